@@ -30,7 +30,7 @@ _LARGEST_SEED = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class PackageLocation:
     """Where the nodes of a package lie.
 
     :param folder: of the package.
@@ -54,13 +54,13 @@ class Place:
         return ".".join(f'"{part}"' for part in (database, schema, alias))
 
 
-def node_entry(file: NodeFile, place: Place, depends_on: list[str]) -> dict[str, Any]:
+def node_entry(file: NodeFile, location: PackageLocation, depends_on: list[str]) -> dict[str, Any]:
     """The entry.
 
     :param depends_on: unique ids of the nodes that it reads.
     """
     entry = {
-        **_identity(file, place),
+        **_identity(file, location),
         "checksum": _checksum(file),
         "config": dict(file.config),
         "tags": _tags(file.config["tags"]),
@@ -68,13 +68,13 @@ def node_entry(file: NodeFile, place: Place, depends_on: list[str]) -> dict[str,
         "group": file.config["group"],
         "description": file.resource.properties.get("description", ""),
         "columns": _columns(file),
-        "patch_path": _patch_path(file, place),
+        "patch_path": _patch_path(file, location),
         "unrendered_config": dict(file.said),
         **node_properties.common_fields(),
     }
-    entry["relation_name"] = _relation(file, place, entry)
+    entry["relation_name"] = _relation(file, location, entry)
     if file.resource.kind == "seed":
-        return {**entry, "raw_code": "", "root_path": str(place.folder), "depends_on": {"macros": []}}
+        return {**entry, "raw_code": "", "root_path": str(location.folder), "depends_on": {"macros": []}}
     entry |= code_entry(
         file.reading,
         code=code_of(file.resource, file.text.strip()),
@@ -96,7 +96,7 @@ def code_entry(reading: Reading, *, code: str, language: str, depends_on: list[s
     }
 
 
-def _identity(file: NodeFile, place: Place) -> dict[str, Any]:
+def _identity(file: NodeFile, location: PackageLocation) -> dict[str, Any]:
     resource = file.resource
     below = PurePosixPath(*resource.file.parts[1:])
     versioned = "" if resource.version is None else f"_v{resource.version}"
@@ -104,22 +104,22 @@ def _identity(file: NodeFile, place: Place) -> dict[str, Any]:
         "unique_id": file.unique_id,
         "name": resource.name,
         "resource_type": resource.kind,
-        "package_name": place.package,
+        "package_name": location.package,
         "path": str(PurePosixPath("analysis", below) if resource.kind == "analysis" else below),
         "original_file_path": str(resource.file),
-        "fqn": _fqn(file, place),
+        "fqn": _fqn(file, location),
         "alias": file.config["alias"] or f"{resource.name}{versioned}",
-        "database": file.config["database"] or place.profile.database,
-        "schema": place.schema_of(file),
+        "database": file.config["database"] or location.profile.database,
+        "schema": location.schema_of(file),
     }
 
 
-def _fqn(file: NodeFile, place: Place) -> list[str]:
+def _fqn(file: NodeFile, location: PackageLocation) -> list[str]:
     resource = file.resource
     within = {"analysis": ["analysis"]}.get(resource.kind, [])
     own = {"snapshot": [resource.file.stem, resource.name]}.get(resource.kind, [resource.name])
     versioned = [] if resource.version is None else [f"v{resource.version}"]
-    return [place.package, *within, *resource.folders, *own, *versioned]
+    return [location.package, *within, *resource.folders, *own, *versioned]
 
 
 def _checksum(file: NodeFile) -> dict[str, str]:
@@ -139,15 +139,15 @@ def _columns(file: NodeFile) -> dict[str, Any]:
     }
 
 
-def _patch_path(file: NodeFile, place: Place) -> str | None:
+def _patch_path(file: NodeFile, location: PackageLocation) -> str | None:
     properties_file = file.resource.properties_file
-    return None if properties_file is None else f"{place.package}://{properties_file}"
+    return None if properties_file is None else f"{location.package}://{properties_file}"
 
 
-def _relation(file: NodeFile, place: Place, entry: dict[str, Any]) -> str | None:
+def _relation(file: NodeFile, location: PackageLocation, entry: dict[str, Any]) -> str | None:
     if file.resource.kind in ("analysis", "test") or file.config["materialized"] == "ephemeral":
         return None
-    return place.relation(entry["database"], entry["schema"], entry["alias"])
+    return location.relation(entry["database"], entry["schema"], entry["alias"])
 
 
 def _model_entry(file: NodeFile) -> dict[str, Any]:
@@ -191,7 +191,13 @@ def read_data_test(test: GenericTest, sql: SqlReader, macros: Mapping[str, str])
 
 
 def data_test_entry(
-    test: GenericTest, place: Place, reading: Reading, *, depends_on: list[str], tags: list[str], attached: Any
+    test: GenericTest,
+    location: PackageLocation,
+    reading: Reading,
+    *,
+    depends_on: list[str],
+    tags: list[str],
+    attached: Any,
 ) -> dict[str, Any]:
     """The entry.
 
@@ -204,16 +210,16 @@ def data_test_entry(
         merge_config(said, test.config)
     config = {**node_properties.test_config(), **said}
     return {
-        "unique_id": f"test.{place.package}.{test.id_suffix}",
+        "unique_id": f"test.{location.package}.{test.id_suffix}",
         "name": test.name,
         "resource_type": "test",
-        "package_name": place.package,
+        "package_name": location.package,
         "path": f"{test.short_name}.sql",
         "original_file_path": str(test.tested.properties_file),
-        "fqn": [place.package, *test.tested.properties_file.parent.parts[1:], test.name],
+        "fqn": [location.package, *test.tested.properties_file.parent.parts[1:], test.name],
         "alias": config["alias"] or test.name,
-        "database": config["database"] or place.profile.database,
-        "schema": place.schema(config["schema"]),
+        "database": config["database"] or location.profile.database,
+        "schema": location.schema(config["schema"]),
         "checksum": {"name": "none", "checksum": ""},
         "config": config,
         "tags": sorted({*tags, *config["tags"]}),
@@ -244,19 +250,21 @@ def _macro(test: GenericTest, macros: Mapping[str, str], where: str) -> str:
     )
 
 
-def source_entries(source: Resource, place: Place) -> Iterator[dict[str, Any]]:
+def source_entries(source: Resource, location: PackageLocation) -> Iterator[dict[str, Any]]:
     """One for each table."""
     for table in source.properties["tables"]:
-        yield _table(source, table, place)
+        yield _table(source, table, location)
 
 
-def exposure_entry(exposure: Resource, place: Place, reading: Reading, depends_on: list[str]) -> dict[str, Any]:
+def exposure_entry(
+    exposure: Resource, location: PackageLocation, reading: Reading, depends_on: list[str]
+) -> dict[str, Any]:
     """Of an exposure."""
     told = exposure.properties
     config = {"enabled": True, "tags": [], "meta": {}, **told.get("config", {})}
     return {
-        **_in_yaml(exposure, place),
-        "fqn": [place.package, exposure.name],
+        **_in_yaml(exposure, location),
+        "fqn": [location.package, exposure.name],
         "type": told["type"],
         "owner": {"email": None, **told["owner"]},
         "description": told.get("description", ""),
@@ -275,7 +283,7 @@ def exposure_entry(exposure: Resource, place: Place, reading: Reading, depends_o
     }
 
 
-def unit_test_entry(unit_test: Resource, place: Place, *, model: str, schema: str) -> dict[str, Any]:
+def unit_test_entry(unit_test: Resource, location: PackageLocation, *, model: str, schema: str) -> dict[str, Any]:
     """Of a unit test.
 
     :param model: unique id of the model that it tests.
@@ -283,11 +291,11 @@ def unit_test_entry(unit_test: Resource, place: Place, *, model: str, schema: st
     """
     told = unit_test.properties
     config = {"tags": [], "meta": {}, "enabled": True, **told.get("config", {})}
-    identity = _in_yaml(unit_test, place)
+    identity = _in_yaml(unit_test, location)
     return {
         **identity,
-        "unique_id": f"unit_test.{place.package}.{told['model']}.{unit_test.name}",
-        "fqn": [place.package, told["model"], unit_test.name],
+        "unique_id": f"unit_test.{location.package}.{told['model']}.{unit_test.name}",
+        "fqn": [location.package, told["model"], unit_test.name],
         "model": told["model"],
         "given": [{**given, "format": "dict", "fixture": None} for given in told["given"]],
         "expect": {**told["expect"], "format": "dict", "fixture": None},
@@ -303,13 +311,15 @@ def unit_test_entry(unit_test: Resource, place: Place, *, model: str, schema: st
     }
 
 
-def group_entry(group: Resource, place: Place) -> dict[str, Any]:
+def group_entry(group: Resource, location: PackageLocation) -> dict[str, Any]:
     """Of a group."""
     owner = {"email": None, **group.properties["owner"]}
-    return {**_in_yaml(group, place), "owner": owner, "description": None, "config": {"meta": {}}}
+    return {**_in_yaml(group, location), "owner": owner, "description": None, "config": {"meta": {}}}
 
 
-def macro_entries(file: Resource, text: str, place: Place, known: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def macro_entries(
+    file: Resource, text: str, location: PackageLocation, known: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
     """One for each macro of a file.
 
     :param known: every macro of the project, as the package calls it -> its unique id.
@@ -318,10 +328,10 @@ def macro_entries(file: Resource, text: str, place: Place, known: Mapping[str, s
         yield {
             "name": name,
             "resource_type": "macro",
-            "package_name": place.package,
+            "package_name": location.package,
             "path": str(file.file),
             "original_file_path": str(file.file),
-            "unique_id": f"macro.{place.package}.{name}",
+            "unique_id": f"macro.{location.package}.{name}",
             "macro_sql": block,
             "depends_on": {"macros": [unique_id for called, unique_id in known.items() if _calls(block, called)]},
             "description": "",
@@ -338,33 +348,33 @@ def _calls(block: str, macro: str) -> bool:
     return re.search(rf"(?<!macro )(?<![\w.]){re.escape(macro)}\(", block) is not None
 
 
-def _in_yaml(resource: Resource, place: Place) -> dict[str, Any]:
+def _in_yaml(resource: Resource, location: PackageLocation) -> dict[str, Any]:
     return {
         "name": resource.name,
         "resource_type": resource.kind,
-        "package_name": place.package,
+        "package_name": location.package,
         "path": resource.file.name,
         "original_file_path": str(resource.file),
-        "unique_id": f"{resource.kind}.{place.package}.{resource.name}",
+        "unique_id": f"{resource.kind}.{location.package}.{resource.name}",
     }
 
 
-def _table(source: Resource, table: Mapping[str, Any], place: Place) -> dict[str, Any]:
+def _table(source: Resource, table: Mapping[str, Any], location: PackageLocation) -> dict[str, Any]:
     told = source.properties
     schema = told.get("schema", source.name)
     freshness = _freshness(told.get("freshness", {}))
     tags, meta = told.get("tags", []), told.get("meta", {})
     measured = {"freshness": freshness, "loaded_at_field": told.get("loaded_at_field"), "loaded_at_query": None}
     return {
-        "database": place.profile.database,
+        "database": location.profile.database,
         "schema": schema,
         "name": table["name"],
         "resource_type": "source",
-        "package_name": place.package,
+        "package_name": location.package,
         "path": str(source.file),
         "original_file_path": str(source.file),
-        "unique_id": f"source.{place.package}.{source.name}.{table['name']}",
-        "fqn": [place.package, source.name, table["name"]],
+        "unique_id": f"source.{location.package}.{source.name}.{table['name']}",
+        "fqn": [location.package, source.name, table["name"]],
         "source_name": source.name,
         "source_description": "",
         "source_meta": meta,
@@ -384,7 +394,7 @@ def _table(source: Resource, table: Mapping[str, Any], place: Place) -> dict[str
             "meta": meta,
             "tags": tags,
         },
-        "relation_name": place.relation(place.profile.database, schema, table["name"]),
+        "relation_name": location.relation(location.profile.database, schema, table["name"]),
         "created_at": node_properties.CREATED_AT,
         "unrendered_database": None,
         "unrendered_schema": told.get("schema"),

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pytest_cosmos_venv.projects.code_readers import MacroFile, SqlReader, read_python_model
 from pytest_cosmos_venv.projects.node_properties import node_config, test_config
 from pytest_cosmos_venv.projects.references import Reading, merge_config
-from pytest_cosmos_venv.projects.resources import FOLDERS, Resource
-
-if TYPE_CHECKING:
-    from pytest_cosmos_venv.projects.project import DbtProject
+from pytest_cosmos_venv.projects.resources import FOLDERS, ProjectContents, Resource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +43,8 @@ class PackageFiles:
     :param macro_files: of all packages.
     """
 
-    project: DbtProject
-    root: DbtProject
+    project: ProjectContents
+    root: ProjectContents
     macro_files: tuple[MacroFile, ...]
 
     @cached_property

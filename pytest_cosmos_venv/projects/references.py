@@ -57,7 +57,7 @@ class Reading:
 
         :raises ValueError: it has other arguments than dbt's.
         """
-        if len(names) != len(("source", "table")):
+        if len(names) != 2:
             raise ValueError("source() takes ('source', 'table')")
         self.sources.append((names[0], names[1]))
 

@@ -10,12 +10,13 @@ What is in a made-up project, under which name, and in which file?
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Protocol
 
 from pytest_cosmos_venv.errors import ToolkitMisuse, require_text
+from pytest_cosmos_venv.projects.profile import Profile
 
 REFABLE = ("model", "seed", "snapshot")
 """What ``ref()`` finds; their names are one set."""
@@ -38,6 +39,11 @@ YAML_KEYS = {
     "unit_test": "unit_tests",
 }
 """Kind -> where it stands in a YAML file."""
+
+
+_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+# A large project has more names than anybody wants to read in an error.
+_NAMED = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,11 +124,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(one) for one in value]
     return str(value) if isinstance(value, Path) else value
-
-
-_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-# A large project has more than one wants to read in an error.
-_NAMED = 20
 
 
 @dataclass(kw_only=True)
@@ -280,6 +281,38 @@ class ProjectStore:
         names = [resource.title for resource in self.resources]
         more = ", …" if names[_NAMED:] else ""
         return f": there is {', '.join(names[:_NAMED])}{more}" if names else ", which is empty"
+
+
+class ProjectContents(Protocol):
+    """What the manifest is made from: one project, or one package of it."""
+
+    @property
+    def name(self) -> str:
+        """The name of the project, which is also that of its profile."""
+
+    @property
+    def path(self) -> Path:
+        """The folder of the project."""
+
+    @property
+    def profile(self) -> Profile:
+        """The target in which its tables lie."""
+
+    @property
+    def variables(self) -> Mapping[str, Any]:
+        """The ``vars`` of ``dbt_project.yml``."""
+
+    @property
+    def configurations(self) -> Mapping[str, Mapping[str, Any]]:
+        """Kind and folder (``models/staging``) -> configuration of all that lies there."""
+
+    @property
+    def packages(self) -> Sequence[ProjectContents]:
+        """The packages that were added to it."""
+
+    @property
+    def store(self) -> ProjectStore:
+        """The resources of the project, and their texts."""
 
 
 def check_name(kind: str, name: object) -> None:
