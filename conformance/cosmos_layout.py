@@ -183,9 +183,9 @@ def context_of(operator: Any) -> dict[str, Any]:
 
     This process's environment tells it too.
     """
-    from pytest_cosmos_venv.airflow.task_context import context_alone, export
+    from pytest_cosmos_venv.airflow.task_context import context_without_airflow, export
 
-    context = context_alone(operator, "conformance")
+    context = context_without_airflow(operator, "conformance")
     export(context)
     return context
 

@@ -193,7 +193,7 @@ def pytest_assertrepr_compare(left: object, right: object) -> list[str] | None:
 
 
 def _watch_for_airflow(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    from pytest_cosmos_venv.airflow.home_setup import NAME, OPTION, Settling
+    from pytest_cosmos_venv.airflow.home_setup import NAME, OPTION, AirflowHomeSetup
 
     parser.addini(
         OPTION,
@@ -201,7 +201,7 @@ def _watch_for_airflow(parser: pytest.Parser, pluginmanager: pytest.PytestPlugin
         type="bool",
         default=None,
     )
-    pluginmanager.register(Settling(), NAME)
+    pluginmanager.register(AirflowHomeSetup(), NAME)
 
 
 def _take_former_names(config: pytest.Config) -> None:

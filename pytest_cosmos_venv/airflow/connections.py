@@ -1,4 +1,4 @@
-"""Which Connections does Airflow know in a test? Those that stand in its environment variables, as JSON."""
+"""Airflow's Connections in a test: they stand in its environment variables, as JSON."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ class Connections:
         self._before: dict[str, str | None] = {}
 
     def add(self, conn_id: str, **fields: Any) -> str:
-        """Make a Connection known to Airflow until the test ends; returns its id.
+        """Make a Connection known to Airflow until the test ends.
 
-        :param conn_id: any but with ``=``. Airflow does not tell upper case from lower case here.
-        :param fields: ``conn_type`` (any text: no provider is needed), ``host``, ``login``, ``password``, ``schema``,
+        :param conn_id: any id without ``=``. Airflow does not tell upper case from lower case here.
+        :param **fields: ``conn_type`` (any text: no provider is needed), ``host``, ``login``, ``password``, ``schema``,
             ``port``, ``extra`` (a dictionary), ``description``.
-        :raises ToolkitMisuse: for a field that a Connection does not have, an id that is taken, or no ``conn_type``.
+        :returns: the id.
+        :raises ToolkitMisuse: a Connection has no such field, the id is taken, or there is no ``conn_type``.
         """
         _check(conn_id, fields)
         name = _variable(conn_id)
@@ -40,7 +41,8 @@ class Connections:
     def remove(self, conn_id: str) -> None:
         """Take back a Connection that was added.
 
-        :raises ToolkitMisuse: when none of this id was.
+        :param conn_id: the id under which it was added.
+        :raises ToolkitMisuse: none of this id was added.
         """
         name = _variable(str(conn_id))
         if name not in self._before:
@@ -48,7 +50,7 @@ class Connections:
         _put_back(name, self._before.pop(name))
 
     def close(self) -> None:
-        """Put the environment back."""
+        """Put the environment variables back."""
         for name, value in self._before.items():
             _put_back(name, value)
         self._before.clear()
@@ -86,7 +88,7 @@ def _check(conn_id: object, fields: dict[str, Any]) -> None:
 
 
 def _check_kinds(call: str, fields: dict[str, Any]) -> None:
-    """What Airflow itself would stumble over when a task asks for the Connection."""
+    """Refuse values over which Airflow itself would stumble when a task asks for the Connection."""
     for name, value in fields.items():
         if value is None:
             continue

@@ -11,7 +11,7 @@ from typing import Any, overload
 
 from pytest_cosmos_venv.dags.cost import ParseCost, build_one_plain_dag, measure, plain_builder
 from pytest_cosmos_venv.dags.dag_files import file_builder, is_dag
-from pytest_cosmos_venv.dags.side_effects import CONNECTION, FILE, PROCESS, Deed, Watch, watching
+from pytest_cosmos_venv.dags.side_effects import CONNECTION, FILE, PROCESS, SideEffect, Watch, watching
 from pytest_cosmos_venv.errors import ToolkitMisuse, require
 
 _Build = Callable[[], Any]
@@ -35,10 +35,10 @@ class Allowed:
     connect: frozenset[str]
     write: frozenset[str]
 
-    def forbids(self, deed: Deed) -> bool:
+    def forbids(self, effect: SideEffect) -> bool:
         """Is it none of these?"""
-        names = {PROCESS: self.run, CONNECTION: self.connect, FILE: self.write}[deed.kind]
-        return not names.intersection(deed.names)
+        names = {PROCESS: self.run, CONNECTION: self.connect, FILE: self.write}[effect.kind]
+        return not names.intersection(effect.names)
 
 
 class ParseBudget:
@@ -120,7 +120,7 @@ def _watched(allowed: Allowed) -> Iterator[None]:
     build_one_plain_dag()
     with watching() as watch:
         yield
-    _check_deeds(watch, allowed)
+    _check_side_effects(watch, allowed)
 
 
 def _cost(build: _Build, allowed: Allowed, repeats: int) -> ParseCost:
@@ -128,20 +128,20 @@ def _cost(build: _Build, allowed: Allowed, repeats: int) -> ParseCost:
     build_one_plain_dag()
     with watching() as watch:
         result = build()
-    if any(map(allowed.forbids, watch.deeds)):
+    if any(map(allowed.forbids, watch.side_effects)):
         # A parse may keep something for the next ones: what counts is what each of them does again.
         with watching() as watch:
             result = build()
-    _check_deeds(watch, allowed)
+    _check_side_effects(watch, allowed)
     dags = _dags_of(result)
     plain, size = plain_builder(dags)
     built, reference = measure(build, plain, repeats=repeats)
     return ParseCost(dags=dags, size=size, built=built, plain=reference)
 
 
-def _check_deeds(watch: Watch, allowed: Allowed) -> None:
+def _check_side_effects(watch: Watch, allowed: Allowed) -> None:
     __tracebackhide__ = True
-    found = [f"{deed.what}\n    at {deed.where}" for deed in watch.deeds if allowed.forbids(deed)]
+    found = [f"{effect.what}\n    at {effect.where}" for effect in watch.side_effects if allowed.forbids(effect)]
     if found:
         lines = "\n  ".join(dict.fromkeys(found))
         raise OverBudget(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_cosmos_venv.dags.dag_files import DagFileError, airflow_of_its_own, parse_dag_file
+from pytest_cosmos_venv.dags.dag_files import DagFileError, own_airflow_home, parse_dag_file
 from pytest_cosmos_venv.dags.shape import dag_shape, known_fields
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
@@ -25,7 +25,7 @@ UNCHANGED, CHANGED, BROKEN = 0, 1, 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class Options:
     """What was asked for on the command line.
 
     :param files: DAG files.
@@ -45,9 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if missing:
         print(f"cosmos-dag-shape: no such file: {', '.join(missing)}", file=sys.stderr)
         return BROKEN
-    order = Order(files=tuple(given.files), fields=tuple(given.field), is_update=given.update)
-    with airflow_of_its_own((given.dags_folder or given.files[0].parent).resolve()):
-        return max(_check(file, order) for file in order.files)
+    options = Options(files=tuple(given.files), fields=tuple(given.field), is_update=given.update)
+    with own_airflow_home((given.dags_folder or given.files[0].parent).resolve()):
+        return max(_check(file, options) for file in options.files)
 
 
 def kept_shape(file: Path) -> Path:
@@ -63,18 +63,18 @@ def difference(kept: str, now: str, *, file: Path) -> str:
     return "\n".join(lines)
 
 
-def _check(file: Path, order: Order) -> int:
+def _check(file: Path, options: Options) -> int:
     try:
         dags = parse_dag_file(file)
-        refuse_misspelt(dags, order.fields)
-        shapes = [dag_shape(dag, fields=known_fields(dag, order.fields)).text for dag in dags]
+        refuse_misspelt(dags, options.fields)
+        shapes = [dag_shape(dag, fields=known_fields(dag, options.fields)).text for dag in dags]
     except DagFileError as error:
         print(f"{file} could not be parsed:\n{error}", file=sys.stderr)
         return BROKEN
     except ToolkitMisuse as error:
         print(f"{file}: {error}", file=sys.stderr)
         return BROKEN
-    return compare(file, "\n".join(shapes), is_update=order.is_update)
+    return compare(file, "\n".join(shapes), is_update=options.is_update)
 
 
 def refuse_misspelt(dags: Sequence[Any], fields: Sequence[str]) -> None:

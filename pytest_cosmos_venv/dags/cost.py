@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from statistics import median
 from typing import Any
 
-from pytest_cosmos_venv.dags.dag_files import first_of
+from pytest_cosmos_venv.dags.dag_files import import_first
 from pytest_cosmos_venv.dags.shape import dag_shape
 
 _START = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -93,9 +93,9 @@ def _add_group(name: str, around: Mapping[str, str | None], groups: dict[str | N
 def _airflow() -> tuple[Any, Any, Any]:
     """DAG, TaskGroup and EmptyOperator."""
     return (
-        first_of("DAG", "airflow.sdk", "airflow.models.dag"),
-        first_of("TaskGroup", "airflow.sdk", "airflow.utils.task_group"),
-        first_of("EmptyOperator", "airflow.providers.standard.operators.empty", "airflow.operators.empty"),
+        import_first("DAG", "airflow.sdk", "airflow.models.dag"),
+        import_first("TaskGroup", "airflow.sdk", "airflow.utils.task_group"),
+        import_first("EmptyOperator", "airflow.providers.standard.operators.empty", "airflow.operators.empty"),
     )
 
 

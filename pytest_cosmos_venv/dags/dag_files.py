@@ -24,7 +24,7 @@ from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
 
-def first_of(name: str, *modules: str) -> Any:
+def import_first(name: str, *modules: str) -> Any:
     """What is called so in the first of the modules that can be imported and has it, the newest place first.
 
     :raises ToolkitMisuse: there is no Airflow, or none that has it.
@@ -51,7 +51,7 @@ class DagFileError(Exception):
 
 
 @contextmanager
-def airflow_of_its_own(dags_folder: Path) -> Iterator[None]:
+def own_airflow_home(dags_folder: Path) -> Iterator[None]:
     """Point Airflow, which must not be imported yet, at an empty home.
 
     :param dags_folder: from which DAG files import each other.
@@ -70,7 +70,7 @@ def parse_dag_file(file: Path) -> list[Any]:
 
     :raises DagFileError: it cannot be parsed.
     """
-    bag = first_of("DagBag", "airflow.dag_processing.dagbag", "airflow.models.dagbag")(dag_folder=str(file))
+    bag = import_first("DagBag", "airflow.dag_processing.dagbag", "airflow.models.dagbag")(dag_folder=str(file))
     if bag.import_errors:
         raise DagFileError("\n".join(bag.import_errors.values()))
     return [bag.dags[name] for name in sorted(bag.dags)]
@@ -115,7 +115,7 @@ def _build(file: Path) -> list[Any]:
 @contextmanager
 def _registered() -> Iterator[list[Any]]:
     """The DAGs of ``with DAG(...):`` and of ``@dag``, which Airflow finds in no variable."""
-    context = first_of("DagContext", "airflow.sdk.definitions._internal.contextmanager", "airflow.models.dag")
+    context = import_first("DagContext", "airflow.sdk.definitions._internal.contextmanager", "airflow.models.dag")
     found: list[Any] = []
     kept = context.current_autoregister_module_name, context.autoregistered_dags
     context.current_autoregister_module_name, context.autoregistered_dags = _MODULE, set()

@@ -73,7 +73,7 @@ _NO_FOLDER = -1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deed:
+class SideEffect:
     """One thing that was done.
 
     :param kind: ``process``, ``connection`` or ``file``.
@@ -93,7 +93,7 @@ class Watch:
     """What was done while somebody watched, by the thread that watches and by those that it started."""
 
     bystanders: frozenset[int] = field(default_factory=lambda: frozenset(_other_threads()))
-    deeds: list[Deed] = field(default_factory=list)
+    side_effects: list[SideEffect] = field(default_factory=list)
 
     def see(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Take down an event of Python's, if it is one of ours."""
@@ -104,7 +104,7 @@ class Watch:
         except Exception:  # noqa: BLE001 - it would be raised in the code that is watched, which did nothing wrong
             seen = _Seen(PROCESS, f"did {event} with {arguments!r}", (event,))
         if seen is not None:
-            self.deeds.append(Deed(kind=seen.kind, what=seen.what, names=seen.names, where=caller()))
+            self.side_effects.append(SideEffect(kind=seen.kind, what=seen.what, names=seen.names, where=caller()))
 
 
 _watches: list[Watch] = []
@@ -112,7 +112,7 @@ _watches: list[Watch] = []
 
 @contextmanager
 def watching() -> Iterator[Watch]:
-    """Watch what is done inside; what was seen stays in ``.deeds``."""
+    """Watch what is done inside; what was seen stays in ``.side_effects``."""
     _install()
     watch = Watch()
     _watches.append(watch)

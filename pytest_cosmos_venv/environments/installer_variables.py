@@ -69,7 +69,7 @@ def from_index(url: str, *, host: str) -> dict[str, str]:
 
 
 @contextmanager
-def only(variables: Mapping[str, str]) -> Iterator[None]:
+def set_only(variables: Mapping[str, str]) -> Iterator[None]:
     """Within, the variables of pip and uv are these, and of the machine's own those that name a Python."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
@@ -98,7 +98,7 @@ class KnownInterpreters:
         self._seen: set[Path] = set()
         self._kept: dict[Path, bytes] = {}
 
-    def tell(self, cache: Path) -> None:
+    def write_to(self, cache: Path) -> None:
         """Put what is known into a cache.
 
         :param cache: as ``UV_CACHE_DIR`` names it.
@@ -107,7 +107,7 @@ class KnownInterpreters:
             (cache / name).parent.mkdir(parents=True, exist_ok=True)
             (cache / name).write_bytes(content)
 
-    def learn(self, cache: Path) -> None:
+    def read_from(self, cache: Path) -> None:
         """Take from a cache what another has had too."""
         for file in cache.glob(_FILES):
             name = file.relative_to(cache)

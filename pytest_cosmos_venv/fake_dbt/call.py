@@ -11,7 +11,7 @@ from .artifacts import Artifacts, status_refusal
 from .command_line import Invocation, UsageError
 from .log import Log, setting
 from .node_run import NodeRun
-from .packages import Packages, PackageTrouble
+from .packages import PackageError, Packages
 from .project import Node, Project
 from .script import Interrupted, Script, ScriptError
 
@@ -20,7 +20,7 @@ _FRESHNESS = ("source freshness", "source snapshot-freshness")
 INTERRUPTED = 2
 
 
-class RuntimeTrouble(Exception):
+class DbtRuntimeError(Exception):
     """What dbt calls an error that it encountered: nothing of the work was done."""
 
 
@@ -64,8 +64,8 @@ class Call:
                 log_version=3,
             )
             exit_code = self._do()
-        except (RuntimeTrouble, PackageTrouble) as trouble:
-            self._log.say(f"Encountered an error:\n{trouble}", name="MainEncounteredError", level="error")
+        except (DbtRuntimeError, PackageError) as error:
+            self._log.say(f"Encountered an error:\n{error}", name="MainEncounteredError", level="error")
             exit_code = 2 if self._script.exit_code is None else self._script.exit_code
         except Interrupted:
             self._log.say("Encountered an error:\n", name="MainEncounteredError", level="error")
@@ -79,13 +79,13 @@ class Call:
     def _do(self) -> int:
         if not (self._folder / "dbt_project.yml").is_file():
             where = (self._folder / "dbt_project.yml").absolute()
-            raise RuntimeTrouble(f"Runtime Error\n  No dbt_project.yml found at expected path {where}")
+            raise DbtRuntimeError(f"Runtime Error\n  No dbt_project.yml found at expected path {where}")
         if self._command not in ("deps", "clean", "debug"):
             self._say_adapter()
             self._packages.check()
         if (self._script.exit_code or 0) > 1:
             self._script.pause()
-            raise RuntimeTrouble("Runtime Error\n  Scripted Error: a test wants it so")
+            raise DbtRuntimeError("Runtime Error\n  Scripted Error: a test wants it so")
         if self._command in (*_NODE_COMMANDS, *_FRESHNESS):
             return self._run_nodes()
         self._script.pause()

@@ -20,7 +20,7 @@ _INSTALL_PATH = re.compile(r"^packages-install-path:\s*['\"]?([^'\"#\s]+)", re.M
 _NAME = re.compile(r"^name:\s*['\"]?(\w+)", re.MULTILINE)
 
 
-class PackageTrouble(Exception):
+class PackageError(Exception):
     """What dbt calls an error that it encountered."""
 
 
@@ -43,11 +43,11 @@ class Packages:
         self._listed = [Package(*entry) for text in texts for entry in _ENTRY.findall(text)]
 
     def check(self) -> None:
-        """Raises PackageTrouble when fewer are installed than are listed, in dbt's words."""
+        """Raises PackageError when fewer are installed than are listed, in dbt's words."""
         place = self._folder / self._place
         installed = sum(1 for _ in place.iterdir()) if place.is_dir() else 0
         if installed < len(self._listed):
-            raise PackageTrouble(
+            raise PackageError(
                 f"Compilation Error\n  dbt found {len(self._listed)} package(s) specified in packages.yml, but only "
                 f'{installed} package(s) installed in {self._place}. Run "dbt deps" to install package dependencies.'
             )
@@ -84,7 +84,7 @@ class Packages:
         file = self._local(package) / "dbt_project.yml"
         found = _NAME.search(_text(file))
         if found is None:
-            raise PackageTrouble(
+            raise PackageError(
                 f"Runtime Error\n  No dbt_project.yml found at expected path {file}\n  Verify that each entry within "
                 "packages.yml (and their transitive dependencies) contains a file named dbt_project.yml\n  "
             )

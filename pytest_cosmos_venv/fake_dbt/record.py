@@ -76,7 +76,7 @@ class Record:
             return []
         return rules
 
-    def meet(self, calls: str) -> int:
+    def count_call(self, calls: str) -> int:
         """How many of these calls there were, this one included. Two at the same instant get two numbers."""
         name = calls.encode().hex()[-200:]
         number = 1

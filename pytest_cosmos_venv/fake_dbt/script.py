@@ -109,7 +109,7 @@ def read_script(record: Record, invocation: Invocation | None) -> Script:
             continue
         calls = f"{rule['command']} {rule['select']}"
         if rule["nth"] is not None and calls not in places:
-            places[calls] = record.meet(calls)
+            places[calls] = record.count_call(calls)
         if rule["nth"] in (None, places.get(calls)):
             found = Script(record, rule, number)
     return found

@@ -1,8 +1,7 @@
-"""The manifest that dbt would write.
+"""The manifest that dbt would write for a project, worked out without dbt.
 
-Which entries of the manifest do the things of one package become?
-
-Which manifest would dbt write for a project? Worked out from what the project was told, without dbt.
+Nothing in it changes from run to run: equal projects have equal manifests. Tests compare it with the manifests of the
+dbt versions in ``VERIFIED_AGAINST``.
 """
 
 from __future__ import annotations
@@ -43,9 +42,10 @@ _INVOCATION = "00000000-0000-4000-8000-000000000000"
 
 @dataclass(kw_only=True)
 class PackageEntries:
-    """The entries of one package.
+    """The entries of one package, section by section.
 
-    :param lookup: shared by all packages; all have to declare their nodes before one resolves its references.
+    :param files: the files of the package.
+    :param lookup: the nodes and sources of all packages.
     """
 
     files: PackageFiles
@@ -53,13 +53,13 @@ class PackageEntries:
 
     @cached_property
     def location(self) -> PackageLocation:
-        """Where its nodes lie."""
+        """Where the nodes of the package lie."""
         project, root = self.files.project, self.files.root
         folder = project.path if project is root else root.path / "dbt_packages" / project.name
         return PackageLocation(package=project.name, folder=folder, profile=root.profile)
 
     def nodes(self) -> Iterator[dict[str, Any]]:
-        """Of the section ``nodes``, and of ``disabled``."""
+        """Yield the entries of the sections ``nodes`` and ``disabled``."""
         for file in self.files.nodes:
             entry = node_entry(file, self.location, self._parents_of(file))
             entry["config"]["enabled"] &= not self._is_test_of_disabled(file)
@@ -71,12 +71,12 @@ class PackageEntries:
                 yield from self._data_tests(_tested_table(source, table), source.properties.get("tags", []), None)
 
     def sources(self) -> Iterator[dict[str, Any]]:
-        """Of the section ``sources``."""
+        """Yield the entries of the section ``sources``."""
         for source in self._all("source"):
             yield from source_entries(source, self.location)
 
     def exposures(self) -> Iterator[dict[str, Any]]:
-        """Of the section ``exposures``."""
+        """Yield the entries of the section ``exposures``."""
         for exposure in self._all("exposure"):
             where = f"exposure {exposure.name!r}"
             text = " ".join("{{ " + one + " }}" for one in exposure.properties["depends_on"])
@@ -85,7 +85,7 @@ class PackageEntries:
             yield exposure_entry(exposure, self.location, reading, parents)
 
     def unit_tests(self) -> Iterator[dict[str, Any]]:
-        """Of the section ``unit_tests``."""
+        """Yield the entries of the section ``unit_tests``."""
         for unit_test in self._all("unit_test"):
             where = f"unit test {unit_test.name!r}"
             model = self.lookup.node(Ref(name=unit_test.properties["model"]), home=self.location.package, where=where)
@@ -93,11 +93,11 @@ class PackageEntries:
             yield unit_test_entry(unit_test, self.location, model=model, schema=schema)
 
     def groups(self) -> Iterator[dict[str, Any]]:
-        """Of the section ``groups``."""
+        """Yield the entries of the section ``groups``."""
         return (group_entry(group, self.location) for group in self._all("group"))
 
     def macros(self) -> Iterator[dict[str, Any]]:
-        """Of the section ``macros``."""
+        """Yield the entries of the section ``macros``."""
         for file in self._all("macro"):
             yield from macro_entries(file, self.files.project.store.text_of(file), self.location, self._macros)
 
@@ -166,8 +166,9 @@ def _tested_table(source: Resource, table: Mapping[str, Any]) -> Tested:
 
 
 def manifest_of(project: ProjectContents) -> dict[str, Any]:
-    """The manifest as plain data.
+    """Return the manifest of a project as plain data.
 
+    :param project: the project that is run.
     :raises ToolkitMisuse: a file reads something that is not there, or cannot be read; a package has packages.
     """
     for package in project.packages:

@@ -1,11 +1,4 @@
-"""Manifest entries of files, YAML things and data tests.
-
-Which entry of the manifest's ``nodes`` does a file become?
-
-Which entry of the manifest's ``nodes`` does a generic test become?
-
-Which entries of the manifest do the things become that stand in YAML alone, and the macros?
-"""
+"""The entries of the manifest that files, things in YAML and data tests become."""
 
 from __future__ import annotations
 
@@ -31,10 +24,11 @@ _LARGEST_SEED = 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class PackageLocation:
-    """Where the nodes of a package lie.
+    """The place of a package's nodes: on the disk, and in the database.
 
-    :param folder: of the package.
-    :param profile: of the project that is run.
+    :param package: the name of the package.
+    :param folder: the folder of the package.
+    :param profile: the profile of the project that is run.
     """
 
     package: str
@@ -42,21 +36,34 @@ class PackageLocation:
     profile: Profile
 
     def schema(self, custom: Any) -> str:
-        """The schema of a node; dbt puts a configured one behind the target's."""
+        """Return the schema of a node; dbt puts a configured one behind that of the target.
+
+        :param custom: the configured schema; None: that of the target alone.
+        """
         return "_".join(filter(None, [self.profile.schema, custom]))
 
     def schema_of(self, file: NodeFile) -> str:
-        """The same of a file; a snapshot may name a schema that stands alone."""
+        """Return the schema of a file; a snapshot may name one that stands alone.
+
+        :param file: a file of the package.
+        """
         return file.config.get("target_schema") or self.schema(file.config["schema"])
 
     def relation(self, database: str, schema: str, alias: str) -> str:
-        """The full name of a table."""
+        """Return the full, quoted name of a table.
+
+        :param database: the database of the table.
+        :param schema: the schema of the table.
+        :param alias: the name of the table.
+        """
         return ".".join(f'"{part}"' for part in (database, schema, alias))
 
 
 def node_entry(file: NodeFile, location: PackageLocation, depends_on: list[str]) -> dict[str, Any]:
-    """The entry.
+    """Return the entry of a file in ``nodes``.
 
+    :param file: a file of the package.
+    :param location: where the nodes of the package lie.
     :param depends_on: unique ids of the nodes that it reads.
     """
     entry = {
@@ -85,7 +92,13 @@ def node_entry(file: NodeFile, location: PackageLocation, depends_on: list[str])
 
 
 def code_entry(reading: Reading, *, code: str, language: str, depends_on: list[str]) -> dict[str, Any]:
-    """What an entry with code says about it."""
+    """Return the fields of an entry that are about its code.
+
+    :param reading: what the code says about itself.
+    :param code: the text.
+    :param language: ``sql`` or ``python``.
+    :param depends_on: unique ids of the nodes that it reads.
+    """
     return {
         "raw_code": code,
         "language": language,
@@ -171,9 +184,10 @@ def _columns_with(test: str, file: NodeFile) -> list[str]:
 
 
 def read_data_test(test: GenericTest, sql: SqlReader, macros: Mapping[str, str]) -> Reading:
-    """What a generic test reads: what its arguments name, and the thing that it tests.
+    """Return what a generic test reads: the things that its arguments name, and the thing that it tests.
 
-    :param sql: reads texts of the package.
+    :param test: the test.
+    :param sql: the reader of the package's texts.
     :param macros: name of a macro as the package calls it -> unique id.
     :raises ToolkitMisuse: there is no such test.
     """
@@ -199,9 +213,13 @@ def data_test_entry(
     tags: list[str],
     attached: Any,
 ) -> dict[str, Any]:
-    """The entry.
+    """Return the entry of a generic test in ``nodes``.
 
-    :param tags: that the tested thing hands on.
+    :param test: the test.
+    :param location: where the nodes of the package lie.
+    :param reading: what the test reads.
+    :param depends_on: unique ids of the nodes that it reads.
+    :param tags: tags that the tested thing hands on.
     :param attached: the entry of the tested node; None for a table of a source.
     """
     said: dict[str, Any] = {}
@@ -251,7 +269,11 @@ def _macro(test: GenericTest, macros: Mapping[str, str], where: str) -> str:
 
 
 def source_entries(source: Resource, location: PackageLocation) -> Iterator[dict[str, Any]]:
-    """One for each table."""
+    """Yield one entry of ``sources`` for each table.
+
+    :param source: the source.
+    :param location: where the nodes of the package lie.
+    """
     for table in source.properties["tables"]:
         yield _table(source, table, location)
 
@@ -259,7 +281,13 @@ def source_entries(source: Resource, location: PackageLocation) -> Iterator[dict
 def exposure_entry(
     exposure: Resource, location: PackageLocation, reading: Reading, depends_on: list[str]
 ) -> dict[str, Any]:
-    """Of an exposure."""
+    """Return the entry of an exposure.
+
+    :param exposure: the exposure.
+    :param location: where the nodes of the package lie.
+    :param reading: what its ``depends_on`` names.
+    :param depends_on: unique ids of the nodes that it reads.
+    """
     told = exposure.properties
     config = {"enabled": True, "tags": [], "meta": {}, **told.get("config", {})}
     return {
@@ -284,10 +312,12 @@ def exposure_entry(
 
 
 def unit_test_entry(unit_test: Resource, location: PackageLocation, *, model: str, schema: str) -> dict[str, Any]:
-    """Of a unit test.
+    """Return the entry of a unit test.
 
+    :param unit_test: the unit test.
+    :param location: where the nodes of the package lie.
     :param model: unique id of the model that it tests.
-    :param schema: of that model.
+    :param schema: the schema of that model.
     """
     told = unit_test.properties
     config = {"tags": [], "meta": {}, "enabled": True, **told.get("config", {})}
@@ -312,7 +342,11 @@ def unit_test_entry(unit_test: Resource, location: PackageLocation, *, model: st
 
 
 def group_entry(group: Resource, location: PackageLocation) -> dict[str, Any]:
-    """Of a group."""
+    """Return the entry of a group.
+
+    :param group: the group.
+    :param location: where the nodes of the package lie.
+    """
     owner = {"email": None, **group.properties["owner"]}
     return {**_in_yaml(group, location), "owner": owner, "description": None, "config": {"meta": {}}}
 
@@ -320,8 +354,11 @@ def group_entry(group: Resource, location: PackageLocation) -> dict[str, Any]:
 def macro_entries(
     file: Resource, text: str, location: PackageLocation, known: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
-    """One for each macro of a file.
+    """Yield one entry for each macro of a file.
 
+    :param file: the file of macros.
+    :param text: its content.
+    :param location: where the nodes of the package lie.
     :param known: every macro of the project, as the package calls it -> its unique id.
     """
     for name, block in macro_blocks(text):

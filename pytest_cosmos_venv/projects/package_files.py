@@ -1,4 +1,4 @@
-"""What do the files of one package say, and how are the things in them configured?"""
+"""The files of one package that become nodes, and how each of them is configured."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ from pytest_cosmos_venv.projects.resources import FOLDERS, ProjectContents, Reso
 class NodeFile:
     """A file that becomes a node: a model, seed, snapshot, singular test or analysis.
 
-    :param text: as it lies on the disk.
-    :param config: the whole, with dbt's defaults.
-    :param said: what was said about it in any place, the nearest only.
+    :param package: the name of the package in which it lies.
+    :param resource: the resource to which the file belongs.
+    :param text: the content as it lies on the disk.
+    :param reading: what the text says about itself.
+    :param config: the whole configuration, with dbt's defaults.
+    :param said: what was said about it in any place; where several say something, the nearest.
     """
 
     package: str
@@ -31,7 +34,7 @@ class NodeFile:
 
     @property
     def unique_id(self) -> str:
-        """As in the manifest."""
+        """The unique id of the node, as in the manifest: ``model.harbor.dim_piers.v1``."""
         return unique_id(self.package, self.resource)
 
 
@@ -39,8 +42,9 @@ class NodeFile:
 class PackageFiles:
     """The files of one package.
 
-    :param root: the project that is run, for its target and its ``vars``; often the package itself.
-    :param macro_files: of all packages.
+    :param project: the package, or the project itself.
+    :param root: the project that is run, for its target and its ``vars``; often the same as ``project``.
+    :param macro_files: the files of macros of all packages.
     """
 
     project: ProjectContents
@@ -49,7 +53,7 @@ class PackageFiles:
 
     @cached_property
     def nodes(self) -> list[NodeFile]:
-        """All that become nodes.
+        """All files that become nodes.
 
         :raises ToolkitMisuse: a file is gone, or cannot be read.
         """
@@ -57,7 +61,7 @@ class PackageFiles:
 
     @cached_property
     def sql(self) -> SqlReader:
-        """Reads texts of this package."""
+        """The reader of the package's SQL texts."""
         return SqlReader(
             package=self.project.name,
             variables={**self.project.variables, **self.root.variables},
@@ -108,12 +112,20 @@ class PackageFiles:
 
 
 def unique_id(package: str, resource: Resource) -> str:
-    """``model.harbor.dim_piers.v1``."""
+    """Return the unique id of a node: ``model.harbor.dim_piers.v1``.
+
+    :param package: the name of its package.
+    :param resource: the resource that becomes the node.
+    """
     return f"{resource.kind}.{package}.{resource.title}"
 
 
 def code_of(resource: Resource, text: str) -> str:
-    """The text that dbt keeps as the node's code: all but what stands around a snapshot."""
+    """Return the text that dbt keeps as the code of a node: all but the block around a snapshot.
+
+    :param resource: the resource to which the text belongs.
+    :param text: the content of its file.
+    """
     if resource.kind != "snapshot":
         return text
     return text.partition("%}")[2].rpartition("{%")[0]

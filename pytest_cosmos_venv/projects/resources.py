@@ -1,10 +1,7 @@
-"""What was put into a project, and its files.
+"""What was put into a made-up project, and the files in which it stands.
 
-What was put into a made-up project: one thing that dbt will find there, and the file it stands in.
-
-How do the files of a project look that are not the author's own words: YAML, and dbt's own two files?
-
-What is in a made-up project, under which name, and in which file?
+A resource is one thing that dbt will find there. The YAML files and dbt's own two files are written here too; all other
+texts are the test author's own words.
 """
 
 from __future__ import annotations
@@ -51,11 +48,12 @@ class Resource:
     """One thing of a project.
 
     :param kind: as dbt calls it: ``model``, ``unit_test``, …; ``macro`` stands for a file of macros.
-    :param file: relative to the project; the YAML file of a thing that has no other.
-    :param text: of that file, for things that are not YAML.
-    :param properties: what YAML says about it; empty where it says nothing.
-    :param properties_file: relative to the project, None without properties.
-    :param version: of a versioned model, whose versions share name and properties.
+    :param name: the name without folders and without a version.
+    :param file: path relative to the project; the YAML file of a thing that has no other.
+    :param text: the content of that file, for things that are not YAML.
+    :param properties: what YAML says about the thing; empty where it says nothing.
+    :param properties_file: path relative to the project; None without properties.
+    :param version: the version of a versioned model, whose versions share name and properties; None for all others.
     """
 
     kind: str
@@ -68,35 +66,43 @@ class Resource:
 
     @property
     def title(self) -> str:
-        """As an error calls it."""
+        """The name as an error shows it, with the version behind it."""
         return self.name if self.version is None else f"{self.name}.v{self.version}"
 
     @property
     def is_python(self) -> bool:
-        """Is it a model in Python?"""
+        """Whether it is a model in Python."""
         return self.file.suffix == ".py"
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """Between the folder of its kind and its file; part of its fully qualified name."""
+        """The folders between the folder of its kind and its file; they are part of its fully qualified name."""
         return self.file.parent.parts[1:]
 
 
 def yaml_text(document: Mapping[str, Any]) -> str:
-    """As people write YAML: in the order given, characters as they are."""
+    """Return the text of a YAML file: keys in the order given, characters as they are.
+
+    :param document: the content; tuples and paths may be among it.
+    """
     import yaml
 
     return str(yaml.safe_dump(_plain(document), sort_keys=False, allow_unicode=True))
 
 
 def properties_text(resource: Resource) -> str:
-    """The YAML file of one thing."""
+    """Return the text of the YAML file of one resource.
+
+    :param resource: a resource with properties, of a kind in ``YAML_KEYS``.
+    """
     return yaml_text({"version": 2, YAML_KEYS[resource.kind]: [{"name": resource.name, **resource.properties}]})
 
 
 def project_text(name: str, variables: Mapping[str, Any], configurations: Mapping[str, Mapping[str, Any]]) -> str:
-    """``dbt_project.yml``.
+    """Return the text of ``dbt_project.yml``.
 
+    :param name: the name of the project and of its profile.
+    :param variables: the ``vars`` of the project; empty: the file has none.
     :param configurations: kind and folder (``models/staging``) -> configuration of all that lies there.
     """
     document: dict[str, Any] = {
@@ -128,12 +134,12 @@ def _plain(value: Any) -> Any:
 
 @dataclass(kw_only=True)
 class ProjectStore:
-    """The things of one project, each written as it is added.
+    """The resources of one project, each written to the disk as it is added.
 
-    :param project: its name.
-    :param path: its folder.
+    :param project: the name of the project, for errors.
+    :param path: the folder of the project.
     :param is_on_disk: whether files are written at all.
-    :param things: family of names and name -> the thing; a versioned model is several.
+    :param things: family of names and name -> the resource; a versioned model is several resources.
     """
 
     project: str
@@ -143,7 +149,7 @@ class ProjectStore:
 
     @property
     def resources(self) -> list[Resource]:
-        """All that is in it, in the order in which it was added."""
+        """All resources, in the order in which they were added."""
         return [resource for resources in self.things.values() for resource in resources]
 
     def add(
@@ -155,12 +161,14 @@ class ProjectStore:
         suffix: str = ".sql",
         properties: Mapping[str, Any] | None = None,
     ) -> None:
-        """Add a thing with a file of its own.
+        """Add a resource with a file of its own.
 
-        :param name: with folders before it.
-        :param texts: version -> text; that of a thing without versions under None.
-        :param properties: what YAML says about it.
-        :raises ToolkitMisuse: the name is taken, or no name.
+        :param kind: a key of ``FOLDERS``.
+        :param name: the name, with folders before it: ``marts/core/fct``.
+        :param texts: version -> text; the text of a thing without versions stands under None.
+        :param suffix: the ending of the file, with its dot.
+        :param properties: what YAML says about it; None or empty: no YAML file is written.
+        :raises ToolkitMisuse: the name is taken, or it is no name.
         """
         require_text(name, "name")
         for text in texts.values():
@@ -185,20 +193,32 @@ class ProjectStore:
         )
 
     def add_in_yaml(self, kind: str, name: str, properties: Mapping[str, Any]) -> None:
-        """Add a thing that stands in YAML alone; parameters and errors as for ``add``."""
+        """Add a resource that stands in YAML alone.
+
+        :param kind: a key of ``YAML_KEYS``.
+        :param name: the name, without folders.
+        :param properties: what YAML says about it, without the name.
+        :raises ToolkitMisuse: the name is taken, or it is no name.
+        """
         check_name(kind, name)
         file = PurePosixPath("models", f"_{name}__{kind}.yml")
         self._keep([Resource(kind=kind, name=name, file=file, properties=properties, properties_file=file)])
 
     def find(self, name: str) -> Resource:
-        """The thing of that name, a model, seed or snapshot before all others; a version is ``dim_piers.v1``.
+        """Return the resource of a name; a model, seed or snapshot is preferred to all others.
 
+        :param name: the name; one version of a model is ``dim_piers.v1``.
         :raises ToolkitMisuse: there is none, or there are several.
         """
         return self._only(name, [resource for resource in self._named(name) if resource.title == name])
 
     def edit(self, name: str, text: str) -> None:
-        """Replace the text of a thing."""
+        """Replace the text of a thing.
+
+        :param name: as for ``find``.
+        :param text: the new content of its file.
+        :raises ToolkitMisuse: there is none or there are several, or the resource has no text.
+        """
         require_text(text, f"edit({name!r}, text)")
         found = [resource for resource in self._named(name) if resource.title == name]
         old = self._only(name, [resource for resource in found if resource.kind in FOLDERS] or found)
@@ -210,7 +230,11 @@ class ProjectStore:
         self._write(new.file, text)
 
     def delete(self, name: str) -> None:
-        """Take a thing out, with its files and all its versions; which one, ``find`` says."""
+        """Take a resource out, with its files and all its versions.
+
+        :param name: the name, without a version.
+        :raises ToolkitMisuse: there is none, there are several, or a version was named.
+        """
         found = self._named(name)
         stem = name.partition(".")[0]
         if name != stem and found:
@@ -222,9 +246,10 @@ class ProjectStore:
                     (self.path / file).unlink(missing_ok=True)
 
     def text_of(self, resource: Resource) -> str:
-        """The text as it lies on the disk now; a test may have written there itself.
+        """Return the text as it lies on the disk now; a test may have written there itself.
 
-        :raises ToolkitMisuse: the file is gone, or no text.
+        :param resource: one of ``resources``.
+        :raises ToolkitMisuse: the file is gone, or is no text.
         """
         if not self.is_on_disk:
             return resource.text
@@ -284,7 +309,9 @@ class ProjectStore:
 
 
 class ProjectContents(Protocol):
-    """What the manifest is made from: one project, or one package of it."""
+    """The parts of a project from which its manifest is made: those of the project that is run, or of one of its
+    packages.
+    """
 
     @property
     def name(self) -> str:
@@ -316,8 +343,10 @@ class ProjectContents(Protocol):
 
 
 def check_name(kind: str, name: object) -> None:
-    """Refuse what dbt would not take, or what the readers of its artifacts stumble over.
+    """Refuse a name that dbt would not take, or that the readers of its artifacts would not understand.
 
+    :param kind: the kind of the thing that is to have the name, for the error.
+    :param name: the name, without folders.
     :raises ToolkitMisuse: it is no name.
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -328,5 +357,5 @@ def check_name(kind: str, name: object) -> None:
 
 
 def _family(kind: str) -> str:
-    """What shares one set of names."""
+    """Return the set of names to which a kind belongs."""
     return "node" if kind in REFABLE else kind

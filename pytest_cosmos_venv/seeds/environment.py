@@ -38,7 +38,7 @@ class Dbt:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Workbench:
+class SeedEnvironment:
     """What one test has for its scenarios.
 
     :param folder: an existing one.

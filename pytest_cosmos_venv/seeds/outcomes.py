@@ -18,7 +18,7 @@ from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.fake_dbt.command_line import Invocation
 from pytest_cosmos_venv.fake_dbt.script import SELECTING, node_name
 from pytest_cosmos_venv.seeds.dag_file import Place, find_place
-from pytest_cosmos_venv.seeds.trace import Story
+from pytest_cosmos_venv.seeds.trace import Trace
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv.airflow.outcomes import DagOutcome, EmittedAsset
@@ -107,7 +107,7 @@ class SeedRun:
     seeds: Sequence[SeedOutcome]
     calls: tuple[DbtCall, ...]
     variables: Mapping[str, str]
-    _story: Story
+    _trace: Trace
 
     @property
     def stored(self) -> bool:
@@ -138,7 +138,7 @@ class SeedRun:
         asset: bool | None = None,
         full_refresh: bool | None = None,
     ) -> SeedRun:
-        """Fail with the whole story unless it came so; returns this run.
+        """Fail with the whole trace unless it came so; returns this run.
 
         In a run in which nothing fails, what comes after the seed has to succeed: a skip does not hold up its models.
 
@@ -167,21 +167,21 @@ class SeedRun:
         return self
 
     def must_call(self, command: str) -> SeedRun:
-        """Fail with the whole story unless dbt was called with this command; returns this run."""
+        """Fail with the whole trace unless dbt was called with this command; returns this run."""
         __tracebackhide__ = True
         called = [call.command for call in self.calls]
         if command not in called:
-            self._story.fail(f"dbt {command} is called", f"{called or 'no call of dbt'}; {self.dag.states}")
+            self._trace.fail(f"dbt {command} is called", f"{called or 'no call of dbt'}; {self.dag.states}")
         return self
 
     def must_store(self, text: str, *, meaning: str) -> SeedRun:
-        """Fail with the whole story unless a Variable that the run set has ``text`` in it; returns this run.
+        """Fail with the whole trace unless a Variable that the run set has ``text`` in it; returns this run.
 
         :param meaning: what the text is, for people.
         """
         __tracebackhide__ = True
         if not any(text.lower() in value.lower() for value in self.variables.values()):
-            self._story.fail(f"a Variable holds {meaning}: {text}", str(dict(self.variables) or "none was set"))
+            self._trace.fail(f"a Variable holds {meaning}: {text}", str(dict(self.variables) or "none was set"))
         return self
 
     def __repr__(self) -> str:
@@ -196,7 +196,7 @@ class SeedRun:
     def _require(self, outcome: SeedOutcome, is_so: bool, text: str, seen: str | None = None) -> None:
         __tracebackhide__ = True
         if not is_so:
-            self._story.fail(text, seen or str(outcome), log=outcome.log)
+            self._trace.fail(text, seen or str(outcome), log=outcome.log)
 
 
 def _told(call: DbtCall) -> str:
@@ -223,7 +223,7 @@ class SeedRendering:
     dag: Any
     places: Sequence[Place]
     seeds: Sequence[str]
-    _story: Story
+    _trace: Trace
 
     @property
     def edges(self) -> frozenset[tuple[str, str]]:
@@ -243,11 +243,11 @@ class SeedRendering:
         return "absent" if task is None else "empty" if is_empty(task) else "task"
 
     def must(self, form: Form, *, seed: str | None = None, place: str | None = None) -> SeedRendering:
-        """Fail with the whole story unless the seed is rendered so; returns this rendering."""
+        """Fail with the whole trace unless the seed is rendered so; returns this rendering."""
         __tracebackhide__ = True
         if self.form(seed, place=place) != form:
             seen = {task.task_id: type(task).__name__ for task in self.dag.tasks}
-            self._story.fail(
+            self._trace.fail(
                 f"{seed or self.seeds[0]} is rendered as: {form}", f"{self.form(seed, place=place)}, in {seen}"
             )
         return self
@@ -271,7 +271,7 @@ _LOADING = ("seed", "build")
 _TASK_VARIABLE = "AIRFLOW_CTX_TASK_ID"
 
 
-def judge(dag: Any, outcome: DagOutcome, place: Place, seed: str, calls: Sequence[DbtCall]) -> SeedOutcome:
+def seed_outcome(dag: Any, outcome: DagOutcome, place: Place, seed: str, calls: Sequence[DbtCall]) -> SeedOutcome:
     """What came of one seed in one place.
 
     :param dag: as it was built.

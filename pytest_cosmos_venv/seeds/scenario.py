@@ -1,6 +1,6 @@
 """What a test can do with seeds; edits; things done while dbt runs.
 
-What can happen to the files of a project between two runs? Each change becomes a line of the story.
+What can happen to the files of a project between two runs? Each change becomes a line of the trace.
 
 How does something happen while dbt is loading a seed? The fake waits in the middle of it until it is done.
 
@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.seeds.dag_file import DagFile, Setup, read_places
-from pytest_cosmos_venv.seeds.environment import Dbt, Workbench
-from pytest_cosmos_venv.seeds.outcomes import SeedRendering, SeedRun, judge
+from pytest_cosmos_venv.seeds.environment import Dbt, SeedEnvironment
+from pytest_cosmos_venv.seeds.outcomes import SeedRendering, SeedRun, seed_outcome
 from pytest_cosmos_venv.seeds.project import Obstacle, SeedFile, SeedProject
-from pytest_cosmos_venv.seeds.trace import Story
-from pytest_cosmos_venv.seeds.variables import Remembered
+from pytest_cosmos_venv.seeds.trace import Trace
+from pytest_cosmos_venv.seeds.variables import RememberedVariables
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv.airflow.variables import Variables
@@ -35,9 +35,9 @@ class SeedEdits:
     A method that takes the name of a seed means the first one without it.
     """
 
-    def __init__(self, project: SeedProject, story: Story) -> None:
+    def __init__(self, project: SeedProject, trace: Trace) -> None:
         self.project = project
-        self.story = story
+        self.trace = trace
 
     def file(self, seed: str | None = None) -> SeedFile:
         """The CSV of a seed: ``.path``, ``.digest()``, and all that can be done to it."""
@@ -104,16 +104,16 @@ class SeedEdits:
     def set_manifest_checksum(self, checksum: str | None) -> None:
         """Write into ``manifest.json`` that every seed has this checksum; None: that none is known."""
         self.project.set_manifest_checksum(checksum)
-        self.story.add(f"write the checksum {checksum} into the manifest")
+        self.trace.add(f"write the checksum {checksum} into the manifest")
 
     def _tell(self, what: str, seed: str | None) -> None:
-        self.story.add(f"{what} {self.file(seed).path.name}")
+        self.trace.add(f"{what} {self.file(seed).path.name}")
 
 
 _LOOK_AGAIN = 0.01
 
 
-class Meanwhile:
+class WhileDbtRuns:
     """Waits beside a run until a call of ``dbt seed`` is held, acts once, and lets the call go on."""
 
     def __init__(self, dbt: ScriptedDbt, act: Callable[[], object]) -> None:
@@ -161,7 +161,7 @@ _LOADING = ("seed", "build")
 class SeedScenario(SeedEdits):
     """A dbt project with seeds, the DAGs it is rendered in, and what earlier runs left behind.
 
-    A method that takes the name of a seed means the first one without it. What is done and seen becomes a story,
+    A method that takes the name of a seed means the first one without it. What is done and seen becomes a trace,
     which a requirement that is not met tells.
 
     :param setup: what its DAG file says.
@@ -171,22 +171,22 @@ class SeedScenario(SeedEdits):
     def __init__(
         self,
         *,
-        workbench: Workbench,
+        environment: SeedEnvironment,
         project: SeedProject,
         setup: Setup,
         dbt: Dbt,
-        story: Story,
+        trace: Trace,
         make_dag: Callable[[SeedScenario], Any] | None = None,
     ) -> None:
-        super().__init__(project, story)
+        super().__init__(project, trace)
         self.setup = setup
-        self.implementation = workbench.implementation
+        self.implementation = environment.implementation
         self._dbt = dbt
         self._operator_args = dict(dbt.operator_args)
-        self._workbench = workbench
+        self._environment = environment
         self._make_dag = make_dag
-        self._remembered = Remembered(workbench.variables)
-        story.add(
+        self._remembered = RememberedVariables(environment.variables)
+        trace.add(
             f"a project with the seeds {', '.join(project.seeds)}; {setup if make_dag is None else 'its own DAG'}"
         )
 
@@ -208,7 +208,7 @@ class SeedScenario(SeedEdits):
     @property
     def variables(self) -> Variables:
         """Airflow's Variables, in memory."""
-        return self._workbench.variables
+        return self._environment.variables
 
     @property
     def remembered(self) -> Mapping[str, str]:
@@ -226,7 +226,7 @@ class SeedScenario(SeedEdits):
         given = {"behavior": behavior, "load": load, "places": None if places is None else read_places(places)}
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         self.setup = replace(self.setup, **changes)
-        self.story.add(f"change the DAG file: {self.setup}")
+        self.trace.add(f"change the DAG file: {self.setup}")
 
     def remember(self, checksum: str) -> None:
         """Let the Variables that earlier runs set say that this checksum was loaded; JSON keeps its shape.
@@ -234,7 +234,7 @@ class SeedScenario(SeedEdits):
         :raises ToolkitMisuse: no run has set one, or no checksum can be recognised in it.
         """
         self._remembered.replace_checksums(checksum)
-        self.story.add(f"remember the checksum {checksum}")
+        self.trace.add(f"remember the checksum {checksum}")
 
     def corrupt_variable(self, text: str | None = None) -> None:
         """Damage the Variables that earlier runs set: cut them in half, or write ``text`` into them.
@@ -242,21 +242,21 @@ class SeedScenario(SeedEdits):
         :raises ToolkitMisuse: no run has set one.
         """
         self._remembered.damage(text)
-        self.story.add(f"corrupt what is remembered: {'cut in half' if text is None else repr(text[:40])}")
+        self.trace.add(f"corrupt what is remembered: {'cut in half' if text is None else repr(text[:40])}")
 
     def forget(self) -> None:
         """Delete the Variables that earlier runs set."""
         self._remembered.forget()
-        self.story.add("delete the Variables")
+        self.trace.add("delete the Variables")
 
     @contextmanager
     def variables_down(self, *, reading: bool = True, writing: bool = True) -> Iterator[None]:
         """For the length of the block Variables fail where Airflow's own store fails."""
         what = " and ".join(word for word, wanted in (("reading", reading), ("writing", writing)) if wanted)
-        self.story.add(f"Variables are down for {what}")
+        self.trace.add(f"Variables are down for {what}")
         with self.variables.outage(reads=reading, writes=writing):
             yield
-        self.story.add("Variables are back")
+        self.trace.add("Variables are back")
 
     def build(self, dag: str | None = None) -> SeedRendering:
         """Build a DAG without running it.
@@ -265,10 +265,10 @@ class SeedScenario(SeedEdits):
         """
         dag_id = self._dag_id(dag)
         places = [place for place in self.setup.places if place.dag_id == dag_id]
-        return SeedRendering(dag=self._build(dag_id), places=places, seeds=self.project.seeds, _story=self.story)
+        return SeedRendering(dag=self._build(dag_id), places=places, seeds=self.project.seeds, _trace=self.trace)
 
     def must_be_refused(self, *words: str) -> None:
-        """Fail with the whole story unless building the first DAG raises ``CosmosValueError``.
+        """Fail with the whole trace unless building the first DAG raises ``CosmosValueError``.
 
         :param words: what its text has to name, in any case.
         """
@@ -278,14 +278,14 @@ class SeedScenario(SeedEdits):
             self._build(self._dag_id(None))
         except self._refusal as error:
             if not all(word.lower() in str(error).lower() for word in words):
-                self.story.fail(required, f"{type(error).__name__}: {error}")
+                self.trace.fail(required, f"{type(error).__name__}: {error}")
         except Exception as error:  # noqa: BLE001 - whatever it is, it is what was seen
-            self.story.fail(required, f"{type(error).__name__}: {error}")
+            self.trace.fail(required, f"{type(error).__name__}: {error}")
         else:
-            self.story.fail(required, "the DAG was built")
+            self.trace.fail(required, "the DAG was built")
 
     def must_be_accepted(self) -> None:
-        """Fail with the whole story when building the first DAG raises ``CosmosValueError``.
+        """Fail with the whole trace when building the first DAG raises ``CosmosValueError``.
 
         A library that the execution mode needs and that is not installed here is nobody's refusal.
         """
@@ -293,19 +293,19 @@ class SeedScenario(SeedEdits):
         try:
             self._build(self._dag_id(None))
         except self._refusal as error:
-            self.story.fail("the DAG is built", f"{type(error).__name__}: {error}")
+            self.trace.fail("the DAG is built", f"{type(error).__name__}: {error}")
         except ImportError as error:
-            self.story.add(f"build the DAG: this far, {error}")
+            self.trace.add(f"build the DAG: this far, {error}")
 
     def require(self, is_so: bool, required: str, seen: str) -> None:
-        """Fail with the whole story unless ``is_so``; for what has no method of its own.
+        """Fail with the whole trace unless ``is_so``; for what has no method of its own.
 
         :param required: in words.
         :param seen: instead.
         """
         __tracebackhide__ = True
         if not is_so:
-            self.story.fail(required, seen)
+            self.trace.fail(required, seen)
 
     def run(
         self,
@@ -329,20 +329,20 @@ class SeedScenario(SeedEdits):
         built = self._build(dag_id, full_refresh)
         if after_parsing is not None:
             after_parsing()
-        meanwhile = None if while_dbt_runs is None else Meanwhile(self.dbt, while_dbt_runs)
+        action = None if while_dbt_runs is None else WhileDbtRuns(self.dbt, while_dbt_runs)
         before = len(self.dbt.calls)
         with ExitStack() as stack:
             stack.enter_context(self._failing(dbt_fails))
-            stack.enter_context(meanwhile.beside()) if meanwhile else None
-            written = stack.enter_context(self._remembered.listening())
-            outcome = self._workbench.run_dag(built)
+            stack.enter_context(action.beside()) if action else None
+            written = stack.enter_context(self._remembered.recorded())
+            outcome = self._environment.run_dag(built)
         calls = tuple(self.dbt.calls[before:])
         places = [place for place in self.setup.places if place.dag_id == dag_id]
-        seeds = [judge(built, outcome, place, seed, calls) for place in places for seed in self.project.seeds]
-        run = SeedRun(dag=outcome, seeds=seeds, calls=calls, variables=written, _story=self.story)
-        self.story.add(f"{run}{' (full_refresh)' if full_refresh else ''}{' (dbt was to fail)' if dbt_fails else ''}")
-        if meanwhile is not None and not meanwhile.has_acted:
-            self.story.fail("dbt seed runs", f"{run}; so nothing could be done while it ran")
+        seeds = [seed_outcome(built, outcome, place, seed, calls) for place in places for seed in self.project.seeds]
+        run = SeedRun(dag=outcome, seeds=seeds, calls=calls, variables=written, _trace=self.trace)
+        self.trace.add(f"{run}{' (full_refresh)' if full_refresh else ''}{' (dbt was to fail)' if dbt_fails else ''}")
+        if action is not None and not action.has_acted:
+            self.trace.fail("dbt seed runs", f"{run}; so nothing could be done while it ran")
         return run
 
     @property

@@ -41,20 +41,20 @@ class SeedStory:
 
 
 class Chapter:
-    """Collects the stories of one module.
+    """Collects the scenarios of one module.
 
     :param options: of every story, unless it gives its own.
     """
 
     def __init__(self, **options: Any) -> None:
-        self.stories: list[SeedStory] = []
+        self.scenarios: list[SeedStory] = []
         self._options = options
 
-    def story(self, sentence: str, *, level: Level = "must", **options: Any) -> Callable[[Steps], Steps]:
+    def scenario(self, sentence: str, *, level: Level = "must", **options: Any) -> Callable[[Steps], Steps]:
         """Add the decorated steps; their id is the function's name."""
 
         def add(steps: Steps) -> Steps:
-            self.add(steps.__name__.replace("_", "-"), sentence, steps, level=level, **options)
+            self.add(steps.__name__.strip("_").replace("_", "-"), sentence, steps, level=level, **options)
             return steps
 
         return add
@@ -62,7 +62,7 @@ class Chapter:
     def add(self, name: str, sentence: str, steps: Steps, *, level: Level = "must", **options: Any) -> None:
         """Add steps under an id."""
         chosen = {**self._options, **options}
-        self.stories.append(SeedStory(id=name, sentence=sentence, steps=steps, level=level, options=chosen))
+        self.scenarios.append(SeedStory(id=name, sentence=sentence, steps=steps, level=level, options=chosen))
 
 
 DEFAULT = "By default, Cosmos renders every dbt seed and runs dbt seed on each DAG run."

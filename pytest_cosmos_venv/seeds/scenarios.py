@@ -19,10 +19,10 @@ from unittest import mock
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.projects.project import DbtProject
 from pytest_cosmos_venv.seeds.dag_file import Setup, read_places
-from pytest_cosmos_venv.seeds.environment import Workbench
+from pytest_cosmos_venv.seeds.environment import SeedEnvironment
 from pytest_cosmos_venv.seeds.project import MODEL, NAME, SeedProject, copy_project, make_seed_project, use_project
 from pytest_cosmos_venv.seeds.scenario import SeedScenario
-from pytest_cosmos_venv.seeds.trace import Story
+from pytest_cosmos_venv.seeds.trace import Trace
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv.environments.fake_venv import FakeVenv
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 class SeedScenarios:
     """Makes scenarios, each with a project and a dbt of its own; they share Airflow's Variables."""
 
-    workbench: Workbench
+    environment: SeedEnvironment
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     def __call__(
@@ -75,30 +75,30 @@ class SeedScenarios:
             test_behavior=test_behavior,
             execution_mode=execution_mode,
         )
-        setup.check(self.workbench.implementation)
+        setup.check(self.environment.implementation)
         _check(seeds, project, make_dag)
-        folder = self.workbench.folder / f"seeds-{next(self._numbers)}"
+        folder = self.environment.folder / f"seeds-{next(self._numbers)}"
         folder.mkdir()
         return SeedScenario(
-            workbench=self.workbench,
+            environment=self.environment,
             project=_project_in(folder, project, seeds, model, with_tests=(test_behavior or "").lower() != "none"),
             setup=setup,
-            dbt=self.workbench.dbt(execution_mode, folder),
-            story=Story(teller=self._teller, sentence=sentence),
+            dbt=self.environment.dbt(execution_mode, folder),
+            trace=Trace(implementation=self._implementation_name, sentence=sentence),
             make_dag=make_dag,
         )
 
     def play(self, scenario: SeedStory) -> None:
         """Play one of ``SEED_SCENARIOS`` on the implementation under test.
 
-        :raises AssertionError: with the story, when it does not do what the scenario requires.
+        :raises AssertionError: with the trace, when it does not do what the scenario requires.
         """
         __tracebackhide__ = True
         scenario.steps(self(sentence=scenario.sentence, **scenario.options))
 
     @property
-    def _teller(self) -> str:
-        chosen = self.workbench.implementation
+    def _implementation_name(self) -> str:
+        chosen = self.environment.implementation
         return f"{chosen.import_root} {chosen.version}"
 
 
@@ -141,22 +141,22 @@ def seed_scenarios(
     :param under_airflow: False: tasks are executed with nothing of Airflow around them, in a tenth of the time; then
         there are no assets.
     """
-    from pytest_cosmos_venv.airflow.running import run_alone, run_dag
+    from pytest_cosmos_venv.airflow.running import run_dag, run_without_airflow
     from pytest_cosmos_venv.airflow.variables import Variables, VariableStore
     from pytest_cosmos_venv.airflow.versions import this_airflow
     from pytest_cosmos_venv.environments.fake_venv import fake_venv
-    from pytest_cosmos_venv.seeds.environment import Workbench
+    from pytest_cosmos_venv.seeds.environment import SeedEnvironment
 
     venvs: list[FakeVenv] = []
     store = VariableStore()
-    workbench = Workbench(
+    environment = SeedEnvironment(
         folder=folder,
         implementation=implementation,
         variables=Variables(store),
         fake_venv=lambda place: fake_venv(place, venvs),
         wheelhouse=wheelhouse,
         virtualenv_dir=virtualenv_dir,
-        run_dag=run_dag if under_airflow else run_alone,
+        run_dag=run_dag if under_airflow else run_without_airflow,
         under_airflow=under_airflow,
     )
     with (
@@ -165,7 +165,7 @@ def seed_scenarios(
         mock.patch.dict(os.environ, {"DO_NOT_TRACK": "true"}),
         this_airflow().variables_in(store),
     ):
-        yield SeedScenarios(workbench=workbench)
+        yield SeedScenarios(environment=environment)
         # Each is closed, whatever another one has to say of its script.
         for venv in venvs:
             to_close.callback(venv.close)

@@ -6,19 +6,19 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 
-class NotFulfilled(AssertionError):
-    """An implementation did something else than was required. The text is the whole story."""
+class RequirementNotMet(AssertionError):
+    """An implementation did something else than was required. The text is the whole trace."""
 
 
 @dataclass(kw_only=True)
-class Story:
+class Trace:
     """The steps of one scenario.
 
-    :param teller: whose behaviour is told, such as ``cosmos 1.15.1``.
+    :param implementation: whose behaviour is told, such as ``cosmos 1.15.1``.
     :param sentence: that requires it; empty where a test has its own reasons.
     """
 
-    teller: str
+    implementation: str
     sentence: str = ""
     _steps: list[str] = field(default_factory=list)
 
@@ -30,16 +30,16 @@ class Story:
         """End the test.
 
         :param log: of the task in question.
-        :raises NotFulfilled: always.
+        :raises RequirementNotMet: always.
         """
         __tracebackhide__ = True
-        raise NotFulfilled("\n".join(self._told(required, seen, log)))
+        raise RequirementNotMet("\n".join(self._message_lines(required, seen, log)))
 
     def __str__(self) -> str:
         return "\n".join(f"  {number}. {step}" for number, step in enumerate(self._steps, start=1))
 
-    def _told(self, required: str, seen: str, log: str) -> list[str]:
-        lines = [f"{self.teller} does not do what is required: {required}"]
+    def _message_lines(self, required: str, seen: str, log: str) -> list[str]:
+        lines = [f"{self.implementation} does not do what is required: {required}"]
         if self.sentence:
             lines += ["", f"Sentence: {self.sentence}"]
         lines += ["", "What was done and seen:", str(self), "", f"Required: {required}", f"Seen:     {seen}"]

@@ -49,7 +49,7 @@ def _replaced(document: Any, checksum: str) -> Any:
     return _DIGEST.sub(checksum, document) if isinstance(document, str) else document
 
 
-class Remembered:
+class RememberedVariables:
     """The Variables that runs of a scenario have set."""
 
     def __init__(self, variables: Variables) -> None:
@@ -62,7 +62,7 @@ class Remembered:
         return {key: value for key, value in self._variables.values.items() if key in self._keys}
 
     @contextmanager
-    def listening(self) -> Iterator[dict[str, str]]:
+    def recorded(self) -> Iterator[dict[str, str]]:
         """Fills the dictionary at the end of the block with what was set in it. While a DAG is built nobody listens:
         caches of dbt ls may be Variables too."""
         before = len(self._variables.writes)

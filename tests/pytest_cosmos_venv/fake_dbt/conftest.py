@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.pytest_cosmos_venv.fake_dbt.real_and_fake import Dbt, real_environment, write_project
 
 from pytest_cosmos_venv.environments.fake_venv import FakeVenv
+from tests.pytest_cosmos_venv.fake_dbt.real_and_fake import Dbt, real_environment, write_project
 
 
 @pytest.fixture(scope="module")

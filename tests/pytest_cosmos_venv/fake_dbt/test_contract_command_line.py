@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from tests.pytest_cosmos_venv.fake_dbt.real_and_fake import real_environment, write_project
 
 from pytest_cosmos_venv import VERIFIED_DBT_VERSIONS
 from pytest_cosmos_venv.fake_dbt.command_line import Invocation, UsageError
@@ -22,6 +21,7 @@ from pytest_cosmos_venv.fake_dbt.tables import (
     ONE_VALUE,
     options_of,
 )
+from tests.pytest_cosmos_venv.fake_dbt.real_and_fake import real_environment, write_project
 
 LINES = [
     "run",

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.pytest_cosmos_venv.fake_dbt.real_and_fake import Answer, Dbt, real_environment, write_project
 
 from pytest_cosmos_venv import FakeVenv, NodeOutcome
+from tests.pytest_cosmos_venv.fake_dbt.real_and_fake import Answer, Dbt, real_environment, write_project
 
 READ_FAILURES = ("unique_id", "status", "message", "failures")
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
-from tests.pytest_cosmos_venv.fake_dbt.real_and_fake import DEADLINE, Dbt, comparable
 
 from pytest_cosmos_venv import FakeVenv
+from tests.pytest_cosmos_venv.fake_dbt.real_and_fake import DEADLINE, Dbt, comparable
 
 SLOW_SQL = "{{ config(materialized='table') }}\nselect count(*) as n from range(900000000000) t where sqrt(range) > 3\n"
 BUSY = 0.3
