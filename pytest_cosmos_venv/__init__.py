@@ -1,4 +1,4 @@
-"""What does a test author import: the toolkit's public names, each loaded on first use.
+"""The toolkit's public names, which a test author imports; each is loaded on first use.
 
 pytest loads this package in every run of every project that has it installed, so it imports the standard library only.
 """

@@ -1,4 +1,4 @@
-"""What may building a DAG do and cost? Airflow builds it again every few seconds, on a machine that does more."""
+"""The budget for building a DAG: Airflow builds it again every few seconds, on a machine that does more."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class OverBudget(AssertionError):
 
 @dataclass(frozen=True, kw_only=True)
 class Allowed:
-    """What building may do.
+    """The side effects that building may have.
 
     :param run: names or paths of programs; ``fork`` for a bare fork.
     :param connect: hosts, ``host:port``, paths of sockets and of SQLite databases.
@@ -36,13 +36,16 @@ class Allowed:
     write: frozenset[str]
 
     def forbids(self, effect: SideEffect) -> bool:
-        """Is it none of these?"""
+        """Whether a side effect is none of these.
+
+        :param effect: the side effect.
+        """
         names = {PROCESS: self.run, CONNECTION: self.connect, FILE: self.write}[effect.kind]
         return not names.intersection(effect.names)
 
 
 class ParseBudget:
-    """Holds the building of DAGs to a budget; see the fixture ``cosmos_parse_budget``."""
+    """The check that the fixture ``cosmos_parse_budget`` gives: it holds the building of DAGs to a budget."""
 
     @overload
     def __call__(
@@ -80,19 +83,19 @@ class ParseBudget:
     ) -> ParseCost | AbstractContextManager[None]:
         """Fail when building a DAG starts a process, opens a connection, changes a file, or costs too much.
 
-        :param build: returns the DAG, or a list of them; or a DAG file. It is called under watch, once more where it
-            did what it may not and what only the first parse does, and then again for each repeat. Without it this is a
-            context manager that watches what is built inside.
-        :param times: how many times as much CPU time as an equal plain DAG (as many empty tasks, edges and groups),
-            built in turns with it, building may take; None for any.
-        :param milliseconds: of CPU time that it may take; None for any.
-        :param repeats: of which the median counts.
+        :param build: a function that returns the DAG, or a list of them; or the path of a DAG file. It is called under
+            watch, once more where it did what it may not and what only the first parse does, and then again for each
+            repeat. Without it this is a context manager that watches what is built inside.
+        :param times: the CPU time that it may take, as a multiple of that of an equal plain DAG (as many empty tasks,
+            edges and groups), built in turns with it; None for any.
+        :param milliseconds: the CPU time that it may take; None for any.
+        :param repeats: the number of repeats, of which the median counts.
         :param may_run: programs that it may start, such as ``["dbt"]``.
         :param may_connect: hosts, ``host:port``, and paths of sockets or SQLite databases.
         :param may_write: files, and folders with all below.
-        :return: the cost, with its ``.text``.
+        :returns: the cost, with its ``.text``.
         :raises OverBudget: it did what it may not, or cost more.
-        :raises ToolkitMisuse: nothing to measure, or no number of repeats that gives a median.
+        :raises ToolkitMisuse: there is nothing to measure, or no number of repeats that gives a median.
         """
         __tracebackhide__ = True
         allowed = Allowed(run=_names(may_run), connect=_names(may_connect), write=_names(may_write, paths=True))

@@ -1,4 +1,4 @@
-"""What looks like a virtual environment and is made in milliseconds? Links to a Python, and a scripted dbt."""
+"""The fake virtual environment, made in milliseconds: links to a Python, and a scripted dbt."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _LAST_FILE = "pyvenv.cfg"
 class FakeVenv(ScriptedDbt):
     """A virtual environment that works, with a dbt that does as scripted and writes down its calls.
 
-    Its ``dbt`` finds script and record beside itself, also with an empty environment, and beside a wheelhouse whose
-    installed ``dbt`` has others.
+    Its ``dbt`` finds script and record beside itself, even where the environment variables are empty, and even beside a
+    wheelhouse whose installed ``dbt`` has others.
     """
 
     _place: Path
@@ -36,7 +36,7 @@ class FakeVenv(ScriptedDbt):
 
     @cached_property
     def path(self) -> Path:
-        """Its directory. The first use makes it, in whichever of the processes that share it."""
+        """The directory of the environment. The first use makes it, in any of the processes that share it."""
         self._place.parent.mkdir(parents=True, exist_ok=True)
         with alone_in(self._place.parent):
             if not (self._place / _LAST_FILE).exists():
@@ -51,7 +51,7 @@ class FakeVenv(ScriptedDbt):
 
     @property
     def python(self) -> Path:
-        """Its interpreter: the one that runs the tests, with a ``sys.prefix`` of its own."""
+        """The interpreter: the one that runs the tests, with a ``sys.prefix`` of its own."""
         return self.path / "bin" / "python"
 
     def __call__(
@@ -62,14 +62,14 @@ class FakeVenv(ScriptedDbt):
         adapters: tuple[str, ...] = DEFAULT_ADAPTERS,
         strict: bool = False,
     ) -> FakeVenv:
-        """Make another one, at once, with script and record of its own.
+        """Make another environment, at once, with script and record of its own.
 
-        :param path: where; beside the others when None. It may exist, but hold no environment.
-        :param dbt_version: that it says of itself.
-        :param adapters: their names without ``dbt-``.
-        :param strict: refuse commands, options and values that dbt does not have, as dbt does. For the versions in
-            ``VERIFIED_DBT_VERSIONS``.
-        :raises ToolkitMisuse: for a place, a version or a name that cannot be.
+        :param path: its directory; None: one beside the others. It may exist, but hold no environment.
+        :param dbt_version: the version that its dbt says of itself.
+        :param adapters: the names of its adapters without ``dbt-``.
+        :param strict: whether to refuse commands, options and values that dbt does not have, as dbt does. Only for the
+            versions in ``VERIFIED_DBT_VERSIONS``.
+        :raises ToolkitMisuse: there can be no such place, version or name.
         """
         # Absolute: its scripts name it, wherever they are started.
         if path is not None:
@@ -100,10 +100,11 @@ class FakeVenv(ScriptedDbt):
 
 
 def fake_venv(place: Path, family: list[FakeVenv], files: dict[str, str] | None = None) -> FakeVenv:
-    """A fake environment that is made when its path is asked for.
+    """Return a fake environment that is made when its path is asked for.
 
+    :param place: its directory.
     :param family: all that were made for one test; this one is added.
-    :param files: path below ``site-packages`` -> text; None takes those of the defaults.
+    :param files: path below ``site-packages`` -> text; None: those of the defaults.
     """
     files = _files(DBT_VERSION, DEFAULT_ADAPTERS, strict=False) if files is None else files
     made = FakeVenv(place / FOLDER_OF_ENVIRONMENT, place, files, family)
@@ -128,7 +129,7 @@ def _check(dbt_version: str, adapters: tuple[str, ...], strict: bool) -> None:
 
 @cache
 def _files(dbt_version: str, adapters: tuple[str, ...], strict: bool) -> dict[str, str]:
-    """What an installer would have put into ``site-packages``."""
+    """Return what an installer would have put into ``site-packages``."""
     dbt = dbt_wheel(dbt_version)
     dbt = replace(dbt, files={**dbt.files, **fake_dbt_files(strict=strict)})
     return {
@@ -178,7 +179,7 @@ def _link_python(folder: Path, version: str) -> None:
 
 
 def _base_python() -> str:
-    """The Python beneath the environment that runs the tests: one environment cannot be the home of another."""
+    """Return the Python beneath the environment that runs the tests: one environment cannot be the home of another."""
     base: str = getattr(sys, "_base_executable", None) or sys.executable
     return base
 

@@ -1,4 +1,4 @@
-"""What does one call of dbt do? It says what dbt says of the command, lets its nodes end, and leaves the artifacts."""
+"""One call of the fake dbt: it says what dbt says of the command, lets its nodes end, and leaves the artifacts."""
 
 from __future__ import annotations
 
@@ -21,11 +21,16 @@ INTERRUPTED = 2
 
 
 class DbtRuntimeError(Exception):
-    """What dbt calls an error that it encountered: nothing of the work was done."""
+    """An error in dbt's words after which nothing of the work is done."""
 
 
 class Call:
-    """One call: what it says, does and leaves behind."""
+    """One call: its words, its work and its artifacts.
+
+    :param invocation: the command line.
+    :param script: the rule of the test for this call.
+    :param installed: ``core`` and names of adapters -> their versions.
+    """
 
     def __init__(self, invocation: Invocation, script: Script, installed: dict[str, str]) -> None:
         self._invocation = invocation
@@ -48,7 +53,7 @@ class Call:
                 raise UsageError(f"Invalid value for '{name}': Path '{place}' does not exist.", of=self._command)
 
     def run(self) -> int:
-        """Everything; returns the exit code."""
+        """Do everything, and return the exit code."""
         for line in self._script.stdout or ():
             print(line, flush=True)
         for line in self._script.stderr:
@@ -214,7 +219,7 @@ class Call:
 
     @property
     def _adapter(self) -> str:
-        """The installed one that the profiles name first."""
+        """The installed adapter that the profiles name first; empty where none is installed."""
         installed = [name for name in self._installed if name != "core"]
         try:
             named = re.findall(
@@ -232,7 +237,7 @@ class Call:
             self._log.say(text, name="AdapterRegistered", adapter_name=name, adapter_version=f"={version}")
 
     def _show_version(self) -> int:
-        """What ``dbt --version`` prints where no index can be asked for news."""
+        """Print what ``dbt --version`` prints where no index can be asked for news."""
         lines = ["Core:", f"  - installed: {self._installed['core']}", ""]
         lines += ["  The latest version of dbt-core could not be determined!", "", "Plugins:"]
         names = [name for name in self._installed if name != "core"]

@@ -1,6 +1,6 @@
-"""What is the fake ``dbt``? A console script that takes dbt's command line and writes down each call.
+"""The fake ``dbt``: a console script that takes dbt's command line and writes down each call.
 
-Becomes ``dbt/cli/main.py`` word for word: see the folder's own first words.
+It becomes ``dbt/cli/main.py`` word for word: see the docstring of the folder.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .script import Interrupted, ScriptError, read_script
 
 
 def installed_versions() -> dict[str, str]:
-    """``core`` and the names of the adapters -> their versions, by the folders that installers leave beside dbt.
+    """Return ``core`` and names of adapters -> their versions, by the folders that installers leave beside dbt.
 
     ``importlib.metadata`` would say the same, and double the time that a call takes.
     """
@@ -26,7 +26,7 @@ def installed_versions() -> dict[str, str]:
 
 
 def cli() -> None:
-    """The console script ``dbt``. Ends the process as dbt's own entry point does, by SystemExit."""
+    """Run the console script ``dbt``, and end the process as dbt's own entry point does, by SystemExit."""
     installed = installed_versions()
     folder = record_folder()
     if folder is None:

@@ -194,7 +194,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_body=False)
 
     def log_message(self, *_: object) -> None:
-        """Nothing: the requests are on record."""
+        """Write nothing: the requests are on record."""
 
     def _answer(self, *, with_body: bool) -> None:
         self.close_connection = True

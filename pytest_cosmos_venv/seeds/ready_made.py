@@ -1,10 +1,7 @@
-"""All ready-made scenarios; those of memory and rendering.
+"""All ready-made scenarios: every sentence of Cosmos's page "Managing seeds", chapter by chapter.
 
-The ready-made scenarios of what ``when_seed_changes`` remembers: where, as what, for whom, and if it is lost.
-
-The ready-made scenarios of what becomes of seeds in a DAG: the four behaviors, and what is refused.
-
-Which scenarios are ready-made? Every sentence of Cosmos's page "Managing seeds", chapter by chapter.
+The chapters of memory (where, as what and for whom something is remembered, and what happens if it is lost) and of
+rendering (the four behaviors, and what is refused) stand here; the chapter of changes has a module of its own.
 """
 
 from __future__ import annotations
@@ -244,7 +241,7 @@ def _accepted_in_its_mode(harbor: SeedScenario) -> None:
 
 
 def _rendered_by_watcher(harbor: SeedScenario) -> None:
-    """Built and not run: what the watcher's one dbt build loads, no test here can show."""
+    """Build the DAG without a run: no test here can show what the watcher's one dbt build loads."""
     form = {"always": "task", "render_only": "empty", "none": "absent"}
     rendering = harbor.build().must(form[str(harbor.setup.behavior)])  # type: ignore[arg-type]
     models = [task_id for task_id in rendering.dag.task_ids if MODEL in task_id]

@@ -1,8 +1,7 @@
-"""SeedStory, chapters, the sentences of Cosmos's page.
+"""The model of ready-made scenarios: ``SeedStory``, chapters of them, and the sentences of Cosmos's page "Managing
+seeds".
 
-What is a ready-made scenario? A sentence that requires something of seeds, and the steps that show it.
-
-What does Cosmos's page "Managing seeds" say? Its sentences, word for word, each under a name.
+The sentences stand here word for word, each under a name.
 """
 
 from __future__ import annotations
@@ -22,12 +21,13 @@ Steps = Callable[["SeedScenario"], object]
 
 @dataclass(frozen=True, kw_only=True)
 class SeedStory:
-    """One ready-made scenario; ``cosmos_seed_scenario.play(story)`` plays it, ``str(story)`` is its id.
+    """One ready-made scenario; ``cosmos_seed_scenario.play(scenario)`` plays it, and ``str(scenario)`` is its id.
 
-    :param id: for ever: never renumbered or reused.
-    :param sentence: of Cosmos's page "Managing seeds", as it stands there.
-    :param steps: what is done, with what must be seen after each step.
-    :param options: of ``cosmos_seed_scenario(...)``.
+    :param id: the id, which is for ever: never renumbered or reused.
+    :param sentence: the sentence of Cosmos's page "Managing seeds" that requires it, as it stands there.
+    :param steps: a function that plays the scenario and requires what must be seen after each step.
+    :param level: ``must``, or ``should`` where it follows from the sentence in a case that the sentence does not name.
+    :param options: the keyword arguments of ``cosmos_seed_scenario(...)``.
     """
 
     id: str
@@ -41,9 +41,9 @@ class SeedStory:
 
 
 class Chapter:
-    """Collects the scenarios of one module.
+    """The scenarios of one module, collected by a decorator.
 
-    :param options: of every story, unless it gives its own.
+    :param **options: the options of every scenario, unless it gives its own.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -51,7 +51,12 @@ class Chapter:
         self._options = options
 
     def scenario(self, sentence: str, *, level: Level = "must", **options: Any) -> Callable[[Steps], Steps]:
-        """Add the decorated steps; their id is the function's name."""
+        """Return a decorator that adds a function as the steps of a scenario; the id is the function's name.
+
+        :param sentence: the sentence that requires it.
+        :param level: ``must`` or ``should``.
+        :param **options: options of this scenario.
+        """
 
         def add(steps: Steps) -> Steps:
             self.add(steps.__name__.strip("_").replace("_", "-"), sentence, steps, level=level, **options)
@@ -60,7 +65,14 @@ class Chapter:
         return add
 
     def add(self, name: str, sentence: str, steps: Steps, *, level: Level = "must", **options: Any) -> None:
-        """Add steps under an id."""
+        """Add a scenario.
+
+        :param name: the id of the scenario.
+        :param sentence: the sentence that requires it.
+        :param steps: a function that plays the scenario.
+        :param level: ``must`` or ``should``.
+        :param **options: options of this scenario.
+        """
         chosen = {**self._options, **options}
         self.scenarios.append(SeedStory(id=name, sentence=sentence, steps=steps, level=level, options=chosen))
 

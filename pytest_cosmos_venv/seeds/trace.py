@@ -1,4 +1,4 @@
-"""What was done, and what was seen? Each step in a line, for whoever reads a failure."""
+"""The trace of a scenario: each step, and what was seen after it, in a line for the reader of a failure."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class RequirementNotMet(AssertionError):
 class Trace:
     """The steps of one scenario.
 
-    :param implementation: whose behaviour is told, such as ``cosmos 1.15.1``.
-    :param sentence: that requires it; empty where a test has its own reasons.
+    :param implementation: name and version of the implementation under test, such as ``cosmos 1.15.1``.
+    :param sentence: the sentence that requires the scenario; empty where a test has its own reasons.
     """
 
     implementation: str
@@ -23,13 +23,18 @@ class Trace:
     _steps: list[str] = field(default_factory=list)
 
     def add(self, step: str) -> None:
-        """Tell one step."""
+        """Add one step.
+
+        :param step: the step in words.
+        """
         self._steps.append(step)
 
     def fail(self, required: str, seen: str, *, log: str = "") -> NoReturn:
-        """End the test.
+        """End the test with the whole trace.
 
-        :param log: of the task in question.
+        :param required: the requirement in words.
+        :param seen: what was seen instead.
+        :param log: the log of the task in question; empty: there is none.
         :raises RequirementNotMet: always.
         """
         __tracebackhide__ = True
