@@ -35,7 +35,10 @@ class LoopbackServer(ThreadingHTTPServer):
         self.shutdown()
         self._thread.join()
         for connection in list(self._connections):
-            _end(connection)
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:  # the client was faster
+                pass
         self.server_close()
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -61,10 +64,3 @@ class LoopbackServer(ThreadingHTTPServer):
         :param request: the socket of the connection.
         :param client_address: host and port of the client.
         """
-
-
-def _end(connection: socket.socket) -> None:
-    try:
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:  # the client was faster
-        pass

@@ -30,26 +30,14 @@ _VALUES = (
         "must|should|beyond",
         "Conformance: requirements of this level and above it decide the exit code. Default: must.",
     ),
-    (
-        "cosmos-requirement",
-        "IDS",
-        "Conformance: judge only these, such as LOCK-003,SEED-*.",
-    ),
+    ("cosmos-requirement", "IDS", "Conformance: judge only these, such as LOCK-003,SEED-*."),
     (
         "cosmos-known-failures",
         "FILE",
         "Conformance: the implementation's own list of requirements that it fails, which do not count.",
     ),
-    (
-        "cosmos-report",
-        "DIR",
-        "Conformance: write report.json, report.html and a badge there.",
-    ),
-    (
-        "cosmos-profile",
-        "quick|full",
-        "Conformance: how many free rounds races have, 25 or 200. Default: quick.",
-    ),
+    ("cosmos-report", "DIR", "Conformance: write report.json, report.html and a badge there."),
+    ("cosmos-profile", "quick|full", "Conformance: how many free rounds races have, 25 or 200. Default: quick."),
     (
         "cosmos-installer",
         "auto|uv|pip",

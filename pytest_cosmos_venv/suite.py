@@ -22,6 +22,11 @@ from pytest_cosmos_venv.throwaway import throwaway_folder
 
 SUITE = Path(__file__).parent / "conformance"
 """The suite beside the plugin's own file: ``import conformance`` could find a user's folder of that name."""
+# ``python -m pytest`` puts the current directory on the path; the suite judges what is installed.
+_START = "import sys; sys.path[:] = [entry for entry in sys.path if entry]; import pytest; sys.exit(pytest.main())"
+# PYTEST_*: what the project adds to each run. AIRFLOW*, DBT_*: its database, connections and settings are not the
+# suite's. PIP_*, UV_*: the suite installs from a folder; a configured index would only take part in error cases.
+_PREFIXES_LEFT_BEHIND = ("AIRFLOW", "DBT_", "PIP_", "PYTEST_", "UV_")
 
 
 class SuiteExit(IntEnum):
@@ -31,14 +36,6 @@ class SuiteExit(IntEnum):
     """Nothing was judged: the environment or the adapter is at fault."""
     INCOMPLETE = 11
     """Something was left out or cut off, or the harness failed: no verdict."""
-
-
-# Whoever runs ``python -m pytest`` has the current directory on the path; the suite judges what is installed.
-_START = "import sys; sys.path[:] = [entry for entry in sys.path if entry]; import pytest; sys.exit(pytest.main())"
-
-# PYTEST_*: what the project adds to each run. AIRFLOW*, DBT_*: its database, connections and settings are not the
-# suite's. PIP_*, UV_*: the suite installs from a folder; a configured index would only take part in error cases.
-_PREFIXES_LEFT_BEHIND = ("AIRFLOW", "DBT_", "PIP_", "PYTEST_", "UV_")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +59,20 @@ class SuiteRun:
         implementation = [] if self.implementation is None else [f"--cosmos-implementation={self.implementation}"]
         set_aside = [f"--cosmos-set-aside={', '.join(self.set_aside)}"] if self.set_aside else []
         return [
-            *[sys.executable, "-c", _START],
+            sys.executable,
+            "-c",
+            _START,
             *self.options,
-            *["-p", "cosmos_venv", "-p", "pytest_cosmos_venv.conformance.session"],
-            *["-c", str(SUITE / "pytest.ini"), f"--rootdir={SUITE}", "--noconftest"],
-            *[f"--basetemp={self.root / 'pytest'}", *self._cache],
+            "-p",
+            "cosmos_venv",
+            "-p",
+            "pytest_cosmos_venv.conformance.session",
+            "-c",
+            str(SUITE / "pytest.ini"),
+            f"--rootdir={SUITE}",
+            "--noconftest",
+            f"--basetemp={self.root / 'pytest'}",
+            *self._cache,
             *implementation,
             *set_aside,
             *map(str, suite_files()),

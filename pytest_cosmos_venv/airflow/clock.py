@@ -22,6 +22,8 @@ from unittest import mock
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
+_UNTOUCHED = ("_pytest", "pluggy", "xdist", "execnet", "pytest_", "threading", "asyncio")
+
 
 def instant_of(when: datetime | date | str, *, parameter: str) -> datetime:
     """Return a moment in UTC. A date is its midnight, and what has no time zone is in UTC.
@@ -42,9 +44,6 @@ def instant_of(when: datetime | date | str, *, parameter: str) -> datetime:
     if not isinstance(when, datetime):
         when = datetime.combine(when, time())
     return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
-
-
-_UNTOUCHED = ("_pytest", "pluggy", "xdist", "execnet", "pytest_", "threading", "asyncio")
 
 
 class Engine(Protocol):

@@ -7,6 +7,7 @@ import os
 from difflib import get_close_matches
 from typing import Any
 
+from pytest_cosmos_venv.airflow.home_setup import set_variable
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
 PREFIX = "AIRFLOW_CONN_"
@@ -47,20 +48,13 @@ class Connections:
         name = _variable(str(conn_id))
         if name not in self._before:
             raise ToolkitMisuse(f"cosmos_connections.remove({conn_id!r}): this test has added none of this id.")
-        _put_back(name, self._before.pop(name))
+        set_variable(name, self._before.pop(name))
 
     def close(self) -> None:
         """Put the environment variables back."""
         for name, value in self._before.items():
-            _put_back(name, value)
+            set_variable(name, value)
         self._before.clear()
-
-
-def _put_back(name: str, value: str | None) -> None:
-    if value is None:
-        os.environ.pop(name, None)
-    else:
-        os.environ[name] = value
 
 
 def _variable(conn_id: str) -> str:

@@ -43,6 +43,12 @@ if TYPE_CHECKING:
 
 _DEADLINE = 30.0
 _LOCKED = (5, 6)  # SQLITE_BUSY and SQLITE_LOCKED, which have names from Python 3.11 on
+_OF_THE_PARENT: list[object] = []
+"""Kept, because what nobody holds is closed."""
+DATABASE = "airflow.db"
+DEADLINE = 600.0
+"""Seconds that making the database may take."""
+_PROVIDERS_WITH_TABLES = ("apache-airflow-providers-fab", "apache-airflow-providers-edge3")
 
 
 def runs_file(database: Path) -> Path:
@@ -115,10 +121,6 @@ def reconnect() -> None:
     module.configure_orm()
 
 
-_OF_THE_PARENT: list[object] = []
-"""Kept, because what nobody holds is closed."""
-
-
 def copy(file: Path, to: Path) -> None:
     """Copy a database as it is at this moment, even while others use it.
 
@@ -136,11 +138,15 @@ def restored(file: Path) -> Iterator[None]:
     :param file: an SQLite file.
     :raises TimeoutError: a connection that the test has left open keeps it locked.
     """
+    from airflow import settings
+
     with closing(sqlite3.connect(":memory:")) as before:
         with closing(sqlite3.connect(file)) as connection:
             connection.backup(before)
         yield
-        _close_session()
+        session: Any = settings.Session
+        # What a session of this thread has not committed would keep the file locked.
+        session.remove()
         deadline = real_time.monotonic() + _DEADLINE
 
         def give_up(status: int, *_: int) -> None:
@@ -151,14 +157,6 @@ def restored(file: Path) -> Iterator[None]:
         with closing(sqlite3.connect(file)) as connection:
             before.backup(connection, progress=give_up, sleep=0.01)
         runs_file(file).unlink(missing_ok=True)
-
-
-def _close_session() -> None:
-    """Close the session of this thread, whose uncommitted changes would keep the file locked."""
-    from airflow import settings
-
-    session: Any = settings.Session
-    session.remove()
 
 
 @dataclass
@@ -193,12 +191,6 @@ def move_to(home: Path) -> None:
     module: Any = settings
     module.configure_vars()
     prepare_this_process()
-
-
-DATABASE = "airflow.db"
-DEADLINE = 600.0
-"""Seconds that making the database may take."""
-_PROVIDERS_WITH_TABLES = ("apache-airflow-providers-fab", "apache-airflow-providers-edge3")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,6 +40,16 @@ _ELSEWHERE = (
     *(f"AIRFLOW__CORE__{key}" for key in ("LOAD_EXAMPLES", "UNIT_TEST_MODE")),
 )
 _NEIGHBOURS = ("pytest_airflow_in_a_box", "pytest_airflow_in_a_box.plugin")
+NEED_HOME = (
+    "cosmos_airflow_home",
+    "cosmos_run_dag",
+    "cosmos_run_task",
+    "cosmos_variables",
+    "cosmos_seed_scenario",
+    "cosmos_task_race",
+)
+"""The public fixtures for which Airflow needs the throw-away home."""
+_NEEDS_HOME = re.compile(rf"\b({'|'.join(NEED_HOME)})\b".encode())
 
 
 class AirflowHomeSetup:
@@ -97,7 +107,7 @@ class AirflowHomeSetup:
         if self in sys.meta_path:
             sys.meta_path.remove(self)
         for name, value in self._before.items():
-            _put(name, value)
+            set_variable(name, value)
         self._before.clear()
         if self.home is not None or self._has_workers:
             import shutil
@@ -194,22 +204,19 @@ class AirflowHomeSetup:
 
     def _set(self, name: str, value: str | None) -> None:
         self._before.setdefault(name, os.environ.get(name))
-        _put(name, value)
+        set_variable(name, value)
 
 
-def _put(name: str, value: str | None) -> None:
+def set_variable(name: str, value: str | None) -> None:
+    """Set an environment variable of this process, or unset it.
+
+    :param name: the name of the variable.
+    :param value: its value; None: it is unset.
+    """
     if value is None:
         os.environ.pop(name, None)
     else:
         os.environ[name] = value
-
-
-NEED_HOME = (
-    *("cosmos_airflow_home", "cosmos_run_dag", "cosmos_run_task", "cosmos_variables"),
-    *("cosmos_seed_scenario", "cosmos_task_race"),
-)
-"""The public fixtures for which Airflow needs the throw-away home."""
-_NEEDS_HOME = re.compile(rf"\b({'|'.join(NEED_HOME)})\b".encode())
 
 
 def is_wanted(config: pytest.Config, option: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -166,14 +166,11 @@ def assets_record(assets: Iterable[EmittedAsset]) -> tuple[EmittedAsset, ...]:
 
 def _table(tasks: Iterable[TaskOutcome]) -> str:
     tasks = list(tasks)
-    cells = [("task", "state", "tries", "seconds", "exception"), *map(_row, tasks)]
+    rows = [(task.task_id, task.state, str(task.tries), f"{task.duration:.2f}", _error_text(task)) for task in tasks]
+    cells = [("task", "state", "tries", "seconds", "exception"), *rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     return "\n".join([*lines, *(line for task in tasks for line in _log_lines(task))])
-
-
-def _row(task: TaskOutcome) -> Sequence[str]:
-    return task.task_id, task.state, str(task.tries), f"{task.duration:.2f}", _error_text(task)
 
 
 def _error_text(task: TaskOutcome) -> str:

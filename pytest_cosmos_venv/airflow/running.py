@@ -37,6 +37,9 @@ from pytest_cosmos_venv.errors import AlreadyTaken, RecordDict, ToolkitMisuse, r
 
 _TURN = 0
 _FIRST_RUN = 1
+_FAILED = ("failed", "up_for_retry")
+_NUMBERS = itertools.count(1)
+_PREPARES = ("pytest_cosmos_venv.prepared_airflow",)
 
 
 @contextmanager
@@ -70,9 +73,6 @@ def _claim(descriptor: int, dag_id: str, when: datetime) -> None:
             f"Another process is running DAG {dag_id!r} for {when.isoformat()}, and Airflow has one run for a logical "
             "date: give each of them a logical_date of its own, or none."
         ) from None
-
-
-_FAILED = ("failed", "up_for_retry")
 
 
 @dataclass
@@ -316,9 +316,6 @@ def _state(thing: Any) -> str:
     return str(getattr(thing.state, "value", thing.state) or "none")
 
 
-_NUMBERS = itertools.count(1)
-
-
 def run_without_airflow(dag: Any) -> DagOutcome:
     """Execute the tasks of a DAG one after the other, with nothing of Airflow around them.
 
@@ -357,9 +354,6 @@ def _execute(task: Any, run_id: str) -> TaskOutcome:
         tries=1,
         duration=real_time.monotonic() - began,
     )
-
-
-_PREPARES = ("pytest_cosmos_venv.prepared_airflow",)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pytest_cosmos_venv.airflow.versions import this_airflow
 
 _NUMBERS = itertools.count(1)
 RETURNED = "return_value"
-"""Key of the XCom that one gets who names none."""
+"""The key of the XCom that ``xcom_pull`` gives where no key is named."""
 
 
 def dag_around(operator: Any) -> None:

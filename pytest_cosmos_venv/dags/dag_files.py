@@ -18,6 +18,14 @@ from typing import Any
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
+# Wins over what the user's own airflow.cfg says; what he set in the environment wins over these.
+_DEFAULTS = {
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    # Otherwise Airflow tells what it does, between the lines of the diff.
+    "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
+}
+_MODULE = "cosmos_dag_file"
+
 
 def import_first(name: str, *modules: str) -> Any:
     """Return a class of Airflow from the first module that has it; its modules moved between Airflow 2 and 3.
@@ -33,14 +41,6 @@ def import_first(name: str, *modules: str) -> Any:
         except (ImportError, AttributeError) as error:
             reasons.append(str(error))
     raise ToolkitMisuse(f"Airflow's {name} cannot be imported here: {reasons[-1]}.")
-
-
-# Wins over what the user's own airflow.cfg says; what he set in the environment wins over these.
-_DEFAULTS = {
-    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-    # Otherwise Airflow tells what it does, between the lines of the diff.
-    "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
-}
 
 
 class DagFileError(Exception):
@@ -72,9 +72,6 @@ def parse_dag_file(file: Path) -> list[Any]:
     if bag.import_errors:
         raise DagFileError("\n".join(bag.import_errors.values()))
     return [bag.dags[name] for name in sorted(bag.dags)]
-
-
-_MODULE = "cosmos_dag_file"
 
 
 @contextmanager

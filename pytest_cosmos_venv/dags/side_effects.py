@@ -23,6 +23,11 @@ from typing import Any
 _OWN = os.path.dirname(__file__)  # noqa: PTH120 - compared with the names of code objects as they are
 _STANDARD = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), os.path.dirname(os.__file__)})  # noqa: PTH120
 _INSTALLED = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+PROCESS, CONNECTION, FILE = "process", "connection", "file"
+# In an event of Python's: no folder is open that the path would be relative to.
+_NO_FOLDER = -1
+_watches: list[Watch] = []
 
 
 def caller() -> str:
@@ -70,12 +75,6 @@ def _line(frame: FrameType) -> str:
     return f"{frame.f_code.co_filename if file.startswith('..') else file}:{frame.f_lineno}"
 
 
-_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-PROCESS, CONNECTION, FILE = "process", "connection", "file"
-# In an event of Python's: no folder is open that the path would be relative to.
-_NO_FOLDER = -1
-
-
 @dataclass(frozen=True, kw_only=True)
 class SideEffect:
     """One thing that was done.
@@ -117,9 +116,6 @@ class Watch:
             seen = _Seen(PROCESS, f"did {event} with {arguments!r}", (event,))
         if seen is not None:
             self.side_effects.append(SideEffect(kind=seen.kind, what=seen.what, names=seen.names, where=caller()))
-
-
-_watches: list[Watch] = []
 
 
 @contextmanager

@@ -66,9 +66,11 @@ def _orders() -> dict[str, Any]:
 
 @contextmanager
 def _on_record(builds: Path) -> Iterator[None]:
-    """Keep one file for this build. The kernel's lock on it ends with the process, however that ends."""
+    """Keep one file for this build."""
     builds.mkdir(parents=True, exist_ok=True)
+    # Without a buffer, so that each line is there at once and none is lost when this process is killed.
     with (builds / f"{time.time_ns()}-{os.getpid()}.jsonl").open("ab", buffering=0) as file:
+        # The kernel's lock ends with the process, however that ends: so a test sees whether the build still runs.
         fcntl.flock(file, fcntl.LOCK_EX)
         _tell(file, event="start", pid=os.getpid())
         try:
@@ -86,6 +88,7 @@ def _tell(file: Any, **event: object) -> None:
 def _wait_for_release(builds: Path, timeout: float) -> None:
     installer, end = os.getppid(), time.monotonic() + timeout
     while not (builds / "released").exists():
+        # An orphan gets another parent: the installer was killed, and nobody would end this process.
         if os.getppid() != installer:
             sys.exit("The installer is gone, so there is nobody to build for.")
         if time.monotonic() > end:

@@ -38,6 +38,7 @@ class FakeVenv(ScriptedDbt):
     def path(self) -> Path:
         """The directory of the environment. The first use makes it, in any of the processes that share it."""
         self._place.parent.mkdir(parents=True, exist_ok=True)
+        # Racers that share the environment ask for it at the same moment.
         with alone_in(self._place.parent):
             if not (self._place / _LAST_FILE).exists():
                 _build(self._place, self._files)
@@ -150,14 +151,16 @@ def _build(place: Path, files: dict[str, str]) -> None:
     site_packages = place / "lib" / f"python{version}" / "site-packages"
     (place / "bin").mkdir(parents=True, exist_ok=True)
     # Outer ones first: a folder that lacks its parents costs two calls more.
-    for folder in sorted({"", *map(_folder_of, files)}):
+    for folder in sorted({"", *(path.rpartition("/")[0] for path in files)}):
         (site_packages / folder).mkdir(parents=True, exist_ok=True)
     for path, text in files.items():
         (site_packages / path).write_text(text, encoding="utf-8")
-    _link_python(place / "bin", version)
+    base = Path(_base_python())
+    (place / "bin" / "python").symlink_to(base)
+    for name in ("python3", f"python{version}"):
+        (place / "bin" / name).symlink_to("python")
     _write_scripts(place)
     # Last: with this file it is an environment, whole.
-    base = Path(_base_python())
     lines = [
         f"home = {base.parent}",
         "include-system-site-packages = false",
@@ -168,18 +171,8 @@ def _build(place: Path, files: dict[str, str]) -> None:
     (place / _LAST_FILE).write_text("\n".join(lines), encoding="utf-8")
 
 
-def _folder_of(path: str) -> str:
-    return path.rpartition("/")[0]
-
-
-def _link_python(folder: Path, version: str) -> None:
-    (folder / "python").symlink_to(_base_python())
-    for name in ("python3", f"python{version}"):
-        (folder / name).symlink_to("python")
-
-
 def _base_python() -> str:
-    """Return the Python beneath the environment that runs the tests: one environment cannot be the home of another."""
+    # The Python beneath the environment that runs the tests: one environment cannot be the home of another.
     base: str = getattr(sys, "_base_executable", None) or sys.executable
     return base
 
@@ -188,6 +181,7 @@ def _write_scripts(place: Path) -> None:
     python = str(place / "bin" / "python")
     first = f"#!{python}\n"
     if " " in python or len(first) > _LONGEST_SHEBANG:
+        # A shell takes the second line for a command, and Python for a text: so do the scripts that pip writes.
         first = f"#!/bin/sh\n'''exec' \"{python}\" \"$0\" \"$@\"\n' '''\n"
     dbt = place / "bin" / "dbt"
     dbt.write_text(f"{first}import sys\nfrom dbt.cli.main import cli\nsys.exit(cli())\n", encoding="utf-8")

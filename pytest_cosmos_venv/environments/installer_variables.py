@@ -18,16 +18,9 @@ _OF_AN_INSTALLER = re.compile(r"(PIP|UV)_")
 # Which interpreters there are and how files are put in place: nothing of what is installed.
 _HARMLESS = re.compile(r"UV_(PYTHON|MANAGED_PYTHON|NO_MANAGED_PYTHON|LINK_MODE|CONCURRENT_)")
 
-_ADDRESSES = {
-    "PIP_INDEX_URL": "",
-    "PIP_EXTRA_INDEX_URL": "",
-    "UV_INDEX_URL": "",
-    "UV_EXTRA_INDEX_URL": "",
-    "UV_DEFAULT_INDEX": "",
-    "UV_INDEX": "",
-}
 _ALONE = {
-    **_ADDRESSES,
+    **dict.fromkeys(("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL"), ""),
+    **dict.fromkeys(("UV_DEFAULT_INDEX", "UV_INDEX"), ""),
     "PIP_CONFIG_FILE": os.devnull,
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     # Of builds that fail or wait none may be remembered.
@@ -35,6 +28,7 @@ _ALONE = {
     # Nobody sits there to be asked for a password.
     "PIP_NO_INPUT": "1",
 }
+_FILES = "interpreter-*/*/*.msgpack"
 
 
 def from_folders(folders: Sequence[Path], *, uv_config: Path) -> dict[str, str]:
@@ -91,9 +85,6 @@ def _with(host: str, hosts: str) -> str:
     return ",".join([*(each for each in hosts.split(",") if each and each != host), host])
 
 
-_FILES = "interpreter-*/*/*.msgpack"
-
-
 class KnownInterpreters:
     """The entries of uv's cache about interpreters; finding them out costs uv more than making an environment."""
 
@@ -117,6 +108,7 @@ class KnownInterpreters:
         """
         for file in cache.glob(_FILES):
             name = file.relative_to(cache)
+            # An entry of one cache may be about the test's own environment, which is gone with the test.
             if name in self._seen:
                 self._kept[name] = file.read_bytes()
             self._seen.add(name)

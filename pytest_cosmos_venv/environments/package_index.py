@@ -238,6 +238,7 @@ class PackageIndex:
         """
         path = path.removeprefix(f"/{self._token}/")
         sent = {name.lower(): value for name, value in headers.items()}
+        # Not slept, so that the end of the test waits for no answer.
         self._closed.wait(sum(delay.of(path) for delay in self._delays))
         authorised = None if self._login is None else sent.get("authorization") == _basic(*self._login)
         with self._lock:
@@ -277,6 +278,7 @@ class PackageIndex:
         return "\n".join(["<!DOCTYPE html>", "<html><body>", *lines, "</body></html>", ""]).encode()
 
     def _hash(self, file: Path) -> str:
+        # A listing that names the file counts as a request for it.
         path = f"files/{file.name}"
         wrong = [fault for fault in self._faults if fault.kind == "wrong-hash" and fault.strikes("GET", path)]
         return hashlib.sha256(b"another file" if wrong else file.read_bytes()).hexdigest()
@@ -327,7 +329,9 @@ class _Handler(BaseHTTPRequestHandler):
         answer = self.server.index.answer(self.command, self.path, dict(self.headers))
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)
+        # The whole length, also where half of it is sent: a client has to notice what is missing.
         self.send_header("Content-Length", str(len(answer.content)))
+        # RFC 9110 wants it beside a 401.
         if answer.status == 401:
             self.send_header("WWW-Authenticate", _REALM)
         self.end_headers()

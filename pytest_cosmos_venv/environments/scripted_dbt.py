@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, require_count, with_timeout
@@ -20,6 +20,14 @@ from pytest_cosmos_venv.fake_dbt.rules import Artifact, NodeOutcome, Rule, check
 
 if TYPE_CHECKING:
     import psutil
+
+_Part = TypeVar("_Part")
+TIMEOUT = 30.0
+_LOOK_AGAIN = 0.005
+_REAPED_SOON = 1.0
+_SCRIPT = "script.json"
+_NO_COMMAND = ""
+"""Which no call has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,10 +77,7 @@ class DbtCall:
         """The words that are neither options nor their values: ``("run-operation", "grant")``; none where dbt would
         refuse the line.
         """
-        try:
-            return tuple(Invocation(list(self.arguments)).words)
-        except UsageError:
-            return ()
+        return tuple(self._read(lambda line: line.words) or ())
 
     def option(self, *names: str) -> str | None:
         """Return the value of an option under any of its names, whether it is spelt ``--target dev`` or
@@ -82,10 +87,7 @@ class DbtCall:
         :returns: the last value where it stands several times, as dbt takes it; None where it is not there, has no
             value, or dbt would have refused the command line.
         """
-        try:
-            values = Invocation(list(self.arguments)).all(*names)
-        except UsageError:
-            return None
+        values = self._read(lambda line: line.all(*names))
         return values[-1] if values else None
 
     @property
@@ -93,8 +95,11 @@ class DbtCall:
         """The command: ``run``, ``docs generate``, ``--version``, ...; None where dbt would have refused the command
         line.
         """
+        return self._read(lambda line: line.command)
+
+    def _read(self, part: Callable[[Invocation], _Part]) -> _Part | None:
         try:
-            return Invocation(list(self.arguments)).command
+            return part(Invocation(list(self.arguments)))
         except UsageError:
             return None
 
@@ -112,11 +117,13 @@ def read_dbt_calls(folder: Path) -> list[DbtCall]:
 
 
 def _read_call(file: Path) -> DbtCall | None:
+    # A call may be in the middle of writing its last line.
     *lines, _unfinished = file.read_text(encoding="utf-8").split("\n")
     events: list[dict[str, Any]] = [json.loads(line) for line in lines]
     by_name = {event["event"]: event for event in events}
     start = by_name.get("start")
-    if start is None:  # the file has been made and its first line not yet written
+    if start is None:
+        # The file has been made and its first line not yet written.
         return None
     end = by_name.get("end", {})
     return DbtCall(
@@ -136,14 +143,6 @@ def _read_call(file: Path) -> DbtCall | None:
         exit_code=end.get("exit_code"),
         misuse=by_name.get("misuse", {}).get("message"),
     )
-
-
-TIMEOUT = 30.0
-_LOOK_AGAIN = 0.005
-_REAPED_SOON = 1.0
-_SCRIPT = "script.json"
-_NO_COMMAND = ""
-"""Which no call has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,7 +285,9 @@ class ScriptedDbt:
         :param timeout: seconds to wait.
         :raises ToolkitMisuse: it has not ended by then; or dbt has no such command.
         """
-        return self._wait(command, count, timeout, "ended", lambda call: call.ended_at is not None or not _lives(call))
+        return self._wait(
+            command, count, timeout, "ended", lambda call: call.ended_at is not None or not _process(call, call.pid)
+        )
 
     def close(self) -> None:
         """Kill the calls that still run, those that were forgotten too, and their children.
@@ -299,6 +300,7 @@ class ScriptedDbt:
                 process = _process(call, pid)
                 if process is not None:
                     _kill(process)
+        # Told at the end: the code under test may take the exit code 2 for the failure that it was to meet.
         misuses = [call.misuse for call in calls if call.misuse is not None]
         if misuses:
             raise ToolkitMisuse(f"dbt was scripted what cannot be: {misuses[0]}")
@@ -325,6 +327,7 @@ class ScriptedDbt:
     def _write(self, rules: list[dict[str, Any]]) -> None:
         draft = self.folder / f".{_SCRIPT}-{os.getpid()}"
         draft.write_text(json.dumps(rules), encoding="utf-8")
+        # In one step: a call that begins now reads the old rules or the new ones, never a half.
         draft.replace(self.folder / _SCRIPT)
 
     def _rules(self) -> list[dict[str, Any]]:
@@ -362,6 +365,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 
     :param folder: an existing folder.
     """
+    # A lock on the folder itself leaves no file, and ends with the process.
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -388,13 +392,15 @@ def _kill(process: psutil.Process) -> None:
 
 
 def _process(call: DbtCall, pid: int | None) -> psutil.Process | None:
-    """Return the living process of a PID, if it is the call's: the number may have gone to another one since."""
+    """Return the living process of a PID, if it is the call's; else None."""
     import psutil
 
     if pid is None:
         return None
     try:
         process = psutil.Process(pid)
+        # The number may have gone to another process since. The words of the call are the end of the command line,
+        # behind the interpreter and its script.
         is_ours = tuple(process.cmdline()[-len(call.arguments) :]) == call.arguments
         return process if is_ours and process.status() != psutil.STATUS_ZOMBIE else None
     except psutil.Error:

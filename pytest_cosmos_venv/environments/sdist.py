@@ -1,6 +1,6 @@
-"""Real sdists, which have to be built before they are installed, with a build backend that takes orders.
+"""Real sdists, which have to be built before they are installed, with a build backend that does as the test says.
 
-The orders stand in the sdist itself: to wait, to fail, or to build. Each build is on record.
+The orders for it stand in the sdist itself: to wait, to fail, or to build. Each build is on record.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, require_count, 
 TIMEOUT = 30.0
 HOLD_TIMEOUT = 120.0
 """Seconds after which a held build gives up by itself, should its test be gone."""
+# Seconds that a released build has to end by itself before it is killed.
 _ENDS_SOON = 5.0
 _LOOK_AGAIN = 0.005
 _PACKAGE = "cosmos_build"
+# It requires nothing, since an isolated build would have an index asked for it.
 _PYPROJECT = f"""\
 [build-system]
 requires = []
@@ -55,6 +57,8 @@ class SourceBuild:
         """Whether the process that builds is still there, at the moment of asking."""
         with self._record.open("rb") as file:
             try:
+                # The build holds it exclusively for as long as its process lives. A PID would not do: it may be another
+                # process by now.
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 return True
@@ -101,6 +105,7 @@ class Sdist:
 
     def release(self) -> None:
         """Let its held builds go on, those that come later too."""
+        # Before the first build, too, which would make the folder.
         self._builds.mkdir(parents=True, exist_ok=True)
         (self._builds / "released").touch()
 
@@ -140,9 +145,9 @@ def write_sdist(
 
 
 def _archive(files: dict[str, bytes]) -> bytes:
-    """Return the archive of files; equal files make equal bytes, since no time stands in it."""
     packed = io.BytesIO()
     with (
+        # Equal files make equal bytes: gzip would write the present time into its head.
         gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as stream,
         tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
@@ -155,8 +160,10 @@ def _archive(files: dict[str, bytes]) -> bytes:
 
 def _read_build(record: Path) -> SourceBuild | None:
     events = {event["event"]: event for event in map(json.loads, record.read_text(encoding="utf-8").splitlines())}
-    if "start" not in events:  # the file has been made and its first line not yet written
+    if "start" not in events:
+        # The file has been made and its first line not yet written.
         return None
+    # A build that was killed has no end.
     end = events.get("end", {})
     return SourceBuild(
         pid=events["start"]["pid"],

@@ -46,7 +46,7 @@ def refuse_where_environments_are_looked_for() -> None:
     """Judge every directory of environments from now on until this process ends: Python keeps an audit hook that long.
 
     The hook acts where an implementation tells by the audit event where it looks, also while a DAG file is parsed. With
-    every implementation it acts when an operator begins to install, or to run dbt, whoever executes it.
+    every implementation it acts when an operator begins to install, or to run dbt, in Airflow's hands or a test's.
     """
     sys.addaudithook(_hear)
 
@@ -73,6 +73,7 @@ def _operators_at_work() -> Iterator[Any]:
     """Yield the operators whose methods are being called in this thread."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
+        # By what they have, since the classes are those of any implementation.
         owner = frame.f_locals.get("self")
         if hasattr(type(owner), "execute") and hasattr(owner, "task_id"):
             yield owner
@@ -82,6 +83,7 @@ def _operators_at_work() -> Iterator[Any]:
 def _is_of_this_run(directory: str) -> bool:
     """Whether a directory is a folder of this test run; true too where the test installs no fakes."""
     places = os.environ.get(PLACES_VARIABLE)
+    # With a separator behind it: /tmp/test-1 is not within /tmp/test.
     return places is None or f"{os.path.realpath(directory)}{os.sep}".startswith(tuple(places.split(os.pathsep)))
 
 

@@ -19,6 +19,33 @@ from pytest_cosmos_venv.fake_dbt import fake_dbt_files
 
 # Zip knows no time before 1980; a fixed one makes equal wheels equal bytes.
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
+_WHEEL_FILE = "Wheel-Version: 1.0\nGenerator: pytest-cosmos-venv\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+PINNED_TWICE = "cosmos-pinned-twice"
+"""The package on whose version a wheel with conflicting pins cannot agree with itself."""
+_UNIMPORTABLE = 'raise ImportError("this fake of {name} was made to fail when it is imported")\n'
+# Other distributions put their folders below these.
+_SHARED = frozenset({"dbt/__init__.py", "dbt/cli/__init__.py", "dbt/adapters/__init__.py"})
+DBT_VERSION = "1.10.0"
+ADAPTERS = (
+    "athena",
+    "bigquery",
+    "clickhouse",
+    "databricks",
+    "duckdb",
+    "exasol",
+    "mysql",
+    "oracle",
+    "postgres",
+    "redshift",
+    "snowflake",
+    "spark",
+    "sqlserver",
+    "starrocks",
+    "teradata",
+    "trino",
+    "vertica",
+)
+"""The adapters that profiles can be made for from Airflow connections."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,9 +110,6 @@ class Wheel:
         return "\n".join([*lines, ""])
 
 
-_WHEEL_FILE = "Wheel-Version: 1.0\nGenerator: pytest-cosmos-venv\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-
-
 def write_wheel(wheel: Wheel, folder: Path) -> Path:
     """Write a wheel, and return its path; an older one of the name is replaced.
 
@@ -119,14 +143,6 @@ def _record_row(name: str, text: str) -> str:
     return f"{name},sha256={digest},{len(content)}"
 
 
-PINNED_TWICE = "cosmos-pinned-twice"
-"""The package on whose version a wheel with conflicting pins cannot agree with itself."""
-
-_UNIMPORTABLE = 'raise ImportError("this fake of {name} was made to fail when it is imported")\n'
-# Other distributions put their folders below these.
-_SHARED = frozenset({"dbt/__init__.py", "dbt/cli/__init__.py", "dbt/adapters/__init__.py"})
-
-
 def broken_wheel(wheel: Wheel, breakage: str) -> bytes:
     """Return the content of a wheel's file, broken.
 
@@ -158,6 +174,7 @@ def _truncated(wheel: Wheel) -> bytes:
 
 
 def _wrong_record(wheel: Wheel) -> bytes:
+    # Still of the form of a SHA-256, so that only a comparison finds it.
     _, record = wheel.record
     return wheel_bytes(wheel, record=re.sub(r"(?<=,sha256=)[^,]+", "A" * 43, record))
 
@@ -169,15 +186,6 @@ BREAKAGES: dict[str, Callable[[Wheel], bytes]] = {
     "truncated": _truncated,
     "wrong-record": _wrong_record,
 }
-
-
-DBT_VERSION = "1.10.0"
-
-ADAPTERS = (
-    *("athena", "bigquery", "clickhouse", "databricks", "duckdb", "exasol", "mysql", "oracle", "postgres"),
-    *("redshift", "snowflake", "spark", "sqlserver", "starrocks", "teradata", "trino", "vertica"),
-)
-"""The adapters that profiles can be made for from Airflow connections."""
 
 
 def dbt_wheel(version: str) -> Wheel:

@@ -30,14 +30,7 @@ from pytest_cosmos_venv.environments.wheel import (
     fake_dbt_wheel,
     wheel_bytes,
 )
-from pytest_cosmos_venv.errors import (
-    AlreadyTaken,
-    ToolkitMisuse,
-    require,
-    require_seconds,
-    require_text,
-    with_timeout,
-)
+from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse, require, require_seconds, require_text, with_timeout
 
 NEWEST = "99.0"
 """The version of broken things: a requirement without a version takes it, ``dbt-core==1.10.0`` still the sound one."""
@@ -77,10 +70,7 @@ class Wheelhouse(ScriptedDbt):
         own configuration of other sources does not count. The variable that leads the installed ``dbt`` to its script
         and record is among them.
         """
-        return {
-            **self.variables,
-            **installer_variables.from_folders(self.folders, uv_config=self.path / _UV_CONFIG),
-        }
+        return {**self.variables, **installer_variables.from_folders(self.folders, uv_config=self.path / _UV_CONFIG)}
 
     @property
     def folders(self) -> list[Path]:
@@ -170,12 +160,7 @@ class Wheelhouse(ScriptedDbt):
         wheel = fake_dbt_wheel(name, _normal_version(name, version), None if requires is None else tuple(requires))
         self._refuse_taken(wheel)
         return write_sdist(
-            wheel,
-            self.additions,
-            builds=self._builds / wheel.stem,
-            fails_with=fails_with,
-            hold=hold,
-            timeout=timeout,
+            wheel, self.additions, builds=self._builds / wheel.stem, fails_with=fails_with, hold=hold, timeout=timeout
         )
 
     def close(self) -> None:
@@ -201,15 +186,14 @@ class Wheelhouse(ScriptedDbt):
         return path
 
     def _refuse_taken(self, wheel: Wheel, *, unless: bytes | None = None) -> None:
-        """
-        :param unless: the content of a distribution that may be there.
-        """
         if not _NAME.fullmatch(wheel.name):
             raise ToolkitMisuse(f"{wheel.name!r} is no name that an installer understands: write it as dbt-duckdb.")
         name = wheel.stem.partition("-")[0]
         for taken in (file for folder in self.folders for file in _distributions(folder)):
             its_name, its_version, *_ = taken.name.removesuffix(".tar.gz").split("-")
+            # For installers 1.0 and 1.0.0 are equal, and an sdist of the version counts too.
             if its_name == name and Version(its_version) == Version(wheel.version):
+                # Racers that share the wheelhouse may add the same wheel twice.
                 if taken.name == wheel.filename and taken.read_bytes() == unless:
                     continue
                 raise AlreadyTaken(
@@ -234,6 +218,7 @@ def build_wheelhouse(
     for name in adapters:
         wheelhouse.add_adapter(name)
     _add_seed_packages(wheelhouse)
+    # uv has no variable for it.
     (folder / _UV_CONFIG).write_text("no-index = true\n", encoding="utf-8")
     return wheelhouse
 
@@ -252,15 +237,16 @@ def extend_wheelhouse(path: Path, root: Path) -> Wheelhouse:
 def wheelhouse_key() -> str:
     """Return a digest of what ``build_wheelhouse`` would put into a folder, fit for a file name."""
     wheels = [dbt_wheel(DBT_VERSION), *(adapter_wheel(name, DBT_VERSION, "dbt-core") for name in ADAPTERS)]
+    # By name: a wheel of pip has two megabytes, and its version stands there.
     seeds = [wheel.name for wheel in _bundled_wheels()]
     digest = hashlib.sha256(b"".join(map(wheel_bytes, wheels)) + repr(seeds).encode())
     return f"{sys.implementation.cache_tag}-{digest.hexdigest()[:16]}"
 
 
 def _normal_version(name: str, version: str) -> str:
-    """Return a version as file names have it: installers pass over ``2.0.0-b1`` there, and take ``2.0.0b1``."""
     require_text(name, "name")
     try:
+        # As file names have it: installers pass over 2.0.0-b1 there, and take 2.0.0b1.
         return str(Version(version))
     except (InvalidVersion, TypeError):
         raise ToolkitMisuse(
@@ -269,9 +255,7 @@ def _normal_version(name: str, version: str) -> str:
 
 
 def _check_requirements(requires: object, parameter: str) -> None:
-    """
-    :raises ToolkitMisuse: for what is no list of requirements.
-    """
+    # A text is an iterable of letters.
     if isinstance(requires, str) or not isinstance(requires, Iterable):
         raise ToolkitMisuse(f"{parameter}={requires!r}: give a list, such as ['dbt-core>=1.9'].")
     for each in requires:
@@ -286,11 +270,10 @@ def _distributions(folder: Path) -> list[Path]:
 
 
 def _add_seed_packages(wheelhouse: Wheelhouse) -> None:
-    """Add pip as Python itself brings it along, and empty fakes of what older Pythons put into a new environment beside
-    it.
-    """
+    # Before Python 3.12 a new environment gets these beside pip, and uv asks an index for them: empty fakes will do.
     for name in ("setuptools", "wheel"):
         wheelhouse.add(Wheel(name=name, version="0", files={f"{name}/__init__.py": ""}))
+    # pip itself has to work, so it is the one that Python brings along.
     for wheel in _bundled_wheels():
         shutil.copy(wheel, wheelhouse.path)
 

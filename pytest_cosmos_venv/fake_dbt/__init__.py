@@ -15,8 +15,17 @@ VERIFIED_DBT_VERSIONS = ("1.10", "1.11")
 """The versions of dbt that the fake was compared with."""
 
 SHIPPED = (
-    *("artifacts.py", "call.py", "command_line.py", "log.py", "main.py", "node_run.py"),
-    *("packages.py", "project.py", "record.py", "script.py", "tables.py"),
+    "artifacts.py",
+    "call.py",
+    "command_line.py",
+    "log.py",
+    "main.py",
+    "node_run.py",
+    "packages.py",
+    "project.py",
+    "record.py",
+    "script.py",
+    "tables.py",
 )
 """The files that are dbt's."""
 

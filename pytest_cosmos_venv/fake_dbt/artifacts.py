@@ -30,8 +30,19 @@ _BATCHES = {"successful": [_DAYS[:2]], "failed": [_DAYS[1:]]}
 
 _SCHEMAS = {"manifest": "v12", "run-results": "v6", "sources": "v3", "catalog": "v1"}
 _MANIFEST_KEYS = (
-    *("sources", "macros", "docs", "exposures", "metrics", "groups", "selectors", "disabled"),
-    *("group_map", "saved_queries", "semantic_models", "unit_tests", "functions"),
+    "sources",
+    "macros",
+    "docs",
+    "exposures",
+    "metrics",
+    "groups",
+    "selectors",
+    "disabled",
+    "group_map",
+    "saved_queries",
+    "semantic_models",
+    "unit_tests",
+    "functions",
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from pytest_cosmos_venv.errors import ToolkitMisuse, require_text
@@ -19,10 +19,6 @@ Artifact = Mapping[str, Any] | str | None
 
 VERSION = "--version"
 _HARMLESS = frozenset({"SIGCHLD", "SIGCONT", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGWINCH"})
-KEYWORDS = (
-    *("nth", "select", "exit_code", "stdout", "stderr", "nodes", "artifacts"),
-    *("delay", "hold", "ignore_signals", "child", "crash"),
-)
 
 
 _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
@@ -221,7 +217,8 @@ def unknown_keyword_message(unknown: Iterable[str]) -> str:
     :param unknown: the keywords.
     """
     given = ", ".join(f"{name}=…" for name in unknown)
-    return f"script({given}): there is no such keyword; there are {_listed(KEYWORDS)}."
+    known = [one.name for one in fields(Rule) if one.name != "command"]
+    return f"script({given}): there is no such keyword; there are {_listed(known)}."
 
 
 def _one_of(parameter: str, value: str, known: Iterable[str]) -> None:

@@ -22,6 +22,17 @@ from pytest_cosmos_venv.projects.references import Reading
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+# A template engine takes a millisecond for a file; large projects consist of these two calls.
+_PLAIN_CALL = re.compile(
+    r"\{\{\s*(?:ref\(\s*'(?P<ref>\w+)'\s*\)|source\(\s*'(?P<source>\w+)'\s*,\s*'(?P<table>\w+)'\s*\))\s*\}\}"
+)
+_JINJA = re.compile(r"\{[{%#]")
+_BLOCK = re.compile(r"\{%-?\s*(?P<kind>macro|test|data_test)\s+(?P<name>\w+).*?\{%-?\s*end(?P=kind)\s*-?%\}", re.DOTALL)
+_GENERIC_TEST = (
+    (re.compile(r"\{%(-?)\s*(?:test|data_test)\s+(\w+)"), r"{%\1 macro test_\2"),
+    (re.compile(r"\{%(-?)\s*end(?:data_)?test\s*(-?)%\}"), r"{%\1 endmacro \2%}"),
+)
+
 
 def read_python_model(text: str, *, where: str) -> Reading:
     """Return what the model says, as far as the arguments are literal values; dbt itself reads no others.
@@ -64,18 +75,6 @@ def _function_of_dbt(function: ast.expr) -> str | None:
     if is_of_dbt and isinstance(function, ast.Attribute) and function.attr in ("ref", "source", "config"):
         return function.attr
     return None
-
-
-# A template engine takes a millisecond for a file; large projects consist of these two calls.
-_PLAIN_CALL = re.compile(
-    r"\{\{\s*(?:ref\(\s*'(?P<ref>\w+)'\s*\)|source\(\s*'(?P<source>\w+)'\s*,\s*'(?P<table>\w+)'\s*\))\s*\}\}"
-)
-_JINJA = re.compile(r"\{[{%#]")
-_BLOCK = re.compile(r"\{%-?\s*(?P<kind>macro|test|data_test)\s+(?P<name>\w+).*?\{%-?\s*end(?P=kind)\s*-?%\}", re.DOTALL)
-_GENERIC_TEST = (
-    (re.compile(r"\{%(-?)\s*(?:test|data_test)\s+(\w+)"), r"{%\1 macro test_\2"),
-    (re.compile(r"\{%(-?)\s*end(?:data_)?test\s*(-?)%\}"), r"{%\1 endmacro \2%}"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,26 @@ from pytest_cosmos_venv.projects.node_properties import parts_of_test
 _LONGEST = 63
 _KEPT = 30
 _HASH_LENGTH = 10
+BUILT_IN = ("accepted_values", "not_null", "relationships", "unique")
+"""The generic tests that dbt brings along."""
+_ALONE = ("not_null", "unique")
+# In which dbt writes the configuration of a test into the code that it makes of it.
+_ORDER = (
+    "severity",
+    "tags",
+    "enabled",
+    "where",
+    "limit",
+    "warn_if",
+    "error_if",
+    "fail_calc",
+    "store_failures",
+    "store_failures_as",
+    "meta",
+    "database",
+    "schema",
+    "alias",
+)
 
 
 def synthesized_names(identifier: str, arguments: Mapping[str, Any]) -> tuple[str, str]:
@@ -56,28 +76,6 @@ def _canonical(value: Any) -> Any:
 
 def _md5(text: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
-
-
-BUILT_IN = ("accepted_values", "not_null", "relationships", "unique")
-"""The generic tests that dbt brings along."""
-_ALONE = ("not_null", "unique")
-# In which dbt writes the configuration of a test into the code that it makes of it.
-_ORDER = (
-    "severity",
-    "tags",
-    "enabled",
-    "where",
-    "limit",
-    "warn_if",
-    "error_if",
-    "fail_calc",
-    "store_failures",
-    "store_failures_as",
-    "meta",
-    "database",
-    "schema",
-    "alias",
-)
 
 
 @dataclass(frozen=True, kw_only=True)

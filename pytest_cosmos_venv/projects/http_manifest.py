@@ -23,6 +23,9 @@ from pytest_cosmos_venv.projects.project import DbtProject
 if TYPE_CHECKING:
     from responses import RequestsMock
 
+PATH = "/manifest.json"
+"""Where the manifest lies; everything else is 404 and no part of the script."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
@@ -160,10 +163,6 @@ def body_of(manifest: Mapping[str, Any]) -> bytes:
         raise ToolkitMisuse(
             f"cosmos_http_manifest: this is no manifest, since JSON cannot hold it ({error})."
         ) from None
-
-
-PATH = "/manifest.json"
-"""Where the manifest lies; everything else is 404 and no part of the script."""
 
 
 class ManifestServer(LoopbackServer):

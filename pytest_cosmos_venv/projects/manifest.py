@@ -62,7 +62,8 @@ class PackageEntries:
         """Yield the entries of the sections ``nodes`` and ``disabled``."""
         for file in self.files.nodes:
             entry = node_entry(file, self.location, self._parents_of(file))
-            entry["config"]["enabled"] &= not self._is_test_of_disabled(file)
+            if file.resource.kind == "test" and self.lookup.reads_disabled(file.reading, home=self.location.package):
+                entry["config"]["enabled"] = False
             yield entry
             if file.resource.kind in REFABLE:
                 yield from self._data_tests(_tested_node(file.resource), [], entry)
@@ -111,9 +112,6 @@ class PackageEntries:
         resource = file.resource
         is_test = resource.kind == "test"
         return self.lookup.resolve(file.reading, home=self.location.package, where=str(resource.file), is_test=is_test)
-
-    def _is_test_of_disabled(self, file: NodeFile) -> bool:
-        return file.resource.kind == "test" and self.lookup.reads_disabled(file.reading, home=self.location.package)
 
     def _data_tests(
         self, tested: Tested, tags: list[str], attached: Mapping[str, Any] | None
@@ -183,7 +181,12 @@ def manifest_of(project: ProjectContents) -> dict[str, Any]:
 
 def _manifest_of(project: ProjectContents) -> dict[str, Any]:
     packages = [project, *project.packages]
-    macro_files = tuple(_macro_files(packages))
+    macro_files = tuple(
+        MacroFile(package=package.name, text=package.store.text_of(resource), where=str(resource.file))
+        for package in packages
+        for resource in package.store.resources
+        if resource.kind == "macro"
+    )
     files = [PackageFiles(project=package, root=project, macro_files=macro_files) for package in packages]
     # All packages have to declare their nodes before one of them can resolve its references.
     lookup = _lookup_of(files)
@@ -223,13 +226,6 @@ def _garbage_collection_paused() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def _macro_files(packages: Sequence[ProjectContents]) -> Iterator[MacroFile]:
-    for package in packages:
-        for resource in package.store.resources:
-            if resource.kind == "macro":
-                yield MacroFile(package=package.name, text=package.store.text_of(resource), where=str(resource.file))
 
 
 @dataclass(kw_only=True)

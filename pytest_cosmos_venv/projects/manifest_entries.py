@@ -66,16 +66,20 @@ def node_entry(file: NodeFile, location: PackageLocation, depends_on: list[str])
     :param location: where the nodes of the package lie.
     :param depends_on: unique ids of the nodes that it reads.
     """
+    properties_file = file.resource.properties_file
     entry = {
         **_identity(file, location),
         "checksum": _checksum(file),
         "config": dict(file.config),
-        "tags": _tags(file.config["tags"]),
+        "tags": list(dict.fromkeys(file.config["tags"])),
         "meta": file.config["meta"],
         "group": file.config["group"],
         "description": file.resource.properties.get("description", ""),
-        "columns": _columns(file),
-        "patch_path": _patch_path(file, location),
+        "columns": {
+            column["name"]: node_properties.column(column["name"])
+            for column in file.resource.properties.get("columns", [])
+        },
+        "patch_path": properties_file and f"{location.package}://{properties_file}",
         "unrendered_config": dict(file.said),
         **node_properties.common_fields(),
     }
@@ -140,21 +144,6 @@ def _checksum(file: NodeFile) -> dict[str, str]:
         return {"name": "path", "checksum": str(file.resource.file)}
     # dbt strips every file it reads.
     return {"name": "sha256", "checksum": hashlib.sha256(file.text.strip().encode()).hexdigest()}
-
-
-def _tags(tags: list[str]) -> list[str]:
-    return list(dict.fromkeys(tags))
-
-
-def _columns(file: NodeFile) -> dict[str, Any]:
-    return {
-        column["name"]: node_properties.column(column["name"]) for column in file.resource.properties.get("columns", [])
-    }
-
-
-def _patch_path(file: NodeFile, location: PackageLocation) -> str | None:
-    properties_file = file.resource.properties_file
-    return None if properties_file is None else f"{location.package}://{properties_file}"
 
 
 def _relation(file: NodeFile, location: PackageLocation, entry: dict[str, Any]) -> str | None:

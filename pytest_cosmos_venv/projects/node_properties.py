@@ -13,6 +13,14 @@ from pytest_cosmos_venv.errors import ToolkitMisuse
 
 CREATED_AT = 0.0
 """The time in every node: none, so that equal projects have equal manifests."""
+DataTest: TypeAlias = "str | Mapping[str, Mapping[str, Any]]"
+"""``"unique"``, or with arguments: ``{"accepted_values": {"values": [1, 2]}}``."""
+DataTests: TypeAlias = "Mapping[str | None, Sequence[DataTest]]"
+"""Column -> its tests; those of the whole table under None."""
+# What stands beside the arguments of a test, not among them.
+BESIDE_ARGUMENTS = ("config", "description", "name")
+# How alike two words are that mean the same: "tag" and "tags" are, "partition_by" and anything of dbt's are not.
+_MISSPELT = 0.85
 
 
 def node_config(kind: str) -> dict[str, Any]:
@@ -141,17 +149,6 @@ def model_fields() -> dict[str, Any]:
         "primary_key": [],
         "time_spine": None,
     }
-
-
-DataTest: TypeAlias = "str | Mapping[str, Mapping[str, Any]]"
-"""``"unique"``, or with arguments: ``{"accepted_values": {"values": [1, 2]}}``."""
-DataTests: TypeAlias = "Mapping[str | None, Sequence[DataTest]]"
-"""Column -> its tests; those of the whole table under None."""
-
-# What stands beside the arguments of a test, not among them.
-BESIDE_ARGUMENTS = ("config", "description", "name")
-# How alike two words are that mean the same: "tag" and "tags" are, "partition_by" and anything of dbt's are not.
-_MISSPELT = 0.85
 
 
 def properties_of(

@@ -80,12 +80,7 @@ class PackageFiles:
                     merge_config(config, nearer)
                     said.update(nearer)
                 yield NodeFile(
-                    package=self.project.name,
-                    resource=resource,
-                    text=text,
-                    reading=reading,
-                    config=config,
-                    said=said,
+                    package=self.project.name, resource=resource, text=text, reading=reading, config=config, said=said
                 )
 
     def _read(self, resource: Resource, text: str) -> Reading:

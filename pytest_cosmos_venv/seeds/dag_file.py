@@ -19,6 +19,10 @@ from pytest_cosmos_venv.seeds.project import SeedProject
 
 SEPARATOR = "/"
 """Between a DAG and its groups; Airflow has it in no id."""
+_ENUMS = {"SeedRenderingBehavior": "behavior", "TestBehavior": "test_behavior", "ExecutionMode": "execution_mode"}
+LOADS = {"manifest": "a manifest", "dbt_ls": "dbt ls"}
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+_MODES_WITH_INVOCATION = ("local",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,14 +86,6 @@ def _read_place(text: str) -> Place:
     return Place(dag_id=dag_id, groups=tuple(groups))
 
 
-_ENUMS = {
-    "SeedRenderingBehavior": "behavior",
-    "TestBehavior": "test_behavior",
-    "ExecutionMode": "execution_mode",
-}
-LOADS = {"manifest": "a manifest", "dbt_ls": "dbt ls"}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Setup:
     """The choices of a DAG file; None leaves a parameter to the implementation.
@@ -148,10 +144,6 @@ def member(implementation: Implementation, enum: str, text: str, *, parameter: s
             f"{', '.join(one.name.lower() for one in members)}."
         )
     return found
-
-
-START = datetime(2026, 1, 1, tzinfo=timezone.utc)
-_MODES_WITH_INVOCATION = ("local",)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,12 @@ _MEANINGS: dict[Verdict, str] = {
     "absent": "there is no task for it",
     "left out": "its task ends neither in success nor in failure",
 }
+Form = Literal["task", "empty", "absent"]
+# ``piers_seed``, ``piers.seed`` beside its test, and ``piers_seed_build``.
+_TASK_ID = r"(?:.*\.)?{seed}[._]seed(?:_build)?"
+_LOADING = ("seed", "build")
+# Airflow's operators hand the context of their task to what they start.
+_TASK_VARIABLE = "AIRFLOW_CTX_TASK_ID"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,12 +215,6 @@ def _told(call: DbtCall) -> str:
     return f"dbt {' '.join(words)} (exit code {call.exit_code})"
 
 
-Form = Literal["task", "empty", "absent"]
-
-# ``piers_seed``, ``piers.seed`` beside its test, and ``piers_seed_build``.
-_TASK_ID = r"(?:.*\.)?{seed}[._]seed(?:_build)?"
-
-
 @dataclass(frozen=True, kw_only=True)
 class SeedRendering:
     """One DAG, built and not run.
@@ -289,11 +289,6 @@ def is_empty(task: Any) -> bool:
     :param task: an operator.
     """
     return any(each.__name__ == "EmptyOperator" for each in type(task).__mro__)
-
-
-_LOADING = ("seed", "build")
-# Airflow's operators hand the context of their task to what they start.
-_TASK_VARIABLE = "AIRFLOW_CTX_TASK_ID"
 
 
 def seed_outcome(dag: Any, outcome: DagOutcome, place: Place, seed: str, calls: Sequence[DbtCall]) -> SeedOutcome:

@@ -24,6 +24,12 @@ Obstacle = Literal["dangling link", "directory", "fifo"]
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CHUNK = 1 << 20
+NAME = "harbor"
+MODEL = "staging"
+PROJECT_FILE = "dbt_project.yml"
+MANIFEST = "manifest.json"
+_UNKNOWN = {"name": "none", "checksum": ""}
+_NOT_COPIED = ("logs", ".git", ".venv", "__pycache__")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,14 +178,6 @@ def _remove(path: Path) -> None:
         path.rmdir()
     else:
         path.unlink(missing_ok=True)
-
-
-NAME = "harbor"
-MODEL = "staging"
-PROJECT_FILE = "dbt_project.yml"
-MANIFEST = "manifest.json"
-_UNKNOWN = {"name": "none", "checksum": ""}
-_NOT_COPIED = ("logs", ".git", ".venv", "__pycache__")
 
 
 @dataclass(frozen=True, kw_only=True)

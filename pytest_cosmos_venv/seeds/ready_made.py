@@ -152,8 +152,16 @@ def _another_dag_starts_afresh(harbor: SeedScenario) -> None:
 
 
 OTHER_MODES = (
-    *("watcher", "watcher_kubernetes", "watcher_gcp_gke", "docker", "kubernetes", "aws_eks", "aws_ecs"),
-    *("azure_container_instance", "gcp_cloud_run_job", "gcp_gke"),
+    "watcher",
+    "watcher_kubernetes",
+    "watcher_gcp_gke",
+    "docker",
+    "kubernetes",
+    "aws_eks",
+    "aws_ecs",
+    "azure_container_instance",
+    "gcp_cloud_run_job",
+    "gcp_gke",
 )
 
 _RENDERING = Chapter()

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.airflow.variables import Variables
     from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt
 
+_LOOK_AGAIN = 0.01
+_LOADING = ("seed", "build")
+
 
 class SeedEdits:
     """A dbt project whose seeds change.
@@ -151,9 +154,6 @@ class SeedEdits:
         self.trace.add(f"{what} {self.file(seed).path.name}")
 
 
-_LOOK_AGAIN = 0.01
-
-
 class WhileDbtRuns:
     """An action beside a run: it waits until a call of ``dbt seed`` is held, acts once, and lets the call go on.
 
@@ -198,9 +198,6 @@ class WhileDbtRuns:
             self._error = error
         finally:
             release()
-
-
-_LOADING = ("seed", "build")
 
 
 class SeedScenario(SeedEdits):

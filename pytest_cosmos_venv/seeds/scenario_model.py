@@ -17,6 +17,51 @@ if TYPE_CHECKING:
 Level = Literal["must", "should"]
 """``should``: it follows from the sentence in a case that the sentence does not name."""
 Steps = Callable[["SeedScenario"], object]
+DEFAULT = "By default, Cosmos renders every dbt seed and runs dbt seed on each DAG run."
+ALWAYS = "always (default): Cosmos renders the seed and runs dbt seed on every execution."
+CHANGED = (
+    "when_seed_changes: Cosmos renders the seed, but only runs dbt seed when the seed’s CSV content has changed since "
+    "the last successful run."
+)
+UNCHANGED = "When the content is unchanged, the task succeeds without running dbt seed."
+RENDER_ONLY = (
+    "render_only: Cosmos renders the seed as a no-op EmptyOperator so it stays visible in the DAG topology and "
+    "lineage, but dbt seed is never run."
+)
+NONE = "none: Cosmos does not render the seed in the DAG/TaskGroup at all."
+BEST_EFFORT = "best-effort: if Cosmos cannot compute or read either checksum, it falls back to running the seed"
+SHA256 = "The checksum is the SHA256 of the seed’s CSV content, computed from the seed file when available."
+BOTH_LOADS = (
+    "Computing it from the file (rather than reading dbt’s per-node manifest checksum) keeps change detection "
+    "consistent whether the project is loaded via LoadMode.DBT_MANIFEST or LoadMode.DBT_LS."
+)
+VARIABLE = "The last-seen checksum is persisted as an Airflow Variable […]"
+SCOPED = (
+    "[…] scoped per DbtDag/DbtTaskGroup and seed, so the same seed rendered in different DAGs tracks its state "
+    "independently and one DAG never causes another to skip a seed."
+)
+FULL_REFRESH = "Passing full_refresh=True always runs the seed, bypassing change detection."
+NOT_UPDATED = (
+    "This path does not update the persisted checksum, so the next non-full-refresh run may run again to record/update "
+    "it."
+)
+ASSET = (
+    "On a run where the seed is skipped because it is unchanged, the task does not emit its Airflow dataset, since no "
+    "data was loaded."
+)
+MODES = (
+    "when_seed_changes is only supported for ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV and "
+    "ExecutionMode.AIRFLOW_ASYNC […]. Configuring it with any other execution mode raises a CosmosValueError at "
+    "DAG-build time."
+)
+BUILD = (
+    "when_seed_changes is incompatible with TestBehavior.BUILD (under BUILD seeds run via dbt build and cannot be "
+    "selectively skipped); this combination also raises a CosmosValueError."
+)
+WATCHER = (
+    "Only always is meaningful for the watcher execution mode; none and render_only change only what is rendered, not "
+    "whether the underlying dbt build loads the seed."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,50 +120,3 @@ class Chapter:
         """
         chosen = {**self._options, **options}
         self.scenarios.append(SeedStory(id=name, sentence=sentence, steps=steps, level=level, options=chosen))
-
-
-DEFAULT = "By default, Cosmos renders every dbt seed and runs dbt seed on each DAG run."
-ALWAYS = "always (default): Cosmos renders the seed and runs dbt seed on every execution."
-CHANGED = (
-    "when_seed_changes: Cosmos renders the seed, but only runs dbt seed when the seed’s CSV content has changed since "
-    "the last successful run."
-)
-UNCHANGED = "When the content is unchanged, the task succeeds without running dbt seed."
-RENDER_ONLY = (
-    "render_only: Cosmos renders the seed as a no-op EmptyOperator so it stays visible in the DAG topology and "
-    "lineage, but dbt seed is never run."
-)
-NONE = "none: Cosmos does not render the seed in the DAG/TaskGroup at all."
-BEST_EFFORT = "best-effort: if Cosmos cannot compute or read either checksum, it falls back to running the seed"
-SHA256 = "The checksum is the SHA256 of the seed’s CSV content, computed from the seed file when available."
-BOTH_LOADS = (
-    "Computing it from the file (rather than reading dbt’s per-node manifest checksum) keeps change detection "
-    "consistent whether the project is loaded via LoadMode.DBT_MANIFEST or LoadMode.DBT_LS."
-)
-VARIABLE = "The last-seen checksum is persisted as an Airflow Variable […]"
-SCOPED = (
-    "[…] scoped per DbtDag/DbtTaskGroup and seed, so the same seed rendered in different DAGs tracks its state "
-    "independently and one DAG never causes another to skip a seed."
-)
-FULL_REFRESH = "Passing full_refresh=True always runs the seed, bypassing change detection."
-NOT_UPDATED = (
-    "This path does not update the persisted checksum, so the next non-full-refresh run may run again to record/update "
-    "it."
-)
-ASSET = (
-    "On a run where the seed is skipped because it is unchanged, the task does not emit its Airflow dataset, since no "
-    "data was loaded."
-)
-MODES = (
-    "when_seed_changes is only supported for ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV and "
-    "ExecutionMode.AIRFLOW_ASYNC […]. Configuring it with any other execution mode raises a CosmosValueError at "
-    "DAG-build time."
-)
-BUILD = (
-    "when_seed_changes is incompatible with TestBehavior.BUILD (under BUILD seeds run via dbt build and cannot be "
-    "selectively skipped); this combination also raises a CosmosValueError."
-)
-WATCHER = (
-    "Only always is meaningful for the watcher execution mode; none and render_only change only what is rendered, not "
-    "whether the underlying dbt build loads the seed."
-)

@@ -75,7 +75,8 @@ class SeedScenarios:
             test_behavior=test_behavior,
             execution_mode=execution_mode,
         )
-        setup.check(self.environment.implementation)
+        implementation = self.environment.implementation
+        setup.check(implementation)
         _check(seeds, project, make_dag)
         folder = self.environment.folder / f"seeds-{next(self._numbers)}"
         folder.mkdir()
@@ -84,7 +85,7 @@ class SeedScenarios:
             project=_project_in(folder, project, seeds, model, with_tests=(test_behavior or "").lower() != "none"),
             setup=setup,
             dbt=self.environment.dbt(execution_mode, folder),
-            trace=Trace(implementation=self._implementation_name, sentence=sentence),
+            trace=Trace(implementation=f"{implementation.import_root} {implementation.version}", sentence=sentence),
             make_dag=make_dag,
         )
 
@@ -96,11 +97,6 @@ class SeedScenarios:
         """
         __tracebackhide__ = True
         scenario.steps(self(sentence=scenario.sentence, **scenario.options))
-
-    @property
-    def _implementation_name(self) -> str:
-        chosen = self.environment.implementation
-        return f"{chosen.import_root} {chosen.version}"
 
 
 def _check(seeds: object, project: object, make_dag: object) -> None:
