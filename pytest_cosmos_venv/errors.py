@@ -30,14 +30,14 @@ class ToolkitMisuse(pytest.fail.Exception):  # type: ignore[name-defined, misc]
     :param message: what was given, and how it works.
     """
 
-    # As pytest has it for its own, whose names it prints before the text in the summary of a run.
+    # As with pytest's own failures: it prints the module of others before the text in the summary of a run.
     __module__ = "builtins"
 
     def __init__(self, message: str) -> None:
         super().__init__(message, pytrace=False)
 
     def __reduce__(self) -> tuple[Callable[[str], ToolkitMisuse], tuple[str]]:
-        # Raised in a process of a race or a pool, it has to come back; by its class it would not be found.
+        # Raised in a process of a race or a pool it has to come back, and pickle would not find its class in builtins.
         return _misuse, (str(self.msg),)
 
 

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 KNOWN_IMPLEMENTATIONS = {"cosmos": "astronomer-cosmos", "cosmos_venv": "cosmos-venv"}
-"""Import root -> distribution of what is looked for where nothing is named."""
+"""Import root -> distribution of the implementations that are looked for where none is named."""
 
 SERVICES = "cosmos_services"
 """Group of the entry points by which an implementation declares the processes that stay by design."""

@@ -24,7 +24,7 @@ SUITE = Path(__file__).parent / "conformance"
 """The suite beside the plugin's own file: ``import conformance`` could find a user's folder of that name."""
 # ``python -m pytest`` puts the current directory on the path; the suite judges what is installed.
 _START = "import sys; sys.path[:] = [entry for entry in sys.path if entry]; import pytest; sys.exit(pytest.main())"
-# PYTEST_*: what the project adds to each run. AIRFLOW*, DBT_*: its database, connections and settings are not the
+# PYTEST_*: additions of the project to each run. AIRFLOW*, DBT_*: its database, connections and settings are not the
 # suite's. PIP_*, UV_*: the suite installs from a folder; a configured index would only take part in error cases.
 _PREFIXES_LEFT_BEHIND = ("AIRFLOW", "DBT_", "PIP_", "PYTEST_", "UV_")
 

@@ -121,7 +121,7 @@ class Airflow2:
 
         model: Any = XCom
         with create_session() as session:
-            # Columns: a whole row is deserialised when it is loaded, without asking a custom backend.
+            # Columns, since a whole row would be deserialised when it is loaded, without asking a custom backend.
             query = session.query(model.dag_id, model.run_id, model.task_id, model.map_index, model.key, model.value)
             rows = query.filter_by(dag_id=dag_id, run_id=run_id).all()
             return [(TaskKey(row.task_id, row.map_index), row.key, model.deserialize_value(row)) for row in rows]

@@ -54,7 +54,7 @@ class Airflow3:
         api = supervisor.in_process_api_server()
 
         async def ask() -> None:
-            # Another path than one that is there: the function behind that would be called in a thread.
+            # A path that is not there: the function behind a real one would be called in a thread.
             async with httpx.AsyncClient(transport=api.atransport, base_url="http://in-process/") as client:
                 await client.get("nowhere")
 
@@ -70,7 +70,7 @@ class Airflow3:
         if not hasattr(server, "cache_info") or not server.cache_info().currsize:
             return
         former = server()
-        # Kept, because what nobody holds waits for its thread when it goes.
+        # Kept, because it would wait for its thread, which the fork has not copied, when Python frees it.
         _OF_THE_PARENT.append(former)
         server.cache_clear()
         server()._app = former.app
@@ -256,7 +256,7 @@ class _Channel:
         return self._answers[type(msg).__name__](msg)
 
     def send(self, msg: Any) -> Any:
-        # All but Variables is not to be had outside of a task, and a secret to mask is nobody's here.
+        # Outside of a task there is nothing but Variables, and nobody has a log in which to mask a secret.
         if self.knows(msg):
             return self.answer(msg)
         return None if type(msg).__name__ == "MaskSecret" else self._error("GENERIC_ERROR", {"message": "no task runs"})

@@ -180,18 +180,18 @@ class Clock:
     def __init__(self) -> None:
         self._engine = installed_engine()
         self._replacements = ExitStack()
-        # When it stands: the moment. Else how far it is ahead of the real time.
+        # The moment at which it stands; None while it runs on, so many seconds ahead of the real time.
         self._instant: float | None = None
         self._ahead = 0.0
         self._moved = 0.0
-        # How the engine shows it just now: None while it does not.
+        # Whether the engine shows it standing or running; None while it shows the real time.
         self._shown_standing: bool | None = None
         self._real_monotonic: Callable[[], float] = real_time.monotonic
 
     @property
     def now(self) -> datetime:
         """The moment that the clock shows, in UTC."""
-        # What the process sees: an engine may cut a microsecond off what it was told.
+        # As the process sees it: an engine may cut a microsecond off the time that it was given.
         return utc(self._seconds()) if self._shown_standing is None else datetime.now(timezone.utc)
 
     def freeze(self, when: datetime | date | str | None = None) -> None:

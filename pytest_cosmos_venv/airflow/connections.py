@@ -12,7 +12,7 @@ from pytest_cosmos_venv.errors import ToolkitMisuse
 
 PREFIX = "AIRFLOW_CONN_"
 FIELDS = ("conn_type", "description", "host", "login", "password", "schema", "port", "extra")
-# What people call it whose warehouse calls it so.
+# Names that warehouses have for these fields, which people write by mistake.
 _OTHER_NAMES = {"user": "login", "username": "login", "database": "schema", "dbname": "schema", "pass": "password"}
 
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _DEADLINE = 30.0
 _LOCKED = (5, 6)  # SQLITE_BUSY and SQLITE_LOCKED, which have names from Python 3.11 on
 _OF_THE_PARENT: list[object] = []
-"""Kept, because what nobody holds is closed."""
+"""Connections of the process before a fork: they are kept, because Python would close what nobody holds."""
 DATABASE = "airflow.db"
 DEADLINE = 600.0
 """Seconds that making the database may take."""
@@ -150,7 +150,7 @@ def restored(file: Path) -> Iterator[None]:
         deadline = real_time.monotonic() + _DEADLINE
 
         def give_up(status: int, *_: int) -> None:
-            # Python would try for ever.
+            # sqlite3 itself would try for ever.
             if status in _LOCKED and real_time.monotonic() > deadline:
                 raise TimeoutError(f"a connection that the test has left open keeps {file} locked")
 

@@ -19,20 +19,20 @@ from types import FrameType, ModuleType
 import pytest
 
 NAME = "cosmos_venv_airflow_home"
-"""Under which pytest knows this plugin."""
+"""The name under which pytest knows this plugin."""
 OPTION = "cosmos_airflow_home"
-"""In the ini file."""
+"""The option in the ini file."""
 HOME_VARIABLE = "AIRFLOW_HOME"
 PATIENCE = 60
 """Seconds that a process waits for another one's write to the throw-away home's database. Python's own default is 5."""
 CONFIG_VARIABLE = "AIRFLOW_CONFIG"
 RUNTIME_VARIABLE = "XDG_RUNTIME_DIR"
 _INHERITED = "_COSMOS_AIRFLOW_HOME_AT_START"
-"""For workers of pytest-xdist, which inherit what a conftest.py has set in the process that started them."""
+"""The home from before the run, for workers of pytest-xdist: they inherit what a conftest.py has set since."""
 _RUN = "_COSMOS_AIRFLOW_RUN"
-"""For them too: the process whose run it is, in the names of their homes."""
+"""The process whose run it is, for workers too: it stands in the names of their homes."""
 
-# Where Airflow keeps things is the throw-away home's to say; what else the shell configures may stay.
+# The throw-away home says where Airflow keeps things; all else that the shell configures may stay.
 _ELSEWHERE = (
     CONFIG_VARIABLE,
     *(f"AIRFLOW__{section}__" for section in ("DATABASE", "SECRETS", "LOGGING", "DAG_PROCESSOR")),
@@ -198,7 +198,7 @@ class AirflowHomeSetup:
             **elsewhere,
             HOME_VARIABLE: str(home),
             CONFIG_VARIABLE: str(home / "airflow.cfg"),
-            # What tasks keep running for each other is this run's alone, and finds its socket gone when the run ends.
+            # Servers that tasks keep running for each other belong to this run alone: their socket goes with its end.
             RUNTIME_VARIABLE: str(home),
         }
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pytest_cosmos_venv.errors import RecordTuple
 
 LOG_LINES = 12
-"""How much of a failed task's log is printed."""
+"""The number of lines of a failed task's log that are printed."""
 _FRAME_OF_AIRFLOW = re.compile(r'  File ".*[/\\](site|dist)-packages[/\\]airflow[/\\]')
 _WELL_ENDED = ("success", "skipped")
 

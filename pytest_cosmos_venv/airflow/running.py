@@ -153,7 +153,7 @@ def _run(
     with (
         _surroundings(dag, run_id),
         run_beside_others(home.sqlite_file(), dag.dag_id, when) as begun,
-        # When its first task begins, the run has made all that another one makes too.
+        # When its first task begins, the run has inserted all rows that another run would insert too.
         _watching(dag, airflow, begun) as tries,
     ):
         if run_id is not None:
@@ -185,7 +185,7 @@ def _check_run_id(run_id: str) -> None:
     from airflow.configuration import conf
 
     require_text(run_id, "run_id")
-    # As Airflow checks it, whose own message shows two patterns and no way out.
+    # Airflow checks the same later, but its message shows two patterns and no way out.
     pattern = conf.get("scheduler", "allowed_run_id_pattern", fallback=r"^[A-Za-z0-9_.~:+-]+$").strip()
     if not re.match(pattern, run_id) and not run_id.startswith(("manual__", "scheduled__")):
         raise ToolkitMisuse(f"run_id={run_id!r}: Airflow takes what fits {pattern}, such as 'one'.")
@@ -256,7 +256,7 @@ def _watching(dag: Any, airflow: Airflow, begun: Callable[[], None]) -> Iterator
     :param begun: called before each task.
     """
     tries: dict[TaskKey, _Try] = {}
-    # Whichever module Airflow keeps it in: dag.test() calls the function of this name beside it.
+    # dag.test() calls the function of this name beside it, in whichever module this Airflow has both.
     beside: dict[str, Any] = inspect.unwrap(type(dag).test).__globals__
     run_one = beside["_run_task"]
 
@@ -367,7 +367,7 @@ class RunDag:
     outcomes: list[DagOutcome | TaskOutcome]
 
     def __reduce__(self) -> tuple[object, ...]:
-        # To a contender of a race, which hands back what it wants to be known.
+        # A contender of a race gets it without the outcomes, and hands back its own.
         return RunDag, ([],)
 
     def __call__(

@@ -107,7 +107,7 @@ class _Tee(io.TextIOBase):
         self._log = log
 
     def write(self, text: str) -> int:
-        # A handler that writes a record: the record itself has been taken.
+        # Text that comes from a logging module is a record on its way out, and the record itself has been taken.
         if not sys._getframe(1).f_globals.get("__name__", "").startswith(_LOGGING):
             self._log.print(text)
         return self._real.write(text)

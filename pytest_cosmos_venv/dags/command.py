@@ -21,7 +21,7 @@ from pytest_cosmos_venv.errors import ToolkitMisuse
 _VALUES = (type(None), bool, int, str)
 _NEARLY = 0.8
 UNCHANGED, CHANGED, BROKEN = 0, 1, 2
-"""Exit codes: nothing to say; a shape is another than the kept one; a file not parsed or a field misspelt."""
+"""Exit codes: nothing has changed; a shape is not the kept one; a file cannot be parsed or a field is misspelt."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -175,7 +175,7 @@ def _older_objects_at_rest() -> Iterator[None]:
 def _milliseconds(build: Callable[[], object]) -> float:
     gc.collect()
     was_enabled = gc.isenabled()
-    # Whose turn it is to look for garbage is chance.
+    # It is chance in which of the two a collection would fall.
     gc.disable()
     try:
         started = _cpu_seconds()

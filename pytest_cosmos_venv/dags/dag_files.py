@@ -18,10 +18,10 @@ from typing import Any
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
-# Wins over what the user's own airflow.cfg says; what he set in the environment wins over these.
+# These win over the user's own airflow.cfg; variables that the user has set win over these.
 _DEFAULTS = {
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-    # Otherwise Airflow tells what it does, between the lines of the diff.
+    # Otherwise Airflow logs its work between the lines of the diff.
     "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
 }
 _MODULE = "cosmos_dag_file"

@@ -118,7 +118,7 @@ def _has(task: Any, field: str) -> bool:
 
 
 def _value(task: Any, field: str) -> Any:
-    # Of a mapped task what all its instances share.
+    # A mapped task has what all its instances share in a mapping of its own.
     shared = getattr(task, "partial_kwargs", {})
     return shared[field] if field in shared else getattr(task, field)
 

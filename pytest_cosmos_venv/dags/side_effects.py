@@ -25,7 +25,7 @@ _STANDARD = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"
 _INSTALLED = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 PROCESS, CONNECTION, FILE = "process", "connection", "file"
-# In an event of Python's: no folder is open that the path would be relative to.
+# Python's events have this number where the path is not relative to an open folder.
 _NO_FOLDER = -1
 _watches: list[Watch] = []
 
@@ -242,7 +242,7 @@ def _move(source: Any, target: Any, source_folder: int = _NO_FOLDER, target_fold
 
 
 def _link(source: Any, target: Any, folder: int) -> _Seen | None:
-    # What a symbolic link says is read from where it lies.
+    # The source of a symbolic link is relative to the link, not to the current directory.
     return _changed(f"linked {source} as", _in(folder, target))
 
 
@@ -264,7 +264,7 @@ def _changed(verb: str, path: Any) -> _Seen | None:
     if isinstance(path, int):  # opened before, and told then
         return None
     place = os.path.realpath(os.fsdecode(path))
-    # Devices are no files, and compiled modules are Python's own business.
+    # Devices are no files, and Python itself writes compiled modules at each first import.
     if place.startswith(("/dev/", "/proc/")) or "__pycache__" in Path(place).parts:
         return None
     return _Seen(FILE, f"{verb} {place}", (place, *_folders(place)))

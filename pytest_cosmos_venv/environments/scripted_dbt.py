@@ -27,7 +27,7 @@ _LOOK_AGAIN = 0.005
 _REAPED_SOON = 1.0
 _SCRIPT = "script.json"
 _NO_COMMAND = ""
-"""Which no call has."""
+"""A command that no call has."""
 
 
 @dataclass(frozen=True, kw_only=True)

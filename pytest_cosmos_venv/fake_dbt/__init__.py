@@ -27,7 +27,7 @@ SHIPPED = (
     "script.py",
     "tables.py",
 )
-"""The files that are dbt's."""
+"""The files that are copied."""
 
 
 def fake_dbt_files(*, strict: bool = False) -> dict[str, str]:

@@ -13,7 +13,7 @@ from .project import Node
 
 ARTIFACTS = ("manifest.json", "run_results.json", "sources.json")
 PARTIAL = "partial success"
-"""Of a microbatch model of which some batches have failed; dbt fails with it."""
+"""The status of a microbatch model of which some batches have failed; dbt fails with it."""
 FAILED = ("error", "fail", PARTIAL, "runtime error")
 STATUSES = (*FAILED, "success", "skipped", "no-op", "pass", "warn")
 _OF_A_TEST = ("error", "fail", "pass", "skipped", "warn")

@@ -106,7 +106,7 @@ class Call:
             self._artifacts.write_manifest(project.name, self._adapter, project.nodes)
             self._write_results(NodeRun([], self._script, self._log))
             return self._script.exit_code or 0
-        # For this option dbt has no variable.
+        # dbt has no environment variable for this option.
         threads = int(self._invocation.last("--threads", default="1"))
         target = setting(self._invocation, "--target", "-t", default="dev")
         self._log.say()

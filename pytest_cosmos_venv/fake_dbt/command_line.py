@@ -45,7 +45,7 @@ class Invocation:
     def __init__(self, arguments: list[str]) -> None:
         self.words: list[str] = []
         self.options: dict[str, list[str]] = {}
-        # Each option as it stands there, with its values and the number of words before it.
+        # Number of words before the option, its name as it is written, and its values.
         self._given: list[tuple[int, str, list[str]]] = []
         rest = list(arguments)
         while rest:

@@ -30,7 +30,7 @@ def cli() -> None:
     installed = installed_versions()
     folder = record_folder()
     if folder is None:
-        # It would say that all has succeeded, to a DAG that is no test.
+        # In a DAG that is no test it would say that all has succeeded.
         print(_no_test_message(), file=sys.stderr)
         raise SystemExit(2)
     record = Record(folder)
@@ -61,7 +61,7 @@ def cli() -> None:
         print(error, file=sys.stderr)
         exit_code = 2
     except ScriptError as error:
-        # For the fixture too: the code under test may take any failure for the one that it was to meet.
+        # On record for the fixture: the code under test may take any failure for the one that it was to meet.
         record.add("misuse", message=str(error))
         print(f"This script for dbt cannot be: {error}", file=sys.stderr)
         exit_code = 2
@@ -79,6 +79,6 @@ def _no_test_message() -> str:
     )
 
 
-# As a module too: python -m dbt.cli.main.
+# For python -m dbt.cli.main.
 if __name__ == "__main__":
     cli()

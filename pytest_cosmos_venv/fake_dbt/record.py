@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 RECORD_VARIABLE = "COSMOS_DBT_RECORD_DIR"
-"""Names the folder in which every call of the fake leaves one file of JSON lines, and finds its script."""
+"""The variable that names the folder in which every call leaves one file of JSON lines, and finds its script."""
 FOLDER_OF_ENVIRONMENT = "cosmos-dbt"
 _STDIN_LIMIT = 65536
 

@@ -16,7 +16,7 @@ from .record import Record
 
 LOOK_AGAIN = 0.005
 LIFETIME = 600.0
-"""Seconds after which what was never released or killed ends by itself."""
+"""Seconds after which a call or a child ends by itself that was never released or killed."""
 
 SELECTING = ("--select", "-s", "--models", "--model", "-m")
 

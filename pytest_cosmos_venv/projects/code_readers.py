@@ -243,7 +243,7 @@ def _environment() -> Environment:
         def __call__(self, *_: Any, **__: Any) -> Any:
             return self
 
-    # SQL, not HTML.
+    # What it renders is SQL, not HTML.
     return Environment(undefined=Quiet, extensions=["jinja2.ext.do"])  # noqa: S701
 
 

@@ -21,7 +21,7 @@ _HASH_LENGTH = 10
 BUILT_IN = ("accepted_values", "not_null", "relationships", "unique")
 """The generic tests that dbt brings along."""
 _ALONE = ("not_null", "unique")
-# In which dbt writes the configuration of a test into the code that it makes of it.
+# The order in which dbt writes the configuration of a test into the code that it makes of it.
 _ORDER = (
     "severity",
     "tags",

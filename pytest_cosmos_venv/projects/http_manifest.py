@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from responses import RequestsMock
 
 PATH = "/manifest.json"
-"""Where the manifest lies; everything else is 404 and no part of the script."""
+"""The path of the manifest; every other path is 404 and no part of the script."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,7 +35,7 @@ from pytest_cosmos_venv.projects.resources import REFABLE, YAML_KEYS, ProjectCon
 SCHEMA = "https://schemas.getdbt.com/dbt/manifest/v12.json"
 VERIFIED_AGAINST = ("1.10", "1.11")
 """The versions of dbt whose own manifests ours was compared with."""
-# Nothing that changes from run to run.
+# Fixed, so that equal projects have equal manifests.
 _TIME = "2026-01-01T00:00:00.000000Z"
 _INVOCATION = "00000000-0000-4000-8000-000000000000"
 

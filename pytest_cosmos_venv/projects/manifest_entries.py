@@ -159,7 +159,7 @@ def _model_entry(file: NodeFile) -> dict[str, Any]:
         "access": file.config["access"],
         "version": file.resource.version,
         "latest_version": file.resource.properties.get("latest_version"),
-        # Where dbt knows no constraint it takes the columns that are tested as one would test a key.
+        # Without constraints dbt takes the columns for the key that are tested as a key would be.
         "primary_key": ([column for column in unique if column in filled] or unique) if file.config["enabled"] else [],
     }
 
@@ -188,7 +188,7 @@ def read_data_test(test: GenericTest, sql: SqlReader, macros: Mapping[str, str])
     if not test.is_alone:
         reading.macros.append("macro.dbt.get_where_subquery")
     elif test.tested.version is not None:
-        # Which dbt then takes as it was written, not from the text.
+        # dbt then takes the version as it was written, a number or a text, not from the rendered text.
         reading.refs = [replace(ref, version=test.tested.version) for ref in reading.refs]
     return reading
 

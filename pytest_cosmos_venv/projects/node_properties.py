@@ -17,9 +17,9 @@ DataTest: TypeAlias = "str | Mapping[str, Mapping[str, Any]]"
 """``"unique"``, or with arguments: ``{"accepted_values": {"values": [1, 2]}}``."""
 DataTests: TypeAlias = "Mapping[str | None, Sequence[DataTest]]"
 """Column -> its tests; those of the whole table under None."""
-# What stands beside the arguments of a test, not among them.
+# Keys that stand beside the arguments of a test, not among them.
 BESIDE_ARGUMENTS = ("config", "description", "name")
-# How alike two words are that mean the same: "tag" and "tags" are, "partition_by" and anything of dbt's are not.
+# From this likeness on two words mean the same: "tag" and "tags" do, "partition_by" and any of dbt's do not.
 _MISSPELT = 0.85
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
 TARGET = "dev"
-# What adapters call the two halves of a relation's place.
+# The names that adapters have for database and schema.
 _DATABASE_KEYS = ("database", "dbname", "project", "catalog")
 _SCHEMA_KEYS = ("schema", "dataset")
 

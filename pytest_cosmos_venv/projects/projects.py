@@ -39,7 +39,7 @@ def fill_large_project(project: DbtProject, models: int) -> None:
     :param project: an empty project.
     :param models: the number of models, at least ``SMALLEST``.
     """
-    # Not for secrets: equal numbers each time.
+    # No secret: the seed makes the numbers equal each time.
     chosen = random.Random(models)  # noqa: S311
     staging = _staging(project, models // 2)
     intermediate = _layer(project, chosen, "int", models // 5, staging)
@@ -72,7 +72,7 @@ def _layer(project: DbtProject, chosen: random.Random, prefix: str, count: int, 
 
 
 def _add(project: DbtProject, name: str, number: int, layer: str, reads: Sequence[str], materialized: str) -> None:
-    # Made of names from here.
+    # All names in it are made here.
     sql = "select * from " + "\nnatural join ".join(f"{{{{ {read} }}}}" for read in reads) + "\n"  # noqa: S608
     subject = _SUBJECTS[number % len(_SUBJECTS)]
     tags = [subject, "hourly" if number % 10 == 0 else "daily"]

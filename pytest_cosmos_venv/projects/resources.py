@@ -16,7 +16,7 @@ from pytest_cosmos_venv.errors import ToolkitMisuse, require_text
 from pytest_cosmos_venv.projects.profile import Profile
 
 REFABLE = ("model", "seed", "snapshot")
-"""What ``ref()`` finds; their names are one set."""
+"""The kinds that ``ref()`` finds; their names are one set."""
 FOLDERS = {
     "analysis": "analyses",
     "macro": "macros",
@@ -35,7 +35,7 @@ YAML_KEYS = {
     "source": "sources",
     "unit_test": "unit_tests",
 }
-"""Kind -> where it stands in a YAML file."""
+"""Kind -> the key under which it stands in a YAML file."""
 
 
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
@@ -255,7 +255,7 @@ class ProjectStore:
             return resource.text
         file = self.path / resource.file
         try:
-            # With its line endings, which count in dbt's checksums.
+            # As bytes, with the line endings, which count in dbt's checksums.
             return file.read_bytes().decode("utf-8")
         except FileNotFoundError:
             raise ToolkitMisuse(f"{file} is gone: use delete({resource.name!r}), so that the project knows.") from None

@@ -18,7 +18,7 @@ from pytest_cosmos_venv.seeds.environment import Dbt
 from pytest_cosmos_venv.seeds.project import SeedProject
 
 SEPARATOR = "/"
-"""Between a DAG and its groups; Airflow has it in no id."""
+"""The character between a DAG and its groups; Airflow allows it in no id."""
 _ENUMS = {"SeedRenderingBehavior": "behavior", "TestBehavior": "test_behavior", "ExecutionMode": "execution_mode"}
 LOADS = {"manifest": "a manifest", "dbt_ls": "dbt ls"}
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -205,7 +205,7 @@ class DagFile:
         given = {"execution_mode": self._member("ExecutionMode", mode, "execution_mode"), **self.dbt.execution}
         if self.dbt.executable is not None:
             given["dbt_executable_path"] = str(self.dbt.executable)
-        # Where dbt can be imported, it would be run inside this process otherwise: the real one.
+        # Otherwise a dbt that can be imported would be run inside this process: the real one.
         if mode.lower() in _MODES_WITH_INVOCATION:
             given["invocation_mode"] = self._member("InvocationMode", "subprocess", "invocation_mode")
         return given

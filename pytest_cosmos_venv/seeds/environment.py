@@ -74,7 +74,7 @@ class SeedEnvironment:
             fake = self.fake_venv(folder / "venv")
             return Dbt(scripted=fake, executable=fake.dbt)
         if execution_mode.lower() != "virtualenv":
-            # Of other modes the DAG can be built; what would run in them is nothing that a test has at hand.
+            # In other modes the DAG can only be built: a test has no cluster or container to run it in.
             return Dbt(scripted=self.fake_venv(folder / "venv"))
         wheelhouse = self.wheelhouse()
         return Dbt(

@@ -34,10 +34,10 @@ _MEANINGS: dict[Verdict, str] = {
     "left out": "its task ends neither in success nor in failure",
 }
 Form = Literal["task", "empty", "absent"]
-# ``piers_seed``, ``piers.seed`` beside its test, and ``piers_seed_build``.
+# The ids of a seed's task: piers_seed, piers.seed beside its test, and piers_seed_build.
 _TASK_ID = r"(?:.*\.)?{seed}[._]seed(?:_build)?"
 _LOADING = ("seed", "build")
-# Airflow's operators hand the context of their task to what they start.
+# Airflow's operators hand the context of their task to the processes that they start.
 _TASK_VARIABLE = "AIRFLOW_CTX_TASK_ID"
 
 

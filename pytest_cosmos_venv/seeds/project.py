@@ -20,7 +20,7 @@ from pytest_cosmos_venv.projects.project import DbtProject
 from pytest_cosmos_venv.projects.projects import DbtProjects
 
 Obstacle = Literal["dangling link", "directory", "fifo"]
-"""What can stand where the file was, so that not even root can read it."""
+"""The things that can stand in place of the file, so that not even root can read it."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CHUNK = 1 << 20
@@ -236,7 +236,7 @@ def make_seed_project(folder: Path, seeds: Sequence[str], *, model: str | None, 
     tests: DataTests | None = {"id": ["not_null"]} if with_tests else None
     for name in seeds:
         project.seed(name, f"id,name\n1,{name}\n", tests=tests)
-    # Cosmos looks for the folder, whatever is in it.
+    # Cosmos requires the folder, even an empty one.
     (project.path / "models").mkdir(exist_ok=True)
     union = " union all ".join(f"select * from {{{{ ref('{name}') }}}}" for name in seeds)  # noqa: S608
     if model is not None:

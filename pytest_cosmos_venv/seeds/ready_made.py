@@ -274,4 +274,4 @@ SEED_SCENARIOS: tuple[SeedStory, ...] = (
     *scenarios_of_changes.CHANGE_SCENARIOS,
     *MEMORY_SCENARIOS,
 )
-"""``@pytest.mark.parametrize("scenario", SEED_SCENARIOS, ids=str)``, and ``cosmos_seed_scenario.play(scenario)``."""
+"""All of them, for ``@pytest.mark.parametrize("scenario", SEED_SCENARIOS, ids=str)``; ``.play(scenario)`` plays one."""

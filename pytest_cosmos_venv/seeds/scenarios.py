@@ -165,6 +165,6 @@ def seed_scenarios(
         this_airflow().variables_in(store),
     ):
         yield SeedScenarios(environment=environment)
-        # Each is closed, whatever another one has to say of its script.
+        # Each is closed, even if closing another one raises because of its script.
         for venv in venvs:
             to_close.callback(venv.close)
