@@ -48,23 +48,19 @@ def read_python_model(text: str, *, where: str) -> Reading:
     reading = Reading()
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     for call in sorted(calls, key=lambda call: (call.lineno, call.col_offset)):
-        _read_call(call, reading, where)
+        name = _function_of_dbt(call.func)
+        if name is None:
+            continue
+        try:
+            arguments = [ast.literal_eval(argument) for argument in call.args]
+            keywords = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+            reading.call(name)(*arguments, **keywords)
+        except ValueError:
+            raise ToolkitMisuse(
+                f"{where}, line {call.lineno}: dbt.{name}() has an argument that is no literal value, or one too many. "
+                "dbt reads such calls without running the model."
+            ) from None
     return reading
-
-
-def _read_call(call: ast.Call, reading: Reading, where: str) -> None:
-    name = _function_of_dbt(call.func)
-    if name is None:
-        return
-    try:
-        arguments = [ast.literal_eval(argument) for argument in call.args]
-        keywords = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
-        reading.call(name)(*arguments, **keywords)
-    except ValueError:
-        raise ToolkitMisuse(
-            f"{where}, line {call.lineno}: dbt.{name}() has an argument that is no literal value, or one too many. "
-            "dbt reads such calls without running the model."
-        ) from None
 
 
 def _function_of_dbt(function: ast.expr) -> str | None:

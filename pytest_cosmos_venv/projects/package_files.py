@@ -9,7 +9,7 @@ from typing import Any
 
 from pytest_cosmos_venv.projects.code_readers import MacroFile, SqlReader, read_python_model
 from pytest_cosmos_venv.projects.node_properties import node_config, test_config
-from pytest_cosmos_venv.projects.references import Reading, merge_config
+from pytest_cosmos_venv.projects.references import Reading, merged_config
 from pytest_cosmos_venv.projects.resources import FOLDERS, ProjectContents, Resource
 
 
@@ -77,7 +77,7 @@ class PackageFiles:
                 config = test_config() if resource.kind == "test" else node_config(resource.kind)
                 said: dict[str, Any] = {}
                 for nearer in self._configs(resource, reading):
-                    merge_config(config, nearer)
+                    config = merged_config(config, nearer)
                     said.update(nearer)
                 yield NodeFile(
                     package=self.project.name, resource=resource, text=text, reading=reading, config=config, said=said

@@ -11,7 +11,7 @@ from typing import Any
 from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse, require, require_path
 from pytest_cosmos_venv.projects.node_properties import DataTests, properties_of, with_tests
 from pytest_cosmos_venv.projects.profile import Profile
-from pytest_cosmos_venv.projects.references import merge_config
+from pytest_cosmos_venv.projects.references import merged_config
 from pytest_cosmos_venv.projects.resources import ProjectStore, check_name, project_text, yaml_text
 
 
@@ -250,7 +250,7 @@ class DbtProject:
         """
         if folder.partition("/")[0] not in ("models", "seeds", "snapshots"):
             raise ToolkitMisuse(f"configure({folder!r}): the folder begins with models, seeds or snapshots.")
-        merge_config(self.configurations.setdefault(folder, {}), config)
+        self.configurations[folder] = merged_config(self.configurations.get(folder, {}), config)
         self._write_project_file()
 
     def package(self, name: str, *, variables: Mapping[str, Any] | None = None) -> DbtProject:

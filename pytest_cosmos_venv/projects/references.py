@@ -76,7 +76,7 @@ class Reading:
         :param **keywords: configurations by name; they are nearer than those in ``given``.
         """
         for values in (*given, keywords):
-            merge_config(self.config, values)
+            self.config = merged_config(self.config, values)
 
     def add_macro(self, unique_id: str) -> None:
         """Take down the call of a macro.
@@ -99,19 +99,21 @@ class Reading:
         return noted[name]
 
 
-def merge_config(config: dict[str, Any], more: Mapping[str, Any]) -> None:
-    """Put a nearer configuration over a farther one as dbt does: tags add up, ``meta`` is merged, the rest replaces.
+def merged_config(config: Mapping[str, Any], nearer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration with a nearer one over it, as dbt does it.
 
-    :param config: the farther one; it is changed.
-    :param more: the nearer one.
+    Tags add up, ``meta`` is merged, and all else is replaced.
+
+    :param config: the farther one.
+    :param nearer: the nearer one.
     """
-    for key, value in more.items():
-        if key == "tags":
-            config["tags"] = [*config.get("tags", []), *([value] if isinstance(value, str) else value)]
-        elif key == "meta":
-            config["meta"] = {**config.get("meta", {}), **value}
-        else:
-            config[key] = value
+    merged = {**config, **nearer}
+    if "tags" in nearer:
+        tags = nearer["tags"]
+        merged["tags"] = [*config.get("tags", []), *([tags] if isinstance(tags, str) else tags)]
+    if "meta" in nearer:
+        merged["meta"] = {**config.get("meta", {}), **nearer["meta"]}
+    return merged
 
 
 @dataclass(kw_only=True)
