@@ -205,9 +205,9 @@ def context_of(operator: Any) -> dict[str, Any]:
 
     :param operator: an Airflow operator.
     """
-    from pytest_cosmos_venv.airflow.task_context import context_alone, export
+    from pytest_cosmos_venv.airflow.task_context import context_without_airflow, export
 
-    context = context_alone(operator, "conformance")
+    context = context_without_airflow(operator, "conformance")
     export(context)
     return context
 

@@ -1,4 +1,4 @@
-"""Which Airflow is installed here, if any? Asked of the metadata: nothing is imported."""
+"""The version of Airflow that is installed here, by its metadata: nothing is imported."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _DISTRIBUTIONS = ("apache-airflow-core", "apache-airflow")
 
 
 def installed_airflow() -> str | None:
-    """Its version, such as ``3.1.0``; None where there is none."""
+    """Return the version of Airflow, such as ``3.1.0``; None where there is none."""
     for name in _DISTRIBUTIONS:
         try:
             return metadata.version(name)

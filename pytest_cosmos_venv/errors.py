@@ -1,4 +1,4 @@
-"""How the toolkit says that it was used wrongly: in a sentence, without a traceback of its own insides."""
+"""The errors of the toolkit: it says in a sentence that it was used wrongly, without a traceback of its own insides."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _SHOWN_ENTRIES = 10
 class ToolkitMisuse(pytest.fail.Exception):  # type: ignore[name-defined, misc]
     """A fixture, a mark or an option of the toolkit was used in a way that cannot work.
 
-    A failure of pytest's own kind, so that a test that raises it ends with the text alone, and an
-    ``except Exception`` in the code under test does not swallow it.
+    A failure of pytest's own kind, so that a test that raises it ends with the text alone, and an ``except Exception``
+    in the code under test does not swallow it.
 
-    :param message: what was given, and the way out.
+    :param message: what was given, and how it works.
     """
 
-    # As pytest has it for its own, whose names it prints before the text in the summary of a run.
+    # As with pytest's own failures: it prints the module of others before the text in the summary of a run.
     __module__ = "builtins"
 
     def __init__(self, message: str) -> None:
         super().__init__(message, pytrace=False)
 
     def __reduce__(self) -> tuple[Callable[[str], ToolkitMisuse], tuple[str]]:
-        # Raised in a process of a race or a pool, it has to come back; by its class it would not be found.
+        # Raised in a process of a race or a pool it has to come back, and pickle would not find its class in builtins.
         return _misuse, (str(self.msg),)
 
 
@@ -54,15 +54,17 @@ class NoSuchEntry(ToolkitMisuse, IndexError):
 
 
 class _Record:
-    """What ``RecordList`` and ``RecordTuple`` share: an index beyond their end is told with what they hold."""
+    """The common part of ``RecordList`` and ``RecordTuple``: an index beyond their end is told with what they hold."""
 
     _told: tuple[str, str, Callable[[Any], object]]
 
     if not TYPE_CHECKING:  # what an index gives, list and tuple say
 
         def __getitem__(self, index: object) -> object:
-            """
-            :raises NoSuchEntry: with what there is.
+            """Return an entry, or a part of the record.
+
+            :param index: an index or a slice.
+            :raises NoSuchEntry: the index is beyond the end; the text says what the record holds.
             """
             try:
                 return super().__getitem__(index)
@@ -71,11 +73,12 @@ class _Record:
 
 
 class RecordList(_Record, list[_Entry]):
-    """What was seen of something, the earliest first: a list that says what it holds where an index is beyond its end.
+    """A list of what was seen, the earliest first, which says what it holds where an index is beyond its end.
 
-    :param of: the attribute that gives it, for the message: ``calls``.
-    :param none: what to say when it is empty: ``dbt was not called``.
-    :param word: gives an entry in a few words.
+    :param entries: the entries.
+    :param of: the attribute that gives the list, for the message: ``calls``.
+    :param none: the words for an empty list: ``dbt was not called``.
+    :param word: returns an entry in a few words.
     """
 
     def __init__(
@@ -89,11 +92,18 @@ class RecordList(_Record, list[_Entry]):
 
 
 class RecordTuple(_Record, tuple[_Entry, ...]):
-    """As ``RecordList``, a tuple."""
+    """A tuple of what was seen, which says what it holds where an index is beyond its end."""
 
     def __new__(
         cls, entries: Iterable[_Entry] = (), *, of: str, none: str, word: Callable[[_Entry], object] = str
     ) -> RecordTuple[_Entry]:
+        """Return the tuple of some entries.
+
+        :param entries: the entries.
+        :param of: the attribute that gives the tuple, for the message: ``assets``.
+        :param none: the words for an empty tuple.
+        :param word: returns an entry in a few words.
+        """
         made = super().__new__(cls, entries)
         made._told = of, none, word
         return made
@@ -117,9 +127,9 @@ class NoSuchName(ToolkitMisuse, KeyError):
 
 
 class RecordDict(dict[str, _Entry]):
-    """What was seen of something, by name: a dictionary that says which names it has where one is asked for that it has
-    not.
+    """A dictionary of what was seen, which says which names it has where another one is asked for.
 
+    :param entries: the entries, by name.
     :param what: an entry in words, for the message: ``task of this run``.
     """
 
@@ -135,16 +145,19 @@ class RecordDict(dict[str, _Entry]):
 
 
 class UnusedFaultWarning(pytest.PytestWarning):
-    """A test has asked for a fault that nobody has met: what it shows may be shown by a sound index as well."""
+    """A test has asked for a fault that no request has met: a sound index may give the same result."""
 
     __module__ = "pytest_cosmos_venv"
 
 
 def require(value: object, parameter: str, kinds: type | tuple[type, ...], words: str) -> None:
-    """
-    :param kinds: that the value may be of; True and False are no numbers.
-    :param words: for the kinds: ``a text``.
-    :raises ToolkitMisuse: for a value of another kind.
+    """Refuse a value of another kind.
+
+    :param value: the value.
+    :param parameter: the name of the parameter, for the error.
+    :param kinds: the kinds that it may be of; True and False are no numbers.
+    :param words: the kinds in words: ``a text``.
+    :raises ToolkitMisuse: it is of another kind.
     """
     is_of_kind = isinstance(value, kinds) and (not isinstance(value, bool) or kinds is bool)
     if not is_of_kind:
@@ -152,26 +165,45 @@ def require(value: object, parameter: str, kinds: type | tuple[type, ...], words
 
 
 def require_text(value: object, parameter: str) -> None:
-    """:raises ToolkitMisuse: for what is no text."""
+    """Refuse what is no text.
+
+    :param value: the value.
+    :param parameter: the name of the parameter, for the error.
+    :raises ToolkitMisuse: it is no text.
+    """
     require(value, parameter, str, "a text")
 
 
 def require_path(value: object, parameter: str) -> None:
-    """:raises ToolkitMisuse: for what is no path."""
+    """Refuse what is no path.
+
+    :param value: the value.
+    :param parameter: the name of the parameter, for the error.
+    :raises ToolkitMisuse: it is no path.
+    """
     require(value, parameter, (str, os.PathLike), "a path")
 
 
 def require_count(value: object, parameter: str, *, least: int = 1) -> None:
-    """:raises ToolkitMisuse: for what is no whole number, or one below ``least``."""
+    """Refuse what is no whole number, or too small a one.
+
+    :param value: the value.
+    :param parameter: the name of the parameter, for the error.
+    :param least: the smallest number that is allowed.
+    :raises ToolkitMisuse: it is no whole number, or one below ``least``.
+    """
     require(value, parameter, int, "a whole number")
     if cast("int", value) < least:
         raise ToolkitMisuse(f"{parameter}={value}: give {least} or more.")
 
 
 def require_seconds(value: object, parameter: str, *, is_positive: bool = False) -> None:
-    """
+    """Refuse what is no length of time.
+
+    :param value: the value, in seconds.
+    :param parameter: the name of the parameter, for the error.
     :param is_positive: whether 0 is refused.
-    :raises ToolkitMisuse: for what is no length of time.
+    :raises ToolkitMisuse: it is no length of time.
     """
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or not (value > 0 if is_positive else value >= 0):  # type: ignore[operator] # a number
@@ -179,10 +211,11 @@ def require_seconds(value: object, parameter: str, *, is_positive: bool = False)
 
 
 def take_former_name(options: MutableMapping[str, Any], *, stacklevel: int) -> None:
-    """Take ``deadline`` as ``timeout``, which it was called before.
+    """Take the keyword ``deadline`` as ``timeout``, whose former name it is.
 
-    :param options: keywords of a call; changed.
-    :param stacklevel: of the call to blame, seen from the caller of this function.
+    :param options: keywords of a call; they are changed.
+    :param stacklevel: the level of the call to blame, seen from the caller of this function.
+    :raises ToolkitMisuse: both are given.
     """
     if _FORMER not in options:
         return
@@ -193,7 +226,10 @@ def take_former_name(options: MutableMapping[str, Any], *, stacklevel: int) -> N
 
 
 def with_timeout(function: _Function) -> _Function:
-    """A public function with a keyword ``timeout`` in seconds: what is no time is refused in a sentence."""
+    """Return a public function with a keyword ``timeout`` in seconds, which refuses in a sentence what is no time.
+
+    :param function: the function.
+    """
     may_be_none = (function.__kwdefaults__ or {}).get("timeout", 0.0) is None
 
     @functools.wraps(function)
@@ -212,9 +248,10 @@ def _misuse(message: str) -> ToolkitMisuse:
 
 
 def blamed_line(trace: TracebackType | None, project: Path) -> str | None:
-    """The line of the project that called the toolkit last, ``path:number: source``; None where there is none.
+    """Return the line of the project that called the toolkit last, ``path:number: source``; None where there is none.
 
-    :param project: its folder; environments inside are none of it.
+    :param trace: the traceback of the error.
+    :param project: the folder of the project; environments inside are none of it.
     """
     for frame in reversed(traceback.extract_tb(trace)):
         file = Path(frame.filename)

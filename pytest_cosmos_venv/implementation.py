@@ -1,4 +1,4 @@
-"""Which implementation is used and judged: the one that was named, or the only one that is installed."""
+"""The implementation that is used and judged: the one that was named, or the only one that is installed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 KNOWN_IMPLEMENTATIONS = {"cosmos": "astronomer-cosmos", "cosmos_venv": "cosmos-venv"}
-"""Import root -> distribution of what is looked for where nothing is named."""
+"""Import root -> distribution of the implementations that are looked for where none is named."""
 
 SERVICES = "cosmos_services"
 """Group of the entry points by which an implementation declares the processes that stay by design."""
@@ -20,15 +20,15 @@ _FORMS = "a package name such as cosmos_venv, or module:Adapter"
 
 
 class ImplementationError(Exception):
-    """No implementation can be chosen. The text is one sentence for whoever started pytest."""
+    """No implementation can be chosen. The text is one sentence for the person who started pytest."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Implementation:
     """An installed implementation with Cosmos's import layout.
 
-    :param import_root: such as ``cosmos`` or ``cosmos_venv``.
-    :param version: of its distribution; ``unknown`` where it belongs to none.
+    :param import_root: the package, such as ``cosmos`` or ``cosmos_venv``.
+    :param version: the version of its distribution; ``unknown`` where it belongs to none.
     :param adapter_class: the class that ``module:Adapter`` names; None where an import root was named.
     """
 
@@ -37,16 +37,16 @@ class Implementation:
     adapter_class: type | None = None
 
     def module(self, name: str = "") -> ModuleType:
-        """Import one of its modules.
+        """Import one of its modules, and return it.
 
-        :param name: below the import root, such as ``operators.virtualenv``; the package itself without one.
+        :param name: the name below the import root, such as ``operators.virtualenv``. Default: the package itself.
         """
         return import_module(f"{self.import_root}.{name}" if name else self.import_root)
 
     def adapter(self) -> Any:
-        """A new adapter: how the conformance suite speaks to it.
+        """Return a new adapter, through which the conformance suite uses the implementation.
 
-        :raises ImplementationError: when none was named, or making one fails.
+        :raises ImplementationError: none was named, or making one fails.
         """
         if self.adapter_class is None:
             raise ImplementationError(
@@ -60,10 +60,10 @@ class Implementation:
 
 
 def find_implementation(named: str | None) -> Implementation:
-    """The implementation to use. Nothing of it is imported; of ``module:Adapter`` the module is.
+    """Return the implementation to use. Nothing of it is imported; of ``module:Adapter`` the module is.
 
-    :param named: an import root or ``module:Adapter``, as given by ``--cosmos-implementation``; None takes the one
-        that is installed.
+    :param named: an import root or ``module:Adapter``, as given by ``--cosmos-implementation``; None takes the one that
+        is installed.
     :raises ImplementationError: the named one is not there, or none was named and none or several are there.
     """
     if named is None:
@@ -76,7 +76,8 @@ def find_implementation(named: str | None) -> Implementation:
 
 
 def describe_choice(named: str | None) -> str | None:
-    """``cosmos 1.15.1``, for a header; None where no choice can be told yet. Imports nothing and is quick.
+    """Return the choice for a header, ``cosmos 1.15.1``; None where there is none yet. Nothing is imported, and it is
+    quick.
 
     :param named: as for ``find_implementation``.
     """
@@ -89,14 +90,14 @@ def describe_choice(named: str | None) -> str | None:
 
 
 def declared_services(named: str | None) -> tuple[str, ...]:
-    """The processes that an implementation leaves running by design, as it declares them itself.
+    """Return the processes that an implementation leaves running by design, as it declares them itself.
 
     It declares them with entry points of the group ``cosmos_services``. Each leads to an object of the implementation's
     own package: a pattern of process names or command lines, or a list of such patterns. Only the module of that object
     is imported. An adapter declares more with its attribute ``services``.
 
     :param named: as for ``find_implementation``; None takes every installed distribution that declares something.
-    :return: patterns as for file names, each once.
+    :returns: patterns as for file names, each once.
     :raises ImplementationError: a declaration cannot be loaded, or is no pattern; or ``module:Adapter`` cannot be had.
     """
     adapter = None if named is None or ":" not in named else _adapted(named)
@@ -111,9 +112,9 @@ def declared_services(named: str | None) -> tuple[str, ...]:
 
 
 def only_one(installed: Sequence[str]) -> str:
-    """The import root to use where none was named.
+    """Return the import root to use where none was named.
 
-    :param installed: import roots of the known implementations that are there.
+    :param installed: import roots of the known implementations that are installed.
     :raises ImplementationError: there is none, or more than one.
     """
     if len(installed) == 1:
@@ -129,7 +130,7 @@ def only_one(installed: Sequence[str]) -> str:
 
 
 def _adapted(named: str) -> Implementation:
-    """What ``module:Adapter`` names."""
+    """Return the implementation of ``module:Adapter``."""
     module, _, name = named.partition(":")
     said = f"{_OPTION}={named}"
     if not (_is_dotted(module) and name.isidentifier()):
@@ -196,7 +197,7 @@ def _is_importable(import_root: str) -> bool:
 
 
 def _installed() -> list[str]:
-    """Asks for distributions: a checkout that merely lies on the path was not chosen by anybody."""
+    """Return the import roots of installed distributions: nobody chose a checkout that merely lies on the path."""
     return [root for root, distribution in KNOWN_IMPLEMENTATIONS.items() if _distribution_version(distribution)]
 
 
@@ -211,7 +212,9 @@ def _version(import_root: str) -> str:
 
 
 def _distribution_version(distribution: str) -> str | None:
-    """Without parsing all of its metadata, which would cost a header more than all the rest."""
+    """Return the version of a distribution without parsing all of its metadata, which would cost a header more than the
+    rest.
+    """
     found = next(iter(metadata.Distribution.discover(name=distribution)), None) if distribution else None
     text = (found.read_text("METADATA") or found.read_text("PKG-INFO")) if found else None
     version = re.search(r"^Version: *(\S+)", text, re.MULTILINE) if text else None

@@ -1,4 +1,4 @@
-"""How does a test get a server of its own, of which nothing is left? On 127.0.0.1, with a thread for each request."""
+"""A server on 127.0.0.1 with a thread for each request, of which nothing is left after the test."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ HOST = "127.0.0.1"
 
 
 class LoopbackServer(ThreadingHTTPServer):
-    """Serves on a free port from ``start`` until ``close``.
+    """A server on a free port, which answers from ``start`` until ``close``.
 
-    :param handler: answers the requests; what takes its time there waits for ``is_closing`` meanwhile.
+    :param handler: answers the requests; where that takes time it waits for ``is_closing`` meanwhile.
     """
 
     # Closing waits for the threads of the requests.
@@ -30,30 +30,37 @@ class LoopbackServer(ThreadingHTTPServer):
         self._thread.start()
 
     def close(self) -> None:
-        """End it, whatever is still being answered; no thread and no socket remain."""
+        """End the server, even in the middle of an answer; no thread and no socket remain."""
         self.is_closing.set()
         self.shutdown()
         self._thread.join()
         for connection in list(self._connections):
-            _end(connection)
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:  # the client was faster
+                pass
         self.server_close()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Remember the connection: a client that says nothing would hold its thread."""
+        """Remember the connection: a client that says nothing would hold its thread.
+
+        :param request: the socket of the connection.
+        :param client_address: host and port of the client.
+        """
         self._connections.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """Forget it."""
+        """Forget the connection.
+
+        :param request: the socket of the connection.
+        """
         self._connections.discard(request)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is no error of the server."""
+        """Ignore a client that goes away: that is no error of the server.
 
-
-def _end(connection: socket.socket) -> None:
-    try:
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:  # the client was faster
-        pass
+        :param request: the socket of the connection.
+        :param client_address: host and port of the client.
+        """

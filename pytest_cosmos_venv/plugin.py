@@ -1,7 +1,7 @@
-"""What does pytest see of the toolkit? The options, the fixtures, and the switch to the suite.
+"""The plugin that pytest loads: the options, the fixtures, and the switch to the suite.
 
-Every project that has this distribution installed imports this file and those of ``fixtures/`` in each test run: the
-standard library and pytest only; everything else on first use.
+Every project that has this distribution installed imports this file and those of ``fixtures/`` in each test run: they
+import the standard library and pytest only; everything else is imported on first use.
 """
 
 from __future__ import annotations
@@ -30,26 +30,14 @@ _VALUES = (
         "must|should|beyond",
         "Conformance: requirements of this level and above it decide the exit code. Default: must.",
     ),
-    (
-        "cosmos-requirement",
-        "IDS",
-        "Conformance: judge only these, such as LOCK-003,SEED-*.",
-    ),
+    ("cosmos-requirement", "IDS", "Conformance: judge only these, such as LOCK-003,SEED-*."),
     (
         "cosmos-known-failures",
         "FILE",
         "Conformance: the implementation's own list of requirements that it fails, which do not count.",
     ),
-    (
-        "cosmos-report",
-        "DIR",
-        "Conformance: write report.json, report.html and a badge there.",
-    ),
-    (
-        "cosmos-profile",
-        "quick|full",
-        "Conformance: how many free rounds races have, 25 or 200. Default: quick.",
-    ),
+    ("cosmos-report", "DIR", "Conformance: write report.json, report.html and a badge there."),
+    ("cosmos-profile", "quick|full", "Conformance: how many free rounds races have, 25 or 200. Default: quick."),
     (
         "cosmos-installer",
         "auto|uv|pip",
@@ -77,9 +65,12 @@ _SWITCHES = {
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    """The options, the fixtures, and from here on a watch over the first import of Airflow.
+    """Add the options and the fixtures, and watch from here on for the first import of Airflow.
 
     It is the earliest moment of a run: other plugins and conftest.py files that import Airflow come later.
+
+    :param parser: pytest's parser of options.
+    :param pluginmanager: pytest's plugins.
     """
     # Not by pytest_plugins: pytest looks through the metadata of all distributions for each name that stands there.
     for name in FIXTURES:
@@ -114,14 +105,21 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """The suite runs whatever the project's conftest.py does or breaks."""
+    """Keep conftest.py files out of a run of the suite, which goes on whatever they do or break.
+
+    :param early_config: the configuration of the run.
+    """
     if early_config.known_args_namespace.cosmos_conformance:
         early_config.known_args_namespace.noconftest = True
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
-    """Do in this run's stead what an option asks for: print the cache key, or run the suite; returns its exit code."""
+    """Do instead of this run what an option asks for: print the cache key, or run the suite; return its exit code.
+
+    :param config: the configuration of the run.
+    :raises pytest.UsageError: the suite cannot run here, or options and paths do not fit each other.
+    """
     if config.option.help or config.option.version:
         return None
     if config.option.cosmos_cache_key:
@@ -149,7 +147,10 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    """Which implementation is used, where that can be told without looking for it."""
+    """Name the implementation that is used, where that can be told without looking for it.
+
+    :param config: the configuration of the run.
+    """
     if config.pluginmanager.hasplugin(_SUITE):  # which says it itself
         return None
     from pytest_cosmos_venv.fixtures.session import named_option
@@ -163,7 +164,11 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A failed test shows the DAG runs that did not succeed; a misuse shows which line of the test it was."""
+    """Show with a failed test the DAG runs that did not succeed, and with a misuse the line of the test.
+
+    :param item: the test.
+    :param call: the phase of the test that has ended.
+    """
     report = yield
     if call.excinfo is None:
         return report
@@ -181,7 +186,11 @@ def pytest_runtest_makereport(
 
 
 def pytest_assertrepr_compare(left: object, right: object) -> list[str] | None:
-    """A test that expected nothing to be left behind is told how processes are declared that are meant to stay."""
+    """Tell a test that expected nothing to be left behind how processes are declared that are meant to stay.
+
+    :param left: the left side of a comparison that failed.
+    :param right: the right side.
+    """
     services = sys.modules.get("pytest_cosmos_venv.races.supervisor")
     if services is None:
         return None
@@ -193,7 +202,7 @@ def pytest_assertrepr_compare(left: object, right: object) -> list[str] | None:
 
 
 def _watch_for_airflow(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    from pytest_cosmos_venv.airflow.home_setup import NAME, OPTION, Settling
+    from pytest_cosmos_venv.airflow.home_setup import NAME, OPTION, AirflowHomeSetup
 
     parser.addini(
         OPTION,
@@ -201,7 +210,7 @@ def _watch_for_airflow(parser: pytest.Parser, pluginmanager: pytest.PytestPlugin
         type="bool",
         default=None,
     )
-    pluginmanager.register(Settling(), NAME)
+    pluginmanager.register(AirflowHomeSetup(), NAME)
 
 
 def _take_former_names(config: pytest.Config) -> None:
@@ -216,12 +225,12 @@ def _take_former_names(config: pytest.Config) -> None:
 
 
 def _key(option: str) -> str:
-    """Of an option: its name in the ini file, and among the options that were given."""
+    """Return the name of an option in the ini file, which is also its name among the options that were given."""
     return option.replace("-", "_")
 
 
 def _refuse_options_of_the_suite(config: pytest.Config) -> None:
-    """In a run of something else they would do nothing, and whoever named them waits for a report."""
+    """Refuse options of the suite in another run: they would do nothing there, and the user would wait for a report."""
     if config.pluginmanager.hasplugin(_SUITE):
         return
     given = [f"--{name}" for name in (*_OF_THE_SUITE, *_SWITCHES) if getattr(config.option, _key(name))]
@@ -236,7 +245,9 @@ def _refuse_paths(config: pytest.Config, arguments: list[str]) -> None:
 
 
 def _of_the_ini_file(config: pytest.Config) -> list[str]:
-    """The suite's options that stand there and were not named on the command line: it reads an ini file of its own."""
+    """Return the suite's options from the ini file that the command line does not name: the suite reads its own ini
+    file.
+    """
     former = {name: old for old, name in _FORMER_NAMES.items()}
     said = {
         name: config.getini(_key(name)) or (config.getini(_key(former[name])) if name in former else "")
@@ -247,7 +258,9 @@ def _of_the_ini_file(config: pytest.Config) -> list[str]:
 
 
 def _set_aside(config: pytest.Config) -> list[str]:
-    """What of the project's configuration has no say in the suite, in the words of its owner."""
+    """Return the parts of the project's configuration that do not apply in the suite, by the names that their owner
+    uses.
+    """
     found = []
     if config.inipath is not None:
         found.append(config.inipath.name)

@@ -1,4 +1,4 @@
-"""Imported by the process that contenders fork from: what a DAG run needs is imported and made there, once for all.
+"""The preparation of the process that contenders fork from: importing this module makes a DAG run ready, once for all.
 
 Each contender would take some eight seconds of CPU for it on Airflow 3, and they would hardly run at one time.
 """

@@ -1,7 +1,7 @@
-"""What is slow to make, who makes it? One xdist worker, once; the others and the next runs find it ready.
+"""Folders that are slow to fill: one xdist worker makes each once, and the others and the next runs find it ready.
 
-A folder is made beside its place and moved there in one step, so nobody ever sees a half of one. Who makes it holds a
-kernel lock, which ends with its process: a worker that dies while making hands over to the next.
+A folder is made beside its place and moved there in one step, so nobody ever sees a half of one. The process that makes
+it holds a kernel lock, which ends with the process: when a worker dies while making, another one goes on.
 """
 
 from __future__ import annotations
@@ -32,19 +32,20 @@ _LOOK_AGAIN = 0.02
 class SharedFolders:
     """The folders that all workers of a run share, and, where the place is kept, all runs.
 
-    :param root: where they lie; made when missing.
+    :param root: the folder in which they lie; made when missing.
     """
 
     root: Path
 
     def get(self, name: str, key: str, make: Callable[[Path], object], *, deadline: float = DEADLINE) -> Path:
-        """The folder, made when it is not there yet.
+        """Return a folder, made when it is not there yet.
 
-        :param name: what it is, for people: ``wheelhouse``.
-        :param key: what it was made from, fit for a file name: equal keys, equal content.
-        :param make: fills the existing empty folder it is given. What it raises comes out, and nothing is left.
+        :param name: the name for people: ``wheelhouse``.
+        :param key: a key of its sources, fit for a file name: equal keys, equal content.
+        :param make: fills the existing empty folder it is given. When it raises, the error comes out, and nothing is
+            left.
         :param deadline: seconds to wait for another process that is making it.
-        :raises ToolkitMisuse: when that process is not done by then, or ``root`` cannot be written to.
+        :raises ToolkitMisuse: that process is not done by then, or ``root`` cannot be written to.
         """
         folder = self.root / f"{name}-{key}"
         if folder.is_dir():
@@ -106,9 +107,9 @@ def _wait_for(lock: int, deadline: float, what: Path) -> None:
 
 
 def cache_key() -> str:
-    """What the content of the kept folders depends on, fit for the key of a CI cache.
+    """Return all on which the content of the kept folders depends, fit for the key of a CI cache.
 
-    The plugin, Python and Airflow with their versions, and the platform.
+    It names the plugin, Python and Airflow with their versions, and the platform.
     """
     return "-".join(
         [

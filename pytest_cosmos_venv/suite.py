@@ -1,4 +1,4 @@
-"""How is the conformance suite run? As a pytest process of its own, which the project's configuration cannot reach.
+"""The run of the conformance suite: a pytest process of its own, which the project's configuration cannot reach.
 
 ``addopts`` and ``conftest.py`` are read before a plugin can object, so the plugin starts this second process and hands
 on what was named on the command line.
@@ -22,6 +22,11 @@ from pytest_cosmos_venv.throwaway import throwaway_folder
 
 SUITE = Path(__file__).parent / "conformance"
 """The suite beside the plugin's own file: ``import conformance`` could find a user's folder of that name."""
+# ``python -m pytest`` puts the current directory on the path; the suite judges what is installed.
+_START = "import sys; sys.path[:] = [entry for entry in sys.path if entry]; import pytest; sys.exit(pytest.main())"
+# PYTEST_*: additions of the project to each run. AIRFLOW*, DBT_*: its database, connections and settings are not the
+# suite's. PIP_*, UV_*: the suite installs from a folder; a configured index would only take part in error cases.
+_PREFIXES_LEFT_BEHIND = ("AIRFLOW", "DBT_", "PIP_", "PYTEST_", "UV_")
 
 
 class SuiteExit(IntEnum):
@@ -33,21 +38,13 @@ class SuiteExit(IntEnum):
     """Something was left out or cut off, or the harness failed: no verdict."""
 
 
-# Whoever runs ``python -m pytest`` has the current directory on the path; the suite judges what is installed.
-_START = "import sys; sys.path[:] = [entry for entry in sys.path if entry]; import pytest; sys.exit(pytest.main())"
-
-# PYTEST_*: what the project adds to each run. AIRFLOW*, DBT_*: its database, connections and settings are not the
-# suite's. PIP_*, UV_*: the suite installs from a folder; a configured index would only take part in error cases.
-_PREFIXES_LEFT_BEHIND = ("AIRFLOW", "DBT_", "PIP_", "PYTEST_", "UV_")
-
-
 @dataclass(frozen=True, kw_only=True)
 class SuiteRun:
     """One run of the suite, decided and not yet started.
 
-    :param options: of the command line, in pytest's own spelling, without ``--cosmos-conformance``.
-    :param implementation: as named by the user, or None.
-    :param set_aside: what of the user's configuration does not apply, for the header.
+    :param options: the options of the command line, in pytest's own spelling, without ``--cosmos-conformance``.
+    :param implementation: the implementation as the user named it; None: none was named.
+    :param set_aside: the parts of the user's configuration that do not apply, for the header.
     :param root: an existing empty directory for everything that the run writes.
     """
 
@@ -62,11 +59,20 @@ class SuiteRun:
         implementation = [] if self.implementation is None else [f"--cosmos-implementation={self.implementation}"]
         set_aside = [f"--cosmos-set-aside={', '.join(self.set_aside)}"] if self.set_aside else []
         return [
-            *[sys.executable, "-c", _START],
+            sys.executable,
+            "-c",
+            _START,
             *self.options,
-            *["-p", "cosmos_venv", "-p", "pytest_cosmos_venv.conformance.session"],
-            *["-c", str(SUITE / "pytest.ini"), f"--rootdir={SUITE}", "--noconftest"],
-            *[f"--basetemp={self.root / 'pytest'}", *self._cache],
+            "-p",
+            "cosmos_venv",
+            "-p",
+            "pytest_cosmos_venv.conformance.session",
+            "-c",
+            str(SUITE / "pytest.ini"),
+            f"--rootdir={SUITE}",
+            "--noconftest",
+            f"--basetemp={self.root / 'pytest'}",
+            *self._cache,
             *implementation,
             *set_aside,
             *map(str, suite_files()),
@@ -74,12 +80,17 @@ class SuiteRun:
 
     @property
     def _cache(self) -> list[str]:
-        """Where pytest's cache is, unless the user has turned it off, and nobody knows this setting."""
+        """The folder of pytest's cache as an option; none where the user has turned the cache off, and nobody knows the
+        setting.
+        """
         is_off = any("no:cacheprovider" in option for option in self.options)
         return [] if is_off else [f"--override-ini=cache_dir={self.root / 'cache'}"]
 
     def environment(self, outer: Mapping[str, str]) -> dict[str, str]:
-        """The variables of the run, made from those of the process that starts it."""
+        """Return the environment variables of the run.
+
+        :param outer: the environment variables of the process that starts it.
+        """
         kept = {name: value for name, value in outer.items() if not name.startswith(_PREFIXES_LEFT_BEHIND)}
         if path := kept.get("PYTHONPATH"):
             # Tasks start in folders of their own, where a relative one would be another.
@@ -90,9 +101,9 @@ class SuiteRun:
 
 
 def why_not_on(platform: str) -> str | None:
-    """Why the suite cannot run there; None where it can.
+    """Return why the suite cannot run on a platform; None where it can.
 
-    :param platform: as ``sys.platform`` names it.
+    :param platform: the name, as in ``sys.platform``.
     """
     if platform not in ("win32", "cygwin"):
         return None
@@ -103,14 +114,20 @@ def why_not_on(platform: str) -> str | None:
 
 
 def suite_files() -> list[Path]:
-    """The files of the suite, handed over one by one: a user's ``python_files`` hides a directory. Smoke goes first."""
+    """Return the files of the suite, the smoke check first: one by one, since a user's ``python_files`` hides a
+    directory.
+    """
     return sorted((SUITE / "checks").glob("test_*.py"), key=lambda file: (file.name != "test_smoke.py", file.name))
 
 
 def run_suite(options: Sequence[str], *, implementation: str | None, set_aside: Sequence[str]) -> int:
-    """Run the suite to its end in a directory that is gone afterwards; returns the exit code of its pytest.
+    """Run the suite to its end in a directory that is gone afterwards, and return the exit code of its pytest.
 
-    Parameters as for ``SuiteRun``. Ends with 11 when that process was killed. SIGTERM interrupts it, as Ctrl-C does.
+    The exit code is 11 when that process was killed. SIGTERM interrupts the run, as Ctrl-C does.
+
+    :param options: as for ``SuiteRun``.
+    :param implementation: as for ``SuiteRun``.
+    :param set_aside: as for ``SuiteRun``.
     """
     started: list[subprocess.Popen[bytes]] = []
     with _told_to_end(started), throwaway_folder("cosmos-conformance-") as root:
@@ -124,7 +141,7 @@ def run_suite(options: Sequence[str], *, implementation: str | None, set_aside: 
 
 @contextmanager
 def _told_to_end(started: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """In this block SIGTERM, which a supervisor sends to this process alone, interrupts what was started."""
+    """Let SIGTERM, which a supervisor sends to this process alone, interrupt the process that was started."""
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         if not started:

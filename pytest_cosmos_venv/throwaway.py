@@ -1,4 +1,4 @@
-"""Where does what is gone afterwards lie, when environments may be among it? Removed without a step through a link."""
+"""Folders that are gone afterwards, even with environments in them: they are removed without a step through a link."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def throwaway_folder(prefix: str, *, within: Path | str | None = None) -> Iterat
     may not delete mode 0700, through links too. In an environment that is closed to writing, that is ``bin/python``,
     and so the Python of the user, which nobody else can start from then on.
 
-    :param prefix: what its name begins with.
-    :param within: the folder to make it in; by default that of ``tempfile``.
-    :raises OSError: it cannot be made. What cannot be removed is left.
+    :param prefix: the beginning of its name.
+    :param within: the folder in which it is made; None: that of ``tempfile``.
+    :raises OSError: it cannot be made. Files that cannot be removed are left.
     """
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=within))
     try:
@@ -31,13 +31,16 @@ def throwaway_folder(prefix: str, *, within: Path | str | None = None) -> Iterat
 
 
 def remove_folder(folder: Path) -> None:
-    """Delete a folder and all below it that this user may delete, folders included that nobody may write to."""
+    """Delete a folder and all below it that this user may delete, folders included that nobody may write to.
+
+    :param folder: the folder; it may be gone already.
+    """
     _open(folder)
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def _open(folder: Path) -> None:
-    """Let the user write to each folder that is his. Each opens before it is listed: top-down, past links."""
+    """Let the user write to each folder of its own. Each is opened before it is listed: top-down, past links."""
     for place, names, _ in os.walk(folder):
         for below in (Path(place, name) for name in names):
             try:

@@ -1,4 +1,4 @@
-"""How is it done on Airflow 2 (2.10 and later)?"""
+"""The interface on Airflow 2, from 2.10 on."""
 
 from __future__ import annotations
 
@@ -18,39 +18,60 @@ if TYPE_CHECKING:
 
 
 class Airflow2:
-    """See ``versions.Airflow``."""
+    """The interface ``versions.Airflow`` on Airflow 2."""
 
     def prepare_runs(self) -> None:
+        """Import the models, and have SQLAlchemy connect them."""
         from airflow.models import dag, dataset, taskinstance, xcom  # type: ignore[attr-defined, unused-ignore] # noqa: F401
         from sqlalchemy.orm import configure_mappers
 
         configure_mappers()
 
     def renew_after_fork(self) -> None:
-        """It has no threads."""
+        """Do nothing: this Airflow has no threads."""
 
     def make_known(self, dag: Any) -> None:
-        """Without it the datasets of a DAG have no rows, and Airflow drops their events."""
+        """Write the DAG into the database; else its datasets have no rows, and Airflow drops their events.
+
+        :param dag: a DAG.
+        """
         dag.sync_to_db()
 
     def test_arguments(self, logical_date: datetime | None, conf: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Return the arguments of ``dag.test()``.
+
+        :param logical_date: the logical date of the run; None: the present.
+        :param conf: the configuration of the run; None: none.
+        """
         return {"execution_date": logical_date, "run_conf": conf}
 
     def error_of(self, returned: Any) -> BaseException | None:  # noqa: ARG002 - the interface is for both
-        """It is raised, not returned."""
+        """Return None: the exception of a task is raised, not returned.
+
+        :param returned: has no effect.
+        """
         return None
 
     def execution(self) -> tuple[ModuleType, str]:
+        """Return module and name of the function that executes a task."""
         from airflow.models import taskinstance
 
         return taskinstance, "_execute_task"
 
     def events_into(self, take: Callable[[str, dict[str, Any]], None]) -> AbstractContextManager[None]:  # noqa: ARG002
-        """Everything goes through Python's logging."""
+        """Do nothing: everything goes through Python's logging.
+
+        :param take: has no effect.
+        """
         return nullcontext()
 
-    def instance_alone(self, task: Any, run_id: str, when: datetime) -> tuple[Any, Any]:
-        """Rows that no database has seen."""
+    def instance_without_airflow(self, task: Any, run_id: str, when: datetime) -> tuple[Any, Any]:
+        """Return task instance and DAG run as rows that no database has seen.
+
+        :param task: the operator.
+        :param run_id: the id of the run.
+        :param when: the moment of the run.
+        """
         from airflow.models import TaskInstance
         from airflow.models.dagrun import DagRun
 
@@ -70,7 +91,7 @@ class Airflow2:
         return instance, instance.dag_run
 
     def termination(self) -> type[BaseException] | None:
-        """No ``except Exception`` catches it, but in the releases that have no class for it."""
+        """Return an exception that no ``except Exception`` catches, but in the releases that have no class for it."""
         from airflow import exceptions
 
         errors: Any = exceptions
@@ -78,6 +99,10 @@ class Airflow2:
         return kind
 
     def exported(self, context: Mapping[str, Any]) -> Mapping[str, str]:
+        """Return the variables that Airflow puts into the environment of a task.
+
+        :param context: the context of the task.
+        """
         from airflow.utils import operator_helpers
 
         variables: Mapping[str, str] = cast("Any", operator_helpers).context_to_airflow_vars(
@@ -86,17 +111,27 @@ class Airflow2:
         return variables
 
     def xcoms(self, dag_id: str, run_id: str) -> Sequence[tuple[TaskKey, str, Any]]:
+        """Return task, key and value of each XCom of a run.
+
+        :param dag_id: the id of the DAG.
+        :param run_id: the id of the run.
+        """
         from airflow.models.xcom import XCom
         from airflow.utils.session import create_session
 
         model: Any = XCom
         with create_session() as session:
-            # Columns: a whole row is deserialised when it is loaded, without asking a custom backend.
+            # Columns, since a whole row would be deserialised when it is loaded, without asking a custom backend.
             query = session.query(model.dag_id, model.run_id, model.task_id, model.map_index, model.key, model.value)
             rows = query.filter_by(dag_id=dag_id, run_id=run_id).all()
             return [(TaskKey(row.task_id, row.map_index), row.key, model.deserialize_value(row)) for row in rows]
 
     def assets(self, dag_id: str, run_id: str) -> Sequence[tuple[TaskKey, EmittedAsset]]:
+        """Return the datasets that tasks of a run have updated, each with its task.
+
+        :param dag_id: the id of the DAG.
+        :param run_id: the id of the run.
+        """
         from airflow.models.dataset import DatasetEvent  # type: ignore[import-not-found, unused-ignore]
         from airflow.utils.session import create_session
 
@@ -112,7 +147,12 @@ class Airflow2:
 
     @contextmanager
     def variables_in(self, store: VariableStore) -> Iterator[None]:
-        """Airflow reads through its secrets backends, the last of which is the database, and writes to the database."""
+        """Keep Variables in a store of the test, for the length of the block.
+
+        Airflow reads through its secrets backends, the last of which is the database, and writes to the database.
+
+        :param store: the store.
+        """
         from airflow.models.variable import Variable
         from airflow.secrets.metastore import MetastoreBackend
 
@@ -142,7 +182,7 @@ class Airflow2:
 
 
 def _outage(verb: str) -> Exception:
-    """As SQLAlchemy raises it when the database is gone."""
+    """Return the error that SQLAlchemy raises when the database is gone."""
     from sqlalchemy.exc import OperationalError
 
     return OperationalError(f"{verb} ... variable", {}, sqlite3.OperationalError("cosmos_variables.outage()"))

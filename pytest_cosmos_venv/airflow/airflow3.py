@@ -1,7 +1,4 @@
-"""The interface on Airflow 3.
-
-How is it done on Airflow 3?
-"""
+"""The interface on Airflow 3."""
 
 from __future__ import annotations
 
@@ -34,10 +31,11 @@ _OF_THE_PARENT: list[object] = []
 
 
 class Airflow3:
-    """See ``versions.Airflow``."""
+    """The interface ``versions.Airflow`` on Airflow 3."""
 
     def prepare_runs(self) -> None:
-        """Making the API that answers tasks, and its first answer, take most of the time.
+        """Import the modules of a run, and make the API that answers tasks with its first answer: these take most of
+        the time.
 
         The API is asked in this thread; the one that usually answers would not survive a fork.
         """
@@ -56,27 +54,33 @@ class Airflow3:
         api = supervisor.in_process_api_server()
 
         async def ask() -> None:
-            # Another path than one that is there: the function behind that would be called in a thread.
+            # A path that is not there: the function behind a real one would be called in a thread.
             async with httpx.AsyncClient(transport=api.atransport, base_url="http://in-process/") as client:
                 await client.get("nowhere")
 
         asyncio.run(ask())
 
     def renew_after_fork(self) -> None:
-        """Airflow 3.0 and 3.1 make the API anew for each task; later releases keep it, and with it a thread."""
+        """Make the API anew where it is kept: Airflow 3.0 and 3.1 do so for each task; later releases keep it and its
+        thread.
+        """
         from airflow.sdk.execution_time import supervisor
 
         server: Any = supervisor.in_process_api_server
         if not hasattr(server, "cache_info") or not server.cache_info().currsize:
             return
         former = server()
-        # Kept, because what nobody holds waits for its thread when it goes.
+        # Kept, because it would wait for its thread, which the fork has not copied, when Python frees it.
         _OF_THE_PARENT.append(former)
         server.cache_clear()
         server()._app = former.app
 
     def make_known(self, dag: Any) -> None:
-        """A DAG that stands in no dags folder is refused as "not serialized" unless its row is there."""
+        """Write the DAG into the database: one that stands in no dags folder is refused as "not serialized" without its
+        row.
+
+        :param dag: a DAG.
+        """
         from airflow.dag_processing.bundles.manager import DagBundlesManager
 
         manager: Any = DagBundlesManager
@@ -87,21 +91,36 @@ class Airflow3:
         _sync_bag()(bag, _BUNDLE, None)
 
     def test_arguments(self, logical_date: datetime | None, conf: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Return the arguments of ``dag.test()``.
+
+        :param logical_date: the logical date of the run; None: the present.
+        :param conf: the configuration of the run; None: none.
+        """
         # Passing None would mean a run without a logical date.
         return {"run_conf": conf, **({} if logical_date is None else {"logical_date": logical_date})}
 
     def error_of(self, returned: Any) -> BaseException | None:
+        """Return the exception that ended a task; None where it succeeded.
+
+        :param returned: the value that Airflow's function returned which ran the task.
+        """
         error: BaseException | None = getattr(returned, "error", None)
         return error
 
     def execution(self) -> tuple[ModuleType, str]:
+        """Return module and name of the function that executes a task."""
         from airflow.sdk.execution_time import task_runner
 
         return task_runner, "_execute_task"
 
     @contextmanager
     def events_into(self, take: Callable[[str, dict[str, Any]], None]) -> Iterator[None]:
-        """A task logs through structlog. Every logger shares one list of processors; the last one writes."""
+        """Hand the events of structlog, through which a task logs, to a function.
+
+        Every logger shares one list of processors; the last one writes.
+
+        :param take: the function; it gets level and event.
+        """
         import structlog
 
         def tee(_: Any, level: str, event: Any) -> Any:
@@ -118,8 +137,13 @@ class Airflow3:
             if tee in processors:
                 processors.remove(tee)
 
-    def instance_alone(self, task: Any, run_id: str, when: datetime) -> tuple[Any, Any]:
-        """Only the task runner has them: these are stand-ins."""
+    def instance_without_airflow(self, task: Any, run_id: str, when: datetime) -> tuple[Any, Any]:
+        """Return stand-ins for task instance and DAG run, which only the task runner has.
+
+        :param task: the operator.
+        :param run_id: the id of the run.
+        :param when: the moment of the run.
+        """
 
         run = SimpleNamespace(
             dag_id=task.dag_id,
@@ -136,17 +160,27 @@ class Airflow3:
             clear_number=0,
             consumed_asset_events=[],
         )
-        return TaskInstanceAlone(task=task, run_id=run_id, start_date=when), run
+        return StandInTaskInstance(task=task, run_id=run_id, start_date=when), run
 
     def termination(self) -> type[BaseException] | None:
+        """Return None: a task goes on."""
         return None
 
     def exported(self, context: Mapping[str, Any]) -> Mapping[str, str]:
+        """Return the variables that Airflow puts into the environment of a task.
+
+        :param context: the context of the task.
+        """
         from airflow.sdk.execution_time.context import context_to_airflow_vars
 
         return context_to_airflow_vars(context, in_env_var_format=True)
 
     def xcoms(self, dag_id: str, run_id: str) -> Sequence[tuple[TaskKey, str, Any]]:
+        """Return task, key and value of each XCom of a run.
+
+        :param dag_id: the id of the DAG.
+        :param run_id: the id of the run.
+        """
         from airflow.models.xcom import XComModel
         from airflow.sdk.execution_time.xcom import XCom
         from airflow.utils.session import create_session
@@ -156,6 +190,11 @@ class Airflow3:
             return [(TaskKey(row.task_id, row.map_index), row.key, XCom.deserialize_value(row)) for row in rows]
 
     def assets(self, dag_id: str, run_id: str) -> Sequence[tuple[TaskKey, EmittedAsset]]:
+        """Return the assets that tasks of a run have updated, each with its task.
+
+        :param dag_id: the id of the DAG.
+        :param run_id: the id of the run.
+        """
         from airflow.models.asset import AssetEvent
         from airflow.utils.session import create_session
 
@@ -171,7 +210,12 @@ class Airflow3:
 
     @contextmanager
     def variables_in(self, store: VariableStore) -> Iterator[None]:
-        """A task asks its supervisor, over a channel; so does the test itself for the length of the block."""
+        """Keep Variables in a store of the test, for the length of the block.
+
+        A task asks its supervisor, over a channel; so does the test itself for the length of the block.
+
+        :param store: the store.
+        """
         from airflow.sdk.execution_time import supervisor, task_runner
 
         channel = _Channel(store)
@@ -188,7 +232,10 @@ class Airflow3:
 
 
 class _Channel:
-    """Answers as a task's supervisor does, of Variables only."""
+    """A channel that answers as a task's supervisor does, for Variables only.
+
+    :param store: the Variables.
+    """
 
     def __init__(self, store: VariableStore) -> None:
         from airflow.sdk.execution_time import comms
@@ -209,7 +256,7 @@ class _Channel:
         return self._answers[type(msg).__name__](msg)
 
     def send(self, msg: Any) -> Any:
-        """What is no Variable is not to be had outside of a task, and a secret to mask is nobody's here."""
+        # Outside of a task there is nothing but Variables, and nobody has a log in which to mask a secret.
         if self.knows(msg):
             return self.answer(msg)
         return None if type(msg).__name__ == "MaskSecret" else self._error("GENERIC_ERROR", {"message": "no task runs"})
@@ -236,7 +283,7 @@ class _Channel:
         return self._comms.VariableKeysResult(keys=page, total_entries=len(keys))
 
     def _outage(self) -> Exception:
-        """As the channel raises it when the API server cannot be reached or fails."""
+        """Return the error that the channel raises when the API server cannot be reached or fails."""
         from airflow.sdk.exceptions import AirflowRuntimeError
 
         detail = {"status_code": 503, "message": "cosmos_variables.outage()"}
@@ -260,8 +307,21 @@ def _sync_bag() -> Callable[..., None]:
 
 
 @dataclass
-class TaskInstanceAlone:
-    """Of Airflow 3, where only the task runner has task instances: what a task may ask of its own."""
+class StandInTaskInstance:
+    """The part of a task instance for which a task may ask; on Airflow 3 only the task runner has real ones.
+
+    :param task: the operator.
+    :param run_id: the id of the run.
+    :param start_date: the moment at which the try began.
+    :param try_number: the number of the try, from 1.
+    :param map_index: the index of a mapped task; -1: it is not mapped.
+    :param hostname: the name of the host.
+    :param state: the state, as Airflow names it.
+    :param end_date: None: the task still runs.
+    :param xcom_push: a function as Airflow's method of this name.
+    :param xcom_pull: likewise.
+    :param get_template_context: a function that returns the context.
+    """
 
     task: Any
     run_id: str
@@ -277,12 +337,15 @@ class TaskInstanceAlone:
 
     @property
     def task_id(self) -> str:
+        """The id of the task."""
         return str(self.task.task_id)
 
     @property
     def dag_id(self) -> str:
+        """The id of the DAG."""
         return str(self.task.dag_id)
 
     @property
     def max_tries(self) -> int:
+        """The number of retries that the task has."""
         return int(self.task.retries or 0)

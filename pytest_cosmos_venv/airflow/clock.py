@@ -1,10 +1,7 @@
-"""Frozen or moved time, its engines and instants.
+"""The time that the code under test sees, frozen or moved, in this process only; ``time.sleep`` moves it on.
 
-Which moment is meant? Dates and times as tests write them.
-
-Who shows the code under test another time? time-machine where the project has installed it, else freezegun.
-
-What time is it for the code under test? Frozen or moved, in this process; ``time.sleep`` moves it on.
+time-machine shows it where the project has installed that, else freezegun, never both. Airflow does its own work in
+real time: under freezegun's classes pydantic, on which Airflow 3 is built, cannot make its models.
 """
 
 from __future__ import annotations
@@ -25,13 +22,15 @@ from unittest import mock
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
+_UNTOUCHED = ("_pytest", "pluggy", "xdist", "execnet", "pytest_", "threading", "asyncio")
+
 
 def instant_of(when: datetime | date | str, *, parameter: str) -> datetime:
-    """The moment in UTC. A date is its midnight, and what has no time zone is in UTC.
+    """Return a moment in UTC. A date is its midnight, and what has no time zone is in UTC.
 
-    :param when: a string in ISO format, such as ``2026-01-01`` or ``2026-01-01T12:00:00+02:00``.
-    :param parameter: its name, for the error.
-    :raises ToolkitMisuse: when it is no moment.
+    :param when: a date or time, or a string in ISO format, such as ``2026-01-01`` or ``2026-01-01T12:00:00+02:00``.
+    :param parameter: the name of the parameter, for the error.
+    :raises ToolkitMisuse: it is no moment.
     """
     if isinstance(when, str):
         try:
@@ -47,41 +46,53 @@ def instant_of(when: datetime | date | str, *, parameter: str) -> datetime:
     return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
 
 
-_UNTOUCHED = ("_pytest", "pluggy", "xdist", "execnet", "pytest_", "threading", "asyncio")
-
-
 class Engine(Protocol):
-    """Shows this process another time between ``start`` and ``stop``."""
+    """A library that shows this process another time between ``start`` and ``stop``.
+
+    ``keeps_monotonic`` says whether it replaces ``time.monotonic`` by itself.
+    """
 
     keeps_monotonic: bool
 
     def start(self, seconds: float, *, stands: bool) -> None:
-        """Show this time, which stands or runs on."""
+        """Show this time from now on.
+
+        :param seconds: the moment, in seconds since the epoch.
+        :param stands: whether the time stands still; else it runs on.
+        """
 
     def move_to(self, seconds: float) -> None:
-        """Show another time."""
+        """Show another time from now on, standing or running as before.
+
+        :param seconds: the moment, in seconds since the epoch.
+        """
 
     def stop(self) -> None:
         """Show the real time."""
 
 
 def installed_engine() -> Engine:
-    """The one for this project."""
+    """Return a new engine: time-machine where it is installed, else freezegun."""
     return _TimeMachine() if find_spec("time_machine") else _Freezegun()
 
 
 def utc(seconds: float) -> datetime:
-    """The moment so many seconds after the epoch."""
+    """Return the moment that is so many seconds after the epoch, in UTC.
+
+    :param seconds: seconds since the epoch.
+    """
     return datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=seconds)
 
 
 @contextmanager
 def replaced(name: str, substitute: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
-    """For the length of the block every module that has ``time.<name>`` under any name of its own has ``substitute``.
+    """Replace a function of ``time`` in every module for the length of the block, whatever its name is there.
 
-    Gives the block the real function.
+    The block gets the real function. Modules that are imported within the block and take it by name keep the substitute
+    no longer than that either.
 
-    Modules that are imported within the block and take it by name keep it no longer than that either.
+    :param name: the name in ``time``, such as ``sleep``.
+    :param substitute: the function in its place.
     """
     real = getattr(sys.modules["time"], name)
     _swap(real, substitute)
@@ -139,7 +150,7 @@ class _Freezegun:
 
 @contextmanager
 def _durations_kept() -> Iterator[None]:
-    """pytest tells the duration of a test by names of its own for these functions, which freezegun finds."""
+    """Keep pytest's own functions for the duration of a test, which freezegun would replace too."""
     timing = vars(sys.modules["_pytest.timing"])
     before = dict(timing)
     try:
@@ -150,14 +161,14 @@ def _durations_kept() -> Iterator[None]:
 
 @dataclass
 class _Process:
-    """What holds for the whole process: time is shown to all of it.
+    """The state of the whole process: time is shown to all of it.
 
-    :param engaged: the clock that shows another time than the real one.
-    :param resting: whether Airflow is at work, which sees the real time.
+    :param active: the clock that shows another time than the real one.
+    :param is_paused: whether Airflow is at work, which sees the real time.
     """
 
-    engaged: Clock | None = None
-    resting: bool = False
+    active: Clock | None = None
+    is_paused: bool = False
 
 
 _PROCESS = _Process()
@@ -168,36 +179,38 @@ class Clock:
 
     def __init__(self) -> None:
         self._engine = installed_engine()
-        self._engagement = ExitStack()
-        # When it stands: the moment. Else how far it is ahead of the real time.
+        self._replacements = ExitStack()
+        # The moment at which it stands; None while it runs on, so many seconds ahead of the real time.
         self._instant: float | None = None
         self._ahead = 0.0
         self._moved = 0.0
-        # How the engine shows it just now: None while it does not.
+        # Whether the engine shows it standing or running; None while it shows the real time.
         self._shown_standing: bool | None = None
         self._real_monotonic: Callable[[], float] = real_time.monotonic
 
     @property
     def now(self) -> datetime:
-        """The moment it shows, in UTC."""
-        # What the process sees: an engine may cut a microsecond off what it was told.
+        """The moment that the clock shows, in UTC."""
+        # As the process sees it: an engine may cut a microsecond off the time that it was given.
         return utc(self._seconds()) if self._shown_standing is None else datetime.now(timezone.utc)
 
     def freeze(self, when: datetime | date | str | None = None) -> None:
         """Stand still until ``move`` or ``sleep``.
 
-        :param when: at this moment, such as ``"2026-01-01"``; without a time zone it is in UTC. Default: the present.
-        :raises ToolkitMisuse: when it is no moment.
+        :param when: stand at this moment, such as ``"2026-01-01"``; without a time zone it is in UTC. Default: the
+            present.
+        :raises ToolkitMisuse: it is no moment.
         """
         self._instant = (
             self._seconds() if when is None else (instant_of(when, parameter="when") - utc(0)).total_seconds()
         )
-        self._engage()
+        self._activate()
 
     def move(self, by: float | timedelta) -> None:
-        """Go on by so many seconds, or back where negative. A frozen clock stands there; another one runs on.
+        """Go on by some time, or back where it is negative. A frozen clock stands there; another one runs on.
 
-        :raises ToolkitMisuse: when it is no number of seconds.
+        :param by: seconds, or a ``timedelta``.
+        :raises ToolkitMisuse: it is no number of seconds.
         """
         seconds = by.total_seconds() if isinstance(by, timedelta) else by
         if not _is_finite_number(seconds):
@@ -207,11 +220,14 @@ class Clock:
         else:
             self._instant += seconds
         self._moved += max(seconds, 0.0)
-        self._engage()
+        self._activate()
 
     def sleep(self, seconds: float) -> None:
-        """What ``time.sleep`` is meanwhile: the clock moves, and nobody waits."""
-        if _PROCESS.resting:
+        """Move the clock, and wait for nothing: ``time.sleep`` is this function while the clock shows another time.
+
+        :param seconds: seconds, not negative.
+        """
+        if _PROCESS.is_paused:
             real_time.sleep(seconds)
             return
         if seconds < 0:
@@ -221,14 +237,14 @@ class Clock:
         real_time.sleep(0)
 
     def _release(self) -> None:
-        """Back to the real time."""
+        """Show the real time again, as after the test."""
         self._hide()
-        self._engagement.close()
-        _PROCESS.engaged = None
+        self._replacements.close()
+        _PROCESS.active = None
         self._instant, self._ahead, self._moved = None, 0.0, 0.0
 
     def _show(self) -> None:
-        """From now on this process sees the time of this clock."""
+        """Show the time of this clock to this process from now on."""
         standing = self._instant is not None
         if self._shown_standing is standing:
             self._engine.move_to(self._seconds())
@@ -238,7 +254,7 @@ class Clock:
         self._shown_standing = standing
 
     def _hide(self) -> None:
-        """From now on this process sees the real time."""
+        """Show the real time to this process from now on."""
         if self._shown_standing is not None:
             self._engine.stop()
             self._shown_standing = None
@@ -247,16 +263,18 @@ class Clock:
         return real_time.now() + self._ahead if self._instant is None else self._instant
 
     def _monotonic(self) -> float:
-        """Moved on with the clock and never back; not frozen, since what waits for an event would wait for ever."""
+        """Return a time that moves with the clock and never back; it is not frozen, or what waits for an event would
+        wait for ever.
+        """
         return self._real_monotonic() + self._moved
 
-    def _engage(self) -> None:
-        if _PROCESS.engaged is not self:
-            _PROCESS.engaged = self
-            self._engagement.enter_context(replaced("sleep", self.sleep))
+    def _activate(self) -> None:
+        if _PROCESS.active is not self:
+            _PROCESS.active = self
+            self._replacements.enter_context(replaced("sleep", self.sleep))
             if not self._engine.keeps_monotonic:
-                self._real_monotonic = self._engagement.enter_context(replaced("monotonic", self._monotonic))
-        if not _PROCESS.resting:
+                self._real_monotonic = self._replacements.enter_context(replaced("monotonic", self._monotonic))
+        if not _PROCESS.is_paused:
             self._show()
 
 
@@ -275,28 +293,32 @@ def clock_of_a_test() -> Iterator[Clock]:
 
 
 def now() -> datetime | None:
-    """What the clock of the running test shows; None while it shows the real time."""
-    return None if _PROCESS.engaged is None else _PROCESS.engaged.now
+    """Return the moment that the clock of the running test shows; None while it shows the real time."""
+    return None if _PROCESS.active is None else _PROCESS.active.now
 
 
 @contextmanager
-def at_rest() -> Iterator[None]:
-    """For the length of the block this process sees the real time: Airflow does its own work."""
-    with _resting_is(True):
+def paused() -> Iterator[None]:
+    """Show the real time for the length of the block, while Airflow does its own work."""
+    with _pause_is(True):
         yield
 
 
 @contextmanager
-def going_on_in(module: ModuleType, name: str) -> Iterator[None]:
-    """Within a block of ``at_rest``: while this function of Airflow executes a task, the task sees the test's time.
+def resumed_during(module: ModuleType, name: str) -> Iterator[None]:
+    """Show the test's time while one function of Airflow executes a task, within a block of ``paused``.
 
-    Not all the time: under freezegun's classes pydantic, on which Airflow 3 is built, cannot make its models.
+    It is not shown all the time, because under freezegun's classes pydantic, on which Airflow 3 is built, cannot make
+    its models.
+
+    :param module: the module of that function.
+    :param name: the name of the function in the module.
     """
     function = getattr(module, name)
 
     @functools.wraps(function)
     def execute(*arguments: Any, **options: Any) -> Any:
-        with _resting_is(False):
+        with _pause_is(False):
             return function(*arguments, **options)
 
     with mock.patch.object(module, name, execute):
@@ -304,19 +326,19 @@ def going_on_in(module: ModuleType, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _resting_is(rests: bool) -> Iterator[None]:
-    before, _PROCESS.resting = _PROCESS.resting, rests
-    _follow()
+def _pause_is(rests: bool) -> Iterator[None]:
+    before, _PROCESS.is_paused = _PROCESS.is_paused, rests
+    _apply()
     try:
         yield
     finally:
-        _PROCESS.resting = before
-        _follow()
+        _PROCESS.is_paused = before
+        _apply()
 
 
-def _follow() -> None:
-    if _PROCESS.engaged is not None:
-        if _PROCESS.resting:
-            _PROCESS.engaged._hide()
+def _apply() -> None:
+    if _PROCESS.active is not None:
+        if _PROCESS.is_paused:
+            _PROCESS.active._hide()
         else:
-            _PROCESS.engaged._show()
+            _PROCESS.active._show()

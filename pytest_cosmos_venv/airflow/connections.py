@@ -1,4 +1,4 @@
-"""Which Connections does Airflow know in a test? Those that stand in its environment variables, as JSON."""
+"""Airflow's Connections in a test: they stand in its environment variables, as JSON."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import os
 from difflib import get_close_matches
 from typing import Any
 
+from pytest_cosmos_venv.airflow.home_setup import set_variable
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
 PREFIX = "AIRFLOW_CONN_"
 FIELDS = ("conn_type", "description", "host", "login", "password", "schema", "port", "extra")
-# What people call it whose warehouse calls it so.
+# Names that warehouses have for these fields, which people write by mistake.
 _OTHER_NAMES = {"user": "login", "username": "login", "database": "schema", "dbname": "schema", "pass": "password"}
 
 
@@ -22,12 +23,13 @@ class Connections:
         self._before: dict[str, str | None] = {}
 
     def add(self, conn_id: str, **fields: Any) -> str:
-        """Make a Connection known to Airflow until the test ends; returns its id.
+        """Make a Connection known to Airflow until the test ends.
 
-        :param conn_id: any but with ``=``. Airflow does not tell upper case from lower case here.
-        :param fields: ``conn_type`` (any text: no provider is needed), ``host``, ``login``, ``password``, ``schema``,
+        :param conn_id: any id without ``=``. Airflow does not tell upper case from lower case here.
+        :param **fields: ``conn_type`` (any text: no provider is needed), ``host``, ``login``, ``password``, ``schema``,
             ``port``, ``extra`` (a dictionary), ``description``.
-        :raises ToolkitMisuse: for a field that a Connection does not have, an id that is taken, or no ``conn_type``.
+        :returns: the id.
+        :raises ToolkitMisuse: a Connection has no such field, the id is taken, or there is no ``conn_type``.
         """
         _check(conn_id, fields)
         name = _variable(conn_id)
@@ -40,25 +42,19 @@ class Connections:
     def remove(self, conn_id: str) -> None:
         """Take back a Connection that was added.
 
-        :raises ToolkitMisuse: when none of this id was.
+        :param conn_id: the id under which it was added.
+        :raises ToolkitMisuse: none of this id was added.
         """
         name = _variable(str(conn_id))
         if name not in self._before:
             raise ToolkitMisuse(f"cosmos_connections.remove({conn_id!r}): this test has added none of this id.")
-        _put_back(name, self._before.pop(name))
+        set_variable(name, self._before.pop(name))
 
     def close(self) -> None:
-        """Put the environment back."""
+        """Put the environment variables back."""
         for name, value in self._before.items():
-            _put_back(name, value)
+            set_variable(name, value)
         self._before.clear()
-
-
-def _put_back(name: str, value: str | None) -> None:
-    if value is None:
-        os.environ.pop(name, None)
-    else:
-        os.environ[name] = value
 
 
 def _variable(conn_id: str) -> str:
@@ -86,7 +82,7 @@ def _check(conn_id: object, fields: dict[str, Any]) -> None:
 
 
 def _check_kinds(call: str, fields: dict[str, Any]) -> None:
-    """What Airflow itself would stumble over when a task asks for the Connection."""
+    """Refuse values over which Airflow itself would stumble when a task asks for the Connection."""
     for name, value in fields.items():
         if value is None:
             continue

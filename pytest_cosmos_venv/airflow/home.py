@@ -1,14 +1,8 @@
-"""The throw-away home and its database.
+"""Airflow's throw-away home in a test, and its database.
 
-Airflow's database in tests: where it is, how several processes use it at once, and how it is put back afterwards.
-
-Importing this module imports no Airflow.
-
-Airflow in a process that was forked from one in which it had been at work.
-
-Its connections and the threads that answer its tasks are those of the other process: a run would wait for ever.
-
-Where does Airflow keep things in a test? In a throw-away home, whose database was migrated once and is copied.
+Importing this module imports no Airflow. The database is migrated once and copied. Several processes may use it at
+once, and it is put back after each test. After a fork Airflow gets connections of its own: its connections and the
+threads that answer its tasks are those of the other process, and a run would wait for ever.
 """
 
 from __future__ import annotations
@@ -43,28 +37,37 @@ from pytest_cosmos_venv.throwaway import throwaway_folder
 if TYPE_CHECKING:
     import pytest
 
-    from pytest_cosmos_venv.airflow.home_setup import Settling
+    from pytest_cosmos_venv.airflow.home_setup import AirflowHomeSetup
     from pytest_cosmos_venv.shared_folders import SharedFolders
 
 
 _DEADLINE = 30.0
 _LOCKED = (5, 6)  # SQLITE_BUSY and SQLITE_LOCKED, which have names from Python 3.11 on
+_OF_THE_PARENT: list[object] = []
+"""Connections of the process before a fork: they are kept, because Python would close what nobody holds."""
+DATABASE = "airflow.db"
+DEADLINE = 600.0
+"""Seconds that making the database may take."""
+_PROVIDERS_WITH_TABLES = ("apache-airflow-providers-fab", "apache-airflow-providers-edge3")
 
 
 def runs_file(database: Path) -> Path:
-    """The file that DAG runs of several processes lock; it is there while a test makes runs."""
+    """Return the file that DAG runs of several processes lock; it is there while a test makes runs.
+
+    :param database: the SQLite file of Airflow's database.
+    """
     return database.with_name("cosmos-runs.lock")
 
 
-def settled_home() -> Path:
-    """The home that Airflow has taken in this process."""
+def home_of_airflow() -> Path:
+    """Return the home that Airflow has taken in this process."""
     from airflow.configuration import AIRFLOW_HOME
 
     return Path(AIRFLOW_HOME).resolve()
 
 
 def dags_folder() -> Path:
-    """The folder of DAG files, made where it is missing."""
+    """Return the folder of DAG files, made where it is missing."""
     from airflow.configuration import conf
 
     folder = Path(str(conf.get("core", "dags_folder")))
@@ -73,9 +76,9 @@ def dags_folder() -> Path:
 
 
 def sqlite_file() -> Path:
-    """The file of Airflow's database.
+    """Return the file of Airflow's database.
 
-    :raises ToolkitMisuse: when it is none of SQLite.
+    :raises ToolkitMisuse: the database is none of SQLite.
     """
     from airflow import settings
 
@@ -84,28 +87,33 @@ def sqlite_file() -> Path:
     if scheme.partition("+")[0] != "sqlite" or not file:
         raise ToolkitMisuse(
             f"These fixtures run Airflow on SQLite, so that nothing is left in anybody's database, and this "
-            f"AIRFLOW_HOME ({settled_home()}) uses {scheme.partition(':')[0]}: "
+            f"AIRFLOW_HOME ({home_of_airflow()}) uses {scheme.partition(':')[0]}: "
             "set AIRFLOW__DATABASE__SQL_ALCHEMY_CONN for tests."
         )
     return Path(file.partition("?")[0])
 
 
 def has_tables(file: Path) -> bool:
-    """Whether Airflow's tables are there."""
+    """Whether a database has Airflow's tables.
+
+    :param file: an SQLite file.
+    """
     with closing(sqlite3.connect(file)) as connection:
         found = connection.execute("select 1 from sqlite_master where name = 'dag_run'").fetchone()
     return found is not None
 
 
 def make_tables() -> None:
-    """Make Airflow's tables in its own way; takes seconds."""
+    """Make Airflow's tables in its own way, which takes seconds."""
     from airflow.utils.db import initdb
 
     initdb()
 
 
-def connect_anew() -> None:
-    """Give this process connections of its own, after a fork: SQLite's must not be used, nor closed, by two."""
+def reconnect() -> None:
+    """Give this process connections of its own, after a fork: two processes must not use one of SQLite's, nor close
+    it.
+    """
     from airflow import settings
 
     module: Any = settings
@@ -113,13 +121,10 @@ def connect_anew() -> None:
     module.configure_orm()
 
 
-_OF_THE_PARENT: list[object] = []
-"""Kept, because what nobody holds is closed."""
-
-
 def copy(file: Path, to: Path) -> None:
-    """Copy a database as it is at this moment, whoever is using it.
+    """Copy a database as it is at this moment, even while others use it.
 
+    :param file: an SQLite file.
     :param to: a file that does not exist.
     """
     with closing(sqlite3.connect(file, timeout=PATIENCE)) as source, closing(sqlite3.connect(to)) as target:
@@ -127,17 +132,25 @@ def copy(file: Path, to: Path) -> None:
 
 
 @contextmanager
-def put_back(file: Path) -> Iterator[None]:
-    """For the length of the block tests may change the database as they like: then it is as it was before."""
+def restored(file: Path) -> Iterator[None]:
+    """Put the database back at the end of the block; within it tests may change the database as they like.
+
+    :param file: an SQLite file.
+    :raises TimeoutError: a connection that the test has left open keeps it locked.
+    """
+    from airflow import settings
+
     with closing(sqlite3.connect(":memory:")) as before:
         with closing(sqlite3.connect(file)) as connection:
             connection.backup(before)
         yield
-        _close_session()
+        session: Any = settings.Session
+        # What a session of this thread has not committed would keep the file locked.
+        session.remove()
         deadline = real_time.monotonic() + _DEADLINE
 
         def give_up(status: int, *_: int) -> None:
-            # Python would try for ever.
+            # sqlite3 itself would try for ever.
             if status in _LOCKED and real_time.monotonic() > deadline:
                 raise TimeoutError(f"a connection that the test has left open keeps {file} locked")
 
@@ -146,17 +159,9 @@ def put_back(file: Path) -> Iterator[None]:
         runs_file(file).unlink(missing_ok=True)
 
 
-def _close_session() -> None:
-    """What a session of this thread has not committed would keep the file locked."""
-    from airflow import settings
-
-    session: Any = settings.Session
-    session.remove()
-
-
 @dataclass
 class _Worker:
-    """The process in which Airflow was at work last; None before that."""
+    """The process in which Airflow was at work last; None: it has not been at work."""
 
     pid: int | None = None
 
@@ -164,37 +169,36 @@ class _Worker:
 _LAST = _Worker()
 
 
-def at_work_here() -> None:
-    """Airflow is about to work in this process: after a fork it gets what the process before it has kept."""
+def prepare_this_process() -> None:
+    """Prepare this process for Airflow's work: after a fork, make anew the things that it has from the process before
+    it.
+    """
     if _LAST.pid not in {None, os.getpid()}:
-        connect_anew()
+        reconnect()
         this_airflow().renew_after_fork()
     _LAST.pid = os.getpid()
 
 
 def move_to(home: Path) -> None:
-    """Have Airflow live in another home from now on, in this forked process: its variables lead there by now."""
+    """Have Airflow use another home from now on, in this forked process; its variables lead there already.
+
+    :param home: the folder of the new home.
+    """
     from airflow import configuration, settings
 
-    for module in (configuration, settings):
-        vars(module)["AIRFLOW_HOME"] = str(home)
-    settling: Any = settings
-    settling.configure_vars()
-    at_work_here()
-
-
-DATABASE = "airflow.db"
-DEADLINE = 600.0
-"""Seconds that making the database may take."""
-_PROVIDERS_WITH_TABLES = ("apache-airflow-providers-fab", "apache-airflow-providers-edge3")
+    for each in (configuration, settings):
+        vars(each)["AIRFLOW_HOME"] = str(home)
+    module: Any = settings
+    module.configure_vars()
+    prepare_this_process()
 
 
 @dataclass(frozen=True, kw_only=True)
 class AirflowHome:
     """The AIRFLOW_HOME of this test process.
 
-    :param path: the directory.
-    :param dags_folder: where Airflow looks for DAG files; it exists.
+    :param path: the folder.
+    :param dags_folder: the folder in which Airflow looks for DAG files; it exists.
     :param database: the SQLite file.
     """
 
@@ -207,16 +211,16 @@ class AirflowHome:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """The variables that lead a child process here, which inherits them unless it is given others."""
+        """The variables that lead a child process here; it inherits them unless it is given others."""
         names = (HOME_VARIABLE, CONFIG_VARIABLE)
         return {HOME_VARIABLE: str(self.path), **{name: os.environ[name] for name in names if name in os.environ}}
 
     def add_dag_file(self, name: str, text: str) -> Path:
         """Write a DAG file into the dags folder for the length of the test.
 
-        :param name: of the file, such as ``harbor.py``.
+        :param name: the name of the file, such as ``harbor.py``.
         :param text: its Python source; indentation that all lines share is taken off.
-        :raises ToolkitMisuse: for a name that is no plain Python file name or stands there already.
+        :raises ToolkitMisuse: the name is no plain Python file name, or the folder has such a file already.
         """
         require_text(name, "name")
         require_text(text, "text")
@@ -234,9 +238,10 @@ class AirflowHome:
         return file
 
     def of_this_process(self, new_folder: Callable[[], Path]) -> AirflowHome:
-        """This home; in a process that was forked from the one that settled on it, a copy of it for that one alone.
+        """Return this home; in a process that was forked later, a copy of it for that process alone, to which Airflow
+        moves.
 
-        For racers that set up fixtures of their own: in workers each has a home of its own. Airflow moves to it.
+        Racers that set up fixtures of their own need it: in workers each has a home of its own.
 
         :param new_folder: makes an empty folder.
         """
@@ -267,37 +272,41 @@ class AirflowHome:
         return AirflowHome(path=path, dags_folder=dags, database=file)
 
     def remove_dag_files(self) -> None:
-        """Remove what ``add_dag_file`` has written."""
+        """Remove the files that ``add_dag_file`` has written."""
         for file in self._files:
             file.unlink(missing_ok=True)
         self._files.clear()
 
 
-def settle(settling: Settling, config: pytest.Config, shared: SharedFolders) -> AirflowHome:
+def set_up_home(setup: AirflowHomeSetup, config: pytest.Config, shared: SharedFolders) -> AirflowHome:
     """Import Airflow on its home, see that it has a database, and return the home.
 
-    :raises ToolkitMisuse: when Airflow is not there, has settled on a home that is not this run's, or keeps its tables
-        elsewhere than in SQLite.
+    :param setup: the plugin that watches for the first import of Airflow.
+    :param config: the configuration of the run.
+    :param shared: the folders that all workers of the run share.
+    :raises ToolkitMisuse: Airflow is not there, has taken a home that is not this run's, or keeps its tables elsewhere
+        than in SQLite.
     """
     key = airflow_key()
-    settling.lead(config)
+    setup.point_unless_taken(config)
 
-    path = settled_home()
-    if not settling.is_of_this_run(path, config):
-        raise ToolkitMisuse(_too_late(settling, path))
+    path = home_of_airflow()
+    if not setup.is_of_this_run(path, config):
+        raise ToolkitMisuse(_too_late(setup, path))
     file = sqlite_file()
     if not file.exists():
         _publish(shared.get("airflow-home", key, migrate) / DATABASE, file)
     elif not has_tables(file):
         make_tables()
-    at_work_here()
+    prepare_this_process()
     return AirflowHome(path=path, dags_folder=dags_folder(), database=file)
 
 
 def airflow_key() -> str:
-    """What the tables depend on: the versions of Airflow, of providers that bring tables, and of Python.
+    """Return a key of all that the tables depend on: versions of Airflow, of providers that bring tables, and of
+    Python.
 
-    :raises ToolkitMisuse: when there is no Airflow here.
+    :raises ToolkitMisuse: there is no Airflow here.
     """
     airflow = installed_airflow()
     if airflow is None:
@@ -315,9 +324,10 @@ def airflow_key() -> str:
 
 
 def migrate(folder: Path) -> None:
-    """Fill an existing empty ``folder`` with a migrated database. Takes seconds.
+    """Put a migrated database into a folder, which takes seconds.
 
-    :raises ToolkitMisuse: when Airflow cannot do it; with the end of what it said.
+    :param folder: an existing empty folder.
+    :raises ToolkitMisuse: Airflow cannot do it; with the end of its output.
     """
     outer = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     with throwaway_folder("cosmos-airflow-") as home:
@@ -343,7 +353,10 @@ def migrate(folder: Path) -> None:
 
 
 def _publish(source: Path, file: Path) -> None:
-    """The workers of another plugin may share one home: nobody sees half a database, and the first one stays."""
+    """Copy the database to its place in one step, unless another worker was first.
+
+    The workers of another plugin may share one home: nobody sees half a database, and the first one stays.
+    """
     draft = file.with_name(f".{file.name}-{os.getpid()}")
     shutil.copy(source, draft)
     try:
@@ -354,8 +367,8 @@ def _publish(source: Path, file: Path) -> None:
         draft.unlink()
 
 
-def _too_late(settling: Settling, path: Path) -> str:
-    who = settling.importer or "a plugin that pytest loads before this one (-p cosmos_venv loads this one first)"
+def _too_late(setup: AirflowHomeSetup, path: Path) -> str:
+    who = setup.importer or "a plugin that pytest loads before this one (-p cosmos_venv loads this one first)"
     return (
         f"Airflow has settled on {path}, which is not this run's to write to: it was imported by {who} before it was "
         f"known that this run needs a throw-away home. Say so: {OPTION} = true in the ini file."

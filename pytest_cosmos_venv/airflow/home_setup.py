@@ -1,12 +1,8 @@
-"""When and where AIRFLOW_HOME is pointed elsewhere.
+"""The choice of AIRFLOW_HOME for a test run, made when something first imports Airflow: later it cannot be moved.
 
-On which home does Airflow settle in this run? Decided when something first imports it: later it cannot be moved.
-
-Test modules import Airflow while they are collected, before any fixture runs. So this watches for the import, and in a
-run that uses the fixtures which need the throw-away home, it points ``AIRFLOW_HOME`` there first. Any other run is left
-alone. Every test run of every project loads this module: it imports next to nothing.
-
-Does this run need Airflow's throw-away home, and who imported Airflow? Asked when something imports it.
+Test modules import Airflow while they are collected, before any fixture runs. So the setup watches for the import, and
+in a run that uses the fixtures which need the throw-away home, it points ``AIRFLOW_HOME`` there first. Any other run is
+left alone. Every test run of every project loads this module: it imports next to nothing.
 """
 
 from __future__ import annotations
@@ -23,20 +19,20 @@ from types import FrameType, ModuleType
 import pytest
 
 NAME = "cosmos_venv_airflow_home"
-"""Under which pytest knows this plugin."""
+"""The name under which pytest knows this plugin."""
 OPTION = "cosmos_airflow_home"
-"""In the ini file."""
+"""The option in the ini file."""
 HOME_VARIABLE = "AIRFLOW_HOME"
 PATIENCE = 60
 """Seconds that a process waits for another one's write to the throw-away home's database. Python's own default is 5."""
 CONFIG_VARIABLE = "AIRFLOW_CONFIG"
 RUNTIME_VARIABLE = "XDG_RUNTIME_DIR"
 _INHERITED = "_COSMOS_AIRFLOW_HOME_AT_START"
-"""For workers of pytest-xdist, which inherit what a conftest.py has set in the process that started them."""
+"""The home from before the run, for workers of pytest-xdist: they inherit what a conftest.py has set since."""
 _RUN = "_COSMOS_AIRFLOW_RUN"
-"""For them too: the process whose run it is, in the names of their homes."""
+"""The process whose run it is, for workers too: it stands in the names of their homes."""
 
-# Where Airflow keeps things is the throw-away home's to say; what else the shell configures may stay.
+# The throw-away home says where Airflow keeps things; all else that the shell configures may stay.
 _ELSEWHERE = (
     CONFIG_VARIABLE,
     *(f"AIRFLOW__{section}__" for section in ("DATABASE", "SECRETS", "LOGGING", "DAG_PROCESSOR")),
@@ -44,12 +40,23 @@ _ELSEWHERE = (
     *(f"AIRFLOW__CORE__{key}" for key in ("LOAD_EXAMPLES", "UNIT_TEST_MODE")),
 )
 _NEIGHBOURS = ("pytest_airflow_in_a_box", "pytest_airflow_in_a_box.plugin")
+NEED_HOME = (
+    "cosmos_airflow_home",
+    "cosmos_run_dag",
+    "cosmos_run_task",
+    "cosmos_variables",
+    "cosmos_seed_scenario",
+    "cosmos_task_race",
+)
+"""The public fixtures for which Airflow needs the throw-away home."""
+_NEEDS_HOME = re.compile(rf"\b({'|'.join(NEED_HOME)})\b".encode())
 
 
-class Settling:
-    """Watches for the first import of Airflow: a plugin of the run and a finder of imports that finds nothing.
+class AirflowHomeSetup:
+    """A watch for the first import of Airflow: a plugin of the run, and a finder of imports that finds nothing.
 
-    ``importer`` is the file that imported Airflow first; None while nobody has.
+    ``importer`` is the file that imported Airflow first, and ``home`` the throw-away home; None while there is none.
+    ``at_start`` is the AIRFLOW_HOME from before the run.
     """
 
     def __init__(self) -> None:
@@ -65,25 +72,34 @@ class Settling:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_load_initial_conftests(self, early_config: pytest.Config) -> None:
-        """From here on it can be told whether the run needs the home."""
+        """Remember the configuration, which says whether the run needs the home.
+
+        :param early_config: the configuration of the run.
+        """
         self._config = early_config
         early_config.add_cleanup(self.close)  # a run may end before it is configured
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_setupnodes(self) -> None:
-        """Tell workers, also those that replace others, what was set before a conftest.py of this process set it."""
+        """Tell workers, also those that replace others, the variables from before a conftest.py of this process set
+        them.
+        """
         self._has_workers = True
         self._set(_RUN, self._run)
         self._set(_INHERITED, str(self.home or self.at_start or ""))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """A worker of pytest-xdist is killed once it has said that it is done, and may never be unconfigured."""
+        """Close in a worker of pytest-xdist: it is killed once it has said that it is done, and may never be
+        unconfigured.
+
+        :param session: the session that ends.
+        """
         if hasattr(session.config, "workerinput"):
             self.close()
 
     def pytest_unconfigure(self) -> None:
-        """Before the conftest.py files are done, which may look."""
+        """Close before the conftest.py files are done, which may look at the variables."""
         self.close()
 
     def close(self) -> None:
@@ -91,7 +107,7 @@ class Settling:
         if self in sys.meta_path:
             sys.meta_path.remove(self)
         for name, value in self._before.items():
-            _put(name, value)
+            set_variable(name, value)
         self._before.clear()
         if self.home is not None or self._has_workers:
             import shutil
@@ -103,46 +119,66 @@ class Settling:
                 shutil.rmtree(home, ignore_errors=True)
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:  # noqa: ARG002
-        """Asked before any module is imported for the first time."""
+        """Note the first import of Airflow, and point it at the home; Python asks this before any first import of a
+        module.
+
+        :param name: the full name of the module.
+        :param path: has no effect.
+        :param target: has no effect.
+        """
         if name == "airflow":
             self.importer = importing_file(sys._getframe(1))
             if self._config is not None and is_wanted(self._config, OPTION):
-                self.lead(self._config)
+                self.point_unless_taken(self._config)
 
-    def lead(self, config: pytest.Config) -> None:
-        """See that whatever imports Airflow from now on, here or in a child process, settles on a home of this run."""
+    def point_unless_taken(self, config: pytest.Config) -> None:
+        """Point Airflow at a home of this run, unless it is imported already or has another home.
+
+        Then all that import Airflow from now on, here or in child processes, use a home of this run.
+
+        :param config: the configuration of the run.
+        """
         if "airflow" not in sys.modules and not self.is_taken(config):
             self.point()
 
     def variables_for_children(self, config: pytest.Config) -> dict[str, str | None]:
-        """What to set (None: to unset) for child processes that import Airflow though this process has not.
+        """Return the variables (None: to unset) for child processes that import Airflow though this process has not.
 
-        They settle on this run's home, without a database; nothing changes here.
+        They use this run's home, without a database; nothing changes here.
+
+        :param config: the configuration of the run.
         """
         if "airflow" in sys.modules or self.is_taken(config):
             return {}
         return self._variables_of(self._made_home())
 
     def is_taken(self, config: pytest.Config) -> bool:
-        """Whether somebody else of this run has set up a home: a conftest.py, another plugin."""
+        """Whether something else of this run has set up a home: a conftest.py, or another plugin.
+
+        :param config: the configuration of the run.
+        """
         is_set_here = (os.environ.get(HOME_VARIABLE) or None) not in (self.at_start, str(self.home))
         return is_set_here or any(map(config.pluginmanager.has_plugin, _NEIGHBOURS))
 
     def is_of_this_run(self, home: Path, config: pytest.Config) -> bool:
-        """Whether tests may write to ``home``: it is not the one that was set, or fell to Airflow, before the run."""
+        """Whether tests may write to a home: it is not the one that was set, or fell to Airflow, before the run.
+
+        :param home: the resolved folder of a home.
+        :param config: the configuration of the run.
+        """
         outer = Path(self.at_start or "~/airflow").expanduser().resolve()
         # A worker of pytest-xdist inherits what such a plugin has set in the process that started it.
         return home != outer or any(map(config.pluginmanager.has_plugin, _NEIGHBOURS))
 
     @property
     def homes(self) -> str:
-        """What the paths of this run's homes begin with, those of pytest-xdist's workers included."""
+        """The beginning of the paths of this run's homes, those of pytest-xdist's workers included."""
         import tempfile
 
         return str(Path(tempfile.gettempdir()).resolve() / self._prefix)
 
     def point(self) -> Path:
-        """Point Airflow's variables at the home of this run. It is made, and holds no database yet."""
+        """Point Airflow's variables at the home of this run, and return it. It is made, and holds no database yet."""
         home = self._made_home()
         for name, value in self._variables_of(home).items():
             self._set(name, value)
@@ -162,32 +198,33 @@ class Settling:
             **elsewhere,
             HOME_VARIABLE: str(home),
             CONFIG_VARIABLE: str(home / "airflow.cfg"),
-            # What tasks keep running for each other is this run's alone, and finds its socket gone when the run ends.
+            # Servers that tasks keep running for each other belong to this run alone: their socket goes with its end.
             RUNTIME_VARIABLE: str(home),
         }
 
     def _set(self, name: str, value: str | None) -> None:
         self._before.setdefault(name, os.environ.get(name))
-        _put(name, value)
+        set_variable(name, value)
 
 
-def _put(name: str, value: str | None) -> None:
+def set_variable(name: str, value: str | None) -> None:
+    """Set an environment variable of this process, or unset it.
+
+    :param name: the name of the variable.
+    :param value: its value; None: it is unset.
+    """
     if value is None:
         os.environ.pop(name, None)
     else:
         os.environ[name] = value
 
 
-NEED_HOME = (
-    *("cosmos_airflow_home", "cosmos_run_dag", "cosmos_run_task", "cosmos_variables"),
-    *("cosmos_seed_scenario", "cosmos_task_race"),
-)
-"""The public fixtures for which Airflow needs the throw-away home."""
-_NEEDS_HOME = re.compile(rf"\b({'|'.join(NEED_HOME)})\b".encode())
-
-
 def is_wanted(config: pytest.Config, option: str) -> bool:
-    """Whether the ini file asks for the home, or, where it says nothing, a test file names a fixture that needs it."""
+    """Whether the ini file asks for the home, or, where it says nothing, a test file names a fixture that needs it.
+
+    :param config: the configuration of the run.
+    :param option: the name of the option in the ini file.
+    """
     said: bool | None = config.getini(option)
     return said if said is not None else any(map(_names_a_fixture, _test_files(config)))
 
@@ -200,7 +237,9 @@ def _names_a_fixture(file: Path) -> bool:
 
 
 def _test_files(config: pytest.Config) -> Iterator[Path]:
-    """Every file that this run may collect, and each conftest.py on the way: no other file of a project is read."""
+    """Yield every file that this run may collect, and each conftest.py on the way: no other file of a project is
+    read.
+    """
     wanted: list[str] = [*config.getini("python_files"), "conftest.py"]
     known = config.known_args_namespace.file_or_dir or config.getini("testpaths") or ["."]
     skipped: list[str] = config.getini("norecursedirs")
@@ -217,7 +256,9 @@ def _test_files(config: pytest.Config) -> Iterator[Path]:
 
 
 def _fits(folder: str, file: str, patterns: Sequence[str]) -> bool:
-    """As pytest reads its ``python_files``: a pattern without a slash is one of names, others are of whole paths."""
+    """Whether a file fits patterns as in pytest's ``python_files``: one without a slash is for names, others for
+    paths.
+    """
     return file.endswith(".py") and any(
         fnmatch(f"{folder}/{file}", f"*/{pattern}") if "/" in pattern else fnmatch(file, pattern)
         for pattern in patterns
@@ -225,7 +266,10 @@ def _fits(folder: str, file: str, patterns: Sequence[str]) -> bool:
 
 
 def importing_file(frame: FrameType | None) -> str | None:
-    """The project's own file on the way to the import, else the nearest one."""
+    """Return the project's own file on the way to an import, else the nearest one; None where no frame has a file.
+
+    :param frame: the frame that imports.
+    """
     libraries = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
     files = [file for file in _files(frame) if not file.startswith("<")]
     return next((file for file in files if not file.startswith(libraries)), next(iter(files), None))
@@ -241,6 +285,8 @@ def write_config(home: Path) -> None:
     """Write the ``airflow.cfg`` of a throw-away home, and make its folders.
 
     A DAG that changes within a test is serialised anew each time, which Airflow would put off for 30 seconds.
+
+    :param home: the folder of the home.
     """
     for folder in ("dags", "logs", "plugins"):
         (home / folder).mkdir(parents=True, exist_ok=True)

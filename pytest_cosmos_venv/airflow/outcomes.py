@@ -1,34 +1,40 @@
-"""What came of a run, as plain data.
-
-What came of a run? Plain data about a DAG's tasks, which prints as a table for people.
-"""
+"""What came of a run, as plain data about a DAG's tasks, which prints as a table for people."""
 
 from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pytest_cosmos_venv.errors import RecordTuple
 
-if TYPE_CHECKING:
-    pass
-
-
 LOG_LINES = 12
-"""How much of a failed task's log is printed."""
+"""The number of lines of a failed task's log that are printed."""
 _FRAME_OF_AIRFLOW = re.compile(r'  File ".*[/\\](site|dist)-packages[/\\]airflow[/\\]')
 _WELL_ENDED = ("success", "skipped")
+
+
+class TaskKey(NamedTuple):
+    """One task of a run.
+
+    :param task_id: the id of the task.
+    :param map_index: the index of a mapped task; -1 where it is not mapped.
+    """
+
+    task_id: str
+    map_index: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmittedAsset:
     """An asset (Airflow 2: dataset) that a task has updated.
 
-    :param name: on Airflow 2 the same as ``uri``.
+    :param name: the name of the asset; on Airflow 2 the same as ``uri``.
+    :param uri: the URI of the asset.
+    :param extra: the data that the task has attached to the event.
     """
 
     name: str
@@ -38,15 +44,16 @@ class EmittedAsset:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class TaskOutcome:
-    """What came of one task.
+    """The state, the log, the XComs and the rest that came of one task.
 
-    :param task_id: with the index behind it where the task is mapped: ``load[0]``.
+    :param task_id: the id, with the index behind it where the task is mapped: ``load[0]``.
     :param state: as Airflow names it: ``success``, ``failed``, ``skipped``, ``upstream_failed``, ...
     :param exception: what ended the last try, where the task failed. Handed to another process, one that cannot be
         pickled is an ``Exception`` of the same name and text.
-    :param log: what the task, and Airflow about it, logged and printed, of all tries.
-    :param xcoms: by key.
-    :param tries: 0 where the task never began.
+    :param log: the text that the task, and Airflow about it, logged and printed, of all tries.
+    :param xcoms: the values of its XComs, by key.
+    :param assets: the assets that it has updated.
+    :param tries: how often it began; 0 where it never did.
     :param duration: seconds, of all tries.
     """
 
@@ -60,7 +67,7 @@ class TaskOutcome:
     duration: float = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
-        """For another process, to which some exceptions cannot be handed."""
+        """Return the state for another process, to which some exceptions cannot be handed."""
         return {**self.__dict__, "exception": self.exception and _portable(self.exception)}
 
     @property
@@ -70,7 +77,7 @@ class TaskOutcome:
 
     @property
     def returned(self) -> Any:
-        """What the task returned, as far as Airflow kept it (XCom ``return_value``); else None."""
+        """The value that the task returned, as far as Airflow kept it (XCom ``return_value``); else None."""
         return self.xcoms.get("return_value")
 
     def __repr__(self) -> str:
@@ -83,11 +90,14 @@ class TaskOutcome:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class DagOutcome:
-    """What came of a run of a DAG.
+    """The state and the tasks of one run of a DAG.
 
+    :param dag_id: the id of the DAG.
+    :param run_id: the id of the run.
+    :param logical_date: the logical date of the run; None where it has none.
     :param state: ``success`` or ``failed``, as Airflow decides it.
-    :param tasks: by task id, in the order in which they began; those that never began stand last.
-    :param duration: seconds, with what Airflow does around the tasks.
+    :param tasks: the outcomes by task id, in the order in which they began; those that never began stand last.
+    :param duration: seconds, including Airflow's own work around the tasks.
     """
 
     dag_id: str
@@ -109,12 +119,12 @@ class DagOutcome:
 
     @property
     def exception(self) -> BaseException | None:
-        """What the first task that raised has raised."""
+        """The exception of the first task that raised one; None where none did."""
         return next((task.exception for task in self.tasks.values() if task.exception), None)
 
     @property
     def assets(self) -> tuple[EmittedAsset, ...]:
-        """Those of all tasks."""
+        """The assets that all tasks have updated."""
         return assets_record(asset for task in self.tasks.values() for asset in task.assets)
 
     def __repr__(self) -> str:
@@ -147,20 +157,20 @@ def _named_exception(name: str, text: str) -> Exception:
 
 
 def assets_record(assets: Iterable[EmittedAsset]) -> tuple[EmittedAsset, ...]:
-    """Those assets, as an outcome has them."""
+    """Return the assets in the form that an outcome has them.
+
+    :param assets: the assets, in their order.
+    """
     return RecordTuple(assets, of="assets", none="no asset was updated", word=lambda asset: asset.uri)
 
 
 def _table(tasks: Iterable[TaskOutcome]) -> str:
     tasks = list(tasks)
-    cells = [("task", "state", "tries", "seconds", "exception"), *map(_row, tasks)]
+    rows = [(task.task_id, task.state, str(task.tries), f"{task.duration:.2f}", _error_text(task)) for task in tasks]
+    cells = [("task", "state", "tries", "seconds", "exception"), *rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     return "\n".join([*lines, *(line for task in tasks for line in _log_lines(task))])
-
-
-def _row(task: TaskOutcome) -> Sequence[str]:
-    return task.task_id, task.state, str(task.tries), f"{task.duration:.2f}", _error_text(task)
 
 
 def _error_text(task: TaskOutcome) -> str:
@@ -178,17 +188,10 @@ def _log_lines(task: TaskOutcome) -> list[str]:
 
 
 def _without_frames_of_airflow(lines: Iterable[str]) -> list[str]:
-    """A traceback through Airflow is longer than what the task itself has to say."""
+    """Leave out the frames of Airflow: a traceback through it is longer than the task's own message."""
     kept, inside = [], False
     for line in lines:
         inside = _FRAME_OF_AIRFLOW.match(line) is not None or (inside and line.startswith("    "))
         if not inside:
             kept.append(line)
     return kept
-
-
-class TaskKey(NamedTuple):
-    """One task of a run; ``map_index`` is -1 where it is not mapped."""
-
-    task_id: str
-    map_index: int

@@ -1,17 +1,11 @@
-"""Running a DAG or one operator to its end, with and without Airflow around it.
+"""Running a DAG or one operator to its end, in this process, with and without Airflow around it.
 
-Runs of DAGs that several processes make at once in one database, as contenders of a race do.
+With Airflow it is ``dag.test()``, task by task. Several processes may run DAGs at once in one database, as contenders
+of a race do: each holds kernel locks on bytes of a file beside the database, which end with the process.
 
-Each process holds kernel locks on bytes of a file beside the database. They end with the process, however it ends.
-
-How is a DAG, or one operator, run to its end? By Airflow's own ``dag.test()``, in this process, task by task.
-
-How is a DAG run with nothing of Airflow around its tasks? Each is executed in this process, after those before it.
-
-This costs a tenth of ``dag.test()``. What Airflow itself makes of a task is not to be had: rendered templates, XComs,
-assets, retries. Of its states there are those that follow from how the tasks end, as with the rule ``all_success``.
-
-What ``cosmos_run_dag`` and ``cosmos_run_task`` are: they run, and keep each outcome for the report of the test.
+Without Airflow each task is executed after those before it, which takes a tenth of the time. Then there are no rendered
+templates, XComs, assets and retries; of the states there are those that follow from how the tasks end, as with the rule
+``all_success``.
 """
 
 from __future__ import annotations
@@ -33,26 +27,31 @@ from unittest import mock
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.airflow import clock, home
 from pytest_cosmos_venv.airflow.clock import instant_of
-from pytest_cosmos_venv.airflow.home import at_work_here, runs_file
+from pytest_cosmos_venv.airflow.home import prepare_this_process, runs_file
 from pytest_cosmos_venv.airflow.outcomes import DagOutcome, EmittedAsset, TaskKey, TaskOutcome, assets_record
-from pytest_cosmos_venv.airflow.task_context import context_alone, dag_around, export
-from pytest_cosmos_venv.airflow.task_log import TaskLog, handlers_kept, listening
+from pytest_cosmos_venv.airflow.task_context import context_without_airflow, dag_around, export
+from pytest_cosmos_venv.airflow.task_log import TaskLog, collecting, handlers_kept
 from pytest_cosmos_venv.airflow.versions import Airflow, this_airflow
 from pytest_cosmos_venv.environments.virtualenv_dirs import refuse_foreign_directories
 from pytest_cosmos_venv.errors import AlreadyTaken, RecordDict, ToolkitMisuse, require_text
 
 _TURN = 0
 _FIRST_RUN = 1
+_FAILED = ("failed", "up_for_retry")
+_NUMBERS = itertools.count(1)
+_PREPARES = ("pytest_cosmos_venv.prepared_airflow",)
 
 
 @contextmanager
 def run_beside_others(database: Path, dag_id: str, when: datetime | None) -> Iterator[Callable[[], None]]:
-    """For the length of the block this process runs a DAG; it waits until no other process is beginning a run.
+    """Run a DAG within the block; wait until no other process is beginning a run.
 
     Two processes that make the same DAG known at once both insert its row, and one of them fails with IntegrityError.
 
+    :param database: the SQLite file of Airflow's database.
+    :param dag_id: the id of the DAG.
     :param when: the logical date of the run; None where Airflow takes the moment at which it begins.
-    :return: to be called when the run has begun: then others may begin theirs.
+    :returns: a function to call when the run has begun: then others may begin theirs.
     :raises ToolkitMisuse: another process is running this DAG for this date: ``dag.test()`` would delete that run.
     """
     descriptor = os.open(runs_file(database), os.O_RDWR | os.O_CREAT, 0o600)
@@ -76,12 +75,9 @@ def _claim(descriptor: int, dag_id: str, when: datetime) -> None:
         ) from None
 
 
-_FAILED = ("failed", "up_for_retry")
-
-
 @dataclass
 class _Try:
-    """What was seen of one task, over all its tries."""
+    """The end, the text and the time of one task, over all its tries."""
 
     error: BaseException | None = None
     texts: list[str] = field(default_factory=list)
@@ -96,7 +92,14 @@ def run_dag(
     run_id: str | None = None,
     conf: Mapping[str, Any] | None = None,
 ) -> DagOutcome:
-    """Run ``dag`` to its end. Parameters as for the fixture ``cosmos_run_dag``."""
+    """Run a DAG to its end. The parameters are those of ``RunDag``, which the fixture ``cosmos_run_dag`` gives.
+
+    :param dag: a DAG.
+    :param logical_date: a moment, or a string such as ``2026-01-01``, in UTC unless it says so. None: the present.
+    :param run_id: the id of the run; None: Airflow makes one up.
+    :param conf: the configuration of the run; None: none.
+    :raises ToolkitMisuse: it is no DAG, the run would have no tasks, or another run has that id or date.
+    """
     if not hasattr(dag, "test") or not hasattr(dag, "tasks"):
         raise ToolkitMisuse(f"cosmos_run_dag runs a DAG, and this is none: {dag!r}. Of a file, import the DAG.")
     return _run(dag, None, logical_date=logical_date, run_id=run_id, conf=conf)
@@ -109,9 +112,13 @@ def run_task(
     run_id: str | None = None,
     conf: Mapping[str, Any] | None = None,
 ) -> TaskOutcome:
-    """Run one operator to its end. Parameters as for the fixture ``cosmos_run_task``.
+    """Run one operator to its end. An operator without a DAG gets one.
 
-    :raises ToolkitMisuse: for what is no operator, or one that becomes several tasks.
+    :param operator: an operator; of a DAG with other tasks only this one runs.
+    :param logical_date: a moment, or a string such as ``2026-01-01``, in UTC unless it says so. None: the present.
+    :param run_id: the id of the run; None: Airflow makes one up.
+    :param conf: the configuration of the run; None: none.
+    :raises ToolkitMisuse: it is no operator, or one that becomes several tasks; or as for ``run_dag``.
     """
     if not hasattr(operator, "task_id") or not hasattr(operator, "has_dag"):
         raise ToolkitMisuse(f"cosmos_run_task runs an operator, and this is none: {operator!r}. Call it to make one.")
@@ -128,7 +135,7 @@ def run_task(
 def _run(
     dag: Any, only: str | None, *, logical_date: datetime | str | None, run_id: str | None, conf: object
 ) -> DagOutcome:
-    """Run all its tasks, or only the one of this id: the others count as successful then."""
+    """Run all tasks of a DAG, or only the one of an id: the others count as successful then."""
     if conf is not None and not isinstance(conf, Mapping):
         raise ToolkitMisuse(f"conf={conf!r}: give a dictionary, as dag_run.conf is one.")
     airflow = this_airflow()
@@ -137,7 +144,7 @@ def _run(
     refuse_foreign_directories(task for task in dag.tasks if only in {None, task.task_id})
     if run_id is not None:
         _check_run_id(run_id)
-    at_work_here()
+    prepare_this_process()
     arguments = airflow.test_arguments(when, conf)
     others = [task_id for task_id in dag.task_ids if task_id != only]
     if only is not None and others:
@@ -146,7 +153,7 @@ def _run(
     with (
         _surroundings(dag, run_id),
         run_beside_others(home.sqlite_file(), dag.dag_id, when) as begun,
-        # When its first task begins, the run has made all that another one makes too.
+        # When its first task begins, the run has inserted all rows that another run would insert too.
         _watching(dag, airflow, begun) as tries,
     ):
         if run_id is not None:
@@ -164,7 +171,7 @@ def _run(
 
 
 def _refuse_an_empty_run(dag: Any, when: datetime | None) -> None:
-    """Before its start date Airflow gives a task no part in a run, and a run without tasks succeeds."""
+    """Refuse a run before the start date: Airflow gives it no tasks, and a run without tasks succeeds."""
     now = when or datetime.now(timezone.utc)
     starts = [task.start_date or dag.start_date for task in dag.tasks]
     if starts and all(start is not None and start > now for start in starts):
@@ -178,7 +185,7 @@ def _check_run_id(run_id: str) -> None:
     from airflow.configuration import conf
 
     require_text(run_id, "run_id")
-    # As Airflow checks it, whose own message shows two patterns and no way out.
+    # Airflow checks the same later, but its message shows two patterns and no way out.
     pattern = conf.get("scheduler", "allowed_run_id_pattern", fallback=r"^[A-Za-z0-9_.~:+-]+$").strip()
     if not re.match(pattern, run_id) and not run_id.startswith(("manual__", "scheduled__")):
         raise ToolkitMisuse(f"run_id={run_id!r}: Airflow takes what fits {pattern}, such as 'one'.")
@@ -199,10 +206,10 @@ def _refuse_a_second_run(dag_id: str, run_id: str) -> None:
 
 @contextmanager
 def _surroundings(dag: Any, run_id: str | None) -> Iterator[None]:
-    """What a run changes in this process and its DAG is put back."""
+    """Put back at the end of the block what a run changes in this process and in its DAG."""
     with ExitStack() as stack:
         # Airflow does its own work, such as making pydantic models and waiting, in real time.
-        stack.enter_context(clock.at_rest())
+        stack.enter_context(clock.paused())
         stack.enter_context(handlers_kept())
         stack.enter_context(_retried_at_once(dag))
         if run_id is not None:
@@ -214,9 +221,9 @@ def _surroundings(dag: Any, run_id: str | None) -> Iterator[None]:
 
 @contextmanager
 def variables_kept() -> Iterator[None]:
-    """What a task puts into its environment ends with its process; this one goes on.
+    """Put back at the end of the block what a task puts into its environment: a task's own process would end with it.
 
-    ``AIRFLOW_CTX_*``, and the password that Cosmos hands to dbt, which the next test must not find there.
+    Among it are ``AIRFLOW_CTX_*``, and the password that Cosmos hands to dbt, which the next test must not find there.
     """
     before = dict(os.environ)
     try:
@@ -229,7 +236,7 @@ def variables_kept() -> Iterator[None]:
 
 @contextmanager
 def _retried_at_once(dag: Any) -> Iterator[None]:
-    """No test waits the five minutes that Airflow lets pass between two tries by default."""
+    """Retry tasks at once: no test waits the five minutes that Airflow lets pass between two tries by default."""
     with ExitStack() as stack:
         for task in dag.tasks:
             values = {"retry_delay": timedelta(0), "retry_exponential_backoff": False}
@@ -244,12 +251,12 @@ def _retried_at_once(dag: Any) -> Iterator[None]:
 
 @contextmanager
 def _watching(dag: Any, airflow: Airflow, begun: Callable[[], None]) -> Iterator[dict[TaskKey, _Try]]:
-    """For the length of the block: what tasks say and how they end, and the test's clock goes on inside them.
+    """Collect what tasks say and how they end, and let the test's clock go on inside them, for the length of the block.
 
     :param begun: called before each task.
     """
     tries: dict[TaskKey, _Try] = {}
-    # Whichever module Airflow keeps it in: dag.test() calls the function of this name beside it.
+    # dag.test() calls the function of this name beside it, in whichever module this Airflow has both.
     beside: dict[str, Any] = inspect.unwrap(type(dag).test).__globals__
     run_one = beside["_run_task"]
 
@@ -259,7 +266,7 @@ def _watching(dag: Any, airflow: Airflow, begun: Callable[[], None]) -> Iterator
         log, began = TaskLog(), real_time.monotonic()
         seen.error, seen.count = None, seen.count + 1
         try:
-            with variables_kept(), listening(log), airflow.events_into(log.take_event):
+            with variables_kept(), collecting(log), airflow.events_into(log.take_event):
                 returned = run_one(*arguments, ti=ti, **options)
             seen.error = airflow.error_of(returned) or log.logged_exception
         except BaseException as error:
@@ -270,7 +277,7 @@ def _watching(dag: Any, airflow: Airflow, begun: Callable[[], None]) -> Iterator
             seen.texts.append(log.text)
         return returned
 
-    with mock.patch.dict(beside, {"_run_task": watched}), clock.going_on_in(*airflow.execution()):
+    with mock.patch.dict(beside, {"_run_task": watched}), clock.resumed_during(*airflow.execution()):
         yield tries
 
 
@@ -309,11 +316,11 @@ def _state(thing: Any) -> str:
     return str(getattr(thing.state, "value", thing.state) or "none")
 
 
-_NUMBERS = itertools.count(1)
+def run_without_airflow(dag: Any) -> DagOutcome:
+    """Execute the tasks of a DAG one after the other, with nothing of Airflow around them.
 
-
-def run_alone(dag: Any) -> DagOutcome:
-    """Execute its tasks one after the other."""
+    :param dag: a DAG.
+    """
     began, run_id = real_time.monotonic(), f"alone-{next(_NUMBERS)}"
     tasks: dict[str, TaskOutcome] = RecordDict(what="task of this run")
     for task in dag.topological_sort():
@@ -331,8 +338,8 @@ def run_alone(dag: Any) -> DagOutcome:
 def _execute(task: Any, run_id: str) -> TaskOutcome:
     airflow, log, began = this_airflow(), TaskLog(), real_time.monotonic()
     error: BaseException | None = None
-    with variables_kept(), listening(log), airflow.events_into(log.take_event):
-        context = context_alone(task, run_id)
+    with variables_kept(), collecting(log), airflow.events_into(log.take_event):
+        context = context_without_airflow(task, run_id)
         export(context)
         try:
             task.execute(context)
@@ -349,21 +356,18 @@ def _execute(task: Any, run_id: str) -> TaskOutcome:
     )
 
 
-_PREPARES = ("pytest_cosmos_venv.prepared_airflow",)
-
-
 @dataclass(frozen=True)
 class RunDag:
-    """What ``cosmos_run_dag`` is.
+    """The function that the fixture ``cosmos_run_dag`` gives; it keeps each outcome for the report of the test.
 
-    :param outcomes: where each outcome is added.
+    :param outcomes: the list to which each outcome is added.
     """
 
     prepares: ClassVar[tuple[str, ...]] = _PREPARES
     outcomes: list[DagOutcome | TaskOutcome]
 
     def __reduce__(self) -> tuple[object, ...]:
-        # To a contender of a race, which hands back what it wants to be known.
+        # A contender of a race gets it without the outcomes, and hands back its own.
         return RunDag, ([],)
 
     def __call__(
@@ -377,10 +381,11 @@ class RunDag:
     ) -> DagOutcome:
         """Run the DAG to its end.
 
+        :param dag: a DAG.
         :param logical_date: a moment, or a string such as ``2026-01-01``, in UTC unless it says so. Default: now.
-        :param run_id: Default: the one that Airflow makes up.
+        :param run_id: the id of the run. Default: the one that Airflow makes up.
         :param conf: the configuration of the run; ``params`` take their values from it.
-        :param raise_on_failure: raise ``AssertionError`` with the table when the run fails.
+        :param raise_on_failure: whether a run that fails raises ``AssertionError`` with the table.
         """
         outcome = run_dag(dag, logical_date=logical_date, run_id=run_id, conf=conf)
         self.outcomes.append(outcome)
@@ -392,7 +397,10 @@ class RunDag:
 
 @dataclass(frozen=True)
 class RunTask:
-    """What ``cosmos_run_task`` is; ``outcomes`` as for ``RunDag``."""
+    """The function that the fixture ``cosmos_run_task`` gives; it keeps each outcome for the report of the test.
+
+    :param outcomes: the list to which each outcome is added.
+    """
 
     prepares: ClassVar[tuple[str, ...]] = _PREPARES
     outcomes: list[DagOutcome | TaskOutcome]
@@ -409,7 +417,14 @@ class RunTask:
         conf: Mapping[str, Any] | None = None,
         raise_on_failure: bool = False,
     ) -> TaskOutcome:
-        """Run the task to its end; parameters as for ``cosmos_run_dag``."""
+        """Run the task to its end.
+
+        :param operator: an operator; of a DAG with other tasks only this one runs.
+        :param logical_date: a moment, or a string such as ``2026-01-01``, in UTC unless it says so. Default: now.
+        :param run_id: the id of the run. Default: the one that Airflow makes up.
+        :param conf: the configuration of the run; ``params`` take their values from it.
+        :param raise_on_failure: whether a task that fails raises ``AssertionError`` with the table.
+        """
         outcome = run_task(operator, logical_date=logical_date, run_id=run_id, conf=conf)
         self.outcomes.append(outcome)
         if raise_on_failure:

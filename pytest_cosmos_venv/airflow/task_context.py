@@ -1,9 +1,7 @@
-"""What a task is told of itself.
+"""The context of a task that runs with nothing of Airflow around it.
 
-What is a task told of itself and of its run, with nothing of Airflow around it? What Airflow tells every task.
-
-The names are those of Airflow's "Templates reference" that need no database: those of earlier runs are not among them,
-nor are Variables, connections, and who asks for assets. XComs stay with the task instance.
+The names are those of Airflow's "Templates reference" that need no database: the ones of earlier runs are not among
+them, nor are Variables, connections, and the consumers of assets. XComs stay with the task instance.
 """
 
 from __future__ import annotations
@@ -19,11 +17,14 @@ from pytest_cosmos_venv.airflow.versions import this_airflow
 
 _NUMBERS = itertools.count(1)
 RETURNED = "return_value"
-"""Key of the XCom that one gets who names none."""
+"""The key of the XCom that ``xcom_pull`` gives where no key is named."""
 
 
 def dag_around(operator: Any) -> None:
-    """Give it a DAG, which every task has that Airflow runs."""
+    """Give an operator a DAG, since every task that Airflow runs has one.
+
+    :param operator: an operator without a DAG.
+    """
     from airflow import DAG
 
     dag_class: Any = DAG
@@ -31,15 +32,19 @@ def dag_around(operator: Any) -> None:
     dag_class(dag_id, schedule=None, start_date=datetime(1970, 1, 2, tzinfo=timezone.utc)).add_task(operator)
 
 
-def context_alone(operator: Any, run_id: str) -> dict[str, Any]:
-    """The context of its first try, in a run that somebody has started now. An operator without a DAG gets one."""
+def context_without_airflow(operator: Any, run_id: str) -> dict[str, Any]:
+    """Return the context of the first try of a task, in a run that somebody has started now.
+
+    :param operator: an operator; one without a DAG gets one.
+    :param run_id: the id of the run.
+    """
     import pendulum
 
     if not operator.has_dag():
         dag_around(operator)
     when = pendulum.instance(clock.now() or datetime.now(timezone.utc))
-    kept = KeptXComs(operator.task_id)
-    instance, run = this_airflow().instance_alone(operator, run_id, when)
+    kept = TaskXComs(operator.task_id)
+    instance, run = this_airflow().instance_without_airflow(operator, run_id, when)
     instance.xcom_push, instance.xcom_pull = kept.push, kept.pull
     context = {
         "dag": operator.dag,
@@ -68,18 +73,29 @@ def context_alone(operator: Any, run_id: str) -> dict[str, Any]:
 
 
 def export(context: Mapping[str, Any]) -> None:
-    """Put what Airflow exports of a context, ``AIRFLOW_CTX_DAG_ID`` and so on, into this process's environment."""
+    """Put the variables of a context, ``AIRFLOW_CTX_DAG_ID`` and so on, into the environment of this process.
+
+    :param context: the context of a task.
+    """
     os.environ.update(this_airflow().exported(context))
 
 
-class KeptXComs:
-    """What a task has pushed, for nobody but itself: there is no database."""
+class TaskXComs:
+    """The XComs of one task, for that task alone: there is no database.
+
+    :param task_id: the id of the task.
+    """
 
     def __init__(self, task_id: str) -> None:
         self._task_id = task_id
         self._kept: dict[str, Any] = {}
 
     def push(self, key: str, value: Any, *_: Any, **__: Any) -> None:
+        """Keep a value; other arguments of Airflow's ``xcom_push`` have no effect.
+
+        :param key: the key of the XCom.
+        :param value: the value.
+        """
         self._kept[key] = value
 
     def pull(
@@ -91,7 +107,13 @@ class KeptXComs:
         default: Any = None,
         **__: Any,
     ) -> Any:
-        """Its own; of other tasks, which have not run, None, or a list of them where several are named."""
+        """Return an own value; for other tasks, which have not run, None, or a list of them where several are named.
+
+        :param task_ids: one id or several; None: the task itself.
+        :param dag_id: has no effect, since there is one DAG.
+        :param key: the key of the XCom.
+        :param default: returned where there is no such value.
+        """
         if task_ids is None or isinstance(task_ids, str):
             return self._kept.get(key, default) if task_ids in (None, self._task_id) else default
         return [self._kept.get(key, default) if task_id == self._task_id else default for task_id in task_ids]

@@ -1,4 +1,4 @@
-"""What does a task say while it runs? Its log records and what it prints, in the order in which they come."""
+"""The text of a task while it runs: its log records and what it prints, in the order in which they come."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MACHINERY = ("[DAG TEST]", "::group::", "::endgroup::")
 
 
 class TaskLog(logging.Handler):
-    """Collects the text of one try of a task; also remembers the last exception that was logged."""
+    """The text of one try of a task, with the last exception that was logged."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,18 +25,25 @@ class TaskLog(logging.Handler):
 
     @property
     def text(self) -> str:
-        """Everything so far."""
+        """The text so far."""
         return "".join(self._parts)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """A record of Python's own logging."""
+        """Take a record of Python's own logging.
+
+        :param record: the record.
+        """
         if record.exc_info:
             self.logged_exception = record.exc_info[1]
         if not record.getMessage().startswith(_MACHINERY):
             self._parts.append(f"{self.format(record)}\n")
 
     def take_event(self, level: str, event: dict[str, Any]) -> None:
-        """An event of structlog, on its way to be written."""
+        """Take an event of structlog, on its way to be written.
+
+        :param level: the name of the level, such as ``info``.
+        :param event: the event, with its text under ``event``.
+        """
         text = f"{level.upper()} - {event.get('event', '')}\n"
         if event.get("exc_info"):
             error = event["exc_info"] if isinstance(event["exc_info"], BaseException) else sys.exc_info()[1]
@@ -46,13 +53,19 @@ class TaskLog(logging.Handler):
             self._parts.append(text)
 
     def print(self, text: str) -> None:
-        """Something that was printed."""
+        """Take a text that was printed.
+
+        :param text: the text.
+        """
         self._parts.append(text)
 
 
 @contextmanager
-def listening(log: TaskLog) -> Iterator[None]:
-    """For the length of the block ``log`` hears Python's logging and what is printed."""
+def collecting(log: TaskLog) -> Iterator[None]:
+    """Collect Python's logging and all that is printed, for the length of the block.
+
+    :param log: the log that collects.
+    """
     loggers = [logging.getLogger(), *_closed_loggers()]
     for logger in loggers:
         logger.addHandler(log)
@@ -76,20 +89,25 @@ def handlers_kept() -> Iterator[None]:
 
 
 def _closed_loggers() -> list[logging.Logger]:
-    """Those of Airflow whose records do not reach the root."""
+    """Return the loggers of Airflow whose records do not reach the root."""
     found = [logging.getLogger(name) for name in list(logging.Logger.manager.loggerDict) if name.startswith("airflow")]
     return [logger for logger in found if not logger.propagate]
 
 
 class _Tee(io.TextIOBase):
-    """Writes to the real output, and what no log handler writes to the log."""
+    """A stream that writes to the real output, and to the log what no log handler writes.
+    -
+
+    :param real: the real output.
+    :param log: the log of the task.
+    """
 
     def __init__(self, real: TextIO, log: TaskLog) -> None:
         self._real = real
         self._log = log
 
     def write(self, text: str) -> int:
-        # A handler that writes a record: the record itself has been taken.
+        # Text that comes from a logging module is a record on its way out, and the record itself has been taken.
         if not sys._getframe(1).f_globals.get("__name__", "").startswith(_LOGGING):
             self._log.print(text)
         return self._real.write(text)

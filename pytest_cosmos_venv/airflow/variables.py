@@ -1,4 +1,4 @@
-"""What are Airflow's Variables in a test? A dictionary in memory, which can fail as Airflow's own store fails."""
+"""Airflow's Variables in a test: a dictionary in memory, which can fail as Airflow's own store fails."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from pytest_cosmos_venv.errors import RecordDict, RecordTuple, ToolkitMisuse, re
 class VariableWrite:
     """One change that the code under test has made.
 
+    :param action: ``set`` or ``delete``.
+    :param key: the key of the Variable.
     :param value: the text that was set, or None for ``delete``.
     """
 
@@ -24,7 +26,11 @@ class VariableWrite:
 
 
 class VariableStore:
-    """What Airflow reads and writes in its database's stead."""
+    """The store that Airflow reads and writes in place of its database.
+
+    ``values`` are the texts by key, ``writes`` the changes made through Airflow; ``reads_fail`` and ``writes_fail`` say
+    whether there is an outage.
+    """
 
     def __init__(self) -> None:
         self.values: dict[str, str] = RecordDict(what="Variable")
@@ -33,26 +39,42 @@ class VariableStore:
         self.writes_fail = False
 
     def read(self, key: str, *, failure: Exception) -> str | None:
-        """The value, None where there is none; raises ``failure`` in an outage."""
+        """Return the text of a Variable; None where there is none.
+
+        :param key: the key of the Variable.
+        :param failure: raised in an outage.
+        """
         if self.reads_fail:
             raise failure
         return self.values.get(key)
 
     def keys(self, *, failure: Exception) -> list[str]:
-        """All keys in order."""
+        """Return all keys in order.
+
+        :param failure: raised in an outage.
+        """
         if self.reads_fail:
             raise failure
         return sorted(self.values)
 
     def write(self, key: str, value: str, *, failure: Exception) -> None:
-        """Set a Variable."""
+        """Set a Variable.
+
+        :param key: the key of the Variable.
+        :param value: the text.
+        :param failure: raised in an outage.
+        """
         if self.writes_fail:
             raise failure
         self.values[key] = str(value)
         self.writes.append(VariableWrite(action="set", key=key, value=str(value)))
 
     def delete(self, key: str, *, failure: Exception) -> bool:
-        """Delete a Variable; whether there was one."""
+        """Delete a Variable, and return whether there was one.
+
+        :param key: the key of the Variable.
+        :param failure: raised in an outage.
+        """
         if self.writes_fail:
             raise failure
         if key not in self.values:
@@ -63,14 +85,17 @@ class VariableStore:
 
 
 class Variables:
-    """The Variables of a test, as texts: JSON is Airflow's to make and to read."""
+    """The Variables of a test, as texts: JSON is Airflow's to make and to read.
+
+    :param store: the store that Airflow reads and writes.
+    """
 
     def __init__(self, store: VariableStore) -> None:
         self._store = store
 
     @property
     def values(self) -> Mapping[str, str]:
-        """What is there now."""
+        """The texts that are there now, by key."""
         return MappingProxyType(self._store.values)
 
     @property
@@ -86,14 +111,17 @@ class Variables:
     def get(self, key: str, default: str | None = None) -> str | None:
         """The text of a Variable, also in an outage.
 
-        :param default: where there is none.
+        :param key: the key of the Variable.
+        :param default: returned where there is none.
         """
         return self._store.values.get(key, default)
 
     def put(self, key: str, value: str) -> None:
         """Prepare a Variable; not counted among ``writes``.
 
-        :raises ToolkitMisuse: when the value is no text: ``json.dumps`` makes one for ``deserialize_json=True``.
+        :param key: the key of the Variable.
+        :param value: the text.
+        :raises ToolkitMisuse: the value is no text; ``json.dumps`` makes one for ``deserialize_json=True``.
         """
         require_text(key, "key")
         if not isinstance(value, str):
@@ -105,7 +133,8 @@ class Variables:
     def remove(self, key: str) -> None:
         """Take a Variable away; not counted among ``writes``.
 
-        :raises ToolkitMisuse: when there is none of this key.
+        :param key: the key of the Variable.
+        :raises ToolkitMisuse: there is none of this key.
         """
         if key not in self._store.values:
             known = ", ".join(sorted(self._store.values)) or "none"
@@ -116,15 +145,15 @@ class Variables:
 
     @contextmanager
     def outage(self, *, reads: bool = True, writes: bool = True) -> Iterator[None]:
-        """For the length of the block Variables fail where Airflow's own store fails.
+        """Let Variables fail for the length of the block where Airflow's own store fails.
 
         On Airflow 2 that is the metadata table (``sqlalchemy.exc.OperationalError``), on Airflow 3 the channel to the
-        supervisor (``AirflowRuntimeError``). What becomes of it is Airflow's: a failed ``Variable.get`` looks like a
-        missing Variable, or gives its default; a failed ``Variable.set`` raises.
+        supervisor (``AirflowRuntimeError``). The rest is up to Airflow: a failed ``Variable.get`` looks like a missing
+        Variable, or gives its default; a failed ``Variable.set`` raises.
 
         :param reads: whether reading fails.
         :param writes: whether setting and deleting fail.
-        :raises ToolkitMisuse: when neither is to fail.
+        :raises ToolkitMisuse: neither is to fail.
         """
         if not (reads or writes):
             raise ToolkitMisuse(

@@ -1,6 +1,6 @@
-"""The interface to an Airflow, and which one this is.
+"""The interface to an Airflow of either major version, and the one that is installed.
 
-Which Airflow is this? The only file of the room that asks; what differs is behind one interface.
+No other module of this folder asks which Airflow this is; ``airflow2`` and ``airflow3`` are the two answers.
 """
 
 from __future__ import annotations
@@ -20,51 +20,85 @@ if TYPE_CHECKING:
 
 
 class Airflow(Protocol):
-    """What the fixtures need of Airflow and what is another matter in each major version."""
+    """The parts of Airflow that differ between its major versions, as far as the fixtures need them."""
 
     def prepare_runs(self) -> None:
-        """Import and make what every run needs, without a thread or a connection, for processes that fork later."""
+        """Import and make the things that every run needs, without a thread or a connection, for processes that fork
+        later.
+        """
 
     def renew_after_fork(self) -> None:
-        """Make anew what runs in threads, which the fork has not copied."""
+        """Make anew the things that run in threads, which a fork has not copied."""
 
     def make_known(self, dag: Any) -> None:
-        """Write the DAG into the database, which a run of it takes for granted."""
+        """Write the DAG into the database, which a run of it takes for granted.
+
+        :param dag: a DAG.
+        """
 
     def test_arguments(self, logical_date: datetime | None, conf: Mapping[str, Any] | None) -> dict[str, Any]:
-        """For ``dag.test()``."""
+        """Return the arguments of ``dag.test()``.
+
+        :param logical_date: the logical date of the run; None: the present.
+        :param conf: the configuration of the run; None: none.
+        """
 
     def error_of(self, returned: Any) -> BaseException | None:
-        """What ended a task, of what Airflow's function that ran it returned."""
+        """Return the exception that ended a task; None where the task succeeded or the exception was raised.
+
+        :param returned: the value that Airflow's function returned which ran the task.
+        """
 
     def execution(self) -> tuple[ModuleType, str]:
-        """Module and name of Airflow's function that executes a task which is ready to."""
+        """Return module and name of Airflow's function that executes a task which is ready to."""
 
     def events_into(self, take: Callable[[str, dict[str, Any]], None]) -> AbstractContextManager[None]:
-        """For the length of the block: log events that do not go through Python's logging also go to ``take``."""
+        """Hand log events that do not go through Python's logging to a function, for the length of the block.
 
-    def instance_alone(self, task: Any, run_id: str, when: datetime) -> tuple[Any, Any]:
-        """Task instance and DAG run of a task that is executed with nothing of Airflow around it."""
+        :param take: the function; it gets level and event.
+        """
+
+    def instance_without_airflow(self, task: Any, run_id: str, when: datetime) -> tuple[Any, Any]:
+        """Return task instance and DAG run of a task that is executed with nothing of Airflow around it.
+
+        :param task: the operator.
+        :param run_id: the id of the run.
+        :param when: the moment of the run.
+        """
 
     def termination(self) -> type[BaseException] | None:
-        """What it raises in a task that is told to end by SIGTERM; None where the task goes on."""
+        """Return the exception that is raised in a task when SIGTERM tells it to end; None where the task goes on."""
 
     def exported(self, context: Mapping[str, Any]) -> Mapping[str, str]:
-        """What Airflow puts into the environment of a task with this context: ``AIRFLOW_CTX_DAG_ID`` and so on."""
+        """Return the variables that Airflow puts into the environment of a task: ``AIRFLOW_CTX_DAG_ID`` and so on.
+
+        :param context: the context of the task.
+        """
 
     def xcoms(self, dag_id: str, run_id: str) -> Sequence[tuple[TaskKey, str, Any]]:
-        """Task, key and value of each XCom of a run."""
+        """Return task, key and value of each XCom of a run.
+
+        :param dag_id: the id of the DAG.
+        :param run_id: the id of the run.
+        """
 
     def assets(self, dag_id: str, run_id: str) -> Sequence[tuple[TaskKey, EmittedAsset]]:
-        """The assets that tasks of a run have updated, in that order."""
+        """Return the assets that tasks of a run have updated, in that order, each with its task.
+
+        :param dag_id: the id of the DAG.
+        :param run_id: the id of the run.
+        """
 
     def variables_in(self, store: VariableStore) -> AbstractContextManager[None]:
-        """For the length of the block: Variables are kept in ``store``."""
+        """Keep Variables in a store of the test, for the length of the block.
+
+        :param store: the store.
+        """
 
 
 @cache
 def this_airflow() -> Airflow:
-    """The one that is installed. Imports Airflow on first use."""
+    """Return the interface to the Airflow that is installed. Airflow is imported on first use."""
     if (installed_airflow() or "").startswith("2."):
         from pytest_cosmos_venv.airflow.airflow2 import Airflow2
 

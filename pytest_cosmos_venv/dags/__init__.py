@@ -1,1 +1,1 @@
-"""A DAG as data: its shape for comparison, and what building it costs."""
+"""A DAG as data: its shape for comparison, and the cost of building it."""

@@ -1,4 +1,4 @@
-"""``python -m pytest_cosmos_venv.dags``: the same as ``cosmos-dag-shape``, where no scripts are installed."""
+"""``python -m pytest_cosmos_venv.dags``: the command ``cosmos-dag-shape``, where no scripts are installed."""
 
 from __future__ import annotations
 

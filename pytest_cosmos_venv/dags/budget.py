@@ -1,4 +1,4 @@
-"""What may building a DAG do and cost? Airflow builds it again every few seconds, on a machine that does more."""
+"""The budget for building a DAG: Airflow builds it again every few seconds, on a machine that does more."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, overload
 
 from pytest_cosmos_venv.dags.cost import ParseCost, build_one_plain_dag, measure, plain_builder
 from pytest_cosmos_venv.dags.dag_files import file_builder, is_dag
-from pytest_cosmos_venv.dags.side_effects import CONNECTION, FILE, PROCESS, Deed, Watch, watching
+from pytest_cosmos_venv.dags.side_effects import CONNECTION, FILE, PROCESS, SideEffect, Watch, watching
 from pytest_cosmos_venv.errors import ToolkitMisuse, require
 
 _Build = Callable[[], Any]
@@ -24,7 +24,7 @@ class OverBudget(AssertionError):
 
 @dataclass(frozen=True, kw_only=True)
 class Allowed:
-    """What building may do.
+    """The side effects that building may have.
 
     :param run: names or paths of programs; ``fork`` for a bare fork.
     :param connect: hosts, ``host:port``, paths of sockets and of SQLite databases.
@@ -35,14 +35,17 @@ class Allowed:
     connect: frozenset[str]
     write: frozenset[str]
 
-    def forbids(self, deed: Deed) -> bool:
-        """Is it none of these?"""
-        names = {PROCESS: self.run, CONNECTION: self.connect, FILE: self.write}[deed.kind]
-        return not names.intersection(deed.names)
+    def forbids(self, effect: SideEffect) -> bool:
+        """Whether a side effect is none of these.
+
+        :param effect: the side effect.
+        """
+        names = {PROCESS: self.run, CONNECTION: self.connect, FILE: self.write}[effect.kind]
+        return not names.intersection(effect.names)
 
 
 class ParseBudget:
-    """Holds the building of DAGs to a budget; see the fixture ``cosmos_parse_budget``."""
+    """The check that the fixture ``cosmos_parse_budget`` gives: it holds the building of DAGs to a budget."""
 
     @overload
     def __call__(
@@ -80,19 +83,19 @@ class ParseBudget:
     ) -> ParseCost | AbstractContextManager[None]:
         """Fail when building a DAG starts a process, opens a connection, changes a file, or costs too much.
 
-        :param build: returns the DAG, or a list of them; or a DAG file. It is called under watch, once more where it
-            did what it may not and what only the first parse does, and then again for each repeat. Without it this is a
-            context manager that watches what is built inside.
-        :param times: how many times as much CPU time as an equal plain DAG (as many empty tasks, edges and groups),
-            built in turns with it, building may take; None for any.
-        :param milliseconds: of CPU time that it may take; None for any.
-        :param repeats: of which the median counts.
+        :param build: a function that returns the DAG, or a list of them; or the path of a DAG file. It is called under
+            watch, once more where it did what it may not and what only the first parse does, and then again for each
+            repeat. Without it this is a context manager that watches what is built inside.
+        :param times: the CPU time that it may take, as a multiple of that of an equal plain DAG (as many empty tasks,
+            edges and groups), built in turns with it; None for any.
+        :param milliseconds: the CPU time that it may take; None for any.
+        :param repeats: the number of repeats, of which the median counts.
         :param may_run: programs that it may start, such as ``["dbt"]``.
         :param may_connect: hosts, ``host:port``, and paths of sockets or SQLite databases.
         :param may_write: files, and folders with all below.
-        :return: the cost, with its ``.text``.
+        :returns: the cost, with its ``.text``.
         :raises OverBudget: it did what it may not, or cost more.
-        :raises ToolkitMisuse: nothing to measure, or no number of repeats that gives a median.
+        :raises ToolkitMisuse: there is nothing to measure, or no number of repeats that gives a median.
         """
         __tracebackhide__ = True
         allowed = Allowed(run=_names(may_run), connect=_names(may_connect), write=_names(may_write, paths=True))
@@ -120,7 +123,7 @@ def _watched(allowed: Allowed) -> Iterator[None]:
     build_one_plain_dag()
     with watching() as watch:
         yield
-    _check_deeds(watch, allowed)
+    _check_side_effects(watch, allowed)
 
 
 def _cost(build: _Build, allowed: Allowed, repeats: int) -> ParseCost:
@@ -128,20 +131,20 @@ def _cost(build: _Build, allowed: Allowed, repeats: int) -> ParseCost:
     build_one_plain_dag()
     with watching() as watch:
         result = build()
-    if any(map(allowed.forbids, watch.deeds)):
+    if any(map(allowed.forbids, watch.side_effects)):
         # A parse may keep something for the next ones: what counts is what each of them does again.
         with watching() as watch:
             result = build()
-    _check_deeds(watch, allowed)
+    _check_side_effects(watch, allowed)
     dags = _dags_of(result)
     plain, size = plain_builder(dags)
     built, reference = measure(build, plain, repeats=repeats)
     return ParseCost(dags=dags, size=size, built=built, plain=reference)
 
 
-def _check_deeds(watch: Watch, allowed: Allowed) -> None:
+def _check_side_effects(watch: Watch, allowed: Allowed) -> None:
     __tracebackhide__ = True
-    found = [f"{deed.what}\n    at {deed.where}" for deed in watch.deeds if allowed.forbids(deed)]
+    found = [f"{effect.what}\n    at {effect.where}" for effect in watch.side_effects if allowed.forbids(effect)]
     if found:
         lines = "\n  ".join(dict.fromkeys(found))
         raise OverBudget(

@@ -1,7 +1,7 @@
-"""Did the shape of a DAG change unnoticed? ``cosmos-dag-shape`` compares DAG files with what is kept beside them.
+"""The command ``cosmos-dag-shape``: it compares the shapes of DAG files with what is kept beside them.
 
-For people, pre-commit and CI. The shape of ``dags/harbor.py`` is kept in ``dags/harbor.shape.txt``; a change of the
-shape is committed together with the change that made it, where a reviewer reads it.
+It is for people, pre-commit and CI. The shape of ``dags/harbor.py`` is kept in ``dags/harbor.shape.txt``; a change of
+the shape is committed together with the change that made it, where a reviewer reads it.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_cosmos_venv.dags.dag_files import DagFileError, airflow_of_its_own, parse_dag_file
+from pytest_cosmos_venv.dags.dag_files import DagFileError, own_airflow_home, parse_dag_file
 from pytest_cosmos_venv.dags.shape import dag_shape, known_fields
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
 _VALUES = (type(None), bool, int, str)
 _NEARLY = 0.8
 UNCHANGED, CHANGED, BROKEN = 0, 1, 2
-"""Exit codes: nothing to say; a shape is another than the kept one; a file not parsed or a field misspelt."""
+"""Exit codes: nothing has changed; a shape is not the kept one; a file cannot be parsed or a field is misspelt."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
-    """What was asked for on the command line.
+class Options:
+    """The options of the command line.
 
-    :param files: DAG files.
+    :param files: the DAG files.
     :param fields: arguments of operators that are part of the shape.
-    :param is_update: keep what there is now.
+    :param is_update: whether to keep the shapes as they are now.
     """
 
     files: tuple[Path, ...]
@@ -39,48 +39,61 @@ class Order:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
+    """Run the command, and return its exit code.
+
+    :param arguments: the command line without the program; None: that of this process.
+    """
     given = _parser().parse_args(arguments)
     missing = [str(file) for file in given.files if not file.is_file()]
     if missing:
         print(f"cosmos-dag-shape: no such file: {', '.join(missing)}", file=sys.stderr)
         return BROKEN
-    order = Order(files=tuple(given.files), fields=tuple(given.field), is_update=given.update)
-    with airflow_of_its_own((given.dags_folder or given.files[0].parent).resolve()):
-        return max(_check(file, order) for file in order.files)
+    options = Options(files=tuple(given.files), fields=tuple(given.field), is_update=given.update)
+    with own_airflow_home((given.dags_folder or given.files[0].parent).resolve()):
+        return max(_check(file, options) for file in options.files)
 
 
 def kept_shape(file: Path) -> Path:
-    """Where the shape of a DAG file is kept."""
+    """Return the file in which the shape of a DAG file is kept.
+
+    :param file: the DAG file.
+    """
     return file.with_suffix(".shape.txt")
 
 
 def difference(kept: str, now: str, *, file: Path) -> str:
-    """A unified diff with all lines around it; empty where there is none."""
+    """Return a unified diff with five lines around each change; empty where there is none.
+
+    :param kept: the text that is kept.
+    :param now: the text as it is now.
+    :param file: the DAG file, for the head.
+    """
     lines = difflib.unified_diff(
         kept.splitlines(), now.splitlines(), f"{kept_shape(file)} (kept)", f"{file} (now)", lineterm="", n=5
     )
     return "\n".join(lines)
 
 
-def _check(file: Path, order: Order) -> int:
+def _check(file: Path, options: Options) -> int:
     try:
         dags = parse_dag_file(file)
-        refuse_misspelt(dags, order.fields)
-        shapes = [dag_shape(dag, fields=known_fields(dag, order.fields)).text for dag in dags]
+        refuse_misspelt(dags, options.fields)
+        shapes = [dag_shape(dag, fields=known_fields(dag, options.fields)).text for dag in dags]
     except DagFileError as error:
         print(f"{file} could not be parsed:\n{error}", file=sys.stderr)
         return BROKEN
     except ToolkitMisuse as error:
         print(f"{file}: {error}", file=sys.stderr)
         return BROKEN
-    return compare(file, "\n".join(shapes), is_update=order.is_update)
+    return compare(file, "\n".join(shapes), is_update=options.is_update)
 
 
 def refuse_misspelt(dags: Sequence[Any], fields: Sequence[str]) -> None:
-    """Refuse a field that no task has when one of nearly that name is there; a DAG without dbt goes without.
+    """Refuse a field that no task has when there is one of nearly that name; a DAG without dbt goes without the field.
 
-    :raises ToolkitMisuse: it is misspelt.
+    :param dags: the DAGs of a file.
+    :param fields: names of arguments of operators.
+    :raises ToolkitMisuse: a field is misspelt.
     """
     known = {name for dag in dags for name in known_fields(dag, fields)}
     tasks = [task for dag in dags for task in dag.task_dict.values()]
@@ -93,15 +106,16 @@ def refuse_misspelt(dags: Sequence[Any], fields: Sequence[str]) -> None:
 
 
 def _values_of(kind: type) -> set[str]:
-    """Names of the values that an operator's class has for all its tasks: a field may be kept there."""
+    """Return the names of the values that an operator's class has for all its tasks: a field may be kept there."""
     return {name for base in kind.__mro__ for name, value in vars(base).items() if isinstance(value, _VALUES)}
 
 
 def compare(file: Path, now: str, *, is_update: bool) -> int:
-    """Compare the shapes of a DAG file with what is kept of them; says what differs, and returns the exit code.
+    """Compare the shapes of a DAG file with what is kept of them; print the difference, and return the exit code.
 
+    :param file: the DAG file.
     :param now: all its shapes as text; empty where it builds no DAG.
-    :param is_update: keep it instead.
+    :param is_update: whether to keep ``now`` instead.
     """
     keeps = kept_shape(file)
     kept = keeps.read_text(encoding="utf-8") if keeps.is_file() else ""

@@ -1,8 +1,6 @@
-"""Cost beside an equal plain DAG.
+"""The cost of building a DAG beside that of an equal plain one, in the same process at the same time.
 
-How does an equal DAG look in which nothing but Airflow has a part? As many empty tasks, edges and groups.
-
-What does building a DAG cost, beside the cost of an equal plain one in the same process at the same time?
+The plain DAG has as many empty tasks, edges and groups, so that nothing but Airflow has a part in it.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ from importlib.util import find_spec
 from statistics import median
 from typing import Any
 
-from pytest_cosmos_venv.dags.dag_files import first_of
+from pytest_cosmos_venv.dags.dag_files import import_first
 from pytest_cosmos_venv.dags.shape import dag_shape
 
 _START = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -26,7 +24,12 @@ _START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How large one or more DAGs are together."""
+    """The size of one or more DAGs together.
+
+    :param dags: the number of DAGs.
+    :param tasks: the number of tasks.
+    :param edges: the number of edges.
+    """
 
     dags: int
     tasks: int
@@ -38,7 +41,7 @@ class Size:
 
 
 def plain_builder(dags: Sequence[Any]) -> tuple[Callable[[], list[Any]], Size]:
-    """What builds the plain DAGs, and their size.
+    """Return a function that builds equal plain DAGs, and their size.
 
     :param dags: the DAGs to be equal to.
     """
@@ -59,8 +62,8 @@ def plain_builder(dags: Sequence[Any]) -> tuple[Callable[[], list[Any]], Size]:
 def build_one_plain_dag() -> None:
     """Have Airflow import what it imports with the first DAG of a process only.
 
-    Something in there starts a process each time that it is imported (croniter asks ``file`` what Python is built
-    for), and that is not the doing of whose DAG happens to be the first. Without an Airflow nothing happens.
+    Something in there starts a process each time that it is imported (croniter asks ``file`` what Python is built for),
+    and no DAG is to blame for that which happens to be the first. Without an Airflow nothing happens.
     """
     if find_spec("airflow") is not None:
         _build({"dag_id": "first", "groups": {}, "tasks": {"task": {"group": None, "upstream": []}}}, *_airflow())
@@ -91,20 +94,20 @@ def _add_group(name: str, around: Mapping[str, str | None], groups: dict[str | N
 
 
 def _airflow() -> tuple[Any, Any, Any]:
-    """DAG, TaskGroup and EmptyOperator."""
+    """Return DAG, TaskGroup and EmptyOperator."""
     return (
-        first_of("DAG", "airflow.sdk", "airflow.models.dag"),
-        first_of("TaskGroup", "airflow.sdk", "airflow.utils.task_group"),
-        first_of("EmptyOperator", "airflow.providers.standard.operators.empty", "airflow.operators.empty"),
+        import_first("DAG", "airflow.sdk", "airflow.models.dag"),
+        import_first("TaskGroup", "airflow.sdk", "airflow.utils.task_group"),
+        import_first("EmptyOperator", "airflow.providers.standard.operators.empty", "airflow.operators.empty"),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParseCost:
-    """What building cost, again and again.
+    """The cost of building, again and again.
 
-    :param dags: that were built.
-    :param size: of the equal plain ones.
+    :param dags: the DAGs that were built.
+    :param size: the size of the equal plain DAGs.
     :param built: milliseconds of CPU time of each repeat, child processes that it waited for included.
     :param plain: the same of the plain DAGs, each right before the other.
     """
@@ -116,17 +119,17 @@ class ParseCost:
 
     @property
     def milliseconds(self) -> float:
-        """Median of what building cost."""
+        """Median of the CPU time that building took."""
         return median(self.built)
 
     @property
     def times_plain(self) -> float:
-        """Median of how many times as much as the plain DAG each repeat cost."""
+        """Median of the ratio of each repeat to the plain DAG beside it."""
         return median(self._ratios)
 
     @property
     def text(self) -> str:
-        """All of it in a sentence, with the spread: what differs from repeat to repeat is noise."""
+        """The cost in a sentence, with the spread: differences from repeat to repeat are noise."""
         ratios = self._ratios
         return (
             f"{_spread(self.built)} of CPU time, {self.times_plain:.1f} ({min(ratios):.1f} to {max(ratios):.1f}) times "
@@ -141,7 +144,12 @@ class ParseCost:
 def measure(
     build: Callable[[], object], plain: Callable[[], object], *, repeats: int
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Milliseconds of CPU time of both, taking turns, so that a busy machine is as unjust to one as to the other."""
+    """Return the milliseconds of CPU time of both, which take turns, so that a busy machine hits both alike.
+
+    :param build: builds the DAGs.
+    :param plain: builds the equal plain ones.
+    :param repeats: how often each is called.
+    """
     plain()
     with _older_objects_at_rest():
         pairs = [(_milliseconds(plain), _milliseconds(build)) for _ in range(repeats)]
@@ -150,7 +158,9 @@ def measure(
 
 @contextmanager
 def _older_objects_at_rest() -> Iterator[None]:
-    """Out of the garbage collector's sight: it takes a quarter of a second to look through an imported Airflow."""
+    """Hide older objects from the garbage collector: it takes a quarter of a second to look through an imported
+    Airflow.
+    """
     gc.collect()
     is_ours = gc.get_freeze_count() == 0
     if is_ours:
@@ -165,7 +175,7 @@ def _older_objects_at_rest() -> Iterator[None]:
 def _milliseconds(build: Callable[[], object]) -> float:
     gc.collect()
     was_enabled = gc.isenabled()
-    # Whose turn it is to look for garbage is chance.
+    # It is chance in which of the two a collection would fall.
     gc.disable()
     try:
         started = _cpu_seconds()

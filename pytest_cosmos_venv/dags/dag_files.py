@@ -1,12 +1,7 @@
-"""Building DAG files, in a home of their own or again and again.
+"""Building DAG files: by Airflow in a home of its own, or again and again in this process.
 
-Where is a class of Airflow? Its modules moved between Airflow 2 and 3; the first place that has it is taken.
-
-Which DAGs does a file build? Airflow is asked, in a home of its own that is gone afterwards.
-
-How is a DAG file built again and again in this process? As Airflow does it, without what Airflow does besides.
-
-``DagBag``, which the command asks, writes and connects itself: that would count as the file's own doing.
+``DagBag``, which the command asks, writes and connects itself: that would count as the file's own doing. So a file that
+is built again and again is run as Airflow does it, without what Airflow does besides.
 """
 
 from __future__ import annotations
@@ -23,10 +18,20 @@ from typing import Any
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
+# These win over the user's own airflow.cfg; variables that the user has set win over these.
+_DEFAULTS = {
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    # Otherwise Airflow logs its work between the lines of the diff.
+    "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
+}
+_MODULE = "cosmos_dag_file"
 
-def first_of(name: str, *modules: str) -> Any:
-    """What is called so in the first of the modules that can be imported and has it, the newest place first.
 
+def import_first(name: str, *modules: str) -> Any:
+    """Return a class of Airflow from the first module that has it; its modules moved between Airflow 2 and 3.
+
+    :param name: the name of the class.
+    :param *modules: the modules, the newest first.
     :raises ToolkitMisuse: there is no Airflow, or none that has it.
     """
     reasons = []
@@ -38,23 +43,15 @@ def first_of(name: str, *modules: str) -> Any:
     raise ToolkitMisuse(f"Airflow's {name} cannot be imported here: {reasons[-1]}.")
 
 
-# Wins over what the user's own airflow.cfg says; what he set in the environment wins over these.
-_DEFAULTS = {
-    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-    # Otherwise Airflow tells what it does, between the lines of the diff.
-    "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
-}
-
-
 class DagFileError(Exception):
     """A file could not be parsed. The text is Airflow's own."""
 
 
 @contextmanager
-def airflow_of_its_own(dags_folder: Path) -> Iterator[None]:
-    """Point Airflow, which must not be imported yet, at an empty home.
+def own_airflow_home(dags_folder: Path) -> Iterator[None]:
+    """Point Airflow, which must not be imported yet, at an empty home that is gone afterwards.
 
-    :param dags_folder: from which DAG files import each other.
+    :param dags_folder: the folder from which DAG files import each other.
     """
     with throwaway_folder("cosmos-dag-shape-") as home:
         os.environ["AIRFLOW_HOME"] = str(home)
@@ -66,24 +63,23 @@ def airflow_of_its_own(dags_folder: Path) -> Iterator[None]:
 
 
 def parse_dag_file(file: Path) -> list[Any]:
-    """The DAGs of a file, in the order of their ids; none where it builds none.
+    """Return the DAGs of a file, in the order of their ids; none where it builds none.
 
+    :param file: the DAG file.
     :raises DagFileError: it cannot be parsed.
     """
-    bag = first_of("DagBag", "airflow.dag_processing.dagbag", "airflow.models.dagbag")(dag_folder=str(file))
+    bag = import_first("DagBag", "airflow.dag_processing.dagbag", "airflow.models.dagbag")(dag_folder=str(file))
     if bag.import_errors:
         raise DagFileError("\n".join(bag.import_errors.values()))
     return [bag.dags[name] for name in sorted(bag.dags)]
 
 
-_MODULE = "cosmos_dag_file"
-
-
 @contextmanager
 def file_builder(file: Path) -> Iterator[Callable[[], list[Any]]]:
-    """What builds the DAGs of the file; for the length of the block it can import what lies beside it.
+    """A function that builds the DAGs of a file; for the length of the block the file can import what lies beside it.
 
-    :raises ToolkitMisuse: when it is called: the file builds no DAG.
+    :param file: the DAG file.
+    :raises ToolkitMisuse: the file builds no DAG; when the function is called.
     """
     folder = str(file.resolve().parent)
     before = set(sys.modules)
@@ -99,7 +95,10 @@ def file_builder(file: Path) -> Iterator[Callable[[], list[Any]]]:
 
 
 def is_dag(value: Any) -> bool:
-    """Is it a DAG, of whatever class?"""
+    """Whether a value is a DAG, of any class.
+
+    :param value: any value.
+    """
     return hasattr(value, "task_dict") and hasattr(value, "dag_id") and not isinstance(value, type)
 
 
@@ -114,8 +113,8 @@ def _build(file: Path) -> list[Any]:
 
 @contextmanager
 def _registered() -> Iterator[list[Any]]:
-    """The DAGs of ``with DAG(...):`` and of ``@dag``, which Airflow finds in no variable."""
-    context = first_of("DagContext", "airflow.sdk.definitions._internal.contextmanager", "airflow.models.dag")
+    """Collect the DAGs of ``with DAG(...):`` and of ``@dag``, which Airflow finds in no variable."""
+    context = import_first("DagContext", "airflow.sdk.definitions._internal.contextmanager", "airflow.models.dag")
     found: list[Any] = []
     kept = context.current_autoregister_module_name, context.autoregistered_dags
     context.current_autoregister_module_name, context.autoregistered_dags = _MODULE, set()

@@ -1,4 +1,4 @@
-"""What is a DAG, apart from all that changes without anybody changing it? Its tasks, groups and edges as plain data."""
+"""The shape of a DAG as plain data: its tasks, groups and edges, without all that changes by itself."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class DagShape:
 
     @property
     def text(self) -> str:
-        """The same as a tree, a line for each fact, so that the diff of two says what is new."""
+        """The shape as a tree, with a line for each fact, so that the diff of two says what is new."""
         return "\n".join([f"dag {self.data['dag_id']}", *self._members(None, _STEP), ""])
 
     def __str__(self) -> str:
@@ -45,16 +45,20 @@ class DagShape:
 
 
 class ShapeOfDag(Protocol):
-    """What ``cosmos_dag_shape`` is."""
+    """The function that the fixture ``cosmos_dag_shape`` gives: ``dag_shape``."""
 
     def __call__(self, dag: Any, *, fields: Sequence[str] = ()) -> DagShape:
-        """As ``dag_shape``."""
+        """Return the shape of a DAG, as ``dag_shape`` does.
+
+        :param dag: a DAG, as a DAG file builds it.
+        :param fields: arguments of operators that count too.
+        """
 
 
 def dag_shape(dag: Any, *, fields: Sequence[str] = ()) -> DagShape:
-    """The shape of a DAG, the same in every process and on Airflow 2 and 3.
+    """Return the shape of a DAG, the same in every process and on Airflow 2 and 3.
 
-    :param dag: as a DAG file builds it.
+    :param dag: a DAG, as a DAG file builds it.
     :param fields: arguments of operators that count too, such as ``("select", "exclude")``; a task that has none of
         that name goes without.
     :raises ToolkitMisuse: it is no DAG, no task has such a field, or its value is no plain data.
@@ -77,7 +81,11 @@ def dag_shape(dag: Any, *, fields: Sequence[str] = ()) -> DagShape:
 
 
 def known_fields(dag: Any, fields: Sequence[str]) -> list[str]:
-    """Those which at least one task of the DAG has."""
+    """Return the fields that at least one task of a DAG has.
+
+    :param dag: a DAG.
+    :param fields: names of arguments of operators.
+    """
     return [field for field in fields if any(_has(task, field) for task in dag.task_dict.values())]
 
 
@@ -110,13 +118,13 @@ def _has(task: Any, field: str) -> bool:
 
 
 def _value(task: Any, field: str) -> Any:
-    # Of a mapped task what all its instances share.
+    # A mapped task has what all its instances share in a mapping of its own.
     shared = getattr(task, "partial_kwargs", {})
     return shared[field] if field in shared else getattr(task, field)
 
 
 def _plain(value: Any, task: Any, field: str) -> Any:
-    """The value as data that is written the same in every process."""
+    """Return a value as data that is written the same in every process."""
     if isinstance(value, Enum):
         return _plain(value.value, task, field)
     if value is None or isinstance(value, (bool, int, float, str)):

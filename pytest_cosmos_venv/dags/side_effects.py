@@ -1,8 +1,4 @@
-"""Processes, connections and files of a piece of code, and who did it.
-
-Who did it? The innermost line outside Python's own library, and the innermost outside everybody's.
-
-What does a piece of code do to the world around it? Starts processes, opens connections, changes files.
+"""The side effects of a piece of code: processes it starts, connections it opens, files it changes, and by which line.
 
 Python tells its audit hooks. A hook cannot be taken out again, so there is one for the process, made on first use, and
 it does nothing while nobody watches. What a library does in C, without Python, is not seen.
@@ -27,10 +23,19 @@ from typing import Any
 _OWN = os.path.dirname(__file__)  # noqa: PTH120 - compared with the names of code objects as they are
 _STANDARD = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), os.path.dirname(os.__file__)})  # noqa: PTH120
 _INSTALLED = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+PROCESS, CONNECTION, FILE = "process", "connection", "file"
+# Python's events have this number where the path is not relative to an open folder.
+_NO_FOLDER = -1
+_watches: list[Watch] = []
 
 
 def caller() -> str:
-    """``library/module.py:12, called from test_mine.py:5``, as far as there are two; files relative to here."""
+    """Return the lines that are to blame: ``library/module.py:12, called from test_mine.py:5``; files are relative to
+    here.
+
+    The first is the innermost line outside Python's own library, the second the innermost outside all installed ones.
+    """
     frames = [frame for frame in _frames() if not _is_ours_or_pythons(frame)]
     if not frames:
         return "a place that is not known"
@@ -40,7 +45,11 @@ def caller() -> str:
 
 
 def is_called_from(module: str, function: str = "") -> bool:
-    """Is the innermost code outside ours in a file of that name, in a function whose name begins so?"""
+    """Whether the innermost code outside ours is in a file of a name, in a function whose name begins so.
+
+    :param module: the name of the file without its folders.
+    :param function: the beginning of the function's name.
+    """
     frame = next((frame for frame in _frames() if not frame.f_code.co_filename.startswith(_OWN)), None)
     if frame is None or os.path.basename(frame.f_code.co_filename) != module:  # noqa: PTH119
         return False
@@ -66,20 +75,14 @@ def _line(frame: FrameType) -> str:
     return f"{frame.f_code.co_filename if file.startswith('..') else file}:{frame.f_lineno}"
 
 
-_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-PROCESS, CONNECTION, FILE = "process", "connection", "file"
-# In an event of Python's: no folder is open that the path would be relative to.
-_NO_FOLDER = -1
-
-
 @dataclass(frozen=True, kw_only=True)
-class Deed:
+class SideEffect:
     """One thing that was done.
 
     :param kind: ``process``, ``connection`` or ``file``.
-    :param what: in words.
-    :param names: by any of which it can be allowed.
-    :param where: file and line of who did it, and of who called him from outside all libraries.
+    :param what: the thing in words.
+    :param names: names by any of which it can be allowed.
+    :param where: file and line that did it, and the line outside all libraries that called it.
     """
 
     kind: str
@@ -90,13 +93,21 @@ class Deed:
 
 @dataclass(kw_only=True, eq=False)
 class Watch:
-    """What was done while somebody watched, by the thread that watches and by those that it started."""
+    """The side effects of a time, by the thread that watches and by those that it started.
+
+    :param bystanders: ids of threads that were there before; their side effects do not count.
+    :param side_effects: the side effects so far.
+    """
 
     bystanders: frozenset[int] = field(default_factory=lambda: frozenset(_other_threads()))
-    deeds: list[Deed] = field(default_factory=list)
+    side_effects: list[SideEffect] = field(default_factory=list)
 
     def see(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Take down an event of Python's, if it is one of ours."""
+        """Take down an event of Python's, if it is one of ours.
+
+        :param event: the name of the audit event.
+        :param arguments: the arguments of the event.
+        """
         if threading.get_ident() in self.bystanders:
             return
         try:
@@ -104,15 +115,12 @@ class Watch:
         except Exception:  # noqa: BLE001 - it would be raised in the code that is watched, which did nothing wrong
             seen = _Seen(PROCESS, f"did {event} with {arguments!r}", (event,))
         if seen is not None:
-            self.deeds.append(Deed(kind=seen.kind, what=seen.what, names=seen.names, where=caller()))
-
-
-_watches: list[Watch] = []
+            self.side_effects.append(SideEffect(kind=seen.kind, what=seen.what, names=seen.names, where=caller()))
 
 
 @contextmanager
 def watching() -> Iterator[Watch]:
-    """Watch what is done inside; what was seen stays in ``.deeds``."""
+    """Watch what is done inside; the side effects stay in ``.side_effects``."""
     _install()
     watch = Watch()
     _watches.append(watch)
@@ -153,7 +161,7 @@ def _popen(executable: Any, arguments: Sequence[Any], *_: Any) -> _Seen:
 
 
 def _called(words: list[str]) -> list[str]:
-    """What is called, by a shell too."""
+    """Return the words that name the program, where a shell starts it too."""
     if words[1:2] == ["-c"] and words[2:]:
         return [words[0], *words[2].split()[:1]]
     return words[:1]
@@ -234,7 +242,7 @@ def _move(source: Any, target: Any, source_folder: int = _NO_FOLDER, target_fold
 
 
 def _link(source: Any, target: Any, folder: int) -> _Seen | None:
-    # What a symbolic link says is read from where it lies.
+    # The source of a symbolic link is relative to the link, not to the current directory.
     return _changed(f"linked {source} as", _in(folder, target))
 
 
@@ -243,7 +251,7 @@ def _attribute(verb: str) -> Callable[..., _Seen | None]:
 
 
 def _in(folder: int | None, path: Any) -> Any:
-    """The path, from the open folder that it is relative to."""
+    """Return the path, seen from the open folder that it is relative to."""
     if folder in (None, _NO_FOLDER) or isinstance(path, int):
         return path
     try:
@@ -256,7 +264,7 @@ def _changed(verb: str, path: Any) -> _Seen | None:
     if isinstance(path, int):  # opened before, and told then
         return None
     place = os.path.realpath(os.fsdecode(path))
-    # Devices are no files, and compiled modules are Python's own business.
+    # Devices are no files, and Python itself writes compiled modules at each first import.
     if place.startswith(("/dev/", "/proc/")) or "__pycache__" in Path(place).parts:
         return None
     return _Seen(FILE, f"{verb} {place}", (place, *_folders(place)))

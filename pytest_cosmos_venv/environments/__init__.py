@@ -1,1 +1,3 @@
-"""What a test installs from or runs dbt in: fake environments, wheelhouses, package indexes."""
+"""The things from which a test installs dbt, or in which it runs dbt: fake environments, wheelhouses, package
+indexes.
+"""

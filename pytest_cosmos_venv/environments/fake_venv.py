@@ -1,4 +1,4 @@
-"""What looks like a virtual environment and is made in milliseconds? Links to a Python, and a scripted dbt."""
+"""The fake virtual environment, made in milliseconds: links to a Python, and a scripted dbt."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _LAST_FILE = "pyvenv.cfg"
 class FakeVenv(ScriptedDbt):
     """A virtual environment that works, with a dbt that does as scripted and writes down its calls.
 
-    Its ``dbt`` finds script and record beside itself, also with an empty environment, and beside a wheelhouse whose
-    installed ``dbt`` has others.
+    Its ``dbt`` finds script and record beside itself, even where the environment variables are empty, and even beside a
+    wheelhouse whose installed ``dbt`` has others.
     """
 
     _place: Path
@@ -36,8 +36,9 @@ class FakeVenv(ScriptedDbt):
 
     @cached_property
     def path(self) -> Path:
-        """Its directory. The first use makes it, in whichever of the processes that share it."""
+        """The directory of the environment. The first use makes it, in any of the processes that share it."""
         self._place.parent.mkdir(parents=True, exist_ok=True)
+        # Racers that share the environment ask for it at the same moment.
         with alone_in(self._place.parent):
             if not (self._place / _LAST_FILE).exists():
                 _build(self._place, self._files)
@@ -51,7 +52,7 @@ class FakeVenv(ScriptedDbt):
 
     @property
     def python(self) -> Path:
-        """Its interpreter: the one that runs the tests, with a ``sys.prefix`` of its own."""
+        """The interpreter: the one that runs the tests, with a ``sys.prefix`` of its own."""
         return self.path / "bin" / "python"
 
     def __call__(
@@ -62,14 +63,14 @@ class FakeVenv(ScriptedDbt):
         adapters: tuple[str, ...] = DEFAULT_ADAPTERS,
         strict: bool = False,
     ) -> FakeVenv:
-        """Make another one, at once, with script and record of its own.
+        """Make another environment, at once, with script and record of its own.
 
-        :param path: where; beside the others when None. It may exist, but hold no environment.
-        :param dbt_version: that it says of itself.
-        :param adapters: their names without ``dbt-``.
-        :param strict: refuse commands, options and values that dbt does not have, as dbt does. For the versions in
-            ``VERIFIED_DBT_VERSIONS``.
-        :raises ToolkitMisuse: for a place, a version or a name that cannot be.
+        :param path: its directory; None: one beside the others. It may exist, but hold no environment.
+        :param dbt_version: the version that its dbt says of itself.
+        :param adapters: the names of its adapters without ``dbt-``.
+        :param strict: whether to refuse commands, options and values that dbt does not have, as dbt does. Only for the
+            versions in ``VERIFIED_DBT_VERSIONS``.
+        :raises ToolkitMisuse: there can be no such place, version or name.
         """
         # Absolute: its scripts name it, wherever they are started.
         if path is not None:
@@ -100,10 +101,11 @@ class FakeVenv(ScriptedDbt):
 
 
 def fake_venv(place: Path, family: list[FakeVenv], files: dict[str, str] | None = None) -> FakeVenv:
-    """A fake environment that is made when its path is asked for.
+    """Return a fake environment that is made when its path is asked for.
 
+    :param place: its directory.
     :param family: all that were made for one test; this one is added.
-    :param files: path below ``site-packages`` -> text; None takes those of the defaults.
+    :param files: path below ``site-packages`` -> text; None: those of the defaults.
     """
     files = _files(DBT_VERSION, DEFAULT_ADAPTERS, strict=False) if files is None else files
     made = FakeVenv(place / FOLDER_OF_ENVIRONMENT, place, files, family)
@@ -128,7 +130,7 @@ def _check(dbt_version: str, adapters: tuple[str, ...], strict: bool) -> None:
 
 @cache
 def _files(dbt_version: str, adapters: tuple[str, ...], strict: bool) -> dict[str, str]:
-    """What an installer would have put into ``site-packages``."""
+    """Return what an installer would have put into ``site-packages``."""
     dbt = dbt_wheel(dbt_version)
     dbt = replace(dbt, files={**dbt.files, **fake_dbt_files(strict=strict)})
     return {
@@ -149,14 +151,16 @@ def _build(place: Path, files: dict[str, str]) -> None:
     site_packages = place / "lib" / f"python{version}" / "site-packages"
     (place / "bin").mkdir(parents=True, exist_ok=True)
     # Outer ones first: a folder that lacks its parents costs two calls more.
-    for folder in sorted({"", *map(_folder_of, files)}):
+    for folder in sorted({"", *(path.rpartition("/")[0] for path in files)}):
         (site_packages / folder).mkdir(parents=True, exist_ok=True)
     for path, text in files.items():
         (site_packages / path).write_text(text, encoding="utf-8")
-    _link_python(place / "bin", version)
+    base = Path(_base_python())
+    (place / "bin" / "python").symlink_to(base)
+    for name in ("python3", f"python{version}"):
+        (place / "bin" / name).symlink_to("python")
     _write_scripts(place)
     # Last: with this file it is an environment, whole.
-    base = Path(_base_python())
     lines = [
         f"home = {base.parent}",
         "include-system-site-packages = false",
@@ -167,18 +171,8 @@ def _build(place: Path, files: dict[str, str]) -> None:
     (place / _LAST_FILE).write_text("\n".join(lines), encoding="utf-8")
 
 
-def _folder_of(path: str) -> str:
-    return path.rpartition("/")[0]
-
-
-def _link_python(folder: Path, version: str) -> None:
-    (folder / "python").symlink_to(_base_python())
-    for name in ("python3", f"python{version}"):
-        (folder / name).symlink_to("python")
-
-
 def _base_python() -> str:
-    """The Python beneath the environment that runs the tests: one environment cannot be the home of another."""
+    # The Python beneath the environment that runs the tests: one environment cannot be the home of another.
     base: str = getattr(sys, "_base_executable", None) or sys.executable
     return base
 
@@ -187,6 +181,7 @@ def _write_scripts(place: Path) -> None:
     python = str(place / "bin" / "python")
     first = f"#!{python}\n"
     if " " in python or len(first) > _LONGEST_SHEBANG:
+        # A shell takes the second line for a command, and Python for a text: so do the scripts that pip writes.
         first = f"#!/bin/sh\n'''exec' \"{python}\" \"$0\" \"$@\"\n' '''\n"
     dbt = place / "bin" / "dbt"
     dbt.write_text(f"{first}import sys\nfrom dbt.cli.main import cli\nsys.exit(cli())\n", encoding="utf-8")

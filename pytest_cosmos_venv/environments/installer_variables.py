@@ -1,8 +1,7 @@
-"""What installers may know of the machine.
+"""The environment variables of pip and uv during a test: one place to install from, and of the machine's own where
+Python is.
 
-What may an installer know of the machine during a test? Where Python is; and one place to install from.
-
-How does uv learn of an interpreter once, and not in each test's own cache? By what other caches have found out.
+It also hands what uv has found out of interpreters from one test's cache to the next.
 """
 
 from __future__ import annotations
@@ -19,16 +18,9 @@ _OF_AN_INSTALLER = re.compile(r"(PIP|UV)_")
 # Which interpreters there are and how files are put in place: nothing of what is installed.
 _HARMLESS = re.compile(r"UV_(PYTHON|MANAGED_PYTHON|NO_MANAGED_PYTHON|LINK_MODE|CONCURRENT_)")
 
-_ADDRESSES = {
-    "PIP_INDEX_URL": "",
-    "PIP_EXTRA_INDEX_URL": "",
-    "UV_INDEX_URL": "",
-    "UV_EXTRA_INDEX_URL": "",
-    "UV_DEFAULT_INDEX": "",
-    "UV_INDEX": "",
-}
 _ALONE = {
-    **_ADDRESSES,
+    **dict.fromkeys(("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL"), ""),
+    **dict.fromkeys(("UV_DEFAULT_INDEX", "UV_INDEX"), ""),
     "PIP_CONFIG_FILE": os.devnull,
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     # Of builds that fail or wait none may be remembered.
@@ -36,12 +28,14 @@ _ALONE = {
     # Nobody sits there to be asked for a password.
     "PIP_NO_INPUT": "1",
 }
+_FILES = "interpreter-*/*/*.msgpack"
 
 
 def from_folders(folders: Sequence[Path], *, uv_config: Path) -> dict[str, str]:
-    """Variables with which pip and uv install from these folders.
+    """Return the variables with which pip and uv install from folders.
 
-    :param uv_config: a file that tells uv to ask no index, for which it has no variable.
+    :param folders: the folders of packages.
+    :param uv_config: a file that tells uv to ask no index; uv has no variable for that.
     """
     places = [folder.as_uri() for folder in folders]
     return {
@@ -54,7 +48,11 @@ def from_folders(folders: Sequence[Path], *, uv_config: Path) -> dict[str, str]:
 
 
 def from_index(url: str, *, host: str) -> dict[str, str]:
-    """Variables with which pip and uv install from the index at ``url`` on ``host``, which no proxy leads to."""
+    """Return the variables with which pip and uv install from an index, without a proxy.
+
+    :param url: the address of the index, with a login if it wants one.
+    :param host: the host in that address.
+    """
     around = {name: _with(host, os.environ.get(name, "")) for name in ("no_proxy", "NO_PROXY")}
     return {
         **_ALONE,
@@ -69,8 +67,11 @@ def from_index(url: str, *, host: str) -> dict[str, str]:
 
 
 @contextmanager
-def only(variables: Mapping[str, str]) -> Iterator[None]:
-    """Within, the variables of pip and uv are these, and of the machine's own those that name a Python."""
+def set_only(variables: Mapping[str, str]) -> Iterator[None]:
+    """Give pip and uv these variables for the length of the block, and of the machine's own those that name a Python.
+
+    :param variables: name -> value.
+    """
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if _OF_AN_INSTALLER.match(name) and not _HARMLESS.match(name):
@@ -84,33 +85,30 @@ def _with(host: str, hosts: str) -> str:
     return ",".join([*(each for each in hosts.split(",") if each and each != host), host])
 
 
-_FILES = "interpreter-*/*/*.msgpack"
-
-
 class KnownInterpreters:
-    """What uv has found out of interpreters. It costs uv more than making an environment.
-
-    By uv's own layout of its cache: where that is another, nothing is known, and uv asks again. What two tests have
-    found out is kept, as the environments of one are gone with it.
-    """
+    """The entries of uv's cache about interpreters; finding them out costs uv more than making an environment."""
 
     def __init__(self) -> None:
         self._seen: set[Path] = set()
         self._kept: dict[Path, bytes] = {}
 
-    def tell(self, cache: Path) -> None:
-        """Put what is known into a cache.
+    def write_to(self, cache: Path) -> None:
+        """Put the known entries into a cache.
 
-        :param cache: as ``UV_CACHE_DIR`` names it.
+        :param cache: the folder that ``UV_CACHE_DIR`` names.
         """
         for name, content in self._kept.items():
             (cache / name).parent.mkdir(parents=True, exist_ok=True)
             (cache / name).write_bytes(content)
 
-    def learn(self, cache: Path) -> None:
-        """Take from a cache what another has had too."""
+    def read_from(self, cache: Path) -> None:
+        """Take from a cache the entries that another one has had too.
+
+        :param cache: the folder that ``UV_CACHE_DIR`` names.
+        """
         for file in cache.glob(_FILES):
             name = file.relative_to(cache)
+            # An entry of one cache may be about the test's own environment, which is gone with the test.
             if name in self._seen:
                 self._kept[name] = file.read_bytes()
             self._seen.add(name)

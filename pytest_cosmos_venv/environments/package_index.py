@@ -1,4 +1,4 @@
-"""What does an installer ask of a package index, and what if the index fails? A wheelhouse served on loopback."""
+"""A package index on loopback that serves a wheelhouse, records its requests, and fails as a test wants it."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _REALM = 'Basic realm="fake index"'
 
 @dataclass(frozen=True, kw_only=True)
 class IndexRequest:
-    """One request that the index was asked, with the answer's status.
+    """One request to the index, with the status of its answer.
 
     :param method: ``GET`` or ``HEAD``.
-    :param path: below the index: ``simple/dbt-core/`` or ``files/dbt_core-1.10.0-py3-none-any.whl``.
-    :param status: of HTTP, as it was sent.
-    :param user_agent: empty where the client sent none.
+    :param path: the path below the index: ``simple/dbt-core/`` or ``files/dbt_core-1.10.0-py3-none-any.whl``.
+    :param status: the HTTP status, as it was sent.
+    :param user_agent: the client's own name; empty where it sent none.
     :param authorised: whether it carried the login that was wanted; None where none was.
     :param at: seconds since the epoch.
     """
@@ -74,7 +74,7 @@ class _Fault:
 
 @dataclass
 class _Delay:
-    """As ``_Fault``: an answer that comes later."""
+    """An answer that comes later; ``call`` and ``strict`` are as for ``_Fault``."""
 
     seconds: float
     path: str
@@ -102,7 +102,9 @@ class _Answer:
 class PackageIndex:
     """A wheelhouse behind the simple repository API (PEP 503) on 127.0.0.1, for as long as it is served.
 
-    What is added to the wheelhouse later is served too.
+    Packages that are added to the wheelhouse later are served too.
+
+    :param wheelhouse: the packages.
     """
 
     wheelhouse: Wheelhouse
@@ -119,36 +121,40 @@ class PackageIndex:
 
     @property
     def url(self) -> str:
-        """Its address, without a login."""
+        """The address, without a login."""
         return f"http://{HOST}:{self._port}/{self._token}/simple/"
 
     @property
     def url_with_login(self) -> str:
-        """Its address with the login that it wants; as ``url`` when it wants none."""
+        """The address with the login that it wants; the same as ``url`` when it wants none."""
         if self._login is None:
             return self.url
         return self.url.replace("://", f"://{self._login[0]}:{self._login[1]}@")
 
     @property
     def pip_install_options(self) -> list[str]:
-        """For an operator's argument of this name, or after ``pip install``; with the login."""
+        """The options for an operator's argument of this name, or after ``pip install``; with the login."""
         return ["--index-url", self.url_with_login]
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables for the process that installs, so that it asks this index, without a proxy, and no other place."""
+        """The variables for the process that installs, so that it asks this index, without a proxy, and no other
+        place.
+        """
         return {**self.wheelhouse.variables, **installer_variables.from_index(self.url_with_login, host=HOST)}
 
     @property
     def requests(self) -> list[IndexRequest]:
-        """What it was asked so far, in order."""
+        """The requests so far, in order."""
         with self._lock:
             return RecordList(self._requests, of="requests", none="the index was asked nothing", word=_in_words)
 
     def require_login(self, user: str, password: str) -> None:
-        """Answer 401 from now on to whoever does not send this login; ``pip_install_options`` carry it from now on.
+        """Answer 401 from now on to requests without this login; ``pip_install_options`` carry it from now on.
 
-        :raises ToolkitMisuse: for a login that an address cannot carry as it is.
+        :param user: the name of the user.
+        :param password: the password.
+        :raises ToolkitMisuse: an address cannot carry the login as it is.
         """
         for name, value in (("user", user), ("password", password)):
             if not re.fullmatch(r"[A-Za-z0-9._~-]+", str(value or "")):
@@ -171,13 +177,13 @@ class PackageIndex:
 
         :param kind: a status of HTTP from 400 on; ``truncated`` (half of what was promised, then the end of the
             connection); ``wrong-hash`` (a file is listed with another's hash).
-        :param path: which requests, as a pattern: a project (``dbt-core``, its page), a file (``dbt_core-*.whl``),
-            or all.
-        :param nth: only these of the GET requests that fit, counted from 1 and from now; all without it. A listing
-            that names the file counts for ``wrong-hash``.
-        :param strict: what becomes of the test where no request has met the fault by its end: True fails it, False says
-            nothing; without it ``UnusedFaultWarning`` is given.
-        :raises ToolkitMisuse: when there is no such fault, or no such request.
+        :param path: the requests that are meant, as a pattern: a project (``dbt-core``, its page), a file
+            (``dbt_core-*.whl``), or all.
+        :param nth: only these of the GET requests that fit, counted from 1 and from now. Default: all. A listing that
+            names the file counts for ``wrong-hash``.
+        :param strict: the fate of a test whose fault no request has met by its end: True fails it, False says nothing;
+            by default ``UnusedFaultWarning`` is given.
+        :raises ToolkitMisuse: there is no such fault, or no such request.
         """
         if not (kind in _FAULT_WORDS or (isinstance(kind, int) and 400 <= kind <= 599)):
             raise ToolkitMisuse(
@@ -193,18 +199,19 @@ class PackageIndex:
         self._faults.append(_Fault(kind=kind, path=path, nth=numbers, call=call, strict=strict))
 
     def delay(self, seconds: float, path: str = "*", *, strict: bool | None = None) -> None:
-        """Answer from now on so much later.
+        """Answer later from now on.
 
+        :param seconds: the time by which an answer comes later.
         :param path: as for ``fault``.
         :param strict: as for ``fault``.
-        :raises ToolkitMisuse: when ``seconds`` is negative.
+        :raises ToolkitMisuse: ``seconds`` is negative.
         """
         require_seconds(seconds, "seconds")
         require_text(path, "path")
         self._delays.append(_Delay(seconds, path, _call("delay", seconds, path), strict))
 
     def tell_unused_faults(self) -> None:
-        """Say of each fault and each delay that no request has met it, once nobody asks the index any more.
+        """Tell of each fault and each delay that no request has met, once nobody asks the index any more.
 
         :raises ToolkitMisuse: for one that is strict; the others are warned of.
         """
@@ -223,9 +230,15 @@ class PackageIndex:
             )
 
     def answer(self, method: str, path: str, headers: Mapping[str, str]) -> _Answer:
-        """What to send for one request; puts it on record."""
+        """Return the answer to one request, and put the request on record.
+
+        :param method: ``GET`` or ``HEAD``.
+        :param path: the path of the request.
+        :param headers: the headers that the client sent.
+        """
         path = path.removeprefix(f"/{self._token}/")
         sent = {name.lower(): value for name, value in headers.items()}
+        # Not slept, so that the end of the test waits for no answer.
         self._closed.wait(sum(delay.of(path) for delay in self._delays))
         authorised = None if self._login is None else sent.get("authorization") == _basic(*self._login)
         with self._lock:
@@ -265,6 +278,7 @@ class PackageIndex:
         return "\n".join(["<!DOCTYPE html>", "<html><body>", *lines, "</body></html>", ""]).encode()
 
     def _hash(self, file: Path) -> str:
+        # A listing that names the file counts as a request for it.
         path = f"files/{file.name}"
         wrong = [fault for fault in self._faults if fault.kind == "wrong-hash" and fault.strikes("GET", path)]
         return hashlib.sha256(b"another file" if wrong else file.read_bytes()).hexdigest()
@@ -278,9 +292,11 @@ class PackageIndex:
 def serve_wheelhouse(
     wheelhouse: Wheelhouse, *, changed: Callable[[PackageIndex], None] | None = None
 ) -> Iterator[PackageIndex]:
-    """Serve it on a free port of 127.0.0.1 until the end of the block. Then faults that were not met are told.
+    """Serve a wheelhouse on a free port of 127.0.0.1 until the end of the block. Then faults that were not met are
+    told.
 
-    :param changed: called when the index wants another login from now on.
+    :param wheelhouse: the packages.
+    :param changed: called when the index wants another login from now on; None: nothing is.
     """
     server = _Server(_Handler)
     index = server.index = PackageIndex(
@@ -305,15 +321,17 @@ class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self._answer(with_content=False)
 
-    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - http.server's name
-        """Nothing: what was asked is in the index's own record."""
+    def log_message(self, *_: object) -> None:
+        """Write nothing: the requests are in the index's own record."""
 
     def _answer(self, *, with_content: bool) -> None:
         assert isinstance(self.server, _Server)
         answer = self.server.index.answer(self.command, self.path, dict(self.headers))
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)
+        # The whole length, also where half of it is sent: a client has to notice what is missing.
         self.send_header("Content-Length", str(len(answer.content)))
+        # RFC 9110 wants it beside a 401.
         if answer.status == 401:
             self.send_header("WWW-Authenticate", _REALM)
         self.end_headers()
@@ -322,7 +340,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _call(method: str, first: object, path: str, *more: str) -> str:
-    """As the test has written it."""
+    """Return a call as the test has written it."""
     words = [repr(first), *([] if path == "*" else [repr(path)]), *more]
     return f"cosmos_package_index.{method}({', '.join(words)})"
 

@@ -1,9 +1,4 @@
-"""What the fake dbt shall do, and what it was told.
-
-What was dbt told? Reads the files that calls of the fake left behind.
-
-What shall the fake dbt do, and what was it told? One folder holds both, for every call that finds it.
-"""
+"""The script of the fake dbt and the record of its calls; one folder holds both, for every call that finds it."""
 
 from __future__ import annotations
 
@@ -15,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, require_count, with_timeout
@@ -26,6 +21,14 @@ from pytest_cosmos_venv.fake_dbt.rules import Artifact, NodeOutcome, Rule, check
 if TYPE_CHECKING:
     import psutil
 
+_Part = TypeVar("_Part")
+TIMEOUT = 30.0
+_LOOK_AGAIN = 0.005
+_REAPED_SOON = 1.0
+_SCRIPT = "script.json"
+_NO_COMMAND = ""
+"""A command that no call has."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DbtCall:
@@ -33,19 +36,19 @@ class DbtCall:
 
     :param argv: its command line; element 0 is the path of the console script.
     :param cwd: the directory in which it ran.
-    :param env: all its variables. They are not shown in a failure's message, because a password may be among them.
-    :param pid: its process.
-    :param ppid: the process that started it.
+    :param env: its environment variables. They are not shown in a failure's message: a password may be among them.
+    :param pid: the id of its process.
     :param prefix: the environment whose Python ran it.
-    :param dbt_version: the version of the fake.
-    :param stdin: what could be read at once, up to 64 KiB; None where it was a terminal or closed.
-    :param child_pid: the child that it was scripted to fork.
-    :param signals: names of the signals that it received, in order: ``("SIGINT", "SIGTERM")``.
+    :param dbt_version: the version that the fake said of itself.
     :param started_at: seconds since the epoch.
-    :param held_at: when it began to wait for ``release()``; None where it did not.
-    :param ended_at: the same, or None while it runs and when it was killed.
-    :param exit_code: None as for ``ended_at``.
-    :param misuse: what its script says and its project cannot do; such a call ends with 2, and fails its test.
+    :param ended_at: seconds since the epoch; None while it runs and when it was killed.
+    :param exit_code: the exit code; None as for ``ended_at``.
+    :param ppid: the id of the process that started it.
+    :param stdin: the input that could be read at once, up to 64 KiB; None where it was a terminal or closed.
+    :param child_pid: the id of the child that it was scripted to fork; None: it had none.
+    :param signals: names of the signals that it received, in order: ``("SIGINT", "SIGTERM")``.
+    :param held_at: seconds since the epoch when it began to wait for ``release()``; None where it did not.
+    :param misuse: the part of its script that its project cannot do; such a call ends with 2, and fails its test.
     """
 
     argv: tuple[str, ...]
@@ -71,36 +74,41 @@ class DbtCall:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Neither options nor values of them: ``("run-operation", "grant")``; none where dbt would have refused it."""
-        try:
-            return tuple(Invocation(list(self.arguments)).words)
-        except UsageError:
-            return ()
+        """The words that are neither options nor their values: ``("run-operation", "grant")``; none where dbt would
+        refuse the line.
+        """
+        return tuple(self._read(lambda line: line.words) or ())
 
     def option(self, *names: str) -> str | None:
-        """The value of an option under any of its names, whether it is spelt ``--target dev`` or ``--target=dev``.
+        """Return the value of an option under any of its names, whether it is spelt ``--target dev`` or
+        ``--target=dev``.
 
-        :param names: such as ``"--target"``, ``"-t"``.
-        :return: where it is there several times the last, as dbt takes it; None where it is not there, has no value, or
-            dbt would have refused the command line.
+        :param *names: names of the option, such as ``"--target"``, ``"-t"``.
+        :returns: the last value where it stands several times, as dbt takes it; None where it is not there, has no
+            value, or dbt would have refused the command line.
         """
-        try:
-            values = Invocation(list(self.arguments)).all(*names)
-        except UsageError:
-            return None
+        values = self._read(lambda line: line.all(*names))
         return values[-1] if values else None
 
     @property
     def command(self) -> str | None:
-        """``run``, ``docs generate``, ``--version``, ...; None where dbt would have refused the command line."""
+        """The command: ``run``, ``docs generate``, ``--version``, ...; None where dbt would have refused the command
+        line.
+        """
+        return self._read(lambda line: line.command)
+
+    def _read(self, part: Callable[[Invocation], _Part]) -> _Part | None:
         try:
-            return Invocation(list(self.arguments)).command
+            return part(Invocation(list(self.arguments)))
         except UsageError:
             return None
 
 
 def read_dbt_calls(folder: Path) -> list[DbtCall]:
-    """Every call on record in ``folder``, the earliest first; none where the folder does not exist."""
+    """Return every call on record in a folder, the earliest first; none where the folder does not exist.
+
+    :param folder: the folder of a record.
+    """
     calls = [_read_call(file) for file in sorted(folder.glob("*.jsonl"))]
     found = sorted((call for call in calls if call is not None), key=lambda call: call.started_at)
     return RecordList(
@@ -109,11 +117,13 @@ def read_dbt_calls(folder: Path) -> list[DbtCall]:
 
 
 def _read_call(file: Path) -> DbtCall | None:
+    # A call may be in the middle of writing its last line.
     *lines, _unfinished = file.read_text(encoding="utf-8").split("\n")
     events: list[dict[str, Any]] = [json.loads(line) for line in lines]
     by_name = {event["event"]: event for event in events}
     start = by_name.get("start")
-    if start is None:  # the file has been made and its first line not yet written
+    if start is None:
+        # The file has been made and its first line not yet written.
         return None
     end = by_name.get("end", {})
     return DbtCall(
@@ -135,14 +145,6 @@ def _read_call(file: Path) -> DbtCall | None:
     )
 
 
-TIMEOUT = 30.0
-_LOOK_AGAIN = 0.005
-_REAPED_SOON = 1.0
-_SCRIPT = "script.json"
-_NO_COMMAND = ""
-"""Which no call has."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class HeldCalls:
     """The calls that a rule with ``hold=True`` stops in the middle of their work."""
@@ -151,7 +153,7 @@ class HeldCalls:
     _take_back: Callable[[], None]
 
     def release(self) -> None:
-        """Let them go on, those that come later too."""
+        """Let the held calls go on, those that come later too."""
         self._flag.touch()
 
     def take_back(self) -> None:
@@ -161,21 +163,21 @@ class HeldCalls:
 
 @dataclass(frozen=True)
 class ScriptedDbt:
-    """The script and the record of every fake ``dbt`` that is led to ``folder``.
+    """The script and the record of every fake ``dbt`` that is led to a folder.
 
-    :param folder: made by the first script or the first call.
+    :param folder: the folder; made by the first script or the first call.
     """
 
     folder: Path
 
     @property
     def variables(self) -> dict[str, str]:
-        """Environment variables that lead a fake here, whatever environment it is installed in."""
+        """The environment variables that lead a fake here, in any environment that it is installed in."""
         return {RECORD_VARIABLE: str(self.folder)}
 
     @property
     def calls(self) -> list[DbtCall]:
-        """Every call on record, the earliest first."""
+        """The calls on record, the earliest first."""
         return read_dbt_calls(self.folder)
 
     def script(
@@ -196,33 +198,32 @@ class ScriptedDbt:
         crash: signal.Signals | None = None,
         **unknown: NoReturn,
     ) -> HeldCalls:
-        """Tell what the calls that begin from now on do. Of several scripts for one call the last one counts.
+        """Say what the calls do that begin from now on. Where several scripts fit a call, the last one counts.
 
-        Which calls:
+        ``command``, ``nth`` and ``select`` say which calls are meant, the others what they do; whatever is left out is
+        done as by a dbt that succeeds.
 
-        :param command: as dbt spells it: ``run``, ``docs generate``, ``--version``; every call without it.
-        :param nth: only the call of this number (from 1) among those that fit ``command`` and ``select``, counted
-            from the first script with ``nth`` for them on.
+        :param command: the command as dbt spells it: ``run``, ``docs generate``, ``--version``. Default: every call.
+        :param nth: only the call of this number (from 1) among those that fit ``command`` and ``select``, counted from
+            the first script with ``nth`` for them on.
         :param select: only calls that select this node, by its name, or with these very words (``tag:daily``).
-
-        What they do; what is not said is done as by a dbt that succeeds:
-
         :param exit_code: 1 fails every node that nothing upstream has failed already; more ends as dbt does when it
             cannot begin, without artifacts.
         :param stdout: lines to print instead of dbt's own.
         :param stderr: lines to print there; dbt itself prints none.
         :param nodes: name or unique id -> status (``error``, ``fail``, ``warn``, ``skipped``, ...), or a
-            ``NodeOutcome`` with a message and a number of failures. An id that no file of the project gives is added:
-            a test, say.
-        :param artifacts: ``run_results.json``, ``manifest.json`` or ``sources.json`` -> content; text is written as
-            it is, None leaves the file out.
+            ``NodeOutcome`` with a message and a number of failures. An id that no file of the project gives is added: a
+            test, say.
+        :param artifacts: ``run_results.json``, ``manifest.json`` or ``sources.json`` -> content; text is written as it
+            is, None leaves the file out.
         :param delay: seconds to work on the first node.
-        :param hold: work on the first node until ``release()``.
+        :param hold: whether to work on the first node until ``release()``.
         :param ignore_signals: signals that are only put on record.
-        :param child: fork a child that stays until it is killed; ``DbtCall.child_pid``.
-        :param crash: die by this signal while working on the first node.
-        :returns: what was held, for ``release()``.
-        :raises ToolkitMisuse: for a script that contradicts itself, or that dbt has no word for.
+        :param child: whether to fork a child that stays until it is killed; its id is ``DbtCall.child_pid``.
+        :param crash: the signal by which to die while working on the first node.
+        :param **unknown: refused, with the keywords that there are.
+        :returns: the calls that are held, for ``release()``.
+        :raises ToolkitMisuse: a script contradicts itself, or dbt has no word for it.
         """
         if unknown:
             raise ToolkitMisuse(unknown_keyword_message(unknown))
@@ -264,24 +265,32 @@ class ScriptedDbt:
     def wait_for_call(
         self, command: str | None = None, *, count: int = 1, held: bool = False, timeout: float = TIMEOUT
     ) -> DbtCall:
-        """The call, as soon as it has begun.
+        """Return a call as soon as it has begun.
 
-        :param command: only calls of this one.
-        :param count: wait for so many of them; the last of these is returned.
-        :param held: wait until it is held: all that it says before is out by then.
-        :param timeout: seconds.
-        :raises ToolkitMisuse: when it has not come by then, with the calls that have; or dbt has no such command.
+        :param command: only calls of this command. Default: all.
+        :param count: the number of calls to wait for; the last of these is returned.
+        :param held: whether to wait until it is held: all that it says before is out by then.
+        :param timeout: seconds to wait.
+        :raises ToolkitMisuse: it has not come by then, with the calls that have; or dbt has no such command.
         """
         what = "been held" if held else "begun"
         return self._wait(command, count, timeout, what, lambda call: not held or call.held_at is not None)
 
     @with_timeout
     def wait_for_end(self, command: str | None = None, *, count: int = 1, timeout: float = TIMEOUT) -> DbtCall:
-        """As ``wait_for_call``, as soon as that call has ended; ``ended_at`` is None when it was killed."""
-        return self._wait(command, count, timeout, "ended", lambda call: call.ended_at is not None or not _lives(call))
+        """Return a call as soon as it has ended; ``ended_at`` is None when it was killed.
+
+        :param command: only calls of this command. Default: all.
+        :param count: the number of calls to wait for; the last of these is returned.
+        :param timeout: seconds to wait.
+        :raises ToolkitMisuse: it has not ended by then; or dbt has no such command.
+        """
+        return self._wait(
+            command, count, timeout, "ended", lambda call: call.ended_at is not None or not _process(call, call.pid)
+        )
 
     def close(self) -> None:
-        """Kill what still runs of the calls, those that were forgotten too, and their children.
+        """Kill the calls that still run, those that were forgotten too, and their children.
 
         :raises ToolkitMisuse: afterwards, when a script named what the project of a call does not have.
         """
@@ -291,6 +300,7 @@ class ScriptedDbt:
                 process = _process(call, pid)
                 if process is not None:
                     _kill(process)
+        # Told at the end: the code under test may take the exit code 2 for the failure that it was to meet.
         misuses = [call.misuse for call in calls if call.misuse is not None]
         if misuses:
             raise ToolkitMisuse(f"dbt was scripted what cannot be: {misuses[0]}")
@@ -317,6 +327,7 @@ class ScriptedDbt:
     def _write(self, rules: list[dict[str, Any]]) -> None:
         draft = self.folder / f".{_SCRIPT}-{os.getpid()}"
         draft.write_text(json.dumps(rules), encoding="utf-8")
+        # In one step: a call that begins now reads the old rules or the new ones, never a half.
         draft.replace(self.folder / _SCRIPT)
 
     def _rules(self) -> list[dict[str, Any]]:
@@ -350,7 +361,11 @@ class ScriptedDbt:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """For the length of the block no other process of the test, such as a racer, is in such a block of this folder."""
+    """Keep every other process of the test, such as a racer, out of such a block for the same folder.
+
+    :param folder: an existing folder.
+    """
+    # A lock on the folder itself leaves no file, and ends with the process.
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -377,13 +392,15 @@ def _kill(process: psutil.Process) -> None:
 
 
 def _process(call: DbtCall, pid: int | None) -> psutil.Process | None:
-    """The living process of this PID, if it is the call's: the number may have gone to another one since."""
+    """Return the living process of a PID, if it is the call's; else None."""
     import psutil
 
     if pid is None:
         return None
     try:
         process = psutil.Process(pid)
+        # The number may have gone to another process since. The words of the call are the end of the command line,
+        # behind the interpreter and its script.
         is_ours = tuple(process.cmdline()[-len(call.arguments) :]) == call.arguments
         return process if is_ours and process.status() != psutil.STATUS_ZOMBIE else None
     except psutil.Error:

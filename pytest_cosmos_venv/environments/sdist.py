@@ -1,4 +1,7 @@
-"""What if a package has to be built before it is installed? Real sdists, with a build backend that takes orders."""
+"""Real sdists, which have to be built before they are installed, with a build backend that does as the test says.
+
+The orders for it stand in the sdist itself: to wait, to fail, or to build. Each build is on record.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,11 @@ from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, require_count, 
 TIMEOUT = 30.0
 HOLD_TIMEOUT = 120.0
 """Seconds after which a held build gives up by itself, should its test be gone."""
+# Seconds that a released build has to end by itself before it is killed.
 _ENDS_SOON = 5.0
 _LOOK_AGAIN = 0.005
 _PACKAGE = "cosmos_build"
+# It requires nothing, since an isolated build would have an index asked for it.
 _PYPROJECT = f"""\
 [build-system]
 requires = []
@@ -35,10 +40,10 @@ backend-path = ["."]
 class SourceBuild:
     """One run of the build hook of an sdist.
 
-    :param pid: of the process that builds: a child of the installer.
+    :param pid: the process that builds, a child of the installer.
     :param started_at: seconds since the epoch.
-    :param ended_at: the same, or None while it runs and when it was killed.
-    :param succeeded: None as for ``ended_at``.
+    :param ended_at: seconds since the epoch; None while it runs and when it was killed.
+    :param succeeded: whether the build succeeded; None as for ``ended_at``.
     """
 
     pid: int
@@ -49,9 +54,11 @@ class SourceBuild:
 
     @property
     def is_running(self) -> bool:
-        """Whether the process that builds is still there; true at the moment of asking."""
+        """Whether the process that builds is still there, at the moment of asking."""
         with self._record.open("rb") as file:
             try:
+                # The build holds it exclusively for as long as its process lives. A PID would not do: it may be another
+                # process by now.
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 return True
@@ -66,7 +73,7 @@ class SourceBuild:
 class Sdist:
     """A package that its installer has to build, and the record of those builds.
 
-    :param path: the file.
+    :param path: the file of the sdist.
     """
 
     path: Path
@@ -74,7 +81,7 @@ class Sdist:
 
     @property
     def builds(self) -> list[SourceBuild]:
-        """Every run of its build hook so far, the earliest first."""
+        """The runs of its build hook so far, the earliest first."""
         found = filter(None, map(_read_build, sorted(self._builds.glob("*.jsonl"))))
         return RecordList(
             found, of="builds", none=f"nobody has built {self.path.name}", word=lambda build: f"in process {build.pid}"
@@ -82,11 +89,11 @@ class Sdist:
 
     @with_timeout
     def wait_for_build(self, *, count: int = 1, timeout: float = TIMEOUT) -> SourceBuild:
-        """The build, as soon as it has begun.
+        """Return a build as soon as it has begun.
 
-        :param count: wait for so many; the last of these is returned.
-        :param timeout: seconds.
-        :raises ToolkitMisuse: when it has not begun by then.
+        :param count: the number of builds to wait for; the last of these is returned.
+        :param timeout: seconds to wait.
+        :raises ToolkitMisuse: it has not begun by then.
         """
         require_count(count, "count")
         if not _comes_true(lambda: len(self.builds) >= count, timeout):
@@ -98,11 +105,12 @@ class Sdist:
 
     def release(self) -> None:
         """Let its held builds go on, those that come later too."""
+        # Before the first build, too, which would make the folder.
         self._builds.mkdir(parents=True, exist_ok=True)
         (self._builds / "released").touch()
 
     def close(self) -> None:
-        """End what still builds."""
+        """End the builds that still run."""
         self.release()
         for build in self.builds:
             if not _comes_true(build.has_ended, _ENDS_SOON):
@@ -112,11 +120,14 @@ class Sdist:
 def write_sdist(
     wheel: Wheel, folder: Path, *, builds: Path, fails_with: str | None, hold: bool, timeout: float = HOLD_TIMEOUT
 ) -> Sdist:
-    """Write an sdist that builds ``wheel`` into an existing ``folder``.
+    """Write an sdist that builds a wheel.
 
-    :param builds: folder for the record of its builds; made by the first.
-    :param fails_with: the last words of a build that fails; None builds.
-    :param hold: whether a build waits for ``release()``, at most ``timeout`` seconds.
+    :param wheel: the wheel that it builds.
+    :param folder: an existing folder for the sdist.
+    :param builds: the folder for the record of its builds; the first build makes it.
+    :param fails_with: the last words of a build that fails; None: it succeeds.
+    :param hold: whether a build waits for ``release()``.
+    :param timeout: seconds after which a held build fails by itself.
     """
     told = {"filename": wheel.filename, "info_folder": wheel.info_folder, "info": wheel.info}
     orders = {"wheel": told, "builds": str(builds), "fails_with": fails_with, "hold": hold, "timeout": timeout}
@@ -134,9 +145,9 @@ def write_sdist(
 
 
 def _archive(files: dict[str, bytes]) -> bytes:
-    """Equal files make equal bytes: no time stands in it."""
     packed = io.BytesIO()
     with (
+        # Equal files make equal bytes: gzip would write the present time into its head.
         gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as stream,
         tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
@@ -149,8 +160,10 @@ def _archive(files: dict[str, bytes]) -> bytes:
 
 def _read_build(record: Path) -> SourceBuild | None:
     events = {event["event"]: event for event in map(json.loads, record.read_text(encoding="utf-8").splitlines())}
-    if "start" not in events:  # the file has been made and its first line not yet written
+    if "start" not in events:
+        # The file has been made and its first line not yet written.
         return None
+    # A build that was killed has no end.
     end = events.get("end", {})
     return SourceBuild(
         pid=events["start"]["pid"],

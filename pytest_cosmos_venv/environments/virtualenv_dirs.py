@@ -29,8 +29,9 @@ _TEMPLATE = ("{{", "{%")
 def refuse_foreign_directories(tasks: Iterable[Any], *, taken: str = "") -> None:
     """Judge the attribute ``virtualenv_dir`` of each operator that has one, mapped ones included.
 
-    :param taken: a folder whose folders are taken too; none by default.
-    :raises ToolkitMisuse: naming the first task whose directory is no folder of this test run.
+    :param tasks: operators, mapped ones included.
+    :param taken: a folder whose folders are taken too. Default: none.
+    :raises ToolkitMisuse: a directory is no folder of this test run; the text names the first such task.
     """
     for task in tasks:
         given = getattr(task, "partial_kwargs", {}).get(_PARAMETER) or getattr(task, _PARAMETER, None)
@@ -42,18 +43,18 @@ def refuse_foreign_directories(tasks: Iterable[Any], *, taken: str = "") -> None
 
 @cache
 def refuse_where_environments_are_looked_for() -> None:
-    """From here on until this process ends, which is as long as Python keeps such a hook.
+    """Judge every directory of environments from now on until this process ends: Python keeps an audit hook that long.
 
-    It acts where an implementation tells by the audit event, also while a DAG file is parsed; and of every one when an
-    operator begins to install, or to run dbt, whoever executes it.
+    The hook acts where an implementation tells by the audit event where it looks, also while a DAG file is parsed. With
+    every implementation it acts when an operator begins to install, or to run dbt, in Airflow's hands or a test's.
     """
     sys.addaudithook(_hear)
 
 
 def places_of(folders: Iterable[Path], *, prefixes: Iterable[str] = ()) -> str:
-    """The value of the variable.
+    """Return the value of ``PLACES_VARIABLE``.
 
-    :param folders: in which environments may stand.
+    :param folders: the folders in which environments may stand.
     :param prefixes: beginnings of paths of such folders, which may not be there yet.
     """
     return os.pathsep.join([*(f"{os.path.realpath(folder)}{os.sep}" for folder in folders), *prefixes])
@@ -69,9 +70,10 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _operators_at_work() -> Iterator[Any]:
-    """Those whose methods are being called in this thread."""
+    """Yield the operators whose methods are being called in this thread."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
+        # By what they have, since the classes are those of any implementation.
         owner = frame.f_locals.get("self")
         if hasattr(type(owner), "execute") and hasattr(owner, "task_id"):
             yield owner
@@ -79,8 +81,9 @@ def _operators_at_work() -> Iterator[Any]:
 
 
 def _is_of_this_run(directory: str) -> bool:
-    """True too where the test installs no fakes."""
+    """Whether a directory is a folder of this test run; true too where the test installs no fakes."""
     places = os.environ.get(PLACES_VARIABLE)
+    # With a separator behind it: /tmp/test-1 is not within /tmp/test.
     return places is None or f"{os.path.realpath(directory)}{os.sep}".startswith(tuple(places.split(os.pathsep)))
 
 

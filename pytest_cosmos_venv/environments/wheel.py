@@ -1,10 +1,6 @@
-"""Wheels, broken ones, and those of the fake dbt.
+"""Wheels that are written without a build backend: any, broken ones, and those of the fake dbt.
 
-How is a wheel written without a build backend? The format is a zip file with four well-known texts in it.
-
-How can a wheel be wrong? Each breakage of a sound one, by its name.
-
-What is in the wheel of a fake? dbt itself with its console script, an adapter, or an empty module.
+A wheel is a zip file with four well-known texts in it; equal wheels are equal bytes.
 """
 
 from __future__ import annotations
@@ -23,15 +19,43 @@ from pytest_cosmos_venv.fake_dbt import fake_dbt_files
 
 # Zip knows no time before 1980; a fixed one makes equal wheels equal bytes.
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
+_WHEEL_FILE = "Wheel-Version: 1.0\nGenerator: pytest-cosmos-venv\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+PINNED_TWICE = "cosmos-pinned-twice"
+"""The package on whose version a wheel with conflicting pins cannot agree with itself."""
+_UNIMPORTABLE = 'raise ImportError("this fake of {name} was made to fail when it is imported")\n'
+# Other distributions put their folders below these.
+_SHARED = frozenset({"dbt/__init__.py", "dbt/cli/__init__.py", "dbt/adapters/__init__.py"})
+DBT_VERSION = "1.10.0"
+ADAPTERS = (
+    "athena",
+    "bigquery",
+    "clickhouse",
+    "databricks",
+    "duckdb",
+    "exasol",
+    "mysql",
+    "oracle",
+    "postgres",
+    "redshift",
+    "snowflake",
+    "spark",
+    "sqlserver",
+    "starrocks",
+    "teradata",
+    "trino",
+    "vertica",
+)
+"""The adapters that profiles can be made for from Airflow connections."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wheel:
     """A pure Python distribution.
 
-    :param name: of the distribution, in any spelling.
+    :param name: the name of the distribution, in any spelling.
+    :param version: the version.
     :param files: path inside the wheel -> text.
-    :param requires: requirement strings.
+    :param requires: the requirements, one text each.
     :param console_scripts: command -> ``module:function``.
     """
 
@@ -43,12 +67,12 @@ class Wheel:
 
     @property
     def filename(self) -> str:
-        """As the binary distribution format has it, for every Python 3 and platform."""
+        """The file name in the binary distribution format, for every Python 3 and platform."""
         return f"{self.stem}-py3-none-any.whl"
 
     @property
     def contents(self) -> dict[str, str]:
-        """Every file of the wheel but its ``RECORD``."""
+        """The files of the wheel but its ``RECORD``: path -> text."""
         return {**self.files, **{f"{self.info_folder}/{name}": text for name, text in self.info.items()}}
 
     @property
@@ -62,14 +86,14 @@ class Wheel:
 
     @property
     def record(self) -> tuple[str, str]:
-        """Path and text of ``RECORD``: each file with its hash and size, itself without."""
+        """Path and text of ``RECORD``: each other file with its hash and size, and itself without."""
         path = f"{self.info_folder}/RECORD"
         rows = [_record_row(name, text) for name, text in self.contents.items()]
         return path, "\n".join([*rows, f"{path},,", ""])
 
     @property
     def stem(self) -> str:
-        """Name and version as every file name of the distribution begins: ``dbt_core-1.10.0``."""
+        """The beginning of every file name of the distribution, name and version: ``dbt_core-1.10.0``."""
         return f"{re.sub(r'[-_.]+', '_', self.name).lower()}-{self.version}"
 
     @property
@@ -86,20 +110,22 @@ class Wheel:
         return "\n".join([*lines, ""])
 
 
-_WHEEL_FILE = "Wheel-Version: 1.0\nGenerator: pytest-cosmos-venv\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-
-
 def write_wheel(wheel: Wheel, folder: Path) -> Path:
-    """Write the wheel into an existing ``folder`` and return its path; an older one of the name is replaced."""
+    """Write a wheel, and return its path; an older one of the name is replaced.
+
+    :param wheel: the wheel.
+    :param folder: an existing folder.
+    """
     path = folder / wheel.filename
     path.write_bytes(wheel_bytes(wheel))
     return path
 
 
 def wheel_bytes(wheel: Wheel, *, record: str | None = None) -> bytes:
-    """The wheel's file; equal wheels are equal bytes.
+    """Return the content of a wheel's file; equal wheels are equal bytes.
 
-    :param record: the text of another ``RECORD`` than its own.
+    :param wheel: the wheel.
+    :param record: the text of another ``RECORD`` than its own; None: its own.
     """
     packed = io.BytesIO()
     path, own = wheel.record
@@ -117,19 +143,12 @@ def _record_row(name: str, text: str) -> str:
     return f"{name},sha256={digest},{len(content)}"
 
 
-PINNED_TWICE = "cosmos-pinned-twice"
-"""The package on whose version a wheel with conflicting pins cannot agree with itself."""
-
-_UNIMPORTABLE = 'raise ImportError("this fake of {name} was made to fail when it is imported")\n'
-# Other distributions put their folders below these.
-_SHARED = frozenset({"dbt/__init__.py", "dbt/cli/__init__.py", "dbt/adapters/__init__.py"})
-
-
 def broken_wheel(wheel: Wheel, breakage: str) -> bytes:
-    """The file of ``wheel``, broken.
+    """Return the content of a wheel's file, broken.
 
+    :param wheel: a sound wheel.
     :param breakage: a key of ``BREAKAGES``.
-    :raises ToolkitMisuse: when there is no such breakage.
+    :raises ToolkitMisuse: there is no such breakage.
     """
     if breakage not in BREAKAGES:
         raise ToolkitMisuse(f"breakage={breakage!r} is unknown: take one of {', '.join(BREAKAGES)}.")
@@ -155,6 +174,7 @@ def _truncated(wheel: Wheel) -> bytes:
 
 
 def _wrong_record(wheel: Wheel) -> bytes:
+    # Still of the form of a SHA-256, so that only a comparison finds it.
     _, record = wheel.record
     return wheel_bytes(wheel, record=re.sub(r"(?<=,sha256=)[^,]+", "A" * 43, record))
 
@@ -168,17 +188,11 @@ BREAKAGES: dict[str, Callable[[Wheel], bytes]] = {
 }
 
 
-DBT_VERSION = "1.10.0"
-
-ADAPTERS = (
-    *("athena", "bigquery", "clickhouse", "databricks", "duckdb", "exasol", "mysql", "oracle", "postgres"),
-    *("redshift", "snowflake", "spark", "sqlserver", "starrocks", "teradata", "trino", "vertica"),
-)
-"""The adapters that profiles can be made for from Airflow connections."""
-
-
 def dbt_wheel(version: str) -> Wheel:
-    """``dbt-core`` with a ``dbt`` that is scripted and recorded."""
+    """Return the wheel of ``dbt-core`` with a ``dbt`` that is scripted and recorded.
+
+    :param version: the version that it says of itself.
+    """
     return Wheel(
         name="dbt-core",
         version=version,
@@ -188,15 +202,22 @@ def dbt_wheel(version: str) -> Wheel:
 
 
 def adapter_wheel(name: str, version: str, *requires: str) -> Wheel:
-    """The adapter ``dbt-<name>``."""
+    """Return the wheel of the adapter ``dbt-<name>``.
+
+    :param name: the name without ``dbt-``.
+    :param version: the version of the adapter.
+    :param *requires: its requirements.
+    """
     files = {f"dbt/adapters/{name}/__init__.py": f'"""Fake of the {name} adapter."""\n'}
     return Wheel(name=f"dbt-{name}", version=version, files=files, requires=requires)
 
 
 def fake_dbt_wheel(name: str, version: str, requires: tuple[str, ...] | None = None) -> Wheel:
-    """The fake of any distribution: ``dbt-core``, an adapter, or a package with an empty module.
+    """Return the fake of any distribution: ``dbt-core``, an adapter, or a package with an empty module.
 
-    :param requires: None takes what the real one needs: an adapter needs dbt-core.
+    :param name: the name of the distribution.
+    :param version: its version.
+    :param requires: its requirements; None: those of the real one, where an adapter needs dbt-core.
     """
     if name == "dbt-core":
         return replace(dbt_wheel(version), requires=requires or ())

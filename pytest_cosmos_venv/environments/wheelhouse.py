@@ -1,4 +1,4 @@
-"""Where does an environment without network get its dbt from? A folder of real packages, written on the spot."""
+"""The wheelhouse: a folder of real packages, written on the spot, from which dbt is installed without network."""
 
 from __future__ import annotations
 
@@ -30,14 +30,7 @@ from pytest_cosmos_venv.environments.wheel import (
     fake_dbt_wheel,
     wheel_bytes,
 )
-from pytest_cosmos_venv.errors import (
-    AlreadyTaken,
-    ToolkitMisuse,
-    require,
-    require_seconds,
-    require_text,
-    with_timeout,
-)
+from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse, require, require_seconds, require_text, with_timeout
 
 NEWEST = "99.0"
 """The version of broken things: a requirement without a version takes it, ``dbt-core==1.10.0`` still the sound one."""
@@ -53,7 +46,7 @@ class Wheelhouse(ScriptedDbt):
     """Folders that pip and uv install from, offline; and the script and record of every ``dbt`` installed from there.
 
     :param path: the folder with dbt and the adapters; equal for all tests that share it.
-    :param additions: the folder for what is added; may be the same.
+    :param additions: the folder for packages that are added; it may be the same.
     """
 
     path: Path
@@ -61,7 +54,7 @@ class Wheelhouse(ScriptedDbt):
 
     @property
     def pip_install_options(self) -> list[str]:
-        """For an operator's argument of this name, or after ``pip install``.
+        """The options for an operator's argument of this name, or after ``pip install``.
 
         Ask after the last ``add_…``: the folder of what was added is named from then on.
         """
@@ -70,32 +63,34 @@ class Wheelhouse(ScriptedDbt):
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables for the process that installs, so that it finds these packages and no others.
+        """The variables for the process that installs, so that it finds these packages and no others.
 
-        For installers whose options cannot be reached: ``uv venv --seed``, which Airflow's helper runs, asks an index
-        for pip (before Python 3.12 for setuptools and wheel too) whatever the pip options say. What the machine is
-        configured to take from elsewhere does not count. The variable that leads the installed ``dbt`` to its script
+        They are for installers whose options cannot be reached: ``uv venv --seed``, which Airflow's helper runs, asks
+        an index for pip (before Python 3.12 for setuptools and wheel too) whatever the pip options say. The machine's
+        own configuration of other sources does not count. The variable that leads the installed ``dbt`` to its script
         and record is among them.
         """
-        return {
-            **self.variables,
-            **installer_variables.from_folders(self.folders, uv_config=self.path / _UV_CONFIG),
-        }
+        return {**self.variables, **installer_variables.from_folders(self.folders, uv_config=self.path / _UV_CONFIG)}
 
     @property
     def folders(self) -> list[Path]:
-        """Where the packages lie."""
+        """The folders in which the packages lie."""
         return list(dict.fromkeys((self.path, self.additions)))
 
     def add_dbt(self, version: str = DBT_VERSION) -> Path:
-        """Add a ``dbt-core`` fake of this version, such as ``1.9.0`` or ``2.0.0b1``; returns its wheel."""
+        """Add a fake of ``dbt-core``, and return the path of its wheel.
+
+        :param version: the version, such as ``1.9.0`` or ``2.0.0b1``.
+        """
         return self.add(dbt_wheel(_normal_version("dbt-core", version)))
 
     def add_adapter(self, name: str, version: str = DBT_VERSION, *, dbt: str = "dbt-core") -> Path:
-        """Add a fake of the adapter ``dbt-<name>``; returns its wheel.
+        """Add a fake of the adapter ``dbt-<name>``, and return the path of its wheel.
 
+        :param name: the name without ``dbt-``.
+        :param version: the version of the adapter.
         :param dbt: the requirement that ties it to dbt, such as ``dbt-core>=1.9``.
-        :raises ToolkitMisuse: as ``add``, and for a name with ``dbt-``.
+        :raises ToolkitMisuse: as for ``add``; or the name begins with ``dbt-``.
         """
         require_text(name, "name")
         _check_requirements([dbt], "dbt")
@@ -104,9 +99,10 @@ class Wheelhouse(ScriptedDbt):
         return self.add(adapter_wheel(name, version, dbt))
 
     def add(self, wheel: Wheel) -> Path:
-        """Add any wheel; returns its path. One that is there already, byte for byte, is not added twice.
+        """Add any wheel, and return its path. One that is there already, byte for byte, is not added twice.
 
-        :raises ToolkitMisuse: when another distribution of this name and version is there.
+        :param wheel: the wheel.
+        :raises ToolkitMisuse: another distribution of this name and version is there; or it is no wheel.
         """
         if not isinstance(wheel, Wheel):
             raise ToolkitMisuse(
@@ -119,15 +115,15 @@ class Wheelhouse(ScriptedDbt):
         return self._write_wheel(wheel, wheel_bytes(wheel))
 
     def add_broken(self, breakage: str, name: str = "dbt-core", version: str = NEWEST) -> Path:
-        """Add a fake that is broken; returns its wheel.
+        """Add a fake that is broken, and return the path of its wheel.
 
         :param breakage: ``no-console-script``; ``import-error`` (its console script fails as well);
-            ``conflicting-pins`` (nothing can satisfy what it requires); ``truncated`` (half a file);
-            ``wrong-record`` (the hashes in its RECORD are not those of its files: installers do not compare them,
-            whoever checks an environment may).
+            ``conflicting-pins`` (nothing can satisfy what it requires); ``truncated`` (half a file); ``wrong-record``
+            (the hashes in its RECORD are not those of its files: installers do not compare them, a check of an
+            environment may).
         :param name: ``dbt-core``, an adapter such as ``dbt-duckdb``, or any other.
-        :param version: the newest without it, so that a requirement without a version takes it.
-        :raises ToolkitMisuse: as ``add``, and for an unknown breakage.
+        :param version: the version. Default: the newest, so that a requirement without a version takes it.
+        :raises ToolkitMisuse: as for ``add``; or there is no such breakage.
         """
         if breakage == "conflicting-pins":
             for number in ("1.0", "2.0"):
@@ -146,15 +142,15 @@ class Wheelhouse(ScriptedDbt):
         hold: bool = False,
         timeout: float = HOLD_TIMEOUT,
     ) -> Sdist:
-        """Add a fake that its installer has to build; returns the record of its builds.
+        """Add a fake that its installer has to build, and return the record of its builds.
 
-        :param name: as for ``add_broken``.
-        :param version: as for ``add_broken``.
+        :param name: ``dbt-core``, an adapter such as ``dbt-duckdb``, or any other.
+        :param version: the version. Default: the newest, so that a requirement without a version takes it.
         :param requires: requirement strings in place of those that the real one would have.
-        :param fails_with: what the build says as it fails; None lets it succeed.
-        :param hold: let each build wait for ``release()`` of what is returned: an installation that hangs.
+        :param fails_with: the words of a build that fails; None lets it succeed.
+        :param hold: whether each build waits for ``release()`` of the returned sdist: an installation that hangs.
         :param timeout: seconds after which a held build fails by itself.
-        :raises ToolkitMisuse: as ``add``; and for a time-out that is no length of time.
+        :raises ToolkitMisuse: as for ``add``; or the time-out is no length of time.
         """
         require_seconds(timeout, "timeout", is_positive=True)
         if requires is not None:
@@ -164,16 +160,11 @@ class Wheelhouse(ScriptedDbt):
         wheel = fake_dbt_wheel(name, _normal_version(name, version), None if requires is None else tuple(requires))
         self._refuse_taken(wheel)
         return write_sdist(
-            wheel,
-            self.additions,
-            builds=self._builds / wheel.stem,
-            fails_with=fails_with,
-            hold=hold,
-            timeout=timeout,
+            wheel, self.additions, builds=self._builds / wheel.stem, fails_with=fails_with, hold=hold, timeout=timeout
         )
 
     def close(self) -> None:
-        """End what still builds and what still runs of a ``dbt``."""
+        """End the builds and the calls of ``dbt`` that still run."""
         for builds in self._builds.glob("*"):
             Sdist(path=self.additions / f"{builds.name}.tar.gz", _builds=builds).close()
         super().close()
@@ -195,15 +186,14 @@ class Wheelhouse(ScriptedDbt):
         return path
 
     def _refuse_taken(self, wheel: Wheel, *, unless: bytes | None = None) -> None:
-        """
-        :param unless: the content of a distribution that may be there.
-        """
         if not _NAME.fullmatch(wheel.name):
             raise ToolkitMisuse(f"{wheel.name!r} is no name that an installer understands: write it as dbt-duckdb.")
         name = wheel.stem.partition("-")[0]
         for taken in (file for folder in self.folders for file in _distributions(folder)):
             its_name, its_version, *_ = taken.name.removesuffix(".tar.gz").split("-")
+            # For installers 1.0 and 1.0.0 are equal, and an sdist of the version counts too.
             if its_name == name and Version(its_version) == Version(wheel.version):
+                # Racers that share the wheelhouse may add the same wheel twice.
                 if taken.name == wheel.filename and taken.read_bytes() == unless:
                     continue
                 raise AlreadyTaken(
@@ -215,9 +205,11 @@ class Wheelhouse(ScriptedDbt):
 def build_wheelhouse(
     folder: Path, *, dbt_versions: Iterable[str] = (DBT_VERSION,), adapters: Iterable[str] = ADAPTERS
 ) -> Wheelhouse:
-    """Fill ``folder`` (made when missing) with fakes of dbt and of adapters, and with what seeds an environment.
+    """Fill a folder with fakes of dbt and of adapters, and with the packages that every new environment gets.
 
-    :param adapters: their names without ``dbt-``; every one that profiles can be made for without it.
+    :param folder: the folder; made when missing.
+    :param dbt_versions: the versions of dbt-core.
+    :param adapters: their names without ``dbt-``. Default: every one for which profiles can be made.
     """
     folder.mkdir(parents=True, exist_ok=True)
     wheelhouse = Wheelhouse(folder / _RECORD, path=folder, additions=folder)
@@ -226,14 +218,16 @@ def build_wheelhouse(
     for name in adapters:
         wheelhouse.add_adapter(name)
     _add_seed_packages(wheelhouse)
+    # uv has no variable for it.
     (folder / _UV_CONFIG).write_text("no-index = true\n", encoding="utf-8")
     return wheelhouse
 
 
 def extend_wheelhouse(path: Path, root: Path) -> Wheelhouse:
-    """A wheelhouse that leaves ``path``, which ``build_wheelhouse`` filled, as it is.
+    """Return a wheelhouse that leaves a folder as it is, and has another one for additions.
 
-    :param root: an existing folder for what is added, for builds and for dbt's script and record.
+    :param path: a folder that ``build_wheelhouse`` filled.
+    :param root: an existing folder for additions, for builds and for dbt's script and record.
     """
     additions = root / "packages"
     additions.mkdir()
@@ -241,17 +235,18 @@ def extend_wheelhouse(path: Path, root: Path) -> Wheelhouse:
 
 
 def wheelhouse_key() -> str:
-    """What ``build_wheelhouse`` would fill a folder with, as a digest: fit for a file name."""
+    """Return a digest of what ``build_wheelhouse`` would put into a folder, fit for a file name."""
     wheels = [dbt_wheel(DBT_VERSION), *(adapter_wheel(name, DBT_VERSION, "dbt-core") for name in ADAPTERS)]
+    # By name: a wheel of pip has two megabytes, and its version stands there.
     seeds = [wheel.name for wheel in _bundled_wheels()]
     digest = hashlib.sha256(b"".join(map(wheel_bytes, wheels)) + repr(seeds).encode())
     return f"{sys.implementation.cache_tag}-{digest.hexdigest()[:16]}"
 
 
 def _normal_version(name: str, version: str) -> str:
-    """As file names have it: installers pass over ``2.0.0-b1`` there, and take ``2.0.0b1``."""
     require_text(name, "name")
     try:
+        # As file names have it: installers pass over 2.0.0-b1 there, and take 2.0.0b1.
         return str(Version(version))
     except (InvalidVersion, TypeError):
         raise ToolkitMisuse(
@@ -260,9 +255,7 @@ def _normal_version(name: str, version: str) -> str:
 
 
 def _check_requirements(requires: object, parameter: str) -> None:
-    """
-    :raises ToolkitMisuse: for what is no list of requirements.
-    """
+    # A text is an iterable of letters.
     if isinstance(requires, str) or not isinstance(requires, Iterable):
         raise ToolkitMisuse(f"{parameter}={requires!r}: give a list, such as ['dbt-core>=1.9'].")
     for each in requires:
@@ -277,9 +270,10 @@ def _distributions(folder: Path) -> list[Path]:
 
 
 def _add_seed_packages(wheelhouse: Wheelhouse) -> None:
-    """pip as Python itself brings it along; beside it empty fakes of what older Pythons are seeded with."""
+    # Before Python 3.12 a new environment gets these beside pip, and uv asks an index for them: empty fakes will do.
     for name in ("setuptools", "wheel"):
         wheelhouse.add(Wheel(name=name, version="0", files={f"{name}/__init__.py": ""}))
+    # pip itself has to work, so it is the one that Python brings along.
     for wheel in _bundled_wheels():
         shutil.copy(wheel, wheelhouse.path)
 

@@ -1,4 +1,4 @@
-"""Which files does dbt leave behind? Its artifacts, with every field that their schemas require."""
+"""The artifacts that a call of the fake dbt leaves behind, with every field that their schemas require."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .project import Node
 
 ARTIFACTS = ("manifest.json", "run_results.json", "sources.json")
 PARTIAL = "partial success"
-"""Of a microbatch model of which some batches have failed; dbt fails with it."""
+"""The status of a microbatch model of which some batches have failed; dbt fails with it."""
 FAILED = ("error", "fail", PARTIAL, "runtime error")
 STATUSES = (*FAILED, "success", "skipped", "no-op", "pass", "warn")
 _OF_A_TEST = ("error", "fail", "pass", "skipped", "warn")
@@ -30,13 +30,32 @@ _BATCHES = {"successful": [_DAYS[:2]], "failed": [_DAYS[1:]]}
 
 _SCHEMAS = {"manifest": "v12", "run-results": "v6", "sources": "v3", "catalog": "v1"}
 _MANIFEST_KEYS = (
-    *("sources", "macros", "docs", "exposures", "metrics", "groups", "selectors", "disabled"),
-    *("group_map", "saved_queries", "semantic_models", "unit_tests", "functions"),
+    "sources",
+    "macros",
+    "docs",
+    "exposures",
+    "metrics",
+    "groups",
+    "selectors",
+    "disabled",
+    "group_map",
+    "saved_queries",
+    "semantic_models",
+    "unit_tests",
+    "functions",
 )
 
 
 class Result(NamedTuple):
-    """What became of one node."""
+    """The end of one node.
+
+    :param node: the node.
+    :param status: the status, as dbt writes it.
+    :param message: the message in ``run_results.json``; None: there is none.
+    :param failures: the number of rows that a test found; None for other nodes.
+    :param started_at: the time at which it began, as dbt writes it.
+    :param seconds: seconds since the call began its nodes.
+    """
 
     node: Node
     status: str
@@ -47,11 +66,17 @@ class Result(NamedTuple):
 
     @property
     def has_failed(self) -> bool:
+        """Whether dbt counts the status as a failure."""
         return self.status in FAILED
 
 
 def status_refusal(name: str, kind: str, status: str) -> str | None:
-    """Why a node of this kind cannot end so; None where it can."""
+    """Return why a node of a kind cannot end with a status; None where it can.
+
+    :param name: the name or unique id of the node, for the text.
+    :param kind: the kind of the node; one that is not known may end with any status.
+    :param status: the status.
+    """
     known = _STATUSES_OF.get(kind, STATUSES)
     if status in known:
         return None
@@ -59,10 +84,16 @@ def status_refusal(name: str, kind: str, status: str) -> str | None:
 
 
 class Artifacts:
-    """The target folder of one call."""
+    """The artifacts of one call, in its target folder.
+
+    :param target: the target folder; made when the first artifact is written.
+    :param log: the log of the call, for its id and its beginning.
+    :param dbt_version: the version that the fake says of itself.
+    :param scripted: artifact -> content that the script gives in place of dbt's own; None: no file.
+    :param wanted: whether artifacts are written; False under ``--no-write-json``.
+    """
 
     def __init__(self, target: Path, log: Log, dbt_version: str, scripted: dict[str, Any], *, wanted: bool) -> None:
-        """:param wanted: False under ``--no-write-json``."""
         self._target = target
         self._log = log
         self._dbt_version = dbt_version
@@ -70,7 +101,11 @@ class Artifacts:
         self._wanted = wanted
 
     def write(self, name: str, content: dict[str, Any]) -> None:
-        """One artifact, or what the script says it is."""
+        """Write one artifact, or what the script says it is.
+
+        :param name: the name of the file.
+        :param content: the content that dbt would write.
+        """
         if not self._wanted:
             return
         scripted = self._scripted.pop(name, content)
@@ -83,12 +118,18 @@ class Artifacts:
         draft.replace(self._target / name)
 
     def write_scripted(self) -> None:
-        """What the script gives and the command itself did not write."""
+        """Write the artifacts that the script gives and the command itself did not write."""
         for name in list(self._scripted):
             self.write(name, {})
 
     def write_run_results(self, results: Iterable[Result], command: str, seconds: float, args: dict[str, Any]) -> None:
-        """``run_results.json``."""
+        """Write ``run_results.json``.
+
+        :param results: the nodes that have ended.
+        :param command: the command, such as ``run``.
+        :param seconds: seconds that the call has taken.
+        :param args: further entries of ``args`` in the file.
+        """
         self.write(
             "run_results.json",
             {
@@ -100,7 +141,11 @@ class Artifacts:
         )
 
     def write_sources(self, results: Iterable[Result], seconds: float) -> None:
-        """``sources.json``."""
+        """Write ``sources.json``.
+
+        :param results: the sources that were looked at.
+        :param seconds: seconds that the call has taken.
+        """
         self.write(
             "sources.json",
             {
@@ -111,7 +156,12 @@ class Artifacts:
         )
 
     def write_manifest(self, project: str, adapter: str, nodes: list[Node]) -> None:
-        """``manifest.json``: the nodes that the project's files give, and their edges."""
+        """Write ``manifest.json``: the nodes that the project's files give, and their edges.
+
+        :param project: the name of the project.
+        :param adapter: the name of the adapter.
+        :param nodes: the nodes.
+        """
         parents = {node.unique_id: list(node.depends_on) for node in nodes}
         children = {name: [other for other in parents if name in parents[other]] for name in parents}
         metadata = {**self._metadata("manifest"), "project_name": project, "adapter_type": adapter}
@@ -125,7 +175,7 @@ class Artifacts:
         self.write("manifest.json", content)
 
     def write_catalog(self) -> None:
-        """``catalog.json`` and ``index.html``, as ``dbt docs generate`` does."""
+        """Write ``catalog.json`` and ``index.html``, as ``dbt docs generate`` does."""
         self.write("catalog.json", {"metadata": self._metadata("catalog"), "nodes": {}, "sources": {}, "errors": None})
         (self._target / "index.html").write_text("<!doctype html><title>dbt Docs</title>\n", encoding="utf-8")
 
@@ -191,7 +241,7 @@ def _timing(result: Result) -> list[dict[str, str]]:
 
 
 def _more(node: Node) -> dict[str, Any]:
-    """What a manifest says of a node beyond ``dbt ls``."""
+    """Return the fields that a manifest has for a node beyond those of ``dbt ls``."""
     common = {
         "database": "dev",
         "schema": "main",

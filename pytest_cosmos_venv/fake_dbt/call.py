@@ -1,4 +1,4 @@
-"""What does one call of dbt do? It says what dbt says of the command, lets its nodes end, and leaves the artifacts."""
+"""One call of the fake dbt: it says what dbt says of the command, lets its nodes end, and leaves the artifacts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .artifacts import Artifacts, status_refusal
 from .command_line import Invocation, UsageError
 from .log import Log, setting
 from .node_run import NodeRun
-from .packages import Packages, PackageTrouble
+from .packages import PackageError, Packages
 from .project import Node, Project
 from .script import Interrupted, Script, ScriptError
 
@@ -20,12 +20,17 @@ _FRESHNESS = ("source freshness", "source snapshot-freshness")
 INTERRUPTED = 2
 
 
-class RuntimeTrouble(Exception):
-    """What dbt calls an error that it encountered: nothing of the work was done."""
+class DbtRuntimeError(Exception):
+    """An error in dbt's words after which nothing of the work is done."""
 
 
 class Call:
-    """One call: what it says, does and leaves behind."""
+    """One call: its words, its work and its artifacts.
+
+    :param invocation: the command line.
+    :param script: the rule of the test for this call.
+    :param installed: ``core`` and names of adapters -> their versions.
+    """
 
     def __init__(self, invocation: Invocation, script: Script, installed: dict[str, str]) -> None:
         self._invocation = invocation
@@ -48,7 +53,7 @@ class Call:
                 raise UsageError(f"Invalid value for '{name}': Path '{place}' does not exist.", of=self._command)
 
     def run(self) -> int:
-        """Everything; returns the exit code."""
+        """Do everything, and return the exit code."""
         for line in self._script.stdout or ():
             print(line, flush=True)
         for line in self._script.stderr:
@@ -64,8 +69,8 @@ class Call:
                 log_version=3,
             )
             exit_code = self._do()
-        except (RuntimeTrouble, PackageTrouble) as trouble:
-            self._log.say(f"Encountered an error:\n{trouble}", name="MainEncounteredError", level="error")
+        except (DbtRuntimeError, PackageError) as error:
+            self._log.say(f"Encountered an error:\n{error}", name="MainEncounteredError", level="error")
             exit_code = 2 if self._script.exit_code is None else self._script.exit_code
         except Interrupted:
             self._log.say("Encountered an error:\n", name="MainEncounteredError", level="error")
@@ -79,13 +84,13 @@ class Call:
     def _do(self) -> int:
         if not (self._folder / "dbt_project.yml").is_file():
             where = (self._folder / "dbt_project.yml").absolute()
-            raise RuntimeTrouble(f"Runtime Error\n  No dbt_project.yml found at expected path {where}")
+            raise DbtRuntimeError(f"Runtime Error\n  No dbt_project.yml found at expected path {where}")
         if self._command not in ("deps", "clean", "debug"):
             self._say_adapter()
             self._packages.check()
         if (self._script.exit_code or 0) > 1:
             self._script.pause()
-            raise RuntimeTrouble("Runtime Error\n  Scripted Error: a test wants it so")
+            raise DbtRuntimeError("Runtime Error\n  Scripted Error: a test wants it so")
         if self._command in (*_NODE_COMMANDS, *_FRESHNESS):
             return self._run_nodes()
         self._script.pause()
@@ -101,7 +106,7 @@ class Call:
             self._artifacts.write_manifest(project.name, self._adapter, project.nodes)
             self._write_results(NodeRun([], self._script, self._log))
             return self._script.exit_code or 0
-        # For this option dbt has no variable.
+        # dbt has no environment variable for this option.
         threads = int(self._invocation.last("--threads", default="1"))
         target = setting(self._invocation, "--target", "-t", default="dev")
         self._log.say()
@@ -214,7 +219,7 @@ class Call:
 
     @property
     def _adapter(self) -> str:
-        """The installed one that the profiles name first."""
+        """The installed adapter that the profiles name first; empty where none is installed."""
         installed = [name for name in self._installed if name != "core"]
         try:
             named = re.findall(
@@ -232,7 +237,7 @@ class Call:
             self._log.say(text, name="AdapterRegistered", adapter_name=name, adapter_version=f"={version}")
 
     def _show_version(self) -> int:
-        """What ``dbt --version`` prints where no index can be asked for news."""
+        """Print what ``dbt --version`` prints where no index can be asked for news."""
         lines = ["Core:", f"  - installed: {self._installed['core']}", ""]
         lines += ["  The latest version of dbt-core could not be determined!", "", "Plugins:"]
         names = [name for name in self._installed if name != "core"]

@@ -1,4 +1,4 @@
-"""How does dbt read its command line? Into a command, its words and its options; what it refuses is refused alike."""
+"""dbt's command line, read into a command, its words and its options; refused where dbt refuses it, in dbt's words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ from .tables import (
 
 
 class UsageError(Exception):
-    """A command line that dbt would refuse; ``of`` is the command whose usage it shows."""
+    """A command line that dbt would refuse.
+
+    :param message: the reason, as dbt says it.
+    :param of: the command whose usage dbt shows; empty: its own.
+    """
 
     def __init__(self, message: str, of: str = "") -> None:
         super().__init__(message)
@@ -33,12 +37,15 @@ class UsageError(Exception):
 
 
 class Invocation:
-    """One command line of dbt, read."""
+    """One command line of dbt, read. ``words`` are neither options nor their values; ``options`` are name -> values.
+
+    :param arguments: the command line without the executable.
+    """
 
     def __init__(self, arguments: list[str]) -> None:
         self.words: list[str] = []
         self.options: dict[str, list[str]] = {}
-        # Each option as it stands there, with its values and the number of words before it.
+        # Number of words before the option, its name as it is written, and its values.
         self._given: list[tuple[int, str, list[str]]] = []
         rest = list(arguments)
         while rest:
@@ -46,9 +53,9 @@ class Invocation:
 
     @property
     def command(self) -> str:
-        """``run``, ``docs generate``, ...; ``--version`` where that is asked for.
+        """The command: ``run``, ``docs generate``, ...; ``--version`` where that is asked for.
 
-        :raises UsageError: when dbt has no such command.
+        :raises UsageError: dbt has no such command.
         """
         if {"--version", "-v", "-V"}.intersection(self.options):
             return "--version"
@@ -67,17 +74,25 @@ class Invocation:
         raise UsageError(f"No such command '{first}'.")
 
     def last(self, *names: str, default: str) -> str:
-        """The value of an option under any of its names; of several the last."""
+        """Return the value of an option under any of its names; where it stands several times, the last.
+
+        :param *names: names of the option, such as ``--target``, ``-t``.
+        :param default: returned where the option has no value.
+        """
         values = self.all(*names)
         return values[-1] if values else default
 
     def all(self, *names: str) -> list[str]:
-        """Every value of an option under any of its names, in the order of the command line."""
+        """Return every value of an option under any of its names, in the order of the command line.
+
+        :param *names: names of the option, such as ``--target``, ``-t``.
+        """
         return [value for _, name, values in self._given if name in names for value in values]
 
     def check(self, dbt_version: str) -> None:
-        """Refuse what a dbt of this version refuses, as it does.
+        """Refuse what a dbt of a version refuses, as it does.
 
+        :param dbt_version: the version, such as ``1.10.0``.
         :raises UsageError: an option or word that the command does not take, a value of another kind.
         """
         self._check_options(dbt_version)
@@ -93,7 +108,7 @@ class Invocation:
     def check_values(self) -> None:
         """Refuse the values, of options and of dbt's variables for them, that no dbt could make sense of.
 
-        :raises UsageError: a word that is none of those to choose from, or no number.
+        :raises UsageError: a value is none of those to choose from, or no number.
         """
         for name in {*CHOICES, *INTEGERS}:
             for value in self.options.get(name, ()):
@@ -142,7 +157,10 @@ class Invocation:
 
 
 def variable(name: str) -> str | None:
-    """What the variable says that dbt has for ``--name``."""
+    """Return the value of the environment variable that dbt has for an option; None where it is not set.
+
+    :param name: the option without ``--``.
+    """
     name = name.upper().replace("-", "_")
     return os.environ.get("DBT_ENGINE_" + name) or os.environ.get("DBT_" + name)
 

@@ -1,6 +1,6 @@
-"""What is the fake ``dbt``? A console script that takes dbt's command line and writes down each call.
+"""The fake ``dbt``: a console script that takes dbt's command line and writes down each call.
 
-Becomes ``dbt/cli/main.py`` word for word: see the folder's own first words.
+It becomes ``dbt/cli/main.py`` word for word: see the docstring of the folder.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .script import Interrupted, ScriptError, read_script
 
 
 def installed_versions() -> dict[str, str]:
-    """``core`` and the names of the adapters -> their versions, by the folders that installers leave beside dbt.
+    """Return ``core`` and names of adapters -> their versions, by the folders that installers leave beside dbt.
 
     ``importlib.metadata`` would say the same, and double the time that a call takes.
     """
@@ -26,11 +26,11 @@ def installed_versions() -> dict[str, str]:
 
 
 def cli() -> None:
-    """The console script ``dbt``. Ends the process as dbt's own entry point does, by SystemExit."""
+    """Run the console script ``dbt``, and end the process as dbt's own entry point does, by SystemExit."""
     installed = installed_versions()
     folder = record_folder()
     if folder is None:
-        # It would say that all has succeeded, to a DAG that is no test.
+        # In a DAG that is no test it would say that all has succeeded.
         print(_no_test_message(), file=sys.stderr)
         raise SystemExit(2)
     record = Record(folder)
@@ -61,7 +61,7 @@ def cli() -> None:
         print(error, file=sys.stderr)
         exit_code = 2
     except ScriptError as error:
-        # For the fixture too: the code under test may take any failure for the one that it was to meet.
+        # On record for the fixture: the code under test may take any failure for the one that it was to meet.
         record.add("misuse", message=str(error))
         print(f"This script for dbt cannot be: {error}", file=sys.stderr)
         exit_code = 2
@@ -79,6 +79,6 @@ def _no_test_message() -> str:
     )
 
 
-# As a module too: python -m dbt.cli.main.
+# For python -m dbt.cli.main.
 if __name__ == "__main__":
     cli()

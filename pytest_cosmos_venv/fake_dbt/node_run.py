@@ -1,4 +1,6 @@
-"""How does a command work through its nodes? One after another, each ending as scripted, or as what lies above it."""
+"""The work of a command on its nodes: one after another, each ending as scripted, or as follows from the nodes above
+it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,12 @@ _SKIPPED = ("skipped", "no-op")
 
 
 class NodeRun:
-    """The work of one call, with what it says about it."""
+    """The work of one call, with its lines in the log. ``results`` are the nodes that have ended.
+
+    :param nodes: the nodes in their order.
+    :param script: the rule of the test for this call.
+    :param log: the log of the call.
+    """
 
     def __init__(self, nodes: list[Node], script: Script, log: Log) -> None:
         self.results: list[Result] = []
@@ -28,16 +35,19 @@ class NodeRun:
 
     @property
     def seconds(self) -> float:
-        """Since its beginning."""
+        """Seconds since the work began."""
         return time.monotonic() - self._began
 
     @property
     def has_failed(self) -> bool:
-        """Whether any node has."""
+        """Whether any node has failed."""
         return any(result.has_failed for result in self.results)
 
     def work(self) -> None:
-        """Every node. On SIGINT what dbt says then, and no results."""
+        """Work through every node. On SIGINT say what dbt says then, and leave no results.
+
+        :raises Interrupted: SIGINT has come.
+        """
         has_paused = False
         for position, node in enumerate(self._nodes, start=1):
             outcome = self._outcome(node)
@@ -50,7 +60,7 @@ class NodeRun:
             self._end(place, position, node, outcome)
 
     def say_finished(self) -> None:
-        """``Finished running 2 view models in ...``."""
+        """Say ``Finished running 2 view models in ...``."""
         nouns = [result.node.noun for result in self.results]
         counts = ", ".join(counted(nouns.count(noun), noun) for noun in _sorted_nouns(nouns))
         within = f" in 0 hours 0 minutes and {self.seconds:.2f} seconds"
@@ -63,7 +73,7 @@ class NodeRun:
         )
 
     def say_summary(self) -> None:
-        """How it went: the failures and warnings in full, and the line of sums."""
+        """Say how it went: the failures and warnings in full, and the line of sums."""
         failed = [result for result in self.results if result.has_failed and result.status != PARTIAL]
         partial = [result for result in self.results if result.status == PARTIAL]
         warned = [result for result in self.results if result.status == "warn"]
@@ -147,7 +157,7 @@ class NodeRun:
         self._log.say(line, name=name, level=level, description=node.label, execution_time=seconds, **common)
 
     def _say_failed_batch(self, node: Node, message: str) -> None:
-        """What the database says of a batch stands in the log alone, as dbt has it."""
+        """Say that a batch failed; the database's words stand in the log alone, as with dbt."""
         info = _node_info(node, "error")
         say = self._log.say
         say(
@@ -211,7 +221,7 @@ def _default_status(node: Node, fails: bool) -> str:
 
 
 def _filled(outcome: dict[str, Any], node: Node) -> dict[str, Any]:
-    """With what dbt itself would have written where the script gives a status only."""
+    """Add the message and the number of failures that dbt itself would write where the script gives a status only."""
     status = outcome["status"]
     if outcome["failures"] is None and node.kind in ("test", "unit_test"):
         outcome["failures"] = {"pass": 0, "warn": 1, "fail": 1}.get(status)

@@ -1,6 +1,6 @@
-"""What does ``dbt deps`` do? It links local packages, puts a stand-in where others would be, and writes the lock file.
+"""``dbt deps``: it links local packages, puts a stand-in where others would be, and writes the lock file.
 
-Lists are read line by line, as people write them (``- local: ../shared``); neither YAML nor Jinja is.
+Lists are read line by line, as people write them (``- local: ../shared``), without YAML and Jinja.
 """
 
 from __future__ import annotations
@@ -20,19 +20,26 @@ _INSTALL_PATH = re.compile(r"^packages-install-path:\s*['\"]?([^'\"#\s]+)", re.M
 _NAME = re.compile(r"^name:\s*['\"]?(\w+)", re.MULTILINE)
 
 
-class PackageTrouble(Exception):
-    """What dbt calls an error that it encountered."""
+class PackageError(Exception):
+    """An error in dbt's words about packages."""
 
 
 class Package(NamedTuple):
-    """One entry of a list."""
+    """One entry of a list of packages.
+
+    :param kind: ``local``, ``package``, ``git`` or ``tarball``.
+    :param source: the path, name or address of the package.
+    """
 
     kind: str
     source: str
 
 
 class Packages:
-    """The packages of one project."""
+    """The packages of one project.
+
+    :param folder: the folder of the project.
+    """
 
     def __init__(self, folder: Path) -> None:
         # As dbt takes it: a link to a local package holds no other link.
@@ -43,17 +50,24 @@ class Packages:
         self._listed = [Package(*entry) for text in texts for entry in _ENTRY.findall(text)]
 
     def check(self) -> None:
-        """Raises PackageTrouble when fewer are installed than are listed, in dbt's words."""
+        """Refuse to work with fewer packages installed than are listed, in dbt's words.
+
+        :raises PackageError: there are fewer.
+        """
         place = self._folder / self._place
         installed = sum(1 for _ in place.iterdir()) if place.is_dir() else 0
         if installed < len(self._listed):
-            raise PackageTrouble(
+            raise PackageError(
                 f"Compilation Error\n  dbt found {len(self._listed)} package(s) specified in packages.yml, but only "
                 f'{installed} package(s) installed in {self._place}. Run "dbt deps" to install package dependencies.'
             )
 
     def install(self, log: Log) -> None:
-        """``dbt deps``."""
+        """Do the work of ``dbt deps``.
+
+        :param log: the log of the call.
+        :raises PackageError: a local package is no project.
+        """
         if not self._listed:
             log.say("Warning: No packages were found in packages.yml", name="DepsNoPackagesFound", level="warn")
             return
@@ -84,14 +98,14 @@ class Packages:
         file = self._local(package) / "dbt_project.yml"
         found = _NAME.search(_text(file))
         if found is None:
-            raise PackageTrouble(
+            raise PackageError(
                 f"Runtime Error\n  No dbt_project.yml found at expected path {file}\n  Verify that each entry within "
                 "packages.yml (and their transitive dependencies) contains a file named dbt_project.yml\n  "
             )
         return found.group(1)
 
     def _write_lock(self, log: Log) -> None:
-        """Anew where it does not name what is listed; else it stays, as with dbt."""
+        """Write the lock file anew where it does not name what is listed; else it stays, as with dbt."""
         file = self._folder / _LOCK
         if [Package(*entry) for entry in _ENTRY.findall(_text(file))] == self._listed:
             return

@@ -1,4 +1,4 @@
-"""Which nodes does a command work on? Those that the files of the project give, in the order of their references."""
+"""The nodes on which a command works: those that the files of the project give, in the order of their references."""
 
 from __future__ import annotations
 
@@ -33,7 +33,20 @@ _SNAPSHOT = re.compile(r"{%-?\s*snapshot\s+(\w+)")
 
 
 class Node(NamedTuple):
-    """One node of the project: a file, or what the script adds."""
+    """One node of the project: a file, or one that the script adds.
+
+    :param kind: ``model``, ``seed``, ``snapshot``, ``test``, ``unit_test`` or ``source``.
+    :param package: the name of the project.
+    :param name: the name of the node.
+    :param unique_id: the unique id: ``model.shop.orders``.
+    :param path: the path of the file, relative to the project.
+    :param fqn: the fully qualified name.
+    :param materialized: the materialization, such as ``view``.
+    :param references: the names in its calls of ``ref()``.
+    :param tags: its tags.
+    :param checksum: the checksum; always empty.
+    :param depends_on: unique ids of the nodes that it reads.
+    """
 
     kind: str
     package: str
@@ -49,7 +62,7 @@ class Node(NamedTuple):
 
     @property
     def label(self) -> str:
-        """``sql view model main.orders``, as the log calls it."""
+        """The name of the node in the log: ``sql view model main.orders``."""
         language = "python" if self.path.endswith(".py") else "sql"
         return {
             "model": f"{language} {self.materialized} model main.{self.name}",
@@ -61,12 +74,12 @@ class Node(NamedTuple):
 
     @property
     def noun(self) -> str:
-        """As it is counted: ``view model``."""
+        """The word by which nodes are counted: ``view model``."""
         nouns = {"model": f"{self.materialized} model", "test": "data test", "unit_test": "unit test"}
         return nouns.get(self.kind, self.kind)
 
     def as_dict(self) -> dict[str, Any]:
-        """As ``dbt ls --output json`` shows it."""
+        """Return the node as ``dbt ls --output json`` shows it."""
         return {
             "name": self.name,
             "resource_type": self.kind,
@@ -82,10 +95,15 @@ class Node(NamedTuple):
 
 
 class Project:
-    """The dbt project in a folder, as far as its files tell without YAML and Jinja."""
+    """The dbt project in a folder, as far as its files tell without YAML and Jinja.
+
+    ``nodes`` are those of its files, ``added`` those that only the script knows.
+
+    :param folder: the folder of the project, with its ``dbt_project.yml``.
+    :param scripted: unique ids and names for which the script says something. An id that no file gives is added.
+    """
 
     def __init__(self, folder: Path, scripted: Iterable[str] = ()) -> None:
-        """:param scripted: unique ids and names that the script speaks of. An id that is no file's is added."""
         self.folder = folder
         self._settings = (folder / "dbt_project.yml").read_text(encoding="utf-8")
         named = re.search(r"^name:\s*['\"]?(\w+)", self._settings, re.MULTILINE)
@@ -97,20 +115,27 @@ class Project:
         self._all = [*self.nodes, *self.added]
 
     def work(self, invocation: Invocation, *, with_added: bool) -> list[Node]:
-        """What the command works on.
+        """Return the nodes on which a command works.
 
-        :param with_added: what the script has added belongs to it, whatever is selected.
+        :param invocation: the command line.
+        :param with_added: whether nodes that the script has added belong to it, whatever is selected.
         """
         kinds = _kinds(invocation)
         chosen = self._chosen(invocation, always=self.added if with_added else ())
         return [node for node in self._all if node.kind in kinds and node.unique_id in chosen]
 
     def named(self, name: str) -> list[Node]:
-        """The nodes of which a script speaks by this name or unique id."""
+        """Return the nodes that a script means by a name.
+
+        :param name: a name or unique id.
+        """
         return [node for node in self._all if name in (node.unique_id, node.unique_id.split(".")[2])]
 
     def unmatched(self, invocation: Invocation) -> list[str]:
-        """The criteria of the selection that no node meets."""
+        """Return the criteria of the selection that no node meets.
+
+        :param invocation: the command line.
+        """
         return [word for word in _words(invocation, *SELECTING) if not self._matching(word)]
 
     def _chosen(self, invocation: Invocation, always: Iterable[Node]) -> set[str]:
@@ -138,11 +163,11 @@ class Project:
         return found | self._tests_of(found)
 
     def _tests_of(self, chosen: set[str]) -> set[str]:
-        """Added tests of these nodes."""
+        """Return the added tests of nodes."""
         return {node.unique_id for node in self.added if chosen.intersection(node.depends_on)}
 
     def _tested_by(self, test: Node) -> Iterator[str]:
-        """What an added test tests, by the name that dbt would have given it: ``unique_orders_id``."""
+        """Yield the nodes that an added test tests, by the name that dbt would have given it: ``unique_orders_id``."""
         if test.kind not in ("test", "unit_test"):
             return
         named = [node for node in self.nodes if node.kind != "test" and f"_{node.name}_" in f"_{test.name}_"]
@@ -195,7 +220,10 @@ class Project:
 
 
 def is_unique_id(name: str) -> bool:
-    """Whether it is spelled as one: ``model.shop.orders``."""
+    """Whether a name is spelled as a unique id: ``model.shop.orders``.
+
+    :param name: the name.
+    """
     return name.count(".") >= 2
 
 
@@ -213,7 +241,7 @@ def _words(invocation: Invocation, *names: str) -> list[str]:
 
 
 def _in_order(nodes: list[Node]) -> list[Node]:
-    """Each node after those that it refers to; within that by name, as one thread of dbt takes them."""
+    """Sort each node after those that it refers to; among equals by name, as one thread of dbt takes them."""
     ids = {node.name: node.unique_id for node in nodes if node.kind != "test"}
     rest = [
         node._replace(depends_on=tuple(ids[name] for name in node.references if name in ids))

@@ -1,4 +1,4 @@
-"""Where does a call write itself down, and what is it told to do? In the folder that the tests read and write."""
+"""The record of one call of the fake dbt, and the script for it, in the folder that the tests write and read."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 RECORD_VARIABLE = "COSMOS_DBT_RECORD_DIR"
-"""Names the folder in which every call of the fake leaves one file of JSON lines, and finds its script."""
+"""The variable that names the folder in which every call leaves one file of JSON lines, and finds its script."""
 FOLDER_OF_ENVIRONMENT = "cosmos-dbt"
 _STDIN_LIMIT = 65536
 
 
 def record_folder() -> Path | None:
-    """That of the environment, if it has one, else the folder that the variable names.
+    """Return the folder of the environment, if it has one, else the folder that the variable names; None where neither
+    is.
 
-    In this order: a wheelhouse sets the variable for a whole test, in which a fake environment stays what it is.
+    It is looked for in this order, because a wheelhouse sets the variable for a whole test, in which a fake environment
+    stays as it is.
     """
     of_environment = Path(sys.prefix, FOLDER_OF_ENVIRONMENT)
     if of_environment.is_dir():
@@ -30,14 +32,20 @@ def record_folder() -> Path | None:
 
 
 class Record:
-    """The file in which this call writes itself down; nothing where no folder is known."""
+    """The file in which this call is written down; nothing is written where no folder is known.
+
+    :param folder: the folder of records and of the script; None: there is none.
+    """
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
         self._file = folder / f"{time.time_ns()}-{os.getpid()}.jsonl" if folder else None
 
     def begin(self, dbt_version: str) -> None:
-        """Leave the line that stays when this process is killed."""
+        """Write the line that stays when this process is killed.
+
+        :param dbt_version: the version that the fake says of itself.
+        """
         if self.folder is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -54,7 +62,11 @@ class Record:
         )
 
     def add(self, event: str, **facts: Any) -> None:
-        """Leave one line."""
+        """Write one line.
+
+        :param event: the name of the event.
+        :param **facts: further fields of the line, as JSON can hold them.
+        """
         if self._file is None:
             return
         line = json.dumps({"event": event, "at": time.time(), **facts}) + "\n"
@@ -67,7 +79,7 @@ class Record:
             os.close(descriptor)
 
     def rules(self) -> list[dict[str, Any]]:
-        """What the test has scripted, the first rule first."""
+        """Return the rules that the test has scripted, the first one first."""
         if self.folder is None:
             return []
         try:
@@ -76,8 +88,11 @@ class Record:
             return []
         return rules
 
-    def meet(self, calls: str) -> int:
-        """How many of these calls there were, this one included. Two at the same instant get two numbers."""
+    def count_call(self, calls: str) -> int:
+        """Return how many calls of a sort there were, this one included. Two at the same instant get two numbers.
+
+        :param calls: a text that stands for the sort of calls.
+        """
         name = calls.encode().hex()[-200:]
         number = 1
         while True:
@@ -88,7 +103,10 @@ class Record:
                 number += 1
 
     def is_released(self, rule: int) -> bool:
-        """Whether the test has let the calls of this rule go on."""
+        """Whether the test has let the calls of a rule go on.
+
+        :param rule: the number of the rule, from 0.
+        """
         return self._flag(f"released-{rule}").exists()
 
     def _flag(self, name: str) -> Path:
@@ -97,7 +115,7 @@ class Record:
 
 
 def _read_stdin() -> str | None:
-    """What is there to be read at once; never waits for more."""
+    """Return the text that can be read at once; never wait for more. None where it is a terminal or closed."""
     try:
         if os.isatty(0):
             return None

@@ -1,11 +1,11 @@
-"""What may a test script? One rule for calls of the fake, refused when it contradicts itself."""
+"""The rules that a test can script for calls of the fake dbt; a rule that contradicts itself is refused."""
 
 from __future__ import annotations
 
 import json
 import signal
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from pytest_cosmos_venv.errors import ToolkitMisuse, require_text
@@ -19,10 +19,6 @@ Artifact = Mapping[str, Any] | str | None
 
 VERSION = "--version"
 _HARMLESS = frozenset({"SIGCHLD", "SIGCONT", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGWINCH"})
-KEYWORDS = (
-    *("nth", "select", "exit_code", "stdout", "stderr", "nodes", "artifacts"),
-    *("delay", "hold", "ignore_signals", "child", "crash"),
-)
 
 
 _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
@@ -37,13 +33,13 @@ _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class NodeOutcome:
-    """How one node ends.
+    """The end of one node.
 
     :param status: ``success``, ``error``, ``skipped``, ... for models, seeds and snapshots; ``partial success`` for a
         microbatch model of which a batch fails; ``pass``, ``fail``, ``warn`` for tests.
-    :param message: in dbt's log and in ``run_results.json`` (of a ``partial success`` in the log alone, as dbt has it);
-        None writes what dbt writes for such a status.
-    :param failures: rows that a test found.
+    :param message: the message in dbt's log and in ``run_results.json`` (for a ``partial success`` in the log alone, as
+        with dbt); None writes what dbt writes for such a status.
+    :param failures: the number of rows that a test found; None: what dbt writes for such a status.
     """
 
     status: str
@@ -60,7 +56,22 @@ class NodeOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """What the calls that it fits do; the fields are the parameters of ``ScriptedDbt.script``."""
+    """One rule for the calls that it fits; the fields are the parameters of ``ScriptedDbt.script``.
+
+    :param command: the command of the calls; None: every command.
+    :param nth: the number of the call among those that fit, from 1; None: every one.
+    :param select: a node or the very words that the calls select; None: any.
+    :param exit_code: the exit code; None: what follows from the nodes.
+    :param stdout: the lines to print in place of dbt's own; None: dbt's own.
+    :param stderr: the lines to print there.
+    :param nodes: name or unique id -> status or outcome.
+    :param artifacts: name of an artifact -> its content.
+    :param delay: seconds to work on the first node; None: none.
+    :param hold: whether to work on the first node until the test releases the call.
+    :param ignore_signals: signals that are only put on record.
+    :param child: whether to fork a child that stays.
+    :param crash: the signal by which to die while working on the first node; None: none.
+    """
 
     command: str | None = None
     nth: int | None = None
@@ -86,14 +97,14 @@ class Rule:
 
     @property
     def outcomes(self) -> dict[str, NodeOutcome]:
-        """``nodes`` with every short form written out."""
+        """The field ``nodes`` with every short form written out."""
         return {
             name: each if isinstance(each, NodeOutcome) else NodeOutcome(status=each)
             for name, each in self.nodes.items()
         }
 
     def as_json(self) -> dict[str, Any]:
-        """As the fake reads it."""
+        """Return the rule as the fake reads it."""
         return {
             "command": None if self.command is None else check_command(self.command),
             "nth": self.nth,
@@ -189,8 +200,9 @@ class Rule:
 
 
 def check_command(command: str) -> str:
-    """That command of dbt under the name that a call has it.
+    """Return a command of dbt under the name that the record of a call has for it.
 
+    :param command: the command, such as ``run`` or ``docs generate``.
     :raises ToolkitMisuse: dbt has no such command.
     """
     require_text(command, "command")
@@ -200,9 +212,13 @@ def check_command(command: str) -> str:
 
 
 def unknown_keyword_message(unknown: Iterable[str]) -> str:
-    """For keywords that ``script`` does not have."""
+    """Return the error for keywords that ``script`` does not have.
+
+    :param unknown: the keywords.
+    """
     given = ", ".join(f"{name}=…" for name in unknown)
-    return f"script({given}): there is no such keyword; there are {_listed(KEYWORDS)}."
+    known = [one.name for one in fields(Rule) if one.name != "command"]
+    return f"script({given}): there is no such keyword; there are {_listed(known)}."
 
 
 def _one_of(parameter: str, value: str, known: Iterable[str]) -> None:

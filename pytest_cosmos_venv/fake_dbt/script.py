@@ -1,4 +1,4 @@
-"""What is this call told to do? The last rule of the script that fits it."""
+"""The script for one call of the fake dbt: the last rule that fits it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .record import Record
 
 LOOK_AGAIN = 0.005
 LIFETIME = 600.0
-"""Seconds after which what was never released or killed ends by itself."""
+"""Seconds after which a call or a child ends by itself that was never released or killed."""
 
 SELECTING = ("--select", "-s", "--models", "--model", "-m")
 
@@ -30,7 +30,14 @@ class ScriptError(Exception):
 
 
 class Script:
-    """The rule for this call; where none fits, dbt does what it is told and succeeds."""
+    """The rule for this call; where none fits, dbt works as told and succeeds.
+
+    ``exit_code``, ``stdout``, ``stderr``, ``artifacts`` and ``nodes`` are as in ``rules.Rule``.
+
+    :param record: the record of the call.
+    :param rule: the rule as JSON; None: none fits.
+    :param number: the number of the rule, from 0.
+    """
 
     def __init__(self, record: Record, rule: dict[str, Any] | None, number: int) -> None:
         self._record = record
@@ -44,16 +51,19 @@ class Script:
 
     @property
     def names_its_selection(self) -> bool:
-        """Whether it is for calls that select a certain node: what it adds belongs to that."""
+        """Whether the rule is for calls that select a certain node: the nodes that it adds belong to that selection."""
         return self._rule.get("select") is not None
 
     def outcome(self, unique_id: str) -> dict[str, Any] | None:
-        """How this node ends; None where the script does not say."""
+        """Return how a node ends; None where the script does not say.
+
+        :param unique_id: the unique id of the node.
+        """
         name = unique_id.split(".")[2]
         return self.nodes.get(unique_id) or self.nodes.get(name)
 
     def watch_signals(self) -> None:
-        """Put the signals that come on record. What is not ignored acts as on dbt."""
+        """Put the signals that come on record. Those that are not ignored act as on dbt."""
         for number in {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, *self._rule.get("ignore_signals", ())}:
             if signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._receive)
@@ -99,7 +109,11 @@ class Script:
 
 
 def read_script(record: Record, invocation: Invocation | None) -> Script:
-    """The rule of the last fitting ``script(...)``."""
+    """Return the rule of the last ``script(...)`` that fits a call.
+
+    :param record: the record of the call.
+    :param invocation: the command line; None where dbt would refuse it.
+    """
     found = Script(record, None, 0)
     # Rules for the same calls share one count: with one each, two calls at the same instant could both be the first
     # for one rule and the second for the other, and fit none.
@@ -109,14 +123,20 @@ def read_script(record: Record, invocation: Invocation | None) -> Script:
             continue
         calls = f"{rule['command']} {rule['select']}"
         if rule["nth"] is not None and calls not in places:
-            places[calls] = record.meet(calls)
+            places[calls] = record.count_call(calls)
         if rule["nth"] in (None, places.get(calls)):
             found = Script(record, rule, number)
     return found
 
 
 def node_name(criterion: str) -> str:
-    """``orders`` of ``+orders``, ``fqn:shop.staging.orders``, ``path:models/orders.sql``; others as they are."""
+    """Return the name of a node in a criterion: ``orders`` in ``+orders``, ``fqn:shop.staging.orders``,
+    ``path:models/orders.sql``.
+
+    Other criteria stay as they are.
+
+    :param criterion: one criterion of a selection.
+    """
     plain = criterion.strip("+@")
     method, colon, value = plain.partition(":")
     if not colon:

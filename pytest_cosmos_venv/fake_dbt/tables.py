@@ -1,4 +1,4 @@
-"""Which commands and options has dbt? Its own tables, of the versions that the fake was verified against.
+"""dbt's commands and options: its own tables, of the versions that the fake was verified against.
 
 A test compares them with each of these dbts.
 """
@@ -115,7 +115,11 @@ WITHOUT_VARIABLE = frozenset({"--limit", "--port", "--source", "--threads"})
 
 
 def options_of(command: str, dbt_version: str) -> frozenset[str]:
-    """Every option that may follow ``command`` in this version of dbt."""
+    """Return every option that may follow a command in a version of dbt.
+
+    :param command: the command, such as ``run`` or ``docs generate``.
+    :param dbt_version: the version, such as ``1.10.0``.
+    """
     major, minor = dbt_version.split(".")[:2]
     mine = (word for word in _OPTIONS[command].split() if (int(major), int(minor)) >= _SINCE.get(word, (0, 0)))
     return EVERYWHERE.union(mine)

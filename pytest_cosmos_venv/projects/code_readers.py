@@ -1,11 +1,8 @@
-"""What SQL and Python say about themselves.
+"""What SQL files and Python models of dbt say about themselves.
 
-What does a Python model say about itself? Its calls of ``dbt.ref``, ``dbt.source`` and ``dbt.config``.
-
-What does a SQL file of dbt say about itself?
-
-It is found as dbt finds it while parsing: the text is rendered once with ``execute`` false, and ``ref``, ``source``,
-``config`` and the project's macros write down how they are called. Whatever else the text calls stands for nothing.
+SQL is read as dbt reads it while parsing: the text is rendered once with ``execute`` false, and ``ref``, ``source``,
+``config`` and the project's macros write down how they are called. All other names in the text stand for nothing. In
+Python the calls of ``dbt.ref``, ``dbt.source`` and ``dbt.config`` are read without running the model.
 """
 
 from __future__ import annotations
@@ -25,49 +22,6 @@ from pytest_cosmos_venv.projects.references import Reading
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-
-def read_python_model(text: str, *, where: str) -> Reading:
-    """What the model says, as far as the arguments are literal values; dbt itself reads no others.
-
-    :param where: the file, for errors.
-    :raises ToolkitMisuse: the text is no Python, or an argument is computed.
-    """
-    try:
-        tree = ast.parse(text)
-    except SyntaxError as error:
-        raise ToolkitMisuse(f"{where} is no Python: {error.msg} (line {error.lineno}).") from None
-    reading = Reading()
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    for call in sorted(calls, key=lambda call: (call.lineno, call.col_offset)):
-        _read_call(call, reading, where)
-    return reading
-
-
-def _read_call(call: ast.Call, reading: Reading, where: str) -> None:
-    name = _function_of_dbt(call.func)
-    if name is None:
-        return
-    try:
-        arguments = [ast.literal_eval(argument) for argument in call.args]
-        keywords = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
-        reading.call(name)(*arguments, **keywords)
-    except ValueError:
-        raise ToolkitMisuse(
-            f"{where}, line {call.lineno}: dbt.{name}() has an argument that is no literal value, or one too many. "
-            "dbt reads such calls without running the model."
-        ) from None
-
-
-def _function_of_dbt(function: ast.expr) -> str | None:
-    """``ref`` of ``dbt.ref``."""
-    is_of_dbt = (
-        isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) and function.value.id == "dbt"
-    )
-    if is_of_dbt and isinstance(function, ast.Attribute) and function.attr in ("ref", "source", "config"):
-        return function.attr
-    return None
-
-
 # A template engine takes a millisecond for a file; large projects consist of these two calls.
 _PLAIN_CALL = re.compile(
     r"\{\{\s*(?:ref\(\s*'(?P<ref>\w+)'\s*\)|source\(\s*'(?P<source>\w+)'\s*,\s*'(?P<table>\w+)'\s*\))\s*\}\}"
@@ -80,11 +34,51 @@ _GENERIC_TEST = (
 )
 
 
+def read_python_model(text: str, *, where: str) -> Reading:
+    """Return what the model says, as far as the arguments are literal values; dbt itself reads no others.
+
+    :param text: the content of the file.
+    :param where: the file, for errors.
+    :raises ToolkitMisuse: the text is no Python, or an argument is computed.
+    """
+    try:
+        tree = ast.parse(text)
+    except SyntaxError as error:
+        raise ToolkitMisuse(f"{where} is no Python: {error.msg} (line {error.lineno}).") from None
+    reading = Reading()
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    for call in sorted(calls, key=lambda call: (call.lineno, call.col_offset)):
+        name = _function_of_dbt(call.func)
+        if name is None:
+            continue
+        try:
+            arguments = [ast.literal_eval(argument) for argument in call.args]
+            keywords = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+            reading.call(name)(*arguments, **keywords)
+        except ValueError:
+            raise ToolkitMisuse(
+                f"{where}, line {call.lineno}: dbt.{name}() has an argument that is no literal value, or one too many. "
+                "dbt reads such calls without running the model."
+            ) from None
+    return reading
+
+
+def _function_of_dbt(function: ast.expr) -> str | None:
+    """``ref`` of ``dbt.ref``."""
+    is_of_dbt = (
+        isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) and function.value.id == "dbt"
+    )
+    if is_of_dbt and isinstance(function, ast.Attribute) and function.attr in ("ref", "source", "config"):
+        return function.attr
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class MacroFile:
     """A file of macros and generic tests.
 
-    :param package: to which it belongs; others call it ``package.macro()``.
+    :param package: the package to which it belongs; others call its macros ``package.macro()``.
+    :param text: the content of the file.
     :param where: its path, for errors.
     """
 
@@ -95,12 +89,12 @@ class MacroFile:
 
 @dataclass(kw_only=True)
 class SqlReader:
-    """Reads the files of one package.
+    """The reader of the SQL files of one package.
 
-    :param package: whose macros need no prefix.
-    :param variables: for ``var()``.
-    :param target: for ``target.name`` and its like.
-    :param macro_files: of all packages.
+    :param package: the package whose macros need no prefix.
+    :param variables: the values of ``var()``.
+    :param target: the values of ``target.name`` and its like.
+    :param macro_files: the files of macros of all packages.
     """
 
     package: str
@@ -111,8 +105,9 @@ class SqlReader:
     _depth: int = 0
 
     def read(self, text: str, *, where: str) -> Reading:
-        """What the text says.
+        """Return what a text says.
 
+        :param text: the content of the file.
         :param where: the file, for errors.
         :raises ToolkitMisuse: it is no valid template, or calls one of dbt's functions wrongly.
         """
@@ -191,17 +186,23 @@ class _MacrosOfDbt:
 
 
 def macro_names(text: str) -> list[str]:
-    """The macros that a file defines; a generic test is one that is called ``test_…``."""
+    """Return the names of the macros that a file defines; a generic test is one that is called ``test_…``.
+
+    :param text: the content of the file.
+    """
     return [name for name, _ in macro_blocks(text)]
 
 
 def macro_blocks(text: str) -> list[tuple[str, str]]:
-    """The same, each with its part of the text."""
+    """Return the name of each macro that a file defines, with its part of the text.
+
+    :param text: the content of the file.
+    """
     return [(f"{'test_' * (block['kind'] != 'macro')}{block['name']}", block[0]) for block in _BLOCK.finditer(text)]
 
 
 def _plain_reading(text: str) -> Reading | None:
-    """What a text without other Jinja than plain calls says; None where it takes more to know."""
+    """Return what a text with no other Jinja than plain calls says; None where it takes more to know."""
     calls = list(_PLAIN_CALL.finditer(text))
     if len(_JINJA.findall(text)) != len(calls):
         return None
@@ -233,12 +234,12 @@ def _environment() -> Environment:
     from jinja2 import ChainableUndefined, Environment
 
     class Quiet(ChainableUndefined):
-        """What only dbt knows (``adapter``, ``dbt_utils.star()``), called or not: nothing."""
+        """A name that only dbt knows (``adapter``, ``dbt_utils.star()``): called or not, it gives nothing."""
 
         def __call__(self, *_: Any, **__: Any) -> Any:
             return self
 
-    # SQL, not HTML.
+    # What it renders is SQL, not HTML.
     return Environment(undefined=Quiet, extensions=["jinja2.ext.do"])  # noqa: S701
 
 

@@ -1,8 +1,6 @@
-"""Data tests and their names.
+"""Generic data tests of models, seeds, snapshots and sources, and the names that dbt gives them.
 
-How does dbt name a generic test? After its arguments; the unique id ends with a hash of all it was given.
-
-Which nodes do the data tests of a model, seed, snapshot or source become?
+dbt names a generic test after its arguments; the unique id ends with a hash of all that the test was given.
 """
 
 from __future__ import annotations
@@ -20,13 +18,33 @@ from pytest_cosmos_venv.projects.node_properties import parts_of_test
 _LONGEST = 63
 _KEPT = 30
 _HASH_LENGTH = 10
+BUILT_IN = ("accepted_values", "not_null", "relationships", "unique")
+"""The generic tests that dbt brings along."""
+_ALONE = ("not_null", "unique")
+# The order in which dbt writes the configuration of a test into the code that it makes of it.
+_ORDER = (
+    "severity",
+    "tags",
+    "enabled",
+    "where",
+    "limit",
+    "warn_if",
+    "error_if",
+    "fail_calc",
+    "store_failures",
+    "store_failures_as",
+    "meta",
+    "database",
+    "schema",
+    "alias",
+)
 
 
 def synthesized_names(identifier: str, arguments: Mapping[str, Any]) -> tuple[str, str]:
-    """The short name (file, alias) and the full name (unique id) of a test that was given none.
+    """Return the short name (file, alias) and the full name (unique id) of a test that was given none.
 
     :param identifier: test and tested thing: ``unique_stg_piers``.
-    :param arguments: with ``column_name``, without ``model``.
+    :param arguments: the arguments of the test with ``column_name``, without ``model``.
     """
     parts = [str(part) for name in sorted(arguments) for part in _parts(arguments[name])]
     full = "_".join([identifier, "__".join(re.sub("[^0-9a-zA-Z_]+", "_", part) for part in parts)])
@@ -36,8 +54,9 @@ def synthesized_names(identifier: str, arguments: Mapping[str, Any]) -> tuple[st
 
 
 def id_hash(name: str, metadata: Mapping[str, Any]) -> str:
-    """The end of a generic test's unique id.
+    """Return the end of a generic test's unique id.
 
+    :param name: the name of the test.
     :param metadata: ``namespace``, ``name`` and ``kwargs``, as in the manifest.
     """
     return _md5(name + repr(_canonical(metadata)))[-_HASH_LENGTH:]
@@ -59,38 +78,17 @@ def _md5(text: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
-BUILT_IN = ("accepted_values", "not_null", "relationships", "unique")
-"""The generic tests that dbt brings along."""
-_ALONE = ("not_null", "unique")
-# In which dbt writes the configuration of a test into the code that it makes of it.
-_ORDER = (
-    "severity",
-    "tags",
-    "enabled",
-    "where",
-    "limit",
-    "warn_if",
-    "error_if",
-    "fail_calc",
-    "store_failures",
-    "store_failures_as",
-    "meta",
-    "database",
-    "schema",
-    "alias",
-)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Tested:
     """A thing with data tests.
 
-    :param label: its name in the names of tests: that of a version has it, that of a table its source.
-    :param reference: how a test reads it: ``ref('piers')``.
-    :param prefix: of the names of its tests; ``source_`` for a table.
-    :param version: of a model.
-    :param key: ``models.piers``.
-    :param properties_file: where its tests are written.
+    :param label: its name in the names of tests: that of a version has the version, that of a table its source.
+    :param reference: the words with which a test reads it: ``ref('piers')``.
+    :param prefix: the beginning of the names of its tests; ``source_`` for a table, else empty.
+    :param version: the version of a model; None: it has none.
+    :param key: its place in YAML: ``models.piers``.
+    :param properties_file: the file in which its tests are written, relative to the project.
+    :param properties: what YAML says about it.
     """
 
     label: str
@@ -106,10 +104,15 @@ class Tested:
 class GenericTest:
     """One data test of one thing.
 
-    :param name: as dbt calls it, without the short form that its file gets.
-    :param column: under which it is written; None for a test of the whole.
-    :param arguments: ``column_name`` among them.
-    :param config: as written.
+    :param tested: the thing that it tests.
+    :param test: the name of the generic test, such as ``unique``.
+    :param namespace: the package of the generic test; None: it was named without one.
+    :param name: the full name, without the short form that its file gets.
+    :param short_name: the name of its file.
+    :param column: the column under which it is written; None for a test of the whole thing.
+    :param arguments: its arguments, ``column_name`` among them.
+    :param config: its configuration as written.
+    :param description: its description; may be empty.
     """
 
     tested: Tested
@@ -124,19 +127,19 @@ class GenericTest:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """As in the manifest."""
+        """The ``test_metadata`` of the manifest."""
         model = "{{ get_where_subquery(" + self.tested.reference + ") }}"
         return {"name": self.test, "kwargs": {**self.arguments, "model": model}, "namespace": self.namespace}
 
     @property
     def id_suffix(self) -> str:
-        """What the unique id ends with."""
+        """The end of the unique id: name and hash."""
         metadata = self.metadata
         return f"{self.name}.{id_hash(self.name, {key: metadata[key] for key in ('namespace', 'name', 'kwargs')})}"
 
     @property
     def macro(self) -> str:
-        """As the text of the test calls it."""
+        """The macro of the test, as its text calls it."""
         return f"test_{self.test}" if self.namespace is None else f"{self.namespace}.test_{self.test}"
 
     @property
@@ -149,12 +152,17 @@ class GenericTest:
 
     @property
     def is_alone(self) -> bool:
-        """Is it one of the two of which dbt knows without rendering that they read their model and call one macro?"""
+        """Whether it is ``unique`` or ``not_null`` of dbt itself, which read their model and call one macro without
+        rendering.
+        """
         return self.namespace is None and self.test in _ALONE
 
 
 def tests_of(tested: Tested) -> Iterator[GenericTest]:
-    """All data tests of a thing, those of the whole of it first."""
+    """Yield all data tests of a thing, those of the whole of it first.
+
+    :param tested: the thing.
+    """
     for test in tested.properties.get("data_tests", []):
         yield _test(tested, test, None)
     for column in tested.properties.get("columns", []):

@@ -1,10 +1,7 @@
-"""A manifest over HTTP, with faults.
+"""A manifest that is handed out over HTTP, with the faults that a test wants to see handled.
 
-What does a manifest's server answer, request by request? What it was told to, whoever carries it to the client.
-
-Who carries the answers over a real connection? A server on loopback.
-
-How does a test hand out a manifest over HTTP, with the faults it wants to see handled?
+A script says what each request gets. Either a server on loopback carries the answers, or ``responses`` does, for code
+that uses ``requests``.
 """
 
 from __future__ import annotations
@@ -26,12 +23,16 @@ from pytest_cosmos_venv.projects.project import DbtProject
 if TYPE_CHECKING:
     from responses import RequestsMock
 
+PATH = "/manifest.json"
+"""The path of the manifest; every other path is 404 and no part of the script."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """One answer of the script.
 
-    :param after: seconds that it takes.
+    :param status: the HTTP status.
+    :param after: seconds that the answer takes.
     :param is_truncated: whether the connection ends in the middle of the manifest.
     """
 
@@ -44,8 +45,10 @@ class Answer:
 class ManifestRequest:
     """One request, and what it got.
 
-    :param headers: as the client sent them, names in small letters.
-    :param status: of the answer.
+    :param method: ``GET`` or ``HEAD``.
+    :param path: the path of the request, with its query.
+    :param headers: the headers that the client sent, names in small letters.
+    :param status: the HTTP status of the answer.
     """
 
     method: str
@@ -58,7 +61,11 @@ class ManifestRequest:
 class Reply:
     """An answer as it goes over the wire.
 
-    :param body: whole; who sends it ends in the middle where it is to be truncated.
+    :param status: the HTTP status.
+    :param headers: the headers of the answer.
+    :param body: the whole body; the sender ends in the middle where it is to be truncated.
+    :param after: seconds that the answer takes.
+    :param is_truncated: whether the connection ends in the middle of the body.
     """
 
     status: int
@@ -70,7 +77,12 @@ class Reply:
 
 @dataclass(kw_only=True)
 class AnswerScript:
-    """The answers in their order; the last one holds for all further requests, and without any it is 200."""
+    """The answers in their order; the last one holds for all further requests, and without any the status is 200.
+
+    :param body: the manifest, as it goes over the wire.
+    :param answers: the answers that a test asked for.
+    :param requests: the requests so far.
+    """
 
     body: bytes
     answers: list[Answer] = field(default_factory=list)
@@ -80,12 +92,13 @@ class AnswerScript:
 
     @property
     def etag(self) -> str:
-        """Of the manifest as it is now; equal manifests have equal ones."""
+        """The ETag of the manifest as it is now; equal manifests have equal ones."""
         return f'"{hashlib.sha256(self.body).hexdigest()[:32]}"'
 
     def add(self, answer: Answer) -> None:
-        """Put an answer at the end.
+        """Put an answer at the end of the script.
 
+        :param answer: the answer.
         :raises ToolkitMisuse: it contradicts itself.
         """
         if answer.status not in {status.value for status in HTTPStatus}:
@@ -98,7 +111,12 @@ class AnswerScript:
         self.answers.append(answer)
 
     def reply(self, method: str, path: str, headers: Mapping[str, str]) -> Reply:
-        """The next answer, on record as given."""
+        """Return the next answer, and keep the request on record.
+
+        :param method: ``GET`` or ``HEAD``.
+        :param path: the path of the request.
+        :param headers: the headers that the client sent.
+        """
         with self._lock:
             known = {name.lower(): value for name, value in headers.items()}
             answer = self._next()
@@ -134,9 +152,10 @@ class AnswerScript:
 
 
 def body_of(manifest: Mapping[str, Any]) -> bytes:
-    """The manifest as it goes over the wire.
+    """Return the manifest as it goes over the wire.
 
-    :raises ToolkitMisuse: it is nothing that JSON can hold.
+    :param manifest: the content of the manifest.
+    :raises ToolkitMisuse: JSON cannot hold it.
     """
     try:
         return json.dumps(manifest).encode()
@@ -146,14 +165,10 @@ def body_of(manifest: Mapping[str, Any]) -> bytes:
         ) from None
 
 
-PATH = "/manifest.json"
-"""Where the manifest lies; everything else is 404 and no part of the script."""
-
-
 class ManifestServer(LoopbackServer):
-    """Serves one script from the moment it is made until it is closed.
+    """A server of one script, from the moment it is made until it is closed.
 
-    :param script: what it answers.
+    :param script: the answers.
     """
 
     def __init__(self, script: AnswerScript) -> None:
@@ -163,7 +178,7 @@ class ManifestServer(LoopbackServer):
 
     @property
     def url(self) -> str:
-        """Of the manifest."""
+        """The address of the manifest."""
         return f"http://{HOST}:{self.server_port}{PATH}"
 
 
@@ -178,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_body=False)
 
     def log_message(self, *_: object) -> None:
-        """Nothing: the requests are on record."""
+        """Write nothing: the requests are on record."""
 
     def _answer(self, *, with_body: bool) -> None:
         self.close_connection = True
@@ -216,30 +231,34 @@ class HttpManifest:
     def answer(self, status: int = 200, *, after: float = 0.0, truncated: bool = False) -> HttpManifest:
         """Say what the next request gets, then the one after it: ``.answer(500).answer(200)``.
 
-        The last answer holds for all further requests. Where nothing was said, all get the manifest. Who sends the
-        manifest's ETag back as ``If-None-Match`` gets 304 in place of 200.
+        The last answer holds for all further requests. Where nothing was said, all get the manifest. A client that
+        sends the manifest's ETag back as ``If-None-Match`` gets 304 in place of 200.
 
+        :param status: the HTTP status.
         :param after: seconds that the answer takes; it ends with the test at the latest.
-        :param truncated: end the connection in the middle of the manifest.
-        :raises ToolkitMisuse: no HTTP status, or ``truncated`` with another than 200.
+        :param truncated: whether the connection ends in the middle of the manifest.
+        :raises ToolkitMisuse: the status is no HTTP status, or ``truncated`` stands with another one than 200.
         """
         self.script.add(Answer(status=status, after=after, is_truncated=truncated))
         return self
 
     def publish(self, manifest: DbtProject | Mapping[str, Any]) -> None:
-        """Put another manifest in its place, with another ETag: that of a project after an edit, for one."""
+        """Replace the manifest by another one, with another ETag: that of a project after an edit, for example.
+
+        :param manifest: its content, or a project, whose manifest as it is now is taken.
+        """
         self.script.body = body_of(_data(manifest))
 
     @property
     def url(self) -> str:
-        """Where it is; the server on 127.0.0.1 starts when this is asked for."""
+        """The address of the manifest; the server on 127.0.0.1 starts when this is asked for."""
         if self._server is None:
             self._server = ManifestServer(self.script)
         return self._server.url
 
     @property
     def requests(self) -> list[ManifestRequest]:
-        """What was asked so far, and the status that each got."""
+        """The requests so far, and the status that each got."""
         return RecordList(
             self.script.requests,
             of="requests",
@@ -251,7 +270,7 @@ class HttpManifest:
     def responses(self, url: str) -> Iterator[RequestsMock]:
         """The same script without a server, for code that uses ``requests``: with ``responses``, at any address.
 
-        :param url: such as ``https://artifacts.example/manifest.json``.
+        :param url: the address, such as ``https://artifacts.example/manifest.json``.
         """
         from responses import RequestsMock
 
@@ -285,7 +304,7 @@ class HttpManifest:
 
 
 def serve_manifest(manifest: DbtProject | Mapping[str, Any]) -> HttpManifest:
-    """A manifest to be handed out.
+    """Return a manifest that can be handed out over HTTP.
 
     :param manifest: its content, or a project, whose manifest as it is now is taken.
     """
@@ -304,7 +323,7 @@ def _data(manifest: DbtProject | Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _break_off(reply: Reply) -> None:
-    """As ``requests`` itself fails with a body that ends too early."""
+    """Fail as ``requests`` itself fails with a body that ends too early."""
     from requests.exceptions import ChunkedEncodingError
 
     if reply.is_truncated:

@@ -1,25 +1,24 @@
-"""The manifest that dbt would write.
+"""The manifest that dbt would write for a project, worked out without dbt.
 
-Which entries of the manifest do the things of one package become?
-
-Which manifest would dbt write for a project? Worked out from what the project was told, without dbt.
+Nothing in it changes from run to run: equal projects have equal manifests. Tests compare it with the manifests of the
+dbt versions in ``VERIFIED_AGAINST``.
 """
 
 from __future__ import annotations
 
 import gc
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.projects.code_readers import MacroFile, macro_names
 from pytest_cosmos_venv.projects.generic_tests import Tested, tests_of
 from pytest_cosmos_venv.projects.manifest_entries import (
-    Place,
+    PackageLocation,
     data_test_entry,
     exposure_entry,
     group_entry,
@@ -31,43 +30,40 @@ from pytest_cosmos_venv.projects.manifest_entries import (
 )
 from pytest_cosmos_venv.projects.package_files import NodeFile, PackageFiles
 from pytest_cosmos_venv.projects.references import Lookup, Ref
-from pytest_cosmos_venv.projects.resources import REFABLE, YAML_KEYS, Resource
+from pytest_cosmos_venv.projects.resources import REFABLE, YAML_KEYS, ProjectContents, Resource
 
-if TYPE_CHECKING:
-    from pytest_cosmos_venv.projects.project import DbtProject
+SCHEMA = "https://schemas.getdbt.com/dbt/manifest/v12.json"
+VERIFIED_AGAINST = ("1.10", "1.11")
+"""The versions of dbt whose own manifests ours was compared with."""
+# Fixed, so that equal projects have equal manifests.
+_TIME = "2026-01-01T00:00:00.000000Z"
+_INVOCATION = "00000000-0000-4000-8000-000000000000"
 
 
 @dataclass(kw_only=True)
 class PackageEntries:
-    """The entries of one package.
+    """The entries of one package, section by section.
 
-    :param lookup: shared by all packages; all have to declare their nodes before one resolves its references.
+    :param files: the files of the package.
+    :param lookup: the nodes and sources of all packages.
     """
 
     files: PackageFiles
     lookup: Lookup
 
     @cached_property
-    def place(self) -> Place:
-        """Where its nodes lie."""
+    def location(self) -> PackageLocation:
+        """Where the nodes of the package lie."""
         project, root = self.files.project, self.files.root
         folder = project.path if project is root else root.path / "dbt_packages" / project.name
-        return Place(package=project.name, folder=folder, profile=root.profile)
-
-    def declare(self) -> None:
-        """Tell the lookup what can be read; reads all files."""
-        for file in self.files.nodes:
-            if file.resource.kind in REFABLE:
-                self._declare(file)
-        for source in self._all("source"):
-            for entry in source_entries(source, self.place):
-                self.lookup.sources[self.place.package, source.name, entry["name"]] = entry["unique_id"]
+        return PackageLocation(package=project.name, folder=folder, profile=root.profile)
 
     def nodes(self) -> Iterator[dict[str, Any]]:
-        """Of the section ``nodes``, and of ``disabled``."""
+        """Yield the entries of the sections ``nodes`` and ``disabled``."""
         for file in self.files.nodes:
-            entry = node_entry(file, self.place, self._parents_of(file))
-            entry["config"]["enabled"] &= not self._is_test_of_disabled(file)
+            entry = node_entry(file, self.location, self._parents_of(file))
+            if file.resource.kind == "test" and self.lookup.reads_disabled(file.reading, home=self.location.package):
+                entry["config"]["enabled"] = False
             yield entry
             if file.resource.kind in REFABLE:
                 yield from self._data_tests(_tested_node(file.resource), [], entry)
@@ -76,47 +72,38 @@ class PackageEntries:
                 yield from self._data_tests(_tested_table(source, table), source.properties.get("tags", []), None)
 
     def sources(self) -> Iterator[dict[str, Any]]:
-        """Of the section ``sources``."""
+        """Yield the entries of the section ``sources``."""
         for source in self._all("source"):
-            yield from source_entries(source, self.place)
+            yield from source_entries(source, self.location)
 
     def exposures(self) -> Iterator[dict[str, Any]]:
-        """Of the section ``exposures``."""
+        """Yield the entries of the section ``exposures``."""
         for exposure in self._all("exposure"):
             where = f"exposure {exposure.name!r}"
             text = " ".join("{{ " + one + " }}" for one in exposure.properties["depends_on"])
             reading = self.files.sql.read(text, where=where)
-            parents = self.lookup.resolve(reading, home=self.place.package, where=where)
-            yield exposure_entry(exposure, self.place, reading, parents)
+            parents = self.lookup.resolve(reading, home=self.location.package, where=where)
+            yield exposure_entry(exposure, self.location, reading, parents)
 
     def unit_tests(self) -> Iterator[dict[str, Any]]:
-        """Of the section ``unit_tests``."""
+        """Yield the entries of the section ``unit_tests``."""
         for unit_test in self._all("unit_test"):
             where = f"unit test {unit_test.name!r}"
-            model = self.lookup.node(Ref(name=unit_test.properties["model"]), home=self.place.package, where=where)
-            schema = next(self.place.schema_of(file) for file in self.files.nodes if file.unique_id == model)
-            yield unit_test_entry(unit_test, self.place, model=model, schema=schema)
+            model = self.lookup.node(Ref(name=unit_test.properties["model"]), home=self.location.package, where=where)
+            schema = next(self.location.schema_of(file) for file in self.files.nodes if file.unique_id == model)
+            yield unit_test_entry(unit_test, self.location, model=model, schema=schema)
 
     def groups(self) -> Iterator[dict[str, Any]]:
-        """Of the section ``groups``."""
-        return (group_entry(group, self.place) for group in self._all("group"))
+        """Yield the entries of the section ``groups``."""
+        return (group_entry(group, self.location) for group in self._all("group"))
 
     def macros(self) -> Iterator[dict[str, Any]]:
-        """Of the section ``macros``."""
+        """Yield the entries of the section ``macros``."""
         for file in self._all("macro"):
-            yield from macro_entries(file, self.files.project.store.text_of(file), self.place, self._macros)
+            yield from macro_entries(file, self.files.project.store.text_of(file), self.location, self._macros)
 
     def _all(self, kind: str) -> Iterator[Resource]:
         return (resource for resource in self.files.project.store.resources if resource.kind == kind)
-
-    def _declare(self, file: NodeFile) -> None:
-        resource, known = file.resource, self.lookup.nodes
-        if not file.config["enabled"]:
-            self.lookup.disabled.add(file.unique_id)
-        if resource.version is not None:
-            known[self.place.package, resource.name, str(resource.version)] = file.unique_id
-        if resource.version == resource.properties.get("latest_version"):
-            known[self.place.package, resource.name, ""] = file.unique_id
 
     def _parents_of(self, file: NodeFile) -> list[str]:
         if not file.config["enabled"]:
@@ -124,10 +111,7 @@ class PackageEntries:
             return []
         resource = file.resource
         is_test = resource.kind == "test"
-        return self.lookup.resolve(file.reading, home=self.place.package, where=str(resource.file), is_test=is_test)
-
-    def _is_test_of_disabled(self, file: NodeFile) -> bool:
-        return file.resource.kind == "test" and self.lookup.reads_disabled(file.reading, home=self.place.package)
+        return self.lookup.resolve(file.reading, home=self.location.package, where=str(resource.file), is_test=is_test)
 
     def _data_tests(
         self, tested: Tested, tags: list[str], attached: Mapping[str, Any] | None
@@ -135,9 +119,9 @@ class PackageEntries:
         for test in tests_of(tested):
             reading = read_data_test(test, self.files.sql, self._macros)
             where = f"test {test.name!r}"
-            is_off = self.lookup.reads_disabled(reading, home=self.place.package)
-            parents = self.lookup.resolve(reading, home=self.place.package, where=where, is_test=True)
-            entry = data_test_entry(test, self.place, reading, depends_on=parents, tags=tags, attached=attached)
+            is_off = self.lookup.reads_disabled(reading, home=self.location.package)
+            parents = self.lookup.resolve(reading, home=self.location.package, where=where, is_test=True)
+            entry = data_test_entry(test, self.location, reading, depends_on=parents, tags=tags, attached=attached)
             entry["config"]["enabled"] &= not is_off
             yield entry
 
@@ -149,7 +133,7 @@ class PackageEntries:
             for name in macro_names(file.text):
                 unique_id = f"macro.{file.package}.{name}"
                 known[f"{file.package}.{name}"] = unique_id
-                if file.package == self.place.package:
+                if file.package == self.location.package:
                     known[name] = unique_id
         return known
 
@@ -179,52 +163,62 @@ def _tested_table(source: Resource, table: Mapping[str, Any]) -> Tested:
     )
 
 
-SCHEMA = "https://schemas.getdbt.com/dbt/manifest/v12.json"
-VERIFIED_AGAINST = ("1.10", "1.11")
-"""The versions of dbt whose own manifests ours was compared with."""
-# Nothing that changes from run to run.
-_TIME = "2026-01-01T00:00:00.000000Z"
-_INVOCATION = "00000000-0000-4000-8000-000000000000"
+def manifest_of(project: ProjectContents) -> dict[str, Any]:
+    """Return the manifest of a project as plain data.
 
-
-def manifest_of(project: DbtProject) -> dict[str, Any]:
-    """The manifest as plain data.
-
+    :param project: the project that is run.
     :raises ToolkitMisuse: a file reads something that is not there, or cannot be read; a package has packages.
     """
-    with _collector_at_rest():
-        return _manifest_of(project)
-
-
-def _manifest_of(project: DbtProject) -> dict[str, Any]:
-    packages = [project, *project.packages]
-    _refuse_packages_of_packages(project)
-    lookup = Lookup(packages=tuple(package.name for package in packages))
-    macro_files = tuple(_macro_files(packages))
-    parts = [
-        PackageEntries(files=PackageFiles(project=package, root=project, macro_files=macro_files), lookup=lookup)
-        for package in packages
-    ]
-    for part in parts:
-        part.declare()
-    sections = _Sections()
-    for part in parts:
-        sections.take(part)
-    return {"metadata": _metadata(project), **sections.document()}
-
-
-def _refuse_packages_of_packages(project: DbtProject) -> None:
     for package in project.packages:
         for inner in package.packages:
             raise ToolkitMisuse(
                 f"Package {inner.name!r} stands within package {package.name!r}, where dbt does not look: dbt deps "
                 f"installs all packages beside one another. Add it to project {project.name!r} itself."
             )
+    with _garbage_collection_paused():
+        return _manifest_of(project)
+
+
+def _manifest_of(project: ProjectContents) -> dict[str, Any]:
+    packages = [project, *project.packages]
+    macro_files = tuple(
+        MacroFile(package=package.name, text=package.store.text_of(resource), where=str(resource.file))
+        for package in packages
+        for resource in package.store.resources
+        if resource.kind == "macro"
+    )
+    files = [PackageFiles(project=package, root=project, macro_files=macro_files) for package in packages]
+    # All packages have to declare their nodes before one of them can resolve its references.
+    lookup = _lookup_of(files)
+    sections = _Sections()
+    for package_files in files:
+        sections.take(PackageEntries(files=package_files, lookup=lookup))
+    return {"metadata": _metadata(project), **sections.document()}
+
+
+def _lookup_of(packages: Sequence[PackageFiles]) -> Lookup:
+    lookup = Lookup(packages=tuple(package.project.name for package in packages))
+    for package in packages:
+        name = package.project.name
+        for file in package.nodes:
+            resource = file.resource
+            if resource.kind not in REFABLE:
+                continue
+            if not file.config["enabled"]:
+                lookup.disabled.add(file.unique_id)
+            if resource.version is not None:
+                lookup.nodes[name, resource.name, str(resource.version)] = file.unique_id
+            if resource.version == resource.properties.get("latest_version"):
+                lookup.nodes[name, resource.name, ""] = file.unique_id
+        for source in (resource for resource in package.project.store.resources if resource.kind == "source"):
+            for table in source.properties["tables"]:
+                lookup.sources[name, source.name, table["name"]] = f"source.{name}.{source.name}.{table['name']}"
+    return lookup
 
 
 @contextmanager
-def _collector_at_rest() -> Iterator[None]:
-    """All that is made here is kept; with a large project the garbage collector takes half of the time to see that."""
+def _garbage_collection_paused() -> Iterator[None]:
+    # All that is made here is kept; with a large project the garbage collector takes half of the time to see that.
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -232,13 +226,6 @@ def _collector_at_rest() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def _macro_files(packages: list[DbtProject]) -> Iterator[MacroFile]:
-    for package in packages:
-        for resource in package.store.resources:
-            if resource.kind == "macro":
-                yield MacroFile(package=package.name, text=package.store.text_of(resource), where=str(resource.file))
 
 
 @dataclass(kw_only=True)
@@ -310,7 +297,7 @@ def _is_off_with_its_model(node: dict[str, Any]) -> bool:
     return node["resource_type"] == "test" and bool(node["unrendered_config"].get("enabled", True))
 
 
-def _metadata(project: DbtProject) -> dict[str, Any]:
+def _metadata(project: ProjectContents) -> dict[str, Any]:
     return {
         "dbt_schema_version": SCHEMA,
         "dbt_version": f"{VERIFIED_AGAINST[-1]}.0",

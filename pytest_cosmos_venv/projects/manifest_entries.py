@@ -1,11 +1,4 @@
-"""Manifest entries of files, YAML things and data tests.
-
-Which entry of the manifest's ``nodes`` does a file become?
-
-Which entry of the manifest's ``nodes`` does a generic test become?
-
-Which entries of the manifest do the things become that stand in YAML alone, and the macros?
-"""
+"""The entries of the manifest that files, things in YAML and data tests become."""
 
 from __future__ import annotations
 
@@ -22,7 +15,7 @@ from pytest_cosmos_venv.projects.code_readers import SqlReader, macro_blocks
 from pytest_cosmos_venv.projects.generic_tests import BUILT_IN, GenericTest
 from pytest_cosmos_venv.projects.package_files import NodeFile, code_of
 from pytest_cosmos_venv.projects.profile import Profile
-from pytest_cosmos_venv.projects.references import Reading, merge_config
+from pytest_cosmos_venv.projects.references import Reading, merged_config
 from pytest_cosmos_venv.projects.resources import Resource
 
 # dbt does not read larger seeds; their path stands for their content.
@@ -30,11 +23,12 @@ _LARGEST_SEED = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where the nodes of a package lie.
+class PackageLocation:
+    """The place of a package's nodes: on the disk, and in the database.
 
-    :param folder: of the package.
-    :param profile: of the project that is run.
+    :param package: the name of the package.
+    :param folder: the folder of the package.
+    :param profile: the profile of the project that is run.
     """
 
     package: str
@@ -42,39 +36,56 @@ class Place:
     profile: Profile
 
     def schema(self, custom: Any) -> str:
-        """The schema of a node; dbt puts a configured one behind the target's."""
+        """Return the schema of a node; dbt puts a configured one behind that of the target.
+
+        :param custom: the configured schema; None: that of the target alone.
+        """
         return "_".join(filter(None, [self.profile.schema, custom]))
 
     def schema_of(self, file: NodeFile) -> str:
-        """The same of a file; a snapshot may name a schema that stands alone."""
+        """Return the schema of a file; a snapshot may name one that stands alone.
+
+        :param file: a file of the package.
+        """
         return file.config.get("target_schema") or self.schema(file.config["schema"])
 
     def relation(self, database: str, schema: str, alias: str) -> str:
-        """The full name of a table."""
+        """Return the full, quoted name of a table.
+
+        :param database: the database of the table.
+        :param schema: the schema of the table.
+        :param alias: the name of the table.
+        """
         return ".".join(f'"{part}"' for part in (database, schema, alias))
 
 
-def node_entry(file: NodeFile, place: Place, depends_on: list[str]) -> dict[str, Any]:
-    """The entry.
+def node_entry(file: NodeFile, location: PackageLocation, depends_on: list[str]) -> dict[str, Any]:
+    """Return the entry of a file in ``nodes``.
 
+    :param file: a file of the package.
+    :param location: where the nodes of the package lie.
     :param depends_on: unique ids of the nodes that it reads.
     """
+    properties_file = file.resource.properties_file
     entry = {
-        **_identity(file, place),
+        **_identity(file, location),
         "checksum": _checksum(file),
         "config": dict(file.config),
-        "tags": _tags(file.config["tags"]),
+        "tags": list(dict.fromkeys(file.config["tags"])),
         "meta": file.config["meta"],
         "group": file.config["group"],
         "description": file.resource.properties.get("description", ""),
-        "columns": _columns(file),
-        "patch_path": _patch_path(file, place),
+        "columns": {
+            column["name"]: node_properties.column(column["name"])
+            for column in file.resource.properties.get("columns", [])
+        },
+        "patch_path": properties_file and f"{location.package}://{properties_file}",
         "unrendered_config": dict(file.said),
         **node_properties.common_fields(),
     }
-    entry["relation_name"] = _relation(file, place, entry)
+    entry["relation_name"] = _relation(file, location, entry)
     if file.resource.kind == "seed":
-        return {**entry, "raw_code": "", "root_path": str(place.folder), "depends_on": {"macros": []}}
+        return {**entry, "raw_code": "", "root_path": str(location.folder), "depends_on": {"macros": []}}
     entry |= code_entry(
         file.reading,
         code=code_of(file.resource, file.text.strip()),
@@ -85,7 +96,13 @@ def node_entry(file: NodeFile, place: Place, depends_on: list[str]) -> dict[str,
 
 
 def code_entry(reading: Reading, *, code: str, language: str, depends_on: list[str]) -> dict[str, Any]:
-    """What an entry with code says about it."""
+    """Return the fields of an entry that are about its code.
+
+    :param reading: what the code says about itself.
+    :param code: the text.
+    :param language: ``sql`` or ``python``.
+    :param depends_on: unique ids of the nodes that it reads.
+    """
     return {
         "raw_code": code,
         "language": language,
@@ -96,7 +113,7 @@ def code_entry(reading: Reading, *, code: str, language: str, depends_on: list[s
     }
 
 
-def _identity(file: NodeFile, place: Place) -> dict[str, Any]:
+def _identity(file: NodeFile, location: PackageLocation) -> dict[str, Any]:
     resource = file.resource
     below = PurePosixPath(*resource.file.parts[1:])
     versioned = "" if resource.version is None else f"_v{resource.version}"
@@ -104,22 +121,22 @@ def _identity(file: NodeFile, place: Place) -> dict[str, Any]:
         "unique_id": file.unique_id,
         "name": resource.name,
         "resource_type": resource.kind,
-        "package_name": place.package,
+        "package_name": location.package,
         "path": str(PurePosixPath("analysis", below) if resource.kind == "analysis" else below),
         "original_file_path": str(resource.file),
-        "fqn": _fqn(file, place),
+        "fqn": _fqn(file, location),
         "alias": file.config["alias"] or f"{resource.name}{versioned}",
-        "database": file.config["database"] or place.profile.database,
-        "schema": place.schema_of(file),
+        "database": file.config["database"] or location.profile.database,
+        "schema": location.schema_of(file),
     }
 
 
-def _fqn(file: NodeFile, place: Place) -> list[str]:
+def _fqn(file: NodeFile, location: PackageLocation) -> list[str]:
     resource = file.resource
     within = {"analysis": ["analysis"]}.get(resource.kind, [])
     own = {"snapshot": [resource.file.stem, resource.name]}.get(resource.kind, [resource.name])
     versioned = [] if resource.version is None else [f"v{resource.version}"]
-    return [place.package, *within, *resource.folders, *own, *versioned]
+    return [location.package, *within, *resource.folders, *own, *versioned]
 
 
 def _checksum(file: NodeFile) -> dict[str, str]:
@@ -129,25 +146,10 @@ def _checksum(file: NodeFile) -> dict[str, str]:
     return {"name": "sha256", "checksum": hashlib.sha256(file.text.strip().encode()).hexdigest()}
 
 
-def _tags(tags: list[str]) -> list[str]:
-    return list(dict.fromkeys(tags))
-
-
-def _columns(file: NodeFile) -> dict[str, Any]:
-    return {
-        column["name"]: node_properties.column(column["name"]) for column in file.resource.properties.get("columns", [])
-    }
-
-
-def _patch_path(file: NodeFile, place: Place) -> str | None:
-    properties_file = file.resource.properties_file
-    return None if properties_file is None else f"{place.package}://{properties_file}"
-
-
-def _relation(file: NodeFile, place: Place, entry: dict[str, Any]) -> str | None:
+def _relation(file: NodeFile, location: PackageLocation, entry: dict[str, Any]) -> str | None:
     if file.resource.kind in ("analysis", "test") or file.config["materialized"] == "ephemeral":
         return None
-    return place.relation(entry["database"], entry["schema"], entry["alias"])
+    return location.relation(entry["database"], entry["schema"], entry["alias"])
 
 
 def _model_entry(file: NodeFile) -> dict[str, Any]:
@@ -157,7 +159,7 @@ def _model_entry(file: NodeFile) -> dict[str, Any]:
         "access": file.config["access"],
         "version": file.resource.version,
         "latest_version": file.resource.properties.get("latest_version"),
-        # Where dbt knows no constraint it takes the columns that are tested as one would test a key.
+        # Without constraints dbt takes the columns for the key that are tested as a key would be.
         "primary_key": ([column for column in unique if column in filled] or unique) if file.config["enabled"] else [],
     }
 
@@ -171,9 +173,10 @@ def _columns_with(test: str, file: NodeFile) -> list[str]:
 
 
 def read_data_test(test: GenericTest, sql: SqlReader, macros: Mapping[str, str]) -> Reading:
-    """What a generic test reads: what its arguments name, and the thing that it tests.
+    """Return what a generic test reads: the things that its arguments name, and the thing that it tests.
 
-    :param sql: reads texts of the package.
+    :param test: the test.
+    :param sql: the reader of the package's texts.
     :param macros: name of a macro as the package calls it -> unique id.
     :raises ToolkitMisuse: there is no such test.
     """
@@ -185,35 +188,45 @@ def read_data_test(test: GenericTest, sql: SqlReader, macros: Mapping[str, str])
     if not test.is_alone:
         reading.macros.append("macro.dbt.get_where_subquery")
     elif test.tested.version is not None:
-        # Which dbt then takes as it was written, not from the text.
+        # dbt then takes the version as it was written, a number or a text, not from the rendered text.
         reading.refs = [replace(ref, version=test.tested.version) for ref in reading.refs]
     return reading
 
 
 def data_test_entry(
-    test: GenericTest, place: Place, reading: Reading, *, depends_on: list[str], tags: list[str], attached: Any
+    test: GenericTest,
+    location: PackageLocation,
+    reading: Reading,
+    *,
+    depends_on: list[str],
+    tags: list[str],
+    attached: Any,
 ) -> dict[str, Any]:
-    """The entry.
+    """Return the entry of a generic test in ``nodes``.
 
-    :param tags: that the tested thing hands on.
+    :param test: the test.
+    :param location: where the nodes of the package lie.
+    :param reading: what the test reads.
+    :param depends_on: unique ids of the nodes that it reads.
+    :param tags: tags that the tested thing hands on.
     :param attached: the entry of the tested node; None for a table of a source.
     """
     said: dict[str, Any] = {}
     # dbt meets the configuration of most tests twice, with all their tags.
     for _ in range(1 if test.is_alone else 2):
-        merge_config(said, test.config)
+        said = merged_config(said, test.config)
     config = {**node_properties.test_config(), **said}
     return {
-        "unique_id": f"test.{place.package}.{test.id_suffix}",
+        "unique_id": f"test.{location.package}.{test.id_suffix}",
         "name": test.name,
         "resource_type": "test",
-        "package_name": place.package,
+        "package_name": location.package,
         "path": f"{test.short_name}.sql",
         "original_file_path": str(test.tested.properties_file),
-        "fqn": [place.package, *test.tested.properties_file.parent.parts[1:], test.name],
+        "fqn": [location.package, *test.tested.properties_file.parent.parts[1:], test.name],
         "alias": config["alias"] or test.name,
-        "database": config["database"] or place.profile.database,
-        "schema": place.schema(config["schema"]),
+        "database": config["database"] or location.profile.database,
+        "schema": location.schema(config["schema"]),
         "checksum": {"name": "none", "checksum": ""},
         "config": config,
         "tags": sorted({*tags, *config["tags"]}),
@@ -244,19 +257,31 @@ def _macro(test: GenericTest, macros: Mapping[str, str], where: str) -> str:
     )
 
 
-def source_entries(source: Resource, place: Place) -> Iterator[dict[str, Any]]:
-    """One for each table."""
+def source_entries(source: Resource, location: PackageLocation) -> Iterator[dict[str, Any]]:
+    """Yield one entry of ``sources`` for each table.
+
+    :param source: the source.
+    :param location: where the nodes of the package lie.
+    """
     for table in source.properties["tables"]:
-        yield _table(source, table, place)
+        yield _table(source, table, location)
 
 
-def exposure_entry(exposure: Resource, place: Place, reading: Reading, depends_on: list[str]) -> dict[str, Any]:
-    """Of an exposure."""
+def exposure_entry(
+    exposure: Resource, location: PackageLocation, reading: Reading, depends_on: list[str]
+) -> dict[str, Any]:
+    """Return the entry of an exposure.
+
+    :param exposure: the exposure.
+    :param location: where the nodes of the package lie.
+    :param reading: what its ``depends_on`` names.
+    :param depends_on: unique ids of the nodes that it reads.
+    """
     told = exposure.properties
     config = {"enabled": True, "tags": [], "meta": {}, **told.get("config", {})}
     return {
-        **_in_yaml(exposure, place),
-        "fqn": [place.package, exposure.name],
+        **_in_yaml(exposure, location),
+        "fqn": [location.package, exposure.name],
         "type": told["type"],
         "owner": {"email": None, **told["owner"]},
         "description": told.get("description", ""),
@@ -275,19 +300,21 @@ def exposure_entry(exposure: Resource, place: Place, reading: Reading, depends_o
     }
 
 
-def unit_test_entry(unit_test: Resource, place: Place, *, model: str, schema: str) -> dict[str, Any]:
-    """Of a unit test.
+def unit_test_entry(unit_test: Resource, location: PackageLocation, *, model: str, schema: str) -> dict[str, Any]:
+    """Return the entry of a unit test.
 
+    :param unit_test: the unit test.
+    :param location: where the nodes of the package lie.
     :param model: unique id of the model that it tests.
-    :param schema: of that model.
+    :param schema: the schema of that model.
     """
     told = unit_test.properties
     config = {"tags": [], "meta": {}, "enabled": True, **told.get("config", {})}
-    identity = _in_yaml(unit_test, place)
+    identity = _in_yaml(unit_test, location)
     return {
         **identity,
-        "unique_id": f"unit_test.{place.package}.{told['model']}.{unit_test.name}",
-        "fqn": [place.package, told["model"], unit_test.name],
+        "unique_id": f"unit_test.{location.package}.{told['model']}.{unit_test.name}",
+        "fqn": [location.package, told["model"], unit_test.name],
         "model": told["model"],
         "given": [{**given, "format": "dict", "fixture": None} for given in told["given"]],
         "expect": {**told["expect"], "format": "dict", "fixture": None},
@@ -303,25 +330,34 @@ def unit_test_entry(unit_test: Resource, place: Place, *, model: str, schema: st
     }
 
 
-def group_entry(group: Resource, place: Place) -> dict[str, Any]:
-    """Of a group."""
+def group_entry(group: Resource, location: PackageLocation) -> dict[str, Any]:
+    """Return the entry of a group.
+
+    :param group: the group.
+    :param location: where the nodes of the package lie.
+    """
     owner = {"email": None, **group.properties["owner"]}
-    return {**_in_yaml(group, place), "owner": owner, "description": None, "config": {"meta": {}}}
+    return {**_in_yaml(group, location), "owner": owner, "description": None, "config": {"meta": {}}}
 
 
-def macro_entries(file: Resource, text: str, place: Place, known: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """One for each macro of a file.
+def macro_entries(
+    file: Resource, text: str, location: PackageLocation, known: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
+    """Yield one entry for each macro of a file.
 
+    :param file: the file of macros.
+    :param text: its content.
+    :param location: where the nodes of the package lie.
     :param known: every macro of the project, as the package calls it -> its unique id.
     """
     for name, block in macro_blocks(text):
         yield {
             "name": name,
             "resource_type": "macro",
-            "package_name": place.package,
+            "package_name": location.package,
             "path": str(file.file),
             "original_file_path": str(file.file),
-            "unique_id": f"macro.{place.package}.{name}",
+            "unique_id": f"macro.{location.package}.{name}",
             "macro_sql": block,
             "depends_on": {"macros": [unique_id for called, unique_id in known.items() if _calls(block, called)]},
             "description": "",
@@ -338,33 +374,33 @@ def _calls(block: str, macro: str) -> bool:
     return re.search(rf"(?<!macro )(?<![\w.]){re.escape(macro)}\(", block) is not None
 
 
-def _in_yaml(resource: Resource, place: Place) -> dict[str, Any]:
+def _in_yaml(resource: Resource, location: PackageLocation) -> dict[str, Any]:
     return {
         "name": resource.name,
         "resource_type": resource.kind,
-        "package_name": place.package,
+        "package_name": location.package,
         "path": resource.file.name,
         "original_file_path": str(resource.file),
-        "unique_id": f"{resource.kind}.{place.package}.{resource.name}",
+        "unique_id": f"{resource.kind}.{location.package}.{resource.name}",
     }
 
 
-def _table(source: Resource, table: Mapping[str, Any], place: Place) -> dict[str, Any]:
+def _table(source: Resource, table: Mapping[str, Any], location: PackageLocation) -> dict[str, Any]:
     told = source.properties
     schema = told.get("schema", source.name)
     freshness = _freshness(told.get("freshness", {}))
     tags, meta = told.get("tags", []), told.get("meta", {})
     measured = {"freshness": freshness, "loaded_at_field": told.get("loaded_at_field"), "loaded_at_query": None}
     return {
-        "database": place.profile.database,
+        "database": location.profile.database,
         "schema": schema,
         "name": table["name"],
         "resource_type": "source",
-        "package_name": place.package,
+        "package_name": location.package,
         "path": str(source.file),
         "original_file_path": str(source.file),
-        "unique_id": f"source.{place.package}.{source.name}.{table['name']}",
-        "fqn": [place.package, source.name, table["name"]],
+        "unique_id": f"source.{location.package}.{source.name}.{table['name']}",
+        "fqn": [location.package, source.name, table["name"]],
         "source_name": source.name,
         "source_description": "",
         "source_meta": meta,
@@ -384,7 +420,7 @@ def _table(source: Resource, table: Mapping[str, Any], place: Place) -> dict[str
             "meta": meta,
             "tags": tags,
         },
-        "relation_name": place.relation(place.profile.database, schema, table["name"]),
+        "relation_name": location.relation(location.profile.database, schema, table["name"]),
         "created_at": node_properties.CREATED_AT,
         "unrendered_database": None,
         "unrendered_schema": told.get("schema"),

@@ -1,8 +1,6 @@
-"""Shapes of manifest nodes and YAML properties.
+"""The shape of manifest nodes, and the YAML properties that a test author's few words become.
 
-How does a node of the manifest look? As dbt 1.10 and 1.11 write it, without what only dbt can know.
-
-How are the few words of a test author written as dbt's YAML?
+Nodes look as dbt 1.10 and 1.11 write them, without what only dbt can know.
 """
 
 from __future__ import annotations
@@ -15,10 +13,21 @@ from pytest_cosmos_venv.errors import ToolkitMisuse
 
 CREATED_AT = 0.0
 """The time in every node: none, so that equal projects have equal manifests."""
+DataTest: TypeAlias = "str | Mapping[str, Mapping[str, Any]]"
+"""``"unique"``, or with arguments: ``{"accepted_values": {"values": [1, 2]}}``."""
+DataTests: TypeAlias = "Mapping[str | None, Sequence[DataTest]]"
+"""Column -> its tests; those of the whole table under None."""
+# Keys that stand beside the arguments of a test, not among them.
+BESIDE_ARGUMENTS = ("config", "description", "name")
+# From this likeness on two words mean the same: "tag" and "tags" do, "partition_by" and any of dbt's do not.
+_MISSPELT = 0.85
 
 
 def node_config(kind: str) -> dict[str, Any]:
-    """The configuration of a node about which nothing was said. A new one each time: it ends in the caller's hands."""
+    """Return the configuration of a node about which nothing was said, a new one for each caller.
+
+    :param kind: ``model``, ``seed``, ``snapshot`` or ``analysis``.
+    """
     config: dict[str, Any] = {
         "enabled": True,
         "alias": None,
@@ -71,7 +80,7 @@ def _own_config(kind: str) -> dict[str, Any]:
 
 
 def test_config() -> dict[str, Any]:
-    """The same of a data test."""
+    """Return the configuration of a data test about which nothing was said, a new one for each caller."""
     return {
         "enabled": True,
         "alias": None,
@@ -93,7 +102,10 @@ def test_config() -> dict[str, Any]:
 
 
 def column(name: str) -> dict[str, Any]:
-    """A column about which nothing is known but its name."""
+    """Return the entry of a column about which nothing is known but its name.
+
+    :param name: the name of the column.
+    """
     return {
         "name": name,
         "description": "",
@@ -109,7 +121,7 @@ def column(name: str) -> dict[str, Any]:
 
 
 def common_fields() -> dict[str, Any]:
-    """What every node of the section ``nodes`` has, and no project of ours says anything about."""
+    """Return the fields of every node of the section ``nodes`` about which no project of ours says anything."""
     return {
         "docs": {"show": True, "node_color": None},
         "build_path": None,
@@ -119,7 +131,7 @@ def common_fields() -> dict[str, Any]:
 
 
 def code_fields() -> dict[str, Any]:
-    """The same of a node with code: all but seeds."""
+    """Return the further fields of a node with code, which are all but seeds."""
     return {
         "metrics": [],
         "compiled_path": None,
@@ -128,7 +140,7 @@ def code_fields() -> dict[str, Any]:
 
 
 def model_fields() -> dict[str, Any]:
-    """The same of a model."""
+    """Return the further fields of a model."""
     return {
         "constraints": [],
         "version": None,
@@ -139,22 +151,16 @@ def model_fields() -> dict[str, Any]:
     }
 
 
-DataTest: TypeAlias = "str | Mapping[str, Mapping[str, Any]]"
-"""``"unique"``, or with arguments: ``{"accepted_values": {"values": [1, 2]}}``."""
-DataTests: TypeAlias = "Mapping[str | None, Sequence[DataTest]]"
-"""Column -> its tests; those of the whole table under None."""
-
-# What stands beside the arguments of a test, not among them.
-BESIDE_ARGUMENTS = ("config", "description", "name")
-# How alike two words are that mean the same: "tag" and "tags" are, "partition_by" and anything of dbt's are not.
-_MISSPELT = 0.85
-
-
 def properties_of(
     kind: str, name: str, tests: DataTests | None, description: str, config: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The properties of a model, seed or snapshot; empty when there is nothing to say.
+    """Return the properties of a model, seed or snapshot; empty when there is nothing to say.
 
+    :param kind: ``model``, ``seed`` or ``snapshot``.
+    :param name: the name, for errors.
+    :param tests: column -> its data tests; None: none.
+    :param description: the description; may be empty.
+    :param config: dbt's configurations.
     :raises ToolkitMisuse: as ``with_tests``; or a configuration looks like one of dbt's, misspelt. Adapters have
         configurations of their own, so that others are taken.
     """
@@ -170,13 +176,16 @@ def properties_of(
 
 
 def with_tests(properties: dict[str, Any], tests: DataTests | None, *, owner: str) -> dict[str, Any]:
-    """The properties of a model, seed, snapshot or table, with its columns and tests.
+    """Return the properties of a model, seed, snapshot or table, with its columns and tests.
 
+    :param properties: the properties so far, which stay as they are.
+    :param tests: column -> its data tests; None: none.
     :param owner: whose tests these are, for errors.
     :raises ToolkitMisuse: a test is neither a name nor one name with a mapping of arguments.
     """
     if not isinstance(tests, (Mapping, type(None))):
         raise ToolkitMisuse(f"tests={tests!r} of {owner}: give column -> its tests, such as {{'id': ['unique']}}.")
+    properties = dict(properties)
     for column, column_tests in (tests or {}).items():
         written = [_written(test, owner=owner) for test in _listed(column_tests, owner=owner)]
         if column is None:
@@ -187,7 +196,10 @@ def with_tests(properties: dict[str, Any], tests: DataTests | None, *, owner: st
 
 
 def parts_of_test(test: str | Mapping[str, Mapping[str, Any]]) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """Name, arguments and the rest (``config``, ``name``, ``description``) of a test as it is written."""
+    """Return the name, the arguments and the rest (``config``, ``name``, ``description``) of a test.
+
+    :param test: the test as it is written in YAML.
+    """
     if isinstance(test, str):
         return test, {}, {}
     ((name, given),) = test.items()

@@ -1,28 +1,28 @@
-"""What do the files of one package say, and how are the things in them configured?"""
+"""The files of one package that become nodes, and how each of them is configured."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pytest_cosmos_venv.projects.code_readers import MacroFile, SqlReader, read_python_model
 from pytest_cosmos_venv.projects.node_properties import node_config, test_config
-from pytest_cosmos_venv.projects.references import Reading, merge_config
-from pytest_cosmos_venv.projects.resources import FOLDERS, Resource
-
-if TYPE_CHECKING:
-    from pytest_cosmos_venv.projects.project import DbtProject
+from pytest_cosmos_venv.projects.references import Reading, merged_config
+from pytest_cosmos_venv.projects.resources import FOLDERS, ProjectContents, Resource
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodeFile:
     """A file that becomes a node: a model, seed, snapshot, singular test or analysis.
 
-    :param text: as it lies on the disk.
-    :param config: the whole, with dbt's defaults.
-    :param said: what was said about it in any place, the nearest only.
+    :param package: the name of the package in which it lies.
+    :param resource: the resource to which the file belongs.
+    :param text: the content as it lies on the disk.
+    :param reading: what the text says about itself.
+    :param config: the whole configuration, with dbt's defaults.
+    :param said: what was said about it in any place; where several say something, the nearest.
     """
 
     package: str
@@ -34,7 +34,7 @@ class NodeFile:
 
     @property
     def unique_id(self) -> str:
-        """As in the manifest."""
+        """The unique id of the node, as in the manifest: ``model.harbor.dim_piers.v1``."""
         return unique_id(self.package, self.resource)
 
 
@@ -42,17 +42,18 @@ class NodeFile:
 class PackageFiles:
     """The files of one package.
 
-    :param root: the project that is run, for its target and its ``vars``; often the package itself.
-    :param macro_files: of all packages.
+    :param project: the package, or the project itself.
+    :param root: the project that is run, for its target and its ``vars``; often the same as ``project``.
+    :param macro_files: the files of macros of all packages.
     """
 
-    project: DbtProject
-    root: DbtProject
+    project: ProjectContents
+    root: ProjectContents
     macro_files: tuple[MacroFile, ...]
 
     @cached_property
     def nodes(self) -> list[NodeFile]:
-        """All that become nodes.
+        """All files that become nodes.
 
         :raises ToolkitMisuse: a file is gone, or cannot be read.
         """
@@ -60,7 +61,7 @@ class PackageFiles:
 
     @cached_property
     def sql(self) -> SqlReader:
-        """Reads texts of this package."""
+        """The reader of the package's SQL texts."""
         return SqlReader(
             package=self.project.name,
             variables={**self.project.variables, **self.root.variables},
@@ -76,15 +77,10 @@ class PackageFiles:
                 config = test_config() if resource.kind == "test" else node_config(resource.kind)
                 said: dict[str, Any] = {}
                 for nearer in self._configs(resource, reading):
-                    merge_config(config, nearer)
+                    config = merged_config(config, nearer)
                     said.update(nearer)
                 yield NodeFile(
-                    package=self.project.name,
-                    resource=resource,
-                    text=text,
-                    reading=reading,
-                    config=config,
-                    said=said,
+                    package=self.project.name, resource=resource, text=text, reading=reading, config=config, said=said
                 )
 
     def _read(self, resource: Resource, text: str) -> Reading:
@@ -111,12 +107,20 @@ class PackageFiles:
 
 
 def unique_id(package: str, resource: Resource) -> str:
-    """``model.harbor.dim_piers.v1``."""
+    """Return the unique id of a node: ``model.harbor.dim_piers.v1``.
+
+    :param package: the name of its package.
+    :param resource: the resource that becomes the node.
+    """
     return f"{resource.kind}.{package}.{resource.title}"
 
 
 def code_of(resource: Resource, text: str) -> str:
-    """The text that dbt keeps as the node's code: all but what stands around a snapshot."""
+    """Return the text that dbt keeps as the code of a node: all but the block around a snapshot.
+
+    :param resource: the resource to which the text belongs.
+    :param text: the content of its file.
+    """
     if resource.kind != "snapshot":
         return text
     return text.partition("%}")[2].rpartition("{%")[0]

@@ -1,4 +1,4 @@
-"""Where does a made-up project put its tables? One target of a profile, as it stands in ``profiles.yml``."""
+"""The profile of a made-up project: one target, as it stands in ``profiles.yml``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
 TARGET = "dev"
-# What adapters call the two halves of a relation's place.
+# The names that adapters have for database and schema.
 _DATABASE_KEYS = ("database", "dbname", "project", "catalog")
 _SCHEMA_KEYS = ("schema", "dataset")
 
@@ -20,7 +20,7 @@ _SCHEMA_KEYS = ("schema", "dataset")
 class Profile:
     """The target ``dev`` of a profile.
 
-    :param name: of the profile: that of the project.
+    :param name: the name of the profile, which is that of the project.
     :param output: the target as it stands in the file.
     """
 
@@ -29,12 +29,12 @@ class Profile:
 
     @property
     def adapter(self) -> str:
-        """Such as ``duckdb``."""
+        """The type of the target, such as ``duckdb``."""
         return str(self.output["type"])
 
     @cached_property
     def database(self) -> str:
-        """Where relations lie unless a model says otherwise; DuckDB names it after the file."""
+        """The database of relations, unless a model says otherwise; DuckDB names it after the file."""
         if self.adapter == "duckdb" and "database" not in self.output:
             path = str(self.output.get("path", ":memory:"))
             return "memory" if path == ":memory:" else Path(path).stem
@@ -42,7 +42,7 @@ class Profile:
 
     @cached_property
     def schema(self) -> str:
-        """The same, one step below."""
+        """The schema of relations, unless a model says otherwise."""
         return self._first(_SCHEMA_KEYS)
 
     @property
@@ -52,7 +52,7 @@ class Profile:
 
     @property
     def variable(self) -> dict[str, Any]:
-        """What a model sees as ``target``."""
+        """The value of ``target`` in a model."""
         place = {"database": self.database, "schema": self.schema}
         return {**self.output, **place, "name": TARGET, "target_name": TARGET, "profile_name": self.name}
 
@@ -61,10 +61,11 @@ class Profile:
 
 
 def make_profile(name: str, folder: Path, given: Mapping[str, Any] | None) -> Profile:
-    """The profile of a project.
+    """Return the profile of a project.
 
-    :param folder: of the project; a DuckDB file lies in it.
-    :param given: keys of the target, over the defaults of its ``type`` (duckdb without one).
+    :param name: the name of the project.
+    :param folder: the folder of the project; a DuckDB file lies in it.
+    :param given: keys of the target, over the defaults of its ``type`` (duckdb where none is given).
     :raises ToolkitMisuse: the type has no defaults, and the keys that say where tables lie are missing.
     """
     if not isinstance(given, (Mapping, type(None))):

@@ -1,4 +1,4 @@
-"""How does a test author write down a dbt project? A call for each thing that is in it."""
+"""The builder of a made-up dbt project: one call for each thing that is in it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from typing import Any
 from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse, require, require_path
 from pytest_cosmos_venv.projects.node_properties import DataTests, properties_of, with_tests
 from pytest_cosmos_venv.projects.profile import Profile
-from pytest_cosmos_venv.projects.references import merge_config
+from pytest_cosmos_venv.projects.references import merged_config
 from pytest_cosmos_venv.projects.resources import ProjectStore, check_name, project_text, yaml_text
 
 
 @dataclass(kw_only=True)
 class DbtProject:
-    """A dbt project that is written file by file as it is told what is in it.
+    """A dbt project whose files are written as soon as it is told what is in it.
 
     Names may have folders before them (``"marts/core/fct_crossings"``). Keyword arguments that are not described are
     dbt's configurations (``schema=``, ``alias=``, ``unique_key=``, …) and are written as such.
 
-    :param store: what is in it.
-    :param profile: where its tables lie.
+    :param store: the resources of the project.
+    :param profile: the target in which its tables lie.
     :param variables: the ``vars`` of ``dbt_project.yml``.
+    :param configurations: kind and folder (``models/staging``) -> configuration of all that lies there.
+    :param packages: the local packages that ``package`` has added.
     """
 
     store: ProjectStore
@@ -35,12 +37,12 @@ class DbtProject:
 
     @property
     def name(self) -> str:
-        """Of the project; its profile has the same."""
+        """The name of the project; its profile has the same."""
         return self.store.project
 
     @property
     def path(self) -> Path:
-        """Its folder."""
+        """The folder of the project."""
         return self.store.path
 
     @property
@@ -62,12 +64,15 @@ class DbtProject:
     ) -> None:
         """Add a model.
 
-        :param sql: its text; for a model in Python that of the file.
-        :param versions: version -> text, in its stead.
-        :param latest_version: that of a ``ref()`` without one. Default: the highest.
+        :param name: the name, with folders before it if it is to lie in some.
+        :param sql: the text of its file; for a model in Python that is Python.
+        :param versions: version -> text, in place of ``sql``.
+        :param latest_version: the version that a ``ref()`` without one means. Default: the highest.
         :param language: ``sql`` or ``python``.
         :param tests: column -> its data tests, such as ``{"id": ["unique", "not_null"]}``.
-        :param config: such as ``tags=["daily"]``, ``materialized="table"``, ``group="port"``, ``access="public"``.
+        :param description: the text in its YAML file.
+        :param **config: dbt's configurations, such as ``tags=["daily"]``, ``materialized="table"``, ``group="port"``,
+            ``access="public"``.
         :raises ToolkitMisuse: the name is taken or no name, or both or neither of text and versions are given.
         """
         if (sql is None) == (not versions):
@@ -88,8 +93,12 @@ class DbtProject:
     ) -> None:
         """Add a seed.
 
-        :param csv: its text, with the line of column names.
+        :param name: the name, with folders before it if it is to lie in some.
+        :param csv: the text of its file, with the line of column names.
         :param tests: column -> its data tests.
+        :param description: the text in its YAML file.
+        :param **config: dbt's configurations, such as ``column_types={"id": "int"}``.
+        :raises ToolkitMisuse: the name is taken or no name.
         """
         properties = properties_of("seed", name, tests, description, config)
         self.store.add("seed", name, {None: csv}, suffix=".csv", properties=properties)
@@ -108,11 +117,15 @@ class DbtProject:
     ) -> None:
         """Add a snapshot.
 
-        :param sql: its query, without the ``{% snapshot %}`` around it.
+        :param name: the name, with folders before it if it is to lie in some.
+        :param sql: the query, without the ``{% snapshot %}`` around it.
+        :param unique_key: the column, or columns, that identify a row.
         :param strategy: ``check`` or ``timestamp``.
-        :param check_cols: for ``check``. Default: ``all``.
+        :param check_cols: the columns that ``check`` compares. Default: ``all``.
         :param updated_at: the column that ``timestamp`` looks at.
-        :raises ToolkitMisuse: ``timestamp`` without ``updated_at``.
+        :param tests: column -> its data tests.
+        :param **config: dbt's other configurations, such as ``schema="history"``.
+        :raises ToolkitMisuse: ``timestamp`` without ``updated_at``; or the name is taken or no name.
         """
         if strategy == "timestamp" and updated_at is None:
             raise ToolkitMisuse(f"snapshot({name!r}) has strategy='timestamp': say which column with updated_at=.")
@@ -125,15 +138,27 @@ class DbtProject:
         self.store.add("snapshot", name, {None: text}, properties=properties_of("snapshot", name, tests, "", config))
 
     def test(self, name: str, sql: str) -> None:
-        """Add a singular test: a query that should find nothing. Its ``{{ config() }}`` stands in the text."""
+        """Add a singular test: a query that should find nothing. Its ``{{ config() }}`` stands in the text.
+
+        :param name: the name, with folders before it if it is to lie in some.
+        :param sql: the query.
+        """
         self.store.add("test", name, {None: sql})
 
     def analysis(self, name: str, sql: str) -> None:
-        """Add an analysis: a query that dbt compiles and never runs."""
+        """Add an analysis: a query that dbt compiles and never runs.
+
+        :param name: the name, with folders before it if it is to lie in some.
+        :param sql: the query.
+        """
         self.store.add("analysis", name, {None: sql})
 
     def macro(self, name: str, text: str) -> None:
-        """Add a file of macros (``{% macro … %}``) and generic tests (``{% test … %}``)."""
+        """Add a file of macros (``{% macro … %}``) and generic tests (``{% test … %}``).
+
+        :param name: the name of the file without ``.sql``.
+        :param text: the content of the file.
+        """
         self.store.add("macro", name, {None: text})
 
     def source(
@@ -149,9 +174,14 @@ class DbtProject:
     ) -> None:
         """Add a source.
 
-        :param tables: their names; or name -> column -> its data tests.
-        :param schema: where they lie. Default: a schema of the source's name.
-        :param freshness: as dbt has it: ``{"warn_after": {"count": 12, "period": "hour"}}``.
+        :param name: the name of the source; its tables are read as ``source(name, table)``.
+        :param tables: the names of its tables; or name -> column -> its data tests.
+        :param schema: the schema in which they lie. Default: a schema of the source's name.
+        :param tags: tags of all its tables.
+        :param meta: free data about it.
+        :param freshness: as dbt writes it: ``{"warn_after": {"count": 12, "period": "hour"}}``.
+        :param loaded_at_field: the column by which dbt tells how fresh a table is.
+        :raises ToolkitMisuse: the name is taken or no name, or ``tables`` is a single text.
         """
         if isinstance(tables, str):
             raise ToolkitMisuse(f"tables={tables!r} of source {name!r}: give a list, such as [{tables!r}].")
@@ -170,9 +200,11 @@ class DbtProject:
     def exposure(self, name: str, *, depends_on: Sequence[str], owner: str = "Owner", **properties: Any) -> None:
         """Add an exposure.
 
-        :param depends_on: in dbt's own words: ``["ref('fct_crossings')", "source('raw', 'ships')"]``.
-        :param owner: a name.
-        :param properties: such as ``type="notebook"``, ``url=``. It is a dashboard unless said otherwise.
+        :param name: the name of the exposure.
+        :param depends_on: what it reads, in dbt's own words: ``["ref('fct_crossings')", "source('raw', 'ships')"]``.
+        :param owner: the name of its owner.
+        :param **properties: dbt's other properties, such as ``type="notebook"``, ``url=``. It is a dashboard by
+            default.
         """
         owned = {"type": "dashboard", "owner": {"name": owner}, "depends_on": list(depends_on)}
         self.store.add_in_yaml("exposure", name, {**owned, **properties})
@@ -188,8 +220,11 @@ class DbtProject:
     ) -> None:
         """Add a unit test.
 
+        :param name: the name of the test.
+        :param model: the name of the model that it tests.
         :param given: input -> its rows. A name is a ``ref()``; ``source('raw', 'ships')`` is written so.
         :param expect: the rows that come out.
+        :param **config: dbt's configurations of a unit test, such as ``tags=["daily"]``.
         """
         inputs = [
             {"input": source if "(" in source else f"ref('{source}')", "rows": list(map(dict, rows))}
@@ -199,22 +234,31 @@ class DbtProject:
         self.store.add_in_yaml("unit_test", name, {**properties, **({"config": config} if config else {})})
 
     def group(self, name: str, *, owner: str = "Owner") -> None:
-        """Add a group of models, which name it with ``group=``."""
+        """Add a group of models, which name it with ``group=``.
+
+        :param name: the name of the group.
+        :param owner: the name of its owner.
+        """
         self.store.add_in_yaml("group", name, {"owner": {"name": owner}})
 
     def configure(self, folder: str, **config: Any) -> None:
         """Configure all that lies in a folder, as ``dbt_project.yml`` does.
 
         :param folder: kind and folder: ``"models/staging"``, or ``"seeds"`` for all of them.
+        :param **config: dbt's configurations.
+        :raises ToolkitMisuse: the folder is not one of models, seeds or snapshots.
         """
         if folder.partition("/")[0] not in ("models", "seeds", "snapshots"):
             raise ToolkitMisuse(f"configure({folder!r}): the folder begins with models, seeds or snapshots.")
-        merge_config(self.configurations.setdefault(folder, {}), config)
+        self.configurations[folder] = merged_config(self.configurations.get(folder, {}), config)
         self._write_project_file()
 
     def package(self, name: str, *, variables: Mapping[str, Any] | None = None) -> DbtProject:
         """Add a local package, installed as ``dbt deps`` would: another project, to be filled in the same way.
 
+        :param name: the name of the package.
+        :param variables: the ``vars`` of the package.
+        :returns: the package, another ``DbtProject``.
         :raises ToolkitMisuse: there is one of that name.
         """
         check_name("package", name)
@@ -231,13 +275,18 @@ class DbtProject:
         return package
 
     def file(self, name: str) -> Path:
-        """The file of a thing: of a model its SQL, of a version (``"dim_piers.v1"``) that of this version."""
+        """Return the path of the file of a thing: the SQL of a model, or of one version of it.
+
+        :param name: the name; a version of a model is ``"dim_piers.v1"``.
+        :raises ToolkitMisuse: there is none of that name, or there are several.
+        """
         return self.path / self.store.find(name).file
 
     def edit(self, name: str, text: str) -> None:
         """Replace the text of a model, seed, snapshot, test, analysis or file of macros.
 
-        :param name: a version of a model is ``"dim_piers.v1"``.
+        :param name: the name; a version of a model is ``"dim_piers.v1"``.
+        :param text: the new content of its file.
         :raises ToolkitMisuse: there is none of that name.
         """
         self.store.edit(name, text)
@@ -245,6 +294,7 @@ class DbtProject:
     def delete(self, name: str) -> None:
         """Take a thing out of the project, with its files; a model with all its versions.
 
+        :param name: the name, without a version.
         :raises ToolkitMisuse: there is none of that name.
         """
         self.store.delete(name)
@@ -252,7 +302,8 @@ class DbtProject:
     def manifest(self, path: Path | str | None = None) -> Path:
         """Write the manifest that dbt would write for the project as it is now, without running dbt.
 
-        :param path: of the file. Default: ``target/manifest.json`` in the project.
+        :param path: the file to write. Default: ``target/manifest.json`` in the project.
+        :returns: the path of the file.
         :raises ToolkitMisuse: a model reads something that is not there, or a text cannot be read.
         """
         if path is not None:
@@ -263,7 +314,7 @@ class DbtProject:
         return file
 
     def manifest_data(self) -> dict[str, Any]:
-        """The content of the manifest, as plain data that is the caller's own.
+        """Return the content of the manifest, as plain data that is the caller's own.
 
         It holds nothing that changes from run to run: equal projects have equal manifests.
         """
@@ -279,10 +330,13 @@ class DbtProject:
 def make_project(
     name: str, path: Path, *, profile: Profile, variables: Mapping[str, Any] | None = None, is_on_disk: bool = True
 ) -> DbtProject:
-    """A project with nothing in it but its two files.
+    """Make a project with nothing in it but its two files.
 
-    :param path: its folder, which does not exist.
-    :param is_on_disk: whether what is added is written as files too; the manifest is the same.
+    :param name: the name of the project and of its profile.
+    :param path: the folder of the project, which must not exist.
+    :param profile: the target in which its tables lie.
+    :param variables: the ``vars`` of ``dbt_project.yml``; None: none.
+    :param is_on_disk: whether what is added later is written as files too; the manifest is the same.
     :raises ToolkitMisuse: the name is no name for dbt, or the folder exists.
     """
     check_name("project", name)

@@ -1,8 +1,6 @@
-"""Projects of a test, small and large.
+"""The projects of one test: as many as it wants, each in a folder of its own, small or large.
 
-How does a large project look? Like a real one: layers, folders by subject, tests, tags; the same each time.
-
-Which projects can a test have? As many as it wants, each in a folder of its own, small or large.
+A large project looks like a real one: layers, folders by subject, tests and tags; it is the same each time.
 """
 
 from __future__ import annotations
@@ -26,7 +24,8 @@ _TABLES_OF_A_SOURCE = 20
 def check_size(models: int) -> None:
     """Refuse a number of models that is too small for layers.
 
-    :raises ToolkitMisuse: it is.
+    :param models: the number of models.
+    :raises ToolkitMisuse: it is too small, or no whole number.
     """
     require(models, "models", int, "a whole number")
     if models < SMALLEST:
@@ -34,8 +33,13 @@ def check_size(models: int) -> None:
 
 
 def fill_large_project(project: DbtProject, models: int) -> None:
-    """Add the models, half of them in staging, one of each over a table, and two layers above."""
-    # Not for secrets: equal numbers each time.
+    """Add models in three layers: half of them in staging, each over a table of a source, then intermediate, then
+    marts.
+
+    :param project: an empty project.
+    :param models: the number of models, at least ``SMALLEST``.
+    """
+    # No secret: the seed makes the numbers equal each time.
     chosen = random.Random(models)  # noqa: S311
     staging = _staging(project, models // 2)
     intermediate = _layer(project, chosen, "int", models // 5, staging)
@@ -68,7 +72,7 @@ def _layer(project: DbtProject, chosen: random.Random, prefix: str, count: int, 
 
 
 def _add(project: DbtProject, name: str, number: int, layer: str, reads: Sequence[str], materialized: str) -> None:
-    # Made of names from here.
+    # All names in it are made here.
     sql = "select * from " + "\nnatural join ".join(f"{{{{ {read} }}}}" for read in reads) + "\n"  # noqa: S608
     subject = _SUBJECTS[number % len(_SUBJECTS)]
     tags = [subject, "hourly" if number % 10 == 0 else "daily"]
@@ -83,9 +87,9 @@ def _add(project: DbtProject, name: str, number: int, layer: str, reads: Sequenc
 
 @dataclass(frozen=True, kw_only=True)
 class DbtProjects:
-    """Makes projects.
+    """The maker of dbt projects, which the fixture ``cosmos_dbt_project`` gives.
 
-    :param folder: in which they lie, each in a folder of its name.
+    :param folder: the folder in which they lie, each in a folder of its name.
     """
 
     folder: Path
@@ -97,8 +101,9 @@ class DbtProjects:
         profile: Mapping[str, Any] | None = None,
         variables: Mapping[str, Any] | None = None,
     ) -> DbtProject:
-        """A project with nothing in it yet.
+        """Make a project with nothing in it yet.
 
+        :param name: the name of the project, of its folder and of its profile.
         :param profile: keys of its target in ``profiles.yml``, over the defaults of its ``type``. Default: a DuckDB
             file in the project's folder; ``{"type": "postgres"}`` for PostgreSQL on this machine.
         :param variables: the ``vars`` of ``dbt_project.yml``.
@@ -109,12 +114,15 @@ class DbtProjects:
         return make_project(name, folder, profile=make_profile(name, folder, profile), variables=variables)
 
     def large(self, models: int = 5000, *, name: str = "large", files: bool = False) -> DbtProject:
-        """A project with that many models in layers, the same each time: staging, intermediate, marts.
+        """Make a project with that many models in layers, the same each time: staging, intermediate, marts.
 
-        Sources below them, data tests, tags and folders as in real life. It can be changed like any other.
+        Below them are sources; data tests, tags and folders are as in real life. It can be changed like any other
+        project.
 
-        :param files: whether its models lie on the disk too, which a test that only wants ``.manifest()`` need not
-            wait for.
+        :param models: the number of models.
+        :param name: the name of the project, of its folder and of its profile.
+        :param files: whether the models lie on the disk too; a test that only wants ``.manifest()`` need not wait for
+            that.
         :raises ToolkitMisuse: fewer than 10 models, or the name is taken.
         """
         check_size(models)

@@ -1,8 +1,6 @@
-"""ref() and source(): what is read, and which node is meant.
+"""``ref()`` and ``source()``: what a file reads, and which node is meant.
 
-What can a dbt file say about itself: which nodes it reads, how it is configured, which macros it calls.
-
-Which node is meant by ``ref()`` and ``source()``? Looked for as dbt does: at home first, then in the packages.
+A node is looked for as dbt does it: in the reader's own package first, then in the other packages.
 """
 
 from __future__ import annotations
@@ -17,7 +15,12 @@ from pytest_cosmos_venv.errors import ToolkitMisuse
 
 @dataclass(frozen=True, kw_only=True)
 class Ref:
-    """``ref('package', 'name', v=1)``; what was not given is None."""
+    """One call of ``ref``: ``ref('package', 'name', v=1)``.
+
+    :param name: the name of the node.
+    :param package: the package that was named; None: none was.
+    :param version: the version that was named; None: none was.
+    """
 
     name: str
     package: str | None = None
@@ -31,9 +34,11 @@ class Ref:
 
 @dataclass(kw_only=True)
 class Reading:
-    """What one file says, in the order of the text.
+    """The calls that one file makes, in the order of the text.
 
-    :param config: of all its ``config()`` calls.
+    :param refs: its calls of ``ref()``.
+    :param sources: source and table of its calls of ``source()``.
+    :param config: the sum of all its ``config()`` calls.
     :param macros: unique ids of the macros that the text itself calls, each once.
     """
 
@@ -43,9 +48,11 @@ class Reading:
     macros: list[str] = field(default_factory=list)
 
     def add_ref(self, *names: str, **version: Any) -> None:
-        """Note a call of ``ref``.
+        """Take down a call of ``ref``.
 
-        :raises ValueError: it has other arguments than dbt's.
+        :param *names: the name, or package and name.
+        :param **version: ``v`` or ``version``, as the call has it.
+        :raises ValueError: it has other arguments than those of dbt.
         """
         if len(names) not in (1, 2) or version.keys() - {"v", "version"}:
             raise ValueError("ref() takes ('name') or ('package', 'name'), and v=")
@@ -53,26 +60,37 @@ class Reading:
         self.refs.append(Ref(name=names[-1], package=package, version=version.get("v", version.get("version"))))
 
     def add_source(self, *names: str) -> None:
-        """Note a call of ``source``.
+        """Take down a call of ``source``.
 
-        :raises ValueError: it has other arguments than dbt's.
+        :param *names: source and table.
+        :raises ValueError: it has other arguments than those of dbt.
         """
-        if len(names) != len(("source", "table")):
+        if len(names) != 2:
             raise ValueError("source() takes ('source', 'table')")
         self.sources.append((names[0], names[1]))
 
     def add_config(self, *given: Mapping[str, Any], **keywords: Any) -> None:
-        """Note a call of ``config``."""
+        """Take down a call of ``config``.
+
+        :param *given: dictionaries of configurations.
+        :param **keywords: configurations by name; they are nearer than those in ``given``.
+        """
         for values in (*given, keywords):
-            merge_config(self.config, values)
+            self.config = merged_config(self.config, values)
 
     def add_macro(self, unique_id: str) -> None:
-        """Note the call of a macro."""
+        """Take down the call of a macro.
+
+        :param unique_id: the unique id of the macro.
+        """
         if unique_id not in self.macros:
             self.macros.append(unique_id)
 
     def call(self, name: str) -> Callable[..., None]:
-        """What notes a call of ``ref``, ``source`` or ``config``."""
+        """Return the method that takes down a call of this function.
+
+        :param name: ``ref``, ``source`` or ``config``.
+        """
         noted: dict[str, Callable[..., None]] = {
             "ref": self.add_ref,
             "source": self.add_source,
@@ -81,25 +99,31 @@ class Reading:
         return noted[name]
 
 
-def merge_config(config: dict[str, Any], more: Mapping[str, Any]) -> None:
-    """Put a nearer configuration over a farther one as dbt does: tags add up, ``meta`` is merged, the rest replaces."""
-    for key, value in more.items():
-        if key == "tags":
-            config["tags"] = [*config.get("tags", []), *([value] if isinstance(value, str) else value)]
-        elif key == "meta":
-            config["meta"] = {**config.get("meta", {}), **value}
-        else:
-            config[key] = value
+def merged_config(config: Mapping[str, Any], nearer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration with a nearer one over it, as dbt does it.
+
+    Tags add up, ``meta`` is merged, and all else is replaced.
+
+    :param config: the farther one.
+    :param nearer: the nearer one.
+    """
+    merged = {**config, **nearer}
+    if "tags" in nearer:
+        tags = nearer["tags"]
+        merged["tags"] = [*config.get("tags", []), *([tags] if isinstance(tags, str) else tags)]
+    if "meta" in nearer:
+        merged["meta"] = {**config.get("meta", {}), **nearer["meta"]}
+    return merged
 
 
 @dataclass(kw_only=True)
 class Lookup:
-    """The nodes that can be read, of all packages.
+    """The nodes and sources that can be read, of all packages.
 
-    :param packages: in the order in which they are searched, after the reader's own.
+    :param packages: the packages in the order in which they are searched, after the reader's own.
     :param nodes: package, name, version as text ("" for the one that is meant without a version) -> unique id.
     :param sources: package, source, table -> unique id.
-    :param disabled: unique ids of what is there and switched off.
+    :param disabled: unique ids of nodes that are switched off.
     """
 
     packages: tuple[str, ...]
@@ -108,10 +132,12 @@ class Lookup:
     disabled: set[str] = field(default_factory=set)
 
     def resolve(self, reading: Reading, *, home: str, where: str, is_test: bool = False) -> list[str]:
-        """The unique ids of all that a file reads; of a test without what is disabled.
+        """Return the unique ids of all that a file reads; for a test without those that are disabled.
 
-        :param home: its package.
+        :param reading: what the file says.
+        :param home: the package of the file.
         :param where: the file, for errors.
+        :param is_test: whether the file is a test.
         :raises ToolkitMisuse: there is no such node, or it is disabled.
         """
         found = [self._source(names, home, where) for names in reading.sources]
@@ -120,11 +146,21 @@ class Lookup:
         return list(dict.fromkeys(found))
 
     def reads_disabled(self, reading: Reading, *, home: str) -> bool:
-        """Does it read a node that is switched off? dbt refuses that of a model, and switches a test off."""
+        """Whether a file reads a node that is switched off: dbt refuses such a model, and switches such a test off.
+
+        :param reading: what the file says.
+        :param home: the package of the file.
+        """
         return any(self._find(ref, home) in self.disabled for ref in reading.refs)
 
     def node(self, ref: Ref, *, home: str, where: str) -> str:
-        """The unique id of what a ``ref()`` means; parameters and errors as for ``resolve``."""
+        """Return the unique id of the node that a ``ref()`` means.
+
+        :param ref: the call.
+        :param home: the package of the file that calls it.
+        :param where: the file, for errors.
+        :raises ToolkitMisuse: there is no such node, or it is disabled.
+        """
         found = self._find(ref, home)
         if found is None:
             raise ToolkitMisuse(f"{where} reads {ref}, which is not there{self._hint(ref.name)}.")

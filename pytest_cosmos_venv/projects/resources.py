@@ -1,24 +1,22 @@
-"""What was put into a project, and its files.
+"""What was put into a made-up project, and the files in which it stands.
 
-What was put into a made-up project: one thing that dbt will find there, and the file it stands in.
-
-How do the files of a project look that are not the author's own words: YAML, and dbt's own two files?
-
-What is in a made-up project, under which name, and in which file?
+A resource is one thing that dbt will find there. The YAML files and dbt's own two files are written here too; all other
+texts are the test author's own words.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Protocol
 
 from pytest_cosmos_venv.errors import ToolkitMisuse, require_text
+from pytest_cosmos_venv.projects.profile import Profile
 
 REFABLE = ("model", "seed", "snapshot")
-"""What ``ref()`` finds; their names are one set."""
+"""The kinds that ``ref()`` finds; their names are one set."""
 FOLDERS = {
     "analysis": "analyses",
     "macro": "macros",
@@ -37,7 +35,12 @@ YAML_KEYS = {
     "source": "sources",
     "unit_test": "unit_tests",
 }
-"""Kind -> where it stands in a YAML file."""
+"""Kind -> the key under which it stands in a YAML file."""
+
+
+_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+# A large project has more names than anybody wants to read in an error.
+_NAMED = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +48,12 @@ class Resource:
     """One thing of a project.
 
     :param kind: as dbt calls it: ``model``, ``unit_test``, …; ``macro`` stands for a file of macros.
-    :param file: relative to the project; the YAML file of a thing that has no other.
-    :param text: of that file, for things that are not YAML.
-    :param properties: what YAML says about it; empty where it says nothing.
-    :param properties_file: relative to the project, None without properties.
-    :param version: of a versioned model, whose versions share name and properties.
+    :param name: the name without folders and without a version.
+    :param file: path relative to the project; the YAML file of a thing that has no other.
+    :param text: the content of that file, for things that are not YAML.
+    :param properties: what YAML says about the thing; empty where it says nothing.
+    :param properties_file: path relative to the project; None without properties.
+    :param version: the version of a versioned model, whose versions share name and properties; None for all others.
     """
 
     kind: str
@@ -62,35 +66,43 @@ class Resource:
 
     @property
     def title(self) -> str:
-        """As an error calls it."""
+        """The name as an error shows it, with the version behind it."""
         return self.name if self.version is None else f"{self.name}.v{self.version}"
 
     @property
     def is_python(self) -> bool:
-        """Is it a model in Python?"""
+        """Whether it is a model in Python."""
         return self.file.suffix == ".py"
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """Between the folder of its kind and its file; part of its fully qualified name."""
+        """The folders between the folder of its kind and its file; they are part of its fully qualified name."""
         return self.file.parent.parts[1:]
 
 
 def yaml_text(document: Mapping[str, Any]) -> str:
-    """As people write YAML: in the order given, characters as they are."""
+    """Return the text of a YAML file: keys in the order given, characters as they are.
+
+    :param document: the content; tuples and paths may be among it.
+    """
     import yaml
 
     return str(yaml.safe_dump(_plain(document), sort_keys=False, allow_unicode=True))
 
 
 def properties_text(resource: Resource) -> str:
-    """The YAML file of one thing."""
+    """Return the text of the YAML file of one resource.
+
+    :param resource: a resource with properties, of a kind in ``YAML_KEYS``.
+    """
     return yaml_text({"version": 2, YAML_KEYS[resource.kind]: [{"name": resource.name, **resource.properties}]})
 
 
 def project_text(name: str, variables: Mapping[str, Any], configurations: Mapping[str, Mapping[str, Any]]) -> str:
-    """``dbt_project.yml``.
+    """Return the text of ``dbt_project.yml``.
 
+    :param name: the name of the project and of its profile.
+    :param variables: the ``vars`` of the project; empty: the file has none.
     :param configurations: kind and folder (``models/staging``) -> configuration of all that lies there.
     """
     document: dict[str, Any] = {
@@ -120,19 +132,14 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-# A large project has more than one wants to read in an error.
-_NAMED = 20
-
-
 @dataclass(kw_only=True)
 class ProjectStore:
-    """The things of one project, each written as it is added.
+    """The resources of one project, each written to the disk as it is added.
 
-    :param project: its name.
-    :param path: its folder.
+    :param project: the name of the project, for errors.
+    :param path: the folder of the project.
     :param is_on_disk: whether files are written at all.
-    :param things: family of names and name -> the thing; a versioned model is several.
+    :param things: family of names and name -> the resource; a versioned model is several resources.
     """
 
     project: str
@@ -142,7 +149,7 @@ class ProjectStore:
 
     @property
     def resources(self) -> list[Resource]:
-        """All that is in it, in the order in which it was added."""
+        """All resources, in the order in which they were added."""
         return [resource for resources in self.things.values() for resource in resources]
 
     def add(
@@ -154,12 +161,14 @@ class ProjectStore:
         suffix: str = ".sql",
         properties: Mapping[str, Any] | None = None,
     ) -> None:
-        """Add a thing with a file of its own.
+        """Add a resource with a file of its own.
 
-        :param name: with folders before it.
-        :param texts: version -> text; that of a thing without versions under None.
-        :param properties: what YAML says about it.
-        :raises ToolkitMisuse: the name is taken, or no name.
+        :param kind: a key of ``FOLDERS``.
+        :param name: the name, with folders before it: ``marts/core/fct``.
+        :param texts: version -> text; the text of a thing without versions stands under None.
+        :param suffix: the ending of the file, with its dot.
+        :param properties: what YAML says about it; None or empty: no YAML file is written.
+        :raises ToolkitMisuse: the name is taken, or it is no name.
         """
         require_text(name, "name")
         for text in texts.values():
@@ -184,20 +193,32 @@ class ProjectStore:
         )
 
     def add_in_yaml(self, kind: str, name: str, properties: Mapping[str, Any]) -> None:
-        """Add a thing that stands in YAML alone; parameters and errors as for ``add``."""
+        """Add a resource that stands in YAML alone.
+
+        :param kind: a key of ``YAML_KEYS``.
+        :param name: the name, without folders.
+        :param properties: what YAML says about it, without the name.
+        :raises ToolkitMisuse: the name is taken, or it is no name.
+        """
         check_name(kind, name)
         file = PurePosixPath("models", f"_{name}__{kind}.yml")
         self._keep([Resource(kind=kind, name=name, file=file, properties=properties, properties_file=file)])
 
     def find(self, name: str) -> Resource:
-        """The thing of that name, a model, seed or snapshot before all others; a version is ``dim_piers.v1``.
+        """Return the resource of a name; a model, seed or snapshot is preferred to all others.
 
+        :param name: the name; one version of a model is ``dim_piers.v1``.
         :raises ToolkitMisuse: there is none, or there are several.
         """
         return self._only(name, [resource for resource in self._named(name) if resource.title == name])
 
     def edit(self, name: str, text: str) -> None:
-        """Replace the text of a thing."""
+        """Replace the text of a thing.
+
+        :param name: as for ``find``.
+        :param text: the new content of its file.
+        :raises ToolkitMisuse: there is none or there are several, or the resource has no text.
+        """
         require_text(text, f"edit({name!r}, text)")
         found = [resource for resource in self._named(name) if resource.title == name]
         old = self._only(name, [resource for resource in found if resource.kind in FOLDERS] or found)
@@ -209,7 +230,11 @@ class ProjectStore:
         self._write(new.file, text)
 
     def delete(self, name: str) -> None:
-        """Take a thing out, with its files and all its versions; which one, ``find`` says."""
+        """Take a resource out, with its files and all its versions.
+
+        :param name: the name, without a version.
+        :raises ToolkitMisuse: there is none, there are several, or a version was named.
+        """
         found = self._named(name)
         stem = name.partition(".")[0]
         if name != stem and found:
@@ -221,15 +246,16 @@ class ProjectStore:
                     (self.path / file).unlink(missing_ok=True)
 
     def text_of(self, resource: Resource) -> str:
-        """The text as it lies on the disk now; a test may have written there itself.
+        """Return the text as it lies on the disk now; a test may have written there itself.
 
-        :raises ToolkitMisuse: the file is gone, or no text.
+        :param resource: one of ``resources``.
+        :raises ToolkitMisuse: the file is gone, or is no text.
         """
         if not self.is_on_disk:
             return resource.text
         file = self.path / resource.file
         try:
-            # With its line endings, which count in dbt's checksums.
+            # As bytes, with the line endings, which count in dbt's checksums.
             return file.read_bytes().decode("utf-8")
         except FileNotFoundError:
             raise ToolkitMisuse(f"{file} is gone: use delete({resource.name!r}), so that the project knows.") from None
@@ -282,9 +308,45 @@ class ProjectStore:
         return f": there is {', '.join(names[:_NAMED])}{more}" if names else ", which is empty"
 
 
-def check_name(kind: str, name: object) -> None:
-    """Refuse what dbt would not take, or what the readers of its artifacts stumble over.
+class ProjectContents(Protocol):
+    """The parts of a project from which its manifest is made: those of the project that is run, or of one of its
+    packages.
+    """
 
+    @property
+    def name(self) -> str:
+        """The name of the project, which is also that of its profile."""
+
+    @property
+    def path(self) -> Path:
+        """The folder of the project."""
+
+    @property
+    def profile(self) -> Profile:
+        """The target in which its tables lie."""
+
+    @property
+    def variables(self) -> Mapping[str, Any]:
+        """The ``vars`` of ``dbt_project.yml``."""
+
+    @property
+    def configurations(self) -> Mapping[str, Mapping[str, Any]]:
+        """Kind and folder (``models/staging``) -> configuration of all that lies there."""
+
+    @property
+    def packages(self) -> Sequence[ProjectContents]:
+        """The packages that were added to it."""
+
+    @property
+    def store(self) -> ProjectStore:
+        """The resources of the project, and their texts."""
+
+
+def check_name(kind: str, name: object) -> None:
+    """Refuse a name that dbt would not take, or that the readers of its artifacts would not understand.
+
+    :param kind: the kind of the thing that is to have the name, for the error.
+    :param name: the name, without folders.
     :raises ToolkitMisuse: it is no name.
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -295,5 +357,5 @@ def check_name(kind: str, name: object) -> None:
 
 
 def _family(kind: str) -> str:
-    """What shares one set of names."""
+    """Return the set of names to which a kind belongs."""
     return "node" if kind in REFABLE else kind

@@ -1,10 +1,6 @@
-"""The DAG file of a scenario: place, choices, text.
+"""The DAG file of a scenario: the places of the project in Airflow, the author's choices, and the DAG that they make.
 
-Where does a dbt project stand in Airflow? As a DAG of its own, or as a group of tasks in a DAG.
-
-How is a project rendered in a scenario? The author's choices, each in the words of Cosmos's enums.
-
-What stands in the DAG file of a scenario? A project as a DbtDag or as DbtTaskGroups, of any implementation.
+A project stands as a DbtDag or as DbtTaskGroups, of any implementation. The choices are words of Cosmos's enums.
 """
 
 from __future__ import annotations
@@ -22,13 +18,18 @@ from pytest_cosmos_venv.seeds.environment import Dbt
 from pytest_cosmos_venv.seeds.project import SeedProject
 
 SEPARATOR = "/"
-"""Between a DAG and its groups; Airflow has it in no id."""
+"""The character between a DAG and its groups; Airflow allows it in no id."""
+_ENUMS = {"SeedRenderingBehavior": "behavior", "TestBehavior": "test_behavior", "ExecutionMode": "execution_mode"}
+LOADS = {"manifest": "a manifest", "dbt_ls": "dbt ls"}
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+_MODES_WITH_INVOCATION = ("local",)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """One rendering of the project.
 
+    :param dag_id: the id of the DAG.
     :param groups: ids from the outermost group to that of the project; none: the DAG is the project's own.
     """
 
@@ -37,7 +38,7 @@ class Place:
 
     @property
     def prefix(self) -> str:
-        """What the ids of its tasks begin with."""
+        """The beginning of the ids of its tasks."""
         return "".join(f"{group}." for group in self.groups)
 
     def __str__(self) -> str:
@@ -45,9 +46,10 @@ class Place:
 
 
 def read_places(texts: Iterable[str]) -> tuple[Place, ...]:
-    """The places of ``("harbor", "port/north")``: a DbtDag, and a DbtTaskGroup in a DAG.
+    """Return the places of texts such as ``("harbor", "port/north")``: a DbtDag, and a DbtTaskGroup in a DAG.
 
-    :raises ToolkitMisuse: for none, an empty id, one twice, and a DAG that is to be a DbtDag and to hold groups.
+    :param texts: the texts; one text alone is one place.
+    :raises ToolkitMisuse: there is none, one is empty or stands twice, or a DAG would be a DbtDag and hold groups.
     """
     texts = (texts,) if isinstance(texts, str) else tuple(texts)
     places = tuple(_read_place(text) for text in texts)
@@ -65,8 +67,10 @@ def read_places(texts: Iterable[str]) -> tuple[Place, ...]:
 
 
 def find_place(places: Sequence[Place], text: str | None) -> Place:
-    """The one of this text; the first without one.
+    """Return the place of a text.
 
+    :param places: the places that there are, at least one.
+    :param text: the text; None: the first place.
     :raises ToolkitMisuse: there is none.
     """
     found = next((place for place in places if text in (None, str(place))), None)
@@ -82,22 +86,15 @@ def _read_place(text: str) -> Place:
     return Place(dag_id=dag_id, groups=tuple(groups))
 
 
-_ENUMS = {
-    "SeedRenderingBehavior": "behavior",
-    "TestBehavior": "test_behavior",
-    "ExecutionMode": "execution_mode",
-}
-LOADS = {"manifest": "a manifest", "dbt_ls": "dbt ls"}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What a DAG file says; None leaves a parameter to the implementation.
+    """The choices of a DAG file; None leaves a parameter to the implementation.
 
-    :param behavior: of ``SeedRenderingBehavior``.
+    :param places: the renderings of the project.
+    :param behavior: a name of ``SeedRenderingBehavior``.
     :param load: ``manifest`` or ``dbt_ls``.
-    :param test_behavior: of ``TestBehavior``.
-    :param execution_mode: of ``ExecutionMode``.
+    :param test_behavior: a name of ``TestBehavior``.
+    :param execution_mode: a name of ``ExecutionMode``.
     """
 
     places: tuple[Place, ...]
@@ -111,9 +108,10 @@ class Setup:
             raise ToolkitMisuse(f"load={self.load!r}: give one of {', '.join(LOADS)}.")
 
     def check(self, implementation: Implementation) -> None:
-        """Refuse what the implementation has no word for.
+        """Refuse a choice for which the implementation has no word.
 
-        :raises ToolkitMisuse: naming parameter and words.
+        :param implementation: the implementation under test.
+        :raises ToolkitMisuse: it has none; the text names the parameter and the words that there are.
         """
         for enum, parameter in _ENUMS.items():
             text = getattr(self, parameter)
@@ -128,9 +126,12 @@ class Setup:
 
 
 def member(implementation: Implementation, enum: str, text: str, *, parameter: str) -> Any:
-    """The member of an enum of the implementation's ``constants``, by its name or value in any case.
+    """Return a member of an enum of the implementation's ``constants``.
 
-    :param parameter: of the fixture, for the error.
+    :param implementation: the implementation under test.
+    :param enum: the name of the enum.
+    :param text: the name or the value of the member, in upper or lower case.
+    :param parameter: the parameter of the fixture, for the error.
     :raises ToolkitMisuse: the implementation has none of that name.
     """
     members: type[Enum] | None = getattr(implementation.module("constants"), enum, None)
@@ -145,15 +146,15 @@ def member(implementation: Implementation, enum: str, text: str, *, parameter: s
     return found
 
 
-START = datetime(2026, 1, 1, tzinfo=timezone.utc)
-_MODES_WITH_INVOCATION = ("local",)
-
-
 @dataclass(frozen=True, kw_only=True)
 class DagFile:
-    """What one parse of the file needs.
+    """The content of the DAG file, for one parse.
 
-    :param operator_args: of every task.
+    :param implementation: the implementation under test.
+    :param setup: the author's choices.
+    :param project: the project on the disk.
+    :param dbt: the dbt of the execution mode.
+    :param operator_args: arguments of every operator.
     """
 
     implementation: Implementation
@@ -163,7 +164,10 @@ class DagFile:
     operator_args: Mapping[str, Any]
 
     def build(self, dag_id: str) -> Any:
-        """The DAG, as parsing its file makes it."""
+        """Return the DAG, as parsing its file makes it.
+
+        :param dag_id: the id of the DAG, which one of the places names.
+        """
         places = [place for place in self.setup.places if place.dag_id == dag_id]
         if not places[0].groups:
             dag_class = self.implementation.module().DbtDag
@@ -201,7 +205,7 @@ class DagFile:
         given = {"execution_mode": self._member("ExecutionMode", mode, "execution_mode"), **self.dbt.execution}
         if self.dbt.executable is not None:
             given["dbt_executable_path"] = str(self.dbt.executable)
-        # Where dbt can be imported, it would be run inside this process otherwise: the real one.
+        # Otherwise a dbt that can be imported would be run inside this process: the real one.
         if mode.lower() in _MODES_WITH_INVOCATION:
             given["invocation_mode"] = self._member("InvocationMode", "subprocess", "invocation_mode")
         return given

@@ -1,4 +1,4 @@
-"""What does a scenario stand on? Variables in memory, and a dbt for each execution mode."""
+"""The environment of a scenario: Variables in memory, and a dbt for each execution mode."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _MUTE = {"emit_datasets": False}
 class Dbt:
     """The dbt of an execution mode.
 
-    :param scripted: its script and its record.
-    :param executable: for modes that run one that is there.
+    :param scripted: the script and the record of its calls.
+    :param executable: the path of dbt, for modes that run one that is there; None: each task installs its own.
     :param execution: arguments of ``ExecutionConfig`` that it takes beside the mode.
-    :param render: likewise of ``RenderConfig``.
-    :param operator_args: of each task.
+    :param render: arguments of ``RenderConfig`` that it takes.
+    :param operator_args: arguments of each operator.
     """
 
     scripted: ScriptedDbt
@@ -38,15 +38,17 @@ class Dbt:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Workbench:
-    """What one test has for its scenarios.
+class SeedEnvironment:
+    """The things that one test has for all its scenarios.
 
-    :param folder: an existing one.
+    :param folder: an existing folder for projects and environments.
+    :param implementation: the implementation under test.
+    :param variables: Airflow's Variables, in memory.
     :param fake_venv: makes a fake environment in a folder.
     :param wheelhouse: builds the wheelhouse, or gives the one that is there.
-    :param run_dag: runs a DAG to its end.
-    :param virtualenv_dir: where tasks of virtualenv mode keep their environments; None: each scenario has its own.
-    :param under_airflow: whether tasks find Airflow around them, to tell it of assets and of rendered fields.
+    :param run_dag: runs a DAG to its end, and returns its outcome.
+    :param virtualenv_dir: the folder in which tasks of virtualenv mode keep their environments; None: one a scenario.
+    :param under_airflow: whether tasks find Airflow around them, to which they report assets and rendered fields.
     """
 
     folder: Path
@@ -59,7 +61,11 @@ class Workbench:
     under_airflow: bool = True
 
     def dbt(self, execution_mode: str, folder: Path) -> Dbt:
-        """The dbt of this mode; ``folder`` exists."""
+        """Return the dbt of an execution mode.
+
+        :param execution_mode: the name of the mode, in upper or lower case.
+        :param folder: an existing folder for its environment.
+        """
         dbt = self._dbt(execution_mode, folder)
         return dbt if self.under_airflow else replace(dbt, operator_args={**dbt.operator_args, **_ALONE}, render=_MUTE)
 
@@ -68,7 +74,7 @@ class Workbench:
             fake = self.fake_venv(folder / "venv")
             return Dbt(scripted=fake, executable=fake.dbt)
         if execution_mode.lower() != "virtualenv":
-            # Of other modes the DAG can be built; what would run in them is nothing that a test has at hand.
+            # In other modes the DAG can only be built: a test has no cluster or container to run it in.
             return Dbt(scripted=self.fake_venv(folder / "venv"))
         wheelhouse = self.wheelhouse()
         return Dbt(

@@ -1,10 +1,6 @@
-"""What came of each seed, in the run and in the DAG.
+"""The outcome of each seed: in a run, and in a DAG that was only built.
 
-What came of a run for each seed? Judged from Airflow's state and from what dbt was told, not from any log.
-
-What became of the seeds in a DAG that was built? Seen from the DAG alone, whoever built it.
-
-What came of each seed? Put together from what Airflow says of its task and from dbt's own record.
+It is put together from Airflow's state of the seed's task and from dbt's own record of its calls, never from a log.
 """
 
 from __future__ import annotations
@@ -18,7 +14,7 @@ from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.fake_dbt.command_line import Invocation
 from pytest_cosmos_venv.fake_dbt.script import SELECTING, node_name
 from pytest_cosmos_venv.seeds.dag_file import Place, find_place
-from pytest_cosmos_venv.seeds.trace import Story
+from pytest_cosmos_venv.seeds.trace import Trace
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv.airflow.outcomes import DagOutcome, EmittedAsset
@@ -37,17 +33,27 @@ _MEANINGS: dict[Verdict, str] = {
     "absent": "there is no task for it",
     "left out": "its task ends neither in success nor in failure",
 }
+Form = Literal["task", "empty", "absent"]
+# The ids of a seed's task: piers_seed, piers.seed beside its test, and piers_seed_build.
+_TASK_ID = r"(?:.*\.)?{seed}[._]seed(?:_build)?"
+_LOADING = ("seed", "build")
+# Airflow's operators hand the context of their task to the processes that they start.
+_TASK_VARIABLE = "AIRFLOW_CTX_TASK_ID"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeedOutcome:
-    """What came of one seed in one place.
+    """The outcome of one seed in one place.
 
-    :param task_id: None where there is no task for it.
-    :param state: as Airflow names it; None without a task.
+    :param seed: the name of the seed.
+    :param place: the rendering of the project.
+    :param task_id: the id of its task; None where there is none.
+    :param is_empty: whether its task is an EmptyOperator.
+    :param state: the state of the task, as Airflow names it; None without a task.
     :param calls: the calls of dbt that loaded it, or tried to.
-    :param assets: that its task updated.
-    :param downstream: the states of what comes next after its task, by task id.
+    :param assets: the assets that its task updated.
+    :param downstream: the states of the tasks right after its task, by task id.
+    :param log: the log of its task.
     """
 
     seed: str
@@ -62,7 +68,7 @@ class SeedOutcome:
 
     @property
     def verdict(self) -> Verdict:
-        """In one word."""
+        """The outcome in one word."""
         if self.state == "failed":
             return "failed"
         if self.state not in ("success", None):
@@ -95,11 +101,11 @@ class SeedOutcome:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class SeedRun:
-    """What came of a run of one DAG.
+    """The outcome of a run of one DAG.
 
     :param dag: Airflow's side of it: states, logs, XComs and assets of all tasks.
     :param seeds: each seed in each place of this DAG.
-    :param calls: of dbt, in this run, the earliest first.
+    :param calls: the calls of dbt in this run, the earliest first.
     :param variables: the Variables that the run set, with their values.
     """
 
@@ -107,7 +113,7 @@ class SeedRun:
     seeds: Sequence[SeedOutcome]
     calls: tuple[DbtCall, ...]
     variables: Mapping[str, str]
-    _story: Story
+    _trace: Trace
 
     @property
     def stored(self) -> bool:
@@ -115,11 +121,11 @@ class SeedRun:
         return bool(self.variables)
 
     def seed(self, name: str | None = None, *, place: str | None = None) -> SeedOutcome:
-        """What came of one seed.
+        """Return the outcome of one seed.
 
-        :param name: the first one without it.
-        :param place: such as ``"port/north"``; the first one without it.
-        :raises ToolkitMisuse: there is none in this run.
+        :param name: the name of the seed. Default: the first one.
+        :param place: the place, such as ``"port/north"``. Default: the first one.
+        :raises ToolkitMisuse: there is no such seed in this run.
         """
         where = find_place(list(dict.fromkeys(outcome.place for outcome in self.seeds)), place)
         here = [outcome for outcome in self.seeds if outcome.place == where]
@@ -138,16 +144,16 @@ class SeedRun:
         asset: bool | None = None,
         full_refresh: bool | None = None,
     ) -> SeedRun:
-        """Fail with the whole story unless it came so; returns this run.
+        """Fail with the whole trace unless the seed ended so; return this run.
 
-        In a run in which nothing fails, what comes after the seed has to succeed: a skip does not hold up its models.
+        In a run in which nothing fails, the tasks after the seed have to succeed: a skip does not hold up its models.
 
         :param verdict: ``ran``, ``skipped``, ``failed``, ``empty``, ``absent`` or ``left out``.
-        :param seed: the first one without it.
-        :param place: the same.
-        :param stored: whether the run set Variables.
-        :param asset: whether the seed's task updated an asset.
-        :param full_refresh: whether dbt was told ``--full-refresh``.
+        :param seed: the name of the seed. Default: the first one.
+        :param place: the place, such as ``"port/north"``. Default: the first one.
+        :param stored: whether the run set Variables; None: either.
+        :param asset: whether the seed's task updated an asset; None: either.
+        :param full_refresh: whether dbt was told ``--full-refresh``; None: either.
         """
         __tracebackhide__ = True
         if verdict not in _MEANINGS:
@@ -167,21 +173,25 @@ class SeedRun:
         return self
 
     def must_call(self, command: str) -> SeedRun:
-        """Fail with the whole story unless dbt was called with this command; returns this run."""
+        """Fail with the whole trace unless dbt was called with a command; return this run.
+
+        :param command: the command, such as ``seed`` or ``build``.
+        """
         __tracebackhide__ = True
         called = [call.command for call in self.calls]
         if command not in called:
-            self._story.fail(f"dbt {command} is called", f"{called or 'no call of dbt'}; {self.dag.states}")
+            self._trace.fail(f"dbt {command} is called", f"{called or 'no call of dbt'}; {self.dag.states}")
         return self
 
     def must_store(self, text: str, *, meaning: str) -> SeedRun:
-        """Fail with the whole story unless a Variable that the run set has ``text`` in it; returns this run.
+        """Fail with the whole trace unless a Variable that the run set holds a text; return this run.
 
-        :param meaning: what the text is, for people.
+        :param text: the text, in upper or lower case.
+        :param meaning: the meaning of the text in words, for the failure.
         """
         __tracebackhide__ = True
         if not any(text.lower() in value.lower() for value in self.variables.values()):
-            self._story.fail(f"a Variable holds {meaning}: {text}", str(dict(self.variables) or "none was set"))
+            self._trace.fail(f"a Variable holds {meaning}: {text}", str(dict(self.variables) or "none was set"))
         return self
 
     def __repr__(self) -> str:
@@ -196,65 +206,77 @@ class SeedRun:
     def _require(self, outcome: SeedOutcome, is_so: bool, text: str, seen: str | None = None) -> None:
         __tracebackhide__ = True
         if not is_so:
-            self._story.fail(text, seen or str(outcome), log=outcome.log)
+            self._trace.fail(text, seen or str(outcome), log=outcome.log)
 
 
 def _told(call: DbtCall) -> str:
-    """What matters of a command line: without the folders."""
+    """Return what matters of a command line: all but the folders."""
     words = [word for word in call.arguments if "/" not in word and word not in ("--project-dir", "--profiles-dir")]
     return f"dbt {' '.join(words)} (exit code {call.exit_code})"
-
-
-Form = Literal["task", "empty", "absent"]
-
-# ``piers_seed``, ``piers.seed`` beside its test, and ``piers_seed_build``.
-_TASK_ID = r"(?:.*\.)?{seed}[._]seed(?:_build)?"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeedRendering:
     """One DAG, built and not run.
 
-    :param dag: Airflow's own.
-    :param places: those that are in it.
-    :param seeds: of the project.
+    :param dag: Airflow's DAG.
+    :param places: the places of the project that are in it.
+    :param seeds: the names of the project's seeds.
     """
 
     dag: Any
     places: Sequence[Place]
     seeds: Sequence[str]
-    _story: Story
+    _trace: Trace
 
     @property
     def edges(self) -> frozenset[tuple[str, str]]:
-        """Every pair of a task and one that comes right after it."""
+        """Every pair of a task and one that comes right after it, by their ids."""
         return frozenset((task.task_id, after) for task in self.dag.tasks for after in task.downstream_task_ids)
 
     def task(self, seed: str | None = None, *, place: str | None = None) -> Any:
-        """The task of a seed, None where there is none. Without arguments: the first seed, in the first place."""
+        """Return the task of a seed; None where there is none.
+
+        :param seed: the name of the seed. Default: the first one.
+        :param place: the place, such as ``"port/north"``. Default: the first one.
+        """
         name = seed if seed is not None else self.seeds[0]
         if name not in self.seeds:
             raise ToolkitMisuse(f"seed={name!r}: the project has {', '.join(self.seeds)}.")
         return seed_task(self.dag, find_place(self.places, place), name)
 
     def form(self, seed: str | None = None, *, place: str | None = None) -> Form:
-        """``task``; ``empty`` for an EmptyOperator; ``absent``. Arguments as for ``task``."""
+        """Return how a seed is rendered: ``task``, ``empty`` for an EmptyOperator, or ``absent``.
+
+        :param seed: the name of the seed. Default: the first one.
+        :param place: the place, such as ``"port/north"``. Default: the first one.
+        """
         task = self.task(seed, place=place)
         return "absent" if task is None else "empty" if is_empty(task) else "task"
 
     def must(self, form: Form, *, seed: str | None = None, place: str | None = None) -> SeedRendering:
-        """Fail with the whole story unless the seed is rendered so; returns this rendering."""
+        """Fail with the whole trace unless the seed is rendered so; return this rendering.
+
+        :param form: ``task``, ``empty`` or ``absent``.
+        :param seed: the name of the seed. Default: the first one.
+        :param place: the place, such as ``"port/north"``. Default: the first one.
+        """
         __tracebackhide__ = True
         if self.form(seed, place=place) != form:
             seen = {task.task_id: type(task).__name__ for task in self.dag.tasks}
-            self._story.fail(
+            self._trace.fail(
                 f"{seed or self.seeds[0]} is rendered as: {form}", f"{self.form(seed, place=place)}, in {seen}"
             )
         return self
 
 
 def seed_task(dag: Any, place: Place, seed: str) -> Any:
-    """The task of this seed in this place, None where there is none."""
+    """Return the task of a seed in a place; None where there is none.
+
+    :param dag: Airflow's DAG.
+    :param place: the rendering of the project.
+    :param seed: the name of the seed.
+    """
     pattern = re.compile(re.escape(place.prefix) + _TASK_ID.format(seed=re.escape(seed)))
     found = [task for task in dag.tasks if pattern.fullmatch(task.task_id)]
     # A group within this one may be a place of its own.
@@ -262,20 +284,21 @@ def seed_task(dag: Any, place: Place, seed: str) -> Any:
 
 
 def is_empty(task: Any) -> bool:
-    """Whether it is an EmptyOperator, which has another home in each Airflow."""
+    """Whether a task is an EmptyOperator, which has another module in each Airflow.
+
+    :param task: an operator.
+    """
     return any(each.__name__ == "EmptyOperator" for each in type(task).__mro__)
 
 
-_LOADING = ("seed", "build")
-# Airflow's operators hand the context of their task to what they start.
-_TASK_VARIABLE = "AIRFLOW_CTX_TASK_ID"
+def seed_outcome(dag: Any, outcome: DagOutcome, place: Place, seed: str, calls: Sequence[DbtCall]) -> SeedOutcome:
+    """Return the outcome of one seed in one place.
 
-
-def judge(dag: Any, outcome: DagOutcome, place: Place, seed: str, calls: Sequence[DbtCall]) -> SeedOutcome:
-    """What came of one seed in one place.
-
-    :param dag: as it was built.
-    :param calls: of dbt, in this run.
+    :param dag: the DAG, as it was built.
+    :param outcome: the outcome of its run.
+    :param place: the rendering of the project.
+    :param seed: the name of the seed.
+    :param calls: the calls of dbt in this run.
     """
     task = seed_task(dag, place, seed)
     task_id = None if task is None else task.task_id
@@ -297,7 +320,11 @@ def judge(dag: Any, outcome: DagOutcome, place: Place, seed: str, calls: Sequenc
 
 
 def loads(call: DbtCall, seed: str) -> bool:
-    """Whether the call loads this seed, as far as its selection names nodes."""
+    """Whether a call loads a seed, as far as its selection names nodes.
+
+    :param call: a call of dbt.
+    :param seed: the name of the seed.
+    """
     if call.command not in _LOADING:
         return False
     selected = [word for value in Invocation(list(call.arguments)).all(*SELECTING) for word in value.split()]
@@ -305,6 +332,8 @@ def loads(call: DbtCall, seed: str) -> bool:
 
 
 def _is_of(call: DbtCall, task_id: str | None) -> bool:
-    """Where the same seed stands in two places, the call itself says whose it is."""
+    """Whether a call is of a task: where the same seed stands in two places, the call's variables tell which task it
+    was.
+    """
     named = call.env.get(_TASK_VARIABLE)
     return task_id is None or named in (None, task_id)

@@ -1,8 +1,6 @@
-"""The files a scenario works on, and the CSV of a seed.
+"""The files of a scenario: a dbt project, and what can happen to the CSV of a seed between two runs.
 
-What can happen to the CSV of a seed between two runs? Each thing that may or may not count as a change.
-
-Which files does a scenario work on? Those of a project that it made, or of a copy of the author's own.
+The project is made up, or is a copy of the author's own.
 """
 
 from __future__ import annotations
@@ -22,18 +20,24 @@ from pytest_cosmos_venv.projects.project import DbtProject
 from pytest_cosmos_venv.projects.projects import DbtProjects
 
 Obstacle = Literal["dangling link", "directory", "fifo"]
-"""What can stand where the file was, so that not even root can read it."""
+"""The things that can stand in place of the file, so that not even root can read it."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CHUNK = 1 << 20
+NAME = "harbor"
+MODEL = "staging"
+PROJECT_FILE = "dbt_project.yml"
+MANIFEST = "manifest.json"
+_UNKNOWN = {"name": "none", "checksum": ""}
+_NOT_COPIED = ("logs", ".git", ".venv", "__pycache__")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeedFile:
     """The CSV of one seed.
 
-    :param path: where dbt looks for it.
-    :param attic: an existing folder beside the project, for what is kept of it.
+    :param path: the place where dbt looks for it.
+    :param attic: an existing folder beside the project, in which the original is kept while it is away.
     """
 
     path: Path
@@ -42,7 +46,7 @@ class SeedFile:
     def edit(self, csv: str | None = None) -> None:
         """Write other content.
 
-        :param csv: without it, the content gets one row more.
+        :param csv: the content; None: the content so far with one row more.
         """
         if csv is None:
             with self._opened("ab") as file:
@@ -63,13 +67,13 @@ class SeedFile:
         os.utime(self.path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
     def touch(self) -> None:
-        """Give it a later time, and leave the content alone."""
+        """Give the file a later time, and leave the content alone."""
         self._refuse_gone()
         later = self.path.stat().st_mtime_ns + 10**9
         os.utime(self.path, ns=(later, later))
 
     def delete(self) -> None:
-        """Remove it. ``restore`` brings it back."""
+        """Remove the file. ``restore`` brings it back."""
         self._refuse_gone()
         self._put_away()
 
@@ -82,7 +86,10 @@ class SeedFile:
         self._kept.unlink()
 
     def replace_line_endings(self, ending: str = "\r\n") -> None:
-        """End each line with ``ending`` instead."""
+        """End each line in another way.
+
+        :param ending: the new end of a line, in ASCII.
+        """
         lines = self._content().replace(b"\r\n", b"\n")
         self.path.write_bytes(lines.replace(b"\n", ending.encode("ascii")))
 
@@ -91,9 +98,10 @@ class SeedFile:
         self.path.write_bytes(_BYTE_ORDER_MARK + self._content())
 
     def make_unreadable(self, by: Obstacle = "dangling link") -> None:
-        """Put something there that cannot be read. ``restore`` undoes it.
+        """Put something in the file's place that cannot be read. ``restore`` undoes it.
 
-        :param by: ``dangling link``, ``directory`` or ``fifo`` (where nobody writes: who opens it waits for ever).
+        :param by: ``dangling link``, ``directory`` or ``fifo`` (nobody writes there: a process that opens it waits for
+            ever).
         """
         makers: dict[Obstacle, Callable[[Path], None]] = {
             "dangling link": lambda path: path.symlink_to(self.attic / "gone.csv"),
@@ -107,20 +115,23 @@ class SeedFile:
         makers[by](self.path)
 
     def replace_by_link(self) -> None:
-        """Put a symbolic link there, to a file elsewhere with the same content."""
+        """Put a symbolic link in the file's place, to a file elsewhere with the same content."""
         self._refuse_gone()
         self._put_away()
         self.path.symlink_to(self._kept)
 
     def grow(self, size: int) -> None:
-        """Make it ``size`` bytes large with zeros, which take no space on the disk, and are no CSV to a real dbt."""
+        """Make the file larger with zeros, which take no space on the disk, and are no CSV to a real dbt.
+
+        :param size: the new size in bytes.
+        """
         self._refuse_gone()
         if size <= self.path.stat().st_size:
             raise ToolkitMisuse(f"grow({size}): {self.path.name} has {self.path.stat().st_size} bytes; give more.")
         os.truncate(self.path, size)
 
     def change_last_byte(self) -> None:
-        """Write another byte where the last one is, and nothing else."""
+        """Write another byte over the last one, and nothing else."""
         with self._opened("r+b") as file:
             file.seek(-1, os.SEEK_END)
             last = file.read(1)
@@ -128,7 +139,10 @@ class SeedFile:
             file.write(b"x" if last != b"x" else b"y")
 
     def digest(self, algorithm: str = "sha256") -> str:
-        """The hexadecimal digest of its bytes, as they are now."""
+        """Return the hexadecimal digest of the file as it is now.
+
+        :param algorithm: a name that ``hashlib`` knows.
+        """
         import hashlib
 
         hashed = hashlib.new(algorithm, usedforsecurity=False)
@@ -166,22 +180,14 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-NAME = "harbor"
-MODEL = "staging"
-PROJECT_FILE = "dbt_project.yml"
-MANIFEST = "manifest.json"
-_UNKNOWN = {"name": "none", "checksum": ""}
-_NOT_COPIED = ("logs", ".git", ".venv", "__pycache__")
-
-
 @dataclass(frozen=True, kw_only=True)
 class SeedProject:
     """A dbt project on disk.
 
-    :param path: its folder.
+    :param path: the folder of the project.
     :param profile: name and target of its profile, and the file that both stand in.
-    :param manifest: where its manifest lies, if it has one.
-    :param attic: an existing folder beside it.
+    :param manifest: the path of its manifest; it may not exist.
+    :param attic: an existing folder beside it, for originals that are away.
     :param files: name of a seed -> its CSV, in the order in which the author named them.
     """
 
@@ -193,18 +199,24 @@ class SeedProject:
 
     @property
     def seeds(self) -> tuple[str, ...]:
-        """Their names."""
+        """The names of the seeds."""
         return tuple(self.files)
 
     def file(self, seed: str | None) -> SeedFile:
-        """The file of a seed, of the first one without a name."""
+        """Return the file of a seed.
+
+        :param seed: the name of the seed; None: the first one.
+        """
         name = seed if seed is not None else self.seeds[0]
         if name not in self.files:
             raise ToolkitMisuse(f"seed={name!r}: the project has {', '.join(self.files)}.")
         return SeedFile(path=self.files[name], attic=self.attic)
 
     def set_manifest_checksum(self, checksum: str | None) -> None:
-        """Write into the manifest that every seed has this checksum; None takes it out, as of files over 1 MiB."""
+        """Write a checksum of every seed into the manifest.
+
+        :param checksum: the checksum; None takes it out, as dbt does for files over 1 MiB.
+        """
         document = json.loads(self.manifest.read_text(encoding="utf-8"))
         for node in document["nodes"].values():
             if node["resource_type"] == "seed":
@@ -213,17 +225,18 @@ class SeedProject:
 
 
 def make_seed_project(folder: Path, seeds: Sequence[str], *, model: str | None, with_tests: bool) -> SeedProject:
-    """A project of these seeds.
+    """Make a project of seeds.
 
-    :param folder: an existing one, for the project and its attic.
-    :param model: the name of one that reads all seeds, or None.
+    :param folder: an existing folder, for the project and its attic.
+    :param seeds: the names of the seeds.
+    :param model: the name of a model that reads all seeds; None: there is none.
     :param with_tests: whether seeds and model have a data test each.
     """
     project = DbtProjects(folder=folder)(NAME)
     tests: DataTests | None = {"id": ["not_null"]} if with_tests else None
     for name in seeds:
         project.seed(name, f"id,name\n1,{name}\n", tests=tests)
-    # Cosmos looks for the folder, whatever is in it.
+    # Cosmos requires the folder, even an empty one.
     (project.path / "models").mkdir(exist_ok=True)
     union = " union all ".join(f"select * from {{{{ ref('{name}') }}}}" for name in seeds)  # noqa: S608
     if model is not None:
@@ -232,9 +245,10 @@ def make_seed_project(folder: Path, seeds: Sequence[str], *, model: str | None, 
 
 
 def use_project(project: DbtProject, folder: Path, order: Sequence[str] = ()) -> SeedProject:
-    """A project of ``cosmos_dbt_project``, as it is on the disk; its manifest is written now.
+    """Return a project of ``cosmos_dbt_project`` as it is on the disk; its manifest is written now.
 
-    :param folder: an existing one, for the attic.
+    :param project: the project.
+    :param folder: an existing folder, for the attic and the manifest.
     :param order: names of seeds that come first.
     """
     profile = (project.profile.name, TARGET, project.profiles_yml)
@@ -243,9 +257,10 @@ def use_project(project: DbtProject, folder: Path, order: Sequence[str] = ()) ->
 
 
 def copy_project(source: Path, folder: Path) -> SeedProject:
-    """A copy of the author's own project, so that the original is left alone.
+    """Copy the author's own project, so that the original is left alone.
 
-    :param folder: an existing one, for the copy and the attic.
+    :param source: the folder of the project.
+    :param folder: an existing folder, for the copy and the attic.
     :raises ToolkitMisuse: there is no dbt project, or no seed in it.
     """
     if not (source / PROJECT_FILE).is_file():

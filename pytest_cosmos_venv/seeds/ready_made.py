@@ -1,10 +1,7 @@
-"""All ready-made scenarios; those of memory and rendering.
+"""All ready-made scenarios: every sentence of Cosmos's page "Managing seeds", chapter by chapter.
 
-The ready-made scenarios of what ``when_seed_changes`` remembers: where, as what, for whom, and if it is lost.
-
-The ready-made scenarios of what becomes of seeds in a DAG: the four behaviors, and what is refused.
-
-Which scenarios are ready-made? Every sentence of Cosmos's page "Managing seeds", chapter by chapter.
+The chapters of memory (where, as what and for whom something is remembered, and what happens if it is lost) and of
+rendering (the four behaviors, and what is refused) stand here; the chapter of changes has a module of its own.
 """
 
 from __future__ import annotations
@@ -37,40 +34,40 @@ BROKEN_TEXTS = ("", "junk")
 BROKEN_JSON = ("null", "[]", '{"checksum": null}', '{"algorithm": "sha256"}')
 
 _MEMORY = Chapter(behavior="when_seed_changes", model=None)
-MEMORY_SCENARIOS = _MEMORY.stories
+MEMORY_SCENARIOS = _MEMORY.scenarios
 
 
-@_MEMORY.story(VARIABLE)
-def a_run_sets_a_variable(harbor: SeedScenario) -> None:
+@_MEMORY.scenario(VARIABLE)
+def _a_run_sets_a_variable(harbor: SeedScenario) -> None:
     harbor.run().must("ran", stored=True)
     harbor.forget()
     harbor.run().must("ran", stored=True)
 
 
-@_MEMORY.story(SHA256)
-def the_checksum_is_sha256(harbor: SeedScenario) -> None:
+@_MEMORY.scenario(SHA256)
+def _the_checksum_is_sha256(harbor: SeedScenario) -> None:
     checksum = harbor.file().digest("sha256")
     harbor.run().must("ran").must_store(checksum, meaning="the SHA-256 of the file")
 
 
-@_MEMORY.story(VARIABLE)
-def another_checksum_than_the_remembered_one_is_a_change(harbor: SeedScenario) -> None:
+@_MEMORY.scenario(VARIABLE)
+def _another_checksum_than_the_remembered_one_is_a_change(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
     harbor.remember("0" * 64)
     harbor.run().must("ran")
     harbor.run().must("skipped")
 
 
-@_MEMORY.story(SHA256)
-def the_remembered_sha256_is_recognised(harbor: SeedScenario) -> None:
+@_MEMORY.scenario(SHA256)
+def _the_remembered_sha256_is_recognised(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
     harbor.edit()
     harbor.remember(harbor.file().digest("sha256"))
     harbor.run().must("skipped")
 
 
-@_MEMORY.story(BEST_EFFORT)
-def a_corrupt_variable_runs_dbt(harbor: SeedScenario) -> None:
+@_MEMORY.scenario(BEST_EFFORT)
+def _a_corrupt_variable_runs_dbt(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
     harbor.corrupt_variable()
     harbor.run().must("ran")
@@ -80,8 +77,8 @@ def a_corrupt_variable_runs_dbt(harbor: SeedScenario) -> None:
     harbor.run().must("skipped")
 
 
-@_MEMORY.story(BEST_EFFORT)
-def json_of_another_shape_runs_dbt(harbor: SeedScenario) -> None:
+@_MEMORY.scenario(BEST_EFFORT)
+def _json_of_another_shape_runs_dbt(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
     for text in BROKEN_JSON:
         harbor.corrupt_variable(text)
@@ -89,31 +86,31 @@ def json_of_another_shape_runs_dbt(harbor: SeedScenario) -> None:
     harbor.run().must("skipped")
 
 
-@_MEMORY.story(BEST_EFFORT)
-def a_variable_that_cannot_be_read_runs_dbt(harbor: SeedScenario) -> None:
+@_MEMORY.scenario(BEST_EFFORT)
+def _a_variable_that_cannot_be_read_runs_dbt(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
     with harbor.variables_down(writing=False):
         harbor.run().must("ran")
     harbor.run().must("skipped")
 
 
-@_MEMORY.story(BEST_EFFORT, level="should")
-def a_variable_that_cannot_be_written_fails_nothing(harbor: SeedScenario) -> None:
+@_MEMORY.scenario(BEST_EFFORT, level="should")
+def _a_variable_that_cannot_be_written_fails_nothing(harbor: SeedScenario) -> None:
     with harbor.variables_down(reading=False):
         harbor.run().must("ran", stored=False)
     harbor.run().must("ran", stored=True)
 
 
-@_MEMORY.story(BEST_EFFORT)
-def variables_that_are_down_run_dbt(harbor: SeedScenario) -> None:
+@_MEMORY.scenario(BEST_EFFORT)
+def _variables_that_are_down_run_dbt(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
     with harbor.variables_down():
         harbor.run().must("ran", stored=False)
     harbor.run().must("skipped")
 
 
-@_MEMORY.story(SCOPED, places=("harbor", "port"))
-def two_dags_remember_apart(harbor: SeedScenario) -> None:
+@_MEMORY.scenario(SCOPED, places=("harbor", "port"))
+def _two_dags_remember_apart(harbor: SeedScenario) -> None:
     harbor.run("harbor").must("ran")
     harbor.run("port").must("ran")
     harbor.edit()
@@ -121,8 +118,8 @@ def two_dags_remember_apart(harbor: SeedScenario) -> None:
     harbor.run("port").must("ran")
 
 
-@_MEMORY.story(SCOPED, places=("port/north", "port/south"))
-def two_groups_of_a_dag_remember_apart(harbor: SeedScenario) -> None:
+@_MEMORY.scenario(SCOPED, places=("port/north", "port/south"))
+def _two_groups_of_a_dag_remember_apart(harbor: SeedScenario) -> None:
     harbor.run().must("ran", place="port/north").must("ran", place="port/south")
     harbor.run().must("skipped", place="port/north").must("skipped", place="port/south")
 
@@ -147,48 +144,56 @@ for _name, _places in {
     _MEMORY.add(_name, SCOPED, _two_that_remember_apart, level="should", places=_places)
 
 
-@_MEMORY.story(SCOPED)
-def another_dag_starts_afresh(harbor: SeedScenario) -> None:
+@_MEMORY.scenario(SCOPED)
+def _another_dag_starts_afresh(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
     harbor.change(places=["port"])
     harbor.run().must("ran")
 
 
 OTHER_MODES = (
-    *("watcher", "watcher_kubernetes", "watcher_gcp_gke", "docker", "kubernetes", "aws_eks", "aws_ecs"),
-    *("azure_container_instance", "gcp_cloud_run_job", "gcp_gke"),
+    "watcher",
+    "watcher_kubernetes",
+    "watcher_gcp_gke",
+    "docker",
+    "kubernetes",
+    "aws_eks",
+    "aws_ecs",
+    "azure_container_instance",
+    "gcp_cloud_run_job",
+    "gcp_gke",
 )
 
 _RENDERING = Chapter()
-RENDERING_SCENARIOS = _RENDERING.stories
+RENDERING_SCENARIOS = _RENDERING.scenarios
 
 
-@_RENDERING.story(DEFAULT)
-def the_default_runs_each_time(harbor: SeedScenario) -> None:
+@_RENDERING.scenario(DEFAULT)
+def _the_default_runs_each_time(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
     harbor.run().must("ran")
 
 
-@_RENDERING.story(ALWAYS, behavior="always")
-def always_runs_each_time(harbor: SeedScenario) -> None:
+@_RENDERING.scenario(ALWAYS, behavior="always")
+def _always_runs_each_time(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
     harbor.run().must("ran")
 
 
-@_RENDERING.story(ALWAYS, behavior="always", places=("port/north",))
-def always_runs_each_time_in_a_group(harbor: SeedScenario) -> None:
+@_RENDERING.scenario(ALWAYS, behavior="always", places=("port/north",))
+def _always_runs_each_time_in_a_group(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
     harbor.run().must("ran")
 
 
-@_RENDERING.story(BUILD, behavior="always", test_behavior="build")
-def always_runs_each_time_under_build(harbor: SeedScenario) -> None:
+@_RENDERING.scenario(BUILD, behavior="always", test_behavior="build")
+def _always_runs_each_time_under_build(harbor: SeedScenario) -> None:
     harbor.run().must("ran").must_call("build")
     harbor.run().must("ran").must_call("build")
 
 
-@_RENDERING.story(RENDER_ONLY, behavior="always")
-def render_only_leaves_an_empty_operator(harbor: SeedScenario) -> None:
+@_RENDERING.scenario(RENDER_ONLY, behavior="always")
+def _render_only_leaves_an_empty_operator(harbor: SeedScenario) -> None:
     before = harbor.build()
     harbor.change(behavior="render_only")
 
@@ -197,13 +202,13 @@ def render_only_leaves_an_empty_operator(harbor: SeedScenario) -> None:
     harbor.run().must("empty").must_call("run")
 
 
-@_RENDERING.story(RENDER_ONLY, behavior="render_only", places=("port/north",), load="dbt_ls", model=None)
-def render_only_leaves_an_empty_operator_in_a_group(harbor: SeedScenario) -> None:
+@_RENDERING.scenario(RENDER_ONLY, behavior="render_only", places=("port/north",), load="dbt_ls", model=None)
+def _render_only_leaves_an_empty_operator_in_a_group(harbor: SeedScenario) -> None:
     harbor.run().must("empty")
 
 
-@_RENDERING.story(NONE, behavior="always", test_behavior="after_each")
-def none_leaves_no_task(harbor: SeedScenario) -> None:
+@_RENDERING.scenario(NONE, behavior="always", test_behavior="after_each")
+def _none_leaves_no_task(harbor: SeedScenario) -> None:
     before = harbor.build()
     harbor.change(behavior="none")
 
@@ -215,23 +220,23 @@ def none_leaves_no_task(harbor: SeedScenario) -> None:
     harbor.run().must("absent").must_call("run")
 
 
-@_RENDERING.story(NONE, behavior="none", places=("port/north",), load="dbt_ls")
-def none_leaves_no_task_in_a_group(harbor: SeedScenario) -> None:
+@_RENDERING.scenario(NONE, behavior="none", places=("port/north",), load="dbt_ls")
+def _none_leaves_no_task_in_a_group(harbor: SeedScenario) -> None:
     harbor.run().must("absent").must_call("run")
 
 
-@_RENDERING.story(BUILD, behavior="when_seed_changes", test_behavior="build")
-def refused_with_test_behavior_build(harbor: SeedScenario) -> None:
+@_RENDERING.scenario(BUILD, behavior="when_seed_changes", test_behavior="build")
+def _refused_with_test_behavior_build(harbor: SeedScenario) -> None:
     harbor.must_be_refused("when_seed_changes", "build")
 
 
-@_RENDERING.story(BUILD, behavior="when_seed_changes", test_behavior="build", places=("port/north",))
-def refused_with_test_behavior_build_in_a_group(harbor: SeedScenario) -> None:
+@_RENDERING.scenario(BUILD, behavior="when_seed_changes", test_behavior="build", places=("port/north",))
+def _refused_with_test_behavior_build_in_a_group(harbor: SeedScenario) -> None:
     harbor.must_be_refused("when_seed_changes", "build")
 
 
-@_RENDERING.story(MODES, behavior="when_seed_changes", execution_mode="docker", places=("port/north",))
-def refused_in_a_group(harbor: SeedScenario) -> None:
+@_RENDERING.scenario(MODES, behavior="when_seed_changes", execution_mode="docker", places=("port/north",))
+def _refused_in_a_group(harbor: SeedScenario) -> None:
     harbor.must_be_refused("when_seed_changes", "docker")
 
 
@@ -244,7 +249,7 @@ def _accepted_in_its_mode(harbor: SeedScenario) -> None:
 
 
 def _rendered_by_watcher(harbor: SeedScenario) -> None:
-    """Built and not run: what the watcher's one dbt build loads, no test here can show."""
+    """Build the DAG without a run: no test here can show what the watcher's one dbt build loads."""
     form = {"always": "task", "render_only": "empty", "none": "absent"}
     rendering = harbor.build().must(form[str(harbor.setup.behavior)])  # type: ignore[arg-type]
     models = [task_id for task_id in rendering.dag.task_ids if MODEL in task_id]
@@ -269,4 +274,4 @@ SEED_SCENARIOS: tuple[SeedStory, ...] = (
     *scenarios_of_changes.CHANGE_SCENARIOS,
     *MEMORY_SCENARIOS,
 )
-"""``@pytest.mark.parametrize("scenario", SEED_SCENARIOS, ids=str)``, and ``cosmos_seed_scenario.play(scenario)``."""
+"""All of them, for ``@pytest.mark.parametrize("scenario", SEED_SCENARIOS, ids=str)``; ``.play(scenario)`` plays one."""

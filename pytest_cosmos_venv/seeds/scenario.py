@@ -1,10 +1,8 @@
-"""What a test can do with seeds; edits; things done while dbt runs.
+"""The scenario that a test plays with seeds: change their files and what is remembered of them, and run their DAG
+again.
 
-What can happen to the files of a project between two runs? Each change becomes a line of the story.
-
-How does something happen while dbt is loading a seed? The fake waits in the middle of it until it is done.
-
-What can a test do with seeds? Change their files and what is remembered of them, and run their DAG again.
+Each change and each run becomes a step of the scenario's trace. A change can also be made while dbt is loading a seed:
+the fake dbt waits in the middle of the load until it is done.
 """
 
 from __future__ import annotations
@@ -18,103 +16,150 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.seeds.dag_file import DagFile, Setup, read_places
-from pytest_cosmos_venv.seeds.environment import Dbt, Workbench
-from pytest_cosmos_venv.seeds.outcomes import SeedRendering, SeedRun, judge
+from pytest_cosmos_venv.seeds.environment import Dbt, SeedEnvironment
+from pytest_cosmos_venv.seeds.outcomes import SeedRendering, SeedRun, seed_outcome
 from pytest_cosmos_venv.seeds.project import Obstacle, SeedFile, SeedProject
-from pytest_cosmos_venv.seeds.trace import Story
-from pytest_cosmos_venv.seeds.variables import Remembered
+from pytest_cosmos_venv.seeds.trace import Trace
+from pytest_cosmos_venv.seeds.variables import RememberedVariables
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv.airflow.variables import Variables
     from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt
 
+_LOOK_AGAIN = 0.01
+_LOADING = ("seed", "build")
+
 
 class SeedEdits:
     """A dbt project whose seeds change.
 
-    A method that takes the name of a seed means the first one without it.
+    A method that takes the name of a seed means the first seed where none is given.
+
+    :param project: the project on the disk.
+    :param trace: the steps so far.
     """
 
-    def __init__(self, project: SeedProject, story: Story) -> None:
+    def __init__(self, project: SeedProject, trace: Trace) -> None:
         self.project = project
-        self.story = story
+        self.trace = trace
 
     def file(self, seed: str | None = None) -> SeedFile:
-        """The CSV of a seed: ``.path``, ``.digest()``, and all that can be done to it."""
+        """Return the CSV of a seed: ``.path``, ``.digest()``, and all that can be done to it.
+
+        :param seed: the name of the seed.
+        """
         return self.project.file(seed)
 
     def edit(self, seed: str | None = None, csv: str | None = None) -> None:
-        """Write other content into the CSV: ``csv``, or one row more."""
+        """Write other content into the CSV.
+
+        :param seed: the name of the seed.
+        :param csv: the content; None: the content so far with one row more.
+        """
         self.file(seed).edit(csv)
         self._tell("edit", seed)
 
     def edit_unnoticed(self, seed: str | None = None) -> None:
-        """Change one character of the CSV, and leave size and times as they were."""
+        """Change one character of the CSV, and leave size and times as they were.
+
+        :param seed: the name of the seed.
+        """
         self.file(seed).edit_unnoticed()
         self._tell("edit, with the same size and times,", seed)
 
     def change_last_byte(self, seed: str | None = None) -> None:
-        """Write another byte where the last one of the CSV is."""
+        """Write another byte over the last one of the CSV.
+
+        :param seed: the name of the seed.
+        """
         self.file(seed).change_last_byte()
         self._tell("change the last byte of", seed)
 
     def touch(self, seed: str | None = None) -> None:
-        """Give the CSV a later time, and leave its content alone."""
+        """Give the CSV a later time, and leave its content alone.
+
+        :param seed: the name of the seed.
+        """
         self.file(seed).touch()
         self._tell("touch", seed)
 
     def delete(self, seed: str | None = None) -> None:
-        """Remove the CSV; ``restore`` brings it back."""
+        """Remove the CSV; ``restore`` brings it back.
+
+        :param seed: the name of the seed.
+        """
         self.file(seed).delete()
         self._tell("delete", seed)
 
     def restore(self, seed: str | None = None) -> None:
-        """Bring the CSV back that was deleted, made unreadable or replaced by a link."""
+        """Bring the CSV back that was deleted, made unreadable or replaced by a link.
+
+        :param seed: the name of the seed.
+        """
         self.file(seed).restore()
         self._tell("restore", seed)
 
     def replace_line_endings(self, seed: str | None = None, ending: str = "\r\n") -> None:
-        """End each line of the CSV with ``ending`` instead."""
+        """End each line of the CSV in another way.
+
+        :param seed: the name of the seed.
+        :param ending: the new end of a line.
+        """
         self.file(seed).replace_line_endings(ending)
         self._tell(f"end lines with {ending!r} in", seed)
 
     def add_byte_order_mark(self, seed: str | None = None) -> None:
-        """Put the mark of UTF-8 before the CSV's first character."""
+        """Put the mark of UTF-8 before the CSV's first character.
+
+        :param seed: the name of the seed.
+        """
         self.file(seed).add_byte_order_mark()
         self._tell("add a byte order mark to", seed)
 
     def make_unreadable(self, seed: str | None = None, by: Obstacle = "dangling link") -> None:
         """Put something in the CSV's place that not even root can read; ``restore`` undoes it.
 
-        :param by: ``dangling link``, ``directory``, or ``fifo`` (who opens it waits for ever).
+        :param seed: the name of the seed.
+        :param by: ``dangling link``, ``directory``, or ``fifo`` (a process that opens it waits for ever).
         """
         self.file(seed).make_unreadable(by)
         self._tell(f"put a {by} in the place of", seed)
 
     def replace_by_link(self, seed: str | None = None) -> None:
-        """Put a symbolic link to a file with the same content in the CSV's place."""
+        """Put a symbolic link to a file with the same content in the CSV's place.
+
+        :param seed: the name of the seed.
+        """
         self.file(seed).replace_by_link()
         self._tell("put a link to the same content in the place of", seed)
 
     def grow(self, seed: str | None = None, *, size: int) -> None:
-        """Make the CSV ``size`` bytes large with zeros, which take no space on the disk."""
+        """Make the CSV larger with zeros, which take no space on the disk.
+
+        :param seed: the name of the seed.
+        :param size: the new size in bytes.
+        """
         self.file(seed).grow(size)
         self._tell(f"grow to {size} bytes:", seed)
 
     def set_manifest_checksum(self, checksum: str | None) -> None:
-        """Write into ``manifest.json`` that every seed has this checksum; None: that none is known."""
+        """Write a checksum of every seed into ``manifest.json``.
+
+        :param checksum: the checksum; None: none is known.
+        """
         self.project.set_manifest_checksum(checksum)
-        self.story.add(f"write the checksum {checksum} into the manifest")
+        self.trace.add(f"write the checksum {checksum} into the manifest")
 
     def _tell(self, what: str, seed: str | None) -> None:
-        self.story.add(f"{what} {self.file(seed).path.name}")
+        self.trace.add(f"{what} {self.file(seed).path.name}")
 
 
-_LOOK_AGAIN = 0.01
+class WhileDbtRuns:
+    """An action beside a run: it waits until a call of ``dbt seed`` is held, acts once, and lets the call go on.
 
-
-class Meanwhile:
-    """Waits beside a run until a call of ``dbt seed`` is held, acts once, and lets the call go on."""
+    :param dbt: the fake dbt of the scenario.
+    :param act: the action.
+    """
 
     def __init__(self, dbt: ScriptedDbt, act: Callable[[], object]) -> None:
         self.has_acted = False
@@ -125,7 +170,7 @@ class Meanwhile:
 
     @contextmanager
     def beside(self) -> Iterator[None]:
-        """Wait for the length of the block; what ``act`` raised comes out at its end."""
+        """Wait for the length of the block; an exception of the action comes out at its end."""
         before = len(self._dbt.calls)
         held = self._dbt.script("seed", hold=True)
         watch = threading.Thread(target=self._watch, args=(before, held.release), daemon=True)
@@ -155,60 +200,61 @@ class Meanwhile:
             release()
 
 
-_LOADING = ("seed", "build")
-
-
 class SeedScenario(SeedEdits):
     """A dbt project with seeds, the DAGs it is rendered in, and what earlier runs left behind.
 
-    A method that takes the name of a seed means the first one without it. What is done and seen becomes a story,
-    which a requirement that is not met tells.
+    A method that takes the name of a seed means the first seed where none is given. All steps become a trace, which the
+    failure of a requirement shows.
 
-    :param setup: what its DAG file says.
+    :param environment: the Variables, the dbts and the run of a DAG.
+    :param project: the project on the disk.
+    :param setup: the choices of its DAG file.
+    :param dbt: the dbt of the execution mode.
+    :param trace: the steps so far.
     :param make_dag: builds the author's own DAG from this scenario; None: the DAGs that ``setup`` describes.
     """
 
     def __init__(
         self,
         *,
-        workbench: Workbench,
+        environment: SeedEnvironment,
         project: SeedProject,
         setup: Setup,
         dbt: Dbt,
-        story: Story,
+        trace: Trace,
         make_dag: Callable[[SeedScenario], Any] | None = None,
     ) -> None:
-        super().__init__(project, story)
+        super().__init__(project, trace)
         self.setup = setup
-        self.implementation = workbench.implementation
+        self.implementation = environment.implementation
         self._dbt = dbt
         self._operator_args = dict(dbt.operator_args)
-        self._workbench = workbench
+        self._environment = environment
         self._make_dag = make_dag
-        self._remembered = Remembered(workbench.variables)
-        story.add(
+        self._remembered = RememberedVariables(environment.variables)
+        trace.add(
             f"a project with the seeds {', '.join(project.seeds)}; {setup if make_dag is None else 'its own DAG'}"
         )
 
     @property
     def dbt(self) -> ScriptedDbt:
-        """The fake dbt: ``.calls`` is what it was told, ``.script(...)`` says what it does."""
+        """The fake dbt: ``.calls`` are its calls so far, ``.script(...)`` says what it does."""
         return self._dbt.scripted
 
     @property
     def dbt_executable(self) -> Path | None:
-        """Its path, for ``ExecutionConfig(dbt_executable_path=...)``; None where each task installs its own."""
+        """The path of dbt, for ``ExecutionConfig(dbt_executable_path=...)``; None where each task installs its own."""
         return self._dbt.executable
 
     @property
     def operator_args(self) -> dict[str, Any]:
-        """What a DAG of the author's own hands to its operators, among it what ``run(full_refresh=True)`` asks for."""
+        """The ``operator_args`` for a DAG of the author's own, with what ``run(full_refresh=True)`` asks for."""
         return dict(self._operator_args)
 
     @property
     def variables(self) -> Variables:
         """Airflow's Variables, in memory."""
-        return self._workbench.variables
+        return self._environment.variables
 
     @property
     def remembered(self) -> Mapping[str, str]:
@@ -222,55 +268,66 @@ class SeedScenario(SeedEdits):
         load: str | None = None,
         places: Collection[str] | None = None,
     ) -> None:
-        """Change the DAG file: what is given, as for the fixture. Earlier runs stay what they were."""
+        """Change the DAG file; earlier runs stay as they were.
+
+        :param behavior: the new seed rendering behavior; None: as before.
+        :param load: ``manifest`` or ``dbt_ls``; None: as before.
+        :param places: the places in which the project is rendered; None: as before.
+        """
         given = {"behavior": behavior, "load": load, "places": None if places is None else read_places(places)}
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         self.setup = replace(self.setup, **changes)
-        self.story.add(f"change the DAG file: {self.setup}")
+        self.trace.add(f"change the DAG file: {self.setup}")
 
     def remember(self, checksum: str) -> None:
-        """Let the Variables that earlier runs set say that this checksum was loaded; JSON keeps its shape.
+        """Put a checksum into the Variables that earlier runs set; JSON keeps its shape.
 
+        :param checksum: the checksum, in hexadecimal digits.
         :raises ToolkitMisuse: no run has set one, or no checksum can be recognised in it.
         """
         self._remembered.replace_checksums(checksum)
-        self.story.add(f"remember the checksum {checksum}")
+        self.trace.add(f"remember the checksum {checksum}")
 
     def corrupt_variable(self, text: str | None = None) -> None:
-        """Damage the Variables that earlier runs set: cut them in half, or write ``text`` into them.
+        """Damage the Variables that earlier runs set.
 
+        :param text: the text to write into them; None: each is cut in half.
         :raises ToolkitMisuse: no run has set one.
         """
         self._remembered.damage(text)
-        self.story.add(f"corrupt what is remembered: {'cut in half' if text is None else repr(text[:40])}")
+        self.trace.add(f"corrupt what is remembered: {'cut in half' if text is None else repr(text[:40])}")
 
     def forget(self) -> None:
         """Delete the Variables that earlier runs set."""
         self._remembered.forget()
-        self.story.add("delete the Variables")
+        self.trace.add("delete the Variables")
 
     @contextmanager
     def variables_down(self, *, reading: bool = True, writing: bool = True) -> Iterator[None]:
-        """For the length of the block Variables fail where Airflow's own store fails."""
+        """Let Variables fail for the length of the block where Airflow's own store fails.
+
+        :param reading: whether reading fails.
+        :param writing: whether setting and deleting fail.
+        """
         what = " and ".join(word for word, wanted in (("reading", reading), ("writing", writing)) if wanted)
-        self.story.add(f"Variables are down for {what}")
+        self.trace.add(f"Variables are down for {what}")
         with self.variables.outage(reads=reading, writes=writing):
             yield
-        self.story.add("Variables are back")
+        self.trace.add("Variables are back")
 
     def build(self, dag: str | None = None) -> SeedRendering:
         """Build a DAG without running it.
 
-        :param dag: its id; the first one without it.
+        :param dag: the id of the DAG. Default: the first one.
         """
         dag_id = self._dag_id(dag)
         places = [place for place in self.setup.places if place.dag_id == dag_id]
-        return SeedRendering(dag=self._build(dag_id), places=places, seeds=self.project.seeds, _story=self.story)
+        return SeedRendering(dag=self._build(dag_id), places=places, seeds=self.project.seeds, _trace=self.trace)
 
     def must_be_refused(self, *words: str) -> None:
-        """Fail with the whole story unless building the first DAG raises ``CosmosValueError``.
+        """Fail with the whole trace unless building the first DAG raises ``CosmosValueError``.
 
-        :param words: what its text has to name, in any case.
+        :param *words: words that the text of the error has to hold, in upper or lower case.
         """
         __tracebackhide__ = True
         required = f"building the DAG raises CosmosValueError that names {' and '.join(words)}"
@@ -278,34 +335,35 @@ class SeedScenario(SeedEdits):
             self._build(self._dag_id(None))
         except self._refusal as error:
             if not all(word.lower() in str(error).lower() for word in words):
-                self.story.fail(required, f"{type(error).__name__}: {error}")
+                self.trace.fail(required, f"{type(error).__name__}: {error}")
         except Exception as error:  # noqa: BLE001 - whatever it is, it is what was seen
-            self.story.fail(required, f"{type(error).__name__}: {error}")
+            self.trace.fail(required, f"{type(error).__name__}: {error}")
         else:
-            self.story.fail(required, "the DAG was built")
+            self.trace.fail(required, "the DAG was built")
 
     def must_be_accepted(self) -> None:
-        """Fail with the whole story when building the first DAG raises ``CosmosValueError``.
+        """Fail with the whole trace when building the first DAG raises ``CosmosValueError``.
 
-        A library that the execution mode needs and that is not installed here is nobody's refusal.
+        A library that the execution mode needs and that is not installed here counts as no refusal.
         """
         __tracebackhide__ = True
         try:
             self._build(self._dag_id(None))
         except self._refusal as error:
-            self.story.fail("the DAG is built", f"{type(error).__name__}: {error}")
+            self.trace.fail("the DAG is built", f"{type(error).__name__}: {error}")
         except ImportError as error:
-            self.story.add(f"build the DAG: this far, {error}")
+            self.trace.add(f"build the DAG: this far, {error}")
 
     def require(self, is_so: bool, required: str, seen: str) -> None:
-        """Fail with the whole story unless ``is_so``; for what has no method of its own.
+        """Fail with the whole trace unless something is so; for requirements without a method of their own.
 
-        :param required: in words.
-        :param seen: instead.
+        :param is_so: whether the requirement is met.
+        :param required: the requirement in words.
+        :param seen: what was seen instead.
         """
         __tracebackhide__ = True
         if not is_so:
-            self.story.fail(required, seen)
+            self.trace.fail(required, seen)
 
     def run(
         self,
@@ -318,31 +376,31 @@ class SeedScenario(SeedEdits):
     ) -> SeedRun:
         """Build a DAG anew, as Airflow does before each run, and run it to its end.
 
-        :param dag: its id; the first one without it.
+        :param dag: the id of the DAG. Default: the first one.
         :param full_refresh: the operator argument of this name.
         :param dbt_fails: whether dbt fails to load the seeds; or the name of the one seed that it fails to load.
-        :param after_parsing: done between building the DAG and its run.
-        :param while_dbt_runs: done while dbt is in the middle of its first ``dbt seed``.
+        :param after_parsing: called between building the DAG and its run.
+        :param while_dbt_runs: called while dbt is in the middle of its first ``dbt seed``.
         """
         __tracebackhide__ = True
         dag_id = self._dag_id(dag)
         built = self._build(dag_id, full_refresh)
         if after_parsing is not None:
             after_parsing()
-        meanwhile = None if while_dbt_runs is None else Meanwhile(self.dbt, while_dbt_runs)
+        action = None if while_dbt_runs is None else WhileDbtRuns(self.dbt, while_dbt_runs)
         before = len(self.dbt.calls)
         with ExitStack() as stack:
             stack.enter_context(self._failing(dbt_fails))
-            stack.enter_context(meanwhile.beside()) if meanwhile else None
-            written = stack.enter_context(self._remembered.listening())
-            outcome = self._workbench.run_dag(built)
+            stack.enter_context(action.beside()) if action else None
+            written = stack.enter_context(self._remembered.recorded())
+            outcome = self._environment.run_dag(built)
         calls = tuple(self.dbt.calls[before:])
         places = [place for place in self.setup.places if place.dag_id == dag_id]
-        seeds = [judge(built, outcome, place, seed, calls) for place in places for seed in self.project.seeds]
-        run = SeedRun(dag=outcome, seeds=seeds, calls=calls, variables=written, _story=self.story)
-        self.story.add(f"{run}{' (full_refresh)' if full_refresh else ''}{' (dbt was to fail)' if dbt_fails else ''}")
-        if meanwhile is not None and not meanwhile.has_acted:
-            self.story.fail("dbt seed runs", f"{run}; so nothing could be done while it ran")
+        seeds = [seed_outcome(built, outcome, place, seed, calls) for place in places for seed in self.project.seeds]
+        run = SeedRun(dag=outcome, seeds=seeds, calls=calls, variables=written, _trace=self.trace)
+        self.trace.add(f"{run}{' (full_refresh)' if full_refresh else ''}{' (dbt was to fail)' if dbt_fails else ''}")
+        if action is not None and not action.has_acted:
+            self.trace.fail("dbt seed runs", f"{run}; so nothing could be done while it ran")
         return run
 
     @property

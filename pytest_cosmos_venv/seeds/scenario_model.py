@@ -1,8 +1,7 @@
-"""SeedStory, chapters, the sentences of Cosmos's page.
+"""The model of ready-made scenarios: ``SeedStory``, chapters of them, and the sentences of Cosmos's page "Managing
+seeds".
 
-What is a ready-made scenario? A sentence that requires something of seeds, and the steps that show it.
-
-What does Cosmos's page "Managing seeds" say? Its sentences, word for word, each under a name.
+The sentences stand here word for word, each under a name.
 """
 
 from __future__ import annotations
@@ -18,53 +17,6 @@ if TYPE_CHECKING:
 Level = Literal["must", "should"]
 """``should``: it follows from the sentence in a case that the sentence does not name."""
 Steps = Callable[["SeedScenario"], object]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SeedStory:
-    """One ready-made scenario; ``cosmos_seed_scenario.play(story)`` plays it, ``str(story)`` is its id.
-
-    :param id: for ever: never renumbered or reused.
-    :param sentence: of Cosmos's page "Managing seeds", as it stands there.
-    :param steps: what is done, with what must be seen after each step.
-    :param options: of ``cosmos_seed_scenario(...)``.
-    """
-
-    id: str
-    sentence: str
-    steps: Steps = field(repr=False, compare=False)
-    level: Level = "must"
-    options: Mapping[str, Any] = field(default_factory=dict, compare=False)
-
-    def __str__(self) -> str:
-        return self.id
-
-
-class Chapter:
-    """Collects the stories of one module.
-
-    :param options: of every story, unless it gives its own.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        self.stories: list[SeedStory] = []
-        self._options = options
-
-    def story(self, sentence: str, *, level: Level = "must", **options: Any) -> Callable[[Steps], Steps]:
-        """Add the decorated steps; their id is the function's name."""
-
-        def add(steps: Steps) -> Steps:
-            self.add(steps.__name__.replace("_", "-"), sentence, steps, level=level, **options)
-            return steps
-
-        return add
-
-    def add(self, name: str, sentence: str, steps: Steps, *, level: Level = "must", **options: Any) -> None:
-        """Add steps under an id."""
-        chosen = {**self._options, **options}
-        self.stories.append(SeedStory(id=name, sentence=sentence, steps=steps, level=level, options=chosen))
-
-
 DEFAULT = "By default, Cosmos renders every dbt seed and runs dbt seed on each DAG run."
 ALWAYS = "always (default): Cosmos renders the seed and runs dbt seed on every execution."
 CHANGED = (
@@ -110,3 +62,61 @@ WATCHER = (
     "Only always is meaningful for the watcher execution mode; none and render_only change only what is rendered, not "
     "whether the underlying dbt build loads the seed."
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedStory:
+    """One ready-made scenario; ``cosmos_seed_scenario.play(scenario)`` plays it, and ``str(scenario)`` is its id.
+
+    :param id: the id, which is for ever: never renumbered or reused.
+    :param sentence: the sentence of Cosmos's page "Managing seeds" that requires it, as it stands there.
+    :param steps: a function that plays the scenario and requires what must be seen after each step.
+    :param level: ``must``, or ``should`` where it follows from the sentence in a case that the sentence does not name.
+    :param options: the keyword arguments of ``cosmos_seed_scenario(...)``.
+    """
+
+    id: str
+    sentence: str
+    steps: Steps = field(repr=False, compare=False)
+    level: Level = "must"
+    options: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class Chapter:
+    """The scenarios of one module, collected by a decorator.
+
+    :param **options: the options of every scenario, unless it gives its own.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self.scenarios: list[SeedStory] = []
+        self._options = options
+
+    def scenario(self, sentence: str, *, level: Level = "must", **options: Any) -> Callable[[Steps], Steps]:
+        """Return a decorator that adds a function as the steps of a scenario; the id is the function's name.
+
+        :param sentence: the sentence that requires it.
+        :param level: ``must`` or ``should``.
+        :param **options: options of this scenario.
+        """
+
+        def add(steps: Steps) -> Steps:
+            self.add(steps.__name__.strip("_").replace("_", "-"), sentence, steps, level=level, **options)
+            return steps
+
+        return add
+
+    def add(self, name: str, sentence: str, steps: Steps, *, level: Level = "must", **options: Any) -> None:
+        """Add a scenario.
+
+        :param name: the id of the scenario.
+        :param sentence: the sentence that requires it.
+        :param steps: a function that plays the scenario.
+        :param level: ``must`` or ``should``.
+        :param **options: options of this scenario.
+        """
+        chosen = {**self._options, **options}
+        self.scenarios.append(SeedStory(id=name, sentence=sentence, steps=steps, level=level, options=chosen))

@@ -1,9 +1,4 @@
-"""cosmos_seed_scenario and what it needs around it.
-
-What is ``cosmos_seed_scenario``? It makes scenarios, and plays the ready-made ones.
-
-What do scenarios of seeds need around them? Variables in memory, and dbts that are ended when it is over.
-"""
+"""The maker of scenarios, which the fixture ``cosmos_seed_scenario`` gives, and the Variables and dbts around it."""
 
 from __future__ import annotations
 
@@ -19,10 +14,10 @@ from unittest import mock
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.projects.project import DbtProject
 from pytest_cosmos_venv.seeds.dag_file import Setup, read_places
-from pytest_cosmos_venv.seeds.environment import Workbench
+from pytest_cosmos_venv.seeds.environment import SeedEnvironment
 from pytest_cosmos_venv.seeds.project import MODEL, NAME, SeedProject, copy_project, make_seed_project, use_project
 from pytest_cosmos_venv.seeds.scenario import SeedScenario
-from pytest_cosmos_venv.seeds.trace import Story
+from pytest_cosmos_venv.seeds.trace import Trace
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv.environments.fake_venv import FakeVenv
@@ -33,9 +28,12 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class SeedScenarios:
-    """Makes scenarios, each with a project and a dbt of its own; they share Airflow's Variables."""
+    """The maker of scenarios, each with a project and a dbt of its own; they share Airflow's Variables.
 
-    workbench: Workbench
+    :param environment: the things that all scenarios share.
+    """
+
+    environment: SeedEnvironment
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     def __call__(
@@ -52,21 +50,23 @@ class SeedScenarios:
         make_dag: Callable[[SeedScenario], Any] | None = None,
         sentence: str = "",
     ) -> SeedScenario:
-        """A project with seeds and nothing that was run yet.
+        """Make a scenario: a project with seeds, and nothing that was run yet.
 
-        :param behavior: ``always``, ``when_seed_changes``, ``render_only`` or ``none``; left to the implementation
-            without it.
-        :param seeds: their names.
-        :param model: the name of one that reads all seeds; None: there is none, and a run takes half the time.
+        :param behavior: ``always``, ``when_seed_changes``, ``render_only`` or ``none``; None leaves it to the
+            implementation.
+        :param seeds: the names of the seeds.
+        :param model: the name of a model that reads all seeds; None: there is none, and a run takes half the time.
         :param places: ``"harbor"`` is a DbtDag, ``"port/north"`` a DbtTaskGroup ``north`` in a DAG ``port``.
         :param load: ``manifest``, or ``dbt_ls`` (which the fake answers).
         :param test_behavior: ``none``, ``after_each``, ``after_all``, ``build``; None leaves it to the implementation.
-        :param execution_mode: ``local``; ``virtualenv``, installed from a wheelhouse; of others a DAG can be built.
-        :param project: one of ``cosmos_dbt_project``; or, with ``make_dag``, the folder of your own, which is copied.
+        :param execution_mode: ``local``; ``virtualenv``, installed from a wheelhouse; for others a DAG can only be
+            built.
+        :param project: a project of ``cosmos_dbt_project``; or, with ``make_dag``, the folder of your own, which is
+            copied.
         :param make_dag: builds your own DAG: it is given this scenario, whose ``project.path``, ``project.manifest``,
             ``dbt_executable`` and ``operator_args`` go into its configuration.
-        :param sentence: that requires what the test is about; failures show it.
-        :raises ToolkitMisuse: for a name that the implementation does not have, and for a project without seeds.
+        :param sentence: the sentence that requires what the test is about; failures show it.
+        :raises ToolkitMisuse: the implementation has no such name, or the project has no seeds.
         """
         setup = Setup(
             places=read_places(places),
@@ -75,31 +75,28 @@ class SeedScenarios:
             test_behavior=test_behavior,
             execution_mode=execution_mode,
         )
-        setup.check(self.workbench.implementation)
+        implementation = self.environment.implementation
+        setup.check(implementation)
         _check(seeds, project, make_dag)
-        folder = self.workbench.folder / f"seeds-{next(self._numbers)}"
+        folder = self.environment.folder / f"seeds-{next(self._numbers)}"
         folder.mkdir()
         return SeedScenario(
-            workbench=self.workbench,
+            environment=self.environment,
             project=_project_in(folder, project, seeds, model, with_tests=(test_behavior or "").lower() != "none"),
             setup=setup,
-            dbt=self.workbench.dbt(execution_mode, folder),
-            story=Story(teller=self._teller, sentence=sentence),
+            dbt=self.environment.dbt(execution_mode, folder),
+            trace=Trace(implementation=f"{implementation.import_root} {implementation.version}", sentence=sentence),
             make_dag=make_dag,
         )
 
     def play(self, scenario: SeedStory) -> None:
         """Play one of ``SEED_SCENARIOS`` on the implementation under test.
 
-        :raises AssertionError: with the story, when it does not do what the scenario requires.
+        :param scenario: a ready-made scenario.
+        :raises AssertionError: the implementation does not do what the scenario requires; the text is the trace.
         """
         __tracebackhide__ = True
         scenario.steps(self(sentence=scenario.sentence, **scenario.options))
-
-    @property
-    def _teller(self) -> str:
-        chosen = self.workbench.implementation
-        return f"{chosen.import_root} {chosen.version}"
 
 
 def _check(seeds: object, project: object, make_dag: object) -> None:
@@ -114,7 +111,7 @@ def _check(seeds: object, project: object, make_dag: object) -> None:
 def _project_in(
     folder: Path, project: DbtProject | Path | str | None, seeds: Sequence[str], model: str | None, *, with_tests: bool
 ) -> SeedProject:
-    """Made up, taken as it is, or a copy of the author's own."""
+    """Return the project of a scenario: made up, taken as it is, or a copy of the author's own."""
     if project is None:
         return make_seed_project(folder, seeds, model=model, with_tests=with_tests)
     if isinstance(project, DbtProject):
@@ -131,32 +128,34 @@ def seed_scenarios(
     virtualenv_dir: Path | None = None,
     under_airflow: bool = True,
 ) -> Iterator[SeedScenarios]:
-    """``cosmos_seed_scenario`` without a test around it, such as in a contender of a race.
+    """The maker of scenarios without a test around it, such as in a contender of a race.
 
-    Airflow's home is whichever this process has; what the runs write into its database stays there.
+    Airflow's home is the one that this process has; what the runs write into its database stays there.
 
-    :param folder: an empty one for projects and environments.
-    :param wheelhouse: asked for one by a scenario that installs a real environment.
-    :param virtualenv_dir: where scenarios of virtualenv mode keep their environments; None: each has its own.
+    :param implementation: the implementation under test.
+    :param folder: an empty folder for projects and environments.
+    :param wheelhouse: returns a wheelhouse; a scenario that installs a real environment calls it.
+    :param virtualenv_dir: the folder in which scenarios of virtualenv mode keep their environments; None: one a
+        scenario.
     :param under_airflow: False: tasks are executed with nothing of Airflow around them, in a tenth of the time; then
         there are no assets.
     """
-    from pytest_cosmos_venv.airflow.running import run_alone, run_dag
+    from pytest_cosmos_venv.airflow.running import run_dag, run_without_airflow
     from pytest_cosmos_venv.airflow.variables import Variables, VariableStore
     from pytest_cosmos_venv.airflow.versions import this_airflow
     from pytest_cosmos_venv.environments.fake_venv import fake_venv
-    from pytest_cosmos_venv.seeds.environment import Workbench
+    from pytest_cosmos_venv.seeds.environment import SeedEnvironment
 
     venvs: list[FakeVenv] = []
     store = VariableStore()
-    workbench = Workbench(
+    environment = SeedEnvironment(
         folder=folder,
         implementation=implementation,
         variables=Variables(store),
         fake_venv=lambda place: fake_venv(place, venvs),
         wheelhouse=wheelhouse,
         virtualenv_dir=virtualenv_dir,
-        run_dag=run_dag if under_airflow else run_alone,
+        run_dag=run_dag if under_airflow else run_without_airflow,
         under_airflow=under_airflow,
     )
     with (
@@ -165,7 +164,7 @@ def seed_scenarios(
         mock.patch.dict(os.environ, {"DO_NOT_TRACK": "true"}),
         this_airflow().variables_in(store),
     ):
-        yield SeedScenarios(workbench=workbench)
-        # Each is closed, whatever another one has to say of its script.
+        yield SeedScenarios(environment=environment)
+        # Each is closed, even if closing another one raises because of its script.
         for venv in venvs:
             to_close.callback(venv.close)

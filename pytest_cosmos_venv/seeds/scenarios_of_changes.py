@@ -26,42 +26,42 @@ if TYPE_CHECKING:
 _LARGE = 3 * 2**20 + 1
 
 _CHANGES = Chapter(behavior="when_seed_changes", model=None)
-CHANGE_SCENARIOS = _CHANGES.stories
+CHANGE_SCENARIOS = _CHANGES.scenarios
 
 
-@_CHANGES.story(CHANGED)
-def the_first_run_loads(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(CHANGED)
+def _the_first_run_loads(harbor: SeedScenario) -> None:
     harbor.build().must("task")
     harbor.run().must("ran")
 
 
-@_CHANGES.story(UNCHANGED, model="staging")
-def unchanged_is_skipped(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(UNCHANGED, model="staging")
+def _unchanged_is_skipped(harbor: SeedScenario) -> None:
     harbor.run().must("ran").must_call("run")
     harbor.run().must("skipped").must_call("run")
 
 
-@_CHANGES.story(UNCHANGED, model="staging", places=("port/north",), load="dbt_ls")
-def unchanged_is_skipped_in_a_group(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(UNCHANGED, model="staging", places=("port/north",), load="dbt_ls")
+def _unchanged_is_skipped_in_a_group(harbor: SeedScenario) -> None:
     harbor.run().must("ran").must_call("run")
     harbor.run().must("skipped").must_call("run")
 
 
-@_CHANGES.story(UNCHANGED, test_behavior="after_each")
-def the_test_of_a_skipped_seed_runs(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(UNCHANGED, test_behavior="after_each")
+def _the_test_of_a_skipped_seed_runs(harbor: SeedScenario) -> None:
     harbor.run().must("ran").must_call("test")
     harbor.run().must("skipped").must_call("test")
 
 
-@_CHANGES.story(CHANGED)
-def changed_is_loaded(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(CHANGED)
+def _changed_is_loaded(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
     harbor.edit()
     harbor.run().must("ran")
 
 
-@_CHANGES.story(CHANGED)
-def changed_back_is_loaded(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(CHANGED)
+def _changed_back_is_loaded(harbor: SeedScenario) -> None:
     first = harbor.file().path.read_text(encoding="utf-8")
     harbor.run().must("ran")
     harbor.edit()
@@ -70,112 +70,112 @@ def changed_back_is_loaded(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
 
 
-@_CHANGES.story(SHA256)
-def a_change_of_equal_size_and_time_is_loaded(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(SHA256)
+def _a_change_of_equal_size_and_time_is_loaded(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
     harbor.edit_unnoticed()
     harbor.run().must("ran")
 
 
-@_CHANGES.story(SHA256)
-def a_touched_file_is_unchanged(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(SHA256)
+def _a_touched_file_is_unchanged(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
     harbor.touch()
     harbor.run().must("skipped")
 
 
-@_CHANGES.story(SHA256)
-def a_file_deleted_and_made_again_is_unchanged(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(SHA256)
+def _a_file_deleted_and_made_again_is_unchanged(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
     harbor.delete()
     harbor.restore()
     harbor.run().must("skipped")
 
 
-@_CHANGES.story(SHA256, level="should")
-def a_link_to_the_same_content_is_unchanged(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(SHA256, level="should")
+def _a_link_to_the_same_content_is_unchanged(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
     harbor.replace_by_link()
     harbor.run().must("skipped")
 
 
-@_CHANGES.story(SHA256, level="should")
-def other_line_endings_are_a_change(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(SHA256, level="should")
+def _other_line_endings_are_a_change(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
     harbor.replace_line_endings()
     harbor.run().must("ran")
 
 
-@_CHANGES.story(SHA256, level="should")
-def a_byte_order_mark_is_a_change(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(SHA256, level="should")
+def _a_byte_order_mark_is_a_change(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
     harbor.add_byte_order_mark()
     harbor.run().must("ran")
 
 
-@_CHANGES.story(SHA256)
-def an_empty_file_has_a_checksum(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(SHA256)
+def _an_empty_file_has_a_checksum(harbor: SeedScenario) -> None:
     harbor.edit(csv="")
     harbor.run().must("ran")
     harbor.run().must("skipped")
 
 
-@_CHANGES.story(SHA256)
-def the_last_byte_of_a_large_file_counts(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(SHA256)
+def _the_last_byte_of_a_large_file_counts(harbor: SeedScenario) -> None:
     harbor.grow(size=_LARGE)
     harbor.run().must("ran")
     harbor.change_last_byte()
     harbor.run().must("ran")
 
 
-@_CHANGES.story(CHANGED, level="should")
-def changed_after_parsing_is_loaded(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(CHANGED, level="should")
+def _changed_after_parsing_is_loaded(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
     harbor.run(after_parsing=harbor.edit).must("ran")
 
 
-@_CHANGES.story(CHANGED, level="should")
-def what_was_loaded_is_what_is_remembered(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(CHANGED, level="should")
+def _what_was_loaded_is_what_is_remembered(harbor: SeedScenario) -> None:
     harbor.run(after_parsing=harbor.edit).must("ran")
     harbor.run().must("skipped")
 
 
-@_CHANGES.story(CHANGED, level="should")
-def changed_while_dbt_runs_is_loaded_again(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(CHANGED, level="should")
+def _changed_while_dbt_runs_is_loaded_again(harbor: SeedScenario) -> None:
     harbor.run(while_dbt_runs=harbor.edit).must("ran")
     harbor.run().must("ran")
 
 
-@_CHANGES.story(CHANGED, seeds=("piers", "ships"))
-def only_the_changed_seed_is_loaded(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(CHANGED, seeds=("piers", "ships"))
+def _only_the_changed_seed_is_loaded(harbor: SeedScenario) -> None:
     harbor.run().must("ran", seed="piers").must("ran", seed="ships")
     harbor.run().must("skipped", seed="piers").must("skipped", seed="ships")
     harbor.edit("ships")
     harbor.run().must("skipped", seed="piers").must("ran", seed="ships")
 
 
-@_CHANGES.story(CHANGED)
-def a_first_run_that_failed_is_not_remembered(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(CHANGED)
+def _a_first_run_that_failed_is_not_remembered(harbor: SeedScenario) -> None:
     harbor.run(dbt_fails=True).must("failed", stored=False)
     harbor.run().must("ran")
 
 
-@_CHANGES.story(CHANGED)
-def a_change_that_failed_is_not_remembered(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(CHANGED)
+def _a_change_that_failed_is_not_remembered(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
     harbor.edit()
     harbor.run(dbt_fails=True).must("failed", stored=False)
     harbor.run().must("ran")
 
 
-@_CHANGES.story(CHANGED, seeds=("piers", "ships"))
-def a_seed_that_failed_does_not_make_others_run(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(CHANGED, seeds=("piers", "ships"))
+def _a_seed_that_failed_does_not_make_others_run(harbor: SeedScenario) -> None:
     harbor.run(dbt_fails="ships").must("ran", seed="piers").must("failed", seed="ships")
     harbor.run().must("skipped", seed="piers").must("ran", seed="ships")
 
 
-@_CHANGES.story(BOTH_LOADS)
-def a_manifest_and_dbt_ls_agree(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(BOTH_LOADS)
+def _a_manifest_and_dbt_ls_agree(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
     harbor.change(load="dbt_ls")
     harbor.run().must("skipped")
@@ -185,8 +185,8 @@ def a_manifest_and_dbt_ls_agree(harbor: SeedScenario) -> None:
     harbor.run().must("skipped")
 
 
-@_CHANGES.story(BOTH_LOADS)
-def the_checksum_in_the_manifest_does_not_count(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(BOTH_LOADS)
+def _the_checksum_in_the_manifest_does_not_count(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
     harbor.set_manifest_checksum("0" * 64)
     harbor.run().must("skipped")
@@ -194,8 +194,8 @@ def the_checksum_in_the_manifest_does_not_count(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
 
 
-@_CHANGES.story(BOTH_LOADS, level="should")
-def a_manifest_without_checksums_is_enough(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(BOTH_LOADS, level="should")
+def _a_manifest_without_checksums_is_enough(harbor: SeedScenario) -> None:
     harbor.set_manifest_checksum(None)
     harbor.run().must("ran")
     harbor.run().must("skipped")
@@ -203,14 +203,14 @@ def a_manifest_without_checksums_is_enough(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
 
 
-@_CHANGES.story(FULL_REFRESH)
-def full_refresh_runs_always(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(FULL_REFRESH)
+def _full_refresh_runs_always(harbor: SeedScenario) -> None:
     harbor.run().must("ran", full_refresh=False)
     harbor.run(full_refresh=True).must("ran", full_refresh=True)
 
 
-@_CHANGES.story(NOT_UPDATED)
-def full_refresh_remembers_nothing(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(NOT_UPDATED)
+def _full_refresh_remembers_nothing(harbor: SeedScenario) -> None:
     harbor.run(full_refresh=True).must("ran", stored=False)
     harbor.run().must("ran", stored=True)
     harbor.edit()
@@ -218,25 +218,25 @@ def full_refresh_remembers_nothing(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
 
 
-@_CHANGES.story(ASSET)
-def a_skip_updates_no_asset(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(ASSET)
+def _a_skip_updates_no_asset(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
     harbor.run().must("skipped", asset=False)
 
 
-@_CHANGES.story(ASSET, level="should")
-def a_load_updates_the_asset(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(ASSET, level="should")
+def _a_load_updates_the_asset(harbor: SeedScenario) -> None:
     harbor.run().must("ran", asset=True)
 
 
-@_CHANGES.story(MODES, execution_mode="virtualenv")
-def unchanged_is_skipped_in_virtualenv_mode(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(MODES, execution_mode="virtualenv")
+def _unchanged_is_skipped_in_virtualenv_mode(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
     harbor.run().must("skipped")
 
 
-@_CHANGES.story(BEST_EFFORT)
-def a_missing_file_runs_dbt(harbor: SeedScenario) -> None:
+@_CHANGES.scenario(BEST_EFFORT)
+def _a_missing_file_runs_dbt(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
     harbor.delete()
     harbor.run().must("ran")

@@ -1,4 +1,4 @@
-"""What was done, and what was seen? Each step in a line, for whoever reads a failure."""
+"""The trace of a scenario: each step, and what was seen after it, in a line for the reader of a failure."""
 
 from __future__ import annotations
 
@@ -6,40 +6,45 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 
-class NotFulfilled(AssertionError):
-    """An implementation did something else than was required. The text is the whole story."""
+class RequirementNotMet(AssertionError):
+    """An implementation did something else than was required. The text is the whole trace."""
 
 
 @dataclass(kw_only=True)
-class Story:
+class Trace:
     """The steps of one scenario.
 
-    :param teller: whose behaviour is told, such as ``cosmos 1.15.1``.
-    :param sentence: that requires it; empty where a test has its own reasons.
+    :param implementation: name and version of the implementation under test, such as ``cosmos 1.15.1``.
+    :param sentence: the sentence that requires the scenario; empty where a test has its own reasons.
     """
 
-    teller: str
+    implementation: str
     sentence: str = ""
     _steps: list[str] = field(default_factory=list)
 
     def add(self, step: str) -> None:
-        """Tell one step."""
+        """Add one step.
+
+        :param step: the step in words.
+        """
         self._steps.append(step)
 
     def fail(self, required: str, seen: str, *, log: str = "") -> NoReturn:
-        """End the test.
+        """End the test with the whole trace.
 
-        :param log: of the task in question.
-        :raises NotFulfilled: always.
+        :param required: the requirement in words.
+        :param seen: what was seen instead.
+        :param log: the log of the task in question; empty: there is none.
+        :raises RequirementNotMet: always.
         """
         __tracebackhide__ = True
-        raise NotFulfilled("\n".join(self._told(required, seen, log)))
+        raise RequirementNotMet("\n".join(self._message_lines(required, seen, log)))
 
     def __str__(self) -> str:
         return "\n".join(f"  {number}. {step}" for number, step in enumerate(self._steps, start=1))
 
-    def _told(self, required: str, seen: str, log: str) -> list[str]:
-        lines = [f"{self.teller} does not do what is required: {required}"]
+    def _message_lines(self, required: str, seen: str, log: str) -> list[str]:
+        lines = [f"{self.implementation} does not do what is required: {required}"]
         if self.sentence:
             lines += ["", f"Sentence: {self.sentence}"]
         lines += ["", "What was done and seen:", str(self), "", f"Required: {required}", f"Seen:     {seen}"]

@@ -1,8 +1,7 @@
-"""What earlier runs remembered, and changing it.
+"""The Variables that earlier runs of a scenario have set, and changing what they remember.
 
-How is a Variable rewritten whose form is the implementation's own? By what is surely a checksum in it.
-
-What do the Variables of earlier runs say, and how is that changed? Only those that a run itself has set.
+Their form is the implementation's own: in the text only what is surely a checksum is replaced, and only Variables that
+a run itself has set are touched.
 """
 
 from __future__ import annotations
@@ -24,7 +23,11 @@ _DIGEST = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{32,128}(?![0-9A-Fa-f])")
 
 
 def with_checksum(text: str, checksum: str) -> str | None:
-    """The text of a Variable with another checksum in it; JSON keeps its shape. None where it holds no checksum."""
+    """Return the text of a Variable with another checksum in it; JSON keeps its shape. None where it holds no checksum.
+
+    :param text: the text of the Variable.
+    :param checksum: the new checksum, in hexadecimal digits.
+    """
     try:
         document = json.loads(text)
     except ValueError:
@@ -36,12 +39,15 @@ def with_checksum(text: str, checksum: str) -> str | None:
 
 
 def damaged(text: str) -> str:
-    """The first half: what a write that was cut off would have left."""
+    """Return the first half: what a write that was cut off would have left.
+
+    :param text: the text of a Variable.
+    """
     return text[: len(text) // 2]
 
 
 def _replaced(document: Any, checksum: str) -> Any:
-    """Values only: what is a key of an object is no checksum."""
+    """Replace checksums in values only: the key of an object is no checksum."""
     if isinstance(document, dict):
         return {key: _replaced(value, checksum) for key, value in document.items()}
     if isinstance(document, list):
@@ -49,8 +55,11 @@ def _replaced(document: Any, checksum: str) -> Any:
     return _DIGEST.sub(checksum, document) if isinstance(document, str) else document
 
 
-class Remembered:
-    """The Variables that runs of a scenario have set."""
+class RememberedVariables:
+    """The Variables that runs of a scenario have set.
+
+    :param variables: Airflow's Variables, in memory.
+    """
 
     def __init__(self, variables: Variables) -> None:
         self._variables = variables
@@ -58,13 +67,15 @@ class Remembered:
 
     @property
     def values(self) -> Mapping[str, str]:
-        """Those that are still there, with what they hold now."""
+        """The texts of those that are still there, by key."""
         return {key: value for key, value in self._variables.values.items() if key in self._keys}
 
     @contextmanager
-    def listening(self) -> Iterator[dict[str, str]]:
-        """Fills the dictionary at the end of the block with what was set in it. While a DAG is built nobody listens:
-        caches of dbt ls may be Variables too."""
+    def recorded(self) -> Iterator[dict[str, str]]:
+        """Collect the Variables that are set within the block, in a dictionary that is filled at its end.
+
+        Nothing is collected while a DAG is built: caches of dbt ls may be Variables too.
+        """
         before = len(self._variables.writes)
         written: dict[str, str] = {}
         try:
@@ -75,7 +86,10 @@ class Remembered:
             self._keys |= written.keys()
 
     def replace_checksums(self, checksum: str) -> None:
-        """As ``SeedScenario.remember``."""
+        """Put a checksum into all of them, as ``SeedScenario.remember`` says.
+
+        :param checksum: the checksum, in hexadecimal digits.
+        """
         values = {key: with_checksum(value, checksum) for key, value in self._known("remember").items()}
         if None in values.values():
             raise ToolkitMisuse(
@@ -85,12 +99,15 @@ class Remembered:
         self._rewrite(lambda key, _: str(values[key]))
 
     def damage(self, text: str | None) -> None:
-        """As ``SeedScenario.corrupt_variable``."""
+        """Damage all of them, as ``SeedScenario.corrupt_variable`` says.
+
+        :param text: the text to write into them; None: each is cut in half.
+        """
         self._known("corrupt_variable")
         self._rewrite(lambda _, value: damaged(value) if text is None else text)
 
     def forget(self) -> None:
-        """As ``SeedScenario.forget``."""
+        """Delete all of them, as ``SeedScenario.forget`` says."""
         for key in self._known("forget"):
             self._variables.remove(key)
 

@@ -10,7 +10,7 @@ from airflow import DAG
 
 from pytest_cosmos_venv import Clock, RunTask
 from pytest_cosmos_venv.airflow.running import variables_kept
-from pytest_cosmos_venv.airflow.task_context import context_alone, export
+from pytest_cosmos_venv.airflow.task_context import context_without_airflow, export
 
 try:
     from airflow.providers.standard.operators.python import PythonOperator
@@ -26,7 +26,7 @@ def test_it_is_told_which_task_of_which_run_it_is() -> None:
     with DAG("harbor", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)) as dag:
         operator = made(params={"pier": "north"}, retries=2)
 
-    told = context_alone(operator, "by-hand")
+    told = context_without_airflow(operator, "by-hand")
 
     ti = told["ti"]
     assert told["task_instance"] is ti
@@ -41,7 +41,7 @@ def test_it_is_told_which_task_of_which_run_it_is() -> None:
 def test_an_operator_without_a_dag_gets_one() -> None:
     operator = made()
 
-    told = context_alone(operator, "by-hand")
+    told = context_without_airflow(operator, "by-hand")
 
     assert told["dag"] is operator.dag
     assert told["ti"].dag_id == told["dag_run"].dag_id == operator.dag_id
@@ -50,7 +50,7 @@ def test_an_operator_without_a_dag_gets_one() -> None:
 def test_it_is_told_the_time_that_the_test_shows(cosmos_clock: Clock) -> None:
     cosmos_clock.freeze("2026-03-04T05:06:07")
 
-    told = context_alone(made(), "by-hand")
+    told = context_without_airflow(made(), "by-hand")
 
     assert (told["ds"], told["ts"]) == ("2026-03-04", "2026-03-04T05:06:07+00:00")
     assert (told["ds_nodash"], told["ts_nodash"]) == ("20260304", "20260304T050607")
@@ -59,7 +59,7 @@ def test_it_is_told_the_time_that_the_test_shows(cosmos_clock: Clock) -> None:
 
 def test_airflow_exports_of_it_what_it_exports_of_every_task() -> None:
     with variables_kept():
-        export(context_alone(made(owner="harbor"), "by-hand"))
+        export(context_without_airflow(made(owner="harbor"), "by-hand"))
         exported = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW_CTX_")}
 
     assert exported["AIRFLOW_CTX_TASK_ID"] == "load"
@@ -69,7 +69,7 @@ def test_airflow_exports_of_it_what_it_exports_of_every_task() -> None:
 
 
 def test_what_it_pushes_it_can_pull() -> None:
-    ti = context_alone(made(), "by-hand")["ti"]
+    ti = context_without_airflow(made(), "by-hand")["ti"]
 
     ti.xcom_push(key="boats", value=3)
 
@@ -88,7 +88,7 @@ def test_airflow_tells_all_that_is_told(cosmos_run_task: RunTask) -> None:
     outcome = cosmos_run_task(operator)
 
     assert outcome.succeeded, outcome
-    beyond = {name: each - seen[name] for name, each in names_in(context_alone(made(), "by-hand")).items()}
+    beyond = {name: each - seen[name] for name, each in names_in(context_without_airflow(made(), "by-hand")).items()}
     assert not any(beyond.values()), beyond
 
 
