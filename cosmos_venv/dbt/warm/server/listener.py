@@ -26,7 +26,7 @@ class Refused(Exception):
         self.word = word
 
 
-class Post:
+class Listener:
     """The files of one server. Its lock says that it lives, a note in the lock who it is.
 
     :param config: ``folder`` and ``key`` say where, ``environment`` for whom, ``most`` beside how many others.
@@ -46,10 +46,10 @@ class Post:
                 remove(f"{self._path}.lock")
                 raise Refused("enough", f"there are {self._most} servers of other environments already")
             remove(f"{self._path}.sock", f"{self._path}.refused")
-            self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self.listener.bind(f"{self._path}.sock")
-            self.listener.listen(WAITING)
-            self.listener.setblocking(False)
+            self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.socket.bind(f"{self._path}.sock")
+            self.socket.listen(WAITING)
+            self.socket.setblocking(False)
             self.note(is_ready=False)
 
     @property

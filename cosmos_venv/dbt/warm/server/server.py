@@ -25,14 +25,17 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from cosmos_venv.dbt.warm.server import dbt_internals, fork_conditions, forked_command, warm_up
-from cosmos_venv.dbt.warm.server.listener import Post, Refused
-from cosmos_venv.dbt.warm.server.parse_cache.kept_projects import KeptProjects, Offers
+from cosmos_venv.dbt.warm.server.listener import Listener, Refused
 from cosmos_venv.dbt.warm.server.warm_up import import_all, variables_read
 from cosmos_venv.processes import guard
+
+if TYPE_CHECKING:
+    from cosmos_venv.dbt.warm.server.parse_cache.kept_projects import KeptProjects
 
 HARMLESS_THREADS = frozenset({"jemalloc_bg_thd"})  # it is stopped before a fork and started anew after it
 _LONGEST_END = 1.0  # seconds from the end of a thread until the kernel shows it no longer
@@ -99,21 +102,13 @@ def freeze() -> None:
     gc.freeze()  # or looking for rubbish would copy all pages of the imports into each child
 
 
-def has_grown(at_first: int, projects: KeptProjects) -> bool:
-    """Whether a server takes more than it may. What it keeps of projects goes first, and is never kept again.
+def has_grown(at_first: int, *, kept_bytes: int) -> bool:
+    """Whether this server takes more memory than it may.
 
-    :param at_first: bytes, when it began to serve.
+    :param at_first: bytes of memory that it had when it began to serve.
+    :param kept_bytes: bytes of memory that what it keeps of projects may take.
     """
-    if _is_within(at_first, projects):
-        return False
-    if projects.ready or projects.is_making:
-        projects.give_up("the server took more memory than it may, and keeps no project any more")
-        freeze()
-    return not _is_within(at_first, projects)
-
-
-def _is_within(at_first: int, projects: KeptProjects) -> bool:
-    return resident() <= at_first * _FACTOR + _SPARE + projects.memory
+    return resident() > at_first * _FACTOR + _SPARE + kept_bytes
 
 
 NAME = "dbt-warm-server"
@@ -137,12 +132,12 @@ def main(text: str) -> None:
     try:
         config = json.loads(text)
         try:
-            post = Post(config)
+            listener = Listener(config)
         except Refused as refused:
             _say(f"refused {refused.word} {refused}")
             return
         _say("listening")
-        server = Server(config, post)
+        server = Server(config, listener)
         server.prepare()
         server.serve()
         status = 0
@@ -163,9 +158,9 @@ class Server:
     ``idle`` for how many seconds it waits for the next command.
     """
 
-    def __init__(self, config: Mapping[str, Any], post: Post) -> None:
+    def __init__(self, config: Mapping[str, Any], listener: Listener) -> None:
         self.config = config
-        self.post = post
+        self.listener = listener
         self.pid = os.getpid()
         self.last_used = time.monotonic()
         self.commands = 0
@@ -173,8 +168,8 @@ class Server:
         self.is_told_to_end = False
         self.memory = 0
         self.steps: Iterator[warm_up.Step] | None = None
-        self.projects = KeptProjects()
-        self.offers = Offers()
+        self.projects: KeptProjects | None = None
+        self.reports = forked_command.Reports()
 
     def prepare(self) -> None:
         """Import all that commands will want. Whatever is in the way of a fork ends this process, with a note."""
@@ -183,17 +178,17 @@ class Server:
         except BaseException as error:  # a package may raise anything, SystemExit too
             word = error.word if isinstance(error, Refused) else "import"
             text = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
-            self.post.refuse(word, text)
+            self.listener.refuse(word, text)
             raise
         self.handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
         self._attend()
         self._settle()
         self.steps = warm_up.steps()
-        self.post.note(is_ready=True)
+        self.listener.note(is_ready=True)
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 2)
         os.close(null)
-        self.post.drop_log()
+        self.listener.drop_log()
 
     def _prepare(self) -> None:
         script = self.config["script"]
@@ -228,13 +223,13 @@ class Server:
 
         def close() -> None:
             signal.set_wakeup_fd(-1)
-            for descriptor in (self.post.lock, self.wakeup, write_end, self.used):
+            for descriptor in (self.listener.lock, self.wakeup, write_end, self.used):
                 os.close(descriptor)
-            self.post.listener.close()
-            self.offers.close_readers()
+            self.listener.socket.close()
+            self.reports.close_reader()
 
         self.kept = forked_command.Kept(
-            self.code, self.handlers, self.read, self.use, self.projects, self.offers, self._answer, close
+            self.code, self.handlers, self.read, self.use, lambda: self.projects, self.reports, self._answer, close
         )
 
     def _told(self, *_: object) -> None:
@@ -245,20 +240,22 @@ class Server:
         while not self._has_served():
             pause = min(LOOK_AGAIN, self.last_used + self.config["idle"] - time.monotonic())
             pause = 0.0 if self._takes_step() else max(pause, 0.0)
-            ready = guard.readable([self.post.listener.fileno(), self.wakeup, self.used, self.offers.fileno()], pause)
+            ready = guard.readable(
+                [self.listener.socket.fileno(), self.wakeup, self.used, self.reports.fileno()], pause
+            )
             if self.wakeup in ready:
                 os.read(self.wakeup, 4096)
             self._collect()
             if self.used in ready:
                 self.commands += len(os.read(self.used, 4096))
                 self.last_used = time.monotonic()
-            if self.offers.fileno() in ready:
-                self.offers.take(self.projects)
-            if self.post.listener.fileno() in ready and not self._are_files_changed():
+            if self.reports.fileno() in ready:
+                self._hear_reports()
+            if self.listener.socket.fileno() in ready and not self._are_files_changed():
                 self._accept()
-        self.post.leave()
+        self.listener.leave()
         # Who has connected meanwhile is told by the end of the connection.
-        self.post.listener.close()
+        self.listener.socket.close()
 
     def _takes_step(self) -> bool:
         """Make a piece of what commands would make. Between commands: the first one, which waits, would pay for all."""
@@ -275,8 +272,20 @@ class Server:
             self._settle()
         return step is not None
 
+    def _hear_reports(self) -> None:
+        """Take in what commands tell of their projects, of which the first one is the reason to keep any."""
+        for report in self.reports.take():
+            with report:
+                if self.projects is None and (modules := forked_command.parse_cache()) is not None:
+                    self.projects = modules.kept_projects.KeptProjects()
+                if self.projects is not None:
+                    with suppress(OSError):
+                        self.projects.hear(report)
+
     def _keeps_more(self) -> bool:
         """Make a piece of what is kept of a project."""
+        if self.projects is None:
+            return False
         try:
             if self.projects.forget_unused(float(self.config["idle"])):
                 freeze()
@@ -291,17 +300,29 @@ class Server:
         try:
             _refuse_threads()
         except Refused as refused:
-            self.post.refuse(refused.word, str(refused))
+            self.listener.refuse(refused.word, str(refused))
             raise
 
     def _has_served(self) -> bool:
         return (
             self.is_told_to_end
             or time.monotonic() >= self.last_used + float(self.config["idle"])
-            or not self.post.is_there
+            or not self.listener.is_there
             or self._are_files_changed()
-            or has_grown(self.memory, self.projects)
+            or self._has_grown()
         )
+
+    def _has_grown(self) -> bool:
+        """Whether it takes more memory than it may. What it keeps of projects goes first, and is never kept again."""
+        projects = self.projects
+        if projects is None:
+            return has_grown(self.memory, kept_bytes=0)
+        if not has_grown(self.memory, kept_bytes=projects.memory):
+            return False
+        if projects.ready or projects.is_making:
+            projects.give_up("the server took more memory than it may, and keeps no project any more")
+            freeze()
+        return has_grown(self.memory, kept_bytes=projects.memory)
 
     def _are_files_changed(self) -> bool:
         try:
@@ -323,7 +344,7 @@ class Server:
 
     def _accept(self) -> None:
         try:
-            connection, _ = self.post.listener.accept()
+            connection, _ = self.listener.socket.accept()
         except OSError:
             return  # it has given up
         with connection:
@@ -357,15 +378,15 @@ class Server:
         answer = {
             "pid": server,
             "environment": self.config["environment"],
-            "started": self.post.started,
+            "started": self.listener.started,
             "commands": self.commands,
             "running": len(self.children),
             "idle_seconds": time.monotonic() - self.last_used,
             "memory_bytes": resident(server),
-            "is_prepared": self.steps is None and not self.projects.is_making,
-            "kept_bytes": self.projects.size,
-            "kept_uses": self.projects.uses,
-            "kept_refused": self.projects.reasons,
+            "is_prepared": self.steps is None and not (self.projects and self.projects.is_making),
+            "kept_bytes": self.projects.size if self.projects else 0,
+            "kept_uses": self.projects.uses if self.projects else 0,
+            "kept_refused": self.projects.reasons if self.projects else [],
         }
         return json.dumps(answer) + "\n"
 
