@@ -63,10 +63,10 @@ def server_status(directory: Path | None, *, as_json: bool) -> int:
 
     :param directory: only those of environments in it.
     """
-    from cosmos_venv.dbt.warm.status import census
+    from cosmos_venv.dbt.warm.status import running_servers
 
     with steps("asking servers", as_json=as_json):
-        found = census(below=directory)
+        found = running_servers(below=directory)
     if as_json:
         print_json({"servers": [server_data(each) for each in found]})
     elif not found:
@@ -83,9 +83,9 @@ def server_stop(names: Sequence[str], directory: Path | None, *, as_json: bool) 
     :param directory: only those of environments in it.
     :raises CosmosValueError: for a name that fits none.
     """
-    from cosmos_venv.dbt.warm.status import census, end
+    from cosmos_venv.dbt.warm.status import end, running_servers
 
-    found = census(below=directory)
+    found = running_servers(below=directory)
     chosen = [each for each in found if not names or any(_is_named(each, name) for name in names)]
     for name in names:
         if not any(_is_named(each, name) for each in chosen):

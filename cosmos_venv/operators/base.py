@@ -31,136 +31,16 @@ if TYPE_CHECKING:
 
     from cosmos_venv.dbt.invocation import FullOutputSubprocessResult
 
-
-OUTPUT_ONLY = ("compiled_sql", "freshness")
-_CALLABLES = ("interceptors", "dbt_runner_callbacks")
-
-
-@functools.cache
-def parameters(cls: type[BaseOperator]) -> frozenset[str]:
-    """Every keyword that the operator's constructors take, Airflow's included.
-
-    :param cls: the operator's class.
-    """
-    names = {*getattr(cls, "own_parameters", ()), *getattr(cls, "old_names", ())}
-    for base in cls.__mro__:
-        if "__init__" in vars(base):
-            names |= _names_of(vars(base)["__init__"])
-    return frozenset(names - {"self"})
-
-
-def _names_of(function: Any) -> set[str]:
-    """As ``inspect.signature`` finds them, which takes 200 times as long: a worker pays for it with each task."""
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    return set(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]) if code else set()
-
-
-def refuse_unknown(cls: type[BaseOperator], names: Iterable[str]) -> None:
-    """Refuse an argument that the operator does not take, with those that are spelt like it.
-
-    :param cls: the operator's class.
-    :param names: the keywords that are left when all constructors have taken theirs.
-    :raises CosmosValueError: naming the first one that is not taken.
-    """
-    taken = parameters(cls)
-    for name in names:
-        if name in OUTPUT_ONLY:
-            raise CosmosValueError(f"{name} of {cls.__name__} is written by the task and cannot be given. Drop it.")
-        if name not in taken:
-            import difflib
-
-            near = difflib.get_close_matches(name, sorted(taken), n=3)
-            advice = f"Did you mean {' or '.join(map(repr, near))}?" if near else "Drop it, or correct its name."
-            raise CosmosValueError(f"{cls.__name__} takes no argument {name!r}. {advice}")
-
-
-def refuse_wrong_shapes(given: Mapping[str, Any]) -> None:
-    """Refuse what can be known to be wrong about the values while the DAG is built.
-
-    :param given: the arguments of the operator, by name.
-    :raises CosmosValueError: names the parameter and what it must be.
-    """
-    for name in _CALLABLES:
-        if given[name] is not None and not (isinstance(given[name], list | tuple) and all(map(callable, given[name]))):
-            raise CosmosValueError(f"{name}={given[name]!r} must be a list of callables.")
-    refuse_no_callbacks("callback", given["callback"])
-    _refuse_no_state(given["state"], given["state_conn_id"])
-
-
-def flags_as_texts(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags of an operator in its own hands, a text for each path and number: Airflow renders and shows texts.
-
-    What only a running task knows stays as it is: a template, or what another task returns.
-
-    :param given: the arguments of the operator, by name.
-    :returns: ``dbt_cmd_flags`` and ``dbt_cmd_global_flags``.
-    :raises CosmosValueError: names the parameter and what it must be.
-    """
-    flags = [] if given["dbt_cmd_flags"] in (None, "") else given["dbt_cmd_flags"]
-    if isinstance(flags, Mapping | list | tuple) or (isinstance(flags, str) and not is_template(flags)):
-        flags = command_flag_texts("dbt_cmd_flags", flags)
-    global_flags = flag_texts("dbt_cmd_global_flags", given["dbt_cmd_global_flags"] or None)
-    return {"dbt_cmd_flags": flags, "dbt_cmd_global_flags": global_flags}
-
-
-def _refuse_no_state(state: object, conn_id: object) -> None:
-    if state is not None and not str(state).strip():
-        raise CosmosValueError(f"state={state!r} is empty. Name a folder, a URL, or {LAST_SUCCESS!r}, or leave it out.")
-    if conn_id is not None and "://" not in str(state) and not is_template(str(state)):
-        raise CosmosValueError(
-            f"state_conn_id={conn_id!r} is for a URL of object storage, and state={state!r} is none. Drop it; for "
-            f"{LAST_SUCCESS!r} there is [cosmos_venv] state_path_conn_id."
-        )
-
-
-def refuse_no_callbacks(parameter: str, value: object) -> None:
-    """Refuse anything but None, a callable, an import path, or a list of these.
-
-    :param parameter: the name of the parameter, for the message.
-    :param value: what was given for it.
-    :raises CosmosValueError: naming the parameter and the value.
-    """
-    for each in value if isinstance(value, list | tuple) else [value]:
-        if each is None or callable(each) or (isinstance(each, str) and "." in each.strip(".")):
-            continue
-        raise CosmosValueError(
-            f"{parameter}={each!r} is neither a callable nor the import path of one, such as 'my_package.notify'."
-        )
-
-
-def callables(parameter: str, value: Any) -> list[Callable[..., object]]:
-    """The callables that a parameter names, import paths imported.
-
-    :param parameter: the name of the parameter, for messages.
-    :param value: None, a callable, an import path, or a list of these.
-    :raises CosmosValueError: when a path leads to nothing that can be called.
-    """
-    refuse_no_callbacks(parameter, value)
-    each = value if isinstance(value, list | tuple) else [value]
-    return [_imported(parameter, one) if isinstance(one, str) else one for one in each if one is not None]
-
-
-def _imported(parameter: str, path: str) -> Callable[..., object]:
-    from importlib import import_module
-
-    module, _, name = path.rpartition(".")
-    try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise CosmosValueError(f"{parameter}={path!r} cannot be imported: {error}.") from error
-    if not callable(found):
-        raise CosmosValueError(f"{parameter}={path!r} is a {type(found).__name__} and cannot be called.")
-    called: Callable[..., object] = found
-    return called
-
-
-_OPTION_NAMES = tuple(DbtOptions.__dataclass_fields__)
-
-_PACKAGE = __name__.partition(".")[0]
-_SHARED = (type(None), bool, int, str)
-
 REQUIRED: Any = object()
 """In ``own_parameters``: there is no default."""
+
+OUTPUT_ONLY = ("compiled_sql", "freshness")
+"""Template fields that the task itself writes."""
+
+_CALLABLES = ("interceptors", "dbt_runner_callbacks")
+_OPTION_NAMES = tuple(DbtOptions.__dataclass_fields__)
+_PACKAGE = __name__.partition(".")[0]
+_SHARED = (type(None), bool, int, str)
 
 
 class AbstractDbtBase(BaseOperator):
@@ -172,7 +52,13 @@ class AbstractDbtBase(BaseOperator):
     old_names: ClassVar[Mapping[str, str]] = {}
     #: what this class adds to its bases' template fields.
     own_template_fields: ClassVar[tuple[str, ...]] = (
-        *("env", "select", "exclude", "selector", "vars", "models", "dbt_cmd_flags"),
+        "env",
+        "select",
+        "exclude",
+        "selector",
+        "vars",
+        "models",
+        "dbt_cmd_flags",
     )
 
     #: what a class of a user says itself, by Airflow's own attribute.
@@ -222,7 +108,7 @@ class AbstractDbtBase(BaseOperator):
 
     @classmethod
     def _all_template_fields(cls) -> tuple[str, ...]:
-        """Those that the class, or the nearest base, declares as Airflow has it, else those of all bases together."""
+        """The fields that the class or its nearest base declares in Airflow's way, else those of all bases."""
         fields: list[str] = []
         for base in cls.__mro__:
             declared = vars(base).get("declared_template_fields")
@@ -341,14 +227,6 @@ class AbstractDbtBase(BaseOperator):
         :param **kwargs: further wishes, which each mode names.
         :returns: exit code and output of dbt.
         """
-
-
-def full_refresh_flags(full_refresh: bool | str) -> list[str]:
-    """The flag ``--full-refresh``, where it is asked for.
-
-    :param full_refresh: a text is what a template rendered to.
-    """
-    return ["--full-refresh"] if to_boolean(full_refresh) else []
 
 
 class DbtBuildMixin:
@@ -476,6 +354,133 @@ class DbtCloneMixin:
     def add_cmd_flags(self) -> list[str]:
         """``--full-refresh`` where it is asked for."""
         return full_refresh_flags(self.full_refresh)
+
+
+def full_refresh_flags(full_refresh: bool | str) -> list[str]:
+    """The flag ``--full-refresh``, where it is asked for.
+
+    :param full_refresh: a text is what a template rendered to.
+    """
+    return ["--full-refresh"] if to_boolean(full_refresh) else []
+
+
+@functools.cache
+def parameters(cls: type[BaseOperator]) -> frozenset[str]:
+    """Every keyword that the operator's constructors take, Airflow's included.
+
+    :param cls: the operator's class.
+    """
+    names = {*getattr(cls, "own_parameters", ()), *getattr(cls, "old_names", ())}
+    for base in cls.__mro__:
+        if "__init__" in vars(base):
+            names |= _names_of(vars(base)["__init__"])
+    return frozenset(names - {"self"})
+
+
+def refuse_unknown(cls: type[BaseOperator], names: Iterable[str]) -> None:
+    """Refuse an argument that the operator does not take, with those that are spelt like it.
+
+    :param cls: the operator's class.
+    :param names: the keywords that are left when all constructors have taken theirs.
+    :raises CosmosValueError: naming the first one that is not taken.
+    """
+    taken = parameters(cls)
+    for name in names:
+        if name in OUTPUT_ONLY:
+            raise CosmosValueError(f"{name} of {cls.__name__} is written by the task and cannot be given. Drop it.")
+        if name not in taken:
+            import difflib
+
+            near = difflib.get_close_matches(name, sorted(taken), n=3)
+            advice = f"Did you mean {' or '.join(map(repr, near))}?" if near else "Drop it, or correct its name."
+            raise CosmosValueError(f"{cls.__name__} takes no argument {name!r}. {advice}")
+
+
+def refuse_wrong_shapes(given: Mapping[str, Any]) -> None:
+    """Refuse what can be known to be wrong about the values while the DAG is built.
+
+    :param given: the arguments of the operator, by name.
+    :raises CosmosValueError: names the parameter and what it must be.
+    """
+    for name in _CALLABLES:
+        if given[name] is not None and not (isinstance(given[name], list | tuple) and all(map(callable, given[name]))):
+            raise CosmosValueError(f"{name}={given[name]!r} must be a list of callables.")
+    refuse_no_callbacks("callback", given["callback"])
+    _refuse_no_state(given["state"], given["state_conn_id"])
+
+
+def refuse_no_callbacks(parameter: str, value: object) -> None:
+    """Refuse anything but None, a callable, an import path, or a list of these.
+
+    :param parameter: the name of the parameter, for the message.
+    :param value: what was given for it.
+    :raises CosmosValueError: naming the parameter and the value.
+    """
+    for each in value if isinstance(value, list | tuple) else [value]:
+        if each is None or callable(each) or (isinstance(each, str) and "." in each.strip(".")):
+            continue
+        raise CosmosValueError(
+            f"{parameter}={each!r} is neither a callable nor the import path of one, such as 'my_package.notify'."
+        )
+
+
+def flags_as_texts(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags of an operator in its own hands, a text for each path and number: Airflow renders and shows texts.
+
+    What only a running task knows stays as it is: a template, or what another task returns.
+
+    :param given: the arguments of the operator, by name.
+    :returns: ``dbt_cmd_flags`` and ``dbt_cmd_global_flags``.
+    :raises CosmosValueError: names the parameter and what it must be.
+    """
+    flags = [] if given["dbt_cmd_flags"] in (None, "") else given["dbt_cmd_flags"]
+    if isinstance(flags, Mapping | list | tuple) or (isinstance(flags, str) and not is_template(flags)):
+        flags = command_flag_texts("dbt_cmd_flags", flags)
+    global_flags = flag_texts("dbt_cmd_global_flags", given["dbt_cmd_global_flags"] or None)
+    return {"dbt_cmd_flags": flags, "dbt_cmd_global_flags": global_flags}
+
+
+def callables(parameter: str, value: Any) -> list[Callable[..., object]]:
+    """The callables that a parameter names, import paths imported.
+
+    :param parameter: the name of the parameter, for messages.
+    :param value: None, a callable, an import path, or a list of these.
+    :raises CosmosValueError: when a path leads to nothing that can be called.
+    """
+    refuse_no_callbacks(parameter, value)
+    each = value if isinstance(value, list | tuple) else [value]
+    return [_imported(parameter, one) if isinstance(one, str) else one for one in each if one is not None]
+
+
+def _names_of(function: Any) -> set[str]:
+    """The names of a function's parameters."""
+    # As inspect.signature finds them, which takes 200 times as long: a worker pays for it with each task.
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return set(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]) if code else set()
+
+
+def _refuse_no_state(state: object, conn_id: object) -> None:
+    if state is not None and not str(state).strip():
+        raise CosmosValueError(f"state={state!r} is empty. Name a folder, a URL, or {LAST_SUCCESS!r}, or leave it out.")
+    if conn_id is not None and "://" not in str(state) and not is_template(str(state)):
+        raise CosmosValueError(
+            f"state_conn_id={conn_id!r} is for a URL of object storage, and state={state!r} is none. Drop it; for "
+            f"{LAST_SUCCESS!r} there is [cosmos_venv] state_path_conn_id."
+        )
+
+
+def _imported(parameter: str, path: str) -> Callable[..., object]:
+    from importlib import import_module
+
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise CosmosValueError(f"{parameter}={path!r} cannot be imported: {error}.") from error
+    if not callable(found):
+        raise CosmosValueError(f"{parameter}={path!r} is a {type(found).__name__} and cannot be called.")
+    called: Callable[..., object] = found
+    return called
 
 
 if not TYPE_CHECKING:

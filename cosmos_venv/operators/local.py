@@ -254,8 +254,14 @@ def _content_type(file: Path) -> str:
 
 
 for _operator in (
-    *(DbtBuildLocalOperator, DbtCloneLocalOperator, DbtDocsCloudLocalOperator, DbtRunLocalOperator),
-    *(DbtRunOperationLocalOperator, DbtSeedLocalOperator, DbtSourceLocalOperator, DbtTestLocalOperator),
+    DbtBuildLocalOperator,
+    DbtCloneLocalOperator,
+    DbtDocsCloudLocalOperator,
+    DbtRunLocalOperator,
+    DbtRunOperationLocalOperator,
+    DbtSeedLocalOperator,
+    DbtSourceLocalOperator,
+    DbtTestLocalOperator,
 ):
     let_map(_operator, _operator.own_parameters)
 

@@ -329,19 +329,14 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     def _dbt_run(
         self, cmd: Sequence[str], env: Mapping[str, str], context: Context | Mapping[str, Any], **kwargs: Any
     ) -> DbtRun:
-        """What is run, by the operator's attributes as they are now: interceptors and templates have changed them."""
+        """The run, by the operator's attributes as they are now: interceptors and templates have changed them."""
+        from cosmos_venv.dbt import invocation
         from cosmos_venv.managed import warm_start
-        from cosmos_venv.operators.run.dbt_run import (
-            DbtRun,
-            ProjectOptions,
-            WarmOptions,
-            chosen_mode,
-            found_executable,
-        )
+        from cosmos_venv.operators.run.dbt_run import DbtRun, ProjectOptions, WarmOptions
         from cosmos_venv.operators.run.post_run import PostRunOptions
 
-        executable = found_executable(cmd[0])
-        mode = chosen_mode(self.invocation_mode, executable)
+        executable = invocation.found_executable(cmd[0])
+        mode = invocation.chosen_mode(self.invocation_mode, executable)
         choice = warm_start.warm_choice(self.warm_dbt, setting=self.warm_setting)
         after = self._options(PostRunOptions)
         if kwargs.get("push_run_results_to_xcom"):
@@ -404,13 +399,13 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     @contextmanager
     def _dbt_ready(self, run: DbtRun) -> Iterator[str]:
         """Within this block there is a dbt to run; gives a text that differs where it may be another one."""
-        from cosmos_venv.operators.run.dbt_run import which_dbt
+        from cosmos_venv.dbt.invocation import which_dbt
 
         yield which_dbt(run.executable, run.mode)
 
     def _which_dbt_will_run(self, run: DbtRun) -> str | None:
-        """What ``_dbt_ready`` gives, before it is ready; None where only a process could tell."""
-        from cosmos_venv.operators.run.dbt_run import which_dbt
+        """The text that ``_dbt_ready`` gives, before it is ready; None where only a process could tell."""
+        from cosmos_venv.dbt.invocation import which_dbt
 
         return which_dbt(run.executable, run.mode)
 
@@ -426,7 +421,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         )
 
     def _served(self, executable: str) -> Served:
-        """What a server for this command would import."""
+        """The dbt that a server for this command would import."""
         from cosmos_venv.managed import warm_start
 
         return warm_start.Served.of_executable(executable)
@@ -438,7 +433,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         )
 
     def _after_success(self, artifacts: Artifacts) -> None:
-        """What else this command owes its user, while the folder in which dbt ran is still there."""
+        """Do what else this command owes its user, while the folder in which dbt ran is still there."""
 
     @contextmanager
     def _failing_as_a_task(self) -> Iterator[None]:

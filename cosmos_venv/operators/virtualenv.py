@@ -151,7 +151,7 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
 
     @property
     def kept_directory(self) -> Path | None:
-        """Where this task's environment is kept; None when it gets a temporary one."""
+        """The directory where this task's environment is kept; None when it gets a temporary one."""
         return resolve.kept_directory(self.virtualenv_dir, self.is_virtualenv_dir_temporary)
 
     def _dbt_run(
@@ -189,7 +189,7 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
         return self._environment
 
     def _start(self, run: DbtRun, command: DbtCommand) -> DbtResult:
-        """As for the local operator. Where dbt fails for files that its environment has lost, another one is built.
+        """Start one command. Where dbt fails for files that its environment has lost, another one is built.
 
         dbt then starts again there, unless it may have done something already: no command runs twice.
         """
@@ -219,13 +219,16 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
         return super()._start(run, command)
 
     def _damage(self, *, content: bool) -> Damaged | None:
-        """What the environment has lost; None when nothing, or when another one has taken its place already."""
+        """The files that the environment has lost; None when it has lost none, or another one has taken its place."""
         if self._environment is None or self._was_replaced or self.kept_directory is None:
             return None
         return resolve.damage_of(self._environment, content=content)
 
     def _replace(self, damaged: Damaged, then: str) -> None:
-        """:param then: a sentence that says what becomes of dbt.
+        """Build another environment in place of a damaged one.
+
+        :param damaged: the environment that was found so.
+        :param then: a sentence that says what becomes of dbt.
         :raises VirtualenvError: when no other environment can be had.
         """
         assert self.kept_directory is not None  # noqa: S101 - what is temporary is never damaged
@@ -364,7 +367,7 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
         held.close()
 
     def _virtualenv_lock(self, *, make: bool = False) -> VirtualenvLock:
-        # Its imports are for whoever locks, not for every task.
+        # Its imports are for subclasses that lock, not for every task.
         from cosmos_venv.environments.lock import VirtualenvLock
         from cosmos_venv.files.permissions import make_directory
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from cosmos_venv.config import ProfileConfig
+from cosmos_venv.dbt.invocation import chosen_mode
 from cosmos_venv.operators.local import DbtCompileLocalOperator, DbtRunLocalOperator
-from cosmos_venv.operators.run.dbt_run import chosen_mode
 
 
 def operator(cls: Any = DbtRunLocalOperator, **arguments: Any) -> Any:

@@ -19,9 +19,9 @@ import pytest
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.constants import InvocationMode
+from cosmos_venv.dbt.invocation import which_dbt
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.memory_tracking import XCOM_KEY, memory_tracked
-from cosmos_venv.operators.run.dbt_run import which_dbt
 from pytest_cosmos_venv import FakeVenv, RunTask
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -9,7 +9,6 @@ Operators import this module when a task runs, not while a DAG file is parsed, w
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from cosmos_venv import credentials
 from cosmos_venv.compat import AirflowException, AirflowSkipException, count, to_boolean
 from cosmos_venv.constants import InvocationMode
-from cosmos_venv.dbt import installation, invocation
+from cosmos_venv.dbt import invocation
 from cosmos_venv.dbt.command import vars_flags
 from cosmos_venv.dbt.invocation import DbtRunnerResult, FullOutputSubprocessResult
 from cosmos_venv.dbt.project_files import has_packages
@@ -119,6 +118,7 @@ class DbtRun:
     log: Any  # Airflow has another type for it in each version
     cancellation: Cancellation
     base_cmd: tuple[str, ...]
+    # The first word is the executable as it was given; ``executable`` is where the worker finds it.
     command: Sequence[str]
     executable: str
     mode: InvocationMode
@@ -211,11 +211,15 @@ def run_dbt_task(run: DbtRun, hooks: RunHooks) -> DbtResult:
         ) as place:
             flags = ["--project-dir", str(place), *run.profile_config.flags(profile)]
             words = [run.executable, *run.command[1:], *flags, *_state_flags(run, place)]
+            # Of the user's own variables alone: one of the worker's would mix the artifacts of all its tasks.
             outputs = Outputs.of(place, named_folders(run.env, run.given_env), words)
             command = DbtCommand(
                 words=words,
                 place=place,
+                # The profile's secrets are for dbt alone, and nothing here is logged.
                 env=outputs.variables({**run.env, **secrets}),
+                # When the worker is killed, its guard still ends dbt: until then no other task may take these folders
+                # for rubbish.
                 keep_open=(*descriptors_of(place), *scratch.descriptors_of(profile.parent)),
             )
             outcome = post_run.Outcome(
@@ -236,6 +240,7 @@ def run_dbt_task(run: DbtRun, hooks: RunHooks) -> DbtResult:
                 result = _result_with_packages(run, hooks, command, deps, outcome, which_dbt)
             else:
                 result = hooks.start(run, command)
+            # Of a dbt that failed too, which has parsed the project like any other.
             if parsed is not None:
                 parsed.keep(outcome.artifacts)
             _settle(run, hooks, result, outcome)
@@ -281,11 +286,13 @@ def _earlier_run(run: DbtRun) -> Any:
 def _result_with_packages(
     run: DbtRun, hooks: RunHooks, command: DbtCommand, deps: DbtCommand, outcome: Outcome, which_dbt: str
 ) -> DbtResult:
-    """What came of the command, with the project's packages there: kept ones, else ``dbt deps`` installs them."""
+    """The result of the command, with the project's packages there: kept ones, else ``dbt deps`` installs them."""
+    # An error of dbt deps comes up through the lock of the packages; only there it is known whose it is.
     failed: list[Exception] = []
 
     def install() -> None:
         artifacts = Outputs.of(deps.place, deps.env).artifacts()
+        # What it downloads goes with the workspace, also when it is killed.
         result = hooks.start(run, replace(deps, env=downloading_in_place(deps.place, deps.env)))
         try:
             hooks.handle_exception(result, artifacts)
@@ -328,44 +335,11 @@ def _settle(run: DbtRun, hooks: RunHooks, result: DbtResult, outcome: Outcome) -
     post_run.follow_up(outcome, failed=False)
     hooks.after_success(outcome.artifacts)
     post_run.call_back_about_warnings(outcome, getattr(result, "full_output", ()))
+    # Last of all: it is a success only when nothing of the above has failed.
     if run.project.state:
         from cosmos_venv.operators.run import state
 
         state.keep_success(_earlier_run(run), outcome.artifacts)
-
-
-def found_executable(executable: str) -> str:
-    """The whole path of a dbt where the worker finds it: dbt runs in another folder, and it may be without any PATH.
-
-    :param executable: a path, or a name on the worker's PATH.
-    """
-    found = shutil.which(executable)
-    return str(Path(found).absolute()) if found else executable
-
-
-def chosen_mode(given: InvocationMode | None, executable: str) -> InvocationMode:
-    """How dbt is started: as it was given, else in a way that makes no difference to which dbt it is.
-
-    :param given: the operator's parameter.
-    :param executable: the dbt, as ``found_executable`` gives it.
-    """
-    if given is not None:
-        return given
-    # Most workers have no dbt of their own, and so need not look for the executable.
-    is_here = invocation.is_importable() and invocation.is_same_dbt(shutil.which(executable))
-    return InvocationMode.DBT_RUNNER if is_here else InvocationMode.SUBPROCESS
-
-
-def which_dbt(executable: str, mode: InvocationMode) -> str:
-    """A text that differs where the dbt may be another one, without starting it.
-
-    The same for both ways to start one dbt: what ``dbt ls`` has kept while the DAG was parsed is the tasks' too.
-
-    :param executable: the dbt, as ``found_executable`` gives it.
-    :param mode: how it is started.
-    """
-    is_that = mode is InvocationMode.SUBPROCESS or (shutil.which(executable) and invocation.is_same_dbt(executable))
-    return installation.identity_of(executable) if is_that else installation.in_this_python()
 
 
 def start_command(
@@ -424,7 +398,7 @@ def how_to_start(run: DbtRun, served: Callable[[str], warm_start.Served]) -> dic
 
 
 def _count_start(run: DbtRun, how: str) -> None:
-    """By Airflow's metrics; a warm start in the log too, where a cold one stands already with its reason."""
+    """Count by Airflow's metrics; log a warm start too. A cold one stands in the log already, with its reason."""
     tags = {"dag_id": run.dag_id, "task_id": run.task_id}
     if how == "warm":
         run.log.info("dbt starts warm: it is forked from a process that has imported it.")
@@ -482,6 +456,7 @@ def refuse_failure(
     elif skip_exit_code is not None and result.exit_code == skip_exit_code:
         raise AirflowSkipException(f"dbt command returned exit code {skip_exit_code}. Skipping.")
     elif result.exit_code:
+        # dbt names the addresses of repositories, some with a password.
         reason = credentials.mask(failure_text(artifacts, lines=result.full_output))
         reason += profile_config.advice_about(reason)
         raise AirflowException(

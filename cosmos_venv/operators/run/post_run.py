@@ -1,4 +1,4 @@
-"""What follows a run of dbt: rendered fields, uploaded SQL, an XCom, the user's callbacks, assets, OpenLineage.
+"""All that follows a run of dbt: rendered fields, uploaded SQL, an XCom, the user's callbacks, assets, OpenLineage.
 
 All of it happens while the folder in which dbt ran is still there, after a failed dbt too. Assets and OpenLineage are
 best effort: dbt has done its work by then, so what goes wrong there is one warning. A task that fails gives no assets.
@@ -63,7 +63,7 @@ class TaskUpdates:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of one dbt command, and what its task wants done with it.
+    """The outcome of one dbt command, and what its task wants done with it.
 
     :param base_cmd: dbt's sub-command, such as ``("source", "freshness")``.
     :param options: what the operator's parameters ask for.
@@ -118,6 +118,7 @@ def follow_up(outcome: Outcome, *, failed: bool) -> None:
     :param outcome: what came of dbt.
     :param failed: whether dbt has failed: what goes wrong here is a warning then, and never hides dbt's own error.
     """
+    # First: a callback of the user may remove or change the artifacts.
     _keep_events(outcome)
     if not failed:
         _give_assets(outcome)
@@ -159,6 +160,7 @@ def _steps(outcome: Outcome) -> Iterator[Callable[[], None]]:
         yield partial(_upload, outcome)
     if options.push_run_results_to_xcom:
         yield partial(_push_run_results, outcome)
+    # Last of the steps: what the user does there may take long, or fail.
     given: Any = options.callback
     for callback in given if isinstance(given, list | tuple) else [given]:
         yield partial(_call, outcome, callback)
@@ -171,7 +173,7 @@ def _show_fields(outcome: Outcome) -> None:
         if any(found.values()):
             outcome.updates.show_fields(found)
     except Exception:
-        # Shown by default, so nobody has asked for it, and dbt has done its work.
+        # Shown by default, without being asked for, and dbt has done its work.
         outcome.log.warning("Compiled SQL cannot be shown among the rendered fields.", exc_info=True)
 
 
@@ -195,6 +197,7 @@ def _push_run_results(outcome: Outcome) -> None:
         command = " ".join(outcome.base_cmd)
         outcome.log.info("dbt %s has written no run_results.json: nothing is pushed as XCom.", command)
         return
+    # An XCom is JSON, and a database has little room for it: run_results.json of 1,000 models is megabytes.
     value = base64.b64encode(zlib.compress(text.encode())).decode()
     outcome.context["ti"].xcom_push(key="run_results", value=value)
 
@@ -234,6 +237,7 @@ def _give_assets(outcome: Outcome) -> None:
         where = _namespace(outcome) if found.outlets else None
         if where is None:
             return
+        # Airflow 2 knows the datasets of DAG files by the older form, unless a setting says otherwise.
         has_slashes = compat.ASSET_URIS_HAVE_SLASHES or settings.enable_dataset_airflow3_uri
         inlets, outlets = (
             [assets.asset_uri(where, name, has_slashes=has_slashes) for name in names]
@@ -332,6 +336,7 @@ def _processor_class(environment: Mapping[str, str]) -> Callable[..., Any]:
         should_raise_on_unsupported_command = False  # docs, compile, …: nothing to tell
 
         @staticmethod
+        # Its own env_var reads os.environ, which is the worker's.
         def setup_jinja() -> Any:
             jinja = DbtLocalArtifactProcessor.setup_jinja()
             jinja.globals["env_var"] = env_var

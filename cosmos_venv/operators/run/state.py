@@ -85,6 +85,7 @@ def keep_success(earlier: EarlierRun, artifacts: Artifacts) -> None:
     if earlier.state != LAST_SUCCESS:
         return
     try:
+        # As one file, which appears whole in a folder and in object storage alike.
         content = state.packed(artifacts)
         if content is None:
             earlier.log.warning("dbt has written no manifest.json: this success is not kept for the next run.")
@@ -99,7 +100,7 @@ def keep_success(earlier: EarlierRun, artifacts: Artifacts) -> None:
 
 
 def kept_place(task_key: Sequence[str]) -> Any:
-    """Where the last success of a task is kept: a ``Path``, or one of an object store.
+    """The place where the last success of a task is kept: a ``Path``, or one of an object store.
 
     :param task_key: the names that tell the task from others, as in ``EarlierRun``.
     """
@@ -122,6 +123,7 @@ def _folder(earlier: EarlierRun, folder: Path) -> Path:
         place = _place(given, earlier.state_conn_id)
         if isinstance(place, Path):
             own = place = earlier.project_dir.absolute() / place
+            # dbt reads it where it is; everything else is fetched, unpacked or made first.
             if (own / state.MANIFEST).is_file():
                 return own
         _fetch(place, folder)
@@ -172,6 +174,7 @@ def _fetch(place: Any, folder: Path) -> None:
         state.unpack(_content(place), folder, _limit())
         return
     found = {state.MANIFEST: _content(place / state.MANIFEST)}
+    # dbt does without the others, as long as no selector asks for them.
     for name in state.NAMES[1:]:
         try:
             found[name] = _content(place / name)
@@ -201,9 +204,11 @@ def _publish(kept: Path, content: bytes) -> None:
         if not is_private(_root(kept)):
             raise PermissionError(f"{_root(kept)} can be written by others")
     kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # A worker that was killed while it wrote has left one.
     for half in kept.parent.glob(".*.half"):
         if time.time() - half.stat().st_mtime > _ABANDONED_SECONDS:
             half.unlink(missing_ok=True)
+    # Another task may read the file at this moment.
     apart = kept.with_name(f".{uuid.uuid4().hex}.half")
     try:
         apart.write_bytes(content)

@@ -56,7 +56,7 @@ def run_if_changed(
     :param task_group: Airflow's innermost group around the task; None: there is none.
     :param packages: gives the packages that dbt will have; None where its dbt is not known yet.
     :returns: of a seed that is not loaded: exit code 0, no output.
-    :raises CosmosValueError: when the seed's file is one that nobody can read to its end.
+    :raises CosmosValueError: when the seed's file cannot be read to its end.
     """
     load = _Load(run, task_group, packages)
     if wants_full_refresh(run.command, run.env):
@@ -119,20 +119,23 @@ class _Load:
         self.loads = SeedLoads(cache_dir=from_settings.cache_dir(), key=self.scope.key)
 
     def refuse_endless(self) -> None:
-        """Raise CosmosValueError where nobody can read the seed's file to its end."""
+        """Raise CosmosValueError where the seed's file has no end, such as a named pipe."""
         with ExitStack() as held:
             path = self._find(held)
             if path is not None:
                 refuse_endless(path)
 
     def read(self) -> SeedContent | None:
-        """What the file holds that dbt is about to load; None where that cannot be known."""
+        """The content of the file that dbt is about to load; None where that cannot be known."""
         with ExitStack() as held:
             path = self._find(held)
             return None if path is None else self._read(path)
 
     def _find(self, held: ExitStack) -> Path | None:
-        """:param held: what keeps it there."""
+        """The path of the seed's file; None where it is not known.
+
+        :param held: gets what keeps the file there.
+        """
         try:
             return find_seed(
                 self._run.project_dir.absolute(),
@@ -156,7 +159,7 @@ class _Load:
         return kept.packages
 
     def _has_same_packages(self) -> bool:
-        """Whether dbt has run with the packages in which the file was found, and nobody has installed newer ones."""
+        """Whether dbt has run with the packages in which the file was found, and no task has installed newer ones."""
         if self._packages is None:
             return True
         with ExitStack() as held:
@@ -192,7 +195,10 @@ class _Load:
             log.info("dbt runs: whether %s has changed is not known.", self.seed)
 
     def count(self, what: str) -> None:
-        """:param what: ``run`` or ``skipped``; docs/metrics.md says what that means."""
+        """Count in Airflow's metrics.
+
+        :param what: ``run`` or ``skipped``; docs/metrics.md says what that means.
+        """
         count(f"cosmos_venv.seeds.{what}", {"dag_id": self.scope.dag_id, "task_id": self._run.task_id})
 
     def forget(self, seen: Remembered | None) -> bool:
@@ -204,7 +210,7 @@ class _Load:
         return seen is None or seen.checksum is None or forget(self.scope, self._run.log.warning)
 
     def break_off(self, own: OwnLoad, *, has_forgotten: bool) -> None:
-        """Forget what others have remembered while dbt was at work: nobody knows what it has left in the table.
+        """Forget what others have remembered while dbt was at work: it is not known what dbt has left in the table.
 
         :param own: the load of this task.
         :param has_forgotten: whether what was remembered before it is gone.

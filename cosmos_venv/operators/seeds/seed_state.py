@@ -1,4 +1,4 @@
-"""What is remembered of seeds, loads that broke off, and the turns in which tasks compare and write it.
+"""The memory of seeds, loads that broke off, and the turns in which tasks compare and write it.
 
 What was loaded last stands in an Airflow Variable for each DbtDag or DbtTaskGroup and seed. That is best effort:
 Variables may stand behind any store, which may raise anything; then the seed is loaded once more. A Variable cannot be
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 LAYOUT = "seeds-v1"
-_MAX_WAIT = 10.0  # seconds: two calls of Airflow's API are waited for, and nobody for ever
+_MAX_WAIT = 10.0  # seconds: two calls of Airflow's API are waited for, and no task for ever
 _TURN = 0.005
 
 
@@ -201,7 +201,7 @@ _SHOWN = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """What a seed is remembered for.
+    """The scope in which a seed is remembered.
 
     :param dag_id: id of the DAG.
     :param group_id: of the DbtTaskGroup, with the groups around it; None: the project is a DbtDag.
@@ -239,14 +239,14 @@ class Scope:
 
     @property
     def place(self) -> str:
-        """For people: ``harbor``, ``port/north``, ``port/north[2]``."""
+        """The scope for people: ``harbor``, ``port/north``, ``port/north[2]``."""
         place = self.dag_id if self.group_id is None else f"{self.dag_id}/{self.group_id}"
         return place if self.map_index is None else f"{place}[{self.map_index}]"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Remembered:
-    """What was loaded last.
+    """The content that was loaded last.
 
     :param checksum: None: that is not certain, so the next run loads the seed.
     :param run_id: of the run that loaded it; None where a person has written the Variable.

@@ -43,7 +43,7 @@ THREAD = (
     + """
 made.projects._making = kept(None), Steps()
 try:
-    made._takes_step()
+    made._take_step()
 except Refused as refused:
     said.append(refused.word)
 print(json.dumps(said), flush=True)

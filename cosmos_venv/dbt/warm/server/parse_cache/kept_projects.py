@@ -21,7 +21,7 @@ _MOST_REFUSED, _LONGEST_REASON = 8, 200
 
 
 class KeptProjects:
-    """Those of one server."""
+    """The kept projects of one server."""
 
     def __init__(self) -> None:
         self.ready: list[KeptProject] = []
@@ -68,14 +68,21 @@ class KeptProjects:
             self.offer(content)
 
     def offer(self, content: bytes) -> None:
-        """A parse file that dbt has just read, and found to fit the project."""
+        """Keep a project whose parse file dbt has just read, and found to fit.
+
+        :param content: of the parse file.
+        """
+        # Each command with a parse file that is not kept offers it again.
         if self._given_up or len(content) > LARGEST or self._has_seen(content):
             return
         if dbt_internals.is_known():
             self._offered = content
 
     def give_up(self, reason: str) -> None:
-        """Drop all, and keep nothing from now on."""
+        """Drop all, and keep nothing from now on.
+
+        :param reason: for people who ask why.
+        """
         self._given_up = reason
         self.drop()
 
@@ -91,27 +98,35 @@ class KeptProjects:
         return any(each.is_of(content) for each in seen)
 
     def use(self, digest: bytes) -> None:
-        """A command has used the project of this digest."""
+        """Note that a command has used a project.
+
+        :param digest: of the project.
+        """
         self.uses += 1
         for each in self.ready:
             if each.digest == digest:
                 each.used = time.monotonic()
 
     def forget_unused(self, seconds: float) -> bool:
-        """Whether one was dropped that no command has used for so long."""
+        """Drop what no command has used for so long.
+
+        :param seconds: since the last use.
+        :returns: whether one was dropped.
+        """
         left = [each for each in self.ready if time.monotonic() - each.used <= seconds]
         has_dropped = len(left) < len(self.ready)
         self.ready[:] = left
         return has_dropped
 
     def take_step(self) -> bool:
-        """Make a piece of what was offered. Whether there was something to make.
+        """Make a piece of what was offered.
 
+        :returns: whether there was something to make.
         :raises StopIteration: when all of one was made, or cannot be.
         """
         if self._making is None:
             content, self._offered = self._offered, None
-            # What was made since it was offered may be the same, which was not known to be like it before.
+            # Another project that was made since this one was offered may be the same but for its folder.
             if content is None or self._has_seen(content):
                 return False
             project = KeptProject(content)
@@ -121,6 +136,7 @@ class KeptProjects:
             next(steps)
         except StopIteration:
             self._making = None
+            # The one that was used last stays, beside the new one.
             self.ready[:] = [*sorted(self.ready, key=lambda each: each.used)[-(MOST - 1) :], project]
             raise
         except Exception as error:  # noqa: BLE001 - dbt then says itself what is wrong with it
