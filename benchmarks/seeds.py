@@ -170,7 +170,7 @@ def unchanged_seed(folder: Path) -> Any:
             "should_run_if_seed_changed": True,
         },
     )
-    key = Scope.of(operator, {}, "seed.harbor.piers").key
+    key = Scope.of(operator.dag_id, operator.task_group, {}, "seed.harbor.piers").key
     os.environ[f"AIRFLOW_VAR_{key.upper()}"] = read_content(folder / "seeds" / "piers.csv").checksum
     return operator
 

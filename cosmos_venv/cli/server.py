@@ -68,10 +68,10 @@ def server_status(directory: Path | None, *, as_json: bool) -> int:
     :param as_json: whether stdout gets JSON in place of lines to read.
     :returns: the exit code.
     """
-    from cosmos_venv.dbt.warm.status import census
+    from cosmos_venv.dbt.warm.status import running_servers
 
     with steps("asking servers", as_json=as_json):
-        found = census(below=directory)
+        found = running_servers(below=directory)
     if as_json:
         print_json({"servers": [server_data(each) for each in found]})
     elif not found:
@@ -90,9 +90,9 @@ def server_stop(names: Sequence[str], directory: Path | None, *, as_json: bool) 
     :returns: the exit code, 1 when a server has not ended.
     :raises CosmosValueError: for a name that fits none.
     """
-    from cosmos_venv.dbt.warm.status import census, end
+    from cosmos_venv.dbt.warm.status import end, running_servers
 
-    found = census(below=directory)
+    found = running_servers(below=directory)
     chosen = [each for each in found if not names or any(_is_named(each, name) for name in names)]
     for name in names:
         if not any(_is_named(each, name) for each in chosen):

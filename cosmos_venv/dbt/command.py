@@ -1,4 +1,4 @@
-"""Which command line does one dbt invocation have? Pure: options in, argument list out."""
+"""The command line of one dbt invocation. Pure: options in, argument list out."""
 
 from __future__ import annotations
 
@@ -19,14 +19,26 @@ CommandFlags = Flags | Mapping[str, Flags] | None
 """Flags for every dbt command, or a list for each: ``{"run": ["--threads", 4]}``."""
 
 DBT_COMMANDS = (
-    *("build", "clone", "compile", "docs generate", "ls", "run", "run-operation", "seed", "snapshot"),
-    *("source freshness", "test"),
+    "build",
+    "clone",
+    "compile",
+    "docs generate",
+    "ls",
+    "run",
+    "run-operation",
+    "seed",
+    "snapshot",
+    "source freshness",
+    "test",
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class DbtOptions:
-    """The options that every dbt command of an operator may have, in the order of its command line."""
+    """The options that every dbt command of an operator may have, in the order of its command line.
+
+    Each has the name of the operator's parameter, and its meaning.
+    """
 
     select: Selection = None
     exclude: Selection = None
@@ -47,7 +59,9 @@ class DbtOptions:
 def dbt_command(executable: str, base_cmd: Sequence[str], options: DbtOptions, *, own_flags: Flags = ()) -> list[str]:
     """The command line of one invocation, without the flags of its place.
 
+    :param executable: the dbt, as it is to stand there.
     :param base_cmd: such as ``["source", "freshness"]``.
+    :param options: what the operator's parameters say.
     :param own_flags: of this sub-command only, such as ``["--full-refresh"]``.
     :raises CosmosValueError: for flags that ``flag_texts`` refuses.
     """
@@ -81,9 +95,10 @@ def _switches(options: DbtOptions) -> list[str]:
 
 
 def selection_text(parameter: str, selection: Selection) -> str | None:
-    """As dbt takes it: names and paths joined by blanks (a union). None: no flag, as for an empty list.
+    """A selection as dbt takes it: names and paths joined by blanks (a union). None: no flag, as for an empty list.
 
     :param parameter: the name of the selection, for errors.
+    :param selection: what was given for it.
     :raises CosmosValueError: for anything but a text, or a list of texts and paths.
     """
     if selection is None or isinstance(selection, str):
@@ -98,6 +113,7 @@ def selection_text(parameter: str, selection: Selection) -> str | None:
 def vars_text(variables: Mapping[str, Any] | str | None) -> str | None:
     """The value of ``--vars``: YAML with sorted keys, a text as it is, None where there is nothing to say.
 
+    :param variables: a dict, or YAML text.
     :raises CosmosValueError: for a value that YAML has no words for, such as a path.
     """
     if variables is None or isinstance(variables, str):
@@ -113,14 +129,18 @@ def vars_text(variables: Mapping[str, Any] | str | None) -> str | None:
 
 
 def vars_flags(variables: Mapping[str, Any] | str | None) -> list[str]:
-    """The flag ``--vars`` for a command that has no other options of ours, such as ``dbt deps``."""
+    """The flag ``--vars`` for a command that has no other options of ours, such as ``dbt deps``.
+
+    :param variables: a dict, or YAML text; None: no flag.
+    """
     text = vars_text(variables)
     return [] if text is None else ["--vars", text]
 
 
 def flags_of_command(flags: CommandFlags, base_cmd: Sequence[str]) -> list[str]:
-    """Those of the flags that this command gets, as texts.
+    """The flags that this command gets, as texts.
 
+    :param flags: for every dbt command, or a list for each.
     :param base_cmd: such as ``["source", "freshness"]``.
     :raises CosmosValueError: as ``command_flag_texts``.
     """
@@ -134,6 +154,7 @@ def command_flag_texts(parameter: str, flags: CommandFlags) -> list[str | None] 
     """The flags with a text for each path and number.
 
     :param parameter: the name of the flags, for errors.
+    :param flags: for every dbt command, or a list for each.
     :raises CosmosValueError: for anything but a list of texts, paths and numbers, or a dict of such lists by command.
     """
     if not isinstance(flags, Mapping):
@@ -152,6 +173,7 @@ def flag_texts(parameter: str, flags: Flags | None) -> list[str | None]:
     """The flags of one list with a text for each path and number; an empty list for None.
 
     :param parameter: the name of the list, for errors.
+    :param flags: the list.
     :raises CosmosValueError: for anything but a list of texts, paths and numbers.
     """
     if flags is not None and (isinstance(flags, str) or not isinstance(flags, Sequence)):
@@ -166,7 +188,10 @@ def flag_texts(parameter: str, flags: Flags | None) -> list[str | None]:
 
 
 def word_text(word: Any) -> Any:
-    """The text of a path or a number as a word of a command line; anything else as it is, a boolean too."""
+    """The text of a path or a number as a word of a command line; anything else as it is, a boolean too.
+
+    :param word: what was given.
+    """
     if isinstance(word, os.PathLike):
         return os.fsdecode(word)
     return str(word) if isinstance(word, int | float) and not isinstance(word, bool) else word

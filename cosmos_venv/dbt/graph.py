@@ -1,4 +1,4 @@
-"""Where Cosmos has the graph and its nodes; here they are made in ``cosmos_venv.project``, and reached on first use."""
+"""Cosmos's import path of the graph and its nodes, which are made in ``cosmos_venv.project`` on first use."""
 
 from __future__ import annotations
 

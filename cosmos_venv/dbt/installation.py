@@ -1,10 +1,7 @@
-"""Which dbt is installed in an environment, and the check it must pass.
+"""The dbt that an environment has installed, and the check that an environment must pass before dbt tasks use it.
 
-What must a Python environment be able to do before dbt tasks may use it?
-
-Which dbt is installed there? Its version and its adapters', read from the files of its environment.
-
-dbt is not started for this: that takes longer than most of what the answer is good for.
+Versions are read from the files of the environment. dbt is not started for this: that takes longer than most of what
+the answer is good for.
 """
 
 from __future__ import annotations
@@ -43,17 +40,23 @@ def identity_of(executable: str) -> str:
 
     For a dbt whose packages are not found beside it, such as a script that starts one elsewhere, it is the script's
     own time and size: dbt itself then looks whether a parse file is of its version.
+
+    :param executable: the path of the dbt.
     """
     return "\n".join([executable, *(packages_beside(executable) or _stamp(os.path.realpath(executable)))])
 
 
 def packages_beside(executable: str) -> list[str]:
-    """dbt's packages in the environment of this program, each with its version; the same on every machine."""
+    """dbt's packages in the environment of this program, each with its version; the same on every machine.
+
+    :param executable: the path of the dbt; a link is followed.
+    :returns: names of folders, such as ``dbt_core-1.11.2.dist-info``.
+    """
     return _dbt_packages(_site_packages(Path(os.path.realpath(executable)).parent.parent))
 
 
 def in_this_python() -> str:
-    """The same for the dbt that this Python would import."""
+    """A text that differs where the dbt that this Python would import may be another one."""
     try:
         spec = importlib.util.find_spec("dbt")
     except (ImportError, ValueError):
@@ -69,7 +72,7 @@ def _site_packages(environment: Path) -> Iterator[Path]:
 
 
 def _dbt_packages(folders: Iterable[Path]) -> list[str]:
-    """Such as ``dbt_core-1.11.2.dist-info``."""
+    """Names of folders such as ``dbt_core-1.11.2.dist-info``."""
     found: set[str] = set()
     for folder in folders:
         try:

@@ -1,10 +1,8 @@
-"""One dbt command as a guarded process, or inside the worker.
+"""One dbt command as a process of its own under the guard, or inside the worker's process.
 
-How does one dbt command run? As a process of its own under the guard, its lines streaming into the task's log.
-
-How does dbt run inside the worker's own process? With its environment variables and folder, for as long as it runs.
-
-Only for a dbt that is installed beside Airflow. What dbt needs is process-wide, so everything is put back afterwards.
+As a process its lines stream into the task's log. Inside the worker it has its environment variables and folder for as
+long as it runs, for a dbt that is installed beside Airflow. What dbt needs is process-wide, so everything is put back
+afterwards.
 """
 
 from __future__ import annotations
@@ -12,6 +10,7 @@ from __future__ import annotations
 import _thread
 import importlib.util
 import os
+import shutil
 import signal
 import sysconfig
 import threading
@@ -21,13 +20,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cosmos_venv.constants import InvocationMode
+from cosmos_venv.dbt import installation
 from cosmos_venv.dbt.results import FAILED_STATUSES, MOST_FAILURES, Artifacts, with_the_rest_counted, without_colour
 from cosmos_venv.exceptions import CosmosDbtRunError
 from cosmos_venv.processes.guarded_process import Cancellation, GuardedProcess, WatchedProcess, run_guarded
 
 
 class FullOutputSubprocessResult(NamedTuple):
-    """What came of a command, in Cosmos's shape.
+    """Exit code and output of a command, in Cosmos's shape.
 
     :ivar exit_code: negative when a signal ended it.
     :ivar output: the last line.
@@ -54,8 +55,14 @@ def run_dbt(
 ) -> FullOutputSubprocessResult:
     """Run dbt to its end, whatever its exit code.
 
+    :param command: the command line.
+    :param env: all environment variables of the process.
+    :param cwd: the folder in which it runs.
     :param keep_open: descriptors of leases, held until the last process of the command is gone.
+    :param on_line: gets each line when it comes; None: lines are only collected.
     :param on_tick: called every second while dbt runs. What it raises ends dbt.
+    :param cancellation: ends dbt when it is requested; None: dbt runs to its end.
+    :param encoding: of dbt's output; what does not decode becomes backslash escapes.
     :param cancels_queries: whether a kill begins with SIGINT, on which dbt cancels its queries, or with SIGTERM.
     :param start: what starts it; None: a guard.
     :raises OSError: when it cannot be started.
@@ -103,6 +110,41 @@ def is_same_dbt(executable: str | None) -> bool:
     return any(os.path.realpath(Path(executable).parent) == os.path.realpath(scripts) for scripts in schemes)
 
 
+def found_executable(executable: str) -> str:
+    """The whole path of a dbt where the worker finds it: dbt runs in another folder, and it may be without any PATH.
+
+    :param executable: a path, or a name on the worker's PATH.
+    """
+    found = shutil.which(executable)
+    return str(Path(found).absolute()) if found else executable
+
+
+def chosen_mode(given: InvocationMode | None, executable: str) -> InvocationMode:
+    """How dbt is started: as it was given, else in a way that makes no difference to which dbt it is.
+
+    :param given: the operator's parameter.
+    :param executable: the dbt, as ``found_executable`` gives it.
+    """
+    if given is not None:
+        return given
+    # Most workers have no dbt of their own, and so need not look for the executable.
+    is_here = is_importable() and is_same_dbt(shutil.which(executable))
+    return InvocationMode.DBT_RUNNER if is_here else InvocationMode.SUBPROCESS
+
+
+def which_dbt(executable: str, mode: InvocationMode) -> str:
+    """A text that differs where the dbt may be another one, without starting it.
+
+    The same for both ways to start one dbt: what ``dbt ls`` has kept while the DAG was parsed is the tasks' too.
+
+    :param executable: the dbt, as ``found_executable`` gives it.
+    :param mode: how it is started.
+    """
+    is_that = mode is InvocationMode.SUBPROCESS or (shutil.which(executable) and is_same_dbt(executable))
+    # A path may be given though dbt runs in the worker: it counts only where both are the same dbt.
+    return installation.identity_of(executable) if is_that else installation.in_this_python()
+
+
 def run_in_process(
     arguments: Sequence[str],
     *,
@@ -115,7 +157,9 @@ def run_in_process(
 
     :param arguments: the command line without the executable.
     :param env: the whole environment that dbt sees; the worker's is as it was afterwards, like the working directory.
+    :param cwd: the folder in which it runs.
     :param callbacks: get dbt's events.
+    :param cancellation: ends dbt when it is requested; None: dbt runs to its end.
     :raises CosmosDbtRunError: when dbt cannot be imported.
     :raises CommandKilled: when ``cancellation`` was requested.
     """
@@ -138,7 +182,12 @@ def run_in_process(
 
 
 def raise_for(result: DbtRunnerResult, artifacts: Artifacts) -> None:
-    """Raises CosmosDbtRunError where dbt has failed, with the nodes that failed and what dbt says about them."""
+    """Raise where dbt has failed, with the nodes that failed and what dbt says about them.
+
+    :param result: dbt's own ``dbtRunnerResult``.
+    :param artifacts: what the command has left.
+    :raises CosmosDbtRunError: where dbt has failed.
+    """
     if result.success:
         return
     if result.exception is not None:
@@ -152,7 +201,7 @@ def raise_for(result: DbtRunnerResult, artifacts: Artifacts) -> None:
 
 
 def _failures(result: DbtRunnerResult) -> list[str]:
-    """For a dbt that was told to write no artifacts."""
+    """The nodes that failed, of a dbt that was told to write no artifacts."""
     nodes = getattr(result.result, "results", None) or ()
     failed = [each for each in nodes if str(each.status) in FAILED_STATUSES]
     shown = (f"{each.node.unique_id}: {each.status}: {(each.message or '').strip()}" for each in failed)

@@ -41,9 +41,10 @@ class Unknown(Exception):
 
 
 def value_of(node: nodes.Node | None, functions: Mapping[str, Callable[..., Any]]) -> Any:
-    """What an expression comes to.
+    """The value of an expression.
 
-    :param functions: what it may call.
+    :param node: of Jinja's tree; None, where the tree has no node, is of no kind that is worked out.
+    :param functions: what it may call, by name.
     :raises Unknown: when it is of another kind than those that are worked out, or a function says so.
     :raises Exception: one of ``VALUE_ERRORS``, or what a function raises.
     """

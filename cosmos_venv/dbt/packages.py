@@ -1,13 +1,8 @@
-"""Installed dbt packages: kept, linked, swept.
+"""Installed dbt packages: where they are kept, how they get into the folder that dbt runs in, and which of them go.
 
-Which kept packages go, and how: never those that somebody uses.
-
-Where are installed dbt packages kept? Each set below its digest, whole or not at all, and never changed.
-
-``<folder>/<digest>.<nanoseconds>/`` is one installation, published by one rename; the newest of a digest counts. Who
-uses one holds its lease, ``<digest>.<nanoseconds>.lease``, which dies with the process, so nothing in use is removed.
-
-How do a project's packages get into the folder that dbt runs in? From those that are kept, else by ``dbt deps``.
+``<folder>/<digest>.<nanoseconds>/`` is one installation, published whole by one rename and never changed; the newest of
+a digest counts. A task that uses one holds its lease, ``<digest>.<nanoseconds>.lease``, which dies with the process, so
+nothing in use is removed.
 
 ``package-lock.yml`` pins: with one that dbt takes, an installation is used for ever. Without, versions and branches may
 move on, so it is used for ``max_age`` only, and the tasks of one run get the same packages.
@@ -42,7 +37,10 @@ _ABANDONED_SECONDS = 3_600.0
 
 
 def sweep(folder: Path) -> None:
-    """Remove what was left half, what a newer one stands for, and what nobody has used for long."""
+    """Remove what was left half, what a newer one stands for, and what has not been used for long.
+
+    :param folder: of the installations.
+    """
     try:
         paths = sorted(folder.iterdir())
     except OSError:
@@ -94,7 +92,7 @@ def _delete(path: Path) -> None:
 
 
 def _age(path: Path) -> float:
-    """Seconds since it was last used; since it was made, where nobody may note a use; 0 when it is gone."""
+    """Seconds since it was last used; since it was made, where no use can be noted; 0 when it is gone."""
     for each in (lease_path(path), path):
         with suppress(OSError):
             return age(each.lstat().st_mtime)
@@ -111,6 +109,7 @@ _TURN = 0.01
 class KeptPackages:
     """One installation in the hands of a task; it stays until ``close``.
 
+    :param path: its folder.
     :param published_at: seconds since the epoch.
     """
 
@@ -130,13 +129,14 @@ class KeptPackages:
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """For ``keep_open`` of a guarded command, so that it is in use until the last descendant ends."""
+        """Descriptors for ``keep_open`` of a command: the installation is in use until its last descendant ends."""
         return () if self._lease is None else self._lease.descriptors
 
     def link_into(self, folder: Path, local_package: Callable[[str], Path]) -> None:
         """Make ``folder`` what ``dbt deps`` would make of it.
 
-        :param local_package: where the local package of that path stands now.
+        :param folder: the packages folder in the place where dbt runs; it is made.
+        :param local_package: gives where the local package of that path stands now.
         """
         folder.mkdir(parents=True)
         for package in sorted(self.packages.iterdir()):
@@ -144,7 +144,7 @@ class KeptPackages:
             (folder / package.name).symlink_to(local_package(os.readlink(package)) if is_local else package)  # noqa: PTH115 - a Path would lose "./"
 
     def close(self) -> None:
-        """Give it up. May be called again."""
+        """Give the installation up. May be called again."""
         if self._lease is not None:
             self._lease.close()
 
@@ -155,8 +155,9 @@ class PackageStore:
 
     What others could write to is not used: it decides which SQL runs.
 
+    :param folder: of the installations.
     :param make_directory: how directories are made there, parents included.
-    :param is_read_only: it is looked at and never written to.
+    :param is_read_only: whether it is looked at and never written to.
     """
 
     folder: Path
@@ -164,7 +165,11 @@ class PackageStore:
     is_read_only: bool = False
 
     def find(self, digest: str, is_current: Callable[[KeptPackages], bool]) -> KeptPackages | None:
-        """The newest whole installation that is current; None when there is none. The caller closes it."""
+        """The newest whole installation that is current; None when there is none. The caller closes it.
+
+        :param digest: of what ``dbt deps`` would install.
+        :param is_current: whether an installation may still be used.
+        """
         for path in sorted(self.folder.glob(f"{digest}.*[0-9]"), reverse=True):
             kept = self._open(path)
             if kept is None:
@@ -175,7 +180,7 @@ class PackageStore:
         return None
 
     def is_usable(self) -> bool:
-        """Whether installations can be kept here, and nobody else can put any. Makes the folder."""
+        """Whether installations can be kept here, and no other user can put any. Makes the folder."""
         if self.is_read_only:
             return False
         try:
@@ -188,13 +193,16 @@ class PackageStore:
     def publish(self, digest: str, installed: Path, lock_file: Path, local: Mapping[str, str]) -> None:
         """Keep a copy of what was installed.
 
-        :param local: name of each local package -> its path as it is written. It is looked up by whoever uses the
+        :param digest: of what ``dbt deps`` would install.
+        :param installed: the packages folder as ``dbt deps`` has left it.
+        :param lock_file: ``package-lock.yml`` as ``dbt deps`` has left it; it need not be there.
+        :param local: name of each local package -> its path as it is written. It is looked up by the task that uses the
             installation: the folder that dbt linked it to may be gone by then.
-        :raises OSError: when it cannot be kept. Then nobody sees anything of it.
+        :raises OSError: when it cannot be kept. Then no task sees anything of it.
         """
         apart = self.folder / f".{uuid.uuid4().hex}"
         try:
-            self.make_directory(apart / _PACKAGES)  # whatever the umask, nobody else may write there
+            self.make_directory(apart / _PACKAGES)  # whatever the umask, no other user may write there
             for package in installed.iterdir():
                 copy = apart / _PACKAGES / package.name
                 if package.name in local:
@@ -218,12 +226,15 @@ class PackageStore:
     def turn(
         self, digest: str, *, max_wait: float, cancellation: Cancellation, report: Callable[[str], None]
     ) -> Iterator[None]:
-        """Of all who enter this block for a digest, the first goes on at once and the others when it has left.
+        """Let the first of all tasks that enter this block for a digest go on at once, and the others when it has left.
 
-        They then go on together, and do not wait for each other: had the first one failed, one by one would take as
+        These then go on together, and do not wait for each other: had the first one failed, one by one would take as
         many times as long. So this saves work, and decides nothing.
 
+        :param digest: of what ``dbt deps`` would install.
         :param max_wait: seconds after which one goes on all the same.
+        :param cancellation: ends the wait when it is requested.
+        :param report: gets lines for the task's log.
         :raises CommandKilled: when ``cancellation`` was requested while waiting.
         """
         descriptor = self._lock_descriptor(digest)
@@ -257,7 +268,7 @@ class PackageStore:
             return None
         kept = KeptPackages(path=path, published_at=published_at, _lease=lease)
         with suppress(OSError):
-            # The name after the lock: what is still there then is removed by nobody.
+            # The name after the lock: what is still there then is removed by no task.
             if (lease is None or lease.is_of(path)) and path.is_dir():
                 return kept
         kept.close()
@@ -267,9 +278,9 @@ class PackageStore:
         return judge(self.folder.parent, self.folder, *more)
 
     def _lease(self, path: Path) -> Lease | None:
-        """One user more; None where nobody can lock, such as on a read-only mount: nobody removes anything there.
+        """A lease of one more user; None where no process can lock, as on a read-only mount: nothing is removed there.
 
-        :raises OSError: when somebody removes the installation now, or the lease cannot be had.
+        :raises OSError: when another task removes the installation now, or the lease cannot be had.
         """
         try:
             lease = Lease.shared(path, make=not self.is_read_only)
@@ -283,7 +294,7 @@ class PackageStore:
 
     @contextmanager
     def _leased(self, path: Path) -> Iterator[Path]:
-        """Within this block nobody takes the lease for one that a kill has left."""
+        """Within this block no task takes the lease for one that a kill has left."""
         lease = self._lease(path)
         try:
             yield path
@@ -293,8 +304,10 @@ class PackageStore:
 
 
 def _is_whole(path: Path, writers: Writers) -> bool:
-    """Whether every file has its size, for cleaners of temporary folders remove files one by one, and is nobody else's
-    to write."""
+    """Whether every file has its size, and no other user may write to one.
+
+    Cleaners of temporary folders remove files one by one.
+    """
     try:
         if any(writers.why_untrusted(each.lstat()) for each in path.iterdir()):
             return False
@@ -304,7 +317,7 @@ def _is_whole(path: Path, writers: Writers) -> bool:
 
 
 def _sizes(folder: Path, writers: Writers | None = None) -> dict[str, int]:
-    """Of each file below the folder; none at all where others may write to one.
+    """The size of each file below the folder; none at all where others may write to one.
 
     :param writers: who may; None: that is not looked at.
     """
@@ -323,12 +336,13 @@ def _sizes(folder: Path, writers: Writers | None = None) -> dict[str, int]:
 class ProjectPackages:
     """The packages of one project for one dbt.
 
+    :param project_dir: the folder of the dbt project.
     :param environment: what ``env_var()`` in ``dbt_project.yml`` sees; None: this process's environment.
     :param digest: equal where ``dbt deps`` would install the same; None: nothing is kept.
     :param stores: where installations are looked for, in this order; the first that can be used gets new ones.
     :param max_age: seconds for which an installation without a ``package-lock.yml`` is used.
     :param max_wait: seconds to wait for another task that installs the same.
-    :param why_not_kept: why there is no digest, in words; empty where nobody wants to know.
+    :param why_not_kept: why there is no digest, in words; empty where the log need not say it.
     """
 
     project_dir: Path
@@ -350,7 +364,9 @@ class ProjectPackages:
     ) -> Iterator[tuple[int, ...]]:
         """Within this block the packages are in ``place``. Gives descriptors that a command has to keep open.
 
+        :param place: the folder in which dbt will run.
         :param install: runs ``dbt deps`` in ``place``; what it raises goes on, and nothing is kept then.
+        :param cancellation: ends a wait for another task when it is requested.
         :param report: gets lines for the task's log.
         :raises CommandKilled: when ``cancellation`` was requested while another task installed.
         """
@@ -376,7 +392,9 @@ class ProjectPackages:
             kept.close()
 
     def find(self) -> KeptPackages | None:
-        """What a command that begins now gets without installing; None: it would install. The caller closes it."""
+        """The packages that a command gets without installing when it begins now; None: it would install. The caller
+        closes it.
+        """
         folder = Path(read_dbt_project(self.project_dir, environment=self.environment).packages_folder)
         if self.digest is None or folder.is_absolute():
             return None
@@ -391,7 +409,7 @@ class ProjectPackages:
         cancellation: Cancellation,
         report: Callable[[str], None],
     ) -> KeptPackages | None:
-        """What is kept; None when it was installed into ``place`` here."""
+        """The packages that are kept; None when they were installed into ``place`` here."""
         began = time.time()
         if (kept := self._find(digest, began)) is not None:
             return kept
@@ -430,6 +448,7 @@ class ProjectPackages:
 def is_pinned(project_dir: Path, lock_file: Path) -> bool:
     """Whether dbt has taken the project's lock file as it is. One that does not fit packages.yml it writes anew.
 
+    :param project_dir: the folder of the dbt project.
     :param lock_file: as ``dbt deps`` has left it where it ran.
     """
     try:

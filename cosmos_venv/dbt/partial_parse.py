@@ -61,7 +61,7 @@ class _Metadata(msgspec.Struct):
 
 
 class _Head(msgspec.Struct):
-    """What says where the project stood, and which of its files were read."""
+    """The part of a parse file that says where the project stood, and which of its files were read."""
 
     metadata: _Metadata
     files: dict[str, _File]
@@ -83,6 +83,8 @@ class ParsedProject:
         """Put the newest parse file there is into the target folder of ``place``. Without any, dbt parses everything.
 
         Nothing here is worth failing for: it only saves time.
+
+        :param place: the folder in which dbt will run.
         """
         try:
             written, newest = max((source.stat().st_mtime_ns, source) for source in self._sources())
@@ -108,6 +110,8 @@ class ParsedProject:
 
         Also of a command that failed: dbt writes the file as soon as it has parsed everything. One that was cut short
         while it wrote is not kept, nor what was only offered.
+
+        :param artifacts: what the command has left.
         """
         if self.kept is None:
             return
@@ -139,7 +143,9 @@ def _is_whole(content: bytes) -> bool:
 def moved(content: bytes, root: str, place: Path) -> bytes:
     """A parse file in which the project, and what lies below it, stands in ``place``.
 
+    :param content: of the parse file.
     :param root: where it stands in ``content``.
+    :param place: the folder in which dbt will run.
     :raises ValueError: when it is no parse file as dbt writes it.
     """
     if _OUR_FOLDER.search(root) and len(os.fsencode(root)) == len(os.fsencode(place)):
@@ -176,7 +182,7 @@ def _changed_behind_their_time(head: _Head, root: str, place: Path) -> list[str]
 
 
 def _checksum(file: Path) -> _Checksum | None:
-    """What dbt notes of the content of a YAML file; None where dbt could not read it."""
+    """The checksum that dbt notes of a YAML file; None where dbt could not read it."""
     try:
         text = read_file(file, ANY_SIZE).decode().strip()
     except UnicodeDecodeError:
@@ -195,13 +201,17 @@ def _without_times(content: bytes, names: Sequence[str]) -> bytes:
 def head_of(content: bytes) -> _Head:
     """The part of a parse file that is looked at.
 
+    :param content: of the parse file.
     :raises ValueError: when it is no parse file as dbt writes it.
     """
     return decoded(content, msgspec.msgpack.Decoder(_Head).decode)
 
 
 def root_of(head: _Head) -> str:
-    """Where the project stands in a parse file; empty where it does not say."""
+    """The folder in which the project stands in a parse file; empty where it does not say.
+
+    :param head: of the parse file.
+    """
     of_project = (file for file in head.files.values() if file.project_name == head.metadata.project_name)
     return next((file.path.project_root for file in of_project if file.path), "")
 
@@ -212,8 +222,9 @@ def _moved(path: str, old: str, place: Path) -> str:
 
 
 def kept_file(cache_dir: Path, key: Sequence[str]) -> Path:
-    """Where the copy for this key is kept.
+    """The path at which the copy for this key is kept.
 
+    :param cache_dir: the cache folder.
     :param key: texts that must all be equal for two commands to share a copy. None of them is written down.
     """
     digest = hashlib.sha256(json.dumps(list(key)).encode()).hexdigest()

@@ -1,20 +1,14 @@
-"""What dbt_project.yml, packages.yml and profiles.yml say.
+"""The content of dbt_project.yml, packages.yml and profiles.yml, and the environment variables that files of a project
+ask for.
 
-Names of the environment variables that a file of a dbt project asks for with ``env_var()``.
+All of it is told without dbt, from the files alone: what only dbt can tell is said to be unknown, and then nothing is
+shared between commands. A field of a profile is rendered when it is asked for: most hold nothing that anybody but dbt
+may see.
 
-A name that is written out is found in the text. One that is made up when it runs (``env_var('PORT_' ~ target.name)``)
-is known to dbt alone. dbt notes in its parse file which variables it has read while it parsed. As tried with dbt 1.10
-and 1.11, it notes all but those of ``dbt_project.yml``, ``selectors.yml``, the profile, package files and descriptions.
-
-The packages that a project asks for, and what must be equal for two commands to share what was installed.
-
-Told without dbt, from the files alone: what only dbt can tell is said to be unknown, and then nothing is shared.
-
-The fields of a target in ``profiles.yml`` as dbt reads them, ``env_var()`` included.
-
-A field is rendered when it is asked for: most hold nothing that anybody but dbt may see.
-
-What is read of ``dbt_project.yml``: the project's name in dbt, and the folders of its packages and of its files.
+A name of an environment variable that is written out is found in the text. One that is made up when it runs
+(``env_var('PORT_' ~ target.name)``) is known to dbt alone. dbt notes in its parse file which variables it has read
+while it parsed. As tried with dbt 1.10 and 1.11, it notes all but those of ``dbt_project.yml``, ``selectors.yml``, the
+profile, package files and descriptions.
 """
 
 from __future__ import annotations
@@ -71,7 +65,8 @@ class MadeUpName:
 class EnvVars:
     """The variables of one text or of several.
 
-    :param names: those that are written out, and perhaps some that nobody reads, such as one in a comment.
+    :param names: those that are written out, and perhaps some that are never read, such as one in a comment.
+    :param made_up: the calls whose name is known only when they run.
     """
 
     names: frozenset[str] = frozenset()
@@ -79,20 +74,26 @@ class EnvVars:
 
     @classmethod
     def of_all(cls, found: Iterable[EnvVars]) -> EnvVars:
-        """Those of several texts."""
+        """The variables of several texts together.
+
+        :param found: those of each text.
+        """
         each = list(found)
         return cls(
             frozenset().union(*(one.names for one in each)), tuple(made_up for one in each for made_up in one.made_up)
         )
 
     def below(self, folder: str) -> EnvVars:
-        """The same, of files that stand in that folder."""
+        """The same variables, of files that stand in that folder.
+
+        :param folder: the path to put before the path of each file.
+        """
         made_up = (replace(each, file=f"{folder}/{each.file}") for each in self.made_up)
         return EnvVars(self.names, tuple(made_up))
 
     @property
     def unnoted(self) -> MadeUpName | None:
-        """The first name that nobody can tell, before or after dbt has run; None where there is none."""
+        """The first name that is not known before or after dbt has run; None where there is none."""
         return next((each for each in self.made_up if not each.is_noted), None)
 
 
@@ -132,6 +133,9 @@ def veiled(env: Mapping[str, str], names: Iterable[str]) -> str:
 
     Passwords may be among them, and the text becomes part of the name of a file that others may see. So it takes
     long to try out values: thousands of times as long as by a plain digest.
+
+    :param env: the environment variables.
+    :param names: those that count.
     """
     values = {name: env[name] for name in sorted(names) if name in env}
     text = json.dumps(values).encode(errors="surrogateescape")
@@ -161,7 +165,7 @@ def _calls_in(text: str, file: str, *, first_line: int = 1, is_noted: bool = Tru
     """The calls in a text with Jinja: a name that is written out, or where one is made up."""
     if not (_NAME in text and ("{{" in text or "{%" in text)):
         return
-    import jinja2  # where every name is written out, nobody pays for it
+    import jinja2  # costs nothing where every name is written out
 
     def made_up(line: int) -> MadeUpName:
         return MadeUpName(file, first_line + line - 1, is_noted)
@@ -191,7 +195,7 @@ _HUB = "DBT_PACKAGE_HUB_URL"
 
 @dataclass(frozen=True, kw_only=True)
 class PackageFiles:
-    """What stands in the package files of a project and of its local packages.
+    """The content of the package files of a project and of its local packages.
 
     :param contents: path below the project -> text.
     :param local: the paths of local packages, as they are written.
@@ -203,10 +207,11 @@ class PackageFiles:
     unknown: str = ""
 
     def digest(self, *, variables: str, env: Mapping[str, str], which_dbt: str) -> str | None:
-        """Equal where ``dbt deps`` installs the same; None when that cannot be told.
+        """A digest that is equal where ``dbt deps`` installs the same; None when that cannot be told.
 
         :param variables: the value of ``--vars``; counts only where the files have Jinja in them.
         :param env: what ``env_var()`` sees; the variables that the files name count, except dbt's secret ones.
+        :param which_dbt: a text that differs where the dbt may be another one.
         """
         if self.why_unknown:
             return None
@@ -221,7 +226,7 @@ class PackageFiles:
 
     @property
     def why_unknown(self) -> str:
-        """Why nobody but dbt can tell what ``dbt deps`` installs, in words; empty where the files tell it."""
+        """Why only dbt can tell what ``dbt deps`` installs, in words; empty where the files tell it."""
         made_up = next(iter(self._env_vars.made_up), None)
         return self.unknown or (f"{made_up} makes up the name of an environment variable" if made_up else "")
 
@@ -231,17 +236,23 @@ class PackageFiles:
 
     @property
     def _asking(self) -> dict[str, str]:
-        """Those of the files that ask for packages."""
+        """The files that ask for packages."""
         return {path: text for path, text in self.contents.items() if not path.endswith("dbt_project.yml")}
 
 
 def has_packages(project_dir: Path) -> bool:
-    """Whether the project lists packages that ``dbt deps`` would install."""
+    """Whether the project lists packages that ``dbt deps`` would install.
+
+    :param project_dir: the folder of the dbt project.
+    """
     return any((file := project_dir / name).is_file() and file.stat().st_size > 0 for name in PACKAGE_FILES)
 
 
 def read_package_files(project_dir: Path) -> PackageFiles:
-    """The files of the project, of its local packages, and of theirs. dbt takes every path from the project."""
+    """The files of the project, of its local packages, and of theirs. dbt takes every path from the project.
+
+    :param project_dir: the folder of the dbt project.
+    """
     contents: dict[str, str] = {}
     local: list[str] = []
     unknown = ""
@@ -268,18 +279,27 @@ def read_package_files(project_dir: Path) -> PackageFiles:
 
 
 def local_package(project_dir: Path, path: str) -> Path:
-    """Where a local package stands, by its path as it is written."""
+    """The folder in which a local package stands.
+
+    :param project_dir: the folder of the dbt project.
+    :param path: of the package, as it is written in ``packages.yml``.
+    """
     return Path(os.path.normpath(project_dir.resolve() / os.path.expanduser(path)))  # noqa: PTH111 - as dbt does it
 
 
 def outside(paths: tuple[str, ...]) -> list[Path]:
-    """Those of the relative paths that lead out of the project (``../shared``), shortest first, as dbt sees them."""
+    """The relative paths that lead out of the project (``../shared``), shortest first, as dbt sees them.
+
+    :param paths: as they are written, relative to the project or not.
+    """
     relative = {Path(os.path.normpath(path)) for path in paths if not path.startswith(("~", "/"))}
     return sorted((path for path in relative if path.parts[:1] == ("..",)), key=lambda path: (len(path.parts), path))
 
 
 def _local_paths(text: str) -> list[str] | None:
-    """Of one file; None when it is no list of packages as dbt knows it, or is made by Jinja as a whole."""
+    """The local packages of one file; None when it is no list of packages as dbt knows it, or is made by Jinja as a
+    whole.
+    """
     import yaml
 
     try:
@@ -308,6 +328,9 @@ def profile_fields(
 ) -> Callable[[str], Any]:
     """A function that gives a field of that target by its name, None where there is none.
 
+    :param profiles_yml: the file.
+    :param profile: the name of the profile in it.
+    :param target: the name of the target in the profile.
     :param environment: what ``env_var()`` sees.
     :raises CosmosValueError: when the file has no such profile or target; from the function, when a field cannot be
         rendered.
@@ -354,7 +377,10 @@ DEFAULT_PATHS = ("analyses", "functions", "macros", "models", "seeds", "snapshot
 
 @dataclass(frozen=True, kw_only=True)
 class DbtProjectFile:
-    """:param name: None where the file names none.
+    """The part of a ``dbt_project.yml`` that is read here.
+
+    :param name: of the project; None where the file names none.
+    :param packages_folder: where ``dbt deps`` installs, relative to the project or not.
     :param seed_paths: the folders in which dbt looks for seeds, relative to the project; None where only dbt can tell.
     :param paths: all folders in which dbt looks for files (``macro-paths`` and so on), those of dbt's defaults among
         them, whether they are there or not; None where only dbt can tell.
@@ -371,6 +397,7 @@ class DbtProjectFile:
 def read_dbt_project(project_path: Path, *, environment: Mapping[str, str] | None = None) -> DbtProjectFile:
     """The project file of that folder; all defaults when there is none (a manifest can be drawn without it).
 
+    :param project_path: the folder of the dbt project.
     :param environment: what ``env_var()`` in the file sees; None: this process's environment.
     :raises CosmosLoadDbtException: when the file is there and cannot be read.
     """
@@ -408,7 +435,9 @@ def _seed_paths(given: object) -> tuple[str, ...] | None:
 
 
 def _paths(path: Path, content: Mapping[str, object], environment: Mapping[str, str] | None) -> list[str | None]:
-    """All that are given; None for each that is made by Jinja which asks for more than ``env_var()``, or is no path."""
+    """All paths that are given; None for each that is no path, or is made by Jinja which asks for more than
+    ``env_var()``.
+    """
     found: list[str | None] = []
     for key, given in content.items():
         if str(key).endswith("-paths") and given is not None:

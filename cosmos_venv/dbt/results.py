@@ -1,8 +1,6 @@
-"""Artifacts, log and output of one invocation, and of an earlier run.
+"""The results of one dbt invocation: lines of its output or log, artifacts, failures, warnings, SQL.
 
-What does one line of dbt's output or log say? The same in its text format and in its JSON format.
-
-What came of a dbt invocation? What its artifacts, its log file and its output say: failures, warnings, SQL.
+A line says the same in dbt's text format and in its JSON format.
 """
 
 from __future__ import annotations
@@ -26,13 +24,19 @@ _TIME = re.compile(r"\d\d:\d\d:\d\d(\.\d+)?(?=\s|$)")
 
 
 def message(line: str) -> str:
-    """The line as the text format has it, without colours: of an event in JSON (``log_format: json``) its message."""
+    """The line as the text format has it, without colours: of an event in JSON (``log_format: json``) its message.
+
+    :param line: of dbt's output or log.
+    """
     event = _event(line)
     return without_colour(line if event is None else str(event["info"]["msg"]))
 
 
 def error(line: str) -> str | None:
-    """The message of an event of level error in JSON; None for any other line."""
+    """The message of an event of level error in JSON; None for any other line.
+
+    :param line: of dbt's output or log.
+    """
     event = _event(line)
     # The stack of dbt's own code says nothing that the message before it does not.
     if event is None or event["info"].get("level") != "error" or event["info"].get("name") == "MainStackTrace":
@@ -42,10 +46,11 @@ def error(line: str) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class NodeEvent:
-    """What an event in JSON says of one node.
+    """One event in JSON about one node.
 
     :param name: of the event, such as ``LogBatchResult``.
     :param thread: in which dbt ran the node, or this batch of it.
+    :param unique_id: of the node.
     :param data: all that belongs to an event of this name.
     """
 
@@ -56,7 +61,10 @@ class NodeEvent:
 
 
 def node_event(line: str) -> NodeEvent | None:
-    """The event of a node in JSON; None for any other line."""
+    """The event of a node in JSON; None for any other line.
+
+    :param line: of dbt's output or log.
+    """
     event = _event(line)
     data = event.get("data") if event else None
     node = data.get("node_info") if isinstance(data, dict) else None
@@ -69,12 +77,18 @@ def node_event(line: str) -> NodeEvent | None:
 
 
 def bare(line: str) -> str:
-    """The line without what differs where the same is said again: indentation and the time before it."""
+    """The line without what differs where the same is said again: indentation and the time before it.
+
+    :param line: of dbt's output, in text.
+    """
     return _TIME.sub("", line.strip(), count=1).strip() if line[:1].isdigit() else line.strip()
 
 
 def without_colour(text: str) -> str:
-    """The text without the sequences that colour it on a terminal."""
+    """The text without the sequences that colour it on a terminal.
+
+    :param text: of dbt.
+    """
     return _COLOUR.sub("", text)
 
 
@@ -118,7 +132,7 @@ _CLOCK_SLACK = 0.1
 
 
 class _BatchResults(msgspec.Struct):
-    """Begin and end of each batch of a microbatch model."""
+    """The begin and end of each batch of a microbatch model."""
 
     successful: list[Any] = []
     failed: list[Any] = []
@@ -160,7 +174,11 @@ _Shape = TypeVar("_Shape", _RunResults, _Sources)
 
 @dataclass(frozen=True, kw_only=True)
 class Warned:
-    """A node that warned: its name as dbt's log has it, and what it said."""
+    """A node that warned.
+
+    :param name: as dbt's log has it.
+    :param message: what it said.
+    """
 
     name: str
     message: str
@@ -168,7 +186,9 @@ class Warned:
 
 @dataclass(frozen=True, kw_only=True)
 class _Batch:
-    """:param name: its beginning, as short as dbt writes it: ``2026-01-31``.
+    """One batch of a microbatch model.
+
+    :param name: its beginning, as short as dbt writes it: ``2026-01-31``.
     :param words: what dbt or the database said; empty where the batch was not run after another one had failed.
     """
 
@@ -178,7 +198,7 @@ class _Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Artifacts:
-    """What one invocation has left. What lay there before is not looked at.
+    """The files that one invocation has left. Those that lay there before are not looked at.
 
     :param target: dbt's target folder.
     :param log_file: dbt's log file, in JSON; None: there is none.
@@ -192,7 +212,10 @@ class Artifacts:
     began_at: float = 0.0
 
     def text(self, name: str) -> str | None:
-        """The content of an artifact, such as ``run_results.json``; None when there is none."""
+        """The content of an artifact; None when there is none, or it is no text.
+
+        :param name: of the file, such as ``run_results.json``.
+        """
         try:
             content = self.content(name)
             return None if content is None else content.decode()
@@ -200,8 +223,9 @@ class Artifacts:
             return None
 
     def content(self, name: str) -> bytes | None:
-        """The same in bytes.
+        """The content of an artifact in bytes; None when there is none.
 
+        :param name: of the file, such as ``run_results.json``.
         :raises OSError: when it is there and cannot be read.
         """
         path = self.target / name
@@ -249,7 +273,7 @@ class Artifacts:
         return self._logged().decode("utf-8", errors="replace").splitlines()
 
     def _logged(self) -> bytes:
-        """What this run has written into the log file; dbt begins a new file where one has become too long."""
+        """The part of the log file that this run has written; dbt begins a new file where one has become too long."""
         if self.log_file is None:
             return b""
         try:
@@ -313,7 +337,10 @@ class Artifacts:
             return text
 
     def sql(self, *folders: str) -> list[Path]:
-        """The SQL files in these folders of the target folder."""
+        """The SQL files in these folders of the target folder, sorted.
+
+        :param *folders: names; without any: ``compiled`` and ``run``.
+        """
         found: list[Path] = []
         for folder in folders or ("compiled", "run"):
             with suppress(FileNotFoundError):
@@ -339,9 +366,13 @@ class Artifacts:
 
 
 def may_lack_files(exit_code: int, artifacts: Artifacts, *, lines: Sequence[str]) -> bool:
-    """Whether a run may have failed because files of dbt's own installation are gone: it ended as a whole, or names
-    code; or it has done nothing at all, without an error, as a program does that was cut off behind its first line.
+    """Whether a run may have failed because files of dbt's own installation are gone.
 
+    It ended as a whole, or names code; or it has done nothing at all, without an error, as a program does that was cut
+    off behind its first line.
+
+    :param exit_code: of dbt.
+    :param artifacts: what the run has left.
     :param lines: everything that dbt wrote.
     """
     if exit_code == 0:
@@ -350,14 +381,20 @@ def may_lack_files(exit_code: int, artifacts: Artifacts, *, lines: Sequence[str]
 
 
 def tells_of_code(exit_code: int, *, lines: Sequence[str]) -> bool:
-    """Whether a run ended with an error of dbt's code, and not of a project: by a signal, a traceback, an import."""
+    """Whether a run ended with an error of dbt's code, and not of a project: by a signal, a traceback, an import.
+
+    :param exit_code: of dbt; negative when a signal ended it.
+    :param lines: everything that dbt wrote.
+    """
     return exit_code <= 0 or any(_BROKEN_CODE.search(line) for line in lines)
 
 
 def did_nothing(artifacts: Artifacts, *, lines: Sequence[str], has_broken_script: bool) -> bool:
-    """Whether it is certain that a run which failed has opened no connection and begun no node. False also where that
-    cannot be known, because the log file is switched off or tells less than everything.
+    """Whether it is certain that a run which failed has opened no connection and begun no node.
 
+    False also where that cannot be known, because the log file is switched off or tells less than everything.
+
+    :param artifacts: what the run has left.
     :param lines: everything that dbt wrote.
     :param has_broken_script: whether ``bin/dbt`` itself is not what was installed.
     """
@@ -375,6 +412,7 @@ def failure_text(artifacts: Artifacts, *, lines: Sequence[str]) -> str:
 
     Each line once, and without colours: an exception is shown where no terminal makes colours of them.
 
+    :param artifacts: what the run has left.
     :param lines: everything that dbt wrote.
     """
     reasons = "\n".join(artifacts.failures() or artifacts.errors())
@@ -396,13 +434,20 @@ def _is_said(line: str, text: str) -> bool:
 
 
 def with_the_rest_counted(shown: list[str], total: int) -> list[str]:
-    """The first of many, and a line that says how many more there are: an exception is shown in one piece."""
+    """The first of many texts, and a line that says how many more there are: an exception is shown in one piece.
+
+    :param shown: the first texts, of which ``MOST_FAILURES`` are given back.
+    :param total: how many there are in all.
+    """
     rest = total - MOST_FAILURES
     return [*shown[:MOST_FAILURES], *([f"... and {rest} more nodes failed."] if rest > 0 else [])]
 
 
 def warnings_in(lines: Sequence[str]) -> list[Warned]:
-    """The nodes that warned, from dbt's output: for an invocation that wrote no artifacts."""
+    """The nodes that warned, from dbt's output: for an invocation that wrote no artifacts.
+
+    :param lines: everything that dbt wrote.
+    """
     plain = [message(line) for line in lines]
     found = []
     for number, line in enumerate(plain):
@@ -415,7 +460,7 @@ def warnings_in(lines: Sequence[str]) -> list[Warned]:
 
 
 def _name(unique_id: str) -> str:
-    """As dbt's log has it: a source with its schema, anything else without the hash of a test."""
+    """A node's name as dbt's log has it: a source with its schema, anything else without the hash of a test."""
     kind, _, *rest = unique_id.split(".")
     return ".".join(rest) if kind == "source" else (rest or [unique_id])[0]
 

@@ -1,10 +1,7 @@
-"""The CSV of a seed and whether it must be loaded.
+"""The CSV that dbt is about to load for a seed, its checksum, and the decision whether it must be loaded.
 
-Does a seed have to be loaded? Pure: what is known in, a decision out.
-
-The CSV that dbt is about to load for a seed, and what is in it.
-
-Found as dbt finds it, from the project's files as they are now: a manifest may be older than they are.
+The file is found as dbt finds it, from the project's files as they are now: a manifest may be older than they are. The
+decision is pure: what is known in, a decision out.
 """
 
 from __future__ import annotations
@@ -39,6 +36,7 @@ class Decision(Enum):
 
     @property
     def runs(self) -> bool:
+        """Whether dbt is run."""
         return self is not Decision.UNCHANGED
 
     @property
@@ -48,11 +46,12 @@ class Decision(Enum):
 
 
 def decide(*, seen: str | None, now: str | None, full_refresh: bool, broken_off: bool = False) -> Decision:
-    """Unchanged only where that is known.
+    """The decision about one seed: unchanged only where that is known.
 
     :param seen: checksum of the content that was loaded last; None: nothing usable is remembered.
     :param now: checksum of the content now; None: it cannot be had.
-    :param broken_off: a load has begun that did not end well, and none has ended well after it.
+    :param full_refresh: whether dbt is told to load whatever it has loaded.
+    :param broken_off: whether a load has begun that did not end well, and none has ended well after it.
     """
     if full_refresh:
         return Decision.FULL_REFRESH
@@ -80,8 +79,9 @@ _CHUNK = 256 * 1024  # what fits into the processor's own memory is hashed faste
 
 @dataclass(frozen=True, kw_only=True)
 class SeedContent:
-    """What a seed's file held when it was read.
+    """The content of a seed's file when it was read.
 
+    :param path: of the file.
     :param checksum: SHA-256 of its bytes, 64 hex digits.
     :param identity: device, inode, size, and times of the last change of content and status, in nanoseconds.
     """
@@ -91,7 +91,7 @@ class SeedContent:
     identity: tuple[int, ...]
 
     def is_still_there(self) -> bool:
-        """Whether nobody has replaced or written the file since it was read."""
+        """Whether the file is the one that was read: not replaced, and not written since."""
         try:
             return _identity(self.path.stat()) == self.identity
         except OSError:
@@ -109,9 +109,10 @@ def find_seed(
 ) -> Path:
     """The file that dbt loads; it may not be there.
 
+    :param project_dir: the folder of the dbt project.
     :param original_file_path: of the node, relative to its project or package.
     :param package: the node's; None: the project's own.
-    :param installs_packages: ``dbt deps`` runs before the seed is loaded.
+    :param installs_packages: whether ``dbt deps`` runs before the seed is loaded.
     :param installed: gives the folder of packages that ``dbt deps`` has installed before, with which this dbt will run;
         None: it will install them. Called only for one that is no local one.
     :param environment: what ``env_var()`` in ``dbt_project.yml`` sees; None: this process's environment.
@@ -128,7 +129,7 @@ def find_seed(
 
 
 def _local(project_dir: Path, package: str, environment: Mapping[str, str] | None) -> Path | None:
-    """Where a local package stands, to which ``dbt deps`` makes a link."""
+    """The folder of a local package, to which ``dbt deps`` makes a link."""
     folders = (local_package(project_dir, path) for path in read_package_files(project_dir).local)
     names = ((folder, read_dbt_project(folder, environment=environment).name) for folder in folders)
     return next((folder for folder, name in names if name == package), None)
@@ -155,8 +156,9 @@ def _below(folder: Path, project: DbtProjectFile, path: PurePath) -> Path:
 
 
 def refuse_endless(path: Path) -> None:
-    """Refuse what nobody can read to its end. It is looked at and not opened, which would wait for its writer.
+    """Refuse a file that cannot be read to its end. It is looked at and not opened, which would wait for its writer.
 
+    :param path: of the seed's file.
     :raises CosmosValueError: when the path leads to a named pipe, a socket or a device.
     """
     try:
@@ -169,6 +171,7 @@ def refuse_endless(path: Path) -> None:
 def read_content(path: Path, *, pause: Callable[[], None] = lambda: None) -> SeedContent:
     """Read the file piece by piece.
 
+    :param path: of the seed's file.
     :param pause: called between the pieces; what it raises ends the reading.
     :raises OSError: when it is not there or cannot be read; IsADirectoryError for a directory.
     :raises CosmosValueError: as ``refuse_endless``.

@@ -1,4 +1,4 @@
-"""What of an earlier run does dbt compare with and defer to? Its artifacts; those that are kept lie in one file.
+"""The artifacts of an earlier run as dbt reads them in a state folder, and as one file.
 
 One file, because it appears whole in a folder (by a rename) and in object storage (by its upload) alike.
 """
@@ -22,13 +22,26 @@ PACKED_SUFFIX = ".zip"
 # Old enough for every dbt that knows these flags: a newer one reads it too.
 _EMPTY_VERSIONS = {MANIFEST: "manifest/v9", "run_results.json": "run-results/v4", "sources.json": "sources/v3"}
 _NO_NODES = (
-    *("nodes", "sources", "macros", "docs", "exposures", "metrics", "groups", "selectors", "disabled"),
-    *("parent_map", "child_map", "group_map"),
+    "nodes",
+    "sources",
+    "macros",
+    "docs",
+    "exposures",
+    "metrics",
+    "groups",
+    "selectors",
+    "disabled",
+    "parent_map",
+    "child_map",
+    "group_map",
 )
 
 
 def packed(artifacts: Artifacts) -> bytes | None:
-    """The artifacts of a run as one file; None where dbt has written no manifest."""
+    """The artifacts of a run as one file; None where dbt has written no manifest.
+
+    :param artifacts: what the run has left.
+    """
     found = {name: content for name in NAMES if (content := artifacts.content(name)) is not None}
     if MANIFEST not in found:
         return None
@@ -42,6 +55,8 @@ def packed(artifacts: Artifacts) -> bytes | None:
 def unpack(content: bytes, folder: Path, limit: Limit) -> None:
     """Write what was packed into the folder, which is made.
 
+    :param content: of the file.
+    :param folder: the state folder.
     :param limit: of each artifact, unpacked.
     :raises ValueError: when it is no such file, or only a part of one.
     :raises UnfitFileError: when an artifact is longer than the limit.
@@ -64,14 +79,21 @@ def _read(archive: zipfile.ZipFile, name: str, limit: Limit) -> bytes:
 
 
 def write(contents: dict[str, bytes], folder: Path) -> None:
-    """Write these artifacts into the folder, which is made."""
+    """Write these artifacts into the folder, which is made.
+
+    :param contents: name of each artifact -> its bytes.
+    :param folder: the state folder.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
         (folder / name).write_bytes(content)
 
 
 def write_empty(folder: Path) -> None:
-    """Write the artifacts of a run of nothing: for dbt every node is new then, and there is none to defer to."""
+    """Write the artifacts of a run of nothing: for dbt every node is new then, and there is none to defer to.
+
+    :param folder: the state folder, which is made.
+    """
     write({name: json.dumps(_empty(name)).encode() for name in NAMES}, folder)
 
 

@@ -1,8 +1,7 @@
-"""The folder dbt runs in, and where it writes.
+"""The folder dbt runs in, a folder of links to the project, and where one dbt command writes its artifacts and its log.
 
-Where does one dbt command write its artifacts and its log? Whoever has said it: a flag, a variable, or nobody.
-
-Where does dbt run? In a folder of its own that links to the project: the project is never written to.
+The project is never written to. Where dbt writes is told by a flag, by a variable, or by nothing: then it is the
+workspace.
 """
 
 from __future__ import annotations
@@ -31,10 +30,12 @@ FOLDER_VARIABLES = tuple(f"{prefix}{name}" for name in (_TARGET, _LOGS) for pref
 
 
 def named_folders(env: Mapping[str, str], given: Mapping[str, object]) -> dict[str, str]:
-    """Where the user wants dbt to write. What merely the worker says would mix the artifacts of its commands.
+    """The folders that the user wants dbt to write to. What merely the worker says would mix the artifacts of its
+    commands.
 
     :param env: the variables for dbt, the worker's own among them.
     :param given: those that the user has given for it.
+    :returns: the variables that name folders.
     """
     named = {name: env[name] for name in FOLDER_VARIABLES if name in env}
     return {name: value for name, value in named.items() if name in given or os.environ.get(name) != value}
@@ -42,7 +43,12 @@ def named_folders(env: Mapping[str, str], given: Mapping[str, object]) -> dict[s
 
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
-    """The folders that one dbt command writes to: those that its user has named, else those of its workspace."""
+    """The folders that one dbt command writes to: those that its user has named, else those of its workspace.
+
+    :param place: the workspace.
+    :param target: of the artifacts.
+    :param logs: of ``dbt.log``.
+    """
 
     place: Path
     target: Path
@@ -50,9 +56,10 @@ class Outputs:
 
     @classmethod
     def of(cls, place: Path, env: Mapping[str, str], arguments: Sequence[str] = ()) -> Outputs:
-        """As dbt decides it: a flag wins over a variable, a relative path counts from ``place``.
+        """The folders as dbt decides them: a flag wins over a variable, a relative path counts from ``place``.
 
         :param place: the workspace in which the command runs.
+        :param env: its environment variables.
         :param arguments: its command line.
         """
         target = _flag(arguments, "--target-path") or _variable(env, _TARGET) or "target"
@@ -63,6 +70,9 @@ class Outputs:
         """The variables by which dbt writes there, whatever dbt_project.yml says.
 
         Its log file is in JSON, unless ``env`` says otherwise, so that errors can be told from the rest.
+
+        :param env: the variables for dbt.
+        :returns: all variables for dbt.
         """
         named = {f"{_PREFIX}{_TARGET}": str(self.target), f"{_PREFIX}{_LOGS}": str(self.logs)}
         others = {name: value for name, value in env.items() if name not in FOLDER_VARIABLES}
@@ -79,7 +89,7 @@ class Outputs:
         return {"DBT_PARTIAL_PARSE_FILE_PATH": str(offered)} if offered.exists() else {"DBT_PARTIAL_PARSE": "False"}
 
     def artifacts(self) -> Artifacts:
-        """What a command that begins now will leave."""
+        """The artifacts that a command which begins now will leave."""
         log_file = self.logs / "dbt.log"
         return Artifacts(
             target=self.target,
@@ -90,7 +100,11 @@ class Outputs:
 
 
 def downloading_in_place(place: Path, env: Mapping[str, str]) -> dict[str, str]:
-    """The environment variables for ``dbt deps``: what it downloads goes with ``place``, also when it is killed."""
+    """The environment variables for ``dbt deps``: what it downloads goes with ``place``, also when it is killed.
+
+    :param place: the workspace.
+    :param env: the variables for dbt.
+    """
     downloads = place / "target" / "downloads"
     downloads.mkdir(parents=True, exist_ok=True)
     return {**env, "TMPDIR": str(downloads)}
@@ -127,6 +141,7 @@ def workspace(
 ) -> Iterator[Path]:
     """A folder that is the project for one invocation, gone afterwards.
 
+    :param project_dir: the folder of the dbt project.
     :param install_deps: ``dbt deps`` will run, so the packages folder is dbt's own instead of a link.
     :param copies_packages: where it will not, the packages folder is a copy and no link; local packages stay links.
     :param manifest: a file that dbt finds as ``target/manifest.json``.
@@ -204,7 +219,7 @@ def _copy_manifest(manifest: Path, target: Path) -> None:
 
 
 def _place(folder: Path, project_dir: Path, neighbours: list[Path]) -> Path:
-    """Where dbt runs below ``folder``: as deep as the relative paths lead out of the project (``../shared``)."""
+    """The folder for dbt below ``folder``: as deep as the relative paths lead out of the project (``../shared``)."""
     depth = max((path.parts.count("..") for path in neighbours), default=0)
     above = project_dir.resolve().parts[1:][-depth:] if depth else ()
     # A path may climb beyond the root of the file system; here it must not climb out of the folder.
@@ -233,13 +248,20 @@ def _link_neighbours(place: Path, project_dir: Path, neighbours: list[Path], lef
 
 
 def descriptors_of(place: Path) -> tuple[int, ...]:
-    """What keeps a workspace from being taken for a dead process's: for ``keep_open`` of a command that runs in it."""
+    """The descriptors by which no process takes a workspace for a dead process's: for ``keep_open`` of a command in it.
+
+    :param place: the workspace.
+    """
     found = (scratch.descriptors_of(folder) for folder in (place, *place.parents))
     return next((descriptors for descriptors in found if descriptors), ())
 
 
 def require_project(project_dir: Path) -> None:
-    """Raises CosmosValueError when there is no dbt_project.yml in the folder, naming it."""
+    """Refuse a folder without dbt_project.yml, naming it.
+
+    :param project_dir: the folder that was given.
+    :raises CosmosValueError: when there is no such file or folder.
+    """
     if not (project_dir / "dbt_project.yml").is_file():
         reason = "there is no dbt_project.yml in it" if project_dir.is_dir() else "there is no such folder"
         raise CosmosValueError(

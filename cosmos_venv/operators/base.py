@@ -1,8 +1,5 @@
-"""Every dbt operator: command, flags, environment variables.
-
-Which arguments does an operator take, and what does it say to one that it cannot?
-
-What does every dbt operator have in common? The dbt command it is, its command line and its environment variables.
+"""Every dbt operator: the dbt command that it is, its command line, its environment variables, and the checks of what
+it is given.
 
 Each dbt command is a small class here; a mode (local, virtualenv) combines it with its own base, so that nothing about
 a command is written twice. Operator-specific parameters stand in ``own_parameters`` instead of constructors of their
@@ -34,122 +31,20 @@ if TYPE_CHECKING:
 
     from cosmos_venv.dbt.invocation import FullOutputSubprocessResult
 
-
-OUTPUT_ONLY = ("compiled_sql", "freshness")
-_CALLABLES = ("interceptors", "dbt_runner_callbacks")
-
-
-@functools.cache
-def parameters(cls: type[BaseOperator]) -> frozenset[str]:
-    """Every keyword that the operator's constructors take, Airflow's included."""
-    names = {*getattr(cls, "own_parameters", ()), *getattr(cls, "old_names", ())}
-    for base in cls.__mro__:
-        if "__init__" in vars(base):
-            names |= _names_of(vars(base)["__init__"])
-    return frozenset(names - {"self"})
-
-
-def _names_of(function: Any) -> set[str]:
-    """As ``inspect.signature`` finds them, which takes 200 times as long: a worker pays for it with each task."""
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    return set(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]) if code else set()
-
-
-def refuse_unknown(cls: type[BaseOperator], names: Iterable[str]) -> None:
-    """:raises CosmosValueError: for an argument that the operator does not take, with those that are spelt like it."""
-    taken = parameters(cls)
-    for name in names:
-        if name in OUTPUT_ONLY:
-            raise CosmosValueError(f"{name} of {cls.__name__} is written by the task and cannot be given. Drop it.")
-        if name not in taken:
-            import difflib
-
-            near = difflib.get_close_matches(name, sorted(taken), n=3)
-            advice = f"Did you mean {' or '.join(map(repr, near))}?" if near else "Drop it, or correct its name."
-            raise CosmosValueError(f"{cls.__name__} takes no argument {name!r}. {advice}")
-
-
-def refuse_wrong_shapes(given: Mapping[str, Any]) -> None:
-    """What can be known about the values while the DAG is built.
-
-    :raises CosmosValueError: names the parameter and what it must be.
-    """
-    for name in _CALLABLES:
-        if given[name] is not None and not (isinstance(given[name], list | tuple) and all(map(callable, given[name]))):
-            raise CosmosValueError(f"{name}={given[name]!r} must be a list of callables.")
-    refuse_no_callbacks("callback", given["callback"])
-    _refuse_no_state(given["state"], given["state_conn_id"])
-
-
-def flags_as_texts(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags of an operator in its own hands, a text for each path and number: Airflow renders and shows texts.
-
-    What only a running task knows stays as it is: a template, or what another task returns.
-
-    :raises CosmosValueError: names the parameter and what it must be.
-    """
-    flags = [] if given["dbt_cmd_flags"] in (None, "") else given["dbt_cmd_flags"]
-    if isinstance(flags, Mapping | list | tuple) or (isinstance(flags, str) and not is_template(flags)):
-        flags = command_flag_texts("dbt_cmd_flags", flags)
-    global_flags = flag_texts("dbt_cmd_global_flags", given["dbt_cmd_global_flags"] or None)
-    return {"dbt_cmd_flags": flags, "dbt_cmd_global_flags": global_flags}
-
-
-def _refuse_no_state(state: object, conn_id: object) -> None:
-    if state is not None and not str(state).strip():
-        raise CosmosValueError(f"state={state!r} is empty. Name a folder, a URL, or {LAST_SUCCESS!r}, or leave it out.")
-    if conn_id is not None and "://" not in str(state) and not is_template(str(state)):
-        raise CosmosValueError(
-            f"state_conn_id={conn_id!r} is for a URL of object storage, and state={state!r} is none. Drop it; for "
-            f"{LAST_SUCCESS!r} there is [cosmos_venv] state_path_conn_id."
-        )
-
-
-def refuse_no_callbacks(parameter: str, value: object) -> None:
-    """:raises CosmosValueError: for anything but None, a callable, an import path, or a list of these."""
-    for each in value if isinstance(value, list | tuple) else [value]:
-        if each is None or callable(each) or (isinstance(each, str) and "." in each.strip(".")):
-            continue
-        raise CosmosValueError(
-            f"{parameter}={each!r} is neither a callable nor the import path of one, such as 'my_package.notify'."
-        )
-
-
-def callables(parameter: str, value: Any) -> list[Callable[..., object]]:
-    """What to call, import paths imported.
-
-    :raises CosmosValueError: when a path leads to nothing that can be called.
-    """
-    refuse_no_callbacks(parameter, value)
-    each = value if isinstance(value, list | tuple) else [value]
-    return [_imported(parameter, one) if isinstance(one, str) else one for one in each if one is not None]
-
-
-def _imported(parameter: str, path: str) -> Callable[..., object]:
-    from importlib import import_module
-
-    module, _, name = path.rpartition(".")
-    try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise CosmosValueError(f"{parameter}={path!r} cannot be imported: {error}.") from error
-    if not callable(found):
-        raise CosmosValueError(f"{parameter}={path!r} is a {type(found).__name__} and cannot be called.")
-    called: Callable[..., object] = found
-    return called
-
-
-_OPTION_NAMES = tuple(DbtOptions.__dataclass_fields__)
-
-_PACKAGE = __name__.partition(".")[0]
-_SHARED = (type(None), bool, int, str)
-
 REQUIRED: Any = object()
 """In ``own_parameters``: there is no default."""
 
+OUTPUT_ONLY = ("compiled_sql", "freshness")
+"""Template fields that the task itself writes."""
+
+_CALLABLES = ("interceptors", "dbt_runner_callbacks")
+_OPTION_NAMES = tuple(DbtOptions.__dataclass_fields__)
+_PACKAGE = __name__.partition(".")[0]
+_SHARED = (type(None), bool, int, str)
+
 
 class AbstractDbtBase(BaseOperator):
-    """A dbt command as an operator. Knows what to run, not where: that is the mode's part."""
+    """A dbt command as an operator. It knows what to run; where to run it is the mode's part."""
 
     #: parameters of this command only, with their defaults; one without a default has to be given.
     own_parameters: ClassVar[Mapping[str, Any]] = {}
@@ -157,11 +52,21 @@ class AbstractDbtBase(BaseOperator):
     old_names: ClassVar[Mapping[str, str]] = {}
     #: what this class adds to its bases' template fields.
     own_template_fields: ClassVar[tuple[str, ...]] = (
-        *("env", "select", "exclude", "selector", "vars", "models", "dbt_cmd_flags"),
+        "env",
+        "select",
+        "exclude",
+        "selector",
+        "vars",
+        "models",
+        "dbt_cmd_flags",
     )
 
     #: what a class of a user says itself, by Airflow's own attribute.
     declared_template_fields: ClassVar[Sequence[str] | None] = None
+
+    #: whether ``on_warning_callback`` is called when nothing has warned, as in Cosmos.
+    calls_back_without_warnings: ClassVar[bool] = True
+    on_warning_callback: Any = None  # of commands that look at data, and so may warn
 
     env: dict[str, Any] | None
     append_env: bool
@@ -170,7 +75,10 @@ class AbstractDbtBase(BaseOperator):
     interceptors: Sequence[Callable[[Any, Any], object]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """A class has the template fields and parameters of all its bases: Python would take those of the first."""
+        """Give the class the template fields and parameters of all its bases: Python would take those of the first.
+
+        :param **kwargs: of the class statement.
+        """
         super().__init_subclass__(**kwargs)
         bases = [vars(base) for base in reversed(cls.__mro__)]
         cls.declared_template_fields = vars(cls).get("template_fields")
@@ -200,7 +108,7 @@ class AbstractDbtBase(BaseOperator):
 
     @classmethod
     def _all_template_fields(cls) -> tuple[str, ...]:
-        """Those that the class, or the nearest base, declares as Airflow has it, else those of all bases together."""
+        """The fields that the class or its nearest base declares in Airflow's way, else those of all bases."""
         fields: list[str] = []
         for base in cls.__mro__:
             declared = vars(base).get("declared_template_fields")
@@ -217,8 +125,10 @@ class AbstractDbtBase(BaseOperator):
 
     @classmethod
     def take_own_parameters(cls, arguments: dict[str, Any]) -> dict[str, Any]:
-        """This command's own parameters, taken out of the arguments; ``default_args`` count where one is not given.
+        """This command's own parameters; ``default_args`` count where one is not given.
 
+        :param arguments: those that no constructor has taken; the own ones are taken out of it.
+        :returns: a value for each name in ``own_parameters``.
         :raises CosmosValueError: when one without a default is missing.
         """
         for old, new in cls.old_names.items():
@@ -241,7 +151,10 @@ class AbstractDbtBase(BaseOperator):
     ) -> tuple[list[str], dict[str, str]]:
         """The command line, without the flags of the place where it runs, and the environment of the process.
 
-        :param cmd_flags: instead of this command's own flags.
+        :param context: Airflow's context of the task.
+        :param cmd_flags: instead of this command's own flags; None: its own.
+        :returns: the words of the command line, and the environment variables.
+        :raises CosmosValueError: for a value that dbt cannot be given, naming the parameter.
         """
         options = DbtOptions(**{name: getattr(self, name) for name in _OPTION_NAMES})
         own_flags = self.add_cmd_flags() if cmd_flags is None else cmd_flags
@@ -251,7 +164,10 @@ class AbstractDbtBase(BaseOperator):
         )
 
     def get_env(self, context: Context | Mapping[str, Any]) -> dict[str, str]:
-        """The worker's environment where ``append_env`` says so, Airflow's context variables, then ``env``."""
+        """The worker's environment where ``append_env`` says so, Airflow's context variables, then ``env``.
+
+        :param context: Airflow's context of the task.
+        """
         given = (dict(os.environ) if self.append_env else {}) | context_variables(context) | (self.env or {})
         return dict(pair for pair in (self._variable(name, value) for name, value in given.items()) if pair)
 
@@ -265,6 +181,8 @@ class AbstractDbtBase(BaseOperator):
     def execute(self, context: Context, **kwargs: Any) -> Any:
         """Run the command to its end.
 
+        :param context: Airflow's context of the task; ``extra_context`` is merged into it.
+        :param **kwargs: of ``build_and_run_cmd``.
         :raises AirflowException: when dbt failed, with its own last lines.
         :raises AirflowSkipException: when dbt ended with ``skip_exit_code``.
         """
@@ -287,7 +205,10 @@ class AbstractDbtBase(BaseOperator):
     ) -> FullOutputSubprocessResult:
         """Build the command and run it; what ``execute`` does. Interceptors come first: they may change the operator.
 
-        :param kwargs: of ``run_command``.
+        :param context: Airflow's context of the task.
+        :param cmd_flags: instead of this command's own flags; None: its own.
+        :param **kwargs: of ``run_command``.
+        :returns: exit code and output of dbt.
         """
         for interceptor in self.interceptors:
             interceptor(context, self)
@@ -298,39 +219,33 @@ class AbstractDbtBase(BaseOperator):
     def run_command(
         self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
     ) -> FullOutputSubprocessResult:
-        """Run the command where this mode runs dbt."""
+        """Run the command where this mode runs dbt.
+
+        :param cmd: the command line, as ``build_cmd`` gives it.
+        :param env: the environment variables for dbt.
+        :param context: Airflow's context of the task.
+        :param **kwargs: further wishes, which each mode names.
+        :returns: exit code and output of dbt.
+        """
 
 
-class FullRefreshMixin:
-    """Commands that know ``--full-refresh``; a text is what a template rendered to."""
-
-    own_parameters: ClassVar[Mapping[str, Any]] = {"full_refresh": False}
-    own_template_fields: ClassVar[tuple[str, ...]] = ("full_refresh",)
-    full_refresh: bool | str
-
-    def add_cmd_flags(self) -> list[str]:
-        return ["--full-refresh"] if to_boolean(self.full_refresh) else []
-
-
-class WarningsMixin:
-    """Commands that look at data, and so may warn."""
-
-    #: whether the callback is called when nothing has warned, as in Cosmos.
-    calls_back_without_warnings: ClassVar[bool] = True
-    own_parameters: ClassVar[Mapping[str, Any]] = {"on_warning_callback": None}
-    on_warning_callback: Callable[[dict[str, Any]], object] | str | None
-
-
-class DbtBuildMixin(FullRefreshMixin, WarningsMixin):
+class DbtBuildMixin:
     """``dbt build``: seeds, models, snapshots and tests of the selection, in dbt's own order."""
 
     base_cmd: ClassVar[tuple[str, ...]] = ("build",)
-    own_parameters: ClassVar[Mapping[str, Any]] = {"log_format": None}
+    own_parameters: ClassVar[Mapping[str, Any]] = {
+        "on_warning_callback": None,
+        "full_refresh": False,
+        "log_format": None,
+    }
+    own_template_fields: ClassVar[tuple[str, ...]] = ("full_refresh",)
     ui_color = "#8194E0"
+    full_refresh: bool | str
     log_format: str | None
 
     def add_cmd_flags(self) -> list[str]:
-        return [*super().add_cmd_flags(), *(["--log-format", self.log_format] if self.log_format else [])]
+        """``--full-refresh`` and ``--log-format``, as far as they are asked for."""
+        return full_refresh_flags(self.full_refresh) + (["--log-format", self.log_format] if self.log_format else [])
 
 
 class DbtLSMixin:
@@ -340,11 +255,18 @@ class DbtLSMixin:
     ui_color = "#DBCDF6"
 
 
-class DbtSeedMixin(FullRefreshMixin):
+class DbtSeedMixin:
     """``dbt seed``."""
 
     base_cmd: ClassVar[tuple[str, ...]] = ("seed",)
+    own_parameters: ClassVar[Mapping[str, Any]] = {"full_refresh": False}
+    own_template_fields: ClassVar[tuple[str, ...]] = ("full_refresh",)
     ui_color = "#F58D7E"
+    full_refresh: bool | str
+
+    def add_cmd_flags(self) -> list[str]:
+        """``--full-refresh`` where it is asked for."""
+        return full_refresh_flags(self.full_refresh)
 
 
 class DbtSnapshotMixin:
@@ -354,26 +276,35 @@ class DbtSnapshotMixin:
     ui_color = "#964B00"
 
 
-class DbtSourceMixin(WarningsMixin):
+class DbtSourceMixin:
     """``dbt source freshness``."""
 
     base_cmd: ClassVar[tuple[str, ...]] = ("source", "freshness")
+    own_parameters: ClassVar[Mapping[str, Any]] = {"on_warning_callback": None}
     ui_color = "#34CCEB"
 
 
-class DbtRunMixin(FullRefreshMixin):
+class DbtRunMixin:
     """``dbt run``."""
 
     base_cmd: ClassVar[tuple[str, ...]] = ("run",)
+    own_parameters: ClassVar[Mapping[str, Any]] = {"full_refresh": False}
+    own_template_fields: ClassVar[tuple[str, ...]] = ("full_refresh",)
     ui_color = "#7352BA"
     ui_fgcolor = "#F4F2FC"
+    full_refresh: bool | str
+
+    def add_cmd_flags(self) -> list[str]:
+        """``--full-refresh`` where it is asked for."""
+        return full_refresh_flags(self.full_refresh)
 
 
-class DbtTestMixin(WarningsMixin):
+class DbtTestMixin:
     """``dbt test``."""
 
     calls_back_without_warnings: ClassVar[bool] = False
     base_cmd: ClassVar[tuple[str, ...]] = ("test",)
+    own_parameters: ClassVar[Mapping[str, Any]] = {"on_warning_callback": None}
     ui_color = "#8194E0"
 
 
@@ -388,9 +319,11 @@ class DbtRunOperationMixin:
 
     @property
     def base_cmd(self) -> tuple[str, ...]:
+        """``run-operation`` and the name of the macro."""
         return ("run-operation", self.macro_name)
 
     def add_cmd_flags(self) -> list[str]:
+        """``--args`` as YAML, where there are any."""
         text = vars_text(self.args)
         return [] if text is None else ["--args", text]
 
@@ -409,11 +342,145 @@ class DbtDocsMixin:
     ui_color = "#8194E0"
 
 
-class DbtCloneMixin(FullRefreshMixin):
+class DbtCloneMixin:
     """``dbt clone``."""
 
     base_cmd: ClassVar[tuple[str, ...]] = ("clone",)
+    own_parameters: ClassVar[Mapping[str, Any]] = {"full_refresh": False}
+    own_template_fields: ClassVar[tuple[str, ...]] = ("full_refresh",)
     ui_color = "#83a300"
+    full_refresh: bool | str
+
+    def add_cmd_flags(self) -> list[str]:
+        """``--full-refresh`` where it is asked for."""
+        return full_refresh_flags(self.full_refresh)
+
+
+def full_refresh_flags(full_refresh: bool | str) -> list[str]:
+    """The flag ``--full-refresh``, where it is asked for.
+
+    :param full_refresh: a text is what a template rendered to.
+    """
+    return ["--full-refresh"] if to_boolean(full_refresh) else []
+
+
+@functools.cache
+def parameters(cls: type[BaseOperator]) -> frozenset[str]:
+    """Every keyword that the operator's constructors take, Airflow's included.
+
+    :param cls: the operator's class.
+    """
+    names = {*getattr(cls, "own_parameters", ()), *getattr(cls, "old_names", ())}
+    for base in cls.__mro__:
+        if "__init__" in vars(base):
+            names |= _names_of(vars(base)["__init__"])
+    return frozenset(names - {"self"})
+
+
+def refuse_unknown(cls: type[BaseOperator], names: Iterable[str]) -> None:
+    """Refuse an argument that the operator does not take, with those that are spelt like it.
+
+    :param cls: the operator's class.
+    :param names: the keywords that are left when all constructors have taken theirs.
+    :raises CosmosValueError: naming the first one that is not taken.
+    """
+    taken = parameters(cls)
+    for name in names:
+        if name in OUTPUT_ONLY:
+            raise CosmosValueError(f"{name} of {cls.__name__} is written by the task and cannot be given. Drop it.")
+        if name not in taken:
+            import difflib
+
+            near = difflib.get_close_matches(name, sorted(taken), n=3)
+            advice = f"Did you mean {' or '.join(map(repr, near))}?" if near else "Drop it, or correct its name."
+            raise CosmosValueError(f"{cls.__name__} takes no argument {name!r}. {advice}")
+
+
+def refuse_wrong_shapes(given: Mapping[str, Any]) -> None:
+    """Refuse what can be known to be wrong about the values while the DAG is built.
+
+    :param given: the arguments of the operator, by name.
+    :raises CosmosValueError: names the parameter and what it must be.
+    """
+    for name in _CALLABLES:
+        if given[name] is not None and not (isinstance(given[name], list | tuple) and all(map(callable, given[name]))):
+            raise CosmosValueError(f"{name}={given[name]!r} must be a list of callables.")
+    refuse_no_callbacks("callback", given["callback"])
+    _refuse_no_state(given["state"], given["state_conn_id"])
+
+
+def refuse_no_callbacks(parameter: str, value: object) -> None:
+    """Refuse anything but None, a callable, an import path, or a list of these.
+
+    :param parameter: the name of the parameter, for the message.
+    :param value: what was given for it.
+    :raises CosmosValueError: naming the parameter and the value.
+    """
+    for each in value if isinstance(value, list | tuple) else [value]:
+        if each is None or callable(each) or (isinstance(each, str) and "." in each.strip(".")):
+            continue
+        raise CosmosValueError(
+            f"{parameter}={each!r} is neither a callable nor the import path of one, such as 'my_package.notify'."
+        )
+
+
+def flags_as_texts(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags of an operator in its own hands, a text for each path and number: Airflow renders and shows texts.
+
+    What only a running task knows stays as it is: a template, or what another task returns.
+
+    :param given: the arguments of the operator, by name.
+    :returns: ``dbt_cmd_flags`` and ``dbt_cmd_global_flags``.
+    :raises CosmosValueError: names the parameter and what it must be.
+    """
+    flags = [] if given["dbt_cmd_flags"] in (None, "") else given["dbt_cmd_flags"]
+    if isinstance(flags, Mapping | list | tuple) or (isinstance(flags, str) and not is_template(flags)):
+        flags = command_flag_texts("dbt_cmd_flags", flags)
+    global_flags = flag_texts("dbt_cmd_global_flags", given["dbt_cmd_global_flags"] or None)
+    return {"dbt_cmd_flags": flags, "dbt_cmd_global_flags": global_flags}
+
+
+def callables(parameter: str, value: Any) -> list[Callable[..., object]]:
+    """The callables that a parameter names, import paths imported.
+
+    :param parameter: the name of the parameter, for messages.
+    :param value: None, a callable, an import path, or a list of these.
+    :raises CosmosValueError: when a path leads to nothing that can be called.
+    """
+    refuse_no_callbacks(parameter, value)
+    each = value if isinstance(value, list | tuple) else [value]
+    return [_imported(parameter, one) if isinstance(one, str) else one for one in each if one is not None]
+
+
+def _names_of(function: Any) -> set[str]:
+    """The names of a function's parameters."""
+    # As inspect.signature finds them, which takes 200 times as long: a worker pays for it with each task.
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return set(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]) if code else set()
+
+
+def _refuse_no_state(state: object, conn_id: object) -> None:
+    if state is not None and not str(state).strip():
+        raise CosmosValueError(f"state={state!r} is empty. Name a folder, a URL, or {LAST_SUCCESS!r}, or leave it out.")
+    if conn_id is not None and "://" not in str(state) and not is_template(str(state)):
+        raise CosmosValueError(
+            f"state_conn_id={conn_id!r} is for a URL of object storage, and state={state!r} is none. Drop it; for "
+            f"{LAST_SUCCESS!r} there is [cosmos_venv] state_path_conn_id."
+        )
+
+
+def _imported(parameter: str, path: str) -> Callable[..., object]:
+    from importlib import import_module
+
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise CosmosValueError(f"{parameter}={path!r} cannot be imported: {error}.") from error
+    if not callable(found):
+        raise CosmosValueError(f"{parameter}={path!r} is a {type(found).__name__} and cannot be called.")
+    called: Callable[..., object] = found
+    return called
 
 
 if not TYPE_CHECKING:

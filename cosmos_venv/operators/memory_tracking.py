@@ -1,4 +1,4 @@
-"""How much memory did a task take, its dbt included? Asked for by ``[cosmos] enable_debug_mode``."""
+"""The peak memory of a task, its dbt included, where ``[cosmos] enable_debug_mode`` asks for it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ def memory_tracked(
 ) -> Iterator[Callable[[], float]]:
     """Within this block the resident memory of this process and all below it is looked at.
 
-    The most that was seen, in megabytes, is told in the log and pushed as XCom, after a failure too; the block is given
-    a function that says it meanwhile.
+    The most that was seen, in megabytes, is written to the log and pushed as XCom, after a failure too; the block is
+    given a function that says it meanwhile.
 
+    :param operator: its log is written to.
+    :param context: Airflow's context of the task; without ``ti`` nothing is pushed.
     :param interval: seconds between two looks.
     """
     seen = [_resident()]

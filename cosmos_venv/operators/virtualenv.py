@@ -1,21 +1,27 @@
-"""How does a dbt command run in an environment of its own? Made on the fly, or kept in ``virtualenv_dir`` and shared.
+"""Operators that run dbt in an environment of their own: made on the fly, or kept in ``virtualenv_dir`` and shared.
 
 The page "Implementation: Astronomer cosmos DbtVirtualenvBaseOperator" names the classes, parameters and methods; how an
-environment is made and shared safely is the business of ``cosmos_venv.environments``.
+environment is made and shared safely is the business of ``cosmos_venv.environments``. Tasks need none of the lock
+methods: an environment is built under the lock by ``cosmos_venv.environments``, and dbt runs without. A subclass that
+has taken the lock itself may let the operator build in the same thread.
 """
 
 from __future__ import annotations
 
+import functools
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
+from cosmos_venv import settings
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.constants import InvocationMode
-from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
-from cosmos_venv.managed import resolve
+from cosmos_venv.environments.layout import LOCK_FILENAME
+from cosmos_venv.exceptions import CosmosValueError, VirtualenvError, VirtualenvLockTimeout
+from cosmos_venv.managed import from_settings, resolve
 from cosmos_venv.operators.local import (
     DbtBuildLocalOperator,
     DbtCloneLocalOperator,
@@ -29,13 +35,6 @@ from cosmos_venv.operators.local import (
     DbtSourceLocalOperator,
     DbtTestLocalOperator,
 )
-from cosmos_venv.operators.lock_methods import (
-    LOCK_FILENAME,
-    CosmosVirtualenvLockTimeout,
-    VirtualenvLockMethods,
-    depends_on_virtualenv_dir,
-)
-from cosmos_venv.operators.run.dbt_run import DbtNotStarted
 from cosmos_venv.processes import scratch
 from cosmos_venv.processes.guarded_process import Cancellation
 from cosmos_venv.public_names import name_lookup
@@ -45,8 +44,9 @@ if TYPE_CHECKING:
 
     from cosmos_venv.dbt.invocation import FullOutputSubprocessResult
     from cosmos_venv.environments.environment import Damaged, Environment
+    from cosmos_venv.environments.lock import VirtualenvLock
     from cosmos_venv.managed.warm_start import Served
-    from cosmos_venv.operators.run.dbt_run import DbtResult, Run
+    from cosmos_venv.operators.run.dbt_run import DbtCommand, DbtResult, DbtRun
 
 __all__ = [
     "LOCK_FILENAME",
@@ -69,8 +69,30 @@ __all__ = [
 PY_INTERPRETER = "python3"
 """Name of Cosmos's module; the interpreter of an environment is ``py_executable`` here."""
 
+_Result = TypeVar("_Result")
 
-class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
+
+class CosmosVirtualenvLockTimeout(AirflowException):
+    """Another process held the lock of ``virtualenv_dir`` for longer than this task may wait."""
+
+
+def depends_on_virtualenv_dir(method: Callable[..., _Result]) -> Callable[..., _Result]:
+    """Decorate a method that has no meaning without ``virtualenv_dir``.
+
+    :param method: a method of a virtualenv operator.
+    :raises CosmosValueError: from the method, where there is none.
+    """
+
+    @functools.wraps(method)
+    def checked(operator: Any, *args: Any, **kwargs: Any) -> _Result:
+        if operator.virtualenv_dir is None:
+            raise CosmosValueError("Method relies on value of parameter `virtualenv_dir` which is None.")
+        return method(operator, *args, **kwargs)
+
+    return checked
+
+
+class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
     """A dbt command in a managed virtual environment.
 
     :param py_requirements: pip requirement strings, such as ``["dbt-core~=1.11.0", "dbt-postgres~=1.11.0"]``.
@@ -80,7 +102,7 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
     :param virtualenv_dir: where environments are kept and shared; None: a temporary one for each run.
     :param is_virtualenv_dir_temporary: run in a temporary environment although ``virtualenv_dir`` is given.
     :param py_executable: the Python of the environment, a name on PATH or a path; None: the worker's own.
-    :param kwargs: of the local operator. ``invocation_mode`` is always SUBPROCESS and ``dbt_executable_path`` the
+    :param **kwargs: of the local operator. ``invocation_mode`` is always SUBPROCESS and ``dbt_executable_path`` the
         environment's own dbt, as in Cosmos: another value of the two gives a UserWarning. Where ``warm_dbt`` is None,
         ``[cosmos_venv] virtualenv_warm_dbt`` counts.
     """
@@ -91,6 +113,14 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
     _environments: ExitStack | None = None
     _was_replaced = False
     _temporary: Path | None = None
+    _held_lock: ExitStack | None = None
+
+    py_requirements: list[str]
+    pip_install_options: list[str]
+    py_system_site_packages: bool
+    virtualenv_dir: str | None
+    is_virtualenv_dir_temporary: bool | str
+    py_executable: str | None
 
     def __init__(
         self,
@@ -119,31 +149,30 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
         if not py_requirements:
             self.log.error("Cosmos virtualenv operators require the `py_requirements` parameter")
 
-    if TYPE_CHECKING:
-        py_requirements: list[str]
-        pip_install_options: list[str]
-        py_system_site_packages: bool
-        py_executable: str | None
-        virtualenv_dir: str | None
-        is_virtualenv_dir_temporary: bool | str
-
     @property
     def kept_directory(self) -> Path | None:
-        """Where this task's environment is kept; None when it gets a temporary one."""
+        """The directory where this task's environment is kept; None when it gets a temporary one."""
         return resolve.kept_directory(self.virtualenv_dir, self.is_virtualenv_dir_temporary)
 
+    def _dbt_run(
+        self, cmd: Sequence[str], env: Mapping[str, str], context: Context | Mapping[str, Any], **kwargs: Any
+    ) -> DbtRun:
+        run = super()._dbt_run(cmd, env, context, **kwargs)
+        kept = self.kept_directory
+        # A temporary environment never starts warm: no other command runs there.
+        return replace(run, packages_directory=kept, starts_guard_ahead=run.starts_guard_ahead or kept is None)
+
     @contextmanager
-    def _dbt_ready(self) -> Iterator[None]:
+    def _dbt_ready(self, run: DbtRun) -> Iterator[str]:
         with ExitStack() as environments:
             self._environments = environments
             self._was_replaced = False
-            self._take_environment()
             try:
-                yield
+                yield self._take_environment().digest
             finally:
                 self._environment = self._environments = None
 
-    def _take_environment(self, *, instead_of: Damaged | None = None) -> None:
+    def _take_environment(self, *, instead_of: Damaged | None = None) -> Environment:
         """Have an environment until ``_dbt_ready`` ends."""
         assert self._environments is not None  # noqa: S101 - set by the only caller of this and of what calls it
         self._environment = self._environments.enter_context(
@@ -157,23 +186,25 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
             )
         )
         self._temporary = self._environment.path if self._environment.is_temporary else None
+        return self._environment
 
-    def _start(self, command: list[str], run: Run, *, keep_open: tuple[int, ...] = ()) -> DbtResult:
-        """As for the local operator. Where dbt fails for files that its environment has lost, another one is built.
+    def _start(self, run: DbtRun, command: DbtCommand) -> DbtResult:
+        """Start one command. Where dbt fails for files that its environment has lost, another one is built.
 
         dbt then starts again there, unless it may have done something already: no command runs twice.
         """
         from cosmos_venv.dbt.results import did_nothing, may_lack_files, tells_of_code
         from cosmos_venv.dbt.workspace import Outputs
+        from cosmos_venv.operators.run.dbt_run import DbtNotStarted
 
-        artifacts = Outputs.of(run.place, run.env, command).artifacts()
+        artifacts = Outputs.of(command.place, command.env, command.words).artifacts()
         try:
-            result = super()._start(command, run, keep_open=keep_open)
+            result = super()._start(run, command)
         except DbtNotStarted:
             if (damaged := self._damage(content=True)) is None:
                 raise
             self._replace(damaged, "dbt starts there.")
-            return super()._start(command, run, keep_open=keep_open)
+            return super()._start(run, command)
         result = cast("FullOutputSubprocessResult", result)  # its mode is always SUBPROCESS
         code, lines = result.exit_code, result.full_output
         if not may_lack_files(code, artifacts, lines=lines):
@@ -185,16 +216,19 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
             self._replace(damaged, "This dbt had begun its work, so the task's next try is the first one there.")
             return result
         self._replace(damaged, "This dbt had not begun its work, so it starts there once more.")
-        return super()._start(command, run, keep_open=keep_open)
+        return super()._start(run, command)
 
     def _damage(self, *, content: bool) -> Damaged | None:
-        """What the environment has lost; None when nothing, or when another one has taken its place already."""
+        """The files that the environment has lost; None when it has lost none, or another one has taken its place."""
         if self._environment is None or self._was_replaced or self.kept_directory is None:
             return None
         return resolve.damage_of(self._environment, content=content)
 
     def _replace(self, damaged: Damaged, then: str) -> None:
-        """:param then: a sentence that says what becomes of dbt.
+        """Build another environment in place of a damaged one.
+
+        :param damaged: the environment that was found so.
+        :param then: a sentence that says what becomes of dbt.
         :raises VirtualenvError: when no other environment can be had.
         """
         assert self.kept_directory is not None  # noqa: S101 - what is temporary is never damaged
@@ -208,7 +242,15 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
     def run_subprocess(
         self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any
     ) -> FullOutputSubprocessResult:
-        """Run one dbt command with the dbt of the environment, whatever dbt the command names."""
+        """Run one dbt command with the dbt of the environment, whatever dbt the command names.
+
+        :param command: the command line; its first word is replaced.
+        :param env: all environment variables of the process; those that lead to the worker's packages are left out.
+        :param cwd: the folder in which it runs.
+        :param **kwargs: as for the local operator.
+        :returns: exit code and output of dbt.
+        :raises AirflowException: outside of ``run_command``, which prepares the environment.
+        """
         if self._environment is None:
             raise AirflowException("run_subprocess needs the environment that run_command prepares: call run_command.")
         keep_open = (*self._environment.keep_open, *kwargs.pop("keep_open", ()))
@@ -227,9 +269,6 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
             resolve.why_not_started(environment, error) if environment else super()._why_not_started(executable, error)
         )
 
-    def _starts_warm(self) -> bool:
-        return self.kept_directory is not None and super()._starts_warm()
-
     def _served(self, executable: str) -> Served:
         from cosmos_venv.managed import warm_start
 
@@ -239,6 +278,8 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
     def execute(self, context: Context, **kwargs: Any) -> Any:
         """Run the command to its end; a temporary environment is gone then.
 
+        :param context: Airflow's context of the task.
+        :param **kwargs: of ``build_and_run_cmd``.
         :raises AirflowException: when dbt failed, or its environment cannot be had.
         """
         try:
@@ -253,15 +294,9 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
             self.log.info("Deleting the Python virtualenv %s", left)
             scratch.remove(left)
 
-    def _which_dbt(self, executable: str, mode: InvocationMode) -> str:
-        return self._environment.digest if self._environment else super()._which_dbt(executable, mode)
-
-    def _which_dbt_will_run(self, executable: str) -> str | None:
+    def _which_dbt_will_run(self, run: DbtRun) -> str | None:
         # Another Python would have to be asked what it is.
         return None if self.py_executable else resolve.VirtualenvArguments.of(vars(self)).spec().digest
-
-    def _packages_directory(self) -> Path | None:
-        return self.kept_directory
 
     @contextmanager
     def _failing_as_a_task(self) -> Iterator[None]:
@@ -272,6 +307,74 @@ class DbtVirtualenvBaseOperator(VirtualenvLockMethods, DbtLocalBaseOperator):
             raise CosmosVirtualenvLockTimeout(str(error)) from None
         except VirtualenvError as error:
             raise AirflowException(str(error)) from None
+
+    @property
+    def max_retries_lock(self) -> int:
+        """Seconds to wait for the lock, ``[cosmos] virtualenv_max_retries_lock``; Cosmos's name for it."""
+        return settings.virtualenv_max_retries_lock
+
+    @depends_on_virtualenv_dir
+    def _is_lock_available(self) -> bool:
+        """Whether no process that must be respected holds the lock now. Changes nothing.
+
+        :raises CosmosValueError: without ``virtualenv_dir``.
+        """
+        lock = self._virtualenv_lock()
+        self.log.info("Checking if the virtualenv lock %s exists", lock.file)
+        if self._held_lock is not None:
+            self.log.info("This operator has the lock %s.", lock.file)
+            return False
+        return lock.is_available(report=self.log.info)
+
+    @depends_on_virtualenv_dir
+    def _acquire_venv_lock(self) -> None:
+        """Take the lock, and wait for it no longer than ``[cosmos] virtualenv_max_retries_lock`` seconds.
+
+        Until it is released, ``execute`` builds under it when it is called in the same thread.
+
+        :raises CosmosValueError: without ``virtualenv_dir``, or when the operator holds it already.
+        :raises CosmosVirtualenvLockTimeout: naming the owner, who keeps it.
+        :raises AirflowException: when the directory cannot be used.
+        """
+        if self._held_lock is not None:
+            raise CosmosValueError(f"This operator holds the lock of virtualenv_dir={self.virtualenv_dir!r} already.")
+        held = ExitStack()
+        try:
+            held.enter_context(
+                self._virtualenv_lock(make=True).acquire(
+                    max_tries=settings.virtualenv_max_retries_lock,
+                    cancellation=self._cancellation or Cancellation(),
+                    report=self.log.info,
+                )
+            )
+        except VirtualenvLockTimeout as error:
+            raise CosmosVirtualenvLockTimeout(str(error)) from None
+        except (VirtualenvError, OSError) as error:
+            raise AirflowException(f"virtualenv_dir={self.virtualenv_dir!r} cannot be locked: {error}") from None
+        self._held_lock = held
+
+    @depends_on_virtualenv_dir
+    def _release_venv_lock(self) -> None:
+        """Release what ``_acquire_venv_lock`` took, and nothing else.
+
+        :raises CosmosValueError: without ``virtualenv_dir``.
+        """
+        held, self._held_lock = self._held_lock, None
+        if held is None:
+            lock = self._virtualenv_lock()
+            self.log.warning("The lock %s is not held by this operator. It is left alone.", lock.file)
+            return
+        held.close()
+
+    def _virtualenv_lock(self, *, make: bool = False) -> VirtualenvLock:
+        # Its imports are for subclasses that lock, not for every task.
+        from cosmos_venv.environments.lock import VirtualenvLock
+        from cosmos_venv.files.permissions import make_directory
+
+        directory = Path(str(self.virtualenv_dir))
+        if make:
+            make_directory(directory, from_settings.directory_mode())
+        return VirtualenvLock(directory)
 
 
 def _tell_what_is_ignored(arguments: Mapping[str, Any]) -> None:

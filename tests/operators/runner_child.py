@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cosmos_venv.config import ProfileConfig
+from cosmos_venv.dbt.invocation import chosen_mode
 from cosmos_venv.operators.local import DbtCompileLocalOperator, DbtRunLocalOperator
 
 
@@ -56,12 +57,11 @@ def succeeds() -> dict[str, Any]:
 
 def chooses() -> dict[str, Any]:
     task = operator()
-    return {"mode": task._chosen_mode(task.dbt_executable_path).name}
+    return {"mode": chosen_mode(None, task.dbt_executable_path).name}
 
 
 def chooses_the_executable() -> dict[str, Any]:
-    task = operator()
-    return {"mode": task._chosen_mode("/bin/sh").name}
+    return {"mode": chosen_mode(None, "/bin/sh").name}
 
 
 def fails() -> dict[str, Any]:

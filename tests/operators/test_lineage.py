@@ -15,7 +15,7 @@ from cosmos_venv.compat import DAG, TaskGroup, add_outlets, asset, asset_alias
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.exceptions import AirflowCompatibilityError
 from cosmos_venv.operators import local
-from cosmos_venv.operators.run.post_run import alias_name, gives_assets
+from cosmos_venv.operators.run.post_run import gives_assets
 from pytest_cosmos_venv import FakeVenv, RunTask
 
 Make = Callable[..., Any]
@@ -55,13 +55,17 @@ def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> Make:
 
 @pytest.mark.parametrize("name", ["Build", "Run", "Seed", "Snapshot"])
 def test_commands_that_update_relations_give_assets_unless_that_is_not_wanted(make: Make, name: str) -> None:
-    assert gives_assets(make(name))
-    assert not gives_assets(make(name, emit_datasets=False))
+    operator = make(name)
+
+    assert gives_assets(operator.base_cmd, emit_datasets=True)
+    assert not gives_assets(operator.base_cmd, emit_datasets=False)
 
 
 @pytest.mark.parametrize("name", ["Test", "Source", "LS", "Compile", "Docs", "Clone", "RunOperation"])
 def test_other_commands_give_none(make: Make, name: str) -> None:
-    assert not gives_assets(make(name, **({"macro_name": "grant"} if name == "RunOperation" else {})))
+    operator = make(name, **({"macro_name": "grant"} if name == "RunOperation" else {}))
+
+    assert not gives_assets(operator.base_cmd, emit_datasets=True)
 
 
 def test_an_outlet_is_added_once_and_not_to_the_list_that_other_tasks_have(make: Make) -> None:
@@ -195,6 +199,11 @@ def test_aliases_turned_off_are_refused_before_dbt_runs(
     assert [call.command for call in cosmos_fake_venv.calls] == ["seed"]
 
 
+def alias_of(operator: Any) -> str:
+    name: str = operator._dbt_run(["dbt"], {}, {}).alias_name
+    return name
+
+
 def test_an_alias_is_named_after_the_dag_the_innermost_group_and_the_task(make: Make) -> None:
     with DAG("d.x", schedule=None, start_date=START):
         alone = make("Run", task_id="stg_pings_run")
@@ -203,9 +212,9 @@ def test_an_alias_is_named_after_the_dag_the_innermost_group_and_the_task(make: 
             with TaskGroup("port_calls"):
                 innermost = make("Run", task_id="run")
 
-    assert alias_name(alone) == "d.x__stg_pings_run"
-    assert alias_name(inner) == "d.x__abc__stg_pings_run"
-    assert alias_name(innermost) == "d.x__port_calls__run"
-    assert alias_name(make("Run", task_id="run")) == "run"
+    assert alias_of(alone) == "d.x__stg_pings_run"
+    assert alias_of(inner) == "d.x__abc__stg_pings_run"
+    assert alias_of(innermost) == "d.x__port_calls__run"
+    assert alias_of(make("Run", task_id="run")) == "run"
     # Airflow 3 learns of it when the task runs.
     assert innermost.outlets == ([] if compat.ASSETS_NEED_AN_ALIAS else [asset_alias("d.x__port_calls__run")])

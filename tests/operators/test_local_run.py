@@ -19,6 +19,7 @@ import pytest
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.constants import InvocationMode
+from cosmos_venv.dbt.invocation import which_dbt
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.memory_tracking import XCOM_KEY, memory_tracked
 from pytest_cosmos_venv import FakeVenv, RunTask
@@ -86,13 +87,13 @@ def test_a_dbt_in_the_worker_is_told_from_one_that_stands_elsewhere(
     make: Make, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though one path may have been given for both: what is kept of the one is no use to the other."""
-    operator, elsewhere = make(), str(cosmos_fake_venv.dbt)
-    as_process, in_worker = (operator._which_dbt(elsewhere, mode) for mode in InvocationMode)
+    elsewhere = str(cosmos_fake_venv.dbt)
+    as_process, in_worker = (which_dbt(elsewhere, mode) for mode in InvocationMode)
     monkeypatch.setattr("sysconfig.get_path", lambda *_: str(cosmos_fake_venv.dbt.parent))
 
     assert as_process.startswith(elsewhere)
     assert in_worker.startswith("in this Python")
-    assert operator._which_dbt(elsewhere, InvocationMode.DBT_RUNNER) == as_process
+    assert which_dbt(elsewhere, InvocationMode.DBT_RUNNER) == as_process
 
 
 @pytest.mark.parametrize("by", ["env", "variable", "flag"])

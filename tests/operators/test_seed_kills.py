@@ -116,4 +116,6 @@ def test_after_a_task_that_was_killed_with_its_dbt_the_seed_is_loaded_whatever_o
 
     assert remembers is not None
     assert len(cosmos_fake_venv.calls) == 3
-    assert not SeedLoads(cache_dir=from_settings.cache_dir(), key=Scope.of(operator, {}, SEED).key).broken_off()
+    assert not SeedLoads(
+        cache_dir=from_settings.cache_dir(), key=Scope.of(operator.dag_id, operator.task_group, {}, SEED).key
+    ).broken_off()

@@ -64,7 +64,7 @@ def task_of_a_run(racer: Racer, dbt_project: Path) -> tuple[Path, DbtSeedLocalOp
 
 def remembered(variables: Path, operator: DbtSeedLocalOperator) -> str | None:
     """The checksum; None where there is none, or it is not certain."""
-    path = variables / Scope.of(operator, {}, SEED).key
+    path = variables / Scope.of(operator.dag_id, operator.task_group, {}, SEED).key
     found = decoded(path.read_text() if path.exists() else None)
     return None if found is None else found.checksum
 

@@ -69,7 +69,10 @@ def stored(variables: Variables) -> list[dict[str, Any]]:
 
 
 def loads_of(operator: Any) -> SeedLoads:
-    return SeedLoads(cache_dir=from_settings.cache_dir(), key=Scope.of(operator, {}, "seed.harbor.piers").key)
+    return SeedLoads(
+        cache_dir=from_settings.cache_dir(),
+        key=Scope.of(operator.dag_id, operator.task_group, {}, "seed.harbor.piers").key,
+    )
 
 
 def digest(project: Path) -> str:

@@ -23,12 +23,16 @@ from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files.read_limits import ANY_SIZE
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.run import state
-from cosmos_venv.operators.run.state import kept_place
 from pytest_cosmos_venv import DbtCall, FakeVenv, RunTask
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 Make = Callable[..., Any]
+
+
+def kept_place(operator: Any, context: dict[str, Any]) -> Any:
+    """Where the last success of the operator's task is kept."""
+    return state.kept_place(operator._dbt_run(["dbt"], {}, context).task_key)
 
 
 class Looking(DbtRunLocalOperator):

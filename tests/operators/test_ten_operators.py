@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,35 @@ def test_each_operator_is_the_virtualenv_base_and_its_local_operator(name: str) 
     assert issubclass(cls, DbtVirtualenvBaseOperator)
     assert issubclass(cls, parent)
     assert set(cls.template_fields) >= {*DbtVirtualenvBaseOperator.template_fields, *parent.template_fields}
+
+
+OPERATORS = [
+    getattr(module, name) for module in (local, virtualenv) for name in module.__all__ if name.endswith("Operator")
+]
+
+
+@pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: str(operator.__name__))
+def test_whoever_follows_a_method_up_its_bases_opens_few_of_our_classes(operator: type[Any]) -> None:
+    own = [cls.__name__ for cls in operator.__mro__ if cls.__module__.partition(".")[0] == "cosmos_venv"]
+
+    assert len(own) <= 7, own
+
+
+def test_a_dag_file_imports_nothing_that_only_a_run_needs() -> None:
+    """It is parsed again and again."""
+    program = "import sys, cosmos_venv.operators.virtualenv; print(*sys.modules)"
+
+    modules = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+
+    assert "cosmos_venv.operators.local_base" in modules
+    assert not {
+        "cosmos_venv.dbt.results",
+        "cosmos_venv.dbt.workspace",
+        "cosmos_venv.operators.run.dbt_run",
+        "cosmos_venv.operators.run.post_run",
+        "cosmos_venv.operators.run.state",
+        "cosmos_venv.operators.seeds.seed_load",
+    } & set(modules)
 
 
 def test_the_template_fields_of_the_base_are_those_of_its_local_base_and_two_more() -> None:

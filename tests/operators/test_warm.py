@@ -101,7 +101,8 @@ def test_a_server_keeps_projects_where_operator_or_setting_says_so(
     if setting is not None:
         monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_WARM_DBT_KEEPS_PROJECT", setting)
 
-    start = make_operator(warm_dbt_keeps_project=argument)._how_to_start(str(tmp_path / "dbt"))["start"]
+    operator = make_operator(warm_dbt_keeps_project=argument)
+    start = dbt_run.how_to_start(operator._dbt_run([str(tmp_path / "dbt")], {}, {}), operator._served)["start"]
 
     assert start.keeps_project is expected
 

@@ -169,9 +169,9 @@ def _users(stored: StoredBuild) -> list[dict[str, Any]]:
 
 
 def _servers_of(stored: StoredBuild) -> Sequence[Any]:
-    from cosmos_venv.dbt.warm.status import census
+    from cosmos_venv.dbt.warm.status import running_servers
 
-    return census(below=stored.path)
+    return running_servers(below=stored.path)
 
 
 def _described(stored: StoredBuild) -> list[str]:

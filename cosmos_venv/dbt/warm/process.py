@@ -1,6 +1,7 @@
-"""How does a worker run one command by a server? Find it or start it, agree, say go; else start a plain process, once.
+"""One command run by a server, else by a plain process, once.
 
-Before ``go`` everything may fail, and a plain process takes over. After it nothing does: no command runs twice.
+The worker finds the server or starts it, agrees with it, and says go. Before ``go`` everything may fail, and a plain
+process takes over. After it nothing does: no command runs twice.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.server import fork_conditions
-from cosmos_venv.dbt.warm.servers import Place, Program, place_of
+from cosmos_venv.dbt.warm.servers import Program, ServerPaths, paths_of
 from cosmos_venv.exceptions import NotWarm
 from cosmos_venv.files import permissions
 from cosmos_venv.processes import guard
@@ -29,25 +30,37 @@ __all__ = ["DBT", "Program", "WarmStart", "dbt_program"]
 
 GO = b"g"
 _LONGEST_LINE = 4096
-_LONGEST_NUMBER = 20
+_LONGEST_NUMBER = 20  # digits; Python takes its time for thousands of them
 _TRIES = 2
 _ALIKE = "PATH, HOME, TZ, PYTHON… and locale variables"
 """For people: what facts.startup_variables takes."""
-_SHORTEST_WAIT = 0.1
-# What dbt's commands import when they begin; a release that lacks one does without.
+_SHORTEST_WAIT = 0.1  # seconds: with 0 a socket would not wait at all
+# The modules that dbt's commands import when they begin; a release that lacks one does without.
 _TASKS = ("run", "test", "seed", "build", "snapshot", "compile", "list", "freshness", "clone", "docs.generate")
 _LATER = (
     *(f"dbt.task.{task}" for task in (*_TASKS, "run_operation", "deps", "retry", "show")),
-    *("dbt.adapters.factory", "dbt.parser.manifest", "dbt.adapters.duckdb.environments.local"),
-    *("dbt_common.clients.agate_helper", "agate", "babel.dates", "google.protobuf.descriptor_pb2"),
-    *("_strptime", "multiprocessing.dummy", "multiprocessing.resource_tracker", "multiprocessing.synchronize"),
+    "dbt.adapters.factory",
+    "dbt.parser.manifest",
+    "dbt.adapters.duckdb.environments.local",
+    "dbt_common.clients.agate_helper",
+    "agate",
+    "babel.dates",
+    "google.protobuf.descriptor_pb2",
+    "_strptime",
+    "multiprocessing.dummy",
+    "multiprocessing.resource_tracker",
+    "multiprocessing.synchronize",
 )
 DBT: dict[str, bool] = {"dbt.cli.main": True, **dict.fromkeys(_LATER, False)}
 """What a server of dbt imports, with whether it must be there."""
 
 
 def dbt_program(environment: Path, script: Path) -> Program:
-    """The dbt of an environment, with its adapters."""
+    """The dbt of an environment, with its adapters.
+
+    :param environment: folder of the environment; a link is followed.
+    :param script: its ``bin/dbt``.
+    """
     return Program(
         environment=Path(os.path.realpath(environment)), script=script, modules=DBT, packages=("dbt.adapters",)
     )
@@ -57,14 +70,16 @@ def dbt_program(environment: Path, script: Path) -> Program:
 class WarmStart:
     """Starts commands of one program as a server's children where it can, and else as processes of their own.
 
-    :param refuses: why no server is to be used, a word and a text; None: one may.
-    :param idle: seconds after which a server ends that nobody uses. One is started only when another command came by
+    :param program: what is started.
+    :param idle: seconds after which a server ends that has no command. One is started only when another command came by
         within this time before.
     :param most: servers that this user may have on this host.
-    :param keeps_project: whether its commands may use what the server keeps of a parsed project, and let it keep more.
-    :param is_required: a command that cannot start warm fails; a server is started for the first one already.
+    :param cancellation: ends a wait for the server when it is requested.
     :param report: gets one line for the task's log.
     :param count: gets ``warm``, or the reason why not.
+    :param refuses: why no server is to be used, a word and a text; None: one may.
+    :param is_required: a command that cannot start warm fails; a server is started for the first one already.
+    :param keeps_project: whether its commands may use what the server keeps of a parsed project, and let it keep more.
     """
 
     program: Program
@@ -86,8 +101,13 @@ class WarmStart:
         keep_open: Sequence[int] = (),
         interrupts: bool = True,
     ) -> WatchedProcess:
-        """Parameters as for ``GuardedProcess``.
+        """Start one command; the parameters are those of ``GuardedProcess``.
 
+        :param argv: the command line; its first word is replaced by the program's script.
+        :param env: all environment variables of the command; None: this process's.
+        :param cwd: the folder in which it runs; None: this process's.
+        :param keep_open: descriptors that are held until the last process of the command is gone.
+        :param interrupts: whether a kill begins with SIGINT, or with SIGTERM.
         :raises NotWarm: where that is required and cannot be.
         :raises CommandKilled: when ``cancellation`` was requested.
         """
@@ -127,7 +147,7 @@ class WarmStart:
                 "keeps_project": self.keeps_project,
                 **_inherited(),
             }
-            place, identity = place_of(self.program, env)
+            place, identity = paths_of(self.program, env)
             connection, word = self._connected(place, identity, env)
             process = self._agreed(connection, word, order, keep_open)
         except OSError as error:
@@ -135,13 +155,15 @@ class WarmStart:
         _go(connection, process)
         return process
 
-    def _connected(self, place: Place, identity: object, env: Mapping[str, str]) -> tuple[socket.socket, str]:
+    def _connected(self, place: ServerPaths, identity: object, env: Mapping[str, str]) -> tuple[socket.socket, str]:
         """A connection to a keeper that awaits an order, and its first word."""
         was_seen = place.was_seen(self.idle)
+        # The second time it is the server that the first one has started.
         for _ in range(_TRIES):
             connection = servers.connect(place, within=servers.LONGEST_WORD)
             if connection is not None:
                 return connection, self._greeting(connection, place)
+            # To start it again would fail as before, and take seconds.
             if (refusal := place.refusal()) is not None:
                 raise refusal
             if not (was_seen or self.is_required):
@@ -151,8 +173,8 @@ class WarmStart:
             servers.start(place, self.program, identity, env, idle=self.idle, most=self.most)
         raise NotWarm("start", "its server ended at once")
 
-    def _greeting(self, connection: socket.socket, place: Place) -> str:
-        """What the keeper says first. A server that still imports is waited for."""
+    def _greeting(self, connection: socket.socket, place: ServerPaths) -> str:
+        """The first word of the keeper. A server that still imports is waited for."""
         note = place.note()
         connection.settimeout(servers.LONGEST_WORD if note.get("is_ready") else self._longest_import(note))
         try:
@@ -174,6 +196,7 @@ class WarmStart:
         if self.is_required:
             return servers.LONGEST_START
         now = time.time()
+        # Several tasks may wait for one import: each waits as long as its own would have taken.
         age = now - float(note.get("started", now))
         return max(servers.LONGEST_IMPORT - age, _SHORTEST_WAIT)
 
@@ -206,8 +229,10 @@ class WarmStart:
 
 
 def _go(connection: socket.socket, process: WatchedProcess) -> None:
-    """The command runs from here on, and no other error than that nobody has heard it may start it anew: a handler of
-    signals can raise any, an OSError too."""
+    """Say go. The command runs from here on, and is started anew only where the keeper has not heard it.
+
+    A handler of signals can raise any error, an OSError too.
+    """
     try:
         connection.sendall(GO)
     except BaseException as error:
@@ -228,7 +253,7 @@ def _keeper_in(word: str, connection: socket.socket) -> int:
 
 
 def _silence(connection: socket.socket, note: Mapping[str, Any]) -> NotWarm:
-    """What it means that a server has said nothing; one that will not speak any more is ended.
+    """The error for a server that has said nothing; one that will not speak any more is ended.
 
     :param note: as it was before: by now it may have become ready.
     """
@@ -250,7 +275,7 @@ def _hang_up(connection: socket.socket) -> None:
 
 
 def _inherited() -> dict[str, Any]:
-    """What a plain process would inherit from this one beside environment variables and folder."""
+    """All that a plain process would inherit from this one beside environment variables and folder."""
     limits = {getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
     return {
         "umask": permissions.umask(),
@@ -262,6 +287,7 @@ def _inherited() -> dict[str, Any]:
 
 
 def _send(connection: socket.socket, text: bytes, descriptors: Sequence[int]) -> None:
+    # Descriptors go with the first byte; the rest may need more than one call.
     message = len(text).to_bytes(guard.LENGTH_BYTES, "big") + text
     sent = socket.send_fds(connection, [message], list(descriptors))
     connection.sendall(message[sent:])
@@ -273,6 +299,7 @@ def _line(connection: socket.socket) -> str:
     line = b""
     while not line.endswith(b"\n") and len(line) < _LONGEST_LINE:
         try:
+            # Byte by byte: what follows the line is for the one who watches the process.
             byte = connection.recv(1)
         except ConnectionResetError:  # it has ended before it took this connection
             byte = b""
@@ -283,7 +310,7 @@ def _line(connection: socket.socket) -> str:
 
 
 def _refuse_refusal(line: str) -> None:
-    """Raises NotWarm unless the keeper has said that all is ready."""
+    """Raise NotWarm unless the keeper has said that all is ready."""
     word, _, text = line.partition(" ")
     if word == "ready":
         return

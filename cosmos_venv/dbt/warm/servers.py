@@ -1,8 +1,7 @@
-"""Which servers there are, under which name; starting, reaching, ending them.
+"""The servers of a host: where their files stand, and how one is started, reached, asked and ended.
 
-The files of a server: their folder, and their name, which is a digest of all that it must be the same for.
-
-Which servers are there, and how is one started, reached, asked and ended?
+The name of a server's files is a digest of all that it must be the same for, so what would need another server finds
+another one.
 """
 
 from __future__ import annotations
@@ -32,14 +31,24 @@ from cosmos_venv.files.read_limits import ANY_SIZE, UnfitFileError, decoded, ope
 from cosmos_venv.processes import guard
 from cosmos_venv.release import __version__
 
+# Counted up where a server that stands from before must not be found any more.
 _LAYOUT = "2"
+# Linux has 108 bytes for it, the last of which is zero.
 _LONGEST_SOCKET_PATH = 107
-_LONGEST_REFUSAL = 3_600.0
+_LONGEST_REFUSAL = 3_600.0  # seconds; then it is tried once more, for what was in the way may be gone
+# Hex digits. The path of a socket is short, and a temporary folder may be deep.
 _KEY_LENGTH = 20
 _LONGEST_HEAD = 8192
 _OF_A_SERVER = (
-    *("dbt_internals", "fork_conditions", "forked_command", "listener", "parse_cache/kept_project"),
-    *("parse_cache/kept_projects", "parse_cache/manifest_reuse", "server", "warm_up"),
+    "dbt_internals",
+    "fork_conditions",
+    "forked_command",
+    "listener",
+    "parse_cache/kept_project",
+    "parse_cache/kept_projects",
+    "parse_cache/manifest_reuse",
+    "server",
+    "warm_up",
 )
 # A path that is too long for the first line stands in the second, behind a shell's exec.
 _INTERPRETER = re.compile(
@@ -50,7 +59,7 @@ _INTERPRETER = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """What a server serves.
+    """The program that a server serves.
 
     :param environment: folder of the Python environment, its real path.
     :param script: the program that commands run, a Python script of that environment.
@@ -67,7 +76,7 @@ class Program:
 
     @property
     def interpreter(self) -> Path:
-        """Raises NotWarm where the script is no Python program."""
+        """The Python that runs the script. Raises NotWarm where the script is no Python program."""
         if self.python is not None:
             return self.python
         try:
@@ -82,30 +91,37 @@ class Program:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where the files of one server are: ``<folder>/<key>.sock`` and its like."""
+class ServerPaths:
+    """The files of one server: ``<folder>/<key>.sock`` and its like.
+
+    :param folder: which is this user's alone.
+    :param key: the name of the server, a digest.
+    """
 
     folder: Path
     key: str
 
     @property
     def socket(self) -> Path:
+        """The socket on which it listens."""
         return self.folder / f"{self.key}.sock"
 
     @property
     def log(self) -> Path:
+        """The log of its start, which it removes when it is ready."""
         return self.folder / f"{self.key}.log"
 
     @property
     def seen(self) -> Path:
+        """An empty file whose time says when a task has come by here."""
         return self.folder / f"{self.key}.seen"
 
     def note(self) -> dict[str, Any]:
-        """What the server says of itself; empty when there is none."""
+        """The note of the server about itself; empty when there is none."""
         return note_in(self.folder / f"{self.key}.lock") or {}
 
     def refusal(self) -> NotWarm | None:
-        """Why this environment has had no server a while ago."""
+        """Why this environment has had no server a while ago; None where nothing says it."""
         path = self.folder / f"{self.key}.refused"
         try:
             if time.time() - path.stat().st_mtime > _LONGEST_REFUSAL:
@@ -116,7 +132,10 @@ class Place:
             return None
 
     def was_seen(self, seconds: float) -> bool:
-        """Whether a task has come by here so many seconds ago or less; this one is noted."""
+        """Whether a task has come by here so many seconds ago or less; this one is noted.
+
+        :param seconds: the time to look back.
+        """
         try:
             before = self.seen.lstat().st_mtime
         except FileNotFoundError:
@@ -129,9 +148,12 @@ class Place:
         return time.time() - before <= seconds
 
 
-def place_of(program: Program, env: Mapping[str, str]) -> tuple[Place, list[list[int]]]:
-    """Where the server of a program is, or would be, for commands with these environment variables; and its identity.
+def paths_of(program: Program, env: Mapping[str, str]) -> tuple[ServerPaths, list[list[int]]]:
+    """The files of the server of a program, for commands with these environment variables; and its identity.
 
+    :param program: what the server serves.
+    :param env: the variables; those that only a new interpreter obeys are part of the name.
+    :returns: the paths, and what changes when the files of the environment do.
     :raises NotWarm: where there cannot be one.
     """
     try:
@@ -140,12 +162,20 @@ def place_of(program: Program, env: Mapping[str, str]) -> tuple[Place, list[list
     except OSError as error:
         raise NotWarm("files", f"{error.filename} cannot be looked at: {error.strerror}") from None
     parts = [
-        *(_LAYOUT, __version__, code, str(program.environment), str(program.script), identity),
-        *(sorted(program.modules.items()), program.packages, sorted(fork_conditions.startup_variables(env).items())),
-        *(os.getresuid(), os.getresgid()),
+        _LAYOUT,
+        __version__,
+        code,
+        str(program.environment),
+        str(program.script),
+        identity,
+        sorted(program.modules.items()),
+        program.packages,
+        sorted(fork_conditions.startup_variables(env).items()),
+        os.getresuid(),
+        os.getresgid(),
     ]
     key = hashlib.sha256(json.dumps(parts).encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_LENGTH]
-    return Place(folder=folder_for(key), key=key), identity
+    return ServerPaths(folder=folder_for(key), key=key), identity
 
 
 def _code_files() -> list[Path]:
@@ -154,14 +184,18 @@ def _code_files() -> list[Path]:
 
 
 def folders() -> Iterator[Path]:
-    """Where servers of this user may have their files, the first choice first. None need exist."""
+    """The folders where servers of this user may have their files, the first choice first. None need exist."""
     for parent in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir()):
         if parent and Path(parent).is_absolute():
             yield Path(parent) / f"cosmos-venv-warm-{os.geteuid()}"
 
 
 def folder_for(key: str) -> Path:
-    """The folder for a server's files, made where it is missing. Raises NotWarm where there cannot be one."""
+    """The folder for a server's files, made where it is missing.
+
+    :param key: the name of the server.
+    :raises NotWarm: where there cannot be one.
+    """
     problem = "there is no folder for its socket"
     for folder in folders():
         if len(os.fsencode(folder / f"{key}.sock")) > _LONGEST_SOCKET_PATH:
@@ -180,13 +214,21 @@ def folder_for(key: str) -> Path:
 
 
 def is_private(status: os.stat_result, *, uid: int | None = None) -> bool:
-    """Whether it is a folder of a user alone: of this one, where no other is named."""
+    """Whether it is a folder of one user alone.
+
+    :param status: of the path itself, and not of what a link leads to.
+    :param uid: of that user; None: this one.
+    """
+    # Another user who can write there could listen in place of the server.
     owner = os.geteuid() if uid is None else uid
     return stat.S_ISDIR(status.st_mode) and status.st_uid == owner and not status.st_mode & 0o077
 
 
 def note_in(lock: Path) -> dict[str, Any] | None:
-    """What the server whose lock this is has written there; None when none holds it."""
+    """The note that a server has written into its lock; None when no process holds the lock.
+
+    :param lock: the path of the lock.
+    """
     try:
         descriptor = open_own(lock, os.O_RDONLY)
     except OSError:
@@ -207,6 +249,7 @@ def note_in(lock: Path) -> dict[str, Any] | None:
 LONGEST_START = 60.0
 LONGEST_IMPORT = 5.0  # for whom a plain process would do: about what that one would import for itself
 LONGEST_WORD = 5.0
+# python, -c, the program, the folder of this package, the configuration.
 _WORDS = 5
 _CREDENTIALS = struct.Struct("iII")
 # Its folder never enters sys.path, and no byte code of another Python is written into ours.
@@ -223,22 +266,25 @@ server.main(sys.argv[2])
 """
 
 
-def connect(place: Place, *, within: float) -> socket.socket | None:
-    """A connection to the server; None when nobody is there.
+def connect(place: ServerPaths, *, within: float) -> socket.socket | None:
+    """A connection to the server; None when none is there.
 
+    :param place: the server.
     :param within: seconds that each word on it may take.
-    :raises NotWarm: when somebody else is there, or it takes no more connections.
+    :raises NotWarm: when another user's process is there, or it takes no more connections.
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.settimeout(within)
         connection.connect(str(place.socket))
         _, uid = _peer(connection)
+        # The process there is sent the environment variables of a command, secrets among them.
         if uid != os.geteuid():
             raise NotWarm("peer", f"{place.socket} is served by user id {uid}")
     except (FileNotFoundError, ConnectionRefusedError):
         connection.close()
         return None
+    # The queue of its socket is full.
     except BlockingIOError:
         connection.close()
         raise NotWarm("hung", "its server takes no more connections") from None
@@ -248,11 +294,19 @@ def connect(place: Place, *, within: float) -> socket.socket | None:
     return connection
 
 
-def start(place: Place, program: Program, identity: object, env: Mapping[str, str], *, idle: float, most: int) -> None:
+def start(
+    place: ServerPaths, program: Program, identity: object, env: Mapping[str, str], *, idle: float, most: int
+) -> None:
     """Start a server; returns when it listens, while it still imports.
 
     It gets none of this process's descriptors, and of its environment only what an interpreter obeys while it starts.
 
+    :param place: its files.
+    :param program: what it serves.
+    :param identity: of the files of the environment, as ``paths_of`` gives it: the server ends when it changes.
+    :param env: the variables of the command for which it is started.
+    :param idle: seconds after which it ends without a command.
+    :param most: servers that this user may have on this host, this one included.
     :raises NotWarm: when it cannot be started.
     :raises OSError: when its log cannot be written.
     """
@@ -267,6 +321,7 @@ def start(place: Place, program: Program, identity: object, env: Mapping[str, st
         "idle": idle,
         "most": most,
     }
+    # The folder of this package, of which the server loads its own files and no others.
     root = str(Path(guard.__file__).parents[1])
     log = open_or_set_aside(place.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
@@ -290,19 +345,22 @@ def start(place: Place, program: Program, identity: object, env: Mapping[str, st
 
 
 def is_command_of_a_server(words: Sequence[str]) -> bool:
-    """Whether a process was started as ``start`` does it, by this release or another; so are all that it forks. The
-    last word is its configuration."""
+    """Whether a process was started as ``start`` does it, by this release or another; so are all that it forks.
+
+    :param words: the command line of the process; the last word is the server's configuration.
+    """
     return len(words) == _WORDS and words[1] == "-c" and any(line in words[2] for line in _IMPORTS_OF_SERVERS)
 
 
 def _first_line(process: subprocess.Popen[bytes]) -> str:
-    """What the server says once, before it lets go of us."""
+    """The one line that the server says before it lets go of us."""
     assert process.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for
     deadline = time.monotonic() + LONGEST_START
     said = b""
     try:
         with process.stdout as pipe:
             while b"\n" not in said and (left := deadline - time.monotonic()) > 0:
+                # Not readline: a server that hangs in its first import would hold up the task for ever.
                 if guard.readable([pipe.fileno()], left):
                     more = os.read(pipe.fileno(), 4096)
                     if not more:
@@ -327,14 +385,17 @@ def _peer(connection: socket.socket) -> tuple[int, int]:
 
 
 def end_hung(connection: socket.socket) -> None:
-    """Kill the process that listens at the other end: it has not answered. What it has forked lives on."""
+    """Kill the process that listens at the other end: it has not answered. What it has forked lives on.
+
+    :param connection: to that process.
+    """
     pid, _ = _peer(connection)
     try:
         process = os.pidfd_open(pid)
     except OSError:
         return
     try:
-        # While the connection stands that number is the listener's: it has not ended, so nobody else has got it.
+        # While the connection stands that number is the listener's: it has not ended, so no other process has got it.
         if not guard.readable([connection.fileno()], 0):
             signal.pidfd_send_signal(process, signal.SIGKILL)
     except OSError:
@@ -343,29 +404,41 @@ def end_hung(connection: socket.socket) -> None:
         os.close(process)
 
 
-def servers() -> list[Place]:
+def servers() -> list[ServerPaths]:
     """All servers of this user that live."""
     return [
-        Place(folder=folder, key=path.stem)
+        ServerPaths(folder=folder, key=path.stem)
         for folder in folders()
         for path in (sorted(folder.glob("*.lock")) if folder.is_dir() and is_private(folder.lstat()) else ())
         if note_in(path) is not None
     ]
 
 
-def state_of(place: Place) -> dict[str, Any] | None:
-    """What a server says of itself: pid, environment, commands served, running, idle seconds, memory in bytes, whether
-    it has made all that it makes between commands; None when it does not answer."""
+def state_of(place: ServerPaths) -> dict[str, Any] | None:
+    """The state of a server, by its own word; None when it does not answer.
+
+    :param place: the server.
+    :returns: ``pid``, ``environment``, ``commands`` served, ``running``, ``idle_seconds``, ``memory_bytes``, and
+        whether it has made all that it makes between commands (``is_prepared``).
+    """
     return ask(place, "state")
 
 
-def stop(place: Place) -> bool:
-    """Let a server end; commands that run are not touched. Whether it has taken the word."""
+def stop(place: ServerPaths) -> bool:
+    """Let a server end; commands that run are not touched.
+
+    :param place: the server.
+    :returns: whether it has taken the word.
+    """
     return ask(place, "stop") is not None
 
 
-def ask(place: Place, question: str) -> dict[str, Any] | None:
-    """What a server answers; None when it does not."""
+def ask(place: ServerPaths, question: str) -> dict[str, Any] | None:
+    """The answer of a server; None when it gives none.
+
+    :param place: the server.
+    :param question: ``state`` or ``stop``.
+    """
     try:
         connection = connect(place, within=LONGEST_WORD)
         if connection is None:

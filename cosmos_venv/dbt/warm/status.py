@@ -1,4 +1,4 @@
-"""Which servers run on this host, and what do they do now? For people, never asked by a command.
+"""The servers that run on this host and what they do now. For people, never asked by a command.
 
 A server says how many commands it has served and since when it is idle; the rest the kernel knows. So a command pays
 nothing for being seen.
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cosmos_venv.dbt.warm import servers
-from cosmos_venv.dbt.warm.servers import Place, is_private
+from cosmos_venv.dbt.warm.servers import ServerPaths, is_private
 from cosmos_venv.files.read_limits import decoded
 from cosmos_venv.processes import guard
 
@@ -33,6 +33,7 @@ ServerState = Literal["ready", "importing", "hung", "other"]
 class RunningCommand:
     """A command that a server has forked.
 
+    :param pid: of its process.
     :param name: such as ``dbt run``: the first words of it, no argument.
     :param seconds: since it began.
     :param memory_bytes: resident, what it shares with the server included.
@@ -48,17 +49,22 @@ class RunningCommand:
 class WarmServer:
     """One server, as one look saw it.
 
+    :param place: its files.
+    :param pid: of its process.
+    :param uid: of the user to whom it belongs.
     :param environment: folder of the environment that it serves.
+    :param state: what it does.
     :param age: seconds since it was started.
     :param idle: seconds since a command began; None when it was not asked, or does not answer. Likewise ``commands``.
-    :param commands: that it has served.
+    :param commands: how many it has served.
     :param memory_bytes: resident.
+    :param running: the commands that run now.
     :param kept_bytes: of the parse files of projects that it keeps; None as for ``idle``.
     :param kept_uses: commands that have used one; None as for ``idle``.
     :param kept_refused: why the last projects that it cannot keep cannot be kept; None as for ``idle``.
     """
 
-    place: Place
+    place: ServerPaths
     pid: int
     uid: int
     environment: Path
@@ -73,10 +79,10 @@ class WarmServer:
     kept_refused: tuple[str, ...] | None = None
 
 
-def census(*, below: Path | None = None) -> list[WarmServer]:
+def running_servers(*, below: Path | None = None) -> list[WarmServer]:
     """The servers of this user, the oldest first; of all users when this one is root.
 
-    :param below: only those of this environment, or of those in this directory.
+    :param below: only those of this environment, or of those in this directory; None: all.
     """
     wanted = None if below is None else Path(os.path.realpath(below))
     found = [server for place in _places() if (server := _seen(place, wanted)) is not None]
@@ -84,14 +90,20 @@ def census(*, below: Path | None = None) -> list[WarmServer]:
 
 
 def end(server: WarmServer) -> bool:
-    """Let a server end; commands that run are not touched. Whether it has ended within ``LONGEST_END``."""
+    """Let a server end; commands that run are not touched.
+
+    :param server: as ``running_servers`` has seen it.
+    :returns: whether it has ended within ``LONGEST_END``.
+    """
     try:
         process = os.pidfd_open(server.pid)
     except OSError:
         return True
     try:
+        # Looked at after the process is held: from here on the number can be no other one's.
         if server.place.note().get("pid") != server.pid:
             return True  # its number may be another process's by now
+        # Asked first, so that it ends between two commands. Another user's server does not listen to root.
         if not (server.uid == os.geteuid() and servers.stop(server.place)):
             import signal
 
@@ -102,32 +114,36 @@ def end(server: WarmServer) -> bool:
         os.close(process)
 
 
-def _places() -> list[Place]:
-    """By the folders where this process would look, and by what other processes were started with: a worker may have
-    another ``TMPDIR``."""
+def _places() -> list[ServerPaths]:
+    """The files of all servers, by the folders where this process would look, and by what other processes were started
+    with: a worker may have another ``TMPDIR``.
+    """
     found = {(place.folder, place.key): place for place in (*servers.servers(), *_places_of_processes())}
     return list(found.values())
 
 
-def _places_of_processes() -> Iterator[Place]:
+def _places_of_processes() -> Iterator[ServerPaths]:
     import psutil
 
     for process in psutil.process_iter():
         try:
             uid, words = process.uids().effective, process.cmdline()
+            # Root looks for all users; anybody else sees nothing of what others run.
             if os.geteuid() not in (0, uid) or not servers.is_command_of_a_server(words):
                 continue
             config = decoded(words[-1], json.loads)
             folder = Path(config["folder"])
             # Another user's process can say what it likes.
             if is_private(folder.lstat(), uid=uid):
-                yield Place(folder=folder, key=Path(config["key"]).name)
+                yield ServerPaths(folder=folder, key=Path(config["key"]).name)
         except (psutil.Error, OSError, ValueError, KeyError, TypeError):
             continue
 
 
-def _seen(place: Place, below: Path | None) -> WarmServer | None:
-    """None when it has just ended, or serves what nobody asks for: it is not asked anything either."""
+def _seen(place: ServerPaths, below: Path | None) -> WarmServer | None:
+    """The server at that place; None when it has just ended, or serves what is not asked for: it is not asked anything
+    either.
+    """
     import psutil
 
     note = place.note()
@@ -166,9 +182,12 @@ def _seen(place: Place, below: Path | None) -> WarmServer | None:
     )
 
 
-def _is_server_of(process: psutil.Process, place: Place) -> bool:
-    """Whether a process was started to be the server of that place. Its note may name any other: written by a user for
-    whom root looks, or in a container with process ids of its own that shares the folder."""
+def _is_server_of(process: psutil.Process, place: ServerPaths) -> bool:
+    """Whether a process was started to be the server of that place.
+
+    Its note may name any other: written by a user for whom root looks, or in a container with process ids of its own
+    that shares the folder.
+    """
     words = process.cmdline()
     if process.uids().effective != place.folder.lstat().st_uid or not servers.is_command_of_a_server(words):
         return False
@@ -177,7 +196,9 @@ def _is_server_of(process: psutil.Process, place: Place) -> bool:
 
 
 def _running(server: psutil.Process) -> Iterator[RunningCommand]:
-    """A keeper below the server with a command below it. One without answers a question, or has yet to hear it all."""
+    """The commands that run: a keeper below the server with a command below it. A keeper without one answers a
+    question, or has yet to hear it all.
+    """
     import psutil
 
     for keeper in server.children():

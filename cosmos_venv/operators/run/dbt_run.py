@@ -1,521 +1,484 @@
-"""DbtRun and the one function that runs it.
+"""DbtRun, which describes one dbt run of a task, and ``run_dbt_task``, which runs it.
 
-How is one dbt command started on the worker? As a process under a guard, or inside the worker's own.
+A run happens in a workspace of its own, with a profile made for it; ``dbt deps`` comes first where that is wanted. What
+users of Cosmos override stands in ``DbtLocalBaseOperator`` and comes here as ``RunHooks``: this module never sees the
+operator.
 
-What only a run needs is imported by the run: a DAG file is parsed far more often.
-
-May the dbt of a task be forked from a process that has imported it? What the operator says, and what is counted.
-
-How does a dbt command run on the worker itself? In a workspace of its own, with a profile made for it.
+Operators import this module when a task runs, not while a DAG file is parsed, which happens far more often.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
+from cosmos_venv import credentials
 from cosmos_venv.compat import AirflowException, AirflowSkipException, count, to_boolean
 from cosmos_venv.constants import InvocationMode
-from cosmos_venv.dbt.command import CommandFlags, Flags, Selection, vars_flags
+from cosmos_venv.dbt import invocation
+from cosmos_venv.dbt.command import vars_flags
+from cosmos_venv.dbt.invocation import DbtRunnerResult, FullOutputSubprocessResult
+from cosmos_venv.dbt.project_files import has_packages
+from cosmos_venv.dbt.results import Artifacts, failure_text
+from cosmos_venv.dbt.workspace import (
+    Outputs,
+    descriptors_of,
+    downloading_in_place,
+    named_folders,
+    require_project,
+    workspace,
+)
 from cosmos_venv.exceptions import CommandKilled, CosmosLoadDbtException, CosmosValueError, NotWarm
 from cosmos_venv.files import os_errors
-from cosmos_venv.operators.base import AbstractDbtBase
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.io import map_index
+from cosmos_venv.managed import project_cache, warm_start
+from cosmos_venv.operators.run import post_run
+from cosmos_venv.processes import scratch
+from cosmos_venv.processes.guarded_process import Cancellation, started_ahead
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from cosmos_venv.config import ProfileConfig
-    from cosmos_venv.dbt.invocation import FullOutputSubprocessResult
     from cosmos_venv.dbt.packages import ProjectPackages
     from cosmos_venv.dbt.partial_parse import ParsedProject
-    from cosmos_venv.managed.warm_start import Served
-    from cosmos_venv.operators.run.post_run import Outcome
+    from cosmos_venv.operators.run.post_run import Outcome, PostRunOptions, TaskUpdates
 
-
-if TYPE_CHECKING:
-    from cosmos_venv.config import ProfileConfig
-    from cosmos_venv.dbt.invocation import DbtRunnerResult, FullOutputSubprocessResult
-    from cosmos_venv.dbt.results import Artifacts
-
-    DbtResult = FullOutputSubprocessResult | DbtRunnerResult
+DbtResult = FullOutputSubprocessResult | DbtRunnerResult
 
 
 class DbtNotStarted(AirflowException):
     """No dbt could be started, so nothing of the command has run."""
 
 
-class DbtInvocation(AbstractDbtBase):
-    """The part of a local operator that starts dbt and judges how it ended."""
+@dataclass(frozen=True, kw_only=True)
+class ProjectOptions:
+    """The parameters of an operator, by their names there, that say what dbt finds of its project."""
 
-    _cancellation: Cancellation | None = None
-
-    if TYPE_CHECKING:
-        output_encoding: str
-        skip_exit_code: int | None
-        dbt_runner_callbacks: Sequence[Callable[[Any], object]] | None
-        cancel_query_on_kill: bool
-        invocation_mode: InvocationMode | None
-        profile_config: ProfileConfig
-
-    def _found(self, executable: str) -> str:
-        """The whole path where the worker finds it: dbt runs in another folder, and it may be without any PATH."""
-        found = shutil.which(executable)
-        return str(Path(found).absolute()) if found else executable
-
-    def _chosen_mode(self, executable: str) -> InvocationMode:
-        """How dbt is started here: as it was given, else in a way that makes no difference to which dbt it is."""
-        from cosmos_venv.dbt import invocation
-
-        if self.invocation_mode is not None:
-            return self.invocation_mode
-        # Most workers have none, and so need to know nothing else.
-        is_here = invocation.is_importable() and invocation.is_same_dbt(shutil.which(executable))
-        return InvocationMode.DBT_RUNNER if is_here else InvocationMode.SUBPROCESS
-
-    def _which_dbt(self, executable: str, mode: InvocationMode) -> str:
-        """A text that differs where the dbt may be another one, without starting it.
-
-        The same for both ways to start one dbt: what ``dbt ls`` has kept while the DAG was parsed is the tasks' too.
-        """
-        from cosmos_venv.dbt import installation, invocation
-
-        is_that = mode is InvocationMode.SUBPROCESS or (shutil.which(executable) and invocation.is_same_dbt(executable))
-        return installation.identity_of(executable) if is_that else installation.in_this_python()
-
-    def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> DbtResult:
-        """Run one dbt command in this process.
-
-        :param command: its first element, the executable, is not used.
-        :return: dbt's own ``dbtRunnerResult``.
-        :raises CosmosDbtRunError: when dbt cannot be imported.
-        """
-        from cosmos_venv.dbt import invocation
-
-        self.log.info("Running %s in this process", " ".join(["dbt", *command[1:]]))
-        return invocation.run_in_process(
-            command[1:],
-            env=env,
-            cwd=Path(cwd),
-            callbacks=self.dbt_runner_callbacks or (),
-            cancellation=self._cancellation,
-        )
-
-    def run_subprocess(
-        self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any
-    ) -> FullOutputSubprocessResult:
-        """Run one dbt command to its end, its lines streaming into the task's log.
-
-        :param kwargs: ``keep_open``: descriptors held until the last process of the command is gone; ``start``: what
-            starts it, instead of a guard.
-        :raises DbtNotStarted: when the executable cannot be started.
-        """
-        from cosmos_venv import credentials
-        from cosmos_venv.dbt.invocation import run_dbt
-
-        def log(line: str) -> None:
-            # dbt deps names the addresses of packages; what other commands say may be data.
-            self.log.info(credentials.mask(line) if "deps" in command[1:2] else line)
-
-        self.log.info("Running %s", " ".join(command))
-        try:
-            result = run_dbt(
-                command,
-                env=env,
-                cwd=Path(cwd),
-                on_line=log,
-                cancellation=self._cancellation,
-                encoding=self.output_encoding,
-                cancels_queries=self.cancel_query_on_kill,
-                **kwargs,
-            )
-        except OSError as error:
-            if error.filename != command[0]:  # of the guard, the worker or the folder
-                raise
-            raise DbtNotStarted(self._why_not_started(command[0], error)) from error
-        self.log.info("Command exited with return code %s", result.exit_code)
-        return result
-
-    def _why_not_started(self, executable: str, error: OSError) -> str:
-        return (
-            f"dbt_executable_path={executable!r} cannot be started: {error.strerror}. Install dbt there, name "
-            "another, or use ExecutionMode.VIRTUALENV, which installs dbt itself."
-        )
-
-    def handle_exception(self, result: DbtResult, artifacts: Artifacts) -> None:
-        """Turn what came of dbt into what Airflow understands.
-
-        :param artifacts: they say which nodes failed, and why.
-        :raises AirflowException: when a dbt process failed.
-        :raises AirflowSkipException: when it ended with ``skip_exit_code``.
-        :raises CosmosDbtRunError: when a dbt in this process failed.
-        """
-        from cosmos_venv import credentials
-        from cosmos_venv.dbt import invocation
-        from cosmos_venv.dbt.invocation import FullOutputSubprocessResult
-        from cosmos_venv.dbt.results import failure_text
-
-        if not isinstance(result, FullOutputSubprocessResult):
-            invocation.raise_for(result, artifacts)
-        elif self.skip_exit_code is not None and result.exit_code == self.skip_exit_code:
-            raise AirflowSkipException(f"dbt command returned exit code {self.skip_exit_code}. Skipping.")
-        elif result.exit_code:
-            reason = credentials.mask(failure_text(artifacts, lines=result.full_output))
-            reason += self.profile_config.advice_about(reason)
-            raise AirflowException(
-                f"dbt command failed. The command returned a non-zero exit code {result.exit_code}.\n{reason}"
-            )
-
-    def on_kill(self) -> None:
-        """End dbt and all it started: SIGINT (``cancel_query_on_kill``), then SIGTERM, then SIGKILL."""
-        self._cancellation = self._cancellation or Cancellation()
-        self._cancellation.request()
-
-
-class WarmStarts(DbtInvocation):
-    """The part of a local operator that decides it for each command."""
-
-    #: the one of ``[cosmos_venv]`` that counts where the operator says nothing.
-    warm_setting: ClassVar[str] = "local_warm_dbt"
-
-    if TYPE_CHECKING:
-        warm_dbt: str | None
-        warm_dbt_keeps_project: bool | None
-
-    def _warm_choice(self) -> str:
-        from cosmos_venv.managed import warm_start
-
-        return warm_start.warm_choice(self.warm_dbt, setting=self.warm_setting)
-
-    def _starts_warm(self) -> bool:
-        """Whether commands may need no guard."""
-        return self._warm_choice() != "off"
-
-    def _served(self, executable: str) -> Served:
-        """What a server for this command would import."""
-        from cosmos_venv.managed import warm_start
-
-        return warm_start.Served.of_executable(executable)
-
-    def _how_to_start(self, executable: str) -> dict[str, Any]:
-        """For ``run_subprocess``; nothing where commands are plain processes."""
-        from cosmos_venv.managed import warm_start
-
-        choice = self._warm_choice()
-        if choice == "off":
-            return {}  # most tasks need to know no more of it
-        start = warm_start.warm_start(
-            self._served(executable),
-            choice=choice,
-            keeps_project=self.warm_dbt_keeps_project,
-            runs_as_another=bool(self.run_as_user),
-            cancellation=self._cancellation or Cancellation(),
-            report=self.log.info,
-            count=self._tell_start,
-        )
-        return {"start": start}
-
-    def _tell_that_dbt_is_imported_here(self) -> None:
-        """With DBT_RUNNER each task pays the import, in its own process.
-
-        :raises DbtNotStarted: where dbt is required to start warm.
-        """
-        choice = self._warm_choice()
-        if choice == "off":
-            return
-        self._tell_start("runner")
-        if choice == "require":
-            with self._saying_who_wants_it_warm():
-                raise NotWarm("runner", "with DBT_RUNNER the task imports dbt itself; SUBPROCESS can start warm")
-
-    def _tell_start(self, how: str) -> None:
-        """By Airflow's metrics; a warm one in the log too, where a cold one stands already with its reason."""
-        tags = {"dag_id": self.dag_id, "task_id": self.task_id}
-        if how == "warm":
-            self.log.info("dbt starts warm: it is forked from a process that has imported it.")
-            count("cosmos_venv.dbt.warm", tags)
-        else:
-            count("cosmos_venv.dbt.cold", {**tags, "reason": how})
-
-    @contextmanager
-    def _saying_who_wants_it_warm(self) -> Iterator[None]:
-        try:
-            yield
-        except NotWarm as error:
-            raise DbtNotStarted(
-                f"dbt cannot start warm: {error}, and warm_dbt or [cosmos_venv] {self.warm_setting} is 'require'. "
-                "With 'auto' it starts as a plain process then."
-            ) from None
+    project_dir: str | Path
+    vars: Mapping[str, Any] | str | None
+    partial_parse: bool
+    cache_dir: str | Path | None
+    install_deps: bool | str
+    copy_dbt_packages: bool | None
+    manifest_filepath: str | Path
+    state: str | None
+    state_conn_id: str | None
+    defer_to_state: bool | str
+    favor_state: bool | str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
-    """What all dbt commands of one task have in common.
+class WarmOptions:
+    """Whether commands may be forked from a process that has imported dbt.
 
-    :param mode: how they are started.
-    :param flags: by which dbt finds project and profile.
-    :param keep_open: descriptors that each of them holds.
+    :param choice: ``auto``, ``off`` or ``require``.
+    :param setting: the option of ``[cosmos_venv]`` that counts where the operator says nothing, for messages.
+    :param keeps_project: whether that process may keep the parsed project; None: as the settings say.
+    :param runs_as_another: whether the task has a ``run_as_user``.
     """
 
-    mode: InvocationMode
+    choice: str
+    setting: str
+    keeps_project: bool | None
+    runs_as_another: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class DbtRun:
+    """One dbt run of a task, as far as it is known before its dbt is there.
+
+    :param dag_id: id of the task's DAG, as Airflow's metrics have it.
+    :param task_id: id of the task, with the groups around it.
+    :param alias_name: the name of the alias by which the task gives assets.
+    :param context: Airflow's context of the task.
+    :param log: the task's logger.
+    :param cancellation: requested when the task is killed.
+    :param base_cmd: dbt's sub-command, such as ``("source", "freshness")``.
+    :param command: the command line without the flags of the place where dbt runs.
+    :param executable: the dbt to start, a whole path where the worker finds one.
+    :param mode: how dbt is started.
+    :param starts_guard_ahead: whether a guard is started while everything else is prepared.
+    :param env: the environment variables for dbt, without those of the profile.
+    :param given_env: those of them that the operator's parameter names, before they became texts.
+    :param project: what dbt finds of its project.
+    :param profile_config: where the profile comes from.
+    :param after: what follows the run.
+    :param warm: whether dbt may start warm.
+    :param packages_directory: where installed packages are kept; None: below the cache folder.
+    """
+
+    dag_id: str
+    task_id: str
+    alias_name: str
+    context: Context | Mapping[str, Any]
+    log: Any  # Airflow has another type for it in each version
+    cancellation: Cancellation
+    base_cmd: tuple[str, ...]
+    # The first word is the executable as it was given; ``executable`` is where the worker finds it.
+    command: Sequence[str]
     executable: str
-    which_dbt: str
+    mode: InvocationMode
+    starts_guard_ahead: bool
+    env: Mapping[str, str] = field(repr=False)  # secrets may be in it
+    given_env: Mapping[str, Any] = field(repr=False)
+    project: ProjectOptions
+    profile_config: ProfileConfig
+    after: PostRunOptions
+    warm: WarmOptions
+    packages_directory: Path | None = None
+
+    @property
+    def project_dir(self) -> Path:
+        """The folder of the dbt project."""
+        return Path(self.project.project_dir)
+
+    @property
+    def task_key(self) -> tuple[str, ...]:
+        """The names that tell the task from others: DAG, task, index of a mapped one, target of the profile."""
+        return (self.dag_id, self.task_id, *map_index(self.context), self.profile_config.target_name)
+
+    @property
+    def wants_deps(self) -> bool:
+        """Whether ``dbt deps`` comes before the command: it is wanted, and the project lists packages."""
+        return to_boolean(self.project.install_deps) and has_packages(self.project_dir)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DbtCommand:
+    """One command of a run, ready to be started: ``dbt deps``, or the task's own.
+
+    :param words: the whole command line.
+    :param place: the workspace, in which it runs.
+    :param env: its environment variables, the profile's secrets among them.
+    :param keep_open: descriptors that it holds until its last process is gone.
+    """
+
+    words: list[str]
     place: Path
-    flags: Sequence[str]
-    env: dict[str, str] = field(repr=False)  # secrets are in it
+    env: dict[str, str] = field(repr=False)
     keep_open: tuple[int, ...]
 
 
-class LocalRun(WarmStarts):
-    """The part of a local operator that runs; its parameters are those of ``DbtLocalBaseOperator``."""
+@dataclass(frozen=True, kw_only=True)
+class RunHooks:
+    """The steps of a run that are methods of the operator, so that a subclass of it may override them.
 
-    own_template_fields: ClassVar[tuple[str, ...]] = (
-        *("compiled_sql", "freshness", "install_deps"),
-        *("state", "defer_to_state", "favor_state"),
-    )
-    template_fields_renderers: ClassVar[dict[str, str]] = {"compiled_sql": "sql", "freshness": "json"}
-    #: what dbt made of the selection, for Airflow's page of rendered fields; written by the task.
-    compiled_sql = ""
-    freshness = ""
-    _has_run = False
+    :param dbt_ready: within this block there is a dbt to run; gives a text that differs where it may be another one.
+        Entered after everything that can be known without it.
+    :param start: runs one command to its end.
+    :param handle_exception: raises where the command has failed.
+    :param after_success: what else the command owes its user, while the folder in which dbt ran is still there.
+    :param updates: how the task is changed.
+    """
 
-    if TYPE_CHECKING:
-        emit_datasets: bool
-        project_dir: str | Path
-        profile_config: ProfileConfig
-        select: Selection
-        exclude: Selection
-        selector: Selection
-        models: Selection
-        vars: Mapping[str, Any] | str | None
-        partial_parse: bool
-        cache_dir: str | Path | None
-        install_deps: bool | str
-        copy_dbt_packages: bool | None
-        manifest_filepath: str | Path
-        dbt_cmd_flags: CommandFlags
-        callback: Callable[..., object] | str | Sequence[Callable[..., object] | str] | None
-        callback_args: Mapping[str, Any]
-        should_store_compiled_sql: bool
-        should_upload_compiled_sql: bool | None
-        push_run_results_to_xcom: bool
-        state: str | None
-        state_conn_id: str | None
-        defer_to_state: bool | str
-        favor_state: bool | str
-        calls_back_without_warnings: bool
+    dbt_ready: Callable[[DbtRun], AbstractContextManager[str]]
+    start: Callable[[DbtRun, DbtCommand], DbtResult]
+    handle_exception: Callable[[DbtResult, Artifacts], object]
+    after_success: Callable[[Artifacts], object]
+    updates: TaskUpdates
 
-    def build_and_run_cmd(
-        self, context: Context | Mapping[str, Any], cmd_flags: Flags | None = None, **kwargs: Any
-    ) -> FullOutputSubprocessResult:
-        # A kill before the first run counts: Airflow may kill while it still renders templates. After one it is late.
-        if self._has_run or self._cancellation is None:
-            self._cancellation = Cancellation()
-        self._has_run = True
-        with self._failing_as_a_task():
-            return super().build_and_run_cmd(context, cmd_flags, **kwargs)
 
-    def run_command(
-        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
-    ) -> FullOutputSubprocessResult:
-        """Run the command in a workspace, with its profile; ``dbt deps`` first where that is wanted.
+def run_dbt_task(run: DbtRun, hooks: RunHooks) -> DbtResult:
+    """Run the command in a workspace, with its profile; ``dbt deps`` first where that is wanted.
 
-        :param kwargs: ``push_run_results_to_xcom``, as the parameter of the operator.
-        :raises AirflowException: when dbt fails.
-        """
-        from cosmos_venv.dbt.project_files import has_packages
-        from cosmos_venv.dbt.workspace import Outputs, descriptors_of, named_folders, require_project
-        from cosmos_venv.operators.run.post_run import Outcome, require_place_for
-        from cosmos_venv.processes import scratch
-        from cosmos_venv.processes.guarded_process import started_ahead
-
-        project_dir = Path(self.project_dir)
-        require_project(project_dir)
-        require_place_for(self)
-        wants_deps = to_boolean(self.install_deps) and has_packages(project_dir)
-        executable = self._found(cmd[0])
-        mode = self._chosen_mode(executable)
-        with (
-            started_ahead(1 if mode is InvocationMode.SUBPROCESS and not self._starts_warm() else 0),
-            self.profile_config.ensure_profile() as (profile, secrets),
-            self._dbt_ready(),
-        ):
-            which_dbt = self._which_dbt(executable, mode)
-            parsed = self._parsed_project(profile, env, which_dbt)
-            with self._workspace(parsed, env, wants_deps=wants_deps) as place:
-                flags = ["--project-dir", str(place), *self.profile_config.flags(profile)]
-                command = [executable, *cmd[1:], *flags, *self._state_flags(context, place)]
-                outputs = Outputs.of(place, named_folders(env, self.env or {}), command)
-                run = Run(
-                    mode=mode,
-                    executable=executable,
-                    which_dbt=which_dbt,
-                    place=place,
-                    flags=flags,
-                    env=outputs.variables({**env, **secrets}),
-                    keep_open=(*descriptors_of(place), *scratch.descriptors_of(profile.parent)),
-                )
-                outcome = Outcome(
-                    operator=self,
-                    context=context,
-                    place=place,
-                    artifacts=outputs.artifacts(),
-                    profiles_yml=profile,
-                    env=run.env,
-                    pushes_run_results=bool(kwargs.get("push_run_results_to_xcom")),
-                )
-                result = self._result_of(command, run, outcome, wants_deps=wants_deps)
-                if parsed is not None:
-                    parsed.keep(outcome.artifacts)
-                self._settle(result, outcome)
-        return result
-
-    def _workspace(
-        self, parsed: ParsedProject | None, env: Mapping[str, str], *, wants_deps: bool
-    ) -> AbstractContextManager[Path]:
-        from cosmos_venv.dbt.workspace import workspace
-        from cosmos_venv.managed import project_cache
-
-        return workspace(
-            Path(self.project_dir),
+    :param run: what is run.
+    :param hooks: the operator's own steps.
+    :returns: what came of the task's own command.
+    :raises AirflowException: when dbt fails.
+    :raises CosmosValueError: when a parameter of the operator cannot be followed, naming it.
+    """
+    require_project(run.project_dir)
+    post_run.require_place_for(run.after, run.base_cmd)
+    wants_deps = run.wants_deps
+    with (
+        # A guard takes some milliseconds to start: meanwhile the profile is written and the environment found.
+        started_ahead(int(run.starts_guard_ahead)),
+        run.profile_config.ensure_profile() as (profile, secrets),
+        hooks.dbt_ready(run) as which_dbt,
+    ):
+        parsed = _parsed_project(run, profile, which_dbt)
+        with workspace(
+            run.project_dir,
             install_deps=wants_deps,
-            copies_packages=project_cache.copies_packages(self.copy_dbt_packages),
-            manifest=Path(self.manifest_filepath) if self.manifest_filepath else None,
+            copies_packages=project_cache.copies_packages(run.project.copy_dbt_packages),
+            manifest=Path(run.project.manifest_filepath) if run.project.manifest_filepath else None,
             parsed=parsed,
-            environment=env,
-        )
+            environment=run.env,
+        ) as place:
+            flags = ["--project-dir", str(place), *run.profile_config.flags(profile)]
+            words = [run.executable, *run.command[1:], *flags, *_state_flags(run, place)]
+            # Of the user's own variables alone: one of the worker's would mix the artifacts of all its tasks.
+            outputs = Outputs.of(place, named_folders(run.env, run.given_env), words)
+            command = DbtCommand(
+                words=words,
+                place=place,
+                # The profile's secrets are for dbt alone, and nothing here is logged.
+                env=outputs.variables({**run.env, **secrets}),
+                # When the worker is killed, its guard still ends dbt: until then no other task may take these folders
+                # for rubbish.
+                keep_open=(*descriptors_of(place), *scratch.descriptors_of(profile.parent)),
+            )
+            outcome = post_run.Outcome(
+                base_cmd=run.base_cmd,
+                options=run.after,
+                context=run.context,
+                log=run.log,
+                alias_name=run.alias_name,
+                updates=hooks.updates,
+                profile_config=run.profile_config,
+                place=place,
+                artifacts=outputs.artifacts(),
+                profiles_yml=profile,
+                env=command.env,
+            )
+            if wants_deps:
+                deps = replace(command, words=[run.executable, "deps", *flags, *vars_flags(run.project.vars)])
+                result = _result_with_packages(run, hooks, command, deps, outcome, which_dbt)
+            else:
+                result = hooks.start(run, command)
+            # Of a dbt that failed too, which has parsed the project like any other.
+            if parsed is not None:
+                parsed.keep(outcome.artifacts)
+            _settle(run, hooks, result, outcome)
+    return result
 
-    def _state_flags(self, context: Context | Mapping[str, Any], place: Path) -> list[str]:
-        if not (self.state or self.defer_to_state or self.favor_state):
-            return []
-        from cosmos_venv.operators.run.state import state_flags  # few tasks need it
 
-        return state_flags(self, context, place)
-
-    def _result_of(self, command: list[str], run: Run, outcome: Outcome, *, wants_deps: bool) -> DbtResult:
-        """What came of the command, with the project's packages there."""
-        if not wants_deps:
-            return self._start(command, run)
-        failed: list[Exception] = []
-        try:
-            with self._packages_installed(run, failed) as packages:
-                return self._start(command, run, keep_open=packages)
-        except Exception as error:
-            # Here, and not where dbt deps has failed: other tasks wait there until it is their turn.
-            if error in failed:
-                outcome.tell(failed=True)
-            raise
-
-    def _start(self, command: list[str], run: Run, *, keep_open: tuple[int, ...] = ()) -> DbtResult:
-        if run.mode is InvocationMode.SUBPROCESS:
-            held = (*run.keep_open, *keep_open)
-            start = self._how_to_start(run.executable)
-            with self._saying_who_wants_it_warm():
-                return self.run_subprocess(command, run.env, str(run.place), keep_open=held, **start)
-        self._tell_that_dbt_is_imported_here()
-        return self.run_dbt_runner(command, run.env, str(run.place))
-
-    def _settle(self, result: DbtResult, outcome: Outcome) -> None:
-        """Do what is left to do after dbt, and fail where it has failed."""
-        try:
-            self.handle_exception(result, outcome.artifacts)
-        except Exception:
-            outcome.tell(failed=True)
-            raise
-        outcome.tell(failed=False)
-        self._after_success(outcome)
-        outcome.tell_of_warnings(getattr(result, "full_output", ()))
-        if self.state:
-            from cosmos_venv.operators.run.state import keep_success
-
-            keep_success(self, outcome.context, outcome.artifacts)
-
-    def _after_success(self, outcome: Outcome) -> None:
-        """What else this command owes its user, while the folder in which dbt ran is still there."""
-
-    @contextmanager
-    def _packages_installed(self, run: Run, failed: list[Exception]) -> Iterator[tuple[int, ...]]:
-        """Within this block the project's packages are in the workspace: kept ones, else ``dbt deps`` installs them.
-
-        :param failed: gets what a ``dbt deps`` that failed raises.
-        """
-
-        from cosmos_venv.dbt.workspace import Outputs, downloading_in_place
-
-        def install() -> None:
-            deps = [run.executable, "deps", *run.flags, *vars_flags(self.vars)]
-            artifacts = Outputs.of(run.place, run.env).artifacts()
-            result = self._start(deps, replace(run, env=downloading_in_place(run.place, run.env)))
-            try:
-                self.handle_exception(result, artifacts)
-            except Exception as error:
-                failed.append(error)
-                raise
-
-        with self._packages(run.env, run.which_dbt).installed(
-            run.place, install=install, cancellation=self._cancellation or Cancellation(), report=self.log.info
-        ) as keep_open:
-            yield keep_open
-
-    def packages_before_dbt(self, executable: str, env: Mapping[str, str]) -> ProjectPackages | None:
-        """The packages that a command gets which is about to begin; None where its dbt is not known yet.
-
-        :param env: as dbt will get it, but for what its profile adds.
-        """
-        which_dbt = self._which_dbt_will_run(executable)
-        return None if which_dbt is None else self._packages(env, which_dbt)
-
-    def _packages(self, env: Mapping[str, str], which_dbt: str) -> ProjectPackages:
-        from cosmos_venv.managed import project_cache
-
-        return project_cache.project_packages(
-            Path(self.project_dir), self._packages_directory(), variables=self.vars, env=env, which_dbt=which_dbt
-        )
-
-    def _which_dbt_will_run(self, executable: str) -> str | None:
-        """As ``_which_dbt``, before it is ready; None where only a process could tell."""
-        found = self._found(executable)
-        return self._which_dbt(found, self._chosen_mode(found))
-
-    def _packages_directory(self) -> Path | None:
-        """Where installed packages are kept; None: below the cache folder."""
+def _parsed_project(run: DbtRun, profiles_yml: Path, which_dbt: str) -> ParsedProject | None:
+    if not run.project.partial_parse:
         return None
+    return project_cache.parsed_project(
+        run.project_dir,
+        profiles_yml,
+        target_name=run.profile_config.target_name,
+        variables=run.project.vars,
+        env=run.env,
+        which_dbt=which_dbt,
+        folder=Path(run.project.cache_dir) if run.project.cache_dir else None,
+    )
 
-    @contextmanager
-    def _dbt_ready(self) -> Iterator[None]:
-        """Within this block there is a dbt to run. Entered after everything that can be known without it."""
-        yield
 
-    def _parsed_project(self, profiles_yml: Path, env: Mapping[str, str], which_dbt: str) -> ParsedProject | None:
-        from cosmos_venv.managed import project_cache
+def _state_flags(run: DbtRun, place: Path) -> list[str]:
+    if not (run.project.state or run.project.defer_to_state or run.project.favor_state):
+        return []
+    from cosmos_venv.operators.run import state  # few tasks need it
 
-        if not self.partial_parse:
-            return None
-        return project_cache.parsed_project(
-            Path(self.project_dir),
-            profiles_yml,
-            target_name=self.profile_config.target_name,
-            variables=self.vars,
-            env=env,
-            which_dbt=which_dbt,
-            folder=Path(self.cache_dir) if self.cache_dir else None,
+    return state.state_flags(_earlier_run(run), place)
+
+
+def _earlier_run(run: DbtRun) -> Any:
+    from cosmos_venv.operators.run.state import EarlierRun
+
+    return EarlierRun(
+        state=run.project.state,
+        state_conn_id=run.project.state_conn_id,
+        defer_to_state=run.project.defer_to_state,
+        favor_state=run.project.favor_state,
+        project_dir=run.project_dir,
+        task_key=run.task_key,
+        log=run.log,
+    )
+
+
+def _result_with_packages(
+    run: DbtRun, hooks: RunHooks, command: DbtCommand, deps: DbtCommand, outcome: Outcome, which_dbt: str
+) -> DbtResult:
+    """The result of the command, with the project's packages there: kept ones, else ``dbt deps`` installs them."""
+    # An error of dbt deps comes up through the lock of the packages; only there it is known whose it is.
+    failed: list[Exception] = []
+
+    def install() -> None:
+        artifacts = Outputs.of(deps.place, deps.env).artifacts()
+        # What it downloads goes with the workspace, also when it is killed.
+        result = hooks.start(run, replace(deps, env=downloading_in_place(deps.place, deps.env)))
+        try:
+            hooks.handle_exception(result, artifacts)
+        except Exception as error:
+            failed.append(error)
+            raise
+
+    packages = packages_of(run, env=command.env, which_dbt=which_dbt)
+    try:
+        with packages.installed(
+            command.place, install=install, cancellation=run.cancellation, report=run.log.info
+        ) as descriptors:
+            return hooks.start(run, replace(command, keep_open=(*command.keep_open, *descriptors)))
+    except Exception as error:
+        # Here, and not where dbt deps has failed: other tasks wait there until it is their turn.
+        if error in failed:
+            post_run.follow_up(outcome, failed=True)
+        raise
+
+
+def packages_of(run: DbtRun, *, env: Mapping[str, str], which_dbt: str) -> ProjectPackages:
+    """The packages that ``dbt deps`` installs for the project of a run.
+
+    :param run: the run.
+    :param env: the environment variables of dbt, as far as they are known.
+    :param which_dbt: a text that differs where the dbt may be another one.
+    """
+    return project_cache.project_packages(
+        run.project_dir, run.packages_directory, variables=run.project.vars, env=env, which_dbt=which_dbt
+    )
+
+
+def _settle(run: DbtRun, hooks: RunHooks, result: DbtResult, outcome: Outcome) -> None:
+    """Do what is left to do after dbt, and fail where it has failed."""
+    try:
+        hooks.handle_exception(result, outcome.artifacts)
+    except Exception:
+        post_run.follow_up(outcome, failed=True)
+        raise
+    post_run.follow_up(outcome, failed=False)
+    hooks.after_success(outcome.artifacts)
+    post_run.call_back_about_warnings(outcome, getattr(result, "full_output", ()))
+    # Last of all: it is a success only when nothing of the above has failed.
+    if run.project.state:
+        from cosmos_venv.operators.run import state
+
+        state.keep_success(_earlier_run(run), outcome.artifacts)
+
+
+def start_command(
+    run: DbtRun,
+    command: DbtCommand,
+    *,
+    run_subprocess: Callable[..., DbtResult],
+    run_dbt_runner: Callable[..., DbtResult],
+    served: Callable[[str], warm_start.Served],
+) -> DbtResult:
+    """Run one command to its end, by the operator's own methods.
+
+    :param run: the run that it is a part of.
+    :param command: the command.
+    :param run_subprocess: called with command line, environment variables and folder where dbt is a process.
+    :param run_dbt_runner: called likewise where dbt runs in this process.
+    :param served: gives what a server for the executable would import.
+    :raises DbtNotStarted: when no dbt could be started, or it has to start warm and cannot.
+    """
+    place = str(command.place)
+    try:
+        if run.mode is InvocationMode.SUBPROCESS:
+            how = how_to_start(run, served)
+            return run_subprocess(command.words, command.env, place, keep_open=command.keep_open, **how)
+        if run.warm.choice != "off":
+            # With DBT_RUNNER each task pays the import, in its own process.
+            _count_start(run, "runner")
+            if run.warm.choice == "require":
+                raise NotWarm("runner", "with DBT_RUNNER the task imports dbt itself; SUBPROCESS can start warm")
+    except NotWarm as error:
+        raise DbtNotStarted(
+            f"dbt cannot start warm: {error}, and warm_dbt or [cosmos_venv] {run.warm.setting} is 'require'. "
+            "With 'auto' it starts as a plain process then."
+        ) from None
+    return run_dbt_runner(command.words, command.env, place)
+
+
+def how_to_start(run: DbtRun, served: Callable[[str], warm_start.Served]) -> dict[str, Any]:
+    """The argument ``start`` for ``run_subprocess``; nothing where commands are plain processes.
+
+    :param run: the run that a command is a part of.
+    :param served: gives what a server for the executable would import.
+    """
+    if run.warm.choice == "off":
+        return {}
+    start = warm_start.warm_start(
+        served(run.executable),
+        choice=run.warm.choice,
+        keeps_project=run.warm.keeps_project,
+        runs_as_another=run.warm.runs_as_another,
+        cancellation=run.cancellation,
+        report=run.log.info,
+        count=lambda how: _count_start(run, how),
+    )
+    return {"start": start}
+
+
+def _count_start(run: DbtRun, how: str) -> None:
+    """Count by Airflow's metrics; log a warm start too. A cold one stands in the log already, with its reason."""
+    tags = {"dag_id": run.dag_id, "task_id": run.task_id}
+    if how == "warm":
+        run.log.info("dbt starts warm: it is forked from a process that has imported it.")
+        count("cosmos_venv.dbt.warm", tags)
+    else:
+        count("cosmos_venv.dbt.cold", {**tags, "reason": how})
+
+
+def run_process(
+    command: list[str],
+    *,
+    log: Any,
+    why_not_started: Callable[[str, OSError], str],
+    **how: Any,
+) -> FullOutputSubprocessResult:
+    """Run one dbt command as a process to its end, its lines streaming into the task's log.
+
+    :param command: the command line.
+    :param log: the task's logger.
+    :param why_not_started: gives the text of the error for an executable that cannot be started.
+    :param **how: of ``invocation.run_dbt``.
+    :raises DbtNotStarted: when the executable cannot be started.
+    """
+
+    def log_line(line: str) -> None:
+        # dbt deps names the addresses of packages; what other commands say may be data.
+        log.info(credentials.mask(line) if "deps" in command[1:2] else line)
+
+    log.info("Running %s", " ".join(command))
+    try:
+        result = invocation.run_dbt(command, on_line=log_line, **how)
+    except OSError as error:
+        if error.filename != command[0]:  # of the guard, the worker or the folder
+            raise
+        raise DbtNotStarted(why_not_started(command[0], error)) from error
+    log.info("Command exited with return code %s", result.exit_code)
+    return result
+
+
+def refuse_failure(
+    result: DbtResult, artifacts: Artifacts, *, skip_exit_code: int | None, profile_config: ProfileConfig
+) -> None:
+    """Turn what came of dbt into what Airflow understands.
+
+    :param result: what came of the command.
+    :param artifacts: they say which nodes failed, and why.
+    :param skip_exit_code: the exit code that skips the task; None: none does.
+    :param profile_config: knows advice about failures to connect.
+    :raises AirflowException: when a dbt process failed.
+    :raises AirflowSkipException: when it ended with ``skip_exit_code``.
+    :raises CosmosDbtRunError: when a dbt in this process failed.
+    """
+    if not isinstance(result, FullOutputSubprocessResult):
+        invocation.raise_for(result, artifacts)
+    elif skip_exit_code is not None and result.exit_code == skip_exit_code:
+        raise AirflowSkipException(f"dbt command returned exit code {skip_exit_code}. Skipping.")
+    elif result.exit_code:
+        # dbt names the addresses of repositories, some with a password.
+        reason = credentials.mask(failure_text(artifacts, lines=result.full_output))
+        reason += profile_config.advice_about(reason)
+        raise AirflowException(
+            f"dbt command failed. The command returned a non-zero exit code {result.exit_code}.\n{reason}"
         )
 
-    @contextmanager
-    def _failing_as_a_task(self) -> Iterator[None]:
-        """What went wrong below, as the exception that Airflow shows."""
-        try:
-            yield
-        except CommandKilled as error:
-            raise AirflowException(f"Task {self.task_id} was killed; its dbt was ended.") from error
-        except (CosmosValueError, CosmosLoadDbtException) as error:
-            raise AirflowException(str(error)) from None  # the text says it all, and twice would bury it
-        except OSError as error:
-            words = os_errors.shortage(error)
-            if words is None:
-                raise
-            raise AirflowException(words) from error
+
+@contextmanager
+def failing_as_a_task(task_id: str) -> Iterator[None]:
+    """Within this block what goes wrong becomes the exception that Airflow shows.
+
+    :param task_id: id of the task, for messages.
+    :raises AirflowException: in place of our own exceptions, and of a disk or quota that is full.
+    """
+    try:
+        yield
+    except CommandKilled as error:
+        raise AirflowException(f"Task {task_id} was killed; its dbt was ended.") from error
+    except (CosmosValueError, CosmosLoadDbtException) as error:
+        raise AirflowException(str(error)) from None  # the text says it all, and twice would bury it
+    except OSError as error:
+        words = os_errors.shortage(error)
+        if words is None:
+            raise
+        raise AirflowException(words) from error

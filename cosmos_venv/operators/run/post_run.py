@@ -1,32 +1,22 @@
-"""After dbt: rendered fields, uploads, XCom, callbacks, assets, OpenLineage.
+"""All that follows a run of dbt: rendered fields, uploaded SQL, an XCom, the user's callbacks, assets, OpenLineage.
 
-Which alias has a dbt task, by which Airflow learns the assets that it updates?
-
-How does Airflow learn which assets a dbt task has updated? By an alias of the task, to which they are added.
-
-Best effort: the data is there already, so what goes wrong here is one warning. A task that fails gives nothing.
-
-What does a dbt task tell OpenLineage, where Airflow's provider for it is active? Nowhere else is it imported.
-
-OpenLineage's own processor reads dbt's artifacts while they are there; Airflow asks for the facets when the task ends.
-
-What does a task keep and tell of its dbt? Rendered fields, uploaded SQL, an XCom, the user's callbacks.
-
-All of it happens while the folder in which dbt ran is still there, after a failed dbt too.
+All of it happens while the folder in which dbt ran is still there, after a failed dbt too. Assets and OpenLineage are
+best effort: dbt has done its work by then, so what goes wrong there is one warning. A task that fails gives no assets.
+OpenLineage is imported only where Airflow's provider for it is active: its own processor reads dbt's artifacts while
+they are there, and Airflow asks for the facets when the task ends.
 """
 
 from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cosmos_venv import assets, compat, settings
-from cosmos_venv.compat import show_rendered_fields
 from cosmos_venv.dbt.project_files import profile_fields
 from cosmos_venv.dbt.results import Artifacts, warnings_in
 from cosmos_venv.exceptions import AirflowCompatibilityError, CosmosValueError
@@ -35,70 +25,235 @@ from cosmos_venv.operators.base import callables
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from cosmos_venv.operators.run.dbt_run import LocalRun
-
+    from cosmos_venv.config import ProfileConfig
 
 _UPDATING = (("build",), ("run",), ("seed",), ("snapshot",))
 """The commands that give assets. A test, or a look at the age of a source, updates nothing."""
 
-
-def gives_assets(operator: LocalRun) -> bool:
-    """Whether this task gives the assets of the dbt nodes that it runs."""
-    return bool(operator.emit_datasets) and tuple(operator.base_cmd) in _UPDATING
+PRODUCER = "urn:cosmos-venv"
 
 
-def alias_name(operator: LocalRun) -> str:
-    """The name of the task's alias, as in Cosmos: its DAG, its innermost group, itself. Outer groups are left out."""
-    dag, group = operator.get_dag(), operator.task_group
-    parts = (
-        dag.dag_id if dag else None,
-        group.group_id.rpartition(".")[2] if group and group.group_id else None,
-        operator.task_id.rpartition(".")[2],
-    )
-    return "__".join(part for part in parts if part)
+@dataclass(frozen=True, kw_only=True)
+class PostRunOptions:
+    """The parameters of an operator, by their names there, that say what follows a run."""
+
+    emit_datasets: bool
+    callback: Callable[..., object] | str | Sequence[Callable[..., object] | str] | None
+    callback_args: Mapping[str, Any]
+    should_store_compiled_sql: bool
+    should_upload_compiled_sql: bool | None
+    push_run_results_to_xcom: bool
+    on_warning_callback: Callable[..., object] | str | Sequence[Callable[..., object] | str] | None
+    calls_back_without_warnings: bool
 
 
-def declare_alias(operator: LocalRun) -> None:
-    """While the DAG is parsed: let the alias stand among the task's outlets, where Airflow wants to know it then."""
-    if not compat.ASSETS_NEED_AN_ALIAS and gives_assets(operator) and settings.enable_dataset_alias:
-        compat.add_outlets(operator, [compat.asset_alias(alias_name(operator))])
+@dataclass(frozen=True, kw_only=True)
+class TaskUpdates:
+    """The ways in which a run changes its task, as Airflow knows it.
+
+    :param show_fields: gives rendered fields other values, and has Airflow show them.
+    :param add_outlets: adds assets or aliases to the task's outlets.
+    :param keep_events: keeps OpenLineage's events until Airflow's provider asks for their facets.
+    """
+
+    show_fields: Callable[[Mapping[str, str]], object]
+    add_outlets: Callable[[Iterable[Any]], object]
+    keep_events: Callable[[Sequence[Any]], object]
 
 
-def require_alias(operator: LocalRun) -> None:
-    """Before dbt runs: :raises AirflowCompatibilityError: when aliases are turned off where there is no other way."""
-    if compat.ASSETS_NEED_AN_ALIAS and gives_assets(operator) and not settings.enable_dataset_alias:
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The outcome of one dbt command, and what its task wants done with it.
+
+    :param base_cmd: dbt's sub-command, such as ``("source", "freshness")``.
+    :param options: what the operator's parameters ask for.
+    :param context: Airflow's context of the task.
+    :param log: the task's logger.
+    :param alias_name: the name of the alias by which the task gives assets.
+    :param updates: how the task is changed.
+    :param profile_config: names the profile and the target.
+    :param place: the folder in which dbt ran.
+    :param artifacts: what dbt has left.
+    :param profiles_yml: the file of the profile with which it ran.
+    :param env: its environment variables, the profile's secrets among them.
+    """
+
+    base_cmd: tuple[str, ...]
+    options: PostRunOptions
+    context: Context | Mapping[str, Any]
+    log: Any  # Airflow has another type for it in each version
+    alias_name: str
+    updates: TaskUpdates
+    profile_config: ProfileConfig
+    place: Path
+    artifacts: Artifacts
+    profiles_yml: Path
+    env: Mapping[str, str] = field(repr=False)
+
+
+def require_place_for(options: PostRunOptions, base_cmd: Sequence[str]) -> None:
+    """Refuse, before dbt runs, what could not be done after it.
+
+    :param options: what the operator's parameters ask for.
+    :param base_cmd: dbt's sub-command, in words.
+    :raises CosmosValueError: when its SQL is to be uploaded and nothing says where to.
+    :raises AirflowCompatibilityError: when this Airflow cannot take assets as the settings want it.
+    """
+    if options.should_upload_compiled_sql and not settings.remote_target_path:
+        raise CosmosValueError(
+            "should_upload_compiled_sql=True, and [cosmos] remote_target_path is not set: it says where compiled SQL "
+            "goes, such as s3://bucket/dbt. Set it, or leave the parameter out."
+        )
+    is_without_alias = compat.ASSETS_NEED_AN_ALIAS and not settings.enable_dataset_alias
+    if is_without_alias and gives_assets(base_cmd, emit_datasets=options.emit_datasets):
         raise AirflowCompatibilityError(
             "[cosmos] enable_dataset_alias = False, and Airflow 3 takes assets of a running task by an alias only. "
             "Drop the setting, or say RenderConfig(emit_datasets=False), emit_datasets=False of an operator."
         )
 
 
-def tell_of_assets(outcome: Outcome) -> None:
+def follow_up(outcome: Outcome, *, failed: bool) -> None:
+    """Do everything that the operator's parameters ask for.
+
+    :param outcome: what came of dbt.
+    :param failed: whether dbt has failed: what goes wrong here is a warning then, and never hides dbt's own error.
+    """
+    # First: a callback of the user may remove or change the artifacts.
+    _keep_events(outcome)
+    if not failed:
+        _give_assets(outcome)
+    for step in _steps(outcome):
+        try:
+            step()
+        except Exception as error:
+            if not failed:
+                raise
+            outcome.log.warning("After dbt had failed: %s: %s", type(error).__name__, error)
+
+
+def call_back_about_warnings(outcome: Outcome, lines: Sequence[str]) -> None:
+    """Call the operator's ``on_warning_callback`` with the nodes that have warned.
+
+    :param outcome: what came of dbt.
+    :param lines: dbt's output, for where it wrote no artifacts.
+    """
+    given = outcome.options.on_warning_callback
+    if given is None:
+        return
+    nodes = outcome.artifacts.warnings()
+    nodes = warnings_in(lines) if nodes is None else nodes
+    if not nodes and not outcome.options.calls_back_without_warnings:
+        return
+    context = dict(outcome.context) | {
+        "test_names": [node.name for node in nodes],
+        "test_results": [node.message for node in nodes],
+    }
+    for callback in callables("on_warning_callback", given):
+        callback(context)
+
+
+def _steps(outcome: Outcome) -> Iterator[Callable[[], None]]:
+    options = outcome.options
+    if options.should_store_compiled_sql:
+        yield partial(_show_fields, outcome)
+    if _uploads(outcome):
+        yield partial(_upload, outcome)
+    if options.push_run_results_to_xcom:
+        yield partial(_push_run_results, outcome)
+    # Last of the steps: what the user does there may take long, or fail.
+    given: Any = options.callback
+    for callback in given if isinstance(given, list | tuple) else [given]:
+        yield partial(_call, outcome, callback)
+
+
+def _show_fields(outcome: Outcome) -> None:
+    try:
+        artifacts = outcome.artifacts
+        found = {"compiled_sql": artifacts.compiled_sql(), "freshness": artifacts.freshness()}
+        if any(found.values()):
+            outcome.updates.show_fields(found)
+    except Exception:
+        # Shown by default, without being asked for, and dbt has done its work.
+        outcome.log.warning("Compiled SQL cannot be shown among the rendered fields.", exc_info=True)
+
+
+def _uploads(outcome: Outcome) -> bool:
+    wanted = outcome.options.should_upload_compiled_sql
+    if wanted is not None:
+        return wanted
+    # dbt compile is run for its SQL; without a place to go to it stays in the rendered fields.
+    return outcome.base_cmd == ("compile",) and bool(settings.remote_target_path)
+
+
+def _upload(outcome: Outcome) -> None:
+    from cosmos_venv.io import upload_compiled_sql  # few tasks upload
+
+    upload_compiled_sql(outcome.artifacts, outcome.context, report=outcome.log.info)
+
+
+def _push_run_results(outcome: Outcome) -> None:
+    text = outcome.artifacts.text("run_results.json")
+    if text is None:  # dbt ls and source freshness never do, nor does any command with write_json=False
+        command = " ".join(outcome.base_cmd)
+        outcome.log.info("dbt %s has written no run_results.json: nothing is pushed as XCom.", command)
+        return
+    # An XCom is JSON, and a database has little room for it: run_results.json of 1,000 models is megabytes.
+    value = base64.b64encode(zlib.compress(text.encode())).decode()
+    outcome.context["ti"].xcom_push(key="run_results", value=value)
+
+
+def _call(outcome: Outcome, given: Callable[..., object] | str | None) -> None:
+    for callback in callables("callback", given):
+        outcome.log.info("Calling %s", getattr(callback, "__qualname__", callback))
+        callback(str(outcome.place), **{**outcome.options.callback_args, "context": outcome.context})
+
+
+def gives_assets(base_cmd: Sequence[str], *, emit_datasets: bool) -> bool:
+    """Whether a task gives the assets of the dbt nodes that it runs.
+
+    :param base_cmd: dbt's sub-command, in words.
+    :param emit_datasets: what the operator's parameter says.
+    """
+    return bool(emit_datasets) and tuple(base_cmd) in _UPDATING
+
+
+def alias_name(task_id: str, *, group_id: str | None, dag_id: str | None) -> str:
+    """The name of a task's alias, as in Cosmos: its DAG, its innermost group, itself. Outer groups are left out.
+
+    :param task_id: with the ids of the groups around the task, as Airflow has it.
+    :param group_id: of the innermost group, with the ids of those around it; None or empty: there is none.
+    :param dag_id: None: the task stands in no DAG.
+    """
+    parts = (dag_id, (group_id or "").rpartition(".")[2], task_id.rpartition(".")[2])
+    return "__".join(part for part in parts if part)
+
+
+def _give_assets(outcome: Outcome) -> None:
     """After dbt has succeeded: give Airflow the assets of every node that did."""
-    operator = outcome.operator
-    if not gives_assets(operator):
+    if not gives_assets(outcome.base_cmd, emit_datasets=outcome.options.emit_datasets):
         return
     try:
         found = _lineage(outcome)
         where = _namespace(outcome) if found.outlets else None
         if where is None:
             return
+        # Airflow 2 knows the datasets of DAG files by the older form, unless a setting says otherwise.
         has_slashes = compat.ASSET_URIS_HAVE_SLASHES or settings.enable_dataset_airflow3_uri
         inlets, outlets = (
             [assets.asset_uri(where, name, has_slashes=has_slashes) for name in names]
             for names in (found.inlets, found.outlets)
         )
-        operator.log.info("Inlets: %s", inlets)
-        operator.log.info("Outlets: %s", outlets)
+        outcome.log.info("Inlets: %s", inlets)
+        outcome.log.info("Outlets: %s", outlets)
         _give(outcome, [compat.asset(uri) for uri in outlets])
     except Exception as error:  # noqa: BLE001 - whatever it is: dbt has done its work
-        operator.log.warning("The assets of this task are not given to Airflow: %s: %s", type(error).__name__, error)
+        outcome.log.warning("The assets of this task are not given to Airflow: %s: %s", type(error).__name__, error)
 
 
 def _lineage(outcome: Outcome) -> assets.Lineage:
     run_results, manifest = (outcome.artifacts.text(name) for name in ("run_results.json", "manifest.json"))
     if run_results is None or manifest is None:
-        outcome.operator.log.warning(
+        outcome.log.warning(
             "The assets of this task are not known: dbt has written no %s. Drop --no-write-json, or say "
             "emit_datasets=False.",
             "run_results.json" if run_results is None else "manifest.json",
@@ -108,30 +263,30 @@ def _lineage(outcome: Outcome) -> assets.Lineage:
 
 
 def _namespace(outcome: Outcome) -> str | None:
-    config = outcome.operator.profile_config
+    config = outcome.profile_config
     field = profile_fields(
         outcome.profiles_yml, profile=config.profile_name, target=config.target_name, environment=outcome.env
     )
     where = assets.namespace(field)
     if where is None:
-        outcome.operator.log.info(
+        outcome.log.info(
             "No assets are given: OpenLineage has no name for where dbt's adapter %r writes.", field("type")
         )
     return where
 
 
 def _give(outcome: Outcome, found: list[Any]) -> None:
-    """Anything that may go wrong comes first, so that what is said of it is true: nothing was given."""
+    # Anything that may go wrong comes first, so that what the warning says is true: nothing was given.
     if not settings.enable_dataset_alias:
         _push_uris(outcome, found)
-        compat.add_outlets(outcome.operator, found)
+        outcome.updates.add_outlets(found)
         return
-    alias = compat.asset_alias(alias_name(outcome.operator))
+    alias = compat.asset_alias(outcome.alias_name)
     events = compat.asset_events(outcome.context, alias)
     if events is None:  # the operator was called by hand
         return
     _push_uris(outcome, found)
-    compat.add_outlets(outcome.operator, [alias])
+    outcome.updates.add_outlets([alias])
     for asset in found:
         events.add(asset)
 
@@ -141,51 +296,28 @@ def _push_uris(outcome: Outcome, found: list[Any]) -> None:
         outcome.context["ti"].xcom_push(key="uri", value=[asset.uri for asset in found])
 
 
-PRODUCER = "urn:cosmos-venv"
-
-
-class OpenLineageMethods:
-    """The part of a local operator that Airflow's OpenLineage provider talks to."""
-
-    #: one event for each node that succeeded, by OpenLineage's processor; written by the task.
-    openlineage_events_completes: Sequence[Any] = ()
-
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """The inputs, outputs and facets of all events, each once. Called by Airflow's provider alone."""
-        from airflow.providers.openlineage.extractors import OperatorLineage
-
-        events = self.openlineage_events_completes
-        return OperatorLineage(
-            inputs=_each_once(event.inputs for event in events),
-            outputs=_each_once(event.outputs for event in events),
-            run_facets={name: facet for event in events for name, facet in event.run.facets.items()},
-            job_facets={name: facet for event in events for name, facet in event.job.facets.items()},
-        )
-
-
-def note_events(outcome: Outcome) -> None:
+def _keep_events(outcome: Outcome) -> None:
     """Keep what OpenLineage's processor says of this run, a failed one too, where Airflow's provider is active."""
     try:
         namespace = compat.openlineage_namespace()
         if namespace is not None:
-            vars(outcome.operator)["openlineage_events_completes"] = _events(outcome, namespace)
+            outcome.updates.keep_events(_events(outcome, namespace))
     except Exception as error:  # noqa: BLE001 - whatever it is: the task is about dbt
-        outcome.operator.log.warning("OpenLineage is told nothing of dbt's nodes: %s: %s", type(error).__name__, error)
+        outcome.log.warning("OpenLineage is told nothing of dbt's nodes: %s: %s", type(error).__name__, error)
 
 
 def _events(outcome: Outcome, namespace: str) -> list[Any]:
     if outcome.artifacts.text("run_results.json") is None or outcome.artifacts.text("manifest.json") is None:
         return []
-    profile = outcome.operator.profile_config
     processor = _processor_class(outcome.env)(
         project_dir=str(outcome.place),
-        profile_name=profile.profile_name,
-        target=profile.target_name,
+        profile_name=outcome.profile_config.profile_name,
+        target=outcome.profile_config.target_name,
         target_path=str(outcome.artifacts.target),
         producer=PRODUCER,
         job_namespace=namespace,
         skip_errors=True,
-        logger=outcome.operator.log,
+        logger=outcome.log,
     )
     return list(processor.parse().completes)
 
@@ -204,6 +336,7 @@ def _processor_class(environment: Mapping[str, str]) -> Callable[..., Any]:
         should_raise_on_unsupported_command = False  # docs, compile, …: nothing to tell
 
         @staticmethod
+        # Its own env_var reads os.environ, which is the worker's.
         def setup_jinja() -> Any:
             jinja = DbtLocalArtifactProcessor.setup_jinja()
             jinja.globals["env_var"] = env_var
@@ -212,123 +345,25 @@ def _processor_class(environment: Mapping[str, str]) -> Callable[..., Any]:
     return Processor
 
 
-def _each_once(groups: Any) -> list[Any]:
+def openlineage_facets(events: Sequence[Any]) -> Any:
+    """The inputs, outputs and facets of all events, each once, as Airflow's OpenLineage provider takes them.
+
+    :param events: by OpenLineage's processor, one for each node that succeeded.
+    """
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    return OperatorLineage(
+        inputs=_each_once(event.inputs for event in events),
+        outputs=_each_once(event.outputs for event in events),
+        run_facets={name: facet for event in events for name, facet in event.run.facets.items()},
+        job_facets={name: facet for event in events for name, facet in event.job.facets.items()},
+    )
+
+
+def _each_once(groups: Iterable[Iterable[Any]]) -> list[Any]:
     found: list[Any] = []
+    # Datasets of OpenLineage have no hash, so no set can tell them apart.
     for each in (one for group in groups for one in group):
         if each not in found:
             found.append(each)
     return found
-
-
-def require_place_for(operator: LocalRun) -> None:
-    """Before dbt runs: see that what comes of it can be kept and told.
-
-    :raises CosmosValueError: when its SQL is to be uploaded and nothing says where to.
-    :raises AirflowCompatibilityError: when this Airflow cannot take assets as the settings want it.
-    """
-    if operator.should_upload_compiled_sql and not settings.remote_target_path:
-        raise CosmosValueError(
-            "should_upload_compiled_sql=True, and [cosmos] remote_target_path is not set: it says where compiled SQL "
-            "goes, such as s3://bucket/dbt. Set it, or leave the parameter out."
-        )
-    require_alias(operator)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What came of one dbt command, in the hands of the operator that ran it.
-
-    :param place: the folder in which dbt ran.
-    :param profiles_yml: the profile with which it ran.
-    :param env: its environment variables, the profile's secrets among them.
-    :param pushes_run_results: also where the operator's own parameter does not say so.
-    """
-
-    operator: LocalRun
-    context: Context | Mapping[str, Any]
-    place: Path
-    artifacts: Artifacts
-    profiles_yml: Path
-    env: Mapping[str, str] = field(repr=False)
-    pushes_run_results: bool = False
-
-    def tell(self, *, failed: bool) -> None:
-        """Do everything that the operator's parameters ask for.
-
-        :param failed: dbt has failed: what goes wrong here is a warning then, and never hides dbt's own error.
-        """
-        note_events(self)
-        if not failed:
-            tell_of_assets(self)
-        for step in self._steps():
-            try:
-                step()
-            except Exception as error:
-                if not failed:
-                    raise
-                self.operator.log.warning("After dbt had failed: %s: %s", type(error).__name__, error)
-
-    def tell_of_warnings(self, lines: Sequence[str]) -> None:
-        """Call the operator's ``on_warning_callback`` with the nodes that have warned.
-
-        :param lines: dbt's output, for where it wrote no artifacts.
-        """
-        given = getattr(self.operator, "on_warning_callback", None)
-        if given is None:
-            return
-        nodes = self.artifacts.warnings()
-        nodes = warnings_in(lines) if nodes is None else nodes
-        if not nodes and not self.operator.calls_back_without_warnings:
-            return
-        told = dict(self.context) | {
-            "test_names": [node.name for node in nodes],
-            "test_results": [node.message for node in nodes],
-        }
-        for callback in callables("on_warning_callback", given):
-            callback(told)
-
-    def _steps(self) -> Iterator[Callable[[], None]]:
-        if self.operator.should_store_compiled_sql:
-            yield self._show
-        if self._uploads():
-            yield self._upload
-        if self.pushes_run_results or self.operator.push_run_results_to_xcom:
-            yield self._push_run_results
-        given: Any = self.operator.callback
-        for callback in given if isinstance(given, list | tuple) else [given]:
-            yield partial(self._call, callback)
-
-    def _show(self) -> None:
-        try:
-            found = {"compiled_sql": self.artifacts.compiled_sql(), "freshness": self.artifacts.freshness()}
-            if any(found.values()):
-                vars(self.operator).update(found)
-                show_rendered_fields(self.operator, self.context)
-        except Exception:
-            # Nobody has asked for it, and dbt has done its work.
-            self.operator.log.warning("Compiled SQL cannot be shown among the rendered fields.", exc_info=True)
-
-    def _uploads(self) -> bool:
-        wanted = self.operator.should_upload_compiled_sql
-        if wanted is not None:
-            return wanted
-        # dbt compile is run for its SQL; without a place to go to it stays in the rendered fields.
-        return self.operator.base_cmd == ("compile",) and bool(settings.remote_target_path)
-
-    def _upload(self) -> None:
-        from cosmos_venv.io import upload_compiled_sql
-
-        upload_compiled_sql(self.artifacts, self.context, report=self.operator.log.info)
-
-    def _push_run_results(self) -> None:
-        text = self.artifacts.text("run_results.json")
-        if text is None:  # dbt ls and source freshness never do, nor does any command with write_json=False
-            command = " ".join(self.operator.base_cmd)
-            self.operator.log.info("dbt %s has written no run_results.json: nothing is pushed as XCom.", command)
-            return
-        self.context["ti"].xcom_push(key="run_results", value=base64.b64encode(zlib.compress(text.encode())).decode())
-
-    def _call(self, given: Callable[..., object] | str | None) -> None:
-        for callback in callables("callback", given):
-            self.operator.log.info("Calling %s", getattr(callback, "__qualname__", callback))
-            callback(str(self.place), **{**self.operator.callback_args, "context": self.context})

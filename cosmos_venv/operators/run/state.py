@@ -1,6 +1,7 @@
-"""Which artifacts does a dbt command compare with and defer to? Of a folder, an object store, or the last success.
+"""Artifacts of an earlier run that a dbt command compares with and defers to: of a folder, an object store, or the
+task's own last success.
 
-"The last success" is the run of this very task (DAG, task, index of a mapped one, target of the profile) that succeeded
+The last success is the run of this very task (DAG, task, index of a mapped one, target of the profile) that succeeded
 and ended last. Its artifacts are kept when all is done, in one step: a reader finds those of one success or of another.
 """
 
@@ -8,9 +9,10 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from cosmos_venv import settings
@@ -22,14 +24,9 @@ from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files.durable_files import is_private, make_private, read_own
 from cosmos_venv.files.read_limits import Limit, UnfitFileError, read_file
-from cosmos_venv.io import map_index, write_to
+from cosmos_venv.io import write_to
 from cosmos_venv.managed import from_settings
 from cosmos_venv.remote.object_store import content_of
-
-if TYPE_CHECKING:
-    from airflow.sdk import Context
-
-    from cosmos_venv.operators.run.dbt_run import LocalRun
 
 # Beside dbt's log, which nothing of ours reads by its name nor uploads.
 _FOLDER = PurePath("logs", "state")
@@ -37,85 +34,119 @@ _LAYOUT = "last-success-v1"
 _ABANDONED_SECONDS = 3_600.0
 
 
-def state_flags(operator: LocalRun, context: Context | Mapping[str, Any], place: Path) -> list[str]:
-    """The flags by which dbt finds the artifacts, which are there then; none where the operator names none.
+@dataclass(frozen=True, kw_only=True)
+class EarlierRun:
+    """The artifacts of an earlier run that a task asks for.
 
+    :param state: a folder (a relative one counts from the project), a URL of object storage, or ``last_success``; None
+        or empty: the task asks for none.
+    :param state_conn_id: the Airflow connection for such a URL; None: the default one of that storage.
+    :param defer_to_state: whether dbt gets ``--defer``; a text is what a template rendered to.
+    :param favor_state: whether dbt gets ``--favor-state``; a text likewise.
+    :param project_dir: the folder of the dbt project.
+    :param task_key: the names that tell the task from others: DAG, task, index of a mapped one, target of the profile.
+    :param log: the task's logger.
+    """
+
+    state: str | None
+    state_conn_id: str | None
+    defer_to_state: bool | str
+    favor_state: bool | str
+    project_dir: Path
+    task_key: Sequence[str]
+    log: Any  # Airflow has another type for it in each version
+
+
+def state_flags(earlier: EarlierRun, place: Path) -> list[str]:
+    """The flags by which dbt finds the artifacts, which are there then; none where the task asks for none.
+
+    :param earlier: what the task asks for.
     :param place: the folder in which dbt will run.
     :raises CosmosValueError: when there are none where the operator says, or they cannot be reached.
     """
     flags = []
-    if operator.state:
-        flags += ["--state", str(_folder(operator, context, place / _FOLDER))]
-    if to_boolean(operator.defer_to_state):
+    if earlier.state:
+        flags += ["--state", str(_folder(earlier, place / _FOLDER))]
+    if to_boolean(earlier.defer_to_state):
         flags.append("--defer")
-    if to_boolean(operator.favor_state):
+    if to_boolean(earlier.favor_state):
         flags.append("--favor-state")
     return flags
 
 
-def keep_success(operator: LocalRun, context: Context | Mapping[str, Any], artifacts: Artifacts) -> None:
-    """Keep the artifacts of a run that has succeeded, where the operator asks for those of the last one.
+def keep_success(earlier: EarlierRun, artifacts: Artifacts) -> None:
+    """Keep the artifacts of a run that has succeeded, where the task asks for those of its last success.
 
     What goes wrong is a warning: dbt has done its work, and the next run compares with an older success.
+
+    :param earlier: what the task asks for.
+    :param artifacts: those of the run that has succeeded.
     """
-    if operator.state != LAST_SUCCESS:
+    if earlier.state != LAST_SUCCESS:
         return
     try:
+        # As one file, which appears whole in a folder and in object storage alike.
         content = state.packed(artifacts)
         if content is None:
-            operator.log.warning("dbt has written no manifest.json: this success is not kept for the next run.")
+            earlier.log.warning("dbt has written no manifest.json: this success is not kept for the next run.")
             return
-        kept = kept_place(operator, context)
+        kept = kept_place(earlier.task_key)
         if isinstance(kept, Path):
             _publish(kept, content)
         else:
             write_to(kept, content)
     except Exception as error:  # noqa: BLE001 - whatever a storage raises
-        operator.log.warning("This success is not kept for the next run: %s", _reason(error))
+        earlier.log.warning("This success is not kept for the next run: %s", _reason(error))
 
 
-def kept_place(operator: LocalRun, context: Context | Mapping[str, Any]) -> Any:
-    """Where the last success of this task is kept: a ``Path``, or one of an object store."""
-    words = [operator.dag_id, operator.task_id, *map_index(context)]
-    names = [*words, f"{operator.profile_config.target_name}{state.PACKED_SUFFIX}"]
-    below = "/".join(quote(name, safe="") for name in names)
+def kept_place(task_key: Sequence[str]) -> Any:
+    """The place where the last success of a task is kept: a ``Path``, or one of an object store.
+
+    :param task_key: the names that tell the task from others, as in ``EarlierRun``.
+    """
+    *folders, name = task_key
+    below = "/".join(quote(part, safe="") for part in [*folders, f"{name}{state.PACKED_SUFFIX}"])
     if settings.state_path:
         root = _place(settings.state_path, settings.state_path_conn_id or None)
         return root / below
     return from_settings.cache_dir() / _LAYOUT / below
 
 
-def _folder(operator: LocalRun, context: Context | Mapping[str, Any], folder: Path) -> Path:
+def _folder(earlier: EarlierRun, folder: Path) -> Path:
     """The folder to name to dbt: the user's own, or the one given here, filled."""
-    if operator.state == LAST_SUCCESS:
-        _fill_with_last_success(operator, context, folder)
+    if earlier.state == LAST_SUCCESS:
+        _fill_with_last_success(earlier, folder)
         return folder
-    given = str(operator.state)
+    given = str(earlier.state)
     place: Any = given
     try:
-        place = _place(given, operator.state_conn_id)
+        place = _place(given, earlier.state_conn_id)
         if isinstance(place, Path):
-            own = place = Path(operator.project_dir).absolute() / place
+            own = place = earlier.project_dir.absolute() / place
+            # dbt reads it where it is; everything else is fetched, unpacked or made first.
             if (own / state.MANIFEST).is_file():
                 return own
         _fetch(place, folder)
     except FileNotFoundError:
-        raise CosmosValueError(_nothing_there(given, str(place))) from None
+        raise CosmosValueError(
+            f"state={mask(given)!r}: there is no {state.MANIFEST} at {mask(str(place))}. Name the folder or URL that "
+            f"holds the artifacts of another run, or {LAST_SUCCESS!r} for those of this task's own last success."
+        ) from None
     except Exception as error:
         raise CosmosValueError(
             f"state={mask(given)!r} cannot be read: {_reason(error)}. Correct it, or state_conn_id="
-            f"{operator.state_conn_id!r}, or install the Airflow provider of that storage."
+            f"{earlier.state_conn_id!r}, or install the Airflow provider of that storage."
         ) from error
     return folder
 
 
-def _fill_with_last_success(operator: LocalRun, context: Context | Mapping[str, Any], folder: Path) -> None:
+def _fill_with_last_success(earlier: EarlierRun, folder: Path) -> None:
     kept = None
     try:
-        kept = kept_place(operator, context)
+        kept = kept_place(earlier.task_key)
         content = _read(kept)
     except FileNotFoundError:
-        operator.log.info("No success of this task is kept at %s yet: to dbt everything is new.", mask(str(kept)))
+        earlier.log.info("No success of this task is kept at %s yet: to dbt everything is new.", mask(str(kept)))
         state.write_empty(folder)
         return
     except Exception as error:
@@ -125,7 +156,8 @@ def _fill_with_last_success(operator: LocalRun, context: Context | Mapping[str, 
     except UnfitFileError as error:
         raise _unreadable(kept, error) from error
     except ValueError as error:
-        operator.log.warning("The last success of this task at %s is %s: to dbt everything is new.", kept, error)
+        # Damaged, as by a disk that was full: the next success writes it anew, so it is not worth a failed task.
+        earlier.log.warning("The last success of this task at %s is %s: to dbt everything is new.", kept, error)
         state.write_empty(folder)
 
 
@@ -142,6 +174,7 @@ def _fetch(place: Any, folder: Path) -> None:
         state.unpack(_content(place), folder, _limit())
         return
     found = {state.MANIFEST: _content(place / state.MANIFEST)}
+    # dbt does without the others, as long as no selector asks for them.
     for name in state.NAMES[1:]:
         try:
             found[name] = _content(place / name)
@@ -152,7 +185,8 @@ def _fetch(place: Any, folder: Path) -> None:
 
 def _read(kept: Any) -> bytes:
     if isinstance(kept, Path) and not settings.state_path and not is_private(_root(kept)):
-        raise FileNotFoundError(kept)  # whoever else can write there decides what dbt leaves out
+        # Another user who can write there would decide which nodes dbt leaves out.
+        raise FileNotFoundError(kept)
     return read_own(kept) if isinstance(kept, Path) and not settings.state_path else _content(kept)
 
 
@@ -170,9 +204,11 @@ def _publish(kept: Path, content: bytes) -> None:
         if not is_private(_root(kept)):
             raise PermissionError(f"{_root(kept)} can be written by others")
     kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # A worker that was killed while it wrote has left one.
     for half in kept.parent.glob(".*.half"):
         if time.time() - half.stat().st_mtime > _ABANDONED_SECONDS:
             half.unlink(missing_ok=True)
+    # Another task may read the file at this moment.
     apart = kept.with_name(f".{uuid.uuid4().hex}.half")
     try:
         apart.write_bytes(content)
@@ -191,13 +227,6 @@ def _place(given: str, conn_id: str | None) -> Any:
     if not separator:
         return Path(given)
     return Path(rest) if scheme == "file" else object_storage_path(given, conn_id)
-
-
-def _nothing_there(given: str, place: str) -> str:
-    return (
-        f"state={mask(given)!r}: there is no {state.MANIFEST} at {mask(place)}. Name the folder or URL that holds the "
-        f"artifacts of another run, or {LAST_SUCCESS!r} for those of this task's own last success."
-    )
 
 
 def _reason(error: Exception) -> str:

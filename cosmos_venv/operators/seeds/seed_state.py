@@ -1,17 +1,13 @@
-"""What is remembered of seeds, broken-off loads, turns.
+"""The memory of seeds, loads that broke off, and the turns in which tasks compare and write it.
 
-When may a task compare what is remembered of a seed and write it anew? When no other task of this machine does.
-
-A Variable cannot be exchanged in one step. Between tasks of several machines there are some milliseconds left.
-
-Has every load of a seed that began on this machine ended well? One that has not may have left half a table.
+What was loaded last stands in an Airflow Variable for each DbtDag or DbtTaskGroup and seed. That is best effort:
+Variables may stand behind any store, which may raise anything; then the seed is loaded once more. A Variable cannot be
+exchanged in one step, so tasks of one machine take turns. Between tasks of several machines there are some milliseconds
+left.
 
 A load is an empty file, locked while it lasts. The kernel unlocks it with its process, however that ends, and the file
-stays. Where no file can be made, as in a folder that is not there any more, every load counts as one that ended well.
-
-What is remembered of a seed between runs, and where? An Airflow Variable for each DbtDag or DbtTaskGroup and seed.
-
-Best effort: Variables may stand behind any store, which may raise anything. Then the seed is loaded once more.
+stays: such a load may have left half a table. Where no file can be made, as in a folder that is not there any more,
+every load counts as one that ended well.
 """
 
 from __future__ import annotations
@@ -42,11 +38,11 @@ from cosmos_venv.files.read_limits import decoded as decoded_json
 from cosmos_venv.io import map_index
 
 if TYPE_CHECKING:
-    from cosmos_venv.compat import BaseOperator
+    from airflow.sdk import Context
 
 
 LAYOUT = "seeds-v1"
-_MAX_WAIT = 10.0  # seconds: two calls of Airflow's API are waited for, and nobody for ever
+_MAX_WAIT = 10.0  # seconds: two calls of Airflow's API are waited for, and no task for ever
 _TURN = 0.005
 
 
@@ -54,6 +50,7 @@ _TURN = 0.005
 def own_turn(cache_dir: Path, key: str) -> Iterator[None]:
     """Within this block no other task of this machine is in one with this key. Where nothing can be locked, it may be.
 
+    :param cache_dir: the cache folder, which the tasks of this machine share.
     :param key: of the Variable; its last characters are digits of a hash.
     """
     descriptor = _open(cache_dir / LAYOUT, key)
@@ -82,8 +79,9 @@ _DIGITS = 32
 
 @dataclass(frozen=True, kw_only=True)
 class SeedLoads:
-    """All of one seed that have not ended well: those that last, and those that have broken off.
+    """All loads of one seed that have not ended well: those that last, and those that have broken off.
 
+    :param cache_dir: the cache folder, which the tasks of this machine share.
     :param key: of the seed's Variable.
     """
 
@@ -91,7 +89,7 @@ class SeedLoads:
     key: str
 
     def broken_off(self) -> frozenset[Path]:
-        """Those after which none has ended well."""
+        """The files of the loads that have broken off, after which none has ended well."""
         return frozenset(path for path in self._files() if not _is_lasting(path))
 
     @contextmanager
@@ -105,6 +103,10 @@ class SeedLoads:
             load.close()
 
     def others_last(self, own: Path | None) -> bool:
+        """Whether another load of the seed goes on.
+
+        :param own: the file of this task's load; None where it has none.
+        """
         return any(_is_lasting(path) for path in self._files() if path != own)
 
     def _locked_file(self) -> tuple[Path, int] | None:
@@ -135,8 +137,9 @@ class SeedLoads:
 class OwnLoad:
     """The load of this task.
 
-    :param before: those that had broken off when it began, over which it has written.
-    :param file: with its descriptor; None where none can be made, and once it is closed.
+    :param loads: all loads of the seed.
+    :param before: the files of those that had broken off when it began, over which it has written.
+    :param file: its own file with its descriptor; None where none can be made, and once it is closed.
     """
 
     loads: SeedLoads
@@ -149,19 +152,21 @@ class OwnLoad:
         return not self.loads.broken_off() - self.before - own
 
     def end_well(self) -> None:
-        """What broke off before it does not count any more. To be called in the seed's turn, as is ``break_off``."""
+        """Let what broke off before not count any more. To be called in the seed's turn, as is ``break_off``."""
         self._remove({*self.before, *([self.file[0]] if self.file else [])})
 
     def break_off(self, *, is_forgotten: bool) -> None:
-        """What it has left in the table is not known. Those that last now have to see that; others only
+        """End where it is not known what is left in the table. Loads that last now have to see that.
 
-        :param is_forgotten: if this is False: older content is still taken for what the table holds.
+        :param is_forgotten: whether nothing older is taken for what the table holds; if not, later loads have to see it
+            too.
         """
         if self.file and is_forgotten and not self.loads.others_last(self.file[0]):
             self._remove({self.file[0]})
         self.close()
 
     def close(self) -> None:
+        """Unlock the load's file, which stays where no end was told."""
         if self.file is not None:
             unlock(self.file[1])
             os.close(self.file[1])
@@ -196,11 +201,12 @@ _SHOWN = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """For whom a seed is remembered.
+    """The scope in which a seed is remembered.
 
+    :param dag_id: id of the DAG.
     :param group_id: of the DbtTaskGroup, with the groups around it; None: the project is a DbtDag.
-    :param map_index: of the task within a mapped group; None elsewhere.
     :param seed: dbt's unique id.
+    :param map_index: of the task within a mapped group; None elsewhere.
     """
 
     dag_id: str
@@ -209,14 +215,20 @@ class Scope:
     map_index: int | None = None
 
     @classmethod
-    def of(cls, operator: BaseOperator, context: Mapping[str, Any], seed: str) -> Scope:
-        """Of a running task. Groups in its DbtDag or DbtTaskGroup, such as those of folders, do not count."""
-        group: Any = operator.task_group
+    def of(cls, dag_id: str, task_group: Any, context: Context | Mapping[str, Any], seed: str) -> Scope:
+        """The scope of a running task. Groups in its DbtDag or DbtTaskGroup, such as those of folders, do not count.
+
+        :param dag_id: id of the task's DAG.
+        :param task_group: Airflow's innermost group around the task; None: there is none.
+        :param context: Airflow's context of the task.
+        :param seed: dbt's unique id.
+        """
+        group = task_group
         while group is not None and not getattr(group, "holds_dbt_project", False):
             group = group.parent_group
         group_id = None if group is None else group.group_id
         indices = map_index(context)
-        return cls(dag_id=operator.dag_id, group_id=group_id, seed=seed, map_index=int(indices[0]) if indices else None)
+        return cls(dag_id=dag_id, group_id=group_id, seed=seed, map_index=int(indices[0]) if indices else None)
 
     @property
     def key(self) -> str:
@@ -227,14 +239,14 @@ class Scope:
 
     @property
     def place(self) -> str:
-        """For people: ``harbor``, ``port/north``, ``port/north[2]``."""
+        """The scope for people: ``harbor``, ``port/north``, ``port/north[2]``."""
         place = self.dag_id if self.group_id is None else f"{self.dag_id}/{self.group_id}"
         return place if self.map_index is None else f"{place}[{self.map_index}]"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Remembered:
-    """What was loaded last.
+    """The content that was loaded last.
 
     :param checksum: None: that is not certain, so the next run loads the seed.
     :param run_id: of the run that loaded it; None where a person has written the Variable.
@@ -247,22 +259,33 @@ class Remembered:
 
     @property
     def since(self) -> str:
+        """When it was loaded, as the end of a sentence in the log."""
         return f"since run {self.run_id} ({self.time})" if self.run_id else "by a Variable that names no run"
 
 
 def readable(*parts: object) -> str:
-    """The beginning of a key."""
+    """The beginning of a key, which tells a person whose it is.
+
+    :param *parts: ids and names, the outermost first; None is left out.
+    """
     texts = [_NO_PART_OF_A_KEY.sub("_", str(part))[:_SHOWN] for part in parts if part is not None]
     return PREFIX + ".".join(texts)
 
 
 def encoded(scope: Scope, remembered: Remembered) -> str:
-    """The Variable's value."""
+    """The Variable's value.
+
+    :param scope: what the seed is remembered for.
+    :param remembered: what was loaded last.
+    """
     return json.dumps({"algorithm": ALGORITHM, **asdict(remembered), **asdict(scope)})
 
 
 def decoded(text: str | None) -> Remembered | None:
-    """What a value says, JSON or a bare checksum; None for anything else, which is as good as nothing."""
+    """The content of a Variable, JSON or a bare checksum; None for anything else, which is as good as nothing.
+
+    :param text: the Variable's value; None: there is none.
+    """
     if text is None:
         return None
     if _CHECKSUM.fullmatch(bare := text.strip().lower()):
@@ -275,7 +298,10 @@ def decoded(text: str | None) -> Remembered | None:
 
 
 def fields_of(text: str) -> dict[str, Any]:
-    """The fields of a value that is a JSON object; none for any other."""
+    """The fields of a value that is a JSON object; none for any other.
+
+    :param text: the Variable's value.
+    """
     try:
         content = decoded_json(text, json.loads)
     except ValueError:
@@ -284,8 +310,9 @@ def fields_of(text: str) -> dict[str, Any]:
 
 
 def recall(scope: Scope, warn: Callable[..., object]) -> Remembered | None:
-    """What is remembered; None where there is nothing, or it cannot be read.
+    """The content that was loaded last; None where there is nothing, or it cannot be read.
 
+    :param scope: what the seed is remembered for.
     :param warn: of a logger.
     """
     try:
@@ -302,7 +329,10 @@ def recall(scope: Scope, warn: Callable[..., object]) -> Remembered | None:
 def remember(scope: Scope, checksum: str | None, run_id: str | None, warn: Callable[..., object]) -> None:
     """Write down what was loaded just now.
 
-    :param checksum: None: it is not certain.
+    :param scope: what the seed is remembered for.
+    :param checksum: SHA-256 of the content; None: it is not certain.
+    :param run_id: of the run that loaded it; None: it has none.
+    :param warn: of a logger.
     """
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     value = encoded(scope, Remembered(checksum=checksum, run_id=run_id, time=now))
@@ -316,7 +346,12 @@ def remember(scope: Scope, checksum: str | None, run_id: str | None, warn: Calla
 
 
 def forget(scope: Scope, warn: Callable[..., object]) -> bool:
-    """Take away what is remembered, before something else is loaded. Returns whether it is gone."""
+    """Take away what is remembered, before something else is loaded.
+
+    :param scope: what the seed is remembered for.
+    :param warn: of a logger.
+    :returns: whether it is gone.
+    """
     try:
         forget_variable(scope.key)
     except Exception as error:  # noqa: BLE001 - whatever a store raises

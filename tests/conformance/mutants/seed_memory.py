@@ -49,7 +49,7 @@ class RemembersInAFile(DecidesOtherwise):
         )
 
     def load(self, turn: Turn) -> Any:
-        self._project = str(turn.operator.project_dir)
+        self._project = str(turn.dbt_run.project_dir)
         return turn.do()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,19 +19,26 @@ class Turn:
     """A task that is about to load its seed, or not.
 
     :param sound: what cosmos_venv does now.
+    :param dbt_run: describes what the task runs.
     :param run: runs dbt.
+    :param task_group: the innermost group around the task.
+    :param packages: gives the packages that dbt will have.
     """
 
     sound: Callable[..., Any]
-    operator: Any
-    command: Sequence[str]
-    env: Mapping[str, str]
-    context: Mapping[str, Any]
+    dbt_run: Any
     run: Callable[[], Any]
+    task_group: Any
+    packages: Callable[[], Any]
+
+    @property
+    def context(self) -> Mapping[str, Any]:
+        given: Mapping[str, Any] = self.dbt_run.context
+        return given
 
     @property
     def file(self) -> Path:
-        return Path(self.operator.project_dir, self.context["dbt_node_config"]["original_file_path"])
+        return Path(self.dbt_run.project_dir, self.context["dbt_node_config"]["original_file_path"])
 
     @property
     def checksum(self) -> str:
@@ -43,21 +50,21 @@ class Turn:
 
     @property
     def is_full_refresh(self) -> bool:
-        return "--full-refresh" in self.command
+        return "--full-refresh" in self.dbt_run.command
 
     @property
     def is_in_virtualenv_mode(self) -> bool:
-        return "Virtualenv" in type(self.operator).__name__
+        return bool(self.dbt_run.warm.setting == "virtualenv_warm_dbt")
 
     @property
     def is_known(self) -> bool:
         """Whether what is in the file is what was loaded last."""
-        seen = part("operators.seeds.seed_state").recall(self.scope, self.operator.log.warning)
+        seen = part("operators.seeds.seed_state").recall(self.scope, self.dbt_run.log.warning)
         return seen is not None and seen.checksum == self.checksum
 
     def do(self, run: Callable[[], Any] | None = None) -> Any:
         """What cosmos_venv does."""
-        return self.sound(self.operator, self.command, self.env, self.context, run or self.run)
+        return self.sound(self.dbt_run, run or self.run, self.task_group, self.packages)
 
     def skip(self) -> Any:
         """Succeed without dbt."""
@@ -66,13 +73,13 @@ class Turn:
     def remember(self) -> None:
         """Say that what is in the file now was loaded."""
         if self.file.is_file():
-            part("operators.seeds.seed_state").remember(self.scope, self.checksum, None, self.operator.log.warning)
+            part("operators.seeds.seed_state").remember(self.scope, self.checksum, None, self.dbt_run.log.warning)
 
     @property
     def scope(self) -> Any:
         """For whom it is remembered."""
         seed = self.context["dbt_node_config"]["unique_id"]
-        return part("operators.seeds.seed_state").Scope.of(self.operator, self.context, seed)
+        return part("operators.seeds.seed_state").Scope.of(self.dbt_run.dag_id, self.task_group, self.context, seed)
 
 
 class DecidesOtherwise(Mutant):

@@ -147,7 +147,7 @@ def test_a_named_pipe_in_place_of_the_program_is_no_program(tool: Tool) -> None:
 def test_a_named_pipe_as_configuration_of_the_environment_is_not_read(tool: Tool) -> None:
     plant(tool.program.environment / "pyvenv.cfg", "fifo")
 
-    _, identity = servers.place_of(tool.program, os.environ)
+    _, identity = servers.paths_of(tool.program, os.environ)
 
     assert identity
 
@@ -155,10 +155,10 @@ def test_a_named_pipe_as_configuration_of_the_environment_is_not_read(tool: Tool
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("kind", KINDS)
 def test_odd_files_in_the_folder_of_servers_keep_nobody_waiting(tool: Tool, kind: str) -> None:
-    found, _ = servers.place_of(tool.program, os.environ)
+    found, _ = servers.paths_of(tool.program, os.environ)
     for ending in ("seen", "log", "refused"):
         plant(found.folder / f"{found.key}.{ending}", kind)
-    another = servers.Place(folder=found.folder, key="another")
+    another = servers.ServerPaths(folder=found.folder, key="another")
     plant(another.folder / "another.lock", kind)
 
     done = tool.run("exit", "4", options=AT_ONCE)
@@ -260,7 +260,7 @@ def test_a_server_that_imports_for_ever_is_ended(tool: Tool, monkeypatch: pytest
 
 def test_somebody_elses_socket_in_its_place_is_given_up(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "LONGEST_IMPORT", 0.5)
-    found, _ = servers.place_of(tool.program, os.environ)
+    found, _ = servers.paths_of(tool.program, os.environ)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(found.socket))
         listener.listen()
@@ -273,7 +273,7 @@ def test_somebody_elses_socket_in_its_place_is_given_up(tool: Tool, monkeypatch:
 
 @pytest.mark.parametrize("words", [b"ahoy\n", b"hello harbor\n", b"\xff\n", b"hello " + 5000 * b"1"])
 def test_who_answers_what_no_server_says_is_given_up(tool: Tool, words: bytes) -> None:
-    found, _ = servers.place_of(tool.program, os.environ)
+    found, _ = servers.paths_of(tool.program, os.environ)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(found.socket))
         listener.listen()

@@ -14,7 +14,7 @@ import pytest
 
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.process import DBT
-from cosmos_venv.dbt.warm.server.warm_up import take
+from cosmos_venv.dbt.warm.server.warm_up import run_step
 from cosmos_venv.dbt.warm.servers import Program
 from cosmos_venv.processes import guard
 from tests.dbt.warm.conftest import DEADLINE, TOOL, Tool
@@ -162,4 +162,4 @@ def test_what_cannot_be_made_beforehand_is_left_to_the_command() -> None:
     def step() -> None:
         raise LookupError("another release has it elsewhere")
 
-    take(step)
+    run_step(step)

@@ -28,7 +28,7 @@ class Mapping(dict):
     pass
 
 before = relation.deep_merge
-dbt_internals.make_flat()
+dbt_internals.patch_deep_merge()
 values = [{}, {"a": True}, {"b": None, "a": False}, {"a": {"b": 1}}, {"a": [1]}, {"a": (2,)}, {"b": Word("x")},
           Mapping(a=1), {"c": 1.5, "a": "text"}, None, [1], {1: "x"}]
 

@@ -63,7 +63,7 @@ def all_written():
     return [*found, written(JSONEncoder, {"no": {1}}), written(ForgivingJSONEncoder, {"forgiven": {1}})]
 
 before = all_written()
-dbt_internals.make_in_one_piece()
+dbt_internals.patch_json_encoder()
 print(json.dumps([before, all_written()]))
 """
 

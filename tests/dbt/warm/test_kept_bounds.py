@@ -22,9 +22,10 @@ from cosmos_venv.dbt.warm.server.listener import Refused
 said = []
 made = server.Server({"idle": 60}, types.SimpleNamespace(refuse=lambda *words: said.append(words)))
 made.memory = server.resident()
+made.projects = kept_projects.KeptProjects()
 
 def has_grown():
-    return server.has_grown(made.memory, made.projects)
+    return made._has_grown()
 
 class Steps:
     def __iter__(self):
@@ -42,7 +43,7 @@ THREAD = (
     + """
 made.projects._making = kept(None), Steps()
 try:
-    made._takes_step()
+    made._take_step()
 except Refused as refused:
     said.append(refused.word)
 print(json.dumps(said), flush=True)
@@ -86,9 +87,9 @@ except TypeError:
 """
 NO_FILE = """
 import json, os, resource
-from cosmos_venv.dbt.warm.server.parse_cache import kept_projects
+from cosmos_venv.dbt.warm.server import forked_command
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
-print(json.dumps(kept_projects.new_report()))
+print(json.dumps(forked_command.new_report()))
 """
 
 
@@ -134,11 +135,15 @@ def test_of_what_is_put_in_the_place_of_dbt_s_all_is_there_or_nothing() -> None:
 
 def test_whoever_looks_for_a_server_knows_all_modules_of_which_it_consists() -> None:
     """A server of other code is another server."""
-    loaded = _said(
+    plain, keeping = _said(
         "import json, sys, cosmos_venv.dbt.warm.server.server\n"
-        "prefix = 'cosmos_venv.dbt.warm.server.'\n"
-        "names = [n for n, m in sys.modules.items() if n.startswith(prefix) and not hasattr(m, '__path__')]\n"
-        "print(json.dumps(sorted(name.removeprefix(prefix).replace('.', '/') for name in names)))"
+        "prefix, seen = 'cosmos_venv.dbt.warm.server.', []\n"
+        "for do in (lambda: None, cosmos_venv.dbt.warm.server.forked_command.parse_cache):\n"
+        "    do()\n"
+        "    names = [n for n, m in sys.modules.items() if n.startswith(prefix) and not hasattr(m, '__path__')]\n"
+        "    seen.append(sorted(name.removeprefix(prefix).replace('.', '/') for name in names))\n"
+        "print(json.dumps(seen))"
     )
 
-    assert loaded == sorted(servers._OF_A_SERVER)
+    assert keeping == sorted(servers._OF_A_SERVER)
+    assert plain == [name for name in keeping if not name.startswith("parse_cache/")]

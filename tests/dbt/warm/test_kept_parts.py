@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from cosmos_venv.dbt.warm.process import DBT
-from cosmos_venv.dbt.warm.server.parse_cache import kept_project, kept_projects, manifest_reuse
+from cosmos_venv.dbt.warm.server import forked_command
+from cosmos_venv.dbt.warm.server.parse_cache import kept_project, manifest_reuse
 from cosmos_venv.dbt.warm.server.parse_cache.kept_project import is_named_in_these_alone
 from cosmos_venv.processes import guard
 
@@ -252,7 +253,7 @@ def test_a_file_that_names_its_folder_elsewhere_too_is_kept_for_that_folder_alon
 
 @pytest.mark.parametrize(("beyond", "told"), [(0, kept_project.LARGEST + 1), (1, 0)])
 def test_a_parse_file_that_is_too_large_is_not_told_at_all(beyond: int, told: int) -> None:
-    report = kept_projects.new_report()
+    report = forked_command.new_report()
     assert report is not None
     try:
         command = manifest_reuse._Command([], report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,7 +15,8 @@ import psutil
 import pytest
 
 from cosmos_venv.dbt.warm import servers
-from cosmos_venv.dbt.warm.server.listener import Post
+from cosmos_venv.dbt.warm.server.listener import Listener
+from cosmos_venv.processes import guard
 from tests.dbt.warm.conftest import DEADLINE, TOOL, Tool
 
 
@@ -129,6 +131,7 @@ def test_workers_that_come_at_once_start_one_server(tool: Tool) -> None:
     tool.write("import time; time.sleep(0.5)\n" + TOOL)
     source = f"""
 from pathlib import Path
+from cosmos_venv.processes import guard
 from tests.dbt.warm.conftest import Tool
 tool = Tool(folder=Path({str(tool.folder)!r}))
 print(*tool.run("importer").lines, *tool.starts)
@@ -145,6 +148,7 @@ def test_a_server_of_which_its_first_customer_was_killed_serves_the_next(tool: T
     tool.write("import time; time.sleep(1.0)\n" + TOOL)
     source = f"""
 from pathlib import Path
+from cosmos_venv.processes import guard
 from tests.dbt.warm.conftest import Tool
 Tool(folder=Path({str(tool.folder)!r})).run("importer")
 """
@@ -175,15 +179,33 @@ def test_who_looks_for_servers_keeps_none_from_beginning(tool: Tool) -> None:
         looker.start()
     try:
         for number in range(100):
-            post = Post({"environment": str(tool.folder), "most": 4, "folder": str(folder), "key": f"k{number}"})
+            listener = Listener(
+                {"environment": str(tool.folder), "most": 4, "folder": str(folder), "key": f"k{number}"}
+            )
             assert [place.key for place in servers.servers()] == [f"k{number}"]
-            post.leave()
-            post.listener.close()
-            os.close(post.lock)
+            listener.leave()
+            listener.socket.close()
+            os.close(listener.lock)
     finally:
         ends.set()
         for looker in lookers:
             looker.join()
+
+
+def test_a_server_imports_nothing_of_the_kept_parsed_project_for_a_plain_command(
+    tool: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its modules are not even there; a command that asks for a kept project runs without one."""
+    package = Path(guard.__file__).parents[1]
+    copied = shutil.copytree(package, tmp_path / "cosmos_venv", ignore=shutil.ignore_patterns("parse_cache"))
+    monkeypatch.setattr(guard, "__file__", str(copied / "processes" / "guard.py"))
+
+    plain = tool.run("say", "plain")
+    keeping = tool.run("say", "keeping", options={"keeps_project": True})
+
+    assert (plain.lines, keeping.lines) == (["plain"], ["keeping"])
+    assert tool.starts == ["warm", "warm"]
+    assert len(servers.servers()) == 1
 
 
 def test_a_server_and_what_it_forks_have_names_of_their_own(tool: Tool, tmp_path: Path) -> None:

@@ -1,20 +1,17 @@
-"""STDLIB ONLY. The parts of dbt that are touched, and the two small patches.
+"""STDLIB ONLY. The parts of dbt that are touched, whether they are as we know them, and the two small patches.
 
-Which parts of dbt does a kept project touch, and are they as we know them? Else nothing is kept or touched.
+dbt's modules are looked up where they have been imported. Where a part is not as we know it, nothing is kept or
+touched.
 
-Standard library only: dbt's modules are looked up where they have been imported.
+``patch_deep_merge``: dbt makes a relation of each node twice before anything runs, and merges four small dictionaries
+of flags for each. Its ``deep_merge`` copies every value by ``copy.deepcopy``, though a flag needs no copy: a tenth of a
+command of a thousand models whose project is kept. Where any value is more than a flag, a text or a number, dbt's own
+function is called.
 
-How does dbt say how each relation is quoted? Here: by the same merge of dictionaries, without copying each flag.
-
-dbt makes a relation of each node twice before anything runs, and merges four small dictionaries of flags for each. Its
-``deep_merge`` copies every value by ``copy.deepcopy``, though a flag needs no copy: a tenth of a command of a thousand
-models whose project is kept. Where any value is more than a flag, a text or a number, dbt's own function is called.
-
-How does dbt write its artifacts? Here: the same text, made in one piece by Python's own C code.
-
-dbt calls ``json.dump``, which never uses that code: it makes and writes each bracket and comma by itself, half a second
-of a project of a thousand models, whose ``manifest.json`` is written twice. ``json.dumps`` makes the same text from the
-same encoder (CPython, ``Lib/json/encoder.py``: ``_one_shot``), in as much more memory as the text is long.
+``patch_json_encoder``: dbt calls ``json.dump``, which never uses Python's C code: it makes and writes each bracket and
+comma by itself, half a second of a project of a thousand models, whose ``manifest.json`` is written twice.
+``json.dumps`` makes the same text from the same encoder (CPython, ``Lib/json/encoder.py``: ``_one_shot``), in as much
+more memory as the text is long.
 """
 
 from __future__ import annotations
@@ -25,10 +22,11 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+# The releases with which all of this was tried.
 RELEASES = ("1.10.", "1.11.")
 _MANIFEST, _WRITTEN = "dbt.contracts.graph.manifest", "dbt.artifacts.schemas.manifest.v12.manifest"
 _LOADER, _COMPILATION = "dbt.parser.manifest", "dbt.compilation"
-# What is called or replaced, with the names of its parameters.
+# All that is called or replaced, with the names of its parameters.
 _KNOWN = {
     (_MANIFEST, "Manifest", "from_msgpack"): {"decoder"},
     (_MANIFEST, "Manifest", "build_flat_graph"): {"self"},
@@ -53,8 +51,20 @@ _KNOWN = {
 }
 # The parts of a manifest that grow with the project; the rest is read by each command for itself.
 _MAPS = (
-    *("nodes", "sources", "macros", "docs", "exposures", "functions", "metrics", "groups", "files", "disabled"),
-    *("semantic_models", "unit_tests", "saved_queries", "fixtures"),
+    "nodes",
+    "sources",
+    "macros",
+    "docs",
+    "exposures",
+    "functions",
+    "metrics",
+    "groups",
+    "files",
+    "disabled",
+    "semantic_models",
+    "unit_tests",
+    "saved_queries",
+    "fixtures",
 )
 
 
@@ -75,7 +85,11 @@ def _has(owner: Any, method: str, wanted: set[str]) -> bool:
 
 
 def replace(*replaced: tuple[Any, str, Any]) -> None:
-    """Put ours in the place of parts of dbt: an owner, a name and ours. All of them or, where that fails, none."""
+    """Put ours in the place of parts of dbt. All of them or, where that fails, none.
+
+    :param *replaced: an owner, a name and ours, each.
+    """
+    # As it stands in the class: getattr would bind a class method.
     before = [(owner, name, inspect.getattr_static(owner, name)) for owner, name, _ in replaced]
     try:
         for owner, name, ours in replaced:
@@ -87,46 +101,57 @@ def replace(*replaced: tuple[Any, str, Any]) -> None:
 
 
 def part(module: str, name: str) -> Any:
-    """A class or function of dbt, None where there is none."""
+    """A class or function of dbt, None where there is none.
+
+    :param module: its name.
+    :param name: the name in it.
+    """
     return getattr(sys.modules.get(module), name, None)
 
 
 def manifest_class() -> Any:
+    """dbt's ``Manifest``: all nodes, macros and files of a project."""
     return part(_MANIFEST, "Manifest")
 
 
 def loader_class() -> Any:
+    """dbt's ``ManifestLoader``, which parses, or reads the parse file."""
     return part(_LOADER, "ManifestLoader")
 
 
 def linker_class() -> Any:
+    """dbt's ``Linker``, which makes the graph of a manifest."""
     return part(_COMPILATION, "Linker")
 
 
 def written_class() -> Any:
+    """dbt's ``WritableManifest``: ``manifest.json``."""
     return part(_WRITTEN, "WritableManifest")
 
 
 def decoder() -> Any:
+    """The function by which dbt reads its parse file."""
     return part(_LOADER, "extended_mashumuro_decoder")
 
 
 def maps() -> tuple[str, ...]:
-    """Names of those parts in this release."""
+    """Names of the parts of a manifest that grow with the project, in this release."""
     return tuple(name for name in _MAPS if name in manifest_class().__dataclass_fields__)
 
 
 def has_plugins() -> bool:
-    """Whether somebody's plugin of dbt gets a manifest, which it may change, or that cannot be known."""
+    """Whether a plugin of dbt gets a manifest, which it may change, or that cannot be known."""
     hooks = getattr(part("dbt.plugins", "PLUGIN_MANAGER"), "hooks", None)
     return hooks is None or bool(hooks)
 
 
 def mixin() -> Any:
+    """dbt's base class of all that is read from and written to dictionaries."""
     return part("dbt_common.dataclass_schema", "dbtClassMixin")
 
 
 def encoder() -> Any:
+    """The encoder by which dbt writes JSON."""
     return part("dbt_common.utils.encoding", "JSONEncoder")
 
 
@@ -135,13 +160,14 @@ _CALLERS = ("dbt.adapters.base.relation", "dbt.adapters.contracts.relation")
 _NEEDS_NO_COPY = frozenset({bool, int, float, str, type(None)})
 
 
-def make_flat() -> None:
-    """Let dbt's relations do so from now on, where they use dbt's function."""
+def patch_deep_merge() -> None:
+    """Let dbt's relations merge flags without copies from now on, where they use dbt's function."""
     merge = part("dbt_common.utils.dict", _MERGE)
     if merge is None:
         return
     ours = _flat(merge)
     for name in _CALLERS:
+        # Each module has imported the function by name, so it is replaced in each.
         if part(name, _MERGE) is merge:
             setattr(sys.modules[name], _MERGE, ours)
 
@@ -150,6 +176,7 @@ def _flat(merge: Callable[..., Any]) -> Callable[..., Any]:
     def deep_merge(*args: Any) -> Any:
         merged: dict[Any, Any] = {}
         for each in args:
+            # No subclass: it may do more than a dict when it is read.
             if type(each) is not dict or not _NEEDS_NO_COPY.issuperset(map(type, each.values())):
                 return merge(*args)
             merged.update(each)
@@ -158,8 +185,8 @@ def _flat(merge: Callable[..., Any]) -> Callable[..., Any]:
     return deep_merge
 
 
-def make_in_one_piece() -> None:
-    """Let dbt's encoder do so from now on, where it is one as we know it."""
+def patch_json_encoder() -> None:
+    """Let dbt's encoder make a text in one piece from now on, where it is one as we know it."""
     cls = encoder()
     if cls is not None and cls.iterencode is json.JSONEncoder.iterencode:
         cls.iterencode = _in_one_piece

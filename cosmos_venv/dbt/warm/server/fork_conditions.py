@@ -1,14 +1,11 @@
-"""STDLIB ONLY, both sides. What worker and server must have in common; whether a server lives.
+"""STDLIB ONLY, both sides. Everything in which a worker and a server must be alike for a command to be forked instead
+of started, and whether a server lives.
 
-What a worker and a server have in common where a command may be forked instead of started.
+What a process can change for itself (limits, umask, folder, signals) is no part of it: the child sets it.
 
-Runs on both sides. What a process can change for itself (limits, umask, folder, signals) is no part of it: the child
-sets it.
-
-Does a server live? Its kernel lock says so, and is asked about without being taken.
-
-A look that took the lock for a moment would tell a server which begins just then that there is another one. Such a lock
-belongs to the open file (``F_OFD_SETLK``, Linux 3.15), so keepers, which close that file, give nothing up.
+A kernel lock says that a server lives, and is asked about without being taken. A look that took the lock for a moment
+would tell a server which begins just then that there is another one. Such a lock belongs to the open file
+(``F_OFD_SETLK``, Linux 3.15), so keepers, which close that file, give nothing up.
 """
 
 from __future__ import annotations
@@ -21,29 +18,31 @@ from pathlib import Path
 
 # Only a new interpreter obeys them, or what it loads while it starts.
 STARTUP_NAMES = frozenset({"HOME", "PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP"})
+_OF_THE_LOADER = ("PYTHON", "LD_", "LC_", "MALLOC_", "GLIBC_", "OPENSSL_")
+_OF_LIBRARIES_IN_C = ("OMP_", "OPENBLAS_", "GOTO_", "MKL_", "KMP_", "BLIS_", "ARROW_", "GRPC_")
 STARTUP_PREFIXES = (
-    *("PYTHON", "LD_", "LC_", "MALLOC_", "GLIBC_", "OPENSSL_"),
-    *("OMP_", "OPENBLAS_", "GOTO_", "MKL_", "KMP_", "BLIS_", "ARROW_", "GRPC_"),
-    # networkx looks for its own among all of them when it is imported, so nobody sees what it has not found.
+    *_OF_THE_LOADER,
+    *_OF_LIBRARIES_IN_C,
+    # networkx looks for its own among all of them when it is imported, so it is not known what it has not found.
     "NETWORKX_",
 )
 
-_STATUS = frozenset(
-    {
-        *("Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "Seccomp_filters"),
-        *("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "Cpus_allowed", "Mems_allowed"),
-    }
-)
+_RIGHTS = {"Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "Seccomp_filters"}
+_CAPABILITIES = {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"}
+_STATUS = frozenset(_RIGHTS | _CAPABILITIES | {"Cpus_allowed", "Mems_allowed"})
 _FILES = ("cgroup", "oom_score_adj", "personality", "loginuid", "timerslack_ns", "coredump_filter", "attr/current")
 
 
 def startup_variables(env: Mapping[str, str]) -> dict[str, str]:
-    """Those of the environment variables that the child of a running process cannot be given."""
+    """The environment variables that the child of a running process cannot be given.
+
+    :param env: the environment variables of a command.
+    """
     return {name: value for name, value in env.items() if name in STARTUP_NAMES or name.startswith(STARTUP_PREFIXES)}
 
 
 def situation() -> dict[str, str]:
-    """Where this process stands: user, rights, namespaces, control group, priority; by name, as text."""
+    """The situation of this process: user, rights, namespaces, control group, priority; by name, as text."""
     found = {name: _read(f"/proc/self/{name}") for name in _FILES}
     for line in _read("/proc/self/status").splitlines():
         name, _, value = line.partition(":")
@@ -59,14 +58,22 @@ def situation() -> dict[str, str]:
 
 
 def difference(one: Mapping[str, str], other: Mapping[str, str]) -> str | None:
-    """The first name under which the two differ; None when they are equal."""
+    """The first name under which the two differ; None when they are equal.
+
+    :param one: the situation of one process.
+    :param other: the situation of another one.
+    """
     return next((name for name in sorted({*one, *other}) if one.get(name) != other.get(name)), None)
 
 
 def identity(environment: str, script: str) -> list[list[int]]:
-    """What changes when the files of an environment do: folder, configuration, packages, the script; packages of the
-    Python it was made from too, where it sees them.
+    """A value that changes when the files of an environment do: folder, configuration, packages, the script.
 
+    Packages of the Python it was made from count too, where it sees them.
+
+    :param environment: folder of the environment.
+    :param script: the path of the program that is run.
+    :returns: device, inode, time in nanoseconds and size of each file.
     :raises OSError: when one of them is gone.
     """
     folder = Path(environment)
@@ -78,7 +85,7 @@ def identity(environment: str, script: str) -> list[list[int]]:
 
 def _packages_beside(config: Path) -> list[Path]:
     """Folders with packages of the Python below an environment that sees them (PEP 405)."""
-    if not config.is_file():  # a named pipe would keep whoever reads it
+    if not config.is_file():  # a named pipe would keep its reader waiting
         return []
     lines = [line.partition("=") for line in _read(str(config)).splitlines()]
     said = {name.strip().lower(): value.strip() for name, _, value in lines}
@@ -103,9 +110,10 @@ _FLOCK = struct.Struct("hhqqi0q")
 
 
 def claim(lock: int) -> bool:
-    """Take the lock, until the process and all that have inherited the file have closed it. False where it is held.
+    """Take the lock, until the process and all that have inherited the file have closed it.
 
     :param lock: a descriptor that may write.
+    :returns: False where another open file holds it.
     """
     try:
         fcntl.fcntl(lock, _SET, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))

@@ -1,13 +1,11 @@
-"""STDLIB ONLY. From the fork to the end of one command: keeper and child.
+"""STDLIB ONLY. From the fork to the end of one command: the keeper, which is the guard of a plain command, forked
+instead, and the child, which becomes dbt.
 
-How does a forked process become one that looks like a started one? It takes over all that a plain start inherits.
+A child looks like a started process: it takes over all that a plain start inherits, runs the script as
+``python script …`` does, and ends as Python ends.
 
-Then it runs the script as ``python script …`` does, and ends as Python ends.
-
-What happens between the server's fork and the end of one command? The guard of a plain command, forked instead.
-
-To the worker it says, line by line: ``hello PID``; after the order ``ready PID`` or ``refused WORD TEXT``; after the
-worker's ``g`` what a guard says. Until that ``g`` dbt's entry point is not called, and the worker may give up.
+To the worker a keeper says, line by line: ``hello PID``; after the order ``ready PID`` or ``refused WORD TEXT``; after
+the worker's ``g`` what a guard says. Until that ``g`` dbt's entry point is not called, and the worker may give up.
 """
 
 from __future__ import annotations
@@ -28,12 +26,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from cosmos_venv.dbt.warm.server import fork_conditions
-from cosmos_venv.dbt.warm.server.parse_cache import kept_projects, manifest_reuse
-from cosmos_venv.dbt.warm.server.parse_cache.kept_projects import KeptProjects
 from cosmos_venv.processes import guard
+
+if TYPE_CHECKING:
+    from cosmos_venv.dbt.warm.server.parse_cache.kept_projects import KeptProjects
 
 FLUSH_FAILED = 120  # as Python itself says it
 _COMM = 15
@@ -55,7 +54,7 @@ Handlers = Mapping[Any, Any]
 
 
 class CannotBecome(Exception):
-    """This process cannot be given what the command shall have. The text says what."""
+    """This process cannot be given what the command shall have; the text says what."""
 
 
 def become(order: Mapping[str, Any], *, output: int, handlers: Handlers) -> None:
@@ -74,10 +73,11 @@ def become(order: Mapping[str, Any], *, output: int, handlers: Handlers) -> None
         os.close(output)
     _start_resource_tracker()
     _take_environment(order["env"])
+    # The server has one of its own, for its own files.
     os.umask(order["umask"])
     _take_signals(order, handlers)
     os.chdir(order["cwd"])
-    _shake_dice()
+    _reseed()
     gc.set_threshold(*_COLLECT_AT)
 
 
@@ -110,6 +110,7 @@ def _take_environment(env: Mapping[str, str]) -> None:
 
 def _take_signals(order: Mapping[str, Any], handlers: Handlers) -> None:
     signal.set_wakeup_fd(-1)
+    # As a plain start inherits them: ignored signals stay ignored, blocked ones blocked.
     ignored = set(order["ignored"])
     for number in sorted(signal.valid_signals() - _NOT_OURS):
         handler = handlers.get(number, signal.SIG_DFL)
@@ -122,7 +123,7 @@ def _take_signals(order: Mapping[str, Any], handlers: Handlers) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, order["blocked"])
 
 
-def _shake_dice() -> None:
+def _reseed() -> None:
     """Python's own generator does it after a fork; others would give every command the same numbers."""
     random = sys.modules.get("numpy.random")
     if random is not None:
@@ -133,10 +134,15 @@ def _shake_dice() -> None:
 
 
 def run(order: Mapping[str, Any], code: types.CodeType) -> NoReturn:
-    """Run the script as the main program of this process, which ends with it."""
+    """Run the script as the main program of this process, which ends with it.
+
+    :param order: what the worker has said.
+    :param code: of the script.
+    """
     script, python = order["argv"][0], order["python"]
     take_name(Path(script).name)
     sys.argv = list(order["argv"])
+    # Python has it from 3.10 on, and this may run on 3.9.
     if hasattr(sys, "orig_argv"):
         sys.orig_argv = [python, *sys.argv]
     for name in [name for name in sys.modules if name.partition(".")[0] == "cosmos_venv"]:
@@ -150,7 +156,10 @@ def run(order: Mapping[str, Any], code: types.CodeType) -> NoReturn:
 
 
 def take_name(name: str) -> None:
-    """Let a list of processes call this one so."""
+    """Let a list of processes call this one so.
+
+    :param name: of which the kernel keeps 15 bytes.
+    """
     try:
         Path("/proc/self/comm").write_text(name[:_COMM], encoding="utf-8")
     except OSError:
@@ -182,27 +191,29 @@ def _requested(code: object) -> int:
 
 
 def _print_exception(error: BaseException) -> None:
-    """As Python shows what a script has raised: from its own first line on."""
+    """Show what a script has raised as Python does, from the script's own first line on."""
     begins = error.__traceback__
     while begins is not None and begins.tb_frame.f_code.co_filename == __file__:
         begins = begins.tb_next
     try:
         sys.excepthook(type(error), error.with_traceback(begins), begins)
-    except Exception:  # noqa: BLE001 - somebody's own hook
+    except Exception:  # noqa: BLE001 - the hook of a library
         traceback.print_exc()
 
 
 def _finish(status: int | None) -> NoReturn:
-    """As Python ends, but for taking its modules apart: threads, what waits for the end, streams."""
+    """End as Python ends, but for taking its modules apart: threads, handlers of exit, streams."""
+    # Taking modules apart would write to every page that is shared with the server.
     threading._shutdown()  # type: ignore[attr-defined]  # as multiprocessing's own children do it
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None and not stream.closed:
                 stream.flush()
-        except Exception:  # noqa: BLE001 - nobody reads it any more
+        except Exception:  # noqa: BLE001 - its reader is gone
             status = FLUSH_FAILED if status is not None else None
     if status is None:
+        # As Python does it: the parent sees an interrupted process, and no exit code.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
     os._exit(FLUSH_FAILED if status is None else status)
@@ -213,18 +224,19 @@ NAME = "dbt-warm-keeper"
 GO = b"g"
 _PREPARED = b"prepared"
 _LONGEST_REFUSAL = 4096
+_REPORT = "dbt-warm-parsed"
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What the server knows, and a keeper with it.
+class ServerParts:
+    """The parts of a server that each keeper needs.
 
     :param code: of the script.
     :param handlers: of signals, as the imports have left them.
     :param read: environment variables that the imports have looked at, with what they found.
     :param used: a pipe to the server: one byte for each command that begins.
-    :param projects: for commands that may use them.
-    :param offers: the way on which the server hears what such a command has read.
+    :param projects: gives those that are kept, for commands that may use them; None: there are none yet.
+    :param reports: the way on which the server hears what such a command has read.
     :param tell: answers a question about the server.
     :param close: closes what is the server's alone.
     """
@@ -233,22 +245,93 @@ class Kept:
     handlers: Handlers
     read: Mapping[str, str | None]
     used: int
-    projects: KeptProjects
-    offers: kept_projects.Offers
+    projects: Callable[[], KeptProjects | None]
+    reports: Reports
     tell: Callable[[str], str]
     close: Callable[[], None]
 
 
-def keep(control: socket.socket, worker: int, kept: Kept) -> None:
+class Reports:
+    """The way on which keepers hand the reports of their commands to the server, made before it forks."""
+
+    def __init__(self) -> None:
+        self._reads, self._writes = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        # A busy server holds up no keeper, and an empty way no server.
+        self._reads.setblocking(False)
+        self._writes.setblocking(False)
+
+    def fileno(self) -> int:
+        """The descriptor on which the server waits for reports."""
+        return self._reads.fileno()
+
+    def close_reader(self) -> None:
+        """Close the server's end, in a keeper."""
+        self._reads.close()
+
+    def close_writer(self) -> None:
+        """Close the keeper's end, in a command."""
+        self._writes.close()
+
+    def hand_over(self, report: int) -> None:
+        """Send a report that is not empty, in a keeper whose command has ended.
+
+        What cannot be sent at once is for later commands to tell.
+
+        :param report: the descriptor of the report.
+        """
+        try:
+            if os.fstat(report).st_size:
+                socket.send_fds(self._writes, [b"p"], [report])
+        except OSError:
+            pass
+
+    def take(self) -> list[IO[bytes]]:
+        """The reports of one keeper, in the server, which closes them."""
+        try:
+            _, found, _, _ = socket.recv_fds(self._reads, 1, 1)
+        except OSError:
+            return []
+        return [open(report, "rb") for report in found]  # noqa: PTH123 - descriptors
+
+
+def new_report() -> int | None:
+    """A file in memory, for what a command has to tell; None where there can be none."""
+    try:
+        # In memory: it has no name that another process could open, and goes with the last that holds it.
+        return os.memfd_create(_REPORT)
+    except OSError:
+        return None
+
+
+def parse_cache() -> Any:
+    """The modules of the kept parsed project, as attributes; None where they cannot be imported.
+
+    They are imported at the first order that asks for a kept project, and here alone: most servers never need them.
+    """
+    # A server writes no byte code beside our files: its Python may be another one, and its user root.
+    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        from cosmos_venv.dbt.warm.server.parse_cache import kept_projects, manifest_reuse
+    except Exception:  # noqa: BLE001 - another release may stand there by now; no command fails for it
+        return None
+    finally:
+        sys.dont_write_bytecode = writes
+    return types.SimpleNamespace(kept_projects=kept_projects, manifest_reuse=manifest_reuse)
+
+
+def serve_worker(control: socket.socket, worker: int, parts: ServerParts) -> None:
     """Serve one worker; returns when nothing of its command is left. Called in a process that was forked for it.
 
+    :param control: the connection to the worker.
     :param worker: its PID, by the word of the kernel.
+    :param parts: of the server.
     """
-    kept.close()
+    parts.close()
     take_name(NAME)
     os.setsid()  # as the guard of a plain command leads one
     wakeup, write_end = guard.stand_guard()
     try:
+        # The connection alone does not tell that the task is gone: a child that it forked may hold it open.
         alive = os.pidfd_open(worker)
     except OSError:
         return  # it is gone
@@ -258,33 +341,36 @@ def keep(control: socket.socket, worker: int, kept: Kept) -> None:
         return
     order = json.loads(text)
     if "ask" in order:
-        guard.tell(control.fileno(), kept.tell(order["ask"]))
+        guard.tell(control.fileno(), parts.tell(order["ask"]))
         return
-    reason = why_not(order, kept.read)
+    reason = why_not(order, parts.read)
     if reason is not None:
         guard.tell(control.fileno(), f"refused {reason}\n")
         return
     ours, theirs = socket.socketpair()
-    report = kept_projects.new_report() if order.get("keeps_project") else None
+    report = new_report() if order.get("keeps_project") and parse_cache() is not None else None
     pid = os.fork()
     if pid == 0:
         for descriptor in (wakeup, write_end, alive, *handed_over[1:]):
             os.close(descriptor)
         for connection in (control, ours):
             connection.close()
-        os.close(kept.used)
-        kept.offers.close()
-        _become_dbt(theirs, os.getppid(), order, handed_over[0], kept, report)
+        os.close(parts.used)
+        parts.reports.close_writer()
+        _become_dbt(theirs, os.getppid(), order, handed_over[0], parts, report)
     theirs.close()
     os.close(handed_over[0])  # or the worker would wait for this process's end too
-    _run(pid, ours, control, order, kept, alive=alive, wakeup=wakeup)
+    _run(pid, ours, control, order, parts, alive=alive, wakeup=wakeup)
     if report is not None:
-        kept.offers.hand_over(report)
+        parts.reports.hand_over(report)
 
 
 def end_parent(parent: int) -> None:
-    """Signal the parent of this process as long as it is that one. Who adopts it then may be the first process of a
-    container, of the same user."""
+    """Signal the parent of this process as long as it is that one. The process that adopts this one then may be the
+    first process of a container, of the same user.
+
+    :param parent: the PID of the server.
+    """
     try:
         process = os.pidfd_open(parent)
     except OSError:
@@ -299,7 +385,11 @@ def end_parent(parent: int) -> None:
 
 
 def why_not(order: Mapping[str, Any], read: Mapping[str, str | None]) -> str | None:
-    """A word and a sentence why the command must be started instead of forked; None when it need not."""
+    """A word and a sentence why the command must be started instead of forked; None when it need not.
+
+    :param order: what the worker has said.
+    :param read: environment variables that the imports have looked at, with what they found.
+    """
     name = fork_conditions.difference(order["situation"], fork_conditions.situation())
     if name is not None:
         return f"situation the task and the server of its environment differ in their {name}"
@@ -310,22 +400,22 @@ def why_not(order: Mapping[str, Any], read: Mapping[str, str | None]) -> str | N
 
 
 def _become_dbt(
-    step: socket.socket, keeper: int, order: Mapping[str, Any], output: int, kept: Kept, report: int | None
+    step: socket.socket, keeper: int, order: Mapping[str, Any], output: int, parts: ServerParts, report: int | None
 ) -> None:
     try:
+        # A keeper that is killed takes its dbt along; what dbt has started is found by the worker.
         guard.prctl(guard.PR_SET_PDEATHSIG, signal.SIGKILL)
+        # It may have been killed before that call.
         if os.getppid() != keeper:
             return
-        become(order, output=output, handlers=kept.handlers)
+        become(order, output=output, handlers=parts.handlers)
         step.sendall(_PREPARED)
+        # A worker that says nothing has given up, and starts the command as a plain process.
         if step.recv(1) != GO:
             return
         step.close()
-        if report is None:
-            kept.projects.drop()  # of other projects, perhaps: no line of this one shall find it
-        else:
-            manifest_reuse.install(kept.projects.ready, report)
-        run(order, kept.code)
+        _offer_kept_projects(parts.projects(), report)
+        run(order, parts.code)
     except CannotBecome as error:
         step.sendall(f"limits {error}".encode())
     except OSError as error:
@@ -334,12 +424,20 @@ def _become_dbt(
         os._exit(127)
 
 
+def _offer_kept_projects(projects: KeptProjects | None, report: int | None) -> None:
+    modules = None if report is None else parse_cache()  # its keeper has imported them
+    if report is not None and modules is not None:
+        modules.manifest_reuse.install([] if projects is None else projects.ready, report)
+    elif projects is not None:
+        projects.drop()  # of other projects, perhaps: no line of this one shall find it
+
+
 def _run(
     pid: int,
     step: socket.socket,
     control: socket.socket,
     order: Mapping[str, Any],
-    kept: Kept,
+    parts: ServerParts,
     *,
     alive: int,
     wakeup: int,
@@ -351,13 +449,13 @@ def _run(
         return
     guard.tell(control.fileno(), f"ready {pid}\n")
     if _is_told_to_go(control, alive):
-        guard.tell(kept.used, "u")
+        guard.tell(parts.used, "u")
         step.sendall(GO)
         guard.tell(control.fileno(), f"pid {pid}\n")
-        # Who lists the servers is told by it what runs. The words that follow may be secret.
+        # By this name lists of servers show what runs. The words that follow may be secret.
         take_name(" ".join([Path(order["argv"][0]).name, *order["argv"][1:2]]))
     step.close()  # without the word the process ends by itself
-    os.close(kept.used)
+    os.close(parts.used)
     first_step = guard.INTERRUPT_AT if order["interrupts"] else guard.TERMINATE_AT
     guard.watch(
         pid,

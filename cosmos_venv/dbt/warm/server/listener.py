@@ -1,4 +1,4 @@
-"""Where does a server stand, so that tasks find it and nobody takes it for another?"""
+"""STDLIB ONLY. The socket, the lock and the note of a server: tasks find it by these, and take nothing else for it."""
 
 from __future__ import annotations
 
@@ -15,19 +15,23 @@ from cosmos_venv.dbt.warm.server import fork_conditions
 
 WAITING = 128
 _TURN, _LONGEST_TURN = 0.01, 2.0
-_FORGOTTEN = 86_400.0  # seconds after which nobody asks any more whether a task was there
+_FORGOTTEN = 86_400.0  # seconds after which it does not count any more whether a task was there
 
 
 class Refused(Exception):
-    """This environment cannot be served, or not now: a word, and a text for people."""
+    """This environment cannot be served, or not now.
+
+    :param word: the reason, as the metric has it.
+    :param text: the reason, for people.
+    """
 
     def __init__(self, word: str, text: str) -> None:
         super().__init__(text)
         self.word = word
 
 
-class Post:
-    """The files of one server. Its lock says that it lives, a note in the lock who it is.
+class Listener:
+    """The files of one server. Its lock says that it lives, a note in the lock which process it is.
 
     :param config: ``folder`` and ``key`` say where, ``environment`` for whom, ``most`` beside how many others.
     :raises Refused: when it is taken, or there are enough.
@@ -40,16 +44,19 @@ class Post:
         self._path = self._folder / config["key"]
         with self._turn():
             self.lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            # Two tasks may start a server at once.
             if not fork_conditions.claim(self.lock):
                 raise Refused("there", "another one has just been started")
             if self._others() >= self._most:
                 remove(f"{self._path}.lock")
                 raise Refused("enough", f"there are {self._most} servers of other environments already")
+            # A server that was killed has left its socket, to which nothing could be bound.
             remove(f"{self._path}.sock", f"{self._path}.refused")
-            self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self.listener.bind(f"{self._path}.sock")
-            self.listener.listen(WAITING)
-            self.listener.setblocking(False)
+            self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            # By the umask of this process its mode is 0600.
+            self.socket.bind(f"{self._path}.sock")
+            self.socket.listen(WAITING)
+            self.socket.setblocking(False)
             self.note(is_ready=False)
 
     @property
@@ -58,7 +65,10 @@ class Post:
         return Path(f"{self._path}.sock").exists()
 
     def note(self, *, is_ready: bool) -> None:
-        """Say who this is, for whoever lists the servers."""
+        """Write into the lock which process this is, for lists of servers.
+
+        :param is_ready: whether all imports are done.
+        """
         note = {
             "pid": os.getpid(),
             "environment": self._environment,
@@ -67,27 +77,36 @@ class Post:
             "import_seconds": time.time() - self.started,
         }
         text = json.dumps(note).encode()
+        # Written over and then cut, so that no reader finds an empty note.
         os.pwrite(self.lock, text, 0)
         os.ftruncate(self.lock, len(text))
 
     def drop_log(self) -> None:
-        """It was for what goes wrong at the start."""
+        """Remove the log, which was for what goes wrong at the start."""
         remove(f"{self._path}.log")
 
     def refuse(self, word: str, text: str) -> None:
-        """Say why this environment will have no server, and leave."""
+        """Say why this environment will have no server, and leave.
+
+        :param word: the reason, as the metric has it.
+        :param text: the reason, for people.
+        """
         Path(f"{self._path}.refused").write_text(json.dumps({"word": word, "text": text}), encoding="utf-8")
         self.leave()
 
     def leave(self) -> None:
         """Remove what leads here."""
         with self._turn():
+            # Another server may have its files there by now.
             if _is_still(self.lock, f"{self._path}.lock"):
                 remove(f"{self._path}.sock", f"{self._path}.lock", f"{self._path}.log")
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """Who makes and removes files in the folder does it alone, but waits for nobody who was stopped there."""
+        """Within this block no other server makes or removes files in the folder.
+
+        One that was stopped in it is waited for no longer than two seconds.
+        """
         turn = os.open(self._folder / "turn", os.O_RDWR | os.O_CREAT, 0o600)
         deadline = time.monotonic() + _LONGEST_TURN
         while not fork_conditions.claim(turn) and time.monotonic() < deadline:
@@ -114,6 +133,7 @@ class Post:
 def _is_alive(path: Path) -> bool:
     """Whether there is a server of that name; if not, its files are removed."""
     try:
+        # A link must not lead elsewhere, and a named pipe must not be waited for.
         descriptor = os.open(f"{path}.lock", os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError:
         return False
@@ -135,7 +155,10 @@ def _is_still(descriptor: int, path: str) -> bool:
 
 
 def remove(*paths: str | Path) -> None:
-    """Unlink what is there of these files."""
+    """Unlink what is there of these files.
+
+    :param *paths: of the files.
+    """
     for path in paths:
         try:
             Path(path).unlink()

@@ -1,14 +1,10 @@
-"""STDLIB ONLY. Imports dbt once and forks for each command; memory limits.
-
-May this process be forked, and how?
-
-How much memory may a server take? Half more than at first, a spare, and a share for what it keeps of projects.
-
-Who imports dbt once and forks for each command? One process for each environment, user and host.
+"""STDLIB ONLY. The server: one process for each environment, user and host that imports dbt once and forks for each
+command.
 
 Started by ``servers.start`` on the environment's own Python. It holds no connection, file or lock of a command: what it
 accepts it hands to a keeper that it forks, unread. It forks from its main thread, in a process without other threads
-than those that are proven harmless.
+than those that are proven harmless. It ends when it takes half more memory than at first, a spare, and a share for what
+it keeps of projects.
 """
 
 from __future__ import annotations
@@ -25,14 +21,17 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from cosmos_venv.dbt.warm.server import dbt_internals, fork_conditions, forked_command, warm_up
-from cosmos_venv.dbt.warm.server.listener import Post, Refused
-from cosmos_venv.dbt.warm.server.parse_cache.kept_projects import KeptProjects, Offers
+from cosmos_venv.dbt.warm.server.listener import Listener, Refused
 from cosmos_venv.dbt.warm.server.warm_up import import_all, variables_read
 from cosmos_venv.processes import guard
+
+if TYPE_CHECKING:
+    from cosmos_venv.dbt.warm.server.parse_cache.kept_projects import KeptProjects
 
 HARMLESS_THREADS = frozenset({"jemalloc_bg_thd"})  # it is stopped before a fork and started anew after it
 _LONGEST_END = 1.0  # seconds from the end of a thread until the kernel shows it no longer
@@ -40,14 +39,14 @@ _LOOK_AGAIN = 0.01
 
 
 def fork() -> int:
-    """As os.fork, without Python's warning of threads (3.12), which have been looked at."""
+    """Fork as os.fork does, without Python's warning of threads (3.12), which have been looked at."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
 
 
 def unproven_threads() -> list[str]:
-    """The threads beside the main one of which nobody has shown that a fork does them no harm; by name.
+    """The threads beside the main one that are not known to come to no harm by a fork; by name.
 
     One that its library ends before a fork, to begin anew where there is work for it, shows it here. OpenBLAS does so
     (``blas_thread_shutdown`` is its handler of pthread_atfork), which numpy and pandas load.
@@ -56,6 +55,7 @@ def unproven_threads() -> list[str]:
         return []
     pid = fork()
     if pid == 0:
+        # Without handlers of exit: they are the server's.
         os._exit(0)
     os.waitpid(pid, 0)
     deadline = time.monotonic() + _LONGEST_END
@@ -74,7 +74,7 @@ def _threads() -> list[str]:
 
 
 def _name(task: Path) -> str:
-    """Empty for a thread that has just ended."""
+    """The name of a thread; empty for one that has just ended."""
     try:
         return (task / "comm").read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
@@ -85,7 +85,10 @@ _FACTOR, _SPARE = 1.5, 64 << 20
 
 
 def resident(pid: int | str = "self") -> int:
-    """Bytes of memory that the process has."""
+    """Bytes of memory that a process has.
+
+    :param pid: of the process; ``self``: this one.
+    """
     try:
         return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
@@ -99,26 +102,19 @@ def freeze() -> None:
     gc.freeze()  # or looking for rubbish would copy all pages of the imports into each child
 
 
-def has_grown(at_first: int, projects: KeptProjects) -> bool:
-    """Whether a server takes more than it may. What it keeps of projects goes first, and is never kept again.
+def has_grown(at_first: int, *, kept_bytes: int) -> bool:
+    """Whether this server takes more memory than it may.
 
-    :param at_first: bytes, when it began to serve.
+    :param at_first: bytes of memory that it had when it began to serve.
+    :param kept_bytes: bytes of memory that what it keeps of projects may take.
     """
-    if _is_within(at_first, projects):
-        return False
-    if projects.ready or projects.is_making:
-        projects.give_up("the server took more memory than it may, and keeps no project any more")
-        freeze()
-    return not _is_within(at_first, projects)
-
-
-def _is_within(at_first: int, projects: KeptProjects) -> bool:
-    return resident() <= at_first * _FACTOR + _SPARE + projects.memory
+    # Half of a small server would be little: hence the spare.
+    return resident() > at_first * _FACTOR + _SPARE + kept_bytes
 
 
 NAME = "dbt-warm-server"
 """Of its process, as ``ps -e`` shows it. What it forks has names of its own."""
-LOOK_AGAIN = 5.0
+LOOK_AGAIN = 5.0  # seconds, within which a server ends whose environment or socket is gone
 _CREDENTIALS = struct.Struct("iII")
 
 
@@ -127,22 +123,25 @@ def main(text: str) -> None:
 
     :param text: the configuration, as ``servers.start`` writes it.
     """
+    # The starter waits for a child that ends at once: so the server is no child of a task, and no zombie of a worker.
     if os.fork():
         return
     os.setsid()
+    # Its files are for this user alone, whatever umask the task has that starts it.
     os.umask(0o077)
     forked_command.take_name(NAME)
+    # The thread that starts it may have blocked signals, and a new process inherits that.
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     status = 1
     try:
         config = json.loads(text)
         try:
-            post = Post(config)
+            listener = Listener(config)
         except Refused as refused:
-            _say(f"refused {refused.word} {refused}")
+            _tell_starter(f"refused {refused.word} {refused}")
             return
-        _say("listening")
-        server = Server(config, post)
+        _tell_starter("listening")
+        server = Server(config, listener)
         server.prepare()
         server.serve()
         status = 0
@@ -150,8 +149,8 @@ def main(text: str) -> None:
         os._exit(status)
 
 
-def _say(text: str) -> None:
-    """To the task that waits for it; nothing of that task is held afterwards."""
+def _tell_starter(text: str) -> None:
+    """Say one line to the task that waits for it; nothing of that task is held afterwards."""
     guard.tell(1, text + "\n")
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
@@ -159,22 +158,25 @@ def _say(text: str) -> None:
 
 
 class Server:
-    """:param config: ``environment``, ``script``, ``identity``, ``modules`` and ``packages`` say what is imported,
-    ``idle`` for how many seconds it waits for the next command.
+    """One server, from its imports to its end.
+
+    :param config: ``environment``, ``script``, ``identity``, ``modules`` and ``packages`` say what is imported,
+        ``idle`` after how many seconds without a command it ends.
+    :param listener: its files.
     """
 
-    def __init__(self, config: Mapping[str, Any], post: Post) -> None:
+    def __init__(self, config: Mapping[str, Any], listener: Listener) -> None:
         self.config = config
-        self.post = post
+        self.listener = listener
         self.pid = os.getpid()
         self.last_used = time.monotonic()
         self.commands = 0
         self.children: set[int] = set()
-        self.is_told_to_end = False
+        self.is_asked_to_end = False
         self.memory = 0
         self.steps: Iterator[warm_up.Step] | None = None
-        self.projects = KeptProjects()
-        self.offers = Offers()
+        self.projects: KeptProjects | None = None
+        self.reports = forked_command.Reports()
 
     def prepare(self) -> None:
         """Import all that commands will want. Whatever is in the way of a fork ends this process, with a note."""
@@ -183,17 +185,18 @@ class Server:
         except BaseException as error:  # a package may raise anything, SystemExit too
             word = error.word if isinstance(error, Refused) else "import"
             text = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
-            self.post.refuse(word, text)
+            self.listener.refuse(word, text)
             raise
         self.handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
-        self._attend()
-        self._settle()
+        self._open_waiting_ends()
+        self._measure_memory()
         self.steps = warm_up.steps()
-        self.post.note(is_ready=True)
+        self.listener.note(is_ready=True)
+        # Stderr was the log of the start, which goes when nothing went wrong.
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 2)
         os.close(null)
-        self.post.drop_log()
+        self.listener.drop_log()
 
     def _prepare(self) -> None:
         script = self.config["script"]
@@ -201,82 +204,102 @@ class Server:
             self.code = compile(Path(script).read_bytes(), script, "exec")
         except (SyntaxError, ValueError):
             raise Refused("binary", f"{script} is no Python program") from None
+        # Python puts the folder of a script there, unless -P forbids it (3.11).
         if not getattr(sys.flags, "safe_path", False):
             sys.path.insert(0, str(Path(script).resolve().parent))
         with variables_read() as self.read:
             import_all(self.config["modules"], self.config["packages"])
             # Asked for by dbt's packages: it starts a program, to which each command would hand its variables.
             platform.processor()
-        dbt_internals.make_in_one_piece()
-        dbt_internals.make_flat()
+        dbt_internals.patch_json_encoder()
+        dbt_internals.patch_deep_merge()
         _refuse_threads()
 
-    def _settle(self) -> None:
+    def _measure_memory(self) -> None:
         freeze()
         self.memory = resident()
 
-    def _attend(self) -> None:
+    def _open_waiting_ends(self) -> None:
         self.wakeup, write_end = os.pipe()
         self.used, self.use = os.pipe()
         for descriptor in (self.wakeup, write_end, self.used, self.use):
             os.set_blocking(descriptor, False)
+        # A handler alone would not end the wait: Python goes on waiting after it (PEP 475).
         signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+        # Any handler: without one the kernel drops the signal, and nothing comes through the pipe.
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGTERM, self._told)
+        signal.signal(signal.SIGTERM, self._on_terminate)
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
 
         def close() -> None:
             signal.set_wakeup_fd(-1)
-            for descriptor in (self.post.lock, self.wakeup, write_end, self.used):
+            for descriptor in (self.listener.lock, self.wakeup, write_end, self.used):
                 os.close(descriptor)
-            self.post.listener.close()
-            self.offers.close_readers()
+            self.listener.socket.close()
+            self.reports.close_reader()
 
-        self.kept = forked_command.Kept(
-            self.code, self.handlers, self.read, self.use, self.projects, self.offers, self._answer, close
+        self.parts = forked_command.ServerParts(
+            self.code, self.handlers, self.read, self.use, lambda: self.projects, self.reports, self._answer, close
         )
 
-    def _told(self, *_: object) -> None:
-        self.is_told_to_end = True
+    def _on_terminate(self, *_: object) -> None:
+        self.is_asked_to_end = True
 
     def serve(self) -> None:
         """Fork for each connection, until there is no more use for it."""
         while not self._has_served():
             pause = min(LOOK_AGAIN, self.last_used + self.config["idle"] - time.monotonic())
-            pause = 0.0 if self._takes_step() else max(pause, 0.0)
-            ready = guard.readable([self.post.listener.fileno(), self.wakeup, self.used, self.offers.fileno()], pause)
+            pause = 0.0 if self._take_step() else max(pause, 0.0)
+            ready = guard.readable(
+                [self.listener.socket.fileno(), self.wakeup, self.used, self.reports.fileno()], pause
+            )
             if self.wakeup in ready:
                 os.read(self.wakeup, 4096)
             self._collect()
             if self.used in ready:
+                # One byte for each command that has begun.
                 self.commands += len(os.read(self.used, 4096))
                 self.last_used = time.monotonic()
-            if self.offers.fileno() in ready:
-                self.offers.take(self.projects)
-            if self.post.listener.fileno() in ready and not self._are_files_changed():
+            if self.reports.fileno() in ready:
+                self._hear_reports()
+            # A task that connects after an installation must not get the dbt from before.
+            if self.listener.socket.fileno() in ready and not self._are_files_changed():
                 self._accept()
-        self.post.leave()
-        # Who has connected meanwhile is told by the end of the connection.
-        self.post.listener.close()
+        self.listener.leave()
+        # A task that has connected meanwhile is told by the end of the connection.
+        self.listener.socket.close()
 
-    def _takes_step(self) -> bool:
+    def _take_step(self) -> bool:
         """Make a piece of what commands would make. Between commands: the first one, which waits, would pay for all."""
         if self.steps is None:
-            return self._keeps_more()
+            return self._take_project_step()
         with variables_read() as read:
             step = next(self.steps, None)
             if step is not None:
-                warm_up.take(step)
+                warm_up.run_step(step)
+        # Like what an import has looked at: a command in which such a variable differs is started.
         self.read.update(read)
         self._end_for_threads()
         if step is None:
             self.steps = None
-            self._settle()
+            self._measure_memory()
         return step is not None
 
-    def _keeps_more(self) -> bool:
+    def _hear_reports(self) -> None:
+        """Take in what commands tell of their projects, of which the first one is the reason to keep any."""
+        for report in self.reports.take():
+            with report:
+                if self.projects is None and (modules := forked_command.parse_cache()) is not None:
+                    self.projects = modules.kept_projects.KeptProjects()
+                if self.projects is not None:
+                    with suppress(OSError):
+                        self.projects.hear(report)
+
+    def _take_project_step(self) -> bool:
         """Make a piece of what is kept of a project."""
+        if self.projects is None:
+            return False
         try:
             if self.projects.forget_unused(float(self.config["idle"])):
                 freeze()
@@ -287,21 +310,33 @@ class Server:
             return False
 
     def _end_for_threads(self) -> None:
-        """Where what was made between commands has started one, with a word: no task would know why it ended."""
+        """End, with a word, where what was made between commands has started a thread: no task would know why."""
         try:
             _refuse_threads()
         except Refused as refused:
-            self.post.refuse(refused.word, str(refused))
+            self.listener.refuse(refused.word, str(refused))
             raise
 
     def _has_served(self) -> bool:
         return (
-            self.is_told_to_end
+            self.is_asked_to_end
             or time.monotonic() >= self.last_used + float(self.config["idle"])
-            or not self.post.is_there
+            or not self.listener.is_there
             or self._are_files_changed()
-            or has_grown(self.memory, self.projects)
+            or self._has_grown()
         )
+
+    def _has_grown(self) -> bool:
+        """Whether it takes more memory than it may. What it keeps of projects goes first, and is never kept again."""
+        projects = self.projects
+        if projects is None:
+            return has_grown(self.memory, kept_bytes=0)
+        if not has_grown(self.memory, kept_bytes=projects.memory):
+            return False
+        if projects.ready or projects.is_making:
+            projects.give_up("the server took more memory than it may, and keeps no project any more")
+            freeze()
+        return has_grown(self.memory, kept_bytes=projects.memory)
 
     def _are_files_changed(self) -> bool:
         try:
@@ -323,13 +358,14 @@ class Server:
 
     def _accept(self) -> None:
         try:
-            connection, _ = self.post.listener.accept()
+            connection, _ = self.listener.socket.accept()
         except OSError:
             return  # it has given up
         with connection:
             connection.setblocking(True)
             size = _CREDENTIALS.size
             pid, uid, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+            # The mode of the socket keeps all other users out but root, for whom no mode counts.
             if uid != os.geteuid():
                 return
             try:
@@ -344,28 +380,28 @@ class Server:
     def _become_keeper(self, connection: socket.socket, worker: int) -> NoReturn:
         status = 1
         try:
-            forked_command.keep(connection, worker, self.kept)
+            forked_command.serve_worker(connection, worker, self.parts)
             status = 0
         finally:
             os._exit(status)
 
     def _answer(self, question: str) -> str:
-        """To somebody who asks for the server's state, or for its end. Runs in a keeper."""
+        """The answer to a task or person that asks for the server's state, or for its end. Runs in a keeper."""
         server = self.pid
         if question == "stop":
             forked_command.end_parent(server)
         answer = {
             "pid": server,
             "environment": self.config["environment"],
-            "started": self.post.started,
+            "started": self.listener.started,
             "commands": self.commands,
             "running": len(self.children),
             "idle_seconds": time.monotonic() - self.last_used,
             "memory_bytes": resident(server),
-            "is_prepared": self.steps is None and not self.projects.is_making,
-            "kept_bytes": self.projects.size,
-            "kept_uses": self.projects.uses,
-            "kept_refused": self.projects.reasons,
+            "is_prepared": self.steps is None and not (self.projects and self.projects.is_making),
+            "kept_bytes": self.projects.size if self.projects else 0,
+            "kept_uses": self.projects.uses if self.projects else 0,
+            "kept_refused": self.projects.reasons if self.projects else [],
         }
         return json.dumps(answer) + "\n"
 

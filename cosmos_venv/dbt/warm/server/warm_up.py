@@ -1,12 +1,10 @@
-"""STDLIB ONLY. What is imported and made before commands come.
-
-What does dbt make when a class is first used, the same in each process? It is made before commands come.
+"""STDLIB ONLY. Everything that is imported, and made of dbt's classes, before commands come; and the environment
+variables that this looks at.
 
 dbt's classes read and write themselves by code that mashumaro writes for each when it is first called, and check what
-they read by a JSON schema: half of a small command. Both follow from the classes alone. Nothing of a project,
-a profile or an adapter is made here, and no method of dbt is called but ``json_schema``, which keeps its answer.
-
-What is imported before commands come, and which environment variables does that look at?
+they read by a JSON schema: half of a small command. Both follow from the classes alone, the same in each process.
+Nothing of a project, a profile or an adapter is made here, and no method of dbt is called but ``json_schema``, which
+keeps its answer.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ from typing import Any
 
 Step = Callable[[], object]
 
-# What every command checks: its project, its profile, its selectors. A release that lacks one does without.
+# By these every command checks its project, its profile, its selectors. A release that lacks one does without.
 _CHECKED = {
     "dbt.contracts.project": ("Project", "Configuration", "PackageConfig", "ProfileConfig", "ProjectFlags"),
     "dbt.contracts.selection": ("SelectorFile",),
@@ -44,8 +42,11 @@ def steps() -> Iterator[Step]:
     yield _forget_builders
 
 
-def take(step: Step) -> None:
-    """Make one thing. What cannot be made here is made by the command, which then says what is wrong."""
+def run_step(step: Step) -> None:
+    """Make one thing. What cannot be made here is made by the command, which then says what is wrong.
+
+    :param step: one of ``steps``.
+    """
     try:
         step()
     except Exception:  # noqa: BLE001, S110 - whatever another release of these packages raises
@@ -77,6 +78,7 @@ def _below(cls: Any) -> list[Any]:
 
 
 def _compilations(cls: Any) -> Iterator[Step]:
+    # mashumaro leaves the options for its builder in each class that a method is generated for.
     for ancestor in cls.__mro__[-1:0:-1]:
         params = getattr(ancestor, f"_{ancestor.__name__}__mashumaro_builder_params", None) or {}
         for kind, method in (("unpacker", "add_unpack_method"), ("packer", "add_pack_method")):
@@ -86,7 +88,7 @@ def _compilations(cls: Any) -> Iterator[Step]:
 
 
 def _compile(cls: Any, method: str, options: dict[str, Any]) -> None:
-    """As the placeholder does that mashumaro leaves in the class."""
+    """Do what the placeholder does that mashumaro leaves in the class."""
     builder = sys.modules["mashumaro.core.meta.code.builder"].CodeBuilder
     options["default_dialect"] = options.pop("dialect", None)
     getattr(builder(cls, allow_postponed_evaluation=False, **options), method)()
@@ -113,6 +115,7 @@ def import_all(modules: Mapping[str, bool], packages: list[str]) -> None:
     """Import modules, and each package inside of some packages.
 
     :param modules: by name, whether it must be there.
+    :param packages: names of imported packages, of which each inner package is imported that can be.
     :raises BaseException: whatever a module raises that must be there.
     """
     for name, is_required in modules.items():
@@ -120,6 +123,7 @@ def import_all(modules: Mapping[str, bool], packages: list[str]) -> None:
     for name in packages:
         parent = sys.modules.get(name)
         for found in pkgutil.iter_modules(getattr(parent, "__path__", ())):
+            # An adapter is a package; a module beside them is imported by those that need it.
             if found.ispkg:
                 _import(f"{name}.{found.name}", is_required=False)
 
@@ -148,6 +152,7 @@ def variables_read() -> Iterator[dict[str, str | None]]:
         looked_at[os.fsdecode(name)] = os.fsdecode(value)
         return value
 
+    # In the class: Python looks up special methods nowhere else. get, getenv and "in" come by it too.
     kind.__getitem__ = recording
     try:
         yield looked_at

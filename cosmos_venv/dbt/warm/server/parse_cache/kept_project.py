@@ -1,17 +1,13 @@
-"""STDLIB ONLY. What a server keeps of one parsed project.
-
-What does dbt write of each node in its artifacts? Pieces of the same text, made by dbt's own classes.
-
-``manifest.json`` is a dictionary of maps from ids to resources. A piece is the text of some neighbours in one of these
-maps, without the brackets around: joined they are what dbt writes at once, letter by letter.
-
-Are two parse files the same but for the folder in which the project stands? Told without keeping one of them.
-
-What does a server keep of a project? What dbt's classes make of its parse file, and what follows from that alone.
+"""STDLIB ONLY. One parsed project as a server keeps it: what dbt's classes make of its parse file, and what follows
+from that alone.
 
 No line of a project runs here, no adapter is made, and nothing is compared with the project's files: that dbt does, in
 each command, with what it is given for its parse file as with what it would have read itself. What is kept is given out
-for a file of the same bytes, but for the folder in which the project stands.
+for a file of the same bytes, but for the folder in which the project stands; whether two files are the same but for
+that is told without keeping one of them.
+
+``manifest.json`` is a dictionary of maps from ids to resources. A piece is the text of some neighbours in one of these
+maps, without the brackets around, made by dbt's own classes: joined they are what dbt writes at once, letter by letter.
 """
 
 from __future__ import annotations
@@ -52,9 +48,12 @@ class Piece:
 def pieces(name: str, found: Mapping[str, Any], moving: set[int], root: str) -> Iterator[Piece]:
     """The pieces of one map, one at a time.
 
+    :param name: of the map.
+    :param found: ids -> nodes.
     :param moving: identities of the nodes that say where the project stands.
     :param root: that place; empty when nothing of it is given out for another one.
     """
+    # As it stands in JSON, where a letter may be escaped.
     named = json_of(root)[1:-1]
     for keys in _in_pieces(tuple(found)):
         some = {key: found[key] for key in keys}
@@ -71,19 +70,30 @@ def _in_pieces(keys: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 
 
 def state_of(some: Mapping[str, Any]) -> bytes:
-    """Equal for the same objects as long as nothing of them is changed. One pickle for all: each names its classes."""
+    """A text that is equal for the same objects as long as nothing of them is changed. One pickle for all: each names
+    its classes.
+
+    :param some: ids -> nodes.
+    """
     return pickle.dumps(list(some.values()), protocol=5)
 
 
 def text_of(name: str, some: Mapping[str, Any]) -> bytes:
-    """What dbt writes of these nodes in the map of that name, without the brackets around."""
+    """The text that dbt writes of these nodes in the map of that name, without the brackets around.
+
+    :param name: of the map.
+    :param some: ids -> nodes.
+    """
     resources = {key: _resource(node) for key, node in some.items()}
     written = _class_of_map(name)(**{name: resources}).to_dict(omit_none=False, context={"artifact": True})
     return json_of(written[name])[1:-1]
 
 
 def json_of(value: Any) -> bytes:
-    """As dbt's encoder writes it."""
+    """A value as dbt's encoder writes it.
+
+    :param value: which that encoder knows.
+    """
     return json.dumps(value, cls=dbt_internals.encoder()).encode()
 
 
@@ -103,7 +113,10 @@ def _class_of_map(name: str) -> Any:
 
 
 def joined(texts: Sequence[bytes]) -> Iterator[bytes]:
-    """The pieces of one map, with what stands between them."""
+    """The pieces of one map, with what stands between them.
+
+    :param texts: of the pieces.
+    """
     for number, text in enumerate(texts):
         if number:
             yield SEPARATOR
@@ -112,7 +125,7 @@ def joined(texts: Sequence[bytes]) -> Iterator[bytes]:
 
 @dataclass(frozen=True)
 class Likeness:
-    """What such files have in common.
+    """The common parts of parse files that are the same but for the folder of the project.
 
     :param size: of the whole file.
     :param begin: where in it the folder is named for the first time.
@@ -127,18 +140,26 @@ class Likeness:
 
     @classmethod
     def of(cls, content: bytes, place: bytes = b"") -> Likeness:
-        """Of a parse file whose project stands in ``place``."""
+        """The likeness of one parse file.
+
+        :param content: of the file.
+        :param place: where its project stands; empty: that is not known.
+        """
         begin = max(content.find(place), 0)
         return cls(len(content), begin, len(place), _digest(content, place))
 
     def is_of(self, content: bytes) -> bool:
-        """Whether a parse file is like that one."""
+        """Whether a parse file is like that one.
+
+        :param content: of the file.
+        """
         if len(content) != self.size:
             return False
         return _digest(content, content[self.begin : self.begin + self.length]) == self.digest
 
 
 def _digest(content: bytes, place: bytes) -> bytes:
+    # As many zero bytes: another folder of that length gives the same digest.
     return hashlib.sha256(content.replace(place, bytes(len(place))) if place else content).digest()
 
 
@@ -175,7 +196,10 @@ class KeptProject:
         self.is_graph_movable = False
 
     def moved_root(self, content: bytes) -> bytes | None:
-        """Where the project stands in a parse file that is this one but for that; None when it is another one."""
+        """The folder of the project in a parse file that is this one but for that; None when it is another one.
+
+        :param content: of the file.
+        """
         if content == self.content:
             return self.root
         if not self.root or len(content) != len(self.content):
@@ -185,11 +209,16 @@ class KeptProject:
         return other if self.content.replace(self.root, other) == content and _is_text(other) else None
 
     def hand_over(self, manifest: Any, root: bytes) -> None:
-        """Put what is kept into a manifest of this process, whose project stands in ``root``."""
+        """Put what is kept into a manifest of this process.
+
+        :param manifest: dbt's.
+        :param root: where the project stands for this process.
+        """
         manifest.__dict__.update(self.maps)
         if root == self.root:
             return
         old, new = self.root.decode(), root.decode()
+        # Set in the copy of this process: the server does not see it.
         for each, name in self.moving:
             if isinstance(each, dict):
                 each[name] = each[name].replace(old, new)
@@ -197,7 +226,10 @@ class KeptProject:
                 setattr(each, name, getattr(each, name).replace(old, new))
 
     def hand_over_edges(self, manifest: Any) -> None:
-        """Put child, parent and group map into a manifest in which nothing has changed since."""
+        """Put child, parent and group map into a manifest in which nothing has changed since.
+
+        :param manifest: dbt's.
+        """
         for name, (found, _) in self.edges.items():
             setattr(manifest, name, found)
 
@@ -227,6 +259,7 @@ class KeptProject:
         for name, entries in packed.items():
             self.maps[name] = {}
             items = list(entries.items())
+            # A task that connects meanwhile waits for one step.
             for begin in range(0, len(items), LENGTH):
                 some = dict(items[begin : begin + LENGTH])
                 read = maps.from_msgpack(b"", decoder=lambda _, some=some, name=name: {name: some})
@@ -234,7 +267,7 @@ class KeptProject:
                 yield
 
     def _look_for_root(self, root: str) -> None:
-        """It can be moved when each place where the folder is named in the file is one that we know."""
+        """Find out whether it can be moved: each place where the folder is named in the file is one that we know."""
         if not root:
             return
         homes = [getattr(file, "path", None) for file in self.maps["files"].values()]
@@ -242,6 +275,7 @@ class KeptProject:
         nodes = [*self.maps["nodes"].values(), *(each for some in self.maps["disabled"].values() for each in some)]
         self.moving += [(node, "root_path") for node in nodes if root in (getattr(node, "root_path", None) or "")]
         named = sum(getattr(each, name).count(root) for each, name in self.moving)
+        # Named elsewhere too, such as in a description, it may mean something else there.
         if named == self.content.count(root.encode()):
             self.root = root.encode()
 
@@ -264,8 +298,12 @@ class KeptProject:
         return bare
 
     def manifest_like(self, maps: dict[str, dict[str, Any]]) -> Any:
-        """dbt's methods on these maps alone: without lock, metadata or anything of a process."""
+        """A manifest with dbt's methods on these maps alone: without lock, metadata or anything of a process.
+
+        :param maps: name of each map -> ids -> nodes.
+        """
         manifest = dbt_internals.manifest_class()
+        # Not by its constructor, which makes a lock that all forks would share.
         made = manifest.__new__(manifest)
         made.__dict__.update(maps)
         return made
@@ -291,6 +329,7 @@ class KeptProject:
         linker.link_graph(SimpleNamespace(**self.maps))
         yield
         manifest = self.manifest_like(self.maps)
+        # dbt writes a copy with the data of each node, and goes on with the bare graph.
         written, places = linker.graph.copy(), []
         for number, key in enumerate(linker.graph):
             data = manifest.expect(key).to_dict(omit_none=True)
@@ -299,19 +338,25 @@ class KeptProject:
             places.append(data.get("root_path") or "")
             if number % LENGTH == 0:
                 yield
+        # As Linker.write_graph of dbt does it.
         self.pickled_graph = pickle.dumps(written, protocol=pickle.HIGHEST_PROTOCOL)
         self.is_graph_movable = is_named_in_these_alone(self.pickled_graph, self.root, places)
         self.graph = linker.graph
 
 
 def is_named_in_these_alone(pickled: bytes, root: bytes, texts: Iterable[str]) -> bool:
-    """Whether a pickle names a folder as often as these texts in it do, of which one object is written once."""
+    """Whether a pickle names a folder as often as these texts in it do, of which one object is written once.
+
+    :param pickled: the pickle.
+    :param root: the folder.
+    :param texts: the objects in the pickle that may name it.
+    """
     written = {id(text): text for text in texts}.values()
     return bool(root) and pickled.count(root) == sum(text.encode().count(root) for text in written)
 
 
 def _place_in(found: dict[str, Any]) -> str:
-    """Where a project stands, by what its parse file says."""
+    """The folder of a project, by its parse file."""
     name = found["metadata"].get("project_name")
     files = (file for file in (found.get("files") or {}).values() if file.get("project_name") == name)
     return next((file["path"].get("project_root") or "" for file in files if file.get("path")), "")

@@ -1,20 +1,14 @@
-"""STDLIB ONLY. Which projects are kept, and reports of commands.
+"""STDLIB ONLY. The projects that one server keeps: the few that were used last, and what its commands report of them.
 
-Which projects does a server keep? The few that were used last; what cannot be kept is not tried again.
-
-How does a server learn which parse files its commands have used? From their keepers, when they have ended.
-
-A command that may use kept projects has a file in memory, into which it writes what it would tell. It holds nothing of
-the server's: its keeper, which runs no line of a project, hands the file over.
+What cannot be kept is not tried again. A command writes its report into a file in memory, which its keeper hands over
+when the command has ended; a keeper runs no line of a project.
 """
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from typing import IO
 
 from cosmos_venv.dbt.warm.server import dbt_internals
 from cosmos_venv.dbt.warm.server.parse_cache.kept_project import LARGEST, KeptProject, Likeness
@@ -27,7 +21,7 @@ _MOST_REFUSED, _LONGEST_REASON = 8, 200
 
 
 class KeptProjects:
-    """Those of one server."""
+    """The kept projects of one server."""
 
     def __init__(self) -> None:
         self.ready: list[KeptProject] = []
@@ -59,15 +53,36 @@ class KeptProjects:
         """Why the last of those that cannot be kept cannot, the oldest first."""
         return [*(reason for _, reason in self._refused), *([self._given_up] if self._given_up else [])]
 
+    def hear(self, report: IO[bytes]) -> None:
+        """Take in what one command tells: which kept project it has used, or the parse file that it has found to fit.
+
+        :param report: the file that the command has written, at its beginning.
+        """
+        words = report.read(LARGEST + 2)  # one byte more than may be told shows that there are too many
+        kind, content = words[:1], words[1:]
+        if not content or len(content) > LARGEST:
+            return
+        if kind == USED:
+            self.use(content)
+        elif kind == OFFERED:
+            self.offer(content)
+
     def offer(self, content: bytes) -> None:
-        """A parse file that dbt has just read, and found to fit the project."""
+        """Keep a project whose parse file dbt has just read, and found to fit.
+
+        :param content: of the parse file.
+        """
+        # Each command with a parse file that is not kept offers it again.
         if self._given_up or len(content) > LARGEST or self._has_seen(content):
             return
         if dbt_internals.is_known():
             self._offered = content
 
     def give_up(self, reason: str) -> None:
-        """Drop all, and keep nothing from now on."""
+        """Drop all, and keep nothing from now on.
+
+        :param reason: for people who ask why.
+        """
         self._given_up = reason
         self.drop()
 
@@ -83,27 +98,35 @@ class KeptProjects:
         return any(each.is_of(content) for each in seen)
 
     def use(self, digest: bytes) -> None:
-        """A command has used the project of this digest."""
+        """Note that a command has used a project.
+
+        :param digest: of the project.
+        """
         self.uses += 1
         for each in self.ready:
             if each.digest == digest:
                 each.used = time.monotonic()
 
     def forget_unused(self, seconds: float) -> bool:
-        """Whether one was dropped that no command has used for so long."""
+        """Drop what no command has used for so long.
+
+        :param seconds: since the last use.
+        :returns: whether one was dropped.
+        """
         left = [each for each in self.ready if time.monotonic() - each.used <= seconds]
         has_dropped = len(left) < len(self.ready)
         self.ready[:] = left
         return has_dropped
 
     def take_step(self) -> bool:
-        """Make a piece of what was offered. Whether there was something to make.
+        """Make a piece of what was offered.
 
+        :returns: whether there was something to make.
         :raises StopIteration: when all of one was made, or cannot be.
         """
         if self._making is None:
             content, self._offered = self._offered, None
-            # What was made since it was offered may be the same, which was not known to be like it before.
+            # Another project that was made since this one was offered may be the same but for its folder.
             if content is None or self._has_seen(content):
                 return False
             project = KeptProject(content)
@@ -113,6 +136,7 @@ class KeptProjects:
             next(steps)
         except StopIteration:
             self._making = None
+            # The one that was used last stays, beside the new one.
             self.ready[:] = [*sorted(self.ready, key=lambda each: each.used)[-(MOST - 1) :], project]
             raise
         except Exception as error:  # noqa: BLE001 - dbt then says itself what is wrong with it
@@ -121,64 +145,3 @@ class KeptProjects:
             self._refused[:] = [*self._refused[-(_MOST_REFUSED - 1) :], (project.likeness, reason)]
             raise StopIteration from None
         return True
-
-
-_NAME = "dbt-warm-parsed"
-
-
-class Offers:
-    """The way from keepers to a server, made before it forks."""
-
-    def __init__(self) -> None:
-        self._reads, self._writes = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._reads.setblocking(False)
-        self._writes.setblocking(False)
-
-    def fileno(self) -> int:
-        """What the server waits for."""
-        return self._reads.fileno()
-
-    def close_readers(self) -> None:
-        """Called in a keeper."""
-        self._reads.close()
-
-    def close(self) -> None:
-        """Called in a command."""
-        self._writes.close()
-
-    def hand_over(self, report: int) -> None:
-        """Called in a keeper when its command has ended. What cannot be sent at once is for later commands to tell."""
-        try:
-            if os.fstat(report).st_size:
-                socket.send_fds(self._writes, [b"p"], [report])
-        except OSError:
-            pass
-
-    def take(self, projects: KeptProjects) -> None:
-        """Called in the server: tell its projects what there is."""
-        try:
-            _, found, _, _ = socket.recv_fds(self._reads, 1, 1)
-        except OSError:
-            return
-        for report in found:
-            with suppress(OSError), open(report, "rb") as file:  # noqa: PTH123 - a descriptor
-                _tell(file.read(LARGEST + 2), projects)
-
-
-def new_report() -> int | None:
-    """A file in memory, for what a command has to tell; None where there can be none."""
-    try:
-        return os.memfd_create(_NAME)
-    except OSError:
-        return None
-
-
-def _tell(words: bytes, projects: KeptProjects) -> None:
-    """:param words: one more than may be told, where there are too many."""
-    kind, content = words[:1], words[1:]
-    if not content or len(content) > LARGEST:
-        return
-    if kind == USED:
-        projects.use(content)
-    elif kind == OFFERED:
-        projects.offer(content)

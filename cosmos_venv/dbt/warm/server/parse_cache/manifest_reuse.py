@@ -1,16 +1,14 @@
-"""STDLIB ONLY. How a forked dbt uses what is kept.
-
-What does a command take from its server of what dbt makes of a manifest that it has loaded unchanged?
-
-The flat graph, the texts of ``manifest.json``, the graph and what is written of it. Until nodes run nothing in dbt
-but a plugin changes a manifest, so what is asked for first is given as it is kept; with plugins there is nothing of
-this. Afterwards each piece of text is looked at: one whose nodes do not pickle to the same bytes is made anew.
-
-How does a forked dbt use what its server keeps of the project? In place of what it would make of the same bytes.
+"""STDLIB ONLY. How a forked dbt uses what its server keeps of the project, in place of what it would make of the same
+bytes.
 
 dbt reads its parse file and compares version, variables, profile, environment variables and files as ever; only what
 follows from the file's bytes is taken from the server. Where dbt finds anything changed, or adds nodes of its own, it
 makes everything else itself. Of what a command has found to fit and the server does not have, the server is told.
+
+The flat graph, the texts of ``manifest.json``, the graph and what is written of it are taken too. Until nodes run
+nothing in dbt but a plugin changes a manifest, so what is asked for first is given as it is kept; with plugins there is
+nothing of this. Afterwards each piece of text is looked at: one whose nodes do not pickle to the same bytes is made
+anew.
 """
 
 from __future__ import annotations
@@ -30,9 +28,10 @@ _LOADED, _FLAT, _WRITTEN, _LINKED = range(4)
 
 
 class Artifacts:
-    """Of one command.
+    """The artifacts that one command writes of a manifest that it has loaded unchanged.
 
-    :param root: where its project stands.
+    :param project: the kept project.
+    :param root: where the command's project stands.
     :param manifest: what its loader gave out.
     """
 
@@ -72,6 +71,7 @@ class Artifacts:
             if manifest is not self.manifest or self.state == _LOADED:
                 write(manifest, path)
                 return
+            # Before the first node runs. dbt writes once more when all have run, and they may have changed then.
             is_as_loaded = self.state == _FLAT
             self.state = max(self.state, _WRITTEN)
             try:
@@ -79,6 +79,7 @@ class Artifacts:
             except Exception:  # noqa: BLE001 - dbt knows better what to say of it
                 write(manifest, path)
                 return
+            # dbt asks the manifest for what it writes.
             manifest.writable_manifest = lambda: writable
             try:
                 write(manifest, path)
@@ -88,7 +89,7 @@ class Artifacts:
         return writing
 
     def _writable(self, *, is_as_loaded: bool) -> Any:
-        """What dbt writes, without the maps; they come from the pieces when it is written."""
+        """The manifest as dbt writes it, without the maps; they come from the pieces when it is written."""
         manifest, project = self.manifest, self.project
         if is_as_loaded:
             project.hand_over_edges(manifest)
@@ -110,8 +111,9 @@ class Artifacts:
         return writable
 
     def _texts(self, name: str, *, is_as_loaded: bool) -> list[bytes]:
-        """Of each piece of one map."""
+        """The texts of the pieces of one map."""
         found, pieces = getattr(self.manifest, name), self.project.texts[name]
+        # A node has come or gone: the pieces do not fit any more.
         if tuple(found) != self.project.keys[name]:
             text = kept_project.text_of(name, found)
             return [text] if text else []
@@ -160,6 +162,7 @@ class Artifacts:
 
     def _writing_graph(self, write: Callable[[Any, str, Any], None]) -> Callable[[Any, str, Any], None]:
         def write_graph(linker: Any, outfile: str, manifest: Any) -> None:
+            # With test edges, as dbt build makes them, it is another graph.
             is_kept = linker is self.linker and manifest is self.manifest and not self.has_test_edges
             if not is_kept or (self.is_moved and not self.project.is_graph_movable):
                 write(linker, outfile, manifest)
@@ -171,7 +174,7 @@ class Artifacts:
 
 
 def _write(path: str, texts: dict[str, list[bytes]]) -> None:
-    """As dbt writes JSON, from pieces of text."""
+    """Write a file as dbt writes JSON, from pieces of text."""
     path = dbt_internals.part("dbt_common.clients.system", "convert_path")(path)
     target = Path(path)
     dbt_internals.part("dbt_common.clients.system", "make_directory")(str(target.parent))
@@ -191,8 +194,9 @@ OFFERED, USED = b"o", b"u"
 
 
 def install(projects: Sequence[KeptProject], report: int) -> None:
-    """Let dbt in this process use them. Where that cannot be, dbt goes on as it is: no command fails for it.
+    """Let dbt in this process use kept projects. Where that cannot be, dbt goes on as it is: no command fails for it.
 
+    :param projects: those that the server keeps.
     :param report: a file for what the server is told afterwards.
     """
     with suppress(Exception):
@@ -201,7 +205,11 @@ def install(projects: Sequence[KeptProject], report: int) -> None:
 
 
 class _Command:
-    """The dbt of this process, until its loader is done."""
+    """The dbt of this process, until its loader is done.
+
+    :param projects: those that the server keeps.
+    :param report: a file for what the server is told afterwards.
+    """
 
     def __init__(self, projects: Sequence[KeptProject], report: int) -> None:
         self.projects = projects
@@ -227,6 +235,7 @@ class _Command:
 
     def _reading(self, manifest: Any, read: Callable[..., Any]) -> Callable[..., Any]:
         def from_msgpack(cls: Any, data: bytes, *words: Any, **options: Any) -> Any:
+            # dbt reads one parse file. A second one is not the project's.
             if cls is not manifest or self.manifest is not None:
                 return read(cls, data, *words, **options)
             for project in self.projects:
@@ -280,6 +289,7 @@ class _Command:
 
     def _install_artifacts(self, project: KeptProject) -> None:
         with suppress(Exception):
+            # A plugin may change the manifest between its load and its being written.
             if not dbt_internals.has_plugins():
                 Artifacts(project, self.root, self.manifest).install()
 
@@ -292,7 +302,7 @@ class _Command:
 
 
 def _given_out(project: KeptProject, root: bytes, read: Callable[..., Any]) -> Any:
-    # What is small is read anew: it is of this process, as is the lock, which a killed command may hold.
+    # The small rest is read anew: it is of this process, as is the lock, which a killed command may hold.
     manifest = read(b"", decoder=lambda _: project.rest)
     project.hand_over(manifest, root)
     return manifest

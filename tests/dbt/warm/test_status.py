@@ -15,7 +15,7 @@ import pytest
 
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.server import fork_conditions
-from cosmos_venv.dbt.warm.status import census
+from cosmos_venv.dbt.warm.status import running_servers
 from tests.dbt.warm.conftest import Tool
 
 NOTE = {"environment": "/harbor", "started": 0.0, "is_ready": True}
@@ -44,7 +44,7 @@ def lock(short_folder: Path) -> Iterator[int]:
 
 
 def places_below(folder: Path) -> list[Path]:
-    return [each.place.folder for each in census() if each.place.folder.is_relative_to(folder)]
+    return [each.place.folder for each in running_servers() if each.place.folder.is_relative_to(folder)]
 
 
 def test_a_process_that_a_note_names_is_no_server_for_that(lock: int, bystander: int, short_folder: Path) -> None:
@@ -60,7 +60,7 @@ def test_a_server_is_not_shown_for_the_note_of_another_place(tool: Tool, lock: i
     os.pwrite(lock, json.dumps({**NOTE, "pid": pid}).encode(), 0)
 
     assert len(servers.servers()) == 2
-    assert [each.place.key != "harbor" for each in census(below=tool.folder)] == [True]
+    assert [each.place.key != "harbor" for each in running_servers(below=tool.folder)] == [True]
     assert len(places_below(short_folder)) == 1
 
 
@@ -77,7 +77,7 @@ def test_a_note_that_no_server_writes_is_passed_over(lock: int, note: Any, short
     os.pwrite(lock, json.dumps(note).encode(), 0)
 
     assert places_below(short_folder) == []
-    assert census(below=short_folder) == []
+    assert running_servers(below=short_folder) == []
 
 
 def test_a_note_without_its_parts_is_passed_over(tool: Tool) -> None:

@@ -1,0 +1,462 @@
+"""DbtLocalBaseOperator: the parameters of a local operator, and what users of Cosmos override of its run.
+
+How a run goes is told by ``run.dbt_run``; it calls the methods here that a subclass may override. A DAG file is parsed
+far more often than a task runs, so what only a run needs is imported by the methods that run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from cosmos_venv import compat, settings
+from cosmos_venv.config.validation import member
+from cosmos_venv.constants import InvocationMode
+from cosmos_venv.dbt.command import CommandFlags, Flags, Selection
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.operators.base import (
+    AbstractDbtBase,
+    flags_as_texts,
+    refuse_no_callbacks,
+    refuse_unknown,
+    refuse_wrong_shapes,
+)
+from cosmos_venv.processes.guarded_process import Cancellation
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from cosmos_venv.config import ProfileConfig
+    from cosmos_venv.dbt.invocation import FullOutputSubprocessResult
+    from cosmos_venv.dbt.packages import ProjectPackages
+    from cosmos_venv.dbt.results import Artifacts
+    from cosmos_venv.managed.warm_start import Served
+    from cosmos_venv.operators.run.dbt_run import DbtCommand, DbtResult, DbtRun, RunHooks
+
+_NOT_STORED = frozenset({"self", "kwargs", "task_id", "__class__"})
+_Options = TypeVar("_Options")
+
+
+class DbtLocalBaseOperator(AbstractDbtBase):
+    """A dbt command as a process of the worker.
+
+    :param project_dir: folder of the dbt project. It is never written to: dbt runs in a folder of links to it.
+    :param profile_config: where the profile comes from.
+    :param select, exclude, selector, models: dbt's selection, a text or a list of texts (their union).
+    :param vars: dbt's ``--vars``, a dict or YAML text.
+    :param indirect_selection, no_version_check, cache_selected_only, fail_fast, quiet, warn_error: dbt's flags.
+    :param env: environment variables for dbt; ``append_env`` adds them to the worker's own.
+    :param output_encoding: of dbt's output; what does not decode becomes backslash escapes.
+    :param skip_exit_code: an exit code of dbt that skips the task; None: none does. A dbt in the worker has none.
+    :param partial_parse: False adds ``--no-partial-parse``, and no parse file is kept.
+    :param cache_dir: where the parse file is kept; None: below ``[cosmos] cache_dir``.
+    :param dbt_executable_path: the dbt to run; None: the first on PATH.
+    :param dbt_cmd_flags: further flags, last of the command: a list of texts, paths and numbers, or such a list by
+        command (``{"run": ["--threads", 4]}``).
+    :param dbt_cmd_global_flags: flags before the sub-command: a list of texts, paths and numbers.
+    :param install_deps: run ``dbt deps`` before the command where the project lists packages.
+    :param copy_dbt_packages: copy the project's packages folder instead of linking to it, where ``dbt deps`` does not
+        run; None: as ``[cosmos] default_copy_dbt_packages`` says.
+    :param manifest_filepath: a manifest that dbt finds in its target folder.
+    :param invocation_mode: SUBPROCESS, or DBT_RUNNER for a dbt that is installed in Airflow's own environment; None:
+        DBT_RUNNER where that is the dbt of ``dbt_executable_path``, or there is no other.
+    :param dbt_runner_callbacks: for the dbtRunner of DBT_RUNNER; each gets dbt's events.
+    :param cancel_query_on_kill: a kill begins with SIGINT, on which dbt cancels its queries; False: with SIGTERM.
+    :param interceptors: called as ``interceptor(context, operator)`` before the command is built; may change both.
+    :param extra_context: merged into the task's context.
+    :param callback: called after dbt, also a failed one, with the folder in which it ran: a callable, an import path,
+        or a list of these.
+    :param callback_args: keyword arguments for it; ``context`` is added.
+    :param should_store_compiled_sql: show compiled SQL and source freshness among the rendered fields of the task.
+    :param should_upload_compiled_sql: copy compiled SQL to ``[cosmos] remote_target_path``.
+    :param push_run_results_to_xcom: push dbt's run_results.json as the XCom ``run_results`` (base64 of zlib).
+    :param state: artifacts of another run, for ``state:`` selectors and deferral: a folder (relative to the project), a
+        URL of object storage, or ``"last_success"``, those of this task's own last success.
+    :param state_conn_id: the Airflow connection for such a URL; None: the default one of that storage.
+    :param defer_to_state: ``--defer``: what is not selected is read where ``state`` has it.
+    :param favor_state: ``--favor-state``: also what is selected, where ``state`` has it.
+    :param warm_dbt: whether dbt may be forked from a process that has imported it: ``auto``, ``off`` or ``require``;
+        None: as ``[cosmos_venv] local_warm_dbt`` says. With DBT_RUNNER each task imports dbt itself.
+    :param warm_dbt_keeps_project: whether that process may keep the parsed project between commands; None: as
+        ``[cosmos_venv] virtualenv_warm_dbt_keeps_project`` says.
+    :param emit_datasets: let Airflow know which assets the nodes that ran have updated (run, build, seed, snapshot).
+    :param conn_id, db_name, schema: kept as they are.
+    :raises CosmosValueError: for an argument that the operator does not take, and for a value that cannot be.
+    """
+
+    own_template_fields: ClassVar[tuple[str, ...]] = (
+        "compiled_sql",
+        "freshness",
+        "install_deps",
+        "state",
+        "defer_to_state",
+        "favor_state",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"compiled_sql": "sql", "freshness": "json"}
+    #: the option of ``[cosmos_venv]`` that counts where ``warm_dbt`` is not given.
+    warm_setting: ClassVar[str] = "local_warm_dbt"
+    #: what dbt made of the selection, for Airflow's page of rendered fields; written by the task.
+    compiled_sql = ""
+    freshness = ""
+    #: one event for each node that succeeded, by OpenLineage's processor; written by the task.
+    openlineage_events_completes: Sequence[Any] = ()
+    _cancellation: Cancellation | None = None
+    _has_run = False
+
+    project_dir: str | Path
+    profile_config: ProfileConfig
+    select: Selection
+    exclude: Selection
+    selector: Selection
+    models: Selection
+    vars: Mapping[str, Any] | str | None
+    emit_datasets: bool
+    output_encoding: str
+    skip_exit_code: int | None
+    dbt_cmd_flags: CommandFlags
+    invocation_mode: InvocationMode | None
+    dbt_runner_callbacks: Sequence[Callable[[Any], object]] | None
+    cancel_query_on_kill: bool
+    warm_dbt: str | None
+    warm_dbt_keeps_project: bool | None
+
+    def __init__(
+        self,
+        *,
+        task_id: str,
+        project_dir: str | Path,
+        profile_config: ProfileConfig,
+        conn_id: str | None = None,
+        db_name: str | None = None,
+        schema: str | None = None,
+        select: Selection = None,
+        exclude: Selection = None,
+        selector: Selection = None,
+        models: Selection = None,
+        vars: Mapping[str, Any] | str | None = None,  # noqa: A002 - Cosmos's name
+        indirect_selection: str | None = None,
+        no_version_check: bool = False,
+        cache_selected_only: bool = False,
+        fail_fast: bool = False,
+        quiet: bool = False,
+        warn_error: bool = False,
+        emit_datasets: bool = True,
+        env: Mapping[str, Any] | None = None,
+        append_env: bool = True,
+        output_encoding: str = "utf-8",
+        skip_exit_code: int | None = 99,
+        partial_parse: bool = True,
+        cache_dir: str | Path | None = None,
+        dbt_executable_path: str | Path | None = None,
+        dbt_cmd_flags: CommandFlags = None,
+        dbt_cmd_global_flags: Flags | None = None,
+        install_deps: bool | str = True,
+        copy_dbt_packages: bool | None = None,
+        manifest_filepath: str | Path = "",
+        invocation_mode: InvocationMode | None = None,
+        dbt_runner_callbacks: Sequence[Callable[[Any], object]] | None = None,
+        cancel_query_on_kill: bool = True,
+        interceptors: Sequence[Callable[[Any, Any], object]] | None = None,
+        extra_context: Mapping[str, Any] | None = None,
+        callback: Callable[..., object] | str | Sequence[Callable[..., object] | str] | None = None,
+        callback_args: Mapping[str, Any] | None = None,
+        should_store_compiled_sql: bool = True,
+        should_upload_compiled_sql: bool | None = None,
+        push_run_results_to_xcom: bool = False,
+        state: str | Path | None = None,
+        state_conn_id: str | None = None,
+        defer_to_state: bool | str = False,
+        favor_state: bool | str = False,
+        warm_dbt: str | None = None,
+        warm_dbt_keeps_project: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        from cosmos_venv.managed import warm_start
+
+        given = {name: value for name, value in locals().items() if name not in _NOT_STORED}
+        own = self.take_own_parameters(kwargs)
+        refuse_unknown(type(self), kwargs)
+        refuse_wrong_shapes(given)
+        if warm_dbt is not None or warm_dbt_keeps_project is not None:
+            warm_start.refuse_wrong_warm_choices(warm_dbt, warm_dbt_keeps_project)
+        refuse_no_callbacks("on_warning_callback", own.get("on_warning_callback"))
+        super().__init__(task_id=task_id, **kwargs)
+        kept = {
+            "env": _copy(env, {}),
+            "state": None if state is None else str(state),  # Airflow renders templates in texts, not in Paths
+            "dbt_executable_path": str(dbt_executable_path or "dbt"),
+            **flags_as_texts(given),
+            "invocation_mode": _invocation_mode(invocation_mode, dbt_runner_callbacks),
+            "interceptors": _copy(interceptors, []),
+            "extra_context": _copy(extra_context, {}),
+            "callback_args": _copy(callback_args, {}),
+        }
+        self._store(given | own | kept)
+        # Airflow 2 wants to know the alias while the DAG is parsed; Airflow 3 learns of it when the task runs.
+        if not compat.ASSETS_NEED_AN_ALIAS and settings.enable_dataset_alias:
+            from cosmos_venv.operators.run.post_run import gives_assets
+
+            if gives_assets(self.base_cmd, emit_datasets=emit_datasets):
+                compat.add_outlets(self, [compat.asset_alias(self._alias_name())])
+
+    def build_and_run_cmd(
+        self, context: Context | Mapping[str, Any], cmd_flags: Flags | None = None, **kwargs: Any
+    ) -> FullOutputSubprocessResult:
+        """Build the command and run it, which ``execute`` does.
+
+        :param context: Airflow's context of the task.
+        :param cmd_flags: instead of this command's own flags.
+        :param **kwargs: of ``run_command``.
+        :returns: exit code and output of dbt.
+        """
+        # A kill before the first run counts: Airflow may kill while it still renders templates. After one it is late.
+        if self._has_run or self._cancellation is None:
+            self._cancellation = Cancellation()
+        self._has_run = True
+        with self._failing_as_a_task():
+            return super().build_and_run_cmd(context, cmd_flags, **kwargs)
+
+    def run_command(
+        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
+    ) -> FullOutputSubprocessResult:
+        """Run the command in a workspace, with its profile; ``dbt deps`` first where that is wanted.
+
+        :param cmd: the command line, as ``build_cmd`` gives it.
+        :param env: the environment variables for dbt; those of the profile are added.
+        :param context: Airflow's context of the task.
+        :param **kwargs: ``push_run_results_to_xcom``, as the parameter of the operator.
+        :returns: exit code and output of dbt.
+        :raises AirflowException: when dbt fails.
+        """
+        from cosmos_venv.operators.run.dbt_run import run_dbt_task
+
+        result: FullOutputSubprocessResult = run_dbt_task(
+            self._dbt_run(cmd, env, context, **kwargs), self._hooks(context)
+        )
+        return result
+
+    def run_subprocess(
+        self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any
+    ) -> FullOutputSubprocessResult:
+        """Run one dbt command to its end, its lines streaming into the task's log.
+
+        :param command: the command line.
+        :param env: all environment variables of the process.
+        :param cwd: the folder in which it runs.
+        :param **kwargs: ``keep_open``: descriptors held until the last process of the command is gone; ``start``: what
+            starts it, instead of a guard.
+        :returns: exit code and output of dbt.
+        :raises DbtNotStarted: when the executable cannot be started.
+        """
+        from cosmos_venv.operators.run.dbt_run import run_process
+
+        return run_process(
+            command,
+            log=self.log,
+            why_not_started=self._why_not_started,
+            env=env,
+            cwd=Path(cwd),
+            cancellation=self._cancellation,
+            encoding=self.output_encoding,
+            cancels_queries=self.cancel_query_on_kill,
+            **kwargs,
+        )
+
+    def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> DbtResult:
+        """Run one dbt command in this process.
+
+        :param command: the command line; its first element, the executable, is not used.
+        :param env: all environment variables that dbt sees.
+        :param cwd: the folder in which it runs.
+        :param **kwargs: not used.
+        :returns: dbt's own ``dbtRunnerResult``.
+        :raises CosmosDbtRunError: when dbt cannot be imported.
+        """
+        from cosmos_venv.dbt import invocation
+
+        self.log.info("Running %s in this process", " ".join(["dbt", *command[1:]]))
+        return invocation.run_in_process(
+            command[1:],
+            env=env,
+            cwd=Path(cwd),
+            callbacks=self.dbt_runner_callbacks or (),
+            cancellation=self._cancellation,
+        )
+
+    def handle_exception(self, result: DbtResult, artifacts: Artifacts) -> None:
+        """Turn what came of dbt into what Airflow understands.
+
+        :param result: what ``run_subprocess`` or ``run_dbt_runner`` has returned.
+        :param artifacts: they say which nodes failed, and why.
+        :raises AirflowException: when a dbt process failed.
+        :raises AirflowSkipException: when it ended with ``skip_exit_code``.
+        :raises CosmosDbtRunError: when a dbt in this process failed.
+        """
+        from cosmos_venv.operators.run.dbt_run import refuse_failure
+
+        refuse_failure(result, artifacts, skip_exit_code=self.skip_exit_code, profile_config=self.profile_config)
+
+    def on_kill(self) -> None:
+        """End dbt and all it started: SIGINT (``cancel_query_on_kill``), then SIGTERM, then SIGKILL."""
+        self._cancellation = self._cancellation or Cancellation()
+        self._cancellation.request()
+
+    def packages_before_dbt(self, executable: str, env: Mapping[str, str]) -> ProjectPackages | None:
+        """The packages that a command gets which is about to begin; None where its dbt is not known yet.
+
+        :param executable: the dbt that the command names.
+        :param env: the environment variables as dbt will get them, but for what its profile adds.
+        """
+        from cosmos_venv.operators.run.dbt_run import packages_of
+
+        run = self._dbt_run([executable], env, {})
+        which_dbt = self._which_dbt_will_run(run)
+        return None if which_dbt is None else packages_of(run, env=env, which_dbt=which_dbt)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """The inputs, outputs and facets of all nodes that ran. Called by Airflow's OpenLineage provider alone.
+
+        :param task_instance: not used.
+        """
+        from cosmos_venv.operators.run.post_run import openlineage_facets
+
+        return openlineage_facets(self.openlineage_events_completes)
+
+    def _dbt_run(
+        self, cmd: Sequence[str], env: Mapping[str, str], context: Context | Mapping[str, Any], **kwargs: Any
+    ) -> DbtRun:
+        """The run, by the operator's attributes as they are now: interceptors and templates have changed them."""
+        from cosmos_venv.dbt import invocation
+        from cosmos_venv.managed import warm_start
+        from cosmos_venv.operators.run.dbt_run import DbtRun, ProjectOptions, WarmOptions
+        from cosmos_venv.operators.run.post_run import PostRunOptions
+
+        executable = invocation.found_executable(cmd[0])
+        mode = invocation.chosen_mode(self.invocation_mode, executable)
+        choice = warm_start.warm_choice(self.warm_dbt, setting=self.warm_setting)
+        after = self._options(PostRunOptions)
+        if kwargs.get("push_run_results_to_xcom"):
+            after = replace(after, push_run_results_to_xcom=True)
+        return DbtRun(
+            dag_id=self.dag_id,
+            task_id=self.task_id,
+            alias_name=self._alias_name(),
+            context=context,
+            log=self.log,
+            cancellation=self._cancellation or Cancellation(),
+            base_cmd=tuple(self.base_cmd),
+            command=cmd,
+            executable=executable,
+            mode=mode,
+            starts_guard_ahead=mode is InvocationMode.SUBPROCESS and choice == "off",
+            env=env,
+            given_env=self.env or {},
+            project=self._options(ProjectOptions),
+            profile_config=self.profile_config,
+            after=after,
+            warm=WarmOptions(
+                choice=choice,
+                setting=self.warm_setting,
+                keeps_project=self.warm_dbt_keeps_project,
+                runs_as_another=bool(self.run_as_user),
+            ),
+        )
+
+    def _options(self, cls: type[_Options]) -> _Options:
+        """The operator's attributes that the dataclass has fields for."""
+        return cls(**{name: getattr(self, name) for name in vars(cls)["__dataclass_fields__"]})
+
+    def _hooks(self, context: Context | Mapping[str, Any]) -> RunHooks:
+        from cosmos_venv.operators.run.dbt_run import RunHooks
+        from cosmos_venv.operators.run.post_run import TaskUpdates
+
+        def show_fields(fields: Mapping[str, str]) -> None:
+            vars(self).update(fields)
+            compat.show_rendered_fields(self, context)
+
+        return RunHooks(
+            dbt_ready=self._dbt_ready,
+            start=self._start,
+            handle_exception=self.handle_exception,
+            after_success=self._after_success,
+            updates=TaskUpdates(
+                show_fields=show_fields,
+                add_outlets=partial(compat.add_outlets, self),
+                keep_events=lambda events: vars(self).update(openlineage_events_completes=events),
+            ),
+        )
+
+    def _alias_name(self) -> str:
+        from cosmos_venv.operators.run.post_run import alias_name
+
+        dag, group = self.get_dag(), self.task_group
+        return alias_name(self.task_id, group_id=group.group_id if group else None, dag_id=dag.dag_id if dag else None)
+
+    @contextmanager
+    def _dbt_ready(self, run: DbtRun) -> Iterator[str]:
+        """Within this block there is a dbt to run; gives a text that differs where it may be another one."""
+        from cosmos_venv.dbt.invocation import which_dbt
+
+        yield which_dbt(run.executable, run.mode)
+
+    def _which_dbt_will_run(self, run: DbtRun) -> str | None:
+        """The text that ``_dbt_ready`` gives, before it is ready; None where only a process could tell."""
+        from cosmos_venv.dbt.invocation import which_dbt
+
+        return which_dbt(run.executable, run.mode)
+
+    def _start(self, run: DbtRun, command: DbtCommand) -> DbtResult:
+        from cosmos_venv.operators.run.dbt_run import start_command
+
+        return start_command(
+            run,
+            command,
+            run_subprocess=self.run_subprocess,
+            run_dbt_runner=self.run_dbt_runner,
+            served=self._served,
+        )
+
+    def _served(self, executable: str) -> Served:
+        """The dbt that a server for this command would import."""
+        from cosmos_venv.managed import warm_start
+
+        return warm_start.Served.of_executable(executable)
+
+    def _why_not_started(self, executable: str, error: OSError) -> str:
+        return (
+            f"dbt_executable_path={executable!r} cannot be started: {error.strerror}. Install dbt there, name "
+            "another, or use ExecutionMode.VIRTUALENV, which installs dbt itself."
+        )
+
+    def _after_success(self, artifacts: Artifacts) -> None:
+        """Do what else this command owes its user, while the folder in which dbt ran is still there."""
+
+    @contextmanager
+    def _failing_as_a_task(self) -> Iterator[None]:
+        from cosmos_venv.operators.run.dbt_run import failing_as_a_task
+
+        with failing_as_a_task(self.task_id):
+            yield
+
+
+def _copy(value: Any, empty: Any) -> Any:
+    """The value in the operator's own hands: interceptors change it, and tasks of a DAG are given the same one."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, list | tuple) else value or empty
+
+
+def _invocation_mode(given: object, runner_callbacks: object) -> InvocationMode | None:
+    mode = None if given is None else member(InvocationMode, given, "invocation_mode")
+    if not runner_callbacks:
+        return mode
+    if mode is InvocationMode.SUBPROCESS:
+        raise CosmosValueError(
+            "dbt_runner_callbacks are for a dbt in the worker's own process, and invocation_mode is SUBPROCESS. "
+            "Drop them, or give InvocationMode.DBT_RUNNER where dbt is installed beside Airflow."
+        )
+    return InvocationMode.DBT_RUNNER
