@@ -225,6 +225,8 @@ class Clock:
     def sleep(self, seconds: float) -> None:
         """Move the clock, and wait for nothing: ``time.sleep`` is this function while the clock shows another time.
 
+        While Airflow does its own work it waits in real time.
+
         :param seconds: seconds, not negative.
         """
         if _PROCESS.is_paused:

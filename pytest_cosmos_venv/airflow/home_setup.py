@@ -119,7 +119,7 @@ class AirflowHomeSetup:
                 shutil.rmtree(home, ignore_errors=True)
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:  # noqa: ARG002
-        """Note the first import of Airflow, and point it at the home; Python asks this before any first import of a
+        """Note the first import of Airflow, and point it at the home; Python calls this before any first import of a
         module.
 
         :param name: the full name of the module.
