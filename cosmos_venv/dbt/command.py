@@ -31,6 +31,7 @@ DBT_COMMANDS = (
     "source freshness",
     "test",
 )
+_SWITCHES = ("no_version_check", "cache_selected_only", "fail_fast", "quiet", "warn_error")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ def dbt_command(executable: str, base_cmd: Sequence[str], options: DbtOptions, *
         *([] if options.partial_parse else ["--no-partial-parse"]),
         *base_cmd,
         *_valued(options),
-        *_switches(options),
+        *(f"--{name.replace('_', '-')}" for name in _SWITCHES if getattr(options, name)),
         *(flag for flag in flag_texts("cmd_flags", own_flags) if flag is not None),
         *flags_of_command(options.dbt_cmd_flags, base_cmd),
     ]
@@ -87,11 +88,6 @@ def _valued(options: DbtOptions) -> list[str]:
         "--models": selection_text("models", options.models),
     }
     return [word for flag, value in values.items() if value is not None for word in (flag, value)]
-
-
-def _switches(options: DbtOptions) -> list[str]:
-    names = ("no_version_check", "cache_selected_only", "fail_fast", "quiet", "warn_error")
-    return [f"--{name.replace('_', '-')}" for name in names if getattr(options, name)]
 
 
 def selection_text(parameter: str, selection: Selection) -> str | None:

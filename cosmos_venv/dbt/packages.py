@@ -442,7 +442,7 @@ class ProjectPackages:
         links = {package.name: Path(os.readlink(package)) for package in folder.iterdir() if package.is_symlink()}  # noqa: PTH115 - text first
         if set(links.values()) != set(paths):
             return  # dbt has done something with local packages that we do not know
-        store.publish(digest, folder, place / LOCK_FILE, _as_written(links, paths))
+        store.publish(digest, folder, place / LOCK_FILE, {name: paths[target] for name, target in links.items()})
 
 
 def is_pinned(project_dir: Path, lock_file: Path) -> bool:
@@ -455,7 +455,3 @@ def is_pinned(project_dir: Path, lock_file: Path) -> bool:
         return read_file(project_dir / LOCK_FILE) == read_file(lock_file)
     except OSError:
         return False
-
-
-def _as_written(links: Mapping[str, Path], paths: Mapping[Path, str]) -> dict[str, str]:
-    return {name: paths[target] for name, target in links.items()}

@@ -32,11 +32,8 @@ def message(line: str) -> str:
     return without_colour(line if event is None else str(event["info"]["msg"]))
 
 
-def error(line: str) -> str | None:
-    """The message of an event of level error in JSON; None for any other line.
-
-    :param line: of dbt's output or log.
-    """
+def _error(line: str) -> str | None:
+    """The message of an event of level error in JSON; None for any other line."""
     event = _event(line)
     # The stack of dbt's own code says nothing that the message before it does not.
     if event is None or event["info"].get("level") != "error" or event["info"].get("name") == "MainStackTrace":
@@ -45,7 +42,7 @@ def error(line: str) -> str | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NodeEvent:
+class _NodeEvent:
     """One event in JSON about one node.
 
     :param name: of the event, such as ``LogBatchResult``.
@@ -60,27 +57,21 @@ class NodeEvent:
     data: Mapping[str, Any]
 
 
-def node_event(line: str) -> NodeEvent | None:
-    """The event of a node in JSON; None for any other line.
-
-    :param line: of dbt's output or log.
-    """
+def _node_event(line: str) -> _NodeEvent | None:
+    """The event of a node in JSON; None for any other line."""
     event = _event(line)
     data = event.get("data") if event else None
     node = data.get("node_info") if isinstance(data, dict) else None
     if event is None or data is None or not isinstance(node, dict) or not node.get("unique_id"):
         return None
     info = event["info"]
-    return NodeEvent(
+    return _NodeEvent(
         name=str(info.get("name")), thread=str(info.get("thread")), unique_id=str(node["unique_id"]), data=data
     )
 
 
-def bare(line: str) -> str:
-    """The line without what differs where the same is said again: indentation and the time before it.
-
-    :param line: of dbt's output, in text.
-    """
+def _bare(line: str) -> str:
+    """The line without what differs where the same is said again: indentation and the time before it."""
     return _TIME.sub("", line.strip(), count=1).strip() if line[:1].isdigit() else line.strip()
 
 
@@ -233,7 +224,8 @@ class Artifacts:
 
     def failures(self) -> list[str]:
         """The first nodes that failed, each with what dbt says about it and where its compiled SQL is."""
-        failed = [result for result in self._results() if result.status in FAILED_STATUSES]
+        results = self._decoded("run_results.json", _RunResults)
+        failed = [each for each in results.results if each.status in FAILED_STATUSES] if results else []
         if not failed:
             return []
         compiled = {(path.relative_to(self.target).parts[1], path.stem): path for path in self.sql("compiled")}
@@ -252,7 +244,7 @@ class Artifacts:
         for line in self._log_lines():
             if '"exc"' not in line and '"LogBatchResult"' not in line:
                 continue
-            event = node_event(line)
+            event = _node_event(line)
             if event is None:
                 continue
             place = (event.thread, event.unique_id)
@@ -266,7 +258,7 @@ class Artifacts:
 
     def errors(self) -> list[str]:
         """The last messages of level error in the log file, each once."""
-        found = (error(line) for line in self._log_lines() if '"error"' in line)
+        found = (_error(line) for line in self._log_lines() if '"error"' in line)
         return list(dict.fromkeys(said for said in found if said))[-MOST_ERRORS:]
 
     def _log_lines(self) -> list[str]:
@@ -304,19 +296,12 @@ class Artifacts:
         """The nodes that warned; None when no artifact says it."""
         sources = self._decoded("sources.json", _Sources)
         if sources is not None:
-            return [
-                Warned(name=_name(each.unique_id), message=_age(each))
-                for each in sources.results
-                if each.status == WARNED
-            ]
-        results = self._decoded("run_results.json", _RunResults)
-        if results is None:
+            warned = [(each.unique_id, _age(each)) for each in sources.results if each.status == WARNED]
+        elif (results := self._decoded("run_results.json", _RunResults)) is not None:
+            warned = [(each.unique_id, each.message or "") for each in results.results if each.status == WARNED]
+        else:
             return None
-        return [
-            Warned(name=_name(each.unique_id), message=each.message or "")
-            for each in results.results
-            if each.status == WARNED
-        ]
+        return [Warned(name=_name(unique_id), message=message) for unique_id, message in warned]
 
     def compiled_sql(self) -> str:
         """All SQL that dbt has compiled and run, each file below a line with its path; empty when there is none."""
@@ -346,10 +331,6 @@ class Artifacts:
             with suppress(FileNotFoundError):
                 found += (self.target / folder).rglob("*.sql")
         return sorted(path for path in found if path.is_file() and self._is_new(path))
-
-    def _results(self) -> list[_Result]:
-        found = self._decoded("run_results.json", _RunResults)
-        return found.results if found else []
 
     def _decoded(self, name: str, shape: type[_Shape]) -> _Shape | None:
         text = self.text(name)
@@ -416,7 +397,7 @@ def failure_text(artifacts: Artifacts, *, lines: Sequence[str]) -> str:
     :param lines: everything that dbt wrote.
     """
     reasons = "\n".join(artifacts.failures() or artifacts.errors())
-    spoken = (said for line in reversed(lines) if bare(said := message(line)))
+    spoken = (said for line in reversed(lines) if _bare(said := message(line)))
     tail = [line for line in list(islice(spoken, TAIL_LINES))[::-1] if not _is_said(line, reasons)]
     told = [*([reasons] if reasons else []), *(["dbt's last lines:", *tail] if tail else [])] or ["dbt wrote nothing."]
     advice = advice_for_a_tool(lines[-TAIL_LINES:], artifacts.target)
@@ -425,9 +406,9 @@ def failure_text(artifacts: Artifacts, *, lines: Sequence[str]) -> str:
 
 def _is_said(line: str, text: str) -> bool:
     """Whether a line of the text says it, behind the name of a node perhaps, or names the same file."""
-    words = bare(line)
+    words = _bare(line)
     _, is_path, path = words.partition(_COMPILED)
-    said = [bare(each) for each in text.splitlines()]
+    said = [_bare(each) for each in text.splitlines()]
     if is_path:
         return any(each.startswith(_COMPILED) and path.endswith(each.removeprefix(_COMPILED)) for each in said)
     return any(each == words or each.endswith(f": {words}") for each in said)
@@ -485,10 +466,7 @@ def _reason(result: _Result, compiled: Mapping[tuple[str, str], Path], batches: 
 
 
 def _batches_text(
-    result: _Result,
-    told: _BatchResults,
-    compiled: Mapping[tuple[str, str], Path],
-    batches: Sequence[_Batch],
+    result: _Result, told: _BatchResults, compiled: Mapping[tuple[str, str], Path], batches: Sequence[_Batch]
 ) -> str:
     """How many batches of a model failed; those that failed alike stand in one line with what was said of them."""
     by_words: dict[str, list[str]] = {}

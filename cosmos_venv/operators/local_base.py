@@ -332,7 +332,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         """The run, by the operator's attributes as they are now: interceptors and templates have changed them."""
         from cosmos_venv.dbt import invocation
         from cosmos_venv.managed import warm_start
-        from cosmos_venv.operators.run.dbt_run import DbtRun, ProjectOptions, WarmOptions
+        from cosmos_venv.operators.run.dbt_run import DbtRun, WarmOptions
         from cosmos_venv.operators.run.post_run import PostRunOptions
 
         executable = invocation.found_executable(cmd[0])
@@ -341,12 +341,10 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         after = self._options(PostRunOptions)
         if kwargs.get("push_run_results_to_xcom"):
             after = replace(after, push_run_results_to_xcom=True)
-        return DbtRun(
-            dag_id=self.dag_id,
-            task_id=self.task_id,
+        return self._options(
+            DbtRun,
             alias_name=self._alias_name(),
             context=context,
-            log=self.log,
             cancellation=self._cancellation or Cancellation(),
             base_cmd=tuple(self.base_cmd),
             command=cmd,
@@ -355,8 +353,6 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             starts_guard_ahead=mode is InvocationMode.SUBPROCESS and choice == "off",
             env=env,
             given_env=self.env or {},
-            project=self._options(ProjectOptions),
-            profile_config=self.profile_config,
             after=after,
             warm=WarmOptions(
                 choice=choice,
@@ -364,11 +360,13 @@ class DbtLocalBaseOperator(AbstractDbtBase):
                 keeps_project=self.warm_dbt_keeps_project,
                 runs_as_another=bool(self.run_as_user),
             ),
+            packages_directory=None,
         )
 
-    def _options(self, cls: type[_Options]) -> _Options:
-        """The operator's attributes that the dataclass has fields for."""
-        return cls(**{name: getattr(self, name) for name in vars(cls)["__dataclass_fields__"]})
+    def _options(self, cls: type[_Options], **values: Any) -> _Options:
+        """A dataclass with these values, and the operator's attributes for its other fields."""
+        others = vars(cls)["__dataclass_fields__"].keys() - values.keys()
+        return cls(**values, **{name: getattr(self, name) for name in others})
 
     def _hooks(self, context: Context | Mapping[str, Any]) -> RunHooks:
         from cosmos_venv.operators.run.dbt_run import RunHooks

@@ -158,7 +158,10 @@ def paths_of(program: Program, env: Mapping[str, str]) -> tuple[ServerPaths, lis
     """
     try:
         identity = fork_conditions.identity(str(program.environment), str(program.script))
-        code = [(path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in _code_files()]
+        # Of our own files too: a server of other code is another server.
+        here = Path(__file__).with_name("server")
+        files = [Path(guard.__file__), *(here / f"{name}.py" for name in _OF_A_SERVER)]
+        code = [(path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files]
     except OSError as error:
         raise NotWarm("files", f"{error.filename} cannot be looked at: {error.strerror}") from None
     parts = [
@@ -176,11 +179,6 @@ def paths_of(program: Program, env: Mapping[str, str]) -> tuple[ServerPaths, lis
     ]
     key = hashlib.sha256(json.dumps(parts).encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_LENGTH]
     return ServerPaths(folder=folder_for(key), key=key), identity
-
-
-def _code_files() -> list[Path]:
-    here = Path(__file__).with_name("server")
-    return [Path(guard.__file__), *(here / f"{name}.py" for name in _OF_A_SERVER)]
 
 
 def folders() -> Iterator[Path]:

@@ -55,23 +55,6 @@ class DbtNotStarted(AirflowException):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProjectOptions:
-    """The parameters of an operator, by their names there, that say what dbt finds of its project."""
-
-    project_dir: str | Path
-    vars: Mapping[str, Any] | str | None
-    partial_parse: bool
-    cache_dir: str | Path | None
-    install_deps: bool | str
-    copy_dbt_packages: bool | None
-    manifest_filepath: str | Path
-    state: str | None
-    state_conn_id: str | None
-    defer_to_state: bool | str
-    favor_state: bool | str
-
-
-@dataclass(frozen=True, kw_only=True)
 class WarmOptions:
     """Whether commands may be forked from a process that has imported dbt.
 
@@ -91,6 +74,8 @@ class WarmOptions:
 class DbtRun:
     """One dbt run of a task, as far as it is known before its dbt is there.
 
+    Fields that are not listed are the operator's parameters of these names.
+
     :param dag_id: id of the task's DAG, as Airflow's metrics have it.
     :param task_id: id of the task, with the groups around it.
     :param alias_name: the name of the alias by which the task gives assets.
@@ -104,7 +89,6 @@ class DbtRun:
     :param starts_guard_ahead: whether a guard is started while everything else is prepared.
     :param env: the environment variables for dbt, without those of the profile.
     :param given_env: those of them that the operator's parameter names, before they became texts.
-    :param project: what dbt finds of its project.
     :param profile_config: where the profile comes from.
     :param after: what follows the run.
     :param warm: whether dbt may start warm.
@@ -125,16 +109,26 @@ class DbtRun:
     starts_guard_ahead: bool
     env: Mapping[str, str] = field(repr=False)  # secrets may be in it
     given_env: Mapping[str, Any] = field(repr=False)
-    project: ProjectOptions
+    project_dir: str | Path
     profile_config: ProfileConfig
+    vars: Mapping[str, Any] | str | None
+    partial_parse: bool
+    cache_dir: str | Path | None
+    install_deps: bool | str
+    copy_dbt_packages: bool | None
+    manifest_filepath: str | Path
+    state: str | None
+    state_conn_id: str | None
+    defer_to_state: bool | str
+    favor_state: bool | str
     after: PostRunOptions
     warm: WarmOptions
     packages_directory: Path | None = None
 
     @property
-    def project_dir(self) -> Path:
+    def project(self) -> Path:
         """The folder of the dbt project."""
-        return Path(self.project.project_dir)
+        return Path(self.project_dir)
 
     @property
     def task_key(self) -> tuple[str, ...]:
@@ -144,7 +138,7 @@ class DbtRun:
     @property
     def wants_deps(self) -> bool:
         """Whether ``dbt deps`` comes before the command: it is wanted, and the project lists packages."""
-        return to_boolean(self.project.install_deps) and has_packages(self.project_dir)
+        return to_boolean(self.install_deps) and has_packages(self.project)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +185,7 @@ def run_dbt_task(run: DbtRun, hooks: RunHooks) -> DbtResult:
     :raises AirflowException: when dbt fails.
     :raises CosmosValueError: when a parameter of the operator cannot be followed, naming it.
     """
-    require_project(run.project_dir)
+    require_project(run.project)
     post_run.require_place_for(run.after, run.base_cmd)
     wants_deps = run.wants_deps
     with (
@@ -202,10 +196,10 @@ def run_dbt_task(run: DbtRun, hooks: RunHooks) -> DbtResult:
     ):
         parsed = _parsed_project(run, profile, which_dbt)
         with workspace(
-            run.project_dir,
+            run.project,
             install_deps=wants_deps,
-            copies_packages=project_cache.copies_packages(run.project.copy_dbt_packages),
-            manifest=Path(run.project.manifest_filepath) if run.project.manifest_filepath else None,
+            copies_packages=project_cache.copies_packages(run.copy_dbt_packages),
+            manifest=Path(run.manifest_filepath) if run.manifest_filepath else None,
             parsed=parsed,
             environment=run.env,
         ) as place:
@@ -236,7 +230,7 @@ def run_dbt_task(run: DbtRun, hooks: RunHooks) -> DbtResult:
                 env=command.env,
             )
             if wants_deps:
-                deps = replace(command, words=[run.executable, "deps", *flags, *vars_flags(run.project.vars)])
+                deps = replace(command, words=[run.executable, "deps", *flags, *vars_flags(run.vars)])
                 result = _result_with_packages(run, hooks, command, deps, outcome, which_dbt)
             else:
                 result = hooks.start(run, command)
@@ -248,21 +242,21 @@ def run_dbt_task(run: DbtRun, hooks: RunHooks) -> DbtResult:
 
 
 def _parsed_project(run: DbtRun, profiles_yml: Path, which_dbt: str) -> ParsedProject | None:
-    if not run.project.partial_parse:
+    if not run.partial_parse:
         return None
     return project_cache.parsed_project(
-        run.project_dir,
+        run.project,
         profiles_yml,
         target_name=run.profile_config.target_name,
-        variables=run.project.vars,
+        variables=run.vars,
         env=run.env,
         which_dbt=which_dbt,
-        folder=Path(run.project.cache_dir) if run.project.cache_dir else None,
+        folder=Path(run.cache_dir) if run.cache_dir else None,
     )
 
 
 def _state_flags(run: DbtRun, place: Path) -> list[str]:
-    if not (run.project.state or run.project.defer_to_state or run.project.favor_state):
+    if not (run.state or run.defer_to_state or run.favor_state):
         return []
     from cosmos_venv.operators.run import state  # few tasks need it
 
@@ -272,15 +266,7 @@ def _state_flags(run: DbtRun, place: Path) -> list[str]:
 def _earlier_run(run: DbtRun) -> Any:
     from cosmos_venv.operators.run.state import EarlierRun
 
-    return EarlierRun(
-        state=run.project.state,
-        state_conn_id=run.project.state_conn_id,
-        defer_to_state=run.project.defer_to_state,
-        favor_state=run.project.favor_state,
-        project_dir=run.project_dir,
-        task_key=run.task_key,
-        log=run.log,
-    )
+    return EarlierRun(**{name: getattr(run, name) for name in EarlierRun.__dataclass_fields__})
 
 
 def _result_with_packages(
@@ -321,7 +307,7 @@ def packages_of(run: DbtRun, *, env: Mapping[str, str], which_dbt: str) -> Proje
     :param which_dbt: a text that differs where the dbt may be another one.
     """
     return project_cache.project_packages(
-        run.project_dir, run.packages_directory, variables=run.project.vars, env=env, which_dbt=which_dbt
+        run.project, run.packages_directory, variables=run.vars, env=env, which_dbt=which_dbt
     )
 
 
@@ -336,7 +322,7 @@ def _settle(run: DbtRun, hooks: RunHooks, result: DbtResult, outcome: Outcome) -
     hooks.after_success(outcome.artifacts)
     post_run.call_back_about_warnings(outcome, getattr(result, "full_output", ()))
     # Last of all: it is a success only when nothing of the above has failed.
-    if run.project.state:
+    if run.state:
         from cosmos_venv.operators.run import state
 
         state.keep_success(_earlier_run(run), outcome.artifacts)

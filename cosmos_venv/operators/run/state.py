@@ -52,7 +52,7 @@ class EarlierRun:
     state_conn_id: str | None
     defer_to_state: bool | str
     favor_state: bool | str
-    project_dir: Path
+    project_dir: str | Path
     task_key: Sequence[str]
     log: Any  # Airflow has another type for it in each version
 
@@ -122,7 +122,7 @@ def _folder(earlier: EarlierRun, folder: Path) -> Path:
     try:
         place = _place(given, earlier.state_conn_id)
         if isinstance(place, Path):
-            own = place = earlier.project_dir.absolute() / place
+            own = place = Path(earlier.project_dir).absolute() / place
             # dbt reads it where it is; everything else is fetched, unpacked or made first.
             if (own / state.MANIFEST).is_file():
                 return own

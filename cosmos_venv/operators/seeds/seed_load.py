@@ -138,7 +138,7 @@ class _Load:
         """
         try:
             return find_seed(
-                self._run.project_dir.absolute(),
+                self._run.project.absolute(),
                 str(self._node["original_file_path"]),
                 package=self._context.get("package_name"),
                 installs_packages=self._run.wants_deps,

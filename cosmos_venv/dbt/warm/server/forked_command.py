@@ -71,8 +71,13 @@ def become(order: Mapping[str, Any], *, output: int, handlers: Handlers) -> None
         os.dup2(output, stream)
     if output > 2:
         os.close(output)
-    _start_resource_tracker()
-    _take_environment(order["env"])
+    # The process in which Python counts semaphores, which dbt wants, is started before the command's variables are set.
+    # /proc/<pid>/environ shows what it was started with: by dbt, all that dbt has got, secrets too, as long as it runs.
+    tracker = sys.modules.get("multiprocessing.resource_tracker")
+    if tracker is not None:
+        tracker.ensure_running()
+    os.environ.clear()
+    os.environ.update(order["env"])
     # The server has one of its own, for its own files.
     os.umask(order["umask"])
     _take_signals(order, handlers)
@@ -89,23 +94,6 @@ def _take_limits(limits: Mapping[str, Sequence[int]]) -> None:
                 resource.setrlimit(kind, pair)
         except (OSError, ValueError) as error:
             raise CannotBecome(f"resource limit {number} cannot be {pair}: {error}") from None
-
-
-def _start_resource_tracker() -> None:
-    """Start the process in which Python counts semaphores, which dbt wants, while the server's variables are set.
-
-    It is a program of its own, so ``/proc/<pid>/environ`` shows what it was started with: started by dbt, all that dbt
-    has got, secrets too, for as long as the command runs.
-    """
-    tracker = sys.modules.get("multiprocessing.resource_tracker")
-    if tracker is not None:
-        tracker.ensure_running()
-
-
-def _take_environment(env: Mapping[str, str]) -> None:
-    os.environ.clear()
-    for name, value in env.items():
-        os.environ[name] = value
 
 
 def _take_signals(order: Mapping[str, Any], handlers: Handlers) -> None:

@@ -55,18 +55,15 @@ def pieces(name: str, found: Mapping[str, Any], moving: set[int], root: str) -> 
     """
     # As it stands in JSON, where a letter may be escaped.
     named = json_of(root)[1:-1]
-    for keys in _in_pieces(tuple(found)):
+    ids = tuple(found)
+    for begin in range(0, len(ids), LENGTH):
+        keys = ids[begin : begin + LENGTH]
         some = {key: found[key] for key in keys}
         text = text_of(name, some)
         # The nodes that are switched off stand in lists, by their ids.
         nodes = (each for node in some.values() for each in (node if isinstance(node, list) else [node]))
         names_root = any(id(node) in moving for node in nodes) or (bool(root) and named in text)
         yield Piece(keys, text, state_of(some), names_root)
-
-
-def _in_pieces(keys: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    for begin in range(0, len(keys), LENGTH):
-        yield keys[begin : begin + LENGTH]
 
 
 def state_of(some: Mapping[str, Any]) -> bytes:
@@ -84,7 +81,10 @@ def text_of(name: str, some: Mapping[str, Any]) -> bytes:
     :param name: of the map.
     :param some: ids -> nodes.
     """
-    resources = {key: _resource(node) for key, node in some.items()}
+    resources = {
+        key: [each.to_resource() for each in node] if isinstance(node, list) else node.to_resource()
+        for key, node in some.items()
+    }
     written = _class_of_map(name)(**{name: resources}).to_dict(omit_none=False, context={"artifact": True})
     return json_of(written[name])[1:-1]
 
@@ -95,10 +95,6 @@ def json_of(value: Any) -> bytes:
     :param value: which that encoder knows.
     """
     return json.dumps(value, cls=dbt_internals.encoder()).encode()
-
-
-def _resource(node: Any) -> Any:
-    return [each.to_resource() for each in node] if isinstance(node, list) else node.to_resource()
 
 
 _classes: dict[str, Any] = {}
