@@ -3,7 +3,7 @@ NAME.
 
 A task under Airflow 3 spends five seconds of CPU on building Airflow's API before it begins; here they are spent once.
 Nothing is started and nothing connected. What a version of Airflow does not have is left to the runs themselves. A name
-that is wrong is no error, only slow: ``tests/conformance/test_adapters.py`` tells.
+that is wrong is no error, only slow: ``tests/conformance/test_adapter.py`` tells.
 """
 
 from __future__ import annotations

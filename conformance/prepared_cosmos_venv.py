@@ -2,7 +2,7 @@
 take.
 
 These names are private: another version may have others, and its tasks then import themselves what they need. A name
-that is wrong is no error, only slow: ``tests/conformance/test_adapters.py`` tells.
+that is wrong is no error, only slow: ``tests/conformance/test_adapter.py`` tells.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from cosmos_venv import (
 )
 from cosmos_venv.compat import DAG
 from pytest_cosmos_venv import DagOutcome, RunDag
-from tests.operators.test_dbt_runner import DBT, site_packages_of
+from tests.dbt.test_invocation__runner import DBT, site_packages_of
 
 MARK = 99
 

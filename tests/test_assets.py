@@ -1,4 +1,4 @@
-"""Which assets come of dbt's artifacts and a profile? Beside what OpenLineage's own dbt processor makes of them."""
+"""The assets that come of dbt's artifacts and a profile, beside what OpenLineage's own dbt processor makes of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are the floors that docs/architecture.md shows those that the import contracts hold?"""
+"""The floors that docs/architecture.md shows are those that the import contracts hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does every worker begin with long tests, and is no test lost or run twice?"""
+"""Every worker begins with long tests, and no test is lost or run twice."""
 
 from __future__ import annotations
 

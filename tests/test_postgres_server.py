@@ -1,4 +1,4 @@
-"""Does the PostgreSQL of the tests end with whoever started it, however that one ends?"""
+"""The PostgreSQL of the tests ends with the process that started it, however that one ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a tool get to know what a run of the suite found, and what it said where it found nothing?"""
+"""A run of the suite by a tool: what it found, and what it said where it found nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.suite_run import ROOT, run_suite
-from tests.conformance.test_report import SOUND, reported
+from tests.conformance.reporting.test_report import SOUND, reported
 
 LEAVES_A_REPORT = """#!/bin/sh
 echo "$PWD $PYTHONPATH $@" > {told}

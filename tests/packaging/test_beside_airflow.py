@@ -1,4 +1,4 @@
-"""Do our distributions install beside Airflow without moving any version of it?
+"""Our distributions install beside Airflow without moving any version of it.
 
 Airflow is installed under constraints; what an operator of Airflow gets when he adds us under the same constraints is
 tried on a copy of a plain Airflow environment, with a freeze of it as the constraints.

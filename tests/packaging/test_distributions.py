@@ -1,4 +1,4 @@
-"""Are the two distributions complete, and nothing more than that, whichever way they are built?"""
+"""The two distributions are complete, and nothing more than that, whichever way they are built."""
 
 from __future__ import annotations
 

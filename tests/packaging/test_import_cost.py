@@ -1,4 +1,4 @@
-"""Does importing the packages stay cheap? Both are imported in processes that need nothing else of them."""
+"""Importing the packages stays cheap: both are imported in processes that need nothing else of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the toolkit work for its users? A project of a DAG author, tested as he tests it: our wheels, his directory."""
+"""The project of a DAG author, tested as its author tests it: our wheels, a directory of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the bootstrap make what the pins say, once, and say what went wrong when it cannot?"""
+"""The bootstrap makes what the pins say, once, and says what went wrong when it cannot."""
 
 from __future__ import annotations
 

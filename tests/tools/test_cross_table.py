@@ -1,4 +1,4 @@
-"""Is the cross table of the faults kept while it is made, and does who starts it again go on there?"""
+"""The cross table of the faults is kept while it is made, and a second start goes on there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the demo show what happened, and fail when a task fails?"""
+"""The demo shows what happened, and fails when a task fails."""
 
 from __future__ import annotations
 

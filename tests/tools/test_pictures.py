@@ -1,4 +1,4 @@
-"""Are the pictures for the documents taken of what is kept, and as large as they say?"""
+"""The pictures for the documents are taken of what is kept, and are as large as they say."""
 
 from __future__ import annotations
 

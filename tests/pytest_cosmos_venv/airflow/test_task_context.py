@@ -1,4 +1,4 @@
-"""Is a task with nothing of Airflow around it told what Airflow tells each? On Airflow 2 and 3."""
+"""A task with nothing of Airflow around it is told what Airflow tells each task. On Airflow 2 and 3."""
 
 from __future__ import annotations
 

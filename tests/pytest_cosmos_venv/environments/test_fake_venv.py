@@ -1,4 +1,4 @@
-"""Is the fake environment a virtual environment to everybody who looks at it, and is it made at once?"""
+"""The fake environment is a virtual environment to everything that looks at it, and is made at once."""
 
 from __future__ import annotations
 

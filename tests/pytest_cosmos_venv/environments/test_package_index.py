@@ -1,4 +1,4 @@
-"""What does an installer ask of the index, and what comes of faults, delays and logins?"""
+"""What an installer asks of the index, and what comes of faults, delays and logins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the fake do as scripted, and is what it was told on record?"""
+"""The fake does as scripted, and what it was told is on record."""
 
 from __future__ import annotations
 

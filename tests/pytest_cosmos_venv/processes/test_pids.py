@@ -1,4 +1,4 @@
-"""Are the PIDs of ``cosmos_pids`` what they are said to be, and is every process gone afterwards?"""
+"""The PIDs of ``cosmos_pids`` are what they are said to be, and every process is gone afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does code that asks psutil or the kernel see the simulated processes, whatever it imported when?"""
+"""Code that asks psutil or the kernel sees the simulated processes, whatever it imported when."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Can the lock file be brought into every state, and is it told who has held it?"""
+"""The lock file can be brought into every state, and it is told which process has held it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is all the memory counted that a task and what it started hold, wherever that process went?"""
+"""All the memory is counted that a task and its processes hold, wherever they went."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do contenders start at one instant, each in a process like the test's own, and are their ends told as they were?"""
+"""Contenders start at one instant, each in a process like the test's own, and their ends are told as they were."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a timeline answer what was asked, and does its failure show the race?"""
+"""A timeline answers what was asked, and its failure shows the race."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do racers meet, learn of each other's end, and make what they share once? With processes, without pytest."""
+"""Racers meet, learn of each other's end, and make what they share once. With processes, without pytest."""
 
 from __future__ import annotations
 

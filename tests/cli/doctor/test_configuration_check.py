@@ -1,0 +1,75 @@
+"""Which files ``cosmos-venv doctor`` finds that Airflow passes over."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.cli.doctor.check_result import Examined
+from cosmos_venv.cli.doctor.configuration_check import airflow_finds_the_file
+from tests.command_line import cosmos_venv, write_dag_file
+
+EXAMPLES = sorted((Path(__file__).resolve().parents[3] / "examples").rglob("dags/*.py"))
+
+
+@pytest.mark.parametrize(
+    ("source", "missing"),
+    [
+        pytest.param("from cosmos_venv import DbtDag\n", "'airflow'", id="no-airflow"),
+        pytest.param("from cosmos_venv import DbtTaskGroup\n", "'airflow' and 'dag'", id="neither"),
+        pytest.param(
+            "def f():\n    import cosmos_venv.dag as d\n    d.DbtDag()\n", "'airflow'", id="package-within-function"
+        ),
+        pytest.param("import cosmos_venv.config\n", None, id="package-that-makes-none"),
+        pytest.param("from cosmos_venv.dag import *\n", "'airflow'", id="star"),
+        pytest.param("# An AirFlow DAG\nfrom cosmos_venv import DbtDag\n", None, id="comment"),
+        pytest.param("from airflow.sdk import DAG\nfrom cosmos_venv import DbtTaskGroup\n", None, id="code"),
+        pytest.param("from cosmos_venv import ProjectConfig\n", None, id="makes-none"),
+        pytest.param("from .cosmos_venv import DbtDag\n", None, id="another-package"),
+        pytest.param("x = 1\n", None, id="not-ours"),
+    ],
+)
+def test_a_file_that_airflow_passes_over_is_found(tmp_path: Path, source: str, missing: str | None) -> None:
+    path = write_dag_file(tmp_path, source)
+
+    (found,) = airflow_finds_the_file(Examined(files=(path,)))
+
+    verb = "do" if missing and " and " in missing else "does"
+    fault = f"Airflow passes the file over, because {missing} {verb} not occur in it."
+    assert found.subject == str(path)
+    assert (found.outcome == "ok") if missing is None else (found.outcome, found.text) == ("failed", fault)
+
+
+@pytest.mark.long
+def test_a_file_that_is_no_python_is_found_and_the_others_are_still_examined(tmp_path: Path) -> None:
+    broken, hidden = tmp_path / "broken.py", tmp_path / "hidden.py"
+    broken.write_text("def")
+    hidden.write_text("from cosmos_venv import DbtDag")
+
+    done = cosmos_venv("doctor", "--only", "discovery", broken, hidden, "--json")
+
+    findings = json.loads(done.stdout)["findings"]
+    assert done.returncode == 1
+    assert [(each["check"], each["subject"]) for each in findings] == [
+        ("discovery", str(broken)),
+        ("discovery", str(hidden)),
+    ]
+    assert "cannot be read as Python" in findings[0]["text"]
+    assert "# an airflow dag" in findings[1]["way_out"]
+
+
+def test_where_airflow_looks_into_every_file_no_word_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__DAG_DISCOVERY_SAFE_MODE", "False")
+
+    done = cosmos_venv("doctor", "--only", "discovery", write_dag_file(tmp_path, "from cosmos_venv import DbtDag"))
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"ok      discovery  {tmp_path}/dag.py: Airflow looks into every file.\n"
+
+
+def test_the_examples_are_found() -> None:
+    done = cosmos_venv("doctor", "--only", "discovery", *EXAMPLES)
+
+    assert (done.returncode, len(EXAMPLES)) == (0, 2), done.stdout

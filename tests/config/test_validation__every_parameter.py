@@ -1,0 +1,74 @@
+"""Every parameter of the configuration is read by what loads, plans and runs, or refused."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import cosmos_venv
+from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv.config.validation import PARAMETERS_NOT_YET
+
+PACKAGE = Path(cosmos_venv.__file__).parent
+CONFIGS: tuple[Callable[..., object], ...] = (ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig)
+PARAMETERS = {f"{config.__name__}.{name}" for config in CONFIGS for name in inspect.signature(config).parameters}
+NOT_YET = {f"{owner}.{name}" for owner, parameters in PARAMETERS_NOT_YET.items() for name in parameters}
+
+# Where the attribute is not called like the parameter.
+KEPT_AS = {
+    "ExecutionConfig.dbt_project_path": "project_path",
+    "RenderConfig.dbt_project_path": "project_path",
+}
+# Each is documented at its class or in README.
+WITHOUT_EFFECT = {
+    "ProfileConfig.profiles_yml_filepath": "read by methods of its own class",
+    "ProfileConfig.profile_mapping": "read by methods of its own class",
+    "ProfileConfig.profile_name": "read by methods of its own class",
+    "ProjectConfig.models_relative_path": "read by validate_project: the folder must be there",
+    "ProjectConfig.seeds_relative_path": "read by LoadMode.CUSTOM; dbt goes by dbt_project.yml",
+    "ProjectConfig.snapshots_relative_path": "read by LoadMode.CUSTOM; dbt goes by dbt_project.yml",
+    "RenderConfig.airflow_vars_to_purge_dbt_yaml_selectors_cache": "selectors are read from the manifest each time",
+    "RenderConfig.invocation_mode": "dbt ls always runs as a process; the value allows dbt_executable_path",
+}
+
+
+def attributes_read(owner: str) -> set[str]:
+    """Attributes of such a configuration that any module but its own reads, however the object is called there."""
+    short = owner.removesuffix("Config").lower()
+    found = set()
+    for path in PACKAGE.rglob("*.py"):
+        if path.parent.name == "config":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+                holder = node.value.attr if isinstance(node.value, ast.Attribute) else getattr(node.value, "id", "")
+                if holder.lstrip("_") in (short, f"{short}_config"):
+                    found.add(node.attr)
+    return found
+
+
+@pytest.mark.parametrize("parameter", sorted(PARAMETERS - set(WITHOUT_EFFECT)))
+def test_a_parameter_is_read_or_refused(parameter: str) -> None:
+    owner, _, name = parameter.partition(".")
+
+    is_read = KEPT_AS.get(parameter, name) in attributes_read(owner)
+
+    assert is_read != (parameter in NOT_YET), f"{parameter}: read {is_read}, refused {parameter in NOT_YET}"
+
+
+def test_the_tables_name_parameters_only() -> None:
+    assert NOT_YET | set(KEPT_AS) | set(WITHOUT_EFFECT) <= PARAMETERS
+
+
+@pytest.mark.parametrize("parameter", sorted(NOT_YET))
+def test_what_is_refused_is_anything_but_the_default(parameter: str) -> None:
+    owner, _, name = parameter.partition(".")
+    config = next(config for config in CONFIGS if config.__name__ == owner)
+
+    made = config()
+
+    assert getattr(made, name) == PARAMETERS_NOT_YET[owner][name]

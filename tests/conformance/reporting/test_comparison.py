@@ -1,0 +1,88 @@
+"""What several reports say, side by side: rows, tallies, and labels that tell them apart."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from conformance.reporting.comparison import Tally, labels, rows, tallies
+from conformance.reporting.verdicts import Verdict
+from conformance.requirements import Level
+from tests.conformance.reporting.test_report import judged, reported
+
+P, F, N = Verdict.PASSED, Verdict.FAILED, Verdict.NOT_APPLICABLE
+
+
+def with_verdicts(**verdicts: Verdict) -> dict[str, Any]:
+    levels = {"LOCK_002": Level.MUST, "API_001": Level.SHOULD, "LOCK_001": Level.SHOULD}
+    return reported(*(judged(name.replace("_", "-"), levels[name], each) for name, each in verdicts.items()))
+
+
+ONE = with_verdicts(API_001=P, LOCK_001=F, LOCK_002=F)
+OTHER = with_verdicts(LOCK_001=N, LOCK_002=P)
+
+
+def test_what_was_promised_comes_first() -> None:
+    assert [row.id for row in rows([ONE, OTHER])] == ["LOCK-002", "API-001", "LOCK-001"]
+
+
+def test_what_nobody_promised_differs_and_only_where_there_is_something_to_differ_from() -> None:
+    assert [row.words for row in rows([ONE, OTHER])] == [
+        ("failed", "passed"),
+        ("passed", "not in it"),
+        ("differs", "not applicable"),
+    ]
+    assert [row.words for row in rows([ONE])] == [("failed",), ("passed",), ("failed",)]
+
+
+def test_what_does_not_apply_is_not_counted() -> None:
+    found = tallies(rows([ONE, OTHER]), 2, by=lambda row: row.area)
+
+    assert found == {
+        "LOCK": (Tally(counts={"failed": 1, "differs": 1}), Tally(counts={"passed": 1, "not applicable": 1})),
+        "API": (Tally(counts={"passed": 1}), Tally(counts={"not in it": 1})),
+    }
+    assert [(each.kept, each.applying) for group in found.values() for each in group] == [
+        (0, 2),
+        (1, 1),
+        (1, 1),
+        (0, 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        pytest.param(
+            {"installer": "pip"}, ["cosmos 1.2, Airflow 3.3.2, uv", "cosmos 1.2, Airflow 3.3.2, pip"], id="pip"
+        ),
+        pytest.param(
+            {"airflow": "2.11"}, ["cosmos 1.2, Airflow 3.3.2, uv", "cosmos 1.2, Airflow 2.11, uv"], id="airflow"
+        ),
+    ],
+)
+def test_two_reports_on_one_version_are_told_apart(environment: dict[str, str], expected: list[str]) -> None:
+    one = reported(name="cosmos")
+    other = copy.deepcopy(one)
+    other["environment"] |= environment
+
+    assert labels([one, other]) == expected
+    assert labels([one, reported(name="cosmos_venv")]) == ["cosmos 1.2", "cosmos_venv 1.2"]
+
+
+def test_two_runs_of_one_implementation_are_told_apart_by_their_time() -> None:
+    one = reported(name="cosmos") | {"started": "2026-11-20T09:08:07+00:00"}
+    other = one | {"started": "2026-11-21T09:08:07+00:00"}
+
+    first, second = labels([one, other])
+
+    assert (first[-19:], second[-19:]) == ("2026-11-20 09:08:07", "2026-11-21 09:08:07")
+
+
+def test_what_one_run_left_out_makes_no_difference() -> None:
+    (row,) = rows([with_verdicts(LOCK_002=Verdict.NOT_RUN), with_verdicts(LOCK_002=F)])
+
+    assert (row.is_alike, row.word) == (True, "failed")
+    assert tallies([row], 2, by=lambda each: each.area)["LOCK"][0].applying == 0

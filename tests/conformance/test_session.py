@@ -1,0 +1,326 @@
+"""A run of the suite ends with what it found, whatever surrounds it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pytest_cosmos_venv import plugin
+from pytest_cosmos_venv.conformance import SPECIFICATION_VERSION, SUITE_VERSION
+from pytest_cosmos_venv.conformance.reporting.verdicts import Seen, Verdict, judge
+from pytest_cosmos_venv.conformance.requirements import Level, Requirement
+from pytest_cosmos_venv.conformance.session import ending, gap, suite_exit_code
+
+pytest_plugins = ["pytester"]
+
+HANGING_IMPLEMENTATION = """
+import os, signal
+
+with open(os.environ["STARTED"], "w") as started:
+    started.write(f"{os.getpid()}\\n")
+signal.pause()
+"""
+
+
+@pytest.fixture
+def broken_implementation(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> str:
+    packages = pytester.mkdir("packages")
+    (packages / "broken_implementation").mkdir()
+    (packages / "broken_implementation" / "__init__.py").write_text("import no_such_dependency\n", encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(packages), prepend=os.pathsep)
+    return "broken_implementation"
+
+
+def test_what_these_tests_judge_with_is_the_suite_of_this_checkout(pytester: pytest.Pytester) -> None:
+    result = pytester.run(sys.executable, "-c", "import pytest_cosmos_venv; print(pytest_cosmos_venv.__file__)")
+
+    assert Path(result.outlines[0]).parents[1] == Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("exitstatus", "facts", "expected"),
+    [
+        pytest.param(pytest.ExitCode.OK, {}, 0, id="all-passed"),
+        pytest.param(pytest.ExitCode.TESTS_FAILED, {"failed": True}, 1, id="some-failed"),
+        pytest.param(pytest.ExitCode.TESTS_FAILED, {}, 0, id="some-failed-of-a-level-that-was-not-asked-for"),
+        pytest.param(pytest.ExitCode.INTERRUPTED, {"smoke_failed": True}, 10, id="a-smoke-check-failed"),
+        pytest.param(pytest.ExitCode.NO_TESTS_COLLECTED, {}, 11, id="nothing-collected"),
+        pytest.param(pytest.ExitCode.OK, {"has_gap": True}, 11, id="passed-with-gaps"),
+        pytest.param(pytest.ExitCode.TESTS_FAILED, {"has_gap": True, "failed": True}, 1, id="failed-with-gaps"),
+        pytest.param(pytest.ExitCode.TESTS_FAILED, {"has_gap": True}, 11, id="failed-with-gaps-at-what-does-not-count"),
+        pytest.param(pytest.ExitCode.USAGE_ERROR, {}, 4, id="bad-use"),
+    ],
+)
+def test_the_exit_code_says_whether_there_is_a_verdict(exitstatus: int, facts: dict[str, Any], expected: int) -> None:
+    assert suite_exit_code(exitstatus, **{"smoke_failed": False, **facts}) == expected
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "deselected", "expected"),
+    [
+        pytest.param([Verdict.PASSED, Verdict.NOT_APPLICABLE], 0, None, id="all-judged"),
+        pytest.param([Verdict.PASSED, Verdict.NOT_RUN], 0, None, id="cannot-be-judged-here"),
+        pytest.param([Verdict.FAILED, Verdict.HARNESS_ERROR], 0, "The suite itself failed", id="broken"),
+        pytest.param([Verdict.PASSED, None], 3, "The given options left out 3 check(s)", id="left-out"),
+        pytest.param([Verdict.FAILED, None], 0, "The run ended before all was judged", id="ended-at-the-first-failure"),
+    ],
+)
+def test_a_run_says_why_it_gives_no_verdict(
+    verdicts: list[Verdict | None], deselected: int, expected: str | None
+) -> None:
+    names = [f"A-{number:03}" for number in range(len(verdicts))]
+    specification = {
+        name: Requirement(id=name, level=Level.SHOULD, sentence="It holds.", sources=("a page",)) for name in names
+    }
+    seen = [
+        Seen(test="test", requirement=name, verdict=verdict)
+        for name, verdict in zip(names, verdicts, strict=True)
+        if verdict
+    ]
+
+    assert gap(judge(specification, seen), deselected) == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        pytest.param(11, "It ended: no verdict (exit code 11).", id="none"),
+        pytest.param(1, "It ended: the rest is unknown, and what was judged fails the run all the same *", id="failed"),
+    ],
+)
+def test_a_run_that_failed_in_part_does_not_say_that_there_is_no_verdict(code: int, expected: str) -> None:
+    assert fnmatchcase(ending("It ended", code), expected)
+
+
+@pytest.mark.long
+def test_the_smoke_checks_pass_for_this_projects_implementation(pytester: pytest.Pytester) -> None:
+    require_airflow()
+
+    arguments = ["--cosmos-implementation=cosmos_venv", "-k", "test_smoke"]
+
+    result = pytester.runpytest_subprocess("--cosmos-conformance", *arguments)
+
+    assert result.parseoutcomes()["passed"] == 3
+    assert result.ret == 11
+    result.stdout.fnmatch_lines(
+        [
+            "implementation: cosmos_venv *",
+            "environment: Airflow *, Python *, installer *",
+            "conformance: specification 1.0, suite 1.0, profile quick (25 rounds)",
+        ]
+    )
+
+
+def test_a_failing_smoke_check_ends_the_run_and_blames_no_requirement(
+    pytester: pytest.Pytester, broken_implementation: str
+) -> None:
+    result = pytester.runpytest_subprocess("--cosmos-conformance", f"--cosmos-implementation={broken_implementation}")
+
+    assert result.ret == 10
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*= conformance: nothing was judged =*",
+            "The implementation must import. Seen: *",
+            "*No module named 'no_such_dependency'*",
+            "The smoke check checks/test_smoke.py::test_the_implementation_imports failed, so the environment or *",
+        ]
+    )
+    assert "def test_the_implementation_imports" not in result.stdout.str(), "the suite's source tells a user nothing"
+
+
+def test_an_adapter_of_a_users_own_is_judged(pytester: pytest.Pytester, broken_implementation: str) -> None:
+    adapter = "from pytest_cosmos_venv.conformance.adapter import Adapter\nclass Mine(Adapter): import_root = '{}'\n"
+    (pytester.path / "packages" / "my_adapter.py").write_text(adapter.format(broken_implementation), encoding="utf-8")
+
+    result = pytester.runpytest_subprocess("--cosmos-conformance", "--cosmos-implementation=my_adapter:Mine")
+
+    assert result.ret == 10
+    result.stdout.fnmatch_lines(
+        [f"implementation: {broken_implementation} *", "*No module named 'no_such_dependency'*"]
+    )
+
+
+def test_an_adapter_that_does_not_say_how_a_task_is_performed_is_told_to(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (pytester.mkdir("packages") / "my_adapter.py").write_text(
+        "from pytest_cosmos_venv.conformance.adapter import CAPABILITIES, Adapter\n"
+        "class Mine(Adapter): import_root, absent = 'tiny', frozenset(CAPABILITIES)\n",
+        encoding="utf-8",
+    )
+    for folder in (Path(__file__).parent, pytester.path / "packages"):
+        monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+
+    result = pytester.runpytest_subprocess("--cosmos-conformance", "--cosmos-implementation=my_adapter:Mine")
+
+    assert result.ret == 10
+    result.stdout.fnmatch_lines(["*tiny has not Cosmos's import layout: override perform in an adapter, *"])
+
+
+def test_the_suite_says_that_it_does_not_run_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    config: Any = SimpleNamespace(
+        option=SimpleNamespace(help=False, version=False, cosmos_cache_key=False, cosmos_conformance=True)
+    )
+    monkeypatch.setattr(sys, "platform", "win32")
+
+    with pytest.raises(pytest.UsageError, match=r"Linux.*which win32 has not\. Run it in WSL"):
+        plugin.pytest_cmdline_main(config)
+
+
+@pytest.mark.long
+def test_a_failing_smoke_check_is_seen_through_workers_too(
+    pytester: pytest.Pytester, broken_implementation: str
+) -> None:
+    options = ["-n", "1", "-k", "imports", f"--cosmos-implementation={broken_implementation}"]
+
+    result = pytester.runpytest_subprocess("--cosmos-conformance", *options)
+
+    assert result.ret == 10
+
+
+def test_smoke_checks_go_first_whatever_a_plugin_does_to_the_order(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makepyfile(
+        shuffling=(
+            "import pytest\n\n@pytest.hookimpl(trylast=True)\n"
+            "def pytest_collection_modifyitems(items): items.reverse()\n"
+        )
+    )
+    monkeypatch.setenv("PYTHONPATH", str(pytester.path), prepend=os.pathsep)
+    options = ["--cosmos-implementation=cosmos_venv", "-p", "shuffling", "--collect-only", "-q"]
+
+    result = pytester.runpytest_subprocess("--cosmos-conformance", *options)
+
+    files = [line.partition("::")[0] for line in result.outlines if "::" in line]
+    assert files[:4] == ["checks/test_smoke.py"] * 3 + ["checks/test_seed.py"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("options", [[], ["-n", "1"]], ids=["one-process", "workers"])
+def test_the_suite_runs_without_pytests_cache(pytester: pytest.Pytester, options: list[str]) -> None:
+    arguments = ["--cosmos-implementation=cosmos_venv", "-p", "no:cacheprovider", "-k", "look_alike", *options]
+
+    result = pytester.runpytest_subprocess("--cosmos-conformance", *arguments)
+
+    assert (result.ret, result.parseoutcomes()["passed"]) == (11, 1)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("options", [[], ["-n", "1"]], ids=["one-process", "workers"])
+def test_a_run_with_something_left_out_gives_no_verdict(pytester: pytest.Pytester, options: list[str]) -> None:
+    arguments = ["--cosmos-implementation=cosmos_venv", "-k", "look_alike", *options]
+
+    result = pytester.runpytest_subprocess("--cosmos-conformance", *arguments)
+
+    assert result.ret == 11
+    assert result.parseoutcomes()["passed"] == 1
+    result.stdout.fnmatch_lines(["The given options left out * check(s): no verdict (exit code 11)."])
+
+
+def test_a_run_that_collects_nothing_gives_no_verdict(pytester: pytest.Pytester) -> None:
+    arguments = ["--cosmos-implementation=cosmos_venv", "-k", "no_such_check"]
+
+    result = pytester.runpytest_subprocess("--cosmos-conformance", *arguments)
+
+    assert result.ret == 11
+
+
+def test_what_the_project_configures_does_not_apply(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, broken_implementation: str
+) -> None:
+    pytester.makeconftest("raise RuntimeError('a conftest that must not be read')")
+    pytester.makeini("[pytest]\naddopts = -k no_such_check --maxfail=7\npython_files = nothing_*.py\n")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-m never")
+    pytester.mkpydir("conformance")
+
+    result = pytester.runpytest_subprocess("--cosmos-conformance", f"--cosmos-implementation={broken_implementation}")
+
+    assert result.ret == 10
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["set aside: tox.ini, conftest.py, PYTEST_ADDOPTS", "collected * items"])
+
+
+def test_nothing_is_left_behind(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, broken_implementation: str
+) -> None:
+    temporary = pytester.mkdir("temporary")
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    home = pytester.mkdir("home")
+    monkeypatch.setenv("AIRFLOW_HOME", str(home))
+    before = sorted(path.name for path in pytester.path.iterdir())
+
+    pytester.run("python", "-m", "pytest", "--cosmos-conformance", f"--cosmos-implementation={broken_implementation}")
+
+    assert [path for folder in (temporary, home) for path in folder.iterdir()] == []
+    assert sorted(path.name for path in pytester.path.iterdir() if path.name not in ("stdout", "stderr")) == before
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "tell",
+    [
+        # A session of its own stands for the terminal, whose Ctrl-C goes to the whole foreground group.
+        pytest.param(lambda pid: os.killpg(pid, signal.SIGINT), id="a-terminal"),
+        pytest.param(lambda pid: os.kill(pid, signal.SIGTERM), id="a-supervisor"),
+    ],
+)
+@pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["one-process", "xdist"])
+def test_who_interrupts_the_suite_ends_it_and_what_it_started(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tell: Callable[[int], None], workers: list[str]
+) -> None:
+    temporary = pytester.mkdir("temporary")
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    packages = pytester.mkdir("packages")
+    (packages / "hanging_implementation").mkdir()
+    (packages / "hanging_implementation" / "__init__.py").write_text(HANGING_IMPLEMENTATION, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(packages), prepend=os.pathsep)
+    monkeypatch.setenv("STARTED", str(pytester.path / "started"))
+    command = [sys.executable, "-m", "pytest", "--cosmos-conformance"]
+    with (
+        (pytester.path / "output").open("wb") as output,
+        subprocess.Popen(
+            [*command, "--cosmos-implementation=hanging_implementation", *workers],
+            stdout=output,
+            start_new_session=True,
+        ) as outer,
+    ):
+        hanging = int(wait_for_text(pytester.path / "started"))
+
+        tell(outer.pid)
+
+        assert outer.wait(timeout=60) == pytest.ExitCode.INTERRUPTED
+        assert not Path(f"/proc/{hanging}").exists()
+        assert list(temporary.glob("cosmos-conformance-*")) == []
+
+
+def test_the_specification_carries_the_versions_that_a_run_prints() -> None:
+    text = (Path(__file__).resolve().parents[2] / "conformance" / "SPEC.md").read_text(encoding="utf-8")
+
+    assert f"Specification {SPECIFICATION_VERSION}, suite {SUITE_VERSION}." in text
+
+
+def require_airflow() -> None:
+    if importlib.util.find_spec("airflow") is None:
+        pytest.skip("Airflow is not installed in the environment that runs the tests")
+
+
+def wait_for_text(file: Path, *, seconds: float = 60.0) -> str:
+    """The first line of the file, once another process has written it."""
+    deadline = time.monotonic() + seconds
+    while not (file.exists() and file.read_text(encoding="utf-8").endswith("\n")):
+        assert time.monotonic() < deadline, f"{file} was not written within {seconds:.0f} s"
+        os.sched_yield()
+    return file.read_text(encoding="utf-8")

@@ -1,0 +1,166 @@
+"""dbt in the worker's own process: a real one where Airflow and dbt share a Python, and one that waits for a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv.dbt import invocation
+from cosmos_venv.exceptions import CosmosDbtRunError
+
+ROOT = Path(__file__).resolve().parents[2]
+DBT = ROOT / ".cache" / "envs" / "dbt111"
+DEADLINE = 200.0
+
+# Ends itself as a task is ended, and answers as dbt does: whatever is raised becomes a part of the result.
+WAITING = """
+import os, signal, threading
+from types import SimpleNamespace
+
+class dbtRunner:
+    def __init__(self, callbacks=None):
+        pass
+
+    def invoke(self, args):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            threading.Event().wait(60)
+        except BaseException as error:
+            return SimpleNamespace(success=False, exception=error, result=None)
+        return SimpleNamespace(success=True, exception=None, result=None)
+"""
+
+
+def run_child(project: Path, site_packages: Path, *scenarios: str) -> dict[str, Any]:
+    """The child's Python is this one; what stands in the folder comes after its own packages."""
+    start = f"import runpy, sys; sys.path.append({str(site_packages)!r}); sys.path[:0] = [{str(ROOT)!r}]; "
+    words = [str(project), *scenarios]
+    child = str(Path(__file__).resolve().parents[1] / "operators" / "runner_child.py")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", f"{start}runpy.run_path({child!r}, run_name='__main__')", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE,
+        cwd=project,
+        env={**os.environ, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"},
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    results: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return results
+
+
+def site_packages_of(environment: Path) -> Path | None:
+    minor = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    found = environment / "lib" / minor / "site-packages"
+    return found if found.is_dir() else None
+
+
+@pytest.fixture(scope="module")
+def waiting_dbt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("waiting")
+    (folder / "dbt" / "cli").mkdir(parents=True)
+    for name, text in {"dbt/__init__.py": "", "dbt/cli/__init__.py": "", "dbt/cli/main.py": WAITING}.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.mark.long
+@pytest.mark.skipif(site_packages_of(DBT) is None, reason="no dbt 1.11 of this Python at .cache/envs/dbt111")
+def test_a_real_dbt_runs_in_the_worker_and_leaves_it_as_it_was(dbt_project: Path) -> None:
+    models = dbt_project / "models"
+    (models / "staging.sql").write_text("select 1 as id\n")
+    (models / "broken.sql").write_text("select nothing from {{ ref('staging') }}\n")
+    packages = site_packages_of(DBT)
+    assert packages is not None
+
+    done = run_child(dbt_project, packages, "chooses", "succeeds", "fails", "does_not_compile")
+
+    assert done["chooses"] == {"mode": "DBT_RUNNER"}
+    succeeded, failed, uncompiled = done["succeeds"], done["fails"], done["does_not_compile"]
+    assert succeeded["said"] == ""
+    assert {"MainReportVersion", "CommandCompleted"} <= set(succeeded["events"])
+    assert succeeded["seen"] == ["yes"]
+    assert "-- compiled/harbor/models/staging.sql\nselect 1 as id" in succeeded["sql"]
+    head, node, *_ = failed["said"].splitlines()
+    assert head == "CosmosDbtRunError: dbt invocation completed with errors:"
+    assert node.startswith("model.harbor.broken: error: ")
+    assert "compiled code at target/compiled/harbor/models/broken.sql" in failed["said"]
+    assert failed["called"] == 1
+    assert sum("'no_such_macro' is undefined" in line for line in uncompiled["said"].splitlines()) == 1
+    assert all(each["worker_is_as_it_was"] for each in (succeeded, failed, uncompiled))
+    assert not (dbt_project / "target").exists()
+
+
+def test_a_kill_interrupts_dbt_and_a_time_out_reaches_the_task(dbt_project: Path, waiting_dbt: Path) -> None:
+    done = run_child(dbt_project, waiting_dbt, "is_killed", "is_timed_out", "chooses_the_executable")
+
+    assert done["is_killed"] == {
+        "said": "AirflowException: Task task was killed; its dbt was ended.",
+        "worker_is_as_it_was": True,
+    }
+    assert done["is_timed_out"] == {"said": "TimedOut: the time-out of the task", "worker_is_as_it_was": True}
+    assert done["chooses_the_executable"] == {"mode": "SUBPROCESS"}
+
+
+IN_A_CLOSED_FOLDER = """
+import os, sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+dbt = ModuleType("dbt.cli.main")
+invoke = lambda args: SimpleNamespace(exception=None, ran_in=os.getcwd())
+dbt.dbtRunner = lambda callbacks: SimpleNamespace(invoke=invoke)
+sys.modules |= {"dbt": ModuleType("dbt"), "dbt.cli": ModuleType("dbt.cli"), "dbt.cli.main": dbt}
+from cosmos_venv.dbt import invocation
+os.chdir(sys.argv[1])
+os.setuid(65534)
+done = invocation.run_in_process(["run"], env=dict(os.environ), cwd=Path("/usr"))
+print(done.ran_in, os.stat(".").st_ino)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can enter a folder and then become somebody who may not")
+@pytest.mark.parametrize(
+    ("mode", "after"), [pytest.param(0o711, "itself", id="not-readable"), pytest.param(0o700, "/", id="not-ours")]
+)
+def test_the_workers_folder_need_not_be_readable(tmp_path: Path, mode: int, after: str) -> None:
+    """As with run_as_user: the task begins in the home of somebody else."""
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    closed.chmod(mode)
+
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_CLOSED_FOLDER, str(closed)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+
+    expected = (closed if after == "itself" else Path(after)).stat().st_ino
+    assert done.stdout.strip() == f"/usr {expected}", done.stderr
+
+
+def test_without_a_dbt_in_the_worker_the_error_says_what_to_do(tmp_path: Path) -> None:
+    assert not invocation.is_importable()
+    with pytest.raises(CosmosDbtRunError, match=r"needs dbt in Airflow's own environment.*InvocationMode\.SUBPROCESS"):
+        invocation.run_in_process(["run"], env={}, cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("executable", "expected"),
+    [
+        pytest.param(None, True, id="there is no other"),
+        pytest.param(str(Path(sys.executable).with_name("dbt")), True, id="of this Python"),
+        pytest.param("/opt/dbt/bin/dbt", False, id="another one"),
+    ],
+)
+def test_the_choice_never_changes_which_dbt_runs(executable: str | None, expected: bool) -> None:
+    assert invocation.is_same_dbt(executable) is expected

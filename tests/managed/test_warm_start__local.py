@@ -1,0 +1,147 @@
+"""Local operators whose dbt stands in a user's virtual environment: when it starts warm."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv.compat import AirflowException
+from cosmos_venv.config import ProfileConfig
+from cosmos_venv.constants import InvocationMode
+from cosmos_venv.dbt.warm import servers
+from cosmos_venv.dbt.warm.server import fork_conditions
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.operators.local import DbtRunLocalOperator
+from cosmos_venv.operators.run import dbt_run
+from pytest_cosmos_venv import FakeVenv
+
+pytestmark = pytest.mark.usefixtures("short_folder")
+
+MakeOperator = Callable[..., DbtRunLocalOperator]
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """``warm``, or the reason why not, of each command."""
+    seen: list[str] = []
+    monkeypatch.setattr(dbt_run, "count", lambda _, tags: seen.append(tags.get("reason", "warm")))
+    return seen
+
+
+@pytest.fixture
+def make_operator(cosmos_fake_venv: FakeVenv, dbt_project: Path) -> MakeOperator:
+    def make(**arguments: Any) -> DbtRunLocalOperator:
+        return DbtRunLocalOperator(
+            **{
+                "task_id": "run",
+                "project_dir": dbt_project,
+                "profile_config": ProfileConfig(
+                    profile_name="harbor", target_name="dev", profiles_yml_filepath=dbt_project / "profiles.yml"
+                ),
+                "dbt_executable_path": cosmos_fake_venv.dbt,
+                **arguments,
+            }
+        )
+
+    return make
+
+
+def test_dbt_starts_as_ever_where_nobody_asks_for_more(make_operator: MakeOperator, counted: list[str]) -> None:
+    for _ in range(2):
+        make_operator().execute({})
+
+    assert counted == []
+    assert servers.servers() == []
+
+
+def test_the_second_task_starts_a_server_where_the_setting_says_so(
+    make_operator: MakeOperator, cosmos_fake_venv: FakeVenv, counted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__LOCAL_WARM_DBT", "auto")
+
+    for _ in range(3):
+        make_operator().execute({})
+    make_operator(warm_dbt="off").execute({})
+
+    assert counted == ["first", "warm", "warm"]
+    assert [call.command for call in cosmos_fake_venv.calls] == ["run"] * 4
+    assert [place.note()["environment"] for place in servers.servers()] == [str(cosmos_fake_venv.path)]
+
+
+def test_a_link_leads_to_the_environment_of_the_dbt(
+    make_operator: MakeOperator, cosmos_fake_venv: FakeVenv, counted: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "dbt").symlink_to(cosmos_fake_venv.dbt)
+
+    make_operator(dbt_executable_path=tmp_path / "dbt", warm_dbt="require").execute({})
+
+    assert counted == ["warm"]
+
+
+def test_after_an_installation_the_new_dbt_is_imported(
+    make_operator: MakeOperator, cosmos_fake_venv: FakeVenv, counted: list[str]
+) -> None:
+    make_operator(warm_dbt="require").execute({})
+    (before,) = servers.servers()
+    (site_packages,) = cosmos_fake_venv.path.glob("lib/python3*/site-packages")
+    (site_packages / "installed_since.py").touch()
+
+    make_operator(warm_dbt="require").execute({})
+
+    assert counted == ["warm", "warm"]
+    assert {place.key for place in servers.servers()} - {before.key}
+
+
+def test_a_dbt_in_no_virtual_environment_is_not_served(
+    make_operator: MakeOperator, cosmos_fake_venv: FakeVenv, counted: list[str], tmp_path: Path
+) -> None:
+    shutil.copytree(cosmos_fake_venv.path, tmp_path / "prefix", symlinks=True)
+    (tmp_path / "prefix" / "pyvenv.cfg").unlink()
+    executable = tmp_path / "prefix" / "bin" / "dbt"
+
+    make_operator(dbt_executable_path=executable, warm_dbt="auto").execute({})
+    with pytest.raises(
+        AirflowException, match=r"stands in no virtual environment, and warm_dbt or .* local_warm_dbt is"
+    ):
+        make_operator(dbt_executable_path=executable, warm_dbt="require").execute({})
+
+    assert counted == ["place", "place"]
+
+
+def test_another_word_is_refused_when_the_dag_is_built(make_operator: MakeOperator) -> None:
+    with pytest.raises(CosmosValueError, match="warm_dbt='always': it can be auto, off, require"):
+        make_operator(warm_dbt="always")
+
+
+def test_a_dbt_that_is_not_there_is_no_dbt_to_serve(make_operator: MakeOperator, tmp_path: Path) -> None:
+    with pytest.raises(AirflowException, match=r"dbt cannot start warm: there is no .*/nowhere/dbt"):
+        make_operator(dbt_executable_path=tmp_path / "nowhere" / "dbt", warm_dbt="require").execute({})
+
+
+def test_a_dbt_that_the_task_imports_itself_does_not_start_warm(
+    make_operator: MakeOperator, counted: list[str]
+) -> None:
+    with pytest.raises(AirflowException, match="with DBT_RUNNER the task imports dbt itself; SUBPROCESS can"):
+        make_operator(invocation_mode=InvocationMode.DBT_RUNNER, warm_dbt="require").execute({})
+
+    assert counted == ["runner"]
+
+
+def test_where_the_environment_sees_the_packages_below_it_those_count_too(
+    make_operator: MakeOperator, cosmos_fake_venv: FakeVenv, tmp_path: Path
+) -> None:
+    below = tmp_path / "base" / "lib" / "python3.11" / "dist-packages"
+    below.mkdir(parents=True)
+    config = cosmos_fake_venv.path / "pyvenv.cfg"
+    config.write_text(f"home = {tmp_path / 'base' / 'bin'}\ninclude-system-site-packages = true\n")
+
+    seen = []
+    for name in ("one", "two"):
+        seen.append(fork_conditions.identity(str(cosmos_fake_venv.path), str(cosmos_fake_venv.dbt)))
+        (below / name).mkdir()
+
+    assert seen[0] != seen[1]

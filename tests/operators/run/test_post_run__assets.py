@@ -1,0 +1,220 @@
+"""The assets that a task gives to Airflow, their alias, and what happens where they cannot be known."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv import compat
+from cosmos_venv.compat import DAG, TaskGroup, add_outlets, asset, asset_alias
+from cosmos_venv.config import ProfileConfig
+from cosmos_venv.exceptions import AirflowCompatibilityError
+from cosmos_venv.operators import local
+from cosmos_venv.operators.run.post_run import gives_assets
+from pytest_cosmos_venv import FakeVenv, RunTask
+
+Make = Callable[..., Any]
+
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+PROFILE = """
+harbor:
+  target: dev
+  outputs:
+    dev: {type: postgres, host: "{{ env_var('PG_HOST') }}", port: 5433, user: u, password: p, dbname: d, schema: s}
+    other: {type: oracle, host: h}
+"""
+SEPARATOR = "/" if compat.ASSET_URIS_HAVE_SLASHES else "."
+PIERS = f"postgres://db.example:5433/{SEPARATOR.join(['dev', 'main', 'piers'])}"
+
+
+@pytest.fixture
+def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> Make:
+    """A local operator by name, such as ``Run``, whose dbt is the fake."""
+    (dbt_project / "profiles.yml").write_text(PROFILE)
+
+    def make(name: str, **arguments: Any) -> Any:
+        target = arguments.pop("target", "dev")
+        return getattr(local, f"Dbt{name}LocalOperator")(
+            **{
+                "task_id": "task",
+                "project_dir": dbt_project,
+                "profile_config": ProfileConfig("harbor", target, profiles_yml_filepath=dbt_project / "profiles.yml"),
+                "dbt_executable_path": cosmos_fake_venv.dbt,
+                "env": {"PG_HOST": "db.example"},
+                **arguments,
+            }
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("name", ["Build", "Run", "Seed", "Snapshot"])
+def test_commands_that_update_relations_give_assets_unless_that_is_not_wanted(make: Make, name: str) -> None:
+    operator = make(name)
+
+    assert gives_assets(operator.base_cmd, emit_datasets=True)
+    assert not gives_assets(operator.base_cmd, emit_datasets=False)
+
+
+@pytest.mark.parametrize("name", ["Test", "Source", "LS", "Compile", "Docs", "Clone", "RunOperation"])
+def test_other_commands_give_none(make: Make, name: str) -> None:
+    operator = make(name, **({"macro_name": "grant"} if name == "RunOperation" else {}))
+
+    assert not gives_assets(operator.base_cmd, emit_datasets=True)
+
+
+def test_an_outlet_is_added_once_and_not_to_the_list_that_other_tasks_have(make: Make) -> None:
+    """Airflow 2 gives all tasks of a DAG the list that stands in its default_args."""
+    shared = [asset("x://own/data")]
+    operator = make("Seed")
+    operator.outlets = shared
+
+    for _ in range(2):
+        add_outlets(operator, [asset_alias("load")])
+
+    assert operator.outlets == [asset("x://own/data"), asset_alias("load")]
+    assert shared == [asset("x://own/data")]
+
+
+def test_an_outlet_without_a_hash_is_kept(make: Make) -> None:
+    """As the files and tables of Airflow 2's own lineage are."""
+    own: list[Any] = [["a file"]]
+    operator = make("Seed")
+    operator.outlets = own
+
+    add_outlets(operator, [asset_alias("load")])
+
+    assert operator.outlets == [["a file"], asset_alias("load")]
+
+
+def test_a_mapped_task_has_no_outlets_before_it_runs(make: Make) -> None:
+    """Airflow would take None for a list, were another class than an operator first among the bases of ours."""
+    like = make("Seed")
+    with DAG("harbor", schedule=None, start_date=START):
+        mapped: Any = local.DbtSeedLocalOperator.partial(
+            task_id="load", project_dir=like.project_dir, profile_config=like.profile_config
+        ).expand(full_refresh=[True])
+
+    assert (mapped.inlets, mapped.outlets) == ([], [])
+
+
+def test_a_task_gives_the_assets_of_its_nodes_beside_its_own_outlets(make: Make, cosmos_run_task: RunTask) -> None:
+    shared = [asset("x://own/data")]
+    seed = make("Seed", outlets=shared)
+    before = dict(os.environ)
+
+    done = cosmos_run_task(seed)
+
+    assert done.state == "success"
+    assert {each.name for each in done.assets} == {"x://own/data", PIERS}
+    assert "Inlets: []" in done.log
+    assert f"Outlets: ['{PIERS}']" in done.log
+    assert shared == [asset("x://own/data")]
+    assert dict(os.environ) == before
+
+
+def test_each_node_of_a_build_gives_its_asset(make: Make, cosmos_run_task: RunTask) -> None:
+    done = cosmos_run_task(make("Build"))
+
+    assert sorted(each.name.rpartition(SEPARATOR)[2] for each in done.assets) == ["mart", "piers", "staging"]
+    assert f"Inlets: ['{PIERS}'" in done.log
+
+
+def test_a_task_that_fails_gives_nothing(
+    make: Make, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_URI_XCOM", "True")
+    cosmos_fake_venv.script("build", nodes={"model.harbor.mart": "error"})
+
+    done = cosmos_run_task(make("Build"))
+
+    assert done.state == "failed"
+    assert (done.assets, done.xcoms.get("uri")) == ((), None)
+    assert "Outlets" not in done.log
+
+
+def test_uris_are_pushed_where_that_is_wanted(
+    make: Make, cosmos_run_task: RunTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_URI_XCOM", "True")
+
+    assert cosmos_run_task(make("Seed")).xcoms["uri"] == [PIERS]
+
+
+def test_what_goes_wrong_is_one_warning(make: Make, cosmos_run_task: RunTask) -> None:
+    done = cosmos_run_task(make("Seed", env={}))
+
+    assert (done.state, done.assets) == ("success", ())
+    assert done.log.count("The assets of this task are not given to Airflow") == 1
+    assert "CosmosValueError: host of the profile needs the environment variable PG_HOST, which is not set" in done.log
+
+
+class BareSeed(local.DbtSeedLocalOperator):
+    """dbt seed with ``--no-write-json``, which the fake does not know."""
+
+    def run_subprocess(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
+        result = super().run_subprocess(command, env, cwd, **kwargs)
+        Path(cwd, "target", "run_results.json").unlink()
+        return result
+
+
+def test_artifacts_that_are_not_there_are_named(make: Make, cosmos_run_task: RunTask) -> None:
+    like = make("Seed")
+
+    done = cosmos_run_task(
+        BareSeed(
+            task_id="task",
+            project_dir=like.project_dir,
+            profile_config=like.profile_config,
+            dbt_executable_path=like.dbt_executable_path,
+        )
+    )
+
+    assert (done.state, done.assets) == ("success", ())
+    assert "dbt has written no run_results.json. Drop --no-write-json" in done.log
+
+
+def test_an_adapter_that_openlineage_does_not_know_gives_no_assets(make: Make, cosmos_run_task: RunTask) -> None:
+    done = cosmos_run_task(make("Seed", target="other"))
+
+    assert (done.state, done.assets) == ("success", ())
+    assert "OpenLineage has no name for where dbt's adapter 'oracle' writes" in done.log
+
+
+@pytest.mark.skipif(not compat.ASSETS_NEED_AN_ALIAS, reason="Airflow 2 takes assets without an alias, too")
+def test_aliases_turned_off_are_refused_before_dbt_runs(
+    make: Make, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_DATASET_ALIAS", "False")
+    make("Seed", emit_datasets=False).execute({})
+
+    with pytest.raises(AirflowCompatibilityError, match=r"enable_dataset_alias = False.*emit_datasets=False"):
+        make("Run").execute({})
+
+    assert [call.command for call in cosmos_fake_venv.calls] == ["seed"]
+
+
+def alias_of(operator: Any) -> str:
+    name: str = operator._dbt_run(["dbt"], {}, {}).alias_name
+    return name
+
+
+def test_an_alias_is_named_after_the_dag_the_innermost_group_and_the_task(make: Make) -> None:
+    with DAG("d.x", schedule=None, start_date=START):
+        alone = make("Run", task_id="stg_pings_run")
+        with TaskGroup("outer"), TaskGroup("abc"):
+            inner = make("Run", task_id="stg_pings_run")
+            with TaskGroup("port_calls"):
+                innermost = make("Run", task_id="run")
+
+    assert alias_of(alone) == "d.x__stg_pings_run"
+    assert alias_of(inner) == "d.x__abc__stg_pings_run"
+    assert alias_of(innermost) == "d.x__port_calls__run"
+    assert alias_of(make("Run", task_id="run")) == "run"
+    # Airflow 3 learns of it when the task runs.
+    assert innermost.outlets == ([] if compat.ASSETS_NEED_AN_ALIAS else [asset_alias("d.x__port_calls__run")])

@@ -1,0 +1,198 @@
+"""Temporary folders: gone after the block, and after a kill as soon as somebody makes the next one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.processes import scratch
+from cosmos_venv.processes.scratch import scratch_folder
+from tests.odd_files import KINDS, plant
+
+Start = Callable[..., tuple["subprocess.Popen[str]", Path]]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Says which folder it made, and which process works in it under a guard that has the folder's lease.
+MAKE = """
+import subprocess, sys
+from cosmos_venv.processes.guarded_process import GuardedProcess
+from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
+with scratch_folder(sys.argv[1]) as folder:
+    (folder / "deep").mkdir()
+    (folder / "deep" / "file").write_text("left")
+    if sys.argv[2:]:
+        command = [sys.executable, "-c", "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+            "signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ignoring', flush=True); open(sys.argv[1]).read()"]
+        guarded = GuardedProcess([*command, *sys.argv[2:]], keep_open=descriptors_of(folder))
+        guarded.output.readline()
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary folders are made in this test, by this process and by those that it starts."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Factory of processes that have made a folder and are at work in it."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(prefix: str = "cosmos-venv", *arguments: object) -> tuple[subprocess.Popen[str], Path]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", MAKE, prefix, *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        started.append(process)
+        assert process.stdout is not None
+        return process, Path(process.stdout.readline().strip())
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def make_one() -> None:
+    with scratch_folder():
+        pass
+
+
+def test_a_folder_is_private_and_gone_afterwards_with_its_lease(tmp_path: Path) -> None:
+    with contextlib.suppress(ZeroDivisionError), scratch_folder("cosmos-venv-run-") as folder:
+        names = sorted(path.name for path in tmp_path.iterdir())
+        mode = folder.stat().st_mode & 0o777
+        raise ZeroDivisionError
+
+    assert folder.name.startswith("cosmos-venv-run-")
+    assert names == [folder.name, f"{folder.name}.lease"]
+    assert mode == 0o700
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("prefix", ["cosmos-venv", "cosmos-venv-run-", "cosmos-venv-profile-"])
+def test_what_a_killed_process_left_is_removed_by_the_next(start: Start, tmp_path: Path, prefix: str) -> None:
+    process, folder = start(prefix)
+    process.kill()
+    process.wait()
+    assert (folder / "deep" / "file").exists()
+
+    make_one()
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("what", ["folder", "lease"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_odd_leavings_stop_nobody_and_go_where_the_lease_is_ours(tmp_path: Path, kind: str, what: str) -> None:
+    folder = tmp_path / "cosmos-venv-run-0123456789abcdef"
+    folder.mkdir()
+    lease = folder.with_name(f"{folder.name}.lease")
+    lease.touch()
+    plant(folder if what == "folder" else lease, kind)
+
+    make_one()
+
+    assert [os.path.lexists(path) for path in (folder, lease)] == [what == "lease"] * 2
+
+
+def test_a_folder_within_another_one_looks_for_nothing(start: Start) -> None:
+    with scratch_folder():
+        process, left = start()
+        process.kill()
+        process.wait()
+        make_one()
+        assert left.exists()
+
+    make_one()
+    assert not left.exists()
+
+
+def test_the_folder_of_a_living_process_stays(start: Start) -> None:
+    _, folder = start()
+
+    make_one()
+
+    assert (folder / "deep" / "file").exists()
+
+
+def test_a_folder_stays_while_what_the_killed_process_started_is_at_work_in_it(start: Start, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    process, folder = start("cosmos-venv", gate)
+    process.kill()
+    process.wait()
+
+    make_one()
+    stayed = (folder / "deep" / "file").exists()
+    with contextlib.suppress(OSError):  # its guard may have ended it by now
+        os.close(os.open(gate, os.O_WRONLY | os.O_NONBLOCK))
+    while folder.exists():  # pytest-timeout is the deadline
+        make_one()
+
+    assert stayed
+
+
+def test_folders_of_others_are_left_alone(tmp_path: Path) -> None:
+    """As another implementation and tempfile name theirs, and what only looks like a lease of ours."""
+    for name in ("cosmos-venvab12_xyz", f"cosmos-venv{'a' * 16}", "cosmos-venv-tests"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "precious").mkdir()
+    (tmp_path / f"cosmos-venv{'b' * 16}").symlink_to(tmp_path / "precious")
+    (tmp_path / "cosmos-venv-tests.lease").touch()
+    (tmp_path / f"cosmos-venv{'a' * 16}.lease").symlink_to(tmp_path / "cosmos-venv-tests.lease")
+    before = sorted(tmp_path.iterdir())
+
+    make_one()
+
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file to another user")
+def test_what_another_user_left_is_his(tmp_path: Path) -> None:
+    (tmp_path / f"cosmos-venv{'a' * 16}").mkdir()
+    (tmp_path / f"cosmos-venv{'a' * 16}.lease").touch()
+    os.chown(tmp_path / f"cosmos-venv{'a' * 16}.lease", 12345, -1)
+
+    make_one()
+
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_process_killed_before_it_made_its_folder_leaves_nothing_either(tmp_path: Path) -> None:
+    (tmp_path / f"cosmos-venv-run-{'a' * 16}.lease").touch()
+
+    make_one()
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_on_a_mount_without_locks_folders_are_made_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(descriptor: int, operation: int) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+
+    with scratch_folder() as folder:
+        assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+        assert scratch.descriptors_of(folder) == ()
+
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,55 @@
+"""The parents of nodes where some of them are not there."""
+
+from __future__ import annotations
+
+import pytest
+
+from cosmos_venv.constants import TestIndirectSelection
+from cosmos_venv.project.node_entry import DependsOn, NodeEntry
+from cosmos_venv.project.selection import SelectionGraph, evaluate, from_lists
+from cosmos_venv.project.selection.graph import Relations
+
+
+def entry(unique_id: str, *parents: str) -> NodeEntry:
+    resource_type, package, name = unique_id.split(".")
+    return NodeEntry(
+        resource_type=resource_type, package_name=package, fqn=[package, name], depends_on=DependsOn(nodes=[*parents])
+    )
+
+
+ENTRIES = {
+    "source.shop.raw": NodeEntry(resource_type="source"),
+    "model.shop.a": entry("model.shop.a", "source.shop.raw", "model.elsewhere.gone"),
+    "model.shop.b": entry("model.shop.b", "model.shop.a", "model.shop.a"),
+    "test.shop.of_a": entry("test.shop.of_a", "model.shop.a"),
+    "test.shop.of_a_and_gone": entry("test.shop.of_a_and_gone", "model.shop.a", "model.elsewhere.gone"),
+}
+
+
+def test_a_parent_that_is_not_there_is_passed_over_on_the_way_up_and_down() -> None:
+    relations = Relations(ENTRIES)
+    a, b = relations.numbers_of(["model.shop.a"]), relations.numbers_of(["model.shop.b", "model.elsewhere.gone"])
+
+    assert relations.ids_of(relations.ancestors(b)) == {"model.shop.a", "source.shop.raw"}
+    assert relations.ids_of(relations.descendants(a, 1)) == {
+        *("model.shop.b", "test.shop.of_a", "test.shop.of_a_and_gone")
+    }
+    relations.add_ancestors(a)
+    assert relations.ids_of(a) == {"model.shop.a", "source.shop.raw"}
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        pytest.param(TestIndirectSelection.EAGER, {"test.shop.of_a", "test.shop.of_a_and_gone"}, id="eager"),
+        pytest.param(TestIndirectSelection.CAUTIOUS, {"test.shop.of_a"}, id="cautious"),
+        pytest.param(TestIndirectSelection.BUILDABLE, {"test.shop.of_a"}, id="buildable"),
+        pytest.param(TestIndirectSelection.EMPTY, set(), id="empty"),
+    ],
+)
+def test_a_test_with_a_parent_that_is_not_there_comes_only_where_one_parent_is_enough(
+    mode: TestIndirectSelection, expected: set[str]
+) -> None:
+    found = evaluate(SelectionGraph(ENTRIES), from_lists(["a"], [], mode))
+
+    assert found - {"model.shop.a"} == expected

@@ -1,0 +1,168 @@
+"""A project with files that have no end, are too long or nested too deeply: one sentence of each, and soon."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv.config import ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv.constants import LoadMode
+from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.project.fingerprint import Tree, fingerprint
+from cosmos_venv.project.graph import DbtGraph
+from tests.files.test_yaml_files import LAUGHS
+
+PROJECT = Path(__file__).parent.parent / "data" / "rendering-project"
+DEEP = '{"a":' * 100_000 + "1" + "}" * 100_000
+MANIFEST, LS_FILE = "manifest.json", "dbt_ls.jsonl"
+OF_PIPE, OF_DEVICE = "it is a named pipe, and no file that has an end", "it is a device, and no file that has an end"
+
+pytestmark = [pytest.mark.timeout(60), pytest.mark.filterwarnings("ignore:LoadMode.CUSTOM:DeprecationWarning")]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    return Path(shutil.copytree(PROJECT, tmp_path / PROJECT.name))
+
+
+def load(project: Path, method: LoadMode, **render: Any) -> DbtGraph:
+    given = {"dbt_ls_path": project / LS_FILE} if method is LoadMode.DBT_LS_FILE else {}
+    manifest = project / MANIFEST if method is LoadMode.DBT_MANIFEST else None
+    made = DbtGraph(
+        project=ProjectConfig(project, manifest_path=manifest),
+        render_config=RenderConfig(load_method=method, **{**given, **render}),
+    )
+    made.load()
+    return made
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def text(content: str) -> Callable[[Path], object]:
+    return lambda path: path.write_text(content)
+
+
+CUSTOM = [
+    ("models/odd.sql", pipe, f"odd.sql cannot be read: {OF_PIPE}"),
+    ("models/odd.sql", device, f"odd.sql cannot be read: {OF_DEVICE}"),
+    (
+        "models/odd.sql",
+        text("-" * 3_000),
+        "odd.sql cannot be read: it has 3,000 bytes, more than [cosmos_venv] project_",
+    ),
+    ("models/odd.sql", text("{{ " + "(" * 2_900), "odd.sql: it is nested too deeply"),
+    ("models/odd.sql", text("{{ config(a='a'|center(10**18)) }}"), None),
+    ("models/odd.sql", text("{{ config(a=9**9**9, b='a' * 10 ** 18, c=[1] * 9999999999999) }}"), None),
+    ("models/odd.py", text("def model(dbt, session):\n    return " + "-" * 2_900 + "1"), "odd.py"),
+    ("models/odd.yml", pipe, f"odd.yml cannot be read: {OF_PIPE}"),
+    ("models/odd.yml", device, f"odd.yml cannot be read: {OF_DEVICE}"),
+    ("models/odd.yml", text(LAUGHS), "odd.yml cannot be read as YAML: its aliases stand for more than 8,000,000"),
+    ("models/odd.yml", text("[" * 2_900), "odd.yml cannot be read as YAML: it is nested in more than 100 levels"),
+    ("models/odd", lambda path: path.symlink_to("."), None),
+    ("seeds/odd.csv", pipe, None),
+    ("dbt_project.yml", pipe, f"dbt_project.yml cannot be read: {OF_PIPE}"),
+    ("dbt_project.yml", text(LAUGHS), "dbt_project.yml cannot be read as YAML: its aliases"),
+]
+
+
+@pytest.mark.parametrize(("name", "make", "words"), CUSTOM)
+def test_of_a_projects_files(
+    project: Path, name: str, make: Callable[[Path], object], words: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__PROJECT_FILE_MAX_BYTES", "2999")
+    nodes = len(load(project, LoadMode.CUSTOM).nodes)
+    (project / name).unlink(missing_ok=True)
+    make(project / name)
+
+    if words is None:
+        assert len(load(project, LoadMode.CUSTOM).nodes) == nodes + name.endswith((".sql", ".csv"))
+        return
+    with pytest.raises(CosmosLoadDbtException, match=re.escape(words)) as refused:
+        load(project, LoadMode.CUSTOM)
+    assert str(refused.value).startswith(str(project))
+
+
+@pytest.mark.parametrize(("method", "name"), [(LoadMode.DBT_MANIFEST, MANIFEST), (LoadMode.DBT_LS_FILE, LS_FILE)])
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (pipe, OF_PIPE),
+        (device, OF_DEVICE),
+        (text(" " * 200_000), "it has 200,000 bytes, more than [cosmos_venv] artifact_max_bytes = 150000 (raise that"),
+        (text(f'{{"unique_id": "model.a.b", "nodes": {DEEP[:140_000]}'), "it is nested too deeply"),
+        (text('{"unique_id": "model.a.b", "resource_type": "model", "config": ' + DEEP[:140_000]), "nested too deeply"),
+    ],
+)
+def test_of_one_file_that_says_it_all(
+    project: Path,
+    method: LoadMode,
+    name: str,
+    make: Callable[[Path], object],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__ARTIFACT_MAX_BYTES", "150000")
+    load(project, method)
+    (project / name).unlink()
+    make(project / name)
+
+    with pytest.raises(CosmosLoadDbtException, match=re.escape(words)) as refused:
+        load(project, method)
+
+    assert name in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (pipe, OF_PIPE),
+        (text(" " * 200_000), "it has 200,000 bytes, more than [cosmos_venv] artifact_max_bytes = 150000 (raise that"),
+        (text(DEEP[:140_000]), "it is nested too deeply"),
+    ],
+)
+def test_of_the_artifacts_that_a_selection_compares_with(
+    project: Path, make: Callable[[Path], object], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__ARTIFACT_MAX_BYTES", "150000")
+    monkeypatch.setenv("DBT_STATE", "state")
+    (project / "state").mkdir()
+    make(project / "state" / MANIFEST)
+
+    with pytest.raises((CosmosLoadDbtException, CosmosValueError), match=re.escape(words)):
+        load(project, LoadMode.DBT_MANIFEST, select=["state:modified"])
+
+
+def test_of_a_profile(project: Path) -> None:
+    with (project / "profiles.yml").open("ab") as file:
+        file.truncate(40_000_000)
+
+    with pytest.raises(CosmosValueError, match=r"profiles\.yml cannot be read: it has 40,000,000 bytes, and at most"):
+        ProfileConfig("harbor", "dev", profiles_yml_filepath=project / "profiles.yml").validate_profiles_yml()
+
+
+def test_the_fingerprint_of_a_project_reads_none_of_them(project: Path) -> None:
+    """dbt itself may never look at them."""
+    before = fingerprint(Tree(folder=project))
+    pipe(project / "odd.sql")
+    device(project / "odd.yml")
+    with (project / "dump.sql").open("wb") as file:
+        file.truncate(2_000_000_000)
+
+    after = fingerprint(Tree(folder=project))
+
+    assert before.digest != after.digest
+    os.utime(project / "dump.sql", (0, 0))
+    assert fingerprint(Tree(folder=project)).digest != after.digest  # what is too long counts by its size and times

@@ -1,0 +1,525 @@
+"""What ``dbt ls`` has said is kept while nothing that matters has changed, and asked for once by many processes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from cosmos_venv.config import ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv.constants import InvocationMode, LoadMode
+from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.project.graph import DbtGraph
+
+DATA = Path(__file__).parent.parent / "data" / "rendering-project"
+SAY = f"cat '{DATA / 'dbt_ls.jsonl'}'"
+DEADLINE = 60.0
+
+
+class Place:
+    """A project, a dbt that lists its recorded nodes and notes each call, and a cache of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.project = Path(shutil.copytree(DATA, folder / "project"))
+        self.write("models/ports.sql", "select 1")
+        self.write("models/berths.yml", "models: []")
+        self.write("seeds/raw_ports.csv", "id\n1\n")
+        self.cache = folder / "cache"
+        self._calls = folder / "calls"
+        self.dbt = folder / "bin" / "dbt"
+        self.dbt.parent.mkdir()
+        self.let_dbt(SAY)
+
+    def write(self, name: str, text: str) -> None:
+        path = self.project / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+    def let_dbt(self, command: str) -> None:
+        """As another program under the name of the same one: an older time and its size would be another dbt."""
+        at = self.dbt.stat().st_mtime if self.dbt.exists() else time.time()
+        text = f"#!/bin/sh\necho x >> '{self._calls}'\n{command}\n"
+        self.dbt.write_text(f"{text:<500}\n", encoding="utf-8")
+        self.dbt.chmod(0o755)
+        os.utime(self.dbt, (at, at))
+
+    @property
+    def calls(self) -> int:
+        return len(self._calls.read_text().splitlines()) if self._calls.exists() else 0
+
+    def graph(
+        self, *, target: str = "dev", given: dict[str, str] | None = None, has_deps: bool = True, **render: Any
+    ) -> DbtGraph:
+        return DbtGraph(
+            project=ProjectConfig(self.project, env_vars=given, install_dbt_deps=has_deps),
+            render_config=RenderConfig(
+                dbt_executable_path=self.dbt, invocation_mode=InvocationMode.SUBPROCESS, **render
+            ),
+            profile_config=ProfileConfig("harbor", target, profiles_yml_filepath=self.project / "profiles.yml"),
+        )
+
+    def load(self, *, seconds: float | None = None, **more: Any) -> DbtGraph:
+        """Load the project.
+
+        :param seconds: that are left of Airflow's import time-out; None: none runs.
+        """
+        made = self.graph(**more)
+        with seconds_left(seconds):
+            made.load()
+        return made
+
+    def let_dbt_note(self, *names: str) -> None:
+        """Let dbt leave a parse file in which these environment variables are noted, as read while it parsed."""
+        noted = self.cache.parent / "noted.msgpack"
+        noted.write_bytes(msgspec.msgpack.encode({"env_vars": dict.fromkeys(names, "")}))
+        self.let_dbt(f'mkdir -p "$DBT_TARGET_PATH"; cp \'{noted}\' "$DBT_TARGET_PATH/partial_parse.msgpack"; {SAY}')
+
+
+@contextmanager
+def seconds_left(seconds: float | None) -> Iterator[None]:
+    """Within this block so much is left of what looks like Airflow's time-out; without this it is pytest-timeout's."""
+    left = signal.setitimer(signal.ITIMER_REAL, 0)
+    handler = signal.signal(signal.SIGALRM, _import_is_over)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds or 0)
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, *left)
+
+
+def _import_is_over(*_: object) -> None:
+    raise TimeoutError("Airflow's import time-out")
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    made = Place(tmp_path)
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(made.cache))
+    return made
+
+
+def test_an_unchanged_project_needs_no_dbt(place: Place) -> None:
+    first = place.load()
+    second = place.load()
+
+    assert place.calls == 1
+    assert (first.load_method, second.load_method) == (LoadMode.DBT_LS, LoadMode.DBT_LS_CACHE)
+    assert second.nodes == first.nodes
+    assert second.tests_per_model == first.tests_per_model
+
+
+CHANGES: dict[str, Callable[[Place, pytest.MonkeyPatch], object]] = {
+    "a model": lambda place, _: place.write("models/ports.sql", "select 2"),
+    "a file more": lambda place, _: place.write("models/deep/more.sql", "select 3"),
+    "a file less": lambda place, _: (place.project / "models" / "ports.sql").unlink(),
+    "a file elsewhere": lambda place, _: (place.project / "models" / "ports.sql").rename(
+        place.project / "models" / "piers.sql"
+    ),
+    "a model in a folder called logs": lambda place, _: place.write("models/logs/more.sql", "select 3"),
+    "a seed more": lambda place, _: place.write("seeds/more.csv", "id\n"),
+    "a description": lambda place, _: place.write("models/berths.md", "{% docs berth %}x{% enddocs %}"),
+    "the profile": lambda place, _: (place.project / "profiles.yml").open("a").write("# other\n"),
+    "dbt": lambda place, _: os.utime(place.dbt, (1, 1)),
+    "a variable of dbt": lambda _, env: env.setenv("DBT_FULL_REFRESH", "1"),
+}
+
+
+@pytest.mark.parametrize("change", [pytest.param(change, id=name) for name, change in CHANGES.items()])
+def test_what_matters_is_asked_anew(
+    place: Place, monkeypatch: pytest.MonkeyPatch, change: Callable[[Place, pytest.MonkeyPatch], object]
+) -> None:
+    place.load()
+    change(place, monkeypatch)
+    place.load()
+    place.load()
+
+    assert place.calls == 2
+
+
+@pytest.mark.parametrize(
+    "more", [{"select": ["tag:a"]}, {"exclude": ["a"]}, {"selector": "only_marts"}, {"target": "prod"}]
+)
+def test_another_question_is_another_answer(place: Place, more: dict[str, Any]) -> None:
+    place.load()
+    place.load(**more)
+    place.load()
+    place.load(**more)
+
+    assert place.calls == 2
+
+
+def test_a_variable_that_is_given_counts_whoever_reads_it(place: Place) -> None:
+    """A package that dbt deps installs may."""
+    for value in ("1", "1", "2"):
+        place.load(given={"ELEMENTARY": value})
+
+    assert place.calls == 2
+
+
+UNIMPORTANT: dict[str, Callable[[Place, pytest.MonkeyPatch], object]] = {
+    "content of a seed": lambda place, _: place.write("seeds/raw_ports.csv", "id\n1\n2\n"),
+    "artifacts": lambda place, _: place.write("target/manifest.json", "{}"),
+    "a database": lambda place, _: place.write("harbor.duckdb", "x"),
+    "a touch": lambda place, _: os.utime(place.project / "models" / "ports.sql", (1, 1)),
+    "a variable": lambda _, env: env.setenv("HARBOR", "1"),
+}
+
+
+@pytest.mark.parametrize("change", [pytest.param(change, id=name) for name, change in UNIMPORTANT.items()])
+def test_what_does_not_matter_costs_nothing(
+    place: Place, monkeypatch: pytest.MonkeyPatch, change: Callable[[Place, pytest.MonkeyPatch], object]
+) -> None:
+    place.load()
+    change(place, monkeypatch)
+    place.load()
+
+    assert place.calls == 1
+
+
+def test_another_checkout_of_the_same_project_is_the_same(place: Place, tmp_path: Path) -> None:
+    place.load()
+    place.project = Path(shutil.move(place.project, tmp_path / "version-2"))
+    profile = tmp_path / "project" / "profiles.yml"
+    profile.parent.mkdir()
+    shutil.copy(place.project / "profiles.yml", profile)
+
+    made = place.load()
+
+    assert place.calls == 1
+    assert {node.path_base for node in made.nodes.values()} == {place.project}
+
+
+@pytest.mark.parametrize("file", ["models/ports.sql", "profiles.yml"])
+def test_a_variable_that_the_project_names_counts(place: Place, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
+    with (place.project / file).open("a") as text:
+        text.write("\n# {{ env_var( 'HARBOR', 'none') }}\n")
+    for value in ("north", "north", "south"):
+        monkeypatch.setenv("HARBOR", value)
+        place.load()
+
+    assert place.calls == 2
+
+
+def test_a_secret_in_the_profile_is_no_reason_to_ask_again(place: Place) -> None:
+    """A profile that is written from a Connection doubles the quotes, as YAML wants it in a text in single quotes."""
+    (place.project / "profiles.yml").write_text("harbor:\n  password: '{{ env_var(''PASSWORD'') }}'\n")
+    place.load()
+    place.load()
+
+    assert place.calls == 1
+
+
+def test_a_variable_whose_name_is_made_up_counts_as_dbt_notes_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.write("macros/port.sql", "{% macro port() %}{{ env_var('PORT_' ~ target.name) }}{% endmacro %}")
+    place.let_dbt_note("PORT_dev")
+    calls = []
+    for name, value in (("PORT_dev", "1"), ("PORT_prod", "1"), ("PORT_dev", "2"), ("PORT_dev", "1")):
+        monkeypatch.setenv(name, value)
+        version = place.load().loaded_version
+        calls.append(place.calls)
+        assert version is not None
+
+    assert calls == [1, 1, 2, 2]
+
+
+def test_a_made_up_name_that_dbt_has_not_come_by_is_no_reason_to_ask_again(place: Place) -> None:
+    """Such as one of a macro that only a running model calls."""
+    place.write("macros/port.sql", "{% macro port() %}{{ env_var('PORT_' ~ target.name) }}{% endmacro %}")
+    place.let_dbt_note()
+    place.load()
+    place.load()
+
+    assert place.calls == 1
+
+
+def test_a_variable_that_only_an_installed_package_reads_counts_as_dbt_notes_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.let_dbt_note("ELEMENTARY")
+    for value in ("1", "1", "2"):
+        monkeypatch.setenv("ELEMENTARY", value)
+        place.load()
+
+    assert place.calls == 2
+
+
+def test_which_variables_are_read_may_depend_on_another_one(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    for harbor, north in (("NORTH", "1"), ("SOUTH", "1"), ("SOUTH", "2"), ("NORTH", "2"), ("NORTH", "1")):
+        monkeypatch.setenv("HARBOR", harbor)
+        monkeypatch.setenv("NORTH", north)
+        place.let_dbt_note("HARBOR", harbor)
+        place.load()
+        calls.append(place.calls)
+
+    assert calls == [1, 2, 2, 3, 3]
+
+
+UNTOLD = {
+    "dbt notes nothing": ("macros/a.sql", "\n{{ env_var(name) }}", "line 2, .* this dbt does not note"),
+    "dbt notes nothing there": ("dbt_project.yml", "\nvars: {a: '{{ env_var(x) }}'}", r"line \d+, makes up the name"),
+    "a description": ("models/a.yml", "models:\n- {description: '{{ env_var(x) }}'}", "line 2, makes up the name"),
+    "a local package": ("packages.yml", "packages:\n- local: '{{ var(x) }}'", "line 2, makes up the path"),
+}
+
+
+@pytest.mark.parametrize(("file", "text", "words"), [pytest.param(*case, id=name) for name, case in UNTOLD.items()])
+def test_where_nobody_can_tell_what_counts_nothing_is_kept_and_the_file_and_line_are_told(
+    place: Place, caplog: pytest.LogCaptureFixture, file: str, text: str, words: str
+) -> None:
+    if file != "macros/a.sql":
+        place.let_dbt_note("PORT")
+    (place.project / file).parent.mkdir(exist_ok=True)
+    with (place.project / file).open("a") as opened:
+        opened.write(text)
+    logger = logging.getLogger("cosmos_venv.project.ls_cache")  # Airflow's configuration may end what caplog hears
+    logger.addHandler(caplog.handler)
+    for _ in range(2):
+        assert place.load().loaded_version is None
+    logger.removeHandler(caplog.handler)
+
+    assert place.calls == (4 if file == "packages.yml" else 2)
+    assert re.search(f"{file}, {words}", caplog.text)
+    with pytest.raises(CosmosLoadDbtException, match=f"is kept because .*{file}, {words}"):
+        place.load(load_method=LoadMode.DBT_LS_CACHE)
+
+
+def test_no_value_of_a_variable_is_found_in_what_is_kept(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (place.project / "profiles.yml").open("a") as text:
+        text.write("\n# {{ env_var('DBT_ENV_SECRET_TOKEN') }}\n")
+    place.let_dbt_note("PORT")
+    for value in ("s3cret-one", "s3cret-two"):
+        monkeypatch.setenv("DBT_ENV_SECRET_TOKEN", value)
+        monkeypatch.setenv("PORT", value)
+        place.load()
+
+    kept = [path for path in place.cache.rglob("*") if path.is_file()]
+    assert place.calls == 2
+    assert not [path for path in kept if b"s3cret" in path.read_bytes() or "s3cret" in path.name]
+
+
+@pytest.mark.parametrize("switch", ["ENABLE_CACHE", "ENABLE_CACHE_DBT_LS"])
+def test_it_can_be_switched_off(place: Place, monkeypatch: pytest.MonkeyPatch, switch: str) -> None:
+    monkeypatch.setenv(f"AIRFLOW__COSMOS__{switch}", "False")
+    place.load()
+    place.load()
+
+    assert place.calls == 2
+
+
+def test_what_dbt_said_of_a_project_that_changed_meanwhile_is_not_kept(place: Place) -> None:
+    """A deployment and its roll-back: nobody knows which of the two dbt has read."""
+    place.let_dbt(f"{SAY}; echo 'select 2' > '{place.project}/models/piers.sql'")
+    first = place.load()
+    place.let_dbt(SAY)
+    (place.project / "models" / "piers.sql").unlink()
+    second = place.load()
+
+    assert first.loaded_version is None
+    assert second.loaded_version is not None
+    assert place.calls == 2
+
+
+def test_a_line_separator_in_a_text_ends_no_line(place: Place) -> None:
+    text = (DATA / "dbt_ls.jsonl").read_text(encoding="utf-8")
+    lines = re.sub("^{", '{"description": "a\u2028b\x85",', text, flags=re.MULTILINE)
+    (place.cache.parent / "lines").write_text(lines, encoding="utf-8")
+    place.let_dbt(f"cat '{place.cache.parent / 'lines'}'")
+    first = place.load()
+
+    assert "a\u2028b\x85" in "".join(node.description for node in first.nodes.values())
+    assert place.load().nodes == first.nodes
+    assert place.calls == 1
+
+
+def test_a_dbt_that_fails_is_asked_again(place: Place) -> None:
+    place.let_dbt("echo 'no such model'; exit 2")
+    with pytest.raises(CosmosLoadDbtException, match="no such model"):
+        place.load()
+    place.let_dbt(SAY)
+
+    assert len(place.load().nodes) == 31
+    assert place.calls == 2
+
+
+def test_a_file_that_has_just_changed_is_looked_into_whatever_its_time_says(place: Place) -> None:
+    """A clock may tick more slowly than files are written."""
+    model = place.project / "models" / "ports.sql"
+    at = model.stat().st_mtime_ns
+    place.load()
+    place.write("models/ports.sql", "select 7")
+    os.utime(model, ns=(at, at))
+    place.load()
+
+    assert place.calls == 2
+
+
+def test_files_that_look_untouched_are_not_read_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cosmos_venv.project.fingerprint.SETTLED_SECONDS", -60.0)  # whatever their times
+    place.load()
+    monkeypatch.setattr("cosmos_venv.project.fingerprint._of_content", None)
+
+    assert place.load().load_method is LoadMode.DBT_LS_CACHE
+
+
+@pytest.mark.parametrize("kind", ["dbt-ls-v1", "fingerprints-v1"])
+@pytest.mark.parametrize("left", [0, 40])
+def test_what_was_cut_short_is_not_there(place: Place, monkeypatch: pytest.MonkeyPatch, kind: str, left: int) -> None:
+    monkeypatch.setattr("cosmos_venv.project.fingerprint.SETTLED_SECONDS", -60.0)
+    nodes = place.load().nodes
+    for path in (place.cache / kind).iterdir():
+        path.write_bytes(path.read_bytes()[:left])
+
+    assert place.load().nodes == nodes
+
+
+def test_two_links_to_one_folder_are_two_folders(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "more.sql").write_text("select 1")
+    (place.project / "models" / "a").symlink_to(tmp_path / "shared")
+    (place.project / "models" / "loop").symlink_to(place.project)
+    place.load()
+    (place.project / "models" / "b").symlink_to(tmp_path / "shared")
+    place.load()
+
+    assert place.calls == 2
+
+
+def test_a_package_that_holds_the_project_counts_without_what_dbt_writes(place: Place) -> None:
+    package = place.project.parent
+    place.write("packages.yml", "packages:\n  - local: ../\n")
+    (package / "macros").mkdir()
+    (package / "other").mkdir()
+    for folder in (package, package / "other"):
+        (folder / "dbt_project.yml").write_text("name: cranes\n")
+
+    place.load(has_deps=False)
+    for written in (place.project, package, package / "other"):
+        (written / "target" / "compiled").mkdir(parents=True)
+        (written / "target" / "manifest.json").touch()
+        (written / "target" / "compiled" / "m.sql").write_text("select 1")
+    place.load(has_deps=False)
+    for other in (".venv/pyvenv.cfg", ".venv/lib/module.py", "setup.py", "docs/conf.py"):
+        (package / other).parent.mkdir(parents=True, exist_ok=True)
+        (package / other).touch()
+    place.load(has_deps=False)
+    assert place.calls == 1
+    (package / "macros" / "height.sql").write_text("{% macro height() %}1{% endmacro %}")
+    place.load(has_deps=False)
+    assert place.calls == 2
+
+
+def test_folders_of_files_that_lie_beside_the_project_count(place: Place) -> None:
+    with (place.project / "dbt_project.yml").open("a") as file:
+        file.write("\nmacro-paths: [../shared]\n")
+    shared = place.project.parent / "shared"
+    shared.mkdir()
+    for number in (1, 1, 2):
+        (shared / "m.sql").write_text(f"{{% macro m() %}}{number}{{% endmacro %}}")
+        place.load()
+
+    assert place.calls == 2
+
+
+def test_a_folder_that_others_can_write_to_is_not_believed(place: Place) -> None:
+    place.load()
+    place.cache.chmod(0o777)
+    place.load()
+
+    assert place.calls == 2
+
+
+LOAD = """
+import faulthandler, logging, sys
+from pathlib import Path
+faulthandler.dump_traceback_later(120, exit=True)
+logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
+from tests.project.test_ls_cache import Place
+import cosmos_venv.compat, cosmos_venv.processes.detached_process
+import cosmos_venv.project.ls_cache, cosmos_venv.project.dbt_ls_runner
+place = Place.__new__(Place)
+place.project, place.dbt = Path(sys.argv[1]), Path(sys.argv[2])
+try:
+    print("nodes:", len(place.load(seconds=float(sys.argv[3]) if len(sys.argv) > 3 else None).nodes), flush=True)
+except Exception as error:
+    print(type(error).__name__, error, flush=True)
+"""
+
+
+def loading(place: Place, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", LOAD, str(place.project), str(place.dbt), *more]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def until(process: subprocess.Popen[str], words: str) -> str:
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if words in line:
+            return line
+    pytest.fail(f"it ended without a word of {words!r}: {''.join(said)}")
+
+
+@contextmanager
+def dbt_before(gate: Path, process: subprocess.Popen[str]) -> Iterator[None]:
+    """Within this block dbt, which the process has started, stands before the gate."""
+    deadline = time.monotonic() + DEADLINE
+    opened = None
+    while opened is None:
+        try:
+            opened = os.open(gate, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # nobody is there yet
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                pytest.fail(f"dbt was not started: {process.communicate()[0]}")
+            time.sleep(0.01)
+    try:
+        yield
+    finally:
+        os.close(opened)
+
+
+@pytest.mark.long
+def test_of_many_processes_one_asks_dbt_and_the_others_wait_for_its_answer(place: Place, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    place.let_dbt(f"cat '{gate}' > /dev/null; {SAY}")
+    first = loading(place)
+    with dbt_before(gate, first):
+        others = [loading(place) for _ in range(7)]
+        for other in others:
+            until(other, "Another process is running dbt ls for the same project")
+    outputs = [process.communicate(timeout=DEADLINE)[0] for process in (first, *others)]
+
+    assert ["nodes: 31" in output for output in outputs] == [True] * 8
+    assert place.calls == 1
+
+
+@pytest.mark.long
+def test_the_death_of_who_asks_is_the_next_ones_turn(place: Place, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    place.let_dbt(f"cat '{gate}' > /dev/null; {SAY}")
+    first = loading(place)
+    with dbt_before(gate, first):
+        second = loading(place)
+        until(second, "Another process is running dbt ls for the same project")
+        first.kill()
+        first.communicate(timeout=DEADLINE)
+        place.let_dbt(SAY)
+    assert "nodes: 31" in second.communicate(timeout=DEADLINE)[0]

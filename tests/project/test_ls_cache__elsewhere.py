@@ -1,0 +1,254 @@
+"""What dbt ls has said is all that LoadMode.DBT_LS_CACHE takes; Variables ask anew; other machines find it too."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.constants import LoadMode
+from cosmos_venv.exceptions import CosmosLoadDbtException
+from pytest_cosmos_venv import Variables
+from tests.project.test_ls_cache import DATA, Place
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    made = Place(tmp_path)
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(made.cache))
+    return made
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """What is said of the cache elsewhere; kept also when Airflow, imported meanwhile, sets up logging anew."""
+    logger = logging.getLogger("cosmos_venv.project.ls_cache")
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
+
+
+def test_the_cache_mode_takes_what_dbt_has_said(place: Place) -> None:
+    first = place.load()
+
+    made = place.load(load_method=LoadMode.DBT_LS_CACHE)
+
+    assert made.nodes == first.nodes
+    assert made.load_method is LoadMode.DBT_LS_CACHE
+    assert place.calls == 1
+
+
+def test_the_cache_mode_starts_no_dbt_and_is_no_empty_dag(place: Place) -> None:
+    with pytest.raises(
+        CosmosLoadDbtException, match=r"no answer of dbt ls for .* is kept .*Load it once with LoadMode"
+    ):
+        place.load(load_method=LoadMode.DBT_LS_CACHE)
+
+    assert place.calls == 0
+
+
+def test_the_cache_mode_says_that_nothing_is_ever_kept(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_CACHE", "False")
+
+    with pytest.raises(CosmosLoadDbtException, match=r"is kept because .+enable_cache or enable_cache_dbt_ls is off"):
+        place.load(load_method=LoadMode.DBT_LS_CACHE)
+
+
+def test_a_variable_of_airflow_asks_anew(place: Place, cosmos_variables: Variables) -> None:
+    for value in ("1", "1", "2"):
+        cosmos_variables.put("release", value)
+        place.load(airflow_vars_to_purge_dbt_ls_cache=["release", "unset"])
+    place.load(airflow_vars_to_purge_dbt_ls_cache=["unset"])
+
+    assert place.calls == 3
+
+
+@pytest.mark.parametrize("variable", ["DBT_STATE", "DBT_ENGINE_STATE"])
+@pytest.mark.parametrize("is_absolute", [True, False])
+def test_other_artifacts_to_compare_with_ask_anew(
+    place: Place, monkeypatch: pytest.MonkeyPatch, variable: str, is_absolute: bool
+) -> None:
+    monkeypatch.setenv(variable, str(place.project / "state") if is_absolute else "state")
+    for content in ("{}", "{}", '{"nodes": {}}'):
+        place.write("state/manifest.json", content)
+        place.load(select=["state:new"])
+
+    assert place.calls == 2
+
+
+@pytest.mark.parametrize("name", ["seeds/raw_ports.csv", "target/sources.json"])
+def test_what_is_compared_with_another_run_asks_anew(place: Place, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("DBT_STATE", "state")
+    place.write("state/manifest.json", "{}")
+    for content in ("1", "1", "22"):
+        place.write(name, content)
+        place.load(select=["state:modified"])
+
+    assert place.calls == 2
+
+
+class Elsewhere:
+    """Two machines, of which each has a cache of its own, and one place for both."""
+
+    def __init__(self, place: Place, folder: Path, env: pytest.MonkeyPatch) -> None:
+        self.shared = folder / "shared"
+        self._place, self._folder, self._env = place, folder, env
+        env.setenv("AIRFLOW__COSMOS__REMOTE_CACHE_DIR", f"file://{self.shared}")
+
+    def go_to(self, machine: str) -> None:
+        self._env.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(self._folder / machine))
+
+    @property
+    def kept(self) -> list[Path]:
+        return sorted((self.shared / "dbt-ls-v1").iterdir())
+
+
+@pytest.fixture
+def elsewhere(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
+    return Elsewhere(place, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("method", [LoadMode.DBT_LS, LoadMode.DBT_LS_CACHE])
+def test_what_another_machine_was_told_is_taken_and_kept(place: Place, elsewhere: Elsewhere, method: LoadMode) -> None:
+    elsewhere.go_to("north")
+    first = place.load()
+    elsewhere.go_to("south")
+    second = place.load(load_method=method)
+    shutil.rmtree(elsewhere.shared)
+    third = place.load(load_method=LoadMode.DBT_LS_CACHE)
+
+    assert place.calls == 1
+    assert first.nodes == second.nodes == third.nodes
+    assert second.load_method is LoadMode.DBT_LS_CACHE
+
+
+def test_a_folder_that_others_may_write_to_is_one_warning(place: Place, log: pytest.LogCaptureFixture) -> None:
+    (place.cache / "dbt-ls-v1").mkdir(parents=True)
+    place.cache.chmod(0o775)
+    for _ in range(2):
+        place.load()
+
+    said = {id(record): record.getMessage() for record in log.records if "others may write" in record.getMessage()}
+    assert len(said) == 1
+    assert str(place.cache) in next(iter(said.values()))
+    assert "cache_dir" in next(iter(said.values()))
+
+
+def test_what_comes_from_elsewhere_is_taken_where_nothing_can_be_kept_here(place: Place, elsewhere: Elsewhere) -> None:
+    elsewhere.go_to("north")
+    first = place.load()
+    elsewhere.go_to("south")
+    south = elsewhere.shared.parent / "south"
+    south.mkdir()
+    south.chmod(0o775)
+
+    assert place.load().nodes == first.nodes
+    assert place.calls == 1
+
+
+def test_what_was_cut_short_elsewhere_is_not_there(place: Place, elsewhere: Elsewhere) -> None:
+    elsewhere.go_to("north")
+    nodes = place.load().nodes
+    (kept,) = elsewhere.kept
+    kept.write_bytes(kept.read_bytes()[:500])
+    elsewhere.go_to("south")
+
+    assert place.load().nodes == nodes
+    assert place.calls == 2
+
+
+def test_where_the_age_of_an_answer_counts_none_comes_from_elsewhere(place: Place, elsewhere: Elsewhere) -> None:
+    place.write("packages.yml", "packages:\n  - package: dbt-labs/dbt_utils\n    version: '>=1.0.0'\n")
+    elsewhere.go_to("north")
+    place.load()
+
+    assert not elsewhere.shared.exists()
+
+
+@pytest.mark.parametrize(
+    ("deps", "more_calls"),
+    [
+        pytest.param("true", 0, id="taken-as-it-is"),
+        pytest.param("echo other > package-lock.yml", 2, id="written-anew"),
+        pytest.param("rm package-lock.yml", 2, id="lost"),
+    ],
+)
+def test_an_answer_lasts_only_where_dbt_has_taken_the_lock_file_as_it_is(
+    place: Place, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch, deps: str, more_calls: int
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__PACKAGES_MAX_AGE", "0")
+    place.write("packages.yml", "packages:\n  - package: dbt-labs/dbt_utils\n    version: '>=1.0.0'\n")
+    place.write("package-lock.yml", "packages: [{package: dbt-labs/dbt_utils, version: 1.0.0}]\n")
+    place.let_dbt(f"case $1 in deps) {deps};; *) cat '{DATA / 'dbt_ls.jsonl'}';; esac")
+    elsewhere.go_to("north")
+    place.load()
+    first = place.calls
+
+    place.load()
+
+    assert place.calls - first == more_calls
+    assert elsewhere.shared.exists() is (more_calls == 0)
+
+
+def test_only_the_newest_are_kept_elsewhere(place: Place, elsewhere: Elsewhere) -> None:
+    elsewhere.go_to("north")
+    place.load()
+    (newest,) = elsewhere.kept
+    for number in range(220):
+        old = newest.with_name(f"{number:03}.jsonl")
+        old.write_text("x")
+        os.utime(old, (number, number))
+    place.load(select=["a"])
+
+    names = [path.name for path in elsewhere.kept]
+    assert len(names) == 200
+    assert "021.jsonl" not in names
+    assert newest.name in names
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        (
+            "s3://ana:word@bucket/cosmos",
+            r"remote_cache_dir s3://\*\*\*\*@bucket/cosmos/dbt-ls-v1 .*Install apache-airflow",
+        ),
+        ("nowhere://x", "Airflow cannot read nowhere://"),
+        ("/dev/null/x", "NotADirectoryError"),
+    ],
+)
+def test_a_place_that_cannot_be_had_is_one_warning(
+    place: Place, monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture, url: str, words: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS__REMOTE_CACHE_DIR", url)
+
+    assert len(place.load().nodes) == 31
+    said = [record for record in log.records if "remote_cache_dir" in record.getMessage()]
+    assert len({id(record) for record in said}) == 1
+    assert "word" not in said[0].getMessage()
+    assert re.search(words, said[0].getMessage())
+
+
+def test_a_place_that_does_not_answer_takes_no_more_than_its_time(
+    place: Place, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
+) -> None:
+    """A pipe that nobody writes to is a disk that hangs."""
+    monkeypatch.setattr("cosmos_venv.project.ls_cache.PATIENCE", 0.2)
+    elsewhere.go_to("north")
+    place.load()
+    (kept,) = elsewhere.kept
+    kept.unlink()
+    os.mkfifo(kept)
+    elsewhere.go_to("south")
+    began = time.monotonic()
+
+    assert len(place.load().nodes) == 31
+    assert time.monotonic() - began < 20
+    assert "there was no answer within 0 s" in log.text
+    os.close(os.open(kept, os.O_WRONLY | os.O_NONBLOCK))  # the one who waits goes home

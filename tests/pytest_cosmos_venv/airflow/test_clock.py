@@ -1,0 +1,163 @@
+"""Time stands, moves and sleeps as the test says, in the test and in a task: with freezegun and with time-machine."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import date, datetime, timedelta, timezone
+from time import sleep
+from typing import Any
+
+import pytest
+
+from pytest_cosmos_venv import Clock, RunTask, ToolkitMisuse
+
+NEW_YEAR = datetime(2030, 1, 1, tzinfo=timezone.utc)
+real_time = time.time
+
+
+def timestamp() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def python_operator(function: Any) -> Any:
+    try:
+        from airflow.providers.standard.operators.python import PythonOperator
+    except ImportError:  # Airflow 2
+        from airflow.operators.python import PythonOperator  # type: ignore[import-not-found, no-redef]
+    return PythonOperator(task_id="call", python_callable=function)
+
+
+def test_a_task_sees_the_frozen_time_even_if_it_is_the_first_of_the_process(
+    cosmos_clock: Clock, cosmos_run_task: RunTask
+) -> None:
+    cosmos_clock.freeze("2030-01-01")
+
+    def wait(**context: Any) -> list[Any]:
+        began, monotonic = timestamp(), time.monotonic()
+        time.sleep(600)
+        return [context["ds"], began.isoformat(), timestamp().isoformat(), time.monotonic() - monotonic >= 600]
+
+    task = cosmos_run_task(python_operator(wait))
+
+    assert task.returned == ["2030-01-01", "2030-01-01T00:00:00+00:00", "2030-01-01T00:10:00+00:00", True], str(task)
+    assert timestamp() == datetime(2030, 1, 1, 0, 10, tzinfo=timezone.utc) == cosmos_clock.now
+    assert task.duration < 300
+
+
+def test_a_task_can_move_the_clock_and_ask_airflow_meanwhile(cosmos_clock: Clock, cosmos_run_task: RunTask) -> None:
+    cosmos_clock.freeze("2030-01-01")
+
+    def push(ti: Any) -> str:
+        cosmos_clock.move(60)
+        ti.xcom_push("before", timestamp().isoformat())
+        return timestamp().isoformat()
+
+    task = cosmos_run_task(python_operator(push))
+
+    assert task.xcoms == {"before": "2030-01-01T00:01:00+00:00", "return_value": "2030-01-01T00:01:00+00:00"}
+
+
+def test_a_clock_that_a_task_freezes_stays_frozen(cosmos_clock: Clock, cosmos_run_task: RunTask) -> None:
+    task = cosmos_run_task(python_operator(lambda: cosmos_clock.freeze("2030-01-01")))
+
+    assert task.succeeded
+    assert timestamp() == NEW_YEAR
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        "2030-01-01",
+        "2030-01-01T01:00:00+01:00",
+        "2030-01-01T00:00:00Z",
+        date(2030, 1, 1),
+        datetime(2030, 1, 1),  # noqa: DTZ001 - without a time zone it is in UTC
+        NEW_YEAR,
+    ],
+    ids=str,
+)
+def test_a_moment_can_be_written_in_many_ways(when: Any, cosmos_clock: Clock) -> None:
+    cosmos_clock.freeze(when)
+
+    assert timestamp() == NEW_YEAR == cosmos_clock.now
+    assert time.time() == NEW_YEAR.timestamp()
+
+
+def test_a_frozen_clock_moves_only_when_told(cosmos_clock: Clock) -> None:
+    cosmos_clock.freeze(NEW_YEAR)
+
+    cosmos_clock.move(timedelta(hours=1))
+    cosmos_clock.move(-60)
+
+    assert timestamp() == NEW_YEAR + timedelta(minutes=59)
+
+
+def test_a_moved_clock_runs_on(cosmos_clock: Clock) -> None:
+    before = timestamp()
+
+    cosmos_clock.move(3600)
+
+    first = timestamp()
+    assert timedelta(hours=1) <= first - before < timedelta(hours=1, minutes=5)
+    while timestamp() == first:
+        pass
+
+
+def test_sleeping_moves_it_under_every_name_of_the_function(cosmos_clock: Clock) -> None:
+    cosmos_clock.freeze(NEW_YEAR)
+    monotonic = time.monotonic()
+
+    time.sleep(100)
+    sleep(50)
+
+    assert timestamp() == NEW_YEAR + timedelta(seconds=150)
+    assert time.monotonic() - monotonic >= 150
+    with pytest.raises(ValueError, match="non-negative"):
+        time.sleep(-1)
+
+
+def test_a_freeze_at_the_present_stands(cosmos_clock: Clock) -> None:
+    cosmos_clock.freeze()
+
+    assert timestamp() == timestamp() == cosmos_clock.now
+
+
+def test_afterwards_everything_is_real_again() -> None:
+    assert time.time is real_time
+    assert sleep is time.sleep
+    assert type(time.sleep).__name__ == "builtin_function_or_method"
+    assert abs(time.time() - time.clock_gettime(time.CLOCK_REALTIME)) < 60
+
+
+def test_until_it_is_frozen_or_moved_the_time_is_real(cosmos_clock: Clock) -> None:
+    assert abs((cosmos_clock.now - timestamp()).total_seconds()) < 60
+    assert type(time.sleep).__name__ == "builtin_function_or_method"
+
+
+def test_one_library_keeps_the_time_and_not_the_other(cosmos_clock: Clock) -> None:
+    cosmos_clock.freeze(NEW_YEAR)
+
+    by_freezegun = datetime.__name__ == "FakeDatetime"
+    assert by_freezegun is ("time_machine" not in sys.modules)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        pytest.param(lambda clock: clock.freeze("noon"), "when='noon' is no date and no time", id="when"),
+        pytest.param(lambda clock: clock.move("1h"), r"move\('1h'\): give seconds, or a timedelta", id="by"),
+    ],
+)
+def test_a_mistake_is_told(call: Any, words: str, cosmos_clock: Clock) -> None:
+    with pytest.raises(ToolkitMisuse, match=words):
+        call(cosmos_clock)
+
+
+def test_the_duration_that_pytest_tells_is_real(cosmos_clock: Clock) -> None:
+    timing = sys.modules["_pytest.timing"]
+    began = timing.perf_counter()
+
+    cosmos_clock.freeze(NEW_YEAR)
+
+    assert 0 <= timing.perf_counter() - began < 60

@@ -1,0 +1,109 @@
+"""Airflow knows a Connection for the length of a test, and a mistake is told. On Airflow 2 and 3."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pytest_cosmos_venv import Connections, ToolkitMisuse
+
+# Every one that a profile mapping of Cosmos reads, whether its provider is installed here or not.
+KINDS = (
+    *("aws", "databricks", "duckdb", "exasol", "generic", "google_cloud_platform", "mysql", "oracle", "postgres"),
+    *("redshift", "snowflake", "spark", "teradata", "trino", "vertica"),
+)
+
+
+@pytest.fixture
+def nothing_is_left() -> Iterator[None]:
+    def variables() -> dict[str, str]:
+        return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+
+    before = variables()
+    yield
+    assert variables() == before
+
+
+def connection_of(conn_id: str) -> Any:
+    """As hooks get it, in either Airflow."""
+    try:
+        from airflow.sdk.bases.hook import BaseHook
+    except ImportError:
+        from airflow.hooks.base import BaseHook  # type: ignore[attr-defined, no-redef]
+    return BaseHook.get_connection(conn_id)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.usefixtures("nothing_is_left", "_cosmos_airflow_home")
+def test_a_connection_arrives_whole_whatever_its_kind(kind: str, cosmos_connections: Connections) -> None:
+    conn_id = cosmos_connections.add(
+        f"the {kind}.one",
+        conn_type=kind,
+        host="pier.example",
+        login="crane",
+        password="p@ss/word:?",
+        schema="harbor",
+        port=5432,
+        extra={"keyfile_dict": {"a": [1]}, "role": "loader"},
+    )
+
+    found = connection_of(conn_id)
+
+    assert (found.conn_type, found.host, found.login) == (kind, "pier.example", "crane")
+    assert (found.password, found.schema, found.port) == ("p@ss/word:?", "harbor", 5432)
+    assert found.extra_dejson == {"keyfile_dict": {"a": [1]}, "role": "loader"}
+
+
+@pytest.mark.usefixtures("_cosmos_airflow_home")
+def test_a_connection_of_the_shell_is_covered_and_comes_back(
+    cosmos_connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", "postgres://production")
+    cosmos_connections.add("warehouse", conn_type="sqlite")
+    assert connection_of("warehouse").conn_type == "sqlite"
+
+    cosmos_connections.remove("warehouse")
+
+    assert os.environ["AIRFLOW_CONN_WAREHOUSE"] == "postgres://production"
+
+
+def test_child_processes_know_it(cosmos_connections: Connections) -> None:
+    cosmos_connections.add("warehouse", conn_type="sqlite")
+
+    source = "import os; print(os.environ['AIRFLOW_CONN_WAREHOUSE'])"
+    text = subprocess.run([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True, check=True).stdout
+
+    assert json.loads(text) == {"conn_type": "sqlite"}
+
+
+@pytest.mark.parametrize(
+    ("conn_id", "fields", "words"),
+    [
+        pytest.param(
+            "w", {"conn_type": "a", "user": "x"}, "a Connection has no 'user'; did you mean login?", id="user"
+        ),
+        pytest.param("w", {"conn_type": "a", "pasword": "x"}, "no 'pasword'; did you mean password?", id="typo"),
+        pytest.param("w", {"conn_type": "a", "account": "x"}, r"'account'; what only .* into extra=", id="extra"),
+        pytest.param("w", {"host": "x"}, "say of which kind it is: conn_type='postgres'", id="no-kind"),
+        pytest.param("a=b", {"conn_type": "a"}, "no environment variable can be named after this id", id="id"),
+        pytest.param("w", {"conn_type": "a", "extra": {"x": object()}}, "Airflow reads it as JSON", id="no-json"),
+    ],
+)
+def test_a_mistake_is_told(conn_id: str, fields: dict[str, Any], words: str, cosmos_connections: Connections) -> None:
+    with pytest.raises(ToolkitMisuse, match=words):
+        cosmos_connections.add(conn_id, **fields)
+
+
+def test_an_id_that_is_taken_or_unknown_is_told(cosmos_connections: Connections) -> None:
+    cosmos_connections.add("warehouse", conn_type="sqlite")
+
+    with pytest.raises(ToolkitMisuse, match="this test has added a Connection of this id"):
+        cosmos_connections.add("Warehouse", conn_type="sqlite")
+    with pytest.raises(ToolkitMisuse, match="this test has added none of this id"):
+        cosmos_connections.remove("other")

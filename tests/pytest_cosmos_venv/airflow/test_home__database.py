@@ -1,0 +1,67 @@
+"""The database of Airflow's throw-away home is made once, and says what is wrong when it cannot be made."""
+
+from __future__ import annotations
+
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from pytest_cosmos_venv import ToolkitMisuse
+from pytest_cosmos_venv.airflow import home
+from pytest_cosmos_venv.airflow.home import airflow_key
+from tests.pytest_cosmos_venv.airflow.standin import USING
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.mark.long
+def test_it_is_made_once_for_all_workers_and_runs(
+    project: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    project.makepyfile(test_using=USING, test_more=USING)
+
+    project.runpytest_subprocess("-n", "2").assert_outcomes(passed=4)
+    monkeypatch.setenv("BROKEN", "1")
+    project.runpytest_subprocess("-p", "no:xdist", "test_more.py").assert_outcomes(passed=2)
+
+    (database,) = project.path.glob(".pytest_cache/d/cosmos-venv/airflow-home-*/airflow.db")
+    assert database.parent.name.count("-py3.") == 1
+    assert not list(tmp_path.glob("cosmos-airflow-*"))
+
+
+def test_what_airflow_says_when_it_cannot_make_its_database_is_told(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.makepyfile(test_broken="def test_broken(cosmos_airflow_home): pass")
+    monkeypatch.setenv("BROKEN", "1")
+
+    result = project.runpytest_subprocess("-p", "no:xdist")
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["Airflow could not make its database (airflow db migrate):", "the stand-in is broken"])
+
+
+def test_a_migration_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(home, "DEADLINE", 0.1)
+    stuck = tmp_path / "python"
+    stuck.write_text("#!/bin/sh\nexec sleep 600\n", encoding="utf-8")
+    stuck.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(stuck))
+
+    with pytest.raises(ToolkitMisuse, match="airflow db migrate took more than 0 s"):
+        home.migrate(tmp_path)
+
+
+def test_without_airflow_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(distribution: str) -> str:
+        raise metadata.PackageNotFoundError(distribution)
+
+    monkeypatch.setattr(metadata, "version", version)
+
+    with pytest.raises(
+        ToolkitMisuse, match="This fixture runs Airflow, and there is none here: install apache-airflow"
+    ):
+        airflow_key()

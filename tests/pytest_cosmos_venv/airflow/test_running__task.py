@@ -1,0 +1,91 @@
+"""One operator runs as Airflow runs a task: templates, XComs, callbacks, outlets. On Airflow 2 and 3."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from airflow import DAG
+
+from pytest_cosmos_venv import RunTask, ToolkitMisuse
+
+try:
+    from airflow.providers.standard.operators.bash import BashOperator
+    from airflow.providers.standard.operators.python import PythonOperator
+except ImportError:  # Airflow 2
+    from airflow.operators.bash import BashOperator  # type: ignore[import-not-found, no-redef]
+    from airflow.operators.python import PythonOperator  # type: ignore[import-not-found, no-redef]
+
+
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+def test_an_operator_without_a_dag_runs_with_its_templates_rendered(cosmos_run_task: RunTask) -> None:
+    task = cosmos_run_task(BashOperator(task_id="say", bash_command="echo {{ ds }}"), logical_date="2026-03-04")
+
+    assert task.succeeded
+    assert task.returned == "2026-03-04"
+    assert "2026-03-04" in task.log
+    assert repr(task) == "<task say: success>"
+
+
+def test_callbacks_are_called_and_the_exception_is_told(cosmos_run_task: RunTask) -> None:
+    told: list[str] = []
+
+    def fail() -> None:
+        raise LookupError("no such pier")
+
+    task = cosmos_run_task(
+        PythonOperator(
+            task_id="fail",
+            python_callable=fail,
+            on_failure_callback=lambda context: told.append(str(context["exception"])),
+        )
+    )
+
+    assert task.state == "failed"
+    assert isinstance(task.exception, LookupError)
+    assert told == ["no such pier"]
+    assert repr(task) == "<task fail: failed, LookupError: no such pier>"
+
+
+def test_of_a_dag_only_this_task_runs(cosmos_run_task: RunTask) -> None:
+    ran: list[str] = []
+    with DAG("harbor", schedule=None, start_date=START) as dag:
+        one, two, three = [
+            PythonOperator(task_id=name, python_callable=ran.append, op_args=[name]) for name in ("a.1", "a-1", "b")
+        ]
+        one >> two >> three
+
+    task = cosmos_run_task(dag.get_task("a-1"))
+
+    assert task.succeeded
+    assert ran == ["a-1"]
+
+
+def test_an_operator_can_run_twice(cosmos_run_task: RunTask) -> None:
+    ran: list[int] = []
+    operator = PythonOperator(task_id="count", python_callable=lambda: ran.append(1))
+
+    assert cosmos_run_task(operator).succeeded
+    assert cosmos_run_task(operator, conf={"again": True}).succeeded
+    assert len(ran) == 2
+
+
+def test_on_request_a_failure_is_raised(cosmos_run_task: RunTask) -> None:
+    with pytest.raises(AssertionError, match=r"fail +failed +1 .*AirflowException: Bash command failed"):
+        cosmos_run_task(BashOperator(task_id="fail", bash_command="exit 3"), raise_on_failure=True)
+
+
+def test_what_is_no_operator_is_refused(cosmos_run_task: RunTask) -> None:
+    with pytest.raises(ToolkitMisuse, match="cosmos_run_task runs an operator, and this is none"):
+        cosmos_run_task(BashOperator)
+
+
+def test_a_mapped_operator_is_refused(cosmos_run_task: RunTask) -> None:
+    with DAG("mapped", schedule=None, start_date=START):
+        mapped: Any = PythonOperator.partial(task_id="each", python_callable=print).expand(op_args=[[1], [2]])
+
+    with pytest.raises(ToolkitMisuse, match="'each' is mapped into several: use cosmos_run_dag"):
+        cosmos_run_task(mapped)

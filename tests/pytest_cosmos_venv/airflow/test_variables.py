@@ -1,0 +1,165 @@
+"""Variables are in memory for all code of the process, and fail as Airflow's own do. On Airflow 2 and 3."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import airflow
+import pytest
+from airflow.models import Variable
+
+from pytest_cosmos_venv import AirflowHome, RunTask, ToolkitMisuse, Variables
+
+try:
+    from airflow.providers.standard.operators.bash import BashOperator
+    from airflow.providers.standard.operators.python import PythonOperator
+    from airflow.sdk import Variable as TaskVariable
+except ImportError:  # Airflow 2 has one only
+    from airflow.models import Variable as TaskVariable
+    from airflow.operators.bash import BashOperator  # type: ignore[import-not-found, no-redef]
+    from airflow.operators.python import PythonOperator  # type: ignore[import-not-found, no-redef]
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*from `airflow.models` is deprecated:DeprecationWarning")
+
+IS_AIRFLOW_2 = airflow.__version__.startswith("2.")
+WAYS_IN = [pytest.param(Variable, id="models"), pytest.param(TaskVariable, id="sdk")]
+
+
+def in_test(function: Callable[[], Any], cosmos_run_task: RunTask) -> Any:
+    del cosmos_run_task
+    return function()
+
+
+def in_task(function: Callable[[], Any], cosmos_run_task: RunTask) -> Any:
+    task = cosmos_run_task(PythonOperator(task_id="call", python_callable=function))
+    if task.exception is not None:
+        raise task.exception
+    return task.returned
+
+
+PLACES = [pytest.param(in_test, id="test"), pytest.param(in_task, id="task")]
+
+
+@pytest.mark.parametrize("variable", WAYS_IN)
+@pytest.mark.parametrize("where", PLACES)
+def test_variables_are_read_set_and_deleted_in_memory(
+    variable: Any,
+    where: Callable[..., Any],
+    cosmos_variables: Variables,
+    cosmos_run_task: RunTask,
+    cosmos_airflow_home: AirflowHome,
+) -> None:
+    cosmos_variables.put("pier", "north")
+
+    def use() -> list[Any]:
+        seen = [variable.get("pier")]
+        variable.set("ships", [1, 2], serialize_json=True)
+        seen.append(variable.get("ships", deserialize_json=True))
+        variable.set("pier", "south")
+        variable.delete("ships")
+        return seen
+
+    assert where(use, cosmos_run_task) == ["north", [1, 2]]
+    assert cosmos_variables.values == {"pier": "south"}
+    assert [(write.action, write.key) for write in cosmos_variables.writes] == [
+        ("set", "ships"),
+        ("set", "pier"),
+        ("delete", "ships"),
+    ]
+    assert json.loads(cosmos_variables.writes[0].value or "") == [1, 2]
+    with closing(sqlite3.connect(cosmos_airflow_home.database)) as connection:
+        assert connection.execute("select count(*) from variable").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_a_missing_variable_is_missing_as_ever(
+    where: Callable[..., Any], cosmos_variables: Variables, cosmos_run_task: RunTask
+) -> None:
+    assert where(lambda: Variable.get("nothing", default_var="else"), cosmos_run_task) == "else"
+    with pytest.raises(Exception, match="nothing"):
+        where(lambda: TaskVariable.get("nothing"), cosmos_run_task)
+
+
+def test_templates_see_them(cosmos_variables: Variables, cosmos_run_task: RunTask) -> None:
+    cosmos_variables.put("pier", "north")
+    cosmos_variables.put("ships", '{"n": 3}')
+
+    task = cosmos_run_task(BashOperator(task_id="say", bash_command="echo {{ var.value.pier }} {{ var.json.ships.n }}"))
+
+    assert task.returned == "north 3"
+
+
+def test_an_environment_variable_comes_first_as_in_airflow(
+    cosmos_variables: Variables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_PIER", "east")
+    cosmos_variables.put("pier", "north")
+
+    assert Variable.get("pier") == "east"
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_in_an_outage_writing_fails_where_airflow_fails(
+    where: Callable[..., Any], cosmos_variables: Variables, cosmos_run_task: RunTask
+) -> None:
+    cosmos_variables.put("pier", "north")
+    failure = "OperationalError" if IS_AIRFLOW_2 else "AirflowRuntimeError"
+
+    with cosmos_variables.outage():
+        for change in (lambda: Variable.set("pier", "south"), lambda: Variable.delete("pier")):
+            with pytest.raises(Exception, match=r"cosmos_variables.outage\(\)") as raised:
+                where(change, cosmos_run_task)
+            assert type(raised.value).__name__ == failure
+        assert where(lambda: Variable.get("pier", default_var="unknown"), cosmos_run_task) == "unknown"
+
+    assert Variable.get("pier") == "north"
+    assert cosmos_variables.writes == ()
+
+
+def test_reads_and_writes_can_fail_apart(cosmos_variables: Variables) -> None:
+    with cosmos_variables.outage(reads=False):
+        cosmos_variables.put("pier", "north")
+        assert Variable.get("pier") == "north"
+        with pytest.raises(Exception, match="outage"):
+            Variable.set("pier", "south")
+    with cosmos_variables.outage(writes=False):
+        Variable.set("pier", "south")
+        assert Variable.get("pier", default_var=None) is None
+    assert Variable.get("pier") == "south"
+
+
+def test_an_outage_of_nothing_is_refused(cosmos_variables: Variables) -> None:
+    with pytest.raises(ToolkitMisuse, match="then nothing fails"), cosmos_variables.outage(reads=False, writes=False):
+        pass
+
+
+def test_what_is_no_text_is_refused(cosmos_variables: Variables) -> None:
+    value: Any = {"a": 1}
+
+    with pytest.raises(ToolkitMisuse, match=r"put\('a', \{'a': 1\}\): Airflow keeps texts; give json.dumps"):
+        cosmos_variables.put("a", value)
+
+
+def test_the_test_reads_and_takes_away_too(cosmos_variables: Variables) -> None:
+    cosmos_variables.put("pier", "north")
+    assert cosmos_variables.get("pier") == "north"
+
+    cosmos_variables.remove("pier")
+
+    assert cosmos_variables.get("pier") is None
+    assert cosmos_variables.get("pier", "unknown") == "unknown"
+    assert cosmos_variables.writes == ()
+    with pytest.raises(ToolkitMisuse, match=r"remove\('pier'\): there is no Variable of this key; there are: none"):
+        cosmos_variables.remove("pier")
+
+
+def test_without_the_fixture_variables_are_airflows_own() -> None:
+    if not IS_AIRFLOW_2:
+        from airflow.sdk.execution_time import task_runner
+
+        assert not hasattr(task_runner, "SUPERVISOR_COMMS")
+    assert Variable.set.__module__ != "pytest_cosmos_venv.airflow.airflow2"

@@ -1,0 +1,105 @@
+"""The same tests pass on Airflow 2, and beside another plugin that sets up Airflow. Each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+ENVIRONMENTS = HERE.parents[2] / ".cache" / "envs"
+AIRFLOW_2 = ENVIRONMENTS / "cosmos2" / "bin" / "python"
+CROWD = ENVIRONMENTS / "crowd" / "bin" / "python"
+DEADLINE = 240.0
+
+# What runs on both majors: no pytester in it, so that nothing starts a third process.
+FILES = [
+    HERE / f"test_{name}.py"
+    for name in (
+        *("run_dag", "run_task", "runs_at_once"),
+        *("airflow_variables", "airflow_connections", "airflow_clock", "told"),
+    )
+]
+
+# Airflow's database is made once, not in each run of these tests.
+CACHE = [f"--cosmos-cache-dir={HERE.parents[2]}/.pytest_cache/d/cosmos-venv"]
+
+CONFTEST = """
+import os
+import pytest
+
+pytestmark = pytest.mark.long
+
+@pytest.fixture
+def airflow_home(): raise AssertionError("an override of another plugin's fixture, which ours do not use")
+
+dbt_project = venv = frozen_time = airflow_home
+"""
+
+
+def run_tests(python: Path, folder: Path, options: Sequence[str]) -> str:
+    """The end of what pytest says, run where nothing of this project's configuration applies."""
+    (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTEST"))}
+    done = subprocess.run(
+        [str(python), "-m", "pytest", "-q", "--tb=short", "-c", str(folder / "pytest.ini"), *options],
+        cwd=folder,
+        env={**kept, "AIRFLOW_HOME": str(folder / "production")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=DEADLINE,
+    )
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert not (folder / "production").exists()
+    return done.stdout
+
+
+def passed(output: str) -> int:
+    return int(re.findall(r"(\d+) passed", output)[-1])
+
+
+@pytest.mark.long
+@pytest.mark.skipif(
+    sys.version_info >= (3, 13) or (not AIRFLOW_2.exists() and os.environ.get("CI") != "true"),
+    reason="no Airflow 2.11 at .cache/envs/cosmos2: make test makes it (Python 3.10 to 3.12)",
+)
+def test_all_of_it_on_airflow_2(tmp_path: Path) -> None:
+    output = run_tests(AIRFLOW_2, tmp_path, ["--noconftest", "--durations=5", *CACHE, *map(str, FILES)])
+
+    assert passed(output) >= 60
+    assert "skipped" not in output
+
+
+@pytest.mark.long
+@pytest.mark.skipif(
+    not CROWD.exists() and os.environ.get("CI") != "true",
+    reason="no environment at .cache/envs/crowd: make test makes it",
+)
+@pytest.mark.parametrize("order", ["ours-first", "ours-last"])
+def test_beside_airflow_in_a_box_its_home_is_used(order: str, tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(CONFTEST, encoding="utf-8")
+    (tmp_path / "test_home.py").write_text(
+        "import airflow\ndef test_home(cosmos_airflow_home):\n    assert 'in-a-box' in str(cosmos_airflow_home.path)\n",
+        encoding="utf-8",
+    )
+    # Some of the files as they are, here with time-machine. Once: the first run of a process takes seconds.
+    for name in ("test_run_task.py", "test_airflow_clock.py") if order == "ours-first" else ():
+        (tmp_path / name).write_text((HERE / name).read_text(encoding="utf-8"), encoding="utf-8")
+    plugins = ["pytest_cosmos_venv.plugin", "pytest_airflow_in_a_box.plugin"]
+    ordered = plugins if order == "ours-first" else plugins[::-1]
+    options = [part for plugin in ordered for part in ("-p", plugin)]
+    blocked = ["-p", "no:cosmos_venv", "-p", "no:pytest_airflow_in_a_box"]
+
+    output = run_tests(
+        CROWD, tmp_path, [*options, *blocked, *CACHE, "-p", "no:xdist", f"--airflow-home={tmp_path}", str(tmp_path)]
+    )
+
+    assert passed(output) >= (20 if order == "ours-first" else 1)
+    assert "skipped" not in output

@@ -1,0 +1,279 @@
+"""The budget sees what building a DAG does, tells what it costs, and allows what is meant so."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG
+
+from pytest_cosmos_venv import OverBudget, ParseBudget, ToolkitMisuse
+
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+budget = ParseBudget()
+untyped: Any = budget
+
+
+def _connect(address: Any) -> None:
+    with socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET) as client:
+        client.connect_ex(address)
+
+
+def _fork(folder: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        try:
+            (folder / "child").write_text("what the child does is the child's", encoding="utf-8")
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+
+
+def _in_an_open_folder(folder: Path, act: Callable[[int], object]) -> None:
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        act(number)
+    finally:
+        os.close(number)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Act:
+    """Something that building must not do; ``{folder}`` stands for the test's own.
+
+    :param told: how it is told, the last of its deeds.
+    :param allowed: what allows it.
+    """
+
+    do: Callable[[Path], object]
+    told: str
+    allowed: dict[str, list[Any]]
+
+
+ACTS = {
+    "subprocess": Act(
+        do=lambda _: subprocess.run(["true", "two words"], check=True),
+        told="started a process: true 'two words'",
+        allowed={"may_run": ["true"]},
+    ),
+    "shell": Act(
+        do=lambda _: subprocess.run("true && true", shell=True, check=True),  # noqa: S602
+        told="started a process: /bin/sh -c 'true && true'",
+        allowed={"may_run": ["true"]},
+    ),
+    "system": Act(
+        do=lambda _: os.system("true"),  # noqa: S605
+        told="started a process: true",
+        allowed={"may_run": ["true"]},
+    ),
+    "spawn": Act(
+        do=lambda _: os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0),
+        told="started a process: true",
+        allowed={"may_run": ["/bin/true"]},
+    ),
+    "fork": Act(do=_fork, told="forked this process", allowed={"may_run": ["fork"]}),
+    "tcp": Act(
+        do=lambda _: _connect(("127.0.0.1", 9)),
+        told="opened a connection to 127.0.0.1:9",
+        allowed={"may_connect": ["127.0.0.1:9"]},
+    ),
+    "unix": Act(
+        do=lambda folder: _connect(f"{folder}/socket"),
+        told="opened a connection to {folder}/socket",
+        allowed={"may_connect": ["{folder}/socket"]},
+    ),
+    "sqlite": Act(
+        do=lambda folder: sqlite3.connect(folder / "x.db").close(),
+        told="opened the SQLite database {folder}/x.db",
+        allowed={"may_connect": ["{folder}"]},
+    ),
+    "write": Act(
+        do=lambda folder: (folder / "x").write_text("x", encoding="utf-8"),
+        told="wrote {folder}/x",
+        allowed={"may_write": ["{folder}/x"]},
+    ),
+    "low": Act(
+        do=lambda folder: os.close(os.open(folder / "x", os.O_CREAT | os.O_RDWR)),
+        told="wrote {folder}/x",
+        allowed={"may_write": ["{folder}"]},
+    ),
+    "mkdir": Act(
+        do=lambda folder: (folder / "a").mkdir(),
+        told="made the folder {folder}/a",
+        allowed={"may_write": ["{folder}"]},
+    ),
+    "rename": Act(
+        do=lambda folder: (folder / "old").rename(folder / "new"),
+        told="moved {folder}/old to {folder}/new",
+        allowed={"may_write": ["{folder}"]},
+    ),
+    "remove": Act(
+        do=lambda folder: (folder / "old").unlink(),
+        told="removed {folder}/old",
+        allowed={"may_write": ["{folder}"]},
+    ),
+    "link": Act(
+        do=lambda folder: (folder / "new").symlink_to("old"),
+        told="linked old as {folder}/new",
+        allowed={"may_write": ["{folder}"]},
+    ),
+    "rmtree": Act(
+        do=lambda folder: shutil.rmtree(folder / "tree"),
+        told="removed {folder}/tree",
+        allowed={"may_write": ["{folder}/tree"]},
+    ),
+    "rmdir": Act(
+        do=lambda folder: (folder / "tree" / "empty").rmdir(),
+        told="removed {folder}/tree/empty",
+        allowed={"may_write": ["{folder}"]},
+    ),
+    "chmod": Act(
+        do=lambda folder: (folder / "old").chmod(0o600),
+        told="changed the mode of {folder}/old",
+        allowed={"may_write": ["{folder}"]},
+    ),
+    "utime": Act(
+        do=lambda folder: os.utime(folder / "old", (1, 1)),
+        told="changed the times of {folder}/old",
+        allowed={"may_write": ["{folder}"]},
+    ),
+    "folder": Act(
+        do=lambda folder: _in_an_open_folder(folder, lambda number: os.unlink("old", dir_fd=number)),
+        told="removed {folder}/old",
+        allowed={"may_write": ["{folder}"]},
+    ),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path.resolve()
+    (folder / "old").write_text("x", encoding="utf-8")
+    (folder / "tree" / "empty").mkdir(parents=True)
+    (folder / "tree" / "full").write_text("x", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_each_deed_is_told_with_its_place(name: str, folder: Path) -> None:
+    with pytest.raises(OverBudget) as raised, budget():
+        ACTS[name].do(folder)
+
+    line, place, *rest = str(raised.value).splitlines()[1:]
+    assert len(rest) == 1
+    assert line.strip() == ACTS[name].told.format(folder=folder)
+    assert f"{Path(__file__).name}:" in place
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_each_deed_can_be_allowed(name: str, folder: Path) -> None:
+    allowed: Any = {
+        option: [one.format(folder=folder) for one in value] for option, value in ACTS[name].allowed.items()
+    }
+
+    with budget(**allowed):
+        ACTS[name].do(folder)
+
+
+def test_what_only_the_first_parse_does_for_the_next_ones_is_free(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+
+    def build() -> DAG:
+        if not kept.exists():
+            kept.write_text("a plan", encoding="utf-8")
+        return DAG("harbor", schedule=None, start_date=START)
+
+    budget(build)
+
+    assert kept.exists()
+
+
+def test_what_changes_nothing_is_free(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("VALUE = 1\n", encoding="utf-8")
+    (tmp_path / "read").write_text("x", encoding="utf-8")
+    elsewhere = threading.Event()
+
+    def write_elsewhere(stop: threading.Event) -> None:
+        while not stop.is_set():
+            (tmp_path / "elsewhere").write_text("x", encoding="utf-8")
+            elsewhere.set()
+
+    stop = threading.Event()
+    other = threading.Thread(target=write_elsewhere, args=(stop,))
+    other.start()
+    elsewhere.wait(10)
+    elsewhere.clear()
+    try:
+        with budget():
+            (tmp_path / "read").read_text("utf-8")
+            tmp_path.mkdir(exist_ok=True)
+            sqlite3.connect(":memory:").close()
+            with Path(os.devnull).open("w") as nowhere:
+                nowhere.write("x")
+            sys.path.insert(0, str(tmp_path))
+            __import__("mine")
+            socket.getaddrinfo("127.0.0.1", 80)
+            assert elsewhere.wait(10)
+    finally:
+        stop.set()
+        other.join()
+        sys.path.remove(str(tmp_path))
+
+
+def test_what_a_thread_does_that_building_started_counts(tmp_path: Path) -> None:
+    def write_in_a_thread() -> None:
+        thread = threading.Thread(target=lambda: (tmp_path / "x").write_text("x", encoding="utf-8"))
+        thread.start()
+        thread.join()
+
+    with pytest.raises(OverBudget, match="wrote "), budget():
+        write_in_a_thread()
+
+
+def test_the_error_of_the_code_itself_comes_first(tmp_path: Path) -> None:
+    def write_and_fail() -> None:
+        (tmp_path / "x").write_text("x", encoding="utf-8")
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), budget():
+        write_and_fail()
+
+
+def _dag() -> DAG:
+    with DAG("harbor", start_date=START, schedule=None) as dag:
+        EmptyOperator(task_id="moor")
+    return dag
+
+
+@pytest.mark.parametrize(
+    ("use", "words"),
+    [
+        (lambda _: untyped(times=3), "A cost is measured by repeating: give cosmos_parse_budget what builds the DAG."),
+        (lambda _: budget(_dag, repeats=2), "repeats=2: the median of fewer than 3 says nothing."),
+        (lambda _: untyped(_dag, repeats=3.5), "repeats=3.5: give a whole number."),
+        (lambda _: untyped(_dag()), "give what builds the DAG, not the DAG: cosmos_parse_budget(lambda: …)."),
+        (lambda _: budget(lambda: None), "returned NoneType: it has to return the DAG that it builds."),
+        (lambda _: budget(list), "returned an empty list: it has to return the DAG that it builds."),
+        (lambda _: budget(_dag, may_run="dbt"), "'dbt' is allowed alone: give a list, such as ['dbt']."),
+        (lambda folder: budget(folder / "none.py"), "none.py builds no DAG that Airflow would find."),
+    ],
+)
+def test_misuse_is_a_sentence(use: Callable[[Path], object], words: str, tmp_path: Path) -> None:
+    (tmp_path / "none.py").write_text("DAGS = []\n", encoding="utf-8")
+
+    with pytest.raises(ToolkitMisuse) as raised:
+        use(tmp_path)
+
+    assert words in str(raised.value)

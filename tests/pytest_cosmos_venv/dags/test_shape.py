@@ -1,0 +1,260 @@
+"""The shape of a DAG is the same wherever it is looked at, and its diff says what changed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, TaskGroup
+
+from pytest_cosmos_venv import ToolkitMisuse, dag_shape
+
+ENVIRONMENTS = Path(__file__).resolve().parents[3] / ".cache" / "envs"
+DEADLINE = 120.0
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+# A project with tests of its own, for Airflow 2 and 3.
+DAG_FILE = """
+from datetime import datetime, timezone
+
+try:
+    from airflow.sdk import DAG, TaskGroup, task
+except ImportError:
+    from airflow.decorators import task
+    from airflow.models.dag import DAG
+    from airflow.utils.task_group import TaskGroup
+try:
+    from airflow.providers.standard.operators.bash import BashOperator
+    from airflow.providers.standard.operators.empty import EmptyOperator
+except ImportError:
+    from airflow.operators.bash import BashOperator
+    from airflow.operators.empty import EmptyOperator
+
+with DAG("harbor", start_date=datetime(2026, 1, 1, tzinfo=timezone.utc), schedule=None) as dag:
+    arrive = EmptyOperator(task_id="arrive")
+    with TaskGroup("load"):
+        with TaskGroup("berth"):
+            crane = BashOperator(task_id="crane", bash_command="", env={"b": "2", "a": "1"}, trigger_rule="all_done")
+    each = BashOperator.partial(task_id="each", env={"c": "3"}).expand(bash_command=["true", "false"])
+
+    @task
+    def leave(names):
+        return names
+
+    moor = EmptyOperator(task_id="moor").as_setup()
+    EmptyOperator(task_id="cast_off").as_teardown(setups=moor)
+    [arrive, moor] >> crane >> [each, leave(["x"])]
+"""
+TREE = """\
+dag harbor
+  arrive (EmptyOperator)
+  cast_off (EmptyOperator, teardown)
+    after moor
+    trigger rule all_done_setup_success
+  each (BashOperator, mapped)
+    after load.berth.crane
+    env = {'c': '3'}
+  leave (_PythonDecoratedOperator)
+    after load.berth.crane
+  group load
+    group load.berth
+      load.berth.crane (BashOperator)
+        after arrive
+        after moor
+        trigger rule all_done
+        env = {'a': '1', 'b': '2'}
+  moor (EmptyOperator, setup)
+"""
+TESTS = f'''
+from harbor import dag
+
+TREE = """{TREE}"""
+
+def test_the_tree(cosmos_dag_shape):
+    assert cosmos_dag_shape(dag, fields=["env"]).text == TREE
+'''
+# What an implementation makes of a manifest of ours.
+DBT_TESTS = r"""
+from datetime import datetime, timezone
+
+def test_a_dag_of_an_implementation(cosmos_dbt_project, cosmos_implementation, cosmos_dag_shape, tmp_path):
+    project = cosmos_dbt_project("harbor")
+    project.seed("piers", "id\n1\n")
+    versions = {1: "select 1", 2: "select * from {{ ref('piers') }}"}
+    project.model("marts/dim", versions=versions, tests={"id": ["unique"]})
+    project.source("raw", tables=["ships"])
+    project.model("fct", "select * from {{ source('raw', 'ships') }} join {{ ref('dim') }}", tags=["daily"])
+    project.snapshot("then", "select * from {{ ref('fct') }}", unique_key="id")
+    cosmos = cosmos_implementation.module()
+    dag = cosmos.DbtDag(
+        dag_id="harbor",
+        schedule=None,
+        start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+        project_config=cosmos.ProjectConfig(project.path, manifest_path=project.manifest()),
+        profile_config=cosmos.ProfileConfig("harbor", "dev", profiles_yml_filepath=project.profiles_yml),
+        render_config=cosmos.RenderConfig(load_method=cosmos.LoadMode.DBT_MANIFEST),
+        execution_config=cosmos.ExecutionConfig(execution_mode=cosmos.ExecutionMode.VIRTUALENV),
+        operator_args={"py_requirements": ["dbt-core"]},
+    )
+
+    tasks = cosmos_dag_shape(dag).data["tasks"]
+    assert {name: task["upstream"] for name, task in tasks.items()} == {
+        "dim_v1.run": [],
+        "dim_v1.test": ["dim_v1.run"],
+        "dim_v2.run": ["piers_seed"],
+        "dim_v2.test": ["dim_v2.run"],
+        "fct_run": ["dim_v2.test"],
+        "piers_seed": [],
+        "then_snapshot": ["fct_run"],
+    }
+"""
+SNAPSHOT_TESTS = """
+from inline_snapshot import snapshot as inline
+from harbor import EmptyOperator, dag
+
+def test_syrupy(cosmos_dag_shape, snapshot):
+    shape = cosmos_dag_shape(dag)
+    assert shape.text == snapshot
+    assert shape.data["groups"] == snapshot
+
+def test_inline(cosmos_dag_shape):
+    assert cosmos_dag_shape(dag).data["tasks"]["load.berth.crane"] == inline(
+        {
+            "type": "BashOperator",
+            "group": "load.berth",
+            "upstream": ["arrive", "moor"],
+            "trigger_rule": "all_done",
+        }
+    )
+
+def test_syrupy_with_a_change(cosmos_dag_shape, snapshot):
+    dag.task_dict["arrive"].set_upstream(EmptyOperator(task_id="sight", dag=dag))
+    assert cosmos_dag_shape(dag).text == snapshot(name="kept")
+"""
+WITHOUT_FIELDS = "".join(line for line in TREE.splitlines(keepends=True) if "env =" not in line)
+AS_SYRUPY_WRITES_IT = "".join(f"  {line}\n" for line in ["'''", *WITHOUT_FIELDS.split("\n"), "'''"])
+KEPT = f"""\
+# serializer version: 1
+# name: test_syrupy
+{AS_SYRUPY_WRITES_IT}# ---
+# name: test_syrupy.1
+  dict({{
+    'load': None,
+    'load.berth': 'load',
+  }})
+# ---
+# name: test_syrupy_with_a_change[kept]
+{AS_SYRUPY_WRITES_IT}# ---
+"""
+
+
+def _run_pytest(environment: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    python = ENVIRONMENTS / environment / "bin" / "python"
+    if not python.exists() and os.environ.get("CI") != "true":
+        pytest.skip(f"nothing at .cache/envs/{environment}: make test makes it")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
+    return subprocess.run(
+        [str(python), "-W", "ignore", "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+        cwd=folder,
+        env={**kept, "AIRFLOW_HOME": str(folder / "airflow"), "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE,
+    )
+
+
+@pytest.mark.long
+def test_a_dag_has_one_shape_on_airflow_2_and_3(tmp_path: Path) -> None:
+    (tmp_path / "harbor.py").write_text(DAG_FILE, encoding="utf-8")
+    (tmp_path / "test_tree.py").write_text(TESTS, encoding="utf-8")
+    (tmp_path / "test_of_an_implementation.py").write_text(DBT_TESTS, encoding="utf-8")
+    namespace: dict[str, Any] = {}
+    exec(compile(DAG_FILE, "harbor.py", "exec"), namespace)  # noqa: S102
+
+    on_2 = _run_pytest("cosmos2", tmp_path)
+
+    assert dag_shape(namespace["dag"], fields=["env"]).text == TREE
+    assert on_2.returncode == 0, on_2.stdout + on_2.stderr
+
+
+@pytest.mark.long
+def test_syrupy_and_inline_snapshot_keep_it_and_show_what_changed(tmp_path: Path) -> None:
+    (tmp_path / "harbor.py").write_text(DAG_FILE, encoding="utf-8")
+    (tmp_path / "test_kept.py").write_text(SNAPSHOT_TESTS, encoding="utf-8")
+    (tmp_path / "__snapshots__").mkdir()
+    (tmp_path / "__snapshots__" / "test_kept.ambr").write_text(KEPT, encoding="utf-8")
+
+    done = _run_pytest("crowd", tmp_path, "-p", "no:randomly", "-p", "no:airflow_in_a_box", "--color=no", "-vv")
+
+    assert "1 failed, 2 passed" in done.stdout, done.stdout + done.stderr
+    changes = [line.split("E  ")[1].strip() for line in done.stdout.splitlines() if line.startswith("E  ")]
+    assert "+     after sight" in changes
+    assert "+   sight (EmptyOperator)" in changes
+    assert "3 snapshots passed" in done.stdout or "2 snapshots passed" in done.stdout
+
+
+def _two_tasks(**arguments: Any) -> DAG:
+    with DAG("harbor", start_date=START, schedule=None) as dag:
+        EmptyOperator(task_id="arrive") >> BashOperator(task_id="crane", bash_command="true", **arguments)
+    return dag
+
+
+def test_the_data_are_plain_and_sorted() -> None:
+    with DAG("harbor", start_date=START, schedule=None) as dag:
+        after = EmptyOperator(task_id="z")
+        with TaskGroup("g", prefix_group_id=False):
+            after << [EmptyOperator(task_id="b"), EmptyOperator(task_id="a")]
+
+    assert dag_shape(dag).data == {
+        "dag_id": "harbor",
+        "groups": {"g": None},
+        "tasks": {
+            "a": {"type": "EmptyOperator", "group": "g", "upstream": [], "trigger_rule": "all_success"},
+            "b": {"type": "EmptyOperator", "group": "g", "upstream": [], "trigger_rule": "all_success"},
+            "z": {"type": "EmptyOperator", "group": None, "upstream": ["a", "b"], "trigger_rule": "all_success"},
+        },
+    }
+    assert str(dag_shape(dag)) == dag_shape(dag).text
+
+
+def test_fields_are_written_the_same_in_every_process() -> None:
+    crane: Any = (dag := _two_tasks(execution_timeout=timedelta(minutes=1))).task_dict["crane"]
+    crane.env = {"names": {"b", "a"}, "at": START, "in": Path("x"), "of": ("a", 1.5, None)}
+
+    shape = dag_shape(dag, fields=["env", "execution_timeout"])
+
+    assert shape.data["tasks"]["crane"]["execution_timeout"] == "0:01:00"
+    assert shape.data["tasks"]["crane"]["env"] == {
+        "at": "2026-01-01 00:00:00+00:00",
+        "in": "x",
+        "names": ["a", "b"],
+        "of": ["a", 1.5, None],
+    }
+
+
+def test_equal_dags_have_equal_shapes_and_different_ones_have_not() -> None:
+    assert dag_shape(_two_tasks()) == dag_shape(_two_tasks())
+    assert dag_shape(_two_tasks()) != dag_shape(_two_tasks(trigger_rule="all_done"))
+
+
+@pytest.mark.parametrize(
+    ("dag", "fields", "words"),
+    [
+        ("harbor", (), "The shape of a DAG was asked for, and what was given is an object of builtins.str."),
+        (None, ("nothing_like_it",), "fields=['nothing_like_it']: no task of DAG 'harbor' has 'nothing_like_it'."),
+        (None, "env", "fields='env': give a list, such as ['env']."),
+        (None, ("dag",), "Field 'dag' of task 'arrive' is an object of airflow.sdk.definitions.dag.DAG, which is"),
+    ],
+)
+def test_what_has_no_shape_is_told(dag: Any, fields: Any, words: str) -> None:
+    with pytest.raises(ToolkitMisuse) as raised:
+        dag_shape(dag or _two_tasks(), fields=fields)
+
+    assert words in str(raised.value)

@@ -1,0 +1,169 @@
+"""The nodes that the fake works on, and how they end."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_cosmos_venv import FakeVenv, NodeOutcome, ScriptedDbt, ToolkitMisuse
+
+
+def statuses(project: Path) -> dict[str, str]:
+    results = json.loads((project / "target" / "run_results.json").read_text(encoding="utf-8"))["results"]
+    return {result["unique_id"].split(".", 2)[2]: result["status"] for result in results}
+
+
+def test_nodes_end_as_scripted_and_what_lies_below_is_skipped(
+    dbt: Any, cosmos_fake_venv: FakeVenv, project: Path
+) -> None:
+    cosmos_fake_venv.script(
+        "build",
+        nodes={
+            "orders": NodeOutcome(status="error", message="no such harbour"),
+            "test.shop.unique_id.1a2b": NodeOutcome(status="warn", failures=3),
+        },
+    )
+
+    done = dbt("build")
+
+    assert done.returncode == 1
+    assert statuses(project) == {
+        "orders": "error",
+        "piers": "success",
+        "totals": "skipped",
+        "report": "skipped",
+        "unique_id.1a2b": "warn",
+    }
+    assert "  no such harbour\n" in done.stdout
+    assert "WARN 3 unique_id" in done.stdout
+    assert done.stdout.splitlines()[-1].endswith("Done. PASS=1 WARN=1 ERROR=1 SKIP=2 NO-OP=0 TOTAL=5")
+
+
+def test_a_microbatch_model_of_which_a_batch_fails_fails_dbt(
+    dbt: Any, cosmos_fake_venv: FakeVenv, project: Path
+) -> None:
+    partial = NodeOutcome(status="partial success", message="Conversion Error: no number")
+    cosmos_fake_venv.script("run", nodes={"orders": partial})
+
+    done = dbt("run", "--select", "orders totals")
+
+    assert done.returncode == 1
+    assert statuses(project) == {"orders": "partial success", "totals": "skipped"}
+    (orders, _) = json.loads((project / "target" / "run_results.json").read_text())["results"]
+    assert orders["message"] == "PARTIAL SUCCESS (1/2)"
+    assert {name: len(batches) for name, batches in orders["batch_results"].items()} == {"successful": 1, "failed": 1}
+    assert "\nConversion Error: no number\n" in done.stdout
+    assert "PARTIALLY created sql view model main.orders" in done.stdout
+    assert "Completed with 0 errors, 1 partial success, and 0 warnings:" in done.stdout
+    assert done.stdout.splitlines()[-1].endswith("Done. PASS=0 WARN=0 ERROR=1 SKIP=1 NO-OP=0 TOTAL=2")
+
+
+@pytest.mark.parametrize(
+    ("selection", "names"),
+    [
+        ("orders", {"orders"}),
+        ("orders+", {"orders", "totals", "report"}),
+        ("+totals", {"orders", "totals"}),
+        ("tag:daily", {"totals"}),
+        ("path:models/staging", {"totals"}),
+        ("fqn:shop.staging.totals", {"totals"}),
+        ("staging", {"totals"}),
+        ("orders+,+totals", {"orders", "totals"}),
+        ("config.materialized:view", {"orders", "totals", "report"}),
+    ],
+)
+def test_a_selection_narrows_the_work(selection: str, names: set[str], dbt: Any, project: Path) -> None:
+    dbt("run", "--select", selection)
+
+    assert statuses(project).keys() == names
+
+
+def test_excluded_nodes_are_not_run(dbt: Any, project: Path) -> None:
+    dbt("run", "--exclude", "totals+")
+
+    assert statuses(project).keys() == {"orders"}
+
+
+def test_a_script_for_a_node_that_is_not_there_fails_its_call_and_its_test(
+    dbt: Any, cosmos_fake_venv: FakeVenv
+) -> None:
+    cosmos_fake_venv.script("run", nodes={"ordres": "error"})
+
+    done = dbt("run")
+
+    message = "nodes={'ordres': ...}: no file of the project 'shop' is a node of this name. There are: orders, "
+    assert done.returncode == 2
+    assert message in done.stderr
+    with pytest.raises(ToolkitMisuse, match=re.escape(message)):
+        cosmos_fake_venv.close()
+    cosmos_fake_venv.folder.joinpath("script.json").unlink()
+    for file in cosmos_fake_venv.folder.glob("*.jsonl"):  # else this test fails too, as it should
+        file.unlink()
+
+
+def test_a_node_cannot_end_as_only_another_kind_ends(dbt: Any, tmp_path: Path) -> None:
+    scripted = ScriptedDbt(tmp_path / "record")
+    with pytest.raises(
+        ToolkitMisuse, match=r"nodes=\{'test.shop.a.1': 'success'\}: a test does not end so; give one of"
+    ):
+        scripted.script(nodes={"test.shop.a.1": "success"})
+
+
+def test_a_model_cannot_pass(dbt: Any, cosmos_fake_venv: FakeVenv) -> None:
+    cosmos_fake_venv.script("run", nodes={"orders": "pass"})
+
+    done = dbt("run")
+
+    assert done.returncode == 2
+    assert "nodes={'orders': 'pass'}: a model does not end so; give one of error, no-op" in done.stderr
+    with pytest.raises(ToolkitMisuse, match="a model does not end so"):
+        cosmos_fake_venv.close()
+    cosmos_fake_venv.forget()
+    shutil.rmtree(cosmos_fake_venv.folder / "forgotten")
+
+
+@pytest.mark.parametrize(
+    ("line", "runs"),
+    [
+        ("test", True),
+        ("test --select orders", True),  # its name is that of a test of this model
+        ("test --select unique_orders_id", True),
+        ("test --select totals", False),
+        ("test --exclude orders", False),
+        ("test --exclude-resource-type test", False),
+    ],
+)
+def test_an_added_test_runs_where_it_or_its_model_is_selected(
+    line: str, runs: bool, dbt: Any, cosmos_fake_venv: FakeVenv
+) -> None:
+    cosmos_fake_venv.script("test", nodes={"test.shop.unique_orders_id.1a2b": "fail"})
+
+    assert dbt(*line.split()).returncode == int(runs)
+
+
+def test_a_test_that_only_the_script_knows_is_listed_with_what_it_tests(dbt: Any, cosmos_fake_venv: FakeVenv) -> None:
+    cosmos_fake_venv.script("ls", nodes={"test.shop.unique_orders_id.1a2b": "pass"})
+
+    lines = dbt("ls", "--output", "json", "--log-format", "text", "--quiet").stdout.splitlines()
+
+    (listed,) = [node for node in map(json.loads, lines) if node["resource_type"] == "test"]
+    assert listed["depends_on"]["nodes"] == ["model.shop.orders"]
+
+
+def test_a_script_for_a_selection_adds_to_it(dbt: Any, cosmos_fake_venv: FakeVenv) -> None:
+    cosmos_fake_venv.script("test", select="totals", nodes={"test.shop.odd.1a2b": "fail"})
+
+    assert [dbt("test", "-s", name).returncode for name in ("totals", "orders")] == [1, 0]
+
+
+def test_kinds_of_nodes_are_chosen(dbt: Any, project: Path) -> None:
+    dbt("build", "--resource-type", "seed")
+    assert statuses(project).keys() == {"piers"}
+
+    dbt("build", "--exclude-resource-types", "seed")
+    assert statuses(project).keys() == {"orders", "totals", "report"}

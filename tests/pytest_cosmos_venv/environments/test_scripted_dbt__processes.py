@@ -1,0 +1,136 @@
+"""The fake stays, crashes, obeys and leaves children as scripted."""
+
+from __future__ import annotations
+
+import signal
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from pytest_cosmos_venv import FakeVenv, ToolkitMisuse
+from pytest_cosmos_venv.airflow.clock import Clock
+from pytest_cosmos_venv.environments.scripted_dbt import _kill
+
+
+def test_two_calls_at_once_get_two_numbers(start: Any, cosmos_fake_venv: FakeVenv) -> None:
+    for number in range(1, 9):
+        cosmos_fake_venv.script("run", nth=number, exit_code=100 + number)
+
+    processes = [start("run") for _ in range(8)]
+
+    assert sorted(process.wait() for process in processes) == [100 + number for number in range(1, 9)]
+
+
+def test_a_held_call_ends_when_it_is_released(start: Any, cosmos_fake_venv: FakeVenv, project: Path) -> None:
+    held = cosmos_fake_venv.script("run", hold=True)
+    process = start("run")
+    call = cosmos_fake_venv.wait_for_call("run", held=True)
+
+    assert process.poll() is None
+    assert call.ended_at is None
+    assert not (project / "target" / "run_results.json").exists()
+    held.release()
+
+    assert cosmos_fake_venv.wait_for_end("run").exit_code == 0
+    assert process.wait() == 0
+
+
+def test_a_delay_is_spent_at_work(dbt: Any, cosmos_fake_venv: FakeVenv) -> None:
+    cosmos_fake_venv.script("seed", delay=0.3)
+
+    dbt("seed")
+
+    (call,) = cosmos_fake_venv.calls
+    assert call.ended_at is not None
+    assert call.ended_at - call.started_at >= 0.3
+
+
+def test_a_crash_is_seen_as_one(dbt: Any, cosmos_fake_venv: FakeVenv, project: Path) -> None:
+    cosmos_fake_venv.script("run", crash=signal.SIGKILL)
+
+    assert dbt("run").returncode == -signal.SIGKILL
+
+    call = cosmos_fake_venv.wait_for_end("run")
+    assert (call.ended_at, call.exit_code) == (None, None)
+    assert not (project / "target" / "run_results.json").exists()
+
+
+def wait_for_signal(venv: FakeVenv, number: signal.Signals, deadline: float = 30.0) -> None:
+    end = time.monotonic() + deadline
+    while number.name not in venv.calls[0].signals:
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_signals_are_ignored_and_put_on_record_and_a_child_stays(start: Any, cosmos_fake_venv: FakeVenv) -> None:
+    both = [signal.SIGINT, signal.SIGTERM]
+    cosmos_fake_venv.script("run", hold=True, child=True, ignore_signals=both)
+    process = start("run")
+    child = psutil.Process(cosmos_fake_venv.wait_for_call(held=True).child_pid)
+    for number in both:
+        process.send_signal(number)
+        child.send_signal(number)
+        wait_for_signal(cosmos_fake_venv, number)
+
+    assert process.poll() is None
+    assert child.ppid() == process.pid
+    cosmos_fake_venv.release()
+    assert process.wait() == 0
+    assert child.is_running()
+    cosmos_fake_venv.close()
+
+    # It has lost its parent, and PID 1 may take its time to reap it, or never do.
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+def test_calls_are_forgotten_and_scripts_are_not(dbt: Any, cosmos_fake_venv: FakeVenv) -> None:
+    cosmos_fake_venv.script("run", nth=1, exit_code=9)
+    first = dbt("run").returncode
+
+    cosmos_fake_venv.forget()
+
+    assert cosmos_fake_venv.calls == []
+    assert (first, dbt("run").returncode) == (9, 9)
+
+
+def test_a_forgotten_call_that_still_runs_ends_with_its_test(start: Any, cosmos_fake_venv: FakeVenv) -> None:
+    cosmos_fake_venv.script("run", hold=True)
+    process = start("run")
+    cosmos_fake_venv.wait_for_call(held=True)
+
+    cosmos_fake_venv.forget()
+    assert cosmos_fake_venv.calls == []
+    cosmos_fake_venv.close()
+
+    assert not psutil.pid_exists(process.pid)
+    process.wait()
+
+
+def test_a_process_that_ends_while_it_is_being_ended_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = psutil.Popen(["true"])
+    process.wait()
+    monkeypatch.setattr(process, "is_running", lambda: True)
+
+    _kill(process)
+
+
+def test_waiting_moves_no_clock_of_the_test(start: Any, cosmos_fake_venv: FakeVenv, cosmos_clock: Clock) -> None:
+    cosmos_fake_venv.script("run", delay=0.2)
+    cosmos_clock.freeze("2020-01-01")
+
+    process = start("run")
+    cosmos_fake_venv.wait_for_call("run")
+    process.wait()
+
+    assert cosmos_clock.now == datetime(2020, 1, 1, tzinfo=timezone.utc)
+
+
+def test_a_wait_in_vain_says_what_has_come(dbt: Any, cosmos_fake_venv: FakeVenv) -> None:
+    dbt("deps")
+
+    with pytest.raises(ToolkitMisuse, match=r"dbt run \(number 1\) has not begun within 0.05 s.*on record: 'deps'"):
+        cosmos_fake_venv.wait_for_call("run", timeout=0.05)

@@ -1,0 +1,210 @@
+"""The wheelhouse gives a true environment, without any network, with a dbt that is scripted and remembers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from uv import find_uv_bin
+
+from pytest_cosmos_venv import Wheelhouse, build_wheelhouse
+
+pytest_plugins = ["pytester"]
+
+UV = find_uv_bin()
+# Whoever would ask an index after all finds nobody there.
+NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9") | {"UV_HTTP_RETRIES": "0"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """An environment to be filled."""
+
+    folder: Path
+
+    def install(self, options: Sequence[str], *requirements: str) -> subprocess.CompletedProcess[str]:
+        """As Airflow's helper does it with uv."""
+        make = [UV, "venv", "--allow-existing", "--seed", "--python", sys.executable, str(self.folder)]
+        made = run(make)
+        assert made.returncode == 0, made.stdout
+        return run([UV, "pip", "install", "--python", str(self.folder / "bin" / "python"), *options, *requirements])
+
+    def run(self, command: str, *arguments: str, env: Mapping[str, str] | None = None) -> str:
+        """The output of one of its commands."""
+        return run([str(self.folder / "bin" / command), *arguments], env=env).stdout
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Environment:
+    return Environment(folder=tmp_path / "environment")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "shop"
+    (folder / "models").mkdir(parents=True)
+    (folder / "models" / "orders.sql").touch()
+    (folder / "dbt_project.yml").write_text("name: 'shop'\n", encoding="utf-8")
+    return folder
+
+
+def test_uv_seeds_and_fills_an_environment_without_an_index(
+    cosmos_wheelhouse: Wheelhouse, environment: Environment
+) -> None:
+    cosmos_wheelhouse.add_dbt("1.9.3")
+    cosmos_wheelhouse.add_adapter("harbor", "2.0.0b1")
+
+    done = environment.install(
+        cosmos_wheelhouse.pip_install_options, "dbt-core==1.9.3", "dbt-duckdb", "dbt-harbor==2.0.0b1"
+    )
+
+    assert done.returncode == 0, done.stdout
+    assert (environment.folder / "bin" / "pip").exists()
+    answer = environment.run("dbt", "--version")
+    assert "installed: 1.9.3" in answer
+    names = "dbt.version, dbt.cli.main, dbt.adapters.duckdb, dbt.adapters.harbor"
+    assert environment.run("python", "-c", f"import {names}; print(dbt.version.__version__)") == "1.9.3\n"
+    assert "dbt-harbor==2.0.0b1" in environment.run("pip", "freeze")
+
+
+@pytest.mark.long
+def test_pip_installs_from_it_too_and_whoever_gives_no_options_does_so_as_well(
+    cosmos_wheelhouse: Wheelhouse, environment: Environment
+) -> None:
+    run([sys.executable, "-m", "venv", str(environment.folder)])
+
+    with_options = environment.run("pip", "install", *cosmos_wheelhouse.pip_install_options, "dbt-duckdb")
+    without = environment.run("pip", "install", "dbt-snowflake")
+
+    assert "Successfully installed dbt-core-1.10.0 dbt-duckdb-1.10.0" in with_options
+    assert "Successfully installed dbt-snowflake-1.10.0" in without
+
+
+def test_the_installed_dbt_does_as_scripted_and_is_on_record(
+    cosmos_wheelhouse: Wheelhouse, environment: Environment, project: Path
+) -> None:
+    cosmos_wheelhouse.script("run", exit_code=1)
+    environment.install(cosmos_wheelhouse.pip_install_options, "dbt-core")
+
+    environment.run("dbt", "run", "--project-dir", str(project))
+
+    (call,) = cosmos_wheelhouse.calls
+    assert call.arguments == ("run", "--project-dir", str(project))
+    assert call.exit_code == 1
+    assert call.prefix == environment.folder
+
+
+def test_a_wheelhouse_of_ones_own_has_what_was_asked_for(tmp_path: Path) -> None:
+    wheelhouse = build_wheelhouse(tmp_path / "mine", dbt_versions=["1.9.3", "2.0.0b1"], adapters=["harbor"])
+
+    names = {path.name for path in wheelhouse.path.glob("dbt_*")}
+    assert wheelhouse.pip_install_options == ["--no-index", "--find-links", str(tmp_path / "mine")]
+    assert names == {
+        "dbt_core-1.9.3-py3-none-any.whl",
+        "dbt_core-2.0.0b1-py3-none-any.whl",
+        "dbt_harbor-1.10.0-py3-none-any.whl",
+    }
+
+
+def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    variables = build_wheelhouse(tmp_path / "our wheels, all", adapters=[]).environment
+    commands = {
+        "pip": [sys.executable, "-m", "pip", "install"],
+        "uv": [UV, "pip", "install", "--python", sys.executable],
+    }
+
+    for name, command in commands.items():
+        done = run([*command, "--target", str(tmp_path / name), "dbt-core"], env=variables)
+        assert done.returncode == 0, done.stdout
+        assert (tmp_path / name / "dbt" / "version.py").exists()
+
+
+@pytest.mark.parametrize("installer", ["pip", "uv"])
+def test_what_the_machine_is_configured_to_install_from_does_not_count(
+    installer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    elsewhere = build_wheelhouse(tmp_path / "elsewhere", dbt_versions=["77.0"])
+    configure_machine(tmp_path, elsewhere, monkeypatch)
+    environment = Environment(folder=tmp_path / "environment")
+    wheelhouse: Wheelhouse = request.getfixturevalue("cosmos_wheelhouse")
+
+    if installer == "uv":
+        environment.install(wheelhouse.pip_install_options, "dbt-core")
+    else:
+        command = [sys.executable, "-m", "pip", "install", "--target", str(environment.folder)]
+        run([*command, *wheelhouse.pip_install_options, "dbt-core"])
+
+    (installed,) = environment.folder.rglob("dbt/version.py")
+    assert installed.read_text(encoding="utf-8") == '__version__ = "1.10.0"\n'
+
+
+def configure_machine(folder: Path, elsewhere: Wheelhouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a developer's machine may say about installations: here that there is a dbt 77.0."""
+    home = folder / "home"
+    (home / ".config" / "pip").mkdir(parents=True)
+    (home / ".config" / "uv").mkdir()
+    (home / ".config" / "pip" / "pip.conf").write_text(f"[global]\nfind-links = {elsewhere.path}\n", encoding="utf-8")
+    (home / ".config" / "uv" / "uv.toml").write_text(f"find-links = ['{elsewhere.path}']\n", encoding="utf-8")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setenv("PIP_FIND_LINKS", str(elsewhere.path))
+    monkeypatch.setenv("UV_FIND_LINKS", str(elsewhere.path))
+    constraints = folder / "constraints.txt"
+    constraints.write_text("dbt-core==77.0\n", encoding="utf-8")
+    for name in ("PIP_CONSTRAINT", "UV_CONSTRAINT"):
+        monkeypatch.setenv(name, str(constraints))
+
+
+def test_uv_asks_what_an_interpreter_is_in_two_tests_and_not_in_each(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import os, subprocess, sys
+        from pathlib import Path
+        from uv import find_uv_bin
+
+        LASTING = Path(__file__).parent / "lasting"
+
+        def ask(*words):
+            subprocess.run([find_uv_bin(), *words], check=True)
+
+        def known():
+            files = Path(os.environ["UV_CACHE_DIR"]).glob("interpreter-*/*/*.msgpack")
+            return [name for file in files for name in ("lasting", "passing") if name in str(file.read_bytes())]
+
+        def test_the_first(cosmos_wheelhouse):
+            ask("venv", "--python", sys.executable, LASTING)
+
+        def test_the_second(cosmos_wheelhouse, tmp_path):
+            ask("venv", "--python", sys.executable, tmp_path / "passing")
+            ask("pip", "list", "--python", tmp_path / "passing" / "bin" / "python")
+            ask("pip", "list", "--python", LASTING / "bin" / "python")
+            assert sorted(known()) == ["lasting", "passing"]
+
+        def test_the_third(cosmos_wheelhouse):
+            assert known() == []
+            ask("pip", "list", "--python", LASTING / "bin" / "python")
+
+        def test_the_fourth(cosmos_wheelhouse):
+            assert known() == ["lasting"]
+        """
+    )
+
+    pytester.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=4)
+
+
+def run(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Its output joined."""
+    return subprocess.run(
+        command,
+        env={**os.environ, **NO_NETWORK, **(env or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=120,
+    )

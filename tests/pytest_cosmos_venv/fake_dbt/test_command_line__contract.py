@@ -1,0 +1,182 @@
+"""The fake dbt takes and refuses the command lines that the real one takes and refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from pytest_cosmos_venv import VERIFIED_DBT_VERSIONS
+from pytest_cosmos_venv.fake_dbt.command_line import Invocation, UsageError
+from pytest_cosmos_venv.fake_dbt.tables import (
+    BEFORE_THE_COMMAND,
+    COMMAND_GROUPS,
+    COMMANDS,
+    EVERYWHERE,
+    MANY_VALUES,
+    ONE_VALUE,
+    options_of,
+)
+from tests.pytest_cosmos_venv.fake_dbt.real_and_fake import real_environment, write_project
+
+LINES = [
+    "run",
+    "run --select a b --exclude c --full-refresh --vars {} -t dev --threads 4",
+    "--quiet --log-format json run -m a",
+    "run --quiet --no-use-colors --fail-fast --warn-error",
+    "run -x -q -d",
+    "build --resource-type model seed --indirect-selection cautious --empty",
+    "test --store-failures -s a",
+    "ls --output json --output-keys unique_id name --resource-type all",
+    "list -s a",
+    "source freshness --select source:a -o out.json",
+    "source snapshot-freshness",
+    "docs generate --no-compile --static",
+    "run-operation grant --args {}",
+    "deps --upgrade",
+    "seed --show --full-refresh",
+    "retry --full-refresh",
+    "clone --state .",
+    "compile --inline x --no-introspect",
+    "show --limit 3 --inline x",
+    "parse --no-partial-parse --target-path out",
+    "clean --no-clean-project-files-only",
+    "debug --config-dir",
+    "run --threads=4 --select=a",
+    "run --event-time-start 2026-01-01 --event-time-end 2026-01-02 --sqlparse {}",
+    # Refused, each for a reason of its own.
+    "fly",
+    "docs fly",
+    "source fly --select a",
+    "--select a run",
+    "--output json ls",
+    "run --nope",
+    "run --output json",
+    "run --resource-type model",
+    "deps --select a",
+    "seed --empty",
+    "ls --threads 4",
+    "clean --select a",
+    "--full-refresh run",
+    "source --select a freshness",
+    "run extra",
+    "run-operation one two three",
+    "run --threads many",
+    "run --log-format xml",
+    "--log-level loud run",
+    "run --indirect-selection bold",
+    "run --full-refresh=yes",
+    "run --target",
+    "run --project-dir",
+]
+
+# Run by the Python of an environment that has the real dbt. Nothing is executed: click reads the lines, that is all.
+DESCRIBE = """
+import click, json, sys
+from dbt.cli.main import cli
+
+def options(command):
+    found = {}
+    for option in command.params:
+        if isinstance(option, click.Option):
+            many = option.multiple or type(option).__name__ == "MultiOption"
+            for name in (*option.opts, *option.secondary_opts):
+                found[name] = "flag" if option.is_flag else "many" if many else "one"
+    return found
+
+commands, groups = {}, {}
+for name, command in cli.commands.items():
+    if isinstance(command, click.Group):
+        groups[name] = sorted(command.commands)
+        for below in command.commands:
+            commands[f"{name} {below}"] = options(command.commands[below])
+    else:
+        commands[name] = options(command)
+
+def read(command, name, words, parent):
+    with command.make_context(name, list(words), parent=parent) as context:
+        if isinstance(command, click.Group):
+            rest = [*context._protected_args, *context.args]
+            name, below, after = command.resolve_command(context, rest)
+            read(below, name, after, context)
+
+def answer(line):
+    try:
+        read(cli, "dbt", line.split(), None)
+    except click.UsageError as error:
+        usage = error.ctx.get_usage() if error.ctx else ""
+        return [error.exit_code, usage, error.format_message()]
+    except click.exceptions.Exit as ended:
+        return [ended.exit_code, "", ""]
+    return [0, "", ""]
+
+print(json.dumps([options(cli), commands, groups, [answer(line) for line in json.load(sys.stdin)]]))
+"""
+
+
+@dataclass(frozen=True)
+class RealCommandLine:
+    """What the real dbt of one version says of its command line."""
+
+    version: str
+    everywhere: dict[str, str]
+    commands: dict[str, dict[str, str]]
+    groups: dict[str, list[str]]
+    answers: dict[str, Any]
+
+
+@pytest.fixture(scope="module", params=VERIFIED_DBT_VERSIONS)
+def real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> RealCommandLine:
+    python = real_environment(request.param) / "bin" / "python"
+    project = write_project(tmp_path_factory.mktemp("read"))  # dbt looks for a profile before it reads on
+
+    done = subprocess.run(
+        [python, "-c", DESCRIBE], cwd=project, input=json.dumps(LINES), capture_output=True, text=True, check=True
+    )
+
+    everywhere, commands, groups, answers = json.loads(done.stdout)
+    return RealCommandLine(request.param, everywhere, commands, groups, dict(zip(LINES, answers, strict=True)))
+
+
+@pytest.mark.long
+def test_the_tables_are_those_of_the_real_dbt(real: RealCommandLine) -> None:
+    single = {name for name in real.commands if " " not in name}
+    every_option = real.everywhere | {key: kind for command in real.commands.values() for key, kind in command.items()}
+
+    assert single == COMMANDS
+    assert {name: set(below) for name, below in real.groups.items()} == COMMAND_GROUPS
+    assert set(real.everywhere) == BEFORE_THE_COMMAND - {"--help", "-h"}
+    for command, options in real.commands.items():
+        assert set(options) == options_of(command, f"{real.version}.0") - {"--help", "-h"}, command
+    if real.version == VERIFIED_DBT_VERSIONS[-1]:  # -s is a flag of init only
+        assert {name for name, kind in every_option.items() if kind == "one"} == ONE_VALUE
+        every_command = real.commands.values()
+        assert {name for options in every_command for name in options if options[name] == "many"} == MANY_VALUES
+    assert set(EVERYWHERE) < BEFORE_THE_COMMAND
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_is_taken_or_refused_in_dbts_words(real: RealCommandLine, line: str) -> None:
+    exit_code, usage, message = real.answers[line]
+
+    refusal = refusal_of(line, real.version)
+
+    if refusal is None:
+        assert exit_code == 0, f"dbt refuses this line: {message}"
+        return
+    assert exit_code == 2, f"dbt takes this line, the fake says: {refusal}"
+    assert refusal.args[0] == re.sub(r" \(?Did you mean.*", "", message)
+    # Its arguments are shown by name in dbt's usage, such as MACRO, and one error has no usage at all.
+    assert str(refusal).splitlines()[0].startswith(usage.partition(" [")[0])
+
+
+def refusal_of(line: str, version: str) -> UsageError | None:
+    try:
+        Invocation(line.split()).check(f"{version}.0")
+    except UsageError as error:
+        return error
+    return None

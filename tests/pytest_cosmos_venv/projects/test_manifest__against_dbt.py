@@ -1,0 +1,300 @@
+"""The manifest that is written without dbt is the one that dbt writes, and dbt itself reads it.
+
+One project with all that the builder knows; the real dbt, once for each version, parses it and reads our manifest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from pytest_cosmos_venv import DbtProject
+from pytest_cosmos_venv.projects.projects import DbtProjects
+
+ENVIRONMENTS = Path(__file__).resolve().parents[3] / ".cache" / "envs"
+DEADLINE = 120.0
+
+# What the real dbt is asked in one process: to parse, to read our manifest as its own, and what differs between them.
+QUESTIONS = """
+import json, sys
+from dbt.artifacts.schemas.manifest import WritableManifest
+from dbt.cli.main import dbtRunner
+
+state, answer = sys.argv[1:]
+parsed = dbtRunner().invoke(["--quiet", "parse"])
+if not parsed.success:
+    sys.exit(str(parsed.exception))
+ours = WritableManifest.read_and_check_versions(state + "/manifest.json")
+listing = ["--quiet", "ls", "--output", "name", "--resource-type", "all", "--state", state, "--select", "state:new"]
+changed = dbtRunner().invoke([*listing, "state:modified.body", "state:modified.relation", "state:modified.configs"])
+if not changed.success:
+    sys.exit(str(changed.exception))
+with open(answer, "w") as file:
+    json.dump({
+        "nodes": sorted(ours.nodes),
+        "changed": changed.result,
+        "schema": WritableManifest.json_schema(),
+    }, file)
+"""
+
+NOTHING = "(nothing)"
+SET_ASIDE = (
+    "/created_at",
+    # Of 1.11 alone, and empty there unless something asks for them.
+    "/functions",
+    "/config/static_analysis",
+    # Made from the printed form of dbt's own classes.
+    ".adds_up/checksum",
+    # In 1.11 alone; that of a group has the tags of all models there.
+    "/group.harbor.port/config/tags",
+    *(f"/macro.{macro}/config" for macro in ("harbor.cents", "harbor.round_to", "harbor.test_positive", "tides.level")),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What the two manifests of one project say, and what dbt says about ours."""
+
+    project: DbtProject
+    ours: Mapping[str, Any]
+    dbts: Mapping[str, Any]
+    answer: Mapping[str, Any]
+
+
+def everything(folder: Path) -> DbtProject:
+    project = DbtProjects(folder=folder)("harbor", variables={"region": "north"})
+    project.configure("models", tags=["all"])
+    project.configure("models/staging", materialized="view", tags=["daily"], meta={"layer": "staging"})
+    project.configure("seeds", schema="raw")
+    project.macro(
+        "money",
+        "{% macro cents(column) %}{{ round_to(column) }} * 100{% endmacro %}\n"
+        "{% macro round_to(column) %}round({{ column }}){% endmacro %}",
+    )
+    project.macro(
+        "positive",
+        "{% test positive(model, column_name, floor=0) %}"
+        "select * from {{ model }} where {{ column_name }} < {{ floor }}{% endtest %}",
+    )
+    tides = project.package("tides", variables={"unit": "m"})
+    tides.macro("levels", "{% macro level(column) %}{{ column }}{% endmacro %}")
+    tides.seed("gauges", "id,level\n1,2.5\n", tests={"id": ["unique"]})
+    tides.model("hourly/high_water", "select {{ level('id') }} as id from {{ ref('gauges') }} -- {{ var('unit') }}")
+    tides.model("shared", "select 1 as id", materialized="table")
+    _add_nodes(project)
+    _add_the_rest(project)
+    return project
+
+
+def _add_nodes(project: DbtProject) -> None:
+    project.seed("piers", "id,name\r\n1,North\r\n", tags=["csv"], tests={"id": ["unique", {"positive": {"floor": 1}}]})
+    project.seed("berths/places", "id\n1\n", alias="place_list", delimiter=",")
+    project.model(
+        "staging/stg_piers",
+        "select id, name from {{ ref('piers') }}\n",
+        description="Piers as they come.",
+        tests={
+            "id": [
+                "unique",
+                "not_null",
+                {"accepted_values": {"values": list(range(20))}},
+                {"accepted_values": {"values": ["a", "b c"], "quote": False, "config": {"severity": "warn"}}},
+                {"relationships": {"to": "ref('piers')", "field": "id"}},
+                {"unique": {"name": "my_own_name"}},
+                {"positive": {"floor": 2, "config": {"where": 'id > "1"', "tags": ["slow"], "meta": {"a": 1}}}},
+            ],
+            None: [{"positive": {"column_name": "id"}}],
+            "name": ["not_null"],
+        },
+    )
+    project.model(
+        "staging/stg_ships",
+        "{% if is_incremental() %}select 1{% endif %}\nselect * from {{ source('raw', 'ships') }}\n"
+        "-- {{ var('region') }} {{ target.schema }} {{ this }} {{ dbt.current_timestamp() }}\n",
+        materialized="incremental",
+        unique_key="id",
+    )
+    project.model(
+        "marts/core/fct_crossings",
+        "{{ config(materialized='table', tags=['nightly'], meta={'owner': 'me'}, schema='marts') }}\n"
+        "{% set parts = ['stg_piers', 'stg_ships'] %}"
+        "{% for part in parts %}select {{ cents('id') }} from {{ ref(part) }}{% endfor %}\n"
+        "union select {{ tides.level('id') }} from {{ ref('tides', 'high_water') }} join {{ ref('stg_piers') }}\n"
+        "{# {{ ref('not_there') }} #}{% if execute %}{{ ref('not_there') }}{% endif %}\n",
+        group="port",
+        access="public",
+        meta={"layer": "marts"},
+    )
+    project.model(
+        "marts/dim",
+        versions={1: "select 1 as id", 2: "select 2 as id from {{ ref('shared') }}"},
+        tests={"id": ["unique", {"positive": {}}]},
+        tags=["dim"],
+    )
+    project.model("marts/pinned", versions={3: "select 3 as id", 10: "select 4"}, latest_version=3)
+    project.model(
+        "marts/uses",
+        "select * from {{ ref('dim', v=1) }} join {{ ref('dim') }} on 1 = 1 join {{ ref('pinned', version=10) }}"
+        " join {{ ref('pinned') }} join {{ ref('helper') }}",
+    )
+    project.model("marts/helper", "select 1 as id", materialized="ephemeral")
+    project.model(
+        "switched_off", "{{ config(enabled=false) }}select * from {{ ref('nothing') }}", tests={"id": ["unique"]}
+    )
+    project.model(
+        "staging/in_python",
+        'def model(dbt, session):\n    dbt.config(materialized="table", tags=["python"])\n'
+        '    ships = dbt.source("raw", "ships")\n    return dbt.ref("stg_piers")\n',
+        language="python",
+    )
+    project.model(
+        "marts/twice", "select * from {{ ref('dim') }} join {{ ref('dim') }} join {{ source('raw', 'ships') }}"
+    )
+    project.snapshot(
+        "piers_then",
+        "select * from {{ ref('piers') }}",
+        unique_key="id",
+        target_schema="history",
+        tests={"id": ["not_null"]},
+    )
+    project.snapshot(
+        "old/ships_then",
+        "select * from {{ source('raw', 'ships') }}",
+        unique_key=["id", "name"],
+        strategy="timestamp",
+        updated_at="at",
+        tags=["history"],
+    )
+
+
+def _add_the_rest(project: DbtProject) -> None:
+    project.source(
+        "raw",
+        tables={"ships": {"id": ["unique", {"positive": {}}]}, "captains": {}},
+        tags=["source"],
+        meta={"owner": "port"},
+        freshness={"warn_after": {"count": 12, "period": "hour"}},
+        loaded_at_field="at",
+    )
+    project.source("lake", tables=["weather"], schema="lake_v2")
+    project.test("marts/no_empty", "select * from {{ ref('fct_crossings') }} where id is null")
+    project.test("of_what_is_off", "select * from {{ ref('switched_off') }} join {{ ref('stg_piers') }}")
+    project.test(
+        "no_ghost_ships", "{{ config(severity='warn', tags=['x']) }}select * from {{ source('raw', 'ships') }}"
+    )
+    project.analysis("look", "select * from {{ ref('fct_crossings') }}")
+    project.group("port", owner="Port Authority")
+    project.exposure(
+        "board", depends_on=["ref('fct_crossings')", "source('raw', 'ships')"], owner="Port", url="http://b"
+    )
+    project.unit_test(
+        "adds_up",
+        model="fct_crossings",
+        given={
+            "stg_piers": [{"id": 1}],
+            "stg_ships": [{"id": 1}],
+            "ref('tides', 'high_water')": [{"id": 3}],
+        },
+        expect=[{"id": 1}],
+        tags=["fast"],
+    )
+
+
+@pytest.fixture(scope="module", params=["dbt110", "dbt111"])
+def comparison(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    """The one run of a real dbt."""
+    python = ENVIRONMENTS / request.param / "bin" / "python"
+    if not python.exists() and os.environ.get("CI") != "true":
+        pytest.skip(f"no real dbt at .cache/envs/{request.param}: make test makes it")
+    folder = tmp_path_factory.mktemp(request.param)
+    project = everything(folder)
+    state = project.manifest(folder / "state" / "manifest.json").parent
+    done = subprocess.run(
+        [str(python), "-c", QUESTIONS, str(state), str(folder / "answer.json")],
+        cwd=project.path,
+        env={**os.environ, "DBT_PROFILES_DIR": str(project.path), "DBT_SEND_ANONYMOUS_USAGE_STATS": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Comparison(
+        project=project,
+        ours=project.manifest_data(),
+        dbts=json.loads((project.path / "target" / "manifest.json").read_text(encoding="utf-8")),
+        answer=json.loads((folder / "answer.json").read_text(encoding="utf-8")),
+    )
+
+
+SECTIONS = (
+    "nodes",
+    "disabled",
+    "sources",
+    "exposures",
+    "groups",
+    "unit_tests",
+    "macros",
+    "parent_map",
+    "child_map",
+    "group_map",
+)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("section", SECTIONS)
+def test_each_entry_of_a_section_is_that_of_dbt(comparison: Comparison, section: str) -> None:
+    dbts = comparison.dbts[section]
+    if section == "macros":
+        dbts = {key: macro for key, macro in dbts.items() if macro["package_name"] in ("harbor", "tides")}
+
+    assert differences(dbts, comparison.ours[section], section) == []
+    assert len(dbts) > 0
+
+
+def test_the_metadata_differ_in_times_ids_and_the_version_only(comparison: Comparison) -> None:
+    different = differences(comparison.dbts["metadata"], comparison.ours["metadata"])
+
+    assert {line.split(":")[0] for line in different} <= {
+        "/dbt_version",
+        "/generated_at",
+        "/invocation_id",
+        "/invocation_started_at",
+        "/run_started_at",
+    }
+
+
+def test_dbt_reads_the_manifest_as_one_of_its_own(comparison: Comparison) -> None:
+    assert comparison.answer["nodes"] == sorted(comparison.ours["nodes"])
+
+
+def test_the_manifest_fulfils_dbts_published_schema(comparison: Comparison) -> None:
+    jsonschema.Draft202012Validator(comparison.answer["schema"]).validate(comparison.ours)
+
+
+def test_dbt_sees_no_change_between_the_manifest_and_the_project(comparison: Comparison) -> None:
+    assert comparison.answer["changed"] == []
+
+
+def differences(dbts: Any, ours: Any, place: str = "") -> list[str]:
+    """Every place where they differ, as text."""
+    if place.endswith(SET_ASIDE):
+        return []
+    if isinstance(dbts, Mapping) and isinstance(ours, Mapping):
+        keys = sorted(dbts.keys() | ours.keys())
+        return [
+            line
+            for key in keys
+            for line in differences(dbts.get(key, NOTHING), ours.get(key, NOTHING), f"{place}/{key}")
+        ]
+    if place.startswith("disabled/") and isinstance(dbts, list) and len(dbts) == len(ours):
+        return [line for pair in zip(dbts, ours, strict=True) for line in differences(*pair, f"{place}[]")]
+    return [] if dbts == ours else [f"{place}: dbt {json.dumps(dbts)} | ours {json.dumps(ours)}"]

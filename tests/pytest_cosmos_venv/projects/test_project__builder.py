@@ -1,0 +1,257 @@
+"""A project says what a test author wrote down, and refuses in a sentence what cannot be."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_cosmos_venv import DbtProject, DbtProjects, ToolkitMisuse
+
+
+@pytest.fixture
+def projects(tmp_path: Path) -> DbtProjects:
+    return DbtProjects(folder=tmp_path)
+
+
+@pytest.fixture
+def harbor(projects: DbtProjects) -> DbtProject:
+    project = projects("harbor")
+    project.seed("piers", "id,name\n1,North\n")
+    project.model("staging/stg_piers", "select * from {{ ref('piers') }}", tags=["daily"], tests={"id": ["unique"]})
+    return project
+
+
+def test_the_files_of_a_project_are_there_as_soon_as_they_are_told(harbor: DbtProject) -> None:
+    files = sorted(str(file.relative_to(harbor.path)) for file in harbor.path.rglob("*") if file.is_file())
+
+    assert files == [
+        "dbt_project.yml",
+        "models/staging/stg_piers.sql",
+        "models/staging/stg_piers.yml",
+        "profiles.yml",
+        "seeds/piers.csv",
+    ]
+    assert harbor.file("stg_piers").read_text("utf-8") == "select * from {{ ref('piers') }}"
+
+
+def test_a_manifest_is_written_where_it_is_wanted(harbor: DbtProject, tmp_path: Path) -> None:
+    at_home, elsewhere = harbor.manifest(), harbor.manifest(tmp_path / "artifacts" / "manifest.json")
+
+    assert at_home == harbor.path / "target" / "manifest.json"
+    assert json.loads(elsewhere.read_text("utf-8")) == json.loads(at_home.read_text("utf-8")) == harbor.manifest_data()
+    node = harbor.manifest_data()["nodes"]["model.harbor.stg_piers"]
+    assert (node["tags"], node["depends_on"]["nodes"]) == (["daily"], ["seed.harbor.piers"])
+
+
+def test_the_manifest_of_an_unchanged_project_is_the_same_to_the_byte(harbor: DbtProject) -> None:
+    assert harbor.manifest().read_bytes() == harbor.manifest().read_bytes()
+
+
+def test_an_edit_changes_the_file_and_its_checksum_and_keeps_line_endings(harbor: DbtProject) -> None:
+    before = harbor.manifest_data()["nodes"]["seed.harbor.piers"]["checksum"]
+
+    harbor.edit("piers", "id,name\r\n1,South\r\n")
+
+    assert harbor.file("piers").read_bytes() == b"id,name\r\n1,South\r\n"
+    assert harbor.manifest_data()["nodes"]["seed.harbor.piers"]["checksum"] != before
+
+
+def test_what_a_test_writes_itself_counts(harbor: DbtProject) -> None:
+    harbor.file("stg_piers").write_text("select 1", "utf-8")
+
+    assert harbor.manifest_data()["nodes"]["model.harbor.stg_piers"]["depends_on"]["nodes"] == []
+
+
+def test_what_is_deleted_is_gone_from_disk_and_manifest(harbor: DbtProject) -> None:
+    harbor.model("dim", versions={1: "select 1", 2: "select 2"}, description="All versions.")
+
+    harbor.delete("dim")
+    harbor.delete("stg_piers")
+
+    assert [file for file in (harbor.path / "models").rglob("*") if file.is_file()] == []
+    assert list(harbor.manifest_data()["nodes"]) == ["seed.harbor.piers"]
+
+
+def test_a_node_comes_before_others_of_its_name(harbor: DbtProject) -> None:
+    harbor.macro("piers", "{% macro piers() %}1{% endmacro %}")
+    harbor.source("piers", tables=["raw"])
+
+    harbor.edit("piers", "id\n7\n")
+    assert harbor.file("piers").read_text("utf-8") == "id\n7\n"
+    harbor.delete("piers")
+    assert "There is a macro and a source 'piers' in project 'harbor': which one is meant?" in _misuse(
+        lambda: harbor.delete("piers")
+    )
+    harbor.edit("piers", "{% macro piers() %}2{% endmacro %}")
+    assert "2" in (harbor.path / "macros" / "piers.sql").read_text("utf-8")
+
+
+def test_a_version_is_not_deleted_alone(harbor: DbtProject) -> None:
+    harbor.model("dim", versions={1: "select 1", 2: "select 2"})
+
+    assert "'dim.v1' is a version, and versions go together: delete('dim')" in _misuse(lambda: harbor.delete("dim.v1"))
+    assert "There is no 'dim' in project 'harbor'" in _misuse(lambda: harbor.file("dim"))
+    harbor.delete("dim")
+
+
+def test_a_package_has_no_packages(harbor: DbtProject) -> None:
+    harbor.package("tides").package("moon")
+
+    assert "Package 'moon' stands within package 'tides'" in _misuse(harbor.manifest)
+
+
+def test_the_profile_of_postgres_has_defaults_that_can_be_replaced(projects: DbtProjects) -> None:
+    project = projects("harbor", profile={"type": "postgres", "schema": "marts"})
+    project.model("dim", "select 1 as id")
+
+    assert project.profile.document["harbor"]["outputs"]["dev"]["dbname"] == "harbor"
+    assert project.manifest_data()["nodes"]["model.harbor.dim"]["relation_name"] == '"harbor"."marts"."dim"'
+    assert project.manifest_data()["metadata"]["adapter_type"] == "postgres"
+
+
+def test_a_seed_too_large_for_dbt_is_known_by_its_path(harbor: DbtProject) -> None:
+    harbor.edit("piers", "id\n" + "1\n" * 600_000)
+
+    checksum = harbor.manifest_data()["nodes"]["seed.harbor.piers"]["checksum"]
+    assert checksum == {"name": "path", "checksum": "seeds/piers.csv"}
+
+
+def _misuse(make: Any) -> str:
+    with pytest.raises(ToolkitMisuse) as raised:
+        make()
+    return str(raised.value)
+
+
+def test_every_misuse_of_the_builder_is_one_sentence_that_names_the_way_out(
+    harbor: DbtProject, projects: DbtProjects
+) -> None:
+    source: dict[str, Any] = {"tables": "ships"}
+    no_mapping: Any = {"a": 1}
+    for make, words in [
+        (
+            lambda: harbor.model("marts/piers", "select 1"),
+            "There is a seed 'piers' in project 'harbor' already (seeds/",
+        ),
+        (lambda: harbor.model("1st", "select 1"), "'1st' is no name for a model: letters, digits"),
+        (lambda: harbor.model("marts//dim", "select 1"), "'' is no name for a model"),
+        (lambda: harbor.model("dim"), "model('dim') takes either its SQL or versions="),
+        (lambda: harbor.model("dim", "x", language="R"), "language='R' of model 'dim': it is sql or python."),
+        (
+            lambda: harbor.model("dim", "x", tests={"id": "unique"}),
+            "tests= of dim maps a column to 'unique': give a list",
+        ),
+        (
+            lambda: harbor.model("dim", "x", tests={"id": [no_mapping]}),
+            "tests= of dim holds {'a': 1}: a test is a name,",
+        ),
+        (lambda: harbor.model("dim", "x", tag=["a"]), "dim has no configuration tag: did you mean tags?"),
+        (lambda: harbor.model("dim", "x", materialised="table"), "did you mean materialized?"),
+        (lambda: harbor.source("raw", **source), "tables='ships' of source 'raw': give a list, such as ['ships']."),
+        (lambda: harbor.snapshot("s", "x", unique_key="id", strategy="timestamp"), "say which column with updated_at="),
+        (lambda: harbor.configure("marts", tags=["a"]), "configure('marts'): the folder begins with models, seeds or"),
+        (lambda: harbor.edit("stg_pier", "x"), "There is no 'stg_pier' in project 'harbor': there is piers, stg_piers"),
+        (lambda: harbor.delete("ships"), "There is no 'ships' in project 'harbor': there is piers"),
+        (lambda: projects("harbor"), "There is a project 'harbor' already"),
+        (lambda: projects("har-bor"), "'har-bor' is no name for a project"),
+        (lambda: projects("quay", profile={"type": "snowflake"}), "a profile of type snowflake has to be given whole"),
+        (lambda: projects.large(models=3), "large(models=3): a large project has at least 10 models."),
+    ]:
+        assert words in _misuse(make)
+    # What was refused has left nothing in the way.
+    assert projects.large(models=10).name == "large"
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        (
+            "select * from {{ ref('pier') }}",
+            "models/dim.sql reads ref('pier'), which is not there: did you mean 'piers'",
+        ),
+        (
+            "select * from {{ ref('piers', v=2) }}",
+            "reads ref('piers', v=2), which is not there: a model of that name is",
+        ),
+        ("select * from {{ ref('tides', 'x') }}", "models/dim.sql reads ref('tides', 'x'), which is not there."),
+        ("select * from {{ ref('off') }}", "models/dim.sql reads ref('off'), which is disabled (enabled=False): dbt"),
+        ("select * from {{ source('raw', 'x') }}", "source('raw', tables=['x']) adds it"),
+        (
+            "select {{ var('region') }}",
+            "models/dim.sql cannot be read as dbt's SQL: var('region') has no value: give "
+            "the project variables={'region': …}",
+        ),
+        ("select {{ env_var('NO_SUCH') }}", "env_var('NO_SUCH') has no value: set the variable"),
+        ("select {{ ref() }}", "ref() takes ('name') or ('package', 'name'), and v="),
+        ("select {% if %}", "models/dim.sql cannot be read as dbt's SQL: Expected an expression"),
+    ],
+)
+def test_what_dbt_would_refuse_is_refused_by_the_manifest(harbor: DbtProject, sql: str, words: str) -> None:
+    harbor.model("off", "select 1", enabled=False)
+    harbor.model("dim", sql)
+
+    assert words in _misuse(harbor.manifest)
+
+
+@pytest.mark.parametrize(
+    ("python", "words"),
+    [
+        (
+            "def model(dbt, session): return dbt.ref(name)",
+            "models/dim.py, line 1: dbt.ref() has an argument that is no",
+        ),
+        ("def model(", "models/dim.py is no Python: "),
+    ],
+)
+def test_a_python_model_that_cannot_be_read_is_refused(harbor: DbtProject, python: str, words: str) -> None:
+    harbor.model("dim", python, language="python")
+
+    assert words in _misuse(harbor.manifest)
+
+
+def test_a_test_that_is_not_there_and_a_file_that_is_gone_are_told(harbor: DbtProject) -> None:
+    harbor.model("dim", "select 1", tests={"id": ["positive"]})
+    assert "there is no generic test 'positive'. dbt has accepted_values" in _misuse(harbor.manifest)
+
+    harbor.file("dim").unlink()
+    assert "models/dim.sql is gone: use delete('dim')" in _misuse(harbor.manifest)
+
+
+@pytest.mark.long
+def test_the_manifest_of_a_large_project_is_there_at_once(projects: DbtProjects) -> None:
+    started = time.process_time()
+    project = projects.large(models=5000)
+    nodes = json.loads(project.manifest().read_bytes())["nodes"]
+    seconds = time.process_time() - started
+
+    assert sum(node["resource_type"] == "model" for node in nodes.values()) == 5000
+    assert sum(len(node["depends_on"]["nodes"]) for node in nodes.values()) > 10_000
+    assert not (project.path / "models").exists()
+    # Measured: 1.1 s, a third of it for reading it back, on a machine with nothing else to do.
+    assert seconds < 5
+
+
+def test_a_large_project_is_the_same_each_time_and_can_be_changed(projects: DbtProjects) -> None:
+    first, second = (projects.large(models=200, name=name) for name in ("one", "two"))
+    second.delete("fct_00000")
+
+    ones, twos = (
+        {
+            name.replace(".two.", ".one."): node["depends_on"]["nodes"]
+            for name, node in project.manifest_data()["nodes"].items()
+        }
+        for project in (first, second)
+    )
+
+    assert ones.keys() - twos.keys() == {name for name in ones if "fct_00000" in name}
+    assert all(twos[name] == [parent.replace(".one.", ".two.") for parent in ones[name]] for name in twos)
+
+
+def test_a_large_project_can_lie_on_the_disk(projects: DbtProjects) -> None:
+    on_disk, in_memory = projects.large(models=30, name="one", files=True), projects.large(models=30, name="two")
+
+    assert len(list((on_disk.path / "models").rglob("*.sql"))) == 30
+    assert len(on_disk.manifest_data()["nodes"]) == len(in_memory.manifest_data()["nodes"])

@@ -1,0 +1,261 @@
+"""Contenders are killed, stopped and continued where the test says, and it is said when that cannot be."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pytest_cosmos_venv import Contender, Sighting, TaskRace, ToolkitMisuse, Wheelhouse
+from pytest_cosmos_venv.environments.fake_venv import FakeVenv
+from pytest_cosmos_venv.processes.pids import Pids
+from pytest_cosmos_venv.races.messages import Act, RaceOrder
+from pytest_cosmos_venv.races.plan import Point, own_point
+
+LOCK = "cosmos_virtualenv.lock"
+
+
+def install_or_wait(contender: Contender, directory: Path, stay_at: str, command: list[str]) -> str:
+    """A task as any implementation has it: one installs and runs, the others wait; a dead owner's lock is taken over.
+
+    Who is first stays where the test says, so that it has to be killed or continued there.
+    """
+    with contender.span("waiting"):
+        is_first = take(directory / LOCK)
+        while not is_first and not take_over(directory / LOCK):
+            print("Waiting for virtualenv lock to be released")
+            time.sleep(0.005)
+    if stay_at == "locked" and is_first:
+        time.sleep(60)
+    (directory / "lib").mkdir(exist_ok=True)
+    (directory / "lib" / "first").touch()
+    if stay_at == "creating" and is_first:
+        time.sleep(60)
+    contender.point("halfway")
+    if command and is_first:
+        subprocess.run(command, check=True)
+    (directory / LOCK).unlink()
+    return "installed" if is_first else "took over"
+
+
+def take(lock: Path) -> bool:
+    draft = lock.with_suffix(f".{os.getpid()}")
+    draft.write_text(str(os.getpid()))
+    try:
+        os.link(draft, lock)
+    except FileExistsError:
+        return False
+    finally:
+        draft.unlink()
+    return True
+
+
+def take_over(lock: Path) -> bool:
+    try:
+        owner = int(lock.read_text())
+    except FileNotFoundError:
+        return take(lock)
+    if not psutil.pid_exists(owner):
+        lock.write_text(str(os.getpid()))
+        return True
+    return False
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    folder = tmp_path / "environments"
+    folder.mkdir()
+    return folder
+
+
+@pytest.mark.parametrize("point", ["locked", "creating", "halfway"])
+def test_who_is_first_is_killed_at_a_point_and_the_other_takes_over(
+    cosmos_task_race: TaskRace, directory: Path, point: str
+) -> None:
+    race = cosmos_task_race(install_or_wait, directory, point, [], kill_at=point, virtualenv_dir=directory)
+
+    (killed,), (winner,) = race.losers, race.winners
+    assert killed.signal is signal.SIGKILL
+    assert winner.value == "took over"
+    assert race.sightings[point].actor == killed.actor
+    assert race.timeline.order("killed by SIGKILL") == (killed.actor,)
+    assert race.timeline.order(point)[0] == killed.actor
+    race.timeline.assert_finished()
+    assert not list(directory.glob(f"{LOCK}*"))
+
+
+def test_who_installs_is_killed_while_the_build_hook_of_an_sdist_runs(
+    cosmos_task_race: TaskRace, cosmos_wheelhouse: Wheelhouse, directory: Path
+) -> None:
+    sdist = cosmos_wheelhouse.add_sdist(hold=True)
+    pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "dbt-core", "-w", str(directory / "lib")]
+    command = [*pip, *cosmos_wheelhouse.pip_install_options]
+
+    race = cosmos_task_race(install_or_wait, directory, "", command, kill_at="installing", grace=0)
+
+    (killed,), (winner,) = race.losers, race.winners
+    assert killed.signal is signal.SIGKILL
+    assert winner.value == "took over"
+    (build,) = sdist.builds
+    assert not build.succeeded
+    assert not build.is_running, "what a killed contender leaves behind is ended with the race"
+    assert any(f"PID {build.pid}: " in words for words in race.left_behind)
+    assert race.timeline.order("install") == (killed.actor,)
+
+
+def test_who_runs_dbt_is_killed_when_the_look_alike_reports(
+    cosmos_task_race: TaskRace, cosmos_fake_venv: FakeVenv, directory: Path
+) -> None:
+    cosmos_fake_venv.script("run", nth=1, hold=True)
+    (directory / "dbt_project.yml").write_text("name: harbor\nprofile: harbor\n")
+    dbt = [str(cosmos_fake_venv.dbt), "run", "--project-dir", str(directory)]
+
+    race = cosmos_task_race(install_or_wait, directory, "", dbt, kill_at="running", grace=0)
+
+    (killed,) = race.losers
+    assert killed.signal is signal.SIGKILL
+    assert race.timeline.order("dbt run") == (killed.actor,)
+    assert race.timeline.spans("dbt run")[0].ended_at is None
+    assert not psutil.pid_exists(cosmos_fake_venv.calls[0].pid)
+
+
+def test_a_stopped_contender_goes_on_when_another_waits_for_it(cosmos_task_race: TaskRace, directory: Path) -> None:
+    race = cosmos_task_race(install_or_wait, directory, "", [], stop_at="halfway", continue_at="waiting")
+
+    stopped = race.sightings["halfway"].actor
+    (pause,) = race.timeline.spans("stopped")
+    assert pause.actor == stopped != race.sightings["waiting"].actor
+    assert pause.ended_at is not None
+    assert sorted(race.values) == ["installed", "took over"]
+
+
+def come_by(contender: Contender, folder: Path) -> None:
+    contender.point("here")
+    (folder / contender.name).touch()
+
+
+def test_without_a_point_to_go_on_a_stopped_one_waits_for_all_others(
+    cosmos_task_race: TaskRace, tmp_path: Path
+) -> None:
+    race = cosmos_task_race(come_by, tmp_path, contenders=3, stop_at="here", victim=1)
+
+    assert len(race.winners) == 3
+    ends = sorted(race.timeline.spans("task"), key=lambda span: span.end)
+    assert ends[-1].actor == "contender-1"
+
+
+def start_a_child(contender: Contender) -> None:
+    child = subprocess.Popen(["sleep", "600"])
+    contender.point(f"started {child.pid}")
+    child.wait()
+
+
+def test_a_test_can_lead_the_race_by_hand(cosmos_task_race: TaskRace) -> None:
+    with cosmos_task_race.start(start_a_child, contenders=2) as race:
+        children = wait_for_children(race.pids)
+        assert race.running == (0, 1)
+
+        race.stop(0)
+        for pid in (race.pids[0], children[0]):
+            wait_for_status(pid, psutil.STATUS_STOPPED)
+        race.resume(0)
+        for pid in (race.pids[0], children[0]):
+            wait_for_status(pid, psutil.STATUS_SLEEPING)
+        race.kill(1, tree=True)
+        psutil.wait_procs([psutil.Process(children[1])] if psutil.pid_exists(children[1]) else [], timeout=10)
+        assert not psutil.pid_exists(children[1])
+        assert psutil.pid_exists(children[0])
+        race.timeline.assert_count("stopped", 1)
+        with pytest.raises(ToolkitMisuse, match="There is no contender 2: they are 0 to 1"):
+            race.kill(2)
+
+    assert not [pid for pid in (*race.pids, *children) if psutil.pid_exists(pid)]
+
+
+def spawn_slowly(contender: Contender, pipe: Path) -> None:
+    """Stand in the kernel, as whoever starts a program does, until the child has opened the pipe and runs it."""
+    opening = (os.POSIX_SPAWN_OPEN, 0, str(pipe), os.O_RDONLY, 0)
+    child = os.posix_spawn("/bin/sleep", ["sleep", "600"], os.environ, file_actions=[opening])
+    os.waitpid(child, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the signals that wait for a process are read from /proc")
+def test_who_is_starting_a_program_is_stopped_when_that_runs(cosmos_task_race: TaskRace, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    with cosmos_task_race.start(spawn_slowly, pipe, contenders=1) as race:
+        (parent,) = race.pids
+        children = Point("a child", lambda: Sighting(at=0) if psutil.Process(parent).children() else None)
+        children.wait(timeout=10)
+        opener = threading.Thread(target=open_when_told_to_stop, args=(parent, pipe))
+        opener.start()
+
+        race.stop(0)
+
+        opener.join()
+        assert psutil.Process(parent).status() == psutil.STATUS_STOPPED
+        (child,) = psutil.Process(parent).children()
+        wait_for_status(child.pid, psutil.STATUS_STOPPED)
+        assert child.name() == "sleep"
+
+
+def open_when_told_to_stop(pid: int, pipe: Path) -> None:
+    def is_told() -> Sighting | None:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+        pending = [int(line.split()[1], 16) for line in lines if line.startswith(("SigPnd", "ShdPnd"))]
+        return Sighting(at=0) if any(each >> (signal.SIGSTOP - 1) & 1 for each in pending) else None
+
+    Point("told to stop", is_told).wait(timeout=10)
+    # The chance of whoever would stop the child first: it holds its parent for ever then.
+    psutil.wait_procs(psutil.Process(pid).children(), timeout=0.5)
+    pipe.open("wb").close()
+
+
+def wait_for_children(pids: tuple[int, ...]) -> list[int]:
+    def child_of(pid: int) -> int | None:
+        return next((child.pid for child in psutil.Process(pid).children() if child.name() == "sleep"), None)
+
+    seen = Point("children", lambda: Sighting(at=0) if all(map(child_of, pids)) else None)
+    seen.wait(timeout=10)
+    return [child_of(pid) or 0 for pid in pids]
+
+
+def wait_for_status(pid: int, status: str) -> None:
+    Point(status, lambda: Sighting(at=0) if psutil.Process(pid).status() == status else None).wait(timeout=10)
+
+
+def test_a_contender_that_is_about_to_stop_has_not_stopped(tmp_path: Path, cosmos_pids: Pids) -> None:
+    """Let go on before it has stopped it would stop for good."""
+    pid = cosmos_pids.live()
+    act = Act(signal=signal.SIGSTOP, victim=None)
+    order = RaceOrder(
+        folder=tmp_path,
+        names=("contender-0",),
+        sys_path=(),
+        directory="/",
+        variables={},
+        fresh=False,
+        modules=(),
+        work=b"",
+        acts={"half way": act},
+    )
+    event = {"event": "point", "actor": "contender-0", "name": "half way", "at": 1.0, "pid": pid}
+    (tmp_path / "events").mkdir()
+    (tmp_path / "events" / f"{pid}.events.jsonl").write_text(json.dumps(event) + "\n")
+    point = own_point(order, "half way")
+    assert point.look() is None, "it has not claimed to be the first"
+
+    order.claim_of("half way").write_text("contender-0")
+    assert point.look() is None, "it has not stopped"
+
+    os.kill(pid, signal.SIGSTOP)
+    assert point.wait(timeout=10).pid == pid

@@ -1,0 +1,83 @@
+"""A race ends in words, and in time, when the test or the machine does something unforeseen to it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import Any
+
+import freezegun
+import psutil
+import pytest
+
+from pytest_cosmos_venv import Contender, RaceFailure, TaskRace, ToolkitMisuse
+
+
+def wait_for_ever(contender: Contender) -> None:
+    contender.point("waiting for ever")
+    threading.Event().wait()
+
+
+def install(contender: Contender) -> str:
+    return f"{contender.name} installs"
+
+
+def test_a_frozen_clock_changes_neither_deadline_nor_chart(cosmos_task_race: TaskRace) -> None:
+    began = time.monotonic()
+
+    with freezegun.freeze_time("2020-01-01"), pytest.raises(RaceFailure, match=r"within 0\.5 s") as failure:
+        cosmos_task_race([wait_for_ever, install], timeout=0.5)
+
+    assert time.monotonic() - began < 30
+    told = [float(words[1:]) for words in str(failure.value).split() if words.startswith("+")]
+    assert told
+    assert max(told) < 60
+
+
+def test_what_is_done_to_a_race_at_the_wrong_time_is_refused(cosmos_task_race: TaskRace) -> None:
+    race = cosmos_task_race.start(install)
+    with pytest.raises(ToolkitMisuse, match=r"has not begun: write `with cosmos_task_race\.start"):
+        race.finish()
+    with race:
+        race.finish()
+        with pytest.raises(ToolkitMisuse, match="This race is over"):
+            race.kill(0)
+    with pytest.raises(ToolkitMisuse, match="This race is over"):
+        race.resume(0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets contenders die with their supervisor")
+def test_a_race_whose_marshal_is_killed_says_so(cosmos_task_race: TaskRace) -> None:
+    with cosmos_task_race.start(wait_for_ever) as race:
+        race.wait_for("waiting for ever")
+        supervisor = psutil.Process(race.pids[0]).parent()
+        assert supervisor is not None
+        supervisor.kill()
+        with pytest.raises(ToolkitMisuse, match="looks after the contenders of this race is gone"):
+            race.finish()
+
+    with pytest.raises(ToolkitMisuse, match="is over"):
+        race.kill(0)
+
+
+class Unreadable:
+    """Can be pickled, and not unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return refuse_to_be_read, ()
+
+
+def refuse_to_be_read() -> None:
+    raise LookupError("no pier here")
+
+
+def return_the_unreadable(contender: Contender) -> Unreadable:
+    return Unreadable()
+
+
+def test_a_value_that_cannot_be_read_is_the_failure_of_its_contender(cosmos_task_race: TaskRace) -> None:
+    first, second = cosmos_task_race([return_the_unreadable, install], check=False).outcomes
+
+    assert first.in_words.startswith("LookupError: no pier here, when the test's process took in what")
+    assert (first.succeeded, second.value) == (False, "contender-1 installs")

@@ -1,0 +1,78 @@
+"""The checksum in a Variable is found in whatever form it was stored, and where projects stand."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+
+from pytest_cosmos_venv import ToolkitMisuse
+from pytest_cosmos_venv.seeds.dag_file import Place, read_places
+from pytest_cosmos_venv.seeds.variables import damaged, with_checksum
+
+OLD = hashlib.sha256(b"old").hexdigest()
+NEW = hashlib.sha256(b"new").hexdigest()
+RUN = "manual__2026-01-01T00:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        pytest.param(OLD, NEW, id="bare"),
+        pytest.param(OLD[:32], NEW, id="md5"),
+        pytest.param(f"sha256:{OLD}", f"sha256:{NEW}", id="with-a-prefix"),
+        pytest.param(f'"{OLD}"', f'"{NEW}"', id="a-json-text"),
+        pytest.param("1" * 32, NEW, id="digits-that-json-takes-for-a-number"),
+        pytest.param("no checksum", None, id="none"),
+        pytest.param("", None, id="empty"),
+        pytest.param("f" * 200, None, id="too-long-for-any"),
+        pytest.param('{"run": 3}', None, id="json-without"),
+    ],
+)
+def test_the_checksum_of_a_text_is_replaced(stored: str, expected: str | None) -> None:
+    assert with_checksum(stored, NEW) == expected
+
+
+def test_json_keeps_its_shape() -> None:
+    stored = json.dumps({"algorithm": "sha256", "seen": [{"checksum": OLD, "run": RUN}], "n": 1, OLD: None})
+
+    changed = with_checksum(stored, NEW)
+
+    assert json.loads(str(changed)) == {
+        "algorithm": "sha256",
+        "seen": [{"checksum": NEW, "run": RUN}],
+        "n": 1,
+        OLD: None,
+    }
+
+
+def test_the_checksum_that_is_there_already_is_found_too() -> None:
+    assert json.loads(str(with_checksum(json.dumps([NEW]), NEW))) == [NEW]
+
+
+def test_a_damaged_value_is_its_first_half() -> None:
+    assert damaged("abcdef") == "abc"
+
+
+def test_places_are_dags_and_groups() -> None:
+    assert read_places(["harbor", "port/north", "port/south/inner"]) == (
+        Place(dag_id="harbor"),
+        Place(dag_id="port", groups=("north",)),
+        Place(dag_id="port", groups=("south", "inner")),
+    )
+    assert read_places("harbor") == (Place(dag_id="harbor"),)
+
+
+@pytest.mark.parametrize(
+    ("places", "message"),
+    [
+        ([], "at least one"),
+        (["a", "a"], "each place once"),
+        (["a/"], "'a/'.*'port/north' for a DbtTaskGroup"),
+        (["a", "a/b"], "'a' alone is a DbtDag, which holds no other groups"),
+    ],
+)
+def test_places_that_cannot_be_are_refused(places: list[str], message: str) -> None:
+    with pytest.raises(ToolkitMisuse, match=message):
+        read_places(places)

@@ -1,0 +1,131 @@
+"""What somebody sees of the plugin who has it installed: options, fixtures, and nothing that was not asked for."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+
+def test_the_options_stand_in_one_group_of_the_help(pytester: pytest.Pytester) -> None:
+    text = str(pytester.runpytest_subprocess("--help").stdout)
+
+    group = text.partition("\ndbt in Airflow (pytest-cosmos-venv):\n")[2].partition("\n\n")[0]
+    assert re.findall(r"^  (--\S+)", group, re.MULTILINE) == [
+        "--cosmos-conformance",
+        "--cosmos-implementation=IMPORT_ROOT|module:Adapter",
+        "--cosmos-level=must|should|beyond",
+        "--cosmos-requirement=IDS",
+        "--cosmos-known-failures=FILE",
+        "--cosmos-report=DIR",
+        "--cosmos-profile=quick|full",
+        "--cosmos-installer=auto|uv|pip",
+        "--cosmos-timeout=SECONDS",
+        "--cosmos-cache-dir=DIR",
+        "--cosmos-strict",
+        "--cosmos-update-known-failures",
+        "--cosmos-cache-key",
+    ]
+
+
+def test_the_fixtures_explain_themselves(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_subprocess("--fixtures")
+
+    result.stdout.fnmatch_lines(["cosmos_wheelhouse -- *", "*real wheels to install from*"])
+    result.stdout.fnmatch_lines(["cosmos_package_index -- *", "*behind HTTP on loopback*"])
+
+
+def test_the_plugin_can_be_switched_off(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_subprocess("-p", "no:cosmos_venv", "--cosmos-conformance")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*unrecognized arguments: --cosmos-conformance*"])
+
+
+def test_the_header_names_the_choice(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\ncosmos_implementation = from_the_ini_file\n")
+
+    result = pytester.runpytest_subprocess("--co")
+    overruled = pytester.runpytest_subprocess("--co", "--cosmos-implementation=my.tests:Mine")
+
+    result.stdout.fnmatch_lines(["cosmos: implementation from_the_ini_file"])
+    overruled.stdout.fnmatch_lines(["cosmos: implementation my.tests:Mine"])
+
+
+def test_where_several_are_installed_only_what_needs_one_complains(pytester: pytest.Pytester, several: None) -> None:
+    pytester.makepyfile(
+        """
+        def test_something_else(): pass
+        def test_of_an_implementation(cosmos_implementation): pass
+        """
+    )
+
+    result = pytester.runpytest_subprocess()
+
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.no_fnmatch_line("cosmos: implementation*")
+    result.stdout.fnmatch_lines(["Several implementations are installed (cosmos, cosmos_venv): say which one with *"])
+    result.stdout.no_fnmatch_line("*implementation.py*")
+
+
+def test_an_adapter_is_imported_when_it_is_used(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        harbor_implementation="",
+        my_adapter="class Mine:\n    import_root = 'harbor_implementation'\n",
+        test_it="""
+        import sys
+
+        def test_before():
+            assert "my_adapter" not in sys.modules
+
+        def test_it(cosmos_implementation):
+            assert cosmos_implementation.import_root == "harbor_implementation"
+            assert type(cosmos_implementation.adapter()).__name__ == "Mine"
+            assert cosmos_implementation.module().__name__ == "harbor_implementation"
+        """,
+    )
+
+    pytester.runpytest_subprocess("--cosmos-implementation=my_adapter:Mine").assert_outcomes(passed=2)
+
+
+def test_the_cache_key_is_printed_and_nothing_is_run(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_subprocess("--cosmos-cache-key", "no_such_file.py")
+
+    assert result.ret == 0
+    assert re.fullmatch(r"cosmos-venv-[\d.]+-cpython-3\d+-3[\d.]+-airflow-[\w.]+-[\w.-]+", str(result.stdout).strip())
+
+
+def test_conformance_takes_no_paths(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_mine="def test_mine(): pass")
+
+    result = pytester.runpytest_subprocess("--cosmos-conformance", "test_mine.py")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --cosmos-conformance runs the suite and nothing *: leave out test_mine.py."])
+
+
+def test_an_unknown_implementation_is_a_usage_error(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_subprocess("--cosmos-conformance", "--cosmos-implementation=no_such_package")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --cosmos-implementation=no_such_package: no package no_such_package can be*"])
+
+
+def test_two_installed_implementations_and_none_named_is_a_usage_error(
+    pytester: pytest.Pytester, several: None
+) -> None:
+    result = pytester.runpytest_subprocess("--cosmos-conformance")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: Several implementations are installed (cosmos, cosmos_venv): say which one*"])
+
+
+@pytest.fixture
+def several(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both known implementations, as far as distributions are asked for."""
+    for distribution in ("astronomer_cosmos", "cosmos_venv"):
+        information = pytester.mkdir(f"{distribution}-1.0.dist-info")
+        (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n", "utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(pytester.path))

@@ -1,0 +1,56 @@
+"""The suite's pytest process is shut off from the project that starts it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest_cosmos_venv
+from pytest_cosmos_venv.suite import SUITE, SuiteRun
+
+
+def suite_run(root: Path, *options: str) -> SuiteRun:
+    return SuiteRun(options=options, implementation="cosmos_venv", set_aside=["pytest.ini", "conftest.py"], root=root)
+
+
+def test_the_suites_own_options_come_after_the_users(tmp_path: Path) -> None:
+    command = suite_run(tmp_path, "-n", "2", "-c", "mine.ini").command
+
+    assert command.index("mine.ini") < command.index(str(SUITE / "pytest.ini"))
+    assert command.index("-n") < command.index("--noconftest")
+    assert f"--rootdir={SUITE}" in command
+    assert "--cosmos-implementation=cosmos_venv" in command
+    assert "--cosmos-set-aside=pytest.ini, conftest.py" in command
+
+
+def test_the_suite_is_handed_over_as_the_files_beside_the_plugin(tmp_path: Path) -> None:
+    command = suite_run(tmp_path).command
+
+    suite = Path(pytest_cosmos_venv.__file__).parent / "conformance"
+    files = [word for word in command if word.startswith(f"{suite}/") and word.endswith(".py")]
+    assert files[0] == str(suite / "checks" / "test_smoke.py")
+    assert set(files) == {str(file) for file in (suite / "checks").glob("test_*.py")}
+
+
+def test_variables_of_the_project_and_of_airflow_stay_outside(tmp_path: Path) -> None:
+    outer = {
+        "PATH": "/bin",
+        "PYTHONPATH": "/mine",
+        "PYTEST_ADDOPTS": "-k nothing",
+        "PYTEST_PLUGINS": "mine",
+        "AIRFLOW_HOME": "/production",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql://production",
+        "AIRFLOW_CONN_WAREHOUSE": "postgresql://production",
+        "DBT_PROFILES_DIR": "/production",
+        "PIP_INDEX_URL": "https://user:password@index",
+        "UV_OFFLINE": "1",
+    }
+
+    environment = suite_run(tmp_path).environment(outer)
+
+    own = {"AIRFLOW_HOME", "TMPDIR", "PIP_CACHE_DIR", "UV_CACHE_DIR"}
+    assert {name: environment[name] for name in environment if name not in own} == {
+        "PATH": "/bin",
+        "PYTHONPATH": "/mine",
+        "DO_NOT_TRACK": "1",
+    }
+    assert {Path(environment[name]).parent for name in own} == {tmp_path}

@@ -1,0 +1,63 @@
+"""All fixtures and the mark work in one project, however its tests are handed out, and nothing is left of them."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pytest_cosmos_venv.shared_folders import SharedFolders
+from tests.pytest_cosmos_venv.inner_run import InnerRun, public_fixtures
+
+pytestmark = pytest.mark.long
+
+PARTS = ("dbt_side", "racing", "airflow_side")
+
+
+@pytest.fixture
+def cache_dir(request: pytest.FixtureRequest) -> Path:
+    """That of this run, so that Airflow's database is made once and kept."""
+    shared: SharedFolders = request.getfixturevalue("_cosmos_shared")
+    return shared.root
+
+
+@pytest.mark.parametrize(
+    ("options", "tests"),
+    [
+        # Without enough workers, the racers across workers are one test.
+        pytest.param(["-n", "0"], 17, id="n0"),
+        # Airflow takes seconds to start: with its tests in one file, in one worker.
+        pytest.param(["-n", "2", "--dist", "loadfile"], 18, id="n2"),
+        pytest.param(["-n", "4", "--dist", "loadfile"], 18, id="n4"),
+        pytest.param(["-p", "no:xdist"], 17, id="no-xdist"),
+    ],
+)
+def test_all_fixtures_in_one_project(options: list[str], tests: int, tmp_path: Path, cache_dir: Path) -> None:
+    run = InnerRun("cosmos", tmp_path, cache_dir)
+    run.add_everything(*PARTS)
+
+    done = run.run("-W", "error::pytest.PytestUnraisableExceptionWarning", *options)
+
+    print(done.output)
+    assert done.returncode == 0
+    assert done.outcomes == {"passed": tests}
+    assert done.processes == []
+    assert done.files == []
+    assert [report["variables"] for report in run.reports] == [{}] * len(run.reports)
+    used = {name for report in run.reports for name in report["fixtures"]}
+    assert public_fixtures() - used == set()
+    counted = [report["rows"] for report in run.reports if report["rows"]]
+    (pristine,) = cache_dir.glob("airflow-home-3.*/airflow.db")
+    assert counted
+    assert counted == [row_counts(pristine)] * len(counted)
+
+
+def row_counts(database: Path) -> dict[str, int]:
+    with closing(sqlite3.connect(database)) as connection:
+        # Not SQLite's own, which counts what was ever there.
+        names = "select name from sqlite_master where type = 'table' and name not like 'sqlite_%'"
+        tables = [name for (name,) in connection.execute(names)]
+        count = "select count(*) from {}".format
+        return {table: connection.execute(count(table)).fetchone()[0] for table in tables}

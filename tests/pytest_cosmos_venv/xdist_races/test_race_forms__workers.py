@@ -1,0 +1,268 @@
+"""Racers meet in different workers of pytest-xdist, under each way to hand out tests, and when things go wrong."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tools.prove_races import CROWD, Mode, Tally, modes, prove
+
+pytest_plugins = ["pytester"]
+
+DEADLINE = 120.0
+# All modes one after the other, again and again, are for tools/prove_races.py; load is also what runs beside others.
+WORKSTEAL = next(mode for mode, _ in modes() if mode.name == "worksteal")
+BESIDE_ALL = Mode(
+    name="load",
+    options=("--dist", "load", "-p", "no:pytest_airflow_in_a_box", "--randomly-seed=1", "--reruns=1", "--timeout=60"),
+    python=CROWD,
+    beside="all",
+    groups=2,
+    is_complete=False,
+)
+
+needs_crowd = pytest.mark.skipif(
+    not CROWD.exists() and os.environ.get("CI") != "true",
+    reason="no other people's plugins at .cache/envs/crowd: make test makes it",
+)
+
+
+@pytest.mark.long
+def test_racers_of_each_race_meet_in_workers_of_their_own() -> None:
+    tally = Tally()
+
+    prove(WORKSTEAL, tally)
+
+    assert tally.faults == []
+    assert tally.across == tally.races == 12
+
+
+@pytest.mark.long
+@needs_crowd
+def test_racers_meet_beside_other_plugins() -> None:
+    tally = Tally()
+
+    prove(BESIDE_ALL, tally)
+
+    assert tally.faults == []
+    assert tally.across >= 6
+
+
+def run(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
+    return pytester.runpytest_subprocess("--color=no", "-p", "no:cacheprovider", *options, timeout=DEADLINE)
+
+
+FAILING = """
+    import os
+    import pytest
+
+    @pytest.mark.cosmos_race(racers=2, across_workers=True)
+    def test_crash(cosmos_racer):
+        cosmos_racer.barrier("start")
+        if cosmos_racer.index == 1:
+            os._exit(3)
+        cosmos_racer.barrier("end")
+
+    @pytest.fixture
+    def harbor(request):
+        assert "racer-1" not in request.node.name
+
+    @pytest.mark.cosmos_race(racers=2, across_workers=True)
+    def test_setup(cosmos_racer, harbor):
+        cosmos_racer.barrier("start")
+
+    @pytest.mark.cosmos_race(racers=2, across_workers=True)
+    def test_assert(cosmos_racer):
+        with cosmos_racer.span("install"):
+            assert cosmos_racer.index == 0
+        cosmos_racer.barrier("end")
+
+    @pytest.mark.cosmos_race(racers=2, across_workers=True)
+    def test_late(cosmos_racer):
+        if cosmos_racer.index == 1:
+            cosmos_racer.barrier("elsewhere", timeout=20)
+        cosmos_racer.barrier("end", timeout=0.2)
+
+    @pytest.mark.parametrize("number", range(3))
+    @pytest.mark.cosmos_race(racers=2, across_workers=True)
+    def test_of_later_races(cosmos_racer, number):
+        cosmos_racer.barrier("start")
+
+    for number in range(8):
+        exec(f"def test_that_is_no_race_{number}(): pass")
+"""
+
+
+@pytest.mark.long
+def test_who_fails_is_named_and_the_run_goes_on(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(FAILING)
+
+    result = run(pytester, "-n", "2", "--dist", "loadscope")
+
+    result.assert_outcomes(failed=7, errors=1, passed=14)
+    for line in (
+        "worker 'gw1' crashed while running '*::test_crash?racer-1-of-2?'",
+        "racer 1 (gw1, process *) lost its worker gw1, which crashed, and did not come to barrier 'end'.",
+        "*ERROR at setup of test_setup?racer-1-of-2?*",
+        "racer 1 failed in its setup and did not come to the start of the race.",
+        "racer 1 (gw*, process *) failed and did not come to barrier 'end'.",
+        "*Timeline of the race*",
+        "racer-1 install*",
+        "Not at barrier 'end' within 0.2 s: racer 1 (gw*, process *). 1 of 2 racers were there.",
+        "racer 0 (gw*, process *) failed and did not come to barrier 'elsewhere'.",
+    ):
+        result.stdout.fnmatch_lines([line])
+    result.stdout.no_fnmatch_line("*not across workers*")
+
+
+def test_a_run_that_stops_at_a_failure_leaves_later_races_out(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.cosmos_race(racers=2, across_workers=True)
+        def test_first(cosmos_racer):
+            cosmos_racer.barrier("all but the end", timeout=20)
+            assert cosmos_racer.index == 0
+
+        @pytest.mark.cosmos_race(racers=2, across_workers=True)
+        def test_second(cosmos_racer):
+            cosmos_racer.barrier("start", timeout=20)
+
+        def test_that_is_no_race():
+            pass
+        """
+    )
+
+    result = run(pytester, "-n", "2", "-x")
+
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(["FAILED *::test_first?racer-1-of-2?*"])
+
+
+@pytest.mark.long
+def test_with_lf_a_race_of_which_one_racer_failed_is_run_as_a_whole(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        from pathlib import Path
+        import pytest
+
+        @pytest.mark.cosmos_race(racers=2, across_workers=True)
+        def test_harbor(cosmos_racer):
+            cosmos_racer.barrier("start", timeout=20)
+            assert cosmos_racer.index == 0 or Path("mended").exists()
+
+        def test_that_is_no_race():
+            pass
+        """
+    )
+
+    first = pytester.runpytest_subprocess("-n", "2", timeout=DEADLINE)
+    (pytester.path / "mended").touch()
+    second = pytester.runpytest_subprocess("-n", "2", "--lf", timeout=DEADLINE)
+
+    first.assert_outcomes(failed=1, passed=2)
+    second.assert_outcomes(passed=1)
+    second.stdout.fnmatch_lines(["*races in processes of their own*", "racer-0-of-2 of it was not selected"])
+
+
+def test_without_a_new_worker_for_a_crashed_one_the_run_ends(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(FAILING)
+
+    result = run(pytester, "-n", "2", "--max-worker-restart=0")
+
+    result.stdout.fnmatch_lines(["*worker gw1 crashed and worker restarting disabled*"])
+    result.assert_outcomes(failed=2)
+
+
+@pytest.mark.long
+def test_what_cannot_run_across_workers_runs_in_processes_with_a_note(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import os
+        import pytest
+
+        @pytest.mark.cosmos_race(racers=3, across_workers=True)
+        def test_of_three(cosmos_racer):
+            cosmos_racer.barrier("start")
+
+        @pytest.mark.cosmos_race(racers=2, across_workers=True)
+        def test_of_two(cosmos_racer):
+            cosmos_racer.barrier("start")
+
+        @pytest.mark.cosmos_race(racers=2, across_workers=True)
+        def test_complete(cosmos_racer):
+            names = cosmos_racer.shared / str(cosmos_racer.index)
+            names.write_text(os.environ["PYTEST_XDIST_WORKER"])
+            cosmos_racer.barrier("start")
+            assert len({file.read_text() for file in cosmos_racer.shared.iterdir()}) == 2
+
+        @pytest.mark.cosmos_race(racers=2, across_workers=True)
+        def test_unknown(cosmos_racer):
+            cosmos_racer.barrier("start")
+        """
+    )
+    pytester.makeconftest(
+        """
+        from pathlib import Path
+        import pytest
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtest_protocol(item):
+            folder = Path(item.config.workerinput["cosmos_races"]["folder"])
+            for file in folder.glob("test_unknown*/planned"):
+                file.unlink(missing_ok=True)
+        """
+    )
+
+    result = run(
+        pytester, "-n", "2", "-k", "three or complete or unknown or (two and racer-1)", "--junitxml=report.xml"
+    )
+
+    result.assert_outcomes(passed=6)
+    result.stdout.fnmatch_lines(["*races in processes of their own, not across workers*"])
+    result.stdout.fnmatch_lines(
+        [
+            "3 racers need 3 workers of pytest-xdist that share the tests, this run has 2",
+            "    *::test_of_three?racer-0-of-3?",
+        ]
+    )
+    result.stdout.fnmatch_lines(["racer-0-of-2 of it was not selected", "    *::test_of_two?racer-1-of-2?"])
+    why = "whatever hands out the tests of this run does not know it as a race"
+    result.stdout.fnmatch_lines([why, "    *::test_unknown?racer-?-of-2?", "    *::test_unknown?racer-?-of-2?"])
+    assert (pytester.path / "report.xml").read_text().count('<property name="cosmos_race"') == 4
+
+
+@pytest.mark.long
+@needs_crowd
+def test_a_racer_that_is_run_again_runs_all_copies_by_itself(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLAG", str(pytester.path / "flag"))
+    pytester.makepyfile(
+        """
+        import os
+        from pathlib import Path
+        import pytest
+
+        @pytest.mark.cosmos_race(racers=2, across_workers=True)
+        def test_flaky(cosmos_racer):
+            cosmos_racer.barrier("start")
+            if cosmos_racer.index == 1 and not Path(os.environ["FLAG"]).exists():
+                Path(os.environ["FLAG"]).touch()
+                raise AssertionError("the first time")
+            cosmos_racer.barrier("end")
+
+        @pytest.mark.cosmos_race(racers=2, across_workers=True)
+        def test_next(cosmos_racer):
+            cosmos_racer.barrier("start")
+        """
+    )
+    options = ["-n", "2", "--reruns", "1", "-p", "no:randomly", "-p", "no:pytest_airflow_in_a_box", "--color=no"]
+
+    result = pytester.run(CROWD, "-m", "pytest", *options, timeout=DEADLINE)
+
+    outcomes = result.parseoutcomes()
+    assert (outcomes["passed"], outcomes["rerun"], outcomes.get("failed")) == (4, 2, None)
+    result.stdout.fnmatch_lines(["it was run again, and by then the others had ended"])

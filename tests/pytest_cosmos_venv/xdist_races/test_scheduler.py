@@ -1,0 +1,174 @@
+"""Races are handed out so that nothing can be stuck: thousands of runs before the real schedulers of pytest-xdist."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from xdist.scheduler import (  # type: ignore[import-untyped]
+    LoadFileScheduling,
+    LoadGroupScheduling,
+    LoadScheduling,
+    LoadScopeScheduling,
+    WorkStealingScheduling,
+)
+
+from pytest_cosmos_venv.xdist_races.marker import racer_id
+from pytest_cosmos_venv.xdist_races.scheduler import RaceScheduling
+from tests.pytest_cosmos_venv.xdist_races.simulated_workers import Run
+
+SCHEDULINGS = [
+    LoadFileScheduling,
+    LoadGroupScheduling,
+    LoadScheduling,
+    LoadScopeScheduling,
+    WorkStealingScheduling,
+]
+SEEDS = range(60)
+
+every_scheduling = pytest.mark.parametrize("scheduling", SCHEDULINGS, ids=lambda scheduling: scheduling.__name__)
+
+
+def chance(seed: int) -> Random:
+    """The same course of events every time."""
+    return Random(seed)  # noqa: S311 - no secret
+
+
+def collection(random: Random, workers: int) -> list[str]:
+    """Tests and races of every size that fits, and of one that does not, in any order."""
+    ids = [f"t{random.randrange(3)}.py::plain[{number}]" for number in range(random.choice([0, 1, 2, 5, 20]))]
+    for number in range(random.choice([1, 2, 5])):
+        racers = random.randrange(2, workers + 2)
+        ids += [f"r{number % 2}.py::race[{number}-{racer_id(index, racers)}]" for index in range(racers)]
+    random.shuffle(ids)
+    return ids
+
+
+def one_run(scheduling: Any, root: Path, seed: int, **how: Any) -> Run:
+    random = chance(seed)
+    workers = random.choice([2, 3, 4])
+    return Run(scheduling, collection(random, workers), workers, root, random, **how)
+
+
+@every_scheduling
+def test_every_test_is_run_once_and_no_two_races_at_once(scheduling: Any, tmp_path: Path) -> None:
+    for seed in SEEDS:
+        run = one_run(scheduling, tmp_path / str(seed), seed)
+
+        run.go()
+
+        assert sorted(run.done) == list(range(len(run.ids))), seed
+        assert run.left_out == [], seed
+        assert all(len(races) == 1 for races in run.at_once), seed
+
+
+@every_scheduling
+def test_after_crashes_every_test_was_run_or_is_blamed(scheduling: Any, tmp_path: Path) -> None:
+    # Of the schedulers by scope, only racers: they get stuck now and then when another test crashes, races or not.
+    only_racers = issubclass(scheduling, LoadScopeScheduling)
+    crashes = 0
+    for seed in SEEDS:
+        run = one_run(scheduling, tmp_path / str(seed), seed, crashes=3, crash_of_racers=only_racers)
+
+        run.go()
+
+        blamed = {run.ids.index(one) for one in run.blamed}
+        assert {*run.done} | blamed == set(range(len(run.ids))), seed
+        assert not blamed & {*run.done} & {*run.race_of}, seed
+        assert all(len(races) == 1 for races in run.at_once), seed
+        assert run.left_out == [], seed
+        crashes += len(run.blamed)
+    assert crashes > len(SEEDS) / 4, "hardly anything has crashed"
+
+
+def test_a_worker_that_dies_with_its_racer_while_another_one_wants_its_tests(tmp_path: Path) -> None:
+    """The third worker has no racer, is soon done with its share, and asks the two that race for theirs."""
+    for seed in SEEDS:
+        ids = [f"r.py::race[{racer_id(index, 2)}]" for index in range(2)] + [f"t.py::plain[{n}]" for n in range(12)]
+        run = Run(
+            WorkStealingScheduling,
+            ids,
+            3,
+            tmp_path / str(seed),
+            chance(seed),
+            crashes=1,
+            crash_of_racers=True,
+            answers=0.01,
+        )
+
+        run.go()
+
+        assert {*run.done} | {ids.index(one) for one in run.blamed} == set(range(len(ids))), seed
+
+
+@every_scheduling
+def test_a_race_that_lost_a_worker_for_good_is_run_by_one_racer_alone(scheduling: Any, tmp_path: Path) -> None:
+    alone = 0
+    for seed in SEEDS:
+        ids = [f"r.py::race[{number}-{racer_id(index, 3)}]" for number in range(4) for index in range(3)]
+        run = Run(scheduling, ids, 3, tmp_path / str(seed), chance(seed), crashes=1, stranger=True)
+
+        run.go()
+
+        told = {*run.done} - {*run.left_out} | {ids.index(one) for one in run.blamed}
+        assert all(told & {*race.positions} for race in run.races), seed
+        assert all(len(races) == 1 for races in run.at_once), seed
+        alone += len(run.left_out)
+    assert alone, "no worker has crashed before the last race"
+
+
+@every_scheduling
+def test_a_run_that_is_stopped_lets_no_race_begin(
+    scheduling: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in SEEDS:
+        run = one_run(scheduling, tmp_path / str(seed), seed)
+        stop_at = run.random.randrange(len(run.ids))
+
+        def stop_or_begin(index: int, run: Run = run, stop_at: int = stop_at) -> None:
+            Run.begins(run, index)
+            if index == stop_at and not run.is_shutting_down:
+                run.is_shutting_down = True
+                for one in run.sched.nodes:
+                    one.shutdown()
+
+        monkeypatch.setattr(run, "begins", stop_or_begin)
+
+        run.go()
+
+        begun = [race for race in run.races if {*race.positions} & ({*run.done} - {*run.left_out})]
+        assert all({*race.positions} <= {*run.done} for race in begun), seed
+
+
+@every_scheduling
+def test_without_a_race_the_chosen_scheduler_is_left_alone(scheduling: Any, tmp_path: Path) -> None:
+    ids = [f"t.py::plain[{number}]" for number in range(9)] + [f"t.py::race[{racer_id(0, 2)}]"]
+    run = Run(scheduling, ids, 2, tmp_path, chance(1))
+
+    run.go()
+
+    assert sorted(run.done) == list(range(10))
+    assert isinstance(run.sched, scheduling)
+    assert run.sched.__class__ is scheduling
+    assert run.sched._target is run.sched._inner
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_scheduler_that_hands_out_races_shows_what_was_chosen(tmp_path: Path) -> None:
+    run = Run(LoadScheduling, [f"t.py::race[{racer_id(index, 2)}]" for index in range(2)], 2, tmp_path, chance(1))
+
+    run.go()
+
+    assert isinstance(run.sched._target, RaceScheduling)
+    assert run.sched.__class__ is LoadScheduling
+
+
+def test_a_crashed_racer_is_not_promised_to_be_run_again(tmp_path: Path) -> None:
+    ids = [*(f"t.py::race[{racer_id(index, 2)}]" for index in range(2)), "t.py::plain"]
+    run = Run(LoadScheduling, ids, 2, tmp_path, chance(1))
+    run.go()
+
+    with pytest.raises(NotImplementedError):
+        run.sched.mark_test_pending(ids[0])

@@ -1,0 +1,56 @@
+"""The tasks that were rendered start the dbt that they stand for."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv import (
+    DbtDag,
+    ExecutionConfig,
+    LoadMode,
+    ProfileConfig,
+    ProjectConfig,
+    RenderConfig,
+    SeedRenderingBehavior,
+    SourceRenderingBehavior,
+)
+from pytest_cosmos_venv import FakeVenv, RunDag
+
+RECORDED = Path(__file__).parent.parent / "data" / "rendering-project"
+
+
+@pytest.mark.parametrize("by_folder", [False, True], ids=["flat", "folders"])
+def test_sources_seeds_and_detached_tests_run_their_own_dbt(
+    by_folder: bool, tmp_path: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag
+) -> None:
+    project = Path(shutil.copytree(RECORDED, tmp_path / RECORDED.name))
+    dag = DbtDag(
+        dag_id="harbor",
+        schedule=None,
+        start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+        project_config=ProjectConfig(project, manifest_path=project / "manifest.json"),
+        profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=project / "profiles.yml"),
+        execution_config=ExecutionConfig(dbt_executable_path=cosmos_fake_venv.dbt, install_dbt_deps=False),
+        render_config=RenderConfig(
+            load_method=LoadMode.DBT_MANIFEST,
+            select=["+stg_ports", "source:tracking.positions"],
+            group_nodes_by_folder=by_folder,
+            should_detach_multiple_parents_tests=True,
+            seed_rendering_behavior=SeedRenderingBehavior.WHEN_SEED_CHANGES,
+            source_rendering_behavior=SourceRenderingBehavior.ALL,
+        ),
+        default_args={"pool": "default_pool", "queue": "default", "retries": 0},
+    )
+
+    assert cosmos_run_dag(dag).succeeded
+
+    selecting = {call.argv[1 : call.argv.index("--select") + 2] for call in cosmos_fake_venv.calls}
+    assert {" ".join(each) for each in selecting} >= {
+        "seed --select fqn:harbor_ops.raw_ports",
+        "source freshness --select source:tracking.positions",
+        "test --select assert_calls_have_known_port",
+    }

@@ -1,0 +1,242 @@
+"""A configuration renders to what Cosmos was seen to make of it. Where it does not, that is said here by name, and why.
+
+See tests/data/README.md.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv.exceptions import CosmosValueError
+from tests.rendering.recorded import CASES, Built, build
+
+BY_NAME = {case["name"]: case for case in CASES}
+
+# Refused here as well or here only, by an error that says more than Cosmos's.
+OWN_ERRORS = {
+    "converter_model_whole_group": "CosmosValueError",  # names the converter, the node and the way out
+    "node_long_name": "CosmosValueError",  # names the node
+    "node_operator_kwargs_task_id_refused": "CosmosLoadDbtException",  # names the node
+    "node_same_name_two_packages": "CosmosLoadDbtException",  # names both nodes
+    "operator_args_unknown_key": "CosmosValueError",  # a typing error would vanish without a word
+}
+# Held to the recording of another configuration, which says what is expected, since
+# - the files of a project are read as dbt reads them: models that are disabled are not seen, tests, versions, and
+#   snapshots that YAML makes are; a node is called by dbt's unique id, in tasks_map too; the test task of AFTER_ALL
+#   comes after all others, where Cosmos leaves it unconnected;
+# - Cosmos trips over an attribute that ProjectConfig() lacks.
+EXPECTED_OF = {
+    "after_all_render_and_execution_paths": "test_after_all",
+    "load_custom": "load_ls_file",
+    "load_custom_after_all": "test_after_all",
+    "load_custom_no_tests": "load_ls_file_no_tests",
+    "load_custom_old_style_tests": "load_ls_file",
+    "load_custom_selected": "select_path",
+}
+# What the parser of files sees otherwise than Cosmos's: node that it leaves out, and node that it adds.
+DISABLED, MADE_BY_YAML = "legacy_report", "snap_vessels"
+# The recording changed where we differ on purpose: by what, and why.
+RENAMED = {
+    # A detached test stands in the folder of its own file, not in that of whatever node came last.
+    "folders_detached_build": {"models.marts.assert_calls_have_known_port": "tests.assert_calls_have_known_port"},
+    # The recording that it is held to has an exclude, of nothing.
+    "load_custom_selected": {'"exclude": "tag:nothing", ': ""},
+}
+ADDED_TESTS = {
+    # Its configuration has a file more, which repeats a test and adds one.
+    "load_custom_old_style_tests": {
+        "model.harbor_ops.stg_ports": "test.harbor_ops.relationships_stg_ports_port_id__x.7a3f90e0cc",
+    },
+}
+ADDED_ATTRIBUTES = {
+    # What default_args say reaches every operator that takes it.
+    "default_args_with_dbt_arguments": {"full_refresh": True},
+}
+# dbt's answer to the selector, which Cosmos takes for an empty one.
+SELECTED_BY_DBT = {
+    "selector_yaml_union": [
+        *("geo_cells_run", "port_calls_run", "rendering-project_test", "stg_ports_run", "stg_positions_run"),
+    ],
+}
+# Selected is what dbt selects, from a manifest too: a test of a model that is left out is left out with it.
+SELECTED_AS_DBT = {"test_after_all_with_selection": "fleet_summary"}
+# No tasks, but nodes: unit tests as with dbt ls, from a manifest too; analyses, of which dbt ls says nothing.
+NOT_COMPARED = ("unit_test.", "analysis.")
+
+
+def expected_result(case: dict[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = BY_NAME[EXPECTED_OF.get(case["name"], case["name"])]["result"]
+    return result
+
+
+def mode_of(case: dict[str, Any]) -> str:
+    mode: str = case["config"].get("execution", {}).get("execution_mode", "ExecutionMode.LOCAL")
+    return mode.partition(".")[2]
+
+
+OFFERED = [case for case in CASES if mode_of(case) in ("LOCAL", "VIRTUALENV")]
+REFUSED = [case for case in OFFERED if case["name"] in OWN_ERRORS or "error" in expected_result(case)]
+RENDERED = [case for case in OFFERED if case not in REFUSED]
+FROM_FILES = [case for case in RENDERED if case["name"].startswith("load_custom")]
+OTHER_MODES = [case for case in CASES if case not in OFFERED]
+
+
+def params(cases: list[dict[str, Any]]) -> list[Any]:
+    return [pytest.param(case, id=case["name"]) for case in cases]
+
+
+@pytest.fixture
+def built(case: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Built:
+    for name, value in case["config"].get("env", {}).items():
+        monkeypatch.setenv(name, value)
+    return build(case, tmp_path)
+
+
+def test_no_case_vanishes_unnoticed() -> None:
+    assert (len(RENDERED), len(REFUSED), len(OTHER_MODES)) == (133, 28, 36)
+    named = {*OWN_ERRORS, *EXPECTED_OF, *EXPECTED_OF.values(), *RENAMED}
+    named |= {*ADDED_TESTS, *ADDED_ATTRIBUTES, *SELECTED_BY_DBT, *SELECTED_AS_DBT}
+    assert named <= set(BY_NAME)
+
+
+@pytest.mark.parametrize("case", params([case for case in RENDERED if case["name"] not in SELECTED_BY_DBT]))
+def test_a_configuration_renders_to_the_recorded_tasks(case: dict[str, Any], built: Built) -> None:
+    expected = expected_of(case)
+
+    compared = without(SELECTED_AS_DBT.get(case["name"]))
+    assert compared(sorted(built.tasks)) == compared(expected["task_ids"])
+    assert compared(built.groups) == compared(expected["group_ids"])
+    assert compared(built.edges) == compared(expected["edges"])
+    assert compared(built.operators) == compared(expected["operators"])
+    assert compared(built.tasks_map) == compared(expected["tasks_map"])
+
+
+@pytest.mark.parametrize("case", params([case for case in RENDERED if case["name"] not in SELECTED_BY_DBT]))
+def test_the_tasks_of_a_configuration_have_the_recorded_attributes(case: dict[str, Any], built: Built) -> None:
+    expected = {task_id: attributes_of(each) for task_id, each in expected_of(case)["attributes"].items()}
+
+    compared = without(SELECTED_AS_DBT.get(case["name"]))
+    assert compared(built.attributes) == compared(expected)
+
+
+@pytest.mark.parametrize("case", params([case for case in RENDERED if case["name"] not in SELECTED_BY_DBT]))
+def test_a_configuration_selects_and_says_what_was_recorded(case: dict[str, Any], built: Built) -> None:
+    expected = expected_of(case)
+
+    compared = without(SELECTED_AS_DBT.get(case["name"]))
+    nodes, of_dbt = (
+        [each for each in found if not each.startswith(NOT_COMPARED)]
+        for found in (built.filtered_nodes, expected["filtered_nodes"])
+    )
+    assert compared(nodes) == compared(of_dbt)
+    assert compared(built.tests_per_model) == compared(expected["tests_per_model"])
+    assert built.host.dbt_graph.load_method.value == expected["load_method"]
+    assert set(expected["warnings"]) <= built.warnings
+    assert sorted(built.hooks.converter_arguments) == expected.get("converter_arguments", [])
+
+
+@pytest.mark.parametrize("case", params([BY_NAME[name] for name in SELECTED_BY_DBT]))
+def test_a_selector_that_dbt_reads_otherwise_than_cosmos_renders_what_dbt_selects(
+    case: dict[str, Any], built: Built
+) -> None:
+    assert sorted(built.tasks) == SELECTED_BY_DBT[case["name"]]
+    assert case["result"]["task_ids"] == []
+
+
+@pytest.mark.parametrize("case", params(REFUSED))
+def test_a_configuration_is_refused_with_the_recorded_kind_of_error(case: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(Exception) as refusal:  # noqa: PT011 - the type is the case's, compared below
+        build(case, tmp_path)
+
+    recorded = case["result"].get("error", {}).get("type", "")
+    assert type(refusal.value).__name__ == OWN_ERRORS.get(case["name"], recorded)
+
+
+@pytest.mark.parametrize("case", params(FROM_FILES))
+def test_the_parser_of_files_sees_what_cosmoss_sees_but_disabled_models_and_snapshots_made_by_yaml(
+    case: dict[str, Any], built: Built
+) -> None:
+    recorded = {*case["result"]["tasks_map"]}
+
+    seen = {built.host.dbt_graph.nodes[key].name if "." in key else key for key in built.tasks_map}
+    added = set() if case["config"]["render"].get("select") else {MADE_BY_YAML}
+    assert DISABLED in recorded
+    assert seen == recorded - {DISABLED} | added
+
+
+@pytest.mark.parametrize("case", params(OTHER_MODES))
+def test_other_execution_modes_are_refused_by_name(case: dict[str, Any], tmp_path: Path) -> None:
+    """Each of them, also where Cosmos renders it."""
+    mode = mode_of(case)
+
+    with pytest.raises(CosmosValueError, match=rf"ExecutionMode\.{mode}\b") as refusal:
+        build(case, tmp_path)
+
+    if "WHEN_SEED_CHANGES" in json.dumps(case["config"]):
+        assert "SeedRenderingBehavior.WHEN_SEED_CHANGES does not go with" in str(refusal.value)
+    elif "invocation_mode" not in case["config"]["execution"]:
+        is_planned = mode.startswith("WATCHER") or mode == "AIRFLOW_ASYNC"
+        assert ("does not have this yet" in str(refusal.value)) is is_planned
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("converter_model_whole_group", r"to_empty makes a task for model\.harbor_ops\.\w+ under an id that is taken"),
+        ("node_long_name", r"model\.harbor_ops\.n{260} would become 'n{260}_run', an id of 264 characters"),
+        ("node_operator_kwargs_task_id_refused", r"model\.harbor_ops\.stg_ports: .*operator_kwargs sets task_id"),
+        ("node_same_name_two_packages", r"model\.harbor_ops\.stg_ports and model\.other_pkg\.stg_ports would both"),
+        ("operator_args_unknown_key", "no dbt operator takes 'no_such_argument'"),
+    ],
+)
+def test_an_error_of_our_own_names_what_is_wrong(name: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(Exception, match=words):
+        build(BY_NAME[name], tmp_path)
+
+
+def expected_of(case: dict[str, Any]) -> dict[str, Any]:
+    """The recording, with the names that we give on purpose."""
+    text = json.dumps(expected_result(case))
+    for theirs, ours in RENAMED.get(case["name"], {}).items():
+        text = text.replace(theirs, ours)
+    expected: dict[str, Any] = json.loads(text)
+    way = case["config"]["render"].get("load_method", "").partition(".")[2].lower()
+    expected["load_method"] = case["result"].get("load_method", way)
+    expected["warnings"] = case["result"].get("warnings", [])
+    for model, added in ADDED_TESTS.get(case["name"], {}).items():
+        expected["filtered_nodes"].append(added)
+        expected["tests_per_model"][model].append(added)
+    for found in (expected["filtered_nodes"], *expected["tests_per_model"].values()):
+        found.sort()
+    for name in ("task_ids", "edges"):
+        expected[name].sort()
+    for task_id, attributes in expected["attributes"].items():
+        if "emit_datasets" not in attributes and "select" in attributes and not task_id.endswith("snapshot"):
+            attributes.update(ADDED_ATTRIBUTES.get(case["name"], {}))
+    return expected
+
+
+def without(left_out: str | None) -> Callable[[Any], Any]:
+    """What is left of names, edges or of a dict by name when those with this text in them go."""
+
+    def is_compared(name: Any) -> bool:
+        return left_out is None or left_out not in (name if isinstance(name, str) else " ".join(name))
+
+    def compared(found: Any) -> Any:
+        if isinstance(found, dict):
+            return {name: value for name, value in found.items() if is_compared(name)}
+        return [each for each in found if is_compared(each)]
+
+    return compared
+
+
+def attributes_of(recorded: dict[str, Any]) -> dict[str, Any]:
+    """Without what is looked at in another test, or is another's name here."""
+    context = {name: value for name, value in recorded.get("extra_context", {}).items() if name != "node_config"}
+    kept = {name: value for name, value in recorded.items() if name not in ("extra_context", "template_fields")}
+    return {**kept, **({"extra_context": context} if context else {})}

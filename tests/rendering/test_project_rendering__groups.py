@@ -1,0 +1,152 @@
+"""Where a DbtTaskGroup may stand: beside and in other groups, several times, without a prefix, once per value."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv import (
+    DbtDag,
+    DbtTaskGroup,
+    ExecutionConfig,
+    LoadMode,
+    ProfileConfig,
+    ProjectConfig,
+    RenderConfig,
+    TestBehavior,
+)
+from cosmos_venv.compat import DAG, DuplicateTaskIdFound, EmptyOperator, TaskGroup
+from pytest_cosmos_venv import FakeVenv, RunDag
+
+RECORDED = Path(__file__).parent.parent / "data" / "rendering-project"
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(RECORDED, tmp_path / RECORDED.name))
+
+
+def arguments(project: Path, *, dbt: Path | str = "dbt", **render: Any) -> dict[str, Any]:
+    return {
+        "project_config": ProjectConfig(project, manifest_path=project / "manifest.json"),
+        "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=project / "profiles.yml"),
+        "execution_config": ExecutionConfig(dbt_executable_path=dbt),
+        "render_config": RenderConfig(load_method=LoadMode.DBT_MANIFEST, **render),
+    }
+
+
+def edges_of(dag: DAG) -> set[tuple[str, str]]:
+    return {(task.task_id, after) for task in dag.tasks for after in task.downstream_task_ids}
+
+
+def new_dag() -> DAG:
+    return DAG("outer", schedule=None, start_date=START)
+
+
+def test_two_groups_of_one_project_stand_side_by_side_and_apart(project: Path) -> None:
+    with new_dag() as dag:
+        north, south = (DbtTaskGroup(name, **arguments(project, select=["stg_ports"])) for name in ("north", "south"))
+
+    assert sorted(dag.task_ids) == [
+        *("north.stg_ports.run", "north.stg_ports.test", "south.stg_ports.run", "south.stg_ports.test"),
+    ]
+    assert edges_of(dag) == {(f"{name}.stg_ports.run", f"{name}.stg_ports.test") for name in ("north", "south")}
+    assert north.tasks_map.keys() == south.tasks_map.keys()
+
+
+def test_one_group_after_another_joins_last_tasks_to_first_ones(project: Path) -> None:
+    with new_dag() as dag:
+        staging = DbtTaskGroup("staging", **arguments(project, select=["tag:staging"]))
+        marts = DbtTaskGroup("marts", **arguments(project, select=["tag:marts"]))
+        staging >> marts
+
+    crossing = {(before, after) for before, after in edges_of(dag) if before.split(".")[0] != after.split(".")[0]}
+    lasts = {f"staging.{task.task_id}" for task in staging.plan.tasks} - {
+        before for before, after in edges_of(dag) if after.startswith("staging")
+    }
+    firsts = {f"marts.{task.task_id}" for task in marts.plan.tasks} - {
+        after for before, after in edges_of(dag) if before.startswith("marts")
+    }
+    assert crossing == {(before, after) for before in lasts for after in firsts}
+
+
+def test_a_group_stands_in_groups_of_the_users_own(project: Path) -> None:
+    with new_dag() as dag:
+        before = EmptyOperator(task_id="before")
+        with TaskGroup("nightly") as nightly, TaskGroup("dbt"):
+            DbtTaskGroup("harbor", **arguments(project, select=["stg_ports", "geo_cells"], group_nodes_by_folder=True))
+        before >> nightly
+
+    assert sorted(dag.task_ids) == [
+        "before",
+        "nightly.dbt.harbor.models.staging.geo.geo_cells_run",
+        "nightly.dbt.harbor.models.staging.stg_ports.run",
+        "nightly.dbt.harbor.models.staging.stg_ports.test",
+    ]
+    assert before.downstream_task_ids == {"nightly.dbt.harbor.models.staging.stg_ports.run"}
+
+
+def test_a_group_may_add_nothing_to_the_ids(project: Path) -> None:
+    with new_dag() as dag:
+        DbtTaskGroup("harbor", prefix_group_id=False, **arguments(project, select=["stg_ports", "stg_pings"]))
+
+    assert sorted(dag.task_ids) == ["stg_pings_run", "stg_ports.run", "stg_ports.test"]
+
+
+def test_two_groups_that_add_nothing_to_the_ids_collide_in_airflows_words(project: Path) -> None:
+    with new_dag():
+        DbtTaskGroup("north", prefix_group_id=False, **arguments(project, select=["stg_pings"]))
+
+        with pytest.raises(DuplicateTaskIdFound, match=r"'stg_pings_run' has already been added"):
+            DbtTaskGroup("south", prefix_group_id=False, **arguments(project, select=["stg_pings"]))
+
+
+@pytest.mark.parametrize("test_behavior", TestBehavior)
+def test_folders_change_where_tasks_stand_and_not_what_comes_after_what(
+    project: Path, test_behavior: TestBehavior
+) -> None:
+    def edges(**render: Any) -> set[tuple[str, ...]]:
+        dag = DbtDag(
+            dag_id="harbor",
+            schedule=None,
+            start_date=START,
+            **arguments(project, test_behavior=test_behavior, **render),
+        )
+        folders = {group.group_id for group in dag.plan.groups if group.label in {"models", "staging", "marts"}}
+        assert bool(folders) is bool(render)
+        return {tuple(short(task_id) for task_id in edge) for edge in edges_of(dag)}
+
+    def short(task_id: str) -> str:
+        parts = task_id.split(".")
+        return ".".join(parts[-2:]) if parts[-1] in ("run", "test", "seed", "snapshot") else parts[-1]
+
+    assert edges(group_nodes_by_folder=True) == edges()
+
+
+def test_a_mapped_group_runs_the_project_once_per_value(
+    project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag
+) -> None:
+    from airflow.sdk import task_group
+
+    with new_dag() as dag:
+
+        @task_group
+        def per_region(region: str) -> None:
+            DbtTaskGroup(
+                "harbor",
+                operator_args={"vars": {"region": region}, "install_deps": False},
+                **arguments(project, dbt=cosmos_fake_venv.dbt, select=["stg_pings"]),
+            )
+
+        per_region.expand(region=["north", "south"])
+
+    assert dag.task_ids == ["per_region.harbor.stg_pings_run"]
+    assert cosmos_run_dag(dag).succeeded
+    assert sorted(call.argv[call.argv.index("--vars") + 1] for call in cosmos_fake_venv.calls) == [
+        *("region: north\n", "region: south\n"),
+    ]

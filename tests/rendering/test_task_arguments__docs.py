@@ -1,0 +1,263 @@
+"""What a task of a dbt node knows of it while it runs, and what Airflow's page of it shows."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cosmos_venv import (
+    DbtDag,
+    DbtTaskGroup,
+    ExecutionConfig,
+    ExecutionMode,
+    LoadMode,
+    ProfileConfig,
+    ProjectConfig,
+    RenderConfig,
+    TestBehavior,
+)
+from cosmos_venv.compat import DAG, TaskGroup
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.operators.local import DbtRunLocalOperator
+from cosmos_venv.profiles import DbtProfileConfigVars, PostgresUserPasswordProfileMapping
+from pytest_cosmos_venv import FakeVenv, RunDag
+
+RECORDED = Path(__file__).parent.parent / "data" / "rendering-project"
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+STG_PORTS = "model.harbor_ops.stg_ports"
+SEALED = "{{ env_var('COSMOS_CONN_POSTGRES_PASSWORD') }}"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """What is looked at of the recorded project when it is loaded from its manifest."""
+    folder = tmp_path / RECORDED.name
+    (folder / "models").mkdir(parents=True)
+    for name in ("dbt_project.yml", "profiles.yml"):
+        shutil.copy(RECORDED / name, folder)
+    manifest = json.loads((RECORDED / "manifest.json").read_text())
+    manifest["nodes"][STG_PORTS]["description"] = "Every port, *once*.\n"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def arguments(
+    project: Path,
+    *,
+    after: TestBehavior = TestBehavior.AFTER_EACH,
+    profile_config: ProfileConfig | None = None,
+    **operator_args: Any,
+) -> dict[str, Any]:
+    own_file = ProfileConfig("harbor", "dev", profiles_yml_filepath=project / "profiles.yml")
+    return {
+        "project_config": ProjectConfig(project, manifest_path=project / "manifest.json"),
+        "profile_config": profile_config or own_file,
+        "execution_config": ExecutionConfig(ExecutionMode.VIRTUALENV),
+        "render_config": RenderConfig(load_method=LoadMode.DBT_MANIFEST, test_behavior=after),
+        "operator_args": {"py_requirements": ["dbt-duckdb"], **operator_args},
+    }
+
+
+def dag_of(project: Path, **given: Any) -> dict[str, Any]:
+    """The tasks of a DAG by id."""
+    default_args = given.pop("default_args", {})
+    return DbtDag(
+        dag_id="harbor", schedule=None, start_date=START, default_args=default_args, **arguments(project, **given)
+    ).task_dict
+
+
+def test_a_task_knows_its_node_its_package_and_its_place(project: Path) -> None:
+    context = dag_of(project)["stg_ports.run"].extra_context
+
+    assert set(context) == {"dbt_node_config", "dbt_dag_task_group_identifier", "package_name"}
+    assert (context["package_name"], context["dbt_dag_task_group_identifier"]) == ("harbor_ops", "harbor")
+    assert {name: value for name, value in context["dbt_node_config"].items() if name != "config"} == {
+        "unique_id": STG_PORTS,
+        "resource_type": "model",
+        "depends_on": ["seed.harbor_ops.raw_ports"],
+        "file_path": f"{project}/models/staging/stg_ports.sql",
+        "original_file_path": "models/staging/stg_ports.sql",
+        "tags": ["staging"],
+        "has_test": True,
+        "has_non_detached_test": True,
+        "resource_name": "stg_ports",
+        "name": "stg_ports",
+        "checksum": None,
+    }
+    assert context["dbt_node_config"]["config"]["materialized"] == "view"
+
+
+def test_a_task_of_tests_knows_the_tested_node_and_one_of_all_tests_none(project: Path) -> None:
+    tests = dag_of(project)["stg_ports.test"].extra_context
+    all_tests = dag_of(project, after=TestBehavior.AFTER_ALL)["rendering-project_test"].extra_context
+
+    assert set(tests) == {"dbt_node_config"}
+    assert tests["dbt_node_config"]["unique_id"] == STG_PORTS
+    assert all_tests == {}
+
+
+def test_the_place_of_a_group_is_its_dag_and_the_whole_id_of_the_group(project: Path) -> None:
+    with DAG("my.dag", schedule=None, start_date=START) as dag, TaskGroup("outer"):
+        DbtTaskGroup("inner", **arguments(project))
+
+    tasks: dict[str, Any] = dag.task_dict
+    places = {
+        each.extra_context.get("dbt_dag_task_group_identifier") for each in tasks.values() if hasattr(each, "env")
+    }
+    assert places == {"my.dag__outer.inner", None}
+
+
+def test_what_a_user_adds_to_the_context_stands_beside_it(project: Path) -> None:
+    context = dag_of(project, extra_context={"team": "harbor", "package_name": "mine"})["stg_ports.run"].extra_context
+
+    assert (context["team"], context["package_name"]) == ("harbor", "harbor_ops")
+
+
+def test_an_operator_by_hand_knows_of_no_node(project: Path) -> None:
+    given = arguments(project)
+
+    operator = DbtRunLocalOperator(task_id="run", project_dir=project, profile_config=given["profile_config"])
+
+    assert (operator.extra_context, operator.doc_md) == ({}, None)
+
+
+def test_the_docs_of_a_task_are_what_the_project_says_of_the_node(project: Path) -> None:
+    tasks = dag_of(project)
+
+    assert tasks["stg_ports.run"].doc_md == (
+        "Every port, *once*.\n\n"
+        f"- dbt node: `{STG_PORTS}`\n"
+        "- file: `models/staging/stg_ports.sql`\n"
+        "- materialized: `view`\n"
+        "- tags: `staging`"
+    )
+    assert tasks["stg_ports.test"].doc_md is None
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({"doc": "mine"}, id="operator-args"),
+        pytest.param({"default_args": {"doc": "mine"}}, id="default-args"),
+    ],
+)
+def test_docs_of_the_users_own_stay_alone(project: Path, given: dict[str, Any]) -> None:
+    task = dag_of(project, **given)["stg_ports.run"]
+
+    assert (task.doc, task.doc_md) == ("mine", None)
+
+
+def note(project_dir: str, context: dict[str, Any], into: str) -> None:
+    """A callback that writes what the task's context says."""
+    node = context["dbt_node_config"]["unique_id"]
+    Path(into).write_text(f"{context['dbt_dag_task_group_identifier']}: {node} of {context['package_name']}")
+
+
+def test_a_callback_finds_the_node_in_the_context(
+    dbt_project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag, tmp_path: Path
+) -> None:
+    dag = DbtDag(
+        dag_id="harbor",
+        schedule=None,
+        start_date=START,
+        project_config=ProjectConfig(dbt_project),
+        profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
+        execution_config=ExecutionConfig(dbt_executable_path=cosmos_fake_venv.dbt),
+        render_config=RenderConfig(load_method=LoadMode.DBT_LS, select=["piers"]),
+        operator_args={"callback": note, "callback_args": {"into": str(tmp_path / "said")}},
+    )
+
+    assert cosmos_run_dag(dag).succeeded
+
+    assert (tmp_path / "said").read_text() == "harbor: seed.harbor.piers of harbor"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        pytest.param({"threads": 2}, {"threads": 2, "schema": "fleet", "host": "h"}, id="field"),
+        pytest.param({"profile_args": {"schema": "own"}}, {"threads": None, "schema": "own"}, id="attribute"),
+        pytest.param({"conn_id": "other", "sslmode": "x"}, {"host": "h2", "sslmode": "x", "threads": 4}, id="both"),
+        pytest.param({"password": "s3cret"}, {"password": SEALED}, id="secret"),
+    ],
+)
+def test_a_node_changes_the_profile_of_its_own_tasks(
+    project: Path, changes: dict[str, Any], expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", "postgres://u:p@h:5432/db")
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", "postgres://u:p@h2:5432/db")
+    shared = PostgresUserPasswordProfileMapping("warehouse", {"schema": "fleet", "threads": 4})
+    say_of_profile(project, {"profile_mapping": changes, "target_name": "night"})
+
+    tasks = dag_of(project, profile_config=ProfileConfig("harbor", "dev", profile_mapping=shared))
+
+    for task_id in ("stg_ports.run", "stg_ports.test"):
+        with tasks[task_id].profile_config.ensure_profile() as (path, _):
+            output = yaml.safe_load(path.read_text())["harbor"]["outputs"]["night"]
+        assert {name: output.get(name) for name in expected} == expected
+    others = tasks["raw_ports.seed"].profile_config
+    assert (others.target_name, others.profile_mapping) == ("dev", shared)
+    assert shared.profile_args == {"schema": "fleet", "threads": 4}
+
+
+def test_a_node_may_have_a_profiles_yml_instead_of_the_mapping(project: Path) -> None:
+    mapping = PostgresUserPasswordProfileMapping("warehouse")
+    own = str(project / "profiles.yml")
+    say_of_profile(project, {"profiles_yml_filepath": own, "profile_mapping": {"threads": 2}})
+
+    task = dag_of(project, profile_config=ProfileConfig("harbor", "dev", profile_mapping=mapping))["stg_ports.run"]
+
+    assert (task.profile_config.profiles_yml_filepath, task.profile_config.profile_mapping) == (own, None)
+
+
+def test_changes_of_a_mapping_beside_a_profiles_yml_are_said_to_have_no_effect(
+    project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    say_of_profile(project, {"profile_mapping": {"threads": 2}, "target_name": "prod"})
+
+    with caplog.at_level(logging.INFO, logger="cosmos_venv.rendering.airflow_tasks"):
+        task = dag_of(project)["stg_ports.run"]
+
+    assert (task.profile_config.target_name, task.profile_config.profile_mapping) == ("prod", None)
+    (line,) = [each.getMessage() for each in caplog.records if "has no effect" in each.getMessage()]
+    assert line.startswith(f"meta.cosmos.profile_config.profile_mapping of {STG_PORTS} has no effect")
+
+
+def test_dbts_settings_in_the_changes_are_those_of_the_class(project: Path) -> None:
+    mapping = PostgresUserPasswordProfileMapping("warehouse")
+    profile = ProfileConfig("harbor", "dev", profile_mapping=mapping)
+    say_of_profile(project, {"profile_mapping": {"dbt_config_vars": {"debug": True}}})
+
+    changed = dag_of(project, profile_config=profile)["stg_ports.run"].profile_config.profile_mapping
+
+    assert changed.dbt_config_vars == DbtProfileConfigVars(debug=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"secret_fields": []}, "names 'secret_fields', which belongs to the class PostgresUserPasswordProfileMapping"),
+        ({"conn": "x"}, "names 'conn', which belongs"),
+        ({"dbt_config_vars": {"debugg": True}}, "dbt_config_vars={'debugg': True}: .*unexpected keyword"),
+    ],
+)
+def test_what_no_profile_can_have_is_refused_with_the_node(project: Path, changes: dict[str, Any], words: str) -> None:
+    profile = ProfileConfig("harbor", "dev", profile_mapping=PostgresUserPasswordProfileMapping("warehouse"))
+    say_of_profile(project, {"profile_mapping": changes})
+
+    with pytest.raises(CosmosValueError, match=f"^{STG_PORTS}: meta.cosmos.profile_config.profile_mapping.*{words}"):
+        dag_of(project, profile_config=profile)
+
+
+def say_of_profile(project: Path, changes: dict[str, Any]) -> None:
+    """Let the node change its profile."""
+    manifest = json.loads((project / "manifest.json").read_text())
+    manifest["nodes"][STG_PORTS]["config"]["meta"] = {"cosmos": {"profile_config": changes}}
+    (project / "manifest.json").write_text(json.dumps(manifest))

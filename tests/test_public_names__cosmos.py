@@ -1,0 +1,125 @@
+"""The public names of the product are those that were promised; other names that Cosmos has are refused in words."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import cosmos_venv
+from cosmos_venv import operators
+from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.operators import local
+from cosmos_venv.project.graph import DbtGraph
+from cosmos_venv.project.node import DbtNode
+from cosmos_venv.public_names import COSMOS_NAMES
+
+NAMES = [(module, name) for module, names in COSMOS_NAMES.items() for name in sorted(names)]
+
+
+def test_the_names_at_the_top_are_pinned() -> None:
+    assert set(cosmos_venv.__all__) == {
+        "DbtBuildLocalOperator",
+        "DbtCloneLocalOperator",
+        "DbtDag",
+        "DbtLSLocalOperator",
+        "DbtResourceType",
+        "DbtRunLocalOperator",
+        "DbtRunOperationLocalOperator",
+        "DbtSeedLocalOperator",
+        "DbtSnapshotLocalOperator",
+        "DbtTaskGroup",
+        "DbtTestLocalOperator",
+        "ExecutionConfig",
+        "ExecutionMode",
+        "InvocationMode",
+        "LoadMode",
+        "ProfileConfig",
+        "ProjectConfig",
+        "RenderConfig",
+        "SeedRenderingBehavior",
+        "SourceRenderingBehavior",
+        "TestBehavior",
+        "TestIndirectSelection",
+        "__version__",
+    }
+
+
+@pytest.mark.parametrize("name", cosmos_venv.__all__)
+def test_every_name_at_the_top_is_there(name: str) -> None:
+    assert getattr(cosmos_venv, name) is not None
+    assert name in dir(cosmos_venv)
+
+
+def test_the_short_names_of_operators_are_the_local_ones() -> None:
+    docs = ("Docs", "DocsAzureStorage", "DocsGCS", "DocsS3")
+    verbs = ("Build", *docs, "LS", "Run", "RunOperation", "Seed", "Snapshot", "Test")
+    assert set(operators.__all__) == {f"Dbt{verb}Operator" for verb in verbs}
+    assert operators.DbtRunOperator is local.DbtRunLocalOperator
+    assert set(operators.__all__) <= set(dir(operators))
+
+
+@pytest.mark.parametrize(("module", "name"), NAMES, ids=[".".join(pair) for pair in NAMES])
+def test_a_name_of_cosmos_is_there_or_refused_with_what_is_there(module: str, name: str) -> None:
+    ours = import_module(f"cosmos_venv.{module}" if module else "cosmos_venv")
+
+    if name in dir(ours):
+        assert getattr(ours, name) is not None
+        return
+    with pytest.raises(
+        ImportError, match=rf"cosmos-venv does not have {name}(\. {ours.__name__} has |: dbt deps is no task)"
+    ):
+        getattr(ours, name)
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("from cosmos_venv import DbtRunKubernetesOperator", "cosmos_venv has DbtBuildLocalOperator, DbtClone"),
+        ("from cosmos_venv import MissingPackage", "does not have MissingPackage"),
+        ("from cosmos_venv.operators import DbtDepsOperator", "does not have DbtDepsOperator: dbt deps is no task"),
+        ("from cosmos_venv.operators.local import DbtDepsLocalOperator", "give install_deps=True"),
+        ("from cosmos_venv.constants import PRODUCER_WATCHER_TASK_ID", "has DEFAULT_PROFILES_FILE_NAME, DbtRes"),
+    ],
+)
+def test_importing_what_is_not_offered_says_what_is(statement: str, words: str) -> None:
+    with pytest.raises(ImportError, match=words):
+        exec(statement)  # noqa: S102 - the statement as a DAG file has it
+
+
+@pytest.mark.parametrize("module", COSMOS_NAMES)
+def test_a_name_that_nobody_has_is_an_ordinary_error(module: str) -> None:
+    ours = import_module(f"cosmos_venv.{module}" if module else "cosmos_venv")
+
+    assert not hasattr(ours, "DbtRunLocallyOperator")
+    with pytest.raises(AttributeError, match=rf"module '{ours.__name__}' has no attribute 'DbtRunLocallyOperator'"):
+        _ = ours.DbtRunLocallyOperator
+
+
+@pytest.mark.parametrize("module", COSMOS_NAMES)
+def test_a_type_checker_sees_the_names_that_are_there_and_no_others(module: str) -> None:
+    """For one that saw the module's ``__getattr__`` every name would be there."""
+    ours = import_module(f"cosmos_venv.{module}" if module else "cosmos_venv")
+
+    statements = ast.parse(Path(str(ours.__file__)).read_text(encoding="utf-8")).body
+
+    hooks = [each for each in statements if "__getattr__" in ast.unparse(each)]
+    assert all(isinstance(each, ast.If) and ast.unparse(each.test) == "not TYPE_CHECKING" for each in hooks)
+
+
+def test_constants_can_be_imported_before_airflow() -> None:
+    code = "import cosmos_venv.constants, cosmos_venv.exceptions, sys; sys.exit('airflow' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_graph_and_its_nodes_are_reached_where_cosmos_has_them() -> None:
+    graph = import_module("cosmos_venv.dbt.graph")
+
+    assert graph.DbtGraph is DbtGraph
+    assert graph.DbtNode is DbtNode
+    assert graph.CosmosLoadDbtException is CosmosLoadDbtException

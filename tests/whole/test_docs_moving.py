@@ -1,0 +1,57 @@
+"""The page docs/moving.md is as it says."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv import settings
+from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator, DbtVirtualenvBaseOperator
+from tests.test_dag import MANIFEST
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "moving.md").read_text(encoding="utf-8")
+DAG, POOL, MISSING = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+
+
+def test_the_dag_of_the_page_is_built_and_takes_its_pool(tmp_path: Path) -> None:
+    project = tmp_path / "harbor"
+    (project / "models").mkdir(parents=True)
+    shutil.copy(MANIFEST.with_name("dbt_project.yml"), project)
+    names: dict[str, Any] = {"PROJECT": project, "MANIFEST": MANIFEST}
+
+    exec(DAG, names)  # noqa: S102 - as a user copies it
+    tasks = [task for task in names["harbor"].tasks if isinstance(task, DbtVirtualenvBaseOperator)]
+    exec(POOL, names)  # noqa: S102
+    task = DbtRunVirtualenvOperator(
+        task_id="run", project_dir=project, profile_config=tasks[0].profile_config, **names["operator_args"]
+    )
+
+    assert {each.virtualenv_dir for each in tasks} == {"/opt/airflow/dbt-environments"}
+    assert task.pool == "harbor_duckdb"
+
+
+def test_a_name_that_is_not_here_is_refused_in_the_words_of_the_page() -> None:
+    comment, statement = MISSING.strip().splitlines()
+    words = comment.partition("raises ImportError: ")[2]
+
+    with pytest.raises(ImportError, match=re.escape(words)):
+        exec(statement)  # noqa: S102
+
+
+def test_our_section_wins_over_that_of_cosmos(monkeypatch: pytest.MonkeyPatch) -> None:
+    (ini,) = re.findall(r"```ini\n(.*?)```", PAGE, re.DOTALL)
+    theirs, ours = re.findall(r"^remote_target_path = (.*)$", ini, re.MULTILINE)
+
+    monkeypatch.setenv("AIRFLOW__COSMOS__REMOTE_TARGET_PATH", theirs)
+    assert settings.remote_target_path == theirs
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__REMOTE_TARGET_PATH", ours)
+    assert settings.remote_target_path == ours
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([\w-]+\.md)\)", PAGE))))
+def test_links_lead_somewhere(link: str) -> None:
+    assert (Path(__file__).resolve().parents[2] / "docs" / link).is_file()

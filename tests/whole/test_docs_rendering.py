@@ -1,0 +1,71 @@
+"""The page docs/rendering.md is as it says."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from cosmos_venv import DbtDag, DbtTaskGroup, LoadMode, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv.compat import DAG
+from cosmos_venv.config.execution import OFFERED
+from cosmos_venv.constants import ExecutionMode
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "rendering.md").read_text(encoding="utf-8")
+CONFIGURED, CONVERTER, MAPPED = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+PROJECT = Path(__file__).resolve().parents[1] / "data" / "rendering-project"
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+CONFIGURATION: dict[str, Any] = {
+    "project_config": ProjectConfig(PROJECT, manifest_path=PROJECT / "manifest.json"),
+    "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=PROJECT / "profiles.yml"),
+}
+
+
+def test_the_configuration_of_the_page_is_one() -> None:
+    names: dict[str, Any] = {}
+
+    exec(CONFIGURED, names)  # noqa: S102 - as a user copies it
+
+    assert names["render_config"].group_nodes_by_folder
+
+
+def test_the_converter_of_the_page_makes_a_task_of_an_exposure() -> None:
+    names: dict[str, Any] = {}
+    exec(CONVERTER, names)  # noqa: S102 - as a user copies it
+
+    dag = DbtDag(
+        dag_id="harbor", schedule=None, start_date=START, render_config=names["render_config"], **CONFIGURATION
+    )
+
+    assert dag.get_task("ops_dashboard_exposure").upstream_task_ids == {"fleet_summary.test", "port_calls.test"}
+
+
+def test_the_mapped_group_of_the_page_is_built() -> None:
+    configuration = {**CONFIGURATION, "render_config": RenderConfig(load_method=LoadMode.DBT_MANIFEST)}
+    with DAG("outer", schedule=None, start_date=START) as dag:
+        exec(MAPPED, {"DbtTaskGroup": DbtTaskGroup, "CONFIGURATION": configuration})  # noqa: S102
+
+    assert "per_region.harbor.port_calls.test" in dag.task_ids
+
+
+def test_every_mode_is_on_the_page_that_can_be_written_down_and_is_not_a_container() -> None:
+    section = PAGE.partition("## Execution modes")[2].partition("##")[0]
+
+    named = {mode for mode in ExecutionMode if f"`{mode.name}`" in section}
+
+    assert named == {*OFFERED, *(each for each in ExecutionMode if "WATCHER" in each.name or "ASYNC" in each.name)}
+
+
+def test_every_keyword_of_a_converter_is_on_the_page() -> None:
+    told: dict[str, Any] = {}
+    DbtDag(
+        dag_id="harbor",
+        schedule=None,
+        start_date=START,
+        render_config=RenderConfig(node_converters={"exposure": told.update}),  # type: ignore[dict-item]
+        **CONFIGURATION,
+    )
+
+    section = PAGE.partition("It is called with keywords only:")[2].partition("Take what you need")[0]
+    assert set(re.findall(r"`(\w+)`", section)) == set(told)

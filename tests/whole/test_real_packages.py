@@ -1,0 +1,231 @@
+"""dbt packages with the real dbt: what it installs once is what the next command runs with, wherever it stands."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv.compat import AirflowException
+from cosmos_venv.config import ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv.constants import InvocationMode, LoadMode
+from cosmos_venv.operators.local import DbtRunLocalOperator
+from cosmos_venv.project.graph import DbtGraph
+
+ROOT = Path(__file__).resolve().parents[2]
+DBT = ROOT / ".cache" / "envs" / "dbt111" / "bin" / "dbt"
+
+Output = Callable[[DbtRunLocalOperator], str]
+
+pytestmark = [
+    pytest.mark.skipif(not DBT.exists() and os.environ.get("CI") != "true", reason=f"no real dbt at {DBT}"),
+    pytest.mark.skipif(shutil.which("git") is None, reason="git packages need git"),
+]
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ("-c", "user.name=Harbor", "-c", "user.email=harbor@example.com")
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def cranes(tmp_path: Path) -> Path:
+    """A package in a git repository: the macro ``height()`` says 10."""
+    folder = tmp_path / "remote" / "cranes"
+    (folder / "macros").mkdir(parents=True)
+    (folder / "dbt_project.yml").write_text("name: cranes\nversion: '1.0'\n")
+    (folder / "macros" / "height.sql").write_text("{% macro height() %}10{% endmacro %}\n")
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "add", ".")
+    git(folder, "commit", "-q", "-m", "ten")
+    return folder
+
+
+@pytest.fixture
+def harbor(dbt_project: Path, cranes: Path) -> Path:
+    """A project with a package in git, one beside it and one in it; a model uses all three."""
+    for folder, name in ((dbt_project.parent / "shared", "shared"), (dbt_project / "packages" / "inner", "inner")):
+        (folder / "macros").mkdir(parents=True)
+        (folder / "dbt_project.yml").write_text(f"name: {name}\nversion: '1.0'\n")
+        (folder / "macros" / "m.sql").write_text(f"{{% macro {name}_says() %}}'{name}'{{% endmacro %}}\n")
+    (dbt_project / "packages.yml").write_text(
+        f"packages:\n  - git: file://{cranes}\n    revision: main\n  - local: ../shared\n  - local: packages/inner\n"
+    )
+    (dbt_project / "models" / "uses.sql").write_text(
+        "select {{ cranes.height() }} as h, {{ shared.shared_says() }} as s, {{ inner.inner_says() }} as i\n"
+    )
+    return dbt_project
+
+
+@pytest.fixture
+def make_run(harbor: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., DbtRunLocalOperator]:
+    """Operators that run the model; each test has a cache of its own."""
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("DBT_SEND_ANONYMOUS_USAGE_STATS", "false")
+
+    def make(**arguments: Any) -> DbtRunLocalOperator:
+        return DbtRunLocalOperator(
+            **{
+                "task_id": "run",
+                "project_dir": harbor,
+                "profile_config": ProfileConfig(
+                    profile_name="harbor", target_name="dev", profiles_yml_filepath=harbor / "profiles.yml"
+                ),
+                "dbt_executable_path": DBT,
+                "select": "uses",
+                **arguments,
+            }
+        )
+
+    return make
+
+
+@pytest.fixture
+def output(capfd: pytest.CaptureFixture[str]) -> Output:
+    """Runs a task and gives its log."""
+
+    def output(operator: DbtRunLocalOperator) -> str:
+        capfd.readouterr()
+        operator.execute({})
+        return "".join(capfd.readouterr())
+
+    return output
+
+
+def kept(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "cache" / "packages-v1").glob("*.*[0-9]"))
+
+
+@pytest.mark.long
+def test_the_second_task_installs_nothing_and_a_local_package_is_used_as_it_is_now(
+    make_run: Callable[..., DbtRunLocalOperator], output: Output, tmp_path: Path, harbor: Path
+) -> None:
+    """Also where the project wants its packages elsewhere, and when it has moved: so do Airflow 3's bundles."""
+    with (harbor / "dbt_project.yml").open("a") as file:
+        file.write("packages-install-path: vendor/dbt\n")
+    first = output(make_run())
+    moved = Path(shutil.copytree(harbor.parent, tmp_path / "moved", ignore=shutil.ignore_patterns("cache", "remote")))
+    shutil.rmtree(harbor.parent / "shared")
+    shutil.rmtree(harbor)
+    (moved / "shared" / "macros" / "m.sql").write_text("{% macro shared_says() %}'as it is now'{% endmacro %}\n")
+    profile = ProfileConfig("harbor", "dev", profiles_yml_filepath=moved / "harbor" / "profiles.yml")
+
+    second = output(make_run(project_dir=moved / "harbor", profile_config=profile))
+
+    (installation,) = kept(tmp_path)
+    assert "Installing file://" in first
+    assert "Installing" not in second
+    assert "The dbt packages are there" in second
+    assert "Completed successfully" in second
+    assert not [path for path in installation.rglob("*") if path.name == ".git"]
+    assert not [name for name in ("vendor", "dbt_packages", "package-lock.yml") if (moved / "harbor" / name).exists()]
+
+
+@pytest.mark.long
+def test_a_branch_is_followed_once_the_installation_is_too_old_and_a_lock_file_pins_it(
+    make_run: Callable[..., DbtRunLocalOperator],
+    output: Output,
+    cranes: Path,
+    harbor: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output(make_run())
+    (lock,) = (path / "package-lock.yml" for path in kept(tmp_path))
+    pinned = lock.read_text()
+    (cranes / "macros" / "height.sql").write_text("{% macro height() %}eleven_of_it{% endmacro %}\n")
+    git(cranes, "commit", "-q", "-a", "-m", "eleven")
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__PACKAGES_MAX_AGE", "0")
+
+    with pytest.raises(AirflowException, match="eleven_of_it"):
+        output(make_run())
+    (harbor / "package-lock.yml").write_text(pinned)
+    logs = [output(make_run()) for _ in range(2)]
+
+    assert re.findall("Installing file://|packages are there", "".join(logs)) == [
+        "Installing file://",
+        "packages are there",
+    ]
+    assert all("Completed successfully" in log for log in logs)
+    assert (harbor / "package-lock.yml").read_text() == pinned
+
+
+@pytest.mark.long
+def test_a_failing_installation_fails_the_task_in_dbts_words_and_is_not_kept(
+    make_run: Callable[..., DbtRunLocalOperator], harbor: Path, tmp_path: Path
+) -> None:
+    (harbor / "packages.yml").write_text(f"packages:\n  - git: file://{tmp_path}/nowhere\n    revision: main\n")
+
+    with pytest.raises(AirflowException, match="nowhere"):
+        make_run().execute({})
+
+    assert not kept(tmp_path)
+
+
+@pytest.mark.long
+def test_a_project_inside_a_package_uses_the_package_around_it_and_folders_beside_it(
+    make_run: Callable[..., DbtRunLocalOperator], output: Output, cranes: Path
+) -> None:
+    """As ``integration_tests`` of published packages do."""
+    inside = cranes / "integration_tests"
+    (cranes / "models").mkdir()
+    (cranes / "models" / "crane.sql").write_text("select 1 as id\n")
+    for folder, name in ((inside / "models", "uses"), (cranes.parent / "shared" / "models", "far")):
+        folder.mkdir(parents=True)
+        (folder / f"{name}.sql").write_text("select {{ cranes.height() }} as h from {{ ref('crane') }}\n")
+    (inside / "dbt_project.yml").write_text(
+        "name: tests\nversion: '1.0'\nprofile: harbor\nmodel-paths: [models, ../../shared/models]\n"
+    )
+    (inside / "packages.yml").write_text("packages:\n  - local: ../\n")
+    before = sorted(cranes.parent.rglob("*"))
+
+    first, second = (output(make_run(project_dir=inside, select="+uses far")) for _ in range(2))
+
+    assert "Installed from <local" in first
+    assert "The dbt packages are there" in second
+    assert all("PASS=3" in log for log in (first, second))
+    assert sorted(cranes.parent.rglob("*")) == before
+
+
+@pytest.mark.long
+def test_what_a_macro_of_a_package_reads_under_a_name_that_it_makes_up_counts_for_what_is_kept_of_dbt_ls(
+    cranes: Path, dbt_project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("DBT_SEND_ANONYMOUS_USAGE_STATS", "false")
+    for name, what in (("height", "TAG"), ("own", "MORE")):
+        macros = (cranes if name == "height" else dbt_project) / "macros"
+        macros.mkdir(exist_ok=True)
+        (macros / f"{name}.sql").write_text(
+            f"{{% macro {name}(kind) %}}{{{{ return(env_var('{what}_' ~ kind, 'no {what}')) }}}}{{% endmacro %}}"
+        )
+    git(cranes, "commit", "-q", "-a", "-m", "reads a variable")
+    (dbt_project / "packages.yml").write_text(f"packages:\n  - git: file://{cranes}\n    revision: main\n")
+    model = "{{ config(tags=[cranes.height('MODEL'), own('MODEL')]) }} select 1 as id\n"
+    (dbt_project / "models" / "uses.sql").write_text(model)
+
+    def load() -> tuple[LoadMode, list[str]]:
+        graph = DbtGraph(
+            project=ProjectConfig(dbt_project),
+            render_config=RenderConfig(dbt_executable_path=DBT, invocation_mode=InvocationMode.SUBPROCESS),
+            profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
+        )
+        graph.load()
+        return graph.load_method, sorted(graph.nodes["model.harbor.uses"].tags)
+
+    asked, kept = LoadMode.DBT_LS, LoadMode.DBT_LS_CACHE
+    assert load() == (asked, ["no MORE", "no TAG"])
+    monkeypatch.setenv("TAG_OTHER", "north")
+    assert load() == (kept, ["no MORE", "no TAG"])
+    monkeypatch.setenv("TAG_MODEL", "north")
+    monkeypatch.setenv("MORE_MODEL", "south")
+    assert load() == (asked, ["north", "south"])
+    monkeypatch.delenv("TAG_MODEL")
+    monkeypatch.delenv("MORE_MODEL")
+    assert load() == (kept, ["no MORE", "no TAG"])
