@@ -101,6 +101,7 @@ class Environment:
 
     def close(self) -> None:
         """Give up the lease. May be called again."""
+        # The path stays valid for what was started in it: the guard holds descriptors of its own.
         if self.lease is not None:
             self.lease.close()
 

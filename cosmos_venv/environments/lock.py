@@ -40,6 +40,7 @@ from cosmos_venv.files.kernel_lock import FileToLock, flock_at_once, open_to_ask
 from cosmos_venv.processes.guarded_process import Cancellation
 
 _holders: dict[tuple[int, int], _Holder] = {}
+# A setting of Cosmos counts tries (virtualenv_max_retries_lock), one a second.
 TRY_SECONDS = 1.0
 _TURN = 0.01  # a waiter wakes at most two turns after a release
 _RENEW_AFTER = 10.0

@@ -368,6 +368,7 @@ def _faults_in(folder: Path, commands: Path, *, content: bool) -> Iterator[str]:
                 raise
             yield f"{distribution.name}/RECORD cannot be read: {error}"
     for name, promises in sorted(promised.items()):
+        # Commands stand outside of the folder, and installers write them anew: their size need not be the promised one.
         is_command = name.startswith("../") and Path(os.path.normpath(folder / name)).parent == commands
         path = os.path.join(folder, name)  # noqa: PTH118 - a Path for each of some thousand files takes longer
         if fault := _fault(path, promises, is_command=is_command, content=content):

@@ -18,10 +18,12 @@ _FOR_ALL_TO_RUN = 0o755
 _HALF = ".cosmos-venv-"
 _GONE = (
     "{name}: the environment {link} is gone. "
-    "Run a task that needs it, or cosmos-venv env warm DAGFILE: whoever builds here makes this command anew."
+    "Run a task that needs it, or cosmos-venv env warm DAGFILE: the next build here makes this command anew."
 )
 # The build is resolved once: through the link a running process would import the rest of its modules from the
 # generation that is published next. (readlink -f is not everywhere; cd -P is POSIX.)
+# Real files in a real bin: with links into the published build, python -m venv in this directory failed, and uv wrote
+# into the build.
 _LAUNCHER = """#!/bin/sh
 {ours} runs {name} of the environment that was made ready last.
 build=$(CDPATH= cd -P -- {link} 2>/dev/null && pwd -P) || {{ printf '%s\\n' {gone} >&2; exit 1; }}

@@ -251,6 +251,7 @@ def _permitted(store: StoreLayout, going: Removal) -> Removal:
     if not os.access(store.builds, os.W_OK) or not os.access(store.root, os.W_OK):
         obstacle = f"user id {os.geteuid()} may not write to {store.root}, or it is mounted read-only"
     elif os.geteuid() not in (0, owner) and owner is not None:
+        # Its directories have no write permission, which only their owner or root can give back.
         obstacle = f"it belongs to user id {owner}: only that user or root may remove it"
     return replace(going, obstacle=obstacle, is_forbidden=bool(obstacle))
 

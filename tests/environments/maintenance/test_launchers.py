@@ -141,7 +141,7 @@ def test_a_command_whose_environment_was_deleted_by_hand_says_what_to_do(
     assert ended.returncode == 1
     assert ended.stderr == (
         f"hello: the environment {link} is gone. "
-        "Run a task that needs it, or cosmos-venv env warm DAGFILE: whoever builds here makes this command anew.\n"
+        "Run a task that needs it, or cosmos-venv env warm DAGFILE: the next build here makes this command anew.\n"
     )
 
 
