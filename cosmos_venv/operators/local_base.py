@@ -338,7 +338,9 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         executable = invocation.found_executable(cmd[0])
         mode = invocation.chosen_mode(self.invocation_mode, executable)
         choice = warm_start.warm_choice(self.warm_dbt, setting=self.warm_setting)
-        after = self._options(PostRunOptions)
+        # Only commands that look at data have it.
+        on_warning_callback = getattr(self, "on_warning_callback", None)
+        after = self._options(PostRunOptions, on_warning_callback=on_warning_callback)
         if kwargs.get("push_run_results_to_xcom"):
             after = replace(after, push_run_results_to_xcom=True)
         return self._options(
