@@ -175,13 +175,14 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         warm_dbt_keeps_project: bool | None = None,
         **kwargs: Any,
     ) -> None:
-        from cosmos_venv.managed import warm_start
-
+        # First of all: whatever stands in a local variable by then would be stored, and copied with each DAG.
         given = {name: value for name, value in locals().items() if name not in _NOT_STORED}
         own = self.take_own_parameters(kwargs)
         refuse_unknown(type(self), kwargs)
         refuse_wrong_shapes(given)
         if warm_dbt is not None or warm_dbt_keeps_project is not None:
+            from cosmos_venv.managed import warm_start
+
             warm_start.refuse_wrong_warm_choices(warm_dbt, warm_dbt_keeps_project)
         refuse_no_callbacks("on_warning_callback", own.get("on_warning_callback"))
         super().__init__(task_id=task_id, **kwargs)
