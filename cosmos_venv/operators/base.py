@@ -66,7 +66,6 @@ class AbstractDbtBase(BaseOperator):
 
     #: whether ``on_warning_callback`` is called when nothing has warned, as in Cosmos.
     calls_back_without_warnings: ClassVar[bool] = True
-    on_warning_callback: Any = None  # of commands that look at data, and so may warn
 
     env: dict[str, Any] | None
     append_env: bool
@@ -240,6 +239,7 @@ class DbtBuildMixin:
     }
     own_template_fields: ClassVar[tuple[str, ...]] = ("full_refresh",)
     ui_color = "#8194E0"
+    on_warning_callback: Callable[[dict[str, Any]], object] | str | None
     full_refresh: bool | str
     log_format: str | None
 
@@ -282,6 +282,7 @@ class DbtSourceMixin:
     base_cmd: ClassVar[tuple[str, ...]] = ("source", "freshness")
     own_parameters: ClassVar[Mapping[str, Any]] = {"on_warning_callback": None}
     ui_color = "#34CCEB"
+    on_warning_callback: Callable[[dict[str, Any]], object] | str | None
 
 
 class DbtRunMixin:
@@ -306,6 +307,7 @@ class DbtTestMixin:
     base_cmd: ClassVar[tuple[str, ...]] = ("test",)
     own_parameters: ClassVar[Mapping[str, Any]] = {"on_warning_callback": None}
     ui_color = "#8194E0"
+    on_warning_callback: Callable[[dict[str, Any]], object] | str | None
 
 
 class DbtRunOperationMixin:

@@ -175,12 +175,12 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         warm_dbt_keeps_project: bool | None = None,
         **kwargs: Any,
     ) -> None:
+        # First of all: whatever stands in a local variable by then would be stored, and copied with each DAG.
         given = {name: value for name, value in locals().items() if name not in _NOT_STORED}
         own = self.take_own_parameters(kwargs)
         refuse_unknown(type(self), kwargs)
         refuse_wrong_shapes(given)
         if warm_dbt is not None or warm_dbt_keeps_project is not None:
-            # Below locals(), of which each name becomes an attribute of the operator; and few DAGs need it.
             from cosmos_venv.managed import warm_start
 
             warm_start.refuse_wrong_warm_choices(warm_dbt, warm_dbt_keeps_project)
@@ -339,7 +339,9 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         executable = invocation.found_executable(cmd[0])
         mode = invocation.chosen_mode(self.invocation_mode, executable)
         choice = warm_start.warm_choice(self.warm_dbt, setting=self.warm_setting)
-        after = self._options(PostRunOptions)
+        # Only commands that look at data have it.
+        on_warning_callback = getattr(self, "on_warning_callback", None)
+        after = self._options(PostRunOptions, on_warning_callback=on_warning_callback)
         if kwargs.get("push_run_results_to_xcom"):
             after = replace(after, push_run_results_to_xcom=True)
         return self._options(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -58,6 +60,13 @@ def test_whoever_follows_a_method_up_its_bases_opens_few_of_our_classes(operator
     own = [cls.__name__ for cls in operator.__mro__ if cls.__module__.partition(".")[0] == "cosmos_venv"]
 
     assert len(own) <= 7, own
+
+
+def test_an_operator_holds_its_parameters_and_nothing_else(make: Callable[..., Any]) -> None:
+    """Airflow copies operators with their DAG, and what cannot be copied breaks that."""
+    copied = copy.deepcopy(make("Run"))
+
+    assert not [name for name, value in vars(copied).items() if isinstance(value, ModuleType)]
 
 
 def test_a_dag_file_imports_nothing_that_only_a_run_needs() -> None:
