@@ -27,9 +27,7 @@ def test_the_implementation_imports(adapter: Adapter, tmp_path: Path) -> None:
     assert finished.succeeded, f"The implementation must import.{adapter.advice(str(finished))} Seen: {finished}"
 
 
-def test_the_wheel_of_the_fake_installs(
-    cosmos_wheelhouse: Wheelhouse, tmp_path: Path, pytestconfig: pytest.Config
-) -> None:
+def test_the_fake_wheel_installs(cosmos_wheelhouse: Wheelhouse, tmp_path: Path, pytestconfig: pytest.Config) -> None:
     environment = tmp_path / "environment"
 
     for command in install_commands(environment, cosmos_wheelhouse, command_of_uv(asked_installer(pytestconfig))):

@@ -148,7 +148,7 @@ def test_what_a_run_did_not_judge_stays_on_the_list_of_known_failures(
     (pytester.path / "known.txt").write_text(known)
 
     result = pytester.runpytest_subprocess(
-        *SUITE, "-k", "look_alike", "--cosmos-known-failures=known.txt", "--cosmos-update-known-failures", *options
+        *SUITE, "-k", "fake_wheel", "--cosmos-known-failures=known.txt", "--cosmos-update-known-failures", *options
     )
 
     assert result.ret == 11

@@ -211,7 +211,7 @@ def test_smoke_checks_go_first_whatever_a_plugin_does_to_the_order(
 @pytest.mark.long
 @pytest.mark.parametrize("options", [[], ["-n", "1"]], ids=["one-process", "workers"])
 def test_the_suite_runs_without_pytests_cache(pytester: pytest.Pytester, options: list[str]) -> None:
-    arguments = ["--cosmos-implementation=cosmos_venv", "-p", "no:cacheprovider", "-k", "look_alike", *options]
+    arguments = ["--cosmos-implementation=cosmos_venv", "-p", "no:cacheprovider", "-k", "fake_wheel", *options]
 
     result = pytester.runpytest_subprocess("--cosmos-conformance", *arguments)
 
@@ -221,7 +221,7 @@ def test_the_suite_runs_without_pytests_cache(pytester: pytest.Pytester, options
 @pytest.mark.long
 @pytest.mark.parametrize("options", [[], ["-n", "1"]], ids=["one-process", "workers"])
 def test_a_run_with_something_left_out_gives_no_verdict(pytester: pytest.Pytester, options: list[str]) -> None:
-    arguments = ["--cosmos-implementation=cosmos_venv", "-k", "look_alike", *options]
+    arguments = ["--cosmos-implementation=cosmos_venv", "-k", "fake_wheel", *options]
 
     result = pytester.runpytest_subprocess("--cosmos-conformance", *arguments)
 
