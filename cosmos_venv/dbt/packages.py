@@ -24,7 +24,7 @@ from pathlib import Path
 
 from cosmos_venv.dbt.project_files import LOCK_FILE, local_package, read_dbt_project, read_package_files
 from cosmos_venv.exceptions import VirtualenvError
-from cosmos_venv.files.durable_files import age, read_own, write_new
+from cosmos_venv.files.durable_files import ABANDONED_SECONDS, age, in_one_step, read_own, write_new
 from cosmos_venv.files.kernel_lock import NOBODY_LOCKS, is_locked_or_lockless, open_for_locking, unlock
 from cosmos_venv.files.permissions import Way, Writers, judge, shut_out_others
 from cosmos_venv.files.read_limits import read_file
@@ -33,7 +33,6 @@ from cosmos_venv.processes.lease import Lease, lease_path
 
 _KEPT_COUNT = 50
 _KEPT_SECONDS = 30 * 86_400.0
-_ABANDONED_SECONDS = 3_600.0
 
 
 def sweep(folder: Path) -> None:
@@ -53,7 +52,7 @@ def sweep(folder: Path) -> None:
     for path in set(paths).difference(kept):
         if path.suffix == ".lease":
             _remove_if_alone(path)
-        elif _age(path) > (_ABANDONED_SECONDS if path.name.startswith(".") else _KEPT_SECONDS):
+        elif _age(path) > (ABANDONED_SECONDS if path.name.startswith(".") else _KEPT_SECONDS):
             _delete(path)
 
 
@@ -200,8 +199,9 @@ class PackageStore:
             installation: the folder that dbt linked it to may be gone by then.
         :raises OSError: when it cannot be kept. Then no task sees anything of it.
         """
-        apart = self.folder / f".{uuid.uuid4().hex}"
-        try:
+        target = self.folder / f"{digest}.{time.time_ns()}"
+        # Leased from the beginning: a lease of something that is not there yet is swept unless it is held.
+        with self._leased(target), in_one_step(target) as apart:
             self.make_directory(apart / _PACKAGES)  # whatever the umask, no other user may write there
             for package in installed.iterdir():
                 copy = apart / _PACKAGES / package.name
@@ -215,11 +215,6 @@ class PackageStore:
             write_new(apart / _SIZES, json.dumps(_sizes(apart / _PACKAGES)))
             # A copy has the permissions of what dbt has made, under whatever umask.
             shut_out_others(apart, self._judge(apart).writers)
-            with self._leased(self.folder / f"{digest}.{time.time_ns()}") as path:
-                apart.rename(path)
-        except BaseException:
-            shutil.rmtree(apart, ignore_errors=True)
-            raise
         sweep(self.folder)
 
     @contextmanager
@@ -293,11 +288,11 @@ class PackageStore:
         return lease
 
     @contextmanager
-    def _leased(self, path: Path) -> Iterator[Path]:
+    def _leased(self, path: Path) -> Iterator[None]:
         """Within this block no task takes the lease for one that a kill has left."""
         lease = self._lease(path)
         try:
-            yield path
+            yield
         finally:
             if lease is not None:
                 lease.close()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -35,7 +34,7 @@ from cosmos_venv.environments.post_install import site_packages
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError, VirtualenvLockTimeout
-from cosmos_venv.files.durable_files import set_aside
+from cosmos_venv.files.durable_files import in_one_step, set_aside
 from cosmos_venv.files.filesystem_check import refuse_unfit, refuse_unfit_path
 from cosmos_venv.files.permissions import Writers, judge, make_directory, writable_by_others
 from cosmos_venv.processes.guarded_process import Cancellation
@@ -317,9 +316,8 @@ class Publisher:
 
     def _publish(self, build: Path) -> None:
         # A link cannot be replaced in place, but a rename over it is atomic: no task ever sees none.
-        apart = self._store.root / f".{self._spec.digest}.{uuid.uuid4().hex}"
-        apart.symlink_to(build.relative_to(self._store.root))
-        apart.replace(self._store.link(self._spec.digest))
+        with in_one_step(self._store.link(self._spec.digest)) as apart:
+            apart.symlink_to(build.relative_to(self._store.root))
 
     def _next_build(self) -> Path:
         digest = self._spec.digest

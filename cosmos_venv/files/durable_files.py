@@ -31,8 +31,8 @@ _KINDS = {
 ABANDONED_SECONDS = 3_600.0
 """Seconds after which what stands under a name apart belongs to a process that is gone: nothing takes that long."""
 
-# ".half" and "unpacking-" are those of release 0.1.
-_APART = re.compile(r"\.[0-9a-f]{32}(?:\.half)?|unpacking-\w+")
+# Of these only the first is made now; the others are those of release 0.1.
+_APART = re.compile(r"\.[0-9a-f]{32}|\.[0-9a-f]{32}\.half|\.cosmos-venv-[0-9a-f]{32}|unpacking-\w+")
 _CLOCKS_DIFFER = 86_400.0  # between hosts that share a folder; by no more than that
 
 logger = logging.getLogger(__name__)
@@ -169,15 +169,28 @@ def remove_apart(path: Path) -> None:
         pass
 
 
+def abandoned(folder: Path, *, seconds: float = ABANDONED_SECONDS) -> list[Path]:
+    """Return what killed processes have left in a folder under names apart; none where there is no such folder.
+
+    :param folder: in which ``in_one_step`` makes its names.
+    :param seconds: age at which a name counts; 0 for a caller whose lock keeps every other process from making one.
+    :raises OSError: when the folder cannot be read.
+    """
+    try:
+        found = [path for path in folder.iterdir() if _APART.fullmatch(path.name)]
+        return [path for path in found if age(path.lstat().st_mtime) >= seconds]
+    except (FileNotFoundError, NotADirectoryError):  # another process sweeps too
+        return []
+
+
 def sweep_abandoned(folder: Path) -> None:
     """Remove from a folder what killed processes have left under names apart for more than an hour.
 
     :param folder: in which ``in_one_step`` makes its names.
     :raises OSError: when the folder cannot be read.
     """
-    for path in folder.iterdir():
-        if _APART.fullmatch(path.name) and age(path.lstat().st_mtime) > ABANDONED_SECONDS:
-            remove_apart(path)
+    for path in abandoned(folder):
+        remove_apart(path)
 
 
 def remove(path: Path) -> None:

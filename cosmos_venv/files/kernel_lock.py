@@ -1,7 +1,7 @@
-"""How a file is opened to be locked (``fcntl.flock``), by whom it may be, and whether it is still the one.
+"""Kernel locks (``fcntl.flock``): opening a file to lock it, locking it, and whether it is still the file of its name.
 
-Always a file, never a directory: on NFS the lock of a directory is one host's own. Whoever may read a file may lock it,
-and keep all others from it: so nobody may who may not write to its folder.
+Always a file, never a directory: on NFS the lock of a directory is one host's own. A user who may read a file may lock
+it, and keep all others from it: so users who may not write to its folder may not read it.
 """
 
 from __future__ import annotations
@@ -31,11 +31,13 @@ NOBODY_LOCKS = {
 
 
 def open_for_locking(path: Path) -> int:
-    """A descriptor of the file, made when missing, never truncated.
+    """Open a file to be locked. It is made when it is missing, and never truncated.
 
     Another user's file is opened for reading: that is enough for a lock, except on NFS, which asks for writing. What is
     no plain file is set aside. What others may do with the file is taken from them, where it belongs to this user.
 
+    :param path: of the file.
+    :returns: the file descriptor, which the caller closes.
     :raises OSError: when it can be neither made nor read.
     """
     try:
@@ -52,8 +54,10 @@ def open_for_locking(path: Path) -> int:
 
 
 def open_to_ask(path: Path) -> int:
-    """As ``open_for_locking``, of a file that is there: nothing is made or changed.
+    """Open a lock file that is there, as ``open_for_locking`` does; nothing is made or changed.
 
+    :param path: of the file.
+    :returns: the file descriptor, which the caller closes.
     :raises OSError: when it is not there, is no plain file, or cannot be read.
     """
     try:
@@ -65,9 +69,11 @@ def open_to_ask(path: Path) -> int:
 
 
 def mode_beside(path: Path) -> int:
-    """Permissions for a file that is to be locked: the group has some where it may write to the folder.
+    """Return the permission bits for a file that is to be locked: the group has some where it may write to the folder.
 
     The umask can take them away.
+
+    :param path: of the file; its folder must exist.
     """
     return _FOR_A_GROUP if path.parent.stat().st_mode & stat.S_IWGRP else _FOR_THE_OWNER
 
@@ -75,6 +81,8 @@ def mode_beside(path: Path) -> int:
 def shut_out_others(descriptor: int, path: Path) -> os.stat_result:
     """Take from an open file of this user what others may do with it; the group of its folder keeps its part.
 
+    :param descriptor: of the open file.
+    :param path: of the file; the mode of its folder counts.
     :returns: the status of the file, as it was.
     """
     status = os.fstat(descriptor)
@@ -88,12 +96,15 @@ def shut_out_others(descriptor: int, path: Path) -> os.stat_result:
 
 
 def strangers_who_hold(descriptor: int, path: Path, *, with_shared: bool = False) -> set[int]:
-    """User ids of processes that have the open file locked for themselves alone and may not write to its folder.
+    """Return the user ids of processes that have the open file locked for themselves alone and may not write to its
+    folder.
 
-    By what the kernel tells of processes that this one may see: none on other machines, in other containers, off Linux,
+    The kernel tells only of processes that this one may see: none on other machines, in other containers, off Linux,
     and on file systems that tell another device there than ``stat`` does.
 
-    :param with_shared: whether shared locks count too, which stand in the way of who wants the file for himself alone.
+    :param descriptor: of the open file.
+    :param path: of the file; the owner and mode of its folder count.
+    :param with_shared: whether shared locks count too, which stand in the way of an exclusive one.
     """
     kinds = {"WRITE", "READ"} if with_shared else {"WRITE"}
     status, folder = os.fstat(descriptor), path.parent.stat()
@@ -114,6 +125,9 @@ def strangers_who_hold(descriptor: int, path: Path, *, with_shared: bool = False
 def set_aside_from_strangers(descriptor: int, path: Path, *, with_shared: bool = False) -> None:
     """Set the open file aside if strangers hold it (see ``strangers_who_hold``) and it is still the one of that name.
 
+    :param descriptor: of the open file.
+    :param path: of the file.
+    :param with_shared: as for ``strangers_who_hold``.
     :raises OSError: when it cannot be.
     """
     strangers = strangers_who_hold(descriptor, path, with_shared=with_shared)
@@ -122,7 +136,10 @@ def set_aside_from_strangers(descriptor: int, path: Path, *, with_shared: bool =
 
 
 def describe_strangers(users: set[int]) -> str:
-    """Why a file is set aside that they keep locked, as a clause."""
+    """Return why a file is set aside that strangers keep locked, as a clause.
+
+    :param users: their user ids.
+    """
     return f"user id {', '.join(map(str, sorted(users)))} keeps it locked and has no business there"
 
 
@@ -194,7 +211,11 @@ class FileToLock:
 
 
 def is_locked_or_lockless(descriptor: int) -> bool:
-    """Whether it is locked now for this process alone; also where the mount knows no locks: then nobody waits there."""
+    """Lock an open file for this process alone, without waiting; also True where the mount knows no locks: then nobody
+    waits.
+
+    :param descriptor: of the file.
+    """
     try:
         return flock_at_once(descriptor)
     except OSError:
@@ -202,9 +223,11 @@ def is_locked_or_lockless(descriptor: int) -> bool:
 
 
 def is_locked_by_another(descriptor: int) -> bool:
-    """Whether another open file has it for itself alone; False where the mount knows no locks.
+    """Return whether another open file has it locked for itself alone; False where the mount knows no locks.
 
-    It is asked with a shared lock, so that two who ask at once do not take each other for its owner.
+    It is asked with a shared lock, so that two processes that ask at once do not take each other for its owner.
+
+    :param descriptor: of the file.
     """
     try:
         if not flock_at_once(descriptor, fcntl.LOCK_SH):
@@ -216,14 +239,19 @@ def is_locked_by_another(descriptor: int) -> bool:
 
 
 def unlock(descriptor: int) -> None:
-    """Give the lock back. Closing alone would leave it to a child that was forked meanwhile."""
+    """Give the lock back. Closing alone would leave it to a child that was forked meanwhile.
+
+    :param descriptor: of the file.
+    """
     with suppress(OSError):  # a mount that knows no locks
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def is_still(descriptor: int, path: Path) -> bool:
-    """Whether the open file still has that name: before it was locked, another one may have taken its place.
+    """Return whether the open file still has its name: before it was locked, another one may have taken its place.
 
+    :param descriptor: of the open file.
+    :param path: the name.
     :raises OSError: when the name cannot be looked up.
     """
     try:

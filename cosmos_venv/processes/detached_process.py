@@ -1,7 +1,7 @@
-"""Work in a process of its own, which outlives whoever asked for it: Airflow cuts the import of a DAG file after 30 s.
+"""Work in a process of its own, which outlives its caller: Airflow cuts the import of a DAG file after 30 s.
 
-Those who ask and the process that works know of each other by files in one folder, each named after the key of the
-work. The claim is a kernel lock that the process inherits, so it ends with the process, however that ends.
+The callers and the process that works know of each other by files in one folder, each named after the key of the work.
+The claim is a kernel lock that the process inherits, so it ends with the process, however that ends.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ class DetachedAtWork(Exception):
 class DetachedWork:
     """One piece of work that a process of its own does, known by a key.
 
-    :param folder: of the files through which all who ask, and the process, know of each other. It must be there, and
+    :param folder: of the files through which the callers and the process know of each other. It must be there, and
         nobody may write to it whom this user does not trust.
-    :param key: 64 hex digits; equal for those who ask for the same.
+    :param key: 64 hexadecimal digits; equal for callers that ask for the same.
     """
 
     folder: Path
@@ -152,7 +152,7 @@ class DetachedWork:
 
     @contextmanager
     def claim(self) -> Iterator[int | None]:
-        """The right to start the process: a locked descriptor, which it inherits; None while one is at work."""
+        """Give the right to start the process: a locked descriptor, which it inherits; None while one is at work."""
         # A lock of strangers is taken from them: it would have each parse say for ever that a process has just started.
         file = FileToLock(self.claim_file)
         try:
@@ -161,7 +161,7 @@ class DetachedWork:
             file.close()  # never unlocked: the process holds the same lock
 
     def recent_failure(self) -> str | None:
-        """What the last process said went wrong, and when; None where nothing did, or long ago."""
+        """Return what the last process said went wrong, and when; None where nothing did, or long ago."""
         try:
             seconds = time.time() - self.failure.lstat().st_mtime
             message = read_own(self.failure).decode(errors="replace")
@@ -175,20 +175,19 @@ class DetachedWork:
         """Remove what earlier processes left: a file of another user could not be written anew."""
         for file in (self.pid_file, self.failure, self.log):
             durable_files.remove(file)
+        durable_files.sweep_abandoned(self.folder)
 
     def leave_message(self, message: str) -> None:
-        """Tell whoever asks next what went wrong."""
-        apart = self.failure.with_name(f".{self.failure.name}.{os.getpid()}")
-        try:
-            durable_files.make_way(self.failure)
-            durable_files.write_anew(apart, message)
-            apart.replace(self.failure)
-        except OSError:
-            apart.unlink(missing_ok=True)
-            raise
+        """Tell the next caller what went wrong.
+
+        :param message: the sentence.
+        """
+        durable_files.make_way(self.failure)
+        with durable_files.in_one_step(self.failure) as apart:
+            durable_files.write_new(apart, message)
 
     def progress(self) -> str:
-        """Since when which process is at work: "for 12 s by process 4711"."""
+        """Return since when which process is at work: "for 12 s by process 4711"."""
         try:
             seconds = time.time() - self.pid_file.lstat().st_mtime
             return f"for {seconds:.0f} s by process {int(read_own(self.pid_file))}"
@@ -238,7 +237,10 @@ class DetachedWork:
 
 
 def works_in(folder: Path) -> list[DetachedWork]:
-    """All works of which a file is left in the folder. Makes nothing."""
+    """Return all works of which a file is left in the folder. Makes nothing.
+
+    :param folder: of their files.
+    """
     names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
     keys = {match.group(1) for name in names if (match := _FILE.fullmatch(name))}
     return [DetachedWork(folder=folder, key=key) for key in sorted(keys)]
@@ -254,8 +256,10 @@ def _hand_over(starter: subprocess.Popen[bytes], request: bytes) -> None:
 
 
 def main(folder: str, key: str, claim: int, work: str) -> int:
-    """The process that works: does what standard input asks for.
+    """Run as the process that works: do what standard input asks for.
 
+    :param folder: of the files of the work.
+    :param key: of the work.
     :param claim: the locked descriptor that says that a process is at work.
     :param work: as for ``DetachedWork.see_to``.
     :returns: its exit status.

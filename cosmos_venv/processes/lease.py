@@ -1,6 +1,6 @@
-"""Who still needs a directory: a shared kernel lock on ``<directory>.lease`` for as long as somebody uses it.
+"""Leases: a shared kernel lock on ``<directory>.lease`` for as long as a process uses the directory.
 
-So it is with the builds of environments, and with the dbt packages that are kept.
+Builds of environments have one, and kept dbt packages.
 """
 
 from __future__ import annotations
@@ -27,20 +27,28 @@ _NOTE_AGAIN_AFTER = 60.0  # seconds: a use is noted to the minute, not once per 
 
 
 def lease_path(build: Path) -> Path:
-    """The file whose locks say whether the build is in use."""
+    """Return the file whose locks say whether a build is in use.
+
+    :param build: directory of an environment, or of kept dbt packages.
+    """
     return build.with_name(f"{build.name}.lease")
 
 
 class Lease:
-    """A lock on a lease file, held until ``close`` or the end of the last process that has the descriptor."""
+    """A lock on a lease file, held until ``close`` or the end of the last process that has the descriptor.
+
+    :param descriptor: of the lease file, locked.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor: int | None = descriptor
 
     @classmethod
     def shared(cls, build: Path, *, make: bool = True) -> Lease | None:
-        """One user more, whose use is noted (see ``last_use``); None while somebody removes the build.
+        """Take a lease for one more user, whose use is noted (see ``last_use``); None while a process removes the
+        build.
 
+        :param build: the directory that is used.
         :param make: whether a missing lease file is made, and what is none is set aside.
         :raises OSError: when the file cannot be had, or the mount knows no locks.
         """
@@ -60,16 +68,18 @@ class Lease:
 
     @classmethod
     def for_reading(cls, build: Path) -> Lease | None:
-        """As ``shared``, for who only looks: it counts as no use, and no file is made.
+        """Take a lease as ``shared`` does, for a process that only looks: it counts as no use, and no file is made.
 
+        :param build: the directory that is looked at.
         :raises OSError: when there is no lease file, or it cannot be had.
         """
         return cls._locked(open_own(lease_path(build), os.O_RDONLY), fcntl.LOCK_SH)
 
     @classmethod
     def exclusive(cls, build: Path) -> Lease | None:
-        """The right to remove a build; None when it is in use.
+        """Take the right to remove a build; None when it is in use.
 
+        :param build: the directory to remove.
         :raises OSError: when the file cannot be had.
         """
         return cls._locked(open_for_locking(lease_path(build)), fcntl.LOCK_EX)
@@ -88,32 +98,39 @@ class Lease:
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """For ``keep_open`` of a guarded command: it holds the lease too."""
+        """The descriptor for ``keep_open`` of a guarded command: its guard holds the lease too."""
         return () if self._descriptor is None else (self._descriptor,)
 
     def is_of(self, build: Path) -> bool:
-        """Whether the build's lease file is still the one that is locked here."""
+        """Return whether the build's lease file is still the one that is locked here.
+
+        :param build: the directory.
+        """
         return self._descriptor is not None and is_still(self._descriptor, lease_path(build))
 
     @property
     def last_use(self) -> float:
-        """When the build was last used, as seconds since the epoch: the file's time of modification. 0 where that lies
-        in a future that no clock explains."""
+        """When the build was last used, in seconds since the epoch: the file's time of modification.
+
+        0 where that lies in a future that no clock explains.
+        """
         assert self._descriptor is not None  # noqa: S101 - a closed lease says nothing
         modified = os.fstat(self._descriptor).st_mtime
         return 0.0 if math.isinf(age(modified)) else modified
 
     def close(self) -> None:
-        """Give it up. May be called again."""
+        """Give the lease up. May be called again."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
 
 
 def is_in_use(build: Path) -> bool | None:
-    """Whether somebody uses the build now; None when this process cannot know. Makes no file.
+    """Return whether a process uses the build now; None when this one cannot know. Makes no file.
 
-    Whoever takes a lease in the instant of the question is turned away as by a removal, and looks again.
+    A process that takes a lease in the instant of the question is turned away as by a removal, and looks again.
+
+    :param build: the directory.
     """
     try:
         descriptor = open_to_ask(lease_path(build))
@@ -130,9 +147,12 @@ def is_in_use(build: Path) -> bool | None:
 
 
 def strangers_who_keep(build: Path) -> set[int]:
-    """User ids of those who may not write beside the build and keep its lease locked, so that nobody gets it.
+    """Return the user ids of those who may not write beside the build and keep its lease locked, so that nobody gets
+    it.
 
     Only as far as this process may see: see ``kernel_lock.strangers_who_hold``.
+
+    :param build: the directory.
     """
     try:
         descriptor = open_own(lease_path(build), os.O_RDONLY)
@@ -145,10 +165,12 @@ def strangers_who_keep(build: Path) -> set[int]:
 
 
 def take_from_strangers(build: Path) -> bool:
-    """Set a lease aside that strangers keep. Whether it is another file now, or they have let it go.
+    """Set a lease aside that strangers keep; return whether it is another file now, or they have let it go.
 
     No task of ours has it then. One that gets it in this very instant has a lease that no remover sees; what it uses
     was used lately, by the time of the file that is made next.
+
+    :param build: the directory.
     """
     path = lease_path(build)
     try:
@@ -168,7 +190,10 @@ def take_from_strangers(build: Path) -> bool:
 
 
 def users_of(build: Path) -> list[int]:
-    """Process ids that have the build's lease open, so far as this process may see them (Linux; empty elsewhere)."""
+    """Return the PIDs that have the build's lease open, so far as this process may see them (Linux; empty elsewhere).
+
+    :param build: the directory.
+    """
     try:
         lease = lease_path(build).stat()
     except OSError:

@@ -13,7 +13,6 @@ import os
 import shutil
 import site
 import stat
-import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -21,7 +20,7 @@ from pathlib import Path
 
 from cosmos_venv.environments import post_install
 from cosmos_venv.environments.spec import Interpreter
-from cosmos_venv.files.durable_files import age
+from cosmos_venv.files.durable_files import in_one_step, sweep_abandoned
 from cosmos_venv.files.permissions import is_trusted_way, make_directory
 
 RUNNER = Path("pip", "__pip-runner__.py")
@@ -35,8 +34,6 @@ print(json.dumps([os.path.dirname(ensurepip.__file__), sysconfig.get_config_var(
 _OF_DEBIAN = "/usr/share/python-wheels"
 _PRIVATE = 0o700
 _FOR_OTHERS = 0o077
-_APART = "unpacking-"
-_ABANDONED_SECONDS = 3_600.0
 
 _OLDEST = "22.3"  # the first that installs into another Python (pip --python)
 
@@ -97,22 +94,18 @@ def _kept(wheel: Path, environ: Mapping[str, str]) -> Path | None:
     # A pip that somebody else could have put there would run with this user's rights.
     if not is_trusted_way(own):
         return None
-    for left in own.glob(f"{_APART}*"):
-        if age(left.lstat().st_mtime) > _ABANDONED_SECONDS:
-            shutil.rmtree(left)  # of a build that was killed
+    sweep_abandoned(own)
     folder = own / f"pip-{hashlib.sha256(wheel.read_bytes()).hexdigest()[:32]}"
     if folder.is_dir() and post_install.faults_in(folder):
         shutil.rmtree(folder)
     if not folder.is_dir():
-        apart = Path(tempfile.mkdtemp(dir=own, prefix=_APART))
         try:
-            _unpack(wheel, apart)
-            apart.rename(folder)
+            with in_one_step(folder) as apart:
+                apart.mkdir(mode=_PRIVATE)
+                _unpack(wheel, apart)
         except OSError:
             if not folder.is_dir():  # another build has been faster
                 raise
-        finally:
-            shutil.rmtree(apart, ignore_errors=True)
     return folder if (folder / RUNNER).is_file() else None
 
 

@@ -171,7 +171,7 @@ def sweep_links(store: StoreLayout, report: Report) -> None:
     for left in [*links, *store.directory.glob(f".{LOCK_FILENAME}.*")]:
         with reporting_leftovers(left, report):
             left.unlink()
-    for half in launchers.half_written(store.directory / "bin"):
+    for half in durable_files.abandoned(store.directory / "bin", seconds=0):
         with reporting_leftovers(half, report):
             half.unlink()
     for builder in builders_of(store):

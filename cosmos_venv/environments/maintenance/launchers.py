@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import os
 import shlex
-import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from cosmos_venv.files.durable_files import read_own, write_new
+from cosmos_venv.files.durable_files import in_one_step, read_own, write_new
 
 _OURS = "# Made by cosmos-venv:"
 _FOR_ALL_TO_RUN = 0o755
-_HALF = ".cosmos-venv-"
 _GONE = (
     "{name}: the environment {link} is gone. "
     "Run a task that needs it, or cosmos-venv env warm DAGFILE: the next build here makes this command anew."
@@ -56,7 +54,7 @@ def mend_launchers(directory: Path, ready: Mapping[Path, Path]) -> None:
     """
     if not directory.is_dir():
         return
-    for launcher in [each for each in directory.iterdir() if not each.name.startswith(_HALF) and _is_ours(each)]:
+    for launcher in [each for each in directory.iterdir() if not each.name.startswith(".") and _is_ours(each)]:
         name = launcher.name
         if read_own(launcher) in (_content(name, link) for link in ready):
             continue
@@ -65,14 +63,6 @@ def mend_launchers(directory: Path, ready: Mapping[Path, Path]) -> None:
             launcher.unlink()
         else:
             _write_atomically(launcher, _content(name, other))
-
-
-def half_written(directory: Path) -> list[Path]:
-    """Return what a kill has left of launchers that were being written.
-
-    :param directory: the ``bin``, which may be missing.
-    """
-    return list(directory.glob(f"{_HALF}*"))
 
 
 def _content(name: str, link: Path) -> bytes:
@@ -90,11 +80,5 @@ def _is_ours(launcher: Path) -> bool:
 
 
 def _write_atomically(path: Path, content: bytes) -> None:
-    apart = path.with_name(f"{_HALF}{uuid.uuid4().hex}")
-    write_new(apart, content, _FOR_ALL_TO_RUN)
-    try:
-        # In one step: a shell may be starting the old one.
-        apart.replace(path)
-    except BaseException:
-        apart.unlink(missing_ok=True)
-        raise
+    with in_one_step(path) as apart:  # a shell may be starting the old one
+        write_new(apart, content, _FOR_ALL_TO_RUN)

@@ -7,8 +7,6 @@ and ended last. Its artifacts are kept when all is done, in one step: a reader f
 
 from __future__ import annotations
 
-import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -22,7 +20,7 @@ from cosmos_venv.credentials import mask
 from cosmos_venv.dbt import state
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.files.durable_files import is_private, make_private, read_own
+from cosmos_venv.files.durable_files import in_one_step, is_private, make_private, read_own, sweep_abandoned
 from cosmos_venv.files.read_limits import Limit, UnfitFileError, read_file
 from cosmos_venv.io import write_to
 from cosmos_venv.managed import from_settings
@@ -31,7 +29,6 @@ from cosmos_venv.remote.object_store import content_of
 # Beside dbt's log, which nothing of ours reads by its name nor uploads.
 _FOLDER = PurePath("logs", "state")
 _LAYOUT = "last-success-v1"
-_ABANDONED_SECONDS = 3_600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,17 +201,9 @@ def _publish(kept: Path, content: bytes) -> None:
         if not is_private(_root(kept)):
             raise PermissionError(f"{_root(kept)} can be written by others")
     kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # A worker that was killed while it wrote has left one.
-    for half in kept.parent.glob(".*.half"):
-        if time.time() - half.stat().st_mtime > _ABANDONED_SECONDS:
-            half.unlink(missing_ok=True)
-    # Another task may read the file at this moment.
-    apart = kept.with_name(f".{uuid.uuid4().hex}.half")
-    try:
+    sweep_abandoned(kept.parent)
+    with in_one_step(kept) as apart:  # another task may read the file at this moment
         apart.write_bytes(content)
-        apart.replace(kept)
-    finally:
-        apart.unlink(missing_ok=True)
 
 
 def _root(kept: Path) -> Path:

@@ -291,7 +291,7 @@ def test_what_a_killed_task_has_left_of_it_is_removed(make: Make) -> None:
     operator = make(state=LAST_SUCCESS)
     kept = kept_place(operator, {})
     kept.parent.mkdir(parents=True)
-    old, new = kept.with_name(".1.half"), kept.with_name(".2.half")
+    old, new = kept.with_name(f".{'1' * 32}"), kept.with_name(f".{'2' * 32}")
     for half in (old, new):
         half.touch()
     os.utime(old, times=(time.time() - 7_200,) * 2)
