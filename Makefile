@@ -41,9 +41,10 @@ test-long: test-env ## the long tests alone
 test-all: test-env ## all tests, offline after the install step
 	@$(OFFLINE) $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
-check: test-env ## lint, format, types, import contracts
+check: test-env ## lint, format, documented parameters, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/flake8 cosmos_venv pytest_cosmos_venv conformance
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
