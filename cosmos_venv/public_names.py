@@ -18,16 +18,36 @@ def _operators(suffix: str, *further: str) -> set[str]:
 
 
 _CONFIGS = {"ExecutionConfig", "ProfileConfig", "ProjectConfig", "RenderConfig"}
-_ENUMS = {
-    *("DbtResourceType", "ExecutionMode", "InvocationMode", "LoadMode", "SeedRenderingBehavior"),
-    *("SourceRenderingBehavior", "TestBehavior", "TestIndirectSelection"),
-}
+_ENUMS = set(
+    """
+    DbtResourceType ExecutionMode InvocationMode LoadMode SeedRenderingBehavior SourceRenderingBehavior TestBehavior
+    TestIndirectSelection
+    """.split()
+)
+
+_PROFILES = set(
+    """
+    BaseProfileMapping DbtProfileConfigVars get_automatic_profile_mapping profile_mappings
+    AthenaAccessKeyProfileMapping ClickhouseUserPasswordProfileMapping DatabricksOauthProfileMapping
+    DatabricksTokenProfileMapping DuckDBUserPasswordProfileMapping ExasolUserPasswordProfileMapping
+    GoogleCloudOauthProfileMapping GoogleCloudServiceAccountDictProfileMapping
+    GoogleCloudServiceAccountFileProfileMapping MysqlUserPasswordProfileMapping OracleUserPasswordProfileMapping
+    PostgresUserPasswordProfileMapping RedshiftUserPasswordProfileMapping
+    SnowflakeEncryptedPrivateKeyFilePemProfileMapping SnowflakeEncryptedPrivateKeyPemProfileMapping
+    SnowflakePrivateKeyFilePemProfileMapping SnowflakePrivateKeyPemProfileMapping
+    SnowflakeUserPasswordProfileMapping SparkThriftProfileMapping StarrocksUserPasswordProfileMapping
+    TeradataUserPasswordProfileMapping TrinoCertificateProfileMapping TrinoJWTProfileMapping TrinoLDAPProfileMapping
+    StandardSQLServerAuth VerticaUserPasswordProfileMapping
+    """.split()
+)
 
 COSMOS_NAMES: Mapping[str, frozenset[str]] = {
     module: frozenset(names)
     for module, names in {
         "": {
-            *("DbtDag", "DbtTaskGroup", "MissingPackage"),
+            "DbtDag",
+            "DbtTaskGroup",
+            "MissingPackage",
             *(_CONFIGS | _ENUMS),
             *_operators("LocalOperator", "Clone", "Deps"),
             *_operators("DockerOperator", "Clone"),
@@ -40,15 +60,19 @@ COSMOS_NAMES: Mapping[str, frozenset[str]] = {
         "config": {*_CONFIGS, "CosmosConfigException"},
         "constants": {
             *_ENUMS,
-            *("DBT_SETUP_ASYNC_TASK_ID", "DBT_TEARDOWN_ASYNC_TASK_ID", "DEFAULT_PROFILES_FILE_NAME"),
-            *("PRODUCER_WATCHER_DONE_TASK_ID", "PRODUCER_WATCHER_TASK_ID"),
+            "DBT_SETUP_ASYNC_TASK_ID",
+            "DBT_TEARDOWN_ASYNC_TASK_ID",
+            "DEFAULT_PROFILES_FILE_NAME",
+            "PRODUCER_WATCHER_DONE_TASK_ID",
+            "PRODUCER_WATCHER_TASK_ID",
         },
         "exceptions": {"AirflowCompatibilityError", "CosmosDbtRunError", "CosmosValueError"},
         "io": {f"upload_to_{place}" for place in ("aws_s3", "azure_wasb", "cloud_storage", "gcp_gs")},
         "operators": _operators("Operator", "Deps", "Docs", "DocsAzureStorage", "DocsGCS", "DocsS3"),
         "operators.base": {"AbstractDbtBase", *_operators("Mixin", "Clone", "Compile", "Source")},
         "operators.local": {
-            *("AbstractDbtLocalBase", "DbtLocalBaseOperator"),
+            "AbstractDbtLocalBase",
+            "DbtLocalBaseOperator",
             *_operators("LocalOperator", "Clone", "Compile", "Deps", "Source"),
             *(f"DbtDocs{place}LocalOperator" for place in ("", "AzureStorage", "Cloud", "GCS", "S3")),
         },
@@ -56,21 +80,7 @@ COSMOS_NAMES: Mapping[str, frozenset[str]] = {
             "DbtVirtualenvBaseOperator",
             *_operators("VirtualenvOperator", "Clone", "Docs", "Source"),
         },
-        "profiles": {
-            *("BaseProfileMapping", "DbtProfileConfigVars", "get_automatic_profile_mapping", "profile_mappings"),
-            *("AthenaAccessKeyProfileMapping", "ClickhouseUserPasswordProfileMapping"),
-            *("DatabricksOauthProfileMapping", "DatabricksTokenProfileMapping", "DuckDBUserPasswordProfileMapping"),
-            *("ExasolUserPasswordProfileMapping", "GoogleCloudOauthProfileMapping"),
-            *("GoogleCloudServiceAccountDictProfileMapping", "GoogleCloudServiceAccountFileProfileMapping"),
-            *("MysqlUserPasswordProfileMapping", "OracleUserPasswordProfileMapping"),
-            *("PostgresUserPasswordProfileMapping", "RedshiftUserPasswordProfileMapping"),
-            *("SnowflakeEncryptedPrivateKeyFilePemProfileMapping", "SnowflakeEncryptedPrivateKeyPemProfileMapping"),
-            *("SnowflakePrivateKeyFilePemProfileMapping", "SnowflakePrivateKeyPemProfileMapping"),
-            *("SnowflakeUserPasswordProfileMapping", "SparkThriftProfileMapping"),
-            *("StarrocksUserPasswordProfileMapping", "TeradataUserPasswordProfileMapping"),
-            *("TrinoCertificateProfileMapping", "TrinoJWTProfileMapping", "TrinoLDAPProfileMapping"),
-            *("StandardSQLServerAuth", "VerticaUserPasswordProfileMapping"),
-        },
+        "profiles": _PROFILES,
     }.items()
 }
 """The public names of Cosmos 1.15, by module below the package."""

@@ -47,10 +47,8 @@ def free_space(directory: Path, environ: Mapping[str, str]) -> dict[str, FreeSpa
 
 
 TRIAL_PREFIX = ".cosmos-venv-trial-"
-UNSUPPORTED = {
-    *(errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL),
-    *(errno.EPERM, errno.EACCES, errno.EMLINK),
-}
+_NOT_PERMITTED = {errno.EPERM, errno.EACCES, errno.EMLINK}
+UNSUPPORTED = _NOT_PERMITTED | {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 """What a file system answers that cannot do it, in a directory that may be written. A full one says something else."""
 
 _PROGRAM = "#!/bin/sh\nexit 0\n"

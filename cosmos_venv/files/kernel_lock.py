@@ -23,10 +23,7 @@ _BEYOND_THE_OWNER = 0o077
 _NOT_OURS_TO_WRITE = {errno.EACCES, errno.EPERM, errno.EROFS}
 _SECONDS_BETWEEN_LOOKS = 1.0
 _GONE = {errno.ENOENT, errno.ESTALE}
-NOBODY_LOCKS = {
-    *_NOT_OURS_TO_WRITE,
-    *(errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL),
-}
+NOBODY_LOCKS = _NOT_OURS_TO_WRITE | {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 """What a mount answers that cannot be written to, or knows no locks: there nobody removes anything, either."""
 
 

@@ -18,7 +18,12 @@ class AthenaAccessKeyProfileMapping(BaseProfileMapping):
     dbt_profile_type = "athena"
     is_community = True
     required_fields = (
-        *("aws_access_key_id", "aws_secret_access_key", "database", "region_name", "s3_staging_dir", "schema"),
+        "aws_access_key_id",
+        "aws_secret_access_key",
+        "database",
+        "region_name",
+        "s3_staging_dir",
+        "schema",
     )
     optional_in_dbt = ("s3_staging_dir",)  # a work group may have a place of its own
     secret_fields = ("aws_secret_access_key", "aws_session_token")

@@ -8,7 +8,7 @@ from __future__ import annotations
 COMMANDS = frozenset(
     """
     build clean clone compile debug deps init list ls parse retry run run-operation seed show snapshot test
-    """.split()  # noqa: SIM905 - sixty quoted words would hide what this is
+    """.split()
 )
 COMMAND_GROUPS = {
     "docs": frozenset({"generate", "serve"}),
@@ -23,13 +23,13 @@ ONE_VALUE = frozenset(
     --log-file-max-bytes --log-format --log-format-file --log-level --log-level-file --log-path --output -o
     --partial-parse-file-path --port --printer-width --profile --profiles-dir --project-dir --record-timing-info -r
     --sample --selector --source --sqlparse --state --target -t --target-path --threads --vars --warn-error-options
-    """.split()  # noqa: SIM905 - as above
+    """.split()
 )
 MANY_VALUES = frozenset(
     """
     --exclude --exclude-resource-type --exclude-resource-types --model --models -m --output-keys
     --resource-type --resource-types --select -s
-    """.split()  # noqa: SIM905 - as above
+    """.split()
 )
 # Both as --this and as --no-this, before the command and after it.
 SWITCHES = frozenset(
@@ -38,7 +38,7 @@ SWITCHES = frozenset(
     partial-parse-file-diff populate-cache print quiet send-anonymous-usage-stats show-all-deprecations
     single-threaded static-parser upload-to-artifacts-ingest-api use-colors use-colors-file use-experimental-parser
     use-fast-test-edges version-check write-json
-    """.split()  # noqa: SIM905 - as above
+    """.split()
 )
 EVERYWHERE = frozenset(
     """
@@ -46,7 +46,7 @@ EVERYWHERE = frozenset(
     --deprecated-state --help --indirect-selection --log-file-max-bytes --log-format --log-format-file --log-level
     --log-level-file --log-path --partial-parse-file-path --printer-width --profile --record-timing-info -r --state
     --target -t --version -V -v --warn-error --warn-error-options -d -h -q -x
-    """.split()  # noqa: SIM905 - as above
+    """.split()
 ).union(*({"--" + name, "--no-" + name} for name in SWITCHES))
 BEFORE_THE_COMMAND = EVERYWHERE | {"--show-resource-report", "--no-show-resource-report"}
 
