@@ -22,8 +22,7 @@ from cosmos_venv.files import os_errors
 from cosmos_venv.files.read_limits import endless_kind_of, read_file, sha256_of_file
 
 _ARCHIVES = tuple(
-    f".{ending}"
-    for ending in "whl zip tar tar.gz tgz tar.bz2 tbz tar.xz txz tar.lz tlz tar.lzma".split()
+    f".{ending}" for ending in "whl zip tar tar.gz tgz tar.bz2 tbz tar.xz txz tar.lz tlz tar.lzma".split()
 )
 _PATH_AND_REST = re.compile(r"(?P<path>[^;]+?)\s*(?P<rest>(\[[^\[\]]*\])?\s*(;.*)?)", re.DOTALL)
 

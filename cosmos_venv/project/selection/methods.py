@@ -12,8 +12,7 @@ from typing import Any
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.node_entry import NodeEntry
 from cosmos_venv.project.selection.criterion import Criterion
-from cosmos_venv.project.selection.graph import Labels, SelectionGraph, path_of
-from cosmos_venv.project.selection.names import is_wild
+from cosmos_venv.project.selection.graph import Labels, SelectionGraph, is_wild, path_of
 
 _RESOURCE_TYPES = (
     "analysis",
