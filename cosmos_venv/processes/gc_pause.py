@@ -20,7 +20,7 @@ def no_collection() -> Iterator[None]:
     if not gc.isenabled():
         yield
         return
-    gc.disable()
+    gc.disable()  # not freeze: Airflow freezes before it forks, and what it has frozen must stay so
     try:
         yield
     finally:

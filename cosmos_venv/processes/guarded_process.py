@@ -26,7 +26,7 @@ from cosmos_venv.exceptions import CommandKilled
 from cosmos_venv.processes import guard, scratch
 from cosmos_venv.processes.orphans import Session
 
-_BYTECODE_HEADER = 16
+_BYTECODE_HEADER = 16  # PEP 552
 _LONGEST_END = 5.0
 
 
@@ -94,6 +94,7 @@ class StartedGuard:
                 raise ValueError(f"embedded null byte in {os.fsdecode(text)!r}")
         text = b"\0".join(fields)
         message = len(text).to_bytes(guard.LENGTH_BYTES, "big") + text
+        # The descriptors go with the first bytes; an environment of many variables does not fit into one message.
         try:
             sent = socket.send_fds(self.control, [message], list(keep_open))
             self.control.sendall(message[sent:])
@@ -209,6 +210,7 @@ class Cancellation:
     def request(self) -> None:
         """Ask for the end: every guarded command of this work is stopped, every wait ends with CommandKilled."""
         self._is_requested = True
+        # A copy: the main thread, which this may interrupt, adds and removes entries.
         for stop in tuple(self._stops):
             stop()
 

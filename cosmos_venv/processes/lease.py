@@ -82,6 +82,7 @@ class Lease:
         :param build: the directory to remove.
         :raises OSError: when the file cannot be had.
         """
+        # A task takes its shared lock for as long as it runs, so a build that cannot be had alone is in use.
         return cls._locked(open_for_locking(lease_path(build)), fcntl.LOCK_EX)
 
     @classmethod
@@ -120,6 +121,7 @@ class Lease:
 
     def close(self) -> None:
         """Give the lease up. May be called again."""
+        # Forgotten first: a signal handler that closes it once more must not close another file of that number.
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)

@@ -81,6 +81,7 @@ class Session:
         :returns: whether anything was left.
         """
         processes = _processes()
+        # Listed anew at each call: what is killed may start another process before it dies.
         if not processes:  # off Linux, where a session cannot be listed
             with suppress(OSError):
                 os.killpg(self.leader, signal.SIGKILL)
@@ -200,6 +201,7 @@ def _repeat(kill: Callable[[], bool]) -> None:
 
 def _kill(found: set[int], processes: Mapping[int, _Process]) -> bool:
     """Kill these and all below them. Whether any of them lives."""
+    # A zombie keeps its number until its parent has collected it; nothing of it can be killed any more.
     living = [process for pid in _with_all_below(found, processes) if not (process := processes[pid]).is_dead]
     for process in living:
         process.kill()
