@@ -84,3 +84,30 @@ def test_benchmarks_know_nothing_of_the_tools() -> None:
     ]
 
     assert importers == []
+
+
+OF_NO_MODULE = {"whole", "any_implementation", "packaging", "clouds"}
+"""Folders of tests of the whole product."""
+OF_THE_PROJECT = {"floors", "glossary", "order", "postgres_server", "structure"}
+
+
+def folder_tested_by(path: Path) -> Path:
+    """The folder of the modules that a test file tests."""
+    inner = path.parent.relative_to(ROOT / "tests")
+    first = inner.parts[0] if inner.parts else ""
+    return ROOT / inner if first in (*PACKAGES, "tools", "benchmarks") else ROOT / "cosmos_venv" / inner
+
+
+def test_tests_are_found_by_the_name_of_their_module() -> None:
+    files = [path for path in (ROOT / "tests").rglob("test_*.py") if "data" not in path.parts]
+    strangers = []
+    for path in files:
+        module = path.stem.removeprefix("test_").partition("__")[0]
+        folder = folder_tested_by(path)
+        is_there = (folder / f"{module}.py").is_file() or (folder / module).is_dir() or module == folder.name
+        is_whole = not OF_NO_MODULE.isdisjoint(path.parts)
+        is_ours = path.parent == ROOT / "tests" and module in OF_THE_PROJECT
+        if not (is_there or is_whole or is_ours):
+            strangers.append(str(path.relative_to(ROOT)))
+
+    assert strangers == []
