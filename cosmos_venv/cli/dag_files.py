@@ -11,9 +11,9 @@ from types import ModuleType
 from typing import Any
 
 from cosmos_venv.compat import DAG, dags_folder, dags_made_by
+from cosmos_venv.config.validation import is_template
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.managed import resolve
-from cosmos_venv.managed.resolve import VirtualenvArguments
+from cosmos_venv.managed.arguments import VirtualenvArguments, kept_directory
 from cosmos_venv.operators.virtualenv import DbtVirtualenvBaseOperator
 
 _DECIDING = {"virtualenv_dir", "is_virtualenv_dir_temporary", *(each.name for each in fields(VirtualenvArguments))}
@@ -95,11 +95,11 @@ def _environment_of(task: object, in_place: Path | None) -> WantedEnvironment | 
     if arguments is None:
         return None
     is_temporary = arguments.get("is_virtualenv_dir_temporary") or False
-    directory = resolve.kept_directory(arguments.get("virtualenv_dir"), is_temporary)
+    directory = kept_directory(arguments.get("virtualenv_dir"), is_temporary)
     if directory is None:
         return None
     directory = in_place or directory
-    if resolve.is_template(directory):
+    if is_template(directory):
         raise CosmosValueError(
             f"virtualenv_dir={str(directory)!r} is a template, which only a running task fills in. For an environment "
             "that is built beforehand give the folder itself, for example from os.environ."

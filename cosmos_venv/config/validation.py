@@ -23,6 +23,14 @@ PARAMETERS_NOT_YET: Mapping[str, Mapping[str, object]] = {
 }
 
 
+def is_template(value: object) -> bool:
+    """Return whether only a running task knows what a text will be.
+
+    :param value: an argument of an operator; what is no text is looked at as ``str`` shows it.
+    """
+    return any(mark in str(value) for mark in ("{{", "{%"))
+
+
 def system_dbt() -> str:
     """The first ``dbt`` on the PATH, else the bare word."""
     return shutil.which("dbt") or "dbt"

@@ -75,6 +75,25 @@ _COMMENT = re.compile(r"(^|\s)#.*$")
 _VARIABLE = r"\$\{(?P<name>[A-Z0-9_]+)\}"
 
 
+def refuse_anything_but_strings(name: str, given: object) -> None:
+    """Refuse an argument that is no list of strings. Lists made of configuration files are not always that.
+
+    A string in place of a list would be taken for its letters.
+
+    :param name: of the parameter, for the error.
+    :param given: its value, as the user wrote it.
+    :raises CosmosValueError: naming the parameter, and the list to write.
+    """
+    if isinstance(given, str):
+        given = credentials.mask(given)
+        # Options are words of a command line; a requirement may hold blanks.
+        meant = given.split() if name == "pip_install_options" else [given]
+        raise CosmosValueError(f"{name}={given!r} is one string where several are meant. Write {meant!r}.")
+    for text in given if isinstance(given, Iterable) else [given]:
+        if not isinstance(text, str):
+            raise CosmosValueError(f"{name}: {text!r} is no string. Write {str(text)!r}.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class LocalPath:
     """A requirement that is a path.

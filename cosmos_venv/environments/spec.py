@@ -16,7 +16,7 @@ import shutil
 import site
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cache, cached_property
 from pathlib import Path
@@ -31,6 +31,7 @@ from cosmos_venv.environments.requirement_files import (
     digest_of_path,
     is_url,
     local_path,
+    refuse_anything_but_strings,
 )
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.files import os_errors
@@ -153,25 +154,6 @@ def _answer(executable: str, cancellation: Cancellation | None) -> CompletedComm
 
     # No PYTHON* variable of the worker may reach another Python, and no module of the working directory.
     return run_guarded([executable, "-I", "-c", _QUESTION], on_tick=give_up_in_time, cancellation=cancellation)
-
-
-def refuse_anything_but_strings(name: str, given: object) -> None:
-    """Refuse an argument that is no list of strings. Lists made of configuration files are not always that.
-
-    A string in place of a list would be taken for its letters.
-
-    :param name: of the parameter, for the error.
-    :param given: its value, as the user wrote it.
-    :raises CosmosValueError: naming the parameter, and the list to write.
-    """
-    if isinstance(given, str):
-        given = credentials.mask(given)
-        # Options are words of a command line; a requirement may hold blanks.
-        meant = given.split() if name == "pip_install_options" else [given]
-        raise CosmosValueError(f"{name}={given!r} is one string where several are meant. Write {meant!r}.")
-    for text in given if isinstance(given, Iterable) else [given]:
-        if not isinstance(text, str):
-            raise CosmosValueError(f"{name}: {text!r} is no string. Write {str(text)!r}.")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -16,7 +16,7 @@ from cosmos_venv.dbt.project_files import read_dbt_project, read_package_files
 from cosmos_venv.environments.store import stores_of
 from cosmos_venv.files import permissions
 from cosmos_venv.files.durable_files import make_private
-from cosmos_venv.managed.from_settings import cache_dir
+from cosmos_venv.managed.caches import cache_dir
 from cosmos_venv.managed.resolve import foreground_builds
 
 

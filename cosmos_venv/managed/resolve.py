@@ -14,100 +14,20 @@ from contextlib import ExitStack, closing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from cosmos_venv import settings
-from cosmos_venv.compat import parsed_file, to_boolean
-from cosmos_venv.dbt.command import word_text
+from cosmos_venv.compat import parsed_file
 from cosmos_venv.environments.environment import Damaged, Environment
 from cosmos_venv.environments.opening import open_environment, temporary_environment
-from cosmos_venv.environments.spec import EnvironmentSpec, refuse_anything_but_strings
+from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore, find_first, stores_of
-from cosmos_venv.exceptions import CosmosValueError, VirtualenvBeingBuilt, VirtualenvError, VirtualenvLockTimeout
+from cosmos_venv.exceptions import VirtualenvBeingBuilt, VirtualenvError, VirtualenvLockTimeout
+from cosmos_venv.managed.arguments import VirtualenvArguments
 from cosmos_venv.managed.from_settings import directory_mode, environment_store, installer, store_policy
 from cosmos_venv.processes.guarded_process import Cancellation
 
 foreground_builds: ContextVar[Foreground | None] = ContextVar("foreground_builds", default=None)
 Report = Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class VirtualenvArguments:
-    """The arguments of an operator that decide about its environment.
-
-    :param py_requirements: as ``pip install`` takes them.
-    :param pip_install_options: words for ``pip install``.
-    :param py_system_site_packages: whether packages of the worker are visible in the environment.
-    :param py_executable: name or path of the Python to make it of; None: the worker's own.
-    """
-
-    py_requirements: tuple[str, ...]
-    pip_install_options: tuple[str, ...] = ()
-    py_system_site_packages: bool = False
-    py_executable: str | None = None
-
-    @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> VirtualenvArguments:
-        """Return those of all arguments of an operator. The others are ignored.
-
-        :param arguments: ``operator_args``, or an operator's attributes.
-        :raises CosmosValueError: for anything but lists of texts, paths and numbers.
-        """
-        words = {}
-        for name in ("py_requirements", "pip_install_options"):
-            given = arguments.get(name) or ()
-            words[name] = tuple(map(word_text, given)) if isinstance(given, list | tuple) else given
-            refuse_anything_but_strings(name, words[name])
-        return cls(
-            py_requirements=tuple(words["py_requirements"]),
-            pip_install_options=tuple(words["pip_install_options"]),
-            py_system_site_packages=bool(arguments.get("py_system_site_packages")),
-            py_executable=arguments.get("py_executable"),
-        )
-
-    def spec(self, *, cancellation: Cancellation | None = None) -> EnvironmentSpec:
-        """Return what the environment must be.
-
-        :param cancellation: ends the question to another Python what it is; None: nothing does.
-        :raises CosmosValueError: when there are no requirements, or one is none.
-        :raises CommandKilled: when ``cancellation`` was requested while another Python was asked what it is.
-        """
-        # Not while a DAG is built of thousands of tasks that name their environments and make none.
-        from cosmos_venv.dbt.installation import DBT_CHECK
-        from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
-
-        if not self.py_requirements:
-            raise CosmosValueError(
-                "py_requirements is empty, so the environment would have no dbt. Name the dbt adapter to install, "
-                'for example py_requirements=["dbt-core~=1.11.0", "dbt-postgres"].'
-            )
-        return EnvironmentSpec(
-            requirements=self.py_requirements,
-            pip_install_options=self.pip_install_options,
-            interpreter=Interpreter.of(self.py_executable, cancellation=cancellation),
-            system_site_packages=self.py_system_site_packages,
-            check=DBT_CHECK,
-        )
-
-
-def kept_directory(virtualenv_dir: str | Path | None, is_temporary: bool | str) -> Path | None:
-    """Return where environments are kept; None when each run gets a temporary one.
-
-    :param virtualenv_dir: as the user gave it; None: nothing is kept.
-    :param is_temporary: whether the user wants a temporary one all the same; a text is what a template rendered to.
-    :raises CosmosValueError: for an empty text, which would be the working directory.
-    """
-    if virtualenv_dir is not None and not str(virtualenv_dir).strip():
-        raise CosmosValueError(f"virtualenv_dir={str(virtualenv_dir)!r} is empty: name a directory, or leave it out.")
-    return None if virtualenv_dir is None or to_boolean(is_temporary) else Path(virtualenv_dir)
-
-
-def is_template(value: object) -> bool:
-    """Return whether only a running task knows what a text will be.
-
-    :param value: an argument of an operator; what is no text is looked at as ``str`` shows it.
-    """
-    return any(mark in str(value) for mark in ("{{", "{%"))
 
 
 def without_worker_python(env: Mapping[str, str]) -> dict[str, str]:

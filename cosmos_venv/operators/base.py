@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from cosmos_venv import settings
 from cosmos_venv.compat import BaseOperator, context_variables, to_boolean
+from cosmos_venv.config.validation import is_template
 from cosmos_venv.constants import LAST_SUCCESS, NODE_CONFIG
 from cosmos_venv.dbt.command import DbtOptions, Flags, command_flag_texts, dbt_command, flag_texts, vars_text
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.managed.resolve import is_template
 from cosmos_venv.public_names import name_lookup
 
 if TYPE_CHECKING:

@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 from cosmos_venv import settings
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.constants import InvocationMode
-from cosmos_venv.environments.layout import LOCK_FILENAME
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError, VirtualenvLockTimeout
-from cosmos_venv.managed import from_settings, resolve
+from cosmos_venv.managed.arguments import VirtualenvArguments, kept_directory
 from cosmos_venv.operators.local import (
     DbtBuildLocalOperator,
     DbtCloneLocalOperator,
@@ -35,8 +34,6 @@ from cosmos_venv.operators.local import (
     DbtSourceLocalOperator,
     DbtTestLocalOperator,
 )
-from cosmos_venv.processes import scratch
-from cosmos_venv.processes.guarded_process import Cancellation
 from cosmos_venv.public_names import name_lookup
 
 if TYPE_CHECKING:
@@ -44,6 +41,7 @@ if TYPE_CHECKING:
 
     from cosmos_venv.dbt.invocation import FullOutputSubprocessResult
     from cosmos_venv.environments.environment import Damaged, Environment
+    from cosmos_venv.environments.layout import LOCK_FILENAME
     from cosmos_venv.environments.lock import VirtualenvLock
     from cosmos_venv.managed.warm_start import Served
     from cosmos_venv.operators.run.dbt_run import DbtCommand, DbtResult, DbtRun
@@ -133,8 +131,8 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
         **kwargs: Any,
     ) -> None:
         given = {"py_requirements": py_requirements, "pip_install_options": pip_install_options}
-        arguments = resolve.VirtualenvArguments.of(given)  # refuses what cannot be, as does the next
-        resolve.kept_directory(virtualenv_dir, is_temporary=False)
+        arguments = VirtualenvArguments.of(given)  # refuses what cannot be, as does the next
+        kept_directory(virtualenv_dir, is_temporary=False)
         _tell_what_is_ignored(kwargs)
         super().__init__(**{**kwargs, "invocation_mode": InvocationMode.SUBPROCESS})
         self.__dict__.update(
@@ -152,7 +150,7 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
     @property
     def kept_directory(self) -> Path | None:
         """The directory where this task's environment is kept; None when it gets a temporary one."""
-        return resolve.kept_directory(self.virtualenv_dir, self.is_virtualenv_dir_temporary)
+        return kept_directory(self.virtualenv_dir, self.is_virtualenv_dir_temporary)
 
     def _dbt_run(
         self, cmd: Sequence[str], env: Mapping[str, str], context: Context | Mapping[str, Any], **kwargs: Any
@@ -174,10 +172,13 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
 
     def _take_environment(self, *, instead_of: Damaged | None = None) -> Environment:
         """Have an environment until ``_dbt_ready`` ends."""
+        from cosmos_venv.managed import resolve
+        from cosmos_venv.processes.guarded_process import Cancellation
+
         assert self._environments is not None  # noqa: S101 - set by the only caller of this and of what calls it
         self._environment = self._environments.enter_context(
             resolve.managed_environment(
-                resolve.VirtualenvArguments.of(vars(self)),
+                VirtualenvArguments.of(vars(self)),
                 self.kept_directory,
                 cancellation=self._cancellation or Cancellation(),
                 report=self.log.info,
@@ -222,6 +223,8 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
         """The files that the environment has lost; None when it has lost none, or another one has taken its place."""
         if self._environment is None or self._was_replaced or self.kept_directory is None:
             return None
+        from cosmos_venv.managed import resolve
+
         return resolve.damage_of(self._environment, content=content)
 
     def _replace(self, damaged: Damaged, then: str) -> None:
@@ -231,6 +234,8 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
         :param then: a sentence that says what becomes of dbt.
         :raises VirtualenvError: when no other environment can be had.
         """
+        from cosmos_venv.managed import resolve
+
         assert self.kept_directory is not None  # noqa: S101 - what is temporary is never damaged
         self._was_replaced = True
         self.log.warning("%s %s %s", damaged, resolve.advice_about(damaged, self.kept_directory), then)
@@ -251,6 +256,8 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
         :returns: exit code and output of dbt.
         :raises AirflowException: outside of ``run_command``, which prepares the environment.
         """
+        from cosmos_venv.managed import resolve
+
         if self._environment is None:
             raise AirflowException("run_subprocess needs the environment that run_command prepares: call run_command.")
         keep_open = (*self._environment.keep_open, *kwargs.pop("keep_open", ()))
@@ -264,6 +271,8 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
         )
 
     def _why_not_started(self, executable: str, error: OSError) -> str:
+        from cosmos_venv.managed import resolve
+
         environment = self._environment
         return (
             resolve.why_not_started(environment, error) if environment else super()._why_not_started(executable, error)
@@ -292,11 +301,13 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
         left, self._temporary = self._temporary, None
         if left is not None and left.exists():
             self.log.info("Deleting the Python virtualenv %s", left)
+            from cosmos_venv.processes import scratch
+
             scratch.remove(left)
 
     def _which_dbt_will_run(self, run: DbtRun) -> str | None:
         # Another Python would have to be asked what it is.
-        return None if self.py_executable else resolve.VirtualenvArguments.of(vars(self)).spec().digest
+        return None if self.py_executable else VirtualenvArguments.of(vars(self)).spec().digest
 
     @contextmanager
     def _failing_as_a_task(self) -> Iterator[None]:
@@ -338,6 +349,8 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
         """
         if self._held_lock is not None:
             raise CosmosValueError(f"This operator holds the lock of virtualenv_dir={self.virtualenv_dir!r} already.")
+        from cosmos_venv.processes.guarded_process import Cancellation
+
         held = ExitStack()
         try:
             held.enter_context(
@@ -370,6 +383,7 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
         # Its imports are for subclasses that lock, not for every task.
         from cosmos_venv.environments.lock import VirtualenvLock
         from cosmos_venv.files.permissions import make_directory
+        from cosmos_venv.managed import from_settings
 
         directory = Path(str(self.virtualenv_dir))
         if make:
@@ -434,4 +448,4 @@ class DbtCloneVirtualenvOperator(DbtVirtualenvBaseOperator, DbtCloneLocalOperato
 
 
 if not TYPE_CHECKING:
-    __getattr__ = name_lookup(__name__)
+    __getattr__ = name_lookup(__name__, {"LOCK_FILENAME": "cosmos_venv.environments.layout:LOCK_FILENAME"})

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cosmos_venv import credentials
+from cosmos_venv.config.validation import is_template
 from cosmos_venv.constants import ExecutionMode
 from cosmos_venv.dbt.command import vars_flags, vars_text
 from cosmos_venv.dbt.installation import identity_of
@@ -32,7 +33,8 @@ from cosmos_venv.dbt.project_files import (
 from cosmos_venv.dbt.results import Artifacts, failure_text, may_lack_files, tells_of_code
 from cosmos_venv.dbt.workspace import Outputs, descriptors_of, downloading_in_place, named_folders, workspace
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, VirtualenvError
-from cosmos_venv.managed import from_settings, resolve
+from cosmos_venv.managed import caches, resolve
+from cosmos_venv.managed.arguments import VirtualenvArguments, kept_directory
 from cosmos_venv.processes.guarded_process import Cancellation, started_ahead
 from cosmos_venv.project.dbt_ls import ls_arguments
 from cosmos_venv.project.fingerprint import Tree, fingerprint
@@ -96,7 +98,7 @@ def open_question(request: LoadRequest, *, report: Report, instead_of: Damaged |
             variables=vars_text(request.dbt_vars),
             has_deps=request.has_deps,
             airflow_variables=tuple((name, variable(name)) for name in render.airflow_vars_to_purge_dbt_ls_cache),
-            known=from_settings.kept_fingerprints(),
+            known=caches.kept_fingerprints(),
         )
 
 
@@ -111,7 +113,7 @@ def _installation(request: LoadRequest, report: Report, instead_of: Damaged | No
     directory = _kept_directory(request)
     try:
         with resolve.environment_for_parsing(
-            resolve.VirtualenvArguments.of(request.operator_args), directory, report=report, instead_of=instead_of
+            VirtualenvArguments.of(request.operator_args), directory, report=report, instead_of=instead_of
         ) as environment:
             yield DbtInstallation(
                 executable=str(environment.script("dbt")),
@@ -128,8 +130,8 @@ def _installation(request: LoadRequest, report: Report, instead_of: Damaged | No
 def _kept_directory(request: LoadRequest) -> Path:
     arguments: Mapping[str, Any] = request.operator_args
     given = request.execution.virtualenv_dir or arguments.get("virtualenv_dir")
-    directory = resolve.kept_directory(given, arguments.get("is_virtualenv_dir_temporary") or False)
-    if directory is None or resolve.is_template(directory):
+    directory = kept_directory(given, arguments.get("is_virtualenv_dir_temporary") or False)
+    if directory is None or is_template(directory):
         raise CosmosLoadDbtException(
             f"LoadMode.DBT_LS runs dbt in the managed environment, and virtualenv_dir={given!r} keeps none for the "
             "time of parsing. Set ExecutionConfig(virtualenv_dir=...) to a folder that stays, or load a manifest with "

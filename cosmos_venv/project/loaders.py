@@ -19,10 +19,10 @@ from cosmos_venv.dbt.project_files import read_dbt_project
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.files.os_errors import shortage
 from cosmos_venv.files.read_limits import read_file
-from cosmos_venv.managed import from_settings
+from cosmos_venv.managed import caches
 from cosmos_venv.project.fingerprint import digest_of_file
 from cosmos_venv.project.load_request import Loaded, LoadRequest, LsQuestion
-from cosmos_venv.project.manifest import Manifest, open_remote
+from cosmos_venv.project.manifest import Manifest
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.project.node_entry import Folders
 from cosmos_venv.project.selection import evaluate, from_lists
@@ -45,7 +45,7 @@ def load(request: LoadRequest) -> Loaded:
     :raises CosmosValueError: when dbt would refuse the selection, with the item.
     """
     # Of use for keeping a plan alone: where none is kept, a manifest would be hashed twice for nothing.
-    before = None if from_settings.kept_plans() is None else version_of(request, only_files=True)
+    before = None if caches.kept_plans() is None else version_of(request, only_files=True)
     try:
         loaded = _load(request)
     except OSError as error:
@@ -92,7 +92,12 @@ def _open_manifest(request: LoadRequest) -> Manifest:
         raise CosmosLoadDbtException(
             "LoadMode.DBT_MANIFEST needs ProjectConfig.manifest_path. Give it, or use LoadMode.DBT_LS."
         )
-    return open_remote(path, request.project.manifest_conn_id) if isinstance(path, str) else Manifest(path)
+    if not isinstance(path, str):
+        return Manifest(path)
+    # What reads from elsewhere is imported only by those who have their manifest there.
+    from cosmos_venv.project.remote_manifest import open_remote
+
+    return open_remote(path, request.project.manifest_conn_id)
 
 
 def _load_ls_file(request: LoadRequest) -> tuple[_Nodes, _Nodes]:
@@ -297,6 +302,6 @@ def _content(path: Path) -> bytes:
 
 def _digest(path: Path) -> str:
     try:
-        return digest_of_file(path, known=from_settings.kept_fingerprints())
+        return digest_of_file(path, known=caches.kept_fingerprints())
     except OSError:  # loading it will say so, where it is needed
         return ""

@@ -29,7 +29,7 @@ from cosmos_venv.dbt.project_files import veiled
 from cosmos_venv.exceptions import CommandKilled, CosmosConfigException, CosmosLoadDbtException
 from cosmos_venv.files.durable_files import is_private, make_private
 from cosmos_venv.files.file_cache import FileCache
-from cosmos_venv.managed import from_settings, resolve
+from cosmos_venv.managed import caches, resolve
 from cosmos_venv.processes.scratch import scratch_folder
 from cosmos_venv.project.dbt_ls_runner import OTHER_WAY, LsOrder, OutOfTime, Report, Said, run_dbt_ls, run_within_parse
 from cosmos_venv.project.load_request import Basis, LsQuestion, makes_up
@@ -275,7 +275,7 @@ def kept_listings(question: LsQuestion) -> tuple[KeptListings | None, str]:
 
     :param question: the question.
     """
-    files = from_settings.kept_listings()
+    files = caches.kept_listings()
     if files is None:
         return None, "[cosmos] enable_cache or enable_cache_dbt_ls is off"
     basis = question.basis()
@@ -286,7 +286,7 @@ def kept_listings(question: LsQuestion) -> tuple[KeptListings | None, str]:
         env=question.env,
         files=files,
         max_age=settings.packages_max_age if question.has_deps else None,
-        remote=from_settings.remote_listings(),
+        remote=caches.remote_listings(),
         patience=min(PATIENCE, resolve.seconds_for_a_parse() or PATIENCE),
     )
     reason = kept.given_up
@@ -341,7 +341,7 @@ def _ask_detached(order: LsOrder, kept: KeptListings, wait: float, *, tries_agai
 
     if (lines := kept.read_elsewhere()) is not None:
         return Listing(lines=lines, was_kept=True, version=kept.version)
-    project_dir, folder = order.question.project_dir, from_settings.cache_dir() / "dbt-ls-detached-v1"
+    project_dir, folder = order.question.project_dir, caches.cache_dir() / "dbt-ls-detached-v1"
     work = DetachedWork(folder=folder, key=kept.basis.digest)
 
     def report_start() -> None:

@@ -6,12 +6,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from cosmos_venv.credentials import mask
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files.read_limits import Limit
-from cosmos_venv.remote.download_cache import Copy
+
+if TYPE_CHECKING:
+    from cosmos_venv.remote.download_cache import Copy
 
 _URL = r"[A-Za-z][A-Za-z0-9+.-]*://"
 _SPOILT = r"(https?|s3a?|gc?s|adl|abfss?):/(?!/)"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cosmos_venv.compat import DAG, FRAME_NAMES, TaskGroup, is_mapped, running_task
-from cosmos_venv.managed import from_settings
+from cosmos_venv.managed import caches
 from cosmos_venv.rendering.airflow_tasks import TaskOrGroup, make_one_task
 from cosmos_venv.rendering.plan_cache import KeptTask, find, plan_key
 
@@ -65,7 +65,7 @@ class PartialProject:
         :param prefix: with which the ids of all its tasks begin.
         """
         dag_id, task_id = running_task() or (None, "")
-        if dag_id != dag.dag_id or is_mapped(task_group) or from_settings.kept_plans() is None:
+        if dag_id != dag.dag_id or is_mapped(task_group) or caches.kept_plans() is None:
             return None
         if not task_id.startswith(prefix):
             # Of another group, which makes it, or of the user's own: then all is made when Airflow takes it.
@@ -123,7 +123,7 @@ class PartialProject:
 
 
 def _find(configuration: Configuration, graph: DbtGraph, planned_id: str) -> KeptTask | None:
-    kept = from_settings.kept_plans()
+    kept = caches.kept_plans()
     key = None if kept is None else plan_key(configuration, graph.version())
     return None if kept is None or key is None else find(kept, key, planned_id, graph.project_path)
 

@@ -14,7 +14,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from cosmos_venv.compat import DAG, TaskGroup, import_time_out_paused, is_typed_command
-from cosmos_venv.managed import from_settings
+from cosmos_venv.managed import caches
 from cosmos_venv.processes.gc_pause import give_back, no_collection
 from cosmos_venv.rendering.airflow_tasks import TaskOrGroup, make_tasks, refuse_unknown_arguments
 from cosmos_venv.rendering.configuration import Configuration
@@ -117,7 +117,7 @@ class _Rendering:
             return self.graph, plan, self._tasks(plan, there)
 
     def _keep(self, plan: Plan) -> None:
-        kept = from_settings.kept_plans()
+        kept = caches.kept_plans()
         key = None if kept is None else plan_key(self.configuration, self.graph.loaded_version)
         if kept is not None and key is not None and not kept.path(key).exists():
             keep(kept, key, plan, self.graph.project_path)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.files.file_cache import FileCache
-from cosmos_venv.managed import from_settings
+from cosmos_venv.managed import caches
 from tests.odd_files import KINDS, plant
 
 
@@ -51,7 +51,7 @@ def test_more_dags_than_fifty_do_not_push_each_other_out(tmp_path: Path, monkeyp
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_CACHE", "True")
 
-    for files in (from_settings.kept_listings(), from_settings.kept_plans(), from_settings.kept_fingerprints()):
+    for files in (caches.kept_listings(), caches.kept_plans(), caches.kept_fingerprints()):
         assert files is not None
         for number in range(120):
             files.write(str(number), b"x")
@@ -107,7 +107,7 @@ def test_folders_above_are_closed_to_others_whatever_the_umask(tmp_path: Path) -
 def test_nothing_is_kept_where_the_cache_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_CACHE", "False")
 
-    assert from_settings.kept_fingerprints() is None
+    assert caches.kept_fingerprints() is None
 
 
 def test_what_is_kept_is_for_its_user_alone_in_a_folder_that_others_may_read(kept: FileCache) -> None:

@@ -15,8 +15,8 @@ import pytest
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.environments.detached import build_detached
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.managed import resolve
 from cosmos_venv.managed.airflow_installer import AIRFLOW_INSTALLER
+from cosmos_venv.managed.arguments import VirtualenvArguments
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from pytest_cosmos_venv import DbtCall
 
@@ -36,7 +36,7 @@ def installer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def environment_of(operator: DbtRunVirtualenvOperator, directory: Path) -> dict[str, object]:
     """The record of its environment."""
-    spec = resolve.VirtualenvArguments.of(vars(operator)).spec()
+    spec = VirtualenvArguments.of(vars(operator)).spec()
     environment = EnvironmentStore(directory).find(spec)
     assert environment is not None
     environment.close()
@@ -97,7 +97,7 @@ def test_a_failing_installation_fails_with_the_tools_words_and_without_credentia
 @pytest.mark.long
 def test_a_detached_builder_builds_with_it(make_operator: MakeOperator, tmp_path: Path) -> None:
     operator = make_operator()
-    spec = resolve.VirtualenvArguments.of(vars(operator)).spec()
+    spec = VirtualenvArguments.of(vars(operator)).spec()
 
     build_detached(tmp_path, spec, preference=AIRFLOW_INSTALLER, max_tries=5, wait=None, report=print)
 
@@ -146,10 +146,11 @@ def test_a_kill_ends_it_and_all_it_started(make_operator: MakeOperator, tmp_path
 ON_AIRFLOW_2 = """
 import json, sys
 from pathlib import Path
-from cosmos_venv import managed
+from cosmos_venv.managed.arguments import VirtualenvArguments
+from cosmos_venv.managed.resolve import managed_environment
 from cosmos_venv.processes.guarded_process import Cancellation
-arguments = managed.VirtualenvArguments.of(json.loads(sys.argv[2]))
-with managed.managed_environment(arguments, Path(sys.argv[1]), cancellation=Cancellation(), report=print) as found:
+arguments = VirtualenvArguments.of(json.loads(sys.argv[2]))
+with managed_environment(arguments, Path(sys.argv[1]), cancellation=Cancellation(), report=print) as found:
     print("MADE BY", found.record["installer"]["name"])
 """
 

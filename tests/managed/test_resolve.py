@@ -13,6 +13,7 @@ import pytest
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.exceptions import VirtualenvLockTimeout
 from cosmos_venv.managed import resolve
+from cosmos_venv.managed.arguments import VirtualenvArguments
 from cosmos_venv.operators.virtualenv import CosmosVirtualenvLockTimeout, DbtRunVirtualenvOperator
 from cosmos_venv.processes.guarded_process import Cancellation
 from pytest_cosmos_venv import DbtCall
@@ -104,7 +105,7 @@ def test_parsing_finds_the_environment_of_the_search_path_without_a_builder(
     operator = make_operator()
     operator.execute({})
     configure(virtualenv_search_path=kept_directory)
-    arguments = resolve.VirtualenvArguments.of(vars(operator))
+    arguments = VirtualenvArguments.of(vars(operator))
 
     with resolve.environment_for_parsing(arguments, tmp_path / "own", report=print) as environment:
         assert environment.path.is_relative_to(kept_directory)
@@ -158,7 +159,7 @@ def test_a_build_beforehand_never_goes_on_elsewhere(
     make_operator: MakeOperator, held_lock: Path, configure: Configure
 ) -> None:
     configure(virtualenv_max_retries_lock=0, virtualenv_lock_timeout_action="private")
-    arguments = resolve.VirtualenvArguments.of(vars(make_operator()))
+    arguments = VirtualenvArguments.of(vars(make_operator()))
 
     with (
         pytest.raises(VirtualenvLockTimeout),

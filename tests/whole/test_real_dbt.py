@@ -16,7 +16,7 @@ from cosmos_venv.compat import AirflowException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.managed.resolve import VirtualenvArguments
+from cosmos_venv.managed.arguments import VirtualenvArguments
 from cosmos_venv.operators.virtualenv import (
     DbtLSVirtualenvOperator,
     DbtRunVirtualenvOperator,

@@ -15,7 +15,7 @@ from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException
 
 if TYPE_CHECKING:
     from cosmos_venv.cli.dag_files import DagFile, WantedEnvironment
-    from cosmos_venv.managed.resolve import VirtualenvArguments
+    from cosmos_venv.managed.arguments import VirtualenvArguments
 
 _PROJECT_FILE, _REQUIREMENTS = "dbt_project.yml", "requirements.txt"
 

@@ -51,7 +51,7 @@ def env_warm(
     """
     from cosmos_venv.cli.env.targets import targets_of
     from cosmos_venv.managed import resolve
-    from cosmos_venv.managed.resolve import VirtualenvArguments
+    from cosmos_venv.managed.arguments import VirtualenvArguments
 
     given = VirtualenvArguments.of(arguments)
     with steps("reading", as_json=as_json, counts_later=True) as step, only_the_result_on_stdout():

@@ -23,7 +23,7 @@ from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files.durable_files import in_one_step, is_private, make_private, read_own, sweep_abandoned
 from cosmos_venv.files.read_limits import Limit, UnfitFileError, read_file
 from cosmos_venv.io import write_to
-from cosmos_venv.managed import from_settings
+from cosmos_venv.managed import caches
 from cosmos_venv.remote.object_store import content_of
 
 # Beside dbt's log, which nothing of ours reads by its name nor uploads.
@@ -106,7 +106,7 @@ def kept_place(task_key: Sequence[str]) -> Any:
     if settings.state_path:
         root = _place(settings.state_path, settings.state_path_conn_id or None)
         return root / below
-    return from_settings.cache_dir() / _LAYOUT / below
+    return caches.cache_dir() / _LAYOUT / below
 
 
 def _folder(earlier: EarlierRun, folder: Path) -> Path:

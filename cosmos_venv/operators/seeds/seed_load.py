@@ -26,7 +26,7 @@ from cosmos_venv.dbt.seed_checksum import (
     wants_full_refresh,
 )
 from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.managed import from_settings
+from cosmos_venv.managed import caches
 from cosmos_venv.operators.seeds.seed_state import (
     OwnLoad,
     Remembered,
@@ -116,7 +116,7 @@ class _Load:
         self._node: Mapping[str, Any] = self._context.get(NODE_CONFIG) or {}
         self.seed = str(self._node.get("unique_id"))
         self.scope = Scope.of(run.dag_id, task_group, run.context, self.seed)
-        self.loads = SeedLoads(cache_dir=from_settings.cache_dir(), key=self.scope.key)
+        self.loads = SeedLoads(cache_dir=caches.cache_dir(), key=self.scope.key)
 
     def refuse_endless(self) -> None:
         """Raise CosmosValueError where the seed's file has no end, such as a named pipe."""

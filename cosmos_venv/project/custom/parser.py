@@ -14,7 +14,7 @@ from cosmos_venv.dbt.project_files import read_dbt_project
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.files.read_limits import read_file
 from cosmos_venv.files.yaml_files import load_yaml
-from cosmos_venv.managed import from_settings
+from cosmos_venv.managed import caches
 from cosmos_venv.project.custom.jinja_calls import Reader
 from cosmos_venv.project.custom.layout import Layout, LookUps, renderer, variables_of
 from cosmos_venv.project.custom.package import Draft, Package, resolved
@@ -124,7 +124,7 @@ def facts_of_files(request: LoadRequest) -> list[Any] | None:
     if not all(map(_is_read, [packages, *folders.values(), *own])) or not all(map(_is_below, of_packages)):
         return None
     tree = Tree(folder=project_dir, environment=environment, packages_folder=packages, more=(*folders.values(), *own))
-    found = fingerprint(tree, known=from_settings.kept_fingerprints())
+    found = fingerprint(tree, known=caches.kept_fingerprints())
     if found.variables.made_up:
         return None
     values = {name: environment.get(name) for name in sorted(found.variables.names)}

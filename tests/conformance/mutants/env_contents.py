@@ -101,7 +101,7 @@ class KeepsOneSet(DoesOtherwise):
     def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         result = sound(*args, **kwargs)
         if operator.kept_directory is not None:
-            own = part("managed.resolve").VirtualenvArguments.of(vars(operator)).spec().digest
+            own = part("managed.arguments").VirtualenvArguments.of(vars(operator)).spec().digest
             for link in operator.kept_directory.glob("envs-*/*"):
                 if link.is_symlink() and link.name != own:
                     link.unlink()

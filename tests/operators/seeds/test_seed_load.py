@@ -17,7 +17,7 @@ import pytest
 
 from cosmos_venv.compat import DAG, AirflowException
 from cosmos_venv.config import ProfileConfig
-from cosmos_venv.managed import from_settings
+from cosmos_venv.managed import caches
 from cosmos_venv.operators.local import DbtSeedLocalOperator
 from cosmos_venv.operators.seeds.seed_state import Scope, SeedLoads
 from cosmos_venv.operators.virtualenv import DbtSeedVirtualenvOperator
@@ -70,7 +70,7 @@ def stored(variables: Variables) -> list[dict[str, Any]]:
 
 def loads_of(operator: Any) -> SeedLoads:
     return SeedLoads(
-        cache_dir=from_settings.cache_dir(),
+        cache_dir=caches.cache_dir(),
         key=Scope.of(operator.dag_id, operator.task_group, {}, "seed.harbor.piers").key,
     )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.managed import from_settings
+from cosmos_venv.managed import caches
 from cosmos_venv.operators.seeds.seed_state import Scope, SeedLoads
 from pytest_cosmos_venv import Contender, FakeVenv, Point, Sighting, TaskRace
 from tests.operators.file_variables import variables_below
@@ -117,5 +117,5 @@ def test_after_a_task_that_was_killed_with_its_dbt_the_seed_is_loaded_whatever_o
     assert remembers is not None
     assert len(cosmos_fake_venv.calls) == 3
     assert not SeedLoads(
-        cache_dir=from_settings.cache_dir(), key=Scope.of(operator.dag_id, operator.task_group, {}, SEED).key
+        cache_dir=caches.cache_dir(), key=Scope.of(operator.dag_id, operator.task_group, {}, SEED).key
     ).broken_off()

@@ -1,0 +1,91 @@
+"""The arguments of an operator that decide about its environment.
+
+DAG files construct operators by the thousand and make no environment, so this module imports little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cosmos_venv.compat import to_boolean
+from cosmos_venv.dbt.command import word_text
+from cosmos_venv.environments.requirement_files import refuse_anything_but_strings
+from cosmos_venv.exceptions import CosmosValueError
+
+if TYPE_CHECKING:
+    from cosmos_venv.environments.spec import EnvironmentSpec
+    from cosmos_venv.processes.guarded_process import Cancellation
+
+
+@dataclass(frozen=True, kw_only=True)
+class VirtualenvArguments:
+    """The arguments of an operator that decide about its environment.
+
+    :param py_requirements: as ``pip install`` takes them.
+    :param pip_install_options: words for ``pip install``.
+    :param py_system_site_packages: whether packages of the worker are visible in the environment.
+    :param py_executable: name or path of the Python to make it of; None: the worker's own.
+    """
+
+    py_requirements: tuple[str, ...]
+    pip_install_options: tuple[str, ...] = ()
+    py_system_site_packages: bool = False
+    py_executable: str | None = None
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> VirtualenvArguments:
+        """Return those of all arguments of an operator. The others are ignored.
+
+        :param arguments: ``operator_args``, or an operator's attributes.
+        :raises CosmosValueError: for anything but lists of texts, paths and numbers.
+        """
+        words = {}
+        for name in ("py_requirements", "pip_install_options"):
+            given = arguments.get(name) or ()
+            words[name] = tuple(map(word_text, given)) if isinstance(given, list | tuple) else given
+            refuse_anything_but_strings(name, words[name])
+        return cls(
+            py_requirements=tuple(words["py_requirements"]),
+            pip_install_options=tuple(words["pip_install_options"]),
+            py_system_site_packages=bool(arguments.get("py_system_site_packages")),
+            py_executable=arguments.get("py_executable"),
+        )
+
+    def spec(self, *, cancellation: Cancellation | None = None) -> EnvironmentSpec:
+        """Return what the environment must be.
+
+        :param cancellation: ends the question to another Python what it is; None: nothing does.
+        :raises CosmosValueError: when there are no requirements, or one is none.
+        :raises CommandKilled: when ``cancellation`` was requested while another Python was asked what it is.
+        """
+        # Not while a DAG is built of thousands of tasks that name their environments and make none.
+        from cosmos_venv.dbt.installation import DBT_CHECK
+        from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
+
+        if not self.py_requirements:
+            raise CosmosValueError(
+                "py_requirements is empty, so the environment would have no dbt. Name the dbt adapter to install, "
+                'for example py_requirements=["dbt-core~=1.11.0", "dbt-postgres"].'
+            )
+        return EnvironmentSpec(
+            requirements=self.py_requirements,
+            pip_install_options=self.pip_install_options,
+            interpreter=Interpreter.of(self.py_executable, cancellation=cancellation),
+            system_site_packages=self.py_system_site_packages,
+            check=DBT_CHECK,
+        )
+
+
+def kept_directory(virtualenv_dir: str | Path | None, is_temporary: bool | str) -> Path | None:
+    """Return where environments are kept; None when each run gets a temporary one.
+
+    :param virtualenv_dir: as the user gave it; None: nothing is kept.
+    :param is_temporary: whether the user wants a temporary one all the same; a text is what a template rendered to.
+    :raises CosmosValueError: for an empty text, which would be the working directory.
+    """
+    if virtualenv_dir is not None and not str(virtualenv_dir).strip():
+        raise CosmosValueError(f"virtualenv_dir={str(virtualenv_dir)!r} is empty: name a directory, or leave it out.")
+    return None if virtualenv_dir is None or to_boolean(is_temporary) else Path(virtualenv_dir)
