@@ -86,3 +86,8 @@ class MakeTask(Protocol):
 def harbor_profile(project: Path, target: str = "dev") -> ProfileConfig:
     """Return the profile of the small project (``dbt_project``), whose file lies in it."""
     return ProfileConfig("harbor", target, profiles_yml_filepath=project / "profiles.yml")
+
+
+def operator_arguments(project: Path, **more: Any) -> dict[str, Any]:
+    """Return the arguments of an operator on the small project, with ``more`` beside or instead of them."""
+    return {"task_id": "task", "project_dir": project, "profile_config": harbor_profile(project), **more}

@@ -22,7 +22,7 @@ from cosmos_venv.operators import local
 from pytest_cosmos_venv import FakeVenv
 from tests.clouds import pretended
 from tests.clouds.pretended import BUCKET, Cloud
-from tests.kit import harbor_profile
+from tests.kit import operator_arguments
 
 CLOUDS: dict[str, Any] = {"S3": pretended.amazon, "GCS": pretended.google, "AzureStorage": pretended.microsoft}
 DEFAULT_CONNECTIONS = {"S3": "AWS_DEFAULT", "GCS": "GOOGLE_CLOUD_DEFAULT", "AzureStorage": "WASB_DEFAULT"}
@@ -57,10 +57,7 @@ class Make(Protocol):
 def make(name: str, dbt_project: Path, cosmos_fake_venv: FakeVenv) -> Make:
     def make(**arguments: Any) -> Any:
         return getattr(local, f"DbtDocs{name}LocalOperator")(
-            task_id="task",
-            project_dir=dbt_project,
-            profile_config=harbor_profile(dbt_project),
-            dbt_executable_path=cosmos_fake_venv.dbt,
+            **operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt),
             **{"connection_id": "cloud", "bucket_name": BUCKET, **arguments},
         )
 

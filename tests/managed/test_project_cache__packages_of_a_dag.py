@@ -21,7 +21,7 @@ from cosmos_venv.managed import project_cache, resolve
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from pytest_cosmos_venv import FakeVenv, Wheelhouse
-from tests.kit import harbor_profile
+from tests.kit import harbor_profile, operator_arguments
 
 
 @pytest.fixture
@@ -69,12 +69,9 @@ def test_the_settings_decide_how_long_packages_are_used(
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv(f"AIRFLOW__COSMOS_VENV__{setting}", value)
-    profile = harbor_profile(harbor)
 
     for _ in range(2):
-        DbtRunLocalOperator(
-            task_id="run", project_dir=harbor, profile_config=profile, dbt_executable_path=cosmos_fake_venv.dbt
-        ).execute({})
+        DbtRunLocalOperator(**operator_arguments(harbor, dbt_executable_path=cosmos_fake_venv.dbt)).execute({})
 
     assert [call.command for call in cosmos_fake_venv.calls].count("deps") == installations
 
@@ -84,12 +81,9 @@ def test_the_cache_folder_is_this_users_alone_whoever_makes_it(
 ) -> None:
     """What the cache keeps of a parse is not read where others can write."""
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
-    profile = harbor_profile(harbor)
     umask = os.umask(0o002)
     try:
-        DbtRunLocalOperator(
-            task_id="run", project_dir=harbor, profile_config=profile, dbt_executable_path=cosmos_fake_venv.dbt
-        ).execute({})
+        DbtRunLocalOperator(**operator_arguments(harbor, dbt_executable_path=cosmos_fake_venv.dbt)).execute({})
     finally:
         os.umask(umask)
 
@@ -128,8 +122,7 @@ def test_a_task_knows_before_its_dbt_is_ready_with_which_packages_it_will_run(
         "virtualenv": {"py_requirements": ["dbt-core"], "virtualenv_dir": tmp_path / "environments"},
         "temporary": {"py_requirements": ["dbt-core"]},
     }
-    profile = harbor_profile(harbor)
-    operator = cls(task_id="run", project_dir=harbor, profile_config=profile, **arguments[where])
+    operator = cls(**operator_arguments(harbor, **arguments[where]))
     command, env = operator.build_cmd({})
     before = operator.packages_before_dbt(command[0], env).find()
 
@@ -142,13 +135,8 @@ def test_a_task_knows_before_its_dbt_is_ready_with_which_packages_it_will_run(
 
 
 def test_another_python_is_not_started_to_know_it(harbor: Path, other_python: str) -> None:
-    profile = harbor_profile(harbor)
     operator = DbtRunVirtualenvOperator(
-        task_id="run",
-        project_dir=harbor,
-        profile_config=profile,
-        py_requirements=["dbt-core"],
-        py_executable=other_python,
+        **operator_arguments(harbor, py_requirements=["dbt-core"], py_executable=other_python)
     )
 
     assert operator.packages_before_dbt("dbt", {}) is None

@@ -11,23 +11,17 @@ import pytest
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from pytest_cosmos_venv import Contender, FakeVenv, TaskRace, Wheelhouse
-from tests.kit import harbor_profile
+from tests.kit import operator_arguments
 
 
 def run_local(contender: Contender, project: Path, dbt: Path) -> None:
     os.environ["AIRFLOW__COSMOS_VENV__CACHE_DIR"] = str(project.parent / "cache")
-    DbtRunLocalOperator(
-        task_id="run", project_dir=project, profile_config=harbor_profile(project), dbt_executable_path=dbt
-    ).execute({})
+    DbtRunLocalOperator(**operator_arguments(project, dbt_executable_path=dbt)).execute({})
 
 
 def run_virtualenv(contender: Contender, project: Path, directory: Path) -> None:
     DbtRunVirtualenvOperator(
-        task_id="run",
-        project_dir=project,
-        profile_config=harbor_profile(project),
-        py_requirements=["dbt-core", "dbt-duckdb"],
-        virtualenv_dir=directory,
+        **operator_arguments(project, py_requirements=["dbt-core", "dbt-duckdb"], virtualenv_dir=directory)
     ).execute({})
 
 
@@ -113,9 +107,7 @@ class _TellingOperator(DbtRunLocalOperator):
 
 def wait_killably(contender: Contender, project: Path, dbt: Path) -> None:
     os.environ["AIRFLOW__COSMOS_VENV__CACHE_DIR"] = str(project.parent / "cache")
-    operator = _TellingOperator(
-        task_id="run", project_dir=project, profile_config=harbor_profile(project), dbt_executable_path=dbt
-    )
+    operator = _TellingOperator(**operator_arguments(project, dbt_executable_path=dbt))
     operator.tell(contender)
     signal.signal(signal.SIGTERM, lambda *_: operator.on_kill())
     try:

@@ -16,7 +16,7 @@ from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.run import dbt_run
 from pytest_cosmos_venv import FakeVenv
-from tests.kit import MakeLocal, harbor_profile
+from tests.kit import MakeLocal, operator_arguments
 
 pytestmark = pytest.mark.usefixtures("short_folder")
 
@@ -33,13 +33,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def make_operator(cosmos_fake_venv: FakeVenv, dbt_project: Path) -> MakeLocal:
     def make(**arguments: Any) -> DbtRunLocalOperator:
         return DbtRunLocalOperator(
-            **{
-                "task_id": "run",
-                "project_dir": dbt_project,
-                "profile_config": harbor_profile(dbt_project),
-                "dbt_executable_path": cosmos_fake_venv.dbt,
-                **arguments,
-            }
+            **operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt) | arguments
         )
 
     return make

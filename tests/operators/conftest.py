@@ -21,7 +21,7 @@ from pytest_cosmos_venv import (
     write_wheel,
 )
 from tests.dbt.warm.conftest import short_folder
-from tests.kit import DbtCalls, DbtProcesses, MakeOperator, harbor_profile
+from tests.kit import DbtCalls, DbtProcesses, MakeOperator, operator_arguments
 
 __all__ = ["short_folder"]
 
@@ -102,15 +102,14 @@ def make_operator(
 
     def make(**arguments: Any) -> DbtRunVirtualenvOperator:
         return DbtRunVirtualenvOperator(
-            **{
-                "task_id": "run",
-                "project_dir": dbt_project,
-                "profile_config": harbor_profile(dbt_project),
-                "py_requirements": ["dbt-core==1.10.0", "dbt-duckdb"],
-                "pip_install_options": misbehaving_wheelhouse.pip_install_options,
-                "virtualenv_dir": kept_directory,
-                **arguments,
-            }
+            **operator_arguments(
+                dbt_project,
+                task_id="run",
+                py_requirements=["dbt-core==1.10.0", "dbt-duckdb"],
+                pip_install_options=misbehaving_wheelhouse.pip_install_options,
+                virtualenv_dir=kept_directory,
+            )
+            | arguments
         )
 
     return make

@@ -11,7 +11,7 @@ from cosmos_venv.compat import AirflowException
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators import local
 from pytest_cosmos_venv import FakeVenv
-from tests.kit import MakeNamed, harbor_profile
+from tests.kit import MakeNamed, operator_arguments
 
 pytestmark = pytest.mark.filterwarnings("ignore:DbtDocs.* cannot be called outside")
 
@@ -21,10 +21,7 @@ def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> MakeNamed:
     def make(name: str, **arguments: Any) -> Any:
         given = {"connection_id": "cloud", "bucket_name": "docs"} if name else {}
         return getattr(local, f"DbtDocs{name}LocalOperator")(
-            task_id="task",
-            project_dir=dbt_project,
-            profile_config=harbor_profile(dbt_project),
-            dbt_executable_path=cosmos_fake_venv.dbt,
+            **operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt),
             **{name: value for name, value in {**given, **arguments}.items() if value is not ...},
         )
 

@@ -17,7 +17,7 @@ from cosmos_venv.constants import InvocationMode
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators import local, virtualenv
 from pytest_cosmos_venv import FakeVenv, RunTask
-from tests.kit import MakeNamed, harbor_profile
+from tests.kit import MakeNamed, operator_arguments
 
 COMMANDS: dict[str, list[str]] = {
     "Build": ["build"],
@@ -90,13 +90,7 @@ def make(dbt_project: Path) -> Make:
         given: dict[str, Any] = {"macro_name": "grant"} if name == "RunOperation" else {}
         given |= {"py_requirements": ["dbt-duckdb"]} if mode == "Virtualenv" else {}
         return getattr(local if mode == "Local" else virtualenv, f"Dbt{name}{mode}Operator")(
-            **{
-                "task_id": "task",
-                "project_dir": dbt_project,
-                "profile_config": harbor_profile(dbt_project),
-                **given,
-                **arguments,
-            }
+            **operator_arguments(dbt_project, **given) | arguments
         )
 
     return make

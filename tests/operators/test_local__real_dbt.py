@@ -13,7 +13,7 @@ from cosmos_venv.compat import AirflowException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.operators import local
 from cosmos_venv.profiles import DbtProfileConfigVars, DuckDBUserPasswordProfileMapping
-from tests.kit import MakeNamed, harbor_profile
+from tests.kit import MakeNamed, operator_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
 DBT = ROOT / ".cache" / "envs" / "dbt111" / "bin" / "dbt"
@@ -65,14 +65,9 @@ def make(dbt_project: Path, tmp_path: Path) -> MakeNamed:
 
     def make(name: str, **arguments: Any) -> Any:
         return getattr(local, f"Dbt{name}LocalOperator")(
-            task_id="task",
             dbt_executable_path=DBT,
             env={"DBT_SEND_ANONYMOUS_USAGE_STATS": "false"},
-            **{
-                "project_dir": dbt_project,
-                "profile_config": harbor_profile(dbt_project),
-                **arguments,
-            },
+            **operator_arguments(dbt_project) | arguments,
         )
 
     return make

@@ -15,7 +15,7 @@ from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators import local, virtualenv
 from cosmos_venv.operators.local import DbtLocalBaseOperator
 from cosmos_venv.operators.virtualenv import DbtVirtualenvBaseOperator
-from tests.kit import DbtCalls, MakeNamed, MakeOperator, harbor_profile
+from tests.kit import DbtCalls, MakeNamed, MakeOperator, operator_arguments
 
 COMMANDS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "Build": ({"full_refresh": True}, ["build", "--full-refresh"]),
@@ -97,11 +97,7 @@ def make(dbt_project: Path) -> MakeNamed:
 
     def make(name: str, **arguments: Any) -> Any:
         return getattr(virtualenv, f"Dbt{name}VirtualenvOperator")(
-            task_id="t",
-            project_dir=dbt_project,
-            profile_config=harbor_profile(dbt_project),
-            py_requirements=["dbt-duckdb"],
-            **arguments,
+            **operator_arguments(dbt_project, py_requirements=["dbt-duckdb"], **arguments)
         )
 
     return make

@@ -17,7 +17,7 @@ from cosmos_venv.config import ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import InvocationMode, LoadMode
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.project.graph import DbtGraph
-from tests.kit import MakeLocal, harbor_profile
+from tests.kit import MakeLocal, harbor_profile, operator_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
 DBT = ROOT / ".cache" / "envs" / "dbt111" / "bin" / "dbt"
@@ -71,16 +71,7 @@ def make_run(harbor: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> M
     monkeypatch.setenv("DBT_SEND_ANONYMOUS_USAGE_STATS", "false")
 
     def make(**arguments: Any) -> DbtRunLocalOperator:
-        return DbtRunLocalOperator(
-            **{
-                "task_id": "run",
-                "project_dir": harbor,
-                "profile_config": harbor_profile(harbor),
-                "dbt_executable_path": DBT,
-                "select": "uses",
-                **arguments,
-            }
-        )
+        return DbtRunLocalOperator(**operator_arguments(harbor, dbt_executable_path=DBT, select="uses") | arguments)
 
     return make
 

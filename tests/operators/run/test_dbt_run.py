@@ -21,7 +21,7 @@ from cosmos_venv.dbt.invocation import which_dbt
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.memory_tracking import XCOM_KEY, memory_tracked
 from pytest_cosmos_venv import FakeVenv, RunTask
-from tests.kit import MakeTask, harbor_profile
+from tests.kit import MakeTask, operator_arguments
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -39,15 +39,7 @@ class ParsingRun(DbtRunLocalOperator):
 @pytest.fixture
 def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> MakeTask:
     def make(cls: type[DbtRunLocalOperator] = DbtRunLocalOperator, **arguments: Any) -> Any:
-        return cls(
-            **{
-                "task_id": "task",
-                "project_dir": dbt_project,
-                "profile_config": harbor_profile(dbt_project),
-                "dbt_executable_path": cosmos_fake_venv.dbt,
-                **arguments,
-            }
-        )
+        return cls(**operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt) | arguments)
 
     return make
 

@@ -16,7 +16,7 @@ from cosmos_venv.compat import AirflowException, AirflowSkipException
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators import local
 from pytest_cosmos_venv import FakeVenv, NodeOutcome, RunTask
-from tests.kit import MakeNamed, harbor_profile
+from tests.kit import MakeNamed, operator_arguments
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -44,13 +44,7 @@ def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> MakeNamed:
 
     def make(name: str, **arguments: Any) -> Any:
         return getattr(local, f"Dbt{name}LocalOperator")(
-            **{
-                "task_id": "task",
-                "project_dir": dbt_project,
-                "profile_config": harbor_profile(dbt_project),
-                "dbt_executable_path": cosmos_fake_venv.dbt,
-                **arguments,
-            }
+            **operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt) | arguments
         )
 
     return make

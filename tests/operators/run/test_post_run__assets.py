@@ -15,7 +15,7 @@ from cosmos_venv.exceptions import AirflowCompatibilityError
 from cosmos_venv.operators import local
 from cosmos_venv.operators.run.post_run import gives_assets
 from pytest_cosmos_venv import FakeVenv, RunTask
-from tests.kit import MakeNamed, harbor_profile
+from tests.kit import MakeNamed, harbor_profile, operator_arguments
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 PROFILE = """
@@ -35,17 +35,9 @@ def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> MakeNamed:
     (dbt_project / "profiles.yml").write_text(PROFILE)
 
     def make(name: str, **arguments: Any) -> Any:
-        target = arguments.pop("target", "dev")
-        return getattr(local, f"Dbt{name}LocalOperator")(
-            **{
-                "task_id": "task",
-                "project_dir": dbt_project,
-                "profile_config": harbor_profile(dbt_project, target),
-                "dbt_executable_path": cosmos_fake_venv.dbt,
-                "env": {"PG_HOST": "db.example"},
-                **arguments,
-            }
-        )
+        arguments["profile_config"] = harbor_profile(dbt_project, arguments.pop("target", "dev"))
+        given = operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt, env={"PG_HOST": "db.example"})
+        return getattr(local, f"Dbt{name}LocalOperator")(**given | arguments)
 
     return make
 

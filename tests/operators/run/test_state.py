@@ -24,7 +24,7 @@ from cosmos_venv.files.read_limits import ANY_SIZE
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.run import state
 from pytest_cosmos_venv import DbtCall, FakeVenv, RunTask
-from tests.kit import MakeTask, harbor_profile
+from tests.kit import MakeTask, operator_arguments
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -50,15 +50,7 @@ def make(dbt_project: Path, cosmos_fake_venv: FakeVenv, tmp_path: Path, monkeypa
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
 
     def make(cls: type[DbtRunLocalOperator] = DbtRunLocalOperator, **arguments: Any) -> Any:
-        operator = cls(
-            **{
-                "task_id": "task",
-                "project_dir": dbt_project,
-                "profile_config": harbor_profile(dbt_project),
-                "dbt_executable_path": cosmos_fake_venv.dbt,
-                **arguments,
-            }
-        )
+        operator = cls(**operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt) | arguments)
         if isinstance(operator, Looking):
             vars(operator)["seen"] = []
         return operator
