@@ -107,7 +107,7 @@ class _TellingOperator(DbtRunLocalOperator):
 
 def wait_killably(contender: Contender, project: Path, dbt: Path) -> None:
     os.environ["AIRFLOW__COSMOS_VENV__CACHE_DIR"] = str(project.parent / "cache")
-    operator = _TellingOperator(**operator_arguments(project, dbt_executable_path=dbt))
+    operator = _TellingOperator(**operator_arguments(project, task_id="run", dbt_executable_path=dbt))
     operator.tell(contender)
     signal.signal(signal.SIGTERM, lambda *_: operator.on_kill())
     try:
