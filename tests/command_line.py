@@ -1,4 +1,4 @@
-"""How does a test call ``cosmos-venv``, and for which DAG file?"""
+"""Calls of ``cosmos-venv`` in tests, and the DAG file that they name."""
 
 from __future__ import annotations
 

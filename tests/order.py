@@ -1,4 +1,4 @@
-"""In which order do the tests run? As they stand in their files, but for long ones, with which every worker begins."""
+"""The order of tests: as they stand in their files, but for long ones, with which every worker begins."""
 
 from __future__ import annotations
 

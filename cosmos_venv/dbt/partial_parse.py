@@ -27,7 +27,7 @@ import msgspec
 
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.files.durable_files import is_private
-from cosmos_venv.files.file_cache import KeptFiles
+from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.files.read_limits import ANY_SIZE, MEBIBYTE, Limit, decoded, read_file
 
 PARTIAL_PARSE_FILE = "partial_parse.msgpack"
@@ -122,7 +122,7 @@ class ParsedProject:
 
     def _write(self, content: bytes) -> None:
         assert self.kept is not None  # noqa: S101 - for the type checker
-        KeptFiles(folder=self.kept.parent, suffix=self.kept.suffix).write(self.kept.stem, content)
+        FileCache(folder=self.kept.parent, suffix=self.kept.suffix).write(self.kept.stem, content)
 
     def _sources(self) -> Iterator[Path]:
         own = self.project_dir / "target" / PARTIAL_PARSE_FILE

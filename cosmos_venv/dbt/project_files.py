@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
-from cosmos_venv.files.os_errors import told
+from cosmos_venv.files.os_errors import reason_of
 from cosmos_venv.files.read_limits import UnfitFileError, read_file
 from cosmos_venv.files.yaml_files import load_yaml, scalars
 
@@ -407,7 +407,7 @@ def read_dbt_project(project_path: Path, *, environment: Mapping[str, str] | Non
     except FileNotFoundError:
         return DbtProjectFile()
     except OSError as error:
-        raise CosmosLoadDbtException(f"{path} cannot be read: {told(error)}") from error
+        raise CosmosLoadDbtException(f"{path} cannot be read: {reason_of(error)}") from error
     except UnicodeDecodeError as error:
         raise CosmosLoadDbtException(f"{path} cannot be read: {error}") from error
     content = _parse(path, text)

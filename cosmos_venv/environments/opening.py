@@ -138,7 +138,7 @@ def temporary_environment(
         place = error.filename or os_errors.temporary_folder()
         way_out = f"Let user id {os.geteuid()} write to {place}, or set TMPDIR to another folder."
         raise VirtualenvError(
-            f"There can be no temporary environment. {os_errors.told(error, way_out)} "
+            f"There can be no temporary environment. {os_errors.reason_of(error, way_out)} "
             "Environments that are kept stand in a virtualenv_dir."
         ) from error
     with scratch_folder() as path:

@@ -334,5 +334,5 @@ def _is_content(name: str) -> bool:
 def _unreadable(path: Path, error: OSError) -> CosmosValueError:
     return CosmosValueError(
         f"py_requirements: {path} cannot be read: "
-        + os_errors.told(error, "Give a path that exists on every worker, or a requirement from an index.")
+        + os_errors.reason_of(error, "Give a path that exists on every worker, or a requirement from an index.")
     )

@@ -32,7 +32,7 @@ _PRIVATE = 0o600
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeptFiles:
+class FileCache:
     """Files in one folder, each kept under a digest.
 
     :param folder: of the files. It and the folder above it must be this user's alone, or nothing is read.

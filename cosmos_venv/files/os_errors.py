@@ -94,7 +94,7 @@ def shortage(error: OSError) -> str | None:
     return f"The folder for temporary files, {folder}, {what} ({reason}). {_way_out(folder)}"
 
 
-def told(error: OSError, way_out: str = "") -> str:
+def reason_of(error: OSError, way_out: str = "") -> str:
     """Return the reason of an error and the way out, for the end of a sentence.
 
     :param error: as the system call raised it.

@@ -19,7 +19,7 @@ from typing import BinaryIO, TypeVar
 
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.files import durable_files
-from cosmos_venv.files.os_errors import told
+from cosmos_venv.files.os_errors import reason_of
 
 T = TypeVar("T")
 C = TypeVar("C")
@@ -122,7 +122,7 @@ def read_text(path: Path, parameter: str, *, limit: Limit, way_out: str) -> str:
     try:
         content = read_file(path, limit)
     except OSError as error:
-        raise CosmosLoadDbtException(f"{parameter} {path} cannot be read: {told(error, way_out)}") from error
+        raise CosmosLoadDbtException(f"{parameter} {path} cannot be read: {reason_of(error, way_out)}") from error
     content = utf_8(content, f"{parameter} {path}", way_out=way_out)
     try:
         return content.decode()

@@ -16,7 +16,7 @@ from cosmos_venv.environments.layout import DAY, PruneLimits, StorePolicy
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files import permissions
-from cosmos_venv.files.file_cache import KeptFiles
+from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.files.os_errors import temporary_folder
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ def cache_dir() -> Path:
     return Path(f"{folder}/cosmos-venv-{os.getuid()}")
 
 
-def kept_listings() -> KeptFiles | None:
+def kept_listings() -> FileCache | None:
     """Return the cache of listings by ``dbt ls``; None where nothing is to be kept."""
     if not (settings.enable_cache and settings.enable_cache_dbt_ls):
         return None
-    return KeptFiles(folder=cache_dir() / "dbt-ls-v1", suffix=".jsonl", most=_MOST_DAGS)
+    return FileCache(folder=cache_dir() / "dbt-ls-v1", suffix=".jsonl", most=_MOST_DAGS)
 
 
 def remote_listings() -> RemoteFolder | None:
@@ -57,12 +57,12 @@ def remote_listings() -> RemoteFolder | None:
     return RemoteFolder(url=url, conn_id=settings.remote_cache_dir_conn_id or None)
 
 
-def kept_manifests() -> KeptFiles | None:
+def kept_manifests() -> FileCache | None:
     """Return the cache of manifests that lie elsewhere; None where nothing is to be kept."""
-    return KeptFiles(folder=cache_dir() / "manifests-v1", suffix=".copy", most=20) if settings.enable_cache else None
+    return FileCache(folder=cache_dir() / "manifests-v1", suffix=".copy", most=20) if settings.enable_cache else None
 
 
-def kept_plans() -> KeptFiles | None:
+def kept_plans() -> FileCache | None:
     """Return the cache of plans of DAGs; None where nothing is to be kept, and on Airflow 2: no worker reads them
     there.
     """
@@ -70,14 +70,14 @@ def kept_plans() -> KeptFiles | None:
 
     if not (settings.enable_cache and settings.build_only_running_task and IS_AIRFLOW_3):
         return None
-    return KeptFiles(folder=cache_dir() / "plans-v1", suffix=".jsonl", most=_MOST_DAGS)
+    return FileCache(folder=cache_dir() / "plans-v1", suffix=".jsonl", most=_MOST_DAGS)
 
 
-def kept_fingerprints() -> KeptFiles | None:
+def kept_fingerprints() -> FileCache | None:
     """Return the cache of project fingerprints, by size and time of files; None where nothing is to be kept."""
     if not settings.enable_cache:
         return None
-    return KeptFiles(folder=cache_dir() / "fingerprints-v1", suffix=".json", most=_MOST_FINGERPRINTS)
+    return FileCache(folder=cache_dir() / "fingerprints-v1", suffix=".json", most=_MOST_FINGERPRINTS)
 
 
 def prune_limits() -> PruneLimits:

@@ -22,7 +22,7 @@ from pathlib import Path
 from cosmos_venv.files import durable_files
 from cosmos_venv.files.durable_files import OddFile, age, open_own, read_own
 from cosmos_venv.files.kernel_lock import FileToLock
-from cosmos_venv.files.os_errors import told
+from cosmos_venv.files.os_errors import reason_of
 from cosmos_venv.processes.guarded_process import Cancellation
 
 RETRY_AFTER = 60.0
@@ -229,7 +229,7 @@ class DetachedWork:
                 start_new_session=True,
             )
         except OSError as error:
-            raise DetachedFailure(f"{sys.executable!r} cannot be started: {told(error)}") from error
+            raise DetachedFailure(f"{sys.executable!r} cannot be started: {reason_of(error)}") from error
         finally:
             os.close(log)
         with starter:

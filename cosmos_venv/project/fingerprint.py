@@ -19,7 +19,7 @@ from pathlib import Path, PurePath
 
 from cosmos_venv.dbt.project_files import EnvVars, MadeUpName, env_vars_in, read_dbt_project
 from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.files.file_cache import KeptFiles
+from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.files.read_limits import (
     ANY_SIZE,
     MEBIBYTE,
@@ -53,7 +53,7 @@ _OF_AN_ENVIRONMENT = "pyvenv.cfg"
 _OF_THE_USER = ".user.yml"  # which dbt writes beside profiles.yml the first time
 
 
-def digest_of_file(path: Path, *, known: KeptFiles | None = None) -> str:
+def digest_of_file(path: Path, *, known: FileCache | None = None) -> str:
     """SHA-256 of a file's content, 64 hex digits.
 
     :param path: the file.
@@ -111,7 +111,7 @@ class Tree:
         return sorted(Path(file.path) for file in _files(self) if file.name.endswith(_NAMED))
 
 
-def fingerprint(tree: Tree, *, known: KeptFiles | None = None) -> Fingerprint:
+def fingerprint(tree: Tree, *, known: FileCache | None = None) -> Fingerprint:
     """The fingerprint of a tree, by its content alone: it is the same for every checkout.
 
     :param tree: the tree.

@@ -36,7 +36,7 @@ from cosmos_venv.remote.remote_file import shown
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.environment import Environment
-    from cosmos_venv.files.file_cache import KeptFiles
+    from cosmos_venv.files.file_cache import FileCache
 
 _PROFILE = "profiles.yml"
 # Files that the tree of a project does not answer for: the profile in use is looked at by itself.
@@ -263,7 +263,7 @@ class LsQuestion:
     variables: str | None
     has_deps: bool
     airflow_variables: tuple[tuple[str, str | None], ...]
-    known: KeptFiles | None
+    known: FileCache | None
 
     def basis(self) -> Basis:
         """The basis of an answer that dbt would give now: the files are looked at anew."""

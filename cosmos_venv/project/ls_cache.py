@@ -28,7 +28,7 @@ from cosmos_venv import settings
 from cosmos_venv.dbt.project_files import veiled
 from cosmos_venv.exceptions import CommandKilled, CosmosConfigException, CosmosLoadDbtException
 from cosmos_venv.files.durable_files import is_private, make_private
-from cosmos_venv.files.file_cache import KeptFiles
+from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.managed import from_settings, resolve
 from cosmos_venv.processes.scratch import scratch_folder
 from cosmos_venv.project.dbt_ls_runner import OTHER_WAY, LsOrder, OutOfTime, Report, Said, run_dbt_ls, run_within_parse
@@ -70,7 +70,7 @@ class KeptListings:
 
     basis: Basis
     env: Mapping[str, str] = field(repr=False)
-    files: KeptFiles
+    files: FileCache
     max_age: float | None
     remote: RemoteFolder | None = None
     patience: float = PATIENCE

@@ -26,8 +26,8 @@ from cosmos_venv import settings
 from cosmos_venv.constants import TestIndirectSelection
 from cosmos_venv.dbt.project_files import DEFAULT_PACKAGES_FOLDER
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
-from cosmos_venv.files.file_cache import KeptFiles
-from cosmos_venv.files.os_errors import told
+from cosmos_venv.files.file_cache import FileCache
+from cosmos_venv.files.os_errors import reason_of
 from cosmos_venv.files.read_limits import decoded, read_file, utf_8
 from cosmos_venv.managed import from_settings, resolve
 from cosmos_venv.processes.gc_pause import no_collection
@@ -256,7 +256,7 @@ def _read(path: Path) -> bytes:
         return read_file(path, settings.limit("artifact_max_bytes"))
     except OSError as error:
         raise CosmosLoadDbtException(
-            f"ProjectConfig.manifest_path {path} cannot be read: {told(error, _WAY_OUT)}"
+            f"ProjectConfig.manifest_path {path} cannot be read: {reason_of(error, _WAY_OUT)}"
         ) from error
 
 
@@ -285,7 +285,7 @@ def open_remote(url: str, conn_id: str | None) -> Manifest:
 @dataclass(frozen=True, kw_only=True)
 class _Elsewhere:
     file: RemoteFile
-    kept: KeptFiles | None
+    kept: FileCache | None
 
     def open(self) -> Manifest:
         known = self._kept_copy()

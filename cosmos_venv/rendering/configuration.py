@@ -18,7 +18,7 @@ from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, Re
 from cosmos_venv.config.execution import refuse_mode
 from cosmos_venv.constants import ExecutionMode
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.rendering.task_arguments import OF_THE_PLAN, DrawingSettings
+from cosmos_venv.rendering.task_arguments import OF_THE_PLAN, PlanningSettings
 
 _OUTPUT_ONLY = ("compiled_sql", "freshness")  # rendered fields, which the task itself fills
 
@@ -82,9 +82,9 @@ class Configuration:
         configuration._refuse_contradictions()
         return configuration
 
-    def drawing_settings(self) -> DrawingSettings:
+    def planning_settings(self) -> PlanningSettings:
         """The settings of Airflow's configuration for a plan, as they are now."""
-        return DrawingSettings(
+        return PlanningSettings(
             groups_by_path=settings.enable_hierarchical_naming_for_group_nodes_by_folder,
             uses_models_flag=settings.pre_dbt_fusion,
         )

@@ -241,7 +241,7 @@ def _lines(members: Sequence[Member], upstream: Mapping[str, list[str]], depth: 
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Drawn:
+class PlannedNode:
     """The tasks that one node became.
 
     :param node: the node; None for the one test task of AFTER_ALL.

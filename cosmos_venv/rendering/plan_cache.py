@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from cosmos_venv.constants import NODE_CONFIG
-from cosmos_venv.files.file_cache import KeptFiles
+from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.release import __version__
 from cosmos_venv.rendering.configuration import Configuration
 from cosmos_venv.rendering.model import Plan, PlannedGroup, PlannedTask
@@ -84,7 +84,7 @@ def plan_key(configuration: Configuration, version: str | None) -> str | None:
         execution.test_indirect_selection,
         configuration.operator_args.get("exclude"),
         project_name(render, execution, configuration.project),
-        asdict(configuration.drawing_settings()),
+        asdict(configuration.planning_settings()),
     ]
     try:
         return hashlib.sha256(json.dumps(matters, default=_as_text, sort_keys=True).encode()).hexdigest()
@@ -98,7 +98,7 @@ def _as_text(value: object) -> Any:
     raise TypeError(f"{value!r} is no plain value")
 
 
-def keep(kept: KeptFiles, key: str, plan: Plan, project_dir: Path) -> None:
+def keep(kept: FileCache, key: str, plan: Plan, project_dir: Path) -> None:
     """Keep a plan. Best effort: what cannot be written is not kept.
 
     :param kept: the files of plans.
@@ -154,7 +154,7 @@ def _with_file(task: PlannedTask, change: Callable[[str], str]) -> PlannedTask:
     return msgspec.structs.replace(task, context=context)
 
 
-def find(kept: KeptFiles, key: str, task_id: str, project_dir: Path) -> KeptTask | None:
+def find(kept: FileCache, key: str, task_id: str, project_dir: Path) -> KeptTask | None:
     """One task of a plan that is kept; None where there is no such plan, or no such task in it.
 
     :param kept: the files of plans.

@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
-from cosmos_venv.rendering.model import Drawn, Entry, Plan, PlannedConversion, PlannedGroup, PlannedTask, id_of
+from cosmos_venv.rendering.model import Entry, Plan, PlannedConversion, PlannedGroup, PlannedNode, PlannedTask, id_of
 from cosmos_venv.rendering.task_arguments import LONGEST_GROUP_LABEL, LONGEST_ID, is_airflow_id
 
 # Airflow takes letters, digits, dashes and underscores in the id of a group.
@@ -103,7 +103,7 @@ class Assembly:
     :param folders: the groups of folders; None: nodes are not grouped by folder.
     """
 
-    def __init__(self, drawn: Mapping[str, Drawn], *, end: Drawn | None, folders: Folders | None) -> None:
+    def __init__(self, drawn: Mapping[str, PlannedNode], *, end: PlannedNode | None, folders: Folders | None) -> None:
         self._drawn = drawn
         self._end = end
         self._folders = folders
@@ -135,7 +135,7 @@ class Assembly:
             tasks_map=dict(sorted(outers.items())),
         )
 
-    def _everything(self) -> Iterator[Drawn]:
+    def _everything(self) -> Iterator[PlannedNode]:
         yield from self._drawn.values()
         if self._end is not None:
             yield self._end
@@ -158,7 +158,7 @@ class Assembly:
                 if unique_id not in parents:
                     self._join(each, self._end)
 
-    def _join(self, parent: Drawn, child: Drawn) -> None:
+    def _join(self, parent: PlannedNode, child: PlannedNode) -> None:
         pair = (parent.outer, child.outer)
         if _has_an_id(parent.last) and _has_an_id(child.first):
             self._edges.add((id_of(parent.last), id_of(child.first)))

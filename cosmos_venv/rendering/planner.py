@@ -16,12 +16,12 @@ from functools import cache, cached_property
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import DbtResourceType, SeedRenderingBehavior, SourceRenderingBehavior, TestBehavior
 from cosmos_venv.project.node import DbtNode
-from cosmos_venv.rendering.model import EMPTY, Drawn, Entry, Plan, PlannedConversion, PlannedTask
+from cosmos_venv.rendering.model import EMPTY, Entry, Plan, PlannedConversion, PlannedNode, PlannedTask
 from cosmos_venv.rendering.plan_graph import Assembly, Folders
 from cosmos_venv.rendering.task_arguments import (
     LONGEST_ID,
     DetachedTests,
-    DrawingSettings,
+    PlanningSettings,
     TaskArguments,
     TaskName,
     context_of_node,
@@ -44,7 +44,7 @@ VERBS = {
 
 # They run with the nodes that they read: no line of the log says that they have no task.
 _TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
-_DEFAULTS = DrawingSettings()
+_DEFAULTS = PlanningSettings()
 # dbt runs none of these: they describe, or somebody runs them by hand. A type of a newer dbt may be run.
 _NEVER_RUN = frozenset(
     {
@@ -126,7 +126,7 @@ class _Place:
         return f"{self.group}.{label}" if self.group else label
 
 
-class Drawing:
+class NodePlanner:
     """The tasks of the nodes of one selection under one configuration.
 
     :param nodes: the selected nodes by unique id.
@@ -159,7 +159,7 @@ class Drawing:
         mode = execution.execution_mode.value
         self._operator = f"operators.{mode}.Dbt{{}}{mode.title().replace('_', '')}Operator"
 
-    def draw(self, node: DbtNode) -> Drawn | None:
+    def draw(self, node: DbtNode) -> PlannedNode | None:
         """The tasks of a node; None when it has none. Tests have none of their own but for detached ones.
 
         :param node: a selected node.
@@ -175,9 +175,9 @@ class Drawing:
             place = _Place(folder=folder, group=f"{folder}.{node.name}" if folder else node.name)
             return self._draw_group(node, place, visibility)
         entry = self._single(node, _Place(folder=folder, group=folder), visibility)
-        return Drawn(node=node, first=entry, last=entry)
+        return PlannedNode(node=node, first=entry, last=entry)
 
-    def draw_detached(self) -> dict[str, Drawn]:
+    def draw_detached(self) -> dict[str, PlannedNode]:
         """The tests that run apart, by unique id. Names that are too long are counted, in this order."""
         drawn, shortened = {}, 0
         for test in self.detached.tests:
@@ -186,10 +186,10 @@ class Drawing:
             if len(place.id_of(label)) >= LONGEST_ID:
                 label, shortened = f"detached_{shortened}_test", shortened + 1
             entry = self._detached_test(test, place, label)
-            drawn[test.unique_id] = Drawn(node=test, first=entry, last=entry)
+            drawn[test.unique_id] = PlannedNode(node=test, first=entry, last=entry)
         return drawn
 
-    def draw_test_after_all(self, project_name: str) -> Drawn:
+    def draw_test_after_all(self, project_name: str) -> PlannedNode:
         """The one task of all tests, at the root.
 
         :param project_name: the project's name, of which its id is made.
@@ -201,32 +201,34 @@ class Drawing:
         else:
             operator, arguments = self._operator.format("Test"), self._arguments.of_all_tests()
             entry = PlannedTask(task_id=task_id, operator=operator, arguments=arguments)
-        return Drawn(node=None, first=entry, last=entry)
+        return PlannedNode(node=None, first=entry, last=entry)
 
     def _folder_of(self, node: DbtNode) -> str | None:
         return self.folders.group_of(node.original_file_path.parent) if self.folders else None
 
-    def _draw_hidden(self, node: DbtNode) -> Drawn | None:
+    def _draw_hidden(self, node: DbtNode) -> PlannedNode | None:
         """The result of a converter, which may make a task of what would have none."""
         kind = node.resource_type
         if kind in self._converters:
             entry = _converted(node, kind, self._folder_of(node), f"{node.name}_{kind.value}")
-            return Drawn(node=node, first=entry, last=entry)
+            return PlannedNode(node=node, first=entry, last=entry)
         if kind not in VERBS and kind not in _TESTS:
             self.left_out[kind] += 1
         return None
 
-    def _draw_group(self, node: DbtNode, place: _Place, visibility: Visibility) -> Drawn:
+    def _draw_group(self, node: DbtNode, place: _Place, visibility: Visibility) -> PlannedNode:
         verb, is_converted = VERBS[node.resource_type][1], node.resource_type in self._converters
         if is_converted and self._render.node_conversion_by_task_group:
             entry = _converted(node, node.resource_type, place.folder, verb)
-            return Drawn(node=node, first=entry, last=entry)
+            return PlannedNode(node=node, first=entry, last=entry)
         first: Entry
         if is_converted:
             first = _converted(node, node.resource_type, place.group, verb)
         else:
             first = self._task(node, place, visibility, TaskName(label=verb))
-        return Drawn(node=node, first=first, last=self._tests(node, place), group=place.group, folder=place.folder)
+        return PlannedNode(
+            node=node, first=first, last=self._tests(node, place), group=place.group, folder=place.folder
+        )
 
     def _single(self, node: DbtNode, place: _Place, visibility: Visibility) -> Entry:
         suffix = VERBS[node.resource_type][1]
@@ -322,7 +324,7 @@ def plan(
     execution_config: ExecutionConfig,
     project_config: ProjectConfig,
     operator_args: Mapping[str, object],
-    settings: DrawingSettings = _DEFAULTS,
+    settings: PlanningSettings = _DEFAULTS,
 ) -> Plan:
     """The tasks of the selected nodes.
 
@@ -343,7 +345,7 @@ def plan(
     arguments = TaskArguments(
         nodes, render=render_config, execution=execution_config, operator_args=operator_args, settings=settings
     )
-    drawing = Drawing(
+    drawing = NodePlanner(
         nodes,
         tests_per_model=tests_per_model,
         render=render_config,

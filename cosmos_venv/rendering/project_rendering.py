@@ -133,7 +133,7 @@ class _Rendering:
             execution_config=given.execution,
             project_config=given.project,
             operator_args=given.operator_args,
-            settings=given.drawing_settings(),
+            settings=given.planning_settings(),
         )
 
     def _tasks(self, plan: Plan, there: Mapping[str, TaskOrGroup]) -> dict[str, TaskOrGroup]:

@@ -210,7 +210,7 @@ def _refuse_bad_id(label: str, node: DbtNode) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DrawingSettings:
+class PlanningSettings:
     """The settings of Airflow's configuration for a plan; the planner itself reads none.
 
     :param groups_by_path: ``enable_hierarchical_naming_for_group_nodes_by_folder``.
@@ -239,7 +239,7 @@ class TaskArguments:
         render: RenderConfig,
         execution: ExecutionConfig,
         operator_args: Mapping[str, object],
-        settings: DrawingSettings,
+        settings: PlanningSettings,
     ) -> None:
         self.dropped: set[str] = set()
         self._nodes = nodes

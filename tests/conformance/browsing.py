@@ -1,4 +1,4 @@
-"""How do tests use a page of the suite? As its reader does, in a real browser."""
+"""A page of the suite as its reader uses it, in a real browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does a test run Python in another place, as another user, on another host? In namespaces that end with it.
+"""Python in another place, as another user, on another host: in namespaces that end with the test.
 
 What is mounted there is seen by nobody else; the kernel undoes it when the last process in it ends, however it ends.
 """

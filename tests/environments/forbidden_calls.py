@@ -1,4 +1,4 @@
-"""How does a test get a file system without links, locks or permissions, as mounted object stores are?
+"""A file system without links, locks or permissions, as mounted object stores are.
 
 By a process to which the kernel answers as such a file system does (seccomp): few machines have one to mount. What is
 asked for, and what becomes of the answer, is real.

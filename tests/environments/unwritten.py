@@ -1,4 +1,4 @@
-"""Which files would be empty if the power failed now? Asked of the kernel, where the file system tells it."""
+"""The files that would be empty if the power failed now, as the kernel knows them."""
 
 from __future__ import annotations
 

@@ -8,24 +8,24 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.files.file_cache import KeptFiles
+from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.managed import from_settings
 from tests.odd_files import KINDS, plant
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> KeptFiles:
-    return KeptFiles(folder=tmp_path / "cache" / "kept", suffix=".txt", most=3)
+def kept(tmp_path: Path) -> FileCache:
+    return FileCache(folder=tmp_path / "cache" / "kept", suffix=".txt", most=3)
 
 
-def _write_before(kept: KeptFiles, digest: str, seconds: float) -> None:
+def _write_before(kept: FileCache, digest: str, seconds: float) -> None:
     kept.write(digest, b"x")
     at = time.time() - seconds
     os.utime(kept.path(digest), (at, at))
 
 
 @pytest.mark.parametrize("is_mapped", [True, False])
-def test_what_is_used_stays_and_the_least_used_goes(kept: KeptFiles, is_mapped: bool) -> None:
+def test_what_is_used_stays_and_the_least_used_goes(kept: FileCache, is_mapped: bool) -> None:
     for number, digest in enumerate(["used", "idle", "other"]):
         _write_before(kept, digest, 1_200 - number)
 
@@ -36,7 +36,7 @@ def test_what_is_used_stays_and_the_least_used_goes(kept: KeptFiles, is_mapped: 
     assert kept.read("idle") is None
 
 
-def test_reading_leaves_the_time_where_an_age_counts_and_where_it_was_set_just_now(kept: KeptFiles) -> None:
+def test_reading_leaves_the_time_where_an_age_counts_and_where_it_was_set_just_now(kept: FileCache) -> None:
     _write_before(kept, "young", 60)
     _write_before(kept, "dated", 1_200)
     before = [kept.written("young"), kept.written("dated")]
@@ -60,7 +60,7 @@ def test_more_dags_than_fifty_do_not_push_each_other_out(tmp_path: Path, monkeyp
 
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_no_plain_file_is_not_there_and_makes_way(kept: KeptFiles, kind: str) -> None:
+def test_what_is_no_plain_file_is_not_there_and_makes_way(kept: FileCache, kind: str) -> None:
     kept.write("other", b"x")
     for path in (kept.path("odd"), kept.folder / "odd.lock"):
         plant(path, kind)
@@ -72,7 +72,7 @@ def test_what_is_no_plain_file_is_not_there_and_makes_way(kept: KeptFiles, kind:
     assert (found, has_turn, kept.read("odd")) == ([None, None], True, b"ours")
 
 
-def test_what_is_dated_far_ahead_is_too_old_where_an_age_counts(kept: KeptFiles) -> None:
+def test_what_is_dated_far_ahead_is_too_old_where_an_age_counts(kept: FileCache) -> None:
     _write_before(kept, "ahead", -10 * 86_400)
 
     assert kept.read("ahead", max_age=3_600) is None
@@ -82,7 +82,7 @@ def test_what_is_dated_far_ahead_is_too_old_where_an_age_counts(kept: KeptFiles)
 
 
 def test_nothing_is_kept_where_others_can_replace_the_folder(tmp_path: Path) -> None:
-    kept = KeptFiles(folder=tmp_path / "shared" / "cache" / "kept", suffix=".txt")
+    kept = FileCache(folder=tmp_path / "shared" / "cache" / "kept", suffix=".txt")
     kept.write("known", b"x")
     (tmp_path / "shared").chmod(0o777)
 
@@ -94,7 +94,7 @@ def test_nothing_is_kept_where_others_can_replace_the_folder(tmp_path: Path) -> 
 
 
 def test_folders_above_are_closed_to_others_whatever_the_umask(tmp_path: Path) -> None:
-    kept = KeptFiles(folder=tmp_path / "new" / "cache" / "kept", suffix=".txt")
+    kept = FileCache(folder=tmp_path / "new" / "cache" / "kept", suffix=".txt")
     before = os.umask(0)
     try:
         kept.write("known", b"x")
@@ -110,7 +110,7 @@ def test_nothing_is_kept_where_the_cache_is_off(monkeypatch: pytest.MonkeyPatch)
     assert from_settings.kept_fingerprints() is None
 
 
-def test_what_is_kept_is_for_its_user_alone_in_a_folder_that_others_may_read(kept: KeptFiles) -> None:
+def test_what_is_kept_is_for_its_user_alone_in_a_folder_that_others_may_read(kept: FileCache) -> None:
     """A parse file holds the values of variables that a project asks for."""
     kept.folder.mkdir(parents=True, mode=0o755)
     umask = os.umask(0o022)

@@ -94,7 +94,7 @@ def test_where_no_folder_for_temporary_files_can_be_written_to_all_are_named(tem
     [(errno.ENOENT, "No such file or directory. Correct the path."), (errno.EMFILE, "Too many files are open")],
 )
 def test_the_way_out_is_that_of_the_error(number: int, expected: str) -> None:
-    assert os_errors.told(error(number, "/there"), "Correct the path.").startswith(expected)
+    assert os_errors.reason_of(error(number, "/there"), "Correct the path.").startswith(expected)
 
 
 @pytest.mark.parametrize(

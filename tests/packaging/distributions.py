@@ -1,4 +1,4 @@
-"""How do the tests build our two distributions and make environments for them? Offline, in a second or two."""
+"""Our two distributions and environments for them, made offline in a second or two."""
 
 from __future__ import annotations
 

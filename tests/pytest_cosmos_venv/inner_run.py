@@ -1,4 +1,4 @@
-"""How is a project with tests of its own run from a test of ours, and what does that run leave behind?"""
+"""A project with tests of its own, run from a test of ours, and what that run leaves behind."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from cosmos_venv.project.graph import link
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.model import Plan
 from cosmos_venv.rendering.planner import plan
-from cosmos_venv.rendering.task_arguments import DrawingSettings
+from cosmos_venv.rendering.task_arguments import PlanningSettings
 
 
 def node(
@@ -35,7 +35,7 @@ def planned(
     *nodes: DbtNode,
     render: RenderConfig | None = None,
     operator_args: dict[str, Any] | None = None,
-    settings: DrawingSettings | None = None,
+    settings: PlanningSettings | None = None,
 ) -> Plan:
     by_id = {each.unique_id: each for each in nodes}
     selection = link(by_id, detaching=bool(render and render.should_detach_multiple_parents_tests))
@@ -46,5 +46,5 @@ def planned(
         execution_config=ExecutionConfig(ExecutionMode.VIRTUALENV),
         project_config=ProjectConfig("shop"),
         operator_args=operator_args or {},
-        settings=settings or DrawingSettings(),
+        settings=settings or PlanningSettings(),
     )

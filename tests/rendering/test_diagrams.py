@@ -35,7 +35,7 @@ ODD = 'a "b" [c] {d} <e> #f; `g` | h\\n (i) ü end'
 
 
 @dataclass
-class Drawing:
+class NodePlanner:
     """What a tool reads: labels by the path of groups around them, and edges between labelled things."""
 
     places: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -56,11 +56,11 @@ MERMAID = {
 }
 
 
-def read_mermaid(text: str) -> Drawing:
+def read_mermaid(text: str) -> NodePlanner:
     """:raises AssertionError: for a line that is no Mermaid of ours."""
     first, *lines = text.splitlines()
     assert first == "flowchart LR"
-    drawing, around = Drawing(), []
+    drawing, around = NodePlanner(), []
     for line in lines:
         kind, found = next(
             (kind, found) for kind, each in MERMAID.items() if (found := each.fullmatch(line.strip())) is not None
@@ -99,9 +99,9 @@ class DotReader:
             kind = ("text", "sign", "word")[(found.lastindex or 1) - 1]
             self.tokens.append((kind, found[found.lastindex or 1]))
             position = found.end()
-        self.drawing = Drawing()
+        self.drawing = NodePlanner()
 
-    def read(self) -> Drawing:
+    def read(self) -> NodePlanner:
         assert self.take() == ("word", "digraph")
         assert self.take()[0] == "text"
         self.block(())
@@ -291,8 +291,8 @@ def test_what_comes_before_a_task_is_told_in_the_order_of_the_edges() -> None:
 
 
 def test_a_plan_of_nothing_is_drawn() -> None:
-    assert read_mermaid(to_mermaid(small())) == Drawing()
-    assert DotReader(to_dot(small())).read() == Drawing()
+    assert read_mermaid(to_mermaid(small())) == NodePlanner()
+    assert DotReader(to_dot(small())).read() == NodePlanner()
 
 
 @pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.files.file_cache import KeptFiles
+from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.rendering.model import Plan, PlannedTask
 from cosmos_venv.rendering.plan_cache import find, keep
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> KeptFiles:
-    return KeptFiles(folder=tmp_path / "cache" / "plans", suffix=".jsonl")
+def kept(tmp_path: Path) -> FileCache:
+    return FileCache(folder=tmp_path / "cache" / "plans", suffix=".jsonl")
 
 
 def plan(folder: Path, *task_ids: str) -> Plan:
@@ -28,7 +28,7 @@ def plan(folder: Path, *task_ids: str) -> Plan:
     return Plan(tasks=tasks, groups=(), edges=((task_ids[0], task_ids[-1]),), outer_edges=(), tasks_map={})
 
 
-def test_a_task_is_found_with_its_neighbours_where_the_project_is_now(kept: KeptFiles, tmp_path: Path) -> None:
+def test_a_task_is_found_with_its_neighbours_where_the_project_is_now(kept: FileCache, tmp_path: Path) -> None:
     keep(kept, "key", plan(tmp_path / "then", "a", "a.b", "aé", "z"), tmp_path / "then")
 
     found = find(kept, "key", "a", tmp_path / "now")
@@ -44,7 +44,7 @@ def test_a_task_is_found_with_its_neighbours_where_the_project_is_now(kept: Kept
     ]
 
 
-def test_a_plan_with_a_file_outside_the_project_is_not_kept_and_leaves_nothing(kept: KeptFiles, tmp_path: Path) -> None:
+def test_a_plan_with_a_file_outside_the_project_is_not_kept_and_leaves_nothing(kept: FileCache, tmp_path: Path) -> None:
     keep(kept, "key", plan(tmp_path / "elsewhere", "a", "b"), tmp_path / "project")
 
     assert find(kept, "key", "a", tmp_path / "project") is None
@@ -62,7 +62,7 @@ def test_a_plan_with_a_file_outside_the_project_is_not_kept_and_leaves_nothing(k
         pytest.param(b"a\t[]\n", id="empty"),
     ],
 )
-def test_what_is_damaged_is_no_plan(kept: KeptFiles, tmp_path: Path, line: bytes) -> None:
+def test_what_is_damaged_is_no_plan(kept: FileCache, tmp_path: Path, line: bytes) -> None:
     kept.write("key", line)
 
     assert find(kept, "key", "a", tmp_path) is None

@@ -11,11 +11,11 @@ from cosmos_venv.constants import TestBehavior
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.rendering.model import PlannedGroup
 from cosmos_venv.rendering.plan_graph import Folders
-from cosmos_venv.rendering.task_arguments import DrawingSettings
+from cosmos_venv.rendering.task_arguments import PlanningSettings
 from tests.rendering.made import node, planned
 
 GROUPING = RenderConfig(group_nodes_by_folder=True)
-BY_PATH = DrawingSettings(groups_by_path=True)
+BY_PATH = PlanningSettings(groups_by_path=True)
 FOLDERS = [Path(each) for each in ("models/staging/geo/deep", "models/marts/geo", "seeds", ".")]
 
 

@@ -17,7 +17,7 @@ import msgspec
 from cosmos_venv import settings
 from cosmos_venv.dbt.jinja_values import JINJA, Unknown, value_of
 from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.files.os_errors import told
+from cosmos_venv.files.os_errors import reason_of
 from cosmos_venv.files.read_limits import UnfitFileError, read_file, walk
 from cosmos_venv.files.yaml_files import load_yaml
 
@@ -154,7 +154,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = load_yaml(read_file(path, settings.limit("project_file_max_bytes")).decode("utf-8-sig"))
     except OSError as error:
-        raise CosmosLoadDbtException(f"{path} cannot be read: {told(error)}") from error
+        raise CosmosLoadDbtException(f"{path} cannot be read: {reason_of(error)}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CosmosLoadDbtException(f"{path} cannot be read as YAML: {error}") from error
     if content is None:

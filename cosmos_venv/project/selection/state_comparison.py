@@ -16,7 +16,7 @@ import msgspec
 
 from cosmos_venv import settings
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
-from cosmos_venv.files.os_errors import told
+from cosmos_venv.files.os_errors import reason_of
 from cosmos_venv.files.read_limits import decoded, read_file
 
 Entry = Mapping[str, Any]
@@ -323,7 +323,7 @@ def _artifact(path: Path, made_by: str) -> Entry:
     except OSError as error:
         raise CosmosValueError(
             f"{path} is compared with and cannot be read: "
-            + told(error, f"Put there what {made_by} has written, or correct DBT_STATE.")
+            + reason_of(error, f"Put there what {made_by} has written, or correct DBT_STATE.")
         ) from error
     except msgspec.DecodeError as error:
         raise CosmosLoadDbtException(f"{path} is compared with and is not JSON: {error}") from error

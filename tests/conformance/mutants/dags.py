@@ -1,4 +1,4 @@
-"""What is a mutant whose fault lies in how DAGs are built? It changes the plan, or the DAG that came of it."""
+"""Mutants whose fault lies in how DAGs are built: they change the plan, or the DAG that came of it."""
 
 from __future__ import annotations
 

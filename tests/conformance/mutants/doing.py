@@ -1,4 +1,4 @@
-"""How is a fault told that lies in one public method of the operator?"""
+"""Mutants whose fault lies in one public method of the operator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is a fault told that lies in the process which ends dbt, or an installer? By what that one does otherwise.
+"""Mutants whose fault lies in the process that ends dbt or an installer.
 
 cosmos_venv starts it as a file of its own, in which the faults are put as text.
 """

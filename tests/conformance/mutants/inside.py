@@ -1,4 +1,4 @@
-"""How is a fault put into cosmos_venv itself? A function or class is replaced, in a process that ends with its test."""
+"""Faults inside cosmos_venv: a function or class is replaced, in a process that ends with its test."""
 
 from __future__ import annotations
 

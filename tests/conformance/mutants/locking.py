@@ -1,4 +1,4 @@
-"""With what are faults of the lock told? What a task does before it looks at the lock, and while it holds it."""
+"""Faults of the lock: what a task does before it looks at the lock, and while it holds it."""
 
 from __future__ import annotations
 

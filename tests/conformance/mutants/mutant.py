@@ -1,4 +1,4 @@
-"""What is a mutant? The sound implementation with one fault, put in where the suite speaks to it."""
+"""A mutant: the sound implementation with one fault, put in where the suite speaks to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How are all mutants judged in one run? Each test of a mutant's area is run once for each mutant.
+"""All mutants judged in one run: each check of a mutant's area is run once for each mutant.
 
 pytest --cosmos-conformance --cosmos-implementation=cosmos_venv -p mutants.plugin
 """

@@ -1,4 +1,4 @@
-"""What does a fault of seeds need? The moment in which a task decides whether dbt loads its seed."""
+"""Faults of seeds: the moment in which a task decides whether dbt loads its seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does the suite speak to a command line? By one hook: how a task is performed."""
+"""An adapter to a command line: it has one hook, how a task is performed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How badly can an implementation behave? This one does another thing for each command to the process that judges it.
+"""An implementation that behaves badly: for each command it does another thing to the process that judges it.
 
 It does well what the smoke checks ask for: ``dbt run``.
 """

@@ -1,4 +1,4 @@
-"""What is a variant? The sound implementation with one thing done otherwise that no requirement forbids."""
+"""A variant: the sound implementation with one thing done otherwise that no requirement forbids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is left of a run that is stopped in the middle, by Ctrl-C or by SIGKILL, while all that can run is running?"""
+"""A run that is stopped in the middle, by Ctrl-C or by SIGKILL, leaves nothing, whatever was running."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with the stand-in now? Nothing, unless a test says so."""
+"""The faults that the stand-in has now: none, unless a test says so."""
 
 from __future__ import annotations
 

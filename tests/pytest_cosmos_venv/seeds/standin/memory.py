@@ -1,4 +1,4 @@
-"""What was loaded last, and what is there now? One Variable for each place and seed; SHA-256 of the file's bytes."""
+"""The memory of the stand-in: one Variable for each place and seed, with the SHA-256 of the file's bytes."""
 
 from __future__ import annotations
 
