@@ -30,6 +30,7 @@ from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator, DbtTestVirtualenvOperator
 from cosmos_venv.profiles import PostgresUserPasswordProfileMapping
 from pytest_cosmos_venv import Wheelhouse
+from tests.kit import harbor_profile
 
 MANIFEST = Path(__file__).parent / "data" / "rendering-project" / "manifest.json"
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -65,7 +66,7 @@ def ls_arguments(fake_dbt_wheels: Wheelhouse, kept_directory: Path, dbt_project:
     """A project that the fake dbt of a kept environment lists."""
     return {
         "project_config": ProjectConfig(dbt_project),
-        "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
+        "profile_config": harbor_profile(dbt_project),
         "execution_config": ExecutionConfig(execution_mode=ExecutionMode.VIRTUALENV, virtualenv_dir=kept_directory),
         "render_config": RenderConfig(load_method=LoadMode.DBT_LS),
         "operator_args": {

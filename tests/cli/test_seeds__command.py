@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import import_module
+from typing import Protocol
 
 import pytest
 
@@ -17,13 +18,14 @@ from pytest_cosmos_venv import AirflowHome
 A, B = "a" * 64, "b" * 64
 
 
-Seeds = Callable[..., subprocess.CompletedProcess[str]]
+class Seeds(Protocol):
+    """Run ``cosmos-venv seeds`` in this process: another one at the same SQLite file is not what is tested here."""
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]: ...
 
 
 @pytest.fixture
 def seeds(capfd: pytest.CaptureFixture[str]) -> Seeds:
-    """``cosmos-venv seeds``, in this process: another one at the same SQLite file is not what is tested here."""
-
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         capfd.readouterr()
         code = main(["seeds", *arguments])

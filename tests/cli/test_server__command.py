@@ -6,9 +6,8 @@ import json
 import os
 import signal
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 import pytest
@@ -18,15 +17,16 @@ from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm import status as server_status
 from tests.dbt.warm.conftest import Tool
 
-Run = Callable[..., Any]
+
+class Run(Protocol):
+    """Run ``cosmos-venv server … --json``, and return its exit code and what it has printed as data."""
+
+    def __call__(self, *arguments: str) -> tuple[int, Any]: ...
 
 
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str], short_folder: Path) -> Run:
-    """``cosmos-venv server … --json``: its exit code, and what it has printed as data.
-
-    Of the servers of this test alone: others of this user are not ours to end.
-    """
+    """Of the servers of this test alone: others of this user are not ours to end."""
 
     def run(*arguments: str) -> tuple[int, Any]:
         capfd.readouterr()

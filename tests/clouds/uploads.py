@@ -8,27 +8,25 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
 from cosmos_venv import io as cosmos_io
 from cosmos_venv.compat import AirflowException
-from cosmos_venv.config import ProfileConfig
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.operators import local
 from pytest_cosmos_venv import FakeVenv
 from tests.clouds import pretended
 from tests.clouds.pretended import BUCKET, Cloud
-
-Make = Callable[..., Any]
+from tests.kit import operator_arguments
 
 CLOUDS: dict[str, Any] = {"S3": pretended.amazon, "GCS": pretended.google, "AzureStorage": pretended.microsoft}
 DEFAULT_CONNECTIONS = {"S3": "AWS_DEFAULT", "GCS": "GOOGLE_CLOUD_DEFAULT", "AzureStorage": "WASB_DEFAULT"}
-CALLBACKS: dict[str, tuple[Callable[..., None], str]] = {
+CALLBACKS: dict[str, tuple[Any, str]] = {
     "S3": (cosmos_io.upload_to_aws_s3, "bucket_name"),
     "GCS": (cosmos_io.upload_to_gcp_gs, "bucket_name"),
     "AzureStorage": (cosmos_io.upload_to_azure_wasb, "container_name"),
@@ -49,16 +47,17 @@ def cloud(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
         yield made
 
 
+class Make(Protocol):
+    """Make the operator that puts documentation into this cloud."""
+
+    def __call__(self, **arguments: Any) -> Any: ...
+
+
 @pytest.fixture
 def make(name: str, dbt_project: Path, cosmos_fake_venv: FakeVenv) -> Make:
-    """The operator that puts documentation into this cloud."""
-
     def make(**arguments: Any) -> Any:
         return getattr(local, f"DbtDocs{name}LocalOperator")(
-            task_id="task",
-            project_dir=dbt_project,
-            profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
-            dbt_executable_path=cosmos_fake_venv.dbt,
+            **operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt),
             **{"connection_id": "cloud", "bucket_name": BUCKET, **arguments},
         )
 

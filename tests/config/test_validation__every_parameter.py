@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, Re
 from cosmos_venv.config.validation import PARAMETERS_NOT_YET
 
 PACKAGE = Path(cosmos_venv.__file__).parent
-CONFIGS: tuple[Callable[..., object], ...] = (ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig)
+CONFIGS: tuple[type, ...] = (ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig)
 PARAMETERS = {f"{config.__name__}.{name}" for config in CONFIGS for name in inspect.signature(config).parameters}
 NOT_YET = {f"{owner}.{name}" for owner, parameters in PARAMETERS_NOT_YET.items() for name in parameters}
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,10 +20,7 @@ from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.processes.guarded_process import Cancellation
 from pytest_cosmos_venv import Wheel, write_wheel
 from pytest_cosmos_venv.throwaway import throwaway_folder
-
-Spec = Callable[..., EnvironmentSpec]
-StartPython = Callable[..., "subprocess.Popen[str]"]
-WaitUntil = Callable[[Callable[[], object]], None]
+from tests.kit import MakeReady, MakeSpec, OutputOf, SetAge, StartPython, WaitForBackend, WaitUntil
 
 _DEADLINE = 60.0
 
@@ -54,22 +52,24 @@ def offline(wheelhouse: Path) -> tuple[str, ...]:
 
 
 @pytest.fixture
-def make_spec(offline: tuple[str, ...]) -> Spec:
+def make_spec(offline: tuple[str, ...]) -> MakeSpec:
     """Factory of specs for this Python and the wheelhouse."""
 
-    def make(*requirements: str, options: tuple[str, ...] = (), **more: object) -> EnvironmentSpec:
-        arguments: dict[str, object] = {"interpreter": Interpreter.of(), **more}
+    def make(
+        *requirements: str, options: tuple[str, ...] = (), interpreter: Interpreter | None = None, **more: Any
+    ) -> EnvironmentSpec:
         return EnvironmentSpec(
             requirements=requirements or ("hello",),
             pip_install_options=(*offline, *options),
-            **arguments,  # type: ignore[arg-type] # whatever field a test wants
+            interpreter=interpreter or Interpreter.of(),
+            **more,
         )
 
     return make
 
 
 @pytest.fixture
-def make_ready() -> Callable[..., Environment]:
+def make_ready() -> MakeReady:
     """Factory of environments: each as it is after its block, its lease given up, its files in place."""
 
     def make(
@@ -89,7 +89,7 @@ def make_ready() -> Callable[..., Environment]:
 
 
 @pytest.fixture
-def output_of() -> Callable[..., str]:
+def output_of() -> OutputOf:
     """What a command says that succeeds."""
 
     def output_of(command: object, *arguments: str) -> str:
@@ -107,7 +107,7 @@ def gate(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def slow_spec(tmp_path: Path, make_spec: Spec, gate: Path) -> EnvironmentSpec:
+def slow_spec(tmp_path: Path, make_spec: MakeSpec, gate: Path) -> EnvironmentSpec:
     """A spec of a source tree that is built slowly (see ``gate``)."""
     project = tmp_path / "slow"
     project.mkdir()
@@ -119,7 +119,7 @@ def slow_spec(tmp_path: Path, make_spec: Spec, gate: Path) -> EnvironmentSpec:
 
 
 @pytest.fixture
-def wait_for_backend(gate: Path, wait_until: WaitUntil) -> Callable[[], int]:
+def wait_for_backend(gate: Path, wait_until: WaitUntil) -> WaitForBackend:
     """Wait until the slow build is at work; its process id."""
 
     def wait() -> int:
@@ -188,7 +188,7 @@ def wait_until() -> WaitUntil:
 
 
 @pytest.fixture
-def set_age() -> Callable[[Path, float], None]:
+def set_age() -> SetAge:
     """Make a file as many seconds old."""
 
     def set_age(file: Path, seconds: float) -> None:

@@ -9,18 +9,13 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.spec import EnvironmentSpec
-
-Spec = Callable[..., EnvironmentSpec]
-MakeReady = Callable[..., Environment]
-OutputOf = Callable[..., str]
+from tests.kit import MakeReady, MakeSpec, OutputOf
 
 USER_AND_PASSWORD = "Basic " + base64.b64encode(b"user:s3cret").decode()
 TOKEN = "Basic " + base64.b64encode(b"s3cret:").decode()
@@ -117,7 +112,7 @@ def command_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("preference", ["uv", "pip"])
 def test_credentials_reach_the_installer_and_nothing_else(
     tmp_path: Path,
-    make_spec: Spec,
+    make_spec: MakeSpec,
     guarded_address: str,
     command_lines: Path,
     preference: str,

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CommandKilled, VirtualenvBuildError
 from cosmos_venv.processes.guarded_process import Cancellation
 from cosmos_venv.processes.lease import Lease
-
-Spec = Callable[..., EnvironmentSpec]
-MakeReady = Callable[..., Environment]
-OutputOf = Callable[..., str]
+from tests.kit import MakeReady, MakeSpec, WaitForBackend
 
 
 def builds_of(directory: Path) -> list[str]:
@@ -29,7 +24,7 @@ def builds_of(directory: Path) -> list[str]:
 
 @pytest.mark.parametrize("preference", ["uv", "pip"])
 def test_a_failing_installation_says_why_and_leaves_nothing(
-    tmp_path: Path, make_spec: Spec, preference: str, make_ready: MakeReady
+    tmp_path: Path, make_spec: MakeSpec, preference: str, make_ready: MakeReady
 ) -> None:
     spec = make_spec("hello==9.0")
 
@@ -42,7 +37,7 @@ def test_a_failing_installation_says_why_and_leaves_nothing(
 
 
 def test_an_environment_that_does_not_work_is_not_published(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     spec = make_spec("hello", check="raise SystemExit('hello is mute')")
 
@@ -53,7 +48,7 @@ def test_an_environment_that_does_not_work_is_not_published(
 
 
 def test_an_error_after_the_publishing_does_not_take_the_environment_away(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     def fail_when_ready(line: str) -> None:
         if "is ready after" in line:
@@ -75,7 +70,9 @@ def test_an_error_after_the_publishing_does_not_take_the_environment_away(
     assert not make_ready(tmp_path, make_spec()).was_built
 
 
-def test_what_dead_builders_left_is_removed_by_the_next(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> None:
+def test_what_dead_builders_left_is_removed_by_the_next(
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
+) -> None:
     kept = make_ready(tmp_path, make_spec("hello==1.0"))
     leftover = tmp_path / "envs-v1" / "builds" / f"{'a' * 64}-1"
     (leftover / "lib").mkdir(parents=True)
@@ -90,7 +87,7 @@ def test_what_dead_builders_left_is_removed_by_the_next(tmp_path: Path, make_spe
 
 
 def test_an_unpublished_build_in_which_something_still_runs_is_not_removed(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     dying = tmp_path / "envs-v1" / "builds" / f"{'a' * 64}-1"
     dying.mkdir(parents=True)
@@ -104,7 +101,7 @@ def test_an_unpublished_build_in_which_something_still_runs_is_not_removed(
 
 
 def test_a_request_to_end_while_installing_leaves_nothing(
-    tmp_path: Path, slow_spec: EnvironmentSpec, wait_for_backend: Callable[[], int]
+    tmp_path: Path, slow_spec: EnvironmentSpec, wait_for_backend: WaitForBackend
 ) -> None:
     backends: list[int] = []
     cancellation = Cancellation()
@@ -141,7 +138,7 @@ raise SystemExit("hello is mute")
 
 
 def test_an_error_while_cleaning_up_is_told_and_does_not_hide_why_the_build_failed(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     lines: list[str] = []
 
@@ -153,7 +150,7 @@ def test_an_error_while_cleaning_up_is_told_and_does_not_hide_why_the_build_fail
 
 
 def test_what_cannot_be_removed_is_told_and_stops_no_build(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     builds = tmp_path / "envs-v1" / "builds"
     for ending in ("", ".rubbish/theirs"):
@@ -174,7 +171,7 @@ def test_what_cannot_be_removed_is_told_and_stops_no_build(
 
 
 def test_what_a_tool_leaves_in_the_temporary_folder_goes_with_the_build(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pip that is killed leaves what it downloaded and built there, hundreds of megabytes at times."""
     (tmp_path / "temporary").mkdir()

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,11 +17,7 @@ from cosmos_venv.environments.detached import build_detached
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBeingBuilt, VirtualenvBuildError, VirtualenvError
-
-Spec = Callable[..., EnvironmentSpec]
-StartPython = Callable[..., "subprocess.Popen[str]"]
-WaitUntil = Callable[[Callable[[], object]], None]
-WaitForBackend = Callable[[], int]
+from tests.kit import MakeSpec, StartPython, WaitForBackend, WaitUntil
 
 PARSE = """
 import json, sys
@@ -53,7 +48,7 @@ def builder_of(error: pytest.ExceptionInfo[VirtualenvBeingBuilt]) -> int:
     return int(found.group(1))
 
 
-def test_who_may_wait_gets_a_ready_environment(tmp_path: Path, make_spec: Spec) -> None:
+def test_who_may_wait_gets_a_ready_environment(tmp_path: Path, make_spec: MakeSpec) -> None:
     spec = make_spec()
 
     first = ask(tmp_path, spec, wait=None)
@@ -110,7 +105,7 @@ def test_a_caller_that_lives_on_gets_no_zombie_and_ends_without_a_complaint(
 
 
 def test_modules_in_the_working_directory_are_not_the_builder_s(
-    tmp_path: Path, make_spec: Spec, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("random", "json", "cosmos_venv"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('a stray module')")
@@ -143,7 +138,7 @@ def test_who_may_not_wait_is_told_who_builds_and_where_its_log_is(
 
 
 def test_a_failure_is_shown_to_who_waits_and_to_the_next_who_does_not_try_again_at_once(
-    tmp_path: Path, make_spec: Spec
+    tmp_path: Path, make_spec: MakeSpec
 ) -> None:
     spec = make_spec("hello==9.0")
 
@@ -159,7 +154,7 @@ def test_a_failure_is_shown_to_who_waits_and_to_the_next_who_does_not_try_again_
     assert log.stat().st_mtime_ns == after_the_first.st_mtime_ns
 
 
-def test_a_failure_that_is_a_minute_old_is_tried_again(tmp_path: Path, make_spec: Spec) -> None:
+def test_a_failure_that_is_a_minute_old_is_tried_again(tmp_path: Path, make_spec: MakeSpec) -> None:
     spec = make_spec("hello==9.0")
     with pytest.raises(VirtualenvBuildError, match="could not install"):
         ask(tmp_path, spec, wait=None)
@@ -232,7 +227,9 @@ def test_no_credential_of_a_request_is_on_disk_or_on_a_command_line(
     assert [file for file in written if b"s3cret" in file.read_bytes()] == []
 
 
-def test_a_file_in_place_of_the_directory_is_refused_before_anything_starts(tmp_path: Path, make_spec: Spec) -> None:
+def test_a_file_in_place_of_the_directory_is_refused_before_anything_starts(
+    tmp_path: Path, make_spec: MakeSpec
+) -> None:
     file = tmp_path / "file"
     file.write_text("")
 
@@ -255,7 +252,7 @@ def test_a_builder_imports_no_airflow_and_a_task_with_a_ready_environment_no_bui
     assert output.splitlines() == ["False False", "[]"]
 
 
-def test_what_goes_wrong_with_the_files_of_a_builder_names_the_directory(tmp_path: Path, make_spec: Spec) -> None:
+def test_what_goes_wrong_with_the_files_of_a_builder_names_the_directory(tmp_path: Path, make_spec: MakeSpec) -> None:
     folder = tmp_path / "envs-v1" / "detached"
     folder.parent.mkdir()
     folder.write_text("theirs")
@@ -264,7 +261,7 @@ def test_what_goes_wrong_with_the_files_of_a_builder_names_the_directory(tmp_pat
         ask(tmp_path, make_spec(), wait=None)
 
 
-def test_a_builder_begins_where_another_user_left_files(tmp_path: Path, make_spec: Spec) -> None:
+def test_a_builder_begins_where_another_user_left_files(tmp_path: Path, make_spec: MakeSpec) -> None:
     """Read-only files stand for another user's: to an ordinary user they are the same, to root they are no hurdle."""
     spec = make_spec()
     folder = tmp_path / "envs-v1" / "detached"
@@ -289,7 +286,7 @@ print(spec.digest, *(name in sys.modules for name in ("packaging", "psutil", "ms
 
 
 def test_a_builder_is_told_the_digest_and_imports_nothing_to_work_it_out(
-    make_spec: Spec, start_python: StartPython
+    make_spec: MakeSpec, start_python: StartPython
 ) -> None:
     spec = make_spec()
 

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.layout import builder_of
-from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.processes.detached_process import DetachedWork
-
-Spec = Callable[..., EnvironmentSpec]
-MakeReady = Callable[..., Environment]
-StartPython = Callable[..., "subprocess.Popen[str]"]
+from tests.kit import MakeReady, MakeSpec, StartPython
 
 DIGEST = "a" * 64
 WEEKS = 15 * 86_400
@@ -40,7 +33,7 @@ def names_in(files: DetachedWork) -> list[str]:
 
 
 def test_what_builders_left_weeks_ago_goes_with_the_next_build(
-    tmp_path: Path, left: DetachedWork, make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, left: DetachedWork, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     (left.log.parent / "theirs").touch()
 
@@ -50,7 +43,7 @@ def test_what_builders_left_weeks_ago_goes_with_the_next_build(
 
 
 def test_what_one_has_left_this_week_stays(
-    tmp_path: Path, left: DetachedWork, make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, left: DetachedWork, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     os.utime(left.failure)
     before = names_in(left)
@@ -61,7 +54,7 @@ def test_what_one_has_left_this_week_stays(
 
 
 def test_that_of_a_builder_at_work_stays_however_old(
-    tmp_path: Path, left: DetachedWork, make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, left: DetachedWork, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     before = names_in(left)
 
@@ -95,7 +88,7 @@ with files.claim() as claim:
 
 
 def test_a_claim_that_was_swept_away_before_it_was_locked_is_taken_anew(
-    tmp_path: Path, left: DetachedWork, make_spec: Spec, make_ready: MakeReady, start_python: StartPython
+    tmp_path: Path, left: DetachedWork, make_spec: MakeSpec, make_ready: MakeReady, start_python: StartPython
 ) -> None:
     claiming = start_python(CLAIM, tmp_path, DIGEST)
     assert claiming.stdout is not None

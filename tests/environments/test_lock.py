@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,9 +17,7 @@ from cosmos_venv.environments.layout import LOCK_FILENAME, NOTE_FILENAME
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.exceptions import CommandKilled, VirtualenvLockTimeout
 from cosmos_venv.processes.guarded_process import Cancellation
-
-StartPython = Callable[..., "subprocess.Popen[str]"]
-SetAge = Callable[[Path, float], None]
+from tests.kit import SetAge, StartPython
 
 HOLDER = """
 import sys

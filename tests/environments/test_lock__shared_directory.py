@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -23,9 +22,7 @@ from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvLockTimeout
 from cosmos_venv.processes.guarded_process import Cancellation
 from pytest_cosmos_venv import VenvLock
-
-StartPython = Callable[..., "subprocess.Popen[str]"]
-SetAge = Callable[[Path, float], None]
+from tests.kit import SetAge, StartPython, WaitForBackend, WaitUntil
 
 
 def acquire_once(directory: Path) -> list[str]:
@@ -163,8 +160,8 @@ def test_a_build_renews_its_record_while_its_installer_is_silent(
     tmp_path: Path,
     slow_spec: EnvironmentSpec,
     gate: Path,
-    wait_for_backend: Callable[[], int],
-    wait_until: Callable[[Callable[[], object]], None],
+    wait_for_backend: WaitForBackend,
+    wait_until: WaitUntil,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """To other hosts a record that is not renewed is that of a dead builder; uv downloads in silence."""

@@ -6,26 +6,21 @@ import os
 import stat
 import subprocess
 import time
-from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
-from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.layout import KERNEL_LOCK_FILENAME, builder_of
 from cosmos_venv.environments.lock import VirtualenvLock
-from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore, find_first, stores_of
 from cosmos_venv.files.kernel_lock import open_for_locking, strangers_who_hold
 from cosmos_venv.processes.guarded_process import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path
 from tests.environments.elsewhere import as_user
-
-Spec = Callable[..., EnvironmentSpec]
-MakeReady = Callable[..., Environment]
-StartPython = Callable[..., "subprocess.Popen[str]"]
+from tests.kit import MakeReady, MakeSpec, StartPython
 
 SOMEBODY, GROUP = 51_235, 51_300
 
@@ -44,10 +39,14 @@ sys.stdin.read()
 """
 
 
-@pytest.fixture
-def hold(start_python: StartPython) -> Callable[..., subprocess.Popen[str]]:
-    """Let another user lock a file, for himself alone unless another kind of lock is said."""
+class Hold(Protocol):
+    """Let another user lock a file, for himself alone unless another kind of lock is named."""
 
+    def __call__(self, file: Path, *, user: int = ..., group: int = ..., kind: str = ...) -> subprocess.Popen[str]: ...
+
+
+@pytest.fixture
+def hold(start_python: StartPython) -> Hold:
     def hold(
         file: Path, *, user: int = SOMEBODY, group: int = SOMEBODY, kind: str = "LOCK_EX"
     ) -> subprocess.Popen[str]:
@@ -73,7 +72,7 @@ def mode_of(path: Path) -> str:
     ],
 )
 def test_leases_and_locks_are_closed_to_others(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, shared: bool, umask: int, expected: str
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, shared: bool, umask: int, expected: str
 ) -> None:
     store = tmp_path / "store"
     (store / "envs-v1" / "builds").mkdir(parents=True)
@@ -89,7 +88,7 @@ def test_leases_and_locks_are_closed_to_others(
 
 
 def test_those_of_an_older_release_are_closed_when_their_owner_comes_by(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     build = make_ready(tmp_path, make_spec()).path
     lease_path(build).chmod(0o666)
@@ -103,7 +102,7 @@ def test_those_of_an_older_release_are_closed_when_their_owner_comes_by(
 
 @needs_root
 def test_a_user_who_may_not_open_the_lease_uses_the_environment_without(
-    everybodys_folder: Path, make_spec: Spec, make_ready: MakeReady
+    everybodys_folder: Path, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     environment = make_ready(everybodys_folder / "store", make_spec())
     # The interpreter of the tests may lie where another user cannot look.
@@ -121,9 +120,9 @@ def test_a_user_who_may_not_open_the_lease_uses_the_environment_without(
 @needs_root
 def test_a_lease_that_a_stranger_keeps_locked_is_told_once_and_costs_no_rebuild(
     everybodys_folder: Path,
-    make_spec: Spec,
+    make_spec: MakeSpec,
     make_ready: MakeReady,
-    hold: Callable[..., subprocess.Popen[str]],
+    hold: Hold,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     build = make_ready(everybodys_folder / "store", make_spec()).path
@@ -142,7 +141,7 @@ def test_a_lease_that_a_stranger_keeps_locked_is_told_once_and_costs_no_rebuild(
 
 @needs_root
 def test_who_cannot_set_it_aside_uses_the_environment_without_it(
-    everybodys_folder: Path, make_spec: Spec, make_ready: MakeReady, hold: Callable[..., subprocess.Popen[str]]
+    everybodys_folder: Path, make_spec: MakeSpec, make_ready: MakeReady, hold: Hold
 ) -> None:
     build = make_ready(everybodys_folder / "store", make_spec()).path
     hold(lease_path(build))
@@ -159,7 +158,7 @@ def test_who_cannot_set_it_aside_uses_the_environment_without_it(
 @needs_root
 @pytest.mark.parametrize("kind", ["LOCK_EX", "LOCK_SH"])
 def test_nobody_waits_for_a_stranger_who_keeps_the_lock_of_the_directory(
-    everybodys_folder: Path, hold: Callable[..., subprocess.Popen[str]], caplog: pytest.LogCaptureFixture, kind: str
+    everybodys_folder: Path, hold: Hold, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     file = everybodys_folder / KERNEL_LOCK_FILENAME
     file.touch()
@@ -175,7 +174,7 @@ def test_nobody_waits_for_a_stranger_who_keeps_the_lock_of_the_directory(
 
 @needs_root
 def test_a_stranger_who_keeps_the_claim_of_a_detached_builder_holds_nobody_up(
-    everybodys_folder: Path, hold: Callable[..., subprocess.Popen[str]], make_spec: Spec
+    everybodys_folder: Path, hold: Hold, make_spec: MakeSpec
 ) -> None:
     """Each parse said for ever that a process had just started."""
     work = builder_of(EnvironmentStore(everybodys_folder / "store"), make_spec().digest)
@@ -199,7 +198,7 @@ def test_a_stranger_who_keeps_the_claim_of_a_detached_builder_holds_nobody_up(
 )
 def test_a_stranger_is_who_may_not_write_to_the_folder(
     everybodys_folder: Path,
-    hold: Callable[..., subprocess.Popen[str]],
+    hold: Hold,
     user: int,
     group: int,
     mode: int,
@@ -218,7 +217,7 @@ def test_a_stranger_is_who_may_not_write_to_the_folder(
         os.close(descriptor)
 
 
-def test_a_removal_by_the_owner_is_no_stranger_s(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> None:
+def test_a_removal_by_the_owner_is_no_stranger_s(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady) -> None:
     build = make_ready(tmp_path, make_spec()).path
     removing = Lease.exclusive(build)
     assert removing is not None

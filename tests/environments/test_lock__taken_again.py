@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,8 +13,7 @@ from cosmos_venv.environments.layout import LOCK_FILENAME
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.exceptions import VirtualenvLockTimeout
 from cosmos_venv.processes.guarded_process import Cancellation
-
-StartPython = Callable[..., "subprocess.Popen[str]"]
+from tests.kit import SetAge, StartPython
 
 TRY = """
 import sys
@@ -82,7 +79,7 @@ def test_a_child_that_was_forked_meanwhile_waits(tmp_path: Path) -> None:
 
 
 def test_an_inner_block_renews_the_record_of_the_outer_one(
-    tmp_path: Path, set_age: Callable[[Path, float], None], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, set_age: SetAge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cosmos_venv.environments.lock._RENEW_AFTER", 0.0)
     inner = VirtualenvLock(tmp_path)

@@ -7,12 +7,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from cosmos_venv.environments.lock_record import LockNote, LockRecord, Machine, ProcessState, staleness
+from tests.kit import WaitUntil
 
 NOW = 1_000_000.0
 OWN_PID = 4711
@@ -95,7 +95,7 @@ def test_a_start_is_known_to_the_hundredth_of_a_second() -> None:
     assert before - 0.05 < state.started_at < time.time()
 
 
-def test_a_zombie_is_seen_as_one(wait_until: Callable[[Callable[[], object]], None]) -> None:
+def test_a_zombie_is_seen_as_one(wait_until: WaitUntil) -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
 
     wait_until(lambda: (state := ProcessState.of(process.pid)) is not None and state.is_zombie)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import threading
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -14,15 +12,12 @@ import psutil
 import pytest
 
 from cosmos_venv.environments import store as store_module
-from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
+from cosmos_venv.environments.spec import Interpreter
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CommandKilled
 from cosmos_venv.processes.guarded_process import Cancellation
 from cosmos_venv.processes.lease import Lease
-
-Spec = Callable[..., EnvironmentSpec]
-MakeReady = Callable[..., Environment]
+from tests.kit import MakeReady, MakeSpec, StartPython, WaitUntil
 
 LOOK = """
 import json, signal, sys
@@ -46,7 +41,7 @@ except CommandKilled:
 
 
 @pytest.fixture
-def stopped_removal(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> Lease:
+def stopped_removal(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady) -> Lease:
     """What a pruner holds that was stopped in the middle of a removal."""
     lease = Lease.exclusive(make_ready(tmp_path, make_spec()).path)
     assert lease is not None
@@ -54,7 +49,7 @@ def stopped_removal(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> L
 
 
 def test_who_waits_for_a_removal_to_end(
-    tmp_path: Path, make_spec: Spec, stopped_removal: Lease, start_python: Callable[..., subprocess.Popen[str]]
+    tmp_path: Path, make_spec: MakeSpec, stopped_removal: Lease, start_python: StartPython
 ) -> None:
     with closing(stopped_removal):
         looking = start_python(LOOK, tmp_path, json.dumps(make_spec().as_dict()))
@@ -66,7 +61,7 @@ def test_who_waits_for_a_removal_to_end(
 
 
 def test_a_removal_that_does_not_end_keeps_nobody_for_ever(
-    tmp_path: Path, make_spec: Spec, stopped_removal: Lease, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_spec: MakeSpec, stopped_removal: Lease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_module, "_LONGEST_REMOVAL", 0.02)
 
@@ -75,7 +70,7 @@ def test_a_removal_that_does_not_end_keeps_nobody_for_ever(
 
 
 @pytest.mark.timeout(60)
-def test_who_asks_another_python_what_it_is(tmp_path: Path, wait_until: Callable[[Callable[[], object]], None]) -> None:
+def test_who_asks_another_python_what_it_is(tmp_path: Path, wait_until: WaitUntil) -> None:
     """A shim that waits for something, with a child of its own."""
     shim, said = tmp_path / "python3.9", tmp_path / "said"
     shim.write_text(f'#!/bin/sh\nsleep 600 &\necho "$$ $!" > "{said}.half"\nmv "{said}.half" "{said}"\nwait\n')

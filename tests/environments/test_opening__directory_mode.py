@@ -5,20 +5,18 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cosmos_venv.environments.detached import build_detached
 from cosmos_venv.environments.opening import open_environment
-from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files.permissions import directory_mode, make_directory
 from cosmos_venv.processes.guarded_process import Cancellation
-
-Spec = Callable[..., EnvironmentSpec]
+from tests.kit import MakeSpec
 
 
 @pytest.fixture
@@ -42,7 +40,7 @@ def test_it_is_written_as_chmod_takes_it(text: str, expected: int | None) -> Non
 
 @pytest.mark.parametrize("how", ["by-a-task", "detached"])
 def test_every_directory_of_a_new_store_has_it_whatever_the_umask(
-    tmp_path: Path, make_spec: Spec, strict_umask: None, how: str
+    tmp_path: Path, make_spec: MakeSpec, strict_umask: None, how: str
 ) -> None:
     directory = tmp_path / "above" / "store"
     if how == "detached":

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -14,15 +12,14 @@ from cosmos_venv.environments.opening import temporary_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.processes.guarded_process import Cancellation
+from tests.kit import MakeSpec, OutputOf, StartPython, WaitForBackend, WaitUntil
 
-Spec = Callable[..., EnvironmentSpec]
 Preference = Literal["uv", "pip"]
-OutputOf = Callable[..., str]
 
 
 @pytest.mark.parametrize("preference", ["uv", "pip"])
 def test_a_temporary_environment_is_gone_afterwards(
-    tmp_path: Path, make_spec: Spec, preference: Preference, monkeypatch: pytest.MonkeyPatch, output_of: OutputOf
+    tmp_path: Path, make_spec: MakeSpec, preference: Preference, monkeypatch: pytest.MonkeyPatch, output_of: OutputOf
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     lines: list[str] = []
@@ -41,7 +38,7 @@ def test_a_temporary_environment_is_gone_afterwards(
 
 
 def test_it_is_told_where_others_can_replace_a_temporary_environment(
-    tmp_path: Path, make_spec: Spec, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     told = {}
@@ -56,7 +53,7 @@ def test_it_is_told_where_others_can_replace_a_temporary_environment(
 
 
 def test_a_temporary_environment_is_gone_after_a_failure_too(
-    tmp_path: Path, make_spec: Spec, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
@@ -82,12 +79,12 @@ with temporary_environment(spec, preference="uv", cancellation=Cancellation(), r
 
 def test_what_a_worker_killed_while_installing_left_is_removed_by_the_next_one(
     tmp_path: Path,
-    make_spec: Spec,
+    make_spec: MakeSpec,
     slow_spec: EnvironmentSpec,
     monkeypatch: pytest.MonkeyPatch,
-    start_python: Callable[..., subprocess.Popen[str]],
-    wait_for_backend: Callable[[], int],
-    wait_until: Callable[[Callable[[], object]], None],
+    start_python: StartPython,
+    wait_for_backend: WaitForBackend,
+    wait_until: WaitUntil,
 ) -> None:
     folder = tmp_path / "tmp"
     folder.mkdir()
@@ -125,9 +122,9 @@ sys.addaudithook(die)
 
 def test_what_a_worker_killed_while_it_tried_out_the_folder_left_is_removed_by_the_next_one(
     tmp_path: Path,
-    make_spec: Spec,
+    make_spec: MakeSpec,
     monkeypatch: pytest.MonkeyPatch,
-    start_python: Callable[..., subprocess.Popen[str]],
+    start_python: StartPython,
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from importlib.util import cache_from_source
 from pathlib import Path
 
 import pytest
 
 from cosmos_venv.environments import post_install
-from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.spec import EnvironmentSpec
 from tests.environments.elsewhere import tmpfs, within
+from tests.kit import MakeReady, MakeSpec
 
 
 def compiled(
@@ -116,8 +114,8 @@ def test_the_check_is_a_program_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize("preference", ["uv", "pip"])
 def test_an_environment_has_all_of_it_and_its_log_says_so_in_one_line(
     tmp_path: Path,
-    make_spec: Callable[..., EnvironmentSpec],
-    make_ready: Callable[..., Environment],
+    make_spec: MakeSpec,
+    make_ready: MakeReady,
     preference: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cosmos_venv.environments import post_install
-from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.post_install import written_out
-from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import CommandKilled, VirtualenvBuildError
 from cosmos_venv.processes.guarded_process import Cancellation
 from tests.environments.unwritten import is_unwritten, require_delayed_allocation
+from tests.kit import MakeReady, MakeSpec
 
 
 @pytest.mark.parametrize("preference", ["uv", "pip"])
 def test_what_is_published_is_on_the_disk(
     tmp_path: Path,
-    make_spec: Callable[..., EnvironmentSpec],
-    make_ready: Callable[..., Environment],
+    make_spec: MakeSpec,
+    make_ready: MakeReady,
     preference: str,
 ) -> None:
     require_delayed_allocation(tmp_path)

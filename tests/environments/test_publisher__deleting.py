@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.layout import StorePolicy
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
@@ -17,10 +14,7 @@ from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.processes.guarded_process import Cancellation
 from tests.environments.elsewhere import USE, uses_of, within
-
-Spec = Callable[..., EnvironmentSpec]
-MakeReady = Callable[..., Environment]
-StartPython = Callable[..., "subprocess.Popen[str]"]
+from tests.kit import MakeReady, MakeSpec, StartPython
 
 MUTE = "raise SystemExit('hello is mute')"
 
@@ -60,14 +54,14 @@ def fail(directory: Path, spec: EnvironmentSpec, *, keep_failed: bool) -> Watchi
     return watching
 
 
-def test_a_build_that_failed_is_deleted_after_the_release(tmp_path: Path, make_spec: Spec) -> None:
+def test_a_build_that_failed_is_deleted_after_the_release(tmp_path: Path, make_spec: MakeSpec) -> None:
     watching = fail(tmp_path, make_spec(check=MUTE), keep_failed=False)
 
     assert watching.at_release == ["1.rubbish"]
     assert watching.endings() == []
 
 
-def test_an_older_kept_failure_is_deleted_after_the_release(tmp_path: Path, make_spec: Spec) -> None:
+def test_an_older_kept_failure_is_deleted_after_the_release(tmp_path: Path, make_spec: MakeSpec) -> None:
     fail(tmp_path, make_spec(check=MUTE), keep_failed=True)
 
     watching = fail(tmp_path, make_spec(check=MUTE), keep_failed=True)
@@ -77,7 +71,7 @@ def test_an_older_kept_failure_is_deleted_after_the_release(tmp_path: Path, make
 
 
 def test_what_a_dead_builder_left_is_deleted_after_the_release(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     builds = tmp_path / "envs-v1" / "builds"
     for left in (f"{'a' * 64}-7", f"{'b' * 64}-8.rubbish"):
@@ -92,7 +86,7 @@ def test_what_a_dead_builder_left_is_deleted_after_the_release(
 
 
 def test_what_cannot_be_deleted_is_a_line_and_fails_no_task(
-    tmp_path: Path, make_spec: Spec, start_python: StartPython
+    tmp_path: Path, make_spec: MakeSpec, start_python: StartPython
 ) -> None:
     left = tmp_path / "store" / "envs-v1" / "builds" / f"{'a' * 64}-7.rubbish"
     left.mkdir(parents=True)

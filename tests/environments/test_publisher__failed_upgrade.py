@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,9 +14,7 @@ from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.processes.guarded_process import Cancellation
 from cosmos_venv.processes.lease import Lease
 from tests.environments.upgrades import HOUR, make_empty, make_old, release, upgraded, use
-
-OutputOf = Callable[..., str]
-SetAge = Callable[[Path, float], None]
+from tests.kit import OutputOf, SetAge
 
 
 @pytest.fixture

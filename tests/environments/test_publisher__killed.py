@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,10 +12,7 @@ from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.processes.guarded_process import Cancellation
-
-Spec = Callable[..., EnvironmentSpec]
-StartPython = Callable[..., "subprocess.Popen[str]"]
-WaitUntil = Callable[[Callable[[], object]], None]
+from tests.kit import MakeSpec, StartPython, WaitForBackend, WaitUntil
 
 CONTENDER = """
 import json, sys
@@ -87,7 +83,9 @@ def build_directories(directory: Path) -> list[Path]:
     return [path for path in (directory / "envs-v1" / "builds").iterdir() if path.is_dir()]
 
 
-def test_eight_contenders_build_once_and_all_use_it(tmp_path: Path, make_spec: Spec, start_python: StartPython) -> None:
+def test_eight_contenders_build_once_and_all_use_it(
+    tmp_path: Path, make_spec: MakeSpec, start_python: StartPython
+) -> None:
     order = json.dumps(make_spec().as_dict())
     contenders = [start_python(CONTENDER, tmp_path, order, "") for _ in range(8)]
     for process in contenders:
@@ -113,7 +111,7 @@ def test_eight_contenders_build_once_and_all_use_it(tmp_path: Path, make_spec: S
     ],
 )
 def test_the_task_after_a_killed_builder_succeeds(
-    tmp_path: Path, make_spec: Spec, start_python: StartPython, stop_at: str, must_be_rebuilt: bool
+    tmp_path: Path, make_spec: MakeSpec, start_python: StartPython, stop_at: str, must_be_rebuilt: bool
 ) -> None:
     spec = make_spec()
     builder = start_python(CONTENDER, tmp_path, json.dumps(spec.as_dict()), stop_at)
@@ -128,7 +126,7 @@ def test_the_task_after_a_killed_builder_succeeds(
 
 
 def test_the_task_after_a_builder_killed_while_checking_succeeds(
-    tmp_path: Path, make_spec: Spec, start_python: StartPython, wait_until: WaitUntil
+    tmp_path: Path, make_spec: MakeSpec, start_python: StartPython, wait_until: WaitUntil
 ) -> None:
     gate = tmp_path / "gate"
     waiting_check = f"import pathlib, time\npathlib.Path({str(gate)!r}).touch()\ntime.sleep(60)"
@@ -144,7 +142,7 @@ def test_the_task_after_a_builder_killed_while_checking_succeeds(
 
 
 def test_the_task_after_a_builder_killed_before_publishing_succeeds(
-    tmp_path: Path, make_spec: Spec, start_python: StartPython
+    tmp_path: Path, make_spec: MakeSpec, start_python: StartPython
 ) -> None:
     builder = start_python(CONTENDER, tmp_path, json.dumps(make_spec().as_dict()), "before publishing")
     say_go(builder)
@@ -162,10 +160,10 @@ def test_the_task_after_a_builder_killed_before_publishing_succeeds(
 
 def test_nothing_that_a_killed_builder_started_lives_on(
     tmp_path: Path,
-    make_spec: Spec,
+    make_spec: MakeSpec,
     slow_spec: EnvironmentSpec,
     start_python: StartPython,
-    wait_for_backend: Callable[[], int],
+    wait_for_backend: WaitForBackend,
     wait_until: WaitUntil,
 ) -> None:
     builder = start_python(CONTENDER, tmp_path / "store", json.dumps(slow_spec.as_dict()), "")

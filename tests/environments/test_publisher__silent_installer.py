@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,10 +11,10 @@ import pytest
 from cosmos_venv.environments.installers.choice import OtherInstaller
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.publisher import Activity
-from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.processes.guarded_process import Cancellation, GuardedProcess
 from cosmos_venv.processes.lease import lease_path
+from tests.kit import MakeSpec, WaitUntil
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the kernel does not tell what was written")
 
@@ -34,7 +33,7 @@ with open(sys.argv[1] + ".download", "w") as download:
 
 
 def test_what_an_installer_writes_in_silence_is_progress(
-    tmp_path: Path, make_spec: Callable[..., EnvironmentSpec], wait_until: Callable[[Callable[[], object]], None]
+    tmp_path: Path, make_spec: MakeSpec, wait_until: WaitUntil
 ) -> None:
     store, spec, end = EnvironmentStore(tmp_path / "store"), make_spec(), tmp_path / "end"
     lease = lease_path(store.builds / f"{spec.digest}-1")
@@ -63,7 +62,7 @@ def test_what_an_installer_writes_in_silence_is_progress(
     assert len(renewals) == 2
 
 
-def test_what_only_waits_makes_no_progress(wait_until: Callable[[Callable[[], object]], None]) -> None:
+def test_what_only_waits_makes_no_progress(wait_until: WaitUntil) -> None:
     process = GuardedProcess(["sh", "-c", "echo started; sleep 600"])
     try:
         assert process.output.readline() == b"started\n"

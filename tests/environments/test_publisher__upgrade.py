@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +14,7 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.processes.guarded_process import Cancellation
 from tests.environments.upgrades import HOUR, make_old, release, upgraded, use
-
-OutputOf = Callable[..., str]
-StartPython = Callable[..., "subprocess.Popen[str]"]
+from tests.kit import OutputOf, StartPython, WaitForBackend
 
 
 @pytest.fixture
@@ -163,7 +159,7 @@ def test_what_is_ready_is_used_at_once_while_another_task_upgrades(
     slow_spec: EnvironmentSpec,
     gate: Path,
     start_python: StartPython,
-    wait_for_backend: Callable[[], int],
+    wait_for_backend: WaitForBackend,
 ) -> None:
     spec = replace(slow_spec, pip_install_options=(*slow_spec.pip_install_options, "--upgrade", "--no-cache-dir"))
     order = json.dumps(spec.as_dict())

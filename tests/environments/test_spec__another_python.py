@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
-
-Spec = Callable[..., EnvironmentSpec]
-MakeReady = Callable[..., Environment]
-OutputOf = Callable[..., str]
+from cosmos_venv.environments.spec import Interpreter
+from tests.kit import MakeReady, MakeSpec, OutputOf
 
 WHICH = "import os, platform, sys; print(os.path.realpath(sys.executable), platform.python_version())"
 
 
 @pytest.mark.parametrize("preference", ["uv", "pip"])
 def test_both_installers_make_it_of_the_executable_that_was_found(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, output_of: OutputOf, other_python: str, preference: str
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, output_of: OutputOf, other_python: str, preference: str
 ) -> None:
     asked = Interpreter.of(other_python)
 
@@ -34,7 +29,7 @@ def test_both_installers_make_it_of_the_executable_that_was_found(
     assert list(environment.path.glob("lib/*/site-packages/hello/__pycache__/*.pyc"))
 
 
-def test_another_python_means_another_environment(make_spec: Spec, other_python: str) -> None:
+def test_another_python_means_another_environment(make_spec: MakeSpec, other_python: str) -> None:
     assert make_spec(interpreter=Interpreter.of(other_python)).digest != make_spec().digest
 
 

@@ -5,27 +5,20 @@ from __future__ import annotations
 import os
 import site
 import stat
-import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError
 from cosmos_venv.processes.lease import Lease
-
-Spec = Callable[..., EnvironmentSpec]
-MakeReady = Callable[..., Environment]
-OutputOf = Callable[..., str]
+from tests.kit import MakeReady, MakeSpec, OutputOf, StartPython
 
 
 @pytest.mark.parametrize("preference", ["uv", "pip"])
 def test_an_environment_is_built_once_and_then_found(
-    tmp_path: Path, make_spec: Spec, preference: str, make_ready: MakeReady, output_of: OutputOf
+    tmp_path: Path, make_spec: MakeSpec, preference: str, make_ready: MakeReady, output_of: OutputOf
 ) -> None:
     spec = make_spec("hello==1.0", check="import hello; assert hello.VERSION == '1.0'")
 
@@ -41,7 +34,7 @@ def test_an_environment_is_built_once_and_then_found(
 
 @pytest.mark.parametrize("preference", ["uv", "pip"])
 def test_the_record_says_what_was_built_how_and_by_whom(
-    tmp_path: Path, make_spec: Spec, preference: str, make_ready: MakeReady
+    tmp_path: Path, make_spec: MakeSpec, preference: str, make_ready: MakeReady
 ) -> None:
     environment = make_ready(tmp_path, make_spec("hello"), preference=preference)
 
@@ -55,7 +48,7 @@ def test_the_record_says_what_was_built_how_and_by_whom(
 
 
 def test_directories_of_a_published_build_are_read_only_and_files_are_not(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     path = make_ready(tmp_path, make_spec()).path
 
@@ -66,7 +59,7 @@ def test_directories_of_a_published_build_are_read_only_and_files_are_not(
     assert module.stat().st_mode & stat.S_IWUSR
 
 
-def test_an_environment_without_packages_is_one_too(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> None:
+def test_an_environment_without_packages_is_one_too(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady) -> None:
     from dataclasses import replace
 
     environment = make_ready(tmp_path, replace(make_spec(), requirements=()))
@@ -74,7 +67,9 @@ def test_an_environment_without_packages_is_one_too(tmp_path: Path, make_spec: S
     assert environment.record["pins"] == {}
 
 
-def test_a_file_in_place_of_the_directory_is_refused(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> None:
+def test_a_file_in_place_of_the_directory_is_refused(
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
+) -> None:
     file = tmp_path / "file"
     file.write_text("")
 
@@ -103,7 +98,7 @@ except Exception as error:
 
 
 def test_a_directory_that_cannot_be_written_is_named(
-    tmp_path: Path, make_spec: Spec, start_python: Callable[..., subprocess.Popen[str]]
+    tmp_path: Path, make_spec: MakeSpec, start_python: StartPython
 ) -> None:
     import json
 
@@ -118,7 +113,7 @@ def test_a_directory_that_cannot_be_written_is_named(
 
 
 def test_an_environment_counts_as_used_until_it_is_closed(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     make_ready(tmp_path, make_spec())
     environment = EnvironmentStore(tmp_path).find(make_spec())
@@ -134,7 +129,7 @@ def test_an_environment_counts_as_used_until_it_is_closed(
 
 
 def test_an_environment_whose_interpreter_is_gone_is_built_anew(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, output_of: OutputOf
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, output_of: OutputOf
 ) -> None:
     first = make_ready(tmp_path, make_spec())
     (first.path / "bin").chmod(0o755)
@@ -148,7 +143,7 @@ def test_an_environment_whose_interpreter_is_gone_is_built_anew(
 
 
 def test_the_packages_of_the_worker_are_visible_only_when_asked_for(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, output_of: OutputOf
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, output_of: OutputOf
 ) -> None:
     if sys.prefix == sys.base_prefix:
         pytest.skip("the tests do not run in a virtual environment")
@@ -177,7 +172,7 @@ def test_the_packages_of_the_worker_are_visible_only_when_asked_for(
 )
 def test_a_variable_of_the_worker_does_not_divert_the_installation(
     tmp_path: Path,
-    make_spec: Spec,
+    make_spec: MakeSpec,
     preference: str,
     name: str,
     value: str,

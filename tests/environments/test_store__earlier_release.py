@@ -11,8 +11,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -24,7 +24,7 @@ from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.processes.guarded_process import Cancellation
-from tests.environments.conftest import Spec
+from tests.kit import MakeSpec, SetAge
 
 RECORDED = Path(__file__).resolve().parents[1] / "data" / "stores" / "0.1.0.json"
 INTERPRETER = Interpreter(
@@ -36,7 +36,7 @@ INTERPRETER = Interpreter(
 
 
 @pytest.fixture
-def specs(make_spec: Spec) -> dict[str, EnvironmentSpec]:
+def specs(make_spec: MakeSpec) -> dict[str, EnvironmentSpec]:
     """By the words of the recorded store: what was used, what was to be upgraded, what could not be built."""
     return {
         "USED": make_spec("hello==1.0"),
@@ -79,8 +79,12 @@ def store(tmp_path: Path, wheelhouse: Path, specs: dict[str, EnvironmentSpec]) -
     return EnvironmentStore(directory)
 
 
+class OpenReady(Protocol):
+    def __call__(self, spec: EnvironmentSpec, *, upgrade_after: float | None = None) -> Environment: ...
+
+
 @pytest.fixture
-def open_ready(store: EnvironmentStore) -> Callable[..., Environment]:
+def open_ready(store: EnvironmentStore) -> OpenReady:
     def open_ready(spec: EnvironmentSpec, *, upgrade_after: float | None = None) -> Environment:
         with open_environment(
             store,
@@ -141,7 +145,7 @@ def test_a_spec_has_the_digest_that_it_had(
 
 
 def test_a_ready_environment_is_used_as_it_stands(
-    store: EnvironmentStore, specs: dict[str, EnvironmentSpec], open_ready: Callable[..., Environment]
+    store: EnvironmentStore, specs: dict[str, EnvironmentSpec], open_ready: OpenReady
 ) -> None:
     environment = open_ready(specs["USED"])
 
@@ -153,8 +157,8 @@ def test_a_ready_environment_is_used_as_it_stands(
 def test_an_environment_whose_upgrade_failed_is_upgraded_when_its_time_has_come(
     store: EnvironmentStore,
     specs: dict[str, EnvironmentSpec],
-    open_ready: Callable[..., Environment],
-    set_age: Callable[[Path, float], None],
+    open_ready: OpenReady,
+    set_age: SetAge,
 ) -> None:
     old = store.builds / f"{specs['UPGRADED'].digest}-1"
     put_off = open_ready(specs["UPGRADED"], upgrade_after=60)
@@ -169,8 +173,8 @@ def test_an_environment_whose_upgrade_failed_is_upgraded_when_its_time_has_come(
 def test_the_next_build_removes_what_no_link_leads_to_and_keeps_the_failed_build(
     store: EnvironmentStore,
     specs: dict[str, EnvironmentSpec],
-    make_spec: Spec,
-    open_ready: Callable[..., Environment],
+    make_spec: MakeSpec,
+    open_ready: OpenReady,
 ) -> None:
     abandoned = store.builds / f"{specs['USED'].digest}-2"
     failed = failed_path(store.builds / f"{specs['FAILED'].digest}-1")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +13,7 @@ from cosmos_venv.environments.layout import KERNEL_LOCK_FILENAME, LOCK_FILENAME,
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.spec import EnvironmentSpec
 from tests.environments.elsewhere import within
-
-Spec = Callable[..., EnvironmentSpec]
-StartPython = Callable[..., "subprocess.Popen[str]"]
-WaitUntil = Callable[[Callable[[], object]], None]
-WaitForBackend = Callable[[], int]
-SetAge = Callable[[Path, float], None]
+from tests.kit import SetAge, StartPython, WaitForBackend, WaitUntil
 
 WORKER = """
 import json, os, socket, sys

@@ -6,15 +6,12 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.files.filesystem_check import character_no_command_survives
@@ -30,11 +27,7 @@ from tests.environments.elsewhere import (
     uses_of,
     within,
 )
-
-Spec = Callable[..., EnvironmentSpec]
-MakeReady = Callable[..., Environment]
-OutputOf = Callable[..., str]
-StartPython = Callable[..., "subprocess.Popen[str]"]
+from tests.kit import MakeReady, MakeSpec, OutputOf, StartPython
 
 SHEBANG_LIMIT = 127
 SOMEBODY = 51_234
@@ -49,7 +42,7 @@ def mount_point(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def big_spec(tmp_path: Path, make_spec: Spec) -> EnvironmentSpec:
+def big_spec(tmp_path: Path, make_spec: MakeSpec) -> EnvironmentSpec:
     """A spec of which 4 MB are installed, too much for a small disk; of ``hello`` 3.0."""
     files = {
         "hello/__init__.py": "def main():\n    print('hello 3.0')\n",
@@ -76,7 +69,7 @@ def as_json(spec: EnvironmentSpec) -> str:
     ],
 )
 def test_the_commands_run_whatever_the_path(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, output_of: OutputOf, installer: str, name: str
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, output_of: OutputOf, installer: str, name: str
 ) -> None:
     directory = tmp_path / name.strip()
 
@@ -105,7 +98,7 @@ def test_a_character_that_no_command_survives_is_known(python: str, installer: s
 
 
 def test_a_path_in_which_a_shell_would_run_something_is_refused_before_anything_is_installed(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     lines: list[str] = []
 
@@ -118,7 +111,7 @@ def test_a_path_in_which_a_shell_would_run_something_is_refused_before_anything_
 
 @INSTALLERS
 def test_a_foreign_path_does_where_no_locale_is_set(
-    tmp_path: Path, make_spec: Spec, start_python: StartPython, installer: str
+    tmp_path: Path, make_spec: MakeSpec, start_python: StartPython, installer: str
 ) -> None:
     variables = ["env", "-u", "LANG", "-u", "LC_CTYPE", "LC_ALL=C"]
 
@@ -131,7 +124,7 @@ def test_a_foreign_path_does_where_no_locale_is_set(
 
 @INSTALLERS
 def test_the_directory_may_lie_on_another_file_system_than_temporary_files(
-    mount_point: Path, make_spec: Spec, start_python: StartPython, installer: str
+    mount_point: Path, make_spec: MakeSpec, start_python: StartPython, installer: str
 ) -> None:
     place = within(setup=tmpfs(mount_point))
 
@@ -162,7 +155,7 @@ def test_a_full_disk_is_told_leaves_nothing_and_does_not_bind_the_next_task(
 
 
 def test_a_full_disk_for_temporary_files_is_told_by_its_name(
-    mount_point: Path, tmp_path: Path, make_spec: Spec, start_python: StartPython
+    mount_point: Path, tmp_path: Path, make_spec: MakeSpec, start_python: StartPython
 ) -> None:
     # Room for the folder of the installation, and for what pip tries out there: with none it would take /tmp.
     place = within(setup=tmpfs(mount_point, "nr_inodes=7"), variables=[f"TMPDIR={mount_point}"])
@@ -201,7 +194,7 @@ def test_who_waits_for_a_detached_builder_is_told_of_its_full_disk(
 
 
 def test_a_disk_without_room_for_the_lock_is_told_too(
-    mount_point: Path, make_spec: Spec, start_python: StartPython
+    mount_point: Path, make_spec: MakeSpec, start_python: StartPython
 ) -> None:
     place = within(setup=f"{tmpfs(mount_point, 'size=1m')}\nhead -c 2000000 /dev/zero > {mount_point}/filler || true")
     make_room = f"rm {mount_point}/filler; {remounted(mount_point, 'size=200m')}"
@@ -218,7 +211,7 @@ def test_a_disk_without_room_for_the_lock_is_told_too(
 
 @INSTALLERS
 def test_a_mount_without_programs_is_refused_before_anything_is_installed(
-    mount_point: Path, make_spec: Spec, start_python: StartPython, installer: str
+    mount_point: Path, make_spec: MakeSpec, start_python: StartPython, installer: str
 ) -> None:
     place = within(setup=tmpfs(mount_point, "noexec"))
     allow = remounted(mount_point, "exec")
@@ -237,7 +230,7 @@ def test_a_mount_without_programs_is_refused_before_anything_is_installed(
 
 @INSTALLERS
 def test_a_python_that_nobody_can_write_to_makes_environments(
-    tmp_path: Path, make_spec: Spec, start_python: StartPython, installer: str
+    tmp_path: Path, make_spec: MakeSpec, start_python: StartPython, installer: str
 ) -> None:
     prefix = Path(sys.base_prefix).resolve()
     place = within(
@@ -257,7 +250,7 @@ def test_a_user_without_name_home_and_cache_builds_and_leaves_what_others_left(
     everybodys_directory: Path,
     tmp_path: Path,
     wheelhouse: Path,
-    make_spec: Spec,
+    make_spec: MakeSpec,
     start_python: StartPython,
     installer: str,
     home: list[str],

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from cosmos_venv.environments.detached import build_detached
-from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.layout import (
     KERNEL_LOCK_FILENAME,
     LOCK_FILENAME,
@@ -23,14 +21,11 @@ from cosmos_venv.environments.layout import (
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.maintenance.inventory import read_inventory
 from cosmos_venv.environments.maintenance.pruner import prune
-from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.processes.guarded_process import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path
+from tests.kit import MakeReady, MakeSpec
 from tests.odd_files import KINDS, plant
-
-Spec = Callable[..., EnvironmentSpec]
-MakeReady = Callable[..., Environment]
 
 pytestmark = pytest.mark.timeout(120)
 EVERY_KIND = pytest.mark.parametrize("kind", KINDS)
@@ -38,7 +33,7 @@ EVERY_KIND = pytest.mark.parametrize("kind", KINDS)
 
 @EVERY_KIND
 def test_a_task_uses_what_is_ready_and_a_builder_builds(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, kind: str, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = make_ready(tmp_path, make_spec())
     odd = [lease_path(first.path), first.record_file, tmp_path / "bin" / "hello"]
@@ -60,7 +55,7 @@ def test_a_task_uses_what_is_ready_and_a_builder_builds(
 
 @EVERY_KIND
 def test_what_stands_in_place_of_the_link_is_set_aside_by_the_next_build(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, kind: str, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     digest = make_ready(tmp_path, make_spec()).digest
     link = tmp_path / "envs-v1" / digest
@@ -77,7 +72,7 @@ def test_what_stands_in_place_of_the_link_is_set_aside_by_the_next_build(
 @EVERY_KIND
 @pytest.mark.parametrize("ending", ["", ".rubbish", ".json", ".lease", ".upgrade-failed"])
 def test_what_is_left_is_removed_whatever_it_is(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, kind: str, ending: str
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, kind: str, ending: str
 ) -> None:
     builds = tmp_path / "envs-v1" / "builds"
     plant(builds / f"{'a' * 64}-7{ending}", kind)
@@ -101,7 +96,7 @@ def test_who_asks_for_the_lock_is_not_bound_by_what_is_no_file(tmp_path: Path, k
 
 
 @EVERY_KIND
-def test_a_detached_builder_begins_and_tells(tmp_path: Path, make_spec: Spec, kind: str) -> None:
+def test_a_detached_builder_begins_and_tells(tmp_path: Path, make_spec: MakeSpec, kind: str) -> None:
     spec = make_spec()
     files = builder_of(EnvironmentStore(tmp_path), spec.digest)
     for path in (files.claim_file, files.pid_file, files.failure, files.log):
@@ -125,7 +120,7 @@ def test_a_failed_upgrade_is_noted(tmp_path: Path, kind: str) -> None:
 
 
 def test_what_was_used_in_a_future_that_no_clock_explains_goes_by_the_age_of_its_record(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     environment = make_ready(tmp_path, make_spec())
     ahead = time.time() + 10 * 365 * 86_400
@@ -141,7 +136,7 @@ def test_what_was_used_in_a_future_that_no_clock_explains_goes_by_the_age_of_its
     assert pruned() == []
 
 
-def test_a_use_takes_a_date_in_the_future_back(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> None:
+def test_a_use_takes_a_date_in_the_future_back(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady) -> None:
     build = make_ready(tmp_path, make_spec()).path
     os.utime(lease_path(build), (time.time() + 10 * 86_400,) * 2)
 

@@ -6,19 +6,16 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore, find_first, stores_of
 from cosmos_venv.exceptions import VirtualenvBuildError, VirtualenvError
 from cosmos_venv.files.permissions import make_directory, why_untrusted
-
-Spec = Callable[..., EnvironmentSpec]
-MakeReady = Callable[..., Environment]
+from tests.kit import MakeReady, MakeSpec
 
 ME, SOMEBODY, IMAGE, MY_GROUP = 1000, 1001, 50000, 100
 DIRECTORY, LINK = stat.S_IFDIR, stat.S_IFLNK
@@ -61,7 +58,7 @@ def parts_of(directory: Path, environment: Environment) -> dict[str, Path]:
 
 @pytest.mark.parametrize("part", ["virtualenv_dir", "layout", "builds", "build"])
 def test_a_store_that_everybody_may_write_to_is_not_used(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, part: str
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, part: str
 ) -> None:
     path = parts_of(tmp_path / "store", make_ready(tmp_path / "store", make_spec()))[part]
     path.chmod(0o777)
@@ -77,7 +74,9 @@ def test_a_store_that_everybody_may_write_to_is_not_used(
 
 @needs_root
 @pytest.mark.parametrize("part", ["virtualenv_dir", "layout", "builds", "build", "link"])
-def test_a_store_of_another_user_is_not_used(tmp_path: Path, make_spec: Spec, make_ready: MakeReady, part: str) -> None:
+def test_a_store_of_another_user_is_not_used(
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, part: str
+) -> None:
     path = parts_of(tmp_path / "store", make_ready(tmp_path / "store", make_spec()))[part]
     os.chown(path, 65534, 65534, follow_symlinks=False)
 
@@ -87,7 +86,7 @@ def test_a_store_of_another_user_is_not_used(tmp_path: Path, make_spec: Spec, ma
         EnvironmentStore(tmp_path / "store").find(make_spec())
 
 
-def test_nothing_is_built_where_everybody_may_write(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> None:
+def test_nothing_is_built_where_everybody_may_write(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady) -> None:
     tmp_path.chmod(0o777)
 
     with pytest.raises(VirtualenvError, match=rf"{tmp_path} is not used because everybody may write to it"):
@@ -97,7 +96,7 @@ def test_nothing_is_built_where_everybody_may_write(tmp_path: Path, make_spec: S
 
 
 def test_a_directory_of_one_s_own_below_one_that_is_everybody_s_is_used(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     tmp_path.chmod(0o1777)
 
@@ -108,7 +107,7 @@ def test_a_directory_of_one_s_own_below_one_that_is_everybody_s_is_used(
 
 
 def test_a_store_may_be_shared_by_the_group_of_the_directory_above(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     environment = make_ready(tmp_path / "store", make_spec())
     for name in ("virtualenv_dir", "layout", "builds"):
@@ -143,7 +142,7 @@ def modes_below(folder: Path) -> dict[Path, int]:
 
 @pytest.mark.parametrize("installer", ["uv", "pip"])
 def test_nothing_of_a_store_that_is_made_without_a_umask_is_open_to_others(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, open_uv_cache: dict[Path, int], installer: str
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, open_uv_cache: dict[Path, int], installer: str
 ) -> None:
     environment = make_ready(tmp_path / "store", make_spec(), preference=installer)
 
@@ -154,7 +153,7 @@ def test_nothing_of_a_store_that_is_made_without_a_umask_is_open_to_others(
 
 
 def test_a_cache_of_an_installer_stays_as_it_is_and_its_files_are_shared_where_they_are_closed(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, open_uv_cache: dict[Path, int]
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, open_uv_cache: dict[Path, int]
 ) -> None:
     environment = make_ready(tmp_path / "store", make_spec())
     (module,) = environment.path.rglob("hello/__init__.py")
@@ -173,7 +172,7 @@ def test_a_cache_of_an_installer_stays_as_it_is_and_its_files_are_shared_where_t
 
 def test_nothing_of_a_build_is_a_link_into_a_cache_of_an_installer(
     tmp_path: Path,
-    make_spec: Spec,
+    make_spec: MakeSpec,
     make_ready: MakeReady,
     open_uv_cache: dict[Path, int],
     monkeypatch: pytest.MonkeyPatch,
@@ -192,7 +191,7 @@ def test_nothing_of_a_build_is_a_link_into_a_cache_of_an_installer(
 
 
 def test_a_build_that_opens_itself_to_others_is_not_published(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     spec = make_spec(check="import os, sys; os.chmod(sys.prefix + '/bin/hello', 0o777)")
 
@@ -204,7 +203,7 @@ def test_a_build_that_opens_itself_to_others_is_not_published(
 
 @pytest.mark.parametrize("name", ["pyvenv.cfg", "bin", "bin/hello", "lib/python*/site-packages"])
 def test_a_build_to_which_others_could_write_is_told_and_built_anew(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, name: str
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, name: str
 ) -> None:
     first = make_ready(tmp_path, make_spec())
     (path,) = first.path.glob(name)
@@ -224,7 +223,7 @@ def test_a_build_to_which_others_could_write_is_told_and_built_anew(
 
 
 def test_a_store_below_a_folder_that_everybody_may_write_to_is_neither_used_nor_made(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     """It was swapped under a running task of root's, and the foreign code ran."""
     for name in ("made", "new"):
@@ -241,7 +240,7 @@ def test_a_store_below_a_folder_that_everybody_may_write_to_is_neither_used_nor_
 
 
 def test_a_link_on_the_way_to_a_store_is_judged_as_it_was_given(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     for name in ("real", "open"):
         (tmp_path / name).mkdir()
@@ -255,7 +254,7 @@ def test_a_link_on_the_way_to_a_store_is_judged_as_it_was_given(
 
 
 def test_commands_are_not_written_where_others_could_have_put_theirs(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin").chmod(0o777)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,16 +12,14 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import find_first, stores_of
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.processes.lease import Lease, lease_path
-
-Spec = Callable[..., EnvironmentSpec]
-MakeReady = Callable[..., Environment]
+from tests.kit import MakeReady, MakeSpec
 
 
 def find(spec: EnvironmentSpec, *directories: Path) -> Environment | None:
     return find_first(stores_of(os.pathsep.join(map(str, directories))), spec)
 
 
-def test_the_first_store_that_has_it_wins(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> None:
+def test_the_first_store_that_has_it_wins(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady) -> None:
     make_ready(tmp_path / "other", make_spec("hello==1.0"))
     expected = make_ready(tmp_path / "first", make_spec("hello==2.0"))
     make_ready(tmp_path / "second", make_spec("hello==2.0"))
@@ -36,7 +33,7 @@ def test_the_first_store_that_has_it_wins(tmp_path: Path, make_spec: Spec, make_
     found.close()
 
 
-def test_what_is_found_is_leased(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> None:
+def test_what_is_found_is_leased(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady) -> None:
     make_ready(tmp_path, make_spec())
 
     found = find(make_spec(), tmp_path)
@@ -47,7 +44,7 @@ def test_what_is_found_is_leased(tmp_path: Path, make_spec: Spec, make_ready: Ma
     assert while_used is None
 
 
-def test_not_even_a_lease_is_written(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> None:
+def test_not_even_a_lease_is_written(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady) -> None:
     lease_path(make_ready(tmp_path, make_spec()).path).unlink()
     before = {path: path.lstat().st_mtime_ns for path in [tmp_path, *tmp_path.rglob("*")]}
 
@@ -58,7 +55,7 @@ def test_not_even_a_lease_is_written(tmp_path: Path, make_spec: Spec, make_ready
     assert {path: path.lstat().st_mtime_ns for path in [tmp_path, *tmp_path.rglob("*")]} == before
 
 
-def test_an_empty_search_path_has_no_stores(make_spec: Spec) -> None:
+def test_an_empty_search_path_has_no_stores(make_spec: MakeSpec) -> None:
     assert stores_of(f" {os.pathsep} ") == []
     assert find(make_spec()) is None
 
@@ -69,7 +66,7 @@ def test_a_relative_directory_is_refused() -> None:
 
 
 def test_a_store_that_others_can_write_is_refused_by_the_name_of_the_setting(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     make_ready(tmp_path, make_spec())
     (tmp_path / "envs-v1").chmod(0o777)
@@ -78,7 +75,7 @@ def test_a_store_that_others_can_write_is_refused_by_the_name_of_the_setting(
         find(make_spec(), tmp_path)
 
 
-def test_a_file_in_the_search_path_is_named(tmp_path: Path, make_spec: Spec) -> None:
+def test_a_file_in_the_search_path_is_named(tmp_path: Path, make_spec: MakeSpec) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(

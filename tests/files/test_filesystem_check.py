@@ -6,21 +6,14 @@ import errno
 import json
 import os
 import re
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.files.filesystem_check import TRIAL_PREFIX, why_unfit
 from tests.environments.elsewhere import USE, tmpfs, uses_of, within
 from tests.environments.forbidden_calls import without
-
-Spec = Callable[..., EnvironmentSpec]
-MakeReady = Callable[..., Environment]
-StartPython = Callable[..., "subprocess.Popen[str]"]
+from tests.kit import MakeReady, MakeSpec, StartPython
 
 LEFT_BY_THE_LOCK = ["cosmos_virtualenv.flock"]
 
@@ -51,7 +44,7 @@ def test_what_a_file_system_cannot_do_is_told_in_words(what: str, code: int, is_
     ],
 )
 def test_a_mount_that_lacks_what_an_environment_needs_is_refused_before_anything_is_installed(
-    tmp_path: Path, make_spec: Spec, start_python: StartPython, call: str, answer: int, fault: str
+    tmp_path: Path, make_spec: MakeSpec, start_python: StartPython, call: str, answer: int, fault: str
 ) -> None:
     process = start_python(USE, tmp_path, "uv", json.dumps(make_spec().as_dict()), within=without(call, answer))
 
@@ -65,7 +58,7 @@ def test_a_mount_that_lacks_what_an_environment_needs_is_refused_before_anything
 
 
 def test_a_ready_environment_is_not_tried_out_again(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, start_python: StartPython
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, start_python: StartPython
 ) -> None:
     make_ready(tmp_path, make_spec())
 
@@ -75,7 +68,7 @@ def test_a_ready_environment_is_not_tried_out_again(
 
 
 def test_trying_leaves_nothing_and_what_a_killed_one_left_is_removed(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     left = tmp_path / f"{TRIAL_PREFIX}left"
     (left / "protected").mkdir(parents=True)
@@ -120,7 +113,7 @@ print("LEFT", os.listdir(tempfile.gettempdir()), "SAID", len(lines))
 
 
 def test_a_temporary_directory_without_programs_is_refused_by_its_name(
-    tmp_path: Path, make_spec: Spec, start_python: StartPython
+    tmp_path: Path, make_spec: MakeSpec, start_python: StartPython
 ) -> None:
     place = within(setup=tmpfs(tmp_path, "noexec"), variables=[f"TMPDIR={tmp_path}"])
 
@@ -131,7 +124,7 @@ def test_a_temporary_directory_without_programs_is_refused_by_its_name(
 
 
 def test_a_full_temporary_directory_is_told_and_left_empty(
-    tmp_path: Path, make_spec: Spec, start_python: StartPython
+    tmp_path: Path, make_spec: MakeSpec, start_python: StartPython
 ) -> None:
     # The number of files is the limit: few fit in, whatever their size.
     place = within(setup=tmpfs(tmp_path, "nr_inodes=12"), variables=[f"TMPDIR={tmp_path}"])
@@ -145,7 +138,7 @@ def test_a_full_temporary_directory_is_told_and_left_empty(
 
 
 def test_a_temporary_directory_without_any_room_is_told(
-    tmp_path: Path, make_spec: Spec, start_python: StartPython
+    tmp_path: Path, make_spec: MakeSpec, start_python: StartPython
 ) -> None:
     place = within(setup=tmpfs(tmp_path, "nr_inodes=2"), variables=[f"TMPDIR={tmp_path}"])
 

@@ -66,7 +66,9 @@ def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_no_fit_file_is_not_read(odd: Path, reads: Callable[..., object], name: str, words: str) -> None:
+def test_what_is_no_fit_file_is_not_read(
+    odd: Path, reads: Callable[[Path, Limit], object], name: str, words: str
+) -> None:
     with pytest.raises(OSError, match=re.escape(words)):
         reads(odd / name, FOUR)
 

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -18,10 +17,7 @@ from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.managed.airflow_installer import AIRFLOW_INSTALLER
 from cosmos_venv.managed.arguments import VirtualenvArguments
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
-from pytest_cosmos_venv import DbtCall
-
-MakeOperator = Callable[..., DbtRunVirtualenvOperator]
-Calls = Callable[[], list[DbtCall]]
+from tests.kit import DbtCalls, MakeOperator
 
 ROOT = Path(__file__).resolve().parents[2]
 AIRFLOW_2 = ROOT / ".cache" / "envs" / "airflow2" / "bin" / "python"
@@ -46,7 +42,7 @@ def environment_of(operator: DbtRunVirtualenvOperator, directory: Path) -> dict[
 @pytest.mark.long
 def test_airflow_makes_the_environment_and_it_is_published_like_any_other(
     make_operator: MakeOperator,
-    dbt_calls: Calls,
+    dbt_calls: DbtCalls,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],

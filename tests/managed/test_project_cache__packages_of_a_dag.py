@@ -14,7 +14,6 @@ from cosmos_venv import (
     ExecutionConfig,
     ExecutionMode,
     LoadMode,
-    ProfileConfig,
     ProjectConfig,
     RenderConfig,
 )
@@ -22,6 +21,7 @@ from cosmos_venv.managed import project_cache, resolve
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from pytest_cosmos_venv import FakeVenv, Wheelhouse
+from tests.kit import harbor_profile, operator_arguments
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def load(project: Path, environments: Path) -> DbtDag:
         schedule=None,
         start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
         project_config=ProjectConfig(project, dbt_vars={"day": "Monday"}),
-        profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=project / "profiles.yml"),
+        profile_config=harbor_profile(project),
         execution_config=ExecutionConfig(execution_mode=ExecutionMode.VIRTUALENV, virtualenv_dir=environments),
         render_config=RenderConfig(load_method=LoadMode.DBT_LS),
         operator_args={"py_requirements": ["dbt-core", "dbt-duckdb"]},
@@ -69,12 +69,9 @@ def test_the_settings_decide_how_long_packages_are_used(
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv(f"AIRFLOW__COSMOS_VENV__{setting}", value)
-    profile = ProfileConfig("harbor", "dev", profiles_yml_filepath=harbor / "profiles.yml")
 
     for _ in range(2):
-        DbtRunLocalOperator(
-            task_id="run", project_dir=harbor, profile_config=profile, dbt_executable_path=cosmos_fake_venv.dbt
-        ).execute({})
+        DbtRunLocalOperator(**operator_arguments(harbor, dbt_executable_path=cosmos_fake_venv.dbt)).execute({})
 
     assert [call.command for call in cosmos_fake_venv.calls].count("deps") == installations
 
@@ -84,12 +81,9 @@ def test_the_cache_folder_is_this_users_alone_whoever_makes_it(
 ) -> None:
     """What the cache keeps of a parse is not read where others can write."""
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
-    profile = ProfileConfig("harbor", "dev", profiles_yml_filepath=harbor / "profiles.yml")
     umask = os.umask(0o002)
     try:
-        DbtRunLocalOperator(
-            task_id="run", project_dir=harbor, profile_config=profile, dbt_executable_path=cosmos_fake_venv.dbt
-        ).execute({})
+        DbtRunLocalOperator(**operator_arguments(harbor, dbt_executable_path=cosmos_fake_venv.dbt)).execute({})
     finally:
         os.umask(umask)
 
@@ -128,8 +122,7 @@ def test_a_task_knows_before_its_dbt_is_ready_with_which_packages_it_will_run(
         "virtualenv": {"py_requirements": ["dbt-core"], "virtualenv_dir": tmp_path / "environments"},
         "temporary": {"py_requirements": ["dbt-core"]},
     }
-    profile = ProfileConfig("harbor", "dev", profiles_yml_filepath=harbor / "profiles.yml")
-    operator = cls(task_id="run", project_dir=harbor, profile_config=profile, **arguments[where])
+    operator = cls(**operator_arguments(harbor, **arguments[where]))
     command, env = operator.build_cmd({})
     before = operator.packages_before_dbt(command[0], env).find()
 
@@ -142,13 +135,8 @@ def test_a_task_knows_before_its_dbt_is_ready_with_which_packages_it_will_run(
 
 
 def test_another_python_is_not_started_to_know_it(harbor: Path, other_python: str) -> None:
-    profile = ProfileConfig("harbor", "dev", profiles_yml_filepath=harbor / "profiles.yml")
     operator = DbtRunVirtualenvOperator(
-        task_id="run",
-        project_dir=harbor,
-        profile_config=profile,
-        py_requirements=["dbt-core"],
-        py_executable=other_python,
+        **operator_arguments(harbor, py_requirements=["dbt-core"], py_executable=other_python)
     )
 
     assert operator.packages_before_dbt("dbt", {}) is None

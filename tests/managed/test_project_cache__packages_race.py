@@ -8,31 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.config import ProfileConfig
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from pytest_cosmos_venv import Contender, FakeVenv, TaskRace, Wheelhouse
+from tests.kit import operator_arguments
 
 
 def run_local(contender: Contender, project: Path, dbt: Path) -> None:
     os.environ["AIRFLOW__COSMOS_VENV__CACHE_DIR"] = str(project.parent / "cache")
-    DbtRunLocalOperator(
-        task_id="run", project_dir=project, profile_config=profile(project), dbt_executable_path=dbt
-    ).execute({})
+    DbtRunLocalOperator(**operator_arguments(project, dbt_executable_path=dbt)).execute({})
 
 
 def run_virtualenv(contender: Contender, project: Path, directory: Path) -> None:
     DbtRunVirtualenvOperator(
-        task_id="run",
-        project_dir=project,
-        profile_config=profile(project),
-        py_requirements=["dbt-core", "dbt-duckdb"],
-        virtualenv_dir=directory,
+        **operator_arguments(project, py_requirements=["dbt-core", "dbt-duckdb"], virtualenv_dir=directory)
     ).execute({})
-
-
-def profile(project: Path) -> ProfileConfig:
-    return ProfileConfig("harbor", "dev", profiles_yml_filepath=project / "profiles.yml")
 
 
 @pytest.fixture
@@ -117,9 +107,7 @@ class _TellingOperator(DbtRunLocalOperator):
 
 def wait_killably(contender: Contender, project: Path, dbt: Path) -> None:
     os.environ["AIRFLOW__COSMOS_VENV__CACHE_DIR"] = str(project.parent / "cache")
-    operator = _TellingOperator(
-        task_id="run", project_dir=project, profile_config=profile(project), dbt_executable_path=dbt
-    )
+    operator = _TellingOperator(**operator_arguments(project, task_id="run", dbt_executable_path=dbt))
     operator.tell(contender)
     signal.signal(signal.SIGTERM, lambda *_: operator.on_kill())
     try:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -14,19 +15,19 @@ from cosmos_venv.compat import AirflowException
 from cosmos_venv.exceptions import VirtualenvLockTimeout
 from cosmos_venv.managed import resolve
 from cosmos_venv.managed.arguments import VirtualenvArguments
-from cosmos_venv.operators.virtualenv import CosmosVirtualenvLockTimeout, DbtRunVirtualenvOperator
+from cosmos_venv.operators.virtualenv import CosmosVirtualenvLockTimeout
 from cosmos_venv.processes.guarded_process import Cancellation
-from pytest_cosmos_venv import DbtCall
+from tests.kit import DbtCalls, MakeOperator
 
-MakeOperator = Callable[..., DbtRunVirtualenvOperator]
-Calls = Callable[[], list[DbtCall]]
-Configure = Callable[..., None]
+
+class Configure(Protocol):
+    """Set names of ``[cosmos_venv]``."""
+
+    def __call__(self, **settings: object) -> None: ...
 
 
 @pytest.fixture
 def configure(monkeypatch: pytest.MonkeyPatch) -> Configure:
-    """Sets names of ``[cosmos_venv]``."""
-
     def configure(**settings: object) -> None:
         for name, value in settings.items():
             monkeypatch.setenv(f"AIRFLOW__COSMOS_VENV__{name.upper()}", str(value))
@@ -35,7 +36,7 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Configure:
 
 
 def test_an_environment_of_the_search_path_is_used_and_virtualenv_dir_not_made(
-    make_operator: MakeOperator, dbt_calls: Calls, kept_directory: Path, tmp_path: Path, configure: Configure
+    make_operator: MakeOperator, dbt_calls: DbtCalls, kept_directory: Path, tmp_path: Path, configure: Configure
 ) -> None:
     make_operator().execute({})
     configure(virtualenv_search_path=f"{tmp_path / 'missing'}{os.pathsep}{kept_directory}")
@@ -49,7 +50,7 @@ def test_an_environment_of_the_search_path_is_used_and_virtualenv_dir_not_made(
 
 
 def test_what_the_search_path_lacks_is_built_in_virtualenv_dir_unless_that_is_forbidden(
-    make_operator: MakeOperator, dbt_calls: Calls, tmp_path: Path, configure: Configure
+    make_operator: MakeOperator, dbt_calls: DbtCalls, tmp_path: Path, configure: Configure
 ) -> None:
     (tmp_path / "image").mkdir()
     configure(virtualenv_search_path=tmp_path / "image", virtualenv_build="never")
@@ -65,7 +66,7 @@ def test_what_the_search_path_lacks_is_built_in_virtualenv_dir_unless_that_is_fo
 
 
 def test_where_nothing_may_be_built_it_is_told_that_others_could_write_to_the_environment(
-    make_operator: MakeOperator, dbt_calls: Calls, configure: Configure
+    make_operator: MakeOperator, dbt_calls: DbtCalls, configure: Configure
 ) -> None:
     make_operator().execute({})
     (call,) = dbt_calls()
@@ -82,7 +83,7 @@ def test_where_nothing_may_be_built_it_is_told_that_others_could_write_to_the_en
 
 def test_a_task_that_finds_its_environment_says_so_and_asks_nothing_about_building(
     make_operator: MakeOperator,
-    dbt_calls: Calls,
+    dbt_calls: DbtCalls,
     tmp_path: Path,
     configure: Configure,
     capsys: pytest.CaptureFixture[str],
@@ -126,7 +127,7 @@ def held_lock(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_task_that_may_wait_no_longer_goes_on_in_an_environment_of_its_own_where_that_is_set(
     make_operator: MakeOperator,
-    dbt_calls: Calls,
+    dbt_calls: DbtCalls,
     held_lock: Path,
     configure: Configure,
     capfd: pytest.CaptureFixture[str],

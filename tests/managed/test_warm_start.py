@@ -15,13 +15,10 @@ from cosmos_venv.compat import AirflowException
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.run import dbt_run
-from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
-from pytest_cosmos_venv import DbtCall
+from tests.kit import DbtCalls, DbtProcesses, MakeOperator
 
 pytestmark = pytest.mark.usefixtures("short_folder")
 
-MakeOperator = Callable[..., DbtRunVirtualenvOperator]
-Calls = Callable[[], list[DbtCall]]
 Counted = list[tuple[str, dict[str, str]]]
 
 
@@ -54,7 +51,7 @@ def test_a_task_that_wants_none_starts_no_server(make_operator: MakeOperator, co
 
 
 def test_the_second_task_of_an_environment_starts_a_server_and_all_later_ones_use_it(
-    make_operator: MakeOperator, dbt_calls: Calls, counted: Counted
+    make_operator: MakeOperator, dbt_calls: DbtCalls, counted: Counted
 ) -> None:
     for _ in range(4):
         make_operator(warm_dbt="auto").execute({})
@@ -159,7 +156,7 @@ def with_its_memory_measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 )
 def test_where_nobody_would_profit_dbt_starts_as_ever(
     make_operator: MakeOperator,
-    dbt_calls: Calls,
+    dbt_calls: DbtCalls,
     counted: Counted,
     prepare: Callable[[pytest.MonkeyPatch], dict[str, Any]],
     reason: str,
@@ -186,7 +183,7 @@ def test_a_failing_dbt_fails_the_task_with_its_words(make_operator: MakeOperator
 
 @pytest.mark.long
 def test_on_kill_ends_a_warm_dbt_that_ignores_signals_and_its_child(
-    make_operator: MakeOperator, dbt_processes: Callable[[], list[psutil.Process]]
+    make_operator: MakeOperator, dbt_processes: DbtProcesses
 ) -> None:
     operator = make_operator(py_requirements=["dbt-core==9.2"], warm_dbt="require")
     running: list[psutil.Process] = []

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cosmos_venv.compat import AirflowException
-from cosmos_venv.config import ProfileConfig
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.server import fork_conditions
@@ -18,10 +16,9 @@ from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.run import dbt_run
 from pytest_cosmos_venv import FakeVenv
+from tests.kit import MakeLocal, operator_arguments
 
 pytestmark = pytest.mark.usefixtures("short_folder")
-
-MakeOperator = Callable[..., DbtRunLocalOperator]
 
 
 @pytest.fixture
@@ -33,24 +30,16 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def make_operator(cosmos_fake_venv: FakeVenv, dbt_project: Path) -> MakeOperator:
+def make_operator(cosmos_fake_venv: FakeVenv, dbt_project: Path) -> MakeLocal:
     def make(**arguments: Any) -> DbtRunLocalOperator:
         return DbtRunLocalOperator(
-            **{
-                "task_id": "run",
-                "project_dir": dbt_project,
-                "profile_config": ProfileConfig(
-                    profile_name="harbor", target_name="dev", profiles_yml_filepath=dbt_project / "profiles.yml"
-                ),
-                "dbt_executable_path": cosmos_fake_venv.dbt,
-                **arguments,
-            }
+            **operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt) | arguments
         )
 
     return make
 
 
-def test_dbt_starts_as_ever_where_nobody_asks_for_more(make_operator: MakeOperator, counted: list[str]) -> None:
+def test_dbt_starts_as_ever_where_nobody_asks_for_more(make_operator: MakeLocal, counted: list[str]) -> None:
     for _ in range(2):
         make_operator().execute({})
 
@@ -59,7 +48,7 @@ def test_dbt_starts_as_ever_where_nobody_asks_for_more(make_operator: MakeOperat
 
 
 def test_the_second_task_starts_a_server_where_the_setting_says_so(
-    make_operator: MakeOperator, cosmos_fake_venv: FakeVenv, counted: list[str], monkeypatch: pytest.MonkeyPatch
+    make_operator: MakeLocal, cosmos_fake_venv: FakeVenv, counted: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__LOCAL_WARM_DBT", "auto")
 
@@ -73,7 +62,7 @@ def test_the_second_task_starts_a_server_where_the_setting_says_so(
 
 
 def test_a_link_leads_to_the_environment_of_the_dbt(
-    make_operator: MakeOperator, cosmos_fake_venv: FakeVenv, counted: list[str], tmp_path: Path
+    make_operator: MakeLocal, cosmos_fake_venv: FakeVenv, counted: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "dbt").symlink_to(cosmos_fake_venv.dbt)
 
@@ -83,7 +72,7 @@ def test_a_link_leads_to_the_environment_of_the_dbt(
 
 
 def test_after_an_installation_the_new_dbt_is_imported(
-    make_operator: MakeOperator, cosmos_fake_venv: FakeVenv, counted: list[str]
+    make_operator: MakeLocal, cosmos_fake_venv: FakeVenv, counted: list[str]
 ) -> None:
     make_operator(warm_dbt="require").execute({})
     (before,) = servers.servers()
@@ -97,7 +86,7 @@ def test_after_an_installation_the_new_dbt_is_imported(
 
 
 def test_a_dbt_in_no_virtual_environment_is_not_served(
-    make_operator: MakeOperator, cosmos_fake_venv: FakeVenv, counted: list[str], tmp_path: Path
+    make_operator: MakeLocal, cosmos_fake_venv: FakeVenv, counted: list[str], tmp_path: Path
 ) -> None:
     shutil.copytree(cosmos_fake_venv.path, tmp_path / "prefix", symlinks=True)
     (tmp_path / "prefix" / "pyvenv.cfg").unlink()
@@ -112,19 +101,17 @@ def test_a_dbt_in_no_virtual_environment_is_not_served(
     assert counted == ["place", "place"]
 
 
-def test_another_word_is_refused_when_the_dag_is_built(make_operator: MakeOperator) -> None:
+def test_another_word_is_refused_when_the_dag_is_built(make_operator: MakeLocal) -> None:
     with pytest.raises(CosmosValueError, match="warm_dbt='always': it can be auto, off, require"):
         make_operator(warm_dbt="always")
 
 
-def test_a_dbt_that_is_not_there_is_no_dbt_to_serve(make_operator: MakeOperator, tmp_path: Path) -> None:
+def test_a_dbt_that_is_not_there_is_no_dbt_to_serve(make_operator: MakeLocal, tmp_path: Path) -> None:
     with pytest.raises(AirflowException, match=r"dbt cannot start warm: there is no .*/nowhere/dbt"):
         make_operator(dbt_executable_path=tmp_path / "nowhere" / "dbt", warm_dbt="require").execute({})
 
 
-def test_a_dbt_that_the_task_imports_itself_does_not_start_warm(
-    make_operator: MakeOperator, counted: list[str]
-) -> None:
+def test_a_dbt_that_the_task_imports_itself_does_not_start_warm(make_operator: MakeLocal, counted: list[str]) -> None:
     with pytest.raises(AirflowException, match="with DBT_RUNNER the task imports dbt itself; SUBPROCESS can"):
         make_operator(invocation_mode=InvocationMode.DBT_RUNNER, warm_dbt="require").execute({})
 
@@ -132,7 +119,7 @@ def test_a_dbt_that_the_task_imports_itself_does_not_start_warm(
 
 
 def test_where_the_environment_sees_the_packages_below_it_those_count_too(
-    make_operator: MakeOperator, cosmos_fake_venv: FakeVenv, tmp_path: Path
+    make_operator: MakeLocal, cosmos_fake_venv: FakeVenv, tmp_path: Path
 ) -> None:
     below = tmp_path / "base" / "lib" / "python3.11" / "dist-packages"
     below.mkdir(parents=True)

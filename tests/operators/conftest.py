@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from cosmos_venv.config import ProfileConfig
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from pytest_cosmos_venv import (
     RECORD_VARIABLE,
-    DbtCall,
     Wheel,
     Wheelhouse,
     build_wheelhouse,
@@ -23,10 +21,10 @@ from pytest_cosmos_venv import (
     write_wheel,
 )
 from tests.dbt.warm.conftest import short_folder
+from tests.kit import DbtCalls, DbtProcesses, MakeOperator, operator_arguments
 
 __all__ = ["short_folder"]
 
-MakeOperator = Callable[..., DbtRunVirtualenvOperator]
 
 PIDS_VARIABLE = "DBT_TELL_PIDS"
 MEETING_VARIABLE = "DBT_MEETING"
@@ -104,24 +102,21 @@ def make_operator(
 
     def make(**arguments: Any) -> DbtRunVirtualenvOperator:
         return DbtRunVirtualenvOperator(
-            **{
-                "task_id": "run",
-                "project_dir": dbt_project,
-                "profile_config": ProfileConfig(
-                    profile_name="harbor", target_name="dev", profiles_yml_filepath=dbt_project / "profiles.yml"
-                ),
-                "py_requirements": ["dbt-core==1.10.0", "dbt-duckdb"],
-                "pip_install_options": misbehaving_wheelhouse.pip_install_options,
-                "virtualenv_dir": kept_directory,
-                **arguments,
-            }
+            **operator_arguments(
+                dbt_project,
+                task_id="run",
+                py_requirements=["dbt-core==1.10.0", "dbt-duckdb"],
+                pip_install_options=misbehaving_wheelhouse.pip_install_options,
+                virtualenv_dir=kept_directory,
+            )
+            | arguments
         )
 
     return make
 
 
 @pytest.fixture
-def dbt_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[psutil.Process]]]:
+def dbt_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DbtProcesses]:
     """Waits for the stubborn dbt to run, and gives it and its child; kills what a failing test leaves of them."""
     fifo = tmp_path / "pids"
     os.mkfifo(fifo)
@@ -141,7 +136,7 @@ def dbt_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
 
 
 @pytest.fixture
-def dbt_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[DbtCall]]:
+def dbt_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DbtCalls:
     """What the fake dbt was told in this test."""
     monkeypatch.setenv(RECORD_VARIABLE, str(tmp_path / "calls"))
     return lambda: read_dbt_calls(tmp_path / "calls")

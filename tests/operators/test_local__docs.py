@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cosmos_venv.compat import AirflowException
-from cosmos_venv.config import ProfileConfig
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators import local
 from pytest_cosmos_venv import FakeVenv
-
-Make = Callable[..., Any]
+from tests.kit import MakeNamed, operator_arguments
 
 pytestmark = pytest.mark.filterwarnings("ignore:DbtDocs.* cannot be called outside")
 
 
 @pytest.fixture
-def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> Make:
-    def make(cloud: str, **arguments: Any) -> Any:
-        given = {"connection_id": "cloud", "bucket_name": "docs"} if cloud else {}
-        return getattr(local, f"DbtDocs{cloud}LocalOperator")(
-            task_id="task",
-            project_dir=dbt_project,
-            profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
-            dbt_executable_path=cosmos_fake_venv.dbt,
+def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> MakeNamed:
+    def make(name: str, **arguments: Any) -> Any:
+        given = {"connection_id": "cloud", "bucket_name": "docs"} if name else {}
+        return getattr(local, f"DbtDocs{name}LocalOperator")(
+            **operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt),
             **{name: value for name, value in {**given, **arguments}.items() if value is not ...},
         )
 
     return make
 
 
-def test_a_static_page_is_all_there_is(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_static_page_is_all_there_is(make: MakeNamed, monkeypatch: pytest.MonkeyPatch) -> None:
     uploaded: list[str] = []
 
     def run_and_write(self: Any, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
@@ -59,24 +53,24 @@ def test_a_static_page_is_all_there_is(make: Make, monkeypatch: pytest.MonkeyPat
         ("AzureStorage", "container_name", "bucket_name"),
     ],
 )
-def test_old_names_are_taken_with_a_warning(make: Make, cloud: str, old: str, new: str) -> None:
+def test_old_names_are_taken_with_a_warning(make: MakeNamed, cloud: str, old: str, new: str) -> None:
     with pytest.warns(DeprecationWarning, match=rf"{old} of DbtDocs{cloud}LocalOperator is called {new} now"):
         operator = make(cloud, **{new: ..., old: "mine"})
 
     assert getattr(operator, new) == "mine"
 
 
-def test_where_to_has_to_be_said(make: Make) -> None:
+def test_where_to_has_to_be_said(make: MakeNamed) -> None:
     with pytest.raises(CosmosValueError, match=r"DbtDocsS3LocalOperator needs bucket_name"):
         make("S3", bucket_name=...)
 
 
-def test_where_to_can_stand_among_the_default_arguments(make: Make) -> None:
+def test_where_to_can_stand_among_the_default_arguments(make: MakeNamed) -> None:
     operator = make("GCS", bucket_name=..., default_args={"bucket_name": "of-all"})
 
     assert operator.bucket_name == "of-all"
 
 
-def test_a_provider_that_is_not_installed_is_named(make: Make) -> None:
+def test_a_provider_that_is_not_installed_is_named(make: MakeNamed) -> None:
     with pytest.raises(AirflowException, match=r"GCSHook is needed.*Install apache-airflow-providers-google"):
         make("GCS").execute({})

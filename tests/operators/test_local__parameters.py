@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -18,6 +17,7 @@ from cosmos_venv.constants import InvocationMode
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators import local, virtualenv
 from pytest_cosmos_venv import FakeVenv, RunTask
+from tests.kit import MakeNamed, operator_arguments
 
 COMMANDS: dict[str, list[str]] = {
     "Build": ["build"],
@@ -77,31 +77,27 @@ WITHOUT_FLAG: dict[str, Any] = {
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
-Make = Callable[..., Any]
+
+class Make(Protocol):
+    """Make an operator by mode and name, such as ``("Local", "Run")``, on the small project."""
+
+    def __call__(self, mode: str, name: str, **arguments: Any) -> Any: ...
 
 
 @pytest.fixture
 def make(dbt_project: Path) -> Make:
-    """An operator by mode and name, such as ``("Local", "Run")``, on the small project."""
-
     def make(mode: str, name: str, **arguments: Any) -> Any:
         given: dict[str, Any] = {"macro_name": "grant"} if name == "RunOperation" else {}
         given |= {"py_requirements": ["dbt-duckdb"]} if mode == "Virtualenv" else {}
         return getattr(local if mode == "Local" else virtualenv, f"Dbt{name}{mode}Operator")(
-            **{
-                "task_id": "task",
-                "project_dir": dbt_project,
-                "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
-                **given,
-                **arguments,
-            }
+            **operator_arguments(dbt_project, **given) | arguments
         )
 
     return make
 
 
 @pytest.fixture
-def make_here(make: Make, cosmos_fake_venv: FakeVenv) -> Make:
+def make_here(make: Make, cosmos_fake_venv: FakeVenv) -> MakeNamed:
     """A local operator whose dbt is the fake."""
     return lambda name, **arguments: make("Local", name, **{"dbt_executable_path": cosmos_fake_venv.dbt, **arguments})
 
@@ -285,7 +281,7 @@ def test_the_short_names_are_the_local_operators() -> None:
     assert local.AbstractDbtLocalBase is local.DbtLocalBaseOperator
 
 
-def test_interceptors_change_what_dbt_is_told(make_here: Make, cosmos_fake_venv: FakeVenv) -> None:
+def test_interceptors_change_what_dbt_is_told(make_here: MakeNamed, cosmos_fake_venv: FakeVenv) -> None:
     def interceptor(context: dict[str, Any], operator: Any) -> None:
         operator.vars = {"day": context["day"]}
         operator.env["DBT_DAY"] = context["day"]
@@ -298,7 +294,7 @@ def test_interceptors_change_what_dbt_is_told(make_here: Make, cosmos_fake_venv:
 
 
 @pytest.mark.parametrize("name", ["Build", "Source", "Test"])
-def test_the_extra_context_is_merged_for_every_operator(make_here: Make, name: str) -> None:
+def test_the_extra_context_is_merged_for_every_operator(make_here: MakeNamed, name: str) -> None:
     context: dict[str, Any] = {}
 
     make_here(name, extra_context={"team": "harbor"}).execute(context)
@@ -306,7 +302,7 @@ def test_the_extra_context_is_merged_for_every_operator(make_here: Make, name: s
     assert context["team"] == "harbor"
 
 
-def test_what_a_task_changes_of_its_node_it_changes_for_itself(make_here: Make) -> None:
+def test_what_a_task_changes_of_its_node_it_changes_for_itself(make_here: MakeNamed) -> None:
     node = {"config": {"meta": {"owner": "ops"}}}
     context: dict[str, Any] = {}
 
@@ -317,7 +313,7 @@ def test_what_a_task_changes_of_its_node_it_changes_for_itself(make_here: Make) 
 
 
 def test_the_manifest_is_there_when_dbt_begins_and_is_not_written_to(
-    make_here: Make, cosmos_fake_venv: FakeVenv, tmp_path: Path
+    make_here: MakeNamed, cosmos_fake_venv: FakeVenv, tmp_path: Path
 ) -> None:
     manifest = tmp_path / "manifest.json"
     manifest.write_text('{"it": "is mine"}')
@@ -333,7 +329,7 @@ def test_the_manifest_is_there_when_dbt_begins_and_is_not_written_to(
     assert manifest.read_text() == seen[0]
 
 
-def test_a_manifest_that_is_not_there_is_named(make_here: Make, cosmos_fake_venv: FakeVenv) -> None:
+def test_a_manifest_that_is_not_there_is_named(make_here: MakeNamed, cosmos_fake_venv: FakeVenv) -> None:
     with pytest.raises(AirflowException, match=r"manifest_filepath '/nowhere/manifest.json' cannot be read"):
         make_here("Run", manifest_filepath="/nowhere/manifest.json").execute({})
 
@@ -342,7 +338,7 @@ def test_a_manifest_that_is_not_there_is_named(make_here: Make, cosmos_fake_venv
 
 @pytest.mark.parametrize(("given", "setting", "is_link"), [(None, "", True), (None, "True", False), (True, "", False)])
 def test_packages_are_copied_where_that_is_wanted(
-    make_here: Make,
+    make_here: MakeNamed,
     dbt_project: Path,
     monkeypatch: pytest.MonkeyPatch,
     given: bool | None,
@@ -369,7 +365,7 @@ def test_packages_are_copied_where_that_is_wanted(
 @pytest.mark.long
 @pytest.mark.parametrize(("cancels", "expected"), [(True, "SIGINT"), (False, "SIGTERM")])
 def test_a_kill_begins_with_the_signal_that_was_asked_for(
-    make_here: Make, cosmos_fake_venv: FakeVenv, cancels: bool, expected: str
+    make_here: MakeNamed, cosmos_fake_venv: FakeVenv, cancels: bool, expected: str
 ) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
@@ -386,7 +382,9 @@ def test_a_kill_begins_with_the_signal_that_was_asked_for(
     assert cosmos_fake_venv.calls[0].signals[0] == expected
 
 
-def test_the_environment_of_dbt(make_here: Make, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_of_dbt(
+    make_here: MakeNamed, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OF_THE_WORKER", "yes")
 
     make_here("Run", append_env=False, env={"PATH": os.environ["PATH"], "A": "é", "NUMBER": 3, 4: "four"}).execute({})
@@ -402,7 +400,7 @@ def test_the_environment_of_dbt(make_here: Make, cosmos_fake_venv: FakeVenv, mon
     ("deps", "expected"), [(" False ", ["run"]), ("true", ["deps", "run"]), (False, ["run"]), (True, ["deps", "run"])]
 )
 def test_dependencies_are_installed_where_a_template_says_so(
-    make_here: Make, cosmos_fake_venv: FakeVenv, dbt_project: Path, deps: object, expected: list[str]
+    make_here: MakeNamed, cosmos_fake_venv: FakeVenv, dbt_project: Path, deps: object, expected: list[str]
 ) -> None:
     (dbt_project / "packages.yml").write_text("packages: [{package: dbt-labs/dbt_utils, version: 1.3.0}]\n")
     operator = make_here("Run", install_deps="{{ params.deps }}")
@@ -414,7 +412,7 @@ def test_dependencies_are_installed_where_a_template_says_so(
 
 
 def test_a_task_of_airflow_renders_and_runs_it(
-    make_here: Make, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask
+    make_here: MakeNamed, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask
 ) -> None:
     outcome = cosmos_run_task(
         make_here(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from cosmos_venv.compat import AirflowException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.operators import local
 from cosmos_venv.profiles import DbtProfileConfigVars, DuckDBUserPasswordProfileMapping
+from tests.kit import MakeNamed, operator_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
 DBT = ROOT / ".cache" / "envs" / "dbt111" / "bin" / "dbt"
@@ -38,8 +38,6 @@ sources:
         freshness: {warn_after: {count: 1, period: day}}
 """
 
-Make = Callable[..., Any]
-
 
 # Of its three batches the second fails in the database.
 PINGS = """
@@ -58,7 +56,7 @@ unit_tests:
 
 
 @pytest.fixture
-def make(dbt_project: Path, tmp_path: Path) -> Make:
+def make(dbt_project: Path, tmp_path: Path) -> MakeNamed:
     (dbt_project / "models" / "schema.yml").write_text(SCHEMA)
     (dbt_project / "models" / "staging.sql").write_text("select 1 as id union all select 1\n")
     (dbt_project / "models" / "ships.sql").write_text("select timestamp '2020-01-01' as loaded_at\n")
@@ -67,20 +65,15 @@ def make(dbt_project: Path, tmp_path: Path) -> Make:
 
     def make(name: str, **arguments: Any) -> Any:
         return getattr(local, f"Dbt{name}LocalOperator")(
-            task_id="task",
             dbt_executable_path=DBT,
             env={"DBT_SEND_ANONYMOUS_USAGE_STATS": "false"},
-            **{
-                "project_dir": dbt_project,
-                "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
-                **arguments,
-            },
+            **operator_arguments(dbt_project) | arguments,
         )
 
     return make
 
 
-def test_warnings_sql_and_freshness_of_a_real_dbt(make: Make) -> None:
+def test_warnings_sql_and_freshness_of_a_real_dbt(make: MakeNamed) -> None:
     told: list[dict[str, Any]] = []
 
     run, source = make("Run", select="staging ships"), make("Source", on_warning_callback=told.append)
@@ -97,7 +90,7 @@ def test_warnings_sql_and_freshness_of_a_real_dbt(make: Make) -> None:
 
 
 @pytest.mark.long
-def test_what_a_real_dbt_says_of_its_failures_heads_the_error(make: Make, dbt_project: Path) -> None:
+def test_what_a_real_dbt_says_of_its_failures_heads_the_error(make: MakeNamed, dbt_project: Path) -> None:
     models = dbt_project / "models"
     (models / "broken.sql").write_text("select nothing from (select 1 as a)")
     (models / "pings.sql").write_text(PINGS)
@@ -133,7 +126,7 @@ def test_what_a_real_dbt_says_of_its_failures_heads_the_error(make: Make, dbt_pr
     [("port", "dev", "it has: harbor"), ("harbor", "night", "it has: dev")],
 )
 def test_a_profile_or_target_that_is_not_in_the_file_is_told_with_those_that_are(
-    make: Make, dbt_project: Path, profile: str, target: str, known: str
+    make: MakeNamed, dbt_project: Path, profile: str, target: str, known: str
 ) -> None:
     file = dbt_project / "profiles.yml"
     run = make("Run", profile_config=ProfileConfig(profile, target, profiles_yml_filepath=file))
@@ -148,7 +141,7 @@ def test_a_profile_or_target_that_is_not_in_the_file_is_told_with_those_that_are
 
 @pytest.mark.long
 def test_settings_of_the_profile_hide_nothing_that_dbt_says(
-    make: Make, dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: MakeNamed, dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With them dbt writes its log to the task in JSON, and no artifacts."""
     monkeypatch.setenv("AIRFLOW_CONN_HARBOR", json.dumps({"conn_type": "duckdb", "host": f"{tmp_path}/harbor.duckdb"}))
@@ -173,7 +166,9 @@ def test_settings_of_the_profile_hide_nothing_that_dbt_says(
 
 
 @pytest.mark.long
-def test_a_real_dbt_runs_what_has_changed_since_the_last_success(make: Make, dbt_project: Path, tmp_path: Path) -> None:
+def test_a_real_dbt_runs_what_has_changed_since_the_last_success(
+    make: MakeNamed, dbt_project: Path, tmp_path: Path
+) -> None:
     """Each run has a folder of its own, which must not make everything look changed."""
 
     def run(select: str = "state:modified+", **arguments: Any) -> list[str]:
@@ -197,7 +192,9 @@ def test_a_real_dbt_runs_what_has_changed_since_the_last_success(make: Make, dbt
 
 
 @pytest.mark.long
-def test_a_target_folder_that_stays_leads_no_later_run_to_a_folder_that_is_gone(make: Make, tmp_path: Path) -> None:
+def test_a_target_folder_that_stays_leads_no_later_run_to_a_folder_that_is_gone(
+    make: MakeNamed, tmp_path: Path
+) -> None:
     """dbt-duckdb loads a seed from the folder that the parse file names, and a dbt that is let alone reads its last."""
     there = ["--target-path", str(tmp_path / "stays")]
 
@@ -209,7 +206,7 @@ def test_a_target_folder_that_stays_leads_no_later_run_to_a_folder_that_is_gone(
 
 @pytest.mark.long
 def test_a_folder_is_parsed_as_it_stands_although_another_one_has_used_its_parse_file(
-    make: Make, dbt_project: Path, tmp_path: Path
+    make: MakeNamed, dbt_project: Path, tmp_path: Path
 ) -> None:
     """dbt takes a YAML file for unchanged that has the time which it noted; once it has parsed a changed one, it notes
     the new content beside the old time. Versions of a bundle, or checkouts of two branches, share one parse file."""

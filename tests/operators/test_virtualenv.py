@@ -5,26 +5,20 @@ from __future__ import annotations
 import re
 import tempfile
 import warnings
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import psutil
 import pytest
 
 from cosmos_venv.compat import AirflowException, AirflowSkipException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from cosmos_venv.profiles import DuckDBUserPasswordProfileMapping, PostgresUserPasswordProfileMapping
-from pytest_cosmos_venv import DbtCall
+from tests.kit import DbtCalls, MakeOperator
 
 MEETING_VARIABLE = "DBT_MEETING"  # see MISBEHAVIOUR in conftest.py
 
-MakeOperator = Callable[..., DbtRunVirtualenvOperator]
-Calls = Callable[[], list[DbtCall]]
-Processes = Callable[[], list[psutil.Process]]
 
 DEADLINE = 30.0
 
@@ -32,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 def test_dbt_of_the_environment_runs_on_links_to_the_project(
-    make_operator: MakeOperator, dbt_calls: Calls, dbt_project: Path, kept_directory: Path
+    make_operator: MakeOperator, dbt_calls: DbtCalls, dbt_project: Path, kept_directory: Path
 ) -> None:
     operator = make_operator(select=["staging", "mart"], vars={"day": "Monday"}, full_refresh="True")
 
@@ -53,7 +47,7 @@ def test_dbt_of_the_environment_runs_on_links_to_the_project(
 
 
 def test_the_second_task_installs_nothing_and_leaves_no_lock(
-    make_operator: MakeOperator, dbt_calls: Calls, kept_directory: Path
+    make_operator: MakeOperator, dbt_calls: DbtCalls, kept_directory: Path
 ) -> None:
     make_operator().execute({})
     before = {path: path.stat().st_mtime_ns for path in kept_directory.rglob("RECORD")}
@@ -77,7 +71,7 @@ def test_tasks_of_one_directory_run_dbt_at_the_same_time(make_operator: MakeOper
 
 
 def test_without_a_directory_the_environment_is_temporary_every_time(
-    make_operator: MakeOperator, dbt_calls: Calls
+    make_operator: MakeOperator, dbt_calls: DbtCalls
 ) -> None:
     operator = make_operator(virtualenv_dir=None)
 
@@ -92,7 +86,7 @@ def test_without_a_directory_the_environment_is_temporary_every_time(
 
 
 def test_a_directory_that_is_called_temporary_is_left_alone(
-    make_operator: MakeOperator, dbt_calls: Calls, tmp_path: Path
+    make_operator: MakeOperator, dbt_calls: DbtCalls, tmp_path: Path
 ) -> None:
     directory = tmp_path / "mine"
     directory.mkdir()
@@ -105,7 +99,7 @@ def test_a_directory_that_is_called_temporary_is_left_alone(
 
 
 def test_the_workers_python_path_does_not_reach_dbt(
-    make_operator: MakeOperator, dbt_calls: Calls, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    make_operator: MakeOperator, dbt_calls: DbtCalls, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
@@ -173,7 +167,7 @@ def test_a_connection_that_does_not_exist_is_named(make_operator: MakeOperator) 
 
 
 def test_a_connection_that_lacks_what_dbt_needs_fails_instead_of_running_on_memory(
-    make_operator: MakeOperator, monkeypatch: pytest.MonkeyPatch, dbt_calls: Calls
+    make_operator: MakeOperator, monkeypatch: pytest.MonkeyPatch, dbt_calls: DbtCalls
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_HARBOR", "duckdb:////data/harbor.duckdb")
     profile = ProfileConfig("harbor", "dev", profile_mapping=DuckDBUserPasswordProfileMapping("harbor"))
@@ -200,7 +194,7 @@ def test_where_building_is_forbidden_the_error_names_the_command_that_builds(
     assert not (tmp_path / "new").exists()
 
 
-def test_a_rendered_directory_is_used(make_operator: MakeOperator, dbt_calls: Calls, tmp_path: Path) -> None:
+def test_a_rendered_directory_is_used(make_operator: MakeOperator, dbt_calls: DbtCalls, tmp_path: Path) -> None:
     operator = make_operator(virtualenv_dir="{{ base }}/envs", is_virtualenv_dir_temporary="{{ base is none }}")
 
     operator.render_template_fields({"base": str(tmp_path)})  # type: ignore[typeddict-unknown-key] # any context will do

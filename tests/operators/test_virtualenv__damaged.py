@@ -14,13 +14,9 @@ from cosmos_venv.compat import AirflowException
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import ExecutionMode, LoadMode
 from cosmos_venv.dbt.warm import servers
-from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from cosmos_venv.project.graph import DbtGraph
-from pytest_cosmos_venv import DbtCall
+from tests.kit import DbtCalls, MakeOperator
 from tests.operators.conftest import BEGUN_VARIABLE
-
-MakeOperator = Callable[..., DbtRunVirtualenvOperator]
-Calls = Callable[[], list[DbtCall]]
 
 
 def build_of(directory: Path) -> Path:
@@ -109,7 +105,7 @@ def build(make_operator: MakeOperator, kept_directory: Path) -> Path:
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_an_environment_is_built_anew_that_lost_what_starts_dbt_and_dbt_runs_once(
     make_operator: MakeOperator,
-    dbt_calls: Calls,
+    dbt_calls: DbtCalls,
     build: Path,
     kept_directory: Path,
     warned: Callable[[], list[str]],
@@ -133,7 +129,7 @@ def test_an_environment_is_built_anew_that_lost_what_starts_dbt_and_dbt_runs_onc
 @pytest.mark.parametrize("warm", ["require", "auto"])
 @pytest.mark.parametrize("damage", ["an empty command", "a command of one line", "a module that is gone"])
 def test_a_damaged_environment_that_should_start_warm_is_built_anew(
-    make_operator: MakeOperator, dbt_calls: Calls, build: Path, kept_directory: Path, warm: str, damage: str
+    make_operator: MakeOperator, dbt_calls: DbtCalls, build: Path, kept_directory: Path, warm: str, damage: str
 ) -> None:
     DAMAGES[damage][0](build)
 
@@ -145,7 +141,7 @@ def test_a_damaged_environment_that_should_start_warm_is_built_anew(
 
 
 def test_dbt_deps_too_finds_an_environment_that_lost_files(
-    make_operator: MakeOperator, dbt_calls: Calls, dbt_project: Path, build: Path, kept_directory: Path
+    make_operator: MakeOperator, dbt_calls: DbtCalls, dbt_project: Path, build: Path, kept_directory: Path
 ) -> None:
     (dbt_project / "packages.yml").write_text("packages: [{package: harbor/piers, version: 1.0.0}]\n")
     lose_the_module(build)
@@ -157,7 +153,7 @@ def test_dbt_deps_too_finds_an_environment_that_lost_files(
 
 
 def test_tasks_that_meet_a_damaged_environment_at_the_same_time_build_one(
-    make_operator: MakeOperator, dbt_calls: Calls, build: Path, kept_directory: Path
+    make_operator: MakeOperator, dbt_calls: DbtCalls, build: Path, kept_directory: Path
 ) -> None:
     lose_the_module(build)
     operators = [make_operator(task_id=f"task_{number}") for number in range(4)]
@@ -206,7 +202,7 @@ def test_an_error_of_the_users_own_is_told_as_ever(
 
 def test_a_damaged_environment_of_the_search_path_is_told_and_one_of_the_virtualenv_dir_taken(
     make_operator: MakeOperator,
-    dbt_calls: Calls,
+    dbt_calls: DbtCalls,
     build: Path,
     kept_directory: Path,
     tmp_path: Path,
@@ -228,7 +224,7 @@ def test_a_damaged_environment_of_the_search_path_is_told_and_one_of_the_virtual
 @pytest.mark.parametrize("damage", ["no command", "a command of one line", "a module that is gone"])
 def test_a_parse_whose_environment_lost_files_has_another_one_built_and_asks_that(
     make_operator: MakeOperator,
-    dbt_calls: Calls,
+    dbt_calls: DbtCalls,
     build: Path,
     kept_directory: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -9,26 +9,20 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
 from cosmos_venv.compat import AirflowException
-from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
-from pytest_cosmos_venv import DbtCall
-
-MakeOperator = Callable[..., DbtRunVirtualenvOperator]
-Calls = Callable[[], list[DbtCall]]
-Processes = Callable[[], list[psutil.Process]]
+from tests.kit import DbtCalls, DbtProcesses, MakeOperator
 
 DEADLINE = 30.0
 
 
 @pytest.mark.long
 def test_on_kill_ends_a_dbt_that_ignores_signals_and_its_child(
-    make_operator: MakeOperator, dbt_processes: Processes
+    make_operator: MakeOperator, dbt_processes: DbtProcesses
 ) -> None:
     operator = make_operator(py_requirements=["dbt-core==9.2"])
     running: list[psutil.Process] = []
@@ -48,7 +42,7 @@ def test_on_kill_ends_a_dbt_that_ignores_signals_and_its_child(
 
 
 def test_a_kill_before_the_command_begins_is_not_lost_and_counts_once(
-    make_operator: MakeOperator, dbt_calls: Calls
+    make_operator: MakeOperator, dbt_calls: DbtCalls
 ) -> None:
     """Airflow may kill while it still renders templates."""
     operator = make_operator()
@@ -66,7 +60,7 @@ def test_a_kill_before_the_command_begins_is_not_lost_and_counts_once(
 @pytest.mark.long
 @pytest.mark.parametrize("signals", [[signal.SIGTERM, signal.SIGKILL], [signal.SIGKILL]], ids=["asked", "at-once"])
 def test_a_killed_worker_takes_dbt_along(
-    make_operator: MakeOperator, dbt_processes: Processes, signals: list[signal.Signals], tmp_path: Path
+    make_operator: MakeOperator, dbt_processes: DbtProcesses, signals: list[signal.Signals], tmp_path: Path
 ) -> None:
     """As Airflow 3's supervisor does it: SIGTERM to a handler that returns, SIGKILL to the task's process group."""
     operator = make_operator(py_requirements=["dbt-core==9.2"])

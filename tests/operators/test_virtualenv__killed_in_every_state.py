@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.config import ProfileConfig
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from pytest_cosmos_venv import Contender, Pids, RunningRace, TaskRace, VenvLock, Wheelhouse
+from tests.kit import harbor_profile
 
 STUBBORN = (signal.SIGINT, signal.SIGTERM)
 
@@ -37,7 +37,7 @@ def run_task(contender: Contender, way: str, project: Path, directory: Path) -> 
     operator = DbtRunVirtualenvOperator(
         task_id="run",
         project_dir=project,
-        profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=project / "profiles.yml"),
+        profile_config=harbor_profile(project),
         py_requirements=["dbt-core", "dbt-duckdb"],
         virtualenv_dir=None if way == "temporary" else directory,
     )

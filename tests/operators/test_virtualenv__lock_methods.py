@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,7 @@ from cosmos_venv.compat import AirflowException
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.virtualenv import LOCK_FILENAME, CosmosVirtualenvLockTimeout
 from pytest_cosmos_venv import Pids, VenvLock, VenvLocks
-
-MakeOperator = Callable[..., Any]
+from tests.kit import MakeOperator
 
 
 @pytest.fixture

@@ -7,17 +7,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from pytest_cosmos_venv import RECORD_VARIABLE, read_dbt_calls
 from pytest_cosmos_venv.throwaway import throwaway_folder
 from tests.environments.elsewhere import REPOSITORY, open_to_everybody, own_python, require_root, within
-
-MakeOperator = Callable[..., DbtRunVirtualenvOperator]
+from tests.kit import MakeOperator
 
 UNKNOWN = 54321
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from cosmos_venv.config import ProfileConfig
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators import local, virtualenv
 from cosmos_venv.operators.local import DbtLocalBaseOperator
 from cosmos_venv.operators.virtualenv import DbtVirtualenvBaseOperator
-from pytest_cosmos_venv import DbtCall
+from tests.kit import DbtCalls, MakeNamed, MakeOperator, operator_arguments
 
 COMMANDS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "Build": ({"full_refresh": True}, ["build", "--full-refresh"]),
@@ -62,7 +60,7 @@ def test_whoever_follows_a_method_up_its_bases_opens_few_of_our_classes(operator
     assert len(own) <= 7, own
 
 
-def test_an_operator_holds_its_parameters_and_nothing_else(make: Callable[..., Any]) -> None:
+def test_an_operator_holds_its_parameters_and_nothing_else(make: MakeNamed) -> None:
     """Airflow copies operators with their DAG, and what cannot be copied breaks that."""
     copied = copy.deepcopy(make("Run"))
 
@@ -94,23 +92,19 @@ def test_the_template_fields_of_the_base_are_those_of_its_local_base_and_two_mor
 
 
 @pytest.fixture
-def make(dbt_project: Path) -> Callable[..., Any]:
+def make(dbt_project: Path) -> MakeNamed:
     """One of the ten, by its name."""
 
     def make(name: str, **arguments: Any) -> Any:
         return getattr(virtualenv, f"Dbt{name}VirtualenvOperator")(
-            task_id="t",
-            project_dir=dbt_project,
-            profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
-            py_requirements=["dbt-duckdb"],
-            **arguments,
+            **operator_arguments(dbt_project, py_requirements=["dbt-duckdb"], **arguments)
         )
 
     return make
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_each_operator_is_its_dbt_command(name: str, make: Callable[..., Any]) -> None:
+def test_each_operator_is_its_dbt_command(name: str, make: MakeNamed) -> None:
     arguments, words = COMMANDS[name]
 
     assert make(name, **arguments).build_cmd({})[0] == ["dbt", *words]
@@ -124,7 +118,7 @@ def test_each_operator_is_its_dbt_command(name: str, make: Callable[..., Any]) -
     ],
 )
 def test_what_a_command_knows_of_its_own_can_be_a_template(
-    name: str, arguments: dict[str, Any], make: Callable[..., Any]
+    name: str, arguments: dict[str, Any], make: MakeNamed
 ) -> None:
     operator = make(name, **arguments)
 
@@ -143,7 +137,7 @@ def test_what_a_command_knows_of_its_own_can_be_a_template(
         pytest.param({"b": [1, 2], "a": "é"}, ["--args", "a: é\nb:\n- 1\n- 2\n"], id="nested"),
     ],
 )
-def test_arguments_of_a_macro_are_yaml(args: Any, text: list[str], make: Callable[..., Any]) -> None:
+def test_arguments_of_a_macro_are_yaml(args: Any, text: list[str], make: MakeNamed) -> None:
     assert make("RunOperation", macro_name="grant", args=args).build_cmd({})[0] == [
         "dbt",
         "run-operation",
@@ -152,15 +146,13 @@ def test_arguments_of_a_macro_are_yaml(args: Any, text: list[str], make: Callabl
     ]
 
 
-def test_a_macro_has_to_be_named(make: Callable[..., Any]) -> None:
+def test_a_macro_has_to_be_named(make: MakeNamed) -> None:
     with pytest.raises(CosmosValueError, match=r"DbtRunOperationVirtualenvOperator needs macro_name: give it"):
         make("RunOperation", args={"role": "reader"})
 
 
 @pytest.mark.parametrize("name", ["Source", "RunOperation", "Docs", "Clone"])
-def test_the_look_alike_is_told_so(
-    name: str, make_operator: Callable[..., Any], dbt_calls: Callable[[], list[DbtCall]]
-) -> None:
+def test_the_look_alike_is_told_so(name: str, make_operator: MakeOperator, dbt_calls: DbtCalls) -> None:
     run = make_operator()
     own = {"macro_name": "grant"} if name == "RunOperation" else {}
     operator = getattr(virtualenv, f"Dbt{name}VirtualenvOperator")(

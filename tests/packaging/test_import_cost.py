@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from pytest_cosmos_venv import plugin
 
 NEW_MODULES = """
@@ -34,3 +36,13 @@ def test_importing_the_plugin_imports_the_standard_library_and_pytest_only() -> 
 
     fixtures = {name for name in modules if name.startswith("pytest_cosmos_venv.fixtures")}
     assert modules - fixtures == {"pytest_cosmos_venv", "pytest_cosmos_venv.plugin", "pytest_cosmos_venv.xdist_races"}
+
+
+@pytest.mark.parametrize("module", ["dag", "operators.virtualenv", "project.manifest"])
+def test_importing_what_a_dag_file_needs_imports_nothing_that_makes_environments(module: str) -> None:
+    modules = modules_of(f"cosmos_venv.{module}", before="import airflow.sdk, airflow.models")
+
+    # Each of them imports a dozen others: a refactoring made importing operators.virtualenv half as dear again.
+    for_builds = ("cosmos_venv.environments.environment", "cosmos_venv.environments.layout", "cosmos_venv.environments.spec",
+                  "cosmos_venv.managed.resolve", "cosmos_venv.processes.guarded_process", "cosmos_venv.remote.download_cache")
+    assert not modules & {*for_builds}

@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, Protocol
 
 import psutil
 import pytest
@@ -16,12 +17,15 @@ from cosmos_venv.processes.orphans import Session
 
 DEADLINE = 20.0
 
-Abandon = Callable[..., tuple[Session, psutil.Process]]
+
+class Abandon(Protocol):
+    """Leave a session whose leader has ended and left one process behind, as a daemon is made."""
+
+    def __call__(self, **options: Any) -> tuple[Session, psutil.Process]: ...
 
 
 @pytest.fixture
 def abandon() -> Iterator[Abandon]:
-    """Factory of sessions whose leader has ended and left one process behind, as a daemon is made."""
     left: list[psutil.Process] = []
 
     def abandon(**options: object) -> tuple[Session, psutil.Process]:

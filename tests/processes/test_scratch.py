@@ -6,16 +6,15 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from cosmos_venv.processes import scratch
 from cosmos_venv.processes.scratch import scratch_folder
 from tests.odd_files import KINDS, plant
-
-Start = Callable[..., tuple["subprocess.Popen[str]", Path]]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,6 +36,12 @@ with scratch_folder(sys.argv[1]) as folder:
 """
 
 
+class Start(Protocol):
+    """Start a process that has made a folder and is at work in it."""
+
+    def __call__(self, prefix: str = ..., *arguments: object) -> tuple[subprocess.Popen[str], Path]: ...
+
+
 @pytest.fixture(autouse=True)
 def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where temporary folders are made in this test, by this process and by those that it starts."""
@@ -47,7 +52,6 @@ def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Factory of processes that have made a folder and are at work in it."""
     started: list[subprocess.Popen[str]] = []
 
     def start(prefix: str = "cosmos-venv", *arguments: object) -> tuple[subprocess.Popen[str], Path]:

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import InvocationMode, LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.graph import DbtGraph
+from tests.kit import harbor_profile
 
 DATA = Path(__file__).parent.parent / "data" / "rendering-project"
 MANIFEST = DATA / "manifest.json"
@@ -24,7 +25,7 @@ SEED_AND_ITS_TEST = ["seed.harbor_ops.raw_ports", "test.harbor_ops.not_null_raw_
 
 
 def graph(project: ProjectConfig, render: RenderConfig | None = None, **more: Any) -> DbtGraph:
-    profile = ProfileConfig(profile_name="harbor", target_name="dev", profiles_yml_filepath=DATA / "profiles.yml")
+    profile = harbor_profile(DATA)
     return DbtGraph(
         **{"project": project, "render_config": render or RenderConfig(), "profile_config": profile, **more}
     )

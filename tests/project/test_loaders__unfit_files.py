@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv.config import ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv.config import ProjectConfig, RenderConfig
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.project.fingerprint import Tree, fingerprint
 from cosmos_venv.project.graph import DbtGraph
 from tests.files.test_yaml_files import LAUGHS
+from tests.kit import harbor_profile
 
 PROJECT = Path(__file__).parent.parent / "data" / "rendering-project"
 DEEP = '{"a":' * 100_000 + "1" + "}" * 100_000
@@ -150,7 +151,7 @@ def test_of_a_profile(project: Path) -> None:
         file.truncate(40_000_000)
 
     with pytest.raises(CosmosValueError, match=r"profiles\.yml cannot be read: it has 40,000,000 bytes, and at most"):
-        ProfileConfig("harbor", "dev", profiles_yml_filepath=project / "profiles.yml").validate_profiles_yml()
+        harbor_profile(project).validate_profiles_yml()
 
 
 def test_the_fingerprint_of_a_project_reads_none_of_them(project: Path) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -96,8 +95,12 @@ def model(name: str, *parents: str, **more: Any) -> tuple[str, dict[str, Any]]:
     return f"model.shop.{name}", entry(name=name, fqn=["shop", name], **reads, **more)
 
 
+class Write(Protocol):
+    def __call__(self, nodes: dict[str, Any], **more: Any) -> Path: ...
+
+
 @pytest.fixture
-def write(tmp_path: Path) -> Callable[..., Path]:
+def write(tmp_path: Path) -> Write:
     def write(nodes: dict[str, Any], **more: Any) -> Path:
         path = tmp_path / "manifest.json"
         path.write_text(json.dumps({"metadata": {"project_name": "shop"}, "nodes": nodes, **more}))
@@ -107,7 +110,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.mark.parametrize("version", [9, 10, 11, 12, 20])
-def test_the_public_schemas_need_no_more_than_they_must_have(write: Callable[..., Path], version: int) -> None:
+def test_the_public_schemas_need_no_more_than_they_must_have(write: Write, version: int) -> None:
     """Trimmed to what each of them requires; 20 is of Fusion, which names no adapter."""
     metadata = {
         "dbt_schema_version": f"https://schemas.getdbt.com/dbt/manifest/v{version}.json",
@@ -127,14 +130,14 @@ def test_the_public_schemas_need_no_more_than_they_must_have(write: Callable[...
     assert [task.task_id for task in planned(path).tasks] == ["a_run", "b_run"]
 
 
-def test_missing_sections_and_fields_are_no_obstacle(write: Callable[..., Path]) -> None:
+def test_missing_sections_and_fields_are_no_obstacle(write: Write) -> None:
     path = write({"model.shop.a": {"resource_type": "model", "original_file_path": "models/a.sql"}})
 
     assert [task.task_id for task in planned(path).tasks] == ["a_run"]
     assert Manifest(path).selected(["a", "package:shop"], [], None) == {"model.shop.a"}
 
 
-def test_nodes_in_a_circle_are_named(write: Callable[..., Path]) -> None:
+def test_nodes_in_a_circle_are_named(write: Write) -> None:
     path = write(dict([model("a", "c"), model("b", "a"), model("c", "b"), model("d")]))
 
     assert Manifest(path).selected(["+a+", "@b"], [], None) == {f"model.shop.{name}" for name in "abc"}
@@ -142,7 +145,7 @@ def test_nodes_in_a_circle_are_named(write: Callable[..., Path]) -> None:
         planned(path)
 
 
-def test_parents_that_are_not_there_are_passed_over(write: Callable[..., Path]) -> None:
+def test_parents_that_are_not_there_are_passed_over(write: Write) -> None:
     path = write(dict([model("a", "gone"), model("b", "a", "disabled")]), disabled={"model.shop.disabled": [entry()]})
 
     made = planned(path)
@@ -151,7 +154,7 @@ def test_parents_that_are_not_there_are_passed_over(write: Callable[..., Path]) 
     assert Manifest(path).selected(["+b"], [], None) == {"model.shop.a", "model.shop.b"}
 
 
-def test_disabled_nodes_have_no_task_wherever_they_stand(write: Callable[..., Path]) -> None:
+def test_disabled_nodes_have_no_task_wherever_they_stand(write: Write) -> None:
     """dbt puts them into a section of their own; hand-made manifests do not."""
     path = write(dict([model("a"), model("off", config={"enabled": False})]))
 
@@ -159,7 +162,7 @@ def test_disabled_nodes_have_no_task_wherever_they_stand(write: Callable[..., Pa
     assert [task.task_id for task in planned(path).tasks] == ["a_run"]
 
 
-def test_a_type_that_nobody_knows_is_kept_and_has_no_task(write: Callable[..., Path]) -> None:
+def test_a_type_that_nobody_knows_is_kept_and_has_no_task(write: Write) -> None:
     path = write(dict([model("a"), ("wonder.shop.w", entry("wonder"))]))
     graph = DbtGraph(project=ProjectConfig(path.parent, manifest_path=path))
 
@@ -170,7 +173,7 @@ def test_a_type_that_nobody_knows_is_kept_and_has_no_task(write: Callable[..., P
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
-def test_utf_16_is_named(write: Callable[..., Path], encoding: str) -> None:
+def test_utf_16_is_named(write: Write, encoding: str) -> None:
     path = write({})
     path.write_bytes(path.read_text().encode(encoding))
 
@@ -178,7 +181,7 @@ def test_utf_16_is_named(write: Callable[..., Path], encoding: str) -> None:
         Manifest(path)
 
 
-def test_a_byte_order_mark_is_no_fault(write: Callable[..., Path]) -> None:
+def test_a_byte_order_mark_is_no_fault(write: Write) -> None:
     path = write(dict([model("a")]))
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
 

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from pathlib import Path
@@ -28,7 +28,7 @@ from pytest_cosmos_venv import HttpManifest
 DATA = Path(__file__).parent.parent / "data" / "rendering-project"
 MANIFEST = json.loads((DATA / "manifest.json").read_text())
 PORTS = "seed.harbor_ops.raw_ports"
-Serve = Callable[..., HttpManifest]
+Serve = Callable[[Mapping[str, Any]], HttpManifest]
 
 
 @pytest.fixture(autouse=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,7 +107,7 @@ def work(contender: object) -> None:
 @pytest.fixture
 def waits(
     cosmos_fake_venv: FakeVenv, cosmos_venv_lock: VenvLocks, cosmos_wheelhouse: Wheelhouse, tmp_path: Path
-) -> list[Callable[..., object]]:
+) -> list[Any]:
     """Whatever waits for something that does not come."""
     return [
         partial(cosmos_fake_venv.wait_for_call, "run"),
@@ -118,7 +118,7 @@ def waits(
     ]
 
 
-def test_the_former_name_of_a_timeout_is_taken(waits: list[Callable[..., object]]) -> None:
+def test_the_former_name_of_a_timeout_is_taken(waits: list[Any]) -> None:
     for wait in waits:
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")

@@ -30,7 +30,7 @@ def main(seed: int) -> None:
     print(json.dumps({"edges": ours == airflows, "operators": copied == made, "size": len(json.dumps(ours))}))
 
 
-def serialised(shape: list[tuple[str, bool]], pairs: list[tuple[int, int]], order: Callable[..., None]) -> Any:
+def serialised(shape: list[tuple[str, bool]], pairs: list[tuple[int, int]], order: Order) -> Any:
     """Nodes that are tasks or groups of two, each pair of them in order, within a group of the DAG."""
     with DAG("edges", start_date=START, schedule=None) as dag, TaskGroup("outer"):
         nodes: list[Node] = []
@@ -46,6 +46,7 @@ def serialised(shape: list[tuple[str, bool]], pairs: list[tuple[int, int]], orde
 
 
 Node = tuple[TaskOrGroup, BaseOperator, BaseOperator]
+Order = Callable[[list[Node], list[tuple[int, int]]], None]
 
 
 def by_airflow(nodes: list[Node], pairs: list[tuple[int, int]]) -> None:

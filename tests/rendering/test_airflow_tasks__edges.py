@@ -15,12 +15,12 @@ from cosmos_venv import (
     ExecutionConfig,
     ExecutionMode,
     LoadMode,
-    ProfileConfig,
     ProjectConfig,
     RenderConfig,
     TestBehavior,
 )
 from cosmos_venv.compat import DAG, EmptyOperator
+from tests.kit import harbor_profile
 
 RECORDED = Path(__file__).parent.parent / "data" / "rendering-project"
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -39,7 +39,7 @@ def project(tmp_path: Path) -> Path:
 def arguments(project: Path, test_behavior: TestBehavior) -> dict[str, Any]:
     return {
         "project_config": ProjectConfig(project, manifest_path=project / "manifest.json"),
-        "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=project / "profiles.yml"),
+        "profile_config": harbor_profile(project),
         "execution_config": ExecutionConfig(ExecutionMode.VIRTUALENV),
         "render_config": RenderConfig(load_method=LoadMode.DBT_MANIFEST, test_behavior=test_behavior),
         "operator_args": {"py_requirements": ["dbt-duckdb"]},

@@ -12,13 +12,13 @@ from cosmos_venv import (
     DbtDag,
     ExecutionConfig,
     LoadMode,
-    ProfileConfig,
     ProjectConfig,
     RenderConfig,
     SeedRenderingBehavior,
     SourceRenderingBehavior,
 )
 from pytest_cosmos_venv import FakeVenv, RunDag
+from tests.kit import harbor_profile
 
 RECORDED = Path(__file__).parent.parent / "data" / "rendering-project"
 
@@ -33,7 +33,7 @@ def test_sources_seeds_and_detached_tests_run_their_own_dbt(
         schedule=None,
         start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
         project_config=ProjectConfig(project, manifest_path=project / "manifest.json"),
-        profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=project / "profiles.yml"),
+        profile_config=harbor_profile(project),
         execution_config=ExecutionConfig(dbt_executable_path=cosmos_fake_venv.dbt, install_dbt_deps=False),
         render_config=RenderConfig(
             load_method=LoadMode.DBT_MANIFEST,

@@ -16,7 +16,6 @@ from cosmos_venv import (
     ExecutionConfig,
     ExecutionMode,
     LoadMode,
-    ProfileConfig,
     ProjectConfig,
     RenderConfig,
     TestBehavior,
@@ -24,6 +23,7 @@ from cosmos_venv import (
 from cosmos_venv.compat import DAG, EmptyOperator
 from cosmos_venv.constants import DbtResourceType
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from tests.kit import harbor_profile
 
 RECORDED = Path(__file__).parent.parent / "data" / "rendering-project"
 NODE = "model.harbor_ops.stg_vessels"
@@ -47,7 +47,7 @@ def build(project: Path, *, operator_args: dict[str, Any] | None = None, **rende
         schedule=None,
         start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
         project_config=ProjectConfig(project, manifest_path=project / "manifest.json"),
-        profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=project / "profiles.yml"),
+        profile_config=harbor_profile(project),
         execution_config=ExecutionConfig(ExecutionMode.VIRTUALENV),
         render_config=RenderConfig(load_method=LoadMode.DBT_MANIFEST, **render),
         operator_args={"py_requirements": ["dbt-duckdb"], **(operator_args or {})},

@@ -14,7 +14,6 @@ from cosmos_venv import (
     ExecutionConfig,
     ExecutionMode,
     LoadMode,
-    ProfileConfig,
     ProjectConfig,
     RenderConfig,
     SourceRenderingBehavior,
@@ -23,6 +22,7 @@ from cosmos_venv import (
 )
 from cosmos_venv.compat import DAG, BaseOperator, EmptyOperator, TaskGroup
 from cosmos_venv.exceptions import CosmosValueError
+from tests.kit import harbor_profile
 from tests.rendering.made import node, planned
 
 PROJECT = Path(__file__).parent.parent / "data" / "rendering-project"
@@ -63,7 +63,7 @@ def arguments(converters: dict[Any, Any], **more: Any) -> dict[str, Any]:
     render = {"load_method": LoadMode.DBT_MANIFEST, "node_converters": converters, **more.pop("render", {})}
     return {
         "project_config": ProjectConfig(PROJECT, manifest_path=PROJECT / "manifest.json"),
-        "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=PROJECT / "profiles.yml"),
+        "profile_config": harbor_profile(PROJECT),
         "execution_config": ExecutionConfig(test_indirect_selection=TestIndirectSelection.CAUTIOUS),
         "render_config": RenderConfig(**render),
         **more,

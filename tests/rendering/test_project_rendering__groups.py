@@ -14,13 +14,13 @@ from cosmos_venv import (
     DbtTaskGroup,
     ExecutionConfig,
     LoadMode,
-    ProfileConfig,
     ProjectConfig,
     RenderConfig,
     TestBehavior,
 )
 from cosmos_venv.compat import DAG, DuplicateTaskIdFound, EmptyOperator, TaskGroup
 from pytest_cosmos_venv import FakeVenv, RunDag
+from tests.kit import harbor_profile
 
 RECORDED = Path(__file__).parent.parent / "data" / "rendering-project"
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -34,7 +34,7 @@ def project(tmp_path: Path) -> Path:
 def arguments(project: Path, *, dbt: Path | str = "dbt", **render: Any) -> dict[str, Any]:
     return {
         "project_config": ProjectConfig(project, manifest_path=project / "manifest.json"),
-        "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=project / "profiles.yml"),
+        "profile_config": harbor_profile(project),
         "execution_config": ExecutionConfig(dbt_executable_path=dbt),
         "render_config": RenderConfig(load_method=LoadMode.DBT_MANIFEST, **render),
     }

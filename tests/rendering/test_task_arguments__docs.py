@@ -28,6 +28,7 @@ from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.profiles import DbtProfileConfigVars, PostgresUserPasswordProfileMapping
 from pytest_cosmos_venv import FakeVenv, RunDag
+from tests.kit import harbor_profile
 
 RECORDED = Path(__file__).parent.parent / "data" / "rendering-project"
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -55,7 +56,7 @@ def arguments(
     profile_config: ProfileConfig | None = None,
     **operator_args: Any,
 ) -> dict[str, Any]:
-    own_file = ProfileConfig("harbor", "dev", profiles_yml_filepath=project / "profiles.yml")
+    own_file = harbor_profile(project)
     return {
         "project_config": ProjectConfig(project, manifest_path=project / "manifest.json"),
         "profile_config": profile_config or own_file,
@@ -168,7 +169,7 @@ def test_a_callback_finds_the_node_in_the_context(
         schedule=None,
         start_date=START,
         project_config=ProjectConfig(dbt_project),
-        profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
+        profile_config=harbor_profile(dbt_project),
         execution_config=ExecutionConfig(dbt_executable_path=cosmos_fake_venv.dbt),
         render_config=RenderConfig(load_method=LoadMode.DBT_LS, select=["piers"]),
         operator_args={"callback": note, "callback_args": {"into": str(tmp_path / "said")}},

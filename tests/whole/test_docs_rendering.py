@@ -7,10 +7,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from cosmos_venv import DbtDag, DbtTaskGroup, LoadMode, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv import DbtDag, DbtTaskGroup, LoadMode, ProjectConfig, RenderConfig
 from cosmos_venv.compat import DAG
 from cosmos_venv.config.execution import OFFERED
 from cosmos_venv.constants import ExecutionMode
+from tests.kit import harbor_profile
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "rendering.md").read_text(encoding="utf-8")
 CONFIGURED, CONVERTER, MAPPED = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -18,7 +19,7 @@ PROJECT = Path(__file__).resolve().parents[1] / "data" / "rendering-project"
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 CONFIGURATION: dict[str, Any] = {
     "project_config": ProjectConfig(PROJECT, manifest_path=PROJECT / "manifest.json"),
-    "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=PROJECT / "profiles.yml"),
+    "profile_config": harbor_profile(PROJECT),
 }
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, ProjectConfig, RenderConfig
 from cosmos_venv.environments.spec import Interpreter
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from pytest_cosmos_venv import RECORD_VARIABLE, Wheelhouse, read_dbt_calls
+from tests.kit import harbor_profile
 
 
 def test_parsing_and_tasks_run_dbt_in_the_environment_of_the_python_that_is_named(
@@ -22,7 +23,7 @@ def test_parsing_and_tasks_run_dbt_in_the_environment_of_the_python_that_is_name
         schedule=None,
         start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
         project_config=ProjectConfig(dbt_project),
-        profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
+        profile_config=harbor_profile(dbt_project),
         execution_config=ExecutionConfig(execution_mode=ExecutionMode.VIRTUALENV, virtualenv_dir=tmp_path / "envs"),
         render_config=RenderConfig(load_method=LoadMode.DBT_LS),
         operator_args={

@@ -17,6 +17,7 @@ from cosmos_venv.config import ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import InvocationMode, LoadMode
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.project.graph import DbtGraph
+from tests.kit import MakeLocal, harbor_profile, operator_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
 DBT = ROOT / ".cache" / "envs" / "dbt111" / "bin" / "dbt"
@@ -64,24 +65,13 @@ def harbor(dbt_project: Path, cranes: Path) -> Path:
 
 
 @pytest.fixture
-def make_run(harbor: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., DbtRunLocalOperator]:
+def make_run(harbor: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MakeLocal:
     """Operators that run the model; each test has a cache of its own."""
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("DBT_SEND_ANONYMOUS_USAGE_STATS", "false")
 
     def make(**arguments: Any) -> DbtRunLocalOperator:
-        return DbtRunLocalOperator(
-            **{
-                "task_id": "run",
-                "project_dir": harbor,
-                "profile_config": ProfileConfig(
-                    profile_name="harbor", target_name="dev", profiles_yml_filepath=harbor / "profiles.yml"
-                ),
-                "dbt_executable_path": DBT,
-                "select": "uses",
-                **arguments,
-            }
-        )
+        return DbtRunLocalOperator(**operator_arguments(harbor, dbt_executable_path=DBT, select="uses") | arguments)
 
     return make
 
@@ -104,7 +94,7 @@ def kept(tmp_path: Path) -> list[Path]:
 
 @pytest.mark.long
 def test_the_second_task_installs_nothing_and_a_local_package_is_used_as_it_is_now(
-    make_run: Callable[..., DbtRunLocalOperator], output: Output, tmp_path: Path, harbor: Path
+    make_run: MakeLocal, output: Output, tmp_path: Path, harbor: Path
 ) -> None:
     """Also where the project wants its packages elsewhere, and when it has moved: so do Airflow 3's bundles."""
     with (harbor / "dbt_project.yml").open("a") as file:
@@ -129,7 +119,7 @@ def test_the_second_task_installs_nothing_and_a_local_package_is_used_as_it_is_n
 
 @pytest.mark.long
 def test_a_branch_is_followed_once_the_installation_is_too_old_and_a_lock_file_pins_it(
-    make_run: Callable[..., DbtRunLocalOperator],
+    make_run: MakeLocal,
     output: Output,
     cranes: Path,
     harbor: Path,
@@ -158,7 +148,7 @@ def test_a_branch_is_followed_once_the_installation_is_too_old_and_a_lock_file_p
 
 @pytest.mark.long
 def test_a_failing_installation_fails_the_task_in_dbts_words_and_is_not_kept(
-    make_run: Callable[..., DbtRunLocalOperator], harbor: Path, tmp_path: Path
+    make_run: MakeLocal, harbor: Path, tmp_path: Path
 ) -> None:
     (harbor / "packages.yml").write_text(f"packages:\n  - git: file://{tmp_path}/nowhere\n    revision: main\n")
 
@@ -170,7 +160,7 @@ def test_a_failing_installation_fails_the_task_in_dbts_words_and_is_not_kept(
 
 @pytest.mark.long
 def test_a_project_inside_a_package_uses_the_package_around_it_and_folders_beside_it(
-    make_run: Callable[..., DbtRunLocalOperator], output: Output, cranes: Path
+    make_run: MakeLocal, output: Output, cranes: Path
 ) -> None:
     """As ``integration_tests`` of published packages do."""
     inside = cranes / "integration_tests"
@@ -214,7 +204,7 @@ def test_what_a_macro_of_a_package_reads_under_a_name_that_it_makes_up_counts_fo
         graph = DbtGraph(
             project=ProjectConfig(dbt_project),
             render_config=RenderConfig(dbt_executable_path=DBT, invocation_mode=InvocationMode.SUBPROCESS),
-            profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
+            profile_config=harbor_profile(dbt_project),
         )
         graph.load()
         return graph.load_method, sorted(graph.nodes["model.harbor.uses"].tags)

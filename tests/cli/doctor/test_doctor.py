@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from cosmos_venv.cli.doctor.peer_check import HOST, NobodyAnswers, PeerSession, 
 from cosmos_venv.environments.installers.index_check import try_index
 from pytest_cosmos_venv import Wheelhouse
 from tests.environments.elsewhere import remounted, tmpfs, within
+from tests.kit import StartPython
 
 DEADLINE = 60.0
 
@@ -176,7 +176,7 @@ def test_nobody_waits_for_ever_for_the_other_side(tmp_path: Path) -> None:
 class Hosts:
     """Two that share a directory, and try it."""
 
-    start_python: Callable[..., subprocess.Popen[str]]
+    start_python: StartPython
     directory: Path
 
     def meet(self, setup: str = "") -> tuple[list[str], list[int]]:
@@ -196,7 +196,7 @@ class Hosts:
 
 
 @pytest.fixture
-def hosts(start_python: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> Hosts:
+def hosts(start_python: StartPython, tmp_path: Path) -> Hosts:
     """Whose directory is ``shared``."""
     (tmp_path / "shared").mkdir()
     return Hosts(start_python=start_python, directory=tmp_path / "shared")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
-from .mutant import Mutant, around
+from .mutant import Mutant, Original, around
 
 
 class DoesOtherwise(Mutant):
@@ -16,7 +15,7 @@ class DoesOtherwise(Mutant):
     def spoil(self, operator: Any) -> None:
         around(operator, self.method, self.do)
 
-    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
         """What the method does.
 
         :param sound: what it should do.

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ from pytest_cosmos_venv.conformance.adapter import Task
 
 from .doing import DoesOtherwise
 from .inside import instead_of
-from .mutant import Mutant, around
+from .mutant import Mutant, Original, around
 
 
 class NamesItByItsPurpose(Mutant):
@@ -77,7 +76,7 @@ class EndsInAHurry(DoesOtherwise):
     def begin(self) -> None:
         instead_of("processes.scratch", "remove", lambda sound, folder: None if self._is_told else sound(folder))
 
-    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
         self._is_told = True
         return sound(*args, **kwargs)
 
@@ -85,7 +84,7 @@ class EndsInAHurry(DoesOtherwise):
 class LeavesItToTheDirectory(EndsInAHurry):
     """Deletes virtualenv_dir when it is told to end, and with it, as it thinks, the environment."""
 
-    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
         return (sound if operator.virtualenv_dir is None else partial(super().do, operator, sound))(*args, **kwargs)
 
 
@@ -104,7 +103,7 @@ class PreparesTheDirectoryAllTheSame(DoesOtherwise):
 
     kills = "ENV-007"
 
-    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
         place = operator.virtualenv_dir and Path(operator.virtualenv_dir)
         if place and operator.is_virtualenv_dir_temporary and not place.exists():
             subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
@@ -117,7 +116,7 @@ class DeletesWhatItWasGiven(DoesOtherwise):
     kills = "ENV-008"
     method = "on_kill"
 
-    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
         if operator.is_virtualenv_dir_temporary:
             shutil.rmtree(operator.virtualenv_dir, ignore_errors=True)
         return sound(*args, **kwargs)
@@ -133,12 +132,12 @@ class DeletesWhatItWasToUse(Mutant):
         around(operator, "execute", self.begin_work)
         around(operator, "on_kill", self.end_work)
 
-    def begin_work(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def begin_work(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
         """Know of one from now on."""
         operator.has_begun = True
         return sound(*args, **kwargs)
 
-    def end_work(self, operator: Any, sound: Callable[..., Any]) -> Any:
+    def end_work(self, operator: Any, sound: Original) -> Any:
         """Be on the safe side."""
         if operator.is_virtualenv_dir_temporary and not getattr(operator, "has_begun", False):
             shutil.rmtree(operator.virtualenv_dir, ignore_errors=True)
@@ -150,7 +149,7 @@ class RewritesAllThatItFinds(DoesOtherwise):
 
     kills = "ENV-014"
 
-    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
         for file in operator.kept_directory.rglob("pyvenv.cfg") if operator.kept_directory else ():
             with suppress(OSError):
                 file.write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
@@ -162,7 +161,7 @@ class RunsOnce(DoesOtherwise):
 
     kills = "ENV-017"
 
-    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
         if vars(operator).setdefault("is_done", False):
             return None
         operator.is_done = True
@@ -174,7 +173,7 @@ class LeavesAnEmptyDirectory(DoesOtherwise):
 
     kills = "ENV-020"
 
-    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
         if operator.virtualenv_dir is not None and operator.is_virtualenv_dir_temporary:
             Path(operator.virtualenv_dir).mkdir(parents=True, exist_ok=True)
         return sound(*args, **kwargs)

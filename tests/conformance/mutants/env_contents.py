@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from pytest_cosmos_venv.conformance.adapter import Outcome, Task
 
 from .doing import DoesOtherwise
 from .inside import instead_of, part
-from .mutant import Mutant
+from .mutant import Mutant, Original
 
 
 def names_of(requirements: list[str]) -> list[str]:
@@ -98,7 +97,7 @@ class KeepsOneSet(DoesOtherwise):
 
     kills = "ENV-013"
 
-    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
         result = sound(*args, **kwargs)
         if operator.kept_directory is not None:
             own = part("managed.arguments").VirtualenvArguments.of(vars(operator)).spec().digest
@@ -113,7 +112,7 @@ class AsksTheInstaller(DoesOtherwise):
 
     kills = "ENV-015"
 
-    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
         result = sound(*args, **kwargs)
         if uv := shutil.which("uv"):
             subprocess.run([uv, "--version"], check=False, capture_output=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from pytest_cosmos_venv.conformance.adapter import Task
 
 from .doing import DoesOtherwise
 from .inside import instead_of, part
-from .mutant import Mutant
+from .mutant import Mutant, Original
 
 
 class HasRequirementsOfItsOwn(Mutant):
@@ -27,7 +26,7 @@ class TellsTheFirstLine(DoesOtherwise):
 
     kills = "ENV-010"
 
-    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
         try:
             return sound(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - whatever it is
@@ -42,7 +41,7 @@ class PublishesBeforeItInstalls(Mutant):
     def begin(self) -> None:
         instead_of("environments.publisher", "build_environment", self._build)
 
-    def _build(self, sound: Callable[..., Any], spec: Any, directory: Path, *args: Any, **options: Any) -> Any:
+    def _build(self, sound: Original, spec: Any, directory: Path, *args: Any, **options: Any) -> Any:
         link = directory.parents[1] / spec.digest
         if not link.is_symlink():
             link.symlink_to(directory.relative_to(link.parent))
@@ -75,7 +74,7 @@ class NamesNoDirectory(DoesOtherwise):
 
     kills = "ENV-016"
 
-    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
         try:
             return sound(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - whatever it is
@@ -87,7 +86,7 @@ class NotesItsUse(DoesOtherwise):
 
     kills = "ENV-024"
 
-    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
         if operator.kept_directory is not None:
             operator.kept_directory.mkdir(parents=True, exist_ok=True)
             (operator.kept_directory / "last-used").touch()

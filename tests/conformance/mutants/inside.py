@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +16,7 @@ def part(module: str = "") -> Any:
     return import_module(f"cosmos_venv.{module}" if module else "cosmos_venv")
 
 
-def instead_of(module: str, name: str, faulty: Callable[..., Any]) -> None:
+def instead_of(module: str, name: str, faulty: Any) -> None:
     """Replace a function or class. For ``Adapter.begin``.
 
     :param module: below cosmos_venv, in which the name is looked up by those who use it.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from .doing import DoesOtherwise
 from .guards import GuardsBadly
 from .locking import HoldsTheLock, Sound
-from .mutant import Mutant
+from .mutant import Mutant, Original
 
 _DOES_NOTHING_WHEN_TOLD = """
 def hear_and_forget(control):
@@ -103,7 +103,7 @@ class LeavesAReporter(DoesOtherwise):
 
     kills = "KILL-009"
 
-    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
         try:
             return sound(*args, **kwargs)
         finally:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from pytest_cosmos_venv.conformance.harness.processes import lives
 from .doing import DoesOtherwise
 from .inside import install_more, instead_of
 from .locking import HoldsTheLock, Sound, lock_file_of, owner_of, pid_in, text_of, write_own_number
-from .mutant import Mutant, around
+from .mutant import Mutant, Original, around
 
 
 class ReleasesBeforeInstalling(HoldsTheLock):
@@ -39,7 +39,7 @@ class InstallsInTwoSteps(Mutant):
     def begin(self) -> None:
         instead_of("environments.publisher", "build_environment", self._build)
 
-    def _build(self, sound: Callable[..., Any], spec: Any, directory: Path, *args: Any, **options: Any) -> Any:
+    def _build(self, sound: Original, spec: Any, directory: Path, *args: Any, **options: Any) -> Any:
         rest = [each for each in spec.requirements if not each.startswith("dbt-")]
         first = replace(spec, requirements=tuple(each for each in spec.requirements if each not in rest))
         installed = sound(first, directory, *args, **options)
@@ -106,7 +106,7 @@ class KeepsTheLockAfterSuccess(DoesOtherwise):
 
     kills = "LOCK-010"
 
-    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
         result = sound(*args, **kwargs)
         file = operator.kept_directory and lock_file_of(operator)
         if file is not None and not owner_of(file):
@@ -120,7 +120,7 @@ class KeepsTheLockWhenDbtFails(DoesOtherwise):
     kills = "LOCK-011"
     method = "run_subprocess"
 
-    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
         result = sound(*args, **kwargs)
         if result.exit_code:
             write_own_number(lock_file_of(operator))
@@ -149,7 +149,7 @@ class LeavesTheLockToItsCleaner(DoesOtherwise):
     kills = "LOCK-013"
     method = "on_kill"
 
-    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> None:
         sound()
         if (file := lock_file_of(operator)) is not None:
             cleaner = subprocess.Popen(["sleep", "30"], start_new_session=True)
@@ -162,7 +162,7 @@ class LetsTheDustSettle(DoesOtherwise):
     kills = "LOCK-013"
     method = "on_kill"
 
-    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> None:
         if (file := lock_file_of(operator)) is not None:
             file.with_name("killed").touch()
         sound()
@@ -197,14 +197,14 @@ class HoldsTheLockWhileDbtRuns(Mutant):
             around(operator, "execute", self.ask)
             around(operator, "run_subprocess", self.run)
 
-    def ask(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def ask(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
         """Wait until no dbt runs there."""
         operator.kept_directory.mkdir(parents=True, exist_ok=True)
         with (operator.kept_directory / "dbt.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
         return sound(*args, **kwargs)
 
-    def run(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def run(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
         """Run dbt, and say so."""
         with (operator.kept_directory / "dbt.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_SH)
@@ -230,7 +230,7 @@ class LocksATemporaryDirectory(DoesOtherwise):
 
     kills = "LOCK-020"
 
-    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
         with tempfile.TemporaryDirectory() as folder:
             operator.virtualenv_dir = operator.virtualenv_dir or folder
             return sound(*args, **kwargs)
@@ -241,7 +241,7 @@ class LocksADirectoryThatIsTemporary(DoesOtherwise):
 
     kills = "LOCK-020"
 
-    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
         file = lock_file_of(operator)
         if file is None or not operator.is_virtualenv_dir_temporary:
             return sound(*args, **kwargs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ import psutil
 from pytest_cosmos_venv.conformance.harness.processes import lives
 
 from .doing import DoesOtherwise
-from .mutant import Mutant
+from .mutant import Mutant, Original
 
 Sound = partial[AbstractContextManager[None]]
 """How the lock should be held, its options ``max_tries``, ``cancellation`` and ``report`` given."""
@@ -65,7 +65,7 @@ def write_own_number(file: Path | None) -> None:
 class LooksFirst(DoesOtherwise):
     """Whoever is about to run looks at the lock file before all else."""
 
-    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
         if (file := lock_file_of(operator)) is not None:
             self.look(file)
         return sound(*args, **kwargs)

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import ModuleType, SimpleNamespace
-from typing import Any, ClassVar, Concatenate, cast
+from typing import Any, ClassVar, Concatenate, Protocol, cast
 
 from pytest_cosmos_venv.conformance.adapter import CosmosVenvAdapter, Task, TaskOfDag
 
 CATALOGUE = "mutants.catalogue"
 MUTANTS: dict[str, type[Mutant]] = {}
 """Name of the class -> the class, in the order in which they are defined."""
+
+
+class Original(Protocol):
+    """The sound function, method or class in whose place a fault is put; called with whatever that is called with."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
 class Mutant(CosmosVenvAdapter):
@@ -73,7 +79,7 @@ class OtherClass(Mutant):
         raise NotImplementedError
 
 
-def around(operator: Any, method: str, faulty: Callable[Concatenate[Any, Callable[..., Any], ...], Any]) -> None:
+def around(operator: Any, method: str, faulty: Callable[Concatenate[Any, Original, ...], Any]) -> None:
     """Replace a method of one operator, and of the copy of it that Airflow runs.
 
     :param faulty: called with the operator that it is a method of, the sound method, and what it is given.

@@ -6,11 +6,12 @@ import json
 import os
 import pwd
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .doing import DoesOtherwise
+from .mutant import Original
 
 
 def secrets_in(env: Mapping[str, str]) -> dict[str, str]:
@@ -24,7 +25,7 @@ class RunsDbtBadly(DoesOtherwise):
     method = "run_subprocess"
 
     def do(
-        self, operator: Any, sound: Callable[..., Any], command: list[str], env: dict[str, str], cwd: str, **kwargs: Any
+        self, operator: Any, sound: Original, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any
     ) -> Any:
         return sound(self.spread(operator, command, env), env, cwd, **kwargs)
 
@@ -54,7 +55,7 @@ class LetsOthersReadTheProfile(DoesOtherwise):
     method = "run_subprocess"
 
     def do(
-        self, operator: Any, sound: Callable[..., Any], command: list[str], env: dict[str, str], cwd: str, **kwargs: Any
+        self, operator: Any, sound: Original, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any
     ) -> Any:
         with tempfile.TemporaryDirectory() as folder:
             Path(folder).chmod(0o755)
@@ -131,7 +132,7 @@ class LogsTheInstallOptions(DoesOtherwise):
 
     kills = "SEC-003"
 
-    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
         operator.log.info("Installing with %s", operator.pip_install_options)
         return sound(*args, **kwargs)
 
@@ -141,7 +142,7 @@ class TellsTheInstallOptions(DoesOtherwise):
 
     kills = "SEC-003"
 
-    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
         try:
             return sound(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - what goes wrong is told anew
@@ -153,7 +154,7 @@ class IgnoresTheUmask(DoesOtherwise):
 
     kills = "SEC-004"
 
-    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
         os.umask(0)
         return sound(*args, **kwargs)
 
@@ -164,7 +165,7 @@ class OpensTheDirectoryToAll(DoesOtherwise):
     kills = "SEC-004"
     method = "run_subprocess"
 
-    def do(self, operator: Any, sound: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
         if operator.virtualenv_dir is None:
             return sound(*args, **kwargs)
         folder = Path(operator.virtualenv_dir)

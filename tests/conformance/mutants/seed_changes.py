@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .inside import instead_of, part
-from .mutant import Mutant
+from .mutant import Mutant, Original
 from .seeding import DecidesOtherwise, ReadsOtherwise, Turn
 
 
@@ -53,7 +52,7 @@ class LooksAtSizeAndTime(ReadsOtherwise):
         super().begin()
         self._known = {}
 
-    def read(self, sound: Callable[..., Any], path: Path, **options: Any) -> Any:
+    def read(self, sound: Original, path: Path, **options: Any) -> Any:
         status = path.stat()
         key = (path, status.st_size, status.st_mtime_ns)
         if key not in self._known:
@@ -87,7 +86,7 @@ class TakesAMissingFileForAnEmptyOne(ReadsOtherwise):
 
     kills = "SEED-013"
 
-    def read(self, sound: Callable[..., Any], path: Path, **options: Any) -> Any:
+    def read(self, sound: Original, path: Path, **options: Any) -> Any:
         if path.is_file():
             return sound(path, **options)
         nothing = path.with_name(".nothing")
@@ -163,7 +162,7 @@ class ReadsAFileAtOnce(ReadsOtherwise):
 
     kills = "SEED-025"
 
-    def read(self, sound: Callable[..., Any], path: Path, **options: Any) -> Any:
+    def read(self, sound: Original, path: Path, **options: Any) -> Any:
         return replace(sound(path, **options), checksum=hashlib.sha256(path.read_bytes()).hexdigest())
 
 
@@ -190,7 +189,7 @@ class HashesTextAndNotBytes(ReadsOtherwise):
 
     kills = "SEED-030"
 
-    def read(self, sound: Callable[..., Any], path: Path, **options: Any) -> Any:
+    def read(self, sound: Original, path: Path, **options: Any) -> Any:
         content, digest = sound(path, **options), hashlib.sha256()
         with path.open("rb") as file:
             while piece := file.read(2**20):
@@ -215,7 +214,7 @@ class HashesWhenTheDagIsParsed(ReadsOtherwise):
                 self._parsed[str(file)] = part("dbt.seed_checksum").read_content(file)
         return sound(path, **given)
 
-    def read(self, sound: Callable[..., Any], path: Path, **options: Any) -> Any:
+    def read(self, sound: Original, path: Path, **options: Any) -> Any:
         return self._parsed.get(str(path)) or sound(path, **options)
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from .inside import instead_of, part
-from .mutant import Mutant
+from .mutant import Mutant, Original
 from .seeding import ConfiguresOtherwise, DecidesOtherwise, ReadsOtherwise, ScopesOtherwise, Turn
 
 
@@ -20,7 +19,7 @@ class TakesAFasterHash(ReadsOtherwise):
 
     kills = "SEED-008"
 
-    def read(self, sound: Callable[..., Any], path: Path, **options: Any) -> Any:
+    def read(self, sound: Original, path: Path, **options: Any) -> Any:
         digest = hashlib.blake2s()
         with path.open("rb") as file:
             while piece := file.read(2**20):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .inside import instead_of, part
-from .mutant import Mutant
+from .mutant import Mutant, Original
 
 WHEN_CHANGED = "when_seed_changes"
 
@@ -25,7 +25,7 @@ class Turn:
     :param packages: gives the packages that dbt will have.
     """
 
-    sound: Callable[..., Any]
+    sound: Original
     dbt_run: Any
     run: Callable[[], Any]
     task_group: Any
@@ -99,7 +99,7 @@ class ReadsOtherwise(Mutant):
     def begin(self) -> None:
         instead_of("operators.seeds.seed_load", "read_content", self.read)
 
-    def read(self, sound: Callable[..., Any], path: Path, **options: Any) -> Any:
+    def read(self, sound: Original, path: Path, **options: Any) -> Any:
         """What is in the file.
 
         :raises OSError: it cannot be read.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..mutants.inside import install_more, instead_of
-from ..mutants.mutant import around
+from ..mutants.mutant import Original, around
 from .variant import Variant
 
 
@@ -22,7 +21,7 @@ class WaitsWithoutAWord(Variant):
         if operator.virtualenv_dir is not None:
             around(operator, "execute", self.alone)
 
-    def alone(self, operator: Any, sound: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    def alone(self, operator: Any, sound: Original, *given: Any, **named: Any) -> Any:
         """Do the work while nobody else is in the directory."""
         directory = Path(operator.virtualenv_dir)
         directory.mkdir(parents=True, exist_ok=True)
@@ -40,7 +39,7 @@ class InstallsDbtLast(Variant):
         instead_of("environments.publisher", "build_environment", dbt_last)
 
 
-def dbt_last(sound: Callable[..., Any], spec: Any, directory: Path, *given: Any, **options: Any) -> Any:
+def dbt_last(sound: Original, spec: Any, directory: Path, *given: Any, **options: Any) -> Any:
     dbt = [each for each in spec.requirements if each.startswith("dbt-")]
     rest = replace(spec, requirements=tuple(each for each in spec.requirements if each not in dbt))
     installed = sound(rest, directory, *given, **options)

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.process import WarmStart
 from cosmos_venv.dbt.warm.servers import Program
 from cosmos_venv.processes.guarded_process import Cancellation, CompletedCommand, run_guarded
+from tests.kit import AreGone
 
 DEADLINE = 20.0
 SCRIPT = "#!{python}\nimport sys\nfrom harbor_tool import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
@@ -203,7 +204,7 @@ def tool(short_folder: Path) -> Tool:
 
 
 @pytest.fixture
-def gone() -> Callable[[Sequence[int]], bool]:
+def gone() -> AreGone:
     """Waits until processes are gone; whatever is still there is killed, so that a failure leaves nothing."""
 
     def wait(pids: Sequence[int]) -> bool:

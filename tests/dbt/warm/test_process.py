@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
@@ -14,8 +13,7 @@ import pytest
 from cosmos_venv.exceptions import CommandKilled
 from cosmos_venv.processes.guarded_process import Cancellation
 from tests.dbt.warm.conftest import DEADLINE, TOOL, Tool
-
-Gone = Callable[[Sequence[int]], bool]
+from tests.kit import AreGone
 
 
 def test_the_program_is_imported_once_for_all_commands(tool: Tool) -> None:
@@ -106,7 +104,7 @@ def test_two_commands_draw_different_numbers(tool: Tool) -> None:
 
 
 @pytest.mark.long
-def test_a_kill_reaches_all_that_a_command_has_started(tool: Tool, tmp_path: Path, gone: Gone) -> None:
+def test_a_kill_reaches_all_that_a_command_has_started(tool: Tool, tmp_path: Path, gone: AreGone) -> None:
     fifo = tmp_path / "never"
     os.mkfifo(fifo)
     cancellation = Cancellation()
@@ -140,7 +138,7 @@ def test_a_kill_is_polite_first(tool: Tool, interrupts: bool, number: int) -> No
 
 
 @pytest.mark.long
-def test_what_a_command_leaves_behind_is_ended(tool: Tool, gone: Gone) -> None:
+def test_what_a_command_leaves_behind_is_ended(tool: Tool, gone: AreGone) -> None:
     done = tool.run("leave", "")
 
     assert done.returncode == 0

@@ -13,7 +13,6 @@ import textwrap
 import threading
 import time
 import types
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
@@ -23,8 +22,7 @@ from cosmos_venv.dbt.warm import servers
 from cosmos_venv.exceptions import CommandKilled
 from cosmos_venv.processes.scratch import scratch_folder
 from tests.dbt.warm.conftest import DEADLINE, Tool
-
-Gone = Callable[[Sequence[int]], bool]
+from tests.kit import AreGone
 
 COMMANDS, KILLS = 120, 30
 AT_ONCE = {"is_required": False, "idle": 1e12}
@@ -87,7 +85,7 @@ def test_a_command_survives_its_server(tool: Tool, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["wait", pytest.param("leave", id="with-children-that-have-the-output")])
 def test_a_command_goes_with_its_keeper_and_the_task_fails(
-    tool: Tool, tmp_path: Path, gone: Gone, command: str
+    tool: Tool, tmp_path: Path, gone: AreGone, command: str
 ) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
@@ -119,7 +117,7 @@ with scratch_folder("cosmos-venv-run-") as folder:
 
 @pytest.mark.long
 def test_what_a_worker_and_a_keeper_leave_that_are_killed_at_once_is_ended_by_the_next(
-    tool: Tool, tmp_path: Path, gone: Gone
+    tool: Tool, tmp_path: Path, gone: AreGone
 ) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
@@ -161,7 +159,7 @@ tool.run("leave", {fifo!r}, on_line=on_line)
 
 @pytest.mark.long
 @pytest.mark.parametrize("forks", [pytest.param(False, id="alone"), pytest.param(True, id="after-a-fork")])
-def test_a_command_dies_with_its_worker(tool: Tool, tmp_path: Path, gone: Gone, forks: bool) -> None:
+def test_a_command_dies_with_its_worker(tool: Tool, tmp_path: Path, gone: AreGone, forks: bool) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     source = textwrap.dedent(WORKER).format(folder=str(tool.folder), fifo=str(fifo), forks=forks)
@@ -192,7 +190,7 @@ Tool(folder=Path({folder!r})).run("exit", "0")
 """
 
 
-def test_a_worker_that_dies_before_it_said_go_leaves_nothing(tool: Tool, tmp_path: Path, gone: Gone) -> None:
+def test_a_worker_that_dies_before_it_said_go_leaves_nothing(tool: Tool, tmp_path: Path, gone: AreGone) -> None:
     note = tmp_path / "note"
     worker = subprocess.Popen(
         [sys.executable, "-c", BEFORE_GO.format(folder=str(tool.folder))],

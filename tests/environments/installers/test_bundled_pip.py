@@ -7,14 +7,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.installers.bundled_pip import RUNNER, bundled_pip
-from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
+from cosmos_venv.environments.spec import Interpreter
+from tests.kit import MakeReady, MakeSpec
 
 
 def pip_of(cache: Path, scratch: Path) -> Path | None:
@@ -116,8 +115,8 @@ def test_another_python_is_asked_for_its_own(tmp_path: Path, cache: Path) -> Non
 def test_builds_of_a_worker_without_pip_share_it(
     tmp_path: Path,
     cache: Path,
-    make_spec: Callable[..., EnvironmentSpec],
-    make_ready: Callable[..., Environment],
+    make_spec: MakeSpec,
+    make_ready: MakeReady,
     monkeypatch: pytest.MonkeyPatch,
     is_written: str,
 ) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.installers import choice
 from cosmos_venv.environments.installers.choice import Installer
 from cosmos_venv.environments.installers.uv_compatibility import UvSettings
-from cosmos_venv.environments.spec import EnvironmentSpec
+from tests.kit import MakeReady, MakeSpec
 
 A, B = "https://user:s3cret@a.example:8443/simple?token=t0ken", "https://b.example/simple"
 
@@ -65,8 +64,8 @@ def test_an_index_in_a_requirements_file_counts(tmp_path: Path) -> None:
 def test_they_are_recorded(
     tmp_path: Path,
     wheelhouse: Path,
-    make_spec: Callable[..., EnvironmentSpec],
-    make_ready: Callable[..., Environment],
+    make_spec: MakeSpec,
+    make_ready: MakeReady,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("UV_FIND_LINKS", raising=False)

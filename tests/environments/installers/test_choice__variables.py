@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.spec import EnvironmentSpec
-
-Spec = Callable[..., EnvironmentSpec]
-MakeReady = Callable[..., Environment]
+from tests.kit import MakeReady, MakeSpec
 
 
 @pytest.mark.parametrize("file", ["uv.toml", "pyproject.toml"])
 def test_uv_obeys_no_project_that_the_worker_happens_to_run_in(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, monkeypatch: pytest.MonkeyPatch, file: str
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:
     section = "" if file == "uv.toml" else '[project]\nname = "dags"\nversion = "1"\n[tool.uv]\n'
     (tmp_path / "dags" / "below").mkdir(parents=True)
@@ -31,7 +26,7 @@ def test_uv_obeys_no_project_that_the_worker_happens_to_run_in(
 
 @pytest.mark.parametrize("file", ["uv.toml", "pyproject.toml"])
 def test_uv_obeys_nothing_that_lies_above_its_temporary_folder(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, monkeypatch: pytest.MonkeyPatch, file: str
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:
     section = "" if file == "uv.toml" else '[project]\nname = "dags"\nversion = "1"\n[tool.uv]\n'
     (tmp_path / file).write_text(f'{section}override-dependencies = ["hello==1.0"]\n')
@@ -44,7 +39,7 @@ def test_uv_obeys_nothing_that_lies_above_its_temporary_folder(
 
 @pytest.mark.parametrize("setting", ["target", "prefix", "root", "user = true\ndry-run"])
 def test_pip_installs_into_the_environment_whatever_its_files_say(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, monkeypatch: pytest.MonkeyPatch, setting: str
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, monkeypatch: pytest.MonkeyPatch, setting: str
 ) -> None:
     (tmp_path / "pip.conf").write_text(f"[install]\n{setting} = {tmp_path if '=' not in setting else 'true'}\n")
     monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.installers.index_check import index_failure, without_repetitions
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.exceptions import VirtualenvBuildError
+from tests.kit import MakeReady
 
 RETRY = "WARNING: Retrying (Retry(total={}, connect=None, redirect=None, status=None)) after connection broken by"
 OLD = "'NewConnectionError('<pip._vendor.urllib3.connection.HTTPSConnection object at 0x7f>: {}')': /simple/hello/"
@@ -146,7 +146,7 @@ def test_the_first_line_of_a_failed_build_says_so(
     tmp_path: Path,
     closed_port: int,
     preference: str,
-    make_ready: Callable[..., Environment],
+    make_ready: MakeReady,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in ("UV_OFFLINE", "UV_FIND_LINKS", "PIP_NO_INDEX", "PIP_FIND_LINKS"):

@@ -10,9 +10,10 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -23,9 +24,7 @@ from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.processes.guarded_process import Cancellation
 from pytest_cosmos_venv import Wheel, write_wheel
 from tests.environments.elsewhere import within
-
-StartPython = Callable[..., "subprocess.Popen[str]"]
-Publish = Callable[..., str]
+from tests.kit import StartPython
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +37,18 @@ class Outcome:
     pins: dict[str, str] | None
     by: str
     said: str
+
+
+class Publish(Protocol):
+    """Put a wheel into an index below ``tmp_path``, and return the address of that index."""
+
+    def __call__(self, index: str, name: str, version: str, *requires: str) -> str: ...
+
+
+class Build(Protocol):
+    """Build an environment with ``auto``, given these options."""
+
+    def __call__(self, *requirements: str, given: tuple[str, ...] = ()) -> Outcome: ...
 
 
 @pytest.fixture(autouse=True)
@@ -54,8 +65,6 @@ def nothing_configured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def publish(tmp_path: Path) -> Publish:
-    """Put a wheel of a name and version into an index below ``tmp_path``; the address of that index."""
-
     def publish(index: str, name: str, version: str, *requires: str) -> str:
         folder = tmp_path / index / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -69,9 +78,7 @@ def publish(tmp_path: Path) -> Publish:
 
 
 @pytest.fixture
-def build(tmp_path: Path) -> Callable[..., Outcome]:
-    """Build with ``auto``."""
-
+def build(tmp_path: Path) -> Build:
     def build(*requirements: str, given: tuple[str, ...] = ()) -> Outcome:
         spec = EnvironmentSpec(requirements=requirements, pip_install_options=given, interpreter=Interpreter.of())
         installer = choose_installer("auto", given, os.environ, requirements=requirements)
@@ -87,7 +94,7 @@ def build(tmp_path: Path) -> Callable[..., Outcome]:
     return build
 
 
-def test_an_isolated_pip_asks_the_index_that_was_given(publish: Publish, build: Callable[..., Outcome]) -> None:
+def test_an_isolated_pip_asks_the_index_that_was_given(publish: Publish, build: Build) -> None:
     private = publish("private", "anchor", "1.0")
 
     outcome = build("anchor", given=("--isolated", "--index-url", private))
@@ -96,7 +103,7 @@ def test_an_isolated_pip_asks_the_index_that_was_given(publish: Publish, build: 
 
 
 def test_a_configuration_that_pip_refuses_fails_the_build_and_no_other_index_is_asked(
-    tmp_path: Path, publish: Publish, build: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, publish: Publish, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     private = publish("private", "anchor", "1.0")
     (tmp_path / "pip.conf").write_text(f"[global]\nindex-url = {private}\na stray line\n")
@@ -199,7 +206,7 @@ def test_a_certificate_that_only_the_system_knows_is_trusted_as_pip_trusts_it(
 
 
 def test_a_proxy_of_pips_is_asked_for_every_host(
-    http_index: str, build: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+    http_index: str, build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIP_PROXY", "http://127.0.0.1:9")  # the port of "discard": nobody listens
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -212,7 +219,7 @@ def test_a_proxy_of_pips_is_asked_for_every_host(
 
 @pytest.mark.parametrize("extra", ["", "/"])
 def test_an_index_that_is_named_twice_has_the_place_that_pip_gives_it(
-    publish: Publish, build: Callable[..., Outcome], extra: str, tmp_path: Path
+    publish: Publish, build: Build, extra: str, tmp_path: Path
 ) -> None:
     one, two = publish("one", "anchor", "1.0"), publish("two", "anchor", "1.0")
 
@@ -228,7 +235,7 @@ def test_a_failure_names_the_index_and_what_uv_alone_was_configured_with(
     tmp_path: Path,
     http_index: str,
     publish: Publish,
-    build: Callable[..., Outcome],
+    build: Build,
     how: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -248,9 +255,7 @@ def test_a_failure_names_the_index_and_what_uv_alone_was_configured_with(
     assert f"{how} names places for uv alone" in outcome.said.splitlines()[-1]
 
 
-def test_a_failure_says_nothing_of_uv_where_nothing_was_configured_for_it(
-    http_index: str, build: Callable[..., Outcome]
-) -> None:
+def test_a_failure_says_nothing_of_uv_where_nothing_was_configured_for_it(http_index: str, build: Build) -> None:
     outcome = build("buoy", given=("--index-url", http_index))
 
     assert "no release of buoy was found" in outcome.said

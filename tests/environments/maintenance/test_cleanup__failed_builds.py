@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cosmos_venv.environments.detached import build_detached
-from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.layout import PruneLimits, StorePolicy
 from cosmos_venv.environments.maintenance.inventory import read_inventory
 from cosmos_venv.environments.opening import open_environment
@@ -17,9 +15,7 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CommandKilled, VirtualenvBuildError
 from cosmos_venv.processes.guarded_process import Cancellation
-
-Spec = Callable[..., EnvironmentSpec]
-MakeReady = Callable[..., Environment]
+from tests.kit import MakeReady, MakeSpec, WaitForBackend
 
 KEEP = StorePolicy(limits=PruneLimits(), keep_failed=True)
 
@@ -47,7 +43,7 @@ def left_in(directory: Path) -> list[str]:
     return sorted(path.name.partition("-")[2] for path in (directory / "envs-v1" / "builds").iterdir())
 
 
-def test_a_failed_build_is_kept_beside_its_log(tmp_path: Path, make_spec: Spec) -> None:
+def test_a_failed_build_is_kept_beside_its_log(tmp_path: Path, make_spec: MakeSpec) -> None:
     lines = fail(tmp_path, make_spec(check="raise SystemExit('hello is mute')"))
 
     (stored,) = read_inventory(EnvironmentStore(tmp_path))
@@ -60,13 +56,13 @@ def test_a_failed_build_is_kept_beside_its_log(tmp_path: Path, make_spec: Spec) 
     assert left_in(tmp_path) == ["1.failed", "1.failed.log"]
 
 
-def test_unasked_nothing_is_kept(tmp_path: Path, make_spec: Spec) -> None:
+def test_unasked_nothing_is_kept(tmp_path: Path, make_spec: MakeSpec) -> None:
     fail(tmp_path, make_spec(check="raise SystemExit('hello is mute')"), policy=StorePolicy(limits=PruneLimits()))
 
     assert left_in(tmp_path) == []
 
 
-def test_only_the_last_failure_of_an_environment_is_kept(tmp_path: Path, make_spec: Spec) -> None:
+def test_only_the_last_failure_of_an_environment_is_kept(tmp_path: Path, make_spec: MakeSpec) -> None:
     fail(tmp_path, make_spec("hello==1.0", check="raise SystemExit('first')"))
     fail(tmp_path, make_spec("hello==2.0", check="raise SystemExit('other')"))
     fail(tmp_path, make_spec("hello==1.0", check="raise SystemExit('second')"))
@@ -76,7 +72,7 @@ def test_only_the_last_failure_of_an_environment_is_kept(tmp_path: Path, make_sp
     assert len(read_inventory(EnvironmentStore(tmp_path))) == 2
 
 
-def test_a_kept_failure_is_in_no_later_build_s_way(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> None:
+def test_a_kept_failure_is_in_no_later_build_s_way(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady) -> None:
     fail(tmp_path, make_spec(check="raise SystemExit('hello is mute')"))
 
     built = make_ready(tmp_path, make_spec())
@@ -86,7 +82,7 @@ def test_a_kept_failure_is_in_no_later_build_s_way(tmp_path: Path, make_spec: Sp
 
 
 def test_a_build_that_was_ended_is_no_failure(
-    tmp_path: Path, slow_spec: EnvironmentSpec, wait_for_backend: Callable[[], int]
+    tmp_path: Path, slow_spec: EnvironmentSpec, wait_for_backend: WaitForBackend
 ) -> None:
     cancellation = Cancellation()
 
@@ -113,7 +109,7 @@ def test_a_build_that_was_ended_is_no_failure(
 
 
 def test_a_password_is_not_in_the_log_of_a_kept_failure(
-    tmp_path: Path, make_spec: Spec, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     fail(tmp_path, make_spec("hello @ https://user:s3cret@index.invalid/hello-1.0-py3-none-any.whl"))
@@ -123,7 +119,7 @@ def test_a_password_is_not_in_the_log_of_a_kept_failure(
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"s3cret" in path.read_bytes()]
 
 
-def test_a_detached_builder_does_as_it_was_asked(tmp_path: Path, make_spec: Spec) -> None:
+def test_a_detached_builder_does_as_it_was_asked(tmp_path: Path, make_spec: MakeSpec) -> None:
     with pytest.raises(VirtualenvBuildError, match="hello is mute"):
         build_detached(
             tmp_path,

@@ -7,22 +7,16 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.maintenance.inventory import StoredBuild, bytes_of, read_inventory, select
-from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.processes.lease import Lease, lease_path
-
-Spec = Callable[..., EnvironmentSpec]
-MakeReady = Callable[..., Environment]
-SetAge = Callable[[Path, float], None]
+from tests.kit import MakeReady, MakeSpec, SetAge, StartPython
 
 MEBIBYTE = 1 << 20
 
@@ -31,7 +25,7 @@ def inventory(directory: Path) -> list[StoredBuild]:
     return read_inventory(EnvironmentStore(directory))
 
 
-def test_a_ready_build_is_told_with_its_record(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> None:
+def test_a_ready_build_is_told_with_its_record(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady) -> None:
     environment = make_ready(tmp_path, make_spec("hello==1.0"))
 
     (stored,) = inventory(tmp_path)
@@ -44,7 +38,7 @@ def test_a_ready_build_is_told_with_its_record(tmp_path: Path, make_spec: Spec, 
     assert stored.record.built_by.uid == os.getuid()
 
 
-def test_a_password_is_in_no_record(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> None:
+def test_a_password_is_in_no_record(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady) -> None:
     options = ("--extra-index-url", "https://user:s3cret@index.invalid/simple")
     make_ready(tmp_path, make_spec(options=options), preference="pip")
 
@@ -56,7 +50,7 @@ def test_a_password_is_in_no_record(tmp_path: Path, make_spec: Spec, make_ready:
 
 
 def test_a_build_in_use_is_told_so_and_again_when_it_is_not(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     make_ready(tmp_path, make_spec())
     environment = EnvironmentStore(tmp_path).find(make_spec())
@@ -70,7 +64,7 @@ def test_a_build_in_use_is_told_so_and_again_when_it_is_not(
 
 
 def test_the_last_use_is_when_a_task_last_found_it(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, set_age: SetAge
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, set_age: SetAge
 ) -> None:
     lease = lease_path(make_ready(tmp_path, make_spec()).path)
     set_age(lease, 1000)
@@ -84,7 +78,7 @@ def test_the_last_use_is_when_a_task_last_found_it(
     assert after - before > 990
 
 
-def test_looking_is_no_use(tmp_path: Path, make_spec: Spec, make_ready: MakeReady, set_age: SetAge) -> None:
+def test_looking_is_no_use(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, set_age: SetAge) -> None:
     from cosmos_venv.environments.maintenance.inventory import verify
 
     lease = lease_path(make_ready(tmp_path, make_spec()).path)
@@ -95,7 +89,7 @@ def test_looking_is_no_use(tmp_path: Path, make_spec: Spec, make_ready: MakeRead
     assert lease.stat().st_mtime == before
 
 
-def test_what_killed_processes_left_is_told_apart(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> None:
+def test_what_killed_processes_left_is_told_apart(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady) -> None:
     ready = make_ready(tmp_path, make_spec()).path
     old, building, unfinished = (ready.with_name(f"{digest * 64}-1") for digest in "abc")
     for build in (old, building, unfinished):
@@ -135,7 +129,7 @@ def test_what_killed_processes_left_is_told_apart(tmp_path: Path, make_spec: Spe
     ],
 )
 def test_a_damaged_record_is_told_and_hides_no_build(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, content: str | None, fault: str
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, content: str | None, fault: str
 ) -> None:
     record = make_ready(tmp_path, make_spec()).record_file
     record.unlink() if content is None else record.write_text(content)
@@ -215,7 +209,7 @@ print(json.dumps([looked, [each.obstacle for each in pruned]]))
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_another_user_may_look_and_is_told_what_he_may_not_remove(
-    everybodys_folder: Path, make_spec: Spec, make_ready: MakeReady, start_python: Callable[..., subprocess.Popen[str]]
+    everybodys_folder: Path, make_spec: MakeSpec, make_ready: MakeReady, start_python: StartPython
 ) -> None:
     # The interpreter of the tests may lie where another user cannot look.
     for version in ("1.0", "2.0"):
@@ -232,7 +226,9 @@ def test_another_user_may_look_and_is_told_what_he_may_not_remove(
     assert "user id 65534 may not write to" in obstacles[0]
 
 
-def test_a_store_on_a_read_only_mount_can_be_looked_at(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> None:
+def test_a_store_on_a_read_only_mount_can_be_looked_at(
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
+) -> None:
     for version in ("1.0", "2.0"):
         make_ready(tmp_path / "store", make_spec(f"hello=={version}"))
     mounted = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1"'

@@ -14,16 +14,13 @@ import pytest
 
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.maintenance.inventory import damage, read_inventory, verify
-from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.processes.lease import Lease, lease_path
-
-Spec = Callable[..., EnvironmentSpec]
-MakeReady = Callable[..., Environment]
+from tests.kit import MakeReady, MakeSpec
 
 
 @pytest.fixture
-def built(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> Environment:
+def built(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady) -> Environment:
     """An environment of hello 1.0 whose directories may be written to."""
     return writable(make_ready(tmp_path, make_spec("hello==1.0")))
 
@@ -146,7 +143,9 @@ def test_what_is_lost_is_named(tmp_path: Path, built: Environment, loss: str) ->
     assert "; ".join(damage(built, content=True)) == expected
 
 
-def test_what_pip_has_built_is_held_against_the_same(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> None:
+def test_what_pip_has_built_is_held_against_the_same(
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
+) -> None:
     built = writable(make_ready(tmp_path, make_spec("hello==1.0"), preference="pip"))
 
     before = faults(tmp_path, content=True)

@@ -5,30 +5,23 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.layout import PruneLimits, StorePolicy
 from cosmos_venv.environments.maintenance.pruner import prune
 from cosmos_venv.environments.opening import open_environment
-from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.processes.guarded_process import Cancellation
 from cosmos_venv.processes.lease import lease_path
-
-Spec = Callable[..., EnvironmentSpec]
-MakeReady = Callable[..., Environment]
-OutputOf = Callable[..., str]
-SetAge = Callable[[Path, float], None]
+from tests.kit import MakeReady, MakeSpec, OutputOf, SetAge, StartPython
 
 ONE = PruneLimits(max_age=0, max_count=1, min_age=0)
 OLD_GO = PruneLimits(max_age=500, max_count=0, min_age=0)
 
 
 def test_different_requirements_live_side_by_side_and_the_launcher_runs_the_last(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, output_of: OutputOf
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, output_of: OutputOf
 ) -> None:
     one = make_ready(tmp_path, make_spec("hello==1.0"))
     launched_before = output_of(tmp_path / "bin" / "hello")
@@ -40,7 +33,7 @@ def test_different_requirements_live_side_by_side_and_the_launcher_runs_the_last
     assert (output_of(one.script("hello")), output_of(two.script("hello"))) == ("hello 1.0", "hello 2.0")
 
 
-def test_a_command_of_somebody_else_is_not_replaced(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> None:
+def test_a_command_of_somebody_else_is_not_replaced(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "hello").write_text("theirs")
 
@@ -50,7 +43,7 @@ def test_a_command_of_somebody_else_is_not_replaced(tmp_path: Path, make_spec: S
 
 
 def test_a_plain_virtual_environment_in_the_directory_is_left_alone(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path)], check=True)
     before = sorted((tmp_path / "bin").iterdir())
@@ -64,7 +57,7 @@ def test_a_plain_virtual_environment_in_the_directory_is_left_alone(
 
 
 def test_a_file_in_the_place_of_bin_costs_the_commands_and_not_the_environment(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, output_of: OutputOf
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, output_of: OutputOf
 ) -> None:
     (tmp_path / "bin").write_text("theirs")
     lines: list[str] = []
@@ -88,7 +81,7 @@ def run_prune(directory: Path, limits: PruneLimits) -> None:
 
 
 def test_a_command_of_an_environment_that_was_pruned_runs_that_of_the_newest_left(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, output_of: OutputOf, set_age: SetAge
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, output_of: OutputOf, set_age: SetAge
 ) -> None:
     older, kept, pruned = (make_ready(tmp_path, make_spec(f"hello{pin}")) for pin in (">0", "==1.0", "==2.0"))
     for environment, age in ((older, 100), (kept, 100), (pruned, 1000)):
@@ -101,7 +94,7 @@ def test_a_command_of_an_environment_that_was_pruned_runs_that_of_the_newest_lef
 
 
 def test_where_no_environment_is_left_its_commands_go_and_those_of_others_stay(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, set_age: SetAge
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, set_age: SetAge
 ) -> None:
     set_age(lease_path(make_ready(tmp_path, make_spec()).path), 1000)
     (tmp_path / "bin" / "theirs").write_text("theirs")
@@ -112,7 +105,7 @@ def test_where_no_environment_is_left_its_commands_go_and_those_of_others_stay(
 
 
 def test_who_builds_and_prunes_leaves_no_command_that_leads_nowhere(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, set_age: SetAge
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, set_age: SetAge
 ) -> None:
     set_age(lease_path(make_ready(tmp_path, make_spec()).path), 1000)
 
@@ -131,7 +124,7 @@ def test_who_builds_and_prunes_leaves_no_command_that_leads_nowhere(
 
 
 def test_a_command_whose_environment_was_deleted_by_hand_says_what_to_do(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     link = tmp_path / "envs-v1" / make_ready(tmp_path, make_spec()).digest
     link.unlink()
@@ -160,7 +153,7 @@ write_launchers(Path(sys.argv[1]), Path("link"), ["hello"])
 
 
 def test_a_command_that_a_kill_left_half_goes_with_the_next_build(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, start_python: Callable[..., subprocess.Popen[str]]
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, start_python: StartPython
 ) -> None:
     (tmp_path / "bin").mkdir()
     start_python(HALF, tmp_path / "bin").wait()

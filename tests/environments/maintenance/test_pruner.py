@@ -6,7 +6,6 @@ import os
 import stat
 import subprocess
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -22,10 +21,7 @@ from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.processes.guarded_process import Cancellation
 from cosmos_venv.processes.lease import lease_path
-
-Spec = Callable[..., EnvironmentSpec]
-MakeReady = Callable[..., Environment]
-SetAge = Callable[[Path, float], None]
+from tests.kit import MakeReady, MakeSpec, SetAge, StartPython
 
 NO_LIMITS = PruneLimits(max_age=0, max_count=0, max_bytes=0, min_age=0)
 ONE = PruneLimits(max_age=0, max_count=1, min_age=0)
@@ -51,7 +47,7 @@ def left_in(directory: Path) -> list[str]:
 
 
 @pytest.fixture
-def two(tmp_path: Path, make_spec: Spec, make_ready: MakeReady, set_age: SetAge) -> list[Environment]:
+def two(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, set_age: SetAge) -> list[Environment]:
     """Two environments in ``store``, the first of which was used longer ago."""
     made = [make_ready(tmp_path / "store", make_spec(f"hello=={version}")) for version in ("1.0", "2.0")]
     set_age(lease_path(made[0].path), 2000)
@@ -68,7 +64,7 @@ def test_nothing_of_what_goes_is_left_and_nothing_else_is_touched(tmp_path: Path
 
 
 def test_what_was_removed_is_built_again(
-    tmp_path: Path, two: list[Environment], make_spec: Spec, make_ready: MakeReady
+    tmp_path: Path, two: list[Environment], make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     run_prune(tmp_path / "store")
 
@@ -76,7 +72,7 @@ def test_what_was_removed_is_built_again(
     assert not make_ready(tmp_path / "store", make_spec("hello==2.0")).was_built
 
 
-def test_an_environment_in_use_stays(tmp_path: Path, two: list[Environment], make_spec: Spec) -> None:
+def test_an_environment_in_use_stays(tmp_path: Path, two: list[Environment], make_spec: MakeSpec) -> None:
     in_use = EnvironmentStore(tmp_path / "store").find(make_spec("hello==1.0"))
     assert in_use is not None
 
@@ -117,9 +113,9 @@ print(retire(store, build), flush=True)
 def test_a_build_that_has_taken_the_place_of_another_meanwhile_stays(
     tmp_path: Path,
     two: list[Environment],
-    make_spec: Spec,
+    make_spec: MakeSpec,
     make_ready: MakeReady,
-    start_python: Callable[..., subprocess.Popen[str]],
+    start_python: StartPython,
 ) -> None:
     slow = start_python(RETIRE_SLOWLY, tmp_path / "store", two[0].path)
     assert slow.stdout is not None
@@ -162,7 +158,7 @@ def test_old_generations_and_what_killed_processes_left_go(tmp_path: Path, two: 
 
 
 def test_a_kept_failure_goes_by_age_with_its_log(
-    tmp_path: Path, make_spec: Spec, make_ready: MakeReady, set_age: SetAge
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, set_age: SetAge
 ) -> None:
     make_ready(tmp_path, make_spec())
     failed = tmp_path / "envs-v1" / "builds" / f"{'a' * 64}-1.failed"
@@ -180,7 +176,7 @@ def test_a_kept_failure_goes_by_age_with_its_log(
     assert not log.exists()
 
 
-def test_no_lock_is_wanted_where_nothing_is_to_go(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> None:
+def test_no_lock_is_wanted_where_nothing_is_to_go(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady) -> None:
     make_ready(tmp_path, make_spec())
     lines: list[str] = []
 
@@ -231,7 +227,9 @@ def open_with(directory: Path, spec: EnvironmentSpec, policy: StorePolicy, lines
         pass
 
 
-def test_who_builds_an_environment_prunes_the_others(tmp_path: Path, two: list[Environment], make_spec: Spec) -> None:
+def test_who_builds_an_environment_prunes_the_others(
+    tmp_path: Path, two: list[Environment], make_spec: MakeSpec
+) -> None:
     lines: list[str] = []
 
     open_with(tmp_path / "store", make_spec("hello"), StorePolicy(limits=PruneLimits(max_count=2, min_age=0)), lines)
@@ -242,7 +240,7 @@ def test_who_builds_an_environment_prunes_the_others(tmp_path: Path, two: list[E
     assert lines.index("Releasing virtualenv lock") < next(i for i, line in enumerate(lines) if "was removed" in line)
 
 
-def test_who_finds_an_environment_prunes_nothing(tmp_path: Path, two: list[Environment], make_spec: Spec) -> None:
+def test_who_finds_an_environment_prunes_nothing(tmp_path: Path, two: list[Environment], make_spec: MakeSpec) -> None:
     lines: list[str] = []
 
     open_with(tmp_path / "store", make_spec("hello==2.0"), StorePolicy(limits=ONE), lines)
@@ -252,7 +250,7 @@ def test_who_finds_an_environment_prunes_nothing(tmp_path: Path, two: list[Envir
 
 
 def test_what_a_builder_cannot_prune_is_a_line_and_fails_no_task(
-    tmp_path: Path, two: list[Environment], make_spec: Spec
+    tmp_path: Path, two: list[Environment], make_spec: MakeSpec
 ) -> None:
     lease = lease_path(two[0].path)
     lease.unlink()
@@ -292,10 +290,10 @@ for each in prune_store(sys.argv[1]):
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_an_ordinary_user_removes_his_own_and_is_told_of_the_others(
     everybodys_folder: Path,
-    make_spec: Spec,
+    make_spec: MakeSpec,
     make_ready: MakeReady,
     set_age: SetAge,
-    start_python: Callable[..., subprocess.Popen[str]],
+    start_python: StartPython,
 ) -> None:
     store = everybodys_folder / "store"
     own, roots = (make_ready(store, make_spec(f"hello=={version}")) for version in ("1.0", "2.0"))

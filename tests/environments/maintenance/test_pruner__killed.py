@@ -5,19 +5,14 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
-
-Spec = Callable[..., EnvironmentSpec]
-MakeReady = Callable[..., Environment]
-StartPython = Callable[..., "subprocess.Popen[str]"]
+from tests.kit import MakeReady, MakeSpec, StartPython
 
 # Python tells an audit hook of each step before it is made.
 PRUNE = """
@@ -44,7 +39,7 @@ prune(store, limits, now=4e9, max_tries=0, cancellation=Cancellation(), report=l
 
 
 @pytest.fixture
-def template(tmp_path: Path, make_spec: Spec, make_ready: MakeReady) -> Path:
+def template(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady) -> Path:
     """A store of one environment, hello 1.0."""
     make_ready(tmp_path / "template", make_spec("hello==1.0"))
     return tmp_path / "template"
@@ -68,7 +63,7 @@ def layout(store: Path) -> list[str]:
 
 @pytest.mark.long
 def test_a_pruner_killed_before_any_step_costs_a_rebuild_at_most(
-    tmp_path: Path, template: Path, make_spec: Spec, make_ready: MakeReady, start_python: StartPython
+    tmp_path: Path, template: Path, make_spec: MakeSpec, make_ready: MakeReady, start_python: StartPython
 ) -> None:
     spec = make_spec("hello==1.0")
     whole = layout(template)

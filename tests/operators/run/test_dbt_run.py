@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,16 +16,14 @@ import psutil
 import pytest
 
 from cosmos_venv.compat import AirflowException
-from cosmos_venv.config import ProfileConfig
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt.invocation import which_dbt
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.memory_tracking import XCOM_KEY, memory_tracked
 from pytest_cosmos_venv import FakeVenv, RunTask
+from tests.kit import MakeTask, operator_arguments
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-Make = Callable[..., Any]
 
 
 class ParsingRun(DbtRunLocalOperator):
@@ -40,24 +37,16 @@ class ParsingRun(DbtRunLocalOperator):
 
 
 @pytest.fixture
-def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> Make:
+def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> MakeTask:
     def make(cls: type[DbtRunLocalOperator] = DbtRunLocalOperator, **arguments: Any) -> Any:
-        return cls(
-            **{
-                "task_id": "task",
-                "project_dir": dbt_project,
-                "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
-                "dbt_executable_path": cosmos_fake_venv.dbt,
-                **arguments,
-            }
-        )
+        return cls(**operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt) | arguments)
 
     return make
 
 
 @pytest.mark.parametrize("exit_code", [0, 1], ids=["success", "failure"])
 def test_the_parse_file_is_kept_where_it_is_said_after_a_failure_too(
-    make: Make, cosmos_fake_venv: FakeVenv, tmp_path: Path, exit_code: int
+    make: MakeTask, cosmos_fake_venv: FakeVenv, tmp_path: Path, exit_code: int
 ) -> None:
     """A failing test or model has been parsed like any other."""
     if exit_code:
@@ -72,7 +61,7 @@ def test_the_parse_file_is_kept_where_it_is_said_after_a_failure_too(
 
 
 def test_another_dbt_at_the_same_path_has_a_parse_file_of_its_own(
-    make: Make, cosmos_fake_venv: FakeVenv, tmp_path: Path
+    make: MakeTask, cosmos_fake_venv: FakeVenv, tmp_path: Path
 ) -> None:
     """As after an upgrade in place."""
     make(ParsingRun, cache_dir=tmp_path / "cache").execute({})
@@ -84,7 +73,7 @@ def test_another_dbt_at_the_same_path_has_a_parse_file_of_its_own(
 
 
 def test_a_dbt_in_the_worker_is_told_from_one_that_stands_elsewhere(
-    make: Make, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
+    make: MakeTask, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though one path may have been given for both: what is kept of the one is no use to the other."""
     elsewhere = str(cosmos_fake_venv.dbt)
@@ -98,7 +87,7 @@ def test_a_dbt_in_the_worker_is_told_from_one_that_stands_elsewhere(
 
 @pytest.mark.parametrize("by", ["env", "variable", "flag"])
 def test_artifacts_are_found_where_the_user_has_dbt_write_them(
-    make: Make, cosmos_fake_venv: FakeVenv, tmp_path: Path, by: str
+    make: MakeTask, cosmos_fake_venv: FakeVenv, tmp_path: Path, by: str
 ) -> None:
     cosmos_fake_venv.script("run", nodes={"mart": "error"})
     mine = tmp_path / "mine"
@@ -115,7 +104,7 @@ def test_artifacts_are_found_where_the_user_has_dbt_write_them(
 
 
 def test_folders_that_merely_the_worker_names_are_not_those_of_its_tasks(
-    make: Make, cosmos_fake_venv: FakeVenv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: MakeTask, cosmos_fake_venv: FakeVenv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All tasks of the worker would write over each other's artifacts, and read them as their own."""
     for name in ("DBT_TARGET_PATH", "DBT_LOG_PATH"):
@@ -130,7 +119,7 @@ def test_folders_that_merely_the_worker_names_are_not_those_of_its_tasks(
 
 @pytest.mark.parametrize("executable", [None, "dbt", "bin/dbt"])
 def test_dbt_is_the_one_that_the_worker_finds_although_its_path_is_not_handed_on(
-    make: Make, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch, executable: str | None
+    make: MakeTask, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch, executable: str | None
 ) -> None:
     folder = cosmos_fake_venv.dbt.parent
     monkeypatch.setenv("PATH", str(folder))
@@ -143,7 +132,7 @@ def test_dbt_is_the_one_that_the_worker_finds_although_its_path_is_not_handed_on
 
 
 def test_callbacks_are_called_when_dbt_deps_has_failed(
-    make: Make, cosmos_fake_venv: FakeVenv, dbt_project: Path
+    make: MakeTask, cosmos_fake_venv: FakeVenv, dbt_project: Path
 ) -> None:
     """It is a failure like any other: who notifies somebody of one wants this told too."""
     (dbt_project / "packages.yml").write_text("packages: [{package: dbt-labs/dbt_utils, version: 1.3.0}]\n")
@@ -159,7 +148,7 @@ def test_callbacks_are_called_when_dbt_deps_has_failed(
 
 @pytest.mark.parametrize("exit_code", [0, 1], ids=["success", "failure"])
 def test_the_memory_of_a_task_is_told_where_the_debug_mode_asks(
-    make: Make,
+    make: MakeTask,
     cosmos_fake_venv: FakeVenv,
     cosmos_run_task: RunTask,
     monkeypatch: pytest.MonkeyPatch,
@@ -177,7 +166,7 @@ def test_the_memory_of_a_task_is_told_where_the_debug_mode_asks(
     assert f"Max memory usage (RSS, incl. children): {ran.xcoms[XCOM_KEY]:.2f} MB" in ran.log
 
 
-def test_the_most_that_the_task_and_all_below_it_took_counts_also_when_it_is_given_back(make: Make) -> None:
+def test_the_most_that_the_task_and_all_below_it_took_counts_also_when_it_is_given_back(make: MakeTask) -> None:
     pushed: dict[str, float] = {}
     ti = SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}))
     hungry = "import sys; block = b'x' * 200_000_000; sys.stdin.read()"

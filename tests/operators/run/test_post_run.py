@@ -5,21 +5,18 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
 from cosmos_venv.compat import AirflowException, AirflowSkipException
-from cosmos_venv.config import ProfileConfig
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators import local
 from pytest_cosmos_venv import FakeVenv, NodeOutcome, RunTask
-
-Make = Callable[..., Any]
+from tests.kit import MakeNamed, operator_arguments
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -36,7 +33,7 @@ def break_down(project_dir: str, **kwargs: Any) -> None:
 
 
 @pytest.fixture
-def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> Make:
+def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> MakeNamed:
     """A local operator by name, such as ``Run``, whose dbt is the fake."""
     CALLED.clear()
     (dbt_project / "models" / "schema.yml").write_text(
@@ -47,13 +44,7 @@ def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> Make:
 
     def make(name: str, **arguments: Any) -> Any:
         return getattr(local, f"Dbt{name}LocalOperator")(
-            **{
-                "task_id": "task",
-                "project_dir": dbt_project,
-                "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
-                "dbt_executable_path": cosmos_fake_venv.dbt,
-                **arguments,
-            }
+            **operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt) | arguments
         )
 
     return make
@@ -81,8 +72,12 @@ class WritingCompile(WritingRun, local.DbtCompileLocalOperator):
     base_cmd = ("compile",)
 
 
+class Writing(Protocol):
+    def __call__(self, cls: type[WritingRun] = WritingRun, **arguments: Any) -> WritingRun: ...
+
+
 @pytest.fixture
-def writing(make: Make) -> Callable[..., WritingRun]:
+def writing(make: MakeNamed) -> Writing:
     def make_writing(cls: type[WritingRun] = WritingRun, **arguments: Any) -> WritingRun:
         like = make("Run")
         return cls(
@@ -96,9 +91,7 @@ def writing(make: Make) -> Callable[..., WritingRun]:
     return make_writing
 
 
-def test_compiled_sql_is_shown_among_the_rendered_fields(
-    writing: Callable[..., WritingRun], cosmos_run_task: RunTask
-) -> None:
+def test_compiled_sql_is_shown_among_the_rendered_fields(writing: Writing, cosmos_run_task: RunTask) -> None:
     outcome = cosmos_run_task(writing())
 
     assert outcome.state == "success"
@@ -106,7 +99,7 @@ def test_compiled_sql_is_shown_among_the_rendered_fields(
 
 
 def test_compiled_sql_is_shown_for_a_failed_dbt_too(
-    writing: Callable[..., WritingRun], cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask
+    writing: Writing, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask
 ) -> None:
     cosmos_fake_venv.script("run", exit_code=1)
 
@@ -116,7 +109,7 @@ def test_compiled_sql_is_shown_for_a_failed_dbt_too(
     assert "select 1" in rendered_fields()[0]
 
 
-def test_freshness_is_shown(make: Make, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask) -> None:
+def test_freshness_is_shown(make: MakeNamed, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask) -> None:
     cosmos_fake_venv.script("source freshness", nodes={"source.harbor.raw.ships": "pass"})
 
     outcome = cosmos_run_task(make("Source"))
@@ -127,7 +120,7 @@ def test_freshness_is_shown(make: Make, cosmos_fake_venv: FakeVenv, cosmos_run_t
     assert json.loads(freshness)["results"][0]["unique_id"] == "source.harbor.raw.ships"
 
 
-def test_nothing_is_shown_where_that_is_not_wanted(writing: Callable[..., WritingRun]) -> None:
+def test_nothing_is_shown_where_that_is_not_wanted(writing: Writing) -> None:
     operator = writing(should_store_compiled_sql=False)
 
     operator.execute({})
@@ -146,7 +139,7 @@ def rendered_fields() -> tuple[Any, Any]:
     return fields["compiled_sql"], fields["freshness"]
 
 
-def test_run_results_are_pushed_only_when_they_are_asked_for(make: Make, cosmos_run_task: RunTask) -> None:
+def test_run_results_are_pushed_only_when_they_are_asked_for(make: MakeNamed, cosmos_run_task: RunTask) -> None:
     assert "run_results" not in cosmos_run_task(make("Run")).xcoms
     pushed = cosmos_run_task(make("Run", push_run_results_to_xcom=True)).xcoms["run_results"]
 
@@ -155,7 +148,7 @@ def test_run_results_are_pushed_only_when_they_are_asked_for(make: Make, cosmos_
 
 
 def test_a_command_that_writes_no_run_results_pushes_none(
-    make: Make, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask
+    make: MakeNamed, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask
 ) -> None:
     cosmos_fake_venv.script("run", artifacts={"run_results.json": None})
 
@@ -168,7 +161,7 @@ def test_a_command_that_writes_no_run_results_pushes_none(
 
 @pytest.mark.parametrize("exit_code", [0, 1])
 def test_callbacks_are_called_in_their_order_after_success_and_failure(
-    make: Make, cosmos_fake_venv: FakeVenv, exit_code: int
+    make: MakeNamed, cosmos_fake_venv: FakeVenv, exit_code: int
 ) -> None:
     if exit_code:
         cosmos_fake_venv.script("run", exit_code=exit_code)
@@ -189,13 +182,13 @@ def test_callbacks_are_called_in_their_order_after_success_and_failure(
     assert called["project_dir"] == cosmos_fake_venv.calls[0].arguments[2]
 
 
-def test_an_error_in_a_callback_fails_the_task(make: Make) -> None:
+def test_an_error_in_a_callback_fails_the_task(make: MakeNamed) -> None:
     with pytest.raises(LookupError, match="the pier is closed"):
         make("Run", callback=break_down).execute({})
 
 
 def test_an_error_in_a_callback_hides_nothing_and_stops_no_other_one(
-    make: Make, cosmos_fake_venv: FakeVenv, capfd: pytest.CaptureFixture[str]
+    make: MakeNamed, cosmos_fake_venv: FakeVenv, capfd: pytest.CaptureFixture[str]
 ) -> None:
     cosmos_fake_venv.script("run", nodes={"mart": "error"})
 
@@ -208,12 +201,12 @@ def test_an_error_in_a_callback_hides_nothing_and_stops_no_other_one(
     assert len(CALLED) == 1
 
 
-def test_a_callback_that_is_not_there_is_named(make: Make) -> None:
+def test_a_callback_that_is_not_there_is_named(make: MakeNamed) -> None:
     with pytest.raises(AirflowException, match=rf"callback='{__name__}.CALLED' is a list and cannot be called"):
         make("Run", callback=f"{__name__}.CALLED").execute({})
 
 
-def test_a_skipped_task_calls_its_callbacks_too(make: Make, cosmos_fake_venv: FakeVenv) -> None:
+def test_a_skipped_task_calls_its_callbacks_too(make: MakeNamed, cosmos_fake_venv: FakeVenv) -> None:
     cosmos_fake_venv.script("run", exit_code=2)
 
     with pytest.raises(AirflowSkipException, match="exit code 2"):
@@ -222,7 +215,7 @@ def test_a_skipped_task_calls_its_callbacks_too(make: Make, cosmos_fake_venv: Fa
     assert len(CALLED) == 1
 
 
-def test_a_test_that_warns_is_told_with_its_message(make: Make, cosmos_fake_venv: FakeVenv) -> None:
+def test_a_test_that_warns_is_told_with_its_message(make: MakeNamed, cosmos_fake_venv: FakeVenv) -> None:
     warned = {"test.harbor.unique_staging_id.1a2b": NodeOutcome(status="warn", failures=3)}
     cosmos_fake_venv.script("test", nodes=warned)
     told: list[dict[str, Any]] = []
@@ -235,7 +228,7 @@ def test_a_test_that_warns_is_told_with_its_message(make: Make, cosmos_fake_venv
     assert "3 results" in context["test_results"][0]
 
 
-def test_without_artifacts_the_output_tells(make: Make, cosmos_fake_venv: FakeVenv) -> None:
+def test_without_artifacts_the_output_tells(make: MakeNamed, cosmos_fake_venv: FakeVenv) -> None:
     lines = ["18:05:01  Warning in test not_null_id (models/schema.yml)", "18:05:01  Got 1 result"]
     cosmos_fake_venv.script("test", stdout=lines, artifacts={"run_results.json": None})
     told: list[dict[str, Any]] = []
@@ -246,7 +239,7 @@ def test_without_artifacts_the_output_tells(make: Make, cosmos_fake_venv: FakeVe
 
 
 @pytest.mark.parametrize(("name", "expected"), [("Test", 0), ("Build", 1), ("Source", 1)])
-def test_without_warnings_only_tests_call_nobody(make: Make, name: str, expected: int) -> None:
+def test_without_warnings_only_tests_call_nobody(make: MakeNamed, name: str, expected: int) -> None:
     told: list[dict[str, Any]] = []
 
     make(name, on_warning_callback=told.append).execute({})
@@ -254,7 +247,7 @@ def test_without_warnings_only_tests_call_nobody(make: Make, name: str, expected
     assert [each["test_names"] for each in told] == [[]] * expected
 
 
-def test_a_stale_source_is_told(make: Make, cosmos_fake_venv: FakeVenv) -> None:
+def test_a_stale_source_is_told(make: MakeNamed, cosmos_fake_venv: FakeVenv) -> None:
     cosmos_fake_venv.script("source freshness", nodes={"source.harbor.raw.ships": "warn"})
     told: list[dict[str, Any]] = []
 
@@ -263,7 +256,7 @@ def test_a_stale_source_is_told(make: Make, cosmos_fake_venv: FakeVenv) -> None:
     assert told[0]["test_names"] == ["raw.ships"]
 
 
-def test_after_a_failed_dbt_nobody_is_told_of_warnings(make: Make, cosmos_fake_venv: FakeVenv) -> None:
+def test_after_a_failed_dbt_nobody_is_told_of_warnings(make: MakeNamed, cosmos_fake_venv: FakeVenv) -> None:
     cosmos_fake_venv.script("test", exit_code=1)
     told: list[dict[str, Any]] = []
 
@@ -274,7 +267,7 @@ def test_after_a_failed_dbt_nobody_is_told_of_warnings(make: Make, cosmos_fake_v
 
 
 def test_a_failing_deps_fails_the_task_with_its_output(
-    make: Make, cosmos_fake_venv: FakeVenv, dbt_project: Path
+    make: MakeNamed, cosmos_fake_venv: FakeVenv, dbt_project: Path
 ) -> None:
     (dbt_project / "packages.yml").write_text("packages: [{package: dbt-labs/dbt_utils, version: 1.3.0}]\n")
     cosmos_fake_venv.script("deps", exit_code=2, stdout=["Could not resolve host: hub.getdbt.com"])
@@ -286,7 +279,7 @@ def test_a_failing_deps_fails_the_task_with_its_output(
 
 
 def test_the_address_of_a_package_is_told_without_its_token(
-    make: Make, cosmos_fake_venv: FakeVenv, dbt_project: Path, caplog: pytest.LogCaptureFixture
+    make: MakeNamed, cosmos_fake_venv: FakeVenv, dbt_project: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (dbt_project / "packages.yml").write_text("packages: [{git: 'https://s3cret@host/a.git', revision: main}]\n")
     said = "Error checking out spec='main' for repo https://s3cret@host/a.git and https://host/a?token=s3cret"
@@ -315,7 +308,7 @@ def context() -> dict[str, Any]:
     [(WritingRun, None, False), (WritingRun, True, True), (WritingCompile, None, True), (WritingCompile, False, False)],
 )
 def test_compiled_sql_is_uploaded_where_that_is_wanted(
-    writing: Callable[..., WritingRun],
+    writing: Writing,
     context: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -334,7 +327,7 @@ def test_compiled_sql_is_uploaded_where_that_is_wanted(
 
 
 def test_uploading_without_a_place_is_an_error_before_dbt_runs_but_not_for_compile_itself(
-    writing: Callable[..., WritingRun], cosmos_fake_venv: FakeVenv
+    writing: Writing, cosmos_fake_venv: FakeVenv
 ) -> None:
     writing(WritingCompile).execute({})
 

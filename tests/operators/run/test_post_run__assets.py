@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,11 @@ import pytest
 
 from cosmos_venv import compat
 from cosmos_venv.compat import DAG, TaskGroup, add_outlets, asset, asset_alias
-from cosmos_venv.config import ProfileConfig
 from cosmos_venv.exceptions import AirflowCompatibilityError
 from cosmos_venv.operators import local
 from cosmos_venv.operators.run.post_run import gives_assets
 from pytest_cosmos_venv import FakeVenv, RunTask
-
-Make = Callable[..., Any]
+from tests.kit import MakeNamed, harbor_profile, operator_arguments
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 PROFILE = """
@@ -33,28 +30,20 @@ PIERS = f"postgres://db.example:5433/{SEPARATOR.join(['dev', 'main', 'piers'])}"
 
 
 @pytest.fixture
-def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> Make:
+def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> MakeNamed:
     """A local operator by name, such as ``Run``, whose dbt is the fake."""
     (dbt_project / "profiles.yml").write_text(PROFILE)
 
     def make(name: str, **arguments: Any) -> Any:
-        target = arguments.pop("target", "dev")
-        return getattr(local, f"Dbt{name}LocalOperator")(
-            **{
-                "task_id": "task",
-                "project_dir": dbt_project,
-                "profile_config": ProfileConfig("harbor", target, profiles_yml_filepath=dbt_project / "profiles.yml"),
-                "dbt_executable_path": cosmos_fake_venv.dbt,
-                "env": {"PG_HOST": "db.example"},
-                **arguments,
-            }
-        )
+        arguments["profile_config"] = harbor_profile(dbt_project, arguments.pop("target", "dev"))
+        given = operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt, env={"PG_HOST": "db.example"})
+        return getattr(local, f"Dbt{name}LocalOperator")(**given | arguments)
 
     return make
 
 
 @pytest.mark.parametrize("name", ["Build", "Run", "Seed", "Snapshot"])
-def test_commands_that_update_relations_give_assets_unless_that_is_not_wanted(make: Make, name: str) -> None:
+def test_commands_that_update_relations_give_assets_unless_that_is_not_wanted(make: MakeNamed, name: str) -> None:
     operator = make(name)
 
     assert gives_assets(operator.base_cmd, emit_datasets=True)
@@ -62,13 +51,13 @@ def test_commands_that_update_relations_give_assets_unless_that_is_not_wanted(ma
 
 
 @pytest.mark.parametrize("name", ["Test", "Source", "LS", "Compile", "Docs", "Clone", "RunOperation"])
-def test_other_commands_give_none(make: Make, name: str) -> None:
+def test_other_commands_give_none(make: MakeNamed, name: str) -> None:
     operator = make(name, **({"macro_name": "grant"} if name == "RunOperation" else {}))
 
     assert not gives_assets(operator.base_cmd, emit_datasets=True)
 
 
-def test_an_outlet_is_added_once_and_not_to_the_list_that_other_tasks_have(make: Make) -> None:
+def test_an_outlet_is_added_once_and_not_to_the_list_that_other_tasks_have(make: MakeNamed) -> None:
     """Airflow 2 gives all tasks of a DAG the list that stands in its default_args."""
     shared = [asset("x://own/data")]
     operator = make("Seed")
@@ -81,7 +70,7 @@ def test_an_outlet_is_added_once_and_not_to_the_list_that_other_tasks_have(make:
     assert shared == [asset("x://own/data")]
 
 
-def test_an_outlet_without_a_hash_is_kept(make: Make) -> None:
+def test_an_outlet_without_a_hash_is_kept(make: MakeNamed) -> None:
     """As the files and tables of Airflow 2's own lineage are."""
     own: list[Any] = [["a file"]]
     operator = make("Seed")
@@ -92,7 +81,7 @@ def test_an_outlet_without_a_hash_is_kept(make: Make) -> None:
     assert operator.outlets == [["a file"], asset_alias("load")]
 
 
-def test_a_mapped_task_has_no_outlets_before_it_runs(make: Make) -> None:
+def test_a_mapped_task_has_no_outlets_before_it_runs(make: MakeNamed) -> None:
     """Airflow would take None for a list, were another class than an operator first among the bases of ours."""
     like = make("Seed")
     with DAG("harbor", schedule=None, start_date=START):
@@ -103,7 +92,7 @@ def test_a_mapped_task_has_no_outlets_before_it_runs(make: Make) -> None:
     assert (mapped.inlets, mapped.outlets) == ([], [])
 
 
-def test_a_task_gives_the_assets_of_its_nodes_beside_its_own_outlets(make: Make, cosmos_run_task: RunTask) -> None:
+def test_a_task_gives_the_assets_of_its_nodes_beside_its_own_outlets(make: MakeNamed, cosmos_run_task: RunTask) -> None:
     shared = [asset("x://own/data")]
     seed = make("Seed", outlets=shared)
     before = dict(os.environ)
@@ -118,7 +107,7 @@ def test_a_task_gives_the_assets_of_its_nodes_beside_its_own_outlets(make: Make,
     assert dict(os.environ) == before
 
 
-def test_each_node_of_a_build_gives_its_asset(make: Make, cosmos_run_task: RunTask) -> None:
+def test_each_node_of_a_build_gives_its_asset(make: MakeNamed, cosmos_run_task: RunTask) -> None:
     done = cosmos_run_task(make("Build"))
 
     assert sorted(each.name.rpartition(SEPARATOR)[2] for each in done.assets) == ["mart", "piers", "staging"]
@@ -126,7 +115,7 @@ def test_each_node_of_a_build_gives_its_asset(make: Make, cosmos_run_task: RunTa
 
 
 def test_a_task_that_fails_gives_nothing(
-    make: Make, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask, monkeypatch: pytest.MonkeyPatch
+    make: MakeNamed, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_URI_XCOM", "True")
     cosmos_fake_venv.script("build", nodes={"model.harbor.mart": "error"})
@@ -139,14 +128,14 @@ def test_a_task_that_fails_gives_nothing(
 
 
 def test_uris_are_pushed_where_that_is_wanted(
-    make: Make, cosmos_run_task: RunTask, monkeypatch: pytest.MonkeyPatch
+    make: MakeNamed, cosmos_run_task: RunTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_URI_XCOM", "True")
 
     assert cosmos_run_task(make("Seed")).xcoms["uri"] == [PIERS]
 
 
-def test_what_goes_wrong_is_one_warning(make: Make, cosmos_run_task: RunTask) -> None:
+def test_what_goes_wrong_is_one_warning(make: MakeNamed, cosmos_run_task: RunTask) -> None:
     done = cosmos_run_task(make("Seed", env={}))
 
     assert (done.state, done.assets) == ("success", ())
@@ -163,7 +152,7 @@ class BareSeed(local.DbtSeedLocalOperator):
         return result
 
 
-def test_artifacts_that_are_not_there_are_named(make: Make, cosmos_run_task: RunTask) -> None:
+def test_artifacts_that_are_not_there_are_named(make: MakeNamed, cosmos_run_task: RunTask) -> None:
     like = make("Seed")
 
     done = cosmos_run_task(
@@ -179,7 +168,7 @@ def test_artifacts_that_are_not_there_are_named(make: Make, cosmos_run_task: Run
     assert "dbt has written no run_results.json. Drop --no-write-json" in done.log
 
 
-def test_an_adapter_that_openlineage_does_not_know_gives_no_assets(make: Make, cosmos_run_task: RunTask) -> None:
+def test_an_adapter_that_openlineage_does_not_know_gives_no_assets(make: MakeNamed, cosmos_run_task: RunTask) -> None:
     done = cosmos_run_task(make("Seed", target="other"))
 
     assert (done.state, done.assets) == ("success", ())
@@ -188,7 +177,7 @@ def test_an_adapter_that_openlineage_does_not_know_gives_no_assets(make: Make, c
 
 @pytest.mark.skipif(not compat.ASSETS_NEED_AN_ALIAS, reason="Airflow 2 takes assets without an alias, too")
 def test_aliases_turned_off_are_refused_before_dbt_runs(
-    make: Make, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
+    make: MakeNamed, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_DATASET_ALIAS", "False")
     make("Seed", emit_datasets=False).execute({})
@@ -204,7 +193,7 @@ def alias_of(operator: Any) -> str:
     return name
 
 
-def test_an_alias_is_named_after_the_dag_the_innermost_group_and_the_task(make: Make) -> None:
+def test_an_alias_is_named_after_the_dag_the_innermost_group_and_the_task(make: MakeNamed) -> None:
     with DAG("d.x", schedule=None, start_date=START):
         alone = make("Run", task_id="stg_pings_run")
         with TaskGroup("outer"), TaskGroup("abc"):

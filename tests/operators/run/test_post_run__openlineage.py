@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -51,9 +50,14 @@ if __name__ == "__main__":
 """
 
 
+class Run(Protocol):
+    """Run two tasks on an Airflow with its OpenLineage provider, configured by these variables."""
+
+    def __call__(self, **variables: str) -> dict[str, Any]: ...
+
+
 @pytest.fixture
-def run(dbt_project: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Two tasks on an Airflow with its OpenLineage provider, configured by these variables."""
+def run(dbt_project: Path, tmp_path: Path) -> Run:
     (dbt_project / "profiles.yml").write_text(
         "harbor: {target: dev, outputs: {dev: {type: duckdb, path: \"{{ env_var('HARBOR_FILE') }}\"}}}"
     )
@@ -71,9 +75,7 @@ def run(dbt_project: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     return run
 
 
-def test_openlineage_hears_what_each_node_has_read_and_written(
-    run: Callable[..., dict[str, Any]], tmp_path: Path
-) -> None:
+def test_openlineage_hears_what_each_node_has_read_and_written(run: Run, tmp_path: Path) -> None:
     heard = tmp_path / "heard"
     transport = {"type": "file", "log_file_path": str(heard), "append": True}
 
@@ -91,7 +93,7 @@ def test_openlineage_hears_what_each_node_has_read_and_written(
     assert [each["name"] for each in broken["inputs"]] == ["harbor.main.staging"]
 
 
-def test_where_the_provider_is_not_active_openlineage_is_not_imported(run: Callable[..., dict[str, Any]]) -> None:
+def test_where_the_provider_is_not_active_openlineage_is_not_imported(run: Run) -> None:
     result = run(DISABLED="True")
 
     assert result["states"] == {"staging": "success", "broken": "failed"}

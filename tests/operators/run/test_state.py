@@ -24,10 +24,9 @@ from cosmos_venv.files.read_limits import ANY_SIZE
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.run import state
 from pytest_cosmos_venv import DbtCall, FakeVenv, RunTask
+from tests.kit import MakeTask, operator_arguments
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-Make = Callable[..., Any]
 
 
 def kept_place(operator: Any, context: dict[str, Any]) -> Any:
@@ -47,19 +46,11 @@ class Looking(DbtRunLocalOperator):
 
 
 @pytest.fixture
-def make(dbt_project: Path, cosmos_fake_venv: FakeVenv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+def make(dbt_project: Path, cosmos_fake_venv: FakeVenv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeTask:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
 
     def make(cls: type[DbtRunLocalOperator] = DbtRunLocalOperator, **arguments: Any) -> Any:
-        operator = cls(
-            **{
-                "task_id": "task",
-                "project_dir": dbt_project,
-                "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
-                "dbt_executable_path": cosmos_fake_venv.dbt,
-                **arguments,
-            }
-        )
+        operator = cls(**operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt) | arguments)
         if isinstance(operator, Looking):
             vars(operator)["seen"] = []
         return operator
@@ -84,7 +75,7 @@ def flags(call: DbtCall) -> list[str]:
     return words[words.index("--target") + 2 :]
 
 
-def test_a_folder_is_named_to_dbt_as_it_is(make: Make, cosmos_fake_venv: FakeVenv, prod: Path) -> None:
+def test_a_folder_is_named_to_dbt_as_it_is(make: MakeTask, cosmos_fake_venv: FakeVenv, prod: Path) -> None:
     make(state=prod, defer_to_state=True, favor_state="true").execute({})
     make().execute({})
 
@@ -94,7 +85,7 @@ def test_a_folder_is_named_to_dbt_as_it_is(make: Make, cosmos_fake_venv: FakeVen
 
 
 def test_a_relative_folder_is_one_of_the_project(
-    make: Make, cosmos_fake_venv: FakeVenv, dbt_project: Path, prod: Path
+    make: MakeTask, cosmos_fake_venv: FakeVenv, dbt_project: Path, prod: Path
 ) -> None:
     """Also in its target folder, which dbt is not shown."""
     (dbt_project / "target").mkdir()
@@ -107,7 +98,7 @@ def test_a_relative_folder_is_one_of_the_project(
 
 @pytest.mark.parametrize("is_packed", [False, True], ids=["folder", "packed"])
 def test_artifacts_of_an_object_store_are_fetched(
-    make: Make, prod: Path, memory_store: Callable[[Path], str], is_packed: bool
+    make: MakeTask, prod: Path, memory_store: Callable[[Path], str], is_packed: bool
 ) -> None:
     if is_packed:
         with zipfile.ZipFile(prod / "all.zip", "w") as archive:
@@ -151,7 +142,7 @@ def memory_store() -> Any:
     ],
 )
 def test_a_state_that_is_not_there_is_told_before_dbt_runs(
-    make: Make, cosmos_fake_venv: FakeVenv, memory_store: object, state: str, words: str
+    make: MakeTask, cosmos_fake_venv: FakeVenv, memory_store: object, state: str, words: str
 ) -> None:
     with pytest.raises(AirflowException, match=words):
         make(state=state).execute({})
@@ -167,12 +158,12 @@ def test_a_state_that_is_not_there_is_told_before_dbt_runs(
         ({"state": LAST_SUCCESS, "state_conn_id": "c"}, "state_path_conn_id"),
     ],
 )
-def test_what_cannot_be_is_refused_when_the_dag_is_built(make: Make, arguments: dict[str, Any], words: str) -> None:
+def test_what_cannot_be_is_refused_when_the_dag_is_built(make: MakeTask, arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(CosmosValueError, match=words):
         make(**arguments)
 
 
-def test_the_first_time_everything_is_new_and_then_the_last_success_is_the_state(make: Make) -> None:
+def test_the_first_time_everything_is_new_and_then_the_last_success_is_the_state(make: MakeTask) -> None:
     operator = make(Looking, state=LAST_SUCCESS)
 
     operator.execute({})
@@ -184,7 +175,7 @@ def test_the_first_time_everything_is_new_and_then_the_last_success_is_the_state
     assert [each["status"] for each in second["run_results.json"]["results"]] == ["success", "success"]
 
 
-def test_a_failure_leaves_the_last_success_as_it_was(make: Make, cosmos_fake_venv: FakeVenv) -> None:
+def test_a_failure_leaves_the_last_success_as_it_was(make: MakeTask, cosmos_fake_venv: FakeVenv) -> None:
     """Whether dbt fails, or a callback after it: the task has not succeeded."""
 
     def break_down(project_dir: str, **_: object) -> None:
@@ -203,7 +194,7 @@ def test_a_failure_leaves_the_last_success_as_it_was(make: Make, cosmos_fake_ven
     assert kept_place(operator, {}).read_bytes() == before
 
 
-def test_tasks_and_targets_have_a_last_success_each(make: Make, dbt_project: Path) -> None:
+def test_tasks_and_targets_have_a_last_success_each(make: MakeTask, dbt_project: Path) -> None:
     prod = ProfileConfig("harbor", "prod/eu", profiles_yml_filepath=dbt_project / "profiles.yml")
     operators = [make(state=LAST_SUCCESS), make(task_id="pier.task"), make(profile_config=prod)]
 
@@ -214,7 +205,7 @@ def test_tasks_and_targets_have_a_last_success_each(make: Make, dbt_project: Pat
     assert {place.name for place in places} == {"dev.zip", "prod%2Feu.zip"}
 
 
-def test_the_last_success_of_a_mapped_task_is_that_of_its_index(make: Make) -> None:
+def test_the_last_success_of_a_mapped_task_is_that_of_its_index(make: MakeTask) -> None:
     from types import SimpleNamespace
 
     contexts: list[dict[str, Any]] = [{"ti": SimpleNamespace(map_index=index)} for index in (-1, 0, 1)]
@@ -225,7 +216,7 @@ def test_the_last_success_of_a_mapped_task_is_that_of_its_index(make: Make) -> N
 
 
 def test_workers_share_it_where_a_setting_leads(
-    make: Make, tmp_path: Path, memory_store: object, monkeypatch: pytest.MonkeyPatch
+    make: MakeTask, tmp_path: Path, memory_store: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = {"folder": f"{tmp_path}/shared", "file": f"file://{tmp_path}/shared", "store": "memory://shared"}
     for task_id, state_path in paths.items():
@@ -239,7 +230,7 @@ def test_workers_share_it_where_a_setting_leads(
 
 
 def test_what_others_could_have_written_is_not_believed(
-    make: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    make: MakeTask, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     operator = make(Looking, state=LAST_SUCCESS)
     operator.execute({})
@@ -251,7 +242,7 @@ def test_what_others_could_have_written_is_not_believed(
     assert "This success is not kept for the next run: PermissionError" in "".join(capfd.readouterr())
 
 
-def test_half_a_file_is_as_good_as_none(make: Make, capfd: pytest.CaptureFixture[str]) -> None:
+def test_half_a_file_is_as_good_as_none(make: MakeTask, capfd: pytest.CaptureFixture[str]) -> None:
     operator = make(Looking, state=LAST_SUCCESS)
     operator.execute({})
     kept = kept_place(operator, {})
@@ -263,7 +254,7 @@ def test_half_a_file_is_as_good_as_none(make: Make, capfd: pytest.CaptureFixture
     assert "is no packed artifacts" in "".join(capfd.readouterr())
 
 
-def test_a_damaged_file_is_never_more_than_none(make: Make, tmp_path: Path) -> None:
+def test_a_damaged_file_is_never_more_than_none(make: MakeTask, tmp_path: Path) -> None:
     operator = make(state=LAST_SUCCESS)
     operator.execute({})
     whole = kept_place(operator, {}).read_bytes()
@@ -276,7 +267,7 @@ def test_a_damaged_file_is_never_more_than_none(make: Make, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["", "/bomb.zip"], ids=["folder", "packed"])
 def test_an_artifact_that_is_too_long_is_told_with_the_setting(
-    make: Make, prod: Path, memory_store: Callable[[Path], str], name: str, monkeypatch: pytest.MonkeyPatch
+    make: MakeTask, prod: Path, memory_store: Callable[[Path], str], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with zipfile.ZipFile(prod / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("manifest.json", b" " * 3_000_000)
@@ -287,7 +278,7 @@ def test_an_artifact_that_is_too_long_is_told_with_the_setting(
         make(state=f"{memory_store(prod)}{name}").execute({})
 
 
-def test_what_a_killed_task_has_left_of_it_is_removed(make: Make) -> None:
+def test_what_a_killed_task_has_left_of_it_is_removed(make: MakeTask) -> None:
     operator = make(state=LAST_SUCCESS)
     kept = kept_place(operator, {})
     kept.parent.mkdir(parents=True)
@@ -304,7 +295,7 @@ def test_what_a_killed_task_has_left_of_it_is_removed(make: Make) -> None:
 
 
 def test_a_command_that_writes_no_manifest_keeps_nothing_and_says_so(
-    make: Make, cosmos_fake_venv: FakeVenv, capfd: pytest.CaptureFixture[str]
+    make: MakeTask, cosmos_fake_venv: FakeVenv, capfd: pytest.CaptureFixture[str]
 ) -> None:
     cosmos_fake_venv.script("run", artifacts={"manifest.json": None})
     operator = make(state=LAST_SUCCESS)
@@ -315,7 +306,7 @@ def test_a_command_that_writes_no_manifest_keeps_nothing_and_says_so(
     assert "this success is not kept for the next run" in "".join(capfd.readouterr())
 
 
-def test_a_template_names_it(make: Make, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask, prod: Path) -> None:
+def test_a_template_names_it(make: MakeTask, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask, prod: Path) -> None:
     outcome = cosmos_run_task(make(state=f"{prod.parent}/{{{{ params.of }}}}", params={"of": "prod"}))
 
     assert outcome.state == "success"
@@ -323,7 +314,7 @@ def test_a_template_names_it(make: Make, cosmos_fake_venv: FakeVenv, cosmos_run_
 
 
 def test_whether_to_defer_may_be_a_template(
-    make: Make, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask, prod: Path
+    make: MakeTask, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask, prod: Path
 ) -> None:
     given = dict.fromkeys(("defer_to_state", "favor_state"), "{{ params.is_wanted }}")
 
@@ -338,7 +329,7 @@ def _publish_again_and_again(kept: Path, content: bytes, rounds: int) -> None:
 
 
 @pytest.mark.long
-def test_a_reader_finds_one_success_or_another_and_never_a_mixture(make: Make, tmp_path: Path) -> None:
+def test_a_reader_finds_one_success_or_another_and_never_a_mixture(make: MakeTask, tmp_path: Path) -> None:
     """Runs of one DAG may overlap: each publishes while others read."""
     kept = kept_place(make(state=LAST_SUCCESS), {})
     contents = [bytes([number]) * 200_000 for number in range(3)]

@@ -11,22 +11,25 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
 from cosmos_venv.compat import DAG, AirflowException
-from cosmos_venv.config import ProfileConfig
 from cosmos_venv.managed import caches
 from cosmos_venv.operators.local import DbtSeedLocalOperator
 from cosmos_venv.operators.seeds.seed_state import Scope, SeedLoads
 from cosmos_venv.operators.virtualenv import DbtSeedVirtualenvOperator
 from pytest_cosmos_venv import FakeVenv, RunDag, Variables
+from tests.kit import MakeTask, harbor_profile
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
-Load = Callable[..., dict[str, Any]]
-MakeTask = Callable[..., Any]
+
+class Load(Protocol):
+    """Run the task of the seed once more, in a run of this name, and return the context."""
+
+    def __call__(self, run_id: str = "night", cls: type[Any] = ..., **arguments: Any) -> dict[str, Any]: ...
 
 
 @pytest.fixture
@@ -38,7 +41,7 @@ def make_task(dbt_project: Path, cosmos_fake_venv: FakeVenv, cosmos_variables: V
             **{
                 "task_id": "piers_seed",
                 "project_dir": dbt_project,
-                "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
+                "profile_config": harbor_profile(dbt_project),
                 "extra_context": {
                     "dbt_node_config": {"unique_id": "seed.harbor.piers", "original_file_path": "seeds/piers.csv"},
                     "package_name": "harbor",
@@ -54,8 +57,6 @@ def make_task(dbt_project: Path, cosmos_fake_venv: FakeVenv, cosmos_variables: V
 
 @pytest.fixture
 def load(make_task: MakeTask) -> Load:
-    """Runs the task of the seed once more, in a run of this name. Gives the context."""
-
     def load(run_id: str = "night", cls: type[Any] = DbtSeedLocalOperator, **arguments: Any) -> dict[str, Any]:
         context = {"run_id": run_id}
         make_task(cls, **arguments).execute(context)

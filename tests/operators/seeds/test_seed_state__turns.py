@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from cosmos_venv.compat import AirflowException
-from cosmos_venv.config import ProfileConfig
 from cosmos_venv.operators.local import DbtSeedLocalOperator
 from cosmos_venv.operators.seeds.seed_state import Scope, decoded, own_turn
 from pytest_cosmos_venv import Contender, Racer, TaskRace
+from tests.kit import harbor_profile
 from tests.operators.file_variables import variables_below
 
 ROUNDS = 50
@@ -40,7 +40,7 @@ def seed_task(project: Path, dbt: Path, **arguments: Any) -> DbtSeedLocalOperato
     return DbtSeedLocalOperator(
         task_id="piers_seed",
         project_dir=project,
-        profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=project / "profiles.yml"),
+        profile_config=harbor_profile(project),
         dbt_executable_path=dbt,
         extra_context={
             "dbt_node_config": {"unique_id": SEED, "original_file_path": "seeds/piers.csv"},

@@ -40,7 +40,7 @@ def dag_of(*operators: Any, dag_id: str = "harbor", **arguments: Any) -> Any:
     return dag
 
 
-def python(task_id: str, function: Callable[..., Any], **arguments: Any) -> Callable[[], Any]:
+def python(task_id: str, function: Any, **arguments: Any) -> Callable[[], Any]:
     return lambda: PythonOperator(task_id=task_id, python_callable=function, **arguments)
 
 

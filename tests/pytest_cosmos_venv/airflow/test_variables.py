@@ -41,6 +41,7 @@ def in_task(function: Callable[[], Any], cosmos_run_task: RunTask) -> Any:
     return task.returned
 
 
+Where = Callable[[Callable[[], Any], RunTask], Any]
 PLACES = [pytest.param(in_test, id="test"), pytest.param(in_task, id="task")]
 
 
@@ -48,7 +49,7 @@ PLACES = [pytest.param(in_test, id="test"), pytest.param(in_task, id="task")]
 @pytest.mark.parametrize("where", PLACES)
 def test_variables_are_read_set_and_deleted_in_memory(
     variable: Any,
-    where: Callable[..., Any],
+    where: Where,
     cosmos_variables: Variables,
     cosmos_run_task: RunTask,
     cosmos_airflow_home: AirflowHome,
@@ -77,7 +78,7 @@ def test_variables_are_read_set_and_deleted_in_memory(
 
 @pytest.mark.parametrize("where", PLACES)
 def test_a_missing_variable_is_missing_as_ever(
-    where: Callable[..., Any], cosmos_variables: Variables, cosmos_run_task: RunTask
+    where: Where, cosmos_variables: Variables, cosmos_run_task: RunTask
 ) -> None:
     assert where(lambda: Variable.get("nothing", default_var="else"), cosmos_run_task) == "else"
     with pytest.raises(Exception, match="nothing"):
@@ -104,7 +105,7 @@ def test_an_environment_variable_comes_first_as_in_airflow(
 
 @pytest.mark.parametrize("where", PLACES)
 def test_in_an_outage_writing_fails_where_airflow_fails(
-    where: Callable[..., Any], cosmos_variables: Variables, cosmos_run_task: RunTask
+    where: Where, cosmos_variables: Variables, cosmos_run_task: RunTask
 ) -> None:
     cosmos_variables.put("pier", "north")
     failure = "OperationalError" if IS_AIRFLOW_2 else "AirflowRuntimeError"

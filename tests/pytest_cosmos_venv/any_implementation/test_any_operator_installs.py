@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -17,7 +17,6 @@ from pytest_cosmos_venv import Implementation, PackageIndex, Wheelhouse
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
-MakeOperator = Callable[..., Any]
 RunTask = Callable[[Any], Any]
 
 PROJECT = {
@@ -25,6 +24,12 @@ PROJECT = {
     "models/piers.sql": "select 1 as id\n",
     "profiles.yml": "harbor: {target: dev, outputs: {dev: {type: duckdb, path: 'harbor.duckdb'}}}\n",
 }
+
+
+class MakeOperator(Protocol):
+    """Make a ``dbt run`` that installs from the wheelhouse into an environment of its own."""
+
+    def __call__(self, **arguments: Any) -> Any: ...
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +41,6 @@ def tools_of_this_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def make_operator(cosmos_implementation: Implementation, cosmos_wheelhouse: Wheelhouse, tmp_path: Path) -> MakeOperator:
-    """A ``dbt run`` that installs from the wheelhouse into an environment of its own; every argument can be given."""
     project = tmp_path / "harbor"
     for name, text in PROJECT.items():
         (project / name).parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ import urllib.request
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from uv import find_uv_bin
@@ -33,7 +34,12 @@ pytest_plugins = ["pytester"]
 
 UV = find_uv_bin()
 CORE = "dbt_core-1.10.0-py3-none-any.whl"
-Install = Callable[..., tuple[int, str]]
+
+
+class Install(Protocol):
+    """Install into a folder, and return exit code and output."""
+
+    def __call__(self, *words: str) -> tuple[int, str]: ...
 
 
 @pytest.fixture(params=["pip", "uv"])
@@ -44,7 +50,6 @@ def installer(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def install(installer: str, tmp_path: Path) -> Install:
-    """Exit code and output of an installation into a folder."""
     command = [UV, "pip"] if installer == "uv" else [sys.executable, "-m", "pip"]
     python = ["--python", sys.executable] if installer == "uv" else []
 

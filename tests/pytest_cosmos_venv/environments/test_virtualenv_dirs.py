@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from airflow import DAG
 
-from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, ProjectConfig, RenderConfig
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from pytest_cosmos_venv import RECORD_VARIABLE, Contender, RaceFailure, RunDag, RunTask, TaskRace, Wheelhouse
 from pytest_cosmos_venv.environments.virtualenv_dirs import PLACES_VARIABLE
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.throwaway import throwaway_folder
+from tests.kit import harbor_profile
 
 REFUSAL = (
     r"virtualenv_dir='{}' is no folder of this test run, and the test installs fakes of dbt.*"
@@ -33,17 +34,13 @@ def production() -> Iterator[Path]:
         yield folder / "environments"
 
 
-def profile_of(project: Path) -> ProfileConfig:
-    return ProfileConfig("harbor", "dev", profiles_yml_filepath=project / "profiles.yml")
-
-
 def make_dag(project: Path, directory: Path | str, load: LoadMode = LoadMode.CUSTOM) -> DbtDag:
     return DbtDag(
         dag_id="shop",
         schedule=None,
         start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
         project_config=ProjectConfig(project),
-        profile_config=profile_of(project),
+        profile_config=harbor_profile(project),
         execution_config=ExecutionConfig(
             execution_mode=ExecutionMode.VIRTUALENV,
             virtualenv_dir=directory,
@@ -57,7 +54,7 @@ def make_operator(project: Path, directory: Path | str, **arguments: Any) -> Dbt
     return DbtRunVirtualenvOperator(
         task_id="daily",
         project_dir=project,
-        profile_config=profile_of(project),
+        profile_config=harbor_profile(project),
         py_requirements=["dbt-core", "dbt-duckdb"],
         virtualenv_dir=directory,
         **arguments,
@@ -104,7 +101,7 @@ def test_the_directory_of_mapped_tasks_counts_too(
         DbtRunVirtualenvOperator.partial(
             task_id="each",
             project_dir=dbt_project,
-            profile_config=profile_of(dbt_project),
+            profile_config=harbor_profile(dbt_project),
             py_requirements=["dbt-core"],
             virtualenv_dir=production,
         ).expand(select=["mart", "staging"])

@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 import requests
@@ -20,7 +20,11 @@ from pytest_cosmos_venv import HttpManifest, ToolkitMisuse, serve_manifest
 MANIFEST = {"metadata": {"project_name": "harbor"}, "nodes": {f"model.harbor.m{i}": {} for i in range(200)}}
 ELSEWHERE = "https://artifacts.example/manifest.json"
 
-Get = Callable[..., requests.Response]
+
+class Get(Protocol):
+    """``requests.get`` of the manifest."""
+
+    def __call__(self, **options: Any) -> requests.Response: ...
 
 
 @pytest.fixture

@@ -1,0 +1,93 @@
+"""Types of the factories that fixtures of several test files give, and the profile of the small project."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import psutil
+
+from cosmos_venv.config import ProfileConfig
+from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
+from pytest_cosmos_venv import DbtCall
+
+if TYPE_CHECKING:  # they would bring Airflow to tests that know none
+    from cosmos_venv.operators.local import DbtRunLocalOperator
+    from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
+
+DbtCalls = Callable[[], list[DbtCall]]
+DbtProcesses = Callable[[], list[psutil.Process]]
+AreGone = Callable[[Sequence[int]], bool]
+SetAge = Callable[[Path, float], None]
+WaitUntil = Callable[[Callable[[], object]], None]
+WaitForBackend = Callable[[], int]
+
+
+class MakeSpec(Protocol):
+    """Make a spec of requirements (none: ``hello``) that are installed from the wheelhouse of the tests."""
+
+    def __call__(
+        self,
+        *requirements: str,
+        options: tuple[str, ...] = (),
+        interpreter: Interpreter | None = None,
+        system_site_packages: bool = False,
+        check: str = "",
+    ) -> EnvironmentSpec: ...
+
+
+class MakeReady(Protocol):
+    """Build the environment of a spec in a store, or find it there, and give up its lease."""
+
+    def __call__(
+        self, directory: Path, spec: EnvironmentSpec, *, preference: str = "uv", lines: list[str] | None = None
+    ) -> Environment: ...
+
+
+class StartPython(Protocol):
+    """Start a process that runs a Python source; ``within`` stands before its command."""
+
+    def __call__(self, source: str, *arguments: object, within: Sequence[str] = ()) -> subprocess.Popen[str]: ...
+
+
+class OutputOf(Protocol):
+    """Run a command, which must succeed, and return what it writes."""
+
+    def __call__(self, command: object, *arguments: str) -> str: ...
+
+
+class MakeOperator(Protocol):
+    """Make an operator that runs the fake dbt in a kept environment."""
+
+    def __call__(self, **arguments: Any) -> DbtRunVirtualenvOperator: ...
+
+
+class MakeLocal(Protocol):
+    """Make a local operator that runs the dbt of the tests of the file."""
+
+    def __call__(self, **arguments: Any) -> DbtRunLocalOperator: ...
+
+
+class MakeNamed(Protocol):
+    """Make an operator by the part of its name that tells it from others, such as ``Run``."""
+
+    def __call__(self, name: str, **arguments: Any) -> Any: ...
+
+
+class MakeTask(Protocol):
+    """Make an operator of a class, by default of the one that the tests of the file are about."""
+
+    def __call__(self, cls: Any = ..., **arguments: Any) -> Any: ...
+
+
+def harbor_profile(project: Path, target: str = "dev") -> ProfileConfig:
+    """Return the profile of the small project (``dbt_project``), whose file lies in it."""
+    return ProfileConfig("harbor", target, profiles_yml_filepath=project / "profiles.yml")
+
+
+def operator_arguments(project: Path, **more: Any) -> dict[str, Any]:
+    """Return the arguments of an operator on the small project, with ``more`` beside or instead of them."""
+    return {"task_id": "task", "project_dir": project, "profile_config": harbor_profile(project), **more}
