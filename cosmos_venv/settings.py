@@ -30,44 +30,47 @@ class Setting:
 SETTINGS: dict[str, Setting] = {
     "cache_dir": Setting(
         default="",
-        meaning="Folder of what is kept between commands; a folder of this user below the temporary folder when empty.",
+        meaning="Folder for files that are kept between commands. Empty: a folder of this user below the temporary "
+        "folder.",
     ),
-    "enable_cache": Setting(default=True, meaning="Whether anything is kept between commands."),
+    "enable_cache": Setting(default=True, meaning="Whether files are kept between commands."),
     "enable_cache_dbt_ls": Setting(
-        default=True, meaning="Whether the answer of dbt ls is kept, so that a project that is unchanged needs no dbt."
+        default=True, meaning="Whether the answer of dbt ls is kept, so that an unchanged project needs no dbt."
     ),
     "remote_cache_dir": Setting(
         default="",
-        meaning="Where answers of dbt ls are kept also, for other machines: a path or URL such as s3://bucket/cosmos.",
+        meaning="Second place in which answers of dbt ls are kept, for other machines: a path or URL such as "
+        "s3://bucket/cosmos.",
     ),
     "remote_cache_dir_conn_id": Setting(
-        default="", meaning="The Airflow connection for remote_cache_dir; the default of its storage when empty."
+        default="", meaning="The Airflow connection for remote_cache_dir. Empty: the default connection of its storage."
     ),
     "enable_cache_partial_parse": Setting(
         default=True, meaning="Whether dbt's partial_parse.msgpack is kept, so that the next command parses less."
     ),
     "artifact_max_bytes": Setting(
         default=1024 * MEBIBYTE,
-        meaning="Bytes that a manifest, another artifact of dbt or a file of what dbt ls has said may have, wherever "
-        "it lies, on the wire and unpacked; 0: any number.",
+        meaning="Largest size, in bytes, of a manifest, another artifact of dbt, or a file with the output of dbt ls, "
+        "in any place. The limit counts for the transferred and for the unpacked file. 0: no limit.",
         is_also_cosmos=False,
         least=0,
     ),
     "project_file_max_bytes": Setting(
         default=CONFIGURATION_FILE.most,
-        meaning="Bytes that one file of a project may have that is read without dbt (LoadMode.CUSTOM); 0: any number.",
+        meaning="Largest size, in bytes, of a file of a project that is read without dbt (LoadMode.CUSTOM). 0: no "
+        "limit.",
         is_also_cosmos=False,
         least=0,
     ),
     "build_only_running_task": Setting(
         default=True,
-        meaning="Whether a worker of Airflow 3, which parses a DAG file for the one task that it runs, makes that task "
-        "alone of a dbt project that was planned before.",
+        meaning="Whether a worker of Airflow 3 makes only the task that it runs when it parses a DAG file. This works "
+        "if the dbt project was planned before.",
         is_also_cosmos=False,
     ),
     "enable_dataset_alias": Setting(
         default=True,
-        meaning="Whether the assets of dbt nodes are given by an alias of their task. Airflow 3 has no other way.",
+        meaning="Whether tasks emit the assets of dbt nodes through an alias. On Airflow 3 this is the only way.",
     ),
     "enable_dataset_airflow3_uri": Setting(
         default=False,
@@ -76,145 +79,151 @@ SETTINGS: dict[str, Setting] = {
     ),
     "enable_hierarchical_naming_for_group_nodes_by_folder": Setting(
         default=False,
-        meaning="Whether RenderConfig.group_nodes_by_folder knows a folder by its whole path. Else by its bare "
-        "name: of two folders of one name the first one takes in what is in the other.",
+        meaning="Whether RenderConfig.group_nodes_by_folder identifies a folder by its full path. If not, it uses the "
+        "name alone, and the nodes of two folders with the same name are in the group of the first one.",
     ),
     "pre_dbt_fusion": Setting(
-        default=False, meaning="Whether tasks of single nodes name them by --models, as old dbt wants it, not --select."
+        default=False,
+        meaning="Whether tasks of single nodes select them by --models, as old releases of dbt "
+        "require, instead of --select.",
     ),
-    "enable_uri_xcom": Setting(
-        default=False, meaning="Whether a task pushes the URIs of the assets that it gives as the XCom uri."
-    ),
+    "enable_uri_xcom": Setting(default=False, meaning="Whether a task pushes the URIs of its assets as the XCom uri."),
     "default_copy_dbt_packages": Setting(
         default=False,
-        meaning="Whether a project's packages folder is copied for a command instead of linked, where nothing else is "
-        "said and dbt deps does not run.",
+        meaning="Whether a project's packages folder is copied for a command instead of linked. It is used if "
+        "copy_dbt_packages is not given and dbt deps does not run.",
     ),
     "remote_target_path": Setting(
-        default="", meaning="Where compiled SQL is uploaded to, a path or URL such as s3://bucket/dbt."
+        default="", meaning="Place to which compiled SQL is uploaded: a path or URL such as s3://bucket/dbt."
     ),
     "remote_target_path_conn_id": Setting(
-        default="", meaning="The Airflow connection for remote_target_path; the default of its storage when empty."
+        default="",
+        meaning="The Airflow connection for remote_target_path. Empty: the default connection of its storage.",
     ),
     "state_path": Setting(
         default="",
-        meaning="Where the artifacts of each task's last success are kept that asks for them (state='last_success'), a "
-        "path or URL that all workers see; below cache_dir, which is one worker's own, when empty.",
+        meaning="Place for the artifacts of the last success of each task with state='last_success': a path or URL "
+        "that all workers can reach. Empty: below cache_dir, which belongs to one worker.",
         is_also_cosmos=False,
     ),
     "state_path_conn_id": Setting(
         default="",
-        meaning="The Airflow connection for state_path; the default of its storage when empty.",
+        meaning="The Airflow connection for state_path. Empty: the default connection of its storage.",
         is_also_cosmos=False,
     ),
     "enable_debug_mode": Setting(
         default=False,
-        meaning="Whether each dbt task tells the most memory that it took, as the XCom cosmos_debug_max_memory_mb.",
+        meaning="Whether each dbt task pushes its highest memory use as the XCom cosmos_debug_max_memory_mb.",
     ),
     "debug_memory_poll_interval_seconds": Setting(
-        default=0.5, meaning="With enable_debug_mode: seconds between two looks at the memory."
+        default=0.5, meaning="With enable_debug_mode: seconds between two measurements of the memory."
     ),
     "packages_max_age": Setting(
         default=3600,
-        meaning="Seconds for which installed dbt packages are used that no package-lock.yml pins; then dbt deps runs "
-        "again. With 0 it runs for every task. Pinned ones are used for as long as they are asked for.",
+        meaning="Seconds for which installed dbt packages are used if no package-lock.yml pins them; then dbt deps "
+        "runs again. With 0 it runs for every task. Pinned packages are used as long as the project requires "
+        "them.",
         is_also_cosmos=False,
     ),
     "virtualenv_max_retries_lock": Setting(
         default=120,
-        meaning="Seconds that a task waits for another process to release cosmos_virtualenv.lock. They do not count "
-        "while that process's build makes visible progress.",
+        meaning="Seconds that a task waits for another process to release cosmos_virtualenv.lock. Time in which the "
+        "build of that process makes visible progress does not count.",
     ),
     "virtualenv_build": Setting(
         default="auto",
-        meaning="never: a missing environment is an error that names the command which builds it.",
+        meaning="auto: a task builds a missing environment. never: a missing environment is an error that names the "
+        "command which builds it.",
         is_also_cosmos=False,
         choices=("auto", "never"),
     ),
     "virtualenv_prune_max_age_days": Setting(
         default=30,
-        meaning="Days since its last use after which an environment is removed when another one is built; 0: never.",
+        meaning="Days without use after which an environment is removed when another one is built. 0: never.",
         is_also_cosmos=False,
     ),
     "virtualenv_prune_max_count": Setting(
         default=10,
-        meaning="Environments that a virtualenv_dir keeps; those used longest ago go first; 0: all.",
+        meaning="Number of environments that a virtualenv_dir keeps. Those that were used longest ago are removed "
+        "first. 0: all are kept.",
         is_also_cosmos=False,
     ),
     "virtualenv_prune_max_bytes": Setting(
-        default=0, meaning="Bytes on disk that a virtualenv_dir keeps; 0: any number.", is_also_cosmos=False
+        default=0, meaning="Bytes on disk that a virtualenv_dir keeps. 0: no limit.", is_also_cosmos=False
     ),
     "virtualenv_prune_min_age": Setting(
         default=86_400,
-        meaning="Seconds since its last use during which an environment is kept, whatever the other limits say.",
+        meaning="Seconds after its last use for which an environment is kept, even if it is beyond the other limits.",
         is_also_cosmos=False,
     ),
     "virtualenv_keep_failed": Setting(
         default=False,
-        meaning="Whether a build that failed is kept beside its log, the last one of each environment, until it is "
+        meaning="Whether the last failed build of each environment is kept beside its log, until it is "
         "virtualenv_prune_max_age_days old.",
         is_also_cosmos=False,
     ),
     "virtualenv_search_path": Setting(
         default="",
-        meaning="Directories that are looked at before virtualenv_dir, in their order, separated as in PATH. They are "
-        "never written to, so they may be read-only, such as one that was filled when an image was built.",
+        meaning="Directories that are searched before virtualenv_dir, in this order, separated as in PATH. They are "
+        "only read, so they may be read-only: for example a directory that was filled when an image was "
+        "built.",
         is_also_cosmos=False,
     ),
     "virtualenv_lock_timeout_action": Setting(
         default="fail",
-        meaning="What a task does that may wait no longer for another process to build: fail, or private (go on in a "
-        "temporary environment).",
+        meaning="Action of a task that has waited too long for the build of another process: fail, or private "
+        "(continue in a temporary environment).",
         is_also_cosmos=False,
         choices=("fail", "private"),
     ),
     "virtualenv_dir_mode": Setting(
         default="",
         meaning="Permissions, in octal, of the directories that are made in and for virtualenv_dir, such as 0775. "
-        "Empty: 0755, and the group may write where it may in the parent.",
+        "Empty: 0755, with write permission for the group if the parent directory gives it.",
         is_also_cosmos=False,
     ),
     "virtualenv_installer": Setting(
         default="",
-        meaning="What installs: uv, pip, auto (uv where it installs what pip would), or airflow (Airflow's own "
-        "prepare_virtualenv). Empty: what [standard] venv_install_method says.",
+        meaning="The installer: uv, pip, auto (uv if it installs the same as pip), or airflow (Airflow's own "
+        "prepare_virtualenv). Empty: the value of [standard] venv_install_method.",
         is_also_cosmos=False,
         choices=("auto", "uv", "pip", "airflow"),
     ),
     "virtualenv_upgrade_interval": Setting(
         default=86400,
-        meaning="Seconds after which an environment with --upgrade among its pip options is resolved anew.",
+        meaning="Seconds after which an environment with --upgrade among its pip options is resolved again.",
         is_also_cosmos=False,
     ),
     "local_warm_dbt": Setting(
         default="off",
-        meaning="Whether the dbt of dbt_executable_path, in a virtual environment, is forked from a process that has "
-        "imported it: auto, off or require, as virtualenv_warm_dbt.",
+        meaning="Whether the dbt of dbt_executable_path, in a virtual environment, is forked from a warm server, a "
+        "process that has imported it: auto, off or require, as in virtualenv_warm_dbt.",
         is_also_cosmos=False,
         choices=("auto", "off", "require"),
     ),
     "virtualenv_warm_dbt": Setting(
         default="auto",
-        meaning="Whether dbt of a kept environment is forked from a process that has imported it: auto (from the "
-        "second task on; a plain process where that cannot be), off, or require (the task fails then).",
+        meaning="Whether dbt of a kept environment is forked from a warm server, a process that has imported it: auto "
+        "(from the second task on; a plain process if this is not possible), off, or require (if it is not "
+        "possible, the task fails).",
         is_also_cosmos=False,
         choices=("auto", "off", "require"),
     ),
     "virtualenv_warm_dbt_idle": Setting(
         default=600,
-        meaning="Seconds after which such a process ends that no command has used.",
+        meaning="Seconds without a command after which a warm server ends.",
         is_also_cosmos=False,
         least=1,
     ),
     "virtualenv_warm_dbt_keeps_project": Setting(
         default=False,
-        meaning="Whether such a process keeps what dbt has parsed of a project, for the next command that finds it "
+        meaning="Whether a warm server keeps the project that dbt has parsed, for the next command that finds it "
         "unchanged.",
         is_also_cosmos=False,
     ),
     "virtualenv_warm_dbt_max": Setting(
         default=4,
-        meaning="Such processes that one user has on one host at most: one for each environment.",
+        meaning="Largest number of warm servers that one user has on one host: one for each environment.",
         is_also_cosmos=False,
         least=1,
     ),

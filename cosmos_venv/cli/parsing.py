@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     Actions = argparse._SubParsersAction[argparse.ArgumentParser]
 
 EXIT_CODES = (
-    "Exit codes: 0 all is well (a warning is no failure), 1 something is wrong, 2 the command was used wrongly, "
-    "130 it was interrupted, 141 nobody reads its output any more."
+    "Exit codes: 0 all is well (a warning is no failure), 1 something is wrong, 2 the command was used wrongly, 130 "
+    "it was interrupted, 141 the reader of its output has gone."
 )
 
 

@@ -29,11 +29,11 @@ FORMATS = ("tree", "json", "mermaid", "dot")
 TEST_BEHAVIORS = tuple(behavior.value for behavior in TestBehavior)
 _WIDE = 10_000  # columns: rich cuts off the lines of a tree
 _DESCRIPTION = (
-    "Shows the tasks, groups and edges that a dbt project becomes: as a tree, as JSON, as a Mermaid or DOT diagram. A "
-    "DAG file is imported as Airflow does and shows its DbtDag or DbtTaskGroup as it is configured; the folder of a "
-    "project (with a target/manifest.json) or a manifest is rendered with the defaults and the options here. No task "
-    "runs; a DAG file that loads with dbt ls runs that. Exit code 1: the file cannot be imported or read, has no dbt "
-    "project or several, the selection is refused, or the output cannot be written."
+    "Shows the tasks, groups and edges of a dbt project as a tree, as JSON, or as a Mermaid or DOT diagram. A DAG "
+    "file is imported as Airflow does it, and its DbtDag or DbtTaskGroup is shown as it is configured. The folder of "
+    "a project (with a target/manifest.json) or a manifest is rendered with the defaults and the options of this "
+    "command. No task runs, but a DAG file that loads with dbt ls runs dbt ls. Exit code 1: the file cannot be "
+    "imported or read, has no dbt project or several, the selection is refused, or the output cannot be written."
 )
 
 
@@ -78,16 +78,22 @@ def add_to(subjects: Actions) -> None:
     parser.add_argument(
         "target", type=Path, metavar="DAGFILE|PROJECT", help="a DAG file, a project's folder, a manifest"
     )
-    parser.add_argument("--format", choices=FORMATS, help="tree unless given; --json is --format json")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write there, not to standard output")
-    of_file = parser.add_argument_group("Where a DAG file has several")
-    of_file.add_argument("--dag-id", metavar="ID", help="the DAG that is meant")
-    of_file.add_argument("--group", metavar="ID", help="the DbtTaskGroup that is meant, with the groups around it")
+    parser.add_argument(
+        "--format", choices=FORMATS, help="the format, by default tree; --json is the same as --format json"
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write to this file, not to standard output")
+    of_file = parser.add_argument_group("If a DAG file has several")
+    of_file.add_argument("--dag-id", metavar="ID", help="the DAG to show")
+    of_file.add_argument("--group", metavar="ID", help="the DbtTaskGroup to show, with the groups around it")
     of_project = parser.add_argument_group("For a project")
     for name in ("--select", "--exclude"):
-        of_project.add_argument(name, nargs="+", action="extend", default=[], metavar="ITEM", help="as dbt takes it")
+        of_project.add_argument(
+            name, nargs="+", action="extend", default=[], metavar="ITEM", help="items as in dbt's option of this name"
+        )
     of_project.add_argument("--selector", metavar="NAME", help="a YAML selector of the manifest")
-    of_project.add_argument("--test-behavior", choices=TEST_BEHAVIORS, help="after_each unless given")
+    of_project.add_argument(
+        "--test-behavior", choices=TEST_BEHAVIORS, help="where tests are placed, by default after_each"
+    )
     parser.set_defaults(run=_run)
 
 

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from cosmos_venv.cli.parsing import Actions
 
 _LIST = (
-    "Lists what a DAG remembers of its seeds with SeedRenderingBehavior.WHEN_SEED_CHANGES: the content that was loaded "
-    "last, by which run. Reads Airflow's database; changes nothing. Exit code 1: it cannot be reached."
+    "Lists the seed state that a DAG keeps with SeedRenderingBehavior.WHEN_SEED_CHANGES: the content that was loaded "
+    "last, and the run that loaded it. Reads Airflow's database and changes nothing. Exit code 1: the database cannot "
+    "be reached."
 )
 _FORGET = (
-    "Forgets what a DAG remembers of its seeds, or of one, so that the next run loads them: after a table was dropped, "
-    "for example. Exit code 1: nothing was remembered of the seed that was named, or the database cannot be reached."
+    "Deletes the seed state of a DAG, for all seeds or for one, so that the next run loads them: for example after a "
+    "table was dropped. Exit code 1: there is no state of the named seed, or the database cannot be reached."
 )
 
 
@@ -31,11 +32,11 @@ def add_to(subjects: Actions) -> None:
 
     :param subjects: the sub-commands of ``cosmos-venv``.
     """
-    actions = add_actions(subjects, "seeds", "what DAGs remember of their seeds")
-    listing = add_action(actions, "list", "list what a DAG remembers", _LIST)
-    forget = add_action(actions, "forget", "have the next run load seeds", _FORGET)
+    actions = add_actions(subjects, "seeds", "the seed state that DAGs keep between runs")
+    listing = add_action(actions, "list", "list the seed state of a DAG", _LIST)
+    forget = add_action(actions, "forget", "delete seed state, so that the next run loads the seeds", _FORGET)
     for action in (listing, forget):
-        action.add_argument("dag_id", metavar="DAG", help="id of a DAG")
+        action.add_argument("dag_id", metavar="DAG", help="the id of a DAG")
     forget.add_argument("seed", metavar="SEED", nargs="?", help="only this one: its name, or dbt's unique id")
     listing.set_defaults(run=lambda options: seeds_list(options.dag_id, as_json=options.json))
     forget.set_defaults(run=lambda options: seeds_forget(options.dag_id, options.seed, as_json=options.json))

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from cosmos_venv.dbt.warm.status import RunningCommand, WarmServer
 
 _STATUS = (
-    "Shows each warm server of this user on this host ([cosmos_venv] virtualenv_warm_dbt), for root those of all "
-    "users: which environment it serves, since when, how many commands, and which run now."
+    "Shows each warm server of this user on this host ([cosmos_venv] virtualenv_warm_dbt); for root those of all "
+    "users. It shows the environment of the server, its age, the number of commands so far, and the commands that run "
+    "now."
 )
 _STOP = (
-    "Lets servers end. Commands that run go on to their end; the next ones start anew, as after an idle time. Exit "
-    "code 1: no server has that name, or one has not ended."
+    "Ends warm servers. Commands that are running continue to their end; the next command starts without a warm "
+    "server, as after an idle time. Exit code 1: no server has that name, or a server has not ended."
 )
 _HEADINGS = ("pid", "user", "environment", "state", "age", "idle", "served", "memory", "running")
 _SHORT, _FEWEST = 12, 4  # characters of a digest: those that are shown, and those that are enough
@@ -38,7 +39,7 @@ def add_to(subjects: Actions) -> None:
     actions = add_actions(subjects, "server", "the processes that dbt is forked from")
     status = add_action(actions, "status", "show the warm servers", _STATUS)
     status.set_defaults(run=lambda options: server_status(options.dir, as_json=options.json))
-    stop = add_action(actions, "stop", "let warm servers end", _STOP)
+    stop = add_action(actions, "stop", "end warm servers", _STOP)
     stop.add_argument(
         "names",
         nargs="*",
@@ -46,7 +47,9 @@ def add_to(subjects: Actions) -> None:
         help=f"a process id, at least {_FEWEST} first characters of an environment's digest, or an environment's path",
     )
     stop.add_argument(
-        "--all", action="store_true", help="all of this user, those of other projects too; for root those of all users"
+        "--all",
+        action="store_true",
+        help="end all servers of this user, also those of other projects; for root those of all users",
     )
     stop.set_defaults(run=_run_stop)
     for action in (status, stop):

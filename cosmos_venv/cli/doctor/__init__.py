@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from cosmos_venv.cli.parsing import Actions
 
 _DESCRIPTION = (
-    "Tries what cosmos-venv relies on, and says what to do about what does not work: the Airflow and its settings, the "
-    "directories of environments (owner, permissions, file system, room), their locks (with two processes, or with "
-    "--peer from two hosts), the installer and its index, the sockets of warm servers, and DAG files that Airflow "
-    "passes over. Nothing is imported of a DAG file; what is made for a trial is removed. Exit code 1: something "
-    "failed; a warning is no failure."
+    "Tests everything that cosmos-venv needs, and says how to repair what does not work: Airflow and its settings, "
+    "the directories of environments (owner, permissions, file system, free space), their locks (with two processes, "
+    "or with --peer from two hosts), the installer and its index, the sockets of warm servers, and DAG files that "
+    "Airflow ignores. DAG files are not imported, and files that were made for a test are removed. Exit code 1: a "
+    "check failed; a warning is no failure."
 )
 _Check = Callable[[Examined], Iterable[CheckResult]]
 CHECKS: dict[str, tuple[_Check, ...]] = {
@@ -54,7 +54,7 @@ def add_to(subjects: Actions) -> None:
 
     :param subjects: the sub-commands of ``cosmos-venv``.
     """
-    parser = add_action(subjects, "doctor", "try what cosmos-venv relies on", _DESCRIPTION)
+    parser = add_action(subjects, "doctor", "test everything that cosmos-venv needs", _DESCRIPTION)
     parser.add_argument("dagfiles", nargs="*", type=existing_file, metavar="DAGFILE", help="a Python file with DAGs")
     parser.add_argument(
         "--dir",
@@ -62,17 +62,23 @@ def add_to(subjects: Actions) -> None:
         default=[],
         type=absolute_path,
         metavar="DIR",
-        help="a virtualenv_dir; may be given again. Those of [cosmos_venv] virtualenv_search_path are looked at anyway",
+        help="a virtualenv_dir; may be repeated. Those of [cosmos_venv] virtualenv_search_path are always checked",
     )
     parser.add_argument(
         "--only", action="append", choices=CHECKS, metavar="CHECK", help=f"one of {', '.join(CHECKS)}; may be repeated"
     )
     between = parser.add_argument_group("Between two hosts that share the directory")
-    between.add_argument("--peer", metavar="HOST", help="try locks with that host; shows the command to run there")
+    between.add_argument("--peer", metavar="HOST", help="test locks with that host; shows the command to run there")
     between.add_argument(
-        "--wait", type=whole_number, metavar="SECONDS", default=_PATIENCE, help="for it; 300 if not given"
+        "--wait",
+        type=whole_number,
+        metavar="SECONDS",
+        default=_PATIENCE,
+        help="seconds to wait for the other host; 300 by default",
     )
-    between.add_argument("--join", metavar="TOKEN", help="be the other host: part of the command that --peer shows")
+    between.add_argument(
+        "--join", metavar="TOKEN", help="take the part of the other host; the command that --peer shows has this option"
+    )
     parser.set_defaults(run=_run)
 
 

@@ -17,30 +17,31 @@ if TYPE_CHECKING:
     from cosmos_venv.cli.parsing import Actions
 
 _WARM = (
-    "Builds, in the foreground, before the first task needs them: of a DAG file (it is imported), or of all DAG files "
-    "below a folder, the environment of each virtualenv task that keeps one; of a requirements file, or of a dbt "
-    "project with a requirements.txt, the one for py_requirements=['-r FILE']; of --requirement, the one for these. "
-    "What is ready stays as it is. Exit code 1: a file cannot be imported, an environment cannot be built, or is known "
-    "only when its task runs (virtualenv_dir is a template, or mapped), or nothing makes a DAG. A file without DAG "
-    "beside others that make some is only mentioned, so that dags/*.py may be given; tasks that keep no environment "
-    "are no failure."
+    "Builds environments in the foreground, before the first task needs them. For a DAG file (it is imported), or for "
+    "all DAG files below a folder, it builds the environment of each virtualenv task that keeps one. For a "
+    "requirements file, or a dbt project with a requirements.txt, it builds the environment for "
+    "py_requirements=['-r FILE']; for --requirement, the one for these. An environment that is ready is not changed. "
+    "Exit code 1: a file cannot be imported, an environment cannot be built or is known only when its task runs "
+    "(virtualenv_dir is a template, or mapped), or no file makes a DAG. A file without a DAG is only mentioned if "
+    "other files make one, so that dags/*.py may be given. Tasks that keep no environment are no failure."
 )
 _LIST = "Lists every build of a virtualenv_dir: ready, old, building, left over or failed. Writes nothing."
 _SHOW = (
-    "Tells all of an environment: what is installed, of what it was made, by whom, when, which processes use it now, "
-    "and its warm servers. Writes nothing."
+    "Shows everything that is known of an environment: the installed packages, the spec from which it was made, who "
+    "made it and when, the processes that use it now, and its warm servers. Writes nothing."
 )
 _VERIFY = (
-    "Holds finished environments against their records: every file is there with its size and can be read, commands "
-    "can be executed, no link leads nowhere, the same versions are installed, the interpreter is of the same version; "
-    "and lets each import dbt and its adapters, unless another user could have changed it. Says who has the "
-    "directory's lock. Writes nothing. Exit code 1: something differs, or cannot be imported."
+    "Compares finished environments with their records: every file exists with its size and can be read, commands can "
+    "be executed, no link is broken, the same versions are installed, and the interpreter has the same version. Each "
+    "environment also imports dbt and its adapters, unless another user could have changed it. Shows which process "
+    "holds the lock of the directory. Writes nothing. Exit code 1: something differs, or cannot be imported."
 )
 _PRUNE = (
-    "Removes what nobody can find any more, then the environments that were used longest ago, until the limits are "
-    "kept; never one in use. A limit that is not given is the one of Airflow's configuration ([cosmos_venv] "
-    "virtualenv_prune_...); 0 is no limit. With --digest it removes that one environment and nothing else. Exit "
-    "code 1: this user may not remove something that is to go, or the environment that was named is in use."
+    "Removes builds that no task can find any more, then the environments that were used longest ago, until the store "
+    "is within its limits. An environment in use is never removed. A limit that is not given is read from Airflow's "
+    "configuration ([cosmos_venv] virtualenv_prune_...); 0 is no limit. With --digest it removes only that "
+    "environment. Exit code 1: this user has no permission to remove something that has to be removed, or the named "
+    "environment is in use."
 )
 _NAME = "first characters of its digest, or DIGEST-GENERATION"
 
@@ -63,22 +64,26 @@ def _add_warm(actions: Actions) -> None:
         nargs="*",
         type=existing_path,
         metavar="SOURCE",
-        help="a DAG file, a folder of DAG files, a requirements file, a dbt project with a requirements.txt",
+        help="a DAG file, a folder of DAG files, a requirements file, or a dbt project with a requirements.txt",
     )
     warm.add_argument(
         "--dir",
         type=absolute_path,
         metavar="DIR",
-        help="build there, whatever virtualenv_dir says: a directory of an image, for [cosmos_venv] "
-        "virtualenv_search_path. What no DAG file says needs it",
+        help="build in this directory, not in virtualenv_dir: for example a directory of an image, for [cosmos_venv] "
+        "virtualenv_search_path. It is needed if there is no DAG file",
     )
-    warm.add_argument("-v", "--verbose", action="store_true", help="show all that the installer writes")
-    given = warm.add_argument_group("Without a DAG file, as the arguments of an operator say it")
+    warm.add_argument("-v", "--verbose", action="store_true", help="show all output of the installer")
+    given = warm.add_argument_group("Without a DAG file: the arguments of an operator")
     given.add_argument(
-        "--requirement", action="append", default=[], metavar="REQ", help="one of py_requirements; may be given again"
+        "--requirement", action="append", default=[], metavar="REQ", help="one of py_requirements; may be repeated"
     )
     given.add_argument(
-        "--pip-option", action="append", default=[], metavar="OPTION", help="one of pip_install_options; likewise"
+        "--pip-option",
+        action="append",
+        default=[],
+        metavar="OPTION",
+        help="one of pip_install_options; may be repeated",
     )
     given.add_argument("--python", metavar="PYTHON", help="py_executable")
     given.add_argument("--system-site-packages", action="store_true", help="py_system_site_packages")
@@ -101,18 +106,18 @@ def _run_warm(options: argparse.Namespace) -> int:
 
 
 def _add_looks(actions: Actions) -> None:
-    listing = add_action(actions, "list", "list what stands in a directory", _LIST)
-    show = add_action(actions, "show", "tell all that is known of an environment", _SHOW, aliases=("inspect",))
-    verify = add_action(actions, "verify", "find out whether environments are whole", _VERIFY)
+    listing = add_action(actions, "list", "list the environments of a directory", _LIST)
+    show = add_action(actions, "show", "show everything that is known of an environment", _SHOW, aliases=("inspect",))
+    verify = add_action(actions, "verify", "check that environments are complete", _VERIFY)
     for action in (listing, show, verify):
         _add_directory(action)
     show.add_argument("name", metavar="NAME", help=_NAME)
     verify.add_argument("name", metavar="NAME", nargs="?", help=f"only this one: {_NAME}")
-    verify.add_argument("--no-import", action="store_true", help="run nothing of what is installed")
+    verify.add_argument("--no-import", action="store_true", help="do not run anything that is installed")
     verify.add_argument(
         "--content",
         action="store_true",
-        help="read every file, and compare it with the hash that its installer has noted; a second for 150 MB",
+        help="read every file, and compare it with the hash that its installer has recorded; takes a second for 150 MB",
     )
     listing.set_defaults(run=lambda options: env_list(options.directory, as_json=options.json))
     show.set_defaults(run=lambda options: env_show(options.directory, options.name, as_json=options.json))
@@ -128,15 +133,23 @@ def _add_looks(actions: Actions) -> None:
 
 
 def _add_prune(actions: Actions) -> None:
-    prune = add_action(actions, "prune", "remove what a directory holds beyond its limits", _PRUNE)
+    prune = add_action(actions, "prune", "remove environments that are beyond the limits of a directory", _PRUNE)
     _add_directory(prune)
-    prune.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    prune.add_argument("--dry-run", action="store_true", help="only show what would be removed")
     prune.add_argument("--digest", metavar="NAME", help=f"remove this environment, whatever its age: {_NAME}")
-    prune.add_argument("--max-age-days", type=whole_number, metavar="DAYS", help="days since the last use")
-    prune.add_argument("--max-count", type=whole_number, metavar="N", help="environments to keep")
+    prune.add_argument(
+        "--max-age-days",
+        type=whole_number,
+        metavar="DAYS",
+        help="remove environments that were not used for this number of days",
+    )
+    prune.add_argument("--max-count", type=whole_number, metavar="N", help="number of environments to keep")
     prune.add_argument("--max-bytes", type=whole_number, metavar="BYTES", help="bytes on disk to keep")
     prune.add_argument(
-        "--min-age", type=whole_number, metavar="SECONDS", help="what was used within as many seconds stays in any case"
+        "--min-age",
+        type=whole_number,
+        metavar="SECONDS",
+        help="keep every environment that was used within this number of seconds",
     )
     prune.set_defaults(run=_run_prune)
 
