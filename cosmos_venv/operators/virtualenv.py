@@ -34,6 +34,7 @@ from cosmos_venv.operators.local import (
     DbtSourceLocalOperator,
     DbtTestLocalOperator,
 )
+from cosmos_venv.processes.guarded_process import Cancellation
 from cosmos_venv.public_names import name_lookup
 
 if TYPE_CHECKING:
@@ -173,7 +174,6 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
     def _take_environment(self, *, instead_of: Damaged | None = None) -> Environment:
         """Have an environment until ``_dbt_ready`` ends."""
         from cosmos_venv.managed import resolve
-        from cosmos_venv.processes.guarded_process import Cancellation
 
         assert self._environments is not None  # noqa: S101 - set by the only caller of this and of what calls it
         self._environment = self._environments.enter_context(
@@ -349,8 +349,6 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
         """
         if self._held_lock is not None:
             raise CosmosValueError(f"This operator holds the lock of virtualenv_dir={self.virtualenv_dir!r} already.")
-        from cosmos_venv.processes.guarded_process import Cancellation
-
         held = ExitStack()
         try:
             held.enter_context(
