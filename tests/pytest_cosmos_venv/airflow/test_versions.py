@@ -21,8 +21,8 @@ DEADLINE = 240.0
 FILES = [
     HERE / f"test_{name}.py"
     for name in (
-        *("run_dag", "run_task", "runs_at_once"),
-        *("airflow_variables", "airflow_connections", "airflow_clock", "told"),
+        *("running__dag", "running__task", "running__at_once"),
+        *("variables", "connections", "clock", "task_context"),
     )
 ]
 
@@ -90,7 +90,7 @@ def test_beside_airflow_in_a_box_its_home_is_used(order: str, tmp_path: Path) ->
         encoding="utf-8",
     )
     # Some of the files as they are, here with time-machine. Once: the first run of a process takes seconds.
-    for name in ("test_run_task.py", "test_airflow_clock.py") if order == "ours-first" else ():
+    for name in ("test_running__task.py", "test_clock.py") if order == "ours-first" else ():
         (tmp_path / name).write_text((HERE / name).read_text(encoding="utf-8"), encoding="utf-8")
     plugins = ["pytest_cosmos_venv.plugin", "pytest_airflow_in_a_box.plugin"]
     ordered = plugins if order == "ours-first" else plugins[::-1]

@@ -18,7 +18,7 @@ from tests.pytest_cosmos_venv.any_implementation.test_any_seed_scenarios import 
 pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).resolve().parents[3]
-FILE = Path(__file__).parents[1] / "any_implementation" / "test_seed_scenarios.py"
+FILE = Path(__file__).parents[1] / "any_implementation" / "test_any_seed_scenarios.py"
 DEADLINE = 290.0
 BEFORE_3_13 = pytest.mark.skipif(sys.version_info >= (3, 13), reason="Airflow 2.11 is for Python 3.10 to 3.12")
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).resolve().parents[3]
 FOLDER = Path(__file__).resolve().parents[1] / "any_implementation"
-FILE = FOLDER / "test_operator_installs_from_the_wheelhouse.py"
+FILE = FOLDER / "test_any_operator_installs.py"
 ENVIRONMENTS = ROOT / ".cache" / "envs"
 DEADLINE = 280.0
 

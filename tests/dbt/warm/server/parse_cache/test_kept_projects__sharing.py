@@ -136,9 +136,9 @@ def test_a_command_that_may_not_use_what_is_kept_does_not_have_it_either(pier: K
         "    seen = -1\n"
         "    for frame in sys._current_frames().values():\n"
         "        while frame:\n"
-        "            kept = getattr(frame.f_locals.get('kept'), 'projects', None)\n"
+        "            kept = getattr(getattr(frame.f_locals.get('self'), 'projects', None), 'ready', None)\n"
         "            if kept is not None:\n"
-        "                seen = len(getattr(kept, 'ready', kept))\n"
+        "                seen = len(kept)\n"
         "            frame = frame.f_back\n"
         "    return session.sql(f'select {seen} > 0 as has_some, {seen} as seen')\n",
     )
