@@ -57,10 +57,10 @@ judge: ## judge this and other implementations, keep the reports in docs/conform
 pictures: test-env ## take the pictures of the conformance pages anew, from the reports that are kept
 	@$(BIN)/python -m tools.pictures
 
-prove-verdicts: test-env ## does the suite say the same each time? ARGS="--runs 10 --busy-runs 10 cosmos_venv"
+prove-verdicts: test-env ## judge again and again, the verdicts must agree; ARGS="--runs 10 --busy-runs 10 cosmos_venv"
 	@$(BIN)/python -m tools.prove_verdicts $(ARGS)
 
-mutants: test-env ## does the suite catch each faulty implementation, by the right requirement? prints the table
+mutants: test-env ## judge each faulty implementation by its requirement; prints what was caught
 	@$(BIN)/python -m tools.mutants $(ARGS)
 
 mutants-full: test-env ## the same against all requirements, kept in docs/conformance/mutants.md: hours; goes on where it was stopped

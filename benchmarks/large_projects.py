@@ -24,8 +24,16 @@ _COLUMNS = 10
 _LINES = 44
 # What is left by somebody who trims manifests by hand.
 _KEPT_KEYS = {
-    *("resource_type", "unique_id", "name", "package_name", "original_file_path", "depends_on", "tags", "fqn"),
-    *("patch_path", "test_metadata"),
+    "resource_type",
+    "unique_id",
+    "name",
+    "package_name",
+    "original_file_path",
+    "depends_on",
+    "tags",
+    "fqn",
+    "patch_path",
+    "test_metadata",
 }
 
 

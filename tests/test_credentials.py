@@ -75,9 +75,19 @@ def test_secrets_are_known_in_every_form_and_short_words_are_none(text: str, sec
 @pytest.mark.parametrize(
     "text",
     [
-        *("https://host/simple", "hello @ https://host/hello.whl", "pkg @ file:///x@y/pkg", "12:30:01 me@host", "a@b"),
-        *("", "https://host:8443/x@y", "git+https://host:8443/repo.git@v1.2#egg=x", "why? a=1", "really?"),
-        *("Is it https://host/a?", "(https://host/a?) b=c", "http://host:/x@y"),
+        "https://host/simple",
+        "hello @ https://host/hello.whl",
+        "pkg @ file:///x@y/pkg",
+        "12:30:01 me@host",
+        "a@b",
+        "",
+        "https://host:8443/x@y",
+        "git+https://host:8443/repo.git@v1.2#egg=x",
+        "why? a=1",
+        "really?",
+        "Is it https://host/a?",
+        "(https://host/a?) b=c",
+        "http://host:/x@y",
     ],
 )
 def test_what_is_no_credential_stays(text: str) -> None:

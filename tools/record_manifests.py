@@ -64,8 +64,17 @@ select * from {{ ref('boats') }}
     "selectors.yml": "selectors:\n  - name: nightly\n    definition: {method: tag, value: nightly}\n",
 }
 _SECTIONS = (
-    *("metadata", "nodes", "sources", "exposures", "metrics", "semantic_models", "saved_queries", "unit_tests"),
-    *("functions", "disabled", "selectors"),
+    "metadata",
+    "nodes",
+    "sources",
+    "exposures",
+    "metrics",
+    "semantic_models",
+    "saved_queries",
+    "unit_tests",
+    "functions",
+    "disabled",
+    "selectors",
 )
 # What is written once for each node, and long.
 _LONG = {"raw_code", "raw_sql", "compiled_code", "root_path", "build_path", "checksum", "docs", "doc_blocks", "metrics"}

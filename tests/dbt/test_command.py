@@ -33,11 +33,32 @@ def test_every_option_stands_in_its_place() -> None:
     command = dbt_command("/env/bin/dbt", ["source", "freshness"], options, own_flags=["--full-refresh"])
 
     assert command == [
-        *("/env/bin/dbt", "--log-format", "json", "--no-partial-parse", "source", "freshness"),
-        *("--indirect-selection", "cautious", "--select", "tag:a b+", "--exclude", "c", "--selector", "nightly"),
-        *("--vars", "a:\n- 1\nb: 2\n", "--models", "m"),
-        *("--no-version-check", "--cache-selected-only", "--fail-fast", "--quiet", "--warn-error"),
-        *("--full-refresh", "--threads", "4"),
+        "/env/bin/dbt",
+        "--log-format",
+        "json",
+        "--no-partial-parse",
+        "source",
+        "freshness",
+        "--indirect-selection",
+        "cautious",
+        "--select",
+        "tag:a b+",
+        "--exclude",
+        "c",
+        "--selector",
+        "nightly",
+        "--vars",
+        "a:\n- 1\nb: 2\n",
+        "--models",
+        "m",
+        "--no-version-check",
+        "--cache-selected-only",
+        "--fail-fast",
+        "--quiet",
+        "--warn-error",
+        "--full-refresh",
+        "--threads",
+        "4",
     ]
 
 

@@ -29,8 +29,12 @@ def check(*folders: Path) -> subprocess.CompletedProcess[str]:
 def test_dbt_and_its_adapters_are_imported(tmp_path: Path) -> None:
     put(
         tmp_path,
-        *("dbt_core-1.11.2.dist-info", "dbt_duckdb-1.10.0.dist-info", "dbt_adapters-1.19.0.dist-info"),
-        *("DBT.Post_GRES-1.0.egg-info", "dbt_no_such_adapter-1.dist-info", "click-8.dist-info"),
+        "dbt_core-1.11.2.dist-info",
+        "dbt_duckdb-1.10.0.dist-info",
+        "dbt_adapters-1.19.0.dist-info",
+        "DBT.Post_GRES-1.0.egg-info",
+        "dbt_no_such_adapter-1.dist-info",
+        "click-8.dist-info",
         dbt__cli__main="print('main')",
         dbt__adapters__duckdb="print('duckdb')",
         dbt__adapters__post_gres="print('post_gres')",

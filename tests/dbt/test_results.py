@@ -86,8 +86,10 @@ def test_where_dbt_ended_before_its_results_the_errors_of_its_log_head_the_text(
     )
 
     assert text.splitlines() == [
-        *("Compilation Error in model bad", "  unknown macro"),
-        *("dbt's last lines:", "Encountered an error"),
+        "Compilation Error in model bad",
+        "  unknown macro",
+        "dbt's last lines:",
+        "Encountered an error",
     ]
 
 
@@ -99,13 +101,13 @@ def test_what_the_reasons_have_said_dbts_last_lines_do_not_say_again(tmp_path: P
     result = {"unique_id": "model.p.bad", "status": "error", "message": message}
     (tmp_path / "target" / "run_results.json").write_text(json.dumps({"results": [result]}))
     lines = [
-        *(
-            "12:00:00  1 of 1 ERROR creating bad",
-            "12:00:01  ",
-            "",
-            "12:00:01    Runtime Error in model bad (models/bad.sql)",
-        ),
-        *("  Binder Error: no column x", f"12:00:01    compiled code at {compiled}", "12:00:01  Done. ERROR=1"),
+        "12:00:00  1 of 1 ERROR creating bad",
+        "12:00:01  ",
+        "",
+        "12:00:01    Runtime Error in model bad (models/bad.sql)",
+        "  Binder Error: no column x",
+        f"12:00:01    compiled code at {compiled}",
+        "12:00:01  Done. ERROR=1",
     ]
 
     text = failure_text(Artifacts(target=tmp_path / "target"), lines=lines)
@@ -305,7 +307,9 @@ def test_output_in_json_says_what_output_in_text_says(tmp_path: Path) -> None:
     assert warnings_in(in_json(*said)) == [Warned(name="unique_id", message="Got 3 results")]
     assert failure_text(Artifacts(target=tmp_path), lines=in_json(*said)).splitlines() == [
         "dbt's last lines:",
-        *("Warning in test unique_id (models/schema.yml)", "Got 3 results", "Done. WARN=1"),
+        "Warning in test unique_id (models/schema.yml)",
+        "Got 3 results",
+        "Done. WARN=1",
     ]
 
 
@@ -354,8 +358,14 @@ def test_a_message_without_end_is_cut(tmp_path: Path) -> None:
 def test_the_compiled_file_is_that_of_the_nodes_package_and_version(tmp_path: Path, unique_id: str, file: str) -> None:
     fail(tmp_path, unique_id)
     compile_to(
-        *(tmp_path, "a/models/piers.sql", "other/models/piers.sql", "p/models/piers.sql", "p/models/piers_v2.sql"),
-        *("p/models/piers.v3.sql", "p/models/cranes.sql", "p/models/schema.yml/unique_piers_id.sql"),
+        tmp_path,
+        "a/models/piers.sql",
+        "other/models/piers.sql",
+        "p/models/piers.sql",
+        "p/models/piers_v2.sql",
+        "p/models/piers.v3.sql",
+        "p/models/cranes.sql",
+        "p/models/schema.yml/unique_piers_id.sql",
     )
 
     (failure,) = Artifacts(target=tmp_path).failures()

@@ -131,7 +131,9 @@ SITUATIONS = [
     Situation(
         name="a-link-of-somebody-s-in-a-sticky-folder",
         way=[
-            *(("tmp", 0, 0, 0o1777), ("tmp/real", ME, ME, 0o755), ("tmp/real/store", ME, ME, 0o755)),
+            ("tmp", 0, 0, 0o1777),
+            ("tmp/real", ME, ME, 0o755),
+            ("tmp/real/store", ME, ME, 0o755),
             ("tmp/link", SOMEBODY, "real"),
         ],
         expected="{place}/tmp/link above it: it belongs to user id 51235",
@@ -139,7 +141,9 @@ SITUATIONS = [
     Situation(
         name="a-link-through-a-folder-of-everybody-s",
         way=[
-            *(("shared", 0, 0, 0o777), ("shared/real", ME, ME, 0o755), ("shared/real/store", ME, ME, 0o755)),
+            ("shared", 0, 0, 0o777),
+            ("shared/real", ME, ME, 0o755),
+            ("shared/real/store", ME, ME, 0o755),
             ("link", ME, "shared/../shared/real"),
         ],
         expected="because of {place}/shared above it",

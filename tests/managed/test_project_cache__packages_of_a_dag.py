@@ -51,7 +51,7 @@ def test_parsing_installs_and_tasks_and_later_parses_use_it(
     for task in dag.tasks:
         task.execute({})
 
-    assert [call.command for call in cosmos_wheelhouse.calls] == ["deps", "ls", *["seed", "run", "run"]]
+    assert [call.command for call in cosmos_wheelhouse.calls] == ["deps", "ls", "seed", "run", "run"]
 
 
 @pytest.mark.parametrize(

@@ -126,10 +126,33 @@ def test_all_flags_together_are_in_order(make: Make) -> None:
     arguments |= {"full_refresh": True, "log_format": "json"}
 
     assert make("Local", "Build", **arguments).build_cmd({})[0] == [
-        *("dbt", "--log-level", "debug", "--no-partial-parse", "build", "--indirect-selection", "cautious"),
-        *("--select", "tag:a b+", "--exclude", "c", "--selector", "nightly", "--vars", "{a: 2}", "--models", "m"),
-        *("--no-version-check", "--cache-selected-only", "--fail-fast", "--quiet", "--warn-error"),
-        *("--full-refresh", "--log-format", "json", "--threads", "4"),
+        "dbt",
+        "--log-level",
+        "debug",
+        "--no-partial-parse",
+        "build",
+        "--indirect-selection",
+        "cautious",
+        "--select",
+        "tag:a b+",
+        "--exclude",
+        "c",
+        "--selector",
+        "nightly",
+        "--vars",
+        "{a: 2}",
+        "--models",
+        "m",
+        "--no-version-check",
+        "--cache-selected-only",
+        "--fail-fast",
+        "--quiet",
+        "--warn-error",
+        "--full-refresh",
+        "--log-format",
+        "json",
+        "--threads",
+        "4",
     ]
 
 
@@ -188,7 +211,13 @@ def test_flags_that_come_while_the_task_runs_may_be_paths_and_numbers(make: Make
     operator.dbt_cmd_global_flags += ["--log-level", 3]
 
     assert operator.build_cmd({}, cmd_flags=["--threads", 4])[0] == [
-        *("dbt", "--log-level", "3", "run", "--threads", "4", "/x")
+        "dbt",
+        "--log-level",
+        "3",
+        "run",
+        "--threads",
+        "4",
+        "/x",
     ]
 
 

@@ -38,9 +38,20 @@ def test_dbt_of_the_environment_runs_on_links_to_the_project(
     assert any("Completed successfully" in line for line in result.full_output)
     assert call.argv[0].startswith(f"{kept_directory.resolve()}/envs-v1/builds/")
     assert call.arguments == (
-        *("run", "--select", "staging mart", "--vars", "day: Monday\n", "--full-refresh"),
-        *("--project-dir", place, "--profiles-dir", str(dbt_project)),
-        *("--profile", "harbor", "--target", "dev"),
+        "run",
+        "--select",
+        "staging mart",
+        "--vars",
+        "day: Monday\n",
+        "--full-refresh",
+        "--project-dir",
+        place,
+        "--profiles-dir",
+        str(dbt_project),
+        "--profile",
+        "harbor",
+        "--target",
+        "dev",
     )
     assert str(call.cwd) == place != str(dbt_project)
     assert not Path(place).exists()

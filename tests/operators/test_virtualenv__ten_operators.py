@@ -87,7 +87,8 @@ def test_a_dag_file_imports_nothing_that_only_a_run_needs() -> None:
 def test_the_template_fields_of_the_base_are_those_of_its_local_base_and_two_more() -> None:
     assert DbtVirtualenvBaseOperator.template_fields == (
         *DbtLocalBaseOperator.template_fields,
-        *("virtualenv_dir", "is_virtualenv_dir_temporary"),
+        "virtualenv_dir",
+        "is_virtualenv_dir_temporary",
     )
 
 

@@ -33,10 +33,15 @@ def test_selection_variables_and_parsing_are_handed_to_dbt() -> None:
     arguments = ls_arguments(render, project)
 
     assert arguments[4 + len(LS_OUTPUT_KEYS) :] == [
-        *("--exclude", "raw"),
-        *("--select", "tag:daily", "+orders"),
-        *("--selector", "nightly"),
-        *("--vars", '{"a": "x", "b": 1}'),
+        "--exclude",
+        "raw",
+        "--select",
+        "tag:daily",
+        "+orders",
+        "--selector",
+        "nightly",
+        "--vars",
+        '{"a": "x", "b": 1}',
         "--no-partial-parse",
     ]
 

@@ -78,7 +78,10 @@ def test_each_release_is_selected_from_alike(path: Path) -> None:
     assert found["fqn:*"] == NODES - {"source.pier.raw.trips"}
     assert found["fleet"] == {"model.pier.fleet.v1", "model.pier.fleet.v2"}
     assert found["source:raw+"] == {
-        *("source.pier.raw.trips", "model.pier.trips", "model.pier.fleet.v2", "exposure.pier.board")
+        "source.pier.raw.trips",
+        "model.pier.trips",
+        "model.pier.fleet.v2",
+        "exposure.pier.board",
     } | (found["source:raw+"] & {"analysis.pier.how_many"})
     assert found["path:seeds"] == {"seed.pier.boats"}
     assert {"model.pier.stg_boats", "test.pier.unique_stg_boats_id"} <= found["tag:nightly"]

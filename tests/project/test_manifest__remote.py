@@ -370,7 +370,10 @@ def test_headers_of_a_connection_stay_with_its_host(server: str, monkeypatch: py
 
     first, second = _Answers.seen
     assert (first["PRIVATE-TOKEN"], "Authorization" in first, "verify" in first, "timeout" in first) == (
-        *("sekret", True, False, False),
+        "sekret",
+        True,
+        False,
+        False,
     )
     assert "sekret" not in str(second)
     assert "Authorization" not in second

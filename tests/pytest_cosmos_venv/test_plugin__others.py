@@ -92,9 +92,15 @@ def test_everything_passes_in_a_crowd(
         *named,
         *by_entry_point,
         *options,
-        *("--timeout=200", "--splits=1", "--group=1", "-p", "randomly", "--randomly-seed=4711"),
+        "--timeout=200",
+        "--splits=1",
+        "--group=1",
+        "-p",
+        "randomly",
+        "--randomly-seed=4711",
         # No implementation is installed there; the checkout has one.
-        *("--cosmos-implementation=cosmos_venv", "--deselect=test_airflow_side.py::test_an_unchanged_seed"),
+        "--cosmos-implementation=cosmos_venv",
+        "--deselect=test_airflow_side.py::test_an_unchanged_seed",
     )
 
     print(done.output)

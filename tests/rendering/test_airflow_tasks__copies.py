@@ -130,7 +130,10 @@ def test_a_task_with_other_arguments_is_no_copy(dag: DAG) -> None:
     ]
 
     assert [(task.retries, task.pool, task.env) for task in tasks] == [
-        *((0, "default_pool", {}), (1, "default_pool", {}), (1, "default_pool", {}), (0, "dbt", {})),
+        (0, "default_pool", {}),
+        (1, "default_pool", {}),
+        (1, "default_pool", {}),
+        (0, "dbt", {}),
         (0, "default_pool", {"A": "b"}),
     ]
 

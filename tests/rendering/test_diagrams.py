@@ -226,7 +226,10 @@ def shape(members: list[Member] | tuple[Member, ...]) -> list[object]:
 
 def test_groups_stand_in_groups_in_the_order_of_their_first_tasks() -> None:
     deep = small(
-        *(task("first"), task("outer.inner.in", group="outer.inner"), task("outer.out", group="outer"), task("last")),
+        task("first"),
+        task("outer.inner.in", group="outer.inner"),
+        task("outer.out", group="outer"),
+        task("last"),
         groups=(group("empty"), group("outer", "Outer"), group("outer.inner", "Inner", "outer")),
     )
 
@@ -271,7 +274,8 @@ def test_dot_shows_what_a_converter_makes_and_joins_it_to_the_frames_of_groups(c
     assert drawing.converted == {"model.shop.orders:test", "exposure.shop.board"}
     assert drawing.labels["exposure.shop.board"] == "board_exposure by the converter of exposure"
     assert drawing.edges == {
-        *(("orders.run", "model.shop.orders:test"), ("model.shop.orders:test", "exposure.shop.board"))
+        ("orders.run", "model.shop.orders:test"),
+        ("model.shop.orders:test", "exposure.shop.board"),
     }
     assert drawing.frames == {("model.shop.orders:test", "exposure.shop.board"): {"ltail": "cluster_orders"}}
     assert back.frames == {("exposure.shop.board", "orders.run"): {"lhead": "cluster_orders"}}

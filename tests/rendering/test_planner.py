@@ -36,7 +36,11 @@ def test_tasks_stand_after_what_they_need_and_by_id_within_a_step() -> None:
     made = planned(REPORT, ORDERS_TEST, ORDERS, RAW, node("seed.shop.all"))
 
     assert [task.task_id for task in made.tasks] == [
-        *("all_seed", "raw_seed", "orders.run", "orders.test", "report_run"),
+        "all_seed",
+        "raw_seed",
+        "orders.run",
+        "orders.test",
+        "report_run",
     ]
 
 

@@ -60,7 +60,11 @@ ADDED_ATTRIBUTES = {
 # dbt's answer to the selector, which Cosmos takes for an empty one.
 SELECTED_BY_DBT = {
     "selector_yaml_union": [
-        *("geo_cells_run", "port_calls_run", "rendering-project_test", "stg_ports_run", "stg_positions_run"),
+        "geo_cells_run",
+        "port_calls_run",
+        "rendering-project_test",
+        "stg_ports_run",
+        "stg_positions_run",
     ],
 }
 # Selected is what dbt selects, from a manifest too: a test of a model that is left out is left out with it.

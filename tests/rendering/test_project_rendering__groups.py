@@ -53,7 +53,10 @@ def test_two_groups_of_one_project_stand_side_by_side_and_apart(project: Path) -
         north, south = (DbtTaskGroup(name, **arguments(project, select=["stg_ports"])) for name in ("north", "south"))
 
     assert sorted(dag.task_ids) == [
-        *("north.stg_ports.run", "north.stg_ports.test", "south.stg_ports.run", "south.stg_ports.test"),
+        "north.stg_ports.run",
+        "north.stg_ports.test",
+        "south.stg_ports.run",
+        "south.stg_ports.test",
     ]
     assert edges_of(dag) == {(f"{name}.stg_ports.run", f"{name}.stg_ports.test") for name in ("north", "south")}
     assert north.tasks_map.keys() == south.tasks_map.keys()
@@ -148,5 +151,6 @@ def test_a_mapped_group_runs_the_project_once_per_value(
     assert dag.task_ids == ["per_region.harbor.stg_pings_run"]
     assert cosmos_run_dag(dag).succeeded
     assert sorted(call.argv[call.argv.index("--vars") + 1] for call in cosmos_fake_venv.calls) == [
-        *("region: north\n", "region: south\n"),
+        "region: north\n",
+        "region: south\n",
     ]

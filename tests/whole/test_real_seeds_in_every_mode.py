@@ -134,7 +134,10 @@ def test_in_the_tasks_own_process_what_comes_after_a_skipped_seed_runs(
 
     done = subprocess.run(
         [
-            *(sys.executable, "-W", "ignore", "-c"),
+            sys.executable,
+            "-W",
+            "ignore",
+            "-c",
             TWO_RUNS.format(packages=packages, database=str(harbor.database), mark=MARK),
         ],
         env={**os.environ, **airflow_apart.environment, "PYTHONPATH": str(ROOT)},

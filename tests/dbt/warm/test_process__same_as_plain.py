@@ -84,8 +84,19 @@ _CHANGING = [
 ]
 _CANCELS_WHAT_IS_OVER = re.compile(r"CANCEL query (?!model\.)")
 _CHANGING_KEYS = {
-    *("generated_at", "invocation_id", "invocation_started_at", "run_started_at", "created_at"),
-    *("execution_time", "elapsed_time", "timing", "thread_id", "pid", "ts", "elapsed", "user_id"),
+    "generated_at",
+    "invocation_id",
+    "invocation_started_at",
+    "run_started_at",
+    "created_at",
+    "execution_time",
+    "elapsed_time",
+    "timing",
+    "thread_id",
+    "pid",
+    "ts",
+    "elapsed",
+    "user_id",
 }
 
 

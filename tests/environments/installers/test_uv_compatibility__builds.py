@@ -126,8 +126,21 @@ def authority(tmp_path: Path) -> Path:
         [*new, "-x509", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Harbour", "-days", "2"],
         [*new, "-keyout", "host.key", "-out", "host.csr", "-subj", "/CN=localhost"],
         [
-            *("x509", "-req", "-in", "host.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"),
-            *("-out", "host.pem", "-extfile", "names", "-days", "2"),
+            "x509",
+            "-req",
+            "-in",
+            "host.csr",
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-out",
+            "host.pem",
+            "-extfile",
+            "names",
+            "-days",
+            "2",
         ],
     ):
         subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)

@@ -237,8 +237,16 @@ def test_a_store_on_a_read_only_mount_can_be_looked_at(
 
     done = subprocess.run(
         [
-            *("unshare", "-m", "sh", "-c", f'{mounted} && exec "$2" -c "$3" "$4" 0', "sh"),
-            *(str(tmp_path), sys.executable, LOOK, str(tmp_path / "store")),
+            "unshare",
+            "-m",
+            "sh",
+            "-c",
+            f'{mounted} && exec "$2" -c "$3" "$4" 0',
+            "sh",
+            str(tmp_path),
+            sys.executable,
+            LOOK,
+            str(tmp_path / "store"),
         ],
         capture_output=True,
         text=True,

@@ -21,11 +21,23 @@ def scope(dag: str, group: str | None = None, seed: str = SEED, index: int | Non
 
 def test_no_two_scopes_share_a_key() -> None:
     scopes = [
-        *(scope("x", "y__z"), scope("x__y", "z"), scope("x.y", "z"), scope("x", "y.z")),
-        *(scope("x__y"), scope("x", "y"), scope("x.y"), scope("x", ""), scope("x"), scope("X")),
-        *(scope("x", seed="seed.a.piers"), scope("x", seed="seed.b.piers"), scope("x", index=0), scope("x", index=1)),
+        scope("x", "y__z"),
+        scope("x__y", "z"),
+        scope("x.y", "z"),
+        scope("x", "y.z"),
+        scope("x__y"),
+        scope("x", "y"),
+        scope("x.y"),
+        scope("x", ""),
+        scope("x"),
+        scope("X"),
+        scope("x", seed="seed.a.piers"),
+        scope("x", seed="seed.b.piers"),
+        scope("x", index=0),
+        scope("x", index=1),
         # Equal in what a person sees, and as a joined text.
-        *(scope(f"{'d' * 60}__{'g' * 60}", f"{'g' * 60}h"), scope("d" * 60, f"{'g' * 60}__{'g' * 60}h")),
+        scope(f"{'d' * 60}__{'g' * 60}", f"{'g' * 60}h"),
+        scope("d" * 60, f"{'g' * 60}__{'g' * 60}h"),
         *(scope("d" * 249 + last, "g" * 249, "seed.p." + "s" * 240) for last in "ab"),
     ]
 
@@ -50,9 +62,19 @@ def test_a_key_fits_into_airflows_table_and_says_whose_it_is() -> None:
             pytest.param(text, None, id=f"damaged-{number}")
             for number, text in enumerate(
                 [
-                    *("", "junk", "x" * 5000, "0" * 63, "0" * 65, "null", "[]", "17", '{"checksum": null}'),
-                    *('{"algorithm": "sha256"}', f'{{"algorithm": "md5", "checksum": "{ZEROS}"}}'),
-                    *('{"algorithm": "sha256", "checksum": 17}', '{"algorithm": "sha256", "checksum": ["a"]}'),
+                    "",
+                    "junk",
+                    "x" * 5000,
+                    "0" * 63,
+                    "0" * 65,
+                    "null",
+                    "[]",
+                    "17",
+                    '{"checksum": null}',
+                    '{"algorithm": "sha256"}',
+                    f'{{"algorithm": "md5", "checksum": "{ZEROS}"}}',
+                    '{"algorithm": "sha256", "checksum": 17}',
+                    '{"algorithm": "sha256", "checksum": ["a"]}',
                 ]
             )
         ),

@@ -23,8 +23,17 @@ DATA = ROOT / "tests" / "data" / "selection"
 PYTHON = ROOT / ".cache" / "envs" / "dbt111" / "bin" / "python"
 
 STATES = (
-    *("new", "old", "modified", "unmodified", "modified.body", "modified.configs", "modified.relation"),
-    *("modified.persisted_descriptions", "modified.macros", "modified.contract", "nope"),
+    "new",
+    "old",
+    "modified",
+    "unmodified",
+    "modified.body",
+    "modified.configs",
+    "modified.relation",
+    "modified.persisted_descriptions",
+    "modified.macros",
+    "modified.contract",
+    "nope",
 )
 ORDERS = [
     *([f"state:{state}"] for state in STATES),

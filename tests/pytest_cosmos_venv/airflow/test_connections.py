@@ -15,8 +15,21 @@ from pytest_cosmos_venv import Connections, ToolkitMisuse
 
 # Every one that a profile mapping of Cosmos reads, whether its provider is installed here or not.
 KINDS = (
-    *("aws", "databricks", "duckdb", "exasol", "generic", "google_cloud_platform", "mysql", "oracle", "postgres"),
-    *("redshift", "snowflake", "spark", "teradata", "trino", "vertica"),
+    "aws",
+    "databricks",
+    "duckdb",
+    "exasol",
+    "generic",
+    "google_cloud_platform",
+    "mysql",
+    "oracle",
+    "postgres",
+    "redshift",
+    "snowflake",
+    "spark",
+    "teradata",
+    "trino",
+    "vertica",
 )
 
 

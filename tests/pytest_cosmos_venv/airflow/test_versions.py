@@ -21,8 +21,13 @@ DEADLINE = 240.0
 FILES = [
     HERE / f"test_{name}.py"
     for name in (
-        *("running__dag", "running__task", "running__at_once"),
-        *("variables", "connections", "clock", "task_context"),
+        "running__dag",
+        "running__task",
+        "running__at_once",
+        "variables",
+        "connections",
+        "clock",
+        "task_context",
     )
 ]
 

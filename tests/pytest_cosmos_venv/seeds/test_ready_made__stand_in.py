@@ -10,8 +10,16 @@ from tests.pytest_cosmos_venv.seeds.standin.faults import fault
 
 STORIES = {story.id: story for story in SEED_SCENARIOS}
 OTHER_MODES = (
-    *("watcher", "watcher_kubernetes", "watcher_gcp_gke", "docker", "kubernetes", "aws_eks", "aws_ecs"),
-    *("azure_container_instance", "gcp_cloud_run_job", "gcp_gke"),
+    "watcher",
+    "watcher_kubernetes",
+    "watcher_gcp_gke",
+    "docker",
+    "kubernetes",
+    "aws_eks",
+    "aws_ecs",
+    "azure_container_instance",
+    "gcp_cloud_run_job",
+    "gcp_gke",
 )
 FOUND_BY = {
     # How seeds are rendered.
