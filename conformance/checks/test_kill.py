@@ -31,11 +31,14 @@ def _running_dbt(harness: Harness) -> Iterator[tuple[RunningTasks, DbtCall]]:
         yield running, harness.wheelhouse.wait_for_call("run", held=True)
 
 
-def _seconds_until_gone(harness: Harness, pid: int, since: float, within: float = POLITE) -> float | None:
-    """The seconds from ``since`` until the process had ended; None where it lives on."""
-    left = since + within + harness.slack - time.monotonic()
-    is_gone = comes_true(lambda: not lives(pid), deadline=max(left, 0.0))
-    return time.monotonic() - since if is_gone else None
+def _still_alive(harness: Harness, *pids: int, since: float, within: float = POLITE) -> list[int]:
+    """PIDs of the processes that have not ended ``within`` seconds of ``since``."""
+
+    def is_gone(pid: int) -> bool:
+        left = since + within + harness.slack - time.monotonic()
+        return comes_true(lambda: not lives(pid), deadline=max(left, 0.0))
+
+    return [pid for pid in pids if not is_gone(pid)]
 
 
 def _child_of(dbt: DbtCall) -> int:
@@ -51,9 +54,9 @@ def test_dbt_ends_when_its_task_is_told_to_end(harness: Harness) -> None:
     with _running_dbt(harness) as (running, dbt):
         told_at = time.monotonic()
         running.terminate()
-        gone = _seconds_until_gone(harness, dbt.pid, told_at)
+        alive = _still_alive(harness, dbt.pid, since=told_at)
 
-    assert gone is not None, f"dbt must end within {POLITE:g} s when its task is told to end; seen: it runs on"
+    assert not alive, f"dbt must end within {POLITE:g} s when its task is told to end; seen: it runs on"
 
 
 @requirement("KILL-003")
@@ -63,11 +66,9 @@ def test_what_dbt_has_started_ends_with_it(harness: Harness) -> None:
     with _running_dbt(harness) as (running, dbt):
         told_at = time.monotonic()
         running.terminate()
-        gone = _seconds_until_gone(harness, _child_of(dbt), told_at)
+        alive = _still_alive(harness, _child_of(dbt), since=told_at)
 
-    assert gone is not None, (
-        f"a child of dbt must end within {POLITE:g} s when the task is told to end; seen: it runs on"
-    )
+    assert not alive, f"a child of dbt must end within {POLITE:g} s when the task is told to end; seen: it runs on"
 
 
 @requirement("KILL-004")
@@ -77,10 +78,10 @@ def test_a_dbt_that_ignores_polite_signals_ends_all_the_same(harness: Harness) -
     with _running_dbt(harness) as (running, dbt):
         told_at = time.monotonic()
         running.terminate()
-        gone = _seconds_until_gone(harness, dbt.pid, told_at, STUBBORN)
+        alive = _still_alive(harness, dbt.pid, since=told_at, within=STUBBORN)
 
     said = f"a dbt that ignores SIGINT and SIGTERM must have ended {STUBBORN:g} s after its task was told to end"
-    assert gone is not None, f"{said}; seen: it runs on"
+    assert not alive, f"{said}; seen: it runs on"
 
 
 @requirement("KILL-005")
@@ -109,12 +110,12 @@ def test_an_installation_ends_when_its_task_is_told_to(harness: Harness) -> None
         pids = _installation(held.builds[0].pid)
         told_at = time.monotonic()
         running.terminate()
-        gone = [_seconds_until_gone(harness, pid, told_at) for pid in pids]
+        alive = _still_alive(harness, *pids, since=told_at)
     held.release()
     next_one = harness.run(harness.kept_task())
 
     said = f"an installer must end within {POLITE:g} s when its task is told to end"
-    assert None not in gone, f"{said}; seen: process {pids[gone.index(None)]} runs on"
+    assert not alive, f"{said}; seen: process {alive[0]} runs on"
     assert next_one.succeeded, f"{said}, and leave nothing that makes the next task fail; seen: {next_one}"
 
 
@@ -125,10 +126,10 @@ def test_dbt_does_not_outlive_a_worker_that_is_killed(harness: Harness) -> None:
     with _running_dbt(harness) as (running, dbt):
         killed_at = time.monotonic()
         running.kill()
-        gone = [_seconds_until_gone(harness, pid, killed_at) for pid in (dbt.pid, _child_of(dbt))]
+        alive = _still_alive(harness, dbt.pid, _child_of(dbt), since=killed_at)
 
     said = f"dbt and its children must have ended {POLITE:g} s after their worker was killed by SIGKILL"
-    assert None not in gone, f"{said}; seen: {'its child' if gone[0] is not None else 'dbt'} runs on"
+    assert not alive, f"{said}; seen: {'dbt' if dbt.pid in alive else 'its child'} runs on"
 
 
 @requirement("KILL-007")
@@ -140,10 +141,10 @@ def test_an_installer_does_not_outlive_a_worker_that_is_killed(harness: Harness)
         pids = _installation(held.builds[0].pid)
         killed_at = time.monotonic()
         running.kill()
-        gone = [_seconds_until_gone(harness, pid, killed_at) for pid in pids]
+        alive = _still_alive(harness, *pids, since=killed_at)
 
     said = f"an installer must have ended {POLITE:g} s after its worker was killed by SIGKILL"
-    assert None not in gone, f"{said}; seen: process {pids[gone.index(None)]} runs on"
+    assert not alive, f"{said}; seen: process {alive[0]} runs on"
 
 
 def _installation(build: int) -> list[int]:
@@ -158,7 +159,7 @@ def test_dbt_is_interrupted_before_it_is_terminated(harness: Harness) -> None:
 
     with _running_dbt(harness) as (running, dbt):
         running.terminate()
-        _seconds_until_gone(harness, dbt.pid, time.monotonic())
+        _still_alive(harness, dbt.pid, since=time.monotonic())
         signals = harness.calls("run")[0].signals
 
     assert signals[:1] == ("SIGINT",), (

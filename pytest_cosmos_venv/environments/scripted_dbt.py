@@ -374,10 +374,6 @@ def alone_in(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _lives(call: DbtCall) -> bool:
-    return _process(call, call.pid) is not None
-
-
 def _kill(process: psutil.Process) -> None:
     import psutil
 

@@ -14,8 +14,6 @@ import pytest
 from pytest_cosmos_venv import FakeVenv, NodeOutcome
 from tests.pytest_cosmos_venv.fake_dbt.real_and_fake import Answer, Dbt, real_environment, write_project
 
-READ_FAILURES = ("unique_id", "status", "message", "failures")
-
 
 @dataclass(frozen=True)
 class Run:
