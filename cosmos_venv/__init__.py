@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cosmos_venv.public_names import name_lookup
-from cosmos_venv.release import __version__
+from cosmos_venv.version import __version__
 
 if TYPE_CHECKING:
     from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig

@@ -26,7 +26,7 @@ def airflow_is_supported(_: Examined) -> Iterator[CheckResult]:
     from packaging.version import Version
 
     from cosmos_venv.compat import AIRFLOW_VERSION
-    from cosmos_venv.release import __version__
+    from cosmos_venv.version import __version__
 
     text = f"Airflow {AIRFLOW_VERSION}, cosmos-venv {__version__}{_other_implementation()}."
     if Version(AIRFLOW_VERSION).release[:2] < _OLDEST:

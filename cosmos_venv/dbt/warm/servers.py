@@ -29,7 +29,7 @@ from cosmos_venv.files.durable_files import open_or_set_aside, open_own, read_ow
 from cosmos_venv.files.permissions import is_trusted_way
 from cosmos_venv.files.read_limits import ANY_SIZE, UnfitFileError, decoded, open_file
 from cosmos_venv.processes import guard
-from cosmos_venv.release import __version__
+from cosmos_venv.version import __version__
 
 # Counted up where a server that stands from before must not be found any more.
 _LAYOUT = "2"

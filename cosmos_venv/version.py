@@ -1,4 +1,4 @@
-"""The version of this release."""
+"""The version of cosmos-venv."""
 
 from __future__ import annotations
 
