@@ -136,7 +136,10 @@ def running_airflow(python: Path, folder: Path, variables: dict[str, str]) -> It
 
 @contextmanager
 def scheduler(airflow: WholeAirflow) -> Iterator[None]:
-    """With it end its tasks, which have sessions of their own. Its server of logs would listen on every address."""
+    """A scheduler that runs in the block; its tasks, which have sessions of their own, end with it.
+
+    It serves no logs: that server would listen on every address.
+    """
     with running(airflow, "scheduler", "--skip-serve-logs") as process:
         try:
             yield

@@ -103,12 +103,12 @@ def bare_environments(installer: str, wheelhouse: Wheelhouse, folder: Path) -> l
 
 
 def run(command: list[str], variables: Mapping[str, str]) -> None:
-    """To its end, unheard."""
+    """Run the command to its end and drop its output."""
     subprocess.run(command, env=variables, check=True, stdin=subprocess.DEVNULL, capture_output=True)
 
 
 def table(rows: list[Row]) -> str:
-    """As Markdown."""
+    """The table as Markdown."""
     lines = [
         "| installer | whole run, s | processor, s | one bare environment, s | such for a check | promised |",
         "|---|---:|---:|---:|---:|---|",

@@ -23,7 +23,7 @@ KIB = 1024
 
 
 def main(argv: list[str]) -> None:
-    """What the first word says."""
+    """Run the side that the first word names."""
     os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
     sides: dict[str, Callable[..., dict[str, Any]]] = {"build": build, "parse": parse, "imports": imports}
     print(json.dumps(sides[argv[0]](*argv[1:])))
@@ -83,7 +83,7 @@ def resident(field: str) -> int:
 
 
 def counts(dag: Any) -> dict[str, int]:
-    """How large a DAG is."""
+    """The numbers of tasks, groups and edges of a DAG."""
     edges = sum(len(task.downstream_task_ids) for task in dag.tasks)
     groups = sum(hasattr(child, "children") for child in dag.task_group.children.values())
     return {"tasks": len(dag.tasks), "groups": groups, "edges": edges}
@@ -113,7 +113,7 @@ Shape = list[tuple[str, bool, list[str]]]
 
 
 def shape_of(manifest: dict[str, Any]) -> Shape:
-    """Of each node that becomes tasks: its name, whether it is tested, and the nodes before it."""
+    """Each node that becomes tasks: its name, whether it is tested, and the nodes before it."""
     nodes = manifest["nodes"]
     tested = {parent for entry in nodes.values() if entry["resource_type"] == "test" for parent in parents(entry)}
     drawn = {name: entry for name, entry in nodes.items() if entry["resource_type"] in ("model", "seed", "snapshot")}
@@ -186,7 +186,7 @@ def parse(dag_file: str, dag_id: str, task_id: str, rounds: str) -> dict[str, An
 
 
 def in_a_fork(run: Callable[[], Any]) -> Any:
-    """What it gives in a process that is forked for it, as JSON has it."""
+    """The result of ``run`` in a process that is forked for it, as JSON has it."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:

@@ -71,7 +71,7 @@ with DAG("large"):
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """Where measurements are made.
+    """The folder of all measurements, and how often each is made.
 
     :param folder: for everything that is made.
     :param rounds: how often each figure is taken.
@@ -87,7 +87,7 @@ class Bench:
         return _project(self.folder, size)
 
     def side(self, python: Path, *words: object) -> dict[str, Any]:
-        """What a process of one environment says of itself."""
+        """The answer of a process of one environment, as JSON has it."""
         home = self.folder / "airflow"
         env = {
             **{name: value for name, value in os.environ.items() if not name.startswith("PYTHONDONTWRITE")},

@@ -72,13 +72,13 @@ class Row:
         return self.judged <= self.bound
 
     def as_dict(self) -> dict[str, Any]:
-        """As it is stored."""
+        """The row as it is stored."""
         return asdict(self) | {"is_kept": self.is_kept}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """Where measurements are made.
+    """The folder of all measurements, and how often each is made.
 
     :param folder: for everything that is made.
     :param rounds: how often each figure is taken.
@@ -94,7 +94,7 @@ class Bench:
         return Implementation(root=root, installer=installer)
 
     def arguments(self, directory: Path, requirements: Sequence[str] = FAKE) -> dict[str, Any]:
-        """Of an operator that keeps its environment."""
+        """The arguments of an operator that keeps its environment."""
         options = ["--no-index", "--find-links", str(REAL_WHEELS)]
         if requirements == FAKE:
             options = self.wheelhouse.pip_install_options
@@ -219,7 +219,7 @@ def cold(bench: Bench) -> list[Row]:
 
 
 def _cold_beside_bare(bench: Bench, what: str, requirements: Sequence[str], rounds: int) -> Row:
-    """In turns with ``uv venv``, ``uv pip install --compile-bytecode`` and one import of dbt."""
+    """A cold build, in turns with ``uv venv``, ``uv pip install --compile-bytecode`` and one import of dbt."""
     ours, bare = [], []
     with bench.workers(bench.implementation("cosmos_venv", "uv")) as (worker,):
         for _ in range(rounds + 1):
@@ -319,7 +319,7 @@ MEASUREMENTS: dict[str, Callable[[Bench], list[Row]]] = {
 
 
 def table(rows: Sequence[Row]) -> str:
-    """As Markdown."""
+    """The table as Markdown."""
     lines = ["| what | measured | judged | at most | |", "|---|---|---:|---:|---|"]
     for row in rows:
         kept = "kept" if row.is_kept else "NOT KEPT"

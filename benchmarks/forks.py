@@ -9,7 +9,7 @@ from functools import partial
 
 
 def least_cpu_seconds(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Of each call, in turns, each time in a fork of this process."""
+    """The least CPU seconds of each call; they run in turns, each time in a fork of this process."""
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
@@ -18,7 +18,7 @@ def least_cpu_seconds(calls: Mapping[str, Callable[[], object]], rounds: int) ->
 
 
 def in_a_fork(call: Callable[[], object]) -> str:
-    """What the call returns, as text.
+    """The result of the call in a fork, as text.
 
     :raises ChildProcessError: when it failed; what it raised is on standard error.
     """
@@ -39,7 +39,7 @@ def in_a_fork(call: Callable[[], object]) -> str:
 
 
 def cpu_seconds(call: Callable[[], object]) -> float:
-    """What the call alone takes of this process."""
+    """CPU seconds of this process for the call alone."""
     began = time.process_time()
     kept = call()
     taken = time.process_time() - began

@@ -60,7 +60,7 @@ class LargeProject:
 
 
 def with_two_tests(folder: Path, models: int, *, has_files: bool = False) -> LargeProject:
-    """So many models with two tests each and three parents not far before them, every twentieth tagged ``t``.
+    """A project of ``models`` models with two tests each and three near parents; every twentieth has the tag ``t``.
 
     :param folder: an existing one, in which the project's is made.
     :param has_files: whether the models lie on the disk too.
@@ -116,7 +116,7 @@ def _written(project: DbtProject, models: int, change: Callable[[dict[str, Any]]
 
 
 def _as_compiled(data: dict[str, Any]) -> dict[str, Any]:
-    """With what a compiled and documented project has beyond."""
+    """The manifest with what a compiled and documented project has beyond: columns, descriptions and code."""
     for entry in data["nodes"].values():
         if entry["resource_type"] == "model":
             column = entry["columns"]["id"]

@@ -45,7 +45,7 @@ class Listed:
         return graph
 
     def graph(self) -> DbtGraph:
-        """Not loaded yet."""
+        """A graph that is not loaded yet."""
         return DbtGraph(
             project=ProjectConfig(self.project.folder),
             render_config=RenderConfig(

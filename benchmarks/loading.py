@@ -51,7 +51,7 @@ LOAD_BOUND, SELECT_BOUND, OF_COSMOS_BOUND, GROWTH_BOUND, SECOND_PARSE_BOUND = 1.
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """Where measurements are made.
+    """The folder of all measurements, and how often each is made.
 
     :param folder: for everything that is made.
     :param rounds: how often each figure is taken.
@@ -128,7 +128,7 @@ def _load_row(name: str, project: LargeProject, bench: Bench, *, has_bound: bool
 
 
 def selections(bench: Bench) -> list[Row]:
-    """What a selection takes once the manifest is read, beside astronomer-cosmos, which has read it too."""
+    """Rows of selections on a manifest that is read, beside astronomer-cosmos, which has read it too."""
     project = bench.project(bench.judged)
     chosen = [f"@{project.some_model}", f"tag:{TAG}+1"]
     words = [str(COSMOS), str(SELECTING), str(project.manifest), str(project.folder), *chosen]
@@ -163,7 +163,7 @@ def _seconds_of_selecting(project: LargeProject, selection: str) -> float:
 
 
 def growth(bench: Bench) -> list[Row]:
-    """From a size to one that is 20 times as large: load and select together."""
+    """Rows of the growth from one size to one that is 20 times as large: load and select together."""
     small, large = bench.project(bench.sizes[1]), bench.project(bench.sizes[-1])
     calls: dict[str, Callable[[], object]] = {}
     for project in (small, large):
@@ -194,7 +194,7 @@ def _growth_row(name: str, small: float, large: float, few: int, many: int) -> R
 
 
 def second_parse(bench: Bench) -> list[Row]:
-    """With dbt ls, a project that nobody has changed: no dbt, and little until its answer is there.
+    """Rows of a second parse by dbt ls of a project that nobody has changed: dbt does not run.
 
     What is made of the answer is the DAG's building, as with a manifest; the whole of loading stands beside it.
     """

@@ -44,7 +44,7 @@ BESIDE = "import site, sys; sys.path.append({packages!r})"
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """Where measurements are made.
+    """The folder of all measurements, and how often each is made.
 
     :param folder: for everything that is made.
     :param rounds: how often each figure is taken.

@@ -122,7 +122,7 @@ def measured(folder: Path, rounds: int, contestants: Mapping[str, Contestant]) -
 
 
 def airflow_version() -> str:
-    """Of both environments.
+    """The version of Airflow, which must be the same in both environments.
 
     :raises SystemExit: when they have different ones, or something is missing.
     """

@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def judged(found: Mapping[str, float]) -> list[Row]:
-    """What was found, beside what is promised."""
+    """The figures beside their bounds."""
     ours, library, program = (found[f"{name}_seconds"] for name in ("hashing", "hashlib", "sha256sum"))
     size = f"{found['mebibytes']:.0f} MiB"
     return [

@@ -98,7 +98,7 @@ def in_turns(
 
 
 def cpu_seconds() -> float:
-    """Of this process and of its children that have ended: what a busy machine changes least."""
+    """CPU seconds of this process and of its children that have ended: a busy machine changes these least."""
     own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
@@ -262,7 +262,7 @@ def testing_a_dag(rounds: int) -> Row:
 
 
 def table(rows: list[Row]) -> str:
-    """As Markdown."""
+    """The table as Markdown."""
     lines = [
         "| what | ms | the plain work beneath | ms | promised |",
         "|---|---:|---|---:|---|",

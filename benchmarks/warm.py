@@ -141,13 +141,13 @@ def _compared_kept(what: str, words: Sequence[str], cwd: Path, rounds: int) -> l
 
 
 def _children_seconds() -> float:
-    """Of processes that this one has started, and that have ended."""
+    """CPU seconds of the processes that this one has started and that have ended."""
     times = os.times()
     return times.children_user + times.children_system
 
 
 def _processor_seconds() -> float:
-    """Of all that the server has forked, when nothing of it is left."""
+    """CPU seconds of all that the server has forked, when nothing of it is left."""
     times = _alone(_server()).cpu_times()
     return float(times.children_user + times.children_system)
 
@@ -193,7 +193,7 @@ def large(bench: Bench) -> list[Row]:
 
 
 def memory(bench: Bench) -> list[Row]:
-    """What an idle server takes, and what a dbt that has imported the same; pages of its own alone (USS).
+    """Memory of an idle server, and of a dbt that has imported the same; pages of its own alone (USS).
 
     One after the other: pages of libraries are nobody's own while two have loaded them.
     """

@@ -25,7 +25,7 @@ _INSTALLERS = ("uv", "pip", "venv", "virtualenv", "ensurepip")
 
 
 class Anything:
-    """What a task's context holds, as far as a benchmark needs it: every question has an answer."""
+    """A value of a task's context that answers every attribute and call, which is all that a benchmark needs."""
 
     def __getattr__(self, name: str) -> Anything:
         if name.startswith("__"):
@@ -46,7 +46,7 @@ class Anything:
 
 
 class Context(dict[str, Any]):
-    """Of a task that no scheduler has started."""
+    """The context of a task that no scheduler has started."""
 
     def __missing__(self, key: str) -> Any:
         return Anything()

@@ -37,7 +37,7 @@ class Implementation:
 
     @property
     def name(self) -> str:
-        """As the table has it."""
+        """The implementation as the table names it."""
         return f"{self.root} with {self.installer}"
 
 
@@ -115,7 +115,7 @@ class Worker:
         print(json.dumps(order), file=self._process.stdin, flush=True)
 
     def finish(self) -> TaskRun:
-        """What came of the task that was begun.
+        """The result of the task that was begun.
 
         :raises TaskFailed: when it failed.
         """
@@ -150,7 +150,7 @@ class Worker:
 def workers(
     implementation: Implementation, variables: Mapping[str, str], folder: Path, count: int = 1
 ) -> Iterator[Sequence[Worker]]:
-    """So many processes, ready.
+    """``count`` worker processes that are ready.
 
     :param folder: an existing one, for Airflow's homes.
     """

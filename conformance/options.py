@@ -96,7 +96,7 @@ def refuse_wrong_options(config: pytest.Config, specification: Mapping[str, Requ
 
 
 def _refuse_where_nothing_can_be_written(config: pytest.Config) -> None:
-    """Now, and not when all was judged; the folder of a report is made."""
+    """Refuse places that cannot be written before anything is judged; the folder of a report is made."""
     if folder := config.getoption("cosmos_report"):
         try:
             Path(folder).mkdir(parents=True, exist_ok=True)

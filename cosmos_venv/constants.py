@@ -18,7 +18,7 @@ ONLY_IF_CHANGED = "should_run_if_seed_changed"
 
 
 class LoadMode(Enum):
-    """Where the nodes of a dbt project come from.
+    """The source of the nodes of a dbt project.
 
     ``MANIFEST`` is the spelling of the documents for ``DBT_MANIFEST``.
     """
@@ -33,7 +33,7 @@ class LoadMode(Enum):
 
 
 class ExecutionMode(Enum):
-    """Where dbt runs."""
+    """The place where dbt runs."""
 
     WATCHER = "watcher"
     LOCAL = "local"
@@ -51,14 +51,14 @@ class ExecutionMode(Enum):
 
 
 class InvocationMode(Enum):
-    """How dbt is started: as a command, or inside the worker's own process."""
+    """The way dbt is started: as a command, or inside the worker's own process."""
 
     SUBPROCESS = "subprocess"
     DBT_RUNNER = "dbt_runner"
 
 
 class TestBehavior(Enum):
-    """Where dbt's tests stand in the DAG."""
+    """The place of dbt's tests in the DAG."""
 
     __test__ = False  # the name begins with "Test": pytest must not collect it
 
@@ -101,7 +101,7 @@ class SeedRenderingBehavior(Enum):
 
 
 class DbtResourceType(str, Enum):
-    """What kind of thing a dbt node is, in dbt's own words."""
+    """The kind of a dbt node, in dbt's own words."""
 
     MODEL = "model"
     SNAPSHOT = "snapshot"

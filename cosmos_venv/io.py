@@ -170,7 +170,7 @@ def _identifier(context: Mapping[str, Any]) -> str:
 
 
 def _groups_of(task: Any) -> Iterator[Any]:
-    """From the innermost on; the DAG's own group, which has no id, is none."""
+    """The groups of a task, the innermost first; the DAG's own group, which has no id, is left out."""
     group = getattr(task, "task_group", None)
     while group is not None and getattr(group, "group_id", None):
         yield group
@@ -198,7 +198,7 @@ def _task_instance(context: Mapping[str, Any]) -> Any:
 def _objects(
     project_dir: str, subpath: str, context: Mapping[str, Any], *, use_tarball: bool
 ) -> Iterator[tuple[str, Path | bytes]]:
-    """What to upload, each with its key."""
+    """The files to upload, each with its key."""
     ti = _task_instance(context)
     prefix = "/".join([context["dag"].dag_id, context["run_id"], ti.task_id, *map_index(context), str(ti.try_number)])
     folder = Path(project_dir) / subpath

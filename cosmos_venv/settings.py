@@ -319,7 +319,7 @@ def _number(section: str, name: str, text: str, setting: Setting) -> int | float
 
 
 def _boolean(section: str, name: str, text: str) -> bool:
-    """As Airflow reads a boolean."""
+    """The boolean in a text, read as Airflow reads it."""
     if text.lower() in ("t", "true", "1"):
         return True
     if text.lower() in ("f", "false", "0"):

@@ -64,7 +64,7 @@ class Environment:
 
     @property
     def arguments(self) -> list[str]:
-        """What follows `pip install`, the same for uv."""
+        """The arguments after `pip install`, the same for uv."""
         options = ["--no-deps"] if self.as_pinned else []
         pins = [argument for name in self.pins for argument in ("-r", str(pins_file(name)))]
         return options + pins + [argument for folder in self.projects for argument in ("-e", str(ROOT / folder))]
@@ -110,7 +110,7 @@ def pins_file(name: str) -> Path:
 
 
 def digest(label: str, *sources: Path) -> str:
-    """What an environment was made from: where, by which interpreter and recipe, of which files."""
+    """The digest of what an environment was made from: place, interpreter, recipe and files."""
     seen = hashlib.sha256(f"{ROOT}\0{label}\0{sys.executable}\0{sys.version}\0".encode())
     for source in (Path(__file__), *sources):
         seen.update(source.read_bytes() + b"\0")
@@ -238,7 +238,7 @@ def fill_wheelhouse(pins: str) -> None:
 
 
 def steps(target: str) -> Iterator[Callable[[], None]]:
-    """What a target needs; the steps do not depend on each other."""
+    """The steps of a target; they do not depend on each other."""
     if target == "demo":
         yield partial(make, DEMO)
     if target == "test":

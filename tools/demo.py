@@ -87,7 +87,7 @@ def show_ways_on(place: Place, display: Display, table: str) -> None:
 
 
 def shown(path: Path) -> str:
-    """As short as a reader in the checkout can use it."""
+    """The path, relative where it lies in the current folder."""
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 

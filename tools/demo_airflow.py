@@ -22,12 +22,12 @@ REASON_LINES = 20
 
 
 class DemoFailed(Exception):
-    """What the person at the terminal reads before exit code 1."""
+    """The demo failed. The text is for the person at the terminal; the exit code is 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where this demo keeps everything: a folder per Python version, beside the checkout."""
+    """The folder of all that this demo keeps, one for each Python version, beside the checkout."""
 
     folder: Path
     dags: Path
@@ -46,7 +46,7 @@ class Place:
         return self.folder / "logs" / f"{self.dag_id}.log"
 
     def variables(self) -> dict[str, str]:
-        """What Airflow has to know, as environment variables; nothing of it is written to the user's own Airflow."""
+        """The settings of Airflow as environment variables; nothing is written to the user's own Airflow."""
         return {
             "AIRFLOW_HOME": str(self.airflow_home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags),

@@ -1,4 +1,4 @@
-"""What cosmos-venv builds during the demo: its log lines and its builder's, as they come, for the display."""
+"""The builds of cosmos-venv during the demo: its log lines and its builder's, as they come, for the display."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class Display:
             self.console.print(Text("  ").append_text(line), style="dim", overflow="ellipsis", no_wrap=True)
 
     def save_svg(self, file: Path, *, title: str) -> None:
-        """What was shown so far, as a picture that asks no host for a font."""
+        """Save what was shown so far as a picture that asks no host for a font."""
         code_format = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
         self.console.save_svg(str(file), title=title, code_format=code_format)
 
@@ -121,7 +121,7 @@ def rows_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: 
 
 
 def seconds_line(seconds: Mapping[str, float], *, total: float) -> Text:
-    """Where the time went; parts under 0.1 s are left out."""
+    """The line that says where the time went; parts under 0.1 s are left out."""
     parts = [f"{name} {taken:.1f} s" for name, taken in seconds.items() if taken >= 0.1]
     return Text.assemble((f"{total:.1f} s in all: ", "bold"), " · ".join(parts))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass
 class Tally:
-    """What was seen of one proof."""
+    """The result of one proof."""
 
     what: str
     rounds: int = 0

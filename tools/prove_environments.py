@@ -37,7 +37,7 @@ _DEADLINE = 120.0
 
 
 def race(folder: Path, rounds: int) -> Tally:
-    """So many processes take one lock, so many times each; nobody may find another one inside."""
+    """Let some processes take one lock again and again; nobody may find another one inside."""
     directory = folder / "race"
     directory.mkdir()
     began = time.monotonic()
@@ -90,7 +90,7 @@ def kills(folder: Path, count: int) -> Tally:
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """When to kill: as soon as something is seen in the directory, or after so many seconds."""
+    """The moment to kill at: as soon as something is seen in the directory, or after some seconds."""
 
     name: str
     is_there: Callable[[Path], bool]
@@ -146,7 +146,7 @@ def _spec(wheelhouse: Wheelhouse) -> EnvironmentSpec:
 
 
 def _use(directory: Path, wheelhouse: Wheelhouse) -> None:
-    """What a task does: have the environment, and run its dbt."""
+    """Do what a task does: get the environment, and run its dbt."""
     with open_environment(
         EnvironmentStore(directory),
         _spec(wheelhouse),

@@ -46,7 +46,7 @@ USE = "import pathlib, sys; print(sys.prefix, len(pathlib.Path(sys.prefix, 'pyve
 
 @dataclass
 class Tally:
-    """What was seen by one process, or by all.
+    """The counts of one process, or of all.
 
     :param rounds: environments found and used.
     :param absent: looks that found none, because it had just been removed.
@@ -137,7 +137,7 @@ def use(store: Path, specs: list[EnvironmentSpec], rounds: int, has_removed: Eve
 
 
 def fault_of_use(environment: Environment) -> str:
-    """What was wrong with using it once; empty when nothing was."""
+    """The fault that one use of the environment showed; empty when there was none."""
     done = subprocess.run(
         [environment.python, "-I", "-c", USE],
         capture_output=True,
@@ -214,7 +214,7 @@ def start(context: SpawnContext, work: Callable[..., Tally], *arguments: object)
 
 
 def run(answer: Connection, work: Callable[..., Tally], *arguments: object) -> None:
-    """In the process: an error is a fault like any other."""
+    """Run the work in the process; an error is a fault like any other."""
     try:
         tally = work(*arguments)
     except Exception as error:  # noqa: BLE001
@@ -223,7 +223,7 @@ def run(answer: Connection, work: Callable[..., Tally], *arguments: object) -> N
 
 
 def result(process: BaseProcess, answer: Connection) -> Tally:
-    """What the process saw; that it died is a fault."""
+    """The tally of the process; its death is a fault."""
     try:
         tally: Tally = answer.recv()
     except EOFError:

@@ -91,7 +91,7 @@ class Mode:
 
 @dataclass
 class Tally:
-    """What was seen of one mode."""
+    """The counts of one mode."""
 
     runs: int = 0
     races: int = 0

@@ -26,7 +26,7 @@ State = dict[str, tuple[int, int, int, int]]
 
 @dataclass
 class Tally:
-    """What was seen of one way to share.
+    """The counts of one way to share.
 
     :param faults: of ours, or of what both have promised.
     :param theirs: tasks of the other implementation that failed by themselves, with its words.
@@ -42,7 +42,7 @@ class Tally:
 
 
 def share(folder: Path, installer: str, turns: int, *, at_once: bool) -> Tally:
-    """So many tasks of each implementation in one directory, each with other requirements than the one before.
+    """Run ``turns`` tasks of each implementation in one directory, each with other requirements than the one before.
 
     :param folder: an existing one for everything that is made.
     """

@@ -79,7 +79,7 @@ class Tool:
         return cls(program, env={"NOTE": str(folder / "note")})
 
     def noted(self) -> Counter[str]:
-        """How often each number has been run."""
+        """The number of runs of each number."""
         return Counter(Path(self.env["NOTE"]).read_text().split())
 
     def run(
@@ -187,7 +187,7 @@ def killed_keepers(folder: Path, rounds: int) -> Tally:
 
 
 def small_commands(folder: Path, count: int) -> Tally:
-    """So many commands of one server."""
+    """Send ``count`` small commands to one server."""
     tool = Tool.made(folder / "small")
     return _growth("commands of one server", count, tool, lambda each: tool.run(str(each), "0") == each % 100)
 
@@ -228,7 +228,7 @@ def _growth(what: str, count: int, tool: Tool, is_right: Callable[[int], bool]) 
 
 @dataclass(frozen=True)
 class _State:
-    """Of a server: its process, memory in bytes, descriptors and children; and the descriptors of this process."""
+    """The process of a server, its memory in bytes, descriptors and children; and the descriptors of this process."""
 
     pid: int = 0
     memory: int = 0

@@ -92,7 +92,7 @@ def main(releases: list[str]) -> None:
 
 
 def manifest_of(release: str, folder: Path) -> dict[str, Any]:
-    """What the newest dbt of this release writes for the project."""
+    """The manifest that the newest dbt of this release writes for the project."""
     python = folder / "venv" / "bin" / "python"
     _run(["uv", "venv", "--quiet", "--python", "3.11", str(folder / "venv")], folder)
     wanted = [f"dbt-core~={release}.0", "dbt-duckdb"]

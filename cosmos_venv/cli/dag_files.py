@@ -29,7 +29,7 @@ class WantedEnvironment:
 
 @dataclass(frozen=True, kw_only=True)
 class DagFile:
-    """What a DAG file was found to need.
+    """The environments that a DAG file needs.
 
     :param dags: how many DAGs it makes.
     :param wanted: the different environments, in the order of the tasks.
@@ -87,7 +87,7 @@ def _new_module(path: Path) -> ModuleType:
 
 
 def _environment_of(task: object, in_place: Path | None) -> WantedEnvironment | None:
-    """None for a task that keeps no environment.
+    """The environment of a task; None for a task that keeps none.
 
     :raises CosmosValueError: when it keeps one that cannot be known before it runs.
     """
@@ -108,7 +108,7 @@ def _environment_of(task: object, in_place: Path | None) -> WantedEnvironment | 
 
 
 def _arguments_of(task: Any) -> Mapping[str, Any] | None:
-    """What a virtualenv task was made with; None for any other task."""
+    """The arguments of a virtualenv task; None for any other task."""
     if isinstance(task, DbtVirtualenvBaseOperator):
         return vars(task)
     made_of = getattr(task, "operator_class", None)

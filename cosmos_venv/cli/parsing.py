@@ -1,4 +1,4 @@
-"""What the argument parsers of all commands have in common."""
+"""The parts that the argument parsers of all commands share."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ _DESCRIPTION = (
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What is to be rendered of a project, as dbt's command line says it."""
+    """The selection of a project to render, as dbt's command line says it."""
 
     select: Sequence[str] = ()
     exclude: Sequence[str] = ()

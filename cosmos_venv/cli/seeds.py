@@ -136,7 +136,7 @@ def seeds_forget(dag_id: str, seed: str | None, *, as_json: bool) -> int:
 
 
 def _found(dag_id: str, seed: str | None) -> list[StoredSeed]:
-    """Those of the DAG. Raises CosmosValueError where Airflow's store cannot be read."""
+    """The kept checksums of the DAG. Raises CosmosValueError where Airflow's store cannot be read."""
     try:
         with only_the_result_on_stdout():
             from cosmos_venv.compat import stored_variables

@@ -120,7 +120,7 @@ def found_executable(executable: str) -> str:
 
 
 def chosen_mode(given: InvocationMode | None, executable: str) -> InvocationMode:
-    """How dbt is started: as it was given, else in a way that makes no difference to which dbt it is.
+    """The way to start dbt: the given one, else one that does not change which dbt it is.
 
     :param given: the operator's parameter.
     :param executable: the dbt, as ``found_executable`` gives it.

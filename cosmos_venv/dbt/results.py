@@ -468,7 +468,7 @@ def _reason(result: _Result, compiled: Mapping[tuple[str, str], Path], batches: 
 def _batches_text(
     result: _Result, told: _BatchResults, compiled: Mapping[tuple[str, str], Path], batches: Sequence[_Batch]
 ) -> str:
-    """How many batches of a model failed; those that failed alike stand in one line with what was said of them."""
+    """Lines with the number of failed batches of a model; batches with the same message share a line."""
     by_words: dict[str, list[str]] = {}
     for batch in batches:
         by_words.setdefault(_shortened(without_colour(batch.words).strip()), []).append(batch.name)

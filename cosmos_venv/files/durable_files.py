@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 class OddFile(OSError):
-    """What stands under the name of a file of ours is no plain file."""
+    """The name of a file of ours belongs to something that is no plain file."""
 
 
 def kind_of(mode: int) -> str:

@@ -142,7 +142,7 @@ def unfit_message(directory: Path, fault: str, *, parameter: str = "virtualenv_d
 
 
 def _make_links(folder: Path) -> None:
-    """As an environment is published: by a link that takes the place of another in one step."""
+    """Replace a link by another in one step, as an environment is published."""
     (folder / "link").symlink_to("first")
     (folder / "another").symlink_to("second")
     (folder / "another").replace(folder / "link")

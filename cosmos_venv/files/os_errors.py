@@ -29,7 +29,7 @@ _FEW_FILES = 1_000  # fewer than an environment with dbt has
 
 @dataclass(frozen=True, kw_only=True)
 class FreeSpace:
-    """What is left for this user on one file system.
+    """The space that is left for this user on one file system.
 
     :param megabytes: free space, in MB of 1,000,000 bytes.
     :param files: number of files that can still be made, where that is what is scarce; None: enough.

@@ -24,7 +24,7 @@ _MOST_LINKS = 40  # as the kernel has it
 
 @dataclass(frozen=True, kw_only=True)
 class Writers:
-    """Who may write to a place without making it untrusted.
+    """The users and groups that may write to a place without making it untrusted.
 
     :param owners: user ids.
     :param groups: group ids: 0, and those that may write further up, where they could replace all that is below.
@@ -255,7 +255,7 @@ class Way:
 
     @property
     def writers(self) -> Writers:
-        """Who may write at its end."""
+        """The owners and groups that may write to the last place of the path."""
         return Writers(owners=self._owners, groups=frozenset(self._groups))
 
     def follow(self, path: Path, *, is_run: bool = True) -> str:
@@ -347,7 +347,7 @@ class Way:
         )
 
     def _correction(self, step: str, status: os.stat_result, *, is_above: bool) -> str:
-        """What to do about a place, in the words of a shell."""
+        """The way out for a place, as a shell command."""
         import shlex
 
         commands, more, path = [], "", shlex.quote(step)

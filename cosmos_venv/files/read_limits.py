@@ -41,7 +41,7 @@ _WITH_AN_END = {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """How many bytes are read of one text.
+    """The number of bytes that are read of one text.
 
     :param most: bytes; 0: any number.
     :param setting: the name in ``[cosmos_venv]`` that says so; empty where nothing can be set.

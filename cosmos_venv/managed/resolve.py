@@ -1,4 +1,4 @@
-"""From operator arguments to a ready environment: for a task, for a parse, and while the command line builds.
+"""The ready environment for the arguments of an operator: in a task, in a parse, and while the command line builds.
 
 A parse has little time, so a detached builder makes a missing environment. Most tasks find theirs: imports that only a
 build needs stand inside the functions that build.

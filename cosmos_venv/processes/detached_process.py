@@ -91,12 +91,12 @@ class DetachedWork:
 
     @property
     def failure(self) -> Path:
-        """What went wrong the last time."""
+        """The file with the error of the last run."""
         return self.folder / f"{self.key}.failed"
 
     @property
     def log(self) -> Path:
-        """What the process, and what it has started, has written."""
+        """The file with the output of the process and of all that it has started."""
         return self.folder / f"{self.key}.log"
 
     def see_to(

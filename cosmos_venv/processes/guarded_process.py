@@ -319,7 +319,7 @@ class WatchedProcess:
             yield rest
 
     def _more_output(self, pause: float | None) -> bytes | None:
-        """What the command has written since; nothing where no more will come, None where more may come.
+        """The new output of the command; empty when no more will come, None when more may come.
 
         :param pause: seconds to wait for it; None: as long as it takes.
         """

@@ -111,7 +111,7 @@ class Lease:
 
     @property
     def last_use(self) -> float:
-        """When the build was last used, in seconds since the epoch: the file's time of modification.
+        """The time of the build's last use, in seconds since the epoch: the file's time of modification.
 
         0 where that lies in a future that no clock explains.
         """

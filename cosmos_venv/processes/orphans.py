@@ -193,7 +193,7 @@ def _processes() -> dict[int, _Process]:
 
 
 def _repeat(kill: Callable[[], bool]) -> None:
-    """What is killed may start another process before it dies."""
+    """Kill again until none is left: a process that is killed may start another before it dies."""
     deadline = time.monotonic() + _LONGEST_END
     while kill() and time.monotonic() < deadline:
         time.sleep(_LOOK_AGAIN)
@@ -265,7 +265,10 @@ def _names(folder: Path, pid: int) -> bool:
 
 @cache
 def _machine() -> dict[str, str]:
-    """What must be equal for a PID to mean the same process; empty texts off Linux."""
+    """The identity of this boot and PID namespace. Empty texts off Linux.
+
+    A PID means the same process only where both are equal.
+    """
     try:
         boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return {"boot_id": boot_id, "pid_namespace": str(Path("/proc/self/ns/pid").readlink())}

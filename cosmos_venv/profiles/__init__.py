@@ -1,4 +1,4 @@
-"""From an Airflow Connection to a dbt profile: one mapping class per way to log in to a warehouse.
+"""The mapping classes that make a dbt profile of an Airflow Connection, one for each way to log in to a warehouse.
 
 The names are imported when they are first used: a DAG file wants one of them.
 """

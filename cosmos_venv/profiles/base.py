@@ -1,4 +1,4 @@
-"""From an Airflow Connection to a dbt profile whose secrets stand only in environment variables.
+"""The base class that makes a dbt profile of an Airflow Connection; secrets stand only in environment variables.
 
 A mapping class is a table: which Airflow field feeds which dbt field, which are required, which are secret. This engine
 reads the table; a warehouse that needs more overrides a method. Beside it stand dbt's own settings in a profiles.yml,
@@ -321,7 +321,7 @@ class BaseProfileMapping:
         _ = self.env_vars
 
     def _missing_to_run(self) -> list[str]:
-        """What dbt cannot do without and has under none of its names. Secrets are looked at where they are sealed."""
+        """The fields that dbt needs and the profile lacks. Secrets are checked where they are sealed."""
         needed = [name for name in (*self.required_fields, *self.needed_by_dbt) if name not in self.optional_in_dbt]
         given = {name for name, value in self.profile.items() if value}
         return [name for name in needed if name not in self.secret_fields and not given & names_of(name)]

@@ -31,7 +31,7 @@ _PLACE: Mapping[str, str] = {
 
 
 class SnowflakeBaseProfileMapping(BaseProfileMapping):
-    """What the ways to log in to Snowflake share."""
+    """The parts that all ways to log in to Snowflake share."""
 
     airflow_connection_type = "snowflake"
     dbt_profile_type = "snowflake"

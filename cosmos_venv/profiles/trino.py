@@ -13,7 +13,7 @@ _REQUIRED = ("host", "database", "schema", "port")
 
 
 class TrinoBaseProfileMapping(BaseProfileMapping):
-    """What the ways to log in to Trino share."""
+    """The parts that all ways to log in to Trino share."""
 
     airflow_connection_type = "trino"
     dbt_profile_type = "trino"

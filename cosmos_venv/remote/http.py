@@ -190,7 +190,7 @@ def _refuse(response: requests.Response) -> None:
 
 
 def _timeout(seconds: float) -> tuple[float, float]:
-    """To connect, and between two pieces: all tries together take no longer than the whole."""
+    """Seconds to connect, and between two pieces, so that all tries together take no longer than ``seconds``."""
     each = seconds / (_RETRIES + 2)
     return min(_MOST_CONNECTING, each), each
 
@@ -261,7 +261,7 @@ def _keep_at_home(session: requests.Session, names: Iterable[str]) -> None:
 
 
 def _reason(error: Exception, url: str) -> str:
-    """In words that name neither credentials nor query."""
+    """The reason of an error, without credentials and query."""
     cause = error.args[0] if error.args else error
     text = _OBJECT.sub("", str(getattr(cause, "reason", None) or cause))
     for secret in (urlsplit(url).query, urlsplit(url).netloc.rpartition("@")[0]):

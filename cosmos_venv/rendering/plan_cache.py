@@ -21,10 +21,10 @@ import msgspec
 
 from cosmos_venv.constants import NODE_CONFIG
 from cosmos_venv.files.file_cache import FileCache
-from cosmos_venv.version import __version__
 from cosmos_venv.rendering.configuration import Configuration
 from cosmos_venv.rendering.model import Plan, PlannedGroup, PlannedTask
 from cosmos_venv.rendering.task_arguments import project_name
+from cosmos_venv.version import __version__
 
 _FORMAT = 1  # of the lines, which workers of another release may find
 _ONLY_FOR_LOADING = frozenset(

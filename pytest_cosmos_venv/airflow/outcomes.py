@@ -1,4 +1,4 @@
-"""What came of a run, as plain data about a DAG's tasks, which prints as a table for people."""
+"""The outcome of a DAG run: plain data about its tasks, which prints as a table for people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What SQL files and Python models of dbt say about themselves.
+"""Readers of dbt's SQL files and Python models: references, configuration and macros.
 
 SQL is read as dbt reads it while parsing: the text is rendered once with ``execute`` false, and ``ref``, ``source``,
 ``config`` and the project's macros write down how they are called. All other names in the text stand for nothing. In

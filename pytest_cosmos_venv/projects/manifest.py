@@ -53,7 +53,7 @@ class PackageEntries:
 
     @cached_property
     def location(self) -> PackageLocation:
-        """Where the nodes of the package lie."""
+        """The place of the nodes of the package."""
         project, root = self.files.project, self.files.root
         folder = project.path if project is root else root.path / "dbt_packages" / project.name
         return PackageLocation(package=project.name, folder=folder, profile=root.profile)

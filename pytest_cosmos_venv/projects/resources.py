@@ -1,4 +1,4 @@
-"""What was put into a made-up project, and the files in which it stands.
+"""The resources of a made-up project, and the files in which they stand.
 
 A resource is one thing that dbt will find there. The YAML files and dbt's own two files are written here too; all other
 texts are the test author's own words.

@@ -71,7 +71,7 @@ class Contender:
             os.kill(os.getpid(), act.signal)
 
     def _is_first_at(self, name: str) -> bool:
-        """Only one is stopped or killed, and only once, however often it comes by."""
+        """Whether this contender is the first at the point. Only one is stopped or killed, and only once."""
         try:
             with self._order.claim_of(name).open("x", encoding="utf-8") as claim:
                 claim.write(self.name)

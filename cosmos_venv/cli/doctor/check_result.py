@@ -1,4 +1,4 @@
-"""What the checks of ``doctor`` examine, and what they yield."""
+"""The subjects and the results of the checks of ``doctor``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Outcome = Literal["ok", "warning", "failed"]
 
 @dataclass(frozen=True, kw_only=True)
 class Examined:
-    """What the checks examine.
+    """The subjects that the checks examine.
 
     :param files: DAG files, which need not be importable.
     :param directories: where environments are or are to be; those on ``virtualenv_search_path`` may be read-only.
@@ -25,7 +25,7 @@ class Examined:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """What a check says of one subject.
+    """The result of a check for one subject.
 
     :param check: name of the check, for programs.
     :param subject: a file, a folder, an option or a program.

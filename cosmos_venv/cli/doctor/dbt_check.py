@@ -98,7 +98,7 @@ def environments_can_be_served(examined: Examined) -> Iterator[CheckResult]:
 
 
 def _choices() -> dict[str, str]:
-    """What each of the settings says."""
+    """Results of the settings, one for each."""
     from cosmos_venv import settings
 
     found = {}
@@ -123,6 +123,6 @@ def _connect_in(folder: Path) -> None:
 
 
 def _result(subject: str, choice: str, text: str, way_out: str) -> CheckResult:
-    """As grave as the setting takes it."""
+    """The level that the setting gives to it."""
     outcomes: dict[str, Outcome] = {"require": "failed", "auto": "warning"}
     return CheckResult(check="sockets", subject=subject, outcome=outcomes.get(choice, "ok"), text=text, way_out=way_out)

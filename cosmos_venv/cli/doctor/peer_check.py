@@ -268,7 +268,7 @@ def _why_not(step: Callable[[], object]) -> str:
 
 @dataclass(kw_only=True)
 class Seen:
-    """What one peer check has shown. A text is what was wrong; empty: nothing.
+    """The result of one peer check. A text says what was wrong; an empty one, that nothing was.
 
     :param lag: seconds until the guest saw a link that was replaced.
     :param skew: seconds that the guest's clock is ahead; ``skew_known_to`` is how sure that is.

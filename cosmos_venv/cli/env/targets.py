@@ -94,7 +94,7 @@ def _placed(requirements: Sequence[VirtualenvArguments], directory: Path | None)
 
 
 def _read_all(files: Sequence[Path], directory: Path | None, step: Steps) -> Targets:
-    """What DAG files need, so far as it can be known."""
+    """The environments that DAG files need, so far as they can be known."""
     from cosmos_venv.cli.dag_files import read_dag_file
 
     read: list[DagFile] = []

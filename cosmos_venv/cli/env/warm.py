@@ -72,7 +72,7 @@ def env_warm(
 
 
 def _reporter(step: Steps, *, is_verbose: bool) -> Callable[[str], None]:
-    """What shows the lines about builds: an installer's hundreds beside the bar, unless all are wanted."""
+    """The display of lines about builds. An installer's hundreds stand beside the bar, unless all are wanted."""
     from cosmos_venv.environments.builder import ToolLine
 
     def report(line: str) -> None:

@@ -259,7 +259,7 @@ class Remembered:
 
     @property
     def since(self) -> str:
-        """When it was loaded, as the end of a sentence in the log."""
+        """The time of the last load, as the end of a sentence in the log."""
         return f"since run {self.run_id} ({self.time})" if self.run_id else "by a Variable that names no run"
 
 

@@ -1,4 +1,4 @@
-"""What the fleet DAG promises, tried without a warehouse, a network or a sleep."""
+"""Tests of the fleet DAG without a warehouse, a network or a sleep."""
 
 from __future__ import annotations
 

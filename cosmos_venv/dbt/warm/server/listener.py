@@ -117,7 +117,7 @@ class Listener:
             os.close(turn)
 
     def _others(self) -> int:
-        """How many servers there are; what is left of dead ones is removed."""
+        """The number of live servers; files of dead ones are removed."""
         count = 0
         for file in self._folder.iterdir():
             path = file.with_suffix("")
