@@ -1,4 +1,4 @@
-"""Does it work on every Airflow with every Python? `nox` runs the tests on all of them, `nox -l` lists them."""
+"""The tests on every Airflow with every Python. `nox` runs all of them, `nox -l` lists them."""
 
 from __future__ import annotations
 

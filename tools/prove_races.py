@@ -192,7 +192,7 @@ def run_pytest(mode: Mode, project: Path, log: Path, options: Sequence[str]) -> 
 
 
 def judge(mode: Mode, seen: Sequence[dict[str, Any]], tally: Tally) -> None:
-    """Were the racers of each race at work at one moment, in workers of their own, and no two races at once?"""
+    """Whether the racers of each race were at work at one moment, in workers of their own, and no two races at once."""
     races: dict[tuple[object, object], list[dict[str, Any]]] = defaultdict(list)
     for racer in seen:
         # A race that pytest-split tore apart is run by each group, all copies in one worker.

@@ -1,4 +1,4 @@
-"""Which ships are late? A dbt project as a DAG, run with a dbt of its own."""
+"""The ships that are late: a dbt project as a DAG, run with a dbt of its own."""
 
 from __future__ import annotations
 
