@@ -15,7 +15,6 @@ from cosmos_venv.constants import DEFAULT_PROFILES_FILE_NAME
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files.os_errors import naming
 from cosmos_venv.files.read_limits import refuse_unfit
-from cosmos_venv.processes.scratch import scratch_folder
 
 _PREFIX = "cosmos-venv-profile-"
 
@@ -175,16 +174,22 @@ def _under_the_name_that_dbt_reads(own: Path) -> Iterator[Path]:
     if own.name == DEFAULT_PROFILES_FILE_NAME:
         yield own.absolute()  # dbt runs in another folder
         return
-    with scratch_folder(_PREFIX) as folder:
+    with _scratch() as folder:
         path = folder / DEFAULT_PROFILES_FILE_NAME
         path.symlink_to(own.absolute())
         yield path
 
 
+def _scratch() -> contextlib.AbstractContextManager[Path]:
+    from cosmos_venv.processes.scratch import scratch_folder  # a DAG file needs none
+
+    return scratch_folder(_PREFIX)
+
+
 @contextlib.contextmanager
 def _place(desired: Path | None) -> Iterator[Path]:
     if desired is None:
-        with scratch_folder(_PREFIX) as folder:
+        with _scratch() as folder:
             yield folder / DEFAULT_PROFILES_FILE_NAME
         return
     path = Path(desired)

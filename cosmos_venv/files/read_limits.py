@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.files import durable_files
 from cosmos_venv.files.os_errors import reason_of
 
 T = TypeVar("T")
@@ -200,7 +199,11 @@ def endless_kind_of(mode: int) -> str | None:
 
     :param mode: ``st_mode`` of the file.
     """
-    return None if stat.S_IFMT(mode) in _WITH_AN_END else durable_files.kind_of(mode)
+    if stat.S_IFMT(mode) in _WITH_AN_END:
+        return None
+    from cosmos_venv.files.durable_files import kind_of  # every import of a DAG file passes here, an odd file is rare
+
+    return kind_of(mode)
 
 
 def _refuse_unfit(path: Path | str, status: os.stat_result, limit: Limit) -> None:

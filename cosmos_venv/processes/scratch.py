@@ -16,10 +16,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cosmos_venv.files.durable_files import open_own
 from cosmos_venv.files.kernel_lock import is_still
-from cosmos_venv.processes.orphans import Session
+
+if TYPE_CHECKING:
+    from cosmos_venv.processes.orphans import Session
 
 __all__ = ["PREFIX", "descriptors_of", "note_session", "remove", "scratch_folder"]
 
@@ -150,6 +153,8 @@ def _remove_unless_held(path: Path) -> None:
         folder = path.with_name(path.name.removesuffix(".lease"))
         is_ours = _is_own(os.fstat(descriptor)) and _is_own_or_missing(folder)
         if is_ours and _lock(descriptor) and is_still(descriptor, path):
+            from cosmos_venv.processes.orphans import Session  # for what a killed process left
+
             for line in os.pread(descriptor, _LONGEST_NOTE, 0).splitlines():
                 if (session := Session.from_json(line)) is not None:
                     session.end_what_works_in(folder)

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 from cosmos_venv.compat import DAG, BaseOperator, EmptyOperator, TaskGroup, can_be_copied, copy_task
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.operators.base import parameters
 from cosmos_venv.rendering.model import Plan, PlannedGroup, PlannedTask
 from cosmos_venv.rendering.task_arguments import DOCUMENTS, IDENTIFIER
 
@@ -66,6 +65,8 @@ class TaskMaker:
         :param task_group: the group; None: the DAG itself.
         :param arguments: the arguments of this task, which go over those that all tasks share.
         """
+        from cosmos_venv.operators.base import parameters  # the class has imported it; a DAG file alone need not
+
         accepted = parameters(cls)
         own = {name: value for name, value in arguments.items() if name in accepted}
         key = _key(cls, own)
@@ -335,6 +336,8 @@ def refuse_unknown_arguments(where: str, names: Iterable[str]) -> None:
     left = dict.fromkeys(names)
     known: set[str] = set()
     for cls in _operator_classes() if left else ():
+        from cosmos_venv.operators.base import parameters
+
         known |= parameters(cls)
         left = {name: None for name in left if name not in known}
         if not left:

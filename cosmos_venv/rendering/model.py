@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Union
 
 import msgspec
 
-from cosmos_venv.project.node import DbtNode
+if TYPE_CHECKING:
+    from cosmos_venv.project.node import DbtNode
 
 EMPTY = "empty"
 """The operator of a task that only holds a place in the drawing."""
