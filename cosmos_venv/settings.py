@@ -1,7 +1,8 @@
 """Settings in Airflow's configuration: ``[cosmos_venv]`` first, then ``[cosmos]`` for names that Cosmos has.
 
 ``settings.virtualenv_max_retries_lock`` reads ``AIRFLOW__COSMOS_VENV__VIRTUALENV_MAX_RETRIES_LOCK`` or the same key in
-``airflow.cfg``, each time it is looked at. Importing this module does not import Airflow.
+``airflow.cfg``, each time it is looked at. Importing this module does not import Airflow. Airflow's list of providers
+and its configuration reference get them by ``get_provider_info``.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from typing import Any
 
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files.read_limits import CONFIGURATION_FILE, MEBIBYTE, Limit
+from cosmos_venv.version import __version__
 
 SECTION, COSMOS_SECTION = "cosmos_venv", "cosmos"
+_TYPES = {bool: "boolean", int: "integer", float: "float", str: "string"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,6 +278,33 @@ def __getattr__(name: str) -> Any:
     if setting is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(sorted(SETTINGS))}")
     return _read(name, setting)
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return what Airflow reads through the entry point ``apache_airflow_provider``."""
+    return {
+        "package-name": "cosmos-venv",
+        "name": "cosmos-venv",
+        "description": "Runs dbt projects as Airflow DAGs, each with its own dbt in a managed virtual environment.",
+        "versions": [__version__],
+        "config": {
+            SECTION: {
+                "description": "Managed virtual environments for dbt.",
+                "options": {name: _option(setting) for name, setting in SETTINGS.items()},
+            }
+        },
+    }
+
+
+def _option(setting: Setting) -> dict[str, Any]:
+    # No default: Airflow would answer with it for [cosmos_venv], and a value under [cosmos] would never be looked at.
+    return {
+        "description": f"{setting.meaning} Default: {setting.default}." if setting.default != "" else setting.meaning,
+        "version_added": __version__,
+        "type": _TYPES[type(setting.default)],
+        "example": str(setting.default),
+        "default": None,
+    }
 
 
 def limit(name: str) -> Limit:
