@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(autouse=True)
 def _this_checkout_is_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of processes that a test starts: what is installed may be another checkout."""
+    """This checkout is the one that processes of a test import: what is installed may be another."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
 
 

@@ -1,4 +1,4 @@
-"""What the adapter names of this project's implementation has to be there: whoever renames it has to hear of it."""
+"""The names that the adapter uses of this project's implementation are there: whoever renames one has to hear of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the options of the suite do, and what they say to a user who gives them wrongly."""
+"""Tests of the options of the suite, and of the messages to a user who gives them wrongly."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SUITE = ["--cosmos-conformance", "--cosmos-implementation=tiny.adapter:TinyAdapt
 
 @pytest.fixture(autouse=True)
 def _tiny_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As far as the suite's own process can see: the implementation of another shape."""
+    """The suite's own process can import the implementation of another shape."""
     monkeypatch.setenv("PYTHONPATH", str(TINY), prepend=":")
 
 

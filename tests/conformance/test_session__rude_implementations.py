@@ -48,7 +48,7 @@ def test_each_misbehaviour_has_its_verdict_and_nothing_of_it_is_left(tmp_path: P
 
 
 def judged(folder: Path) -> dict[str, Any]:
-    """What the report says of each requirement."""
+    """Return what the report says of each requirement."""
     options = ["--cosmos-implementation=tiny.rude:RudeAdapter", "--cosmos-requirement=CMD-00*", "--cosmos-timeout=90"]
     subprocess.run(
         [sys.executable, "-m", "pytest", "--cosmos-conformance", *options, "--cosmos-report=out", "-q", "--tb=no"],

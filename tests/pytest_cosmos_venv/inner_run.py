@@ -47,7 +47,7 @@ class Finished:
 
     @property
     def outcomes(self) -> dict[str, int]:
-        """As pytest counts them in its last line: ``{"passed": 3}``; warnings and what was deselected left out."""
+        """The counts of pytest's last line: ``{"passed": 3}``; warnings and what was deselected left out."""
         told = re.findall(r"(\d+) (passed|failed|skipped|errors?|xfailed|xpassed|rerun)", self.output.splitlines()[-1])
         return {name: int(count) for count, name in told}
 
@@ -90,7 +90,7 @@ class InnerRun:
 
     @property
     def reports(self) -> list[dict[str, Any]]:
-        """What ``tests/data/everything/remembering.py`` has written down in each process of the run."""
+        """The notes that ``tests/data/everything/remembering.py`` has made in each process of the run."""
         return [json.loads(file.read_text(encoding="utf-8")) for file in sorted(self._report.iterdir())]
 
     def add(self, **files: str) -> None:
@@ -144,12 +144,12 @@ class InnerRun:
 
     @property
     def places(self) -> tuple[Path, ...]:
-        """Where a run has no business to leave anything."""
+        """The folders in which a run has no business to leave anything."""
         return self.project, self._home, self._scratch
 
 
 class Watch:
-    """What was there before a run, and so what is left after it."""
+    """A look at files and processes before a run, and so at those that are left after it."""
 
     def __init__(self, run: InnerRun) -> None:
         self._run = run
@@ -170,7 +170,7 @@ class Watch:
         return Finished(returncode=process.returncode, output=output, processes=left, files=files)
 
     def _left(self, patience: float) -> list[str]:
-        """And ended here: a test that finds something leaves no more than others."""
+        """Return the processes that are left, and end them: a test that finds something leaves no more than others."""
         found = [one for one in psutil.Process().children(recursive=True) if one not in self._processes]
         _, alive = psutil.wait_procs(found, timeout=patience)
         told = [" ".join(one.cmdline()) or one.name() for one in alive if one.status() != psutil.STATUS_ZOMBIE]
@@ -185,7 +185,7 @@ class Watch:
 
 @contextmanager
 def _adopting_orphans() -> Iterator[None]:
-    """Who loses its parent becomes this process's child instead of that of PID 1, so that it is found."""
+    """A process that loses its parent becomes this process's child instead of that of PID 1, so that it is found."""
     if sys.platform != "linux":
         pytest.skip("only on Linux can a test find the orphans of what it starts")
     prctl = ctypes.CDLL(None).prctl
@@ -207,5 +207,5 @@ def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
 
 
 def public_fixtures() -> set[str]:
-    """As the rooms of the toolkit have them."""
+    """Return the names of the fixtures that the modules of the toolkit offer."""
     return {name for module in plugin.FIXTURES for name in vars(import_module(module)) if name.startswith("cosmos_")}

@@ -1,4 +1,4 @@
-"""What somebody sees of the plugin who has it installed: options, fixtures, and nothing that was not asked for."""
+"""Tests of the plugin as its users see it: options, fixtures, and nothing that was not asked for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is slow to make is made once, by whoever comes first, whatever happens to him."""
+"""A shared folder is made once, by whoever comes first, whatever happens to its maker."""
 
 from __future__ import annotations
 

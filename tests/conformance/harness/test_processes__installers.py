@@ -21,7 +21,7 @@ Start = Callable[[Sequence[str], Mapping[str, str]], int]
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Path:
-    """As installers find one; its programs do nothing until their standard input ends."""
+    """An environment as installers find one; its programs do nothing until their standard input ends."""
     made = tmp_path / "kept" / "one"
     (made / "bin").mkdir(parents=True)
     (made / "pyvenv.cfg").touch()

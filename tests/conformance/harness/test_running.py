@@ -1,4 +1,4 @@
-"""What is done to tasks that run, where they have ended meanwhile."""
+"""Tests of signals to tasks that have ended meanwhile."""
 
 from __future__ import annotations
 

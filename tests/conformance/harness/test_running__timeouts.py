@@ -1,4 +1,4 @@
-"""How long the suite gives a task, and how long it waits before it says that one rests."""
+"""Tests of the time that the suite gives a task, and of the wait before it says that one rests."""
 
 from __future__ import annotations
 

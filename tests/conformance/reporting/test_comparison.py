@@ -1,4 +1,4 @@
-"""What several reports say, side by side: rows, tallies, and labels that tell them apart."""
+"""Tests of several reports side by side: rows, tallies, and labels that tell them apart."""
 
 from __future__ import annotations
 

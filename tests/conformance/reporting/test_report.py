@@ -1,4 +1,4 @@
-"""What a run leaves behind: the report in its forms, and the comparison of several."""
+"""Tests of the report that a run leaves behind, in its forms, and of the comparison of several."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what tests came to, to a verdict on each requirement."""
+"""Tests of the verdict on each requirement, which follows from the outcomes of its tests."""
 
 from __future__ import annotations
 

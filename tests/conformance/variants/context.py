@@ -30,7 +30,7 @@ class ReadsItsTaskFromTheContext(Variant):
 
 
 def say(operator: Any, context: Any) -> None:
-    """Of what Airflow documents to be in a context."""
+    """Log what Airflow documents to be in a context, and push it as an XCom."""
     ti, run, task = context["ti"], context["dag_run"], context["task"]
     dags = {context["task_instance"].dag_id, context["dag"].dag_id, os.environ["AIRFLOW_CTX_DAG_ID"]}
     dags |= {ti.dag_id, task.dag_id, run.dag_id}

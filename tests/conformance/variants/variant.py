@@ -29,5 +29,5 @@ class Variant(Mutant):
             VARIANTS[cls.__name__] = cls
 
     def modules(self) -> Sequence[str]:
-        """Those of all variants alike, so that their tasks fork from one process."""
+        """The modules of all variants alike, so that their tasks fork from one process."""
         return [*CosmosVenvAdapter.modules(self), CATALOGUE]

@@ -1,4 +1,4 @@
-"""What tests of Airflow's home share."""
+"""The project that the tests of Airflow's home share."""
 
 from __future__ import annotations
 

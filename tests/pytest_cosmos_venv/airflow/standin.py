@@ -1,4 +1,4 @@
-"""As much of Airflow as is asked where it lives, quick to start, and tests of a project that asks."""
+"""A stand-in for Airflow, quick to start, that only knows where it lives, and tests of a project that asks."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def nothing_is_left() -> Iterator[None]:
 
 
 def connection_of(conn_id: str) -> Any:
-    """As hooks get it, in either Airflow."""
+    """Return the connection as hooks get it, in either Airflow."""
     try:
         from airflow.sdk.bases.hook import BaseHook
     except ImportError:

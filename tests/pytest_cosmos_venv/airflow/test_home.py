@@ -49,7 +49,7 @@ def test_a_run_that_needs_it_gets_a_home_which_is_gone_afterwards(
 def test_what_tasks_keep_running_is_of_this_run_alone(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And finds its socket gone when the run ends."""
+    """A server of the run finds its socket gone when the run ends."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(project.path))
     project.makepyfile(
         """

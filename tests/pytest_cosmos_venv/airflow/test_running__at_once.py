@@ -132,12 +132,12 @@ def test_a_run_goes_on_when_another_one_is_killed(cosmos_task_race: TaskRace, co
 
 
 def meet_nobody() -> None:
-    """Of a run in the test's own process, after the race."""
+    """The task of a run in the test's own process, before or after a race."""
 
 
 @pytest.fixture
 def has_run_before(cosmos_run_dag: RunDag) -> None:
-    """What a run starts in this process, threads and connections, is of no use to those that are forked from it."""
+    """Threads and connections that a run starts in this process are of no use to those that are forked from it."""
     assert cosmos_run_dag(harbor(meet_nobody)).succeeded
 
 

@@ -74,7 +74,7 @@ def known_finding(import_root: str, scenario: SeedStory) -> str | None:
 
 
 def _not_yet(scenario: SeedStory) -> str | None:
-    """What cosmos_venv does not have yet."""
+    """Return the reason why cosmos_venv cannot play the scenario yet; None where it can."""
     if scenario.options.get("execution_mode") == "watcher":
         return "cosmos_venv has no watcher yet"
     if scenario.id == "accepted-in-airflow_async":

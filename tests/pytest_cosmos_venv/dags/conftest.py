@@ -1,4 +1,4 @@
-"""Where the DAGs of these tests can be written."""
+"""The choice of the environments in which the DAGs of these tests can be written."""
 
 from __future__ import annotations
 

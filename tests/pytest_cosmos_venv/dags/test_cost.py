@@ -1,4 +1,4 @@
-"""What building a DAG costs, beside a plain DAG that is as large."""
+"""Tests of the cost of building a DAG, beside a plain DAG that is as large."""
 
 from __future__ import annotations
 

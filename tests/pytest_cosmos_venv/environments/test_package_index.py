@@ -1,4 +1,4 @@
-"""What an installer asks of the index, and what comes of faults, delays and logins."""
+"""Tests of the requests of an installer to the index, and of faults, delays and logins."""
 
 from __future__ import annotations
 

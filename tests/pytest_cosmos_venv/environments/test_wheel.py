@@ -1,4 +1,4 @@
-"""What ``write_wheel`` writes is a wheel by the format's own rules."""
+"""``write_wheel`` writes wheels that keep the format's own rules."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Environment:
     folder: Path
 
     def install(self, options: Sequence[str], *requirements: str) -> subprocess.CompletedProcess[str]:
-        """As Airflow's helper does it with uv."""
+        """Make and fill the environment as Airflow's helper does it with uv."""
         make = [UV, "venv", "--allow-existing", "--seed", "--python", sys.executable, str(self.folder)]
         made = run(make)
         assert made.returncode == 0, made.stdout
@@ -144,7 +144,7 @@ def test_what_the_machine_is_configured_to_install_from_does_not_count(
 
 
 def configure_machine(folder: Path, elsewhere: Wheelhouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a developer's machine may say about installations: here that there is a dbt 77.0."""
+    """Configure installers as a developer's machine may: here there is a dbt 77.0."""
     home = folder / "home"
     (home / ".config" / "pip").mkdir(parents=True)
     (home / ".config" / "uv").mkdir()

@@ -1,4 +1,4 @@
-"""What is put into a wheelhouse beside what is there: other versions, packages to be built, and broken ones."""
+"""Tests of additions to a wheelhouse: other versions, packages to be built, and broken ones."""
 
 from __future__ import annotations
 

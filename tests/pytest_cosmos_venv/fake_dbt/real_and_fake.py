@@ -58,7 +58,7 @@ sources:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a call said and how it ended."""
+    """The output and the exit code of a call."""
 
     exit_code: int
     stdout: str
@@ -126,7 +126,7 @@ def write_project(folder: Path) -> Path:
 
 
 def real_environment(version: str) -> Path:
-    """Where the real dbt of this version is installed; skips where it is not."""
+    """Return the folder of the real dbt of this version; the test is skipped where there is none."""
     folder = ENVIRONMENTS / f"dbt{version.replace('.', '')}"
     if not (folder / "bin" / "dbt").exists() and os.environ.get("CI") != "true":
         pytest.skip(f"no real dbt {version} at {folder}: make test makes it")

@@ -120,7 +120,7 @@ print(json.dumps([options(cli), commands, groups, [answer(line) for line in json
 
 @dataclass(frozen=True)
 class RealCommandLine:
-    """What the real dbt of one version says of its command line."""
+    """The command line of the real dbt of one version, as it tells it itself."""
 
     version: str
     everywhere: dict[str, str]

@@ -54,7 +54,7 @@ class Running:
 
     @property
     def results(self) -> list[object] | None:
-        """Of ``run_results.json``; None where there is no such file."""
+        """The results in ``run_results.json``; None where there is no such file."""
         file = self.dbt.target / "run_results.json"
         return list(json.loads(file.read_text(encoding="utf-8"))["results"]) if file.exists() else None
 

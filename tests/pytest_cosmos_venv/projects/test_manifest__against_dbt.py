@@ -61,7 +61,7 @@ SET_ASIDE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What the two manifests of one project say, and what dbt says about ours."""
+    """The two manifests of one project, and dbt's answer about ours."""
 
     project: DbtProject
     ours: Mapping[str, Any]

@@ -133,7 +133,7 @@ def test_a_process_of_before_counts_when_a_dbt_reports_from_it(
 
 
 def report_call(record: Path, pid: int) -> None:
-    """As a fake that lives on between calls would."""
+    """Report a call as a fake that lives on between calls would."""
     start = {
         "event": "start",
         "argv": ["dbt", "run"],

@@ -1,4 +1,4 @@
-"""What stays by design is told apart from what was left behind, and ends with the race all the same."""
+"""Processes that stay by design are told apart from those left behind, and end with the race all the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the scenarios are played on the stand-in, which does what the page says."""
+"""The scenarios are played on the stand-in, which does what the page says."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def _test_of(story: SeedStory) -> str:
 
 
 def run_pytest(python: Path, *options: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """As a project without any configuration would, with an Airflow home that the toolkit makes."""
+    """Run pytest as a project without any configuration would, with an Airflow home that the toolkit makes."""
     left_behind = ("AIRFLOW", "COV_", "PYTEST_", "PYTHONPATH")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(left_behind)}
     configuration = ["-c", os.devnull, f"--rootdir={FILE.parent}", f"--confcutdir={FILE.parent}"]

@@ -1,4 +1,4 @@
-"""What a scenario refuses, and in which sentence."""
+"""Tests of the misuses that a scenario refuses, and of the sentences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user's run shows of ``cosmos_seed_scenario``: passing, failing, misused; and what is left behind."""
+"""Tests of ``cosmos_seed_scenario`` in a user's run: passing, failing, misused, and leaving nothing behind."""
 
 from __future__ import annotations
 

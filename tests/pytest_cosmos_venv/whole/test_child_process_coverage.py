@@ -1,4 +1,4 @@
-"""What runs in racers, contenders and child interpreters is measured, as the page about coverage says."""
+"""The code of racers, contenders and child interpreters is measured, as the page about coverage says."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def test_every_action_has_a_version_and_every_expression_a_value() -> None:
 
 @pytest.mark.long
 def test_what_the_steps_run_runs(tmp_path: Path) -> None:
-    """In a project of one test and one DAG. Nothing is installed: pip is asked whether it understands the step."""
+    """The project has one test and one DAG. Nothing is installed: pip is asked whether it understands the step."""
     (tmp_path / "dags").mkdir()
     (tmp_path / "dags" / "harbor.py").write_text(
         "from airflow import DAG\ndag = DAG('harbor', schedule=None)\n", "utf-8"

@@ -1,4 +1,4 @@
-"""What the pages say is true: every Python block begins with the name of a file, is that file, and is run.
+"""The pages tell the truth: every Python block begins with the name of a file, is that file, and is run.
 
 ``# test_fleet.py`` runs beside cosmos-venv, ``# test_fleet.py (astronomer-cosmos)`` beside that one. What stands for
 ``(any-implementation)`` is run for each by the tests of that name.
@@ -54,7 +54,7 @@ def test_every_page_has_an_example_that_is_run(page: Path) -> None:
 def test_the_examples_of_all_pages_pass(
     beside: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In one project with a package for each page, so that Airflow starts once. The output names the page."""
+    """One project has a package for each page, so that Airflow starts once. The output names the page."""
     python = PYTHONS[beside]
     if not python.exists() and os.environ.get("CI") != "true":
         pytest.skip(f"no {beside} at {python}: make test installs it")

@@ -56,7 +56,7 @@ def test_operators_of_any_implementation_install_from_the_wheelhouse(
 
 
 def run_pytest(python: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """As a project without any configuration would, with an Airflow home that the toolkit makes."""
+    """Run pytest as a project without any configuration would, with an Airflow home that the toolkit makes."""
     left_behind = ("AIRFLOW", "COV_", "PYTEST_", "PYTHONPATH")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(left_behind)}
     options = ["-c", os.devnull, f"--rootdir={FOLDER}", f"--confcutdir={FOLDER}", "-p", "no:cacheprovider", "--tb=line"]

@@ -134,7 +134,7 @@ class Run:
             self._start(f"gw{number}", self.ids)
 
     def go(self) -> None:
-        """To the end.
+        """Go on to the end of the run.
 
         :raises AssertionError: when nothing can happen any more and the run is not over.
         """

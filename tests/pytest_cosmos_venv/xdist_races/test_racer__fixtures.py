@@ -145,7 +145,7 @@ def test_the_next_one_finds_nothing_of_it(cosmos_airflow_home):
 
 @pytest.fixture
 def story(pytester: pytest.Pytester) -> Path:
-    """Where the racers of an inner run tell what they have seen."""
+    """The folder in which the racers of an inner run tell what they have seen."""
     pytester.makeconftest(CONFTEST)
     return pytester.mkdir("story")
 

@@ -18,7 +18,7 @@ from tests.pytest_cosmos_venv.seeds.standin.faults import has
 
 @dataclass
 class ProjectConfig:
-    """Where the dbt project lies."""
+    """The place of the dbt project."""
 
     dbt_project_path: Path
     manifest_path: Path | None = None
@@ -26,7 +26,7 @@ class ProjectConfig:
 
 @dataclass
 class ProfileConfig:
-    """Which profile dbt takes."""
+    """The profile that dbt takes."""
 
     profile_name: str
     target_name: str
@@ -35,7 +35,7 @@ class ProfileConfig:
 
 @dataclass
 class ExecutionConfig:
-    """How dbt is run."""
+    """The settings with which dbt is run."""
 
     execution_mode: Any = ExecutionMode.LOCAL
     dbt_executable_path: str | None = None
@@ -45,7 +45,7 @@ class ExecutionConfig:
 
 @dataclass
 class RenderConfig:
-    """How the project becomes tasks."""
+    """The settings with which the project becomes tasks."""
 
     load_method: Any = LoadMode.DBT_LS
     seed_rendering_behavior: Any = SeedRenderingBehavior.ALWAYS

@@ -15,7 +15,7 @@ def has(fault: str) -> bool:
 
 @contextmanager
 def fault(name: str) -> Iterator[None]:
-    """For the length of the block."""
+    """The stand-in has this fault for the length of the block."""
     _present.add(name)
     try:
         yield

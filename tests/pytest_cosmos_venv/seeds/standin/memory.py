@@ -17,7 +17,7 @@ _in_process: dict[str, str] = {}
 
 @dataclass(frozen=True)
 class Memory:
-    """What is remembered of one seed in one place."""
+    """The memory of one seed in one place."""
 
     dag_id: str
     group_id: str
@@ -26,7 +26,7 @@ class Memory:
 
     @property
     def key(self) -> str:
-        """Of the Variable."""
+        """The key of the Variable."""
         parts = [self.dag_id, self.group_id, self.unique_id]
         if has("all places share"):
             parts = [self.unique_id]
@@ -67,7 +67,7 @@ class Memory:
 
 
 def checksum_of(file: Path, in_manifest: str | None) -> str | None:
-    """Of the file as it is now, None where it cannot be read."""
+    """Return the checksum of the file as it is now; None where it cannot be read."""
     if has("the manifest's checksum counts"):
         return in_manifest or None
     if has("size and time count"):

@@ -31,7 +31,7 @@ def installed_dbt(environment: Path, requirements: Sequence[str], options: Seque
 
 @dataclass(frozen=True)
 class Target:
-    """What of dbt is run, and on which project."""
+    """The dbt that is run, and the project that it is run on."""
 
     dbt: Callable[[], Path]
     project: Path
