@@ -31,6 +31,8 @@ DEADLINE = 280.0
 _SET_CHILD_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER, <linux/prctl.h>
 _ENDS_SOON = 1.0
 
+BEFORE_3_13 = pytest.mark.skipif(sys.version_info >= (3, 13), reason="Airflow 2.11 is for Python 3.10 to 3.12")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
@@ -67,9 +69,7 @@ class InnerRun:
     variables: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.python = ENVIRONMENTS / self.environment / "bin" / "python"
-        if not self.python.exists() and os.environ.get("CI") != "true":
-            pytest.skip(f"no environment at .cache/envs/{self.environment}: make test makes it")
+        self.python = python_of(self.environment)
         self.interpreter = [str(self.python)]
         self.project = self.folder / "project"
         for place in (self.project, self._home, self._scratch):
@@ -194,6 +194,49 @@ def _adopting_orphans() -> Iterator[None]:
         yield
     finally:
         prctl(_SET_CHILD_SUBREAPER, 0)
+
+
+def python_of(environment: str) -> Path:
+    """Return the Python of an environment under ``.cache/envs``; the test is skipped where there is none."""
+    python = ENVIRONMENTS / environment / "bin" / "python"
+    if not python.exists() and os.environ.get("CI") != "true":
+        pytest.skip(f"no environment at .cache/envs/{environment}: make test makes it")
+    return python
+
+
+def run_pytest(environment: str, *arguments: str, folder: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run pytest as a project without any configuration would, with an Airflow home that the toolkit makes.
+
+    :param environment: under ``.cache/envs``.
+    :param folder: the folder of the tests; no ``conftest.py`` above it counts.
+    """
+    left_behind = ("AIRFLOW", "COV_", "PYTEST_", "PYTHONPATH")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(left_behind)}
+    options = ["-c", os.devnull, f"--rootdir={folder}", f"--confcutdir={folder}", "-p", "no:cacheprovider"]
+    command = [str(python_of(environment)), "-W", "ignore", "-m", "pytest", *options, f"--basetemp={cwd / 'inner'}"]
+    return subprocess.run(
+        [*command, *arguments],
+        cwd=cwd,
+        env={**kept, "DO_NOT_TRACK": "1"},  # astronomer-cosmos would report each run to its makers
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=DEADLINE,
+    )
+
+
+def write_distribution(folder: Path, name: str, version: str, **files: str) -> None:
+    """Write what tells that a distribution is installed.
+
+    :param folder: a folder on ``sys.path``.
+    :param files: texts of other files of its metadata, by their names without suffix.
+    """
+    information = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", "utf-8")
+    for file, text in files.items():
+        (information / f"{file}.txt").write_text(text, encoding="utf-8")
 
 
 def wait_for(file: Path, process: subprocess.Popen[str]) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv.shared_folders import SharedFolders
 from tests.pytest_cosmos_venv.inner_run import InnerRun
 
 # What a project may well have of its own. Nothing of ours may ask for any of it.
@@ -59,13 +58,6 @@ def test_time_machine_is_the_engine(cosmos_clock):
 '''
 
 OURS, THEIRS = "pytest_cosmos_venv.plugin", "pytest_airflow_in_a_box.plugin"
-
-
-@pytest.fixture
-def cache_dir(request: pytest.FixtureRequest) -> Path:
-    """That of this run, so that Airflow's database is made once and kept."""
-    shared: SharedFolders = request.getfixturevalue("_cosmos_shared")
-    return shared.root
 
 
 @pytest.mark.long

@@ -13,6 +13,7 @@ import pytest_cosmos_venv
 from pytest_cosmos_venv import AirflowHome, ToolkitMisuse
 from pytest_cosmos_venv.airflow.home_setup import NEED_HOME
 from tests.pytest_cosmos_venv.airflow.standin import USING
+from tests.pytest_cosmos_venv.inner_run import write_distribution
 
 pytest_plugins = ["pytester"]
 
@@ -99,10 +100,7 @@ def test_contenders_that_alone_import_airflow_settle_on_a_home_of_the_run(projec
             assert "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN" in os.environ
         """,
     )
-    (project.path / "library" / "apache_airflow-3.1.0.dist-info").mkdir()
-    (project.path / "library" / "apache_airflow-3.1.0.dist-info" / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: apache-airflow\nVersion: 3.1.0\n", encoding="utf-8"
-    )
+    write_distribution(project.path / "library", "apache-airflow", "3.1.0")
 
     project.runpytest_subprocess("-p", "no:xdist").assert_outcomes(passed=2)
     assert not (project.path / "production").exists()

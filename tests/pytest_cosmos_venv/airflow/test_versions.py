@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.pytest_cosmos_venv.inner_run import BEFORE_3_13, python_of
+
 HERE = Path(__file__).parent
-ENVIRONMENTS = HERE.parents[2] / ".cache" / "envs"
-AIRFLOW_2 = ENVIRONMENTS / "cosmos2" / "bin" / "python"
-CROWD = ENVIRONMENTS / "crowd" / "bin" / "python"
 DEADLINE = 240.0
 
 # What runs on both majors: no pytester in it, so that nothing starts a third process.
@@ -47,12 +45,12 @@ dbt_project = venv = frozen_time = airflow_home
 """
 
 
-def run_tests(python: Path, folder: Path, options: Sequence[str]) -> str:
+def run_tests(environment: str, folder: Path, options: Sequence[str]) -> str:
     """The end of what pytest says, run where nothing of this project's configuration applies."""
     (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTEST"))}
     done = subprocess.run(
-        [str(python), "-m", "pytest", "-q", "--tb=short", "-c", str(folder / "pytest.ini"), *options],
+        [str(python_of(environment)), "-m", "pytest", "-q", "--tb=short", "-c", str(folder / "pytest.ini"), *options],
         cwd=folder,
         env={**kept, "AIRFLOW_HOME": str(folder / "production")},
         stdout=subprocess.PIPE,
@@ -71,22 +69,15 @@ def passed(output: str) -> int:
 
 
 @pytest.mark.long
-@pytest.mark.skipif(
-    sys.version_info >= (3, 13) or (not AIRFLOW_2.exists() and os.environ.get("CI") != "true"),
-    reason="no Airflow 2.11 at .cache/envs/cosmos2: make test makes it (Python 3.10 to 3.12)",
-)
+@BEFORE_3_13
 def test_all_of_it_on_airflow_2(tmp_path: Path) -> None:
-    output = run_tests(AIRFLOW_2, tmp_path, ["--noconftest", "--durations=5", *CACHE, *map(str, FILES)])
+    output = run_tests("cosmos2", tmp_path, ["--noconftest", "--durations=5", *CACHE, *map(str, FILES)])
 
     assert passed(output) >= 60
     assert "skipped" not in output
 
 
 @pytest.mark.long
-@pytest.mark.skipif(
-    not CROWD.exists() and os.environ.get("CI") != "true",
-    reason="no environment at .cache/envs/crowd: make test makes it",
-)
 @pytest.mark.parametrize("order", ["ours-first", "ours-last"])
 def test_beside_airflow_in_a_box_its_home_is_used(order: str, tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(CONFTEST, encoding="utf-8")
@@ -103,7 +94,7 @@ def test_beside_airflow_in_a_box_its_home_is_used(order: str, tmp_path: Path) ->
     blocked = ["-p", "no:cosmos_venv", "-p", "no:pytest_airflow_in_a_box"]
 
     output = run_tests(
-        CROWD, tmp_path, [*options, *blocked, *CACHE, "-p", "no:xdist", f"--airflow-home={tmp_path}", str(tmp_path)]
+        "crowd", tmp_path, [*options, *blocked, *CACHE, "-p", "no:xdist", f"--airflow-home={tmp_path}", str(tmp_path)]
     )
 
     assert passed(output) >= (20 if order == "ours-first" else 1)

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from pytest_cosmos_venv.environments.fake_venv import FakeVenv
-from tests.pytest_cosmos_venv.fake_dbt.real_and_fake import Dbt, real_environment, write_project
+from tests.pytest_cosmos_venv.fake_dbt.real_and_fake import Dbt, write_project
+from tests.pytest_cosmos_venv.inner_run import python_of
 
 
 @pytest.fixture(scope="module")
 def real_dbt(tmp_path_factory: pytest.TempPathFactory) -> Dbt:
     """The real dbt 1.11 with dbt-duckdb; the tests of a module share its project."""
-    return Dbt(real_environment("1.11") / "bin" / "dbt", write_project(tmp_path_factory.mktemp("real") / "shop"))
+    return Dbt(python_of("dbt111").with_name("dbt"), write_project(tmp_path_factory.mktemp("real") / "shop"))
 
 
 @pytest.fixture

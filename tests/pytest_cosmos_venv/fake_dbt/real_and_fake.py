@@ -8,9 +8,6 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
-ENVIRONMENTS = Path(__file__).resolve().parents[3] / ".cache" / "envs"
 DEADLINE = 120.0
 # Lines about the state of the folder, the age of this dbt, and YAML, which the fake does not read.
 _CIRCUMSTANCES = (
@@ -122,12 +119,4 @@ def write_project(folder: Path) -> Path:
     for name, text in PROJECT.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
-    return folder
-
-
-def real_environment(version: str) -> Path:
-    """Return the folder of the real dbt of this version; the test is skipped where there is none."""
-    folder = ENVIRONMENTS / f"dbt{version.replace('.', '')}"
-    if not (folder / "bin" / "dbt").exists() and os.environ.get("CI") != "true":
-        pytest.skip(f"no real dbt {version} at {folder}: make test makes it")
     return folder

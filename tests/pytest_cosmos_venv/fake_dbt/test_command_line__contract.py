@@ -21,7 +21,8 @@ from pytest_cosmos_venv.fake_dbt.tables import (
     ONE_VALUE,
     options_of,
 )
-from tests.pytest_cosmos_venv.fake_dbt.real_and_fake import real_environment, write_project
+from tests.pytest_cosmos_venv.fake_dbt.real_and_fake import write_project
+from tests.pytest_cosmos_venv.inner_run import python_of
 
 LINES = [
     "run",
@@ -131,7 +132,7 @@ class RealCommandLine:
 
 @pytest.fixture(scope="module", params=VERIFIED_DBT_VERSIONS)
 def real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> RealCommandLine:
-    python = real_environment(request.param) / "bin" / "python"
+    python = python_of(f"dbt{request.param.replace('.', '')}")
     project = write_project(tmp_path_factory.mktemp("read"))  # dbt looks for a profile before it reads on
 
     done = subprocess.run(

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from pytest_cosmos_venv import FakeVenv, NodeOutcome
-from tests.pytest_cosmos_venv.fake_dbt.real_and_fake import Answer, Dbt, real_environment, write_project
+from tests.pytest_cosmos_venv.fake_dbt.real_and_fake import Answer, Dbt, write_project
+from tests.pytest_cosmos_venv.inner_run import python_of
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def real(real_dbt: Dbt) -> RealRuns:
 @pytest.fixture(scope="module")
 def real_110(tmp_path_factory: pytest.TempPathFactory) -> RealRuns:
     project = write_project(tmp_path_factory.mktemp("real-1.10") / "shop")
-    return RealRuns(Dbt(real_environment("1.10") / "bin" / "dbt", project))
+    return RealRuns(Dbt(python_of("dbt110").with_name("dbt"), project))
 
 
 def artifacts_of(dbt: Dbt) -> dict[str, dict[str, Any]]:
@@ -89,13 +90,21 @@ def test_a_build_that_fails_and_warns_reads_the_same(
 
 
 @pytest.mark.long
-def test_models_that_succeed_read_the_same_without_a_script(real: RealRuns, fake_dbt: Dbt) -> None:
-    arguments = ("run", "-s", "orders", "totals", "piers_copy")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(("run", "-s", "orders", "totals", "piers_copy"), id="models-that-succeed"),
+        pytest.param(("run", "-s", "nope"), id="a-selection-that-meets-nothing"),
+    ],
+)
+def test_what_succeeds_reads_the_same_without_a_script(
+    arguments: tuple[str, ...], real: RealRuns, fake_dbt: Dbt
+) -> None:
+    expected, answer = real(*arguments), fake_dbt.run(*arguments)
 
-    answer = fake_dbt.run(*arguments)
-
-    assert answer.lines == real(*arguments).answer.lines
-    assert answer.exit_code == real(*arguments).answer.exit_code == 0
+    assert answer.lines == expected.answer.lines
+    assert answer.exit_code == expected.answer.exit_code == 0
+    assert ("run_results.json" in artifacts_of(fake_dbt)) == ("run_results.json" in expected.artifacts)
 
 
 def test_run_results_name_the_folders_of_the_run(real: RealRuns, real_dbt: Dbt, fake_dbt: Dbt) -> None:
@@ -138,15 +147,6 @@ def test_exit_code_2_is_an_error_before_anything_ran(
     assert answer.lines[:3] == expected.lines[:3]
     assert answer.lines[2] == "Encountered an error:"
     assert "run_results.json" not in {*artifacts_of(real), *artifacts_of(fake_dbt)}
-
-
-@pytest.mark.long
-def test_a_selection_that_meets_nothing_reads_the_same(real: RealRuns, fake_dbt: Dbt) -> None:
-    expected, answer = real("run", "-s", "nope"), fake_dbt.run("run", "-s", "nope")
-
-    assert answer.lines == expected.answer.lines
-    assert answer.exit_code == expected.answer.exit_code == 0
-    assert ("run_results.json" in artifacts_of(fake_dbt)) == ("run_results.json" in expected.artifacts)
 
 
 @pytest.mark.long

@@ -18,8 +18,8 @@ import pytest
 
 from pytest_cosmos_venv import DbtProject
 from pytest_cosmos_venv.projects.projects import DbtProjects
+from tests.pytest_cosmos_venv.inner_run import python_of
 
-ENVIRONMENTS = Path(__file__).resolve().parents[3] / ".cache" / "envs"
 DEADLINE = 120.0
 
 # What the real dbt is asked in one process: to parse, to read our manifest as its own, and what differs between them.
@@ -211,9 +211,7 @@ def _add_the_rest(project: DbtProject) -> None:
 @pytest.fixture(scope="module", params=["dbt110", "dbt111"])
 def comparison(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     """The one run of a real dbt."""
-    python = ENVIRONMENTS / request.param / "bin" / "python"
-    if not python.exists() and os.environ.get("CI") != "true":
-        pytest.skip(f"no real dbt at .cache/envs/{request.param}: make test makes it")
+    python = python_of(request.param)
     folder = tmp_path_factory.mktemp(request.param)
     project = everything(folder)
     state = project.manifest(folder / "state" / "manifest.json").parent

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from pytest_cosmos_venv import Contender, TaskRace, ToolkitMisuse
+from tests.pytest_cosmos_venv.inner_run import write_distribution
 
 pytest_plugins = ["pytester"]
 
@@ -107,11 +108,8 @@ def test_a_race_without_any(cosmos_task_race, tmp_path):
 
 @pytest.mark.long
 def test_the_implementation_declares_its_own(pytester: pytest.Pytester) -> None:
-    information = pytester.mkdir("some_distribution-3.1.dist-info")
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: some-distribution\nVersion: 3.1\n", "utf-8")
-    (information / "entry_points.txt").write_text(
-        "[cosmos_services]\nserver = harbor:SERVER\nother = pier:SERVER\n", encoding="utf-8"
-    )
+    entry_points = "[cosmos_services]\nserver = harbor:SERVER\nother = pier:SERVER\n"
+    write_distribution(pytester.path, "some-distribution", "3.1", entry_points=entry_points)
     pytester.makepyfile(harbor="SERVER = 'harbor-server'", pier="SERVER = 'pier-server'")
     pytester.makepyfile(
         test_services=WORK

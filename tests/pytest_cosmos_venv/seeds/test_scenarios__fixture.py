@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import psutil
 import pytest
-
-from pytest_cosmos_venv.shared_folders import SharedFolders
 
 pytest_plugins = ["pytester"]
 
@@ -61,15 +60,12 @@ def test_nothing_is_left(before, _cosmos_airflow_home):
 
 
 @pytest.mark.long
-def test_a_run_of_a_user(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
+def test_a_run_of_a_user(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, cache_dir: Path) -> None:
     for name in [name for name in os.environ if name.startswith("AIRFLOW")]:
         monkeypatch.delenv(name)
-    shared: SharedFolders = request.getfixturevalue("_cosmos_shared")
     pytester.makepyfile(test_harbor=TESTS)
 
-    options = [f"--cosmos-cache-dir={shared.root}", f"--cosmos-implementation={STANDIN}"]
+    options = [f"--cosmos-cache-dir={cache_dir}", f"--cosmos-implementation={STANDIN}"]
     result = pytester.runpytest_subprocess("-W", "ignore", "--show-capture=no", *options)
 
     result.assert_outcomes(passed=4, failed=2, errors=1)

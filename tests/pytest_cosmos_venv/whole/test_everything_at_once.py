@@ -8,19 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv.shared_folders import SharedFolders
 from tests.pytest_cosmos_venv.inner_run import InnerRun, public_fixtures
 
 pytestmark = pytest.mark.long
 
 PARTS = ("dbt_side", "racing", "airflow_side")
-
-
-@pytest.fixture
-def cache_dir(request: pytest.FixtureRequest) -> Path:
-    """That of this run, so that Airflow's database is made once and kept."""
-    shared: SharedFolders = request.getfixturevalue("_cosmos_shared")
-    return shared.root
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv.shared_folders import SharedFolders
-
 pytest_plugins = ["pytester"]
 
 DEADLINE = 250.0
@@ -151,10 +149,9 @@ def story(pytester: pytest.Pytester) -> Path:
 
 
 @pytest.fixture
-def cache(request: pytest.FixtureRequest) -> str:
-    """The option for this run's cache, so that wheels and Airflow's database are made once."""
-    shared: SharedFolders = request.getfixturevalue("_cosmos_shared")
-    return f"--cosmos-cache-dir={shared.root}"
+def cache(cache_dir: Path) -> str:
+    """The option for this run's cache."""
+    return f"--cosmos-cache-dir={cache_dir}"
 
 
 def run(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
