@@ -7,23 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 
-from pytest_cosmos_venv import Implementation, PackageIndex, Wheelhouse
-from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv import DbtProjects, Implementation, PackageIndex, RunTask, ToolkitMisuse, Wheelhouse
 from pytest_cosmos_venv.throwaway import throwaway_folder
-
-RunTask = Callable[[Any], Any]
-
-PROJECT = {
-    "dbt_project.yml": "name: harbor\nversion: '1.0'\nprofile: harbor\n",
-    "models/piers.sql": "select 1 as id\n",
-    "profiles.yml": "harbor: {target: dev, outputs: {dev: {type: duckdb, path: 'harbor.duckdb'}}}\n",
-}
 
 
 class MakeOperator(Protocol):
@@ -40,20 +30,20 @@ def tools_of_this_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def make_operator(cosmos_implementation: Implementation, cosmos_wheelhouse: Wheelhouse, tmp_path: Path) -> MakeOperator:
-    project = tmp_path / "harbor"
-    for name, text in PROJECT.items():
-        (project / name).parent.mkdir(parents=True, exist_ok=True)
-        (project / name).write_text(text, encoding="utf-8")
+def make_operator(
+    cosmos_implementation: Implementation, cosmos_wheelhouse: Wheelhouse, cosmos_dbt_project: DbtProjects
+) -> MakeOperator:
+    project = cosmos_dbt_project("harbor")
+    project.model("piers", "select 1 as id")
 
     def make(**arguments: Any) -> Any:
         profile_config = cosmos_implementation.module("config").ProfileConfig(
-            profile_name="harbor", target_name="dev", profiles_yml_filepath=project / "profiles.yml"
+            profile_name="harbor", target_name="dev", profiles_yml_filepath=project.profiles_yml
         )
         return cosmos_implementation.module("operators.virtualenv").DbtRunVirtualenvOperator(
             **{
                 "task_id": "run_harbor",
-                "project_dir": project,
+                "project_dir": project.path,
                 "profile_config": profile_config,
                 "py_requirements": ["dbt-core", "dbt-duckdb"],
                 "pip_install_options": cosmos_wheelhouse.pip_install_options,
@@ -90,12 +80,7 @@ def test_a_temporary_environment_is_gone_afterwards(
 ) -> None:
     cosmos_wheelhouse.add_dbt("1.9.0")
 
-    task = cosmos_run_task(
-        make_operator(
-            py_requirements=["dbt-core<1.10", "dbt-snowflake"],
-            pip_install_options=cosmos_wheelhouse.pip_install_options,
-        )
-    )
+    task = cosmos_run_task(make_operator(py_requirements=["dbt-core<1.10", "dbt-snowflake"]))
 
     assert task.state == "success", task
     (call,) = cosmos_wheelhouse.calls
@@ -152,9 +137,7 @@ def test_a_package_that_cannot_be_built_fails_the_task_in_its_own_words(
 ) -> None:
     sdist = cosmos_wheelhouse.add_sdist("dbt-harbor", fails_with="pg_config: command not found")
 
-    task = cosmos_run_task(
-        make_operator(py_requirements=["dbt-harbor"], pip_install_options=cosmos_wheelhouse.pip_install_options)
-    )
+    task = cosmos_run_task(make_operator(py_requirements=["dbt-harbor"]))
 
     assert task.state == "failed", task
     assert [build.succeeded for build in sdist.builds] == [False]
@@ -179,9 +162,7 @@ def test_a_broken_wheel_fails_the_task_in_the_installers_words(
 ) -> None:
     cosmos_wheelhouse.add_broken(breakage, "dbt-harbor")
 
-    task = cosmos_run_task(
-        make_operator(py_requirements=["dbt-harbor"], pip_install_options=cosmos_wheelhouse.pip_install_options)
-    )
+    task = cosmos_run_task(make_operator(py_requirements=["dbt-harbor"]))
 
     assert task.state == "failed", task
     assert any(each in task.log for each in words), task

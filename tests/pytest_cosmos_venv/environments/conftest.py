@@ -9,23 +9,19 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import FakeVenv, Wheelhouse
+from pytest_cosmos_venv import DbtProjects, FakeVenv, Wheelhouse
 from tests.pytest_cosmos_venv.environments.installing import Install
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    folder = tmp_path / "shop"
-    for name, text in {
-        "dbt_project.yml": "name: shop\n",
-        "models/orders.sql": "select 1 as id\n",
-        "models/staging/totals.sql": "{{ config(tags=['daily']) }} select * from {{ ref('orders') }}\n",
-        "models/report.sql": "select * from {{ ref('totals') }}\n",
-        "seeds/piers.csv": "id\n1\n",
-    }.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text, encoding="utf-8")
-    return folder
+def project(cosmos_dbt_project: DbtProjects) -> Path:
+    shop = cosmos_dbt_project("shop")
+    shop.model("orders", "select 1 as id")
+    # The fake reads no YAML, where the builder would write the tags.
+    shop.model("staging/totals", "{{ config(tags=['daily']) }} select * from {{ ref('orders') }}")
+    shop.model("report", "select * from {{ ref('totals') }}")
+    shop.seed("piers", "id\n1\n")
+    return shop.path
 
 
 @pytest.fixture
@@ -53,6 +49,4 @@ def install(request: pytest.FixtureRequest, cosmos_wheelhouse: Wheelhouse, tmp_p
     """Installs into a folder with ``pip`` or ``uv``; an environment would only take time."""
     made = Install(installer=request.param, wheelhouse=cosmos_wheelhouse, target=tmp_path / "installed")
     yield made
-    for process in made.started:
-        process.kill()
-        process.communicate()
+    made.end()

@@ -19,7 +19,7 @@ from pytest_cosmos_venv import RECORD_VARIABLE, Contender, RaceFailure, RunDag, 
 from pytest_cosmos_venv.environments.virtualenv_dirs import PLACES_VARIABLE
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.throwaway import throwaway_folder
-from tests.kit import harbor_profile
+from tests.kit import harbor_profile, operator_arguments
 
 REFUSAL = (
     r"virtualenv_dir='{}' is no folder of this test run, and the test installs fakes of dbt.*"
@@ -41,24 +41,15 @@ def make_dag(project: Path, directory: Path | str, load: LoadMode = LoadMode.CUS
         start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
         project_config=ProjectConfig(project),
         profile_config=harbor_profile(project),
-        execution_config=ExecutionConfig(
-            execution_mode=ExecutionMode.VIRTUALENV,
-            virtualenv_dir=directory,
-        ),
+        execution_config=ExecutionConfig(execution_mode=ExecutionMode.VIRTUALENV, virtualenv_dir=directory),
         render_config=RenderConfig(load_method=load),
         operator_args={"py_requirements": ["dbt-core", "dbt-duckdb"]},
     )
 
 
 def make_operator(project: Path, directory: Path | str, **arguments: Any) -> DbtRunVirtualenvOperator:
-    return DbtRunVirtualenvOperator(
-        task_id="daily",
-        project_dir=project,
-        profile_config=harbor_profile(project),
-        py_requirements=["dbt-core", "dbt-duckdb"],
-        virtualenv_dir=directory,
-        **arguments,
-    )
+    kept = {"py_requirements": ["dbt-core", "dbt-duckdb"], "virtualenv_dir": directory}
+    return DbtRunVirtualenvOperator(**operator_arguments(project, task_id="daily", **kept, **arguments))
 
 
 def execute(contender: Contender, project: Path, directory: Path) -> None:
@@ -98,13 +89,8 @@ def test_the_directory_of_mapped_tasks_counts_too(
     production: Path,
 ) -> None:
     with DAG("mapped", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)) as dag:
-        DbtRunVirtualenvOperator.partial(
-            task_id="each",
-            project_dir=dbt_project,
-            profile_config=harbor_profile(dbt_project),
-            py_requirements=["dbt-core"],
-            virtualenv_dir=production,
-        ).expand(select=["mart", "staging"])
+        each = operator_arguments(dbt_project, task_id="each", py_requirements=["dbt-core"], virtualenv_dir=production)
+        DbtRunVirtualenvOperator.partial(**each).expand(select=["mart", "staging"])
 
     with pytest.raises(ToolkitMisuse, match=f"Task 'each': {refusal(production)}"):
         cosmos_run_dag(dag)

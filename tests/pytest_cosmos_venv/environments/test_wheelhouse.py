@@ -44,15 +44,6 @@ def environment(tmp_path: Path) -> Environment:
     return Environment(folder=tmp_path / "environment")
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    folder = tmp_path / "shop"
-    (folder / "models").mkdir(parents=True)
-    (folder / "models" / "orders.sql").touch()
-    (folder / "dbt_project.yml").write_text("name: 'shop'\n", encoding="utf-8")
-    return folder
-
-
 def test_uv_seeds_and_fills_an_environment_without_an_index(
     cosmos_wheelhouse: Wheelhouse, environment: Environment
 ) -> None:
