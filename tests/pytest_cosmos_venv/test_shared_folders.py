@@ -90,11 +90,18 @@ def test_who_waits_too_long_is_told_for_whom(shared: SharedFolders) -> None:
     assert shared.get("thing", "k1", write_word("never")).is_dir()
 
 
-def test_a_place_that_cannot_be_written_is_told_with_the_way_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        pytest.param("file", "File exists", id="a-file"),
+        pytest.param("file/below", "Not a directory", id="below-a-file"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_told_with_the_way_out(tmp_path: Path, place: str, reason: str) -> None:
     (tmp_path / "file").touch()
-    shared = SharedFolders(root=tmp_path / "file" / "below")
+    shared = SharedFolders(root=tmp_path / place)
 
-    with pytest.raises(ToolkitMisuse, match=r"file/below \(Not a directory\): name a folder .* --cosmos-cache-dir"):
+    with pytest.raises(ToolkitMisuse, match=rf"{place} \({reason}\): name a folder .* --cosmos-cache-dir"):
         shared.get("thing", "k1", write_word("never"))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import Clock, RunTask, ToolkitMisuse
+from pytest_cosmos_venv import Clock, RunTask
 
 NEW_YEAR = datetime(2030, 1, 1, tzinfo=timezone.utc)
 real_time = time.time
@@ -140,18 +140,6 @@ def test_one_library_keeps_the_time_and_not_the_other(cosmos_clock: Clock) -> No
 
     by_freezegun = datetime.__name__ == "FakeDatetime"
     assert by_freezegun is ("time_machine" not in sys.modules)
-
-
-@pytest.mark.parametrize(
-    ("call", "words"),
-    [
-        pytest.param(lambda clock: clock.freeze("noon"), "when='noon' is no date and no time", id="when"),
-        pytest.param(lambda clock: clock.move("1h"), r"move\('1h'\): give seconds, or a timedelta", id="by"),
-    ],
-)
-def test_a_mistake_is_told(call: Any, words: str, cosmos_clock: Clock) -> None:
-    with pytest.raises(ToolkitMisuse, match=words):
-        call(cosmos_clock)
 
 
 def test_the_duration_that_pytest_tells_is_real(cosmos_clock: Clock) -> None:

@@ -138,13 +138,6 @@ def test_an_outage_of_nothing_is_refused(cosmos_variables: Variables) -> None:
         pass
 
 
-def test_what_is_no_text_is_refused(cosmos_variables: Variables) -> None:
-    value: Any = {"a": 1}
-
-    with pytest.raises(ToolkitMisuse, match=r"put\('a', \{'a': 1\}\): Airflow keeps texts; give json.dumps"):
-        cosmos_variables.put("a", value)
-
-
 def test_the_test_reads_and_takes_away_too(cosmos_variables: Variables) -> None:
     cosmos_variables.put("pier", "north")
     assert cosmos_variables.get("pier") == "north"

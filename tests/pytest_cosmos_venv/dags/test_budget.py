@@ -264,7 +264,6 @@ def _dag() -> DAG:
         (lambda _: budget(_dag, repeats=2), "repeats=2: the median of fewer than 3 says nothing."),
         (lambda _: untyped(_dag, repeats=3.5), "repeats=3.5: give a whole number."),
         (lambda _: untyped(_dag()), "give what builds the DAG, not the DAG: cosmos_parse_budget(lambda: …)."),
-        (lambda _: budget(lambda: None), "returned NoneType: it has to return the DAG that it builds."),
         (lambda _: budget(list), "returned an empty list: it has to return the DAG that it builds."),
         (lambda _: budget(_dag, may_run="dbt"), "'dbt' is allowed alone: give a list, such as ['dbt']."),
         (lambda folder: budget(folder / "none.py"), "none.py builds no DAG that Airflow would find."),

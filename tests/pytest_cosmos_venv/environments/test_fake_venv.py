@@ -133,7 +133,6 @@ def test_making_one_costs_little_more_than_copying_its_files(cosmos_fake_venv: F
     [
         ({"dbt_version": "newest"}, r"dbt_version='newest' is no version of dbt"),
         ({"dbt_version": "1.9.0", "strict": True}, r"strict=True with dbt_version='1.9.0': .* dbt 1.10 and 1.11"),
-        ({"adapters": "duckdb"}, r"adapters='duckdb': give a tuple"),
         ({"adapters": ("dbt-duckdb",)}, r"adapters=\('dbt-duckdb',\): give a tuple of names without 'dbt-'"),
     ],
 )

@@ -69,8 +69,6 @@ def test_bad_use_is_a_sentence(cosmos_wheelhouse: Wheelhouse) -> None:
         cosmos_wheelhouse.add_sdist(timeout="5")  # type: ignore[arg-type]  # what a user may get wrong
     with pytest.raises(ToolkitMisuse, match="version='latest' of dbt-core is none that an installer understands"):
         cosmos_wheelhouse.add_dbt("latest")
-    with pytest.raises(ToolkitMisuse, match="breakage='torn' is unknown: take one of no-console-script, import-error,"):
-        cosmos_wheelhouse.add_broken("torn")
     with pytest.raises(ToolkitMisuse, match="timeout=0: give seconds, more than 0"):
         cosmos_wheelhouse.add_sdist(hold=True, timeout=0)
 
@@ -149,9 +147,6 @@ INNER = """
         Path(os.environ["PID"]).write_text(str(sdist.wait_for_build().pid))
         raise AssertionError("as it was meant to")
 
-    def test_a_mistake_is_a_sentence(cosmos_wheelhouse):
-        cosmos_wheelhouse.add_broken("torn")
-
     @pytest.fixture
     def variables():
         before = dict(os.environ)
@@ -181,8 +176,6 @@ def test_it_is_equal_for_all_tests_and_workers_and_leaves_nothing_behind(
 
     result = pytester.runpytest_subprocess("-n", "2")
 
-    result.assert_outcomes(passed=5, failed=2)
-    result.stdout.fnmatch_lines(["breakage='torn' is unknown: take one of *"])
-    result.stdout.no_fnmatch_line("*broken.py*")
+    result.assert_outcomes(passed=5, failed=1)
     assert len(set((pytester.path / "options").read_text(encoding="utf-8").splitlines())) == 1
     assert not Path("/proc", (pytester.path / "pid").read_text(encoding="utf-8")).exists()

@@ -158,7 +158,7 @@ def test_closing_ends_slow_answers_and_silent_clients_at_once(manifest: HttpMani
         (lambda manifest: manifest.answer(999), "answer(999): that is no HTTP status"),
         (
             lambda manifest: manifest.answer(500, truncated=True),
-            "answer(500, truncated=True): only the manifest itself",
+            "answer(500, truncated=True): only the manifest itself (200) is truncated.",
         ),
         (lambda manifest: manifest.answer(after=-1), "after=-1: give seconds, 0 or more."),
     ],
