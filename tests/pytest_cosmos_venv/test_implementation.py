@@ -11,22 +11,25 @@ import pytest
 
 from pytest_cosmos_venv import Implementation, ImplementationError, declared_services, find_implementation
 from pytest_cosmos_venv.implementation import describe_choice, only_one
+from tests.pytest_cosmos_venv.inner_run import write_distribution
 
 
 def test_the_only_installed_one_is_taken() -> None:
     assert only_one(["cosmos_venv"]) == "cosmos_venv"
 
 
-def test_several_installed_and_none_named_is_an_error_that_lists_them() -> None:
-    with pytest.raises(ImplementationError, match=r"\(cosmos, cosmos_venv\): say which one with --cosmos-implement"):
-        only_one(["cosmos", "cosmos_venv"])
-
-
-def test_none_installed_is_an_error_that_says_what_to_install() -> None:
-    words = "install astronomer-cosmos (cosmos) or cosmos-venv (cosmos_venv)"
-
+@pytest.mark.parametrize(
+    ("installed", "words"),
+    [
+        pytest.param(
+            ["cosmos", "cosmos_venv"], "(cosmos, cosmos_venv): say which one with --cosmos-implement", id="two"
+        ),
+        pytest.param([], "install astronomer-cosmos (cosmos) or cosmos-venv (cosmos_venv)", id="none"),
+    ],
+)
+def test_where_not_just_one_is_installed_the_error_says_what_to_do(installed: list[str], words: str) -> None:
     with pytest.raises(ImplementationError, match=re.escape(words)):
-        only_one([])
+        only_one(installed)
 
 
 def test_a_named_one_is_taken_with_the_version_of_its_distribution(
@@ -35,10 +38,7 @@ def test_a_named_one_is_taken_with_the_version_of_its_distribution(
     package = tmp_path / "some_implementation"
     package.mkdir()
     (package / "__init__.py").write_text("raise RuntimeError('must not be imported to be found')", encoding="utf-8")
-    information = tmp_path / "some_distribution-3.1.dist-info"
-    information.mkdir()
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: some-distribution\nVersion: 3.1\n", "utf-8")
-    (information / "top_level.txt").write_text("some_implementation\n", encoding="utf-8")
+    write_distribution(tmp_path, "some-distribution", "3.1", top_level="some_implementation\n")
     monkeypatch.syspath_prepend(tmp_path)
 
     found = find_implementation("some_implementation")
@@ -70,7 +70,7 @@ def test_a_choice_is_described_without_importing_it(tmp_path: Path, monkeypatch:
     (tmp_path / "cosmos").mkdir()
     (tmp_path / "cosmos" / "__init__.py").write_text("raise RuntimeError('imported')", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    with_version(tmp_path, "astronomer-cosmos", "1.15.1")
+    write_distribution(tmp_path, "astronomer-cosmos", "1.15.1")
 
     assert describe_choice("cosmos") == "cosmos 1.15.1"
     assert describe_choice("no_such_package") == "no_such_package"
@@ -126,7 +126,11 @@ def test_an_adapter_stands_for_its_implementation(adapters: None) -> None:
         ("some_adapters:", "is no adapter: give module:Adapter"),
         ("a:b:c", "is no adapter: give module:Adapter"),
         ("no_such_module:Adapter", "module no_such_module cannot be imported here (ModuleNotFoundError: No module"),
+        ("no_such_module:Adapter", "Install it, or name its folder: PYTHONPATH=/its/folder."),
+        ("no_such.module:Adapter", "Install it, or name its folder: PYTHONPATH=/its/folder."),
         ("breaking_adapters:Sound", "module breaking_adapters cannot be imported here (ZeroDivisionError: division"),
+        ("breaking_adapters:Sound", "It is there: mend what keeps it from being imported."),
+        ("lacking_adapters:Sound", "It is there: mend what keeps it from being imported."),
         ("some_adapters:Missing", "module some_adapters has no Missing"),
         ("some_adapters:Rootless", "Rootless has to be a class whose import_root is the package name of an"),
         ("some_adapters:function", "function has to be a class whose import_root"),
@@ -136,20 +140,6 @@ def test_an_adapter_stands_for_its_implementation(adapters: None) -> None:
 )
 def test_what_is_no_adapter_is_refused_in_a_sentence(named: str, words: str, adapters: None) -> None:
     with pytest.raises(ImplementationError, match=f"^--cosmos-implementation={named}.*{re.escape(words)}"):
-        find_implementation(named)
-
-
-@pytest.mark.parametrize(
-    ("named", "way_out"),
-    [
-        pytest.param("no_such_module:Adapter", "Install it, or name its folder: PYTHONPATH=/its/folder.", id="absent"),
-        pytest.param("no_such.module:Adapter", "Install it, or name its folder: PYTHONPATH=/its/folder.", id="inside"),
-        pytest.param("breaking_adapters:Sound", "It is there: mend what keeps it from being imported.", id="broken"),
-        pytest.param("lacking_adapters:Sound", "It is there: mend what keeps it from being imported.", id="lacking"),
-    ],
-)
-def test_who_cannot_import_an_adapter_is_told_what_to_do(named: str, way_out: str, adapters: None) -> None:
-    with pytest.raises(ImplementationError, match=re.escape(way_out)):
         find_implementation(named)
 
 
@@ -167,14 +157,6 @@ def test_an_import_root_has_no_adapter() -> None:
         Implementation(import_root="cosmos_venv", version="1").adapter()
 
 
-def with_version(folder: Path, distribution: str, version: str) -> None:
-    information = folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
-    information.mkdir()
-    (information / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n", encoding="utf-8"
-    )
-
-
 @pytest.fixture
 def declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Makes a distribution with the packages ``harbor`` and ``pier`` declare services by these entry points."""
@@ -189,10 +171,7 @@ def declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
     monkeypatch.syspath_prepend(tmp_path)
 
     def declare(text: str) -> None:
-        information = tmp_path / "some_distribution-3.1.dist-info"
-        information.mkdir()
-        (information / "METADATA").write_text("Metadata-Version: 2.1\nName: some-distribution\nVersion: 3.1\n", "utf-8")
-        (information / "entry_points.txt").write_text(f"[cosmos_services]\n{text}\n", encoding="utf-8")
+        write_distribution(tmp_path, "some-distribution", "3.1", entry_points=f"[cosmos_services]\n{text}\n")
 
     return declare
 

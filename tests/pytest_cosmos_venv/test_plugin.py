@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from tests.pytest_cosmos_venv.inner_run import write_distribution
+
 pytest_plugins = ["pytester"]
 
 
@@ -28,13 +30,6 @@ def test_the_options_stand_in_one_group_of_the_help(pytester: pytest.Pytester) -
         "--cosmos-update-known-failures",
         "--cosmos-cache-key",
     ]
-
-
-def test_the_fixtures_explain_themselves(pytester: pytest.Pytester) -> None:
-    result = pytester.runpytest_subprocess("--fixtures")
-
-    result.stdout.fnmatch_lines(["cosmos_wheelhouse -- *", "*real wheels to install from*"])
-    result.stdout.fnmatch_lines(["cosmos_package_index -- *", "*behind HTTP on loopback*"])
 
 
 def test_the_plugin_can_be_switched_off(pytester: pytest.Pytester) -> None:
@@ -97,20 +92,28 @@ def test_the_cache_key_is_printed_and_nothing_is_run(pytester: pytest.Pytester) 
     assert re.fullmatch(r"cosmos-venv-[\d.]+-cpython-3\d+-3[\d.]+-airflow-[\w.]+-[\w.-]+", str(result.stdout).strip())
 
 
-def test_conformance_takes_no_paths(pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        pytest.param(
+            "test_mine.py",
+            "ERROR: --cosmos-conformance runs the suite and nothing *: leave out test_mine.py.",
+            id="a-path",
+        ),
+        pytest.param(
+            "--cosmos-implementation=no_such_package",
+            "ERROR: --cosmos-implementation=no_such_package: no package no_such_package can be*",
+            id="an-unknown-implementation",
+        ),
+    ],
+)
+def test_what_conformance_cannot_do_is_a_usage_error(pytester: pytest.Pytester, option: str, message: str) -> None:
     pytester.makepyfile(test_mine="def test_mine(): pass")
 
-    result = pytester.runpytest_subprocess("--cosmos-conformance", "test_mine.py")
+    result = pytester.runpytest_subprocess("--cosmos-conformance", option)
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: --cosmos-conformance runs the suite and nothing *: leave out test_mine.py."])
-
-
-def test_an_unknown_implementation_is_a_usage_error(pytester: pytest.Pytester) -> None:
-    result = pytester.runpytest_subprocess("--cosmos-conformance", "--cosmos-implementation=no_such_package")
-
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: --cosmos-implementation=no_such_package: no package no_such_package can be*"])
+    result.stderr.fnmatch_lines([message])
 
 
 def test_two_installed_implementations_and_none_named_is_a_usage_error(
@@ -125,7 +128,6 @@ def test_two_installed_implementations_and_none_named_is_a_usage_error(
 @pytest.fixture
 def several(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both known implementations, as far as distributions are asked for."""
-    for distribution in ("astronomer_cosmos", "cosmos_venv"):
-        information = pytester.mkdir(f"{distribution}-1.0.dist-info")
-        (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n", "utf-8")
+    for distribution in ("astronomer-cosmos", "cosmos-venv"):
+        write_distribution(pytester.path, distribution, "1.0")
     monkeypatch.setenv("PYTHONPATH", str(pytester.path))

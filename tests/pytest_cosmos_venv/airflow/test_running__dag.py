@@ -225,18 +225,26 @@ def test_after_the_first_run_of_a_process_a_run_takes_no_seconds(cosmos_run_dag:
     assert min(durations) < 2, durations
 
 
-def test_a_dag_that_starts_later_is_refused(cosmos_run_dag: RunDag) -> None:
-    words = (
-        r"DAG 'harbor' starts on 2026-01-01T00:00:00\+00:00, so that a run for 2020-01-01.* has no tasks, and succeeds"
-    )
-
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        pytest.param(
+            {"logical_date": "2020-01-01"},
+            r"DAG 'harbor' starts on 2026-01-01T00:00:00\+00:00, "
+            r"so that a run for 2020-01-01.* has no tasks, and succeeds",
+            id="before-the-dag-starts",
+        ),
+        pytest.param(
+            {"logical_date": "yesterday"},
+            "logical_date='yesterday' is no date and no time: write it as 2026-01-01",
+            id="no-date",
+        ),
+        pytest.param({"conf": "x"}, "conf='x': give a dictionary", id="no-dictionary"),
+    ],
+)
+def test_a_run_that_cannot_be_is_refused(options: dict[str, Any], words: str, cosmos_run_dag: RunDag) -> None:
     with pytest.raises(ToolkitMisuse, match=words):
-        cosmos_run_dag(dag_of(python("one", lambda: 1)), logical_date="2020-01-01")
-
-
-def test_a_date_that_is_none_is_refused(cosmos_run_dag: RunDag) -> None:
-    with pytest.raises(ToolkitMisuse, match="logical_date='yesterday' is no date and no time: write it as 2026-01-01"):
-        cosmos_run_dag(dag_of(python("one", lambda: 1)), logical_date="yesterday")
+        cosmos_run_dag(dag_of(python("one", lambda: 1)), **options)
 
 
 def test_a_second_run_of_the_same_id_is_refused(cosmos_run_dag: RunDag) -> None:
@@ -245,13 +253,6 @@ def test_a_second_run_of_the_same_id_is_refused(cosmos_run_dag: RunDag) -> None:
 
     with pytest.raises(ToolkitMisuse, match="run_id='r': DAG 'harbor' has a run of this id already"):
         cosmos_run_dag(dag, run_id="r")
-
-
-def test_a_configuration_that_is_no_dictionary_is_refused(cosmos_run_dag: RunDag) -> None:
-    conf: Any = "x"
-
-    with pytest.raises(ToolkitMisuse, match="conf='x': give a dictionary"):
-        cosmos_run_dag(dag_of(python("one", lambda: 1)), conf=conf)
 
 
 def test_there_are_no_options_beside_the_documented_ones(cosmos_run_dag: RunDag) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -109,7 +111,11 @@ def test_pre_commit_runs_the_installed_script() -> None:
     (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text("utf-8"))
     project = (ROOT / "pytest_cosmos_venv" / "pyproject.toml").read_text("utf-8")
 
-    assert hook["entry"] == hook["id"]
-    assert f'{hook["id"]} = "{command.__name__}:main"\n' in project.partition("[project.scripts]\n")[2]
+    assert hook["entry"] == hook["id"] == "cosmos-dag-shape"
+    (script,) = metadata.entry_points(group="console_scripts", name=hook["entry"])
+    assert script.value == f"{command.__name__}:main"
+    assert f'{hook["id"]} = "{script.value}"\n' in project.partition("[project.scripts]\n")[2]
+    assert re.search(hook["files"], "my_project/dags/harbor.py")
+    assert not re.search(hook["files"], "my_project/mydags/harbor.py")
     # Airflow and the implementation are in the project's own environment only.
     assert hook["language"] == "system"

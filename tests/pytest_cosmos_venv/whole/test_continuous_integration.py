@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ import yaml
 from tests.pytest_cosmos_venv.inner_run import ROOT
 
 WORKFLOW = ROOT / "docs" / "toolkit" / "github-workflow.yml"
-HOOKS = ROOT / ".pre-commit-hooks.yaml"
 BIN = Path(sys.executable).parent
 EXPRESSION = re.compile(r"\$\{\{ *(?P<name>[\w.-]+) *\}\}")
 
@@ -68,16 +66,6 @@ def test_what_the_steps_run_runs(tmp_path: Path) -> None:
     assert re.fullmatch(r"key=cosmos-venv-\S+\n", output.read_text(encoding="utf-8"))
     assert (tmp_path / ".cosmos-cache").is_dir()
     assert 'tests="1"' in (tmp_path / "test-report.xml").read_text(encoding="utf-8")
-
-
-def test_the_hook_of_pre_commit_is_a_command_of_ours() -> None:
-    (hook,) = yaml.safe_load(HOOKS.read_text(encoding="utf-8"))
-
-    assert hook["id"] == hook["entry"] == "cosmos-dag-shape"
-    (script,) = metadata.entry_points(group="console_scripts", name=hook["entry"])
-    assert script.value == "pytest_cosmos_venv.dags.command:main"
-    assert re.search(hook["files"], "my_project/dags/harbor.py")
-    assert not re.search(hook["files"], "my_project/mydags/harbor.py")
 
 
 @pytest.mark.parametrize("page", ["continuous-integration.md", "options.md"])
