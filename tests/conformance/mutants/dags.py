@@ -22,11 +22,11 @@ class MutantOfDags(Mutant):
         return dag
 
     def replan(self, plan: DagPlan) -> DagPlan:
-        """What it takes the DAG file for."""
+        """Return the plan that it takes the DAG file for."""
         return plan
 
     def rewire(self, dag: Any, plan: DagPlan) -> None:
-        """What it does with the tasks when they are there."""
+        """Change the tasks when they are there."""
 
 
 def saying(plan: DagPlan, **parts: Mapping[str, Any]) -> DagPlan:

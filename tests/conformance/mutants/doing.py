@@ -16,7 +16,7 @@ class DoesOtherwise(Mutant):
         around(operator, self.method, self.do)
 
     def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
-        """What the method does.
+        """Do what the method does.
 
         :param sound: what it should do.
         """

@@ -21,7 +21,7 @@ from .mutant import Mutant, Original
 
 
 def names_of(requirements: list[str]) -> list[str]:
-    """As Python compares them, in order."""
+    """Return the names as Python compares them, in order."""
     return sorted(canonicalize_name(Requirement(text).name) for text in requirements)
 
 
@@ -53,7 +53,7 @@ class AsksTheIndexAllTheSame(Mutant):
 
 
 class RemembersRequirements(Mutant):
-    """What was installed in a kept directory has a say in what is installed next."""
+    """Lets what was installed in a kept directory have a say in what is installed next."""
 
     def change(self, task: Task) -> Task:
         folder = task.arguments.get("virtualenv_dir")
@@ -67,7 +67,7 @@ class RemembersRequirements(Mutant):
         return task.with_arguments(py_requirements=wanted)
 
     def choose(self, known: list[str], wanted: list[str]) -> list[str]:
-        """What is to be in the environment.
+        """Return what is to be in the environment.
 
         :param known: what was to be in it before.
         """

@@ -36,7 +36,7 @@ os._exit(guard.main(sys.argv[1:]))
 
 
 class GuardsBadly(Mutant):
-    """What runs a command for a task ends it badly."""
+    """Ends the command of a task badly."""
 
     fault: ClassVar[str]
     """Lines of Python, in which ``guard`` is the sound module."""

@@ -26,7 +26,7 @@ class AsksForDbtFirst(MutantOfDags):
 
 
 class ListsByTheManagedDbt(MutantOfDags):
-    """In virtualenv mode asks the dbt of its own environment, whichever it is told."""
+    """Asks the dbt of its own environment in virtualenv mode, whichever it is told."""
 
     kills = "LOAD-002"
 

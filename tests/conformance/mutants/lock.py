@@ -49,7 +49,7 @@ class InstallsInTwoSteps(Mutant):
         return installed
 
     def between(self, lock_file: Path) -> None:
-        """What it does when dbt is installed and the rest is not."""
+        """Act when dbt is installed and the rest is not."""
         raise NotImplementedError
 
 

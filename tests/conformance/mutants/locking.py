@@ -25,12 +25,12 @@ PATIENCE = 0.5
 
 
 def lock_file_of(operator: Any) -> Path | None:
-    """None for an operator without ``virtualenv_dir``."""
+    """The lock file; None for an operator without ``virtualenv_dir``."""
     return None if operator.virtualenv_dir is None else Path(operator.virtualenv_dir, "cosmos_virtualenv.lock")
 
 
 def text_of(file: Path) -> str | None:
-    """None when there is no such file."""
+    """The text of the file; None when there is no such file."""
     try:
         return file.read_text(encoding="ascii", errors="replace")
     except FileNotFoundError:
@@ -57,7 +57,7 @@ def began_after(pid: int, file: Path) -> bool:
 
 
 def write_own_number(file: Path | None) -> None:
-    """As one who holds the lock."""
+    """Write this process's number into the file, as one who holds the lock."""
     if file is not None:
         file.write_text(str(os.getpid()), encoding="ascii")
 

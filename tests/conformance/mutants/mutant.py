@@ -43,7 +43,7 @@ class Mutant(CosmosVenvAdapter):
         return f"{type(self).__module__}:{type(self).__qualname__}"
 
     def modules(self) -> Sequence[str]:
-        """Those of all mutants alike, so that their tasks fork from one process."""
+        """The modules of all mutants alike, so that their tasks fork from one process."""
         return [*super().modules(), CATALOGUE]
 
     def make_task(self, task: Task, **arguments: Any) -> Any:
@@ -54,7 +54,7 @@ class Mutant(CosmosVenvAdapter):
         return operator
 
     def change(self, task: Task) -> Task:
-        """What the operator is made with, where the fault lies there."""
+        """Return the task that the operator is made for, where the fault lies there."""
         return task
 
     def spoil(self, operator: Any) -> None:
@@ -75,7 +75,7 @@ class OtherClass(Mutant):
         return with_names(sound, **{self.of_class: type(base)(self.of_class, (base,), self.names(base))})
 
     def names(self, sound: Any) -> dict[str, Any]:
-        """What the class has beside what it inherits, or in its place."""
+        """Return what the class has beside what it inherits, or in its place."""
         raise NotImplementedError
 
 

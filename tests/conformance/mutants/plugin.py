@@ -64,7 +64,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Where luck may catch a mutant, it gets little time for it; where others than its own may, one case is enough."""
+    """A mutant that luck may catch gets little time for it; where others than its own may, one case is enough."""
     item.config.option.cosmos_profile = BRIEF if _beside(item) is None else GLANCE
 
 
@@ -137,7 +137,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What came of one mutant.
+    """The result of one mutant.
 
     :param kills: the requirement that must catch it.
     :param failed: ids of all that failed among those that it has met.

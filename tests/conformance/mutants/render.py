@@ -64,7 +64,7 @@ class TestsAfterEveryTask(MutantOfDags):
 
 
 class LetsADetachedTestRunAtOnce(MutantOfDags):
-    """With BUILD, takes a test out of its parents' tasks and forgets to let it wait for them."""
+    """Takes a test out of its parents' tasks with BUILD, and forgets to let it wait for them."""
 
     kills = "RENDER-007"
 
@@ -94,7 +94,7 @@ class ShowsSourcesUnasked(OtherSources):
 
 
 class ShowsSourcesWithWorkAlone(OtherSources):
-    """With SourceRenderingBehavior.ALL, too, shows a source only where there is something to do with it."""
+    """Shows a source only where there is something to do with it, with SourceRenderingBehavior.ALL, too."""
 
     kills = "RENDER-009"
     taken, shown = "all", "with_tests_or_freshness"

@@ -15,7 +15,7 @@ from .mutant import Original
 
 
 def secrets_in(env: Mapping[str, str]) -> dict[str, str]:
-    """What dbt gets from a Connection, and the worker's own environment has not."""
+    """The variables that dbt gets from a Connection, and the worker's own environment has not."""
     return {name: value for name, value in env.items() if name not in os.environ}
 
 

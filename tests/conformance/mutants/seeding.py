@@ -63,7 +63,7 @@ class Turn:
         return seen is not None and seen.checksum == self.checksum
 
     def do(self, run: Callable[[], Any] | None = None) -> Any:
-        """What cosmos_venv does."""
+        """Do what cosmos_venv does."""
         return self.sound(self.dbt_run, run or self.run, self.task_group, self.packages)
 
     def skip(self) -> Any:
@@ -77,7 +77,7 @@ class Turn:
 
     @property
     def scope(self) -> Any:
-        """For whom it is remembered."""
+        """The scope for which it is remembered."""
         seed = self.context["dbt_node_config"]["unique_id"]
         return part("operators.seeds.seed_state").Scope.of(self.dbt_run.dag_id, self.task_group, self.context, seed)
 
@@ -89,7 +89,7 @@ class DecidesOtherwise(Mutant):
         instead_of("operators.seeds.seed_load", "run_if_changed", lambda sound, *given: self.load(Turn(sound, *given)))
 
     def load(self, turn: Turn) -> Any:
-        """What the task does."""
+        """Do the work of the task."""
         raise NotImplementedError
 
 
@@ -100,7 +100,7 @@ class ReadsOtherwise(Mutant):
         instead_of("operators.seeds.seed_load", "read_content", self.read)
 
     def read(self, sound: Original, path: Path, **options: Any) -> Any:
-        """What is in the file.
+        """Return what is in the file.
 
         :raises OSError: it cannot be read.
         """
@@ -116,7 +116,7 @@ class ScopesOtherwise(Mutant):
         scope.of = lambda *given: self.scope(sound(*given))
 
     def scope(self, sound: Any) -> Any:
-        """For whom it is remembered."""
+        """The scope for which it is remembered."""
         raise NotImplementedError
 
 

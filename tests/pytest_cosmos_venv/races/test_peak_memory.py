@@ -21,8 +21,8 @@ Measure = Callable[[], AbstractContextManager[PeakMemory]]
 MIB = 1024 * 1024
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="cosmos_peak_memory reads /proc")
 
-# Holds memory, then waits until it may end: the block sees it at least once.
-HOLD = "import sys, time; held = bytearray(int(sys.argv[1])); print(flush=True); time.sleep(0.05)"
+# Holds memory until its standard input ends: the block sees it at least once, however busy the machine is.
+HOLD = "import sys; held = bytearray(int(sys.argv[1])); print(flush=True); sys.stdin.read()"
 # Starts that in a session of its own, without a parent, and ends when it holds its memory.
 LEAVE = f"""
 import os, subprocess, sys
@@ -32,17 +32,26 @@ os.read(read, 1)
 """
 
 
-def run(source: str, size: int) -> None:
-    subprocess.run(
-        [sys.executable, "-I", "-S", "-c", source, str(size)], check=True, timeout=30, stdout=subprocess.DEVNULL
-    )
+def run(source: str, size: int, peak: PeakMemory) -> None:
+    """Run the source, and end what holds memory when the block has seen that."""
+    command = [sys.executable, "-I", "-S", "-c", source, str(size)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        wait_until_seen(peak, size)
+    assert process.returncode == 0
+
+
+def wait_until_seen(peak: PeakMemory, size: int) -> None:
+    end = time.monotonic() + 30.0
+    while peak.bytes <= size:
+        assert time.monotonic() < end, f"only {peak} were seen"
+        time.sleep(0.001)
 
 
 def test_a_child_counts_with_the_most_it_held(cosmos_peak_memory: Measure) -> None:
     with cosmos_peak_memory() as small:
-        run(HOLD, 50 * MIB)
+        run(HOLD, 50 * MIB, small)
     with cosmos_peak_memory() as large:
-        run(HOLD, 200 * MIB)
+        run(HOLD, 200 * MIB, large)
 
     assert 50 * MIB < small.bytes < 90 * MIB
     assert 200 * MIB < large.bytes < 260 * MIB
@@ -52,7 +61,7 @@ def test_a_child_counts_with_the_most_it_held(cosmos_peak_memory: Measure) -> No
 
 def test_what_has_left_its_parents_and_their_session_counts(cosmos_peak_memory: Measure) -> None:
     with cosmos_peak_memory() as peak:
-        run(LEAVE, 150 * MIB)
+        run(LEAVE, 150 * MIB, peak)
 
     assert peak.bytes > 150 * MIB
 
@@ -71,8 +80,11 @@ def test_what_inherits_the_environment_of_the_block_counts(cosmos_peak_memory: M
         start_new_session=True,
     )
 
-    with cosmos_peak_memory() as peak:
-        server.communicate(json.dumps(dict(os.environ)))
+    with server, cosmos_peak_memory() as peak:
+        assert server.stdin is not None
+        server.stdin.write(json.dumps(dict(os.environ)) + "\n")
+        server.stdin.flush()
+        wait_until_seen(peak, 100 * MIB)
 
     assert peak.bytes > 100 * MIB
 
