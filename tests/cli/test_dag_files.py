@@ -1,4 +1,4 @@
-"""What ``cosmos-venv env warm`` finds in a DAG file, and what it says of what it cannot find out."""
+"""Tests of the tasks that ``cosmos-venv env warm`` finds in a DAG file, and of its words where it cannot find any."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ print("READ", *sorted({one.directory.name for one in read.wanted}), *read.proble
 
 @pytest.fixture
 def options(fake_dbt_wheels: Wheelhouse, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What DAG files made of TASK install with."""
+    """The options with which DAG files made of TASK install."""
     options = " ".join(fake_dbt_wheels.pip_install_options)
     monkeypatch.setenv("OPTIONS", options)
     return options

@@ -1,4 +1,4 @@
-"""What the command line writes for people, for programs, and when its reader goes."""
+"""Tests of the command line's output: for people, for programs, and for a reader that goes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``cosmos-venv seeds list`` and ``forget`` say and do, as a shell sees it, with Airflow's own store behind it."""
+"""Tests of ``cosmos-venv seeds list`` and ``forget`` as a shell sees them, with Airflow's own store behind them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def scope(dag: str, group: str | None, name: str) -> Scope:
 
 
 def set_variable(key: str, value: str) -> None:
-    """As Airflow's page of Variables does it: no task is running here."""
+    """Set a Variable as Airflow's page of Variables does: no task is running here."""
     import_module("airflow.models").Variable.set(key, value)
 
 

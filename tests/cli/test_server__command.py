@@ -1,4 +1,4 @@
-"""What ``cosmos-venv server status`` and ``stop`` say and do, with real servers."""
+"""Tests of ``cosmos-venv server status`` and ``stop``, with real servers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Run(Protocol):
 
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str], short_folder: Path) -> Run:
-    """Of the servers of this test alone: others of this user are not ours to end."""
+    """The command on the servers of this test alone: others of this user are not ours to end."""
 
     def run(*arguments: str) -> tuple[int, Any]:
         capfd.readouterr()

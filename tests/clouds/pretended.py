@@ -1,4 +1,4 @@
-"""What stands in for the three clouds. All above HTTP is real: the providers' hooks, and the clouds' own clients.
+"""Stand-ins for the three clouds. All above HTTP is real: the providers' hooks, and the clouds' own clients.
 
 For the environment that has the providers. moto is Amazon's S3 as a server on loopback; of the two others there is as
 much as the clients ask for when they upload, through ``responses``.
@@ -45,7 +45,7 @@ class Cloud(Protocol):
 
     @property
     def objects(self) -> dict[str, Stored]:
-        """What was uploaded into the bucket, by its key."""
+        """The uploaded objects of the bucket, by key."""
 
 
 @dataclass

@@ -73,7 +73,7 @@ def context() -> dict[str, Any]:
 
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
-    """What dbt has left: two files."""
+    """The target folder that dbt has left, with two files."""
     folder = tmp_path / "run" / "target"
     (folder / "compiled").mkdir(parents=True)
     (folder / "manifest.json").write_text("{}")

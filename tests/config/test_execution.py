@@ -1,4 +1,4 @@
-"""What ExecutionConfig takes and refuses."""
+"""Tests of the arguments that ExecutionConfig takes and refuses."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_local_mode_leaves_it_to_the_worker_how_dbt_is_started_unless_told() -> 
 
 @pytest.mark.parametrize("mode", ExecutionMode)
 def test_every_mode_of_cosmos_can_be_written_down(mode: ExecutionMode) -> None:
-    """What does not run here is refused when a DAG is built: only then is it known what else contradicts it."""
+    """A mode that does not run here is refused when a DAG is built: only then is it known what else contradicts it."""
     assert ExecutionConfig(mode).execution_mode is mode
 
 

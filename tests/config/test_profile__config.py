@@ -1,4 +1,4 @@
-"""What ProfileConfig takes, refuses and gives."""
+"""Tests of the arguments that ProfileConfig takes and refuses, and of the profiles that it gives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ProjectConfig takes, refuses and gives."""
+"""Tests of the arguments that ProjectConfig takes and refuses, and of the answers that it gives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What RenderConfig takes and refuses."""
+"""Tests of the arguments that RenderConfig takes and refuses."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def make_ready() -> MakeReady:
 
 @pytest.fixture
 def output_of() -> OutputOf:
-    """What a command says that succeeds."""
+    """The output of a command, which must succeed."""
 
     def output_of(command: object, *arguments: str) -> str:
         return subprocess.run([str(command), *arguments], capture_output=True, text=True, check=True).stdout.strip()

@@ -59,7 +59,7 @@ EMPTY_STORE = ["cosmos_virtualenv.flock", "envs-v1", "envs-v1/builds"]
 
 @dataclass(frozen=True, kw_only=True)
 class Used:
-    """What came of one use of a store elsewhere.
+    """The outcome of one use of a store elsewhere.
 
     :param lines: what was reported.
     :param said: what the environment's command said, and what the one in ``virtualenv_dir/bin`` did.
@@ -74,7 +74,7 @@ class Used:
 
 
 def uses_of(process: subprocess.Popen[str]) -> list[Used]:
-    """What ``USE`` found."""
+    """The outcomes that ``USE`` has printed."""
     output = process.communicate()[0]
     assert process.returncode == 0, output
     return [Used(**use) for use in json.loads(output.splitlines()[-1])]
@@ -105,7 +105,7 @@ def remounted(directory: Path, options: str) -> str:
 
 
 def open_to_everybody(paths: Iterable[Path], aside: Path) -> str:
-    """As shell commands: another user can reach what lies in somebody's private folder, and nothing else of it.
+    """The shell commands that let another user reach these paths in somebody's private folder, and nothing else of it.
 
     :param aside: an empty folder.
     """
@@ -129,9 +129,9 @@ def _open_interpreter(aside: Path) -> list[str]:
 
 
 def as_user(user: int, group: int, act: Callable[[], object], *, groups: Sequence[int] = ()) -> str:
-    """What comes of something that another user does: its value, or its error with the type's name, as text.
+    """The value of an action that another user does, or its error with the type's name, as text.
 
-    In a child of this process, so all that it needs is imported already.
+    It runs in a child of this process, so all that it needs is imported already.
     """
     require_root("only root may become another user")
     read_end, write_end = os.pipe()
@@ -154,7 +154,7 @@ def as_user(user: int, group: int, act: Callable[[], object], *, groups: Sequenc
 
 
 def own_python() -> list[Path]:
-    """Where the Python of the tests and what it imports lies."""
+    """The folders of the tests' Python and of all that it imports."""
     prefixes = {Path(sys.base_prefix).resolve(), Path(sys.prefix).resolve()}
     return sorted(prefixes | {Path(sys.prefix), REPOSITORY})
 

@@ -1,4 +1,4 @@
-"""What an index or a git server asks for reaches the installer, and no log, record, file or command line."""
+"""Credentials for an index or a git server reach the installer, and no log, record, file or command line."""
 
 from __future__ import annotations
 

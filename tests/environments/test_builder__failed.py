@@ -1,4 +1,4 @@
-"""What fails says why, publishes nothing, leaves nothing, and is in no later build's way."""
+"""A failed build says why, publishes nothing, leaves nothing, and is in no later build's way."""
 
 from __future__ import annotations
 

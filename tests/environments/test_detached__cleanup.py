@@ -1,4 +1,4 @@
-"""What detached builders leave behind them: kept while somebody may read it, never taken from one at work."""
+"""Files of detached builders are kept while somebody may read them, and never taken from a builder at work."""
 
 from __future__ import annotations
 

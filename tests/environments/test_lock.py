@@ -46,7 +46,7 @@ for _ in range(5):
 
 
 def acquire_and_release(directory: Path, *, max_tries: int = 0) -> list[str]:
-    """What was reported; without a try to wait for unless asked."""
+    """The reported lines; without a try to wait for unless asked."""
     lines: list[str] = []
     with VirtualenvLock(directory).acquire(max_tries=max_tries, cancellation=Cancellation(), report=lines.append):
         assert (directory / LOCK_FILENAME).read_text() == str(os.getpid())

@@ -26,7 +26,7 @@ from tests.kit import SetAge, StartPython, WaitForBackend, WaitUntil
 
 
 def acquire_once(directory: Path) -> list[str]:
-    """What was reported by one who waits for nobody."""
+    """The lines reported by one who waits for nobody."""
     lines: list[str] = []
     with VirtualenvLock(directory).acquire(max_tries=0, cancellation=Cancellation(), report=lines.append):
         return lines
@@ -164,7 +164,7 @@ def test_a_build_renews_its_record_while_its_installer_is_silent(
     wait_until: WaitUntil,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """To other hosts a record that is not renewed is that of a dead builder; uv downloads in silence."""
+    """A record that is not renewed is that of a dead builder to other hosts; uv downloads in silence."""
     monkeypatch.setattr(lock, "_RENEW_AFTER", 0.0)
     directory = tmp_path / "store"
     files = [directory / LOCK_FILENAME, directory / NOTE_FILENAME]

@@ -1,4 +1,4 @@
-"""Who holds the lock and asks again: the same thread goes on, every other one waits."""
+"""The thread that holds the lock and asks again goes on, every other one waits."""
 
 from __future__ import annotations
 

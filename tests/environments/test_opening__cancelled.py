@@ -42,7 +42,7 @@ except CommandKilled:
 
 @pytest.fixture
 def stopped_removal(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady) -> Lease:
-    """What a pruner holds that was stopped in the middle of a removal."""
+    """The lease of a pruner that was stopped in the middle of a removal."""
     lease = Lease.exclusive(make_ready(tmp_path, make_spec()).path)
     assert lease is not None
     return lease

@@ -1,4 +1,4 @@
-"""What the metadata of an environment tells: its pins, its commands, and files that are not as promised."""
+"""Tests of what an environment's metadata tells: its pins, its commands, and files that are not as promised."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tasks find is on the disk: a power cut leaves no environment with empty files."""
+"""An environment that tasks find is on the disk: a power cut leaves none with empty files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_what_is_published_is_on_the_disk(
 
 
 def never_ending(tmp_path: Path) -> str:
-    """In place of the command that writes out: it waits for ever, as for a disk that does not answer."""
+    """A stand-in for the command that writes out: it waits for ever, as for a disk that does not answer."""
     os.mkfifo(tmp_path / "disk")
     return f"open({str(tmp_path / 'disk')!r})"
 

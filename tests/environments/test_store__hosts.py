@@ -87,7 +87,7 @@ def kill_while_building(worker: subprocess.Popen[str], gate: Path, wait_for_back
 
 
 def put_out_of_reach(directory: Path) -> None:
-    """As if the record's owner ran on another machine, and the mount shared no kernel locks between the two."""
+    """Make the record that of an owner on another machine, with a mount that shares no kernel locks between the two."""
     note = json.loads((directory / NOTE_FILENAME).read_text())
     (directory / NOTE_FILENAME).write_text(json.dumps({**note, "boot_id": "of-another-machine"}))
     (directory / KERNEL_LOCK_FILENAME).unlink()

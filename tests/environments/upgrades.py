@@ -38,7 +38,7 @@ def use(
     upgrade_after: float | None = HOUR,
     warn: Callable[[str], None] | None = None,
 ) -> Environment:
-    """What a task gets; its lease is given up."""
+    """The environment that a task gets; its lease is given up."""
     with open_environment(
         EnvironmentStore(directory),
         spec,

@@ -1,4 +1,4 @@
-"""What is kept stays for who uses it, however many use the folder."""
+"""A kept file stays for those who use it, however many use the folder."""
 
 from __future__ import annotations
 

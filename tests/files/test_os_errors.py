@@ -1,4 +1,4 @@
-"""What a user reads where something has run out: the place and the way out, and nothing for any other error."""
+"""A user reads the place and the way out where something has run out, and nothing for any other error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is run is judged from the root directory down: nobody else may have put it there, or can replace it."""
+"""Files to run are judged from the root directory down: nobody else may have put them there, or can replace them."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def test_a_store_that_root_may_use_is_another_than_one_of_a_user_s(place: Path) 
 
 @needs_root
 def test_a_user_namespace_gives_root_another_number(place: Path) -> None:
-    """As containers without root have it: what is the machine's root's looks like nobody's there."""
+    """Containers without root have one: what is the machine's root's looks like nobody's there."""
     (place / "store").mkdir()
     os.chown(place / "store", ME, ME)
     libc = ctypes.CDLL(None, use_errno=True)

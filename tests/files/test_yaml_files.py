@@ -1,4 +1,4 @@
-"""What a YAML text says, and which texts are refused before they cost anything."""
+"""Tests of YAML texts that are read, and of those that are refused before they cost anything."""
 
 from __future__ import annotations
 

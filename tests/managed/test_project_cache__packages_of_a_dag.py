@@ -79,7 +79,7 @@ def test_the_settings_decide_how_long_packages_are_used(
 def test_the_cache_folder_is_this_users_alone_whoever_makes_it(
     harbor: Path, cosmos_fake_venv: FakeVenv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the cache keeps of a parse is not read where others can write."""
+    """The kept files of a parse are not read where others can write."""
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
     umask = os.umask(0o002)
     try:

@@ -1,4 +1,4 @@
-"""Where a task looks for its environment, and what it does when it cannot have it at once."""
+"""Tests of the places where a task looks for its environment, and of its choice when it cannot have it at once."""
 
 from __future__ import annotations
 

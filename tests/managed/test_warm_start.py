@@ -24,7 +24,7 @@ Counted = list[tuple[str, dict[str, str]]]
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
-    """What has been counted in Airflow's metrics."""
+    """The counts in Airflow's metrics."""
     seen: Counted = []
     monkeypatch.setattr(dbt_run, "count", lambda metric, tags: seen.append((metric, dict(tags))))
     return seen
@@ -111,7 +111,7 @@ def test_another_word_is_refused_when_the_dag_is_built(make_operator: MakeOperat
 
 @pytest.mark.parametrize("given", ["no", "yes", "True", 2])
 def test_a_word_is_not_taken_for_a_yes(make_operator: MakeOperator, given: object) -> None:
-    """Who keeps projects apart says no."""
+    """A user who keeps projects apart says no."""
     with pytest.raises(CosmosValueError, match=f"warm_dbt_keeps_project={given!r}: it can be True, False, or None"):
         make_operator(warm_dbt_keeps_project=given)
 

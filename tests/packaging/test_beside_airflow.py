@@ -61,5 +61,5 @@ def test_both_wheels_install_beside_airflow_and_move_no_version(
 
 
 def freeze(python: str) -> set[str]:
-    """What is installed, as ``name==version`` lines; our own distributions, installed from files, read otherwise."""
+    """The installed distributions, as ``name==version`` lines; our own, installed from files, read otherwise."""
     return set(run(uv("pip", "freeze", "--python", python)).splitlines())

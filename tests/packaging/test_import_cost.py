@@ -19,7 +19,7 @@ print(*sorted(set(sys.modules) - before))
 
 
 def modules_of(module: str, *, before: str = "") -> set[str]:
-    """What beside the standard library an import brings in; ``before`` runs first and does not count."""
+    """The modules beside the standard library that an import brings in; ``before`` runs first and does not count."""
     code = NEW_MODULES.format(module=module, before=before)
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     return {name for name in done.stdout.split() if name.partition(".")[0] not in sys.stdlib_module_names}

@@ -26,7 +26,7 @@ AIRFLOW = REPOSITORY / ".cache" / "envs" / "airflow3"
 
 @pytest.fixture(scope="module")
 def python(product: Distribution, toolkit: Distribution, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Of an Airflow that both wheels were installed beside."""
+    """The Python of an Airflow that both wheels were installed beside."""
     require(AIRFLOW / "bin" / "python", reason="a plain Airflow")
     require(WHEELS, reason="the wheels that our distributions need beyond Airflow's")
     python = str(copy_environment(AIRFLOW, tmp_path_factory.mktemp("user") / "environment", with_byte_code=True))

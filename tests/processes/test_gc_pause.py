@@ -1,4 +1,4 @@
-"""When Python looks for garbage: not while we load, and then as before."""
+"""Python looks for no garbage while we load, and then as before."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def gone() -> Iterator[Callable[[int], bool]]:
 
 @pytest.fixture
 def pids() -> Iterator[list[int]]:
-    """Those of a test; what still runs at its end is killed, so that a failure leaves nothing."""
+    """The processes of a test; those that still run at its end are killed, so that a failure leaves nothing."""
     started: list[int] = []
     yield started
     for pid in started:
@@ -397,7 +397,7 @@ def test_a_request_after_the_guard_was_killed_ends_what_it_has_left(
 
 
 def test_a_child_of_this_process_that_has_the_output_lives_on(pids: list[int]) -> None:
-    """What this process forks while a guard starts may get the guard's end of the pipe."""
+    """A child that this process forks while a guard starts may get the guard's end of the pipe."""
 
     def on_line(line: str) -> None:
         output = os.open(f"/proc/{line}/fd/1", os.O_WRONLY)

@@ -21,7 +21,7 @@ DEADLINE = 20.0
 
 
 def children() -> set[int]:
-    """Of this process; other tests may have left some for later ones."""
+    """The children of this process; other tests may have left some for later ones."""
     return {child.pid for child in psutil.Process().children()}
 
 

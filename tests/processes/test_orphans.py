@@ -1,4 +1,4 @@
-"""What is ended of a guard that was killed: the processes of its session, and no others, whatever their numbers."""
+"""The processes of a killed guard's session are ended, and no others, whatever their numbers."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Start(Protocol):
 
 @pytest.fixture(autouse=True)
 def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where temporary folders are made in this test, by this process and by those that it starts."""
+    """The folder of temporary folders in this test, for this process and for those that it starts."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     return tmp_path
@@ -154,7 +154,7 @@ def test_a_folder_stays_while_what_the_killed_process_started_is_at_work_in_it(s
 
 
 def test_folders_of_others_are_left_alone(tmp_path: Path) -> None:
-    """As another implementation and tempfile name theirs, and what only looks like a lease of ours."""
+    """Folders named as another implementation and tempfile name theirs, and what only looks like a lease of ours."""
     for name in ("cosmos-venvab12_xyz", f"cosmos-venv{'a' * 16}", "cosmos-venv-tests"):
         (tmp_path / name).mkdir()
     (tmp_path / "precious").mkdir()

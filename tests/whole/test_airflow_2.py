@@ -250,7 +250,7 @@ print("RESULT", json.dumps(dict(runs=runs, description=description, listed=liste
 def test_seeds_are_remembered_in_the_database_of_airflow_2(
     tmp_path: Path, dbt_project: Path, cosmos_fake_venv: FakeVenv
 ) -> None:
-    """What is damaged is repaired, and the command lists and forgets it."""
+    """A damaged Variable is repaired, and the command lists and forgets it."""
     output = run_on_airflow_2(SEEDS_SOURCE.format(project=str(dbt_project), dbt=str(cosmos_fake_venv.dbt)), tmp_path)
 
     result = json.loads(output.rpartition("RESULT")[2])
@@ -264,7 +264,7 @@ def test_seeds_are_remembered_in_the_database_of_airflow_2(
 
 
 def run_on_airflow_2(source: str, tmp_path: Path) -> str:
-    """What a Python of Airflow 2 prints."""
+    """The output of a Python of Airflow 2."""
     done = subprocess.run(
         [str(PYTHON), "-W", "ignore", "-c", textwrap.dedent(source)],
         env={

@@ -96,7 +96,7 @@ def kept(tmp_path: Path) -> list[Path]:
 def test_the_second_task_installs_nothing_and_a_local_package_is_used_as_it_is_now(
     make_run: MakeLocal, output: Output, tmp_path: Path, harbor: Path
 ) -> None:
-    """Also where the project wants its packages elsewhere, and when it has moved: so do Airflow 3's bundles."""
+    """The project wants its packages elsewhere, and has moved, as Airflow 3's bundles do."""
     with (harbor / "dbt_project.yml").open("a") as file:
         file.write("packages-install-path: vendor/dbt\n")
     first = output(make_run())
@@ -162,7 +162,7 @@ def test_a_failing_installation_fails_the_task_in_dbts_words_and_is_not_kept(
 def test_a_project_inside_a_package_uses_the_package_around_it_and_folders_beside_it(
     make_run: MakeLocal, output: Output, cranes: Path
 ) -> None:
-    """As ``integration_tests`` of published packages do."""
+    """The ``integration_tests`` of published packages do so."""
     inside = cranes / "integration_tests"
     (cranes / "models").mkdir()
     (cranes / "models" / "crane.sql").write_text("select 1 as id\n")

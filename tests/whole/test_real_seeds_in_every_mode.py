@@ -56,7 +56,7 @@ def harbor(project: Path, cosmos_run_dag: RunDag, cosmos_variables: Variables) -
 def test_in_an_environment_of_its_own_what_comes_after_a_skipped_seed_runs(
     harbor: Harbor, kept_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a DbtTaskGroup, loaded by the dbt of that environment, with the test behind each node."""
+    """A DbtTaskGroup, loaded by the dbt of that environment, with the test behind each node."""
     for name in ("PIP", "UV"):
         monkeypatch.setenv(f"{name}_FIND_LINKS", str(WHEELS))
         monkeypatch.setenv(f"{name}_NO_INDEX", "1")
@@ -127,7 +127,7 @@ harbor = DbtDag(
 def test_in_the_tasks_own_process_what_comes_after_a_skipped_seed_runs(
     project: Path, airflow_apart: AirflowHome, tmp_path: Path
 ) -> None:
-    """In a DbtDag, loaded from dbt's manifest, with all tests at the end and Airflow's own store of Variables."""
+    """A DbtDag, loaded from dbt's manifest, with all tests at the end and Airflow's own store of Variables."""
     harbor, packages = Harbor(project), str(site_packages_of(DBT))
     manifest = str(harbor.make_manifest())
     airflow_apart.add_dag_file("harbor.py", DAG.format(project=str(project), manifest=manifest))

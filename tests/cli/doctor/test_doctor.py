@@ -1,4 +1,4 @@
-"""What ``cosmos-venv doctor`` tries, and what it says to do."""
+"""Tests of the trials that ``cosmos-venv doctor`` makes, and of the advice that it gives."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ class Hosts:
     directory: Path
 
     def meet(self, setup: str = "") -> tuple[list[str], list[int]]:
-        """What the two say, and their exit codes.
+        """The output of both, and their exit codes.
 
         :param setup: shell commands that each runs before, in a mount namespace of its own.
         """

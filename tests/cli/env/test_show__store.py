@@ -1,4 +1,4 @@
-"""What ``cosmos-venv env list``, ``show``, ``verify`` and ``prune`` say, as a shell sees it."""
+"""The output of ``cosmos-venv env list``, ``show``, ``verify`` and ``prune``, as a shell sees it."""
 
 from __future__ import annotations
 

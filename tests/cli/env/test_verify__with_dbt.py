@@ -1,4 +1,4 @@
-"""What is warmed without a DAG file, shown of an environment with dbt, and found by ``env verify``."""
+"""Tests of ``env warm`` without a DAG file, and of ``env show`` and ``env verify`` on an environment with dbt."""
 
 from __future__ import annotations
 

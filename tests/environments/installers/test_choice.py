@@ -1,4 +1,4 @@
-"""When uv builds and when pip does, and how credentials reach either without standing on a command line."""
+"""Tests of the choice between uv and pip, and of credentials that reach either without standing on a command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an installer is told where there is no home or cache for it."""
+"""Tests of the words to an installer where there is no home or cache for it."""
 
 from __future__ import annotations
 

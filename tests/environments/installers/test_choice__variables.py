@@ -1,4 +1,4 @@
-"""What lies about on a worker diverts no installation: only what somebody has configured for the installer counts."""
+"""Stray settings of a worker divert no installation: only what somebody has configured for the installer counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the words of an installation are read: as the parsers of pip and uv themselves read them."""
+"""The words of an installation are read as the parsers of pip and uv themselves read them."""
 
 from __future__ import annotations
 

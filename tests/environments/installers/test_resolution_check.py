@@ -1,4 +1,4 @@
-"""Where requirements may leave a choice pip makes it; where they leave none, uv's answer stands."""
+"""Pip makes the choice that requirements may leave; where they leave none, uv's answer stands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pip is told is said to uv in uv's words; what has no counterpart there is named, with the file that says it."""
+"""Settings of pip are said to uv in uv's words; one without a counterpart is named, with the file that says it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UV = sys.executable  # answers no version of uv, as one that is too old
 
 
 def settings_of(*given: str, **variables: str) -> UvSettings:
-    """For uv, on a machine where nothing but these variables counts."""
+    """The settings for uv, on a machine where nothing but these variables counts."""
     environ = {"PIP_CONFIG_FILE": "/dev/null", "UV_NO_CONFIG": "1", **variables}
     all_settings = installer_config.all_settings(
         given, [], environ, of_machine=installer_config.pip_configuration(environ)
@@ -372,7 +372,7 @@ def test_the_configuration_is_private_and_in_place_of_what_leads_away(tmp_path: 
 
 
 def given_to_uv(*words: str) -> UvSettings:
-    """For a uv that was asked for by name."""
+    """The settings for a uv that was asked for by name."""
     return pass_to_uv(installer_config.all_settings(words, [], {}))
 
 

@@ -86,7 +86,7 @@ class WheelForSomePythons(Wheel):
 
 @dataclass(kw_only=True)
 class Case:
-    """What is wanted, and what pip is told beside.
+    """The requirements of one installation, and the settings that pip gets beside them.
 
     :param folder: has ``one`` and ``two`` (indexes), ``links`` and ``page``, ``pip.conf`` and requirements files.
     """
@@ -198,7 +198,7 @@ class Drawing:
         return (setting for setting, share in settings.items() if self.chance.random() < share)
 
     def tell(self, name: str, value: str) -> None:
-        """In one of the ways in which pip can be told."""
+        """Tell pip a setting in one of the ways that there are."""
         is_switch = value in ("true", "false")
         ways = ["global", "install", "variable", "option"]
         if name in ("index-url", "extra-index-url", "find-links", "no-index", "pre", "only-binary", "no-binary"):
@@ -243,7 +243,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def pip_says(tmp_path: Path) -> Iterator[object]:
-    """What pip answers to a case: the versions, or None with its last words."""
+    """Pip's answer to a case: the versions, or None with its last words."""
     bundled = bundled_pip(Interpreter.of(), tmp_path, {"XDG_CACHE_HOME": str(tmp_path / "cache")}, ask=lambda _: "")
     runner = own_pip() or bundled  # as a build that goes by pip
     assert runner is not None

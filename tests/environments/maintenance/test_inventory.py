@@ -1,4 +1,4 @@
-"""What stands in a store is told as it is, whoever asks, and nothing is written for it."""
+"""The inventory tells what stands in a store as it is, whoever asks, and writes nothing for it."""
 
 from __future__ import annotations
 

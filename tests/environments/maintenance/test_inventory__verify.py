@@ -62,7 +62,7 @@ def test_what_others_can_write_is_told(tmp_path: Path, built: Environment) -> No
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Not in its place: uv's cache has the same file."""
+    """Put a new file there; writing into the old one would change uv's cache, which has the same file."""
     mode = path.stat().st_mode
     path.unlink()
     path.write_bytes(content)

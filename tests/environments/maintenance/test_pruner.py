@@ -1,4 +1,4 @@
-"""What goes from a store goes whole; what is in use, or somebody else's, stays, and is told."""
+"""An environment leaves a store whole; one in use, or somebody else's, stays, and is told."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run_prune(directory: Path, limits: PruneLimits = ONE, *, lines: list[str] | 
 
 
 def left_in(directory: Path) -> list[str]:
-    """What stands in the layout, with what is in front of the first dot only."""
+    """The names in the layout, each up to its first dot."""
     root = directory / "envs-v1"
     return sorted(
         {path.name.partition(".")[0] for path in [*root.iterdir(), *(root / "builds").iterdir()]} - {"builds"}
