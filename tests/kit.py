@@ -11,6 +11,7 @@ import psutil
 
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.layout import StorePolicy
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from pytest_cosmos_venv import DbtCall
 
@@ -40,10 +41,19 @@ class MakeSpec(Protocol):
 
 
 class MakeReady(Protocol):
-    """Build the environment of a spec in a store, or find it there, and give up its lease."""
+    """Build the environment of a spec in a store, or find it there, and give up its lease.
+
+    ``lines`` gets what is reported; ``policy`` is that of the store.
+    """
 
     def __call__(
-        self, directory: Path, spec: EnvironmentSpec, *, preference: str = "uv", lines: list[str] | None = None
+        self,
+        directory: Path,
+        spec: EnvironmentSpec,
+        *,
+        preference: str = "uv",
+        lines: list[str] | None = None,
+        policy: StorePolicy | None = None,
     ) -> Environment: ...
 
 

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from tests.dbt.warm.conftest import short_folder, tool
-from tests.environments.conftest import start_python
+from tests.environments.conftest import make_ready, set_age, start_python
 
-__all__ = ["short_folder", "start_python", "tool"]
+__all__ = ["make_ready", "set_age", "short_folder", "start_python", "tool"]

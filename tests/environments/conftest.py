@@ -9,11 +9,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.layout import StorePolicy
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.environments.store import EnvironmentStore
@@ -21,6 +22,9 @@ from cosmos_venv.processes.guarded_process import Cancellation
 from pytest_cosmos_venv import Wheel, write_wheel
 from pytest_cosmos_venv.throwaway import throwaway_folder
 from tests.kit import MakeReady, MakeSpec, OutputOf, SetAge, StartPython, WaitForBackend, WaitUntil
+
+if TYPE_CHECKING:
+    from cosmos_venv.environments.installers.choice import InstallerPreference
 
 _DEADLINE = 60.0
 
@@ -73,15 +77,21 @@ def make_ready() -> MakeReady:
     """Factory of environments: each as it is after its block, its lease given up, its files in place."""
 
     def make(
-        directory: Path, spec: EnvironmentSpec, *, preference: str = "uv", lines: list[str] | None = None
+        directory: Path,
+        spec: EnvironmentSpec,
+        *,
+        preference: str = "uv",
+        lines: list[str] | None = None,
+        policy: StorePolicy | None = None,
     ) -> Environment:
         with open_environment(
             EnvironmentStore(directory),
             spec,
-            preference="pip" if preference == "pip" else "uv",
+            preference=cast("InstallerPreference", preference),
             max_tries=5,
             cancellation=Cancellation(),
             report=(lines if lines is not None else []).append,
+            policy=policy,
         ) as environment:
             return environment
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cosmos_venv.environments.layout import StorePolicy
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
@@ -100,8 +101,9 @@ def test_an_unpublished_build_in_which_something_still_runs_is_not_removed(
         assert dying.is_dir()
 
 
-def test_a_request_to_end_while_installing_leaves_nothing(
-    tmp_path: Path, slow_spec: EnvironmentSpec, wait_for_backend: WaitForBackend
+@pytest.mark.parametrize("keep_failed", [False, True], ids=["failures-go", "failures-are-kept"])
+def test_a_request_to_end_while_installing_is_no_failure_and_leaves_nothing(
+    tmp_path: Path, slow_spec: EnvironmentSpec, wait_for_backend: WaitForBackend, keep_failed: bool
 ) -> None:
     backends: list[int] = []
     cancellation = Cancellation()
@@ -120,6 +122,7 @@ def test_a_request_to_end_while_installing_leaves_nothing(
             max_tries=0,
             cancellation=cancellation,
             report=print,
+            policy=StorePolicy(keep_failed=keep_failed),
         ),
     ):
         pytest.fail("it was to end")

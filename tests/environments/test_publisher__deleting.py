@@ -8,11 +8,8 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments.layout import StorePolicy
-from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvBuildError
-from cosmos_venv.processes.guarded_process import Cancellation
 from tests.environments.elsewhere import USE, uses_of, within
 from tests.kit import MakeReady, MakeSpec, StartPython
 
@@ -36,35 +33,28 @@ class Watching(list[str]):
         return sorted(path.name.partition("-")[2] for path in self._builds.iterdir())
 
 
-def fail(directory: Path, spec: EnvironmentSpec, *, keep_failed: bool) -> Watching:
+def fail(make_ready: MakeReady, directory: Path, spec: EnvironmentSpec, *, keep_failed: bool) -> Watching:
     watching = Watching(directory)
-    with (
-        pytest.raises(VirtualenvBuildError, match="hello is mute"),
-        open_environment(
-            EnvironmentStore(directory),
-            spec,
-            preference="uv",
-            max_tries=0,
-            cancellation=Cancellation(),
-            report=watching.append,
-            policy=StorePolicy(keep_failed=keep_failed),
-        ),
-    ):
-        pytest.fail("it was to fail")
+    with pytest.raises(VirtualenvBuildError, match="hello is mute"):
+        make_ready(directory, spec, lines=watching, policy=StorePolicy(keep_failed=keep_failed))
     return watching
 
 
-def test_a_build_that_failed_is_deleted_after_the_release(tmp_path: Path, make_spec: MakeSpec) -> None:
-    watching = fail(tmp_path, make_spec(check=MUTE), keep_failed=False)
+def test_a_build_that_failed_is_deleted_after_the_release(
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
+) -> None:
+    watching = fail(make_ready, tmp_path, make_spec(check=MUTE), keep_failed=False)
 
     assert watching.at_release == ["1.rubbish"]
     assert watching.endings() == []
 
 
-def test_an_older_kept_failure_is_deleted_after_the_release(tmp_path: Path, make_spec: MakeSpec) -> None:
-    fail(tmp_path, make_spec(check=MUTE), keep_failed=True)
+def test_an_older_kept_failure_is_deleted_after_the_release(
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
+) -> None:
+    fail(make_ready, tmp_path, make_spec(check=MUTE), keep_failed=True)
 
-    watching = fail(tmp_path, make_spec(check=MUTE), keep_failed=True)
+    watching = fail(make_ready, tmp_path, make_spec(check=MUTE), keep_failed=True)
 
     assert watching.at_release == ["1.rubbish", "2.failed", "2.failed.log"]
     assert watching.endings() == ["2.failed", "2.failed.log"]

@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 
-from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.layout import PruneLimits, failed_path
 from cosmos_venv.environments.maintenance.inventory import read_inventory
 from cosmos_venv.environments.maintenance.pruner import prune
-from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.processes.guarded_process import Cancellation
-from tests.kit import MakeSpec, SetAge
+from tests.environments.upgrades import use
+from tests.kit import MakeReady, MakeSpec, OutputOf, SetAge
 
 RECORDED = Path(__file__).resolve().parents[1] / "data" / "stores" / "0.1.0.json"
 INTERPRETER = Interpreter(
@@ -79,32 +76,6 @@ def store(tmp_path: Path, wheelhouse: Path, specs: dict[str, EnvironmentSpec]) -
     return EnvironmentStore(directory)
 
 
-class OpenReady(Protocol):
-    def __call__(self, spec: EnvironmentSpec, *, upgrade_after: float | None = None) -> Environment: ...
-
-
-@pytest.fixture
-def open_ready(store: EnvironmentStore) -> OpenReady:
-    def open_ready(spec: EnvironmentSpec, *, upgrade_after: float | None = None) -> Environment:
-        with open_environment(
-            store,
-            spec,
-            preference="uv",
-            max_tries=5,
-            upgrade_after=upgrade_after,
-            cancellation=Cancellation(),
-            report=print,
-        ) as environment:
-            return environment
-
-    return open_ready
-
-
-def output_of(environment: Environment) -> str:
-    command = environment.path / "bin" / "hello"
-    return subprocess.run([command], capture_output=True, text=True, check=True).stdout.strip()
-
-
 @pytest.mark.parametrize(
     ("requirements", "options", "system_site_packages", "digest"),
     [
@@ -145,42 +116,39 @@ def test_a_spec_has_the_digest_that_it_had(
 
 
 def test_a_ready_environment_is_used_as_it_stands(
-    store: EnvironmentStore, specs: dict[str, EnvironmentSpec], open_ready: OpenReady
+    store: EnvironmentStore, specs: dict[str, EnvironmentSpec], output_of: OutputOf
 ) -> None:
-    environment = open_ready(specs["USED"])
+    environment = use(store.directory, specs["USED"])
 
     assert environment.path == store.builds / f"{specs['USED'].digest}-1"
     assert not environment.was_built
-    assert output_of(environment) == "hello 1.0"
+    assert output_of(environment.script("hello")) == "hello 1.0"
 
 
 def test_an_environment_whose_upgrade_failed_is_upgraded_when_its_time_has_come(
     store: EnvironmentStore,
     specs: dict[str, EnvironmentSpec],
-    open_ready: OpenReady,
+    output_of: OutputOf,
     set_age: SetAge,
 ) -> None:
     old = store.builds / f"{specs['UPGRADED'].digest}-1"
-    put_off = open_ready(specs["UPGRADED"], upgrade_after=60)
+    put_off = use(store.directory, specs["UPGRADED"], upgrade_after=60)
     set_age(old.with_name(f"{old.name}.upgrade-failed"), 3600)
 
-    upgraded = open_ready(specs["UPGRADED"], upgrade_after=60)
+    upgraded = use(store.directory, specs["UPGRADED"], upgrade_after=60)
 
     assert (put_off.path, upgraded.path) == (old, old.with_name(f"{specs['UPGRADED'].digest}-2"))
-    assert output_of(upgraded) == "hello 2.0"
+    assert output_of(upgraded.script("hello")) == "hello 2.0"
 
 
 def test_the_next_build_removes_what_no_link_leads_to_and_keeps_the_failed_build(
-    store: EnvironmentStore,
-    specs: dict[str, EnvironmentSpec],
-    make_spec: MakeSpec,
-    open_ready: OpenReady,
+    store: EnvironmentStore, specs: dict[str, EnvironmentSpec], make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     abandoned = store.builds / f"{specs['USED'].digest}-2"
     failed = failed_path(store.builds / f"{specs['FAILED'].digest}-1")
     assert abandoned.exists()
 
-    open_ready(make_spec("hello==2.0"))
+    make_ready(store.directory, make_spec("hello==2.0"))
 
     assert (abandoned.exists(), failed.exists()) == (False, True)
 

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -14,12 +13,10 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
-from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.processes.guarded_process import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path
 from tests.command_line import cosmos_venv
+from tests.kit import MakeReady, SetAge
 
 DAY = 86_400
 
@@ -29,24 +26,16 @@ def env(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def make_used(tmp_path: Path) -> Callable[[str, float], Environment]:
+def make_used(tmp_path: Path, make_ready: MakeReady, set_age: SetAge) -> Callable[[str, float], Environment]:
     """Factory of environments in ``store``: any text makes another, used as many seconds ago."""
 
     def make(text: str, age: float) -> Environment:
         spec = EnvironmentSpec(
             requirements=(), pip_install_options=("--find-links", f"/{text}"), interpreter=Interpreter.of()
         )
-        with open_environment(
-            EnvironmentStore(tmp_path / "store"),
-            spec,
-            preference="uv",
-            max_tries=5,
-            cancellation=Cancellation(),
-            report=list[str]().append,
-        ) as environment:
-            then = time.time() - age
-            os.utime(lease_path(environment.path), (then, then))
-            return environment
+        environment = make_ready(tmp_path / "store", spec)
+        set_age(lease_path(environment.path), age)
+        return environment
 
     return make
 

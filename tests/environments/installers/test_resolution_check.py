@@ -11,11 +11,9 @@ import importlib_metadata
 import pytest
 
 from cosmos_venv.environments.installers import resolution_check
-from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
-from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.processes.guarded_process import Cancellation
 from pytest_cosmos_venv import Wheel, write_wheel
+from tests.kit import MakeReady
 
 
 @dataclass(kw_only=True)
@@ -138,7 +136,9 @@ class _Offered(Wheel):
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_pip_decides_where_there_is_a_choice(tmp_path: Path, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pip_decides_where_there_is_a_choice(
+    tmp_path: Path, case: Case, make_ready: MakeReady, monkeypatch: pytest.MonkeyPatch
+) -> None:
     offered = tmp_path / "offered"
     offered.mkdir()
     for each, required in case.offered.items():
@@ -160,15 +160,7 @@ def test_pip_decides_where_there_is_a_choice(tmp_path: Path, case: Case, monkeyp
     )
     lines: list[str] = []
 
-    with open_environment(
-        EnvironmentStore(tmp_path / "store"),
-        spec,
-        preference="auto",
-        max_tries=0,
-        cancellation=Cancellation(),
-        report=lines.append,
-    ) as environment:
-        record = environment.record
+    record = make_ready(tmp_path / "store", spec, preference="auto", lines=lines).record
 
     assert record["pins"] == case.pins
     assert record["installer"]["name"] in case.by.split(" or ")

@@ -2,49 +2,45 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from cosmos_venv.environments.detached import build_detached
 from cosmos_venv.environments.layout import PruneLimits, StorePolicy
 from cosmos_venv.environments.maintenance.inventory import read_inventory
-from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.exceptions import CommandKilled, VirtualenvBuildError
-from cosmos_venv.processes.guarded_process import Cancellation
-from tests.kit import MakeReady, MakeSpec, WaitForBackend
+from cosmos_venv.exceptions import VirtualenvBuildError
+from tests.kit import MakeReady, MakeSpec
 
 KEEP = StorePolicy(limits=PruneLimits(), keep_failed=True)
 
 
-def fail(directory: Path, spec: EnvironmentSpec, *, policy: StorePolicy | None = KEEP) -> list[str]:
-    """Lines of the log of a build that fails."""
-    lines: list[str] = []
-    with (
-        pytest.raises(VirtualenvBuildError),
-        open_environment(
-            EnvironmentStore(directory),
-            spec,
-            preference="uv",
-            max_tries=0,
-            cancellation=Cancellation(),
-            report=lines.append,
-            policy=policy,
-        ),
-    ):
-        pytest.fail("it was to fail")
-    return lines
+class Fail(Protocol):
+    """Make a build that fails, and return the lines of its log."""
+
+    def __call__(self, spec: EnvironmentSpec, *, policy: StorePolicy = KEEP) -> list[str]: ...
+
+
+@pytest.fixture
+def fail(tmp_path: Path, make_ready: MakeReady) -> Fail:
+    def fail(spec: EnvironmentSpec, *, policy: StorePolicy = KEEP) -> list[str]:
+        lines: list[str] = []
+        with pytest.raises(VirtualenvBuildError):
+            make_ready(tmp_path, spec, lines=lines, policy=policy)
+        return lines
+
+    return fail
 
 
 def left_in(directory: Path) -> list[str]:
     return sorted(path.name.partition("-")[2] for path in (directory / "envs-v1" / "builds").iterdir())
 
 
-def test_a_failed_build_is_kept_beside_its_log(tmp_path: Path, make_spec: MakeSpec) -> None:
-    lines = fail(tmp_path, make_spec(check="raise SystemExit('hello is mute')"))
+def test_a_failed_build_is_kept_beside_its_log(tmp_path: Path, make_spec: MakeSpec, fail: Fail) -> None:
+    lines = fail(make_spec(check="raise SystemExit('hello is mute')"))
 
     (stored,) = read_inventory(EnvironmentStore(tmp_path))
     assert stored.state == "failed"
@@ -56,24 +52,26 @@ def test_a_failed_build_is_kept_beside_its_log(tmp_path: Path, make_spec: MakeSp
     assert left_in(tmp_path) == ["1.failed", "1.failed.log"]
 
 
-def test_unasked_nothing_is_kept(tmp_path: Path, make_spec: MakeSpec) -> None:
-    fail(tmp_path, make_spec(check="raise SystemExit('hello is mute')"), policy=StorePolicy(limits=PruneLimits()))
+def test_unasked_nothing_is_kept(tmp_path: Path, make_spec: MakeSpec, fail: Fail) -> None:
+    fail(make_spec(check="raise SystemExit('hello is mute')"), policy=StorePolicy(limits=PruneLimits()))
 
     assert left_in(tmp_path) == []
 
 
-def test_only_the_last_failure_of_an_environment_is_kept(tmp_path: Path, make_spec: MakeSpec) -> None:
-    fail(tmp_path, make_spec("hello==1.0", check="raise SystemExit('first')"))
-    fail(tmp_path, make_spec("hello==2.0", check="raise SystemExit('other')"))
-    fail(tmp_path, make_spec("hello==1.0", check="raise SystemExit('second')"))
+def test_only_the_last_failure_of_an_environment_is_kept(tmp_path: Path, make_spec: MakeSpec, fail: Fail) -> None:
+    fail(make_spec("hello==1.0", check="raise SystemExit('first')"))
+    fail(make_spec("hello==2.0", check="raise SystemExit('other')"))
+    fail(make_spec("hello==1.0", check="raise SystemExit('second')"))
 
     logs = sorted(path.read_text()[-7:] for path in tmp_path.glob("envs-v1/builds/*.log"))
     assert logs == ["other\n".rjust(7, "\n"), "second\n"]
     assert len(read_inventory(EnvironmentStore(tmp_path))) == 2
 
 
-def test_a_kept_failure_is_in_no_later_build_s_way(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady) -> None:
-    fail(tmp_path, make_spec(check="raise SystemExit('hello is mute')"))
+def test_a_kept_failure_is_in_no_later_build_s_way(
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, fail: Fail
+) -> None:
+    fail(make_spec(check="raise SystemExit('hello is mute')"))
 
     built = make_ready(tmp_path, make_spec())
 
@@ -81,38 +79,11 @@ def test_a_kept_failure_is_in_no_later_build_s_way(tmp_path: Path, make_spec: Ma
     assert {"1.failed", "1.failed.log"} < set(left_in(tmp_path))
 
 
-def test_a_build_that_was_ended_is_no_failure(
-    tmp_path: Path, slow_spec: EnvironmentSpec, wait_for_backend: WaitForBackend
-) -> None:
-    cancellation = Cancellation()
-
-    def end_it_while_it_builds() -> None:
-        wait_for_backend()
-        cancellation.request()
-
-    threading.Thread(target=end_it_while_it_builds, daemon=True).start()
-    with (
-        pytest.raises(CommandKilled),
-        open_environment(
-            EnvironmentStore(tmp_path / "store"),
-            slow_spec,
-            preference="uv",
-            max_tries=0,
-            cancellation=cancellation,
-            report=print,
-            policy=KEEP,
-        ),
-    ):
-        pytest.fail("it was to end")
-
-    assert left_in(tmp_path / "store") == []
-
-
 def test_a_password_is_not_in_the_log_of_a_kept_failure(
-    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_spec: MakeSpec, fail: Fail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
-    fail(tmp_path, make_spec("hello @ https://user:s3cret@index.invalid/hello-1.0-py3-none-any.whl"))
+    fail(make_spec("hello @ https://user:s3cret@index.invalid/hello-1.0-py3-none-any.whl"))
 
     (log,) = tmp_path.glob("envs-v1/builds/*.log")
     assert "https://****@index.invalid" in log.read_text()

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from cosmos_venv.environments.layout import PruneLimits, StorePolicy
 from cosmos_venv.environments.maintenance.pruner import prune
-from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.processes.guarded_process import Cancellation
 from cosmos_venv.processes.lease import lease_path
@@ -109,16 +108,7 @@ def test_who_builds_and_prunes_leaves_no_command_that_leads_nowhere(
 ) -> None:
     set_age(lease_path(make_ready(tmp_path, make_spec()).path), 1000)
 
-    with open_environment(
-        EnvironmentStore(tmp_path),
-        replace(make_spec(), requirements=()),
-        preference="uv",
-        max_tries=0,
-        cancellation=Cancellation(),
-        report=print,
-        policy=StorePolicy(limits=ONE),
-    ):
-        pass
+    make_ready(tmp_path, replace(make_spec(), requirements=()), policy=StorePolicy(limits=ONE))
 
     assert list((tmp_path / "bin").iterdir()) == []
 

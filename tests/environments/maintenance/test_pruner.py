@@ -15,8 +15,6 @@ from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.layout import DAY, PruneLimits, StorePolicy
 from cosmos_venv.environments.maintenance import cleanup
 from cosmos_venv.environments.maintenance.pruner import Removal, prune, surplus
-from cosmos_venv.environments.opening import open_environment
-from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.processes.guarded_process import Cancellation
@@ -214,25 +212,13 @@ def test_a_link_in_place_of_a_build_is_not_followed(tmp_path: Path, two: list[En
     assert stat.S_IMODE((outside / "below").stat().st_mode) == 0o555
 
 
-def open_with(directory: Path, spec: EnvironmentSpec, policy: StorePolicy, lines: list[str]) -> None:
-    with open_environment(
-        EnvironmentStore(directory),
-        spec,
-        preference="uv",
-        max_tries=0,
-        cancellation=Cancellation(),
-        report=lines.append,
-        policy=policy,
-    ):
-        pass
-
-
 def test_who_builds_an_environment_prunes_the_others(
-    tmp_path: Path, two: list[Environment], make_spec: MakeSpec
+    tmp_path: Path, two: list[Environment], make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
+    policy = StorePolicy(limits=PruneLimits(max_count=2, min_age=0))
     lines: list[str] = []
 
-    open_with(tmp_path / "store", make_spec("hello"), StorePolicy(limits=PruneLimits(max_count=2, min_age=0)), lines)
+    make_ready(tmp_path / "store", make_spec("hello"), lines=lines, policy=policy)
 
     assert f"The virtualenv {two[0].path} was removed: there are more than 2 environments." in lines
     assert [each.path.exists() for each in two] == [False, True]
@@ -240,17 +226,19 @@ def test_who_builds_an_environment_prunes_the_others(
     assert lines.index("Releasing virtualenv lock") < next(i for i, line in enumerate(lines) if "was removed" in line)
 
 
-def test_who_finds_an_environment_prunes_nothing(tmp_path: Path, two: list[Environment], make_spec: MakeSpec) -> None:
+def test_who_finds_an_environment_prunes_nothing(
+    tmp_path: Path, two: list[Environment], make_spec: MakeSpec, make_ready: MakeReady
+) -> None:
     lines: list[str] = []
 
-    open_with(tmp_path / "store", make_spec("hello==2.0"), StorePolicy(limits=ONE), lines)
+    make_ready(tmp_path / "store", make_spec("hello==2.0"), lines=lines, policy=StorePolicy(limits=ONE))
 
     assert two[0].path.exists()
     assert lines == []
 
 
 def test_what_a_builder_cannot_prune_is_a_line_and_fails_no_task(
-    tmp_path: Path, two: list[Environment], make_spec: MakeSpec
+    tmp_path: Path, two: list[Environment], make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     lease = lease_path(two[0].path)
     lease.unlink()
@@ -258,7 +246,7 @@ def test_what_a_builder_cannot_prune_is_a_line_and_fails_no_task(
     os.utime(lease, (0, 0))
     lines: list[str] = []
 
-    open_with(tmp_path / "store", make_spec("hello"), StorePolicy(limits=ONE), lines)
+    make_ready(tmp_path / "store", make_spec("hello"), lines=lines, policy=StorePolicy(limits=ONE))
 
     (line,) = [line for line in lines if str(two[0].path) in line]
     assert "was to be removed (there are more than 1 environments) and stays: " in line
