@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -143,6 +143,15 @@ def airflow_apart(cosmos_airflow_home: AirflowHome, tmp_path: Path) -> AirflowHo
     ):
         there.backup(own)
     return apart
+
+
+@pytest.fixture
+def set_umask() -> Iterator[Callable[[int], object]]:
+    """Set the umask of this process, which gets its own back at the end."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield os.umask
+    os.umask(before)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ DbtCalls = Callable[[], list[DbtCall]]
 DbtProcesses = Callable[[], list[psutil.Process]]
 AreGone = Callable[[Sequence[int]], bool]
 SetAge = Callable[[Path, float], None]
+SetUmask = Callable[[int], object]
 WaitUntil = Callable[[Callable[[], object]], None]
 WaitForBackend = Callable[[], int]
 

@@ -170,6 +170,9 @@ def require_namespaces() -> None:
     pytest.skip(text)
 
 
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root may become another user, or give files to one")
+
+
 def require_root(why: str) -> None:
     """Skip where the tests run as an ordinary user, in CI too: GitHub's runners are none but that."""
     if os.getuid() != 0:

@@ -19,12 +19,10 @@ from cosmos_venv.environments.store import EnvironmentStore, find_first, stores_
 from cosmos_venv.files.kernel_lock import open_for_locking, strangers_who_hold
 from cosmos_venv.processes.guarded_process import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path
-from tests.environments.elsewhere import as_user
-from tests.kit import MakeReady, MakeSpec, StartPython
+from tests.environments.elsewhere import as_user, needs_root
+from tests.kit import MakeReady, MakeSpec, SetUmask, StartPython
 
 SOMEBODY, GROUP = 51_235, 51_300
-
-needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root may become another user")
 
 # Arguments: file, user id, group id, kind of lock. It holds the file until its input ends.
 HOLD = """
@@ -72,17 +70,21 @@ def mode_of(path: Path) -> str:
     ],
 )
 def test_leases_and_locks_are_closed_to_others(
-    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, shared: bool, umask: int, expected: str
+    tmp_path: Path,
+    make_spec: MakeSpec,
+    make_ready: MakeReady,
+    set_umask: SetUmask,
+    shared: bool,
+    umask: int,
+    expected: str,
 ) -> None:
     store = tmp_path / "store"
     (store / "envs-v1" / "builds").mkdir(parents=True)
     for folder in (store, store / "envs-v1", store / "envs-v1" / "builds"):
         folder.chmod(0o775 if shared else 0o755)
-    before = os.umask(umask)
-    try:
-        build = make_ready(store, make_spec()).path
-    finally:
-        os.umask(before)
+    set_umask(umask)
+
+    build = make_ready(store, make_spec()).path
 
     assert [mode_of(path) for path in (lease_path(build), store / KERNEL_LOCK_FILENAME)] == [expected] * 2
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,14 +15,8 @@ from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files.permissions import directory_mode, make_directory
 from cosmos_venv.processes.guarded_process import Cancellation
-from tests.kit import MakeSpec
-
-
-@pytest.fixture
-def strict_umask() -> Iterator[None]:
-    umask = os.umask(0o077)
-    yield
-    os.umask(umask)
+from tests.environments.elsewhere import needs_root
+from tests.kit import MakeSpec, SetUmask
 
 
 def mode_of(path: Path) -> int:
@@ -40,8 +33,9 @@ def test_it_is_written_as_chmod_takes_it(text: str, expected: int | None) -> Non
 
 @pytest.mark.parametrize("how", ["by-a-task", "detached"])
 def test_every_directory_of_a_new_store_has_it_whatever_the_umask(
-    tmp_path: Path, make_spec: MakeSpec, strict_umask: None, how: str
+    tmp_path: Path, make_spec: MakeSpec, set_umask: SetUmask, how: str
 ) -> None:
+    set_umask(0o077)
     directory = tmp_path / "above" / "store"
     if how == "detached":
         build_detached(directory, make_spec(), max_tries=5, directory_mode=0o751, wait=None, report=print)
@@ -72,7 +66,7 @@ def test_a_directory_that_stands_keeps_its_permissions(tmp_path: Path) -> None:
     assert mode_of(tmp_path / "mine" / "new") == 0o750
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a directory another group")
+@needs_root
 def test_a_group_that_would_not_be_trusted_is_told_before_anything_is_built() -> None:
     read_end, write_end = os.pipe()
     with tempfile.TemporaryDirectory() as name:

@@ -6,7 +6,6 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,11 @@ from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.store import EnvironmentStore, find_first, stores_of
 from cosmos_venv.exceptions import VirtualenvBuildError, VirtualenvError
 from cosmos_venv.files.permissions import make_directory, why_untrusted
-from tests.kit import MakeReady, MakeSpec
+from tests.environments.elsewhere import needs_root
+from tests.kit import MakeReady, MakeSpec, SetUmask
 
 ME, SOMEBODY, IMAGE, MY_GROUP = 1000, 1001, 50000, 100
 DIRECTORY, LINK = stat.S_IFDIR, stat.S_IFLNK
-
-needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root may give a file to another user")
 
 
 @pytest.mark.parametrize(
@@ -117,17 +115,11 @@ def test_a_store_may_be_shared_by_the_group_of_the_directory_above(
 
 
 @pytest.fixture
-def no_umask() -> Iterator[None]:
-    umask = os.umask(0)
-    yield
-    os.umask(umask)
-
-
-@pytest.fixture
 def open_uv_cache(
-    tmp_path: Path, offline: tuple[str, ...], no_umask: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, offline: tuple[str, ...], set_umask: SetUmask, monkeypatch: pytest.MonkeyPatch
 ) -> dict[Path, int]:
     """The files of a cache of uv that was filled without a umask, and their modes: uv makes hard links to them."""
+    set_umask(0)
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
     target = ["--quiet", "--target", str(tmp_path / "elsewhere")]
     subprocess.run(
@@ -276,10 +268,10 @@ def test_commands_are_not_written_where_others_could_have_put_theirs(
     ],
 )
 def test_the_group_may_write_to_a_new_directory_where_it_may_in_the_one_above_and_the_umask_lets_it(
-    tmp_path: Path, no_umask: None, above: int, umask: int, expected: int
+    tmp_path: Path, set_umask: SetUmask, above: int, umask: int, expected: int
 ) -> None:
     tmp_path.chmod(above)
-    os.umask(umask)
+    set_umask(umask)
 
     make_directory(tmp_path / "one" / "two")
 
@@ -287,7 +279,8 @@ def test_the_group_may_write_to_a_new_directory_where_it_may_in_the_one_above_an
 
 
 @needs_root
-def test_a_new_directory_is_not_writable_for_another_group(tmp_path: Path, no_umask: None) -> None:
+def test_a_new_directory_is_not_writable_for_another_group(tmp_path: Path, set_umask: SetUmask) -> None:
+    set_umask(0)
     os.chown(tmp_path, -1, 65534)
     os.setegid(65533)
     try:

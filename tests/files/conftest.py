@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.environments.conftest import make_ready, make_spec, offline, start_python, wheelhouse
+from tests.environments.conftest import everybodys_folder, make_ready, make_spec, offline, start_python, wheelhouse
 
-__all__ = ["make_ready", "make_spec", "offline", "start_python", "wheelhouse"]
+__all__ = ["everybodys_folder", "make_ready", "make_spec", "offline", "start_python", "wheelhouse"]

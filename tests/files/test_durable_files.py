@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cosmos_venv.files import durable_files
+from tests.kit import SetUmask
 from tests.odd_files import KINDS, plant
 
 DAY = 86_400.0
@@ -19,13 +20,6 @@ DAY = 86_400.0
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "file"
-
-
-@pytest.fixture
-def no_umask() -> Iterator[None]:
-    umask = os.umask(0)
-    yield
-    os.umask(umask)
 
 
 @pytest.mark.timeout(30)
@@ -68,9 +62,9 @@ def test_a_file_is_written_in_place_of_whatever_stands_there(file: Path, kind: s
 
 @pytest.mark.parametrize(("mode", "umask", "expected"), [(0o644, 0, 0o644), (0o755, 0, 0o755), (0o644, 0o077, 0o600)])
 def test_a_umask_can_only_take_permissions_away(
-    file: Path, no_umask: None, mode: int, umask: int, expected: int
+    file: Path, set_umask: SetUmask, mode: int, umask: int, expected: int
 ) -> None:
-    os.umask(umask)
+    set_umask(umask)
 
     durable_files.write_new(file, "ours", mode)
 

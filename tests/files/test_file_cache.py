@@ -10,6 +10,7 @@ import pytest
 
 from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.managed import caches
+from tests.kit import SetUmask
 from tests.odd_files import KINDS, plant
 
 
@@ -93,13 +94,11 @@ def test_nothing_is_kept_where_others_can_replace_the_folder(tmp_path: Path) -> 
     assert kept.read("known") == b"x"
 
 
-def test_folders_above_are_closed_to_others_whatever_the_umask(tmp_path: Path) -> None:
+def test_folders_above_are_closed_to_others_whatever_the_umask(tmp_path: Path, set_umask: SetUmask) -> None:
     kept = FileCache(folder=tmp_path / "new" / "cache" / "kept", suffix=".txt")
-    before = os.umask(0)
-    try:
-        kept.write("known", b"x")
-    finally:
-        os.umask(before)
+    set_umask(0)
+
+    kept.write("known", b"x")
 
     assert kept.read("known") == b"x"
 
@@ -110,13 +109,13 @@ def test_nothing_is_kept_where_the_cache_is_off(monkeypatch: pytest.MonkeyPatch)
     assert caches.kept_fingerprints() is None
 
 
-def test_what_is_kept_is_for_its_user_alone_in_a_folder_that_others_may_read(kept: FileCache) -> None:
+def test_what_is_kept_is_for_its_user_alone_in_a_folder_that_others_may_read(
+    kept: FileCache, set_umask: SetUmask
+) -> None:
     """A parse file holds the values of variables that a project asks for."""
     kept.folder.mkdir(parents=True, mode=0o755)
-    umask = os.umask(0o022)
-    try:
-        kept.write("parsed", b"x")
-    finally:
-        os.umask(umask)
+    set_umask(0o022)
+
+    kept.write("parsed", b"x")
 
     assert kept.path("parsed").stat().st_mode & 0o777 == 0o600

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,21 +12,10 @@ import pytest
 
 from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.files.permissions import is_trusted_way, judge, make_directory
-from pytest_cosmos_venv.throwaway import throwaway_folder
-from tests.environments.elsewhere import as_user
+from tests.environments.elsewhere import as_user, needs_root
 
 _PR_SET_DUMPABLE, _CLONE_NEWUSER = 4, 0x10000000
 ME, SOMEBODY, IMAGE, SHARED = 51_234, 51_235, 50_000, 51_300
-
-needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root may give a file to another user")
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder of root's that all users reach, below the sticky /tmp."""
-    with throwaway_folder("cosmos-venv-tests-") as folder:
-        folder.chmod(0o755)
-        yield folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,31 +182,33 @@ def make(place: Path, situation: Situation) -> Path:
 
 @needs_root
 @pytest.mark.parametrize("situation", SITUATIONS, ids=lambda each: each.name)
-def test_every_directory_on_the_way_is_judged(place: Path, situation: Situation) -> None:
-    store = make(place, situation)
+def test_every_directory_on_the_way_is_judged(everybodys_folder: Path, situation: Situation) -> None:
+    store = make(everybodys_folder, situation)
     user, group, groups = situation.user
 
     said = as_user(user, group, lambda: judge(store).follow(store), groups=groups)
 
-    expected = situation.expected.format(place=place)
+    expected = situation.expected.format(place=everybodys_folder)
     assert (expected in said) if expected else (said == os.path.realpath(store))
 
 
 @needs_root
-def test_a_store_that_root_may_use_is_another_than_one_of_a_user_s(place: Path) -> None:
-    (place / "store").mkdir()
-    os.chown(place / "store", ME, ME)
+def test_a_store_that_root_may_use_is_another_than_one_of_a_user_s(everybodys_folder: Path) -> None:
+    store = everybodys_folder / "store"
+    store.mkdir()
+    os.chown(store, ME, ME)
 
     with pytest.raises(VirtualenvError, match=r"it belongs to user id 51234 .*'chown 0 "):
-        judge(place / "store")
-    assert as_user(ME, ME, lambda: judge(place / "store").follow(place / "store")) == str(place / "store")
+        judge(store)
+    assert as_user(ME, ME, lambda: judge(store).follow(store)) == str(store)
 
 
 @needs_root
-def test_a_user_namespace_gives_root_another_number(place: Path) -> None:
+def test_a_user_namespace_gives_root_another_number(everybodys_folder: Path) -> None:
     """Containers without root have one: what is the machine's root's looks like nobody's there."""
-    (place / "store").mkdir()
-    os.chown(place / "store", ME, ME)
+    store = everybodys_folder / "store"
+    store.mkdir()
+    os.chown(store, ME, ME)
     libc = ctypes.CDLL(None, use_errno=True)
 
     def within_a_namespace() -> str:
@@ -227,12 +217,12 @@ def test_a_user_namespace_gives_root_another_number(place: Path) -> None:
             return "skip"
         Path("/proc/self/uid_map").write_text(f"0 {ME} 1")
         assert Path("/").stat().st_uid not in (0, ME)
-        return judge(place / "store").follow(place / "store")
+        return judge(store).follow(store)
 
     said = as_user(ME, ME, within_a_namespace)
     if said == "skip":
         pytest.skip("users may have no namespaces of their own here")
-    assert said == str(place / "store")
+    assert said == str(store)
 
 
 def test_what_is_judged_itself_is_no_part_of_its_way(tmp_path: Path) -> None:
@@ -265,15 +255,16 @@ def test_a_relative_path_begins_where_the_process_is(
     ],
 )
 def test_no_folder_of_a_store_is_open_to_a_group_to_which_the_one_above_is_not(
-    place: Path, above: int, group: int, expected: int
+    everybodys_folder: Path, above: int, group: int, expected: int
 ) -> None:
-    os.chown(place, ME, SHARED)
-    place.chmod(above)
+    os.chown(everybodys_folder, ME, SHARED)
+    everybodys_folder.chmod(above)
 
     def modes() -> list[str]:
+        builds = everybodys_folder / "envs" / "builds"
         os.umask(0o002)
-        make_directory(place / "envs" / "builds")
-        return [f"{stat.S_IMODE(path.stat().st_mode):o}" for path in (place / "envs", place / "envs" / "builds")]
+        make_directory(builds)
+        return [f"{stat.S_IMODE(path.stat().st_mode):o}" for path in (builds.parent, builds)]
 
     assert as_user(ME, group, modes) == str([f"{expected:o}"] * 2)
 
@@ -287,12 +278,14 @@ def test_no_folder_of_a_store_is_open_to_a_group_to_which_the_one_above_is_not(
         pytest.param(0o750, "made", id="to-read"),
     ],
 )
-def test_a_mode_that_would_make_the_store_untrusted_is_refused(place: Path, mode: int, expected: str) -> None:
-    os.chown(place, ME, SHARED)
+def test_a_mode_that_would_make_the_store_untrusted_is_refused(
+    everybodys_folder: Path, mode: int, expected: str
+) -> None:
+    os.chown(everybodys_folder, ME, SHARED)
 
     def made() -> str:
-        make_directory(place / "store", mode)
-        judge(place / "store")
+        make_directory(everybodys_folder / "store", mode)
+        judge(everybodys_folder / "store")
         return "made"
 
     assert expected in as_user(ME, SHARED, made)

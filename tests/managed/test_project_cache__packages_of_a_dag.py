@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cosmos_venv import (
-    DbtDag,
-    ExecutionConfig,
-    ExecutionMode,
-    LoadMode,
-    ProjectConfig,
-    RenderConfig,
-)
+from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, ProjectConfig, RenderConfig
 from cosmos_venv.managed import project_cache, resolve
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from pytest_cosmos_venv import FakeVenv, Wheelhouse
-from tests.kit import harbor_profile, operator_arguments
+from tests.kit import SetUmask, harbor_profile, operator_arguments
 
 
 @pytest.fixture
@@ -77,15 +69,17 @@ def test_the_settings_decide_how_long_packages_are_used(
 
 
 def test_the_cache_folder_is_this_users_alone_whoever_makes_it(
-    harbor: Path, cosmos_fake_venv: FakeVenv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    harbor: Path,
+    cosmos_fake_venv: FakeVenv,
+    tmp_path: Path,
+    set_umask: SetUmask,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The kept files of a parse are not read where others can write."""
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
-    umask = os.umask(0o002)
-    try:
-        DbtRunLocalOperator(**operator_arguments(harbor, dbt_executable_path=cosmos_fake_venv.dbt)).execute({})
-    finally:
-        os.umask(umask)
+    set_umask(0o002)
+
+    DbtRunLocalOperator(**operator_arguments(harbor, dbt_executable_path=cosmos_fake_venv.dbt)).execute({})
 
     made = [tmp_path / "cache", *(tmp_path / "cache").glob("*"), *(tmp_path / "cache").glob("*/*.*[0-9]")]
     assert len(made) == 3

@@ -14,6 +14,7 @@ import pytest
 
 from cosmos_venv.processes import scratch
 from cosmos_venv.processes.scratch import scratch_folder
+from tests.environments.elsewhere import needs_root
 from tests.odd_files import KINDS, plant
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -168,7 +169,7 @@ def test_folders_of_others_are_left_alone(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == before
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file to another user")
+@needs_root
 def test_what_another_user_left_is_his(tmp_path: Path) -> None:
     (tmp_path / f"cosmos-venv{'a' * 16}").mkdir()
     (tmp_path / f"cosmos-venv{'a' * 16}.lease").touch()

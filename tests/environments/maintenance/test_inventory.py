@@ -16,6 +16,7 @@ from cosmos_venv.environments.maintenance.inventory import StoredBuild, bytes_of
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.processes.lease import Lease, lease_path
+from tests.environments.elsewhere import needs_root
 from tests.kit import MakeReady, MakeSpec, SetAge, StartPython
 
 MEBIBYTE = 1 << 20
@@ -207,7 +208,7 @@ print(json.dumps([looked, [each.obstacle for each in pruned]]))
 """
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+@needs_root
 def test_another_user_may_look_and_is_told_what_he_may_not_remove(
     everybodys_folder: Path, make_spec: MakeSpec, make_ready: MakeReady, start_python: StartPython
 ) -> None:
@@ -235,19 +236,9 @@ def test_a_store_on_a_read_only_mount_can_be_looked_at(
     if subprocess.run(["unshare", "-m", "sh", "-c", mounted, "sh", tmp_path], check=False).returncode:
         pytest.skip("this user may not mount")
 
+    look = ["unshare", "-m", "sh", "-c", f'{mounted} && exec "$2" -c "$3" "$4" 0']
     done = subprocess.run(
-        [
-            "unshare",
-            "-m",
-            "sh",
-            "-c",
-            f'{mounted} && exec "$2" -c "$3" "$4" 0',
-            "sh",
-            str(tmp_path),
-            sys.executable,
-            LOOK,
-            str(tmp_path / "store"),
-        ],
+        [*look, "sh", tmp_path, sys.executable, LOOK, tmp_path / "store"],
         capture_output=True,
         text=True,
         check=True,

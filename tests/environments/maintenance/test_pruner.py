@@ -19,6 +19,7 @@ from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.processes.guarded_process import Cancellation
 from cosmos_venv.processes.lease import lease_path
+from tests.environments.elsewhere import needs_root
 from tests.kit import MakeReady, MakeSpec, SetAge, StartPython
 
 NO_LIMITS = PruneLimits(max_age=0, max_count=0, max_bytes=0, min_age=0)
@@ -275,7 +276,7 @@ for each in prune_store(sys.argv[1]):
 """
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+@needs_root
 def test_an_ordinary_user_removes_his_own_and_is_told_of_the_others(
     everybodys_folder: Path,
     make_spec: MakeSpec,
