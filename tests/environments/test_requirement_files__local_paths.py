@@ -66,29 +66,30 @@ def test_a_url_begins_with_its_scheme(text: str, expected: bool) -> None:
     assert is_url(text) is expected
 
 
-@pytest.mark.parametrize("text", ["hello.whl", "./at@home/hello.whl", "at@home.whl", "./with [one]/hello.whl[extra]"])
-@pytest.mark.parametrize("where", ["among the requirements", "in a file"])
-def test_what_is_a_path_counts_by_content_wherever_it_stands(place: Path, text: str, where: str) -> None:
-    (place / "all.txt").write_text(f"{text}\n")
-    requirement = text if where == "among the requirements" else "-r all.txt"
-    before = digest_of(requirement)
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("hello.whl", "hello.whl"),
+        ("./at@home/hello.whl", "at@home/hello.whl"),
+        ("at@home.whl", "at@home.whl"),
+        ("./with [one]/hello.whl[extra]", "with [one]/hello.whl"),
+        ("file:{place}/hello.whl", "hello.whl"),
+        ("file://{place}/hello.whl", "hello.whl"),
+        ("hello @ file://{place}/hello.whl", "hello.whl"),
+        ("hello@file://{place}/hello.whl", "hello.whl"),
+    ],
+)
+@pytest.mark.parametrize("requirement", ["{text}", "-r all.txt"], ids=["among-the-requirements", "in-a-file"])
+def test_a_path_or_file_url_counts_by_content_wherever_it_stands(
+    place: Path, text: str, named: str, requirement: str
+) -> None:
+    wanted = text.format(place=place)
+    (place / "all.txt").write_text(f"{wanted}\n")
+    before = digest_of(requirement.format(text=wanted))
 
-    (place / text.removesuffix("[extra]")).write_text("two")
+    (place / named).write_text("two")
 
-    assert digest_of(requirement) != before
-
-
-@pytest.mark.parametrize("form", ["file:{path}", "file://{path}", "hello @ file://{path}", "hello@file://{path}"])
-@pytest.mark.parametrize("where", ["among the requirements", "in a file"])
-def test_a_file_url_counts_by_content_wherever_it_stands(place: Path, form: str, where: str) -> None:
-    text = form.format(path=place / "hello.whl")
-    (place / "all.txt").write_text(f"{text}\n")
-    requirement = text if where == "among the requirements" else "-r all.txt"
-    before = digest_of(requirement)
-
-    (place / "hello.whl").write_text("two")
-
-    assert digest_of(requirement) != before
+    assert digest_of(requirement.format(text=wanted)) != before
 
 
 def test_a_missing_path_is_refused_among_the_requirements_and_left_to_the_installer_in_a_file(place: Path) -> None:

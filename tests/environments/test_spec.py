@@ -95,15 +95,23 @@ def test_the_check_is_no_part_of_the_digest() -> None:
     assert replace(spec, check="import hello").digest == spec.digest
 
 
-@pytest.mark.parametrize("form", ["{path}", "hello @ file://{path}", "{path}[extra]"])
-def test_a_local_file_counts_by_content(tmp_path: Path, form: str) -> None:
-    wheel = tmp_path / "hello-1.0-py3-none-any.whl"
-    wheel.write_bytes(b"one")
-    before = spec_of(form.format(path=wheel)).digest
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("hello-1.0-py3-none-any.whl", "{path}"),
+        ("hello-1.0-py3-none-any.whl", "hello @ file://{path}"),
+        ("hello-1.0-py3-none-any.whl", "{path}[extra]"),
+        ("with blank.txt", "-r '{path}'"),
+    ],
+)
+def test_a_local_file_counts_by_content(tmp_path: Path, name: str, form: str) -> None:
+    file = tmp_path / name
+    file.write_text("hello==1.0\n")
+    before = spec_of(form.format(path=file)).digest
 
-    wheel.write_bytes(b"two")
+    file.write_text("hello==2.0\n")
 
-    assert spec_of(form.format(path=wheel)).digest != before
+    assert spec_of(form.format(path=file)).digest != before
 
 
 def test_a_local_project_counts_by_content_and_not_by_what_its_build_leaves(tmp_path: Path) -> None:
@@ -132,16 +140,6 @@ def test_a_requirements_file_counts_by_content_through_every_file_it_names(tmp_p
 
     assert remarked == before
     assert spec_of(options=(option, str(tmp_path / "outer.txt"))).digest != before
-
-
-def test_a_requirements_file_may_stand_among_the_requirements(tmp_path: Path) -> None:
-    file = tmp_path / "with blank.txt"
-    file.write_text("hello==1.0\n")
-    before = spec_of(f"-r '{file}'").digest
-
-    file.write_text("hello==2.0\n")
-
-    assert spec_of(f"-r '{file}'").digest != before
 
 
 def test_requirements_files_that_include_each_other_are_refused(tmp_path: Path) -> None:
@@ -199,14 +197,16 @@ def test_an_interpreter_is_looked_up_on_the_path(monkeypatch: pytest.MonkeyPatch
     assert Interpreter.of(Path(sys.executable).name) == Interpreter.of()
 
 
-def test_an_interpreter_that_is_not_there_is_refused() -> None:
-    with pytest.raises(CosmosValueError, match=r"py_executable: there is no interpreter 'python9\.9'"):
-        Interpreter.of("python9.9")
-
-
-def test_what_is_no_interpreter_is_refused() -> None:
-    with pytest.raises(CosmosValueError, match=r"py_executable: 'true' .* does not answer as a Python interpreter"):
-        Interpreter.of("true")
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        pytest.param("python9.9", r"there is no interpreter 'python9\.9'", id="not-there"),
+        pytest.param("true", "'true' .* does not answer as a Python interpreter", id="another-program"),
+    ],
+)
+def test_what_is_no_interpreter_is_refused(name: str, words: str) -> None:
+    with pytest.raises(CosmosValueError, match=f"py_executable: {words}"):
+        Interpreter.of(name)
 
 
 def test_what_a_name_on_the_path_says_instead_of_answering_is_told(tmp_path: Path) -> None:

@@ -112,40 +112,37 @@ print("LEFT", os.listdir(tempfile.gettempdir()), "SAID", len(lines))
 """
 
 
-def test_a_temporary_directory_without_programs_is_refused_by_its_name(
-    tmp_path: Path, make_spec: MakeSpec, start_python: StartPython
+@pytest.mark.parametrize(
+    ("options", "words", "last"),
+    [
+        pytest.param(
+            "noexec",
+            r"^TMPDIR {place}: its file system is mounted noexec: no program in it can be started\.",
+            "LEFT [] SAID 0",
+            id="without-programs",
+        ),
+        # The number of files is the limit: few fit in, whatever their size.
+        pytest.param(
+            "nr_inodes=12",
+            r"The disk is full\. Free now: \d more files for the environment in {place}/cosmos-venv\w+, ",
+            "LEFT [] SAID ",
+            id="full",
+        ),
+        pytest.param(
+            "nr_inodes=2",
+            r"^There can be no temporary environment\. The folder for temporary files, {place}, is full(?s:.)*"
+            r"or set TMPDIR in the worker's environment",
+            "LEFT [] SAID 0",
+            id="without-any-room",
+        ),
+    ],
+)
+def test_a_temporary_directory_that_cannot_be_used_is_told_and_left_empty(
+    tmp_path: Path, make_spec: MakeSpec, start_python: StartPython, options: str, words: str, last: str
 ) -> None:
-    place = within(setup=tmpfs(tmp_path, "noexec"), variables=[f"TMPDIR={tmp_path}"])
+    place = within(setup=tmpfs(tmp_path, options), variables=[f"TMPDIR={tmp_path}"])
 
     output = start_python(TEMPORARY, json.dumps(make_spec().as_dict()), within=place).communicate()[0]
 
-    assert output.startswith(f"TMPDIR {tmp_path}: its file system is mounted noexec: no program in it can be started.")
-    assert output.splitlines()[-1] == "LEFT [] SAID 0"
-
-
-def test_a_full_temporary_directory_is_told_and_left_empty(
-    tmp_path: Path, make_spec: MakeSpec, start_python: StartPython
-) -> None:
-    # The number of files is the limit: few fit in, whatever their size.
-    place = within(setup=tmpfs(tmp_path, "nr_inodes=12"), variables=[f"TMPDIR={tmp_path}"])
-
-    output = start_python(TEMPORARY, json.dumps(make_spec().as_dict()), within=place).communicate()[0]
-
-    assert re.search(
-        rf"The disk is full\. Free now: \d more files for the environment in {tmp_path}/cosmos-venv\w+, ", output
-    )
-    assert "LEFT [] " in output.splitlines()[-1]
-
-
-def test_a_temporary_directory_without_any_room_is_told(
-    tmp_path: Path, make_spec: MakeSpec, start_python: StartPython
-) -> None:
-    place = within(setup=tmpfs(tmp_path, "nr_inodes=2"), variables=[f"TMPDIR={tmp_path}"])
-
-    output = start_python(TEMPORARY, json.dumps(make_spec().as_dict()), within=place).communicate()[0]
-
-    assert output.startswith(
-        f"There can be no temporary environment. The folder for temporary files, {tmp_path}, is full"
-    )
-    assert "or set TMPDIR in the worker's environment" in output
-    assert output.splitlines()[-1] == "LEFT [] SAID 0"
+    assert re.search(words.format(place=tmp_path), output)
+    assert output.splitlines()[-1].startswith(last)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +33,6 @@ def started(counted: Counted) -> list[str]:
     return [tags.get("reason", "warm") for _, tags in counted]
 
 
-def test_the_second_task_starts_a_server_by_itself(make_operator: MakeOperator, counted: Counted) -> None:
-    for _ in range(2):
-        make_operator().execute({})
-
-    assert len(servers.servers()) == 1
-    assert started(counted) == ["first", "warm"]
-
-
 def test_a_task_that_wants_none_starts_no_server(make_operator: MakeOperator, counted: Counted) -> None:
     for _ in range(2):
         make_operator(warm_dbt="off").execute({})
@@ -50,11 +41,11 @@ def test_a_task_that_wants_none_starts_no_server(make_operator: MakeOperator, co
     assert counted == []
 
 
-def test_the_second_task_of_an_environment_starts_a_server_and_all_later_ones_use_it(
+def test_the_second_task_starts_a_server_by_itself_and_all_later_ones_use_it(
     make_operator: MakeOperator, dbt_calls: DbtCalls, counted: Counted
 ) -> None:
-    for _ in range(4):
-        make_operator(warm_dbt="auto").execute({})
+    for given in ({}, {}, {"warm_dbt": "auto"}, {"warm_dbt": "auto"}):
+        make_operator(**given).execute({})
 
     (place,) = servers.servers()
     state = servers.state_of(place)
@@ -127,42 +118,26 @@ def test_the_log_says_how_dbt_has_started(make_operator: MakeOperator, capfd: py
     assert "dbt starts" not in logs[1].replace("dbt starts warm", "", 1)
 
 
-def in_a_temporary_environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    return {"is_virtualenv_dir_temporary": True}
-
-
-def as_another_user(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    return {"run_as_user": "harbor"}
-
-
-def in_a_pod(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    monkeypatch.setenv("AIRFLOW_IS_K8S_EXECUTOR_POD", "True")
-    return {}
-
-
-def with_its_memory_measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_DEBUG_MODE", "True")
-    return {}
-
-
 @pytest.mark.parametrize(
-    ("prepare", "reason"),
+    ("arguments", "variables", "reason"),
     [
-        (in_a_temporary_environment, "temporary"),
-        (as_another_user, "user"),
-        (in_a_pod, "pod"),
-        (with_its_memory_measured, "debug"),
+        pytest.param({"is_virtualenv_dir_temporary": True}, {}, "temporary", id="in-a-temporary-environment"),
+        pytest.param({"run_as_user": "harbor"}, {}, "user", id="as-another-user"),
+        pytest.param({}, {"AIRFLOW_IS_K8S_EXECUTOR_POD": "True"}, "pod", id="in-a-pod"),
+        pytest.param({}, {"AIRFLOW__COSMOS__ENABLE_DEBUG_MODE": "True"}, "debug", id="with-its-memory-measured"),
     ],
 )
 def test_where_nobody_would_profit_dbt_starts_as_ever(
     make_operator: MakeOperator,
     dbt_calls: DbtCalls,
     counted: Counted,
-    prepare: Callable[[pytest.MonkeyPatch], dict[str, Any]],
+    arguments: dict[str, Any],
+    variables: dict[str, str],
     reason: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    arguments = prepare(monkeypatch)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
 
     for _ in range(2):
         make_operator(warm_dbt="auto", **arguments).execute({})

@@ -80,52 +80,50 @@ def test_options_that_nobody_reads_and_values_that_are_refused_are_found(monkeyp
     assert "'relative' is relative" in refused[1].text
 
 
-def test_a_directory_that_does_not_exist_yet_is_told_apart_from_one_that_cannot_be(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "is_searched", "outcome"),
+    [
+        pytest.param("later", False, "ok", id="not-there-yet"),
+        pytest.param("later", True, "warning", id="searched-and-not-there"),
+        pytest.param("file", False, "failed", id="a-file"),
+        pytest.param("file/below", False, "failed", id="below-a-file"),
+    ],
+)
+def test_a_directory_that_does_not_exist_yet_is_told_apart_from_one_that_cannot_be(
+    tmp_path: Path, name: str, is_searched: bool, outcome: str
+) -> None:
     (tmp_path / "file").touch()
 
-    (later,), (searched,), (never,) = (
-        of_directory(tmp_path / "later"),
-        of_directory(tmp_path / "later", is_searched=True),
-        of_directory(tmp_path / "file" / "below"),
-    )
-
-    assert (later.outcome, searched.outcome, never.outcome) == ("ok", "warning", "failed")
+    assert outcomes(of_directory(tmp_path / name, is_searched=is_searched)) == [outcome]
     assert not (tmp_path / "later").exists()
 
 
-def test_a_directory_that_others_may_write_to_has_failed(tmp_path: Path) -> None:
-    tmp_path.chmod(0o777)
-
-    (found,) = of_directory(tmp_path)
-
-    assert found.outcome == "failed"
-    assert "everybody may write to it" in found.text
-
-
-@pytest.mark.parametrize("name", ["made", "missing"])
-def test_a_directory_that_others_may_replace_has_failed(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        pytest.param(".", "everybody may write to it", id="itself"),
+        pytest.param("made", "because of {place} above it: everybody may write to it", id="the-one-above"),
+        pytest.param("missing", "because of {place} above it: everybody may write to it", id="above-one-not-there"),
+    ],
+)
+def test_a_directory_that_others_may_write_to_or_replace_has_failed(tmp_path: Path, name: str, words: str) -> None:
     (tmp_path / "made").mkdir()
     tmp_path.chmod(0o777)
 
     (found,) = of_directory(tmp_path / name)
 
     assert found.outcome == "failed"
-    assert f"because of {tmp_path} above it: everybody may write to it" in found.text
+    assert words.format(place=tmp_path) in found.text
 
 
-def test_temporary_files_that_others_may_replace_are_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("mode", "outcome"), [(0o777, "warning"), (0o1777, "ok")], ids=["open", "sticky"])
+def test_temporary_files_that_others_may_replace_are_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, outcome: str
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    for mode in (0o777, 0o1777):
-        tmp_path.chmod(mode)
-        (found,) = temporary_files_can_be_run(Examined())
-        assert found.outcome == ("ok" if mode == 0o1777 else "warning")
+    tmp_path.chmod(mode)
 
-
-def test_a_file_is_no_directory(tmp_path: Path) -> None:
-    file = tmp_path / "file"
-    (tmp_path / "file").touch()
-
-    assert [each.outcome for each in of_directory(file)] == ["failed"]
+    assert outcomes(list(temporary_files_can_be_run(Examined()))) == [outcome]
 
 
 @pytest.mark.long

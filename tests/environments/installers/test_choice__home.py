@@ -9,27 +9,23 @@ import pytest
 from cosmos_venv.environments.installers.choice import home_variables
 
 
-def test_an_ordinary_user_is_given_nothing_and_nothing_is_made(tmp_path: Path) -> None:
-    added = home_variables({"HOME": str(tmp_path)})
+@pytest.mark.parametrize(
+    ("variables", "added"),
+    [
+        pytest.param({"HOME": "{folder}"}, {}, id="an-ordinary-user"),
+        pytest.param({"HOME": __file__}, {"UV_NO_CACHE": "1"}, id="a-home-that-is-no-directory"),
+        pytest.param({"HOME": "/dev/null", "UV_CACHE_DIR": "1"}, {}, id="uv-has-a-cache"),
+        pytest.param({"HOME": "/dev/null", "UV_NO_CACHE": "1"}, {}, id="uv-is-to-have-none"),
+        pytest.param({"HOME": "/dev/null", "XDG_CACHE_HOME": "{folder}"}, {}, id="a-cache-folder-needs-no-home"),
+    ],
+)
+def test_uv_is_kept_from_its_cache_only_where_nobody_has_one_and_nothing_is_made(
+    tmp_path: Path, variables: dict[str, str], added: dict[str, str]
+) -> None:
+    given = {name: value.format(folder=tmp_path) for name, value in variables.items()}
 
-    assert added == {}
+    assert home_variables(given) == added
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_home_that_is_no_directory_keeps_uv_from_its_cache(tmp_path: Path) -> None:
-    file = tmp_path / "file"
-    file.touch()
-
-    assert home_variables({"HOME": str(file)}) == {"UV_NO_CACHE": "1"}
-
-
-@pytest.mark.parametrize("variable", ["UV_CACHE_DIR", "UV_NO_CACHE"])
-def test_who_says_what_uv_is_to_do_is_obeyed(variable: str) -> None:
-    assert home_variables({"HOME": "/dev/null", variable: "1"}) == {}
-
-
-def test_a_cache_folder_of_its_own_needs_no_home(tmp_path: Path) -> None:
-    assert home_variables({"HOME": "/dev/null", "XDG_CACHE_HOME": str(tmp_path)}) == {}
 
 
 def test_where_nobody_knows_a_home_one_is_named_that_others_cannot_write(

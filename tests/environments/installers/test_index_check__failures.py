@@ -108,22 +108,23 @@ def test_what_an_installer_says_of_an_index_is_one_sentence(lines: list[str], be
 
 
 @pytest.mark.parametrize(
-    "lines",
+    ("lines", "host"),
     [
-        pytest.param([*tried("'it was late'"), "error: subprocess-exited-with-error"], id="tried-again-with-success"),
         pytest.param(
-            ["ERROR: Could not find a version that satisfies the requirement a==9 (from versions: 1)"], id="old"
+            [*tried("'it was late'"), "error: subprocess-exited-with-error"], "a.example", id="tried-again-with-success"
         ),
-        pytest.param(["  x No solution found when resolving dependencies:"], id="uv"),
-        pytest.param([], id="silence"),
+        pytest.param(
+            ["ERROR: Could not find a version that satisfies the requirement a==9 (from versions: 1)"],
+            "a.example",
+            id="old",
+        ),
+        pytest.param(["  x No solution found when resolving dependencies:"], "a.example", id="uv"),
+        pytest.param([], "a.example", id="silence"),
+        pytest.param(NONE, "/wheels", id="missing-in-a-folder"),
     ],
 )
-def test_another_failure_is_no_failure_of_an_index(lines: list[str]) -> None:
-    assert index_failure(lines, hosts=["a.example"], seconds=1) == ""
-
-
-def test_what_is_missing_in_a_folder_is_no_failure_of_an_index() -> None:
-    assert index_failure(NONE, hosts=["/wheels"], seconds=1) == ""
+def test_another_failure_is_no_failure_of_an_index(lines: list[str], host: str) -> None:
+    assert index_failure(lines, hosts=[host], seconds=1) == ""
 
 
 def test_all_tries_are_one_line() -> None:

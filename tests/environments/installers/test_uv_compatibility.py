@@ -426,52 +426,15 @@ def test_a_file_that_is_named_takes_the_place_of_the_users_own(tmp_path: Path) -
 
 
 # What is installed does not depend on these, or the builder takes them out.
-DECIDE_NOTHING = {
-    "help",
-    "debug",
-    "quiet",
-    "verbose",
-    "log",
-    "log-file",
-    "local-log",
-    "source",
-    "source-dir",
-    "source-directory",
-    "refresh-package",
-    "no-input",
-    "no-color",
-    "progress-bar",
-    "version",
-    "report",
-    "timeout",
-    "default-timeout",
-    "retries",
-    "exists-action",
-    "resume-retries",
-    "cache-dir",
-    "no-cache-dir",
-    "src",
-    "disable-pip-version-check",
-    "no-python-version-warning",
-    "no-warn-script-location",
-    "no-warn-conflicts",
-    "root-user-action",
-    "no-clean",
-    "compile",
-    "no-compile",
-    "no-require-hashes",
-    "user",
-    "no-user",
-    "target",
-    "prefix",
-    "root",
-    "python",
-    "dry-run",
-    "require-virtualenv",
-    "require-venv",
-    "break-system-packages",
-    "no-break-system-packages",
-}
+DECIDE_NOTHING = set(
+    """
+    help debug quiet verbose log log-file local-log source source-dir source-directory refresh-package no-input
+    no-color progress-bar version report timeout default-timeout retries exists-action resume-retries cache-dir
+    no-cache-dir src disable-pip-version-check no-python-version-warning no-warn-script-location no-warn-conflicts
+    root-user-action no-clean compile no-compile no-require-hashes user no-user target prefix root python dry-run
+    require-virtualenv require-venv break-system-packages no-break-system-packages
+    """.split()
+)
 
 
 def test_every_setting_of_pip_is_known_to_decide_or_not() -> None:

@@ -125,23 +125,7 @@ def authority(tmp_path: Path) -> Path:
     for words in (
         [*new, "-x509", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Harbour", "-days", "2"],
         [*new, "-keyout", "host.key", "-out", "host.csr", "-subj", "/CN=localhost"],
-        [
-            "x509",
-            "-req",
-            "-in",
-            "host.csr",
-            "-CA",
-            "ca.pem",
-            "-CAkey",
-            "ca.key",
-            "-CAcreateserial",
-            "-out",
-            "host.pem",
-            "-extfile",
-            "names",
-            "-days",
-            "2",
-        ],
+        "x509 -req -in host.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out host.pem -extfile names -days 2".split(),
     ):
         subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
     return folder
