@@ -146,6 +146,14 @@ def airflow_apart(cosmos_airflow_home: AirflowHome, tmp_path: Path) -> AirflowHo
 
 
 @pytest.fixture
+def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """``tmp_path`` as the folder for temporary files, for this process and for those that it starts."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
 def set_umask() -> Iterator[Callable[[int], object]]:
     """Set the umask of this process, which gets its own back at the end."""
     before = os.umask(0o022)

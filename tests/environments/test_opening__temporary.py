@@ -17,11 +17,11 @@ from tests.kit import MakeSpec, OutputOf, StartPython, WaitForBackend, WaitUntil
 Preference = Literal["uv", "pip"]
 
 
+@pytest.mark.usefixtures("temporary_folder")
 @pytest.mark.parametrize("preference", ["uv", "pip"])
 def test_a_temporary_environment_is_gone_afterwards(
-    tmp_path: Path, make_spec: MakeSpec, preference: Preference, monkeypatch: pytest.MonkeyPatch, output_of: OutputOf
+    tmp_path: Path, make_spec: MakeSpec, preference: Preference, output_of: OutputOf
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     lines: list[str] = []
 
     with temporary_environment(
@@ -37,10 +37,8 @@ def test_a_temporary_environment_is_gone_afterwards(
     assert list(tmp_path.glob("cosmos-venv*")) == []
 
 
-def test_it_is_told_where_others_can_replace_a_temporary_environment(
-    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+@pytest.mark.usefixtures("temporary_folder")
+def test_it_is_told_where_others_can_replace_a_temporary_environment(tmp_path: Path, make_spec: MakeSpec) -> None:
     told = {}
 
     for mode in (0o777, 0o1777):
@@ -52,11 +50,8 @@ def test_it_is_told_where_others_can_replace_a_temporary_environment(
     assert {mode: len(lines) for mode, lines in told.items()} == {0o777: 1, 0o1777: 0}
 
 
-def test_a_temporary_environment_is_gone_after_a_failure_too(
-    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-
+@pytest.mark.usefixtures("temporary_folder")
+def test_a_temporary_environment_is_gone_after_a_failure_too(tmp_path: Path, make_spec: MakeSpec) -> None:
     with (
         pytest.raises(VirtualenvBuildError, match="could not install"),
         temporary_environment(make_spec("hello==9"), preference="uv", cancellation=Cancellation(), report=print),
@@ -120,14 +115,10 @@ sys.addaudithook(die)
 """
 
 
+@pytest.mark.usefixtures("temporary_folder")
 def test_what_a_worker_killed_while_it_tried_out_the_folder_left_is_removed_by_the_next_one(
-    tmp_path: Path,
-    make_spec: MakeSpec,
-    monkeypatch: pytest.MonkeyPatch,
-    start_python: StartPython,
+    tmp_path: Path, make_spec: MakeSpec, start_python: StartPython
 ) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     start_python(KILLED_WHILE_TRYING, json.dumps(make_spec().as_dict())).wait()
     left = list(tmp_path.glob("*cosmos-venv*"))
 

@@ -90,13 +90,6 @@ def pids() -> Iterator[list[int]]:
             os.kill(pid, signal.SIGKILL)
 
 
-@pytest.fixture
-def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    return tmp_path
-
-
 def test_lines_of_both_streams_arrive_in_order_while_the_command_runs(tmp_path: Path) -> None:
     seen: list[str] = []
     go_on = tmp_path / "go-on"

@@ -15,9 +15,10 @@ import pytest
 from cosmos_venv.processes import scratch
 from cosmos_venv.processes.scratch import scratch_folder
 from tests.environments.elsewhere import needs_root
+from tests.installed import ROOT
 from tests.odd_files import KINDS, plant
 
-ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.usefixtures("temporary_folder")
 
 # Says which folder it made, and which process works in it under a guard that has the folder's lease.
 MAKE = """
@@ -41,14 +42,6 @@ class Start(Protocol):
     """Start a process that has made a folder and is at work in it."""
 
     def __call__(self, prefix: str = ..., *arguments: object) -> tuple[subprocess.Popen[str], Path]: ...
-
-
-@pytest.fixture(autouse=True)
-def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of temporary folders in this test, for this process and for those that it starts."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    return tmp_path
 
 
 @pytest.fixture
