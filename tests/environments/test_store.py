@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import site
 import stat
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,8 +62,6 @@ def test_directories_of_a_published_build_are_read_only_and_files_are_not(
 
 
 def test_an_environment_without_packages_is_one_too(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady) -> None:
-    from dataclasses import replace
-
     environment = make_ready(tmp_path, replace(make_spec(), requirements=()))
 
     assert environment.record["pins"] == {}
@@ -100,8 +100,6 @@ except Exception as error:
 def test_a_directory_that_cannot_be_written_is_named(
     tmp_path: Path, make_spec: MakeSpec, start_python: StartPython
 ) -> None:
-    import json
-
     directory = tmp_path / "read-only"
     directory.mkdir(mode=0o555)
 

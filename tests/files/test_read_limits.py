@@ -122,18 +122,8 @@ def test_a_link_to_where_it_lies_in_is_not_followed_and_any_other_is(tmp_path: P
 
     found = {os.path.relpath(folder, tmp_path) for folder, _, _ in walk(tmp_path)}
 
-    assert found == {
-        ".",
-        "one",
-        "one/deep",
-        "one/two",
-        "two",
-        "two/one",
-        "two/one/deep",
-        "three",
-        "three/one",
-        "three/one/deep",
-    }
+    paths = ". one one/deep one/two two two/one two/one/deep three three/one three/one/deep"
+    assert found == set(paths.split())
 
 
 def test_folders_that_are_taken_out_are_passed_over(tmp_path: Path) -> None:
