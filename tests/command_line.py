@@ -1,10 +1,34 @@
-"""Calls of ``cosmos-venv`` in tests, and the DAG file that they name."""
+"""Calls of ``cosmos-venv`` in tests, and DAG files that they name."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+from pytest_cosmos_venv import Wheelhouse
+
+_HARBOR = """
+# an airflow dag
+from datetime import datetime, timezone
+from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, ProfileConfig, ProjectConfig, RenderConfig
+
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+PROFILE = ProfileConfig("harbor", "dev", profiles_yml_filepath={project!r} + "/profiles.yml")
+INSTALLED = dict(py_requirements={requirements!r}, pip_install_options={options!r})
+
+dag = DbtDag(
+    dag_id="harbor",
+    schedule=None,
+    start_date=START,
+    project_config=ProjectConfig({project!r}),
+    profile_config=PROFILE,
+    execution_config=ExecutionConfig(execution_mode=ExecutionMode.VIRTUALENV, virtualenv_dir={directory!r}),
+    render_config=RenderConfig(load_method=LoadMode.DBT_LS),
+    operator_args=INSTALLED,
+)
+"""
 
 
 def cosmos_venv(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -23,3 +47,18 @@ def write_dag_file(folder: Path, source: str) -> Path:
     path = folder / "dag.py"
     path.write_text(source)
     return path
+
+
+def harbor_source(
+    project: Path,
+    directory: Path,
+    wheelhouse: Wheelhouse,
+    requirements: Sequence[str] = ("dbt-core==1.10.0", "dbt-duckdb"),
+) -> str:
+    """A DAG file that lists the small project by dbt ls and keeps its environment in ``directory``."""
+    return _HARBOR.format(
+        project=str(project),
+        directory=str(directory),
+        requirements=list(requirements),
+        options=list(wheelhouse.pip_install_options),
+    )

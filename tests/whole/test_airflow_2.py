@@ -5,58 +5,40 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 
 from pytest_cosmos_venv import FakeVenv, Wheelhouse
+from tests.command_line import harbor_source
+from tests.installed import AIRFLOW_2, ROOT, needs_airflow_2
 from tests.rendering.recorded import CASES
 
-ROOT = Path(__file__).resolve().parents[2]
-PYTHON = ROOT / ".cache" / "envs" / "airflow2" / "bin" / "python"
 DEADLINE = 240.0
 
-pytestmark = pytest.mark.skipif(
-    sys.version_info >= (3, 13) or (not PYTHON.exists() and os.environ.get("CI") != "true"),
-    reason="no Airflow 2.11 at .cache/envs/airflow2: make test makes it (Python 3.10 to 3.12)",
-)
+pytestmark = needs_airflow_2
 
-SOURCE = """
+INITDB = "from airflow.utils.db import initdb\ninitdb()\n"
+RUN = """
 import json
-from datetime import datetime, timezone
-from airflow.utils.db import initdb
-from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, ProfileConfig, ProjectConfig, RenderConfig
-
-initdb()
-dag = DbtDag(
-    dag_id="harbor",
-    schedule_interval=None,
-    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
-    project_config=ProjectConfig({project!r}),
-    profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath={project!r} + "/profiles.yml"),
-    execution_config=ExecutionConfig(execution_mode=ExecutionMode.VIRTUALENV, virtualenv_dir={directory!r}),
-    render_config=RenderConfig(load_method=LoadMode.DBT_LS),
-    operator_args={{"py_requirements": ["dbt-core==1.10.0", "dbt-duckdb"], "pip_install_options": {options!r}}},
-)
 run = dag.test()
-print("STATES", json.dumps({{ti.task_id: ti.state for ti in run.get_task_instances()}}))
+print("STATES", json.dumps({ti.task_id: ti.state for ti in run.get_task_instances()}))
 """
+
+
+def states_of_harbor(project: Path, wheelhouse: Wheelhouse, tmp_path: Path) -> dict[str, str]:
+    """Run the small project's DAG, and return the states of its tasks."""
+    source = INITDB + harbor_source(project, tmp_path / "environments", wheelhouse) + RUN
+    states: dict[str, str] = json.loads(run_on_airflow_2(source, tmp_path).rpartition("STATES")[2])
+    return states
 
 
 @pytest.mark.long
 def test_a_dag_runs_on_airflow_2(tmp_path: Path, dbt_project: Path, fake_dbt_wheels: Wheelhouse) -> None:
-    source = SOURCE.format(
-        project=str(dbt_project),
-        directory=str(tmp_path / "environments"),
-        options=fake_dbt_wheels.pip_install_options,
-    )
+    states = states_of_harbor(dbt_project, fake_dbt_wheels, tmp_path)
 
-    output = run_on_airflow_2(source, tmp_path)
-
-    states = output.rpartition("STATES")[2]
-    assert json.loads(states) == {"mart_run": "success", "piers_seed": "success", "staging_run": "success"}
+    assert states == {"mart_run": "success", "piers_seed": "success", "staging_run": "success"}
 
 
 LOCAL_SOURCE = """
@@ -266,7 +248,7 @@ def test_seeds_are_remembered_in_the_database_of_airflow_2(
 def run_on_airflow_2(source: str, tmp_path: Path) -> str:
     """The output of a Python of Airflow 2."""
     done = subprocess.run(
-        [str(PYTHON), "-W", "ignore", "-c", textwrap.dedent(source)],
+        [str(AIRFLOW_2), "-W", "ignore", "-c", textwrap.dedent(source)],
         env={
             **os.environ,
             "AIRFLOW_HOME": str(tmp_path / "airflow"),

@@ -8,40 +8,13 @@ from pathlib import Path
 import pytest
 
 from pytest_cosmos_venv import Wheelhouse
-from tests.command_line import cosmos_venv, write_dag_file
-
-DAGFILE = """
-# an airflow dag
-from datetime import datetime, timezone
-from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, ProfileConfig, ProjectConfig, RenderConfig
-
-dag = DbtDag(
-    dag_id="harbor",
-    schedule=None,
-    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
-    project_config=ProjectConfig({project!r}),
-    profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath={project!r} + "/profiles.yml"),
-    execution_config=ExecutionConfig(execution_mode=ExecutionMode.VIRTUALENV, virtualenv_dir={directory!r}),
-    render_config=RenderConfig(load_method=LoadMode.DBT_LS),
-    operator_args={{"py_requirements": {requirements!r}, "pip_install_options": {options!r}}},
-)
-"""
+from tests.command_line import cosmos_venv, harbor_source, write_dag_file
 
 
 @pytest.fixture
 def dagfile(tmp_path: Path, dbt_project: Path, fake_dbt_wheels: Wheelhouse) -> Path:
     """A DAG file that lists its project by dbt ls and whose environment was never built."""
-    return write_dagfile(tmp_path, dbt_project, fake_dbt_wheels, ["dbt-core==1.10.0", "dbt-duckdb"])
-
-
-def write_dagfile(folder: Path, project: Path, wheelhouse: Wheelhouse, requirements: list[str]) -> Path:
-    source = DAGFILE.format(
-        project=str(project),
-        directory=str(folder / "environments"),
-        requirements=requirements,
-        options=wheelhouse.pip_install_options,
-    )
-    return write_dag_file(folder, source)
+    return write_dag_file(tmp_path, harbor_source(dbt_project, tmp_path / "environments", fake_dbt_wheels))
 
 
 @pytest.mark.long
@@ -77,12 +50,13 @@ def test_the_lines_of_the_installer_are_shown_to_those_who_want_them(
 def test_a_failed_build_is_told_in_sentences_with_the_line_of_the_dag_file(
     tmp_path: Path, dbt_project: Path, fake_dbt_wheels: Wheelhouse
 ) -> None:
-    file = write_dagfile(tmp_path, dbt_project, fake_dbt_wheels, ["dbt-core==1.10.0", "dbt-missing"])
+    source = harbor_source(dbt_project, tmp_path / "environments", fake_dbt_wheels, ["dbt-core==1.10.0", "dbt-missing"])
+    file = write_dag_file(tmp_path, source)
 
     done = cosmos_venv("env", "warm", str(file))
 
     assert done.returncode == 1
-    assert f"{file}, line 6, cannot be imported: " in done.stderr
+    assert f"{file}, line 10, cannot be imported: " in done.stderr
     assert "dbt-missing" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -103,7 +77,8 @@ def test_env_build_builds_although_tasks_may_not(
 def test_what_cannot_be_built_is_said_with_exit_code_1(
     tmp_path: Path, dbt_project: Path, fake_dbt_wheels: Wheelhouse
 ) -> None:
-    dagfile = write_dagfile(tmp_path, dbt_project, fake_dbt_wheels, ["dbt-nosuchwarehouse"])
+    source = harbor_source(dbt_project, tmp_path / "environments", fake_dbt_wheels, ["dbt-nosuchwarehouse"])
+    dagfile = write_dag_file(tmp_path, source)
 
     done = cosmos_venv("env", "warm", str(dagfile), "--json")
 

@@ -9,29 +9,13 @@ from pathlib import Path
 import pytest
 
 from pytest_cosmos_venv import Wheelhouse
-from tests.command_line import cosmos_venv
+from tests.command_line import cosmos_venv, harbor_source, write_dag_file
 
-DAGFILE = """
-# an airflow dag
-from datetime import datetime, timezone
-from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, ProfileConfig, ProjectConfig, RenderConfig
+# Of the names that the DAG file of the small project has.
+TEMPLATED = """
 from cosmos_venv.compat import DAG
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 
-PROFILE = ProfileConfig("harbor", "dev", profiles_yml_filepath={project!r} + "/profiles.yml")
-START = datetime(2026, 1, 1, tzinfo=timezone.utc)
-INSTALLED = dict(py_requirements=["dbt-core==1.10.0", "dbt-duckdb"], pip_install_options={options!r})
-
-dag = DbtDag(
-    dag_id="harbor",
-    schedule=None,
-    start_date=START,
-    project_config=ProjectConfig({project!r}),
-    profile_config=PROFILE,
-    execution_config=ExecutionConfig(execution_mode=ExecutionMode.VIRTUALENV, virtualenv_dir={directory!r}),
-    render_config=RenderConfig(load_method=LoadMode.DBT_LS),
-    operator_args=INSTALLED,
-)
 with DAG("templated", schedule=None, start_date=START):
     DbtRunVirtualenvOperator(
         task_id="run",
@@ -50,12 +34,8 @@ def env_build(*arguments: object) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def dagfile(tmp_path: Path, dbt_project: Path, fake_dbt_wheels: Wheelhouse) -> Path:
     """A DAG file whose project is listed by dbt ls, and a task whose directory is known only when it runs."""
-    file = tmp_path / "dag.py"
-    source = DAGFILE.format(
-        project=str(dbt_project), directory=str(tmp_path / "own"), options=fake_dbt_wheels.pip_install_options
-    )
-    file.write_text(source)
-    return file
+    source = harbor_source(dbt_project, tmp_path / "own", fake_dbt_wheels)
+    return write_dag_file(tmp_path, source + TEMPLATED.format(project=str(dbt_project)))
 
 
 @pytest.mark.long
