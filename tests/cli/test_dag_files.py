@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +11,7 @@ import pytest
 
 from pytest_cosmos_venv import Wheelhouse
 from tests.command_line import cosmos_venv, write_dag_file
-
-ROOT = Path(__file__).resolve().parents[2]
-AIRFLOW_2 = ROOT / ".cache" / "envs" / "airflow2" / "bin" / "python"
+from tests.installed import AIRFLOW_2, ROOT, needs_airflow_2
 
 # What a task says of its environment, for DAG files that are made of operators.
 TASK = """
@@ -87,12 +84,16 @@ def options(fake_dbt_wheels: Wheelhouse, monkeypatch: pytest.MonkeyPatch) -> str
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("python", [sys.executable, AIRFLOW_2], ids=["this-airflow", "airflow-2"])
+@pytest.mark.parametrize(
+    "python",
+    [
+        pytest.param(sys.executable, id="this-airflow"),
+        pytest.param(AIRFLOW_2, id="airflow-2", marks=needs_airflow_2),
+    ],
+)
 def test_a_task_is_found_wherever_airflow_finds_it(
     python: Path | str, tmp_path: Path, options: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not Path(python).exists() and os.environ.get("CI") != "true":
-        pytest.skip("no Airflow 2.11 at .cache/envs/airflow2: make test makes it (Python 3.10 to 3.12)")
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "airflow"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     dagfile = write_dag_file(tmp_path, TASK + IDIOMS)

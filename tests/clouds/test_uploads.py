@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-PYTHON = ROOT / ".cache" / "envs" / "providers" / "bin" / "python"
+from tests.installed import ENVIRONMENTS, IS_CI, ROOT
+
+PYTHON = ENVIRONMENTS / "providers" / "bin" / "python"
 DEADLINE = 280.0
 
 pytestmark = [
     pytest.mark.long,
     pytest.mark.skipif(
-        not PYTHON.exists() and os.environ.get("CI") != "true",
-        reason="no providers at .cache/envs/providers: make test makes them",
+        not PYTHON.exists() and not IS_CI, reason="no providers at .cache/envs/providers: make test makes them"
     ),
 ]
 

@@ -17,10 +17,8 @@ from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.managed.airflow_installer import AIRFLOW_INSTALLER
 from cosmos_venv.managed.arguments import VirtualenvArguments
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
+from tests.installed import AIRFLOW_2, ROOT, needs_airflow_2
 from tests.kit import DbtCalls, MakeOperator
-
-ROOT = Path(__file__).resolve().parents[2]
-AIRFLOW_2 = ROOT / ".cache" / "envs" / "airflow2" / "bin" / "python"
 
 
 @pytest.fixture(autouse=True)
@@ -152,11 +150,10 @@ with managed_environment(arguments, Path(sys.argv[1]), cancellation=Cancellation
 
 
 @pytest.mark.long
+@needs_airflow_2
 def test_airflow_2_makes_it_with_virtualenv_or_says_that_it_lacks_it(
     make_operator: MakeOperator, tmp_path: Path
 ) -> None:
-    if not AIRFLOW_2.exists() and os.environ.get("CI") != "true":
-        pytest.skip("no Airflow 2.11 at .cache/envs/airflow2: make test makes it (Python 3.10 to 3.12)")
     operator = make_operator()
     arguments = {name: vars(operator)[name] for name in ("py_requirements", "pip_install_options")}
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-PROJECTS = {"cosmos_venv": REPOSITORY, "pytest_cosmos_venv": REPOSITORY / "pytest_cosmos_venv"}
-WHEELS = REPOSITORY / ".cache" / "wheelhouse"
+from tests.installed import IS_CI, ROOT, WHEELS
+
+PROJECTS = {"cosmos_venv": ROOT, "pytest_cosmos_venv": ROOT / "pytest_cosmos_venv"}
 OFFLINE = ["--no-index", "--find-links", str(WHEELS)]
 
 
@@ -102,8 +102,8 @@ def require(path: Path, *, reason: str) -> None:
     """Skip where the install step of ``make test`` has not made ``path``; in CI that is a failure."""
     if path.exists():
         return
-    text = f"{path.relative_to(REPOSITORY)} is missing ({reason}): `make test` makes it"
-    if os.environ.get("CI") == "true":
+    text = f"{path.relative_to(ROOT)} is missing ({reason}): `make test` makes it"
+    if IS_CI:
         pytest.fail(text)
     pytest.skip(text)
 

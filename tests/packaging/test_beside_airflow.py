@@ -11,18 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.distributions import (
-    OFFLINE,
-    REPOSITORY,
-    WHEELS,
-    Distribution,
-    copy_environment,
-    require,
-    run,
-    uv,
-)
-
-ENVIRONMENTS = REPOSITORY / ".cache" / "envs"
+from tests.installed import ENVIRONMENTS, WHEELS
+from tests.packaging.distributions import OFFLINE, Distribution, copy_environment, require, run, uv
 
 
 @pytest.mark.long

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.installed import WHEELS
 from tests.packaging.distributions import (
     OFFLINE,
     PROJECTS,
-    WHEELS,
     Distribution,
     files_of,
     make_environment,

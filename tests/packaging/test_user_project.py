@@ -9,19 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.distributions import (
-    OFFLINE,
-    REPOSITORY,
-    WHEELS,
-    Distribution,
-    copy_environment,
-    require,
-    run,
-    uv,
-)
+from tests.installed import ENVIRONMENTS, ROOT, WHEELS
+from tests.packaging.distributions import OFFLINE, Distribution, copy_environment, require, run, uv
 
-PROJECT = REPOSITORY / "examples" / "user_project"
-AIRFLOW = REPOSITORY / ".cache" / "envs" / "airflow3"
+PROJECT = ROOT / "examples" / "user_project"
+AIRFLOW = ENVIRONMENTS / "airflow3"
 
 
 @pytest.fixture(scope="module")
@@ -30,17 +22,8 @@ def python(product: Distribution, toolkit: Distribution, tmp_path_factory: pytes
     require(AIRFLOW / "bin" / "python", reason="a plain Airflow")
     require(WHEELS, reason="the wheels that our distributions need beyond Airflow's")
     python = str(copy_environment(AIRFLOW, tmp_path_factory.mktemp("user") / "environment", with_byte_code=True))
-    run(
-        uv(
-            "pip",
-            "install",
-            "--python",
-            python,
-            *OFFLINE,
-            f"cosmos-venv[uv] @ {product.wheel.as_uri()}",
-            str(toolkit.wheel),
-        )
-    )
+    wheels = [f"cosmos-venv[uv] @ {product.wheel.as_uri()}", str(toolkit.wheel)]
+    run(uv("pip", "install", "--python", python, *OFFLINE, *wheels))
     return python
 
 

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
 import pytest
 
 from cosmos_venv.compat import ASSET_URIS_HAVE_SLASHES
-from tests.operators.whole_airflow import DBT, ENVIRONMENTS, WholeAirflow
+from tests.installed import AIRFLOW_2, DBT, needs_airflow_2, needs_dbt
+from tests.operators.whole_airflow import WholeAirflow
 
-AIRFLOW_2 = ENVIRONMENTS / "airflow2" / "bin" / "python"
-
-pytestmark = pytest.mark.skipif(
-    not DBT.exists() and os.environ.get("CI") != "true",
-    reason="no real dbt at .cache/envs/dbt111: make test makes it",
-)
+pytestmark = needs_dbt
 
 # The processor of DAG files looks for the word airflow in them.
 DAG_FILE = """
@@ -68,17 +63,7 @@ if __name__ == "__main__":
 @pytest.fixture(
     params=[
         pytest.param((Path(sys.executable), "/" if ASSET_URIS_HAVE_SLASHES else "."), id="this-airflow"),
-        pytest.param(
-            (AIRFLOW_2, "."),
-            id="airflow-2",
-            marks=[
-                pytest.mark.long,
-                pytest.mark.skipif(
-                    sys.version_info >= (3, 13) or (not AIRFLOW_2.exists() and os.environ.get("CI") != "true"),
-                    reason="no Airflow 2.11 at .cache/envs/airflow2: make test makes it (Python 3.10 to 3.12)",
-                ),
-            ],
-        ),
+        pytest.param((AIRFLOW_2, "."), id="airflow-2", marks=[pytest.mark.long, needs_airflow_2]),
     ]
 )
 def ran(request: pytest.FixtureRequest, dbt_project: Path, tmp_path: Path) -> WholeAirflow:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +25,18 @@ from cosmos_venv.operators.virtualenv import (
 )
 from cosmos_venv.processes.guarded_process import Cancellation
 from cosmos_venv.profiles import DuckDBUserPasswordProfileMapping, PostgresUserPasswordProfileMapping
+from tests.installed import ROOT, install_from_wheels, needs_dbt_wheels
 
-ROOT = Path(__file__).resolve().parents[2]
-WHEELS = ROOT / ".cache" / "wheelhouse"
 DEADLINE = 280.0
 
-pytestmark = pytest.mark.skipif(
-    not list(WHEELS.glob("dbt_core-*")) and os.environ.get("CI") != "true",
-    reason="no real dbt in .cache/wheelhouse: make test fetches it",
-)
+pytestmark = needs_dbt_wheels
 
 
 @pytest.fixture(scope="module", autouse=True)
-def wheels_only() -> Any:
+def wheels_only() -> Iterator[None]:
     """Install from the wheels that `make test` has fetched, also when pytest was started by itself."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("PIP_FIND_LINKS", "UV_FIND_LINKS"):
-            patch.setenv(name, str(WHEELS))
-        for name in ("PIP_NO_INDEX", "UV_NO_INDEX"):
-            patch.setenv(name, "1")
+        install_from_wheels(patch)
         yield
 
 

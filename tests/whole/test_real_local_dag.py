@@ -16,19 +16,14 @@ import pytest
 from pytest_cosmos_venv import AirflowHome
 from tests.dbt.test_invocation__runner import DBT as DBT_ENVIRONMENT
 from tests.dbt.test_invocation__runner import site_packages_of
+from tests.installed import ROOT
+from tests.real_seeds import needs_real_dbt
 from tests.whole.test_real_postgres import files_with
 
-ROOT = Path(__file__).resolve().parents[2]
 SECRET = "s3cret-word"
 DEADLINE = 200.0
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(
-        site_packages_of(DBT_ENVIRONMENT) is None and os.environ.get("CI") != "true",
-        reason="no dbt 1.11 of this Python at .cache/envs/dbt111: make test makes it",
-    ),
-]
+pytestmark = [pytest.mark.long, needs_real_dbt]
 
 # The models tell how long the secret is that dbt has. Those in the process of `dags test` come last: DuckDB's file is
 # that process's then, to its end, as it would be that of a task of its own.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -13,19 +12,17 @@ from typing import Any
 import pytest
 
 from cosmos_venv.compat import AirflowException
-from cosmos_venv.config import ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv.config import ProjectConfig, RenderConfig
 from cosmos_venv.constants import InvocationMode, LoadMode
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.project.graph import DbtGraph
+from tests.installed import DBT, needs_dbt
 from tests.kit import MakeLocal, harbor_profile, operator_arguments
-
-ROOT = Path(__file__).resolve().parents[2]
-DBT = ROOT / ".cache" / "envs" / "dbt111" / "bin" / "dbt"
 
 Output = Callable[[DbtRunLocalOperator], str]
 
 pytestmark = [
-    pytest.mark.skipif(not DBT.exists() and os.environ.get("CI") != "true", reason=f"no real dbt at {DBT}"),
+    needs_dbt,
     pytest.mark.skipif(shutil.which("git") is None, reason="git packages need git"),
 ]
 
@@ -104,9 +101,8 @@ def test_the_second_task_installs_nothing_and_a_local_package_is_used_as_it_is_n
     shutil.rmtree(harbor.parent / "shared")
     shutil.rmtree(harbor)
     (moved / "shared" / "macros" / "m.sql").write_text("{% macro shared_says() %}'as it is now'{% endmacro %}\n")
-    profile = ProfileConfig("harbor", "dev", profiles_yml_filepath=moved / "harbor" / "profiles.yml")
 
-    second = output(make_run(project_dir=moved / "harbor", profile_config=profile))
+    second = output(make_run(project_dir=moved / "harbor", profile_config=harbor_profile(moved / "harbor")))
 
     (installation,) = kept(tmp_path)
     assert "Installing file://" in first

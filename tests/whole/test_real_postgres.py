@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -29,20 +28,16 @@ from cosmos_venv import (
 )
 from cosmos_venv.profiles import PostgresUserPasswordProfileMapping
 from pytest_cosmos_venv import AirflowHome, RunDag
+from tests.installed import DBT, IS_CI, install_from_wheels, needs_airflow_2, needs_dbt
 from tests.postgres import IS_MISSING, Postgres
 from tests.whole.test_airflow_2 import run_on_airflow_2
 
-ROOT = Path(__file__).resolve().parents[2]
-DBT = ROOT / ".cache" / "envs" / "dbt111" / "bin" / "dbt"
-WHEELS = ROOT / ".cache" / "wheelhouse"
 TASKS = ["piers_seed", "staging.run", "staging.test", "mart_run"]
 
 pytestmark = [
     pytest.mark.long,
-    pytest.mark.skipif(
-        (IS_MISSING or not DBT.exists()) and os.environ.get("CI") != "true",
-        reason="no PostgreSQL or no dbt in .cache/envs: make test makes them",
-    ),
+    needs_dbt,
+    pytest.mark.skipif(IS_MISSING and not IS_CI, reason="no PostgreSQL in .cache/envs: make test makes it"),
 ]
 
 
@@ -57,10 +52,7 @@ def harbor(dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temp"))
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
-    for name in ("PIP_FIND_LINKS", "UV_FIND_LINKS"):
-        monkeypatch.setenv(name, str(WHEELS))
-    for name in ("PIP_NO_INDEX", "UV_NO_INDEX"):
-        monkeypatch.setenv(name, "1")
+    install_from_wheels(monkeypatch)
     return dbt_project
 
 
@@ -214,7 +206,7 @@ print("STATES", json.dumps({{ti.task_id: ti.state for ti in run.get_task_instanc
 """
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 13), reason="Airflow 2.11 has no release for Python 3.13")
+@needs_airflow_2
 def test_a_project_is_built_on_airflow_2(
     harbor: Path, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

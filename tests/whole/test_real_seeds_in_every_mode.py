@@ -14,10 +14,9 @@ import pytest
 from cosmos_venv import ExecutionConfig, ExecutionMode, LoadMode, SeedRenderingBehavior, TestBehavior
 from pytest_cosmos_venv import AirflowHome, RunDag, Variables
 from tests.dbt.test_invocation__runner import DBT, site_packages_of
+from tests.installed import ROOT, install_from_wheels, needs_dbt_wheels
 from tests.real_seeds import MARK, Harbor, needs_real_dbt
 
-ROOT = Path(__file__).resolve().parents[2]
-WHEELS = ROOT / ".cache" / "wheelhouse"
 DEADLINE = 200.0
 
 pytestmark = [pytest.mark.long, needs_real_dbt]
@@ -49,17 +48,12 @@ def harbor(project: Path, cosmos_run_dag: RunDag, cosmos_variables: Variables) -
     return Harbor(project, cosmos_run_dag)
 
 
-@pytest.mark.skipif(
-    not list(WHEELS.glob("dbt_core-*")) and os.environ.get("CI") != "true",
-    reason="no real dbt in .cache/wheelhouse: make test fetches it",
-)
+@needs_dbt_wheels
 def test_in_an_environment_of_its_own_what_comes_after_a_skipped_seed_runs(
     harbor: Harbor, kept_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A DbtTaskGroup, loaded by the dbt of that environment, with the test behind each node."""
-    for name in ("PIP", "UV"):
-        monkeypatch.setenv(f"{name}_FIND_LINKS", str(WHEELS))
-        monkeypatch.setenv(f"{name}_NO_INDEX", "1")
+    install_from_wheels(monkeypatch)
     warned: list[list[str]] = []
     given: dict[str, Any] = {
         "group": "north",

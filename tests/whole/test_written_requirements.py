@@ -23,8 +23,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).resolve().parents[2]
-WHEELS = ROOT / ".cache" / "wheelhouse"
+from tests.installed import ROOT, WHEELS, needs_dbt_wheels
+
 PAGES = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
@@ -39,10 +39,7 @@ WITH_VERSION = re.compile(rf"(?P<quote>[\"'`])(?P<text>{NAME}(?:~=|==|>=|<|!=)[^
 PARTS = re.compile(r"PARTS_OF_DBT = \([^)]*\)")
 BEYOND = ("1.12.0", "1.13.0", "2.0.0", "2.0.0a4")
 
-pytestmark = pytest.mark.skipif(
-    not list(WHEELS.glob("dbt_core-*")) and os.environ.get("CI") != "true",
-    reason="no real dbt in .cache/wheelhouse: make test fetches it",
-)
+pytestmark = needs_dbt_wheels
 
 
 def written_in(text: str) -> Iterator[tuple[str, ...]]:
