@@ -1,4 +1,4 @@
-"""What all tests share: an Airflow of their own, and a small dbt project."""
+"""The fixtures that all tests share: an Airflow of their own, and a small dbt project."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish() -> None:
-    """Not at exit, and not when pytest is unconfigured: workers of pytest-xdist are ended before."""
+    """Stop the servers here: workers of pytest-xdist are ended before exit, and before pytest is unconfigured."""
     for place in servers.servers():
         if place.folder.is_relative_to(_airflow_home):
             servers.stop(place)

@@ -1,4 +1,4 @@
-"""What may stand under the name of a file of ours, by the hand of somebody else or of a file system."""
+"""The things that may stand under the name of a file of ours, by the hand of somebody else or of a file system."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Postgres:
 
     @property
     def address(self) -> str:
-        """Of its database, as SQLAlchemy reads it, without the driver."""
+        """The address of its database, as SQLAlchemy reads it, without the driver."""
         return f"{self.user}:{self.password}@127.0.0.1:{self.port}/{self.database}"
 
     def apart(self, name: str) -> Postgres:
@@ -46,7 +46,7 @@ class Postgres:
         return replace(self, database=name)
 
     def rows(self, query: str) -> list[list[str]]:
-        """What a query finds, as texts.
+        """The rows that a query finds, as texts.
 
         :raises subprocess.CalledProcessError: when it fails.
         """

@@ -58,13 +58,13 @@ class Harbor:
         return not self.marks("piers")
 
     def outcome(self, dag_id: str = "harbor", group: str | None = None, **given: Any) -> DagOutcome:
-        """What came of one run of the whole DAG."""
+        """The result of one run of the whole DAG."""
         assert self._run_dag is not None
         self._mark()
         return self._run_dag(self._dag(dag_id, group, given))
 
     def marks(self, table: str) -> int:
-        """How many of the rows are there that dbt knows nothing of: one for each run since the seed was loaded."""
+        """The number of rows that dbt knows nothing of: one for each run since the seed was loaded."""
         with duckdb.connect(str(self.database)) as database:
             return database.execute(f"select id from {table}").fetchall().count((MARK,))  # noqa: S608 - a table's name
 

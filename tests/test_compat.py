@@ -1,4 +1,4 @@
-"""What only Airflow's own commands and releases show: which command this is, and which file is imported."""
+"""Facts that only Airflow's own commands and releases show: the command that runs, and the file that is imported."""
 
 from __future__ import annotations
 

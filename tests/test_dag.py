@@ -38,7 +38,7 @@ START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 @pytest.fixture
 def rendering_project(tmp_path: Path) -> Path:
-    """As much of the project behind the recorded manifest as is looked at when it is loaded from there."""
+    """The files of the recorded project that are read when it is loaded from its manifest."""
     folder = tmp_path / "rendering-project"
     (folder / "models").mkdir(parents=True)
     shutil.copy(MANIFEST.with_name("dbt_project.yml"), folder)

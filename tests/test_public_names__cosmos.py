@@ -102,7 +102,7 @@ def test_a_name_that_nobody_has_is_an_ordinary_error(module: str) -> None:
 
 @pytest.mark.parametrize("module", COSMOS_NAMES)
 def test_a_type_checker_sees_the_names_that_are_there_and_no_others(module: str) -> None:
-    """For one that saw the module's ``__getattr__`` every name would be there."""
+    """A checker that saw the module's ``__getattr__`` would take every name to be there."""
     ours = import_module(f"cosmos_venv.{module}" if module else "cosmos_venv")
 
     statements = ast.parse(Path(str(ours.__file__)).read_text(encoding="utf-8")).body

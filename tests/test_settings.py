@@ -1,4 +1,4 @@
-"""What Airflow's configuration says."""
+"""The settings in Airflow's configuration."""
 
 from __future__ import annotations
 

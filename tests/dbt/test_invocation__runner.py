@@ -130,7 +130,7 @@ print(done.ran_in, os.stat(".").st_ino)
     ("mode", "after"), [pytest.param(0o711, "itself", id="not-readable"), pytest.param(0o700, "/", id="not-ours")]
 )
 def test_the_workers_folder_need_not_be_readable(tmp_path: Path, mode: int, after: str) -> None:
-    """As with run_as_user: the task begins in the home of somebody else."""
+    """A task of run_as_user begins in the home of somebody else."""
     closed = tmp_path / "closed"
     closed.mkdir()
     closed.chmod(mode)

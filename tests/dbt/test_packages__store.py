@@ -96,7 +96,7 @@ def test_on_a_mount_without_locks_packages_are_used_and_stay(project: Project, m
 
 
 def test_half_an_installation_is_not_used_and_goes_in_time(project: Project) -> None:
-    """What a kill leaves in the middle of keeping."""
+    """A kill in the middle of keeping leaves such a folder."""
     half = project.root / "store" / ".0123"
     (half / "packages" / "cranes").mkdir(parents=True)
     os.utime(half, (time.time() - 7200,) * 2)

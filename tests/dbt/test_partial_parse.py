@@ -31,7 +31,7 @@ def kept(tmp_path: Path) -> Path:
 
 
 class OneCommand(NamedTuple):
-    """What a command was offered, and where it ran."""
+    """The parse file that a command was offered, and the roots where it ran."""
 
     offered: str | None
     roots: set[str]
@@ -43,7 +43,7 @@ class Dbt(Protocol):
 
 
 def parse_file(root: Path, made_for: str) -> bytes:
-    """As much of dbt's parse file as is looked at, with a package and a file of dbt's own."""
+    """The part of dbt's parse file that is looked at, with a package and a file of dbt's own."""
     homes = {"harbor": root, "codes": root / "dbt_packages" / "codes", "dbt": Path("/env/dbt/include")}
     return msgspec.msgpack.encode(
         {

@@ -1,4 +1,4 @@
-"""What is read of dbt_project.yml."""
+"""The settings that are read of dbt_project.yml."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a failed dbt says."""
+"""The error of a failed dbt."""
 
 from __future__ import annotations
 
@@ -297,7 +297,7 @@ def test_freshness_is_shown_indented_and_a_half_file_as_it_is(tmp_path: Path) ->
 
 
 def in_json(*messages: str) -> list[str]:
-    """As dbt writes its output with DBT_LOG_FORMAT=json."""
+    """The messages as dbt writes them with DBT_LOG_FORMAT=json."""
     return [json.dumps({"data": {}, "info": {"level": "info", "msg": message}}) for message in messages]
 
 

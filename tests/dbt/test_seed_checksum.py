@@ -1,4 +1,4 @@
-"""When a seed has to be loaded."""
+"""The decision whether a seed has to be loaded."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def write(folder: Path, **texts: str) -> None:
 @pytest.mark.parametrize("inside", ["tests", "deep/tests"])
 @pytest.mark.parametrize("local", ["{up}", "{up}/", "./{up}", "{up}/../cranes", "{up}/../../port/cranes/"])
 def test_a_package_that_holds_the_project_is_found_as_it_is_written(tmp_path: Path, inside: str, local: str) -> None:
-    """As the ``integration_tests`` of a dbt package: its ``packages.yml`` says ``local: ../``."""
+    """The ``integration_tests`` of a dbt package are such a project: its ``packages.yml`` says ``local: ../``."""
     package = tmp_path / "port" / "cranes"
     project = package / inside
     write(package, dbt_project__yml="name: cranes\n")

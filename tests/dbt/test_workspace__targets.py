@@ -1,4 +1,4 @@
-"""Where a dbt command writes, whoever has said it."""
+"""The folder that a dbt command writes to, whoever has said it."""
 
 from __future__ import annotations
 

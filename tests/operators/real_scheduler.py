@@ -80,7 +80,7 @@ def states_of_only_run(airflow: WholeAirflow, dag_id: str) -> dict[str, str]:
 
 
 def logs(airflow: WholeAirflow) -> str:
-    """What the servers and the tasks have logged, for an assertion that fails."""
+    """The logs of the servers and the tasks, for an assertion that fails."""
     files = sorted((airflow.folder / "airflow").rglob("*.log"))
     return "\n".join(f"--- {file}\n{file.read_text(errors='replace')[-6000:]}" for file in files)
 

@@ -1,4 +1,4 @@
-"""What the tests of the runner run in a Python of their own, which has Airflow and a dbt: each scenario, in this order.
+"""The scenarios of the runner's tests, in this order, for a Python of their own that has Airflow and a dbt.
 
 Called with the folder of a project and the names of scenarios; what came of them is the last line, in JSON.
 """
@@ -76,7 +76,7 @@ def does_not_compile() -> dict[str, Any]:
 
 
 def is_killed() -> dict[str, Any]:
-    """As Airflow 3 does it: a handler of SIGTERM that calls ``on_kill`` and returns."""
+    """Kill the task as Airflow 3 does: a handler of SIGTERM calls ``on_kill`` and returns."""
     task = operator()
     signal.signal(signal.SIGTERM, lambda *_: task.on_kill())
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -86,7 +86,7 @@ def is_killed() -> dict[str, Any]:
 
 
 def is_timed_out() -> dict[str, Any]:
-    """As Airflow does it: an exception out of a signal handler that is no Exception."""
+    """Time the task out as Airflow does: a signal handler raises what is no Exception."""
 
     class TimedOut(BaseException):
         pass

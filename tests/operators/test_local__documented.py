@@ -31,7 +31,7 @@ def documented() -> dict[str, str]:
 
 
 def defaults() -> dict[str, str]:
-    """What the operators themselves say."""
+    """The defaults that the operators themselves have."""
     airflows = set(inspect.signature(BaseOperator.__init__).parameters)
     found: dict[str, object] = {}
     for base in (DbtLocalBaseOperator, virtualenv.DbtVirtualenvBaseOperator):

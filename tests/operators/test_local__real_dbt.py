@@ -143,7 +143,7 @@ def test_a_profile_or_target_that_is_not_in_the_file_is_told_with_those_that_are
 def test_settings_of_the_profile_hide_nothing_that_dbt_says(
     make: MakeNamed, dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With them dbt writes its log to the task in JSON, and no artifacts."""
+    """These make dbt write its log to the task in JSON, and no artifacts."""
     monkeypatch.setenv("AIRFLOW_CONN_HARBOR", json.dumps({"conn_type": "duckdb", "host": f"{tmp_path}/harbor.duckdb"}))
     settings = DbtProfileConfigVars(log_format="json", write_json=False, printer_width=200)
     mapping = DuckDBUserPasswordProfileMapping("harbor", dbt_config_vars=settings)

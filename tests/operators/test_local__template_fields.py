@@ -7,7 +7,7 @@ from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 
 
 class Loading(DbtRunLocalOperator):
-    """As Airflow's documentation adds a field."""
+    """An operator with a field more, added as Airflow's documentation adds one."""
 
     template_fields = (*DbtRunLocalOperator.template_fields, "bucket")
     bucket = ""

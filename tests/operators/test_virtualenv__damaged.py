@@ -44,7 +44,7 @@ def lose_the_package(build: Path) -> None:
 
 
 def spoil_the_module(build: Path) -> None:
-    """As a disk does it: size and time stay, and so does the byte code; another task's Python would write that anew."""
+    """Spoil it as a disk does: size and time stay. So does the byte code; another task's Python would write it anew."""
     main = main_of(build)
     main.write_bytes(bytes(main.stat().st_size))
     shutil.rmtree(main.parent / "__pycache__")
@@ -81,7 +81,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.fixture
 def kept_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Not the one that all tests share, nor their uv's cache, whose files are those of the environments: others need
+    """A directory of its own, with a cache of uv of its own, whose files are those of the environments: others need
     what is damaged here."""
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
     return tmp_path / "environments"
@@ -89,7 +89,7 @@ def kept_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def warned(capfd: pytest.CaptureFixture[str]) -> Callable[[], list[str]]:
-    """What was told about damaged environments since it was last asked for."""
+    """The warnings about damaged environments since they were last asked for."""
     return lambda: re.findall(r"The virtualenv \S+ is damaged.*", "".join(capfd.readouterr()))
 
 

@@ -62,7 +62,7 @@ def test_a_kill_before_the_command_begins_is_not_lost_and_counts_once(
 def test_a_killed_worker_takes_dbt_along(
     make_operator: MakeOperator, dbt_processes: DbtProcesses, signals: list[signal.Signals], tmp_path: Path
 ) -> None:
-    """As Airflow 3's supervisor does it: SIGTERM to a handler that returns, SIGKILL to the task's process group."""
+    """Airflow 3's supervisor sends SIGTERM to a handler that returns, then SIGKILL to the task's process group."""
     operator = make_operator(py_requirements=["dbt-core==9.2"])
     arguments = {
         "task_id": "run",

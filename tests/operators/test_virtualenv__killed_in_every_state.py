@@ -69,7 +69,7 @@ def run_task(contender: Contender, way: str, project: Path, directory: Path) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """Where a task is brought into a state, and what is to be done so that it may go on."""
+    """A place in which a task is brought into a state, and let go on."""
 
     project: Path
     directory: Path
@@ -78,7 +78,7 @@ class Stage:
     lock: Callable[[Path], VenvLock]
 
     def set_up(self, state: str) -> tuple[Callable[[RunningRace], object], Callable[[], object]]:
-        """How to wait for the state, and how to let tasks go on that come later."""
+        """Two functions: one waits for the state, one lets tasks go on that come later."""
         if state == "waiting for the lock":
             owner = self.pids.live()
             self.lock(self.directory).held_by(owner)

@@ -61,7 +61,7 @@ def place(misbehaving_wheelhouse: Wheelhouse, dbt_project: Path) -> Iterator[Pat
 
 
 def run_task(place: Path, virtualenv_dir: Path | str, *, within: Sequence[str]) -> str:
-    """How the task ended, in all its words."""
+    """The end of the task, in all its words."""
     done = subprocess.run(
         [*within, sys.executable, "-c", TASK, str(place), str(virtualenv_dir)],
         capture_output=True,

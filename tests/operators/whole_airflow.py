@@ -43,7 +43,7 @@ class WholeAirflow:
         }
 
     def run_dag_file(self, text: str) -> str:
-        """What the DAG file prints when it is run as a program, its DAGs being known to Airflow."""
+        """The output of the DAG file, run as a program, its DAGs being known to Airflow."""
         self.dag_file.parent.mkdir(parents=True)
         self.dag_file.write_text(text)
         self.airflow("db", "migrate")
@@ -54,7 +54,7 @@ class WholeAirflow:
         return self._run("-m", "airflow", *arguments)
 
     def ask(self, statement: str) -> list[Any]:
-        """What the database answers."""
+        """The answer of the database."""
         with sqlite3.connect(self.folder / "airflow" / "airflow.db") as connection:
             return connection.execute(statement).fetchall()
 

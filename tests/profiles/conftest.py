@@ -16,7 +16,7 @@ Credentials = namedtuple("Credentials", "access_key secret_key token")
 
 
 class StandInHook:
-    """What the record was made with: login, password and ``extra.aws_session_token`` are the credentials."""
+    """The hook of the record: login, password and ``extra.aws_session_token`` are the credentials."""
 
     def __init__(self, aws_conn_id: str) -> None:
         self.aws_conn_id = aws_conn_id

@@ -136,7 +136,7 @@ def make(sample: Sample, conn_id: str = "sample") -> BaseProfileMapping:
 
 
 def recorded(sample: Sample, part: str) -> Any:
-    """What was recorded, as far as it can be told from a file: a field that is None is none."""
+    """The recorded part, as far as it can be told from a file: a field that is None is none."""
     value = sample["expected"].get(part)
     if isinstance(value, dict) and "error" in value:
         # Where no class claims it was a plain ValueError, of which ours is a subclass.

@@ -1,4 +1,4 @@
-"""What a mapping promises beside the record: clear errors, settings of dbt's own, the user's own subclasses."""
+"""Promises of a mapping beside the record: clear errors, settings of dbt's own, the user's own subclasses."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def test_the_config_vars_are_part_of_the_version(monkeypatch: pytest.MonkeyPatch
 
 
 class OwnMapping(BaseProfileMapping):
-    """As users of Cosmos write theirs: lists, a transformation, a profile put together by hand."""
+    """A mapping as users of Cosmos write theirs: lists, a transformation, a profile put together by hand."""
 
     airflow_connection_type = "own"
     dbt_profile_type = "own_adapter"

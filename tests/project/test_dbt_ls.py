@@ -1,4 +1,4 @@
-"""What dbt ls is asked, and how its output is read."""
+"""The command of dbt ls, and the reading of its output."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_no_output_is_no_node() -> None:
 
 
 def test_nodes_are_found_in_a_log_in_json_too() -> None:
-    """With DBT_LOG_FORMAT=json, of the worker's environment or of the profile, a node is the message of an event."""
+    """DBT_LOG_FORMAT=json, of the worker's environment or of the profile, makes a node the message of an event."""
     events = [
         {"data": {"node_info": {"unique_id": "model.shop.b"}}, "info": {"msg": "Found 1 model", "name": "FoundStats"}},
         {"data": {"msg": NODE}, "info": {"msg": NODE, "name": "PrintEvent", "level": "info"}},

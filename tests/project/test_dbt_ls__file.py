@@ -124,7 +124,7 @@ def test_a_file_without_edges_is_refused_and_no_dag_without_order(tmp_path: Path
 
 
 def test_names_of_folders_are_asked_for_where_the_lines_say_them(tmp_path: Path) -> None:
-    """Those that dbt writes unless it is told which keys do not."""
+    """The lines that dbt writes unless it is told which keys do not say them."""
     file = of_model(tmp_path, tags=[])
 
     with pytest.raises(CosmosValueError, match="'staging' asks for fqn"):

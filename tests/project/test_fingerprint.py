@@ -1,4 +1,4 @@
-"""What of a dbt project's folder decides the answer of dbt ls: all that dbt reads, and nothing else."""
+"""The files of a dbt project that decide the answer of dbt ls: all that dbt reads, and nothing else."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_a_folder_that_a_variable_names_counts(package: Path) -> None:
 def test_a_link_to_the_repository_among_installed_packages_counts_as_that_package(
     tmp_path: Path, package: Path
 ) -> None:
-    """As ``dbt deps`` makes it of ``local: ../``."""
+    """``dbt deps`` makes such a link of ``local: ../``."""
     project = package / "integration_tests"
     write(project / "dbt_project.yml", "name: tests\n")
     (project / "dbt_packages").mkdir()

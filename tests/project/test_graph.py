@@ -1,4 +1,4 @@
-"""Where the nodes of a graph come from."""
+"""The source of the nodes of a graph."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def fake_dbt(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """What the loader says; kept also when Airflow, imported meanwhile, sets up logging anew."""
+    """The log of the loader; kept also when Airflow, imported meanwhile, sets up logging anew."""
     logger = logging.getLogger("cosmos_venv.project.graph")
     logger.addHandler(caplog.handler)
     with caplog.at_level(logging.INFO, logger=logger.name):
@@ -120,7 +120,7 @@ def test_what_dbt_would_select_is_selected_from_a_manifest() -> None:
 )
 @pytest.mark.filterwarnings("ignore:LoadMode.CUSTOM:DeprecationWarning")
 def test_an_excluded_test_of_a_selected_node_stays_for_its_command_to_exclude(way: dict[str, Any]) -> None:
-    """So the node has a test task whatever is excluded, as in Cosmos: excluding a test renames no task."""
+    """The node has a test task whatever is excluded, as in Cosmos: excluding a test renames no task."""
     excluding = RenderConfig(select=["raw_ports"], exclude=["resource_type:test"], **way)
     made = graph(ProjectConfig(DATA, manifest_path=MANIFEST), excluding)
 

@@ -1,4 +1,4 @@
-"""How tests join the nodes they depend on."""
+"""Tests that join the nodes they depend on."""
 
 from __future__ import annotations
 

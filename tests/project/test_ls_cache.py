@@ -1,4 +1,4 @@
-"""What ``dbt ls`` has said is kept while nothing that matters has changed, and asked for once by many processes."""
+"""The answer of ``dbt ls`` is kept while nothing that matters has changed, and asked for once by many processes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Place:
         path.write_text(text, encoding="utf-8")
 
     def let_dbt(self, command: str) -> None:
-        """As another program under the name of the same one: an older time and its size would be another dbt."""
+        """Let dbt be another program that looks the same: another time or size would be another dbt."""
         at = self.dbt.stat().st_mtime if self.dbt.exists() else time.time()
         text = f"#!/bin/sh\necho x >> '{self._calls}'\n{command}\n"
         self.dbt.write_text(f"{text:<500}\n", encoding="utf-8")
@@ -237,7 +237,7 @@ def test_a_variable_whose_name_is_made_up_counts_as_dbt_notes_it(place: Place, m
 
 
 def test_a_made_up_name_that_dbt_has_not_come_by_is_no_reason_to_ask_again(place: Place) -> None:
-    """Such as one of a macro that only a running model calls."""
+    """The variable of a macro that only a running model calls has such a name."""
     place.write("macros/port.sql", "{% macro port() %}{{ env_var('PORT_' ~ target.name) }}{% endmacro %}")
     place.let_dbt_note()
     place.load()

@@ -1,4 +1,4 @@
-"""What dbt ls has said is all that LoadMode.DBT_LS_CACHE takes; Variables ask anew; other machines find it too."""
+"""LoadMode.DBT_LS_CACHE takes only a kept answer of dbt ls; Variables ask anew; other machines find it too."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
 
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """What is said of the cache elsewhere; kept also when Airflow, imported meanwhile, sets up logging anew."""
+    """The log about the cache elsewhere; kept also when Airflow, imported meanwhile, sets up logging anew."""
     logger = logging.getLogger("cosmos_venv.project.ls_cache")
     logger.addHandler(caplog.handler)
     yield caplog

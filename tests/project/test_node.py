@@ -1,4 +1,4 @@
-"""What a node says about itself."""
+"""The properties of a node."""
 
 from __future__ import annotations
 

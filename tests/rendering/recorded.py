@@ -59,7 +59,7 @@ OF_PACKAGES: dict[str, Any] = {"install_deps": False, "copy_dbt_packages": False
 
 
 class Hooks:
-    """What the recordings name with ``hook:``."""
+    """The functions that the recordings name with ``hook:``."""
 
     def __init__(self) -> None:
         self.converter_arguments: set[str] = set()

@@ -50,7 +50,7 @@ Order = Callable[[list[Node], list[tuple[int, int]]], None]
 
 
 def by_airflow(nodes: list[Node], pairs: list[tuple[int, int]]) -> None:
-    """With ``>>``."""
+    """Join the nodes with ``>>``."""
     for _, first, last in nodes:
         if first is not last:
             first >> last
@@ -97,7 +97,7 @@ def serialised_operators(may_copy: bool) -> Any:
 
 
 def to_dict(dag: DAG) -> Any:
-    """As Airflow keeps a DAG in its database."""
+    """The DAG as Airflow keeps it in its database."""
     from airflow.serialization import serialized_objects
 
     serialization = "DagSerialization" if IS_AIRFLOW_3 else "SerializedDAG"

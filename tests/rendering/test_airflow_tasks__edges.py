@@ -28,7 +28,7 @@ START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """What is looked at of the recorded project when it is loaded from its manifest."""
+    """The files of the recorded project that are read when it is loaded from its manifest."""
     folder = tmp_path / RECORDED.name
     (folder / "models").mkdir(parents=True)
     for name in ("dbt_project.yml", "manifest.json", "profiles.yml"):

@@ -1,4 +1,4 @@
-"""How node converters are asked, what they may answer, and how what they make is joined to the rest."""
+"""Node converters: their calls, their answers, and the edges of the tasks that they make."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ ODD = 'a "b" [c] {d} <e> #f; `g` | h\\n (i) ü end'
 
 @dataclass
 class NodePlanner:
-    """What a tool reads: labels by the path of groups around them, and edges between labelled things."""
+    """The reading of a tool: labels by the path of groups around them, and edges between labelled things."""
 
     places: dict[str, tuple[str, ...]] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What a worker makes of a dbt project when it parses the DAG file for one task: that task, until more is wanted."""
+"""A worker that parses the DAG file for one task makes of a dbt project that task, until more is wanted."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class DagFile(Protocol):
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """What is looked at of the recorded project."""
+    """A copy of the files of the recorded project that are read."""
     return copy_of_project(tmp_path / RECORDED.name)
 
 
@@ -83,7 +83,7 @@ def dag_file(tmp_path: Path, project: Path) -> DagFile:
 
 
 def facts(task: Any) -> dict[str, Any]:
-    """What a task runs with, and where it stands."""
+    """The arguments and the place of a task."""
     unlike = {"_dag", "task_group", "upstream_task_ids", "downstream_task_ids", "_BaseOperator__init_kwargs", "params"}
     groups, group = [], task.task_group
     while group is not None:
@@ -261,7 +261,7 @@ def test_a_group_made_in_part_stands_between_other_tasks_as_the_whole_does(
 
 
 def edges_of(dag: Any) -> dict[str, Any]:
-    """Those of tasks and of groups."""
+    """The edges of tasks and of groups."""
     nodes = {**dag.task_dict, **dag.task_group_dict}
     names = ("upstream_task_ids", "downstream_task_ids", "upstream_group_ids", "downstream_group_ids")
     return {key: {name: getattr(node, name, None) for name in names} for key, node in nodes.items()}

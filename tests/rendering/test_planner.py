@@ -1,4 +1,4 @@
-"""What the plan is beside what Cosmos was seen to do: ordered, equal in every process, readable."""
+"""The plan, beside the recordings of Cosmos, is ordered, equal in every process, and readable."""
 
 from __future__ import annotations
 

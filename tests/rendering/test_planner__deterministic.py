@@ -59,7 +59,7 @@ def copy_of_project(folder: Path) -> Path:
 
 
 def serialised(python: Path, project: Path, seed: str, *, home: Path) -> str:
-    """What one process makes of the project."""
+    """The DAG that one process makes of the project, as text."""
     env = {
         **os.environ,
         "AIRFLOW_HOME": str(home),

@@ -226,7 +226,7 @@ def expected_of(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def without(left_out: str | None) -> Callable[[Any], Any]:
-    """What is left of names, edges or of a dict by name when those with this text in them go."""
+    """A filter of names, edges or a dict by name, which drops those with this text in them."""
 
     def is_compared(name: Any) -> bool:
         return left_out is None or left_out not in (name if isinstance(name, str) else " ".join(name))

@@ -1,4 +1,4 @@
-"""Where a DbtTaskGroup may stand: beside and in other groups, several times, without a prefix, once per value."""
+"""The places of a DbtTaskGroup: beside and in other groups, several times, without a prefix, once per value."""
 
 from __future__ import annotations
 

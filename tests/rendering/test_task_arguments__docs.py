@@ -1,4 +1,4 @@
-"""What a task of a dbt node knows of it while it runs, and what Airflow's page of it shows."""
+"""The facts of a dbt node that its task knows while it runs, and the page of it in Airflow."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SEALED = "{{ env_var('COSMOS_CONN_POSTGRES_PASSWORD') }}"
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """What is looked at of the recorded project when it is loaded from its manifest."""
+    """The files of the recorded project that are read when it is loaded from its manifest."""
     folder = tmp_path / RECORDED.name
     (folder / "models").mkdir(parents=True)
     for name in ("dbt_project.yml", "profiles.yml"):

@@ -1,4 +1,4 @@
-"""What hooks may call tasks, and what is said of an answer that cannot be."""
+"""The names that hooks may give to tasks, and the errors for an answer that cannot be."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ THREAD = "\nthreading.Thread(target=lambda: (IS_OVER.wait(), ENDED.release()), d
 
 @pytest.mark.parametrize("thread", [NATIVE_THREAD, THREAD], ids=["native", "python"])
 def test_a_thread_that_ends_before_a_fork_is_not_in_the_way(tool: Tool, thread: str) -> None:
-    """As those of OpenBLAS, which begin anew when there is something to compute."""
+    """The threads of OpenBLAS are such: they begin anew when there is something to compute."""
     tool.write(TOOL + POOL + thread)
 
     assert [tool.run("exit", "3").returncode for _ in range(2)] == [3, 3]

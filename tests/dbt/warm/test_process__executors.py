@@ -208,7 +208,7 @@ def nothing_grows_with_further_tasks(scene: Scene) -> None:
 
 
 def steady(scene: Scene, server: psutil.Process) -> int:
-    """How many descriptors it has when nobody is connected."""
+    """The number of descriptors that it has when nobody is connected."""
 
     def is_alone() -> bool:
         sockets = [end for end in ends_held_by(server) if end.startswith("socket:")]
@@ -275,7 +275,7 @@ def title(process: psutil.Process) -> str:
 
 
 def ends_held_by(process: psutil.Process) -> Iterator[str]:
-    """Of pipes and sockets, by their names in the kernel."""
+    """The ends of pipes and sockets, by their names in the kernel."""
     for descriptor in Path(f"/proc/{process.pid}/fd").glob("*"):
         try:
             link = str(descriptor.readlink())

@@ -72,7 +72,7 @@ def variable(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def binary(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As dbt 2 is one. Here it still is a program of this machine."""
+    """A dbt that is a binary, as dbt 2 is. Here it still is a program of this machine."""
     tool.script.write_bytes(Path("/bin/echo").read_bytes())
 
 

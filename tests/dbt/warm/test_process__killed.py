@@ -284,7 +284,7 @@ def test_a_command_that_does_not_get_on_before_go_is_given_up(
 
 
 def test_what_a_signal_raises_once_go_was_said_starts_nothing_anew(tool: Tool) -> None:
-    """Such as a TimeoutError of the user's own alarm, which is an OSError."""
+    """A TimeoutError of the user's own alarm is one, and an OSError."""
     tool.run("importer")
 
     def alarm(frame: types.FrameType, event: str, called: object) -> None:

@@ -102,7 +102,7 @@ _CHANGING_KEYS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of one command, without what differs each time."""
+    """The result of one command, without the parts that differ each time."""
 
     status: int
     lines: list[str]

@@ -1,4 +1,4 @@
-"""Who the servers are, what they say of themselves, and when they end."""
+"""The servers: their number, their own account of themselves, and their end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who looks for servers, and ends them, must not believe what a file says: its owner can write there what he likes."""
+"""A search for servers does not believe the text of a file: its owner can write there what he likes."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ print("nobody told", flush=True)
 
 
 def test_a_stop_that_its_server_does_not_live_to_hear_ends_nobody_else(tool: Tool) -> None:
-    """In a container the parent of an orphan is often the container's first process, of the same user."""
+    """The parent of an orphan is, in a container, often the container's first process, of the same user."""
     done = subprocess.run(
         [sys.executable, "-c", ADOPTING, str(tool.folder)], capture_output=True, text=True, timeout=60, check=False
     )

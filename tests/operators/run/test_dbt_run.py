@@ -63,7 +63,7 @@ def test_the_parse_file_is_kept_where_it_is_said_after_a_failure_too(
 def test_another_dbt_at_the_same_path_has_a_parse_file_of_its_own(
     make: MakeTask, cosmos_fake_venv: FakeVenv, tmp_path: Path
 ) -> None:
-    """As after an upgrade in place."""
+    """An upgrade in place makes such a dbt."""
     make(ParsingRun, cache_dir=tmp_path / "cache").execute({})
     (core,) = cosmos_fake_venv.dbt.parents[1].glob("lib/python3*/site-packages/dbt_core-*.dist-info")
     core.rename(core.with_name("dbt_core-99.0.dist-info"))

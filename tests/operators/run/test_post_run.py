@@ -1,4 +1,4 @@
-"""What a task keeps and tells of its dbt: rendered fields, XComs, uploads, callbacks, and why dbt failed."""
+"""Facts of a dbt run that its task keeps and tells: rendered fields, XComs, uploads, callbacks, and why dbt failed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> MakeNamed:
 
 
 def write_compiled_sql(project_dir: str, **kwargs: Any) -> None:
-    """What the fake does not do."""
+    """Write the compiled SQL, which the fake does not."""
     folder = Path(project_dir, "target", "compiled", "harbor")
     folder.mkdir(parents=True)
     (folder / "mart.sql").write_text("select 1\n")

@@ -71,7 +71,7 @@ def test_an_outlet_is_added_once_and_not_to_the_list_that_other_tasks_have(make:
 
 
 def test_an_outlet_without_a_hash_is_kept(make: MakeNamed) -> None:
-    """As the files and tables of Airflow 2's own lineage are."""
+    """The files and tables of Airflow 2's own lineage are such."""
     own: list[Any] = [["a file"]]
     operator = make("Seed")
     operator.outlets = own

@@ -1,4 +1,4 @@
-"""What OpenLineage hears of dbt's nodes where Airflow's provider is active. Elsewhere it is not imported."""
+"""The events of dbt's nodes for OpenLineage, where Airflow's provider is active. Elsewhere it is not imported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What dbt compares with and defers to: a folder, object storage, the last success of the task itself."""
+"""The state that dbt compares with and defers to: a folder, object storage, the last success of the task itself."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 def kept_place(operator: Any, context: dict[str, Any]) -> Any:
-    """Where the last success of the operator's task is kept."""
+    """The place of the last success of the operator's task."""
     return state.kept_place(operator._dbt_run(["dbt"], {}, context).task_key)
 
 
@@ -87,7 +87,7 @@ def test_a_folder_is_named_to_dbt_as_it_is(make: MakeTask, cosmos_fake_venv: Fak
 def test_a_relative_folder_is_one_of_the_project(
     make: MakeTask, cosmos_fake_venv: FakeVenv, dbt_project: Path, prod: Path
 ) -> None:
-    """Also in its target folder, which dbt is not shown."""
+    """It may be in the project's target folder, which dbt is not shown."""
     (dbt_project / "target").mkdir()
     prod.rename(dbt_project / "target" / "prod")
 

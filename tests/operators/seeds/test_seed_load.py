@@ -194,7 +194,7 @@ def fail(project_dir: str, **_: Any) -> None:
 def test_after_a_failure_the_content_before_is_loaded_again(
     exit_code: int, arguments: dict[str, Any], load: Load, dbt_project: Path, cosmos_fake_venv: FakeVenv
 ) -> None:
-    """Of a table that a dbt has begun to load, nobody knows what it holds."""
+    """The content of a table that a dbt has begun to load is unknown."""
     path = dbt_project / "seeds" / "piers.csv"
     before = path.read_text()
     load("first")

@@ -63,7 +63,7 @@ def being_read(path: Path, pid: int) -> Point:
 def test_a_task_that_is_killed_while_it_hashes_ends_and_leaves_what_is_remembered(
     way: str, end: str, cosmos_task_race: TaskRace, cosmos_fake_venv: FakeVenv, dbt_project: Path, tmp_path: Path
 ) -> None:
-    """In Airflow's five seconds. dbt has not begun, so the table still holds what was remembered."""
+    """The task ends in Airflow's five seconds. dbt has not begun, so the table still holds what was remembered."""
     csv, variables = dbt_project / "seeds" / "piers.csv", tmp_path / "variables"
     before, operator = csv.read_bytes(), seed_task(dbt_project, cosmos_fake_venv.dbt)
     variables.mkdir()

@@ -1,4 +1,4 @@
-"""What is remembered of a seed, under which key, and what a Variable of any content comes to."""
+"""The memory of a seed, its key, and the reading of a Variable of any content."""
 
 from __future__ import annotations
 

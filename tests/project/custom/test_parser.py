@@ -452,7 +452,7 @@ def test_a_value_that_dbt_writes_into_no_manifest_is_refused(
 def test_a_folder_anywhere_may_be_named_by_its_whole_path(
     write: Write, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """As dbt has it: the file's path is then whole in a manifest, too."""
+    """dbt has it so: the file's path is then whole in a manifest, too."""
     beside = tmp_path_factory.mktemp("beside")
     (beside / "a.sql").write_text("select 1")
     write("models/b.sql", "select 1")

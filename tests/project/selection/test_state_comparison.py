@@ -1,4 +1,4 @@
-"""What another run has of a project: what a real dbt calls new, modified and fresher is our answer too."""
+"""The state of another run: a node is new, modified or fresher for us when a real dbt calls it so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What dbt's encoder makes in one piece is, letter by letter, what it makes in many."""
+"""dbt's encoder makes in one piece, letter by letter, the text that it makes in many."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server makes between commands is what each command would have made for itself, and nothing of a project."""
+"""A server makes between commands only what each command would make for itself, and nothing of a project."""
 
 from __future__ import annotations
 

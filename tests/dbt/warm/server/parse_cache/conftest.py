@@ -28,7 +28,7 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture
 def folder(_server: None, tmp_path: Path) -> Path:
-    """For projects."""
+    """The folder of the projects."""
     return tmp_path
 
 

@@ -25,7 +25,7 @@ def add_package(kept: Kept) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """What is changed before a command, or differs in it, and what its SQL then gives."""
+    """A change before a command, or a difference in it, and the result of its SQL then."""
 
     to: Callable[[Kept], object] = lambda _: None
     words: tuple[str, ...] = ()
@@ -97,7 +97,7 @@ plugins = [Marks]
 
 
 def test_what_a_plugin_of_dbt_changes_is_written(short_folder: Path, pier: Kept) -> None:
-    """With a server of its own, which finds the plugin."""
+    """The server is its own, so that it finds the plugin."""
     pier.write("plugin/dbt_marks.py", PLUGIN)
     env = {"PYTHONPATH": str(pier.folder / "plugin")}
     pier.run("build", env=env)

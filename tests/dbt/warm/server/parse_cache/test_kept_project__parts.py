@@ -1,4 +1,4 @@
-"""What a server makes of a parse file is what dbt reads from it, and needs nothing of a command or of the project."""
+"""A server makes of a parse file exactly what dbt reads from it, and needs nothing of a command or of the project."""
 
 from __future__ import annotations
 
@@ -234,7 +234,7 @@ def test_what_cannot_be_read_or_is_not_known_is_not_kept(tmp_path: Path) -> None
 @pytest.mark.long
 @pytest.mark.parametrize("description", ["", "named"])
 def test_what_is_offered_again_is_made_once_and_drops_no_other_project(tmp_path: Path, description: str) -> None:
-    """Also where the file may be given out for its own folder alone, as it is named in a description."""
+    """It holds, too, where the file may be given out for its own folder alone, as a description names that."""
     file = _parsed("dbt111", tmp_path, description=str(tmp_path / "harbor") if description else "")
 
     said = _said("dbt111", OFFERED_AGAIN, file)

@@ -1,4 +1,4 @@
-"""What comes of a server that gets a thread or too much memory by what it keeps, and of commands that cannot use it."""
+"""Servers that get a thread or too much memory by what they keep, and commands that cannot use it."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_beyond_its_memory_a_server_first_drops_its_projects_for_ever_and_goes_o
 
 
 def test_a_command_runs_where_nothing_can_be_said_about_its_project(tool: Tool) -> None:
-    """As with a release whose parts cannot even be looked at."""
+    """A release whose parts cannot even be looked at is one."""
     tool.write(TOOL + STRANGE_RELEASE)
 
     done = tool.run("say", "one", options={"keeps_project": True})

@@ -116,7 +116,7 @@ def test_two_commands_at_once_share_what_is_kept(pier: Kept) -> None:
 
 
 def test_where_it_is_switched_off_nothing_is_kept(short_folder: Path, pier: Kept) -> None:
-    """With a server of its own."""
+    """The server is its own: its state is compared."""
     pier.run("build", keeps=False)
     before = pier.state()
 
