@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -18,30 +16,15 @@ from cosmos_venv.compat import DAG, BaseOperator, EmptyOperator, TaskGroup
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.virtualenv import DbtTestVirtualenvOperator
 from cosmos_venv.rendering.airflow_tasks import TaskMaker
+from tests.rendering.recorded_project import START
 
 ROOT = Path(__file__).resolve().parents[2]
-AIRFLOW_2 = ROOT / ".cache" / "envs" / "airflow2" / "bin" / "python"
 SCRIPT = Path(__file__).with_name("serialised_dags.py")
-START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 PROFILE = ProfileConfig("harbor", "dev", profiles_yml_filepath="/harbor/profiles.yml")
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 2, 3])
-@pytest.mark.parametrize(
-    "python",
-    [
-        pytest.param(Path(sys.executable), id="airflow3"),
-        pytest.param(
-            AIRFLOW_2,
-            id="airflow2",
-            marks=pytest.mark.skipif(
-                sys.version_info >= (3, 13) or (not AIRFLOW_2.exists() and os.environ.get("CI") != "true"),
-                reason="no Airflow 2.11 at .cache/envs/airflow2: make test makes it (Python 3.10 to 3.12)",
-            ),
-        ),
-    ],
-)
 def test_airflow_serialises_the_same_dag(python: Path, seed: int, tmp_path: Path) -> None:
     env = {
         **os.environ,

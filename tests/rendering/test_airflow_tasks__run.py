@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-import shutil
-from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
-from cosmos_venv import (
-    DbtDag,
-    ExecutionConfig,
-    LoadMode,
-    ProjectConfig,
-    RenderConfig,
-    SeedRenderingBehavior,
-    SourceRenderingBehavior,
-)
+from cosmos_venv import ExecutionConfig, SeedRenderingBehavior, SourceRenderingBehavior
 from pytest_cosmos_venv import FakeVenv, RunDag
-from tests.kit import harbor_profile
-
-RECORDED = Path(__file__).parent.parent / "data" / "rendering-project"
+from tests.rendering.recorded_project import dag_of
 
 
 @pytest.mark.parametrize("by_folder", [False, True], ids=["flat", "folders"])
 def test_sources_seeds_and_detached_tests_run_their_own_dbt(
-    by_folder: bool, tmp_path: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag
+    by_folder: bool, project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag
 ) -> None:
-    project = Path(shutil.copytree(RECORDED, tmp_path / RECORDED.name))
-    dag = DbtDag(
-        dag_id="harbor",
-        schedule=None,
-        start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
-        project_config=ProjectConfig(project, manifest_path=project / "manifest.json"),
-        profile_config=harbor_profile(project),
+    render = {
+        "select": ["+stg_ports", "source:tracking.positions"],
+        "group_nodes_by_folder": by_folder,
+        "should_detach_multiple_parents_tests": True,
+        "seed_rendering_behavior": SeedRenderingBehavior.WHEN_SEED_CHANGES,
+        "source_rendering_behavior": SourceRenderingBehavior.ALL,
+    }
+    dag = dag_of(
+        project,
+        render=render,
         execution_config=ExecutionConfig(dbt_executable_path=cosmos_fake_venv.dbt, install_dbt_deps=False),
-        render_config=RenderConfig(
-            load_method=LoadMode.DBT_MANIFEST,
-            select=["+stg_ports", "source:tracking.positions"],
-            group_nodes_by_folder=by_folder,
-            should_detach_multiple_parents_tests=True,
-            seed_rendering_behavior=SeedRenderingBehavior.WHEN_SEED_CHANGES,
-            source_rendering_behavior=SourceRenderingBehavior.ALL,
-        ),
+        operator_args={},
         default_args={"pool": "default_pool", "queue": "default", "retries": 0},
     )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +11,6 @@ from cosmos_venv import (
     DbtTaskGroup,
     ExecutionConfig,
     ExecutionMode,
-    LoadMode,
-    ProjectConfig,
     RenderConfig,
     SourceRenderingBehavior,
     TestBehavior,
@@ -22,11 +18,9 @@ from cosmos_venv import (
 )
 from cosmos_venv.compat import DAG, BaseOperator, EmptyOperator, TaskGroup
 from cosmos_venv.exceptions import CosmosValueError
-from tests.kit import harbor_profile
 from tests.rendering.made import node, planned
+from tests.rendering.recorded_project import RECORDED, START, edges_of, manifest_arguments
 
-PROJECT = Path(__file__).parent.parent / "data" / "rendering-project"
-START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 PORT_CALLS = "model.harbor_ops.port_calls"
 
 
@@ -59,24 +53,28 @@ class Refusing(Recorder):
         self.asked.append(given)
 
 
-def arguments(converters: dict[Any, Any], **more: Any) -> dict[str, Any]:
-    render = {"load_method": LoadMode.DBT_MANIFEST, "node_converters": converters, **more.pop("render", {})}
-    return {
-        "project_config": ProjectConfig(PROJECT, manifest_path=PROJECT / "manifest.json"),
-        "profile_config": harbor_profile(PROJECT),
-        "execution_config": ExecutionConfig(test_indirect_selection=TestIndirectSelection.CAUTIOUS),
-        "render_config": RenderConfig(**render),
+def arguments(
+    converters: dict[Any, Any],
+    *,
+    render: dict[str, Any] | None = None,
+    operator_args: dict[str, Any] | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    return manifest_arguments(
+        RECORDED,
+        render={"node_converters": converters, **(render or {})},
+        execution_config=ExecutionConfig(test_indirect_selection=TestIndirectSelection.CAUTIOUS),
+        operator_args=operator_args or {},
         **more,
-    }
+    )
 
 
 def dag_of(converters: dict[Any, Any], **more: Any) -> DbtDag:
     return DbtDag(dag_id="harbor", schedule=None, start_date=START, **arguments(converters, **more))
 
 
-def edges_of(dag: DAG, *ids: str) -> set[tuple[str, str]]:
-    found = {(task.task_id, after) for task in dag.tasks for after in task.downstream_task_ids}
-    return {edge for edge in found if set(ids) & set(edge)}
+def edges_at(dag: DAG, *ids: str) -> set[tuple[str, str]]:
+    return {edge for edge in edges_of(dag) if set(ids) & set(edge)}
 
 
 def shout(node: Any) -> str:
@@ -130,7 +128,7 @@ def test_what_a_converter_changes_of_its_arguments_reaches_no_other() -> None:
 def test_a_converted_node_comes_after_its_parents_and_before_its_children() -> None:
     dag = dag_of({"model": Recorder()}, render={"test_behavior": TestBehavior.NONE, "select": ["stg_ports+1"]})
 
-    assert edges_of(dag, "own_geo_cells_run") == {
+    assert edges_at(dag, "own_geo_cells_run") == {
         ("own_stg_ports_run", "own_geo_cells_run"),
         (
             "own_geo_cells_run",
@@ -143,7 +141,7 @@ def test_a_converted_node_comes_after_its_parents_and_before_its_children() -> N
 def test_a_converted_group_takes_edges_by_its_first_and_last_tasks() -> None:
     dag = dag_of({"snapshot": Grouping(), "exposure": Grouping()})
 
-    assert edges_of(dag, "own_snap_vessels.one") == {
+    assert edges_at(dag, "own_snap_vessels.one") == {
         ("stg_vessels_run", "own_snap_vessels.one"),
         ("own_snap_vessels.one", "own_snap_vessels.two"),
     }
@@ -158,7 +156,7 @@ def test_a_converter_of_a_node_with_tests_replaces_its_whole_group() -> None:
 
     assert [given["task_id"] for given in converter.asked] == ["seed", "raw_vessels_seed"]
     assert not {"raw_ports.seed", "raw_ports.test"} & set(dag.task_ids)
-    assert edges_of(dag, "own_raw_ports.two") == {
+    assert edges_at(dag, "own_raw_ports.two") == {
         ("own_raw_ports.one", "own_raw_ports.two"),
         ("own_raw_ports.two", "stg_ports.run"),
     }
@@ -167,8 +165,8 @@ def test_a_converter_of_a_node_with_tests_replaces_its_whole_group() -> None:
 def test_a_converter_may_make_the_first_task_of_the_group_only() -> None:
     dag = dag_of({"seed": Recorder()}, render={"node_conversion_by_task_group": False})
 
-    assert edges_of(dag, "raw_ports.own_seed") == {("raw_ports.own_seed", "raw_ports.test")}
-    assert edges_of(dag, "raw_ports.test") == {
+    assert edges_at(dag, "raw_ports.own_seed") == {("raw_ports.own_seed", "raw_ports.test")}
+    assert edges_at(dag, "raw_ports.test") == {
         ("raw_ports.own_seed", "raw_ports.test"),
         ("raw_ports.test", "stg_ports.run"),
     }
@@ -187,14 +185,14 @@ def test_where_a_converter_makes_nothing_the_rest_of_the_group_takes_the_edges(
     dag = dag_of({kind: Refusing()}, render={"node_conversion_by_task_group": False})
 
     assert [task_id for task_id in dag.task_ids if task_id.startswith("raw_ports.")] == [left]
-    assert edges_of(dag, left) == edges
+    assert edges_at(dag, left) == edges
 
 
 def test_where_a_converter_makes_nothing_of_a_node_no_edge_bridges_the_gap() -> None:
     dag = dag_of({"model": Refusing()}, render={"test_behavior": TestBehavior.NONE})
 
     assert sorted(dag.task_ids) == ["raw_ports_seed", "raw_vessels_seed", "snap_vessels_snapshot"]
-    assert edges_of(dag, *dag.task_ids) == set()
+    assert edges_at(dag, *dag.task_ids) == set()
     assert PORT_CALLS not in dag.tasks_map
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,11 +14,11 @@ import pytest
 from cosmos_venv.compat import IS_AIRFLOW_3
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from pytest_cosmos_venv import FakeVenv
+from tests.rendering.recorded_project import RECORDED, copy_of_project
 from tests.worker_parse import made_of, parse, parse_in_worker
 
 pytestmark = pytest.mark.skipif(not IS_AIRFLOW_3, reason="Airflow 2's worker looks at the states of other tasks itself")
 
-RECORDED = Path(__file__).resolve().parents[1] / "data" / "rendering-project"
 HEAD = """
 from datetime import datetime, timezone
 from airflow.providers.standard.operators.empty import EmptyOperator
@@ -50,21 +51,12 @@ with DAG("harbor", schedule=None, start_date=START) as dag:
 """
 
 
+InWorker = Callable[[Path, str], Any]
+"""DAG file and task id -> the DAG as a worker parses it for that task."""
+
+
 class DagFile(Protocol):
     def __call__(self, source: str, folder: Path | None = None) -> Path: ...
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A copy of the files of the recorded project that are read."""
-    return copy_of_project(tmp_path / RECORDED.name)
-
-
-def copy_of_project(folder: Path) -> Path:
-    (folder / "models").mkdir(parents=True)
-    for name in ("dbt_project.yml", "manifest.json", "profiles.yml"):
-        shutil.copy(RECORDED / name, folder)
-    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +74,16 @@ def dag_file(tmp_path: Path, project: Path) -> DagFile:
     return write
 
 
+@pytest.fixture
+def in_worker(monkeypatch: pytest.MonkeyPatch) -> InWorker:
+    return lambda file, task_id: parse_in_worker(monkeypatch, file, "harbor", task_id)
+
+
+def parsed(file: Path) -> Any:
+    """The DAG of the file, with all its tasks."""
+    return parse(file, "harbor")
+
+
 def facts(task: Any) -> dict[str, Any]:
     """The arguments and the place of a task."""
     unlike = {"_dag", "task_group", "upstream_task_ids", "downstream_task_ids", "_BaseOperator__init_kwargs", "params"}
@@ -94,12 +96,12 @@ def facts(task: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("task_id", ["port_calls.run", "port_calls.test", "stg_vessels_run", "raw_ports.seed"])
 def test_a_worker_makes_the_task_that_it_runs_and_no_other(
-    dag_file: DagFile, monkeypatch: pytest.MonkeyPatch, task_id: str
+    dag_file: DagFile, in_worker: InWorker, task_id: str
 ) -> None:
     file = dag_file(WHOLE)
-    whole = parse(file, "harbor")
+    whole = parsed(file)
 
-    dag = parse_in_worker(monkeypatch, file, "harbor", task_id)
+    dag = in_worker(file, task_id)
 
     assert made_of(dag) == {task_id}
     assert facts(dag.task_dict[task_id]) == facts(whole.task_dict[task_id])
@@ -108,23 +110,23 @@ def test_a_worker_makes_the_task_that_it_runs_and_no_other(
     assert made_of(dag) == {task_id}
 
 
-def test_a_running_task_knows_all_that_comes_after_it(dag_file: DagFile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_running_task_knows_all_that_comes_after_it(dag_file: DagFile, in_worker: InWorker) -> None:
     file = dag_file(WHOLE)
-    whole = parse(file, "harbor")
+    whole = parsed(file)
     expected = whole.task_dict["stg_vessels_run"].get_flat_relative_ids(upstream=False)
 
-    task = parse_in_worker(monkeypatch, file, "harbor", "stg_vessels_run").task_dict["stg_vessels_run"]
+    task = in_worker(file, "stg_vessels_run").task_dict["stg_vessels_run"]
 
     assert len(expected) > 2
     assert task.get_flat_relative_ids(upstream=False) == expected
 
 
 def test_what_cannot_be_made_any_more_is_an_error_each_time(
-    dag_file: DagFile, project: Path, monkeypatch: pytest.MonkeyPatch
+    dag_file: DagFile, project: Path, in_worker: InWorker
 ) -> None:
     file = dag_file(WHOLE)
-    parse(file, "harbor")
-    dag = parse_in_worker(monkeypatch, file, "harbor", "stg_vessels_run")
+    parsed(file)
+    dag = in_worker(file, "stg_vessels_run")
     (project / "manifest.json").unlink()
 
     for look in (lambda: len(dag.tasks), lambda: len(dag.tasks), lambda: dag.plan):
@@ -132,35 +134,31 @@ def test_what_cannot_be_made_any_more_is_an_error_each_time(
             look()
 
 
-def test_the_first_worker_makes_all_and_keeps_what_the_next_one_needs(
-    dag_file: DagFile, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_first_worker_makes_all_and_keeps_what_the_next_one_needs(dag_file: DagFile, in_worker: InWorker) -> None:
     file = dag_file(WHOLE)
 
-    first, second = (parse_in_worker(monkeypatch, file, "harbor", "stg_vessels_run") for _ in range(2))
+    first, second = (in_worker(file, "stg_vessels_run") for _ in range(2))
 
     assert len(made_of(first)) > 15
     assert made_of(second) == {"stg_vessels_run"}
 
 
 @pytest.mark.parametrize("task_id", ["outer.first.port_calls.test", "second.fleet_summary.test"])
-def test_of_several_groups_only_what_is_needed_is_made(
-    dag_file: DagFile, monkeypatch: pytest.MonkeyPatch, task_id: str
-) -> None:
+def test_of_several_groups_only_what_is_needed_is_made(dag_file: DagFile, in_worker: InWorker, task_id: str) -> None:
     file = dag_file(BETWEEN)
-    whole = parse(file, "harbor")
+    whole = parsed(file)
 
-    dag = parse_in_worker(monkeypatch, file, "harbor", task_id)
+    dag = in_worker(file, task_id)
 
     assert made_of(dag) == {"pre", "post", task_id}
     assert facts(dag.task_dict[task_id]) == facts(whole.task_dict[task_id])
 
 
-def test_for_a_task_of_the_users_own_everything_is_made(dag_file: DagFile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_for_a_task_of_the_users_own_everything_is_made(dag_file: DagFile, in_worker: InWorker) -> None:
     file = dag_file(BETWEEN)
-    whole = parse(file, "harbor")
+    whole = parsed(file)
 
-    dag = parse_in_worker(monkeypatch, file, "harbor", "pre")
+    dag = in_worker(file, "pre")
 
     assert made_of(dag) == made_of(whole)
     assert dag.task_dict["pre"].downstream_task_ids == whole.task_dict["pre"].downstream_task_ids
@@ -179,13 +177,11 @@ def test_for_a_task_of_the_users_own_everything_is_made(dag_file: DagFile, monke
         'dag = dag.partial_subset("stg_vessels_run")\nassert len(dag.tasks) > 1',
     ],
 )
-def test_who_looks_at_more_of_the_dag_finds_all_of_it(
-    dag_file: DagFile, monkeypatch: pytest.MonkeyPatch, touch: str
-) -> None:
+def test_who_looks_at_more_of_the_dag_finds_all_of_it(dag_file: DagFile, in_worker: InWorker, touch: str) -> None:
     file = dag_file(f"{WHOLE}\n{touch}\n")
-    whole = parse(file, "harbor")
+    whole = parsed(file)
 
-    dag = parse_in_worker(monkeypatch, file, "harbor", "stg_vessels_run")
+    dag = in_worker(file, "stg_vessels_run")
 
     assert made_of(dag) == made_of(whole)
     for task_id, task in whole.task_dict.items():
@@ -195,12 +191,12 @@ def test_who_looks_at_more_of_the_dag_finds_all_of_it(
 
 
 def test_the_rest_has_the_edges_of_the_whole_when_a_running_task_asks_for_it(
-    dag_file: DagFile, monkeypatch: pytest.MonkeyPatch
+    dag_file: DagFile, in_worker: InWorker
 ) -> None:
     file = dag_file(BETWEEN)
-    whole = parse(file, "harbor")
+    whole = parsed(file)
     task_id = "outer.first.port_calls.run"
-    dag = parse_in_worker(monkeypatch, file, "harbor", task_id)
+    dag = in_worker(file, task_id)
     task = dag.task_dict[task_id]
 
     names = {each.task_id for each in dag.tasks}
@@ -246,11 +242,11 @@ with DAG("harbor", schedule=None, start_date=START) as dag:
     ],
 )
 def test_a_group_made_in_part_stands_between_other_tasks_as_the_whole_does(
-    dag_file: DagFile, monkeypatch: pytest.MonkeyPatch, relate: str, task_id: str
+    dag_file: DagFile, in_worker: InWorker, relate: str, task_id: str
 ) -> None:
     file = dag_file(RELATED.format(relate=relate))
-    whole = parse(file, "harbor")
-    dag = parse_in_worker(monkeypatch, file, "harbor", task_id)
+    whole = parsed(file)
+    dag = in_worker(file, task_id)
     made, task, expected = made_of(dag), dag.task_dict[task_id], whole.task_dict[task_id]
 
     assert expected.downstream_task_ids & made <= task.downstream_task_ids <= expected.downstream_task_ids
@@ -284,75 +280,67 @@ def edges_of(dag: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_what_was_kept_for_something_else_is_not_taken(
-    dag_file: DagFile, monkeypatch: pytest.MonkeyPatch, change: str
-) -> None:
-    parse(dag_file(WHOLE), "harbor")
+def test_what_was_kept_for_something_else_is_not_taken(dag_file: DagFile, in_worker: InWorker, change: str) -> None:
+    parsed(dag_file(WHOLE))
 
-    dag = parse_in_worker(monkeypatch, dag_file(change), "harbor", "stg_vessels_run")
+    dag = in_worker(dag_file(change), "stg_vessels_run")
 
     assert len(made_of(dag)) > 1
 
 
-def test_a_manifest_that_has_changed_is_read_again(
-    dag_file: DagFile, project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_manifest_that_has_changed_is_read_again(dag_file: DagFile, project: Path, in_worker: InWorker) -> None:
     file = dag_file(WHOLE)
-    parse(file, "harbor")
+    parsed(file)
     manifest = project / "manifest.json"
     before = manifest.stat()
     manifest.write_text(manifest.read_text().replace('"stg_vessels"', '"stg_vessel5"'))
     os.utime(manifest, ns=(before.st_atime_ns, before.st_mtime_ns))
 
-    dag = parse_in_worker(monkeypatch, file, "harbor", "stg_vessels_run")
+    dag = in_worker(file, "stg_vessels_run")
 
     assert len(made_of(dag)) > 15
 
 
-def test_the_same_project_in_another_folder_is_known(
-    dag_file: DagFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    parse(dag_file(WHOLE), "harbor")
+def test_the_same_project_in_another_folder_is_known(dag_file: DagFile, tmp_path: Path, in_worker: InWorker) -> None:
+    parsed(dag_file(WHOLE))
     elsewhere = copy_of_project(tmp_path / "version-2" / RECORDED.name)
 
-    dag = parse_in_worker(monkeypatch, dag_file(WHOLE, elsewhere), "harbor", "stg_vessels_run")
+    dag = in_worker(dag_file(WHOLE, elsewhere), "stg_vessels_run")
 
     assert made_of(dag) == {"stg_vessels_run"}
     node = dag.task_dict["stg_vessels_run"].extra_context["dbt_node_config"]
     assert node["file_path"] == str(elsewhere / "models" / "staging" / "stg_vessels.sql")
 
 
-def test_a_kept_plan_that_is_damaged_is_made_anew(
-    dag_file: DagFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_kept_plan_that_is_damaged_is_made_anew(dag_file: DagFile, tmp_path: Path, in_worker: InWorker) -> None:
     file = dag_file(WHOLE)
-    parse(file, "harbor")
+    parsed(file)
     (plan,) = (tmp_path / "kept").glob("plans-*/*.jsonl")
     for damage in (b"", b"\0" * 5000, plan.read_bytes()[:300], b"stg_vessels_run\t[1]\n"):
         plan.write_bytes(damage)
 
-        assert len(made_of(parse_in_worker(monkeypatch, file, "harbor", "stg_vessels_run"))) > 15
+        assert len(made_of(in_worker(file, "stg_vessels_run"))) > 15
 
 
 @pytest.mark.parametrize("setting", ["BUILD_ONLY_RUNNING_TASK", "ENABLE_CACHE"])
 def test_a_setting_has_everything_made(
-    dag_file: DagFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str
+    dag_file: DagFile, tmp_path: Path, in_worker: InWorker, monkeypatch: pytest.MonkeyPatch, setting: str
 ) -> None:
     file = dag_file(WHOLE)
-    parse(file, "harbor")
+    parsed(file)
     monkeypatch.setenv(f"AIRFLOW__COSMOS_VENV__{setting}", "False")
 
-    assert len(made_of(parse_in_worker(monkeypatch, file, "harbor", "stg_vessels_run"))) > 15
+    assert len(made_of(in_worker(file, "stg_vessels_run"))) > 15
 
 
 def test_a_process_that_a_task_starts_sees_the_whole_dag(dag_file: DagFile, monkeypatch: pytest.MonkeyPatch) -> None:
     file = dag_file(WHOLE)
-    parse(file, "harbor")
+    parsed(file)
     # Airflow leaves these in the environment of the running task.
     monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "harbor")
     monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_TASK_ID", "stg_vessels_run")
 
-    assert len(made_of(parse(file, "harbor"))) > 15
+    assert len(made_of(parsed(file))) > 15
 
 
 BY_DBT_LS = """
@@ -369,65 +357,65 @@ dag = DbtDag(
 
 
 def test_what_dbt_ls_has_said_is_enough_for_the_task_that_runs(
-    dag_file: DagFile, dbt_project: Path, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
+    dag_file: DagFile, dbt_project: Path, cosmos_fake_venv: FakeVenv, in_worker: InWorker
 ) -> None:
     file = dag_file(BY_DBT_LS.format(dbt=str(cosmos_fake_venv.dbt), mode="DBT_LS", ls_path=None), dbt_project)
-    whole = parse(file, "harbor")
+    whole = parsed(file)
 
-    dag = parse_in_worker(monkeypatch, file, "harbor", "staging_run")
+    dag = in_worker(file, "staging_run")
 
     assert made_of(dag) == {"staging_run"}
     assert facts(dag.task_dict["staging_run"]) == facts(whole.task_dict["staging_run"])
     assert len(cosmos_fake_venv.calls) == 1
     (dbt_project / "models" / "more.sql").write_text("select 1")
-    assert made_of(parse_in_worker(monkeypatch, file, "harbor", "staging_run")) > {"staging_run", "more_run"}
+    assert made_of(in_worker(file, "staging_run")) > {"staging_run", "more_run"}
 
 
 def test_a_file_of_dbt_ls_is_enough_too(
-    dag_file: DagFile, project: Path, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
+    dag_file: DagFile, project: Path, cosmos_fake_venv: FakeVenv, in_worker: InWorker
 ) -> None:
     ls_path = shutil.copy(RECORDED / "dbt_ls.jsonl", project)
     file = dag_file(BY_DBT_LS.format(dbt=str(cosmos_fake_venv.dbt), mode="DBT_LS_FILE", ls_path=str(ls_path)))
-    parse(file, "harbor")
+    parsed(file)
 
-    assert made_of(parse_in_worker(monkeypatch, file, "harbor", "stg_vessels_run")) == {"stg_vessels_run"}
+    assert made_of(in_worker(file, "stg_vessels_run")) == {"stg_vessels_run"}
 
 
 @pytest.mark.filterwarnings("ignore:LoadMode.CUSTOM")
 def test_the_files_of_a_project_that_have_not_changed_are_enough_too(
-    dag_file: DagFile, tmp_path: Path, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
+    dag_file: DagFile, tmp_path: Path, cosmos_fake_venv: FakeVenv, in_worker: InWorker
 ) -> None:
     folder = Path(shutil.copytree(RECORDED, tmp_path / "files" / RECORDED.name))
     file = dag_file(BY_DBT_LS.format(dbt=str(cosmos_fake_venv.dbt), mode="CUSTOM", ls_path=None), folder)
-    whole = parse(file, "harbor")
+    whole = parsed(file)
 
-    dag = parse_in_worker(monkeypatch, file, "harbor", "stg_vessels_run")
+    dag = in_worker(file, "stg_vessels_run")
 
     assert made_of(dag) == {"stg_vessels_run"}
     assert facts(dag.task_dict["stg_vessels_run"]) == facts(whole.task_dict["stg_vessels_run"])
     (folder / "models" / "more.sql").write_text("select 1")
-    assert made_of(parse_in_worker(monkeypatch, file, "harbor", "stg_vessels_run")) > {"stg_vessels_run", "more_run"}
+    assert made_of(in_worker(file, "stg_vessels_run")) > {"stg_vessels_run", "more_run"}
 
 
 @pytest.mark.filterwarnings("ignore:LoadMode.CUSTOM")
 def test_dates_and_numbers_in_the_files_are_the_same_arguments_in_a_worker(
-    dag_file: DagFile, tmp_path: Path, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
+    dag_file: DagFile, tmp_path: Path, cosmos_fake_venv: FakeVenv, in_worker: InWorker
 ) -> None:
     folder = Path(shutil.copytree(RECORDED, tmp_path / "files" / RECORDED.name))
     variables = "{cosmos: {operator_kwargs: {vars: {day: 2024-01-01, 7: seven}}}}"
     with (folder / "dbt_project.yml").open("a") as file_of_project:
         file_of_project.write(f"seeds:\n  +meta: {variables}\n")
     file = dag_file(BY_DBT_LS.format(dbt=str(cosmos_fake_venv.dbt), mode="CUSTOM", ls_path=None), folder)
-    whole = parse(file, "harbor")
+    whole = parsed(file)
 
-    dag = parse_in_worker(monkeypatch, file, "harbor", "raw_ports.seed")
+    dag = in_worker(file, "raw_ports.seed")
 
     assert made_of(dag) == {"raw_ports.seed"}
     told = [made.task_dict["raw_ports.seed"].vars for made in (whole, dag)]
     assert told == [{"day": "2024-01-01", "7": "seven"}] * 2
 
 
-def test_a_mapped_group_is_made_whole(dag_file: DagFile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mapped_group_is_made_whole(dag_file: DagFile, in_worker: InWorker) -> None:
     file = dag_file("""
         from airflow.sdk import task_group
 
@@ -438,8 +426,8 @@ def test_a_mapped_group_is_made_whole(dag_file: DagFile, monkeypatch: pytest.Mon
 
             each.expand(n=[1, 2])
         """)
-    whole = parse(file, "harbor")
+    whole = parsed(file)
 
-    dag = parse_in_worker(monkeypatch, file, "harbor", "each.dbt.stg_vessels_run")
+    dag = in_worker(file, "each.dbt.stg_vessels_run")
 
     assert made_of(dag) == made_of(whole)

@@ -4,35 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.rendering.recorded_project import RECORDED, copy_of_project
+
 ROOT = Path(__file__).resolve().parents[2]
-RECORDED = ROOT / "tests" / "data" / "rendering-project"
-AIRFLOW_2 = ROOT / ".cache" / "envs" / "airflow2" / "bin" / "python"
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    "python",
-    [
-        pytest.param(Path(sys.executable), id="airflow3"),
-        pytest.param(
-            AIRFLOW_2,
-            id="airflow2",
-            marks=pytest.mark.skipif(
-                sys.version_info >= (3, 13) or (not AIRFLOW_2.exists() and os.environ.get("CI") != "true"),
-                reason="no Airflow 2.11 at .cache/envs/airflow2: make test makes it (Python 3.10 to 3.12)",
-            ),
-        ),
-    ],
-)
-def test_processes_with_other_hash_seeds_and_caches_serialise_the_same_bytes(python: Path, tmp_path: Path) -> None:
-    project = copy_of_project(tmp_path / RECORDED.name)
+def test_processes_with_other_hash_seeds_and_caches_serialise_the_same_bytes(
+    python: Path, project: Path, tmp_path: Path
+) -> None:
     seeds = ("0", "1", "4711")
 
     said = [serialised(python, project, seed, home=tmp_path / seed) for seed in seeds]
@@ -49,13 +35,6 @@ def test_two_versions_of_a_bundle_differ_in_the_path_of_the_project_alone(tmp_pa
 
     assert json.loads(first) == json.loads(second)
     assert str(folders[0]) not in first
-
-
-def copy_of_project(folder: Path) -> Path:
-    (folder / "models").mkdir(parents=True)
-    for name in ("dbt_project.yml", "manifest.json", "profiles.yml"):
-        shutil.copy(RECORDED / name, folder)
-    return folder
 
 
 def serialised(python: Path, project: Path, seed: str, *, home: Path) -> str:

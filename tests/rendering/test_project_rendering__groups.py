@@ -2,46 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cosmos_venv import (
-    DbtDag,
-    DbtTaskGroup,
-    ExecutionConfig,
-    LoadMode,
-    ProjectConfig,
-    RenderConfig,
-    TestBehavior,
-)
+from cosmos_venv import DbtTaskGroup, ExecutionConfig, TestBehavior
 from cosmos_venv.compat import DAG, DuplicateTaskIdFound, EmptyOperator, TaskGroup
 from pytest_cosmos_venv import FakeVenv, RunDag
-from tests.kit import harbor_profile
-
-RECORDED = Path(__file__).parent.parent / "data" / "rendering-project"
-START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+from tests.rendering.recorded_project import START, dag_of, edges_of, manifest_arguments
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(RECORDED, tmp_path / RECORDED.name))
-
-
-def arguments(project: Path, *, dbt: Path | str = "dbt", **render: Any) -> dict[str, Any]:
-    return {
-        "project_config": ProjectConfig(project, manifest_path=project / "manifest.json"),
-        "profile_config": harbor_profile(project),
-        "execution_config": ExecutionConfig(dbt_executable_path=dbt),
-        "render_config": RenderConfig(load_method=LoadMode.DBT_MANIFEST, **render),
-    }
-
-
-def edges_of(dag: DAG) -> set[tuple[str, str]]:
-    return {(task.task_id, after) for task in dag.tasks for after in task.downstream_task_ids}
+def selecting(project: Path, *select: str, **render: Any) -> dict[str, Any]:
+    return manifest_arguments(project, render={"select": list(select), **render})
 
 
 def new_dag() -> DAG:
@@ -50,7 +23,7 @@ def new_dag() -> DAG:
 
 def test_two_groups_of_one_project_stand_side_by_side_and_apart(project: Path) -> None:
     with new_dag() as dag:
-        north, south = (DbtTaskGroup(name, **arguments(project, select=["stg_ports"])) for name in ("north", "south"))
+        north, south = (DbtTaskGroup(name, **selecting(project, "stg_ports")) for name in ("north", "south"))
 
     assert sorted(dag.task_ids) == [
         "north.stg_ports.run",
@@ -64,8 +37,8 @@ def test_two_groups_of_one_project_stand_side_by_side_and_apart(project: Path) -
 
 def test_one_group_after_another_joins_last_tasks_to_first_ones(project: Path) -> None:
     with new_dag() as dag:
-        staging = DbtTaskGroup("staging", **arguments(project, select=["tag:staging"]))
-        marts = DbtTaskGroup("marts", **arguments(project, select=["tag:marts"]))
+        staging = DbtTaskGroup("staging", **selecting(project, "tag:staging"))
+        marts = DbtTaskGroup("marts", **selecting(project, "tag:marts"))
         staging >> marts
 
     crossing = {(before, after) for before, after in edges_of(dag) if before.split(".")[0] != after.split(".")[0]}
@@ -82,7 +55,7 @@ def test_a_group_stands_in_groups_of_the_users_own(project: Path) -> None:
     with new_dag() as dag:
         before = EmptyOperator(task_id="before")
         with TaskGroup("nightly") as nightly, TaskGroup("dbt"):
-            DbtTaskGroup("harbor", **arguments(project, select=["stg_ports", "geo_cells"], group_nodes_by_folder=True))
+            DbtTaskGroup("harbor", **selecting(project, "stg_ports", "geo_cells", group_nodes_by_folder=True))
         before >> nightly
 
     assert sorted(dag.task_ids) == [
@@ -96,17 +69,17 @@ def test_a_group_stands_in_groups_of_the_users_own(project: Path) -> None:
 
 def test_a_group_may_add_nothing_to_the_ids(project: Path) -> None:
     with new_dag() as dag:
-        DbtTaskGroup("harbor", prefix_group_id=False, **arguments(project, select=["stg_ports", "stg_pings"]))
+        DbtTaskGroup("harbor", prefix_group_id=False, **selecting(project, "stg_ports", "stg_pings"))
 
     assert sorted(dag.task_ids) == ["stg_pings_run", "stg_ports.run", "stg_ports.test"]
 
 
 def test_two_groups_that_add_nothing_to_the_ids_collide_in_airflows_words(project: Path) -> None:
     with new_dag():
-        DbtTaskGroup("north", prefix_group_id=False, **arguments(project, select=["stg_pings"]))
+        DbtTaskGroup("north", prefix_group_id=False, **selecting(project, "stg_pings"))
 
         with pytest.raises(DuplicateTaskIdFound, match=r"'stg_pings_run' has already been added"):
-            DbtTaskGroup("south", prefix_group_id=False, **arguments(project, select=["stg_pings"]))
+            DbtTaskGroup("south", prefix_group_id=False, **selecting(project, "stg_pings"))
 
 
 @pytest.mark.parametrize("test_behavior", TestBehavior)
@@ -114,12 +87,7 @@ def test_folders_change_where_tasks_stand_and_not_what_comes_after_what(
     project: Path, test_behavior: TestBehavior
 ) -> None:
     def edges(**render: Any) -> set[tuple[str, ...]]:
-        dag = DbtDag(
-            dag_id="harbor",
-            schedule=None,
-            start_date=START,
-            **arguments(project, test_behavior=test_behavior, **render),
-        )
+        dag = dag_of(project, render={"test_behavior": test_behavior, **render})
         folders = {group.group_id for group in dag.plan.groups if group.label in {"models", "staging", "marts"}}
         assert bool(folders) is bool(render)
         return {tuple(short(task_id) for task_id in edge) for edge in edges_of(dag)}
@@ -142,8 +110,12 @@ def test_a_mapped_group_runs_the_project_once_per_value(
         def per_region(region: str) -> None:
             DbtTaskGroup(
                 "harbor",
-                operator_args={"vars": {"region": region}, "install_deps": False},
-                **arguments(project, dbt=cosmos_fake_venv.dbt, select=["stg_pings"]),
+                **manifest_arguments(
+                    project,
+                    render={"select": ["stg_pings"]},
+                    execution_config=ExecutionConfig(dbt_executable_path=cosmos_fake_venv.dbt),
+                    operator_args={"vars": {"region": region}, "install_deps": False},
+                ),
             )
 
         per_region.expand(region=["north", "south"])

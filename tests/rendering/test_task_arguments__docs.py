@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import shutil
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,6 @@ from cosmos_venv import (
     DbtDag,
     DbtTaskGroup,
     ExecutionConfig,
-    ExecutionMode,
     LoadMode,
     ProfileConfig,
     ProjectConfig,
@@ -28,54 +24,25 @@ from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.profiles import DbtProfileConfigVars, PostgresUserPasswordProfileMapping
 from pytest_cosmos_venv import FakeVenv, RunDag
-from tests.kit import harbor_profile
+from tests.kit import harbor_profile, operator_arguments
+from tests.rendering.recorded_project import START, dag_of, edit_node, manifest_arguments
 
-RECORDED = Path(__file__).parent.parent / "data" / "rendering-project"
-START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 STG_PORTS = "model.harbor_ops.stg_ports"
 SEALED = "{{ env_var('COSMOS_CONN_POSTGRES_PASSWORD') }}"
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """The files of the recorded project that are read when it is loaded from its manifest."""
-    folder = tmp_path / RECORDED.name
-    (folder / "models").mkdir(parents=True)
-    for name in ("dbt_project.yml", "profiles.yml"):
-        shutil.copy(RECORDED / name, folder)
-    manifest = json.loads((RECORDED / "manifest.json").read_text())
-    manifest["nodes"][STG_PORTS]["description"] = "Every port, *once*.\n"
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return folder
-
-
-def arguments(
-    project: Path,
-    *,
-    after: TestBehavior = TestBehavior.AFTER_EACH,
-    profile_config: ProfileConfig | None = None,
-    **operator_args: Any,
-) -> dict[str, Any]:
-    own_file = harbor_profile(project)
-    return {
-        "project_config": ProjectConfig(project, manifest_path=project / "manifest.json"),
-        "profile_config": profile_config or own_file,
-        "execution_config": ExecutionConfig(ExecutionMode.VIRTUALENV),
-        "render_config": RenderConfig(load_method=LoadMode.DBT_MANIFEST, test_behavior=after),
-        "operator_args": {"py_requirements": ["dbt-duckdb"], **operator_args},
-    }
-
-
-def dag_of(project: Path, **given: Any) -> dict[str, Any]:
+def tasks_of(project: Path, **arguments: Any) -> dict[str, Any]:
     """The tasks of a DAG by id."""
-    default_args = given.pop("default_args", {})
-    return DbtDag(
-        dag_id="harbor", schedule=None, start_date=START, default_args=default_args, **arguments(project, **given)
-    ).task_dict
+    return dag_of(project, **arguments).task_dict
+
+
+def change_profile(project: Path, changes: dict[str, Any]) -> None:
+    """Let the node change its profile."""
+    edit_node(project, STG_PORTS, meta={"cosmos": {"profile_config": changes}})
 
 
 def test_a_task_knows_its_node_its_package_and_its_place(project: Path) -> None:
-    context = dag_of(project)["stg_ports.run"].extra_context
+    context = tasks_of(project)["stg_ports.run"].extra_context
 
     assert set(context) == {"dbt_node_config", "dbt_dag_task_group_identifier", "package_name"}
     assert (context["package_name"], context["dbt_dag_task_group_identifier"]) == ("harbor_ops", "harbor")
@@ -96,17 +63,17 @@ def test_a_task_knows_its_node_its_package_and_its_place(project: Path) -> None:
 
 
 def test_a_task_of_tests_knows_the_tested_node_and_one_of_all_tests_none(project: Path) -> None:
-    tests = dag_of(project)["stg_ports.test"].extra_context
-    all_tests = dag_of(project, after=TestBehavior.AFTER_ALL)["rendering-project_test"].extra_context
+    tests = tasks_of(project)["stg_ports.test"].extra_context
+    tasks = tasks_of(project, render={"test_behavior": TestBehavior.AFTER_ALL})
 
     assert set(tests) == {"dbt_node_config"}
     assert tests["dbt_node_config"]["unique_id"] == STG_PORTS
-    assert all_tests == {}
+    assert tasks["rendering-project_test"].extra_context == {}
 
 
 def test_the_place_of_a_group_is_its_dag_and_the_whole_id_of_the_group(project: Path) -> None:
     with DAG("my.dag", schedule=None, start_date=START) as dag, TaskGroup("outer"):
-        DbtTaskGroup("inner", **arguments(project))
+        DbtTaskGroup("inner", **manifest_arguments(project))
 
     tasks: dict[str, Any] = dag.task_dict
     places = {
@@ -116,21 +83,23 @@ def test_the_place_of_a_group_is_its_dag_and_the_whole_id_of_the_group(project: 
 
 
 def test_what_a_user_adds_to_the_context_stands_beside_it(project: Path) -> None:
-    context = dag_of(project, extra_context={"team": "harbor", "package_name": "mine"})["stg_ports.run"].extra_context
+    own = {"team": "harbor", "package_name": "mine"}
+
+    context = tasks_of(project, operator_args={"extra_context": own})["stg_ports.run"].extra_context
 
     assert (context["team"], context["package_name"]) == ("harbor", "harbor_ops")
 
 
 def test_an_operator_by_hand_knows_of_no_node(project: Path) -> None:
-    given = arguments(project)
-
-    operator = DbtRunLocalOperator(task_id="run", project_dir=project, profile_config=given["profile_config"])
+    operator = DbtRunLocalOperator(**operator_arguments(project))
 
     assert (operator.extra_context, operator.doc_md) == ({}, None)
 
 
 def test_the_docs_of_a_task_are_what_the_project_says_of_the_node(project: Path) -> None:
-    tasks = dag_of(project)
+    edit_node(project, STG_PORTS, description="Every port, *once*.\n")
+
+    tasks = tasks_of(project)
 
     assert tasks["stg_ports.run"].doc_md == (
         "Every port, *once*.\n\n"
@@ -145,12 +114,12 @@ def test_the_docs_of_a_task_are_what_the_project_says_of_the_node(project: Path)
 @pytest.mark.parametrize(
     "given",
     [
-        pytest.param({"doc": "mine"}, id="operator-args"),
+        pytest.param({"operator_args": {"doc": "mine"}}, id="operator-args"),
         pytest.param({"default_args": {"doc": "mine"}}, id="default-args"),
     ],
 )
 def test_docs_of_the_users_own_stay_alone(project: Path, given: dict[str, Any]) -> None:
-    task = dag_of(project, **given)["stg_ports.run"]
+    task = tasks_of(project, **given)["stg_ports.run"]
 
     assert (task.doc, task.doc_md) == ("mine", None)
 
@@ -195,9 +164,9 @@ def test_a_node_changes_the_profile_of_its_own_tasks(
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", "postgres://u:p@h:5432/db")
     monkeypatch.setenv("AIRFLOW_CONN_OTHER", "postgres://u:p@h2:5432/db")
     shared = PostgresUserPasswordProfileMapping("warehouse", {"schema": "fleet", "threads": 4})
-    say_of_profile(project, {"profile_mapping": changes, "target_name": "night"})
+    change_profile(project, {"profile_mapping": changes, "target_name": "night"})
 
-    tasks = dag_of(project, profile_config=ProfileConfig("harbor", "dev", profile_mapping=shared))
+    tasks = tasks_of(project, profile_config=ProfileConfig("harbor", "dev", profile_mapping=shared))
 
     for task_id in ("stg_ports.run", "stg_ports.test"):
         with tasks[task_id].profile_config.ensure_profile() as (path, _):
@@ -211,9 +180,9 @@ def test_a_node_changes_the_profile_of_its_own_tasks(
 def test_a_node_may_have_a_profiles_yml_instead_of_the_mapping(project: Path) -> None:
     mapping = PostgresUserPasswordProfileMapping("warehouse")
     own = str(project / "profiles.yml")
-    say_of_profile(project, {"profiles_yml_filepath": own, "profile_mapping": {"threads": 2}})
+    change_profile(project, {"profiles_yml_filepath": own, "profile_mapping": {"threads": 2}})
 
-    task = dag_of(project, profile_config=ProfileConfig("harbor", "dev", profile_mapping=mapping))["stg_ports.run"]
+    task = tasks_of(project, profile_config=ProfileConfig("harbor", "dev", profile_mapping=mapping))["stg_ports.run"]
 
     assert (task.profile_config.profiles_yml_filepath, task.profile_config.profile_mapping) == (own, None)
 
@@ -221,10 +190,10 @@ def test_a_node_may_have_a_profiles_yml_instead_of_the_mapping(project: Path) ->
 def test_changes_of_a_mapping_beside_a_profiles_yml_are_said_to_have_no_effect(
     project: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    say_of_profile(project, {"profile_mapping": {"threads": 2}, "target_name": "prod"})
+    change_profile(project, {"profile_mapping": {"threads": 2}, "target_name": "prod"})
 
     with caplog.at_level(logging.INFO, logger="cosmos_venv.rendering.airflow_tasks"):
-        task = dag_of(project)["stg_ports.run"]
+        task = tasks_of(project)["stg_ports.run"]
 
     assert (task.profile_config.target_name, task.profile_config.profile_mapping) == ("prod", None)
     (line,) = [each.getMessage() for each in caplog.records if "has no effect" in each.getMessage()]
@@ -234,9 +203,9 @@ def test_changes_of_a_mapping_beside_a_profiles_yml_are_said_to_have_no_effect(
 def test_dbts_settings_in_the_changes_are_those_of_the_class(project: Path) -> None:
     mapping = PostgresUserPasswordProfileMapping("warehouse")
     profile = ProfileConfig("harbor", "dev", profile_mapping=mapping)
-    say_of_profile(project, {"profile_mapping": {"dbt_config_vars": {"debug": True}}})
+    change_profile(project, {"profile_mapping": {"dbt_config_vars": {"debug": True}}})
 
-    changed = dag_of(project, profile_config=profile)["stg_ports.run"].profile_config.profile_mapping
+    changed = tasks_of(project, profile_config=profile)["stg_ports.run"].profile_config.profile_mapping
 
     assert changed.dbt_config_vars == DbtProfileConfigVars(debug=True)
 
@@ -251,14 +220,7 @@ def test_dbts_settings_in_the_changes_are_those_of_the_class(project: Path) -> N
 )
 def test_what_no_profile_can_have_is_refused_with_the_node(project: Path, changes: dict[str, Any], words: str) -> None:
     profile = ProfileConfig("harbor", "dev", profile_mapping=PostgresUserPasswordProfileMapping("warehouse"))
-    say_of_profile(project, {"profile_mapping": changes})
+    change_profile(project, {"profile_mapping": changes})
 
     with pytest.raises(CosmosValueError, match=f"^{STG_PORTS}: meta.cosmos.profile_config.profile_mapping.*{words}"):
         dag_of(project, profile_config=profile)
-
-
-def say_of_profile(project: Path, changes: dict[str, Any]) -> None:
-    """Let the node change its profile."""
-    manifest = json.loads((project / "manifest.json").read_text())
-    manifest["nodes"][STG_PORTS]["config"]["meta"] = {"cosmos": {"profile_config": changes}}
-    (project / "manifest.json").write_text(json.dumps(manifest))

@@ -11,7 +11,7 @@ import pytest
 
 from cosmos_venv import settings
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator, DbtVirtualenvBaseOperator
-from tests.test_dag import MANIFEST
+from tests.rendering.recorded_project import RECORDED
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "moving.md").read_text(encoding="utf-8")
 DAG, POOL, MISSING = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -20,8 +20,8 @@ DAG, POOL, MISSING = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 def test_the_dag_of_the_page_is_built_and_takes_its_pool(tmp_path: Path) -> None:
     project = tmp_path / "harbor"
     (project / "models").mkdir(parents=True)
-    shutil.copy(MANIFEST.with_name("dbt_project.yml"), project)
-    names: dict[str, Any] = {"PROJECT": project, "MANIFEST": MANIFEST}
+    shutil.copy(RECORDED / "dbt_project.yml", project)
+    names: dict[str, Any] = {"PROJECT": project, "MANIFEST": RECORDED / "manifest.json"}
 
     exec(DAG, names)  # noqa: S102 - as a user copies it
     tasks = [task for task in names["harbor"].tasks if isinstance(task, DbtVirtualenvBaseOperator)]
