@@ -102,3 +102,8 @@ def harbor_profile(project: Path, target: str = "dev") -> ProfileConfig:
 def operator_arguments(project: Path, **more: Any) -> dict[str, Any]:
     """Return the arguments of an operator on the small project, with ``more`` beside or instead of them."""
     return {"task_id": "task", "project_dir": project, "profile_config": harbor_profile(project), **more}
+
+
+def texts_below(folder: Path) -> dict[str, str]:
+    """Return the texts of all files below a folder, by their paths from there."""
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}

@@ -11,16 +11,13 @@ import pytest
 from cosmos_venv import io
 from cosmos_venv.compat import DAG, TaskGroup
 from cosmos_venv.dbt.results import Artifacts
+from tests.kit import texts_below
 
 
 def write_compiled_sql(folder: Path) -> None:
     file = folder / "target" / "compiled" / "harbor" / "mart.sql"
     file.parent.mkdir(parents=True)
     file.write_text("select 1\n")
-
-
-def uploaded(folder: Path) -> dict[str, str]:
-    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
 def a_dag() -> DAG:
@@ -56,7 +53,7 @@ def test_compiled_sql_of_a_project_is_below_its_own_group(
 
     io.upload_compiled_sql(Artifacts(target=tmp_path / "target"), context, report=print)
 
-    assert uploaded(tmp_path / "remote") == {f"{expected}/compiled/harbor/mart.sql": "select 1\n"}
+    assert texts_below(tmp_path / "remote") == {f"{expected}/compiled/harbor/mart.sql": "select 1\n"}
 
 
 def test_compiled_sql_of_a_dag_of_one_project_is_below_the_dag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +66,7 @@ def test_compiled_sql_of_a_dag_of_one_project_is_below_the_dag(tmp_path: Path, m
 
     io.upload_compiled_sql(Artifacts(target=tmp_path / "target"), context, report=print)
 
-    assert uploaded(tmp_path / "remote") == {"harbor/run-1/compiled/harbor/mart.sql": "select 1\n"}
+    assert texts_below(tmp_path / "remote") == {"harbor/run-1/compiled/harbor/mart.sql": "select 1\n"}
 
 
 def test_uploads_of_mapped_tasks_are_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -80,6 +77,6 @@ def test_uploads_of_mapped_tasks_are_apart(monkeypatch: pytest.MonkeyPatch, tmp_
         context = {"dag": SimpleNamespace(dag_id="harbor"), "run_id": "run-1", "ti": ti}
         io.upload_to_cloud_storage(str(tmp_path), context=context)
 
-    assert sorted(uploaded(tmp_path / "remote")) == [
+    assert sorted(texts_below(tmp_path / "remote")) == [
         f"harbor/run-1/pier.run/{index}/2/target/compiled/harbor/mart.sql" for index in (0, 1)
     ]

@@ -19,7 +19,7 @@ from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.graph import DbtGraph
 from tests.clouds import pretended
 from tests.clouds.pretended import BUCKET, S3
-from tests.project.test_ls_cache import DATA, Place
+from tests.project.ls_place import DATA, Place
 
 KEY = "harbor/manifest.json"
 URL = f"s3://{BUCKET}/{KEY}"

@@ -12,56 +12,6 @@ from cosmos_venv.dbt.command import DbtOptions, dbt_command, selection_text, var
 from cosmos_venv.exceptions import CosmosValueError
 
 
-def test_every_option_stands_in_its_place() -> None:
-    options = DbtOptions(
-        select=["tag:a", "b+"],
-        exclude="c",
-        selector="nightly",
-        vars={"b": 2, "a": [1]},
-        models="m",
-        indirect_selection="cautious",
-        no_version_check=True,
-        cache_selected_only=True,
-        fail_fast=True,
-        quiet=True,
-        warn_error=True,
-        partial_parse=False,
-        dbt_cmd_flags=["--threads", "4", "", "  "],
-        dbt_cmd_global_flags=["--log-format", "json"],
-    )
-
-    command = dbt_command("/env/bin/dbt", ["source", "freshness"], options, own_flags=["--full-refresh"])
-
-    assert command == [
-        "/env/bin/dbt",
-        "--log-format",
-        "json",
-        "--no-partial-parse",
-        "source",
-        "freshness",
-        "--indirect-selection",
-        "cautious",
-        "--select",
-        "tag:a b+",
-        "--exclude",
-        "c",
-        "--selector",
-        "nightly",
-        "--vars",
-        "a:\n- 1\nb: 2\n",
-        "--models",
-        "m",
-        "--no-version-check",
-        "--cache-selected-only",
-        "--fail-fast",
-        "--quiet",
-        "--warn-error",
-        "--full-refresh",
-        "--threads",
-        "4",
-    ]
-
-
 def test_without_options_there_is_only_the_command() -> None:
     assert dbt_command("dbt", ["run"], DbtOptions()) == ["dbt", "run"]
 

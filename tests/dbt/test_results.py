@@ -23,13 +23,28 @@ from cosmos_venv.dbt.results import (
 )
 
 
+def write_results(target: Path, *results: dict[str, Any]) -> None:
+    (target / "run_results.json").write_text(json.dumps({"metadata": {}, "results": results}))
+
+
+def fail(target: Path, *unique_ids: str, message: str = "no column x") -> None:
+    """Results of a run in which these nodes failed."""
+    write_results(target, *({"unique_id": each, "status": "error", "message": message} for each in unique_ids))
+
+
+def compile_to(target: Path, *paths: str) -> None:
+    for path in paths:
+        (target / "compiled" / path).parent.mkdir(parents=True, exist_ok=True)
+        (target / "compiled" / path).write_text("select 1")
+
+
 def test_failed_nodes_head_the_text_and_dbts_last_lines_follow(tmp_path: Path) -> None:
-    results = [
+    write_results(
+        tmp_path,
         {"unique_id": "model.p.good", "status": "success", "message": "OK", "timing": []},
         {"unique_id": "model.p.bad", "status": "error", "message": "Binder Error: no column x"},
         {"unique_id": "test.p.unique", "status": "fail", "message": "Got 2 results", "failures": 2},
-    ]
-    (tmp_path / "run_results.json").write_text(json.dumps({"metadata": {}, "results": results}))
+    )
 
     text = failure_text(Artifacts(target=tmp_path), lines=["\x1b[31mDone.\x1b[0m PASS=1 ERROR=2", ""])
 
@@ -58,14 +73,11 @@ def test_a_silent_dbt_is_said_to_be_silent(tmp_path: Path) -> None:
 
 
 def test_the_compiled_path_is_told_where_dbt_does_not_tell_it(tmp_path: Path) -> None:
-    compiled = tmp_path / "target" / "compiled" / "p" / "models" / "bad.sql"
-    compiled.parent.mkdir(parents=True)
-    compiled.write_text("select 1")
-    result = {"unique_id": "model.p.bad", "status": "error", "message": "Binder Error in bad.sql"}
-    (tmp_path / "target" / "run_results.json").write_text(json.dumps({"results": [result]}))
+    compile_to(tmp_path, "p/models/bad.sql")
+    fail(tmp_path, "model.p.bad", message="Binder Error in bad.sql")
 
-    assert Artifacts(target=tmp_path / "target").failures() == [
-        "model.p.bad: error: Binder Error in bad.sql\n  compiled code at target/compiled/p/models/bad.sql"
+    assert Artifacts(target=tmp_path).failures() == [
+        f"model.p.bad: error: Binder Error in bad.sql\n  compiled code at {tmp_path.name}/compiled/p/models/bad.sql"
     ]
 
 
@@ -94,28 +106,24 @@ def test_where_dbt_ended_before_its_results_the_errors_of_its_log_head_the_text(
 
 
 def test_what_the_reasons_have_said_dbts_last_lines_do_not_say_again(tmp_path: Path) -> None:
-    compiled = tmp_path / "target" / "compiled" / "p" / "models" / "bad.sql"
-    compiled.parent.mkdir(parents=True)
-    compiled.write_text("select 1")
-    message = "Runtime Error in model bad (models/bad.sql)\n  Binder Error: no column x"
-    result = {"unique_id": "model.p.bad", "status": "error", "message": message}
-    (tmp_path / "target" / "run_results.json").write_text(json.dumps({"results": [result]}))
+    compile_to(tmp_path, "p/models/bad.sql")
+    fail(tmp_path, "model.p.bad", message="Runtime Error in model bad (models/bad.sql)\n  Binder Error: no column x")
     lines = [
         "12:00:00  1 of 1 ERROR creating bad",
         "12:00:01  ",
         "",
         "12:00:01    Runtime Error in model bad (models/bad.sql)",
         "  Binder Error: no column x",
-        f"12:00:01    compiled code at {compiled}",
+        f"12:00:01    compiled code at {tmp_path}/compiled/p/models/bad.sql",
         "12:00:01  Done. ERROR=1",
     ]
 
-    text = failure_text(Artifacts(target=tmp_path / "target"), lines=lines)
+    text = failure_text(Artifacts(target=tmp_path), lines=lines)
 
     assert text.splitlines() == [
         "model.p.bad: error: Runtime Error in model bad (models/bad.sql)",
         "  Binder Error: no column x",
-        "  compiled code at target/compiled/p/models/bad.sql",
+        f"  compiled code at {tmp_path.name}/compiled/p/models/bad.sql",
         "dbt's last lines:",
         "12:00:00  1 of 1 ERROR creating bad",
         "12:00:01  Done. ERROR=1",
@@ -137,8 +145,7 @@ def test_where_the_reasons_have_said_all_there_are_no_last_lines(tmp_path: Path)
 def test_colours_of_a_terminal_are_in_no_error(tmp_path: Path) -> None:
     """dbt colours what differs in a unit test, in its artifact too."""
     message = "\x1b[32mactual\x1b[0m differs from \x1b[31mexpected\x1b[0m:\n\n\x1b[0;1m@@\x1b[0m,n\r\n+++,1"
-    result = {"unique_id": "unit_test.p.m.one", "status": "fail", "message": message}
-    (tmp_path / "run_results.json").write_text(json.dumps({"results": [result]}))
+    write_results(tmp_path, {"unique_id": "unit_test.p.m.one", "status": "fail", "message": message})
 
     text = failure_text(Artifacts(target=tmp_path), lines=["\x1b[31mDone.\x1b[0m"])
 
@@ -153,17 +160,16 @@ def batch_event(name: str, day: str, thread: str = "Thread-1", **data: Any) -> s
 
 def microbatch(target: Path, *, failed: list[str], successful: int, status: str, message: str) -> None:
     batches = {"failed": [[day, day] for day in failed], "successful": [["a", "b"]] * successful}
-    result = {"unique_id": "model.p.pings", "status": status, "message": message, "batch_results": batches}
-    (target / "run_results.json").write_text(json.dumps({"results": [result]}))
+    write_results(
+        target, {"unique_id": "model.p.pings", "status": status, "message": message, "batch_results": batches}
+    )
 
 
 def test_of_a_microbatch_model_the_failed_batches_are_named_with_what_the_database_said(tmp_path: Path) -> None:
     """dbt's message is PARTIAL SUCCESS, or ERROR, alone; batches that run at once differ by their thread."""
     days = ["2026-01-02", "2026-01-03", "2026-01-04", "2026-01-05"]
     microbatch(tmp_path, failed=days, successful=2, status="partial success", message="PARTIAL SUCCESS (2/6)")
-    compiled = tmp_path / "compiled" / "p" / "models" / "pings" / "pings_2026-01-02.sql"
-    compiled.parent.mkdir(parents=True)
-    compiled.write_text("select 1")
+    compile_to(tmp_path, "p/models/pings/pings_2026-01-02.sql")
     log = tmp_path / "dbt.log"
     events = [
         batch_event(
@@ -216,8 +222,7 @@ def test_of_many_batches_that_failed_apart_the_first_are_shown_and_the_rest_is_c
 
 
 def test_what_lay_there_before_is_not_of_this_run(tmp_path: Path) -> None:
-    result = {"unique_id": "model.p.bad", "status": "error", "message": "of yesterday"}
-    (tmp_path / "run_results.json").write_text(json.dumps({"results": [result]}))
+    fail(tmp_path, "model.p.bad", message="of yesterday")
     os.utime(tmp_path / "run_results.json", (1_000_000, 1_000_000))
 
     artifacts = Artifacts(target=tmp_path, began_at=2_000_000)
@@ -228,11 +233,11 @@ def test_what_lay_there_before_is_not_of_this_run(tmp_path: Path) -> None:
 
 
 def test_warnings_are_those_of_the_results_by_the_names_of_the_log(tmp_path: Path) -> None:
-    results = [
+    write_results(
+        tmp_path,
         {"unique_id": "test.p.unique_id.1a2b", "status": "warn", "message": "Got 3 results"},
         {"unique_id": "test.p.not_null_id.3c4d", "status": "pass", "message": None},
-    ]
-    (tmp_path / "run_results.json").write_text(json.dumps({"results": results}))
+    )
 
     assert Artifacts(target=tmp_path).warnings() == [Warned(name="unique_id", message="Got 3 results")]
 
@@ -311,18 +316,6 @@ def test_output_in_json_says_what_output_in_text_says(tmp_path: Path) -> None:
         "Got 3 results",
         "Done. WARN=1",
     ]
-
-
-def fail(target: Path, *unique_ids: str, message: str = "no column x") -> None:
-    """Results of a run in which these nodes failed, each with a compiled file of its name."""
-    results = [{"unique_id": each, "status": "error", "message": message} for each in unique_ids]
-    (target / "run_results.json").write_text(json.dumps({"results": results}))
-
-
-def compile_to(target: Path, *paths: str) -> None:
-    for path in paths:
-        (target / "compiled" / path).parent.mkdir(parents=True, exist_ok=True)
-        (target / "compiled" / path).write_text("select 1")
 
 
 def test_of_thousands_of_failures_the_first_are_shown_and_the_rest_is_counted(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import pytest
 
 from cosmos_venv import operators
 from cosmos_venv.compat import DAG, AirflowException
-from cosmos_venv.config import ProfileConfig
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators import local, virtualenv
@@ -102,12 +101,12 @@ def make_here(make: Make, cosmos_fake_venv: FakeVenv) -> MakeNamed:
     return lambda name, **arguments: make("Local", name, **{"dbt_executable_path": cosmos_fake_venv.dbt, **arguments})
 
 
-def of_all(*, virtualenv_too: bool = True) -> list[tuple[str, str]]:
-    modes = ("Local", "Virtualenv") if virtualenv_too else ("Local",)
-    return [(mode, name) for mode in modes for name in COMMANDS if (mode, name) != ("Virtualenv", "Compile")]
+OPERATORS = [
+    (mode, name) for mode in ("Local", "Virtualenv") for name in COMMANDS if (mode, name) != ("Virtualenv", "Compile")
+]
 
 
-@pytest.mark.parametrize(("mode", "name"), of_all())
+@pytest.mark.parametrize(("mode", "name"), OPERATORS)
 @pytest.mark.parametrize(("arguments", "flags", "place"), PLACES, ids=str)
 def test_each_flag_has_its_place(
     make: Make, mode: str, name: str, arguments: dict[str, Any], flags: list[str], place: str
@@ -156,7 +155,7 @@ def test_all_flags_together_are_in_order(make: Make) -> None:
     ]
 
 
-@pytest.mark.parametrize(("mode", "name"), of_all())
+@pytest.mark.parametrize(("mode", "name"), OPERATORS)
 def test_what_is_no_flag_is_kept_and_changes_no_command_line(make: Make, mode: str, name: str) -> None:
     operator = make(mode, name, **WITHOUT_FLAG)
 
@@ -164,7 +163,7 @@ def test_what_is_no_flag_is_kept_and_changes_no_command_line(make: Make, mode: s
     assert operator.build_cmd({})[0] == ["dbt", *COMMANDS[name]]
 
 
-@pytest.mark.parametrize(("mode", "name"), of_all())
+@pytest.mark.parametrize(("mode", "name"), OPERATORS)
 def test_flags_of_one_command_reach_no_other(make: Make, mode: str, name: str) -> None:
     flags = {"run": ["--empty", ""], "source freshness": ("--output", "x"), "run-operation": ["--quiet"]}
 
@@ -210,15 +209,9 @@ def test_flags_that_come_while_the_task_runs_may_be_paths_and_numbers(make: Make
     operator.dbt_cmd_flags.append(Path("/x"))
     operator.dbt_cmd_global_flags += ["--log-level", 3]
 
-    assert operator.build_cmd({}, cmd_flags=["--threads", 4])[0] == [
-        "dbt",
-        "--log-level",
-        "3",
-        "run",
-        "--threads",
-        "4",
-        "/x",
-    ]
+    words = operator.build_cmd({}, cmd_flags=["--threads", 4])[0]
+
+    assert words == ["dbt", "--log-level", "3", "run", "--threads", "4", "/x"]
 
 
 def test_a_path_or_a_number_among_requirements_and_options_of_pip_is_its_text(make: Make) -> None:
@@ -443,11 +436,10 @@ def test_dependencies_are_installed_where_a_template_says_so(
 def test_a_task_of_airflow_renders_and_runs_it(
     make_here: MakeNamed, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask
 ) -> None:
-    outcome = cosmos_run_task(
-        make_here(
-            "Seed", select="{{ params.seed }}", full_refresh="{{ params.full }}", params={"seed": "piers", "full": 1}
-        )
-    )
+    params = {"seed": "piers", "full": 1}
+    operator = make_here("Seed", select="{{ params.seed }}", full_refresh="{{ params.full }}", params=params)
+
+    outcome = cosmos_run_task(operator)
 
     assert outcome.state == "success"
     (call,) = cosmos_fake_venv.calls
@@ -455,22 +447,20 @@ def test_a_task_of_airflow_renders_and_runs_it(
     assert call.env["AIRFLOW_CTX_TASK_ID"] == "task"
 
 
-def test_a_parameter_that_is_not_given_has_its_default_though_a_class_of_a_user_says_otherwise() -> None:
+def test_a_parameter_that_is_not_given_has_its_default_though_a_class_of_a_user_says_otherwise(
+    dbt_project: Path,
+) -> None:
     class Quiet(local.DbtRunLocalOperator):
         quiet = True
 
-    task = Quiet(
-        task_id="run",
-        project_dir="p",
-        profile_config=ProfileConfig(profile_name="p", target_name="t", profiles_yml_filepath="profiles.yml"),
-    )
+    task = Quiet(**operator_arguments(dbt_project))
 
     assert task.quiet is False
     assert "skip_exit_code" not in vars(task)
     assert task.skip_exit_code == 99
 
 
-def test_a_parameter_of_a_users_class_does_not_hide_what_one_of_its_bases_has() -> None:
+def test_a_parameter_of_a_users_class_does_not_hide_what_one_of_its_bases_has(dbt_project: Path) -> None:
     class Notifies:
         def notify(self) -> str:
             return "told"
@@ -479,10 +469,6 @@ def test_a_parameter_of_a_users_class_does_not_hide_what_one_of_its_bases_has() 
         def __init__(self, *, notify: bool = False, **kwargs: Any) -> None:  # noqa: ARG002 - what may hide it
             super().__init__(**kwargs)
 
-    task = Mine(
-        task_id="run",
-        project_dir="p",
-        profile_config=ProfileConfig(profile_name="p", target_name="t", profiles_yml_filepath="profiles.yml"),
-    )
+    task = Mine(**operator_arguments(dbt_project))
 
     assert task.notify() == "told"

@@ -139,12 +139,9 @@ def test_what_a_command_knows_of_its_own_can_be_a_template(
     ],
 )
 def test_arguments_of_a_macro_are_yaml(args: Any, text: list[str], make: MakeNamed) -> None:
-    assert make("RunOperation", macro_name="grant", args=args).build_cmd({})[0] == [
-        "dbt",
-        "run-operation",
-        "grant",
-        *text,
-    ]
+    words = make("RunOperation", macro_name="grant", args=args).build_cmd({})[0]
+
+    assert words == ["dbt", "run-operation", "grant", *text]
 
 
 def test_a_macro_has_to_be_named(make: MakeNamed) -> None:

@@ -16,7 +16,7 @@ from cosmos_venv.config import ProfileConfig
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException
 from cosmos_venv.profiles import PostgresUserPasswordProfileMapping
-from tests.project.test_ls_cache import DEADLINE, SAY, Place, loading, until
+from tests.project.ls_place import DEADLINE, SAY, Place, loading, until
 
 A_WHILE = 2 * DEADLINE
 A_MOMENT = 3.0
@@ -24,13 +24,6 @@ BEING_ASKED = (
     r"has been running (for \d+ s by process \d+|by a process that has just started), log file \S+\.log; "
     r"the next parse will find its answer\. A manifest needs no dbt: LoadMode\.DBT_MANIFEST\."
 )
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    made = Place(tmp_path)
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(made.cache))
-    return made
 
 
 class Gate:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import resource
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +29,12 @@ def graph(project: ProjectConfig, render: RenderConfig | None = None, **more: An
     )
 
 
+def loaded(project: ProjectConfig, render: RenderConfig | None = None, **more: Any) -> DbtGraph:
+    made = graph(project, render, **more)
+    made.load()
+    return made
+
+
 @pytest.fixture
 def fake_dbt(tmp_path: Path) -> Path:
     """A dbt that lists the project's recorded nodes, with dbt's log around them."""
@@ -41,25 +45,13 @@ def fake_dbt(tmp_path: Path) -> Path:
     return script
 
 
-@pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """The log of the loader; kept also when Airflow, imported meanwhile, sets up logging anew."""
-    logger = logging.getLogger("cosmos_venv.project.graph")
-    logger.addHandler(caplog.handler)
-    with caplog.at_level(logging.INFO, logger=logger.name):
-        yield caplog
-    logger.removeHandler(caplog.handler)
-
-
 def parsing_with(dbt: Path, **more: Any) -> RenderConfig:
     return RenderConfig(**{"dbt_executable_path": dbt, "invocation_mode": InvocationMode.SUBPROCESS, **more})
 
 
 @pytest.mark.parametrize("method", [LoadMode.AUTOMATIC, LoadMode.MANIFEST])
 def test_a_manifest_that_is_there_is_loaded(method: LoadMode, log: pytest.LogCaptureFixture) -> None:
-    made = graph(ProjectConfig(DATA, manifest_path=MANIFEST), RenderConfig(load_method=method))
-
-    made.load()
+    made = loaded(ProjectConfig(DATA, manifest_path=MANIFEST), RenderConfig(load_method=method))
 
     assert made.load_method is LoadMode.DBT_MANIFEST
     assert made.nodes == made.filtered_nodes
@@ -86,11 +78,10 @@ def test_without_a_manifest_dbt_lists_the_nodes(
 ) -> None:
     project = tmp_path / "rendering-project"
     shutil.copytree(DATA, project)
-    by_manifest = graph(ProjectConfig(project, manifest_path=MANIFEST))
-    by_manifest.load()
-    made = graph(ProjectConfig(project, manifest_path=project / manifest if manifest else None), parsing_with(fake_dbt))
-
-    made.load()
+    by_manifest = loaded(ProjectConfig(project, manifest_path=MANIFEST))
+    made = loaded(
+        ProjectConfig(project, manifest_path=project / manifest if manifest else None), parsing_with(fake_dbt)
+    )
 
     assert made.load_method is LoadMode.DBT_LS
     assert set(by_manifest.nodes) - set(made.nodes) == {"analysis.harbor_ops.busiest_port"}
@@ -101,9 +92,7 @@ def test_without_a_manifest_dbt_lists_the_nodes(
 
 
 def test_what_dbt_would_select_is_selected_from_a_manifest() -> None:
-    made = graph(ProjectConfig(DATA, manifest_path=MANIFEST), RenderConfig(select=["raw_ports"]))
-
-    made.load()
+    made = loaded(ProjectConfig(DATA, manifest_path=MANIFEST), RenderConfig(select=["raw_ports"]))
 
     assert list(made.filtered_nodes) == SEED_AND_ITS_TEST
     assert len(made.nodes) == 32
@@ -122,9 +111,7 @@ def test_what_dbt_would_select_is_selected_from_a_manifest() -> None:
 def test_an_excluded_test_of_a_selected_node_stays_for_its_command_to_exclude(way: dict[str, Any]) -> None:
     """The node has a test task whatever is excluded, as in Cosmos: excluding a test renames no task."""
     excluding = RenderConfig(select=["raw_ports"], exclude=["resource_type:test"], **way)
-    made = graph(ProjectConfig(DATA, manifest_path=MANIFEST), excluding)
-
-    made.load()
+    made = loaded(ProjectConfig(DATA, manifest_path=MANIFEST), excluding)
 
     assert list(made.filtered_nodes) == SEED_AND_ITS_TEST
     assert made.tests_per_model == {SEED_AND_ITS_TEST[0]: SEED_AND_ITS_TEST[1:]}
@@ -132,17 +119,13 @@ def test_an_excluded_test_of_a_selected_node_stays_for_its_command_to_exclude(wa
 
 
 def test_what_an_excluded_node_alone_had_as_tests_stays_away() -> None:
-    made = graph(ProjectConfig(DATA, manifest_path=MANIFEST), RenderConfig(exclude=["raw_ports"]))
-
-    made.load()
+    made = loaded(ProjectConfig(DATA, manifest_path=MANIFEST), RenderConfig(exclude=["raw_ports"]))
 
     assert set(made.nodes) - set(made.filtered_nodes) == set(SEED_AND_ITS_TEST)
 
 
 def test_a_yaml_selector_of_the_manifest_stands_above_select() -> None:
-    made = graph(ProjectConfig(DATA, manifest_path=MANIFEST), RenderConfig(select=["nothing"], selector="only_marts"))
-
-    made.load()
+    made = loaded(ProjectConfig(DATA, manifest_path=MANIFEST), RenderConfig(select=["nothing"], selector="only_marts"))
 
     assert made.filtered_nodes
     assert len(made.filtered_nodes) < 32
@@ -156,59 +139,44 @@ def test_a_yaml_selector_says_itself_which_tests_are_selected(tmp_path: Path) ->
     }
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     render = RenderConfig(selector="seeds", exclude=["nothing"])
-    made = graph(ProjectConfig(DATA, manifest_path=tmp_path / "manifest.json"), render)
-
-    made.load()
+    made = loaded(ProjectConfig(DATA, manifest_path=tmp_path / "manifest.json"), render)
 
     assert list(made.filtered_nodes) == SEED_AND_ITS_TEST[:1]
 
 
-def test_a_selector_that_the_manifest_has_not_is_refused_with_those_it_has() -> None:
-    made = graph(ProjectConfig(DATA, manifest_path=MANIFEST), RenderConfig(selector="nightly"))
-
-    with pytest.raises(
-        CosmosLoadDbtException,
-        match=r"selector='nightly' is not in .*manifest\.json\. It has: only_marts, port_calls_family",
-    ):
-        made.load()
-
-
 def test_a_selection_that_fits_nothing_says_so(log: pytest.LogCaptureFixture) -> None:
-    made = graph(ProjectConfig(DATA, manifest_path=MANIFEST), RenderConfig(select=["nothing"]))
-
-    made.load()
+    made = loaded(ProjectConfig(DATA, manifest_path=MANIFEST), RenderConfig(select=["nothing"]))
 
     assert made.filtered_nodes == {}
     assert "The selection fits nothing" in log.text
     assert "select=['nothing']" in log.text
 
 
-def test_the_manifest_mode_needs_a_manifest() -> None:
-    made = graph(ProjectConfig(DATA), RenderConfig(load_method=LoadMode.DBT_MANIFEST))
-
-    with pytest.raises(CosmosLoadDbtException, match=r"needs ProjectConfig\.manifest_path"):
-        made.load()
-
-
-def test_dbt_ls_needs_a_profile() -> None:
-    made = graph(ProjectConfig(DATA), RenderConfig(load_method=LoadMode.DBT_LS), profile_config=None)
-
-    with pytest.raises(CosmosLoadDbtException, match="dbt ls needs a profile"):
-        made.load()
-
-
-def test_a_project_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    made = graph(ProjectConfig(tmp_path / "nowhere"))
-
-    with pytest.raises(CosmosLoadDbtException, match=r"project folder .*nowhere does not exist"):
-        made.load()
-
-
-def test_no_project_folder_at_all_is_an_error_that_names_the_parameters() -> None:
-    made = graph(ProjectConfig())
-
-    with pytest.raises(CosmosLoadDbtException, match=r"give ProjectConfig\.dbt_project_path, or RenderConfig"):
-        made.load()
+@pytest.mark.parametrize(
+    ("project", "render", "words"),
+    [
+        pytest.param(ProjectConfig(DATA), {"load_method": LoadMode.DBT_LS}, "dbt ls needs a profile", id="no-profile"),
+        pytest.param(
+            ProjectConfig(DATA),
+            {"load_method": LoadMode.DBT_MANIFEST},
+            r"needs ProjectConfig\.manifest_path",
+            id="no-manifest",
+        ),
+        pytest.param(
+            ProjectConfig(DATA, manifest_path=MANIFEST),
+            {"selector": "nightly"},
+            r"selector='nightly' is not in .*manifest\.json\. It has: only_marts, port_calls_family",
+            id="no-such-selector",
+        ),
+        pytest.param(ProjectConfig("/nowhere"), {}, "project folder /nowhere does not exist", id="no-such-folder"),
+        pytest.param(
+            ProjectConfig(), {}, r"give ProjectConfig\.dbt_project_path, or RenderConfig", id="no-folder-at-all"
+        ),
+    ],
+)
+def test_what_is_missing_is_named(project: ProjectConfig, render: dict[str, Any], words: str) -> None:
+    with pytest.raises(CosmosLoadDbtException, match=words):
+        graph(project, RenderConfig(**render), profile_config=None).load()
 
 
 def test_parser_and_tasks_may_see_the_project_in_different_folders(tmp_path: Path) -> None:
@@ -242,9 +210,7 @@ def test_a_variable_of_the_configuration_alone_may_name_the_packages_folder(
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
     project = ProjectConfig(vendored, manifest_path=MANIFEST, env_vars={"VENDOR": "vendor"}, install_dbt_deps=True)
-    made = graph(project, parsing_with(fake_dbt, load_method=method, dbt_ls_path=DATA / "dbt_ls.jsonl"))
-
-    made.load()
+    made = loaded(project, parsing_with(fake_dbt, load_method=method, dbt_ls_path=DATA / "dbt_ls.jsonl"))
 
     assert len(made.nodes) > 10
 

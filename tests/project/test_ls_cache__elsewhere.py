@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,23 +13,7 @@ import pytest
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from pytest_cosmos_venv import Variables
-from tests.project.test_ls_cache import DATA, Place
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    made = Place(tmp_path)
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(made.cache))
-    return made
-
-
-@pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """The log about the cache elsewhere; kept also when Airflow, imported meanwhile, sets up logging anew."""
-    logger = logging.getLogger("cosmos_venv.project.ls_cache")
-    logger.addHandler(caplog.handler)
-    yield caplog
-    logger.removeHandler(caplog.handler)
+from tests.project.ls_place import DATA, Place
 
 
 def test_the_cache_mode_takes_what_dbt_has_said(place: Place) -> None:

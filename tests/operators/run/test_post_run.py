@@ -16,7 +16,7 @@ from cosmos_venv.compat import AirflowException, AirflowSkipException
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators import local
 from pytest_cosmos_venv import FakeVenv, NodeOutcome, RunTask
-from tests.kit import MakeNamed, operator_arguments
+from tests.kit import MakeNamed, operator_arguments, texts_below
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -77,16 +77,9 @@ class Writing(Protocol):
 
 
 @pytest.fixture
-def writing(make: MakeNamed) -> Writing:
+def writing(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> Writing:
     def make_writing(cls: type[WritingRun] = WritingRun, **arguments: Any) -> WritingRun:
-        like = make("Run")
-        return cls(
-            task_id="task",
-            project_dir=like.project_dir,
-            profile_config=like.profile_config,
-            dbt_executable_path=like.dbt_executable_path,
-            **arguments,
-        )
+        return cls(**operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt, **arguments))
 
     return make_writing
 
@@ -266,18 +259,6 @@ def test_after_a_failed_dbt_nobody_is_told_of_warnings(make: MakeNamed, cosmos_f
     assert told == []
 
 
-def test_a_failing_deps_fails_the_task_with_its_output(
-    make: MakeNamed, cosmos_fake_venv: FakeVenv, dbt_project: Path
-) -> None:
-    (dbt_project / "packages.yml").write_text("packages: [{package: dbt-labs/dbt_utils, version: 1.3.0}]\n")
-    cosmos_fake_venv.script("deps", exit_code=2, stdout=["Could not resolve host: hub.getdbt.com"])
-
-    with pytest.raises(AirflowException, match=r"(?s)exit code 2.*Could not resolve host"):
-        make("Run").execute({})
-
-    assert [call.command for call in cosmos_fake_venv.calls] == ["deps"]
-
-
 def test_the_address_of_a_package_is_told_without_its_token(
     make: MakeNamed, cosmos_fake_venv: FakeVenv, dbt_project: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -290,10 +271,6 @@ def test_the_address_of_a_package_is_told_without_its_token(
 
     assert "s3cret" not in str(raised.value)
     assert "s3cret" not in caplog.text
-
-
-def uploaded(folder: Path) -> dict[str, str]:
-    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture
@@ -323,7 +300,7 @@ def test_compiled_sql_is_uploaded_where_that_is_wanted(
     operator.execute(context)  # type: ignore[arg-type]
 
     path = "harbor__pier/run-1/compiled/harbor/mart.sql"
-    assert uploaded(tmp_path / "remote") == ({path: "select 1\n"} if expected else {})
+    assert texts_below(tmp_path / "remote") == ({path: "select 1\n"} if expected else {})
 
 
 def test_uploading_without_a_place_is_an_error_before_dbt_runs_but_not_for_compile_itself(
@@ -350,7 +327,7 @@ def test_an_upload_callback_goes_wherever_object_storage_leads(
 
     io.upload_to_cloud_storage(str(tmp_path), context=context)
 
-    assert uploaded(tmp_path / "remote") == {"harbor/run-1/pier.run/2/target/manifest.json": "{}"}
+    assert texts_below(tmp_path / "remote") == {"harbor/run-1/pier.run/2/target/manifest.json": "{}"}
 
 
 def test_a_provider_that_is_not_installed_is_named(context: dict[str, Any], tmp_path: Path) -> None:

@@ -152,17 +152,12 @@ class BareSeed(local.DbtSeedLocalOperator):
         return result
 
 
-def test_artifacts_that_are_not_there_are_named(make: MakeNamed, cosmos_run_task: RunTask) -> None:
-    like = make("Seed")
+def test_artifacts_that_are_not_there_are_named(
+    dbt_project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask
+) -> None:
+    seed = BareSeed(**operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt))
 
-    done = cosmos_run_task(
-        BareSeed(
-            task_id="task",
-            project_dir=like.project_dir,
-            profile_config=like.profile_config,
-            dbt_executable_path=like.dbt_executable_path,
-        )
-    )
+    done = cosmos_run_task(seed)
 
     assert (done.state, done.assets) == ("success", ())
     assert "dbt has written no run_results.json. Drop --no-write-json" in done.log

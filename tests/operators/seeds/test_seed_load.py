@@ -21,7 +21,8 @@ from cosmos_venv.operators.local import DbtSeedLocalOperator
 from cosmos_venv.operators.seeds.seed_state import Scope, SeedLoads
 from cosmos_venv.operators.virtualenv import DbtSeedVirtualenvOperator
 from pytest_cosmos_venv import FakeVenv, RunDag, Variables
-from tests.kit import MakeTask, harbor_profile
+from tests.kit import MakeTask
+from tests.operators.seeds.seed_task import SEED, seed_arguments
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -37,20 +38,8 @@ def make_task(dbt_project: Path, cosmos_fake_venv: FakeVenv, cosmos_variables: V
     """The task of the seed."""
 
     def make_task(cls: type[Any] = DbtSeedLocalOperator, **arguments: Any) -> Any:
-        return cls(
-            **{
-                "task_id": "piers_seed",
-                "project_dir": dbt_project,
-                "profile_config": harbor_profile(dbt_project),
-                "extra_context": {
-                    "dbt_node_config": {"unique_id": "seed.harbor.piers", "original_file_path": "seeds/piers.csv"},
-                    "package_name": "harbor",
-                    "should_run_if_seed_changed": True,
-                },
-                **({"dbt_executable_path": cosmos_fake_venv.dbt} if cls is DbtSeedLocalOperator else {}),
-                **arguments,
-            }
-        )
+        own = {} if cls is DbtSeedVirtualenvOperator else {"dbt_executable_path": cosmos_fake_venv.dbt}
+        return cls(**seed_arguments(dbt_project, **own) | arguments)
 
     return make_task
 
@@ -72,7 +61,7 @@ def stored(variables: Variables) -> list[dict[str, Any]]:
 def loads_of(operator: Any) -> SeedLoads:
     return SeedLoads(
         cache_dir=caches.cache_dir(),
-        key=Scope.of(operator.dag_id, operator.task_group, {}, "seed.harbor.piers").key,
+        key=Scope.of(operator.dag_id, operator.task_group, {}, SEED).key,
     )
 
 
@@ -84,7 +73,7 @@ def test_what_was_loaded_is_remembered_with_its_run(load: Load, dbt_project: Pat
     load("first")
 
     (value,) = stored(cosmos_variables)
-    assert (value["checksum"], value["run_id"], value["seed"]) == (digest(dbt_project), "first", "seed.harbor.piers")
+    assert (value["checksum"], value["run_id"], value["seed"]) == (digest(dbt_project), "first", SEED)
 
 
 def test_a_task_says_in_one_line_why_it_does_what(
@@ -295,7 +284,7 @@ def test_after_a_change_in_the_middle_of_dbt_any_content_is_loaded(
     path.write_text("id\n1\n")
     load("first")
     path.write_text("id\n2\n")
-    load("second", Changing, dbt_executable_path=cosmos_fake_venv.dbt)
+    load("second", Changing)
     assert f"{path} was changed while dbt ran: the next run loads it again." in capsys.readouterr().out
     path.write_text(later)
 
@@ -315,16 +304,40 @@ class Overtaken(DbtSeedLocalOperator):
         return super().run_subprocess(command, env, cwd, **kwargs)
 
 
-def test_of_two_runs_at_once_with_different_content_neither_is_believed(
-    load: Load, dbt_project: Path, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+OvertakenBy = Callable[[Callable[[], object]], None]
+
+
+@pytest.fixture
+def overtaken_by(load: Load, monkeypatch: pytest.MonkeyPatch) -> OvertakenBy:
+    """Run the task of the seed, during whose dbt something else happens."""
+
+    def run(other: Callable[[], object]) -> None:
+        monkeypatch.setattr(Overtaken, "other", staticmethod(other), raising=False)
+        load("one", Overtaken)
+
+    return run
+
+
+def write_other_content(csv: Path) -> None:
+    csv.write_text("id\n2\n")
+
+
+@pytest.mark.parametrize(
+    "change", [pytest.param(write_other_content, id="different"), pytest.param(Path.unlink, id="unknown")]
+)
+def test_of_two_runs_at_once_with_other_content_neither_is_believed(
+    change: Callable[[Path], object],
+    load: Load,
+    overtaken_by: OvertakenBy,
+    dbt_project: Path,
+    cosmos_fake_venv: FakeVenv,
+    tmp_path: Path,
 ) -> None:
     """Which of them wrote the table last is not known. Here the other worker has another copy of the project."""
-    other = tmp_path / "other"
-    shutil.copytree(dbt_project, other)
-    (other / "seeds" / "piers.csv").write_text("id\n2\n")
-    monkeypatch.setattr(Overtaken, "other", staticmethod(lambda: load("other", project_dir=other)), raising=False)
+    other = Path(shutil.copytree(dbt_project, tmp_path / "other"))
+    change(other / "seeds" / "piers.csv")
 
-    load("one", Overtaken, dbt_executable_path=cosmos_fake_venv.dbt)
+    overtaken_by(lambda: load("other", project_dir=other))
     load("next")
     load("last")
 
@@ -335,11 +348,10 @@ def test_of_two_runs_at_once_with_different_content_neither_is_believed(
 def test_what_another_run_has_loaded_is_forgotten_by_one_that_fails_after_it(
     before: str | None,
     load: Load,
+    overtaken_by: OvertakenBy,
     dbt_project: Path,
     cosmos_fake_venv: FakeVenv,
-    monkeypatch: pytest.MonkeyPatch,
     cosmos_variables: Variables,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Both have the same content. Of the table one half may be of the one that failed."""
     path = dbt_project / "seeds" / "piers.csv"
@@ -349,11 +361,10 @@ def test_what_another_run_has_loaded_is_forgotten_by_one_that_fails_after_it(
         load("before")
         path.write_text(now)
     calls = len(cosmos_fake_venv.calls)
-    monkeypatch.setattr(Overtaken, "other", staticmethod(lambda: load("other")), raising=False)
     cosmos_fake_venv.script("seed", nth=2, exit_code=1)
 
     with pytest.raises(AirflowException):
-        load("one", Overtaken, dbt_executable_path=cosmos_fake_venv.dbt)
+        overtaken_by(lambda: load("other"))
     assert not cosmos_variables.values
     load("next")
     load("last")
@@ -363,8 +374,8 @@ def test_what_another_run_has_loaded_is_forgotten_by_one_that_fails_after_it(
 
 def test_a_run_during_which_another_one_fails_is_not_believed(
     load: Load,
+    overtaken_by: OvertakenBy,
     cosmos_fake_venv: FakeVenv,
-    monkeypatch: pytest.MonkeyPatch,
     cosmos_variables: Variables,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -372,28 +383,13 @@ def test_a_run_during_which_another_one_fails_is_not_believed(
         with pytest.raises(AirflowException):
             load("other")
 
-    monkeypatch.setattr(Overtaken, "other", staticmethod(fail), raising=False)
     cosmos_fake_venv.script("seed", nth=1, exit_code=1)
 
-    load("one", Overtaken, dbt_executable_path=cosmos_fake_venv.dbt)
+    overtaken_by(fail)
     assert not cosmos_variables.values
     assert (
         "Another load of seed.harbor.piers has broken off meanwhile: the next run loads it" in capsys.readouterr().out
     )
-    load("next")
-    load("last")
-
-    assert len(cosmos_fake_venv.calls) == 3
-
-
-def test_a_run_during_which_unknown_content_is_loaded_is_not_believed(
-    load: Load, dbt_project: Path, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    other = Path(shutil.copytree(dbt_project, tmp_path / "other"))
-    (other / "seeds" / "piers.csv").unlink()
-    monkeypatch.setattr(Overtaken, "other", staticmethod(lambda: load("other", project_dir=other)), raising=False)
-
-    load("one", Overtaken, dbt_executable_path=cosmos_fake_venv.dbt)
     load("next")
     load("last")
 
@@ -438,7 +434,7 @@ def test_packages_that_are_installed_anew_meanwhile_are_loaded_again(
         store.publish(packages.digest, tmp_path / "installed", tmp_path / "no-lock-file", {})
 
     monkeypatch.setattr(Overtaken, "other", staticmethod(publish), raising=False)
-    operator = make_task(Overtaken, extra_context=of_package, dbt_executable_path=cosmos_fake_venv.dbt)
+    operator = make_task(Overtaken, extra_context=of_package)
     publish()
 
     operator.execute({"run_id": "first"})

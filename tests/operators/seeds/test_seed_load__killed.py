@@ -14,7 +14,7 @@ from cosmos_venv.managed import caches
 from cosmos_venv.operators.seeds.seed_state import Scope, SeedLoads
 from pytest_cosmos_venv import Contender, FakeVenv, Point, Sighting, TaskRace
 from tests.operators.file_variables import variables_below
-from tests.operators.seeds.test_seed_state__turns import SEED, remembered, seed_task
+from tests.operators.seeds.seed_task import SEED, remembered, seed_task
 
 LARGE = 2**40  # bytes, of which none is on the disk: nobody hashes it to its end
 

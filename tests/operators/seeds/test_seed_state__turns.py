@@ -7,19 +7,17 @@ import shutil
 import threading
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.operators.local import DbtSeedLocalOperator
-from cosmos_venv.operators.seeds.seed_state import Scope, decoded, own_turn
+from cosmos_venv.operators.seeds.seed_state import own_turn
 from pytest_cosmos_venv import Contender, Racer, TaskRace
-from tests.kit import harbor_profile
 from tests.operators.file_variables import variables_below
+from tests.operators.seeds.seed_task import remembered, seed_task
 
 ROUNDS = 50
-SEED = "seed.harbor.piers"
 
 # Loads a seed: what it is told to load is what the table holds afterwards, whole; where it fails, half.
 LOADER = """#!/bin/sh
@@ -36,21 +34,6 @@ def one_machine(cosmos_racer: Racer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(cosmos_racer.shared / "cache"))
 
 
-def seed_task(project: Path, dbt: Path, **arguments: Any) -> DbtSeedLocalOperator:
-    return DbtSeedLocalOperator(
-        task_id="piers_seed",
-        project_dir=project,
-        profile_config=harbor_profile(project),
-        dbt_executable_path=dbt,
-        extra_context={
-            "dbt_node_config": {"unique_id": SEED, "original_file_path": "seeds/piers.csv"},
-            "package_name": "harbor",
-            "should_run_if_seed_changed": True,
-        },
-        **arguments,
-    )
-
-
 def task_of_a_run(racer: Racer, dbt_project: Path) -> tuple[Path, DbtSeedLocalOperator]:
     """This racer's copy of the project, and the task that loads its seed into the one table."""
     shared, index = racer.shared, racer.index
@@ -60,13 +43,6 @@ def task_of_a_run(racer: Racer, dbt_project: Path) -> tuple[Path, DbtSeedLocalOp
     loader.chmod(0o755)
     project = Path(shutil.copytree(dbt_project, shared / f"project-{index}"))
     return project, seed_task(project, loader, env={"TABLE": str(shared / "table")})
-
-
-def remembered(variables: Path, operator: DbtSeedLocalOperator) -> str | None:
-    """The checksum; None where there is none, or it is not certain."""
-    path = variables / Scope.of(operator.dag_id, operator.task_group, {}, SEED).key
-    found = decoded(path.read_text() if path.exists() else None)
-    return None if found is None else found.checksum
 
 
 @pytest.mark.long

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +78,6 @@ def write(tmp_path: Path) -> Write:
 
     write("dbt_project.yml", "name: shop\n")
     return write
-
-
-@pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    logger = logging.getLogger("cosmos_venv.project.custom.package")
-    logger.addHandler(caplog.handler)
-    yield caplog
-    logger.removeHandler(caplog.handler)
 
 
 def reads(entries: dict[str, NodeEntry], name: str) -> list[str]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +10,12 @@ import pytest
 
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import LoadMode
-from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.graph import DbtGraph
 from cosmos_venv.project.manifest import Manifest
 
 PROJECT = Path(__file__).resolve().parents[2] / "data" / "rendering-project"
 PACKAGES = Path(__file__).resolve().parents[2] / "data" / "selection"
-
-
-@pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    logger = logging.getLogger("cosmos_venv.project.graph")
-    logger.addHandler(caplog.handler)
-    with caplog.at_level(logging.INFO, logger=logger.name):
-        yield caplog
-    logger.removeHandler(caplog.handler)
 
 
 def load(project: Path, method: LoadMode = LoadMode.CUSTOM, **render: Any) -> DbtGraph:
@@ -90,11 +80,6 @@ def test_a_selection_is_what_it_is_in_the_manifest(select: list[str], exclude: l
 def test_an_item_that_dbt_refuses_is_refused() -> None:
     with pytest.raises(CosmosValueError, match=r"with .*rendering-project: selection item 'nope:x'"):
         load(PROJECT, select=["nope:x"])
-
-
-def test_a_folder_that_does_not_exist_is_an_error_and_no_empty_dag(tmp_path: Path) -> None:
-    with pytest.raises(CosmosLoadDbtException, match=r"project folder .*nowhere does not exist"):
-        DbtGraph(project=ProjectConfig(tmp_path / "nowhere")).load()
 
 
 @pytest.mark.filterwarnings("ignore:LoadMode.CUSTOM:DeprecationWarning")
