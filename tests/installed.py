@@ -1,4 +1,4 @@
-"""The environments and wheels that ``make test`` fetches, and marks for tests that skip where these are missing.
+"""The environments and wheels that ``make test`` fetches, marks for tests that need them, and the example project.
 
 In CI nothing may be missing: there such a test runs, and fails.
 """
@@ -6,6 +6,7 @@ In CI nothing may be missing: there such a test runs, and fails.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,18 +15,24 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENTS = ROOT / ".cache" / "envs"
 WHEELS = ROOT / ".cache" / "wheelhouse"
-DBT = ENVIRONMENTS / "dbt111" / "bin" / "dbt"
+DBT_111 = ENVIRONMENTS / "dbt111"
+DBT = DBT_111 / "bin" / "dbt"
 AIRFLOW_2 = ENVIRONMENTS / "airflow2" / "bin" / "python"
+EXAMPLE = ROOT / "examples" / "dbt" / "harbor"
 
 IS_CI = os.environ.get("CI") == "true"
 
+
+def is_missing(program: Path) -> bool:
+    """Whether a test has to go without it. In CI none has: there its absence is a failure."""
+    return not program.exists() and not IS_CI
+
+
 needs_airflow_2 = pytest.mark.skipif(
-    sys.version_info >= (3, 13) or (not AIRFLOW_2.exists() and not IS_CI),
+    sys.version_info >= (3, 13) or is_missing(AIRFLOW_2),
     reason="no Airflow 2.11 at .cache/envs/airflow2: make test makes it (Python 3.10 to 3.12)",
 )
-needs_dbt = pytest.mark.skipif(
-    not DBT.exists() and not IS_CI, reason="no real dbt at .cache/envs/dbt111: make test makes it"
-)
+needs_dbt = pytest.mark.skipif(is_missing(DBT), reason="no real dbt at .cache/envs/dbt111: make test makes it")
 needs_dbt_wheels = pytest.mark.skipif(
     not list(WHEELS.glob("dbt_core-*")) and not IS_CI,
     reason="no real dbt in .cache/wheelhouse: make test fetches it",
@@ -37,3 +44,22 @@ def install_from_wheels(patch: pytest.MonkeyPatch) -> None:
     for tool in ("PIP", "UV"):
         patch.setenv(f"{tool}_FIND_LINKS", str(WHEELS))
         patch.setenv(f"{tool}_NO_INDEX", "1")
+
+
+def site_packages_of(environment: Path) -> Path | None:
+    """Return the packages of an environment; None where it has another Python than this one."""
+    minor = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    found = environment / "lib" / minor / "site-packages"
+    return found if found.is_dir() else None
+
+
+def environment_of(release: str) -> Path:
+    """Return the environment of a release of dbt, such as ``dbt110``; skip the test where it is missing."""
+    if is_missing(ENVIRONMENTS / release / "bin" / "dbt"):
+        pytest.skip(f"no {release} at .cache/envs: make test makes it")
+    return ENVIRONMENTS / release
+
+
+def copy_of_example(folder: Path, *left_out: str) -> Path:
+    """Copy the example project without what dbt has written there, and without these folders."""
+    return Path(shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("target", "logs", *left_out)))

@@ -28,12 +28,12 @@ from cosmos_venv import (
 )
 from cosmos_venv.compat import DAG
 from pytest_cosmos_venv import DagOutcome, RunDag
-from tests.dbt.test_invocation__runner import DBT, site_packages_of
+from tests.installed import DBT, DBT_111, site_packages_of
 
 MARK = 99
 
 needs_real_dbt = pytest.mark.skipif(
-    site_packages_of(DBT) is None and os.environ.get("CI") != "true",
+    site_packages_of(DBT_111) is None and os.environ.get("CI") != "true",
     reason="no dbt 1.11 of this Python at .cache/envs/dbt111: make test makes it",
 )
 
@@ -71,7 +71,7 @@ class Harbor:
     def make_manifest(self) -> Path:
         """The project's manifest, by dbt itself."""
         words = ["parse", "--no-partial-parse", "--profiles-dir", ".", "--target-path", "parsed"]
-        subprocess.run([DBT / "bin" / "dbt", *words], cwd=self.project, check=True, capture_output=True)
+        subprocess.run([DBT, *words], cwd=self.project, check=True, capture_output=True)
         return self.project / "parsed" / "manifest.json"
 
     def _mark(self) -> None:
@@ -82,7 +82,7 @@ class Harbor:
 
     def _dag(self, dag_id: str, group: str | None, given: dict[str, Any]) -> DAG:
         outer: dict[str, Any] = {"schedule": None, "start_date": datetime(2026, 1, 1, tzinfo=timezone.utc)}
-        local = ExecutionConfig(dbt_executable_path=DBT / "bin" / "dbt", invocation_mode=InvocationMode.SUBPROCESS)
+        local = ExecutionConfig(dbt_executable_path=DBT, invocation_mode=InvocationMode.SUBPROCESS)
         inner: dict[str, Any] = {
             "project_config": ProjectConfig(self.project, manifest_path=given.pop("manifest", None)),
             "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=self.project / "profiles.yml"),

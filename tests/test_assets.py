@@ -15,9 +15,9 @@ from cosmos_venv.assets import ADAPTERS, PLAIN_NAMESPACES, Lineage, asset_uri, l
 from cosmos_venv.dbt.project_files import profile_fields
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.settings import SETTINGS
+from tests.installed import ENVIRONMENTS, ROOT, is_missing
 
-ROOT = Path(__file__).resolve().parents[1]
-PYTHON = ROOT / ".cache" / "envs" / "openlineage" / "bin" / "python"
+PYTHON = ENVIRONMENTS / "openlineage" / "bin" / "python"
 DEADLINE = 120.0
 
 # What each adapter's profile says of the place; more than one where OpenLineage tells them apart.
@@ -251,7 +251,7 @@ print("FOUND", json.dumps(found))
 @pytest.fixture(scope="module")
 def openlineage(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, list[list[str]]]]:
     """The datasets that OpenLineage's processor finds for each profile."""
-    if not PYTHON.exists() and os.environ.get("CI") != "true":
+    if is_missing(PYTHON):
         pytest.skip("no OpenLineage at .cache/envs/openlineage: make test makes it")
     folder = written_project(tmp_path_factory.mktemp("openlineage"))
     (folder / "target").mkdir()

@@ -15,9 +15,10 @@ import airflow
 import pytest
 
 from cosmos_venv.compat import import_time_out_paused, is_typed_command
-from tests.operators.whole_airflow import DEADLINE, ENVIRONMENTS, WholeAirflow
+from tests.installed import AIRFLOW_2
+from tests.operators.whole_airflow import DEADLINE, WholeAirflow
 
-AIRFLOWS = {"3": Path(sys.executable), "2": ENVIRONMENTS / "airflow2" / "bin" / "python"}
+AIRFLOWS = {"3": Path(sys.executable), "2": AIRFLOW_2}
 MODULE = str(Path(airflow.__file__).with_name("__main__.py"))
 
 

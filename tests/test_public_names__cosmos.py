@@ -59,8 +59,10 @@ def test_the_short_names_of_operators_are_the_local_ones() -> None:
     docs = ("Docs", "DocsAzureStorage", "DocsGCS", "DocsS3")
     verbs = ("Build", *docs, "LS", "Run", "RunOperation", "Seed", "Snapshot", "Test")
     assert set(operators.__all__) == {f"Dbt{verb}Operator" for verb in verbs}
-    assert operators.DbtRunOperator is local.DbtRunLocalOperator
+    for name in operators.__all__:
+        assert getattr(operators, name) is getattr(local, name.replace("Operator", "LocalOperator"))
     assert set(operators.__all__) <= set(dir(operators))
+    assert local.AbstractDbtLocalBase is local.DbtLocalBaseOperator
 
 
 @pytest.mark.parametrize(("module", "name"), NAMES, ids=[".".join(pair) for pair in NAMES])

@@ -13,9 +13,8 @@ import pytest
 
 from cosmos_venv.dbt import invocation
 from cosmos_venv.exceptions import CosmosDbtRunError
+from tests.installed import DBT_111, ROOT, site_packages_of
 
-ROOT = Path(__file__).resolve().parents[2]
-DBT = ROOT / ".cache" / "envs" / "dbt111"
 DEADLINE = 200.0
 
 # Ends itself as a task is ended, and answers as dbt does: whatever is raised becomes a part of the result.
@@ -56,12 +55,6 @@ def run_child(project: Path, site_packages: Path, *scenarios: str) -> dict[str, 
     return results
 
 
-def site_packages_of(environment: Path) -> Path | None:
-    minor = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    found = environment / "lib" / minor / "site-packages"
-    return found if found.is_dir() else None
-
-
 @pytest.fixture(scope="module")
 def waiting_dbt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("waiting")
@@ -72,12 +65,12 @@ def waiting_dbt(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.long
-@pytest.mark.skipif(site_packages_of(DBT) is None, reason="no dbt 1.11 of this Python at .cache/envs/dbt111")
+@pytest.mark.skipif(site_packages_of(DBT_111) is None, reason="no dbt 1.11 of this Python at .cache/envs/dbt111")
 def test_a_real_dbt_runs_in_the_worker_and_leaves_it_as_it_was(dbt_project: Path) -> None:
     models = dbt_project / "models"
     (models / "staging.sql").write_text("select 1 as id\n")
     (models / "broken.sql").write_text("select nothing from {{ ref('staging') }}\n")
-    packages = site_packages_of(DBT)
+    packages = site_packages_of(DBT_111)
     assert packages is not None
 
     done = run_child(dbt_project, packages, "chooses", "succeeds", "fails", "does_not_compile")

@@ -13,8 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.installed import ENVIRONMENTS, ROOT
 from tests.operators.real_scheduler import api_server, prepared, running, wait_until
-from tests.operators.whole_airflow import ENVIRONMENTS, ROOT, WholeAirflow
+from tests.operators.whole_airflow import WholeAirflow
 from tests.postgres import IS_MISSING, Postgres
 from tests.redis import started_redis
 

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 import pytest
 
-from cosmos_venv import operators
 from cosmos_venv.compat import DAG, AirflowException
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.exceptions import CosmosValueError
@@ -295,12 +294,6 @@ def test_operators_share_nothing_that_an_interceptor_may_change(make: Make) -> N
 
     assert other.env == shared["env"] == {"A": "1"}
     assert other.dbt_cmd_flags == shared["dbt_cmd_flags"] == ["--empty"]
-
-
-def test_the_short_names_are_the_local_operators() -> None:
-    for name in operators.__all__:
-        assert getattr(operators, name) is getattr(local, name.replace("Operator", "LocalOperator"))
-    assert local.AbstractDbtLocalBase is local.DbtLocalBaseOperator
 
 
 def test_interceptors_change_what_dbt_is_told(make_here: MakeNamed, cosmos_fake_venv: FakeVenv) -> None:

@@ -13,15 +13,10 @@ from cosmos_venv.compat import AirflowException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.operators import local
 from cosmos_venv.profiles import DbtProfileConfigVars, DuckDBUserPasswordProfileMapping
+from tests.installed import DBT, needs_dbt
 from tests.kit import MakeNamed, operator_arguments
 
-ROOT = Path(__file__).resolve().parents[2]
-DBT = ROOT / ".cache" / "envs" / "dbt111" / "bin" / "dbt"
-
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.skipif(not DBT.exists(), reason="no real dbt at .cache/envs/dbt111: make test makes it"),
-]
+pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), needs_dbt]
 
 SCHEMA = """
 models:

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-ENVIRONMENTS = ROOT / ".cache" / "envs"
-DBT = ENVIRONMENTS / "dbt111" / "bin" / "dbt"
+from tests.installed import ROOT
+
 DEADLINE = 240.0
 
 

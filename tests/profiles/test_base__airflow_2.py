@@ -5,19 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
-import pytest
+from tests.installed import AIRFLOW_2, ROOT, needs_airflow_2
 
-ROOT = Path(__file__).resolve().parents[2]
-PYTHON = ROOT / ".cache" / "envs" / "airflow2" / "bin" / "python"
 DEADLINE = 120.0
-
-pytestmark = pytest.mark.skipif(
-    sys.version_info >= (3, 13) or (not PYTHON.exists() and os.environ.get("CI") != "true"),
-    reason="no Airflow 2.11 at .cache/envs/airflow2: make test makes it (Python 3.10 to 3.12)",
-)
 
 SOURCE = """
 import json, os
@@ -55,9 +47,10 @@ print("FOUND", json.dumps([AIRFLOW_VERSION, count, differing, missing, masked]))
 """
 
 
+@needs_airflow_2
 def test_a_connection_of_airflow_2_becomes_what_was_recorded(tmp_path: Path) -> None:
     done = subprocess.run(
-        [str(PYTHON), "-W", "ignore", "-c", SOURCE],
+        [str(AIRFLOW_2), "-W", "ignore", "-c", SOURCE],
         env={**os.environ, "AIRFLOW_HOME": str(tmp_path / "airflow"), "PYTHONPATH": str(ROOT)},
         cwd=tmp_path,
         capture_output=True,

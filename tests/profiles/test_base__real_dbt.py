@@ -15,14 +15,12 @@ import pytest
 from cosmos_venv import profiles
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.profiles import BaseProfileMapping, DbtProfileConfigVars
+from tests.installed import DBT, needs_dbt
 from tests.profiles.samples import connect
 
-DBT = Path(__file__).resolve().parents[2] / ".cache" / "envs" / "dbt111" / "bin" / "dbt"
 DEADLINE = 120.0
 
-pytestmark = pytest.mark.skipif(
-    not DBT.exists() and os.environ.get("CI") != "true", reason="no real dbt at .cache/envs/dbt111: make test makes it"
-)
+pytestmark = needs_dbt
 
 
 def run_dbt(command: str, mapping: BaseProfileMapping, project: Path, *flags: str, mock: bool = False) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,9 @@ from cosmos_venv.constants import DbtResourceType
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.dbt_ls import parse_dbt_ls_output
 from cosmos_venv.project.manifest import Manifest
+from tests.project.manifests import entry, write_manifest
 
 PROJECT = Path(__file__).parent.parent / "data" / "rendering-project"
-
-
-def entry(resource_type: str = "model", **more: Any) -> dict[str, Any]:
-    return {"resource_type": resource_type, "original_file_path": "models/a.sql", **more}
-
-
-def manifest(tmp_path: Path, nodes: dict[str, Any], **more: Any) -> Path:
-    path = tmp_path / "manifest.json"
-    path.write_text(json.dumps({"metadata": {"project_name": "shop"}, "nodes": nodes, **more}))
-    return path
 
 
 def test_a_manifest_and_dbt_ls_of_one_project_give_the_same_nodes_but_for_analyses() -> None:
@@ -52,7 +42,7 @@ def test_only_an_age_that_is_set_counts_as_freshness() -> None:
 
 
 def test_files_of_packages_lie_in_the_packages_folder(tmp_path: Path) -> None:
-    path = manifest(
+    path = write_manifest(
         tmp_path,
         {"model.shop.a": entry(package_name="shop"), "model.utils.b": entry(package_name="utils")},
     )
@@ -64,19 +54,19 @@ def test_files_of_packages_lie_in_the_packages_folder(tmp_path: Path) -> None:
 
 
 def test_paths_written_on_windows_are_understood(tmp_path: Path) -> None:
-    path = manifest(tmp_path, {"model.shop.a": entry(original_file_path="models\\sub\\a.sql")})
+    path = write_manifest(tmp_path, {"model.shop.a": entry(original_file_path="models\\sub\\a.sql")})
 
     assert Manifest(path).nodes(project_path=tmp_path)["model.shop.a"].original_file_path == Path("models/sub/a.sql")
 
 
 def test_nodes_that_no_file_declares_are_left_out(tmp_path: Path) -> None:
-    path = manifest(tmp_path, {"model.other.a": entry(original_file_path=""), "model.shop.a": entry()})
+    path = write_manifest(tmp_path, {"model.other.a": entry(original_file_path=""), "model.shop.a": entry()})
 
     assert list(Manifest(path).nodes(project_path=tmp_path)) == ["model.shop.a"]
 
 
 def test_unknown_keys_and_types_of_a_newer_dbt_are_no_obstacle(tmp_path: Path) -> None:
-    path = manifest(tmp_path, {"wonder.shop.a": entry("wonder", news={"x": 1})}, wonders={"a": {}})
+    path = write_manifest(tmp_path, {"wonder.shop.a": entry("wonder", news={"x": 1})}, wonders={"a": {}})
 
     assert Manifest(path).nodes(project_path=tmp_path)["wonder.shop.a"].resource_type.value == "wonder"
 
@@ -127,7 +117,7 @@ def test_a_manifest_that_cannot_be_opened_is_named(tmp_path: Path, name: str) ->
     ],
 )
 def test_a_broken_entry_is_named(tmp_path: Path, unique_id: str, broken: dict[str, Any], words: str) -> None:
-    path = manifest(tmp_path, {"model.shop.good": entry(), unique_id: broken})
+    path = write_manifest(tmp_path, {"model.shop.good": entry(), unique_id: broken})
 
     with pytest.raises(CosmosLoadDbtException) as refusal:
         Manifest(path).nodes(project_path=tmp_path)
@@ -138,7 +128,7 @@ def test_a_broken_entry_is_named(tmp_path: Path, unique_id: str, broken: dict[st
 @pytest.mark.parametrize(("version", "is_refused"), [(8, True), (9, False), (12, False), (13, False)])
 def test_manifests_before_dbt_1_5_are_refused(tmp_path: Path, version: int, is_refused: bool) -> None:
     metadata = {"dbt_schema_version": f"https://schemas.getdbt.com/dbt/manifest/v{version}.json"}
-    path = manifest(tmp_path, {"model.shop.a": entry()}, metadata=metadata)
+    path = write_manifest(tmp_path, {"model.shop.a": entry()}, metadata=metadata)
 
     if not is_refused:
         assert list(Manifest(path).nodes(project_path=tmp_path)) == ["model.shop.a"]
@@ -150,7 +140,7 @@ def test_manifests_before_dbt_1_5_are_refused(tmp_path: Path, version: int, is_r
 @pytest.mark.parametrize("kind", ["model", "test"])
 def test_who_changes_what_a_node_says_changes_no_other_node_and_no_later_load(tmp_path: Path, kind: str) -> None:
     config = {"enabled": True, "meta": {"owner": "ops"}}
-    path = manifest(tmp_path, {f"{kind}.shop.{name}": entry(kind, config=config) for name in "ab"})
+    path = write_manifest(tmp_path, {f"{kind}.shop.{name}": entry(kind, config=config) for name in "ab"})
     nodes = Manifest(path).nodes(project_path=tmp_path)
 
     told = nodes[f"{kind}.shop.a"].config
@@ -164,7 +154,7 @@ def test_who_changes_what_a_node_says_changes_no_other_node_and_no_later_load(tm
 
 def test_a_configuration_that_is_none_is_told_with_its_entry_wherever_it_stands(tmp_path: Path) -> None:
     broken = {"metric.shop.m": entry("metric", config=[1])}
-    path = manifest(tmp_path, {"model.shop.a": entry()}, metrics=broken)
+    path = write_manifest(tmp_path, {"model.shop.a": entry()}, metrics=broken)
 
     with pytest.raises(
         CosmosLoadDbtException, match=r"entry metric\.shop\.m: Expected `object \| null`.*at `\$\.config`"

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
-from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
+from cosmos_venv.config import ProjectConfig
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.graph import DbtGraph
 from cosmos_venv.project.manifest import Manifest
 from cosmos_venv.rendering.model import Plan
-from cosmos_venv.rendering.planner import plan
+from tests.project.manifests import entry, write_manifest
+from tests.rendering.made import plan_of
 
 RECORDED = sorted((Path(__file__).parent.parent / "data" / "manifests").glob("*.json"))
 NODES = {
@@ -39,18 +39,10 @@ def without_hash(unique_id: str) -> str:
     return unique_id.rpartition(".")[0] if unique_id.startswith(("test.pier.not", "test.pier.uni")) else unique_id
 
 
-def planned(path: Path, **render: Any) -> Plan:
-    project = ProjectConfig(path.parent, manifest_path=path)
-    graph = DbtGraph(project=project, render_config=RenderConfig(**render))
+def planned(path: Path) -> Plan:
+    graph = DbtGraph(project=ProjectConfig(path.parent, manifest_path=path))
     graph.load()
-    return plan(
-        graph.filtered_nodes,
-        tests_per_model=graph.tests_per_model,
-        render_config=graph.render_config,
-        execution_config=ExecutionConfig(),
-        project_config=project,
-        operator_args={},
-    )
+    return plan_of(graph)
 
 
 def test_all_releases_are_there() -> None:
@@ -89,38 +81,21 @@ def test_each_release_is_selected_from_alike(path: Path) -> None:
     assert manifest.selected([], [], "nightly") == manifest.selected(["tag:nightly"], [], None)
 
 
-def entry(resource_type: str = "model", **more: Any) -> dict[str, Any]:
-    return {"resource_type": resource_type, "original_file_path": "models/a.sql", "package_name": "shop", **more}
-
-
 def model(name: str, *parents: str, **more: Any) -> tuple[str, dict[str, Any]]:
     reads: dict[str, Any] = {"depends_on": {"nodes": [f"model.shop.{parent}" for parent in parents], "macros": []}}
-    return f"model.shop.{name}", entry(name=name, fqn=["shop", name], **reads, **more)
-
-
-class Write(Protocol):
-    def __call__(self, nodes: dict[str, Any], **more: Any) -> Path: ...
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def write(nodes: dict[str, Any], **more: Any) -> Path:
-        path = tmp_path / "manifest.json"
-        path.write_text(json.dumps({"metadata": {"project_name": "shop"}, "nodes": nodes, **more}))
-        return path
-
-    return write
+    return f"model.shop.{name}", entry(name=name, package_name="shop", fqn=["shop", name], **reads, **more)
 
 
 @pytest.mark.parametrize("version", [9, 10, 11, 12, 20])
-def test_the_public_schemas_need_no_more_than_they_must_have(write: Write, version: int) -> None:
+def test_the_public_schemas_need_no_more_than_they_must_have(tmp_path: Path, version: int) -> None:
     """Trimmed to what each of them requires; 20 is of Fusion, which names no adapter."""
     metadata = {
         "dbt_schema_version": f"https://schemas.getdbt.com/dbt/manifest/v{version}.json",
         "project_name": "shop",
         "adapter_type": None,
     }
-    path = write(
+    path = write_manifest(
+        tmp_path,
         dict([model("a", checksum={"name": "sha256", "checksum": "x"}), model("b", "a", news=[{"of": "a newer dbt"}])]),
         metadata=metadata,
         sources={},
@@ -133,23 +108,25 @@ def test_the_public_schemas_need_no_more_than_they_must_have(write: Write, versi
     assert [task.task_id for task in planned(path).tasks] == ["a_run", "b_run"]
 
 
-def test_missing_sections_and_fields_are_no_obstacle(write: Write) -> None:
-    path = write({"model.shop.a": {"resource_type": "model", "original_file_path": "models/a.sql"}})
+def test_missing_sections_and_fields_are_no_obstacle(tmp_path: Path) -> None:
+    path = write_manifest(tmp_path, {"model.shop.a": {"resource_type": "model", "original_file_path": "models/a.sql"}})
 
     assert [task.task_id for task in planned(path).tasks] == ["a_run"]
     assert Manifest(path).selected(["a", "package:shop"], [], None) == {"model.shop.a"}
 
 
-def test_nodes_in_a_circle_are_named(write: Write) -> None:
-    path = write(dict([model("a", "c"), model("b", "a"), model("c", "b"), model("d")]))
+def test_nodes_in_a_circle_are_named(tmp_path: Path) -> None:
+    path = write_manifest(tmp_path, dict([model("a", "c"), model("b", "a"), model("c", "b"), model("d")]))
 
     assert Manifest(path).selected(["+a+", "@b"], [], None) == {f"model.shop.{name}" for name in "abc"}
     with pytest.raises(CosmosLoadDbtException, match=r"(?s)model\.shop\.a|a_run"):
         planned(path)
 
 
-def test_parents_that_are_not_there_are_passed_over(write: Write) -> None:
-    path = write(dict([model("a", "gone"), model("b", "a", "disabled")]), disabled={"model.shop.disabled": [entry()]})
+def test_parents_that_are_not_there_are_passed_over(tmp_path: Path) -> None:
+    path = write_manifest(
+        tmp_path, dict([model("a", "gone"), model("b", "a", "disabled")]), disabled={"model.shop.disabled": [entry()]}
+    )
 
     made = planned(path)
 
@@ -157,16 +134,16 @@ def test_parents_that_are_not_there_are_passed_over(write: Write) -> None:
     assert Manifest(path).selected(["+b"], [], None) == {"model.shop.a", "model.shop.b"}
 
 
-def test_disabled_nodes_have_no_task_wherever_they_stand(write: Write) -> None:
+def test_disabled_nodes_have_no_task_wherever_they_stand(tmp_path: Path) -> None:
     """dbt puts them into a section of their own; hand-made manifests do not."""
-    path = write(dict([model("a"), model("off", config={"enabled": False})]))
+    path = write_manifest(tmp_path, dict([model("a"), model("off", config={"enabled": False})]))
 
     assert Manifest(path).selected(["fqn:*"], [], None) == {"model.shop.a"}
     assert [task.task_id for task in planned(path).tasks] == ["a_run"]
 
 
-def test_a_type_that_nobody_knows_is_kept_and_has_no_task(write: Write) -> None:
-    path = write(dict([model("a"), ("wonder.shop.w", entry("wonder"))]))
+def test_a_type_that_nobody_knows_is_kept_and_has_no_task(tmp_path: Path) -> None:
+    path = write_manifest(tmp_path, dict([model("a"), ("wonder.shop.w", entry("wonder", package_name="shop"))]))
     graph = DbtGraph(project=ProjectConfig(path.parent, manifest_path=path))
 
     graph.load()
@@ -176,16 +153,16 @@ def test_a_type_that_nobody_knows_is_kept_and_has_no_task(write: Write) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
-def test_utf_16_is_named(write: Write, encoding: str) -> None:
-    path = write({})
+def test_utf_16_is_named(tmp_path: Path, encoding: str) -> None:
+    path = write_manifest(tmp_path, {})
     path.write_bytes(path.read_text().encode(encoding))
 
     with pytest.raises(CosmosLoadDbtException, match=r"manifest\.json is UTF-16; UTF-8 is needed\. Write it anew"):
         Manifest(path)
 
 
-def test_a_byte_order_mark_is_no_fault(write: Write) -> None:
-    path = write(dict([model("a")]))
+def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+    path = write_manifest(tmp_path, dict([model("a")]))
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
 
     assert [task.task_id for task in planned(path).tasks] == ["a_run"]
@@ -205,13 +182,12 @@ def test_wherever_it_is_cut_off_it_is_named(path: Path, share: float, tmp_path: 
 @pytest.mark.long
 def test_a_hundred_megabytes_are_read_within_their_size(tmp_path: Path) -> None:
     """SQL is most of it, in one million lines; four times its size is what the text, and all else, may take."""
-    path = tmp_path / "manifest.json"
     sql = "select one, two, three from somewhere\n" * 130
     nodes = dict(
         model(f"m{number:05}", *([f"m{number - 1:05}"] if number else []), raw_code=sql, compiled_code=sql)
         for number in range(10_000)
     )
-    path.write_text(json.dumps({"metadata": {"project_name": "shop"}, "nodes": nodes}))
+    path = write_manifest(tmp_path, nodes)
     code = (
         "import resource, sys; from pathlib import Path; from cosmos_venv.project.manifest import Manifest\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"

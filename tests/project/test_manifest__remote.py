@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
+from operator import methodcaller
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,6 +24,8 @@ from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.files.read_limits import ANY_SIZE
 from cosmos_venv.project.graph import DbtGraph
+from cosmos_venv.remote.download_cache import RemoteError
+from cosmos_venv.remote.remote_file import RemoteFile
 from pytest_cosmos_venv import HttpManifest
 
 DATA = Path(__file__).parent.parent / "data" / "rendering-project"
@@ -379,21 +382,17 @@ def test_headers_of_a_connection_stay_with_its_host(server: str, monkeypatch: py
     assert "Authorization" not in second
 
 
-def test_a_server_that_sends_byte_by_byte_is_not_waited_for(server: str) -> None:
-    from cosmos_venv.remote.download_cache import RemoteError
-    from cosmos_venv.remote.remote_file import RemoteFile
-
-    with pytest.raises(RemoteError, match="no answer within 1 s"):
-        RemoteFile(url=f"{server}/slow.json").read(seconds=1.0, limit=ANY_SIZE)
-
-
 @pytest.mark.timeout(20)
-def test_a_server_that_sends_its_headers_byte_by_byte_is_not_waited_for(server: str) -> None:
-    from cosmos_venv.remote.download_cache import RemoteError
-    from cosmos_venv.remote.remote_file import RemoteFile
-
+@pytest.mark.parametrize(
+    "ask",
+    [
+        pytest.param(methodcaller("read", seconds=1.0, limit=ANY_SIZE), id="content"),
+        pytest.param(methodcaller("exists", seconds=1.0), id="headers"),
+    ],
+)
+def test_a_server_that_answers_byte_by_byte_is_not_waited_for(server: str, ask: Callable[[RemoteFile], object]) -> None:
     with pytest.raises(RemoteError, match="no answer within 1 s"):
-        RemoteFile(url=f"{server}/slow.json").exists(seconds=1.0)
+        ask(RemoteFile(url=f"{server}/slow.json"))
 
 
 @pytest.mark.parametrize("said", ["UTF-8", "aws-chunked", "binary", "identity", "none", "aws-chunked+utf-8"])

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.installed import AIRFLOW_2, needs_airflow_2
 from tests.rendering.recorded_project import RECORDED, copy_of_project
 
-ROOT = Path(__file__).resolve().parents[2]
-AIRFLOW_2 = ROOT / ".cache" / "envs" / "airflow2" / "bin" / "python"
 PYTHONS = [
     pytest.param(Path(sys.executable), id="airflow3"),
-    pytest.param(
-        AIRFLOW_2,
-        id="airflow2",
-        marks=pytest.mark.skipif(
-            sys.version_info >= (3, 13) or (not AIRFLOW_2.exists() and os.environ.get("CI") != "true"),
-            reason="no Airflow 2.11 at .cache/envs/airflow2: make test makes it (Python 3.10 to 3.12)",
-        ),
-    ),
+    pytest.param(AIRFLOW_2, id="airflow2", marks=needs_airflow_2),
 ]
 
 

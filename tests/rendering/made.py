@@ -7,7 +7,7 @@ from typing import Any
 
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import DbtResourceType, ExecutionMode
-from cosmos_venv.project.graph import link
+from cosmos_venv.project.graph import DbtGraph, link
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.model import Plan
 from cosmos_venv.rendering.planner import plan
@@ -47,4 +47,16 @@ def planned(
         project_config=ProjectConfig("shop"),
         operator_args=operator_args or {},
         settings=settings or PlanningSettings(),
+    )
+
+
+def plan_of(graph: DbtGraph) -> Plan:
+    """Return the plan of a graph that is loaded."""
+    return plan(
+        graph.filtered_nodes,
+        tests_per_model=graph.tests_per_model,
+        render_config=graph.render_config,
+        execution_config=graph.execution_config,
+        project_config=graph.project,
+        operator_args={},
     )

@@ -130,10 +130,7 @@ def test_a_converted_node_comes_after_its_parents_and_before_its_children() -> N
 
     assert edges_at(dag, "own_geo_cells_run") == {
         ("own_stg_ports_run", "own_geo_cells_run"),
-        (
-            "own_geo_cells_run",
-            "own_port_calls_run",
-        ),
+        ("own_geo_cells_run", "own_port_calls_run"),
     }
     assert dag.tasks_map[PORT_CALLS] is dag.get_task("own_port_calls_run")
 

@@ -28,7 +28,7 @@ from cosmos_venv.rendering.model import (
     outline,
     upstream_of,
 )
-from cosmos_venv.rendering.planner import plan
+from tests.rendering.made import plan_of
 
 PROJECT = Path(__file__).parent.parent / "data" / "rendering-project"
 ODD = 'a "b" [c] {d} <e> #f; `g` | h\\n (i) ü end'
@@ -179,14 +179,7 @@ def real() -> Plan:
         execution_config=ExecutionConfig(dbt_project_path=PROJECT),
     )
     graph.load()
-    return plan(
-        graph.filtered_nodes,
-        tests_per_model=graph.tests_per_model,
-        render_config=graph.render_config,
-        execution_config=graph.execution_config,
-        project_config=graph.project,
-        operator_args={},
-    )
+    return plan_of(graph)
 
 
 def test_mermaid_shows_every_task_in_its_group_and_every_edge(real: Plan) -> None:

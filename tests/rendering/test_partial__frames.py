@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
-from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -13,8 +12,7 @@ from airflow.sdk import task
 
 from cosmos_venv.compat import DAG, FRAME_NAMES, EmptyOperator, TaskGroup
 from cosmos_venv.rendering.partial import LazyTaskDict
-
-START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+from tests.rendering.recorded_project import START
 
 
 class OneTaskDag:

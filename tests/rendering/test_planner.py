@@ -15,6 +15,7 @@ import pytest
 from cosmos_venv.config import RenderConfig
 from cosmos_venv.constants import SeedRenderingBehavior, TestBehavior
 from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.model import Plan, PlannedGroup
 from cosmos_venv.rendering.plan_graph import in_order
 from tests.rendering.made import node, planned
@@ -132,11 +133,6 @@ def test_metadata_that_is_no_mapping_is_refused_with_the_node(meta: object) -> N
         planned(node("model.shop.a", meta=meta))
 
 
-def test_a_node_cannot_set_its_task_id() -> None:
-    with pytest.raises(CosmosLoadDbtException, match=r"model\.shop\.a: .* sets task_id"):
-        planned(node("model.shop.a", meta={"cosmos": {"operator_kwargs": {"task_id": "x"}}}))
-
-
 def test_tests_of_one_task_that_disagree_are_told_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     first, second = (
         node(f"test.shop.t{pool}.1", "model.shop.a", meta={"cosmos": {"operator_kwargs": {"pool": pool}}})
@@ -204,33 +200,34 @@ def test_two_processes_with_other_hash_seeds_make_the_same_plan() -> None:
     assert len(json.loads(outputs.pop())["tasks"]) == 21
 
 
-def test_types_without_tasks_are_told_once_and_warn_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "cosmos_venv.rendering.planner")
-    exposures = [node(f"exposure.shop.x{number}") for number in range(17)]  # as many as in no other test
-    for _ in range(2):
-        planned(*exposures, node("metric.shop.m"), node("unit_test.shop.u"), ORDERS_TEST)
-
-    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        (
+@pytest.mark.parametrize(
+    ("nodes", "level", "counts"),
+    [
+        pytest.param(
+            [*(node(f"exposure.shop.x{number}") for number in range(17)), node("metric.shop.m"), ORDERS_TEST],
             "INFO",
-            "No task for these selected nodes: 17 of type exposure, 1 of type metric. RenderConfig.node_converters can "
-            "make some.",
-        )
-    ]
-
-
-def test_a_type_that_dbt_may_run_and_no_task_is_made_for_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    functions = [node(f"function.shop.f{number}") for number in range(19)]  # as many as in no other test
-
-    planned(*functions, node("notebook.shop.n"))
-
-    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        (
+            "17 of type exposure, 1 of type metric",
+            id="types-without-tasks-warn-nobody",
+        ),
+        pytest.param(
+            [*(node(f"function.shop.f{number}") for number in range(19)), node("notebook.shop.n")],
             "WARNING",
-            "No task for these selected nodes: 19 of type function, 1 of type notebook. RenderConfig.node_converters "
-            "can make some.",
-        )
-    ]
+            "19 of type function, 1 of type notebook",
+            id="types-that-dbt-may-run",
+        ),
+    ],
+)
+def test_types_that_no_task_is_made_for_are_told_once(
+    nodes: list[DbtNode], level: str, counts: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There are as many nodes as in no other test: what was told before is not told again."""
+    caplog.set_level(logging.INFO, "cosmos_venv.rendering.planner")
+
+    for _ in range(2):
+        planned(*nodes, node("unit_test.shop.u"))
+
+    words = f"No task for these selected nodes: {counts}. RenderConfig.node_converters can make some."
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [(level, words)]
 
 
 def test_a_seed_that_is_to_be_loaded_when_it_changes_is_told_so() -> None:

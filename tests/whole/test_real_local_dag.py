@@ -14,9 +14,8 @@ import duckdb
 import pytest
 
 from pytest_cosmos_venv import AirflowHome
-from tests.dbt.test_invocation__runner import DBT as DBT_ENVIRONMENT
-from tests.dbt.test_invocation__runner import site_packages_of
-from tests.installed import ROOT
+from tests.installed import DBT_111 as DBT_ENVIRONMENT
+from tests.installed import ROOT, site_packages_of
 from tests.real_seeds import needs_real_dbt
 from tests.whole.test_real_postgres import files_with
 

@@ -13,8 +13,7 @@ import pytest
 
 from cosmos_venv import ExecutionConfig, ExecutionMode, LoadMode, SeedRenderingBehavior, TestBehavior
 from pytest_cosmos_venv import AirflowHome, RunDag, Variables
-from tests.dbt.test_invocation__runner import DBT, site_packages_of
-from tests.installed import ROOT, install_from_wheels, needs_dbt_wheels
+from tests.installed import DBT_111, ROOT, install_from_wheels, needs_dbt_wheels, site_packages_of
 from tests.real_seeds import MARK, Harbor, needs_real_dbt
 
 DEADLINE = 200.0
@@ -122,7 +121,7 @@ def test_in_the_tasks_own_process_what_comes_after_a_skipped_seed_runs(
     project: Path, airflow_apart: AirflowHome, tmp_path: Path
 ) -> None:
     """A DbtDag, loaded from dbt's manifest, with all tests at the end and Airflow's own store of Variables."""
-    harbor, packages = Harbor(project), str(site_packages_of(DBT))
+    harbor, packages = Harbor(project), str(site_packages_of(DBT_111))
     manifest = str(harbor.make_manifest())
     airflow_apart.add_dag_file("harbor.py", DAG.format(project=str(project), manifest=manifest))
 

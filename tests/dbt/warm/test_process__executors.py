@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -15,12 +14,11 @@ import pytest
 
 from cosmos_venv.dbt.warm import servers
 from tests.dbt.warm.test_process__killed import kill_at_random
+from tests.installed import copy_of_example
 from tests.operators.executors import Running, Stack, celery_worker, running_stack
 from tests.operators.real_scheduler import logs, wait_until
-from tests.operators.whole_airflow import ROOT
 from tests.postgres import Postgres
 
-EXAMPLE = ROOT / "examples" / "dbt" / "harbor"
 STACKS = [
     Stack(release=3, executor="CeleryExecutor"),
     Stack(release=3, executor="LocalExecutor"),
@@ -157,7 +155,7 @@ class Scene:
 def test_dbt_is_forked_and_ends_with_its_task(
     stack: Stack, tmp_path: Path, kept_directory: Path, postgres: Postgres, short_folder: Path
 ) -> None:
-    shutil.copytree(EXAMPLE, tmp_path / "harbor", ignore=shutil.ignore_patterns("target", "logs", "snapshots"))
+    copy_of_example(tmp_path / "harbor", "snapshots")
     (tmp_path / "harbor" / "profiles.yml").write_text(PROFILE.format(path=tmp_path / "harbor.duckdb"))
     for name in GATES:
         Gate.make(tmp_path / name)

@@ -19,18 +19,12 @@ import pytest
 from cosmos_venv.dbt.warm.process import WarmStart, dbt_program
 from cosmos_venv.processes.guarded_process import Cancellation, CompletedCommand, GuardedProcess, run_guarded
 from tests.dbt.warm.conftest import end_all_servers
-
-ROOT = Path(__file__).resolve().parents[3]
-EXAMPLE = ROOT / "examples" / "dbt" / "harbor"
-DBT = ROOT / ".cache" / "envs" / "dbt111"
+from tests.installed import DBT, DBT_111, copy_of_example, needs_dbt
 
 pytestmark = [
     pytest.mark.long,
     pytest.mark.timeout(600),  # fifty commands of dbt
-    pytest.mark.skipif(
-        not (DBT / "bin" / "dbt").exists() and os.environ.get("CI") != "true",
-        reason="no dbt 1.11 at .cache/envs/dbt111: make test makes it",
-    ),
+    needs_dbt,
 ]
 
 PYTHON_MODEL = "import os, signal, time\ndef model(dbt, session):\n    {}\n    return session.sql('select 1 as id')\n"
@@ -119,7 +113,7 @@ class Project:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     def make(self) -> None:
-        shutil.copytree(EXAMPLE, self.folder, ignore=shutil.ignore_patterns("target", "logs"))
+        copy_of_example(self.folder)
         for name, text in TROUBLE.items():
             (self.folder / name).parent.mkdir(exist_ok=True)
             (self.folder / name).write_text(text)
@@ -134,7 +128,7 @@ class Project:
             if file.name != "manifest.json":
                 file.unlink()
         done = run_guarded(
-            [str(DBT / "bin" / "dbt"), *COMMANDS[name]],
+            [str(DBT), *COMMANDS[name]],
             env={**os.environ, **VARIABLES},
             cwd=self.folder,
             start=self.start,
@@ -188,7 +182,7 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project
         patch.delenv("XDG_RUNTIME_DIR", raising=False)
         reasons: list[str] = []
         warm = WarmStart(
-            program=dbt_program(DBT, DBT / "bin" / "dbt"),
+            program=dbt_program(DBT_111, DBT),
             idle=600,
             most=4,
             cancellation=Cancellation(),

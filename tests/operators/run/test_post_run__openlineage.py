@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from tests.operators.whole_airflow import DBT, ENVIRONMENTS, WholeAirflow
+from tests.installed import DBT, ENVIRONMENTS
+from tests.operators.whole_airflow import WholeAirflow
 
 PYTHON = ENVIRONMENTS / "openlineage" / "bin" / "python"
 

@@ -12,13 +12,10 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv.constants import TestIndirectSelection
-from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.manifest import Manifest
+from tests.installed import DBT_111, needs_dbt
+from tests.project.selection.conftest import DATA, ours
 
-ROOT = Path(__file__).resolve().parents[3]
-DATA = ROOT / "tests" / "data" / "selection"
-PYTHON = ROOT / ".cache" / "envs" / "dbt111" / "bin" / "python"
 ORDERS = 1500
 ENTRIES: list[dict[str, Any]] = [
     entry
@@ -102,10 +99,7 @@ class Chance:
 
 
 @pytest.mark.long
-@pytest.mark.skipif(
-    not PYTHON.exists() and os.environ.get("CI") != "true",
-    reason="no real dbt at .cache/envs/dbt111: make test makes it",
-)
+@needs_dbt
 def test_selections_by_chance_come_to_what_dbt_selects(manifest: Manifest, tmp_path: Path) -> None:
     project = shutil.copytree(DATA / "project", tmp_path / "project")
     seed = random.SystemRandom().randrange(10**9)
@@ -113,7 +107,7 @@ def test_selections_by_chance_come_to_what_dbt_selects(manifest: Manifest, tmp_p
     orders = [chance.order() for _ in range(ORDERS)]
 
     done = subprocess.run(
-        [PYTHON, DATA / "dbt_side.py", project],
+        [DBT_111 / "bin" / "python", DATA / "dbt_side.py", project],
         input=json.dumps(orders),
         capture_output=True,
         text=True,
@@ -128,11 +122,3 @@ def test_selections_by_chance_come_to_what_dbt_selects(manifest: Manifest, tmp_p
     for order, answer in zip(orders, answers, strict=True):
         expected = "refused" if isinstance(answer, str) else answer
         assert ours(manifest, **order) == expected, f"chance {seed}: {order}"
-
-
-def ours(manifest: Manifest, select: list[str], exclude: list[str], indirect_selection: str) -> list[str] | str:
-    try:
-        mode = TestIndirectSelection(indirect_selection)
-        return sorted(manifest.selected(select, exclude, None, indirect_selection=mode))
-    except CosmosValueError:
-        return "refused"

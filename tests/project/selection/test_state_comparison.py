@@ -13,14 +13,11 @@ from typing import Any
 import pytest
 
 from cosmos_venv.config import ProjectConfig, RenderConfig
-from cosmos_venv.constants import TestIndirectSelection
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.project.graph import DbtGraph
 from cosmos_venv.project.manifest import Manifest
-
-ROOT = Path(__file__).resolve().parents[3]
-DATA = ROOT / "tests" / "data" / "selection"
-PYTHON = ROOT / ".cache" / "envs" / "dbt111" / "bin" / "python"
+from tests.installed import DBT, DBT_111, needs_dbt
+from tests.project.selection.conftest import DATA, ours
 
 STATES = (
     "new",
@@ -173,7 +170,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = Path(shutil.copytree(DATA / "project", tmp_path_factory.mktemp("base") / "project"))
     for edit in BASE:
         edit(project)
-    dbt([PYTHON.with_name("dbt"), "parse", "--profiles-dir", "."], project)
+    dbt([DBT, "parse", "--profiles-dir", "."], project)
     (project / "state").mkdir()
     shutil.copy(project / "target" / "manifest.json", project / "state")
     (project / "state" / "run_results.json").write_text(run_results())
@@ -182,10 +179,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return project
 
 
-real_dbt = pytest.mark.skipif(
-    not PYTHON.exists() and os.environ.get("CI") != "true",
-    reason="no real dbt at .cache/envs/dbt111: make test makes it",
-)
 # Those that one parse can have together, so that dbt is started a few times only.
 TOGETHER = [
     ["nothing"],
@@ -200,7 +193,7 @@ def test_every_edit_is_made() -> None:
     assert sorted(name for names in TOGETHER for name in names) == sorted(EDITS)
 
 
-@real_dbt
+@needs_dbt
 @pytest.mark.long
 @pytest.mark.parametrize("names", TOGETHER, ids="+".join)
 def test_what_differs_is_what_dbt_says(names: list[str], base: Path, tmp_path: Path) -> None:
@@ -213,7 +206,7 @@ def test_what_differs_is_what_dbt_says(names: list[str], base: Path, tmp_path: P
         for mode in ("eager", "empty")
     ]
 
-    answers = json.loads(dbt([PYTHON, DATA / "dbt_side.py", project, "state"], project, orders))
+    answers = json.loads(dbt([DBT_111 / "bin" / "python", DATA / "dbt_side.py", project, "state"], project, orders))
 
     manifest = Manifest(project / "target" / "manifest.json")
     manifest.compare_with(project / "state", now=project / "target")
@@ -221,14 +214,6 @@ def test_what_differs_is_what_dbt_says(names: list[str], base: Path, tmp_path: P
         assert ours(manifest, **order) == ("refused" if isinstance(answer, str) else answer), order
     modified = answers[orders.index({"select": ["state:modified"], "exclude": [], "indirect_selection": "empty"})]
     assert bool(modified) is (names != ["nothing"])
-
-
-def ours(manifest: Manifest, select: list[str], exclude: list[str], indirect_selection: str) -> list[str] | str:
-    try:
-        mode = TestIndirectSelection(indirect_selection)
-        return sorted(manifest.selected(select, exclude, None, indirect_selection=mode))
-    except CosmosValueError:
-        return "refused"
 
 
 MODEL = {"resource_type": "model", "original_file_path": "models/a.sql", "package_name": "shop", "fqn": ["shop", "a"]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,7 @@ import pytest
 from cosmos_venv.dbt.warm.servers import Program
 from cosmos_venv.processes import guard
 from tests.dbt.warm.conftest import Tool
-
-ENVIRONMENTS = Path(__file__).resolve().parents[4] / ".cache" / "envs"
+from tests.installed import DBT_111, environment_of, needs_dbt
 
 # Writes one document as dbt does, before and after; says the texts, and how often was written.
 WRITE = """
@@ -81,19 +79,11 @@ print(pieces.number)
 """
 
 
-def _needs(release: str) -> None:
-    if not (ENVIRONMENTS / release / "bin" / "dbt").exists() and os.environ.get("CI") != "true":
-        pytest.skip(f"no {release} at .cache/envs: make test makes it")
-
-
 @pytest.mark.parametrize("release", ["dbt111", "dbt110"])
 def test_the_text_is_the_same_and_comes_in_one_piece(release: str) -> None:
-    _needs(release)
+    words = [str(environment_of(release) / "bin" / "python"), "-c", WRITE, str(Path(guard.__file__).parents[1])]
 
-    words = ["-c", WRITE, str(Path(guard.__file__).parents[1])]
-    done = subprocess.run(
-        [ENVIRONMENTS / release / "bin" / "python", *words], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
 
     before, after = json.loads(done.stdout)
     assert [text for text, _ in after] == [text for text, _ in before]
@@ -107,14 +97,14 @@ class Asker(Tool):
     @property
     def program(self) -> Program:
         modules: dict[str, Any] = {"dbt_common.utils.encoding": True}
-        return Program(environment=ENVIRONMENTS / "dbt111", script=self.script, modules=modules)
+        return Program(environment=DBT_111, script=self.script, modules=modules)
 
 
+@needs_dbt
 def test_commands_of_a_server_write_so_from_the_first_one_on(short_folder: Path) -> None:
-    _needs("dbt111")
     asker = Asker(folder=short_folder)
     asker.script.parent.mkdir()
-    asker.script.write_text(ASKS.format(python=ENVIRONMENTS / "dbt111" / "bin" / "python"))
+    asker.script.write_text(ASKS.format(python=DBT_111 / "bin" / "python"))
     asker.script.chmod(0o755)
 
     (warm,) = asker.run().lines

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -18,10 +16,7 @@ from cosmos_venv.dbt.warm.server.warm_up import run_step
 from cosmos_venv.dbt.warm.servers import Program
 from cosmos_venv.processes import guard
 from tests.dbt.warm.conftest import DEADLINE, TOOL, Tool
-
-ROOT = Path(__file__).resolve().parents[4]
-EXAMPLE = ROOT / "examples" / "dbt" / "harbor"
-ENVIRONMENTS = ROOT / ".cache" / "envs"
+from tests.installed import DBT_111, copy_of_example, environment_of, needs_dbt
 
 # Reads a parse file and writes it again, and says by what.
 READ = """
@@ -95,16 +90,14 @@ class Asker(Tool):
 
     @property
     def program(self) -> Program:
-        return Program(environment=ENVIRONMENTS / "dbt111", script=self.script, modules=DBT)
+        return Program(environment=DBT_111, script=self.script, modules=DBT)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("release", ["dbt111", "dbt110"])
 def test_what_is_made_beforehand_is_what_the_command_would_have_made(release: str, tmp_path: Path) -> None:
-    environment = ENVIRONMENTS / release
-    if not (environment / "bin" / "dbt").exists() and os.environ.get("CI") != "true":
-        pytest.skip(f"no {release} at .cache/envs: make test makes it")
-    project = shutil.copytree(EXAMPLE, tmp_path / "harbor", ignore=shutil.ignore_patterns("target", "logs"))
+    environment = environment_of(release)
+    project = copy_of_example(tmp_path / "harbor")
     database = {"type": "duckdb", "path": "harbor.duckdb"}
     (project / "profiles.yml").write_text(json.dumps({"harbor": {"target": "dev", "outputs": {"dev": database}}}))
     subprocess.run([environment / "bin" / "dbt", "parse", "--profiles-dir", "."], cwd=project, check=True)
@@ -129,15 +122,11 @@ def _read(python: Path, when: str, parsed: Path) -> dict[str, Any]:
 
 
 @pytest.mark.long
-@pytest.mark.skipif(
-    not (ENVIRONMENTS / "dbt111" / "bin" / "dbt").exists() and os.environ.get("CI") != "true",
-    reason="no dbt 1.11 at .cache/envs/dbt111: make test makes it",
-)
+@needs_dbt
 def test_a_server_makes_it_between_commands(short_folder: Path) -> None:
-    environment = ENVIRONMENTS / "dbt111"
     asker = Asker(folder=short_folder)
     asker.script.parent.mkdir()
-    asker.script.write_text(ASKS.format(python=environment / "bin" / "python"))
+    asker.script.write_text(ASKS.format(python=DBT_111 / "bin" / "python"))
     asker.script.chmod(0o755)
 
     deadline = time.monotonic() + 6 * DEADLINE

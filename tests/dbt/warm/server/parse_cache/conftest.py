@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.dbt.warm.conftest import end_all_servers
-from tests.dbt.warm.server.parse_cache.project import EXAMPLE, Kept, made_pier
+from tests.dbt.warm.server.parse_cache.project import Kept, made_pier
+from tests.installed import copy_of_example
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +35,7 @@ def folder(_server: None, tmp_path: Path) -> Path:
 @pytest.fixture
 def harbor(folder: Path) -> Kept:
     """The example project."""
-    shutil.copytree(EXAMPLE, folder / "harbor", ignore=shutil.ignore_patterns("target", "logs"))
-    made = Kept(folder / "harbor", [])
+    made = Kept(copy_of_example(folder / "harbor"), [])
     made.write(
         "profiles.yml", "harbor: {target: dev, outputs: {dev: {type: duckdb, path: harbor.duckdb, threads: 1}}}\n"
     )

@@ -16,19 +16,14 @@ import pytest
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.process import WarmStart, dbt_program
 from cosmos_venv.processes.guarded_process import Cancellation, CompletedCommand, run_guarded
+from tests.installed import DBT, DBT_111, needs_dbt
 
-ROOT = Path(__file__).resolve().parents[5]
-EXAMPLE = ROOT / "examples" / "dbt" / "harbor"
-DBT = ROOT / ".cache" / "envs" / "dbt111"
 DEADLINE = 120.0
 
 MARKS = [
     pytest.mark.long,
     pytest.mark.timeout(900),
-    pytest.mark.skipif(
-        not (DBT / "bin" / "dbt").exists() and os.environ.get("CI") != "true",
-        reason="no dbt 1.11 at .cache/envs/dbt111: make test makes it",
-    ),
+    needs_dbt,
 ]
 VARIABLES = {"DBT_PROFILES_DIR": ".", "DBT_SEND_ANONYMOUS_USAGE_STATS": "false", "PYTHONHASHSEED": "0"}
 PIER = {
@@ -66,7 +61,7 @@ class Kept:
 
     def start(self, *, keeps: bool) -> WarmStart:
         return WarmStart(
-            program=dbt_program(DBT, DBT / "bin" / "dbt"),
+            program=dbt_program(DBT_111, DBT),
             idle=600,
             most=4,
             cancellation=Cancellation(),
@@ -78,7 +73,7 @@ class Kept:
 
     def run(self, *words: str, keeps: bool = True, env: dict[str, str] | None = None) -> CompletedCommand:
         return run_guarded(
-            [str(DBT / "bin" / "dbt"), *words],
+            [str(DBT), *words],
             env={**os.environ, **VARIABLES, **(env or {})},
             cwd=self.folder,
             start=self.start(keeps=keeps),

@@ -10,7 +10,8 @@ from pathlib import Path
 import duckdb
 
 from cosmos_venv.processes.guarded_process import CompletedCommand
-from tests.dbt.warm.server.parse_cache.project import DBT, MARKS, OF_A_COMMAND, Kept
+from tests.dbt.warm.server.parse_cache.project import MARKS, OF_A_COMMAND, Kept
+from tests.installed import DBT_111
 
 pytestmark = MARKS
 
@@ -85,7 +86,7 @@ def test_each_command_leaves_the_same_behind_letter_by_letter(harbor: Kept, tmp_
             harbor.keep("run")
 
     shown = subprocess.run(
-        [DBT / "bin" / "python", "-c", GRAPHS, *(path for path in graphs if path.exists())],
+        [DBT_111 / "bin" / "python", "-c", GRAPHS, *(path for path in graphs if path.exists())],
         capture_output=True,
         text=True,
         check=True,

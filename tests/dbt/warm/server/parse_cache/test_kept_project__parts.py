@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import shutil
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,10 +17,8 @@ from cosmos_venv.dbt.warm.server import forked_command
 from cosmos_venv.dbt.warm.server.parse_cache import kept_project, manifest_reuse
 from cosmos_venv.dbt.warm.server.parse_cache.kept_project import is_named_in_these_alone
 from cosmos_venv.processes import guard
+from tests.installed import ENVIRONMENTS, copy_of_example, environment_of
 
-ROOT = Path(__file__).resolve().parents[5]
-EXAMPLE = ROOT / "examples" / "dbt" / "harbor"
-ENVIRONMENTS = ROOT / ".cache" / "envs"
 RELEASES = ["dbt111", "dbt110"]
 
 BEGIN = """
@@ -169,13 +166,11 @@ print(json.dumps([project.root.decode(), project.moved_root(content) is not None
 
 def _parsed(release: str, folder: Path, description: str = "") -> Path:
     """A parse file of the example project, as that release writes it."""
-    if not (ENVIRONMENTS / release / "bin" / "dbt").exists() and os.environ.get("CI") != "true":
-        pytest.skip(f"no {release} at .cache/envs: make test makes it")
-    project = folder / "harbor"
-    shutil.copytree(EXAMPLE, project, ignore=shutil.ignore_patterns("target", "logs"))
+    environment = environment_of(release)
+    project = copy_of_example(folder / "harbor")
     (project / "profiles.yml").write_text("harbor: {target: dev, outputs: {dev: {type: duckdb, path: h.duckdb}}}\n")
     (project / "models" / "more.md").write_text("{% docs more %}" + description + " {% enddocs %}\n")
-    words = [str(ENVIRONMENTS / release / "bin" / "dbt"), "parse", "--profiles-dir", "."]
+    words = [str(environment / "bin" / "dbt"), "parse", "--profiles-dir", "."]
     env = {**os.environ, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
     subprocess.run(words, cwd=project, env=env, check=True, stdout=subprocess.DEVNULL)
     return project / "target" / "partial_parse.msgpack"
