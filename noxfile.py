@@ -12,7 +12,7 @@ MATRIX = [
     *((python, airflow) for airflow in ("3.1.*", "3.2.*", "3.3.*") for python in ("3.10", "3.11", "3.12", "3.13")),
 ]
 TOOLS = (
-    "build", "duckdb", "editables", "freezegun", "hatchling", "hypothesis", "jsonschema",
+    "build", "duckdb", "editables", "freezegun", "hatchling", "hypothesis", "import-linter", "jsonschema",
     "pytest-cov", "pytest-timeout", "pytest-xdist", "responses", "uv",
 )  # fmt: skip
 

@@ -34,7 +34,7 @@ AT_ONCE = 8
 SMALL = ("anchor", "buoy", "cable", "dock", "eyelet")
 # Arguments: installer, names. Prints who has built, and for how many seconds, in a worker without pip.
 BUILD_SMALL = """
-import os, sys, tempfile, time
+import os, sys, time
 from pathlib import Path
 sys.modules["pip"] = None
 from cosmos_venv.environments.builder import build_environment
@@ -42,9 +42,10 @@ from cosmos_venv.environments.installers.choice import choose_installer
 from cosmos_venv.environments.spec import Interpreter
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.processes.guarded_process import Cancellation
+from pytest_cosmos_venv.throwaway import throwaway_folder
 preference, wanted = sys.argv[1], tuple(sys.argv[2:])
 spec = EnvironmentSpec(requirements=wanted, interpreter=Interpreter.of())
-with tempfile.TemporaryDirectory() as folder:
+with throwaway_folder("small-") as folder:
     began = time.monotonic()
     installer = choose_installer(preference, (), os.environ, requirements=wanted)
     build_environment(spec, Path(folder, "venv"), installer,

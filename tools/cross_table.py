@@ -55,7 +55,7 @@ def page(known: Known) -> str:
     days = sorted({row["date"] for row in known.values()})
     missed = sum(row["verdict"] != CAUGHT for row in known.values())
     told = [
-        "# Which requirements does each fault break?",
+        "# The requirements that each fault breaks",
         "",
         f"{len(known)} of {len(MUTANTS)} faults met all requirements, {days[0]} to {days[-1]}; {missed} were not",
         "caught by the requirement that must catch them. Each meets its own in all cases, and of the others a case of",

@@ -1,4 +1,4 @@
-"""The faulty implementations, each judged by the suite: is it caught, and by the right requirement.
+"""The table of the faulty implementations: whether the suite catches each, by the right requirement.
 
     .venv/bin/python -m tools.mutants [OPTIONS OF PYTEST]
 

@@ -81,10 +81,11 @@ def kills(folder: Path, count: int) -> Tally:
             tally.faults.append(f"kill {number} ({kill_at}): {type(error).__name__}: {error}")
         tally.rounds += 1
         remove_folder(directory)
-    tally.notes = (
-        f"next task {median(next_ones):.2f} s (at most {max(next_ones):.2f}), a build undisturbed "
-        f"{median(undisturbed):.2f} s; all gone within {max(survivors):.2f} s"
-    )
+    if survivors:  # none where each kill is a fault, which the table shows
+        tally.notes = (
+            f"next task {median(next_ones):.2f} s (at most {max(next_ones):.2f}), a build undisturbed "
+            f"{median(undisturbed):.2f} s; all gone within {max(survivors):.2f} s"
+        )
     return tally
 
 

@@ -45,7 +45,7 @@ USE = "import pathlib, sys; print(sys.prefix, len(pathlib.Path(sys.prefix, 'pyve
 
 
 @dataclass
-class Tally:
+class UseCounts:
     """The counts of one process, or of all.
 
     :param rounds: environments found and used.
@@ -59,7 +59,7 @@ class Tally:
     built: int = 0
     faults: list[str] = field(default_factory=list)
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: UseCounts) -> None:
         for name, value in asdict(other).items():
             setattr(self, name, getattr(self, name) + value)
 
@@ -73,18 +73,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     began = time.monotonic()
     with throwaway_folder("cosmos-prove-pruning-") as folder:
-        tally = prove(folder, users=options.users, rounds=options.rounds, removals=options.removals)
+        counts = prove(folder, users=options.users, rounds=options.rounds, removals=options.removals)
     print(f"{'users':>6} {'rounds':>7} {'absent':>7} {'removed':>8} {'built':>6} {'vanished or failed':>19} {'s':>7}")
     print(
-        f"{options.users:>6} {tally.rounds:>7} {tally.absent:>7} {tally.removed:>8} {tally.built:>6} "
-        f"{len(tally.faults):>19} {time.monotonic() - began:>7.1f}"
+        f"{options.users:>6} {counts.rounds:>7} {counts.absent:>7} {counts.removed:>8} {counts.built:>6} "
+        f"{len(counts.faults):>19} {time.monotonic() - began:>7.1f}"
     )
-    print("\n".join(tally.faults[:20]))
-    is_enough = tally.rounds >= options.rounds and tally.removed >= options.removals
-    return 0 if is_enough and not tally.faults else 1
+    print("\n".join(counts.faults[:20]))
+    is_enough = counts.rounds >= options.rounds and counts.removed >= options.removals
+    return 0 if is_enough and not counts.faults else 1
 
 
-def prove(folder: Path, *, users: int, rounds: int, removals: int) -> Tally:
+def prove(folder: Path, *, users: int, rounds: int, removals: int) -> UseCounts:
     """Let them all loose on one store until each user has had its rounds, and the pruner its removals.
 
     Where others keep the processors busy, all environments are in use nearly always: rounds alone may end with few.
@@ -99,13 +99,13 @@ def prove(folder: Path, *, users: int, rounds: int, removals: int) -> Tally:
         start(context, remove, store, removals, has_removed, is_over),
     ]
     using = [start(context, use, store, specs, share, has_removed) for share in shares]
-    tally = Tally()
+    counts = UseCounts()
     for process, answer in using:
-        tally.add(result(process, answer))
+        counts.add(result(process, answer))
     is_over.set()
     for process, answer in others:
-        tally.add(result(process, answer))
-    return tally
+        counts.add(result(process, answer))
+    return counts
 
 
 def make_specs() -> list[EnvironmentSpec]:
@@ -120,20 +120,20 @@ def make_specs() -> list[EnvironmentSpec]:
     ]
 
 
-def use(store: Path, specs: list[EnvironmentSpec], rounds: int, has_removed: Event) -> Tally:
+def use(store: Path, specs: list[EnvironmentSpec], rounds: int, has_removed: Event) -> UseCounts:
     """A user: as a task, which finds its environment and starts dbt in it."""
-    tally = Tally()
-    while tally.rounds < rounds or not has_removed.is_set():
+    counts = UseCounts()
+    while counts.rounds < rounds or not has_removed.is_set():
         environment = EnvironmentStore(store).find(random.choice(specs))  # noqa: S311 - which one does not matter
         if environment is None:
-            tally.absent += 1
+            counts.absent += 1
             time.sleep(0.001)  # it is being built, and needs the processor for it
             continue
         with closing(environment):
             if fault := fault_of_use(environment):
-                tally.faults.append(fault)
-        tally.rounds += 1
-    return tally
+                counts.faults.append(fault)
+        counts.rounds += 1
+    return counts
 
 
 def fault_of_use(environment: Environment) -> str:
@@ -151,9 +151,9 @@ def fault_of_use(environment: Environment) -> str:
     return "" if is_there else f"{environment.path} vanished while it was used"
 
 
-def publish(store: Path, specs: list[EnvironmentSpec], is_over: Event) -> Tally:
+def publish(store: Path, specs: list[EnvironmentSpec], is_over: Event) -> UseCounts:
     """The publisher: builds what is missing, again and again."""
-    tally = Tally()
+    counts = UseCounts()
     while not is_over.is_set():
         for spec in specs:
             with open_environment(
@@ -164,27 +164,27 @@ def publish(store: Path, specs: list[EnvironmentSpec], is_over: Event) -> Tally:
                 cancellation=Cancellation(),
                 report=ignore,
             ) as environment:
-                tally.built += environment.was_built
-    return tally
+                counts.built += environment.was_built
+    return counts
 
 
-def remove(store: Path, removals: int, has_removed: Event, is_over: Event) -> Tally:
+def remove(store: Path, removals: int, has_removed: Event, is_over: Event) -> UseCounts:
     """The pruner: removes all that nobody uses at that instant, again and again."""
-    tally = Tally()
+    counts = UseCounts()
     try:
         while not is_over.is_set():
             time.sleep(0.001)  # else it alone keeps a processor busy
             if not store.is_dir():
                 continue
-            tally.add(remove_unused(EnvironmentStore(store)))
-            if tally.removed >= removals:
+            counts.add(remove_unused(EnvironmentStore(store)))
+            if counts.removed >= removals:
                 has_removed.set()
     finally:
         has_removed.set()  # nobody waits for a pruner that has failed
-    return tally
+    return counts
 
 
-def remove_unused(store: EnvironmentStore) -> Tally:
+def remove_unused(store: EnvironmentStore) -> UseCounts:
     """Remove what nobody uses at this instant."""
     removed = prune(
         store,
@@ -194,7 +194,7 @@ def remove_unused(store: EnvironmentStore) -> Tally:
         cancellation=Cancellation(),
         report=ignore,
     )
-    return Tally(
+    return UseCounts(
         removed=sum(not each.obstacle for each in removed),
         faults=[each.describe() for each in removed if each.is_forbidden],
     )
@@ -204,8 +204,8 @@ def ignore(_line: str) -> None:
     """The log of nobody."""
 
 
-def start(context: SpawnContext, work: Callable[..., Tally], *arguments: object) -> tuple[BaseProcess, Connection]:
-    """A process at work, and where its tally will come from."""
+def start(context: SpawnContext, work: Callable[..., UseCounts], *arguments: object) -> tuple[BaseProcess, Connection]:
+    """A process at work, and where its counts will come from."""
     answer, question = context.Pipe(duplex=False)
     process = context.Process(target=run, args=(question, work, *arguments), daemon=True)
     process.start()
@@ -213,23 +213,23 @@ def start(context: SpawnContext, work: Callable[..., Tally], *arguments: object)
     return process, answer
 
 
-def run(answer: Connection, work: Callable[..., Tally], *arguments: object) -> None:
+def run(answer: Connection, work: Callable[..., UseCounts], *arguments: object) -> None:
     """Run the work in the process; an error is a fault like any other."""
     try:
-        tally = work(*arguments)
+        counts = work(*arguments)
     except Exception as error:  # noqa: BLE001
-        tally = Tally(faults=[f"{work.__name__} in process {os.getpid()}: {type(error).__name__}: {error}"])
-    answer.send(tally)
+        counts = UseCounts(faults=[f"{work.__name__} in process {os.getpid()}: {type(error).__name__}: {error}"])
+    answer.send(counts)
 
 
-def result(process: BaseProcess, answer: Connection) -> Tally:
-    """The tally of the process; its death is a fault."""
+def result(process: BaseProcess, answer: Connection) -> UseCounts:
+    """The counts of the process; its death is a fault."""
     try:
-        tally: Tally = answer.recv()
+        counts: UseCounts = answer.recv()
     except EOFError:
-        tally = Tally(faults=[f"process {process.pid} died"])
+        counts = UseCounts(faults=[f"process {process.pid} died"])
     process.join()
-    return tally
+    return counts
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ class Mode:
 
 
 @dataclass
-class Tally:
+class ModeCounts:
     """The counts of one mode."""
 
     runs: int = 0
@@ -131,25 +131,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{'':<50} {'median':>7} {'max':>6}")
     faults = []
     for mode, share in modes():
-        tally = Tally()
+        counts = ModeCounts()
         for _ in range(max(1, rounds // share)):
-            prove(mode, tally)
-        print(row(mode, tally), flush=True)
-        faults += [f"{mode.name} {mode.beside}: {fault}" for fault in tally.faults]
+            prove(mode, counts)
+        print(row(mode, counts), flush=True)
+        faults += [f"{mode.name} {mode.beside}: {fault}" for fault in counts.faults]
     print("\n".join(faults))
     return 1 if faults else 0
 
 
-def row(mode: Mode, tally: Tally) -> str:
+def row(mode: Mode, counts: ModeCounts) -> str:
     """One line of the table."""
-    apart = [1000 * seconds for seconds in tally.apart] or [float("nan")]
+    apart = [1000 * seconds for seconds in counts.apart] or [float("nan")]
+    each = counts.seconds / counts.runs
     return (
-        f"{mode.name:<10} {mode.beside:<21} {tally.runs:>4} {tally.races:>6} {tally.across:>6} "
-        f"{statistics.median(apart):>7.2f} {max(apart):>6.1f} {tally.seconds / tally.runs:>6.1f}  {len(tally.faults)}"
+        f"{mode.name:<10} {mode.beside:<21} {counts.runs:>4} {counts.races:>6} {counts.across:>6} "
+        f"{statistics.median(apart):>7.2f} {max(apart):>6.1f} {each:>6.1f}  {len(counts.faults)}"
     )
 
 
-def prove(mode: Mode, tally: Tally) -> None:
+def prove(mode: Mode, counts: ModeCounts) -> None:
     """Run the tests once in that mode, and write down what was seen."""
     with throwaway_folder("cosmos-prove-races-") as folder:
         project, log = folder / "project", folder / "log"
@@ -162,10 +163,10 @@ def prove(mode: Mode, tally: Tally) -> None:
             split = ("--splits", str(mode.groups), "--group", str(group)) if mode.groups > 1 else ()
             fault = run_pytest(mode, project, log / str(group), (*mode.options, *split))
             if fault:
-                tally.faults.append(fault)
-        tally.seconds += time.monotonic() - started
-        tally.runs += 1
-        judge(mode, [json.loads(file.read_bytes()) for file in log.glob("*/*.json")], tally)
+                counts.faults.append(fault)
+        counts.seconds += time.monotonic() - started
+        counts.runs += 1
+        judge(mode, [json.loads(file.read_bytes()) for file in log.glob("*/*.json")], counts)
 
 
 def run_pytest(mode: Mode, project: Path, log: Path, options: Sequence[str]) -> str | None:
@@ -191,7 +192,7 @@ def run_pytest(mode: Mode, project: Path, log: Path, options: Sequence[str]) -> 
     return "\n".join([f"{' '.join(command)} ended with {done.returncode}:", *done.stdout.splitlines()[-LAST_LINES:]])
 
 
-def judge(mode: Mode, seen: Sequence[dict[str, Any]], tally: Tally) -> None:
+def judge(mode: Mode, seen: Sequence[dict[str, Any]], counts: ModeCounts) -> None:
     """Whether the racers of each race were at work at one moment, in workers of their own, and no two races at once."""
     races: dict[tuple[object, object], list[dict[str, Any]]] = defaultdict(list)
     for racer in seen:
@@ -205,16 +206,16 @@ def judge(mode: Mode, seen: Sequence[dict[str, Any]], tally: Tally) -> None:
         began = [racer["began"] for racer in racers]
         spans.append((min(began), max(racer["ended"] for racer in racers), name))
         if len(workers) == len(racers) == racers[0]["size"] and all(racer["overlap"] for racer in racers):
-            tally.across += 1
-            tally.apart.append(max(began) - min(began))
+            counts.across += 1
+            counts.apart.append(max(began) - min(began))
         else:
-            tally.faults.append(f"{name}: {racers}")
+            counts.faults.append(f"{name}: {racers}")
     names = {name for name, _ in races}
-    tally.races += len(names)
+    counts.races += len(names)
     if len(names) != RACES:
-        tally.faults.append(f"{len(names)} races were run, not {RACES}")
+        counts.faults.append(f"{len(names)} races were run, not {RACES}")
     spans.sort()
-    tally.faults += [f"{one[2]} and {two[2]} went on at once" for one, two in pairwise(spans) if two[0] < one[1]]
+    counts.faults += [f"{one[2]} and {two[2]} went on at once" for one, two in pairwise(spans) if two[0] < one[1]]
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ State = dict[str, tuple[int, int, int, int]]
 
 
 @dataclass
-class Tally:
+class SharingCounts:
     """The counts of one way to share.
 
     :param faults: of ours, or of what both have promised.
@@ -41,7 +41,7 @@ class Tally:
         return f"{self.what:<44} {self.tasks:>5} {len(self.faults):>6} {len(self.theirs):>6}"
 
 
-def share(folder: Path, installer: str, turns: int, *, at_once: bool) -> Tally:
+def share(folder: Path, installer: str, turns: int, *, at_once: bool) -> SharingCounts:
     """Run ``turns`` tasks of each implementation in one directory, each with other requirements than the one before.
 
     :param folder: an existing one for everything that is made.
@@ -50,7 +50,7 @@ def share(folder: Path, installer: str, turns: int, *, at_once: bool) -> Tally:
     for version in VERSIONS:
         wheelhouse.add_dbt(version)
     project, directory = write_project(folder / "harbor"), folder / "kept"
-    tally = Tally(what=f"{installer}, {'at once' if at_once else 'in turns'}")
+    counts = SharingCounts(what=f"{installer}, {'at once' if at_once else 'in turns'}")
     ours = Implementation(root="cosmos_venv", installer=installer)
     theirs = Implementation(root="cosmos", installer=installer)
     with (
@@ -63,17 +63,17 @@ def share(folder: Path, installer: str, turns: int, *, at_once: bool) -> Tally:
             their_order = _arguments(directory, wheelhouse, VERSIONS[(turn + 1) % len(VERSIONS)])
             our_worker.start(project, our_order)
             if not at_once:
-                _finish(our_worker, tally.faults, "ours")
+                _finish(our_worker, counts.faults, "ours")
             their_worker.start(project, their_order)
             if at_once:
-                _finish(our_worker, tally.faults, "ours")
-            _finish(their_worker, tally.theirs, "theirs")
-            tally.tasks += 2
+                _finish(our_worker, counts.faults, "ours")
+            _finish(their_worker, counts.theirs, "theirs")
+            counts.tasks += 2
             now = _state_of_builds(directory)
-            tally.faults += [f"turn {turn}: {name} changed" for name in published if now.get(name) != published[name]]
+            counts.faults += [f"turn {turn}: {name} changed" for name in published if now.get(name) != published[name]]
     if (directory / LOCK).exists():
-        tally.faults.append(f"{LOCK} is still there")
-    return tally
+        counts.faults.append(f"{LOCK} is still there")
+    return counts
 
 
 def _finish(worker: Worker, failures: list[str], whose: str) -> None:
@@ -115,9 +115,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with throwaway_folder("cosmos-venv-sharing-") as folder:
                 tallies.append(share(folder, installer, turns, at_once=at_once))
             print(tallies[-1], flush=True)
-    for tally in tallies:
-        print("\n".join([*tally.faults, *tally.theirs]))
-    return 1 if any(tally.faults for tally in tallies) else 0
+    for counts in tallies:
+        print("\n".join([*counts.faults, *counts.theirs]))
+    return 1 if any(counts.faults for counts in tallies) else 0
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tools.prove_races import CROWD, Mode, Tally, modes, prove
+from tools.prove_races import CROWD, Mode, ModeCounts, modes, prove
 
 pytest_plugins = ["pytester"]
 
@@ -30,23 +30,23 @@ needs_crowd = pytest.mark.skipif(
 
 @pytest.mark.long
 def test_racers_of_each_race_meet_in_workers_of_their_own() -> None:
-    tally = Tally()
+    counts = ModeCounts()
 
-    prove(WORKSTEAL, tally)
+    prove(WORKSTEAL, counts)
 
-    assert tally.faults == []
-    assert tally.across == tally.races == 12
+    assert counts.faults == []
+    assert counts.across == counts.races == 12
 
 
 @pytest.mark.long
 @needs_crowd
 def test_racers_meet_beside_other_plugins() -> None:
-    tally = Tally()
+    counts = ModeCounts()
 
-    prove(BESIDE_ALL, tally)
+    prove(BESIDE_ALL, counts)
 
-    assert tally.faults == []
-    assert tally.across >= 6
+    assert counts.faults == []
+    assert counts.across >= 6
 
 
 def run(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
