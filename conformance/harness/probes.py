@@ -213,7 +213,7 @@ def traces_of(adapter: Adapter, make: Task | DagPlan) -> list[str]:
     """Changes of files and starts of processes while an operator is constructed or a DAG is built.
 
     The first time counts: Airflow parses each file in a process of its own, which has built nothing before. It is made
-    again, for what is put off until then.
+    again, for what is done only then.
 
     :param adapter: of the implementation.
     :param make: what is constructed or built.

@@ -284,7 +284,7 @@ def _files(frame: FrameType | None) -> Iterator[str]:
 def write_config(home: Path) -> None:
     """Write the ``airflow.cfg`` of a throw-away home, and make its folders.
 
-    A DAG that changes within a test is serialised anew each time, which Airflow would put off for 30 seconds.
+    A DAG that changes within a test is serialised anew each time, which Airflow would do only after 30 seconds.
 
     :param home: the folder of the home.
     """

@@ -87,7 +87,7 @@ def may_begin(item: pytest.Item) -> bool:
     return word is not None
 
 
-def put_off_fixtures(item: pytest.Function) -> None:
+def leave_fixtures_to_racers(item: pytest.Function) -> None:
     """Leave fixtures to the racers, before those of a race across workers are set up.
 
     Where its racers run in processes forked from this one, each sets up its own fixtures there, as it would in a

@@ -86,7 +86,7 @@ def index_failure(lines: Sequence[str], *, hosts: Sequence[str], seconds: float)
     asked = " or ".join(host for host in hosts if not host.startswith("/"))
     about_it = [line for line in lines if _UNANSWERED.search(line)]
     is_of_pip = any(_RETRY.match(line) for line in about_it)
-    # A name that is misspelt and an index that counts as empty look alike: pip and uv say that nothing was found.
+    # A misspelt name and an index that counts as empty give one message: pip and uv say that nothing was found.
     if not about_it or (is_of_pip and not any(_IN_THE_END.search(line) for line in lines[-_END:])):
         missing = next((found for line in lines if (found := _NOTHING_FOUND.search(line))), None)
         # Some releases of uv break the sentence at the width of a terminal.

@@ -1,1 +1,1 @@
-"""The upkeep of a store: its inventory, the removal of what is too much or left over, the commands in its ``bin``."""
+"""The maintenance of a store: its inventory, removal of what is too much or left over, the commands in its ``bin``."""
