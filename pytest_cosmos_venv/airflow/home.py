@@ -48,6 +48,8 @@ _OF_THE_PARENT: list[object] = []
 DATABASE = "airflow.db"
 DEADLINE = 600.0
 """Seconds that making the database may take."""
+_MARGIN = 30.0
+"""Seconds that a process waits beyond those for another one that makes it: that one tells first what is wrong."""
 _PROVIDERS_WITH_TABLES = ("apache-airflow-providers-fab", "apache-airflow-providers-edge3")
 
 
@@ -143,20 +145,22 @@ def restored(file: Path) -> Iterator[None]:
     with closing(sqlite3.connect(":memory:")) as before:
         with closing(sqlite3.connect(file)) as connection:
             connection.backup(before)
-        yield
-        session: Any = settings.Session
-        # What a session of this thread has not committed would keep the file locked.
-        session.remove()
-        deadline = real_time.monotonic() + _DEADLINE
+        try:
+            yield
+        finally:
+            session: Any = settings.Session
+            # What a session of this thread has not committed would keep the file locked.
+            session.remove()
+            deadline = real_time.monotonic() + _DEADLINE
 
-        def give_up(status: int, *_: int) -> None:
-            # sqlite3 itself would try for ever.
-            if status in _LOCKED and real_time.monotonic() > deadline:
-                raise TimeoutError(f"a connection that the test has left open keeps {file} locked")
+            def give_up(status: int, *_: int) -> None:
+                # sqlite3 itself would try for ever.
+                if status in _LOCKED and real_time.monotonic() > deadline:
+                    raise TimeoutError(f"a connection that the test has left open keeps {file} locked")
 
-        with closing(sqlite3.connect(file)) as connection:
-            before.backup(connection, progress=give_up, sleep=0.01)
-        runs_file(file).unlink(missing_ok=True)
+            with closing(sqlite3.connect(file)) as connection:
+                before.backup(connection, progress=give_up, sleep=0.01)
+            runs_file(file).unlink(missing_ok=True)
 
 
 @dataclass
@@ -295,11 +299,21 @@ def set_up_home(setup: AirflowHomeSetup, config: pytest.Config, shared: SharedFo
         raise ToolkitMisuse(_too_late(setup, path))
     file = sqlite_file()
     if not file.exists():
-        _publish(shared.get("airflow-home", key, migrate) / DATABASE, file)
+        _publish(migrated_database(shared, key), file)
     elif not has_tables(file):
         make_tables()
     prepare_this_process()
     return AirflowHome(path=path, dags_folder=dags_folder(), database=file)
+
+
+def migrated_database(shared: SharedFolders, key: str) -> Path:
+    """Return a database with Airflow's tables, made when it is not there yet.
+
+    :param shared: the folders that all workers of the run share.
+    :param key: the key of all that the tables depend on.
+    :raises ToolkitMisuse: Airflow cannot make it, or another process is not done with it in time.
+    """
+    return shared.get("airflow-home", key, migrate, deadline=DEADLINE + _MARGIN) / DATABASE
 
 
 def airflow_key() -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
+import sqlite3
 import sys
+from contextlib import closing
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import ToolkitMisuse
+from pytest_cosmos_venv import AirflowHome, ToolkitMisuse
 from pytest_cosmos_venv.airflow import home
 from pytest_cosmos_venv.airflow.home import airflow_key
+from pytest_cosmos_venv.shared_folders import SharedFolders
 from tests.pytest_cosmos_venv.airflow.standin import USING
 
 pytest_plugins = ["pytester"]
@@ -65,3 +69,32 @@ def test_without_airflow_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         ToolkitMisuse, match="This fixture runs Airflow, and there is none here: install apache-airflow"
     ):
         airflow_key()
+
+
+def test_an_error_in_the_block_puts_the_database_back_too(cosmos_airflow_home: AirflowHome, tmp_path: Path) -> None:
+    file = tmp_path / "some.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("create table piers (id)")
+
+    def fail_in_it() -> None:
+        with home.restored(file), closing(sqlite3.connect(file)) as connection:
+            connection.execute("drop table piers")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_in_it()
+
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("select name from sqlite_master").fetchall() == [("piers",)]
+
+
+def test_a_worker_waits_for_another_ones_migration_as_long_as_that_may_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(home, "DEADLINE", 0.05)
+    monkeypatch.setattr(home, "_MARGIN", 0.02)
+
+    with (tmp_path / "airflow-home-k1.lock").open("w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ToolkitMisuse, match=r"airflow-home-k1 is being made .* for more than 0\.07 s"):
+            home.migrated_database(SharedFolders(root=tmp_path), "k1")
