@@ -110,13 +110,14 @@ class AirflowHomeSetup:
             set_variable(name, value)
         self._before.clear()
         if self.home is not None or self._has_workers:
-            import shutil
             import tempfile
+
+            from pytest_cosmos_venv.throwaway import remove_folder
 
             # A worker that crashed has left its own.
             left = Path(tempfile.gettempdir()).glob(f"{self._prefix}*") if self._has_workers else [self.home]
             for home in filter(None, left):
-                shutil.rmtree(home, ignore_errors=True)
+                remove_folder(home)
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:  # noqa: ARG002
         """Note the first import of Airflow, and point it at the home; Python calls this before any first import of a
