@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -23,6 +24,7 @@ class LoopbackServer(ThreadingHTTPServer):
         super().__init__((HOST, 0), handler)
         self.is_closing = threading.Event()
         self._connections: set[socket.socket] = set()
+        self._errors: list[BaseException] = []
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
     def start(self) -> None:
@@ -30,7 +32,10 @@ class LoopbackServer(ThreadingHTTPServer):
         self._thread.start()
 
     def close(self) -> None:
-        """End the server, even in the middle of an answer; no thread and no socket remain."""
+        """End the server, even in the middle of an answer; no thread and no socket remain.
+
+        :raises Exception: the first error of a handler, which its client has seen as an answer that never came.
+        """
         self.is_closing.set()
         self.shutdown()
         self._thread.join()
@@ -40,6 +45,8 @@ class LoopbackServer(ThreadingHTTPServer):
             except OSError:  # the client was faster
                 pass
         self.server_close()
+        if self._errors:
+            raise self._errors[0]
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Remember the connection: a client that says nothing would hold its thread.
@@ -58,9 +65,12 @@ class LoopbackServer(ThreadingHTTPServer):
         self._connections.discard(request)
         super().shutdown_request(request)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore a client that goes away: that is no error of the server.
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - socketserver calls it so
+        """Keep an error for ``close``, which raises it in the test. A client that goes away is no error of the server.
 
         :param request: the socket of the connection.
         :param client_address: host and port of the client.
         """
+        error = sys.exc_info()[1]
+        if error is not None and not isinstance(error, (ConnectionError, TimeoutError)):
+            self._errors.append(error)
