@@ -13,6 +13,7 @@ import os
 import signal
 import tarfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,7 +115,8 @@ class Sdist:
         self.release()
         for build in self.builds:
             if not _comes_true(build.has_ended, _ENDS_SOON):
-                os.kill(build.pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it may end after the last look
+                    os.kill(build.pid, signal.SIGKILL)
 
 
 def write_sdist(

@@ -10,6 +10,7 @@ import shutil
 import sys
 import sysconfig
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -165,9 +166,11 @@ class Wheelhouse(ScriptedDbt):
 
     def close(self) -> None:
         """End the builds and the calls of ``dbt`` that still run."""
-        for builds in self._builds.glob("*"):
-            Sdist(path=self.additions / f"{builds.name}.tar.gz", _builds=builds).close()
-        super().close()
+        # One that cannot be ended keeps no other one running.
+        with ExitStack() as stack:
+            stack.callback(super().close)
+            for builds in self._builds.glob("*"):
+                stack.callback(Sdist(path=self.additions / f"{builds.name}.tar.gz", _builds=builds).close)
 
     @property
     def _builds(self) -> Path:
