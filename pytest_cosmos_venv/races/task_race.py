@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import inspect
 import pickle
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, cast
@@ -21,6 +21,7 @@ from pytest_cosmos_venv.races.plan import Plan, Point
 from pytest_cosmos_venv.races.running import RunningRace
 from pytest_cosmos_venv.races.supervisor import require_patterns
 from pytest_cosmos_venv.races.supervisor_client import SupervisorLink
+from pytest_cosmos_venv.throwaway import remove_folder
 
 TIMEOUT = 60.0
 GRACE = 5.0
@@ -165,14 +166,19 @@ class TaskRace:
 
     def _close(self) -> None:
         """End what was started and not left: a race whose ``with`` was forgotten."""
-        for race in self._started:
-            race.close()
-        for folder in self._sockets:
-            shutil.rmtree(folder, ignore_errors=True)
+        # A race that cannot be ended keeps no other one running. The stack unwinds from its end: races before folders.
+        with ExitStack() as stack:
+            for folder in self._sockets:
+                stack.callback(remove_folder, folder)
+            for race in self._started:
+                stack.callback(race.close)
 
     def _folder_for_sockets(self) -> Path:
-        """No race uses what another one has started, which ends with that one. Races that follow each other share the
-        folder, so that a task may find what an earlier one has noted there. Short: a socket's path has 107 bytes."""
+        """Return a folder that no running race uses.
+
+        Later races use it again, so a task finds files of an earlier one. Its path is short, as a socket's path has at
+        most 107 bytes.
+        """
         in_use = {race.folder_for_sockets for race in self._started if not race.is_over}
         free = next((folder for folder in self._sockets if folder not in in_use), None)
         if free is None:

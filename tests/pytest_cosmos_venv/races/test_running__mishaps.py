@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from pytest_cosmos_venv import Contender, RaceFailure, TaskRace, ToolkitMisuse
+from pytest_cosmos_venv.races import supervisor_client
 
 
 def wait_for_ever(contender: Contender) -> None:
@@ -81,3 +82,19 @@ def test_a_value_that_cannot_be_read_is_the_failure_of_its_contender(cosmos_task
 
     assert first.in_words.startswith("LookupError: no pier here, when the test's process took in what")
     assert (first.succeeded, second.value) == (False, "contender-1 installs")
+
+
+def test_a_race_that_cannot_be_ended_keeps_no_other_one_running(
+    cosmos_task_race: TaskRace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    races = [cosmos_task_race.start(wait_for_ever) for _ in range(2)]
+    for race in races:
+        race.__enter__().wait_for("waiting for ever")
+    contenders = [psutil.Process(race.pids[0]) for race in races]
+    monkeypatch.setattr(supervisor_client, "_LONGEST_FAREWELL", -1.0)
+
+    with pytest.raises(ToolkitMisuse, match="could not be ended"):
+        cosmos_task_race._close()
+
+    assert psutil.wait_procs(contenders, timeout=30)[1] == []
+    assert [race.folder_for_sockets.exists() for race in races] == [False, False]
