@@ -169,14 +169,19 @@ class PreparedProcess:
         return self._process.poll() is None
 
     def fork_supervisor(self, order: RaceOrder) -> Connection:
-        """Begin a race; returns the connection to its supervisor.
+        """Begin a race, and return the connection to its supervisor.
 
         :param order: the race.
+        :raises ToolkitMisuse: this process was killed since it was seen alive.
         """
         own, other = Pipe()
         with other:
-            self._connection.send(order)
-            send_handle(self._connection, other.fileno(), self._process.pid)
+            try:
+                self._connection.send(order)
+                send_handle(self._connection, other.fileno(), self._process.pid)
+            except (OSError, RuntimeError):  # RuntimeError on macOS, where the handle is acknowledged
+                own.close()
+                raise ToolkitMisuse(_GONE) from None
         return own
 
     def close(self) -> None:
