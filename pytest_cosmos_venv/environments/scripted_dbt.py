@@ -396,8 +396,9 @@ def _process(call: DbtCall, pid: int | None) -> psutil.Process | None:
     try:
         process = psutil.Process(pid)
         # The number may have gone to another process since. The words of the call are the end of the command line,
-        # behind the interpreter and its script.
-        is_ours = tuple(process.cmdline()[-len(call.arguments) :]) == call.arguments
+        # behind the interpreter and its script; of a call without words the script itself is.
+        words = call.arguments or call.argv
+        is_ours = tuple(process.cmdline()[-len(words) :]) == words
         return process if is_ours and process.status() != psutil.STATUS_ZOMBIE else None
     except psutil.Error:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 from datetime import datetime, timezone
 from pathlib import Path
@@ -134,3 +135,16 @@ def test_a_wait_in_vain_says_what_has_come(dbt: Any, cosmos_fake_venv: FakeVenv)
 
     with pytest.raises(ToolkitMisuse, match=r"dbt run \(number 1\) has not begun within 0.05 s.*on record: 'deps'"):
         cosmos_fake_venv.wait_for_call("run", timeout=0.05)
+
+
+def test_the_child_of_a_call_without_arguments_ends_with_the_test(dbt: Any, cosmos_fake_venv: FakeVenv) -> None:
+    cosmos_fake_venv.script(child=True)
+    # The child keeps the output in its hands.
+    dbt(capture_output=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    child = psutil.Process(cosmos_fake_venv.calls[0].child_pid)
+    assert child.is_running()
+
+    cosmos_fake_venv.close()
+
+    # PID 1 may take its time to reap it, or never do.
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
