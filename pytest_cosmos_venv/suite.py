@@ -129,33 +129,52 @@ def run_suite(options: Sequence[str], *, implementation: str | None, set_aside: 
     :param implementation: as for ``SuiteRun``.
     :param set_aside: as for ``SuiteRun``.
     """
-    started: list[subprocess.Popen[bytes]] = []
-    with _told_to_end(started), throwaway_folder("cosmos-conformance-") as root:
+    interruption = _Interruption()
+    with interruption.at_sigterm(), throwaway_folder("cosmos-conformance-") as root:
         run = SuiteRun(options=options, implementation=implementation, set_aside=set_aside, root=root)
         (run.root / "tmp").mkdir()
         with subprocess.Popen(run.command, env=run.environment(os.environ)) as process:
-            started.append(process)
+            interruption.aim_at(process)
             code = _wait(process)
     return code if code >= 0 else SuiteExit.INCOMPLETE
 
 
-@contextmanager
-def _told_to_end(started: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Let SIGTERM, which a supervisor sends to this process alone, interrupt the process that was started."""
+@dataclass
+class _Interruption:
+    """SIGTERM, which a supervisor sends to this process alone, on its way to the process that was started.
 
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        if not started:
-            raise KeyboardInterrupt
-        started[0].send_signal(signal.SIGINT)  # does nothing where it has ended
+    The handler raises nothing: an error in the middle of ``Popen`` would leave a process that nobody holds.
+    """
 
-    if threading.current_thread() is not threading.main_thread():  # which alone may ask for signals
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    process: subprocess.Popen[bytes] | None = None
+    is_asked: bool = False
+
+    @contextmanager
+    def at_sigterm(self) -> Iterator[None]:
+        """Let SIGTERM interrupt the process, within the block."""
+        if threading.current_thread() is not threading.main_thread():  # which alone may ask for signals
+            yield
+            return
+        before = signal.signal(signal.SIGTERM, self._interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def aim_at(self, process: subprocess.Popen[bytes]) -> None:
+        """Let SIGTERM interrupt a process from now on; interrupt it at once where SIGTERM has come already.
+
+        :param process: the process.
+        """
+        self.process = process
+        if self.is_asked:
+            process.send_signal(signal.SIGINT)
+
+    def _interrupt(self, _signal: int, _frame: FrameType | None) -> None:
+        if self.process is None:
+            self.is_asked = True
+        else:
+            self.process.send_signal(signal.SIGINT)  # does nothing where it has ended
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 import pytest_cosmos_venv
-from pytest_cosmos_venv.suite import SUITE, SuiteRun
+from pytest_cosmos_venv.suite import SUITE, SuiteExit, SuiteRun, run_suite
 
 
 def suite_run(root: Path, *options: str) -> SuiteRun:
@@ -54,3 +61,32 @@ def test_variables_of_the_project_and_of_airflow_stay_outside(tmp_path: Path) ->
         "DO_NOT_TRACK": "1",
     }
     assert {Path(environment[name]).parent for name in own} == {tmp_path}
+
+
+def test_a_signal_that_comes_while_the_suite_is_being_started_ends_it_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck = tmp_path / "python"
+    stuck.write_text("#!/bin/sh\nexec sleep 600\n", encoding="utf-8")
+    stuck.chmod(0o755)
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Terminated(subprocess.Popen[bytes]):
+        """A process in whose start SIGTERM comes, before anybody holds it."""
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            started.append(self)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(sys, "executable", str(stuck))
+    monkeypatch.setattr(subprocess, "Popen", Terminated)
+    before = signal.getsignal(signal.SIGTERM)
+
+    try:
+        assert run_suite([], implementation=None, set_aside=[]) == SuiteExit.INCOMPLETE
+        assert started[0].returncode == -signal.SIGINT
+    finally:
+        started[0].kill()
+        started[0].wait()
+    assert signal.getsignal(signal.SIGTERM) is before
