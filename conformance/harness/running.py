@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_cosmos_venv import Point, Sighting, Timeline
+from pytest_cosmos_venv.throwaway import remove_folder
 
 from ..options import asked_deadline
 from ..tasks import Outcome
@@ -50,13 +51,18 @@ GRACE = 5.0
 
 
 def keep_task_seconds(config: pytest.Config) -> None:
-    """Choose the file of the smoke check's seconds: where a worker is told, else in a folder of this run's own.
+    """Choose the file of the smoke check's seconds: where a worker is told, else in a folder of this run's own, which
+    is gone at its end.
 
     :param config: of the run, or of one of its workers.
     """
     told: dict[str, Any] = getattr(config, "workerinput", {})
-    file = told.get(_TOLD) or Path(tempfile.mkdtemp(prefix="cosmos-timeouts-"), "seconds")
-    config.stash[_KEPT] = Path(file)
+    if _TOLD in told:
+        config.stash[_KEPT] = Path(told[_TOLD])
+        return
+    folder = Path(tempfile.mkdtemp(prefix="cosmos-timeouts-"))
+    config.add_cleanup(lambda: remove_folder(folder))
+    config.stash[_KEPT] = folder / "seconds"
 
 
 def tell_worker(config: pytest.Config, workerinput: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +24,10 @@ def config(*, asked: str | None = None, **more: Any) -> Any:
 
     :param asked: for a deadline.
     """
-    made: Any = SimpleNamespace(getoption=lambda *_: asked, stash=pytest.Stash(), **more)
+    at_the_end: list[Callable[[], object]] = []
+    made: Any = SimpleNamespace(
+        getoption=lambda *_: asked, stash=pytest.Stash(), add_cleanup=at_the_end.append, at_the_end=at_the_end, **more
+    )
     task_runs.keep_task_seconds(made)
     return made
 
@@ -77,6 +81,22 @@ def test_all_workers_of_a_run_know_what_one_has_found_out_and_another_run_does_n
     tell(first, 20.0)
 
     assert [task_runs.slack(each) for each in (run, first, second, config())] == [10.0, 10.0, 10.0, 2.0]
+
+
+def test_the_run_removes_the_folder_of_the_seconds_and_no_worker_does(manager: Any, tmp_path: Path) -> None:
+    run = config(pluginmanager=manager)
+    workerinput: dict[str, Any] = {}
+    task_runs.tell_worker(run, workerinput)
+    worker = config(pluginmanager=manager, workerinput=workerinput)
+    tell(worker, 20.0)
+
+    for clean_up in worker.at_the_end:
+        clean_up()
+    assert task_runs.slack(run) == 10.0
+    for clean_up in run.at_the_end:
+        clean_up()
+
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
