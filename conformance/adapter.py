@@ -14,9 +14,10 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 from pytest_cosmos_venv import declared_services
+from pytest_cosmos_venv.implementation import SERVICES
 
-from .cosmos_layout import OPERATOR_CLASSES, AdapterError, build_dag, run_operator, shape_of, typed
-from .tasks import DagPlan, Outcome, Shape, Task, TaskOfDag
+from .cosmos_layout import OPERATOR_CLASSES, build_dag, run_operator, shape_of, typed
+from .tasks import AdapterError, DagPlan, Outcome, Shape, Task, TaskOfDag
 
 __all__ = ["CAPABILITIES", "OPERATOR_CLASSES", "Adapter", "DagPlan", "Outcome", "Shape", "Task", "TaskOfDag"]
 
@@ -207,10 +208,11 @@ def refuse_wrong_declarations(adapter: Adapter, requirements: Collection[str]) -
     for pattern in adapter.all_services:
         hidden = next((each for each in _NO_SERVICE if fnmatchcase(each, pattern)), None)
         if hidden is not None:
+            is_own = pattern in adapter.services
+            place = f"{type(adapter).__name__}.services" if is_own else f"An entry point of the group {SERVICES}"
             raise AdapterError(
-                f"{type(adapter).__name__}.{'services' if pattern in adapter.services else 'all_services'} names "
-                f"{pattern!r}, which fits {hidden!r} too, and what was left behind would be hidden: give the name of a "
-                "process that stays by design."
+                f"{place} names {pattern!r}, which fits {hidden!r} too, and what was left behind would be hidden: "
+                "give the name of a process that stays by design."
             )
 
 

@@ -160,10 +160,6 @@ def typed(adapter: CosmosLayout, arguments: Mapping[str, Any]) -> dict[str, Any]
     }
 
 
-class AdapterError(Exception):
-    """An adapter declares or returns what there is not. The text is one sentence for the user who started the suite."""
-
-
 def run_operator(adapter: CosmosLayout, task: Task) -> Outcome:
     """Make the operator and run it; SIGTERM meanwhile does what Airflow does with it.
 

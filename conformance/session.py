@@ -29,7 +29,6 @@ from .collection import (
     smoke_first,
     tell_requirements,
 )
-from .cosmos_layout import AdapterError
 from .fixtures import IMPLEMENTATION, adapter, adapter_of, does_not_apply, evidence, harness, picture, shared_directory
 from .harness.running import TaskTimer, keep_task_seconds, tell_worker
 from .options import (
@@ -48,6 +47,7 @@ from .reporting.report import report, write_report
 from .reporting.terminal import print_judgements, print_smoke_failure
 from .reporting.verdicts import FAILED_SMOKE_CHECKS, SEEN, VERDICT, Judgement, Results, Verdict, counts_against, judge
 from .requirements import read_specification
+from .tasks import AdapterError
 
 __all__ = ["adapter", "does_not_apply", "evidence", "harness", "picture", "shared_directory"]
 _TOLD = ("level", "profile", "installer", "timeout", "requirement", "known_failures", "strict")

@@ -12,6 +12,10 @@ BEFORE, AFTER = "before", "after"
 """Ids of the ordinary tasks around task groups."""
 
 
+class AdapterError(Exception):
+    """An adapter declares or returns what there is not. The text is one sentence for the user who started the suite."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """One operator and what it is constructed with, as plain data: it is built in the process that runs it.

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from pytest_cosmos_venv import Contender
 
 from ..adapter import Adapter, open_adapter
-from ..cosmos_layout import AdapterError, in_words
-from ..tasks import STATES, Outcome, Task
+from ..cosmos_layout import in_words
+from ..tasks import STATES, AdapterError, Outcome, Task
 from .mounts import mounted
 
 if TYPE_CHECKING:

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from pytest_cosmos_venv.conformance.adapter import Adapter
-from pytest_cosmos_venv.conformance.cosmos_layout import AdapterError
 from pytest_cosmos_venv.conformance.harness.task_process import performed
-from pytest_cosmos_venv.conformance.tasks import Outcome, Task
+from pytest_cosmos_venv.conformance.tasks import AdapterError, Outcome, Task
 
 ROOT = Path(__file__).resolve().parents[3]
 AIRFLOW_2 = ROOT / ".cache" / "envs" / "cosmos2" / "bin" / "python"
