@@ -24,7 +24,7 @@ from uv import find_uv_bin
 
 from benchmarks.storing import MACHINE, store
 from benchmarks.suite_run import WORKERS, SuiteRun, run_suite
-from conformance.checks.test_smoke import install_commands
+from conformance.harness.harness import install_commands
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
 from pytest_cosmos_venv.throwaway import throwaway_folder
 

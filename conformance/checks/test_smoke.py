@@ -12,7 +12,7 @@ from pytest_cosmos_venv import Wheelhouse
 
 from ..adapter import Adapter
 from ..harness import processes
-from ..harness.harness import REQUIREMENTS, Harness
+from ..harness.harness import Harness, install_commands
 from ..harness.running import TASK_SECONDS, deadline_of_smoke
 from ..options import asked_installer, command_of_uv
 
@@ -51,19 +51,3 @@ def test_one_operator_runs_to_its_end(
     assert len(runs) == 1, f"dbt run must be called once; dbt's own record says: {harness.calls()}; {outcome}"
     assert runs[0].exit_code == 0, f"dbt run must end with 0; dbt's own record says: {runs[0]}"
     record_property(TASK_SECONDS, finished.timeline.spans("task")[0].seconds)
-
-
-def install_commands(environment: Path, wheelhouse: Wheelhouse, uv: str | None) -> list[list[str]]:
-    """The commands that make an environment and install into it, with uv where it is given, else with venv and pip.
-
-    :param environment: path of the environment.
-    :param wheelhouse: where packages come from.
-    :param uv: path of uv; None: it is not to be used.
-    """
-    python = str(environment / "bin" / "python")
-    install = ["pip", "install", *wheelhouse.pip_install_options]
-    if uv:
-        make, installer = [uv, "venv", "--python", sys.executable, str(environment)], [uv, *install, "--python", python]
-    else:
-        make, installer = [sys.executable, "-m", "venv", str(environment)], [python, "-m", *install]
-    return [make, [*installer, *REQUIREMENTS]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -298,3 +299,19 @@ class Harness:
         :param command: only calls of this command, such as ``run`` or ``docs generate``; None: all.
         """
         return [call for call in self.wheelhouse.calls if command is None or call.command == command]
+
+
+def install_commands(environment: Path, wheelhouse: Wheelhouse, uv: str | None) -> list[list[str]]:
+    """The commands that make an environment and install into it, with uv where it is given, else with venv and pip.
+
+    :param environment: path of the environment.
+    :param wheelhouse: where packages come from.
+    :param uv: path of uv; None: it is not to be used.
+    """
+    python = str(environment / "bin" / "python")
+    install = ["pip", "install", *wheelhouse.pip_install_options]
+    if uv:
+        make, installer = [uv, "venv", "--python", sys.executable, str(environment)], [uv, *install, "--python", python]
+    else:
+        make, installer = [sys.executable, "-m", "venv", str(environment)], [python, "-m", *install]
+    return [make, [*installer, *REQUIREMENTS]]
