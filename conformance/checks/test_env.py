@@ -210,7 +210,7 @@ def test_an_operator_that_is_executed_again_leaves_nothing(harness: Harness) -> 
     assert not left, f"no temporary directory of either execution may stay; seen: {left}"
 
 
-def _said_by_python(prefix: Path, code: str, *, cwd: Path) -> processes.Finished:
+def _said_by_python(prefix: Path, code: str, *, cwd: Path) -> processes.FinishedCommand:
     """The answer of an environment's Python, which gets none of this process's variables."""
     return processes.run([str(prefix / "bin" / "python"), "-I", "-c", code], cwd=cwd)
 

@@ -175,7 +175,7 @@ def _command(process: psutil.Process) -> list[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finished:
+class FinishedCommand:
     """A command that has ended.
 
     :param command: the command line.
@@ -203,7 +203,7 @@ def run(
     environment: Mapping[str, str] | None = None,
     cwd: Path,
     deadline: float = DEADLINE,
-) -> Finished:
+) -> FinishedCommand:
     """Run a command with the null device as its input.
 
     :param command: the command line; a program that is not there gives exit code 127.
@@ -224,11 +224,11 @@ def run(
                 start_new_session=True,  # a group of its own, by which all of it can be killed
             )
         except OSError as error:  # what an implementation should have left there, say
-            return Finished(command=command, exit_code=_NOT_STARTED, output=str(error))
+            return FinishedCommand(command=command, exit_code=_NOT_STARTED, output=str(error))
         exit_code = _wait(process, deadline)
         output.seek(0)
         text = output.read().decode(errors="backslashreplace")
-    return Finished(command=command, exit_code=exit_code, output=text)
+    return FinishedCommand(command=command, exit_code=exit_code, output=text)
 
 
 def _wait(process: subprocess.Popen[bytes], deadline: float) -> int | None:

@@ -39,7 +39,7 @@ SLACK = 2.0
 _TIMES = 40
 """Any other task may take so many times what the smoke check took."""
 _SHARE = 0.4
-"""The average check takes this share of the smoke check's time: many ask a process that is there already."""
+"""An average check takes 0.4 of the smoke task's time, as many reuse a running process."""
 _KEPT = pytest.StashKey[Path]()
 """A file that all workers of a run share, and no two runs: not pytest's cache, which may be turned off."""
 _TOLD = "cosmos_timeouts"
@@ -163,7 +163,7 @@ class HarnessError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finished:
+class FinishedTasks:
     """Tasks that have ended, each in a process of its own.
 
     :param outcomes: in the order of the contenders; of one that was killed the state is ``failed``.
@@ -248,18 +248,18 @@ class RunningTasks:
         """
         self._race.kill(index, tree=tree)
 
-    def end(self) -> Finished:
+    def end(self) -> FinishedTasks:
         """End all that run by SIGKILL, and wait for what they have left."""
         __tracebackhide__ = True
         for index in self.running:
             self.kill(index)
         return self.finish()
 
-    def finish(self) -> Finished:
+    def finish(self) -> FinishedTasks:
         """Wait until all have ended, and for what they have left."""
         __tracebackhide__ = True
         race = self._race.finish(check=False)
-        return Finished(
+        return FinishedTasks(
             outcomes=tuple(_outcome(each) for each in race.outcomes),
             timeline=race.timeline,
             left_behind=race.left_behind,

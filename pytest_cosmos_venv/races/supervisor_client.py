@@ -61,6 +61,7 @@ class SupervisorLink:
 
     def is_over(self) -> bool:
         """Whether nothing of the race runs any more."""
+        # A method: of an attribute mypy would take for granted that ``listen`` leaves it as it was.
         return self._is_over
 
     def listen(self, seconds: float) -> None:
@@ -226,7 +227,7 @@ class PreparedProcesses:
     changes: Callable[[], Mapping[str, str | None]]
     _kept: dict[object, PreparedProcess] = field(default_factory=dict)
     _count: int = field(default=0)
-    _process: int = field(default_factory=os.getpid)
+    _pid: int = field(default_factory=os.getpid)
 
     def get(self, modules: tuple[ModuleAt, ...]) -> PreparedProcess:
         """A process that has imported these modules, under the settings of Airflow that hold now.
@@ -254,8 +255,8 @@ class PreparedProcesses:
 
     def _forget_those_of_the_parent(self) -> None:
         """Racers that were forked since would all speak with one process over one connection."""
-        if self._process != os.getpid():
-            self._process = os.getpid()
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
             _OF_THE_PARENT.append(dict(self._kept))  # not closed: its connections are the parent's too
             self._kept.clear()
 

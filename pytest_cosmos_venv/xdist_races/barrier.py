@@ -193,7 +193,7 @@ def publish_json(file: Path, value: object) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """The word that racers may begin.
+    """Permission to start.
 
     :param alone: the only racer that shall run, all copies by itself; None: all of them run, each in its worker.
     :param why: the reason why the others cannot take part.
@@ -203,21 +203,21 @@ class Release:
     why: str = ""
 
 
-def plan(folder: Path) -> None:
-    """Write down that there will be a word on this race, unless the run ends before.
+def announce(folder: Path) -> None:
+    """Write down that this race will be released, unless the run ends before.
 
     :param folder: of the race.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "planned").touch()
+    (folder / "announced").touch()
 
 
-def is_planned(folder: Path) -> bool:
+def is_announced(folder: Path) -> bool:
     """Whether the process that hands out the tests knows of this race.
 
     :param folder: of the race.
     """
-    return (folder / "planned").exists()
+    return (folder / "announced").exists()
 
 
 def release(folder: Path, word: Release) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from pytest_cosmos_venv.xdist_races import BEFORE_FORKS, INDEX, MARK
-from pytest_cosmos_venv.xdist_races.barrier import Barriers, Ending, is_planned, read_release
+from pytest_cosmos_venv.xdist_races.barrier import Barriers, Ending, is_announced, read_release
 from pytest_cosmos_venv.xdist_races.marker import find_races, race_folder, race_name, race_of, racer_id
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def may_begin(item: pytest.Item) -> bool:
     barriers = item.stash.get(_ACROSS, None)
     if barriers is None:
         return True
-    if not is_planned(barriers.folder):
+    if not is_announced(barriers.folder):
         # Another plugin has given the test a new id, or hands out tests itself.
         _run_alone(item, "whatever hands out the tests of this run does not know it as a race")
         return True

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from pytest_cosmos_venv.xdist_races.barrier import Barriers, Ending, Release, plan, release
+from pytest_cosmos_venv.xdist_races.barrier import Barriers, Ending, Release, announce, release
 from pytest_cosmos_venv.xdist_races.marker import CollectedRace, race_folder
 
 
@@ -173,7 +173,7 @@ class RaceScheduling:
     @property
     def tests_finished(self) -> bool:
         """Whether all tests were handed out, so that workers may be told to end."""
-        # What lies in an orphaned proxy is to be run, though the chosen scheduler takes it for nearly done.
+        # Tests kept for a crashed worker still have to run, although the scheduler counts them as sent.
         is_all_sent = not self._has_races and not any(proxy.has_kept for proxy in self._orphans.values())
         return is_all_sent and (not self._ordinary or self._inner.tests_finished)
 
@@ -189,7 +189,7 @@ class RaceScheduling:
     def start(self) -> None:
         """Hand out the first tests."""
         for race in self._to_come:
-            plan(race_folder(self._root, race.name))
+            announce(race_folder(self._root, race.name))
         # With nothing to hand out the chosen scheduler would never begin, and stumble over a worker that comes later.
         if self._ordinary:
             for proxy in self._proxies.values():
