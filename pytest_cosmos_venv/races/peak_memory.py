@@ -40,12 +40,11 @@ class PeakMemory:
     counts for each.
 
     :param bytes: the most that all of these held at one moment.
-    :param processes: PID -> the most that it was seen to hold, in bytes.
+    :param processes: PID -> the most that it was seen to hold, in bytes, of everything that belonged to the block.
     """
 
     bytes: int = 0
     processes: dict[int, int] = field(default_factory=dict)
-    """PID -> the most it was seen to hold, of everything that belonged to the block."""
 
     def ratio_to(self, reference: PeakMemory) -> float:
         """The quotient of this and another block, run in the same test: figures of two machines compare badly.
