@@ -42,7 +42,7 @@ CAPABILITIES: Mapping[str, str] = {
 }
 """Capability that an implementation may lack, if its adapter says so -> what it means to have it."""
 _NO_SERVICE = ("dbt", "dbt run", "python", "python3", "uv", "pip", "sleep", "")
-"""Names of what a task may leave behind."""
+"""Process names that no service pattern may match, or leaks would be hidden."""
 
 
 class Adapter:

@@ -21,8 +21,7 @@ AUTO = INSTALLERS[0]
 _SETTING = "AIRFLOW__STANDARD__VENV_INSTALL_METHOD"
 PROFILES = ("quick", "full")
 BRIEF, GLANCE = "brief", "glance"
-"""Two more profiles for runs on faulty implementations, no option gives them. BRIEF is for provoked races, which must
-catch the fault; GLANCE for all that is not to catch it."""
+"""Profiles for runs on seeded faults only. BRIEF: the race that must catch the fault. GLANCE: all other tests."""
 ROUNDS = {GLANCE: 2, BRIEF: 2, "quick": 25, "full": 200}
 """Profile -> free rounds of a race."""
 

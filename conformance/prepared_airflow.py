@@ -1,9 +1,8 @@
-"""Parts of Airflow, the toolkit and the suite that a process imports before tasks are forked from it. PRELOADED BY
-NAME.
+"""Parts of Airflow, the toolkit and the suite that a process imports before tasks are forked from it.
 
 A task under Airflow 3 spends five seconds of CPU on building Airflow's API before it begins; here they are spent once.
-Nothing is started and nothing connected. What a version of Airflow does not have is left to the runs themselves. A name
-that is wrong is no error, only slow: ``tests/conformance/test_adapter.py`` tells.
+Nothing is started and nothing connected. What a version of Airflow does not have is left to the runs themselves. Wrong
+names are ignored; ``tests/conformance/test_adapter.py`` finds them.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def gap(found: Sequence[Judgement], deselected: int) -> str | None:
         return "The suite itself failed"
     if deselected:
         return f"The given options left out {deselected} check(s)"
-    # What this machine cannot judge was come to all the same: it is named, and the run is whole but for it.
+    # A requirement that cannot be judged on this machine has a result with a reason, so it is no gap.
     return None if all(each.seen for each in found) else "The run ended before all was judged"
 
 

@@ -197,7 +197,9 @@ def _is_importable(import_root: str) -> bool:
 
 
 def _installed() -> list[str]:
-    """Return the import roots of installed distributions: nobody chose a checkout that merely lies on the path."""
+    """Return the import roots of installed distributions. A package that is only on ``sys.path``, without a
+    distribution, does not count.
+    """
     return [root for root, distribution in KNOWN_IMPLEMENTATIONS.items() if _distribution_version(distribution)]
 
 
@@ -212,8 +214,9 @@ def _version(import_root: str) -> str:
 
 
 def _distribution_version(distribution: str) -> str | None:
-    """Return the version of a distribution without parsing all of its metadata, which would cost a header more than the
-    rest.
+    """Return the version of a distribution; None where it is not installed.
+
+    Reads the Version line only; parsing all metadata is slower than the rest of the header.
     """
     found = next(iter(metadata.Distribution.discover(name=distribution)), None) if distribution else None
     text = (found.read_text("METADATA") or found.read_text("PKG-INFO")) if found else None

@@ -195,7 +195,9 @@ def _identity(folder: Path) -> tuple[int, int] | None:
 
 
 def _of_its_own_inode(folder: Path) -> Iterator[Path]:
-    """It, folders, and files: not those that an installer has linked to its cache, which others use meanwhile."""
+    """Yield the folder, all folders below, and files with one hard link. Files with more share their inode with the
+    installer's cache.
+    """
     for place, _, names in os.walk(folder):
         yield Path(place)
         for file in (Path(place, name) for name in names):

@@ -67,7 +67,7 @@ def performed(adapter: Adapter, task: Task) -> Outcome:
 
 
 def _plain(outcome: object, hook: str) -> Outcome:
-    """The same, of which every requirement may ask what it asks.
+    """Return ``outcome`` after checking its type, state and text fields.
 
     :raises AdapterError: it is none, or has a field that means nothing.
     """

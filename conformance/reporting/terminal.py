@@ -61,7 +61,7 @@ def print_smoke_failure(terminal: pytest.TerminalReporter, failure: SmokeFailure
 
 
 def by_root(failed: Sequence[Judgement]) -> list[tuple[Judgement, list[Judgement]]]:
-    """Each failure that is told for itself, with those that are told under it: what depends on it, at any distance.
+    """Group failures by root cause: (root, all failures that depend on it, directly or not).
 
     A root that is no failure here (a known one) is told nowhere, so what depends on it is told for itself.
 

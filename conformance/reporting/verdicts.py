@@ -92,15 +92,14 @@ class Judgement:
 
     @property
     def cannot_be_judged_here(self) -> bool:
-        """Whether the run came to it, and what it needs cannot be made or seen here. It was not left out or cut off."""
+        """Whether its tests ran and were all skipped because this machine lacks what they need."""
         return self.verdict is Verdict.NOT_RUN and bool(self.seen)
 
     @property
     def evidence(self) -> tuple[str, ...]:
         """The evidence of the tests that led to the verdict, then that of the others where they passed.
 
-        A provoked race that fails says more with the number of free rounds that did not; why nothing was judged says no
-        more with it.
+        For a failure, evidence of passing tests follows (how many free rounds were won). For "not run" it is left out.
         """
         leading = [each for each in self.seen if each.verdict is self.verdict]
         beside = () if self.verdict in (Verdict.PASSED, Verdict.NOT_RUN) else (Verdict.PASSED,)

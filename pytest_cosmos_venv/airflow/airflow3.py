@@ -76,8 +76,8 @@ class Airflow3:
         server()._app = former.app
 
     def make_known(self, dag: Any) -> None:
-        """Write the DAG into the database: one that stands in no dags folder is refused as "not serialized" without its
-        row.
+        """Write the row of a DAG into the database. Without it Airflow refuses a DAG that is in no dags folder, as "not
+        serialized".
 
         :param dag: a DAG.
         """

@@ -30,7 +30,7 @@ RUNTIME_VARIABLE = "XDG_RUNTIME_DIR"
 _INHERITED = "_COSMOS_AIRFLOW_HOME_AT_START"
 """The home from before the run, for workers of pytest-xdist: they inherit what a conftest.py has set since."""
 _RUN = "_COSMOS_AIRFLOW_RUN"
-"""The process whose run it is, for workers too: it stands in the names of their homes."""
+"""PID of the controlling pytest process; part of the name of each worker's home."""
 
 # The throw-away home says where Airflow keeps things; all else that the shell configures may stay.
 _ELSEWHERE = (

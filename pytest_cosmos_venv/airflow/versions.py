@@ -50,7 +50,7 @@ class Airflow(Protocol):
         """
 
     def execution(self) -> tuple[ModuleType, str]:
-        """Return module and name of Airflow's function that executes a task which is ready to."""
+        """Return the function that executes a prepared task: its module and its name."""
 
     def events_into(self, take: Callable[[str, dict[str, Any]], None]) -> AbstractContextManager[None]:
         """Hand log events that do not go through Python's logging to a function, for the length of the block.

@@ -1,6 +1,6 @@
-"""The environment variables of pip and uv during a test: one place to install from, and of the machine's own where
-Python is.
+"""The environment variables of pip and uv during a test.
 
+They name one source of packages; of the machine's own variables only those that choose a Python stay.
 It also hands what uv has found out of interpreters from one test's cache to the next.
 """
 

@@ -30,7 +30,7 @@ def refuse_foreign_directories(tasks: Iterable[Any], *, taken: str = "") -> None
     """Judge the attribute ``virtualenv_dir`` of each operator that has one, mapped ones included.
 
     :param tasks: operators, mapped ones included.
-    :param taken: a folder whose folders are taken too. Default: none.
+    :param taken: a folder below which every directory is accepted; empty: none.
     :raises ToolkitMisuse: a directory is no folder of this test run; the text names the first such task.
     """
     for task in tasks:

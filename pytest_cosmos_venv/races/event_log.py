@@ -17,7 +17,7 @@ from typing import Any
 from pytest_cosmos_venv import real_time
 
 ACTOR_VARIABLE = "COSMOS_RACE_ACTOR"
-"""Names the contender in its own environment, so that the calls of dbt it starts can be told to be its."""
+"""The variable by which a call of dbt is assigned to the contender that started it."""
 
 
 class EventLog:

@@ -47,7 +47,7 @@ class ModuleAt:
 
 @dataclass(frozen=True, kw_only=True)
 class Act:
-    """A signal that the first contender at a point of its own sends itself.
+    """A signal that a contender sends to itself when it is the first to report a point.
 
     :param signal: number of the signal that it sends itself.
     :param victim: index of the only contender that is meant; None: the first that comes there.
