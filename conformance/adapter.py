@@ -133,7 +133,8 @@ class Adapter:
     def profile(self, arguments: Mapping[str, Any]) -> Any:
         """The implementation's own configuration of a profile.
 
-        :param arguments: of ``ProfileConfig``; ``profile_mapping`` is a pair: name of the class, its arguments.
+        :param arguments: the arguments of ``ProfileConfig``; ``profile_mapping`` is a pair: name of the class, its
+            arguments.
         """
         given = dict(arguments)
         if "profile_mapping" in given:
@@ -168,7 +169,7 @@ class Adapter:
     def setting(self, name: str, value: object) -> Mapping[str, str]:
         """Environment variables that set one of the implementation's settings, for a process that starts with them.
 
-        :param name: of the setting, such as ``virtualenv_max_retries_lock``.
+        :param name: the name of the setting, such as ``virtualenv_max_retries_lock``.
         :param value: what it is to be.
         """
         return {f"AIRFLOW__COSMOS__{name.upper()}": str(value)}
@@ -219,7 +220,7 @@ def refuse_wrong_declarations(adapter: Adapter, requirements: Collection[str]) -
 def open_adapter(named: str) -> Adapter:
     """The adapter of an import root, or the one that ``module:Adapter`` names.
 
-    :param named: as ``--cosmos-implementation`` takes it.
+    :param named: the name, as ``--cosmos-implementation`` takes it.
     :raises AdapterError: the class does not derive from ``Adapter``.
     """
     module, _, name = named.partition(":")

@@ -31,7 +31,7 @@ def smoke_first(items: list[pytest.Item]) -> None:
 def leave_out_what_is_not_wanted(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect the checks that were not asked for.
 
-    :param config: of the run.
+    :param config: the configuration of the run.
     :param items: all that was collected; changed in place, as pytest asks it of the hook.
     """
     wanted = wanted_patterns(config)
@@ -44,7 +44,7 @@ def leave_out_what_is_not_wanted(config: pytest.Config, items: list[pytest.Item]
 def tell_requirements(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give each check its requirement; mark what does not apply as skipped, and a known failure as expected.
 
-    :param config: of the run.
+    :param config: the configuration of the run.
     :param items: the checks.
     """
     known = config.stash[KNOWN]

@@ -56,7 +56,7 @@ class CosmosLayout(Protocol):
     def profile(self, arguments: Mapping[str, Any]) -> Any:
         """The implementation's own configuration of a profile.
 
-        :param arguments: of ``ProfileConfig``.
+        :param arguments: the arguments of ``ProfileConfig``.
         """
 
     def make_task(self, task: Task) -> Any:
@@ -75,7 +75,7 @@ class CosmosLayout(Protocol):
 def build_dag(adapter: CosmosLayout, plan: DagPlan) -> Any:
     """A ``DbtDag``, or an Airflow DAG with ``DbtTaskGroup``s in it.
 
-    :param adapter: of the implementation whose classes are used.
+    :param adapter: the adapter of the implementation whose classes are used.
     :param plan: what the DAG file would say.
     :raises Exception: whatever the implementation raises.
     """
@@ -93,7 +93,7 @@ def build_dag(adapter: CosmosLayout, plan: DagPlan) -> Any:
 def shape_of(adapter: CosmosLayout, plan: DagPlan) -> Shape:
     """The DAG's tasks, or what building it raised.
 
-    :param adapter: of the implementation that builds it.
+    :param adapter: the adapter of the implementation that builds it.
     :param plan: what the DAG file would say; its variables and folder become this process's.
     """
     os.environ.update(plan.variables)
@@ -119,7 +119,7 @@ def shape_of(adapter: CosmosLayout, plan: DagPlan) -> Shape:
 def plain_dag(arguments: Mapping[str, Any]) -> Any:
     """Airflow's own DAG, without dbt.
 
-    :param arguments: of the DAG.
+    :param arguments: the arguments of the DAG.
     """
     dag_class: Any = import_module("airflow").DAG
     return dag_class(**arguments)
@@ -150,8 +150,8 @@ def _configurations(adapter: CosmosLayout, plan: DagPlan) -> dict[str, Any]:
 def typed(adapter: CosmosLayout, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments, with values of enums made members of the implementation's own enums.
 
-    :param adapter: of the implementation.
-    :param arguments: of a configuration or of an operator.
+    :param adapter: the adapter of the implementation.
+    :param arguments: the arguments of a configuration or of an operator.
     """
     constants = adapter.constants()
     return {

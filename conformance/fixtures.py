@@ -24,7 +24,7 @@ IMPLEMENTATION = pytest.StashKey[Implementation]()
 def adapter_of(config: pytest.Config) -> Adapter:
     """The adapter of the judged implementation.
 
-    :param config: of a run whose implementation was chosen.
+    :param config: the configuration of a run whose implementation was chosen.
     """
     implementation = config.stash[IMPLEMENTATION]
     if implementation.adapter_class is None:
@@ -48,7 +48,7 @@ def shared_directory(adapter: Adapter, tmp_path_factory: pytest.TempPathFactory)
     there.
 
     :param adapter: there is one directory for each.
-    :param tmp_path_factory: where the directory lies.
+    :param tmp_path_factory: the maker of folders, in one of which the directory lies.
     """
     return tmp_path_factory.mktemp("shared") / "virtualenvs"
 
@@ -65,10 +65,10 @@ def harness(
 ) -> Harness:
     """A project, packages, and processes for tasks of the implementation.
 
-    :param request: of the test.
+    :param request: the request of the test.
     :param adapter: the judged implementation.
     :param cosmos_airflow_home: its database is there for tasks, and put back after them.
-    :param cosmos_wheelhouse: where environments are installed from.
+    :param cosmos_wheelhouse: the wheelhouse from which environments are installed.
     :param cosmos_task_race: runs tasks in processes of their own.
     :param shared_directory: a ``virtualenv_dir`` for tests that judge nothing of it.
     :param tmp_path: the test's own folder.
@@ -90,7 +90,7 @@ def evidence(record_property: Callable[[str, object], None]) -> Callable[[str], 
     """Writes down what was seen, also where the requirement holds: ``evidence("0 of 25 rounds showed two
     installers")``.
 
-    :param record_property: of the test's report.
+    :param record_property: the ``record_property`` of the test.
     """
     return lambda text: record_property(EVIDENCE, text)
 
@@ -99,7 +99,7 @@ def evidence(record_property: Callable[[str, object], None]) -> Callable[[str], 
 def picture(record_property: Callable[[str, object], None]) -> Picture:
     """Adds a chart of the timeline to the report: ``picture(finished.timeline, "two tasks at one environment")``.
 
-    :param record_property: of the test's report.
+    :param record_property: the ``record_property`` of the test.
     """
     return lambda timeline, title: record_property(PICTURE, timeline.to_svg(title=title))
 
@@ -108,7 +108,7 @@ def picture(record_property: Callable[[str, object], None]) -> Picture:
 def does_not_apply(record_property: Callable[[str, object], None]) -> DoesNotApply:
     """Ends a test that has no case for this implementation: ``does_not_apply("it has no local mode")``.
 
-    :param record_property: of the test's report.
+    :param record_property: the ``record_property`` of the test.
     """
 
     def leave(reason: str) -> NoReturn:

@@ -70,7 +70,7 @@ def command_of_uv(installer: str) -> str | None:
 def refuse_wrong_options(config: pytest.Config, specification: Mapping[str, Requirement]) -> None:
     """Refuse options that cannot be obeyed, and make the folder of the report.
 
-    :param config: of the run.
+    :param config: the configuration of the run.
     :param specification: all requirements by id.
     :raises pytest.UsageError: an option cannot be obeyed; with what can be given.
     """
@@ -114,7 +114,7 @@ def _refuse_where_nothing_can_be_written(config: pytest.Config) -> None:
 def asked_profile(config: pytest.Config) -> str:
     """The profile that was asked for, a key of ``ROUNDS``.
 
-    :param config: of the run.
+    :param config: the configuration of the run.
     """
     return str(config.getoption("cosmos_profile") or PROFILES[0])
 
@@ -122,7 +122,7 @@ def asked_profile(config: pytest.Config) -> str:
 def asked_deadline(config: pytest.Config) -> float | None:
     """Seconds that one task may take; None: as the machine has it.
 
-    :param config: of the run.
+    :param config: the configuration of the run.
     :raises pytest.UsageError: these are no seconds.
     """
     named = config.getoption("cosmos_timeout")
@@ -138,7 +138,7 @@ def asked_deadline(config: pytest.Config) -> float | None:
 def asked_installer(config: pytest.Config) -> str:
     """The installer that was asked for, one of ``INSTALLERS``.
 
-    :param config: of the run.
+    :param config: the configuration of the run.
     :raises pytest.UsageError: there is no such installer.
     """
     named = str(config.getoption("cosmos_installer") or AUTO)
@@ -150,7 +150,7 @@ def asked_installer(config: pytest.Config) -> str:
 def known_failures(config: pytest.Config, specification: Mapping[str, Requirement]) -> KnownFailures:
     """The known failures of the file that an option names.
 
-    :param config: of the run.
+    :param config: the configuration of the run.
     :param specification: all requirements by id.
     :raises KnownFailuresError: as ``read_known_failures``; not for a file that is to be written and is not there yet.
     """
@@ -163,7 +163,7 @@ def known_failures(config: pytest.Config, specification: Mapping[str, Requiremen
 def wanted_patterns(config: pytest.Config) -> list[str]:
     """Patterns of the ids that are to be judged; none: all are.
 
-    :param config: of the run.
+    :param config: the configuration of the run.
     """
     words = (config.getoption("cosmos_requirement") or "").split(",")
     return [word.strip() for word in words if word.strip()]
@@ -172,7 +172,7 @@ def wanted_patterns(config: pytest.Config) -> list[str]:
 def asked_level(config: pytest.Config) -> Level:
     """The level whose failures, with those above it, decide the exit code.
 
-    :param config: of the run.
+    :param config: the configuration of the run.
     :raises pytest.UsageError: there is no such level.
     """
     named = str(config.getoption("cosmos_level") or Level.MUST.value)

@@ -89,7 +89,7 @@ def read_specification(text: str | None = None) -> dict[str, Requirement]:
 def read_areas(text: str | None = None) -> dict[str, str]:
     """Area -> its title, such as ``LOCK`` -> ``one environment, many tasks``, in the order of the document.
 
-    :param text: as for ``read_specification``.
+    :param text: the text, as for ``read_specification``.
     """
     document = SPECIFICATION.read_text(encoding="utf-8") if text is None else text
     return {found["name"]: found["title"] for found in _AREA.finditer(document)}

@@ -85,8 +85,8 @@ def gap(found: Sequence[Judgement], deselected: int) -> str | None:
 def ending(reason: str, exit_code: int) -> str:
     """The sentence at the end of a run with a gap.
 
-    :param reason: as ``gap`` gives it.
-    :param exit_code: of the run.
+    :param reason: the reason, as ``gap`` gives it.
+    :param exit_code: the exit code of the run.
     """
     if exit_code == pytest.ExitCode.TESTS_FAILED:
         return f"{reason}: the rest is unknown, and what was judged fails the run all the same (exit code 1)."
@@ -115,7 +115,7 @@ def suite_exit_code(exitstatus: int, *, smoke_failed: bool, failed: bool = False
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add what the process that starts the suite tells it beside the user's options.
 
-    :param parser: of the suite's own pytest process.
+    :param parser: the parser of the suite's own pytest process.
     """
     parser.addoption("--cosmos-set-aside", default="", help=argparse.SUPPRESS)
 
@@ -123,7 +123,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the implementation before anything is collected.
 
-    :param config: of the run.
+    :param config: the configuration of the run.
     :raises pytest.UsageError: when none can be chosen, or an option cannot be obeyed (exit code 4).
     """
     config.stash[FAILED_SMOKE_CHECKS] = []
@@ -146,7 +146,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """The header: what is judged, with what, and what of the user's configuration has no say.
 
-    :param config: of the run.
+    :param config: the configuration of the run.
     """
     implementation = config.stash[IMPLEMENTATION]
     installer = installer_in_words(asked_installer(config))
@@ -166,7 +166,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
     """Order and select the checks when all other plugins have had their say, those that shuffle too.
 
-    :param config: of the run.
+    :param config: the configuration of the run.
     :param items: all that was collected.
     """
     yield
@@ -178,7 +178,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_deselected(items: list[pytest.Item]) -> None:
     """Count what the user's options leave out: a run with gaps is no verdict.
 
-    :param items: those that were left out.
+    :param items: the tests that were left out.
     """
     if items:
         stash = items[0].config.stash
@@ -206,7 +206,7 @@ def pytest_runtest_makereport(
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Watch the results from the first on.
 
-    :param session: of the run.
+    :param session: the session of the run.
     """
     session.config.pluginmanager.register(Results(session))
     session.config.pluginmanager.register(TaskTimer(session.config))
@@ -216,7 +216,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Turn pytest's exit code into the suite's; a worker of pytest-xdist tells the others what it left out.
 
-    :param session: of the run.
+    :param session: the session of the run.
     :param exitstatus: pytest's.
     """
     workeroutput: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
@@ -273,7 +273,7 @@ def _told(config: pytest.Config) -> dict[str, object]:
 def judgements(config: pytest.Config) -> list[Judgement]:
     """The judgements of the run so far.
 
-    :param config: of the run.
+    :param config: the configuration of the run.
     """
     specification, seen = config.stash[SPECIFICATION], config.stash[SEEN]
     return judge(specification, seen)
@@ -302,7 +302,7 @@ def pytest_testnodedown(node: Any) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the verdicts, in words what the exit code says, and where the report is.
 
-    :param terminalreporter: where to.
+    :param terminalreporter: the terminal to write to.
     """
     config = terminalreporter.config
     if failures := config.stash[FAILED_SMOKE_CHECKS]:

@@ -79,13 +79,13 @@ class DagPlan:
     An argument that takes a member of an enum has the member's value, such as ``virtualenv``.
 
     :param project: arguments of ``ProjectConfig``, its first one as ``dbt_project_path``.
-    :param profile: as of a ``Task``.
+    :param profile: the profile, as of a ``Task``.
     :param execution: arguments of ``ExecutionConfig``.
     :param render: arguments of ``RenderConfig``.
     :param operator_args: arguments of all its operators.
     :param groups: ids of DbtTaskGroups, each between two ordinary tasks ``before`` and ``after``; none: a DbtDag.
     :param dag: arguments of the DAG, or of the DbtDag.
-    :param variables: of the environment of the process that builds it.
+    :param variables: variables of the environment of the process that builds it.
     :param folder: the current directory of that process; None: it does not matter.
     """
 
@@ -132,7 +132,7 @@ class RenderedTask:
 class Shape:
     """The shape of the DAG that was built from a plan.
 
-    :param tasks: by their ids.
+    :param tasks: the tasks by their ids.
     :param exception: type and text of what building the DAG raised, or None.
     """
 

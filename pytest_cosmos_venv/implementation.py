@@ -79,7 +79,7 @@ def describe_choice(named: str | None) -> str | None:
     """Return the choice for a header, ``cosmos 1.15.1``; None where there is none yet. Nothing is imported, and it is
     quick.
 
-    :param named: as for ``find_implementation``.
+    :param named: the name of the implementation, as for ``find_implementation``.
     """
     roots = KNOWN_IMPLEMENTATIONS if named is None else [named]
     versions = {root: _distribution_version(KNOWN_IMPLEMENTATIONS.get(root, "")) for root in roots}
@@ -96,7 +96,8 @@ def declared_services(named: str | None) -> tuple[str, ...]:
     own package: a pattern of process names or command lines, or a list of such patterns. Only the module of that object
     is imported. An adapter declares more with its attribute ``services``.
 
-    :param named: as for ``find_implementation``; None takes every installed distribution that declares something.
+    :param named: the name of the implementation, as for ``find_implementation``; None takes every installed
+        distribution that declares something.
     :returns: patterns as for file names, each once.
     :raises ImplementationError: a declaration cannot be loaded, or is no pattern; or ``module:Adapter`` cannot be had.
     """

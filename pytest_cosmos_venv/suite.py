@@ -125,9 +125,9 @@ def run_suite(options: Sequence[str], *, implementation: str | None, set_aside: 
 
     The exit code is 11 when that process was killed. SIGTERM interrupts the run, as Ctrl-C does.
 
-    :param options: as for ``SuiteRun``.
-    :param implementation: as for ``SuiteRun``.
-    :param set_aside: as for ``SuiteRun``.
+    :param options: the options, as for ``SuiteRun``.
+    :param implementation: the implementation, as for ``SuiteRun``.
+    :param set_aside: the parts of the configuration that do not apply, as for ``SuiteRun``.
     """
     interruption = _Interruption()
     with interruption.at_sigterm(), throwaway_folder("cosmos-conformance-") as root:

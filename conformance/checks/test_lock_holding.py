@@ -32,7 +32,7 @@ REST = 3.0
 def lock(harness: Harness, cosmos_venv_lock: VenvLocks) -> VenvLock:
     """The lock of the harness's ``virtualenv_dir``.
 
-    :param harness: of the test.
+    :param harness: the harness of the test.
     :param cosmos_venv_lock: gives the lock.
     """
     return cosmos_venv_lock(harness.virtualenv_dir)
@@ -230,7 +230,7 @@ def _locks_around(environment: Path | None, virtualenv_dir: Path) -> list[Path]:
 def held(harness: Harness) -> Sdist:
     """The package that each environment of these tests needs built; the installer waits there until it is released.
 
-    :param harness: of the test.
+    :param harness: the harness of the test.
     """
     return harness.wheelhouse.add_sdist("dbt-core", hold=True)
 

@@ -36,7 +36,7 @@ LIVE = os.getpid()
 def held(harness: Harness) -> Sdist:
     """The package that each environment of these tests needs built; the installer waits there until it is released.
 
-    :param harness: of the test.
+    :param harness: the harness of the test.
     """
     return harness.wheelhouse.add_sdist("dbt-core", hold=True)
 
@@ -224,7 +224,7 @@ def test_a_killed_task_does_not_fail_the_others(harness: Harness, held: Sdist, p
 def lock(harness: Harness, cosmos_venv_lock: VenvLocks) -> VenvLock:
     """The lock of the harness's ``virtualenv_dir``.
 
-    :param harness: of the test.
+    :param harness: the harness of the test.
     :param cosmos_venv_lock: gives the lock.
     """
     return cosmos_venv_lock(harness.virtualenv_dir)
@@ -235,7 +235,7 @@ def few_tries(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets tasks wait for the lock only ``TRIES`` seconds.
 
     :param harness: whose adapter knows the setting.
-    :param monkeypatch: of the test.
+    :param monkeypatch: the ``monkeypatch`` of the test.
     """
     for name, value in harness.adapter.setting("virtualenv_max_retries_lock", TRIES).items():
         monkeypatch.setenv(name, value)

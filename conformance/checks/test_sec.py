@@ -31,7 +31,7 @@ def password() -> str:
 def variables(password: str) -> dict[str, str]:
     """Environment variables of a worker that knows the connection ``warehouse``.
 
-    :param password: of the connection.
+    :param password: the password of the connection.
     """
     return {CONNECTION: f"postgres://harbor:{password}@warehouse.example:5432/shop"}
 

@@ -52,7 +52,7 @@ class Harness:
     :param adapter: the implementation.
     :param folder: empty, for this test alone.
     :param shared_directory: a ``virtualenv_dir`` for all tests of the implementation that judge nothing of it.
-    :param wheelhouse: where environments are installed from; what its dbt is to do, and what it was told.
+    :param wheelhouse: the wheelhouse from which environments are installed, with the script and the record of its dbt.
     :param race: runs tasks in processes of their own.
     :param deadline: seconds that one task may take.
     :param slack: seconds that this machine may need beyond those that a requirement names.
@@ -213,7 +213,7 @@ class Harness:
         """Run one task after the other, in one process, to their ends.
 
         :param *tasks: those to run, in this order.
-        :param variables: of the process's environment, beside those that lead installers to the wheelhouse.
+        :param variables: variables of the process's environment, beside those that lead installers to the wheelhouse.
         :param deadline: seconds for all of them; None: the harness's own.
         :returns: the first outcome that is no success, or the last.
         """
@@ -236,7 +236,7 @@ class Harness:
 
         :param tasks: one for each contender, or one for all.
         :param contenders: number of processes, where not one for each task; one task is run by each of them.
-        :param variables: of the processes' environment, beside those that lead installers to the wheelhouse.
+        :param variables: variables of the processes' environment, beside those that lead installers to the wheelhouse.
         :param deadline: seconds for all of it; None: the harness's own.
         :param prepares_airflow: whether the process that they are forked from has built what only tasks under Airflow
             need. Where a test has settings of its own, that process is made for it alone, and this is most of its time.
@@ -305,7 +305,7 @@ def install_commands(environment: Path, wheelhouse: Wheelhouse, uv: str | None) 
     """The commands that make an environment and install into it, with uv where it is given, else with venv and pip.
 
     :param environment: path of the environment.
-    :param wheelhouse: where packages come from.
+    :param wheelhouse: the wheelhouse from which packages come.
     :param uv: path of uv; None: it is not to be used.
     """
     python = str(environment / "bin" / "python")

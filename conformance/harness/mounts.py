@@ -33,7 +33,7 @@ _WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 class WriterHalt:
     """Halts a process that opens a file for writing, inside of that call; readers pass.
 
-    :param descriptor: of the leased file; None: no lease is to be had here, and nothing is halted.
+    :param descriptor: the file descriptor of the leased file; None: no lease is to be had here, and nothing is halted.
     """
 
     def __init__(self, descriptor: int | None) -> None:

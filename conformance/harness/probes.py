@@ -50,7 +50,7 @@ def ask(_: Contender, adapter: str, probe: str, arguments: Mapping[str, Any]) ->
 def operator_classes(adapter: Adapter) -> dict[str, dict[str, Any]]:
     """Name of each of the ten operators and their base -> its ancestors with their modules, and its template fields.
 
-    :param adapter: of the implementation.
+    :param adapter: the adapter of the implementation.
     """
     found = {}
     for name in (*OPERATOR_CLASSES.values(), "DbtVirtualenvBaseOperator"):
@@ -67,7 +67,7 @@ def operator_classes(adapter: Adapter) -> dict[str, dict[str, Any]]:
 def base_signature(adapter: Adapter) -> dict[str, Any]:
     """Parameters of the base class that have a default, in their order.
 
-    :param adapter: of the implementation.
+    :param adapter: the adapter of the implementation.
     """
     parameters = inspect.signature(adapter.operators().DbtVirtualenvBaseOperator.__init__).parameters
     empty = inspect.Parameter.empty
@@ -78,7 +78,7 @@ def base_signature(adapter: Adapter) -> dict[str, Any]:
 def missing_names(adapter: Adapter, names: Mapping[str, Sequence[str]]) -> list[str]:
     """The names that cannot be imported from where they should be.
 
-    :param adapter: of the implementation.
+    :param adapter: the adapter of the implementation.
     :param names: module below the import root, or nothing for the package itself -> names.
     """
     missing = []
@@ -96,9 +96,9 @@ def missing_names(adapter: Adapter, names: Mapping[str, Sequence[str]]) -> list[
 def attributes_of(adapter: Adapter, task: Task, names: list[str]) -> dict[str, str]:
     """Attributes of an operator that was just constructed, as text.
 
-    :param adapter: of the implementation.
+    :param adapter: the adapter of the implementation.
     :param task: what the operator is constructed with.
-    :param names: of attributes.
+    :param names: the names of attributes.
     """
     operator = adapter.make_task(task)
     return {name: str(getattr(operator, name)) for name in names}
@@ -108,7 +108,7 @@ def attributes_of(adapter: Adapter, task: Task, names: list[str]) -> dict[str, s
 def local_base_template_fields(adapter: Adapter) -> list[str]:
     """The template fields of the local base class.
 
-    :param adapter: of the implementation.
+    :param adapter: the adapter of the implementation.
     """
     bases = adapter.operators().DbtVirtualenvBaseOperator.__mro__
     return list(next(base for base in bases if base.__name__ == "DbtLocalBaseOperator").template_fields)
@@ -118,8 +118,8 @@ def local_base_template_fields(adapter: Adapter) -> list[str]:
 def base_methods(adapter: Adapter, names: list[str]) -> dict[str, list[str]]:
     """Name of each of these methods that the base class has -> the names of its parameters, ``self`` apart.
 
-    :param adapter: of the implementation.
-    :param names: of methods.
+    :param adapter: the adapter of the implementation.
+    :param names: the names of methods.
     """
     base = adapter.operators().DbtVirtualenvBaseOperator
     there = {name: getattr(base, name) for name in names if callable(getattr(base, name, None))}
@@ -130,7 +130,7 @@ def base_methods(adapter: Adapter, names: list[str]) -> dict[str, list[str]]:
 def error_of_method(adapter: Adapter, task: Task, method: str) -> dict[str, Any] | None:
     """The error of a method of the operator that is called without arguments; None: it raises none.
 
-    :param adapter: of the implementation.
+    :param adapter: the adapter of the implementation.
     :param task: what the operator is constructed with.
     :param method: name of the method.
     """
@@ -142,7 +142,7 @@ def error_of_method(adapter: Adapter, task: Task, method: str) -> dict[str, Any]
 def result_of_run_command(adapter: Adapter, task: Task, command: list[str]) -> dict[str, Any]:
     """The result of ``run_command``: its type, and those of its fields that the documentation names.
 
-    :param adapter: of the implementation.
+    :param adapter: the adapter of the implementation.
     :param task: what the operator is constructed with.
     :param command: the command line.
     """
@@ -156,7 +156,7 @@ def result_of_run_command(adapter: Adapter, task: Task, command: list[str]) -> d
 def kill_before_start(adapter: Adapter, task: Task) -> dict[str, Any] | None:
     """The error of ``on_kill`` in an operator that has not begun, as when Airflow ends a task that has just started.
 
-    :param adapter: of the implementation.
+    :param adapter: the adapter of the implementation.
     :param task: what the operator is constructed with.
     """
     return _error_of(adapter.make_task(task).on_kill)
@@ -166,7 +166,7 @@ def kill_before_start(adapter: Adapter, task: Task) -> dict[str, Any] | None:
 def executed_twice(adapter: Adapter, task: Task, variables: Mapping[str, str]) -> dict[str, Any] | None:
     """The error when one operator object is executed and then executed again; None: there is none.
 
-    :param adapter: of the implementation.
+    :param adapter: the adapter of the implementation.
     :param task: what the operator is constructed with.
     :param variables: environment variables of the process.
     """
@@ -179,7 +179,7 @@ def executed_twice(adapter: Adapter, task: Task, variables: Mapping[str, str]) -
 def error_of_dag(adapter: Adapter, plan: DagPlan) -> dict[str, Any] | None:
     """The error of building the DAG, its configuration included; None: there is none.
 
-    :param adapter: of the implementation.
+    :param adapter: the adapter of the implementation.
     :param plan: what the DAG file would say.
     """
     return _error_of(lambda: adapter.make_dag(plan))
@@ -189,7 +189,7 @@ def error_of_dag(adapter: Adapter, plan: DagPlan) -> dict[str, Any] | None:
 def dag_facts(adapter: Adapter, plan: DagPlan | None = None, dag: Mapping[str, Any] | None = None) -> dict[str, str]:
     """Attributes of an Airflow DAG and of one of its tasks, as text.
 
-    :param adapter: of the implementation.
+    :param adapter: the adapter of the implementation.
     :param plan: what the DAG file would say; None: an ordinary DAG is made.
     :param dag: arguments of an ordinary DAG with one task, in place of a plan.
     """
@@ -215,7 +215,7 @@ def traces_of(adapter: Adapter, make: Task | DagPlan) -> list[str]:
     The first time counts: Airflow parses each file in a process of its own, which has built nothing before. It is made
     again, for what is done only then.
 
-    :param adapter: of the implementation.
+    :param adapter: the adapter of the implementation.
     :param make: what is constructed or built.
     """
     # What Airflow itself does once, for a DAG of its own too.
@@ -274,8 +274,8 @@ def _error_of(function: Callable[[], Any]) -> dict[str, Any] | None:
 def enum_members(adapter: Adapter, name: str) -> dict[str, str] | None:
     """Name -> value of an enum of its ``constants``, aliases too; None where there is none of that name.
 
-    :param adapter: of the implementation.
-    :param name: of the enum.
+    :param adapter: the adapter of the implementation.
+    :param name: the name of the enum.
     """
     enum = getattr(adapter.constants(), name, None)
     return None if enum is None else {name: str(member.value) for name, member in enum.__members__.items()}
@@ -285,7 +285,7 @@ def enum_members(adapter: Adapter, name: str) -> dict[str, str] | None:
 def render(adapter: Adapter, plan: DagPlan) -> Shape:
     """The shape of the DAG that the implementation makes of a plan.
 
-    :param adapter: of the implementation.
+    :param adapter: the adapter of the implementation.
     :param plan: what the DAG file would say.
     """
     return adapter.render(plan)

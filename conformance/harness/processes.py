@@ -54,7 +54,7 @@ _ENDED = {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
 class Installer:
     """A process that makes or fills an environment.
 
-    :param pid: of the process.
+    :param pid: the PID of the process.
     :param task: PID of the task that it works for; where none of those that are known has started it, of the first
         installer that it comes from.
     :param target: the environment, which has its ``pyvenv.cfg``.
@@ -82,7 +82,7 @@ def installers_below(directory: Path, tasks: Sequence[int]) -> list[Installer]:
 def two_into_one(installers: Iterable[Installer]) -> tuple[Installer, Installer] | None:
     """Two installers that work for different tasks on the same environment; None where there are none.
 
-    :param installers: those that were seen at one moment.
+    :param installers: the installers that were seen at one moment.
     """
     first: dict[Path, Installer] = {}
     for each in installers:
@@ -95,7 +95,7 @@ def two_into_one(installers: Iterable[Installer]) -> tuple[Installer, Installer]
 def environment_of_build(pid: int) -> tuple[int, Path] | None:
     """The PID of the installer for which a build hook runs, and the environment that it fills.
 
-    :param pid: of the process in which the build hook runs.
+    :param pid: the PID of the process in which the build hook runs.
     :returns: None where neither the installer's command line nor its variables name an environment.
     """
     for process in _and_parents(pid):
@@ -267,7 +267,7 @@ def comes_true(is_so: Callable[[], object], *, deadline: float) -> bool:
 def lives(pid: int) -> bool:
     """Whether the process is there and no zombie.
 
-    :param pid: of the process.
+    :param pid: the PID of the process.
     """
     try:
         return psutil.Process(pid).status() not in _ENDED
@@ -285,10 +285,10 @@ def watch_until_rest(
 ) -> bool:
     """Wait until these processes and all that they have started do next to nothing for a while, or it is over.
 
-    :param pids: of the processes.
+    :param pids: the PIDs of the processes.
     :param is_over: asked again and again; what it notices ends the wait.
     :param deadline: seconds after which the wait is given up.
-    :param seconds: for how long they have to rest.
+    :param seconds: the seconds for which they have to rest.
     :param with_children: whether what they have started counts too.
     :returns: whether they came to rest; False where it was over, or the deadline was.
     """

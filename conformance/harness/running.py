@@ -54,7 +54,7 @@ def keep_task_seconds(config: pytest.Config) -> None:
     """Choose the file of the smoke check's seconds: where a worker is told, else in a folder of this run's own, which
     is gone at its end.
 
-    :param config: of the run, or of one of its workers.
+    :param config: the configuration of the run, or of one of its workers.
     """
     told: dict[str, Any] = getattr(config, "workerinput", {})
     if _TOLD in told:
@@ -68,7 +68,7 @@ def keep_task_seconds(config: pytest.Config) -> None:
 def tell_worker(config: pytest.Config, workerinput: dict[str, Any]) -> None:
     """Tell a worker of pytest-xdist where the file is.
 
-    :param config: of the run.
+    :param config: the configuration of the run.
     :param workerinput: what the worker gets.
     """
     workerinput[_TOLD] = str(config.stash[_KEPT])
@@ -77,7 +77,7 @@ def tell_worker(config: pytest.Config, workerinput: dict[str, Any]) -> None:
 def deadline(config: pytest.Config) -> float:
     """Seconds that one task may take.
 
-    :param config: of the run.
+    :param config: the configuration of the run.
     """
     return asked_deadline(config) or max(DEADLINE, _TIMES * _measured(config))
 
@@ -85,7 +85,7 @@ def deadline(config: pytest.Config) -> float:
 def deadline_of_smoke(config: pytest.Config) -> float:
     """Seconds that the smoke check's task may take.
 
-    :param config: of the run.
+    :param config: the configuration of the run.
     """
     return asked_deadline(config) or SMOKE_DEADLINE
 
@@ -93,7 +93,7 @@ def deadline_of_smoke(config: pytest.Config) -> float:
 def slack(config: pytest.Config) -> float:
     """Seconds that are added to a time which a requirement names: half of what the smoke check's task has taken.
 
-    :param config: of the run.
+    :param config: the configuration of the run.
     """
     return max(SLACK, _measured(config) / 2)
 
@@ -109,7 +109,7 @@ def _measured(config: pytest.Config) -> float:
 class TaskTimer:
     """Plugin that keeps how long the smoke check's task has taken, and says how long the run will take.
 
-    :param config: of the run.
+    :param config: the configuration of the run.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -119,7 +119,7 @@ class TaskTimer:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Count the checks, in one process.
 
-        :param session: with all that was collected.
+        :param session: the session, with all that was collected.
         """
         self._checks = len(session.items)
 
@@ -128,14 +128,14 @@ class TaskTimer:
         """Count the checks, under pytest-xdist.
 
         :param node: the worker that has collected.
-        :param ids: of what it has collected.
+        :param ids: the ids of what it has collected.
         """
         self._checks = len(ids)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep what the smoke check's task has taken.
 
-        :param report: of any test.
+        :param report: the report of any test.
         """
         took = dict(report.user_properties).get(TASK_SECONDS)
         if report.when == "call" and isinstance(took, float):
@@ -166,10 +166,10 @@ class HarnessError(Exception):
 class FinishedTasks:
     """Tasks that have ended, each in a process of its own.
 
-    :param outcomes: in the order of the contenders; of one that was killed the state is ``failed``.
+    :param outcomes: the outcomes, in the order of the contenders; of one that was killed the state is ``failed``.
     :param timeline: what each contender did, and when.
     :param left_behind: processes that were there seconds after the last task had ended, in words.
-    :param services: those that the adapter declares to stay, in words; they are none of ``left_behind``.
+    :param services: the processes that the adapter declares to stay, in words; they are none of ``left_behind``.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -213,21 +213,21 @@ class RunningTasks:
     def stop(self, index: int = 0) -> None:
         """Let one stand still, with all that it started, until ``resume``.
 
-        :param index: of the contender.
+        :param index: the index of the contender, from 0.
         """
         self._race.stop(index)
 
     def resume(self, index: int = 0) -> None:
         """Let one that stands still go on.
 
-        :param index: of the contender.
+        :param index: the index of the contender, from 0.
         """
         self._race.resume(index)
 
     def terminate(self, index: int = 0, *, slack: float = 0.0) -> bool:
         """End one as Airflow does: SIGTERM, and SIGKILL for the task's process where it has not ended 5 s later.
 
-        :param index: of the contender.
+        :param index: the index of the contender, from 0.
         :param slack: seconds beyond those, where SIGTERM has to be enough and the machine may be busy.
         :returns: whether SIGKILL was not needed.
         """
@@ -243,7 +243,7 @@ class RunningTasks:
     def kill(self, index: int = 0, *, tree: bool = False) -> None:
         """End one's process alone by SIGKILL, as the kernel does it that is short of memory.
 
-        :param index: of the contender.
+        :param index: the index of the contender, from 0.
         :param tree: whether all that it started is killed too, as when its container is taken away.
         """
         self._race.kill(index, tree=tree)

@@ -36,9 +36,9 @@ _NEEDS = {"dbt_ls": "dbt_ls", "airflow_async": "airflow_async", "watcher": "watc
 def ran(harness: Harness, task: Task, variables: Mapping[str, str] | None = None) -> DbtCall:
     """The one ``dbt run`` of a task that has to succeed.
 
-    :param harness: of the test.
+    :param harness: the harness of the test.
     :param task: what to run.
-    :param variables: of the task's environment.
+    :param variables: variables of the task's environment.
     """
     __tracebackhide__ = True
     before = len(harness.calls("run"))
@@ -53,7 +53,7 @@ def ran(harness: Harness, task: Task, variables: Mapping[str, str] | None = None
 def dbt_running(harness: Harness, task: Task, **variables: str) -> Iterator[DbtCall]:
     """The call of a dbt run that is in the middle of its work; afterwards the task goes on, and has to succeed.
 
-    :param harness: of the test.
+    :param harness: the harness of the test.
     :param task: what to run.
     :param **variables: of the task's environment.
     """
@@ -72,7 +72,7 @@ def dbt_running(harness: Harness, task: Task, **variables: str) -> Iterator[DbtC
 def run_begins(harness: Harness) -> Point:
     """The point at which one more ``dbt run`` has begun; other commands of dbt do not count.
 
-    :param harness: of the test.
+    :param harness: the harness of the test.
     """
     before = len(harness.calls("run"))
 
@@ -97,7 +97,7 @@ def installed(prefix: Path) -> dict[str, Path]:
 
     What environments are seeded with does not count.
 
-    :param prefix: of the environment.
+    :param prefix: the folder of the environment.
     """
     found = {
         file.parent.name.removesuffix(".dist-info"): file
@@ -109,7 +109,7 @@ def installed(prefix: Path) -> dict[str, Path]:
 def unpacked(prefix: Path) -> dict[str, tuple[int, int]]:
     """Inode and time (ns) of each RECORD: they tell whether a distribution was unpacked anew.
 
-    :param prefix: of the environment.
+    :param prefix: the folder of the environment.
     """
     return {name: (file.stat().st_ino, file.stat().st_mtime_ns) for name, file in installed(prefix).items()}
 
@@ -135,7 +135,7 @@ def installing_ends(virtualenv_dir: Path, names: set[str]) -> Point:
     be seen.
 
     :param virtualenv_dir: any environment below it counts.
-    :param names: of the distributions, as files have them: ``dbt_core``.
+    :param names: the names of the distributions, as files have them: ``dbt_core``.
     """
 
     def look() -> Sighting | None:
@@ -154,7 +154,7 @@ def _unpacked_below(virtualenv_dir: Path) -> Iterator[str]:
 def damage(prefix: Path) -> list[str]:
     """Files of installed distributions that are not there, or have another size than their RECORD says, in words.
 
-    :param prefix: of the environment.
+    :param prefix: the folder of the environment.
     """
     found = []
     for record in installed(prefix).values():
@@ -170,7 +170,7 @@ def damage(prefix: Path) -> list[str]:
 def files_in(folder: Path) -> dict[str, tuple[int, int, int]]:
     """Inode, time (ns) and size of each file in a folder, byte code apart.
 
-    :param folder: in which others may be at work.
+    :param folder: a folder in which others may be at work.
     """
     found = {}
     # Others may be at work there: this passes over what vanishes meanwhile.
@@ -188,7 +188,7 @@ def places(harness: Harness) -> list[Path]:
     They are the test's folder, where a home for it may lie; the temporary directory, with the folder for sockets; and
     Airflow's home.
 
-    :param harness: of the test.
+    :param harness: the harness of the test.
     """
     return [harness.folder, Path(tempfile.gettempdir()), Path(os.environ["AIRFLOW_HOME"])]
 
@@ -244,10 +244,10 @@ def what_it_comes_to(harness: Harness, running: RunningTasks, held: Sdist, *, se
 
     A task that does none of it before the harness's deadline is said to be at work. It does not count as waiting.
 
-    :param harness: of the test.
+    :param harness: the harness of the test.
     :param running: the only task.
     :param held: what its environment needs built.
-    :param seconds: for how long it has to rest.
+    :param seconds: the seconds for which it has to rest.
     """
     rests = watch_until_rest(
         running.pids, lambda: held.builds or not running.running, seconds=seconds, deadline=harness.deadline
@@ -262,7 +262,7 @@ def what_it_comes_to(harness: Harness, running: RunningTasks, held: Sdist, *, se
 def require(harness: Harness, *scenarios: str, mode: str | None = None) -> None:
     """Fail with all that was done and seen unless each of these scenarios comes out as it has to.
 
-    :param harness: of the test.
+    :param harness: the harness of the test.
     :param *scenarios: ids of ``SEED_SCENARIOS``; one that needs what the implementation lacks is left out.
     :param mode: execution mode of those that name none; None: the cheapest that the implementation has.
     """
@@ -279,7 +279,7 @@ def require(harness: Harness, *scenarios: str, mode: str | None = None) -> None:
 def memory_for_a_large_seed(harness: Harness, size: int) -> int:
     """Bytes that a run with a seed of ``size`` bytes needs more than one with a small seed.
 
-    :param harness: of the test.
+    :param harness: the harness of the test.
     :param size: bytes of the large seed.
     :raises AssertionError: one of the runs does not do what is required.
     """

@@ -29,7 +29,7 @@ _TESTS: dict[str | None, list[str]] = {"id": ["unique", "not_null"]}
 class Harbor:
     """The project, and the harness that builds DAGs of it.
 
-    :param harness: of the test.
+    :param harness: the harness of the test.
     :param project: whose files may be changed.
     :param manifest: its own, outside its folder.
     """
@@ -55,7 +55,7 @@ class Harbor:
 def harbor(harness: Harness, cosmos_dbt_project: DbtProjects) -> Harbor:
     """A project that reads its models in the order of ``PARENTS``.
 
-    :param harness: of the test.
+    :param harness: the harness of the test.
     :param cosmos_dbt_project: makes the project.
     """
     project = cosmos_dbt_project("harbor")
@@ -76,7 +76,7 @@ def path_without_dbt() -> str:
 def tasks_of(shape: Shape, node: str, *, operator: str = "Run") -> list[str]:
     """Ids of tasks for this node whose operator's class has this word in its name.
 
-    :param shape: of the DAG.
+    :param shape: the shape of the DAG.
     :param node: name of a model, seed or snapshot.
     :param operator: a part of the class's name; empty: any class.
     """
@@ -87,7 +87,7 @@ def tasks_of(shape: Shape, node: str, *, operator: str = "Run") -> list[str]:
 def comes_before(shape: Shape, first: str, then: str) -> bool:
     """Whether a path leads from one task to the other.
 
-    :param shape: of the DAG.
+    :param shape: the shape of the DAG.
     :param first: id of a task.
     :param then: id of the other task.
     """

@@ -40,11 +40,11 @@ def play(
 ) -> dict[str, str]:
     """Play scenarios one after the other, in this process.
 
-    :param adapter: of the implementation.
+    :param adapter: the adapter of the implementation.
     :param scenarios: ids of ``SCENARIOS``.
     :param mode: execution mode of those that name none.
-    :param folder: it does not exist.
-    :param wheelhouse: where environments are installed from.
+    :param folder: the path of a folder that does not exist.
+    :param wheelhouse: the wheelhouse from which environments are installed.
     :param virtualenv_dir: directory that all of them share.
     :returns: id -> what was required and what was seen, of those that did not come out so.
     """
@@ -71,11 +71,11 @@ def measure_large(
 ) -> int | str:
     """Measure, in this process, how much more memory a run with a large seed needs than one with a small seed.
 
-    :param adapter: of the implementation.
+    :param adapter: the adapter of the implementation.
     :param size: bytes of the large seed.
     :param mode: execution mode.
-    :param folder: it does not exist.
-    :param wheelhouse: where environments are installed from.
+    :param folder: the path of a folder that does not exist.
+    :param wheelhouse: the wheelhouse from which environments are installed.
     :param virtualenv_dir: directory of its environment.
     :returns: bytes; a text where something else was seen than required.
     """

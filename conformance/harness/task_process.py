@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 def work(contender: Contender, adapter: str, tasks: Sequence[Task], variables: Mapping[str, str]) -> Outcome:
     """Run a contender's own tasks to their ends.
 
-    :param contender: of the race.
-    :param adapter: as ``open_adapter`` takes it.
+    :param contender: the contender of the race.
+    :param adapter: the name of the adapter, as ``open_adapter`` takes it.
     :param tasks: one for each contender; it runs them one after the other where there are more than contenders.
-    :param variables: of the environment, for all of them.
+    :param variables: variables of the environment, for all of them.
     :returns: the first outcome that is no success, or the last.
     """
     take_variables(variables)

@@ -37,7 +37,7 @@ _DECIDED = {DIFFERS, *(verdict.value for verdict in DECIDED)}
 class Row:
     """One requirement in all reports.
 
-    :param record: of the first report that has it.
+    :param record: the record of the first report that has it.
     :param cells: its record in each report; None where that has no such requirement.
     """
 

@@ -88,7 +88,7 @@ class Finding:
 
     :param names: labels of the reports.
     :param word: the verdict, as in ``Row.words``.
-    :param record: of the first of these reports.
+    :param record: the record of the first of these reports.
     :param evidence: what was seen.
     :param images: pictures of what happened, as addresses.
     """

@@ -114,7 +114,7 @@ def _refuse(
 class Update:
     """The list as a run leaves it.
 
-    :param text: of the file.
+    :param text: the text of the file.
     :param added: ids of what failed and was not on it.
     :param dropped: ids of what was on it and passed.
     """
@@ -133,7 +133,7 @@ def updated(text: str, judgements: Iterable[Judgement], *, in_part: Collection[s
     """The list after a run: a line goes only where its requirement passed; all others, comments too, stay as they are.
 
     :param text: the list before; empty where there is none.
-    :param judgements: of the run.
+    :param judgements: the judgements of the run.
     :param in_part: ids of requirements of which not every test was run: that they passed is not known.
     """
     verdicts = {each.requirement.id: each.verdict for each in judgements}
@@ -158,7 +158,7 @@ def update_known_failures(file: Path, judgements: Iterable[Judgement], *, in_par
     """Bring the file up to date with a run, in one piece; made where it is not there.
 
     :param file: the list.
-    :param judgements: of the run.
+    :param judgements: the judgements of the run.
     :param in_part: ids of requirements of which not every test was run: that they passed is not known.
     """
     update = updated(_text_of(file) if file.exists() else "", judgements, in_part=in_part)

@@ -41,7 +41,7 @@ _SECRETS = re.compile(
 def badge(report: Mapping[str, Any]) -> str:
     """An SVG: the highest level of which all holds, and what was not judged because it is declared absent.
 
-    :param report: as ``report.json`` has it.
+    :param report: the content of a ``report.json``.
     """
     text, color = _claim(report)
     label = f"conformance {report['specification']}"
@@ -81,7 +81,7 @@ def _absent(records: Sequence[Mapping[str, Any]]) -> list[str]:
 def summary(report: Mapping[str, Any]) -> str:
     """The report in half a page of Markdown.
 
-    :param report: as ``report.json`` has it.
+    :param report: the content of a ``report.json``.
     """
     one, where = report["implementation"], report["environment"]
     services = one.get("services")
@@ -136,18 +136,18 @@ def report(
 ) -> dict[str, Any]:
     """The report of a run, JSON-like; ``report.schema.json`` says what stands in it.
 
-    :param judgements: of the run.
+    :param judgements: the judgements of the run.
     :param implementation: its import root.
     :param named: the same or its adapter, as ``--cosmos-implementation`` takes it.
-    :param version: of the implementation.
+    :param version: the version of the implementation.
     :param services: processes that it declares to stay when its tasks have ended.
     :param airflow: version of Airflow.
     :param installer: what environments were installed with, in words.
-    :param options: those that decide what was judged, and how hard.
-    :param started: when the run began.
+    :param options: the options that decide what was judged, and how hard.
+    :param started: the time at which the run began.
     :param is_complete: whether nothing was left out or cut off, and the suite itself did not fail. What this machine
         cannot judge leaves it so: it is *not run* with a test and a reason.
-    :param exit_code: of the run.
+    :param exit_code: the exit code of the run.
     """
     now = datetime.now(timezone.utc)
     return {
@@ -179,7 +179,7 @@ def report(
 def counts(judgements: Sequence[Judgement]) -> dict[str, dict[str, int]]:
     """Level -> verdict -> how many.
 
-    :param judgements: of the run.
+    :param judgements: the judgements of the run.
     """
     found = Counter((each.requirement.level, each.verdict) for each in judgements)
     return {

@@ -26,10 +26,10 @@ def print_judgements(
 ) -> None:
     """Print the verdicts on what was run.
 
-    :param terminal: where to.
-    :param judgements: of the run.
-    :param implementation: as ``--cosmos-implementation`` takes it.
-    :param options: those of the run, by the words after ``--cosmos-``.
+    :param terminal: the terminal to write to.
+    :param judgements: the judgements of the run.
+    :param implementation: the implementation, as ``--cosmos-implementation`` takes it.
+    :param options: the options of the run, by the words after ``--cosmos-``.
     """
     if all(each.verdict is Verdict.NOT_RUN for each in judgements):
         return
@@ -48,7 +48,7 @@ def print_judgements(
 def print_smoke_failure(terminal: pytest.TerminalReporter, failure: SmokeFailure) -> None:
     """Say that nothing was judged, and why.
 
-    :param terminal: where to.
+    :param terminal: the terminal to write to.
     :param failure: the first smoke check that failed.
     """
     terminal.section("conformance: nothing was judged", red=True)
@@ -83,8 +83,8 @@ def again(requirement: str, implementation: str, options: Mapping[str, object]) 
     """The command that judges one requirement again, under the conditions of this run.
 
     :param requirement: its id.
-    :param implementation: as ``--cosmos-implementation`` takes it.
-    :param options: those of the run, by the words after ``--cosmos-``.
+    :param implementation: the implementation, as ``--cosmos-implementation`` takes it.
+    :param options: the options of the run, by the words after ``--cosmos-``.
     """
     told = {"implementation": implementation, "requirement": requirement}
     told |= {name: str(options[name]) for name in _CONDITIONS if options.get(name)}
@@ -109,7 +109,7 @@ def _print_failure(terminal: pytest.TerminalReporter, judgement: Judgement, foll
 def table(judgements: Sequence[Judgement]) -> list[str]:
     """Lines of a table: passed of those that were judged, for each area and level.
 
-    :param judgements: of the run.
+    :param judgements: the judgements of the run.
     """
     areas = list(dict.fromkeys(each.requirement.area for each in judgements))
     lines = ["".join(f"{word:<{_WIDTH}}" for word in ("", *(level.value for level in Level))).rstrip()]
@@ -134,7 +134,7 @@ def _cell(judgements: Sequence[Judgement]) -> str:
 def listed(judgements: Sequence[Judgement], *, strict: bool, is_updated: bool = False) -> list[str]:
     """Lines on what stands on the list of known failures, and was judged.
 
-    :param judgements: of the run.
+    :param judgements: the judgements of the run.
     :param strict: whether what passed unexpectedly makes the run fail.
     :param is_updated: whether the run brings the list up to date itself.
     """
@@ -154,7 +154,7 @@ def listed(judgements: Sequence[Judgement], *, strict: bool, is_updated: bool = 
 def not_judged_here(judgements: Sequence[Judgement]) -> list[str]:
     """Lines on what cannot be judged here, each reason with the requirements that it keeps from being judged.
 
-    :param judgements: of the run.
+    :param judgements: the judgements of the run.
     """
     by_reason: dict[str, list[str]] = {}
     for each in judgements:

@@ -61,10 +61,10 @@ class Seen:
 
     :param test: its node id, with which it can be run again.
     :param requirement: id.
-    :param verdict: of this test alone.
+    :param verdict: the verdict of this test alone.
     :param evidence: what was required and what was seen, or why it was not judged.
     :param seconds: the time that it took.
-    :param pictures: of what happened, each an SVG.
+    :param pictures: pictures of what happened, each an SVG.
     """
 
     test: str
@@ -175,7 +175,7 @@ FAILED_SMOKE_CHECKS = pytest.StashKey[list[SmokeFailure]]()
 class Results:
     """Takes the results, under pytest-xdist in the process that gathers them; ends the run where smoke checks fail.
 
-    :param session: of the run.
+    :param session: the session of the run.
     """
 
     def __init__(self, session: pytest.Session) -> None:
@@ -184,7 +184,7 @@ class Results:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take a result.
 
-        :param report: of one phase of a test.
+        :param report: the report of one phase of a test.
         """
         stash = self._session.config.stash
         if report.failed and f"/{SMOKE_FILE}::" in f"/{report.nodeid}":

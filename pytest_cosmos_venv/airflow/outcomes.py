@@ -47,7 +47,7 @@ class TaskOutcome:
     """The state, the log, the XComs and the rest that came of one task.
 
     :param task_id: the id, with the index behind it where the task is mapped: ``load[0]``.
-    :param state: as Airflow names it: ``success``, ``failed``, ``skipped``, ``upstream_failed``, ...
+    :param state: the state as Airflow names it: ``success``, ``failed``, ``skipped``, ``upstream_failed``, ...
     :param exception: what ended the last try, where the task failed. Handed to another process, one that cannot be
         pickled is an ``Exception`` of the same name and text.
     :param log: the text that the task, and Airflow about it, logged and printed, of all tries.

@@ -50,7 +50,7 @@ class IndexRequest:
 class _Fault:
     """One fault, and how many requests it has met.
 
-    :param call: that asked for it, as the test wrote it.
+    :param call: the call that asked for it, as the test wrote it.
     :param strict: whether it has to be met.
     """
 
@@ -202,8 +202,8 @@ class PackageIndex:
         """Answer later from now on.
 
         :param seconds: the time by which an answer comes later.
-        :param path: as for ``fault``.
-        :param strict: as for ``fault``.
+        :param path: the same as for ``fault``.
+        :param strict: the same as for ``fault``.
         :raises ToolkitMisuse: ``seconds`` is negative.
         """
         require_seconds(seconds, "seconds")

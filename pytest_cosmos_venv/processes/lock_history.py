@@ -135,8 +135,9 @@ class LockOwner:
 
     :param pid: what the file said; None when it held no number, or was gone before it could be read.
     :param text: what the file said, as text.
-    :param since: when this owner was seen first, in seconds since the epoch.
-    :param until: when its record was gone or another's, in seconds since the epoch; None while it is there.
+    :param since: the time at which this owner was seen first, in seconds since the epoch.
+    :param until: the time at which its record was gone or another's, in seconds since the epoch; None while it is
+        there.
     """
 
     pid: int | None

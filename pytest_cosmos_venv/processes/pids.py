@@ -109,7 +109,7 @@ class Pids:
     def kill(self, pid: int) -> None:
         """End one of these processes by SIGKILL, and reap it: then no process has this PID.
 
-        :param pid: as another method of this object has given it.
+        :param pid: the PID, as another method of this object has given it.
         :raises ToolkitMisuse: the PID is of no such process.
         """
         process = self._processes.pop(pid, None)

@@ -31,7 +31,7 @@ class SimulatedProcess:
 
     :param pid: a number that no real process has.
     :param name: name of its program.
-    :param status: in psutil's words: ``sleeping``, ``zombie``, ...
+    :param status: the status in psutil's words: ``sleeping``, ``zombie``, ...
     :param started_at: seconds since the epoch; an hour ago unless it is said.
     :param is_denied: whether every question about it, and every signal, is denied.
     :param looks: number of looks that find it before it is gone; None: it stays.
@@ -73,9 +73,9 @@ class ProcessTable:
     def live(self, *, name: str = "python", started_at: float | None = None, status: str = "sleeping") -> int:
         """The PID of a process that is there.
 
-        :param name: of its program.
+        :param name: the name of its program.
         :param started_at: seconds since the epoch; None: an hour ago.
-        :param status: in psutil's words.
+        :param status: the status in psutil's words.
         """
         if started_at is not None:
             require(started_at, "started_at", (int, float), "seconds since the epoch")
@@ -129,7 +129,7 @@ class ProcessTable:
     def end(self, pid: int) -> None:
         """Let a process be gone from now on.
 
-        :param pid: as another method of this table has given it.
+        :param pid: the PID, as another method of this table has given it.
         :raises ToolkitMisuse: the PID is not of this table.
         """
         if pid not in self._table:

@@ -27,7 +27,7 @@ _LONG_AGO = 300.0
 class VenvLock:
     """The lock file of one ``virtualenv_dir``. Every method that changes it writes the file anew in one step.
 
-    :param directory: that ``virtualenv_dir``; made when missing.
+    :param directory: the ``virtualenv_dir``; made when missing.
     """
 
     directory: Path

@@ -63,7 +63,7 @@ def node_entry(file: NodeFile, location: PackageLocation, depends_on: list[str])
     """Return the entry of a file in ``nodes``.
 
     :param file: a file of the package.
-    :param location: where the nodes of the package lie.
+    :param location: the folder in which the nodes of the package lie.
     :param depends_on: unique ids of the nodes that it reads.
     """
     properties_file = file.resource.properties_file
@@ -205,7 +205,7 @@ def data_test_entry(
     """Return the entry of a generic test in ``nodes``.
 
     :param test: the test.
-    :param location: where the nodes of the package lie.
+    :param location: the folder in which the nodes of the package lie.
     :param reading: what the test reads.
     :param depends_on: unique ids of the nodes that it reads.
     :param tags: tags that the tested thing hands on.
@@ -261,7 +261,7 @@ def source_entries(source: Resource, location: PackageLocation) -> Iterator[dict
     """Yield one entry of ``sources`` for each table.
 
     :param source: the source.
-    :param location: where the nodes of the package lie.
+    :param location: the folder in which the nodes of the package lie.
     """
     for table in source.properties["tables"]:
         yield _table(source, table, location)
@@ -273,7 +273,7 @@ def exposure_entry(
     """Return the entry of an exposure.
 
     :param exposure: the exposure.
-    :param location: where the nodes of the package lie.
+    :param location: the folder in which the nodes of the package lie.
     :param reading: what its ``depends_on`` names.
     :param depends_on: unique ids of the nodes that it reads.
     """
@@ -304,7 +304,7 @@ def unit_test_entry(unit_test: Resource, location: PackageLocation, *, model: st
     """Return the entry of a unit test.
 
     :param unit_test: the unit test.
-    :param location: where the nodes of the package lie.
+    :param location: the folder in which the nodes of the package lie.
     :param model: unique id of the model that it tests.
     :param schema: the schema of that model.
     """
@@ -334,7 +334,7 @@ def group_entry(group: Resource, location: PackageLocation) -> dict[str, Any]:
     """Return the entry of a group.
 
     :param group: the group.
-    :param location: where the nodes of the package lie.
+    :param location: the folder in which the nodes of the package lie.
     """
     owner = {"email": None, **group.properties["owner"]}
     return {**_in_yaml(group, location), "owner": owner, "description": None, "config": {"meta": {}}}
@@ -347,7 +347,7 @@ def macro_entries(
 
     :param file: the file of macros.
     :param text: its content.
-    :param location: where the nodes of the package lie.
+    :param location: the folder in which the nodes of the package lie.
     :param known: every macro of the project, as the package calls it -> its unique id.
     """
     for name, block in macro_blocks(text):

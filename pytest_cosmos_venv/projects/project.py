@@ -179,7 +179,7 @@ class DbtProject:
         :param schema: the schema in which they lie. Default: a schema of the source's name.
         :param tags: tags of all its tables.
         :param meta: free data about it.
-        :param freshness: as dbt writes it: ``{"warn_after": {"count": 12, "period": "hour"}}``.
+        :param freshness: the freshness as dbt writes it: ``{"warn_after": {"count": 12, "period": "hour"}}``.
         :param loaded_at_field: the column by which dbt tells how fresh a table is.
         :raises ToolkitMisuse: the name is taken or no name, or ``tables`` is a single text.
         """

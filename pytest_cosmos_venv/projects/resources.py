@@ -47,7 +47,7 @@ _NAMED = 20
 class Resource:
     """One thing of a project.
 
-    :param kind: as dbt calls it: ``model``, ``unit_test``, …; ``macro`` stands for a file of macros.
+    :param kind: the kind as dbt calls it: ``model``, ``unit_test``, …; ``macro`` stands for a file of macros.
     :param name: the name without folders and without a version.
     :param file: path relative to the project; the YAML file of a thing that has no other.
     :param text: the content of that file, for things that are not YAML.
@@ -215,7 +215,7 @@ class ProjectStore:
     def edit(self, name: str, text: str) -> None:
         """Replace the text of a thing.
 
-        :param name: as for ``find``.
+        :param name: the name, as for ``find``.
         :param text: the new content of its file.
         :raises ToolkitMisuse: there is none or there are several, or the resource has no text.
         """

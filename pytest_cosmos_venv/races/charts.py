@@ -94,7 +94,7 @@ def draw(actors: Rows, *, width: int, ascii_only: bool | None) -> str:
     """The chart as text.
 
     :param actors: pairs of an actor and its spans, in the order in which they are to be shown.
-    :param width: in columns, the most that a line may take; at least 60 are taken.
+    :param width: the width in columns, the most that a line may take; at least 60 are taken.
     :param ascii_only: whether to do without block characters; None finds out what the terminal can show.
     """
     marks = ASCII if _must_be_ascii(ascii_only) else BLOCKS

@@ -54,7 +54,7 @@ class Contender:
     def span(self, name: str) -> Iterator[None]:
         """Let the block appear under this name in the timeline.
 
-        :param name: of the span.
+        :param name: the name of the span.
         """
         with self._log.span(name):
             yield
@@ -63,7 +63,7 @@ class Contender:
         """Let an event appear in the timeline. Where the race says ``kill_at`` or ``stop_at`` this name, it happens
         here.
 
-        :param name: of the event.
+        :param name: the name of the event.
         """
         self._log.point(name)
         act = self._order.acts.get(name)

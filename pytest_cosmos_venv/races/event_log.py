@@ -23,7 +23,7 @@ ACTOR_VARIABLE = "COSMOS_RACE_ACTOR"
 class EventLog:
     """Writes down what this process does. It may be made before a fork: each process writes a file of its own.
 
-    :param folder: where the files lie; made when missing.
+    :param folder: the folder in which the files lie; made when missing.
     :param actor: name of who acts. None: the contender that this process is or was started by, else ``pid N``.
     """
 
@@ -40,7 +40,7 @@ class EventLog:
     def span(self, name: str) -> Iterator[None]:
         """Write down when the block begins and when it ends, also when it raises.
 
-        :param name: of the span.
+        :param name: the name of the span.
         """
         # Random: other logs of this process, and an earlier process that had its PID, write into the same file.
         key = os.urandom(8).hex()
@@ -53,7 +53,7 @@ class EventLog:
     def point(self, name: str) -> None:
         """Write down an event: something happens now and takes no time.
 
-        :param name: of the event.
+        :param name: the name of the event.
         """
         at = real_time.now()
         self._write({"event": "point", "actor": self.actor, "name": name, "at": at})
@@ -71,7 +71,7 @@ class EventLog:
 def read_spans(folder: Path) -> list[Span]:
     """Everything that ``EventLog`` has written so far; a line that is still being written is left out.
 
-    :param folder: where the logs lie.
+    :param folder: the folder in which the logs lie.
     """
     return [span for file in sorted(folder.glob("*.events.jsonl")) for span in _spans_of(file)]
 
@@ -130,7 +130,7 @@ class Span:
     def overlaps(self, other: Span) -> bool:
         """Whether there is a moment inside of both. What begins when the other ends does not overlap it.
 
-        :param other: of any actor.
+        :param other: a span of any actor.
         """
         return self.started_at < other.end and other.started_at < self.end
 

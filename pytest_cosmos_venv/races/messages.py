@@ -61,8 +61,8 @@ class Act:
 class RaceOrder:
     """One race, as its contenders need to know it.
 
-    :param folder: of the race: outputs, outcomes, events.
-    :param names: of the contenders.
+    :param folder: the folder of the race: outputs, outcomes, events.
+    :param names: the names of the contenders.
     :param sys_path: ``sys.path`` of the test's process, for contenders that start an interpreter.
     :param directory: the current directory of the contenders.
     :param variables: all of their environment.
@@ -87,14 +87,14 @@ class RaceOrder:
     def output_of(self, index: int) -> Path:
         """The file in which a contender's standard streams end.
 
-        :param index: of the contender.
+        :param index: the index of the contender, from 0.
         """
         return self.folder / f"{self.names[index]}.out"
 
     def outcome_of(self, index: int) -> Path:
         """The file with a contender's pickled ``Result``; it is there once the work is done.
 
-        :param index: of the contender.
+        :param index: the index of the contender, from 0.
         """
         return self.folder / f"{self.names[index]}.outcome"
 

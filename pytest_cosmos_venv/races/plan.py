@@ -42,8 +42,8 @@ _NEEDS = {
 class FakeDbtBuilds:
     """The fakes of a test that report while it races.
 
-    :param wheelhouse: of the test, whose sdists tell when they are built; None where the test has none.
-    :param fake_venvs: of the test, whose dbt writes down its calls.
+    :param wheelhouse: the wheelhouse of the test, whose sdists tell when they are built; None where the test has none.
+    :param fake_venvs: the fake environments of the test, whose dbt writes down its calls.
     """
 
     wheelhouse: Wheelhouse | None = None
@@ -70,8 +70,8 @@ class FakeDbtBuilds:
 class Sighting:
     """A point was reached.
 
-    :param at: when that was seen, in seconds since the epoch.
-    :param pid: of the process that was there, where the point tells.
+    :param at: the time at which that was seen, in seconds since the epoch.
+    :param pid: the PID of the process that was there, where the point tells.
     :param actor: the contender that was there, where the point tells.
     :param what: the file or the call that was seen, in words.
     """
@@ -86,7 +86,7 @@ class Sighting:
 class Point:
     """A moment in the life of a task that others can see.
 
-    :param name: in timelines and in messages.
+    :param name: the name in timelines and in messages.
     :param look: returns None as long as the point is not reached. It may be asked a thousand times a second.
     """
 
@@ -114,7 +114,7 @@ def file_appears(file: Path, *, name: str = "") -> Point:
     """The point at which a file is there that was not there when this was called, or has been replaced since.
 
     :param file: the file to look for.
-    :param name: of the point; empty: that of the file.
+    :param name: the name of the point; empty: that of the file.
     """
     before = _identity(file)
 
@@ -129,7 +129,7 @@ def first_file_under(folder: Path, *, name: str = "creating") -> Point:
     """The point at which any new file is in a folder, at any depth; lock files do not count.
 
     :param folder: the folder; it may be missing.
-    :param name: of the point.
+    :param name: the name of the point.
     """
     before = frozenset(_files_under(str(folder)))
 
@@ -143,8 +143,8 @@ def first_file_under(folder: Path, *, name: str = "creating") -> Point:
 def lock_taken(virtualenv_dir: Path, *, name: str = "locked") -> Point:
     """The point at which the lock file names a process that it did not name before.
 
-    :param virtualenv_dir: where the lock file lies.
-    :param name: of the point.
+    :param virtualenv_dir: the directory in which the lock file lies.
+    :param name: the name of the point.
     """
     before = lock_owner(virtualenv_dir)
 
@@ -162,8 +162,8 @@ def lock_taken(virtualenv_dir: Path, *, name: str = "locked") -> Point:
 def dbt_reported(folder: Path, *, name: str = "running") -> Point:
     """The point at which a fake dbt has begun.
 
-    :param folder: of a ``ScriptedDbt``, or what ``COSMOS_DBT_RECORD_DIR`` names.
-    :param name: of the point.
+    :param folder: the folder of a ``ScriptedDbt``, or what ``COSMOS_DBT_RECORD_DIR`` names.
+    :param name: the name of the point.
     """
     return any_call_reported(lambda: read_dbt_calls(folder), name=name)
 
@@ -172,7 +172,7 @@ def any_call_reported(read_calls: Callable[[], Iterable[DbtCall]], *, name: str)
     """The point at which a fake dbt has begun, wherever its calls are on record.
 
     :param read_calls: reads all calls on record.
-    :param name: of the point.
+    :param name: the name of the point.
     """
     before = {(call.pid, call.started_at) for call in read_calls()}
 
@@ -190,7 +190,7 @@ def build_begins(*sdists: Sdist, name: str = "installing") -> Point:
     """The point at which an installer has begun to build one of these sdists.
 
     :param *sdists: from ``cosmos_wheelhouse.add_sdist(...)``.
-    :param name: of the point.
+    :param name: the name of the point.
     """
     return any_build_begins(lambda: [build for sdist in sdists for build in sdist.builds], name=name)
 
@@ -199,7 +199,7 @@ def any_build_begins(read_builds: Callable[[], Iterable[SourceBuild]], *, name: 
     """The point at which an installer has begun to build an sdist, also one that comes to be known later.
 
     :param read_builds: reads all builds on record.
-    :param name: of the point.
+    :param name: the name of the point.
     """
     before = {(build.pid, build.started_at) for build in read_builds()}
 
@@ -215,7 +215,7 @@ def any_build_begins(read_builds: Callable[[], Iterable[SourceBuild]], *, name: 
 def lock_owner(virtualenv_dir: Path) -> int | None:
     """The PID that the lock file names, or None when it is not there or names none.
 
-    :param virtualenv_dir: where the lock file lies.
+    :param virtualenv_dir: the directory in which the lock file lies.
     """
     return read_owner(virtualenv_dir / LOCK_FILE)
 
@@ -249,8 +249,8 @@ class Plan:
     :param stop_at: point at which a contender is stopped.
     :param continue_at: point at which it goes on; None: when all others have ended.
     :param victim: index of the only contender that is meant; None takes the first that is there.
-    :param virtualenv_dir: that the contenders share, for ``creating`` and ``locked``.
-    :param fakes: of the test, for ``installing`` and ``running``.
+    :param virtualenv_dir: the directory that the contenders share, for ``creating`` and ``locked``.
+    :param fakes: the fakes of the test, for ``installing`` and ``running``.
     :param timeout: seconds for the whole race.
     :param grace: seconds for what contenders leave running to end by itself.
     """
@@ -341,7 +341,7 @@ def own_point(order: RaceOrder, name: str) -> Point:
     """A point that contenders tell of themselves: the first of them, or the one that was stopped or killed there.
 
     :param order: the race.
-    :param name: as contenders say it by ``contender.point(name)``.
+    :param name: the name that contenders give to ``contender.point(name)``.
     """
 
     def look() -> Sighting | None:
@@ -372,7 +372,7 @@ def _has_acted(pid: int | None, act: Act) -> bool:
 def is_stopped(pid: int | None) -> bool:
     """Whether a process stands still by a signal.
 
-    :param pid: of the process; None is taken for this process.
+    :param pid: the PID of the process; None is taken for this process.
     """
     import psutil
 
@@ -392,6 +392,6 @@ def _read_claim(claim: Path) -> str | None:
 def known_names(points: Mapping[str, Point]) -> str:
     """The names of these points in one line, for messages.
 
-    :param points: by name.
+    :param points: the points by name.
     """
     return ", ".join(sorted(points))

@@ -38,11 +38,11 @@ class Outcome:
     """The outcome of one contender.
 
     :param actor: its name: ``contender-0``.
-    :param pid: of its process.
+    :param pid: the PID of its process.
     :param value: what its function returned.
     :param exception: type and text of what it raised, or None.
     :param traceback: the same at length.
-    :param exit_code: of its process; None when a signal ended it, or the race when its time was over.
+    :param exit_code: the exit code of its process; None when a signal ended it, or the race when its time was over.
     :param signal: the signal that ended its process, or None.
     :param output: all that it and its children wrote to their standard streams.
     """
@@ -83,7 +83,7 @@ class Outcome:
 class Race:
     """A race that is over.
 
-    :param outcomes: of the contenders, in their order.
+    :param outcomes: the outcomes of the contenders, in their order.
     :param timeline: their tasks, spans and points, points seen from outside, and the calls of a fake dbt.
     :param sightings: name of a point the race waited for -> when it was reached, and by which contender.
     :param left_behind: processes that the contenders had left running and that did not end by themselves in the time of
@@ -126,9 +126,9 @@ def read_outcome(order: RaceOrder, index: int, pid: int, exit_code: int | None) 
     """The outcome that a contender has left in the race's folder.
 
     :param order: the race.
-    :param index: of the contender.
-    :param pid: of its process.
-    :param exit_code: of its process, negative for a signal; None when it had not ended.
+    :param index: the index of the contender, from 0.
+    :param pid: the PID of its process.
+    :param exit_code: the exit code of its process, negative for a signal; None when it had not ended.
     """
     result = _read_result(order.outcome_of(index))
     value, unreadable = _read_value(result.value)
@@ -149,8 +149,8 @@ def failure_message(sentence: str, outcomes: Sequence[Outcome], timeline: Timeli
     """The text of a failure: the sentence, a report of each outcome, and the chart.
 
     :param sentence: what went wrong.
-    :param outcomes: those to be shown, the most important first.
-    :param timeline: of the race.
+    :param outcomes: the outcomes to show, the most important first.
+    :param timeline: the timeline of the race.
     """
     return "\n\n".join([sentence, *(outcome.report() for outcome in outcomes), timeline.draw()])
 
@@ -194,7 +194,7 @@ class Observations:
     """Everything that is known of one race, to be read at any moment of it.
 
     :param order: the race.
-    :param link: to its supervisor, which tells PIDs and deaths.
+    :param link: the link to its supervisor, which tells PIDs and deaths.
     :param calls: reads what fake dbts have on record.
     :param builds: reads what a wheelhouse of the test has on record of its sdists.
     :param seen: name -> sighting, of points that no contender tells of itself.
@@ -277,10 +277,10 @@ class Observations:
 def contender_of(pid: int | None, pids: Sequence[int], names: Sequence[str], virtualenv_dir: Path | None) -> int | None:
     """The index of the contender that a process belongs to, or None when that cannot be told.
 
-    :param pid: of the process; None takes the one that the lock file names.
-    :param pids: of the contenders.
-    :param names: of the contenders.
-    :param virtualenv_dir: where the lock file lies; None: there is no lock file.
+    :param pid: the PID of the process; None takes the one that the lock file names.
+    :param pids: the PIDs of the contenders.
+    :param names: the names of the contenders.
+    :param virtualenv_dir: the directory in which the lock file lies; None: there is no lock file.
     """
     if pid is None and virtualenv_dir is not None:
         pid = lock_owner(virtualenv_dir)

@@ -38,7 +38,7 @@ _LONGEST_ANSWER = 0.5
 class RunningRace:
     """A race that has started. Leaving its ``with`` block ends it, with everything that its contenders started.
 
-    :param link: to the supervisor of its contenders.
+    :param link: the link to the supervisor of its contenders.
     :param order: the race, as its contenders know it.
     :param plan: what is to happen at which point.
     :param keep: called with each value that a contender has returned; it keeps outcomes, to be shown if the test fails.
@@ -134,15 +134,16 @@ class RunningRace:
     def point(self, name: str) -> Point:
         """The point that ``wait_for(name)`` looks for: with it, one can wait for one of several.
 
-        :param name: as ``wait_for`` takes it.
+        :param name: the name, as ``wait_for`` takes it.
         """
         return self._points.get(name) or own_point(self._order, name)
 
     def kill(self, index: int, *, tree: bool = False) -> None:
         """End a contender by SIGKILL; it is dead when this returns.
 
-        :param index: of the contender.
-        :param tree: with all that it started; otherwise its own process alone, as when a worker is killed.
+        :param index: the index of the contender, from 0.
+        :param tree: whether all that it started is meant too; otherwise its own process alone is, as when a worker is
+            killed.
         """
         __tracebackhide__ = True
         self._signal_kill(index, tree=tree)
@@ -151,8 +152,8 @@ class RunningRace:
     def stop(self, index: int, *, tree: bool = True) -> None:
         """Stop a contender where it is, until ``resume``; it stands still when this returns.
 
-        :param index: of the contender.
-        :param tree: with all that it started, as when its machine stands still.
+        :param index: the index of the contender, from 0.
+        :param tree: whether all that it started is meant too, as when its machine stands still.
         """
         __tracebackhide__ = True
         self._signal_stop(index, tree=tree)
@@ -161,7 +162,7 @@ class RunningRace:
     def resume(self, index: int) -> None:
         """Let a contender that was stopped go on, with all that it started.
 
-        :param index: of the contender.
+        :param index: the index of the contender, from 0.
         """
         self._link.signal(index, signal.SIGCONT, tree=True)
         if index in self._stops:

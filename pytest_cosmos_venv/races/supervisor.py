@@ -103,8 +103,8 @@ def _left_behind(processes: tuple[str, ...], names: tuple[str, ...]) -> LeftBehi
 class Remains:
     """The processes that run on when all contenders have ended, in words.
 
-    :param left_behind: those that are not declared.
-    :param services: those that stay by design.
+    :param left_behind: the processes that are not declared.
+    :param services: the processes that stay by design.
     """
 
     left_behind: LeftBehind = LeftBehind()  # noqa: RUF009 - it cannot be changed
@@ -115,7 +115,7 @@ def sort_out(processes: Sequence[psutil.Process], services: Sequence[str]) -> Re
     """Sort the processes that run on. Each is judged by itself: what a service has started counts only if it is named
     too.
 
-    :param processes: those that run on.
+    :param processes: the processes that run on.
     :param services: patterns as for file names (``*``, ``?``, ``[...]``), of a process's name or its command line.
     """
     import psutil
@@ -140,7 +140,7 @@ def sort_out(processes: Sequence[psutil.Process], services: Sequence[str]) -> Re
 def require_patterns(services: Sequence[str], of: str) -> tuple[str, ...]:
     """The patterns of services, checked.
 
-    :param services: as for ``sort_out``.
+    :param services: the services, as for ``sort_out``.
     :param of: the option that names them, for the message.
     :raises ToolkitMisuse: it is no list of patterns, or one of them fits every process.
     """
@@ -165,7 +165,7 @@ def _is_own_name(name: str, command: Sequence[str]) -> bool:
 class Supervisor:
     """One race, from the fork of its contenders to the death of their last descendant.
 
-    :param connection: to the test's process.
+    :param connection: the connection to the test's process.
     :param order: the race.
     """
 

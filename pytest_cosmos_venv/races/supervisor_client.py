@@ -34,7 +34,7 @@ _OF_THE_PARENT: list[object] = []
 class SupervisorLink:
     """The contenders of one race as their supervisor knows them.
 
-    :param connection: to the supervisor; closing it ends the race and all its processes.
+    :param connection: the connection to the supervisor; closing it ends the race and all its processes.
     :param count: number of the contenders.
     """
 
@@ -87,7 +87,7 @@ class SupervisorLink:
     def signal(self, index: int, number: signal.Signals, *, tree: bool) -> None:
         """Send a signal to a contender, if it still runs.
 
-        :param index: of the contender.
+        :param index: the index of the contender, from 0.
         :param number: the signal.
         :param tree: whether all that it has started gets the signal, too.
         :raises ToolkitMisuse: there is no such contender, or the race is over.
@@ -140,7 +140,7 @@ class SupervisorLink:
 class PreparedProcess:
     """A process that has imported ``modules`` and forks a supervisor for each race.
 
-    :param modules: those to import.
+    :param modules: the modules to import.
     :param log: file for what it and its supervisors write.
     :param variables: all of its environment.
     """
@@ -232,7 +232,7 @@ class PreparedProcesses:
     def get(self, modules: tuple[ModuleAt, ...]) -> PreparedProcess:
         """A process that has imported these modules, under the settings of Airflow that hold now.
 
-        :param modules: those that the contenders need.
+        :param modules: the modules that the contenders need.
         """
         self._forget_those_of_the_parent()
         # Airflow settles on its home and its database when it is imported.

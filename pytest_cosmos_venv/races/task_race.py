@@ -64,7 +64,7 @@ class RaceOptions(TypedDict, total=False):
 def refuse_unknown(options: RaceOptions) -> None:
     """Refuse options that do not exist.
 
-    :param options: as a test gave them.
+    :param options: the options as a test gave them.
     :raises ToolkitMisuse: an option has another name than those that there are.
     """
     known = [name for name in RaceOptions.__annotations__ if name != "deadline"]
@@ -126,7 +126,7 @@ class TaskRace:
     ) -> RunningRace:
         """Start a race that the test leads itself: ``with cosmos_task_race.start(...) as race``.
 
-        :param work: as for a race that is run to its end.
+        :param work: the work, as for a race that is run to its end.
         :param *arguments: as for a race that is run to its end.
         :param **options: see ``RaceOptions``.
         :raises ToolkitMisuse: a race that cannot be run.

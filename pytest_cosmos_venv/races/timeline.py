@@ -25,7 +25,7 @@ _WHY_NO_INSTALL = (
 class Timeline:
     """The spans of several actors, in the order in which they began. A timeline never changes; ``print`` draws it.
 
-    :param spans: in any order.
+    :param spans: the spans, in any order.
     """
 
     def __init__(self, spans: Iterable[Span] = ()) -> None:
@@ -35,7 +35,7 @@ class Timeline:
     def read(cls, folder: Path) -> Timeline:
         """The timeline that processes have written down by ``EventLog`` so far.
 
-        :param folder: where their logs lie; a folder that is not there gives an empty timeline.
+        :param folder: the folder in which their logs lie; a folder that is not there gives an empty timeline.
         """
         return cls(read_spans(folder))
 
@@ -81,21 +81,21 @@ class Timeline:
     def count(self, name: str) -> int:
         """The number of spans of that name.
 
-        :param name: as for ``spans``.
+        :param name: the name, as for ``spans``.
         """
         return len(self.spans(name))
 
     def order(self, name: str) -> tuple[str, ...]:
         """The actors in the order in which they began it; an actor that did it twice stands there twice.
 
-        :param name: as for ``spans``.
+        :param name: the name, as for ``spans``.
         """
         return self._record("order", name, (span.actor for span in self.spans(name)))
 
     def overlap(self, name: str, other: str | None = None) -> tuple[Overlap, ...]:
         """Every two spans that went on at one moment: empty, so false, when there are none.
 
-        :param name: of both, ``overlap("dbt")``, or of one of them.
+        :param name: the name of both, ``overlap("dbt")``, or of one of them.
         :param other: ``overlap("install", "dbt")``: an install of one actor and a dbt of another one.
         """
         if other is None:
@@ -109,7 +109,7 @@ class Timeline:
     def max_concurrent(self, name: str) -> int:
         """The largest number of spans of that name at the same moment; a span whose end was not seen goes on.
 
-        :param name: as for ``spans``.
+        :param name: the name, as for ``spans``.
         """
         spans = self.spans(name)
         return max((_going_on_with(span, spans) for span in spans), default=0)
@@ -126,7 +126,7 @@ class Timeline:
     def draw(self, *, width: int = 100, ascii_only: bool | None = None) -> str:
         """The timeline as text: a row for everything an actor did, as bars on one clock.
 
-        :param width: in columns, at least 60.
+        :param width: the width in columns, at least 60.
         :param ascii_only: without block characters; None finds out what the terminal can show.
         """
         from pytest_cosmos_venv.races.charts import draw
@@ -145,8 +145,8 @@ class Timeline:
     def assert_overlap(self, name: str, other: str | None = None) -> None:
         """Assert that at least two such spans went on at one moment.
 
-        :param name: as for ``overlap``.
-        :param other: as for ``overlap``.
+        :param name: the name, as for ``overlap``.
+        :param other: the name of the other spans, as for ``overlap``.
         :raises AssertionError: with the chart, as all assertions here; also for a name that was not seen at all, for
             which no assertion holds.
         """
@@ -158,8 +158,8 @@ class Timeline:
     def assert_no_overlap(self, name: str, other: str | None = None) -> None:
         """Assert that no two such spans went on at one moment.
 
-        :param name: as for ``overlap``.
-        :param other: as for ``overlap``.
+        :param name: the name, as for ``overlap``.
+        :param other: the name of the other spans, as for ``overlap``.
         """
         __tracebackhide__ = True
         self._require_seen(name, other)
@@ -171,7 +171,7 @@ class Timeline:
     def assert_max_concurrent(self, name: str, at_most: int) -> None:
         """Assert that no more than so many spans of that name went on at one moment.
 
-        :param name: as for ``spans``.
+        :param name: the name, as for ``spans``.
         :param at_most: number of spans; 0 says that there was none.
         """
         __tracebackhide__ = True
@@ -185,7 +185,7 @@ class Timeline:
     def assert_count(self, name: str, expected: int) -> None:
         """Assert that exactly so many spans have that name.
 
-        :param name: as for ``spans``.
+        :param name: the name, as for ``spans``.
         :param expected: number of spans; 0 says that there was none.
         """
         __tracebackhide__ = True
@@ -199,7 +199,7 @@ class Timeline:
     def assert_order(self, name: str, expected: Sequence[str]) -> None:
         """Assert that these actors began it, in this order, and no others.
 
-        :param name: as for ``spans``.
+        :param name: the name, as for ``spans``.
         :param expected: names of actors, such as ``["contender-0", "contender-1"]``.
         """
         __tracebackhide__ = True
@@ -213,7 +213,7 @@ class Timeline:
     def assert_finished(self, name: str | None = None) -> None:
         """Assert that the end of every such span was seen.
 
-        :param name: as for ``spans``; None: all spans.
+        :param name: the name, as for ``spans``; None: all spans.
         """
         __tracebackhide__ = True
         self._require_seen(name)

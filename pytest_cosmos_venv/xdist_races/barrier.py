@@ -54,8 +54,8 @@ class Ending:
     """The end of a racer's copy of the test.
 
     :param outcome: ``passed``, ``failed``, ``skipped``, ``xfailed``, ``exit`` or ``died``.
-    :param how: for a sentence that begins with the racer: ``was killed by SIGKILL``.
-    :param text: of the failure, or the reason of a skip.
+    :param how: the end of a sentence that begins with the racer: ``was killed by SIGKILL``.
+    :param text: the text of the failure, or the reason of a skip.
     :param is_consequence: whether it failed because another racer did.
     """
 
@@ -69,7 +69,7 @@ class Ending:
 class Barriers:
     """One run of one race: its barriers, and how each racer ended.
 
-    :param folder: of this run alone; made when missing.
+    :param folder: the folder of this run alone; made when missing.
     :param racers: number of racers that take part.
     """
 
@@ -97,7 +97,7 @@ class Barriers:
     def end(self, index: int, ending: Ending) -> None:
         """Write down how a racer ended. The first word counts: a process that watches says less than the racer itself.
 
-        :param index: of the racer.
+        :param index: the index of the racer, from 0.
         :param ending: how it ended.
         """
         if self.ending(index) is None:
@@ -106,7 +106,7 @@ class Barriers:
     def ending(self, index: int) -> Ending | None:
         """The end of a racer; None while it runs or has not begun.
 
-        :param index: of the racer.
+        :param index: the index of the racer, from 0.
         """
         found = self._read("ended", index)
         return None if found is None else Ending(**found)
@@ -114,7 +114,7 @@ class Barriers:
     def who(self, index: int) -> str:
         """The racer, in words for a sentence: ``racer 1 (gw1, process 4711)``.
 
-        :param index: of the racer.
+        :param index: the index of the racer, from 0.
         """
         found = self._read("who", index)
         if found is None:
@@ -125,7 +125,7 @@ class Barriers:
     def wait_at_start(self, index: int, *, timeout: float) -> None:
         """Wait, with fixtures set up, until the fixtures of all racers are.
 
-        :param index: of the racer that waits.
+        :param index: the index of the racer that waits.
         :param timeout: seconds from now.
         :raises BarrierNotMet: as soon as one of the missing has ended, or when the time is over.
         """
@@ -134,9 +134,9 @@ class Barriers:
     def wait_at_barrier(self, name: str, visit: int, *, index: int, timeout: float) -> None:
         """Come to a barrier and stay until all racers are there.
 
-        :param name: of the barrier.
+        :param name: the name of the barrier.
         :param visit: how often this racer has been there before.
-        :param index: of the racer that waits.
+        :param index: the index of the racer that waits.
         :param timeout: seconds from now.
         :raises BarrierNotMet: as soon as one of the missing has ended, or when the time is over.
         """
@@ -183,7 +183,7 @@ class Barriers:
 def publish_json(file: Path, value: object) -> None:
     """Write a file so that a reader sees all of it or nothing.
 
-    :param file: in a folder that exists.
+    :param file: a file in a folder that exists.
     :param value: what JSON can hold.
     """
     draft = file.with_name(f".{file.name}.{os.getpid()}")
@@ -206,7 +206,7 @@ class Release:
 def announce(folder: Path) -> None:
     """Write down that this race will be released, unless the run ends before.
 
-    :param folder: of the race.
+    :param folder: the folder of the race.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "announced").touch()
@@ -215,7 +215,7 @@ def announce(folder: Path) -> None:
 def is_announced(folder: Path) -> bool:
     """Whether the process that hands out the tests knows of this race.
 
-    :param folder: of the race.
+    :param folder: the folder of the race.
     """
     return (folder / "announced").exists()
 
@@ -223,7 +223,7 @@ def is_announced(folder: Path) -> bool:
 def release(folder: Path, word: Release) -> None:
     """Write down the word that racers may begin: all workers that take part are free.
 
-    :param folder: of the race.
+    :param folder: the folder of the race.
     :param word: which racers run.
     """
     publish_json(folder / "release.json", asdict(word))
@@ -232,7 +232,7 @@ def release(folder: Path, word: Release) -> None:
 def read_release(folder: Path) -> Release | None:
     """The word that racers may begin; None when the run ends without it.
 
-    :param folder: of the race.
+    :param folder: the folder of the race.
     """
     with suppress(FileNotFoundError):
         return Release(**json.loads((folder / "release.json").read_bytes()))

@@ -55,7 +55,7 @@ _TAKEN_BY_A_RACER = (
 class Keeper:
     """One race, from the fork of its racers to the death of their last descendant; in a process of its own.
 
-    :param barriers: of the race; the ends of racers are written down there.
+    :param barriers: the barriers of the race; the ends of racers are written down there.
     :param body: what the racer of an index does; it writes down how that ended.
     :param timeout: seconds that they may take.
     :param bell: a descriptor in which there is something to read when the race shall be over.
@@ -152,7 +152,7 @@ def _death(code: int, status: int) -> Ending:
 class Output:
     """The output files of all racers of one race.
 
-    :param folder: where they lie; made when something is written.
+    :param folder: the folder in which they lie; made when something is written.
     :param captured: False lets the racers write where the tests' process does, as ``pytest -s`` asks for.
     """
 
@@ -169,7 +169,7 @@ class Output:
         """Lead the streams and the log of the racer's own process into its files, for good: the process ends with the
         block.
 
-        :param index: of the racer.
+        :param index: the index of the racer, from 0.
         """
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         if not self.captured:
@@ -192,7 +192,7 @@ class Output:
     def of(self, index: int) -> Iterator[tuple[str, str]]:
         """The output of a racer, as pairs such as ``("stdout", "…")``.
 
-        :param index: of the racer.
+        :param index: the index of the racer, from 0.
         """
         for name in _NAMES:
             with suppress(FileNotFoundError):
@@ -224,7 +224,7 @@ class Copies:
 
     :param item: the test, with the fixtures set up that all copies share.
     :param racer: what the fixture has given; each copy makes it its own.
-    :param barriers: of the race.
+    :param barriers: the barriers of the race.
     :param timeout: seconds that the copies may take.
     :param fixtures: names of all fixtures of the test, where each copy sets up those that are missing; else None.
     """
@@ -368,7 +368,7 @@ def conclude(barriers: Barriers, endings: list[Ending]) -> None:
 
     One that failed makes it fail, else one that passed makes it pass.
 
-    :param barriers: of the race, which name the racers.
+    :param barriers: the barriers of the race, which name the racers.
     :param endings: how each racer ended, by index.
     """
     numbered = list(enumerate(endings))

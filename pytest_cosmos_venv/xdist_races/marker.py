@@ -55,7 +55,7 @@ class RaceMark:
 def read_mark(mark: pytest.Mark) -> RaceMark:
     """The arguments of a mark, checked.
 
-    :param mark: as a test has it.
+    :param mark: the mark as a test has it.
     :raises ToolkitMisuse: with what was given and what can be.
     """
     if mark.args:
@@ -100,7 +100,7 @@ def check_race(item: pytest.Item) -> None:
 def is_number(value: object, kinds: type | tuple[type, ...] = (int, float)) -> TypeGuard[float]:
     """Whether a value is a number; True and False count as none.
 
-    :param value: of any type.
+    :param value: a value of any type.
     :param kinds: the types that count.
     """
     return isinstance(value, kinds) and not isinstance(value, bool)
@@ -111,7 +111,7 @@ class CollectedRace:
     """One race all of whose racers were collected.
 
     :param name: equal for all of them, and for no other race.
-    :param positions: of racer 0, 1, … in the list of what was collected.
+    :param positions: the positions of racer 0, 1, … in the list of what was collected.
     """
 
     name: str
@@ -121,7 +121,7 @@ class CollectedRace:
 def racer_id(index: int, racers: int) -> str:
     """The racer's part of its test's id: ``test_install[racer-0-of-3]``.
 
-    :param index: of the racer.
+    :param index: the index of the racer, from 0.
     :param racers: number of racers of the race.
     """
     return f"racer-{index}-of-{racers}"
@@ -130,7 +130,7 @@ def racer_id(index: int, racers: int) -> str:
 def race_name(nodeid: str) -> str:
     """The id without the racer's number, the same for all racers of a race.
 
-    :param nodeid: of a racer's test.
+    :param nodeid: the node id of a racer's test.
     """
     return _RACER.sub(r"racers-\2", nodeid)
 
@@ -138,7 +138,7 @@ def race_name(nodeid: str) -> str:
 def find_races(ids: Sequence[str], *, workers: int) -> list[CollectedRace]:
     """The races that so many workers can run: complete, in the order of their first racers.
 
-    :param ids: of everything that was collected, in that order.
+    :param ids: the ids of everything that was collected, in that order.
     :param workers: number of workers.
     """
     found: dict[str, dict[int, int]] = {}
@@ -161,8 +161,8 @@ def find_races(ids: Sequence[str], *, workers: int) -> list[CollectedRace]:
 def race_folder(root: Path, name: str) -> Path:
     """The folder of a race across workers, the same in every process of the run.
 
-    :param root: of all races of the run.
-    :param name: of the race.
+    :param root: the folder of all races of the run.
+    :param name: the name of the race.
     """
     readable = re.sub(r"\W+", "-", name.rpartition("::")[2])[:40].strip("-")
     return root / f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"

@@ -39,7 +39,7 @@ def settle(session: pytest.Session) -> None:
 
     That test runs all copies, so the others would repeat it.
 
-    :param session: with all that was collected.
+    :param session: the session, with all that was collected.
     """
     races: dict[str, dict[int, pytest.Item]] = defaultdict(dict)
     for item in session.items:
@@ -156,7 +156,7 @@ def complete(item: pytest.Item, report: pytest.TestReport) -> None:
     """Take note that a phase of a test is over.
 
     :param item: any test.
-    :param report: of the phase; it gets the racers' own sections when the test failed.
+    :param report: the report of the phase; it gets the racers' own sections when the test failed.
     """
     if item.stash.get(_IN_CALL, False):
         return
@@ -176,7 +176,7 @@ def complete(item: pytest.Item, report: pytest.TestReport) -> None:
 def notes(reports: Iterable[Any]) -> Mapping[str, list[str]]:
     """Reason -> ids of the tests that were asked to race across workers and raced in processes of their own.
 
-    :param reports: of all tests of the run.
+    :param reports: the reports of all tests of the run.
     """
     found: dict[str, list[str]] = defaultdict(list)
     for report in reports:

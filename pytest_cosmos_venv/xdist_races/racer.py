@@ -29,8 +29,8 @@ ONCE_TIMEOUT = 120.0
 def make_once(folder: Path, name: str, factory: Callable[[], Any], *, timeout: float) -> Any:
     """The value that ``factory`` returned in the one process that called it to the end.
 
-    :param folder: of all racers; made when missing.
-    :param name: of the value; another name is another value.
+    :param folder: the folder of all racers; made when missing.
+    :param name: the name of the value; another name is another value.
     :param factory: returns a path, or what JSON can hold.
     :param timeout: seconds to wait while another racer is making it.
     :raises ToolkitMisuse: when it is no value that another process can be given, or not made in time.
@@ -86,7 +86,7 @@ def _takes(descriptor: int) -> bool:
 class Racer:
     """One of the copies of a test that run at once: what the fixture ``cosmos_racer`` gives.
 
-    :param barriers: of the race.
+    :param barriers: the barriers of the race.
     :param worker: name of the worker of pytest-xdist that this copy runs in, where each has one of its own.
     """
 
@@ -126,7 +126,7 @@ class Racer:
     def barrier(self, name: str, *, timeout: float = BARRIER_TIMEOUT) -> None:
         """Wait here until all racers have come here. A name may be used again, as in a loop.
 
-        :param name: of the barrier.
+        :param name: the name of the barrier.
         :param timeout: seconds that this racer waits.
         :raises pytest.fail.Exception: with the racers that are missing: at once when one of them has ended, else after
             ``timeout``.
@@ -143,7 +143,7 @@ class Racer:
 
         When that racer dies or the factory raises, the next racer calls it: write it so that it can begin again.
 
-        :param name: of the value; another name is another value.
+        :param name: the name of the value; another name is another value.
         :param factory: returns a path, or what JSON can hold.
         :param timeout: seconds to wait while another racer is making it.
         """
@@ -154,7 +154,7 @@ class Racer:
     def event(self, name: str) -> None:
         """Write down in the timeline that something happens now.
 
-        :param name: of the event.
+        :param name: the name of the event.
         """
         self._log().point(name)
 
@@ -162,7 +162,7 @@ class Racer:
     def span(self, name: str) -> Iterator[None]:
         """Write down in the timeline when the block began and when it ended.
 
-        :param name: of the span.
+        :param name: the name of the span.
         """
         with self._log().span(name):
             yield

@@ -57,7 +57,7 @@ class NodeProxy:
     def send_runtest_some(self, indices: Sequence[int]) -> None:
         """Hand tests to the worker, or keep them until its last race begins.
 
-        :param indices: of tests, in the collection without races.
+        :param indices: the indices of tests, in the collection without races.
         """
         translated = [self._translation[index] for index in indices]
         if not self.has_begun:
@@ -68,7 +68,7 @@ class NodeProxy:
     def send_steal(self, indices: Sequence[int]) -> None:
         """Ask the worker to give tests back, or give those back that are kept here.
 
-        :param indices: of tests, in the collection without races.
+        :param indices: the indices of tests, in the collection without races.
         """
         translated = [self._translation[index] for index in indices]
         if self.is_open:
@@ -82,7 +82,7 @@ class NodeProxy:
     def give_back(self, indices: Sequence[int]) -> None:
         """Forget tests that another worker will get: the answer to having been asked.
 
-        :param indices: of tests, in the whole collection.
+        :param indices: the indices of tests, in the whole collection.
         """
         self._asked = []
         self._kept = [index for index in self._kept if index not in indices]
@@ -120,8 +120,8 @@ class NodeProxy:
 class Running:
     """A racer that was let begin.
 
-    :param barriers: of its race.
-    :param index: of the racer.
+    :param barriers: the barriers of its race.
+    :param index: the index of the racer, from 0.
     :param node: the worker that it runs in.
     """
 
@@ -239,7 +239,7 @@ class RaceScheduling:
         """Take note that a worker has run a test, and go on with the next race where it was a racer.
 
         :param node: the worker.
-        :param item_index: of the test, in the whole collection.
+        :param item_index: the index of the test, in the whole collection.
         :param duration: seconds that it took.
         """
         if item_index in self._racers:
@@ -264,7 +264,7 @@ class RaceScheduling:
         """Pass on the answer of a worker that was asked to give tests back.
 
         :param node: the worker.
-        :param indices: of the tests that it gives back, in the whole collection.
+        :param indices: the indices of the tests that it gives back, in the whole collection.
         """
         self._answer(self._last_proxy_of[node], indices)
 
@@ -400,13 +400,13 @@ class Worker(Protocol):
     def send_runtest_some(self, indices: Sequence[int]) -> None:
         """Hand tests to it.
 
-        :param indices: of tests, in what it has collected.
+        :param indices: the indices of tests, in what it has collected.
         """
 
     def send_steal(self, indices: Sequence[int]) -> None:
         """Ask it to give tests back.
 
-        :param indices: of tests, in what it has collected.
+        :param indices: the indices of tests, in what it has collected.
         """
 
     def shutdown(self) -> None:
@@ -456,7 +456,7 @@ class Scheduling(Protocol):
         """Take note that a test was run.
 
         :param node: the worker that ran it.
-        :param item_index: of the test.
+        :param item_index: the index of the test.
         :param duration: seconds that it took.
         """
 
@@ -470,7 +470,7 @@ class Scheduling(Protocol):
         """Take back tests that a worker was asked for.
 
         :param node: the worker.
-        :param indices: of the tests.
+        :param indices: the indices of the tests.
         """
 
     def remove_node(self, node: Any) -> str | None:

@@ -144,7 +144,7 @@ def offer(node: Worker) -> None:
 def replace_scheduler(config: pytest.Config, scheduler: Any) -> Any:
     """The scheduler with races taken out of its sight; the same one where racers of several workers cannot meet.
 
-    :param config: of the run.
+    :param config: the configuration of the run.
     :param scheduler: the one that pytest-xdist or a plugin has chosen; None: it was not chosen yet.
     """
     root = _root(config)
