@@ -12,7 +12,7 @@ from pytest_cosmos_venv import AirflowHome, Implementation, TaskRace, Timeline, 
 
 from .adapter import Adapter, open_adapter, require_adapter
 from .harness.harness import Harness
-from .harness.running import deadline, slack
+from .harness.running import slack, task_timeout
 from .options import GLANCE, asked_profile
 from .reporting.verdicts import EVIDENCE, PICTURE, VERDICT, Verdict
 
@@ -79,7 +79,7 @@ def harness(
         shared_directory=shared_directory,
         wheelhouse=cosmos_wheelhouse,
         race=cosmos_task_race,
-        deadline=deadline(request.config),
+        timeout=task_timeout(request.config),
         slack=slack(request.config),
         is_glance=asked_profile(request.config) == GLANCE,
     )

@@ -75,7 +75,7 @@ def refuse_wrong_options(config: pytest.Config, specification: Mapping[str, Requ
     :raises pytest.UsageError: an option cannot be obeyed; with what can be given.
     """
     asked_level(config)
-    asked_deadline(config)
+    asked_timeout(config)
     asked_installer(config)
     profile = asked_profile(config)
     if profile not in PROFILES:
@@ -119,7 +119,7 @@ def asked_profile(config: pytest.Config) -> str:
     return str(config.getoption("cosmos_profile") or PROFILES[0])
 
 
-def asked_deadline(config: pytest.Config) -> float | None:
+def asked_timeout(config: pytest.Config) -> float | None:
     """Seconds that one task may take; None: as the machine has it.
 
     :param config: the configuration of the run.

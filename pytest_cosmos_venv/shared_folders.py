@@ -23,7 +23,7 @@ from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.airflow_release import installed_airflow
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
-DEADLINE = 180.0
+TIMEOUT = 180.0
 """Seconds that one folder may take to make, on a slow machine."""
 _LOOK_AGAIN = 0.02
 
@@ -37,20 +37,20 @@ class SharedFolders:
 
     root: Path
 
-    def get(self, name: str, key: str, make: Callable[[Path], object], *, deadline: float = DEADLINE) -> Path:
+    def get(self, name: str, key: str, make: Callable[[Path], object], *, timeout: float = TIMEOUT) -> Path:
         """Return a folder, made when it is not there yet.
 
         :param name: the name for people: ``wheelhouse``.
         :param key: a key of its sources, fit for a file name: equal keys, equal content.
         :param make: fills the existing empty folder it is given. When it raises, the error comes out, and nothing is
             left.
-        :param deadline: seconds to wait for another process that is making it.
+        :param timeout: seconds to wait for another process that is making it.
         :raises ToolkitMisuse: that process is not done by then, or ``root`` cannot be written to.
         """
         folder = self.root / f"{name}-{key}"
         if folder.is_dir():
             return folder
-        with _locked(self._open_lock(f"{name}-{key}.lock"), deadline, what=folder):
+        with _locked(self._open_lock(f"{name}-{key}.lock"), timeout, what=folder):
             if not folder.is_dir():
                 self._make(folder, make)
         return folder
@@ -79,10 +79,10 @@ class SharedFolders:
 
 
 @contextmanager
-def _locked(lock: int, deadline: float, *, what: Path) -> Iterator[None]:
+def _locked(lock: int, timeout: float, *, what: Path) -> Iterator[None]:
     """Hold the open lock file, and close it."""
     try:
-        _wait_for(lock, deadline, what)
+        _wait_for(lock, timeout, what)
         os.ftruncate(lock, 0)
         os.pwrite(lock, str(os.getpid()).encode(), 0)
         yield
@@ -90,8 +90,8 @@ def _locked(lock: int, deadline: float, *, what: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _wait_for(lock: int, deadline: float, what: Path) -> None:
-    end = real_time.monotonic() + deadline
+def _wait_for(lock: int, timeout: float, what: Path) -> None:
+    end = real_time.monotonic() + timeout
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -100,7 +100,7 @@ def _wait_for(lock: int, deadline: float, what: Path) -> None:
             if real_time.monotonic() > end:
                 owner = os.pread(lock, 32, 0).decode() or "unknown"
                 raise ToolkitMisuse(
-                    f"{what} is being made by process {owner} for more than {deadline:g} s. "
+                    f"{what} is being made by process {owner} for more than {timeout:g} s. "
                     "End that process, or give this run a --cosmos-cache-dir of its own."
                 ) from None
             real_time.sleep(_LOOK_AGAIN)

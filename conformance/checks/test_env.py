@@ -95,7 +95,7 @@ def test_a_temporary_environment_is_gone_after_a_kill(harness: Harness, place: s
         home = _temporary_home(harness.calls("run")[0])
         told_at = time.monotonic()
         running.terminate()
-        is_gone = comes_true(lambda: not home.exists(), deadline=told_at + SOON + harness.slack - time.monotonic())
+        is_gone = comes_true(lambda: not home.exists(), timeout=told_at + SOON + harness.slack - time.monotonic())
 
     assert is_gone, f"the temporary directory must be gone {SOON:.0f} s after a kill while dbt runs; seen: {home} stays"
 
@@ -190,7 +190,7 @@ def test_nothing_changes_under_a_running_dbt(harness: Harness) -> None:
         before = files_in(call.prefix)
         with harness.start(newer) as other:
             # It waits, in whatever words or in silence, and comes to rest; or it goes on beside it, and ends.
-            watch_until_rest(other.pids, lambda: not other.running, deadline=harness.deadline)
+            watch_until_rest(other.pids, lambda: not other.running, timeout=harness.timeout)
             now = files_in(call.prefix) if call.prefix.exists() else {}
 
     changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))

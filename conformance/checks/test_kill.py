@@ -36,7 +36,7 @@ def _still_alive(harness: Harness, *pids: int, since: float, within: float = POL
 
     def is_gone(pid: int) -> bool:
         left = since + within + harness.slack - time.monotonic()
-        return comes_true(lambda: not lives(pid), deadline=max(left, 0.0))
+        return comes_true(lambda: not lives(pid), timeout=max(left, 0.0))
 
     return [pid for pid in pids if not is_gone(pid)]
 
@@ -90,7 +90,7 @@ def test_a_task_that_waits_for_the_lock_ends_when_it_is_told_to(harness: Harness
     lock.held_by(os.getpid())
 
     with harness.start(harness.kept_task()) as running:
-        watch_until_rest(running.pids, lambda: not running.running, deadline=harness.deadline)
+        watch_until_rest(running.pids, lambda: not running.running, timeout=harness.timeout)
         has_waited = bool(running.running)
         obeyed = running.terminate(slack=harness.slack)
         outcome = running.finish().outcomes[0]

@@ -72,10 +72,10 @@ def test_the_lock_file_names_the_task_that_installs(harness: Harness, lock: Venv
 
     with harness.start(harness.kept_task(py_requirements=[*REQUIREMENTS, "harbor-lamp"])) as running:
         # In which order they are built is the installer's affair.
-        comes_true(lambda: held.builds or lamp.builds or not running.running, deadline=harness.deadline)
+        comes_true(lambda: held.builds or lamp.builds or not running.running, timeout=harness.timeout)
         text, family = _text_of(lock.file), _family_of(running.pids[0])
         held.release()
-        comes_true(lambda: lamp.builds or not running.running, deadline=harness.deadline)
+        comes_true(lambda: lamp.builds or not running.running, timeout=harness.timeout)
         family |= _family_of(running.pids[0])
         lamp.release()
         outcome = running.finish().outcomes[0]
@@ -131,7 +131,7 @@ def test_the_lock_is_free_after_a_task_though_its_process_lives(
     then = harness.task(virtualenv_dir=str(harness.folder / "elsewhere"), py_requirements=["dbt-harbor"])
 
     with harness.start([first, then], contenders=1) as running:
-        comes_true(lambda: keeps_alive.builds or not running.running, deadline=harness.deadline)
+        comes_true(lambda: keeps_alive.builds or not running.running, timeout=harness.timeout)
         text, is_named = _text_of(lock.file), _names_live(_text_of(lock.file))
         goes_on = bool(keeps_alive.builds)
         running.kill()
@@ -153,7 +153,7 @@ def test_the_lock_is_free_after_a_kill(harness: Harness, lock: VenvLock, point: 
     with harness.start(harness.kept_task()) as running:
         running.wait_for(point)
         running.terminate()
-        is_free = comes_true(lambda: not _names_live(_text_of(lock.file)), deadline=UNTIL_FREE + harness.slack)
+        is_free = comes_true(lambda: not _names_live(_text_of(lock.file)), timeout=UNTIL_FREE + harness.slack)
         text = _text_of(lock.file)
         killed = running.finish().outcomes[0]
 
@@ -175,7 +175,7 @@ def _rests_before_dbt(harness: Harness, running: RunningTasks) -> bool:
         running.pids,
         lambda: len(harness.calls("run")) > before or not running.running,
         seconds=REST,
-        deadline=harness.deadline,
+        timeout=harness.timeout,
     )
 
 

@@ -47,15 +47,15 @@ class _Watch:
     :param running: the tasks that are watched.
     :param directory: their ``virtualenv_dir``.
     :param held: the package that each of them has to build, and waits in.
-    :param deadline: seconds that each wait may take.
+    :param timeout: seconds that each wait may take.
     :param beside: PIDs of tasks that install there too.
     """
 
     def __init__(
-        self, running: RunningTasks, directory: Path, held: Sdist, *, deadline: float, beside: Sequence[int] = ()
+        self, running: RunningTasks, directory: Path, held: Sdist, *, timeout: float, beside: Sequence[int] = ()
     ) -> None:
         self._running = running
-        self.deadline = deadline
+        self.timeout = timeout
         self._directory = directory
         self._held = held
         self._begun = len(held.builds)
@@ -81,10 +81,10 @@ class _Watch:
 
     def until_others_rest(self) -> None:
         """Wait until one task installs, and those that do not have come to rest or to their ends."""
-        comes_true(lambda: self.look() or self.seen or self._builds, deadline=self.deadline)
+        comes_true(lambda: self.look() or self.seen or self._builds, timeout=self.timeout)
         waiting = [pid for at, pid in enumerate(self._running.pids) if at in self._running.running]
         others = [pid for pid in waiting if pid not in self.seen]
-        watch_until_rest(others, self.look, seconds=REST_OF_MANY, with_children=False, deadline=self.deadline)
+        watch_until_rest(others, self.look, seconds=REST_OF_MANY, with_children=False, timeout=self.timeout)
 
     @property
     def _builds(self) -> bool:
@@ -119,12 +119,12 @@ def test_two_tasks_that_both_find_a_stale_lock_do_not_both_install(
     waits = 4
     with (
         halt_before_writing(lock.file) as halt,
-        harness.start(harness.kept_task(), contenders=2, deadline=waits * harness.deadline) as running,
+        harness.start(harness.kept_task(), contenders=2, timeout=waits * harness.timeout) as running,
     ):
-        watch = _Watch(running, harness.virtualenv_dir, held, deadline=harness.deadline)
-        comes_true(lambda: halt.has_halted or held.builds or not running.running, deadline=harness.deadline)
+        watch = _Watch(running, harness.virtualenv_dir, held, timeout=harness.timeout)
+        comes_true(lambda: halt.has_halted or held.builds or not running.running, timeout=harness.timeout)
         # A task that writes into the record that it found is halted there. The other one gets time to come as far.
-        watch_until_rest(running.pids, lambda: held.builds or not running.running, deadline=harness.deadline)
+        watch_until_rest(running.pids, lambda: held.builds or not running.running, timeout=harness.timeout)
         halt.end()
         watch.until_others_rest()
         picture(running.end().timeline, "two tasks that both find the lock of a dead process")
@@ -137,8 +137,8 @@ def test_a_task_that_comes_during_an_installation_does_not_install_too(harness: 
     with harness.start(harness.kept_task()) as first:
         first.wait_for("installing")
         with harness.start(harness.kept_task()) as second:
-            watch = _Watch(second, harness.virtualenv_dir, held, deadline=harness.deadline, beside=first.pids)
-            watch_until_rest(second.pids, watch.look, deadline=harness.deadline)
+            watch = _Watch(second, harness.virtualenv_dir, held, timeout=harness.timeout, beside=first.pids)
+            watch_until_rest(second.pids, watch.look, timeout=harness.timeout)
             watch.look()
 
     watch.require(SAID)
@@ -153,17 +153,15 @@ def test_no_two_of_eight_tasks_install_at_once(
     for number in range(1, rounds + 1):
         directory = harness.folder / f"virtualenvs-{number}"
         with harness.start(harness.task(virtualenv_dir=str(directory)), contenders=CONTENDERS) as running:
-            watch = _Watch(running, directory, held, deadline=harness.deadline)
+            watch = _Watch(running, directory, held, timeout=harness.timeout)
             watch.until_others_rest()
         watch.require(SAID, seen=f"seen in 1 of {number} rounds of {CONTENDERS} tasks")
     evidence(f"two installers at once were seen in 0 of {rounds} rounds of {CONTENDERS} tasks")
 
 
-def _until_the_first(tasks: RunningTasks, is_there: Callable[[], object], *, deadline: float) -> None:
+def _until_the_first(tasks: RunningTasks, is_there: Callable[[], object], *, timeout: float) -> None:
     """Wait until the first of them is there, or waits itself, or has ended."""
-    watch_until_rest(
-        tasks.pids[:1], lambda: is_there() or 0 not in tasks.running, seconds=REST_OF_TWO, deadline=deadline
-    )
+    watch_until_rest(tasks.pids[:1], lambda: is_there() or 0 not in tasks.running, seconds=REST_OF_TWO, timeout=timeout)
 
 
 @requirement("LOCK-017")
@@ -174,10 +172,10 @@ def test_two_tasks_run_dbt_in_one_environment_at_once(harness: Harness, picture:
         # Two that begin together may get past a broken lock together, and prove nothing: so the second one stands still
         # until the first has its dbt.
         running.stop(1)
-        _until_the_first(running, lambda: harness.calls("run"), deadline=harness.deadline)
+        _until_the_first(running, lambda: harness.calls("run"), timeout=harness.timeout)
         running.resume(1)
         watch_until_rest(
-            running.pids, lambda: len(harness.calls("run")) == 2, seconds=REST_OF_TWO, deadline=harness.deadline
+            running.pids, lambda: len(harness.calls("run")) == 2, seconds=REST_OF_TWO, timeout=harness.timeout
         )
         at_once = len(harness.calls("run"))
         script.release()
@@ -202,13 +200,13 @@ def test_a_killed_task_does_not_fail_the_others(harness: Harness, held: Sdist, p
         victim.wait_for(point)
         victim.stop()
         with harness.start(harness.kept_task(), contenders=2) as others:
-            watch_until_rest(others.pids, lambda: not others.running, deadline=harness.deadline)
+            watch_until_rest(others.pids, lambda: not others.running, timeout=harness.timeout)
             begun = len(held.builds)
             # What becomes of two that find the dead one's lock at once is left to chance here, and to none in LOCK-002
             # and LOCK-021: so the second one stands still until the first has taken the lock, or has ended.
             others.stop(1)
             victim.kill(tree=True)
-            _until_the_first(others, lambda: len(held.builds) > begun, deadline=harness.deadline)
+            _until_the_first(others, lambda: len(held.builds) > begun, timeout=harness.timeout)
             others.resume(1)
             held.release()
             finished = others.finish()
@@ -268,12 +266,12 @@ def test_a_waiting_task_goes_on_when_the_lock_is_released(harness: Harness, lock
     with harness.start(harness.kept_task()) as running:
         what_it_comes_to(harness, running, held)
         lock.release()
-        went_on = comes_true(lambda: held.builds or not running.running, deadline=harness.deadline)
+        went_on = comes_true(lambda: held.builds or not running.running, timeout=harness.timeout)
         held.release()
         outcome = running.finish().outcomes[0]
 
     said = "a task that waits must go on once the lock is released"
-    assert went_on, f"{said}; seen: it did not, within {harness.deadline:g} s. {outcome}"
+    assert went_on, f"{said}; seen: it did not, within {harness.timeout:g} s. {outcome}"
     assert outcome.succeeded, f"a task that has waited must then succeed; seen: {outcome}"
 
 
@@ -283,7 +281,7 @@ def test_a_task_waits_as_many_seconds_as_tries_were_allowed(harness: Harness, lo
     lock.held_by(LIVE)
 
     with harness.start(harness.kept_task(), prepares_airflow=False) as running:
-        stopped = comes_true(lambda: held.builds or not running.running, deadline=TRIES + AT_MOST_AFTER + harness.slack)
+        stopped = comes_true(lambda: held.builds or not running.running, timeout=TRIES + AT_MOST_AFTER + harness.slack)
         held.release()
         finished = running.finish()
 
@@ -301,7 +299,7 @@ def test_a_task_never_takes_the_lock_of_a_live_process(harness: Harness, lock: V
     lock.held_by(LIVE)
 
     with harness.start(harness.kept_task(), prepares_airflow=False) as running:
-        comes_true(lambda: held.builds or not running.running, deadline=TRIES + AT_MOST_AFTER + harness.slack)
+        comes_true(lambda: held.builds or not running.running, timeout=TRIES + AT_MOST_AFTER + harness.slack)
         installed, owner = bool(held.builds), lock.owner
         held.release()
         outcome = running.finish().outcomes[0]
@@ -338,7 +336,7 @@ def test_a_task_survives_the_moment_in_which_the_lock_file_is_empty(harness: Har
         watch_until_rest(
             running.pids,
             lambda: was_read() or not _stays_young(file) or not running.running,
-            deadline=harness.deadline,
+            timeout=harness.timeout,
         )
         file.write_text(str(LIVE), encoding="ascii")
         did = what_it_comes_to(harness, running, held)

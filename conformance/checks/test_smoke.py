@@ -13,13 +13,13 @@ from pytest_cosmos_venv import Wheelhouse
 from ..adapter import Adapter
 from ..harness import processes
 from ..harness.harness import Harness, install_commands
-from ..harness.running import TASK_SECONDS, deadline_of_smoke
+from ..harness.running import TASK_SECONDS, smoke_timeout
 from ..options import asked_installer, command_of_uv
 
 
 def test_the_implementation_imports(adapter: Adapter, tmp_path: Path) -> None:
     modules = ", ".join(adapter.modules())
-    # Asked at the deadline where it is.
+    # At the timeout SIGQUIT makes it print where it stands.
     code = f"import faulthandler, signal; faulthandler.register(signal.SIGQUIT); import {modules}"
 
     finished = processes.run([sys.executable, "-c", code], cwd=tmp_path)
@@ -42,7 +42,7 @@ def test_the_fake_wheel_installs(cosmos_wheelhouse: Wheelhouse, tmp_path: Path, 
 def test_one_operator_runs_to_its_end(
     harness: Harness, record_property: Callable[[str, object], None], pytestconfig: pytest.Config
 ) -> None:
-    with harness.start(harness.task(under_airflow=True), deadline=deadline_of_smoke(pytestconfig)) as running:
+    with harness.start(harness.task(under_airflow=True), timeout=smoke_timeout(pytestconfig)) as running:
         finished = running.finish()
     outcome = finished.outcomes[0]
 

@@ -15,7 +15,7 @@ from pytest_cosmos_venv import DbtCall, TaskRace, Wheelhouse
 from ..adapter import Adapter
 from ..tasks import DagPlan, Outcome, Shape, Task
 from .probes import ask
-from .running import DEADLINE, SLACK, RunningTasks
+from .running import SLACK, TIMEOUT, RunningTasks
 from .task_process import work
 
 REQUIREMENTS = ("dbt-core", "dbt-duckdb")
@@ -54,7 +54,7 @@ class Harness:
     :param shared_directory: a ``virtualenv_dir`` for all tests of the implementation that judge nothing of it.
     :param wheelhouse: the wheelhouse from which environments are installed, with the script and the record of its dbt.
     :param race: runs tasks in processes of their own.
-    :param deadline: seconds that one task may take.
+    :param timeout: seconds that one task may take.
     :param slack: seconds that this machine may need beyond those that a requirement names.
     :param is_glance: whether of several cases within one check the first is enough.
     """
@@ -64,7 +64,7 @@ class Harness:
     shared_directory: Path
     wheelhouse: Wheelhouse
     race: TaskRace
-    deadline: float = DEADLINE
+    timeout: float = TIMEOUT
     slack: float = SLACK
     is_glance: bool = False
 
@@ -209,16 +209,16 @@ class Harness:
             "dag": {"dag_id": "harbor", "schedule": None, "start_date": START_DATE},
         }
 
-    def run(self, *tasks: Task, variables: Mapping[str, str] | None = None, deadline: float | None = None) -> Outcome:
+    def run(self, *tasks: Task, variables: Mapping[str, str] | None = None, timeout: float | None = None) -> Outcome:
         """Run one task after the other, in one process, to their ends.
 
         :param *tasks: those to run, in this order.
         :param variables: variables of the process's environment, beside those that lead installers to the wheelhouse.
-        :param deadline: seconds for all of them; None: the harness's own.
+        :param timeout: seconds for all of them; None: the harness's own.
         :returns: the first outcome that is no success, or the last.
         """
         __tracebackhide__ = True
-        with self.start(tasks, contenders=1, variables=variables, deadline=deadline) as running:
+        with self.start(tasks, contenders=1, variables=variables, timeout=timeout) as running:
             return running.finish().outcomes[0]
 
     @contextmanager
@@ -228,7 +228,7 @@ class Harness:
         *,
         contenders: int | None = None,
         variables: Mapping[str, str] | None = None,
-        deadline: float | None = None,
+        timeout: float | None = None,
         prepares_airflow: bool = True,
         **options: Any,
     ) -> Iterator[RunningTasks]:
@@ -237,7 +237,7 @@ class Harness:
         :param tasks: one for each contender, or one for all.
         :param contenders: number of processes, where not one for each task; one task is run by each of them.
         :param variables: variables of the processes' environment, beside those that lead installers to the wheelhouse.
-        :param deadline: seconds for all of it; None: the harness's own.
+        :param timeout: seconds for all of it; None: the harness's own.
         :param prepares_airflow: whether the process that they are forked from has built what only tasks under Airflow
             need. Where a test has settings of its own, that process is made for it alone, and this is most of its time.
         :param **options: of ``cosmos_task_race``: ``kill_at``, ``stop_at``, ``continue_at``, ``victim``, ``grace`` ...
@@ -252,7 +252,7 @@ class Harness:
             environment,
             contenders=contenders or len(several),
             prepare=self._prepared if prepares_airflow else self.adapter.modules(),
-            timeout=self.deadline if deadline is None else deadline,
+            timeout=self.timeout if timeout is None else timeout,
             services=self.adapter.all_services,
             **options,
         ) as race:
@@ -273,7 +273,7 @@ class Harness:
             arguments,
             contenders=1,
             prepare=self._prepared,
-            timeout=self.deadline,
+            timeout=self.timeout,
             services=self.adapter.all_services,
         )
         return race.values[0]

@@ -1,6 +1,6 @@
 """Running a command, watching processes until they rest, and finding the installers that work on an environment.
 
-A command runs to its end or to a deadline, and nothing of it is left either way.
+A command runs to its end or to a timeout, and nothing of it is left either way.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _TARGETS = {
 }
 """Variables that tell an installer which environment it is to fill. Every activated shell sets ``VIRTUAL_ENV``, which
 pip does not ask for."""
-DEADLINE = 180.0
+TIMEOUT = 180.0
 """Seconds that any single command may take: far more than a sound one needs on a slow machine."""
 _LONGEST_ANSWER = 0.5
 """Seconds that a killed command gets to write its stack."""
@@ -179,7 +179,7 @@ class FinishedCommand:
     """A command that has ended.
 
     :param command: the command line.
-    :param exit_code: negative: ended by that signal; None: still running at the deadline, and killed.
+    :param exit_code: negative: ended by that signal; None: still running at the timeout, and killed.
     :param output: stdout and stderr in order.
     """
 
@@ -193,7 +193,7 @@ class FinishedCommand:
         return self.exit_code == 0
 
     def __str__(self) -> str:
-        ending = "no end before the deadline, killed" if self.exit_code is None else f"exit code {self.exit_code}"
+        ending = "no end before the timeout, killed" if self.exit_code is None else f"exit code {self.exit_code}"
         return f"{' '.join(self.command)}\n  {ending}; its output:\n{self.output}"
 
 
@@ -202,14 +202,14 @@ def run(
     *,
     environment: Mapping[str, str] | None = None,
     cwd: Path,
-    deadline: float = DEADLINE,
+    timeout: float = TIMEOUT,
 ) -> FinishedCommand:
     """Run a command with the null device as its input.
 
     :param command: the command line; a program that is not there gives exit code 127.
     :param environment: added to this process's variables.
     :param cwd: its current directory.
-    :param deadline: seconds after which it is killed.
+    :param timeout: seconds after which it is killed.
     """
     # Into a file: whatever the command leaves running may hold a pipe open for ever.
     with tempfile.TemporaryFile() as output:
@@ -225,15 +225,15 @@ def run(
             )
         except OSError as error:  # what an implementation should have left there, say
             return FinishedCommand(command=command, exit_code=_NOT_STARTED, output=str(error))
-        exit_code = _wait(process, deadline)
+        exit_code = _wait(process, timeout)
         output.seek(0)
         text = output.read().decode(errors="backslashreplace")
     return FinishedCommand(command=command, exit_code=exit_code, output=text)
 
 
-def _wait(process: subprocess.Popen[bytes], deadline: float) -> int | None:
+def _wait(process: subprocess.Popen[bytes], timeout: float) -> int | None:
     try:
-        return process.wait(timeout=deadline)
+        return process.wait(timeout=timeout)
     except subprocess.TimeoutExpired:
         _ask_where(process)
         return None
@@ -250,13 +250,13 @@ def _ask_where(process: subprocess.Popen[bytes]) -> None:
         process.wait(timeout=_LONGEST_ANSWER)
 
 
-def comes_true(is_so: Callable[[], object], *, deadline: float) -> bool:
+def comes_true(is_so: Callable[[], object], *, timeout: float) -> bool:
     """Whether a condition comes true in time.
 
     :param is_so: asked again and again.
-    :param deadline: seconds from now.
+    :param timeout: seconds from now.
     """
-    end = time.monotonic() + deadline
+    end = time.monotonic() + timeout
     while not is_so():
         if time.monotonic() > end:
             return False
@@ -279,7 +279,7 @@ def watch_until_rest(
     pids: Sequence[int],
     is_over: Callable[[], object],
     *,
-    deadline: float,
+    timeout: float,
     seconds: float = REST,
     with_children: bool = True,
 ) -> bool:
@@ -287,12 +287,12 @@ def watch_until_rest(
 
     :param pids: the PIDs of the processes.
     :param is_over: asked again and again; what it notices ends the wait.
-    :param deadline: seconds after which the wait is given up.
+    :param timeout: seconds after which the wait is given up.
     :param seconds: the seconds for which they have to rest.
     :param with_children: whether what they have started counts too.
-    :returns: whether they came to rest; False where it was over, or the deadline was.
+    :returns: whether they came to rest; False where it was over, or the timeout was.
     """
-    end = time.monotonic() + deadline
+    end = time.monotonic() + timeout
     looks = [_look(pids, with_children=with_children)]
     while not is_over() and time.monotonic() < end:
         looks.append(_look(pids, with_children=with_children))

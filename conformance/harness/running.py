@@ -21,7 +21,7 @@ import pytest
 from pytest_cosmos_venv import Point, Sighting, Timeline
 from pytest_cosmos_venv.throwaway import remove_folder
 
-from ..options import asked_deadline
+from ..options import asked_timeout
 from ..tasks import Outcome
 from .mounts import MountError
 from .processes import comes_true
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv import RunningRace
 
 
-DEADLINE = 60.0
+TIMEOUT = 60.0
 """Seconds that one task may take at the least; a sound one takes two on a slow machine."""
-SMOKE_DEADLINE = 180.0
+SMOKE_TIMEOUT = 180.0
 """Seconds that the smoke check's own task may take: nothing tells yet how fast this machine is."""
 SLACK = 2.0
 """Seconds that a process may need at the least, beyond what is required, to end and to be seen at it."""
@@ -74,20 +74,20 @@ def tell_worker(config: pytest.Config, workerinput: dict[str, Any]) -> None:
     workerinput[_TOLD] = str(config.stash[_KEPT])
 
 
-def deadline(config: pytest.Config) -> float:
+def task_timeout(config: pytest.Config) -> float:
     """Seconds that one task may take.
 
     :param config: the configuration of the run.
     """
-    return asked_deadline(config) or max(DEADLINE, _TIMES * _measured(config))
+    return asked_timeout(config) or max(TIMEOUT, _TIMES * _measured(config))
 
 
-def deadline_of_smoke(config: pytest.Config) -> float:
+def smoke_timeout(config: pytest.Config) -> float:
     """Seconds that the smoke check's task may take.
 
     :param config: the configuration of the run.
     """
-    return asked_deadline(config) or SMOKE_DEADLINE
+    return asked_timeout(config) or SMOKE_TIMEOUT
 
 
 def slack(config: pytest.Config) -> float:
@@ -197,18 +197,18 @@ class RunningTasks:
         """Indexes of those that have not ended."""
         return self._race.running
 
-    def wait_for(self, point: str | Point, *, deadline: float | None = None) -> Sighting:
+    def wait_for(self, point: str | Point, *, timeout: float | None = None) -> Sighting:
         """Wait until one of them has reached a point.
 
         ``waiting`` is not among the points, since it is known by words of Cosmos's log: ``watch_until_rest`` sees tasks
         that wait in silence.
 
         :param point: ``creating``, ``locked``, ``installing``, ``running``, or a Point.
-        :param deadline: seconds; None: those that the race has left.
+        :param timeout: seconds; None: those that the race has left.
         :raises RaceFailure: none of them comes there in time.
         """
         __tracebackhide__ = True
-        return self._race.wait_for(point, timeout=deadline)
+        return self._race.wait_for(point, timeout=timeout)
 
     def stop(self, index: int = 0) -> None:
         """Let one stand still, with all that it started, until ``resume``.
@@ -235,7 +235,7 @@ class RunningTasks:
         if index in self._race.running:
             with suppress(ProcessLookupError):
                 os.kill(self._race.pids[index], signal.SIGTERM)
-        if comes_true(lambda: index not in self._race.running, deadline=GRACE + slack):
+        if comes_true(lambda: index not in self._race.running, timeout=GRACE + slack):
             return True
         self._race.kill(index)
         return False

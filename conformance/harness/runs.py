@@ -242,7 +242,7 @@ def _has(file: Path, secret: bytes) -> bool:
 def what_it_comes_to(harness: Harness, running: RunningTasks, held: Sdist, *, seconds: float = REST) -> str:
     """Wait until the only task rests, installs or has ended; returns in words which of these.
 
-    A task that does none of it before the harness's deadline is said to be at work. It does not count as waiting.
+    A task that does none of it before the harness's timeout is said to be at work. It does not count as waiting.
 
     :param harness: the harness of the test.
     :param running: the only task.
@@ -250,13 +250,13 @@ def what_it_comes_to(harness: Harness, running: RunningTasks, held: Sdist, *, se
     :param seconds: the seconds for which it has to rest.
     """
     rests = watch_until_rest(
-        running.pids, lambda: held.builds or not running.running, seconds=seconds, deadline=harness.deadline
+        running.pids, lambda: held.builds or not running.running, seconds=seconds, timeout=harness.timeout
     )
     if held.builds:
         return f"its installer builds a package, in process {held.builds[0].pid}"
     if not running.running:
         return f"it ended: {running.finish().outcomes[0]}"
-    return RESTS if rests else f"it is at work, for {harness.deadline:g} s by now"
+    return RESTS if rests else f"it is at work, for {harness.timeout:g} s by now"
 
 
 def require(harness: Harness, *scenarios: str, mode: str | None = None) -> None:

@@ -41,12 +41,12 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.shared_folders import SharedFolders
 
 
-_DEADLINE = 30.0
+_LONGEST_WAIT = 30.0
 _LOCKED = (5, 6)  # SQLITE_BUSY and SQLITE_LOCKED, which have names from Python 3.11 on
 _OF_THE_PARENT: list[object] = []
 """Connections of the process before a fork: they are kept, because Python would close what nobody holds."""
 DATABASE = "airflow.db"
-DEADLINE = 600.0
+TIMEOUT = 600.0
 """Seconds that making the database may take."""
 _MARGIN = 30.0
 """Seconds that a process waits beyond those for another one that makes it: that one tells first what is wrong."""
@@ -151,7 +151,7 @@ def restored(file: Path) -> Iterator[None]:
             session: Any = settings.Session
             # What a session of this thread has not committed would keep the file locked.
             session.remove()
-            deadline = real_time.monotonic() + _DEADLINE
+            deadline = real_time.monotonic() + _LONGEST_WAIT
 
             def give_up(status: int, *_: int) -> None:
                 # sqlite3 itself would try for ever.
@@ -313,7 +313,7 @@ def migrated_database(shared: SharedFolders, key: str) -> Path:
     :param key: the key of all that the tables depend on.
     :raises ToolkitMisuse: Airflow cannot make it, or another process is not done with it in time.
     """
-    return shared.get("airflow-home", key, migrate, deadline=DEADLINE + _MARGIN) / DATABASE
+    return shared.get("airflow-home", key, migrate, timeout=TIMEOUT + _MARGIN) / DATABASE
 
 
 def airflow_key() -> str:
@@ -356,10 +356,10 @@ def migrate(folder: Path) -> None:
                 stderr=subprocess.STDOUT,
                 text=True,
                 check=False,
-                timeout=DEADLINE,
+                timeout=TIMEOUT,
             )
         except subprocess.TimeoutExpired:
-            raise ToolkitMisuse(f"Airflow's database: airflow db migrate took more than {DEADLINE:.0f} s.") from None
+            raise ToolkitMisuse(f"Airflow's database: airflow db migrate took more than {TIMEOUT:.0f} s.") from None
         if done.returncode != 0:
             end = "\n".join(done.stdout.splitlines()[-20:])
             raise ToolkitMisuse(f"Airflow could not make its database (airflow db migrate):\n{end}")

@@ -14,7 +14,7 @@ import pytest
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import ToolkitMisuse, require_path
 
-_DEADLINE = 10.0
+_TIMEOUT = 10.0
 _LOOK_AGAIN = 0.001
 _AN_HOUR = 3600.0  # far more than any tolerance between the time of a file and the start of a process
 _NOBODY = 65534
@@ -154,8 +154,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _wait_until_zombie(pid: int) -> None:
-    end = real_time.monotonic() + _DEADLINE
+    end = real_time.monotonic() + _TIMEOUT
     while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
         if real_time.monotonic() > end:
-            raise ToolkitMisuse(f"cosmos_pids.zombie(): process {pid} had not ended after {_DEADLINE:g} s.")
+            raise ToolkitMisuse(f"cosmos_pids.zombie(): process {pid} had not ended after {_TIMEOUT:g} s.")
         real_time.sleep(_LOOK_AGAIN)

@@ -24,7 +24,7 @@ from pytest_cosmos_venv.races.supervisor import START_SERVER, Remains
 
 _LONGEST_FAREWELL = 20.0
 _GONE = "The process that looks after the contenders of this race is gone: something has killed it."
-DEADLINE = 120.0
+TIMEOUT = 120.0
 """Seconds that the imports may take."""
 _ENDS_SOON = 5.0
 _MOST = 2  # each holds an imported Airflow in memory
@@ -198,9 +198,9 @@ class PreparedProcess:
         names = ", ".join(module.name for module in modules)
         try:
             self._connection.send(modules)
-            if not self._connection.poll(DEADLINE):
+            if not self._connection.poll(TIMEOUT):
                 raise ToolkitMisuse(
-                    f"cosmos_task_race: importing {names} took more than {DEADLINE:.0f} s ({self._log})."
+                    f"cosmos_task_race: importing {names} took more than {TIMEOUT:.0f} s ({self._log})."
                 )
             wrong: str | None = self._connection.recv()
         except (EOFError, OSError):

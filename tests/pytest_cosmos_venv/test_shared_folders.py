@@ -64,7 +64,7 @@ def test_a_maker_that_is_killed_hands_over(shared: SharedFolders) -> None:
     maker.start()
     maker.join(30)
 
-    folder = shared.get("thing", "k1", write_word("after"), deadline=30)
+    folder = shared.get("thing", "k1", write_word("after"), timeout=30)
 
     assert maker.exitcode == -signal.SIGKILL
     assert [path.name for path in folder.iterdir()] == ["word"]
@@ -83,7 +83,7 @@ def test_who_waits_too_long_is_told_for_whom(shared: SharedFolders) -> None:
     begun.wait(30)
     words = rf"thing-k1 is being made by process {os.getpid()} for more than 0.05 s. End that process, or give this run"
     with pytest.raises(ToolkitMisuse, match=words):
-        shared.get("thing", "k1", write_word("never"), deadline=0.05)
+        shared.get("thing", "k1", write_word("never"), timeout=0.05)
     go_on.set()
     maker.join(30)
 

@@ -35,17 +35,17 @@ def test_what_a_command_leaves_running_is_neither_waited_for_nor_left(tmp_path: 
 
 
 def test_a_command_that_does_not_end_is_killed_at_the_deadline(tmp_path: Path) -> None:
-    finished = processes.run([sys.executable, "-c", "import signal; signal.pause()"], cwd=tmp_path, deadline=0.1)
+    finished = processes.run([sys.executable, "-c", "import signal; signal.pause()"], cwd=tmp_path, timeout=0.1)
 
     assert finished.exit_code is None
-    assert "no end before the deadline, killed" in str(finished)
+    assert "no end before the timeout, killed" in str(finished)
 
 
 def wait_until_gone(pid: int, *, seconds: float = 30.0) -> None:
     """Return once the process has ended (as a zombie of whoever adopted it, it has)."""
-    deadline = time.monotonic() + seconds
+    timeout = time.monotonic() + seconds
     while is_running(pid):
-        assert time.monotonic() < deadline, f"process {pid} is still there after {seconds:.0f} s"
+        assert time.monotonic() < timeout, f"process {pid} is still there after {seconds:.0f} s"
         os.sched_yield()
 
 

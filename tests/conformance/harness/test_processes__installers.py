@@ -120,7 +120,7 @@ def test_what_an_installer_has_started_belongs_to_it_whoever_has_started_that(en
 def start_and_wait(start: Start, words: Sequence[str]) -> int:
     """Its PID, when what it starts runs too."""
     pid = start(words, {})
-    assert comes_true(lambda: psutil.Process(pid).children(), deadline=30)
+    assert comes_true(lambda: psutil.Process(pid).children(), timeout=30)
     return pid
 
 

@@ -22,7 +22,7 @@ IDLE = "import signal; signal.pause()"
 def config(*, asked: str | None = None, **more: Any) -> Any:
     """The configuration of a run that knows where the seconds of the smoke check are kept.
 
-    :param asked: for a deadline.
+    :param asked: for a timeout.
     """
     at_the_end: list[Callable[[], object]] = []
     made: Any = SimpleNamespace(
@@ -49,7 +49,7 @@ def manager() -> Any:
 
 
 @pytest.mark.parametrize(
-    ("asked", "took", "deadline", "smoke", "slack"),
+    ("asked", "took", "timeout", "smoke", "slack"),
     [
         pytest.param(None, None, 60.0, 180.0, 2.0, id="nothing-is-known"),
         pytest.param(None, 1.5, 60.0, 180.0, 2.0, id="a-fast-machine"),
@@ -58,14 +58,14 @@ def manager() -> Any:
     ],
 )
 def test_time_is_given_as_the_machine_needs_it(
-    manager: Any, asked: str | None, took: float | None, deadline: float, smoke: float, slack: float
+    manager: Any, asked: str | None, took: float | None, timeout: float, smoke: float, slack: float
 ) -> None:
     of_run = config(asked=asked, pluginmanager=manager)
     if took is not None:
         tell(of_run, took)
 
-    assert (task_runs.deadline(of_run), task_runs.deadline_of_smoke(of_run), task_runs.slack(of_run)) == (
-        deadline,
+    assert (task_runs.task_timeout(of_run), task_runs.smoke_timeout(of_run), task_runs.slack(of_run)) == (
+        timeout,
         smoke,
         slack,
     )
@@ -105,7 +105,7 @@ def test_the_run_removes_the_folder_of_the_seconds_and_no_worker_does(manager: A
 )
 def test_a_task_that_is_at_work_until_the_deadline_does_not_rest(code: str, expected: str) -> None:
     with subprocess.Popen([sys.executable, "-S", "-c", code]) as process:
-        harness: Any = SimpleNamespace(deadline=1.0 if code == BUSY else 60.0)
+        harness: Any = SimpleNamespace(timeout=1.0 if code == BUSY else 60.0)
         running: Any = SimpleNamespace(pids=[process.pid], running=(0,))
         try:
             said = what_it_comes_to(harness, running, SimpleNamespace(builds=[]))  # type: ignore[arg-type] # is asked

@@ -19,7 +19,7 @@ from conformance.reporting.report import badge, read_report, redacted, report, s
 from conformance.reporting.verdicts import Judgement, Seen, Verdict
 from conformance.requirements import Level, Requirement
 
-OPTIONS: Mapping[str, object] = {"level": "must", "installer": "pip", "deadline": None}
+OPTIONS: Mapping[str, object] = {"level": "must", "installer": "pip", "timeout": None}
 PICTURE = '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
 
 

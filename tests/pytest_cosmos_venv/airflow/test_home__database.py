@@ -49,7 +49,7 @@ def test_what_airflow_says_when_it_cannot_make_its_database_is_told(
 
 
 def test_a_migration_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(home, "DEADLINE", 0.1)
+    monkeypatch.setattr(home, "TIMEOUT", 0.1)
     stuck = tmp_path / "python"
     stuck.write_text("#!/bin/sh\nexec sleep 600\n", encoding="utf-8")
     stuck.chmod(0o755)
@@ -91,7 +91,7 @@ def test_an_error_in_the_block_puts_the_database_back_too(cosmos_airflow_home: A
 def test_a_worker_waits_for_another_ones_migration_as_long_as_that_may_take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(home, "DEADLINE", 0.05)
+    monkeypatch.setattr(home, "TIMEOUT", 0.05)
     monkeypatch.setattr(home, "_MARGIN", 0.02)
 
     with (tmp_path / "airflow-home-k1.lock").open("w", encoding="utf-8") as lock:
