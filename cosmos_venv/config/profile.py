@@ -14,7 +14,7 @@ from cosmos_venv.config.validation import require, yaml_file
 from cosmos_venv.constants import DEFAULT_PROFILES_FILE_NAME
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files.os_errors import naming
-from cosmos_venv.files.read_limits import refuse_unfit
+from cosmos_venv.files.read_limits import refuse_unfit_file
 
 _PREFIX = "cosmos-venv-profile-"
 
@@ -80,7 +80,7 @@ class ProfileConfig:
             path = Path(self.profiles_yml_filepath)
             require(path.exists(), "ProfileConfig.profiles_yml_filepath", path, "profiles.yml")
             try:
-                refuse_unfit(path)
+                refuse_unfit_file(path)
             except OSError as error:
                 reason = error.strerror or error
                 raise CosmosValueError(

@@ -19,7 +19,7 @@ from cosmos_venv.dbt.project_files import LOCK_FILE, DbtProjectFile, outside, re
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files.os_errors import naming, shortage
-from cosmos_venv.files.read_limits import ANY_SIZE, read_file, refuse_unfit
+from cosmos_venv.files.read_limits import ANY_SIZE, read_file, refuse_unfit_file
 from cosmos_venv.processes import scratch
 from cosmos_venv.processes.scratch import scratch_folder
 
@@ -208,7 +208,7 @@ def _copy_manifest(manifest: Path, target: Path) -> None:
     """A copy, as old as the file is: dbt writes its own over it, and that is told from it by its age."""
     target.mkdir(exist_ok=True)
     try:
-        refuse_unfit(manifest, ANY_SIZE)
+        refuse_unfit_file(manifest, ANY_SIZE)
         shutil.copy2(manifest, target / "manifest.json")
     except OSError as error:
         if shortage(error):

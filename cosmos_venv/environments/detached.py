@@ -77,7 +77,7 @@ def build_detached(
         builder = builder_of(store, spec.digest)
         log = f"log file {builder.log}"
         try:
-            builder.see_to(
+            builder.ensure_done(
                 "cosmos_venv.environments.detached:build",
                 request.to_json().encode(),
                 is_done=lambda: _is_ready(store, spec, instead_of),

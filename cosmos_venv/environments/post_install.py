@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 from cosmos_venv import credentials
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.files.os_errors import OF_THIS_PROCESS
-from cosmos_venv.files.read_limits import ANY_SIZE, UnfitFileError, open_file, refuse_unfit
+from cosmos_venv.files.read_limits import ANY_SIZE, UnfitFileError, open_file, refuse_unfit_file
 from cosmos_venv.processes import guard
 from cosmos_venv.processes.guarded_process import Cancellation, GuardedProcess
 
@@ -255,7 +255,7 @@ def distributions_in(environment: Path) -> list[Distribution]:
 
         def read_text(self, filename: StrPath) -> str | None:
             try:
-                refuse_unfit(self.path / filename)  # one that is a named pipe would never be read to its end
+                refuse_unfit_file(self.path / filename)  # one that is a named pipe would never be read to its end
             except OSError:
                 return None
             return super().read_text(filename)

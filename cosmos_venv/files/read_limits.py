@@ -183,7 +183,7 @@ def read_pieces(read: Callable[[int], bytes], *, expected: int, limit: Limit, wh
         raise UnfitFileError(errno.ENOMEM, NO_ROOM, where) from None
 
 
-def refuse_unfit(path: Path | str, limit: Limit = CONFIGURATION_FILE) -> None:
+def refuse_unfit_file(path: Path | str, limit: Limit = CONFIGURATION_FILE) -> None:
     """Look at a file that is read later, by dbt too, and do not open it.
 
     :param path: of the file, or of a link to it.

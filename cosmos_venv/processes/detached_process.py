@@ -99,7 +99,7 @@ class DetachedWork:
         """The file with the output of the process and of all that it has started."""
         return self.folder / f"{self.key}.log"
 
-    def see_to(
+    def ensure_done(
         self,
         work: str,
         request: bytes,
@@ -261,7 +261,7 @@ def main(folder: str, key: str, claim: int, work: str) -> int:
     :param folder: of the files of the work.
     :param key: of the work.
     :param claim: the locked descriptor that says that a process is at work.
-    :param work: as for ``DetachedWork.see_to``.
+    :param work: as for ``DetachedWork.ensure_done``.
     :returns: its exit status.
     """
     # Inherited, it would make a command that is still dying look like a process at work.

@@ -26,7 +26,7 @@ from cosmos_venv.files.read_limits import (
     Limit,
     UnfitFileError,
     read_file,
-    refuse_unfit,
+    refuse_unfit_file,
     sha256_of_file,
     walk,
 )
@@ -60,7 +60,7 @@ def digest_of_file(path: Path, *, known: FileCache | None = None) -> str:
     :param known: keeps digests: a file that looks untouched is not read again; None: it is read.
     :raises OSError: when it cannot be read.
     """
-    refuse_unfit(path, ANY_SIZE)
+    refuse_unfit_file(path, ANY_SIZE)
     status = path.stat()
     facts = [str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev]
     look = hashlib.sha256(json.dumps(facts).encode()).hexdigest()

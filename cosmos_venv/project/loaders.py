@@ -306,9 +306,9 @@ def list_nodes(request: LoadRequest) -> Listing:
 
 def _list(request: LoadRequest, question: LsQuestion, *, tries_again: bool = False) -> Listing:
     from cosmos_venv.project.dbt_ls_runner import order_of
-    from cosmos_venv.project.ls_cache import Listing, ask, kept_listings
+    from cosmos_venv.project.ls_cache import Listing, ask, kept_answers
 
-    kept, reason = kept_listings(question)
+    kept, reason = kept_answers(question)
     if kept is not None:
         # Before the lines: an answer that is newer than its version is merely not found under it.
         version, lines = kept.version, kept.read()
@@ -362,10 +362,10 @@ def _version_of_listing(request: LoadRequest) -> str | None:
     if request.profile is None or not request.project_dir.is_dir():
         return None
     from cosmos_venv.project.dbt_ls_runner import open_question
-    from cosmos_venv.project.ls_cache import kept_listings
+    from cosmos_venv.project.ls_cache import kept_answers
 
     with open_question(request, report=logger.info) as question:
-        kept, _ = kept_listings(question)
+        kept, _ = kept_answers(question)
         return None if kept is None else kept.version
 
 

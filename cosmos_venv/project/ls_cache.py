@@ -270,7 +270,7 @@ def _check(text: bytes | memoryview) -> bytes:
     return hashlib.sha256(text).hexdigest().encode()
 
 
-def kept_listings(question: LsQuestion) -> tuple[KeptListings | None, str]:
+def kept_answers(question: LsQuestion) -> tuple[KeptListings | None, str]:
     """The answers that are kept to a question, and an empty text; or None, and why none can be kept, in words.
 
     :param question: the question.
@@ -354,7 +354,7 @@ def _ask_detached(order: LsOrder, kept: KeptListings, wait: float, *, tries_agai
         if not (is_private(folder) and is_private(kept.files.folder)):
             warn_of_others(kept.files.folder)
             return _not_kept(order, f"others may write in {folder.parent}, or it is another user's")
-        work.see_to(
+        work.ensure_done(
             _DETACHED,
             _as_request(order, kept),
             is_done=lambda: bool(kept.given_up) or kept.read() is not None,

@@ -21,7 +21,7 @@ from cosmos_venv.files.read_limits import (
     decoded,
     read_file,
     read_pieces,
-    refuse_unfit,
+    refuse_unfit_file,
     walk,
 )
 
@@ -50,7 +50,7 @@ def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(20)
-@pytest.mark.parametrize("reads", [read_file, refuse_unfit])
+@pytest.mark.parametrize("reads", [read_file, refuse_unfit_file])
 @pytest.mark.parametrize(
     ("name", "words"),
     [

@@ -215,8 +215,8 @@ def _too_old(builds: Iterable[StoredBuild], limits: PruneLimits, now: float) -> 
 
 def _too_many(builds: Iterable[StoredBuild], limits: PruneLimits, now: float) -> Iterator[Removal]:
     ready = [each for each in builds if each.state == "ready"]
-    surplus = len(ready) - limits.max_count if limits.max_count else 0
-    for each in [each for each in ready if _may_go(each, limits, now)][: max(surplus, 0)]:
+    excess = len(ready) - limits.max_count if limits.max_count else 0
+    for each in [each for each in ready if _may_go(each, limits, now)][: max(excess, 0)]:
         yield Removal(stored=each, reason=f"there are more than {limits.max_count} environments")
 
 
