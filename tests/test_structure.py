@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from itertools import chain
@@ -84,6 +85,57 @@ def test_benchmarks_know_nothing_of_the_tools() -> None:
     ]
 
     assert importers == []
+
+
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+def names_defined_in(path: Path) -> set[str]:
+    """What a file defines itself: ``function``, ``CONSTANT``, ``Class`` and ``Class.method``."""
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for name in names_of(node):
+            inner = node.body if isinstance(node, ast.ClassDef) else []
+            found |= {name, *(f"{name}.{each}" for child in inner for each in names_of(child))}
+    return found
+
+
+def names_of(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+@pytest.mark.parametrize("place", sorted(set(re.findall(r"`([\w/]+\.py:[\w.]+)`", ARCHITECTURE))))
+def test_a_function_stands_in_the_file_that_the_architecture_names(place: str) -> None:
+    file, name = place.split(":")
+
+    assert name in names_defined_in(ROOT / "cosmos_venv" / file)
+
+
+def walks() -> dict[str, str]:
+    """The text of each walk through the code, by its heading."""
+    _, _, text = ARCHITECTURE.partition("## Three walks through the code")
+    parts = text.partition("\n## ")[0].split("\n### ")[1:]
+    return {heading: rest for heading, _, rest in (part.partition("\n") for part in parts)}
+
+
+def test_there_are_three_walks() -> None:
+    assert len(walks()) == 3
+
+
+@pytest.mark.parametrize("heading", walks())
+def test_a_walk_says_how_many_files_it_opens(heading: str) -> None:
+    steps, _, details = walks()[heading].partition("Opened for a detail")
+    on_the_way = set(re.findall(r"`([\w/]+\.py)\b", steps))
+    beside = set(re.findall(r"`([\w/]+\.py)\b", details))
+    said = re.search(r"These steps open (\d+) files", steps)
+
+    assert said is not None
+    assert int(said[1]) == len({file for file in on_the_way if not file.startswith("files/")})
+    assert on_the_way & beside == set()
+    assert [file for file in on_the_way | beside if not (ROOT / "cosmos_venv" / file).is_file()] == []
 
 
 OF_NO_MODULE = {"whole", "any_implementation", "packaging", "clouds"}
