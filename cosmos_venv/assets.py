@@ -43,7 +43,11 @@ PLAIN_NAMESPACES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Lineage:
-    """Names of relations, their parts separated by dots: what the successful nodes read, and what they have written."""
+    """Names of relations, their parts separated by dots.
+
+    :param inlets: what the successful nodes have read.
+    :param outlets: what they have written.
+    """
 
     inlets: tuple[str, ...] = ()
     outlets: tuple[str, ...] = ()

@@ -20,7 +20,15 @@ _TYPES = {bool: "boolean", int: "integer", float: "float", str: "string"}
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One name that can be set in Airflow's configuration."""
+    """One name that can be set in Airflow's configuration.
+
+    :param default: the value where nothing is set; its type is that of the option.
+    :param meaning: sentences for the documentation.
+    :param is_also_cosmos: whether Cosmos has it too, so that it may stand in ``[cosmos]`` instead of ``[cosmos_venv]``.
+    :param choices: the texts that it can be, beside the default; empty: any.
+    :param least: the smallest number that it can be; None: any.
+    :param older_name: another name that is read where this one is not set; empty: there is none.
+    """
 
     default: bool | int | float | str
     meaning: str

@@ -87,6 +87,39 @@ def test_benchmarks_know_nothing_of_the_tools() -> None:
     assert importers == []
 
 
+def is_of_fields(node: ast.ClassDef) -> bool:
+    """Whether the class is a dataclass, a struct of msgspec or a named tuple."""
+    words = [ast.unparse(each) for each in (*node.decorator_list, *node.bases)]
+    return any(word in text for text in words for word in ("dataclass", "Struct", "NamedTuple"))
+
+
+def fields_without_words(node: ast.ClassDef) -> list[str]:
+    """Public fields that neither the docstring of the class nor a text below the field describes."""
+    described = re.findall(r":(?:param|ivar) ([^:]+):", ast.get_docstring(node) or "")
+    names = {name.strip() for each in described for name in each.split(",")}
+    followers = [*node.body[1:], None]
+    return [
+        each.target.id
+        for each, follower in zip(node.body, followers, strict=True)
+        if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
+        if not each.target.id.startswith("_") and not ast.unparse(each.annotation).startswith("ClassVar")
+        if each.target.id not in names
+        if not (isinstance(follower, ast.Expr) and isinstance(follower.value, ast.Constant))
+    ]
+
+
+def test_each_public_field_is_described() -> None:
+    silent = {
+        f"{path.relative_to(ROOT)}:{node.name}": fields
+        for path in sources(*PACKAGES)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and is_of_fields(node)
+        if (fields := fields_without_words(node))
+    }
+
+    assert silent == {}
+
+
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 

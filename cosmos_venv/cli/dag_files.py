@@ -21,7 +21,11 @@ _DECIDING = {"virtualenv_dir", "is_virtualenv_dir_temporary", *(each.name for ea
 
 @dataclass(frozen=True, kw_only=True)
 class WantedEnvironment:
-    """An environment that at least one task of a DAG file keeps."""
+    """An environment that at least one task of a DAG file keeps.
+
+    :param directory: where it is kept.
+    :param arguments: what is installed in it, and how.
+    """
 
     directory: Path
     arguments: VirtualenvArguments
@@ -31,6 +35,7 @@ class WantedEnvironment:
 class DagFile:
     """The environments that a DAG file needs.
 
+    :param path: the file.
     :param dags: how many DAGs it makes.
     :param wanted: the different environments, in the order of the tasks.
     :param problems: sentences about tasks whose environment cannot be known before they run.

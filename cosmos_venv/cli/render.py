@@ -39,7 +39,13 @@ _DESCRIPTION = (
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The selection of a project to render, as dbt's command line says it."""
+    """The selection of a project to render, as dbt's command line says it.
+
+    :param select: dbt selection texts; empty: all nodes.
+    :param exclude: dbt selection texts of what is left out of these.
+    :param selector: name of a selector in ``selectors.yml``; None: there is none.
+    :param test_behavior: where tests stand, a value of ``TestBehavior``; None: the default.
+    """
 
     select: Sequence[str] = ()
     exclude: Sequence[str] = ()
@@ -56,7 +62,9 @@ class Options:
 class Rendered:
     """One dbt project in a DAG.
 
+    :param dag_id: id of the DAG.
     :param group_id: None where the DAG is the project.
+    :param plan: its tasks and their order.
     """
 
     dag_id: str

@@ -46,9 +46,12 @@ def add_to(subjects: Actions) -> None:
 class StoredSeed:
     """One Variable of a seed.
 
+    :param key: name of the Variable.
     :param seed: dbt's unique id; None where the value does not say it.
     :param checksum: SHA-256 of the content that was loaded; None: the next run loads the seed.
     :param place: the DbtDag (``harbor``) or DbtTaskGroup (``port/north``); None where the value does not say it.
+    :param run_id: id of the DAG run that has loaded it; None where the value does not say it.
+    :param time: when that was, as ISO 8601; None where the value does not say it.
     """
 
     key: str

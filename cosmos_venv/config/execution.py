@@ -66,6 +66,7 @@ class ExecutionConfig:
     :param install_dbt_deps: whether tasks run ``dbt deps``; may be a Jinja template; None: as in ProjectConfig.
     :param dbt_project_path: the project as tasks see it, where that differs; kept as ``project_path``.
     :param virtualenv_dir: VIRTUALENV: where environments are kept; None: each task makes a temporary one.
+    :ivar project_path: ``dbt_project_path``; None: it was not given.
     :param async_py_requirements: not offered yet: only the default is taken.
     :param setup_operator_args: not offered yet: only the default is taken.
     :raises CosmosValueError: for a mode or combination that cannot be.

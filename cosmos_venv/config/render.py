@@ -47,6 +47,7 @@ class RenderConfig:
     :param env_vars: environment variables of ``dbt ls``, text to text; None: those of ProjectConfig.
     :param dbt_executable_path: the dbt that parses; None: the one that runs, of ExecutionConfig or of the environment.
     :param dbt_project_path: the project as the DAG processor sees it, where that differs; kept as ``project_path``.
+    :ivar project_path: ``dbt_project_path``; None: it was not given.
     :param dbt_ls_path: for DBT_LS_FILE: a file with the output of ``dbt ls --output json``.
     :param enable_mock_profile: parse with mock credentials: the connection is not looked up.
     :param airflow_vars_to_purge_dbt_ls_cache: names of Airflow Variables; when the value of one changes, dbt is asked

@@ -38,7 +38,15 @@ _SWITCHES = ("no_version_check", "cache_selected_only", "fail_fast", "quiet", "w
 class DbtOptions:
     """The options that every dbt command of an operator may have, in the order of its command line.
 
-    Each has the name of the operator's parameter, and its meaning.
+    Each has the name of the operator's parameter.
+
+    :param select, exclude, selector, models: dbt's selection, a text or texts (their union); None: there is none.
+    :param vars: ``--vars``, by name or as a text of YAML; None: there are none.
+    :param indirect_selection: ``--indirect-selection``; None: dbt decides.
+    :param no_version_check, cache_selected_only, fail_fast, quiet, warn_error: dbt's flags of these names.
+    :param partial_parse: False adds ``--no-partial-parse``.
+    :param dbt_cmd_flags: further flags, last of the command line: words, or words by command.
+    :param dbt_cmd_global_flags: flags before the sub-command, as words.
     """
 
     select: Selection = None

@@ -84,7 +84,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     :param warm_dbt_keeps_project: whether that process may keep the parsed project between commands; None: as
         ``[cosmos_venv] virtualenv_warm_dbt_keeps_project`` says.
     :param emit_datasets: let Airflow know which assets the nodes that ran have updated (run, build, seed, snapshot).
-    :param conn_id, db_name, schema: kept as they are.
+    :param conn_id, db_name, schema: nothing reads them; they exist because Cosmos has them.
     :raises CosmosValueError: for an argument that the operator does not take, and for a value that cannot be.
     """
 

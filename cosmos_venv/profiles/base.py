@@ -32,6 +32,16 @@ class DbtProfileConfigVars:
     They stand in the profile's ``config:`` block, where Cosmos has them, and in environment variables: dbt reads no
     such block there (only one beside the profiles, which it refuses where dbt_project.yml has ``flags``).
 
+    :param send_anonymous_usage_stats: whether dbt reports its use to its makers.
+    :param partial_parse: whether dbt reads a parse file.
+    :param use_experimental_parser, static_parser: which parsers dbt tries before Jinja.
+    :param printer_width: characters of a line of output.
+    :param write_json: whether dbt writes its artifacts.
+    :param warn_error: whether each warning is an error.
+    :param warn_error_options: which are, as dbt's mapping of ``error``, ``warn`` and ``silence``.
+    :param log_format: ``text``, ``json`` or ``default``.
+    :param debug: whether dbt logs at level DEBUG.
+    :param version_check: whether dbt refuses a project that requires another version.
     :raises CosmosValueError: for a value that dbt would refuse.
     """
 

@@ -24,6 +24,10 @@ _TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
 class DbtGraph:
     """The nodes of one dbt project. Empty until ``load()``; loading again gives the same again.
 
+    :param project: where the project is.
+    :param render_config: how it is parsed, and which nodes are selected.
+    :param execution_config: how and where its tasks run dbt.
+    :param profile_config: how dbt reaches the warehouse; None: no dbt is asked.
     :param operator_args: what the DAG gives to all its tasks: the managed environment that dbt ls runs in is
         described there.
     """

@@ -25,13 +25,19 @@ _resource_type = cache(DbtResourceType)
 
 # Without gc: nothing that comes out of JSON leads back to where it is kept, so there is nothing to collect.
 class DependsOn(msgspec.Struct, gc=False):
-    """The nodes that a node reads. Its macros are not of interest."""
+    """The nodes that a node reads. Its macros are not of interest.
+
+    :param nodes: their unique ids; None where dbt says none.
+    """
 
     nodes: list[str] | None = None
 
 
 class TestMetadata(msgspec.Struct, gc=False):
-    """The keys that a generic test has beyond others."""
+    """The keys that a generic test has beyond others.
+
+    :param name: name of the generic test, such as ``not_null``.
+    """
 
     __test__ = False  # pytest: no tests in here
 
@@ -41,7 +47,24 @@ class TestMetadata(msgspec.Struct, gc=False):
 class NodeEntry(msgspec.Struct, gc=False):
     """The keys of an entry that are read; dbt writes many more, and each release some new ones.
 
-    Either a ``WrittenEntry`` or a ``PlainEntry``, which differ in how they keep ``config``.
+    Either a ``WrittenEntry`` or a ``PlainEntry``, which differ in how they keep ``config``. Each key has dbt's name;
+    None where dbt writes none.
+
+    :param resource_type: such as ``model``.
+    :param unique_id: such as ``model.shop.orders``.
+    :param package_name: name of the dbt project that it stands in.
+    :param original_file_path: path of its file, relative to that project.
+    :param depends_on: the nodes that it reads.
+    :param tags: texts.
+    :param freshness: of a source: how old its content may be.
+    :param fqn: the parts of its place: package, folders, name.
+    :param description: a text for people.
+    :param name: without package and folders.
+    :param patch_path: the YAML file that describes it, as ``package://path``.
+    :param source_name: of a source: the name above its tables.
+    :param version, latest_version: of a model that has versions.
+    :param access: of a model: ``private``, ``protected`` or ``public``.
+    :param test_metadata: of a generic test.
     """
 
     resource_type: str

@@ -227,6 +227,7 @@ class Copies:
     :param barriers: the barriers of the race.
     :param timeout: seconds that the copies may take.
     :param fixtures: names of all fixtures of the test, where each copy sets up those that are missing; else None.
+    :ivar output: what the copies write, in files below the folder of the race.
     """
 
     item: pytest.Function

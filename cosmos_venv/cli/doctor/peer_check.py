@@ -271,8 +271,10 @@ class Seen:
     """The result of one peer check. A text says what was wrong; an empty one, that nothing was.
 
     :param lag: seconds until the guest saw a link that was replaced.
-    :param skew: seconds that the guest's clock is ahead; ``skew_known_to`` is how sure that is.
+    :param skew: seconds that the guest's clock is ahead.
+    :param skew_known_to: seconds by which that may be wrong, either way.
     :param host, guest: who they are (``LockNote``, and the user id).
+    :param faults: what was wrong, a text each.
     """
 
     host: dict[str, Any]

@@ -42,7 +42,12 @@ class Targets:
 class BuiltEnvironment:
     """The result of building one environment. No credential is in it.
 
+    :param virtualenv_dir: the directory in which it is kept, as a path.
+    :param requirements: pip requirement strings.
+    :param path: its directory; None: there is none.
+    :param was_built: whether this command has built it; False when it was ready.
     :param seconds: that it took to build; 0 when it was ready.
+    :param error: why there is none, in words; None: it is there.
     """
 
     virtualenv_dir: str
@@ -115,7 +120,8 @@ def _build(wanted: WantedEnvironment, step: Steps, built_here: set[Path]) -> Bui
             wanted.arguments,
             wanted.directory,
             cancellation=Cancellation(),
-            report=_silent,  # all is said to the one of the foreground, but for what the summary says too
+            # The reporter of ``building_in_foreground`` gets all lines; those dropped here stand in the summary.
+            report=_silent,
         ) as environment:
             was_built = environment.path in built_here
             return BuiltEnvironment(

@@ -74,8 +74,6 @@ class WarmOptions:
 class DbtRun:
     """One dbt run of a task, as far as it is known before its dbt is there.
 
-    Fields that are not listed are the operator's parameters of these names.
-
     :param dag_id: id of the task's DAG, as Airflow's metrics have it.
     :param task_id: id of the task, with the groups around it.
     :param alias_name: the name of the alias by which the task gives assets.
@@ -89,7 +87,18 @@ class DbtRun:
     :param starts_guard_ahead: whether a guard is started while everything else is prepared.
     :param env: the environment variables for dbt, without those of the profile.
     :param given_env: those of them that the operator's parameter names, before they became texts.
+    :param project_dir: folder of the dbt project, as the operator was given it.
     :param profile_config: where the profile comes from.
+    :param vars: dbt's ``--vars``, by name or as a text of YAML; None: there are none.
+    :param partial_parse: whether dbt is offered the parse file of an earlier command.
+    :param cache_dir: folder where that file is kept; None: below the cache folder.
+    :param install_deps: whether ``dbt deps`` comes first; a text is what a template rendered to.
+    :param copy_dbt_packages: whether the packages folder is copied and not linked; None: as the settings say.
+    :param manifest_filepath: a manifest that dbt finds in its target folder; empty: none.
+    :param state: folder, URL, or ``last_success``: the artifacts of another run; None: there are none.
+    :param state_conn_id: id of the Airflow connection for such a URL; None: the default one of its storage.
+    :param defer_to_state: ``--defer``; a text is what a template rendered to.
+    :param favor_state: ``--favor-state``; likewise.
     :param after: what follows the run.
     :param warm: whether dbt may start warm.
     :param packages_directory: where installed packages are kept; None: below the cache folder.
@@ -161,8 +170,8 @@ class DbtCommand:
 class RunHooks:
     """The steps of a run that are methods of the operator, so that a subclass of it may override them.
 
-    :param dbt_ready: within this block there is a dbt to run; gives a text that differs where it may be another one.
-        Entered after everything that can be known without it.
+    :param dbt_ready: within this block there is a dbt to run; yields an identity of the dbt installation: another dbt
+        gives another text. Entered after everything that can be known without it.
     :param start: runs one command to its end.
     :param handle_exception: raises where the command has failed.
     :param after_success: what else the command owes its user, while the folder in which dbt ran is still there.
@@ -205,7 +214,8 @@ def run_dbt_task(run: DbtRun, hooks: RunHooks) -> DbtResult:
         ) as place:
             flags = ["--project-dir", str(place), *run.profile_config.flags(profile)]
             words = [run.executable, *run.command[1:], *flags, *_state_flags(run, place)]
-            # Of the user's own variables alone: one of the worker's would mix the artifacts of all its tasks.
+            # Only variables that the operator was given count. A DBT_TARGET_PATH of the worker would mix the artifacts
+            # of its tasks.
             outputs = Outputs.of(place, named_folders(run.env, run.given_env), words)
             command = DbtCommand(
                 words=words,

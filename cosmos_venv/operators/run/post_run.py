@@ -35,7 +35,19 @@ PRODUCER = "urn:cosmos-venv"
 
 @dataclass(frozen=True, kw_only=True)
 class PostRunOptions:
-    """The parameters of an operator, by their names there, that say what follows a run."""
+    """The parameters of an operator, by their names there, that say what follows a run.
+
+    :param emit_datasets: whether Airflow is told which assets the nodes that ran have updated.
+    :param callback: called with the folder in which dbt ran: a callable, an import path, or a list of these; None:
+        nothing is.
+    :param callback_args: keyword arguments for it, by name.
+    :param should_store_compiled_sql: whether the rendered fields of the task show compiled SQL and freshness.
+    :param should_upload_compiled_sql: whether compiled SQL is copied to ``[cosmos] remote_target_path``; None: that
+        of ``dbt compile`` is, where the option is set.
+    :param push_run_results_to_xcom: whether ``run_results.json`` becomes an XCom.
+    :param on_warning_callback: called with the nodes that have warned, as ``callback`` is given; None: nothing is.
+    :param calls_back_without_warnings: whether it is called where no node has warned.
+    """
 
     emit_datasets: bool
     callback: Callable[..., object] | str | Sequence[Callable[..., object] | str] | None
