@@ -67,6 +67,13 @@ def test_a_term_lives_where_the_glossary_says(cells: list[str]) -> None:
     assert (ROOT / place.strip("`")).is_file()
 
 
+def test_what_the_glossary_sets_as_code_stands_in_the_code() -> None:
+    names = {name for cells in rows(TERMS) for name in re.findall(r"`([a-z]+(?:_[a-z]+)+)`", " ".join(cells[:2]))}
+    code = "\n".join(path.read_text(encoding="utf-8") for path in sources(*PACKAGES))
+
+    assert [name for name in sorted(names) if not re.search(rf"\b{name}\b", code)] == []
+
+
 def test_no_term_stands_there_twice() -> None:
     terms = [cells[0] for cells in rows(TERMS)]
 

@@ -26,6 +26,12 @@ from cosmos_venv.dbt.results import FAILED_STATUSES, MOST_FAILURES, Artifacts, w
 from cosmos_venv.exceptions import CosmosDbtRunError
 from cosmos_venv.processes.guarded_process import Cancellation, GuardedProcess, WatchedProcess, run_guarded
 
+DbtRunnerResult = Any
+"""``dbt.cli.main.dbtRunnerResult``: on most workers there is no dbt to import it from."""
+
+# As in Cosmos.
+_FURTHER_FLAGS = ("--no-static-parser",)
+
 
 class FullOutputSubprocessResult(NamedTuple):
     """Exit code and output of a command, in Cosmos's shape.
@@ -81,14 +87,6 @@ def run_dbt(
         start=start or GuardedProcess,
     )
     return FullOutputSubprocessResult(done.returncode, done.lines[-1] if done.lines else "", done.lines)
-
-
-DbtRunnerResult = Any
-"""``dbt.cli.main.dbtRunnerResult``: on most workers there is no dbt to import it from."""
-
-
-# As in Cosmos.
-_FURTHER_FLAGS = ("--no-static-parser",)
 
 
 def is_importable() -> bool:
@@ -244,7 +242,10 @@ def _here() -> int | None:
 
 
 def _return_to(before: int | None) -> None:
-    """Back to that directory, or to the root where it is closed to us. dbt has done its work, so no task fails."""
+    """Return to the former directory, or to ``/`` when it can no longer be entered.
+
+    dbt has done its work by then, so no task fails for it.
+    """
     try:
         if before is None:
             os.chdir("/")

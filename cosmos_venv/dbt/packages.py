@@ -31,6 +31,10 @@ from cosmos_venv.files.read_limits import read_file
 from cosmos_venv.processes.guarded_process import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path
 
+LAYOUT = "packages-v1"
+_PACKAGES = "packages"
+_SIZES = "sizes.json"
+_TURN = 0.01
 _KEPT_COUNT = 50
 _KEPT_SECONDS = 30 * 86_400.0
 
@@ -96,12 +100,6 @@ def _age(path: Path) -> float:
         with suppress(OSError):
             return age(each.lstat().st_mtime)
     return 0.0
-
-
-LAYOUT = "packages-v1"
-_PACKAGES = "packages"
-_SIZES = "sizes.json"
-_TURN = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)

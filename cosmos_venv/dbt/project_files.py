@@ -5,7 +5,7 @@ All of it is told without dbt, from the files alone: what only dbt can tell is s
 shared between commands. A field of a profile is rendered when it is asked for: most hold nothing that anybody but dbt
 may see.
 
-A name of an environment variable that is written out is found in the text. One that is made up when it runs
+A name of an environment variable that is written out is found in the text. One that Jinja computes
 (``env_var('PORT_' ~ target.name)``) is known to dbt alone. dbt notes in its parse file which variables it has read
 while it parsed. As tried with dbt 1.10 and 1.11, it notes all but those of ``dbt_project.yml``, ``selectors.yml``, the
 profile, package files and descriptions.
@@ -45,7 +45,7 @@ _RENDERED_LATER = ("on-run-start", "on-run-end", "pre-hook", "post-hook", "query
 
 
 @dataclass(frozen=True)
-class MadeUpName:
+class ComputedName:
     """A call of ``env_var()`` whose name is known only when it runs.
 
     :param file: as it was given to ``env_vars_in``.
@@ -66,11 +66,11 @@ class EnvVars:
     """The variables of one text or of several.
 
     :param names: those that are written out, and perhaps some that are never read, such as one in a comment.
-    :param made_up: the calls whose name is known only when they run.
+    :param computed: the calls whose name is known only when they run.
     """
 
     names: frozenset[str] = frozenset()
-    made_up: tuple[MadeUpName, ...] = ()
+    computed: tuple[ComputedName, ...] = ()
 
     @classmethod
     def of_all(cls, found: Iterable[EnvVars]) -> EnvVars:
@@ -80,7 +80,8 @@ class EnvVars:
         """
         each = list(found)
         return cls(
-            frozenset().union(*(one.names for one in each)), tuple(made_up for one in each for made_up in one.made_up)
+            frozenset().union(*(one.names for one in each)),
+            tuple(computed for one in each for computed in one.computed),
         )
 
     def below(self, folder: str) -> EnvVars:
@@ -88,13 +89,13 @@ class EnvVars:
 
         :param folder: the path to put before the path of each file.
         """
-        made_up = (replace(each, file=f"{folder}/{each.file}") for each in self.made_up)
-        return EnvVars(self.names, tuple(made_up))
+        computed = (replace(each, file=f"{folder}/{each.file}") for each in self.computed)
+        return EnvVars(self.names, tuple(computed))
 
     @property
-    def unnoted(self) -> MadeUpName | None:
+    def unnoted(self) -> ComputedName | None:
         """The first name that is not known before or after dbt has run; None where there is none."""
-        return next((each for each in self.made_up if not each.is_noted), None)
+        return next((each for each in self.computed if not each.is_noted), None)
 
 
 def env_vars_in(content: bytes, file: str) -> EnvVars:
@@ -112,7 +113,7 @@ def env_vars_in(content: bytes, file: str) -> EnvVars:
     calls = list(_calls_in_yaml(file, texts) if texts is not None else _calls_in(text, file))
     return EnvVars(
         names | {call for call in calls if isinstance(call, str)},
-        tuple(call for call in calls if isinstance(call, MadeUpName)),
+        tuple(call for call in calls if isinstance(call, ComputedName)),
     )
 
 
@@ -146,7 +147,7 @@ class _Noted(msgspec.Struct):
     env_vars: dict[str, msgspec.Raw]
 
 
-def _calls_in_yaml(file: str, texts: Sequence[Scalar]) -> Iterator[str | MadeUpName]:
+def _calls_in_yaml(file: str, texts: Sequence[Scalar]) -> Iterator[str | ComputedName]:
     """YAML first: in a text in single quotes dbt's Jinja has each of its own quotes doubled, ``env_var(''NAME'')``."""
     for scalar in texts:
         yield from _calls_in(scalar.text, file, first_line=scalar.line, is_noted=_is_noted(file, scalar.keys))
@@ -161,28 +162,28 @@ def _is_noted(file: str, keys: tuple[str, ...]) -> bool:
     return keys[-1:] != ("description",) or "columns" in keys
 
 
-def _calls_in(text: str, file: str, *, first_line: int = 1, is_noted: bool = True) -> Iterator[str | MadeUpName]:
-    """The calls in a text with Jinja: a name that is written out, or where one is made up."""
+def _calls_in(text: str, file: str, *, first_line: int = 1, is_noted: bool = True) -> Iterator[str | ComputedName]:
+    """The calls in a text with Jinja: a name that is written out, or where one is computed."""
     if not (_NAME in text and ("{{" in text or "{%" in text)):
         return
     import jinja2  # costs nothing where every name is written out
 
-    def made_up(line: int) -> MadeUpName:
-        return MadeUpName(file, first_line + line - 1, is_noted)
+    def computed(line: int) -> ComputedName:
+        return ComputedName(file, first_line + line - 1, is_noted)
 
     try:
         lexed = list(jinja2.Environment(autoescape=True).lex(text))
     except jinja2.TemplateSyntaxError as error:
-        yield made_up(error.lineno)
+        yield computed(error.lineno)
         return
     tokens = [(line, kind, word) for line, kind, word in lexed if kind != "whitespace"]
     for number, (line, kind, word) in enumerate(tokens):
         if kind == "string" and word[1:-1] == _NAME:  # context['env_var']
-            yield made_up(line)
+            yield computed(line)
         if kind != "name" or word != _NAME:
             continue
         (_, _, bracket), (_, what, name), (_, _, end) = (*tokens[number + 1 : number + 4], *[(0, "", "")] * 3)[:3]
-        yield name[1:-1] if bracket == "(" and what == "string" and end in (",", ")") else made_up(line)
+        yield name[1:-1] if bracket == "(" and what == "string" and end in (",", ")") else computed(line)
 
 
 PACKAGE_FILES = ("packages.yml", "dependencies.yml")
@@ -227,8 +228,8 @@ class PackageFiles:
     @property
     def why_unknown(self) -> str:
         """Why only dbt can tell what ``dbt deps`` installs, in words; empty where the files tell it."""
-        made_up = next(iter(self._env_vars.made_up), None)
-        return self.unknown or (f"{made_up} makes up the name of an environment variable" if made_up else "")
+        computed = next(iter(self._env_vars.computed), None)
+        return self.unknown or (f"{computed} computes the name of an environment variable" if computed else "")
 
     @cached_property
     def _env_vars(self) -> EnvVars:
@@ -316,7 +317,7 @@ def _why_unknown(path: str, text: str, local: list[str] | None) -> str:
     if not any(map(_has_jinja, local)):
         return ""
     lines = [each.line for each in scalars(text) or () if each.keys[-1:] == ("local",) and _has_jinja(each.text)]
-    return f"{path}, line {lines[0]}, makes up the path of a local package"
+    return f"{path}, line {lines[0]}, computes the path of a local package"
 
 
 def _has_jinja(text: str) -> bool:

@@ -28,6 +28,9 @@ _NEW_PREFIX, _PREFIX = "DBT_ENGINE_", "DBT_"
 FOLDER_VARIABLES = tuple(f"{prefix}{name}" for name in (_TARGET, _LOGS) for prefix in (_NEW_PREFIX, _PREFIX))
 """The environment variables by which dbt is told where to write; dbt 1.11 knows the longer ones, and prefers them."""
 
+# dbt writes the first three; profiles.yml would win over the profile that we write.
+_NOT_LINKED = ("logs", "target", LOCK_FILE, "profiles.yml")
+
 
 def named_folders(env: Mapping[str, str], given: Mapping[str, object]) -> dict[str, str]:
     """The folders that the user wants dbt to write to. What merely the worker says would mix the artifacts of its
@@ -79,7 +82,7 @@ class Outputs:
         return {"DBT_LOG_FORMAT_FILE": "json", **self._parse_variables(), **others, **named}
 
     def _parse_variables(self) -> dict[str, str]:
-        """A dbt that writes elsewhere reads what the workspace offers, or nothing.
+        """Variables by which a dbt with another target folder reads the workspace's parse file, or none.
 
         The parse file that it has left there names the folder of another run, which is gone.
         """
@@ -123,10 +126,6 @@ def _flag(arguments: Sequence[str], flag: str) -> str | None:
         elif word.startswith(f"{flag}="):
             value = word.partition("=")[2]
     return value
-
-
-# dbt writes the first three; profiles.yml would win over the profile that we write.
-_NOT_LINKED = ("logs", "target", LOCK_FILE, "profiles.yml")
 
 
 @contextmanager

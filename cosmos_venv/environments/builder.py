@@ -48,12 +48,12 @@ _COMMANDS_OF_A_BUILD = 3  # make it, fill it, check it; then it may have to be w
 _LAST_LINES = 20
 _NOT_FOR_OTHERS_TO_WRITE = 0o022
 _WORKER_PACKAGES = "cosmos_venv_worker_packages.pth"
-# Of a uv that has failed.
+# By what uv writes when it fails, as patterns: why pip may succeed where uv has not.
 _PIP_MAY_KNOW_BETTER = {
     resolution_check.PASSED_OVER: "uv passes over what pip takes where nothing else fits",
     r"Unexpected '-'": "this release of uv does not know an option of a requirements file",
     r"[Bb]uilding source distributions .*disabled": "uv builds nothing where --only-binary is said, pip what is named",
-    # pip knows those of the system beside its own.
+    # pip trusts the certificates of the system too, beside those that it brings along.
     r"UnknownIssuer|[Ii]nvalid peer certificate|[Cc]ertificate verify failed": "uv does not trust a certificate",
 }
 _UNSOLVED = "No solution found"
@@ -195,6 +195,7 @@ class _Build:
         if self.installer.name == "uv":
             command = [self.installer.uv, "venv", "--no-project", "--python", executable]
         else:
+            # ensurepip would install a pip into each environment; one outside serves them all (``_pip``).
             command = [executable, "-I", "-m", "venv", "--without-pip"]
         if self.spec.system_site_packages:
             command.append("--system-site-packages")
@@ -209,6 +210,7 @@ class _Build:
         else:
             at_home = installer_config.options_against_diversion(self.environ, self.directory)
             words = [*self._requirements_file(), *self.arguments.words]
+            # pip would compile in one process; ``finish`` takes the other processors too where that pays.
             command = [*self._pip(), "install", *at_home, *words, "--no-compile"]
         try:
             self._run_with_requirements(command, on_line=self._hear, meanwhile=_import_what_comes_next)

@@ -95,8 +95,6 @@ class Environment:
     @property
     def keep_open(self) -> tuple[int, ...]:
         """Descriptors for a guarded command, so that the environment counts as used until its last descendant ends."""
-        # The guard of a command holds them too: an environment counts as used until the last process that dbt left is
-        # gone.
         return self.held_by if self.lease is None else (*self.held_by, *self.lease.descriptors)
 
     def close(self) -> None:

@@ -27,12 +27,11 @@ LAYOUT = "envs-v1"
 BUILD_NAME = re.compile(r"(?P<digest>[0-9a-f]{64})-(?P<number>\d+)")
 
 LOCK_FILENAME = "cosmos_virtualenv.lock"
-"""The PID of who builds, as other implementations read and write it."""
+"""File with the PID of the builder, in the format of other implementations."""
 NOTE_FILENAME = f"{LOCK_FILENAME}.json"
-"""Which host, boot and process that PID is of."""
+"""File with host, boot and start time of that process."""
 KERNEL_LOCK_FILENAME = "cosmos_virtualenv.flock"
-"""What is locked; it stays."""
-
+"""File that the kernel lock is taken on; it is never removed."""
 
 _ANOTHER = "or choose another directory."
 _OF_A_DISK = {*os_errors.FULL, errno.EROFS}

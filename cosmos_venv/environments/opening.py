@@ -65,10 +65,10 @@ def open_environment(
     :raises VirtualenvError: when the directory cannot be read or written, or somebody else can have written there.
     :raises CommandKilled: when ``cancellation`` was requested.
     """
-    # Nearly every task ends here: a ready environment is found without a lock, and nothing is written.
+    # Most tasks do not come here: ``managed/resolve.py`` has found their environment. A task that may upgrade and the
+    # detached builder look here first; for the others, another builder may have published one since.
     environment = store.find(spec, instead_of=instead_of, cancellation=cancellation, warn=warn or report)
     if environment is None or _is_outdated(environment, spec, upgrade_after):
-        # Its imports are for the one task that builds, not for all that find their environment.
         from cosmos_venv.environments.publisher import Publisher
 
         publisher = Publisher(
@@ -118,7 +118,6 @@ def temporary_environment(
     :raises VirtualenvError: when temporary files cannot be made, or no program among them can be started.
     :raises CommandKilled: when ``cancellation`` was requested.
     """
-    # For the one task that builds: who imports this module may only want a ready environment.
     from cosmos_venv.environments.builder import build_environment
     from cosmos_venv.environments.installers.choice import choose_installer
     from cosmos_venv.files.filesystem_check import refuse_unfit
@@ -166,5 +165,6 @@ def temporary_environment(
             record_file=record_file,
             was_built=True,
             is_temporary=True,
+            # In place of a lease: with these open no sweep of the temporary folder takes it for abandoned.
             held_by=keep_open,
         )

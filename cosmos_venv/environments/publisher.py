@@ -131,7 +131,7 @@ class Publisher:
                 if environment is not None:
                     environment.close()
                 raise
-            # Who waits for the lock need not wait for this.
+            # Deleted after the release of the lock, so that other builders do not wait for it.
             self._delete_retired(environment)
             return environment
 

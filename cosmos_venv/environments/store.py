@@ -78,7 +78,7 @@ class EnvironmentStore(StoreLayout):
                 lease.close()
             if time.monotonic() >= deadline:
                 if warn is not None:
-                    warn(f"{lease_path(build)} stays locked, by whom cannot be seen: {build} is built anew.")
+                    warn(f"{lease_path(build)} stays locked by a process that cannot be seen: {build} is built anew.")
                 return None
             # Somebody holds the lease exclusively: the removal, which takes milliseconds, or a process that was stopped
             # in it.
@@ -152,7 +152,8 @@ class EnvironmentStore(StoreLayout):
             with self.naming_the_directory():
                 unsafe = _who_else_may_write(build, way.writers)
             if not unsafe:
-                if self.is_read_only:  # only looking there, as in each store of a search path, is no matter
+                # A search-path store counts as used only when an environment was found in it.
+                if self.is_read_only:
                     sys.audit(LOOKED_FOR, str(self._given), self.parameter)
                 return self.environment_of(spec, build, lease=lease)
             text = f"{build} is not used because of {unsafe}: what it runs may be somebody else's."

@@ -241,7 +241,7 @@ def age(modified: float, now: float | None = None) -> float:
 
 
 def _odd_kind(path: Path) -> str:
-    """Empty where a plain file stands, or nothing."""
+    """Return the kind of what stands there; empty for a plain file and for no file."""
     try:
         mode = os.lstat(path).st_mode
     except OSError:

@@ -131,7 +131,7 @@ class FileCache:
         :param report: called once when somebody else has the turn.
         """
         descriptor = self._open_lock(digest)
-        if descriptor is None:  # nothing can be kept, or the mount knows no locks: everybody for himself
+        if descriptor is None:  # no cache, or a mount without locks: then each process makes its own
             yield True
             return
         try:

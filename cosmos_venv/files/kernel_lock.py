@@ -137,7 +137,7 @@ def describe_strangers(users: set[int]) -> str:
 
     :param users: their user ids.
     """
-    return f"user id {', '.join(map(str, sorted(users)))} keeps it locked and has no business there"
+    return f"user id {', '.join(map(str, sorted(users)))} keeps it locked and may not write to this directory"
 
 
 def flock_at_once(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:

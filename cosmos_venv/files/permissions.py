@@ -371,7 +371,7 @@ def _names(path: str) -> list[str]:
 
 
 def _who_else_may_write(group: int, mode: int, groups: Collection[int]) -> str | None:
-    """Other than the owner, as a clause."""
+    """Return who besides the owner may write, as a clause; None when nobody may."""
     if mode & stat.S_IWOTH:
         return "everybody may write to it"
     if mode & stat.S_IWGRP and group not in groups and not _is_shared_on_purpose(group, mode):

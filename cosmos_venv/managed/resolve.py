@@ -88,7 +88,7 @@ def managed_environment(
     :param cancellation: ends waiting and building.
     :param report: gets lines for the task's log.
     :param warn: gets lines that somebody should act on; None: ``report`` does.
-    :param instead_of: one that was found so and is damaged: another one takes its place. None: none is known.
+    :param instead_of: a damaged environment; a new build replaces it. None: none is known.
     :raises VirtualenvError: when it cannot be had.
     :raises CosmosValueError: when an argument cannot be what it is.
     """
@@ -140,7 +140,7 @@ def environment_for_parsing(
     :param arguments: of the operator.
     :param directory: where it is kept.
     :param report: gets lines for the log.
-    :param instead_of: one that was found so and is damaged: another one takes its place. None: none is known.
+    :param instead_of: a damaged environment; a new build replaces it. None: none is known.
     :raises VirtualenvBeingBuilt: when it is not ready in time; a later parse will find it.
     :raises VirtualenvError: when it cannot be had.
     """

@@ -42,11 +42,12 @@ def give_back() -> None:
 
 
 def _count_as_old() -> None:
-    """Or Python would look through all that was made at once, as if most of it were garbage by now.
+    """Move the new objects into the oldest generation, so that the next collection does not look through all of them.
 
-    Freezing and thawing takes no time, whatever there is. What somebody else has frozen must stay so: Airflow does it
-    before it forks who reads a DAG file. Asking for that is a walk along all that is frozen, of an imported Airflow
-    25 ms, twice what a small DAG takes: what is little is left to Python, which has looked through it sooner.
+    Freezing and thawing takes no time, whatever there is. What somebody else has frozen must stay so: Airflow freezes
+    objects before it forks the process that reads a DAG file. To count what is frozen is a walk along all of it, of an
+    imported Airflow 25 ms, twice what a small DAG takes: few objects are left to Python, which looks through them
+    sooner.
     """
     if gc.get_count()[0] >= _MANY and gc.get_freeze_count() == 0:
         gc.freeze()

@@ -28,6 +28,10 @@ from cosmos_venv.processes.orphans import Session
 
 _BYTECODE_HEADER = 16  # PEP 552
 _LONGEST_END = 5.0
+_END_DEADLINE = guard.KILL_AT + 2.0
+_CHUNK = 65_536
+
+_blocks: ContextVar[tuple[_Ahead, ...]] = ContextVar("cosmos_venv_guards_ahead", default=())
 
 
 class StartedGuard:
@@ -136,9 +140,6 @@ class _Ahead:
             self._missing = 0  # told when a command wants one
 
 
-_blocks: ContextVar[tuple[_Ahead, ...]] = ContextVar("cosmos_venv_guards_ahead", default=())
-
-
 @contextmanager
 def started_ahead(count: int = 1) -> Iterator[None]:
     """Within this block commands find their guard started. A guard that got no command ends with the block.
@@ -186,10 +187,6 @@ def guard_program() -> str:
     expected = (0, int(made_from.st_mtime) & 0xFFFFFFFF, made_from.st_size & 0xFFFFFFFF)
     is_current = header == MAGIC_NUMBER + b"".join(number.to_bytes(4, "little") for number in expected)
     return str(compiled) if is_current else str(source)
-
-
-_END_DEADLINE = guard.KILL_AT + 2.0
-_CHUNK = 65_536
 
 
 class Cancellation:
@@ -254,9 +251,9 @@ class WatchedProcess:
     :param control: the connection to that process.
     :param output: the pipe that the command writes to.
     :param cwd: working directory of the command, for messages; None: that of this process.
-    :param keep_open: the descriptors that the process that watches holds. In a lease of a scratch folder the session is
-        noted: should this process be killed together with the one that watches, whoever removes the folder ends what
-        is left.
+    :param keep_open: the descriptors that the process that watches holds. The session is noted in those that are leases
+        of scratch folders: if this process and the one that watches are both killed, the process that removes the
+        folder ends what is left of the command.
     """
 
     def __init__(

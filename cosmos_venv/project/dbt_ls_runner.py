@@ -352,7 +352,7 @@ def run_within_parse(order: LsOrder, reason: str, *, report: Report) -> list[str
         raise CosmosLoadDbtException(
             f"dbt ls of {order.question.project_dir} was ended after {time.monotonic() - began:.0f} s, since Airflow "
             f"limits the time of an import, and its answer cannot be kept for the next one, because {reason}. "
-            f"Mend that, or raise [core] dagbag_import_timeout. {OTHER_WAY}"
+            f"Change that, or raise [core] dagbag_import_timeout. {OTHER_WAY}"
         ) from None
     return said.lines
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path, PurePath
 
-from cosmos_venv.dbt.project_files import EnvVars, MadeUpName, env_vars_in, read_dbt_project
+from cosmos_venv.dbt.project_files import ComputedName, EnvVars, env_vars_in, read_dbt_project
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.files.read_limits import (
@@ -124,13 +124,13 @@ def fingerprint(tree: Tree, *, known: FileCache | None = None) -> Fingerprint:
     is_settled = max((file.changed for file in files), default=0.0) < time.time() - SETTLED_SECONDS
     if known is not None and is_settled and (content := known.read(look)) is not None:
         with suppress(ValueError, TypeError):  # cut short: it is not there
-            digest, names, made_up = json.loads(content)
-            variables = EnvVars(frozenset(names), tuple(MadeUpName(*each) for each in made_up))
+            digest, names, computed = json.loads(content)
+            variables = EnvVars(frozenset(names), tuple(ComputedName(*each) for each in computed))
             return Fingerprint(digest=digest, variables=variables)
     found = _of_content(files)
     if known is not None and is_settled:
-        made_up = [[each.file, each.line, each.is_noted] for each in found.variables.made_up]
-        known.write(look, json.dumps([found.digest, sorted(found.variables.names), made_up]).encode())
+        computed = [[each.file, each.line, each.is_noted] for each in found.variables.computed]
+        known.write(look, json.dumps([found.digest, sorted(found.variables.names), computed]).encode())
     return found
 
 

@@ -218,13 +218,14 @@ class Basis:
 
     :param digest: differs where one of these differs: 64 hex digits.
     :param names: the environment variables whose values count in it.
-    :param made_up: the place where the project makes up names of others that dbt notes when it runs; empty: nowhere.
+    :param computed: file and line where Jinja computes the name of a further environment variable, which dbt records
+        when it runs. Empty: there is none.
     :param unknown: why nobody can tell what the answer depends on, in words; empty where that is known.
     """
 
     digest: str
     names: frozenset[str]
-    made_up: str = ""
+    computed: str = ""
     unknown: str = ""
 
 
@@ -294,15 +295,15 @@ class LsQuestion:
             self.airflow_variables,
             self._state(trees),
         ]
-        made_up = [(f"{self.profile_shown}, line {each.line}", each) for each in of_profile.made_up]
+        computed = [(f"{self.profile_shown}, line {each.line}", each) for each in of_profile.computed]
         for folder, one in zip(projects, found, strict=True):
-            made_up += [(f"{folder}/{each}", each) for each in one.variables.made_up if each.file not in _APART]
+            computed += [(f"{folder}/{each}", each) for each in one.variables.computed if each.file not in _APART]
         return Basis(
             digest=hashlib.sha256(json.dumps(matters).encode()).hexdigest(),
             names=names,
-            made_up=next((where for where, each in made_up if each.is_noted), ""),
+            computed=next((where for where, each in computed if each.is_noted), ""),
             unknown=(packages.why_unknown if self.has_deps else "")
-            or next((makes_up(where) for where, each in made_up if not each.is_noted), ""),
+            or next((computes_a_name(where) for where, each in computed if not each.is_noted), ""),
         )
 
     def _profile_now(self) -> str:
@@ -337,12 +338,12 @@ class LsQuestion:
         return [digest_of_file(file, known=self.known) if file.is_file() else "" for file in files]
 
 
-def makes_up(where: str) -> str:
-    """The sentence about a name of an environment variable that is made up.
+def computes_a_name(where: str) -> str:
+    """The clause about a place where Jinja computes the name of an environment variable.
 
     :param where: the place, in words: a file and a line.
     """
-    return f"{where}, makes up the name of an environment variable when it runs"
+    return f"{where}, computes the name of an environment variable, so the name is known only while dbt runs"
 
 
 def _folders_of(names: Iterable[str], project_dir: Path, environment: Mapping[str, str]) -> list[Path]:

@@ -32,7 +32,7 @@ from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.managed import caches, resolve
 from cosmos_venv.processes.scratch import scratch_folder
 from cosmos_venv.project.dbt_ls_runner import OTHER_WAY, LsOrder, OutOfTime, Report, Said, run_dbt_ls, run_within_parse
-from cosmos_venv.project.load_request import Basis, LsQuestion, makes_up
+from cosmos_venv.project.load_request import Basis, LsQuestion, computes_a_name
 from cosmos_venv.remote.download_cache import RemoteError
 
 if TYPE_CHECKING:
@@ -422,9 +422,11 @@ def _why_not_kept(said: Said, kept: KeptListings) -> str:
             f"{kept.max_age:.0f} s"
         )
     if (unnoted := said.of_packages.unnoted) is not None:
-        return makes_up(f"the package file {unnoted}")
-    made_up = kept.basis.made_up or next((f"the package file {each}" for each in said.of_packages.made_up), "")
-    return f"{makes_up(made_up)}, and this dbt does not note which it reads" if made_up and said.noted is None else ""
+        return computes_a_name(f"the package file {unnoted}")
+    computed = kept.basis.computed or next((f"the package file {each}" for each in said.of_packages.computed), "")
+    if not computed or said.noted is not None:
+        return ""
+    return f"{computes_a_name(computed)}, and this dbt does not note which it reads"
 
 
 def _sweep(folder: Path) -> None:

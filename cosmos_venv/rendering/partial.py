@@ -68,7 +68,8 @@ class PartialProject:
         if dag_id != dag.dag_id or is_mapped(task_group) or caches.kept_plans() is None:
             return None
         if not task_id.startswith(prefix):
-            # Of another group, which makes it, or of the user's own: then all is made when Airflow takes it.
+            # The running task belongs to another dbt group or to the user. This project is then made only when Airflow
+            # looks through the DAG.
             return cls(running=task_id, make_rest=make_rest)
         found = _find(configuration, graph(), task_id.removeprefix(prefix))
         if found is None:
@@ -298,9 +299,10 @@ class LazyTaskDict(dict[str, Any]):
 
 
 def _who_looks(uncounted: Collection[str], may_be_taken: Callable[[str], bool] = bool) -> _Looker | None:
-    """The function that called into a DAG, a group or a task; None where one of these functions of theirs did.
+    """The first function on the stack outside Airflow's definitions. None when the call passed through a function in
+    ``uncounted``.
 
-    :param uncounted: names of the functions.
+    :param uncounted: names of functions of Airflow's definitions.
     :param may_be_taken: whether a task that is not there may have this id.
     """
     frame = sys._getframe(2)

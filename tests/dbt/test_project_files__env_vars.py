@@ -31,7 +31,7 @@ def test_names_that_are_written_out_are_found(file: str, text: str, names: set[s
     found = env_vars_in(text.encode(), file)
 
     assert found.names == names
-    assert found.made_up == ()
+    assert found.computed == ()
 
 
 @pytest.mark.parametrize(
@@ -54,10 +54,10 @@ def test_names_that_are_written_out_are_found(file: str, text: str, names: set[s
         pytest.param("profiles.yml", "a: '{{ env_var(x) }}'", 1, False, id="in-the-profile"),
     ],
 )
-def test_a_name_that_is_made_up_is_told_with_its_line_and_whether_dbt_notes_it(
+def test_a_name_that_is_computed_is_told_with_its_line_and_whether_dbt_notes_it(
     file: str, text: str, line: int, is_noted: bool
 ) -> None:
-    (found,) = env_vars_in(text.encode(), file).made_up
+    (found,) = env_vars_in(text.encode(), file).computed
 
     assert (str(found), found.is_noted) == (f"{file}, line {line}", is_noted)
 

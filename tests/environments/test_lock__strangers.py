@@ -137,7 +137,7 @@ def test_a_lease_that_a_stranger_keeps_locked_is_told_once_and_costs_no_rebuild(
     assert time.monotonic() - began < 4  # less than what a removal is waited for
     (warning,) = [record.getMessage() for record in caplog.records]
     assert warning.startswith(f"{lease_path(build)} was set aside as ")
-    assert warning.endswith(": user id 51235 keeps it locked and has no business there.")
+    assert warning.endswith(": user id 51235 keeps it locked and may not write to this directory.")
     assert mode_of(lease_path(build)) == "0600"
 
 
@@ -154,7 +154,8 @@ def test_who_cannot_set_it_aside_uses_the_environment_without_it(
 
     assert found is not None
     assert (found.path, found.lease) == (build, None)
-    assert lines == [f"{build} is used without its lease: user id 51235 keeps it locked and has no business there."]
+    why = "user id 51235 keeps it locked and may not write to this directory"
+    assert lines == [f"{build} is used without its lease: {why}."]
 
 
 @needs_root

@@ -207,7 +207,7 @@ def test_what_cannot_be_kept_is_ended_in_time_with_the_reason(place: Place, gate
 
     with pytest.raises(
         CosmosLoadDbtException,
-        match=r"was ended after \d+ s, .*because .*dbt_project.yml, line \d+, makes up .*LoadMode.DBT_MANIFEST",
+        match=r"was ended after \d+ s, .*because .*dbt_project.yml, line \d+, computes .*Change that.*DBT_MANIFEST",
     ):
         place.load(seconds=5.0)
 

@@ -125,7 +125,7 @@ def test_a_secret_in_the_profile_is_no_reason_to_ask_again(place: Place) -> None
     assert place.calls == 1
 
 
-def test_a_variable_whose_name_is_made_up_counts_as_dbt_notes_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_with_a_computed_name_counts_as_dbt_notes_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.write("macros/port.sql", "{% macro port() %}{{ env_var('PORT_' ~ target.name) }}{% endmacro %}")
     place.let_dbt_note("PORT_dev")
     calls = []
@@ -138,7 +138,7 @@ def test_a_variable_whose_name_is_made_up_counts_as_dbt_notes_it(place: Place, m
     assert calls == [1, 1, 2, 2]
 
 
-def test_a_made_up_name_that_dbt_has_not_come_by_is_no_reason_to_ask_again(place: Place) -> None:
+def test_a_computed_name_that_dbt_has_not_come_by_is_no_reason_to_ask_again(place: Place) -> None:
     """The variable of a macro that only a running model calls has such a name."""
     place.write("macros/port.sql", "{% macro port() %}{{ env_var('PORT_' ~ target.name) }}{% endmacro %}")
     place.let_dbt_note()
@@ -173,9 +173,9 @@ def test_which_variables_are_read_may_depend_on_another_one(place: Place, monkey
 
 UNTOLD = {
     "dbt notes nothing": ("macros/a.sql", "\n{{ env_var(name) }}", "line 2, .* this dbt does not note"),
-    "dbt notes nothing there": ("dbt_project.yml", "\nvars: {a: '{{ env_var(x) }}'}", r"line \d+, makes up the name"),
-    "a description": ("models/a.yml", "models:\n- {description: '{{ env_var(x) }}'}", "line 2, makes up the name"),
-    "a local package": ("packages.yml", "packages:\n- local: '{{ var(x) }}'", "line 2, makes up the path"),
+    "dbt notes nothing there": ("dbt_project.yml", "\nvars: {a: '{{ env_var(x) }}'}", r"line \d+, computes the name"),
+    "a description": ("models/a.yml", "models:\n- {description: '{{ env_var(x) }}'}", "line 2, computes the name"),
+    "a local package": ("packages.yml", "packages:\n- local: '{{ var(x) }}'", "line 2, computes the path"),
 }
 
 

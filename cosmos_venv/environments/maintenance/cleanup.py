@@ -41,7 +41,7 @@ Report = Callable[[str], None]
 
 
 def protect(build: Path) -> None:
-    """Take the write permission from every directory of a build. Files keep theirs: uv links them into its cache.
+    """Take the write permission from every directory of a build; files keep theirs.
 
     :param build: its directory.
     :raises OSError: when a permission cannot be changed.
@@ -94,7 +94,7 @@ def retire(store: StoreLayout, build: Path, *, used_until: float | None = None) 
     if lease is None:
         return "it is in use"
     try:
-        # Who was faster has unlinked the file that is locked here; what stands there now may be another build.
+        # Another process may have removed this lease meanwhile; a new build may have the name now.
         if not lease.is_of(build):
             return "it is in use"
         if used_until is not None and lease.last_use > used_until:

@@ -2,7 +2,7 @@
 
 The file is hashed when the task runs, and what dbt has loaded is remembered only if the file is still that one then.
 What was remembered before is forgotten first, and if dbt fails, what others have remembered meanwhile: it may have
-written the table. Of a task that is killed a file is left, which the next one finds.
+written the table. A killed task leaves a file, which the next task finds.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Nodes that the files of a project make, read without dbt: ``LoadMode.CUSTOM``.
 
-What follows from Jinja alone is not seen: references inside macros, names made up at run time. dbt knows them.
+What follows from Jinja alone is not seen: references inside macros, computed names. dbt knows them.
 """
 
 from __future__ import annotations

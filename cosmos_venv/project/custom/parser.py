@@ -125,7 +125,7 @@ def facts_of_files(request: LoadRequest) -> list[Any] | None:
         return None
     tree = Tree(folder=project_dir, environment=environment, packages_folder=packages, more=(*folders.values(), *own))
     found = fingerprint(tree, known=caches.kept_fingerprints())
-    if found.variables.made_up:
+    if found.variables.computed:
         return None
     values = {name: environment.get(name) for name in sorted(found.variables.names)}
     return [LoadMode.CUSTOM.value, found.digest, packages, folders, request.dbt_vars, values]
