@@ -65,8 +65,13 @@ def test_a_removal_that_does_not_end_keeps_nobody_for_ever(
 ) -> None:
     monkeypatch.setattr(store_module, "_LONGEST_REMOVAL", 0.02)
 
+    warnings: list[str] = []
+
     with closing(stopped_removal):
-        assert EnvironmentStore(tmp_path).find(make_spec()) is None
+        assert EnvironmentStore(tmp_path).find(make_spec(), warn=warnings.append) is None
+
+    (line,) = warnings
+    assert ".lease stays locked by a process that cannot be seen: " in line
 
 
 @pytest.mark.timeout(60)
