@@ -31,8 +31,9 @@ _KINDS = {
 ABANDONED_SECONDS = 3_600.0
 """Seconds after which what stands under a name apart belongs to a process that is gone: nothing takes that long."""
 
-# Of these only the first is made now; the others are those of release 0.1.
-_APART = re.compile(r"\.[0-9a-f]{32}|\.[0-9a-f]{32}\.half|\.cosmos-venv-[0-9a-f]{32}|unpacking-\w+")
+# Of these only the first is made now; the others are those of release 0.1. Some of the folders are a user's own, so
+# nothing is in here that a user might call a file.
+_APART = re.compile(r"\.[0-9a-f]{32}|\.[0-9a-f]{32}\.half|\.cosmos-venv-[0-9a-f]{32}")
 _CLOCKS_DIFFER = 86_400.0  # between hosts that share a folder; by no more than that
 
 logger = logging.getLogger(__name__)
@@ -173,12 +174,13 @@ def abandoned(folder: Path, *, seconds: float = ABANDONED_SECONDS) -> list[Path]
     """Return what killed processes have left in a folder under names apart; none where there is no such folder.
 
     :param folder: in which ``in_one_step`` makes its names.
-    :param seconds: age at which a name counts; 0 for a caller whose lock keeps every other process from making one.
+    :param seconds: age at which a name counts; 0 for a caller whose lock keeps every other process from making one:
+        every name counts then, also one whose time lies ahead, as the clock of an NFS server may have it.
     :raises OSError: when the folder cannot be read.
     """
     try:
         found = [path for path in folder.iterdir() if _APART.fullmatch(path.name)]
-        return [path for path in found if age(path.lstat().st_mtime) >= seconds]
+        return [path for path in found if not seconds or age(path.lstat().st_mtime) >= seconds]
     except (FileNotFoundError, NotADirectoryError):  # another process sweeps too
         return []
 

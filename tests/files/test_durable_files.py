@@ -143,3 +143,13 @@ def test_what_killed_processes_left_goes_after_an_hour(tmp_path: Path, name: str
     durable_files.sweep_abandoned(tmp_path)
 
     assert (tmp_path / name).exists() is stays
+
+
+def test_whose_lock_keeps_others_out_takes_also_what_lies_ahead_of_its_clock(tmp_path: Path) -> None:
+    left = tmp_path / f".{'0' * 32}"
+    left.touch()
+    ahead = time.time() + 600
+    os.utime(left, (ahead, ahead))
+
+    assert durable_files.abandoned(tmp_path) == []
+    assert durable_files.abandoned(tmp_path, seconds=0) == [left]

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from cosmos_venv.environments import post_install
 from cosmos_venv.environments.spec import Interpreter
-from cosmos_venv.files.durable_files import in_one_step, sweep_abandoned
+from cosmos_venv.files.durable_files import ABANDONED_SECONDS, age, in_one_step, remove_apart, sweep_abandoned
 from cosmos_venv.files.permissions import is_trusted_way, make_directory
 
 RUNNER = Path("pip", "__pip-runner__.py")
@@ -95,6 +95,10 @@ def _kept(wheel: Path, environ: Mapping[str, str]) -> Path | None:
     if not is_trusted_way(own):
         return None
     sweep_abandoned(own)
+    for left in own.glob("unpacking-*"):  # of release 0.1
+        with suppress(FileNotFoundError):  # another build sweeps too
+            if age(left.lstat().st_mtime) >= ABANDONED_SECONDS:
+                remove_apart(left)
     folder = own / f"pip-{hashlib.sha256(wheel.read_bytes()).hexdigest()[:32]}"
     if folder.is_dir() and post_install.faults_in(folder):
         shutil.rmtree(folder)

@@ -171,7 +171,7 @@ def sweep_links(store: StoreLayout, report: Report) -> None:
     for left in [*links, *store.directory.glob(f".{LOCK_FILENAME}.*")]:
         with reporting_leftovers(left, report):
             left.unlink()
-    for half in durable_files.abandoned(store.directory / "bin", seconds=0):
+    for half in _half_launchers(store.directory / "bin", report):
         with reporting_leftovers(half, report):
             half.unlink()
     for builder in builders_of(store):
@@ -180,6 +180,15 @@ def sweep_links(store: StoreLayout, report: Report) -> None:
     for trial in store.directory.glob(f"{TRIAL_PREFIX}*"):
         with reporting_leftovers(trial, report):
             remove(trial)
+
+
+def _half_launchers(directory: Path, report: Report) -> list[Path]:
+    try:
+        return durable_files.abandoned(directory, seconds=0)
+    except OSError as error:
+        # Another user's, mode 0700. They are for people at a terminal, so no build fails for them.
+        report(f"{directory} keeps what killed builders left there: {error}.")
+        return []
 
 
 def mend_launchers(store: StoreLayout, report: Report) -> None:

@@ -302,3 +302,24 @@ def test_an_ordinary_user_removes_his_own_and_is_told_of_the_others(
     )
     assert left_in(store) == sorted([roots.digest, roots.path.name])
     assert roots.python.exists()
+
+
+@needs_root
+def test_another_users_bin_that_may_not_be_listed_keeps_nothing_from_being_deleted(
+    everybodys_folder: Path, make_spec: MakeSpec, make_ready: MakeReady, set_age: SetAge, start_python: StartPython
+) -> None:
+    store = everybodys_folder / "store"
+    own = make_ready(store, make_spec())
+    (store / "cosmos_virtualenv.flock").unlink()
+    for path in [store, *store.rglob("*")]:
+        os.chown(path, 65534, 65534, follow_symlinks=False)
+    os.chown(store / "bin", 0, 0)
+    (store / "bin").chmod(0o700)
+    set_age(lease_path(own.path), 1000)
+    another = everybodys_folder / "another"
+    (another / "envs-v1" / "builds" / f"{'a' * 64}-1").mkdir(parents=True)
+
+    output = start_python(PRUNE_AS, store, another).communicate()[0]
+
+    assert output == f"{own.path.name} \n"
+    assert left_in(store) == []
