@@ -15,7 +15,6 @@ import os
 import shutil
 import stat
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -24,7 +23,15 @@ from pathlib import Path
 
 from cosmos_venv.dbt.project_files import LOCK_FILE, local_package, read_dbt_project, read_package_files
 from cosmos_venv.exceptions import VirtualenvError
-from cosmos_venv.files.durable_files import ABANDONED_SECONDS, age, in_one_step, read_own, write_new
+from cosmos_venv.files.durable_files import (
+    age,
+    is_set_aside,
+    name_apart,
+    read_own,
+    remove_apart,
+    sweep_abandoned,
+    write_new,
+)
 from cosmos_venv.files.kernel_lock import NOBODY_LOCKS, is_locked_or_lockless, open_for_locking, unlock
 from cosmos_venv.files.permissions import Way, Writers, judge, shut_out_others
 from cosmos_venv.files.read_limits import read_file
@@ -45,10 +52,11 @@ def sweep(folder: Path) -> None:
     :param folder: of the installations.
     """
     try:
-        paths = sorted(folder.iterdir())
+        sweep_abandoned(folder)
+        paths = [path for path in folder.iterdir() if not path.name.startswith(".") and not is_set_aside(path)]
     except OSError:
-        return  # another one sweeps
-    kept = sorted((path for path in paths if path.is_dir() and not path.name.startswith(".")), key=_age)
+        return
+    kept = sorted((path for path in paths if path.is_dir()), key=_age)
     newest = {path.stem: path for path in sorted(kept)}
     for number, path in enumerate(kept):
         if newest[path.stem] != path or number >= _KEPT_COUNT or _age(path) > _KEPT_SECONDS:
@@ -56,14 +64,13 @@ def sweep(folder: Path) -> None:
     for path in set(paths).difference(kept):
         if path.suffix == ".lease":
             _remove_if_alone(path)
-        elif _age(path) > (ABANDONED_SECONDS if path.name.startswith(".") else _KEPT_SECONDS):
-            _delete(path)
+        elif _age(path) > _KEPT_SECONDS:
+            remove_apart(path)
 
 
 def _remove(path: Path) -> None:
     """Remove an installation, unless it is in use or another user's."""
-    rubbish = path.with_name(f".{uuid.uuid4().hex}")
-    with suppress(OSError):
+    with suppress(OSError), name_apart(path.parent) as rubbish:
         lease = Lease.exclusive(path)
         if lease is None:
             return
@@ -72,7 +79,6 @@ def _remove(path: Path) -> None:
                 return
             path.rename(rubbish)
             lease_path(path).unlink()
-        _delete(rubbish)
 
 
 def _remove_if_alone(file: Path) -> None:
@@ -84,14 +90,6 @@ def _remove_if_alone(file: Path) -> None:
         with closing(lease):
             if lease.is_of(path) and not path.exists():
                 file.unlink()
-
-
-def _delete(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-        return
-    with suppress(OSError):  # another user's
-        path.unlink()
 
 
 def _age(path: Path) -> float:
@@ -197,9 +195,7 @@ class PackageStore:
             installation: the folder that dbt linked it to may be gone by then.
         :raises OSError: when it cannot be kept. Then no task sees anything of it.
         """
-        target = self.folder / f"{digest}.{time.time_ns()}"
-        # Leased from the beginning: a lease of something that is not there yet is swept unless it is held.
-        with self._leased(target), in_one_step(target) as apart:
+        with name_apart(self.folder) as apart:
             self.make_directory(apart / _PACKAGES)  # whatever the umask, no other user may write there
             for package in installed.iterdir():
                 copy = apart / _PACKAGES / package.name
@@ -213,6 +209,11 @@ class PackageStore:
             write_new(apart / _SIZES, json.dumps(_sizes(apart / _PACKAGES)))
             # A copy has the permissions of what dbt has made, under whatever umask.
             shut_out_others(apart, self._judge(apart).writers)
+            # Named after the copy: a task that began to wait meanwhile shares what is no older than its wait.
+            target = self.folder / f"{digest}.{time.time_ns()}"
+            # Leased before it is there: another task's sweep must not find it in use by none.
+            with self._leased(target):
+                apart.rename(target)
         sweep(self.folder)
 
     @contextmanager

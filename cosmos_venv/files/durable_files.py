@@ -34,6 +34,7 @@ ABANDONED_SECONDS = 3_600.0
 # Of these only the first is made now; the others are those of release 0.1. Some of the folders are a user's own, so
 # nothing is in here that a user might call a file.
 _APART = re.compile(r"\.[0-9a-f]{32}|\.[0-9a-f]{32}\.half|\.cosmos-venv-[0-9a-f]{32}")
+_ASIDE = ".set-aside-"
 _CLOCKS_DIFFER = 86_400.0  # between hosts that share a folder; by no more than that
 
 logger = logging.getLogger(__name__)
@@ -146,10 +147,22 @@ def in_one_step(path: Path) -> Iterator[Path]:
     :param path: of what is replaced, or made.
     :raises OSError: when it cannot be put in its place.
     """
-    apart = path.with_name(f".{os.urandom(16).hex()}")
-    try:
+    with name_apart(path.parent) as apart:
         yield apart
         apart.replace(path)
+
+
+@contextmanager
+def name_apart(folder: Path) -> Iterator[Path]:
+    """Give a free name in a folder; what stands under it after the block is removed.
+
+    For what gets its own name as late as in the block, which renames it; otherwise ``in_one_step``.
+
+    :param folder: in which something is made.
+    """
+    apart = folder / f".{os.urandom(16).hex()}"
+    try:
+        yield apart
     finally:
         remove_apart(apart)
 
@@ -214,9 +227,17 @@ def set_aside(path: Path, why: str = "") -> None:
     :raises OSError: when it cannot be renamed.
     """
     why = why or f"it is {kind_of(os.lstat(path).st_mode)}, which cosmos-venv has not made"
-    aside = path.with_name(f"{path.name}.set-aside-{os.urandom(4).hex()}")
+    aside = path.with_name(f"{path.name}{_ASIDE}{os.urandom(4).hex()}")
     path.rename(aside)
     logger.warning("%s was set aside as %s: %s.", path, aside.name, why)
+
+
+def is_set_aside(path: Path) -> bool:
+    """Return whether ``set_aside`` has named it, so that no sweep deletes it.
+
+    :param path: of which only the name counts.
+    """
+    return _ASIDE in path.name
 
 
 def make_way(path: Path) -> None:

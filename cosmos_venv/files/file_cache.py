@@ -19,11 +19,13 @@ from cosmos_venv.files.durable_files import (
     age,
     in_one_step,
     is_private,
+    is_set_aside,
     make_private,
     make_way,
     open_or_set_aside,
     open_own,
     read_own,
+    sweep_abandoned,
 )
 
 _REFRESHED_SECONDS = 300.0  # what is used must look newer than what nobody uses, and a parse must not write
@@ -149,12 +151,21 @@ class FileCache:
 
     def _sweep(self) -> None:
         """Keep the newest only: variables such as a date make a new one every day."""
-        found = sorted((age(path.lstat().st_mtime), path) for path in self.folder.iterdir())
+        sweep_abandoned(self.folder)
+        found = sorted(self._found())
         copies = [(seconds, path) for seconds, path in found if path.suffix == self.suffix]
         others = [path for seconds, path in found if path.suffix != self.suffix and seconds > ABANDONED_SECONDS]
         outdated = [path for seconds, path in copies[: self.most] if seconds > self.seconds]
         for path in [*others, *outdated, *(path for _, path in copies[self.most :])]:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # a directory, or another user's
+                path.unlink()
+
+    def _found(self) -> Iterator[tuple[float, Path]]:
+        for path in self.folder.iterdir():
+            # A name apart may be of a process at work, and what was set aside is not ours.
+            if not path.name.startswith(".") and not is_set_aside(path):
+                with suppress(FileNotFoundError):  # another process sweeps too
+                    yield age(path.lstat().st_mtime), path
 
 
 def _is_locked(descriptor: int, wait: float | None, report: Callable[[], object]) -> bool:

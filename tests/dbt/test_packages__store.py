@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -97,7 +99,7 @@ def test_on_a_mount_without_locks_packages_are_used_and_stay(project: Project, m
 
 def test_half_an_installation_is_not_used_and_goes_in_time(project: Project) -> None:
     """A kill in the middle of keeping leaves such a folder."""
-    half = project.root / "store" / ".0123"
+    half = project.root / "store" / f".{'0123' * 8}"
     (half / "packages" / "cranes").mkdir(parents=True)
     os.utime(half, (time.time() - 7200,) * 2)
 
@@ -226,3 +228,43 @@ def test_two_who_have_waited_do_not_wait_for_each_other(
         store.turn(digest, max_wait=DEADLINE, cancellation=Cancellation(), report=pytest.fail),
     ):
         assert len(waited) == 1
+
+
+def test_a_task_that_begins_while_packages_are_copied_shares_them(project: Project) -> None:
+    waits, others = Event(), list[Future[bytes]]()
+
+    class Telling(list[str]):
+        def append(self, line: str) -> None:
+            super().append(line)
+            if "Another task installs the same dbt packages" in line:
+                waits.set()
+
+    def install_too() -> bytes:
+        with project.installed(max_age=0, stores=[store]) as packages:
+            return (packages / "cranes" / "macros.sql").read_bytes()
+
+    def make_directory(path: Path) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        if path.name == "packages" and not others:  # the copy begins
+            others.append(pool.submit(install_too))
+            assert waits.wait(DEADLINE)
+
+    project.lines = Telling()
+    store = PackageStore(folder=project.root / "store", make_directory=make_directory)
+    with ThreadPoolExecutor() as pool, project.installed(max_age=0, stores=[store]):
+        found = others[0].result(DEADLINE)
+
+    assert found == b"installation 1"
+
+
+def test_what_was_set_aside_is_somebody_elses_and_stays(project: Project) -> None:
+    with project.installed():
+        pass
+    aside = project.root / "store" / f"{project.kept[0].name}.lease.set-aside-0123abcd"
+    (aside / "with").mkdir(parents=True)
+    os.utime(aside, (0, 0))
+
+    with project.installed(max_age=0):
+        pass
+
+    assert (aside / "with").is_dir()

@@ -119,3 +119,35 @@ def test_what_is_kept_is_for_its_user_alone_in_a_folder_that_others_may_read(
     kept.write("parsed", b"x")
 
     assert kept.path("parsed").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_set_aside_stays_and_keeps_nothing_else_from_going(kept: FileCache, kind: str) -> None:
+    kept.write("other", b"x")
+    asides = [kept.folder / f"{name}.set-aside-0123abcd" for name in ("a.txt", "b.lock")]
+    left, lock = kept.folder / f".{'a' * 32}", kept.folder / "z.lock"
+    for path in (*asides, left, lock):
+        plant(path, kind if path in asides else "fifo")
+        os.utime(path, (0, 0), follow_symlinks=False)
+
+    for digest in ("1", "2", "3", "4"):
+        kept.write(digest, b"x")
+
+    assert all(os.path.lexists(path) for path in asides)
+    assert not any(os.path.lexists(path) for path in (left, lock))
+    assert len([*kept.folder.glob("*.txt")]) == kept.most
+
+
+def test_a_directory_in_place_of_a_file_keeps_no_other_from_going(kept: FileCache) -> None:
+    kept.write("other", b"x")
+    directory = kept.folder / "0.lock"
+    directory.mkdir()
+    lock = kept.folder / "z.lock"
+    lock.touch()
+    for path, at in ((directory, 1), (lock, 0)):  # the youngest goes first
+        os.utime(path, (at, at))
+
+    kept.write("new", b"x")
+
+    assert directory.is_dir()
+    assert not lock.exists()
