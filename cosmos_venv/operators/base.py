@@ -123,23 +123,24 @@ class AbstractDbtBase(BaseOperator):
         """The dbt sub-command, in words. Most classes say it with an attribute."""
 
     @classmethod
-    def take_own_parameters(cls, arguments: dict[str, Any]) -> dict[str, Any]:
-        """This command's own parameters; ``default_args`` count where one is not given.
+    def take_own_parameters(cls, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """This command's own parameters, and the rest; ``default_args`` count where an own one is not given.
 
-        :param arguments: those that no constructor has taken; the own ones are taken out of it.
-        :returns: a value for each name in ``own_parameters``.
+        :param arguments: those that no constructor has taken, by name.
+        :returns: a value for each name in ``own_parameters``, and the arguments that are none of these.
         :raises CosmosValueError: when one without a default is missing.
         """
+        rest = dict(arguments)
         for old, new in cls.old_names.items():
-            if old in arguments:
+            if old in rest:
                 warnings.warn(f"{old} of {cls.__name__} is called {new} now.", DeprecationWarning, stacklevel=5)
-                arguments.setdefault(new, arguments.pop(old))
-        defaults = {**cls.own_parameters, **(arguments.get("default_args") or {})}
-        own = {name: arguments.pop(name, defaults[name]) for name in cls.own_parameters}
+                rest.setdefault(new, rest.pop(old))
+        defaults = {**cls.own_parameters, **(rest.get("default_args") or {})}
+        own = {name: rest.pop(name, defaults[name]) for name in cls.own_parameters}
         for name, value in own.items():
             if value is REQUIRED:
                 raise CosmosValueError(f"{cls.__name__} needs {name}: give it, as in {name}='...'.")
-        return own
+        return own, rest
 
     def add_cmd_flags(self) -> list[str]:
         """The flags of this command only."""
@@ -197,7 +198,7 @@ class AbstractDbtBase(BaseOperator):
             return nullcontext()
         from cosmos_venv.operators.memory_tracking import memory_tracked  # psutil takes its time
 
-        return memory_tracked(self, context, interval=max(settings.debug_memory_poll_interval_seconds, 0.01))
+        return memory_tracked(self.log, context, interval=max(settings.debug_memory_poll_interval_seconds, 0.01))
 
     def build_and_run_cmd(
         self, context: Context | Mapping[str, Any], cmd_flags: Flags | None = None, **kwargs: Any

@@ -104,7 +104,6 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     freshness = ""
     #: one event for each node that succeeded, by OpenLineage's processor; written by the task.
     openlineage_events_completes: Sequence[Any] = ()
-    _cancellation: Cancellation | None = None
     _has_run = False
 
     project_dir: str | Path
@@ -177,15 +176,15 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     ) -> None:
         # First of all: whatever stands in a local variable by then would be stored, and copied with each DAG.
         given = {name: value for name, value in locals().items() if name not in _NOT_STORED}
-        own = self.take_own_parameters(kwargs)
-        refuse_unknown(type(self), kwargs)
+        own, rest = self.take_own_parameters(kwargs)
+        refuse_unknown(type(self), rest)
         refuse_wrong_shapes(given)
         if warm_dbt is not None or warm_dbt_keeps_project is not None:
             from cosmos_venv.managed import warm_start
 
             warm_start.refuse_wrong_warm_choices(warm_dbt, warm_dbt_keeps_project)
         refuse_no_callbacks("on_warning_callback", own.get("on_warning_callback"))
-        super().__init__(task_id=task_id, **kwargs)
+        super().__init__(task_id=task_id, **rest)
         kept = {
             "env": _copy(env, {}),
             "state": None if state is None else str(state),  # Airflow renders templates in texts, not in Paths
@@ -215,8 +214,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         :returns: exit code and output of dbt.
         """
         # A kill before the first run counts: Airflow may kill while it still renders templates. After one it is late.
-        if self._has_run or self._cancellation is None:
-            self._cancellation = Cancellation()
+        if self._has_run:
+            vars(self).pop("_requested_end", None)
         self._has_run = True
         with self._failing_as_a_task():
             return super().build_and_run_cmd(context, cmd_flags, **kwargs)
@@ -303,8 +302,14 @@ class DbtLocalBaseOperator(AbstractDbtBase):
 
     def on_kill(self) -> None:
         """End dbt and all it started: SIGINT (``cancel_query_on_kill``), then SIGTERM, then SIGKILL."""
-        self._cancellation = self._cancellation or Cancellation()
         self._cancellation.request()
+
+    @property
+    def _cancellation(self) -> Cancellation:
+        """The one of the present run, or of the first one before it begins: ``on_kill`` requests it."""
+        # In one step, and by whoever asks first: on_kill may be a signal handler that interrupts this line.
+        cancellation: Cancellation = vars(self).setdefault("_requested_end", Cancellation())
+        return cancellation
 
     def packages_before_dbt(self, executable: str, env: Mapping[str, str]) -> ProjectPackages | None:
         """The packages that a command gets which is about to begin; None where its dbt is not known yet.
@@ -346,9 +351,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             after = replace(after, push_run_results_to_xcom=True)
         return self._options(
             DbtRun,
-            alias_name=self._alias_name(),
             context=context,
-            cancellation=self._cancellation or Cancellation(),
+            cancellation=self._cancellation,
             base_cmd=tuple(self.base_cmd),
             command=cmd,
             executable=executable,
@@ -386,6 +390,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             after_success=self._after_success,
             updates=TaskUpdates(
                 show_fields=show_fields,
+                alias_name=self._alias_name,
                 add_outlets=partial(compat.add_outlets, self),
                 keep_events=lambda events: vars(self).update(openlineage_events_completes=events),
             ),

@@ -12,22 +12,18 @@ import psutil
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from cosmos_venv.compat import BaseOperator
-
 XCOM_KEY = "cosmos_debug_max_memory_mb"
 _MEGABYTE = 1024 * 1024
 
 
 @contextmanager
-def memory_tracked(
-    operator: BaseOperator, context: Context | Mapping[str, Any], *, interval: float
-) -> Iterator[Callable[[], float]]:
+def memory_tracked(log: Any, context: Context | Mapping[str, Any], *, interval: float) -> Iterator[Callable[[], float]]:
     """Within this block the resident memory of this process and all below it is looked at.
 
     The most that was seen, in megabytes, is written to the log and pushed as XCom, after a failure too; the block is
     given a function that says it meanwhile.
 
-    :param operator: its log is written to.
+    :param log: the task's logger.
     :param context: Airflow's context of the task; without ``ti`` nothing is pushed.
     :param interval: seconds between two looks.
     """
@@ -45,17 +41,17 @@ def memory_tracked(
     finally:
         is_over.set()
         looking.join()
-        _tell(operator, context, round(max(seen[0], _resident()) / _MEGABYTE, 2))
+        _tell(log, context, round(max(seen[0], _resident()) / _MEGABYTE, 2))
 
 
-def _tell(operator: BaseOperator, context: Context | Mapping[str, Any], megabytes: float) -> None:
-    operator.log.info("Max memory usage (RSS, incl. children): %.2f MB", megabytes)
+def _tell(log: Any, context: Context | Mapping[str, Any], megabytes: float) -> None:
+    log.info("Max memory usage (RSS, incl. children): %.2f MB", megabytes)
     if "ti" not in context:
         return
     try:
         context["ti"].xcom_push(key=XCOM_KEY, value=megabytes)
     except Exception:
-        operator.log.warning("The XCom %s could not be pushed.", XCOM_KEY, exc_info=True)
+        log.warning("The XCom %s could not be pushed.", XCOM_KEY, exc_info=True)
 
 
 def _resident() -> int:

@@ -34,7 +34,6 @@ from cosmos_venv.operators.local import (
     DbtSourceLocalOperator,
     DbtTestLocalOperator,
 )
-from cosmos_venv.processes.guarded_process import Cancellation
 from cosmos_venv.public_names import name_lookup
 
 if TYPE_CHECKING:
@@ -180,7 +179,7 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
             resolve.managed_environment(
                 VirtualenvArguments.of(vars(self)),
                 self.kept_directory,
-                cancellation=self._cancellation or Cancellation(),
+                cancellation=self._cancellation,
                 report=self.log.info,
                 warn=self.log.warning,
                 instead_of=instead_of,
@@ -354,7 +353,7 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
             held.enter_context(
                 self._virtualenv_lock(make=True).acquire(
                     max_tries=settings.virtualenv_max_retries_lock,
-                    cancellation=self._cancellation or Cancellation(),
+                    cancellation=self._cancellation,
                     report=self.log.info,
                 )
             )

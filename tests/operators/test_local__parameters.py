@@ -12,7 +12,7 @@ import pytest
 
 from cosmos_venv.compat import DAG, AirflowException
 from cosmos_venv.constants import InvocationMode
-from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.exceptions import CommandKilled, CosmosValueError
 from cosmos_venv.operators import local, virtualenv
 from pytest_cosmos_venv import FakeVenv, RunTask
 from tests.kit import MakeNamed, operator_arguments
@@ -395,6 +395,27 @@ def test_a_kill_begins_with_the_signal_that_was_asked_for(
         with pytest.raises(AirflowException, match="was killed"):
             running.result(timeout=20)
     assert cosmos_fake_venv.calls[0].signals[0] == expected
+
+
+@pytest.mark.parametrize("starts", ["execute", "run_command"])
+def test_a_kill_reaches_dbt_however_it_was_started(
+    make_here: MakeNamed, cosmos_fake_venv: FakeVenv, starts: str
+) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    cosmos_fake_venv.script("run", hold=True)
+    operator = make_here("Run")
+    arguments = [{}] if starts == "execute" else [*operator.build_cmd({}), {}]
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(getattr(operator, starts), *arguments)
+        cosmos_fake_venv.wait_for_call("run", held=True)
+        try:
+            operator.on_kill()
+
+            with pytest.raises((AirflowException, CommandKilled), match=r"was killed|told to end"):
+                running.result(timeout=20)
+        finally:
+            cosmos_fake_venv.release()
 
 
 def test_the_environment_of_dbt(

@@ -76,7 +76,6 @@ class DbtRun:
 
     :param dag_id: id of the task's DAG, as Airflow's metrics have it.
     :param task_id: id of the task, with the groups around it.
-    :param alias_name: the name of the alias by which the task gives assets.
     :param context: Airflow's context of the task.
     :param log: the task's logger.
     :param cancellation: requested when the task is killed.
@@ -106,7 +105,6 @@ class DbtRun:
 
     dag_id: str
     task_id: str
-    alias_name: str
     context: Context | Mapping[str, Any]
     log: Any  # Airflow has another type for it in each version
     cancellation: Cancellation
@@ -132,7 +130,7 @@ class DbtRun:
     favor_state: bool | str
     after: PostRunOptions
     warm: WarmOptions
-    packages_directory: Path | None = None
+    packages_directory: Path | None
 
     @property
     def project(self) -> Path:
@@ -231,7 +229,6 @@ def run_dbt_task(run: DbtRun, hooks: RunHooks) -> DbtResult:
                 options=run.after,
                 context=run.context,
                 log=run.log,
-                alias_name=run.alias_name,
                 updates=hooks.updates,
                 profile_config=run.profile_config,
                 place=place,

@@ -64,11 +64,13 @@ class TaskUpdates:
     """The ways in which a run changes its task, as Airflow knows it.
 
     :param show_fields: gives rendered fields other values, and has Airflow show them.
+    :param alias_name: gives the name of the alias by which the task gives assets.
     :param add_outlets: adds assets or aliases to the task's outlets.
     :param keep_events: keeps OpenLineage's events until Airflow's provider asks for their facets.
     """
 
     show_fields: Callable[[Mapping[str, str]], object]
+    alias_name: Callable[[], str]
     add_outlets: Callable[[Iterable[Any]], object]
     keep_events: Callable[[Sequence[Any]], object]
 
@@ -81,7 +83,6 @@ class Outcome:
     :param options: what the operator's parameters ask for.
     :param context: Airflow's context of the task.
     :param log: the task's logger.
-    :param alias_name: the name of the alias by which the task gives assets.
     :param updates: how the task is changed.
     :param profile_config: names the profile and the target.
     :param place: the folder in which dbt ran.
@@ -94,7 +95,6 @@ class Outcome:
     options: PostRunOptions
     context: Context | Mapping[str, Any]
     log: Any  # Airflow has another type for it in each version
-    alias_name: str
     updates: TaskUpdates
     profile_config: ProfileConfig
     place: Path
@@ -293,7 +293,7 @@ def _give(outcome: Outcome, found: list[Any]) -> None:
         _push_uris(outcome, found)
         outcome.updates.add_outlets(found)
         return
-    alias = compat.asset_alias(outcome.alias_name)
+    alias = compat.asset_alias(outcome.updates.alias_name())
     events = compat.asset_events(outcome.context, alias)
     if events is None:  # the operator was called by hand
         return

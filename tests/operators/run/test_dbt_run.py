@@ -174,7 +174,7 @@ def test_the_most_that_the_task_and_all_below_it_took_counts_also_when_it_is_giv
     deadline = time.monotonic() + 60
 
     with (
-        memory_tracked(make(), {"ti": ti}, interval=0.01) as most,
+        memory_tracked(make().log, {"ti": ti}, interval=0.01) as most,
         subprocess.Popen([sys.executable, "-c", hungry], stdin=subprocess.PIPE) as process,
     ):
         while most() < before + 180 and time.monotonic() < deadline:

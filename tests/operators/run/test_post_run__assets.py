@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import weakref
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -183,8 +185,25 @@ def test_aliases_turned_off_are_refused_before_dbt_runs(
     assert [call.command for call in cosmos_fake_venv.calls] == ["seed"]
 
 
+@pytest.mark.parametrize("name", ["Test", "Run"])
+def test_a_name_that_cannot_be_given_fails_no_command(make: MakeNamed, cosmos_fake_venv: FakeVenv, name: str) -> None:
+    """Airflow's tasks refer to their groups weakly."""
+    cosmos_fake_venv.script("run", nodes={"piers": "success"})
+    operator = make(name)
+    group = TaskGroup("lost", dag=DAG("lost", schedule=None, start_date=START))
+    operator.task_group = weakref.proxy(group)
+    del group
+    gc.collect()
+
+    operator.execute({})
+
+    assert [call.command for call in cosmos_fake_venv.calls] == [name.lower()]
+    with pytest.raises(ReferenceError):
+        alias_of(operator)
+
+
 def alias_of(operator: Any) -> str:
-    name: str = operator._dbt_run(["dbt"], {}, {}).alias_name
+    name: str = operator._alias_name()
     return name
 
 
