@@ -81,6 +81,7 @@ class FrameNames(NamedTuple):
     :param definitions: packages of DAGs, groups and tasks; the first frame outside of them is the one that looks.
     :param adding: functions that look for a task only to see whether its id is free.
     :param naming: the function that gives the task of a decorated function a free id.
+    :param named: its local variable with that id, as far as it is known.
     :param ordering: functions by which ``a >> b`` looks at all ids, to find out whether both stand in one DAG.
     :param circles: the function that follows tasks to find circles.
     :param importers: modules that look through each DAG that was imported.
@@ -91,6 +92,7 @@ class FrameNames(NamedTuple):
     definitions: tuple[str, ...]
     adding: frozenset[str]
     naming: str
+    named: str
     ordering: frozenset[str]
     circles: str
     importers: tuple[str, ...]
@@ -104,6 +106,7 @@ _FRAME_NAMES = {
         definitions=("airflow.sdk.definitions", "airflow.sdk.bases", "airflow.models", "cosmos_venv"),
         adding=frozenset({"add_task", "_convert__dag", "add", "_check_for_group_id_collisions"}),
         naming="get_unique_task_id",
+        named="tg_task_id",
         ordering=frozenset({"_set_relatives", "__hash__", "__eq__"}),
         circles="check_cycle",
         importers=("airflow.dag_processing", "airflow.utils.dag_cycle_tester"),

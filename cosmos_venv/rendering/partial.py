@@ -273,6 +273,9 @@ class LazyTaskDict(dict[str, Any]):
         self._look_through()
         return super().__eq__(other)
 
+    def __ne__(self, other: object) -> bool:  # a dict's own does not ask __eq__
+        return not self == other
+
     __hash__ = None  # as of any dict
 
     def keys(self) -> Any:
@@ -310,9 +313,10 @@ def _who_looks(uncounted: Collection[str], may_be_taken: Callable[[str], bool] =
         module, function = str(frame.f_globals.get("__name__", "")), frame.f_code.co_name
         if not _is_one_of(module, FRAME_NAMES.definitions):
             return _Looker(module, function)
-        if function in uncounted:
+        # The dict's own __eq__ is called by whoever looks; Airflow's orders tasks.
+        if function in uncounted and module != __name__:
             return None
-        if function == FRAME_NAMES.naming and not may_be_taken(str(frame.f_locals.get("tg_task_id", ""))):
+        if function == FRAME_NAMES.naming and not may_be_taken(str(frame.f_locals.get(FRAME_NAMES.named, ""))):
             return None
         frame = frame.f_back  # type: ignore[assignment]
     return _Looker("", "")

@@ -63,6 +63,8 @@ ALL = {"dbt.a", "dbt.b", "dbt.c"}
         (lambda dag: dag.task_dict.setdefault("dbt.c", None).task_id, "dbt.c"),
         (lambda dag: len([dag.task_dict.popitem(), *dag.task_dict]), 3),
         (lambda dag: dag.task_dict == {}, False),
+        (lambda dag: dag.task_dict == {"dbt.b": dag.get_task("dbt.b")}, False),
+        (lambda dag: dag.task_dict != {"dbt.b": dag.get_task("dbt.b")}, True),
         (lambda dag: dag.task_dict.get("dbt.a").task_id, "dbt.a"),
         (lambda dag: {task.task_id for task in dag.task_group}, ALL),
         (lambda dag: set(dag.task_group.children["dbt"].children), ALL),
