@@ -29,11 +29,12 @@ from cosmos_venv.files.durable_files import (
     name_apart,
     read_own,
     remove_apart,
+    shut_out_others,
     sweep_abandoned,
     write_new,
 )
 from cosmos_venv.files.kernel_lock import NOBODY_LOCKS, is_locked_or_lockless, open_for_locking, unlock
-from cosmos_venv.files.permissions import Way, Writers, judge, shut_out_others
+from cosmos_venv.files.permissions import Way, Writers, judge
 from cosmos_venv.files.read_limits import read_file
 from cosmos_venv.processes.guarded_process import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path

@@ -34,7 +34,8 @@ from cosmos_venv.environments.post_install import Installed
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.files import filesystem_check, os_errors
-from cosmos_venv.files.permissions import Writers, replace_links_out_of, shut_out_others, trusted_owners
+from cosmos_venv.files.durable_files import replace_links_out_of, shut_out_others
+from cosmos_venv.files.permissions import Writers, trusted_owners
 from cosmos_venv.processes.guarded_process import (
     Cancellation,
     CompletedCommand,

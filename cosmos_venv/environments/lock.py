@@ -34,7 +34,7 @@ from cosmos_venv.environments.lock_record import (
     text_of_note,
 )
 from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
-from cosmos_venv.files.durable_files import OddFile, make_way, write_new
+from cosmos_venv.files.durable_files import OddFile, in_one_step, make_way, write_new
 from cosmos_venv.files.filesystem_check import UNSUPPORTED, unfit_message, why_unfit
 from cosmos_venv.files.kernel_lock import FileToLock, flock_at_once, open_to_ask, unlock
 from cosmos_venv.processes.guarded_process import Cancellation
@@ -342,7 +342,7 @@ class VirtualenvLock:
         record = self._written_apart(str(os.getpid()))
         try:
             note = LockNote.of_this_process(device=self._device())
-            self._written_apart(note.to_json()).replace(self.note_file)
+            self._write_note(note.to_json())
             # Before linking: an error that a signal handler raises just after it must still find what to release.
             self._linked = identity_of(record.stat())
             self._renewed_at = time.monotonic()
@@ -350,7 +350,7 @@ class VirtualenvLock:
         except FileExistsError:
             self._linked = None
             if note_of_another is not None:
-                self._written_apart(note_of_another).replace(self.note_file)
+                self._write_note(note_of_another)
             return False
         except OSError as error:
             self._linked = None
@@ -362,6 +362,10 @@ class VirtualenvLock:
         finally:
             record.unlink()
         return True
+
+    def _write_note(self, text: str) -> None:
+        with in_one_step(self.note_file) as apart:
+            write_new(apart, text)
 
     def _written_apart(self, text: str) -> Path:
         path = self.file.with_name(f".{LOCK_FILENAME}.{uuid.uuid4().hex}")

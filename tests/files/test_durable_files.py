@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import resource
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from cosmos_venv.files import durable_files
+from cosmos_venv.files.permissions import Writers, trusted_owners
 from tests.kit import SetUmask
 from tests.odd_files import KINDS, plant
 
 DAY = 86_400.0
+NOBODY_ELSE = Writers(owners=trusted_owners(), groups=frozenset({0}))
 
 
 @pytest.fixture
@@ -153,3 +157,40 @@ def test_whose_lock_keeps_others_out_takes_also_what_lies_ahead_of_its_clock(tmp
 
     assert durable_files.abandoned(tmp_path) == []
     assert durable_files.abandoned(tmp_path, seconds=0) == [left]
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Within this block no file can be written that is longer than a kilobyte."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture
+def shared_file(tmp_path: Path) -> Path:
+    """A file with two names in a folder, to which everybody may write, as one of an installer's cache."""
+    cached, folder = tmp_path / "cached", tmp_path / "environment"
+    folder.mkdir()
+    cached.write_bytes(b"x" * 4096)
+    cached.chmod(0o666)
+    (folder / "module.py").hardlink_to(cached)
+    return folder / "module.py"
+
+
+def test_what_others_could_write_to_is_replaced_by_a_copy_and_the_cache_stays(shared_file: Path) -> None:
+    durable_files.shut_out_others(shared_file.parent, NOBODY_ELSE)
+
+    assert stat.S_IMODE(shared_file.stat().st_mode) == 0o644
+    assert shared_file.stat().st_nlink == 1
+    assert [path.name for path in shared_file.parent.iterdir()] == ["module.py"]
+
+
+def test_nothing_is_left_of_a_copy_that_fails(shared_file: Path) -> None:
+    with pytest.raises(OSError, match="File too large"), full_disk():
+        durable_files.shut_out_others(shared_file.parent, NOBODY_ELSE)
+
+    assert [path.name for path in shared_file.parent.iterdir()] == ["module.py"]

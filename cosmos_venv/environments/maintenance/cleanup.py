@@ -171,7 +171,7 @@ def sweep_links(store: StoreLayout, report: Report) -> None:
     for left in [*links, *store.directory.glob(f".{LOCK_FILENAME}.*")]:
         with reporting_leftovers(left, report):
             left.unlink()
-    for half in _half_launchers(store.directory / "bin", report):
+    for half in [*_half_made(store.directory, report), *_half_made(store.directory / "bin", report)]:
         with reporting_leftovers(half, report):
             half.unlink()
     for builder in builders_of(store):
@@ -182,11 +182,11 @@ def sweep_links(store: StoreLayout, report: Report) -> None:
             remove(trial)
 
 
-def _half_launchers(directory: Path, report: Report) -> list[Path]:
+def _half_made(directory: Path, report: Report) -> list[Path]:
     try:
         return durable_files.abandoned(directory, seconds=0)
     except OSError as error:
-        # Another user's, mode 0700. They are for people at a terminal, so no build fails for them.
+        # A bin may be another user's, mode 0700. It is for people at a terminal, so no build fails for it.
         report(f"{directory} keeps what killed builders left there: {error}.")
         return []
 

@@ -63,13 +63,16 @@ def test_a_bin_that_cannot_be_listed_is_told_and_stops_no_sweep(store: StoreLayo
     (store.directory / "bin").symlink_to("bin")
     half_link = store.root / f".{'a' * 32}"
     trial = store.directory / f"{TRIAL_PREFIX}left"
+    half_note = store.directory / f".{'b' * 32}"
     half_link.symlink_to("nowhere")
+    half_note.touch()
     trial.mkdir()
     lines: list[str] = []
 
     cleanup.sweep_links(store, lines.append)
 
     assert not os.path.lexists(half_link)
+    assert not half_note.exists()
     assert not trial.exists()
     (line,) = lines
     assert line.startswith(f"{store.directory / 'bin'} keeps what killed builders left there: ")
