@@ -177,7 +177,7 @@ class _Build:
     directory: Path
     installer: Installer
     arguments: InstallArguments
-    environ: dict[str, str]
+    environ: Mapping[str, str]
     scratch: Path
     cancellation: Cancellation
     report: Callable[[str], None]
@@ -206,15 +206,17 @@ class _Build:
         """Install the requirements."""
         if not self.arguments.asks_for_packages:
             return
+        more: dict[str, str] = {}
         if self.installer.name == "uv":
             command = self._uv_install()
         else:
             at_home = installer_config.options_against_diversion(self.environ, self.directory)
             words = [*self._requirements_file(), *self.arguments.words]
+            pip, more = self._pip()
             # pip would compile in one process; ``finish`` takes the other processors too where that pays.
-            command = [*self._pip(), "install", *at_home, *words, "--no-compile"]
+            command = [*pip, "install", *at_home, *words, "--no-compile"]
         try:
-            self._run_with_requirements(command, on_line=self._hear, meanwhile=_import_what_comes_next)
+            self._run_with_requirements(command, more=more, on_line=self._hear, meanwhile=_import_what_comes_next)
         except VirtualenvBuildError as failed:
             if self.installer.answers_for_pip and (reason := self._reason_to_ask_pip(self.heard)):
                 raise _PipDecides(reason) from failed
@@ -336,22 +338,21 @@ class _Build:
         words = [*self._requirements_file(), *self.arguments.words]
         return [self.installer.uv, "pip", "install", "--python", self.python, "--no-compile-bytecode", *words]
 
-    def _pip(self) -> list[str]:
-        """Return the words that start a pip for the new environment."""
+    def _pip(self) -> tuple[list[str], dict[str, str]]:
+        """Return the words that start a pip for the new environment, and variables for it."""
         if (runner := own_pip()) is not None:
-            return [self.python, str(runner)]
+            return [self.python, str(runner)], {}
         if has_usable_pip():
-            return [sys.executable, "-I", "-m", "pip", "--python", self.python]
+            return [sys.executable, "-I", "-m", "pip", "--python", self.python], {}
         interpreter = self.spec.interpreter
         if (runner := bundled_pip(interpreter, self.scratch, self.environ, ask=self._answer)) is not None:
-            # It is this user's own and compiled at its first use.
-            self.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-            return [self.python, str(runner)]
+            # It is this user's own and compiled at its first use. Python takes an empty value for none.
+            return [self.python, str(runner)], {"PYTHONDONTWRITEBYTECODE": ""}
         self._run(
             [self.python, "-I", "-m", "ensurepip", "--default-pip"],
             failure=f"neither the worker nor {interpreter.executable} has pip, and uv was not chosen",
         )
-        return [self.python, "-I", "-m", "pip"]
+        return [self.python, "-I", "-m", "pip"], {}
 
     def _answer(self, source: str) -> str:
         said: list[str] = []

@@ -250,16 +250,15 @@ def make_way(path: Path) -> None:
         set_aside(path)
 
 
-def age(modified: float, now: float | None = None) -> float:
+def age(modified: float) -> float:
     """Return the seconds since a file was written, by its time; infinite where that lies more than a day ahead.
 
     Clocks of hosts that share a folder differ by less than a day. A file with a time further ahead would never grow
     old.
 
     :param modified: seconds since the epoch.
-    :param now: seconds since the epoch; None: the present.
     """
-    seconds = (time.time() if now is None else now) - modified
+    seconds = time.time() - modified
     return float("inf") if seconds < -_CLOCKS_DIFFER else seconds
 
 

@@ -35,8 +35,6 @@ from cosmos_venv.files.permissions import judge, writable_by_others
 from cosmos_venv.processes.guarded_process import run_guarded
 from cosmos_venv.processes.lease import Lease, is_in_use, lease_path
 
-__all__ = ["BuildState", "StoredBuild", "bytes_of", "read_inventory", "select"]
-
 # ready: published; old: a later generation is; building: a builder is at work; leftover: of one that has ended, or of
 # a removal that was cut short; failed: kept because that was asked for.
 BuildState = Literal["ready", "old", "building", "leftover", "failed"]
