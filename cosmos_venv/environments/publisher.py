@@ -193,7 +193,7 @@ class Publisher:
                 yield
         finally:
             for build in self._rubbish:
-                with cleanup.reporting_leftovers(build, self._report):
+                with cleanup.reporting_failed_removal(build, self._report):
                     cleanup.delete(build)
 
     def _newer_than(self, old: Environment) -> Environment | None:
@@ -356,7 +356,7 @@ class Publisher:
 
     def _clean_up(self, build: Path, error: BaseException) -> None:
         """Retire what came to nothing, or keep it where that is wanted. The error that ended it is the one to tell."""
-        with cleanup.reporting_leftovers(build, self._report):
+        with cleanup.reporting_failed_removal(build, self._report):
             # A signal handler may raise after the publishing too: then others use the build already.
             if self._store.published(self._spec.digest) == build:
                 return

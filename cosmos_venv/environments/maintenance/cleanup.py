@@ -169,16 +169,16 @@ def sweep_links(store: StoreLayout, report: Report) -> None:
     """
     links = (entry for entry in store.root.glob(".*") if entry.is_symlink())
     for left in [*links, *store.directory.glob(f".{LOCK_FILENAME}.*")]:
-        with reporting_leftovers(left, report):
+        with reporting_failed_removal(left, report):
             left.unlink()
     for half in [*_half_made(store.directory, report), *_half_made(store.directory / "bin", report)]:
-        with reporting_leftovers(half, report):
+        with reporting_failed_removal(half, report):
             half.unlink()
     for builder in builders_of(store):
-        with reporting_leftovers(builder.claim_file, report):
+        with reporting_failed_removal(builder.claim_file, report):
             builder.sweep()
     for trial in store.directory.glob(f"{TRIAL_PREFIX}*"):
-        with reporting_leftovers(trial, report):
+        with reporting_failed_removal(trial, report):
             remove(trial)
 
 
@@ -216,7 +216,7 @@ def sweep(store: StoreLayout, report: Report) -> list[Path]:
     sweep_links(store, report)
     retired: list[Path] = []
     for build in unpublished(store):
-        with reporting_leftovers(build, report):
+        with reporting_failed_removal(build, report):
             retired += retire_unused(store, build)
     return retired
 
@@ -248,7 +248,7 @@ def owner_of(build: Path) -> int | None:
 
 
 @contextmanager
-def reporting_leftovers(left: Path, report: Report) -> Iterator[None]:
+def reporting_failed_removal(left: Path, report: Report) -> Iterator[None]:
     """Go on after this block when something cannot be removed, such as another user's file: it stays, with a line.
 
     :param left: what was to be removed, for the line.
