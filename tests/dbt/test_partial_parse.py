@@ -215,11 +215,12 @@ def test_only_the_newest_copies_are_kept(project: Path, kept: Path, dbt: Dbt) ->
     dbt(ParsedProject(project_dir=project, kept=kept), "mine")
     now = time.time()
     others = [kept.with_name(f"{number}.msgpack") for number in range(60)]
-    for number, other in enumerate([*others, kept.with_name("old.msgpack"), kept.with_name(".half")]):
+    half = kept.with_name(f".{'0' * 32}")
+    for number, other in enumerate([*others, kept.with_name("old.msgpack"), half]):
         other.touch()
         os.utime(other, times=(now - 60 * (number + 1),) * 2)
     os.utime(kept.with_name("old.msgpack"), times=(now - 31 * 86_400,) * 2)
-    os.utime(kept.with_name(".half"), times=(now - 7_200,) * 2)
+    os.utime(half, times=(now - 7_200,) * 2)
 
     dbt(ParsedProject(project_dir=project, kept=kept), "mine")
 
