@@ -454,7 +454,7 @@ class _Build:
         return [
             f"{place} names places for uv alone, and auto looks where pip would: name them to pip too, or choose uv "
             "([cosmos_venv] virtualenv_installer = uv)."
-            for place in installer_config.sources_of_uv_places(os.environ)
+            for place in installer_config.sources_of_uv_places(os.environ, settings.places)
         ]
 
 

@@ -349,13 +349,25 @@ def uv_places(environ: Mapping[str, str], given: Collection[str] = ()) -> dict[s
     return settings
 
 
-def sources_of_uv_places(environ: Mapping[str, str]) -> list[str]:
+def sources_of_uv_places(environ: Mapping[str, str], asked: Collection[str]) -> list[str]:
     """Return variables and files that tell uv, and not pip, where to look for packages.
 
     :param environ: as for ``uv_places``.
+    :param asked: addresses and folders in which packages were looked for; ``no-index`` where no index was asked.
     """
-    variables = [name for name in _VARIABLES if environ.get(name)]
-    return [*variables, *(str(file) for file in _uv_files(environ) if any(_of_file(file)))]
+    heeded = {_plain(place) for place in asked}
+
+    def names_others(settings: Iterable[tuple[str, str]]) -> bool:
+        places = [name if name == "no-index" else value for name, value in settings if value.lower() not in OFF]
+        return any(_plain(place) not in heeded for place in places)
+
+    variables = [name for name in _VARIABLES if names_others(_of_variables({name: environ.get(name, "")}, ()))]
+    return [*variables, *(str(file) for file in _uv_files(environ) if names_others(_of_file(file)))]
+
+
+def _plain(place: str) -> str:
+    """Return a place in the one form by which two of them are compared: folders as paths."""
+    return place.removeprefix("file://").rstrip("/")
 
 
 def _of_variables(environ: Mapping[str, str], given: Collection[str]) -> Iterator[tuple[str, str]]:

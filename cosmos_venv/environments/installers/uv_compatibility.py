@@ -88,6 +88,8 @@ class UvSettings:
     :param config: text of a ``uv.toml`` in place of the user's, which may hold credentials; None: the user's counts.
     :param variables: environment variables to set, which may hold credentials.
     :param is_pips: whether the answer of pip is wanted; not where the user speaks to uv.
+    :param places: addresses and folders that ``config`` names for packages, as pip was told them, and ``no-index``
+        where pip asks no index; they may hold credentials.
     :param folders: of this machine, in which packages are looked for.
     :param files: of requirements and constraints, those that others name among them.
     :param takes_prereleases: whether prereleases are as good as any version.
@@ -99,6 +101,7 @@ class UvSettings:
     config: str | None = field(default=None, repr=False)
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     is_pips: bool = False
+    places: tuple[str, ...] = field(default=(), repr=False)
     folders: tuple[Path, ...] = ()
     files: tuple[Path, ...] = ()
     takes_prereleases: bool = False
@@ -171,6 +174,10 @@ def translate_for_uv(
         config=_toml(config, tables),
         variables=translation.variables,
         is_pips=not translation.speaks_to_uv,
+        places=(
+            *(setting.value for setting in (*places.indexes, *places.links)),
+            *(["no-index"] if places.without_index else []),
+        ),
         folders=tuple(Path(unquote(urlsplit(link).path)) for link in every_link if link.startswith("file:")),
         files=tuple(
             Path(setting.origin if setting.is_in_requirements else "").parent / setting.value

@@ -252,6 +252,25 @@ def test_a_failure_names_the_index_and_what_uv_alone_was_configured_with(
     assert f"{how} names places for uv alone" in outcome.said.splitlines()[-1]
 
 
+def test_a_failure_says_nothing_of_uv_where_pip_is_told_the_same_places(
+    tmp_path: Path, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    links, config = tmp_path / "links", tmp_path / "uv.toml"
+    links.mkdir()
+    config.write_text("no-index = true\n")
+    monkeypatch.delenv("UV_NO_CONFIG")
+    for name, value in {"UV_CONFIG_FILE": str(config), "PIP_NO_INDEX": "1"}.items():
+        monkeypatch.setenv(name, value)
+    for tool in ("PIP", "UV"):
+        monkeypatch.setenv(f"{tool}_FIND_LINKS", links.as_uri())
+
+    outcome = build("buoy")
+
+    assert "uv could not install buoy" in outcome.said
+    assert "for uv alone" not in outcome.said
+
+
 def test_a_failure_says_nothing_of_uv_where_nothing_was_configured_for_it(http_index: str, build: Build) -> None:
     outcome = build("buoy", given=("--index-url", http_index))
 
