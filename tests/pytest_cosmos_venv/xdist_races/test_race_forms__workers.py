@@ -211,7 +211,7 @@ def test_what_cannot_run_across_workers_runs_in_processes_with_a_note(pytester: 
         @pytest.hookimpl(tryfirst=True)
         def pytest_runtest_protocol(item):
             folder = Path(item.config.workerinput["cosmos_races"]["folder"])
-            for file in folder.glob("test_unknown*/planned"):
+            for file in folder.glob("test_unknown*/announced"):
                 file.unlink(missing_ok=True)
         """
     )
