@@ -6,6 +6,8 @@ They only save time, so nothing here fails: what cannot be read is not there, an
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -27,7 +29,12 @@ from cosmos_venv.files.durable_files import (
     read_own,
     sweep_abandoned,
 )
+from cosmos_venv.files.read_limits import ANY_SIZE, refuse_unfit_file, sha256_of_file
 
+SETTLED_SECONDS = 2.0
+"""A file may change again within its clock's last tick, and look the same."""
+
+_HEX_DIGITS = 64
 _REFRESHED_SECONDS = 300.0  # what is used must look newer than what nobody uses, and a parse must not write
 _TURN = 0.05
 _PRIVATE = 0o600
@@ -185,3 +192,23 @@ def _is_locked(descriptor: int, wait: float | None, report: Callable[[], object]
             return True
         else:
             return True
+
+
+def digest_of_file(path: Path, *, known: FileCache | None = None) -> str:
+    """SHA-256 of a file's content, 64 hex digits.
+
+    :param path: the file.
+    :param known: keeps digests: a file that looks untouched is not read again; None: it is read.
+    :raises OSError: when it cannot be read.
+    """
+    refuse_unfit_file(path, ANY_SIZE)
+    status = path.stat()
+    facts = [str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev]
+    look = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    is_settled = max(status.st_mtime, status.st_ctime) < time.time() - SETTLED_SECONDS
+    if known is not None and is_settled and len(kept := known.read(look) or b"") == _HEX_DIGITS:
+        return kept.decode("ascii", errors="replace")
+    digest = sha256_of_file(path)
+    if known is not None and is_settled:
+        known.write(look, digest.encode())
+    return digest

@@ -19,22 +19,14 @@ from pathlib import Path, PurePath
 
 from cosmos_venv.dbt.project_files import ComputedName, EnvVars, env_vars_in, read_dbt_project
 from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.files.file_cache import FileCache
+from cosmos_venv.files.file_cache import SETTLED_SECONDS, FileCache
 from cosmos_venv.files.read_limits import (
-    ANY_SIZE,
     MEBIBYTE,
     Limit,
     UnfitFileError,
     read_file,
-    refuse_unfit_file,
-    sha256_of_file,
     walk,
 )
-
-SETTLED_SECONDS = 2.0
-"""A file may change again within its clock's last tick, and look the same."""
-
-_HEX_DIGITS = 64
 
 # What dbt reads in its folders; anything else, a database that lies there for instance, may change as it likes.
 _READ = (".sql", ".py", ".yml", ".yaml", ".md")
@@ -51,26 +43,6 @@ NOT_READ = frozenset(_NEVER_READ | _WRITTEN)
 _LARGEST = Limit(most=1024 * MEBIBYTE)
 _OF_AN_ENVIRONMENT = "pyvenv.cfg"
 _OF_THE_USER = ".user.yml"  # which dbt writes beside profiles.yml the first time
-
-
-def digest_of_file(path: Path, *, known: FileCache | None = None) -> str:
-    """SHA-256 of a file's content, 64 hex digits.
-
-    :param path: the file.
-    :param known: keeps digests: a file that looks untouched is not read again; None: it is read.
-    :raises OSError: when it cannot be read.
-    """
-    refuse_unfit_file(path, ANY_SIZE)
-    status = path.stat()
-    facts = [str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev]
-    look = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    is_settled = max(status.st_mtime, status.st_ctime) < time.time() - SETTLED_SECONDS
-    if known is not None and is_settled and len(kept := known.read(look) or b"") == _HEX_DIGITS:
-        return kept.decode("ascii", errors="replace")
-    digest = sha256_of_file(path)
-    if known is not None and is_settled:
-        known.write(look, digest.encode())
-    return digest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import DbtResourceType, LoadMode
 from cosmos_venv.processes.gc_pause import no_collection
 from cosmos_venv.project.load_request import LoadRequest, project_dir
-from cosmos_venv.project.node import DbtNode
+
+if TYPE_CHECKING:
+    from cosmos_venv.project.node import DbtNode
 
 logger = logging.getLogger(__name__)
 

@@ -29,14 +29,15 @@ from cosmos_venv.dbt.project_files import (
     veiled,
 )
 from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.files.file_cache import digest_of_file
 from cosmos_venv.files.yaml_files import load_yaml
-from cosmos_venv.project.fingerprint import Tree, digest_of_file, fingerprint
-from cosmos_venv.project.node import DbtNode
 from cosmos_venv.remote.remote_file import shown
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.environment import Environment
     from cosmos_venv.files.file_cache import FileCache
+    from cosmos_venv.project.fingerprint import Tree
+    from cosmos_venv.project.node import DbtNode
 
 _PROFILE = "profiles.yml"
 # Files that the tree of a project does not answer for: the profile in use is looked at by itself.
@@ -268,6 +269,8 @@ class LsQuestion:
 
     def basis(self) -> Basis:
         """The basis of an answer that dbt would give now: the files are looked at anew."""
+        from cosmos_venv.project.fingerprint import Tree, fingerprint  # only dbt ls asks for it
+
         project_file = read_dbt_project(self.project_dir, environment=self.env)
         packages = read_package_files(self.project_dir)
         beside = dict.fromkeys((*packages.local, *project_file.paths_outside))

@@ -22,27 +22,27 @@ from cosmos_venv import settings
 from cosmos_venv.constants import DbtResourceType, LoadMode
 from cosmos_venv.dbt.project_files import read_dbt_project
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.files.file_cache import digest_of_file
 from cosmos_venv.files.os_errors import shortage
 from cosmos_venv.files.read_limits import read_file
 from cosmos_venv.managed import caches
-from cosmos_venv.project.fingerprint import digest_of_file
 from cosmos_venv.project.load_request import Loaded, LoadRequest, LsQuestion
-from cosmos_venv.project.manifest import Manifest
-from cosmos_venv.project.node import DbtNode
-from cosmos_venv.project.node_entry import Folders
-from cosmos_venv.project.selection import evaluate, from_lists
 
 if TYPE_CHECKING:
     from cosmos_venv.files.file_cache import FileCache
     from cosmos_venv.project.ls_cache import Listing
+    from cosmos_venv.project.manifest import Manifest
+    from cosmos_venv.project.node import DbtNode
+    from cosmos_venv.project.node_entry import Folders
     from cosmos_venv.remote.download_cache import Copy, RemoteError
     from cosmos_venv.remote.remote_file import RemoteFile
+
+    _Nodes = dict[str, DbtNode]
 
 logger = logging.getLogger(__name__)
 
 _PROJECT_FILE = "dbt_project.yml"
 _PACKAGES_KEY, _ENV_VAR = b"packages-install-path", b"env_var"
-_Nodes = dict[str, DbtNode]
 _PATIENCE = 60.0  # seconds for a manifest that lies elsewhere, where Airflow sets no time-out
 
 
@@ -102,6 +102,8 @@ def _open_manifest(request: LoadRequest) -> Manifest:
             "LoadMode.DBT_MANIFEST needs ProjectConfig.manifest_path. Give it, or use LoadMode.DBT_LS."
         )
     if not isinstance(path, str):
+        from cosmos_venv.project.manifest import Manifest  # where a plan is kept nothing is read
+
         return Manifest(path)
     # What reads from elsewhere is imported only by those who have their manifest there.
     from cosmos_venv.remote.remote_file import RemoteFile
@@ -124,6 +126,7 @@ class _RemoteManifest:
         is none.
         """
         from cosmos_venv.managed import resolve
+        from cosmos_venv.project.manifest import Manifest
         from cosmos_venv.remote.download_cache import RemoteError
 
         known = self._kept_copy()
@@ -207,6 +210,7 @@ def _load_ls_file(request: LoadRequest) -> tuple[_Nodes, _Nodes]:
 
 def _load_custom(request: LoadRequest) -> tuple[_Nodes, _Nodes]:
     from cosmos_venv.project.custom.parser import nodes_of_files
+    from cosmos_venv.project.selection import evaluate, from_lists
 
     config = request.render
     _refuse_selector(request, "the project's files are read without dbt")
@@ -257,6 +261,8 @@ def _refuse_selector(request: LoadRequest, reason: str) -> None:
 
 
 def _artifact_folders(request: LoadRequest) -> Folders:
+    from cosmos_venv.project.node_entry import Folders
+
     file = request.project_file
     return Folders(project=request.project_dir, root_package=file.name, packages=file.packages_folder)
 
