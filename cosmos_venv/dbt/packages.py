@@ -25,7 +25,7 @@ from cosmos_venv.dbt.project_files import LOCK_FILE, local_package, read_dbt_pro
 from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.files.durable_files import (
     age,
-    is_set_aside,
+    kept_in,
     name_apart,
     read_own,
     remove_apart,
@@ -54,9 +54,9 @@ def sweep(folder: Path) -> None:
     """
     try:
         sweep_abandoned(folder)
-        paths = [path for path in folder.iterdir() if not path.name.startswith(".") and not is_set_aside(path)]
+        paths = kept_in(folder)
     except OSError:
-        return
+        return  # another one sweeps
     kept = sorted((path for path in paths if path.is_dir()), key=_age)
     newest = {path.stem: path for path in sorted(kept)}
     for number, path in enumerate(kept):

@@ -232,12 +232,15 @@ def set_aside(path: Path, why: str = "") -> None:
     logger.warning("%s was set aside as %s: %s.", path, aside.name, why)
 
 
-def is_set_aside(path: Path) -> bool:
-    """Return whether ``set_aside`` has named it, so that no sweep deletes it.
+def kept_in(folder: Path) -> list[Path]:
+    """Return what stands in a folder of ours under names of its own.
 
-    :param path: of which only the name counts.
+    A name apart may be of a process at work, and what ``set_aside`` has named is not ours: no sweep deletes either.
+
+    :param folder: of the files.
+    :raises OSError: when the folder cannot be read.
     """
-    return _ASIDE in path.name
+    return [path for path in folder.iterdir() if not path.name.startswith(".") and _ASIDE not in path.name]
 
 
 def make_way(path: Path) -> None:

@@ -21,7 +21,7 @@ from cosmos_venv.files.durable_files import (
     age,
     in_one_step,
     is_private,
-    is_set_aside,
+    kept_in,
     make_private,
     make_way,
     open_or_set_aside,
@@ -168,11 +168,9 @@ class FileCache:
                 path.unlink()
 
     def _found(self) -> Iterator[tuple[float, Path]]:
-        for path in self.folder.iterdir():
-            # A name apart may be of a process at work, and what was set aside is not ours.
-            if not path.name.startswith(".") and not is_set_aside(path):
-                with suppress(FileNotFoundError):  # another process sweeps too
-                    yield age(path.lstat().st_mtime), path
+        for path in kept_in(self.folder):
+            with suppress(FileNotFoundError):  # another process sweeps too
+                yield age(path.lstat().st_mtime), path
 
 
 def _is_locked(descriptor: int, wait: float | None, report: Callable[[], object]) -> bool:

@@ -332,12 +332,14 @@ def refuse_unknown_arguments(where: str, names: Iterable[str]) -> None:
     :param names: names of arguments.
     :raises CosmosValueError: for the first such name, with the nearest one that an operator takes.
     """
-    # Classes of one mode after the other, and no further than needed: most arguments are those of the first.
     left = dict.fromkeys(names)
-    known: set[str] = set()
-    for cls in _operator_classes() if left else ():
-        from cosmos_venv.operators.base import parameters
+    if not left:
+        return
+    from cosmos_venv.operators.base import parameters
 
+    known: set[str] = set()
+    # Classes of one mode after the other, and no further than needed: most arguments are those of the first.
+    for cls in _operator_classes():
         known |= parameters(cls)
         left = {name: None for name in left if name not in known}
         if not left:
