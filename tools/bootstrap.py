@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory  # noqa: TID251 - wheels alone lie in it, no environment
 
 ROOT = Path(__file__).resolve().parent.parent
 TAG = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -225,14 +226,19 @@ def make_with_uv(uv: Path, environment: Environment) -> None:
 def fill_wheelhouse(pins: str) -> None:
     """Every wheel that these pins name for this Python; wheels of other Pythons stay beside them."""
     subject = f".cache/wheelhouse ({pins})"
-    stamp, expected = WHEELHOUSE / f".{pins}-{TAG}.stamp", digest(pins, pins_file(pins))
+    stamp, expected = WHEELHOUSE / f".{pins_file(pins).stem}-{TAG}.stamp", digest(pins, pins_file(pins))
     if is_current(stamp, expected):
         say(subject, "up to date")
         return
     say(subject, f"fetching the wheels of requirements/{pins}.txt with pip")
     WHEELHOUSE.mkdir(parents=True, exist_ok=True)
-    options = ["--no-deps", "--progress-bar", "off", "--wheel-dir", str(WHEELHOUSE), "-r", str(pins_file(pins))]
-    run(subject, [TOOLS.python, "-m", "pip", "wheel", *options])
+    # In a folder of its own: of two steps at once, the pip that saw the other's half of duckdb's wheel found a bad hash
+    # and removed it, and the other failed.
+    with TemporaryDirectory(dir=WHEELHOUSE, prefix=".") as fetched:
+        options = ["--no-deps", "--progress-bar", "off", "--wheel-dir", fetched, "-r", str(pins_file(pins))]
+        run(subject, [TOOLS.python, "-m", "pip", "wheel", *options])
+        for wheel in Path(fetched).iterdir():
+            wheel.replace(WHEELHOUSE / wheel.name)
     stamp.write_text(expected, encoding="ascii")
     say(subject, f"ready, {len(list(WHEELHOUSE.glob('*.whl')))} wheels in all")
 

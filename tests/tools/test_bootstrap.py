@@ -106,6 +106,23 @@ def test_an_environment_can_hold_its_pins_and_nothing_that_they_ask_for(pins: Pa
     assert not installed(bare, "markupsafe")
 
 
+@needs_wheelhouse
+@pytest.mark.usefixtures("offline")
+def test_a_wheel_that_another_step_has_written_by_half_is_replaced_by_the_whole_one(
+    pins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (whole,) = bootstrap.WHEELHOUSE.glob("iniconfig-*.whl")
+    monkeypatch.setattr(bootstrap, "WHEELHOUSE", tmp_path / "wheelhouse")
+    half = tmp_path / "wheelhouse" / whole.name
+    half.parent.mkdir()
+    half.write_bytes(whole.read_bytes()[:100])
+
+    bootstrap.fill_wheelhouse(str(pins.with_suffix("")))
+
+    assert half.read_bytes() == whole.read_bytes()
+    assert sorted(file.name for file in half.parent.iterdir()) == [f".pins-{bootstrap.TAG}.stamp", whole.name]
+
+
 def test_a_failing_installer_is_shown_by_its_command_and_its_last_lines() -> None:
     script = "print('a while ago'); print('x\\n' * 30); print('no such wheel'); raise SystemExit(3)"
 
