@@ -41,7 +41,7 @@ from cosmos_venv.environments.builder import build_environment
 from cosmos_venv.environments.installers.choice import choose_installer
 from cosmos_venv.environments.spec import Interpreter
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv.throwaway import throwaway_folder
 preference, wanted = sys.argv[1], tuple(sys.argv[2:])
 spec = EnvironmentSpec(requirements=wanted, interpreter=Interpreter.of())

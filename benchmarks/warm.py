@@ -31,7 +31,8 @@ from benchmarks.warm_tasks import beside_cosmos
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.process import DBT as DBT_MODULES
 from cosmos_venv.dbt.warm.process import WarmStart, dbt_program
-from cosmos_venv.processes.guarded_process import Cancellation, run_guarded
+from cosmos_venv.processes.cancellation import Cancellation
+from cosmos_venv.processes.guarded_process import run_guarded
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
 SMALL_BOUND, LARGE_BOUND, KEPT_BOUND, MEMORY_BOUND = 0.30, 0.40, 0.12, 1.2

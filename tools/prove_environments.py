@@ -24,7 +24,7 @@ from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
 from pytest_cosmos_venv.throwaway import remove_folder, throwaway_folder
 from tools.proof import Tally, prove

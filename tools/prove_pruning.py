@@ -29,7 +29,7 @@ from cosmos_venv.environments.maintenance.pruner import prune
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
 USERS = 16

@@ -29,7 +29,8 @@ from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.process import WarmStart, dbt_program
 from cosmos_venv.dbt.warm.servers import Program
 from cosmos_venv.exceptions import CommandKilled
-from cosmos_venv.processes.guarded_process import Cancellation, run_guarded
+from cosmos_venv.processes.cancellation import Cancellation
+from cosmos_venv.processes.guarded_process import run_guarded
 from tools.proof import Tally, prove
 
 ROOT = Path(__file__).resolve().parents[1]

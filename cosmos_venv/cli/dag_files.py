@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +16,7 @@ from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.managed.arguments import VirtualenvArguments, kept_directory
 from cosmos_venv.operators.virtualenv import DbtVirtualenvBaseOperator
 
-_DECIDING = {"virtualenv_dir", "is_virtualenv_dir_temporary", *(each.name for each in fields(VirtualenvArguments))}
+_DECIDING = {"virtualenv_dir", "is_virtualenv_dir_temporary", *VirtualenvArguments.__struct_fields__}
 
 
 @dataclass(frozen=True, kw_only=True)

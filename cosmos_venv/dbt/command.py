@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import yaml
 
 from cosmos_venv.exceptions import CosmosValueError
@@ -34,8 +34,7 @@ DBT_COMMANDS = (
 _SWITCHES = ("no_version_check", "cache_selected_only", "fail_fast", "quiet", "warn_error")
 
 
-@dataclass(frozen=True, kw_only=True)
-class DbtOptions:
+class DbtOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options that every dbt command of an operator may have, in the order of its command line.
 
     Each has the name of the operator's parameter.

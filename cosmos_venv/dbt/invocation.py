@@ -24,7 +24,8 @@ from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt import installation
 from cosmos_venv.dbt.results import FAILED_STATUSES, MOST_FAILURES, Artifacts, with_the_rest_counted, without_colour
 from cosmos_venv.exceptions import CosmosDbtRunError
-from cosmos_venv.processes.guarded_process import Cancellation, GuardedProcess, WatchedProcess, run_guarded
+from cosmos_venv.processes.cancellation import Cancellation
+from cosmos_venv.processes.guarded_process import GuardedProcess, WatchedProcess, run_guarded
 
 DbtRunnerResult = Any
 """``dbt.cli.main.dbtRunnerResult``: on most workers there is no dbt to import it from."""

@@ -36,7 +36,7 @@ from cosmos_venv.files.durable_files import (
 from cosmos_venv.files.kernel_lock import NOBODY_LOCKS, is_locked_or_lockless, open_for_locking, unlock
 from cosmos_venv.files.permissions import Way, Writers, judge
 from cosmos_venv.files.read_limits import read_file
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path
 
 LAYOUT = "packages-v1"

@@ -36,13 +36,8 @@ from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.files import filesystem_check, os_errors
 from cosmos_venv.files.durable_files import replace_links_out_of, shut_out_others
 from cosmos_venv.files.permissions import Writers, trusted_owners
-from cosmos_venv.processes.guarded_process import (
-    Cancellation,
-    CompletedCommand,
-    GuardedProcess,
-    run_guarded,
-    started_ahead,
-)
+from cosmos_venv.processes.cancellation import Cancellation
+from cosmos_venv.processes.guarded_process import CompletedCommand, GuardedProcess, run_guarded, started_ahead
 from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
 
 _COMMANDS_OF_A_BUILD = 3  # make it, fill it, check it; then it may have to be written to the disk

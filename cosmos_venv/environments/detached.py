@@ -26,8 +26,8 @@ from cosmos_venv.exceptions import (
     VirtualenvBuildError,
     VirtualenvError,
 )
+from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.detached_process import DetachedAtWork, DetachedFailure
-from cosmos_venv.processes.guarded_process import Cancellation
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.installers.choice import InstallerPreference

@@ -37,7 +37,7 @@ from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.files.durable_files import OddFile, in_one_step, make_way, write_new
 from cosmos_venv.files.filesystem_check import UNSUPPORTED, unfit_message, why_unfit
 from cosmos_venv.files.kernel_lock import FileToLock, flock_at_once, open_to_ask, unlock
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 
 _holders: dict[tuple[int, int], _Holder] = {}
 # A setting of Cosmos counts tries (virtualenv_max_retries_lock), one a second.

@@ -20,7 +20,7 @@ from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.files import os_errors
 from cosmos_venv.files.permissions import is_trusted_way
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
 
 if TYPE_CHECKING:

@@ -30,7 +30,8 @@ from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.files.os_errors import OF_THIS_PROCESS
 from cosmos_venv.files.read_limits import ANY_SIZE, UnfitFileError, open_file, refuse_unfit_file
 from cosmos_venv.processes import guard
-from cosmos_venv.processes.guarded_process import Cancellation, GuardedProcess
+from cosmos_venv.processes.cancellation import Cancellation
+from cosmos_venv.processes.guarded_process import GuardedProcess
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution

@@ -37,7 +37,7 @@ from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, Virtu
 from cosmos_venv.files.durable_files import in_one_step, set_aside
 from cosmos_venv.files.filesystem_check import refuse_unfit, refuse_unfit_path
 from cosmos_venv.files.permissions import Writers, judge, make_directory, writable_by_others
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path
 
 if TYPE_CHECKING:

@@ -35,7 +35,8 @@ from cosmos_venv.environments.requirement_files import (
 )
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.files import os_errors
-from cosmos_venv.processes.guarded_process import Cancellation, CompletedCommand, run_guarded
+from cosmos_venv.processes.cancellation import Cancellation
+from cosmos_venv.processes.guarded_process import CompletedCommand, run_guarded
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement

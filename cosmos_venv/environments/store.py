@@ -20,7 +20,7 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.files.kernel_lock import NOBODY_LOCKS, describe_strangers
 from cosmos_venv.files.permissions import Way, Writers
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path, strangers_who_keep, take_from_strangers
 
 LOOKED_FOR = "cosmos_venv.virtualenv_dir"

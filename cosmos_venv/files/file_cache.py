@@ -12,9 +12,10 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
+
+import msgspec
 
 from cosmos_venv.files.durable_files import (
     ABANDONED_SECONDS,
@@ -40,8 +41,7 @@ _TURN = 0.05
 _PRIVATE = 0o600
 
 
-@dataclass(frozen=True, kw_only=True)
-class FileCache:
+class FileCache(msgspec.Struct, frozen=True, kw_only=True):
     """Files in one folder, each kept under a digest.
 
     :param folder: of the files. It and the folder above it must be this user's alone, or nothing is read.

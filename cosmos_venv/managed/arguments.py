@@ -6,22 +6,21 @@ DAG files construct operators by the thousand and make no environment, so this m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from cosmos_venv.compat import to_boolean
 from cosmos_venv.dbt.command import word_text
-from cosmos_venv.environments.requirement_files import refuse_anything_but_strings
 from cosmos_venv.exceptions import CosmosValueError
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.spec import EnvironmentSpec
-    from cosmos_venv.processes.guarded_process import Cancellation
+    from cosmos_venv.processes.cancellation import Cancellation
 
 
-@dataclass(frozen=True, kw_only=True)
-class VirtualenvArguments:
+class VirtualenvArguments(msgspec.Struct, frozen=True, kw_only=True):
     """The arguments of an operator that decide about its environment.
 
     :param py_requirements: as ``pip install`` takes them.
@@ -46,7 +45,10 @@ class VirtualenvArguments:
         for name in ("py_requirements", "pip_install_options"):
             given = arguments.get(name) or ()
             words[name] = tuple(map(word_text, given)) if isinstance(given, list | tuple) else given
-            refuse_anything_but_strings(name, words[name])
+            if not (isinstance(words[name], tuple) and all(isinstance(word, str) for word in words[name])):
+                from cosmos_venv.environments.requirement_files import refuse_anything_but_strings
+
+                refuse_anything_but_strings(name, words[name])
         return cls(
             py_requirements=tuple(words["py_requirements"]),
             pip_install_options=tuple(words["pip_install_options"]),

@@ -24,7 +24,7 @@ from cosmos_venv.environments.store import EnvironmentStore, find_first, stores_
 from cosmos_venv.exceptions import VirtualenvBeingBuilt, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.managed.arguments import VirtualenvArguments
 from cosmos_venv.managed.from_settings import directory_mode, environment_store, installer, store_policy
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 
 foreground_builds: ContextVar[Foreground | None] = ContextVar("foreground_builds", default=None)
 Report = Callable[[str], None]

@@ -11,7 +11,7 @@ from cosmos_venv import settings
 from cosmos_venv.dbt.warm.process import Program, WarmStart, dbt_program
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 
 CHOICES = ("auto", "off", "require")
 _POD_OF_ONE_TASK = "AIRFLOW_IS_K8S_EXECUTOR_POD"

@@ -38,7 +38,7 @@ OUTPUT_ONLY = ("compiled_sql", "freshness")
 """Template fields that the task itself writes."""
 
 _CALLABLES = ("interceptors", "dbt_runner_callbacks")
-_OPTION_NAMES = tuple(DbtOptions.__dataclass_fields__)
+_OPTION_NAMES = tuple(DbtOptions.__struct_fields__)
 _PACKAGE = __name__.partition(".")[0]
 _SHARED = (type(None), bool, int, str)
 

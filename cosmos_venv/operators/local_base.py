@@ -25,7 +25,7 @@ from cosmos_venv.operators.base import (
     refuse_unknown,
     refuse_wrong_shapes,
 )
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -23,7 +23,7 @@ from cosmos_venv.files import durable_files
 from cosmos_venv.files.durable_files import OddFile, age, open_own, read_own
 from cosmos_venv.files.kernel_lock import FileToLock
 from cosmos_venv.files.os_errors import reason_of
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 
 RETRY_AFTER = 60.0
 """Seconds during which work that has failed is not tried again: those who ask learn what went wrong."""

@@ -2,9 +2,6 @@
 
 A guard takes some milliseconds to start. A caller that knows that commands will follow has guards started meanwhile
 (``started_ahead``).
-
-``Cancellation`` is how a kill reaches whatever a task is doing. Airflow 3 calls ``on_kill()`` from a SIGTERM handler
-that returns into the middle of anything, Airflow 2 raises from it: so asking takes no lock, and every wait looks.
 """
 
 from __future__ import annotations
@@ -24,6 +21,7 @@ from typing import IO
 
 from cosmos_venv.exceptions import CommandKilled
 from cosmos_venv.processes import guard, scratch
+from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.orphans import Session
 
 _BYTECODE_HEADER = 16  # PEP 552
@@ -187,48 +185,6 @@ def guard_program() -> str:
     expected = (0, int(made_from.st_mtime) & 0xFFFFFFFF, made_from.st_size & 0xFFFFFFFF)
     is_current = header == MAGIC_NUMBER + b"".join(number.to_bytes(4, "little") for number in expected)
     return str(compiled) if is_current else str(source)
-
-
-class Cancellation:
-    """The request that a piece of work shall end, and the functions that are called then. Safe to use from a signal
-    handler.
-    """
-
-    def __init__(self) -> None:
-        # A plain bool: threading.Event takes a lock that the interrupted main thread may hold.
-        self._is_requested = False
-        self._stops: list[Callable[[], None]] = []
-
-    @property
-    def is_requested(self) -> bool:
-        """Whether the end was asked for."""
-        return self._is_requested
-
-    def request(self) -> None:
-        """Ask for the end: every guarded command of this work is stopped, every wait ends with CommandKilled."""
-        self._is_requested = True
-        # A copy: the main thread, which this may interrupt, adds and removes entries.
-        for stop in tuple(self._stops):
-            stop()
-
-    def raise_if_requested(self) -> None:
-        """Raise CommandKilled once the end was asked for."""
-        if self._is_requested:
-            raise CommandKilled("The task was told to end.")
-
-    @contextmanager
-    def stopping(self, stop: Callable[[], None]) -> Iterator[None]:
-        """Within this block a request calls ``stop``; it is called at once if the request came before.
-
-        :param stop: called from a signal handler too.
-        """
-        self._stops.append(stop)
-        try:
-            if self._is_requested:
-                stop()
-            yield
-        finally:
-            self._stops.remove(stop)
 
 
 @dataclass(frozen=True, kw_only=True)

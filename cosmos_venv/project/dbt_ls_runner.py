@@ -35,10 +35,11 @@ from cosmos_venv.dbt.workspace import Outputs, descriptors_of, downloading_in_pl
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, VirtualenvError
 from cosmos_venv.managed import caches, resolve
 from cosmos_venv.managed.arguments import VirtualenvArguments, kept_directory
-from cosmos_venv.processes.guarded_process import Cancellation, started_ahead
+from cosmos_venv.processes.cancellation import Cancellation
+from cosmos_venv.processes.guarded_process import started_ahead
 from cosmos_venv.project.dbt_ls import ls_arguments
-from cosmos_venv.project.fingerprint import Tree, fingerprint
-from cosmos_venv.project.load_request import DbtInstallation, LoadRequest, LsQuestion
+from cosmos_venv.project.fingerprint import DbtInstallation, LsQuestion, Tree, fingerprint
+from cosmos_venv.project.load_request import LoadRequest
 
 if TYPE_CHECKING:
     from cosmos_venv.dbt.packages import ProjectPackages

@@ -1,5 +1,6 @@
-"""Digests of the files of a project: whatever dbt reads of it counts, and nothing else.
+"""``LsQuestion``, which is put to ``dbt ls``, and fingerprints of the files that its answer depends on.
 
+Whatever dbt reads of a project counts, and nothing else.
 A package may be the root of a repository, with an environment of thousands of files beside its models, and a change of
 them changes no answer of dbt. A file is read once, and known by its size, times and numbers from then on.
 """
@@ -11,15 +12,25 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
-from cosmos_venv.dbt.project_files import ComputedName, EnvVars, env_vars_in, read_dbt_project
+from cosmos_venv.dbt.project_files import (
+    PACKAGE_FILES,
+    ComputedName,
+    EnvVars,
+    env_vars_in,
+    local_package,
+    read_dbt_project,
+    read_package_files,
+    veiled,
+)
 from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.files.file_cache import SETTLED_SECONDS, FileCache
+from cosmos_venv.files.file_cache import SETTLED_SECONDS, FileCache, digest_of_file
 from cosmos_venv.files.read_limits import (
     MEBIBYTE,
     Limit,
@@ -27,6 +38,10 @@ from cosmos_venv.files.read_limits import (
     read_file,
     walk,
 )
+from cosmos_venv.project.load_request import STATE, folders_named
+
+if TYPE_CHECKING:
+    from cosmos_venv.environments.environment import Environment
 
 # What dbt reads in its folders; anything else, a database that lies there for instance, may change as it likes.
 _READ = (".sql", ".py", ".yml", ".yaml", ".md")
@@ -43,6 +58,12 @@ NOT_READ = frozenset(_NEVER_READ | _WRITTEN)
 _LARGEST = Limit(most=1024 * MEBIBYTE)
 _OF_AN_ENVIRONMENT = "pyvenv.cfg"
 _OF_THE_USER = ".user.yml"  # which dbt writes beside profiles.yml the first time
+
+_PROFILE = "profiles.yml"
+# Files that the tree of a project does not answer for: the profile in use is looked at by itself.
+_APART = (_PROFILE, *PACKAGE_FILES)
+# dbt's own names, the newer first, which counts where both are set.
+_DEFERRED_STATE = ("DBT_ENGINE_DEFER_STATE", "DBT_DEFER_STATE")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +125,168 @@ def fingerprint(tree: Tree, *, known: FileCache | None = None) -> Fingerprint:
         computed = [[each.file, each.line, each.is_noted] for each in found.variables.computed]
         known.write(look, json.dumps([found.digest, sorted(found.variables.names), computed]).encode())
     return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class DbtInstallation:
+    """A dbt that can be run now.
+
+    :param executable: its path, or a command that is looked up on the PATH.
+    :param keep_open: descriptors of the lease of its environment.
+    :param is_managed: whether that is one of ours.
+    :param identity: differs where the dbt may be another one.
+    :param virtualenv_dir: where its environment is kept; None for a dbt that is not ours.
+    :param environment: its environment; None for a dbt that is not ours, and in another process than the one that has
+        opened it.
+    """
+
+    executable: str
+    keep_open: tuple[int, ...] = ()
+    is_managed: bool = False
+    identity: str
+    virtualenv_dir: Path | None = None
+    environment: Environment | None = None
+
+    @property
+    def which(self) -> list[object]:
+        """The facts that its answers depend on. A managed dbt is the same on every machine, wherever it stands."""
+        from cosmos_venv.dbt.installation import packages_beside  # a manifest needs no dbt
+
+        return [self.identity, packages_beside(self.executable) if self.is_managed else self.executable]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Basis:
+    """The facts that an answer depends on, as far as they are known before dbt has run.
+
+    :param digest: differs where one of these differs: 64 hex digits.
+    :param names: the environment variables whose values count in it.
+    :param computed: file and line where Jinja computes the name of a further environment variable, which dbt records
+        when it runs. Empty: there is none.
+    :param unknown: why nobody can tell what the answer depends on, in words; empty where that is known.
+    """
+
+    digest: str
+    names: frozenset[str]
+    computed: str = ""
+    unknown: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LsQuestion:
+    """One question to ``dbt ls``: all that its answer depends on.
+
+    :param project_dir: absolute folder of the project.
+    :param dbt: the dbt that is asked.
+    :param profile: the text of the profile. It holds no secret of a Connection, but calls of ``env_var()``.
+    :param profiles_yml: the file of the profile, which is there until the block of ``open_question`` ends.
+    :param profile_shown: what errors call the profile.
+    :param profile_flags: the arguments that tell dbt profile and target.
+    :param env: environment variables for dbt.
+    :param secrets: environment variables of the profile. They do not count: another password lists the same nodes.
+    :param given: names of those variables that the user has given, which count in any case.
+    :param folders: names and values of those variables that say where dbt writes.
+    :param arguments: the arguments of ``dbt ls``, without folders, profile and target.
+    :param variables: the value of ``--vars``; None: there is none.
+    :param has_deps: whether ``dbt deps`` installs packages first.
+    :param airflow_variables: names and values of Airflow's Variables that count.
+    :param known: keeps fingerprints of files; None: nothing keeps them.
+    """
+
+    project_dir: Path
+    dbt: DbtInstallation
+    profile: str
+    profiles_yml: Path
+    profile_shown: str
+    profile_flags: tuple[str, ...]
+    env: Mapping[str, str] = field(repr=False)
+    secrets: Mapping[str, str] = field(repr=False)
+    given: tuple[str, ...]
+    folders: Mapping[str, str]
+    arguments: tuple[str, ...]
+    variables: str | None
+    has_deps: bool
+    airflow_variables: tuple[tuple[str, str | None], ...]
+    known: FileCache | None
+
+    def basis(self) -> Basis:
+        """The basis of an answer that dbt would give now: the files are looked at anew."""
+        project_file = read_dbt_project(self.project_dir, environment=self.env)
+        packages = read_package_files(self.project_dir)
+        beside = dict.fromkeys((*packages.local, *project_file.paths_outside))
+        projects = [self.project_dir, *(local_package(self.project_dir, path) for path in beside)]
+        # Packages that dbt deps installs follow from the project's files, but for local ones.
+        installed = "" if self.has_deps else project_file.packages_folder
+        left_out = {project_file.packages_folder} if self.has_deps else set()
+        trees = [Tree(folder=self.project_dir, environment=self.env, packages_folder=installed, left_out=left_out)]
+        for path, folder in zip(beside, projects[1:], strict=True):
+            environment = None if path in project_file.paths_outside else self.env
+            trees.append(Tree(folder=folder, environment=environment, left_out=left_out | self._inner(folder)))
+        found = [fingerprint(tree, known=self.known) for tree in trees]
+        profile = self._profile_now()
+        of_profile = env_vars_in(profile.encode(), _PROFILE)
+        asked = EnvVars.of_all([of_profile, *(one.variables for one in found)])
+        names = frozenset({*self.given, *asked.names, *(name for name in self.env if name.startswith("DBT_"))})
+        matters = [
+            self.dbt.which,
+            [one.digest for one in found],
+            profile,
+            self.profile_flags,
+            self.arguments,
+            self.has_deps,
+            veiled(self.env, names),
+            self.airflow_variables,
+            self._state(trees),
+        ]
+        computed = [(f"{self.profile_shown}, line {each.line}", each) for each in of_profile.computed]
+        for folder, one in zip(projects, found, strict=True):
+            computed += [(f"{folder}/{each}", each) for each in one.variables.computed if each.file not in _APART]
+        return Basis(
+            digest=hashlib.sha256(json.dumps(matters).encode()).hexdigest(),
+            names=names,
+            computed=next((where for where, each in computed if each.is_noted), ""),
+            unknown=(packages.why_unknown if self.has_deps else "")
+            or next((computes_a_name(where) for where, each in computed if not each.is_noted), ""),
+        )
+
+    def _profile_now(self) -> str:
+        try:
+            return self.profiles_yml.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:  # it was written for a parse that waits no longer
+            return self.profile
+
+    def _inner(self, package: Path) -> set[str]:
+        """The place of the project in a package that holds it, as ``integration_tests`` do: it counts by itself.
+
+        Seen as a part of the package it would count with what dbt writes, and no answer would ever be found again.
+        """
+        project_dir = self.project_dir.resolve()
+        is_inside = project_dir != package and project_dir.is_relative_to(package)
+        return {str(project_dir.relative_to(package))} if is_inside else set()
+
+    def _state(self, trees: Sequence[Tree]) -> list[str]:
+        """Digests of what ``state:`` and ``result:`` compare: a variable of the environment tells dbt the folder of the
+        other run.
+
+        It compares the content of seeds then, and what was found of sources last, both of which nothing else asks for.
+        """
+        from cosmos_venv.dbt.state import NAMES  # few projects are compared
+
+        folders = folders_named((*STATE, *_DEFERRED_STATE), self.project_dir, self.env)
+        if not folders:
+            return []
+        files = [folder / name for folder in folders for name in NAMES]
+        files.append(self.project_dir / (self.env.get("DBT_TARGET_PATH") or "target") / "sources.json")
+        files += sorted(seed for tree in trees for seed in tree.seeds())
+        return [digest_of_file(file, known=self.known) if file.is_file() else "" for file in files]
+
+
+def computes_a_name(where: str) -> str:
+    """The clause about a place where Jinja computes the name of an environment variable.
+
+    :param where: the place, in words: a file and a line.
+    """
+    return f"{where}, computes the name of an environment variable, so the name is known only while dbt runs"
 
 
 @dataclass(frozen=True)

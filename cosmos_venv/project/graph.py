@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import DbtResourceType, LoadMode
 from cosmos_venv.processes.gc_pause import no_collection
@@ -115,8 +117,7 @@ class DbtGraph:
         return project_dir(self.project, self.render_config, self.execution_config, self.load_method)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """The selected nodes, and the relations between them.
 
     :param nodes: the selected nodes and tests by unique id, each knowing its tests and what comes after it.

@@ -14,22 +14,23 @@ import os
 import time
 from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from cosmos_venv import settings
 from cosmos_venv.constants import DbtResourceType, LoadMode
-from cosmos_venv.dbt.project_files import read_dbt_project
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.files.file_cache import digest_of_file
 from cosmos_venv.files.os_errors import shortage
 from cosmos_venv.files.read_limits import read_file
 from cosmos_venv.managed import caches
-from cosmos_venv.project.load_request import Loaded, LoadRequest, LsQuestion
+from cosmos_venv.project.load_request import Loaded, LoadRequest
 
 if TYPE_CHECKING:
     from cosmos_venv.files.file_cache import FileCache
+    from cosmos_venv.project.fingerprint import LsQuestion
     from cosmos_venv.project.ls_cache import Listing
     from cosmos_venv.project.manifest import Manifest
     from cosmos_venv.project.node import DbtNode
@@ -64,7 +65,7 @@ def load(request: LoadRequest) -> Loaded:
         raise CosmosLoadDbtException(words) from error
     # A deployment may have changed the files meanwhile.
     if before is not None and before == version_of(request, only_files=True):
-        return replace(loaded, version=before)
+        return msgspec.structs.replace(loaded, version=before)
     return loaded
 
 
@@ -112,8 +113,7 @@ def _open_manifest(request: LoadRequest) -> Manifest:
     return _RemoteManifest(file=file, kept=caches.kept_manifests()).open()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _RemoteManifest:
+class _RemoteManifest(msgspec.Struct, frozen=True, kw_only=True):
     """A manifest at a URL. A copy of it is kept, and taken while the manifest is unchanged."""
 
     file: RemoteFile
@@ -384,7 +384,7 @@ def _facts_of_artifact(request: LoadRequest) -> list[Any] | None:
     project_file = _content(request.project_dir / _PROJECT_FILE)
     facts = [request.method.value, _digest(path), hashlib.sha256(project_file).hexdigest()]
     if _PACKAGES_KEY in project_file and _ENV_VAR in project_file:  # to read YAML takes as long as all the rest
-        facts.append(read_dbt_project(request.project_dir, environment=request.environment).packages_folder)
+        facts.append(request.project_file.packages_folder)
     return facts
 
 

@@ -32,11 +32,11 @@ from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.managed import caches, resolve
 from cosmos_venv.processes.scratch import scratch_folder
 from cosmos_venv.project.dbt_ls_runner import OTHER_WAY, LsOrder, OutOfTime, Report, Said, run_dbt_ls, run_within_parse
-from cosmos_venv.project.load_request import Basis, LsQuestion, computes_a_name
+from cosmos_venv.project.fingerprint import Basis, LsQuestion, computes_a_name
 from cosmos_venv.remote.download_cache import RemoteError
 
 if TYPE_CHECKING:
-    from cosmos_venv.processes.guarded_process import Cancellation
+    from cosmos_venv.processes.cancellation import Cancellation
     from cosmos_venv.remote.object_store import RemoteFolder
 
 

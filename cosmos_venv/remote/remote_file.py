@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+import msgspec
 
 from cosmos_venv.credentials import mask
 from cosmos_venv.exceptions import CosmosValueError
@@ -50,8 +51,7 @@ def shown(url: str) -> str:
     return mask(url)
 
 
-@dataclass(frozen=True, kw_only=True)
-class RemoteFile:
+class RemoteFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file that lies elsewhere.
 
     :param url: its URL.

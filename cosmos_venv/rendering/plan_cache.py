@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, fields
+from dataclasses import fields
 from enum import Enum
 from mmap import mmap
 from pathlib import Path
@@ -84,7 +84,7 @@ def plan_key(configuration: Configuration, version: str | None) -> str | None:
         execution.test_indirect_selection,
         configuration.operator_args.get("exclude"),
         project_name(render, execution, configuration.project),
-        asdict(configuration.planning_settings()),
+        msgspec.structs.asdict(configuration.planning_settings()),
     ]
     try:
         return hashlib.sha256(json.dumps(matters, default=_as_text, sort_keys=True).encode()).hexdigest()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.config.validation import folder_name
@@ -135,8 +136,7 @@ def selector_of(test: DbtNode) -> str:
     return test.resource_name.partition(".")[0]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TaskName:
+class TaskName(msgspec.Struct, frozen=True, kw_only=True):
     """The name of one task.
 
     :param label: its id within its group.
@@ -209,8 +209,7 @@ def _refuse_bad_id(label: str, node: DbtNode) -> None:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class PlanningSettings:
+class PlanningSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of Airflow's configuration for a plan; the planner itself reads none.
 
     :param groups_by_path: ``enable_hierarchical_naming_for_group_nodes_by_folder``.

@@ -21,7 +21,7 @@ from cosmos_venv.environments.layout import LOCK_FILENAME, NOTE_FILENAME
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.lock_record import LockNote
 from cosmos_venv.exceptions import VirtualenvLockTimeout
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv.airflow_release import installed_airflow
 from tests.pytest_cosmos_venv.inner_run import write_distribution
 

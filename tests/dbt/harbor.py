@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cosmos_venv.dbt.packages import PackageStore, ProjectPackages
 from cosmos_venv.dbt.project_files import read_package_files
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 
 DEADLINE = 30.0
 

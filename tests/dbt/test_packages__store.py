@@ -17,7 +17,7 @@ import pytest
 
 from cosmos_venv.dbt.packages import PackageStore
 from cosmos_venv.files.permissions import make_directory
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path
 from tests.dbt.harbor import DEADLINE, Project, make_store
 from tests.odd_files import KINDS, plant
@@ -165,7 +165,7 @@ TAKE_TURN = """
 import sys, time
 from pathlib import Path
 from cosmos_venv.dbt.packages import PackageStore
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 store = PackageStore(folder=Path(sys.argv[1]), make_directory=lambda path: path.mkdir(exist_ok=True))
 assert store.is_usable()
 with store.turn(sys.argv[2], max_wait=30, cancellation=Cancellation(), report=lambda line: None):

@@ -18,7 +18,7 @@ from cosmos_venv.environments.layout import StorePolicy
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv import Wheel, write_wheel
 from pytest_cosmos_venv.throwaway import throwaway_folder
 from tests.kit import MakeReady, MakeSpec, OutputOf, SetAge, StartPython, WaitForBackend, WaitUntil

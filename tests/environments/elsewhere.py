@@ -27,7 +27,7 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 
 directory, preference, order, *commands = sys.argv[1:]
 directory, spec = Path(directory), EnvironmentSpec.from_dict(json.loads(order))

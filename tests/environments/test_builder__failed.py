@@ -14,7 +14,7 @@ from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CommandKilled, VirtualenvBuildError
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease
 from tests.kit import MakeReady, MakeSpec, WaitForBackend
 

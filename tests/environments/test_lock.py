@@ -16,14 +16,14 @@ from cosmos_venv.environments import lock_record
 from cosmos_venv.environments.layout import LOCK_FILENAME, NOTE_FILENAME
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.exceptions import CommandKilled, VirtualenvLockTimeout
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from tests.kit import SetAge, StartPython
 
 HOLDER = """
 import sys
 from pathlib import Path
 from cosmos_venv.environments.lock import VirtualenvLock
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 with VirtualenvLock(Path(sys.argv[1])).acquire(max_tries=60, cancellation=Cancellation(), report=lambda line: None):
     print("held", flush=True)
     sys.stdin.read()
@@ -33,7 +33,7 @@ COUNTER = """
 import sys
 from pathlib import Path
 from cosmos_venv.environments.lock import VirtualenvLock
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 directory, counter = Path(sys.argv[1]), Path(sys.argv[1], "counter")
 for _ in range(5):
     lock = VirtualenvLock(directory)

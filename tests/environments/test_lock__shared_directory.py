@@ -20,7 +20,7 @@ from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvLockTimeout
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv import VenvLock
 from tests.kit import SetAge, StartPython, WaitForBackend, WaitUntil
 
@@ -124,7 +124,7 @@ AS_ANOTHER_USER = """
 import encodings.ascii, os, sys
 from pathlib import Path
 from cosmos_venv.environments.lock import VirtualenvLock
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 if os.getuid() == 0:
     os.setuid(65534)
 with VirtualenvLock(Path(sys.argv[1])).acquire(max_tries=0, cancellation=Cancellation(), report=print):

@@ -17,7 +17,7 @@ from cosmos_venv.environments.layout import KERNEL_LOCK_FILENAME, builder_of
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.store import EnvironmentStore, find_first, stores_of
 from cosmos_venv.files.kernel_lock import open_for_locking, strangers_who_hold
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path
 from tests.environments.elsewhere import as_user, needs_root
 from tests.kit import MakeReady, MakeSpec, SetUmask, StartPython

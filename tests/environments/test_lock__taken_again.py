@@ -12,7 +12,7 @@ import pytest
 from cosmos_venv.environments.layout import LOCK_FILENAME
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.exceptions import VirtualenvLockTimeout
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from tests.kit import SetAge, StartPython
 
 TRY = """
@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.exceptions import VirtualenvLockTimeout
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 try:
     with VirtualenvLock(Path(sys.argv[1])).acquire(max_tries=0, cancellation=Cancellation(), report=lambda line: None):
         print("taken")

@@ -15,7 +15,7 @@ from cosmos_venv.environments import store as store_module
 from cosmos_venv.environments.spec import Interpreter
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CommandKilled
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease
 from tests.kit import MakeReady, MakeSpec, StartPython, WaitUntil
 
@@ -25,7 +25,7 @@ from pathlib import Path
 from cosmos_venv.environments import store
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import CommandKilled
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 
 store._LONGEST_REMOVAL = 30.0
 cancellation = Cancellation()

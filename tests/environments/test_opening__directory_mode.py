@@ -14,7 +14,7 @@ from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files.permissions import directory_mode, make_directory
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from tests.environments.elsewhere import needs_root
 from tests.kit import MakeSpec, SetUmask
 

@@ -11,7 +11,7 @@ import pytest
 from cosmos_venv.environments.opening import temporary_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import VirtualenvBuildError
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from tests.kit import MakeSpec, OutputOf, StartPython, WaitForBackend, WaitUntil
 
 Preference = Literal["uv", "pip"]
@@ -65,7 +65,7 @@ KILLED = """
 import json, sys
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.opening import temporary_environment
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 spec = EnvironmentSpec.from_dict(json.loads(sys.argv[1]))
 with temporary_environment(spec, preference="uv", cancellation=Cancellation(), report=print):
     print("READY")

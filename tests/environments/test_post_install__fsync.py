@@ -10,7 +10,7 @@ import pytest
 from cosmos_venv.environments import post_install
 from cosmos_venv.environments.post_install import written_out
 from cosmos_venv.exceptions import CommandKilled, VirtualenvBuildError
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from tests.environments.unwritten import is_unwritten, require_delayed_allocation
 from tests.kit import MakeReady, MakeSpec
 

@@ -11,7 +11,7 @@ from cosmos_venv.environments.publisher import Publisher
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvBuildError
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease
 from tests.environments.upgrades import HOUR, make_empty, make_old, release, upgraded, use
 from tests.kit import OutputOf, SetAge

@@ -11,7 +11,7 @@ import pytest
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from tests.kit import MakeSpec, StartPython, WaitForBackend, WaitUntil
 
 CONTENDER = """
@@ -20,7 +20,7 @@ from pathlib import Path
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.opening import open_environment, temporary_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 directory, order, stop_at = sys.argv[1:]
 spec = EnvironmentSpec.from_dict(json.loads(order))
 

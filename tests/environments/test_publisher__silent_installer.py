@@ -12,7 +12,8 @@ from cosmos_venv.environments.installers.choice import OtherInstaller
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.publisher import Activity
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.processes.guarded_process import Cancellation, GuardedProcess
+from cosmos_venv.processes.cancellation import Cancellation
+from cosmos_venv.processes.guarded_process import GuardedProcess
 from cosmos_venv.processes.lease import lease_path
 from tests.kit import MakeSpec, WaitUntil
 

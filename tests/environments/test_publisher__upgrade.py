@@ -12,7 +12,7 @@ import pytest
 from cosmos_venv.environments.publisher import Publisher
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from tests.environments.upgrades import HOUR, make_old, release, upgraded, use
 from tests.kit import OutputOf, StartPython, WaitForBackend
 
@@ -105,7 +105,7 @@ from pathlib import Path
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.opening import open_environment, temporary_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from tests.environments.upgrades import HOUR, make_old, release, upgraded, use
 spec = EnvironmentSpec.from_dict(json.loads(sys.argv[2]))
 print("STARTED", flush=True)

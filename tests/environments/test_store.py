@@ -84,7 +84,7 @@ from pathlib import Path
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.opening import open_environment, temporary_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 if os.getuid() == 0:
     os.setuid(65534)
 spec = EnvironmentSpec.from_dict(json.loads(sys.argv[2]))

@@ -19,7 +19,7 @@ from cosmos_venv.environments.maintenance.inventory import read_inventory
 from cosmos_venv.environments.maintenance.pruner import prune
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from tests.environments.upgrades import use
 from tests.kit import MakeReady, MakeSpec, OutputOf, SetAge
 

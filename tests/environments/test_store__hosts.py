@@ -22,7 +22,7 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.exceptions import VirtualenvError
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 
 host, directory, order, max_tries = sys.argv[1:]
 socket.sethostname(host)

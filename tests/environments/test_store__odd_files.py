@@ -22,7 +22,7 @@ from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.maintenance.inventory import read_inventory
 from cosmos_venv.environments.maintenance.pruner import prune
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path
 from tests.kit import MakeReady, MakeSpec
 from tests.odd_files import KINDS, plant

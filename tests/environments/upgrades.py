@@ -12,7 +12,7 @@ from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 
 HOUR = 3600
 

@@ -99,7 +99,7 @@ from pathlib import Path
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.opening import temporary_environment
 from cosmos_venv.exceptions import VirtualenvError
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 
 lines = []
 spec = EnvironmentSpec.from_dict(json.loads(sys.argv[1]))

@@ -142,7 +142,7 @@ import json, sys
 from pathlib import Path
 from cosmos_venv.managed.arguments import VirtualenvArguments
 from cosmos_venv.managed.resolve import managed_environment
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 arguments = VirtualenvArguments.of(json.loads(sys.argv[2]))
 with managed_environment(arguments, Path(sys.argv[1]), cancellation=Cancellation(), report=print) as found:
     print("MADE BY", found.record["installer"]["name"])

@@ -12,7 +12,7 @@ import pytest
 from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.managed import resolve
 from cosmos_venv.managed.arguments import VirtualenvArguments
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import lease_path
 from pytest_cosmos_venv import Wheelhouse
 

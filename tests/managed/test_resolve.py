@@ -16,7 +16,7 @@ from cosmos_venv.exceptions import VirtualenvLockTimeout
 from cosmos_venv.managed import resolve
 from cosmos_venv.managed.arguments import VirtualenvArguments
 from cosmos_venv.operators.virtualenv import CosmosVirtualenvLockTimeout
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from tests.kit import DbtCalls, MakeOperator
 
 

@@ -19,8 +19,9 @@ import psutil
 import pytest
 
 from cosmos_venv.exceptions import CommandKilled
+from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guard import readable
-from cosmos_venv.processes.guarded_process import Cancellation, CompletedCommand, GuardedProcess, run_guarded
+from cosmos_venv.processes.guarded_process import CompletedCommand, GuardedProcess, run_guarded
 from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
 
 DEADLINE = 20.0

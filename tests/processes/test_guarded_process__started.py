@@ -15,7 +15,8 @@ import pytest
 
 from cosmos_venv.exceptions import CommandKilled
 from cosmos_venv.processes import guard
-from cosmos_venv.processes.guarded_process import Cancellation, StartedGuard, guard_program, run_guarded, started_ahead
+from cosmos_venv.processes.cancellation import Cancellation
+from cosmos_venv.processes.guarded_process import StartedGuard, guard_program, run_guarded, started_ahead
 
 DEADLINE = 20.0
 

@@ -23,7 +23,7 @@ from cosmos_venv.operators.virtualenv import (
     DbtRunVirtualenvOperator,
     DbtSeedVirtualenvOperator,
 )
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.profiles import DuckDBUserPasswordProfileMapping, PostgresUserPasswordProfileMapping
 from tests.installed import ROOT, install_from_wheels, needs_dbt_wheels
 

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv.cli.env.prune import env_prune
-from cosmos_venv.cli.env.show import env_list, env_show
-from cosmos_venv.cli.env.verify import env_verify
+from cosmos_venv.cli.env.show import env_list, env_show, env_verify
 from cosmos_venv.cli.env.warm import env_warm
 from cosmos_venv.cli.parsing import absolute_path, add_action, add_actions, existing_path, whole_number
 from cosmos_venv.environments.layout import DAY

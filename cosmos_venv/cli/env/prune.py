@@ -12,7 +12,7 @@ from cosmos_venv.cli.env.show import title
 from cosmos_venv.cli.output import OK, WRONG, Steps, only_the_result_on_stdout, print_json, print_lines, steps
 from cosmos_venv.environments.maintenance.pruner import Removal, named, prune, remove, surplus
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 
 
 def env_prune(directory: Path, *, digest: str | None = None, dry_run: bool, as_json: bool, **limits: int | None) -> int:

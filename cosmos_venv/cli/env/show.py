@@ -1,4 +1,4 @@
-"""The commands ``cosmos-venv env list`` and ``env show``: what stands in a ``virtualenv_dir``.
+"""The commands ``cosmos-venv env list``, ``env show`` and ``env verify``: what stands in a ``virtualenv_dir``.
 
 They write nothing, so a read-only mount and another user's directory can be looked at too.
 """
@@ -12,14 +12,25 @@ from typing import Any
 
 from rich.filesize import decimal
 
-from cosmos_venv.cli.output import OK, print_json, print_lines, print_table, steps
-from cosmos_venv.dbt.installation import PARTS_OF_DBT
+from cosmos_venv.cli.output import OK, WRONG, print_json, print_lines, print_table, steps
+from cosmos_venv.dbt.installation import DBT_CHECK, PARTS_OF_DBT
 from cosmos_venv.environments.layout import failed_log
-from cosmos_venv.environments.maintenance.inventory import StoredBuild, bytes_of, read_inventory, select
+from cosmos_venv.environments.lock import VirtualenvLock
+from cosmos_venv.environments.maintenance.inventory import (
+    StoredBuild,
+    Verified,
+    bytes_of,
+    read_inventory,
+    select,
+    verify,
+)
 from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.processes.lease import users_of
 
 SHORT = 12  # characters of a digest that people are shown; as many tell environments apart
+
+_Found = Sequence[tuple[StoredBuild, Verified]]
 
 _IN_USE = {True: "in use", False: "", None: "use unknown"}
 _HEADINGS = ("environment", "state", "use", "last used", "on disk", "dbt", "requirements")
@@ -66,6 +77,42 @@ def env_show(directory: Path, name: str, *, as_json: bool) -> int:
     else:
         print_lines([line for each in builds for line in _described(each)])
     return OK
+
+
+def env_verify(directory: Path, name: str | None, *, imports: bool, content: bool, as_json: bool) -> int:
+    """Verify finished builds.
+
+    :param directory: a ``virtualenv_dir``.
+    :param name: only these, as for ``env_show``; None: all.
+    :param imports: whether each is to import dbt and its adapters.
+    :param content: whether every file is read and compared with the hash that its installer has noted.
+    :param as_json: whether stdout gets JSON in place of lines to read.
+    :returns: the exit code, 1 when something is wrong with a build.
+    :raises VirtualenvError: when the directory cannot be read.
+    :raises CosmosValueError: when it is none, or the name fits nothing that was finished.
+    """
+    store = EnvironmentStore(directory)
+    builds = read_inventory(store)
+    wanted = [each for each in (select(builds, name) if name else builds) if each.is_whole]
+    if name and not wanted:
+        raise CosmosValueError(f"NAME {name!r}: no build of it was finished, so there is nothing to verify.")
+    found = []
+    with steps("verifying", len(wanted), as_json=as_json) as step:
+        for each in wanted:
+            step.begin(f"verifying {name_of(each)}")
+            check = DBT_CHECK if imports and _has_dbt(each) else None
+            found.append((each, verify(each, check=check, content=content)))
+            step.end()
+    lock = _state_of_lock(store)
+    if as_json:
+        print_json({"virtualenv_dir": str(directory), "lock": lock, "builds": _verified_data(found, was_read=content)})
+    else:
+        lines = [
+            f"{title(each)}: {'; '.join(verified.faults) or _whole(verified, was_read=content)}"
+            for each, verified in found
+        ]
+        print_lines([*lines, f"lock: {lock['state']}" + (f" ({lock['detail']})" if lock["detail"] else "")])
+    return WRONG if any(verified.faults for _, verified in found) else OK
 
 
 def as_data(stored: StoredBuild, *, pins: bool = False) -> dict[str, Any]:
@@ -212,3 +259,40 @@ def _recorded(stored: StoredBuild) -> list[str]:
 
 def _instant(seconds: float | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, tz=timezone.utc).isoformat(timespec="seconds")
+
+
+def _has_dbt(stored: StoredBuild) -> bool:
+    """Whether it was built to have one of its own: then it must import it."""
+    return stored.record is not None and "dbt-core" in dbt_of(stored.record.pins)
+
+
+def _whole(verified: Verified, *, was_read: bool) -> str:
+    looked_at = (
+        "links, commands and the content of all files" if was_read else "links, commands and the sizes of all files"
+    )
+    return f"{looked_at} are as installed" + (", dbt can be imported" if verified.has_run else "")
+
+
+def _verified_data(found: _Found, *, was_read: bool) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name_of(each),
+            "digest": each.digest,
+            "generation": each.generation,
+            "path": str(each.path),
+            "was_run": verified.has_run,
+            "was_read": was_read,
+            "faults": verified.faults,
+        }
+        for each, verified in found
+    ]
+
+
+def _state_of_lock(store: EnvironmentStore) -> dict[str, str | None]:
+    """``free``, ``held``, or ``unknown``; and what is to be said of its owner."""
+    lines: list[str] = []
+    try:
+        is_free = VirtualenvLock(store.directory).is_available(report=lines.append)
+    except (VirtualenvError, OSError) as error:
+        return {"state": "unknown", "detail": str(error)}
+    return {"state": "free" if is_free else "held", "detail": " ".join(lines) or None}

@@ -8,14 +8,16 @@ from __future__ import annotations
 import shlex
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from cosmos_venv import credentials
 from cosmos_venv.cli.output import OK, WRONG, Steps, only_the_result_on_stdout, print_json, print_lines, steps, tell
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, CosmosValueError, VirtualenvError
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 
 if TYPE_CHECKING:
     from cosmos_venv.cli.dag_files import DagFile, WantedEnvironment
@@ -164,7 +166,7 @@ def targets_of(sources: Sequence[Path], given: VirtualenvArguments, *, directory
     requirements = [given] if given.py_requirements else []
     for source in sources:
         if file := _requirements_of(source):
-            requirements.append(replace(given, py_requirements=(f"-r {shlex.quote(str(file))}",)))
+            requirements.append(msgspec.structs.replace(given, py_requirements=(f"-r {shlex.quote(str(file))}",)))
         else:
             dag_files += _dag_files_of(source)
     targets = _read_all(dag_files, directory, step) if dag_files else Targets()

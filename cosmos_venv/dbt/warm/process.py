@@ -24,7 +24,8 @@ from cosmos_venv.dbt.warm.servers import Program, ServerPaths, paths_of
 from cosmos_venv.exceptions import NotWarm
 from cosmos_venv.files import permissions
 from cosmos_venv.processes import guard
-from cosmos_venv.processes.guarded_process import Cancellation, GuardedProcess, WatchedProcess
+from cosmos_venv.processes.cancellation import Cancellation
+from cosmos_venv.processes.guarded_process import GuardedProcess, WatchedProcess
 
 __all__ = ["DBT", "Program", "WarmStart", "dbt_program"]
 

@@ -15,7 +15,7 @@ from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.maintenance import cleanup
 from cosmos_venv.environments.maintenance.cleanup import Report
 from cosmos_venv.environments.maintenance.inventory import StoredBuild, bytes_of, read_inventory, select
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 
 __all__ = ["Removal", "choose", "delete_retired", "named", "prune", "remove", "retire_surplus", "surplus"]
 

@@ -37,7 +37,8 @@ from cosmos_venv.io import map_index
 from cosmos_venv.managed import project_cache, warm_start
 from cosmos_venv.operators.run import post_run
 from cosmos_venv.processes import scratch
-from cosmos_venv.processes.guarded_process import Cancellation, started_ahead
+from cosmos_venv.processes.cancellation import Cancellation
+from cosmos_venv.processes.guarded_process import started_ahead
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

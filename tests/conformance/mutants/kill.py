@@ -61,7 +61,7 @@ class WaitsForTheLockAllTheSame(HoldsTheLock):
 
     @contextmanager
     def held(self, lock: Any, sound: Sound) -> Iterator[None]:
-        from cosmos_venv.processes.guarded_process import Cancellation
+        from cosmos_venv.processes.cancellation import Cancellation
 
         with sound(cancellation=Cancellation()):
             yield

@@ -17,7 +17,8 @@ import pytest
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.process import WarmStart
 from cosmos_venv.dbt.warm.servers import Program
-from cosmos_venv.processes.guarded_process import Cancellation, CompletedCommand, run_guarded
+from cosmos_venv.processes.cancellation import Cancellation
+from cosmos_venv.processes.guarded_process import CompletedCommand, run_guarded
 from tests.kit import AreGone
 
 DEADLINE = 20.0

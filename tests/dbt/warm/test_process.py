@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from cosmos_venv.exceptions import CommandKilled
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from tests.dbt.warm.conftest import DEADLINE, TOOL, Tool
 from tests.kit import AreGone
 

@@ -145,7 +145,8 @@ def test_what_a_worker_and_a_keeper_leave_that_are_killed_at_once_is_ended_by_th
 WORKER = """
 import os, sys, time
 from pathlib import Path
-from cosmos_venv.processes.guarded_process import Cancellation, run_guarded
+from cosmos_venv.processes.cancellation import Cancellation
+from cosmos_venv.processes.guarded_process import run_guarded
 from tests.dbt.warm.conftest import Tool
 tool = Tool(folder=Path({folder!r}))
 def on_line(line):

@@ -17,7 +17,8 @@ import duckdb
 import pytest
 
 from cosmos_venv.dbt.warm.process import WarmStart, dbt_program
-from cosmos_venv.processes.guarded_process import Cancellation, CompletedCommand, GuardedProcess, run_guarded
+from cosmos_venv.processes.cancellation import Cancellation
+from cosmos_venv.processes.guarded_process import CompletedCommand, GuardedProcess, run_guarded
 from tests.dbt.warm.conftest import end_all_servers
 from tests.installed import DBT, DBT_111, copy_of_example, needs_dbt
 

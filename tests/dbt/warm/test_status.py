@@ -108,7 +108,7 @@ ADOPTING = """
 import ctypes, os, signal, subprocess, sys, time
 from pathlib import Path
 from cosmos_venv.dbt.warm import process, servers
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from tests.dbt.warm.conftest import Tool
 
 signal.signal(signal.SIGTERM, lambda *_: (print("told to end", flush=True), os._exit(3)))

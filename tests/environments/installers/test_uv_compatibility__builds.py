@@ -21,7 +21,7 @@ from cosmos_venv.environments.builder import build_environment
 from cosmos_venv.environments.installers.choice import choose_installer
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.exceptions import VirtualenvBuildError
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv import Wheel, write_wheel
 from tests.environments.elsewhere import within
 from tests.kit import StartPython
@@ -168,7 +168,7 @@ from cosmos_venv.environments.builder import build_environment
 from cosmos_venv.environments.installers.choice import choose_installer
 from cosmos_venv.environments.spec import Interpreter
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 
 given = ("--index-url", sys.argv[1])
 spec = EnvironmentSpec(requirements=("anchor",), pip_install_options=given, interpreter=Interpreter.of())

@@ -28,7 +28,7 @@ from cosmos_venv.environments.installers.bundled_pip import bundled_pip, own_pip
 from cosmos_venv.environments.installers.choice import choose_installer
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.exceptions import VirtualenvBuildError
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv import Wheel, write_wheel
 from pytest_cosmos_venv.environments.sdist import write_sdist
 

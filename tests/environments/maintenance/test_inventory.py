@@ -196,7 +196,7 @@ from cosmos_venv.environments.maintenance.pruner import prune
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.layout import PruneLimits
 from cosmos_venv.environments.maintenance.inventory import verify
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 store = EnvironmentStore(Path(sys.argv[1]))
 for each in read_inventory(store):
     verify(each)  # imports what the other user cannot read

@@ -11,7 +11,7 @@ from pathlib import Path
 from cosmos_venv.environments.layout import PruneLimits, StorePolicy
 from cosmos_venv.environments.maintenance.pruner import prune
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import lease_path
 from tests.kit import MakeReady, MakeSpec, OutputOf, SetAge, StartPython
 

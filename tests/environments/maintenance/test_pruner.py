@@ -17,7 +17,7 @@ from cosmos_venv.environments.maintenance import cleanup
 from cosmos_venv.environments.maintenance.pruner import Removal, prune, surplus
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import lease_path
 from tests.environments.elsewhere import needs_root
 from tests.kit import MakeReady, MakeSpec, SetAge, StartPython
@@ -263,7 +263,7 @@ from cosmos_venv.environments.maintenance.pruner import prune
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.layout import PruneLimits
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 
 def prune_store(path):
     store, limits = EnvironmentStore(Path(path)), PruneLimits(max_age=500, max_count=0, min_age=0)

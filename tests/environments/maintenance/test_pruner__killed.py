@@ -22,7 +22,7 @@ from cosmos_venv.environments import environment
 from cosmos_venv.environments.maintenance.pruner import prune
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.layout import PruneLimits
-from cosmos_venv.processes.guarded_process import Cancellation
+from cosmos_venv.processes.cancellation import Cancellation
 
 STEPS = {"os.rename", "os.remove", "os.rmdir", "os.chmod", "os.link", "os.symlink", "fcntl.flock"}
 store, last_step, made = EnvironmentStore(Path(sys.argv[1])), int(sys.argv[2]), itertools.count(1)

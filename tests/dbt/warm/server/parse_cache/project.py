@@ -15,7 +15,8 @@ import pytest
 
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.process import WarmStart, dbt_program
-from cosmos_venv.processes.guarded_process import Cancellation, CompletedCommand, run_guarded
+from cosmos_venv.processes.cancellation import Cancellation
+from cosmos_venv.processes.guarded_process import CompletedCommand, run_guarded
 from tests.installed import DBT, DBT_111, needs_dbt
 
 DEADLINE = 120.0
