@@ -6,20 +6,21 @@ import itertools
 import re
 import sys
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 
 from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt, alone_in
 from pytest_cosmos_venv.environments.wheel import DBT_VERSION, Wheel, adapter_wheel, dbt_wheel
 from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse, require_path
-from pytest_cosmos_venv.fake_dbt import VERIFIED_DBT_VERSIONS, fake_dbt_files
+from pytest_cosmos_venv.fake_dbt import VERIFIED_DBT_VERSIONS, is_native
 from pytest_cosmos_venv.fake_dbt.record import FOLDER_OF_ENVIRONMENT
 
 DEFAULT_ADAPTERS = ("duckdb", "postgres")
 # Older kernels cut a longer first line of a script; pip keeps to the same.
 _LONGEST_SHEBANG = 127
 _LAST_FILE = "pyvenv.cfg"
+_UP = "../../../"
 
 
 @dataclass(frozen=True)
@@ -60,18 +61,23 @@ class FakeVenv(ScriptedDbt):
         *,
         path: Path | str | None = None,
         dbt_version: str = DBT_VERSION,
-        adapters: tuple[str, ...] = DEFAULT_ADAPTERS,
+        adapters: tuple[str, ...] | None = None,
         strict: bool = False,
     ) -> FakeVenv:
         """Make another environment, at once, with script and record of its own.
 
         :param path: its directory; None: one beside the others. It may exist, but hold no environment.
         :param dbt_version: the version that its dbt says of itself.
-        :param adapters: the names of its adapters without ``dbt-``.
+        :param adapters: the names of its adapters without ``dbt-``; None: duckdb and postgres, and for dbt 2, which has
+            none to install, none.
         :param strict: whether to refuse commands, options and values that dbt does not have, as dbt does. Only for the
             versions in ``VERIFIED_DBT_VERSIONS``.
         :raises ToolkitMisuse: there can be no such place, version or name.
         """
+        if adapters is None:
+            adapters = DEFAULT_ADAPTERS
+            if re.fullmatch(r"\d+\..*", str(dbt_version)) and is_native(dbt_version):
+                adapters = ()
         # Absolute: its scripts name it, wherever they are started.
         if path is not None:
             require_path(path, "path")
@@ -131,8 +137,7 @@ def _check(dbt_version: str, adapters: tuple[str, ...], strict: bool) -> None:
 @cache
 def _files(dbt_version: str, adapters: tuple[str, ...], strict: bool) -> dict[str, str]:
     """Return what an installer would have put into ``site-packages``."""
-    dbt = dbt_wheel(dbt_version)
-    dbt = replace(dbt, files={**dbt.files, **fake_dbt_files(strict=strict)})
+    dbt = dbt_wheel(dbt_version, strict=strict)
     return {
         path: text
         for wheel in (dbt, *(adapter_wheel(name, dbt_version, "dbt-core") for name in adapters))
@@ -143,7 +148,14 @@ def _files(dbt_version: str, adapters: tuple[str, ...], strict: bool) -> dict[st
 def _installed(wheel: Wheel) -> list[tuple[str, str]]:
     record, rows = wheel.record
     installer = f"{record.rpartition('/')[0]}/INSTALLER"
-    return [*wheel.contents.items(), (record, f"{rows}{installer},,\n"), (installer, "pytest-cosmos-venv\n")]
+    files = [*wheel.contents.items(), (record, f"{rows}{installer},,\n"), (installer, "pytest-cosmos-venv\n")]
+    # Where an installer puts what a wheel has beside its modules, seen from site-packages.
+    moved = {f"{wheel.stem}.data/scripts/": f"{_UP}bin/", f"{wheel.stem}.data/data/": _UP}
+    for there, here in moved.items():
+        files = [
+            (path.replace(there, here), text.replace(there, here) if path == record else text) for path, text in files
+        ]
+    return files
 
 
 def _build(place: Path, files: dict[str, str]) -> None:
@@ -184,7 +196,8 @@ def _write_scripts(place: Path) -> None:
         # A shell takes the second line for a command, and Python for a text: so do the scripts that pip writes.
         first = f"#!/bin/sh\n'''exec' \"{python}\" \"$0\" \"$@\"\n' '''\n"
     dbt = place / "bin" / "dbt"
-    dbt.write_text(f"{first}import sys\nfrom dbt.cli.main import cli\nsys.exit(cli())\n", encoding="utf-8")
+    if not dbt.exists():  # a native one is among the files
+        dbt.write_text(f"{first}import sys\nfrom dbt.cli.main import cli\nsys.exit(cli())\n", encoding="utf-8")
     dbt.chmod(0o755)
     activate = f'VIRTUAL_ENV="{place}"\nexport VIRTUAL_ENV\nPATH="$VIRTUAL_ENV/bin:$PATH"\nexport PATH\n'
     (place / "bin" / "activate").write_text(activate, encoding="utf-8")

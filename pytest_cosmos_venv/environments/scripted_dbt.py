@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, require_count, with_timeout
-from pytest_cosmos_venv.fake_dbt import RECORD_VARIABLE
+from pytest_cosmos_venv.fake_dbt import RECORD_VARIABLE, is_native
 from pytest_cosmos_venv.fake_dbt.command_line import Invocation, UsageError
+from pytest_cosmos_venv.fake_dbt.native.command_line import NativeInvocation
 from pytest_cosmos_venv.fake_dbt.rules import Artifact, NodeOutcome, Rule, check_command, unknown_keyword_message
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ class DbtCall:
 
     def _read(self, part: Callable[[Invocation], _Part]) -> _Part | None:
         try:
-            return part(Invocation(list(self.arguments)))
+            read = NativeInvocation if is_native(self.dbt_version) else Invocation
+            return part(read(list(self.arguments)))
         except UsageError:
             return None
 
@@ -208,7 +210,7 @@ class ScriptedDbt:
             the first script with ``nth`` for them on.
         :param select: only calls that select this node, by its name, or with these very words (``tag:daily``).
         :param exit_code: 1 fails every node that nothing upstream has failed already; more ends as dbt does when it
-            cannot begin, without artifacts.
+            cannot begin, without artifacts (dbt 2 with 1, where 2 is asked for).
         :param stdout: lines to print instead of dbt's own.
         :param stderr: lines to print there; dbt itself prints none.
         :param nodes: name or unique id -> status (``error``, ``fail``, ``warn``, ``skipped``, ...), or a

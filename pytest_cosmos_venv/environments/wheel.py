@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
-from pytest_cosmos_venv.fake_dbt import fake_dbt_files
+from pytest_cosmos_venv.fake_dbt import fake_dbt_files, is_native, native_dbt_files
 
 # Zip knows no time before 1980; a fixed one makes equal wheels equal bytes.
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
@@ -25,6 +25,7 @@ PINNED_TWICE = "cosmos-pinned-twice"
 _UNIMPORTABLE = 'raise ImportError("this fake of {name} was made to fail when it is imported")\n'
 # Other distributions put their folders below these.
 _SHARED = frozenset({"dbt/__init__.py", "dbt/cli/__init__.py", "dbt/adapters/__init__.py"})
+_SCRIPTS = ".data/scripts/"
 DBT_VERSION = "1.10.0"
 ADAPTERS = (
     "athena",
@@ -156,12 +157,14 @@ def broken_wheel(wheel: Wheel, breakage: str) -> bytes:
 
 
 def _no_console_script(wheel: Wheel) -> bytes:
-    return wheel_bytes(replace(wheel, console_scripts={}))
+    files = {path: text for path, text in wheel.files.items() if _SCRIPTS not in path}
+    return wheel_bytes(replace(wheel, files=files, console_scripts={}))
 
 
 def _import_error(wheel: Wheel) -> bytes:
     text = _UNIMPORTABLE.format(name=wheel.name)
-    return wheel_bytes(replace(wheel, files={**wheel.files, **dict.fromkeys(wheel.files.keys() - _SHARED, text)}))
+    broken = [path for path in wheel.files if path not in _SHARED and _SCRIPTS not in path]
+    return wheel_bytes(replace(wheel, files={**wheel.files, **dict.fromkeys(broken, text)}))
 
 
 def _conflicting_pins(wheel: Wheel) -> bytes:
@@ -188,15 +191,19 @@ BREAKAGES: dict[str, Callable[[Wheel], bytes]] = {
 }
 
 
-def dbt_wheel(version: str) -> Wheel:
+def dbt_wheel(version: str, *, strict: bool = False) -> Wheel:
     """Return the wheel of ``dbt-core`` with a ``dbt`` that is scripted and recorded.
 
-    :param version: the version that it says of itself.
+    :param version: the version that it says of itself; from 2 on it is a program without a Python package.
+    :param strict: whether to refuse commands, options and values that dbt does not have, as dbt does.
     """
+    if is_native(version):
+        wheel = Wheel(name="dbt-core", version=version, files={})
+        return replace(wheel, files=native_dbt_files(wheel.stem, strict=strict))
     return Wheel(
         name="dbt-core",
         version=version,
-        files={**fake_dbt_files(), "dbt/version.py": f'__version__ = "{version}"\n'},
+        files={**fake_dbt_files(strict=strict), "dbt/version.py": f'__version__ = "{version}"\n'},
         console_scripts={"dbt": "dbt.cli.main:cli"},
     )
 

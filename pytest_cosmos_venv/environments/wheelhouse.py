@@ -81,7 +81,8 @@ class Wheelhouse(ScriptedDbt):
     def add_dbt(self, version: str = DBT_VERSION) -> Path:
         """Add a fake of ``dbt-core``, and return the path of its wheel.
 
-        :param version: the version, such as ``1.9.0`` or ``2.0.0b1``.
+        :param version: the version, such as ``1.9.0``; from 2 on, such as ``2.0.0a4``, the wheel holds a program
+            ``dbt`` and no Python package, as dbt 2 does.
         """
         return self.add(dbt_wheel(_normal_version("dbt-core", version)))
 

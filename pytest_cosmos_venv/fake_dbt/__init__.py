@@ -1,8 +1,8 @@
 """A fake ``dbt``: it takes dbt's command line, says what dbt says, does as a test scripted it, and records each call.
 
 The modules of this folder named in ``SHIPPED`` are copied word for word into ``dbt/cli/`` of a wheel or of a fake
-environment. So they import the standard library only, for every Python that an environment may have, and each other
-relatively.
+environment; for dbt 2, which is a native program, with those in ``NATIVE`` to where no ``import`` finds them. So they
+import the standard library only, for every Python that an environment may have, and each other relatively.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from pathlib import Path
 
 from .record import RECORD_VARIABLE as RECORD_VARIABLE
 
-VERIFIED_DBT_VERSIONS = ("1.10", "1.11")
+_STRICT = "The command line is checked against dbt's own tables.\n"
+VERIFIED_DBT_VERSIONS = ("1.10", "1.11", "2.0")
 """The versions of dbt that the fake was compared with."""
 
 SHIPPED = (
@@ -28,6 +29,38 @@ SHIPPED = (
     "tables.py",
 )
 """The files that are copied."""
+NATIVE = ("native/__init__.py", "native/call.py", "native/command_line.py")
+"""The files that are copied for dbt 2 only."""
+_SHARE = "share/cosmos-fake-dbt"
+# The first line must not name Python: by that a dbt is told to be a native program.
+_PROGRAM = f"""#!/bin/sh
+self=$(readlink -f "$0" || echo "$0")
+exec "${{self%/*}}/python" -I "${{self%/*}}/../{_SHARE}" "$@"
+"""
+
+
+def is_native(dbt_version: str) -> bool:
+    """Whether a dbt of a version is a native program, and no Python package.
+
+    :param dbt_version: the version, such as ``1.10.0`` or ``2.0.0a4``.
+    """
+    # 99 is the version of what a wheelhouse breaks on purpose, unless a test gives another: that stays a package.
+    return 2 <= int(dbt_version.partition(".")[0]) < 99
+
+
+def native_dbt_files(stem: str, *, strict: bool = False) -> dict[str, str]:
+    """Return path inside a wheel -> text, for a ``dbt`` that is a program of its own.
+
+    :param stem: the beginning of the wheel's file names, such as ``dbt_core-2.0.0a4``.
+    :param strict: as for ``fake_dbt_files``.
+    """
+    folder = Path(__file__).parent
+    modules = {f"fake_dbt/{name}": (folder / name).read_text(encoding="utf-8") for name in (*SHIPPED, *NATIVE)}
+    if strict:
+        modules["fake_dbt/strict"] = _STRICT
+    modules |= {"fake_dbt/__init__.py": "", "__main__.py": "from fake_dbt.native.call import cli\n\ncli()\n"}
+    data = {f"{stem}.data/data/{_SHARE}/{path}": text for path, text in modules.items()}
+    return {f"{stem}.data/scripts/dbt": _PROGRAM, **data}
 
 
 def fake_dbt_files(*, strict: bool = False) -> dict[str, str]:
@@ -41,5 +74,5 @@ def fake_dbt_files(*, strict: bool = False) -> dict[str, str]:
     folder = Path(__file__).parent
     shipped = {f"dbt/cli/{name}": (folder / name).read_text(encoding="utf-8") for name in SHIPPED}
     if strict:
-        shipped["dbt/cli/strict"] = "The command line is checked against dbt's own tables.\n"
+        shipped["dbt/cli/strict"] = _STRICT
     return {"dbt/__init__.py": "", "dbt/cli/__init__.py": "", "dbt/adapters/__init__.py": "", **shipped}

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .log import Log, now
+from .log import Console, Log, now
 from .project import Node
 
 ARTIFACTS = ("manifest.json", "run_results.json", "sources.json")
@@ -24,6 +24,11 @@ _STATUSES_OF = {
     "source": ("error", "pass", "runtime error", "warn"),
     "model": (*_OF_A_NODE, PARTIAL),
     **dict.fromkeys(("seed", "snapshot"), _OF_A_NODE),
+}
+_NATIVE_STATUSES_OF = {
+    **dict.fromkeys(("model", "seed", "snapshot"), ("error", "skipped", "success")),
+    "test": ("fail", "pass", "skipped", "warn"),
+    "unit_test": ("error", "pass", "skipped"),
 }
 _DAYS = [f"2026-01-0{day}T00:00:00+00:00" for day in (1, 2, 3)]
 _BATCHES = {"successful": [_DAYS[:2]], "failed": [_DAYS[1:]]}
@@ -83,6 +88,22 @@ def status_refusal(name: str, kind: str, status: str) -> str | None:
     return f"nodes={{{name!r}: {status!r}}}: a {kind} does not end so; give one of {', '.join(known)}."
 
 
+def native_status_refusal(name: str, kind: str, status: str) -> str | None:
+    """Return why a node of a kind cannot, in dbt 2, end with a status; None where it can.
+
+    :param name: the name or unique id of the node, for the text.
+    :param kind: the kind of the node.
+    :param status: the status.
+    """
+    if kind not in _NATIVE_STATUSES_OF:
+        return f"nodes={{{name!r}: {status!r}}}: dbt 2 runs no {kind}."
+    if status in _NATIVE_STATUSES_OF[kind]:
+        return None
+    return f"nodes={{{name!r}: {status!r}}}: in dbt 2 a {kind} does not end so; give one of " + (
+        f"{', '.join(_NATIVE_STATUSES_OF[kind])}."
+    )
+
+
 class Artifacts:
     """The artifacts of one call, in its target folder.
 
@@ -93,7 +114,9 @@ class Artifacts:
     :param wanted: whether artifacts are written; False under ``--no-write-json``.
     """
 
-    def __init__(self, target: Path, log: Log, dbt_version: str, scripted: dict[str, Any], *, wanted: bool) -> None:
+    def __init__(
+        self, target: Path, log: Log | Console, dbt_version: str, scripted: dict[str, Any], *, wanted: bool
+    ) -> None:
         self._target = target
         self._log = log
         self._dbt_version = dbt_version
@@ -133,7 +156,7 @@ class Artifacts:
         self.write(
             "run_results.json",
             {
-                "metadata": self._metadata("run-results"),
+                "metadata": self.metadata("run-results"),
                 "results": [_run_result(result) for result in results],
                 "elapsed_time": seconds,
                 "args": {"which": command, **args},
@@ -149,7 +172,7 @@ class Artifacts:
         self.write(
             "sources.json",
             {
-                "metadata": self._metadata("sources"),
+                "metadata": self.metadata("sources"),
                 "results": [_freshness(result) for result in results],
                 "elapsed_time": seconds,
             },
@@ -164,22 +187,34 @@ class Artifacts:
         """
         parents = {node.unique_id: list(node.depends_on) for node in nodes}
         children = {name: [other for other in parents if name in parents[other]] for name in parents}
-        metadata = {**self._metadata("manifest"), "project_name": project, "adapter_type": adapter}
+        metadata = {**self.metadata("manifest"), "project_name": project, "adapter_type": adapter}
         content = {
             "metadata": metadata,
-            "nodes": {node.unique_id: {**node.as_dict(), **_more(node)} for node in nodes},
+            "nodes": {node.unique_id: {**self.facts(node), **_more(node)} for node in nodes},
             **{key: {} for key in _MANIFEST_KEYS},
             "parent_map": parents,
             "child_map": children,
         }
         self.write("manifest.json", content)
 
+    @staticmethod
+    def facts(node: Node) -> dict[str, Any]:
+        """Return what dbt tells of a node in the manifest and in ``dbt ls``.
+
+        :param node: the node.
+        """
+        return node.as_dict()
+
     def write_catalog(self) -> None:
         """Write ``catalog.json`` and ``index.html``, as ``dbt docs generate`` does."""
-        self.write("catalog.json", {"metadata": self._metadata("catalog"), "nodes": {}, "sources": {}, "errors": None})
+        self.write("catalog.json", {"metadata": self.metadata("catalog"), "nodes": {}, "sources": {}, "errors": None})
         (self._target / "index.html").write_text("<!doctype html><title>dbt Docs</title>\n", encoding="utf-8")
 
-    def _metadata(self, schema: str) -> dict[str, Any]:
+    def metadata(self, schema: str) -> dict[str, Any]:
+        """Return the metadata of an artifact.
+
+        :param schema: the name of its schema, such as ``run-results``.
+        """
         return {
             "dbt_schema_version": f"https://schemas.getdbt.com/dbt/{schema}/{_SCHEMAS[schema]}.json",
             "dbt_version": self._dbt_version,
@@ -192,6 +227,51 @@ class Artifacts:
                 if name.startswith("DBT_ENV_CUSTOM_ENV_")
             },
         }
+
+
+class NativeArtifacts(Artifacts):
+    """The artifacts of one call of dbt 2, in its target folder."""
+
+    @staticmethod
+    def facts(node: Node) -> dict[str, Any]:
+        """Return what dbt 2 tells of a node in the manifest and in ``dbt ls``.
+
+        :param node: the node.
+        """
+        return native_facts(node)
+
+    def write_native_results(self, results: Iterable[Result], command: str, seconds: float) -> None:
+        """Write ``run_results.json``.
+
+        :param results: the nodes that have ended.
+        :param command: the command, such as ``run``.
+        :param seconds: seconds that the call has taken.
+        """
+        metadata = self.metadata("run-results")
+        del metadata["invocation_started_at"]
+        other = {"command": command, "static_analysis": None, "which": command}
+        content = {
+            "metadata": metadata,
+            "results": [_native_result(result) for result in results],
+            "elapsed_time": seconds,
+            "args": {"command": command, "which": command, "__other__": other},
+        }
+        self.write("run_results.json", content)
+
+    def write_native_catalog(self) -> None:
+        """Write ``catalog.json``, as ``dbt compile --write-catalog`` does."""
+        self.write("catalog.json", {"metadata": self.metadata("catalog"), "nodes": {}, "sources": {}, "errors": None})
+
+
+def native_facts(node: Node) -> dict[str, Any]:
+    """Return the node as ``dbt ls --output json`` of dbt 2 shows it.
+
+    :param node: the node.
+    """
+    facts = node.as_dict()
+    if node.kind == "seed":
+        facts["config"] = {**facts["config"], "materialized": None}
+    return {**facts, "depends_on": {"macros": [], "nodes": list(node.depends_on)}}
 
 
 def _run_result(result: Result) -> dict[str, Any]:
@@ -212,6 +292,24 @@ def _run_result(result: Result) -> dict[str, Any]:
         "relation_name": None if node.kind in ("test", "unit_test") else f'"dev"."main"."{node.name}"',
         "batch_results": _BATCHES if result.status == PARTIAL else None,
     }
+
+
+def _native_result(result: Result) -> dict[str, Any]:
+    ran = result.status in ("success", "pass", "warn", "fail")
+    answer: dict[str, Any] = {
+        "status": result.status,
+        "timing": _timing(result),
+        "thread_id": "Thread-0" if result.status == "skipped" else "Thread-1",
+        "execution_time": result.seconds,
+        "adapter_response": {"rows_affected": 0} if ran and "test" not in result.node.kind else {},
+        "message": result.message,
+    }
+    if result.node.kind == "test" and result.failures is not None:
+        answer["failures"] = result.failures
+    answer["unique_id"] = result.node.unique_id
+    if "test" not in result.node.kind:
+        answer["relation_name"] = f'"dev"."main"."{result.node.name}"'
+    return answer
 
 
 def _freshness(result: Result) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from .log import Log, setting
 from .node_run import NodeRun
 from .packages import PackageError, Packages
 from .project import Node, Project
-from .script import Interrupted, Script, ScriptError
+from .script import Interrupted, Script
 
 _NODE_COMMANDS = ("run", "build", "seed", "snapshot", "test", "retry", "clone")
 _FRESHNESS = ("source freshness", "source snapshot-freshness")
@@ -144,15 +144,6 @@ class Call:
             )
         return project.work(self._invocation, with_added=self._script.names_its_selection)
 
-    def _check_script(self, project: Project) -> None:
-        for name, outcome in self._script.nodes.items():
-            kinds = [node.kind for node in project.named(name)]
-            if not kinds:
-                raise ScriptError(_unknown_name_message(name, project))
-            refusals = [status_refusal(name, kind, outcome["status"]) for kind in kinds]
-            if None not in refusals:
-                raise ScriptError(str(refusals[0]))
-
     def _write_results(self, run: NodeRun) -> None:
         if self._command in _FRESHNESS:
             self._artifacts.write_sources(run.results, run.seconds)
@@ -206,7 +197,7 @@ class Call:
 
     def _read_project(self) -> Project:
         project = Project(self._folder, self._script.nodes)
-        self._check_script(project)
+        project.check_script(self._script, status_refusal)
         kinds = (("model", "model"), ("snapshot", "snapshot"), ("seed", "seed"), ("test", "data test"))
         counts = [(sum(node.kind == kind for node in project.nodes), noun) for kind, noun in kinds]
         parts = [f"{number} {noun}{'' if number == 1 else 's'}" for number, noun in counts if number] + ["0 macros"]
@@ -247,11 +238,3 @@ class Call:
         if self._script.stdout is None:
             print("\n".join(lines), end="\n\n\n")
         return self._script.exit_code or 0
-
-
-def _unknown_name_message(name: str, project: Project) -> str:
-    there = ", ".join(node.name for node in project.nodes) or "none"
-    return (
-        f"nodes={{{name!r}: ...}}: no file of the project {project.name!r} is a node of this name. There are: {there}. "
-        "What only YAML tells goes by its unique id, such as 'test.shop.unique_orders_id.1a2b'."
-    )

@@ -26,6 +26,8 @@ class UsageError(Exception):
     :param of: the command whose usage dbt shows; empty: its own.
     """
 
+    exit_code = 2
+
     def __init__(self, message: str, of: str = "") -> None:
         super().__init__(message)
         self.of = of
@@ -42,11 +44,14 @@ class Invocation:
     :param arguments: the command line without the executable.
     """
 
+    one_value = ONE_VALUE
+    many_values = MANY_VALUES
+
     def __init__(self, arguments: list[str]) -> None:
         self.words: list[str] = []
         self.options: dict[str, list[str]] = {}
-        # Number of words before the option, its name as it is written, and its values.
-        self._given: list[tuple[int, str, list[str]]] = []
+        # Of each option: the number of words before it, its name as it is written, and its values.
+        self.given: list[tuple[int, str, list[str]]] = []
         rest = list(arguments)
         while rest:
             self._take(rest)
@@ -87,7 +92,14 @@ class Invocation:
 
         :param *names: names of the option, such as ``--target``, ``-t``.
         """
-        return [value for _, name, values in self._given if name in names for value in values]
+        return [value for _, name, values in self.given if name in names for value in values]
+
+    def lacking_value(self, name: str) -> UsageError:
+        """Return the refusal of an option at the end of the line that takes a value.
+
+        :param name: the option.
+        """
+        return UsageError(f"Option '{name}' requires an argument.", of=" ".join(self.words[:1]))
 
     def check(self, dbt_version: str) -> None:
         """Refuse what a dbt of a version refuses, as it does.
@@ -119,7 +131,7 @@ class Invocation:
 
     def _check_options(self, dbt_version: str) -> None:
         in_group = self.words[:1] and self.words[0] in COMMAND_GROUPS
-        for position, name, _ in self._given:
+        for position, name, _ in self.given:
             if position == 0:
                 known, of = BEFORE_THE_COMMAND, ""
             elif position == 1 and in_group:
@@ -143,14 +155,14 @@ class Invocation:
             return
         name, has_value, value = word.partition("=")
         values: list[str] = []
-        self._given.append((len(self.words), name, values))
+        self.given.append((len(self.words), name, values))
         if has_value:
             values.append(value)
-        elif name in ONE_VALUE:
+        elif name in self.one_value:
             if not rest:
-                raise UsageError(f"Option '{name}' requires an argument.", of=" ".join(self.words[:1]))
+                raise self.lacking_value(name)
             values.append(rest.pop(0))
-        elif name in MANY_VALUES:
+        elif name in self.many_values:
             while rest and not rest[0].startswith("-"):
                 values.append(rest.pop(0))
         self.options.setdefault(name, []).extend(values)

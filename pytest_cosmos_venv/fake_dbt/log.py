@@ -1,9 +1,10 @@
-"""The output of the fake dbt: text with a time before each line, or JSON."""
+"""The output of the fake dbt: text with a time before each line, or JSON; and that of dbt 2, which has no times."""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from typing import Any
 
@@ -30,6 +31,24 @@ _CODES = {
     "SkippingDetails": "Q034",
     "StatsLine": "Z023",
 }
+_NATIVE_LEVELS = ("off", "error", "warn", "info", "debug", "trace")
+_NATIVE_CODES = {
+    "ArtifactWritten": "P001",
+    "CommandCompleted": "Q039",
+    "DebugCmdResult": "Z048",
+    "LogModelResult": "Q012",
+    "LogSeedResult": "Q016",
+    "LogSnapshotResult": "Q015",
+    "LogStartLine": "Q011",
+    "LogTestResult": "Q007",
+    "MainReportArgs": "A002",
+    "MainReportVersion": "A001",
+    "MarkSkippedChildren": "Z033",
+    "NodeExecuting": "Q031",
+    "NodeFinished": "Q025",
+    "NodeStart": "Q024",
+    "PrintEvent": "Z052",
+}
 
 
 class Log:
@@ -40,7 +59,7 @@ class Log:
     """
 
     def __init__(self, invocation: Invocation, *, silent: bool) -> None:
-        self.invocation_id = _new_id()
+        self.invocation_id = new_id()
         self.started_at = now()
         self._silent = silent
         self._is_json = setting(invocation, "--log-format", default="default").lower() == "json"
@@ -76,19 +95,143 @@ class Log:
             print(text, flush=True)
 
     def _print_json(self, message: str, name: str, level: str, data: dict[str, Any]) -> None:
-        info = {
-            "category": "",
-            "code": _CODES.get(name, ""),
-            "extra": {},
-            "invocation_id": self.invocation_id,
-            "level": level,
-            "msg": message,
-            "name": name,
-            "pid": os.getpid(),
-            "thread": "MainThread",
-            "ts": now(),
-        }
+        info = _event_info(self.invocation_id, message, name, level)
         print(json.dumps({"data": data, "info": info}), flush=True)
+
+
+class Console:
+    """The output of dbt 2: lines, with errors on standard error at the end, or JSON on standard output.
+
+    ``errors`` and ``warnings`` count what the last line tells.
+
+    :param invocation: the command line.
+    :param silent: whether the test gave the lines, so that dbt's own are not printed.
+    """
+
+    def __init__(self, invocation: Invocation, *, silent: bool) -> None:
+        self.invocation_id = new_id()
+        self.started_at = now()
+        self.errors = 0
+        self.warnings = 0
+        self._began = time.monotonic()
+        self.is_quiet = switch(invocation, "quiet")
+        self.is_json = setting(invocation, "--log-format", default="default") == "json"
+        self._silent = silent
+        self._level = _NATIVE_LEVELS.index(setting(invocation, "--log-level", default="info"))
+        self._troubles: list[str] = []
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the call began."""
+        return time.monotonic() - self._began
+
+    def say(self, word: str, rest: str, *, name: str = "Generic") -> None:
+        """Print a line of progress: a word, aligned, and what it is about.
+
+        :param word: the word, such as ``Loading``.
+        :param rest: the rest of the line.
+        :param name: dbt's name of the event.
+        """
+        self.event(name, f"{word} {rest}", msg=f"{word} {rest}")
+        self._print(f"{word:>10} {rest}")
+
+    def node_line(self, line: str) -> None:
+        """Print the line of a node, which every level shows.
+
+        :param line: the line.
+        """
+        if not (self._silent or self.is_json or self.is_quiet):
+            print(line, flush=True)
+
+    def show(self, text: str) -> None:
+        """Print what a command was asked for, such as a line of ``dbt ls``; ``--quiet`` does not count.
+
+        :param text: the line.
+        """
+        self.event("PrintEvent", text, msg=text)
+        if not (self._silent or self.is_json) and self._level >= _NATIVE_LEVELS.index("info"):
+            print(text, flush=True)
+
+    def head(self, line: str) -> None:
+        """Print a line above what a command was asked for.
+
+        :param line: the line.
+        """
+        self._print(line)
+
+    def trouble(self, text: str, node: str | None = None) -> None:
+        """Say an error or a warning: at once in JSON, else at the end.
+
+        :param text: the text, from ``[error]`` or ``[warning]`` on.
+        :param node: the unique id of the node that it is of, which is counted with the nodes.
+        """
+        level = "error" if text.startswith("[error]") else "warn"
+        self.errors += level == "error" and node is None
+        self.warnings += level == "warn"
+        self.event("Generic", text, level, **({"node_info": {"unique_id": node}} if node else {}))
+        self._troubles.append(text)
+
+    def finish(self, command: str, target: str | None, sums: str = "") -> None:
+        """Say all troubles, and how the command went.
+
+        :param command: the command, as its last lines name it.
+        :param target: the target; None: it was not looked at.
+        :param sums: the lines that count the nodes; empty: there are none.
+        """
+        seconds = self.seconds
+        if self._troubles and not self.is_json and not self._silent and self._level >= _NATIVE_LEVELS.index("info"):
+            print("\n=================== Errors and Warnings ====================", file=sys.stderr)
+            print("\n".join(self._troubles), file=sys.stderr, flush=True)
+        counts = ((self.warnings, "warning"), (self.errors, "error"))
+        told = " and ".join(f"{number} {noun}{'s' * (number != 1)}" for number, noun in counts if number)
+        how = f"with {told}" if told else "successfully"
+        where = f" for target '{target}'" if target else ""
+        text = "\n==================== Execution Summary =====================\n"
+        text += f"Finished '{command}' {how}{where} [{_duration(seconds)}]{sums}"
+        self._print(text)
+        self.event("CommandCompleted", text, completed_at=now(), elapsed=seconds, success=not self.errors)
+
+    def event(self, name: str, message: str, level: str = "info", **data: Any) -> None:
+        """Print one event of a JSON log.
+
+        :param name: dbt's name of the event.
+        :param message: its text.
+        :param level: ``error``, ``warn``, ``info``, or ``debug``, which is shown without being asked for.
+        :param **data: its fields.
+        """
+        is_shown = _NATIVE_LEVELS.index(level) <= self._level or (
+            level == "debug" and self._level >= _NATIVE_LEVELS.index("info")
+        )
+        if self._silent or not self.is_json or not is_shown:
+            return
+        info = _event_info(self.invocation_id, message, name, level)
+        info.update(code=_NATIVE_CODES.get(name, ""), thread="tokio-rt-worker")
+        print(json.dumps({"data": data, "info": info}), flush=True)
+
+    def _print(self, line: str) -> None:
+        if not (self._silent or self.is_json or self.is_quiet) and self._level >= _NATIVE_LEVELS.index("info"):
+            print(line, flush=True)
+
+
+def _event_info(invocation_id: str, message: str, name: str, level: str) -> dict[str, Any]:
+    return {
+        "category": "",
+        "code": _CODES.get(name, ""),
+        "extra": {},
+        "invocation_id": invocation_id,
+        "level": level,
+        "msg": message,
+        "name": name,
+        "pid": os.getpid(),
+        "thread": "MainThread",
+        "ts": now(),
+    }
+
+
+def _duration(seconds: float) -> str:
+    if seconds >= 1:
+        return f"{seconds:.1f}s"
+    return f"{seconds * 1e3:.0f}ms" if seconds >= 0.001 else f"{seconds * 1e6:.0f}us"
 
 
 def aligned(message: str, status: str) -> str:
@@ -137,7 +280,7 @@ def switch(invocation: Invocation, name: str) -> bool:
     return (variable(name) or "").lower() not in _FALSE
 
 
-def _new_id() -> str:
-    """Return a UUID of version 4; the module of that name takes a quarter of a call's time to import."""
+def new_id() -> str:
+    """Return a UUID of version 4. The module of that name takes a quarter of a call's time to import."""
     word = f"{int.from_bytes(os.urandom(16), 'big') & ~(0xF << 76) & ~(3 << 62) | (4 << 76) | (2 << 62):032x}"
     return "-".join((word[:8], word[8:12], word[12:16], word[16:20], word[20:]))

@@ -6,7 +6,9 @@ It becomes ``dbt/cli/main.py`` word for word: see the docstring of the folder.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from .call import INTERRUPTED, Call
 from .command_line import Invocation, UsageError
@@ -14,12 +16,20 @@ from .record import RECORD_VARIABLE, Record, record_folder
 from .script import Interrupted, ScriptError, read_script
 
 
-def installed_versions() -> dict[str, str]:
+class RunnableCall(Protocol):
+    """One call of dbt."""
+
+    def run(self) -> int:
+        """Do everything, and return the exit code."""
+
+
+def installed_versions(site_packages: Path) -> dict[str, str]:
     """Return ``core`` and names of adapters -> their versions, by the folders that installers leave beside dbt.
 
     ``importlib.metadata`` would say the same, and double the time that a call takes.
+
+    :param site_packages: the folder that they stand in.
     """
-    site_packages = Path(__file__).absolute().parents[2]
     infos = sorted(path.name for path in site_packages.glob("dbt_*.dist-info"))
     found = dict(name[len("dbt_") : -len(".dist-info")].rsplit("-", 1) for name in infos)
     return {"core": "0.0.0", **found}
@@ -27,7 +37,16 @@ def installed_versions() -> dict[str, str]:
 
 def cli() -> None:
     """Run the console script ``dbt``, and end the process as dbt's own entry point does, by SystemExit."""
-    installed = installed_versions()
+    answer(installed_versions(Path(__file__).absolute().parents[2]), Invocation, Call)
+
+
+def answer(installed: dict[str, str], read: type[Invocation], make_call: Callable[..., RunnableCall]) -> None:
+    """Take the command line of this process, write it down, do as scripted, and end the process by SystemExit.
+
+    :param installed: ``core`` and names of adapters -> their versions.
+    :param read: the class that reads a command line of this dbt.
+    :param make_call: takes the command line as read, the script and ``installed``, and makes the call.
+    """
     folder = record_folder()
     if folder is None:
         # In a DAG that is no test it would say that all has succeeded.
@@ -37,7 +56,7 @@ def cli() -> None:
     invocation: Invocation | None = None
     refusal: UsageError | None = None
     try:
-        invocation = Invocation(sys.argv[1:])
+        invocation = read(sys.argv[1:])
         if Path(__file__).with_name("strict").exists():
             invocation.check(installed["core"])
         else:
@@ -56,10 +75,10 @@ def cli() -> None:
         elif refusal is not None or invocation is None:
             raise refusal or UsageError("")
         else:
-            exit_code = Call(invocation, script, installed).run()
+            exit_code = make_call(invocation, script, installed).run()
     except UsageError as error:
         print(error, file=sys.stderr)
-        exit_code = 2
+        exit_code = error.exit_code
     except ScriptError as error:
         # On record for the fixture: the code under test may take any failure for the one that it was to meet.
         record.add("misuse", message=str(error))

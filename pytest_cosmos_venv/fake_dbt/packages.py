@@ -36,7 +36,7 @@ class Package(NamedTuple):
 
 
 class Packages:
-    """The packages of one project.
+    """The packages of one project; ``listed`` are those that it asks for.
 
     :param folder: the folder of the project.
     """
@@ -47,20 +47,24 @@ class Packages:
         found = _INSTALL_PATH.search(_text(folder / "dbt_project.yml"))
         self._place = found.group(1) if found else "dbt_packages"
         texts = (_text(folder / name) for name in _LISTS)
-        self._listed = [Package(*entry) for text in texts for entry in _ENTRY.findall(text)]
+        self.listed = [Package(*entry) for text in texts for entry in _ENTRY.findall(text)]
 
     def check(self) -> None:
         """Refuse to work with fewer packages installed than are listed, in dbt's words.
 
         :raises PackageError: there are fewer.
         """
-        place = self._folder / self._place
-        installed = sum(1 for _ in place.iterdir()) if place.is_dir() else 0
-        if installed < len(self._listed):
+        installed = self.count_installed()
+        if installed < len(self.listed):
             raise PackageError(
-                f"Compilation Error\n  dbt found {len(self._listed)} package(s) specified in packages.yml, but only "
+                f"Compilation Error\n  dbt found {len(self.listed)} package(s) specified in packages.yml, but only "
                 f'{installed} package(s) installed in {self._place}. Run "dbt deps" to install package dependencies.'
             )
+
+    def count_installed(self) -> int:
+        """Return how many packages are installed."""
+        place = self._folder / self._place
+        return sum(1 for _ in place.iterdir()) if place.is_dir() else 0
 
     def install(self, log: Log) -> None:
         """Do the work of ``dbt deps``.
@@ -68,22 +72,36 @@ class Packages:
         :param log: the log of the call.
         :raises PackageError: a local package is no project.
         """
-        if not self._listed:
+        if not self.listed:
             log.say("Warning: No packages were found in packages.yml", name="DepsNoPackagesFound", level="warn")
             return
-        self._write_lock(log)
+        if self.write_lock():
+            file = self._folder / _LOCK
+            log.say(f"Updating lock file in file path: {file}", name="DepsLockUpdating", lock_filepath=str(file))
+        self.clear()
+        for package in self.listed:
+            log.say(f"Installing {package.source}", name="DepsStartPackageInstall", package_name=package.source)
+            version = self.put(package)
+            log.say(f"Installed from {version}", name="DepsInstallInfo", version_name=version)
+
+    def clear(self) -> None:
+        """Leave an empty folder for packages."""
         place = self._folder / self._place
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
-        for package in self._listed:
-            log.say(f"Installing {package.source}", name="DepsStartPackageInstall", package_name=package.source)
-            version = self._install(package, place)
-            log.say(f"Installed from {version}", name="DepsInstallInfo", version_name=version)
 
-    def _install(self, package: Package, place: Path) -> str:
-        name = self._name(package)
+    def put(self, package: Package, *, is_relative: bool = False) -> str:
+        """Install one package, and return from where, in dbt's words.
+
+        :param package: a package that is listed.
+        :param is_relative: whether a link to a local package is relative, as dbt 2 makes it.
+        :raises PackageError: a local package is no project.
+        """
+        place = self._folder / self._place
+        name = self.name(package)
         if package.kind == "local":
-            (place / name).symlink_to(self._local(package))
+            there = self._local(package)
+            (place / name).symlink_to(os.path.relpath(there, place) if is_relative else there)
             return f"<local @ {package.source}>"
         (place / name).mkdir()
         (place / name / "dbt_project.yml").write_text(f"name: {name}\n", encoding="utf-8")
@@ -92,7 +110,12 @@ class Packages:
     def _local(self, package: Package) -> Path:
         return Path(os.path.normpath(self._folder / package.source))
 
-    def _name(self, package: Package) -> str:
+    def name(self, package: Package) -> str:
+        """Return the name under which a package is installed.
+
+        :param package: a package that is listed.
+        :raises PackageError: a local package is no project.
+        """
         if package.kind != "local":
             return re.sub(r"\W", "_", package.source.rstrip("/").rpartition("/")[2].removesuffix(".git"))
         file = self._local(package) / "dbt_project.yml"
@@ -104,14 +127,17 @@ class Packages:
             )
         return found.group(1)
 
-    def _write_lock(self, log: Log) -> None:
-        """Write the lock file anew where it does not name what is listed; else it stays, as with dbt."""
+    def write_lock(self) -> bool:
+        """Write the lock file anew where it does not name what is listed; else it stays, as with dbt.
+
+        :returns: whether it was written.
+        """
         file = self._folder / _LOCK
-        if [Package(*entry) for entry in _ENTRY.findall(_text(file))] == self._listed:
-            return
-        entries = "".join(f"  - {one.kind}: {one.source}\n    name: {self._name(one)}\n" for one in self._listed)
+        if [Package(*entry) for entry in _ENTRY.findall(_text(file))] == self.listed:
+            return False
+        entries = "".join(f"  - {one.kind}: {one.source}\n    name: {self.name(one)}\n" for one in self.listed)
         file.write_text(f"packages:\n{entries}sha1_hash: {'0' * 40}\n", encoding="utf-8")
-        log.say(f"Updating lock file in file path: {file}", name="DepsLockUpdating", lock_filepath=str(file))
+        return True
 
 
 def _text(file: Path) -> str:

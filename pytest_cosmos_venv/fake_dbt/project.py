@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .command_line import Invocation
-from .script import SELECTING, node_name
+from .script import SELECTING, Script, ScriptError, node_name
 
 # Kind -> the folders of its files as dbt_project.yml names them, by default, and their endings.
 _FOLDERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
@@ -131,12 +131,34 @@ class Project:
         """
         return [node for node in self._all if name in (node.unique_id, node.unique_id.split(".")[2])]
 
+    def check_script(self, script: Script, refusal_of: Callable[[str, str, str], str | None]) -> None:
+        """Refuse a script that cannot be in this project.
+
+        :param script: the rule of the test for this call.
+        :param refusal_of: name, kind and status of a node -> why it cannot end so; None where it can.
+        :raises ScriptError: it names what the project does not have, or gives a status that dbt does not.
+        """
+        for name, outcome in script.nodes.items():
+            kinds = [node.kind for node in self.named(name)]
+            if not kinds:
+                raise ScriptError(self._unknown_name_message(name))
+            refusals = [refusal_of(name, kind, outcome["status"]) for kind in kinds]
+            if None not in refusals:
+                raise ScriptError(str(refusals[0]))
+
     def unmatched(self, invocation: Invocation) -> list[str]:
         """Return the criteria of the selection that no node meets.
 
         :param invocation: the command line.
         """
         return [word for word in _words(invocation, *SELECTING) if not self._matching(word)]
+
+    def _unknown_name_message(self, name: str) -> str:
+        there = ", ".join(node.name for node in self.nodes) or "none"
+        return (
+            f"nodes={{{name!r}: ...}}: no file of the project {self.name!r} is a node of this name. There are: "
+            f"{there}. What only YAML tells goes by its unique id, such as 'test.shop.unique_orders_id.1a2b'."
+        )
 
     def _chosen(self, invocation: Invocation, always: Iterable[Node]) -> set[str]:
         everything = {node.unique_id for node in self._all}

@@ -11,6 +11,7 @@ from typing import Any
 from pytest_cosmos_venv.errors import ToolkitMisuse, require_text
 
 from .artifacts import ARTIFACTS, FAILED, STATUSES, status_refusal
+from .native import command_line as native
 from .project import is_unique_id
 from .tables import COMMAND_GROUPS, COMMANDS
 
@@ -207,7 +208,7 @@ def check_command(command: str) -> str:
     """
     require_text(command, "command")
     groups = (f"{first} {second}" for first, below in COMMAND_GROUPS.items() for second in below)
-    _one_of("command", command, (*COMMANDS, *groups, VERSION))
+    _one_of("command", command, {*COMMANDS, *native.COMMANDS, *groups, VERSION})
     return "ls" if command == "list" else command
 
 

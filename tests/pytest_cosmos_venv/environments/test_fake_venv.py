@@ -44,8 +44,10 @@ def test_installers_see_what_is_in_it(cosmos_fake_venv: FakeVenv) -> None:
     assert [each["name"] for each in json.loads(done.stdout)] == ["dbt-core", "dbt-duckdb", "dbt-postgres"]
 
 
-def test_every_file_of_its_records_is_there_with_its_size(cosmos_fake_venv: FakeVenv) -> None:
-    (site_packages,) = cosmos_fake_venv.path.glob("lib/*/site-packages")
+@pytest.mark.parametrize("dbt_version", ["1.10.0", "2.0.0a4"])
+def test_every_file_of_its_records_is_there_with_its_size(dbt_version: str, cosmos_fake_venv: FakeVenv) -> None:
+    venv = cosmos_fake_venv(dbt_version=dbt_version)
+    (site_packages,) = venv.path.glob("lib/*/site-packages")
 
     rows = [row.split(",") for record in site_packages.glob("*/RECORD") for row in record.read_text().splitlines()]
 
@@ -75,7 +77,7 @@ def test_a_relative_place_is_taken_from_where_it_was_named(
 
 
 def test_strict_refuses_as_that_version_of_dbt_does(cosmos_fake_venv: FakeVenv) -> None:
-    old, new = (cosmos_fake_venv(dbt_version=f"{version}.3", strict=True) for version in VERIFIED_DBT_VERSIONS)
+    old, new = (cosmos_fake_venv(dbt_version=f"{version}.3", strict=True) for version in VERIFIED_DBT_VERSIONS[:2])
 
     refused, taken, plain = (
         subprocess.run([venv.dbt, "deps", *flag], env={}, capture_output=True, text=True, check=False)
@@ -93,6 +95,40 @@ def test_strict_refuses_as_that_version_of_dbt_does(cosmos_fake_venv: FakeVenv) 
     assert "No such option" not in taken.stdout + taken.stderr + plain.stdout + plain.stderr
     assert ["No such option '--sqlparse'" in done.stderr for done in sqlparse] == [True, False]
     assert new.calls[0].exit_code == 2
+
+
+def test_dbt_2_is_a_program_without_a_package_and_without_adapters(cosmos_fake_venv: FakeVenv, tmp_path: Path) -> None:
+    venv = cosmos_fake_venv(dbt_version="2.0.0a4", path=tmp_path / f"with spaces {'x' * 120}" / "venv")
+    link = tmp_path / "dbt"
+    link.symlink_to(venv.dbt)
+
+    done = [
+        subprocess.run([dbt, "--version"], env={}, capture_output=True, text=True, check=False)
+        for dbt in (venv.dbt, link)
+    ]
+    code = "import importlib.metadata as m; print([d.name for d in m.distributions()]); import dbt"
+    python = subprocess.run([venv.python, "-c", code], env={}, capture_output=True, text=True, check=False)
+
+    assert [each.stdout for each in done] == ["dbt-core 2.0.0-alpha.4\n"] * 2
+    assert python.stdout == "['dbt-core']\n"
+    assert "No module named 'dbt'" in python.stderr
+    assert b"python" not in venv.dbt.read_bytes().splitlines()[0]
+    assert [(call.command, call.dbt_version, call.prefix) for call in venv.calls] == [
+        ("--version", "2.0.0a4", venv.path)
+    ] * 2
+
+
+def test_the_calls_of_dbt_2_are_read_by_its_own_command_line(cosmos_fake_venv: FakeVenv) -> None:
+    venv = cosmos_fake_venv(dbt_version="2.0.0a4", strict=True)
+
+    lines = ["docs", "run --static-analysis off --target dev -s a", "run --nope", "fly"]
+    codes = [
+        subprocess.run([venv.dbt, *line.split()], env={}, capture_output=True, check=False).returncode for line in lines
+    ]
+
+    assert codes == [0, 1, 1, 2]
+    assert [call.command for call in venv.calls] == ["docs", "run", "run", None]
+    assert venv.calls[1].option("--static-analysis") == "off"
 
 
 def test_the_ready_made_one_is_not_made_when_another_is_asked_for(cosmos_fake_venv: FakeVenv, tmp_path: Path) -> None:

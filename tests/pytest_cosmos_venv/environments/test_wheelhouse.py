@@ -90,6 +90,48 @@ def test_the_installed_dbt_does_as_scripted_and_is_on_record(
     assert call.prefix == environment.folder
 
 
+def test_dbt_2_is_installed_as_a_program_with_script_and_record(
+    cosmos_wheelhouse: Wheelhouse, environment: Environment, project: Path
+) -> None:
+    cosmos_wheelhouse.add_dbt("2.0.0a4")
+    cosmos_wheelhouse.script("run", nodes={"orders": "error"})
+    done = environment.install(cosmos_wheelhouse.pip_install_options, "dbt-core==2.0.0a4")
+    assert done.returncode == 0, done.stdout
+
+    output = environment.run("dbt", "run", "--project-dir", str(project))
+
+    assert "Summary: 3 total | 1 error | 2 skipped" in output
+    assert environment.run("dbt", "--version") == "dbt-core 2.0.0-alpha.4\n"
+    assert "No module named 'dbt'" in environment.run("python", "-c", "import dbt")
+    assert b"python" not in (environment.folder / "bin" / "dbt").read_bytes().splitlines()[0]
+    run, _version = cosmos_wheelhouse.calls
+    assert (run.exit_code, run.prefix, run.argv[0]) == (1, environment.folder, str(environment.folder / "bin" / "dbt"))
+
+
+@pytest.mark.parametrize(
+    ("breakage", "words"),
+    [("no-console-script", "No such file"), ("import-error", "this fake of dbt-core was made to")],
+)
+def test_dbt_2_can_be_broken(
+    breakage: str, words: str, cosmos_wheelhouse: Wheelhouse, environment: Environment
+) -> None:
+    cosmos_wheelhouse.add_broken(breakage, version="2.0.0a5")
+    environment.install(cosmos_wheelhouse.pip_install_options, "dbt-core==2.0.0a5")
+
+    said = run(["sh", "-c", f"{environment.folder}/bin/dbt --version || ls {environment.folder}/bin/dbt"]).stdout
+
+    assert words in said
+
+
+def test_dbt_2_can_be_built_as_its_final_releases_are(cosmos_wheelhouse: Wheelhouse, environment: Environment) -> None:
+    cosmos_wheelhouse.add_sdist("dbt-core", "2.0.1")
+
+    done = environment.install(cosmos_wheelhouse.pip_install_options, "dbt-core==2.0.1")
+
+    assert done.returncode == 0, done.stdout
+    assert environment.run("dbt", "--version") == "dbt-core 2.0.1\n"
+
+
 def test_a_wheelhouse_of_ones_own_has_what_was_asked_for(tmp_path: Path) -> None:
     wheelhouse = build_wheelhouse(tmp_path / "mine", dbt_versions=["1.9.3", "2.0.0b1"], adapters=["harbor"])
 

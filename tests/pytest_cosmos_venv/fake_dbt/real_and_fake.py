@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +74,8 @@ class Dbt:
 
     executable: Path
     project: Path
+    libraries: Path | None = None
+    """The folder of the database drivers of dbt 2."""
 
     @property
     def target(self) -> Path:
@@ -82,21 +85,24 @@ class Dbt:
     def environment(self) -> dict[str, str]:
         """Nothing of the environment that runs the tests but what an executable needs."""
         quiet = {"DBT_SEND_ANONYMOUS_USAGE_STATS": "0", "DBT_USE_COLORS": "0", "HTTPS_PROXY": "http://127.0.0.1:9"}
-        return {"PATH": os.environ["PATH"], **quiet}
+        libraries = {} if self.libraries is None else {"LD_LIBRARY_PATH": str(self.libraries)}
+        return {"PATH": os.environ["PATH"], **quiet, **libraries}
 
-    def start(self, *arguments: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, stdin: int = subprocess.DEVNULL, variables: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [str(self.executable), *arguments],
             cwd=self.project,
-            env=self.environment,
+            env={**self.environment, **(variables or {})},
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def run(self, *arguments: str) -> Answer:
-        with self.start(*arguments) as process:
+    def run(self, *arguments: str, variables: Mapping[str, str] | None = None) -> Answer:
+        with self.start(*arguments, variables=variables) as process:
             stdout, stderr = process.communicate(timeout=DEADLINE)
         return Answer(process.returncode, stdout, stderr)
 

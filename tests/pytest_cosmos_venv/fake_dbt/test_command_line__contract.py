@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_cosmos_venv import VERIFIED_DBT_VERSIONS
+from pytest_cosmos_venv.fake_dbt import is_native
 from pytest_cosmos_venv.fake_dbt.command_line import Invocation, UsageError
 from pytest_cosmos_venv.fake_dbt.tables import (
     BEFORE_THE_COMMAND,
@@ -24,6 +25,7 @@ from pytest_cosmos_venv.fake_dbt.tables import (
 from tests.pytest_cosmos_venv.fake_dbt.real_and_fake import write_project
 from tests.pytest_cosmos_venv.inner_run import python_of
 
+PYTHON_VERSIONS = [version for version in VERIFIED_DBT_VERSIONS if not is_native(version)]
 LINES = [
     "run",
     "run --select a b --exclude c --full-refresh --vars {} -t dev --threads 4",
@@ -130,7 +132,7 @@ class RealCommandLine:
     answers: dict[str, Any]
 
 
-@pytest.fixture(scope="module", params=VERIFIED_DBT_VERSIONS)
+@pytest.fixture(scope="module", params=PYTHON_VERSIONS)
 def real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> RealCommandLine:
     python = python_of(f"dbt{request.param.replace('.', '')}")
     project = write_project(tmp_path_factory.mktemp("read"))  # dbt looks for a profile before it reads on
@@ -153,7 +155,7 @@ def test_the_tables_are_those_of_the_real_dbt(real: RealCommandLine) -> None:
     assert set(real.everywhere) == BEFORE_THE_COMMAND - {"--help", "-h"}
     for command, options in real.commands.items():
         assert set(options) == options_of(command, f"{real.version}.0") - {"--help", "-h"}, command
-    if real.version == VERIFIED_DBT_VERSIONS[-1]:  # -s is a flag of init only
+    if real.version == PYTHON_VERSIONS[-1]:  # -s is a flag of init only
         assert {name for name, kind in every_option.items() if kind == "one"} == ONE_VALUE
         every_command = real.commands.values()
         assert {name for options in every_command for name in options if options[name] == "many"} == MANY_VALUES

@@ -1,0 +1,450 @@
+"""One call of the fake of dbt 2: what it says, lets its nodes end as, and leaves behind, as the real one does."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ..artifacts import NativeArtifacts, Result, native_facts, native_status_refusal
+from ..command_line import Invocation
+from ..log import Console, now, setting, switch
+from ..main import answer, installed_versions
+from ..packages import PackageError, Packages
+from ..project import Node, Project
+from ..script import SELECTING, Interrupted, Script
+from .command_line import NativeInvocation
+
+_NODE_COMMANDS = ("run", "build", "seed", "snapshot", "test", "retry", "clone")
+_LIKE_NODE_COMMANDS = (*_NODE_COMMANDS, "compile", "show")
+_RESULT_EVENTS = {"seed": "LogSeedResult", "snapshot": "LogSnapshotResult", "model": "LogModelResult"}
+_WORDS = {"error": "Failed", "fail": "Failed", "pass": "Passed", "skipped": "Skipped", "warn": "Warned"}
+_MESSAGES = {"fail": "Error", "pass": "Pass", "skipped": "Skipped due to upstream failure", "warn": "Warn"}
+_KINDS = ("model", "test", "snapshot", "seed", "unit_test")
+_PRERELEASES = {"a": "alpha", "b": "beta", "rc": "rc"}
+_SCRIPTED_ERROR = "Scripted Error: a test wants it so"
+_FRESHNESS = "source freshness"
+_DOCS = (
+    "[warning] [DocsGenerateWarning (dbt1705)]: `dbt docs generate` is not supported. Use `dbt compile "
+    "--write-catalog` to write catalog.json. To host docs locally, use the dbt Core index.html with catalog.json and "
+    "manifest.json in the same directory: https://github.com/dbt-labs/dbt-core/blob/main/core/dbt/task/docs/index.html"
+)
+
+
+def cli() -> None:
+    """Run the program ``dbt``."""
+    site_packages = next(Path(sys.prefix).glob("lib/python*/site-packages"))
+    # What the real program has there, in place of a script of Python's.
+    sys.argv[0] = str(Path(sys.prefix, "bin", "dbt"))
+    answer(installed_versions(site_packages), NativeInvocation, NativeCall)
+
+
+def shown_version(version: str) -> str:
+    """Return a version as dbt 2 says it of itself: ``2.0.0-alpha.4`` for ``2.0.0a4``.
+
+    :param version: the version, as an installer has it.
+    """
+    return re.sub(r"(a|b|rc)(\d+)$", lambda found: f"-{_PRERELEASES[found[1]]}.{found[2]}", version)
+
+
+class NativeCall:
+    """One call: its words, its work and its artifacts.
+
+    :param invocation: the command line.
+    :param script: the rule of the test for this call.
+    :param installed: ``core`` and names of adapters -> their versions.
+    """
+
+    def __init__(self, invocation: Invocation, script: Script, installed: dict[str, str]) -> None:
+        self._invocation = invocation
+        self._script = script
+        self._version = shown_version(installed["core"])
+        self._command = invocation.command
+        self._name = {"ls": "list", _FRESHNESS: "freshness"}.get(self._command, self._command.partition(" ")[0])
+        self._target_name: str | None = None
+        self._console = Console(invocation, silent=script.stdout is not None)
+        self._folder = Path(setting(invocation, "--project-dir", default="."))
+        self._packages = Packages(self._folder)
+        self._results: list[Result] = []
+        target = setting(invocation, "--target-path", default="target")
+        self._target = self._folder / target
+        self._artifacts = NativeArtifacts(
+            self._target,
+            self._console,
+            self._version,
+            script.artifacts,
+            wanted="--no-write-json" not in invocation.options,
+        )
+
+    def run(self) -> int:
+        """Do everything, and return the exit code."""
+        for line in self._script.stdout or ():
+            print(line, flush=True)
+        for line in self._script.stderr:
+            print(line, file=sys.stderr, flush=True)
+        if self._command == "--version":
+            self._script.pause()
+            if self._script.stdout is None:
+                print(f"dbt-core {self._version}")
+            return self._script.exit_code or 0
+        try:
+            exit_code = self._do()
+        except Interrupted:
+            self._console.trouble("[error] [OperationCanceled (dbt8995)]: Operation cancelled")
+            self._console.finish(self._name, self._target_name, self._sums())
+            return 1
+        self._artifacts.write_scripted()
+        return exit_code
+
+    def _do(self) -> int:
+        if self._name == "docs":
+            self._begin()
+            self._script.pause()
+            self._console.trouble(_DOCS)
+            return self._finish()
+        is_project = (self._folder / "dbt_project.yml").is_file()
+        if not is_project and "--project-dir" not in self._invocation.options:
+            print("[error] [IoError (dbt1001)]: The current dir is not a dbt project dir", file=sys.stderr)
+            print(
+                "Hint: `cd` into it; pass a <path> to it via `--project-dir <path>`; or run `dbt init` to scaffold a "
+                "project",
+                file=sys.stderr,
+            )
+            return 1
+        self._begin()
+        self._console.say("dbt-core", self._version)
+        if not is_project:
+            file, why = self._folder.absolute() / "dbt_project.yml", "No such file or directory (os error 2)"
+            return self._fail(
+                "IoError (dbt1001)", f"Cannot open file {file}: Failed to open file: {file}: {why}: {why}"
+            )
+        if self._command == "deps":
+            self._script.pause()
+            return self._install() if self._packages.listed else self._finish()
+        if not self._load_profile():
+            return 1
+        if (self._script.exit_code or 0) > 1:
+            self._script.pause()
+            return self._fail("InvalidConfig (dbt1005)", _SCRIPTED_ERROR)
+        if self._packages.listed and self._command not in ("clean", "debug") and self._lacks_packages():
+            return 1
+        return self._work()
+
+    def _begin(self) -> None:
+        version, arguments = self._version, " ".join([sys.argv[0], *sys.argv[1:]])
+        say = self._console.event
+        text = f"Running with dbt-core={version}"
+        say("MainReportVersion", text, log_version=3, version=f"={version}")
+        args = {
+            "debug": str(switch(self._invocation, "debug")).lower(),
+            "invocation_command": arguments,
+            "log_format": setting(self._invocation, "--log-format", default="default"),
+            "quiet": str(self._console.is_quiet).lower(),
+            "write_json": str("--no-write-json" not in self._invocation.options).lower(),
+        }
+        text = f"running dbt-core with arguments {json.dumps({'command': self._name})}"
+        say("MainReportArgs", text, "debug", args=args)
+
+    def _load_profile(self) -> bool:
+        """Say from where the profile is; False where dbt has no such place."""
+        place = setting(self._invocation, "--profiles-dir", default="")
+        if place and not Path(place).exists():
+            self._fail(
+                "InvalidConfig (dbt1005)",
+                f"No profiles.yml found at `{place}/profiles.yml`.\nTry running without the --profiles-dir flag to "
+                "check the default locations.",
+            )
+            return False
+        file = os.path.relpath(Path(place, "profiles.yml"), self._folder) if place else "profiles.yml"
+        if not place and not Path("profiles.yml").exists():
+            file = "~/.dbt/profiles.yml"
+        self._console.say("Loading", file)
+        if self._command != "clean":
+            self._target_name = setting(self._invocation, "--target", "-t", default="dev")
+        return True
+
+    def _lacks_packages(self) -> bool:
+        """Install packages that are listed and not there, as dbt 2 does without being asked; whether that failed."""
+        if self._packages.count_installed() >= len(self._packages.listed):
+            self._console.say("Loading", "packages.yml")
+            return False
+        number = len(self._packages.listed)
+        self._console.say("Started", "resolving packages from packages.yml")
+        self._console.say("Finished", f"[  0.00s] resolving packages from packages.yml ({number} items)")
+        self._console.head(
+            f"Auto installing dependencies while running `dbt {self._name}`. To ensure dependencies are cached, run "
+            "`dbt deps` to initialize a valid package-lock.yml."
+        )
+        return self._install(is_asked_for=False) != 0
+
+    def _install(self, *, is_asked_for: bool = True) -> int:
+        if is_asked_for:
+            self._console.say("Loading", "packages.yml")
+        self._console.say("Installing", "packages")
+        self._packages.clear()
+        broken: Path | None = None
+        for package in self._packages.listed:
+            try:
+                name = self._packages.name(package)
+            except PackageError:
+                broken = self._folder.absolute() / package.source
+                break
+            self._console.say("Installing", name)
+            self._packages.put(package, is_relative=True)
+            self._console.say("Installed", name)
+        self._console.say("Installed", f"{len(self._packages.listed)} packages")
+        if broken is not None:
+            return self._fail("IoError (dbt1001)", f"Package does not contain a dbt_project.yml file: {broken}")
+        self._packages.write_lock()
+        return self._finish() if is_asked_for else 0
+
+    def _work(self) -> int:
+        project = Project(self._folder, self._script.nodes)
+        project.check_script(self._script, native_status_refusal)
+        nodes = project.work(self._invocation, with_added=self._script.names_its_selection)
+        if self._command not in ("clean", "debug"):
+            self._say_written("semantic_manifest.json", "ARTIFACT_TYPE_SEMANTIC_MANIFEST")
+        if self._command in _NODE_COMMANDS:
+            self._run_nodes(project, nodes)
+        else:
+            self._script.pause()
+            self._do_without_running(nodes)
+            if self._command not in ("clean", "debug"):
+                self._write_manifest(project)
+        if "--write-catalog" in self._invocation.options:
+            self._artifacts.write_native_catalog()
+            for line in ("Fetching catalog from warehouse", "Fetched full catalog.json results"):
+                self._console.head(line)
+            self._console.head("Successfully wrote catalog.json")
+        if self._script.exit_code == 1 and not self._console.errors:
+            self._console.trouble(f"[error] [Generic (dbt1000)]: {_SCRIPTED_ERROR}")
+        return self._finish()
+
+    def _do_without_running(self, nodes: list[Node]) -> None:
+        if self._command in ("ls", "list"):
+            self._list(nodes)
+        elif self._command == "clean":
+            self._clean()
+        elif self._command == "debug":
+            self._console.say("Debugged", "All checks passed!", name="DebugCmdResult")
+        elif self._command == _FRESHNESS:
+            self._console.trouble("[warning] [Unexpected (dbt9002)]: Unhandled command: Source")
+            self._artifacts.write_native_results([], self._name, 0.0)
+        elif self._command in ("compile", "show"):
+            self._results = [self._end_of(node, {"status": _default(node, fails=False)}, 0.0) for node in nodes]
+
+    def _run_nodes(self, project: Project, nodes: list[Node]) -> None:
+        if not nodes:
+            self._script.pause()
+            selected = [_with_method(word) for word in self._words(*SELECTING)]
+            if selected:
+                self._console.trouble(
+                    "[warning] [NoNodesForSelectionCriteria (dbt1092)]: The selection criterion "
+                    f"'{' '.join(selected)}' does not match any enabled nodes"
+                )
+            self._console.trouble(
+                "[warning] [NoNodesSelected (dbt1601)]: Nothing to do. Try checking your model configs and model "
+                "specification args"
+            )
+        lost: set[str] = set()
+        has_paused = False
+        for node in nodes:
+            outcome = self._outcome(node, lost)
+            began = time.monotonic()
+            self._start(node)
+            if outcome["status"] != "skipped" and not has_paused:
+                has_paused = True
+                self._pause(project, node, nodes)
+            self._end(node, outcome, time.monotonic() - began)
+        self._write_manifest(project)
+        self._artifacts.write_native_results(self._results, self._name, self._console.seconds)
+
+    def _outcome(self, node: Node, lost: set[str]) -> dict[str, Any]:
+        outcome = self._script.outcome(node.unique_id)
+        if outcome is None and lost.intersection(node.depends_on):
+            outcome = {"status": "skipped"}
+        if outcome is None:
+            outcome = {"status": _default(node, fails=self._script.exit_code == 1)}
+        if outcome["status"] in ("error", "fail", "skipped"):
+            lost.add(node.unique_id)
+        return outcome
+
+    def _start(self, node: Node) -> None:
+        event, info, name = self._console.event, _node_info(node, "started"), _relation(node)
+        kind = node.kind.replace("_", " ")
+        event("NodeStart", f"Began running node {node.unique_id}", "debug", node_info=info)
+        event("LogStartLine", f"Started {kind} {name}", node_info=info)
+        info = _node_info(node, "executing")
+        event("NodeExecuting", f"Started running {kind} {name}", "debug", node_info=info)
+
+    def _pause(self, project: Project, node: Node, nodes: list[Node]) -> None:
+        began = time.monotonic()
+        try:
+            self._script.pause()
+        except Interrupted:
+            text = f"Error executing materialization macro for {node.kind} {node.unique_id}: Cancelled: SQL statement "
+            text = f"[error] [TaskCancelled (dbt1404)]: {text}execution was cancelled"
+            self._end(node, {"status": "error"}, time.monotonic() - began, trouble=text)
+            self._write_manifest(project)
+            # As dbt 2 has it: every node that was selected, those that had succeeded too.
+            broken = [Result(each, "error", "Compilation Error", None, now(), 0.0) for each in nodes]
+            self._artifacts.write_native_results(broken, self._name, 0.0)
+            raise
+
+    def _end_of(self, node: Node, outcome: dict[str, Any], seconds: float) -> Result:
+        status, failures = outcome["status"], outcome.get("failures")
+        if failures is None and node.kind == "test":
+            failures = {"pass": 0, "warn": 1, "fail": 1}.get(status)
+        message = outcome.get("message") or _MESSAGES.get(status) or _default_message(node, status)
+        return Result(node, status, message, failures, now(), seconds)
+
+    def _end(self, node: Node, outcome: dict[str, Any], seconds: float, trouble: str | None = None) -> None:
+        result = self._end_of(node, outcome, seconds)
+        self._results.append(result)
+        if result.status == "error" and node.kind != "unit_test":
+            self._console.trouble(trouble or f"[error] [DbDriverFailed (dbt1308)]: {result.message}", node.unique_id)
+        self._console.errors += result.has_failed
+        self._console.warnings += result.status == "warn"
+        line = _node_line(result)
+        shown = "fail" if node.kind == "unit_test" and result.has_failed else result.status
+        facts: dict[str, Any] = {"execution_time": seconds, "status": shown}
+        if "test" in node.kind and result.status != "skipped":
+            facts["num_failures"] = result.failures or int(result.has_failed)
+        info, event = _node_info(node, shown), self._console.event
+        event(_RESULT_EVENTS.get(node.kind, "LogTestResult"), line, node_info=info, **facts)
+        self._console.node_line(line)
+        if result.has_failed or result.status == "skipped":
+            text = f"Marking children of {node.unique_id} as skipped"
+            marked = {"run_result": facts, "status": shown, "unique_id": node.unique_id}
+            event("MarkSkippedChildren", text, "debug", **marked)
+        event("NodeFinished", f"Finished running node {node.unique_id}", "debug", node_info=info, run_result=facts)
+
+    def _list(self, nodes: list[Node]) -> None:
+        form = self._invocation.last("--output", default="selector")
+        keys = self._words("--output-keys")
+        if nodes:
+            self._console.head("=======================Selected nodes=======================")
+        for node in nodes:
+            facts = native_facts(node)
+            line = {
+                "json": json.dumps(
+                    {key: facts[key] for key in sorted(facts) if not keys or key in keys}, separators=(",", ":")
+                ),
+                "name": node.name,
+                "path": node.path,
+            }.get(form, ".".join(node.fqn))
+            self._console.show(line)
+
+    def _clean(self) -> None:
+        import shutil
+
+        shutil.rmtree(self._target, ignore_errors=True)
+        self._console.say("Removing", "target")
+
+    def _write_manifest(self, project: Project) -> None:
+        self._say_written("manifest.json", "WritableManifest")
+        self._artifacts.write_manifest(project.name, self._adapter, project.nodes)
+
+    def _say_written(self, name: str, kind: str) -> None:
+        path = f"{setting(self._invocation, '--target-path', default='target')}/{name}"
+        text = f"Artifact written to {path}"
+        self._console.event("ArtifactWritten", text, artifact_path=path, artifact_type=kind)
+
+    @property
+    def _adapter(self) -> str:
+        """The adapter that the profiles name first: dbt 2 has its adapters in itself."""
+        place = setting(self._invocation, "--profiles-dir", default=str(self._folder))
+        try:
+            text = Path(place, "profiles.yml").read_text(encoding="utf-8")
+        except OSError:
+            return ""
+        return next(iter(re.findall(r"\btype:\s*['\"]?(\w+)", text)), "")
+
+    def _words(self, *names: str) -> list[str]:
+        return [word for value in self._invocation.all(*names) for word in value.split()]
+
+    def _fail(self, what: str, message: str) -> int:
+        self._console.trouble(f"[error] [{what}]: {message}")
+        return self._finish()
+
+    def _finish(self) -> int:
+        self._console.finish(self._name, self._target_name, self._sums())
+        if (
+            self._script.exit_code is not None and self._script.exit_code != 2
+        ):  # 2 is an error, and 1 is dbt's code of it
+            return self._script.exit_code
+        return int(self._console.errors > 0)
+
+    def _sums(self) -> str:
+        """The lines that count the nodes."""
+        if not self._results or self._command == "retry" or self._command not in _LIKE_NODE_COMMANDS:
+            return ""
+        kinds = [result.node.kind for result in self._results]
+        parts = ((kinds.count(kind), kind.replace("_", " ")) for kind in _KINDS)
+        processed = " | ".join(f"{number} {noun}{'s' * (number != 1)}" for number, noun in parts if number)
+        statuses = [{"pass": "success", "fail": "error"}.get(each.status, each.status) for each in self._results]
+        counts = ((statuses.count(status), status) for status in ("success", "warn", "error", "skipped"))
+        sums = " | ".join(f"{number} {status}" for number, status in counts if number)
+        return f"\nProcessed: {processed}\nSummary: {len(statuses)} total | {sums}"
+
+
+def _with_method(criterion: str) -> str:
+    """Return a criterion as dbt 2 repeats it: ``fqn:orders`` for ``orders``."""
+    return ",".join(part if ":" in part else f"fqn:{part}" for part in criterion.split(","))
+
+
+def _default(node: Node, *, fails: bool) -> str:
+    if node.kind == "test":
+        return "fail" if fails else "pass"
+    if fails:
+        return "error"
+    return "pass" if node.kind == "unit_test" else "success"
+
+
+def _default_message(node: Node, status: str) -> str:
+    if status == "success":
+        return "Succeeded"
+    if node.kind == "unit_test":
+        return "Error"
+    return f"Database Error in {node.kind} {node.name} (target/run/{node.package}/{node.path})\n  {_SCRIPTED_ERROR}"
+
+
+def _relation(node: Node) -> str:
+    return f"{'main_dbt_test__audit' if 'test' in node.kind else 'main'}.{node.name}"
+
+
+def _node_line(result: Result) -> str:
+    node = result.node
+    word = _WORDS.get(result.status, "Succeeded")
+    seconds = "-------" if result.status == "skipped" else f"{result.seconds:6.2f}s"
+    if "test" in node.kind:
+        name = node.name if node.kind == "test" else _relation(node)
+        rest = name if result.status == "pass" else f"{name} ({node.path})"
+    else:
+        rest = f"{_relation(node)} ({_materialized(node)})"
+    return f"{word:>10} [{seconds}] {node.kind:<5} {rest}"
+
+
+def _materialized(node: Node) -> str:
+    return "table" if node.kind == "seed" else node.materialized
+
+
+def _node_info(node: Node, status: str) -> dict[str, Any]:
+    schema, _, name = _relation(node).partition(".")
+    relation = {"alias": name, "database": "dev", "relation_name": f"dev.{schema}.{name}", "schema": schema}
+    return {
+        "materialized": _materialized(node),
+        "node_checksum": node.checksum,
+        "node_finished_at": "" if status in ("started", "executing") else now(),
+        "node_name": node.name,
+        "node_path": node.path,
+        "node_relation": relation,
+        "node_started_at": now(),
+        "node_status": status,
+        "resource_type": node.kind,
+        "unique_id": node.unique_id,
+    }

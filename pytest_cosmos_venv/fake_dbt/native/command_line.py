@@ -1,0 +1,273 @@
+"""The command line of dbt 2: its tables, as its ``--help`` shows them and as it takes what stands in no help.
+
+A test compares them with the real one.
+"""
+
+from __future__ import annotations
+
+from ..command_line import Invocation, UsageError, variable
+
+COMMANDS = frozenset(
+    """
+    build clean clone compile debug deps docs init list login ls man parse retry run run-operation seed show snapshot
+    test
+    """.split()
+)
+COMMAND_GROUPS = {"docs": frozenset({"generate", "serve"}), "source": frozenset({"freshness"})}
+_SUBCOMMANDS = (
+    "init, deps, parse, list, ls, compile, run, run-operation, test, seed, snapshot, show, build, clean, source, clone,"
+    " man, debug, retry, docs, login, completions, system, help"
+)
+
+# In the help of every command; any of these may also stand before it.
+EVERYWHERE = frozenset(
+    """
+    --compute --debug -d --defer --dirty --event-time-end --event-time-start --exclude --help -h --index-dir
+    --indirect-selection --invocation-id --log-format --log-format-file --log-level --log-level-file --log-path
+    --manage-state --maximum-seed-size-mib --metadata-dir --no-manage-state --no-send-anonymous-usage-stats
+    --no-version-check --otel-file-name --otel-parquet-file-name --packages-install-path --parent-span-id --profile
+    --profiles-dir --project-dir --quiet -q --select -s --selector --send-anonymous-usage-stats --state
+    --store-failures --target -t --target-path --threads --use-v2-compatible-package-downloads --vars --write-catalog
+    --write-index --write-json --write-lineage --write-metadata
+    """.split()
+)
+# In no help, and taken nevertheless, as dbt 1 took them.
+HIDDEN = frozenset(
+    """
+    --cache-selected-only --defer-state --empty --export-saved-queries --fail-fast -x --favor-state --introspect
+    --log-cache-events --log-file-max-bytes --macro-debugging --models -m --no-cache-selected-only --no-debug --no-defer
+    --no-empty --no-fail-fast --no-favor-state --no-introspect --no-log-cache-events --no-macro-debugging
+    --no-partial-parse --no-partial-parse-file-diff --no-populate-cache --no-print --no-quiet --no-static-parser
+    --no-use-colors --no-use-colors-file --no-use-experimental-parser --no-use-fast-test-edges --no-write-json
+    --partial-parse --partial-parse-file-diff --partial-parse-file-path --populate-cache --print --printer-width
+    --record-timing-info -r --show-all-deprecations --static-parser --use-colors --use-colors-file
+    --use-experimental-parser --use-fast-test-edges --version-check --warn-error --warn-error-options
+    """.split()
+)
+_SERVER = "--host --port --show "
+_TYPES = "--resource-type --exclude-resource-type "
+_ROWS = "--limit --output --sampled --static-analysis --with-sample "
+_CACHE = "--force-node-selection --run-cache-mode --static-analysis "
+_REFRESH = "--full-refresh -f "
+_LIST = _SERVER + _TYPES + "--output --output-keys"
+
+OPTIONS: dict[str, str] = {
+    "build": _SERVER + _ROWS + _CACHE + _REFRESH + _TYPES,
+    "clean": _SERVER,
+    "clone": _SERVER + _REFRESH,
+    "compile": _SERVER + _ROWS + _REFRESH + _TYPES + "--inline",
+    "debug": _SERVER + "--connection",
+    "deps": _SERVER + "--add-package --lock --upgrade",
+    "docs": _SERVER,
+    "docs generate": "",
+    "docs serve": "--host --no-open --port",
+    "init": _SERVER + "--fusion-upgrade --project-name --sample --skip-profile-setup",
+    "list": _LIST,
+    "login": _SERVER,
+    "ls": _LIST,
+    "man": _SERVER + "--pre-schema --schema",
+    "parse": _SERVER,
+    "retry": _SERVER + "--static-analysis",
+    "run": _SERVER + _ROWS + _CACHE + _REFRESH,
+    "run-operation": _SERVER + "--args --sql",
+    "seed": _SERVER + _CACHE + _REFRESH,
+    "show": _SERVER + _ROWS + _TYPES + "--inline --unchecked",
+    "snapshot": _SERVER + _CACHE,
+    "source": "",
+    "source freshness": _SERVER + "--check-all",
+    "test": _SERVER + _ROWS + _CACHE,
+}
+_HIDDEN_OF = {
+    **dict.fromkeys(("build", "run"), "--sample"),
+    **dict.fromkeys(("list", "ls"), "--limit --resource-types --exclude-resource-types"),
+    **dict.fromkeys(("build", "compile", "show"), "--resource-types --exclude-resource-types"),
+    "build": "--sample --resource-types --exclude-resource-types",
+}
+ONE_VALUE = frozenset(
+    """
+    --add-package --args --compute --defer-state --event-time-end --event-time-start --host --index-dir
+    --indirect-selection --inline --invocation-id --limit --log-file-max-bytes --log-format --log-format-file
+    --log-level --log-level-file --log-path --maximum-seed-size-mib --metadata-dir --otel-file-name
+    --otel-parquet-file-name --output --packages-install-path --parent-span-id --partial-parse-file-path --port
+    --printer-width --profile --profiles-dir --project-dir --project-name --record-timing-info -r --run-cache-mode
+    --sample --selector --sql --state --static-analysis --target -t --target-path --threads --vars
+    --warn-error-options --with-sample
+    """.split()
+)
+MANY_VALUES = frozenset(
+    """
+    --exclude --exclude-resource-type --exclude-resource-types --models -m --output-keys --pre-schema --resource-type
+    --resource-types --sampled --schema --select -s --show
+    """.split()
+)
+_LONG = {
+    "--models": "--select",
+    "--resource-types": "--resource-type",
+    "--exclude-resource-types": "--exclude-resource-type",
+    "-d": "--debug",
+    "-f": "--full-refresh",
+    "-m": "--select",
+    "-q": "--quiet",
+    "-r": "--record-timing-info",
+    "-s": "--select",
+    "-t": "--target",
+    "-x": "--fail-fast",
+}
+_FIRST = frozenset({"--host", "--port", "--version", "-V"})
+# Any number of words that are no options: the nodes, or the files to clean.
+_WORDS = {"clean": 99, "compile": 99, "run-operation": 1, "snapshot": 99, "test": 99}
+
+_FORMATS = ("text", "json", "default", "otel")
+_LEVELS = ("off", "error", "warn", "info", "debug", "trace")
+_KINDS = (
+    "model, source, seed, snapshot, test, unit_test, analysis, function, semantic_model, metric, saved_query"
+).split(", ")
+_LISTINGS = ("json", "selector", "name", "path")
+CHOICES: dict[str, tuple[str, ...]] = {
+    "--compute": ("remote", "inline", "sidecar", "service"),
+    "--exclude-resource-type": tuple(_KINDS),
+    "--log-format": _FORMATS,
+    "--log-format-file": _FORMATS,
+    "--log-level": _LEVELS,
+    "--log-level-file": _LEVELS,
+    "--output": ("table", "csv", "tsv", "json", "ndjson", "yml", "selector", "name", "path"),
+    "--resource-type": tuple(_KINDS),
+    "--run-cache-mode": ("noop", "read-write", "write-only"),
+    # The last two stand in no help.
+    "--static-analysis": ("off", "strict", "baseline", "on", "unsafe"),
+}
+_INDIRECT = ("eager", "cautious", "buildable", "empty")
+_INTEGERS = frozenset({"--log-file-max-bytes", "--maximum-seed-size-mib", "--port", "--printer-width", "--threads"})
+_BY_VARIABLE = ("--compute", "--log-format", "--log-format-file", "--log-level", "--log-level-file")
+
+
+class NativeUsageError(UsageError):
+    """A command line that dbt 2 would refuse, in its words.
+
+    :param message: the reason.
+    :param exit_code: 1 for a word or an option too many, 2 for everything else.
+    """
+
+    def __init__(self, message: str, *, exit_code: int = 2) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+    def __str__(self) -> str:
+        return f"error: {self.args[0]}\n\nFor more information, try '--help'."
+
+
+class NativeInvocation(Invocation):
+    """One command line of dbt 2, read."""
+
+    one_value = ONE_VALUE
+    many_values = MANY_VALUES
+
+    @property
+    def command(self) -> str:
+        """The command: ``run``, ``docs generate``, ...; ``--version`` where that is asked for.
+
+        :raises NativeUsageError: dbt has no such command.
+        """
+        if any(before == 0 and name in ("--version", "-V") for before, name, _ in self.given):
+            return "--version"
+        if not self.words:
+            raise _missing("dbt", _SUBCOMMANDS)
+        first, second = (*self.words, "")[:2]
+        if first in COMMAND_GROUPS and second in COMMAND_GROUPS[first]:
+            return f"{first} {second}"
+        if first in COMMANDS:
+            return first
+        if first == "source" and not second:
+            raise _missing("dbt source", "freshness, help")
+        raise NativeUsageError(f"unrecognized subcommand '{second if first == 'source' else first}'")
+
+    def lacking_value(self, name: str) -> UsageError:
+        """Return the refusal of an option at the end of the line that takes a value.
+
+        :param name: the option.
+        """
+        return NativeUsageError(f"a value is required for '{_shown(name)}' but none was supplied")
+
+    def check(self, dbt_version: str) -> None:  # noqa: ARG002 - dbt 1 asks for it
+        """Refuse what dbt 2 refuses, as it does.
+
+        :param dbt_version: the version; all that are known take the same.
+        :raises NativeUsageError: an option or word that the command does not take, a value of another kind.
+        """
+        flags = set()
+        for before, name, values in self.given:
+            known = _FIRST if before == 0 else options_of(" ".join(self._command_words[:before]))
+            if name not in known | EVERYWHERE | HIDDEN:
+                raise NativeUsageError(f"unexpected argument '{name}' found", exit_code=1)
+            if name in ONE_VALUE and values[0].startswith("-") and name != "--limit":
+                raise NativeUsageError(f"unexpected argument '{values[0]}' found", exit_code=1)
+            self._check_one(name)
+            flag = (before, _LONG.get(name, name))
+            if flag in flags and name not in ONE_VALUE | MANY_VALUES:
+                raise NativeUsageError(f"the argument '{flag[1]}' cannot be used multiple times")
+            flags.add(flag)
+        self.check_values()
+        command = self.command
+        extra = self.words[len(command.split()) + _WORDS.get(command, 0) :]
+        if command == "run-operation" and len(self.words) == 1 and "--sql" not in self.options:
+            raise NativeUsageError("the following required arguments were not provided:\n  <MACRO>")
+        if extra and command not in ("--version", "docs"):
+            raise NativeUsageError(f"unexpected argument '{extra[0]}' found", exit_code=1)
+
+    def check_values(self) -> None:
+        """Refuse the values, of options and of dbt's variables for them, that dbt 2 could make nothing of.
+
+        :raises NativeUsageError: a value is none of those to choose from, or no number.
+        """
+        for name in self.options:
+            self._check_one(name)
+        for name in _BY_VARIABLE:
+            _check_value(name, variable(name[2:]) or CHOICES[name][0], CHOICES[name])
+
+    @property
+    def _command_words(self) -> list[str]:
+        command = self.command
+        return [] if command == "--version" else command.split()
+
+    def _check_one(self, name: str) -> None:
+        values = self.options[name]
+        if name not in ONE_VALUE | MANY_VALUES:
+            if values:
+                raise NativeUsageError(f"unexpected value '{values[0]}' for '{name}' found; no more were expected")
+            return
+        if name in MANY_VALUES and not values and name not in ("--show", "--schema", "--pre-schema"):
+            raise self.lacking_value(name)
+        for value in values:
+            is_list = name == "--output" and self.words[:1] in (["ls"], ["list"])
+            _check_value(name, value, _LISTINGS if is_list else CHOICES.get(_LONG.get(name, name), ()))
+
+
+def options_of(command: str) -> frozenset[str]:
+    """Return the options that a command has of its own, beside those that every command has.
+
+    :param command: the command, such as ``run`` or ``docs generate``.
+    """
+    return frozenset(f"{OPTIONS.get(command, '')} {_HIDDEN_OF.get(command, '')}".split())
+
+
+def _missing(what: str, known: str) -> NativeUsageError:
+    return NativeUsageError(f"'{what}' requires a subcommand but one was not provided\n  [subcommands: {known}]")
+
+
+def _shown(name: str) -> str:
+    name = _LONG.get(name, name)
+    return f"{name} <{name[2:].upper().replace('-', '_')}>{'...' if name in MANY_VALUES else ''}"
+
+
+def _check_value(name: str, value: str, choices: tuple[str, ...]) -> None:
+    refusal = ""
+    if choices and value not in choices:
+        refusal = f"\n  [possible values: {', '.join(choices)}]"
+    elif name == "--indirect-selection" and value not in _INDIRECT:
+        refusal = ": Matching variant not found"
+    elif name in _INTEGERS and not value.isdecimal():
+        refusal = ": invalid digit found in string"
+    elif name == "--limit" and not value.lstrip("+-").isdecimal():
+        refusal = f": Invalid number: {value}"
+    if refusal:
+        raise NativeUsageError(f"invalid value '{value}' for '{_shown(name)}'{refusal}")
