@@ -200,6 +200,13 @@ SETTINGS: dict[str, Setting] = {
         is_also_cosmos=False,
         choices=("auto", "uv", "pip", "airflow"),
     ),
+    "virtualenv_adbc_drivers": Setting(
+        default="",
+        meaning="Database drivers for dbt 2, separated by blanks: paths of shared libraries such as libduckdb.so, or "
+        "requirements of distributions that hold one. They are put into the lib/ of each environment, also of those "
+        "with dbt 1, which then are other environments than before.",
+        is_also_cosmos=False,
+    ),
     "virtualenv_upgrade_interval": Setting(
         default=86400,
         meaning="Seconds after which an environment with --upgrade among its pip options is resolved again.",
@@ -273,6 +280,7 @@ virtualenv_search_path: str
 virtualenv_lock_timeout_action: str
 virtualenv_dir_mode: str
 virtualenv_installer: str
+virtualenv_adbc_drivers: str
 virtualenv_upgrade_interval: int
 local_warm_dbt: str
 virtualenv_warm_dbt: str

@@ -12,7 +12,7 @@ import psutil
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.layout import StorePolicy
-from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter, Library
 from pytest_cosmos_venv import DbtCall
 
 if TYPE_CHECKING:  # they would bring Airflow to tests that know none
@@ -38,6 +38,7 @@ class MakeSpec(Protocol):
         interpreter: Interpreter | None = None,
         system_site_packages: bool = False,
         check: str = "",
+        libraries: tuple[Library, ...] = (),
     ) -> EnvironmentSpec: ...
 
 

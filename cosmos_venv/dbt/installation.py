@@ -11,27 +11,85 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-PARTS_OF_DBT = ("dbt-adapters", "dbt-common", "dbt-core", "dbt-extractor", "dbt-protos", "dbt-semantic-interfaces")
-"""Distributions that every dbt has: whatever else is called ``dbt-…`` may be an adapter."""
+from cosmos_venv.dbt.native.program import MAGIC
 
-# Run by the environment's own Python. Imports alone: `dbt --version` would ask the package index for news. The names
-# are those of the folders: importlib.metadata would take as long as all the rest where dbt does not import it itself.
+PARTS_OF_DBT = (
+    "dbt-adapters",
+    "dbt-common",
+    "dbt-core",
+    "dbt-core-experimental-parser",
+    "dbt-extractor",
+    "dbt-protos",
+    "dbt-semantic-interfaces",
+)
+"""Distributions that every dbt 1 has: whatever else is called ``dbt-…`` may be an adapter."""
+
+DBT_DISTRIBUTIONS = ("dbt-core", "dbt", "dbt-oss")
+"""Distributions that bring the command ``dbt``."""
+
+# Run by the environment's own Python. dbt 1 is a Python package: its imports alone, as `dbt --version` would ask the
+# package index for news. dbt 2 is a native program, with or without packages beside it, and says its version offline.
+# The names are those of the folders: importlib.metadata would take as long as all the rest where dbt does not import
+# it itself.
 DBT_CHECK = f"""
-import importlib, importlib.util, os, sys
+import importlib, importlib.util, json, os, subprocess, sys
 
-names = set()
+versions = {{}}
 for folder in filter(os.path.isdir, sys.path):
     for entry in os.listdir(folder):
         stem, suffix = os.path.splitext(entry)
         if suffix in (".dist-info", ".egg-info"):
-            names.add(stem.partition("-")[0].lower().replace("_", "-").replace(".", "-"))
-if "dbt-core" not in names:
-    sys.exit("dbt-core is not installed: name dbt-core, or a dbt adapter that brings it, in py_requirements")
-importlib.import_module("dbt.cli.main")
-for name in sorted(names.difference({PARTS_OF_DBT!r})):
-    adapter = name[4:].replace("-", "_")
-    if name.startswith("dbt-") and importlib.util.find_spec("dbt.adapters." + adapter):
-        importlib.import_module("dbt.adapters." + adapter)
+            name, _, version = stem.partition("-")
+            versions.setdefault(name.lower().replace("_", "-").replace(".", "-"), version)
+
+def is_program(path):
+    try:
+        with open(path, "rb") as file:
+            return file.read(4) in {MAGIC!r}
+    except OSError:
+        return False
+
+def has_python_package():
+    try:
+        return importlib.util.find_spec("dbt.cli") is not None
+    except (ImportError, ValueError):
+        return False
+
+def check_package():
+    importlib.import_module("dbt.cli.main")
+    for name in sorted(set(versions).difference({PARTS_OF_DBT!r})):
+        adapter = name[4:].replace("-", "_")
+        if name.startswith("dbt-") and importlib.util.find_spec("dbt.adapters." + adapter):
+            importlib.import_module("dbt.adapters." + adapter)
+    return versions.get("dbt-core", "")
+
+def check_program(program):
+    environment = dict(os.environ, DO_NOT_TRACK="1", DBT_SEND_ANONYMOUS_USAGE_STATS="false")
+    try:
+        done = subprocess.run([program, "--version"], env=environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        sys.exit("the program bin/dbt cannot be run here: " + str(error))
+    said = done.stdout.decode("utf-8", "replace").strip()
+    if done.returncode:
+        sys.exit(said + "\\nthe program bin/dbt cannot be run here: bin/dbt --version ended with exit status "
+            + str(done.returncode))
+    return said.splitlines()[0] if said else ""
+
+program = os.path.join(sys.prefix, "bin", "dbt")
+has_dbt_1 = has_python_package() or versions.get("dbt-core", "").startswith(("0.", "1."))
+if has_dbt_1 and not is_program(program):
+    found = dict(engine="python", version=check_package())
+elif os.path.exists(program):
+    found = dict(engine="native", version=check_program(program))
+    lib = os.path.join(sys.prefix, "lib")
+    if not any(name.startswith("lib") and name.endswith((".so", ".dylib")) for name in os.listdir(lib)):
+        print("No database driver is in " + lib + ": where the machine has none either, dbt 2 downloads one when it"
+            " runs. adbc_drivers puts one there.")
+else:
+    sys.exit("dbt is not installed: name dbt-core, or a dbt adapter that brings it, in py_requirements")
+# Whatever has written last may not have ended its line.
+print("\\n" + json.dumps({{"provides": found}}), flush=True)
 """
 
 

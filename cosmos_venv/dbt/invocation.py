@@ -169,7 +169,8 @@ def run_in_process(
     except ImportError as error:
         raise CosmosDbtRunError(
             f"InvocationMode.DBT_RUNNER needs dbt in Airflow's own environment, and it cannot be imported: {error}. "
-            "Install it there, or give InvocationMode.SUBPROCESS or ExecutionMode.VIRTUALENV."
+            "dbt 2 is a native program, which nothing can import. Install dbt-core 1 there, or give "
+            "InvocationMode.SUBPROCESS or ExecutionMode.VIRTUALENV."
         ) from error
     with _environment(env), _working_directory(cwd), _interruptible(cancellation):
         result = dbtRunner(callbacks=list(callbacks)).invoke([*arguments, *_FURTHER_FLAGS])

@@ -1,6 +1,7 @@
 """The results of one dbt invocation: lines of its output or log, artifacts, failures, warnings, SQL.
 
-A line says the same in dbt's text format and in its JSON format.
+A line says the same in dbt's text format and in its JSON format. dbt 2 has other words for most things, and writes its
+log file as text; what it says was read off dbt-core 2.0.0a4.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from cosmos_venv.dbt.native import output
 from cosmos_venv.files.os_errors import advice_for_a_tool
 from cosmos_venv.files.read_limits import ANY_SIZE, decoded, read_file
 
@@ -133,6 +135,7 @@ class _Result(msgspec.Struct):
     unique_id: str
     status: str
     message: str | None = None
+    failures: float | None = None
     batch_results: _BatchResults | None = None
 
 
@@ -226,6 +229,8 @@ class Artifacts:
         """The first nodes that failed, each with what dbt says about it and where its compiled SQL is."""
         results = self._decoded("run_results.json", _RunResults)
         failed = [each for each in results.results if each.status in FAILED_STATUSES] if results else []
+        # dbt 2 gives all nodes this message where the project cannot be compiled. Its log has the reason.
+        failed = [each for each in failed if each.message != output.NOTHING_RAN]
         if not failed:
             return []
         compiled = {(path.relative_to(self.target).parts[1], path.stem): path for path in self.sql("compiled")}
@@ -258,8 +263,9 @@ class Artifacts:
 
     def errors(self) -> list[str]:
         """The last messages of level error in the log file, each once."""
-        found = (_error(line) for line in self._log_lines() if '"error"' in line)
-        return list(dict.fromkeys(said for said in found if said))[-MOST_ERRORS:]
+        logged = self._log_lines()
+        found = [said for line in logged if '"error"' in line and (said := _error(line))]
+        return list(dict.fromkeys(found or output.logged_errors(logged)))[-MOST_ERRORS:]
 
     def _log_lines(self) -> list[str]:
         return self._logged().decode("utf-8", errors="replace").splitlines()
@@ -298,7 +304,7 @@ class Artifacts:
         if sources is not None:
             warned = [(each.unique_id, _age(each)) for each in sources.results if each.status == WARNED]
         elif (results := self._decoded("run_results.json", _RunResults)) is not None:
-            warned = [(each.unique_id, each.message or "") for each in results.results if each.status == WARNED]
+            warned = [(each.unique_id, _said(each)) for each in results.results if each.status == WARNED]
         else:
             return None
         return [Warned(name=_name(unique_id), message=message) for unique_id, message in warned]
@@ -398,15 +404,16 @@ def failure_text(artifacts: Artifacts, *, lines: Sequence[str]) -> str:
     """
     reasons = "\n".join(artifacts.failures() or artifacts.errors())
     spoken = (said for line in reversed(lines) if _bare(said := message(line)))
+    spoken = (said for said in spoken if not output.is_stack(said))
     tail = [line for line in list(islice(spoken, TAIL_LINES))[::-1] if not _is_said(line, reasons)]
     told = [*([reasons] if reasons else []), *(["dbt's last lines:", *tail] if tail else [])] or ["dbt wrote nothing."]
-    advice = advice_for_a_tool(lines[-TAIL_LINES:], artifacts.target)
+    advice = advice_for_a_tool(lines[-TAIL_LINES:], artifacts.target) or output.advice(reasons)
     return without_colour("\n".join([*told, *([advice] if advice else [])]))
 
 
 def _is_said(line: str, text: str) -> bool:
     """Whether a line of the text says it, behind the name of a node perhaps, or names the same file."""
-    words = _bare(line)
+    words = _bare(output.without_code(line))
     _, is_path, path = words.partition(_COMPILED)
     said = [_bare(each) for each in text.splitlines()]
     if is_path:
@@ -435,6 +442,8 @@ def warnings_in(lines: Sequence[str]) -> list[Warned]:
         if test := _TEST_WARNED.search(line):
             said = plain[number + 1] if number + 1 < len(plain) else ""
             found.append(Warned(name=test.group(1), message=re.sub(r"^\d\d:\d\d:\d\d\s*", "", said).strip()))
+        elif native := output.WARNED_LINE.search(line):
+            found.append(Warned(name=native.group(1), message=line.strip()))
         elif source := _SOURCE_WARNED.search(line):
             found.append(Warned(name=source.group(1), message=line.strip()))
     return found
@@ -444,6 +453,13 @@ def _name(unique_id: str) -> str:
     """A node's name as dbt's log has it: a source with its schema, anything else without the hash of a test."""
     kind, _, *rest = unique_id.split(".")
     return ".".join(rest) if kind == "source" else (rest or [unique_id])[0]
+
+
+def _said(result: _Result) -> str:
+    """The message of a node. dbt 2 has no more than a word for a test that found rows, and their number beside it."""
+    if (result.message or "") in output.NO_REASON and result.failures:
+        return f"Got {result.failures:g} result{'' if result.failures == 1 else 's'}"
+    return result.message or ""
 
 
 def _age(source: _Freshness) -> str:
@@ -459,7 +475,7 @@ def _compiled(result: _Result, files: Mapping[tuple[str, str], Path]) -> Path | 
 
 
 def _reason(result: _Result, compiled: Mapping[tuple[str, str], Path], batches: Sequence[_Batch]) -> str:
-    message = _shortened(without_colour(result.message or "").replace("\r\n", "\n").strip())
+    message = _shortened(without_colour(_said(result)).replace("\r\n", "\n").strip())
     if result.batch_results is not None and _NO_MESSAGE.fullmatch(message):
         return _batches_text(result, result.batch_results, compiled, batches)
     return _with_path(message, _compiled(result, compiled))

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from cosmos_venv.environments import post_install
 from cosmos_venv.environments.environment import RecordedInstaller
-from cosmos_venv.environments.installers import choice, installer_config, resolution_check
+from cosmos_venv.environments.installers import choice, installer_config, libraries, resolution_check
 from cosmos_venv.environments.installers.bundled_pip import bundled_pip, has_usable_pip, own_pip
 from cosmos_venv.environments.installers.choice import (
     ORDER_VARIABLE,
@@ -43,6 +43,7 @@ from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
 _COMMANDS_OF_A_BUILD = 3  # make it, fill it, check it; then it may have to be written to the disk
 _LAST_LINES = 20
 _NOT_FOR_OTHERS_TO_WRITE = 0o022
+_FACTS = '{"provides": '  # a line of a check, for the record
 _WORKER_PACKAGES = "cosmos_venv_worker_packages.pth"
 # By what uv writes when it fails, as patterns: why pip may succeed where uv has not.
 _PIP_MAY_KNOW_BETTER = {
@@ -132,12 +133,15 @@ def build_environment(
             # At the latest now: what is published is never changed, and everybody may read it.
             post_install.hide_credentials(directory)
             build.show_worker_packages()
+            copied = libraries.copy_libraries(spec.libraries, directory)
             installed = build.finish(is_durable=is_durable)
             return Built(
                 pins=installed.pins,
-                console_scripts=installed.console_scripts,
+                commands=installed.commands,
                 installer=RecordedInstaller(name=installer.name, reason=installer.reason),
                 sources=build.hosts(),
+                provides=build.provides,
+                libraries=copied,
             )
 
         try:
@@ -153,13 +157,17 @@ class Built(Installed):
     """The packages of a new environment, and the tool that installed them.
 
     :param pins: version of each installed distribution.
-    :param console_scripts: names of the commands in ``bin``.
+    :param commands: names of the commands in ``bin``.
     :param installer: the one that was chosen, or pip, where uv had no answer or not pip's.
     :param sources: hosts of the indexes, and folders, that it was told to take them from.
+    :param provides: facts that the check of the spec has found out, by name.
+    :param libraries: size in bytes of each file that was copied into ``lib/``, by its name.
     """
 
     installer: RecordedInstaller
     sources: tuple[str, ...]
+    provides: Mapping[str, str]
+    libraries: Mapping[str, int]
 
 
 class _PipDecides(Exception):
@@ -180,6 +188,7 @@ class _Build:
     keep_open: tuple[int, ...]
     writers: Writers
     heard: list[str] = field(default_factory=list)
+    provides: dict[str, str] = field(default_factory=dict)
 
     @property
     def python(self) -> str:
@@ -308,7 +317,13 @@ class _Build:
         return post_install.installed(self.directory)
 
     def _hear_check(self, line: str, *, write_out: Callable[[], object]) -> None:
-        """Report a line of the last command. The one that ends the writing of byte code lets the disk begin."""
+        """Report a line of the last command. The one that ends the writing of byte code lets the disk begin, and one
+        with facts is kept."""
+        if line.startswith(_FACTS):
+            self.provides.update(json.loads(line)["provides"])
+            return
+        if not line:
+            return
         if not line.endswith(post_install.WRITTEN):
             self._report(line)
             return

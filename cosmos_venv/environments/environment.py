@@ -9,12 +9,12 @@ import json
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter, Library
 from cosmos_venv.files.durable_files import read_own, write_anew
 from cosmos_venv.processes.lease import Lease
 
@@ -83,6 +83,14 @@ class Environment:
         return content
 
     @property
+    def engine(self) -> str:
+        """The kind of its dbt, by the record of its build: ``python`` or ``native``; empty where it does not say so."""
+        try:
+            return str(self.record["provides"]["engine"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+
+    @property
     def age(self) -> float | None:
         """Seconds since it was built, by its record; None when that cannot be read."""
         try:
@@ -112,12 +120,14 @@ class RecordedSpec:
     :param pip_install_options: as in ``EnvironmentSpec``, masked.
     :param interpreter: the Python that the environment was made of.
     :param system_site_packages: whether packages of the worker are visible in it.
+    :param libraries: as in ``EnvironmentSpec``; none in a record of an earlier release.
     """
 
     requirements: tuple[str, ...]
     pip_install_options: tuple[str, ...]
     interpreter: Interpreter
     system_site_packages: bool
+    libraries: tuple[Library, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +170,10 @@ class BuildRecord:
     :param sources: hosts of the indexes, and folders, that the installer was told to take them from.
     :param flaws: what does not fit its RECORD files since it was built. It is looked for where a build takes the place
         of a damaged one.
+    :param provides: facts that the check of the spec has found out, by name: of dbt its engine and version. Empty in a
+        record of an earlier release.
+    :param libraries: size in bytes of each file that was copied into ``lib/``, by its name; none in a record of an
+        earlier release.
     """
 
     digest: str
@@ -171,6 +185,8 @@ class BuildRecord:
     seconds: float
     sources: tuple[str, ...] = ()
     flaws: tuple[str, ...] = ()
+    provides: dict[str, str] = field(default_factory=dict)
+    libraries: dict[str, int] = field(default_factory=dict)
 
 
 def write_record(
@@ -182,6 +198,8 @@ def write_record(
     sources: tuple[str, ...],
     seconds: float,
     flaws: tuple[str, ...] = (),
+    provides: Mapping[str, str] | None = None,
+    libraries: Mapping[str, int] | None = None,
 ) -> None:
     """Write down what was built. Whatever could hold a credential is masked.
 
@@ -192,11 +210,13 @@ def write_record(
     :param sources: as in ``BuildRecord``.
     :param seconds: that the building took.
     :param flaws: as in ``BuildRecord``.
+    :param provides: as in ``BuildRecord``; None: nothing is known.
+    :param libraries: as in ``BuildRecord``; None: none.
     :raises OSError: when the file cannot be written.
     """
     record = BuildRecord(
         digest=spec.digest,
-        spec=RecordedSpec(**{**spec.redacted, "interpreter": spec.interpreter}),
+        spec=RecordedSpec(**{**spec.redacted, "interpreter": spec.interpreter, "libraries": spec.libraries}),
         pins=pins,
         installer=installer,
         built_by=RecordedBuilder(pid=os.getpid(), uid=os.getuid(), host=socket.gethostname()),
@@ -204,6 +224,8 @@ def write_record(
         seconds=round(seconds, 3),
         sources=sources,
         flaws=flaws,
+        provides=dict(provides or {}),
+        libraries=dict(libraries or {}),
     )
     write_anew(file, json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n")
 

@@ -157,6 +157,8 @@ def temporary_environment(
                 built.pins,
                 installer=built.installer,
                 sources=built.sources,
+                provides=built.provides,
+                libraries=built.libraries,
                 seconds=time.monotonic() - began,
             )
         yield Environment(

@@ -172,6 +172,7 @@ if syncfs(os.open(sys.argv[1], os.O_RDONLY)) and ctypes.get_errno() in (errno.EI
 _PART = 1 << 20
 _ADDRESS = "direct_url.json"
 _METADATA = (".dist-info", ".egg-info")
+_COMMAND = re.compile(r"(?m)^(?:\.\./)+bin/([^,/\r\n]+),")
 _NOT_AS_PROMISED = (".pyc", ".dist-info/RECORD")
 
 
@@ -235,11 +236,11 @@ class Installed:
     """The packages of an environment, by their metadata.
 
     :param pins: version of each installed distribution.
-    :param console_scripts: names of the commands that they bring and that stand in ``bin``.
+    :param commands: names of the commands that they bring and that stand in ``bin``: scripts and programs.
     """
 
     pins: dict[str, str]
-    console_scripts: list[str]
+    commands: list[str]
 
 
 def distributions_in(environment: Path) -> list[Distribution]:
@@ -277,9 +278,11 @@ def installed(environment: Path) -> Installed:
         for entry_point in each.entry_points
         if entry_point.group == "console_scripts"
     }
+    # dbt 2 is a program that its wheel brings as it is, without an entry point.
+    commands |= {name for each in found for name in _COMMAND.findall(each.read_text("RECORD") or "")}
     return Installed(
         pins=pins_of(found),
-        console_scripts=sorted(name for name in commands if (environment / "bin" / name).is_file()),
+        commands=sorted(name for name in commands if (environment / "bin" / name).is_file()),
     )
 
 

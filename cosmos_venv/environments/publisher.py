@@ -278,6 +278,8 @@ class Publisher:
             built.pins,
             installer=built.installer,
             sources=built.sources,
+            provides=built.provides,
+            libraries=built.libraries,
             seconds=seconds,
             flaws=flaws,
         )
@@ -286,7 +288,7 @@ class Publisher:
         for path, _, reason in writable_by_others(build, writers):
             raise VirtualenvBuildError(f"The virtualenv {build} is not published: {path}: {reason}.")
         # Before publishing: after a kill between the two the next build makes up for it.
-        self._write_launchers(built.console_scripts)
+        self._write_launchers(built.commands)
         self._publish(build)
         self._report(f"The virtualenv {build} is ready after {seconds:.1f} s.")
         return environment

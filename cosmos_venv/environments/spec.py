@@ -157,6 +157,43 @@ def _answer(executable: str, cancellation: Cancellation | None) -> CompletedComm
     return run_guarded([executable, "-I", "-c", _QUESTION], on_tick=give_up_in_time, cancellation=cancellation)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Library:
+    """A shared library that is put into the ``lib/`` of an environment, where a native program looks for it.
+
+    :param source: the absolute path of the file; or the name of a distribution that is installed and holds it.
+    :param digest: SHA-256 of the file, 64 hex digits; empty for a distribution.
+    :param size_and_mtime: size in bytes and time of the last change in nanoseconds of the file with this digest:
+        nobody needs to read it again while both are the same. (0, 0): they are not known.
+    """
+
+    source: str
+    digest: str = ""
+    size_and_mtime: tuple[int, int] = (0, 0)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Library:
+        """Return the same library in another process.
+
+        :param data: its fields by name, perhaps after a way through JSON.
+        """
+        size, mtime = data["size_and_mtime"]
+        return cls(source=data["source"], digest=data["digest"], size_and_mtime=(size, mtime))
+
+    @property
+    def name(self) -> str:
+        """The name of the file in ``lib/``; empty for a distribution, whose files are known when it is installed."""
+        return library_name(self.source) if self.digest else ""
+
+
+def library_name(path: str | Path) -> str:
+    """The name of a library in ``lib/``: its own. dbt 2 looks for the driver for DuckDB alone without ``adbc_driver_``.
+
+    :param path: of the file, such as ``adbc_driver_duckdb/libadbc_driver_duckdb.so``.
+    """
+    return Path(path).name.replace("libadbc_driver_duckdb.", "libduckdb.", 1)
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class EnvironmentSpec:
     """The description of one environment.
@@ -165,8 +202,10 @@ class EnvironmentSpec:
     :param pip_install_options: options of ``pip install``, one command line word each.
     :param interpreter: the Python to make it of.
     :param system_site_packages: whether packages of the worker are visible in it.
-    :param check: Python source that the finished build's own interpreter runs; a non-zero exit means broken. It says
-        nothing about what is built, so it is no part of the digest.
+    :param check: Python source that the finished build's own interpreter runs; a non-zero exit means broken. A line
+        ``{"provides": {…}}`` of its output, JSON with texts by name, goes into the record. It says nothing about what
+        is built, so it is no part of the digest.
+    :param libraries: shared libraries that are put into its ``lib/``.
     :raises CosmosValueError: naming ``py_requirements`` and the string that is no requirement, or the argument that is
         a string in place of several.
     """
@@ -176,6 +215,7 @@ class EnvironmentSpec:
     interpreter: Interpreter
     system_site_packages: bool = False
     check: str = ""
+    libraries: tuple[Library, ...] = ()
 
     def __post_init__(self) -> None:
         refuse_anything_but_strings("py_requirements", self.requirements)
@@ -190,7 +230,7 @@ class EnvironmentSpec:
 
         :raises CosmosValueError: naming the file that cannot be read.
         """
-        canonical = {
+        canonical: dict[str, object] = {
             "form": _FORM,
             "requirements": sorted({_canonical_requirement(text) for text in self.requirements}),
             "options": [
@@ -199,6 +239,8 @@ class EnvironmentSpec:
             "interpreter": asdict(self.interpreter),
             "system_site_packages": [self.system_site_packages, *self.worker_site_packages],
         }
+        if self.libraries:  # without any it is the digest of the releases that knew none
+            canonical["libraries"] = sorted([each.name or each.source, each.digest] for each in self.libraries)
         text = json.dumps(canonical, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -242,6 +284,7 @@ class EnvironmentSpec:
         known["requirements"] = tuple(known["requirements"])
         known["pip_install_options"] = tuple(known["pip_install_options"])
         known["interpreter"] = Interpreter(**known["interpreter"])
+        known["libraries"] = tuple(Library.from_dict(each) for each in known["libraries"])
         spec = object.__new__(cls)
         vars(spec).update(known, digest=data["digest"])
         return spec

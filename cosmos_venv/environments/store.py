@@ -182,7 +182,7 @@ def _who_else_may_write(build: Path, writers: Writers) -> str | None:
         for name in os.listdir(first[2]):  # noqa: PTH208
             first += [f"{build}/lib/{name}", f"{build}/lib/{name}/site-packages"]
     for path in first:
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, NotADirectoryError):  # a library stands in lib too
             if reason := writers.why_untrusted(os.lstat(path)):
                 return f"{path}: {reason}"
     return None

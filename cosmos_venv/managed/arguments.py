@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from cosmos_venv import settings
 from cosmos_venv.compat import to_boolean
 from cosmos_venv.dbt.command import word_text
 from cosmos_venv.exceptions import CosmosValueError
 
 if TYPE_CHECKING:
-    from cosmos_venv.environments.spec import EnvironmentSpec
+    from cosmos_venv.environments.spec import EnvironmentSpec, Library
     from cosmos_venv.processes.cancellation import Cancellation
 
 
@@ -27,12 +28,15 @@ class VirtualenvArguments(msgspec.Struct, frozen=True, kw_only=True):
     :param pip_install_options: words for ``pip install``.
     :param py_system_site_packages: whether packages of the worker are visible in the environment.
     :param py_executable: name or path of the Python to make it of; None: the worker's own.
+    :param adbc_drivers: database drivers for dbt 2: paths of shared libraries, or requirements of distributions that
+        hold one; None: those of ``[cosmos_venv] virtualenv_adbc_drivers``.
     """
 
     py_requirements: tuple[str, ...]
     pip_install_options: tuple[str, ...] = ()
     py_system_site_packages: bool = False
     py_executable: str | None = None
+    adbc_drivers: tuple[str, ...] | None = None
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> VirtualenvArguments:
@@ -42,7 +46,7 @@ class VirtualenvArguments(msgspec.Struct, frozen=True, kw_only=True):
         :raises CosmosValueError: for anything but lists of texts, paths and numbers.
         """
         words = {}
-        for name in ("py_requirements", "pip_install_options"):
+        for name in ("py_requirements", "pip_install_options", "adbc_drivers"):
             given = arguments.get(name) or ()
             words[name] = tuple(map(word_text, given)) if isinstance(given, list | tuple) else given
             if not (isinstance(words[name], tuple) and all(isinstance(word, str) for word in words[name])):
@@ -54,6 +58,7 @@ class VirtualenvArguments(msgspec.Struct, frozen=True, kw_only=True):
             pip_install_options=tuple(words["pip_install_options"]),
             py_system_site_packages=bool(arguments.get("py_system_site_packages")),
             py_executable=arguments.get("py_executable"),
+            adbc_drivers=None if arguments.get("adbc_drivers") is None else tuple(words["adbc_drivers"]),
         )
 
     def spec(self, *, cancellation: Cancellation | None = None) -> EnvironmentSpec:
@@ -72,13 +77,76 @@ class VirtualenvArguments(msgspec.Struct, frozen=True, kw_only=True):
                 "py_requirements is empty, so the environment would have no dbt. Name the dbt adapter to install, "
                 'for example py_requirements=["dbt-core~=1.11.0", "dbt-postgres"].'
             )
+        requirements, libraries = self._drivers()
         return EnvironmentSpec(
-            requirements=self.py_requirements,
+            requirements=(*self.py_requirements, *requirements),
             pip_install_options=self.pip_install_options,
             interpreter=Interpreter.of(self.py_executable, cancellation=cancellation),
             system_site_packages=self.py_system_site_packages,
             check=DBT_CHECK,
+            libraries=libraries,
         )
+
+    def _drivers(self) -> tuple[list[str], tuple[Library, ...]]:
+        """The requirements of the distributions that hold a driver, and all drivers."""
+        given = settings.virtualenv_adbc_drivers.split() if self.adbc_drivers is None else self.adbc_drivers
+        if not given:
+            return [], ()
+        from cosmos_venv.environments.spec import Library
+
+        requirements, libraries = [], []
+        for driver in map(str.strip, given):
+            if "://" not in driver and ("/" in driver or driver.endswith((".so", ".dylib"))):
+                libraries += [_library(path) for path in _libraries_at(driver)]
+            else:
+                libraries.append(Library(source=_distribution(driver)))
+                requirements.append(driver)
+        names = [each.name for each in libraries if each.name]
+        if twice := {name for name in names if names.count(name) > 1}:
+            named = ", ".join(sorted(twice))
+            raise CosmosValueError(f"adbc_drivers: several drivers are called {named}. Name one of them.")
+        return requirements, tuple(libraries)
+
+
+def _distribution(requirement: str) -> str:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        return Requirement(requirement).name
+    except InvalidRequirement:
+        raise CosmosValueError(
+            f"adbc_drivers: {requirement!r} is neither a path nor a requirement. Write the path of a shared library, "
+            "the name of a distribution with an optional version, or 'NAME @ URL'."
+        ) from None
+
+
+def _libraries_at(driver: str) -> list[Path]:
+    try:
+        path = Path(driver).expanduser().absolute()
+    except RuntimeError as error:  # ~somebody
+        raise CosmosValueError(f"adbc_drivers: {driver!r} is no path ({error}). Write the whole path.") from None
+    found = sorted(path.glob("lib*.so")) if path.is_dir() else [path]
+    if not found:
+        raise CosmosValueError(f"adbc_drivers: {path} is a folder without a shared library (lib….so).")
+    return found
+
+
+def _library(path: Path) -> Library:
+    from cosmos_venv.environments.spec import Library
+    from cosmos_venv.files.file_cache import digest_of_file
+    from cosmos_venv.files.os_errors import reason_of
+    from cosmos_venv.managed import caches
+
+    try:
+        status = path.stat()
+        # Kept, by size and times: a driver has 70 MB, and each task asks for its digest.
+        digest = digest_of_file(path, known=caches.kept_fingerprints())
+    except OSError as error:
+        raise CosmosValueError(
+            f"adbc_drivers: {path} cannot be read ({reason_of(error)}). Give the path of a shared library such as "
+            "libduckdb.so, or the name of a distribution that holds one."
+        ) from None
+    return Library(source=str(path), digest=digest, size_and_mtime=(status.st_size, status.st_mtime_ns))
 
 
 def kept_directory(virtualenv_dir: str | Path | None, is_temporary: bool | str) -> Path | None:

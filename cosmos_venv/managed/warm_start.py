@@ -34,7 +34,8 @@ class Served:
 
         :param environment: ready, and open for as long as its dbt runs.
         """
-        program = dbt_program(environment.path, environment.script("dbt"))
+        is_native = environment.engine == "native"
+        program = dbt_program(environment.path, environment.script("dbt"), is_native=is_native)
         is_alone = environment.is_temporary
         return cls(program=program, refuses=("temporary", "its environment is this run's alone") if is_alone else None)
 

@@ -100,6 +100,9 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
     :param virtualenv_dir: where environments are kept and shared; None: a temporary one for each run.
     :param is_virtualenv_dir_temporary: run in a temporary environment although ``virtualenv_dir`` is given.
     :param py_executable: the Python of the environment, a name on PATH or a path; None: the worker's own.
+    :param adbc_drivers: database drivers that are put into the environment for dbt 2, so that it downloads none: paths
+        of shared libraries such as ``libduckdb.so`` or of folders of them, or requirements of distributions that hold
+        one; None: those of ``[cosmos_venv] virtualenv_adbc_drivers``.
     :param **kwargs: of the local operator. ``invocation_mode`` is always SUBPROCESS and ``dbt_executable_path`` the
         environment's own dbt, as in Cosmos: another value of the two gives a UserWarning. Where ``warm_dbt`` is None,
         ``[cosmos_venv] virtualenv_warm_dbt`` counts.
@@ -119,6 +122,7 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
     virtualenv_dir: str | None
     is_virtualenv_dir_temporary: bool | str
     py_executable: str | None
+    adbc_drivers: list[str] | None
 
     def __init__(
         self,
@@ -128,9 +132,14 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
         virtualenv_dir: Path | str | None = None,
         is_virtualenv_dir_temporary: bool | str = False,
         py_executable: str | None = None,
+        adbc_drivers: list[str] | None = None,
         **kwargs: Any,
     ) -> None:
-        given = {"py_requirements": py_requirements, "pip_install_options": pip_install_options}
+        given = {
+            "py_requirements": py_requirements,
+            "pip_install_options": pip_install_options,
+            "adbc_drivers": adbc_drivers,
+        }
         arguments = VirtualenvArguments.of(given)  # refuses what cannot be, as does the next
         kept_directory(virtualenv_dir, is_temporary=False)
         _tell_what_is_ignored(kwargs)
@@ -143,6 +152,7 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
             virtualenv_dir=None if virtualenv_dir is None else str(virtualenv_dir),
             is_virtualenv_dir_temporary=is_virtualenv_dir_temporary,
             py_executable=py_executable,
+            adbc_drivers=None if arguments.adbc_drivers is None else list(arguments.adbc_drivers),
         )
         if not py_requirements:
             self.log.error("Cosmos virtualenv operators require the `py_requirements` parameter")

@@ -41,16 +41,19 @@ def test_dbt_and_its_adapters_are_imported(tmp_path: Path) -> None:
         dbt__adapters__sqlite="print('of no distribution')",
     )
 
-    assert check(tmp_path, tmp_path / "is not there").stdout.split() == ["main", "duckdb", "post_gres"]
+    *imported, found = check(tmp_path, tmp_path / "is not there").stdout.rstrip().split("\n\n")
+
+    assert imported == ["main\nduckdb\npost_gres"]
+    assert found == '{"provides": {"engine": "python", "version": "1.11.2"}}'
 
 
-def test_without_dbt_core_it_says_what_to_add(tmp_path: Path) -> None:
-    put(tmp_path, "dbt_adapters-1.19.0.dist-info", dbt__cli__main="")
+def test_without_dbt_it_says_what_to_add(tmp_path: Path) -> None:
+    put(tmp_path, "dbt_adapters-1.19.0.dist-info", dbt__adapters__base="")
 
     refused = check(tmp_path)
 
     assert refused.returncode == 1
-    assert refused.stderr.startswith("dbt-core is not installed: name dbt-core, or a dbt adapter that brings it")
+    assert refused.stderr.startswith("dbt is not installed: name dbt-core, or a dbt adapter that brings it")
 
 
 @pytest.mark.parametrize("broken", ["dbt__cli__main", "dbt__adapters__duckdb"])
@@ -68,4 +71,10 @@ def test_distributions_of_another_folder_of_the_path_count_too(tmp_path: Path) -
     put(tmp_path / "worker", "dbt_core-1.11.2.dist-info", dbt__cli__main="print('main')")
     (tmp_path / "own").mkdir()
 
-    assert check(tmp_path / "own", tmp_path / "worker").stdout == "main\n"
+    assert check(tmp_path / "own", tmp_path / "worker").stdout.startswith("main\n")
+
+
+def test_a_private_build_of_another_name_is_imported_too(tmp_path: Path) -> None:
+    put(tmp_path, "harbor_dbt-3.0.dist-info", dbt__cli__main="print('main')")
+
+    assert check(tmp_path).stdout == 'main\n\n{"provides": {"engine": "python", "version": ""}}\n'

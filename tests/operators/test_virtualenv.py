@@ -157,7 +157,7 @@ def test_a_requirement_that_cannot_be_installed_fails_with_the_installers_messag
 
 
 def test_a_set_of_requirements_without_dbt_is_said_to_lack_it(make_operator: MakeOperator) -> None:
-    with pytest.raises(AirflowException, match="dbt-core is not installed: name dbt-core"):
+    with pytest.raises(AirflowException, match="dbt is not installed: name dbt-core"):
         make_operator(py_requirements=["setuptools"]).execute({})
 
 

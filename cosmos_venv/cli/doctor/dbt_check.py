@@ -91,8 +91,8 @@ def environments_can_be_served(examined: Examined) -> Iterator[CheckResult]:
             continue  # told by another check
         for each in builds:
             try:
-                if each.state == "ready":
-                    _ = dbt_program(each.path, each.path / "bin" / "dbt").interpreter
+                if each.state == "ready" and not (program := dbt_program(each.path, each.path / "bin/dbt")).is_native:
+                    _ = program.interpreter
             except (NotWarm, OSError) as error:
                 yield _result(str(each.path), choice, f"Its dbt starts plain: {error}.", "Set warm_dbt='off' for it.")
 

@@ -84,6 +84,9 @@ def _add_warm(actions: Actions) -> None:
         metavar="OPTION",
         help="one of pip_install_options; may be repeated",
     )
+    given.add_argument(
+        "--adbc-driver", action="append", metavar="DRIVER", help="one of adbc_drivers, for dbt 2; may be repeated"
+    )
     given.add_argument("--python", metavar="PYTHON", help="py_executable")
     given.add_argument("--system-site-packages", action="store_true", help="py_system_site_packages")
     warm.set_defaults(run=_run_warm)
@@ -99,6 +102,7 @@ def _run_warm(options: argparse.Namespace) -> int:
         is_verbose=options.verbose,
         py_requirements=options.requirement,
         pip_install_options=options.pip_option,
+        adbc_drivers=options.adbc_driver,
         py_executable=options.python,
         py_system_site_packages=options.system_site_packages,
     )

@@ -13,7 +13,7 @@ from typing import Any
 from rich.filesize import decimal
 
 from cosmos_venv.cli.output import OK, WRONG, print_json, print_lines, print_table, steps
-from cosmos_venv.dbt.installation import DBT_CHECK, PARTS_OF_DBT
+from cosmos_venv.dbt.installation import DBT_CHECK, DBT_DISTRIBUTIONS, PARTS_OF_DBT
 from cosmos_venv.environments.layout import failed_log
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.maintenance.inventory import (
@@ -108,7 +108,7 @@ def env_verify(directory: Path, name: str | None, *, imports: bool, content: boo
         print_json({"virtualenv_dir": str(directory), "lock": lock, "builds": _verified_data(found, was_read=content)})
     else:
         lines = [
-            f"{title(each)}: {'; '.join(verified.faults) or _whole(verified, was_read=content)}"
+            f"{title(each)}: {'; '.join(verified.faults) or _whole(each, verified, was_read=content)}"
             for each, verified in found
         ]
         print_lines([*lines, f"lock: {lock['state']}" + (f" ({lock['detail']})" if lock["detail"] else "")])
@@ -166,7 +166,7 @@ def dbt_of(pins: Mapping[str, str]) -> dict[str, str]:
     return {
         name: version
         for name, version in pins.items()
-        if name == "dbt-core" or (name.startswith("dbt-") and name not in PARTS_OF_DBT)
+        if name in DBT_DISTRIBUTIONS or (name.startswith("dbt-") and name not in PARTS_OF_DBT)
     }
 
 
@@ -187,8 +187,15 @@ def _row(stored: StoredBuild) -> tuple[str, ...]:
 
 
 def _versions(stored: StoredBuild) -> str:
-    pins = stored.record.pins if stored.record else {}
-    return ", ".join(f"{name.removeprefix('dbt-')} {version}" for name, version in dbt_of(pins).items())
+    if stored.record is None:
+        return ""
+    versions = [f"{name.removeprefix('dbt-')} {version}" for name, version in dbt_of(stored.record.pins).items()]
+    return ", ".join(versions) + (" (native)" if _is_native(stored) else "")
+
+
+def _is_native(stored: StoredBuild) -> bool:
+    """Whether its dbt is a program of its own, as dbt 2 is."""
+    return stored.record is not None and stored.record.provides.get("engine") == "native"
 
 
 def _all_of(stored: StoredBuild) -> dict[str, Any]:
@@ -245,14 +252,17 @@ def _recorded(stored: StoredBuild) -> list[str]:
     if (record := stored.record) is None:
         return []
     python = record.spec.interpreter
+    engine = " ".join(filter(None, (record.provides.get("engine"), record.provides.get("version"))))
     return [
         f"  dbt         {_versions(stored) or 'none'}",
+        *([f"  engine      {engine}"] if engine else []),
         f"  python      {python.implementation} {python.version}, {python.executable}",
         f"  options     {' '.join(record.spec.pip_install_options) or 'none'}",
         f"  installer   {record.installer.name}: {record.installer.reason}",
         f"  from        {', '.join(record.sources) or 'nobody knows where'}",
         f"  built       {record.built_at} in {record.seconds} s by user id {record.built_by.uid} "
         f"on {record.built_by.host}",
+        *(f"  library     {each.source}" for each in record.spec.libraries),
         *(f"  installed   {name} {version}" for name, version in record.pins.items()),
     ]
 
@@ -263,14 +273,16 @@ def _instant(seconds: float | None) -> str | None:
 
 def _has_dbt(stored: StoredBuild) -> bool:
     """Whether it was built to have one of its own: then it must import it."""
-    return stored.record is not None and "dbt-core" in dbt_of(stored.record.pins)
+    record = stored.record
+    return record is not None and bool(record.provides or not record.pins.keys().isdisjoint(DBT_DISTRIBUTIONS))
 
 
-def _whole(verified: Verified, *, was_read: bool) -> str:
+def _whole(stored: StoredBuild, verified: Verified, *, was_read: bool) -> str:
     looked_at = (
         "links, commands and the content of all files" if was_read else "links, commands and the sizes of all files"
     )
-    return f"{looked_at} are as installed" + (", dbt can be imported" if verified.has_run else "")
+    can = "run" if _is_native(stored) else "imported"
+    return f"{looked_at} are as installed" + (f", dbt can be {can}" if verified.has_run else "")
 
 
 def _verified_data(found: _Found, *, was_read: bool) -> list[dict[str, Any]]:

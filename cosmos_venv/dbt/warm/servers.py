@@ -50,6 +50,9 @@ _OF_A_SERVER = (
     "server",
     "warm_up",
 )
+NATIVE = "native"
+"""The word for a native program, in metrics."""
+
 # A path that is too long for the first line stands in the second, behind a shell's exec.
 _INTERPRETER = re.compile(
     r"#!(?P<short>/\S*python[\d.]*)[ \t]*\n"
@@ -66,6 +69,7 @@ class Program:
     :param python: its interpreter; None: the one that the script names.
     :param modules: imported beforehand, by name, with whether each must be there.
     :param packages: of whose inner packages each is imported that can be.
+    :param is_native: whether it is a program of its own, as dbt 2 is, which no server serves.
     """
 
     environment: Path
@@ -73,6 +77,7 @@ class Program:
     python: Path | None = None
     modules: Mapping[str, bool]
     packages: tuple[str, ...] = ()
+    is_native: bool = False
 
     @property
     def interpreter(self) -> Path:

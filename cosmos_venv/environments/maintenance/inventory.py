@@ -17,6 +17,7 @@ from typing import Literal
 
 from cosmos_venv.environments import post_install
 from cosmos_venv.environments.environment import BuildRecord, Environment, read_record
+from cosmos_venv.environments.installers.libraries import library_faults
 from cosmos_venv.environments.layout import (
     BUILD_NAME,
     KEPT_ENDINGS,
@@ -246,6 +247,7 @@ def verify(stored: StoredBuild, *, check: str | None = None, content: bool = Fal
             faults = [
                 *_record_faults(stored),
                 *file_faults(stored.path, content=content),
+                *_library_faults(stored.path, stored.record, content=content),
                 *_open_to_others(stored.path),
             ]
         except (OSError, ValueError) as error:
@@ -271,9 +273,9 @@ def damage(environment: Environment, *, content: bool) -> list[str]:
     except (OSError, ValueError):
         record = None  # of no use for a command of its
     found = [] if record is None else [*_pin_faults(record.pins, post_install.installed(environment.path).pins)]
-    found += file_faults(environment.path, content=False)
+    found += [*file_faults(environment.path, content=False), *_library_faults(environment.path, record, content=False)]
     if content and not found:
-        found = file_faults(environment.path, content=True)
+        found = [*file_faults(environment.path, content=True), *_library_faults(environment.path, record, content=True)]
     known = () if record is None else record.flaws
     return [fault for fault in found if fault not in known]
 
@@ -289,6 +291,11 @@ def file_faults(build: Path, *, content: bool) -> list[str]:
     if content and _may_be_run(build):
         found += _byte_code_faults(build)
     return found
+
+
+def _library_faults(build: Path, record: BuildRecord | None, *, content: bool) -> Iterator[str]:
+    if record is not None:
+        yield from library_faults(build, record.libraries, record.spec.libraries, content=content)
 
 
 def _link_faults(build: Path) -> Iterator[str]:

@@ -21,7 +21,9 @@ from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt import invocation
 from cosmos_venv.dbt.command import vars_flags
 from cosmos_venv.dbt.invocation import DbtRunnerResult, FullOutputSubprocessResult
-from cosmos_venv.dbt.project_files import has_packages
+from cosmos_venv.dbt.native.output import unhandled_command
+from cosmos_venv.dbt.native.program import dbt_2_command_line, missing_driver
+from cosmos_venv.dbt.project_files import has_packages, profile_fields
 from cosmos_venv.dbt.results import Artifacts, failure_text
 from cosmos_venv.dbt.workspace import (
     Outputs,
@@ -46,9 +48,13 @@ if TYPE_CHECKING:
     from cosmos_venv.config import ProfileConfig
     from cosmos_venv.dbt.packages import ProjectPackages
     from cosmos_venv.dbt.partial_parse import ParsedProject
+    from cosmos_venv.dbt.warm.process import Program
     from cosmos_venv.operators.run.post_run import Outcome, PostRunOptions, TaskUpdates
 
 DbtResult = FullOutputSubprocessResult | DbtRunnerResult
+
+
+_WITHOUT_DATABASE = ("ls", "list", "parse", "deps")
 
 
 class DbtNotStarted(AirflowException):
@@ -157,10 +163,12 @@ class DbtCommand:
     :param place: the workspace, in which it runs.
     :param env: its environment variables, the profile's secrets among them.
     :param keep_open: descriptors that it holds until its last process is gone.
+    :param profiles_yml: the file of its profile.
     """
 
     words: list[str]
     place: Path
+    profiles_yml: Path
     env: dict[str, str] = field(repr=False)
     keep_open: tuple[int, ...]
 
@@ -219,6 +227,7 @@ def run_dbt_task(run: DbtRun, hooks: RunHooks) -> DbtResult:
             command = DbtCommand(
                 words=words,
                 place=place,
+                profiles_yml=profile,
                 # The profile's secrets are for dbt alone, and nothing here is logged.
                 env=outputs.variables({**run.env, **secrets}),
                 # When the worker is killed, its guard still ends dbt: until then no other task may take these folders
@@ -356,6 +365,9 @@ def start_command(
     place = str(command.place)
     try:
         if run.mode is InvocationMode.SUBPROCESS:
+            program = served(run.executable).program
+            if program.is_native:
+                return _result_of_dbt_2(run, command, program, run_subprocess, **how_to_start(run, served))
             how = how_to_start(run, served)
             return run_subprocess(command.words, command.env, place, keep_open=command.keep_open, **how)
         if run.warm.choice != "off":
@@ -369,6 +381,52 @@ def start_command(
             "With 'auto' it starts as a plain process then."
         ) from None
     return run_dbt_runner(command.words, command.env, place)
+
+
+def _tell_of_downloads(run: DbtRun, command: DbtCommand, program: Path) -> None:
+    """Say beforehand that dbt will download a database driver: a worker without internet fails there."""
+    if run.base_cmd[0] in _WITHOUT_DATABASE or command.words[1:2] == ["deps"]:
+        return
+    try:
+        field = profile_fields(
+            command.profiles_yml,
+            profile=run.profile_config.profile_name,
+            target=run.profile_config.target_name,
+            environment=command.env,
+        )
+        missing = missing_driver(program, str(field("type")), command.env)
+    except (CosmosValueError, OSError):
+        return  # dbt will say what is wrong with the profile
+    if missing:
+        run.log.warning(
+            "dbt 2: %s. Where there is no internet, name the driver: adbc_drivers=[PATH OR DISTRIBUTION] of the "
+            "operator, or [cosmos_venv] virtualenv_adbc_drivers.",
+            missing,
+        )
+
+
+def _result_of_dbt_2(
+    run: DbtRun, command: DbtCommand, program: Program, run_subprocess: Callable[..., DbtResult], **how: Any
+) -> DbtResult:
+    """The result of one command of a native dbt, which fails where dbt has ended with exit code 0 and done nothing.
+
+    dbt 2 warns of a command that it does not have, which a log level may hide; ``source freshness`` leaves a
+    ``sources.json``, or nothing was done.
+    """
+    _tell_of_downloads(run, command, program.script)
+    words = dbt_2_command_line(command.words)
+    artifacts = Outputs.of(command.place, command.env, words).artifacts()
+    result = run_subprocess(words, command.env, str(command.place), keep_open=command.keep_open, **how)
+    undone = unhandled_command(getattr(result, "full_output", ()))
+    has_looked = run.base_cmd[0] != "source" or artifacts.text("sources.json") is not None
+    if undone is None and not (result.exit_code or has_looked):
+        undone = "it has left no sources.json"
+    if undone:
+        raise AirflowException(
+            f"dbt command failed. This dbt does not have the command {' '.join(run.base_cmd)} and has done nothing: "
+            f"{undone}. Run it with dbt 1."
+        )
+    return result
 
 
 def how_to_start(run: DbtRun, served: Callable[[str], warm_start.Served]) -> dict[str, Any]:

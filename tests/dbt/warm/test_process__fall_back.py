@@ -12,11 +12,13 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from cosmos_venv.dbt.warm import servers
+from cosmos_venv.dbt.warm.process import dbt_program
 from cosmos_venv.exceptions import NotWarm
 from tests.dbt.warm.conftest import DEADLINE, TOOL, Tool
 from tests.odd_files import KINDS, plant
@@ -104,7 +106,6 @@ def no_peer(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param(threads, "threads", "poller", id="threads"),
         pytest.param(native_threads, "threads", "do not live on in a fork", id="native-threads"),
         pytest.param(variable, "variable", "HUB_OF_HARBORS", id="variable"),
-        pytest.param(binary, "binary", "no Python program", id="binary"),
         pytest.param(no_program, "binary", "no Python program", id="no-python"),
         pytest.param(enough, "enough", "1 servers", id="enough"),
         pytest.param(no_peer, "folder", "not this user's alone", id="another-user"),
@@ -131,6 +132,21 @@ def test_the_command_runs_once_all_the_same(
         assert note.read_text() == "7\n"
     with pytest.raises(NotWarm, match=words):
         tool.run("exit", "4", env={"NOTE": str(note), "ID": "7"})
+
+
+@pytest.mark.parametrize("options", [AT_ONCE, {}], ids=["auto", "require"])
+def test_a_native_program_needs_no_server_and_nothing_is_said_of_it(
+    tool: Tool, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    binary(tool, monkeypatch)
+    native = dbt_program(tool.folder, tool.script)
+
+    done = tool.run("exit", "4", options={**options, "program": native})
+
+    assert native.is_native
+    assert (done.returncode, done.lines) == (0, ["exit 4"])
+    assert tool.starts == ["native"]
+    assert tool.told == []
 
 
 @pytest.mark.timeout(30)

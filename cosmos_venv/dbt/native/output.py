@@ -1,0 +1,75 @@
+"""The output of dbt 2, its log file and its run results, where they differ from dbt 1."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+NOTHING_RAN = "Compilation Error"
+"""The message of every node in the run results where the project could not be compiled. The log has the reason."""
+
+NO_REASON = frozenset({"", "Error", "Fail", "Warn"})
+"""The messages of a test that found rows."""
+
+WARNED_LINE = re.compile(r"^\s*Warned \[[^]]*\] test\s+(\S+)")
+"""The line of a test that warned; group 1 is its name."""
+
+# The log file is text. The lines of an error follow it, up to the next line with a time.
+_LOGGED_ERROR = re.compile(
+    r"^\d\d:\d\d:\d\d\.\d+ \[error\]: (?P<said>.*(?:\n(?!\d\d:\d\d:\d\d\.\d+ \[|={10}).*)*)", re.MULTILINE
+)
+_STACK = re.compile(r"^ +(\d+: (<unknown>|start_thread|clone3?)|at \./(nptl|\.\./sysdeps)/\S+)$")
+_CODE = re.compile(r"^\[error\] (\[\w+ \(dbt\d+\)\]: )?")
+_NO_DRIVER = re.compile(r"Failed to load `(\w+)` driver from name, then failed")
+_UNHANDLED = re.compile(r'\(dbt9002\)\]: (Unhandled command: [^"]+)')
+
+
+def logged_errors(lines: Sequence[str]) -> list[str]:
+    """The errors of a log file, each with the lines below it.
+
+    :param lines: of the log file.
+    """
+    text = "\n".join(line for line in lines if not is_stack(line))
+    return [match["said"].strip() for match in _LOGGED_ERROR.finditer(text)]
+
+
+def advice(said: str) -> str:
+    """A sentence on what to do about a database driver that was neither found nor downloaded; empty for anything else.
+
+    :param said: the errors of the log.
+    """
+    found = _NO_DRIVER.search(said)
+    if found is None:
+        return ""
+    return (
+        f"dbt 2 needs a database driver for {found.group(1)}, has found none and could not download one. Name it: "
+        "adbc_drivers=[PATH OR DISTRIBUTION] of the operator, or [cosmos_venv] virtualenv_adbc_drivers "
+        "(docs/dbt-versions.md tells where to get one)."
+    )
+
+
+def is_stack(line: str) -> bool:
+    """Whether a line is of the stack of dbt's own code, which says nothing to a user.
+
+    :param line: of the output or log.
+    """
+    return _STACK.match(line) is not None
+
+
+def without_code(line: str) -> str:
+    """The line without the word and the number of an error before it: ``[error] [DbDriverFailed (dbt1308)]: ``.
+
+    :param line: of the output.
+    """
+    return _CODE.sub("", line)
+
+
+def unhandled_command(lines: Sequence[str]) -> str | None:
+    """The words of a dbt that knows a command and does not have it; None for any other.
+
+    It warns then, does nothing and ends with exit code 0.
+
+    :param lines: everything that dbt wrote.
+    """
+    found = (_UNHANDLED.search(line) for line in lines)
+    return next((match.group(1) for match in found if match), None)

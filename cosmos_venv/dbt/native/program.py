@@ -1,0 +1,68 @@
+"""The program itself: told from a Python script, its database driver found, its command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+# Of ELF (Linux) and of Mach-O (macOS, each byte order and both in one).
+MAGIC = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xfe\xed\xfa\xcf", b"\xca\xfe\xba\xbe")
+"""The first bytes of a program."""
+# Where a program's loader looks, beside LD_LIBRARY_PATH.
+_DRIVER_NAMES = {"postgres": "postgresql"}  # of adapters that have another name
+_LIBRARY_FOLDERS = ("/usr/local/lib", "/usr/lib", "/usr/lib64", "/lib", "/usr/lib/x86_64-linux-gnu")
+
+
+def is_native(executable: str | Path) -> bool:
+    """Whether a dbt is a program of its own, as dbt 2 is, and no script: a script may start any dbt.
+
+    :param executable: its path; False where nothing can be read there.
+    """
+    try:
+        with open(executable, "rb") as file:  # noqa: PTH123 - each task comes by here
+            return file.read(4) in MAGIC
+    except OSError:
+        return False
+
+
+def missing_driver(executable: str | Path, adapter: str, environment: Mapping[str, str]) -> str | None:
+    """A clause on the database driver that dbt 2 will download when it runs; None where it finds one.
+
+    The places are those in which dbt 2.0.0a4 was seen to look. For another database than DuckDB it looks into ``lib/``
+    only where ``DBT_LOAD_STANDARD_<NAME>_DRIVER`` is set. What it has downloaded before does not count: it takes no
+    other version than its own.
+
+    :param executable: the path of the dbt.
+    :param adapter: the ``type`` of the profile's target, such as ``duckdb``.
+    :param environment: the environment variables of the dbt command.
+    """
+    lib = Path(executable).parent.parent / "lib"
+    home = Path(environment.get("HOME") or "~").expanduser()
+    name = _DRIVER_NAMES.get(adapter, adapter)
+    described, file = f"{name}.toml", f"lib{name}.so"
+    looks = True
+    if adapter != "duckdb":
+        described, file = f"adbc_driver_{name}.toml", f"libadbc_driver_{name}.so"
+        looks = bool(environment.get(f"DBT_LOAD_STANDARD_{name.upper()}_DRIVER"))
+    listed = environment.get("ADBC_DRIVER_PATH", "").split(os.pathsep)
+    folders = [lib, home / ".config/adbc/drivers", Path("/etc/adbc/drivers"), *map(Path, filter(None, listed))]
+    loaded = environment.get("LD_LIBRARY_PATH", "").split(os.pathsep)
+    libraries = [lib, *map(Path, filter(None, loaded)), *map(Path, _LIBRARY_FOLDERS)]
+    is_there = looks and (
+        any((folder / described).is_file() for folder in folders)
+        or any((folder / file).is_file() for folder in libraries)
+    )
+    return None if is_there else f"it finds no driver for {adapter} in {lib}, and downloads one where it has not before"
+
+
+def dbt_2_command_line(words: Sequence[str]) -> list[str]:
+    """A command line for dbt 2, which has another command for the docs and says so, doing nothing.
+
+    :param words: the command line, with the executable.
+    """
+    found = next((at for at, pair in enumerate(pairwise(words)) if pair == ("docs", "generate")), None)
+    if found is None:
+        return list(words)
+    return [*words[:found], "compile", "--write-catalog", *words[found + 2 :]]

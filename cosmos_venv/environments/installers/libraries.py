@@ -1,0 +1,108 @@
+"""Shared libraries that are put into the ``lib/`` of an environment, where a native program looks for them.
+
+dbt 2 loads its driver for DuckDB from there, by name.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from cosmos_venv.environments.post_install import distributions_in
+from cosmos_venv.environments.spec import Library, library_name
+from cosmos_venv.exceptions import VirtualenvBuildError
+from cosmos_venv.files import os_errors
+from cosmos_venv.files.read_limits import sha256_of_file
+
+_LIBRARY = re.compile(r"lib[^/]+\.(so|dylib)")
+_MODE = 0o644  # as installers write, whatever the umask of the worker is
+
+
+def copy_libraries(libraries: Iterable[Library], environment: Path) -> dict[str, int]:
+    """Copy libraries into an environment, and return the size in bytes of each by its name.
+
+    :param libraries: files, and distributions that are installed there.
+    :param environment: directory of a virtual environment.
+    :raises VirtualenvBuildError: where a file cannot be read, or is no longer that of its digest, or a distribution
+        holds no library.
+    """
+    copied = {}
+    for library in libraries:
+        for source in [Path(library.source)] if library.digest else _libraries_of(library.source, environment):
+            copy = _copy(source, environment)
+            if library.digest and not _is_of_digest(library, copy):
+                raise VirtualenvBuildError(f"{source} was changed while the environment was built. Try again.")
+            copied[copy.name] = copy.stat().st_size
+    return copied
+
+
+def _is_of_digest(library: Library, copy: Path) -> bool:
+    try:
+        status = Path(library.source).stat()
+    except OSError:
+        return False
+    is_untouched = (status.st_size, status.st_mtime_ns) == library.size_and_mtime
+    return (is_untouched and copy.stat().st_size == status.st_size) or sha256_of_file(copy) == library.digest
+
+
+def _libraries_of(distribution: str, environment: Path) -> list[Path]:
+    from packaging.utils import canonicalize_name
+
+    wanted = canonicalize_name(distribution)
+    installed = [
+        each for each in distributions_in(environment) if canonicalize_name(each.metadata["Name"] or "") == wanted
+    ]
+    if not installed:
+        raise VirtualenvBuildError(
+            f"adbc_drivers: the distribution {distribution} was not installed into the environment: the worker has it, "
+            "or its marker does not apply. Name the path of a library."
+        )
+    found = [Path(str(file.locate())) for each in installed for file in each.files or () if _is_library(file.name)]
+    if not found:
+        raise VirtualenvBuildError(
+            f"adbc_drivers: the distribution {distribution} holds no shared library (lib….so). Name another one, or "
+            "the path of a library."
+        )
+    return found
+
+
+def _is_library(name: str) -> bool:
+    return _LIBRARY.fullmatch(name) is not None
+
+
+def _copy(source: Path, environment: Path) -> Path:
+    target = environment / "lib" / library_name(source)
+    try:
+        shutil.copyfile(source, target)
+        target.chmod(_MODE)
+    except OSError as error:
+        words = os_errors.reason_of(error)
+        raise VirtualenvBuildError(f"adbc_drivers: {source} cannot be put into {target.parent}: {words}.") from error
+    return target
+
+
+def library_faults(
+    environment: Path, copied: Mapping[str, int], libraries: Iterable[Library], *, content: bool
+) -> Iterator[str]:
+    """Yield what is missing or changed of the libraries of an environment, one clause each.
+
+    :param environment: directory of a virtual environment.
+    :param copied: as ``copy_libraries`` gave it back.
+    :param libraries: those of its spec.
+    :param content: whether each file is read and compared with its digest.
+    """
+    digests = {each.name: each.digest for each in libraries if each.digest}
+    for name, size in copied.items():
+        file = environment / "lib" / name
+        try:
+            found = file.stat().st_size
+            if found != size:
+                yield f"lib/{name} has {found} bytes instead of {size}"
+            elif content and name in digests and sha256_of_file(file) != digests[name]:
+                yield f"lib/{name} has another content than was installed"
+        except FileNotFoundError:
+            yield f"lib/{name} is missing"
+        except OSError as error:
+            yield f"lib/{name} cannot be read: {error.strerror}"

@@ -1,0 +1,117 @@
+"""The output of dbt 2 is read as that of dbt 1. The texts are those of 2.0.0a4."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv.dbt.native.output import unhandled_command
+from cosmos_venv.dbt.results import Artifacts, Warned, failure_text, warnings_in
+
+CONSOLE = """\
+  dbt-core 2.0.0-alpha.4
+   Loading profiles.yml
+ Succeeded [  0.03s] model main.other (view)
+    Failed [  0.01s] test  accepted_values_other_id__7 (models/other.yml:6:13)
+    Warned [  0.02s] test  unique_other_id (models/other.yml:7:13)
+   Skipped [-------] model main.under (view)
+
+==================== Execution Summary =====================
+Finished 'build' with 1 warning and 1 error for target 'dev' [260ms]
+Processed: 2 models | 2 tests | 1 unit test
+Summary: 5 total | 2 success | 1 warn | 1 error | 1 skipped
+""".splitlines()
+LOG = """\
+==================== 2026-11-23T06:37:48.492679Z | 01a20720-044a-7e30-a829-243669308172 ====================
+06:37:48.492943 [info ]: dbt-core 2.0.0-alpha.4
+06:37:48.635823 [error]: [InvalidConfig (dbt1005)]: Found duplicate resource definitions for model named 'a'
+  --> models/staging/_staging.yml
+   0: <unknown>
+  14: start_thread
+             at ./nptl/pthread_create.c:442:8
+
+06:37:48.637994 [info ]:
+==================== Execution Summary =====================
+Finished 'run' with 1 error for target 'dev' [145ms]
+"""
+BINDER = """\
+Database Error in model broken (target/run/harbor/models/broken.sql)
+  Binder Error: Referenced column "nothing_of_that_name" not found in FROM clause!
+  LINE 5:     select nothing_of_that_name from (select 1 as a)"""
+
+
+@pytest.fixture
+def artifacts(tmp_path: Path) -> Artifacts:
+    log_file = tmp_path / "dbt.log"
+    log_file.write_text(LOG)
+    return Artifacts(target=tmp_path, log_file=log_file)
+
+
+def write_results(artifacts: Artifacts, *results: dict[str, Any]) -> None:
+    (artifacts.target / "run_results.json").write_text(json.dumps({"metadata": {}, "results": results}))
+
+
+def test_a_failed_node_is_told_once_with_the_words_of_the_database(artifacts: Artifacts) -> None:
+    write_results(artifacts, {"unique_id": "model.harbor.broken", "status": "error", "message": BINDER})
+    lines = ["=== Errors and Warnings ===", f"[error] [DbDriverFailed (dbt1308)]: {BINDER}".split("\n")[0]]
+    lines += [*BINDER.split("\n")[1:], "   8: start_thread", "             at ./nptl/pthread_create.c:442:8"]
+
+    text = failure_text(artifacts, lines=lines)
+
+    assert text.splitlines() == [
+        *f"model.harbor.broken: error: {BINDER}".splitlines(),
+        "dbt's last lines:",
+        "=== Errors and Warnings ===",
+    ]
+
+
+def test_a_test_that_found_rows_says_how_many(artifacts: Artifacts) -> None:
+    failed = {"unique_id": "test.harbor.accepted.a1", "status": "fail", "message": "Error", "failures": 1}
+    warned = {"unique_id": "test.harbor.unique_other_id.72", "status": "warn", "message": "Warn", "failures": 2}
+    write_results(artifacts, failed, warned)
+
+    assert failure_text(artifacts, lines=CONSOLE).splitlines()[0] == "test.harbor.accepted.a1: fail: Got 1 result"
+    assert artifacts.warnings() == [Warned(name="unique_other_id", message="Got 2 results")]
+
+
+def test_where_nothing_could_be_compiled_the_log_says_why(artifacts: Artifacts) -> None:
+    """Each node of the project is an error then."""
+    nodes = ({"unique_id": f"model.p.{name}", "status": "error", "message": "Compilation Error"} for name in "abc")
+    write_results(artifacts, *nodes)
+
+    assert failure_text(artifacts, lines=[]).splitlines() == [
+        "[InvalidConfig (dbt1005)]: Found duplicate resource definitions for model named 'a'",
+        "  --> models/staging/_staging.yml",
+    ]
+
+
+def test_a_driver_that_cannot_be_had_is_told_with_the_next_step(artifacts: Artifacts) -> None:
+    said = "Failed to load `duckdb` driver from name, then failed to load it from the CDN."
+    assert artifacts.log_file is not None
+    artifacts.log_file.write_text(f"06:37:48.635823 [error]: [DbDriverFailed (dbt1308)]: {said}\n")
+
+    text = failure_text(artifacts, lines=[])
+
+    assert text.splitlines()[0] == f"[DbDriverFailed (dbt1308)]: {said}"
+    assert "dbt 2 needs a database driver for duckdb" in text
+    assert "adbc_drivers=" in text
+
+
+def test_a_warning_is_found_in_the_output_where_no_artifact_says_it() -> None:
+    (warned,) = warnings_in(CONSOLE)
+
+    assert warned.name == "unique_other_id"
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        pytest.param(["[warning] [Unexpected (dbt9002)]: Unhandled command: Source"], "Unhandled command: Source"),
+        pytest.param(CONSOLE, None),
+    ],
+)
+def test_a_command_that_dbt_does_not_have_is_noticed(lines: list[str], expected: str | None) -> None:
+    assert unhandled_command(lines) == expected

@@ -1,0 +1,140 @@
+"""Virtualenv operators with a dbt that is a native program, as dbt 2 is. `test_dbt_versions.py` has the real one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv.compat import AirflowException
+from cosmos_venv.config import ProfileConfig
+from cosmos_venv.operators import virtualenv
+from pytest_cosmos_venv import Wheel, Wheelhouse, write_wheel
+
+PROGRAM = """\
+#!/bin/sh
+test "$1" = --version && echo "dbt-core 2.0.0" && exit 0
+echo "$*" >> "$NATIVE_CALLS"
+test "$1" = source && echo "[warning] [Unexpected (dbt9002)]: Unhandled command: Source"
+exit 0
+"""
+DOWNLOADS = "it finds no driver for duckdb in "
+
+
+class MakeNative:
+    """Factory of virtualenv operators whose dbt is a native program."""
+
+    def __init__(self, arguments: dict[str, Any], calls: Path) -> None:
+        self._arguments, self._calls = arguments, calls
+
+    def __call__(self, command: str, **given: Any) -> Any:
+        return getattr(virtualenv, f"Dbt{command}VirtualenvOperator")(**{**self._arguments, **given})
+
+    @property
+    def calls(self) -> list[str]:
+        """The command lines of the program, without its ``--version``."""
+        return self._calls.read_text().splitlines()
+
+
+@pytest.fixture
+def make_native(dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeNative:
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    files = {"dbt_core-2.0.0.data/scripts/dbt": PROGRAM}
+    write_wheel(Wheel(name="dbt-core", version="2.0.0", files=files), wheels)
+    monkeypatch.setenv("NATIVE_CALLS", str(tmp_path / "calls"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    arguments = {
+        "task_id": "task",
+        "project_dir": dbt_project,
+        "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
+        "py_requirements": ["dbt-core==2.0.0"],
+        "pip_install_options": ["--no-index", "--find-links", str(wheels)],
+        "virtualenv_dir": tmp_path / "kept",
+    }
+    return MakeNative(arguments, tmp_path / "calls")
+
+
+@pytest.fixture
+def said(capfd: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    return lambda: "".join(capfd.readouterr())
+
+
+def test_a_task_that_will_download_a_driver_says_so_beforehand(
+    make_native: MakeNative, said: Callable[[], str]
+) -> None:
+    make_native("Run").execute({})
+
+    logged = said()
+    assert logged.index(DOWNLOADS) < logged.index("Command exited")
+    assert "adbc_drivers=" in logged
+
+
+def test_a_command_without_database_says_nothing_of_drivers(make_native: MakeNative, said: Callable[[], str]) -> None:
+    make_native("LS").execute({})
+
+    assert DOWNLOADS not in said()
+
+
+def test_a_driver_that_is_named_stands_where_dbt_looks(
+    make_native: MakeNative, tmp_path: Path, said: Callable[[], str]
+) -> None:
+    driver = tmp_path / "libduckdb.so"
+    driver.write_bytes(b"\x7fELF")
+
+    make_native("Run", adbc_drivers=[str(driver)]).execute({})
+
+    assert DOWNLOADS not in said()
+    assert list((tmp_path / "kept").glob("envs-v1/builds/*/lib/libduckdb.so"))
+
+
+def test_nothing_is_said_of_warm_servers(make_native: MakeNative, said: Callable[[], str]) -> None:
+    for _ in range(2):
+        make_native("Run", warm_dbt="require").execute({})
+
+    logged = said()
+    assert "plain process" not in logged
+    assert "starts warm" not in logged
+    assert len(make_native.calls) == 2
+
+
+def test_a_command_that_dbt_has_not_done_fails_the_task(make_native: MakeNative) -> None:
+    with pytest.raises(AirflowException, match="has done nothing: Unhandled command: Source"):
+        make_native("Source").execute({})
+
+
+def test_docs_are_made_by_the_command_that_dbt_2_has(make_native: MakeNative) -> None:
+    make_native("Docs").execute({})
+
+    (call,) = make_native.calls
+    assert call.startswith("compile --write-catalog ")
+
+
+def test_the_command_of_a_native_dbt_can_be_started_from_the_directory(make_native: MakeNative, tmp_path: Path) -> None:
+    """As that of a Python package, which has an entry point."""
+    make_native("Run").execute({})
+
+    assert (tmp_path / "kept" / "bin" / "dbt").is_file()
+
+
+def test_the_fake_dbt_2_of_the_toolkit_is_native_to_a_task(
+    dbt_project: Path, cosmos_wheelhouse: Wheelhouse, tmp_path: Path, said: Callable[[], str]
+) -> None:
+    cosmos_wheelhouse.add_dbt("2.0.0a4")
+    cosmos_wheelhouse.script("run", nodes={"mart": "error"})
+    operator = virtualenv.DbtRunVirtualenvOperator(
+        task_id="task",
+        project_dir=dbt_project,
+        profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
+        py_requirements=["dbt-core==2.0.0a4"],
+        pip_install_options=cosmos_wheelhouse.pip_install_options,
+        virtualenv_dir=tmp_path / "kept",
+    )
+
+    with pytest.raises(AirflowException, match=r"\nmodel\.harbor\.mart: error: "):
+        operator.execute({})
+
+    assert DOWNLOADS in said()
+    assert [call.command for call in cosmos_wheelhouse.calls] == ["--version", "run"]
