@@ -70,7 +70,7 @@ benchmark: test-env ## what each part costs, beside the plain work beneath; stor
 	@$(BIN)/python -m benchmarks.toolkit $(ARGS) && $(BIN)/python -m benchmarks.environments $(ARGS) && \
 	$(BIN)/python -m benchmarks.local $(ARGS) && $(BIN)/python -m benchmarks.loading $(ARGS) && \
 	$(BIN)/python -m benchmarks.dags $(ARGS) && \
-	$(BIN)/python -m benchmarks.warm $(ARGS) && \
+	$(BIN)/python -m benchmarks.warm $(ARGS) && $(BIN)/python -m benchmarks.dbt2 $(ARGS) && \
 	$(BIN)/python -m benchmarks.makespan $(ARGS) && \
 	$(BIN)/python -m benchmarks.seeds $(ARGS) && \
 	$(BIN)/python -m benchmarks.conformance $(ARGS)
@@ -94,6 +94,11 @@ pins: ## resolve requirements/*.txt anew
 	$(COMPILE) --upgrade celery2.in -o celery2.txt && \
 	$(COMPILE) --upgrade dbt.in -o dbt.txt && \
 	$(COMPILE) --upgrade dbt110.in -o dbt110.txt && \
+	$(COMPILE) --upgrade dbt112.in -o dbt112.txt && \
+	$(COMPILE) --upgrade dbt2.in -o dbt2.txt && \
+	$(COMPILE) --upgrade dbt15.in -o dbt15.txt && \
+	$(COMPILE) --upgrade dbt17.in -o dbt17.txt && \
+	$(COMPILE) --upgrade npm.in -o npm.txt && \
 	$(COMPILE) --upgrade postgres.in -o postgres.txt && \
 	$(COMPILE) --upgrade --excludes providers-without.in ../pytest_cosmos_venv/pyproject.toml providers.in -o providers.txt && \
 	$(COMPILE) --upgrade ../pyproject.toml demo.in -o demo.txt && \

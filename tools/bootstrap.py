@@ -14,9 +14,12 @@ if sys.version_info < (3, 10):  # noqa: UP036 - it is started by whatever Python
 
 import argparse
 import hashlib
+import io
 import os
+import platform
 import shutil
 import subprocess
+import tarfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -104,6 +107,14 @@ PEERS = (Environment(path=".cache/envs/cosmos114", pins=("cosmos114",), projects
 WHEELHOUSE = ROOT / ".cache" / "wheelhouse"
 # A file, a download: they may pin different versions of one name.
 WHEELHOUSE_PINS = ("wheelhouse", "dbt", "dbt110")
+# In folders of their own: what asks for "dbt-core" alone must not find them. Each with the first Python that it has no
+# release for.
+OTHER_DBTS = {"dbt15": (3, 12), "dbt17": (3, 13), "dbt112": (4, 0)}
+# The database driver of dbt 2, which comes by npm: where dbt looks for one, and what holds it.
+DRIVER = ROOT / ".cache" / "drivers" / "libduckdb.so"
+DRIVER_PACKAGE = "@duckdb/node-bindings-linux-x64@1.5.6-r.1"
+DBT_2 = Environment(path=".cache/envs/dbt2", pins=("dbt2",))
+NPM = Environment(path=f".cache/tools/npm-{TAG}", pins=("npm",))
 
 
 def pins_file(name: str) -> Path:
@@ -223,24 +234,55 @@ def make_with_uv(uv: Path, environment: Environment) -> None:
     run(environment.path, [uv, "pip", "install", *options, *environment.arguments])
 
 
-def fill_wheelhouse(pins: str) -> None:
+def fill_wheelhouse(pins: str, wheelhouse: Path | None = None) -> None:
     """Every wheel that these pins name for this Python; wheels of other Pythons stay beside them."""
-    subject = f".cache/wheelhouse ({pins})"
-    stamp, expected = WHEELHOUSE / f".{pins_file(pins).stem}-{TAG}.stamp", digest(pins, pins_file(pins))
+    wheelhouse = wheelhouse or WHEELHOUSE
+    subject = f".cache/{wheelhouse.name} ({pins})"
+    stamp, expected = wheelhouse / f".{pins_file(pins).stem}-{TAG}.stamp", digest(pins, pins_file(pins))
     if is_current(stamp, expected):
         say(subject, "up to date")
         return
     say(subject, f"fetching the wheels of requirements/{pins}.txt with pip")
-    WHEELHOUSE.mkdir(parents=True, exist_ok=True)
+    wheelhouse.mkdir(parents=True, exist_ok=True)
     # In a folder of its own: of two steps at once, the pip that saw the other's half of duckdb's wheel found a bad hash
     # and removed it, and the other failed.
-    with TemporaryDirectory(dir=WHEELHOUSE, prefix=".") as fetched:
+    with TemporaryDirectory(dir=wheelhouse, prefix=".") as fetched:
         options = ["--no-deps", "--progress-bar", "off", "--wheel-dir", fetched, "-r", str(pins_file(pins))]
         run(subject, [TOOLS.python, "-m", "pip", "wheel", *options])
         for wheel in Path(fetched).iterdir():
-            wheel.replace(WHEELHOUSE / wheel.name)
+            wheel.replace(wheelhouse / wheel.name)
     stamp.write_text(expected, encoding="ascii")
-    say(subject, f"ready, {len(list(WHEELHOUSE.glob('*.whl')))} wheels in all")
+    say(subject, f"ready, {len(list(wheelhouse.glob('*.whl')))} wheels in all")
+
+
+def wheelhouse_of(pins: str) -> Path:
+    """The folder of the wheels of another dbt."""
+    return ROOT / ".cache" / f"wheelhouse-{pins}"
+
+
+def fetch_driver() -> None:
+    """The database driver of dbt 2, by the machine's npm, or else by one of the package index."""
+    subject = ".cache/drivers"
+    stamp, expected = DRIVER.with_name(STAMP), digest(DRIVER_PACKAGE)
+    if is_current(stamp, expected) and DRIVER.is_file():
+        say(subject, "up to date")
+        return
+    npm = shutil.which("npm")
+    if npm is None:
+        make(NPM)
+        npm = str(NPM.folder / "bin" / "npm")
+    say(subject, f"fetching {DRIVER_PACKAGE} with npm")
+    DRIVER.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=DRIVER.parent, prefix=".") as fetched:
+        run(subject, [npm, "pack", "--silent", "--pack-destination", fetched, DRIVER_PACKAGE])
+        (package,) = Path(fetched).glob("*.tgz")
+        unpacked = Path(fetched, DRIVER.name)
+        with tarfile.open(package) as archive, unpacked.open("wb") as file:
+            library = archive.extractfile(f"package/{DRIVER.name}")
+            shutil.copyfileobj(library or io.BytesIO(), file)
+        unpacked.replace(DRIVER)
+    stamp.write_text(expected, encoding="ascii")
+    say(subject, "ready")
 
 
 def steps(target: str) -> Iterator[Callable[[], None]]:
@@ -254,8 +296,21 @@ def steps(target: str) -> Iterator[Callable[[], None]]:
         for environment in (TESTS, *OTHERS, *PEERS):
             yield partial(make, environment)
     if target in ("test", "wheelhouse"):
-        for pins in WHEELHOUSE_PINS:
-            yield partial(fill_wheelhouse, pins)
+        yield from wheel_steps()
+
+
+def wheel_steps() -> Iterator[Callable[[], None]]:
+    """The steps that fetch wheels, and what dbt 2 needs beside them."""
+    for pins in WHEELHOUSE_PINS:
+        yield partial(fill_wheelhouse, pins)
+    for pins, below in OTHER_DBTS.items():
+        if sys.version_info[:2] < below:
+            yield partial(fill_wheelhouse, pins, wheelhouse_of(pins))
+    # dbt 2 is a wheel for this platform alone.
+    if (sys.platform, platform.machine()) == ("linux", "x86_64"):
+        yield partial(fill_wheelhouse, "dbt2", wheelhouse_of("dbt2"))
+        yield partial(make, DBT_2)
+        yield fetch_driver
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -37,6 +37,11 @@ COMMAND = re.compile(rf"pip install (?P<words>[^\n|`]*{NAME}[^\n|`]*)")
 WITH_VERSION = re.compile(rf"(?P<quote>[\"'`])(?P<text>{NAME}(?:~=|==|>=|<|!=)[^\"'`\s]+)(?P=quote)")
 # Of the code itself: names of dbt's own parts, and of what is looked for on an index.
 PARTS = re.compile(r"PARTS_OF_DBT = \([^)]*\)")
+# Of what comes later, these are had from an index: dbt 2 itself, and what dbt 1.12 would build. Each with its wheels.
+WHEELS_ALONE = {
+    "dbt-core==2.0.0a4": WHEELS.with_name("wheelhouse-dbt2"),
+    "dbt-core-experimental-parser==2.0.0a4": WHEELS.with_name("wheelhouse-dbt112"),
+}
 BEYOND = ("1.12.0", "1.13.0", "2.0.0", "2.0.0a4")
 
 pytestmark = needs_dbt_wheels
@@ -64,8 +69,15 @@ WRITTEN = sorted(
 )
 
 
+def wheels_for(wanted: tuple[str, ...]) -> Path:
+    """The folder that ``make test`` has fetched these into."""
+    return next((WHEELS_ALONE[text] for text in wanted if text in WHEELS_ALONE), WHEELS)
+
+
 def why_not_today(wanted: tuple[str, ...]) -> str:
     """Why an index alone is not enough for these; empty where it is."""
+    if wheels_for(wanted) != WHEELS:
+        return ""
     of_dbt = [Requirement(text) for text in wanted if re.match(r"dbt-core\b", text)]
     if not of_dbt:
         return "names no dbt-core, so the newest is taken"
@@ -102,6 +114,9 @@ def test_requirements_are_found_where_they_are_written() -> None:
         (("dbt-core~=1.10",), False),
         (("dbt-duckdb~=1.11.0",), False),
         (("dbt-core>=1.10,<2",), False),
+        (("dbt-core==1.12.0",), False),
+        (("dbt-core==1.12.0", "dbt-core-experimental-parser==2.0.0a4"), True),
+        (("dbt-core==2.0.0a4",), True),
     ],
 )
 def test_what_would_take_a_dbt_that_needs_more_than_an_index_is_told(wanted: tuple[str, ...], is_enough: bool) -> None:
@@ -126,13 +141,14 @@ def uv(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def from_wheels(environment: Path, wanted: tuple[str, ...], *more: str) -> subprocess.CompletedProcess[str]:
-    words = ["--python", str(environment / "bin" / "python"), "--no-index", "--find-links", str(WHEELS)]
+    words = ["--python", str(environment / "bin" / "python"), "--no-index", "--find-links", str(wheels_for(wanted))]
     return uv("pip", "install", *words, *more, *wanted)
 
 
 @pytest.mark.parametrize("wanted", sorted({wanted for wanted, _ in WRITTEN}), ids="-".join)
 def test_every_written_requirement_resolves(environment: Path, wanted: tuple[str, ...]) -> None:
-    if adapters := [text for text in wanted if not list(WHEELS.glob(f"{Requirement(text).name.replace('-', '_')}-*"))]:
+    names = {text: Requirement(text).name.replace("-", "_") for text in wanted}
+    if adapters := [text for text, name in names.items() if not list(wheels_for(wanted).glob(f"{name}-*"))]:
         pytest.fail(f"{adapters}: no wheel of it is kept. Write an adapter of requirements/dbt.in.")
 
     done = from_wheels(environment, wanted, "--dry-run")

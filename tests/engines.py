@@ -1,0 +1,70 @@
+"""The releases of dbt that are tested for real, each as arguments of an operator that installs it offline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.installed import IS_CI, ROOT, WHEELS
+
+DRIVER = ROOT / ".cache" / "drivers" / "libduckdb.so"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """One release of dbt.
+
+    :param name: in docs, such as ``1.12``.
+    :param requirements: what a user writes.
+    :param wheels: the folder that ``make test`` has fetched them into.
+    :param drivers: database drivers that it needs beside itself.
+    """
+
+    name: str
+    requirements: tuple[str, ...]
+    wheels: Path = WHEELS
+    drivers: tuple[Path, ...] = ()
+
+    @property
+    def is_native(self) -> bool:
+        """Whether it is dbt 2."""
+        return self.name.startswith("2")
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of an operator."""
+        return {
+            "py_requirements": list(self.requirements),
+            "pip_install_options": ["--no-index", "--find-links", str(self.wheels)],
+            "adbc_drivers": [str(driver) for driver in self.drivers],
+        }
+
+    def require(self) -> None:
+        """Skip a test where it was not fetched; in CI that is a failure."""
+        if not IS_CI and not (self.wheels.is_dir() and all(driver.is_file() for driver in self.drivers)):
+            pytest.skip(f"dbt {self.name} is not in {self.wheels.name}: make test fetches it")
+
+
+def _wheels(name: str) -> Path:
+    return ROOT / ".cache" / f"wheelhouse-{name}"
+
+
+OLD_ENGINES = (
+    Engine(name="1.5", requirements=("dbt-core~=1.5.0", "dbt-duckdb~=1.5.0"), wheels=_wheels("dbt15")),
+    Engine(name="1.7", requirements=("dbt-core~=1.7.0", "dbt-duckdb~=1.7.0"), wheels=_wheels("dbt17")),
+)
+"""Releases that the seed documents name."""
+
+ENGINES = (
+    Engine(name="1.10", requirements=("dbt-core~=1.10.0", "dbt-duckdb~=1.10.0")),
+    Engine(name="1.11", requirements=("dbt-core~=1.11.0", "dbt-duckdb~=1.11.0")),
+    Engine(
+        name="1.12",
+        requirements=("dbt-core==1.12.0", "dbt-core-experimental-parser==2.0.0a4", "dbt-duckdb"),
+        wheels=_wheels("dbt112"),
+    ),
+    Engine(name="2.0", requirements=("dbt-core==2.0.0a4",), wheels=_wheels("dbt2"), drivers=(DRIVER,)),
+)
