@@ -36,6 +36,7 @@ MODELS = 1000
 # Argument: folder of the project. Prints the seconds of loading it with dbt ls, twice.
 LOAD = """
 import sys, time
+from pathlib import Path
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import ExecutionMode, LoadMode
 from cosmos_venv.project.graph import DbtGraph
@@ -45,13 +46,13 @@ for _ in range(2):
         project=ProjectConfig(project, install_dbt_deps=False),
         render_config=RenderConfig(load_method=LoadMode.DBT_LS),
         execution_config=ExecutionConfig(execution_mode=ExecutionMode.VIRTUALENV),
-        profile_config=ProfileConfig("large", "dev", profiles_yml_filepath=project + "/profiles.yml"),
+        profile_config=ProfileConfig(Path(project).name, "dev", profiles_yml_filepath=project + "/profiles.yml"),
         operator_args={"py_requirements": ["dbt-core==2.0.0a4"], "virtualenv_dir": directory,
             "pip_install_options": ["--no-index", "--find-links", wheels], "adbc_drivers": [driver]},
     )
     began = time.monotonic()
     graph.load()
-    print(time.monotonic() - began, len(graph.nodes))
+    print("LOADED", time.monotonic() - began, len(graph.nodes))
 """
 
 
@@ -143,7 +144,8 @@ def _bare(bench: Bench) -> float:
 def parsing(bench: Bench) -> list[Row]:
     """A thousand models, parsed by both engines, and loaded by ``dbt ls``: without a promise."""
     project = with_two_tests(bench.folder, MODELS, has_files=True)
-    profile = "large: {target: dev, outputs: {dev: {type: duckdb, path: x.duckdb}}}\n"
+    name = project.folder.name
+    profile = f"{name}: {{target: dev, outputs: {{dev: {{type: duckdb, path: x.duckdb}}}}}}\n"
     (project.folder / "profiles.yml").write_text(profile)
     directory = bench.directory()
     with bench.worker() as (worker,):
@@ -153,7 +155,8 @@ def parsing(bench: Bench) -> list[Row]:
     words = [sys.executable, "-c", LOAD, str(project.folder), str(directory), str(WHEELS), str(DRIVER)]
     variables = {"AIRFLOW__COSMOS_VENV__CACHE_DIR": str(bench.folder / "cache"), "AIRFLOW_HOME": str(bench.folder)}
     done = subprocess.run(words, env={**os.environ, **variables}, capture_output=True, text=True, check=True, cwd=ROOT)
-    (first, nodes), (second, _) = (map(float, line.split()) for line in done.stdout.splitlines()[-2:])
+    loaded = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("LOADED")]
+    (first, nodes), (second, _) = (map(float, words) for words in loaded)
     return [
         Row(
             what=f"dbt parse of {MODELS:,} models, dbt 2 over dbt 1.11",
