@@ -90,7 +90,8 @@ def test_a_server_keeps_projects_where_operator_or_setting_says_so(
         monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_WARM_DBT_KEEPS_PROJECT", setting)
 
     operator = make_operator(warm_dbt_keeps_project=argument)
-    start = dbt_run.how_to_start(operator._dbt_run([str(tmp_path / "dbt")], {}, {}), operator._served)["start"]
+    run = operator._dbt_run([str(tmp_path / "dbt")], {}, {})
+    start = dbt_run.how_to_start(run, operator._served(run.executable))["start"]
 
     assert start.keeps_project is expected
 

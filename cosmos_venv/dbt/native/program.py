@@ -10,8 +10,8 @@ from pathlib import Path
 # Of ELF (Linux) and of Mach-O (macOS, each byte order and both in one).
 MAGIC = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xfe\xed\xfa\xcf", b"\xca\xfe\xba\xbe")
 """The first bytes of a program."""
-# Where a program's loader looks, beside LD_LIBRARY_PATH.
 _DRIVER_NAMES = {"postgres": "postgresql"}  # of adapters that have another name
+# Where a program's loader looks, beside LD_LIBRARY_PATH.
 _LIBRARY_FOLDERS = ("/usr/local/lib", "/usr/lib", "/usr/lib64", "/lib", "/usr/lib/x86_64-linux-gnu")
 
 

@@ -365,10 +365,10 @@ def start_command(
     place = str(command.place)
     try:
         if run.mode is InvocationMode.SUBPROCESS:
-            program = served(run.executable).program
-            if program.is_native:
-                return _result_of_dbt_2(run, command, program, run_subprocess, **how_to_start(run, served))
-            how = how_to_start(run, served)
+            dbt = served(run.executable)  # once: it reads the record of the environment
+            how = how_to_start(run, dbt)
+            if dbt.program.is_native:
+                return _result_of_dbt_2(run, command, dbt.program, run_subprocess, **how)
             return run_subprocess(command.words, command.env, place, keep_open=command.keep_open, **how)
         if run.warm.choice != "off":
             # With DBT_RUNNER each task pays the import, in its own process.
@@ -429,16 +429,16 @@ def _result_of_dbt_2(
     return result
 
 
-def how_to_start(run: DbtRun, served: Callable[[str], warm_start.Served]) -> dict[str, Any]:
+def how_to_start(run: DbtRun, served: warm_start.Served) -> dict[str, Any]:
     """The argument ``start`` for ``run_subprocess``; nothing where commands are plain processes.
 
     :param run: the run that a command is a part of.
-    :param served: gives what a server for the executable would import.
+    :param served: the dbt that a server would import.
     """
     if run.warm.choice == "off":
         return {}
     start = warm_start.warm_start(
-        served(run.executable),
+        served,
         choice=run.warm.choice,
         keeps_project=run.warm.keeps_project,
         runs_as_another=run.warm.runs_as_another,
