@@ -17,6 +17,7 @@ PROGRAM = """\
 #!/bin/sh
 test "$1" = --version && echo "dbt-core 2.0.0" && exit 0
 echo "$*" >> "$NATIVE_CALLS"
+test "$1$NATIVE_SOURCES" = source1 && mkdir -p "$4/target" && echo "{}" > "$4/target/sources.json" && exit 0
 test "$1" = source && echo "[warning] [Unexpected (dbt9002)]: Unhandled command: Source"
 exit 0
 """
@@ -103,6 +104,17 @@ def test_nothing_is_said_of_warm_servers(make_native: MakeNative, said: Callable
 def test_a_command_that_dbt_has_not_done_fails_the_task(make_native: MakeNative) -> None:
     with pytest.raises(AirflowException, match="has done nothing: Unhandled command: Source"):
         make_native("Source").execute({})
+
+
+def test_a_look_at_sources_after_dbt_deps_is_judged_by_what_itself_has_left(
+    make_native: MakeNative, dbt_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NATIVE_SOURCES", "1")
+    (dbt_project / "packages.yml").write_text("packages: [{local: ../signals}]\n")
+
+    make_native("Source", install_deps=True).execute({})
+
+    assert [call.split()[0] for call in make_native.calls] == ["deps", "source"]
 
 
 def test_docs_are_made_by_the_command_that_dbt_2_has(make_native: MakeNative) -> None:

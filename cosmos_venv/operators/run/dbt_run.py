@@ -172,6 +172,11 @@ class DbtCommand:
     env: dict[str, str] = field(repr=False)
     keep_open: tuple[int, ...]
 
+    @property
+    def is_deps(self) -> bool:
+        """Whether it is the ``dbt deps`` before the task's own command."""
+        return self.words[1:2] == ["deps"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunHooks:
@@ -385,7 +390,7 @@ def start_command(
 
 def _tell_of_downloads(run: DbtRun, command: DbtCommand, program: Path) -> None:
     """Say beforehand that dbt will download a database driver: a worker without internet fails there."""
-    if run.base_cmd[0] in _WITHOUT_DATABASE or command.words[1:2] == ["deps"]:
+    if run.base_cmd[0] in _WITHOUT_DATABASE or command.is_deps:
         return
     try:
         field = profile_fields(
@@ -418,8 +423,8 @@ def _result_of_dbt_2(
     artifacts = Outputs.of(command.place, command.env, words).artifacts()
     result = run_subprocess(words, command.env, str(command.place), keep_open=command.keep_open, **how)
     undone = unhandled_command(getattr(result, "full_output", ()))
-    has_looked = run.base_cmd[0] != "source" or artifacts.text("sources.json") is not None
-    if undone is None and not (result.exit_code or has_looked):
+    looks = run.base_cmd[0] == "source" and not command.is_deps
+    if undone is None and looks and not result.exit_code and artifacts.text("sources.json") is None:
         undone = "it has left no sources.json"
     if undone:
         raise AirflowException(
