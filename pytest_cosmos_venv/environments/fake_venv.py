@@ -74,17 +74,15 @@ class FakeVenv(ScriptedDbt):
             versions in ``VERIFIED_DBT_VERSIONS``.
         :raises ToolkitMisuse: there can be no such place, version or name.
         """
+        _check(dbt_version, () if adapters is None else adapters, strict)
         if adapters is None:
-            adapters = DEFAULT_ADAPTERS
-            if re.fullmatch(r"\d+\..*", str(dbt_version)) and is_native(dbt_version):
-                adapters = ()
+            adapters = () if is_native(dbt_version) else DEFAULT_ADAPTERS
         # Absolute: its scripts name it, wherever they are started.
         if path is not None:
             require_path(path, "path")
         place = self._new_place() if path is None else Path(path).absolute()
         if (place / _LAST_FILE).exists() or (place / "bin" / "python").exists():
             raise AlreadyTaken(f"path={place}: there is a virtual environment already; give another directory.")
-        _check(dbt_version, adapters, strict)
         another = fake_venv(place, self._family, _files(dbt_version, adapters, strict))
         try:
             _ = another.path

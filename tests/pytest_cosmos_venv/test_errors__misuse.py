@@ -36,7 +36,7 @@ MISUSES: dict[str, list[tuple[str, str]]] = {
         ("it.wait_for_end('run', timeout='1')", "timeout='1': give seconds, 0 or more."),
         ("it.calls[0]", "calls[0]: dbt was not called."),
         ("subprocess.run([it.dbt, 'ls']); it.calls[1]", "calls[1]: there is 1: [0] dbt ls."),
-        ("it(adapters=None)", "adapters=None: give a tuple of names without 'dbt-', such as ('duckdb',)."),
+        ("it(adapters=5)", "adapters=5: give a tuple of names without 'dbt-', such as ('duckdb',)."),
         ("it(path=5)", "path=5: give a path."),
         ("it(path=__file__)", "path=*: no environment can be made there (*). Give a directory, which may be missing."),
     ],
