@@ -1,6 +1,6 @@
 """Real sdists, which have to be built before they are installed, with a build backend that does as the test says.
 
-The orders for it stand in the sdist itself: to wait, to fail, or to build. Each build is on record.
+The orders for it stand in the sdist itself: to wait, to download, to fail, or to build. Each build is on record.
 """
 
 from __future__ import annotations
@@ -120,7 +120,14 @@ class Sdist:
 
 
 def write_sdist(
-    wheel: Wheel, folder: Path, *, builds: Path, fails_with: str | None, hold: bool, timeout: float = HOLD_TIMEOUT
+    wheel: Wheel,
+    folder: Path,
+    *,
+    builds: Path,
+    fails_with: str | None = None,
+    downloads: str | None = None,
+    hold: bool = False,
+    timeout: float = HOLD_TIMEOUT,
 ) -> Sdist:
     """Write an sdist that builds a wheel.
 
@@ -128,11 +135,13 @@ def write_sdist(
     :param folder: an existing folder for the sdist.
     :param builds: the folder for the record of its builds; the first build makes it.
     :param fails_with: the last words of a build that fails; None: it succeeds.
+    :param downloads: an address that a build asks for, and fails where it does not answer; None: it asks nobody.
     :param hold: whether a build waits for ``release()``.
     :param timeout: seconds after which a held build fails by itself.
     """
     told = {"filename": wheel.filename, "info_folder": wheel.info_folder, "info": wheel.info}
     orders = {"wheel": told, "builds": str(builds), "fails_with": fails_with, "hold": hold, "timeout": timeout}
+    orders["downloads"] = downloads
     files = {
         "PKG-INFO": wheel.metadata.encode(),
         "pyproject.toml": _PYPROJECT.encode(),

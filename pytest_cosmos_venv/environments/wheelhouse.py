@@ -141,6 +141,7 @@ class Wheelhouse(ScriptedDbt):
         *,
         requires: Iterable[str] | None = None,
         fails_with: str | None = None,
+        downloads: str | None = None,
         hold: bool = False,
         timeout: float = HOLD_TIMEOUT,
     ) -> Sdist:
@@ -150,6 +151,8 @@ class Wheelhouse(ScriptedDbt):
         :param version: the version. Default: the newest, so that a requirement without a version takes it.
         :param requires: requirement strings in place of those that the real one would have.
         :param fails_with: the words of a build that fails; None lets it succeed.
+        :param downloads: an address that each build asks for, as one of dbt-core-experimental-parser does; the build
+            fails where that does not answer. None: it asks nobody.
         :param hold: whether each build waits for ``release()`` of the returned sdist: an installation that hangs.
         :param timeout: seconds after which a held build fails by itself.
         :raises ToolkitMisuse: as for ``add``; or the time-out is no length of time.
@@ -159,10 +162,18 @@ class Wheelhouse(ScriptedDbt):
             _check_requirements(requires, "requires")
         if fails_with is not None:
             require_text(fails_with, "fails_with")
+        if downloads is not None:
+            require_text(downloads, "downloads")
         wheel = fake_dbt_wheel(name, _normal_version(name, version), None if requires is None else tuple(requires))
         self._refuse_taken(wheel)
         return write_sdist(
-            wheel, self.additions, builds=self._builds / wheel.stem, fails_with=fails_with, hold=hold, timeout=timeout
+            wheel,
+            self.additions,
+            builds=self._builds / wheel.stem,
+            fails_with=fails_with,
+            downloads=downloads,
+            hold=hold,
+            timeout=timeout,
         )
 
     def close(self) -> None:

@@ -50,6 +50,7 @@ MISUSES: dict[str, list[tuple[str, str]]] = {
         ("it.add_adapter('harbor', dbt='dbt core >>')", "dbt: 'dbt core >>' is no requirement: write it as *"),
         ("it.add_sdist(requires='dbt-core')", "requires='dbt-core': give a list, such as ['dbt-core>=1.9']."),
         ("it.add_sdist(fails_with=5)", "fails_with=5: give a text."),
+        ("it.add_sdist(downloads=5)", "downloads=5: give a text."),
         ("it.add_sdist().builds[0]", "builds[0]: nobody has built dbt_core-99.0.tar.gz."),
         ("it.add_sdist().wait_for_build(count='1')", "count='1': give a whole number."),
         ("it.add(Wheel(name='x', version='1', files={'a': 5}))", "files['a']=5: give a text."),

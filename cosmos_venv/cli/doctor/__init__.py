@@ -8,8 +8,7 @@ from __future__ import annotations
 import argparse
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from cosmos_venv.cli.doctor.check_result import CheckResult, Examined
@@ -20,6 +19,7 @@ from cosmos_venv.cli.doctor.configuration_check import (
 )
 from cosmos_venv.cli.doctor.dbt_check import environments_can_be_served, index_answers, sockets_can_be_made
 from cosmos_venv.cli.doctor.directory_check import directories_can_hold_environments, temporary_files_can_be_run
+from cosmos_venv.cli.doctor.hosts_check import ADAPTERS, hosts_are_known
 from cosmos_venv.cli.doctor.lock_check import join, locks_lock, open_to_peer
 from cosmos_venv.cli.output import OK, WRONG, only_the_result_on_stdout, print_json, print_marked, steps, tell
 from cosmos_venv.cli.parsing import absolute_path, add_action, existing_file, whole_number
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 _DESCRIPTION = (
     "Tests everything that cosmos-venv needs, and says how to repair what does not work: Airflow and its settings, "
     "the directories of environments (owner, permissions, file system, free space), their locks (with two processes, "
-    "or with --peer from two hosts), the installer and its index, the sockets of warm servers, and DAG files that "
-    "Airflow ignores. DAG files are not imported, and files that were made for a test are removed. Exit code 1: a "
-    "check failed; a warning is no failure."
+    "or with --peer from two hosts), the installer and its index, the hosts that are asked beside it, the sockets of "
+    "warm servers, and DAG files that Airflow ignores. DAG files are not imported, and files that were made for a test "
+    "are removed. Exit code 1: a check failed; a warning is no failure."
 )
 _Check = Callable[[Examined], Iterable[CheckResult]]
 CHECKS: dict[str, tuple[_Check, ...]] = {
@@ -42,6 +42,7 @@ CHECKS: dict[str, tuple[_Check, ...]] = {
     "directory": (directories_can_hold_environments, temporary_files_can_be_run),
     "locks": (locks_lock,),
     "index": (index_answers,),
+    "hosts": (hosts_are_known,),
     "sockets": (sockets_can_be_made, environments_can_be_served),
     "discovery": (airflow_finds_the_file,),
 }
@@ -67,6 +68,24 @@ def add_to(subjects: Actions) -> None:
     parser.add_argument(
         "--only", action="append", choices=CHECKS, metavar="CHECK", help=f"one of {', '.join(CHECKS)}; may be repeated"
     )
+    asked = parser.add_argument_group("Hosts that are asked beside the package index")
+    asked.add_argument(
+        "--requirement",
+        action="append",
+        default=[],
+        metavar="REQ",
+        help="one of py_requirements; may be repeated. The environment is built in a temporary directory",
+    )
+    asked.add_argument(
+        "--adbc-driver", action="append", default=[], metavar="DRIVER", help="one of its adbc_drivers, for dbt 2"
+    )
+    asked.add_argument(
+        "--adapter",
+        action="append",
+        choices=ADAPTERS,
+        metavar="NAME",
+        help=f"the database on which dbt 2 will run, one of {', '.join(ADAPTERS)}; duckdb by default",
+    )
     between = parser.add_argument_group("Between two hosts that share the directory")
     between.add_argument("--peer", metavar="HOST", help="test locks with that host; shows the command to run there")
     between.add_argument(
@@ -89,22 +108,30 @@ def _run(options: argparse.Namespace) -> int:
         options.parser.error("--peer is for the first host, --join for the second: give one")
     if options.join or options.peer:
         return _meet(options)
+    if options.adbc_driver and not options.requirement:
+        options.parser.error("--adbc-driver is of an environment that is built: give --requirement too")
     only = dict.fromkeys(options.only or CHECKS)
-    return doctor(options.dagfiles, options.dir, only=tuple(only), as_json=options.json)
+    named = Examined(
+        files=tuple(options.dagfiles),
+        directories=tuple(options.dir),
+        requirements=tuple(options.requirement),
+        adbc_drivers=tuple(options.adbc_driver),
+        adapters=tuple(options.adapter or ADAPTERS[:1]),
+    )
+    return doctor(named, only=tuple(only), as_json=options.json)
 
 
-def doctor(files: Sequence[Path], directories: Sequence[Path], *, only: Sequence[str], as_json: bool) -> int:
+def doctor(named: Examined, *, only: Sequence[str], as_json: bool) -> int:
     """Run the checks.
 
-    :param files: DAG files, which need not be importable.
-    :param directories: beside those of the search path.
+    :param named: the subjects that a user has named; the directories of the search path are examined too.
     :param only: names in ``CHECKS``; empty: all.
     :param as_json: whether stdout gets ``{"findings": [...]}`` in place of lines to read.
     :returns: the exit code, 1 when a check has failed.
     """
     results: list[CheckResult] = []
     with steps("examining", len(only), as_json=as_json) as step, only_the_result_on_stdout():
-        examined = _examined(files, directories)
+        examined = _with_search_path(named)
         for name in only:
             step.begin(name)
             results += [result for check in CHECKS[name] for result in check(examined)]
@@ -130,7 +157,7 @@ def _meet(options: argparse.Namespace) -> int:
     return _report(results, options.json)
 
 
-def _examined(files: Sequence[Path], directories: Sequence[Path]) -> Examined:
+def _with_search_path(named: Examined) -> Examined:
     from cosmos_venv import settings
     from cosmos_venv.environments.store import stores_of
 
@@ -138,8 +165,8 @@ def _examined(files: Sequence[Path], directories: Sequence[Path]) -> Examined:
         searched = [store.directory for store in stores_of(settings.virtualenv_search_path)]
     except CosmosValueError:
         searched = []  # told by a check
-    named = dict.fromkeys([*directories, *searched])
-    return Examined(files=tuple(files), directories=tuple(named), searched=frozenset(searched) - set(directories))
+    directories = tuple(dict.fromkeys([*named.directories, *searched]))
+    return replace(named, directories=directories, searched=frozenset(searched) - set(named.directories))
 
 
 def _report(results: Sequence[CheckResult], as_json: bool) -> int:

@@ -16,11 +16,17 @@ class Examined:
     :param files: DAG files, which need not be importable.
     :param directories: where environments are or are to be; those on ``virtualenv_search_path`` may be read-only.
     :param searched: those of ``directories`` that are on the search path.
+    :param requirements: pip requirement strings of an environment that is built to see whom it asks; empty: none is.
+    :param adbc_drivers: as in ``VirtualenvArguments``, of the same environment.
+    :param adapters: the databases, such as ``duckdb``, whose driver a native dbt is let look for.
     """
 
     files: tuple[Path, ...] = ()
     directories: tuple[Path, ...] = ()
     searched: frozenset[Path] = frozenset()
+    requirements: tuple[str, ...] = ()
+    adbc_drivers: tuple[str, ...] = ()
+    adapters: tuple[str, ...] = ("duckdb",)
 
 
 @dataclass(frozen=True, kw_only=True)

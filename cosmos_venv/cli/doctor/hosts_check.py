@@ -1,0 +1,165 @@
+"""Checks of the hosts that an environment asks beside its package index: while it is built, and when its dbt runs.
+
+No host stands in this package. The tools run behind a proxy on loopback, which writes down whom they ask. dbt-core 1.12
+downloads a program while one of its packages is built; dbt 2 downloads a database driver when it runs, where it finds
+none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from cosmos_venv.cli.doctor.check_result import CheckResult, Examined, Outcome
+from cosmos_venv.cli.doctor.recording_proxy import RecordingProxy
+from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
+
+# Complete enough for dbt 2 to look for the driver, and no more: no account of these is ever asked.
+_TARGETS: dict[str, dict[str, object]] = {
+    "duckdb": {"path": "doctor.duckdb"},
+    "snowflake": {"account": "a", "user": "u", "password": "p", "database": "d", "schema": "s", "warehouse": "w"},
+    "bigquery": {"method": "oauth", "project": "p", "dataset": "d"},
+    "databricks": {"host": "h.invalid", "http_path": "/p", "token": "t", "schema": "s", "catalog": "c"},
+    "redshift": {"host": "h.invalid", "user": "u", "password": "p", "port": 5439, "dbname": "d", "schema": "s"},
+}
+ADAPTERS = tuple(_TARGETS)
+"""The databases whose driver can be asked for."""
+_WITHOUT_CACHES = {"UV_NO_CACHE": "1", "PIP_NO_CACHE_DIR": "1"}
+# What dbt reports of its use is no need of a run.
+_WITHOUT_REPORTS = {"DO_NOT_TRACK": "1", "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
+_LONGEST_RUN = 120.0
+_OPEN_WAYS = "Let this host reach it, or take a way around (docs/dbt-versions.md)."
+
+
+def hosts_are_known(examined: Examined) -> Iterator[CheckResult]:
+    """Yield a result for each environment: of the requirements, which is built for it, and of those with a native dbt
+    that stand in the directories.
+
+    :param examined: its requirements and directories are looked at.
+    """
+    if examined.requirements:
+        yield from _of_requirements(examined)
+    for build in _native_builds(examined.directories):
+        yield from _at_run_time(build, str(build), examined.adapters)
+
+
+def _of_requirements(examined: Examined) -> Iterator[CheckResult]:
+    from cosmos_venv.processes.scratch import scratch_folder
+
+    subject = ", ".join(examined.requirements)
+    words = [word for each in examined.requirements for word in ("--requirement", each)]
+    words += [word for each in examined.adbc_drivers for word in ("--adbc-driver", each)]
+    with scratch_folder("cosmos-venv-doctor-") as scratch, RecordingProxy(passes=True, beyond=_pips_proxy()) as proxy:
+        variables = proxy.variables(os.environ) | _WITHOUT_CACHES
+        index = _asked_for_the_index(proxy, variables)
+        directory = scratch / "environments"
+        command = [sys.executable, "-m", "cosmos_venv.cli", "env", "warm", "--dir", str(directory), "--json", *words]
+        done = subprocess.run(
+            command, env=variables, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        beside = {name: problem for name, problem in proxy.asked.items() if name not in index}
+        yield _at_build_time(subject, index, beside, _failure(done))
+        for build in _native_builds([directory]):
+            yield from _at_run_time(build, subject, examined.adapters)
+
+
+def _asked_for_the_index(proxy: RecordingProxy, variables: Mapping[str, str]) -> tuple[str, ...]:
+    """The hosts that a dry run asks, for which nothing is built: the index, and what serves its files."""
+    from cosmos_venv.environments.installers import index_check
+    from cosmos_venv.managed.from_settings import installer
+
+    with suppress(VirtualenvError, CosmosValueError):  # told by another check
+        index_check.try_index(installer(), variables, within=_LONGEST_RUN)
+    return tuple(proxy.asked)
+
+
+def _failure(done: subprocess.CompletedProcess[str]) -> str:
+    """Why nothing was built, in words; empty: it was."""
+    if not done.returncode:
+        return ""
+    try:
+        said = json.loads(done.stdout)
+    except ValueError:
+        return done.stderr.strip() or f"exit code {done.returncode}"
+    error = str(said.get("error") or said["environments"][0]["error"])
+    # What the installer has written stands below; `env warm` shows it.
+    return error.partition("\n")[0].removesuffix(" It said:").rstrip(".")
+
+
+def _at_build_time(subject: str, index: Sequence[str], beside: Mapping[str, str], failure: str) -> CheckResult:
+    text = f"To build it, {_told(beside)}, beside the index ({', '.join(index) or 'on this machine'})."
+    if failure:
+        text = f"{text} It could not be built: {failure}."
+    if failure or any(beside.values()):
+        return CheckResult(check="hosts", subject=subject, outcome="failed", text=text, way_out=_OPEN_WAYS)
+    return CheckResult(check="hosts", subject=subject, outcome="ok", text=text)
+
+
+def _at_run_time(build: Path, subject: str, adapters: Sequence[str]) -> Iterator[CheckResult]:
+    """Let dbt look for the driver of each database, with nothing that it has downloaded before."""
+    from cosmos_venv.processes.scratch import scratch_folder
+
+    for adapter in adapters:
+        with scratch_folder("cosmos-venv-doctor-") as scratch, RecordingProxy(passes=False) as proxy:
+            _write_project(scratch, adapter)
+            # Drivers that this user has installed count; those that dbt has downloaded are below ~/.cache.
+            (scratch / ".config").symlink_to(Path.home() / ".config")
+            variables = proxy.variables(os.environ) | _WITHOUT_REPORTS | {"HOME": str(scratch)}
+            command = [str(build / "bin" / "dbt"), "debug", "--profiles-dir", str(scratch)]
+            try:
+                subprocess.run(
+                    command, env=variables, cwd=scratch, capture_output=True, timeout=_LONGEST_RUN, check=False
+                )
+            except (OSError, subprocess.TimeoutExpired) as error:
+                text = f"bin/dbt cannot be run here: {error}."
+                way_out = "Try out what was built: cosmos-venv env verify."
+                yield CheckResult(check="hosts", subject=subject, outcome="failed", text=text, way_out=way_out)
+                continue
+        text = f"To run on {adapter}, {_told(proxy.asked)}."
+        outcome: Outcome = "failed" if any(proxy.asked.values()) else "warning" if proxy.asked else "ok"
+        way_out = "dbt downloads a database driver. adbc_drivers puts one into the environment." if proxy.asked else ""
+        yield CheckResult(check="hosts", subject=subject, outcome=outcome, text=text, way_out=way_out)
+
+
+def _write_project(folder: Path, adapter: str) -> None:
+    target = {"type": adapter, **_TARGETS[adapter]}
+    profiles = {"doctor": {"target": "dev", "outputs": {"dev": target}}}
+    (folder / "profiles.yml").write_text(json.dumps(profiles), encoding="utf-8")  # JSON is YAML
+    project = {"name": "doctor", "version": "1.0", "profile": "doctor"}
+    (folder / "dbt_project.yml").write_text(json.dumps(project), encoding="utf-8")
+
+
+def _told(asked: Mapping[str, str]) -> str:
+    if not asked:
+        return "no host is asked"
+    each = (
+        f"{name} is asked, which does not answer ({problem})" if problem else f"{name} is asked, which answers"
+        for name, problem in asked.items()
+    )
+    return "; ".join(each)
+
+
+def _native_builds(directories: Sequence[Path]) -> Iterator[Path]:
+    from cosmos_venv.dbt.native.program import is_native
+    from cosmos_venv.environments.maintenance.inventory import read_inventory
+    from cosmos_venv.environments.store import EnvironmentStore
+
+    for directory in directories:
+        try:
+            builds = read_inventory(EnvironmentStore(directory))
+        except (VirtualenvError, CosmosValueError):
+            continue  # told by another check
+        yield from (each.path for each in builds if each.state == "ready" and is_native(each.path / "bin" / "dbt"))
+
+
+def _pips_proxy() -> str:
+    """The proxy that a configuration of pip names, which would keep pip from ours."""
+    from cosmos_venv.environments.installers.installer_config import pip_configuration
+
+    named = [each.value for each in pip_configuration(os.environ) if each.name == "proxy"]
+    return named[-1] if named else ""

@@ -1,0 +1,166 @@
+"""Tests of the hosts that ``doctor`` hears an environment ask beside its index."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.cli import main
+from cosmos_venv.cli.doctor.check_result import CheckResult, Examined
+from cosmos_venv.cli.doctor.hosts_check import hosts_are_known
+from pytest_cosmos_venv import PackageIndex, Wheelhouse
+from tests.engines import ENGINES, Engine
+
+DBT_2 = ENGINES[-1]
+
+
+@pytest.fixture
+def index(cosmos_package_index: PackageIndex, monkeypatch: pytest.MonkeyPatch) -> PackageIndex:
+    """An index over HTTP that every installer is told to ask."""
+    monkeypatch.delenv("PIP_NO_INDEX", raising=False)
+    monkeypatch.delenv("UV_OFFLINE", raising=False)
+    for name, value in cosmos_package_index.environment.items():
+        monkeypatch.setenv(name, value)
+    return cosmos_package_index
+
+
+@pytest.fixture(params=["uv", pytest.param("pip", marks=pytest.mark.long)])
+def installer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_INSTALLER", request.param)
+    return str(request.param)
+
+
+@pytest.fixture
+def code_host() -> Iterator[str]:
+    """``host:port`` of a server that answers."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "7")
+            self.end_headers()
+            self.wfile.write(b"program")
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"localhost:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def of_requirements(*requirements: str, drivers: tuple[str, ...] = ()) -> list[CheckResult]:
+    return list(hosts_are_known(Examined(requirements=requirements, adbc_drivers=drivers)))
+
+
+def test_an_environment_that_asks_its_index_alone_is_well(index: PackageIndex, installer: str) -> None:
+    (found,) = of_requirements("dbt-core~=1.10.0", "dbt-duckdb")
+
+    assert (found.check, found.outcome) == ("hosts", "ok"), found
+    assert found.subject == "dbt-core~=1.10.0, dbt-duckdb"
+    assert found.text.startswith("To build it, no host is asked, beside the index (127.0.0.1:"), found
+    assert index.requests, f"{installer} has asked through the proxy"
+
+
+def test_a_host_that_a_build_downloads_from_is_named(
+    index: PackageIndex, installer: str, code_host: str, cosmos_wheelhouse: Wheelhouse
+) -> None:
+    cosmos_wheelhouse.add_sdist("dbt-harbor", downloads=f"http://{code_host}/program", requires=())
+
+    (found,) = of_requirements("dbt-core~=1.10.0", "dbt-harbor")
+
+    assert found.outcome == "ok", found
+    assert f"To build it, {code_host} is asked, which answers, beside the index" in found.text
+
+
+def test_one_that_does_not_answer_is_a_failure_with_a_way_out(
+    index: PackageIndex, installer: str, cosmos_wheelhouse: Wheelhouse
+) -> None:
+    cosmos_wheelhouse.add_sdist("dbt-harbor", downloads="http://code.invalid/program", requires=())
+
+    (found,) = of_requirements("dbt-core~=1.10.0", "dbt-harbor")
+
+    assert found.outcome == "failed"
+    assert "code.invalid:80 is asked, which does not answer" in found.text
+    assert "It could not be built" in found.text
+    assert "docs/dbt-versions.md" in found.way_out
+
+
+def test_a_host_behind_tls_is_heard_too(index: PackageIndex, installer: str, cosmos_wheelhouse: Wheelhouse) -> None:
+    cosmos_wheelhouse.add_sdist("dbt-harbor", downloads="https://code.invalid/program", requires=())
+
+    (found,) = of_requirements("dbt-core~=1.10.0", "dbt-harbor")
+
+    assert "code.invalid:443 is asked, which does not answer" in found.text
+
+
+def test_this_machines_own_proxy_is_asked_for_what_lies_beyond(
+    index: PackageIndex, monkeypatch: pytest.MonkeyPatch, cosmos_wheelhouse: Wheelhouse, code_host: str
+) -> None:
+    cosmos_wheelhouse.add_sdist("dbt-harbor", downloads="https://code.invalid/program", requires=())
+    # A server that knows no tunnels, in place of a proxy.
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{code_host}")
+
+    (found,) = of_requirements("dbt-core~=1.10.0", "dbt-harbor")
+
+    assert "code.invalid:443 is asked, which does not answer (Tunnel connection failed: 501" in found.text
+
+
+@pytest.fixture
+def dbt_2(monkeypatch: pytest.MonkeyPatch) -> Engine:
+    DBT_2.require()
+    monkeypatch.setenv("UV_FIND_LINKS", str(DBT_2.wheels))
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_INSTALLER", "uv")
+    return DBT_2
+
+
+def test_dbt_2_without_a_driver_asks_a_host_when_it_runs(dbt_2: Engine) -> None:
+    built, run = of_requirements(*dbt_2.requirements)
+
+    assert built.outcome == "ok", built
+    assert run.outcome in ("failed", "warning"), "a machine with internet has an answer"
+    assert ":443 is asked" in run.text
+    assert run.text.startswith("To run on duckdb, ")
+    assert "adbc_drivers" in run.way_out
+
+
+def test_dbt_2_with_its_driver_asks_nobody(dbt_2: Engine) -> None:
+    drivers = tuple(str(driver) for driver in dbt_2.drivers)
+
+    built, run = of_requirements(*dbt_2.requirements, drivers=drivers)
+
+    assert (built.outcome, run.outcome) == ("ok", "ok"), (built, run)
+    assert run.text == "To run on duckdb, no host is asked."
+
+
+def test_kept_environments_are_asked_for_each_database(
+    dbt_2: Engine, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--requirement", *dbt_2.requirements, "--adbc-driver", str(dbt_2.drivers[0])]
+    assert main(["env", "warm", "--dir", str(tmp_path), *words]) == 0
+    capfd.readouterr()
+
+    code = main(
+        ["doctor", "--dir", str(tmp_path), "--only", "hosts", "--adapter", "duckdb", "--adapter", "snowflake", "--json"]
+    )
+
+    found = json.loads(capfd.readouterr().out)["findings"]
+    assert [each["text"].partition(",")[0] for each in found] == ["To run on duckdb", "To run on snowflake"]
+    assert found[0]["outcome"] == "ok"
+    assert ":443 is asked" in found[1]["text"]
+    assert code == (1 if found[1]["outcome"] == "failed" else 0)
+    assert not [path for path in tmp_path.iterdir() if "doctor" in path.name]
+
+
+def test_a_driver_without_an_environment_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["doctor", "--adbc-driver", "libduckdb.so"])
+
+    assert "give --requirement too" in capfd.readouterr().err
