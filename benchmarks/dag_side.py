@@ -15,6 +15,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -197,6 +198,9 @@ def in_a_fork(run: Callable[[], Any]) -> Any:
         try:
             with os.fdopen(writing, "w") as answers:
                 json.dump(run(), answers)
+        except BaseException:
+            traceback.print_exc()
+            raise
         finally:
             os._exit(0)
     os.close(writing)

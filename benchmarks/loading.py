@@ -200,6 +200,8 @@ def second_parse(bench: Bench) -> list[Row]:
     """
     listed = Listed(bench.folder / "listed", bench.sizes[1])
     os.environ["AIRFLOW__COSMOS_VENV__CACHE_DIR"] = str(bench.folder / "listed" / "cache")
+    # What is imported for it is imported once in a process, and counts as a part of a parse in ``benchmarks.dags``.
+    Listed(bench.folder / "another", bench.sizes[0]).load()
     first = float(in_a_fork(partial(wall_seconds, listed.load)))
     nodes = int(in_a_fork(lambda: len(listed.load().nodes)))
     listed.forget()
