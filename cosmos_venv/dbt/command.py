@@ -1,10 +1,10 @@
-"""The command line of one dbt invocation. Pure: options in, argument list out."""
+"""The command line of one dbt invocation, and what comes of it. Pure: options in, argument list out."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import yaml
@@ -32,6 +32,19 @@ DBT_COMMANDS = (
     "test",
 )
 _SWITCHES = ("no_version_check", "cache_selected_only", "fail_fast", "quiet", "warn_error")
+
+
+class FullOutputSubprocessResult(NamedTuple):
+    """Exit code and output of a command, in Cosmos's shape.
+
+    :ivar exit_code: negative when a signal ended it.
+    :ivar output: the last line.
+    :ivar full_output: every line, stdout and stderr in the order in which they came.
+    """
+
+    exit_code: int
+    output: str
+    full_output: list[str]
 
 
 class DbtOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt import installation
+from cosmos_venv.dbt.command import FullOutputSubprocessResult
 from cosmos_venv.dbt.results import FAILED_STATUSES, MOST_FAILURES, Artifacts, with_the_rest_counted, without_colour
 from cosmos_venv.exceptions import CosmosDbtRunError
 from cosmos_venv.processes.cancellation import Cancellation
@@ -32,19 +33,6 @@ DbtRunnerResult = Any
 
 # As in Cosmos.
 _FURTHER_FLAGS = ("--no-static-parser",)
-
-
-class FullOutputSubprocessResult(NamedTuple):
-    """Exit code and output of a command, in Cosmos's shape.
-
-    :ivar exit_code: negative when a signal ended it.
-    :ivar output: the last line.
-    :ivar full_output: every line, stdout and stderr in the order in which they came.
-    """
-
-    exit_code: int
-    output: str
-    full_output: list[str]
 
 
 def run_dbt(

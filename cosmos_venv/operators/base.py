@@ -29,7 +29,7 @@ from cosmos_venv.public_names import name_lookup
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from cosmos_venv.dbt.invocation import FullOutputSubprocessResult
+    from cosmos_venv.dbt.command import FullOutputSubprocessResult
 
 REQUIRED: Any = object()
 """In ``own_parameters``: there is no default."""

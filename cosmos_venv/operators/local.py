@@ -37,7 +37,7 @@ from cosmos_venv.public_names import name_lookup
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from cosmos_venv.dbt.invocation import FullOutputSubprocessResult
+    from cosmos_venv.dbt.command import FullOutputSubprocessResult
     from cosmos_venv.dbt.results import Artifacts
 
 __all__ = [
@@ -95,14 +95,21 @@ class DbtSeedLocalOperator(DbtSeedMixin, DbtLocalBaseOperator):
         run = partial(super().run_command, cmd, env, context, **kwargs)
         if not context.get(ONLY_IF_CHANGED):
             return run()
-        from cosmos_venv.operators.seeds.seed_load import run_if_changed  # other tasks need nothing of it
+        from cosmos_venv.operators.seeds.seed_load import SeedTask, run_if_changed  # other tasks need nothing of it
 
-        return run_if_changed(
-            self._dbt_run(cmd, env, context, **kwargs),
-            run,
-            self.task_group,
-            partial(self.packages_before_dbt, cmd[0], env),
+        task = SeedTask(
+            dag_id=self.dag_id,
+            task_id=self.task_id,
+            task_group=self.task_group,
+            context=context,
+            log=self.log,
+            cancellation=self._cancellation,
+            command=cmd,
+            env=env,
+            project_dir=self.project_dir,
+            install_deps=self.install_deps,
         )
+        return run_if_changed(task, run, partial(self.packages_before_dbt, cmd[0], env))
 
 
 class DbtSnapshotLocalOperator(DbtSnapshotMixin, DbtLocalBaseOperator):

@@ -17,7 +17,8 @@ from cosmos_venv import compat, settings
 from cosmos_venv.config.validation import member
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt.command import CommandFlags, Flags, Selection
-from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.exceptions import CommandKilled, CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.files import os_errors
 from cosmos_venv.operators.base import (
     AbstractDbtBase,
     flags_as_texts,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from cosmos_venv.config import ProfileConfig
-    from cosmos_venv.dbt.invocation import FullOutputSubprocessResult
+    from cosmos_venv.dbt.command import FullOutputSubprocessResult
     from cosmos_venv.dbt.packages import ProjectPackages
     from cosmos_venv.dbt.results import Artifacts
     from cosmos_venv.managed.warm_start import Served
@@ -114,6 +115,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     models: Selection
     vars: Mapping[str, Any] | str | None
     emit_datasets: bool
+    install_deps: bool | str
     output_encoding: str
     skip_exit_code: int | None
     dbt_cmd_flags: CommandFlags
@@ -443,10 +445,18 @@ class DbtLocalBaseOperator(AbstractDbtBase):
 
     @contextmanager
     def _failing_as_a_task(self) -> Iterator[None]:
-        from cosmos_venv.operators.run.dbt_run import failing_as_a_task
-
-        with failing_as_a_task(self.task_id):
+        """Within this block what goes wrong becomes the exception that Airflow shows."""
+        try:
             yield
+        except CommandKilled as error:
+            raise compat.AirflowException(f"Task {self.task_id} was killed; its dbt was ended.") from error
+        except (CosmosValueError, CosmosLoadDbtException) as error:
+            raise compat.AirflowException(str(error)) from None  # the text says it all, and twice would bury it
+        except OSError as error:
+            words = os_errors.shortage(error)
+            if words is None:
+                raise
+            raise compat.AirflowException(words) from error
 
 
 def _copy(value: Any, empty: Any) -> Any:

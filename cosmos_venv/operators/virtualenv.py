@@ -39,7 +39,7 @@ from cosmos_venv.public_names import name_lookup
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from cosmos_venv.dbt.invocation import FullOutputSubprocessResult
+    from cosmos_venv.dbt.command import FullOutputSubprocessResult
     from cosmos_venv.environments.environment import Damaged, Environment
     from cosmos_venv.environments.layout import LOCK_FILENAME
     from cosmos_venv.environments.lock import VirtualenvLock

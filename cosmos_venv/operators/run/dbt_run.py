@@ -9,8 +9,8 @@ Operators import this module when a task runs, not while a DAG file is parsed, w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,8 @@ from cosmos_venv import credentials
 from cosmos_venv.compat import AirflowException, AirflowSkipException, count, to_boolean
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt import invocation
-from cosmos_venv.dbt.command import vars_flags
-from cosmos_venv.dbt.invocation import DbtRunnerResult, FullOutputSubprocessResult
+from cosmos_venv.dbt.command import FullOutputSubprocessResult, vars_flags
+from cosmos_venv.dbt.invocation import DbtRunnerResult
 from cosmos_venv.dbt.native.output import unhandled_command
 from cosmos_venv.dbt.native.program import dbt_2_command_line, missing_driver
 from cosmos_venv.dbt.project_files import has_packages, profile_fields
@@ -33,8 +33,7 @@ from cosmos_venv.dbt.workspace import (
     require_project,
     workspace,
 )
-from cosmos_venv.exceptions import CommandKilled, CosmosLoadDbtException, CosmosValueError, NotWarm
-from cosmos_venv.files import os_errors
+from cosmos_venv.exceptions import CosmosValueError, NotWarm
 from cosmos_venv.io import map_index
 from cosmos_venv.managed import project_cache, warm_start
 from cosmos_venv.operators.run import post_run
@@ -519,23 +518,3 @@ def refuse_failure(
         raise AirflowException(
             f"dbt command failed. The command returned a non-zero exit code {result.exit_code}.\n{reason}"
         )
-
-
-@contextmanager
-def failing_as_a_task(task_id: str) -> Iterator[None]:
-    """Within this block what goes wrong becomes the exception that Airflow shows.
-
-    :param task_id: id of the task, for messages.
-    :raises AirflowException: in place of our own exceptions, and of a disk or quota that is full.
-    """
-    try:
-        yield
-    except CommandKilled as error:
-        raise AirflowException(f"Task {task_id} was killed; its dbt was ended.") from error
-    except (CosmosValueError, CosmosLoadDbtException) as error:
-        raise AirflowException(str(error)) from None  # the text says it all, and twice would bury it
-    except OSError as error:
-        words = os_errors.shortage(error)
-        if words is None:
-            raise
-        raise AirflowException(words) from error

@@ -7,15 +7,18 @@ written the table. A killed task leaves a file, which the next task finds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cosmos_venv.compat import count
+import msgspec
+
+from cosmos_venv.compat import count, to_boolean
 from cosmos_venv.constants import NODE_CONFIG
-from cosmos_venv.dbt.invocation import FullOutputSubprocessResult
+from cosmos_venv.dbt.command import FullOutputSubprocessResult
+from cosmos_venv.dbt.project_files import has_packages
 from cosmos_venv.dbt.seed_checksum import (
     Decision,
     SeedContent,
@@ -40,33 +43,60 @@ from cosmos_venv.operators.seeds.seed_state import (
 
 if TYPE_CHECKING:
     from cosmos_venv.dbt.packages import ProjectPackages
-    from cosmos_venv.operators.run.dbt_run import DbtRun
+    from cosmos_venv.processes.cancellation import Cancellation
+
+
+class SeedTask(msgspec.Struct, frozen=True, kw_only=True):
+    """The task of one seed, as far as it is known before its dbt is there.
+
+    Most such tasks start no dbt. So this is no ``DbtRun``, whose module takes 30 ms to import, and a skip 1 ms.
+
+    :param dag_id: id of the task's DAG, as Airflow's metrics have it.
+    :param task_id: id of the task, with the groups around it.
+    :param task_group: Airflow's innermost group around the task; None: there is none.
+    :param context: Airflow's context of the task.
+    :param log: the task's logger.
+    :param cancellation: requested when the task is killed.
+    :param command: dbt's command line, as far as it decides what is loaded: interceptors have been called.
+    :param env: the environment variables for dbt.
+    :param project_dir: folder of the dbt project.
+    :param install_deps: whether ``dbt deps`` comes first; a text is what a template rendered to.
+    """
+
+    dag_id: str
+    task_id: str
+    task_group: Any
+    context: Mapping[str, Any]
+    log: Any  # Airflow has another type for it in each version
+    cancellation: Cancellation
+    command: Sequence[str]
+    env: Mapping[str, str]
+    project_dir: str | Path
+    install_deps: bool | str
 
 
 def run_if_changed(
-    run: DbtRun,
+    task: SeedTask,
     run_dbt: Callable[[], FullOutputSubprocessResult],
-    task_group: Any,
     packages: Callable[[], ProjectPackages | None],
 ) -> FullOutputSubprocessResult:
     """Load the seed, unless it is known that its content is what was loaded last.
 
-    :param run: the run, with the command as dbt would get it: interceptors have been called.
+    :param task: the task of the seed.
     :param run_dbt: runs dbt; what it raises passes, and nothing is remembered then.
-    :param task_group: Airflow's innermost group around the task; None: there is none.
     :param packages: gives the packages that dbt will have; None where its dbt is not known yet.
     :returns: of a seed that is not loaded: exit code 0, no output.
     :raises CosmosValueError: when the seed's file cannot be read to its end.
     """
-    load = _Load(run, task_group, packages)
-    if wants_full_refresh(run.command, run.env):
+    load = _Load(task, packages)
+    if wants_full_refresh(task.command, task.env):
         load.refuse_endless()
-        run.log.info("dbt loads %s, whatever is remembered of it: this is a full refresh.", load.seed)
+        task.log.info("dbt loads %s, whatever is remembered of it: this is a full refresh.", load.seed)
         result = run_dbt()
         load.count("run")
         return result
     content = load.read()
-    seen = recall(load.scope, run.log.warning)
+    seen = recall(load.scope, task.log.warning)
     decision = decide(
         seen=None if seen is None else seen.checksum,
         now=None if content is None else content.checksum,
@@ -104,18 +134,17 @@ def _loaded(
 class _Load:
     """One seed in the hands of its task.
 
-    :param run: the run, with the command as dbt would get it.
-    :param task_group: Airflow's innermost group around the task; None: there is none.
+    :param task: the task of the seed.
     :param packages_of_dbt: gives the packages that dbt will have; None where its dbt is not known yet.
     """
 
-    def __init__(self, run: DbtRun, task_group: Any, packages_of_dbt: Callable[[], ProjectPackages | None]) -> None:
-        self._run, self._packages_of_dbt = run, packages_of_dbt
-        self._context: Mapping[str, Any] = dict(run.context)
+    def __init__(self, task: SeedTask, packages_of_dbt: Callable[[], ProjectPackages | None]) -> None:
+        self._task, self._packages_of_dbt = task, packages_of_dbt
+        self._context: Mapping[str, Any] = dict(task.context)
         self._packages: Path | None = None
         self._node: Mapping[str, Any] = self._context.get(NODE_CONFIG) or {}
         self.seed = str(self._node.get("unique_id"))
-        self.scope = Scope.of(run.dag_id, task_group, run.context, self.seed)
+        self.scope = Scope.of(task.dag_id, task.task_group, task.context, self.seed)
         self.loads = SeedLoads(cache_dir=caches.cache_dir(), key=self.scope.key)
 
     def refuse_endless(self) -> None:
@@ -138,15 +167,15 @@ class _Load:
         """
         try:
             return find_seed(
-                self._run.project.absolute(),
+                Path(self._task.project_dir).absolute(),
                 str(self._node["original_file_path"]),
                 package=self._context.get("package_name"),
-                installs_packages=self._run.wants_deps,
+                installs_packages=to_boolean(self._task.install_deps) and has_packages(Path(self._task.project_dir)),
                 installed=partial(self._installed_packages, held),
-                environment=self._run.env,
+                environment=self._task.env,
             )
         except (CosmosLoadDbtException, KeyError, OSError) as error:
-            self._run.log.warning("The file of %s is not known before dbt runs: %s", self.seed, error)
+            self._task.log.warning("The file of %s is not known before dbt runs: %s", self.seed, error)
             return None
 
     def _installed_packages(self, held: ExitStack) -> Path | None:
@@ -166,11 +195,11 @@ class _Load:
             return self._packages == self._installed_packages(held)
 
     def _read(self, path: Path) -> SeedContent | None:
-        cancellation = self._run.cancellation
+        cancellation = self._task.cancellation
         try:
             content = read_content(path, pause=cancellation.raise_if_requested)
         except OSError as error:
-            self._run.log.warning("The seed %s cannot be read: %s", path, error)
+            self._task.log.warning("The seed %s cannot be read: %s", path, error)
             return None
         cancellation.raise_if_requested()
         return content
@@ -182,7 +211,7 @@ class _Load:
         :param content: what the file holds; None: that is not known.
         :param seen: what is remembered; None: nothing.
         """
-        log, path, now = self._run.log, content and content.path, content and content.checksum
+        log, path, now = self._task.log, content and content.path, content and content.checksum
         if decision is Decision.UNCHANGED and seen is not None:
             log.info("dbt does not run: %s has the SHA-256 %s, unchanged %s.", path, now, seen.since)
         elif decision is Decision.CHANGED and seen is not None:
@@ -199,7 +228,7 @@ class _Load:
 
         :param what: ``run`` or ``skipped``; docs/metrics.md says what that means.
         """
-        count(f"cosmos_venv.seeds.{what}", {"dag_id": self.scope.dag_id, "task_id": self._run.task_id})
+        count(f"cosmos_venv.seeds.{what}", {"dag_id": self.scope.dag_id, "task_id": self._task.task_id})
 
     def forget(self, seen: Remembered | None) -> bool:
         """Forget what was loaded before.
@@ -207,7 +236,7 @@ class _Load:
         :param seen: what is remembered; None: nothing.
         :returns: whether nothing is remembered any more, as far as that is known.
         """
-        return seen is None or seen.checksum is None or forget(self.scope, self._run.log.warning)
+        return seen is None or seen.checksum is None or forget(self.scope, self._task.log.warning)
 
     def break_off(self, own: OwnLoad, *, has_forgotten: bool) -> None:
         """Forget what others have remembered while dbt was at work: it is not known what dbt has left in the table.
@@ -216,7 +245,7 @@ class _Load:
         :param has_forgotten: whether what was remembered before it is gone.
         """
         with own_turn(self.loads.cache_dir, self.loads.key):
-            meanwhile = recall(self.scope, self._run.log.warning)
+            meanwhile = recall(self.scope, self._task.log.warning)
             has_forgotten = self.forget(meanwhile) and (has_forgotten or meanwhile is not None)
             own.break_off(is_forgotten=has_forgotten)
 
@@ -233,13 +262,13 @@ class _Load:
 
     def _keep(self, content: SeedContent, seen: Remembered | None, *, is_undisturbed: bool) -> None:
         """Remember what was loaded; where that is not certain, see that nothing older is taken for it."""
-        meanwhile = recall(self.scope, self._run.log.warning)
+        meanwhile = recall(self.scope, self._task.log.warning)
         doubt = self._doubt(content, seen, meanwhile, is_undisturbed=is_undisturbed)
         if doubt is not None:
-            self._run.log.info("%s: the next run loads it again.", doubt)
+            self._task.log.info("%s: the next run loads it again.", doubt)
         if doubt is None or meanwhile is not None:
             checksum = content.checksum if doubt is None else None
-            remember(self.scope, checksum, self._run_id(), self._run.log.warning)
+            remember(self.scope, checksum, self._run_id(), self._task.log.warning)
 
     def _doubt(
         self, content: SeedContent, seen: Remembered | None, meanwhile: Remembered | None, *, is_undisturbed: bool

@@ -48,7 +48,7 @@ class RemembersInAFile(DecidesOtherwise):
         )
 
     def load(self, turn: Turn) -> Any:
-        self._project = str(turn.dbt_run.project_dir)
+        self._project = str(turn.task.project_dir)
         return turn.do()
 
 

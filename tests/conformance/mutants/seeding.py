@@ -19,26 +19,24 @@ class Turn:
     """A task that is about to load its seed, or not.
 
     :param sound: what cosmos_venv does now.
-    :param dbt_run: describes what the task runs.
+    :param task: describes the task.
     :param run: runs dbt.
-    :param task_group: the innermost group around the task.
     :param packages: gives the packages that dbt will have.
     """
 
     sound: Original
-    dbt_run: Any
+    task: Any
     run: Callable[[], Any]
-    task_group: Any
-    packages: Callable[[], Any]
+    packages: Any  # a partial of a method of the operator
 
     @property
     def context(self) -> Mapping[str, Any]:
-        given: Mapping[str, Any] = self.dbt_run.context
+        given: Mapping[str, Any] = self.task.context
         return given
 
     @property
     def file(self) -> Path:
-        return Path(self.dbt_run.project_dir, self.context["dbt_node_config"]["original_file_path"])
+        return Path(self.task.project_dir, self.context["dbt_node_config"]["original_file_path"])
 
     @property
     def checksum(self) -> str:
@@ -50,36 +48,36 @@ class Turn:
 
     @property
     def is_full_refresh(self) -> bool:
-        return "--full-refresh" in self.dbt_run.command
+        return "--full-refresh" in self.task.command
 
     @property
     def is_in_virtualenv_mode(self) -> bool:
-        return bool(self.dbt_run.warm.setting == "virtualenv_warm_dbt")
+        return "Virtualenv" in type(self.packages.func.__self__).__name__
 
     @property
     def is_known(self) -> bool:
         """Whether what is in the file is what was loaded last."""
-        seen = part("operators.seeds.seed_state").recall(self.scope, self.dbt_run.log.warning)
+        seen = part("operators.seeds.seed_state").recall(self.scope, self.task.log.warning)
         return seen is not None and seen.checksum == self.checksum
 
     def do(self, run: Callable[[], Any] | None = None) -> Any:
         """Do what cosmos_venv does."""
-        return self.sound(self.dbt_run, run or self.run, self.task_group, self.packages)
+        return self.sound(self.task, run or self.run, self.packages)
 
     def skip(self) -> Any:
         """Succeed without dbt."""
-        return part("dbt.invocation").FullOutputSubprocessResult(0, "", [])
+        return part("dbt.command").FullOutputSubprocessResult(0, "", [])
 
     def remember(self) -> None:
         """Say that what is in the file now was loaded."""
         if self.file.is_file():
-            part("operators.seeds.seed_state").remember(self.scope, self.checksum, None, self.dbt_run.log.warning)
+            part("operators.seeds.seed_state").remember(self.scope, self.checksum, None, self.task.log.warning)
 
     @property
     def scope(self) -> Any:
         """The scope for which it is remembered."""
         seed = self.context["dbt_node_config"]["unique_id"]
-        return part("operators.seeds.seed_state").Scope.of(self.dbt_run.dag_id, self.task_group, self.context, seed)
+        return part("operators.seeds.seed_state").Scope.of(self.task.dag_id, self.task.task_group, self.context, seed)
 
 
 class DecidesOtherwise(Mutant):

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from datetime import datetime, timezone
 from importlib import import_module
@@ -56,6 +57,16 @@ def load(make_task: MakeTask) -> Load:
 
 def stored(variables: Variables) -> list[dict[str, Any]]:
     return [json.loads(value) for value in variables.values.values()]
+
+
+def test_a_skip_does_not_import_what_runs_dbt(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    load("first night")
+    runs_dbt = "cosmos_venv.operators.run.dbt_run"
+    monkeypatch.delitem(sys.modules, runs_dbt)  # it takes 30 ms, and a skip 4
+
+    load("second night")
+
+    assert runs_dbt not in sys.modules
 
 
 def loads_of(operator: Any) -> SeedLoads:
