@@ -24,7 +24,7 @@ MEBIBYTE = 2**20
 MEMORY = """
 import re, sys
 from pathlib import Path
-from cosmos_venv.dbt.seed_checksum import read_content
+from cosmos_venv.operators.seeds.seed_checksum import read_content
 def most() -> int:  # of this program; what getrusage says begins with what its parent had
     return int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
 before = most()
@@ -99,7 +99,7 @@ def judged(found: Mapping[str, float]) -> list[Row]:
 
 def hashing(folder: Path, mebibytes: int, rounds: int) -> dict[str, float]:
     """CPU seconds for one file that lies in the page cache."""
-    from cosmos_venv.dbt.seed_checksum import read_content
+    from cosmos_venv.operators.seeds.seed_checksum import read_content
 
     path = folder / "large.csv"
     with path.open("wb") as file:
@@ -151,8 +151,8 @@ def unchanged_seed(folder: Path) -> Any:
     os.environ["AIRFLOW_HOME"] = str(folder / "airflow")
     os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "WARNING"
     from cosmos_venv.config import ProfileConfig
-    from cosmos_venv.dbt.seed_checksum import read_content
     from cosmos_venv.operators.local import DbtSeedLocalOperator
+    from cosmos_venv.operators.seeds.seed_checksum import read_content
     from cosmos_venv.operators.seeds.seed_state import Scope
 
     (folder / "seeds").mkdir(exist_ok=True)

@@ -11,6 +11,9 @@ DEFAULT_PROFILES_FILE_NAME = "profiles.yml"
 DEFAULT_DBT_TASK_GROUP_ID = "dbt_task_group"
 LAST_SUCCESS = "last_success"
 """As the ``state`` of an operator: the artifacts of its own last success."""
+BATCH_CONFIG = "dbt_batch"
+"""In the context of the task of several nodes: its name and the unique ids of what it runs."""
+
 NODE_CONFIG = "dbt_node_config"
 """In the context of a task: its dbt node as plain data."""
 ONLY_IF_CHANGED = "should_run_if_seed_changed"
@@ -98,6 +101,15 @@ class SeedRenderingBehavior(Enum):
     WHEN_SEED_CHANGES = "when_seed_changes"
     RENDER_ONLY = "render_only"
     NONE = "none"
+
+
+class BatchBy(Enum):
+    """Which nodes run together in one ``dbt build`` (docs/batches.md)."""
+
+    FOLDER = "folder"
+    TAG = "tag"
+    WAVE = "wave"
+    CHAIN = "chain"
 
 
 class DbtResourceType(str, Enum):

@@ -21,6 +21,7 @@ from cosmos_venv.config.validation import (
     texts,
 )
 from cosmos_venv.constants import (
+    BatchBy,
     DbtResourceType,
     InvocationMode,
     LoadMode,
@@ -69,6 +70,9 @@ class RenderConfig:
         them, with TestBehavior.AFTER_EACH and BUILD.
     :param enable_owner_inheritance: whether ``config.meta.owner`` becomes the task's owner.
     :param ephemeral_models_as_empty_operator: draw ephemeral models, for which dbt does nothing, as placeholders.
+    :param batch_by: run many nodes in one ``dbt build``, with their tests: those of one ``folder``, ``tag``, ``wave``
+        (whose parents are in earlier waves) or ``chain`` (each the only child of its only parent). Or a callable, which
+        is called with the nodes by unique id and returns names of batches by unique id. None: a task a node.
     :raises CosmosValueError: for a value or combination that cannot be, and for what is not offered yet.
     """
 
@@ -99,6 +103,7 @@ class RenderConfig:
     should_detach_multiple_parents_tests: bool = False
     enable_owner_inheritance: bool | None = True
     ephemeral_models_as_empty_operator: bool = True
+    batch_by: BatchBy | Callable[..., Any] | None = None
 
     def __post_init__(self, dbt_project_path: str | Path | None) -> None:
         self._coerce()
@@ -139,6 +144,8 @@ class RenderConfig:
         }
         for name, kind in kinds.items():
             setattr(self, name, member(kind, getattr(self, name), f"RenderConfig.{name}"))
+        if self.batch_by is not None and not callable(self.batch_by):
+            self.batch_by = member(BatchBy, self.batch_by, "RenderConfig.batch_by")
         for name in (
             "select",
             "exclude",

@@ -23,7 +23,8 @@ from typing import Any
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt import installation
 from cosmos_venv.dbt.command import FullOutputSubprocessResult
-from cosmos_venv.dbt.results import FAILED_STATUSES, MOST_FAILURES, Artifacts, with_the_rest_counted, without_colour
+from cosmos_venv.dbt.log_lines import NodeEvent, event_of_runner, without_colour
+from cosmos_venv.dbt.results import FAILED_STATUSES, MOST_FAILURES, Artifacts, with_the_rest_counted
 from cosmos_venv.exceptions import CosmosDbtRunError
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import GuardedProcess, WatchedProcess, run_guarded
@@ -167,6 +168,22 @@ def run_in_process(
     if result.exception is not None and not isinstance(result.exception, Exception):
         raise result.exception
     return result
+
+
+def node_callbacks(on_node: Callable[[NodeEvent], None] | None) -> list[Callable[[Any], object]]:
+    """The callbacks of a ``dbtRunner`` that pass on what it says of nodes.
+
+    :param on_node: gets it; None: nobody asks.
+    """
+    if on_node is None:
+        return []
+
+    def call_back(event: Any) -> None:
+        found = event_of_runner(event)
+        if found is not None:
+            on_node(found)
+
+    return [call_back]
 
 
 def raise_for(result: DbtRunnerResult, artifacts: Artifacts) -> None:

@@ -1,7 +1,6 @@
-"""The results of one dbt invocation: lines of its output or log, artifacts, failures, warnings, SQL.
+"""The results of one dbt invocation: artifacts, failures, warnings, SQL.
 
-A line says the same in dbt's text format and in its JSON format. dbt 2 has other words for most things, and writes its
-log file as text; what it says was read off dbt-core 2.0.0a4.
+dbt 2 has other words for most things, and writes its log file as text; what it says was read off dbt-core 2.0.0a4.
 """
 
 from __future__ import annotations
@@ -17,84 +16,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from cosmos_venv.dbt.log_lines import error_in, message, node_event, without_colour, without_time
 from cosmos_venv.dbt.native import output
 from cosmos_venv.files.os_errors import advice_for_a_tool
 from cosmos_venv.files.read_limits import ANY_SIZE, decoded, read_file
-
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_TIME = re.compile(r"\d\d:\d\d:\d\d(\.\d+)?(?=\s|$)")
-
-
-def message(line: str) -> str:
-    """The line as the text format has it, without colours: of an event in JSON (``log_format: json``) its message.
-
-    :param line: of dbt's output or log.
-    """
-    event = _event(line)
-    return without_colour(line if event is None else str(event["info"]["msg"]))
-
-
-def _error(line: str) -> str | None:
-    """The message of an event of level error in JSON; None for any other line."""
-    event = _event(line)
-    # The stack of dbt's own code says nothing that the message before it does not.
-    if event is None or event["info"].get("level") != "error" or event["info"].get("name") == "MainStackTrace":
-        return None
-    return message(line).strip()
-
-
-@dataclass(frozen=True, kw_only=True)
-class _NodeEvent:
-    """One event in JSON about one node.
-
-    :param name: of the event, such as ``LogBatchResult``.
-    :param thread: in which dbt ran the node, or this batch of it.
-    :param unique_id: of the node.
-    :param data: all that belongs to an event of this name.
-    """
-
-    name: str
-    thread: str
-    unique_id: str
-    data: Mapping[str, Any]
-
-
-def _node_event(line: str) -> _NodeEvent | None:
-    """The event of a node in JSON; None for any other line."""
-    event = _event(line)
-    data = event.get("data") if event else None
-    node = data.get("node_info") if isinstance(data, dict) else None
-    if event is None or data is None or not isinstance(node, dict) or not node.get("unique_id"):
-        return None
-    info = event["info"]
-    return _NodeEvent(
-        name=str(info.get("name")), thread=str(info.get("thread")), unique_id=str(node["unique_id"]), data=data
-    )
-
-
-def _bare(line: str) -> str:
-    """The line without what differs where the same is said again: indentation and the time before it."""
-    return _TIME.sub("", line.strip(), count=1).strip() if line[:1].isdigit() else line.strip()
-
-
-def without_colour(text: str) -> str:
-    """The text without the sequences that colour it on a terminal.
-
-    :param text: of dbt.
-    """
-    return _COLOUR.sub("", text)
-
-
-def _event(line: str) -> dict[str, Any] | None:
-    if not line.startswith("{") or '"info"' not in line:
-        return None
-    try:
-        event = decoded(line, json.loads)
-        info = event["info"]
-    except (ValueError, KeyError, TypeError):
-        return None  # of another program, or a node that dbt ls lists
-    return event if isinstance(info, dict) and "msg" in info else None
-
 
 FAILED_STATUSES = frozenset({"error", "fail", "partial success", "runtime error"})
 WARNED = "warn"
@@ -136,6 +61,8 @@ class _Result(msgspec.Struct):
     status: str
     message: str | None = None
     failures: float | None = None
+    execution_time: float = 0.0
+    adapter_response: dict[str, Any] = {}
     batch_results: _BatchResults | None = None
 
 
@@ -175,6 +102,22 @@ class Warned:
     """
 
     name: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeOutcome:
+    """The end of one node.
+
+    :param status: by dbt.
+    :param seconds: that it took.
+    :param rows: that it changed, or that a test found; None where dbt does not say it.
+    :param message: of dbt; empty where it has none.
+    """
+
+    status: str
+    seconds: float
+    rows: int | None
     message: str
 
 
@@ -249,7 +192,7 @@ class Artifacts:
         for line in self._log_lines():
             if '"exc"' not in line and '"LogBatchResult"' not in line:
                 continue
-            event = _node_event(line)
+            event = node_event(line)
             if event is None:
                 continue
             place = (event.thread, event.unique_id)
@@ -264,7 +207,7 @@ class Artifacts:
     def errors(self) -> list[str]:
         """The last messages of level error in the log file, each once."""
         logged = self._log_lines()
-        found = [said for line in logged if '"error"' in line and (said := _error(line))]
+        found = [said for line in logged if '"error"' in line and (said := error_in(line))]
         return list(dict.fromkeys(found or output.logged_errors(logged)))[-MOST_ERRORS:]
 
     def _log_lines(self) -> list[str]:
@@ -297,6 +240,11 @@ class Artifacts:
     def show_nodes(self) -> bool:
         """Whether dbt came to the end of its nodes, and says what came of each."""
         return any(self._is_new(self.target / name) for name in ("run_results.json", "sources.json"))
+
+    def outcomes(self) -> dict[str, NodeOutcome]:
+        """What came of each node, by unique id; empty where ``run_results.json`` was not written."""
+        results = self._decoded("run_results.json", _RunResults)
+        return {each.unique_id: _outcome(each) for each in (results.results if results else ())}
 
     def warnings(self) -> list[Warned] | None:
         """The nodes that warned; None when no artifact says it."""
@@ -352,6 +300,16 @@ class Artifacts:
             return False
 
 
+def _outcome(result: _Result) -> NodeOutcome:
+    rows = result.failures if result.failures is not None else result.adapter_response.get("rows_affected")
+    return NodeOutcome(
+        status=result.status.lower(),
+        seconds=result.execution_time,
+        rows=int(rows) if isinstance(rows, int | float) and rows >= 0 else None,
+        message=without_colour(result.message or "").strip(),
+    )
+
+
 def may_lack_files(exit_code: int, artifacts: Artifacts, *, lines: Sequence[str]) -> bool:
     """Whether a run may have failed because files of dbt's own installation are gone.
 
@@ -403,7 +361,7 @@ def failure_text(artifacts: Artifacts, *, lines: Sequence[str]) -> str:
     :param lines: everything that dbt wrote.
     """
     reasons = "\n".join(artifacts.failures() or artifacts.errors())
-    spoken = (said for line in reversed(lines) if _bare(said := message(line)))
+    spoken = (said for line in reversed(lines) if without_time(said := message(line)))
     spoken = (said for said in spoken if not output.is_stack(said))
     tail = [line for line in list(islice(spoken, TAIL_LINES))[::-1] if not _is_said(line, reasons)]
     told = [*([reasons] if reasons else []), *(["dbt's last lines:", *tail] if tail else [])] or ["dbt wrote nothing."]
@@ -413,9 +371,9 @@ def failure_text(artifacts: Artifacts, *, lines: Sequence[str]) -> str:
 
 def _is_said(line: str, text: str) -> bool:
     """Whether a line of the text says it, behind the name of a node perhaps, or names the same file."""
-    words = _bare(output.without_code(line))
+    words = without_time(output.without_code(line))
     _, is_path, path = words.partition(_COMPILED)
-    said = [_bare(each) for each in text.splitlines()]
+    said = [without_time(each) for each in text.splitlines()]
     if is_path:
         return any(each.startswith(_COMPILED) and path.endswith(each.removeprefix(_COMPILED)) for each in said)
     return any(each == words or each.endswith(f": {words}") for each in said)

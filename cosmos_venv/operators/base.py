@@ -249,6 +249,16 @@ class DbtBuildMixin:
         return full_refresh_flags(self.full_refresh) + (["--log-format", self.log_format] if self.log_format else [])
 
 
+class DbtBatchMixin(DbtBuildMixin):
+    """``dbt build`` of the nodes of a batch, which ``RenderConfig.batch_by`` makes.
+
+    A try of the task runs what its earlier tries have not done.
+    """
+
+    own_parameters: ClassVar[Mapping[str, Any]] = {"nodes": REQUIRED}
+    nodes: Mapping[str, str]
+
+
 class DbtLSMixin:
     """``dbt ls``."""
 

@@ -19,6 +19,7 @@ from cosmos_venv.dbt.command import flags_of_command
 from cosmos_venv.io import optional_hook
 from cosmos_venv.operators.base import (
     REQUIRED,
+    DbtBatchMixin,
     DbtBuildMixin,
     DbtCloneMixin,
     DbtCompileMixin,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AbstractDbtLocalBase",
+    "DbtBatchLocalOperator",
     "DbtBuildLocalOperator",
     "DbtCloneLocalOperator",
     "DbtCompileLocalOperator",
@@ -69,6 +71,31 @@ class DbtBuildLocalOperator(DbtBuildMixin, DbtLocalBaseOperator):
     Parameters of its own: ``full_refresh``, a boolean or a template of one; ``log_format``, such as ``json``;
     ``on_warning_callback``, called with the context, ``test_names`` and ``test_results`` after dbt has succeeded.
     """
+
+
+class DbtBatchLocalOperator(DbtBatchMixin, DbtLocalBaseOperator):
+    """``dbt build`` of the nodes of a batch on the worker.
+
+    Parameters of its own: ``nodes``, unique id of each node and test to the text by which dbt selects it; those of
+    ``dbt build``.
+    """
+
+    def run_command(
+        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
+    ) -> FullOutputSubprocessResult:
+        """Build the nodes that no earlier try has done.
+
+        :param cmd: the command line, as ``build_cmd`` gives it.
+        :param env: the environment variables for dbt.
+        :param context: Airflow's context of the task.
+        :param **kwargs: as for every local operator.
+        :returns: exit code and output of dbt; exit code 0 without output where it did not run.
+        """
+        from cosmos_venv.operators.run.batch import run_batch
+
+        run = self._dbt_run(cmd, env, context, **kwargs)
+        result: FullOutputSubprocessResult = run_batch(run, self._hooks(context), self.nodes)
+        return result
 
 
 class DbtLSLocalOperator(DbtLSMixin, DbtLocalBaseOperator):
@@ -261,6 +288,7 @@ def _content_type(file: Path) -> str:
 
 
 for _operator in (
+    DbtBatchLocalOperator,
     DbtBuildLocalOperator,
     DbtCloneLocalOperator,
     DbtDocsCloudLocalOperator,

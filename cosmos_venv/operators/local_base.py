@@ -250,7 +250,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         :param env: all environment variables of the process.
         :param cwd: the folder in which it runs.
         :param **kwargs: ``keep_open``: descriptors held until the last process of the command is gone; ``start``: what
-            starts it, instead of a guard.
+            starts it, instead of a guard; ``on_node``: gets what dbt says of each node.
         :returns: exit code and output of dbt.
         :raises DbtNotStarted: when the executable cannot be started.
         """
@@ -274,7 +274,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         :param command: the command line; its first element, the executable, is not used.
         :param env: all environment variables that dbt sees.
         :param cwd: the folder in which it runs.
-        :param **kwargs: not used.
+        :param **kwargs: ``on_node``: gets what dbt says of each node.
         :returns: dbt's own ``dbtRunnerResult``.
         :raises CosmosDbtRunError: when dbt cannot be imported.
         """
@@ -285,7 +285,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             command[1:],
             env=env,
             cwd=Path(cwd),
-            callbacks=self.dbt_runner_callbacks or (),
+            callbacks=[*(self.dbt_runner_callbacks or ()), *invocation.node_callbacks(kwargs.get("on_node"))],
             cancellation=self._cancellation,
         )
 
@@ -370,6 +370,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
                 runs_as_another=bool(self.run_as_user),
             ),
             packages_directory=None,
+            on_node=None,
         )
 
     def _options(self, cls: type[_Options], **values: Any) -> _Options:

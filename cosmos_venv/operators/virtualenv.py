@@ -22,6 +22,7 @@ from cosmos_venv.constants import InvocationMode
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.managed.arguments import VirtualenvArguments, kept_directory
 from cosmos_venv.operators.local import (
+    DbtBatchLocalOperator,
     DbtBuildLocalOperator,
     DbtCloneLocalOperator,
     DbtDocsLocalOperator,
@@ -50,6 +51,7 @@ __all__ = [
     "LOCK_FILENAME",
     "PY_INTERPRETER",
     "CosmosVirtualenvLockTimeout",
+    "DbtBatchVirtualenvOperator",
     "DbtBuildVirtualenvOperator",
     "DbtCloneVirtualenvOperator",
     "DbtDocsVirtualenvOperator",
@@ -416,6 +418,10 @@ def _tell_what_is_ignored(arguments: Mapping[str, Any]) -> None:
 
 class DbtBuildVirtualenvOperator(DbtVirtualenvBaseOperator, DbtBuildLocalOperator):
     """``dbt build`` in a managed environment."""
+
+
+class DbtBatchVirtualenvOperator(DbtVirtualenvBaseOperator, DbtBatchLocalOperator):
+    """``dbt build`` of the nodes of a batch in a managed environment."""
 
 
 class DbtLSVirtualenvOperator(DbtVirtualenvBaseOperator, DbtLSLocalOperator):

@@ -17,7 +17,7 @@ import msgspec
 
 from cosmos_venv import settings
 from cosmos_venv.config import ProjectConfig, RenderConfig
-from cosmos_venv.dbt import results
+from cosmos_venv.dbt import log_lines
 from cosmos_venv.dbt.project_files import DEFAULT_PACKAGES_FOLDER
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.files.read_limits import decoded, read_text
@@ -164,7 +164,7 @@ def node_lines(lines: Iterable[str], where: str = "the output of dbt ls") -> Ite
     :raises CosmosLoadDbtException: for a node that cannot be read, with the line.
     """
     for number, each in enumerate(lines, start=1):
-        text = results.message(each)
+        text = log_lines.message(each)
         if not (text.lstrip().startswith("{") and '"unique_id"' in text):
             continue
         try:

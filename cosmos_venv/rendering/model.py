@@ -42,7 +42,7 @@ class PlannedTask(msgspec.Struct, frozen=True, kw_only=True):
     :param group: id of the group that it stands in, below the root; None: at the root.
     :param folder: id of the folder's group that its node stands in, where nodes are grouped by folder: ``group``, or
         the group around it.
-    :param node_id: dbt's unique id; None for the one test task of AFTER_ALL.
+    :param node_id: dbt's unique id; None for the one test task of AFTER_ALL, and for a batch.
     :param operator: import path below the package, or ``empty``.
     :param arguments: the operator's own arguments, JSON-like; they go over those that all tasks share.
     :param profile: what the node changes of the profile configuration for this task.
@@ -240,9 +240,10 @@ def _lines(members: Sequence[Member], upstream: Mapping[str, list[str]], depth: 
 
 
 class PlannedNode(msgspec.Struct, frozen=True, kw_only=True):
-    """The tasks that one node became.
+    """The tasks that one node became, or the nodes of a batch.
 
-    :param node: the node; None for the one test task of AFTER_ALL.
+    :param node: the node; None for the one test task of AFTER_ALL, and for a batch.
+    :param members: the nodes of a batch; empty for anything else.
     :param first: the task, or what a converter makes, at which edges enter.
     :param last: the task, or what a converter makes, at which edges leave.
     :param group: id of the node's own group; None: it has none.
@@ -250,6 +251,7 @@ class PlannedNode(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     node: DbtNode | None
+    members: tuple[DbtNode, ...] = ()
     first: Entry
     last: Entry
     group: str | None = None
@@ -263,7 +265,15 @@ class PlannedNode(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def depends_on(self) -> Iterable[str]:
         """Unique ids of the nodes that the node reads, each once."""
-        return dict.fromkeys(self.node.depends_on) if self.node is not None else ()
+        nodes = self.members if self.node is None else (self.node,)
+        return dict.fromkeys(parent for node in nodes for parent in node.depends_on)
+
+    @property
+    def owner(self) -> str:
+        """What errors call it."""
+        if self.node is not None:
+            return self.node.unique_id
+        return f"the batch {id_of(self.first)}" if self.members else "the test task of AFTER_ALL"
 
     @property
     def ids(self) -> Iterator[str]:

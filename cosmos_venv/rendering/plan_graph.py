@@ -105,6 +105,8 @@ class Assembly:
 
     def __init__(self, drawn: Mapping[str, PlannedNode], *, end: PlannedNode | None, folders: Folders | None) -> None:
         self._drawn = drawn
+        # The nodes of a batch have one value.
+        self._each_once = list({id(each): each for each in drawn.values()}.values())
         self._end = end
         self._folders = folders
         self._edges: _Edges = set()
@@ -136,7 +138,7 @@ class Assembly:
         )
 
     def _everything(self) -> Iterator[PlannedNode]:
-        yield from self._drawn.values()
+        yield from self._each_once
         if self._end is not None:
             yield self._end
 
@@ -146,7 +148,7 @@ class Assembly:
     def _join_all(self) -> None:
         """Parents and children that both have tasks; a node without any bridges no gap."""
         parents = set()
-        for child in self._drawn.values():
+        for child in self._each_once:
             if child.first is not child.last:
                 self._join_tasks(child.first, child.last, self._converted_inner)
             for parent in child.depends_on:
@@ -159,6 +161,8 @@ class Assembly:
                     self._join(each, self._end)
 
     def _join(self, parent: PlannedNode, child: PlannedNode) -> None:
+        if parent is child:  # two nodes of a batch
+            return
         pair = (parent.outer, child.outer)
         if _has_an_id(parent.last) and _has_an_id(child.first):
             self._edges.add((id_of(parent.last), id_of(child.first)))
@@ -177,7 +181,7 @@ class Assembly:
 
     def _groups(self) -> tuple[PlannedGroup, ...]:
         parents = dict(self._folders.parents) if self._folders is not None else {}
-        for each in self._drawn.values():
+        for each in self._each_once:
             if each.group is not None:
                 parents[each.group] = each.folder
         return tuple(
@@ -194,7 +198,7 @@ class Assembly:
         """Airflow has one name space for tasks and groups; here it can still be said which nodes are meant."""
         owners = {group_id: f"the folder {group_id}" for group_id in (self._folders.parents if self._folders else ())}
         for each in self._everything():
-            owner = each.node.unique_id if each.node else "the test task of AFTER_ALL"
+            owner = each.owner
             for used in each.ids:
                 other = owners.setdefault(used, owner)
                 if other != owner:

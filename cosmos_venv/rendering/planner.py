@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cache, cached_property
+from typing import TYPE_CHECKING
 
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import DbtResourceType, SeedRenderingBehavior, SourceRenderingBehavior, TestBehavior
@@ -24,13 +25,18 @@ from cosmos_venv.rendering.task_arguments import (
     PlanningSettings,
     TaskArguments,
     TaskName,
+    context_of_batch,
     context_of_node,
     context_of_tests,
+    document_of_batch,
     document_of_node,
     name_of,
     project_name,
     selector_of,
 )
+
+if TYPE_CHECKING:
+    from cosmos_venv.rendering.batches import Batch, Batches
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +50,7 @@ VERBS = {
 
 # They run with the nodes that they read: no line of the log says that they have no task.
 _TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
+_BUILT = (DbtResourceType.MODEL, DbtResourceType.SEED, DbtResourceType.SNAPSHOT)
 _DEFAULTS = PlanningSettings()
 # dbt runs none of these: they describe, or somebody runs them by hand. A type of a newer dbt may be run.
 _NEVER_RUN = frozenset(
@@ -135,6 +142,8 @@ class NodePlanner:
     :param execution: which operators run them.
     :param arguments: gives the arguments of each task.
     :param folders: the groups of the folders; None where nodes are not grouped by folder.
+    :param visibility: how each node is shown.
+    :param batches: the nodes that run together; None: each has tasks of its own.
     :ivar left_out: how many nodes of each type have no task because this type never has one.
     """
 
@@ -147,25 +156,30 @@ class NodePlanner:
         execution: ExecutionConfig,
         arguments: TaskArguments,
         folders: Folders | None,
+        visibility: NodeVisibility,
+        batches: Batches | None,
     ) -> None:
         self.folders = folders
         self.left_out: Counter[DbtResourceType] = Counter()
-        self.detached = DetachedTests(nodes, render)
+        self.detached = DetachedTests(nodes, render, batches)
+        self._nodes = nodes
+        self._batches = batches.batches if batches else ()
+        self._in_batches = batches.members if batches else frozenset()
         self._tests_per_model = tests_per_model
         self._render = render
         self._arguments = arguments
-        self._visibility = NodeVisibility(render, nodes)
+        self._visibility = visibility
         self._converters = {DbtResourceType(kind) for kind in render.node_converters or ()}
         mode = execution.execution_mode.value
         self._operator = f"operators.{mode}.Dbt{{}}{mode.title().replace('_', '')}Operator"
 
     def draw(self, node: DbtNode) -> PlannedNode | None:
-        """The tasks of a node; None when it has none. Tests have none of their own but for detached ones.
+        """The tasks of a node; None when it has none of its own, as tests but for detached ones, and nodes of batches.
 
         :param node: a selected node.
         """
         kind = node.resource_type
-        if kind is DbtResourceType.TEST:
+        if kind is DbtResourceType.TEST or node.unique_id in self._in_batches:
             return None
         visibility = self._visibility.of(node)
         if visibility is Visibility.NOTHING:
@@ -188,6 +202,31 @@ class NodePlanner:
             entry = self._detached_test(test, place, label)
             drawn[test.unique_id] = PlannedNode(node=test, first=entry, last=entry)
         return drawn
+
+    def draw_batches(self) -> dict[str, PlannedNode]:
+        """The task of each batch, under the unique ids of all its nodes. It stands at the root."""
+        drawn: dict[str, PlannedNode] = {}
+        for batch in self._batches:
+            members = tuple(self._nodes[each] for each in batch.members)
+            entry = self._batch(batch, members)
+            planned = PlannedNode(node=None, members=members, first=entry, last=entry)
+            drawn |= dict.fromkeys(batch.members, planned)
+        return drawn
+
+    def _batch(self, batch: Batch, members: tuple[DbtNode, ...]) -> PlannedTask:
+        task_id = f"{batch.name}_batch"
+        # dbt reports nothing of an ephemeral model, which is a part of the queries that read it.
+        built = [node for node in members if not node.has_ephemeral_materialization]
+        if not built:
+            return PlannedTask(task_id=task_id, operator=EMPTY)
+        arguments = self._arguments.of_batch(built, self.detached.of_unit.get(batch.unit, ()))
+        return PlannedTask(
+            task_id=task_id,
+            operator=self._operator.format("Batch"),
+            arguments=arguments,
+            context=context_of_batch(batch.name, arguments["nodes"]),
+            document=document_of_batch(members),
+        )
 
     def draw_test_after_all(self, project_name: str) -> PlannedNode:
         """The one task of all tests, at the root.
@@ -342,6 +381,8 @@ def plan(
     folders = None
     if render_config.group_nodes_by_folder:
         folders = Folders((each.original_file_path.parent for each in nodes.values()), by_path=settings.groups_by_path)
+    visibility = NodeVisibility(render_config, nodes)
+    batches = None if render_config.batch_by is None else _batches(nodes, visibility, render_config)
     arguments = TaskArguments(
         nodes, render=render_config, execution=execution_config, operator_args=operator_args, settings=settings
     )
@@ -352,8 +393,11 @@ def plan(
         execution=execution_config,
         arguments=arguments,
         folders=folders,
+        visibility=visibility,
+        batches=batches,
     )
     drawn = {node.unique_id: done for node in nodes.values() if (done := drawing.draw(node)) is not None}
+    drawn |= drawing.draw_batches()
     drawn |= drawing.draw_detached()
     _log_left_out(drawing.left_out)
     if arguments.dropped:
@@ -366,6 +410,36 @@ def plan(
     if render_config.test_behavior is TestBehavior.AFTER_ALL and drawn:
         end = drawing.draw_test_after_all(project_name(render_config, execution_config, project_config))
     return Assembly(drawn, end=end, folders=folders).plan()
+
+
+def _batches(nodes: Mapping[str, DbtNode], visibility: NodeVisibility, render: RenderConfig) -> Batches:
+    """The batches of a plan. What a task of its own needs stays out of them: a node with arguments or a profile of its
+    own, one that a converter makes, a seed that is loaded when it has changed, a look at the freshness of a source.
+    """
+    from cosmos_venv.rendering.batches import batches_of  # few DAGs have any
+
+    assert render.batch_by is not None  # noqa: S101 - asked by the caller
+    converters = {DbtResourceType(kind) for kind in render.node_converters or ()}
+    drawn, together = {}, set()
+    for unique_id, node in nodes.items():
+        kind = node.resource_type
+        shown = visibility.of(node)
+        if shown is Visibility.NOTHING and kind not in converters:
+            continue
+        drawn[unique_id] = node
+        is_built = shown is Visibility.TASK or node.has_ephemeral_materialization
+        has_own_task = (
+            node.operator_kwargs_to_override
+            or node.profile_config_to_override
+            or kind in converters
+            or (
+                render.seed_rendering_behavior is SeedRenderingBehavior.WHEN_SEED_CHANGES
+                and kind is DbtResourceType.SEED
+            )
+        )
+        if is_built and kind in _BUILT and not has_own_task:
+            together.add(unique_id)
+    return batches_of(drawn, together, render.batch_by)
 
 
 def _log_left_out(counts: Mapping[DbtResourceType, int]) -> None:

@@ -12,6 +12,7 @@ import msgspec
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.config.validation import folder_name
 from cosmos_venv.constants import (
+    BATCH_CONFIG,
     NODE_CONFIG,
     ONLY_IF_CHANGED,
     DbtResourceType,
@@ -23,6 +24,7 @@ from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 
 if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode
+    from cosmos_venv.rendering.batches import Batches
 
 
 IDENTIFIER = "dbt_dag_task_group_identifier"
@@ -34,7 +36,8 @@ DOCUMENTS = frozenset({"doc", "doc_md", "doc_json", "doc_yaml", "doc_rst"})
 
 logger = logging.getLogger(__name__)
 
-_DETACHING = (TestBehavior.AFTER_EACH, TestBehavior.BUILD)
+_WITH_NODES = (TestBehavior.AFTER_EACH, TestBehavior.BUILD)
+_TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
 
 LONGEST_ID = 250
 """Characters that Airflow takes in the id of a task."""
@@ -68,6 +71,23 @@ def context_of_node(node: DbtNode, *, runs_only_changed: bool = False) -> dict[s
     return context
 
 
+def context_of_batch(name: str, nodes: Mapping[str, str]) -> dict[str, Any]:
+    """The context of the task of a batch.
+
+    :param name: of the batch.
+    :param nodes: unique id of each node and test that it runs to the text by which dbt selects it.
+    """
+    return {BATCH_CONFIG: {"name": name, "nodes": list(nodes)}, IDENTIFIER: ""}
+
+
+def document_of_batch(members: Iterable[DbtNode]) -> str:
+    """The nodes of a batch, in Markdown.
+
+    :param members: the nodes.
+    """
+    return "\n".join(f"- `{node.unique_id}`" for node in members)
+
+
 def document_of_node(node: DbtNode) -> str:
     """A node's description by dbt, and where to find the node, in Markdown.
 
@@ -83,23 +103,31 @@ def document_of_node(node: DbtNode) -> str:
 
 
 class DetachedTests:
-    """The tests with more than one parent, where RenderConfig wants them apart; else none.
+    """The tests that do not run with each node that they test.
+
+    Where RenderConfig wants that, each test with more than one parent has a task of its own. In a plan of batches a
+    test runs in the batch of its parents; where they lie in several, in the last one, or in a task of its own where
+    none of them is the last.
 
     :param nodes: the selected nodes; a test counts when one of its parents is among them.
     :param render: whether tests are wanted apart, and how tests run.
+    :param batches: the batches of the plan; None: there are none.
     """
 
-    def __init__(self, nodes: Mapping[str, DbtNode], render: RenderConfig) -> None:
+    def __init__(self, nodes: Mapping[str, DbtNode], render: RenderConfig, batches: Batches | None = None) -> None:
         self.by_parent: dict[str, list[DbtNode]] = {}
-        """The detached tests of each selected node that has some, in the project's order."""
+        """The tests that a selected node's own test task must leave out, in the project's order."""
         self.tests: list[DbtNode] = []
-        """All of them, sorted by unique id."""
+        """Those with a task of their own, sorted by unique id."""
+        self.of_unit: dict[int, list[DbtNode]] = {}
+        """Those that run in a batch, by its number."""
         self._ids: set[str] = set()
-        if render.should_detach_multiple_parents_tests and render.test_behavior in _DETACHING:
-            self._find(nodes)
+        wants_apart = render.should_detach_multiple_parents_tests
+        if render.test_behavior in _WITH_NODES and (wants_apart or batches):
+            self._find(nodes, batches, wants_apart=wants_apart)
 
     def names_of(self, node: DbtNode) -> list[str]:
-        """The names of a node's detached tests, by which dbt selects them: its own task must leave them out.
+        """The names of the tests that a node's own task must leave out: by these dbt selects them.
 
         :param node: a selected node.
         """
@@ -112,14 +140,25 @@ class DetachedTests:
         """
         return [test_id for test_id in test_ids if test_id not in self._ids]
 
-    def _find(self, nodes: Mapping[str, DbtNode]) -> None:
-        for test in filter(_is_detachable, nodes.values()):
+    def _find(self, nodes: Mapping[str, DbtNode], batches: Batches | None, *, wants_apart: bool) -> None:
+        in_batches = {each.unit for each in batches.batches} if batches else set()
+        for test in nodes.values():
+            if test.resource_type not in _TESTS:
+                continue
             parents = [parent for parent in dict.fromkeys(test.depends_on) if parent in nodes]
+            units = batches.units_of(parents) if batches else []
+            # A batch has no place for arguments of one test.
+            if (parents and wants_apart and _is_detachable(test)) or (units and arguments_of(test)):
+                self.tests.append(test)
+            elif batches and units and (last := batches.last_of(units)) in in_batches:
+                self.of_unit.setdefault(last, []).append(test)
+            elif len(units) > 1:
+                self.tests.append(test)
+            else:
+                continue
+            self._ids.add(test.unique_id)
             for parent in parents:
                 self.by_parent.setdefault(parent, []).append(test)
-            if parents:
-                self.tests.append(test)
-                self._ids.add(test.unique_id)
         self.tests.sort(key=lambda test: test.unique_id)
 
 
@@ -266,6 +305,22 @@ class TaskArguments:
         :param apart: names of the tests that run in tasks of their own.
         """
         return self.of_node(node, {**self._exclude(apart), **self._indirect, **given})
+
+    def of_batch(self, members: Iterable[DbtNode], tests: Iterable[DbtNode]) -> dict[str, Any]:
+        """The arguments of the ``dbt build`` of several nodes.
+
+        :param members: the nodes for which dbt does something.
+        :param tests: the tests that run with them.
+        """
+        built = {node.unique_id: _selector(node) for node in members}
+        owners = {node.owner for node in members} if self._render.enable_owner_inheritance else set()
+        owner = {"owner": owners.pop()} if len(owners) == 1 else {}
+        # Also where they are None: what all tasks share must not select for this one.
+        shared: dict[str, Any] = {"select": None, "models": None, "selector": None}
+        if self._indirect:  # dbt decides which tests run with the nodes
+            return {**shared, **self._exclude(()), **self._indirect, "nodes": built, **owner}
+        named = {test.unique_id: _selector(test) if test.fqn else selector_of(test) for test in tests}
+        return {**shared, "nodes": {**built, **named}, "indirect_selection": TestIndirectSelection.EMPTY.value, **owner}
 
     def of_source(self, node: DbtNode, given: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of ``dbt source freshness``.

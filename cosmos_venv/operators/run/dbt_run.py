@@ -21,6 +21,7 @@ from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt import invocation
 from cosmos_venv.dbt.command import FullOutputSubprocessResult, vars_flags
 from cosmos_venv.dbt.invocation import DbtRunnerResult
+from cosmos_venv.dbt.log_lines import NodeEvent, logged_text, node_event
 from cosmos_venv.dbt.native.output import unhandled_command
 from cosmos_venv.dbt.native.program import dbt_2_command_line, missing_driver
 from cosmos_venv.dbt.project_files import has_packages, profile_fields
@@ -107,6 +108,8 @@ class DbtRun:
     :param after: what follows the run.
     :param warm: whether dbt may start warm.
     :param packages_directory: where installed packages are kept; None: below the cache folder.
+    :param on_node: gets what dbt says of each node when it says it. A dbt that is a process writes JSON for it, and the
+        log has text all the same. None: nobody asks.
     """
 
     dag_id: str
@@ -137,6 +140,7 @@ class DbtRun:
     after: PostRunOptions
     warm: WarmOptions
     packages_directory: Path | None
+    on_node: Callable[[NodeEvent], None] | None
 
     @property
     def project(self) -> Path:
@@ -367,10 +371,12 @@ def start_command(
     :raises DbtNotStarted: when no dbt could be started, or it has to start warm and cannot.
     """
     place = str(command.place)
+    # An operator of a user may have a method of its own here, which need not know of it.
+    on_node = {} if run.on_node is None or command.is_deps else {"on_node": run.on_node}
     try:
         if run.mode is InvocationMode.SUBPROCESS:
             dbt = served(run.executable)  # once: it reads the record of the environment
-            how = how_to_start(run, dbt)
+            how = how_to_start(run, dbt) | on_node
             if dbt.program.is_native:
                 return _result_of_dbt_2(run, command, dbt.program, run_subprocess, **how)
             return run_subprocess(command.words, command.env, place, keep_open=command.keep_open, **how)
@@ -384,7 +390,7 @@ def start_command(
             f"dbt cannot start warm: {error}, and warm_dbt or [cosmos_venv] {run.warm.setting} is 'require'. "
             "With 'auto' it starts as a plain process then."
         ) from None
-    return run_dbt_runner(command.words, command.env, place)
+    return run_dbt_runner(command.words, command.env, place, **on_node)
 
 
 def _tell_of_downloads(run: DbtRun, command: DbtCommand, program: Path) -> None:
@@ -468,6 +474,7 @@ def run_process(
     *,
     log: Any,
     why_not_started: Callable[[str, OSError], str],
+    on_node: Callable[[NodeEvent], None] | None = None,
     **how: Any,
 ) -> FullOutputSubprocessResult:
     """Run one dbt command as a process to its end, its lines streaming into the task's log.
@@ -475,11 +482,20 @@ def run_process(
     :param command: the command line.
     :param log: the task's logger.
     :param why_not_started: gives the text of the error for an executable that cannot be started.
+    :param on_node: gets what a dbt that writes JSON says of each node; the log gets text. None: lines are logged as
+        they come.
     :param **how: of ``invocation.run_dbt``.
     :raises DbtNotStarted: when the executable cannot be started.
     """
 
     def log_line(line: str) -> None:
+        if on_node is not None:
+            if (event := node_event(line)) is not None:
+                on_node(event)
+            text = logged_text(line)
+            if text is None:
+                return
+            line = text
         # dbt deps names the addresses of packages; what other commands say may be data.
         log.info(credentials.mask(line) if "deps" in command[1:2] else line)
 

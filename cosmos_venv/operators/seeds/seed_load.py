@@ -19,7 +19,9 @@ from cosmos_venv.compat import count, to_boolean
 from cosmos_venv.constants import NODE_CONFIG
 from cosmos_venv.dbt.command import FullOutputSubprocessResult
 from cosmos_venv.dbt.project_files import has_packages
-from cosmos_venv.dbt.seed_checksum import (
+from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.managed import caches
+from cosmos_venv.operators.seeds.seed_checksum import (
     Decision,
     SeedContent,
     decide,
@@ -28,8 +30,6 @@ from cosmos_venv.dbt.seed_checksum import (
     refuse_endless,
     wants_full_refresh,
 )
-from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.managed import caches
 from cosmos_venv.operators.seeds.seed_state import (
     OwnLoad,
     Remembered,

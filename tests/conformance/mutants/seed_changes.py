@@ -211,7 +211,7 @@ class HashesWhenTheDagIsParsed(ReadsOtherwise):
         self._parsed = {}
         for file in Path(path).rglob("*.csv"):
             with suppress(OSError):
-                self._parsed[str(file)] = part("dbt.seed_checksum").read_content(file)
+                self._parsed[str(file)] = part("operators.seeds.seed_checksum").read_content(file)
         return sound(path, **given)
 
     def read(self, sound: Original, path: Path, **options: Any) -> Any:

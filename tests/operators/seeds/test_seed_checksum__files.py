@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.dbt.seed_checksum import find_seed, read_content
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.operators.seeds.seed_checksum import find_seed, read_content
 
 PIERS = "seeds/piers.csv"
 
@@ -190,7 +190,7 @@ def test_reading_ends_when_it_is_told_to(tmp_path: Path) -> None:
 MEASURE = """
 import re, sys
 from pathlib import Path
-from cosmos_venv.dbt.seed_checksum import read_content
+from cosmos_venv.operators.seeds.seed_checksum import read_content
 def most() -> int:  # of this program; what getrusage says begins with what its parent had
     return int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
 before = most()

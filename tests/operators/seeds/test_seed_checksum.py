@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cosmos_venv.dbt.seed_checksum import Decision, decide, wants_full_refresh
+from cosmos_venv.operators.seeds.seed_checksum import Decision, decide, wants_full_refresh
 
 
 @pytest.mark.parametrize(

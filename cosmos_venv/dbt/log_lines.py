@@ -1,0 +1,159 @@
+"""Lines of dbt's output or log: what they say, and of which node.
+
+A line says the same in dbt's text format and in its JSON format (``--log-format json``), in which dbt 1.5 to 2 name the
+node of each event in the same way.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from cosmos_venv.files.read_limits import decoded
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_TIME = re.compile(r"\d\d:\d\d:\d\d(\.\d+)?(?=\s|$)")
+_TIME_OF_DAY = slice(11, 19)  # of an ISO time
+_BEGUN = frozenset({"started", "compiling", "executing"})
+_NO_STATUS = "none"  # of dbt 1, in lines that repeat what was said
+
+
+class NodeEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One event in JSON about one node.
+
+    :param name: of the event, such as ``LogBatchResult``.
+    :param thread: in which dbt ran the node, or this batch of it.
+    :param unique_id: of the node.
+    :param status: of the node by dbt, such as ``started`` or ``success``; empty where the event has none.
+    :param text: what dbt would have written in its text format, without colours.
+    :param data: all that belongs to an event of this name.
+    """
+
+    name: str
+    thread: str
+    unique_id: str
+    status: str
+    text: str
+    data: Mapping[str, Any]
+
+    @property
+    def is_end(self) -> bool:
+        """Whether it says how the node has ended."""
+        return bool(self.status) and self.status not in _BEGUN
+
+    @property
+    def seconds(self) -> float:
+        """How long the node took; 0 where the event does not say it."""
+        found = self.data.get("execution_time")
+        return float(found) if isinstance(found, int | float) else 0.0
+
+
+def message(line: str) -> str:
+    """The line as the text format has it, without colours: of an event in JSON its message.
+
+    :param line: of dbt's output or log.
+    """
+    event = _event(line)
+    return without_colour(line if event is None else str(event["info"]["msg"]))
+
+
+def logged_text(line: str) -> str | None:
+    """The line as the text format would have shown it, with its time; None for an event that it does not show.
+
+    :param line: of the output of a dbt that writes JSON. What is no event (of another program) stays as it is.
+    """
+    event = _event(line)
+    if event is None:
+        return line
+    info = event["info"]
+    if info.get("level") == "debug":  # dbt 2 writes events of nodes whatever its log level
+        return None
+    return f"{str(info.get('ts', ''))[_TIME_OF_DAY]}  {without_colour(str(info['msg']))}"
+
+
+def error_in(line: str) -> str | None:
+    """The message of an event of level error in JSON; None for any other line.
+
+    :param line: of dbt's output or log.
+    """
+    event = _event(line)
+    # The stack of dbt's own code says nothing that the message before it does not.
+    if event is None or event["info"].get("level") != "error" or event["info"].get("name") == "MainStackTrace":
+        return None
+    return message(line).strip()
+
+
+def node_event(line: str) -> NodeEvent | None:
+    """The event of a node in JSON; None for any other line.
+
+    :param line: of dbt's output or log.
+    """
+    event = _event(line)
+    data = event.get("data") if event else None
+    node = data.get("node_info") if isinstance(data, dict) else None
+    if event is None or data is None or not isinstance(node, dict) or not node.get("unique_id"):
+        return None
+    info = event["info"]
+    return NodeEvent(
+        name=str(info.get("name")),
+        thread=str(info.get("thread")),
+        unique_id=str(node["unique_id"]),
+        status=_status(node.get("node_status")),
+        text=without_colour(str(info["msg"])),
+        data=data,
+    )
+
+
+def event_of_runner(event: Any) -> NodeEvent | None:
+    """The same event as ``dbtRunner`` gives it to a callback; None for one that is of no node.
+
+    :param event: ``EventMsg`` of dbt 1, a protobuf message.
+    """
+    data: Any = getattr(event, "data", None)
+    node: Any = getattr(data, "node_info", None)
+    if not getattr(node, "unique_id", ""):
+        return None
+    return NodeEvent(
+        name=str(event.info.name),
+        thread=str(event.info.thread),
+        unique_id=str(node.unique_id),
+        status=_status(node.node_status),
+        text=without_colour(str(event.info.msg)),
+        data={"execution_time": getattr(data, "execution_time", 0.0)},
+    )
+
+
+def without_time(line: str) -> str:
+    """The line without what differs where the same is said again: indentation and the time before it.
+
+    :param line: of dbt's output or log.
+    """
+    return _TIME.sub("", line.strip(), count=1).strip() if line[:1].isdigit() else line.strip()
+
+
+def without_colour(text: str) -> str:
+    """The text without the sequences that colour it on a terminal.
+
+    :param text: of dbt.
+    """
+    return _COLOUR.sub("", text)
+
+
+def _status(given: object) -> str:
+    status = str(given or "").lower()
+    return "" if status == _NO_STATUS else status
+
+
+def _event(line: str) -> dict[str, Any] | None:
+    if not line.startswith("{") or '"info"' not in line:
+        return None
+    try:
+        event = decoded(line, json.loads)
+        info = event["info"]
+    except (ValueError, KeyError, TypeError):
+        return None  # of another program, or a node that dbt ls lists
+    return event if isinstance(info, dict) and "msg" in info else None

@@ -1,0 +1,215 @@
+"""Batches: which nodes of a plan run together in one ``dbt build``.
+
+Each node that may be in a batch gets a label, and nodes of one label make a batch. Where that would make a circle (a
+batch that comes before and after another task), the batch is split, in dbt's order of the nodes. Pure: nodes in,
+batches out, the same in every process.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cosmos_venv.constants import BatchBy
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.rendering.plan_graph import in_order
+from cosmos_venv.rendering.task_arguments import is_airflow_id
+
+if TYPE_CHECKING:
+    from cosmos_venv.project.node import DbtNode
+
+logger = logging.getLogger(__name__)
+
+_NOT_IN_AN_ID = re.compile(r"[^\w-]+")
+
+Labels = Callable[[Mapping[str, "DbtNode"]], Mapping[str, str]]
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """Nodes that one command builds.
+
+    :param name: of which its task's id is made.
+    :param unit: its number among the units of the plan.
+    :param members: unique ids in dbt's order.
+    """
+
+    name: str
+    unit: int
+    members: tuple[str, ...]
+
+
+class Batches(msgspec.Struct, frozen=True, kw_only=True):
+    """All batches of a plan, and the order of everything that is drawn.
+
+    :param batches: in the order of their first nodes.
+    :param unit_of: unique id of each drawn node to the number of its unit: its batch, or the node alone.
+    :param before: of each unit a set of bits: the units from which a way leads to it.
+    """
+
+    batches: tuple[Batch, ...]
+    unit_of: dict[str, int]
+    before: tuple[int, ...]
+
+    @property
+    def members(self) -> frozenset[str]:
+        """The unique ids of all nodes that are in a batch."""
+        return frozenset(each for batch in self.batches for each in batch.members)
+
+    def units_of(self, unique_ids: Iterable[str]) -> list[int]:
+        """The units of nodes, each once; a node that is not drawn has none.
+
+        :param unique_ids: ids of nodes, such as the parents of a test.
+        """
+        return list(dict.fromkeys(self.unit_of[each] for each in unique_ids if each in self.unit_of))
+
+    def last_of(self, units: Collection[int]) -> int | None:
+        """The unit that comes after all others; None where there is no such one.
+
+        :param units: numbers of units.
+        """
+        for each in units:
+            if all(other == each or self.before[each] >> other & 1 for other in units):
+                return each
+        return None
+
+
+def batches_of(drawn: Mapping[str, DbtNode], together: Collection[str], batch_by: BatchBy | Labels) -> Batches:
+    """The batches of a plan.
+
+    :param drawn: the nodes that have tasks, by unique id; tests are none of them.
+    :param together: those of them that may run in a batch; the others have tasks of their own.
+    :param batch_by: gives a label to each node, or to some; a node without one has a task of its own.
+    :raises CosmosValueError: when a callable gives what cannot be a label.
+    :raises CosmosLoadDbtException: when nodes depend on each other in a circle.
+    """
+    parents = {
+        each: [parent for parent in dict.fromkeys(node.depends_on) if parent in drawn] for each, node in drawn.items()
+    }
+    ordered = in_order(drawn, ((parent, each) for each, found in parents.items() for parent in found))
+    nodes = {each: drawn[each] for each in ordered if each in together}
+    label = _LABELS[batch_by] if isinstance(batch_by, BatchBy) else partial(_given_labels, batch_by)
+    return _merged(ordered, parents, label(nodes, parents, ordered))
+
+
+def _merged(ordered: list[str], parents: Mapping[str, list[str]], labels: Mapping[str, str]) -> Batches:
+    """Nodes of one label in one unit, unless the unit would come before and after another one."""
+    unit_of: dict[str, int] = {}
+    before: list[int] = []  # bits
+    members: dict[int, list[str]] = {}
+    of_label: dict[str, list[int]] = {}
+    for each in ordered:
+        above = {unit_of[parent] for parent in parents[each]}
+        label = labels.get(each)
+        candidates = of_label.setdefault(label, []) if label is not None else []
+        # A way from the unit to one of the parents, and from there back with this node, would be a circle.
+        unit = next((one for one in candidates if not any(before[other] >> one & 1 for other in above)), len(before))
+        if unit == len(before):
+            before.append(0)
+            if label is not None:
+                candidates.append(unit)
+        unit_of[each] = unit
+        if label is not None:
+            members.setdefault(unit, []).append(each)
+        _come_before(before, unit, above - {unit})
+    names = {unit: _numbered(label, number) for label, units in of_label.items() for number, unit in enumerate(units)}
+    for label, units in of_label.items():
+        if len(units) > 1:
+            logger.info(
+                "The batch %r is split into %s: together they would come before and after another task.",
+                label,
+                ", ".join(_numbered(label, number) for number, _ in enumerate(units)),
+            )
+    made = tuple(Batch(name=names[unit], unit=unit, members=tuple(found)) for unit, found in members.items())
+    return Batches(batches=made, unit_of=unit_of, before=tuple(before))
+
+
+def _come_before(before: list[int], unit: int, above: Iterable[int]) -> None:
+    """Take note that these units, and what comes before them, come before this one and all after it."""
+    more = 0
+    for other in above:
+        more |= before[other] | 1 << other
+    if more & ~before[unit]:
+        before[unit] |= more
+        for other, found in enumerate(before):
+            if found >> unit & 1:
+                before[other] |= more
+
+
+def _numbered(label: str, number: int) -> str:
+    return f"{label}_{number + 1}" if number else label
+
+
+def _by_folder(nodes: Mapping[str, DbtNode], *_: object) -> dict[str, str]:
+    """The folder of the file, with its parents: two folders may have one name."""
+    return {
+        each: _as_id(folder) for each, node in nodes.items() if (folder := node.original_file_path.parent) != Path()
+    }
+
+
+def _by_tag(nodes: Mapping[str, DbtNode], *_: object) -> dict[str, str]:
+    """The first tag of the alphabet."""
+    return {each: _as_id(min(node.tags)) for each, node in nodes.items() if node.tags}
+
+
+def _by_wave(nodes: Mapping[str, DbtNode], parents: Mapping[str, list[str]], ordered: Iterable[str]) -> dict[str, str]:
+    """One more than the highest wave of the parents; a node with a task of its own has a wave too."""
+    waves: dict[str, int] = {}
+    for each in ordered:
+        waves[each] = 1 + max((waves[parent] for parent in parents[each]), default=0)
+    return {each: f"wave_{waves[each]}" for each in nodes}
+
+
+def _by_chain(nodes: Mapping[str, DbtNode], parents: Mapping[str, list[str]], ordered: Iterable[str]) -> dict[str, str]:
+    """The name of the first node of a run in which each has one parent, whose only child it is."""
+    children = Counter(parent for found in parents.values() for parent in found)
+    heads: dict[str, str] = {}
+    for each in ordered:
+        found = parents[each]
+        if each in nodes:
+            goes_on = len(found) == 1 and children[found[0]] == 1 and found[0] in heads
+            heads[each] = heads[found[0]] if goes_on else each
+    return {each: _as_id(nodes[head].name) for each, head in heads.items()}
+
+
+_LABELS: Mapping[BatchBy, Callable[..., dict[str, str]]] = {
+    BatchBy.FOLDER: _by_folder,
+    BatchBy.TAG: _by_tag,
+    BatchBy.WAVE: _by_wave,
+    BatchBy.CHAIN: _by_chain,
+}
+
+
+def _as_id(text: object) -> str:
+    return _NOT_IN_AN_ID.sub("_", str(text)).strip("_")
+
+
+def _given_labels(batch_by: Labels, nodes: Mapping[str, DbtNode], *_: object) -> dict[str, str]:
+    given: object = batch_by(dict(nodes))
+    if not isinstance(given, Mapping):
+        raise CosmosValueError(
+            f"RenderConfig.batch_by gave {given!r}. It must return a mapping of unique ids to names of batches; a node "
+            "that is not in it has a task of its own."
+        )
+    return dict(_checked(given, nodes))
+
+
+def _checked(given: Mapping[object, object], nodes: Mapping[str, DbtNode]) -> Iterator[tuple[str, str]]:
+    for each, label in given.items():
+        if each not in nodes:
+            raise CosmosValueError(
+                f"RenderConfig.batch_by gave a batch to {each!r}, which is none of the {len(nodes)} nodes that it was "
+                "called with. Return the unique ids of these."
+            )
+        if not isinstance(label, str) or not is_airflow_id(label):
+            raise CosmosValueError(
+                f"RenderConfig.batch_by gave the batch {label!r} to {each}. Give a text of letters, digits, dots, "
+                "dashes and underscores, as Airflow takes them in an id."
+            )
+        yield str(each), label
