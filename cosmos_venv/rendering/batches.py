@@ -15,10 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from cosmos_venv.constants import BatchBy
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.rendering.model import Batch, Batches
 from cosmos_venv.rendering.plan_graph import in_order
 from cosmos_venv.rendering.task_arguments import is_airflow_id
 
@@ -30,54 +29,6 @@ logger = logging.getLogger(__name__)
 _NOT_IN_AN_ID = re.compile(r"[^\w-]+")
 
 Labels = Callable[[Mapping[str, "DbtNode"]], Mapping[str, str]]
-
-
-class Batch(msgspec.Struct, frozen=True, kw_only=True):
-    """Nodes that one command builds.
-
-    :param name: of which its task's id is made.
-    :param unit: its number among the units of the plan.
-    :param members: unique ids in dbt's order.
-    """
-
-    name: str
-    unit: int
-    members: tuple[str, ...]
-
-
-class Batches(msgspec.Struct, frozen=True, kw_only=True):
-    """All batches of a plan, and the order of everything that is drawn.
-
-    :param batches: in the order of their first nodes.
-    :param unit_of: unique id of each drawn node to the number of its unit: its batch, or the node alone.
-    :param before: of each unit a set of bits: the units from which a way leads to it.
-    """
-
-    batches: tuple[Batch, ...]
-    unit_of: dict[str, int]
-    before: tuple[int, ...]
-
-    @property
-    def members(self) -> frozenset[str]:
-        """The unique ids of all nodes that are in a batch."""
-        return frozenset(each for batch in self.batches for each in batch.members)
-
-    def units_of(self, unique_ids: Iterable[str]) -> list[int]:
-        """The units of nodes, each once; a node that is not drawn has none.
-
-        :param unique_ids: ids of nodes, such as the parents of a test.
-        """
-        return list(dict.fromkeys(self.unit_of[each] for each in unique_ids if each in self.unit_of))
-
-    def last_of(self, units: Collection[int]) -> int | None:
-        """The unit that comes after all others; None where there is no such one.
-
-        :param units: numbers of units.
-        """
-        for each in units:
-            if all(other == each or self.before[each] >> other & 1 for other in units):
-                return each
-        return None
 
 
 def batches_of(drawn: Mapping[str, DbtNode], together: Collection[str], batch_by: BatchBy | Labels) -> Batches:

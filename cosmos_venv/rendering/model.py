@@ -6,7 +6,7 @@ plan of thousands of tasks is written and read as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Union
 
 import msgspec
@@ -237,6 +237,54 @@ def _lines(members: Sequence[Member], upstream: Mapping[str, list[str]], depth: 
         yield "  " * depth + "  ".join(part for part in parts if part)
         if isinstance(member, Branch):
             yield from _lines(member.members, upstream, depth + 1)
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """Nodes that one command builds.
+
+    :param name: of which its task's id is made.
+    :param unit: its number among the units of the plan.
+    :param members: unique ids in dbt's order.
+    """
+
+    name: str
+    unit: int
+    members: tuple[str, ...]
+
+
+class Batches(msgspec.Struct, frozen=True, kw_only=True):
+    """All batches of a plan, and the order of everything that is drawn.
+
+    :param batches: in the order of their first nodes.
+    :param unit_of: unique id of each drawn node to the number of its unit: its batch, or the node alone.
+    :param before: of each unit a set of bits: the units from which a way leads to it.
+    """
+
+    batches: tuple[Batch, ...]
+    unit_of: dict[str, int]
+    before: tuple[int, ...]
+
+    @property
+    def members(self) -> frozenset[str]:
+        """The unique ids of all nodes that are in a batch."""
+        return frozenset(each for batch in self.batches for each in batch.members)
+
+    def units_of(self, unique_ids: Iterable[str]) -> list[int]:
+        """The units of nodes, each once; a node that is not drawn has none.
+
+        :param unique_ids: ids of nodes, such as the parents of a test.
+        """
+        return list(dict.fromkeys(self.unit_of[each] for each in unique_ids if each in self.unit_of))
+
+    def last_of(self, units: Collection[int]) -> int | None:
+        """The unit that comes after all others; None where there is no such one.
+
+        :param units: numbers of units.
+        """
+        for each in units:
+            if all(other == each or self.before[each] >> other & 1 for other in units):
+                return each
+        return None
 
 
 class PlannedNode(msgspec.Struct, frozen=True, kw_only=True):

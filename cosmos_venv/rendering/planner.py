@@ -12,12 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cache, cached_property
-from typing import TYPE_CHECKING
 
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import DbtResourceType, SeedRenderingBehavior, SourceRenderingBehavior, TestBehavior
 from cosmos_venv.project.node import DbtNode
-from cosmos_venv.rendering.model import EMPTY, Entry, Plan, PlannedConversion, PlannedNode, PlannedTask
+from cosmos_venv.rendering.model import EMPTY, Batch, Batches, Entry, Plan, PlannedConversion, PlannedNode, PlannedTask
 from cosmos_venv.rendering.plan_graph import Assembly, Folders
 from cosmos_venv.rendering.task_arguments import (
     LONGEST_ID,
@@ -34,9 +33,6 @@ from cosmos_venv.rendering.task_arguments import (
     project_name,
     selector_of,
 )
-
-if TYPE_CHECKING:
-    from cosmos_venv.rendering.batches import Batch, Batches
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 
 if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode
-    from cosmos_venv.rendering.batches import Batches
+    from cosmos_venv.rendering.model import Batches
 
 
 IDENTIFIER = "dbt_dag_task_group_identifier"

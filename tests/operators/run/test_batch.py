@@ -70,7 +70,8 @@ def run_try(
             )
             | arguments
         )
-        task.execute({"ti": ti, "run_id": run_id})
+        context: Any = {"ti": ti, "run_id": run_id}
+        task.execute(context)
         rows: list[dict[str, Any]] = pushed.get("dbt_nodes", [])
         return rows
 
