@@ -1,0 +1,153 @@
+"""Batches for real: a DAG of the example project on each release of dbt, and tries that are killed."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from cosmos_venv import DbtDag
+from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv.constants import ExecutionMode, LoadMode
+from pytest_cosmos_venv import RunDag
+from tests.engines import ENGINES, Engine
+from tests.installed import copy_of_example
+
+DBT_111, DBT_2 = ENGINES[1], ENGINES[-1]
+KILLS = 50
+CHAIN = 12
+# The count takes some 50 ms.
+MODEL = """\
+{{ config(materialized='table') }}
+select n + 1 as n, (select count(*) from range(20000000) where range % 7 = 3) as c from SOURCE
+"""
+# Arguments: JSON. Runs one try of a batch, as a worker does.
+ONE_TRY = """
+import json, sys
+from pathlib import Path
+from types import SimpleNamespace
+from cosmos_venv.config import ProfileConfig
+from cosmos_venv.operators.virtualenv import DbtBatchVirtualenvOperator
+
+given = json.loads(sys.argv[1])
+project = Path(given["project"])
+ti = SimpleNamespace(
+    dag_id="harbor", run_id="night", task_id="all_batch", try_number=given["number"], max_tries=1000,
+    xcom_push=lambda **_: None,
+)
+DbtBatchVirtualenvOperator(
+    task_id="all_batch",
+    project_dir=project,
+    profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=project / "profiles.yml"),
+    nodes=given["nodes"],
+    indirect_selection="empty",
+    virtualenv_dir=given["directory"],
+    install_deps=False,
+    **given["arguments"],
+).execute({"ti": ti, "run_id": "night"})
+"""
+
+
+def render(engine: Engine, project: Path, directory: Path, **more: Any) -> DbtDag:
+    return DbtDag(
+        dag_id="harbor",
+        schedule=None,
+        start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+        project_config=ProjectConfig(project, install_dbt_deps=False),
+        profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=project / "profiles.yml"),
+        execution_config=ExecutionConfig(execution_mode=ExecutionMode.VIRTUALENV, virtualenv_dir=directory),
+        render_config=RenderConfig(load_method=LoadMode.DBT_LS, **more),
+        operator_args=engine.arguments,
+    )
+
+
+@pytest.mark.long
+@pytest.mark.timeout(280)
+@pytest.mark.parametrize("engine", [DBT_111, DBT_2], ids=lambda engine: engine.name)
+def test_a_dag_of_batches_builds_the_example_project(
+    engine: Engine, kept_directory: Path, tmp_path: Path, cosmos_run_dag: RunDag
+) -> None:
+    engine.require()
+    project = copy_of_example(tmp_path / "harbor", "snapshots")  # which name another dbt
+    write_profile(project)
+    dag = render(engine, project, kept_directory, batch_by="folder")
+
+    outcome = cosmos_run_dag(dag)
+
+    assert outcome.succeeded
+    batches = [task for task in dag.tasks if task.task_id.endswith("_batch")]
+    assert len(batches) == len(dag.tasks) < len(dag.dbt_graph.filtered_nodes)
+    built = Counter(each for task in batches for each in task.nodes)
+    # A source has no task here, and so its tests have none, as with a task a node.
+    wanted = [each for each in dag.dbt_graph.filtered_nodes if not each.startswith(("source.", "test.harbor.source_"))]
+    assert built == dict.fromkeys(wanted, 1), "each node and test once"
+
+
+def write_profile(project: Path) -> None:
+    target = f"{{type: duckdb, path: '{project}/harbor.duckdb', threads: 1}}"
+    (project / "profiles.yml").write_text(f"harbor: {{target: dev, outputs: {{dev: {target}}}}}\n")
+
+
+def chain_project(folder: Path) -> dict[str, str]:
+    """A project of models of which each reads the one before, and takes some time; returns its nodes."""
+    (folder / "models").mkdir(parents=True)
+    (folder / "dbt_project.yml").write_text("name: harbor\nversion: '1.0'\nprofile: harbor\n")
+    write_profile(folder)
+    for number in range(CHAIN):
+        source = f"{{{{ ref('m{number - 1:02}') }}}}" if number else "(select 0 as n)"
+        (folder / "models" / f"m{number:02}.sql").write_text(MODEL.replace("SOURCE", source))
+    return {f"model.harbor.m{number:02}": f"m{number:02}" for number in range(CHAIN)}
+
+
+def done_in(cache: Path) -> list[list[str]]:
+    """The nodes that each try has done, by its journal."""
+    tries = []
+    for path in sorted(cache.glob("journals-v1/*/*.jsonl")):
+        events = [json.loads(line) for line in path.read_text().splitlines()]
+        tries.append([event["id"] for event in events if event.get("status") == "success"])
+    return tries
+
+
+@pytest.mark.long
+@pytest.mark.timeout(560)
+def test_a_killed_try_is_gone_on_with_and_nothing_that_is_done_runs_again(
+    kept_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    DBT_2.require()
+    monkeypatch.setenv("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
+    chance = random.Random(26)  # noqa: S311 - moments
+    kills, number, finished = 0, 0, 0
+    while kills < KILLS:
+        project, cache = tmp_path / f"harbor-{finished}", tmp_path / f"cache-{finished}"
+        nodes = chain_project(project)
+        monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(cache))
+        for number in range(1, 100):
+            before = {node for done in done_in(cache) for node in done}
+            given = {"project": str(project), "directory": str(kept_directory), "number": number, "nodes": nodes}
+            words = [sys.executable, "-c", ONE_TRY, json.dumps(given | {"arguments": DBT_2.arguments})]
+            worker = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            try:
+                said, _ = worker.communicate(timeout=chance.uniform(0.8, 2.5) if kills < KILLS else None)
+            except subprocess.TimeoutExpired:
+                worker.send_signal(signal.SIGKILL)
+                worker.communicate()
+                kills += 1
+                now = done_in(cache)[number - 1 :]
+                assert not before & {node for done in now for node in done}, "what was done has run again"
+                continue
+            if worker.returncode == 0:
+                break
+            assert "lock" in said, said  # of the database: the dbt of the killed worker had it for a moment longer
+        finished += 1
+        with duckdb.connect(str(project / "harbor.duckdb")) as connection:
+            assert connection.table(f"m{CHAIN - 1:02}").project("n").fetchall() == [(CHAIN,)]
+    assert finished >= 1
