@@ -79,17 +79,19 @@ def ls_arguments(
 ) -> list[str]:
     """The arguments after ``dbt``. Folders, profile and target are added when it runs.
 
-    :param render_config: has the selection.
+    :param render_config: has the selection; where it has a ``selector``, the rest of it does not count.
     :param project_config: has variables and whether dbt may parse in part.
     :param dbt_vars: stand in for ``ProjectConfig.dbt_vars`` when given and not empty.
     """
     arguments = ["ls", "--output", "json", "--output-keys", *LS_OUTPUT_KEYS]
-    if render_config.exclude:
-        arguments += ["--exclude", *render_config.exclude]
-    if render_config.select:
-        arguments += ["--select", *render_config.select]
     if render_config.selector:
+        # Alone: dbt 1 does not count the others beside it, dbt 2 refuses --select and counts --exclude.
         arguments += ["--selector", render_config.selector]
+    else:
+        if render_config.exclude:
+            arguments += ["--exclude", *render_config.exclude]
+        if render_config.select:
+            arguments += ["--select", *render_config.select]
     if variables := dbt_vars or project_config.dbt_vars:
         arguments += ["--vars", json.dumps(variables, sort_keys=True)]
     if not project_config.partial_parse:

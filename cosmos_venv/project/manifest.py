@@ -40,7 +40,12 @@ _ENTRY = msgspec.json.Decoder(WrittenEntry)
 
 class _Metadata(msgspec.Struct):
     dbt_schema_version: str = ""
+    dbt_version: str | None = None
     project_name: str | None = None
+
+    @property
+    def is_of_dbt_2(self) -> bool:
+        return (self.dbt_version or "").startswith("2.")
 
 
 class _Manifest(msgspec.Struct):
@@ -183,7 +188,8 @@ class Manifest:
         }
         if selector not in definitions:
             raise CosmosValueError(f"{self.path}: selector {selector!r} has no definition. {_WAY_OUT}")
-        return Definitions(definitions, indirect_selection).tree(selector)
+        is_of_dbt_2 = self._content.metadata.is_of_dbt_2
+        return Definitions(definitions, indirect_selection, is_of_dbt_2=is_of_dbt_2).tree(selector)
 
 
 @no_collection()

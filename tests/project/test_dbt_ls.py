@@ -27,7 +27,7 @@ def test_by_default_only_the_keys_are_asked() -> None:
 
 
 def test_selection_variables_and_parsing_are_handed_to_dbt() -> None:
-    render = RenderConfig(select=["tag:daily", "+orders"], exclude=["raw"], selector="nightly")
+    render = RenderConfig(select=["tag:daily", "+orders"], exclude=["raw"])
     project = ProjectConfig("shop", dbt_vars={"b": 1, "a": "x"}, partial_parse=False)
 
     arguments = ls_arguments(render, project)
@@ -38,12 +38,17 @@ def test_selection_variables_and_parsing_are_handed_to_dbt() -> None:
         "--select",
         "tag:daily",
         "+orders",
-        "--selector",
-        "nightly",
         "--vars",
         '{"a": "x", "b": 1}',
         "--no-partial-parse",
     ]
+
+
+def test_a_selector_is_handed_to_dbt_alone() -> None:
+    """dbt 1 does not count the others beside it, dbt 2 refuses ``--select`` and counts ``--exclude``."""
+    render = RenderConfig(select=["tag:daily"], exclude=["raw"], selector="nightly")
+
+    assert ls_arguments(render, ProjectConfig("shop"))[4 + len(LS_OUTPUT_KEYS) :] == ["--selector", "nightly"]
 
 
 def test_variables_of_the_tasks_stand_in_for_those_of_the_project() -> None:

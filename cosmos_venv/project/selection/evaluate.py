@@ -96,15 +96,20 @@ class Definitions:
 
     :param definitions: by name what stands below ``definition`` in ``selectors.yml`` or in the manifest.
     :param indirect_selection: which tests come with their parents, for items that say nothing of it.
+    :param is_of_dbt_2: whether dbt 2 has written them, in a form of its own: the exclude of a group is a mapping in an
+        intersection with the rest of the group, and beside a method it belongs to that item alone.
     """
 
     def __init__(
         self,
         definitions: Mapping[str, Any],
         indirect_selection: TestIndirectSelection = TestIndirectSelection.EAGER,
+        *,
+        is_of_dbt_2: bool = False,
     ) -> None:
         self._definitions = definitions
         self._indirect_selection = indirect_selection
+        self._is_of_dbt_2 = is_of_dbt_2
 
     def tree(self, name: str) -> Part:
         """The selection of a name.
@@ -150,6 +155,12 @@ class Definitions:
             raise CosmosValueError(f"{definition} needs one key, or method and value.")
         if definition["method"] == "selector":
             return self._named(str(definition["value"]), within)
+        if definition["method"] == "config" and self._is_of_dbt_2:
+            raise CosmosValueError(
+                f"{definition} does not say which configuration is meant: dbt 2 leaves that out of manifest.json. "
+                "Write the selection into RenderConfig.select, such as config.materialized:view, or load with "
+                "LoadMode.DBT_LS, where dbt reads selectors.yml."
+            )
         criterion = Criterion.from_mapping(definition, self._indirect_selection)
         return self._without(criterion, definition, within) if "exclude" in definition else criterion
 
@@ -157,21 +168,28 @@ class Definitions:
         included: list[Any] = []
         excluding: list[Any] = []
         for each in _list_of(definition, operation.value):
-            is_exclude = isinstance(each, dict) and each.get("exclude") and not self._is_reference(each)
-            (excluding if is_exclude else included).append(each)
+            (excluding if self._is_exclude(each) else included).append(each)
         included = [each for each in included if each != {"exclude": []}]
         if len(excluding) > 1:
             raise CosmosValueError(f"{operation.value} has more than one exclude: join them in one list.")
         group = Group(operation, tuple(self._part(each, within) for each in included))
-        # As in dbt an item with an exclude is the group's exclude, whatever else the item says.
+        # As in dbt 1 an item with an exclude is the group's exclude, whatever else the item says.
         return self._without(group, excluding[0], within) if excluding else group
+
+    def _is_exclude(self, item: Any) -> bool:
+        """Whether an item of a group says what the whole group leaves out."""
+        if not isinstance(item, dict) or not item.get("exclude"):
+            return False
+        return len(item) == 1 if self._is_of_dbt_2 else not self._is_reference(item)
 
     def _is_reference(self, definition: dict[str, Any]) -> bool:
         """Whether another selector is meant: dbt writes its whole definition in its place."""
         return "method" in definition and definition in self._definitions.values()
 
     def _without(self, part: Part, definition: dict[str, Any], within: tuple[str, ...]) -> Part:
-        excluded = tuple(self._part(each, within) for each in _list_of(definition, "exclude"))
+        is_one = self._is_of_dbt_2 and isinstance(definition["exclude"], dict)
+        given = [definition["exclude"]] if is_one else _list_of(definition, "exclude")
+        excluded = tuple(self._part(each, within) for each in given)
         if not excluded:
             return part
         rest = excluded[0] if len(excluded) == 1 else Group(Operation.UNION, excluded)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.manifest import Manifest
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "selection"
+NOT_LISTED = {"analysis", "operation"}  # by dbt ls, unless asked for
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +28,22 @@ def ours(manifest: Manifest, select: list[str], exclude: list[str], indirect_sel
         return sorted(manifest.selected(select, exclude, None, indirect_selection=mode))
     except CosmosValueError:
         return "refused"
+
+
+def listed(manifest: Manifest, case: dict[str, Any]) -> list[str]:
+    """What `dbt ls` would list for one of the recorded cases, in order.
+
+    :raises CosmosValueError: when dbt would refuse the selection.
+    :raises CosmosLoadDbtException: when there is no such selector.
+    """
+    mode = TestIndirectSelection(next(iter(_flags(case, "--indirect-selection")), "eager"))
+    order = case.get("select", []), case.get("exclude", []), case.get("selector")
+    wanted = set(_flags(case, "--resource-type"))
+    unlisted = set(_flags(case, "--exclude-resource-type")) | (NOT_LISTED - wanted)
+    types = {each: each.partition(".")[0] for each in manifest.selected(*order, indirect_selection=mode)}
+    return sorted(each for each, kind in types.items() if kind not in unlisted and (not wanted or kind in wanted))
+
+
+def _flags(case: dict[str, Any], name: str) -> list[str]:
+    words = case.get("dbt_flags", [])
+    return [value for flag, value in itertools.pairwise(words) if flag == name]

@@ -92,6 +92,27 @@ def test_a_definition_is_evaluated_as_a_tree(graph: SelectionGraph, definition: 
 
 
 @pytest.mark.parametrize(
+    ("definition", "expected"),
+    [
+        # The exclude of a group, as dbt 2 writes it.
+        ({"intersection": [{"union": [tag("x"), tag("z")]}, {"exclude": tag("y")}]}, "a"),
+        ({"intersection": [tag("y"), {"exclude": {"union": [tag("x"), tag("z")]}}]}, ""),
+        ({"union": [{"intersection": [{"union": [tag("x")]}, {"exclude": tag("y")}]}, tag("z")]}, "ac"),
+        # An item's own.
+        ({"union": [tag("y", exclude=[tag("x")]), tag("x")]}, "abc"),
+        (tag("x", exclude=[tag("y")]), "a"),
+        (tag("z", parents=True, parents_depth="1"), "bc"),
+    ],
+)
+def test_a_definition_of_dbt_2_is_evaluated_as_dbt_2_means_it(
+    graph: SelectionGraph, definition: Any, expected: str
+) -> None:
+    definitions = Definitions({"asked": definition}, is_of_dbt_2=True)
+
+    assert evaluate(graph, definitions.tree("asked")) == {f"model.shop.{name}" for name in expected}
+
+
+@pytest.mark.parametrize(
     ("definition", "message"),
     [
         ({"union": [], "intersection": []}, "beside union or intersection nothing else may stand"),
