@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from cosmos_venv.compat import AirflowException, let_map
 from cosmos_venv.constants import ONLY_IF_CHANGED
 from cosmos_venv.dbt.command import flags_of_command
+from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.io import optional_hook
 from cosmos_venv.operators.base import (
     REQUIRED,
@@ -182,7 +183,12 @@ class DbtDocsLocalOperator(DbtDocsMixin, DbtLocalBaseOperator):
 
     @property
     def required_files(self) -> list[str]:
-        """The files that make up the documentation: one, with the flag ``--static``."""
+        """The files that are uploaded: those that were given, else what makes up the documentation.
+
+        That is one file, with the flag ``--static``.
+        """
+        if (given := vars(self).get("required_files")) is not None:
+            return list(given)
         is_static = "--static" in flags_of_command(self.dbt_cmd_flags, self.base_cmd)
         return list(STATIC_PAGES if is_static else PAGES)
 
@@ -190,14 +196,15 @@ class DbtDocsLocalOperator(DbtDocsMixin, DbtLocalBaseOperator):
 class DbtDocsCloudLocalOperator(DbtDocsLocalOperator):
     """``dbt docs generate``, and the files uploaded; each cloud is a class of its own.
 
-    Parameters of its own: ``connection_id`` and ``bucket_name``, required, and ``folder_dir``, which the files' keys
-    begin with.
+    Parameters of its own: ``connection_id`` and ``bucket_name``, required, ``folder_dir``, which the files' keys begin
+    with, and ``required_files``, their names below dbt's target folder; None: all of the documentation.
     """
 
     own_parameters: ClassVar[Mapping[str, Any]] = {
         "connection_id": REQUIRED,
         "bucket_name": REQUIRED,
         "folder_dir": None,
+        "required_files": None,
     }
     #: what the keys of uploaded files are told to begin with in the log.
     scheme: ClassVar[str]
@@ -214,15 +221,39 @@ class DbtDocsCloudLocalOperator(DbtDocsLocalOperator):
         :raises AirflowException: when the provider is not installed, with its package.
         """
 
+    def _store(self, values: Mapping[str, Any]) -> None:
+        names = values["required_files"]
+        if names is None:  # a class of a user may say them
+            super()._store({name: value for name, value in values.items() if name != "required_files"})
+            return
+        if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
+            raise CosmosValueError(
+                f"required_files={names!r}: give a list of file names, such as ['manifest.json', 'catalog.json']."
+            )
+        super()._store(values)
+
     def _after_success(self, artifacts: Artifacts) -> None:
         self.log.info("Attempting to upload generated docs to %s://%s", self.scheme, self.bucket_name)
-        for name in self.required_files:
-            file = artifacts.target / name
+        files = {name: artifacts.target / name for name in self.required_files}
+        for name, file in files.items():
             if not file.is_file():
-                raise AirflowException(f"dbt docs generate has left no {name} in its target folder; nothing to upload.")
+                raise AirflowException(self._why_missing(name))
+        for name, file in files.items():
             key = f"{self.folder_dir.rstrip('/')}/{name}" if self.folder_dir else name
             self.log.info("Uploading %s to %s://%s/%s", name, self.scheme, self.bucket_name, key)
             self.upload(file, key)
+
+    def _why_missing(self, name: str) -> str:
+        from cosmos_venv.dbt.invocation import found_executable
+        from cosmos_venv.dbt.native.program import is_native
+
+        if name not in PAGES or not is_native(found_executable(self.dbt_executable_path)):
+            return f"dbt docs generate has left no {name} in its target folder; nothing was uploaded."
+        return (
+            f"dbt 2 has left no {name} in its target folder, and nothing was uploaded: in place of docs generate it "
+            "has compile --write-catalog, which makes no page. Give required_files=['manifest.json', 'catalog.json'] "
+            "and serve them beside an index.html of dbt 1, or run dbt 1 here."
+        )
 
 
 class DbtDocsS3LocalOperator(DbtDocsCloudLocalOperator):

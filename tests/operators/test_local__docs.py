@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cosmos_venv.compat import AirflowException
+from cosmos_venv.dbt.invocation import FullOutputSubprocessResult
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators import local
 from pytest_cosmos_venv import FakeVenv
@@ -19,18 +21,25 @@ pytestmark = pytest.mark.filterwarnings("ignore:DbtDocs.* cannot be called outsi
 @pytest.fixture
 def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> MakeNamed:
     def make(name: str, **arguments: Any) -> Any:
-        given = {"connection_id": "cloud", "bucket_name": "docs"} if name else {}
+        given: dict[str, Any] = {"connection_id": "cloud", "bucket_name": "docs"} if name else {}
+        given = {"dbt_executable_path": cosmos_fake_venv.dbt, **given, **arguments}
         return getattr(local, f"DbtDocs{name}LocalOperator")(
-            **operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt),
-            **{name: value for name, value in {**given, **arguments}.items() if value is not ...},
+            **operator_arguments(dbt_project),
+            **{name: value for name, value in given.items() if value is not ...},
         )
 
     return make
 
 
-def test_a_static_page_is_all_there_is(make: MakeNamed, monkeypatch: pytest.MonkeyPatch) -> None:
-    uploaded: list[str] = []
+@pytest.fixture
+def uploaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The keys that were uploaded to S3, where nothing goes."""
+    keys: list[str] = []
+    monkeypatch.setattr(local.DbtDocsS3LocalOperator, "upload", lambda *words: keys.append(words[-1]))
+    return keys
 
+
+def test_a_static_page_is_all_there_is(make: MakeNamed, monkeypatch: pytest.MonkeyPatch, uploaded: list[str]) -> None:
     def run_and_write(self: Any, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
         result = local.DbtLocalBaseOperator.run_subprocess(self, command, env, cwd, **kwargs)
         if "--static" in command:  # as dbt does; the fake writes no such page
@@ -38,11 +47,76 @@ def test_a_static_page_is_all_there_is(make: MakeNamed, monkeypatch: pytest.Monk
         return result
 
     monkeypatch.setattr(local.DbtDocsS3LocalOperator, "run_subprocess", run_and_write, raising=False)
-    monkeypatch.setattr(local.DbtDocsS3LocalOperator, "upload", lambda *words: uploaded.append(words[-1]))
 
     make("S3", dbt_cmd_flags={"docs generate": ["--static"]}).execute({})
 
     assert uploaded == ["static_index.html"]
+
+
+def test_the_files_that_are_asked_for_are_uploaded(make: MakeNamed, uploaded: list[str]) -> None:
+    make("S3", required_files=["catalog.json", "manifest.json"], folder_dir="docs").execute({})
+
+    assert uploaded == ["docs/catalog.json", "docs/manifest.json"]
+
+
+@pytest.mark.parametrize("wrong", ["catalog.json", [], [5], {"catalog.json": True}])
+def test_the_files_are_a_list_of_names(make: MakeNamed, wrong: object) -> None:
+    with pytest.raises(CosmosValueError, match=r"required_files=.*: give a list of file names"):
+        make("S3", required_files=wrong)
+
+
+def test_a_class_of_a_user_may_say_the_files(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> None:
+    keys: list[str] = []
+
+    class Catalog(local.DbtDocsS3LocalOperator):
+        required_files = ["catalog.json"]  # noqa: RUF012
+
+        def upload(self, file: Path, key: str) -> None:
+            keys.append(f"{file.name} as {key}")
+
+    operator = Catalog(
+        **operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt), connection_id="c", bucket_name="b"
+    )
+    operator.execute({})
+
+    assert keys == ["catalog.json as catalog.json"]
+
+
+def test_nothing_is_uploaded_where_a_file_is_missing(make: MakeNamed, uploaded: list[str]) -> None:
+    with pytest.raises(
+        AirflowException, match=r"has left no graph\.gpickle in its target folder; nothing was uploaded"
+    ):
+        make("S3", required_files=["catalog.json", "graph.gpickle"]).execute({})
+
+    assert uploaded == []
+
+
+def test_dbt_2_makes_no_page_and_the_error_says_what_can_be_uploaded(
+    make: MakeNamed, monkeypatch: pytest.MonkeyPatch, uploaded: list[str]
+) -> None:
+    def write(self: Any, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
+        assert "compile --write-catalog" in " ".join(command)
+        for name in ("manifest.json", "catalog.json"):
+            Path(cwd, "target").mkdir(exist_ok=True)
+            Path(cwd, "target", name).write_text("{}")
+        return FullOutputSubprocessResult(0, "", [])
+
+    monkeypatch.setattr(local.DbtDocsS3LocalOperator, "run_subprocess", write, raising=False)
+    program = sys.executable  # as dbt 2 it is no script
+
+    with pytest.raises(AirflowException) as failure:
+        make("S3", dbt_executable_path=program).execute({})
+
+    assert str(failure.value) == (
+        "dbt 2 has left no index.html in its target folder, and nothing was uploaded: in place of docs generate it has "
+        "compile --write-catalog, which makes no page. Give required_files=['manifest.json', 'catalog.json'] and serve "
+        "them beside an index.html of dbt 1, or run dbt 1 here."
+    )
+    assert uploaded == []
+
+    make("S3", dbt_executable_path=program, required_files=["manifest.json", "catalog.json"]).execute({})
+
+    assert uploaded == ["manifest.json", "catalog.json"]
 
 
 @pytest.mark.parametrize(
