@@ -5,158 +5,53 @@ Each cell is what this test has seen. A cell that differs from the page fails wi
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
-from textwrap import dedent, indent
 from typing import Any
 
-import duckdb
 import psutil
 import pytest
 
+from cosmos_venv import assets
 from cosmos_venv.compat import AirflowException
-from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
-from cosmos_venv.constants import ExecutionMode, LoadMode
-from cosmos_venv.operators import virtualenv
-from cosmos_venv.profiles import PostgresUserPasswordProfileMapping
-from cosmos_venv.project.graph import DbtGraph
-from tests.engines import ENGINES, OLD_ENGINES, Engine
-from tests.installed import IS_CI, ROOT, copy_of_example
-from tests.postgres import IS_MISSING, Postgres
+from cosmos_venv.constants import NODE_CONFIG, ONLY_IF_CHANGED, InvocationMode, LoadMode
+from cosmos_venv.operators.local import DbtDocsS3LocalOperator
+from tests.engines import ENGINES, Engine
+from tests.harbor import WORKS, Harbor, cells, make_harbor
+from tests.installed import ENVIRONMENTS, ROOT, is_missing
 
-PAGE = ROOT / "docs" / "dbt-versions.md"
-WORKS = "works"
-UNIT_TESTS = """
-unit_tests:
-  - name: a_route_has_a_share
-    model: route_total
-    given:
-      - input: ref('fct_crossings')
-        rows: [{passengers: 2}, {passengers: 3}]
-    expect: {rows: [{passengers: 5}]}
-models:
-  - name: loose
-    columns: [{name: id, data_tests: [{unique: {config: {severity: warn}}}]}]
-  - name: tight
-    config: {tags: [failing]}
-    columns: [{name: id, data_tests: [{unique: {config: {tags: [failing]}}}]}]
-  - name: broken
-    config: {tags: [failing]}
-"""
 ENDLESS = """\
 {{ config(materialized='table', tags=['failing']) }}
 select count(*) as n from range(100000000000) a, range(1000) b where a.range % 7 = b.range % 3
 """
 COMPUTING_SECONDS = 6  # of a processor: longer than any release takes to parse the project
-FRESHNESS = """\
-    config:
-      loaded_at_field: "cast('2026-01-01' as timestamp)"
-      freshness: {warn_after: {count: 1, period: hour}}
+OPENLINEAGE = ENVIRONMENTS / "openlineage" / "bin" / "python"
+TOLD = """
+import json, sys
+from cosmos_venv import ProfileConfig
+from cosmos_venv.operators.local import DbtRunLocalOperator
+project, dbt = sys.argv[1:]
+profile = ProfileConfig("harbor", "dev", profiles_yml_filepath=project + "/profiles.yml")
+task = DbtRunLocalOperator(
+    task_id="run",
+    project_dir=project,
+    profile_config=profile,
+    dbt_executable_path=dbt,
+    select="route_total",
+    install_deps=False,
+)
+task.execute({})
+told = task.get_openlineage_facets_on_complete(None)
+print("TOLD", json.dumps([[each.name for each in told.inputs], [each.name for each in told.outputs], *told.job_facets]))
 """
-
-needs_postgres = pytest.mark.skipif(IS_MISSING and not IS_CI, reason="no PostgreSQL in .cache/envs: make test makes it")
 pytestmark = [pytest.mark.long, pytest.mark.timeout(280)]
-
-
-ON_POSTGRES = """
-models:
-  - name: fleet
-    columns: [{name: seats, data_tests: [not_null]}]
-unit_tests:
-  - name: seats_are_added
-    model: fleet
-    given:
-      - input: ref('stg_vessels')
-        rows: [{seats: 2}, {seats: 3}]
-    expect: {rows: [{seats: 5}]}
-"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Harbor:
-    """The example project with one release of dbt, and its database.
-
-    :param engine: the release.
-    :param folder: of project, database and environments.
-    :param profile: how dbt reaches the database.
-    """
-
-    engine: Engine
-    folder: Path
-    profile: ProfileConfig
-
-    @property
-    def project(self) -> Path:
-        return self.folder / "harbor"
-
-    def operator(self, command: str, **given: Any) -> Any:
-        """A virtualenv operator, not run yet."""
-        return getattr(virtualenv, f"Dbt{command}VirtualenvOperator")(
-            task_id=command.lower(),
-            project_dir=self.project,
-            profile_config=self.profile,
-            virtualenv_dir=self.folder / "environments",
-            **{**self.engine.arguments, "install_deps": False, **given},
-        )
-
-    def execute(self, command: str, **given: Any) -> Any:
-        """Run a command to its end."""
-        return self.operator(command, **given).execute({})
-
-    def output(self, command: str, **given: Any) -> list[str]:
-        """Every line of a command."""
-        operator = self.operator(command, **given)
-        lines: list[str] = operator.run_command(*operator.build_cmd({}), {}).full_output
-        return lines
-
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        with duckdb.connect(str(self.folder / "harbor.duckdb")) as database:
-            return database.execute(query).fetchall()
-
-    def graph(self, method: LoadMode, manifest: Path | None = None, **given: Any) -> DbtGraph:
-        """The project, loaded."""
-        graph = DbtGraph(
-            project=ProjectConfig(self.project, manifest_path=manifest, install_dbt_deps=False),
-            render_config=RenderConfig(load_method=method, **given),
-            execution_config=ExecutionConfig(execution_mode=ExecutionMode.VIRTUALENV),
-            profile_config=self.profile,
-            operator_args={**self.engine.arguments, "virtualenv_dir": str(self.folder / "environments")},
-        )
-        graph.load()
-        return graph
-
-
-def make_harbor(engine: Engine, folder: Path) -> Harbor:
-    profile = ProfileConfig("harbor", "dev", profiles_yml_filepath=folder / "harbor" / "profiles.yml")
-    harbor = Harbor(engine=engine, folder=folder, profile=profile)
-    copy_of_example(harbor.project)
-    forget_other_dbt(harbor.project)
-    models = harbor.project / "models"
-    (models / "more.yml").write_text(UNIT_TESTS)
-    (models / "route_total.sql").write_text("select sum(passengers) as passengers from {{ ref('fct_crossings') }}\n")
-    for name in ("loose", "tight"):
-        (models / f"{name}.sql").write_text("select 1 as id union all select 1\n")
-    (models / "broken.sql").write_text("select nothing_of_that_name from (select 1 as a)\n")
-    sources = models / "staging" / "_ticketing.yml"
-    sources.write_text(sources.read_text().replace("    config:\n", FRESHNESS))
-    macro = "{% macro sign() %}{% do run_query('create or replace table signed as select 7 as id') %}{% endmacro %}"
-    (harbor.project / "macros").mkdir()
-    (harbor.project / "macros" / "sign.sql").write_text(macro)
-    database = folder / "harbor.duckdb"
-    target = f"{{type: duckdb, path: '{database}', threads: 2}}"
-    (harbor.project / "profiles.yml").write_text(f"harbor: {{target: dev, outputs: {{dev: {target}}}}}\n")
-    return harbor
-
-
-def forget_other_dbt(project: Path) -> None:
-    """Let the snapshot, which names another dbt for itself, run with that of the others."""
-    snapshot = project / "snapshots" / "vessels_history.yml"
-    snapshot.write_text(re.sub(r"      meta:\n.*", "", snapshot.read_text(), flags=re.DOTALL))
 
 
 def seed(harbor: Harbor) -> str:
@@ -361,6 +256,134 @@ def _manifest(harbor: Harbor) -> Path:
     return kept
 
 
+def local_mode(harbor: Harbor) -> str:
+    arguments: dict[str, Any] = {"invocation_mode": InvocationMode.SUBPROCESS}
+    harbor.rows("drop view stg_vessels")
+    harbor.local("Run", select="stg_vessels", **arguments).execute({})
+    assert harbor.rows("select count(*) from stg_vessels")[0][0] > 0
+    with pytest.raises(AirflowException, match=r"model\.harbor\.broken: error: .*\n.*nothing_of_that_name"):
+        harbor.local("Run", select="broken", **arguments).execute({})
+    return WORKS
+
+
+def callbacks(harbor: Harbor) -> str:
+    seen: list[tuple[str, set[str]]] = []
+    warned: list[tuple[list[str], list[str]]] = []
+
+    def look(folder: str, *, word: str, **_: Any) -> None:
+        seen.append((word, {path.name for path in Path(folder, "target").iterdir()}))
+
+    calling: dict[str, Any] = {"callback": look, "callback_args": {"word": "ahoy"}}
+    on_warning = {"on_warning_callback": lambda it: warned.append((it["test_names"], it["test_results"]))}
+    harbor.execute("Build", select="loose", **calling, **on_warning)
+    with pytest.raises(AirflowException):
+        harbor.execute("Run", select="broken", **calling)
+    assert [word for word, _ in seen] == ["ahoy", "ahoy"]
+    assert all({"manifest.json", "run_results.json"} <= files for _, files in seen)
+    ((names, (message,)),) = warned
+    assert names == ["unique_loose_id"]
+    assert "Got 1 result" in message
+    return WORKS
+
+
+def defer(harbor: Harbor) -> str:
+    built = harbor.folder / "prod"
+    built.mkdir(exist_ok=True)
+
+    def keep(folder: str, **_: Any) -> None:
+        shutil.copy(Path(folder, "target", "manifest.json"), built)
+
+    harbor.execute("Seed", select="vessels", profile_config=harbor.of_target("prod"), callback=keep)
+    deferring: dict[str, Any] = {"state": str(built), "defer_to_state": True}
+    harbor.execute("Run", select="stg_vessels", profile_config=harbor.of_target("empty"), **deferring)
+    assert harbor.rows("select count(*) from empty.stg_vessels") == harbor.rows("select count(*) from prod.vessels")
+    tables = "select table_name from information_schema.tables where table_schema = 'empty'"
+    assert harbor.rows(tables) == [("stg_vessels",)]
+    return WORKS
+
+
+def seed_when_changed(harbor: Harbor) -> str:
+    csv = harbor.project / "seeds" / "piers.csv"
+    node = {"unique_id": "seed.harbor.piers", "original_file_path": "seeds/piers.csv"}
+    only_if_changed = {ONLY_IF_CHANGED: True, NODE_CONFIG: node, "package_name": "harbor"}
+
+    def loads() -> bool:
+        harbor.rows("create or replace table piers as select * from piers limit 0")
+        harbor.execute("Seed", select="piers", extra_context=only_if_changed)
+        return harbor.rows("select count(*) > 0 from piers") == [(True,)]
+
+    before = csv.read_bytes()
+    try:
+        assert [loads(), loads()] == [True, False]
+        csv.write_bytes(before + before.splitlines(keepends=True)[-1])
+        assert [loads(), loads()] == [True, False]
+    finally:
+        csv.write_bytes(before)
+        harbor.execute("Seed", select="piers", full_refresh=True)
+    return WORKS
+
+
+def known_assets(harbor: Harbor) -> str:
+    found: list[assets.Lineage] = []
+
+    def look(folder: str, **_: Any) -> None:
+        texts = (Path(folder, "target", name).read_text() for name in ("run_results.json", "manifest.json"))
+        found.append(assets.lineage(*texts))
+
+    harbor.execute("Build", select="route_total vessels", callback=look)
+    assert [sorted(found[0].outlets), found[0].inlets] == [
+        ["harbor.main.route_total", "harbor.main.vessels"],
+        ("harbor.main.fct_crossings",),
+    ]
+    return WORKS
+
+
+def openlineage(harbor: Harbor) -> str:
+    if is_missing(OPENLINEAGE):
+        pytest.skip("no OpenLineage at .cache/envs/openlineage: make test makes it")
+    transport = {"type": "file", "log_file_path": str(harbor.folder / "events"), "append": True}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "AIRFLOW_HOME": str(harbor.folder / "openlineage"),
+        "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport),
+    }
+    command = [str(OPENLINEAGE), "-c", TOLD, str(harbor.project), str(harbor.program)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    inputs, outputs, *facets = json.loads(done.stdout.rpartition("TOLD ")[2])
+    assert (inputs, outputs) == (["harbor.main.fct_crossings"], ["harbor.main.route_total"]), done.stdout
+    assert "sql" in facets
+    return WORKS
+
+
+def docs_to_a_cloud(harbor: Harbor) -> str:
+    keys: list[str] = []
+
+    class Docs(DbtDocsS3LocalOperator):
+        def upload(self, file: Path, key: str) -> None:
+            assert file.stat().st_size > 0
+            keys.append(key)
+
+    arguments: dict[str, Any] = {
+        "project_dir": harbor.project,
+        "profile_config": harbor.profile,
+        "dbt_executable_path": harbor.program,
+        "install_deps": False,
+        "connection_id": "cloud",
+        "bucket_name": "docs",
+    }
+    if not harbor.engine.is_native:
+        Docs(task_id="all", **arguments).execute({})
+        assert keys == ["index.html", "manifest.json", "catalog.json"]
+        return WORKS
+    with pytest.raises(AirflowException, match=r"dbt 2 has left no index\.html .* Give required_files="):
+        Docs(task_id="all", **arguments).execute({})
+    Docs(task_id="some", required_files=["manifest.json", "catalog.json"], **arguments).execute({})
+    assert keys == ["manifest.json", "catalog.json"]
+    return "with `required_files`; else the task fails: no `index.html`"
+
+
 ROWS: dict[str, Callable[[Harbor], str]] = {
     "`seed`": seed,
     "`run`": run,
@@ -382,16 +405,14 @@ ROWS: dict[str, Callable[[Harbor], str]] = {
     "`clone`": clone,
     "loading by `dbt ls`": load_by_dbt_ls,
     "loading a manifest": load_manifest,
+    "local mode, by `dbt_executable_path`": local_mode,
+    "`callback`, `on_warning_callback`": callbacks,
+    "`defer_to_state`": defer,
+    "seeds that load when changed": seed_when_changed,
+    "assets": known_assets,
+    "OpenLineage": openlineage,
+    "docs to a cloud": docs_to_a_cloud,
 }
-
-
-def cells(table: str = "on DuckDB", count: int = len(ROWS)) -> dict[str, dict[str, str]]:
-    """A table of the page: row -> engine -> cell."""
-    lines = [line.strip("| \n").split(" | ") for line in PAGE.read_text(encoding="utf-8").splitlines() if "|" in line]
-    start = next(number for number, line in enumerate(lines) if line[0] == table)
-    _, *engines = lines[start]
-    rows = lines[start + 2 : start + 2 + count]
-    return {row: dict(zip(engines, cells, strict=True)) for row, *cells in rows}
 
 
 @pytest.fixture(scope="module", params=ENGINES, ids=lambda engine: engine.name)
@@ -403,90 +424,16 @@ def harbor(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.mark.xdist_group("dbt-versions")
 @pytest.mark.parametrize("row", ROWS)
+@pytest.mark.usefixtures("cosmos_variables")
 def test_each_cell_of_the_page_is_what_happens(harbor: Harbor, row: str) -> None:
     if not (harbor.folder / "harbor.duckdb").exists() and row != next(iter(ROWS)):
         harbor.execute("Build", exclude="tag:failing")
 
-    assert ROWS[row](harbor) == cells()[row][f"dbt {harbor.engine.name}"]
+    assert ROWS[row](harbor) == cells("on DuckDB")[row][f"dbt {harbor.engine.name}"]
 
 
 def test_the_page_has_a_cell_for_each_row_and_release() -> None:
-    found = cells()
+    found = cells("on DuckDB")
 
     assert list(found) == list(ROWS)
     assert all(list(row) == [f"dbt {engine.name}" for engine in ENGINES] for row in found.values())
-
-
-def make_harbor_on_postgres(engine: Engine, folder: Path, schema: str) -> Harbor:
-    """What of the project needs no file beside the database: seeds, a snapshot, models, a test and a unit test."""
-    mapping = PostgresUserPasswordProfileMapping("warehouse", {"schema": schema})
-    harbor = Harbor(engine=engine, folder=folder, profile=ProfileConfig("harbor", "dev", profile_mapping=mapping))
-    copy_of_example(harbor.project, "marts", "landing", "tests")
-    staging = harbor.project / "models" / "staging"
-    for name in ("_ticketing.yml", "_staging.yml", "stg_crossings.sql"):
-        (staging / name).unlink()
-    (staging / "fleet.sql").write_text("select sum(seats) as seats from {{ ref('stg_vessels') }}\n")
-    (staging / "fleet.yml").write_text(ON_POSTGRES)
-    forget_other_dbt(harbor.project)
-    return harbor
-
-
-@needs_postgres
-@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
-def test_the_cell_of_postgres_is_what_happens(
-    engine: Engine, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    engine.require()
-    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", postgres.connection)
-    schema = f"of_dbt_{engine.name.replace('.', '_')}"
-    harbor = make_harbor_on_postgres(engine, tmp_path, schema)
-    if engine.is_native:
-        with pytest.raises(AirflowException) as failure:
-            harbor.execute("Build")
-        said = re.search(r"The 'postgres' adapter is not yet supported by dbt Fusion", str(failure.value))
-        assert said
-        seen = f"not in dbt 2, the task fails: `{said.group()}`"
-    else:
-        requirements = [*engine.requirements, "dbt-postgres"]
-        harbor.execute("Build", py_requirements=requirements)
-        assert postgres.rows(f"table {schema}.fleet") == [["636"]]
-        assert len(postgres.rows(f"table {schema}.vessels_history")) == 4
-        seen = WORKS
-
-    assert cells("on PostgreSQL", 1)["`build`"][f"dbt {engine.name}"] == seen
-
-
-def test_dbt_1_12_runs_without_the_parser_that_downloads_while_it_is_built(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (engine,) = (each for each in ENGINES if each.name == "1.12")
-    engine.require()
-    (tmp_path / "excluded.txt").write_text("dbt-core-experimental-parser\n")
-    monkeypatch.setenv("UV_EXCLUDE", str(tmp_path / "excluded.txt"))
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_INSTALLER", "uv")
-
-    seed(make_harbor(replace(engine, requirements=("dbt-core==1.12.0", "dbt-duckdb")), tmp_path))
-
-    assert not list(tmp_path.glob("environments/envs-v1/builds/*/lib/*/site-packages/dbt_core_experimental_parser*"))
-
-
-def older(text: str) -> str:
-    """A YAML file of the project as releases before 1.8 take it."""
-    text = re.sub(r"flags:\n(  .*\n)+", "", text.replace("data_tests:", "tests:"))
-    text = re.sub(r"arguments:\n\s+(values: .*)", r"\1", text)
-    return re.sub(r"    config:\n((?:      .*\n)+)", lambda block: indent(dedent(block[1]), "    "), text)
-
-
-@pytest.mark.parametrize("engine", OLD_ENGINES, ids=lambda engine: engine.name)
-def test_a_release_that_the_seed_documents_name_builds_the_project(engine: Engine, tmp_path: Path) -> None:
-    """Without what came later: unit tests (1.8) and snapshots in YAML (1.9)."""
-    engine.require()
-    harbor = make_harbor(engine, tmp_path)
-    (harbor.project / "models" / "more.yml").unlink()
-    shutil.rmtree(harbor.project / "snapshots")
-    for file in harbor.project.rglob("*.yml"):
-        file.write_text(older(file.read_text()))
-
-    harbor.execute("Build", exclude="broken tight loose")
-
-    assert harbor.rows("select count(*) from fct_crossings")[0][0] > 0

@@ -321,7 +321,7 @@ def _keep_events(outcome: Outcome) -> None:
 def _events(outcome: Outcome, namespace: str) -> list[Any]:
     if outcome.artifacts.text("run_results.json") is None or outcome.artifacts.text("manifest.json") is None:
         return []
-    processor = _processor_class(outcome.env)(
+    processor = _processor_class(outcome.env, outcome.profiles_yml)(
         project_dir=str(outcome.place),
         profile_name=outcome.profile_config.profile_name,
         target=outcome.profile_config.target_name,
@@ -334,8 +334,12 @@ def _events(outcome: Outcome, namespace: str) -> list[Any]:
     return list(processor.parse().completes)
 
 
-def _processor_class(environment: Mapping[str, str]) -> Callable[..., Any]:
-    """OpenLineage's processor, seeing dbt's variables: it would look for them, passwords too, in the worker's own."""
+def _processor_class(environment: Mapping[str, str], profiles_yml: Path) -> Callable[..., Any]:
+    """OpenLineage's processor, seeing dbt's variables and profile.
+
+    It would look for variables, passwords too, among the worker's own. The folder of the profile it takes from
+    ``run_results.json``; dbt 2 does not say it there, and another profile lies in the user's home.
+    """
     from openlineage.common.provider.dbt.local import DbtLocalArtifactProcessor
 
     def env_var(name: str, default: str | None = None) -> str:
@@ -346,6 +350,13 @@ def _processor_class(environment: Mapping[str, str]) -> Callable[..., Any]:
 
     class Processor(DbtLocalArtifactProcessor):  # type: ignore[misc]
         should_raise_on_unsupported_command = False  # docs, compile, …: nothing to tell
+
+        @classmethod
+        def load_metadata(cls, *words: Any, **named: Any) -> dict[str, Any]:
+            metadata: dict[str, Any] = super().load_metadata(*words, **named)
+            if isinstance(arguments := metadata.get("args"), dict):
+                arguments.setdefault("profiles_dir", str(profiles_yml.parent))
+            return metadata
 
         @staticmethod
         # Its own env_var reads os.environ, which is the worker's.
