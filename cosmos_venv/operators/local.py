@@ -247,10 +247,10 @@ class DbtDocsCloudLocalOperator(DbtDocsLocalOperator):
         from cosmos_venv.dbt.invocation import found_executable
         from cosmos_venv.dbt.native.program import is_native
 
-        if name not in PAGES or not is_native(found_executable(self.dbt_executable_path)):
+        if name != "index.html" or not is_native(found_executable(self.dbt_executable_path)):
             return f"dbt docs generate has left no {name} in its target folder; nothing was uploaded."
         return (
-            f"dbt 2 has left no {name} in its target folder, and nothing was uploaded: in place of docs generate it "
+            "dbt 2 has left no index.html in its target folder, and nothing was uploaded: in place of docs generate it "
             "has compile --write-catalog, which makes no page. Give required_files=['manifest.json', 'catalog.json'] "
             "and serve them beside an index.html of dbt 1, or run dbt 1 here."
         )
