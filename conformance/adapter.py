@@ -39,6 +39,7 @@ CAPABILITIES: Mapping[str, str] = {
     "deps": "tasks run dbt deps",
     "watcher": "it has the execution mode WATCHER",
     "airflow_async": "it has the execution mode AIRFLOW_ASYNC",
+    "native_dbt": "its environments may have a dbt that is a program of its own, as dbt 2 is",
 }
 """Capability that an implementation may lack, if its adapter says so -> what it means to have it."""
 _NO_SERVICE = ("dbt", "dbt run", "python", "python3", "uv", "pip", "sleep", "")

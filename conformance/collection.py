@@ -53,7 +53,7 @@ def tell_requirements(config: pytest.Config, items: list[pytest.Item]) -> None:
         implementation = adapter_of(config) if named is None else open_adapter(named)
         if one is None:
             continue
-        item.user_properties += [(REQUIREMENT, one.id), (LEVEL, one.level.value if one.level else None)]
+        item.user_properties += [(REQUIREMENT, one.id), (LEVEL, one.counted_as)]
         missing = [each for each in one.needs if each in implementation.absent]
         if missing:
             _leave_out(item, Verdict.NOT_APPLICABLE, f"{', '.join(missing)}: declared absent")

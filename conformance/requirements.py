@@ -15,7 +15,10 @@ MARK = "cosmos_requirement"
 
 _HEAD = re.compile(r"### (?P<id>[A-Z]+-\d{3}) \((?P<level>MUST|SHOULD|BEYOND|withdrawn)\)")
 _AREA = re.compile(r"^## (?P<name>[A-Z]+): (?P<title>.+)$", re.MULTILINE)
-_FACT = re.compile(r"- (?P<name>source|needs|depends on): (?P<text>.+)")
+_FACT = re.compile(r"- (?P<name>source|needs|depends on|since): (?P<text>.+)")
+FIRST = "1.0"
+"""The version of the specification of which a requirement is that names none."""
+_DRAFT = ", draft"
 
 
 class Level(str, Enum):
@@ -45,6 +48,8 @@ class Requirement:
     :param sources: what it follows from, as Markdown, each with a quoted sentence.
     :param needs: capabilities without which it does not apply.
     :param depends_on: ids; where one of them failed, a failure of this one is listed under it.
+    :param since: the version of the specification that it came with: ``1.0``; ``1.1, draft`` where that is not
+        released.
     """
 
     id: str
@@ -53,11 +58,30 @@ class Requirement:
     sources: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     depends_on: tuple[str, ...] = ()
+    since: str = FIRST
 
     @property
     def area(self) -> str:
         """The area, such as ``LOCK``."""
         return self.id.partition("-")[0]
+
+    @property
+    def is_draft(self) -> bool:
+        """Whether its version of the specification is not released: it is judged and shown, and counts for nothing."""
+        return is_draft(self.since)
+
+    @property
+    def counted_as(self) -> str:
+        """The group in which it is counted: its level, or the version of which it is a draft."""
+        return self.since if self.is_draft or self.level is None else self.level.value
+
+
+def is_draft(since: str) -> bool:
+    """Whether a version of the specification is not released.
+
+    :param since: such as ``1.0``, or ``1.1, draft``.
+    """
+    return since.endswith(_DRAFT)
 
 
 def requirement(requirement_id: str) -> pytest.MarkDecorator:
@@ -74,7 +98,7 @@ def read_specification(text: str | None = None) -> dict[str, Requirement]:
 
     :param text: a document; None: that of this suite.
     :raises SpecificationError: an id stands there twice, or a requirement lacks its sentence or its source, or depends
-        on one that there is not.
+        on one that there is not, or on a draft where it is none.
     """
     document = SPECIFICATION.read_text(encoding="utf-8") if text is None else text
     found: dict[str, Requirement] = {}
@@ -111,7 +135,7 @@ def _blocks(document: str) -> Iterable[list[str]]:
 def _read(block: list[str]) -> Requirement:
     head = _HEAD.fullmatch(block[0])
     assert head is not None
-    facts: dict[str, list[str]] = {"source": [], "needs": [], "depends on": []}
+    facts: dict[str, list[str]] = {"source": [], "needs": [], "depends on": [], "since": []}
     sentence: list[str] = []
     into = sentence
     for line in block[1:]:
@@ -129,6 +153,7 @@ def _read(block: list[str]) -> Requirement:
         sources=tuple(facts["source"]),
         needs=_words(facts["needs"]),
         depends_on=_words(facts["depends on"]),
+        since=" ".join(facts["since"]) or FIRST,
     )
 
 
@@ -145,3 +170,6 @@ def _check(found: Iterable[Requirement], known: Mapping[str, Requirement]) -> No
         strange = [each for each in one.depends_on if each not in known]
         if strange:
             raise SpecificationError(f"{one.id} depends on {', '.join(strange)}, which there is not.")
+        drafts = [each for each in one.depends_on if known[each].is_draft and not one.is_draft]
+        if drafts:
+            raise SpecificationError(f"{one.id} depends on {', '.join(drafts)}, which is a draft, and is none itself.")

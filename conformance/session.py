@@ -156,6 +156,8 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         f"conformance: specification {SPECIFICATION_VERSION}, suite {SUITE_VERSION}, "
         f"profile {asked_profile(config)} ({ROUNDS[asked_profile(config)]} rounds)",
     ]
+    if drafts := [one for one in config.stash[SPECIFICATION].values() if one.is_draft]:
+        header.append(f"judged and counted apart: {len(drafts)} of {', '.join(sorted({one.since for one in drafts}))}")
     if services := adapter_of(config).all_services:
         header.append(f"stays by design: {', '.join(services)}")
     set_aside = config.getoption("cosmos_set_aside")

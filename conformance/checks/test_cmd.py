@@ -272,3 +272,32 @@ def test_dbt_has_nothing_on_its_standard_input(harness: Harness) -> None:
     call = ran(harness, harness.shared_task(standard_input="the supervisor's answer\n"))
 
     assert call.stdin == "", f"dbt must find nothing on its standard input, and its end; seen: {call.stdin!r}"
+
+
+@requirement("CMD-022")
+def test_the_error_names_the_node_that_a_native_dbt_has_failed(harness: Harness) -> None:
+    harness.wheelhouse.script("run", nodes={"orders": "error"})
+
+    outcome = harness.run(harness.native_task())
+
+    codes = [call.exit_code for call in harness.calls("run")]
+    assert codes == [1], f"dbt run must be called once, and end with 1; seen: {codes}, {outcome}"
+    assert outcome.state == "failed", f"dbt's exit code 1 must fail the task; seen: {outcome}"
+    assert "orders" in str(outcome.exception), (
+        f"the error must name the node that has failed, orders; seen: {outcome.exception}"
+    )
+
+
+@requirement("CMD-023")
+@pytest.mark.parametrize("command", ["source freshness", "docs generate"])
+def test_what_a_native_dbt_has_not_done_is_no_success(harness: Harness, command: str) -> None:
+    ran(harness, harness.native_task())  # else a task that can run no such dbt would keep this too
+
+    outcome = harness.run(harness.native_task(command))
+
+    # Whoever asks dbt for something else instead may succeed.
+    undone = [call.exit_code for call in harness.calls(command)]
+    assert not (undone and outcome.succeeded), (
+        f"a task whose dbt does not have {command}, warns and ends with 0, must not succeed; seen: {outcome}, after "
+        f"dbt {command} ended with {undone}"
+    )

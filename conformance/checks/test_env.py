@@ -17,7 +17,7 @@ import pytest
 from pytest_cosmos_venv import DbtCall, Wheel, write_wheel
 
 from ..harness import processes
-from ..harness.harness import REQUIREMENTS, TEMPORARY_PLACES, Harness
+from ..harness.harness import NATIVE_DBT, REQUIREMENTS, TEMPORARY_PLACES, Harness
 from ..harness.processes import comes_true, watch_until_rest
 from ..harness.runs import (
     damage,
@@ -481,4 +481,28 @@ def test_a_ready_environment_is_used_where_it_is_read_only(harness: Harness) -> 
 
     assert call.prefix == ready.prefix, (
         f"a ready environment on a read-only file system must be used, {ready.prefix}; seen: dbt in {call.prefix}"
+    )
+
+
+@requirement("ENV-027")
+def test_a_native_dbt_is_installed_and_runs(harness: Harness) -> None:
+    call = ran(harness, harness.native_task())
+
+    assert call.dbt_version == NATIVE_DBT, f"dbt {NATIVE_DBT}, a program, must run; seen: dbt {call.dbt_version}"
+    place = harness.virtualenv_dir
+    assert is_below(call.prefix, place), f"dbt must run from below {place}; seen: {call.prefix}"
+
+
+@requirement("ENV-028")
+def test_an_environment_with_a_native_dbt_is_kept(harness: Harness) -> None:
+    first = ran(harness, harness.native_task())
+    before = unpacked(first.prefix)
+
+    second = ran(harness, harness.native_task())
+
+    assert second.prefix == first.prefix, (
+        f"the next task must use the environment that is there, {first.prefix}; seen: dbt in {second.prefix}"
+    )
+    assert unpacked(second.prefix) == before, (
+        f"the next task must unpack nothing anew; seen: {sorted(unpacked(second.prefix))} have new files"
     )

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,6 +18,9 @@ from ..harness.processes import comes_true, environment_of_build, lives, watch_u
 from ..harness.running import HarnessError, RunningTasks
 from ..requirements import requirement
 
+if TYPE_CHECKING:
+    from ..tasks import Task
+
 POLITE = 10.0
 """Seconds for a dbt that obeys signals."""
 STUBBORN = 5.0
@@ -24,9 +28,9 @@ STUBBORN = 5.0
 
 
 @contextmanager
-def _running_dbt(harness: Harness) -> Iterator[tuple[RunningTasks, DbtCall]]:
-    """A task whose dbt is in the middle of its work, as its script says."""
-    with harness.start(harness.task()) as running:
+def _running_dbt(harness: Harness, task: Task | None = None) -> Iterator[tuple[RunningTasks, DbtCall]]:
+    """A task whose dbt is in the middle of its work, as its script says; None: in a temporary environment."""
+    with harness.start(task or harness.task()) as running:
         running.wait_for("running")
         yield running, harness.wheelhouse.wait_for_call("run", held=True)
 
@@ -180,3 +184,16 @@ def test_nothing_that_a_task_has_started_outlives_it(harness: Harness, exit_code
     assert not finished.left_behind, (
         f"when a task has ended by itself, nothing that it has started may run on; seen: {finished.left_behind[0]}"
     )
+
+
+@requirement("KILL-010")
+def test_nothing_of_a_native_dbt_runs_on(harness: Harness) -> None:
+    harness.wheelhouse.script("run", hold=True, child=True)
+
+    with _running_dbt(harness, harness.native_task()) as (running, dbt):
+        told_at = time.monotonic()
+        running.terminate()
+        alive = _still_alive(harness, dbt.pid, _child_of(dbt), since=told_at)
+
+    said = f"a dbt that is a program of its own, and its children, must end within {POLITE:g} s of their task's kill"
+    assert not alive, f"{said}; seen: {'dbt' if dbt.pid in alive else 'its child'} runs on"

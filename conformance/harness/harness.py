@@ -19,6 +19,8 @@ from .running import SLACK, TIMEOUT, RunningTasks
 from .task_process import work
 
 REQUIREMENTS = ("dbt-core", "dbt-duckdb")
+NATIVE_DBT = "2.0.0a4"
+"""The version of a dbt that is a program of its own: there is no package to import, and no adapter to install."""
 TEMPORARY_PLACES = ("no virtualenv_dir", "is_virtualenv_dir_temporary")
 """Both ways to say that an environment is for one task alone."""
 START_DATE = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -158,6 +160,14 @@ class Harness:
         :param **arguments: as for ``task``.
         """
         return self.task(command, **{"virtualenv_dir": str(self.virtualenv_dir), **arguments})
+
+    def native_task(self, command: str = "run") -> Task:
+        """The same with a dbt that is a program of its own.
+
+        :param command: a key of ``OPERATOR_CLASSES``.
+        """
+        self.wheelhouse.add_dbt(NATIVE_DBT)
+        return self.kept_task(command, py_requirements=[f"dbt-core=={NATIVE_DBT}"])
 
     def temporary_task(self, place: str) -> Task:
         """A task whose environment is for itself alone.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..requirements import Level, read_areas
+from ..requirements import read_areas
 from .comparison import DIFFERS, KEPT, NOT_IN_IT, Record, Report, Row, Tally, labels, rows, tallies
 from .verdicts import Verdict
 
@@ -120,10 +120,10 @@ def page(reports: Sequence[Report]) -> str:
         unlike=sum(not row.is_alike for row in found),
         count=len(found),
         findings={row.id: _findings(row, names) for row in found},
-        by_level=tallies(found, len(reports), by=lambda row: row.level.value),
-        by_area=_in_order(tallies(found, len(reports), by=lambda row: row.area)),
+        by_level=tallies(found, len(reports), by=lambda row: row.counted_as),
+        by_area=_in_order(tallies([row for row in found if not row.is_draft], len(reports), by=lambda row: row.area)),
         areas=read_areas(),
-        levels=[level.value for level in Level],
+        levels=list(dict.fromkeys(row.counted_as for row in found)),
         verdicts=[verdict.value for verdict in Verdict if verdict in verdicts],
         looks={word: look for word, look in LOOKS.items() if word in words},
     )

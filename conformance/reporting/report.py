@@ -21,7 +21,7 @@ from typing import Any
 import pytest_cosmos_venv
 
 from .. import SPECIFICATION_VERSION, SUITE_VERSION
-from ..requirements import Level
+from ..requirements import FIRST, Level, is_draft
 from .terminal import again
 from .verdicts import Judgement, Verdict
 
@@ -41,6 +41,8 @@ _SECRETS = re.compile(
 def badge(report: Mapping[str, Any]) -> str:
     """An SVG: the highest level of which all holds, and what was not judged because it is declared absent.
 
+    Drafts have no say in it: the badge names a version of the specification that is released.
+
     :param report: the content of a ``report.json``.
     """
     text, color = _claim(report)
@@ -59,13 +61,14 @@ aria-label="{escape(f"{label}: {text}")}">
 def _claim(report: Mapping[str, Any]) -> tuple[str, str]:
     if not report["closing"]["is_complete"]:
         return "incomplete", "#888"
+    released = [each for each in report["requirements"] if not is_draft(each.get("since", FIRST))]
     reached = None
     for level in Level:
-        verdicts = {each["verdict"] for each in report["requirements"] if each["level"] == level.value}
+        verdicts = {each["verdict"] for each in released if each["level"] == level.value}
         if not verdicts <= _FINE:
             break
         reached = level
-    absent = _absent(report["requirements"])
+    absent = _absent(released)
     without = f" (without {', '.join(absent)})" if absent else ""
     return (f"{reached.value}{without}", "#2a7d3c") if reached else ("not reached", "#b23b3b")
 
@@ -96,19 +99,23 @@ def summary(report: Mapping[str, Any]) -> str:
         f"| | {' | '.join(verdict.value for verdict in Verdict)} |",
         f"|---|{'---:|' * len(Verdict)}",
     ]
-    for level in Level:
-        found = report["closing"]["counts"][level.value]
-        lines.append(f"| {level.value} | {' | '.join(str(found.get(verdict.value, '')) for verdict in Verdict)} |")
+    for group, found in report["closing"]["counts"].items():
+        lines.append(f"| {group} | {' | '.join(str(found.get(verdict.value, '')) for verdict in Verdict)} |")
     failed = [each for each in report["requirements"] if each["verdict"] in _ILL]
     if failed:
-        lines += ["", *(f"- **{each['id']}** {each['level']}: {_sentence(each)}" for each in failed)]
+        lines += ["", *(f"- **{each['id']}** {_counted_as(each)}: {_sentence(each)}" for each in failed)]
     if here := [each for each in report["requirements"] if each["verdict"] == Verdict.NOT_RUN.value and each["tests"]]:
         lines += ["", f"{len(here)} that cannot be judged here:", ""]
-        lines += [f"- {each['id']} {each['level']}: {_reasons(each['evidence'])}" for each in here]
+        lines += [f"- {each['id']} {_counted_as(each)}: {_reasons(each['evidence'])}" for each in here]
     surprising = [each["id"] for each in report["requirements"] if each["verdict"] == Verdict.UNEXPECTED_PASS.value]
     if surprising:
         lines += ["", f"On the list of known failures, and passed: {', '.join(surprising)}"]
     return "\n".join(lines) + "\n"
+
+
+def _counted_as(record: Mapping[str, Any]) -> str:
+    since = record.get("since", FIRST)
+    return str(since if is_draft(since) else record["level"])
 
 
 def _sentence(record: Mapping[str, Any]) -> str:
@@ -177,14 +184,15 @@ def report(
 
 
 def counts(judgements: Sequence[Judgement]) -> dict[str, dict[str, int]]:
-    """Level -> verdict -> how many.
+    """Level, or version of drafts -> verdict -> how many.
 
     :param judgements: the judgements of the run.
     """
-    found = Counter((each.requirement.level, each.verdict) for each in judgements)
+    found = Counter((each.requirement.counted_as, each.verdict) for each in judgements)
+    drafts = {each.requirement.since for each in judgements if each.requirement.is_draft}
     return {
-        level.value: {verdict.value: found[level, verdict] for verdict in Verdict if found[level, verdict]}
-        for level in Level
+        group: {verdict.value: found[group, verdict] for verdict in Verdict if found[group, verdict]}
+        for group in (*(level.value for level in Level), *sorted(drafts))
     }
 
 
@@ -193,6 +201,7 @@ def _record(judgement: Judgement, named: str, options: Mapping[str, object]) -> 
     return {
         "id": one.id,
         "level": one.level.value if one.level else None,
+        "since": one.since,
         "sentence": one.sentence,
         "sources": list(one.sources),
         "verdict": judgement.verdict.value,

@@ -93,8 +93,7 @@ def again(requirement: str, implementation: str, options: Mapping[str, object]) 
 
 def _print_failure(terminal: pytest.TerminalReporter, judgement: Judgement, following: Sequence[Judgement]) -> None:
     one = judgement.requirement
-    level = "" if one.level is None else one.level.value
-    terminal.section(f"{one.id} {level}: {judgement.verdict.value}", sep="-", red=True)
+    terminal.section(f"{one.id} {one.counted_as}: {judgement.verdict.value}", sep="-", red=True)
     terminal.line(one.sentence)
     for text in judgement.evidence:
         lines = text.splitlines()
@@ -107,21 +106,23 @@ def _print_failure(terminal: pytest.TerminalReporter, judgement: Judgement, foll
 
 
 def table(judgements: Sequence[Judgement]) -> list[str]:
-    """Lines of a table: passed of those that were judged, for each area and level.
+    """Lines of a table: passed of those that were judged, for each area and level; drafts have a column of their own.
 
     :param judgements: the judgements of the run.
     """
     areas = list(dict.fromkeys(each.requirement.area for each in judgements))
-    lines = ["".join(f"{word:<{_WIDTH}}" for word in ("", *(level.value for level in Level))).rstrip()]
-    lines += [_row(area, [each for each in judgements if each.requirement.area == area]) for area in areas]
-    lines.append(_row("all", judgements))
+    drafts = (each.requirement.counted_as for each in judgements if each.requirement.is_draft)
+    groups = [*(level.value for level in Level), *sorted(set(drafts))]
+    lines = ["".join(f"{word:<{_WIDTH}}" for word in ("", *groups)).rstrip()]
+    lines += [_row(area, [each for each in judgements if each.requirement.area == area], groups) for area in areas]
+    lines.append(_row("all", judgements, groups))
     counts = [(verdict, sum(each.verdict is verdict for each in judgements)) for verdict in Verdict]
     lines.append(", ".join(f"{count} {verdict.value}" for verdict, count in counts if count))
     return lines
 
 
-def _row(name: str, judgements: Sequence[Judgement]) -> str:
-    cells = [_cell([each for each in judgements if each.requirement.level is level]) for level in Level]
+def _row(name: str, judgements: Sequence[Judgement], groups: Sequence[str]) -> str:
+    cells = [_cell([each for each in judgements if each.requirement.counted_as == group]) for group in groups]
     return "".join(f"{word:<{_WIDTH}}" for word in (name, *cells)).rstrip()
 
 

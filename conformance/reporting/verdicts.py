@@ -141,15 +141,15 @@ def _root(one: Requirement, verdicts: Mapping[str, Verdict]) -> str | None:
 
 
 def counts_against(judgement: Judgement, *, level: Level, beyond: frozenset[str], strict: bool = False) -> bool:
-    """Whether the verdict makes the run fail.
+    """Whether the verdict makes the run fail. A draft never does.
 
     :param judgement: on one requirement.
     :param level: the one that was asked for: failures of it and of those above it count.
     :param beyond: ids of the BEYOND requirements that the implementation declares.
     :param strict: whether an unexpected pass counts as a failure.
     """
-    own = judgement.requirement.level
-    if own is None or (own.rank > level.rank and judgement.requirement.id not in beyond):
+    one = judgement.requirement
+    if one.level is None or one.is_draft or (one.level.rank > level.rank and one.id not in beyond):
         return False
     return judgement.verdict is Verdict.FAILED or (strict and judgement.verdict is Verdict.UNEXPECTED_PASS)
 

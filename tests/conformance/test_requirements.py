@@ -15,6 +15,8 @@ from conformance.adapter import CAPABILITIES, CosmosVenvAdapter
 from conformance.requirements import SPECIFICATION, Level, SpecificationError, read_specification
 
 SUITE = SPECIFICATION.parent
+DRAFT = "1.1, draft"
+IN_WORDS = {4: "Four", 5: "Five", 6: "Six", 7: "Seven", 8: "Eight"}
 TEST_FILES = sorted(file for file in (SUITE / "checks").glob("test_*.py") if file.name != "test_smoke.py")
 
 
@@ -75,12 +77,30 @@ def test_this_projects_implementation_is_held_to_all_that_goes_beyond() -> None:
 def test_the_table_that_users_are_shown_has_as_many_as_there_are() -> None:
     page = SPECIFICATION.parents[1] / "docs" / "conformance.md"
     shown = re.findall(r"^    ([A-Z]+) +(.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    counts = Counter((one.area, one.level) for one in read_specification().values())
+    counts = Counter((one.area, one.counted_as) for one in read_specification().values())
+    groups = (*(level.value for level in Level), DRAFT)
 
     said = {area: [int(each.partition(" of ")[2] or 0) for each in re.split(r"  +", cells)] for area, cells in shown}
 
     assert said
-    assert said == {area: [counts[area, level] for level in Level] for area in said}
+    assert said == {area: [counts[area, group] for group in groups] for area in said}
+
+
+def test_a_released_specification_is_not_changed_by_drafts() -> None:
+    specification = read_specification()
+
+    released = Counter(one.level for one in specification.values() if not one.is_draft)
+
+    assert released == {Level.MUST: 81, Level.SHOULD: 67, Level.BEYOND: 7, None: 1}
+    assert {one.since for one in specification.values()} == {SPECIFICATION_VERSION, DRAFT}
+
+
+def test_the_document_says_how_many_drafts_it_has() -> None:
+    drafts = sum(one.is_draft for one in read_specification().values())
+
+    words = f"{IN_WORDS[drafts]} requirements are of {DRAFT}: they count for nothing yet"
+
+    assert words in SPECIFICATION.read_text(encoding="utf-8")
 
 
 def test_the_document_says_its_version() -> None:
@@ -105,6 +125,7 @@ Said by LOCK-001.
 Nobody waits.
 - source: what users expect
 - depends on: LOCK-001
+- since: 1.1, draft
 
 ## Another chapter
 
@@ -121,6 +142,8 @@ def test_requirements_are_read_from_the_document() -> None:
     assert (first.sources[1], first.needs) == ("Mode page", ("pid_lock_file", "templates"))
     assert (second.level, second.sentence) == (None, "Said by LOCK-001.")
     assert (third.sentence, third.depends_on) == ("Nobody waits.", ("LOCK-001",))
+    assert (first.since, first.is_draft, first.counted_as) == ("1.0", False, "MUST")
+    assert (third.since, third.is_draft, third.counted_as) == ("1.1, draft", True, "1.1, draft")
 
 
 @pytest.mark.parametrize(
@@ -130,6 +153,11 @@ def test_requirements_are_read_from_the_document() -> None:
         pytest.param(DOCUMENT.replace("Nobody waits.\n", ""), "LOCK-003 has no sentence", id="no-sentence"),
         pytest.param(DOCUMENT.replace("- source: what users expect\n", ""), "LOCK-003 has no source", id="no-source"),
         pytest.param(DOCUMENT.replace("on: LOCK-001", "on: LOCK-009"), "depends on LOCK-009, which", id="no-such-root"),
+        pytest.param(
+            DOCUMENT.replace("- source: Mode page", "- source: Mode page\n- depends on: LOCK-003"),
+            "LOCK-001 depends on LOCK-003, which is a draft, and is none itself",
+            id="rests-on-a-draft",
+        ),
     ],
 )
 def test_a_document_that_contradicts_itself_is_refused(text: str, message: str) -> None:

@@ -14,6 +14,7 @@ from . import (  # noqa: F401
     load,
     lock,
     lock_owners,
+    native,
     render,
     sec,
     seed,

@@ -24,10 +24,22 @@ PICTURE = '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></sv
 
 
 def judged(
-    unique: str, level: Level, verdict: Verdict, *, evidence: str = "", needs: tuple[str, ...] = (), picture: str = ""
+    unique: str,
+    level: Level,
+    verdict: Verdict,
+    *,
+    evidence: str = "",
+    needs: tuple[str, ...] = (),
+    picture: str = "",
+    since: str = "1.0",
 ) -> Judgement:
     one = Requirement(
-        id=unique, level=level, sentence=f"{unique} <holds> & how.", sources=("Operator page",), needs=needs
+        id=unique,
+        level=level,
+        sentence=f"{unique} <holds> & how.",
+        sources=("Operator page",),
+        needs=needs,
+        since=since,
     )
     seen = Seen(
         test=f"/somewhere/conformance/test_x.py::test_{unique}",
@@ -158,6 +170,49 @@ def test_the_badge_claims_a_level_of_which_all_holds(
     judgements: list[Judgement], is_complete: bool, words: str
 ) -> None:
     assert f"<title>conformance 1.0: {words}</title>" in badge(reported(*judgements, is_complete=is_complete))
+
+
+@pytest.mark.parametrize(
+    "draft",
+    [
+        pytest.param(judged("KILL-001", Level.MUST, Verdict.FAILED, since="1.1, draft"), id="fails"),
+        pytest.param(
+            judged("KILL-001", Level.MUST, Verdict.NOT_APPLICABLE, needs=("native_dbt",), since="1.1, draft"),
+            id="does-not-apply",
+        ),
+    ],
+)
+def test_a_draft_is_counted_apart_and_changes_nothing_of_the_released_specification(draft: Judgement) -> None:
+    without, found = reported(*SOUND), reported(*SOUND, draft)
+
+    assert found["requirements"][-1]["since"] == "1.1, draft"
+    counts = found["closing"]["counts"]
+    assert counts.pop("1.1, draft") == {draft.verdict.value: 1}
+    assert counts == without["closing"]["counts"]
+    assert badge(found) == badge(without)
+
+
+def test_a_draft_that_fails_is_told_under_the_version_that_it_is_of() -> None:
+    found = reported(*SOUND, judged("KILL-001", Level.SHOULD, Verdict.FAILED, since="1.1, draft"))
+
+    text = page([found])
+
+    assert "- **KILL-001** 1.1, draft: KILL-001 <holds>" in summary(found)
+    assert "\n| 1.1, draft |" in summary(found)
+    assert re.findall(r'<th scope="row">([^<]+)</th>', text) == ["MUST", "SHOULD", "BEYOND", "1.1, draft"]
+    assert re.findall(r'data-area="(\w+)" title', text) == ["LOCK", "SEED"]
+    assert "<option>1.1, draft</option>" in text
+    assert "SHOULD of specification 1.1, draft: it has no say in exit code and badge." in text
+
+
+def test_a_report_of_before_there_were_drafts_is_read(tmp_path: Path) -> None:
+    found = reported(*SOUND)
+    for record in found["requirements"]:
+        del record["since"]
+
+    write_report(tmp_path, found)
+
+    assert "<title>conformance 1.0: MUST" in badge(read_report(tmp_path))
 
 
 def test_the_summary_names_what_failed() -> None:

@@ -12,8 +12,8 @@ P, F, H = Verdict.PASSED, Verdict.FAILED, Verdict.HARNESS_ERROR
 K, U, N = Verdict.KNOWN_FAILURE, Verdict.UNEXPECTED_PASS, Verdict.NOT_APPLICABLE
 
 
-def required(unique: str, level: Level | None = Level.MUST, *roots: str) -> Requirement:
-    return Requirement(id=unique, level=level, sentence="It holds.", sources=("a page",), depends_on=roots)
+def required(unique: str, level: Level | None = Level.MUST, *roots: str, since: str = "1.0") -> Requirement:
+    return Requirement(id=unique, level=level, sentence="It holds.", sources=("a page",), depends_on=roots, since=since)
 
 
 def specified(*requirements: Requirement) -> dict[str, Requirement]:
@@ -105,6 +105,22 @@ def test_what_an_implementation_declares_beyond_counts_as_if_it_were_promised() 
 
     assert not counts_against(judgement, level=Level.MUST, beyond=frozenset())
     assert counts_against(judgement, level=Level.MUST, beyond=frozenset({"A-001"}))
+
+
+@pytest.mark.parametrize("verdict", [F, U])
+def test_a_draft_counts_at_no_level(verdict: Verdict) -> None:
+    judgement = Judgement(requirement=required("A-001", since="1.1, draft"), verdict=verdict)
+
+    assert not counts_against(judgement, level=Level.BEYOND, beyond=frozenset({"A-001"}), strict=True)
+
+
+def test_drafts_have_a_column_of_their_own_in_the_table() -> None:
+    specification = specified(required("A-001"), required("A-002", Level.SHOULD, since="1.1, draft"))
+
+    found = table(judge(specification, [seen("A-001", P), seen("A-002", F)]))
+
+    assert found[0].split() == ["MUST", "SHOULD", "BEYOND", "1.1,", "draft"]
+    assert found[1].split() == ["A", "1", "of", "1", "-", "-", "0", "of", "1"]
 
 
 def test_each_failure_is_told_for_itself_or_under_a_root_that_is() -> None:
