@@ -75,15 +75,13 @@ class FakeVenv(ScriptedDbt):
         :raises ToolkitMisuse: there can be no such place, version or name.
         """
         _check(dbt_version, () if adapters is None else adapters, strict)
-        if adapters is None:
-            adapters = () if is_native(dbt_version) else DEFAULT_ADAPTERS
         # Absolute: its scripts name it, wherever they are started.
         if path is not None:
             require_path(path, "path")
         place = self._new_place() if path is None else Path(path).absolute()
         if (place / _LAST_FILE).exists() or (place / "bin" / "python").exists():
             raise AlreadyTaken(f"path={place}: there is a virtual environment already; give another directory.")
-        another = fake_venv(place, self._family, _files(dbt_version, adapters, strict))
+        another = fake_venv(place, self._family, environment_files(dbt_version, adapters, strict=strict))
         try:
             _ = another.path
         except OSError as error:
@@ -109,18 +107,27 @@ def fake_venv(place: Path, family: list[FakeVenv], files: dict[str, str] | None 
 
     :param place: its directory.
     :param family: all that were made for one test; this one is added.
-    :param files: path below ``site-packages`` -> text; None: those of the defaults.
+    :param files: as ``environment_files`` gives them; None: those of the defaults.
     """
-    files = _files(DBT_VERSION, DEFAULT_ADAPTERS, strict=False) if files is None else files
+    files = environment_files() if files is None else files
     made = FakeVenv(place / FOLDER_OF_ENVIRONMENT, place, files, family)
     family.append(made)
     return made
 
 
-def _check(dbt_version: str, adapters: tuple[str, ...], strict: bool) -> None:
+def require_dbt_version(dbt_version: str) -> None:
+    """Refuse what is no version of dbt.
+
+    :param dbt_version: the argument of this name.
+    :raises ToolkitMisuse: it is none.
+    """
     # 1.10 without quotes is the number 1.1.
     if not re.fullmatch(r"\d+\.\d+\.\d+\w*", str(dbt_version)):
         raise ToolkitMisuse(f"dbt_version={dbt_version!r} is no version of dbt: give one such as {DBT_VERSION}.")
+
+
+def _check(dbt_version: str, adapters: tuple[str, ...], strict: bool) -> None:
+    require_dbt_version(dbt_version)
     if strict and not dbt_version.startswith(tuple(f"{known}." for known in VERIFIED_DBT_VERSIONS)):
         raise ToolkitMisuse(
             f"strict=True with dbt_version={dbt_version!r}: the options of dbt {' and '.join(VERIFIED_DBT_VERSIONS)} "
@@ -133,8 +140,17 @@ def _check(dbt_version: str, adapters: tuple[str, ...], strict: bool) -> None:
 
 
 @cache
-def _files(dbt_version: str, adapters: tuple[str, ...], strict: bool) -> dict[str, str]:
-    """Return what an installer would have put into ``site-packages``."""
+def environment_files(
+    dbt_version: str = DBT_VERSION, adapters: tuple[str, ...] | None = None, *, strict: bool = False
+) -> dict[str, str]:
+    """Return path below ``site-packages`` -> text, for what an installer would have put into an environment.
+
+    :param dbt_version: the version that dbt says of itself.
+    :param adapters: as for a call of ``FakeVenv``.
+    :param strict: likewise.
+    """
+    if adapters is None:
+        adapters = () if is_native(dbt_version) else DEFAULT_ADAPTERS
     dbt = dbt_wheel(dbt_version, strict=strict)
     return {
         path: text

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, require_count, with_timeout
-from pytest_cosmos_venv.fake_dbt import RECORD_VARIABLE, is_native
+from pytest_cosmos_venv.fake_dbt import RECORD_VARIABLE, is_native, native_script
 from pytest_cosmos_venv.fake_dbt.command_line import Invocation, UsageError
 from pytest_cosmos_venv.fake_dbt.native.command_line import NativeInvocation
 from pytest_cosmos_venv.fake_dbt.rules import Artifact, NodeOutcome, Rule, check_command, unknown_keyword_message
@@ -399,7 +399,8 @@ def _process(call: DbtCall, pid: int | None) -> psutil.Process | None:
         process = psutil.Process(pid)
         # The number may have gone to another process since. The words of the call are the end of the command line,
         # behind the interpreter and its script; of a call without words the script itself is.
-        words = call.arguments or call.argv
+        script = native_script(call.prefix) if is_native(call.dbt_version) else call.argv[0]
+        words = call.arguments or (script,)
         is_ours = tuple(process.cmdline()[-len(words) :]) == words
         return process if is_ours and process.status() != psutil.STATUS_ZOMBIE else None
     except psutil.Error:

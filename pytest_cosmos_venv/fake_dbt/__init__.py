@@ -48,6 +48,14 @@ def is_native(dbt_version: str) -> bool:
     return 2 <= int(dbt_version.partition(".")[0]) < 99
 
 
+def native_script(prefix: Path) -> str:
+    """Return what Python runs as the ``dbt`` that is a program, as its command line has it.
+
+    :param prefix: the folder of the environment, as Python has it.
+    """
+    return f"{prefix}/bin/../{_SHARE}"
+
+
 def native_dbt_files(stem: str, *, strict: bool = False) -> dict[str, str]:
     """Return path inside a wheel -> text, for a ``dbt`` that is a program of its own.
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_cosmos_venv.fake_dbt import is_native
+
 if TYPE_CHECKING:
     from pytest_cosmos_venv.airflow.variables import Variables
     from pytest_cosmos_venv.environments.fake_venv import FakeVenv
@@ -44,7 +46,7 @@ class SeedEnvironment:
     :param folder: an existing folder for projects and environments.
     :param implementation: the implementation under test.
     :param variables: Airflow's Variables, in memory.
-    :param fake_venv: makes a fake environment in a folder.
+    :param fake_venv: makes a fake environment in a folder, with a dbt of a version; None: of the usual one.
     :param wheelhouse: builds the wheelhouse, or gives the one that is there.
     :param run_dag: runs a DAG to its end, and returns its outcome.
     :param virtualenv_dir: the folder in which tasks of virtualenv mode keep their environments; None: one a scenario.
@@ -54,34 +56,43 @@ class SeedEnvironment:
     folder: Path
     implementation: Implementation
     variables: Variables
-    fake_venv: Callable[[Path], FakeVenv]
+    fake_venv: Callable[[Path, str | None], FakeVenv]
     wheelhouse: Callable[[], Wheelhouse]
     run_dag: Callable[[Any], Any]
     virtualenv_dir: Path | None = None
     under_airflow: bool = True
 
-    def dbt(self, execution_mode: str, folder: Path) -> Dbt:
+    def dbt(self, execution_mode: str, folder: Path, version: str | None = None) -> Dbt:
         """Return the dbt of an execution mode.
 
         :param execution_mode: the name of the mode, in upper or lower case.
         :param folder: an existing folder for its environment.
+        :param version: the version of dbt; None: the usual one.
         """
-        dbt = self._dbt(execution_mode, folder)
+        dbt = self._dbt(execution_mode, folder, version)
         return dbt if self.under_airflow else replace(dbt, operator_args={**dbt.operator_args, **_ALONE}, render=_MUTE)
 
-    def _dbt(self, execution_mode: str, folder: Path) -> Dbt:
+    def _dbt(self, execution_mode: str, folder: Path, version: str | None) -> Dbt:
         if execution_mode.lower() == "local":
-            fake = self.fake_venv(folder / "venv")
+            fake = self.fake_venv(folder / "venv", version)
             return Dbt(scripted=fake, executable=fake.dbt)
         if execution_mode.lower() != "virtualenv":
             # In other modes the DAG can only be built: a test has no cluster or container to run it in.
-            return Dbt(scripted=self.fake_venv(folder / "venv"))
+            return Dbt(scripted=self.fake_venv(folder / "venv", version))
         wheelhouse = self.wheelhouse()
+        if version is not None:
+            wheelhouse.add_dbt(version)
         return Dbt(
             scripted=wheelhouse,
             execution={"virtualenv_dir": self.virtualenv_dir or folder / "virtualenv"},
             operator_args={
-                "py_requirements": ["dbt-core", f"dbt-{ADAPTER}"],
+                "py_requirements": _requirements(version),
                 "pip_install_options": wheelhouse.pip_install_options,
             },
         )
+
+
+def _requirements(version: str | None) -> list[str]:
+    """The requirements that bring dbt and, where there is one to install, its adapter."""
+    adapters = [] if version is not None and is_native(version) else [f"dbt-{ADAPTER}"]
+    return ["dbt-core" if version is None else f"dbt-core=={version}", *adapters]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+from pytest_cosmos_venv.environments.fake_venv import require_dbt_version
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.projects.project import DbtProject
 from pytest_cosmos_venv.seeds.dag_file import Setup, read_places
@@ -46,6 +47,7 @@ class SeedScenarios:
         load: str = "manifest",
         test_behavior: str | None = "none",
         execution_mode: str = "local",
+        dbt_version: str | None = None,
         project: DbtProject | Path | str | None = None,
         make_dag: Callable[[SeedScenario], Any] | None = None,
         sentence: str = "",
@@ -61,12 +63,15 @@ class SeedScenarios:
         :param test_behavior: ``none``, ``after_each``, ``after_all``, ``build``; None leaves it to the implementation.
         :param execution_mode: ``local``; ``virtualenv``, installed from a wheelhouse; for others a DAG can only be
             built.
+        :param dbt_version: the version of the fake dbt, such as ``2.0.0a4``, a program without a Python package; None:
+            the usual one, a dbt 1.
         :param project: a project of ``cosmos_dbt_project``; or, with ``make_dag``, the folder of your own, which is
             copied.
         :param make_dag: builds your own DAG: it is given this scenario, whose ``project.path``, ``project.manifest``,
             ``dbt_executable`` and ``operator_args`` go into its configuration.
         :param sentence: the sentence that requires what the test is about; failures show it.
-        :raises ToolkitMisuse: the implementation has no such name, or the project has no seeds.
+        :raises ToolkitMisuse: the implementation has no such name, the project has no seeds, or there is no such
+            version.
         """
         setup = Setup(
             places=read_places(places),
@@ -78,25 +83,28 @@ class SeedScenarios:
         implementation = self.environment.implementation
         setup.check(implementation)
         _check(seeds, project, make_dag)
+        if dbt_version is not None:
+            require_dbt_version(dbt_version)
         folder = self.environment.folder / f"seeds-{next(self._numbers)}"
         folder.mkdir()
         return SeedScenario(
             environment=self.environment,
             project=_project_in(folder, project, seeds, model, with_tests=(test_behavior or "").lower() != "none"),
             setup=setup,
-            dbt=self.environment.dbt(execution_mode, folder),
+            dbt=self.environment.dbt(execution_mode, folder, dbt_version),
             trace=Trace(implementation=f"{implementation.import_root} {implementation.version}", sentence=sentence),
             make_dag=make_dag,
         )
 
-    def play(self, scenario: SeedStory) -> None:
+    def play(self, scenario: SeedStory, *, dbt_version: str | None = None) -> None:
         """Play one of ``SEED_SCENARIOS`` on the implementation under test.
 
         :param scenario: a ready-made scenario.
+        :param dbt_version: the version of the fake dbt; None: the usual one, a dbt 1.
         :raises AssertionError: the implementation does not do what the scenario requires; the text is the trace.
         """
         __tracebackhide__ = True
-        scenario.steps(self(sentence=scenario.sentence, **scenario.options))
+        scenario.steps(self(sentence=scenario.sentence, dbt_version=dbt_version, **scenario.options))
 
 
 def _check(seeds: object, project: object, make_dag: object) -> None:
@@ -143,7 +151,8 @@ def seed_scenarios(
     from pytest_cosmos_venv.airflow.running import run_dag, run_without_airflow
     from pytest_cosmos_venv.airflow.variables import Variables, VariableStore
     from pytest_cosmos_venv.airflow.versions import this_airflow
-    from pytest_cosmos_venv.environments.fake_venv import fake_venv
+    from pytest_cosmos_venv.environments.fake_venv import environment_files, fake_venv
+    from pytest_cosmos_venv.environments.wheel import DBT_VERSION
     from pytest_cosmos_venv.seeds.environment import SeedEnvironment
 
     venvs: list[FakeVenv] = []
@@ -152,7 +161,7 @@ def seed_scenarios(
         folder=folder,
         implementation=implementation,
         variables=Variables(store),
-        fake_venv=lambda place: fake_venv(place, venvs),
+        fake_venv=lambda place, version: fake_venv(place, venvs, environment_files(version or DBT_VERSION)),
         wheelhouse=wheelhouse,
         virtualenv_dir=virtualenv_dir,
         run_dag=run_dag if under_airflow else run_without_airflow,

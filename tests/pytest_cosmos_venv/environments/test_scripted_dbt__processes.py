@@ -17,6 +17,12 @@ from pytest_cosmos_venv.airflow.clock import Clock
 from pytest_cosmos_venv.environments.scripted_dbt import _kill
 
 
+@pytest.fixture(params=["1.10.0", "2.0.0a4"])
+def cosmos_fake_venv(cosmos_fake_venv: FakeVenv, request: pytest.FixtureRequest) -> FakeVenv:
+    """A fake of dbt 1, and one of dbt 2, which is a program."""
+    return cosmos_fake_venv(dbt_version=request.param)
+
+
 def test_two_calls_at_once_get_two_numbers(start: Any, cosmos_fake_venv: FakeVenv) -> None:
     for number in range(1, 9):
         cosmos_fake_venv.script("run", nth=number, exit_code=100 + number)

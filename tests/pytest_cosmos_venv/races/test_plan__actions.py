@@ -111,12 +111,14 @@ def test_who_installs_is_killed_while_the_build_hook_of_an_sdist_runs(
     assert race.timeline.order("install") == (killed.actor,)
 
 
+@pytest.mark.parametrize("dbt_version", ["1.10.0", "2.0.0a4"])
 def test_who_runs_dbt_is_killed_when_the_look_alike_reports(
-    cosmos_task_race: TaskRace, cosmos_fake_venv: FakeVenv, directory: Path
+    cosmos_task_race: TaskRace, cosmos_fake_venv: FakeVenv, directory: Path, dbt_version: str
 ) -> None:
-    cosmos_fake_venv.script("run", nth=1, hold=True)
+    venv = cosmos_fake_venv(dbt_version=dbt_version)
+    venv.script("run", nth=1, hold=True)
     (directory / "dbt_project.yml").write_text("name: harbor\nprofile: harbor\n")
-    dbt = [str(cosmos_fake_venv.dbt), "run", "--project-dir", str(directory)]
+    dbt = [str(venv.dbt), "run", "--project-dir", str(directory)]
 
     race = cosmos_task_race(install_or_wait, directory, "", dbt, kill_at="running", grace=0)
 
@@ -124,7 +126,7 @@ def test_who_runs_dbt_is_killed_when_the_look_alike_reports(
     assert killed.signal is signal.SIGKILL
     assert race.timeline.order("dbt run") == (killed.actor,)
     assert race.timeline.spans("dbt run")[0].ended_at is None
-    assert not psutil.pid_exists(cosmos_fake_venv.calls[0].pid)
+    assert not psutil.pid_exists(venv.calls[0].pid)
 
 
 def test_a_stopped_contender_goes_on_when_another_waits_for_it(cosmos_task_race: TaskRace, directory: Path) -> None:

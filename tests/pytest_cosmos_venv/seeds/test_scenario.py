@@ -183,6 +183,18 @@ def test_dbt_can_be_scripted_beyond_that(cosmos_seed_scenario: SeedScenarios) ->
     harbor.run().must("ran")
 
 
+@pytest.mark.parametrize("execution_mode", ["local", "virtualenv"])
+@pytest.mark.parametrize("dbt_version", ["1.10.0", "1.11.0", "2.0.0a4"])
+def test_the_dbt_is_of_the_version_that_is_asked_for(
+    cosmos_seed_scenario: SeedScenarios, dbt_version: str, execution_mode: str
+) -> None:
+    harbor = cosmos_seed_scenario(model=None, execution_mode=execution_mode, dbt_version=dbt_version)
+
+    harbor.run().must("ran")
+
+    assert {call.dbt_version for call in harbor.dbt.calls} == {dbt_version}
+
+
 def test_something_happens_between_parsing_and_the_end(cosmos_seed_scenario: SeedScenarios) -> None:
     harbor = cosmos_seed_scenario(model=None)
     seen: list[str] = []

@@ -32,6 +32,7 @@ def test_nothing_is_remembered_before_a_run(cosmos_seed_scenario: SeedScenarios)
         ({"test_behavior": "later"}, r"test_behavior='later': TestBehavior of .* has build, none, after_each"),
         ({"execution_mode": "boat"}, r"execution_mode='boat': ExecutionMode of .* has local, virtualenv"),
         ({"load": "custom"}, r"load='custom': give one of manifest, dbt_ls"),
+        ({"dbt_version": "two"}, r"dbt_version='two' is no version of dbt: give one such as 1\.10\.0"),
         ({"seeds": []}, r"no CSV file in its folder seeds"),
         ({"seeds": ["no-name"]}, r"'no-name' is no name for a seed"),
         ({"seeds": "ships"}, r"seeds='ships': give a list, such as \['ships'\]"),
