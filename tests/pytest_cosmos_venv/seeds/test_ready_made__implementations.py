@@ -15,6 +15,8 @@ from tests.pytest_cosmos_venv.inner_run import BEFORE_3_13, DEADLINE, run_pytest
 pytestmark = pytest.mark.long
 
 FILE = Path(__file__).parents[1] / "any_implementation" / "test_any_seed_scenarios.py"
+WITH_DBT_1 = "test_seeds_do_as_the_page_says"
+WITH_DBT_2 = "test_seeds_do_as_the_page_says_with_a_dbt_that_is_a_program"
 
 
 # Airflow 2 keeps Variables and assets in its own way; all else is the same code of ours and of Cosmos.
@@ -23,14 +25,16 @@ ON_AIRFLOW_2 = [story for story in SEED_SCENARIOS if story.sentence in (ASSET, B
 
 @pytest.mark.timeout(DEADLINE + 10)
 @pytest.mark.parametrize(
-    ("environment", "stories", "findings"),
+    ("environment", "test", "stories", "findings"),
     [
-        pytest.param("cosmos", SEED_SCENARIOS, (FINDINGS, FINDINGS_ON_AIRFLOW_3), id="on-airflow-3"),
-        pytest.param("cosmos2", ON_AIRFLOW_2, (FINDINGS,), id="on-airflow-2", marks=BEFORE_3_13),
+        pytest.param("cosmos", WITH_DBT_1, SEED_SCENARIOS, (FINDINGS, FINDINGS_ON_AIRFLOW_3), id="on-airflow-3"),
+        pytest.param("cosmos", WITH_DBT_2, SEED_SCENARIOS, (FINDINGS, FINDINGS_ON_AIRFLOW_3), id="with-dbt-2"),
+        pytest.param("cosmos2", WITH_DBT_1, ON_AIRFLOW_2, (FINDINGS,), id="on-airflow-2", marks=BEFORE_3_13),
     ],
 )
 def test_the_scenarios_find_what_is_known_of_astronomer_cosmos(
     environment: str,
+    test: str,
     stories: Sequence[SeedStory],
     findings: Sequence[Mapping[str, Mapping[str, str]]],
     tmp_path: Path,
@@ -38,14 +42,11 @@ def test_the_scenarios_find_what_is_known_of_astronomer_cosmos(
 ) -> None:
     options = ["--tb=short", "--show-capture=no", "--cosmos-implementation=cosmos", f"--cosmos-cache-dir={cache_dir}"]
 
-    done = run_pytest(environment, *options, *map(_test_of, stories), folder=FILE.parent, cwd=tmp_path)
+    played = [f"{FILE}::{test}[{story.id}]" for story in stories]
+    done = run_pytest(environment, *options, *played, folder=FILE.parent, cwd=tmp_path)
 
     print(done.stdout)
     assert done.returncode == 0
     known = {name for known in findings for name in known["cosmos"]}
     xfailed = sum(story.id in known for story in stories)
     assert f"{len(stories) - xfailed} passed, {xfailed} xfailed" in done.stdout
-
-
-def _test_of(story: SeedStory) -> str:
-    return f"{FILE}::test_seeds_do_as_the_page_says[{story.id}]"
