@@ -66,7 +66,7 @@ def judge(run: Judged) -> None:
     print(f"{run.name}: {found.seconds:.0f} s, exit code {found.exit_code}; {told}", flush=True)
     for each in found.report["requirements"]:
         if each["verdict"] in ("failed", "harness error", "unexpected pass"):
-            print(f"  {each['id']} {each['level']}: {each['verdict']}")
+            print(f"  {each['id']} {each['level']} ({each['since']}): {each['verdict']}")
 
 
 def compare() -> None:
