@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv.compat import AirflowException
-from cosmos_venv.dbt.invocation import FullOutputSubprocessResult
+from cosmos_venv.dbt.command import FullOutputSubprocessResult
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators import local
 from pytest_cosmos_venv import FakeVenv

@@ -84,7 +84,7 @@ def test_a_dag_of_batches_builds_the_example_project(
     outcome = cosmos_run_dag(dag)
 
     assert outcome.succeeded
-    batches = [task for task in dag.tasks if task.task_id.endswith("_batch")]
+    batches: list[Any] = [task for task in dag.tasks if task.task_id.endswith("_batch")]
     assert len(batches) == len(dag.tasks) < len(dag.dbt_graph.filtered_nodes)
     built = Counter(each for task in batches for each in task.nodes)
     # A source has no task here, and so its tests have none, as with a task a node.
