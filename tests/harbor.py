@@ -101,6 +101,12 @@ class Harbor:
         with duckdb.connect(str(self.folder / "harbor.duckdb")) as database:
             return database.execute(query).fetchall()
 
+    def has(self, table: str) -> bool:
+        """Whether dbt has made a table of this name for the first target."""
+        found = f"select 1 from information_schema.tables where table_schema = 'main' and table_name = '{table}'"  # noqa: S608 - a table's name
+        # This process would make the file, in a format that dbt's older DuckDB cannot read.
+        return (self.folder / "harbor.duckdb").exists() and bool(self.rows(found))
+
     def graph(self, method: LoadMode, manifest: Path | None = None, **given: Any) -> DbtGraph:
         """The project, loaded."""
         graph = DbtGraph(

@@ -415,6 +415,9 @@ ROWS: dict[str, Callable[[Harbor], str]] = {
 }
 
 
+NEEDED = {"`seed`": "", "`run`": "piers"}  # the table that a row needs; the others need all
+
+
 @pytest.fixture(scope="module", params=ENGINES, ids=lambda engine: engine.name)
 def harbor(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Harbor:
     engine: Engine = request.param
@@ -426,7 +429,9 @@ def harbor(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.mark.parametrize("row", ROWS)
 @pytest.mark.usefixtures("cosmos_variables")
 def test_each_cell_of_the_page_is_what_happens(harbor: Harbor, row: str) -> None:
-    if not (harbor.folder / "harbor.duckdb").exists() and row != next(iter(ROWS)):
+    needed = NEEDED.get(row, "route_total")
+    # Workers share the rows out among them, so the row before may have run elsewhere.
+    if needed and not harbor.has(needed):
         harbor.execute("Build", exclude="tag:failing")
 
     assert ROWS[row](harbor) == cells("on DuckDB")[row][f"dbt {harbor.engine.name}"]
