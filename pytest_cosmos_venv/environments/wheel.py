@@ -9,6 +9,7 @@ import base64
 import hashlib
 import io
 import re
+import stat
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -133,7 +134,9 @@ def wheel_bytes(wheel: Wheel, *, record: str | None = None) -> bytes:
     with zipfile.ZipFile(packed, "w", compression=zipfile.ZIP_DEFLATED) as archive:
         for name, text in {**wheel.contents, path: own if record is None else record}.items():
             entry = zipfile.ZipInfo(name, date_time=_TIMESTAMP)
-            entry.external_attr = 0o644 << 16
+            # uv makes every script executable, and pip only regular files that are so in the wheel.
+            mode = stat.S_IFREG | 0o755 if _SCRIPTS in name else 0o644
+            entry.external_attr = mode << 16
             archive.writestr(entry, text)
     return packed.getvalue()
 

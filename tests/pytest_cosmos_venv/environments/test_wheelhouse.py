@@ -13,6 +13,7 @@ import pytest
 from uv import find_uv_bin
 
 from pytest_cosmos_venv import Wheelhouse, build_wheelhouse
+from tests.pytest_cosmos_venv.environments.installing import Install
 
 pytest_plugins = ["pytester"]
 
@@ -106,6 +107,15 @@ def test_dbt_2_is_installed_as_a_program_with_script_and_record(
     assert b"python" not in (environment.folder / "bin" / "dbt").read_bytes().splitlines()[0]
     run, _version = cosmos_wheelhouse.calls
     assert (run.exit_code, run.prefix, run.argv[0]) == (1, environment.folder, str(environment.folder / "bin" / "dbt"))
+
+
+def test_dbt_2_can_be_executed_whoever_installs_it(cosmos_wheelhouse: Wheelhouse, install: Install) -> None:
+    cosmos_wheelhouse.add_dbt("2.0.0a4")
+
+    code, output = install("dbt-core==2.0.0a4")
+
+    assert code == 0, output
+    assert os.access(install.target / "bin" / "dbt", os.X_OK)
 
 
 @pytest.mark.parametrize(
