@@ -11,7 +11,9 @@ import pytest
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.operators import virtualenv
-from pytest_cosmos_venv import Wheel, Wheelhouse, write_wheel
+from cosmos_venv.operators.local import DbtSourceLocalOperator
+from pytest_cosmos_venv import FakeVenv, Wheel, Wheelhouse, write_wheel
+from tests.kit import operator_arguments
 
 PROGRAM = """\
 #!/bin/sh
@@ -104,6 +106,13 @@ def test_nothing_is_said_of_warm_servers(make_native: MakeNative, said: Callable
 def test_a_command_that_dbt_has_not_done_fails_the_task(make_native: MakeNative) -> None:
     with pytest.raises(AirflowException, match="has done nothing: Unhandled command: Source"):
         make_native("Source").execute({})
+
+
+def test_it_fails_behind_a_script_too(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> None:
+    dbt = cosmos_fake_venv(dbt_version="2.0.0a4").dbt  # a script, as a user may have one around dbt 2
+
+    with pytest.raises(AirflowException, match="has done nothing: Unhandled command"):
+        DbtSourceLocalOperator(**operator_arguments(dbt_project, dbt_executable_path=dbt)).execute({})
 
 
 def test_a_look_at_sources_after_dbt_deps_is_judged_by_what_itself_has_left(

@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from cosmos_venv.config import ProfileConfig
     from cosmos_venv.dbt.packages import ProjectPackages
     from cosmos_venv.dbt.partial_parse import ParsedProject
-    from cosmos_venv.dbt.warm.process import Program
     from cosmos_venv.operators.run.post_run import Outcome, PostRunOptions, TaskUpdates
 
 DbtResult = FullOutputSubprocessResult | DbtRunnerResult
@@ -377,9 +376,14 @@ def start_command(
         if run.mode is InvocationMode.SUBPROCESS:
             dbt = served(run.executable)  # once: it reads the record of the environment
             how = how_to_start(run, dbt) | on_node
+            words = command.words
             if dbt.program.is_native:
-                return _result_of_dbt_2(run, command, dbt.program, run_subprocess, **how)
-            return run_subprocess(command.words, command.env, place, keep_open=command.keep_open, **how)
+                _tell_of_downloads(run, command, dbt.program.script)
+                words = dbt_2_command_line(words)
+            artifacts = Outputs.of(command.place, command.env, words).artifacts()
+            result = run_subprocess(words, command.env, place, keep_open=command.keep_open, **how)
+            _refuse_undone(run, command, result, artifacts, is_native=dbt.program.is_native)
+            return result
         if run.warm.choice != "off":
             # With DBT_RUNNER each task pays the import, in its own process.
             _count_start(run, "runner")
@@ -415,28 +419,25 @@ def _tell_of_downloads(run: DbtRun, command: DbtCommand, program: Path) -> None:
         )
 
 
-def _result_of_dbt_2(
-    run: DbtRun, command: DbtCommand, program: Program, run_subprocess: Callable[..., DbtResult], **how: Any
-) -> DbtResult:
-    """The result of one command of a native dbt, which fails where dbt has ended with exit code 0 and done nothing.
+def _refuse_undone(
+    run: DbtRun, command: DbtCommand, result: DbtResult, artifacts: Artifacts, *, is_native: bool
+) -> None:
+    """Raise where dbt has ended with exit code 0 and done nothing.
 
-    dbt 2 warns of a command that it does not have, which a log level may hide; ``source freshness`` leaves a
-    ``sources.json``, or nothing was done.
+    dbt 2 warns of a command that it does not have, also behind a script, where it is not known for a native dbt. A log
+    level may hide the warning; ``source freshness`` leaves a ``sources.json``, or nothing was done.
     """
-    _tell_of_downloads(run, command, program.script)
-    words = dbt_2_command_line(command.words)
-    artifacts = Outputs.of(command.place, command.env, words).artifacts()
-    result = run_subprocess(words, command.env, str(command.place), keep_open=command.keep_open, **how)
+    if getattr(result, "exit_code", 1):  # a class of a user may return what it likes
+        return
     undone = unhandled_command(getattr(result, "full_output", ()))
-    looks = run.base_cmd[0] == "source" and not command.is_deps
-    if undone is None and looks and not result.exit_code and artifacts.text("sources.json") is None:
+    looks = is_native and run.base_cmd[0] == "source" and not command.is_deps
+    if undone is None and looks and artifacts.text("sources.json") is None:
         undone = "it has left no sources.json"
     if undone:
         raise AirflowException(
             f"dbt command failed. This dbt does not have the command {' '.join(run.base_cmd)} and has done nothing: "
             f"{undone}. Run it with dbt 1."
         )
-    return result
 
 
 def how_to_start(run: DbtRun, served: warm_start.Served) -> dict[str, Any]:
