@@ -181,7 +181,23 @@ class RenderConfig:
                 f"RenderConfig.dbt_executable_path {self.dbt_executable_path} does not go with invocation_mode "
                 "DBT_RUNNER, the default. Give invocation_mode=InvocationMode.SUBPROCESS beside it."
             )
+        self._refuse_impossible_batches()
         for name in ("normalize_task_id", "normalize_task_display_name"):
             refuse_not_callable(f"RenderConfig.{name}", getattr(self, name))
         for kind, converter in (self.node_converters or {}).items():
             refuse_not_callable(f"RenderConfig.node_converters[{kind.value!r}]", converter)
+
+    def _refuse_impossible_batches(self) -> None:
+        if self.batch_by is None:
+            return
+        if self.load_method is LoadMode.CUSTOM:
+            raise CosmosValueError(
+                "RenderConfig.batch_by does not go with load_method CUSTOM: read without dbt, a project may have tests "
+                "that are not seen, and a batch names what it runs. Load with DBT_LS, or a manifest."
+            )
+        in_batches = self.test_behavior in (TestBehavior.AFTER_EACH, TestBehavior.BUILD)
+        if in_batches and DbtResourceType.TEST in (self.node_converters or {}):
+            raise CosmosValueError(
+                "RenderConfig.batch_by does not go with a node converter for tests: they run in the batches of their "
+                "nodes. Drop one of the two, or run tests with TestBehavior.AFTER_ALL."
+            )

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosmos_venv.config import RenderConfig
-from cosmos_venv.constants import BatchBy, SeedRenderingBehavior, TestBehavior
+from cosmos_venv.constants import BatchBy, DbtResourceType, LoadMode, SeedRenderingBehavior, TestBehavior
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.batches import batches_of
@@ -223,6 +223,13 @@ def test_an_answer_that_cannot_be_is_refused_with_its_name(answer: object, sente
 def test_another_word_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(CosmosValueError, match=r"batch_by='layer' is none of BatchBy.FOLDER, BatchBy.TAG"):
         RenderConfig(batch_by="layer")  # type: ignore[arg-type]
+
+
+def test_combinations_that_cannot_be_are_refused() -> None:
+    with pytest.raises(CosmosValueError, match="batch_by does not go with load_method CUSTOM"):
+        RenderConfig(batch_by=BatchBy.WAVE, load_method=LoadMode.CUSTOM)
+    with pytest.raises(CosmosValueError, match="batch_by does not go with a node converter for tests"):
+        RenderConfig(batch_by=BatchBy.WAVE, node_converters={DbtResourceType.TEST: print})
 
 
 @given(
