@@ -390,6 +390,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             dbt_ready=self._dbt_ready,
             start=self._start,
             handle_exception=self.handle_exception,
+            judge=self.handle_exception,
             after_success=self._after_success,
             updates=TaskUpdates(
                 show_fields=show_fields,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -66,7 +66,7 @@ def run_batch(run: DbtRun, hooks: RunHooks, nodes: Mapping[str, str]) -> DbtResu
             result: DbtResult = FullOutputSubprocessResult(0, "", [])
         else:
             judge = _Judge(run=run, hooks=hooks, journal=journal, left=left, before=before, tries=tries)
-            own = dataclasses.replace(hooks, handle_exception=judge.handle_exception)
+            own = dataclasses.replace(hooks, judge=judge.judge)
             words = [*run.command, "--select", *dict.fromkeys(left.values())]
             if run.mode is InvocationMode.SUBPROCESS:
                 words += ["--log-format", "json"]
@@ -87,7 +87,7 @@ class _Judge(msgspec.Struct, frozen=True, kw_only=True):
     before: Mapping[str, str]
     tries: Tries | None
 
-    def handle_exception(self, result: DbtResult, artifacts: Artifacts) -> None:
+    def judge(self, result: DbtResult, artifacts: Artifacts) -> None:
         """Raise where a node has failed, with the names of the nodes first.
 
         :param result: what came of dbt.
@@ -95,19 +95,18 @@ class _Judge(msgspec.Struct, frozen=True, kw_only=True):
         """
         rows = self._rows(artifacts)
         self._show(rows)
-        head = _headline(rows)
+        failed = [row for row in rows if row.status in FAILED_STATUSES]
+        missing = [row for row in rows if row.status == MISSING]
         try:
-            self.hooks.handle_exception(result, artifacts)
+            self.hooks.judge(result, artifacts)
         except AirflowSkipException:
             raise
         except AirflowException as error:
-            if not head:  # dbt has failed before it came to the nodes
+            if len(missing) == len(self.left):  # dbt has failed before it came to the nodes
                 raise
-            raise type(error)(f"{head}\n{error}") from error
-        missing = [row for row in rows if row.status == MISSING]
-        failed = [row for row in rows if row.status in FAILED_STATUSES]
+            raise type(error)(f"{_headline(rows, failed, missing)}\n{error}") from error
         if failed or missing:
-            raise AirflowException(f"{head}\ndbt has ended without an error.")
+            raise AirflowException(f"{_headline(rows, failed, missing)}\ndbt has ended without an error.")
 
     def _rows(self, artifacts: Artifacts) -> list[NodeRow]:
         number = self.tries.number if self.tries else 1
@@ -134,30 +133,23 @@ class _Judge(msgspec.Struct, frozen=True, kw_only=True):
                 self.run.log.warning("The table of nodes cannot be pushed as XCom: %s", error)
 
 
-def _headline(rows: Iterable[NodeRow]) -> str:
-    """Which nodes have not done well, in a sentence; empty where all have."""
-    rows = list(rows)
-    failed = [_name(row) for row in rows if row.status in FAILED_STATUSES]
-    missing = [_name(row) for row in rows if row.status == MISSING]
+def _headline(rows: Sequence[NodeRow], failed: Sequence[NodeRow], missing: Sequence[NodeRow]) -> str:
+    """Which nodes have not done well, in a sentence."""
     skipped = sum(row.status == _SKIPPED for row in rows)
-    parts = []
-    if failed:
-        parts.append(f"{_joined(failed)} failed")
-    if missing and (failed or skipped or len(missing) < len(rows)):
-        parts.append(f"dbt has said nothing of {_joined(missing)}")
-    if skipped and parts:
-        parts.append(f"{skipped} skipped")
     done = sum(row.status in DONE_STATUSES for row in rows)
-    return f"{', '.join(parts)}, {done} of {len(rows)} nodes done." if parts else ""
+    parts = [f"{_joined(failed)} failed"] if failed else []
+    parts += [f"dbt has said nothing of {_joined(missing)}"] if missing else []
+    parts += [f"{skipped} skipped"] if skipped else []
+    return f"{', '.join([*parts, f'{done} of {len(rows)} nodes done'])}."
 
 
 def _name(row: NodeRow) -> str:
     return row.node.split(".", 2)[-1]
 
 
-def _joined(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMES
-    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+def _joined(rows: Sequence[NodeRow]) -> str:
+    more = len(rows) - _MOST_NAMES
+    return ", ".join(map(_name, rows[:_MOST_NAMES])) + (f" and {more} more" if more > 0 else "")
 
 
 def _table(rows: Sequence[NodeRow]) -> str:

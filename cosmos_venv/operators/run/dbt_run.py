@@ -187,7 +187,8 @@ class RunHooks:
     :param dbt_ready: within this block there is a dbt to run; yields an identity of the dbt installation: another dbt
         gives another text. Entered after everything that can be known without it.
     :param start: runs one command to its end.
-    :param handle_exception: raises where the command has failed.
+    :param handle_exception: raises where a command has failed.
+    :param judge: raises where the task's own command has not done what it was to do, after it has ended.
     :param after_success: what else the command owes its user, while the folder in which dbt ran is still there.
     :param updates: how the task is changed.
     """
@@ -195,6 +196,7 @@ class RunHooks:
     dbt_ready: Callable[[DbtRun], AbstractContextManager[str]]
     start: Callable[[DbtRun, DbtCommand], DbtResult]
     handle_exception: Callable[[DbtResult, Artifacts], object]
+    judge: Callable[[DbtResult, Artifacts], object]
     after_success: Callable[[Artifacts], object]
     updates: TaskUpdates
 
@@ -338,7 +340,7 @@ def packages_of(run: DbtRun, *, env: Mapping[str, str], which_dbt: str) -> Proje
 def _settle(run: DbtRun, hooks: RunHooks, result: DbtResult, outcome: Outcome) -> None:
     """Do what is left to do after dbt, and fail where it has failed."""
     try:
-        hooks.handle_exception(result, outcome.artifacts)
+        hooks.judge(result, outcome.artifacts)
     except Exception:
         post_run.follow_up(outcome, failed=True)
         raise

@@ -180,6 +180,31 @@ def test_a_node_of_which_dbt_says_nothing_has_failed(run_try: RunTry, dbt: FakeV
     assert str(failed.value).startswith("dbt has said nothing of ghost, 3 of 4 nodes done.")
 
 
+def test_where_dbt_selects_nothing_the_nodes_are_named(run_try: RunTry, dbt: FakeVenv) -> None:
+    with pytest.raises(AirflowException) as failed:
+        run_try(nodes={"model.harbor.ghost": "ghost"})
+
+    assert str(failed.value).startswith("dbt has said nothing of ghost, 0 of 1 nodes done.")
+
+
+def test_packages_are_installed_before(run_try: RunTry, dbt: FakeVenv, project: Path) -> None:
+    (project / "packages.yml").write_text("packages: [{package: crane/toolkit, version: 1.0.0}]\n")
+
+    rows = run_try(install_deps=True)
+
+    assert [call.command for call in dbt.calls] == ["deps", "build"]
+    assert len(rows) == 3
+
+
+def test_a_dbt_that_fails_before_its_nodes_says_why(run_try: RunTry, dbt: FakeVenv) -> None:
+    dbt.script("build", exit_code=2, stderr=["the profile is wrong"], stdout=[])
+
+    with pytest.raises(AirflowException) as failed:
+        run_try()
+
+    assert "the profile is wrong" in str(failed.value)
+
+
 def test_nothing_is_kept_where_there_is_no_further_try(
     run_try: RunTry, dbt: FakeVenv, cosmos_variables: Variables
 ) -> None:
