@@ -13,7 +13,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -31,7 +31,7 @@ from cosmos_venv.environments.installers.choice import (
 from cosmos_venv.environments.installers.command_line import InstallArguments
 from cosmos_venv.environments.installers.index_check import index_failure, without_repetitions
 from cosmos_venv.environments.post_install import Installed
-from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.spec import EnvironmentSpec, Library
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.files import filesystem_check, os_errors
 from cosmos_venv.files.durable_files import replace_links_out_of, shut_out_others
@@ -133,7 +133,7 @@ def build_environment(
             # At the latest now: what is published is never changed, and everybody may read it.
             post_install.hide_credentials(directory)
             build.show_worker_packages()
-            copied = libraries.copy_libraries(spec.libraries, directory)
+            build.copy_libraries(spec.libraries)
             installed = build.finish(is_durable=is_durable)
             return Built(
                 pins=installed.pins,
@@ -141,7 +141,7 @@ def build_environment(
                 installer=RecordedInstaller(name=installer.name, reason=installer.reason),
                 sources=build.hosts(),
                 provides=build.provides,
-                libraries=copied,
+                libraries=build.copied,
             )
 
         try:
@@ -189,6 +189,7 @@ class _Build:
     writers: Writers
     heard: list[str] = field(default_factory=list)
     provides: dict[str, str] = field(default_factory=dict)
+    copied: dict[str, int] = field(default_factory=dict)
 
     @property
     def python(self) -> str:
@@ -220,11 +221,27 @@ class _Build:
             # pip would compile in one process; ``finish`` takes the other processors too where that pays.
             command = [*pip, "install", *at_home, *words, "--no-compile"]
         try:
-            self._run_with_requirements(command, more=more, on_line=self._hear, meanwhile=_import_what_comes_next)
+            self._run_with_requirements(command, more=more, on_line=self._hear, meanwhile=self._do_what_comes_next)
         except VirtualenvBuildError as failed:
             if self.installer.answers_for_pip and (reason := self._reason_to_ask_pip(self.heard)):
                 raise _PipDecides(reason) from failed
             raise
+
+    def _do_what_comes_next(self) -> None:
+        """Work that needs no package, while the installer works."""
+        # Importing the reader of metadata takes a fifth of a small installation, copying the driver for DuckDB half of
+        # that of dbt 2.
+        import importlib.metadata  # noqa: F401
+
+        self.copy_libraries(each for each in self.spec.libraries if each.digest)
+
+    def copy_libraries(self, wanted: Iterable[Library]) -> None:
+        """Copy libraries into the environment, as far as they are not there.
+
+        :param wanted: of the spec.
+        """
+        missing = [each for each in wanted if each.name not in self.copied]
+        self.copied.update(libraries.copy_libraries(missing, self.directory))
 
     def compare_with_pip(self) -> None:
         """Look whether uv's answer is the one that pip would have given, where that was wanted.
@@ -466,11 +483,6 @@ class _Build:
             "([cosmos_venv] virtualenv_installer = uv)."
             for place in installer_config.sources_of_uv_places(os.environ, settings.places)
         ]
-
-
-def _import_what_comes_next() -> None:
-    """Import the reader of metadata while the installer works: that takes a fifth of a small installation."""
-    import importlib.metadata  # noqa: F401
 
 
 def _empty(directory: Path) -> None:
