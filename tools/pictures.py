@@ -53,7 +53,7 @@ PICTURES = (
         height=1180,
     ),
     Picture(
-        name="conformance-report", reports=["astronomer-cosmos-1.15"], unfolded="LOCK-002", height=1120, is_dark=True
+        name="conformance-report", reports=["astronomer-cosmos-1.15"], unfolded="LOCK-002", height=1180, is_dark=True
     ),
 )
 
