@@ -42,6 +42,7 @@ THREADS = 4
 WAVE_BOUND = 1.3
 MODEL = "{{{{ config(materialized='table') }}}}\nselect pg_sleep(0.2)::text as slept{reads}\n"
 DAG_FILE = """
+# Airflow looks only into files in which its name stands.
 from datetime import datetime, timezone
 from pathlib import Path
 from {root} import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, ProfileConfig, ProjectConfig, RenderConfig
