@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -102,17 +102,20 @@ class _Manifest(msgspec.Struct):
         return msgspec.json.decode(raw, type=_Node)
 
 
-def lineage(run_results: str, manifest: str) -> Lineage:
+def lineage(run_results: str, manifest: str, updated_before: Iterable[str] = ()) -> Lineage:
     """Return what an invocation has read and written. A node that failed has done neither.
 
     :param run_results: text of ``run_results.json``.
     :param manifest: text of ``manifest.json``.
+    :param updated_before: unique ids of nodes that earlier tries of the task have updated; those that the manifest does
+        not know are left out.
     :raises msgspec.DecodeError: when a text is none of these artifacts.
     :raises CosmosValueError: when the manifest lacks a node that ran.
     """
     results = msgspec.json.decode(run_results, type=_RunResults).results
     done = [each.unique_id for each in results if each.status == "success" and each.unique_id.startswith(_BUILT)]
     known = msgspec.json.decode(manifest, type=_Manifest)
+    done += [each for each in updated_before if each.startswith(_BUILT) and each in known.nodes and each not in done]
     nodes = [known.node(unique_id) for unique_id in done]
     parents = [known.node(unique_id) for node in nodes for unique_id in _parents(node)]
     return Lineage(

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from airflow.sdk import DAG, BaseOperator, Connection, Context, TaskGroup
     from airflow.sdk.exceptions import (
         AirflowException,
+        AirflowFailException,
         AirflowNotFoundException,
         AirflowSkipException,
         DuplicateTaskIdFound,
@@ -55,6 +56,7 @@ else:
     BaseOperator = _first("BaseOperator", "airflow.sdk", "airflow.models.baseoperator")
     EmptyOperator = _first("EmptyOperator", "airflow.providers.standard.operators.empty", "airflow.operators.empty")
     AirflowException = _first("AirflowException", "airflow.sdk.exceptions", "airflow.exceptions")
+    AirflowFailException = _first("AirflowFailException", "airflow.sdk.exceptions", "airflow.exceptions")
     AirflowSkipException = _first("AirflowSkipException", "airflow.sdk.exceptions", "airflow.exceptions")
     AirflowNotFoundException = _first("AirflowNotFoundException", "airflow.sdk.exceptions", "airflow.exceptions")
     DuplicateTaskIdFound = _first("DuplicateTaskIdFound", "airflow.sdk.exceptions", "airflow.exceptions")
@@ -63,6 +65,7 @@ else:
 __all__ = [
     "DAG",
     "AirflowException",
+    "AirflowFailException",
     "AirflowNotFoundException",
     "AirflowSkipException",
     "BaseOperator",

@@ -31,6 +31,22 @@ DBT_COMMANDS = (
     "source freshness",
     "test",
 )
+# Each form that dbt 1 or dbt 2 knows.
+_NARROWING = frozenset(
+    {
+        "--select",
+        "-s",
+        "--models",
+        "--model",
+        "-m",
+        "--exclude",
+        "--selector",
+        "--resource-type",
+        "--resource-types",
+        "--exclude-resource-type",
+        "--exclude-resource-types",
+    }
+)
 _SWITCHES = ("no_version_check", "cache_selected_only", "fail_fast", "quiet", "warn_error")
 
 
@@ -142,6 +158,32 @@ def vars_text(variables: Mapping[str, Any] | str | None) -> str | None:
             f"vars: {value!r} is a {type(value).__name__}, which cannot be handed to dbt. Give texts, numbers, "
             f"booleans, dates, lists and dicts of them: {str(value)!r}."
         ) from error
+
+
+def narrowing_flags(words: Sequence[str]) -> list[str]:
+    """The flags among the words that select or leave out nodes, as they stand there.
+
+    :param words: of a command line.
+    """
+    return [word for word in words if word.partition("=")[0] in _NARROWING]
+
+
+def without_flag(words: Sequence[str], flag: str) -> list[str]:
+    """The words without a flag that has one value, in both of its forms.
+
+    :param words: of a command line.
+    :param flag: such as ``--log-format``.
+    """
+    kept: list[str] = []
+    is_value = False
+    for word in words:
+        if is_value or word.startswith(f"{flag}="):
+            is_value = False
+        elif word == flag:
+            is_value = True
+        else:
+            kept.append(word)
+    return kept
 
 
 def vars_flags(variables: Mapping[str, Any] | str | None) -> list[str]:

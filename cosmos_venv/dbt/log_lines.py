@@ -19,6 +19,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _TIME = re.compile(r"\d\d:\d\d:\d\d(\.\d+)?(?=\s|$)")
 _TIME_OF_DAY = slice(11, 19)  # of an ISO time
 _BEGUN = frozenset({"started", "compiling", "executing"})
+_OF_A_PART = "LogBatchResult"  # of a microbatch model, which goes on
 _NO_STATUS = "none"  # of dbt 1, in lines that repeat what was said
 
 
@@ -43,7 +44,7 @@ class NodeEvent(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_end(self) -> bool:
         """Whether it says how the node has ended."""
-        return bool(self.status) and self.status not in _BEGUN
+        return bool(self.status) and self.status not in _BEGUN and self.name != _OF_A_PART
 
     @property
     def seconds(self) -> float:

@@ -90,7 +90,20 @@ class _Sources(msgspec.Struct):
     results: list[_Freshness]
 
 
-_Shape = TypeVar("_Shape", _RunResults, _Sources)
+class _Node(msgspec.Struct):
+    resource_type: str = ""
+    raw_code: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return self.raw_code is not None and not self.raw_code.strip()
+
+
+class _Manifest(msgspec.Struct):
+    nodes: dict[str, _Node]
+
+
+_Shape = TypeVar("_Shape", _RunResults, _Sources, _Manifest)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,6 +258,12 @@ class Artifacts:
         """What came of each node, by unique id; empty where ``run_results.json`` was not written."""
         results = self._decoded("run_results.json", _RunResults)
         return {each.unique_id: _outcome(each) for each in (results.results if results else ())}
+
+    def without_sql(self) -> frozenset[str]:
+        """The models whose file has no SQL, by unique id: dbt leaves them out without a word."""
+        manifest = self._decoded("manifest.json", _Manifest)
+        nodes = manifest.nodes if manifest else {}
+        return frozenset(each for each, node in nodes.items() if node.resource_type == "model" and node.is_empty)
 
     def warnings(self) -> list[Warned] | None:
         """The nodes that warned; None when no artifact says it."""

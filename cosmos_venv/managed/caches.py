@@ -42,11 +42,20 @@ def kept_listings() -> FileCache | None:
 
 def remote_listings() -> RemoteFolder | None:
     """Return the folder of listings by other machines; None where nothing is to be kept, or nowhere else."""
-    if not settings.remote_cache_dir or kept_listings() is None:
+    return None if kept_listings() is None else _remote_folder("dbt-ls-v1")
+
+
+def remote_journals() -> RemoteFolder | None:
+    """Return the folder of what tasks of several nodes have done; None where a Variable keeps it."""
+    return _remote_folder("journals-v1")
+
+
+def _remote_folder(name: str) -> RemoteFolder | None:
+    if not settings.remote_cache_dir:
         return None
     from cosmos_venv.remote.object_store import RemoteFolder
 
-    url = f"{settings.remote_cache_dir.rstrip('/')}/dbt-ls-v1"
+    url = f"{settings.remote_cache_dir.rstrip('/')}/{name}"
     return RemoteFolder(url=url, conn_id=settings.remote_cache_dir_conn_id or None)
 
 

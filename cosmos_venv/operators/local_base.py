@@ -250,7 +250,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         :param env: all environment variables of the process.
         :param cwd: the folder in which it runs.
         :param **kwargs: ``keep_open``: descriptors held until the last process of the command is gone; ``start``: what
-            starts it, instead of a guard; ``on_node``: gets what dbt says of each node.
+            starts it, instead of a guard; ``on_node``: gets what dbt says of each node; ``on_tick``: called
+            every second.
         :returns: exit code and output of dbt.
         :raises DbtNotStarted: when the executable cannot be started.
         """
@@ -371,6 +372,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             ),
             packages_directory=None,
             on_node=None,
+            on_tick=None,
+            updated_before=(),
         )
 
     def _options(self, cls: type[_Options], **values: Any) -> _Options:

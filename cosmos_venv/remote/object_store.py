@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -181,12 +182,13 @@ class RemoteFolder:
 
         return self._asked(content, seconds)
 
-    def write(self, name: str, content: bytes, *, seconds: float) -> None:
+    def write(self, name: str, content: bytes, *, seconds: float, sweeps: bool = True) -> None:
         """Keep a file, and remove the oldest of too many. A reader must be able to tell a part of it from the whole.
 
         :param name: the name of the file.
         :param content: its bytes.
         :param seconds: seconds within which it must be done.
+        :param sweeps: False where each file is removed by whoever has written it.
         :raises RemoteError: when it could not be done within that time.
         """
 
@@ -194,9 +196,25 @@ class RemoteFolder:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
             folder.fs.invalidate_cache()
-            self._sweep(folder)
+            if sweeps:
+                self._sweep(folder)
 
         self._asked(keep, seconds)
+
+    def remove(self, name: str, *, seconds: float) -> None:
+        """Remove a file. One that is gone is no error.
+
+        :param name: the name of the file.
+        :param seconds: seconds within which it must be done.
+        :raises RemoteError: when it could not be done within that time.
+        """
+
+        def unlink(folder: Any) -> None:
+            with suppress(FileNotFoundError):
+                (folder / name).unlink()
+            folder.fs.invalidate_cache()
+
+        self._asked(unlink, seconds)
 
     def _sweep(self, folder: Any) -> None:
         dated = [(changed_at(info), info["name"]) for info in folder.fs.ls(folder.path, detail=True)]

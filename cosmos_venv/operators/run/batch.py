@@ -2,45 +2,31 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
-from cosmos_venv.compat import AirflowException, AirflowSkipException
+from cosmos_venv.compat import AirflowException, AirflowFailException, AirflowSkipException
 from cosmos_venv.constants import InvocationMode
-from cosmos_venv.dbt.command import FullOutputSubprocessResult
-from cosmos_venv.dbt.results import FAILED_STATUSES, Artifacts
+from cosmos_venv.dbt.command import narrowing_flags, without_flag
+from cosmos_venv.dbt.results import FAILED_STATUSES, WARNED, Artifacts, NodeOutcome
+from cosmos_venv.exceptions import CosmosDbtRunError, CosmosValueError
 from cosmos_venv.operators.run.dbt_run import DbtResult, DbtRun, RunHooks, run_dbt_task
-from cosmos_venv.operators.run.journal import DONE_STATUSES, Journal, Tries
+from cosmos_venv.operators.run.journal import DONE_STATUSES, Done, Journal, NodeRow, Tries
 
 MISSING = "missing"
 """The status of a node that was in the command and of which dbt has said nothing."""
 
 _MOST_NAMES = 10
+_LONGEST_MESSAGE = 1_000  # a row is part of an XCom
+_LOG_FORMAT = "--log-format"
+_NOTHING_TO_RUN = "no-op"
 _SKIPPED = "skipped"
 _XCOM = "dbt_nodes"
-
-
-class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of the table of a batch.
-
-    :param node: unique id.
-    :param status: by dbt, or ``missing``.
-    :param seconds: that it took; 0 where dbt has not said it.
-    :param rows: that it changed, or found as a test; None where dbt has not said it.
-    :param message: of dbt.
-    :param try_number: in which it was run; 0: in an earlier one.
-    """
-
-    node: str
-    status: str
-    seconds: float = 0.0
-    rows: int | None = None
-    message: str = ""
-    try_number: int = 0
+# Others may take more than a text, so that none can be made with another one.
+_WITH_A_TEXT = (AirflowException, AirflowFailException, CosmosDbtRunError)
 
 
 def run_batch(run: DbtRun, hooks: RunHooks, nodes: Mapping[str, str]) -> DbtResult:
@@ -49,82 +35,143 @@ def run_batch(run: DbtRun, hooks: RunHooks, nodes: Mapping[str, str]) -> DbtResu
     :param run: the run, with the command without a selection.
     :param hooks: the operator's own steps.
     :param nodes: unique id of each node and test to the text by which dbt selects it.
-    :returns: what came of dbt: exit code 0 without output where everything was done before.
+    :returns: what came of dbt.
     :raises AirflowException: when a node has failed, or dbt has said nothing of it.
+    :raises CosmosDbtRunError: likewise, where dbt ran in this process.
     :raises CosmosValueError: when a parameter of the operator cannot be followed, naming it.
     """
-    tries = Tries.of(run.context)
-    journal = Journal(tries, run.log)
-    before = journal.begin()
-    has_succeeded = False
+    _refuse_narrowing(run)
+    journal = Journal(Tries.of(run.context), run.log)
+    journal.begin()
+    batch = _Batch(run=run, hooks=hooks, journal=journal, nodes=nodes, before=_done_before(run, journal, nodes))
+    is_over = False
     try:
-        left = {each: text for each, text in nodes.items() if each not in before}
-        if len(left) < len(nodes):
-            run.log.info("Done by earlier tries of this task: %d of %d nodes.", len(nodes) - len(left), len(nodes))
-        if not left:
-            run.log.info("dbt does not run: everything is done.")
-            result: DbtResult = FullOutputSubprocessResult(0, "", [])
-        else:
-            judge = _Judge(run=run, hooks=hooks, journal=journal, left=left, before=before, tries=tries)
-            own = dataclasses.replace(hooks, judge=judge.judge)
-            words = [*run.command, "--select", *dict.fromkeys(left.values())]
-            if run.mode is InvocationMode.SUBPROCESS:
-                words += ["--log-format", "json"]
-            result = run_dbt_task(dataclasses.replace(run, command=words, on_node=journal.note), own)
-        has_succeeded = True
+        result = batch.build()
+        is_over = True
         return result
+    except (AirflowSkipException, AirflowFailException):
+        is_over = True  # Airflow does not try it again
+        raise
     finally:
-        journal.close(is_over=has_succeeded)
+        journal.close(is_over=is_over)
 
 
-class _Judge(msgspec.Struct, frozen=True, kw_only=True):
-    """Says whether the nodes of a batch have done well, when dbt has ended."""
+def _refuse_narrowing(run: DbtRun) -> None:
+    if found := narrowing_flags(run.command):
+        raise CosmosValueError(
+            f"The command of a batch has {' '.join(found)}, and its nodes are given to dbt by name: what dbt left "
+            "out would have failed. Drop it from the operator's parameters; RenderConfig.select and exclude say which "
+            "nodes there are."
+        )
+
+
+def _done_before(run: DbtRun, journal: Journal, nodes: Mapping[str, str]) -> dict[str, Done]:
+    """The nodes that need not run, as earlier tries have left them."""
+    done = {each: journal.done[each] for each in nodes if each in journal.done}
+    if len(done) == len(nodes):
+        # What failed then was a hook of the project, a callback or an upload: it needs the whole.
+        run.log.info("Earlier tries have done all nodes, and failed after them: all nodes run again.")
+        journal.start_anew(nodes)
+        return {}
+    if run.after.on_warning_callback is not None:
+        # It is called when the task succeeds, with what this try's dbt says.
+        warned = [each for each, found in done.items() if found.status == WARNED]
+        journal.start_anew(warned)
+        done = {each: found for each, found in done.items() if each not in warned}
+    if done:
+        run.log.info("Done by earlier tries of this task: %d of %d nodes.", len(done), len(nodes))
+    return done
+
+
+class _Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """One try of a batch.
+
+    :param run: the run, with the command without a selection.
+    :param hooks: the operator's own steps.
+    :param journal: the journal, which is open.
+    :param nodes: unique id of each node and test to the text by which dbt selects it.
+    :param before: those of them that earlier tries have done.
+    """
 
     run: DbtRun
     hooks: RunHooks
     journal: Journal
-    left: Mapping[str, str]
-    before: Mapping[str, str]
-    tries: Tries | None
+    nodes: Mapping[str, str]
+    before: Mapping[str, Done]
 
-    def judge(self, result: DbtResult, artifacts: Artifacts) -> None:
-        """Raise where a node has failed, with the names of the nodes first.
+    def build(self) -> DbtResult:
+        """Run dbt and judge what came of it. :raises AirflowException: as ``run_batch`` does."""
+        texts = dict.fromkeys(text for each, text in self.nodes.items() if each not in self.before)
+        words = [*self.run.command, "--select", *texts]
+        if self.run.mode is InvocationMode.SUBPROCESS:
+            # dbt 2 refuses a flag that is given twice.
+            words = [*without_flag(words, _LOG_FORMAT), _LOG_FORMAT, "json"]
+        run = replace(
+            self.run,
+            command=words,
+            on_node=self.journal.note,
+            on_tick=self.journal.keep_up,
+            updated_before=[each for each, done in self.before.items() if done.status == "success"],
+        )
+        try:
+            return run_dbt_task(run, replace(self.hooks, judge=self._judge))
+        except Exception:
+            if self.nodes.keys() <= self.journal.done.keys():
+                self.journal.start_anew(self.nodes)  # what failed is no node: the next try runs everything
+            raise
 
-        :param result: what came of dbt.
-        :param artifacts: what dbt has left.
-        """
-        rows = self._rows(artifacts)
-        self._show(rows)
-        failed = [row for row in rows if row.status in FAILED_STATUSES]
+    def _judge(self, result: DbtResult, artifacts: Artifacts) -> None:
+        """Raise where a node has failed, with the names of the nodes first."""
+        rows, others = self._rows(artifacts)
+        self.journal.settle(row for row in rows if row.node not in self.before and row.status != MISSING)
+        self._show([*rows, *others])
+        failed = [row for row in (*rows, *others) if row.status in FAILED_STATUSES]
         missing = [row for row in rows if row.status == MISSING]
+        if any(row.status in FAILED_STATUSES for row in others):
+            self.journal.start_anew(self.nodes)  # a hook, or a test that dbt has added: it comes with its node alone
+        headline = _headline(rows, failed, missing)
         try:
             self.hooks.judge(result, artifacts)
-        except AirflowSkipException:
-            raise
-        except AirflowException as error:
-            if len(missing) == len(self.left):  # dbt has failed before it came to the nodes
+        except (AirflowException, CosmosDbtRunError) as error:
+            has_begun = len(missing) < len(rows) - len(self.before)
+            if type(error) not in _WITH_A_TEXT or not has_begun:
                 raise
-            raise type(error)(f"{_headline(rows, failed, missing)}\n{error}") from error
+            raise type(error)(f"{headline}\n{error}") from error
         if failed or missing:
-            raise AirflowException(f"{_headline(rows, failed, missing)}\ndbt has ended without an error.")
+            raise AirflowException(f"{headline}\ndbt has ended without an error.")
 
-    def _rows(self, artifacts: Artifacts) -> list[NodeRow]:
-        number = self.tries.number if self.tries else 1
+    def _rows(self, artifacts: Artifacts) -> tuple[list[NodeRow], list[NodeRow]]:
+        """What became of the nodes of this batch; and of others that dbt has run with them, such as hooks."""
         results = artifacts.outcomes()
-        found = {each: NodeRow(node=each, status=status) for each, status in self.before.items()}
-        for each in self.left:
-            row = NodeRow(node=each, status=MISSING, try_number=number)
-            if (outcome := results.get(each)) is not None:
-                row = replace(
-                    row, status=outcome.status, seconds=outcome.seconds, rows=outcome.rows, message=outcome.message
-                )
-            elif (event := self.journal.ends.get(each)) is not None:
-                row = replace(row, status=event.status, seconds=event.seconds, message=event.text)
-            found[each] = row
-        return list(found.values())
+        rows = [
+            NodeRow(node=each, status=self.before[each].status, try_number=self.before[each].try_number)
+            if each in self.before
+            else self._row(each, results.get(each))
+            for each in self.nodes
+        ]
+        if any(row.status == MISSING for row in rows):
+            empty = artifacts.without_sql()
+            rows = [
+                msgspec.structs.replace(row, status=_NOTHING_TO_RUN, message="It has no SQL.")
+                if row.status == MISSING and row.node in empty
+                else row
+                for row in rows
+            ]
+        return rows, [self._row(each, found) for each, found in results.items() if each not in self.nodes]
+
+    def _row(self, node: str, outcome: NodeOutcome | None) -> NodeRow:
+        row = NodeRow(node=node, status=MISSING, try_number=self.journal.number)
+        if outcome is not None:
+            found: dict[str, Any] = {"status": outcome.status, "seconds": outcome.seconds, "rows": outcome.rows}
+            return msgspec.structs.replace(row, **found, message=_shortened(outcome.message))
+        # A dbt that was ended has written no results. dbt 2 leaves some failed nodes out of them.
+        event = self.journal.ends.get(node)
+        if event is None:
+            return row
+        return msgspec.structs.replace(row, status=event.status, seconds=event.seconds, message=_shortened(event.text))
 
     def _show(self, rows: Sequence[NodeRow]) -> None:
-        self.run.log.info("%s", _table(rows))
+        self.run.log.info("%s", "\n".join(["Nodes of this batch:", *_table(rows, self.before)]))
         ti: Any = self.run.context.get("ti")
         if ti is not None:
             try:
@@ -143,21 +190,18 @@ def _headline(rows: Sequence[NodeRow], failed: Sequence[NodeRow], missing: Seque
     return f"{', '.join([*parts, f'{done} of {len(rows)} nodes done'])}."
 
 
-def _name(row: NodeRow) -> str:
-    return row.node.split(".", 2)[-1]
-
-
 def _joined(rows: Sequence[NodeRow]) -> str:
     more = len(rows) - _MOST_NAMES
-    return ", ".join(map(_name, rows[:_MOST_NAMES])) + (f" and {more} more" if more > 0 else "")
+    names = (row.node.split(".", 2)[-1] for row in rows[:_MOST_NAMES])
+    return ", ".join(names) + (f" and {more} more" if more > 0 else "")
 
 
-def _table(rows: Sequence[NodeRow]) -> str:
+def _shortened(message: str) -> str:
+    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]} …"
+
+
+def _table(rows: Sequence[NodeRow], before: Collection[str]) -> Iterator[str]:
     width = max(len(row.node) for row in rows)
-    lines = (
-        f"{row.node:<{width}}  {row.status:<8}  "
-        + (f"{row.seconds:8.2f} s" if row.try_number else "    earlier")
-        + (f"  {row.rows} rows" if row.rows is not None else "")
-        for row in rows
-    )
-    return "\n".join(["Nodes of this batch:", *lines])
+    for row in rows:
+        when = f"    try {row.try_number}" if row.node in before else f"{row.seconds:8.2f} s"
+        yield f"{row.node:<{width}}  {row.status:<8}  {when}" + (f"  {row.rows} rows" if row.rows is not None else "")

@@ -9,7 +9,7 @@ Operators import this module when a task runs, not while a DAG file is parsed, w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -109,6 +109,8 @@ class DbtRun:
     :param packages_directory: where installed packages are kept; None: below the cache folder.
     :param on_node: gets what dbt says of each node when it says it. A dbt that is a process writes JSON for it, and the
         log has text all the same. None: nobody asks.
+    :param on_tick: called every second while a dbt that is a process runs; None: nothing is.
+    :param updated_before: unique ids of the nodes that earlier tries of the task have updated.
     """
 
     dag_id: str
@@ -140,6 +142,8 @@ class DbtRun:
     warm: WarmOptions
     packages_directory: Path | None
     on_node: Callable[[NodeEvent], None] | None
+    on_tick: Callable[[], None] | None
+    updated_before: Collection[str]
 
     @property
     def project(self) -> Path:
@@ -254,6 +258,7 @@ def run_dbt_task(run: DbtRun, hooks: RunHooks) -> DbtResult:
                 artifacts=outputs.artifacts(),
                 profiles_yml=profile,
                 env=command.env,
+                updated_before=run.updated_before,
             )
             if wants_deps:
                 deps = replace(command, words=[run.executable, "deps", *flags, *vars_flags(run.vars)])
@@ -378,6 +383,8 @@ def start_command(
         if run.mode is InvocationMode.SUBPROCESS:
             dbt = served(run.executable)  # once: it reads the record of the environment
             how = how_to_start(run, dbt) | on_node
+            if on_node and run.on_tick is not None:
+                how["on_tick"] = run.on_tick
             words = command.words
             if dbt.program.is_native:
                 _tell_of_downloads(run, command, dbt.program.script)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -89,6 +89,8 @@ class Outcome:
     :param artifacts: what dbt has left.
     :param profiles_yml: the file of the profile with which it ran.
     :param env: its environment variables, the profile's secrets among them.
+    :param updated_before: unique ids of the nodes that earlier tries of the task have updated: a try that fails gives
+        no assets.
     """
 
     base_cmd: tuple[str, ...]
@@ -101,6 +103,7 @@ class Outcome:
     artifacts: Artifacts
     profiles_yml: Path
     env: Mapping[str, str] = field(repr=False)
+    updated_before: Collection[str] = ()
 
 
 def require_place_for(options: PostRunOptions, base_cmd: Sequence[str]) -> None:
@@ -271,7 +274,7 @@ def _lineage(outcome: Outcome) -> assets.Lineage:
             "run_results.json" if run_results is None else "manifest.json",
         )
         return assets.Lineage()
-    return assets.lineage(run_results, manifest)
+    return assets.lineage(run_results, manifest, outcome.updated_before)
 
 
 def _namespace(outcome: Outcome) -> str | None:

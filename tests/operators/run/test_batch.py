@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from cosmos_venv.compat import AirflowException
+from cosmos_venv.compat import AirflowException, AirflowSkipException
+from cosmos_venv.dbt.results import Artifacts, NodeOutcome
 from cosmos_venv.operators.local import DbtBatchLocalOperator
 from cosmos_venv.operators.run import journal
 from pytest_cosmos_venv import FakeVenv, Variables
@@ -112,9 +113,9 @@ def test_a_failed_node_is_named_first_and_the_next_try_runs_what_is_not_done(
 
     assert str(failed.value).startswith("mart failed, 1 skipped, 1 of 3 nodes done.")
     (value,) = kept.values()
-    assert json.loads(value)["done"] == {"model.harbor.staging": "success"}
+    assert json.loads(value)["done"] == {"model.harbor.staging": ["success", 1]}
     assert selected(dbt)[1] == ["mart", "report"]
-    assert statuses(rows) == {"staging": ("success", 0), "mart": ("success", 2), "report": ("success", 2)}
+    assert statuses(rows) == {"staging": ("success", 1), "mart": ("success", 2), "report": ("success", 2)}
     assert cosmos_variables.values == {}, "it is removed when the task is over"
 
 
@@ -157,18 +158,113 @@ def test_another_run_of_the_dag_runs_everything(run_try: RunTry, dbt: FakeVenv) 
     assert len(selected(dbt)[1]) == 3
 
 
-def test_where_everything_is_done_dbt_does_not_run(
-    run_try: RunTry, dbt: FakeVenv, capfd: pytest.CaptureFixture[str]
+def test_everything_runs_again_where_a_callback_failed(
+    run_try: RunTry, dbt: FakeVenv, cosmos_variables: Variables
 ) -> None:
     def break_down(*_: object, **__: object) -> None:
         raise LookupError("the pier is closed")
 
     with pytest.raises(LookupError):
         run_try(1, callback=break_down)
-    run_try(2, callback=break_down)
+    run_try(2)
 
-    assert len(dbt.calls) == 1
-    assert "dbt does not run: everything is done." in "".join(capfd.readouterr())
+    assert selected(dbt) == [[*NODES.values()]] * 2
+    assert cosmos_variables.values == {}
+
+
+def test_everything_runs_again_after_a_kill_behind_the_last_node(
+    run_try: RunTry, dbt: FakeVenv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(journal.Journal, "close", lambda *_, **__: None)  # as after SIGKILL
+        run_try(1)
+
+    run_try(2)
+
+    assert selected(dbt) == [[*NODES.values()]] * 2
+
+
+def test_a_failed_hook_is_named_and_everything_runs_again(
+    run_try: RunTry, dbt: FakeVenv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = Artifacts.outcomes
+
+    def with_hook(self: Artifacts) -> dict[str, NodeOutcome]:
+        broken = NodeOutcome(status="error", seconds=0.1, rows=None, message="no such table")
+        return said(self) | {"operation.harbor.harbor-on-run-end-0": broken}
+
+    dbt.script("build", nth=1, nodes={"report": "error"})
+    with monkeypatch.context() as patched:
+        patched.setattr(Artifacts, "outcomes", with_hook)
+        with pytest.raises(AirflowException) as failed:
+            run_try(1)
+    run_try(2)
+
+    assert str(failed.value).startswith("report, harbor-on-run-end-0 failed, 2 of 3 nodes done.")
+    assert selected(dbt) == [[*NODES.values()]] * 2
+
+
+def test_a_skipped_task_leaves_nothing(run_try: RunTry, dbt: FakeVenv, cosmos_variables: Variables) -> None:
+    dbt.script("build", exit_code=99)
+
+    with pytest.raises(AirflowSkipException):
+        run_try(1)
+
+    assert cosmos_variables.values == {}
+
+
+def test_a_flag_that_narrows_the_command_is_refused(run_try: RunTry, dbt: FakeVenv) -> None:
+    with pytest.raises(AirflowException, match=r"has --exclude, and its nodes are given to dbt by name"):
+        run_try(dbt_cmd_flags=["--exclude", "mart"])
+
+    assert not dbt.calls
+
+
+def test_a_log_format_of_the_user_is_left_out(run_try: RunTry, dbt: FakeVenv) -> None:
+    rows = run_try(log_format="text", dbt_cmd_global_flags=["--log-format=text"])
+
+    assert len(rows) == 3
+    assert [word for word in dbt.calls[0].arguments if word.startswith("--log-format")] == ["--log-format"]
+
+
+def test_a_model_without_sql_is_no_failure(run_try: RunTry, dbt: FakeVenv, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Artifacts, "without_sql", lambda _: frozenset({"model.harbor.blank"}))
+
+    rows = run_try(nodes={**NODES, "model.harbor.blank": "blank"})
+
+    assert statuses(rows)["blank"] == ("no-op", 1)
+
+
+def test_assets_of_nodes_that_an_earlier_try_has_done_are_given(
+    run_try: RunTry, dbt: FakeVenv, capfd: pytest.CaptureFixture[str]
+) -> None:
+    dbt.script("build", nth=1, nodes={"mart": "error"})
+    with pytest.raises(AirflowException):
+        run_try(1)
+    capfd.readouterr()
+
+    run_try(2)
+
+    (outlets,) = (line for line in "".join(capfd.readouterr()).splitlines() if "Outlets: " in line)
+    assert all(f"/{name}'" in outlets for name in NODES.values())
+
+
+def test_a_test_that_warned_runs_again_where_somebody_is_to_hear_of_it(
+    run_try: RunTry, dbt: FakeVenv, project: Path
+) -> None:
+    (project / "tests").mkdir(exist_ok=True)
+    (project / "tests" / "check.sql").write_text("select * from {{ ref('staging') }} where id is null")
+    nodes = {**NODES, "test.harbor.check": "check"}
+    heard: list[list[str]] = []
+    dbt.script("build", nodes={"check": "warn"})
+    dbt.script("build", nth=1, nodes={"check": "warn", "report": "error"})
+
+    with pytest.raises(AirflowException):
+        run_try(1, nodes=nodes)
+    run_try(2, nodes=nodes, on_warning_callback=lambda context: heard.append(context["test_names"]))
+
+    assert "check" in dbt.calls[1].arguments
+    assert heard == [["check"]]
 
 
 def test_a_node_of_which_dbt_says_nothing_has_failed(run_try: RunTry, dbt: FakeVenv) -> None:
@@ -217,7 +313,7 @@ def test_nothing_is_kept_where_there_is_no_further_try(
 
 
 def test_a_try_that_was_killed_leaves_what_it_has_done(
-    run_try: RunTry, dbt: FakeVenv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_try: RunTry, dbt: FakeVenv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = journal.Journal.note
 
@@ -226,12 +322,11 @@ def test_a_try_that_was_killed_leaves_what_it_has_done(
         if event.is_end and event.unique_id == "model.harbor.mart":
             raise SystemExit  # as a worker that is killed: nothing is closed
 
-    monkeypatch.setattr(journal.Journal, "note", die_after)
-    monkeypatch.setattr(journal.Journal, "close", lambda *_, **__: None)
-    with pytest.raises(SystemExit):
-        run_try(1)
-    monkeypatch.undo()
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    with monkeypatch.context() as patched:
+        patched.setattr(journal.Journal, "note", die_after)
+        patched.setattr(journal.Journal, "close", lambda *_, **__: None)
+        with pytest.raises(SystemExit):
+            run_try(1)
 
     run_try(2)
 

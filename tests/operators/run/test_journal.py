@@ -1,0 +1,254 @@
+"""The journal of a task of several nodes: what is written where, how often, and what the next try reads."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Protocol
+
+import pytest
+
+from cosmos_venv import compat
+from cosmos_venv.dbt.log_lines import NodeEvent
+from cosmos_venv.operators.run.journal import Done, Journal, NodeRow, Tries
+from pytest_cosmos_venv import Variables
+
+KEY = "c0ffee"
+
+
+class OpenJournal(Protocol):
+    """Open the journal of one try of the task, of which Airflow makes ``last`` and one more."""
+
+    def __call__(self, number: int = 1, *, last: int = 2) -> Journal: ...
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that the journal sees, as the only element."""
+    now = [1_000.0]
+    monkeypatch.setattr(f"{Journal.__module__}.time", SimpleNamespace(monotonic=lambda: now[0], time=time.time))
+    return now
+
+
+@pytest.fixture
+def open_journal(cosmos_variables: Variables) -> OpenJournal:
+    def open_journal(number: int = 1, *, last: int = 2) -> Journal:
+        journal = Journal(Tries(key=KEY, number=number, last=last), logging.getLogger("task"))
+        journal.begin()
+        return journal
+
+    return open_journal
+
+
+def event(name: str, status: str = "success", *, kind: str = "LogModelResult") -> NodeEvent:
+    return NodeEvent(name=kind, thread="", unique_id=f"model.harbor.{name}", status=status, text="", data={})
+
+
+def done(*names: str, number: int = 1) -> dict[str, Done]:
+    return {f"model.harbor.{name}": Done("success", number) for name in names}
+
+
+def lose_files(cache: Path) -> None:
+    """As for a worker on another host."""
+    for file in cache.rglob("*.jsonl"):
+        file.unlink()
+
+
+def test_an_end_is_in_the_file_at_once(open_journal: OpenJournal, cache: Path) -> None:
+    journal = open_journal()
+    journal.note(event("a", "started"))
+    journal.note(event("a"))
+
+    (file,) = cache.rglob("0001.jsonl")
+    assert [json.loads(line).get("status") for line in file.read_text().splitlines()] == [None, "started", "success"]
+
+
+def test_a_short_task_writes_no_variable(
+    open_journal: OpenJournal, cosmos_variables: Variables, clock: list[float]
+) -> None:
+    journal = open_journal()
+    journal.note(event("a"))
+    journal.close(is_over=True)
+
+    assert not cosmos_variables.writes
+
+
+def test_a_variable_is_written_once_a_second_at_most(
+    open_journal: OpenJournal, cosmos_variables: Variables, clock: list[float]
+) -> None:
+    journal = open_journal()
+    for step in range(31):
+        clock[0] = 1_000.0 + step / 10
+        journal.note(event(f"n{step}"))
+
+    assert len(cosmos_variables.writes) == 3
+
+
+def test_silence_of_dbt_does_not_keep_back_what_is_done(
+    open_journal: OpenJournal, cosmos_variables: Variables, clock: list[float], cache: Path
+) -> None:
+    journal = open_journal()
+    journal.note(event("a"))
+    clock[0] += 1.0
+    journal.keep_up()  # as every second, while dbt says nothing
+    lose_files(cache)
+
+    assert open_journal(2).done == done("a")
+
+
+def test_writing_takes_a_sixth_of_the_time_at_most(
+    open_journal: OpenJournal, cosmos_variables: Variables, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def take_long(*_: object) -> None:
+        written.append(clock[0])
+        clock[0] += 2.0
+
+    written: list[float] = []
+    monkeypatch.setattr(compat, "set_variable", take_long)
+    journal = open_journal()
+    for step in range(60):
+        journal.note(event(f"n{step}"))
+        clock[0] += 1.0
+
+    assert {later - earlier for earlier, later in pairwise(written)} == {12.0}
+
+
+def test_many_nodes_are_packed(open_journal: OpenJournal, cosmos_variables: Variables, cache: Path) -> None:
+    names = [f"a_model_with_a_name_of_some_length_{number:05}" for number in range(3_000)]
+    journal = open_journal()
+    for name in names:
+        journal.note(event(name))
+    journal.close(is_over=False)
+    lose_files(cache)
+
+    (text,) = cosmos_variables.values.values()
+    assert len(text) < 60_000
+    assert open_journal(2).done == done(*names)
+
+
+@pytest.mark.parametrize("text", ["{", "none of ours", '{"last": 2, "done": [1]}', "bm9uZQ=="])
+def test_a_changed_variable_is_a_warning(
+    open_journal: OpenJournal, cosmos_variables: Variables, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    cosmos_variables.put(f"cosmos_venv_journal__{KEY}", text)
+
+    assert open_journal(2).done == {}
+    assert f"cannot be read in the Variable cosmos_venv_journal__{KEY}" in caplog.text
+
+
+def test_an_outage_is_one_warning(
+    open_journal: OpenJournal,
+    cosmos_variables: Variables,
+    clock: list[float],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise ConnectionError("the API server is away")
+
+    monkeypatch.setattr(compat, "set_variable", fail)
+    journal = open_journal()
+    for name in ("a", "b", "c"):
+        clock[0] += 2.0
+        journal.note(event(name))
+
+    assert caplog.text.count("the API server is away") == 1
+    assert "A retry on another host runs all nodes." in caplog.text
+
+
+def test_a_first_try_knows_nothing(open_journal: OpenJournal, cache: Path) -> None:
+    left = open_journal(2)
+    left.note(event("a"))
+    left.close(is_over=False)
+
+    assert open_journal(1).done == {}
+    assert open_journal(2).done == {}, "it is a run of its own: what was there is gone"
+
+
+def test_tries_before_a_clearing_do_not_count(open_journal: OpenJournal) -> None:
+    before = open_journal(1, last=2)
+    before.note(event("a"))
+    before.close(is_over=False)
+
+    assert open_journal(2, last=3).done == {}
+
+
+def test_each_node_keeps_the_number_of_its_try(open_journal: OpenJournal) -> None:
+    for number in (1, 2):
+        journal = open_journal(number)
+        journal.note(event(f"of_try_{number}"))
+        journal.close(is_over=False)
+
+    assert open_journal(3).done == done("of_try_1", number=1) | done("of_try_2", number=2)
+
+
+def test_what_dbt_says_at_its_end_counts(open_journal: OpenJournal) -> None:
+    journal = open_journal()
+    journal.note(event("a"))
+    journal.settle([NodeRow(node="model.harbor.a", status="error"), NodeRow(node="model.harbor.b", status="reused")])
+    journal.close(is_over=False)
+
+    assert open_journal(2).done == {"model.harbor.b": Done("reused", 1)}
+
+
+def test_a_batch_of_a_microbatch_model_is_not_the_model(open_journal: OpenJournal) -> None:
+    journal = open_journal()
+    journal.note(event("a", kind="LogBatchResult"))
+
+    assert journal.done == {}
+
+
+def test_nodes_that_start_anew_are_not_done_in_the_next_try_either(open_journal: OpenJournal) -> None:
+    journal = open_journal()
+    journal.note(event("a"))
+    journal.note(event("b"))
+    journal.start_anew(["model.harbor.a"])
+    journal.close(is_over=False)
+
+    assert open_journal(2).done == done("b")
+
+
+def test_object_storage_takes_the_place_of_the_variable(
+    open_journal: OpenJournal, cosmos_variables: Variables, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = tmp_path / "remote"
+    monkeypatch.setenv("AIRFLOW__COSMOS__REMOTE_CACHE_DIR", f"file://{remote}")
+    first = open_journal()
+    first.note(event("a"))
+    first.close(is_over=False)
+    lose_files(cache)
+
+    second = open_journal(2)
+    found = dict(second.done)
+    second.close(is_over=True)
+
+    assert found == done("a")
+    assert not cosmos_variables.writes
+    assert [path for path in remote.rglob("*") if path.is_file()] == []
+
+
+def test_threads_write_at_once(open_journal: OpenJournal, clock: list[float]) -> None:
+    def write(letter: str) -> None:
+        for number in range(200):
+            journal.note(event(f"{letter}{number}"))
+
+    journal = open_journal()
+    threads = [threading.Thread(target=write, args=letter) for letter in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    journal.close(is_over=False)
+
+    assert len(open_journal(2).done) == 800
