@@ -72,5 +72,5 @@ def test_the_next_try_of_a_batch_runs_what_is_not_done(
     assert airflow.ask("select key from variable") == []
     ((rows,),) = airflow.ask("select value from xcom where key = 'dbt_nodes'")
     by_name = {row["node"]: row for row in json.loads(rows if isinstance(rows, str) else json.dumps(rows))}
-    assert by_name["model.harbor.staging"]["try_number"] == 0
+    assert by_name["model.harbor.staging"]["try_number"] == 1
     assert by_name["model.harbor.mart"]["try_number"] == 2
