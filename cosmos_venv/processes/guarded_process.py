@@ -140,17 +140,24 @@ class _Ahead:
 
 @contextmanager
 def started_ahead(count: int = 1) -> Iterator[None]:
-    """Within this block commands find their guard started. A guard that got no command ends with the block.
+    """Within this block commands find their guard started.
+
+    A guard that got no command is for the block around this one, whose own a command of this one has taken; else it
+    ends.
 
     :param count: number of commands that the block will run.
     """
+    around = _blocks.get()
     ahead = _Ahead(count)
-    token = _blocks.set((*_blocks.get(), ahead))
+    token = _blocks.set((*around, ahead))
     try:
         ahead.start_next()
         yield
     finally:
         _blocks.reset(token)
+        if around and not around[-1].waiting:
+            around[-1].waiting += ahead.waiting[:1]
+            del ahead.waiting[:1]
         while ahead.waiting:
             ahead.waiting.pop().close()
 
@@ -158,9 +165,12 @@ def started_ahead(count: int = 1) -> Iterator[None]:
 def take_guard() -> StartedGuard:
     """Return a guard that was started ahead, else a new one.
 
+    The one of the outermost block was started first. A guard takes some 20 ms until it listens: the first command of a
+    build would wait for one that has only begun.
+
     :raises OSError: when it cannot be started.
     """
-    for ahead in reversed(_blocks.get()):
+    for ahead in _blocks.get():
         if ahead.waiting:
             return ahead.waiting.pop()
     return StartedGuard()

@@ -59,7 +59,7 @@ def test_commands_find_their_guard_started_each_while_the_one_before_runs() -> N
     assert children() == before
 
 
-def test_the_guard_of_the_inner_block_is_taken_first() -> None:
+def test_the_guard_that_was_started_first_is_taken_first() -> None:
     before = children()
     with started_ahead():
         outer = children() - before
@@ -67,9 +67,22 @@ def test_the_guard_of_the_inner_block_is_taken_first() -> None:
             inner = children() - before - outer
             used = [int(run_guarded(["sh", "-c", "echo $PPID"]).lines[0]) for _ in range(3)]
 
-    assert {used[0]} == inner
-    assert {used[1]} == outer
+    assert {used[0]} == outer
+    assert {used[1]} == inner
     assert used[2] not in inner | outer
+
+
+def test_a_guard_that_is_left_is_for_the_block_around() -> None:
+    before = children()
+    with started_ahead():
+        with started_ahead():
+            inner = children() - before
+            run_guarded(["true"])
+        left = children() - before
+        used = int(run_guarded(["sh", "-c", "echo $PPID"]).lines[0])
+
+    assert left == {used} < inner
+    assert children() == before
 
 
 def test_a_guard_that_was_started_ahead_runs_a_command_as_any_other(tmp_path: Path) -> None:
