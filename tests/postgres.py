@@ -41,9 +41,13 @@ class Postgres:
         return f"{self.user}:{self.password}@127.0.0.1:{self.port}/{self.database}"
 
     def apart(self, name: str) -> Postgres:
-        """A new, empty database on the same server."""
-        self.rows(f"create database {name}")
-        return replace(self, database=name)
+        """A new, empty database on the same server.
+
+        :param name: what its name begins with; two tests may ask for the same one.
+        """
+        database = f"{name}_{secrets.token_hex(4)}"
+        self.rows(f"create database {database}")
+        return replace(self, database=database)
 
     def rows(self, query: str) -> list[list[str]]:
         """The rows that a query finds, as texts.

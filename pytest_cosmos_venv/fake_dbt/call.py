@@ -11,7 +11,7 @@ from .artifacts import Artifacts, status_refusal
 from .command_line import Invocation, UsageError
 from .log import Log, setting
 from .node_run import NodeRun
-from .packages import PackageError, Packages
+from .packages import NO_PROJECT, PackageError, Packages
 from .project import Node, Project
 from .script import Interrupted, Script
 
@@ -83,8 +83,7 @@ class Call:
 
     def _do(self) -> int:
         if not (self._folder / "dbt_project.yml").is_file():
-            where = (self._folder / "dbt_project.yml").absolute()
-            raise DbtRuntimeError(f"Runtime Error\n  No dbt_project.yml found at expected path {where}")
+            raise DbtRuntimeError(NO_PROJECT.format(file=(self._folder / "dbt_project.yml").absolute()))
         if self._command not in ("deps", "clean", "debug"):
             self._say_adapter()
             self._packages.check()

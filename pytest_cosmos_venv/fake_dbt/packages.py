@@ -13,6 +13,13 @@ from typing import NamedTuple
 
 from .log import Log
 
+NO_PROJECT = """\
+Runtime Error
+  No dbt_project.yml found at expected path {file}
+  Verify that each entry within packages.yml (and their transitive dependencies) contains a file named dbt_project.yml
+  """
+"""What dbt says where a folder is no project, whether the project's own or a package's."""
+
 _LISTS = ("packages.yml", "dependencies.yml")
 _LOCK = "package-lock.yml"
 _ENTRY = re.compile(r"^\s*-\s*(local|package|git|tarball):\s*['\"]?([^'\"#\s]+)", re.MULTILINE)
@@ -121,10 +128,7 @@ class Packages:
         file = self._local(package) / "dbt_project.yml"
         found = _NAME.search(_text(file))
         if found is None:
-            raise PackageError(
-                f"Runtime Error\n  No dbt_project.yml found at expected path {file}\n  Verify that each entry within "
-                "packages.yml (and their transitive dependencies) contains a file named dbt_project.yml\n  "
-            )
+            raise PackageError(NO_PROJECT.format(file=file))
         return found.group(1)
 
     def write_lock(self) -> bool:
