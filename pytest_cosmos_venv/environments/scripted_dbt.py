@@ -49,6 +49,7 @@ class DbtCall:
     :param child_pid: the id of the child that it was scripted to fork; None: it had none.
     :param signals: names of the signals that it received, in order: ``("SIGINT", "SIGTERM")``.
     :param held_at: seconds since the epoch when it began to wait for ``release()``; None where it did not.
+    :param nodes: unique id -> status of every node that ended, in their order; those that ended before a kill too.
     :param misuse: the part of its script that its project cannot do; such a call ends with 2, and fails its test.
     """
 
@@ -66,6 +67,7 @@ class DbtCall:
     child_pid: int | None = None
     signals: tuple[str, ...] = ()
     held_at: float | None = None
+    nodes: Mapping[str, str] = field(default_factory=dict)
     misuse: str | None = None
 
     @property
@@ -143,6 +145,7 @@ def _read_call(file: Path) -> DbtCall | None:
         held_at=by_name.get("held", {}).get("at"),
         ended_at=end.get("at"),
         exit_code=end.get("exit_code"),
+        nodes={event["unique_id"]: event["status"] for event in events if event["event"] == "node"},
         misuse=by_name.get("misuse", {}).get("message"),
     )
 
@@ -193,6 +196,8 @@ class ScriptedDbt:
         stderr: Sequence[str] = (),
         nodes: Mapping[str, str | NodeOutcome] | None = None,
         artifacts: Mapping[str, Artifact] | None = None,
+        at: str | None = None,
+        after: str | None = None,
         delay: float | None = None,
         hold: bool = False,
         ignore_signals: Collection[signal.Signals] = (),
@@ -218,11 +223,14 @@ class ScriptedDbt:
             test, say.
         :param artifacts: ``run_results.json``, ``manifest.json`` or ``sources.json`` -> content; text is written as it
             is, None leaves the file out.
-        :param delay: seconds to work on the first node.
-        :param hold: whether to work on the first node until ``release()``.
+        :param at: name or unique id of the node in whose work ``delay``, ``hold`` or ``crash`` happens. Default: the
+            first node.
+        :param after: the same, after the end of this node and before the next one begins.
+        :param delay: seconds to work on the node.
+        :param hold: whether to work on the node until ``release()``.
         :param ignore_signals: signals that are only put on record.
         :param child: whether to fork a child that stays until it is killed; its id is ``DbtCall.child_pid``.
-        :param crash: the signal by which to die while working on the first node.
+        :param crash: the signal by which to die while working on the node.
         :param **unknown: refused, with the keywords that there are.
         :returns: the calls that are held, for ``release()``.
         :raises ToolkitMisuse: a script contradicts itself, or dbt has no word for it.
@@ -241,6 +249,8 @@ class ScriptedDbt:
             stderr=stderr,
             nodes=nodes or {},
             artifacts=artifacts or {},
+            at=at,
+            after=after,
             delay=delay,
             hold=hold,
             ignore_signals=tuple(ignore_signals),

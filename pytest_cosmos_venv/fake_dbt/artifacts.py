@@ -350,7 +350,7 @@ def _more(node: Node) -> dict[str, Any]:
         "description": "",
         "columns": {},
         "meta": {},
-        "raw_code": "",
+        "raw_code": node.code,
     }
     if node.kind == "seed":
         return common

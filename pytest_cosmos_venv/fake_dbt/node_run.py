@@ -48,16 +48,16 @@ class NodeRun:
 
         :raises Interrupted: SIGINT has come.
         """
-        has_paused = False
         for position, node in enumerate(self._nodes, start=1):
             outcome = self._outcome(node)
             place = f"{position} of {len(self._nodes)}"
             if outcome["status"] not in _SKIPPED:
                 self._start(place, position, node)
-                if not has_paused:
+                if self._script.pauses_in(node.unique_id):
                     self._pause(place, node)
-                    has_paused = True
             self._end(place, position, node, outcome)
+            if self._script.pauses_after(node.unique_id):
+                self._pause(place, None)
 
     def say_finished(self) -> None:
         """Say ``Finished running 2 view models in ...``."""
@@ -112,18 +112,19 @@ class NodeRun:
             node_info=_node_info(node, "started"),
         )
 
-    def _pause(self, place: str, node: Node) -> None:
+    def _pause(self, place: str, node: Node | None) -> None:
         try:
             self._script.pause()
         except Interrupted:
             self._cancel(place, node)
             raise
 
-    def _cancel(self, place: str, node: Node) -> None:
+    def _cancel(self, place: str, node: Node | None) -> None:
         say = self._log.say
-        say(aligned(f"CANCEL query {node.unique_id}", "CANCEL"), level="error", name="CancelQuery")
-        broken = _BROKEN.get(node.kind, "ERROR")
-        say(aligned(f"{place} {broken} {node.label}", f"ERROR in {self.seconds:.2f}s"), level="error")
+        if node is not None:
+            say(aligned(f"CANCEL query {node.unique_id}", "CANCEL"), level="error", name="CancelQuery")
+            broken = _BROKEN.get(node.kind, "ERROR")
+            say(aligned(f"{place} {broken} {node.label}", f"ERROR in {self.seconds:.2f}s"), level="error")
         self.results = []
         say()
         say("Exited because of keyboard interrupt", name="EndOfRunSummary", keyboard_interrupt=True)
@@ -139,6 +140,7 @@ class NodeRun:
             outcome = {**outcome, "message": "PARTIAL SUCCESS (1/2)"}
         result = Result(node, outcome["status"], outcome["message"], outcome["failures"], now(), seconds)
         self.results.append(result)
+        self._script.record_end(node.unique_id, result.status)
         common: dict[str, Any] = {
             "index": position,
             "total": len(self._nodes),

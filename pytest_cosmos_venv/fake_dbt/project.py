@@ -46,6 +46,7 @@ class Node(NamedTuple):
     :param tags: its tags.
     :param checksum: the checksum; always empty.
     :param depends_on: unique ids of the nodes that it reads.
+    :param code: the text of its file; of a seed and of a node that the script adds, none.
     """
 
     kind: str
@@ -59,6 +60,7 @@ class Node(NamedTuple):
     tags: tuple[str, ...]
     checksum: str
     depends_on: tuple[str, ...] = ()
+    code: str = ""
 
     @property
     def label(self) -> str:
@@ -141,10 +143,13 @@ class Project:
         for name, outcome in script.nodes.items():
             kinds = [node.kind for node in self.named(name)]
             if not kinds:
-                raise ScriptError(self._unknown_name_message(name))
+                raise ScriptError(self._unknown_name_message(f"nodes={{{name!r}: ...}}"))
             refusals = [refusal_of(name, kind, outcome["status"]) for kind in kinds]
             if None not in refusals:
                 raise ScriptError(str(refusals[0]))
+        for parameter, place in (("at", script.at), ("after", script.after)):
+            if place is not None and not self.named(place):
+                raise ScriptError(self._unknown_name_message(f"{parameter}={place!r}"))
 
     def unmatched(self, invocation: Invocation) -> list[str]:
         """Return the criteria of the selection that no node meets.
@@ -153,11 +158,11 @@ class Project:
         """
         return [word for word in _words(invocation, *SELECTING) if not self._matching(word)]
 
-    def _unknown_name_message(self, name: str) -> str:
+    def _unknown_name_message(self, given: str) -> str:
         there = ", ".join(node.name for node in self.nodes) or "none"
         return (
-            f"nodes={{{name!r}: ...}}: no file of the project {self.name!r} is a node of this name. There are: "
-            f"{there}. What only YAML tells goes by its unique id, such as 'test.shop.unique_orders_id.1a2b'."
+            f"{given}: no file of the project {self.name!r} is a node of this name. There are: {there}. What only "
+            "YAML tells goes by its unique id, and is added by nodes={'test.shop.unique_orders_id.1a2b': 'pass'}."
         )
 
     def _chosen(self, invocation: Invocation, always: Iterable[Node]) -> set[str]:
@@ -238,6 +243,7 @@ class Project:
             references=tuple(dict.fromkeys(_REFERENCE.findall(text))),
             tags=tuple(re.findall(r"['\"]([^'\"]+)['\"]", tags.group(1))) if tags else (),
             checksum="",
+            code=text.strip(),
         )
 
 

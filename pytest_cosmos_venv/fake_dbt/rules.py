@@ -23,7 +23,7 @@ _HARMLESS = frozenset({"SIGCHLD", "SIGCONT", "SIGSTOP", "SIGTSTP", "SIGTTIN", "S
 
 
 _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
-    **dict.fromkeys(("command", "select"), ((str,), "a text")),
+    **dict.fromkeys(("command", "select", "at", "after"), ((str,), "a text")),
     **dict.fromkeys(("nth", "exit_code"), ((int,), "a whole number")),
     "delay": ((int, float), "seconds"),
     **dict.fromkeys(("hold", "child"), ((bool,), "True or False")),
@@ -67,11 +67,14 @@ class Rule:
     :param stderr: the lines to print there.
     :param nodes: name or unique id -> status or outcome.
     :param artifacts: name of an artifact -> its content.
-    :param delay: seconds to work on the first node; None: none.
-    :param hold: whether to work on the first node until the test releases the call.
+    :param at: name or unique id of the node in whose work the call is delayed, held or dies; None: the first node.
+    :param after: name or unique id of the node after whose end, and before the next node, the call is delayed, held or
+        dies; None: it is in the work of a node.
+    :param delay: seconds to work on the node; None: none.
+    :param hold: whether to work on the node until the test releases the call.
     :param ignore_signals: signals that are only put on record.
     :param child: whether to fork a child that stays.
-    :param crash: the signal by which to die while working on the first node; None: none.
+    :param crash: the signal by which to die while working on the node; None: none.
     """
 
     command: str | None = None
@@ -82,6 +85,8 @@ class Rule:
     stderr: Sequence[str] = ()
     nodes: Mapping[str, str | NodeOutcome] = field(default_factory=dict)
     artifacts: Mapping[str, Artifact] = field(default_factory=dict)
+    at: str | None = None
+    after: str | None = None
     delay: float | None = None
     hold: bool = False
     ignore_signals: tuple[signal.Signals, ...] = ()
@@ -115,6 +120,8 @@ class Rule:
             "stderr": list(self.stderr),
             "nodes": {name: vars(outcome) for name, outcome in self.outcomes.items()},
             "artifacts": dict(self.artifacts),
+            "at": self.at,
+            "after": self.after,
             "delay": self.delay or 0,
             "hold": self.hold,
             "ignore_signals": [int(each) for each in self.ignore_signals],
@@ -182,11 +189,21 @@ class Rule:
             raise ToolkitMisuse(f"crash={self.crash.name} is in ignore_signals too; leave out one of them.")
         if self.hold and self.delay:
             raise ToolkitMisuse(f"hold=True and delay={self.delay}: give one of them; release() ends a hold.")
+        self._check_place()
         if self.nodes and "run_results.json" in self.artifacts:
             raise ToolkitMisuse(
                 "nodes and artifacts['run_results.json'] both say what became of the nodes; give one of them."
             )
         self._check_exit_code_against_nodes()
+
+    def _check_place(self) -> None:
+        if self.at is not None and self.after is not None:
+            raise ToolkitMisuse(
+                f"at={self.at!r} and after={self.after!r}: a call stops in one place; give one of them."
+            )
+        for name, node in (("at", self.at), ("after", self.after)):
+            if node is not None and not (self.hold or self.delay or self.crash):
+                raise ToolkitMisuse(f"{name}={node!r}: say what happens there too; give one of hold, delay and crash.")
 
     def _check_exit_code_against_nodes(self) -> None:
         if self.exit_code is None or not self.nodes:

@@ -32,7 +32,7 @@ class ScriptError(Exception):
 class Script:
     """The rule for this call; where none fits, dbt works as told and succeeds.
 
-    ``exit_code``, ``stdout``, ``stderr``, ``artifacts`` and ``nodes`` are as in ``rules.Rule``.
+    ``exit_code``, ``stdout``, ``stderr``, ``artifacts``, ``nodes``, ``at`` and ``after`` are as in ``rules.Rule``.
 
     :param record: the record of the call.
     :param rule: the rule as JSON; None: none fits.
@@ -48,6 +48,9 @@ class Script:
         self.stderr: Iterable[str] = self._rule.get("stderr", ())
         self.artifacts: dict[str, Any] = self._rule.get("artifacts", {})
         self.nodes: dict[str, dict[str, Any]] = self._rule.get("nodes", {})
+        self.at: str | None = self._rule.get("at")
+        self.after: str | None = self._rule.get("after")
+        self._has_paused = False
 
     @property
     def names_its_selection(self) -> bool:
@@ -59,8 +62,7 @@ class Script:
 
         :param unique_id: the unique id of the node.
         """
-        name = unique_id.split(".")[2]
-        return self.nodes.get(unique_id) or self.nodes.get(name)
+        return self.nodes.get(unique_id) or self.nodes.get(unique_id.split(".")[2])
 
     def watch_signals(self) -> None:
         """Put the signals that come on record. Those that are not ignored act as on dbt."""
@@ -82,8 +84,33 @@ class Script:
         time.sleep(LIFETIME)
         os._exit(0)
 
+    def record_end(self, unique_id: str, status: str) -> None:
+        """Put the end of a node on record.
+
+        :param unique_id: the unique id of the node.
+        :param status: its status.
+        """
+        self._record.add("node", unique_id=unique_id, status=status)
+
+    def pauses_in(self, unique_id: str) -> bool:
+        """Whether ``pause`` belongs to the work on this node: on the one that ``at`` names, else on the first.
+
+        :param unique_id: the unique id of the node, which is not skipped.
+        """
+        if self._has_paused or self.after is not None:
+            return False
+        return self.at is None or _names(self.at, unique_id)
+
+    def pauses_after(self, unique_id: str) -> bool:
+        """Whether ``pause`` follows the end of this node.
+
+        :param unique_id: the unique id of the node.
+        """
+        return not self._has_paused and self.after is not None and _names(self.after, unique_id)
+
     def pause(self) -> None:
-        """Spend the time that work on the first node takes; die in it where that is scripted."""
+        """Spend the time that the scripted work takes; die in it where that is scripted."""
+        self._has_paused = True
         if self._rule.get("hold"):
             self._hold()
         elif self._rule.get("delay"):
@@ -146,6 +173,10 @@ def node_name(criterion: str) -> str:
     if method == "path" or "/" in value:
         return PurePath(value).stem
     return value.rpartition(".")[2]
+
+
+def _names(name: str, unique_id: str) -> bool:
+    return name in (unique_id, unique_id.split(".")[2])
 
 
 def _fits(rule: dict[str, Any], invocation: Invocation | None) -> bool:

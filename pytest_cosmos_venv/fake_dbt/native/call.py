@@ -251,15 +251,15 @@ class NativeCall:
                 "specification args"
             )
         lost: set[str] = set()
-        has_paused = False
         for node in nodes:
             outcome = self._outcome(node, lost)
             began = time.monotonic()
             self._start(node)
-            if outcome["status"] != "skipped" and not has_paused:
-                has_paused = True
+            if outcome["status"] != "skipped" and self._script.pauses_in(node.unique_id):
                 self._pause(project, node, nodes)
             self._end(node, outcome, time.monotonic() - began)
+            if self._script.pauses_after(node.unique_id):
+                self._pause(project, None, nodes)
         self._write_manifest(project)
         self._artifacts.write_native_results(self._results, self._name, self._console.seconds)
 
@@ -281,14 +281,15 @@ class NativeCall:
         info = _node_info(node, "executing")
         event("NodeExecuting", f"Started running {kind} {name}", "debug", node_info=info)
 
-    def _pause(self, project: Project, node: Node, nodes: list[Node]) -> None:
+    def _pause(self, project: Project, node: Node | None, nodes: list[Node]) -> None:
         began = time.monotonic()
         try:
             self._script.pause()
         except Interrupted:
-            text = f"Error executing materialization macro for {node.kind} {node.unique_id}: Cancelled: SQL statement "
-            text = f"[error] [TaskCancelled (dbt1404)]: {text}execution was cancelled"
-            self._end(node, {"status": "error"}, time.monotonic() - began, trouble=text)
+            if node is not None:
+                text = f"Error executing materialization macro for {node.kind} {node.unique_id}: Cancelled: SQL "
+                text = f"[error] [TaskCancelled (dbt1404)]: {text}statement execution was cancelled"
+                self._end(node, {"status": "error"}, time.monotonic() - began, trouble=text)
             self._write_manifest(project)
             # As dbt 2 has it: every node that was selected, those that had succeeded too.
             broken = [Result(each, "error", "Compilation Error", None, now(), 0.0) for each in nodes]
@@ -305,6 +306,7 @@ class NativeCall:
     def _end(self, node: Node, outcome: dict[str, Any], seconds: float, trouble: str | None = None) -> None:
         result = self._end_of(node, outcome, seconds)
         self._results.append(result)
+        self._script.record_end(node.unique_id, result.status)
         if result.status == "error" and node.kind != "unit_test":
             self._console.trouble(trouble or f"[error] [DbDriverFailed (dbt1308)]: {result.message}", node.unique_id)
         self._console.errors += result.has_failed

@@ -89,14 +89,22 @@ def test_excluded_nodes_are_not_run(dbt: Any, project: Path) -> None:
     assert statuses(project).keys() == {"orders"}
 
 
+@pytest.mark.parametrize(
+    ("script", "given"),
+    [
+        ({"nodes": {"ordres": "error"}}, "nodes={'ordres': ...}"),
+        ({"at": "ordres", "hold": True}, "at='ordres'"),
+        ({"after": "ordres", "delay": 1}, "after='ordres'"),
+    ],
+)
 def test_a_script_for_a_node_that_is_not_there_fails_its_call_and_its_test(
-    dbt: Any, cosmos_fake_venv: FakeVenv
+    script: dict[str, Any], given: str, dbt: Any, cosmos_fake_venv: FakeVenv
 ) -> None:
-    cosmos_fake_venv.script("run", nodes={"ordres": "error"})
+    cosmos_fake_venv.script("run", **script)
 
     done = dbt("run")
 
-    message = "nodes={'ordres': ...}: no file of the project 'shop' is a node of this name. There are: orders, "
+    message = f"{given}: no file of the project 'shop' is a node of this name. There are: orders, "
     assert done.returncode == 2
     assert message in done.stderr
     with pytest.raises(ToolkitMisuse, match=re.escape(message)):

@@ -66,6 +66,57 @@ def test_a_crash_is_seen_as_one(dbt: Any, cosmos_fake_venv: FakeVenv, project: P
     assert not (project / "target" / "run_results.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("place", "ended"),
+    [
+        ({}, []),
+        ({"at": "totals"}, ["orders", "piers"]),
+        ({"at": "model.shop.orders"}, []),
+        ({"after": "orders"}, ["orders"]),
+        ({"after": "report"}, ["orders", "piers", "totals", "report"]),
+    ],
+)
+def test_a_crash_comes_in_the_work_on_a_node_or_after_its_end(
+    place: dict[str, str], ended: list[str], dbt: Any, cosmos_fake_venv: FakeVenv, project: Path
+) -> None:
+    cosmos_fake_venv.script("build", crash=signal.SIGKILL, **place)
+
+    assert dbt("build").returncode == -signal.SIGKILL
+
+    (call,) = cosmos_fake_venv.calls
+    assert [unique_id.split(".")[2] for unique_id in call.nodes] == ended
+    assert set(call.nodes.values()) <= {"success"}
+    assert not (project / "target" / "run_results.json").exists()
+
+
+def test_a_place_that_two_nodes_have_stops_a_call_once(dbt: Any, cosmos_fake_venv: FakeVenv, project: Path) -> None:
+    (project / "seeds" / "totals.csv").write_text("id\n1\n")
+    cosmos_fake_venv.script("build", after="totals", hold=True).release()
+
+    dbt("build")
+
+    (call,) = cosmos_fake_venv.calls
+    (record,) = cosmos_fake_venv.folder.glob("*.jsonl")
+    assert record.read_text().count('"event": "held"') == 1
+    assert len(call.nodes) == 5
+
+
+def test_a_call_that_is_interrupted_between_two_nodes_cancels_none(cosmos_fake_venv: FakeVenv, project: Path) -> None:
+    venv = cosmos_fake_venv
+    venv.script("run", after="orders", hold=True)
+    with subprocess.Popen([venv.dbt, "run"], cwd=project, env={}, stdout=subprocess.PIPE, text=True) as process:
+        venv.wait_for_call("run", held=True)
+
+        process.send_signal(signal.SIGINT)
+
+        said, _ = process.communicate(timeout=30)
+
+    assert process.returncode == (1 if venv.calls[0].dbt_version.startswith("2") else 2)
+    assert "CANCEL" not in said
+    assert "TaskCancelled" not in said
+    assert venv.calls[0].nodes == {"model.shop.orders": "success"}
+
+
 def wait_for_signal(venv: FakeVenv, number: signal.Signals, deadline: float = 30.0) -> None:
     end = time.monotonic() + deadline
     while number.name not in venv.calls[0].signals:
