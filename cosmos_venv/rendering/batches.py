@@ -7,13 +7,14 @@ batches out, the same in every process.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cosmos_venv.constants import BatchBy
 from cosmos_venv.exceptions import CosmosValueError
@@ -27,8 +28,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _NOT_IN_AN_ID = re.compile(r"[^\w-]+")
+_LONGEST_KEY = 150  # of the 250 characters of an id: a group and the word "batch" go with it
+_DIGITS = 8
 
 Labels = Callable[[Mapping[str, "DbtNode"]], Mapping[str, str]]
+
+
+class _Label(NamedTuple):
+    """What the nodes of a batch have in common.
+
+    :param key: tells it from all other labels: two folders, tags or first nodes may be one name in an id.
+    :param name: of which the name of the batch is made.
+    """
+
+    key: str
+    name: str
 
 
 def batches_of(drawn: Mapping[str, DbtNode], together: Collection[str], batch_by: BatchBy | Labels) -> Batches:
@@ -49,12 +63,12 @@ def batches_of(drawn: Mapping[str, DbtNode], together: Collection[str], batch_by
     return _merged(ordered, parents, label(nodes, parents, ordered))
 
 
-def _merged(ordered: list[str], parents: Mapping[str, list[str]], labels: Mapping[str, str]) -> Batches:
+def _merged(ordered: list[str], parents: Mapping[str, list[str]], labels: Mapping[str, _Label]) -> Batches:
     """Nodes of one label in one unit, unless the unit would come before and after another one."""
     unit_of: dict[str, int] = {}
     before: list[int] = []  # bits
     members: dict[int, list[str]] = {}
-    of_label: dict[str, list[int]] = {}
+    of_label: dict[_Label, list[int]] = {}
     for each in ordered:
         above = {unit_of[parent] for parent in parents[each]}
         label = labels.get(each)
@@ -69,13 +83,14 @@ def _merged(ordered: list[str], parents: Mapping[str, list[str]], labels: Mappin
         if label is not None:
             members.setdefault(unit, []).append(each)
         _come_before(before, unit, above - {unit})
-    names = {unit: _numbered(label, number) for label, units in of_label.items() for number, unit in enumerate(units)}
-    for label, units in of_label.items():
+    names = _names(of_label)
+    for units in of_label.values():
         if len(units) > 1:
+            first, *more = (names[unit] for unit in units)
             logger.info(
                 "The batch %r is split into %s: together they would come before and after another task.",
-                label,
-                ", ".join(_numbered(label, number) for number, _ in enumerate(units)),
+                first,
+                ", ".join((first, *more)),
             )
     made = tuple(Batch(name=names[unit], unit=unit, members=tuple(found)) for unit, found in members.items())
     return Batches(batches=made, unit_of=unit_of, before=tuple(before))
@@ -93,31 +108,65 @@ def _come_before(before: list[int], unit: int, above: Iterable[int]) -> None:
                 before[other] |= more
 
 
-def _numbered(label: str, number: int) -> str:
-    return f"{label}_{number + 1}" if number else label
+def _names(of_label: Mapping[_Label, list[int]]) -> dict[int, str]:
+    """The name of each batch: that of its label where no other label has it, else the whole key.
+
+    Further parts of a label that is split are numbered, past the names that other labels have.
+    """
+    shared = Counter(label.name for label in of_label)
+    first = {label: label.name if shared[label.name] == 1 else _name_of_key(label.key) for label in of_label}
+    names: dict[int, str] = {}
+    taken = {*first.values()}
+    for label, units in of_label.items():
+        number = 1
+        for unit in units:
+            name = first[label]
+            while unit != units[0] and name in taken:
+                number += 1
+                name = f"{first[label]}_{number}"
+            taken.add(name)
+            names[unit] = name
+    return names
 
 
-def _by_folder(nodes: Mapping[str, DbtNode], *_: object) -> dict[str, str]:
-    """The folder of the file, with its parents: two folders may have one name."""
+def _name_of_key(key: str) -> str:
+    """The key as a name, with a digest: other keys may be the same but for what an id cannot have."""
+    return f"{_as_id(key)[:_LONGEST_KEY]}_{hashlib.sha256(key.encode()).hexdigest()[:_DIGITS]}"
+
+
+def _label(key: str, name: object) -> _Label:
+    plain = _as_id(name)
+    return _Label(key, plain if 0 < len(plain) <= _LONGEST_KEY else _name_of_key(key))
+
+
+def _by_folder(nodes: Mapping[str, DbtNode], *_: object) -> dict[str, _Label]:
+    """The folder of the file, with its parents, in its package."""
     return {
-        each: _as_id(folder) for each, node in nodes.items() if (folder := node.original_file_path.parent) != Path()
+        each: _label(f"{node.package_name or ''}/{folder.as_posix()}", folder)
+        for each, node in nodes.items()
+        if (folder := node.original_file_path.parent) != Path()
     }
 
 
-def _by_tag(nodes: Mapping[str, DbtNode], *_: object) -> dict[str, str]:
+def _by_tag(nodes: Mapping[str, DbtNode], *_: object) -> dict[str, _Label]:
     """The first tag of the alphabet."""
-    return {each: _as_id(min(node.tags)) for each, node in nodes.items() if node.tags}
+    first = {each: min(filter(None, node.tags), default=None) for each, node in nodes.items()}
+    return {each: _label(tag, tag) for each, tag in first.items() if tag is not None}
 
 
-def _by_wave(nodes: Mapping[str, DbtNode], parents: Mapping[str, list[str]], ordered: Iterable[str]) -> dict[str, str]:
+def _by_wave(
+    nodes: Mapping[str, DbtNode], parents: Mapping[str, list[str]], ordered: Iterable[str]
+) -> dict[str, _Label]:
     """One more than the highest wave of the parents; a node with a task of its own has a wave too."""
     waves: dict[str, int] = {}
     for each in ordered:
         waves[each] = 1 + max((waves[parent] for parent in parents[each]), default=0)
-    return {each: f"wave_{waves[each]}" for each in nodes}
+    return {each: _Label(f"wave_{waves[each]}", f"wave_{waves[each]}") for each in nodes}
 
 
-def _by_chain(nodes: Mapping[str, DbtNode], parents: Mapping[str, list[str]], ordered: Iterable[str]) -> dict[str, str]:
+def _by_chain(
+    nodes: Mapping[str, DbtNode], parents: Mapping[str, list[str]], ordered: Iterable[str]
+) -> dict[str, _Label]:
     """The name of the first node of a run in which each has one parent, whose only child it is."""
     children = Counter(parent for found in parents.values() for parent in found)
     heads: dict[str, str] = {}
@@ -126,10 +175,10 @@ def _by_chain(nodes: Mapping[str, DbtNode], parents: Mapping[str, list[str]], or
         if each in nodes:
             goes_on = len(found) == 1 and children[found[0]] == 1 and found[0] in heads
             heads[each] = heads[found[0]] if goes_on else each
-    return {each: _as_id(nodes[head].name) for each, head in heads.items()}
+    return {each: _label(head, nodes[head].name) for each, head in heads.items()}
 
 
-_LABELS: Mapping[BatchBy, Callable[..., dict[str, str]]] = {
+_LABELS: Mapping[BatchBy, Callable[..., dict[str, _Label]]] = {
     BatchBy.FOLDER: _by_folder,
     BatchBy.TAG: _by_tag,
     BatchBy.WAVE: _by_wave,
@@ -141,14 +190,14 @@ def _as_id(text: object) -> str:
     return _NOT_IN_AN_ID.sub("_", str(text)).strip("_")
 
 
-def _given_labels(batch_by: Labels, nodes: Mapping[str, DbtNode], *_: object) -> dict[str, str]:
+def _given_labels(batch_by: Labels, nodes: Mapping[str, DbtNode], *_: object) -> dict[str, _Label]:
     given: object = batch_by(dict(nodes))
     if not isinstance(given, Mapping):
         raise CosmosValueError(
             f"RenderConfig.batch_by gave {given!r}. It must return a mapping of unique ids to names of batches; a node "
             "that is not in it has a task of its own."
         )
-    return dict(_checked(given, nodes))
+    return {each: _Label(label, label) for each, label in _checked(given, nodes)}
 
 
 def _checked(given: Mapping[object, object], nodes: Mapping[str, DbtNode]) -> Iterator[tuple[str, str]]:

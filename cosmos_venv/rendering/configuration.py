@@ -22,6 +22,8 @@ from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.rendering.task_arguments import OF_THE_PLAN, PlanningSettings
 
 _OUTPUT_ONLY = ("compiled_sql", "freshness")  # rendered fields, which the task itself fills
+_SELECTING = ("select", "models", "selector", "exclude")
+_FLAGS = ("dbt_cmd_flags", "dbt_cmd_global_flags")
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,8 +149,28 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             _deprecated("operator_args['schema']", "profile_args of the profile mapping")
         if "install_deps" in self.operator_args:
             _deprecated("operator_args['install_deps']", "ProjectConfig or ExecutionConfig install_dbt_deps")
+        if self.render.batch_by is not None:
+            self._refuse_narrowing()
         for text in sorted(set(self.render.select) & set(self.render.exclude)):
             raise CosmosValueError(f"{text!r} is selected and excluded by RenderConfig. Drop it from one of the two.")
+
+    def _refuse_narrowing(self) -> None:
+        """A batch gives its nodes to dbt by name, and a node of which dbt says nothing has failed."""
+        # With the first batches alone: it brings the reader of YAML along.
+        from cosmos_venv.dbt.command import narrowing_flags
+
+        found = [f"operator_args[{name!r}]" for name in _SELECTING if self.operator_args.get(name)]
+        for name in _FLAGS:
+            given = self.operator_args.get(name) or ()
+            flags = given.get("build") or () if isinstance(given, Mapping) else given
+            if isinstance(flags, list | tuple):
+                words = narrowing_flags([str(flag) for flag in flags])
+                found += [f"{word} in operator_args[{name!r}]" for word in words]
+        if found:
+            raise CosmosValueError(
+                f"{', '.join(found)} would leave out nodes of batches, which are given to dbt by name. Choose nodes "
+                "with RenderConfig.select and RenderConfig.exclude."
+            )
 
     def _refuse_two_project_paths(self) -> None:
         others = [

@@ -197,17 +197,20 @@ class Assembly:
     def _refuse_bad_ids(self) -> None:
         """Airflow has one name space for tasks and groups; here it can still be said which nodes are meant."""
         owners = {group_id: f"the folder {group_id}" for group_id in (self._folders.parents if self._folders else ())}
+        of_batches = {used for each in self._everything() if each.members for used in each.ids}
         for each in self._everything():
             owner = each.owner
             for used in each.ids:
                 other = owners.setdefault(used, owner)
                 if other != owner:
-                    raise CosmosLoadDbtException(
-                        f"{other} and {owner} would both become {used!r}. Leave one out with RenderConfig.exclude, "
-                        "give each package a DbtTaskGroup of its own with RenderConfig.select, or give them ids of "
-                        "their own with RenderConfig.normalize_task_id."
+                    way_out = (
+                        "Name batches otherwise with a callable RenderConfig.batch_by."
+                        if used in of_batches
+                        else "Leave one out with RenderConfig.exclude, give each package a DbtTaskGroup of its own "
+                        "with RenderConfig.select, or give them ids of their own with RenderConfig.normalize_task_id."
                     )
-                _refuse_bad_id(used, owner)
+                    raise CosmosLoadDbtException(f"{other} and {owner} would both become {used!r}. {way_out}")
+                _refuse_bad_id(used, owner, giver="batch_by" if each.members else "normalize_task_id")
             if each.group is not None and len(each.group.rpartition(".")[2]) > LONGEST_GROUP_LABEL:
                 raise CosmosValueError(
                     f"{owner} would have the group {each.group!r}, whose name is longer than the {LONGEST_GROUP_LABEL} "
@@ -215,17 +218,17 @@ class Assembly:
                 )
 
 
-def _refuse_bad_id(used: str, owner: str) -> None:
+def _refuse_bad_id(used: str, owner: str, giver: str) -> None:
     if len(used) > LONGEST_ID:
         raise CosmosValueError(
             f"{owner} would become {used!r}, an id of {len(used)} characters. Airflow takes {LONGEST_ID}: "
-            "give it a shorter one with RenderConfig.normalize_task_id, or rename it."
+            f"give it a shorter one with RenderConfig.{giver}, or rename it."
         )
     if not is_airflow_id(used):
         raise CosmosValueError(
             f"{owner} would become {used!r}. Airflow takes letters, digits, dots, dashes and underscores in an id: "
             "rename it (the project's folder, for the test task of AFTER_ALL), or give it another id with "
-            "RenderConfig.normalize_task_id."
+            f"RenderConfig.{giver}."
         )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from graphlib import TopologicalSorter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from cosmos_venv.config import RenderConfig
 from cosmos_venv.constants import BatchBy, DbtResourceType, LoadMode, SeedRenderingBehavior, TestBehavior
-from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.batches import batches_of
 from cosmos_venv.rendering.model import Plan
@@ -102,6 +104,60 @@ def test_names_stay_when_a_model_is_added() -> None:
     after = shop(node("model.shop.stg_c", "seed.shop.raw", file="models/staging/stg_c.sql"))
 
     assert [task.task_id for task in after.tasks] == [task.task_id for task in before.tasks]
+
+
+def batches_by_tag(*tags: str) -> dict[str, tuple[str, ...]]:
+    """Name of each batch to its nodes, of one node for each tag; the nodes are m0, m1, ..."""
+    nodes = {
+        f"model.shop.m{number}": DbtNode(
+            f"model.shop.m{number}", DbtResourceType.MODEL, [], Path("/srv/shop"), Path("models/m.sql"), tags=[tag]
+        )
+        for number, tag in enumerate(tags)
+    }
+    return {batch.name: batch.members for batch in batches_of(nodes, nodes, BatchBy.TAG).batches}
+
+
+def test_labels_that_are_one_name_in_an_id_are_batches_of_their_own() -> None:
+    found = batches_by_tag("a/b", "a b", "a_c", "a/b", "★", "x" * 300)
+
+    shared = [name for name in found if re.fullmatch(r"a_b_[0-9a-f]{8}", name)]
+    assert {found[name] for name in shared} == {("model.shop.m0", "model.shop.m3"), ("model.shop.m1",)}
+    assert found["a_c"] == ("model.shop.m2",)
+    assert len(found) == 5
+    assert max(map(len, found)) < 200
+    assert [*batches_by_tag("a b", "a/b")] == shared[::-1]  # whatever comes first
+
+
+def test_first_nodes_of_one_name_begin_chains_of_their_own() -> None:
+    plan = planned(
+        node("model.shop.orders"),
+        node("model.crm.orders"),
+        node("model.crm.report", "model.crm.orders"),
+        render=RenderConfig(batch_by="chain"),  # type: ignore[arg-type]
+    )
+
+    names = {task_id.rpartition("_batch")[0].rpartition("_")[0]: nodes for task_id, nodes in nodes_of(plan).items()}
+    assert names == {
+        "model_shop_orders": ["model.shop.orders"],
+        "model_crm_orders": ["model.crm.orders", "model.crm.report"],
+    }
+
+
+def test_a_part_of_a_split_batch_takes_no_name_of_another_one() -> None:
+    late = node("model.shop.late", "model.shop.mart", file="models/staging/late.sql")
+    second = node("model.shop.second", file="models/staging_2/second.sql")
+
+    found = nodes_of(shop(late, second))
+
+    assert found["models_staging_2_batch"] == ["model.shop.second"]
+    assert found["models_staging_3_batch"] == ["model.shop.late"]
+
+
+def test_ids_that_cannot_be_are_refused_with_the_parameter_that_names_batches() -> None:
+    with pytest.raises(CosmosLoadDbtException, match=r"would both become 'mart_run_batch'. Name batches otherwise"):
+        shop(batch_by=lambda _: {"model.shop.stg_a": "mart_run"}, normalize_task_id=lambda _: "mart_run_batch")
+    with pytest.raises(CosmosValueError, match=r"the batch y+_batch would become .* with RenderConfig.batch_by"):
+        shop(batch_by=lambda _: {"model.shop.stg_a": "y" * 249})
 
 
 def test_what_needs_a_task_of_its_own_has_one() -> None:

@@ -55,6 +55,31 @@ def test_what_all_tasks_are_given_is_refused_by_name(project: Path, arguments: d
         dag_of(project, operator_args=arguments)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"select": "tag:a"}, "operator_args['select']"),
+        ({"exclude": ["a"], "selector": "s"}, "operator_args['selector'], operator_args['exclude']"),
+        ({"dbt_cmd_flags": ["--exclude=a"]}, "--exclude=a in operator_args['dbt_cmd_flags']"),
+        ({"dbt_cmd_flags": {"build": ["--select", 5], "run": ["-m", "a"]}}, "--select in operator_args"),
+        ({"dbt_cmd_global_flags": ("--resource-type", "model")}, "--resource-type in operator_args"),
+    ],
+)
+def test_what_would_leave_nodes_of_a_batch_out_is_refused(project: Path, arguments: dict[str, Any], named: str) -> None:
+    with pytest.raises(CosmosValueError, match=r"would leave out nodes of batches") as refused:
+        dag_of(project, operator_args=arguments, render={"batch_by": "folder"})
+
+    assert str(refused.value).startswith(named)
+
+
+def test_flags_that_leave_no_node_out_are_given_to_batches(project: Path) -> None:
+    flags = {"run": ["-m", "a"], "build": ["-x"]}
+
+    dag = dag_of(project, operator_args={"dbt_cmd_flags": flags}, render={"batch_by": "wave"})
+
+    assert "wave_1_batch" in dag.task_ids
+
+
 def test_a_project_folder_that_cannot_be_a_task_id_is_named(tmp_path: Path) -> None:
     project = copy_of_project(tmp_path / "my project")
 

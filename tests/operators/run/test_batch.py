@@ -214,10 +214,17 @@ def test_a_skipped_task_leaves_nothing(run_try: RunTry, dbt: FakeVenv, cosmos_va
 
 
 def test_a_flag_that_narrows_the_command_is_refused(run_try: RunTry, dbt: FakeVenv) -> None:
-    with pytest.raises(AirflowException, match=r"has --exclude, and its nodes are given to dbt by name"):
-        run_try(dbt_cmd_flags=["--exclude", "mart"])
+    with pytest.raises(AirflowException, match=r"has --resource-type, and its nodes are given to dbt by name"):
+        run_try(dbt_cmd_flags=["--resource-type", "model"])
 
     assert not dbt.calls
+
+
+def test_tests_that_dbt_chooses_may_be_excluded(run_try: RunTry, dbt: FakeVenv) -> None:
+    rows = run_try(exclude="tag:slow", indirect_selection="buildable")
+
+    assert len(rows) == 3
+    assert dbt.calls[0].option("--exclude") == "tag:slow"
 
 
 def test_a_log_format_of_the_user_is_left_out(run_try: RunTry, dbt: FakeVenv) -> None:
