@@ -1,0 +1,100 @@
+"""Batches in a DAG that the toolkit runs: a kill of dbt at any event, and what the next try does then."""
+
+from __future__ import annotations
+
+import signal
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv import DbtDag, ExecutionConfig, ProjectConfig, RenderConfig
+from pytest_cosmos_venv import FakeVenv, RunDag, Variables
+from tests.kit import harbor_profile
+
+NODES = ("staging", "mart", "report")
+PLACES = [{where: node} for node in NODES for where in ("at", "after")]
+
+
+@pytest.fixture(params=["1.10.0", pytest.param("2.0.0a4", marks=pytest.mark.long)])
+def dbt(request: pytest.FixtureRequest, cosmos_fake_venv: FakeVenv) -> FakeVenv:
+    """The fake dbt 1, and the fake dbt 2."""
+    return cosmos_fake_venv(dbt_version=request.param)
+
+
+@pytest.fixture
+def harbor(
+    dbt: FakeVenv,
+    dbt_project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cosmos_variables: Variables,
+) -> DbtDag:
+    """A DAG of one batch of three models, each of which reads the one before; one retry."""
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    models = dbt_project / "models"
+    for file in (*models.rglob("*.sql"), *(dbt_project / "seeds").iterdir()):
+        file.unlink()
+    (models / "staging.sql").write_text("select 1 as id")
+    (models / "mart.sql").write_text("select * from {{ ref('staging') }}")
+    (models / "report.sql").write_text("select * from {{ ref('mart') }}")
+    return DbtDag(
+        dag_id="harbor",
+        schedule=None,
+        start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+        default_args={"retries": 1},
+        project_config=ProjectConfig(dbt_project, install_dbt_deps=False),
+        profile_config=harbor_profile(dbt_project),
+        execution_config=ExecutionConfig(dbt_executable_path=dbt.dbt, invocation_mode="subprocess"),
+        render_config=RenderConfig(
+            load_method="dbt_ls",
+            dbt_executable_path=dbt.dbt,
+            invocation_mode="subprocess",
+            batch_by=lambda nodes: dict.fromkeys(nodes, "all"),
+        ),
+    )
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: "-".join(*place.items()))
+def test_a_kill_at_any_event_leaves_the_next_try_what_is_not_done(
+    place: dict[str, str],
+    harbor: DbtDag,
+    dbt: FakeVenv,
+    cosmos_run_dag: RunDag,
+    cosmos_variables: Variables,
+    tmp_path: Path,
+) -> None:
+    dbt.script("build", nth=1, crash=signal.SIGKILL, **place)
+
+    outcome = cosmos_run_dag(harbor)
+
+    assert outcome.states == {"all_batch": "success"}
+    assert outcome.tasks["all_batch"].tries == 2
+    first, second = (set(call.nodes) for call in dbt.calls if call.command == "build")
+    every = {f"model.harbor.{name}" for name in NODES}
+    assert first == {f"model.harbor.{name}" for name in NODES[: PLACES.index(place) // 2 + ("after" in place)]}
+    # Behind the last node nothing is left to do, and something has failed: all of it runs again.
+    assert second == ((every - first) or every)
+    rows: list[dict[str, Any]] = outcome.tasks["all_batch"].xcoms["dbt_nodes"]
+    assert {row["node"]: (row["status"], row["try_number"]) for row in rows} == {
+        each: ("success", 2 if each in second else 1) for each in every
+    }
+    assert {asset.uri.rpartition("/")[2] for asset in outcome.tasks["all_batch"].assets} == {*NODES}
+    assert cosmos_variables.values == {}
+    assert not [*(tmp_path / "cache").glob("journals-v1/*")]
+
+
+def test_the_kill_of_every_try_fails_the_task_and_leaves_nothing(
+    harbor: DbtDag, dbt: FakeVenv, cosmos_run_dag: RunDag, cosmos_variables: Variables, tmp_path: Path
+) -> None:
+    dbt.script("build", crash=signal.SIGKILL, after="staging")
+    dbt.script("build", nth=2, crash=signal.SIGKILL, at="mart")
+
+    outcome = cosmos_run_dag(harbor)
+
+    assert outcome.states == {"all_batch": "failed"}
+    assert [set(call.nodes) for call in dbt.calls if call.command == "build"] == [{"model.harbor.staging"}, set()]
+    assert "mart" in str(outcome.exception)
+    assert cosmos_variables.values == {}
+    assert not [*(tmp_path / "cache").glob("journals-v1/*")]
