@@ -91,6 +91,33 @@ def test_a_real_dbt_runs_in_the_worker_and_leaves_it_as_it_was(dbt_project: Path
     assert not (dbt_project / "target").exists()
 
 
+@pytest.mark.long
+@pytest.mark.skipif(site_packages_of(DBT_111) is None, reason="no dbt 1.11 of this Python at .cache/envs/dbt111")
+def test_the_next_try_of_a_batch_in_the_worker_runs_what_is_not_done(
+    dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    target = f"{{type: duckdb, path: '{tmp_path}/harbor.duckdb'}}"
+    (dbt_project / "profiles.yml").write_text(f"harbor: {{target: dev, outputs: {{dev: {target}}}}}\n")
+    (dbt_project / "models" / "staging.sql").write_text("select 1 as id\n")
+    (dbt_project / "models" / "broken.sql").write_text("select nothing from {{ ref('staging') }}\n")
+    packages = site_packages_of(DBT_111)
+    assert packages is not None
+
+    done = run_child(dbt_project, packages, "runs_a_batch")["runs_a_batch"]
+
+    first, second = done["said"]
+    assert first["said"].startswith("CosmosDbtRunError: broken failed, 1 of 2 nodes done.")
+    assert second["said"] == ""
+    assert done["nodes"] == [
+        {"model.harbor.staging": ["success", 1], "model.harbor.broken": ["error", 1]},
+        {"model.harbor.staging": ["success", 1], "model.harbor.broken": ["success", 2]},
+    ]
+    assert first["worker_is_as_it_was"]
+    assert second["worker_is_as_it_was"]
+    assert not [*(tmp_path / "cache").glob("journals-v1/*")]
+
+
 def test_a_kill_interrupts_dbt_and_a_time_out_reaches_the_task(dbt_project: Path, waiting_dbt: Path) -> None:
     done = run_child(dbt_project, waiting_dbt, "is_killed", "is_timed_out", "chooses_the_executable")
 

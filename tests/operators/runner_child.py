@@ -10,11 +10,12 @@ import os
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.dbt.invocation import chosen_mode
-from cosmos_venv.operators.local import DbtCompileLocalOperator, DbtRunLocalOperator
+from cosmos_venv.operators.local import DbtBatchLocalOperator, DbtCompileLocalOperator, DbtRunLocalOperator
 
 
 def operator(cls: Any = DbtRunLocalOperator, **arguments: Any) -> Any:
@@ -73,6 +74,28 @@ def fails() -> dict[str, Any]:
 def does_not_compile() -> dict[str, Any]:
     (Path(sys.argv[1]) / "models" / "broken.sql").write_text("{{ no_such_macro() }}")
     return outcome(operator(cls=DbtCompileLocalOperator, select="broken"))
+
+
+def runs_a_batch() -> dict[str, Any]:
+    """Run two tries of a batch, of which a model fails in the first one."""
+    said, pushed = [], []
+    for number in (1, 2):
+        ti = SimpleNamespace(
+            dag_id="harbor",
+            run_id="night",
+            task_id="task",
+            map_index=-1,
+            try_number=number,
+            max_tries=2,
+            xcom_push=lambda value, **_: pushed.append(
+                {row["node"]: [row["status"], row["try_number"]] for row in value}
+            ),
+        )
+        nodes = {f"model.harbor.{name}": name for name in ("staging", "broken")}
+        task = operator(DbtBatchLocalOperator, nodes=nodes, indirect_selection="empty")
+        said.append(outcome(task, ti=ti, run_id="night"))
+        (Path(sys.argv[1]) / "models" / "broken.sql").write_text("select id from {{ ref('staging') }}")
+    return {"said": said, "nodes": pushed}
 
 
 def is_killed() -> dict[str, Any]:

@@ -72,11 +72,24 @@ def render(engine: Engine, project: Path, directory: Path, **more: Any) -> DbtDa
 
 @pytest.mark.long
 @pytest.mark.timeout(280)
-@pytest.mark.parametrize("engine", [DBT_111, DBT_2], ids=lambda engine: engine.name)
+@pytest.mark.parametrize(
+    ("engine", "warm"),
+    [
+        pytest.param(DBT_111, "off", id="1.11"),
+        pytest.param(DBT_111, "require", id="1.11-warm"),
+        pytest.param(DBT_2, "auto", id="2.0"),
+    ],
+)
 def test_a_dag_of_batches_builds_the_example_project(
-    engine: Engine, kept_directory: Path, tmp_path: Path, cosmos_run_dag: RunDag
+    engine: Engine,
+    warm: str,
+    kept_directory: Path,
+    tmp_path: Path,
+    cosmos_run_dag: RunDag,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     engine.require()
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_WARM_DBT", warm)
     project = copy_of_example(tmp_path / "harbor", "snapshots")  # which name another dbt
     write_profile(project)
     dag = render(engine, project, kept_directory, batch_by="folder")

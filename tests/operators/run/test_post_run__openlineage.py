@@ -27,7 +27,7 @@ import json, os, sys
 from datetime import datetime, timezone
 from cosmos_venv import ProfileConfig
 from cosmos_venv.compat import DAG
-from cosmos_venv.operators.local import DbtRunLocalOperator
+from cosmos_venv.operators.local import DbtBatchLocalOperator, DbtRunLocalOperator
 
 shared = dict(
     project_dir={project!r},
@@ -38,7 +38,10 @@ shared = dict(
 )
 with DAG("harbor", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)) as dag:  # airflow
     staging = DbtRunLocalOperator(task_id="staging", select="staging", **shared)
-    staging >> DbtRunLocalOperator(task_id="broken", select="broken mart", **shared)
+    broken = DbtRunLocalOperator(task_id="broken", select="broken mart", **shared)
+    nodes = {{"model.harbor.staging": "staging", "model.harbor.mart": "mart"}}
+    batch = DbtBatchLocalOperator(task_id="batch", nodes=nodes, trigger_rule="all_done", **shared)
+    staging >> broken >> batch
 if __name__ == "__main__":
     before = dict(os.environ)
     run = dag.test()
@@ -82,7 +85,7 @@ def test_openlineage_hears_what_each_node_has_read_and_written(run: Run, tmp_pat
 
     result = run(TRANSPORT=json.dumps(transport))
 
-    assert result["states"] == {"staging": "success", "broken": "failed"}
+    assert result["states"] == {"staging": "success", "broken": "failed", "batch": "success"}
     assert result["changed"] == []
     events = [json.loads(line) for line in heard.read_text().splitlines()]
     told = {(event["job"]["name"], event["eventType"]): event for event in events}
@@ -92,10 +95,13 @@ def test_openlineage_hears_what_each_node_has_read_and_written(run: Run, tmp_pat
     assert staging["job"]["facets"]["sql"]["query"] == "select 1 as id"
     assert [each["name"] for each in broken["outputs"]] == ["harbor.main.mart"]
     assert [each["name"] for each in broken["inputs"]] == ["harbor.main.staging"]
+    batch = told[("harbor.batch", "COMPLETE")]
+    assert {each["name"] for each in batch["outputs"]} == {"harbor.main.staging", "harbor.main.mart"}
+    assert {each["name"] for each in batch["inputs"]} == {"harbor.main.staging"}
 
 
 def test_where_the_provider_is_not_active_openlineage_is_not_imported(run: Run) -> None:
     result = run(DISABLED="True")
 
-    assert result["states"] == {"staging": "success", "broken": "failed"}
+    assert result["states"] == {"staging": "success", "broken": "failed", "batch": "success"}
     assert result["imported"] == []
