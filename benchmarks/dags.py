@@ -37,7 +37,8 @@ BOUNDS = {1000: 1.25, 5000: 0.75}
 DIRECT_BOUND = 1.6
 GROWTH_BOUND = 1.10
 MEMORY_BOUND = 1.3
-PARSE_BOUND = 30.0
+# 30 ms beyond a plain file that takes 6.5 ms; as a ratio, since other machines take a third more for both.
+PARSE_BOUND = 5.6
 FLAT_BOUND = 1.25
 PARSE_OF_COSMOS = {5000: 0.01, REAL: 0.05}
 IMPORT_BOUND = 1.10
@@ -212,21 +213,20 @@ def _memory_row(size: int, project: LargeProject, ours: dict[str, Any], plain: d
 
 def parses(bench: Bench) -> list[Row]:
     """The DAG file for one task in a worker: over a plain file, flat, and over the other implementation."""
-    plain = bench.parse("plain", bench.sizes[0])
     rows, taken = [], {}
     for size in bench.sizes:
         bench.parse("cosmos_venv", size)  # the first one makes and keeps the plan
+        plain = bench.parse("plain", bench.sizes[0])
         ours = taken[size] = bench.parse("cosmos_venv", size)
         if ours["made"] != 1:
             raise SystemExit(f"{ours['made']} tasks were made of {_called(size)}")
         figures = f"{ours['wall']:.1f} ms, CPU {ours['cpu']:.1f} ms; plain file of one task {plain['wall']:.1f} ms"
         rows.append(
             Row(
-                what=f"parse for one task, {_called(size)}, beyond a plain file",
+                what=f"parse for one task, {_called(size)}, over a plain file",
                 figures=figures,
-                judged=ours["cpu"] - plain["cpu"],
+                judged=ours["cpu"] / plain["cpu"],
                 bound=PARSE_BOUND,
-                unit="ms",
             )
         )
         if size in PARSE_OF_COSMOS:
