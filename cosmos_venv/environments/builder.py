@@ -29,6 +29,7 @@ from cosmos_venv.environments.installers.choice import (
     environment_of_installation,
 )
 from cosmos_venv.environments.installers.command_line import InstallArguments
+from cosmos_venv.environments.installers.creation import create_in_process, creation_command
 from cosmos_venv.environments.installers.index_check import index_failure, without_repetitions
 from cosmos_venv.environments.post_install import Installed
 from cosmos_venv.environments.spec import EnvironmentSpec, Library
@@ -40,7 +41,7 @@ from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import CompletedCommand, GuardedProcess, run_guarded, started_ahead
 from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
 
-_COMMANDS_OF_A_BUILD = 3  # make it, fill it, check it; then it may have to be written to the disk
+_COMMANDS_OF_A_BUILD = 2  # fill it, check it; it may have to be made, and to be written to the disk
 _LAST_LINES = 20
 _NOT_FOR_OTHERS_TO_WRITE = 0o022
 _FACTS = '{"provides": '  # a line of a check, for the record
@@ -104,7 +105,7 @@ def build_environment(
     with (
         # Guards are started at once, before their commands are known: a build then waits for the start of its tools
         # alone.
-        started_ahead(_COMMANDS_OF_A_BUILD + is_durable + installer.answers_for_pip),
+        started_ahead(_COMMANDS_OF_A_BUILD + (not spec.interpreter.is_own) + is_durable + installer.answers_for_pip),
         scratch_folder("cosmos-venv-build-") as scratch,
     ):
 
@@ -197,15 +198,16 @@ class _Build:
 
     def create(self) -> None:
         """Make the empty virtual environment."""
-        executable = self.spec.interpreter.executable
-        if self.installer.name == "uv":
-            command = [self.installer.uv, "venv", "--no-project", "--python", executable]
-        else:
-            # ensurepip would install a pip into each environment; one outside serves them all (``_pip``).
-            command = [executable, "-I", "-m", "venv", "--without-pip"]
-        if self.spec.system_site_packages:
-            command.append("--system-site-packages")
-        self._run([*command, str(self.directory)], failure=f"no virtual environment could be made of {executable}")
+        interpreter, with_system = self.spec.interpreter, self.spec.system_site_packages
+        if interpreter.is_own:
+            try:
+                create_in_process(self.directory, interpreter=interpreter, system_site_packages=with_system)
+                return
+            except Exception:  # noqa: BLE001 - the tool says what is wrong, or gets on with it
+                _empty(self.directory)
+        command = creation_command(self.installer, interpreter, system_site_packages=with_system)
+        failure = f"no virtual environment could be made of {interpreter.executable}"
+        self._run([*command, str(self.directory)], failure=failure)
 
     def install(self) -> None:
         """Install the requirements."""
@@ -486,8 +488,8 @@ class _Build:
 
 
 def _empty(directory: Path) -> None:
-    """Remove everything in a directory: a tool wants to begin anew."""
-    for entry in directory.iterdir():
+    """Remove everything in a directory, where it is there: a tool wants to begin anew."""
+    for entry in directory.iterdir() if directory.exists() else ():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:

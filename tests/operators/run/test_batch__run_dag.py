@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv import DbtDag, ExecutionConfig, ProjectConfig, RenderConfig
+from cosmos_venv.constants import InvocationMode, LoadMode
 from pytest_cosmos_venv import FakeVenv, RunDag, Variables
 from tests.kit import harbor_profile
 
@@ -46,11 +47,11 @@ def harbor(
         default_args={"retries": 1},
         project_config=ProjectConfig(dbt_project, install_dbt_deps=False),
         profile_config=harbor_profile(dbt_project),
-        execution_config=ExecutionConfig(dbt_executable_path=dbt.dbt, invocation_mode="subprocess"),
+        execution_config=ExecutionConfig(dbt_executable_path=dbt.dbt, invocation_mode=InvocationMode.SUBPROCESS),
         render_config=RenderConfig(
-            load_method="dbt_ls",
+            load_method=LoadMode.DBT_LS,
             dbt_executable_path=dbt.dbt,
-            invocation_mode="subprocess",
+            invocation_mode=InvocationMode.SUBPROCESS,
             batch_by=lambda nodes: dict.fromkeys(nodes, "all"),
         ),
     )
@@ -58,7 +59,7 @@ def harbor(
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: "-".join(*place.items()))
 def test_a_kill_at_any_event_leaves_the_next_try_what_is_not_done(
-    place: dict[str, str],
+    place: dict[str, Any],
     harbor: DbtDag,
     dbt: FakeVenv,
     cosmos_run_dag: RunDag,

@@ -77,7 +77,7 @@ def test_a_crash_is_seen_as_one(dbt: Any, cosmos_fake_venv: FakeVenv, project: P
     ],
 )
 def test_a_crash_comes_in_the_work_on_a_node_or_after_its_end(
-    place: dict[str, str], ended: list[str], dbt: Any, cosmos_fake_venv: FakeVenv, project: Path
+    place: dict[str, Any], ended: list[str], dbt: Any, cosmos_fake_venv: FakeVenv, project: Path
 ) -> None:
     cosmos_fake_venv.script("build", crash=signal.SIGKILL, **place)
 
