@@ -28,8 +28,12 @@ from conformance.harness.harness import install_commands
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
-BOUNDS = {"uv": 90.0, "pip": 180.0}
-"""Seconds that a whole run may take at the most on two cores, by its installer."""
+BOUNDS = {"uv": 9.8, "pip": 0.3}
+"""Bare environments in whose time one process may make a check, by the installer.
+
+That is 90 and 180 s for 218 checks where a bare environment takes 0.084 and 5.6 s. As a ratio: a machine on which uv
+takes 0.112 s needs 121 s.
+"""
 BARE_ROUNDS = 3
 """Environments before each run, and after it."""
 
@@ -51,24 +55,32 @@ class Row:
         return min(run.seconds for run in self.runs)
 
     @property
+    def checks(self) -> int:
+        """One check is a test: some requirements have several."""
+        return max(sum(len(each["tests"]) for each in run.report["requirements"]) for run in self.runs)
+
+    @property
+    def bare_environments_a_check(self) -> float:
+        return self.seconds * WORKERS / self.checks / min(self.bare)
+
+    @property
     def is_kept(self) -> bool:
         """Whether it is as quick as promised, and what was judged is sound: a run that breaks off is quick too."""
-        return self.seconds <= BOUNDS[self.installer] and not any(run.exit_code for run in self.runs)
+        is_quick = self.bare_environments_a_check <= BOUNDS[self.installer]
+        return is_quick and not any(run.exit_code for run in self.runs)
 
     def as_dict(self) -> dict[str, Any]:
-        """One check is a test: some requirements have several."""
-        checks = max(sum(len(each["tests"]) for each in run.report["requirements"]) for run in self.runs)
-        bare = min(self.bare)
+        """The row as it is stored."""
         return {
             "installer": self.installer,
             "seconds": round(self.seconds, 1),
             "seconds_of_all_runs": [round(run.seconds, 1) for run in self.runs],
             "processor_seconds": round(min(run.processor_seconds for run in self.runs), 1),
             "exit_codes": [run.exit_code for run in self.runs],
-            "checks": checks,
-            "bare_environment_seconds": round(bare, 3),
-            "bare_environments_a_check": round(self.seconds * WORKERS / checks / bare, 2),
-            "bound_seconds": BOUNDS[self.installer],
+            "checks": self.checks,
+            "bare_environment_seconds": round(min(self.bare), 3),
+            "bare_environments_a_check": round(self.bare_environments_a_check, 2),
+            "bound": BOUNDS[self.installer],
             "is_kept": self.is_kept,
         }
 
@@ -118,7 +130,7 @@ def table(rows: list[Row]) -> str:
         lines.append(
             f"| {row['installer']} | {row['seconds']} | {row['processor_seconds']} | "
             f"{row['bare_environment_seconds']} | {row['bare_environments_a_check']} (of {row['checks']} checks) | "
-            f"at most {row['bound_seconds']:.0f} s: {kept} |"
+            f"at most {row['bound']} of them: {kept} |"
         )
     return "\n".join(lines)
 

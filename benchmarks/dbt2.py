@@ -30,7 +30,8 @@ DBT = "dbt-core==2.0.0a4"
 WHEELS = ROOT / ".cache" / "wheelhouse-dbt2"
 DRIVER = ROOT / ".cache" / "drivers" / "libduckdb.so"
 DBT_111 = ROOT / ".cache" / "envs" / "dbt111" / "bin" / "dbt"
-WARM_BOUND = 30.0
+# 30 ms where the bare dbt run takes 111 ms. As a ratio: the same machine on another day took 48 ms and 198 ms.
+WARM_BOUND = 0.27
 COLD_BOUND = 1.15
 MODELS = 1000
 # Argument: folder of the project. Prints the seconds of loading it with dbt ls, twice.
@@ -100,12 +101,14 @@ def warm(bench: Bench) -> list[Row]:
         _run(worker, bench, arguments)
         (dbt,) = directory.glob("envs-v1/builds/*/bin/dbt")
         runs = [_run(worker, bench, arguments, alone=dbt) for _ in range(bench.rounds)]
-    more = 1000 * median(run.seconds - run.alone for run in runs)
+    more = median(run.seconds - run.alone for run in runs)
+    ratio = more / median(run.alone for run in runs)
     task, alone = (1000 * median(seconds) for seconds in zip(*((run.seconds, run.alone) for run in runs), strict=True))
     figures = (
-        f"task {task:,.0f} ms, bare dbt run {alone:,.0f} ms; installers started: {max(r.installers for r in runs)}"
+        f"{1000 * more:,.0f} ms; task {task:,.0f} ms, bare dbt run {alone:,.0f} ms; installers started: "
+        f"{max(run.installers for run in runs)}"
     )
-    return [Row(what="warm task, beyond its dbt", figures=figures, judged=more, bound=WARM_BOUND, unit="ms")]
+    return [Row(what="warm task beyond its dbt, of the bare dbt run", figures=figures, judged=ratio, bound=WARM_BOUND)]
 
 
 def _run(worker: Worker, bench: Bench, arguments: dict[str, Any], *, alone: Path | None = None) -> Any:
