@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -26,6 +27,9 @@ PARTS_OF_DBT = (
 
 DBT_DISTRIBUTIONS = ("dbt-core", "dbt", "dbt-oss")
 """Distributions that bring the command ``dbt``."""
+
+# Of dbt, its adapters and its other parts: dbt-2.0.9.dist-info, dbt_core-1.11.2.dist-info.
+_IS_OF_DBT = re.compile(r"dbt[-_].*\.dist-info").fullmatch
 
 # Run by the environment's own Python. dbt 1 is a Python package: its imports alone, as `dbt --version` would ask the
 # package index for news. dbt 2 is a native program, with or without packages beside it, and says its version offline.
@@ -136,7 +140,7 @@ def _dbt_packages(folders: Iterable[Path]) -> list[str]:
     found: set[str] = set()
     for folder in folders:
         try:
-            found.update(name for name in os.listdir(folder) if name.startswith("dbt_") and name.endswith(".dist-info"))  # noqa: PTH208 - names only
+            found.update(name for name in os.listdir(folder) if _IS_OF_DBT(name))  # noqa: PTH208 - names only
         except OSError:
             continue
     return sorted(found)

@@ -24,6 +24,7 @@ from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt import installation
 from cosmos_venv.dbt.command import FullOutputSubprocessResult
 from cosmos_venv.dbt.log_lines import NodeEvent, event_of_runner, without_colour
+from cosmos_venv.dbt.native.program import is_native
 from cosmos_venv.dbt.results import FAILED_STATUSES, MOST_FAILURES, Artifacts, with_the_rest_counted
 from cosmos_venv.exceptions import CosmosDbtRunError
 from cosmos_venv.processes.cancellation import Cancellation
@@ -94,6 +95,8 @@ def is_same_dbt(executable: str | None) -> bool:
     """
     if executable is None:
         return True
+    if is_native(executable):  # dbt 2 beside the packages of a dbt 1
+        return False
     schemes = (sysconfig.get_path("scripts"), sysconfig.get_path("scripts", sysconfig.get_preferred_scheme("user")))
     return any(os.path.realpath(Path(executable).parent) == os.path.realpath(scripts) for scripts in schemes)
 

@@ -243,7 +243,7 @@ class _Build:
         :param wanted: of the spec.
         """
         missing = [each for each in wanted if each.name not in self.copied]
-        self.copied.update(libraries.copy_libraries(missing, self.directory))
+        self.copied.update(libraries.copy_libraries(missing, self.directory, before=self.copied))
 
     def compare_with_pip(self) -> None:
         """Look whether uv's answer is the one that pip would have given, where that was wanted.

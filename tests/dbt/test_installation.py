@@ -29,6 +29,14 @@ def test_version_and_adapters_are_told_and_what_is_installed_besides_is_not(envi
     ]
 
 
+@pytest.mark.parametrize("name", ["dbt-2.0.9", "dbt_oss-2.0.9"])
+def test_an_upgrade_of_a_dbt_2_of_another_name_is_seen(environment: Path, name: str) -> None:
+    folder = environment / "lib" / "python3.11" / "site-packages" / f"{name}.dist-info"
+    folder.mkdir()
+
+    assert folder.name in identity_of(str(environment / "bin" / "dbt")).splitlines()
+
+
 def test_a_link_to_the_script_leads_to_its_environment(environment: Path, tmp_path: Path) -> None:
     (tmp_path / "dbt").symlink_to(environment / "bin" / "dbt")
 

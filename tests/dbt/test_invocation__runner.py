@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cosmos_venv.dbt import invocation
+from cosmos_venv.dbt.native.program import MAGIC
 from cosmos_venv.exceptions import CosmosDbtRunError
 from tests.installed import DBT_111, ROOT, site_packages_of
 
@@ -184,3 +186,14 @@ def test_without_a_dbt_in_the_worker_the_error_says_what_to_do(tmp_path: Path) -
 )
 def test_the_choice_never_changes_which_dbt_runs(executable: str | None, expected: bool) -> None:
     assert invocation.is_same_dbt(executable) is expected
+
+
+def test_a_native_dbt_beside_the_packages_of_dbt_1_is_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sysconfig, "get_path", lambda *_: str(tmp_path))
+    (tmp_path / "dbt").write_bytes(b"#!/usr/bin/python3")
+    (tmp_path / "program").write_bytes(MAGIC[0])
+
+    assert invocation.is_same_dbt(str(tmp_path / "dbt"))
+    assert not invocation.is_same_dbt(str(tmp_path / "program"))

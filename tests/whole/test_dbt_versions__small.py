@@ -6,10 +6,14 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from yaml import safe_load
 
 from cosmos_venv.config import ProfileConfig
-from cosmos_venv.operators.virtualenv import DbtBuildVirtualenvOperator
+from cosmos_venv.operators.virtualenv import DbtBuildVirtualenvOperator, DbtLSVirtualenvOperator
 from tests.engines import ENGINES, Engine
+from tests.installed import ROOT
+
+EXAMPLES = ROOT / "examples"
 
 
 @pytest.mark.timeout(280)
@@ -33,3 +37,20 @@ def test_each_release_of_dbt_builds_a_project(
 
     with duckdb.connect(str(database)) as connection:
         assert connection.execute("select name from piers").fetchall() == [("North",)]
+
+
+@pytest.mark.parametrize("project", sorted(EXAMPLES.rglob("dbt_project.yml")), ids=lambda file: file.parent.name)
+def test_dbt_2_parses_each_example_though_it_is_strict(project: Path, kept_directory: Path, tmp_path: Path) -> None:
+    engine = ENGINES[-1]
+    engine.require()
+    profile = safe_load(project.read_text())["profile"]
+    target = f"{{type: duckdb, path: '{tmp_path}/example.duckdb'}}"
+    (tmp_path / "profiles.yml").write_text(f"{profile}: {{target: dev, outputs: {{dev: {target}}}}}\n")
+
+    DbtLSVirtualenvOperator(
+        task_id="ls",
+        project_dir=project.parent,
+        profile_config=ProfileConfig(profile, "dev", profiles_yml_filepath=tmp_path / "profiles.yml"),
+        virtualenv_dir=kept_directory,
+        **engine.arguments,
+    ).execute({})

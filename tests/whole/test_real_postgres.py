@@ -7,7 +7,9 @@ import os
 import sqlite3
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -26,12 +28,15 @@ from cosmos_venv import (
     ProjectConfig,
     RenderConfig,
 )
+from cosmos_venv.compat import AirflowException
+from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from cosmos_venv.profiles import PostgresUserPasswordProfileMapping
 from pytest_cosmos_venv import AirflowHome, RunDag
 from tests.installed import DBT, IS_CI, install_from_wheels, needs_airflow_2, needs_dbt
 from tests.postgres import IS_MISSING, Postgres
 from tests.whole.test_airflow_2 import run_on_airflow_2
 
+DEADLINE = 60.0
 TASKS = ["piers_seed", "staging.run", "staging.test", "mart_run"]
 
 pytestmark = [
@@ -181,6 +186,50 @@ def test_a_wrong_password_is_told_in_postgres_own_words(
     assert outcome.tasks["piers_seed"].state == "failed"
     assert 'password authentication failed for user "crane"' in str(outcome.exception)
     assert wrong.password not in outcome.tasks["piers_seed"].log
+
+
+def sleeping_queries(postgres: Postgres) -> int:
+    """How many queries the server runs that sleep, by its own account."""
+    found = postgres.rows(
+        "select count(*) from pg_stat_activity where state = 'active' and query like '%pg_sleep%' "
+        "and pid <> pg_backend_pid()"
+    )
+    return int(found[0][0])
+
+
+@pytest.mark.parametrize("warm", ["off", "require"])
+def test_a_kill_ends_the_query_in_the_database(
+    warm: str, harbor: Path, postgres: Postgres, kept_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", postgres.connection)
+    (harbor / "models" / "sleeper.sql").write_text(
+        "{{ config(materialized='table') }} select pg_sleep(600)::text as slept"
+    )
+    mapping = PostgresUserPasswordProfileMapping("warehouse", {"schema": f"of_a_kill_{warm}"})
+    operator = DbtRunVirtualenvOperator(
+        task_id="run",
+        project_dir=harbor,
+        profile_config=ProfileConfig("harbor", "dev", profile_mapping=mapping),
+        select=["sleeper"],
+        virtualenv_dir=kept_directory,
+        py_requirements=["dbt-core~=1.11.0", "dbt-postgres"],
+        warm_dbt=warm,
+    )
+
+    def kill_once_it_sleeps() -> int:
+        deadline = time.monotonic() + DEADLINE
+        while not (count := sleeping_queries(postgres)):
+            assert time.monotonic() < deadline, "the query has not begun"
+        operator.on_kill()
+        return count
+
+    with ThreadPoolExecutor() as pool:
+        killer = pool.submit(kill_once_it_sleeps)
+        with pytest.raises(AirflowException, match="Task run was killed"):
+            operator.execute({})
+
+    assert killer.result() == 1
+    assert sleeping_queries(postgres) == 0, "dbt has cancelled it before it ended"
 
 
 ON_AIRFLOW_2 = """

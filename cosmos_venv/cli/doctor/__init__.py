@@ -23,6 +23,7 @@ from cosmos_venv.cli.doctor.hosts_check import ADAPTERS, hosts_are_known
 from cosmos_venv.cli.doctor.lock_check import join, locks_lock, open_to_peer
 from cosmos_venv.cli.output import OK, WRONG, only_the_result_on_stdout, print_json, print_marked, steps, tell
 from cosmos_venv.cli.parsing import absolute_path, add_action, existing_file, whole_number
+from cosmos_venv.credentials import mask
 from cosmos_venv.exceptions import CosmosValueError
 
 if TYPE_CHECKING:
@@ -170,6 +171,10 @@ def _with_search_path(named: Examined) -> Examined:
 
 
 def _report(results: Sequence[CheckResult], as_json: bool) -> int:
+    # A requirement, the address of a proxy and what an installer says may have a password in them.
+    results = [
+        replace(each, subject=mask(each.subject), text=mask(each.text), way_out=mask(each.way_out)) for each in results
+    ]
     if as_json:
         print_json({"findings": [asdict(each) for each in results]})
     else:

@@ -189,13 +189,22 @@ def _row(stored: StoredBuild) -> tuple[str, ...]:
 def _versions(stored: StoredBuild) -> str:
     if stored.record is None:
         return ""
-    versions = [f"{name.removeprefix('dbt-')} {version}" for name, version in dbt_of(stored.record.pins).items()]
+    found, provides = dbt_of(stored.record.pins), stored.record.provides
+    versions = [f"{name.removeprefix('dbt-')} {version}" for name, version in found.items()]
+    if provides and found.keys().isdisjoint(DBT_DISTRIBUTIONS):  # a private build has a name of its own
+        versions.insert(0, provides.get("version") or "dbt of unknown version")
     return ", ".join(versions) + (" (native)" if _is_native(stored) else "")
 
 
 def _is_native(stored: StoredBuild) -> bool:
     """Whether its dbt is a program of its own, as dbt 2 is."""
     return stored.record is not None and stored.record.provides.get("engine") == "native"
+
+
+def _engine(stored: StoredBuild) -> str:
+    """The kind of its dbt and the version, such as ``native dbt-core 2.0.0``; of an older record only the version."""
+    provides = stored.record.provides if stored.record else {}
+    return " ".join(filter(None, (provides.get("engine"), provides.get("version")))) or _versions(stored)
 
 
 def _all_of(stored: StoredBuild) -> dict[str, Any]:
@@ -252,10 +261,9 @@ def _recorded(stored: StoredBuild) -> list[str]:
     if (record := stored.record) is None:
         return []
     python = record.spec.interpreter
-    engine = " ".join(filter(None, (record.provides.get("engine"), record.provides.get("version"))))
     return [
         f"  dbt         {_versions(stored) or 'none'}",
-        *([f"  engine      {engine}"] if engine else []),
+        *([f"  engine      {engine}"] if (engine := _engine(stored)) else []),
         f"  python      {python.implementation} {python.version}, {python.executable}",
         f"  options     {' '.join(record.spec.pip_install_options) or 'none'}",
         f"  installer   {record.installer.name}: {record.installer.reason}",
@@ -282,7 +290,7 @@ def _whole(stored: StoredBuild, verified: Verified, *, was_read: bool) -> str:
         "links, commands and the content of all files" if was_read else "links, commands and the sizes of all files"
     )
     can = "run" if _is_native(stored) else "imported"
-    return f"{looked_at} are as installed" + (f", dbt can be {can}" if verified.has_run else "")
+    return f"{looked_at} are as installed" + (f", dbt can be {can}: {_engine(stored)}" if verified.has_run else "")
 
 
 def _verified_data(found: _Found, *, was_read: bool) -> list[dict[str, Any]]:
@@ -292,6 +300,7 @@ def _verified_data(found: _Found, *, was_read: bool) -> list[dict[str, Any]]:
             "digest": each.digest,
             "generation": each.generation,
             "path": str(each.path),
+            "provides": dict(each.record.provides) if each.record else {},
             "was_run": verified.has_run,
             "was_read": was_read,
             "faults": verified.faults,

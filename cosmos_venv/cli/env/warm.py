@@ -21,6 +21,7 @@ from cosmos_venv.processes.cancellation import Cancellation
 
 if TYPE_CHECKING:
     from cosmos_venv.cli.dag_files import DagFile, WantedEnvironment
+    from cosmos_venv.environments.environment import Environment
     from cosmos_venv.managed.arguments import VirtualenvArguments
 
 _PROJECT_FILE, _REQUIREMENTS = "dbt_project.yml", "requirements.txt"
@@ -49,6 +50,7 @@ class BuiltEnvironment:
     :param path: its directory; None: there is none.
     :param was_built: whether this command has built it; False when it was ready.
     :param seconds: that it took to build; 0 when it was ready.
+    :param warning: a sentence about what its tasks may lack; None: nothing is known.
     :param error: why there is none, in words; None: it is there.
     """
 
@@ -57,6 +59,7 @@ class BuiltEnvironment:
     path: str | None = None
     was_built: bool = False
     seconds: float = 0.0
+    warning: str | None = None
     error: str | None = None
 
 
@@ -92,6 +95,9 @@ def env_warm(
     failures = [*targets.failures, *(f"{one.virtualenv_dir}: {one.error}" for one in built if one.error)]
     for failure in failures:
         tell(failure)
+    for one in built:
+        if one.warning:
+            tell(f"{', '.join(one.requirements)} in {one.virtualenv_dir}: {one.warning}", "yellow")
     if as_json:
         print_json({"environments": [asdict(one) for one in built], "failures": failures})
     elif built or not failures:
@@ -132,11 +138,23 @@ def _build(wanted: WantedEnvironment, step: Steps, built_here: set[Path]) -> Bui
                 path=str(environment.path),
                 was_built=was_built,
                 seconds=round(environment.record["seconds"], 1) if was_built else 0.0,
+                warning=_driver_warning(environment),
             )
     except (VirtualenvError, CosmosValueError) as error:
         return BuiltEnvironment(virtualenv_dir=directory, requirements=requirements, error=credentials.mask(str(error)))
     finally:
         step.end()
+
+
+def _driver_warning(environment: Environment) -> str | None:
+    from cosmos_venv.dbt.native.program import has_driver
+
+    if environment.engine != "native" or has_driver(environment.path):
+        return None
+    return (
+        "dbt 2 has no database driver in this environment, so it downloads one when a task runs, unless the worker has "
+        "one. Where there is no internet, give --adbc-driver, or adbc_drivers of the operator."
+    )
 
 
 def _silent(_: str) -> None:

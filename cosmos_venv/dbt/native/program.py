@@ -57,6 +57,14 @@ def missing_driver(executable: str | Path, adapter: str, environment: Mapping[st
     return None if is_there else f"it finds no driver for {adapter} in {lib}, and downloads one where it has not before"
 
 
+def has_driver(environment: Path) -> bool:
+    """Whether a database driver stands in the environment, whichever database it is for.
+
+    :param environment: its folder.
+    """
+    return any((environment / "lib").glob("lib*.so")) or any((environment / "lib").glob("lib*.dylib"))
+
+
 def dbt_2_command_line(words: Sequence[str]) -> list[str]:
     """A command line for dbt 2, which has another command for the docs and says so, doing nothing.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from cosmos_venv.environments.post_install import distributions_in
@@ -20,17 +20,24 @@ _LIBRARY = re.compile(r"lib[^/]+\.(so|dylib)")
 _MODE = 0o644  # as installers write, whatever the umask of the worker is
 
 
-def copy_libraries(libraries: Iterable[Library], environment: Path) -> dict[str, int]:
+def copy_libraries(libraries: Iterable[Library], environment: Path, *, before: Collection[str] = ()) -> dict[str, int]:
     """Copy libraries into an environment, and return the size in bytes of each by its name.
 
     :param libraries: files, and distributions that are installed there.
     :param environment: directory of a virtual environment.
+    :param before: names of libraries of the same spec that were copied before.
     :raises VirtualenvBuildError: where a file cannot be read, or is no longer that of its digest, or a distribution
-        holds no library.
+        holds no library, or two libraries have one name.
     """
-    copied = {}
+    copied: dict[str, int] = {}
     for library in libraries:
         for source in [Path(library.source)] if library.digest else _libraries_of(library.source, environment):
+            name = library_name(source)
+            if name in copied or name in before:
+                raise VirtualenvBuildError(
+                    f"adbc_drivers: {library.source} brings {name}, and another driver of the list brought it before. "
+                    "Name one of them."
+                )
             copy = _copy(source, environment)
             if library.digest and not _is_of_digest(library, copy):
                 raise VirtualenvBuildError(f"{source} was changed while the environment was built. Try again.")

@@ -159,6 +159,19 @@ def test_kept_environments_are_asked_for_each_database(
     assert not [path for path in tmp_path.iterdir() if "doctor" in path.name]
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["lines", "json"])
+def test_a_password_in_a_requirement_is_not_shown(
+    index: PackageIndex, options: tuple[str, ...], capfd: pytest.CaptureFixture[str]
+) -> None:
+    requirement = "dbt-core @ http://harbor:s3cr3t@index.invalid/dbt_core-1.10.0-py3-none-any.whl"
+
+    assert main(["doctor", "--only", "hosts", "--requirement", requirement, *options]) == 1
+
+    said = "".join(capfd.readouterr())
+    assert "http://****@index.invalid" in said
+    assert "s3cr3t" not in said
+
+
 def test_a_driver_without_an_environment_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["doctor", "--adbc-driver", "libduckdb.so"])
