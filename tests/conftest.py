@@ -43,10 +43,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish() -> None:
     """Stop the servers here: workers of pytest-xdist are ended before exit, and before pytest is unconfigured."""
-    for place in servers.servers():
-        if place.folder.is_relative_to(_airflow_home):
-            servers.stop(place)
+    stop_servers(_airflow_home)
     shutil.rmtree(_airflow_home, ignore_errors=True)
+
+
+def stop_servers(folder: str) -> None:
+    """End the servers of warm dbts that have their files below this folder."""
+    for place in servers.servers():
+        if place.folder.is_relative_to(folder):
+            servers.stop(place)
 
 
 @pytest.hookimpl(trylast=True)
@@ -88,6 +93,21 @@ def other_python() -> str:
         if not subprocess.run([python, "-c", "import ensurepip, venv"], capture_output=True, check=False).returncode:
             return python
     pytest.skip("no second Python (3.10 to 3.13) on PATH or in pyenv")
+
+
+@pytest.fixture
+def no_other_servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This test has no warm dbt beside its own.
+
+    The tests of a worker share one folder for servers. A fifth environment gets none there, which fails a task that
+    says ``require`` (seen once in CI).
+    """
+    with tempfile.TemporaryDirectory(prefix="cv-", dir="/tmp") as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        try:
+            yield
+        finally:
+            stop_servers(folder)
 
 
 @pytest.fixture

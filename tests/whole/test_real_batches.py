@@ -72,6 +72,7 @@ def render(engine: Engine, project: Path, directory: Path, **more: Any) -> DbtDa
 
 @pytest.mark.long
 @pytest.mark.timeout(280)
+@pytest.mark.usefixtures("no_other_servers")
 @pytest.mark.parametrize(
     ("engine", "warm"),
     [

@@ -197,6 +197,7 @@ def sleeping_queries(postgres: Postgres) -> int:
     return int(found[0][0])
 
 
+@pytest.mark.usefixtures("no_other_servers")
 @pytest.mark.parametrize("warm", ["off", "require"])
 def test_a_kill_ends_the_query_in_the_database(
     warm: str, harbor: Path, postgres: Postgres, kept_directory: Path, monkeypatch: pytest.MonkeyPatch

@@ -49,7 +49,9 @@ class Listener:
                 raise Refused("there", "another one has just been started")
             if self._others() >= self._most:
                 remove(f"{self._path}.lock")
-                raise Refused("enough", f"there are {self._most} servers of other environments already")
+                raise Refused(
+                    "enough", f"there are {self._most} servers already, as many as virtualenv_warm_dbt_max allows"
+                )
             # A server that was killed has left its socket, to which nothing could be bound.
             remove(f"{self._path}.sock", f"{self._path}.refused")
             self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
