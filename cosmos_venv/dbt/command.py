@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -48,6 +49,8 @@ _NARROWING = frozenset(
     }
 )
 _SWITCHES = ("no_version_check", "cache_selected_only", "fail_fast", "quiet", "warn_error")
+# In the words of click, which dbt 1 uses, and of clap, which dbt 2 uses.
+_UNKNOWN_OPTION = re.compile(r"(?:No such option:? '?|error: unexpected argument ')(?P<option>--[\w-]+)")
 
 
 class FullOutputSubprocessResult(NamedTuple):
@@ -91,6 +94,9 @@ class DbtOptions(msgspec.Struct, frozen=True, kw_only=True):
     partial_parse: bool = True
     dbt_cmd_flags: CommandFlags = ()
     dbt_cmd_global_flags: Flags | None = ()
+
+
+_PARAMETERS = frozenset({*DbtOptions.__struct_fields__, "full_refresh", "log_format"})
 
 
 def dbt_command(executable: str, base_cmd: Sequence[str], options: DbtOptions, *, own_flags: Flags = ()) -> list[str]:
@@ -253,6 +259,19 @@ def word_text(word: Any) -> Any:
     if isinstance(word, os.PathLike):
         return os.fsdecode(word)
     return str(word) if isinstance(word, int | float) and not isinstance(word, bool) else word
+
+
+def advice_about_option(lines: Sequence[str]) -> str:
+    """A sentence on where an option comes from that this dbt does not know; empty where it knows all of them.
+
+    :param lines: everything that dbt wrote.
+    """
+    unknown = next((match["option"] for line in lines if (match := _UNKNOWN_OPTION.search(line))), None)
+    if unknown is None:
+        return ""
+    name = "partial_parse" if unknown == "--no-partial-parse" else unknown.removeprefix("--").replace("-", "_")
+    own = f"{name}, " if name in _PARAMETERS else ""
+    return f"This dbt has no option {unknown}. It may come from {own}dbt_cmd_flags or dbt_cmd_global_flags."
 
 
 def _without_blanks(flags: Sequence[str | None]) -> list[str]:

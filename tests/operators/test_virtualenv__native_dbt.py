@@ -11,7 +11,7 @@ import pytest
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.operators import virtualenv
-from cosmos_venv.operators.local import DbtSourceLocalOperator
+from cosmos_venv.operators.local import DbtRunOperationLocalOperator, DbtSourceLocalOperator
 from pytest_cosmos_venv import FakeVenv, Wheel, Wheelhouse, write_wheel
 from tests.kit import operator_arguments
 
@@ -113,6 +113,24 @@ def test_it_fails_behind_a_script_too(dbt_project: Path, cosmos_fake_venv: FakeV
 
     with pytest.raises(AirflowException, match="has done nothing: Unhandled command"):
         DbtSourceLocalOperator(**operator_arguments(dbt_project, dbt_executable_path=dbt)).execute({})
+
+
+@pytest.mark.parametrize(
+    ("dbt_version", "arguments", "advice"),
+    [
+        ("1.11.0", {"select": ["staging"]}, "no option --select. It may come from select, dbt_cmd_flags or"),
+        ("1.11.0", {"dbt_cmd_flags": ["--no-such"]}, "no option --no-such. It may come from dbt_cmd_flags or"),
+        ("2.0.0a4", {"dbt_cmd_flags": ["--static"]}, "no option --static. It may come from dbt_cmd_flags or"),
+    ],
+)
+def test_an_option_that_dbt_does_not_have_is_told_with_what_it_may_come_from(
+    dbt_project: Path, cosmos_fake_venv: FakeVenv, dbt_version: str, arguments: dict[str, Any], advice: str
+) -> None:
+    dbt = cosmos_fake_venv(dbt_version=dbt_version, strict=True).dbt
+    given = operator_arguments(dbt_project, dbt_executable_path=dbt, macro_name="clean", **arguments)
+
+    with pytest.raises(AirflowException, match=f"This dbt has {advice} dbt_cmd_global_flags"):
+        DbtRunOperationLocalOperator(**given).execute({})
 
 
 def test_a_look_at_sources_after_dbt_deps_is_judged_by_what_itself_has_left(

@@ -19,7 +19,7 @@ from cosmos_venv import credentials
 from cosmos_venv.compat import AirflowException, AirflowSkipException, count, to_boolean
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt import invocation
-from cosmos_venv.dbt.command import FullOutputSubprocessResult, vars_flags
+from cosmos_venv.dbt.command import FullOutputSubprocessResult, advice_about_option, vars_flags
 from cosmos_venv.dbt.invocation import DbtRunnerResult
 from cosmos_venv.dbt.log_lines import NodeEvent, logged_text, node_event
 from cosmos_venv.dbt.native.output import unhandled_command
@@ -541,6 +541,8 @@ def refuse_failure(
         # dbt names the addresses of repositories, some with a password.
         reason = credentials.mask(failure_text(artifacts, lines=result.full_output))
         reason += profile_config.advice_about(reason)
+        if advice := advice_about_option(result.full_output):
+            reason += f"\n{advice}"
         raise AirflowException(
             f"dbt command failed. The command returned a non-zero exit code {result.exit_code}.\n{reason}"
         )
