@@ -16,10 +16,20 @@ from typing import Any, ClassVar
 from pytest_cosmos_venv import declared_services
 from pytest_cosmos_venv.implementation import SERVICES
 
-from .cosmos_layout import OPERATOR_CLASSES, build_dag, run_operator, shape_of, typed
-from .tasks import AdapterError, DagPlan, Outcome, Shape, Task, TaskOfDag
+from .cosmos_layout import OPERATOR_CLASSES, build_dag, run_operator, run_whole_dag, shape_of, typed
+from .tasks import AdapterError, DagPlan, Outcome, Shape, Task, TaskOfDag, WholeDag
 
-__all__ = ["CAPABILITIES", "OPERATOR_CLASSES", "Adapter", "DagPlan", "Outcome", "Shape", "Task", "TaskOfDag"]
+__all__ = [
+    "CAPABILITIES",
+    "OPERATOR_CLASSES",
+    "Adapter",
+    "DagPlan",
+    "Outcome",
+    "Shape",
+    "Task",
+    "TaskOfDag",
+    "WholeDag",
+]
 
 CAPABILITIES: Mapping[str, str] = {
     "operator_classes": "its operators are classes under IMPORT_ROOT.operators.virtualenv",
@@ -40,6 +50,7 @@ CAPABILITIES: Mapping[str, str] = {
     "watcher": "it has the execution mode WATCHER",
     "airflow_async": "it has the execution mode AIRFLOW_ASYNC",
     "native_dbt": "its environments may have a dbt that is a program of its own, as dbt 2 is",
+    "batches": "a task can run several nodes of a project: RenderConfig(batch_by=...)",
 }
 """Capability that an implementation may lack, if its adapter says so -> what it means to have it."""
 _NO_SERVICE = ("dbt", "dbt run", "python", "python3", "uv", "pip", "sleep", "")
@@ -158,7 +169,7 @@ class Adapter:
 
         :param task: what to run, and with which arguments.
         """
-        return run_operator(self, task)
+        return run_whole_dag(self, task.plan) if isinstance(task, WholeDag) else run_operator(self, task)
 
     def render(self, plan: DagPlan) -> Shape:
         """Build a DAG as its file does, in this process; what that raises is part of the answer.
@@ -248,7 +259,7 @@ def require_adapter(made: object) -> Adapter:
 class CosmosAdapter(Adapter):
     """astronomer-cosmos. The capabilities that it lacks are those that its documentation says of this mode."""
 
-    absent: ClassVar[frozenset[str]] = frozenset({"dbt_ls_managed", "foreign_hosts"})
+    absent: ClassVar[frozenset[str]] = frozenset({"batches", "dbt_ls_managed", "foreign_hosts"})
 
 
 class CosmosVenvAdapter(Adapter):

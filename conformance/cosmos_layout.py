@@ -13,7 +13,7 @@ from importlib import import_module
 from types import FrameType, ModuleType
 from typing import Any, Protocol
 
-from pytest_cosmos_venv import RunTask, dag_shape
+from pytest_cosmos_venv import RunDag, RunTask, dag_shape
 
 from .tasks import AFTER, BEFORE, DagPlan, Outcome, RenderedTask, Shape, Task
 
@@ -187,6 +187,26 @@ def run_operator(adapter: CosmosLayout, task: Task) -> Outcome:
         state = "skipped" if type(error).__name__ == "AirflowSkipException" else "failed"
         return Outcome(state=state, exception=in_words(error), fields=_fields(operator))
     return Outcome(state="success", fields=_fields(operator))
+
+
+def run_whole_dag(adapter: CosmosLayout, plan: DagPlan) -> Outcome:
+    """Build a DAG and run all of its tasks under Airflow, with their retries.
+
+    :param adapter: makes the DAG.
+    :param plan: what the DAG file would say.
+    """
+    try:
+        dag = adapter.make_dag(plan)
+    except Exception as error:  # noqa: BLE001 - whatever an implementation raises is what is looked for
+        return Outcome(state="failed", exception=in_words(error))
+    seen = RunDag([])(dag)
+    log = "\n".join(f"{name}: {task.state} after {task.tries} tries\n{task.log}" for name, task in seen.tasks.items())
+    return Outcome(
+        state="success" if seen.succeeded else "failed",
+        exception=None if seen.exception is None else in_words(seen.exception),
+        log=log,
+        assets=tuple(asset.uri for asset in seen.assets),
+    )
 
 
 def _fields(operator: Any) -> dict[str, str]:

@@ -115,6 +115,18 @@ class TaskOfDag(Task):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WholeDag(TaskOfDag):
+    """A DAG whose tasks are all run under Airflow, each as often as its ``retries`` say.
+
+    The exception of its outcome is that of the first task that has failed for good.
+
+    :param command: ``build``, which the tasks of batches run.
+    """
+
+    command: str = "build"
+
+
+@dataclass(frozen=True, kw_only=True)
 class RenderedTask:
     """One task of a DAG.
 

@@ -15,6 +15,7 @@ from . import (  # noqa: F401
     lock,
     lock_owners,
     native,
+    nodes,
     render,
     sec,
     seed,

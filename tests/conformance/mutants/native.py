@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .doing import DoesOtherwise
@@ -58,11 +58,7 @@ class BelievesExitCodeZero(Mutant):
     kills = "CMD-023"
 
     def begin(self) -> None:
-        instead_of("operators.run.dbt_run", "_result_of_dbt_2", self._run)
-
-    @staticmethod
-    def _run(_: Original, __: Any, command: Any, ___: Any, run_subprocess: Original, **how: Any) -> Any:
-        return run_subprocess(command.words, command.env, str(command.place), keep_open=command.keep_open, **how)
+        instead_of("operators.run.dbt_run", "_refuse_undone", lambda *_, **__: None)
 
 
 class StartsAProgramWithoutAGuard(Mutant):
@@ -71,19 +67,25 @@ class StartsAProgramWithoutAGuard(Mutant):
     kills = "KILL-010"
 
     def begin(self) -> None:
-        instead_of("operators.run.dbt_run", "_result_of_dbt_2", self._run)
+        instead_of("operators.run.dbt_run", "start_command", self._start)
 
     @staticmethod
-    def _run(_: Original, __: Any, command: Any, *___: Any, **____: Any) -> Any:
-        done = subprocess.run(
-            command.words,
-            env=command.env,
-            cwd=command.place,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        lines = done.stdout.decode().splitlines()
-        result_class = part("dbt.invocation").FullOutputSubprocessResult
-        return result_class(exit_code=done.returncode, output=lines[-1] if lines else "", full_output=lines)
+    def _start(sound: Original, run: Any, command: Any, *, run_subprocess: Original, **how: Any) -> Any:
+        if how["served"](run.executable).program.is_native:
+            run_subprocess = _run_plainly
+        return sound(run, command, run_subprocess=run_subprocess, **how)
+
+
+def _run_plainly(words: Sequence[str], env: Mapping[str, str], place: str, **_: Any) -> Any:
+    done = subprocess.run(
+        words,
+        env=env,
+        cwd=place,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    lines = done.stdout.decode().splitlines()
+    result_class = part("dbt.invocation").FullOutputSubprocessResult
+    return result_class(exit_code=done.returncode, output=lines[-1] if lines else "", full_output=lines)

@@ -1,0 +1,133 @@
+"""NODE: several nodes of a project in one task."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from ..harness.sample_project import MODELS, Harbor, harbor
+from ..requirements import requirement
+from ..tasks import Outcome, WholeDag
+
+__all__ = ["harbor"]
+
+ACROSS = "arrivals_have_left"
+"""The data test whose parents are the first model and the last one."""
+
+
+def _run_models(harbor: Harbor, *, batch_by: str = "folder", retries: int = 0, tests: str = "none") -> Outcome:
+    """What comes of a DAG of the project's models; they lie in one folder."""
+    __tracebackhide__ = True
+    harness = harbor.harness
+    plan = harness.dag_plan(
+        harbor.project.path,
+        project={"manifest_path": str(harbor.manifest)},
+        render={"batch_by": batch_by, "test_behavior": tests, "exclude": ["piers"]},
+        execution={"virtualenv_dir": str(harness.shared_directory)},
+        dag={"default_args": {"retries": retries, "retry_delay": 0}},
+    )
+    return harness.run(WholeDag(plan=plan))
+
+
+def _statuses(harbor: Harbor) -> list[dict[str, str]]:
+    """What each ``dbt build`` has said of models and tests, by name, in their order."""
+    built = [call.nodes for call in harbor.harness.calls("build")]
+    return [{_name(node): status for node, status in nodes.items()} for nodes in built]
+
+
+def _name(node: str) -> str:
+    return node.split(".")[2]
+
+
+@requirement("NODE-001")
+@pytest.mark.parametrize("failed", ["arrivals", "departures"])
+def test_a_node_that_fails_fails_the_task_and_is_named_first(harbor: Harbor, failed: str) -> None:
+    harbor.harness.wheelhouse.script("build", nodes={failed: "error"})
+
+    outcome = _run_models(harbor)
+
+    _require_failure(outcome, failed)
+
+
+@requirement("NODE-002")
+@pytest.mark.parametrize("exit_code", [0, 1])
+def test_a_node_of_which_dbt_says_nothing_has_failed(harbor: Harbor, exit_code: int) -> None:
+    results = [_result(name) for name in MODELS if name != "departures"]
+    harbor.harness.wheelhouse.script(
+        "build", exit_code=exit_code, stdout=["Done."], artifacts={"run_results.json": _run_results(results)}
+    )
+
+    outcome = _run_models(harbor)
+
+    _require_failure(outcome, "departures")
+
+
+def _require_failure(outcome: Outcome, name: str) -> None:
+    """Fail unless the task has failed, and its error names this model before all that have done well."""
+    __tracebackhide__ = True
+    assert outcome.state == "failed", f"the task must fail, as its node {name} has; seen: {outcome}"
+    said = outcome.exception or ""
+    assert name in said, f"the error must name {name}; seen: {said}"
+    before = [each for each in MODELS if each in said[: said.index(name)]]
+    assert not before, f"the error must name {name} before nodes that have not failed; seen: {said}"
+
+
+def _result(name: str) -> dict[str, Any]:
+    return {"unique_id": f"model.harbor.{name}", "status": "success", "execution_time": 0.1, "message": "OK"}
+
+
+def _run_results(results: list[dict[str, Any]]) -> Mapping[str, Any]:
+    return {
+        "metadata": {"dbt_schema_version": "https://schemas.getdbt.com/dbt/run-results/v6.json"},
+        "results": results,
+    }
+
+
+@requirement("NODE-003")
+def test_a_retry_runs_what_has_failed_and_what_was_skipped(harbor: Harbor) -> None:
+    harbor.harness.wheelhouse.script("build", nth=1, nodes={"crossings": "error"})
+
+    outcome = _run_models(harbor, retries=1)
+
+    assert outcome.succeeded, f"a retry after which all nodes are done must succeed; seen: {outcome}"
+    _require_each_once(harbor, outcome)
+
+
+@requirement("NODE-004")
+@pytest.mark.parametrize("place", [{"at": "berths"}, {"after": "crossings"}], ids=["in-a-node", "between-nodes"])
+def test_a_retry_after_a_kill_runs_what_is_not_done(harbor: Harbor, place: dict[str, Any]) -> None:
+    harbor.harness.wheelhouse.script("build", nth=1, crash=signal.SIGKILL, **place)
+
+    outcome = _run_models(harbor, retries=1)
+
+    assert outcome.succeeded, f"a retry after which all nodes are done must succeed; seen: {outcome}"
+    _require_each_once(harbor, outcome)
+
+
+def _require_each_once(harbor: Harbor, outcome: Outcome) -> None:
+    """Fail unless two calls of dbt have done each model, and none of them twice."""
+    __tracebackhide__ = True
+    built = _statuses(harbor)
+    assert len(built) == 2, f"dbt build must be called twice, once by each try; seen: {built}, {outcome}"
+    done = [name for nodes in built for name, status in nodes.items() if status == "success"]
+    assert sorted(done) == sorted(MODELS), f"each node must be done once; seen: {built}, {outcome}"
+
+
+@requirement("NODE-005")
+@pytest.mark.parametrize("batch_by", ["wave", "folder"])
+def test_a_test_of_several_nodes_runs_once_and_after_them(harbor: Harbor, batch_by: str) -> None:
+    harbor.project.test(ACROSS, "select * from {{ ref('arrivals') }} join {{ ref('departures') }} using (id)")
+    harbor.project.manifest(harbor.manifest)
+    tests = [node for node in harbor.project.manifest_data()["nodes"] if node.startswith("test.")]
+    harbor.harness.wheelhouse.script("build", nodes=dict.fromkeys(tests, "pass"))  # the fake dbt reads no YAML
+
+    outcome = _run_models(harbor, batch_by=batch_by, tests="after_each")
+
+    assert outcome.succeeded, f"a DAG of sound nodes must succeed; seen: {outcome}"
+    order = [name for nodes in _statuses(harbor) for name in nodes]
+    seen = {_name(test): order.count(_name(test)) for test in tests}
+    assert seen == dict.fromkeys(seen, 1), f"each test must run once; seen: {seen}"
+    assert "departures" in order[: order.index(ACROSS)], f"the test {ACROSS} must run after departures; seen: {order}"
