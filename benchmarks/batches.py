@@ -6,7 +6,7 @@ A project of models that take 0.2 s each on PostgreSQL, in six waves, each model
 ``dbt build`` and the DAGs of few tasks take turns; a task a node, which takes minutes, runs once. Real schedulers with
 LocalExecutor and two slots run the DAGs, as in ``benchmarks.makespan``. A makespan goes from the first task's begin to
 the last one's end. Airflow's own share is that of a DAG of as many bash tasks in the same order. CPU seconds are those
-of all processes with the Airflow's home in their environment: servers, workers, dbt, and what dbt is forked from.
+of all processes of an Airflow: servers, workers, dbt, and what dbt is forked from. PostgreSQL's are not among them.
 """
 
 from __future__ import annotations
@@ -20,14 +20,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-import psutil
-
-from benchmarks.airflows import RunningAirflow, running_airflow
+from benchmarks.airflows import ControlGroup, RunningAirflow, running_airflow
 from benchmarks.environments import REAL_WHEELS, Row, table
 from benchmarks.local import DBT
 from benchmarks.makespan import airflow_version
@@ -149,29 +147,16 @@ class Layers:
         )
 
 
-def cpu_seconds(airflow: RunningAirflow) -> float:
-    """CPU seconds of all processes of an Airflow, and of their children that have ended."""
-    home = airflow.airflow.environment["AIRFLOW_HOME"]
-    total = 0.0
-    for each in psutil.process_iter():
-        try:
-            if each.environ().get("AIRFLOW_HOME") != home:
-                continue
-            times = each.cpu_times()
-        except psutil.Error:
-            continue
-        total += times.user + times.system + times.children_user + times.children_system
-    return total
-
-
 def measured(folder: Path, size: int, rounds: int, with_cosmos: bool) -> dict[str, list[tuple[float, float]]]:
     """Makespan and CPU seconds of each way, in turns; the first round builds, starts and fills caches."""
     ways = [*WAYS, SHARE, *([COSMOS] if with_cosmos else [])]
+    roots = {name: "cosmos" if name == COSMOS else "cosmos_venv" for name in ways}
     with ExitStack() as stack:
+        # Before the servers that dbt is forked from, which are in them to their end.
+        groups = {root: stack.enter_context(ControlGroup.made()) for root in {BARE, *roots.values()}}
         stack.enter_context(own_servers())
         postgres = stack.enter_context(started_postgres(folder / "postgres.log")).apart("layers")
         layers = Layers.make(folder / "project", size, postgres)
-        roots = {name: "cosmos" if name == COSMOS else "cosmos_venv" for name in ways}
         ids = {name: f"way_{number}" for number, name in enumerate(ways)}
         airflows: dict[str, RunningAirflow] = {}
         for root in dict.fromkeys(roots.values()):
@@ -181,19 +166,20 @@ def measured(folder: Path, size: int, rounds: int, with_cosmos: bool) -> dict[st
                 if roots[name] == root:
                     (dags / f"{ids[name]}.py").write_text(layers.dag_file(name, ids[name]), encoding="utf-8")
             variables = {"TMPDIR": tempfile.gettempdir()}
-            airflows[root] = stack.enter_context(running_airflow(PYTHONS[root], folder / root, variables))
+            airflows[root] = stack.enter_context(running_airflow(PYTHONS[root], folder / root, variables, groups[root]))
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in (BARE, *ways)}
         for number in range(rounds + 1):
             for name, taken in found.items():
                 if name in SLOW and number != rounds:
                     continue
+                group = groups[roots.get(name, BARE)]
+                before = group.cpu_seconds() if group is not None else 0.0
                 if name == BARE:
-                    seconds, cpu = layers.dbt("build"), 0.0
+                    with nullcontext() if group is None else group.entered():
+                        seconds = layers.dbt("build")
                 else:
-                    airflow = airflows[roots[name]]
-                    before = cpu_seconds(airflow)
-                    seconds = airflow.run(ids[name], f"run-{number}")
-                    cpu = cpu_seconds(airflow) - before
+                    seconds = airflows[roots[name]].run(ids[name], f"run-{number}")
+                cpu = group.cpu_seconds() - before if group is not None else 0.0
                 said = f"{size} nodes, round {number}: {name} {seconds:.1f} s, CPU {cpu:.1f} s"
                 print(said, file=sys.stderr, flush=True)
                 if number:
@@ -206,7 +192,7 @@ def rows(size: int, found: dict[str, list[tuple[float, float]]]) -> list[Row]:
     seconds = {name: median(each[0] for each in taken) for name, taken in found.items()}
     cpu = {name: median(each[1] for each in taken) for name, taken in found.items()}
     figures = ", ".join(f"{name} {taken:.1f} s" for name, taken in seconds.items())
-    spent = ", ".join(f"{name} {taken:.1f} s" for name, taken in cpu.items() if name != BARE)
+    spent = ", ".join(f"{name} {taken:.1f} s" for name, taken in cpu.items())
     floor = seconds[BARE] + seconds[SHARE]
     made = [
         Row(
@@ -221,7 +207,7 @@ def rows(size: int, found: dict[str, list[tuple[float, float]]]) -> list[Row]:
         for name in found
         if name not in (BARE, SHARE, "batches by wave")
     ]
-    if COSMOS in cpu:
+    if cpu.get(COSMOS):
         what = f"{size} nodes by wave, CPU of all of Airflow, of Cosmos's"
         made.append(Row(what=what, figures=spent, judged=cpu["batches by wave"] / cpu[COSMOS], bound=float("inf")))
     return made
