@@ -15,11 +15,19 @@ import msgspec
 
 from cosmos_venv.files.read_limits import decoded
 
+FAILED_STATUSES = frozenset({"error", "fail", "partial success", "runtime error"})
+"""What dbt says of a node that has failed."""
+WARNED = "warn"
+"""What dbt says of a test that has found something and does not fail."""
+DONE_STATUSES = frozenset({"success", "pass", WARNED, "no-op", "reused"})
+"""What dbt says of a node that need not run again."""
+
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _TIME = re.compile(r"\d\d:\d\d:\d\d(\.\d+)?(?=\s|$)")
 _TIME_OF_DAY = slice(11, 19)  # of an ISO time
 _BEGUN = frozenset({"started", "compiling", "executing"})
 _OF_A_PART = "LogBatchResult"  # of a microbatch model, which goes on
+_OF_A_RUNNER = "NodeFinished"  # of a node, and of each part of a microbatch model under the model's own id
 _NO_STATUS = "none"  # of dbt 1, in lines that repeat what was said
 
 
@@ -44,7 +52,10 @@ class NodeEvent(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_end(self) -> bool:
         """Whether it says how the node has ended."""
-        return bool(self.status) and self.status not in _BEGUN and self.name != _OF_A_PART
+        if not self.status or self.status in _BEGUN or self.name == _OF_A_PART:
+            return False
+        # A model of which one part is done is not done. What is done has an event of its result as well.
+        return self.name != _OF_A_RUNNER or self.status not in DONE_STATUSES
 
     @property
     def seconds(self) -> float:

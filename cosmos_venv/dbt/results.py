@@ -16,13 +16,19 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from cosmos_venv.dbt.log_lines import error_in, message, node_event, without_colour, without_time
+from cosmos_venv.dbt.log_lines import (
+    FAILED_STATUSES,
+    WARNED,
+    error_in,
+    message,
+    node_event,
+    without_colour,
+    without_time,
+)
 from cosmos_venv.dbt.native import output
 from cosmos_venv.files.os_errors import advice_for_a_tool
 from cosmos_venv.files.read_limits import ANY_SIZE, decoded, read_file
 
-FAILED_STATUSES = frozenset({"error", "fail", "partial success", "runtime error"})
-WARNED = "warn"
 TAIL_LINES = 25
 MOST_ERRORS = 20
 MOST_FAILURES = 20

@@ -11,10 +11,12 @@ import msgspec
 from cosmos_venv.compat import AirflowException, AirflowFailException, AirflowSkipException
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt.command import narrowing_flags, without_flag
-from cosmos_venv.dbt.results import FAILED_STATUSES, WARNED, Artifacts, NodeOutcome
+from cosmos_venv.dbt.log_lines import DONE_STATUSES, FAILED_STATUSES, WARNED
+from cosmos_venv.dbt.results import Artifacts, NodeOutcome
 from cosmos_venv.exceptions import CosmosDbtRunError, CosmosValueError
 from cosmos_venv.operators.run.dbt_run import DbtResult, DbtRun, RunHooks, run_dbt_task
-from cosmos_venv.operators.run.journal import DONE_STATUSES, Done, Journal, NodeRow, Tries
+from cosmos_venv.operators.run.journal import Journal, NodeRow, Tries
+from cosmos_venv.operators.run.shared_record import Done
 
 MISSING = "missing"
 """The status of a node that was in the command and of which dbt has said nothing."""
@@ -111,7 +113,7 @@ class _Batch(msgspec.Struct, frozen=True, kw_only=True):
             self.run,
             command=words,
             on_node=self.journal.note,
-            on_tick=self.journal.keep_up,
+            on_tick=self.journal.write_shared,
             updated_before=[each for each, done in self.before.items() if done.status == "success"],
         )
         try:
@@ -124,7 +126,7 @@ class _Batch(msgspec.Struct, frozen=True, kw_only=True):
     def _judge(self, result: DbtResult, artifacts: Artifacts) -> None:
         """Raise where a node has failed, with the names of the nodes first."""
         rows, others = self._rows(artifacts)
-        self.journal.settle(row for row in rows if row.node not in self.before and row.status != MISSING)
+        self.journal.record_results(row for row in rows if row.node not in self.before and row.status != MISSING)
         self._show([*rows, *others])
         failed = [row for row in (*rows, *others) if row.status in FAILED_STATUSES]
         missing = [row for row in rows if row.status == MISSING]
