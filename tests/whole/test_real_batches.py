@@ -156,6 +156,7 @@ def test_a_killed_try_is_gone_on_with_and_nothing_that_is_done_runs_again(
             given = {"project": str(project), "directory": str(kept_directory), "number": number, "nodes": nodes}
             words = [sys.executable, "-c", ONE_TRY, json.dumps(given | {"arguments": DBT_2.arguments})]
             worker = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            said = ""
             try:
                 said, _ = worker.communicate(timeout=chance.uniform(0.8, 2.5) if kills < KILLS else None)
             except subprocess.TimeoutExpired:

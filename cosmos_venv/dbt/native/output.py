@@ -56,6 +56,16 @@ def is_stack(line: str) -> bool:
     return _STACK.match(line) is not None
 
 
+def without_stack(text: str) -> str:
+    """The text without the lines of the stack of dbt's own code.
+
+    :param text: one message of the output or log.
+    """
+    if "\n" not in text:
+        return text
+    return "\n".join(line for line in text.split("\n") if not is_stack(line)).rstrip("\n")
+
+
 def without_code(line: str) -> str:
     """The line without the word and the number of an error before it: ``[error] [DbDriverFailed (dbt1308)]: ``.
 
