@@ -10,23 +10,21 @@ from cosmos_venv.config import ProjectConfig, RenderConfig
 from cosmos_venv.constants import InvocationMode, LoadMode
 from cosmos_venv.project.dbt_ls_runner import open_question, order_of
 from cosmos_venv.project.graph import DbtGraph
-from pytest_cosmos_venv import FakeVenv
+from tests.installed import environment_of
 from tests.kit import harbor_profile
 
 
-@pytest.mark.parametrize(("version", "is_offered"), [("1.10.0", True), ("2.0.0a4", False)])
-def test_a_parse_file_is_offered_to_dbt_1_alone(
-    version: str, is_offered: bool, dbt_project: Path, cosmos_fake_venv: FakeVenv
-) -> None:
+@pytest.mark.parametrize(("release", "is_offered"), [("dbt111", True), ("dbt2", False)])
+def test_a_parse_file_is_offered_to_dbt_1_alone(release: str, is_offered: bool, dbt_project: Path) -> None:
     """The file would be found again behind dbt 2, and be taken for what it has noted."""
-    dbt = cosmos_fake_venv(dbt_version=version)
+    dbt = environment_of(release) / "bin" / "dbt"
     request = DbtGraph(
         project=ProjectConfig(dbt_project, install_dbt_deps=False),
         render_config=RenderConfig(
-            load_method=LoadMode.DBT_LS, dbt_executable_path=dbt.dbt, invocation_mode=InvocationMode.SUBPROCESS
+            load_method=LoadMode.DBT_LS, dbt_executable_path=dbt, invocation_mode=InvocationMode.SUBPROCESS
         ),
         profile_config=harbor_profile(dbt_project),
-    ).request
+    ).request()
 
     with open_question(request, report=lambda _: None) as question:
         order = order_of(request, question)

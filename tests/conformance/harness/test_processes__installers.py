@@ -97,8 +97,8 @@ def test_only_uv_fills_the_environment_of_an_activated_shell(environment: Path, 
     python.symlink_to(sys.executable)
     variables = {"PYTHONPATH": str(tmp_path), "VIRTUAL_ENV": str(activated)}
 
-    command, pipe = [python, "-m", module, "install"], subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=variables) as installer:
+    command = [str(python), "-m", module, "install"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=variables) as installer:
         assert installer.stdout is not None
         installer.stdout.readline()  # the kernel shows no variables of a process that has just been started
         found = environment_of_build(installer.pid)
