@@ -116,8 +116,15 @@ def _distribution(requirement: str) -> str:
     except InvalidRequirement:
         raise CosmosValueError(
             f"adbc_drivers: {requirement!r} is neither a path nor a requirement. Write the path of a shared library, "
-            "the name of a distribution with an optional version, or 'NAME @ URL'."
+            f"the name of a distribution with an optional version, or 'NAME @ URL'.{_about_commas(requirement)}"
         ) from None
+
+
+def _about_commas(entry: str) -> str:
+    """A sentence for an entry in which several may be meant; empty for any other."""
+    if "," not in entry:
+        return ""
+    return " Blanks, not commas, separate the entries of [cosmos_venv] virtualenv_adbc_drivers."
 
 
 def _libraries_at(driver: str) -> list[Path]:
@@ -144,7 +151,7 @@ def _library(path: Path) -> Library:
     except OSError as error:
         raise CosmosValueError(
             f"adbc_drivers: {path} cannot be read ({reason_of(error)}). Give the path of a shared library such as "
-            "libduckdb.so, or the name of a distribution that holds one."
+            f"libduckdb.so, or the name of a distribution that holds one.{_about_commas(str(path))}"
         ) from None
     return Library(source=str(path), digest=digest, size_and_mtime=(status.st_size, status.st_mtime_ns))
 

@@ -63,6 +63,26 @@ def test_what_is_no_driver_is_refused(given: str, message: str) -> None:
         arguments(given).spec()
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param("/opt/libduckdb.so,/opt/libharbor.so", id="two-paths"),
+        pytest.param("/opt/libduckdb.so, adbc-driver-snowflake", id="a-blank-behind"),
+        pytest.param("adbc-driver-snowflake, adbc-driver-postgresql", id="two-names"),
+    ],
+)
+def test_a_comma_between_drivers_of_the_setting_is_refused_with_what_stands_there_instead(
+    given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_ADBC_DRIVERS", given)
+    silent = VirtualenvArguments.of({"py_requirements": ["dbt-core"]})
+
+    with pytest.raises(
+        CosmosValueError, match=r"Blanks, not commas, separate the entries of .*virtualenv_adbc_drivers"
+    ):
+        silent.spec()
+
+
 def test_two_drivers_of_one_name_are_refused(driver: Path, tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / driver.name).write_bytes(b"another driver")
