@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from cosmos_venv.dbt.native.program import MAGIC
+from cosmos_venv.dbt.native.program import MAGIC, is_native
 
 PARTS_OF_DBT = (
     "dbt-adapters",
@@ -102,12 +102,18 @@ print("\\n" + json.dumps({{"provides": found}}), flush=True)
 def identity_of(executable: str) -> str:
     """A text that differs where the dbt behind this path may be another one: its place, and every dbt package there.
 
+    Of a native dbt beside such packages it has the size too: an update need not be one of theirs. It has no time, as
+    machines that have installed the same share what is kept of it.
+
     For a dbt whose packages are not found beside it, such as a script that starts one elsewhere, it is the script's
     own time and size: dbt itself then looks whether a parse file is of its version.
 
     :param executable: the path of the dbt.
     """
-    return "\n".join([executable, *(packages_beside(executable) or _stamp(os.path.realpath(executable)))])
+    packages, stamp = packages_beside(executable), _stamp(os.path.realpath(executable))
+    if packages:
+        return "\n".join([executable, *packages, *(stamp[1:] if is_native(executable) else ())])
+    return "\n".join([executable, *stamp])
 
 
 def packages_beside(executable: str) -> list[str]:

@@ -14,6 +14,7 @@ import msgspec
 from cosmos_venv import settings
 from cosmos_venv.compat import to_boolean
 from cosmos_venv.dbt.command import word_text
+from cosmos_venv.dbt.native.program import LIBRARY_ENDINGS
 from cosmos_venv.exceptions import CosmosValueError
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class VirtualenvArguments(msgspec.Struct, frozen=True, kw_only=True):
 
         requirements, libraries = [], []
         for driver in map(str.strip, given):
-            if "://" not in driver and ("/" in driver or driver.endswith((".so", ".dylib"))):
+            if "://" not in driver and ("/" in driver or driver.endswith(LIBRARY_ENDINGS)):
                 libraries += [_library(path) for path in _libraries_at(driver)]
             else:
                 libraries.append(Library(source=_distribution(driver)))
@@ -132,9 +133,10 @@ def _libraries_at(driver: str) -> list[Path]:
         path = Path(driver).expanduser().absolute()
     except RuntimeError as error:  # ~somebody
         raise CosmosValueError(f"adbc_drivers: {driver!r} is no path ({error}). Write the whole path.") from None
-    found = sorted(path.glob("lib*.so")) if path.is_dir() else [path]
+    endings = LIBRARY_ENDINGS if path.is_dir() else ()
+    found = sorted(file for ending in endings for file in path.glob(f"lib*{ending}")) if endings else [path]
     if not found:
-        raise CosmosValueError(f"adbc_drivers: {path} is a folder without a shared library (lib….so).")
+        raise CosmosValueError(f"adbc_drivers: {path} is a folder without a shared library (lib….so or lib….dylib).")
     return found
 
 

@@ -36,6 +36,12 @@ def test_a_driver_is_a_path_a_folder_or_a_distribution(driver: Path) -> None:
     assert spec.requirements == ("dbt-core", "adbc-driver-postgresql~=1.7")
 
 
+def test_a_folder_may_hold_the_libraries_of_macos(driver: Path) -> None:
+    library = driver.rename(driver.with_suffix(".dylib"))
+
+    assert [each.source for each in arguments(library.parent).spec().libraries] == [str(library)]
+
+
 def test_the_setting_counts_where_the_operator_says_nothing(driver: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_ADBC_DRIVERS", f"{driver} adbc-driver-snowflake>=1,<2")
     silent = VirtualenvArguments.of({"py_requirements": ["dbt-core"]})
