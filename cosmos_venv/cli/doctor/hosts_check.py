@@ -154,7 +154,10 @@ def _native_builds(directories: Sequence[Path]) -> Iterator[Path]:
             builds = read_inventory(EnvironmentStore(directory))
         except (VirtualenvError, CosmosValueError):
             continue  # told by another check
-        yield from (each.path for each in builds if each.state == "ready" and is_native(each.path / "bin" / "dbt"))
+        for each in builds:
+            # The record knows a script for native; one of an earlier release says nothing of its dbt.
+            if each.state == "ready" and (each.engine == "native" or is_native(each.path / "bin" / "dbt")):
+                yield each.path
 
 
 def _pips_proxy() -> str:

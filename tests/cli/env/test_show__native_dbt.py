@@ -65,3 +65,18 @@ def test_with_a_driver_nothing_is_told(words: list[str], tmp_path: Path, capfd: 
     said = capfd.readouterr()
     assert json.loads(said.out)["environments"][0]["warning"] is None
     assert "database driver" not in said.err
+
+
+def test_doctor_takes_a_script_for_native_where_the_record_says_so(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_WARM_DBT", "require")
+    assert main(words) == 0
+    capfd.readouterr()
+
+    code = main(["doctor", "--dir", str(tmp_path / "kept"), "--only", "hosts", "--only", "sockets", "--json"])
+
+    found = json.loads(capfd.readouterr().out)["findings"]
+    assert [each["text"].partition(",")[0] for each in found if each["check"] == "hosts"] == ["To run on duckdb"]
+    assert [each for each in found if each["check"] == "sockets" and "no Python program" in each["text"]] == []
+    assert code == 0, found
