@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from cosmos_venv.dbt.native.program import DRIVER_ADVICE
+
 NOTHING_RAN = "Compilation Error"
 """The message of every node in the run results where the project could not be compiled. The log has the reason."""
 
@@ -46,9 +48,8 @@ def advice(said: str) -> str:
     if found is None:
         return ""
     return (
-        f"dbt 2 needs a database driver for {found.group(1)}, has found none and could not download one. Name it: "
-        "adbc_drivers=[PATH OR DISTRIBUTION] of the operator, or [cosmos_venv] virtualenv_adbc_drivers "
-        "(docs/dbt-versions.md tells where to get one)."
+        f"dbt 2 needs a database driver for {found.group(1)}, has found none and could not download one. "
+        f"{DRIVER_ADVICE}"
     )
 
 

@@ -12,6 +12,11 @@ MAGIC = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xfe\xed\xfa\xcf", b"\xca\xfe\xba\xb
 """The first bytes of a program."""
 LIBRARY_ENDINGS = (".so", ".dylib")
 """How the name of a driver ends, a shared library: on Linux, and on macOS."""
+DRIVER_ADVICE = (
+    "Where there is no internet, name the driver: adbc_drivers=[PATH OR DISTRIBUTION] of the operator, or "
+    "[cosmos_venv] virtualenv_adbc_drivers (docs/dbt-versions.md tells where to get one)."
+)
+"""What to do about a database driver that dbt 2 would download: each place that misses one says it."""
 _DRIVER_NAMES = {"postgres": "postgresql"}  # of adapters that have another name
 # Where a program's loader looks, beside LD_LIBRARY_PATH; Debian has a folder for each architecture.
 _DEBIANS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu")
