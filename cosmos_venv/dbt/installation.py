@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from cosmos_venv.dbt.native.program import MAGIC, is_native
+from cosmos_venv.dbt.native.program import DRIVER_ADVICE, MAGIC, is_native
 
 PARTS_OF_DBT = (
     "dbt-adapters",
@@ -91,7 +91,7 @@ elif os.path.exists(program):
     lib = os.path.join(sys.prefix, "lib")
     if not any(name.startswith("lib") and name.endswith((".so", ".dylib")) for name in os.listdir(lib)):
         print("No database driver is in " + lib + ": where the machine has none either, dbt 2 downloads one when it"
-            " runs. adbc_drivers puts one there.")
+            " runs. " + {DRIVER_ADVICE!r})
 else:
     sys.exit("dbt is not installed: name dbt-core, or a dbt adapter that brings it, in py_requirements")
 # Whatever has written last may not have ended its line.

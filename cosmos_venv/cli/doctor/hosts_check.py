@@ -160,13 +160,15 @@ def _words_of_dbt(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def _at_run_time_on(adapter: str, subject: str, asked: Mapping[str, str], failure: str) -> CheckResult:
+    from cosmos_venv.dbt.native.program import DRIVER_ADVICE
+
     ends = _DATABASES.get(adapter, ())
     downloads = {name: problem for name, problem in asked.items() if not name.rpartition(":")[0].endswith(ends)}
     told, way_out = f"{_told(downloads)}.", ""
     outcome: Outcome = "ok"
     if downloads:
         outcome = "failed" if any(downloads.values()) else "warning"
-        way_out = "dbt downloads a database driver. adbc_drivers puts one into the environment."
+        way_out = f"dbt downloads a database driver. {DRIVER_ADVICE}"
     elif asked:
         told = "no host is asked beside that of the database."
     elif failure:  # before it came to the driver, or with one that goes past a proxy

@@ -68,6 +68,8 @@ def missing_driver(executable: str | Path, adapter: str, environment: Mapping[st
 def has_driver(environment: Path) -> bool:
     """Whether a database driver stands in the environment, whichever database it is for.
 
+    For where no profile is known; ``missing_driver`` looks for the one that a profile needs, where dbt does.
+
     :param environment: its folder.
     """
     return any(True for ending in LIBRARY_ENDINGS for _ in (environment / "lib").glob(f"lib*{ending}"))
