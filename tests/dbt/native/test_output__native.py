@@ -110,8 +110,21 @@ def test_a_warning_is_found_in_the_output_where_no_artifact_says_it() -> None:
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        pytest.param(["[warning] [Unexpected (dbt9002)]: Unhandled command: Source"], "Unhandled command: Source"),
-        pytest.param(CONSOLE, None),
+        pytest.param(
+            ["[warning] [Unexpected (dbt9002)]: Unhandled command: Source"], "Unhandled command: Source", id="source"
+        ),
+        pytest.param(
+            [
+                "[warning] [DocsGenerateWarning (dbt1705)]: `dbt docs generate` is not supported. Use `dbt compile "
+                "--write-catalog` to write catalog.json. To host docs locally, use the dbt Core index.html"
+            ],
+            "`dbt docs generate` is not supported. Use `dbt compile --write-catalog` to write catalog.json",
+            id="docs-generate",
+        ),
+        pytest.param(
+            ["[warning] [NoNodesSelected (dbt1601)]: `dbt docs generate` is not supported"], None, id="another-number"
+        ),
+        pytest.param(CONSOLE, None, id="a-command-that-ran"),
     ],
 )
 def test_a_command_that_dbt_does_not_have_is_noticed(lines: list[str], expected: str | None) -> None:
