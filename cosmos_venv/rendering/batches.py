@@ -191,6 +191,7 @@ _LABELS: Mapping[BatchBy, Callable[..., dict[str, _Label]]] = {
     BatchBy.TAG: _by_tag,
     BatchBy.WAVE: _by_wave,
     BatchBy.CHAIN: _by_chain,
+    BatchBy.ALL: lambda nodes, *_: dict.fromkeys(nodes, _Label("all", "all")),
 }
 
 

@@ -198,6 +198,21 @@ def test_tests_of_ephemeral_models_run_in_a_batch_without_any_other_model(batch_
     assert of_part.document == "- `model.shop.part`"
 
 
+def test_one_batch_has_all_nodes() -> None:
+    plan = shop(UNIQUE, batch_by="all")
+
+    assert nodes_of(plan) == {
+        "all_batch": ["seed.shop.raw", "model.shop.stg_a", "model.shop.stg_b", "model.shop.mart", UNIQUE.unique_id]
+    }
+
+
+def test_one_batch_is_split_around_a_node_that_needs_a_task_of_its_own() -> None:
+    pooled = node("model.shop.pooled", "model.shop.mart", meta={"cosmos": {"operator_kwargs": {"pool": "large"}}})
+    after = node("model.shop.after", "model.shop.pooled")
+
+    assert [*nodes_of(shop(pooled, after, batch_by=BatchBy.ALL))] == ["all_batch", "pooled_run", "all_2_batch"]
+
+
 def test_tests_run_in_batches_under_build_too() -> None:
     pooled = node("model.shop.pooled", "model.shop.mart", meta={"cosmos": {"operator_kwargs": {"pool": "large"}}})
     across = node("test.shop.across.1b", "model.shop.pooled", "model.shop.mart")
