@@ -18,7 +18,7 @@ import pytest
 from cosmos_venv import DbtDag
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import ExecutionMode, LoadMode
-from pytest_cosmos_venv import RunDag
+from pytest_cosmos_venv import DagOutcome, RunDag
 from tests.engines import ENGINES, Engine
 from tests.installed import copy_of_example
 
@@ -107,6 +107,76 @@ def test_a_dag_of_batches_builds_the_example_project(
     assert Counter(row["node"] for row in rows) == built
     assert {row["status"] for row in rows} <= {"success", "pass", "no-op"}
     assert all(row["seconds"] > 0 for row in rows if row["node"].startswith(("model.", "seed.")))
+
+
+FILES = {
+    "models/orders.sql": "select 1 as id",
+    "models/orders/lines.sql": "select * from {{ ref('orders') }}",
+    "models/piers.sql": "select * from {{ ref('part') }}",
+    "models/part.sql": "{{ config(materialized='ephemeral') }} select * from {{ ref('orders') }}",
+    "models/apart/far.sql": "select * from {{ ref('part') }}",
+    "tests/orders.sql": "select * from {{ ref('orders') }} where id is null",
+    "models/schema.yml": """
+models:
+  - {name: orders, columns: [{name: id, data_tests: [{not_null: {name: has_an_id}}]}]}
+  - {name: piers, columns: [{name: id, data_tests: [{not_null: {name: has_an_id}}]}]}
+  - {name: part, columns: [{name: id, data_tests: [unique]}]}
+unit_tests:
+  - {name: adds_up, model: orders, given: [], expect: {rows: [{id: 1}]}}
+""",
+}
+"""Nodes whose fqns are the beginnings of others: shop.orders of a model, its unit test, a test and a model below."""
+
+
+def ran_in(outcome: DagOutcome) -> list[str]:
+    """What dbt has run in batches, by its results: those of nodes that nobody wanted are rows too."""
+    rows: list[dict[str, Any]] = [
+        row
+        for task in outcome.tasks.values()
+        for row in task.xcoms.get("dbt_nodes", ())
+        if row["node"] != "model.shop.part"  # dbt 2 calls an ephemeral model skipped that others read
+    ]
+    assert {row["status"] for row in rows} <= {"success", "pass"}, rows
+    return sorted(row["node"] for row in rows)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(280)
+@pytest.mark.usefixtures("no_other_servers")
+@pytest.mark.parametrize("batch_by", ["wave", "chain"])
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+def test_dbt_runs_nothing_but_the_nodes_of_a_batch(
+    engine: Engine, batch_by: str, kept_directory: Path, tmp_path: Path, cosmos_run_dag: RunDag
+) -> None:
+    engine.require()
+    project = tmp_path / "shop"
+    for name, text in FILES.items():
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(text)
+    (project / "dbt_project.yml").write_text("name: shop\nversion: '1.0'\nprofile: harbor\n")
+    write_profile(project)
+
+    with_tests = render(engine, project, kept_directory, batch_by=batch_by)
+    outcome = cosmos_run_dag(with_tests)
+
+    assert outcome.succeeded
+    nodes = with_tests.dbt_graph.filtered_nodes
+    assert ran_in(outcome) == sorted({*nodes} - {"model.shop.part"} - of_other_tasks(with_tests))
+
+    # dbt has chosen: nobody knows of the model that is left out, nor of the tests.
+    alone = render(
+        engine, project, kept_directory, batch_by=batch_by, test_behavior="none", exclude=["lines", "adds_up"]
+    )
+    outcome = cosmos_run_dag(alone)
+
+    assert outcome.succeeded
+    assert ran_in(outcome) == ["model.shop.far", "model.shop.orders", "model.shop.piers"]
+
+
+def of_other_tasks(dag: DbtDag) -> set[str]:
+    """The tests that have tasks of their own."""
+    names = {task.task_id.removesuffix("_test") for task in dag.tasks if task.task_id.endswith("_test")}
+    return {each for each in dag.dbt_graph.filtered_nodes if each.split(".")[2] in names}
 
 
 def write_profile(project: Path) -> None:

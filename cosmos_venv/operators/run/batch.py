@@ -10,10 +10,10 @@ import msgspec
 
 from cosmos_venv.compat import AirflowException, AirflowFailException, AirflowSkipException
 from cosmos_venv.constants import InvocationMode
-from cosmos_venv.dbt.command import narrowing_flags, without_flag
+from cosmos_venv.dbt.command import narrowing_flags, refuse_narrowing, without_flag
 from cosmos_venv.dbt.log_lines import DONE_STATUSES, FAILED_STATUSES, WARNED
 from cosmos_venv.dbt.results import Artifacts, NodeOutcome
-from cosmos_venv.exceptions import CosmosDbtRunError, CosmosValueError
+from cosmos_venv.exceptions import CosmosDbtRunError
 from cosmos_venv.operators.run.dbt_run import DbtResult, DbtRun, RunHooks, run_dbt_task
 from cosmos_venv.operators.run.journal import Journal, NodeRow, Tries
 from cosmos_venv.operators.run.shared_record import Done
@@ -42,7 +42,9 @@ def run_batch(run: DbtRun, hooks: RunHooks, nodes: Mapping[str, str]) -> DbtResu
     :raises CosmosDbtRunError: likewise, where dbt ran in this process.
     :raises CosmosValueError: when a parameter of the operator cannot be followed, naming it.
     """
-    _refuse_narrowing(run)
+    # RenderConfig.exclude stands in the command where dbt chooses the tests (test_indirect_selection).
+    flags = [flag for flag in narrowing_flags(run.command) if flag.partition("=")[0] != "--exclude"]
+    refuse_narrowing([f"{flag} in the parameters of the operator" for flag in flags])
     journal = Journal(Tries.of(run.context), run.log)
     journal.begin()
     batch = _Batch(run=run, hooks=hooks, journal=journal, nodes=nodes, before=_done_before(run, journal, nodes))
@@ -56,16 +58,6 @@ def run_batch(run: DbtRun, hooks: RunHooks, nodes: Mapping[str, str]) -> DbtResu
         raise
     finally:
         journal.close(is_over=is_over)
-
-
-def _refuse_narrowing(run: DbtRun) -> None:
-    # RenderConfig.exclude stands in the command where dbt chooses the tests (test_indirect_selection).
-    if found := [flag for flag in narrowing_flags(run.command) if flag.partition("=")[0] != "--exclude"]:
-        raise CosmosValueError(
-            f"The command of a batch has {' '.join(found)}, and its nodes are given to dbt by name: what dbt left "
-            "out would have failed. Drop it from the operator's parameters; RenderConfig.select and exclude say which "
-            "nodes there are."
-        )
 
 
 def _done_before(run: DbtRun, journal: Journal, nodes: Mapping[str, str]) -> dict[str, Done]:
