@@ -104,11 +104,17 @@ def warm(bench: Bench) -> list[Row]:
     more = median(run.seconds - run.alone for run in runs)
     ratio = more / median(run.alone for run in runs)
     task, alone = (1000 * median(seconds) for seconds in zip(*((run.seconds, run.alone) for run in runs), strict=True))
-    figures = (
-        f"{1000 * more:,.0f} ms; task {task:,.0f} ms, bare dbt run {alone:,.0f} ms; installers started: "
-        f"{max(run.installers for run in runs)}"
-    )
-    return [Row(what="warm task beyond its dbt, of the bare dbt run", figures=figures, judged=ratio, bound=WARM_BOUND)]
+    figures = f"{1000 * more:,.0f} ms; task {task:,.0f} ms, bare dbt run {alone:,.0f} ms"
+    return [
+        Row(what="warm task beyond its dbt, of the bare dbt run", figures=figures, judged=ratio, bound=WARM_BOUND),
+        Row(
+            what="the most that a warm task starts",
+            figures=f"{bench.rounds} tasks",
+            judged=max(run.installers for run in runs),
+            bound=0,
+            unit="installers",
+        ),
+    ]
 
 
 def _run(worker: Worker, bench: Bench, arguments: dict[str, Any], *, alone: Path | None = None) -> Any:

@@ -9,6 +9,7 @@ to do; what is compared is measured in turns.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shutil
 import subprocess
@@ -60,6 +61,7 @@ class Row:
 
     :param figures: what was measured, in words.
     :param judged: the figure that the bound is for.
+    :param bound: the most that is promised; infinite where nothing is.
     """
 
     what: str
@@ -342,8 +344,10 @@ def table(rows: Sequence[Row]) -> str:
     """The table as Markdown."""
     lines = ["| what | measured | judged | at most | |", "|---|---|---:|---:|---|"]
     for row in rows:
-        kept = "kept" if row.is_kept else "NOT KEPT"
-        lines.append(f"| {row.what} | {row.figures} | {row.judged:.3f} {row.unit} | {row.bound:.3f} | {kept} |")
+        verdict = f"{row.bound:.3f} | {'kept' if row.is_kept else 'NOT KEPT'} |"
+        if math.isinf(row.bound):  # no promise, so none was kept
+            verdict = "- | |"
+        lines.append(f"| {row.what} | {row.figures} | {row.judged:.3f} {row.unit} | {verdict}")
     return "\n".join(lines)
 
 

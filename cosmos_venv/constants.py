@@ -110,6 +110,7 @@ class BatchBy(Enum):
     TAG = "tag"
     WAVE = "wave"
     CHAIN = "chain"
+    ALL = "all"
 
 
 class DbtResourceType(str, Enum):

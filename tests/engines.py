@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.installed import IS_CI, ROOT, WHEELS
+from tools.bootstrap import OTHER_DBTS, wheelhouse_of
 
 DRIVER = ROOT / ".cache" / "drivers" / "libduckdb.so"
 
@@ -21,12 +23,14 @@ class Engine:
     :param requirements: what a user writes.
     :param wheels: the folder that ``make test`` has fetched them into.
     :param drivers: database drivers that it needs beside itself.
+    :param below: the first Python that it has no release for.
     """
 
     name: str
     requirements: tuple[str, ...]
     wheels: Path = WHEELS
     drivers: tuple[Path, ...] = ()
+    below: tuple[int, int] = (4, 0)
 
     @property
     def is_native(self) -> bool:
@@ -43,18 +47,27 @@ class Engine:
         }
 
     def require(self) -> None:
-        """Skip a test where it was not fetched; in CI that is a failure."""
+        """Skip a test where it cannot be fetched, or was not; in CI the latter is a failure."""
+        python = sys.version_info[:2]
+        if python >= self.below:
+            pytest.skip(f"dbt {self.name} has no release for Python {python[0]}.{python[1]}")
         if not IS_CI and not (self.wheels.is_dir() and all(driver.is_file() for driver in self.drivers)):
             pytest.skip(f"dbt {self.name} is not in {self.wheels.name}: make test fetches it")
 
 
-def _wheels(name: str) -> Path:
-    return ROOT / ".cache" / f"wheelhouse-{name}"
-
-
 OLD_ENGINES = (
-    Engine(name="1.5", requirements=("dbt-core~=1.5.0", "dbt-duckdb~=1.5.0"), wheels=_wheels("dbt15")),
-    Engine(name="1.7", requirements=("dbt-core~=1.7.0", "dbt-duckdb~=1.7.0"), wheels=_wheels("dbt17")),
+    Engine(
+        name="1.5",
+        requirements=("dbt-core~=1.5.0", "dbt-duckdb~=1.5.0"),
+        wheels=wheelhouse_of("dbt15"),
+        below=OTHER_DBTS["dbt15"],
+    ),
+    Engine(
+        name="1.7",
+        requirements=("dbt-core~=1.7.0", "dbt-duckdb~=1.7.0"),
+        wheels=wheelhouse_of("dbt17"),
+        below=OTHER_DBTS["dbt17"],
+    ),
 )
 """Releases that the seed documents name."""
 
@@ -64,7 +77,8 @@ ENGINES = (
     Engine(
         name="1.12",
         requirements=("dbt-core==1.12.0", "dbt-core-experimental-parser==2.0.0a4", "dbt-duckdb"),
-        wheels=_wheels("dbt112"),
+        wheels=wheelhouse_of("dbt112"),
+        below=OTHER_DBTS["dbt112"],
     ),
-    Engine(name="2.0", requirements=("dbt-core==2.0.0a4",), wheels=_wheels("dbt2"), drivers=(DRIVER,)),
+    Engine(name="2.0", requirements=("dbt-core==2.0.0a4",), wheels=wheelhouse_of("dbt2"), drivers=(DRIVER,)),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import secrets
@@ -63,7 +65,7 @@ class Postgres:
             stdout=subprocess.PIPE,
             text=True,
         )
-        return [line.split(",") for line in done.stdout.splitlines()]
+        return list(csv.reader(io.StringIO(done.stdout)))
 
 
 @contextmanager

@@ -228,6 +228,9 @@ def test_what_cannot_be_read_of_a_profile_is_named(profiles_yml: Path) -> None:
         prod("host")
     with pytest.raises(CosmosValueError, match=r"profiles\.yml has no target 'test' in a profile 'harbor'"):
         profile_fields(profiles_yml, profile="harbor", target="test", environment={})
+    profiles_yml.write_text("harbor: {{ env_var('HARBOR') }}\n")
+    with pytest.raises(CosmosValueError, match=r"profiles\.yml is no YAML: "):
+        profile_fields(profiles_yml, profile="harbor", target="dev", environment={})
 
 
 OPENLINEAGE = """

@@ -21,7 +21,8 @@ import psutil
 
 _MAKERS = {"venv", "virtualenv", "ensurepip"}
 """Modules and programs that make an environment, whatever words follow."""
-_FILLERS = {"pip", "uv"}
+_FILLERS = {"pip", "uv", "__pip-runner__.py"}
+"""The last one is a part of pip, which ``pip --python`` starts on the Python of the environment."""
 _VERBS = {"install", "uninstall", "sync", "venv"}
 """Commands of these that change an environment; one that lists packages changes nothing."""
 _IS_MODULE = re.compile("-[a-zA-Z]*m")

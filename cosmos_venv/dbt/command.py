@@ -174,6 +174,19 @@ def narrowing_flags(words: Sequence[str]) -> list[str]:
     return [word for word in words if word.partition("=")[0] in _NARROWING]
 
 
+def refuse_narrowing(found: Sequence[str]) -> None:
+    """Refuse what would leave out nodes of a batch: one of which dbt says nothing has failed.
+
+    :param found: what was found, with the place where it stands.
+    :raises CosmosValueError: when it is not empty.
+    """
+    if found:
+        raise CosmosValueError(
+            f"{', '.join(found)} would leave out nodes of batches, which are given to dbt by name. Choose nodes with "
+            "RenderConfig.select and RenderConfig.exclude."
+        )
+
+
 def without_flag(words: Sequence[str], flag: str) -> list[str]:
     """The words without a flag that has one value, in both of its forms.
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from cosmos_venv.dbt.native.program import MAGIC
+from cosmos_venv.dbt.native.program import DRIVER_ADVICE, MAGIC, is_native
 
 PARTS_OF_DBT = (
     "dbt-adapters",
@@ -91,7 +91,7 @@ elif os.path.exists(program):
     lib = os.path.join(sys.prefix, "lib")
     if not any(name.startswith("lib") and name.endswith((".so", ".dylib")) for name in os.listdir(lib)):
         print("No database driver is in " + lib + ": where the machine has none either, dbt 2 downloads one when it"
-            " runs. adbc_drivers puts one there.")
+            " runs. " + {DRIVER_ADVICE!r})
 else:
     sys.exit("dbt is not installed: name dbt-core, or a dbt adapter that brings it, in py_requirements")
 # Whatever has written last may not have ended its line.
@@ -102,12 +102,18 @@ print("\\n" + json.dumps({{"provides": found}}), flush=True)
 def identity_of(executable: str) -> str:
     """A text that differs where the dbt behind this path may be another one: its place, and every dbt package there.
 
+    Of a native dbt beside such packages it has the size too: an update need not be one of theirs. It has no time, as
+    machines that have installed the same share what is kept of it.
+
     For a dbt whose packages are not found beside it, such as a script that starts one elsewhere, it is the script's
     own time and size: dbt itself then looks whether a parse file is of its version.
 
     :param executable: the path of the dbt.
     """
-    return "\n".join([executable, *(packages_beside(executable) or _stamp(os.path.realpath(executable)))])
+    packages, stamp = packages_beside(executable), _stamp(os.path.realpath(executable))
+    if packages:
+        return "\n".join([executable, *packages, *(stamp[1:] if is_native(executable) else ())])
+    return "\n".join([executable, *stamp])
 
 
 def packages_beside(executable: str) -> list[str]:

@@ -23,10 +23,10 @@ from typing import Any
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt import installation
 from cosmos_venv.dbt.command import FullOutputSubprocessResult
-from cosmos_venv.dbt.log_lines import NodeEvent, event_of_runner, without_colour
+from cosmos_venv.dbt.log_lines import FAILED_STATUSES, NodeEvent, event_of_runner, without_colour
 from cosmos_venv.dbt.native.program import is_native
-from cosmos_venv.dbt.results import FAILED_STATUSES, MOST_FAILURES, Artifacts, with_the_rest_counted
-from cosmos_venv.exceptions import CosmosDbtRunError
+from cosmos_venv.dbt.results import MOST_FAILURES, Artifacts, with_the_rest_counted
+from cosmos_venv.exceptions import CosmosDbtRunError, CosmosValueError
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import GuardedProcess, WatchedProcess, run_guarded
 
@@ -115,7 +115,14 @@ def chosen_mode(given: InvocationMode | None, executable: str) -> InvocationMode
 
     :param given: the operator's parameter.
     :param executable: the dbt, as ``found_executable`` gives it.
+    :raises CosmosValueError: for DBT_RUNNER with a native dbt: what Python imports would be another dbt.
     """
+    if given is InvocationMode.DBT_RUNNER and is_native(executable):
+        raise CosmosValueError(
+            f"invocation_mode is DBT_RUNNER, and the dbt to run, {executable}, is a native program, as dbt 2 is: "
+            "nothing can import it. Give InvocationMode.SUBPROCESS, without dbt_runner_callbacks, or in "
+            "dbt_executable_path the dbt 1 of Airflow's own environment."
+        )
     if given is not None:
         return given
     # Most workers have no dbt of their own, and so need not look for the executable.

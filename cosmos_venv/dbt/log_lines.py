@@ -13,13 +13,22 @@ from typing import Any
 
 import msgspec
 
+from cosmos_venv.dbt.native.output import without_stack
 from cosmos_venv.files.read_limits import decoded
+
+FAILED_STATUSES = frozenset({"error", "fail", "partial success", "runtime error"})
+"""What dbt says of a node that has failed."""
+WARNED = "warn"
+"""What dbt says of a test that has found something and does not fail."""
+DONE_STATUSES = frozenset({"success", "pass", WARNED, "no-op", "reused"})
+"""What dbt says of a node that need not run again."""
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _TIME = re.compile(r"\d\d:\d\d:\d\d(\.\d+)?(?=\s|$)")
 _TIME_OF_DAY = slice(11, 19)  # of an ISO time
 _BEGUN = frozenset({"started", "compiling", "executing"})
 _OF_A_PART = "LogBatchResult"  # of a microbatch model, which goes on
+_OF_A_RUNNER = "NodeFinished"  # of a node, and of each part of a microbatch model under the model's own id
 _NO_STATUS = "none"  # of dbt 1, in lines that repeat what was said
 
 
@@ -44,7 +53,10 @@ class NodeEvent(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_end(self) -> bool:
         """Whether it says how the node has ended."""
-        return bool(self.status) and self.status not in _BEGUN and self.name != _OF_A_PART
+        if not self.status or self.status in _BEGUN or self.name == _OF_A_PART:
+            return False
+        # A model of which one part is done is not done. What is done has an event of its result as well.
+        return self.name != _OF_A_RUNNER or self.status not in DONE_STATUSES
 
     @property
     def seconds(self) -> float:
@@ -59,7 +71,7 @@ def message(line: str) -> str:
     :param line: of dbt's output or log.
     """
     event = _event(line)
-    return without_colour(line if event is None else str(event["info"]["msg"]))
+    return without_colour(line) if event is None else _text(event)
 
 
 def logged_text(line: str) -> str | None:
@@ -70,10 +82,18 @@ def logged_text(line: str) -> str | None:
     event = _event(line)
     if event is None:
         return line
-    info = event["info"]
-    if info.get("level") == "debug":  # dbt 2 writes events of nodes whatever its log level
+    if _is_unasked(event):
         return None
-    return f"{str(info.get('ts', ''))[_TIME_OF_DAY]}  {without_colour(str(info['msg']))}"
+    return f"{str(event['info'].get('ts', ''))[_TIME_OF_DAY]}  {_text(event)}"
+
+
+def is_unasked(line: str) -> bool:
+    """Whether the line is an event of level debug that dbt 2 writes whatever its log level.
+
+    :param line: of dbt's output.
+    """
+    event = _event(line)
+    return event is not None and _is_unasked(event)
 
 
 def error_in(line: str) -> str | None:
@@ -104,7 +124,7 @@ def node_event(line: str) -> NodeEvent | None:
         thread=str(info.get("thread")),
         unique_id=str(node["unique_id"]),
         status=_status(node.get("node_status")),
-        text=without_colour(str(info["msg"])),
+        text=_text(event),
         data=data,
     )
 
@@ -142,6 +162,15 @@ def without_colour(text: str) -> str:
     :param text: of dbt.
     """
     return _COLOUR.sub("", text)
+
+
+def _is_unasked(event: Mapping[str, Any]) -> bool:
+    # dbt 1 writes what was asked for. Its events have an "extra", those of dbt 2 have none.
+    return event["info"].get("level") == "debug" and "extra" not in event["info"]
+
+
+def _text(event: Mapping[str, Any]) -> str:
+    return without_stack(without_colour(str(event["info"]["msg"])))
 
 
 def _status(given: object) -> str:

@@ -333,10 +333,15 @@ def profile_fields(
     :param profile: the name of the profile in it.
     :param target: the name of the target in the profile.
     :param environment: what ``env_var()`` sees.
-    :raises CosmosValueError: when the file has no such profile or target; from the function, when a field cannot be
-        rendered.
+    :raises CosmosValueError: when the file is no YAML, or has no such profile or target; from the function, when a
+        field cannot be rendered.
     """
-    found = load_yaml(read_file(profiles_yml).decode())
+    import yaml
+
+    try:
+        found = load_yaml(read_file(profiles_yml).decode())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CosmosValueError(f"{profiles_yml.name} is no YAML: {error}") from error
     for key in (profile, "outputs", target):
         found = found.get(key) if isinstance(found, dict) else None
     if not isinstance(found, dict):

@@ -16,13 +16,20 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from cosmos_venv.dbt.log_lines import error_in, message, node_event, without_colour, without_time
+from cosmos_venv.dbt.log_lines import (
+    FAILED_STATUSES,
+    WARNED,
+    error_in,
+    is_unasked,
+    message,
+    node_event,
+    without_colour,
+    without_time,
+)
 from cosmos_venv.dbt.native import output
 from cosmos_venv.files.os_errors import advice_for_a_tool
 from cosmos_venv.files.read_limits import ANY_SIZE, decoded, read_file
 
-FAILED_STATUSES = frozenset({"error", "fail", "partial success", "runtime error"})
-WARNED = "warn"
 TAIL_LINES = 25
 MOST_ERRORS = 20
 MOST_FAILURES = 20
@@ -30,6 +37,7 @@ MOST_BATCHES = 5
 _LONGEST_MESSAGE = 4_000
 _TEST_WARNED = re.compile(r"(?i)\bwarning\b\W*\s*in test (\S+)")
 _COMPILED = "compiled code at "
+_NO_DRIVER = "driver from name"
 _OF_A_THREAD = "Exception on worker thread. "
 _BATCH = re.compile(r"batch (\S+) of ")
 # All that dbt has to say of a model of which batches failed.
@@ -255,9 +263,10 @@ class Artifacts:
         return any(self._is_new(self.target / name) for name in ("run_results.json", "sources.json"))
 
     def outcomes(self) -> dict[str, NodeOutcome]:
-        """What came of each node, by unique id; empty where ``run_results.json`` was not written."""
+        """What came of each node that ran, by unique id; empty where ``run_results.json`` was not written."""
         results = self._decoded("run_results.json", _RunResults)
-        return {each.unique_id: _outcome(each) for each in (results.results if results else ())}
+        found = results.results if results else []
+        return {each.unique_id: _outcome(each) for each in found if each.message != output.NOTHING_RAN}
 
     def without_sql(self) -> frozenset[str]:
         """The models whose file has no SQL, by unique id: dbt leaves them out without a word."""
@@ -380,11 +389,13 @@ def failure_text(artifacts: Artifacts, *, lines: Sequence[str]) -> str:
     :param lines: everything that dbt wrote.
     """
     reasons = "\n".join(artifacts.failures() or artifacts.errors())
-    spoken = (said for line in reversed(lines) if without_time(said := message(line)))
+    spoken = (said for line in reversed(lines) if not is_unasked(line) and without_time(said := message(line)))
     spoken = (said for said in spoken if not output.is_stack(said))
     tail = [line for line in list(islice(spoken, TAIL_LINES))[::-1] if not _is_said(line, reasons)]
     told = [*([reasons] if reasons else []), *(["dbt's last lines:", *tail] if tail else [])] or ["dbt wrote nothing."]
-    advice = advice_for_a_tool(lines[-TAIL_LINES:], artifacts.target) or output.advice(reasons)
+    # The log file may be switched off.
+    said = "\n".join([reasons, *(message(line) for line in lines if _NO_DRIVER in line)])
+    advice = advice_for_a_tool(lines[-TAIL_LINES:], artifacts.target) or output.advice(said)
     return without_colour("\n".join([*told, *([advice] if advice else [])]))
 
 

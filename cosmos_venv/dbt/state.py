@@ -19,7 +19,7 @@ NAMES = (MANIFEST, "run_results.json", "sources.json")
 """What dbt reads in a state folder: for ``state:`` and ``--defer``, for ``result:``, for ``source_status:``."""
 
 PACKED_SUFFIX = ".zip"
-# Old enough for every dbt that knows these flags: a newer one reads it too.
+# Old enough for every dbt that knows these flags: a newer one reads it too, and dbt 2 whatever number stands there.
 _EMPTY_VERSIONS = {MANIFEST: "manifest/v9", "run_results.json": "run-results/v4", "sources.json": "sources/v3"}
 _NO_NODES = (
     "nodes",
@@ -34,6 +34,10 @@ _NO_NODES = (
     "parent_map",
     "child_map",
     "group_map",
+    # dbt 2 reads no manifest without these; dbt 1.5 passes over them.
+    "saved_queries",
+    "semantic_models",
+    "unit_tests",
 )
 
 
@@ -101,5 +105,7 @@ def _empty(name: str) -> dict[str, object]:
     version = f"https://schemas.getdbt.com/dbt/{_EMPTY_VERSIONS[name]}.json"
     metadata = {"dbt_schema_version": version, "generated_at": "1970-01-01T00:00:00Z", "env": {}}
     if name == MANIFEST:
-        return {"metadata": metadata, **{each: {} for each in _NO_NODES}}
+        # dbt 2 needs both, and takes the name of any adapter.
+        made_by = {"dbt_version": "1.5.0", "adapter_type": "duckdb"}
+        return {"metadata": metadata | made_by, **{each: {} for each in _NO_NODES}}
     return {"metadata": metadata, "results": [], "elapsed_time": 0.0, "args": {}}

@@ -14,6 +14,7 @@ import msgspec
 from cosmos_venv import settings
 from cosmos_venv.compat import to_boolean
 from cosmos_venv.dbt.command import word_text
+from cosmos_venv.dbt.native.program import LIBRARY_ENDINGS
 from cosmos_venv.exceptions import CosmosValueError
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class VirtualenvArguments(msgspec.Struct, frozen=True, kw_only=True):
 
         requirements, libraries = [], []
         for driver in map(str.strip, given):
-            if "://" not in driver and ("/" in driver or driver.endswith((".so", ".dylib"))):
+            if "://" not in driver and ("/" in driver or driver.endswith(LIBRARY_ENDINGS)):
                 libraries += [_library(path) for path in _libraries_at(driver)]
             else:
                 libraries.append(Library(source=_distribution(driver)))
@@ -116,8 +117,15 @@ def _distribution(requirement: str) -> str:
     except InvalidRequirement:
         raise CosmosValueError(
             f"adbc_drivers: {requirement!r} is neither a path nor a requirement. Write the path of a shared library, "
-            "the name of a distribution with an optional version, or 'NAME @ URL'."
+            f"the name of a distribution with an optional version, or 'NAME @ URL'.{_about_commas(requirement)}"
         ) from None
+
+
+def _about_commas(entry: str) -> str:
+    """A sentence for an entry in which several may be meant; empty for any other."""
+    if "," not in entry:
+        return ""
+    return " Blanks, not commas, separate the entries of [cosmos_venv] virtualenv_adbc_drivers."
 
 
 def _libraries_at(driver: str) -> list[Path]:
@@ -125,9 +133,10 @@ def _libraries_at(driver: str) -> list[Path]:
         path = Path(driver).expanduser().absolute()
     except RuntimeError as error:  # ~somebody
         raise CosmosValueError(f"adbc_drivers: {driver!r} is no path ({error}). Write the whole path.") from None
-    found = sorted(path.glob("lib*.so")) if path.is_dir() else [path]
+    endings = LIBRARY_ENDINGS if path.is_dir() else ()
+    found = sorted(file for ending in endings for file in path.glob(f"lib*{ending}")) if endings else [path]
     if not found:
-        raise CosmosValueError(f"adbc_drivers: {path} is a folder without a shared library (lib….so).")
+        raise CosmosValueError(f"adbc_drivers: {path} is a folder without a shared library (lib….so or lib….dylib).")
     return found
 
 
@@ -144,7 +153,7 @@ def _library(path: Path) -> Library:
     except OSError as error:
         raise CosmosValueError(
             f"adbc_drivers: {path} cannot be read ({reason_of(error)}). Give the path of a shared library such as "
-            "libduckdb.so, or the name of a distribution that holds one."
+            f"libduckdb.so, or the name of a distribution that holds one.{_about_commas(str(path))}"
         ) from None
     return Library(source=str(path), digest=digest, size_and_mtime=(status.st_size, status.st_mtime_ns))
 

@@ -81,6 +81,22 @@ class DbtBatchLocalOperator(DbtBatchMixin, DbtLocalBaseOperator):
     ``dbt build``.
     """
 
+    @classmethod
+    def take_own_parameters(cls, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """This command's own parameters, and the rest.
+
+        :param arguments: those that no constructor has taken, by name.
+        :returns: a value for each name in ``own_parameters``, and the arguments that are none of these.
+        :raises CosmosValueError: when ``nodes`` is missing, or names no node.
+        """
+        own, rest = super().take_own_parameters(arguments)
+        if not isinstance(own["nodes"], Mapping) or not own["nodes"]:
+            raise CosmosValueError(
+                f"nodes={own['nodes']!r} of {cls.__name__} names no node. Give unique ids and the texts by which dbt "
+                "selects them, such as {'model.shop.orders': 'fqn:shop.orders'}."
+            )
+        return own, rest
+
     def run_command(
         self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
     ) -> FullOutputSubprocessResult:

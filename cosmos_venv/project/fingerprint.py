@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -146,6 +147,15 @@ class DbtInstallation:
     identity: str
     virtualenv_dir: Path | None = None
     environment: Environment | None = None
+
+    @property
+    def is_native(self) -> bool:
+        """Whether it is dbt 2, which reads and writes no parse file of dbt 1."""
+        from cosmos_venv.dbt.native.program import is_native  # a manifest needs no dbt
+
+        if self.environment is not None:
+            return self.environment.engine == "native"
+        return is_native(shutil.which(self.executable) or self.executable)
 
     @property
     def which(self) -> list[object]:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 from cosmos_venv.compat import get_connection, object_storage_path
 from cosmos_venv.credentials import mask
@@ -194,7 +195,13 @@ class RemoteFolder:
 
         def keep(folder: Any) -> None:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(content)
+            if _is_local(folder):
+                # An object store shows a file when it is whole; a folder that hosts share would show a half one.
+                aside = folder / f"{uuid4().hex}{SUFFIX}"  # swept like the others, should nobody get to rename it
+                aside.write_bytes(content)
+                folder.fs.mv(aside.path, (folder / name).path)
+            else:
+                (folder / name).write_bytes(content)
             folder.fs.invalidate_cache()
             if sweeps:
                 self._sweep(folder)
@@ -230,6 +237,11 @@ class RemoteFolder:
             raise
         except Exception as error:
             raise error_of(error) from error
+
+
+def _is_local(folder: Any) -> bool:
+    protocol = folder.fs.protocol
+    return "file" in ((protocol,) if isinstance(protocol, str) else protocol)
 
 
 def _is_kept(name: str) -> bool:

@@ -155,9 +155,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             raise CosmosValueError(f"{text!r} is selected and excluded by RenderConfig. Drop it from one of the two.")
 
     def _refuse_narrowing(self) -> None:
-        """A batch gives its nodes to dbt by name, and a node of which dbt says nothing has failed."""
         # With the first batches alone: it brings the reader of YAML along.
-        from cosmos_venv.dbt.command import narrowing_flags
+        from cosmos_venv.dbt.command import narrowing_flags, refuse_narrowing
 
         found = [f"operator_args[{name!r}]" for name in _SELECTING if self.operator_args.get(name)]
         for name in _FLAGS:
@@ -166,11 +165,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             if isinstance(flags, list | tuple):
                 words = narrowing_flags([str(flag) for flag in flags])
                 found += [f"{word} in operator_args[{name!r}]" for word in words]
-        if found:
-            raise CosmosValueError(
-                f"{', '.join(found)} would leave out nodes of batches, which are given to dbt by name. Choose nodes "
-                "with RenderConfig.select and RenderConfig.exclude."
-            )
+        refuse_narrowing(found)
 
     def _refuse_two_project_paths(self) -> None:
         others = [

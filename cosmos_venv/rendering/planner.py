@@ -140,6 +140,7 @@ class NodePlanner:
     :param folders: the groups of the folders; None where nodes are not grouped by folder.
     :param visibility: how each node is shown.
     :param batches: the nodes that run together; None: each has tasks of its own.
+    :param known: all nodes of the project that are known, by unique id.
     :ivar left_out: how many nodes of each type have no task because this type never has one.
     """
 
@@ -154,11 +155,13 @@ class NodePlanner:
         folders: Folders | None,
         visibility: NodeVisibility,
         batches: Batches | None,
+        known: Mapping[str, DbtNode],
     ) -> None:
         self.folders = folders
         self.left_out: Counter[DbtResourceType] = Counter()
         self.detached = DetachedTests(nodes, render, batches)
         self._nodes = nodes
+        self._known = known
         self._batches = batches.batches if batches else ()
         self._in_batches = batches.members if batches else frozenset()
         self._tests_per_model = tests_per_model
@@ -166,6 +169,7 @@ class NodePlanner:
         self._arguments = arguments
         self._visibility = visibility
         self._converters = {DbtResourceType(kind) for kind in render.node_converters or ()}
+        self._indirect_selection = execution.test_indirect_selection
         mode = execution.execution_mode.value
         self._operator = f"operators.{mode}.Dbt{{}}{mode.title().replace('_', '')}Operator"
 
@@ -192,7 +196,8 @@ class NodePlanner:
         drawn, shortened = {}, 0
         for test in self.detached.tests:
             place = _Place(folder=(folder := self._folder_of(test)), group=folder)
-            label = f"{selector_of(test)}_test"
+            is_unit_test = test.resource_type is DbtResourceType.UNIT_TEST
+            label = f"{test.name if is_unit_test else selector_of(test)}_test"
             if len(place.id_of(label)) >= LONGEST_ID:
                 label, shortened = f"detached_{shortened}_test", shortened + 1
             entry = self._detached_test(test, place, label)
@@ -201,26 +206,40 @@ class NodePlanner:
 
     def draw_batches(self) -> dict[str, PlannedNode]:
         """The task of each batch, under the unique ids of all its nodes. It stands at the root."""
+        if not self._batches:
+            return {}
+        from cosmos_venv.rendering.batches import exact_selectors, named_tests  # few DAGs have any
+
+        members = {batch.unit: tuple(self._nodes[each] for each in batch.members) for batch in self._batches}
+        told: dict[int, list[DbtNode]] = {}
+        for unit, nodes in members.items():
+            tests = named_tests(nodes, self.detached.of_unit.get(unit, ()), self._indirect_selection)
+            # dbt reports nothing of an ephemeral model, which is a part of the queries that read it.
+            told[unit] = [*(node for node in nodes if not node.has_ephemeral_materialization), *tests]
+        chosen = [node for nodes in told.values() for node in nodes]
+        selectors = exact_selectors(chosen, self._known.values(), may_hide=self._may_hide())
         drawn: dict[str, PlannedNode] = {}
         for batch in self._batches:
-            members = tuple(self._nodes[each] for each in batch.members)
-            entry = self._batch(batch, members)
-            planned = PlannedNode(node=None, members=members, first=entry, last=entry)
-            drawn |= dict.fromkeys(batch.members, planned)
+            nodes = members[batch.unit]
+            entry = self._batch(batch, nodes, {each.unique_id: selectors[each.unique_id] for each in told[batch.unit]})
+            drawn |= dict.fromkeys(batch.members, PlannedNode(node=None, members=nodes, first=entry, last=entry))
         return drawn
 
-    def _batch(self, batch: Batch, members: tuple[DbtNode, ...]) -> PlannedTask:
+    def _may_hide(self) -> bool:
+        """Whether the project may have nodes that are not known: a loader that knows no others has let dbt select."""
+        render = self._render
+        is_selected = bool(render.select or render.exclude or render.selector or render.dbt_ls_path)
+        return is_selected and self._known.keys() <= self._nodes.keys()
+
+    def _batch(self, batch: Batch, members: tuple[DbtNode, ...], nodes: Mapping[str, str]) -> PlannedTask:
         task_id = f"{batch.name}_batch"
-        # dbt reports nothing of an ephemeral model, which is a part of the queries that read it.
-        built = [node for node in members if not node.has_ephemeral_materialization]
-        if not built:
+        if not nodes:
             return PlannedTask(task_id=task_id, operator=EMPTY)
-        arguments = self._arguments.of_batch(built, self.detached.of_unit.get(batch.unit, ()))
         return PlannedTask(
             task_id=task_id,
             operator=self._operator.format("Batch"),
-            arguments=arguments,
-            context=context_of_batch(batch.name, arguments["nodes"]),
+            arguments=self._arguments.of_batch(members, nodes),
+            context=context_of_batch(batch.name, nodes),
             document=document_of_batch(members),
         )
 
@@ -360,6 +379,7 @@ def plan(
     project_config: ProjectConfig,
     operator_args: Mapping[str, object],
     settings: PlanningSettings = _DEFAULTS,
+    known: Mapping[str, DbtNode] | None = None,
 ) -> Plan:
     """The tasks of the selected nodes.
 
@@ -370,6 +390,8 @@ def plan(
     :param project_config: names the project.
     :param operator_args: what the user gives to all tasks; only its ``exclude`` is read, the rest is added later.
     :param settings: what Airflow's configuration says of it.
+    :param known: ``DbtGraph.nodes``: dbt must not take one of those that are not selected for one of a batch; None:
+        no others are known.
     :raises CosmosLoadDbtException: when a node's ``meta`` is not what it must be, when two nodes would have one id, or
         when nodes depend on each other in a circle.
     :raises CosmosValueError: when a hook gives what cannot be an id, or an id is too long for Airflow.
@@ -391,6 +413,7 @@ def plan(
         folders=folders,
         visibility=visibility,
         batches=batches,
+        known=nodes if known is None else known,
     )
     drawn = {node.unique_id: done for node in nodes.values() if (done := drawing.draw(node)) is not None}
     drawn |= drawing.draw_batches()
@@ -409,7 +432,7 @@ def plan(
 
 
 def _batches(nodes: Mapping[str, DbtNode], visibility: NodeVisibility, render: RenderConfig) -> Batches:
-    """The batches of a plan. What a task of its own needs stays out of them: a node with arguments or a profile of its
+    """The batches of a plan. What needs a task of its own stays out of them: a node with arguments or a profile of its
     own, one that a converter makes, a seed that is loaded when it has changed, a look at the freshness of a source.
     """
     from cosmos_venv.rendering.batches import batches_of  # few DAGs have any

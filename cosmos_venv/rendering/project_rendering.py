@@ -134,6 +134,7 @@ class _Rendering:
             project_config=given.project,
             operator_args=given.operator_args,
             settings=given.planning_settings(),
+            known=graph.nodes,
         )
 
     def _tasks(self, plan: Plan, there: Mapping[str, TaskOrGroup]) -> dict[str, TaskOrGroup]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -107,7 +108,7 @@ class DetachedTests:
 
     Where RenderConfig wants that, each test with more than one parent has a task of its own. In a plan of batches a
     test runs in the batch of its parents; where they lie in several, in the last one, or in a task of its own where
-    none of them is the last.
+    none of them is the last. Tests of one fqn count as one test.
 
     :param nodes: the selected nodes; a test counts when one of its parents is among them.
     :param render: whether tests are wanted apart, and how tests run.
@@ -142,24 +143,45 @@ class DetachedTests:
 
     def _find(self, nodes: Mapping[str, DbtNode], batches: Batches | None, *, wants_apart: bool) -> None:
         in_batches = {each.unit for each in batches.batches} if batches else set()
-        for test in nodes.values():
-            if test.resource_type not in _TESTS:
-                continue
-            parents = [parent for parent in dict.fromkeys(test.depends_on) if parent in nodes]
+        tests = [node for node in nodes.values() if node.resource_type in _TESTS]
+        for alike in _of_one_fqn(tests) if batches else [[test] for test in tests]:
+            parents = [
+                each for each in dict.fromkeys(each for test in alike for each in test.depends_on) if each in nodes
+            ]
             units = batches.units_of(parents) if batches else []
+            is_apart = parents and wants_apart and any(map(_is_detachable, alike))
             # A batch has no place for arguments of one test.
-            if (parents and wants_apart and _is_detachable(test)) or (units and arguments_of(test)):
-                self.tests.append(test)
+            if is_apart or (units and any(map(arguments_of, alike))):
+                self.tests.append(_joined(alike))
             elif batches and units and (last := batches.last_of(units)) in in_batches:
-                self.of_unit.setdefault(last, []).append(test)
+                self.of_unit.setdefault(last, []).extend(alike)
             elif len(units) > 1:
-                self.tests.append(test)
+                self.tests.append(_joined(alike))
             else:
                 continue
-            self._ids.add(test.unique_id)
-            for parent in parents:
-                self.by_parent.setdefault(parent, []).append(test)
+            for test in alike:
+                self._ids.add(test.unique_id)
+                for parent in dict.fromkeys(test.depends_on):
+                    if parent in nodes:
+                        self.by_parent.setdefault(parent, []).append(test)
         self.tests.sort(key=lambda test: test.unique_id)
+
+
+def _of_one_fqn(tests: Iterable[DbtNode]) -> Iterable[list[DbtNode]]:
+    """Tests that dbt cannot be told apart, together: generic ones of one ``name`` in one folder, and the unit tests of
+    the versions of a model.
+    """
+    found: dict[tuple[str, str], list[DbtNode]] = {}
+    for test in tests:
+        found.setdefault((test.resource_type.value, selector(test) if test.fqn else test.unique_id), []).append(test)
+    return found.values()
+
+
+def _joined(tests: list[DbtNode]) -> DbtNode:
+    """The first test, as one that reads what all of them read."""
+    first = tests[0]
+    reads = list(dict.fromkeys(each for test in tests for each in test.depends_on))
+    return first if len(tests) == 1 else replace(first, depends_on=reads)
 
 
 def _is_detachable(node: DbtNode) -> bool:
@@ -168,11 +190,14 @@ def _is_detachable(node: DbtNode) -> bool:
 
 
 def selector_of(test: DbtNode) -> str:
-    """The name of a test without the hash behind it, which dbt does not select by.
+    """The text by which dbt selects a test alone: the name without the hash behind it, which dbt does not select by.
 
-    :param test: a test.
+    :param test: a test; a unit test, whose id begins with the name of its model, has its fqn.
     """
-    return test.resource_name.partition(".")[0]
+    first, *more = test.resource_name.split(".")
+    if test.resource_type is DbtResourceType.UNIT_TEST:
+        return selector(test) if test.fqn else f"unit_test:{more[-1]}"
+    return first
 
 
 class TaskName(msgspec.Struct, frozen=True, kw_only=True):
@@ -295,7 +320,7 @@ class TaskArguments:
         :param given: further arguments of the task, which the node's own ones may replace.
         """
         # The node's own arguments last: so they replace what the DAG gives, as in Cosmos.
-        return {self._selecting: _selector(node), **given, **arguments_of(node), **self.owner_of(node)}
+        return {self._selecting: selector(node), **given, **arguments_of(node), **self.owner_of(node)}
 
     def of_build(self, node: DbtNode, given: Mapping[str, Any], apart: Iterable[str]) -> dict[str, Any]:
         """The arguments of ``dbt build``.
@@ -306,21 +331,24 @@ class TaskArguments:
         """
         return self.of_node(node, {**self._exclude(apart), **self._indirect, **given})
 
-    def of_batch(self, members: Iterable[DbtNode], tests: Iterable[DbtNode]) -> dict[str, Any]:
+    def of_batch(self, members: Iterable[DbtNode], nodes: Mapping[str, str]) -> dict[str, Any]:
         """The arguments of the ``dbt build`` of several nodes.
 
-        :param members: the nodes for which dbt does something.
-        :param tests: the tests that run with them.
+        :param members: the nodes of the batch.
+        :param nodes: unique id of each node for which dbt does something, and of each test that dbt does not choose, to
+            the text by which dbt selects it.
         """
-        built = {node.unique_id: _selector(node) for node in members}
-        owners = {node.owner for node in members} if self._render.enable_owner_inheritance else set()
+        owners = (
+            {node.owner for node in members if node.unique_id in nodes}
+            if self._render.enable_owner_inheritance
+            else set()
+        )
         owner = {"owner": owners.pop()} if len(owners) == 1 else {}
         # Also where they are None: what all tasks share must not select for this one.
         shared: dict[str, Any] = {"select": None, "models": None, "selector": None}
         if self._indirect:  # dbt decides which tests run with the nodes
-            return {**shared, **self._exclude(()), **self._indirect, "nodes": built, **owner}
-        named = {test.unique_id: _selector(test) if test.fqn else selector_of(test) for test in tests}
-        return {**shared, "nodes": {**built, **named}, "indirect_selection": TestIndirectSelection.EMPTY.value, **owner}
+            return {**shared, **self._exclude(()), **self._indirect, "nodes": nodes, **owner}
+        return {**shared, "nodes": nodes, "indirect_selection": TestIndirectSelection.EMPTY.value, **owner}
 
     def of_source(self, node: DbtNode, given: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of ``dbt source freshness``.
@@ -453,5 +481,9 @@ def arguments_of(node: DbtNode) -> dict[str, Any]:
     return arguments
 
 
-def _selector(node: DbtNode) -> str:
+def selector(node: DbtNode) -> str:
+    """The text by which dbt selects a node, and whatever its fqn is the beginning of.
+
+    :param node: the node.
+    """
     return f"fqn:{'.'.join(node.fqn)}" if node.fqn else node.resource_name

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.dbt.installation import identity_of
+from cosmos_venv.dbt.native.program import MAGIC
 
 
 @pytest.fixture
@@ -54,3 +55,18 @@ def test_a_script_that_starts_a_dbt_elsewhere_is_told_by_itself(tmp_path: Path) 
 
     assert identity_of(str(script)) != before
     assert identity_of(str(tmp_path / "absent")) == str(tmp_path / "absent")
+
+
+def test_an_update_of_a_native_dbt_beside_packages_that_stay_is_seen(environment: Path) -> None:
+    program = environment / "bin" / "dbt"
+    program.write_bytes(MAGIC[0] + b"a private build")
+    before = identity_of(str(program))
+    os.utime(program, ns=(1, 1))
+    on_another_machine = identity_of(str(program))
+
+    program.write_bytes(MAGIC[0] + b"its next release")
+
+    assert identity_of(str(program)) != before
+    assert on_another_machine == before, (
+        "machines share what dbt ls has said, and each has installed it at a time of its own"
+    )

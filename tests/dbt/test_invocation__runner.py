@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -12,10 +13,14 @@ from typing import Any
 
 import pytest
 
+from cosmos_venv.compat import AirflowException
+from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt import invocation
 from cosmos_venv.dbt.native.program import MAGIC
 from cosmos_venv.exceptions import CosmosDbtRunError
+from cosmos_venv.operators.local import DbtRunLocalOperator
 from tests.installed import DBT_111, ROOT, site_packages_of
+from tests.kit import operator_arguments
 
 DEADLINE = 200.0
 
@@ -172,8 +177,15 @@ def test_the_workers_folder_need_not_be_readable(tmp_path: Path, mode: int, afte
 
 def test_without_a_dbt_in_the_worker_the_error_says_what_to_do(tmp_path: Path) -> None:
     assert not invocation.is_importable()
-    with pytest.raises(CosmosDbtRunError, match=r"needs dbt in Airflow's own environment.*InvocationMode\.SUBPROCESS"):
+    with pytest.raises(CosmosDbtRunError) as refused:
         invocation.run_in_process(["run"], env={}, cwd=tmp_path)
+
+    assert re.fullmatch(
+        r"InvocationMode\.DBT_RUNNER needs dbt in Airflow's own environment, and it cannot be imported: No module "
+        r"named 'dbt.*'\. dbt 2 is a native program, which nothing can import\. Install dbt-core 1 there, or give "
+        r"InvocationMode\.SUBPROCESS or ExecutionMode\.VIRTUALENV\.",
+        str(refused.value),
+    )
 
 
 @pytest.mark.parametrize(
@@ -197,3 +209,28 @@ def test_a_native_dbt_beside_the_packages_of_dbt_1_is_another_one(
 
     assert invocation.is_same_dbt(str(tmp_path / "dbt"))
     assert not invocation.is_same_dbt(str(tmp_path / "program"))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({"invocation_mode": InvocationMode.DBT_RUNNER}, id="by-name"),
+        pytest.param({"dbt_runner_callbacks": [print]}, id="by-callbacks"),
+    ],
+)
+def test_a_native_dbt_is_not_run_by_the_runner_of_another_one(
+    dbt_project: Path, tmp_path: Path, given: dict[str, Any]
+) -> None:
+    program = tmp_path / "dbt"
+    program.write_bytes(MAGIC[0])
+    program.chmod(0o755)
+    task = DbtRunLocalOperator(**operator_arguments(dbt_project, dbt_executable_path=program, **given))
+
+    with pytest.raises(AirflowException) as refused:
+        task.execute({})
+
+    assert str(refused.value) == (
+        f"invocation_mode is DBT_RUNNER, and the dbt to run, {program}, is a native program, as dbt 2 is: nothing can "
+        "import it. Give InvocationMode.SUBPROCESS, without dbt_runner_callbacks, or in dbt_executable_path the dbt 1 "
+        "of Airflow's own environment."
+    )

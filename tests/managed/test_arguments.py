@@ -36,6 +36,12 @@ def test_a_driver_is_a_path_a_folder_or_a_distribution(driver: Path) -> None:
     assert spec.requirements == ("dbt-core", "adbc-driver-postgresql~=1.7")
 
 
+def test_a_folder_may_hold_the_libraries_of_macos(driver: Path) -> None:
+    library = driver.rename(driver.with_suffix(".dylib"))
+
+    assert [each.source for each in arguments(library.parent).spec().libraries] == [str(library)]
+
+
 def test_the_setting_counts_where_the_operator_says_nothing(driver: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_ADBC_DRIVERS", f"{driver} adbc-driver-snowflake>=1,<2")
     silent = VirtualenvArguments.of({"py_requirements": ["dbt-core"]})
@@ -61,6 +67,26 @@ def test_the_setting_counts_where_the_operator_says_nothing(driver: Path, monkey
 def test_what_is_no_driver_is_refused(given: str, message: str) -> None:
     with pytest.raises(CosmosValueError, match=message):
         arguments(given).spec()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param("/opt/libduckdb.so,/opt/libharbor.so", id="two-paths"),
+        pytest.param("/opt/libduckdb.so, adbc-driver-snowflake", id="a-blank-behind"),
+        pytest.param("adbc-driver-snowflake, adbc-driver-postgresql", id="two-names"),
+    ],
+)
+def test_a_comma_between_drivers_of_the_setting_is_refused_with_what_stands_there_instead(
+    given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_ADBC_DRIVERS", given)
+    silent = VirtualenvArguments.of({"py_requirements": ["dbt-core"]})
+
+    with pytest.raises(
+        CosmosValueError, match=r"Blanks, not commas, separate the entries of .*virtualenv_adbc_drivers"
+    ):
+        silent.spec()
 
 
 def test_two_drivers_of_one_name_are_refused(driver: Path, tmp_path: Path) -> None:

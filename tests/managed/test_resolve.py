@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from typing import Protocol
 import pytest
 
 from cosmos_venv.compat import AirflowException
+from cosmos_venv.dbt.native.program import MAGIC
+from cosmos_venv.environments.environment import Environment
 from cosmos_venv.exceptions import VirtualenvLockTimeout
 from cosmos_venv.managed import resolve
 from cosmos_venv.managed.arguments import VirtualenvArguments
@@ -189,3 +192,24 @@ def test_permissions_that_cannot_be_are_refused(
         make_operator(virtualenv_dir=tmp_path / "new").execute({})
 
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param(MAGIC[0], "may execute it, and whether it was built for this machine.", id="native"),
+        pytest.param(b"#!/bin/sh", "may execute the program that the first line of dbt names.", id="a-script"),
+    ],
+)
+def test_a_dbt_that_cannot_be_started_is_told_with_what_to_look_at(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "dbt").write_bytes(content)
+    environment = Environment(path=tmp_path, digest="0" * 64, record_file=tmp_path / "record", was_built=False)
+
+    told = resolve.why_not_started(environment, OSError(errno.ENOEXEC, os.strerror(errno.ENOEXEC)))
+
+    assert told == (
+        f"The dbt of the environment cannot be started: {tmp_path}/bin/dbt: Exec format error. Its files are as they "
+        "were installed: see whether their file system is mounted noexec now, and whether user id "
+        f"{os.geteuid()} {words}"
+    )

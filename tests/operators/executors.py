@@ -77,6 +77,7 @@ class Running:
     :param worker: the process whose children run the tasks.
     """
 
+    stack: Stack
     airflow: AirflowOnPostgres
     worker: psutil.Process
 
@@ -128,7 +129,7 @@ def running_stack(stack: Stack, dag_file: str, *, folder: Path, short: Path, pos
         worker = psutil.Process(resources.enter_context(running(airflow, "scheduler")).pid)
         if stack.executor == "CeleryExecutor":
             worker = resources.enter_context(celery_worker(airflow))
-        yield Running(airflow, worker)
+        yield Running(stack, airflow, worker)
 
 
 @contextmanager

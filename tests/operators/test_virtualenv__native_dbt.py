@@ -11,7 +11,7 @@ import pytest
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.operators import virtualenv
-from cosmos_venv.operators.local import DbtRunOperationLocalOperator, DbtSourceLocalOperator
+from cosmos_venv.operators.local import DbtDocsLocalOperator, DbtRunOperationLocalOperator, DbtSourceLocalOperator
 from pytest_cosmos_venv import FakeVenv, Wheel, Wheelhouse, write_wheel
 from tests.kit import operator_arguments
 
@@ -108,11 +108,24 @@ def test_a_command_that_dbt_has_not_done_fails_the_task(make_native: MakeNative)
         make_native("Source").execute({})
 
 
-def test_it_fails_behind_a_script_too(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> None:
+@pytest.mark.parametrize(
+    ("operator", "words"),
+    [
+        pytest.param(DbtSourceLocalOperator, "Unhandled command", id="source-freshness"),
+        pytest.param(
+            DbtDocsLocalOperator, "`dbt docs generate` is not supported. Use `dbt compile", id="docs-generate"
+        ),
+    ],
+)
+@pytest.mark.parametrize("flags", [(), ("--quiet",), ("--log-format", "json")], ids=["lines", "quiet", "json"])
+def test_it_fails_behind_a_script_too(
+    dbt_project: Path, cosmos_fake_venv: FakeVenv, operator: Any, words: str, flags: tuple[str, ...]
+) -> None:
     dbt = cosmos_fake_venv(dbt_version="2.0.0a4").dbt  # a script, as a user may have one around dbt 2
+    given = operator_arguments(dbt_project, dbt_executable_path=dbt, dbt_cmd_global_flags=list(flags))
 
-    with pytest.raises(AirflowException, match="has done nothing: Unhandled command"):
-        DbtSourceLocalOperator(**operator_arguments(dbt_project, dbt_executable_path=dbt)).execute({})
+    with pytest.raises(AirflowException, match=f"has done nothing: {words}"):
+        operator(**given).execute({})
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,52 @@ def test_a_placeholder_stands_for_a_batch_of_ephemeral_models() -> None:
     assert {task.task_id: task.operator for task in plan.tasks}["models_parts_batch"] == "empty"
 
 
+@pytest.mark.parametrize("batch_by", ["folder", "wave", "chain"])
+def test_tests_of_ephemeral_models_run_in_a_batch_without_any_other_model(batch_by: str) -> None:
+    part = node("model.shop.part", file="models/parts/part.sql", materialized="ephemeral")
+    readers = [node(f"model.shop.{name}", "model.shop.part", file=f"models/{name}.sql") for name in ("left", "right")]
+    test = node("test.shop.not_null_part.0c", "model.shop.part")
+
+    plan = planned(part, *readers, test, render=RenderConfig(batch_by=batch_by))  # type: ignore[arg-type]
+
+    (of_part,) = (task for task in plan.tasks if test.unique_id in task.arguments.get("nodes", ()))
+    assert of_part.arguments["nodes"] == {test.unique_id: "fqn:shop.not_null_part.0c"}
+    assert of_part.operator == "operators.virtualenv.DbtBatchVirtualenvOperator"
+    assert of_part.document == "- `model.shop.part`"
+
+
+def test_one_batch_has_all_nodes() -> None:
+    plan = shop(UNIQUE, batch_by="all")
+
+    assert nodes_of(plan) == {
+        "all_batch": ["seed.shop.raw", "model.shop.stg_a", "model.shop.stg_b", "model.shop.mart", UNIQUE.unique_id]
+    }
+
+
+def test_one_batch_is_split_around_a_node_that_needs_a_task_of_its_own() -> None:
+    pooled = node("model.shop.pooled", "model.shop.mart", meta={"cosmos": {"operator_kwargs": {"pool": "large"}}})
+    after = node("model.shop.after", "model.shop.pooled")
+
+    assert [*nodes_of(shop(pooled, after, batch_by=BatchBy.ALL))] == ["all_batch", "pooled_run", "all_2_batch"]
+
+
+def test_tests_run_in_batches_under_build_too() -> None:
+    pooled = node("model.shop.pooled", "model.shop.mart", meta={"cosmos": {"operator_kwargs": {"pool": "large"}}})
+    across = node("test.shop.across.1b", "model.shop.pooled", "model.shop.mart")
+
+    plan = shop(pooled, UNIQUE, ACROSS, across, test_behavior=TestBehavior.BUILD)
+
+    assert nodes_of(plan) == {
+        "seeds_batch": ["seed.shop.raw"],
+        "models_staging_batch": ["model.shop.stg_a", "model.shop.stg_b", UNIQUE.unique_id],
+        "models_marts_batch": ["model.shop.mart", ACROSS.unique_id],
+        "pooled_model_build": [],
+        "across_test": [],
+    }
+    (build,) = (task for task in plan.tasks if task.task_id == "pooled_model_build")
+    assert build.arguments["select"] == "fqn:shop.pooled"
+
+
 UNIQUE = node("test.shop.unique_a.0c", "model.shop.stg_a")
 UNIT = node("unit_test.shop.stg_a.adds_up", "model.shop.stg_a")
 TOGETHER = node("test.shop.same_rows.7f", "model.shop.stg_a", "model.shop.stg_b")

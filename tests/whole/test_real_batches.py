@@ -18,16 +18,16 @@ import pytest
 from cosmos_venv import DbtDag
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import ExecutionMode, LoadMode
-from pytest_cosmos_venv import RunDag
+from pytest_cosmos_venv import DagOutcome, RunDag
 from tests.engines import ENGINES, Engine
 from tests.installed import copy_of_example
 
-DBT_111, DBT_2 = ENGINES[1], ENGINES[-1]
+DBT_2 = ENGINES[-1]
 KILLS = 50
 CHAIN = 12
 # The count takes some 50 ms.
 MODEL = """\
-{{ config(materialized='table') }}
+{{ config(materialized='table', post_hook="insert into runs values ('" ~ this.name ~ "')") }}
 select n + 1 as n, (select count(*) from range(20000000) where range % 7 = 3) as c from SOURCE
 """
 # Arguments: JSON. Runs one try of a batch, as a worker does.
@@ -76,9 +76,8 @@ def render(engine: Engine, project: Path, directory: Path, **more: Any) -> DbtDa
 @pytest.mark.parametrize(
     ("engine", "warm"),
     [
-        pytest.param(DBT_111, "off", id="1.11"),
-        pytest.param(DBT_111, "require", id="1.11-warm"),
-        pytest.param(DBT_2, "auto", id="2.0"),
+        *(pytest.param(engine, "off", id=engine.name) for engine in ENGINES),
+        pytest.param(ENGINES[1], "require", id=f"{ENGINES[1].name}-warm"),
     ],
 )
 def test_a_dag_of_batches_builds_the_example_project(
@@ -104,6 +103,80 @@ def test_a_dag_of_batches_builds_the_example_project(
     # A source has no task here, and so its tests have none, as with a task a node.
     wanted = [each for each in dag.dbt_graph.filtered_nodes if not each.startswith(("source.", "test.harbor.source_"))]
     assert built == dict.fromkeys(wanted, 1), "each node and test once"
+    rows: list[dict[str, Any]] = [row for task in batches for row in outcome.tasks[task.task_id].xcoms["dbt_nodes"]]
+    assert Counter(row["node"] for row in rows) == built
+    assert {row["status"] for row in rows} <= {"success", "pass", "no-op"}
+    assert all(row["seconds"] > 0 for row in rows if row["node"].startswith(("model.", "seed.")))
+
+
+FILES = {
+    "models/orders.sql": "select 1 as id",
+    "models/orders/lines.sql": "select * from {{ ref('orders') }}",
+    "models/piers.sql": "select * from {{ ref('part') }}",
+    "models/part.sql": "{{ config(materialized='ephemeral') }} select * from {{ ref('orders') }}",
+    "models/apart/far.sql": "select * from {{ ref('part') }}",
+    "tests/orders.sql": "select * from {{ ref('orders') }} where id is null",
+    "models/schema.yml": """
+models:
+  - {name: orders, columns: [{name: id, data_tests: [{not_null: {name: has_an_id}}]}]}
+  - {name: piers, columns: [{name: id, data_tests: [{not_null: {name: has_an_id}}]}]}
+  - {name: part, columns: [{name: id, data_tests: [unique]}]}
+unit_tests:
+  - {name: adds_up, model: orders, given: [], expect: {rows: [{id: 1}]}}
+""",
+}
+"""Nodes whose fqns are the beginnings of others: shop.orders of a model, its unit test, a test and a model below."""
+
+
+def ran_in(outcome: DagOutcome) -> list[str]:
+    """What dbt has run in batches, by its results: those of nodes that nobody wanted are rows too."""
+    rows: list[dict[str, Any]] = [
+        row
+        for task in outcome.tasks.values()
+        for row in task.xcoms.get("dbt_nodes", ())
+        if row["node"] != "model.shop.part"  # dbt 2 calls an ephemeral model skipped that others read
+    ]
+    assert {row["status"] for row in rows} <= {"success", "pass"}, rows
+    return sorted(row["node"] for row in rows)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(280)
+@pytest.mark.usefixtures("no_other_servers")
+@pytest.mark.parametrize("batch_by", ["wave", "chain"])
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+def test_dbt_runs_nothing_but_the_nodes_of_a_batch(
+    engine: Engine, batch_by: str, kept_directory: Path, tmp_path: Path, cosmos_run_dag: RunDag
+) -> None:
+    engine.require()
+    project = tmp_path / "shop"
+    for name, text in FILES.items():
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(text)
+    (project / "dbt_project.yml").write_text("name: shop\nversion: '1.0'\nprofile: harbor\n")
+    write_profile(project)
+
+    with_tests = render(engine, project, kept_directory, batch_by=batch_by)
+    outcome = cosmos_run_dag(with_tests)
+
+    assert outcome.succeeded
+    nodes = with_tests.dbt_graph.filtered_nodes
+    assert ran_in(outcome) == sorted({*nodes} - {"model.shop.part"} - of_other_tasks(with_tests))
+
+    # dbt has chosen: nobody knows of the model that is left out, nor of the tests.
+    alone = render(
+        engine, project, kept_directory, batch_by=batch_by, test_behavior="none", exclude=["lines", "adds_up"]
+    )
+    outcome = cosmos_run_dag(alone)
+
+    assert outcome.succeeded
+    assert ran_in(outcome) == ["model.shop.far", "model.shop.orders", "model.shop.piers"]
+
+
+def of_other_tasks(dag: DbtDag) -> set[str]:
+    """The tests that have tasks of their own."""
+    names = {task.task_id.removesuffix("_test") for task in dag.tasks if task.task_id.endswith("_test")}
+    return {each for each in dag.dbt_graph.filtered_nodes if each.split(".")[2] in names}
 
 
 def write_profile(project: Path) -> None:
@@ -114,7 +187,8 @@ def write_profile(project: Path) -> None:
 def chain_project(folder: Path) -> dict[str, str]:
     """A project of models of which each reads the one before, and takes some time; returns its nodes."""
     (folder / "models").mkdir(parents=True)
-    (folder / "dbt_project.yml").write_text("name: harbor\nversion: '1.0'\nprofile: harbor\n")
+    hook = 'on-run-start: "create table if not exists runs (name varchar)"'
+    (folder / "dbt_project.yml").write_text(f"name: harbor\nversion: '1.0'\nprofile: harbor\n{hook}\n")
     write_profile(folder)
     for number in range(CHAIN):
         source = f"{{{{ ref('m{number - 1:02}') }}}}" if number else "(select 0 as n)"
@@ -122,12 +196,14 @@ def chain_project(folder: Path) -> dict[str, str]:
     return {f"model.harbor.m{number:02}": f"m{number:02}" for number in range(CHAIN)}
 
 
-def done_in(cache: Path) -> list[list[str]]:
-    """The nodes that each try has done, by its journal."""
-    tries = []
-    for path in sorted(cache.glob("journals-v1/*/*.jsonl")):
+def tries_in(cache: Path) -> dict[int, dict[str, set[str]]]:
+    """By number of each try the nodes that its journal has begun, and those that it has done."""
+    tries = {}
+    for path in cache.glob("journals-v1/*/*.jsonl"):
         events = [json.loads(line) for line in path.read_text().splitlines()]
-        tries.append([event["id"] for event in events if event.get("status") == "success"])
+        nodes = {each["id"] for each in events if "id" in each}
+        done = {each["id"] for each in events if each.get("is_end") and each["status"] == "success"}
+        tries[int(path.stem)] = {"begun": nodes, "done": done}
     return tries
 
 
@@ -144,24 +220,35 @@ def test_a_killed_try_is_gone_on_with_and_nothing_that_is_done_runs_again(
         project, cache = tmp_path / f"harbor-{finished}", tmp_path / f"cache-{finished}"
         nodes = chain_project(project)
         monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(cache))
+        in_flight: Counter[str] = Counter()
         for number in range(1, 100):
-            before = {node for done in done_in(cache) for node in done}
+            before = {node for each in tries_in(cache).values() for node in each["done"]}
             given = {"project": str(project), "directory": str(kept_directory), "number": number, "nodes": nodes}
             words = [sys.executable, "-c", ONE_TRY, json.dumps(given | {"arguments": DBT_2.arguments})]
             worker = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            said = ""
             try:
                 said, _ = worker.communicate(timeout=chance.uniform(0.8, 2.5) if kills < KILLS else None)
             except subprocess.TimeoutExpired:
                 worker.send_signal(signal.SIGKILL)
                 worker.communicate()
                 kills += 1
-                now = done_in(cache)[number - 1 :]
-                assert not before & {node for done in now for node in done}, "what was done has run again"
-                continue
+                ended = tries_in(cache).get(number, {"begun": set(), "done": set()})
+                if len(before) < CHAIN:
+                    assert not before & ended["begun"], "what was done has run again"
+                in_flight.update(ended["begun"] - ended["done"])
+            if before >= nodes.keys():  # the kill came behind the last node: all of them run again, for the hooks
+                in_flight.update(nodes)
             if worker.returncode == 0:
                 break
+            if worker.returncode < 0:
+                continue
             assert "lock" in said, said  # of the database: the dbt of the killed worker had it for a moment longer
         finished += 1
         with duckdb.connect(str(project / "harbor.duckdb")) as connection:
-            assert connection.table(f"m{CHAIN - 1:02}").project("n").fetchall() == [(CHAIN,)]
+            tables = {node: connection.table(name).project("n").fetchall() for node, name in nodes.items()}
+            runs = Counter(name for (name,) in connection.table("runs").fetchall())
+        assert tables == {node: [(place,)] for place, node in enumerate(nodes, start=1)}, "the end state is dbt's"
+        # A kill may come when the database has a model and dbt has not yet said so.
+        assert all(1 <= runs[name] <= 1 + in_flight[node] for node, name in nodes.items()), (runs, in_flight)
     assert finished >= 1

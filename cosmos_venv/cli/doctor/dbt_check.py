@@ -90,8 +90,10 @@ def environments_can_be_served(examined: Examined) -> Iterator[CheckResult]:
         except (VirtualenvError, CosmosValueError):
             continue  # told by another check
         for each in builds:
+            # The record knows a script for native, which its first bytes do not tell.
+            program = dbt_program(each.path, each.path / "bin/dbt", is_native=each.engine == "native")
             try:
-                if each.state == "ready" and not (program := dbt_program(each.path, each.path / "bin/dbt")).is_native:
+                if each.state == "ready" and not program.is_native:
                     _ = program.interpreter
             except (NotWarm, OSError) as error:
                 yield _result(str(each.path), choice, f"Its dbt starts plain: {error}.", "Set warm_dbt='off' for it.")

@@ -1,8 +1,8 @@
 """Checks of the hosts that an environment asks beside its package index: while it is built, and when its dbt runs.
 
-No host stands in this package. The tools run behind a proxy on loopback, which writes down whom they ask. dbt-core 1.12
-downloads a program while one of its packages is built; dbt 2 downloads a database driver when it runs, where it finds
-none.
+No host that files come from stands in this package. The tools run behind a proxy on loopback, which writes down whom
+they ask. dbt-core 1.12 downloads a program while one of its packages is built; dbt 2 downloads a database driver when
+it runs, where it finds none.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from cosmos_venv.cli.doctor.check_result import CheckResult, Examined, Outcome
 from cosmos_venv.cli.doctor.recording_proxy import RecordingProxy
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 
-# Complete enough for dbt 2 to look for the driver, and no more: no account of these is ever asked.
+# Complete enough for dbt 2 to look for the driver, and no more. A driver that it finds may ask for them; the proxy lets
+# nothing through.
 _TARGETS: dict[str, dict[str, object]] = {
     "duckdb": {"path": "doctor.duckdb"},
     "snowflake": {"account": "a", "user": "u", "password": "p", "database": "d", "schema": "s", "warehouse": "w"},
@@ -27,12 +28,20 @@ _TARGETS: dict[str, dict[str, object]] = {
     "databricks": {"host": "h.invalid", "http_path": "/p", "token": "t", "schema": "s", "catalog": "c"},
     "redshift": {"host": "h.invalid", "user": "u", "password": "p", "port": 5439, "dbname": "d", "schema": "s"},
 }
+# What the hosts end in that a driver asks then: no download.
+_DATABASES = {
+    "snowflake": (".snowflakecomputing.com",),
+    "bigquery": ("bigquery.googleapis.com", "oauth2.googleapis.com", "metadata.google.internal"),
+    "databricks": ("h.invalid",),
+    "redshift": ("h.invalid",),
+}
 ADAPTERS = tuple(_TARGETS)
 """The databases whose driver can be asked for."""
 _WITHOUT_CACHES = {"UV_NO_CACHE": "1", "PIP_NO_CACHE_DIR": "1"}
 # What dbt reports of its use is no need of a run.
 _WITHOUT_REPORTS = {"DO_NOT_TRACK": "1", "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
 _LONGEST_RUN = 120.0
+_TRY_OUT = "Try out what was built: cosmos-venv env verify."
 _OPEN_WAYS = "Let this host reach it, or take a way around (docs/dbt-versions.md)."
 
 
@@ -109,21 +118,64 @@ def _at_run_time(build: Path, subject: str, adapters: Sequence[str]) -> Iterator
             _write_project(scratch, adapter)
             # Drivers that this user has installed count; those that dbt has downloaded are below ~/.cache.
             (scratch / ".config").symlink_to(Path.home() / ".config")
-            variables = proxy.variables(os.environ) | _WITHOUT_REPORTS | {"HOME": str(scratch)}
+            variables = proxy.variables(_without_dbts_own(os.environ)) | _WITHOUT_REPORTS | {"HOME": str(scratch)}
             command = [str(build / "bin" / "dbt"), "debug", "--profiles-dir", str(scratch)]
             try:
-                subprocess.run(
-                    command, env=variables, cwd=scratch, capture_output=True, timeout=_LONGEST_RUN, check=False
+                done = subprocess.run(
+                    command,
+                    env=variables,
+                    cwd=scratch,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    encoding="utf-8",
+                    errors="replace",
+                    timeout=_LONGEST_RUN,
+                    check=False,
                 )
+                failure = _words_of_dbt(done) if done.returncode else ""
             except (OSError, subprocess.TimeoutExpired) as error:
-                text = f"bin/dbt cannot be run here: {error}."
-                way_out = "Try out what was built: cosmos-venv env verify."
-                yield CheckResult(check="hosts", subject=subject, outcome="failed", text=text, way_out=way_out)
-                continue
-        text = f"To run on {adapter}, {_told(proxy.asked)}."
-        outcome: Outcome = "failed" if any(proxy.asked.values()) else "warning" if proxy.asked else "ok"
-        way_out = "dbt downloads a database driver. adbc_drivers puts one into the environment." if proxy.asked else ""
-        yield CheckResult(check="hosts", subject=subject, outcome=outcome, text=text, way_out=way_out)
+                if not proxy.asked:
+                    text = f"bin/dbt cannot be run here: {error}."
+                    yield CheckResult(check="hosts", subject=subject, outcome="failed", text=text, way_out=_TRY_OUT)
+                    continue
+                failure = str(error)  # it has waited for a host that is known by now
+        yield _at_run_time_on(adapter, subject, proxy.asked, failure)
+
+
+def _without_dbts_own(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables without those that lead dbt to another project, profile or target, where it fails beforehand."""
+    # By these it looks for a driver in lib/.
+    kept = "DBT_LOAD_STANDARD_"
+    return {name: value for name, value in environ.items() if not name.startswith("DBT_") or name.startswith(kept)}
+
+
+def _words_of_dbt(done: subprocess.CompletedProcess[str]) -> str:
+    """The first error in dbt's output, else its last line."""
+    from cosmos_venv.dbt.native.output import is_stack, without_code
+
+    lines = [line.strip() for line in done.stdout.splitlines() if line.strip() and not is_stack(line)]
+    first = next((line for line in lines if line.startswith("[error]")), None)
+    return without_code(first or (lines[-1] if lines else f"exit code {done.returncode}"))
+
+
+def _at_run_time_on(adapter: str, subject: str, asked: Mapping[str, str], failure: str) -> CheckResult:
+    from cosmos_venv.dbt.native.program import DRIVER_ADVICE
+
+    ends = _DATABASES.get(adapter, ())
+    downloads = {name: problem for name, problem in asked.items() if not name.rpartition(":")[0].endswith(ends)}
+    told, way_out = f"{_told(downloads)}.", ""
+    outcome: Outcome = "ok"
+    if downloads:
+        outcome = "failed" if any(downloads.values()) else "warning"
+        way_out = f"dbt downloads a database driver. {DRIVER_ADVICE}"
+    elif asked:
+        told = "no host is asked beside that of the database."
+    elif failure:  # before it came to the driver, or with one that goes past a proxy
+        outcome, way_out = "warning", _TRY_OUT
+        told = f"nothing is known of hosts: dbt debug has failed and asked none. It said: {failure}"
+    text = f"To run on {adapter}, {told}"
+    return CheckResult(check="hosts", subject=subject, outcome=outcome, text=text, way_out=way_out)
 
 
 def _write_project(folder: Path, adapter: str) -> None:
@@ -154,7 +206,10 @@ def _native_builds(directories: Sequence[Path]) -> Iterator[Path]:
             builds = read_inventory(EnvironmentStore(directory))
         except (VirtualenvError, CosmosValueError):
             continue  # told by another check
-        yield from (each.path for each in builds if each.state == "ready" and is_native(each.path / "bin" / "dbt"))
+        for each in builds:
+            # The record knows a script for native; one of an earlier release says nothing of its dbt.
+            if each.state == "ready" and (each.engine == "native" or is_native(each.path / "bin" / "dbt")):
+                yield each.path
 
 
 def _pips_proxy() -> str:

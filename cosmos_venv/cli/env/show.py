@@ -193,12 +193,7 @@ def _versions(stored: StoredBuild) -> str:
     versions = [f"{name.removeprefix('dbt-')} {version}" for name, version in found.items()]
     if provides and found.keys().isdisjoint(DBT_DISTRIBUTIONS):  # a private build has a name of its own
         versions.insert(0, provides.get("version") or "dbt of unknown version")
-    return ", ".join(versions) + (" (native)" if _is_native(stored) else "")
-
-
-def _is_native(stored: StoredBuild) -> bool:
-    """Whether its dbt is a program of its own, as dbt 2 is."""
-    return stored.record is not None and stored.record.provides.get("engine") == "native"
+    return ", ".join(versions) + (" (native)" if stored.engine == "native" else "")
 
 
 def _engine(stored: StoredBuild) -> str:
@@ -289,7 +284,7 @@ def _whole(stored: StoredBuild, verified: Verified, *, was_read: bool) -> str:
     looked_at = (
         "links, commands and the content of all files" if was_read else "links, commands and the sizes of all files"
     )
-    can = "run" if _is_native(stored) else "imported"
+    can = "run" if stored.engine == "native" else "imported"
     return f"{looked_at} are as installed" + (f", dbt can be {can}: {_engine(stored)}" if verified.has_run else "")
 
 

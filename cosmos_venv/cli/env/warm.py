@@ -147,13 +147,13 @@ def _build(wanted: WantedEnvironment, step: Steps, built_here: set[Path]) -> Bui
 
 
 def _driver_warning(environment: Environment) -> str | None:
-    from cosmos_venv.dbt.native.program import has_driver
+    from cosmos_venv.dbt.native.program import DRIVER_ADVICE, has_driver
 
     if environment.engine != "native" or has_driver(environment.path):
         return None
     return (
         "dbt 2 has no database driver in this environment, so it downloads one when a task runs, unless the worker has "
-        "one. Where there is no internet, give --adbc-driver, or adbc_drivers of the operator."
+        f"one. {DRIVER_ADVICE} Here it is --adbc-driver beside --requirement, or the same setting."
     )
 
 
@@ -178,7 +178,8 @@ def targets_of(sources: Sequence[Path], given: VirtualenvArguments, *, directory
     :param given: requirements and options of the command line.
     :param directory: where, in place of every ``virtualenv_dir``; None: as the DAG files have it.
     :param step: shows how far it has come.
-    :raises CosmosValueError: when a source says nothing of an environment, or not where it should be.
+    :raises CosmosValueError: when a source says nothing of an environment, or not where it should be, or when the
+        command line has options that none of the sources takes.
     """
     dag_files: list[Path] = []
     requirements = [given] if given.py_requirements else []
@@ -187,11 +188,28 @@ def targets_of(sources: Sequence[Path], given: VirtualenvArguments, *, directory
             requirements.append(msgspec.structs.replace(given, py_requirements=(f"-r {shlex.quote(str(file))}",)))
         else:
             dag_files += _dag_files_of(source)
+    if dag_files and not requirements:
+        _refuse_without_effect(given)
     targets = _read_all(dag_files, directory, step) if dag_files else Targets()
     if requirements:
         targets.wanted += _placed(requirements, directory)
     targets.wanted = list(dict.fromkeys(targets.wanted))
     return targets
+
+
+def _refuse_without_effect(given: VirtualenvArguments) -> None:
+    """Raise where the command line has arguments of an operator, and only DAG files, whose operators have their own."""
+    said = {
+        "--pip-option": given.pip_install_options,
+        "--adbc-driver": given.adbc_drivers,
+        "--python": given.py_executable,
+        "--system-site-packages": given.py_system_site_packages,
+    }
+    if named := [option for option, value in said.items() if value]:
+        raise CosmosValueError(
+            f"{', '.join(named)} {'has' if len(named) == 1 else 'have'} no effect on a DAG file: its operators say "
+            "what their environments are. Give the arguments to them, in operator_args."
+        )
 
 
 def _requirements_of(source: Path) -> Path | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from cosmos_venv.dbt.native.program import DRIVER_ADVICE
+
 NOTHING_RAN = "Compilation Error"
 """The message of every node in the run results where the project could not be compiled. The log has the reason."""
 
@@ -21,7 +23,11 @@ _LOGGED_ERROR = re.compile(
 _STACK = re.compile(r"^ +(\d+: (<unknown>|start_thread|clone3?)|at \./(nptl|\.\./sysdeps)/\S+)$")
 _CODE = re.compile(r"^\[error\] (\[\w+ \(dbt\d+\)\]: )?")
 _NO_DRIVER = re.compile(r"Failed to load `(\w+)` driver from name, then failed")
-_UNHANDLED = re.compile(r'\(dbt9002\)\]: (Unhandled command: [^"]+)')
+# Of two numbers: dbt has a warning of its own for `docs generate`, and one for whatever else it does not have.
+_UNHANDLED = re.compile(
+    r'\(dbt9002\)\]: (Unhandled command: [^"]+)'
+    r'|\(dbt1705\)\]: (`dbt docs generate` is not supported.*?)(?:\. To |"|$)'
+)
 
 
 def logged_errors(lines: Sequence[str]) -> list[str]:
@@ -42,9 +48,8 @@ def advice(said: str) -> str:
     if found is None:
         return ""
     return (
-        f"dbt 2 needs a database driver for {found.group(1)}, has found none and could not download one. Name it: "
-        "adbc_drivers=[PATH OR DISTRIBUTION] of the operator, or [cosmos_venv] virtualenv_adbc_drivers "
-        "(docs/dbt-versions.md tells where to get one)."
+        f"dbt 2 needs a database driver for {found.group(1)}, has found none and could not download one. "
+        f"{DRIVER_ADVICE}"
     )
 
 
@@ -54,6 +59,16 @@ def is_stack(line: str) -> bool:
     :param line: of the output or log.
     """
     return _STACK.match(line) is not None
+
+
+def without_stack(text: str) -> str:
+    """The text without the lines of the stack of dbt's own code.
+
+    :param text: one message of the output or log.
+    """
+    if "\n" not in text:
+        return text
+    return "\n".join(line for line in text.split("\n") if not is_stack(line)).rstrip("\n")
 
 
 def without_code(line: str) -> str:
@@ -67,9 +82,10 @@ def without_code(line: str) -> str:
 def unhandled_command(lines: Sequence[str]) -> str | None:
     """The words of a dbt that knows a command and does not have it; None for any other.
 
-    It warns then, does nothing and ends with exit code 0.
+    It warns then, does nothing and ends with exit code 0. A native dbt is not given ``docs generate``
+    (``dbt_2_command_line``); one behind a script is, as it is not known for native.
 
     :param lines: everything that dbt wrote.
     """
     found = (_UNHANDLED.search(line) for line in lines)
-    return next((match.group(1) for match in found if match), None)
+    return next((match.group(1) or match.group(2) for match in found if match), None)

@@ -10,9 +10,17 @@ from pathlib import Path
 # Of ELF (Linux) and of Mach-O (macOS, each byte order and both in one).
 MAGIC = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xfe\xed\xfa\xcf", b"\xca\xfe\xba\xbe")
 """The first bytes of a program."""
+LIBRARY_ENDINGS = (".so", ".dylib")
+"""How the name of a driver ends, a shared library: on Linux, and on macOS."""
+DRIVER_ADVICE = (
+    "Where there is no internet, name the driver: adbc_drivers=[PATH OR DISTRIBUTION] of the operator, or "
+    "[cosmos_venv] virtualenv_adbc_drivers (docs/dbt-versions.md tells where to get one)."
+)
+"""What to do about a database driver that dbt 2 would download: each place that misses one says it."""
 _DRIVER_NAMES = {"postgres": "postgresql"}  # of adapters that have another name
-# Where a program's loader looks, beside LD_LIBRARY_PATH.
-_LIBRARY_FOLDERS = ("/usr/local/lib", "/usr/lib", "/usr/lib64", "/lib", "/usr/lib/x86_64-linux-gnu")
+# Where a program's loader looks, beside LD_LIBRARY_PATH; Debian has a folder for each architecture.
+_DEBIANS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu")
+_LIBRARY_FOLDERS = ("/usr/local/lib", "/usr/lib", "/usr/lib64", "/lib", *_DEBIANS)
 
 
 def is_native(executable: str | Path) -> bool:
@@ -41,10 +49,10 @@ def missing_driver(executable: str | Path, adapter: str, environment: Mapping[st
     lib = Path(executable).parent.parent / "lib"
     home = Path(environment.get("HOME") or "~").expanduser()
     name = _DRIVER_NAMES.get(adapter, adapter)
-    described, file = f"{name}.toml", f"lib{name}.so"
+    described, library = f"{name}.toml", f"lib{name}"
     looks = True
     if adapter != "duckdb":
-        described, file = f"adbc_driver_{name}.toml", f"libadbc_driver_{name}.so"
+        described, library = f"adbc_driver_{name}.toml", f"libadbc_driver_{name}"
         looks = bool(environment.get(f"DBT_LOAD_STANDARD_{name.upper()}_DRIVER"))
     listed = environment.get("ADBC_DRIVER_PATH", "").split(os.pathsep)
     folders = [lib, home / ".config/adbc/drivers", Path("/etc/adbc/drivers"), *map(Path, filter(None, listed))]
@@ -52,7 +60,7 @@ def missing_driver(executable: str | Path, adapter: str, environment: Mapping[st
     libraries = [lib, *map(Path, filter(None, loaded)), *map(Path, _LIBRARY_FOLDERS)]
     is_there = looks and (
         any((folder / described).is_file() for folder in folders)
-        or any((folder / file).is_file() for folder in libraries)
+        or any((folder / f"{library}{ending}").is_file() for folder in libraries for ending in LIBRARY_ENDINGS)
     )
     return None if is_there else f"it finds no driver for {adapter} in {lib}, and downloads one where it has not before"
 
@@ -60,9 +68,11 @@ def missing_driver(executable: str | Path, adapter: str, environment: Mapping[st
 def has_driver(environment: Path) -> bool:
     """Whether a database driver stands in the environment, whichever database it is for.
 
+    For where no profile is known; ``missing_driver`` looks for the one that a profile needs, where dbt does.
+
     :param environment: its folder.
     """
-    return any((environment / "lib").glob("lib*.so")) or any((environment / "lib").glob("lib*.dylib"))
+    return any(True for ending in LIBRARY_ENDINGS for _ in (environment / "lib").glob(f"lib*{ending}"))
 
 
 def dbt_2_command_line(words: Sequence[str]) -> list[str]:

@@ -85,6 +85,11 @@ class StoredBuild:
         """Whether it was finished, so that it can be held against its record."""
         return self.state in ("ready", "old")
 
+    @property
+    def engine(self) -> str:
+        """The kind of its dbt, by its record: ``python`` or ``native``; empty where there is none that says so."""
+        return self.record.provides.get("engine", "") if self.record else ""
+
     @cached_property
     def disk_use(self) -> _DISK_USE:
         """Bytes on disk of each file and directory, by device and inode: a file with several names counts once."""

@@ -10,11 +10,13 @@ import msgspec
 
 from cosmos_venv.compat import AirflowException, AirflowFailException, AirflowSkipException
 from cosmos_venv.constants import InvocationMode
-from cosmos_venv.dbt.command import narrowing_flags, without_flag
-from cosmos_venv.dbt.results import FAILED_STATUSES, WARNED, Artifacts, NodeOutcome
-from cosmos_venv.exceptions import CosmosDbtRunError, CosmosValueError
+from cosmos_venv.dbt.command import narrowing_flags, refuse_narrowing, without_flag
+from cosmos_venv.dbt.log_lines import DONE_STATUSES, FAILED_STATUSES, WARNED
+from cosmos_venv.dbt.results import Artifacts, NodeOutcome
+from cosmos_venv.exceptions import CosmosDbtRunError
 from cosmos_venv.operators.run.dbt_run import DbtResult, DbtRun, RunHooks, run_dbt_task
-from cosmos_venv.operators.run.journal import DONE_STATUSES, Done, Journal, NodeRow, Tries
+from cosmos_venv.operators.run.journal import Journal, NodeRow, Tries
+from cosmos_venv.operators.run.shared_record import Done
 
 MISSING = "missing"
 """The status of a node that was in the command and of which dbt has said nothing."""
@@ -40,7 +42,9 @@ def run_batch(run: DbtRun, hooks: RunHooks, nodes: Mapping[str, str]) -> DbtResu
     :raises CosmosDbtRunError: likewise, where dbt ran in this process.
     :raises CosmosValueError: when a parameter of the operator cannot be followed, naming it.
     """
-    _refuse_narrowing(run)
+    # RenderConfig.exclude stands in the command where dbt chooses the tests (test_indirect_selection).
+    flags = [flag for flag in narrowing_flags(run.command) if flag.partition("=")[0] != "--exclude"]
+    refuse_narrowing([f"{flag} in the parameters of the operator" for flag in flags])
     journal = Journal(Tries.of(run.context), run.log)
     journal.begin()
     batch = _Batch(run=run, hooks=hooks, journal=journal, nodes=nodes, before=_done_before(run, journal, nodes))
@@ -54,16 +58,6 @@ def run_batch(run: DbtRun, hooks: RunHooks, nodes: Mapping[str, str]) -> DbtResu
         raise
     finally:
         journal.close(is_over=is_over)
-
-
-def _refuse_narrowing(run: DbtRun) -> None:
-    # RenderConfig.exclude stands in the command where dbt chooses the tests (test_indirect_selection).
-    if found := [flag for flag in narrowing_flags(run.command) if flag.partition("=")[0] != "--exclude"]:
-        raise CosmosValueError(
-            f"The command of a batch has {' '.join(found)}, and its nodes are given to dbt by name: what dbt left "
-            "out would have failed. Drop it from the operator's parameters; RenderConfig.select and exclude say which "
-            "nodes there are."
-        )
 
 
 def _done_before(run: DbtRun, journal: Journal, nodes: Mapping[str, str]) -> dict[str, Done]:
@@ -111,7 +105,7 @@ class _Batch(msgspec.Struct, frozen=True, kw_only=True):
             self.run,
             command=words,
             on_node=self.journal.note,
-            on_tick=self.journal.keep_up,
+            on_tick=self.journal.write_shared,
             updated_before=[each for each, done in self.before.items() if done.status == "success"],
         )
         try:
@@ -124,7 +118,7 @@ class _Batch(msgspec.Struct, frozen=True, kw_only=True):
     def _judge(self, result: DbtResult, artifacts: Artifacts) -> None:
         """Raise where a node has failed, with the names of the nodes first."""
         rows, others = self._rows(artifacts)
-        self.journal.settle(row for row in rows if row.node not in self.before and row.status != MISSING)
+        self.journal.record_results(row for row in rows if row.node not in self.before and row.status != MISSING)
         self._show([*rows, *others])
         failed = [row for row in (*rows, *others) if row.status in FAILED_STATUSES]
         missing = [row for row in rows if row.status == MISSING]

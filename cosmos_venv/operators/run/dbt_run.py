@@ -23,7 +23,7 @@ from cosmos_venv.dbt.command import FullOutputSubprocessResult, advice_about_opt
 from cosmos_venv.dbt.invocation import DbtRunnerResult
 from cosmos_venv.dbt.log_lines import NodeEvent, logged_text, node_event
 from cosmos_venv.dbt.native.output import unhandled_command
-from cosmos_venv.dbt.native.program import dbt_2_command_line, missing_driver
+from cosmos_venv.dbt.native.program import DRIVER_ADVICE, dbt_2_command_line, missing_driver
 from cosmos_venv.dbt.project_files import has_packages, profile_fields
 from cosmos_venv.dbt.results import Artifacts, failure_text
 from cosmos_venv.dbt.workspace import (
@@ -421,11 +421,7 @@ def _tell_of_downloads(run: DbtRun, command: DbtCommand, program: Path) -> None:
     except (CosmosValueError, OSError):
         return  # dbt will say what is wrong with the profile
     if missing:
-        run.log.warning(
-            "dbt 2: %s. Where there is no internet, name the driver: adbc_drivers=[PATH OR DISTRIBUTION] of the "
-            "operator, or [cosmos_venv] virtualenv_adbc_drivers.",
-            missing,
-        )
+        run.log.warning("dbt 2: %s. %s", missing, DRIVER_ADVICE)
 
 
 def _refuse_undone(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from cosmos_venv.cli import main
 from cosmos_venv.cli.doctor.check_result import CheckResult, Examined
-from cosmos_venv.cli.doctor.hosts_check import hosts_are_known
-from pytest_cosmos_venv import PackageIndex, Wheelhouse
+from cosmos_venv.cli.doctor.hosts_check import _WITHOUT_REPORTS, hosts_are_known
+from pytest_cosmos_venv import PackageIndex, Wheel, Wheelhouse, write_wheel
 from tests.engines import ENGINES, Engine
 
 DBT_2 = ENGINES[-1]
@@ -138,6 +140,95 @@ def test_dbt_2_with_its_driver_asks_nobody(dbt_2: Engine) -> None:
 
     assert (built.outcome, run.outcome) == ("ok", "ok"), (built, run)
     assert run.text == "To run on duckdb, no host is asked."
+
+
+def test_variables_of_the_worker_do_not_keep_dbt_2_from_its_driver(
+    dbt_2: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in {"TARGET": "prod", "PROJECT_DIR": str(tmp_path), "PROFILE": "harbor"}.items():
+        monkeypatch.setenv(f"DBT_{name}", value)
+
+    _, run = of_requirements(*dbt_2.requirements)
+
+    assert run.outcome in ("failed", "warning")
+    assert ":443 is asked" in run.text
+
+
+NATIVE = f"""\
+#!{sys.executable}
+import os, sys, urllib.request
+if sys.argv[1] == "--version":
+    sys.exit(print("harbor-dbt 3.0"))
+switches = [name for name in os.environ if name.startswith("DBT_") and name not in {tuple(_WITHOUT_REPORTS)!r}]
+print("Debugging connection:", *switches)
+for host in HOSTS:
+    try:
+        urllib.request.urlopen("https://" + host)
+    except OSError:
+        pass
+if SAID:
+    print(SAID, file=sys.stderr)
+    print("   0: <unknown>", file=sys.stderr)
+    sys.exit(1)
+"""
+
+
+class OfNative(Protocol):
+    """Let ``doctor`` look at a native dbt that asks hosts, and fails where it says something."""
+
+    def __call__(self, *hosts: str, said: str = "", adapter: str = "duckdb") -> CheckResult: ...
+
+
+@pytest.fixture
+def of_native(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OfNative:
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path))
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_INSTALLER", "uv")
+
+    def of_native(*hosts: str, said: str = "", adapter: str = "duckdb") -> CheckResult:
+        program = NATIVE.replace("HOSTS", repr(hosts)).replace("SAID", repr(said))
+        write_wheel(
+            Wheel(name="harbor-dbt", version="3.0", files={"harbor_dbt-3.0.data/scripts/dbt": program}), tmp_path
+        )
+        _, run = hosts_are_known(Examined(requirements=("harbor-dbt",), adapters=(adapter,)))
+        return run
+
+    return of_native
+
+
+def test_a_dbt_that_fails_and_asks_nobody_is_told_in_its_words(
+    of_native: OfNative, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DBT_LOAD_STANDARD_SNOWFLAKE_DRIVER", "DBT_TARGET"):
+        monkeypatch.setenv(name, "1")
+
+    found = of_native(said="[error] [InvalidConfig (dbt1005)]: no such key 'wharf'")
+    silent = of_native(said=" ")
+
+    assert found.outcome == "warning"
+    assert found.text == (
+        "To run on duckdb, nothing is known of hosts: dbt debug has failed and asked none. It said: no such key 'wharf'"
+    )
+    assert "env verify" in found.way_out
+    assert silent.text.endswith("It said: Debugging connection: DBT_LOAD_STANDARD_SNOWFLAKE_DRIVER")
+
+
+@pytest.mark.parametrize(
+    ("adapter", "host"),
+    [
+        pytest.param("snowflake", "a.snowflakecomputing.com", id="snowflake"),
+        pytest.param("databricks", "h.invalid", id="databricks"),
+        pytest.param("bigquery", "bigquery.googleapis.com", id="bigquery"),
+    ],
+)
+def test_a_driver_that_asks_its_database_is_no_download(of_native: OfNative, adapter: str, host: str) -> None:
+    alone = of_native(host, said="[error] no such account", adapter=adapter)
+    after_a_download = of_native("drivers.invalid", host, said="[error] no such account", adapter=adapter)
+
+    assert (alone.outcome, alone.text) == ("ok", f"To run on {adapter}, no host is asked beside that of the database.")
+    assert after_a_download.outcome == "failed"
+    assert "drivers.invalid:443 is asked" in after_a_download.text
+    assert host not in after_a_download.text
 
 
 def test_kept_environments_are_asked_for_each_database(

@@ -25,7 +25,7 @@ def environment(tmp_path: Path) -> Path:
     made = tmp_path / "kept" / "one"
     (made / "bin").mkdir(parents=True)
     (made / "pyvenv.cfg").touch()
-    for name in ("pip", "pip3.11", "uv", "dbt", "virtualenv"):
+    for name in ("pip", "pip3.11", "__pip-runner__.py", "uv", "dbt", "virtualenv"):
         (made / "bin" / name).write_text(_LINGERS, encoding="utf-8")
     return made
 
@@ -52,6 +52,7 @@ def start() -> Iterator[Start]:
     [
         pytest.param(["{bin}/pip", "install", "dbt-core"], {}, True, id="pip-by-its-script"),
         pytest.param(["-I", "{bin}/pip3.11", "install", "dbt-core"], {}, True, id="pip-by-its-versioned-name"),
+        pytest.param(["-I", "{bin}/__pip-runner__.py", "install", "dbt-core"], {}, True, id="pip-on-another-python"),
         pytest.param(["{other}/uv", "pip", "install", "--python={bin}/python", "dbt"], {}, True, id="uv-told-by-words"),
         pytest.param(["{other}/uv", "pip", "install", "dbt"], {"VIRTUAL_ENV": "{env}"}, True, id="uv-told-by-variable"),
         pytest.param(["{other}/uv", "venv", "{env}"], {}, True, id="uv-venv"),
@@ -96,7 +97,10 @@ def test_only_uv_fills_the_environment_of_an_activated_shell(environment: Path, 
     python.symlink_to(sys.executable)
     variables = {"PYTHONPATH": str(tmp_path), "VIRTUAL_ENV": str(activated)}
 
-    with subprocess.Popen([python, "-m", module, "install"], stdin=subprocess.PIPE, env=variables) as installer:
+    command = [str(python), "-m", module, "install"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=variables) as installer:
+        assert installer.stdout is not None
+        installer.stdout.readline()  # the kernel shows no variables of a process that has just been started
         found = environment_of_build(installer.pid)
 
     assert found == (installer.pid, environment if module == "pip" else activated)

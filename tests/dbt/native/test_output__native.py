@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cosmos_venv.dbt.log_lines import logged_text
 from cosmos_venv.dbt.native.output import unhandled_command
 from cosmos_venv.dbt.results import Artifacts, Warned, failure_text, warnings_in
 
@@ -109,9 +110,58 @@ def test_a_warning_is_found_in_the_output_where_no_artifact_says_it() -> None:
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        pytest.param(["[warning] [Unexpected (dbt9002)]: Unhandled command: Source"], "Unhandled command: Source"),
-        pytest.param(CONSOLE, None),
+        pytest.param(
+            ["[warning] [Unexpected (dbt9002)]: Unhandled command: Source"], "Unhandled command: Source", id="source"
+        ),
+        pytest.param(
+            [
+                "[warning] [DocsGenerateWarning (dbt1705)]: `dbt docs generate` is not supported. Use `dbt compile "
+                "--write-catalog` to write catalog.json. To host docs locally, use the dbt Core index.html"
+            ],
+            "`dbt docs generate` is not supported. Use `dbt compile --write-catalog` to write catalog.json",
+            id="docs-generate",
+        ),
+        pytest.param(
+            ["[warning] [NoNodesSelected (dbt1601)]: `dbt docs generate` is not supported"], None, id="another-number"
+        ),
+        pytest.param(CONSOLE, None, id="a-command-that-ran"),
     ],
 )
 def test_a_command_that_dbt_does_not_have_is_noticed(lines: list[str], expected: str | None) -> None:
     assert unhandled_command(lines) == expected
+
+
+STACK = "   0: <unknown>\n  14: start_thread\n             at ./nptl/pthread_create.c:442:8"
+
+
+def event(level: str, message: str, **info: object) -> str:
+    return json.dumps({"info": {"name": "Generic", "level": level, "msg": message, **info}, "data": {}})
+
+
+def test_a_node_that_did_not_run_has_no_outcome(artifacts: Artifacts) -> None:
+    """dbt 2 gives each node this message where the project cannot be compiled, also nodes that were not selected."""
+    broken = {"unique_id": "model.harbor.far", "status": "error", "message": "Compilation Error"}
+    write_results(artifacts, broken, {"unique_id": "model.harbor.near", "status": "error", "message": BINDER})
+
+    assert [*artifacts.outcomes()] == ["model.harbor.near"]
+
+
+def test_in_json_too_an_error_has_no_stack_and_nothing_that_nobody_asked_for(artifacts: Artifacts) -> None:
+    lines = [event("error", f"Binder Error\n{STACK}"), event("debug", "running dbt-core with arguments {…}")]
+
+    assert logged_text(lines[0]) == "  Binder Error"
+    assert logged_text(lines[1]) is None
+    assert failure_text(artifacts, lines=lines).endswith("dbt's last lines:\nBinder Error")
+
+
+def test_what_dbt_1_says_of_level_debug_was_asked_for() -> None:
+    line = event("debug", "Acquiring new connection", extra={}, ts="2026-01-01T12:34:56.789Z")
+
+    assert logged_text(line) == "12:34:56  Acquiring new connection"
+
+
+def test_the_way_to_a_driver_is_told_without_a_log_file_too(tmp_path: Path) -> None:
+    artifacts = Artifacts(target=tmp_path, log_file=None)
+    said = "[error] [DbDriverFailed (dbt1308)]: Failed to load `duckdb` driver from name, then failed to load it"
+
+    assert "adbc_drivers=" in failure_text(artifacts, lines=[said])

@@ -43,6 +43,7 @@ def program(tmp_path: Path) -> Path:
     ("file", "variables"),
     [
         pytest.param("env/lib/libduckdb.so", {}, id="in the environment"),
+        pytest.param("env/lib/libduckdb.dylib", {}, id="in the environment, on macOS"),
         pytest.param("env/lib/duckdb.toml", {}, id="described there"),
         pytest.param("home/.config/adbc/drivers/duckdb.toml", {}, id="of the user"),
         pytest.param("drivers/duckdb.toml", {"ADBC_DRIVER_PATH": "drivers"}, id="ADBC_DRIVER_PATH"),
@@ -57,6 +58,16 @@ def test_a_driver_is_found_where_dbt_finds_it(
     given = {name: f"/nowhere{os.pathsep}{tmp_path / folder}" for name, folder in variables.items()}
 
     assert missing_driver(program, "duckdb", {"HOME": str(tmp_path / "home"), **given}) is None
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_a_driver_of_the_machine_is_found_on_each_architecture(
+    program: Path, tmp_path: Path, machine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = f"/usr/lib/{machine}-linux-gnu/libduckdb.so"
+    monkeypatch.setattr(Path, "is_file", lambda path: str(path) == installed)
+
+    assert missing_driver(program, "duckdb", {"HOME": str(tmp_path / "home")}) is None
 
 
 def test_what_was_downloaded_before_may_be_of_another_version(program: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from cosmos_venv.compat import AirflowException, AirflowSkipException
 from cosmos_venv.dbt.results import Artifacts, NodeOutcome
+from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.local import DbtBatchLocalOperator
 from cosmos_venv.operators.run import journal
 from pytest_cosmos_venv import FakeVenv, Variables
@@ -214,8 +215,17 @@ def test_a_skipped_task_leaves_nothing(run_try: RunTry, dbt: FakeVenv, cosmos_va
 
 
 def test_a_flag_that_narrows_the_command_is_refused(run_try: RunTry, dbt: FakeVenv) -> None:
-    with pytest.raises(AirflowException, match=r"has --resource-type, and its nodes are given to dbt by name"):
+    with pytest.raises(AirflowException, match=r"^--resource-type in the parameters of the operator would leave"):
         run_try(dbt_cmd_flags=["--resource-type", "model"])
+
+    assert not dbt.calls
+
+
+@pytest.mark.parametrize("nodes", [{}, None, ["staging"]])
+def test_a_task_of_no_nodes_is_refused_when_it_is_made(run_try: RunTry, dbt: FakeVenv, nodes: object) -> None:
+    # A bare --select takes the whole project.
+    with pytest.raises(CosmosValueError, match=r"nodes=.* of DbtBatchLocalOperator names no node\. Give unique ids"):
+        run_try(nodes=nodes)
 
     assert not dbt.calls
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import shutil
 import threading
 import time
+from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +18,8 @@ import pytest
 
 from cosmos_venv import compat
 from cosmos_venv.dbt.log_lines import NodeEvent
-from cosmos_venv.operators.run.journal import Done, Journal, NodeRow, Tries
+from cosmos_venv.operators.run.journal import Journal, NodeRow, Tries
+from cosmos_venv.operators.run.shared_record import Done, SharedRecord
 from pytest_cosmos_venv import Variables
 
 KEY = "c0ffee"
@@ -37,7 +41,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that the journal sees, as the only element."""
     now = [1_000.0]
-    monkeypatch.setattr(f"{Journal.__module__}.time", SimpleNamespace(monotonic=lambda: now[0], time=time.time))
+    monkeypatch.setattr(f"{SharedRecord.__module__}.time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 
@@ -101,7 +105,7 @@ def test_silence_of_dbt_does_not_keep_back_what_is_done(
     journal = open_journal()
     journal.note(event("a"))
     clock[0] += 1.0
-    journal.keep_up()  # as every second, while dbt says nothing
+    journal.write_shared()  # as every second, while dbt says nothing
     lose_files(cache)
 
     assert open_journal(2).done == done("a")
@@ -137,7 +141,9 @@ def test_many_nodes_are_packed(open_journal: OpenJournal, cosmos_variables: Vari
     assert open_journal(2).done == done(*names)
 
 
-@pytest.mark.parametrize("text", ["{", "none of ours", '{"last": 2, "done": [1]}', "bm9uZQ=="])
+@pytest.mark.parametrize(
+    "text", ["{", "none of ours", '{"last": 2, "number": 1, "done": [1]}', '{"last": 2, "done": {}}', "bm9uZQ=="]
+)
 def test_a_changed_variable_is_a_warning(
     open_journal: OpenJournal, cosmos_variables: Variables, caplog: pytest.LogCaptureFixture, text: str
 ) -> None:
@@ -173,7 +179,118 @@ def test_a_first_try_knows_nothing(open_journal: OpenJournal, cache: Path) -> No
     left.close(is_over=False)
 
     assert open_journal(1).done == {}
-    assert open_journal(2).done == {}, "it is a run of its own: what was there is gone"
+
+
+def test_a_file_of_an_older_try_on_this_host_does_not_revive_what_has_to_run_again(
+    open_journal: OpenJournal, cache: Path
+) -> None:
+    first = open_journal(1)
+    first.note(event("a"))
+    first.close(is_over=False)
+    kept = cache.rename(cache.with_name("first_host"))
+    second = open_journal(2)  # on another host
+    second.start_anew(["model.harbor.a"])
+    second.close(is_over=False)
+    shutil.rmtree(cache)
+    kept.rename(cache)
+
+    assert open_journal(3).done == {}
+
+
+def test_a_worker_that_is_killed_before_the_shared_record_is_written_loses_nothing_on_its_host(
+    open_journal: OpenJournal, clock: list[float]
+) -> None:
+    first = open_journal(1)
+    first.note(event("a"))
+    clock[0] += 2.0
+    first.note(event("b"))  # writes the record
+    first.note(event("c"))
+
+    assert open_journal(2).done == done("a", "b", "c")
+
+
+def test_a_try_that_begins_twice_goes_on_with_its_own_file(open_journal: OpenJournal) -> None:
+    open_journal(2).note(event("a"))
+    open_journal(2).note(event("b"))
+
+    assert open_journal(3).done == done("a", "b", number=2)
+
+
+def test_a_record_that_could_not_be_written_is_written_the_next_time(
+    open_journal: OpenJournal, clock: list[float], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ConnectionError("the API server is away")
+
+    journal = open_journal()
+    with monkeypatch.context() as outage:
+        outage.setattr(compat, "set_variable", fail)
+        clock[0] += 2.0
+        journal.note(event("a"))
+    journal.note(event("b", "error"))
+    journal.close(is_over=False)
+    lose_files(cache)
+
+    assert open_journal(2).done == done("a")
+
+
+def test_a_record_that_could_not_be_read_is_removed_at_the_end(
+    open_journal: OpenJournal, cosmos_variables: Variables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ConnectionError("the API server is away")
+
+    first = open_journal(1)
+    first.note(event("a"))
+    first.close(is_over=False)
+    with monkeypatch.context() as outage:
+        outage.setattr(compat, "variable", fail)
+        second = open_journal(2)
+    second.close(is_over=True)
+
+    assert not cosmos_variables.values
+
+
+def test_what_a_task_has_left_that_never_came_to_its_end_is_removed_some_day(
+    open_journal: OpenJournal, cosmos_variables: Variables, cache: Path
+) -> None:
+    abandoned = Journal(Tries(key="abandoned", number=1, last=2), logging.getLogger("task"))
+    abandoned.begin()
+    abandoned.note(event("a"))
+    abandoned.close(is_over=False)
+    (folder,) = cache.rglob("abandoned")
+    some_day = time.time() - 31 * 86_400
+    os.utime(folder, (some_day, some_day))
+
+    open_journal(1).close(is_over=True)
+
+    assert not folder.exists()
+    assert not cosmos_variables.values
+
+
+def test_a_file_that_others_could_have_written_does_not_count(
+    open_journal: OpenJournal, cosmos_variables: Variables, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = open_journal(1)
+    journal.note(event("a"))
+    (folder,) = cache.rglob(KEY)
+    folder.chmod(0o777)
+
+    assert open_journal(2).done == {}
+    assert "others can write there" in caplog.text
+
+
+def context_of(start: datetime | None, *, run_id: str = "night") -> dict[str, object]:
+    ti = SimpleNamespace(dag_id="harbor", run_id=run_id, task_id="all_batch", try_number=2, max_tries=3)
+    return {"ti": ti, "run_id": run_id, "dag_run": SimpleNamespace(start_date=start)}
+
+
+def test_a_run_that_was_deleted_and_made_again_under_its_name_has_a_journal_of_its_own() -> None:
+    midnight = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    elsewhere = midnight.astimezone(timezone(timedelta(hours=9)))
+    keys = [Tries.of(context_of(start)) for start in (midnight, elsewhere, midnight + timedelta(seconds=1), None)]
+
+    assert keys[0] == keys[1] != keys[2] != keys[3]
 
 
 def test_tries_before_a_clearing_do_not_count(open_journal: OpenJournal) -> None:
@@ -196,7 +313,9 @@ def test_each_node_keeps_the_number_of_its_try(open_journal: OpenJournal) -> Non
 def test_what_dbt_says_at_its_end_counts(open_journal: OpenJournal) -> None:
     journal = open_journal()
     journal.note(event("a"))
-    journal.settle([NodeRow(node="model.harbor.a", status="error"), NodeRow(node="model.harbor.b", status="reused")])
+    journal.record_results(
+        [NodeRow(node="model.harbor.a", status="error"), NodeRow(node="model.harbor.b", status="reused")]
+    )
     journal.close(is_over=False)
 
     assert open_journal(2).done == {"model.harbor.b": Done("reused", 1)}

@@ -1,0 +1,32 @@
+"""dbt ls with dbt 2, which neither reads nor writes the parse file of dbt 1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.config import ProjectConfig, RenderConfig
+from cosmos_venv.constants import InvocationMode, LoadMode
+from cosmos_venv.project.dbt_ls_runner import open_question, order_of
+from cosmos_venv.project.graph import DbtGraph
+from tests.installed import environment_of
+from tests.kit import harbor_profile
+
+
+@pytest.mark.parametrize(("release", "is_offered"), [("dbt111", True), ("dbt2", False)])
+def test_a_parse_file_is_offered_to_dbt_1_alone(release: str, is_offered: bool, dbt_project: Path) -> None:
+    """The file would be found again behind dbt 2, and be taken for what it has noted."""
+    dbt = environment_of(release) / "bin" / "dbt"
+    request = DbtGraph(
+        project=ProjectConfig(dbt_project, install_dbt_deps=False),
+        render_config=RenderConfig(
+            load_method=LoadMode.DBT_LS, dbt_executable_path=dbt, invocation_mode=InvocationMode.SUBPROCESS
+        ),
+        profile_config=harbor_profile(dbt_project),
+    ).request()
+
+    with open_question(request, report=lambda _: None) as question:
+        order = order_of(request, question)
+
+    assert (order.parsed is not None) is is_offered
