@@ -186,7 +186,7 @@ class Call:
         if not wanted:
             self._log.say("No nodes selected!", name="NoNodesSelected", level="warn")
         for node in wanted:
-            facts = node.as_dict()
+            facts = {**node.as_dict(), **({"fqn": list(node.fqn)} if "fqn" in keys else {})}
             line = {
                 "json": json.dumps({key: facts[key] for key in facts if not keys or key in keys}),
                 "name": node.name,

@@ -331,7 +331,7 @@ class NativeCall:
         if nodes:
             self._console.head("=======================Selected nodes=======================")
         for node in nodes:
-            facts = native_facts(node)
+            facts = {**native_facts(node), **({"fqn": list(node.fqn)} if "fqn" in keys else {})}
             line = {
                 "json": json.dumps(
                     {key: facts[key] for key in sorted(facts) if not keys or key in keys}, separators=(",", ":")

@@ -34,7 +34,7 @@ LINES = [
     "run -x -q -d",
     "build --resource-type model seed --indirect-selection cautious --empty",
     "test --store-failures -s a",
-    "ls --output json --output-keys unique_id name --resource-type all",
+    "ls --output json --output-keys unique_id name fqn --resource-type all",
     "list -s a",
     "source freshness --select source:a -o out.json",
     "source snapshot-freshness",
