@@ -259,3 +259,35 @@ def test_a_killed_try_is_gone_on_with_and_nothing_that_is_done_runs_again(
         # A kill may come when the database has a model and dbt has not yet said so.
         assert all(1 <= runs[name] <= 1 + in_flight[node] for node, name in nodes.items()), (runs, in_flight)
     assert finished >= 1
+
+
+@pytest.mark.long
+@pytest.mark.timeout(200)
+def test_an_error_elsewhere_in_the_project_takes_nothing_from_what_is_done(
+    kept_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """dbt 2 writes an error for each node into its results where one node of the project cannot be compiled."""
+    DBT_2.require()
+    project, cache = tmp_path / "harbor", tmp_path / "cache"
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(cache))
+    models = project / "models"
+    models.mkdir(parents=True)
+    (project / "dbt_project.yml").write_text("name: harbor\nversion: '1.0'\nprofile: harbor\n")
+    write_profile(project)
+    (models / "orders.sql").write_text("select 1 as id")
+    nodes = {"model.harbor.orders": "orders", "model.harbor.lines": "lines"}
+
+    def run(number: int, lines: str) -> int:
+        (models / "lines.sql").write_text(f"{lines} from {{{{ ref('orders') }}}}")
+        given = {"project": str(project), "directory": str(kept_directory), "number": number, "nodes": nodes}
+        words = [sys.executable, "-c", ONE_TRY, json.dumps(given | {"arguments": DBT_2.arguments})]
+        return subprocess.run(words, check=False, capture_output=True).returncode
+
+    assert run(1, "select nothing_of_that_name") != 0
+    (models / "far.sql").write_text("select * from {{ ref('nowhere') }}")
+    assert run(2, "select id") != 0
+    (models / "far.sql").unlink()
+    done = {number: found["done"] for number, found in tries_in(cache).items()}
+    assert done == {1: {"model.harbor.orders"}, 2: set()}
+    (models / "orders.sql").write_text("select this_would_fail")
+    assert run(3, "select id") == 0, "orders is done and does not run again"

@@ -67,7 +67,7 @@ def without_stack(text: str) -> str:
     :param text: one message of the output or log.
     """
     if "\n" not in text:
-        return text
+        return "" if is_stack(text) else text
     return "\n".join(line for line in text.split("\n") if not is_stack(line)).rstrip("\n")
 
 

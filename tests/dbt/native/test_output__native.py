@@ -150,6 +150,7 @@ def test_in_json_too_an_error_has_no_stack_and_nothing_that_nobody_asked_for(art
     lines = [event("error", f"Binder Error\n{STACK}"), event("debug", "running dbt-core with arguments {…}")]
 
     assert logged_text(lines[0]) == "  Binder Error"
+    assert logged_text(event("error", "  14: start_thread")) == "  "
     assert logged_text(lines[1]) is None
     assert failure_text(artifacts, lines=lines).endswith("dbt's last lines:\nBinder Error")
 
