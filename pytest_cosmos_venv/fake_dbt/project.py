@@ -300,6 +300,10 @@ def _is_meant(node: Node, criterion: str) -> bool:
         return value in node.tags
     if colon and method == "resource_type":
         return node.kind == value
+    if colon and method == "package":
+        return node.package == value
+    if colon and method == "file":
+        return value in (os.path.basename(node.path), os.path.splitext(os.path.basename(node.path))[0])  # noqa: PTH119, PTH122
     if colon and method == "path":
         return node.path == value or node.path.startswith(value.rstrip("/") + "/")
     if colon and method not in ("fqn",):

@@ -112,6 +112,8 @@ FILES = {
     "models/piers.sql": "select * from {{ ref('part') }}",
     "models/part.sql": "{{ config(materialized='ephemeral') }} select * from {{ ref('orders') }}",
     "models/apart/far.sql": "select * from {{ ref('part') }}",
+    "models/blank.sql": "",
+    "models/off.sql": "{{ config(enabled=false) }} select * from {{ ref('orders') }}",
     "tests/orders.sql": "select * from {{ ref('orders') }} where id is null",
     "models/schema.yml": """
 models:
@@ -122,7 +124,10 @@ unit_tests:
   - {name: adds_up, model: orders, given: [], expect: {rows: [{id: 1}]}}
 """,
 }
-"""Nodes whose fqns are the beginnings of others: shop.orders of a model, its unit test, a test and a model below."""
+"""Nodes whose fqns are the beginnings of others: shop.orders of a model, its unit test, a test and a model below. And
+a model without SQL, and one that is disabled."""
+BLANK = "model.shop.blank"
+"""It is no node of dbt 2."""
 
 
 def ran_in(outcome: DagOutcome) -> list[str]:
@@ -133,7 +138,8 @@ def ran_in(outcome: DagOutcome) -> list[str]:
         for row in task.xcoms.get("dbt_nodes", ())
         if row["node"] != "model.shop.part"  # dbt 2 calls an ephemeral model skipped that others read
     ]
-    assert {row["status"] for row in rows} <= {"success", "pass"}, rows
+    assert {row["status"] for row in rows if row["node"] != BLANK} <= {"success", "pass"}, rows
+    assert {row["status"] for row in rows if row["node"] == BLANK} <= {"no-op"}
     return sorted(row["node"] for row in rows)
 
 
@@ -167,7 +173,8 @@ def test_dbt_runs_nothing_but_the_nodes_of_a_batch(
     outcome = cosmos_run_dag(alone)
 
     assert outcome.succeeded
-    assert ran_in(outcome) == ["model.shop.far", "model.shop.orders", "model.shop.piers"]
+    blank = [BLANK] if BLANK in nodes else []
+    assert ran_in(outcome) == [*blank, "model.shop.far", "model.shop.orders", "model.shop.piers"]
 
 
 def of_other_tasks(dag: DbtDag) -> set[str]:

@@ -86,6 +86,81 @@ def test_a_kill_at_any_event_leaves_the_next_try_what_is_not_done(
     assert not [*(tmp_path / "cache").glob("journals-v1/*")]
 
 
+def harbor_by(batch_by: str, dbt: FakeVenv, project: Path, **render: Any) -> DbtDag:
+    """A DAG of the project, whose models are ``FILES``."""
+    models = project / "models"
+    for file in (*models.rglob("*.sql"), *(project / "seeds").iterdir()):
+        file.unlink()
+    for name, text in FILES.items():
+        (models / name).parent.mkdir(exist_ok=True)
+        (models / name).write_text(text)
+    return DbtDag(
+        dag_id="harbor",
+        schedule=None,
+        start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+        project_config=ProjectConfig(project, install_dbt_deps=False),
+        profile_config=harbor_profile(project),
+        execution_config=ExecutionConfig(dbt_executable_path=dbt.dbt, invocation_mode=InvocationMode.SUBPROCESS),
+        render_config=RenderConfig(
+            load_method=LoadMode.DBT_LS,
+            dbt_executable_path=dbt.dbt,
+            invocation_mode=InvocationMode.SUBPROCESS,
+            batch_by=batch_by,  # type: ignore[arg-type]
+            **render,
+        ),
+    )
+
+
+FILES = {
+    "orders.sql": "{{ config(tags=['nightly']) }} select 1 as id",
+    "deep/lines.sql": "{{ config(tags=['nightly']) }} select * from {{ ref('orders') }}",
+    "deep/report.sql": "select * from {{ ref('lines') }}",
+    "piers.sql": "{{ config(tags=['hourly']) }} select 1 as id",
+    "../tests/check.sql": "select * from {{ ref('orders') }} where id is null",
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("behavior", ["after_each", "build"])
+@pytest.mark.parametrize(
+    ("batch_by", "tasks"),
+    [
+        ("tag", {"hourly_batch": {"piers"}, "nightly_batch": {"orders", "lines"}, "report": {"report"}}),
+        ("chain", {"orders_batch": {"orders", "lines", "report"}, "piers_batch": {"piers"}}),
+        ("all", {"all_batch": {"orders", "lines", "report", "piers"}}),
+    ],
+)
+def test_batches_of_each_kind_build_their_nodes(
+    batch_by: str,
+    tasks: dict[str, set[str]],
+    behavior: str,
+    dbt: FakeVenv,
+    dbt_project: Path,
+    cosmos_run_dag: RunDag,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cosmos_variables: Variables,
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+
+    outcome = cosmos_run_dag(harbor_by(batch_by, dbt, dbt_project, test_behavior=behavior))
+
+    assert outcome.succeeded
+    found = {
+        task_id: {row["node"].split(".")[2] for row in task.xcoms["dbt_nodes"]}
+        for task_id, task in outcome.tasks.items()
+        if task_id.endswith("_batch")
+    }
+    tested = next(task_id for task_id, names in tasks.items() if "orders" in names)
+    assert found == {
+        task_id: names | ({"check"} if task_id == tested else set())
+        for task_id, names in tasks.items()
+        if task_id.endswith("_batch")
+    }
+    ran = [each.split(".")[2] for call in dbt.calls if call.command in ("build", "run") for each in call.nodes]
+    assert sorted(ran) == ["check", "lines", "orders", "piers", "report"], "each once"
+
+
 def test_the_kill_of_every_try_fails_the_task_and_leaves_nothing(
     harbor: DbtDag, dbt: FakeVenv, cosmos_run_dag: RunDag, cosmos_variables: Variables, tmp_path: Path
 ) -> None:

@@ -72,6 +72,12 @@ class WritingCompile(WritingRun, local.DbtCompileLocalOperator):
     base_cmd = ("compile",)
 
 
+class WritingBatch(WritingRun, local.DbtBatchLocalOperator):
+    """A batch, likewise."""
+
+    base_cmd = ("build",)
+
+
 class Writing(Protocol):
     def __call__(self, cls: type[WritingRun] = WritingRun, **arguments: Any) -> WritingRun: ...
 
@@ -88,6 +94,18 @@ def test_compiled_sql_is_shown_among_the_rendered_fields(writing: Writing, cosmo
     outcome = cosmos_run_task(writing())
 
     assert outcome.state == "success"
+    assert rendered_fields() == ("-- compiled/harbor/mart.sql\nselect 1", "")
+
+
+@pytest.mark.parametrize("has_failed", [False, True])
+def test_compiled_sql_of_a_batch_is_shown_too(
+    writing: Writing, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask, has_failed: bool
+) -> None:
+    cosmos_fake_venv.script("build", nodes={"mart": "error" if has_failed else "success"})
+
+    outcome = cosmos_run_task(writing(WritingBatch, nodes={"model.harbor.mart": "fqn:harbor.mart"}))
+
+    assert outcome.state == ("failed" if has_failed else "success")
     assert rendered_fields() == ("-- compiled/harbor/mart.sql\nselect 1", "")
 
 
@@ -282,7 +300,14 @@ def context() -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("cls", "wanted", "expected"),
-    [(WritingRun, None, False), (WritingRun, True, True), (WritingCompile, None, True), (WritingCompile, False, False)],
+    [
+        (WritingRun, None, False),
+        (WritingRun, True, True),
+        (WritingBatch, None, False),
+        (WritingBatch, True, True),
+        (WritingCompile, None, True),
+        (WritingCompile, False, False),
+    ],
 )
 def test_compiled_sql_is_uploaded_where_that_is_wanted(
     writing: Writing,
@@ -294,7 +319,8 @@ def test_compiled_sql_is_uploaded_where_that_is_wanted(
     expected: bool,
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS__REMOTE_TARGET_PATH", f"file://{tmp_path}/remote")
-    operator = writing(cls, should_upload_compiled_sql=wanted)
+    of_batch = {"nodes": {"model.harbor.mart": "fqn:harbor.mart"}} if cls is WritingBatch else {}
+    operator = writing(cls, should_upload_compiled_sql=wanted, **of_batch)
     monkeypatch.setattr(operator, "get_env", lambda _: {})  # this context is none of Airflow's
 
     operator.execute(context)  # type: ignore[arg-type]

@@ -74,6 +74,10 @@ def test_a_microbatch_model_of_which_a_batch_fails_fails_dbt(
         ("fqn:shop.staging.totals", {"totals"}),
         ("staging", {"totals"}),
         ("orders+,+totals", {"orders", "totals"}),
+        ("file:totals.sql", {"totals"}),
+        ("fqn:shop.orders,file:totals.sql", set()),
+        ("fqn:shop.staging.totals,package:shop", {"totals"}),
+        ("fqn:shop.staging.totals,package:crm", set()),
         ("config.materialized:view", {"orders", "totals", "report"}),
     ],
 )
