@@ -120,6 +120,7 @@ FILES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("behavior", ["after_each", "build"])
 @pytest.mark.parametrize(
     ("batch_by", "tasks"),
