@@ -89,8 +89,16 @@ class ControlGroup:
         except OSError:
             yield None
             return
+        made = cls(folder)
         try:
-            yield cls(folder)
+            with made.entered():
+                pass
+        except OSError:
+            folder.rmdir()
+            yield None
+            return
+        try:
+            yield made
         finally:
             # A group is removed once it is empty: the last process of a server may live for a moment.
             deadline = time.monotonic() + LONGEST_END

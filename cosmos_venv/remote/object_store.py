@@ -197,9 +197,15 @@ class RemoteFolder:
             folder.mkdir(parents=True, exist_ok=True)
             if _is_local(folder):
                 # An object store shows a file when it is whole; a folder that hosts share would show a half one.
-                aside = folder / f"{uuid4().hex}{SUFFIX}"  # swept like the others, should nobody get to rename it
-                aside.write_bytes(content)
-                folder.fs.mv(aside.path, (folder / name).path)
+                # A kill may leave it: only folders that are swept lose it.
+                aside = folder / f"{uuid4().hex}{SUFFIX}"
+                try:
+                    aside.write_bytes(content)
+                    folder.fs.mv(aside.path, (folder / name).path)
+                except BaseException:
+                    with suppress(OSError):
+                        aside.unlink()
+                    raise
             else:
                 (folder / name).write_bytes(content)
             folder.fs.invalidate_cache()

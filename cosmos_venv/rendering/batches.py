@@ -278,15 +278,15 @@ def _exact_selector(node: DbtNode, taken: Mapping[str, list[DbtNode]], *, may_hi
     others = [each for each in taken[".".join(node.fqn)] if not _are_alike(each, node)]
     if not others and not may_hide:
         return selector(node)
-    ways = _ways_to_tell(node)
-    needed = _needed_anyway(node) if may_hide else frozenset()
+    criteria = _distinguishing_criteria(node)
+    required = _required_criteria(node) if may_hide else frozenset()
 
-    def not_told(names: Iterable[str]) -> int:
-        return sum(all(_ways_to_tell(each).get(name) == ways[name] for name in names) for each in others)
+    def ambiguous(names: Iterable[str]) -> int:
+        return sum(all(_distinguishing_criteria(each).get(name) == criteria[name] for name in names) for each in others)
 
-    choices = (names for size in range(len(ways) + 1) for names in combinations(ways, size))
-    best = min((names for names in choices if (needed & ways.keys()).issubset(names)), key=not_told)
-    return ",".join((selector(node), *(f"{name}:{ways[name]}" for name in best)))
+    choices = (names for size in range(len(criteria) + 1) for names in combinations(criteria, size))
+    best = min((names for names in choices if (required & criteria.keys()).issubset(names)), key=ambiguous)
+    return ",".join((selector(node), *(f"{name}:{criteria[name]}" for name in best)))
 
 
 def _are_alike(one: DbtNode, other: DbtNode) -> bool:
@@ -295,15 +295,15 @@ def _are_alike(one: DbtNode, other: DbtNode) -> bool:
     return one.resource_type in _TESTS and one.resource_type is other.resource_type and one.fqn == other.fqn
 
 
-def _ways_to_tell(node: DbtNode) -> dict[str, str]:
+def _distinguishing_criteria(node: DbtNode) -> dict[str, str]:
     """What tells a node from others of its fqn: method of dbt's selection to its value."""
-    ways = {"resource_type": node.resource_type.value, "file": node.original_file_path.name}
+    found = {"resource_type": node.resource_type.value, "file": node.original_file_path.name}
     if node.package_name:
-        ways["package"] = node.package_name
-    return {name: value for name, value in ways.items() if _PLAIN.fullmatch(value)}
+        found["package"] = node.package_name
+    return {name: value for name, value in found.items() if _PLAIN.fullmatch(value)}
 
 
-def _needed_anyway(node: DbtNode) -> frozenset[str]:
+def _required_criteria(node: DbtNode) -> frozenset[str]:
     """What keeps nodes away that may be there and are not known."""
     if node.resource_type in _TESTS:
         return frozenset()  # no other node has a folder of its name

@@ -178,8 +178,10 @@ def _of_one_fqn(tests: Iterable[DbtNode]) -> Iterable[list[DbtNode]]:
 
 
 def _joined(tests: list[DbtNode]) -> DbtNode:
-    """The first test, as one that reads what all of them read."""
-    first = tests[0]
+    """The first test that has arguments of its own, else the first one, as one that reads what all of them read."""
+    first = next(
+        (test for test in tests if test.operator_kwargs_to_override or test.profile_config_to_override), tests[0]
+    )
     reads = list(dict.fromkeys(each for test in tests for each in test.depends_on))
     return first if len(tests) == 1 else replace(first, depends_on=reads)
 

@@ -26,5 +26,6 @@ def test_a_file_on_a_shared_disk_is_replaced_in_one_step(tmp_path: Path, monkeyp
             folder.write("a.jsonl", b"new", seconds=10)
 
     assert folder.read("a.jsonl", seconds=10, limit=LIMIT) == b"old"
+    assert [path.name for path in (tmp_path / "shared").iterdir()] == ["a.jsonl"], "nothing is left of what failed"
     folder.write("a.jsonl", b"new", seconds=10)
     assert folder.read("a.jsonl", seconds=10, limit=LIMIT) == b"new"

@@ -164,6 +164,16 @@ def test_tests_of_one_fqn_have_one_task_where_none_of_their_batches_is_the_last(
     assert {before for before, after in made.edges if after == "has_an_id_test"} == {"orders_batch", "piers_batch"}
 
 
+def test_the_one_task_of_tests_of_one_fqn_has_the_arguments_of_the_test_that_has_any() -> None:
+    plain, other = NAMED
+    pooled = declared(other.unique_id, *other.depends_on, fqn=".".join(other.fqn or ()), meta=IN_A_POOL)
+
+    made = in_batches(ORDERS, PIERS, plain, pooled)
+
+    (task,) = (each for each in made.tasks if each.task_id == "has_an_id_test")
+    assert task.arguments["pool"] == "qa"
+
+
 def test_a_unit_test_with_arguments_of_its_own_has_a_task_that_runs_it_alone() -> None:
     unit = declared("unit_test.shop.orders.adds_up", "model.shop.orders", fqn="shop.orders.adds_up", meta=IN_A_POOL)
 

@@ -153,7 +153,7 @@ def _driver_warning(environment: Environment) -> str | None:
         return None
     return (
         "dbt 2 has no database driver in this environment, so it downloads one when a task runs, unless the worker has "
-        f"one. {DRIVER_ADVICE} Here it is --adbc-driver beside --requirement, or the same setting."
+        f"one. {DRIVER_ADVICE} On this command line: --adbc-driver beside --requirement."
     )
 
 

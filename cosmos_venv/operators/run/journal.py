@@ -8,7 +8,8 @@ A try begins with all that was known when it began, so the newest one alone says
 that a node is done which has to run again, such as a file on a host to which the task comes back.
 
 A task that somebody has cleared runs everything: Airflow gives it another number of tries, by which the tries that
-belong together are told. A DAG run that was deleted and made again under its name has begun at another time.
+belong together are told. One that is cleared while it runs keeps its number, and goes on as after a retry. A DAG run
+that was deleted and made again under its name has begun at another time.
 """
 
 from __future__ import annotations
@@ -281,11 +282,15 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the journals of tasks that never came to their end, with their shared records."""
+    """Remove the journals of tasks that never came to their end, with their shared records.
+
+    The first that cannot be removed ends it: the folder alone knows the name of the record.
+    """
+    if not is_private(folder):
+        return
     oldest = time.time() - _MOST_DAYS * 86_400
-    with suppress(OSError):
+    with suppress(Exception):  # of another task: nobody waits for it
         for each in folder.iterdir():
-            with suppress(OSError):
-                if each.stat().st_mtime < oldest:
-                    remove_abandoned(each.name)
-                    shutil.rmtree(each)
+            if each.stat().st_mtime < oldest:
+                remove_abandoned(each.name)
+                shutil.rmtree(each)

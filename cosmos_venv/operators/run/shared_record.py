@@ -12,7 +12,6 @@ import binascii
 import time
 import zlib
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -128,11 +127,9 @@ class SharedRecord:
     def _warn(self, done: str, error: Exception) -> None:
         if not self._has_warned:
             self._has_warned = True
+            consequence = "" if done == "removed" else " A retry on another host runs all nodes."
             self._log.warning(
-                "What this task has done cannot be %s in %s: %s. A retry on another host runs all nodes.",
-                done,
-                self._store,
-                error,
+                "What this task has done cannot be %s in %s: %s.%s", done, self._store, error, consequence
             )
 
 
@@ -140,9 +137,9 @@ def remove_abandoned(key: str) -> None:
     """Remove the record of a task that never came to its end, such as one that was marked failed between two tries.
 
     :param key: of the task's tries in one run.
+    :raises Exception: whatever the store raises.
     """
-    with suppress(Exception):  # of another task: nobody waits for it
-        _store_of(key).remove()
+    _store_of(key).remove()
 
 
 @dataclass(frozen=True)

@@ -252,8 +252,11 @@ def test_a_record_that_could_not_be_read_is_removed_at_the_end(
 
 
 def test_what_a_task_has_left_that_never_came_to_its_end_is_removed_some_day(
-    open_journal: OpenJournal, cosmos_variables: Variables, cache: Path
+    open_journal: OpenJournal, cosmos_variables: Variables, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def fail(*_: object) -> None:
+        raise ConnectionError("the API server is away")
+
     abandoned = Journal(Tries(key="abandoned", number=1, last=2), logging.getLogger("task"))
     abandoned.begin()
     abandoned.note(event("a"))
@@ -261,6 +264,11 @@ def test_what_a_task_has_left_that_never_came_to_its_end_is_removed_some_day(
     (folder,) = cache.rglob("abandoned")
     some_day = time.time() - 31 * 86_400
     os.utime(folder, (some_day, some_day))
+
+    with monkeypatch.context() as outage:
+        outage.setattr(compat, "forget_variable", fail)
+        open_journal(1).close(is_over=True)
+    assert folder.exists(), "it alone knows the name of the Variable"
 
     open_journal(1).close(is_over=True)
 
