@@ -208,9 +208,10 @@ def tries_in(cache: Path) -> dict[int, dict[str, set[str]]]:
     tries = {}
     for path in cache.glob("journals-v1/*/*.jsonl"):
         events = [json.loads(line) for line in path.read_text().splitlines()]
-        nodes = {each["id"] for each in events if "id" in each}
+        # A hook of the project runs in each try.
+        events = [each for each in events if str(each.get("id")).startswith("model.")]
         done = {each["id"] for each in events if each.get("is_end") and each["status"] == "success"}
-        tries[int(path.stem)] = {"begun": nodes, "done": done}
+        tries[int(path.stem)] = {"begun": {each["id"] for each in events}, "done": done}
     return tries
 
 
