@@ -247,7 +247,8 @@ def test_a_killed_try_is_gone_on_with_and_nothing_that_is_done_runs_again(
                 ended = tries.get(number, {"begun": set(), "done": set()})
                 if len(before) < CHAIN:
                     assert not before & ended["begun"], "what was done has run again"
-                in_flight.update(ended["begun"] - ended["done"])
+                # The one at work, and the next one: dbt lives for a moment longer than its worker.
+                in_flight.update([node for node in nodes if node not in before | ended["done"]][:2])
             if before >= nodes.keys():  # the kill came behind the last node: all of them run again, for the hooks
                 in_flight.update(nodes.keys())
             if worker.returncode == 0:
