@@ -34,25 +34,35 @@ def harbor(
 ) -> DbtDag:
     """A DAG of one batch of three models, each of which reads the one before; one retry."""
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
-    models = dbt_project / "models"
-    for file in (*models.rglob("*.sql"), *(dbt_project / "seeds").iterdir()):
+    files = {
+        "staging.sql": "select 1 as id",
+        "mart.sql": "select * from {{ ref('staging') }}",
+        "report.sql": "select * from {{ ref('mart') }}",
+    }
+    return harbor_of(files, dbt, dbt_project, batch_by=lambda nodes: dict.fromkeys(nodes, "all"))
+
+
+def harbor_of(files: dict[str, str], dbt: FakeVenv, project: Path, **render: Any) -> DbtDag:
+    """A DAG of the project with these models alone, of which each task has one retry."""
+    models = project / "models"
+    for file in (*models.rglob("*.sql"), *(project / "seeds").iterdir()):
         file.unlink()
-    (models / "staging.sql").write_text("select 1 as id")
-    (models / "mart.sql").write_text("select * from {{ ref('staging') }}")
-    (models / "report.sql").write_text("select * from {{ ref('mart') }}")
+    for name, text in files.items():
+        (models / name).parent.mkdir(exist_ok=True)
+        (models / name).write_text(text)
     return DbtDag(
         dag_id="harbor",
         schedule=None,
         start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
         default_args={"retries": 1},
-        project_config=ProjectConfig(dbt_project, install_dbt_deps=False),
-        profile_config=harbor_profile(dbt_project),
+        project_config=ProjectConfig(project, install_dbt_deps=False),
+        profile_config=harbor_profile(project),
         execution_config=ExecutionConfig(dbt_executable_path=dbt.dbt, invocation_mode=InvocationMode.SUBPROCESS),
         render_config=RenderConfig(
             load_method=LoadMode.DBT_LS,
             dbt_executable_path=dbt.dbt,
             invocation_mode=InvocationMode.SUBPROCESS,
-            batch_by=lambda nodes: dict.fromkeys(nodes, "all"),
+            **render,
         ),
     )
 
@@ -84,31 +94,6 @@ def test_a_kill_at_any_event_leaves_the_next_try_what_is_not_done(
     assert {asset.uri.rpartition("/")[2] for asset in outcome.tasks["all_batch"].assets} == {*NODES}
     assert cosmos_variables.values == {}
     assert not [*(tmp_path / "cache").glob("journals-v1/*")]
-
-
-def harbor_by(batch_by: str, dbt: FakeVenv, project: Path, **render: Any) -> DbtDag:
-    """A DAG of the project, whose models are ``FILES``."""
-    models = project / "models"
-    for file in (*models.rglob("*.sql"), *(project / "seeds").iterdir()):
-        file.unlink()
-    for name, text in FILES.items():
-        (models / name).parent.mkdir(exist_ok=True)
-        (models / name).write_text(text)
-    return DbtDag(
-        dag_id="harbor",
-        schedule=None,
-        start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
-        project_config=ProjectConfig(project, install_dbt_deps=False),
-        profile_config=harbor_profile(project),
-        execution_config=ExecutionConfig(dbt_executable_path=dbt.dbt, invocation_mode=InvocationMode.SUBPROCESS),
-        render_config=RenderConfig(
-            load_method=LoadMode.DBT_LS,
-            dbt_executable_path=dbt.dbt,
-            invocation_mode=InvocationMode.SUBPROCESS,
-            batch_by=batch_by,  # type: ignore[arg-type]
-            **render,
-        ),
-    )
 
 
 FILES = {
@@ -143,7 +128,7 @@ def test_batches_of_each_kind_build_their_nodes(
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
 
-    outcome = cosmos_run_dag(harbor_by(batch_by, dbt, dbt_project, test_behavior=behavior))
+    outcome = cosmos_run_dag(harbor_of(FILES, dbt, dbt_project, batch_by=batch_by, test_behavior=behavior))
 
     assert outcome.succeeded
     found = {
