@@ -91,8 +91,10 @@ def stack(
 
 
 def built(dbt: FakeVenv) -> list[set[str]]:
-    """The nodes that each build was told."""
-    return [NODES & {*call.arguments} for call in dbt.calls if call.command == "build"]
+    """The nodes that each build was told: the last part of each selector (`fqn:harbor.staging`)."""
+    return [
+        NODES & {word.rpartition(".")[2] for word in call.arguments} for call in dbt.calls if call.command == "build"
+    ]
 
 
 def rows_of(stack: Running) -> dict[str, dict[str, Any]]:
