@@ -94,6 +94,22 @@ class PlannedConversion(msgspec.Struct, frozen=True, kw_only=True):
         return self.task_id
 
 
+class NodeMark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a plan does with one selected node: it is drawn, built, or both.
+
+    A model whose file has no SQL is told to dbt, which leaves it out: only dbt's manifest of the run knows it. Disabled
+    nodes are never selected.
+
+    :param is_drawn: whether a task, a placeholder or a batch of the DAG stands for it.
+    :param is_built: whether a command of the plan runs it: a model, a seed, a snapshot, a test, or a look at a source.
+    :param is_reported: whether dbt says what became of it. An ephemeral model is a part of the queries that read it.
+    """
+
+    is_drawn: bool = True
+    is_built: bool = True
+    is_reported: bool = True
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """All tasks of a dbt project and what comes after what.
 
@@ -109,6 +125,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     :param converted_outer_edges: likewise those that join two nodes: keys of conversions, task ids and group ids.
     :param tasks_map: unique id of each node that has tasks to its group's id, else to its task's or to the key of its
         conversion; beside them the one test task of AFTER_ALL under its default id.
+    :param nodes: unique id of each selected node to what the plan does with it.
     """
 
     tasks: tuple[PlannedTask, ...]
@@ -119,6 +136,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     converted_inner_edges: tuple[tuple[str, str], ...] = ()
     converted_outer_edges: tuple[tuple[str, str], ...] = ()
     tasks_map: dict[str, str]
+    nodes: dict[str, NodeMark] = {}
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON-like data."""

@@ -8,7 +8,16 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
-from cosmos_venv.rendering.model import Entry, Plan, PlannedConversion, PlannedGroup, PlannedNode, PlannedTask, id_of
+from cosmos_venv.rendering.model import (
+    Entry,
+    NodeMark,
+    Plan,
+    PlannedConversion,
+    PlannedGroup,
+    PlannedNode,
+    PlannedTask,
+    id_of,
+)
 from cosmos_venv.rendering.task_arguments import LONGEST_GROUP_LABEL, LONGEST_ID, is_airflow_id
 
 # Airflow takes letters, digits, dashes and underscores in the id of a group.
@@ -101,14 +110,23 @@ class Assembly:
     :param drawn: the tasks of each node, by its unique id.
     :param end: the one test task of AFTER_ALL, behind all leaves; None: there is none.
     :param folders: the groups of folders; None: nodes are not grouped by folder.
+    :param marks: what the plan does with each selected node, by its unique id.
     """
 
-    def __init__(self, drawn: Mapping[str, PlannedNode], *, end: PlannedNode | None, folders: Folders | None) -> None:
+    def __init__(
+        self,
+        drawn: Mapping[str, PlannedNode],
+        *,
+        end: PlannedNode | None,
+        folders: Folders | None,
+        marks: Mapping[str, NodeMark],
+    ) -> None:
         self._drawn = drawn
         # The nodes of a batch have one value.
         self._each_once = list({id(each): each for each in drawn.values()}.values())
         self._end = end
         self._folders = folders
+        self._marks = marks
         self._edges: _Edges = set()
         self._outer: _Edges = set()
         self._converted: _Edges = set()
@@ -135,6 +153,7 @@ class Assembly:
             converted_inner_edges=tuple(sorted(self._converted_inner)),
             converted_outer_edges=tuple(sorted(self._converted_outer)),
             tasks_map=dict(sorted(outers.items())),
+            nodes=dict(sorted(self._marks.items())),
         )
 
     def _everything(self) -> Iterator[PlannedNode]:

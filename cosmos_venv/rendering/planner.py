@@ -16,7 +16,17 @@ from functools import cache, cached_property
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import DbtResourceType, SeedRenderingBehavior, SourceRenderingBehavior, TestBehavior
 from cosmos_venv.project.node import DbtNode
-from cosmos_venv.rendering.model import EMPTY, Batch, Batches, Entry, Plan, PlannedConversion, PlannedNode, PlannedTask
+from cosmos_venv.rendering.model import (
+    EMPTY,
+    Batch,
+    Batches,
+    Entry,
+    NodeMark,
+    Plan,
+    PlannedConversion,
+    PlannedNode,
+    PlannedTask,
+)
 from cosmos_venv.rendering.plan_graph import Assembly, Folders
 from cosmos_venv.rendering.task_arguments import (
     LONGEST_ID,
@@ -98,6 +108,33 @@ class NodeVisibility:
         if self._render.ephemeral_models_as_empty_operator and node.has_ephemeral_materialization:
             return Visibility.PLACEHOLDER
         return Visibility.TASK
+
+    def mark(self, node: DbtNode, *, is_drawn: bool) -> NodeMark:
+        """What the plan does with a node.
+
+        :param node: a selected node.
+        :param is_drawn: whether it has tasks of its own, or stands in a batch.
+        """
+        is_ephemeral = node.has_ephemeral_materialization
+        if node.resource_type in _TESTS:
+            is_built = is_drawn or self._is_test_run(node)
+        else:  # a batch does not name an ephemeral model to dbt, which would do nothing for it
+            is_built = self.of(node) is Visibility.TASK and not (is_ephemeral and self._render.batch_by)
+        is_reported = not is_ephemeral and node.resource_type not in _NEVER_RUN
+        return NodeMark(is_drawn=is_drawn, is_built=is_built, is_reported=is_reported)
+
+    def _is_test_run(self, test: DbtNode) -> bool:
+        """Whether a test without a task of its own runs: with a node that it reads, or with all tests."""
+        behavior = self._render.test_behavior
+        if behavior in (TestBehavior.NONE, TestBehavior.AFTER_ALL):
+            return behavior is TestBehavior.AFTER_ALL
+        return any(self._is_tested(self._nodes[each]) for each in test.depends_on if each in self._nodes)
+
+    def _is_tested(self, node: DbtNode) -> bool:
+        if self._render.test_behavior is not TestBehavior.BUILD:
+            return self.of(node) is not Visibility.NOTHING
+        is_built = self.of(node) is Visibility.TASK or (node.has_ephemeral_materialization and self._render.batch_by)
+        return bool(is_built) and node.resource_type is not DbtResourceType.SOURCE
 
     def _of_source(self, node: DbtNode) -> Visibility:
         behavior = self._render.source_rendering_behavior
@@ -214,8 +251,7 @@ class NodePlanner:
         told: dict[int, list[DbtNode]] = {}
         for unit, nodes in members.items():
             tests = named_tests(nodes, self.detached.of_unit.get(unit, ()), self._indirect_selection)
-            # dbt reports nothing of an ephemeral model, which is a part of the queries that read it.
-            told[unit] = [*(node for node in nodes if not node.has_ephemeral_materialization), *tests]
+            told[unit] = [*(each for each in nodes if self._visibility.mark(each, is_drawn=True).is_built), *tests]
         chosen = [node for nodes in told.values() for node in nodes]
         selectors = exact_selectors(chosen, self._known.values(), may_hide=self._may_hide())
         drawn: dict[str, PlannedNode] = {}
@@ -428,7 +464,8 @@ def plan(
     end = None
     if render_config.test_behavior is TestBehavior.AFTER_ALL and drawn:
         end = drawing.draw_test_after_all(project_name(render_config, execution_config, project_config))
-    return Assembly(drawn, end=end, folders=folders).plan()
+    marks = {each: visibility.mark(node, is_drawn=each in drawn) for each, node in nodes.items()}
+    return Assembly(drawn, end=end, folders=folders, marks=marks).plan()
 
 
 def _batches(nodes: Mapping[str, DbtNode], visibility: NodeVisibility, render: RenderConfig) -> Batches:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import pytest
 
 from cosmos_venv.config import RenderConfig
@@ -119,3 +122,66 @@ def test_seeds_look_as_they_are_told(behavior: SeedRenderingBehavior, expected: 
     made = planned(node("seed.shop.raw"), render=RenderConfig(seed_rendering_behavior=behavior))
 
     assert {task.task_id: task.operator.rpartition(".")[2] for task in made.tasks} == expected
+
+
+SEED, EPHEMERAL = node("seed.shop.raw"), node("model.shop.cells", materialized="ephemeral")
+OF_EPHEMERAL, OF_SEED = (
+    node("test.shop.full_cells.1", EPHEMERAL.unique_id),
+    node("test.shop.full_raw.1", SEED.unique_id),
+)
+EXPOSURE = node("exposure.shop.page", READER.unique_id)
+
+
+def marks(**render: Any) -> dict[str, str]:
+    """What a plan does with each node, in words."""
+    nodes = (FRESH, READER, SEED, EPHEMERAL, OF_EPHEMERAL, OF_SEED, EXPOSURE)
+    made = planned(*nodes, render=RenderConfig(**render))
+    return {
+        each.split(".")[-2] if each.endswith(".1") else each.split(".")[-1]: " ".join(
+            name.removeprefix("is_") for name, value in msgspec.structs.asdict(mark).items() if value
+        )
+        for each, mark in made.nodes.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("render", "expected"),
+    [
+        pytest.param(
+            {"ephemeral_models_as_empty_operator": False},
+            {"cells": "drawn built", "raw": "drawn built reported", "full_cells": "built reported"},
+            id="tests-after-each",
+        ),
+        pytest.param({}, {"cells": "drawn", "full_cells": "built reported"}, id="placeholder"),
+        pytest.param(
+            {"test_behavior": "build"},
+            {"cells": "drawn", "full_cells": "reported", "full_raw": "built reported"},
+            id="build",
+        ),
+        pytest.param(
+            {"test_behavior": "build", "batch_by": "all"},
+            {"cells": "drawn", "full_cells": "built reported"},
+            id="batch",
+        ),
+        pytest.param({"test_behavior": "none"}, {"full_cells": "reported", "full_raw": "reported"}, id="no-tests"),
+        pytest.param(
+            {"test_behavior": "after_all", "seed_rendering_behavior": "none"},
+            {"full_cells": "built reported", "full_raw": "built reported", "raw": "reported"},
+            id="all-tests-no-seeds",
+        ),
+        pytest.param(
+            {"seed_rendering_behavior": "render_only"},
+            {"raw": "drawn reported", "full_raw": "built reported"},
+            id="seeds-shown",
+        ),
+        pytest.param({"source_rendering_behavior": ALL}, {"fresh": "drawn built reported"}, id="sources"),
+    ],
+)
+def test_a_plan_says_of_each_node_whether_it_is_drawn_built_and_reported(
+    render: dict[str, Any], expected: dict[str, str]
+) -> None:
+    found = marks(**render)
+
+    assert {each: found[each] for each in expected} == expected
+    assert found["orders"] == "drawn built reported"
+    assert found["page"] == "", "selected, neither drawn nor built"
