@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         AirflowException,
         AirflowFailException,
         AirflowNotFoundException,
+        AirflowRescheduleException,
         AirflowSkipException,
         DuplicateTaskIdFound,
     )
@@ -59,6 +60,7 @@ else:
     AirflowFailException = _first("AirflowFailException", "airflow.sdk.exceptions", "airflow.exceptions")
     AirflowSkipException = _first("AirflowSkipException", "airflow.sdk.exceptions", "airflow.exceptions")
     AirflowNotFoundException = _first("AirflowNotFoundException", "airflow.sdk.exceptions", "airflow.exceptions")
+    AirflowRescheduleException = _first("AirflowRescheduleException", "airflow.sdk.exceptions", "airflow.exceptions")
     DuplicateTaskIdFound = _first("DuplicateTaskIdFound", "airflow.sdk.exceptions", "airflow.exceptions")
 
 # Airflow's own names, which others take from here.
@@ -67,6 +69,7 @@ __all__ = [
     "AirflowException",
     "AirflowFailException",
     "AirflowNotFoundException",
+    "AirflowRescheduleException",
     "AirflowSkipException",
     "BaseOperator",
     "DuplicateTaskIdFound",
@@ -78,8 +81,8 @@ __all__ = [
 class FrameNames(NamedTuple):
     """Modules and functions of one Airflow release that look into a DAG, by the names that their frames have.
 
-    A worker makes one task of a DAG, and the rest when somebody looks for it (``rendering/partial.py``). Airflow's own
-    looking does not count where it has been seen to need only the tasks that are there.
+    A worker makes one task of a DAG, and the rest when somebody looks for it (``rendering/one_task/partial.py``).
+    Airflow's own looking does not count where it has been seen to need only the tasks that are there.
 
     :param definitions: packages of DAGs, groups and tasks; the first frame outside of them is the one that looks.
     :param adding: functions that look for a task only to see whether its id is free.
@@ -118,6 +121,11 @@ _FRAME_NAMES = {
     ),
 }
 _RELEASE = tuple(int(part) for part in AIRFLOW_VERSION.split(".")[:2])
+TASKS_START_AS_TRIGGERS = tuple(int(each) for each in re.findall(r"\d+", AIRFLOW_VERSION)[:3]) >= (3, 3, 2)
+"""Whether a task can begin and end in the triggerer without a worker, and is tried again when it has failed there.
+
+``start_from_trigger`` is switched off in 3.1.8 to 3.2.2, and a failure in the triggerer is final before 3.3.2.
+"""
 # On Airflow 2 no task is made alone, see running_task.
 FRAME_NAMES = _FRAME_NAMES[max((each for each in _FRAME_NAMES if each <= _RELEASE), default=min(_FRAME_NAMES))]
 
@@ -243,6 +251,48 @@ def running_task() -> tuple[str, str] | None:
         return None
     context = import_module("airflow.sdk.definitions.context").get_parsing_context()
     return (context.dag_id, context.task_id) if context.dag_id and context.task_id else None
+
+
+def task_states(task_ids: Sequence[str], *, dag_id: str, run_id: str, map_index: int) -> dict[str, str | None]:
+    """Airflow's states of tasks of a run; None for one that has none yet.
+
+    It can be asked on a worker and, in a thread of its own, in the triggerer.
+
+    :param task_ids: the tasks.
+    :param dag_id: the DAG.
+    :param run_id: the run.
+    :param map_index: of the tasks in a mapped group; -1: they are not mapped.
+    """
+    if not IS_AIRFLOW_3:
+        return _states_in_database(task_ids, dag_id=dag_id, run_id=run_id, map_index=map_index)
+    runtime: Any = import_module("airflow.sdk.execution_time.task_runner").RuntimeTaskInstance
+    found = runtime.get_task_states(dag_id=dag_id, task_ids=list(task_ids), run_ids=[run_id]).get(run_id) or {}
+    # A mapped task is there with its index behind its id.
+    states = {each: found.get(each, found.get(f"{each}_{map_index}")) for each in task_ids}
+    return {each: None if state is None else str(getattr(state, "value", state)) for each, state in states.items()}
+
+
+def _states_in_database(task_ids: Sequence[str], *, dag_id: str, run_id: str, map_index: int) -> dict[str, str | None]:
+    ti = import_module("airflow.models.taskinstance").TaskInstance
+    with import_module("airflow.utils.session").create_session() as session:
+        rows = session.query(ti.task_id, ti.map_index, ti.state).filter(
+            ti.dag_id == dag_id, ti.run_id == run_id, ti.task_id.in_(task_ids)
+        )
+        found = {task_id: state for task_id, index, state in rows if index in (-1, map_index)}
+    return {each: None if found.get(each) is None else str(found[each]) for each in task_ids}
+
+
+def xcom(key: str, *, dag_id: str, run_id: str, task_id: str, map_index: int) -> Any:
+    """An XCom of a task; None where there is none. It can be asked where ``task_states`` can.
+
+    :param key: of the XCom.
+    :param dag_id: the DAG.
+    :param run_id: the run.
+    :param task_id: the task that has pushed it.
+    :param map_index: of that task; -1: it is not mapped.
+    """
+    model = _first("XCom", "airflow.sdk.execution_time.xcom", "airflow.models.xcom")
+    return model.get_one(key=key, dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=map_index)
 
 
 def is_typed_command() -> bool:

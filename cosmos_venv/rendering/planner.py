@@ -14,7 +14,13 @@ from enum import Enum, auto
 from functools import cache, cached_property
 
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
-from cosmos_venv.constants import DbtResourceType, SeedRenderingBehavior, SourceRenderingBehavior, TestBehavior
+from cosmos_venv.constants import (
+    DbtResourceType,
+    ExecutionMode,
+    SeedRenderingBehavior,
+    SourceRenderingBehavior,
+    TestBehavior,
+)
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.model import (
     EMPTY,
@@ -178,6 +184,7 @@ class NodePlanner:
     :param visibility: how each node is shown.
     :param batches: the nodes that run together; None: each has tasks of its own.
     :param known: all nodes of the project that are known, by unique id.
+    :param operator: import path of the operators, with ``{}`` for what they run.
     :ivar left_out: how many nodes of each type have no task because this type never has one.
     """
 
@@ -193,6 +200,7 @@ class NodePlanner:
         visibility: NodeVisibility,
         batches: Batches | None,
         known: Mapping[str, DbtNode],
+        operator: str,
     ) -> None:
         self.folders = folders
         self.left_out: Counter[DbtResourceType] = Counter()
@@ -207,8 +215,7 @@ class NodePlanner:
         self._visibility = visibility
         self._converters = {DbtResourceType(kind) for kind in render.node_converters or ()}
         self._indirect_selection = execution.test_indirect_selection
-        mode = execution.execution_mode.value
-        self._operator = f"operators.{mode}.Dbt{{}}{mode.title().replace('_', '')}Operator"
+        self._operator = operator
 
     def draw(self, node: DbtNode) -> PlannedNode | None:
         """The tasks of a node; None when it has none of its own, as tests but for detached ones, and nodes of batches.
@@ -253,19 +260,14 @@ class NodePlanner:
             tests = named_tests(nodes, self.detached.of_unit.get(unit, ()), self._indirect_selection)
             told[unit] = [*(each for each in nodes if self._visibility.mark(each, is_drawn=True).is_built), *tests]
         chosen = [node for nodes in told.values() for node in nodes]
-        selectors = exact_selectors(chosen, self._known.values(), may_hide=self._may_hide())
+        may_hide = _may_hide(self._render, self._nodes, self._known)
+        selectors = exact_selectors(chosen, self._known.values(), may_hide=may_hide)
         drawn: dict[str, PlannedNode] = {}
         for batch in self._batches:
             nodes = members[batch.unit]
             entry = self._batch(batch, nodes, {each.unique_id: selectors[each.unique_id] for each in told[batch.unit]})
             drawn |= dict.fromkeys(batch.members, PlannedNode(node=None, members=nodes, first=entry, last=entry))
         return drawn
-
-    def _may_hide(self) -> bool:
-        """Whether the project may have nodes that are not known: a loader that knows no others has let dbt select."""
-        render = self._render
-        is_selected = bool(render.select or render.exclude or render.selector or render.dbt_ls_path)
-        return is_selected and self._known.keys() <= self._nodes.keys()
 
     def _batch(self, batch: Batch, members: tuple[DbtNode, ...], nodes: Mapping[str, str]) -> PlannedTask:
         task_id = f"{batch.name}_batch"
@@ -424,7 +426,7 @@ def plan(
     :param render_config: how nodes and tests are shown.
     :param execution_config: which operators run them.
     :param project_config: names the project.
-    :param operator_args: what the user gives to all tasks; only its ``exclude`` is read, the rest is added later.
+    :param operator_args: what the user gives to all tasks; only its ``exclude`` is read, and which dbt it means.
     :param settings: what Airflow's configuration says of it.
     :param known: ``DbtGraph.nodes``: dbt must not take one of those that are not selected for one of a batch; None:
         no others are known.
@@ -440,6 +442,9 @@ def plan(
     arguments = TaskArguments(
         nodes, render=render_config, execution=execution_config, operator_args=operator_args, settings=settings
     )
+    known = nodes if known is None else known
+    mode = execution_config.dbt_mode(operator_args).value
+    operator = f"operators.{mode}.Dbt{{}}{mode.title()}Operator"
     drawing = NodePlanner(
         nodes,
         tests_per_model=tests_per_model,
@@ -449,7 +454,8 @@ def plan(
         folders=folders,
         visibility=visibility,
         batches=batches,
-        known=nodes if known is None else known,
+        known=known,
+        operator=operator,
     )
     drawn = {node.unique_id: done for node in nodes.values() if (done := drawing.draw(node)) is not None}
     drawn |= drawing.draw_batches()
@@ -465,7 +471,20 @@ def plan(
     if render_config.test_behavior is TestBehavior.AFTER_ALL and drawn:
         end = drawing.draw_test_after_all(project_name(render_config, execution_config, project_config))
     marks = {each: visibility.mark(node, is_drawn=each in drawn) for each, node in nodes.items()}
-    return Assembly(drawn, end=end, folders=folders, marks=marks).plan()
+    made = Assembly(drawn, end=end, folders=folders, marks=marks).plan()
+    if execution_config.execution_mode is not ExecutionMode.WATCHER:
+        return made
+    from cosmos_venv.rendering.watcher import watched_plan  # few DAGs watch
+
+    may_hide = _may_hide(render_config, nodes, known)
+    behavior = render_config.test_behavior
+    return watched_plan(made, nodes, known=known.values(), may_hide=may_hide, test_behavior=behavior, operator=operator)
+
+
+def _may_hide(render: RenderConfig, nodes: Mapping[str, DbtNode], known: Mapping[str, DbtNode]) -> bool:
+    """Whether the project may have nodes that are not known: a loader that knows no others has let dbt select."""
+    is_selected = bool(render.select or render.exclude or render.selector or render.dbt_ls_path)
+    return is_selected and known.keys() <= nodes.keys()
 
 
 def _batches(nodes: Mapping[str, DbtNode], visibility: NodeVisibility, render: RenderConfig) -> Batches:

@@ -1,0 +1,172 @@
+"""The plan of ExecutionMode.WATCHER: that of a task a node, whose tasks watch one producer that builds all nodes.
+
+The tasks, groups and edges are those that the project has without it. A producer stands before them and a task that
+runs nothing behind it, by which the run fails where a node has failed whose children were skipped. A look at the
+freshness of a source stays a task that runs dbt, before the producer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from cosmos_venv.constants import (
+    PRODUCER_WATCHER_DONE_TASK_ID,
+    PRODUCER_WATCHER_TASK_ID,
+    DbtResourceType,
+    TestBehavior,
+    TestIndirectSelection,
+)
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.rendering.batches import exact_selectors
+from cosmos_venv.rendering.model import EMPTY, NodeMark, Plan, PlannedTask
+from cosmos_venv.rendering.task_arguments import context_of_batch, document_of_batch
+
+if TYPE_CHECKING:
+    from cosmos_venv.project.node import DbtNode
+
+_BUILT = (DbtResourceType.MODEL, DbtResourceType.SEED, DbtResourceType.SNAPSHOT)
+_TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
+_NAME = "watcher"
+# Cosmos's numbers: the producer goes before whatever waits for it.
+_PRODUCER_FIRST = {"priority_weight": 20, "weight_rule": "absolute"}
+_AFTER_PRODUCER = {"priority_weight": 2, "weight_rule": "absolute"}
+_WATCHER_OF = {
+    f"operators.{module}.Dbt{verb}{mode}Operator": f"operators.watcher.Dbt{verb}Watcher{suffix}Operator"
+    for module, mode, suffix in (("local", "Local", ""), ("virtualenv", "Virtualenv", "Virtualenv"))
+    for verb in ("Run", "Seed", "Snapshot", "Test")
+}
+_PRODUCER_OF = {
+    "operators.local.": "operators.watcher.DbtProducerWatcherOperator",
+    "operators.virtualenv.": "operators.watcher.DbtProducerWatcherVirtualenvOperator",
+}
+
+
+def watched_plan(
+    plan: Plan,
+    nodes: Mapping[str, DbtNode],
+    *,
+    known: Iterable[DbtNode],
+    may_hide: bool,
+    test_behavior: TestBehavior,
+    operator: str,
+) -> Plan:
+    """The plan in which each task of a built node watches the producer.
+
+    :param plan: of the same nodes as tasks of their own.
+    :param nodes: the selected nodes, by unique id.
+    :param known: all nodes of the project that are known, the selected ones among them.
+    :param may_hide: whether the project may have more.
+    :param test_behavior: which tests the producer runs: with AFTER_ALL and NONE it runs none.
+    :param operator: import path of an operator that runs dbt as the producer is to run it.
+    :raises CosmosValueError: when a node needs a profile of its own, which one ``dbt build`` cannot have.
+    """
+    has_tests = test_behavior is TestBehavior.AFTER_EACH
+    built = {each: node for each, node in nodes.items() if _is_built(node, nodes, has_tests=has_tests)}
+    _refuse_own_profiles(built)
+    ids_of = _watched_ids(plan, built)
+    tasks = [_watching(task, ids) if (ids := ids_of.get(task.task_id)) else task for task in plan.tasks]
+    selectors = exact_selectors(built.values(), known, may_hide=may_hide)
+    if not selectors:
+        return plan
+    producer = PlannedTask(
+        task_id=PRODUCER_WATCHER_TASK_ID,
+        operator=next(path for prefix, path in _PRODUCER_OF.items() if operator.startswith(prefix)),
+        arguments={
+            "select": None,
+            "models": None,
+            "selector": None,
+            "nodes": selectors,
+            "indirect_selection": TestIndirectSelection.EMPTY.value,
+        },
+        defaults=_PRODUCER_FIRST,
+        context=context_of_batch(_NAME, selectors),
+        document=document_of_batch(built.values()),
+    )
+    done = PlannedTask(task_id=PRODUCER_WATCHER_DONE_TASK_ID, operator=EMPTY, arguments={"trigger_rule": "none_failed"})
+    before, after = _neighbours(tasks, plan.edges)
+    outer = {task.task_id: task.group if task.group in {*plan.tasks_map.values()} else task.task_id for task in tasks}
+    edges = {*((each, producer.task_id) for each in before), *((producer.task_id, each) for each in after)}
+    outer_edges = {
+        *((outer[each], producer.task_id) for each in before),
+        *((producer.task_id, outer[each]) for each in after),
+    }
+    behind = (producer.task_id, done.task_id)
+    return msgspec.structs.replace(
+        plan,
+        tasks=(*(task for task in tasks if task.task_id in before), producer, done, *_without(tasks, before)),
+        edges=tuple(sorted({*plan.edges, *edges, behind})),
+        outer_edges=tuple(sorted({*plan.outer_edges, *outer_edges, behind})),
+        nodes={each: _mark(mark, nodes[each], is_built=each in built) for each, mark in plan.nodes.items()},
+    )
+
+
+def _mark(mark: NodeMark, node: DbtNode, *, is_built: bool) -> NodeMark:
+    """What the plan does with a node: a look at a source is no part of what the producer runs."""
+    is_looked_at = mark.is_built and node.resource_type is DbtResourceType.SOURCE
+    return msgspec.structs.replace(mark, is_built=is_built or is_looked_at)
+
+
+def _is_built(node: DbtNode, nodes: Mapping[str, DbtNode], *, has_tests: bool) -> bool:
+    """Whether the producer names a node to dbt: also a seed that the DAG does not show, as ``dbt build`` does."""
+    if node.resource_type in _TESTS:
+        return has_tests and any(parent in nodes for parent in node.depends_on)
+    return node.resource_type in _BUILT and not node.has_ephemeral_materialization
+
+
+def _refuse_own_profiles(built: Mapping[str, DbtNode]) -> None:
+    for each, node in built.items():
+        if node.profile_config_to_override:
+            raise CosmosValueError(
+                f"{each}: meta.cosmos.profile_config does not go with ExecutionMode.WATCHER, in which one dbt build "
+                "with one profile builds all nodes. Drop it, leave the node out with RenderConfig.exclude and give it "
+                "a DAG of its own, or use ExecutionMode.LOCAL or VIRTUALENV."
+            )
+
+
+def _watched_ids(plan: Plan, built: Mapping[str, DbtNode]) -> dict[str, list[str]]:
+    """Unique ids of the nodes that each task watches, by task id."""
+    tests_of: dict[str, list[str]] = {}
+    for each, node in built.items():
+        if node.resource_type in _TESTS and each not in plan.tasks_map:
+            for parent in dict.fromkeys(node.depends_on):
+                tests_of.setdefault(parent, []).append(each)
+    found: dict[str, list[str]] = {}
+    for task in plan.tasks:
+        if task.node_id is None or task.operator not in _WATCHER_OF:
+            continue
+        if task.node_id in built:
+            is_test_of_another = ".DbtTest" in task.operator and built[task.node_id].resource_type not in _TESTS
+            found[task.task_id] = tests_of.get(task.node_id, []) if is_test_of_another else [task.node_id]
+        else:  # the tests of an ephemeral model, or of a source
+            found[task.task_id] = tests_of.get(task.node_id, [])
+    return found
+
+
+def _watching(task: PlannedTask, node_ids: list[str]) -> PlannedTask:
+    arguments: dict[str, Any] = {
+        **task.arguments,
+        "node_ids": sorted(node_ids),
+        "model_unique_id": task.node_id,
+        "producer_task_id": PRODUCER_WATCHER_TASK_ID,
+        # All wait from the beginning: a task that begins when the one before it has ended comes 3 to 7 s late.
+        "trigger_rule": "always",
+    }
+    return msgspec.structs.replace(
+        task, operator=_WATCHER_OF[task.operator], arguments=arguments, defaults=_AFTER_PRODUCER
+    )
+
+
+def _neighbours(tasks: Iterable[PlannedTask], edges: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    """Ids of the tasks right before the producer, which run dbt themselves and read no node, and right after it."""
+    watching = {task.task_id for task in tasks if task.operator.startswith("operators.watcher.")}
+    sources = {task.task_id for task in tasks if ".DbtSource" in task.operator}
+    has_parent = {after for before, after in edges if before in watching}
+    return sorted(sources), sorted(watching - has_parent)
+
+
+def _without(tasks: Iterable[PlannedTask], task_ids: Iterable[str]) -> list[PlannedTask]:
+    left_out = {*task_ids}
+    return [task for task in tasks if task.task_id not in left_out]
