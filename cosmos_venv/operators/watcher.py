@@ -133,7 +133,7 @@ class DbtConsumerWatcherSensor:
         :param context: Airflow's context of the task.
         :param event: of the trigger, with ``action`` and ``reason``.
         """
-        from cosmos_venv.operators.watch.outcomes import Action
+        from cosmos_venv.operators.watch.verdict import Action
         from cosmos_venv.operators.watch.waiting import end_as
 
         task: Any = self

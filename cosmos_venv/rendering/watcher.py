@@ -2,7 +2,8 @@
 
 The tasks, groups and edges are those that the project has without it. A producer stands before them and a task that
 runs nothing behind it, by which the run fails where a node has failed whose children were skipped. A look at the
-freshness of a source stays a task that runs dbt, before the producer.
+freshness of a source stays a task that runs dbt, before the producer, and so does a node with a profile of its own,
+behind it.
 """
 
 from __future__ import annotations
@@ -61,11 +62,11 @@ def watched_plan(
     :param may_hide: whether the project may have more.
     :param test_behavior: which tests the producer runs: with AFTER_ALL and NONE it runs none.
     :param operator: import path of an operator that runs dbt as the producer is to run it.
-    :raises CosmosValueError: when a node needs a profile of its own, which one ``dbt build`` cannot have.
+    :raises CosmosValueError: when other nodes read one that needs a profile of its own.
     """
     has_tests = test_behavior is TestBehavior.AFTER_EACH
     built = {each: node for each, node in nodes.items() if _is_built(node, nodes, has_tests=has_tests)}
-    _refuse_own_profiles(built)
+    built = _without_own_profiles(built)
     ids_of = _watched_ids(plan, built)
     tasks = [_watching(task, ids) if (ids := ids_of.get(task.task_id)) else task for task in plan.tasks]
     selectors = exact_selectors(built.values(), known, may_hide=may_hide)
@@ -116,14 +117,22 @@ def _is_built(node: DbtNode, nodes: Mapping[str, DbtNode], *, has_tests: bool) -
     return node.resource_type in _BUILT and not node.has_ephemeral_materialization
 
 
-def _refuse_own_profiles(built: Mapping[str, DbtNode]) -> None:
+def _without_own_profiles(built: Mapping[str, DbtNode]) -> dict[str, DbtNode]:
+    """The nodes that one ``dbt build`` can have. One with a profile of its own runs dbt in its own task, and so do its
+    tests: it comes after the producer.
+    """
+    apart = {
+        each for each, node in built.items() if node.profile_config_to_override and node.resource_type not in _TESTS
+    }
     for each, node in built.items():
-        if node.profile_config_to_override:
+        read = apart & {*node.depends_on}
+        if read and each not in apart and node.resource_type not in _TESTS:
             raise CosmosValueError(
-                f"{each}: meta.cosmos.profile_config does not go with ExecutionMode.WATCHER, in which one dbt build "
-                "with one profile builds all nodes. Drop it, leave the node out with RenderConfig.exclude and give it "
-                "a DAG of its own, or use ExecutionMode.LOCAL or VIRTUALENV."
+                f"{min(read)}: meta.cosmos.profile_config does not go with ExecutionMode.WATCHER where another node reads "
+                f"it, such as {each}: one dbt build with one profile builds these. Drop it, leave one of the two "
+                "out with RenderConfig.exclude, or use ExecutionMode.LOCAL or VIRTUALENV."
             )
+    return {each: node for each, node in built.items() if each not in apart and apart.isdisjoint(node.depends_on)}
 
 
 def _watched_ids(plan: Plan, built: Mapping[str, DbtNode]) -> dict[str, list[str]]:
@@ -140,7 +149,7 @@ def _watched_ids(plan: Plan, built: Mapping[str, DbtNode]) -> dict[str, list[str
         if task.node_id in built:
             is_test_of_another = ".DbtTest" in task.operator and built[task.node_id].resource_type not in _TESTS
             found[task.task_id] = tests_of.get(task.node_id, []) if is_test_of_another else [task.node_id]
-        else:  # the tests of an ephemeral model, or of a source
+        elif ".DbtTest" in task.operator:  # of an ephemeral model, or of a source
             found[task.task_id] = tests_of.get(task.node_id, [])
     return found
 

@@ -44,10 +44,12 @@ class Stack:
     """An Airflow and its executor.
 
     :param release: of Airflow, 2 or 3.
+    :param has_triggerer: whether tasks can be deferred.
     """
 
     release: int
     executor: str
+    has_triggerer: bool = False
 
     @property
     def folder(self) -> Path:
@@ -129,6 +131,8 @@ def running_stack(stack: Stack, dag_file: str, *, folder: Path, short: Path, pos
         worker = psutil.Process(resources.enter_context(running(airflow, "scheduler")).pid)
         if stack.executor == "CeleryExecutor":
             worker = resources.enter_context(celery_worker(airflow))
+        if stack.has_triggerer:
+            resources.enter_context(running(airflow, "triggerer"))
         yield Running(stack, airflow, worker)
 
 

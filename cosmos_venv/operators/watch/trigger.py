@@ -13,7 +13,7 @@ from cosmos_venv import compat
 from cosmos_venv.operators.run.journal import journal_key
 from cosmos_venv.operators.run.journal_lines import SUCCESS, Outcome
 from cosmos_venv.operators.watch.feed import Feed, Producer, watching
-from cosmos_venv.operators.watch.outcomes import OVER, Action, Verdict, Waiting, verdict
+from cosmos_venv.operators.watch.verdict import OVER, Action, Verdict, Waiting, verdict
 
 NODE_XCOM = "dbt_node"
 """Key of the XCom with what became of the nodes of a task."""

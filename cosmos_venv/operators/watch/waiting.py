@@ -14,8 +14,8 @@ from cosmos_venv import compat
 from cosmos_venv.compat import AirflowException, AirflowRescheduleException, AirflowSkipException
 from cosmos_venv.operators.run.journal import journal_key
 from cosmos_venv.operators.watch.feed import Producer, look
-from cosmos_venv.operators.watch.outcomes import OVER, Action, Verdict, Waiting, verdict
 from cosmos_venv.operators.watch.trigger import NODE_XCOM, DbtNodeTrigger, after, rows_of
+from cosmos_venv.operators.watch.verdict import OVER, Action, Verdict, Waiting, verdict
 
 _SOON = 1.0  # seconds until the next look in a run without a scheduler
 

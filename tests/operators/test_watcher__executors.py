@@ -1,0 +1,157 @@
+"""ExecutionMode.WATCHER under executors that people run: states, failures, retries, a killed producer."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import psutil
+import pytest
+
+from pytest_cosmos_venv import FakeVenv
+from tests.operators.executors import Running, Stack, running_stack
+from tests.operators.real_scheduler import logs, wait_until
+from tests.postgres import Postgres
+
+STACKS = [
+    Stack(release=3, executor="LocalExecutor", has_triggerer=True),
+    Stack(release=3, executor="CeleryExecutor", has_triggerer=True),
+    Stack(release=2, executor="LocalExecutor", has_triggerer=True),
+]
+NODES = ("staging", "mart", "report")
+PRODUCER, DONE = "dbt_producer_watcher", "dbt_producer_watcher_done"
+
+DAG_FILE = """
+# Airflow looks only into files in which its name stands.
+import os
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from cosmos_venv import DbtDag, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
+
+PROJECT, FOLDER = Path({project!r}), Path({folder!r})
+
+def tell(context):
+    (FOLDER / (context["ti"].task_id + ".pid")).write_text(str(os.getpid()))
+
+for dag_id, retries, of_producer in (
+    ("plain", 0, 0), ("failing", 0, 0), ("retried", 1, 1), ("alone", 1, 0), ("killed", 0, 0),
+):
+    globals()[dag_id] = DbtDag(
+        dag_id=dag_id,
+        schedule="@once",
+        start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+        default_args={{"retries": retries, "retry_delay": timedelta(seconds=0), "on_execute_callback": tell}},
+        project_config=ProjectConfig(PROJECT, install_dbt_deps=False),
+        profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=PROJECT / "profiles.yml"),
+        execution_config=ExecutionConfig(
+            "watcher",
+            dbt_executable_path={dbt!r},
+            invocation_mode="subprocess",
+            setup_operator_args={{"retries": of_producer}},
+        ),
+        render_config=RenderConfig(
+            load_method="dbt_ls", dbt_executable_path={dbt!r}, invocation_mode="subprocess"
+        ),
+    )
+"""
+
+
+@dataclass
+class Watched:
+    """A stack whose DAGs watch three models of which each reads the one before, and the dbt that they run."""
+
+    stack: Running
+    dbt: FakeVenv
+
+    def begin(self, dag_id: str) -> None:
+        """Let a DAG run; what was called before is forgotten."""
+        self.before = len(self.dbt.calls)
+        self.stack.unpause(dag_id)
+
+    def states(self, dag_id: str) -> dict[str, str]:
+        """The states of the producer, of the task behind it, and of the models by name."""
+        return {task_id.removesuffix("_run"): state for task_id, state in self.stack.states(dag_id).items()}
+
+    def end(self, dag_id: str) -> tuple[str, dict[str, str]]:
+        """The state of the run when it is over, and those of its tasks."""
+        ended = f"select state from dag_run where dag_id = '{dag_id}' and state in ('success', 'failed')"  # noqa: S608
+        wait_until(lambda: bool(self.stack.airflow.ask(ended)), f"{dag_id} ends", self.stack.airflow)
+        return self.stack.airflow.ask(ended)[0][0], self.states(dag_id)
+
+    def commands(self) -> list[tuple[str, set[str]]]:
+        """What dbt was called for since the DAG has begun, and the nodes that it was told."""
+        calls = [call for call in self.dbt.calls[self.before :] if call.command != "ls"]
+        return [(each.command, {word.rpartition(".")[2] for word in each.arguments} & {*NODES}) for each in calls]
+
+
+@pytest.fixture(params=[stack.parameter() for stack in STACKS])
+def watched(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    postgres: Postgres,
+    dbt_project: Path,
+    cosmos_fake_venv: FakeVenv,
+) -> Iterator[Watched]:
+    for file in (*(dbt_project / "models").rglob("*.sql"), *(dbt_project / "seeds").iterdir()):
+        file.unlink()
+    (dbt_project / "models" / "staging.sql").write_text("select 1 as id")
+    (dbt_project / "models" / "mart.sql").write_text("select * from {{ ref('staging') }}")
+    (dbt_project / "models" / "report.sql").write_text("select * from {{ ref('mart') }}")
+    source = DAG_FILE.format(project=str(dbt_project), folder=str(tmp_path), dbt=str(cosmos_fake_venv.dbt))
+    # The path of a socket has 107 characters at most.
+    with TemporaryDirectory(prefix="cv-", dir="/tmp") as short:
+        arguments: dict[str, Any] = {"folder": tmp_path / "airflow", "short": Path(short), "postgres": postgres}
+        with running_stack(request.param, source, **arguments) as running:
+            yield Watched(running, cosmos_fake_venv)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(500)
+def test_a_run_is_as_dbts_exit_code_and_each_task_as_its_node(watched: Watched, tmp_path: Path) -> None:
+    dbt, airflow = watched.dbt, watched.stack.airflow
+    held = dbt.script("build", nth=1, at="mart", hold=True)
+    dbt.script("build", nth=2, nodes={"mart": "error"})
+    dbt.script("build", nth=3, nodes={"mart": "error"})
+    dbt.script("build", nth=5, nodes={"mart": "error"})
+    dbt.script("build", nth=6, at="mart", hold=True)
+
+    watched.begin("plain")
+    half_way = {PRODUCER: "running", "staging": "success", "mart": "deferred", "report": "deferred"}
+    wait_until(lambda: half_way.items() <= watched.states("plain").items(), "a node is done, two wait", airflow)
+    held.release()
+    assert watched.end("plain") == ("success", dict.fromkeys((PRODUCER, DONE, *NODES), "success")), logs(airflow)
+    assert watched.commands() == [("build", {*NODES})]
+
+    watched.begin("failing")
+    expected = {
+        PRODUCER: "failed",
+        DONE: "upstream_failed",
+        "staging": "success",
+        "mart": "failed",
+        "report": "skipped",
+    }
+    assert watched.end("failing") == ("failed", expected), logs(airflow)
+    assert watched.commands() == [("build", {*NODES})]
+
+    watched.begin("retried")
+    assert watched.end("retried") == ("success", dict.fromkeys((PRODUCER, DONE, *NODES), "success")), logs(airflow)
+    assert watched.commands() == [("build", {*NODES}), ("build", {"mart", "report"})]
+
+    watched.begin("alone")
+    expected = {**expected, "mart": "success"}
+    assert watched.end("alone") == ("failed", expected), logs(airflow)
+    assert watched.commands() == [("build", {*NODES}), ("run", {"mart"})]
+
+    watched.begin("killed")
+    wait_until(lambda: watched.stack.states("killed").get("staging_run") == "success", "a node is done", airflow)
+    worker = int((tmp_path / f"{PRODUCER}.pid").read_text())
+    children = psutil.Process(worker).children(recursive=True)
+    os.kill(worker, signal.SIGKILL)
+    expected = {**expected, "mart": "failed", "report": "failed"}
+    assert watched.end("killed") == ("failed", expected), logs(airflow)
+    assert psutil.wait_procs(children, timeout=60)[1] == []
