@@ -128,8 +128,8 @@ def _without_own_profiles(built: Mapping[str, DbtNode]) -> dict[str, DbtNode]:
         read = apart & {*node.depends_on}
         if read and each not in apart and node.resource_type not in _TESTS:
             raise CosmosValueError(
-                f"{min(read)}: meta.cosmos.profile_config does not go with ExecutionMode.WATCHER where another node reads "
-                f"it, such as {each}: one dbt build with one profile builds these. Drop it, leave one of the two "
+                f"{min(read)}: meta.cosmos.profile_config does not go with ExecutionMode.WATCHER where another node "
+                f"reads it, such as {each}: one dbt build with one profile builds these. Drop it, leave one of the two "
                 "out with RenderConfig.exclude, or use ExecutionMode.LOCAL or VIRTUALENV."
             )
     return {each: node for each, node in built.items() if each not in apart and apart.isdisjoint(node.depends_on)}

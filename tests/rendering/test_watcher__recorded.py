@@ -41,7 +41,7 @@ def prefix_of(case: dict[str, Any]) -> str:
 
 
 def operator_of(task_id: str, recorded: str) -> str:
-    if OF_ITS_OWN in task_id or task_id.endswith("_source") or task_id.endswith(".source"):
+    if OF_ITS_OWN in task_id or task_id.endswith(("_source", ".source")):
         return recorded.replace("operators.watcher", "operators.local").replace("WatcherOperator", "LocalOperator")
     return recorded
 
