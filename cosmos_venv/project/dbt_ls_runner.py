@@ -174,8 +174,7 @@ def order_of(request: LoadRequest, question: LsQuestion) -> LsOrder:
         env={**question.env, **question.secrets},
         which_dbt=question.dbt.identity,
     )
-    # An offered file that dbt 2 left as it was would be taken for what dbt has noted.
-    if not request.project.partial_parse or question.dbt.is_native:
+    if not (request.project.partial_parse and question.dbt.engine.keeps_parse_file):
         return LsOrder(question=question, packages=packages)
     parsed = project_cache.parsed_project(
         question.project_dir,

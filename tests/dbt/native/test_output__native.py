@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv.dbt.log_lines import logged_text
-from cosmos_venv.dbt.native.output import unhandled_command
+from cosmos_venv.dbt.native.output import undone, unhandled_command
 from cosmos_venv.dbt.results import Artifacts, Warned, failure_text, warnings_in
 
 CONSOLE = """\
@@ -129,6 +129,14 @@ def test_a_warning_is_found_in_the_output_where_no_artifact_says_it() -> None:
 )
 def test_a_command_that_dbt_does_not_have_is_noticed(lines: list[str], expected: str | None) -> None:
     assert unhandled_command(lines) == expected
+
+
+def test_a_command_whose_file_is_missing_has_done_nothing() -> None:
+    assert undone(("source", "freshness"), ["Succeeded"]) is None
+    assert undone(("source", "freshness"), [], lacks="sources.json") == (
+        "dbt command failed. This dbt does not have the command source freshness and has done nothing: it has left no "
+        "sources.json. Run it with dbt 1."
+    )
 
 
 STACK = "   0: <unknown>\n  14: start_thread\n             at ./nptl/pthread_create.c:442:8"
