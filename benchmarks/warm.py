@@ -28,7 +28,7 @@ from benchmarks.environments import Row, table
 from benchmarks.local import DBT, MODEL, Bench, large_project
 from benchmarks.storing import MACHINE, store
 from benchmarks.warm_tasks import beside_cosmos
-from cosmos_venv.dbt.engine import PYTHON
+from cosmos_venv.dbt.native.engine import PYTHON
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.process import DBT as DBT_MODULES
 from cosmos_venv.dbt.warm.process import WarmStart, dbt_program

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import psutil
 
-from cosmos_venv.dbt.engine import PYTHON
+from cosmos_venv.dbt.native.engine import PYTHON
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.process import WarmStart, dbt_program
 from cosmos_venv.dbt.warm.servers import Program

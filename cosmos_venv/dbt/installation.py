@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from cosmos_venv.dbt.engine import engine_of
+from cosmos_venv.dbt.native.engine import engine_of
 from cosmos_venv.dbt.native.program import DRIVER_ADVICE, MAGIC
 
 PARTS_OF_DBT = (

@@ -23,8 +23,8 @@ from typing import Any
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt import installation
 from cosmos_venv.dbt.command import FullOutputSubprocessResult
-from cosmos_venv.dbt.engine import engine_of
 from cosmos_venv.dbt.log_lines import FAILED_STATUSES, NodeEvent, event_of_runner, without_colour
+from cosmos_venv.dbt.native.engine import engine_of
 from cosmos_venv.dbt.results import MOST_FAILURES, Artifacts, with_the_rest_counted
 from cosmos_venv.exceptions import CosmosDbtRunError, CosmosValueError
 from cosmos_venv.processes.cancellation import Cancellation

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cosmos_venv import settings
-from cosmos_venv.dbt.engine import Engine, engine_of
+from cosmos_venv.dbt.native.engine import Engine, engine_of
 from cosmos_venv.dbt.warm.process import Program, WarmStart, dbt_program
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.exceptions import CosmosValueError

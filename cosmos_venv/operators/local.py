@@ -260,8 +260,8 @@ class DbtDocsCloudLocalOperator(DbtDocsLocalOperator):
             self.upload(file, key)
 
     def _why_missing(self, name: str) -> str:
-        from cosmos_venv.dbt.engine import engine_of
         from cosmos_venv.dbt.invocation import found_executable
+        from cosmos_venv.dbt.native.engine import engine_of
 
         if name != "index.html" or engine_of(found_executable(self.dbt_executable_path)).has_docs_generate:
             return f"dbt docs generate has left no {name} in its target folder; nothing was uploaded."

@@ -42,7 +42,7 @@ from cosmos_venv.files.read_limits import (
 from cosmos_venv.project.load_request import STATE, folders_named
 
 if TYPE_CHECKING:
-    from cosmos_venv.dbt.engine import Engine
+    from cosmos_venv.dbt.native.engine import Engine
     from cosmos_venv.environments.environment import Environment
 
 # What dbt reads in its folders; anything else, a database that lies there for instance, may change as it likes.
@@ -152,7 +152,7 @@ class DbtInstallation:
     @property
     def engine(self) -> Engine:
         """What it can do."""
-        from cosmos_venv.dbt.engine import engine_of  # a manifest needs no dbt
+        from cosmos_venv.dbt.native.engine import engine_of  # a manifest needs no dbt
 
         recorded = "" if self.environment is None else self.environment.engine
         return engine_of(shutil.which(self.executable) or self.executable, recorded=recorded)

@@ -79,7 +79,7 @@ def environments_can_be_served(examined: Examined) -> Iterator[CheckResult]:
 
     :param examined: its directories are looked at.
     """
-    from cosmos_venv.dbt.engine import engine_of
+    from cosmos_venv.dbt.native.engine import engine_of
     from cosmos_venv.dbt.warm.process import dbt_program
     from cosmos_venv.environments.maintenance.inventory import read_inventory
     from cosmos_venv.environments.store import EnvironmentStore

@@ -197,7 +197,7 @@ def _told(asked: Mapping[str, str]) -> str:
 
 
 def _builds_that_need_drivers(directories: Sequence[Path]) -> Iterator[Path]:
-    from cosmos_venv.dbt.engine import engine_of
+    from cosmos_venv.dbt.native.engine import engine_of
     from cosmos_venv.environments.maintenance.inventory import read_inventory
     from cosmos_venv.environments.store import EnvironmentStore
 

@@ -281,7 +281,7 @@ def _has_dbt(stored: StoredBuild) -> bool:
 
 
 def _whole(stored: StoredBuild, verified: Verified, *, was_read: bool) -> str:
-    from cosmos_venv.dbt.engine import engine_of
+    from cosmos_venv.dbt.native.engine import engine_of
 
     looked_at = (
         "links, commands and the content of all files" if was_read else "links, commands and the sizes of all files"

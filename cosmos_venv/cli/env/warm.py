@@ -147,7 +147,7 @@ def _build(wanted: WantedEnvironment, step: Steps, built_here: set[Path]) -> Bui
 
 
 def _driver_warning(environment: Environment) -> str | None:
-    from cosmos_venv.dbt.engine import engine_of
+    from cosmos_venv.dbt.native.engine import engine_of
     from cosmos_venv.dbt.native.program import DRIVER_ADVICE, has_driver
 
     engine = engine_of(environment.script("dbt"), recorded=environment.engine)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cosmos_venv.dbt.engine import Engine
+from cosmos_venv.dbt.native.engine import Engine
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.server import fork_conditions
 from cosmos_venv.dbt.warm.servers import NATIVE, Program, ServerPaths, paths_of

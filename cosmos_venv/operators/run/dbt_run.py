@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from cosmos_venv.config import ProfileConfig
-    from cosmos_venv.dbt.engine import Engine
+    from cosmos_venv.dbt.native.engine import Engine
     from cosmos_venv.dbt.packages import ProjectPackages
     from cosmos_venv.dbt.partial_parse import ParsedProject
     from cosmos_venv.operators.run.post_run import Outcome, PostRunOptions, TaskUpdates

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from cosmos_venv.dbt.engine import engine_of
+from cosmos_venv.dbt.native.engine import engine_of
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.process import dbt_program
 from cosmos_venv.exceptions import NotWarm

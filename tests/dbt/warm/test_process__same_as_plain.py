@@ -16,7 +16,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from cosmos_venv.dbt.engine import PYTHON
+from cosmos_venv.dbt.native.engine import PYTHON
 from cosmos_venv.dbt.warm.process import WarmStart, dbt_program
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import CompletedCommand, GuardedProcess, run_guarded
