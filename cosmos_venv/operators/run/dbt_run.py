@@ -19,7 +19,7 @@ from cosmos_venv import credentials
 from cosmos_venv.compat import AirflowException, AirflowSkipException, count, to_boolean
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt import invocation
-from cosmos_venv.dbt.command import FullOutputSubprocessResult, advice_about_option, vars_flags
+from cosmos_venv.dbt.command import FullOutputSubprocessResult, advice_about_option, asks_for_debug, vars_flags
 from cosmos_venv.dbt.invocation import DbtRunnerResult
 from cosmos_venv.dbt.log_lines import NodeEvent, logged_text, node_event
 from cosmos_venv.dbt.native.output import LEAVES, undone
@@ -480,12 +480,13 @@ def run_process(
     :param **how: of ``invocation.run_dbt``.
     :raises DbtNotStarted: when the executable cannot be started.
     """
+    with_debug = asks_for_debug(command, how.get("env", {}))
 
     def log_line(line: str) -> None:
         if on_node is not None:
             if (event := node_event(line)) is not None:
                 on_node(event)
-            text = logged_text(line)
+            text = logged_text(line, with_debug=with_debug)
             if text is None:
                 return
             line = text
