@@ -28,6 +28,7 @@ from benchmarks.environments import Row, table
 from benchmarks.local import DBT, MODEL, Bench, large_project
 from benchmarks.storing import MACHINE, store
 from benchmarks.warm_tasks import beside_cosmos
+from cosmos_venv.dbt.native.engine import PYTHON
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.process import DBT as DBT_MODULES
 from cosmos_venv.dbt.warm.process import WarmStart, dbt_program
@@ -61,7 +62,7 @@ def _environment() -> dict[str, str]:
 
 def _warm(*, keeps_project: bool = False) -> WarmStart:
     return WarmStart(
-        program=dbt_program(DBT, DBT / "bin" / "dbt"),
+        program=dbt_program(DBT, DBT / "bin" / "dbt", PYTHON),
         idle=600,
         most=4,
         cancellation=Cancellation(),

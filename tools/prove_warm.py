@@ -25,6 +25,7 @@ from pathlib import Path
 
 import psutil
 
+from cosmos_venv.dbt.native.engine import PYTHON
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.process import WarmStart, dbt_program
 from cosmos_venv.dbt.warm.servers import Program
@@ -200,7 +201,7 @@ def real_dbt(folder: Path, count: int) -> Tally:
     (project / "profiles.yml").write_text(
         "harbor: {target: dev, outputs: {dev: {type: duckdb, path: harbor.duckdb, threads: 1}}}\n"
     )
-    tool = Tool(dbt_program(DBT, DBT / "bin" / "dbt"), env={"DBT_SEND_ANONYMOUS_USAGE_STATS": "false"})
+    tool = Tool(dbt_program(DBT, DBT / "bin" / "dbt", PYTHON), env={"DBT_SEND_ANONYMOUS_USAGE_STATS": "false"})
     words = ("seed", "--profiles-dir", ".")
     return _growth("dbt seed by one server", count, tool, lambda _: tool.run(*words, cwd=project) == 0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import msgspec
@@ -48,6 +49,9 @@ _NARROWING = frozenset(
         "--exclude-resource-types",
     }
 )
+_DEBUG = frozenset({"--debug", "-d"})
+_DEBUG_LEVELS = frozenset({"debug", "trace"})  # the second of dbt 2
+_ON = frozenset({"1", "true", "t", "yes", "y", "on"})
 _SWITCHES = ("no_version_check", "cache_selected_only", "fail_fast", "quiet", "warn_error")
 # In the words of click, which dbt 1 uses, and of clap, which dbt 2 uses.
 _UNKNOWN_OPTION = re.compile(r"(?:No such option:? '?|error: unexpected argument ')(?P<option>--[\w-]+)")
@@ -203,6 +207,23 @@ def without_flag(words: Sequence[str], flag: str) -> list[str]:
         else:
             kept.append(word)
     return kept
+
+
+def asks_for_debug(words: Sequence[str], env: Mapping[str, str]) -> bool:
+    """Whether a command asks for events of level debug. What dbt_project.yml or the profile asks for does not count.
+
+    :param words: the command line.
+    :param env: the environment variables of dbt.
+    """
+    pairs = [tuple(word.split("=", 1)) for word in words if "=" in word] + [*pairwise(words)]
+    levels = [level for flag, level in pairs if flag == "--log-level"]
+    levels += [env.get(name, "") for name in ("DBT_LOG_LEVEL", "DBT_ENGINE_LOG_LEVEL")]
+    switches = [env.get(name, "") for name in ("DBT_DEBUG", "DBT_ENGINE_DEBUG")]
+    return (
+        not _DEBUG.isdisjoint(words)
+        or not _DEBUG_LEVELS.isdisjoint(level.lower() for level in levels)
+        or not _ON.isdisjoint(switch.lower() for switch in switches)
+    )
 
 
 def vars_flags(variables: Mapping[str, Any] | str | None) -> list[str]:

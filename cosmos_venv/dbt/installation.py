@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from cosmos_venv.dbt.native.program import DRIVER_ADVICE, MAGIC, is_native
+from cosmos_venv.dbt.native.engine import engine_of
+from cosmos_venv.dbt.native.program import DRIVER_ADVICE, MAGIC
 
 PARTS_OF_DBT = (
     "dbt-adapters",
@@ -112,7 +113,8 @@ def identity_of(executable: str) -> str:
     """
     packages, stamp = packages_beside(executable), _stamp(os.path.realpath(executable))
     if packages:
-        return "\n".join([executable, *packages, *(stamp[1:] if is_native(executable) else ())])
+        size = () if engine_of(executable).is_known_by_packages else stamp[1:]
+        return "\n".join([executable, *packages, *size])
     return "\n".join([executable, *stamp])
 
 

@@ -24,7 +24,7 @@ from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt import installation
 from cosmos_venv.dbt.command import FullOutputSubprocessResult
 from cosmos_venv.dbt.log_lines import FAILED_STATUSES, NodeEvent, event_of_runner, without_colour
-from cosmos_venv.dbt.native.program import is_native
+from cosmos_venv.dbt.native.engine import engine_of
 from cosmos_venv.dbt.results import MOST_FAILURES, Artifacts, with_the_rest_counted
 from cosmos_venv.exceptions import CosmosDbtRunError, CosmosValueError
 from cosmos_venv.processes.cancellation import Cancellation
@@ -95,7 +95,7 @@ def is_same_dbt(executable: str | None) -> bool:
     """
     if executable is None:
         return True
-    if is_native(executable):  # dbt 2 beside the packages of a dbt 1
+    if not engine_of(executable).has_python_api:  # dbt 2 beside the packages of a dbt 1
         return False
     schemes = (sysconfig.get_path("scripts"), sysconfig.get_path("scripts", sysconfig.get_preferred_scheme("user")))
     return any(os.path.realpath(Path(executable).parent) == os.path.realpath(scripts) for scripts in schemes)
@@ -117,7 +117,7 @@ def chosen_mode(given: InvocationMode | None, executable: str) -> InvocationMode
     :param executable: the dbt, as ``found_executable`` gives it.
     :raises CosmosValueError: for DBT_RUNNER with a native dbt: what Python imports would be another dbt.
     """
-    if given is InvocationMode.DBT_RUNNER and is_native(executable):
+    if given is InvocationMode.DBT_RUNNER and not engine_of(executable).has_python_api:
         raise CosmosValueError(
             f"invocation_mode is DBT_RUNNER, and the dbt to run, {executable}, is a native program, as dbt 2 is: "
             "nothing can import it. Give InvocationMode.SUBPROCESS, without dbt_runner_callbacks, or in "

@@ -29,6 +29,7 @@ _TIME_OF_DAY = slice(11, 19)  # of an ISO time
 _BEGUN = frozenset({"started", "compiling", "executing"})
 _OF_A_PART = "LogBatchResult"  # of a microbatch model, which goes on
 _OF_A_RUNNER = "NodeFinished"  # of a node, and of each part of a microbatch model under the model's own id
+_THREAD_OF_DBT_2 = "tokio-rt-worker"
 _NO_STATUS = "none"  # of dbt 1, in lines that repeat what was said
 
 
@@ -74,21 +75,22 @@ def message(line: str) -> str:
     return without_colour(line) if event is None else _text(event)
 
 
-def logged_text(line: str) -> str | None:
+def logged_text(line: str, *, with_debug: bool = False) -> str | None:
     """The line as the text format would have shown it, with its time; None for an event that it does not show.
 
     :param line: of the output of a dbt that writes JSON. What is no event (of another program) stays as it is.
+    :param with_debug: whether events of level debug were asked for.
     """
     event = _event(line)
     if event is None:
         return line
-    if _is_unasked(event):
+    if not with_debug and _is_unasked(event):
         return None
     return f"{str(event['info'].get('ts', ''))[_TIME_OF_DAY]}  {_text(event)}"
 
 
 def is_unasked(line: str) -> bool:
-    """Whether the line is an event of level debug that dbt 2 writes whatever its log level.
+    """Whether the line is an event of level debug of dbt 2, which writes some of them whatever its log level.
 
     :param line: of dbt's output.
     """
@@ -165,8 +167,8 @@ def without_colour(text: str) -> str:
 
 
 def _is_unasked(event: Mapping[str, Any]) -> bool:
-    # dbt 1 writes what was asked for. Its events have an "extra", those of dbt 2 have none.
-    return event["info"].get("level") == "debug" and "extra" not in event["info"]
+    # dbt 1 writes what was asked for. In all else their events look the same: a thread of dbt 1 has a name of Python.
+    return (event["info"].get("level"), event["info"].get("thread")) == ("debug", _THREAD_OF_DBT_2)
 
 
 def _text(event: Mapping[str, Any]) -> str:

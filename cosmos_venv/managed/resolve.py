@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cosmos_venv import settings
 from cosmos_venv.compat import parsed_file
-from cosmos_venv.dbt.native.program import is_native
+from cosmos_venv.dbt.native.program import is_binary
 from cosmos_venv.environments.environment import Damaged, Environment
 from cosmos_venv.environments.opening import open_environment, temporary_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
@@ -272,7 +272,7 @@ def why_not_started(environment: Environment, error: OSError) -> str:
         return why + "Nothing in py_requirements brings it: name dbt-core, or an adapter that requires it."
     looked_at = (
         "it, and whether it was built for this machine"
-        if is_native(dbt)
+        if is_binary(dbt)
         else f"the program that the first line of {dbt.name} names"
     )
     return why + (

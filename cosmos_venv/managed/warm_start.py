@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cosmos_venv import settings
+from cosmos_venv.dbt.native.engine import Engine, engine_of
 from cosmos_venv.dbt.warm.process import Program, WarmStart, dbt_program
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.exceptions import CosmosValueError
@@ -22,10 +23,12 @@ class Served:
     """The dbt that a server would import.
 
     :param program: the dbt, and the environment that it stands in.
+    :param engine: what that dbt can do.
     :param refuses: why no server should, as a word for metrics and a text; None: one may.
     """
 
     program: Program
+    engine: Engine
     refuses: tuple[str, str] | None = None
 
     @classmethod
@@ -34,10 +37,12 @@ class Served:
 
         :param environment: ready, and open for as long as its dbt runs.
         """
-        is_native = environment.engine == "native"
-        program = dbt_program(environment.path, environment.script("dbt"), is_native=is_native)
+        script = environment.script("dbt")
+        engine = engine_of(script, recorded=environment.engine)
+        program = dbt_program(environment.path, script, engine)
         is_alone = environment.is_temporary
-        return cls(program=program, refuses=("temporary", "its environment is this run's alone") if is_alone else None)
+        refuses = ("temporary", "its environment is this run's alone") if is_alone else None
+        return cls(program=program, engine=engine, refuses=refuses)
 
     @classmethod
     def of_executable(cls, executable: str) -> Served:
@@ -54,7 +59,8 @@ class Served:
             refuses = "files", f"there is no {script}"
         elif not (environment / "pyvenv.cfg").is_file():
             refuses = "place", f"{script} stands in no virtual environment"
-        return cls(program=dbt_program(environment, script), refuses=refuses)
+        engine = engine_of(script)
+        return cls(program=dbt_program(environment, script, engine), engine=engine, refuses=refuses)
 
 
 def warm_choice(given: object, *, setting: str = "virtualenv_warm_dbt") -> str:

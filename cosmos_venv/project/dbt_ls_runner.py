@@ -42,6 +42,7 @@ from cosmos_venv.project.fingerprint import DbtInstallation, LsQuestion, Tree, f
 from cosmos_venv.project.load_request import LoadRequest
 
 if TYPE_CHECKING:
+    from cosmos_venv.dbt.native.engine import Engine
     from cosmos_venv.dbt.packages import ProjectPackages
     from cosmos_venv.environments.environment import Damaged
 
@@ -174,8 +175,7 @@ def order_of(request: LoadRequest, question: LsQuestion) -> LsOrder:
         env={**question.env, **question.secrets},
         which_dbt=question.dbt.identity,
     )
-    # An offered file that dbt 2 left as it was would be taken for what dbt has noted.
-    if not request.project.partial_parse or question.dbt.is_native:
+    if not (request.project.partial_parse and question.dbt.engine.keeps_parse_file):
         return LsOrder(question=question, packages=packages)
     parsed = project_cache.parsed_project(
         question.project_dir,
@@ -263,11 +263,20 @@ def run_dbt_ls(
 def _noted(artifacts: Artifacts, place: Path) -> frozenset[str] | None:
     try:
         content = artifacts.content(PARTIAL_PARSE_FILE)
-        if content is None:  # dbt leaves the file that it was offered where nothing has changed
+        # dbt leaves the file that it was offered where nothing has changed, and dbt 2, which may stand behind a script,
+        # does not look at it.
+        if content is None and _engine_that_ran(artifacts).keeps_parse_file:
             content = (place / "target" / PARTIAL_PARSE_FILE).read_bytes()
     except OSError:
         return None
-    return noted_by_dbt(content)
+    return None if content is None else noted_by_dbt(content)
+
+
+def _engine_that_ran(artifacts: Artifacts) -> Engine:
+    """The engine that has written the manifest; where none was written, the one of which less can be known."""
+    from cosmos_venv.dbt.native.engine import NATIVE, engine_of_manifest
+
+    return engine_of_manifest(artifacts.content("manifest.json") or b"") or NATIVE
 
 
 def _asked_by_packages(project_dir: Path, place: Path, env: Mapping[str, str]) -> EnvVars:

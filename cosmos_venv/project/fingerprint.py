@@ -42,6 +42,7 @@ from cosmos_venv.files.read_limits import (
 from cosmos_venv.project.load_request import STATE, folders_named
 
 if TYPE_CHECKING:
+    from cosmos_venv.dbt.native.engine import Engine
     from cosmos_venv.environments.environment import Environment
 
 # What dbt reads in its folders; anything else, a database that lies there for instance, may change as it likes.
@@ -149,13 +150,12 @@ class DbtInstallation:
     environment: Environment | None = None
 
     @property
-    def is_native(self) -> bool:
-        """Whether it is dbt 2, which reads and writes no parse file of dbt 1."""
-        from cosmos_venv.dbt.native.program import is_native  # a manifest needs no dbt
+    def engine(self) -> Engine:
+        """What it can do."""
+        from cosmos_venv.dbt.native.engine import engine_of  # a manifest needs no dbt
 
-        if self.environment is not None:
-            return self.environment.engine == "native"
-        return is_native(shutil.which(self.executable) or self.executable)
+        recorded = "" if self.environment is None else self.environment.engine
+        return engine_of(shutil.which(self.executable) or self.executable, recorded=recorded)
 
     @property
     def which(self) -> list[object]:

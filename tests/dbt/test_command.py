@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cosmos_venv.dbt.command import DbtOptions, dbt_command, selection_text, vars_text
+from cosmos_venv.dbt.command import DbtOptions, asks_for_debug, dbt_command, selection_text, vars_text
 from cosmos_venv.exceptions import CosmosValueError
 
 
@@ -59,3 +59,24 @@ def test_vars_come_out_as_they_went_in() -> None:
     given = {"name": 'Zoë "O\'Neil"\nJr.', "plan": {"since": "2024-01-01", "on": "no", "count": 0}}
 
     assert yaml.safe_load(vars_text(given) or "") == given
+
+
+@pytest.mark.parametrize(
+    ("words", "env", "expected"),
+    [
+        pytest.param([], {}, False, id="nothing"),
+        pytest.param(["--debug"], {}, True, id="--debug"),
+        pytest.param(["-d"], {}, True, id="-d"),
+        pytest.param(["--log-level", "debug"], {}, True, id="--log-level"),
+        pytest.param(["--log-level=trace"], {}, True, id="--log-level="),
+        pytest.param(["--log-level", "info", "--select", "debug"], {}, False, id="another-level"),
+        pytest.param(["--vars", "a=b=debug"], {}, False, id="another-value"),
+        pytest.param([], {"DBT_DEBUG": "True"}, True, id="DBT_DEBUG"),
+        pytest.param([], {"DBT_ENGINE_LOG_LEVEL": "debug"}, True, id="DBT_ENGINE_LOG_LEVEL"),
+        pytest.param([], {"DBT_DEBUG": "0", "DBT_LOG_LEVEL": "info"}, False, id="variables-that-ask-for-none"),
+    ],
+)
+def test_events_of_level_debug_are_asked_for_by_flag_or_variable(
+    words: list[str], env: dict[str, str], expected: bool
+) -> None:
+    assert asks_for_debug(["dbt", "--quiet", *words, "run"], env) is expected

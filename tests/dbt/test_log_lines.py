@@ -68,11 +68,10 @@ def test_any_other_line_is_no_event_of_a_node(text: str) -> None:
     assert node_event(text) is None
 
 
-def test_the_log_shows_text_and_no_debug_events() -> None:
+def test_the_log_shows_text() -> None:
     assert logged_text(line("LogModelResult", "success", message="1 of 2 OK \x1b[32mdone\x1b[0m")) == (
         "12:34:56  1 of 2 OK done"
     )
-    assert logged_text(line("NodeFinished", "success", level="debug")) is None
     assert logged_text("a line of a hook") == "a line of a hook"
 
 

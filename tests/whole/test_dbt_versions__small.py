@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -54,3 +56,42 @@ def test_dbt_2_parses_each_example_though_it_is_strict(project: Path, kept_direc
         virtualenv_dir=kept_directory,
         **engine.arguments,
     ).execute({})
+
+
+@pytest.mark.timeout(280)
+def test_dbt_2_builds_what_has_changed_since_the_last_success_of_the_task(
+    dbt_project: Path, kept_directory: Path, tmp_path: Path
+) -> None:
+    """The first time there is no success, which dbt 2 takes for a state too; each run has a folder of its own."""
+    engine = ENGINES[-1]
+    engine.require()
+    target = f"{{type: duckdb, path: '{tmp_path}/harbor.duckdb'}}"
+    (dbt_project / "profiles.yml").write_text(f"harbor: {{target: dev, outputs: {{dev: {target}}}}}\n")
+
+    def build() -> list[str]:
+        built: list[str] = []
+
+        def look(folder: str, **_: Any) -> None:
+            results = Path(folder) / "target" / "run_results.json"
+            if results.is_file():  # dbt 2 leaves none where nothing is selected
+                built.extend(each["unique_id"].split(".")[2] for each in json.loads(results.read_text())["results"])
+
+        DbtBuildVirtualenvOperator(
+            task_id="build",
+            project_dir=dbt_project,
+            profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
+            virtualenv_dir=kept_directory,
+            select="state:modified+",
+            state="last_success",
+            defer_to_state=True,
+            callback=look,
+            **engine.arguments,
+        ).execute({})
+        return sorted(built)
+
+    first, second = build(), build()
+    (dbt_project / "models" / "staging.sql").write_text("select 2 as id, * from {{ ref('piers') }}\n")
+    third, fourth = build(), build()
+
+    assert first == ["mart", "piers", "staging"]
+    assert (second, third, fourth) == ([], ["mart", "staging"], [])

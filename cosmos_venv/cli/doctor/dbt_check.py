@@ -79,6 +79,7 @@ def environments_can_be_served(examined: Examined) -> Iterator[CheckResult]:
 
     :param examined: its directories are looked at.
     """
+    from cosmos_venv.dbt.native.engine import engine_of
     from cosmos_venv.dbt.warm.process import dbt_program
     from cosmos_venv.environments.maintenance.inventory import read_inventory
     from cosmos_venv.environments.store import EnvironmentStore
@@ -90,10 +91,10 @@ def environments_can_be_served(examined: Examined) -> Iterator[CheckResult]:
         except (VirtualenvError, CosmosValueError):
             continue  # told by another check
         for each in builds:
-            # The record knows a script for native, which its first bytes do not tell.
-            program = dbt_program(each.path, each.path / "bin/dbt", is_native=each.engine == "native")
+            script = each.path / "bin/dbt"
+            program = dbt_program(each.path, script, engine_of(script, recorded=each.engine))
             try:
-                if each.state == "ready" and not program.is_native:
+                if each.state == "ready" and program.can_be_served:
                     _ = program.interpreter
             except (NotWarm, OSError) as error:
                 yield _result(str(each.path), choice, f"Its dbt starts plain: {error}.", "Set warm_dbt='off' for it.")

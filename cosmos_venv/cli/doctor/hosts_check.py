@@ -53,7 +53,7 @@ def hosts_are_known(examined: Examined) -> Iterator[CheckResult]:
     """
     if examined.requirements:
         yield from _of_requirements(examined)
-    for build in _native_builds(examined.directories):
+    for build in _builds_that_need_drivers(examined.directories):
         yield from _at_run_time(build, str(build), examined.adapters)
 
 
@@ -73,7 +73,7 @@ def _of_requirements(examined: Examined) -> Iterator[CheckResult]:
         )
         beside = {name: problem for name, problem in proxy.asked.items() if name not in index}
         yield _at_build_time(subject, index, beside, _failure(done))
-        for build in _native_builds([directory]):
+        for build in _builds_that_need_drivers([directory]):
             yield from _at_run_time(build, subject, examined.adapters)
 
 
@@ -196,8 +196,8 @@ def _told(asked: Mapping[str, str]) -> str:
     return "; ".join(each)
 
 
-def _native_builds(directories: Sequence[Path]) -> Iterator[Path]:
-    from cosmos_venv.dbt.native.program import is_native
+def _builds_that_need_drivers(directories: Sequence[Path]) -> Iterator[Path]:
+    from cosmos_venv.dbt.native.engine import engine_of
     from cosmos_venv.environments.maintenance.inventory import read_inventory
     from cosmos_venv.environments.store import EnvironmentStore
 
@@ -207,8 +207,8 @@ def _native_builds(directories: Sequence[Path]) -> Iterator[Path]:
         except (VirtualenvError, CosmosValueError):
             continue  # told by another check
         for each in builds:
-            # The record knows a script for native; one of an earlier release says nothing of its dbt.
-            if each.state == "ready" and (each.engine == "native" or is_native(each.path / "bin" / "dbt")):
+            engine = engine_of(each.path / "bin" / "dbt", recorded=each.engine)
+            if each.state == "ready" and not engine.brings_drivers:
                 yield each.path
 
 

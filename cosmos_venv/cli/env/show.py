@@ -281,10 +281,13 @@ def _has_dbt(stored: StoredBuild) -> bool:
 
 
 def _whole(stored: StoredBuild, verified: Verified, *, was_read: bool) -> str:
+    from cosmos_venv.dbt.native.engine import engine_of
+
     looked_at = (
         "links, commands and the content of all files" if was_read else "links, commands and the sizes of all files"
     )
-    can = "run" if stored.engine == "native" else "imported"
+    engine = engine_of(stored.path / "bin" / "dbt", recorded=stored.engine)
+    can = "imported" if engine.has_python_api else "run"
     return f"{looked_at} are as installed" + (f", dbt can be {can}: {_engine(stored)}" if verified.has_run else "")
 
 

@@ -147,9 +147,11 @@ def _build(wanted: WantedEnvironment, step: Steps, built_here: set[Path]) -> Bui
 
 
 def _driver_warning(environment: Environment) -> str | None:
+    from cosmos_venv.dbt.native.engine import engine_of
     from cosmos_venv.dbt.native.program import DRIVER_ADVICE, has_driver
 
-    if environment.engine != "native" or has_driver(environment.path):
+    engine = engine_of(environment.script("dbt"), recorded=environment.engine)
+    if engine.brings_drivers or has_driver(environment.path):
         return None
     return (
         "dbt 2 has no database driver in this environment, so it downloads one when a task runs, unless the worker has "

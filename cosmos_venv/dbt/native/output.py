@@ -13,6 +13,9 @@ NOTHING_RAN = "Compilation Error"
 NO_REASON = frozenset({"", "Error", "Fail", "Warn"})
 """The messages of a test that found rows."""
 
+LEAVES = {"source": "sources.json"}
+"""What a command has left when it was done, by its first word: a log level may hide that dbt does not have it."""
+
 WARNED_LINE = re.compile(r"^\s*Warned \[[^]]*\] test\s+(\S+)")
 """The line of a test that warned; group 1 is its name."""
 
@@ -89,3 +92,17 @@ def unhandled_command(lines: Sequence[str]) -> str | None:
     """
     found = (_UNHANDLED.search(line) for line in lines)
     return next((match.group(1) or match.group(2) for match in found if match), None)
+
+
+def undone(command: Sequence[str], lines: Sequence[str], *, lacks: str | None = None) -> str | None:
+    """The message for a dbt that has ended with exit code 0 and done nothing; None where it has done something.
+
+    :param command: its sub-command, such as ``("source", "freshness")``.
+    :param lines: everything that it wrote.
+    :param lacks: the file of ``LEAVES`` that is not there; None: it is, or no file has to be.
+    """
+    why = unhandled_command(lines) or (f"it has left no {lacks}" if lacks else None)
+    return why and (
+        f"dbt command failed. This dbt does not have the command {' '.join(command)} and has done nothing: {why}. Run "
+        "it with dbt 1."
+    )

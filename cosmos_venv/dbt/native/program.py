@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from cosmos_venv.exceptions import CosmosValueError
+
 # Of ELF (Linux) and of Mach-O (macOS, each byte order and both in one).
 MAGIC = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xfe\xed\xfa\xcf", b"\xca\xfe\xba\xbe")
 """The first bytes of a program."""
@@ -17,14 +19,17 @@ DRIVER_ADVICE = (
     "[cosmos_venv] virtualenv_adbc_drivers (docs/dbt-versions.md tells where to get one)."
 )
 """What to do about a database driver that dbt 2 would download: each place that misses one says it."""
+_WITHOUT_DATABASE = ("ls", "list", "parse", "deps")
 _DRIVER_NAMES = {"postgres": "postgresql"}  # of adapters that have another name
 # Where a program's loader looks, beside LD_LIBRARY_PATH; Debian has a folder for each architecture.
 _DEBIANS = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu")
 _LIBRARY_FOLDERS = ("/usr/local/lib", "/usr/lib", "/usr/lib64", "/lib", *_DEBIANS)
 
 
-def is_native(executable: str | Path) -> bool:
-    """Whether a dbt is a program of its own, as dbt 2 is, and no script: a script may start any dbt.
+def is_binary(executable: str | Path) -> bool:
+    """Whether a file is a program of its own, as dbt 2 is, and no script: a script may start any dbt.
+
+    For a question about the file; ``engine_of`` says what a dbt can do.
 
     :param executable: its path; False where nothing can be read there.
     """
@@ -63,6 +68,36 @@ def missing_driver(executable: str | Path, adapter: str, environment: Mapping[st
         or any((folder / f"{library}{ending}").is_file() for folder in libraries for ending in LIBRARY_ENDINGS)
     )
     return None if is_there else f"it finds no driver for {adapter} in {lib}, and downloads one where it has not before"
+
+
+def download_warning(
+    executable: str | Path,
+    command: str,
+    profiles_yml: Path,
+    *,
+    profile: str,
+    target: str,
+    environment: Mapping[str, str],
+) -> str | None:
+    """A warning that dbt 2 will download a database driver; None where it finds one, or needs none.
+
+    :param executable: the path of the dbt.
+    :param command: the first word of its command, such as ``run``.
+    :param profiles_yml: the file of its profile.
+    :param profile: the name of the profile in it.
+    :param target: the name of the target in the profile.
+    :param environment: the environment variables of the dbt command.
+    """
+    from cosmos_venv.dbt.project_files import profile_fields  # only where such a dbt runs
+
+    if command in _WITHOUT_DATABASE:
+        return None
+    try:
+        field = profile_fields(profiles_yml, profile=profile, target=target, environment=environment)
+        missing = missing_driver(executable, str(field("type")), environment)
+    except (CosmosValueError, OSError):
+        return None  # dbt will say what is wrong with the profile
+    return f"dbt 2: {missing}. {DRIVER_ADVICE}" if missing else None
 
 
 def has_driver(environment: Path) -> bool:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cosmos_venv.dbt.native import program
+from cosmos_venv.dbt.native.engine import Engine
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.server import fork_conditions
 from cosmos_venv.dbt.warm.servers import NATIVE, Program, ServerPaths, paths_of
@@ -57,19 +57,19 @@ DBT: dict[str, bool] = {"dbt.cli.main": True, **dict.fromkeys(_LATER, False)}
 """What a server of dbt imports, with whether it must be there."""
 
 
-def dbt_program(environment: Path, script: Path, *, is_native: bool = False) -> Program:
+def dbt_program(environment: Path, script: Path, engine: Engine) -> Program:
     """The dbt of an environment, with its adapters.
 
     :param environment: folder of the environment; a link is followed.
     :param script: its ``bin/dbt``.
-    :param is_native: whether it is known to be no Python program, whatever it looks like.
+    :param engine: what it can do.
     """
     return Program(
         environment=Path(os.path.realpath(environment)),
         script=script,
         modules=DBT,
         packages=("dbt.adapters",),
-        is_native=is_native or program.is_native(script),
+        can_be_served=engine.has_python_api,
     )
 
 
@@ -118,7 +118,9 @@ class WarmStart:
         :raises NotWarm: where that is required and cannot be.
         :raises CommandKilled: when ``cancellation`` was requested.
         """
-        if self.program.is_native:  # it imports nothing, so there is nothing to keep ready, and nothing is lacking
+        if (
+            not self.program.can_be_served
+        ):  # it imports nothing, so there is nothing to keep ready, and nothing is lacking
             self.count(NATIVE)
             return GuardedProcess(argv, env=env, cwd=cwd, keep_open=keep_open, interrupts=interrupts)
         variables = dict(os.environ) if env is None else dict(env)

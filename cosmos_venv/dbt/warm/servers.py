@@ -69,7 +69,7 @@ class Program:
     :param python: its interpreter; None: the one that the script names.
     :param modules: imported beforehand, by name, with whether each must be there.
     :param packages: of whose inner packages each is imported that can be.
-    :param is_native: whether it is a program of its own, as dbt 2 is, which no server serves.
+    :param can_be_served: whether a server can import it: dbt 2 is a program of its own.
     """
 
     environment: Path
@@ -77,7 +77,7 @@ class Program:
     python: Path | None = None
     modules: Mapping[str, bool]
     packages: tuple[str, ...] = ()
-    is_native: bool = False
+    can_be_served: bool = True
 
     @property
     def interpreter(self) -> Path:

@@ -19,12 +19,12 @@ from cosmos_venv import credentials
 from cosmos_venv.compat import AirflowException, AirflowSkipException, count, to_boolean
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt import invocation
-from cosmos_venv.dbt.command import FullOutputSubprocessResult, advice_about_option, vars_flags
+from cosmos_venv.dbt.command import FullOutputSubprocessResult, advice_about_option, asks_for_debug, vars_flags
 from cosmos_venv.dbt.invocation import DbtRunnerResult
 from cosmos_venv.dbt.log_lines import NodeEvent, logged_text, node_event
-from cosmos_venv.dbt.native.output import unhandled_command
-from cosmos_venv.dbt.native.program import DRIVER_ADVICE, dbt_2_command_line, missing_driver
-from cosmos_venv.dbt.project_files import has_packages, profile_fields
+from cosmos_venv.dbt.native.output import LEAVES, undone
+from cosmos_venv.dbt.native.program import dbt_2_command_line, download_warning
+from cosmos_venv.dbt.project_files import has_packages
 from cosmos_venv.dbt.results import Artifacts, failure_text
 from cosmos_venv.dbt.workspace import (
     Outputs,
@@ -34,7 +34,7 @@ from cosmos_venv.dbt.workspace import (
     require_project,
     workspace,
 )
-from cosmos_venv.exceptions import CosmosValueError, NotWarm
+from cosmos_venv.exceptions import NotWarm
 from cosmos_venv.io import map_index
 from cosmos_venv.managed import project_cache, warm_start
 from cosmos_venv.operators.run import post_run
@@ -46,14 +46,12 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from cosmos_venv.config import ProfileConfig
+    from cosmos_venv.dbt.native.engine import Engine
     from cosmos_venv.dbt.packages import ProjectPackages
     from cosmos_venv.dbt.partial_parse import ParsedProject
     from cosmos_venv.operators.run.post_run import Outcome, PostRunOptions, TaskUpdates
 
 DbtResult = FullOutputSubprocessResult | DbtRunnerResult
-
-
-_WITHOUT_DATABASE = ("ls", "list", "parse", "deps")
 
 
 class DbtNotStarted(AirflowException):
@@ -385,13 +383,11 @@ def start_command(
             how = how_to_start(run, dbt) | on_node
             if on_node and run.on_tick is not None:
                 how["on_tick"] = run.on_tick
-            words = command.words
-            if dbt.program.is_native:
-                _tell_of_downloads(run, command, dbt.program.script)
-                words = dbt_2_command_line(words)
+            _tell_of_downloads(run, command, dbt)
+            words = command.words if dbt.engine.has_docs_generate else dbt_2_command_line(command.words)
             artifacts = Outputs.of(command.place, command.env, words).artifacts()
             result = run_subprocess(words, command.env, place, keep_open=command.keep_open, **how)
-            _refuse_undone(run, command, result, artifacts, is_native=dbt.program.is_native)
+            _refuse_undone(run, command, result, artifacts, engine=dbt.engine)
             return result
         if run.warm.choice != "off":
             # With DBT_RUNNER each task pays the import, in its own process.
@@ -406,43 +402,34 @@ def start_command(
     return run_dbt_runner(command.words, command.env, place, **on_node)
 
 
-def _tell_of_downloads(run: DbtRun, command: DbtCommand, program: Path) -> None:
+def _tell_of_downloads(run: DbtRun, command: DbtCommand, dbt: warm_start.Served) -> None:
     """Say beforehand that dbt will download a database driver: a worker without internet fails there."""
-    if run.base_cmd[0] in _WITHOUT_DATABASE or command.is_deps:
+    if dbt.engine.brings_drivers or command.is_deps:
         return
-    try:
-        field = profile_fields(
-            command.profiles_yml,
-            profile=run.profile_config.profile_name,
-            target=run.profile_config.target_name,
-            environment=command.env,
-        )
-        missing = missing_driver(program, str(field("type")), command.env)
-    except (CosmosValueError, OSError):
-        return  # dbt will say what is wrong with the profile
-    if missing:
-        run.log.warning("dbt 2: %s. %s", missing, DRIVER_ADVICE)
+    warning = download_warning(
+        dbt.program.script,
+        run.base_cmd[0],
+        command.profiles_yml,
+        profile=run.profile_config.profile_name,
+        target=run.profile_config.target_name,
+        environment=command.env,
+    )
+    if warning:
+        run.log.warning(warning)
 
 
 def _refuse_undone(
-    run: DbtRun, command: DbtCommand, result: DbtResult, artifacts: Artifacts, *, is_native: bool
+    run: DbtRun, command: DbtCommand, result: DbtResult, artifacts: Artifacts, *, engine: Engine
 ) -> None:
-    """Raise where dbt has ended with exit code 0 and done nothing.
-
-    dbt 2 warns of a command that it does not have, also behind a script, where it is not known for a native dbt. A log
-    level may hide the warning; ``source freshness`` leaves a ``sources.json``, or nothing was done.
-    """
+    """Raise where dbt has ended with exit code 0 and done nothing."""
     if getattr(result, "exit_code", 1):  # a class of a user may return what it likes
         return
-    undone = unhandled_command(getattr(result, "full_output", ()))
-    looks = is_native and run.base_cmd[0] == "source" and not command.is_deps
-    if undone is None and looks and artifacts.text("sources.json") is None:
-        undone = "it has left no sources.json"
-    if undone:
-        raise AirflowException(
-            f"dbt command failed. This dbt does not have the command {' '.join(run.base_cmd)} and has done nothing: "
-            f"{undone}. Run it with dbt 1."
-        )
+    leaves = None if engine.fails_without_command or command.is_deps else LEAVES.get(run.base_cmd[0])
+    lacks = leaves if leaves and artifacts.text(leaves) is None else None
+    # Of any dbt: one behind a script is not known for native.
+    message = undone(run.base_cmd, getattr(result, "full_output", ()), lacks=lacks)
+    if message:
+        raise AirflowException(message)
 
 
 def how_to_start(run: DbtRun, served: warm_start.Served) -> dict[str, Any]:
@@ -493,12 +480,13 @@ def run_process(
     :param **how: of ``invocation.run_dbt``.
     :raises DbtNotStarted: when the executable cannot be started.
     """
+    with_debug = asks_for_debug(command, how.get("env", {}))
 
     def log_line(line: str) -> None:
         if on_node is not None:
             if (event := node_event(line)) is not None:
                 on_node(event)
-            text = logged_text(line)
+            text = logged_text(line, with_debug=with_debug)
             if text is None:
                 return
             line = text

@@ -71,7 +71,7 @@ class StartsAProgramWithoutAGuard(Mutant):
 
     @staticmethod
     def _start(sound: Original, run: Any, command: Any, *, run_subprocess: Original, **how: Any) -> Any:
-        if how["served"](run.executable).program.is_native:
+        if not how["served"](run.executable).engine.has_python_api:
             run_subprocess = _run_plainly
         return sound(run, command, run_subprocess=run_subprocess, **how)
 

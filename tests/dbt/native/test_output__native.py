@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cosmos_venv.dbt.log_lines import logged_text
-from cosmos_venv.dbt.native.output import unhandled_command
+from cosmos_venv.dbt.native.output import undone, unhandled_command
 from cosmos_venv.dbt.results import Artifacts, Warned, failure_text, warnings_in
+from tests.installed import environment_of
 
 CONSOLE = """\
   dbt-core 2.0.0-alpha.4
@@ -131,11 +133,20 @@ def test_a_command_that_dbt_does_not_have_is_noticed(lines: list[str], expected:
     assert unhandled_command(lines) == expected
 
 
+def test_a_command_whose_file_is_missing_has_done_nothing() -> None:
+    assert undone(("source", "freshness"), ["Succeeded"]) is None
+    assert undone(("source", "freshness"), [], lacks="sources.json") == (
+        "dbt command failed. This dbt does not have the command source freshness and has done nothing: it has left no "
+        "sources.json. Run it with dbt 1."
+    )
+
+
 STACK = "   0: <unknown>\n  14: start_thread\n             at ./nptl/pthread_create.c:442:8"
 
 
 def event(level: str, message: str, **info: object) -> str:
-    return json.dumps({"info": {"name": "Generic", "level": level, "msg": message, **info}, "data": {}})
+    given = {"name": "Generic", "level": level, "msg": message, "extra": {}, "thread": "tokio-rt-worker", **info}
+    return json.dumps({"info": given, "data": {}})
 
 
 def test_a_node_that_did_not_run_has_no_outcome(artifacts: Artifacts) -> None:
@@ -152,11 +163,24 @@ def test_in_json_too_an_error_has_no_stack_and_nothing_that_nobody_asked_for(art
     assert logged_text(lines[0]) == "  Binder Error"
     assert logged_text(event("error", "  14: start_thread")) == "  "
     assert logged_text(lines[1]) is None
+    assert logged_text(lines[1], with_debug=True) == "  running dbt-core with arguments {…}"
     assert failure_text(artifacts, lines=lines).endswith("dbt's last lines:\nBinder Error")
 
 
+def test_the_real_dbt_2_writes_debug_events_that_nobody_asked_for(dbt_project: Path) -> None:
+    """Where they look otherwise in a later release, they would be in the log of each batch."""
+    dbt = environment_of("dbt2") / "bin" / "dbt"
+    command = [str(dbt), "--log-format", "json", "ls", "--profiles-dir", str(dbt_project)]
+    lines = subprocess.run(command, cwd=dbt_project, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    unasked = [line for line in lines if '"level":"debug"' in line]
+    assert unasked
+    assert [line for line in lines if logged_text(line) is None] == unasked
+    assert not [line for line in lines if logged_text(line, with_debug=True) is None]
+
+
 def test_what_dbt_1_says_of_level_debug_was_asked_for() -> None:
-    line = event("debug", "Acquiring new connection", extra={}, ts="2026-01-01T12:34:56.789Z")
+    line = event("debug", "Acquiring new connection", thread="MainThread", ts="2026-01-01T12:34:56.789Z")
 
     assert logged_text(line) == "12:34:56  Acquiring new connection"
 

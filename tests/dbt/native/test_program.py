@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.dbt.native.program import dbt_2_command_line, is_native, missing_driver
+from cosmos_venv.dbt.native.program import dbt_2_command_line, is_binary, missing_driver
 
 
 @pytest.mark.parametrize(
@@ -25,11 +25,11 @@ def test_a_program_is_told_from_a_script(tmp_path: Path, content: bytes, expecte
     file = tmp_path / "dbt"
     file.write_bytes(content)
 
-    assert is_native(file) is expected
+    assert is_binary(file) is expected
 
 
-def test_a_missing_program_is_not_native(tmp_path: Path) -> None:
-    assert not is_native(tmp_path / "dbt")
+def test_a_missing_program_is_no_binary(tmp_path: Path) -> None:
+    assert not is_binary(tmp_path / "dbt")
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from cosmos_venv.dbt.native.engine import engine_of
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.process import dbt_program
 from cosmos_venv.exceptions import NotWarm
@@ -139,11 +140,11 @@ def test_a_native_program_needs_no_server_and_nothing_is_said_of_it(
     tool: Tool, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     binary(tool, monkeypatch)
-    native = dbt_program(tool.folder, tool.script)
+    native = dbt_program(tool.folder, tool.script, engine_of(tool.script))
 
     done = tool.run("exit", "4", options={**options, "program": native})
 
-    assert native.is_native
+    assert not native.can_be_served
     assert (done.returncode, done.lines) == (0, ["exit 4"])
     assert tool.starts == ["native"]
     assert tool.told == []

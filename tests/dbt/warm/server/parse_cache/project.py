@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from cosmos_venv.dbt.native.engine import PYTHON
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.process import WarmStart, dbt_program
 from cosmos_venv.processes.cancellation import Cancellation
@@ -62,7 +63,7 @@ class Kept:
 
     def start(self, *, keeps: bool) -> WarmStart:
         return WarmStart(
-            program=dbt_program(DBT_111, DBT),
+            program=dbt_program(DBT_111, DBT, PYTHON),
             idle=600,
             most=4,
             cancellation=Cancellation(),

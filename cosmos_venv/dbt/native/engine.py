@@ -1,0 +1,81 @@
+"""What a dbt can do, as one value: dbt 1 is a Python program, dbt 2 a native one.
+
+Callers ask for the capability that they need. A dbt behind a script of a user counts as dbt 1, as only its first bytes
+are read. Which dbt it was is known when it has run, by its manifest.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from cosmos_venv.dbt.native.program import is_binary
+
+_MAJOR_RELEASE = re.compile(rb'"dbt_version": ?"(\d+)\.')
+_HEAD_OF_MANIFEST = 1024  # bytes: the release stands in the first hundred
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """What one kind of dbt can do.
+
+    :param name: as the record of an environment has it.
+    :param has_python_api: Python can import it, so that it runs in a worker, or is forked from a warm server.
+    :param is_known_by_packages: the packages beside it say which release it is.
+    :param keeps_parse_file: it reads and writes ``partial_parse.msgpack``.
+    :param brings_drivers: the adapters that are installed connect to the database; else it looks for a driver when it
+        runs, and downloads one where it finds none.
+    :param has_docs_generate: it has this command, which makes an ``index.html``.
+    :param fails_without_command: a command that it does not have is an error; else it may end with exit code 0.
+    """
+
+    name: str
+    has_python_api: bool
+    is_known_by_packages: bool
+    keeps_parse_file: bool
+    brings_drivers: bool
+    has_docs_generate: bool
+    fails_without_command: bool
+
+
+PYTHON = Engine(
+    name="python",
+    has_python_api=True,
+    is_known_by_packages=True,
+    keeps_parse_file=True,
+    brings_drivers=True,
+    has_docs_generate=True,
+    fails_without_command=True,
+)
+"""dbt 1."""
+
+NATIVE = Engine(
+    name="native",
+    has_python_api=False,
+    is_known_by_packages=False,
+    keeps_parse_file=False,
+    brings_drivers=False,
+    has_docs_generate=False,
+    fails_without_command=False,
+)
+"""dbt 2."""
+
+
+def engine_of(executable: str | Path, *, recorded: str = "") -> Engine:
+    """The engine of a dbt; dbt 1 where nothing can be read there.
+
+    :param executable: its path.
+    :param recorded: the name of the engine in the record of its environment, which knows a script around dbt 2 too;
+        empty where there is none, or one of an earlier release.
+    """
+    return NATIVE if recorded == NATIVE.name or is_binary(executable) else PYTHON
+
+
+def engine_of_manifest(content: bytes) -> Engine | None:
+    """The engine that has written a manifest; None where it does not say so.
+
+    :param content: of a ``manifest.json``.
+    """
+    found = _MAJOR_RELEASE.search(content, 0, _HEAD_OF_MANIFEST)
+    return None if found is None else PYTHON if int(found[1]) < 2 else NATIVE
