@@ -177,7 +177,7 @@ class NodePlanner:
     :param folders: the groups of the folders; None where nodes are not grouped by folder.
     :param visibility: how each node is shown.
     :param batches: the nodes that run together; None: each has tasks of its own.
-    :param known: all nodes of the project that are known, by unique id.
+    :param selectors: unique id of each node and test to the text by which dbt selects it alone; empty without batches.
     :ivar left_out: how many nodes of each type have no task because this type never has one.
     """
 
@@ -192,13 +192,13 @@ class NodePlanner:
         folders: Folders | None,
         visibility: NodeVisibility,
         batches: Batches | None,
-        known: Mapping[str, DbtNode],
+        selectors: Mapping[str, str],
     ) -> None:
         self.folders = folders
         self.left_out: Counter[DbtResourceType] = Counter()
         self.detached = DetachedTests(nodes, render, batches)
         self._nodes = nodes
-        self._known = known
+        self._selectors = selectors
         self._batches = batches.batches if batches else ()
         self._in_batches = batches.members if batches else frozenset()
         self._tests_per_model = tests_per_model
@@ -245,27 +245,20 @@ class NodePlanner:
         """The task of each batch, under the unique ids of all its nodes. It stands at the root."""
         if not self._batches:
             return {}
-        from cosmos_venv.rendering.batches import exact_selectors, named_tests  # few DAGs have any
+        from cosmos_venv.rendering.batches import named_tests  # few DAGs have any
 
         members = {batch.unit: tuple(self._nodes[each] for each in batch.members) for batch in self._batches}
         told: dict[int, list[DbtNode]] = {}
         for unit, nodes in members.items():
             tests = named_tests(nodes, self.detached.of_unit.get(unit, ()), self._indirect_selection)
             told[unit] = [*(each for each in nodes if self._visibility.mark(each, is_drawn=True).is_built), *tests]
-        chosen = [node for nodes in told.values() for node in nodes]
-        selectors = exact_selectors(chosen, self._known.values(), may_hide=self._may_hide())
         drawn: dict[str, PlannedNode] = {}
         for batch in self._batches:
             nodes = members[batch.unit]
-            entry = self._batch(batch, nodes, {each.unique_id: selectors[each.unique_id] for each in told[batch.unit]})
+            texts = {each.unique_id: self._selectors[each.unique_id] for each in told[batch.unit]}
+            entry = self._batch(batch, nodes, texts)
             drawn |= dict.fromkeys(batch.members, PlannedNode(node=None, members=nodes, first=entry, last=entry))
         return drawn
-
-    def _may_hide(self) -> bool:
-        """Whether the project may have nodes that are not known: a loader that knows no others has let dbt select."""
-        render = self._render
-        is_selected = bool(render.select or render.exclude or render.selector or render.dbt_ls_path)
-        return is_selected and self._known.keys() <= self._nodes.keys()
 
     def _batch(self, batch: Batch, members: tuple[DbtNode, ...], nodes: Mapping[str, str]) -> PlannedTask:
         task_id = f"{batch.name}_batch"
@@ -426,8 +419,8 @@ def plan(
     :param project_config: names the project.
     :param operator_args: what the user gives to all tasks; only its ``exclude`` is read, the rest is added later.
     :param settings: what Airflow's configuration says of it.
-    :param known: ``DbtGraph.nodes``: dbt must not take one of those that are not selected for one of a batch; None:
-        no others are known.
+    :param known: ``DbtGraph.nodes``: where there are batches, dbt must not take one of those that are not selected for
+        one that is; None: no others are known.
     :raises CosmosLoadDbtException: when a node's ``meta`` is not what it must be, when two nodes would have one id, or
         when nodes depend on each other in a circle.
     :raises CosmosValueError: when a hook gives what cannot be an id, or an id is too long for Airflow.
@@ -437,8 +430,15 @@ def plan(
         folders = Folders((each.original_file_path.parent for each in nodes.values()), by_path=settings.groups_by_path)
     visibility = NodeVisibility(render_config, nodes)
     batches = None if render_config.batch_by is None else _batches(nodes, visibility, render_config)
+    # Without batches dbt is told each node as Cosmos does it, which takes nodes in a folder of its name too.
+    selectors = {} if batches is None else _exact_selectors(nodes, nodes if known is None else known, render_config)
     arguments = TaskArguments(
-        nodes, render=render_config, execution=execution_config, operator_args=operator_args, settings=settings
+        nodes,
+        render=render_config,
+        execution=execution_config,
+        operator_args=operator_args,
+        settings=settings,
+        selectors=selectors,
     )
     drawing = NodePlanner(
         nodes,
@@ -449,7 +449,7 @@ def plan(
         folders=folders,
         visibility=visibility,
         batches=batches,
-        known=nodes if known is None else known,
+        selectors=selectors,
     )
     drawn = {node.unique_id: done for node in nodes.values() if (done := drawing.draw(node)) is not None}
     drawn |= drawing.draw_batches()
@@ -496,6 +496,16 @@ def _batches(nodes: Mapping[str, DbtNode], visibility: NodeVisibility, render: R
         if is_built and kind in _BUILT and not has_own_task:
             together.add(unique_id)
     return batches_of(drawn, together, render.batch_by)
+
+
+def _exact_selectors(
+    nodes: Mapping[str, DbtNode], known: Mapping[str, DbtNode], render: RenderConfig
+) -> dict[str, str]:
+    from cosmos_venv.rendering.batches import exact_selectors  # few DAGs have any
+
+    # A loader that knows no others has let dbt select: the project may have nodes that are not known.
+    is_selected = bool(render.select or render.exclude or render.selector or render.dbt_ls_path)
+    return exact_selectors(nodes.values(), known.values(), may_hide=is_selected and known.keys() <= nodes.keys())
 
 
 def _log_left_out(counts: Mapping[DbtResourceType, int]) -> None:
