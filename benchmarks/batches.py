@@ -68,7 +68,7 @@ with DAG({dag_id!r}, schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timez
 WAYS = {
     "batches by wave": ', batch_by="wave"',
     "batches by chain": ', batch_by="chain"',
-    "one batch": ", batch_by=lambda nodes: dict.fromkeys(nodes, 'all')",
+    "one batch": ', batch_by="all"',
     "a task a node": "",
 }
 COSMOS, SHARE, BARE = "Cosmos LOCAL, a task a node", "bash tasks, one a wave", "bare dbt build"

@@ -58,7 +58,7 @@ _CLOCK_SLACK = 0.1
 
 
 class _BatchResults(msgspec.Struct):
-    """The begin and end of each batch of a microbatch model."""
+    """The begin and end of each part of a microbatch model."""
 
     successful: list[Any] = []
     failed: list[Any] = []
@@ -143,8 +143,8 @@ class NodeOutcome:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Batch:
-    """One batch of a microbatch model.
+class _MicrobatchPart:
+    """One part of a microbatch model, which dbt calls a batch.
 
     :param name: its beginning, as short as dbt writes it: ``2026-01-31``.
     :param words: what dbt or the database said; empty where the batch was not run after another one had failed.
@@ -199,17 +199,17 @@ class Artifacts:
             return []
         compiled = {(path.relative_to(self.target).parts[1], path.stem): path for path in self.sql("compiled")}
         shown = failed[:MOST_FAILURES]
-        batches = self._failed_batches() if any(result.batch_results for result in shown) else {}
+        parts = self._failed_parts() if any(result.batch_results for result in shown) else {}
         texts = [
-            f"{each.unique_id}: {each.status}: {_reason(each, compiled, batches.get(each.unique_id, []))}".rstrip(": ")
+            f"{each.unique_id}: {each.status}: {_reason(each, compiled, parts.get(each.unique_id, []))}".rstrip(": ")
             for each in shown
         ]
         return with_the_rest_counted(texts, len(failed))
 
-    def _failed_batches(self) -> dict[str, list[_Batch]]:
-        """The batches that failed, by their model: what the database said of each stands in the log file alone."""
+    def _failed_parts(self) -> dict[str, list[_MicrobatchPart]]:
+        """The parts that failed, by their model: what the database said of each stands in the log file alone."""
         said: dict[tuple[str, str], str] = {}
-        found: dict[str, list[_Batch]] = {}
+        found: dict[str, list[_MicrobatchPart]] = {}
         for line in self._log_lines():
             if '"exc"' not in line and '"LogBatchResult"' not in line:
                 continue
@@ -221,8 +221,8 @@ class Artifacts:
                 said[place] = str(event.data.get("exc") or "").removeprefix(_OF_A_THREAD)
             elif (words := said.pop(place, "")) or event.data.get("status") in (*FAILED_STATUSES, "skipped"):
                 name = _BATCH.match(str(event.data.get("description")))
-                batch = _Batch(name=name.group(1) if name else "", words=words)
-                found.setdefault(event.unique_id, []).append(batch)
+                part = _MicrobatchPart(name=name.group(1) if name else "", words=words)
+                found.setdefault(event.unique_id, []).append(part)
         return found
 
     def errors(self) -> list[str]:
@@ -462,28 +462,28 @@ def _compiled(result: _Result, files: Mapping[tuple[str, str], Path]) -> Path | 
     return next((files[package, each] for each in reversed(names) if (package, each) in files), None)
 
 
-def _reason(result: _Result, compiled: Mapping[tuple[str, str], Path], batches: Sequence[_Batch]) -> str:
+def _reason(result: _Result, compiled: Mapping[tuple[str, str], Path], parts: Sequence[_MicrobatchPart]) -> str:
     message = _shortened(without_colour(_said(result)).replace("\r\n", "\n").strip())
     if result.batch_results is not None and _NO_MESSAGE.fullmatch(message):
-        return _batches_text(result, result.batch_results, compiled, batches)
+        return _parts_text(result, result.batch_results, compiled, parts)
     return _with_path(message, _compiled(result, compiled))
 
 
-def _batches_text(
-    result: _Result, told: _BatchResults, compiled: Mapping[tuple[str, str], Path], batches: Sequence[_Batch]
+def _parts_text(
+    result: _Result, told: _BatchResults, compiled: Mapping[tuple[str, str], Path], parts: Sequence[_MicrobatchPart]
 ) -> str:
-    """Lines with the number of failed batches of a model; batches with the same message share a line."""
+    """Lines with the number of failed parts of a model; parts with the same message share a line."""
     by_words: dict[str, list[str]] = {}
-    for batch in batches:
-        by_words.setdefault(_shortened(without_colour(batch.words).strip()), []).append(batch.name)
-    if not batches:  # the log file is in no JSON
+    for part in parts:
+        by_words.setdefault(_shortened(without_colour(part.words).strip()), []).append(part.name)
+    if not parts:  # the log file is in no JSON
         by_words[""] = [str(each[0]) if isinstance(each, list) and each else str(each) for each in told.failed]
     lines = [f"{len(told.failed)} of {len(told.failed) + len(told.successful)} batches failed"]
     _, package, name, *_ = [*result.unique_id.split("."), "", ""]
     for words, names in list(by_words.items())[:MOST_BATCHES]:
         path = compiled.get((package, f"{name}_{names[0]}"))
         more = f" and {len(names) - MOST_BATCHES} more" if len(names) > MOST_BATCHES else ""
-        is_skipped = bool(batches) and not words
+        is_skipped = bool(parts) and not words
         text = f"batch {', '.join(names[:MOST_BATCHES])}{more}{': not run' if is_skipped else ''}"
         lines += _with_path(f"{text}: {words}" if words else text, path).splitlines()
     rest = [each for names in list(by_words.values())[MOST_BATCHES:] for each in names]

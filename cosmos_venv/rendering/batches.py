@@ -251,6 +251,8 @@ def named_tests(members: Iterable[DbtNode], tests: Iterable[DbtNode], choice: Te
 def exact_selectors(chosen: Iterable[DbtNode], known: Iterable[DbtNode], *, may_hide: bool) -> dict[str, str]:
     """The text by which dbt selects each node alone, by unique id: its fqn, with more where that is not enough.
 
+    A node whose fqn is not known has its name instead, which is the beginning of others in the same way.
+
     dbt takes an fqn for a beginning, with its package or without. That of a model is one of the fqns of its unit tests
     where their file lies beside it, and of the models in a folder of its name. Tests of one fqn are not told apart.
 
@@ -259,12 +261,17 @@ def exact_selectors(chosen: Iterable[DbtNode], known: Iterable[DbtNode], *, may_
     :param may_hide: whether the project may have more nodes.
     """
     chosen = list(chosen)
-    taken: dict[str, list[DbtNode]] = {".".join(node.fqn): [] for node in chosen if node.fqn}
+    taken: dict[str, list[DbtNode]] = {_fqn_or_name(node): [] for node in chosen}
     for node in known:
-        for beginning in _beginnings(node.fqn or ()):
+        # A node is also taken by its name, by which dbt is told a node whose fqn is not known.
+        for beginning in (node.resource_name, *_beginnings(node.fqn or ())):
             if beginning in taken:
                 taken[beginning].append(node)
     return {node.unique_id: _exact_selector(node, taken, may_hide=may_hide) for node in chosen}
+
+
+def _fqn_or_name(node: DbtNode) -> str:
+    return ".".join(node.fqn) if node.fqn else node.resource_name
 
 
 def _beginnings(fqn: Sequence[str]) -> Iterator[str]:
@@ -274,8 +281,10 @@ def _beginnings(fqn: Sequence[str]) -> Iterator[str]:
 
 def _exact_selector(node: DbtNode, taken: Mapping[str, list[DbtNode]], *, may_hide: bool) -> str:
     if not node.fqn:
-        return selector_of(node) if node.resource_type in _TESTS else selector(node)
-    others = [each for each in taken[".".join(node.fqn)] if not _are_alike(each, node)]
+        if node.resource_type in _TESTS:
+            return selector_of(node)
+        may_hide = True  # in a folder of its name may be nodes whose fqns are not known either
+    others = [each for each in taken[_fqn_or_name(node)] if not _are_alike(each, node)]
     if not others and not may_hide:
         return selector(node)
     criteria = _distinguishing_criteria(node)

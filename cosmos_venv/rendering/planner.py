@@ -183,7 +183,7 @@ class NodePlanner:
     :param folders: the groups of the folders; None where nodes are not grouped by folder.
     :param visibility: how each node is shown.
     :param batches: the nodes that run together; None: each has tasks of its own.
-    :param known: all nodes of the project that are known, by unique id.
+    :param selectors: unique id of each node and test to the text by which dbt selects it alone; empty without batches.
     :param operator: import path of the operators, with ``{}`` for what they run.
     :ivar left_out: how many nodes of each type have no task because this type never has one.
     """
@@ -199,14 +199,14 @@ class NodePlanner:
         folders: Folders | None,
         visibility: NodeVisibility,
         batches: Batches | None,
-        known: Mapping[str, DbtNode],
+        selectors: Mapping[str, str],
         operator: str,
     ) -> None:
         self.folders = folders
         self.left_out: Counter[DbtResourceType] = Counter()
         self.detached = DetachedTests(nodes, render, batches)
         self._nodes = nodes
-        self._known = known
+        self._selectors = selectors
         self._batches = batches.batches if batches else ()
         self._in_batches = batches.members if batches else frozenset()
         self._tests_per_model = tests_per_model
@@ -252,20 +252,18 @@ class NodePlanner:
         """The task of each batch, under the unique ids of all its nodes. It stands at the root."""
         if not self._batches:
             return {}
-        from cosmos_venv.rendering.batches import exact_selectors, named_tests  # few DAGs have any
+        from cosmos_venv.rendering.batches import named_tests  # few DAGs have any
 
         members = {batch.unit: tuple(self._nodes[each] for each in batch.members) for batch in self._batches}
         told: dict[int, list[DbtNode]] = {}
         for unit, nodes in members.items():
             tests = named_tests(nodes, self.detached.of_unit.get(unit, ()), self._indirect_selection)
             told[unit] = [*(each for each in nodes if self._visibility.mark(each, is_drawn=True).is_built), *tests]
-        chosen = [node for nodes in told.values() for node in nodes]
-        may_hide = _may_hide(self._render, self._nodes, self._known)
-        selectors = exact_selectors(chosen, self._known.values(), may_hide=may_hide)
         drawn: dict[str, PlannedNode] = {}
         for batch in self._batches:
             nodes = members[batch.unit]
-            entry = self._batch(batch, nodes, {each.unique_id: selectors[each.unique_id] for each in told[batch.unit]})
+            texts = {each.unique_id: self._selectors[each.unique_id] for each in told[batch.unit]}
+            entry = self._batch(batch, nodes, texts)
             drawn |= dict.fromkeys(batch.members, PlannedNode(node=None, members=nodes, first=entry, last=entry))
         return drawn
 
@@ -428,8 +426,8 @@ def plan(
     :param project_config: names the project.
     :param operator_args: what the user gives to all tasks; only its ``exclude`` is read, and which dbt it means.
     :param settings: what Airflow's configuration says of it.
-    :param known: ``DbtGraph.nodes``: dbt must not take one of those that are not selected for one of a batch; None:
-        no others are known.
+    :param known: ``DbtGraph.nodes``: where there are batches, dbt must not take one of those that are not selected for
+        one that is; None: no others are known.
     :raises CosmosLoadDbtException: when a node's ``meta`` is not what it must be, when two nodes would have one id, or
         when nodes depend on each other in a circle.
     :raises CosmosValueError: when a hook gives what cannot be an id, or an id is too long for Airflow.
@@ -439,10 +437,18 @@ def plan(
         folders = Folders((each.original_file_path.parent for each in nodes.values()), by_path=settings.groups_by_path)
     visibility = NodeVisibility(render_config, nodes)
     batches = None if render_config.batch_by is None else _batches(nodes, visibility, render_config)
+    is_watched = execution_config.execution_mode is ExecutionMode.WATCHER
+    # Else dbt is told each node as Cosmos does it, which takes nodes in a folder of its name too.
+    is_exact = is_watched or batches is not None
+    selectors = _exact_selectors(nodes, nodes if known is None else known, render_config) if is_exact else {}
     arguments = TaskArguments(
-        nodes, render=render_config, execution=execution_config, operator_args=operator_args, settings=settings
+        nodes,
+        render=render_config,
+        execution=execution_config,
+        operator_args=operator_args,
+        settings=settings,
+        selectors=selectors,
     )
-    known = nodes if known is None else known
     mode = execution_config.dbt_mode(operator_args).value
     operator = f"operators.{mode}.Dbt{{}}{mode.title()}Operator"
     drawing = NodePlanner(
@@ -454,7 +460,7 @@ def plan(
         folders=folders,
         visibility=visibility,
         batches=batches,
-        known=known,
+        selectors=selectors,
         operator=operator,
     )
     drawn = {node.unique_id: done for node in nodes.values() if (done := drawing.draw(node)) is not None}
@@ -472,19 +478,12 @@ def plan(
         end = drawing.draw_test_after_all(project_name(render_config, execution_config, project_config))
     marks = {each: visibility.mark(node, is_drawn=each in drawn) for each, node in nodes.items()}
     made = Assembly(drawn, end=end, folders=folders, marks=marks).plan()
-    if execution_config.execution_mode is not ExecutionMode.WATCHER:
+    if not is_watched:
         return made
     from cosmos_venv.rendering.watcher import watched_plan  # few DAGs watch
 
-    may_hide = _may_hide(render_config, nodes, known)
     behavior = render_config.test_behavior
-    return watched_plan(made, nodes, known=known.values(), may_hide=may_hide, test_behavior=behavior, operator=operator)
-
-
-def _may_hide(render: RenderConfig, nodes: Mapping[str, DbtNode], known: Mapping[str, DbtNode]) -> bool:
-    """Whether the project may have nodes that are not known: a loader that knows no others has let dbt select."""
-    is_selected = bool(render.select or render.exclude or render.selector or render.dbt_ls_path)
-    return is_selected and known.keys() <= nodes.keys()
+    return watched_plan(made, nodes, selectors=selectors, test_behavior=behavior, operator=operator)
 
 
 def _batches(nodes: Mapping[str, DbtNode], visibility: NodeVisibility, render: RenderConfig) -> Batches:
@@ -515,6 +514,16 @@ def _batches(nodes: Mapping[str, DbtNode], visibility: NodeVisibility, render: R
         if is_built and kind in _BUILT and not has_own_task:
             together.add(unique_id)
     return batches_of(drawn, together, render.batch_by)
+
+
+def _exact_selectors(
+    nodes: Mapping[str, DbtNode], known: Mapping[str, DbtNode], render: RenderConfig
+) -> dict[str, str]:
+    from cosmos_venv.rendering.batches import exact_selectors  # few DAGs have any
+
+    # A loader that knows no others has let dbt select: the project may have nodes that are not known.
+    is_selected = bool(render.select or render.exclude or render.selector or render.dbt_ls_path)
+    return exact_selectors(nodes.values(), known.values(), may_hide=is_selected and known.keys() <= nodes.keys())
 
 
 def _log_left_out(counts: Mapping[DbtResourceType, int]) -> None:

@@ -297,6 +297,8 @@ class TaskArguments:
     :param execution: which tests come with their parents.
     :param operator_args: what the user gives to all tasks; only its ``exclude`` is read.
     :param settings: what Airflow's configuration says of it.
+    :param selectors: unique id of each node and test to the text by which dbt selects it alone; a node that is not
+        there is selected as Cosmos does it.
     :ivar dropped: names of the arguments that seeds which are only shown have given to their tasks in vain.
     """
 
@@ -308,8 +310,10 @@ class TaskArguments:
         execution: ExecutionConfig,
         operator_args: Mapping[str, object],
         settings: PlanningSettings,
+        selectors: Mapping[str, str],
     ) -> None:
         self.dropped: set[str] = set()
+        self._selectors = selectors
         self._nodes = nodes
         self._render = render
         self._selecting = "models" if settings.uses_models_flag else "select"
@@ -325,7 +329,7 @@ class TaskArguments:
         :param given: further arguments of the task, which the node's own ones may replace.
         """
         # The node's own arguments last: so they replace what the DAG gives, as in Cosmos.
-        return {self._selecting: selector(node), **given, **arguments_of(node), **self.owner_of(node)}
+        return {self._selecting: self._text(node, selector(node)), **given, **arguments_of(node), **self.owner_of(node)}
 
     def of_build(self, node: DbtNode, given: Mapping[str, Any], apart: Iterable[str]) -> dict[str, Any]:
         """The arguments of ``dbt build``.
@@ -372,7 +376,7 @@ class TaskArguments:
         """
         is_source = node.resource_type is DbtResourceType.SOURCE
         return {
-            "select": f"source:{node.resource_name}" if is_source else node.resource_name,
+            "select": f"source:{node.resource_name}" if is_source else self._text(node, node.resource_name),
             **self._exclude(apart),
             **self._indirect,
             "emit_datasets": False,
@@ -387,7 +391,7 @@ class TaskArguments:
         :param test: the test.
         """
         return {
-            "select": selector_of(test),
+            "select": self._text(test, selector_of(test)),
             **self._exclude(()),
             **self._indirect,
             "emit_datasets": False,
@@ -427,6 +431,9 @@ class TaskArguments:
         """
         owner = node.owner if self._render.enable_owner_inheritance else ""
         return {"owner": owner} if owner else {}
+
+    def _text(self, node: DbtNode, default: str) -> str:
+        return self._selectors.get(node.unique_id, default)
 
     def runs_only_changed(self, node: DbtNode) -> bool:
         """Whether the task is told to run only if its seed has changed.

@@ -21,7 +21,6 @@ from cosmos_venv.constants import (
     TestIndirectSelection,
 )
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.rendering.batches import exact_selectors
 from cosmos_venv.rendering.model import EMPTY, NodeMark, Plan, PlannedTask
 from cosmos_venv.rendering.task_arguments import context_of_batch, document_of_batch
 
@@ -49,8 +48,7 @@ def watched_plan(
     plan: Plan,
     nodes: Mapping[str, DbtNode],
     *,
-    known: Iterable[DbtNode],
-    may_hide: bool,
+    selectors: Mapping[str, str],
     test_behavior: TestBehavior,
     operator: str,
 ) -> Plan:
@@ -58,8 +56,7 @@ def watched_plan(
 
     :param plan: of the same nodes as tasks of their own.
     :param nodes: the selected nodes, by unique id.
-    :param known: all nodes of the project that are known, the selected ones among them.
-    :param may_hide: whether the project may have more.
+    :param selectors: unique id of each node and test to the text by which dbt selects it alone.
     :param test_behavior: which tests the producer runs: with AFTER_ALL and NONE it runs none.
     :param operator: import path of an operator that runs dbt as the producer is to run it.
     :raises CosmosValueError: when other nodes read one that needs a profile of its own.
@@ -69,9 +66,9 @@ def watched_plan(
     built = _without_own_profiles(built)
     ids_of = _watched_ids(plan, built)
     tasks = [_watching(task, ids) if (ids := ids_of.get(task.task_id)) else task for task in plan.tasks]
-    selectors = exact_selectors(built.values(), known, may_hide=may_hide)
-    if not selectors:
+    if not built:
         return plan
+    told = {each: selectors[each] for each in built}
     producer = PlannedTask(
         task_id=PRODUCER_WATCHER_TASK_ID,
         operator=next(path for prefix, path in _PRODUCER_OF.items() if operator.startswith(prefix)),
@@ -79,11 +76,11 @@ def watched_plan(
             "select": None,
             "models": None,
             "selector": None,
-            "nodes": selectors,
+            "nodes": told,
             "indirect_selection": TestIndirectSelection.EMPTY.value,
         },
         defaults=_PRODUCER_FIRST,
-        context=context_of_batch(_NAME, selectors),
+        context=context_of_batch(_NAME, told),
         document=document_of_batch(built.values()),
     )
     done = PlannedTask(task_id=PRODUCER_WATCHER_DONE_TASK_ID, operator=EMPTY, arguments={"trigger_rule": "none_failed"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ import pytest
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.operators import local
+from cosmos_venv.operators.run import dbt_run
 from cosmos_venv.profiles import DbtProfileConfigVars, DuckDBUserPasswordProfileMapping
+from pytest_cosmos_venv import Variables
 from tests.installed import DBT, needs_dbt
 from tests.kit import MakeNamed, operator_arguments
 
@@ -113,6 +116,46 @@ def test_what_a_real_dbt_says_of_its_failures_heads_the_error(make: MakeNamed, d
     assert head == "dbt command failed. The command returned a non-zero exit code 2."
     assert first == "Encountered an error:"
     assert sum("depends on a node named 'nowhere' which was not found" in line for line in rest) == 1
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("short_folder")
+def test_a_retry_of_a_batch_whose_dbt_starts_warm_runs_what_is_not_done(
+    make: MakeNamed, dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cosmos_variables: Variables
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    started: list[str] = []
+    monkeypatch.setattr(dbt_run, "count", lambda _, tags: started.append(tags.get("reason", "warm")))
+    nodes = {f"model.harbor.{name}": name for name in ("staging", "mart", "late")}
+    nodes["test.harbor.holes"] = "holes"
+    (dbt_project / "tests").mkdir(exist_ok=True)
+    (dbt_project / "tests" / "holes.sql").write_text("select * from {{ ref('staging') }} where id is null")
+    pushed: list[list[dict[str, Any]]] = []
+
+    def run(number: int, late: str) -> None:
+        (dbt_project / "models" / "late.sql").write_text(late)
+        ti = SimpleNamespace(
+            dag_id="harbor",
+            run_id="night",
+            task_id="batch",
+            try_number=number,
+            max_tries=1,
+            xcom_push=lambda value, **_: pushed.append(value),
+        )
+        make("Batch", nodes=nodes, warm_dbt="require", indirect_selection="empty").execute(
+            {"ti": ti, "run_id": "night"}
+        )
+
+    with pytest.raises(AirflowException, match=r"^late failed, 3 of 4 nodes done\.\n") as failed:
+        run(1, "select nothing from {{ ref('mart') }}")
+    run(2, "select id from {{ ref('mart') }}")
+
+    assert 'Referenced column "nothing" not found' in str(failed.value)
+    assert started == ["warm", "warm"]
+    tries = [{row["node"].split(".")[2]: (row["status"], row["try_number"]) for row in rows} for rows in pushed]
+    done = {"staging": ("success", 1), "mart": ("success", 1), "holes": ("pass", 1)}
+    assert tries == [{**done, "late": ("error", 1)}, {**done, "late": ("success", 2)}]
+    assert cosmos_variables.values == {}
 
 
 @pytest.mark.long

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
-from cosmos_venv.constants import DbtResourceType, TestBehavior, TestIndirectSelection
+from cosmos_venv.constants import BatchBy, DbtResourceType, TestBehavior, TestIndirectSelection
 from cosmos_venv.project.graph import link
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.model import Plan
 from cosmos_venv.rendering.planner import plan
+from cosmos_venv.rendering.task_arguments import PlanningSettings
 from tests.rendering.made import node, planned
 
 ORDERS = node("model.shop.orders")
@@ -191,6 +192,73 @@ def test_a_node_alone_leaves_out_the_unit_test_that_runs_apart_and_not_itself() 
 
     (task,) = (each for each in made.tasks if each.task_id == "orders_model_build")
     assert task.arguments["exclude"] == "fqn:shop.orders.adds_up"
+
+
+def selections(made: Plan) -> dict[str, str]:
+    """How dbt is told what each task of one node runs."""
+    found = {task.task_id: task.arguments.get("select", task.arguments.get("models")) for task in made.tasks}
+    return {task_id: text for task_id, text in found.items() if text is not None}
+
+
+@pytest.mark.parametrize(
+    ("behavior", "ids"),
+    [
+        (TestBehavior.AFTER_EACH, {"orders.run", "orders.test"}),
+        (TestBehavior.BUILD, {"orders_model_build"}),
+        (TestBehavior.AFTER_ALL, {"orders_run"}),
+        (TestBehavior.NONE, {"orders_run"}),
+    ],
+)
+def test_a_node_alone_is_told_as_within_a_batch(behavior: TestBehavior, ids: set[str]) -> None:
+    alone = node("model.shop.orders", meta=IN_A_POOL)
+    test = declared("test.shop.unique_orders.0c", "model.shop.orders", fqn="shop.unique_orders")
+
+    found = selections(in_batches(alone, test, LINES, test_behavior=behavior))
+
+    assert {found[each] for each in ids} == {"fqn:shop.orders,file:orders.sql"}
+
+
+def test_a_node_alone_is_told_exactly_by_the_older_flag_too() -> None:
+    alone = node("model.shop.orders", meta=IN_A_POOL)
+    settings = PlanningSettings(uses_models_flag=True)
+
+    made = planned(alone, LINES, render=RenderConfig(batch_by=BatchBy.WAVE), settings=settings)
+
+    assert selections(made)["orders_run"] == "fqn:shop.orders,file:orders.sql"
+
+
+def test_a_test_alone_is_told_without_the_model_of_its_name() -> None:
+    singular = declared(
+        "test.shop.orders", "model.shop.orders", fqn="shop.orders", file="tests/orders.sql", meta=IN_A_POOL
+    )
+
+    assert selections(in_batches(ORDERS, singular))["orders_test"] == "fqn:shop.orders,resource_type:test"
+
+
+def test_where_there_are_no_batches_nodes_are_told_by_their_fqn_alone() -> None:
+    assert selections(planned(ORDERS, LINES))["orders_run"] == "fqn:shop.orders"
+
+
+def unnamed(unique_id: str, *depends_on: str, file: str) -> DbtNode:
+    """A node whose fqn nobody knows."""
+    kind, package, _ = unique_id.split(".", 2)
+    return DbtNode(
+        unique_id, DbtResourceType(kind), list(depends_on), Path("/srv/shop"), Path(file), package_name=package
+    )
+
+
+def test_nodes_whose_fqn_nobody_knows_are_told_with_their_file() -> None:
+    orders = unnamed("model.shop.orders", file="models/orders.sql")
+    theirs = unnamed("model.crm.orders", file="models/orders.sql")
+    piers = unnamed("model.shop.piers", "model.shop.orders", file="models/orders/piers.sql")
+    history = unnamed("snapshot.shop.history", file="snapshots/all.yml")
+
+    assert told(in_batches(orders, theirs, piers, history)) == {
+        "model.shop.orders": "orders,file:orders.sql,package:shop",
+        "model.crm.orders": "orders,file:orders.sql,package:crm",
+        "model.shop.piers": "piers,file:piers.sql",
+        "snapshot.shop.history": "history,resource_type:snapshot",
+    }
 
 
 def test_a_unit_test_whose_fqn_nobody_knows_is_told_by_its_name() -> None:

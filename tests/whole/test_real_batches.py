@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import duckdb
@@ -57,7 +59,9 @@ DbtBatchVirtualenvOperator(
 """
 
 
-def render(engine: Engine, project: Path, directory: Path, **more: Any) -> DbtDag:
+def render(
+    engine: Engine, project: Path, directory: Path, *, more_args: Mapping[str, Any] = MappingProxyType({}), **more: Any
+) -> DbtDag:
     return DbtDag(
         dag_id="harbor",
         schedule=None,
@@ -66,7 +70,7 @@ def render(engine: Engine, project: Path, directory: Path, **more: Any) -> DbtDa
         profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=project / "profiles.yml"),
         execution_config=ExecutionConfig(execution_mode=ExecutionMode.VIRTUALENV, virtualenv_dir=directory),
         render_config=RenderConfig(load_method=LoadMode.DBT_LS, **more),
-        operator_args=engine.arguments,
+        operator_args={**engine.arguments, **more_args},
     )
 
 
@@ -155,12 +159,7 @@ def test_dbt_runs_nothing_but_the_nodes_of_a_batch(
     engine: Engine, batch_by: str, kept_directory: Path, tmp_path: Path, cosmos_run_dag: RunDag
 ) -> None:
     engine.require()
-    project = tmp_path / "shop"
-    for name, text in FILES.items():
-        (project / name).parent.mkdir(parents=True, exist_ok=True)
-        (project / name).write_text(text)
-    (project / "dbt_project.yml").write_text("name: shop\nversion: '1.0'\nprofile: harbor\n")
-    write_profile(project)
+    project = written_project(tmp_path / "shop", FILES)
 
     with_tests = render(engine, project, kept_directory, batch_by=batch_by)
     outcome = cosmos_run_dag(with_tests)
@@ -180,10 +179,61 @@ def test_dbt_runs_nothing_but_the_nodes_of_a_batch(
     assert ran_in(outcome) == [*blank, "model.shop.far", "model.shop.orders", "model.shop.piers"]
 
 
+ALONE = {
+    "models/orders.sql": "select 1 as id",
+    "models/orders/lines.sql": "select * from {{ ref('orders') }}",
+    "tests/orders.sql": "select * from {{ ref('orders') }} where id is null",
+    "models/schema.yml": """
+models:
+  - name: orders
+    config: {meta: {cosmos: {operator_kwargs: {priority_weight: 2}}}}
+    columns: [{name: id, data_tests: [not_null]}]
+  - {name: lines, columns: [{name: id, data_tests: [unique]}]}
+unit_tests:
+  - {name: adds_up, model: orders, given: [], expect: {rows: [{id: 1}]}}
+""",
+}
+"""A model that keeps a task of its own, beside a folder of its name."""
+
+
+@pytest.mark.long
+@pytest.mark.timeout(280)
+@pytest.mark.usefixtures("no_other_servers")
+@pytest.mark.parametrize("behavior", ["after_each", "build"])
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+def test_a_node_that_keeps_its_own_task_runs_alone_there(
+    engine: Engine, behavior: str, kept_directory: Path, tmp_path: Path, cosmos_run_dag: RunDag
+) -> None:
+    engine.require()
+    project = written_project(tmp_path / "shop", ALONE)
+    ran: list[str] = []
+
+    def look(project_dir: str, **_: object) -> None:
+        results = json.loads((Path(project_dir) / "target" / "run_results.json").read_text())["results"]
+        ran.extend(result["unique_id"] for result in results)
+
+    dag = render(
+        engine, project, kept_directory, more_args={"callback": look}, batch_by="folder", test_behavior=behavior
+    )
+    outcome = cosmos_run_dag(dag)
+
+    assert outcome.succeeded
+    assert Counter(ran) == dict.fromkeys(dag.dbt_graph.filtered_nodes, 1)
+
+
 def of_other_tasks(dag: DbtDag) -> set[str]:
     """The tests that have tasks of their own."""
     names = {task.task_id.removesuffix("_test") for task in dag.tasks if task.task_id.endswith("_test")}
     return {each for each in dag.dbt_graph.filtered_nodes if each.split(".")[2] in names}
+
+
+def written_project(folder: Path, files: Mapping[str, str]) -> Path:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    (folder / "dbt_project.yml").write_text("name: shop\nversion: '1.0'\nprofile: harbor\n")
+    write_profile(folder)
+    return folder
 
 
 def write_profile(project: Path) -> None:

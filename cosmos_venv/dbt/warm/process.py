@@ -118,9 +118,8 @@ class WarmStart:
         :raises NotWarm: where that is required and cannot be.
         :raises CommandKilled: when ``cancellation`` was requested.
         """
-        if (
-            not self.program.can_be_served
-        ):  # it imports nothing, so there is nothing to keep ready, and nothing is lacking
+        # A program that no server imports has nothing to keep ready, and lacks nothing.
+        if not self.program.can_be_served:
             self.count(NATIVE)
             return GuardedProcess(argv, env=env, cwd=cwd, keep_open=keep_open, interrupts=interrupts)
         variables = dict(os.environ) if env is None else dict(env)

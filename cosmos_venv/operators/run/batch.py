@@ -50,10 +50,10 @@ def run_batch(
     refuse_narrowing([f"{flag} in the parameters of the operator" for flag in flags])
     journal = Journal(Tries.of(run.context), run.log, publish)
     journal.begin()
-    batch = _Batch(run=run, hooks=hooks, journal=journal, nodes=nodes, before=_done_before(run, journal, nodes))
+    attempt = _Try(run=run, hooks=hooks, journal=journal, nodes=nodes, before=_done_before(run, journal, nodes))
     is_over, end = False, FAILED
     try:
-        result = batch.build()
+        result = attempt.build()
         is_over, end = True, SUCCESS
         return result
     except (AirflowSkipException, AirflowFailException):
@@ -76,13 +76,18 @@ def _done_before(run: DbtRun, journal: Journal, nodes: Mapping[str, str]) -> dic
         warned = [each for each, found in done.items() if found.status == WARNED]
         journal.start_anew(warned)
         done = {each: found for each, found in done.items() if each not in warned}
+    # dbt runs all that one text selects, such as tests of one fqn.
+    texts = {text for each, text in nodes.items() if each not in done}
+    again = [each for each in done if nodes[each] in texts]
+    journal.start_anew(again)
+    done = {each: found for each, found in done.items() if each not in again}
     if done:
         run.log.info("Done by earlier tries of this task: %d of %d nodes.", len(done), len(nodes))
     return done
 
 
-class _Batch(msgspec.Struct, frozen=True, kw_only=True):
-    """One try of a batch.
+class _Try(msgspec.Struct, frozen=True, kw_only=True):
+    """One try of a batch, with what those before it have left.
 
     :param run: the run, with the command without a selection.
     :param hooks: the operator's own steps.

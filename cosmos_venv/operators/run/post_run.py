@@ -134,7 +134,7 @@ def follow_up(outcome: Outcome, *, failed: bool) -> None:
     :param failed: whether dbt has failed: what goes wrong here is a warning then, and never hides dbt's own error.
     """
     # First: a callback of the user may remove or change the artifacts.
-    _keep_events(outcome)
+    _keep_events(outcome, failed=failed)
     if not failed:
         _give_assets(outcome)
     for step in _steps(outcome):
@@ -311,20 +311,25 @@ def _push_uris(outcome: Outcome, found: list[Any]) -> None:
         outcome.context["ti"].xcom_push(key="uri", value=[asset.uri for asset in found])
 
 
-def _keep_events(outcome: Outcome) -> None:
+def _keep_events(outcome: Outcome, *, failed: bool) -> None:
     """Keep what OpenLineage's processor says of this run, a failed one too, where Airflow's provider is active."""
     try:
         namespace = compat.openlineage_namespace()
         if namespace is not None:
-            outcome.updates.keep_events(_events(outcome, namespace))
+            outcome.updates.keep_events(_events(outcome, namespace, failed=failed))
     except Exception as error:  # noqa: BLE001 - whatever it is: the task is about dbt
         outcome.log.warning("OpenLineage is told nothing of dbt's nodes: %s: %s", type(error).__name__, error)
 
 
-def _events(outcome: Outcome, namespace: str) -> list[Any]:
+def _events(outcome: Outcome, namespace: str, *, failed: bool) -> list[Any]:
+    """The events of the nodes that this run has updated; of a run that has succeeded, also of those before it.
+
+    So the last event of a task names all that the task has written, as its assets do, whatever its tries have done.
+    """
     if outcome.artifacts.text("run_results.json") is None or outcome.artifacts.text("manifest.json") is None:
         return []
-    processor = _processor_class(outcome.env, outcome.profiles_yml)(
+    before = () if failed else outcome.updated_before
+    processor = _processor_class(outcome.env, outcome.profiles_yml, before)(
         project_dir=str(outcome.place),
         profile_name=outcome.profile_config.profile_name,
         target=outcome.profile_config.target_name,
@@ -337,8 +342,10 @@ def _events(outcome: Outcome, namespace: str) -> list[Any]:
     return list(processor.parse().completes)
 
 
-def _processor_class(environment: Mapping[str, str], profiles_yml: Path) -> Callable[..., Any]:
-    """OpenLineage's processor, seeing dbt's variables and profile.
+def _processor_class(
+    environment: Mapping[str, str], profiles_yml: Path, updated_before: Collection[str]
+) -> Callable[..., Any]:
+    """OpenLineage's processor, seeing dbt's variables and profile, and nodes that earlier tries have updated.
 
     It would look for variables, passwords too, among the worker's own. The folder of the profile it takes from
     ``run_results.json``; dbt 2 does not say it there, and another profile lies in the user's home.
@@ -360,6 +367,17 @@ def _processor_class(environment: Mapping[str, str], profiles_yml: Path) -> Call
             if isinstance(arguments := metadata.get("args"), dict):
                 arguments.setdefault("profiles_dir", str(profiles_yml.parent))
             return metadata
+
+        def get_dbt_metadata(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any] | None]:
+            manifest, run_results, profile, catalog = super().get_dbt_metadata()
+            now = {result["unique_id"] for result in run_results["results"]}
+            before = [
+                {"unique_id": each, "status": "success", "timing": []}
+                for each in updated_before
+                if each in manifest["nodes"] and each not in now
+            ]
+            # Of facets the last event counts: it is one of this try.
+            return manifest, {**run_results, "results": [*before, *run_results["results"]]}, profile, catalog
 
         @staticmethod
         # Its own env_var reads os.environ, which is the worker's.

@@ -284,6 +284,25 @@ def test_a_test_that_warned_runs_again_where_somebody_is_to_hear_of_it(
     assert heard == [["check"]]
 
 
+def test_what_dbt_is_told_by_one_text_runs_again_together(
+    run_try: RunTry, dbt: FakeVenv, cosmos_variables: Variables
+) -> None:
+    # As two generic tests of one name in one folder are.
+    nodes = NODES | dict.fromkeys(("model.harbor.mart", "model.harbor.report"), "mart+")
+    dbt.script("build", nth=1, nodes={"report": "error"})
+    with pytest.raises(AirflowException):
+        run_try(1, nodes=nodes)
+    dbt.script("build", nth=2, nodes={"mart": "error"})
+
+    with pytest.raises(AirflowException, match=r"^mart failed, 1 skipped, 1 of 3 nodes done"):
+        run_try(2, nodes=nodes)
+    (value,) = cosmos_variables.values.values()
+    rows = run_try(3, nodes=nodes)
+
+    assert json.loads(value)["done"] == {"model.harbor.staging": ["success", 1]}
+    assert statuses(rows) == {"staging": ("success", 1), "mart": ("success", 3), "report": ("success", 3)}
+
+
 def test_a_node_of_which_dbt_says_nothing_has_failed(run_try: RunTry, dbt: FakeVenv) -> None:
     nodes = {**NODES, "model.harbor.ghost": "ghost"}
 

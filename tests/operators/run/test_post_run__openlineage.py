@@ -24,7 +24,7 @@ pytestmark = [
 
 DAG_FILE = """
 import json, os, sys
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from cosmos_venv import ProfileConfig
 from cosmos_venv.compat import DAG
 from cosmos_venv.operators.local import DbtBatchLocalOperator, DbtRunLocalOperator
@@ -41,7 +41,15 @@ with DAG("harbor", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezon
     broken = DbtRunLocalOperator(task_id="broken", select="broken mart", **shared)
     nodes = {{"model.harbor.staging": "staging", "model.harbor.mart": "mart"}}
     batch = DbtBatchLocalOperator(task_id="batch", nodes=nodes, trigger_rule="all_done", **shared)
-    staging >> broken >> batch
+    retried = DbtBatchLocalOperator(
+        task_id="retried",
+        nodes={{"model.harbor.staging": "staging", "model.harbor.late": "late"}},
+        trigger_rule="all_done",
+        retries=1,
+        retry_delay=timedelta(0),
+        **{{**shared, "env": {{**shared["env"], "HARBOR_TRY": "{{{{ ti.try_number }}}}"}}}},
+    )
+    staging >> broken >> batch >> retried
 if __name__ == "__main__":
     before = dict(os.environ)
     run = dag.test()
@@ -52,6 +60,11 @@ if __name__ == "__main__":
             if before.get(name) != os.environ.get(name) and not name.startswith("AIRFLOW_CTX_")),
     )) + "\\n")  # at once: other threads log
 """
+
+LATE = """
+select {{ 'nothing' if env_var('HARBOR_TRY', '2') == '1' else 'id' }} from {{ ref('staging') }}
+"""
+"""It fails in the first try."""
 
 
 class Run(Protocol):
@@ -67,6 +80,7 @@ def run(dbt_project: Path, tmp_path: Path) -> Run:
     )
     (dbt_project / "models" / "staging.sql").write_text("select 1 as id")
     (dbt_project / "models" / "broken.sql").write_text("select nothing from (select 1 as a)")
+    (dbt_project / "models" / "late.sql").write_text(LATE)
 
     def run(**variables: str) -> dict[str, Any]:
         configured = {f"AIRFLOW__OPENLINEAGE__{name}": value for name, value in variables.items()}
@@ -85,7 +99,7 @@ def test_openlineage_hears_what_each_node_has_read_and_written(run: Run, tmp_pat
 
     result = run(TRANSPORT=json.dumps(transport))
 
-    assert result["states"] == {"staging": "success", "broken": "failed", "batch": "success"}
+    assert result["states"] == {"staging": "success", "broken": "failed", "batch": "success", "retried": "success"}
     assert result["changed"] == []
     events = [json.loads(line) for line in heard.read_text().splitlines()]
     told = {(event["job"]["name"], event["eventType"]): event for event in events}
@@ -98,10 +112,13 @@ def test_openlineage_hears_what_each_node_has_read_and_written(run: Run, tmp_pat
     batch = told[("harbor.batch", "COMPLETE")]
     assert {each["name"] for each in batch["outputs"]} == {"harbor.main.staging", "harbor.main.mart"}
     assert {each["name"] for each in batch["inputs"]} == {"harbor.main.staging"}
+    first, last = told[("harbor.retried", "FAIL")], told[("harbor.retried", "COMPLETE")]
+    assert {each["name"] for each in first["outputs"]} == {"harbor.main.staging"}
+    assert {each["name"] for each in last["outputs"]} == {"harbor.main.staging", "harbor.main.late"}
 
 
 def test_where_the_provider_is_not_active_openlineage_is_not_imported(run: Run) -> None:
     result = run(DISABLED="True")
 
-    assert result["states"] == {"staging": "success", "broken": "failed", "batch": "success"}
+    assert result["states"] == {"staging": "success", "broken": "failed", "batch": "success", "retried": "success"}
     assert result["imported"] == []
