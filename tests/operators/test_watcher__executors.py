@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -118,7 +117,11 @@ def test_a_run_is_as_dbts_exit_code_and_each_task_as_its_node(watched: Watched, 
     dbt.script("build", nth=2, nodes={"mart": "error"})
     dbt.script("build", nth=3, nodes={"mart": "error"})
     dbt.script("build", nth=5, nodes={"mart": "error"})
-    dbt.script("build", nth=6, at="mart", hold=True)
+    is_worker_killed = watched.stack.stack.release == 3
+    if is_worker_killed:
+        dbt.script("build", nth=6, at="mart", hold=True)
+    else:  # only the DAG processor of Airflow 2 would find a worker that was killed
+        dbt.script("build", nth=6, at="mart", crash=signal.SIGKILL)
 
     watched.begin("plain")
     half_way = {PRODUCER: "running", "staging": "success", "mart": "deferred", "report": "deferred"}
@@ -148,10 +151,12 @@ def test_a_run_is_as_dbts_exit_code_and_each_task_as_its_node(watched: Watched, 
     assert watched.commands() == [("build", {*NODES}), ("run", {"mart"})]
 
     watched.begin("killed")
-    wait_until(lambda: watched.stack.states("killed").get("staging_run") == "success", "a node is done", airflow)
-    worker = int((tmp_path / f"{PRODUCER}.pid").read_text())
-    children = psutil.Process(worker).children(recursive=True)
-    os.kill(worker, signal.SIGKILL)
+    children: list[psutil.Process] = []
+    if is_worker_killed:
+        wait_until(lambda: watched.stack.states("killed").get("staging_run") == "success", "a node is done", airflow)
+        worker = psutil.Process(int((tmp_path / f"{PRODUCER}.pid").read_text()))
+        children = worker.children(recursive=True)
+        worker.kill()
     expected = {**expected, "mart": "failed", "report": "failed"}
     assert watched.end("killed") == ("failed", expected), logs(airflow)
     assert psutil.wait_procs(children, timeout=60)[1] == []
