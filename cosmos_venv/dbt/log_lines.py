@@ -146,7 +146,10 @@ def event_of_runner(event: Any) -> NodeEvent | None:
         unique_id=str(node.unique_id),
         status=_status(node.node_status),
         text=without_colour(str(event.info.msg)),
-        data={"execution_time": getattr(data, "execution_time", 0.0)},
+        data={
+            "execution_time": getattr(data, "execution_time", 0.0),
+            "node_info": {"node_path": getattr(node, "node_path", "")},
+        },
     )
 
 

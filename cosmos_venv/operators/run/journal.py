@@ -32,10 +32,12 @@ from cosmos_venv.dbt.log_lines import DONE_STATUSES, NodeEvent
 from cosmos_venv.files.durable_files import is_private, make_private
 from cosmos_venv.io import map_index
 from cosmos_venv.managed import caches
-from cosmos_venv.operators.run.journal_lines import FAILED, TryRecord, begun_try, line_of, packed
+from cosmos_venv.operators.run.journal_lines import FAILED, SQL, TryRecord, begun_try, line_of, packed
 from cosmos_venv.operators.run.shared_record import Done, Pace, Progress, SharedRecord, remove_abandoned
 
 _FOLDER = "journals-v1"
+_WITH_SQL = frozenset({"model", "snapshot"})
+_LONGEST_SQL = 65_536  # characters: it becomes an XCom
 _MOST_DAYS = 30
 _DIGITS = 32
 
@@ -148,14 +150,23 @@ class Journal:
                     self._append({"id": each, "status": ""})
                     self._is_behind = True
 
-    def note(self, event: NodeEvent) -> None:
+    def note(self, event: NodeEvent, target: Path | None = None) -> None:
         """Write down what dbt says of a node.
 
         :param event: of dbt's output.
+        :param target: dbt's target folder, for tasks that show the SQL of their node; None: it is not known.
         """
         with self._lock:
-            line = {"id": event.unique_id, "status": event.status, "event": event.name, "at": time.time()}
-            self._append({**line, "is_end": event.is_end, "seconds": event.seconds, "text": event.text})
+            line: dict[str, Any] = {
+                "id": event.unique_id,
+                "status": event.status,
+                "event": event.name,
+                "at": time.time(),
+            }
+            line |= {"is_end": event.is_end, "seconds": event.seconds, "text": event.text}
+            if self._publish is not None and event.is_end and (sql := _compiled_sql(event, target)):
+                line[SQL] = sql
+            self._append(line)
             if not event.is_end:
                 return
             self.ends[event.unique_id] = event
@@ -328,6 +339,19 @@ def journal_key(context: Mapping[str, Any], task_id: str | None) -> str | None:
     if not all(names):
         return None
     return hashlib.sha256("\0".join(map(str, [*names, _begin_of_run(context)])).encode()).hexdigest()[:_DIGITS]
+
+
+def _compiled_sql(event: NodeEvent, target: Path | None) -> str:
+    """The SQL that dbt has compiled for a model or a snapshot; empty where it cannot be found."""
+    kind, package, *_ = event.unique_id.split(".")
+    node: Any = event.data.get("node_info")
+    path = node.get("node_path") if isinstance(node, Mapping) else None
+    if target is None or kind not in _WITH_SQL or not isinstance(path, str) or not path:
+        return ""
+    with suppress(OSError, ValueError, NotImplementedError):  # a path that is none
+        for file in (target / "compiled" / package).glob(f"*/{path}"):
+            return file.read_text(encoding="utf-8", errors="backslashreplace")[:_LONGEST_SQL]
+    return ""
 
 
 def _begin_of_run(context: Mapping[str, Any]) -> str:

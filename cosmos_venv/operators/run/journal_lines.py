@@ -16,6 +16,9 @@ from cosmos_venv.dbt.log_lines import DONE_STATUSES
 SUCCESS, FAILED, SKIPPED = "success", "failed", "skipped"
 """States of a node and of a task."""
 
+SQL = "sql"
+"""In a line with the end of a node: the SQL that dbt has compiled for it."""
+
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True):
     """How a node has ended in one try.

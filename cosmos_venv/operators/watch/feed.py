@@ -20,7 +20,7 @@ import msgspec
 
 from cosmos_venv import compat
 from cosmos_venv.operators.run.journal import files_of, folder_of
-from cosmos_venv.operators.run.journal_lines import TryRecord, begun_try, line_of, unpacked
+from cosmos_venv.operators.run.journal_lines import SQL, TryRecord, begun_try, line_of, unpacked
 
 XCOM = "dbt_journal"
 """Key of the XCom with which the producer tells other hosts what its journal says."""
@@ -65,12 +65,14 @@ class JournalFiles:
 
     :param folder: in which they are.
     :ivar tries: what they say, one record for each try.
-    :ivar texts: lines of dbt's log by unique id of their node, each with its time in seconds since 1970.
+    :ivar texts: lines of dbt's log by unique id of their node, in order.
+    :ivar sql: compiled SQL of the nodes that have ended, by unique id.
     """
 
     folder: Path
     tries: list[TryRecord] = field(default_factory=list)
-    texts: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
+    texts: dict[str, list[str]] = field(default_factory=dict)
+    sql: dict[str, str] = field(default_factory=dict)
     _read: dict[Path, int] = field(default_factory=dict)
     _records: dict[Path, TryRecord] = field(default_factory=dict)
 
@@ -105,8 +107,11 @@ class JournalFiles:
                 self._records[path] = begun
             return
         record.take(line)
+        node = str(line.get("id"))
         if line.get("text"):
-            self.texts.setdefault(str(line.get("id")), []).append((float(line.get("at") or 0), str(line["text"])))
+            self.texts.setdefault(node, []).append(str(line["text"]))
+        if line.get(SQL):
+            self.sql[node] = str(line[SQL])
 
 
 class Feed:

@@ -12,11 +12,14 @@ from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent
 from cosmos_venv import compat
 from cosmos_venv.operators.run.journal import journal_key
 from cosmos_venv.operators.run.journal_lines import SUCCESS, Outcome
-from cosmos_venv.operators.watch.feed import Feed, Producer, watching
+from cosmos_venv.operators.watch.feed import Feed, JournalFiles, Producer, watching
 from cosmos_venv.operators.watch.verdict import OVER, Action, Verdict, Waiting, verdict
 
 NODE_XCOM = "dbt_node"
 """Key of the XCom with what became of the nodes of a task."""
+
+SQL_XCOM = "compiled_sql"
+"""Key of the XCom with the SQL that dbt has compiled for them."""
 
 _BETWEEN_LOOKS_AT_PARENTS = 3.0
 _ENDS = {Action.SUCCEED: TaskSuccessEvent, Action.SKIP: TaskSkippedEvent, Action.FAIL: TaskFailedEvent}
@@ -80,7 +83,7 @@ class DbtNodeTrigger(BaseTrigger):
                     break
                 await feed.change()
         (self.log.error if found.action is Action.FAIL else self.log.info)("%s", found.reason)
-        yield _event(found)
+        yield _event(found, xcoms_of(found.outcomes, feed.journal))
 
     def _producer(self, ti: Any) -> Producer:
         key = self.key
@@ -99,7 +102,7 @@ class DbtNodeTrigger(BaseTrigger):
         """Write what dbt has said of the nodes into the task's log, each line once."""
         for node in self.node_ids:
             texts = feed.journal.texts.get(node, [])
-            for _, text in texts[shown.get(node, 0) :]:
+            for text in texts[shown.get(node, 0) :]:
                 self.log.info("%s", text)
             shown[node] = len(texts)
 
@@ -126,21 +129,24 @@ def after(parents: Mapping[str, str | None], found: Verdict) -> Verdict:
     return Verdict(action=Action.FAIL, reason=f"dbt does not run in this task: before it stands {', '.join(unfit)}.")
 
 
-def rows_of(outcomes: Mapping[str, Outcome]) -> Any:
-    """What became of nodes, as the XCom of their task.
+def xcoms_of(outcomes: Mapping[str, Outcome], journal: JournalFiles) -> dict[str, Any]:
+    """What became of nodes, as the XComs of their task by key.
 
-    :param outcomes: by unique id.
+    :param outcomes: by unique id; none where the producer has said nothing.
+    :param journal: has the SQL of the nodes, where this host can read it.
     """
-    return [
+    rows = [
         {"node": node, "status": each.status, "seconds": each.seconds, "rows": each.rows, "message": each.message}
         for node, each in outcomes.items()
     ]
+    sql = "\n\n".join(journal.sql[node].strip() for node in outcomes if node in journal.sql)
+    return ({NODE_XCOM: rows} if rows else {}) | ({SQL_XCOM: sql} if sql else {})
 
 
-def _event(found: Verdict) -> TriggerEvent:
+def _event(found: Verdict, xcoms: dict[str, Any]) -> TriggerEvent:
     if found.action is Action.RUN_ALONE or (found.action is Action.FAIL and not compat.TASKS_START_AS_TRIGGERS):
         return _message(found)
-    return _ENDS[found.action](xcoms={NODE_XCOM: rows_of(found.outcomes)})
+    return _ENDS[found.action](xcoms=xcoms)
 
 
 def _message(found: Verdict) -> TriggerEvent:

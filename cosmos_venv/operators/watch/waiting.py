@@ -14,7 +14,7 @@ from cosmos_venv import compat
 from cosmos_venv.compat import AirflowException, AirflowRescheduleException, AirflowSkipException
 from cosmos_venv.operators.run.journal import journal_key
 from cosmos_venv.operators.watch.feed import Producer, look
-from cosmos_venv.operators.watch.trigger import NODE_XCOM, DbtNodeTrigger, after, rows_of
+from cosmos_venv.operators.watch.trigger import DbtNodeTrigger, after, xcoms_of
 from cosmos_venv.operators.watch.verdict import OVER, Action, Verdict, Waiting, verdict
 
 _SOON = 1.0  # seconds until the next look in a run without a scheduler
@@ -71,10 +71,10 @@ def wait_for_nodes(
         trigger = DbtNodeTrigger(watching.node_ids, watching.producer_task_id, watching.parents, key=key, since=since)
         defer(trigger=trigger, method_name=resumes)
     for node in watching.node_ids:
-        for _, text in journal.texts.get(node, ()):
+        for text in journal.texts.get(node, ()):
             log.info("%s", text)
-    if found.outcomes:
-        ti.xcom_push(key=NODE_XCOM, value=rows_of(found.outcomes))
+    for name, value in xcoms_of(found.outcomes, journal).items():
+        ti.xcom_push(key=name, value=value)
     return end_as(found.action, found.reason, log)
 
 

@@ -92,7 +92,7 @@ def test_lines_are_read_once_and_half_a_line_when_it_is_whole(folder: Path) -> N
         NODE: "success",
         "model.shop.lines": "error",
     }
-    assert files.texts[NODE] == [(2.0, "1 of 1 OK")]
+    assert files.texts[NODE] == ["1 of 1 OK"]
 
 
 def test_each_try_is_a_record(folder: Path) -> None:
