@@ -108,6 +108,10 @@ class Running:
         run_id = quote(self._run_id(dag_id))
         self._call("PATCH", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}", {"new_state": state})
 
+    def mark_run(self, dag_id: str, state: str) -> None:
+        """Mark the only run of a DAG, as the UI of Airflow 3 does it."""
+        self._call("PATCH", f"dags/{dag_id}/dagRuns/{quote(self._run_id(dag_id))}", {"state": state})
+
     def _run_id(self, dag_id: str) -> str:
         run_id: str = self.airflow.ask(f"select run_id from dag_run where dag_id = '{dag_id}'")[0][0]  # noqa: S608
         return run_id

@@ -66,6 +66,8 @@ def of_dbt():
 
 plain = DbtDag("plain", **of_dag(), **of_dbt())
 marked = DbtDag("marked", **of_dag(), **of_dbt())
+restarted = DbtDag("restarted", **of_dag(), **of_dbt())
+run_marked = DbtDag("run_marked", **of_dag(), **of_dbt())
 pooled = DbtDag("pooled", **of_dag(pool="one"), **of_dbt())
 timed = DbtDag("timed", **of_dag(retries=20), **of_dbt())
 timed.get_task("mart_run").execution_timeout = timedelta(seconds=1)
@@ -119,6 +121,8 @@ def test_what_people_do_to_a_run_leaves_no_task_untrue(watched: Watched, tmp_pat
     _before_a_group_fails(watched)
     _a_node_of_a_group_fails(watched)
     _one_slot(watched)
+    _clear_the_producer(watched)
+    _mark_the_run(watched, tmp_path)
 
 
 def _another_host(watched: Watched, tmp_path: Path) -> None:
@@ -199,9 +203,14 @@ def _before_a_group_fails(watched: Watched) -> None:
 
 
 def _a_node_of_a_group_fails(watched: Watched) -> None:
-    watched.dbt.script("build", nth=5, nodes={"mart": "error"})
+    """The leaf is skipped before Airflow sees that the producer fails."""
+    airflow = watched.stack.airflow
+    held = watched.dbt.script("build", nth=5, nodes={"mart": "error"}, after="report", hold=True)
 
     watched.begin("node_fails")
+    wait_until(lambda: watched.states("node_fails").get("dbt.report") == "skipped", "a leaf is skipped", airflow)
+    assert watched.states("node_fails")[f"dbt.{PRODUCER}"] == "running"
+    held.release()
 
     expected = {f"dbt.{each}": state for each, state in MART_FAILED.items()}
     expected |= {"before": "success", "after": "upstream_failed"}
@@ -209,7 +218,50 @@ def _a_node_of_a_group_fails(watched: Watched) -> None:
 
 
 def _one_slot(watched: Watched) -> None:
-    watched.begin("pooled")
+    """A task that is cleared while the producer runs is no second dbt beside it."""
+    airflow = watched.stack.airflow
+    held = watched.dbt.script("build", nth=6, at="mart", hold=True)
 
-    assert watched.end("pooled") == ("success", ALL_DONE), logs(watched.stack.airflow)
-    assert watched.commands() == [("build", {*NODES})]
+    watched.begin("pooled")
+    wait_until(lambda: watched.states("pooled").get("staging") == "success", "a node is done", airflow)
+    watched.stack.clear("pooled", "staging_run")
+    wait_until(lambda: watched.states("pooled").get("staging") == "deferred", "its task waits again", airflow)
+    held.release()
+
+    assert watched.end("pooled") == ("success", ALL_DONE), logs(airflow)
+    assert watched.commands() == [("build", {*NODES}), ("run", {"staging"})]
+    build, alone = [call for call in watched.dbt.calls[watched.before :] if call.command != "ls"]
+    assert build.ended_at is not None
+    assert build.ended_at < alone.started_at
+
+
+def _clear_the_producer(watched: Watched) -> None:
+    """It ends its dbt, and then builds everything, as a run that was cleared."""
+    airflow = watched.stack.airflow
+    watched.dbt.script("build", nth=7, at="mart", hold=True)
+
+    watched.begin("restarted")
+    wait_until(lambda: watched.states("restarted").get("staging") == "success", "a node is done", airflow)
+    watched.stack.clear("restarted", PRODUCER)
+
+    assert watched.end("restarted") == ("success", ALL_DONE), logs(airflow)
+    assert watched.commands() == [("build", {*NODES})] * 2
+    first, second = [call for call in watched.dbt.calls[watched.before :] if call.command != "ls"]
+    assert first.ended_at is None or first.ended_at < second.started_at
+
+
+def _mark_the_run(watched: Watched, tmp_path: Path) -> None:
+    airflow = watched.stack.airflow
+    watched.dbt.script("build", nth=9, at="mart", hold=True)
+
+    watched.begin("run_marked")
+    wait_until(lambda: watched.states("run_marked").get("staging") == "success", "a node is done", airflow)
+    worker = psutil.Process(int((tmp_path / f"{PRODUCER}.pid").read_text()))
+    children = worker.children(recursive=True)
+    watched.stack.mark_run("run_marked", "failed")
+
+    assert children, "dbt ran"
+    assert psutil.wait_procs(children, timeout=60)[1] == []
+    state, states = watched.end("run_marked")
+    assert (state, states[PRODUCER], states["staging"]) == ("failed", "failed", "success"), logs(airflow)
+    assert {states[each] for each in ("mart", "report", DONE)} <= {"failed", "skipped", "upstream_failed"}, states
