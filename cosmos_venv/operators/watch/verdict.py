@@ -110,7 +110,7 @@ def _ended(worst: str, found: Mapping[str, Outcome]) -> Verdict:
         return Verdict(action=Action.SUCCEED, reason=f"{_listed(found)}.", outcomes=found)
     which = {node: each for node, each in found.items() if each.state == worst}
     if worst == SKIPPED:
-        reason = f"{_listed(which)}: a node that it reads has failed."
+        reason = f"{_listed(which)}: a node that it reads, or a unit test of it, has failed."
         return Verdict(action=Action.SKIP, reason=reason, outcomes=found)
     messages = [f"\n{each.message}" for each in which.values() if each.message]
     return Verdict(action=Action.FAIL, reason=f"{_listed(which)}.{''.join(messages)}", outcomes=found)
