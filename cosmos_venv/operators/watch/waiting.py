@@ -1,4 +1,4 @@
-"""A task that watches nodes, where it has a worker: it is deferred, put off, ends, or goes on and runs dbt itself."""
+"""A task that watches nodes, where it has a worker: it waits (deferred or rescheduled), ends, or runs dbt itself."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def wait_for_nodes(
     :param watching: the task.
     :param context: Airflow's context of it.
     :param log: its logger.
-    :param defer: the operator's method that defers it; None: it is put off until the next look.
+    :param defer: the operator's method that defers it; None: it is rescheduled for the next look.
     :param resumes: name of the operator's method with which it goes on behind the trigger.
     :raises TaskDeferred: where it waits for the trigger.
-    :raises AirflowRescheduleException: where it is put off.
+    :raises AirflowRescheduleException: where it is rescheduled.
     :raises AirflowSkipException: when dbt has skipped its nodes.
     :raises AirflowException: when one of its nodes has failed, or nothing is known of it.
     """
@@ -104,7 +104,7 @@ def _put_off(seconds: float) -> AirflowRescheduleException:
 
 
 def _begin_of_try(ti: Any, context: Mapping[str, Any]) -> float:
-    """When the present try has begun: the task may have been put off since."""
+    """When the present try has begun: the task may have been rescheduled since."""
     first = None
     with suppress(Exception):  # Airflow 2 has no such question
         first = ti.get_first_reschedule_date(context)
