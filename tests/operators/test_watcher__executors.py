@@ -85,7 +85,7 @@ class Watched:
     def commands(self) -> list[tuple[str, set[str]]]:
         """What dbt was called for since the DAG has begun, and the nodes that it was told."""
         calls = [call for call in self.dbt.calls[self.before :] if call.command != "ls"]
-        return [(each.command, {word.rpartition(".")[2] for word in each.arguments} & {*NODES}) for each in calls]
+        return [(str(each.command), {word.rpartition(".")[2] for word in each.arguments} & {*NODES}) for each in calls]
 
 
 @pytest.fixture(params=[stack.parameter() for stack in STACKS])

@@ -67,7 +67,7 @@ def wait_for_nodes(
         found = after(states, found) if is_ready else Verdict(action=Action.WAIT)
     if found.action is Action.WAIT:
         if defer is None:
-            raise _put_off(watching.poke_interval)
+            raise _reschedule(watching.poke_interval)
         trigger = DbtNodeTrigger(watching.node_ids, watching.producer_task_id, watching.parents, key=key, since=since)
         defer(trigger=trigger, method_name=resumes)
     for node in watching.node_ids:
@@ -89,7 +89,7 @@ def end_as(action: Action, reason: str, log: Any) -> bool:
     :raises AirflowException: for ``FAIL``.
     """
     if action is Action.WAIT:
-        raise _put_off(_SOON)
+        raise _reschedule(_SOON)
     if action is Action.FAIL:
         raise AirflowException(reason)
     if action is Action.SKIP:
@@ -98,7 +98,7 @@ def end_as(action: Action, reason: str, log: Any) -> bool:
     return action is Action.RUN_ALONE
 
 
-def _put_off(seconds: float) -> AirflowRescheduleException:
+def _reschedule(seconds: float) -> AirflowRescheduleException:
     at = datetime.now(timezone.utc) + timedelta(seconds=seconds)
     return AirflowRescheduleException(at)  # type: ignore[no-untyped-call]
 
