@@ -10,18 +10,20 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import copy as shallow_copy
 from importlib import import_module
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from uuid import UUID
 
 import airflow
 
 AIRFLOW_VERSION: str = airflow.__version__
 _SHORTEST_MASKED = 5
 _NAME_OF_A_DAG_FILE = "unusual_prefix_"  # Airflow imports a DAG file under a name that begins so
+_UUID_WITH_TIME, _BITS_AFTER_TIME = 7, 80
 _COPIED = frozenset({dict, list, set})
 _SOURCE_OF_OPTION = re.compile("_(?:cmd|secret)$")  # where the value comes from, behind the option's name
 IS_AIRFLOW_3 = not AIRFLOW_VERSION.startswith("2.")
@@ -280,6 +282,23 @@ def _states_in_database(task_ids: Sequence[str], *, dag_id: str, run_id: str, ma
         )
         found = {task_id: state for task_id, index, state in rows if index in (-1, map_index)}
     return {each: None if found.get(each) is None else str(found[each]) for each in task_ids}
+
+
+def asked_at(ti: Any) -> float | None:
+    """When the present try of a task was asked for, in seconds since 1970: when the run was made, the try before it
+    failed, or somebody cleared the task. None where Airflow does not say it (2.x).
+
+    It is earlier than the try's begin, by a minute where many triggers start at once. Airflow 3 gives each try an id,
+    a UUID of version 7, which holds its time.
+
+    :param ti: the task instance of a running task, or of a trigger.
+    """
+    found = getattr(ti, "id", None)
+    with suppress(ValueError):
+        each = found if isinstance(found, UUID) else UUID(str(found))
+        if each.version == _UUID_WITH_TIME:
+            return (each.int >> _BITS_AFTER_TIME) / 1000
+    return None
 
 
 def xcom(key: str, *, dag_id: str, run_id: str, task_id: str, map_index: int) -> Any:

@@ -1,7 +1,7 @@
 """The plan of ExecutionMode.WATCHER: that of a task a node, whose tasks watch one producer that builds all nodes.
 
-The tasks, groups and edges are those that the project has without it. A producer stands before them and a task that
-runs nothing behind it, by which the run fails where a node has failed whose children were skipped. A look at the
+The tasks, groups and edges are those that the project has without it. A producer stands before them, and behind all a
+task that runs nothing, by which the run fails where a node has failed whose children were skipped. A look at the
 freshness of a source stays a task that runs dbt, before the producer, and so does a node with a profile of its own,
 behind it.
 """
@@ -85,18 +85,24 @@ def watched_plan(
     )
     done = PlannedTask(task_id=PRODUCER_WATCHER_DONE_TASK_ID, operator=EMPTY, arguments={"trigger_rule": "none_failed"})
     before, after = _neighbours(tasks, plan.edges)
+    last = _without_children(tasks, plan.edges)
     outer = {task.task_id: task.group if task.group in {*plan.tasks_map.values()} else task.task_id for task in tasks}
-    edges = {*((each, producer.task_id) for each in before), *((producer.task_id, each) for each in after)}
+    edges = {
+        *((each, producer.task_id) for each in before),
+        *((producer.task_id, each) for each in (*after, done.task_id)),
+        *((each, done.task_id) for each in last),
+    }
     outer_edges = {
         *((outer[each], producer.task_id) for each in before),
         *((producer.task_id, outer[each]) for each in after),
+        *((outer[each], done.task_id) for each in last),
+        (producer.task_id, done.task_id),
     }
-    behind = (producer.task_id, done.task_id)
     return msgspec.structs.replace(
         plan,
         tasks=(*(task for task in tasks if task.task_id in before), producer, done, *_without(tasks, before)),
-        edges=tuple(sorted({*plan.edges, *edges, behind})),
-        outer_edges=tuple(sorted({*plan.outer_edges, *outer_edges, behind})),
+        edges=tuple(sorted({*plan.edges, *edges})),
+        outer_edges=tuple(sorted({*plan.outer_edges, *outer_edges})),
         nodes={each: _mark(mark, nodes[each], is_built=each in built) for each, mark in plan.nodes.items()},
     )
 
@@ -171,6 +177,16 @@ def _neighbours(tasks: Iterable[PlannedTask], edges: Iterable[tuple[str, str]]) 
     sources = {task.task_id for task in tasks if ".DbtSource" in task.operator}
     has_parent = {after for before, after in edges if before in watching}
     return sorted(sources), sorted(watching - has_parent)
+
+
+def _without_children(tasks: Iterable[PlannedTask], edges: Iterable[tuple[str, str]]) -> list[str]:
+    """Ids of the tasks behind which no other stands.
+
+    The task that fails the run comes behind them: one that is skipped would skip what stands behind a group before that
+    hears of a failure.
+    """
+    have_children = {before for before, _ in edges}
+    return [task.task_id for task in tasks if task.task_id not in have_children]
 
 
 def _without(tasks: Iterable[PlannedTask], task_ids: Iterable[str]) -> list[PlannedTask]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,8 +12,9 @@ import psutil
 import pytest
 
 from pytest_cosmos_venv import FakeVenv
-from tests.operators.executors import Running, Stack, running_stack
+from tests.operators.executors import Stack, running_stack
 from tests.operators.real_scheduler import logs, wait_until
+from tests.operators.watched import DONE, NODES, PRODUCER, Watched, make_three_models
 from tests.postgres import Postgres
 
 STACKS = [
@@ -22,8 +22,6 @@ STACKS = [
     Stack(release=3, executor="CeleryExecutor", has_triggerer=True),
     Stack(release=2, executor="LocalExecutor", has_triggerer=True),
 ]
-NODES = ("staging", "mart", "report")
-PRODUCER, DONE = "dbt_producer_watcher", "dbt_producer_watcher_done"
 
 DAG_FILE = """
 # Airflow looks only into files in which its name stands.
@@ -60,34 +58,6 @@ for dag_id, retries, of_producer in (
 """
 
 
-@dataclass
-class Watched:
-    """A stack whose DAGs watch three models of which each reads the one before, and the dbt that they run."""
-
-    stack: Running
-    dbt: FakeVenv
-
-    def begin(self, dag_id: str) -> None:
-        """Let a DAG run; what was called before is forgotten."""
-        self.before = len(self.dbt.calls)
-        self.stack.unpause(dag_id)
-
-    def states(self, dag_id: str) -> dict[str, str]:
-        """The states of the producer, of the task behind it, and of the models by name."""
-        return {task_id.removesuffix("_run"): state for task_id, state in self.stack.states(dag_id).items()}
-
-    def end(self, dag_id: str) -> tuple[str, dict[str, str]]:
-        """The state of the run when it is over, and those of its tasks."""
-        ended = f"select state from dag_run where dag_id = '{dag_id}' and state in ('success', 'failed')"  # noqa: S608
-        wait_until(lambda: bool(self.stack.airflow.ask(ended)), f"{dag_id} ends", self.stack.airflow)
-        return self.stack.airflow.ask(ended)[0][0], self.states(dag_id)
-
-    def commands(self) -> list[tuple[str, set[str]]]:
-        """What dbt was called for since the DAG has begun, and the nodes that it was told."""
-        calls = [call for call in self.dbt.calls[self.before :] if call.command != "ls"]
-        return [(str(each.command), {word.rpartition(".")[2] for word in each.arguments} & {*NODES}) for each in calls]
-
-
 @pytest.fixture(params=[stack.parameter() for stack in STACKS])
 def watched(
     request: pytest.FixtureRequest,
@@ -96,11 +66,7 @@ def watched(
     dbt_project: Path,
     cosmos_fake_venv: FakeVenv,
 ) -> Iterator[Watched]:
-    for file in (*(dbt_project / "models").rglob("*.sql"), *(dbt_project / "seeds").iterdir()):
-        file.unlink()
-    (dbt_project / "models" / "staging.sql").write_text("select 1 as id")
-    (dbt_project / "models" / "mart.sql").write_text("select * from {{ ref('staging') }}")
-    (dbt_project / "models" / "report.sql").write_text("select * from {{ ref('mart') }}")
+    make_three_models(dbt_project)
     source = DAG_FILE.format(project=str(dbt_project), folder=str(tmp_path), dbt=str(cosmos_fake_venv.dbt))
     # The path of a socket has 107 characters at most.
     with TemporaryDirectory(prefix="cv-", dir="/tmp") as short:

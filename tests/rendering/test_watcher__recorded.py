@@ -90,6 +90,17 @@ def test_no_task_that_watches_comes_before_the_producer(case: dict[str, Any], bu
 
 
 @pytest.mark.parametrize("case", params(RENDERED))
+def test_the_task_that_fails_the_run_is_the_only_leaf(case: dict[str, Any], built: Built) -> None:
+    """A skipped leaf would skip what comes behind a group before that hears of a failure, and the run would be green."""
+    prefix = prefix_of(case)
+    ids = {task_id for task_id in built.tasks if task_id.startswith(prefix)} - {"before", "after"}
+
+    leaves = {task_id for task_id in ids if not built.tasks[task_id].downstream_task_ids & ids}
+
+    assert leaves == {f"{prefix}{DONE}"}
+
+
+@pytest.mark.parametrize("case", params(RENDERED))
 def test_each_node_is_built_once_and_each_watched_node_is_built(case: dict[str, Any], built: Built) -> None:
     producer = built.tasks[f"{prefix_of(case)}{PRODUCER}"]
     watching = [task for task in built.tasks.values() if getattr(task, "node_ids", ())]

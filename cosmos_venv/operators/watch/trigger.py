@@ -37,7 +37,7 @@ class DbtNodeTrigger(BaseTrigger):
     :param parents: ids of the tasks that must be over before dbt runs for these nodes alone.
     :param key: of the producer's journal; None: it follows from the run, which the trigger knows where it was begun
         without a worker.
-    :param since: when the task's try has begun, in seconds since 1970; None: now.
+    :param since: when the task's try was asked for, in seconds since 1970; None: Airflow says it, else now.
     """
 
     def __init__(
@@ -72,7 +72,8 @@ class DbtNodeTrigger(BaseTrigger):
         if ti is None:  # dag.test() runs one trigger after the other, the producer perhaps after this one
             yield _message(Verdict(action=Action.WAIT))
             return
-        task = Waiting(nodes=self.node_ids, number=ti.try_number, since=self.since or time.time())
+        since = self.since or compat.asked_at(ti) or time.time()
+        task = Waiting(nodes=self.node_ids, number=ti.try_number, since=since)
         shown: dict[str, int] = {}
         async with watching(self._producer(ti)) as feed:
             while True:

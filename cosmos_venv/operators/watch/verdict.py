@@ -26,7 +26,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
 
     :param nodes: their unique ids.
     :param number: of the task's own try, from 1.
-    :param since: when the try has begun, in seconds since 1970.
+    :param since: when the try was asked for, in seconds since 1970: what is older is what the try before it was told.
     """
 
     nodes: Sequence[str]

@@ -104,7 +104,9 @@ def _reschedule(seconds: float) -> AirflowRescheduleException:
 
 
 def _begin_of_try(ti: Any, context: Mapping[str, Any]) -> float:
-    """When the present try has begun: the task may have been rescheduled since."""
+    """When the present try was asked for, or has begun: the task may have been rescheduled since."""
+    if (asked := compat.asked_at(ti)) is not None:
+        return asked
     first = None
     with suppress(Exception):  # Airflow 2 has no such question
         first = ti.get_first_reschedule_date(context)
