@@ -91,7 +91,7 @@ def test_no_task_that_watches_comes_before_the_producer(case: dict[str, Any], bu
 
 @pytest.mark.parametrize("case", params(RENDERED))
 def test_the_task_that_fails_the_run_is_the_only_leaf(case: dict[str, Any], built: Built) -> None:
-    """A skipped leaf would skip what comes behind a group before that hears of a failure: the run would be green."""
+    """A skipped leaf would skip what comes behind a group before that hears of a failure: a green run."""
     prefix = prefix_of(case)
     ids = {task_id for task_id in built.tasks if task_id.startswith(prefix)} - {"before", "after"}
 

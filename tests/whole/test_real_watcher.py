@@ -68,7 +68,7 @@ def test_a_watched_dag_builds_the_example_project(
 
     assert outcome.succeeded
     assert set(states(outcome).values()) == {"success"}
-    (producer,) = (task for task in dag.tasks if task.task_id == PRODUCER)
+    producer: Any = dag.get_task(PRODUCER)
     rows = {row["node"]: row for row in outcome.tasks[PRODUCER].xcoms["dbt_nodes"]}
     assert rows.keys() == producer.nodes.keys()
     tasks = watching(dag)

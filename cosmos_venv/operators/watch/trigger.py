@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
@@ -111,9 +112,10 @@ class DbtNodeTrigger(BaseTrigger):
         """The verdict once the tasks before this one are over, which may have been cleared with it."""
         place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "map_index": ti.map_index}
         while self.parents:
-            states = await asyncio.to_thread(compat.task_states, self.parents, **place)
-            if all(state in OVER for state in states.values()):
-                return after(states, found)
+            with suppress(Exception):  # whatever Airflow raises: it is asked again
+                states = await asyncio.to_thread(compat.task_states, self.parents, **place)
+                if all(state in OVER for state in states.values()):
+                    return after(states, found)
             await asyncio.sleep(_BETWEEN_LOOKS_AT_PARENTS)
         return found
 

@@ -16,6 +16,8 @@ from cosmos_venv.operators.run.journal_lines import FAILED, SKIPPED, SUCCESS, Ou
 OVER = frozenset({SUCCESS, FAILED, SKIPPED, "upstream_failed", "removed"})
 """Airflow's states of a task that is not tried again by itself."""
 
+# A task before the producer has failed, or was skipped: nothing may be built behind it.
+_NOT_BEGUN = frozenset({SKIPPED, "upstream_failed"})
 _RANKS = (FAILED, SKIPPED, SUCCESS)  # of several nodes the worst counts
 
 
@@ -77,7 +79,7 @@ def verdict(task: Waiting, tries: Sequence[TryRecord], producer_state: str | Non
         return _ended(worst, found)
     if not is_over:
         return _WAIT
-    if task.number > 1:
+    if task.number > 1 and producer_state not in _NOT_BEGUN:
         return Verdict(
             action=Action.RUN_ALONE,
             reason=f"The producer is over ({producer_state}) and has said nothing that is for this try: "
@@ -110,14 +112,14 @@ def _ended(worst: str, found: Mapping[str, Outcome]) -> Verdict:
         return Verdict(action=Action.SUCCEED, reason=f"{_listed(found)}.", outcomes=found)
     which = {node: each for node, each in found.items() if each.state == worst}
     if worst == SKIPPED:
-        reason = f"{_listed(which)}: a node that it reads has failed."
+        reason = f"{_listed(which)}: a node that it reads, or a unit test of it, has failed."
         return Verdict(action=Action.SKIP, reason=reason, outcomes=found)
     messages = [f"\n{each.message}" for each in which.values() if each.message]
     return Verdict(action=Action.FAIL, reason=f"{_listed(which)}.{''.join(messages)}", outcomes=found)
 
 
 def _unsaid(task: Waiting, tries: Sequence[TryRecord], producer_state: str | None) -> Verdict:
-    """The first try of a task whose producer is over and has not said what became of all of its nodes."""
+    """A task whose producer is over and has not said what became of all of its nodes."""
     if producer_state == "skipped":
         return Verdict(action=Action.SKIP, reason="The producer was skipped.")
     missing = [node for node in task.nodes if not tries or node not in tries[-1].outcomes]

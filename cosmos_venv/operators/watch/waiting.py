@@ -1,4 +1,4 @@
-"""A task that watches nodes, where it has a worker: it is deferred, put off, ends, or goes on and runs dbt itself."""
+"""A task that watches nodes, where it has a worker: it waits (deferred or rescheduled), ends, or runs dbt itself."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def wait_for_nodes(
     :param watching: the task.
     :param context: Airflow's context of it.
     :param log: its logger.
-    :param defer: the operator's method that defers it; None: it is put off until the next look.
+    :param defer: the operator's method that defers it; None: it is rescheduled for the next look.
     :param resumes: name of the operator's method with which it goes on behind the trigger.
     :raises TaskDeferred: where it waits for the trigger.
-    :raises AirflowRescheduleException: where it is put off.
+    :raises AirflowRescheduleException: where it is rescheduled.
     :raises AirflowSkipException: when dbt has skipped its nodes.
     :raises AirflowException: when one of its nodes has failed, or nothing is known of it.
     """
@@ -67,7 +67,7 @@ def wait_for_nodes(
         found = after(states, found) if is_ready else Verdict(action=Action.WAIT)
     if found.action is Action.WAIT:
         if defer is None:
-            raise _put_off(watching.poke_interval)
+            raise _reschedule(watching.poke_interval)
         trigger = DbtNodeTrigger(watching.node_ids, watching.producer_task_id, watching.parents, key=key, since=since)
         defer(trigger=trigger, method_name=resumes)
     for node in watching.node_ids:
@@ -89,7 +89,7 @@ def end_as(action: Action, reason: str, log: Any) -> bool:
     :raises AirflowException: for ``FAIL``.
     """
     if action is Action.WAIT:
-        raise _put_off(_SOON)
+        raise _reschedule(_SOON)
     if action is Action.FAIL:
         raise AirflowException(reason)
     if action is Action.SKIP:
@@ -98,13 +98,13 @@ def end_as(action: Action, reason: str, log: Any) -> bool:
     return action is Action.RUN_ALONE
 
 
-def _put_off(seconds: float) -> AirflowRescheduleException:
+def _reschedule(seconds: float) -> AirflowRescheduleException:
     at = datetime.now(timezone.utc) + timedelta(seconds=seconds)
     return AirflowRescheduleException(at)  # type: ignore[no-untyped-call]
 
 
 def _begin_of_try(ti: Any, context: Mapping[str, Any]) -> float:
-    """When the present try was asked for, or has begun: the task may have been put off since."""
+    """When the present try was asked for, or has begun: the task may have been rescheduled since."""
     if (asked := compat.asked_at(ti)) is not None:
         return asked
     first = None

@@ -72,6 +72,14 @@ def test_a_node_of_which_nothing_is_said_is_never_green_when_the_producer_is_ove
     assert words in found.reason
 
 
+@pytest.mark.parametrize(("state", "action"), [("upstream_failed", Action.FAIL), ("skipped", Action.SKIP)])
+@pytest.mark.parametrize("tries", [[], [a_try(orders="error")]], ids=["no-journal", "told-before"])
+def test_no_later_try_runs_dbt_behind_a_producer_that_was_not_to_begin(
+    tries: list[TryRecord], state: str, action: Action
+) -> None:
+    assert verdict(second(), tries, state).action is action
+
+
 def test_the_sentence_about_a_failed_producer_names_what_failed() -> None:
     found = verdict(first(), [a_try(lines="error")], "failed")
 
