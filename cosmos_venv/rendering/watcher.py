@@ -83,7 +83,12 @@ def watched_plan(
         context=context_of_batch(_NAME, told),
         document=document_of_batch(built.values()),
     )
-    done = PlannedTask(task_id=PRODUCER_WATCHER_DONE_TASK_ID, operator=EMPTY, arguments={"trigger_rule": "none_failed"})
+    # It is skipped where all is: a group that is skipped skips what stands behind it.
+    done = PlannedTask(
+        task_id=PRODUCER_WATCHER_DONE_TASK_ID,
+        operator=EMPTY,
+        arguments={"trigger_rule": "none_failed_min_one_success"},
+    )
     before, after = _neighbours(tasks, plan.edges)
     last = _without_children(tasks, plan.edges)
     outer = {task.task_id: task.group if task.group in {*plan.tasks_map.values()} else task.task_id for task in tasks}

@@ -29,6 +29,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowSkipException
 from cosmos_venv import DbtDag, DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 
 PROJECT, FOLDER = Path({project!r}), Path({folder!r})
@@ -41,6 +42,9 @@ def fail():
 
 def succeed():
     pass
+
+def skip():
+    raise AirflowSkipException("nothing is new")
 
 def of_dag(**default_args):
     return {{
@@ -74,7 +78,7 @@ timed.get_task("mart_run").execution_timeout = timedelta(seconds=1)
 timed.get_task("report_run").execution_timeout = timedelta(seconds=1)
 timed.get_task("report_run").retries = 0
 
-for dag_id, callable in (("before_fails", fail), ("node_fails", succeed)):
+for dag_id, callable in (("before_fails", fail), ("before_skips", skip), ("node_fails", succeed)):
     with DAG(dag_id, **of_dag()) as dag:
         before = PythonOperator(task_id="before", python_callable=callable)
         after = PythonOperator(task_id="after", python_callable=succeed)
@@ -119,6 +123,7 @@ def test_what_people_do_to_a_run_leaves_no_task_untrue(watched: Watched, tmp_pat
     _mark_the_producer(watched, tmp_path)
     _time_out(watched)
     _before_a_group_fails(watched)
+    _before_a_group_skips(watched)
     _a_node_of_a_group_fails(watched)
     _one_slot(watched)
     _clear_the_producer(watched)
@@ -199,6 +204,14 @@ def _before_a_group_fails(watched: Watched) -> None:
         "after": "upstream_failed",
     }
     assert watched.end("before_fails") == ("failed", expected), logs(watched.stack.airflow)
+    assert watched.commands() == []
+
+
+def _before_a_group_skips(watched: Watched) -> None:
+    watched.begin("before_skips")
+
+    skipped = {f"dbt.{each}" for each in (PRODUCER, DONE, *NODES)} | {"before", "after"}
+    assert watched.end("before_skips") == ("success", dict.fromkeys(skipped, "skipped")), logs(watched.stack.airflow)
     assert watched.commands() == []
 
 

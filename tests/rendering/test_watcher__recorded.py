@@ -98,6 +98,8 @@ def test_the_task_that_fails_the_run_is_the_only_leaf(case: dict[str, Any], buil
     leaves = {task_id for task_id in ids if not built.tasks[task_id].downstream_task_ids & ids}
 
     assert leaves == {f"{prefix}{DONE}"}
+    # It would run what stands behind a group that was skipped.
+    assert built.tasks[f"{prefix}{DONE}"].trigger_rule.value == "none_failed_min_one_success"
 
 
 @pytest.mark.parametrize("case", params(RENDERED))
