@@ -9,9 +9,11 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import copy as shallow_copy
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -24,6 +26,7 @@ AIRFLOW_VERSION: str = airflow.__version__
 _SHORTEST_MASKED = 5
 _NAME_OF_A_DAG_FILE = "unusual_prefix_"  # Airflow imports a DAG file under a name that begins so
 _UUID_WITH_TIME, _BITS_AFTER_TIME = 7, 80
+_BEFORE_THE_BEGIN = 60.0
 _COPIED = frozenset({dict, list, set})
 _SOURCE_OF_OPTION = re.compile("_(?:cmd|secret)$")  # where the value comes from, behind the option's name
 IS_AIRFLOW_3 = not AIRFLOW_VERSION.startswith("2.")
@@ -284,21 +287,28 @@ def _states_in_database(task_ids: Sequence[str], *, dag_id: str, run_id: str, ma
     return {each: None if found.get(each) is None else str(found[each]) for each in task_ids}
 
 
-def asked_at(ti: Any) -> float | None:
+def asked_at(context: Mapping[str, Any]) -> float:
     """When the present try of a task was asked for, in seconds since 1970: when the run was made, the try before it
-    failed, or somebody cleared the task. None where Airflow does not say it (2.x).
+    failed, or somebody cleared the task.
 
     It is earlier than the try's begin, by a minute where many triggers start at once. Airflow 3 gives each try an id,
-    a UUID of version 7, which holds its time.
+    a UUID of version 7, which holds its time. Airflow 2 knows when it has begun: a minute before that counts.
 
-    :param ti: the task instance of a running task, or of a trigger.
+    :param context: Airflow's context of the task, of which ``ti`` is enough.
     """
+    ti: Any = context["ti"]
     found = getattr(ti, "id", None)
     with suppress(ValueError):
         each = found if isinstance(found, UUID) else UUID(str(found))
         if each.version == _UUID_WITH_TIME:
             return (each.int >> _BITS_AFTER_TIME) / 1000
-    return None
+    begun = getattr(ti, "start_date", None)
+    with suppress(Exception):  # it may have been rescheduled since
+        rescheduled = import_module("airflow.models.taskreschedule").TaskReschedule
+        with import_module("airflow.utils.session").create_session() as session:
+            first = rescheduled.query_for_task_instance(ti, session=session).first()
+            begun = first.start_date if first is not None else begun
+    return (begun.timestamp() if isinstance(begun, datetime) else time.time()) - _BEFORE_THE_BEGIN
 
 
 def xcom(key: str, *, dag_id: str, run_id: str, task_id: str, map_index: int) -> Any:

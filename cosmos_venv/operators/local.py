@@ -118,7 +118,7 @@ class DbtBatchLocalOperator(DbtBatchMixin, DbtLocalBaseOperator):
         if self.is_watched:
             from cosmos_venv.operators.watch.feed import publisher
 
-            publish = publisher(context, self.log)
+            publish = publisher(context)
         result: FullOutputSubprocessResult = run_batch(run, self._hooks(context), self.nodes, publish)
         return result
 

@@ -7,12 +7,13 @@ producer is over.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.triggers.base import StartTriggerArgs
 
-from cosmos_venv.compat import TASKS_START_AS_TRIGGERS, let_map
+from cosmos_venv.compat import TASKS_START_AS_TRIGGERS, AirflowException, let_map
 from cosmos_venv.constants import PRODUCER_WATCHER_TASK_ID
 from cosmos_venv.operators.local import (
     DbtBatchLocalOperator,
@@ -67,6 +68,21 @@ class DbtProducerWatcherVirtualenvOperator(DbtBatchVirtualenvOperator):
     is_watched: ClassVar[bool] = True
 
 
+class _OfTask:
+    """An attribute that each task works out. Airflow asks the class for those of a mapped task, which has none yet.
+
+    :param work_out: called with the task.
+    :param of_class: its value for the class.
+    """
+
+    def __init__(self, work_out: Callable[[Any], Any], *, of_class: object) -> None:
+        self._work_out = work_out
+        self._of_class = of_class
+
+    def __get__(self, task: Any, owner: type) -> Any:
+        return self._of_class if task is None else self._work_out(task)
+
+
 class DbtConsumerWatcherSensor:
     """What the task of a node does while the producer runs dbt: it waits, and ends as dbt has ended the node.
 
@@ -88,24 +104,17 @@ class DbtConsumerWatcherSensor:
     deferrable: bool
     poke_interval: float
 
-    if not TYPE_CHECKING:  # Airflow has attributes, of which some depend on the task's place in the DAG
+    if not TYPE_CHECKING:  # Airflow has attributes; these depend on the task's place in the DAG
+        start_from_trigger = _OfTask(lambda task: task.deferrable and TASKS_START_AS_TRIGGERS, of_class=False)
+        start_trigger_args = _OfTask(lambda task: task._trigger() if task.start_from_trigger else None, of_class=None)
 
-        @property
-        def start_from_trigger(self) -> bool:
-            """Whether Airflow begins the task in the triggerer."""
-            return self.deferrable and TASKS_START_AS_TRIGGERS
-
-        @property
-        def start_trigger_args(self) -> StartTriggerArgs | None:
-            """The trigger in which the task begins."""
-            if not self.start_from_trigger:
-                return None
-            arguments = {
-                "node_ids": list(self.node_ids),
-                "producer_task_id": self.producer_task_id,
-                "parents": self._parents(),
-            }
-            return StartTriggerArgs(trigger_cls=_TRIGGER, next_method=_RESUMES, trigger_kwargs=arguments)
+    def _trigger(self) -> StartTriggerArgs:
+        arguments = {
+            "node_ids": list(self.node_ids),
+            "producer_task_id": self.producer_task_id,
+            "parents": self._parents(),
+        }
+        return StartTriggerArgs(trigger_cls=_TRIGGER, next_method=_RESUMES, trigger_kwargs=arguments)
 
     def execute(self, context: Context, **kwargs: Any) -> Any:
         """Wait for the nodes, or run dbt for them.
@@ -113,6 +122,31 @@ class DbtConsumerWatcherSensor:
         :param context: Airflow's context of the task.
         :param **kwargs: of the command's own ``execute``.
         """
+        if self._waits(context):
+            return super().execute(context, **kwargs)  # type: ignore[misc]
+        return None
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Any:
+        """Go on behind the trigger.
+
+        :param context: Airflow's context of the task.
+        :param event: of the trigger, with ``action``, ``reason`` and ``told``.
+        """
+        from cosmos_venv.operators.watch.verdict import Action
+        from cosmos_venv.operators.watch.waiting import reschedule
+
+        action = Action(event["action"])
+        if action is Action.WAIT:
+            raise reschedule()
+        if action is Action.FAIL:
+            raise AirflowException(event["reason"])
+        # Once more: the producer may have been cleared since.
+        if self._waits(context, event["told"]):
+            return super().execute(context)  # type: ignore[misc]
+        return None
+
+    def _waits(self, context: Context, told: Mapping[str, int] | None = None) -> bool:
+        """Wait for the nodes, or end as they have; whether dbt has to run for them alone."""
         from cosmos_venv.operators.watch.waiting import Watching, wait_for_nodes
 
         task: Any = self
@@ -120,30 +154,19 @@ class DbtConsumerWatcherSensor:
             node_ids=self.node_ids,
             producer_task_id=self.producer_task_id,
             parents=self._parents(),
+            retries=task.retries or 0,
             poke_interval=self.poke_interval,
         )
-        defer = task.defer if self.deferrable else None
-        if wait_for_nodes(watching, context, task.log, defer=defer, resumes=_RESUMES):
-            return super().execute(context, **kwargs)  # type: ignore[misc]
-        return None
-
-    def execute_complete(self, context: Context, event: Mapping[str, str]) -> Any:
-        """Go on behind the trigger.
-
-        :param context: Airflow's context of the task.
-        :param event: of the trigger, with ``action`` and ``reason``.
-        """
-        from cosmos_venv.operators.watch.verdict import Action
-        from cosmos_venv.operators.watch.waiting import end_as
-
-        task: Any = self
-        if end_as(Action(event["action"]), event["reason"], task.log):
-            return super().execute(context)  # type: ignore[misc]
-        return None
+        defer = partial(_defer, task) if self.deferrable else None
+        return wait_for_nodes(watching, context, task.log, defer=defer, told=told)
 
     def _parents(self) -> list[str]:
         ids: set[str] = getattr(self, "upstream_task_ids", set())
         return sorted(ids - {self.producer_task_id})
+
+
+def _defer(task: Any, trigger: Any) -> None:
+    task.defer(trigger=trigger, method_name=_RESUMES)
 
 
 class DbtRunWatcherOperator(DbtConsumerWatcherSensor, DbtRunLocalOperator):

@@ -14,7 +14,7 @@ import pytest
 
 from cosmos_venv.operators.run.journal import folder_of
 from cosmos_venv.operators.watch.feed import JournalFiles
-from cosmos_venv.operators.watch.verdict import Action, Waiting, verdict
+from cosmos_venv.operators.watch.verdict import Action, Watch, verdict
 from tests.engines import ENGINES
 from tests.whole.test_real_batches import ONE_TRY, chain_project
 
@@ -63,9 +63,7 @@ def test_no_task_is_green_over_an_unbuilt_node_and_none_waits_for_ever(
         (folder,) = [*(cache / "journals-v1").glob("*")] or [folder_of("none")]
         journal = JournalFiles(folder)
         journal.read()
-        found = {
-            node: verdict(Waiting(nodes=[node], number=1, since=0.0), journal.tries, state).action for node in nodes
-        }
+        found = {node: verdict(Watch(nodes=[node]), journal.tries, state).action for node in nodes}
         green = {node for node, action in found.items() if action is Action.SUCCEED}
         assert {*found.values()} <= {Action.SUCCEED, Action.FAIL}, (kill, found)
         assert green <= built_in(project / "harbor.duckdb", nodes), (kill, found)

@@ -115,6 +115,7 @@ class Journal:
         self._publish = publish
         self._pace = Pace()
         self._told: list[TryRecord] = []
+        self._has_warned = False
 
     @property
     def number(self) -> int:
@@ -134,7 +135,7 @@ class Journal:
         except OSError as error:
             self._log.warning("The journal of this task cannot be written: %s", error)
         _sweep(self._folder.parent)
-        first = msgspec.to_builtins(self._progress(self._tries))
+        first = {**msgspec.to_builtins(self._progress(self._tries)), "at": time.time()}
         if self._publish is not None and (begun := begun_try(first)) is not None:
             self._told = [*(each for each in read_tries(self._folder) if each.number < begun.number), begun]
         self._append(first)
@@ -237,9 +238,15 @@ class Journal:
             self._is_behind = True
 
     def _tell_watchers(self) -> None:
-        if self._publish is not None and self._told:
-            with self._pace.writing():
-                self._publish(packed(self._told))
+        if self._publish is None or self._tries is None or not self._told:
+            return
+        with self._pace.writing():
+            try:
+                self._publish(packed(self._tries.key, self._told))
+            except Exception as error:  # noqa: BLE001 - whatever Airflow's store raises; dbt does its work all the same
+                if not self._has_warned:
+                    self._log.warning("Tasks on other hosts do not see what dbt does: it cannot be told: %s", error)
+                self._has_warned = True
 
     def _append(self, line: Mapping[str, Any]) -> None:
         if self._told:
@@ -343,7 +350,8 @@ def journal_key(context: Mapping[str, Any], task_id: str | None) -> str | None:
 
 def _compiled_sql(event: NodeEvent, target: Path | None) -> str:
     """The SQL that dbt has compiled for a model or a snapshot; empty where it cannot be found."""
-    kind, package, *_ = event.unique_id.split(".")
+    kind, _, rest = event.unique_id.partition(".")
+    package = rest.partition(".")[0]
     node: Any = event.data.get("node_info")
     path = node.get("node_path") if isinstance(node, Mapping) else None
     if target is None or kind not in _WITH_SQL or not isinstance(path, str) or not path:

@@ -1,7 +1,8 @@
 """What a task that watches nodes does next: wait, end in a state, or run its nodes alone.
 
-Pure: what the journal of the producer says of the nodes, Airflow's state of the producer and the task's own try in, a
-verdict out. A node of which nothing is said has failed: a green task without a built node is the worst of all ends.
+Pure: what the journal of the producer says of the nodes, Airflow's states of the producer and of the tasks before, and
+what the task was told in earlier tries in, a verdict out. A node of which nothing is said has failed: a green task
+without a built node is the worst of all ends.
 """
 
 from __future__ import annotations
@@ -21,17 +22,40 @@ _NOT_BEGUN = frozenset({SKIPPED, "upstream_failed"})
 _RANKS = (FAILED, SKIPPED, SUCCESS)  # of several nodes the worst counts
 
 
-class Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    """A task that watches nodes.
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What earlier tries of a task were told: it is owed something newer.
+
+    Numbers of tries of two tasks are not compared: they may have been cleared apart.
+
+    :param number: the newest try of the producer whose outcomes ended the task; 0: none did.
+    :param failures: the newest try of the producer whose failures the task was told, or may have been; 0: none.
+    """
+
+    number: int = 0
+    failures: int = 0
+
+    def leaves_out(self, outcome: Outcome) -> bool:
+        """Whether an outcome is none that this try may take for its own.
+
+        :param outcome: of one of its nodes.
+        """
+        newest = self.number if outcome.state == SUCCESS else max(self.number, self.failures)
+        return outcome.try_number <= newest
+
+
+class Watch(msgspec.Struct, frozen=True, kw_only=True):
+    """A try of a task that watches nodes.
 
     :param nodes: their unique ids.
-    :param number: of the task's own try, from 1.
-    :param since: when the try was asked for, in seconds since 1970: what is older is what the try before it was told.
+    :param is_first: whether it is the task's first try.
+    :param told: what the tries before it were told.
+    :param parents: ids of the tasks that must be over before dbt runs for these nodes alone.
     """
 
     nodes: Sequence[str]
-    number: int
-    since: float
+    is_first: bool = True
+    told: Told = Told()
+    parents: Sequence[str] = ()
 
 
 class Action(Enum):
@@ -50,28 +74,38 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     :param action: what it does.
     :param reason: a sentence for its log; empty where it waits.
     :param outcomes: of its nodes, by unique id, where they decide.
+    :param asks_parents: whether it waits for the tasks before it, whose states were not given.
     """
 
     action: Action
     reason: str = ""
     outcomes: Mapping[str, Outcome] = {}
+    asks_parents: bool = False
 
 
 _WAIT = Verdict(action=Action.WAIT)
 
 
-def verdict(task: Waiting, tries: Sequence[TryRecord], producer_state: str | None) -> Verdict:
+def verdict(
+    task: Watch,
+    tries: Sequence[TryRecord],
+    producer_state: str | None,
+    parents: Mapping[str, str | None] | None = None,
+) -> Verdict:
     """What a task does now.
 
     :param task: the task, in its present try.
     :param tries: of the producer in this run, in order, as far as the journal has them.
-    :param producer_state: Airflow's state of the producer; None: it has none yet.
+    :param producer_state: Airflow's state of the producer; None: it has none yet, or was not asked.
+    :param parents: Airflow's states of the tasks before this one, by task id; None: they were not asked.
     """
-    is_over = producer_state in OVER
     # A producer that was cleared builds everything again: what was before counts no more.
     present = [each for each in tries if each.last == tries[-1].last]
-    newest = _newest_that_counts(task, present)
-    if newest is not None:
+    if producer_state in _NOT_BEGUN:
+        return _unsaid(task, present, producer_state)
+    is_over = producer_state in OVER
+    newest = newest_of(task.nodes, present)
+    if newest is not None and not any(task.told.leaves_out(newest.outcomes[each]) for each in task.nodes):
         found = {each: newest.outcomes[each] for each in task.nodes}
         worst = min((each.state for each in found.values()), key=_RANKS.index)
         if worst == SKIPPED and not (is_over or newest.is_last):
@@ -79,32 +113,32 @@ def verdict(task: Waiting, tries: Sequence[TryRecord], producer_state: str | Non
         return _ended(worst, found)
     if not is_over:
         return _WAIT
-    if task.number > 1 and producer_state not in _NOT_BEGUN:
-        return Verdict(
-            action=Action.RUN_ALONE,
-            reason=f"The producer is over ({producer_state}) and has said nothing that is for this try: "
-            "dbt runs in this task.",
-        )
-    return _unsaid(task, present, producer_state)
+    if task.is_first:
+        return _unsaid(task, present, producer_state)
+    return _alone(task, producer_state, parents)
 
 
-def _newest_that_counts(task: Waiting, tries: Sequence[TryRecord]) -> TryRecord | None:
-    """The newest try that has said something of all nodes which this try of the task may take for its own.
+def newest_of(nodes: Sequence[str], tries: Sequence[TryRecord]) -> TryRecord | None:
+    """The newest try that knows how all of these nodes have ended; None: there is none.
 
-    A task that is tried again is owed more than what it was told before: what the producer has said since then, or that
-    the producer has done after a failure. Clearing the task alone runs its nodes again, also those that were done.
+    :param nodes: unique ids.
+    :param tries: of the producer, in order.
     """
-    said = [each for each in tries if all(node in each.outcomes for node in task.nodes)]
-    if not said:
-        return None
-    newest, before = said[-1], said[:-1]
-    if task.number <= tries[0].number:  # both have begun together
-        return newest
-    if max(newest.outcomes[node].at for node in task.nodes) >= task.since:
-        return newest
-    is_done = all(newest.outcomes[node].state == SUCCESS for node in task.nodes)
-    has_failed = any(each.outcomes[node].state != SUCCESS for each in before for node in task.nodes)
-    return newest if is_done and has_failed else None
+    return next((each for each in reversed(tries) if all(node in each.outcomes for node in nodes)), None)
+
+
+def told_by(nodes: Sequence[str], tries: Sequence[TryRecord], *, cleared_at: float | None) -> Told:
+    """What a task may have been told, where nobody has written it down: all failures that it finds when it begins.
+
+    :param nodes: its nodes.
+    :param tries: of the producer, in order.
+    :param cleared_at: when somebody has cleared the task, so that a node that was done by then is to run again, in
+        seconds since 1970; None: its last try has failed, so it was told no success.
+    """
+    newest = newest_of(nodes, tries)
+    failures = 0 if newest is None else max(newest.outcomes[each].try_number for each in nodes)
+    earlier = [each.number for each in tries if cleared_at is not None and each.begun < cleared_at]
+    return Told(number=max(earlier, default=0), failures=failures)
 
 
 def _ended(worst: str, found: Mapping[str, Outcome]) -> Verdict:
@@ -118,9 +152,24 @@ def _ended(worst: str, found: Mapping[str, Outcome]) -> Verdict:
     return Verdict(action=Action.FAIL, reason=f"{_listed(which)}.{''.join(messages)}", outcomes=found)
 
 
-def _unsaid(task: Waiting, tries: Sequence[TryRecord], producer_state: str | None) -> Verdict:
+def _alone(task: Watch, producer_state: str | None, parents: Mapping[str, str | None] | None) -> Verdict:
+    """dbt runs for the nodes alone, once the tasks before are over, which may have been cleared with this one."""
+    if task.parents and (parents is None or any(state not in OVER for state in parents.values())):
+        return Verdict(action=Action.WAIT, asks_parents=True)
+    unfit = [f"{task_id} ({state})" for task_id, state in (parents or {}).items() if state != SUCCESS]
+    if unfit:
+        return Verdict(
+            action=Action.FAIL, reason=f"dbt does not run in this task: before it stands {', '.join(unfit)}."
+        )
+    reason = (
+        f"The producer is over ({producer_state}) and has said nothing that is for this try: dbt runs in this task."
+    )
+    return Verdict(action=Action.RUN_ALONE, reason=reason)
+
+
+def _unsaid(task: Watch, tries: Sequence[TryRecord], producer_state: str | None) -> Verdict:
     """A task whose producer is over and has not said what became of all of its nodes."""
-    if producer_state == "skipped":
+    if producer_state == SKIPPED:
         return Verdict(action=Action.SKIP, reason="The producer was skipped.")
     missing = [node for node in task.nodes if not tries or node not in tries[-1].outcomes]
     names = ", ".join(missing or task.nodes)
@@ -133,9 +182,9 @@ def _unsaid(task: Waiting, tries: Sequence[TryRecord], producer_state: str | Non
         return Verdict(action=Action.FAIL, reason=f"{names}: {how}, so it counts as failed.")
     failed = _failed_names(tries)
     why = f" ({failed} failed)" if failed else ""
-    return Verdict(
-        action=Action.FAIL, reason=f"{names}: the producer has failed{why} before dbt has said what became of it."
-    )
+    how = "has failed" if producer_state == FAILED else f"is {producer_state}"
+    what = f"the producer {how}{why}, and dbt has not said what became of it"
+    return Verdict(action=Action.FAIL, reason=f"{names}: {what}.")
 
 
 def _failed_names(tries: Sequence[TryRecord]) -> str:

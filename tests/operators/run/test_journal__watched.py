@@ -28,7 +28,7 @@ def watched(number: int = 1, last: int = 1) -> tuple[Journal, list[list[TryRecor
     """A journal that is open, and what it has told other hosts."""
     told: list[list[TryRecord]] = []
     tries = Tries(key=KEY, number=number, last=last)
-    journal = Journal(tries, logging.getLogger("task"), lambda text: told.append(unpacked(text)))
+    journal = Journal(tries, logging.getLogger("task"), lambda text: told.append(unpacked(KEY, text)))
     journal.begin()
     return journal, told
 
@@ -121,3 +121,18 @@ def test_a_path_that_is_none_of_dbts_files_has_no_sql(node: str, place: str, tmp
     journal.note(event("success", node, node_path=place), target)
 
     assert '"sql"' not in next(folder_of(KEY).glob("*.jsonl")).read_text()
+
+
+def test_what_cannot_be_told_is_one_warning_and_dbt_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    def publish(_: str) -> None:
+        raise RuntimeError("database is locked")
+
+    journal = Journal(Tries(key=KEY, number=1, last=0), logging.getLogger("task"), publish)
+    journal.begin()
+    journal.note(event("success"))
+    journal.close(is_over=False, end="failed")
+    journal.close(is_over=False, end="failed")
+
+    assert [record.message for record in caplog.records] == [
+        "Tasks on other hosts do not see what dbt does: it cannot be told: database is locked"
+    ]

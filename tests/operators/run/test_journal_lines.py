@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv.operators.run.journal_lines import Outcome, TryRecord, begun_try, line_of, packed, unpacked
+from cosmos_venv.operators.run.journal_lines import Outcome, TryRecord, begun_try, line_of, merged, packed, unpacked
 
 NODE = "model.shop.orders"
 BEGUN = {"number": 2, "last": 3, "done": {NODE: ["success", 1]}}
@@ -21,7 +21,7 @@ def record(*lines: dict[str, Any], begun: dict[str, Any] | None = None) -> TryRe
 
 
 def test_a_try_begins_with_what_is_done() -> None:
-    assert record(begun=BEGUN) == TryRecord(number=2, last=3, outcomes={NODE: Outcome("success", 0.0)})
+    assert record(begun=BEGUN) == TryRecord(number=2, last=3, outcomes={NODE: Outcome("success", 1)})
 
 
 @pytest.mark.parametrize("line", [{}, {"id": NODE}, {"number": "x", "last": 1, "done": {}}, {**BEGUN, "done": [1]}])
@@ -29,13 +29,13 @@ def test_a_line_of_anything_else_begins_no_try(line: dict[str, Any]) -> None:
     assert begun_try(line) is None
 
 
-def test_the_last_word_of_dbt_counts_and_its_artifacts_keep_the_time_of_the_event() -> None:
+def test_the_last_word_of_dbt_counts_and_its_artifacts_keep_the_text_of_the_event() -> None:
     event = {"id": NODE, "event": "LogModelResult", "is_end": True, "status": "success", "at": 9.5, "text": "1 of 1 OK"}
     row = {"id": NODE, "is_end": True, "status": "success", "seconds": 1.5, "rows": 3, "message": ""}
 
     found = record({"id": NODE, "event": "LogStartLine", "status": "started", "at": 8.0}, event, row)
 
-    assert found.outcomes == {NODE: Outcome("success", 9.5, "1 of 1 OK", 1.5, 3)}
+    assert found.outcomes == {NODE: Outcome("success", 2, "1 of 1 OK", 1.5, 3)}
 
 
 def test_what_an_earlier_try_has_done_and_runs_again_is_unknown_until_it_ends() -> None:
@@ -63,16 +63,28 @@ def test_a_try_is_the_last_where_airflow_makes_no_other(number: int, last: int, 
 
 
 def test_records_come_back_from_their_text() -> None:
-    records = [record(begun=BEGUN), TryRecord(number=3, last=3, end="failed", outcomes={NODE: Outcome("error", 2.0)})]
+    records = [record(begun=BEGUN), TryRecord(number=3, last=3, end="failed", outcomes={NODE: Outcome("error", 3)})]
 
-    assert unpacked(packed(records)) == records
+    assert unpacked("one", packed("one", records)) == records
+    assert unpacked("two", packed("one", records)) == [], "of another run"
 
 
-@pytest.mark.parametrize("text", ["", "no base64!", "bm8gemxpYg==", None, 7, packed([])[:-4]])
+@pytest.mark.parametrize("text", ["", "no base64!", "é", "bm8gemxpYg==", None, 7, packed("one", [])[:-4]])
 def test_a_text_of_somebody_else_has_no_records(text: object) -> None:
-    assert unpacked(text) == []
+    assert unpacked("one", text) == []
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "7"])
 def test_a_broken_line_says_nothing(text: str) -> None:
     assert line_of(text) == {}
+
+
+def test_of_each_try_the_record_counts_that_knows_most() -> None:
+    """The files of a host end where a try has gone on on another one."""
+    done = Outcome("success", 1)
+    here = [TryRecord(number=1, last=1, outcomes={NODE: done}), TryRecord(number=2, last=1, end="failed")]
+    there = [TryRecord(number=1, last=1), TryRecord(number=2, last=1), TryRecord(number=3, last=1)]
+
+    assert merged(here, there) == [*here, there[-1]]
+    assert merged(there, here) == [*here, there[-1]]
+    assert merged() == []

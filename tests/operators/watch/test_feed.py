@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -33,12 +32,17 @@ class Airflow:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.state: str | Exception | None = "running"
-        self.published: str | None = None
+        self.published: str | Exception | None = None
         self.questions = 0
         monkeypatch.setattr(compat, "task_states", self._states)
-        monkeypatch.setattr(compat, "xcom", lambda *_, **__: self.published)
+        monkeypatch.setattr(compat, "xcom", self._xcom)
         monkeypatch.setattr(feed, "_BETWEEN_READINGS", 0.001)
         monkeypatch.setattr(feed, "_BETWEEN_QUESTIONS", 0.001)
+
+    def _xcom(self, *_: Any, **__: Any) -> str | None:
+        if isinstance(self.published, Exception):
+            raise self.published
+        return self.published
 
     def _states(self, task_ids: list[str], **_: Any) -> dict[str, str | None]:
         self.questions += 1
@@ -171,8 +175,8 @@ def test_tasks_of_a_process_read_once_for_all(airflow: Airflow, folder: Path) ->
 
 
 def test_a_host_without_the_files_asks_the_xcom(airflow: Airflow, folder: Path) -> None:
-    record = TryRecord(number=1, last=0, outcomes={NODE: Outcome("success", 2.0)})
-    airflow.published = packed([record])
+    record = TryRecord(number=1, last=0, outcomes={NODE: Outcome("success", 1)})
+    airflow.published = packed(PRODUCER.key, [record])
 
     async def watch() -> None:
         async with watching(PRODUCER) as found:
@@ -220,21 +224,81 @@ def test_nothing_is_logged_in_the_log_of_the_task_that_came_first(airflow: Airfl
     assert seen == {"none"}
 
 
-def test_an_xcom_that_cannot_be_written_is_one_warning(caplog: pytest.LogCaptureFixture) -> None:
-    class TaskInstance:
-        def xcom_push(self, **_: Any) -> None:
-            raise RuntimeError("database is locked")
-
-    publish = publisher({"ti": TaskInstance()}, logging.getLogger("task"))
-    assert publish is not None
-
-    publish("one")
-    publish("two")
-
-    assert [record.message for record in caplog.records] == [
-        "Tasks on other hosts do not see what dbt does: the XCom cannot be written: database is locked"
-    ]
-
-
 def test_outside_of_airflow_nobody_watches() -> None:
-    assert publisher({}, logging.getLogger("task")) is None
+    assert publisher({}) is None
+
+
+def test_the_next_try_on_another_host_is_seen_beside_the_files_of_the_one_before(
+    airflow: Airflow, folder: Path
+) -> None:
+    write(folder, FIRST_LINE, ended("error"), {"end": "failed"})
+    second = TryRecord(number=2, last=1, outcomes={NODE: Outcome("success", 2)})
+    airflow.published = packed(PRODUCER.key, [second])
+
+    async def watch() -> None:
+        async with watching(PRODUCER) as found:
+            await until(found, lambda: [each.number for each in found.tries] == [1, 2])
+
+    run(watch())
+    assert [each.number for each in look(PRODUCER)[2]] == [1, 2]
+
+
+def test_a_trigger_that_is_cancelled_leaves_nothing_behind(airflow: Airflow, folder: Path) -> None:
+    """The next one would decide on what was true then."""
+
+    async def watch() -> None:
+        async with watching(PRODUCER) as found:
+            await until(found, lambda: found.state == "failed")
+            await asyncio.sleep(60)
+
+    async def cancel() -> None:
+        airflow.state = "failed"
+        task = asyncio.ensure_future(watch())
+        await asyncio.sleep(0.2)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert feed._feeds == {}
+        async with watching(PRODUCER) as later:
+            assert (later.state, later.has_looked) == (None, False)
+
+    run(cancel())
+
+
+def test_an_xcom_that_cannot_be_read_holds_a_task_up_for_a_while_only(
+    airflow: Airflow, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "_MOST_FAILURES", 3)
+    airflow.state, airflow.published = "failed", RuntimeError("no such bucket")
+
+    async def watch() -> None:
+        async with watching(PRODUCER) as found:
+            await until(found, lambda: found.state == "failed")
+            assert found.problem == "RuntimeError: no such bucket"
+
+    run(watch())
+
+
+def test_a_reader_that_has_died_holds_no_task_up(
+    airflow: Airflow, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: JournalFiles) -> bool:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(JournalFiles, "read", broken)
+
+    async def watch() -> None:
+        async with watching(PRODUCER) as found:
+            await until(found, lambda: False)
+
+    with pytest.raises(ZeroDivisionError):
+        run(watch())
+
+
+def test_a_line_of_somebody_else_is_passed_over(folder: Path) -> None:
+    write(folder, FIRST_LINE, {"id": NODE, "is_end": True, "status": "success", "seconds": "many"}, ended("success"))
+
+    files = JournalFiles(folder)
+    files.read()
+
+    assert files.tries[0].outcomes[NODE].status == "success"

@@ -16,8 +16,7 @@ from airflow.triggers.base import TriggerEvent
 from cosmos_venv import compat
 from cosmos_venv.operators.run.journal import folder_of, journal_key
 from cosmos_venv.operators.watch import feed, trigger
-from cosmos_venv.operators.watch.trigger import DbtNodeTrigger, after
-from cosmos_venv.operators.watch.verdict import Action, Verdict
+from cosmos_venv.operators.watch.trigger import DbtNodeTrigger
 
 NODE = "model.shop.orders"
 PRODUCER = "dbt_producer_watcher"
@@ -26,9 +25,11 @@ FIRST_LINE = {"number": 1, "last": 0, "done": {}}
 
 
 class Airflow:
-    """:ivar states: of tasks, by id; each question is answered by the first of a list, until one is left."""
+    """:ivar xcoms: of the task and of the producer, by key.
+    :ivar states: of tasks, by id; each question is answered by the first of a list, until one is left."""
 
     def __init__(self) -> None:
+        self.xcoms: dict[str, Any] = {}
         self.states: dict[str, list[str | Exception | None]] = {PRODUCER: ["running"]}
 
     def answer(self, task_ids: list[str], **_: Any) -> dict[str, str | None]:
@@ -46,10 +47,10 @@ class Airflow:
 def airflow(monkeypatch: pytest.MonkeyPatch) -> Airflow:
     airflow = Airflow()
     monkeypatch.setattr(compat, "task_states", airflow.answer)
-    monkeypatch.setattr(compat, "xcom", lambda *_, **__: None)
+    monkeypatch.setattr(compat, "xcom", lambda key, **_: airflow.xcoms.get(key))
     monkeypatch.setattr(feed, "_BETWEEN_READINGS", 0.001)
     monkeypatch.setattr(feed, "_BETWEEN_QUESTIONS", 0.001)
-    monkeypatch.setattr(trigger, "_BETWEEN_LOOKS_AT_PARENTS", 0.001)
+    monkeypatch.setattr(trigger, "_BETWEEN_LOOKS", 0.001)
     return airflow
 
 
@@ -57,8 +58,7 @@ def airflow(monkeypatch: pytest.MonkeyPatch) -> Airflow:
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Write lines of the producer's journal."""
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
-    key = journal_key({"ti": task_instance(), "dag_run": SimpleNamespace(start_date=BEGUN)}, PRODUCER)
-    folder = folder_of(str(key))
+    folder = folder_of(key_of_journal())
     folder.mkdir(parents=True, mode=0o700)
     folder.parent.chmod(0o700)
 
@@ -67,6 +67,10 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None
             file.write("".join(f"{json.dumps(line)}\n" for line in (FIRST_LINE, *lines)))
 
     return write
+
+
+def key_of_journal() -> str:
+    return str(journal_key({"ti": task_instance(), "dag_run": SimpleNamespace(start_date=BEGUN)}, PRODUCER))
 
 
 def task_instance(number: int = 1) -> Any:
@@ -109,9 +113,10 @@ def test_it_ends_the_task_as_dbt_has_ended_the_node(
 
     row = {"node": NODE, "status": status, "seconds": 1.5, "rows": None, "message": "said"}
     assert type(found).__name__ == event
-    assert found.xcoms == {"dbt_node": [row], "compiled_sql": "select 1"}
-    told = capsys.readouterr().out
-    assert 0 < told.index("said") < told.index(f"{NODE}: {status}")
+    told = {"key": key_of_journal(), "number": 1}
+    assert found.xcoms == {"dbt_node": [row], "compiled_sql": "select 1", "dbt_told": told}
+    logged = capsys.readouterr().out
+    assert 0 < logged.index("said") < logged.index(f"{NODE}: {status}")
 
 
 def test_a_release_that_would_not_try_a_failed_task_again_fails_it_on_a_worker(
@@ -122,7 +127,7 @@ def test_a_release_that_would_not_try_a_failed_task_again_fails_it_on_a_worker(
 
     found = event_of(DbtNodeTrigger([NODE], PRODUCER), task_instance())
 
-    assert found.payload == {"action": "fail", "reason": f"{NODE}: error.\nsaid"}
+    assert found.payload == {"action": "fail", "reason": f"{NODE}: error.\nsaid", "told": {"number": 0, "failures": 0}}
 
 
 def test_a_producer_that_has_failed_without_a_word_fails_the_task(airflow: Airflow, write: Callable[..., None]) -> None:
@@ -148,21 +153,36 @@ def test_a_later_try_runs_its_node_alone_once_the_tasks_before_it_are_over(
     assert airflow.states["raw_run"] == ["success"]
 
 
-@pytest.mark.parametrize("state", ["failed", "upstream_failed", "skipped", "removed"])
-def test_no_node_runs_alone_behind_one_that_is_not_there(state: str) -> None:
-    found = after({"raw_run": "success", "lines_run": state}, Verdict(action=Action.RUN_ALONE))
+def test_a_task_that_was_cleared_after_it_was_told_of_its_node_runs_it_again(
+    airflow: Airflow, write: Callable[..., None]
+) -> None:
+    airflow.states[PRODUCER] = ["success"]
+    airflow.xcoms["dbt_told"] = {"key": key_of_journal(), "number": 1}
+    write(line("success"))
 
-    assert found.action is Action.FAIL
-    assert f"lines_run ({state})" in found.reason
+    assert event_of(DbtNodeTrigger([NODE], PRODUCER), task_instance(number=2)).payload["action"] == "run alone"
+
+
+@pytest.mark.parametrize("told", [None, {"key": "of another run", "number": 9}], ids=["nothing", "of-another-run"])
+def test_a_task_that_was_never_told_of_a_done_node_is_told(
+    told: object, airflow: Airflow, write: Callable[..., None]
+) -> None:
+    """Its try before was timed out, or the whole run was cleared."""
+    airflow.states[PRODUCER] = ["success"]
+    airflow.xcoms["dbt_told"] = told
+    write(line("success"))
+
+    found = event_of(DbtNodeTrigger([NODE], PRODUCER), task_instance(number=2))
+    assert type(found).__name__ == "TaskSuccessEvent"
 
 
 def test_a_run_without_a_scheduler_goes_on_with_other_tasks() -> None:
     """dag.test() runs one trigger to its end before anything else."""
-    assert event_of(DbtNodeTrigger([NODE], PRODUCER), None).payload == {"action": "wait", "reason": ""}
+    assert event_of(DbtNodeTrigger([NODE], PRODUCER), None).payload["action"] == "wait"
 
 
 def test_it_is_made_again_of_what_airflow_keeps() -> None:
-    path, arguments = DbtNodeTrigger([NODE], PRODUCER, ["raw_run"], key="0" * 32, since=1.5).serialize()
+    path, arguments = DbtNodeTrigger([NODE], PRODUCER, ["raw_run"], key="0" * 32, told={"number": 1}).serialize()
 
     module, _, name = path.rpartition(".")
     assert (module, name) == (DbtNodeTrigger.__module__, "DbtNodeTrigger")

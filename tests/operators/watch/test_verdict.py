@@ -7,27 +7,32 @@ import itertools
 import pytest
 
 from cosmos_venv.operators.run.journal_lines import Outcome, TryRecord
-from cosmos_venv.operators.watch.verdict import OVER, Action, Waiting, verdict
+from cosmos_venv.operators.watch.verdict import OVER, Action, Told, Watch, told_by, verdict
 
 NODE, OTHER = "model.shop.orders", "model.shop.lines"
 RUNNING = (None, "scheduled", "queued", "running", "up_for_retry", "deferred", "restarting")
 
 
-def a_try(number: int = 1, last: int = 1, end: str = "", at: float = 5.0, **statuses: str) -> TryRecord:
+BUILT = sorted({"success", "failed", "removed"})  # the states of a producer that is over and may have built something
+
+
+def a_try(number: int = 1, last: int = 1, end: str = "", origin: int | None = None, **statuses: str) -> TryRecord:
+    """:param origin: the try that has run the nodes; None: this one."""
     names = {"orders": NODE, "lines": OTHER}
-    outcomes = {names[name]: Outcome(status, at, f"said {status}") for name, status in statuses.items()}
+    outcomes = {names[name]: Outcome(status, origin or number, f"said {status}") for name, status in statuses.items()}
     return TryRecord(number=number, last=last, end=end, outcomes=outcomes)
 
 
-def first(*nodes: str) -> Waiting:
-    return Waiting(nodes=nodes or (NODE,), number=1, since=1.0)
+def first(*nodes: str) -> Watch:
+    return Watch(nodes=nodes or (NODE,))
 
 
-def second(since: float = 10.0) -> Waiting:
-    return Waiting(nodes=[NODE], number=2, since=since)
+def later(*parents: str, number: int = 0, failures: int = 0) -> Watch:
+    """A later try, which was told of these tries of the producer."""
+    return Watch(nodes=[NODE], is_first=False, told=Told(number=number, failures=failures), parents=parents)
 
 
-@pytest.mark.parametrize("state", [*RUNNING, *sorted(OVER)])
+@pytest.mark.parametrize("state", [*RUNNING, *BUILT])
 @pytest.mark.parametrize(
     ("status", "action"),
     [
@@ -45,9 +50,9 @@ def test_a_node_that_has_ended_ends_its_task_at_once(status: str, action: Action
 
 @pytest.mark.parametrize("state", RUNNING)
 @pytest.mark.parametrize("tries", [[], [a_try()], [a_try(lines="success")]], ids=["no-journal", "nothing", "another"])
-@pytest.mark.parametrize("task", [first(), second()], ids=["first", "second"])
+@pytest.mark.parametrize("task", [first(), later()], ids=["first", "later"])
 def test_a_node_of_which_nothing_is_said_waits_for_the_producer(
-    task: Waiting, tries: list[TryRecord], state: str | None
+    task: Watch, tries: list[TryRecord], state: str | None
 ) -> None:
     assert verdict(task, tries, state).action is Action.WAIT
 
@@ -59,7 +64,7 @@ def test_a_node_of_which_nothing_is_said_waits_for_the_producer(
         ("success", Action.FAIL, "producer"),
         ("failed", Action.FAIL, "the producer has failed"),
         ("upstream_failed", Action.FAIL, "a task before the producer has failed"),
-        ("removed", Action.FAIL, "producer"),
+        ("removed", Action.FAIL, "the producer is removed"),
         ("skipped", Action.SKIP, "skipped"),
     ],
 )
@@ -77,13 +82,13 @@ def test_a_node_of_which_nothing_is_said_is_never_green_when_the_producer_is_ove
 def test_no_later_try_runs_dbt_behind_a_producer_that_was_not_to_begin(
     tries: list[TryRecord], state: str, action: Action
 ) -> None:
-    assert verdict(second(), tries, state).action is action
+    assert verdict(later(), tries, state).action is action
 
 
 def test_the_sentence_about_a_failed_producer_names_what_failed() -> None:
     found = verdict(first(), [a_try(lines="error")], "failed")
 
-    assert found.reason == (f"{NODE}: the producer has failed ({OTHER} failed) before dbt has said what became of it.")
+    assert found.reason == f"{NODE}: the producer has failed ({OTHER} failed), and dbt has not said what became of it."
 
 
 def test_a_failed_task_shows_what_dbt_has_said() -> None:
@@ -117,46 +122,131 @@ def test_all_nodes_of_a_task_must_be_known() -> None:
     assert OTHER in verdict(first(NODE, OTHER), [a_try(orders="success")], "failed").reason
 
 
-def test_a_task_that_is_tried_again_is_not_told_the_same_failure_once_more() -> None:
-    told_before = [a_try(orders="error", at=5.0)]
-
-    assert verdict(second(since=10.0), told_before, "up_for_retry").action is Action.WAIT
-    assert verdict(second(since=10.0), told_before, "failed").action is Action.RUN_ALONE
-
-
-@pytest.mark.parametrize("at", [7.0, 12.0], ids=["before-the-try", "within-the-try"])
-def test_a_task_that_is_tried_again_takes_what_the_producers_next_try_has_done(at: float) -> None:
-    tries = [a_try(orders="error", at=5.0), a_try(2, orders="success", at=at)]
-
-    for state in ("running", "success", "failed"):
-        assert verdict(second(since=10.0), tries, state).action is Action.SUCCEED
+def test_a_producer_that_never_began_makes_nothing_green() -> None:
+    """Its XCom is there until its try begins."""
+    for state, action in (("upstream_failed", Action.FAIL), ("skipped", Action.SKIP)):
+        for task in (first(), later()):
+            assert verdict(task, [a_try(orders="success")], state).action is action
 
 
-def test_a_second_failure_within_the_try_is_told() -> None:
-    tries = [a_try(orders="error", at=5.0), a_try(2, orders="error", at=12.0)]
+@pytest.mark.parametrize(
+    ("task", "tries", "while_it_runs", "when_it_is_over"),
+    [
+        pytest.param(later(failures=1), [a_try(orders="error")], "wait", "run alone", id="told-the-failure"),
+        pytest.param(
+            later(failures=1), [a_try(orders="error"), a_try(2, orders="error")], "fail", "fail", id="failed-once-more"
+        ),
+        pytest.param(
+            later(failures=1),
+            [a_try(orders="error"), a_try(2, orders="success")],
+            "succeed",
+            "succeed",
+            id="done-since",
+        ),
+        pytest.param(later(), [a_try(orders="success")], "succeed", "succeed", id="timed-out-and-never-told"),
+        pytest.param(later(number=1), [a_try(orders="success")], "wait", "run alone", id="cleared-alone"),
+        pytest.param(
+            later(number=2),
+            [a_try(orders="error"), a_try(2, orders="success")],
+            "wait",
+            "run alone",
+            id="cleared-alone-after-a-retry-of-the-producer",
+        ),
+        pytest.param(
+            later(number=1),
+            [a_try(orders="success"), a_try(2, origin=1, orders="success")],
+            "wait",
+            "run alone",
+            id="cleared-alone-while-the-producer-is-tried-again",
+        ),
+        pytest.param(
+            later(number=1),
+            [a_try(last=0, orders="success"), a_try(2, last=2, orders="success")],
+            "succeed",
+            "succeed",
+            id="cleared-with-the-producer",
+        ),
+        pytest.param(
+            later(number=1),
+            [a_try(last=0, orders="success"), a_try(2, last=2)],
+            "wait",
+            "run alone",
+            id="cleared-with-the-producer-that-has-not-come-to-it",
+        ),
+        pytest.param(
+            later(failures=3),
+            [a_try(3, orders="error"), a_try(4, orders="success")],
+            "succeed",
+            "succeed",
+            id="others-tries",
+        ),
+        pytest.param(later(failures=3), [a_try(3, orders="error")], "wait", "run alone", id="more-tries-than-the-task"),
+        pytest.param(later(failures=1), [a_try(orders="skipped")], "wait", "run alone", id="told-that-it-was-skipped"),
+        pytest.param(later(), [], "wait", "run alone", id="no-journal"),
+    ],
+)
+def test_a_later_try_is_told_something_new_or_runs_its_node_alone(
+    task: Watch, tries: list[TryRecord], while_it_runs: str, when_it_is_over: str
+) -> None:
+    for state in RUNNING:
+        assert verdict(task, tries, state).action.value == while_it_runs, state
+    for state in BUILT:
+        assert verdict(task, tries, state).action.value == when_it_is_over, state
 
-    assert verdict(second(since=10.0), tries, "failed").action is Action.FAIL
-    assert verdict(second(since=13.0), tries, "failed").action is Action.RUN_ALONE
+
+def test_tests_of_which_some_were_done_before_count_together() -> None:
+    tries = [a_try(orders="pass", lines="fail"), a_try(2, lines="pass")]
+    tries[1].outcomes[NODE] = Outcome("pass", 1)
+    task = Watch(nodes=[NODE, OTHER], is_first=False, told=Told(failures=1))
+
+    assert verdict(task, tries, "running").action is Action.SUCCEED
 
 
-def test_clearing_a_task_whose_node_is_done_runs_the_node_again() -> None:
-    done = [a_try(orders="success", end="success", at=5.0)]
+@pytest.mark.parametrize(
+    ("states", "action", "asks"),
+    [
+        (None, Action.WAIT, True),
+        ({"raw_run": "success", "lines_run": "running"}, Action.WAIT, True),
+        ({"raw_run": "success", "lines_run": None}, Action.WAIT, True),
+        ({"raw_run": "success", "lines_run": "success"}, Action.RUN_ALONE, False),
+        *(({"raw_run": "success", "lines_run": state}, Action.FAIL, False) for state in sorted(OVER - {"success"})),
+    ],
+)
+def test_a_node_runs_alone_only_behind_tasks_that_have_succeeded(
+    states: dict[str, str | None] | None, action: Action, asks: bool
+) -> None:
+    found = verdict(later("raw_run", "lines_run"), [], "failed", states)
 
-    assert verdict(second(since=10.0), done, "success").action is Action.RUN_ALONE
-    assert verdict(second(since=10.0), done, "running").action is Action.WAIT
+    assert (found.action, found.asks_parents) == (action, asks)
 
 
-def test_a_producer_that_was_cleared_with_its_tasks_counts_from_its_new_try_on() -> None:
-    before = a_try(1, last=0, orders="success", end="success", at=5.0)
+def test_a_producer_that_is_cleared_meanwhile_keeps_nodes_from_running_alone() -> None:
+    for state in RUNNING:
+        found = verdict(later("raw_run"), [], state, {"raw_run": "success"})
+        assert (found.action, found.asks_parents) == (Action.WAIT, False)
 
-    assert verdict(second(since=10.0), [before], "running").action is Action.WAIT
-    # Fast nodes may have ended before the trigger of their task has begun.
-    again = [before, a_try(2, last=1, orders="success", at=9.0)]
-    assert verdict(second(since=10.0), again, "running").action is Action.SUCCEED
+
+def test_what_nobody_has_written_down_is_what_was_there_by_then() -> None:
+    tries = [a_try(orders="error"), a_try(2, orders="success")]
+    tries[0].begun, tries[1].begun = 5.0, 20.0
+
+    assert told_by([NODE], [], cleared_at=None) == Told()
+    assert told_by([NODE], tries[:1], cleared_at=None) == Told(failures=1)
+    assert told_by([NODE], tries, cleared_at=None) == Told(failures=2)
+    assert told_by([NODE], tries, cleared_at=10.0) == Told(number=1, failures=2)
+    assert told_by([NODE], tries, cleared_at=30.0) == Told(number=2, failures=2)
+    assert told_by([OTHER], tries, cleared_at=None) == Told()
 
 
 def test_no_state_of_the_producer_makes_a_green_task_without_a_word_of_dbt() -> None:
-    for state, number in itertools.product([*RUNNING, *sorted(OVER)], (1, 2, 3)):
-        task = Waiting(nodes=[NODE], number=number, since=1.0)
-        for tries in ([], [a_try()], [a_try(end="success")], [a_try(orders="error")], [a_try(orders="skipped")]):
-            assert verdict(task, tries, state).action is not Action.SUCCEED
+    journals: tuple[list[TryRecord], ...] = (
+        [],
+        [a_try()],
+        [a_try(end="success")],
+        [a_try(orders="error")],
+        [a_try(orders="skipped")],
+    )
+    tasks = (first(), later(), later(number=1), later(failures=1), later("raw_run"))
+    for state, tries, task in itertools.product([*RUNNING, *OVER], journals, tasks):
+        for parents in (None, {"raw_run": "success"}):
+            assert verdict(task, tries, state, parents).action is not Action.SUCCEED
