@@ -219,6 +219,15 @@ def mask_in_logs(secret: str) -> None:
     _first("mask_secret", *homes)(secret)
 
 
+def masked(text: object) -> object:
+    """A text as Airflow shows it in the log of this task: without the secrets that it knows.
+
+    :param text: of dbt; what is no text stays as it is.
+    """
+    homes = ("airflow.sdk.log", "airflow.sdk.execution_time.secrets_masker", "airflow.utils.log.secrets_masker")
+    return _first("redact", *homes)(text) if isinstance(text, str) and text else text
+
+
 def context_variables(context: Context | Mapping[str, Any]) -> dict[str, str]:
     """The variables that Airflow itself exports of a task's context (``AIRFLOW_CTX_DAG_ID`` and so on).
 

@@ -21,7 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cosmos_venv.compat import DAG, BaseOperator, EmptyOperator, TaskGroup, can_be_copied, copy_task
+from cosmos_venv.compat import (
+    DAG,
+    BaseOperator,
+    DuplicateTaskIdFound,
+    EmptyOperator,
+    TaskGroup,
+    can_be_copied,
+    copy_task,
+)
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.constants import PRODUCER_WATCHER_TASK_ID
 from cosmos_venv.exceptions import CosmosValueError
@@ -229,6 +237,13 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
         arguments["profile_config"] = _with_changes(maker.shared["profile_config"], task.profile, task.node_id)
     try:
         return maker.make(_operator_class(task.operator), task.label, task_group, arguments)
+    except DuplicateTaskIdFound as error:
+        if task.task_id != PRODUCER_WATCHER_TASK_ID:
+            raise
+        raise CosmosValueError(
+            f"The DAG {maker.dag.dag_id} has two tasks {task.task_id!r}: two groups of ExecutionMode.WATCHER have no "
+            "group id in front of the ids of their tasks. Leave out prefix_group_id=False in one of them."
+        ) from error
     except (TypeError, ValueError) as error:
         if task.node_id is None or isinstance(error, CosmosValueError):
             raise

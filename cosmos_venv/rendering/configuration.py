@@ -23,6 +23,11 @@ from cosmos_venv.rendering.task_arguments import OF_THE_PLAN, SETUP_OPERATOR_ARG
 
 _OUTPUT_ONLY = ("compiled_sql", "freshness")  # rendered fields, which the task itself fills
 _SELECTING = ("select", "models", "selector", "exclude")
+_SETUP = "ExecutionConfig.setup_operator_args"
+_OF_THE_PRODUCER = frozenset(
+    {*_SELECTING, "nodes", "indirect_selection", "extra_context", "project_dir", "profile_config"}
+    | {"dbt_executable_path", "py_requirements", "pip_install_options", "virtualenv_dir", "py_executable"}
+)
 _FLAGS = ("dbt_cmd_flags", "dbt_cmd_global_flags")
 
 
@@ -158,11 +163,18 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             raise CosmosValueError(f"{text!r} is selected and excluded by RenderConfig. Drop it from one of the two.")
 
     def _refuse_arguments_of_the_plan(self) -> None:
-        for name in sorted(OF_THE_PLAN & set(self.operator_args)):
-            raise CosmosValueError(f"operator_args[{name!r}] is decided for each task by the project. Drop it.")
-        for name in _OUTPUT_ONLY:
-            if name in self.operator_args:
-                raise CosmosValueError(f"operator_args[{name!r}] is written by the task and cannot be given. Drop it.")
+        setup = self.execution.setup_operator_args or {}
+        for where, given in (("operator_args", self.operator_args), (_SETUP, setup)):
+            for name in sorted(OF_THE_PLAN & set(given)):
+                raise CosmosValueError(f"{where}[{name!r}] is decided for each task by the project. Drop it.")
+            for name in _OUTPUT_ONLY:
+                if name in given:
+                    raise CosmosValueError(f"{where}[{name!r}] is written by the task and cannot be given. Drop it.")
+        for name in sorted(_OF_THE_PRODUCER & set(setup)):
+            raise CosmosValueError(
+                f"{_SETUP}[{name!r}]: the producer builds all nodes, in the environment of all tasks. Give "
+                "operator_args, or choose nodes with RenderConfig.select and exclude."
+            )
 
     def _refuse_beside_watcher(self) -> None:
         """Refuse what one dbt build of all nodes cannot do."""
@@ -187,12 +199,13 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         from cosmos_venv.dbt.command import narrowing_flags, refuse_narrowing
 
         found = [f"operator_args[{name!r}]" for name in _SELECTING if self.operator_args.get(name)]
-        for name in _FLAGS:
-            given = self.operator_args.get(name) or ()
-            flags = given.get("build") or () if isinstance(given, Mapping) else given
-            if isinstance(flags, list | tuple):
-                words = narrowing_flags([str(flag) for flag in flags])
-                found += [f"{word} in operator_args[{name!r}]" for word in words]
+        for where, arguments in (("operator_args", self.operator_args), (_SETUP, self.execution.setup_operator_args)):
+            for name in _FLAGS:
+                given = (arguments or {}).get(name) or ()
+                flags = given.get("build") or () if isinstance(given, Mapping) else given
+                if isinstance(flags, list | tuple):
+                    words = narrowing_flags([str(flag) for flag in flags])
+                    found += [f"{word} in {where}[{name!r}]" for word in words]
         refuse_narrowing(found)
 
     def _refuse_two_project_paths(self) -> None:

@@ -63,11 +63,11 @@ def watched_plan(
     """
     has_tests = test_behavior is TestBehavior.AFTER_EACH
     built = {each: node for each, node in nodes.items() if _is_built(node, nodes, has_tests=has_tests)}
-    built = _without_own_profiles(built)
-    ids_of = _watched_ids(plan, built)
-    tasks = [_watching(task, ids) if (ids := ids_of.get(task.task_id)) else task for task in plan.tasks]
+    built = _without_own_profiles(built, plan)
     if not built:
         return plan
+    ids_of = _watched_ids(plan, built, nodes)
+    tasks = [_watching(task, ids_of[task.task_id]) if task.task_id in ids_of else task for task in plan.tasks]
     told = {each: selectors[each] for each in built}
     producer = PlannedTask(
         task_id=PRODUCER_WATCHER_TASK_ID,
@@ -125,13 +125,19 @@ def _is_built(node: DbtNode, nodes: Mapping[str, DbtNode], *, has_tests: bool) -
     return node.resource_type in _BUILT and not node.has_ephemeral_materialization
 
 
-def _without_own_profiles(built: Mapping[str, DbtNode]) -> dict[str, DbtNode]:
+def _without_own_profiles(built: Mapping[str, DbtNode], plan: Plan) -> dict[str, DbtNode]:
     """The nodes that one ``dbt build`` can have. One with a profile of its own runs dbt in its own task, and so do its
     tests: it comes after the producer.
     """
     apart = {
         each for each, node in built.items() if node.profile_config_to_override and node.resource_type not in _TESTS
     }
+    for each in sorted(apart):
+        if not plan.nodes[each].is_built:
+            raise CosmosValueError(
+                f"{each}: meta.cosmos.profile_config does not go with ExecutionMode.WATCHER for a node without a task: "
+                "nobody would build it. Drop it, or show the seed with SeedRenderingBehavior.ALWAYS."
+            )
     for each, node in built.items():
         read = apart & {*node.depends_on}
         if read and each not in apart and node.resource_type not in _TESTS:
@@ -143,8 +149,8 @@ def _without_own_profiles(built: Mapping[str, DbtNode]) -> dict[str, DbtNode]:
     return {each: node for each, node in built.items() if each not in apart and apart.isdisjoint(node.depends_on)}
 
 
-def _watched_ids(plan: Plan, built: Mapping[str, DbtNode]) -> dict[str, list[str]]:
-    """Unique ids of the nodes that each task watches, by task id."""
+def _watched_ids(plan: Plan, built: Mapping[str, DbtNode], nodes: Mapping[str, DbtNode]) -> dict[str, list[str]]:
+    """Unique ids of the nodes that each task watches, by task id; none for tests that run in another task."""
     tests_of: dict[str, list[str]] = {}
     for each, node in built.items():
         if node.resource_type in _TESTS and each not in plan.tasks_map:
@@ -157,12 +163,16 @@ def _watched_ids(plan: Plan, built: Mapping[str, DbtNode]) -> dict[str, list[str
         if task.node_id in built:
             is_test_of_another = ".DbtTest" in task.operator and built[task.node_id].resource_type not in _TESTS
             found[task.task_id] = tests_of.get(task.node_id, []) if is_test_of_another else [task.node_id]
-        elif ".DbtTest" in task.operator:  # of an ephemeral model, or of a source
+        elif (
+            node := nodes[task.node_id]
+        ).has_ephemeral_materialization or node.resource_type is DbtResourceType.SOURCE:
             found[task.task_id] = tests_of.get(task.node_id, [])
     return found
 
 
 def _watching(task: PlannedTask, node_ids: list[str]) -> PlannedTask:
+    if not node_ids:  # all tests of the node read one with a profile of its own as well, behind which they run
+        return msgspec.structs.replace(task, operator=EMPTY, arguments={}, profile={}, context={}, document="")
     arguments: dict[str, Any] = {
         **task.arguments,
         "node_ids": sorted(node_ids),

@@ -28,6 +28,7 @@ from typing import Any
 
 import msgspec
 
+from cosmos_venv.compat import masked
 from cosmos_venv.dbt.log_lines import DONE_STATUSES, NodeEvent
 from cosmos_venv.files.durable_files import is_private, make_private
 from cosmos_venv.io import map_index
@@ -36,6 +37,7 @@ from cosmos_venv.operators.run.journal_lines import FAILED, SQL, TryRecord, begu
 from cosmos_venv.operators.run.shared_record import Done, Pace, Progress, SharedRecord, remove_abandoned
 
 _FOLDER = "journals-v1"
+_SHOWN = frozenset({"text", "message", SQL})
 _WITH_SQL = frozenset({"model", "snapshot"})
 _LONGEST_SQL = 65_536  # characters: it becomes an XCom
 _MOST_DAYS = 30
@@ -170,6 +172,9 @@ class Journal:
             self._append(line)
             if not event.is_end:
                 return
+            before = self.ends.get(event.unique_id)
+            if before is not None and not event.text:  # the last event of a node says that it has ended, and no more
+                event = msgspec.structs.replace(event, text=before.text)
             self.ends[event.unique_id] = event
             self._take(event.unique_id, event.status)
         self.write_shared()
@@ -250,6 +255,8 @@ class Journal:
 
     def _append(self, line: Mapping[str, Any]) -> None:
         if self._told:
+            # The processes that show it know no secret of this task, which its own log would hide.
+            line = {name: masked(each) if name in _SHOWN else each for name, each in line.items()}
             self._told[-1].take(line)
         if self._file is None:
             return

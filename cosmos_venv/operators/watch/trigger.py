@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent
 
 from cosmos_venv import compat
 from cosmos_venv.operators.run.journal import journal_key
-from cosmos_venv.operators.run.journal_lines import Outcome
+from cosmos_venv.operators.run.journal_lines import Outcome, line_of
 from cosmos_venv.operators.watch.feed import Feed, JournalFiles, Producer, watching
 from cosmos_venv.operators.watch.verdict import Action, Told, Verdict, Watch, told_by, verdict
 
@@ -120,8 +120,10 @@ class DbtNodeTrigger(BaseTrigger):
         except Exception as error:  # noqa: BLE001 - whatever Airflow raises
             self.log.warning("What earlier tries of this task were told is not known: %s", error)
             return told_by(self.node_ids, feed.tries, cleared_at=compat.asked_at({"ti": ti}))
-        is_of_this_run = isinstance(left, Mapping) and left.get("key") == key
-        return msgspec.structs.replace(may_be, number=int(left["number"])) if is_of_this_run else may_be
+        # An XCom of a trigger comes back as a text of JSON (Airflow 3.3.2).
+        found = line_of(left) if isinstance(left, str) else left
+        is_of_this_run = isinstance(found, Mapping) and found.get("key") == key
+        return msgspec.structs.replace(may_be, number=int(found["number"])) if is_of_this_run else may_be
 
     async def _look_again(self, ti: Any, feed: Feed, *, asks_parents: bool) -> dict[str, str | None] | None:
         """Wait for news, and ask for the tasks before this one where they count."""

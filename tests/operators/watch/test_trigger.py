@@ -153,11 +153,12 @@ def test_a_later_try_runs_its_node_alone_once_the_tasks_before_it_are_over(
     assert airflow.states["raw_run"] == ["success"]
 
 
+@pytest.mark.parametrize("kept", [dict, json.dumps], ids=["as-it-was", "as-a-text"])
 def test_a_task_that_was_cleared_after_it_was_told_of_its_node_runs_it_again(
-    airflow: Airflow, write: Callable[..., None]
+    kept: Callable[[Any], Any], airflow: Airflow, write: Callable[..., None]
 ) -> None:
     airflow.states[PRODUCER] = ["success"]
-    airflow.xcoms["dbt_told"] = {"key": key_of_journal(), "number": 1}
+    airflow.xcoms["dbt_told"] = kept({"key": key_of_journal(), "number": 1})
     write(line("success"))
 
     assert event_of(DbtNodeTrigger([NODE], PRODUCER), task_instance(number=2)).payload["action"] == "run alone"
