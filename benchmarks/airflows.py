@@ -141,7 +141,7 @@ class RunningAirflow:
 
         :raises RunFailed: when it does not succeed, or takes longer than ``LONGEST_RUN``.
         """
-        self._ask("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "logical_date": None})
+        self._begin(dag_id, run_id)
         ended = (
             f"select 1 from dag_run where dag_id = '{dag_id}' and run_id = '{run_id}' "  # noqa: S608 - ours
             "and state in ('success', 'failed')"
@@ -155,6 +155,18 @@ class RunningAirflow:
             return makespan(self.instances(dag_id, run_id))
         except RunFailed as failure:
             raise RunFailed(f"{dag_id}: {failure}\n{logs(self.airflow)}") from None
+
+    def _begin(self, dag_id: str, run_id: str) -> None:
+        """Ask for a run, until Airflow takes it: SQLite may be locked by a scheduler and a triggerer."""
+        deadline = time.monotonic() + LONGEST_ANSWER
+        while True:
+            try:
+                self._ask("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "logical_date": None})
+                return
+            except RunFailed:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(LOOK_AGAIN)
 
     def instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
         """The tasks of a run."""
@@ -182,13 +194,19 @@ class RunningAirflow:
 
 @contextmanager
 def running_airflow(
-    python: Path, folder: Path, variables: dict[str, str], group: ControlGroup | None = None
+    python: Path,
+    folder: Path,
+    variables: dict[str, str],
+    group: ControlGroup | None = None,
+    *,
+    has_triggerer: bool = False,
 ) -> Iterator[RunningAirflow]:
     """Within this block the DAGs in ``folder/dags`` can be run.
 
     :param python: of the environment that Airflow is in.
     :param folder: for all its files.
     :param group: for its processes; None: nobody counts their CPU time.
+    :param has_triggerer: whether tasks can be deferred.
     """
     airflow = WholeAirflow(
         python=python,
@@ -206,6 +224,8 @@ def running_airflow(
         with nullcontext() if group is None else group.entered():
             stack.enter_context(api_server(airflow))
             stack.enter_context(scheduler(airflow))
+            if has_triggerer:
+                stack.enter_context(running(airflow, "triggerer", "--skip-serve-logs"))
         yield RunningAirflow(airflow)
 
 

@@ -129,14 +129,15 @@ class Layers:
         if name == SHARE:
             return SHARE_FILE.format(dag_id=dag_id, waves=WAVES)
         arguments: dict[str, object] = {"install_deps": False}
-        if name == COSMOS:
+        is_cosmos = name.startswith("Cosmos")
+        if is_cosmos:
             execution = f"dbt_executable_path={str(DBT / 'bin' / 'dbt')!r}"
         else:
             execution = f"execution_mode=ExecutionMode.VIRTUALENV, virtualenv_dir=Path({str(self.folder / 'kept')!r})"
             options = ["--no-index", "--find-links", str(REAL_WHEELS)]
             arguments |= {"py_requirements": list(REQUIREMENTS), "pip_install_options": options}
         return DAG_FILE.format(
-            root="cosmos" if name == COSMOS else "cosmos_venv",
+            root="cosmos" if is_cosmos else "cosmos_venv",
             dag_id=dag_id,
             project=str(self.project),
             manifest=str(self.manifest),

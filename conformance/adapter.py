@@ -265,7 +265,7 @@ class CosmosAdapter(Adapter):
 class CosmosVenvAdapter(Adapter):
     """cosmos-venv."""
 
-    absent: ClassVar[frozenset[str]] = frozenset({"watcher", "airflow_async"})
+    absent: ClassVar[frozenset[str]] = frozenset({"airflow_async"})
     beyond: ClassVar[frozenset[str]] = frozenset(
         {"ENV-013", "ENV-015", "ENV-024", "LOCK-017", "LOCK-018", "SEED-025", "LOAD-004"}
     )

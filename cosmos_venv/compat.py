@@ -9,19 +9,24 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import copy as shallow_copy
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from uuid import UUID
 
 import airflow
 
 AIRFLOW_VERSION: str = airflow.__version__
 _SHORTEST_MASKED = 5
 _NAME_OF_A_DAG_FILE = "unusual_prefix_"  # Airflow imports a DAG file under a name that begins so
+_UUID_WITH_TIME, _BITS_AFTER_TIME = 7, 80
+_BEFORE_THE_BEGIN = 60.0
 _COPIED = frozenset({dict, list, set})
 _SOURCE_OF_OPTION = re.compile("_(?:cmd|secret)$")  # where the value comes from, behind the option's name
 IS_AIRFLOW_3 = not AIRFLOW_VERSION.startswith("2.")
@@ -47,6 +52,7 @@ if TYPE_CHECKING:
         AirflowException,
         AirflowFailException,
         AirflowNotFoundException,
+        AirflowRescheduleException,
         AirflowSkipException,
         DuplicateTaskIdFound,
     )
@@ -59,6 +65,7 @@ else:
     AirflowFailException = _first("AirflowFailException", "airflow.sdk.exceptions", "airflow.exceptions")
     AirflowSkipException = _first("AirflowSkipException", "airflow.sdk.exceptions", "airflow.exceptions")
     AirflowNotFoundException = _first("AirflowNotFoundException", "airflow.sdk.exceptions", "airflow.exceptions")
+    AirflowRescheduleException = _first("AirflowRescheduleException", "airflow.sdk.exceptions", "airflow.exceptions")
     DuplicateTaskIdFound = _first("DuplicateTaskIdFound", "airflow.sdk.exceptions", "airflow.exceptions")
 
 # Airflow's own names, which others take from here.
@@ -67,6 +74,7 @@ __all__ = [
     "AirflowException",
     "AirflowFailException",
     "AirflowNotFoundException",
+    "AirflowRescheduleException",
     "AirflowSkipException",
     "BaseOperator",
     "DuplicateTaskIdFound",
@@ -78,8 +86,8 @@ __all__ = [
 class FrameNames(NamedTuple):
     """Modules and functions of one Airflow release that look into a DAG, by the names that their frames have.
 
-    A worker makes one task of a DAG, and the rest when somebody looks for it (``rendering/partial.py``). Airflow's own
-    looking does not count where it has been seen to need only the tasks that are there.
+    A worker makes one task of a DAG, and the rest when somebody looks for it (``rendering/one_task/partial.py``).
+    Airflow's own looking does not count where it has been seen to need only the tasks that are there.
 
     :param definitions: packages of DAGs, groups and tasks; the first frame outside of them is the one that looks.
     :param adding: functions that look for a task only to see whether its id is free.
@@ -118,6 +126,11 @@ _FRAME_NAMES = {
     ),
 }
 _RELEASE = tuple(int(part) for part in AIRFLOW_VERSION.split(".")[:2])
+TASKS_START_AS_TRIGGERS = tuple(int(each) for each in re.findall(r"\d+", AIRFLOW_VERSION)[:3]) >= (3, 3, 2)
+"""Whether a task can begin and end in the triggerer without a worker, and is tried again when it has failed there.
+
+``start_from_trigger`` is switched off in 3.1.8 to 3.2.2, and a failure in the triggerer is final before 3.3.2.
+"""
 # On Airflow 2 no task is made alone, see running_task.
 FRAME_NAMES = _FRAME_NAMES[max((each for each in _FRAME_NAMES if each <= _RELEASE), default=min(_FRAME_NAMES))]
 
@@ -206,6 +219,15 @@ def mask_in_logs(secret: str) -> None:
     _first("mask_secret", *homes)(secret)
 
 
+def masked(text: object) -> object:
+    """A text as Airflow shows it in the log of this task: without the secrets that it knows.
+
+    :param text: of dbt; what is no text stays as it is.
+    """
+    homes = ("airflow.sdk.log", "airflow.sdk.execution_time.secrets_masker", "airflow.utils.log.secrets_masker")
+    return _first("redact", *homes)(text) if isinstance(text, str) and text else text
+
+
 def context_variables(context: Context | Mapping[str, Any]) -> dict[str, str]:
     """The variables that Airflow itself exports of a task's context (``AIRFLOW_CTX_DAG_ID`` and so on).
 
@@ -243,6 +265,72 @@ def running_task() -> tuple[str, str] | None:
         return None
     context = import_module("airflow.sdk.definitions.context").get_parsing_context()
     return (context.dag_id, context.task_id) if context.dag_id and context.task_id else None
+
+
+def task_states(task_ids: Sequence[str], *, dag_id: str, run_id: str, map_index: int) -> dict[str, str | None]:
+    """Airflow's states of tasks of a run; None for one that has none yet.
+
+    It can be asked on a worker and, in a thread of its own, in the triggerer.
+
+    :param task_ids: the tasks.
+    :param dag_id: the DAG.
+    :param run_id: the run.
+    :param map_index: of the tasks in a mapped group; -1: they are not mapped.
+    """
+    if not IS_AIRFLOW_3:
+        return _states_in_database(task_ids, dag_id=dag_id, run_id=run_id, map_index=map_index)
+    runtime: Any = import_module("airflow.sdk.execution_time.task_runner").RuntimeTaskInstance
+    found = runtime.get_task_states(dag_id=dag_id, task_ids=list(task_ids), run_ids=[run_id]).get(run_id) or {}
+    # A mapped task is there with its index behind its id.
+    states = {each: found.get(each, found.get(f"{each}_{map_index}")) for each in task_ids}
+    return {each: None if state is None else str(getattr(state, "value", state)) for each, state in states.items()}
+
+
+def _states_in_database(task_ids: Sequence[str], *, dag_id: str, run_id: str, map_index: int) -> dict[str, str | None]:
+    ti = import_module("airflow.models.taskinstance").TaskInstance
+    with import_module("airflow.utils.session").create_session() as session:
+        rows = session.query(ti.task_id, ti.map_index, ti.state).filter(
+            ti.dag_id == dag_id, ti.run_id == run_id, ti.task_id.in_(task_ids)
+        )
+        found = {task_id: state for task_id, index, state in rows if index in (-1, map_index)}
+    return {each: None if found.get(each) is None else str(found[each]) for each in task_ids}
+
+
+def asked_at(context: Mapping[str, Any]) -> float:
+    """When the present try of a task was asked for, in seconds since 1970: when the run was made, the try before it
+    failed, or somebody cleared the task.
+
+    It is earlier than the try's begin, by a minute where many triggers start at once. Airflow 3 gives each try an id,
+    a UUID of version 7, which holds its time. Airflow 2 knows when it has begun: a minute before that counts.
+
+    :param context: Airflow's context of the task, of which ``ti`` is enough.
+    """
+    ti: Any = context["ti"]
+    found = getattr(ti, "id", None)
+    with suppress(ValueError):
+        each = found if isinstance(found, UUID) else UUID(str(found))
+        if each.version == _UUID_WITH_TIME:
+            return (each.int >> _BITS_AFTER_TIME) / 1000
+    begun = getattr(ti, "start_date", None)
+    with suppress(Exception):  # it may have been rescheduled since
+        rescheduled = import_module("airflow.models.taskreschedule").TaskReschedule
+        with import_module("airflow.utils.session").create_session() as session:
+            first = rescheduled.query_for_task_instance(ti, session=session).first()
+            begun = first.start_date if first is not None else begun
+    return (begun.timestamp() if isinstance(begun, datetime) else time.time()) - _BEFORE_THE_BEGIN
+
+
+def xcom(key: str, *, dag_id: str, run_id: str, task_id: str, map_index: int) -> Any:
+    """An XCom of a task; None where there is none. It can be asked where ``task_states`` can.
+
+    :param key: of the XCom.
+    :param dag_id: the DAG.
+    :param run_id: the run.
+    :param task_id: the task that has pushed it.
+    :param map_index: of that task; -1: it is not mapped.
+    """
+    model = _first("XCom", "airflow.sdk.execution_time.xcom", "airflow.models.xcom")
+    return model.get_one(key=key, dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=map_index)
 
 
 def is_typed_command() -> bool:

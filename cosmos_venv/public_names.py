@@ -80,6 +80,11 @@ COSMOS_NAMES: Mapping[str, frozenset[str]] = {
             "DbtVirtualenvBaseOperator",
             *_operators("VirtualenvOperator", "Clone", "Docs", "Source"),
         },
+        "operators.watcher": {
+            "DbtConsumerWatcherSensor",
+            "DbtProducerWatcherOperator",
+            *(f"Dbt{verb}WatcherOperator" for verb in ("Build", "Run", "Seed", "Snapshot", "Source", "Test")),
+        },
         "profiles": _PROFILES,
     }.items()
 }

@@ -111,6 +111,11 @@ SETTINGS: dict[str, Setting] = {
         default="",
         meaning="The Airflow connection for remote_target_path. Empty: the default connection of its storage.",
     ),
+    "watcher_dbt_execution_queue": Setting(
+        default="",
+        meaning="Queue of all dbt tasks of a DAG in ExecutionMode.WATCHER: of the producer, and of a task that runs "
+        "dbt for its node alone. Empty: the queue that operator_args or Airflow gives.",
+    ),
     "state_path": Setting(
         default="",
         meaning="Place for the artifacts of the last success of each task with state='last_success': a path or URL "

@@ -9,11 +9,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import datetime, timezone
 from pathlib import Path
+from types import SimpleNamespace
+from uuid import UUID
 
 import airflow
 import pytest
 
+from cosmos_venv import compat
 from cosmos_venv.compat import import_time_out_paused, is_typed_command
 from tests.installed import AIRFLOW_2
 from tests.operators.whole_airflow import DEADLINE, WholeAirflow
@@ -151,3 +155,18 @@ def test_a_command_that_somebody_has_typed_waits_although_airflow_ends_imports_s
     assert "mart_run" in done.stdout
     assert "Traceback" not in output
     assert f"PARSED {whole.dag_file}" in output
+
+
+def test_the_time_at_which_a_try_was_asked_for_is_in_the_id_of_the_task_instance() -> None:
+    # As Airflow 3.3.2 has made it for a task that was cleared at 01:00:21.585, and whose trigger has begun at 01:00:23.
+    ti = SimpleNamespace(id=UUID("01a21037-c951-7370-b2a6-fc925a75f9cc"))
+
+    assert compat.asked_at({"ti": ti}) == pytest.approx(1795568421.2, abs=0.5)
+    assert compat.asked_at({"ti": SimpleNamespace(id=str(ti.id))}) == compat.asked_at({"ti": ti})
+
+
+@pytest.mark.parametrize("found", [None, "", 5, UUID("0b2e0c44-8a5f-4a86-9a6e-6b1a1c1d1e1f")])
+def test_an_id_without_a_time_leaves_a_minute_before_the_begin(found: object) -> None:
+    begun = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+    assert compat.asked_at({"ti": SimpleNamespace(id=found, start_date=begun)}) == begun.timestamp() - 60

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,18 @@ from cosmos_venv.exceptions import CosmosValueError
 
 logger = logging.getLogger(__name__)
 
-OFFERED = (ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV)
+OFFERED = (ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV, ExecutionMode.WATCHER)
 """The modes in which dbt runs here."""
 
-_INVOCABLE = (ExecutionMode.WATCHER, *OFFERED)
 _NOT_YET = (
     ExecutionMode.AIRFLOW_ASYNC,
-    ExecutionMode.WATCHER,
     ExecutionMode.WATCHER_GCP_GKE,
     ExecutionMode.WATCHER_KUBERNETES,
 )
 # Where Cosmos looks at seeds' content.
-_KNOWING_CHANGED_SEEDS = (*OFFERED, ExecutionMode.AIRFLOW_ASYNC)
+_KNOWING_CHANGED_SEEDS = (ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV, ExecutionMode.AIRFLOW_ASYNC)
+
+_WITHOUT_PRODUCER = (ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV)
 
 _INSTEAD = (
     "Use ExecutionMode.VIRTUALENV, in which each project has a dbt of its own on the worker, or ExecutionMode.LOCAL."
@@ -38,13 +39,13 @@ def refuse_mode(mode: ExecutionMode, seed_rendering_behavior: SeedRenderingBehav
     :param seed_rendering_behavior: ``RenderConfig.seed_rendering_behavior``, which some modes do not go with.
     :raises CosmosValueError: names the mode, what it does not go with, and what there is instead.
     """
-    if mode in OFFERED:
-        return
     if seed_rendering_behavior is SeedRenderingBehavior.WHEN_SEED_CHANGES and mode not in _KNOWING_CHANGED_SEEDS:
         raise CosmosValueError(
             f"RenderConfig.seed_rendering_behavior {seed_rendering_behavior} does not go with "
             f"ExecutionConfig.execution_mode {mode}, which cannot skip single seeds. {_INSTEAD}"
         )
+    if mode in OFFERED:
+        return
     if mode in _NOT_YET:
         raise CosmosValueError(f"ExecutionConfig.execution_mode={mode}: cosmos-venv does not have this yet. {_INSTEAD}")
     raise CosmosValueError(
@@ -57,18 +58,19 @@ def refuse_mode(mode: ExecutionMode, seed_rendering_behavior: SeedRenderingBehav
 class ExecutionConfig:
     """The way in which dbt runs, and the place.
 
-    :param execution_mode: LOCAL (a dbt that is there) or VIRTUALENV (an environment that is made and kept). The others
-        are taken here and refused when a DAG is built.
+    :param execution_mode: LOCAL (a dbt that is there), VIRTUALENV (an environment that is made and kept) or WATCHER
+        (one dbt build for all nodes, in an environment where ``py_requirements`` or ``virtualenv_dir`` is given, else
+        by a dbt that is there). The others are taken here and refused when a DAG is built.
     :param invocation_mode: how dbt is started: as a process, or (LOCAL) in the worker's own; None: as the mode's
         operators do.
     :param test_indirect_selection: dbt's ``--indirect-selection`` of test and build tasks.
-    :param dbt_executable_path: the dbt of LOCAL mode.
+    :param dbt_executable_path: the dbt of LOCAL mode, and of WATCHER without an environment.
     :param install_dbt_deps: whether tasks run ``dbt deps``; may be a Jinja template; None: as in ProjectConfig.
     :param dbt_project_path: the project as tasks see it, where that differs; kept as ``project_path``.
-    :param virtualenv_dir: VIRTUALENV: where environments are kept; None: each task makes a temporary one.
+    :param virtualenv_dir: VIRTUALENV and WATCHER: where environments are kept; None: each task makes a temporary one.
     :ivar project_path: ``dbt_project_path``; None: it was not given.
     :param async_py_requirements: not offered yet: only the default is taken.
-    :param setup_operator_args: not offered yet: only the default is taken.
+    :param setup_operator_args: WATCHER: arguments of the producer alone, which go over ``operator_args``.
     :raises CosmosValueError: for a mode or combination that cannot be.
     """
 
@@ -94,6 +96,11 @@ class ExecutionConfig:
         self._check_invocation_mode()
         if self.execution_mode in OFFERED:  # others are refused themselves, when a DAG is built
             refuse_parameters_not_yet(owner, vars(self))
+        if self.setup_operator_args and self.execution_mode in _WITHOUT_PRODUCER:
+            raise CosmosValueError(
+                f"{owner}.setup_operator_args={self.setup_operator_args!r} is for the producer of "
+                f"ExecutionMode.WATCHER, and this is {self.execution_mode}. Give the arguments as operator_args."
+            )
         if isinstance(self.virtualenv_dir, str) and not self.virtualenv_dir.strip():
             raise CosmosValueError(
                 f"{owner}.virtualenv_dir={self.virtualenv_dir!r} is empty. Name a folder, or leave it out: each task "
@@ -102,15 +109,26 @@ class ExecutionConfig:
         self.project_path = as_path(dbt_project_path)
         if self.execution_mode is ExecutionMode.VIRTUALENV:
             self.invocation_mode = InvocationMode.SUBPROCESS
-        elif self.virtualenv_dir is not None:
+        elif self.virtualenv_dir is not None and self.execution_mode is not ExecutionMode.WATCHER:
             logger.warning(
-                "ExecutionConfig.virtualenv_dir %s is ignored: it belongs to ExecutionMode.VIRTUALENV, this is %s.",
+                "ExecutionConfig.virtualenv_dir %s is ignored: it belongs to ExecutionMode.VIRTUALENV and WATCHER, "
+                "this is %s.",
                 self.virtualenv_dir,
                 self.execution_mode,
             )
 
+    def dbt_mode(self, operator_args: Mapping[str, object]) -> ExecutionMode:
+        """The mode in which dbt itself runs: LOCAL or VIRTUALENV, also for the tasks of WATCHER.
+
+        :param operator_args: arguments of all tasks, which may require packages.
+        """
+        if self.execution_mode is not ExecutionMode.WATCHER:
+            return self.execution_mode
+        is_managed = bool(operator_args.get("py_requirements")) or self.virtualenv_dir is not None
+        return ExecutionMode.VIRTUALENV if is_managed else ExecutionMode.LOCAL
+
     def _check_invocation_mode(self) -> None:
-        if self.invocation_mode is not None and self.execution_mode not in _INVOCABLE:
+        if self.invocation_mode is not None and self.execution_mode not in OFFERED:
             raise CosmosValueError(
                 f"ExecutionConfig.invocation_mode {self.invocation_mode} does not go with {self.execution_mode}, which "
                 "starts dbt in its own way. Leave invocation_mode out."

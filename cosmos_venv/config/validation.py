@@ -19,7 +19,7 @@ E = TypeVar("E", bound=Enum)
 
 # Parameters of Cosmos's configuration that this release lacks, with their defaults: any other value is refused.
 PARAMETERS_NOT_YET: Mapping[str, Mapping[str, object]] = {
-    "ExecutionConfig": {"async_py_requirements": None, "setup_operator_args": None},
+    "ExecutionConfig": {"async_py_requirements": None},
 }
 
 

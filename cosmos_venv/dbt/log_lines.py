@@ -40,7 +40,7 @@ class NodeEvent(msgspec.Struct, frozen=True, kw_only=True):
     :param thread: in which dbt ran the node, or this batch of it.
     :param unique_id: of the node.
     :param status: of the node by dbt, such as ``started`` or ``success``; empty where the event has none.
-    :param text: what dbt would have written in its text format, without colours.
+    :param text: what dbt would have written in its text format, without colours; empty for what nobody has asked for.
     :param data: all that belongs to an event of this name.
     """
 
@@ -126,7 +126,7 @@ def node_event(line: str) -> NodeEvent | None:
         thread=str(info.get("thread")),
         unique_id=str(node["unique_id"]),
         status=_status(node.get("node_status")),
-        text=_text(event),
+        text="" if _is_unasked(event) else _text(event),
         data=data,
     )
 
@@ -145,8 +145,12 @@ def event_of_runner(event: Any) -> NodeEvent | None:
         thread=str(event.info.thread),
         unique_id=str(node.unique_id),
         status=_status(node.node_status),
-        text=without_colour(str(event.info.msg)),
-        data={"execution_time": getattr(data, "execution_time", 0.0)},
+        # A callback gets events of level debug too, with the SQL of each query.
+        text="" if getattr(event.info, "level", "") == "debug" else without_colour(str(event.info.msg)),
+        data={
+            "execution_time": getattr(data, "execution_time", 0.0),
+            "node_info": {"node_path": getattr(node, "node_path", "")},
+        },
     )
 
 

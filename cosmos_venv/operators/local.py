@@ -81,6 +81,9 @@ class DbtBatchLocalOperator(DbtBatchMixin, DbtLocalBaseOperator):
     ``dbt build``.
     """
 
+    #: whether other tasks watch this one, for which it says in an XCom what became of each node.
+    is_watched: ClassVar[bool] = False
+
     @classmethod
     def take_own_parameters(cls, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """This command's own parameters, and the rest.
@@ -111,7 +114,12 @@ class DbtBatchLocalOperator(DbtBatchMixin, DbtLocalBaseOperator):
         from cosmos_venv.operators.run.batch import run_batch
 
         run = self._dbt_run(cmd, env, context, **kwargs)
-        result: FullOutputSubprocessResult = run_batch(run, self._hooks(context), self.nodes)
+        publish = None
+        if self.is_watched:
+            from cosmos_venv.operators.watch.feed import publisher
+
+            publish = publisher(context)
+        result: FullOutputSubprocessResult = run_batch(run, self._hooks(context), self.nodes, publish)
         return result
 
 

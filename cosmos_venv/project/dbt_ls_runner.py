@@ -108,7 +108,7 @@ def open_question(request: LoadRequest, *, report: Report, instead_of: Damaged |
 def _installation(request: LoadRequest, report: Report, instead_of: Damaged | None) -> Iterator[DbtInstallation]:
     """The dbt that the tasks will use, or the one that was named for parsing."""
     render, execution = request.render, request.execution
-    if render.has_own_executable or execution.execution_mode is not ExecutionMode.VIRTUALENV:
+    if render.has_own_executable or execution.dbt_mode(request.operator_args) is ExecutionMode.LOCAL:
         named = render.dbt_executable_path if render.has_own_executable else execution.dbt_executable_path
         yield DbtInstallation(executable=str(named), identity=identity_of(shutil.which(str(named)) or str(named)))
         return

@@ -21,17 +21,26 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cosmos_venv.compat import DAG, BaseOperator, EmptyOperator, TaskGroup, can_be_copied, copy_task
+from cosmos_venv.compat import (
+    DAG,
+    BaseOperator,
+    DuplicateTaskIdFound,
+    EmptyOperator,
+    TaskGroup,
+    can_be_copied,
+    copy_task,
+)
 from cosmos_venv.config import ProfileConfig
+from cosmos_venv.constants import PRODUCER_WATCHER_TASK_ID
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.rendering.model import Plan, PlannedGroup, PlannedTask
-from cosmos_venv.rendering.task_arguments import DOCUMENTS, IDENTIFIER
+from cosmos_venv.rendering.task_arguments import DOCUMENTS, IDENTIFIER, SETUP_OPERATOR_ARGS
 
 if TYPE_CHECKING:
     from cosmos_venv.config.profile import ProfileMapping
     from cosmos_venv.profiles import DbtProfileConfigVars
     from cosmos_venv.rendering.converters import Converters
-    from cosmos_venv.rendering.plan_cache import KeptTask
+    from cosmos_venv.rendering.one_task.plan_cache import KeptTask
 
 
 logger = logging.getLogger(__name__)
@@ -39,9 +48,10 @@ logger = logging.getLogger(__name__)
 TaskOrGroup = BaseOperator | TaskGroup
 
 _ROOT = __name__.partition(".")[0]
-_OPERATOR_MODULES = ("operators.local", "operators.virtualenv")
+_OPERATOR_MODULES = ("operators.local", "operators.virtualenv", "operators.watcher")
 # Arguments that differ from task to task; the constructor keeps each as it is given, under its own name.
-_OWN = frozenset({"select", "extra_context", "doc_md"})
+_OWN = frozenset({"select", "extra_context", "doc_md", "node_ids", "model_unique_id"})
+_PRODUCER = "producer_task_id"
 
 
 class TaskMaker(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,9 +162,7 @@ def make_tasks(
     groups = _make_groups(plan.groups, dag, task_group, there)
     maker = TaskMaker(shared=shared, dag=dag)
     tasks: dict[str, Any] = {
-        task.task_id: there.get(task.task_id)
-        or _make(task, maker, task_group=groups[task.group], host=groups[task.folder])
-        for task in plan.tasks
+        task.task_id: there.get(task.task_id) or _make(task, maker, groups=groups) for task in plan.tasks
     }
     outer: dict[str, TaskOrGroup] = {**tasks, **{key: each for key, each in groups.items() if key and each}}
     draw((tasks[before], tasks[after]) for before, after in plan.edges)
@@ -186,7 +194,7 @@ def make_one_task(
     """
     groups = _make_groups(kept.groups, dag, task_group, {})
     task = kept.task
-    made = _make(task, TaskMaker(shared=shared, dag=dag), task_group=groups[task.group], host=groups[task.folder])
+    made = _make(task, TaskMaker(shared=shared, dag=dag), groups=groups)
     made.upstream_task_ids |= {f"{prefix}{task_id}" for task_id in kept.upstream}
     made.downstream_task_ids |= {f"{prefix}{task_id}" for task_id in kept.downstream}
     return {task.task_id: made, **{key: group for key, group in groups.items() if key and group}}
@@ -206,15 +214,18 @@ def _make_groups(
     return groups
 
 
-def _make(task: PlannedTask, maker: TaskMaker, *, task_group: TaskGroup | None, host: TaskGroup | None) -> BaseOperator:
-    """The task of a plan.
-
-    :param host: the group of the node's folder, or of the whole project, in which the task's own group stands.
-    """
+def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, TaskGroup | None]) -> BaseOperator:
+    """The task of a plan, in its group."""
+    # The group of the node's folder, or of the whole project, in which the task's own group stands.
+    task_group, host = groups[task.group], groups[task.folder]
     if task.is_placeholder:
         return EmptyOperator(task_id=task.label, task_group=task_group, dag=maker.dag, **task.arguments)
     refuse_unknown_arguments(f"operator_kwargs of {task.node_id}", task.arguments)
-    arguments = dict(task.arguments)
+    arguments = {**{name: each for name, each in task.defaults.items() if name not in maker.shared}, **task.arguments}
+    if _PRODUCER in arguments and (project := groups[None]) is not None:
+        arguments[_PRODUCER] = project.child_id(arguments[_PRODUCER])  # type: ignore[no-untyped-call]
+    if task.task_id == PRODUCER_WATCHER_TASK_ID:
+        arguments |= maker.shared.get(SETUP_OPERATOR_ARGS) or {}
     arguments["extra_context"] = {
         **(maker.shared.get("extra_context") or {}),
         **(task.arguments.get("extra_context") or {}),
@@ -226,6 +237,13 @@ def _make(task: PlannedTask, maker: TaskMaker, *, task_group: TaskGroup | None, 
         arguments["profile_config"] = _with_changes(maker.shared["profile_config"], task.profile, task.node_id)
     try:
         return maker.make(_operator_class(task.operator), task.label, task_group, arguments)
+    except DuplicateTaskIdFound as error:
+        if task.task_id != PRODUCER_WATCHER_TASK_ID:
+            raise
+        raise CosmosValueError(
+            f"The DAG {maker.dag.dag_id} has two tasks {task.task_id!r}: two groups of ExecutionMode.WATCHER have no "
+            "group id in front of the ids of their tasks. Leave out prefix_group_id=False in one of them."
+        ) from error
     except (TypeError, ValueError) as error:
         if task.node_id is None or isinstance(error, CosmosValueError):
             raise

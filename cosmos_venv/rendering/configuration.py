@@ -17,12 +17,17 @@ import msgspec
 from cosmos_venv import settings
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.config.execution import refuse_mode
-from cosmos_venv.constants import ExecutionMode
+from cosmos_venv.constants import ExecutionMode, LoadMode, TestBehavior, TestIndirectSelection
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.rendering.task_arguments import OF_THE_PLAN, PlanningSettings
+from cosmos_venv.rendering.task_arguments import OF_THE_PLAN, SETUP_OPERATOR_ARGS, PlanningSettings
 
 _OUTPUT_ONLY = ("compiled_sql", "freshness")  # rendered fields, which the task itself fills
 _SELECTING = ("select", "models", "selector", "exclude")
+_SETUP = "ExecutionConfig.setup_operator_args"
+_OF_THE_PRODUCER = frozenset(
+    {*_SELECTING, "nodes", "indirect_selection", "extra_context", "project_dir", "profile_config"}
+    | {"dbt_executable_path", "py_requirements", "pip_install_options", "virtualenv_dir", "py_executable"}
+)
 _FLAGS = ("dbt_cmd_flags", "dbt_cmd_global_flags")
 
 
@@ -102,7 +107,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             "env": self.operator_args.get("env") or self.project.env_vars,
             "vars": self.operator_args.get("vars") or self.project.dbt_vars,
         }
-        if self.execution.execution_mode is ExecutionMode.LOCAL:
+        if self.execution.dbt_mode(self.operator_args) is ExecutionMode.LOCAL:
             own["dbt_executable_path"] = self.execution.dbt_executable_path
             if self.execution.invocation_mode is not None:
                 own["invocation_mode"] = self.execution.invocation_mode
@@ -112,6 +117,10 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             own["copy_dbt_packages"] = self.project.copy_dbt_packages
         if self.on_warning_callback is not None:
             own["on_warning_callback"] = self.on_warning_callback
+        if self.execution.execution_mode is ExecutionMode.WATCHER and settings.watcher_dbt_execution_queue:
+            own["queue"] = settings.watcher_dbt_execution_queue
+        if self.execution.setup_operator_args:
+            own[SETUP_OPERATOR_ARGS] = self.execution.setup_operator_args
         return {**self.operator_args, **own}
 
     def _profile(self) -> ProfileConfig:
@@ -132,11 +141,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     def _refuse_contradictions(self) -> None:
         self._refuse_two_project_paths()
         self._refuse_two_environments()
-        for name in sorted(OF_THE_PLAN & set(self.operator_args)):
-            raise CosmosValueError(f"operator_args[{name!r}] is decided for each task by the project. Drop it.")
-        for name in _OUTPUT_ONLY:
-            if name in self.operator_args:
-                raise CosmosValueError(f"operator_args[{name!r}] is written by the task and cannot be given. Drop it.")
+        self._refuse_arguments_of_the_plan()
         if not isinstance(self.operator_args.get("extra_context") or {}, Mapping):
             raise CosmosValueError(
                 f"operator_args['extra_context']={self.operator_args['extra_context']!r} must be a mapping."
@@ -149,22 +154,58 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             _deprecated("operator_args['schema']", "profile_args of the profile mapping")
         if "install_deps" in self.operator_args:
             _deprecated("operator_args['install_deps']", "ProjectConfig or ExecutionConfig install_dbt_deps")
-        if self.render.batch_by is not None:
+        is_watcher = self.execution.execution_mode is ExecutionMode.WATCHER
+        if is_watcher:
+            self._refuse_beside_watcher()
+        if self.render.batch_by is not None or is_watcher:
             self._refuse_narrowing()
         for text in sorted(set(self.render.select) & set(self.render.exclude)):
             raise CosmosValueError(f"{text!r} is selected and excluded by RenderConfig. Drop it from one of the two.")
+
+    def _refuse_arguments_of_the_plan(self) -> None:
+        setup = self.execution.setup_operator_args or {}
+        for where, given in (("operator_args", self.operator_args), (_SETUP, setup)):
+            for name in sorted(OF_THE_PLAN & set(given)):
+                raise CosmosValueError(f"{where}[{name!r}] is decided for each task by the project. Drop it.")
+            for name in _OUTPUT_ONLY:
+                if name in given:
+                    raise CosmosValueError(f"{where}[{name!r}] is written by the task and cannot be given. Drop it.")
+        for name in sorted(_OF_THE_PRODUCER & set(setup)):
+            raise CosmosValueError(
+                f"{_SETUP}[{name!r}]: the producer builds all nodes, in the environment of all tasks. Give "
+                "operator_args, or choose nodes with RenderConfig.select and exclude."
+            )
+
+    def _refuse_beside_watcher(self) -> None:
+        """Refuse what one dbt build of all nodes cannot do."""
+        render = self.render
+        refusals = {
+            f"RenderConfig.test_behavior {render.test_behavior}: no task could show the states of the tests. "
+            "Use AFTER_EACH, AFTER_ALL or NONE": render.test_behavior is TestBehavior.BUILD,
+            "RenderConfig.batch_by: all nodes are one dbt build already. Drop it": render.batch_by is not None,
+            "RenderConfig.node_converters: dbt builds the nodes whatever tasks they become. Use ExecutionMode.LOCAL or "
+            "VIRTUALENV": bool(render.node_converters),
+            "RenderConfig.load_method CUSTOM: read without dbt, a project may have tests that are not seen. Use "
+            "DBT_MANIFEST or DBT_LS": render.load_method is LoadMode.CUSTOM,
+            f"ExecutionConfig.test_indirect_selection {self.execution.test_indirect_selection}: each test is named to "
+            "dbt. Leave EAGER": self.execution.test_indirect_selection is not TestIndirectSelection.EAGER,
+        }
+        for what, is_given in refusals.items():
+            if is_given:
+                raise CosmosValueError(f"ExecutionMode.WATCHER does not go with {what}.")
 
     def _refuse_narrowing(self) -> None:
         # With the first batches alone: it brings the reader of YAML along.
         from cosmos_venv.dbt.command import narrowing_flags, refuse_narrowing
 
         found = [f"operator_args[{name!r}]" for name in _SELECTING if self.operator_args.get(name)]
-        for name in _FLAGS:
-            given = self.operator_args.get(name) or ()
-            flags = given.get("build") or () if isinstance(given, Mapping) else given
-            if isinstance(flags, list | tuple):
-                words = narrowing_flags([str(flag) for flag in flags])
-                found += [f"{word} in operator_args[{name!r}]" for word in words]
+        for where, arguments in (("operator_args", self.operator_args), (_SETUP, self.execution.setup_operator_args)):
+            for name in _FLAGS:
+                given = (arguments or {}).get(name) or ()
+                flags = given.get("build") or () if isinstance(given, Mapping) else given
+                if isinstance(flags, list | tuple):
+                    words = narrowing_flags([str(flag) for flag in flags])
+                    found += [f"{word} in {where}[{name!r}]" for word in words]
         refuse_narrowing(found)
 
     def _refuse_two_project_paths(self) -> None:

@@ -45,6 +45,7 @@ class PlannedTask(msgspec.Struct, frozen=True, kw_only=True):
     :param node_id: dbt's unique id; None for the one test task of AFTER_ALL, and for a batch.
     :param operator: import path below the package, or ``empty``.
     :param arguments: the operator's own arguments, JSON-like; they go over those that all tasks share.
+    :param defaults: likewise, but those that all tasks share go over them.
     :param profile: what the node changes of the profile configuration for this task.
     :param context: what the task's context says of the node, JSON-like.
     :param document: what the task's docs say of it, where the user does not say something else there.
@@ -56,6 +57,7 @@ class PlannedTask(msgspec.Struct, frozen=True, kw_only=True):
     node_id: str | None = None
     operator: str
     arguments: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
     profile: dict[str, Any] = {}
     context: dict[str, Any] = {}
     document: str = ""

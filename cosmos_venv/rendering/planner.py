@@ -14,7 +14,13 @@ from enum import Enum, auto
 from functools import cache, cached_property
 
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
-from cosmos_venv.constants import DbtResourceType, SeedRenderingBehavior, SourceRenderingBehavior, TestBehavior
+from cosmos_venv.constants import (
+    DbtResourceType,
+    ExecutionMode,
+    SeedRenderingBehavior,
+    SourceRenderingBehavior,
+    TestBehavior,
+)
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.model import (
     EMPTY,
@@ -178,6 +184,7 @@ class NodePlanner:
     :param visibility: how each node is shown.
     :param batches: the nodes that run together; None: each has tasks of its own.
     :param selectors: unique id of each node and test to the text by which dbt selects it alone; empty without batches.
+    :param operator: import path of the operators, with ``{}`` for what they run.
     :ivar left_out: how many nodes of each type have no task because this type never has one.
     """
 
@@ -193,6 +200,7 @@ class NodePlanner:
         visibility: NodeVisibility,
         batches: Batches | None,
         selectors: Mapping[str, str],
+        operator: str,
     ) -> None:
         self.folders = folders
         self.left_out: Counter[DbtResourceType] = Counter()
@@ -207,8 +215,7 @@ class NodePlanner:
         self._visibility = visibility
         self._converters = {DbtResourceType(kind) for kind in render.node_converters or ()}
         self._indirect_selection = execution.test_indirect_selection
-        mode = execution.execution_mode.value
-        self._operator = f"operators.{mode}.Dbt{{}}{mode.title().replace('_', '')}Operator"
+        self._operator = operator
 
     def draw(self, node: DbtNode) -> PlannedNode | None:
         """The tasks of a node; None when it has none of its own, as tests but for detached ones, and nodes of batches.
@@ -417,7 +424,7 @@ def plan(
     :param render_config: how nodes and tests are shown.
     :param execution_config: which operators run them.
     :param project_config: names the project.
-    :param operator_args: what the user gives to all tasks; only its ``exclude`` is read, the rest is added later.
+    :param operator_args: what the user gives to all tasks; only its ``exclude`` is read, and which dbt it means.
     :param settings: what Airflow's configuration says of it.
     :param known: ``DbtGraph.nodes``: where there are batches, dbt must not take one of those that are not selected for
         one that is; None: no others are known.
@@ -430,8 +437,10 @@ def plan(
         folders = Folders((each.original_file_path.parent for each in nodes.values()), by_path=settings.groups_by_path)
     visibility = NodeVisibility(render_config, nodes)
     batches = None if render_config.batch_by is None else _batches(nodes, visibility, render_config)
-    # Without batches dbt is told each node as Cosmos does it, which takes nodes in a folder of its name too.
-    selectors = {} if batches is None else _exact_selectors(nodes, nodes if known is None else known, render_config)
+    is_watched = execution_config.execution_mode is ExecutionMode.WATCHER
+    # Else dbt is told each node as Cosmos does it, which takes nodes in a folder of its name too.
+    is_exact = is_watched or batches is not None
+    selectors = _exact_selectors(nodes, nodes if known is None else known, render_config) if is_exact else {}
     arguments = TaskArguments(
         nodes,
         render=render_config,
@@ -440,6 +449,8 @@ def plan(
         settings=settings,
         selectors=selectors,
     )
+    mode = execution_config.dbt_mode(operator_args).value
+    operator = f"operators.{mode}.Dbt{{}}{mode.title()}Operator"
     drawing = NodePlanner(
         nodes,
         tests_per_model=tests_per_model,
@@ -450,6 +461,7 @@ def plan(
         visibility=visibility,
         batches=batches,
         selectors=selectors,
+        operator=operator,
     )
     drawn = {node.unique_id: done for node in nodes.values() if (done := drawing.draw(node)) is not None}
     drawn |= drawing.draw_batches()
@@ -465,7 +477,13 @@ def plan(
     if render_config.test_behavior is TestBehavior.AFTER_ALL and drawn:
         end = drawing.draw_test_after_all(project_name(render_config, execution_config, project_config))
     marks = {each: visibility.mark(node, is_drawn=each in drawn) for each, node in nodes.items()}
-    return Assembly(drawn, end=end, folders=folders, marks=marks).plan()
+    made = Assembly(drawn, end=end, folders=folders, marks=marks).plan()
+    if not is_watched:
+        return made
+    from cosmos_venv.rendering.watcher import watched_plan  # few DAGs watch
+
+    behavior = render_config.test_behavior
+    return watched_plan(made, nodes, selectors=selectors, test_behavior=behavior, operator=operator)
 
 
 def _batches(nodes: Mapping[str, DbtNode], visibility: NodeVisibility, render: RenderConfig) -> Batches:

@@ -18,8 +18,8 @@ from cosmos_venv.managed import caches
 from cosmos_venv.processes.gc_pause import give_back, no_collection
 from cosmos_venv.rendering.airflow_tasks import TaskOrGroup, make_tasks, refuse_unknown_arguments
 from cosmos_venv.rendering.configuration import Configuration
-from cosmos_venv.rendering.partial import PartialProject, is_put_in_order
-from cosmos_venv.rendering.plan_cache import keep, plan_key
+from cosmos_venv.rendering.one_task.partial import PartialProject, is_put_in_order
+from cosmos_venv.rendering.one_task.plan_cache import keep, plan_key
 
 if TYPE_CHECKING:
     from cosmos_venv.compat import BaseOperator
@@ -52,6 +52,9 @@ class RenderedProject:
     def _render(self, configuration: Configuration, *, dag: DAG, task_group: TaskGroup | None) -> None:
         # Before dbt is asked: with a misspelt py_requirements it could not be.
         refuse_unknown_arguments("operator_args", configuration.operator_args)
+        refuse_unknown_arguments(
+            "ExecutionConfig.setup_operator_args", configuration.execution.setup_operator_args or ()
+        )
         rendering = _Rendering(configuration=configuration, dag=dag, task_group=task_group)
         self._part = PartialProject.of_running_task(
             configuration,

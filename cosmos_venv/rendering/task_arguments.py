@@ -48,6 +48,9 @@ LONGEST_GROUP_LABEL = 200
 
 _AIRFLOW_ID = r"[\w.-]+"
 
+SETUP_OPERATOR_ARGS = "setup_operator_args"
+"""Among what all tasks share: arguments of the producer of ExecutionMode.WATCHER, which go over all others."""
+
 OF_THE_PLAN = frozenset({"dag", "task_group", "task_id"})
 """Arguments of an operator that no user gives: they say where the task stands."""
 

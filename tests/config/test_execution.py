@@ -66,14 +66,33 @@ def test_parameters_of_another_mode_are_left_to_its_refusal() -> None:
     assert config.async_py_requirements == ["dbt-bigquery"]
 
 
+def test_parameters_of_other_modes_are_refused_and_never_ignored() -> None:
+    with pytest.raises(CosmosValueError, match=r"ExecutionConfig\.async_py_requirements=.* use the default, None"):
+        ExecutionConfig(async_py_requirements=["dbt-bigquery"])
+
+
+@pytest.mark.parametrize("mode", [ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV])
+def test_arguments_of_a_producer_are_refused_where_there_is_none(mode: ExecutionMode) -> None:
+    assert ExecutionConfig(ExecutionMode.WATCHER, setup_operator_args={"retries": 1}).setup_operator_args
+
+    with pytest.raises(CosmosValueError, match=r"setup_operator_args=.* is for the producer .* Give .* operator_args"):
+        ExecutionConfig(mode, setup_operator_args={"retries": 1})
+
+
 @pytest.mark.parametrize(
-    "arguments",
-    [{"async_py_requirements": ["dbt-bigquery"]}, {"setup_operator_args": {"retries": 1}}],
-    ids=lambda arguments: next(iter(arguments)),
+    ("config", "operator_args", "expected"),
+    [
+        (ExecutionConfig(), {"py_requirements": ["dbt-duckdb"]}, ExecutionMode.LOCAL),
+        (ExecutionConfig(ExecutionMode.WATCHER), {}, ExecutionMode.LOCAL),
+        (ExecutionConfig(ExecutionMode.WATCHER), {"py_requirements": ["dbt-duckdb"]}, ExecutionMode.VIRTUALENV),
+        (ExecutionConfig(ExecutionMode.WATCHER, virtualenv_dir="envs"), {}, ExecutionMode.VIRTUALENV),
+        (ExecutionConfig(ExecutionMode.VIRTUALENV), {}, ExecutionMode.VIRTUALENV),
+    ],
 )
-def test_parameters_of_other_modes_are_refused_and_never_ignored(arguments: dict[str, Any]) -> None:
-    with pytest.raises(CosmosValueError, match=rf"ExecutionConfig\.{next(iter(arguments))}=.* use the default, None"):
-        ExecutionConfig(**arguments)
+def test_dbt_of_a_watcher_stands_in_an_environment_where_one_is_described(
+    config: ExecutionConfig, operator_args: dict[str, Any], expected: ExecutionMode
+) -> None:
+    assert config.dbt_mode(operator_args) is expected
 
 
 @pytest.mark.parametrize("empty", ["", " "])

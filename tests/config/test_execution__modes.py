@@ -10,7 +10,6 @@ from cosmos_venv.exceptions import CosmosValueError
 
 NOT_YET = {
     ExecutionMode.AIRFLOW_ASYNC,
-    ExecutionMode.WATCHER,
     ExecutionMode.WATCHER_GCP_GKE,
     ExecutionMode.WATCHER_KUBERNETES,
 }
@@ -18,9 +17,16 @@ ELSEWHERE = set(ExecutionMode) - NOT_YET - set(OFFERED)
 
 
 @pytest.mark.parametrize("mode", OFFERED)
-@pytest.mark.parametrize("seeds", SeedRenderingBehavior)
+@pytest.mark.parametrize(
+    "seeds", [each for each in SeedRenderingBehavior if each is not SeedRenderingBehavior.WHEN_SEED_CHANGES]
+)
 def test_dbt_runs_on_the_worker(mode: ExecutionMode, seeds: SeedRenderingBehavior) -> None:
     refuse_mode(mode, seeds)
+
+
+@pytest.mark.parametrize("mode", [ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV])
+def test_single_seeds_can_be_skipped_where_each_has_a_dbt_command(mode: ExecutionMode) -> None:
+    refuse_mode(mode, SeedRenderingBehavior.WHEN_SEED_CHANGES)
 
 
 @pytest.mark.parametrize("mode", sorted(NOT_YET, key=str))
@@ -37,7 +43,9 @@ def test_containers_and_clouds_are_refused_with_what_there_is_instead(mode: Exec
         refuse_mode(mode, SeedRenderingBehavior.ALWAYS)
 
 
-@pytest.mark.parametrize("mode", sorted({*NOT_YET, *ELSEWHERE} - {ExecutionMode.AIRFLOW_ASYNC}, key=str))
+@pytest.mark.parametrize(
+    "mode", sorted({ExecutionMode.WATCHER, *NOT_YET, *ELSEWHERE} - {ExecutionMode.AIRFLOW_ASYNC}, key=str)
+)
 def test_what_contradicts_itself_is_said_before_what_is_lacking(mode: ExecutionMode) -> None:
     with pytest.raises(CosmosValueError, match=rf"WHEN_SEED_CHANGES does not go with .*{mode}, which cannot skip"):
         refuse_mode(mode, SeedRenderingBehavior.WHEN_SEED_CHANGES)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+from urllib.request import Request, urlopen
 
 import psutil
 import pytest
@@ -44,10 +47,12 @@ class Stack:
     """An Airflow and its executor.
 
     :param release: of Airflow, 2 or 3.
+    :param has_triggerer: whether tasks can be deferred.
     """
 
     release: int
     executor: str
+    has_triggerer: bool = False
 
     @property
     def folder(self) -> Path:
@@ -90,6 +95,36 @@ class Running:
         rows = self.airflow.ask(f"select task_id, state from task_instance where dag_id = '{dag_id}'")  # noqa: S608
         return dict(rows)
 
+    def clear(self, dag_id: str, *task_ids: str) -> None:
+        """Clear tasks of the only run of a DAG, without those before and behind them, as the UI of Airflow 3 does it.
+
+        :param task_ids: the tasks; none: all of the run.
+        """
+        body = {"dry_run": False, "only_failed": False, "dag_run_id": self._run_id(dag_id)}
+        self._call("POST", f"dags/{dag_id}/clearTaskInstances", {**body, "task_ids": list(task_ids) or None})
+
+    def mark_task(self, dag_id: str, task_id: str, state: str) -> None:
+        """Mark one task of the only run of a DAG, as the UI of Airflow 3 does it."""
+        run_id = quote(self._run_id(dag_id))
+        self._call("PATCH", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}", {"new_state": state})
+
+    def mark_run(self, dag_id: str, state: str) -> None:
+        """Mark the only run of a DAG, as the UI of Airflow 3 does it."""
+        self._call("PATCH", f"dags/{dag_id}/dagRuns/{quote(self._run_id(dag_id))}", {"state": state})
+
+    def _run_id(self, dag_id: str) -> str:
+        run_id: str = self.airflow.ask(f"select run_id from dag_run where dag_id = '{dag_id}'")[0][0]  # noqa: S608
+        return run_id
+
+    def _call(self, method: str, path: str, body: Mapping[str, Any]) -> None:
+        server = f"http://127.0.0.1:{self.airflow.variables['AIRFLOW__API__PORT']}"
+        with urlopen(f"{server}/auth/token", timeout=60) as answer:  # noqa: S310 - ours
+            token = json.load(answer)["access_token"]
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        data = json.dumps(body).encode()
+        with urlopen(Request(f"{server}/api/v2/{path}", data, headers, method=method), timeout=60):  # noqa: S310
+            pass
+
     def mark(self, dag_id: str, state: str) -> None:
         """Mark all tasks of the DAG, as somebody in the UI does it."""
         self.airflow.ask(f"update task_instance set state = '{state}' where dag_id = '{dag_id}'")  # noqa: S608
@@ -97,6 +132,7 @@ class Running:
 
 VARIABLES = {
     "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
+    "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
     "AIRFLOW__CELERY__WORKER_CONCURRENCY": "2",
     "AIRFLOW__CELERY__WORKER_PREFETCH_MULTIPLIER": "1",
     # How soon a task hears that somebody has marked it.
@@ -109,11 +145,20 @@ VARIABLES = {
 
 
 @contextmanager
-def running_stack(stack: Stack, dag_file: str, *, folder: Path, short: Path, postgres: Postgres) -> Iterator[Running]:
+def running_stack(
+    stack: Stack,
+    dag_file: str,
+    *,
+    folder: Path,
+    short: Path,
+    postgres: Postgres,
+    triggerer_variables: Mapping[str, str] | None = None,
+) -> Iterator[Running]:
     """A stack with a database of its own.
 
     :param folder: of Airflow's files.
     :param short: a folder with a short path, for a socket.
+    :param triggerer_variables: environment variables that the triggerer has and the others have not.
     """
     airflow = AirflowOnPostgres(
         python=stack.folder / "bin" / "python",
@@ -129,6 +174,9 @@ def running_stack(stack: Stack, dag_file: str, *, folder: Path, short: Path, pos
         worker = psutil.Process(resources.enter_context(running(airflow, "scheduler")).pid)
         if stack.executor == "CeleryExecutor":
             worker = resources.enter_context(celery_worker(airflow))
+        if stack.has_triggerer:
+            variables = {**airflow.variables, **(triggerer_variables or {})}
+            resources.enter_context(running(replace(airflow, variables=variables), "triggerer"))
         yield Running(stack, airflow, worker)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from cosmos_venv.dbt.results import Artifacts, NodeOutcome
 from cosmos_venv.exceptions import CosmosDbtRunError
 from cosmos_venv.operators.run.dbt_run import DbtResult, DbtRun, RunHooks, run_dbt_task
 from cosmos_venv.operators.run.journal import Journal, NodeRow, Tries
+from cosmos_venv.operators.run.journal_lines import FAILED, SKIPPED, SUCCESS
 from cosmos_venv.operators.run.shared_record import Done
 
 MISSING = "missing"
@@ -25,18 +26,20 @@ _MOST_NAMES = 10
 _LONGEST_MESSAGE = 1_000  # a row is part of an XCom
 _LOG_FORMAT = "--log-format"
 _NOTHING_TO_RUN = "no-op"
-_SKIPPED = "skipped"
 _XCOM = "dbt_nodes"
 # Others may take more than a text, so that none can be made with another one.
 _WITH_A_TEXT = (AirflowException, AirflowFailException, CosmosDbtRunError)
 
 
-def run_batch(run: DbtRun, hooks: RunHooks, nodes: Mapping[str, str]) -> DbtResult:
+def run_batch(
+    run: DbtRun, hooks: RunHooks, nodes: Mapping[str, str], publish: Callable[[str], None] | None = None
+) -> DbtResult:
     """Build the nodes that no earlier try of the task has done.
 
     :param run: the run, with the command without a selection.
     :param hooks: the operator's own steps.
     :param nodes: unique id of each node and test to the text by which dbt selects it.
+    :param publish: gets what the journal says, as a text, where other tasks watch this one.
     :returns: what came of dbt.
     :raises AirflowException: when a node has failed, or dbt has said nothing of it.
     :raises CosmosDbtRunError: likewise, where dbt ran in this process.
@@ -45,19 +48,19 @@ def run_batch(run: DbtRun, hooks: RunHooks, nodes: Mapping[str, str]) -> DbtResu
     # RenderConfig.exclude stands in the command where dbt chooses the tests (test_indirect_selection).
     flags = [flag for flag in narrowing_flags(run.command) if flag.partition("=")[0] != "--exclude"]
     refuse_narrowing([f"{flag} in the parameters of the operator" for flag in flags])
-    journal = Journal(Tries.of(run.context), run.log)
+    journal = Journal(Tries.of(run.context), run.log, publish)
     journal.begin()
     attempt = _Try(run=run, hooks=hooks, journal=journal, nodes=nodes, before=_done_before(run, journal, nodes))
-    is_over = False
+    is_over, end = False, FAILED
     try:
         result = attempt.build()
-        is_over = True
+        is_over, end = True, SUCCESS
         return result
     except (AirflowSkipException, AirflowFailException):
         is_over = True  # Airflow does not try it again
         raise
     finally:
-        journal.close(is_over=is_over)
+        journal.close(is_over=is_over, end=end)
 
 
 def _done_before(run: DbtRun, journal: Journal, nodes: Mapping[str, str]) -> dict[str, Done]:
@@ -182,7 +185,7 @@ class _Try(msgspec.Struct, frozen=True, kw_only=True):
 
 def _headline(rows: Sequence[NodeRow], failed: Sequence[NodeRow], missing: Sequence[NodeRow]) -> str:
     """Which nodes have not done well, in a sentence."""
-    skipped = sum(row.status == _SKIPPED for row in rows)
+    skipped = sum(row.status == SKIPPED for row in rows)
     done = sum(row.status in DONE_STATUSES for row in rows)
     parts = [f"{_joined(failed)} failed"] if failed else []
     parts += [f"dbt has said nothing of {_joined(missing)}"] if missing else []

@@ -105,8 +105,8 @@ class DbtRun:
     :param after: what follows the run.
     :param warm: whether dbt may start warm.
     :param packages_directory: where installed packages are kept; None: below the cache folder.
-    :param on_node: gets what dbt says of each node when it says it. A dbt that is a process writes JSON for it, and the
-        log has text all the same. None: nobody asks.
+    :param on_node: gets what dbt says of each node when it says it, and dbt's target folder. A dbt that is a process
+        writes JSON for it, and the log has text all the same. None: nobody asks.
     :param on_tick: called every second while a dbt that is a process runs; None: nothing is.
     :param updated_before: unique ids of the nodes that earlier tries of the task have updated.
     """
@@ -139,7 +139,7 @@ class DbtRun:
     after: PostRunOptions
     warm: WarmOptions
     packages_directory: Path | None
-    on_node: Callable[[NodeEvent], None] | None
+    on_node: Callable[[NodeEvent, Path], None] | None
     on_tick: Callable[[], None] | None
     updated_before: Collection[str]
 
@@ -376,7 +376,10 @@ def start_command(
     """
     place = str(command.place)
     # An operator of a user may have a method of its own here, which need not know of it.
-    on_node = {} if run.on_node is None or command.is_deps else {"on_node": run.on_node}
+    on_node: dict[str, Any] = {}
+    if (take := run.on_node) is not None and not command.is_deps:
+        target = Outputs.of(command.place, command.env, command.words).artifacts().target
+        on_node["on_node"] = lambda event: take(event, target)
     try:
         if run.mode is InvocationMode.SUBPROCESS:
             dbt = served(run.executable)  # once: it reads the record of the environment

@@ -19,7 +19,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -28,13 +28,18 @@ from typing import Any
 
 import msgspec
 
+from cosmos_venv.compat import masked
 from cosmos_venv.dbt.log_lines import DONE_STATUSES, NodeEvent
 from cosmos_venv.files.durable_files import is_private, make_private
 from cosmos_venv.io import map_index
 from cosmos_venv.managed import caches
-from cosmos_venv.operators.run.shared_record import Done, Progress, SharedRecord, remove_abandoned
+from cosmos_venv.operators.run.journal_lines import FAILED, SQL, TryRecord, begun_try, line_of, packed
+from cosmos_venv.operators.run.shared_record import Done, Pace, Progress, SharedRecord, remove_abandoned
 
 _FOLDER = "journals-v1"
+_SHOWN = frozenset({"text", "message", SQL})
+_WITH_SQL = frozenset({"model", "snapshot"})
+_LONGEST_SQL = 65_536  # characters: it becomes an XCom
 _MOST_DAYS = 30
 _DIGITS = 32
 
@@ -77,13 +82,11 @@ class Tries(msgspec.Struct, frozen=True, kw_only=True):
         :param context: Airflow's context of the task.
         """
         ti = context.get("ti") or context.get("task_instance")
-        names = [getattr(ti, "dag_id", None), getattr(ti, "run_id", None) or context.get("run_id")]
-        names += [getattr(ti, "task_id", None), *map_index(context)]
         number, last = getattr(ti, "try_number", None), getattr(ti, "max_tries", None)
-        if not all(names) or not isinstance(number, int) or not isinstance(last, int):
+        key = journal_key(context, getattr(ti, "task_id", None))
+        if key is None or not isinstance(number, int) or not isinstance(last, int):
             return None
-        digest = hashlib.sha256("\0".join(map(str, [*names, _begin_of_run(context)])).encode()).hexdigest()
-        return cls(key=digest[:_DIGITS], number=number, last=last)
+        return cls(key=key, number=number, last=last)
 
     @property
     def has_another_try(self) -> bool:
@@ -96,9 +99,11 @@ class Journal:
 
     :param tries: of the task; None: nothing is kept, and there is no earlier try.
     :param log: the task's logger: a journal that cannot be kept is a warning.
+    :param publish: gets the records of all tries as a text, where other tasks watch this one; it is called at most
+        once a second. Their journal stays when the task is over; that of other tasks is removed.
     """
 
-    def __init__(self, tries: Tries | None, log: Any) -> None:
+    def __init__(self, tries: Tries | None, log: Any, publish: Callable[[str], None] | None = None) -> None:
         self.ends: dict[str, NodeEvent] = {}
         """The last event of each node that has ended in this try."""
         self.done: dict[str, Done] = {}
@@ -109,6 +114,10 @@ class Journal:
         self._file: int | None = None
         self._shared = SharedRecord(tries.key, log) if tries is not None else None
         self._is_behind = False
+        self._publish = publish
+        self._pace = Pace()
+        self._told: list[TryRecord] = []
+        self._has_warned = False
 
     @property
     def number(self) -> int:
@@ -128,7 +137,10 @@ class Journal:
         except OSError as error:
             self._log.warning("The journal of this task cannot be written: %s", error)
         _sweep(self._folder.parent)
-        self._append(msgspec.to_builtins(self._progress(self._tries)))
+        first = {**msgspec.to_builtins(self._progress(self._tries)), "at": time.time()}
+        if self._publish is not None and (begun := begun_try(first)) is not None:
+            self._told = [*(each for each in read_tries(self._folder) if each.number < begun.number), begun]
+        self._append(first)
 
     def start_anew(self, nodes: Iterable[str]) -> None:
         """Take these nodes for not done, whatever earlier tries have said.
@@ -141,16 +153,28 @@ class Journal:
                     self._append({"id": each, "status": ""})
                     self._is_behind = True
 
-    def note(self, event: NodeEvent) -> None:
+    def note(self, event: NodeEvent, target: Path | None = None) -> None:
         """Write down what dbt says of a node.
 
         :param event: of dbt's output.
+        :param target: dbt's target folder, for tasks that show the SQL of their node; None: it is not known.
         """
         with self._lock:
-            line = {"id": event.unique_id, "status": event.status, "event": event.name, "at": time.time()}
-            self._append({**line, "is_end": event.is_end, "seconds": event.seconds, "text": event.text})
+            line: dict[str, Any] = {
+                "id": event.unique_id,
+                "status": event.status,
+                "event": event.name,
+                "at": time.time(),
+            }
+            line |= {"is_end": event.is_end, "seconds": event.seconds, "text": event.text}
+            if self._publish is not None and event.is_end and (sql := _compiled_sql(event, target)):
+                line[SQL] = sql
+            self._append(line)
             if not event.is_end:
                 return
+            before = self.ends.get(event.unique_id)
+            if before is not None and not event.text:  # the last event of a node says that it has ended, and no more
+                event = msgspec.structs.replace(event, text=before.text)
             self.ends[event.unique_id] = event
             self._take(event.unique_id, event.status)
         self.write_shared()
@@ -171,20 +195,27 @@ class Journal:
         with self._lock:
             if self._shared is not None and self._shared.may_be_written:
                 self._write_what_is_new()
+            if self._pace.is_due:
+                self._tell_watchers()
 
-    def close(self, *, is_over: bool) -> None:
+    def close(self, *, is_over: bool, end: str = FAILED) -> None:
         """End the journal.
 
         :param is_over: whether no try follows that needs it: the task has succeeded, or the next try runs everything.
+        :param end: of the try: ``success`` or ``failed``.
         """
         with self._lock:
+            if self._publish is not None:
+                self._append({"end": end})
+                self._tell_watchers()
             if self._file is not None:
                 os.close(self._file)
                 self._file = None
             if self._tries is None or self._shared is None:
                 return
             if is_over or not self._tries.has_another_try:
-                shutil.rmtree(self._folder, ignore_errors=True)
+                if self._publish is None:
+                    shutil.rmtree(self._folder, ignore_errors=True)
                 self._shared.remove()
             else:
                 self._write_what_is_new()
@@ -192,7 +223,7 @@ class Journal:
     @property
     def _folder(self) -> Path:
         assert self._tries is not None  # noqa: S101 - asked by all callers
-        return caches.cache_dir() / _FOLDER / self._tries.key
+        return folder_of(self._tries.key)
 
     def _open(self) -> None:
         assert self._tries is not None  # noqa: S101 - asked by the caller
@@ -211,7 +242,22 @@ class Journal:
         elif self.done.pop(node, None) is not None:  # dbt has said otherwise at its end
             self._is_behind = True
 
+    def _tell_watchers(self) -> None:
+        if self._publish is None or self._tries is None or not self._told:
+            return
+        with self._pace.writing():
+            try:
+                self._publish(packed(self._tries.key, self._told))
+            except Exception as error:  # noqa: BLE001 - whatever Airflow's store raises; dbt does its work all the same
+                if not self._has_warned:
+                    self._log.warning("Tasks on other hosts do not see what dbt does: it cannot be told: %s", error)
+                self._has_warned = True
+
     def _append(self, line: Mapping[str, Any]) -> None:
+        if self._told:
+            # The processes that show it know no secret of this task, which its own log would hide.
+            line = {name: masked(each) if name in _SHOWN else each for name, each in line.items()}
+            self._told[-1].take(line)
         if self._file is None:
             return
         try:
@@ -241,9 +287,7 @@ class Journal:
 
     def _of_newest_file(self) -> Progress | None:
         """What the newest file of this host says; None where there is none, or others could have written it."""
-        if not is_private(self._folder):
-            return None
-        for path in sorted(self._folder.glob("*.jsonl"), reverse=True):
+        for path in reversed(files_of(self._folder)):
             lines = _lines(path)
             with suppress(msgspec.ValidationError, StopIteration):  # a kill may have come before the first line
                 begun = msgspec.convert(next(lines), Progress)
@@ -266,6 +310,70 @@ def _done_after(begun: Progress, lines: Iterable[Mapping[str, Any]]) -> dict[str
     return done
 
 
+def folder_of(key: str) -> Path:
+    """The folder of the files of one task's journal on this host.
+
+    :param key: ``Tries.key``.
+    """
+    return caches.cache_dir() / _FOLDER / key
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The files of a journal, one for each try, in order; none where others could have written them.
+
+    :param folder: of ``folder_of``.
+    """
+    return sorted(folder.glob("*.jsonl")) if is_private(folder) else []
+
+
+def read_tries(folder: Path) -> list[TryRecord]:
+    """What the files of a journal say of each try.
+
+    :param folder: of ``folder_of``.
+    """
+    found = []
+    for path in files_of(folder):
+        lines = _lines(path)
+        if (begun := begun_try(next(lines, {}))) is not None:
+            for line in lines:
+                begun.take(line)
+            found.append(begun)
+    return found
+
+
+def journal_key(context: Mapping[str, Any], task_id: str | None) -> str | None:
+    """The key of the journal of a task, in the run of a context; None where Airflow does not run it.
+
+    :param context: Airflow's context of the task, or of another one that is mapped with it.
+    :param task_id: of the task.
+    """
+    ti = context.get("ti") or context.get("task_instance")
+    names = [getattr(ti, "dag_id", None), getattr(ti, "run_id", None) or context.get("run_id")]
+    names += [task_id, *map_index(context)]
+    if not all(names):
+        return None
+    return hashlib.sha256("\0".join(map(str, [*names, _begin_of_run(context)])).encode()).hexdigest()[:_DIGITS]
+
+
+def _compiled_sql(event: NodeEvent, target: Path | None) -> str:
+    """The SQL that dbt has compiled for a model or a snapshot; empty where it cannot be found."""
+    kind, _, rest = event.unique_id.partition(".")
+    package = rest.partition(".")[0]
+    node: Any = event.data.get("node_info")
+    path = node.get("node_path") if isinstance(node, Mapping) else None
+    if target is None or kind not in _WITH_SQL or not isinstance(path, str) or not path:
+        return ""
+    if Path(path).is_absolute() or ".." in Path(path).parts:
+        return ""
+    with suppress(OSError, ValueError, NotImplementedError):  # a path that is none
+        folder = target / "compiled" / package
+        # dbt 2 says the path from the project on, dbt 1 from the folder of models on.
+        for file in (folder / path, *folder.glob(f"*/{path}")):
+            if file.is_file():
+                return file.read_text(encoding="utf-8", errors="backslashreplace")[:_LONGEST_SQL]
+    return ""
+
+
 def _begin_of_run(context: Mapping[str, Any]) -> str:
     begun = getattr(context.get("dag_run"), "start_date", None)
     return begun.astimezone(timezone.utc).isoformat() if isinstance(begun, datetime) else ""
@@ -276,9 +384,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         content = path.read_text(encoding="utf-8")
     except OSError:
         return
-    for text in content.splitlines():
-        with suppress(ValueError):  # the disk may have been full
-            yield json.loads(text)
+    yield from filter(None, map(line_of, content.splitlines()))
 
 
 def _sweep(folder: Path) -> None:

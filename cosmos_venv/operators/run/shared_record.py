@@ -11,7 +11,8 @@ import base64
 import binascii
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -69,6 +70,28 @@ class _Store(Protocol):
     def remove(self) -> None: ...
 
 
+class Pace:
+    """When a store may be written again, so that it does not hold up dbt."""
+
+    def __init__(self) -> None:
+        self._may_write_at = time.monotonic() + _BETWEEN_WRITES  # a short task writes nothing
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the last writing is long enough ago."""
+        return time.monotonic() >= self._may_write_at
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Within this block the store is written."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            ended = time.monotonic()
+            self._may_write_at = ended + max(_BETWEEN_WRITES, _REST_AFTER_WRITE * (ended - began))
+
+
 class SharedRecord:
     """The progress of one task, in a store.
 
@@ -79,14 +102,14 @@ class SharedRecord:
     def __init__(self, key: str, log: Any) -> None:
         self._store = _store_of(key)
         self._log = log
-        self._may_write_at = time.monotonic() + _BETWEEN_WRITES  # a short task writes nothing
+        self._pace = Pace()
         self._may_be_there = False
         self._has_warned = False
 
     @property
     def may_be_written(self) -> bool:
         """Whether the last writing is long enough ago."""
-        return time.monotonic() >= self._may_write_at
+        return self._pace.is_due
 
     def read(self) -> Progress | None:
         """The progress that was written last; None where there is none, or it cannot be read."""
@@ -105,11 +128,8 @@ class SharedRecord:
         :param progress: of the task.
         """
         self._may_be_there = True
-        began = time.monotonic()
-        is_written = self._try("written", lambda: self._store.write(_packed(progress)))
-        ended = time.monotonic()
-        self._may_write_at = ended + max(_BETWEEN_WRITES, _REST_AFTER_WRITE * (ended - began))
-        return is_written
+        with self._pace.writing():
+            return self._try("written", lambda: self._store.write(_packed(progress)))
 
     def remove(self) -> None:
         """Remove it, where an earlier or the present try may have written it."""

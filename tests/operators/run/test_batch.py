@@ -353,8 +353,8 @@ def test_a_try_that_was_killed_leaves_what_it_has_done(
 ) -> None:
     kept = journal.Journal.note
 
-    def die_after(self: journal.Journal, event: Any) -> None:
-        kept(self, event)
+    def die_after(self: journal.Journal, event: Any, target: Path) -> None:
+        kept(self, event, target)
         if event.is_end and event.unique_id == "model.harbor.mart":
             raise SystemExit  # as a worker that is killed: nothing is closed
 

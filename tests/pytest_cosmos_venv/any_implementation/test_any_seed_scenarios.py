@@ -82,8 +82,6 @@ def known_finding(import_root: str, scenario: SeedStory) -> str | None:
 
 def _not_yet(scenario: SeedStory) -> str | None:
     """Return the reason why cosmos_venv cannot play the scenario yet; None where it can."""
-    if scenario.options.get("execution_mode") == "watcher":
-        return "cosmos_venv has no watcher yet"
     if scenario.id == "accepted-in-airflow_async":
         return "cosmos_venv has no AIRFLOW_ASYNC yet"
     return None

@@ -11,7 +11,7 @@ import pytest
 from airflow.sdk import task
 
 from cosmos_venv.compat import DAG, FRAME_NAMES, EmptyOperator, TaskGroup
-from cosmos_venv.rendering.partial import LazyTaskDict
+from cosmos_venv.rendering.one_task.partial import LazyTaskDict
 from tests.rendering.recorded_project import START
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cosmos_venv.compat import DAG, FRAME_NAMES, TaskGroup, is_mapped, running_task
 from cosmos_venv.managed import caches
 from cosmos_venv.rendering.airflow_tasks import TaskOrGroup, make_one_task
-from cosmos_venv.rendering.plan_cache import KeptTask, find, plan_key
+from cosmos_venv.rendering.one_task.plan_cache import KeptTask, find, plan_key
 
 if TYPE_CHECKING:
     from cosmos_venv.compat import BaseOperator

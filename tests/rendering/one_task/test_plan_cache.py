@@ -8,7 +8,7 @@ import pytest
 
 from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.rendering.model import Plan, PlannedTask
-from cosmos_venv.rendering.plan_cache import find, keep
+from cosmos_venv.rendering.one_task.plan_cache import find, keep
 
 
 @pytest.fixture

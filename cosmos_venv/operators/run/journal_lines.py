@@ -1,0 +1,151 @@
+"""What the lines of a journal say: one record for each try of the task that has written it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import msgspec
+
+from cosmos_venv.dbt.log_lines import DONE_STATUSES
+
+SUCCESS, FAILED, SKIPPED = "success", "failed", "skipped"
+"""States of a node and of a task."""
+
+SQL = "sql"
+"""In a line with the end of a node: the SQL that dbt has compiled for it."""
+
+
+class Outcome(msgspec.Struct, frozen=True, array_like=True):
+    """How a node has ended in one try.
+
+    :param status: of the node by dbt.
+    :param try_number: the try that has run the node: this one, or an earlier one that has done it.
+    :param message: of dbt.
+    :param seconds: that the node took; 0 where dbt has not said it.
+    :param rows: that it changed, or found as a test; None where dbt has not said it.
+    """
+
+    status: str
+    try_number: int
+    message: str = ""
+    seconds: float = 0.0
+    rows: int | None = None
+
+    @property
+    def state(self) -> str:
+        """``success``, ``failed`` or ``skipped``."""
+        if self.status in DONE_STATUSES:
+            return SUCCESS
+        return SKIPPED if self.status == SKIPPED else FAILED
+
+
+class TryRecord(msgspec.Struct, kw_only=True):
+    """What the journal says of one try.
+
+    :param number: of the try, from 1.
+    :param last: number of the last try that Airflow makes by itself. Clearing the task gives another one.
+    :param begun: when it has begun, in seconds since 1970; 0: it is not known.
+    :param end: ``success`` or ``failed``; empty: it runs, or it was killed.
+    :param outcomes: of the nodes that have ended in it or were done before it, by unique id.
+    """
+
+    number: int
+    last: int
+    begun: float = 0.0
+    end: str = ""
+    outcomes: dict[str, Outcome] = {}
+
+    @property
+    def is_last(self) -> bool:
+        """Whether Airflow does not try the task again by itself."""
+        return self.number > self.last or self.end == SUCCESS
+
+    def copy(self) -> TryRecord:
+        """The record as it is now."""
+        return msgspec.structs.replace(self, outcomes=dict(self.outcomes))
+
+    def take(self, line: Mapping[str, Any]) -> None:
+        """Take note of a line of the try.
+
+        :param line: of the journal, behind the one with which the try has begun.
+        """
+        if "end" in line:
+            self.end = str(line["end"])
+        if "id" not in line:  # the same try has begun once more
+            return
+        node, status = str(line["id"]), str(line.get("status", ""))
+        found = self.outcomes.get(node)
+        if line.get("is_end"):
+            # What dbt's artifacts say comes behind its events.
+            message = str(line.get("message") or line.get("text") or (found.message if found else ""))
+            seconds, rows = float(line.get("seconds") or 0), line.get("rows")
+            self.outcomes[node] = Outcome(status, self.number, message, seconds, rows)
+        elif not line.get("event") and found and found.try_number < self.number:
+            del self.outcomes[node]  # this try builds again what an earlier one has done
+
+
+def begun_try(line: Mapping[str, Any]) -> TryRecord | None:
+    """The record of a try that begins with this line; None: it is no such line.
+
+    :param line: the first one of a try.
+    """
+    try:
+        done: Mapping[str, Sequence[Any]] = line["done"]
+        outcomes = {node: Outcome(str(found[0]), int(found[1])) for node, found in done.items()}
+        number, last, begun = int(line["number"]), int(line["last"]), float(line.get("at") or 0)
+        return TryRecord(number=number, last=last, begun=begun, outcomes=outcomes)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        return None
+
+
+def packed(key: str, tries: Iterable[TryRecord]) -> str:
+    """The records as a short text.
+
+    :param key: of the journal, so that nobody takes them for those of another one.
+    :param tries: of one task.
+    """
+    return base64.b64encode(zlib.compress(msgspec.json.encode((key, list(tries))))).decode()
+
+
+def unpacked(key: str, text: object) -> list[TryRecord]:
+    """The records in a text; none where it is not one that ``packed`` has made, or one of another journal.
+
+    :param key: of the journal.
+    :param text: of an XCom, which anybody could have written.
+    """
+    try:
+        plain = zlib.decompress(base64.b64decode(str(text), validate=True))
+        found, tries = msgspec.json.decode(plain, type=tuple[str, list[TryRecord]])
+    except (ValueError, zlib.error):
+        return []
+    return tries if found == key else []
+
+
+def merged(*sources: Iterable[TryRecord]) -> list[TryRecord]:
+    """The records of several sources: of each try the one that knows most.
+
+    :param *sources: such as the files on this host, and what another one has published.
+    """
+    found: dict[int, TryRecord] = {}
+    for each in chain(*sources):
+        other = found.get(each.number)
+        if other is None or (len(each.outcomes), each.end) > (len(other.outcomes), other.end):
+            found[each.number] = each
+    return [found[number] for number in sorted(found)]
+
+
+def line_of(text: str) -> dict[str, Any]:
+    """A line of a journal; empty for one that is none: the disk may have been full.
+
+    :param text: of the line.
+    """
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return {}
+    return line if isinstance(line, dict) else {}

@@ -1,0 +1,271 @@
+"""What the producer of a run does, read once for all tasks of a process that watch it.
+
+The files of its journal are read twice a second where this host has them, else its XCom is asked. Airflow's state of
+the producer is asked apart: a round trip can take 15 s where the triggerer is busy, and lines of the journal must not
+wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cosmos_venv import compat
+from cosmos_venv.operators.run.journal import files_of, folder_of
+from cosmos_venv.operators.run.journal_lines import SQL, TryRecord, begun_try, line_of, merged, unpacked
+from cosmos_venv.operators.watch.verdict import OVER
+
+XCOM = "dbt_journal"
+"""Key of the XCom with which the producer tells other hosts what its journal says."""
+
+_BETWEEN_READINGS = 0.5
+_BETWEEN_QUESTIONS = 3.0
+_MOST_FAILURES = 40  # two minutes: then what the XCom of a producer that is over says cannot be known
+_STILL = 10.0  # seconds without a line, after which the try may be one on another host
+
+
+class Producer(msgspec.Struct, frozen=True, kw_only=True):
+    """The producer of one run.
+
+    :param key: of its journal.
+    :param task_id: of its task.
+    :param dag_id: of the DAG.
+    :param run_id: of the run.
+    :param map_index: of the task in a mapped group; -1: it is not mapped.
+    """
+
+    key: str
+    task_id: str
+    dag_id: str
+    run_id: str
+    map_index: int
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Where its task stands, as arguments."""
+        return {"dag_id": self.dag_id, "run_id": self.run_id, "map_index": self.map_index}
+
+    def state(self) -> str | None:
+        """Airflow's state of it."""
+        return compat.task_states([self.task_id], **self.place)[self.task_id]
+
+    def published(self) -> list[TryRecord]:
+        """What its XCom says of each try."""
+        return unpacked(self.key, compat.xcom(XCOM, task_id=self.task_id, **self.place) or "")
+
+
+@dataclass
+class JournalFiles:
+    """The files of one journal on this host, of which each line is read once.
+
+    :param folder: in which they are.
+    :ivar tries: what they say, one record for each try.
+    :ivar texts: lines of dbt's log by unique id of their node, in order.
+    :ivar sql: compiled SQL of the nodes that have ended, by unique id.
+    """
+
+    folder: Path
+    tries: list[TryRecord] = field(default_factory=list)
+    texts: dict[str, list[str]] = field(default_factory=dict)
+    sql: dict[str, str] = field(default_factory=dict)
+    _grown_at: float = 0.0
+    _read: dict[Path, int] = field(default_factory=dict)
+    _records: dict[Path, TryRecord] = field(default_factory=dict)
+
+    def read(self) -> bool:
+        """Read what is new; False: nothing is."""
+        files = files_of(self.folder)
+        for gone in self._read.keys() - set(files):  # a run that was deleted and made again begins anew
+            del self._read[gone]
+            self._records.pop(gone, None)
+        changed = [self._read_file(path) for path in files]
+        if any(changed):
+            self._grown_at = time.monotonic()
+            # Copies: they are read while the next lines are.
+            self.tries = [self._records[path].copy() for path in files if path in self._records]
+        elif not files:
+            self.tries = []
+        return any(changed)
+
+    @property
+    def is_growing(self) -> bool:
+        """Whether a line has come a moment ago."""
+        return time.monotonic() - self._grown_at < _STILL
+
+    def _read_file(self, path: Path) -> bool:
+        offset = self._read.get(path, 0)
+        with suppress(OSError), path.open("rb") as file:
+            file.seek(offset)
+            # A line that is written now has no end yet.
+            lines, _, _ = file.read().rpartition(b"\n")
+            if not lines:
+                return False
+            self._read[path] = offset + len(lines) + 1
+            for text in lines.decode(errors="replace").split("\n"):
+                with suppress(ValueError, TypeError):  # a line that is none of ours
+                    self._take(path, line_of(text))
+            return True
+        return False
+
+    def _take(self, path: Path, line: Mapping[str, Any]) -> None:
+        record = self._records.get(path)
+        if record is None:
+            if (begun := begun_try(line)) is not None:
+                self._records[path] = begun
+            return
+        record.take(line)
+        node = str(line.get("id"))
+        if line.get("text"):
+            self.texts.setdefault(node, []).append(str(line["text"]))
+        if line.get(SQL):
+            self.sql[node] = str(line[SQL])
+
+
+class Feed:
+    """What is known of one producer, kept up to date while somebody watches it.
+
+    :param producer: the producer.
+    :ivar tries: what its journal says of each try.
+    :ivar state: Airflow's state of it, which was asked before the journal was read; None: it has none yet.
+    :ivar has_looked: whether both were read at all.
+    :ivar problem: why its XCom could not be read at the last time; empty: it could, or was not needed.
+    """
+
+    def __init__(self, producer: Producer) -> None:
+        self.tries: list[TryRecord] = []
+        self.state: str | None = None
+        self.has_looked = False
+        self.problem = ""
+        self.journal = JournalFiles(folder_of(producer.key))
+        self.watchers = 0
+        self._producer = producer
+        self._answer: tuple[str | None, list[TryRecord]] | None = None
+        self._published: list[TryRecord] = []
+        self._failures = 0
+        self._changed = asyncio.Event()
+        self._loops: list[asyncio.Task[None]] = []
+
+    async def change(self) -> None:
+        """Wait until something has changed.
+
+        :raises Exception: what has ended the reading, which no trigger can outlive.
+        """
+        await self._changed.wait()
+        for loop in self._loops:
+            if loop.done() and not loop.cancelled() and (error := loop.exception()) is not None:
+                raise error
+
+    def begin(self) -> None:
+        """Begin to read."""
+        # In a context of its own: what is logged here would stand in the log of the task that came first.
+        begin = contextvars.Context().run
+        self._loops = [begin(asyncio.ensure_future, loop) for loop in (self._ask(), self._read())]
+        for each in self._loops:
+            each.add_done_callback(lambda _: self._tell())
+
+    def end(self) -> None:
+        """Read no more."""
+        for loop in self._loops:
+            loop.cancel()
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _ask(self) -> None:
+        while True:
+            try:
+                state = await asyncio.to_thread(self._producer.state)
+            except Exception:  # noqa: BLE001 - whatever Airflow raises: it is asked again
+                await asyncio.sleep(_BETWEEN_QUESTIONS)
+                continue
+            # A try on another host writes no file here, whatever is here of an older one.
+            if state is not None and not self._is_written_here(state):
+                await self._read_published()
+            if not self.problem or self._failures >= _MOST_FAILURES or state not in OVER:
+                self._answer = (state, self._published)
+            await asyncio.sleep(_BETWEEN_QUESTIONS)
+
+    def _is_written_here(self, state: str) -> bool:
+        """Whether the newest try is on this host: it runs and has written a moment ago, or its last line is here."""
+        if not self.journal.tries:
+            return False
+        newest = self.journal.tries[-1]
+        return newest.end == state or (state == "running" and not newest.end and self.journal.is_growing)
+
+    async def _read_published(self) -> None:
+        try:
+            self._published = await asyncio.to_thread(self._producer.published)
+            self.problem, self._failures = "", 0
+        except Exception as error:  # noqa: BLE001 - likewise
+            self.problem, self._failures = f"{type(error).__name__}: {error}", self._failures + 1
+
+    async def _read(self) -> None:
+        known: object = None
+        while True:
+            # The answer first: a producer that was over by then has written all that it writes.
+            answer = self._answer
+            has_read = False
+            with suppress(OSError):
+                has_read = await asyncio.to_thread(self.journal.read)
+            if has_read or answer is not known:
+                known = answer
+                state, published = answer or (None, [])
+                self.state, self.has_looked = state, answer is not None
+                self.tries = merged(self.journal.tries, published)
+                self._tell()
+            await asyncio.sleep(_BETWEEN_READINGS)
+
+
+_feeds: dict[tuple[asyncio.AbstractEventLoop, str], Feed] = {}
+
+
+@asynccontextmanager
+async def watching(producer: Producer) -> AsyncIterator[Feed]:
+    """Within this block a producer is watched, with all others that watch it in this process.
+
+    :param producer: the producer.
+    """
+    name = (asyncio.get_running_loop(), producer.key)
+    if name not in _feeds:
+        _feeds[name] = Feed(producer)
+        _feeds[name].begin()
+    feed = _feeds[name]
+    feed.watchers += 1
+    try:
+        yield feed
+    finally:  # also where the trigger is cancelled
+        feed.watchers -= 1
+        if not feed.watchers:
+            feed.end()
+            del _feeds[name]
+
+
+def look(producer: Producer) -> tuple[str | None, JournalFiles, list[TryRecord]]:
+    """What is known of a producer now: Airflow's state of it, its files on this host, and a record for each try.
+
+    :param producer: the producer.
+    :raises Exception: whatever Airflow raises.
+    """
+    state = producer.state()
+    journal = JournalFiles(folder_of(producer.key))
+    journal.read()
+    return state, journal, merged(journal.tries, producer.published())
+
+
+def publisher(context: Mapping[str, Any]) -> Callable[[str], None] | None:
+    """What writes the XCom of the producer; None where Airflow does not run it.
+
+    :param context: Airflow's context of the producer.
+    """
+    ti: Any = context.get("ti")
+    return None if ti is None else partial(ti.xcom_push, XCOM)

@@ -1,0 +1,171 @@
+"""The trigger with which a task waits for its nodes, and ends in the state that dbt gives them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
+
+from cosmos_venv import compat
+from cosmos_venv.operators.run.journal import journal_key
+from cosmos_venv.operators.run.journal_lines import Outcome, line_of
+from cosmos_venv.operators.watch.feed import Feed, JournalFiles, Producer, watching
+from cosmos_venv.operators.watch.verdict import Action, Told, Verdict, Watch, told_by, verdict
+
+NODE_XCOM = "dbt_node"
+"""Key of the XCom with what became of the nodes of a task."""
+
+SQL_XCOM = "compiled_sql"
+"""Key of the XCom with the SQL that dbt has compiled for them."""
+
+TOLD_XCOM = "dbt_told"
+"""Key of the XCom by which a later try knows what this one was told: the producer's journal, and number of its try."""
+
+_BETWEEN_LOOKS = 3.0
+_ENDS = {Action.SUCCEED: TaskSuccessEvent, Action.SKIP: TaskSkippedEvent, Action.FAIL: TaskFailedEvent}
+
+
+class DbtNodeTrigger(BaseTrigger):
+    """Waits until the producer has said what became of some nodes.
+
+    It ends the task itself, without a worker. Where a worker is needed (dbt has to run for these nodes alone, Airflow
+    would not try a failed task again, or nothing else runs meanwhile), its event has ``action``, ``reason`` and what
+    else the worker needs.
+
+    :param node_ids: unique ids of the nodes.
+    :param producer_task_id: id of the task that runs dbt for them.
+    :param parents: ids of the tasks that must be over before dbt runs for these nodes alone.
+    :param key: of the producer's journal; None: it follows from the run, which the trigger knows where it was begun
+        without a worker.
+    :param told: what earlier tries were told, as ``Told`` has it; None: the trigger finds it out.
+    """
+
+    def __init__(
+        self,
+        node_ids: Sequence[str],
+        producer_task_id: str,
+        parents: Sequence[str] = (),
+        key: str | None = None,
+        told: Mapping[str, int] | None = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.node_ids = list(node_ids)
+        self.producer_task_id = producer_task_id
+        self.parents = list(parents)
+        self.key = key
+        self.told = None if told is None else dict(told)
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """The import path and the arguments of the trigger, as Airflow keeps them."""
+        arguments = {
+            "node_ids": self.node_ids,
+            "producer_task_id": self.producer_task_id,
+            "parents": self.parents,
+            "key": self.key,
+            "told": self.told,
+        }
+        return f"{__name__}.{type(self).__name__}", arguments
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait for the nodes. Gives one event, as the last thing."""
+        ti: Any = self.task_instance
+        if ti is None:  # dag.test() runs one trigger after the other, the producer perhaps after this one
+            yield _message(Verdict(action=Action.WAIT), Told())
+            return
+        producer = self._producer(ti)
+        async with watching(producer) as feed:
+            task = Watch(nodes=self.node_ids, is_first=ti.try_number == 1, parents=self.parents)
+            if not task.is_first:
+                task = msgspec.structs.replace(task, told=await self._what_was_told(ti, feed, producer.key))
+            shown: dict[str, int] = {}
+            parents: Mapping[str, str | None] | None = None
+            while (found := verdict(task, feed.tries, feed.state, parents)).action is Action.WAIT:
+                self._show_log(feed, shown)
+                parents = await self._look_again(ti, feed, asks_parents=found.asks_parents)
+            self._show_log(feed, shown)
+            reason = found.reason + (f" Its XCom cannot be read: {feed.problem}" if feed.problem else "")
+            xcoms = xcoms_of(found.outcomes, feed.journal, producer.key)
+        (self.log.error if found.action is Action.FAIL else self.log.info)("%s", reason)
+        if found.action is Action.RUN_ALONE or (found.action is Action.FAIL and not compat.TASKS_START_AS_TRIGGERS):
+            yield _message(found, task.told)
+        else:
+            yield _ENDS[found.action](xcoms=xcoms)
+
+    def _producer(self, ti: Any) -> Producer:
+        key = self.key
+        if key is None:
+            dag_run = ti.get_template_context().get("dag_run")
+            key = journal_key({"ti": ti, "dag_run": dag_run}, self.producer_task_id)
+        place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "map_index": ti.map_index}
+        return Producer(key=str(key), task_id=self.producer_task_id, **place)
+
+    async def _what_was_told(self, ti: Any, feed: Feed, key: str) -> Told:
+        """What tries before this one were told.
+
+        A try that has ended the task for good has left it in an XCom: somebody has cleared the task since. One that
+        Airflow tries again leaves none; whatever has failed by now may be what it was told.
+        """
+        if self.told is not None:
+            return Told(**self.told)
+        while not feed.has_looked:
+            await feed.change()
+        place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
+        may_be = told_by(self.node_ids, feed.tries, cleared_at=None)
+        try:
+            left = await asyncio.to_thread(compat.xcom, TOLD_XCOM, **place)
+        except Exception as error:  # noqa: BLE001 - whatever Airflow raises
+            self.log.warning("What earlier tries of this task were told is not known: %s", error)
+            return told_by(self.node_ids, feed.tries, cleared_at=compat.asked_at({"ti": ti}))
+        # An XCom of a trigger comes back as a text of JSON (Airflow 3.3.2).
+        found = line_of(left) if isinstance(left, str) else left
+        is_of_this_run = isinstance(found, Mapping) and found.get("key") == key
+        return msgspec.structs.replace(may_be, number=int(found["number"])) if is_of_this_run else may_be
+
+    async def _look_again(self, ti: Any, feed: Feed, *, asks_parents: bool) -> dict[str, str | None] | None:
+        """Wait for news, and ask for the tasks before this one where they count."""
+        if not asks_parents:
+            await feed.change()
+            return None
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(feed.change(), _BETWEEN_LOOKS)
+        place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "map_index": ti.map_index}
+        with suppress(Exception):  # whatever Airflow raises: it is asked again
+            return await asyncio.to_thread(compat.task_states, self.parents, **place)
+        return None
+
+    def _show_log(self, feed: Feed, shown: dict[str, int]) -> None:
+        """Write what dbt has said of the nodes into the task's log, each line once."""
+        for node in self.node_ids:
+            texts = feed.journal.texts.get(node, [])
+            for text in texts[shown.get(node, 0) :]:
+                self.log.info("%s", text)
+            shown[node] = len(texts)
+
+
+def xcoms_of(outcomes: Mapping[str, Outcome], journal: JournalFiles, key: str) -> dict[str, Any]:
+    """What became of nodes, as the XComs of their task by key.
+
+    :param outcomes: by unique id; none where the producer has said nothing.
+    :param journal: has the SQL of the nodes, where this host can read it.
+    :param key: of the journal.
+    """
+    if not outcomes:
+        return {}
+    rows = [
+        {"node": node, "status": each.status, "seconds": each.seconds, "rows": each.rows, "message": each.message}
+        for node, each in outcomes.items()
+    ]
+    told = {"key": key, "number": max(each.try_number for each in outcomes.values())}
+    # Each model has one task that shows its SQL: it need not stay in memory.
+    sql = "\n\n".join(journal.sql.pop(node).strip() for node in outcomes if node in journal.sql)
+    return {NODE_XCOM: rows, TOLD_XCOM: told, **({SQL_XCOM: sql} if sql else {})}
+
+
+def _message(found: Verdict, told: Told) -> TriggerEvent:
+    """What a worker goes on with."""
+    payload = {"action": found.action.value, "reason": found.reason, "told": msgspec.to_builtins(told)}
+    return TriggerEvent(payload)  # type: ignore[no-untyped-call]

@@ -1,0 +1,196 @@
+"""What a task that watches nodes does next: wait, end in a state, or run its nodes alone.
+
+Pure: what the journal of the producer says of the nodes, Airflow's states of the producer and of the tasks before, and
+what the task was told in earlier tries in, a verdict out. A node of which nothing is said has failed: a green task
+without a built node is the worst of all ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+
+import msgspec
+
+from cosmos_venv.operators.run.journal_lines import FAILED, SKIPPED, SUCCESS, Outcome, TryRecord
+
+OVER = frozenset({SUCCESS, FAILED, SKIPPED, "upstream_failed", "removed"})
+"""Airflow's states of a task that is not tried again by itself."""
+
+# A task before the producer has failed, or was skipped: nothing may be built behind it.
+_NOT_BEGUN = frozenset({SKIPPED, "upstream_failed"})
+_RANKS = (FAILED, SKIPPED, SUCCESS)  # of several nodes the worst counts
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What earlier tries of a task were told: it is owed something newer.
+
+    Numbers of tries of two tasks are not compared: they may have been cleared apart.
+
+    :param number: the newest try of the producer whose outcomes ended the task; 0: none did.
+    :param failures: the newest try of the producer whose failures the task was told, or may have been; 0: none.
+    """
+
+    number: int = 0
+    failures: int = 0
+
+    def leaves_out(self, outcome: Outcome) -> bool:
+        """Whether an outcome is none that this try may take for its own.
+
+        :param outcome: of one of its nodes.
+        """
+        newest = self.number if outcome.state == SUCCESS else max(self.number, self.failures)
+        return outcome.try_number <= newest
+
+
+class Watch(msgspec.Struct, frozen=True, kw_only=True):
+    """A try of a task that watches nodes.
+
+    :param nodes: their unique ids.
+    :param is_first: whether it is the task's first try.
+    :param told: what the tries before it were told.
+    :param parents: ids of the tasks that must be over before dbt runs for these nodes alone.
+    """
+
+    nodes: Sequence[str]
+    is_first: bool = True
+    told: Told = Told()
+    parents: Sequence[str] = ()
+
+
+class Action(Enum):
+    """What the task does."""
+
+    WAIT = "wait"
+    SUCCEED = "succeed"
+    FAIL = "fail"
+    SKIP = "skip"
+    RUN_ALONE = "run alone"
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What a task does, and why.
+
+    :param action: what it does.
+    :param reason: a sentence for its log; empty where it waits.
+    :param outcomes: of its nodes, by unique id, where they decide.
+    :param asks_parents: whether it waits for the tasks before it, whose states were not given.
+    """
+
+    action: Action
+    reason: str = ""
+    outcomes: Mapping[str, Outcome] = {}
+    asks_parents: bool = False
+
+
+_WAIT = Verdict(action=Action.WAIT)
+
+
+def verdict(
+    task: Watch,
+    tries: Sequence[TryRecord],
+    producer_state: str | None,
+    parents: Mapping[str, str | None] | None = None,
+) -> Verdict:
+    """What a task does now.
+
+    :param task: the task, in its present try.
+    :param tries: of the producer in this run, in order, as far as the journal has them.
+    :param producer_state: Airflow's state of the producer; None: it has none yet, or was not asked.
+    :param parents: Airflow's states of the tasks before this one, by task id; None: they were not asked.
+    """
+    # A producer that was cleared builds everything again: what was before counts no more.
+    present = [each for each in tries if each.last == tries[-1].last]
+    if producer_state in _NOT_BEGUN:
+        return _unsaid(task, present, producer_state)
+    is_over = producer_state in OVER
+    newest = newest_of(task.nodes, present)
+    if newest is not None and not any(task.told.leaves_out(newest.outcomes[each]) for each in task.nodes):
+        found = {each: newest.outcomes[each] for each in task.nodes}
+        worst = min((each.state for each in found.values()), key=_RANKS.index)
+        if worst == SKIPPED and not (is_over or newest.is_last):
+            return _WAIT  # the producer's next try builds it
+        return _ended(worst, found)
+    if not is_over:
+        return _WAIT
+    if task.is_first:
+        return _unsaid(task, present, producer_state)
+    return _alone(task, producer_state, parents)
+
+
+def newest_of(nodes: Sequence[str], tries: Sequence[TryRecord]) -> TryRecord | None:
+    """The newest try that knows how all of these nodes have ended; None: there is none.
+
+    :param nodes: unique ids.
+    :param tries: of the producer, in order.
+    """
+    return next((each for each in reversed(tries) if all(node in each.outcomes for node in nodes)), None)
+
+
+def told_by(nodes: Sequence[str], tries: Sequence[TryRecord], *, cleared_at: float | None) -> Told:
+    """What a task may have been told, where nobody has written it down: all failures that it finds when it begins.
+
+    :param nodes: its nodes.
+    :param tries: of the producer, in order.
+    :param cleared_at: when somebody has cleared the task, so that a node that was done by then is to run again, in
+        seconds since 1970; None: its last try has failed, so it was told no success.
+    """
+    newest = newest_of(nodes, tries)
+    failures = 0 if newest is None else max(newest.outcomes[each].try_number for each in nodes)
+    earlier = [each.number for each in tries if cleared_at is not None and each.begun < cleared_at]
+    return Told(number=max(earlier, default=0), failures=failures)
+
+
+def _ended(worst: str, found: Mapping[str, Outcome]) -> Verdict:
+    if worst == SUCCESS:
+        return Verdict(action=Action.SUCCEED, reason=f"{_listed(found)}.", outcomes=found)
+    which = {node: each for node, each in found.items() if each.state == worst}
+    if worst == SKIPPED:
+        reason = f"{_listed(which)}: a node that it reads, or a unit test of it, has failed."
+        return Verdict(action=Action.SKIP, reason=reason, outcomes=found)
+    messages = [f"\n{each.message}" for each in which.values() if each.message]
+    return Verdict(action=Action.FAIL, reason=f"{_listed(which)}.{''.join(messages)}", outcomes=found)
+
+
+def _alone(task: Watch, producer_state: str | None, parents: Mapping[str, str | None] | None) -> Verdict:
+    """dbt runs for the nodes alone, once the tasks before are over, which may have been cleared with this one."""
+    if task.parents and (parents is None or any(state not in OVER for state in parents.values())):
+        return Verdict(action=Action.WAIT, asks_parents=True)
+    unfit = [f"{task_id} ({state})" for task_id, state in (parents or {}).items() if state != SUCCESS]
+    if unfit:
+        return Verdict(
+            action=Action.FAIL, reason=f"dbt does not run in this task: before it stands {', '.join(unfit)}."
+        )
+    reason = (
+        f"The producer is over ({producer_state}) and has said nothing that is for this try: dbt runs in this task."
+    )
+    return Verdict(action=Action.RUN_ALONE, reason=reason)
+
+
+def _unsaid(task: Watch, tries: Sequence[TryRecord], producer_state: str | None) -> Verdict:
+    """A task whose producer is over and has not said what became of all of its nodes."""
+    if producer_state == SKIPPED:
+        return Verdict(action=Action.SKIP, reason="The producer was skipped.")
+    missing = [node for node in task.nodes if not tries or node not in tries[-1].outcomes]
+    names = ", ".join(missing or task.nodes)
+    if producer_state == "upstream_failed":
+        return Verdict(action=Action.FAIL, reason=f"{names}: not built, since a task before the producer has failed.")
+    if producer_state == SUCCESS:
+        how = (
+            "the producer has succeeded and dbt has said nothing of it" if tries else "the producer's journal is empty"
+        )
+        return Verdict(action=Action.FAIL, reason=f"{names}: {how}, so it counts as failed.")
+    failed = _failed_names(tries)
+    why = f" ({failed} failed)" if failed else ""
+    how = "has failed" if producer_state == FAILED else f"is {producer_state}"
+    what = f"the producer {how}{why}, and dbt has not said what became of it"
+    return Verdict(action=Action.FAIL, reason=f"{names}: {what}.")
+
+
+def _failed_names(tries: Sequence[TryRecord]) -> str:
+    outcomes = tries[-1].outcomes if tries else {}
+    return ", ".join([node for node, each in outcomes.items() if each.state == FAILED][:3])
+
+
+def _listed(found: Mapping[str, Outcome]) -> str:
+    return ", ".join(f"{node}: {each.status}" for node, each in found.items())

@@ -1,0 +1,219 @@
+"""Operators of ExecutionMode.WATCHER: a producer that runs one ``dbt build``, and a task for each node that watches it.
+
+A task that watches begins and ends in the triggerer, without a worker, where Airflow can do that (3.3.2 and later). On
+other releases a worker starts it and lets the trigger wait. Its later tries run dbt for its nodes alone, once the
+producer is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.triggers.base import StartTriggerArgs
+
+from cosmos_venv.compat import TASKS_START_AS_TRIGGERS, AirflowException, let_map
+from cosmos_venv.constants import PRODUCER_WATCHER_TASK_ID
+from cosmos_venv.operators.local import (
+    DbtBatchLocalOperator,
+    DbtRunLocalOperator,
+    DbtSeedLocalOperator,
+    DbtSnapshotLocalOperator,
+    DbtTestLocalOperator,
+)
+from cosmos_venv.operators.virtualenv import (
+    DbtBatchVirtualenvOperator,
+    DbtRunVirtualenvOperator,
+    DbtSeedVirtualenvOperator,
+    DbtSnapshotVirtualenvOperator,
+    DbtTestVirtualenvOperator,
+)
+from cosmos_venv.public_names import name_lookup
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+__all__ = [
+    "DbtConsumerWatcherSensor",
+    "DbtProducerWatcherOperator",
+    "DbtProducerWatcherVirtualenvOperator",
+    "DbtRunWatcherOperator",
+    "DbtRunWatcherVirtualenvOperator",
+    "DbtSeedWatcherOperator",
+    "DbtSeedWatcherVirtualenvOperator",
+    "DbtSnapshotWatcherOperator",
+    "DbtSnapshotWatcherVirtualenvOperator",
+    "DbtTestWatcherOperator",
+    "DbtTestWatcherVirtualenvOperator",
+]
+
+_TRIGGER = "cosmos_venv.operators.watch.trigger.DbtNodeTrigger"
+_RESUMES = "execute_complete"
+
+
+class DbtProducerWatcherOperator(DbtBatchLocalOperator):
+    """One ``dbt build`` for all tasks that watch it, on the worker.
+
+    It is a batch of all nodes: it fails when a node has failed, and its next try builds what is not done. Parameters
+    are those of a batch.
+    """
+
+    is_watched: ClassVar[bool] = True
+
+
+class DbtProducerWatcherVirtualenvOperator(DbtBatchVirtualenvOperator):
+    """One ``dbt build`` for all tasks that watch it, in a managed virtual environment."""
+
+    is_watched: ClassVar[bool] = True
+
+
+class _OfTask:
+    """An attribute that each task works out. Airflow asks the class for those of a mapped task, which has none yet.
+
+    :param work_out: called with the task.
+    :param of_class: its value for the class.
+    """
+
+    def __init__(self, work_out: Callable[[Any], Any], *, of_class: object) -> None:
+        self._work_out = work_out
+        self._of_class = of_class
+
+    def __get__(self, task: Any, owner: type) -> Any:
+        return self._of_class if task is None else self._work_out(task)
+
+
+class DbtConsumerWatcherSensor:
+    """What the task of a node does while the producer runs dbt: it waits, and ends as dbt has ended the node.
+
+    Parameters of its own: ``node_ids``, the unique ids of the nodes that it watches; ``model_unique_id``, the node that
+    it stands for; ``producer_task_id``; ``deferrable``, False: it is a sensor that looks every ``poke_interval``
+    seconds. The others are those of the same task in another mode, for the dbt that it runs itself in a later try.
+    """
+
+    own_parameters: ClassVar[Mapping[str, Any]] = {
+        "node_ids": (),
+        "model_unique_id": None,
+        "producer_task_id": PRODUCER_WATCHER_TASK_ID,
+        "deferrable": True,
+        "poke_interval": 10.0,
+    }
+    node_ids: Sequence[str] = ()  # Airflow asks for the trigger before the constructor has ended
+    model_unique_id: str | None
+    producer_task_id: str
+    deferrable: bool
+    poke_interval: float
+
+    if not TYPE_CHECKING:  # Airflow has attributes; these depend on the task's place in the DAG
+        start_from_trigger = _OfTask(lambda task: task.deferrable and TASKS_START_AS_TRIGGERS, of_class=False)
+        start_trigger_args = _OfTask(lambda task: task._trigger() if task.start_from_trigger else None, of_class=None)
+
+    def _trigger(self) -> StartTriggerArgs:
+        arguments = {
+            "node_ids": list(self.node_ids),
+            "producer_task_id": self.producer_task_id,
+            "parents": self._parents(),
+        }
+        return StartTriggerArgs(trigger_cls=_TRIGGER, next_method=_RESUMES, trigger_kwargs=arguments)
+
+    def execute(self, context: Context, **kwargs: Any) -> Any:
+        """Wait for the nodes, or run dbt for them.
+
+        :param context: Airflow's context of the task.
+        :param **kwargs: of the command's own ``execute``.
+        """
+        if self._waits(context):
+            return super().execute(context, **kwargs)  # type: ignore[misc]
+        return None
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Any:
+        """Go on behind the trigger.
+
+        :param context: Airflow's context of the task.
+        :param event: of the trigger, with ``action``, ``reason`` and ``told``.
+        """
+        from cosmos_venv.operators.watch.verdict import Action
+        from cosmos_venv.operators.watch.waiting import reschedule
+
+        action = Action(event["action"])
+        if action is Action.WAIT:
+            raise reschedule()
+        if action is Action.FAIL:
+            raise AirflowException(event["reason"])
+        # Once more: the producer may have been cleared since.
+        if self._waits(context, event["told"]):
+            return super().execute(context)  # type: ignore[misc]
+        return None
+
+    def _waits(self, context: Context, told: Mapping[str, int] | None = None) -> bool:
+        """Wait for the nodes, or end as they have; whether dbt has to run for them alone."""
+        from cosmos_venv.operators.watch.waiting import Watching, wait_for_nodes
+
+        task: Any = self
+        watching = Watching(
+            node_ids=self.node_ids,
+            producer_task_id=self.producer_task_id,
+            parents=self._parents(),
+            retries=task.retries or 0,
+            poke_interval=self.poke_interval,
+        )
+        defer = partial(_defer, task) if self.deferrable else None
+        return wait_for_nodes(watching, context, task.log, defer=defer, told=told)
+
+    def _parents(self) -> list[str]:
+        ids: set[str] = getattr(self, "upstream_task_ids", set())
+        return sorted(ids - {self.producer_task_id})
+
+
+def _defer(task: Any, trigger: Any) -> None:
+    task.defer(trigger=trigger, method_name=_RESUMES)
+
+
+class DbtRunWatcherOperator(DbtConsumerWatcherSensor, DbtRunLocalOperator):
+    """A model that the producer builds; alone by ``dbt run`` on the worker."""
+
+
+class DbtSeedWatcherOperator(DbtConsumerWatcherSensor, DbtSeedLocalOperator):
+    """A seed that the producer loads; alone by ``dbt seed`` on the worker."""
+
+
+class DbtSnapshotWatcherOperator(DbtConsumerWatcherSensor, DbtSnapshotLocalOperator):
+    """A snapshot that the producer makes; alone by ``dbt snapshot`` on the worker."""
+
+
+class DbtTestWatcherOperator(DbtConsumerWatcherSensor, DbtTestLocalOperator):
+    """The tests of a node, which the producer runs; alone by ``dbt test`` on the worker."""
+
+
+class DbtRunWatcherVirtualenvOperator(DbtConsumerWatcherSensor, DbtRunVirtualenvOperator):
+    """A model that the producer builds; alone by ``dbt run`` in a managed virtual environment."""
+
+
+class DbtSeedWatcherVirtualenvOperator(DbtConsumerWatcherSensor, DbtSeedVirtualenvOperator):
+    """A seed that the producer loads; alone by ``dbt seed`` in a managed virtual environment."""
+
+
+class DbtSnapshotWatcherVirtualenvOperator(DbtConsumerWatcherSensor, DbtSnapshotVirtualenvOperator):
+    """A snapshot that the producer makes; alone by ``dbt snapshot`` in a managed virtual environment."""
+
+
+class DbtTestWatcherVirtualenvOperator(DbtConsumerWatcherSensor, DbtTestVirtualenvOperator):
+    """The tests of a node, which the producer runs; alone by ``dbt test`` in a managed virtual environment."""
+
+
+for _operator in (
+    DbtProducerWatcherOperator,
+    DbtProducerWatcherVirtualenvOperator,
+    DbtRunWatcherOperator,
+    DbtRunWatcherVirtualenvOperator,
+    DbtSeedWatcherOperator,
+    DbtSeedWatcherVirtualenvOperator,
+    DbtSnapshotWatcherOperator,
+    DbtSnapshotWatcherVirtualenvOperator,
+    DbtTestWatcherOperator,
+    DbtTestWatcherVirtualenvOperator,
+):
+    let_map(_operator, _operator.own_parameters)
+
+if not TYPE_CHECKING:
+    __getattr__ = name_lookup(__name__)

@@ -1,0 +1,209 @@
+"""The plan of ExecutionMode.WATCHER: that of a task a node, whose tasks watch one producer that builds all nodes.
+
+The tasks, groups and edges are those that the project has without it. A producer stands before them, and behind all a
+task that runs nothing, by which the run fails where a node has failed whose children were skipped. A look at the
+freshness of a source stays a task that runs dbt, before the producer, and so does a node with a profile of its own,
+behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from cosmos_venv.constants import (
+    PRODUCER_WATCHER_DONE_TASK_ID,
+    PRODUCER_WATCHER_TASK_ID,
+    DbtResourceType,
+    TestBehavior,
+    TestIndirectSelection,
+)
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.rendering.model import EMPTY, NodeMark, Plan, PlannedTask
+from cosmos_venv.rendering.task_arguments import context_of_batch, document_of_batch
+
+if TYPE_CHECKING:
+    from cosmos_venv.project.node import DbtNode
+
+_BUILT = (DbtResourceType.MODEL, DbtResourceType.SEED, DbtResourceType.SNAPSHOT)
+_TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
+_NAME = "watcher"
+# Cosmos's numbers: the producer goes before whatever waits for it.
+_PRODUCER_FIRST = {"priority_weight": 20, "weight_rule": "absolute"}
+_AFTER_PRODUCER = {"priority_weight": 2, "weight_rule": "absolute"}
+_WATCHER_OF = {
+    f"operators.{module}.Dbt{verb}{mode}Operator": f"operators.watcher.Dbt{verb}Watcher{suffix}Operator"
+    for module, mode, suffix in (("local", "Local", ""), ("virtualenv", "Virtualenv", "Virtualenv"))
+    for verb in ("Run", "Seed", "Snapshot", "Test")
+}
+_PRODUCER_OF = {
+    "operators.local.": "operators.watcher.DbtProducerWatcherOperator",
+    "operators.virtualenv.": "operators.watcher.DbtProducerWatcherVirtualenvOperator",
+}
+
+
+def watched_plan(
+    plan: Plan,
+    nodes: Mapping[str, DbtNode],
+    *,
+    selectors: Mapping[str, str],
+    test_behavior: TestBehavior,
+    operator: str,
+) -> Plan:
+    """The plan in which each task of a built node watches the producer.
+
+    :param plan: of the same nodes as tasks of their own.
+    :param nodes: the selected nodes, by unique id.
+    :param selectors: unique id of each node and test to the text by which dbt selects it alone.
+    :param test_behavior: which tests the producer runs: with AFTER_ALL and NONE it runs none.
+    :param operator: import path of an operator that runs dbt as the producer is to run it.
+    :raises CosmosValueError: when other nodes read one that needs a profile of its own.
+    """
+    has_tests = test_behavior is TestBehavior.AFTER_EACH
+    built = {each: node for each, node in nodes.items() if _is_built(node, nodes, has_tests=has_tests)}
+    built = _without_own_profiles(built, plan)
+    if not built:
+        return plan
+    ids_of = _watched_ids(plan, built, nodes)
+    tasks = [_watching(task, ids_of[task.task_id]) if task.task_id in ids_of else task for task in plan.tasks]
+    told = {each: selectors[each] for each in built}
+    producer = PlannedTask(
+        task_id=PRODUCER_WATCHER_TASK_ID,
+        operator=next(path for prefix, path in _PRODUCER_OF.items() if operator.startswith(prefix)),
+        arguments={
+            "select": None,
+            "models": None,
+            "selector": None,
+            "nodes": told,
+            "indirect_selection": TestIndirectSelection.EMPTY.value,
+        },
+        defaults=_PRODUCER_FIRST,
+        context=context_of_batch(_NAME, told),
+        document=document_of_batch(built.values()),
+    )
+    # It is skipped where all is: a group that is skipped skips what stands behind it.
+    done = PlannedTask(
+        task_id=PRODUCER_WATCHER_DONE_TASK_ID,
+        operator=EMPTY,
+        arguments={"trigger_rule": "none_failed_min_one_success"},
+    )
+    before, after = _neighbours(tasks, plan.edges)
+    last = _without_children(tasks, plan.edges)
+    outer = {task.task_id: task.group if task.group in {*plan.tasks_map.values()} else task.task_id for task in tasks}
+    edges = {
+        *((each, producer.task_id) for each in before),
+        *((producer.task_id, each) for each in (*after, done.task_id)),
+        *((each, done.task_id) for each in last),
+    }
+    outer_edges = {
+        *((outer[each], producer.task_id) for each in before),
+        *((producer.task_id, outer[each]) for each in after),
+        *((outer[each], done.task_id) for each in last),
+        (producer.task_id, done.task_id),
+    }
+    return msgspec.structs.replace(
+        plan,
+        tasks=(*(task for task in tasks if task.task_id in before), producer, done, *_without(tasks, before)),
+        edges=tuple(sorted({*plan.edges, *edges})),
+        outer_edges=tuple(sorted({*plan.outer_edges, *outer_edges})),
+        nodes={each: _mark(mark, nodes[each], is_built=each in built) for each, mark in plan.nodes.items()},
+    )
+
+
+def _mark(mark: NodeMark, node: DbtNode, *, is_built: bool) -> NodeMark:
+    """What the plan does with a node: a look at a source is no part of what the producer runs."""
+    is_looked_at = mark.is_built and node.resource_type is DbtResourceType.SOURCE
+    return msgspec.structs.replace(mark, is_built=is_built or is_looked_at)
+
+
+def _is_built(node: DbtNode, nodes: Mapping[str, DbtNode], *, has_tests: bool) -> bool:
+    """Whether the producer names a node to dbt: also a seed that the DAG does not show, as ``dbt build`` does."""
+    if node.resource_type in _TESTS:
+        return has_tests and any(parent in nodes for parent in node.depends_on)
+    return node.resource_type in _BUILT and not node.has_ephemeral_materialization
+
+
+def _without_own_profiles(built: Mapping[str, DbtNode], plan: Plan) -> dict[str, DbtNode]:
+    """The nodes that one ``dbt build`` can have. One with a profile of its own runs dbt in its own task, and so do its
+    tests: it comes after the producer.
+    """
+    apart = {
+        each for each, node in built.items() if node.profile_config_to_override and node.resource_type not in _TESTS
+    }
+    for each in sorted(apart):
+        if not plan.nodes[each].is_built:
+            raise CosmosValueError(
+                f"{each}: meta.cosmos.profile_config does not go with ExecutionMode.WATCHER for a node without a task: "
+                "nobody would build it. Drop it, or show the seed with SeedRenderingBehavior.ALWAYS."
+            )
+    for each, node in built.items():
+        read = apart & {*node.depends_on}
+        if read and each not in apart and node.resource_type not in _TESTS:
+            raise CosmosValueError(
+                f"{min(read)}: meta.cosmos.profile_config does not go with ExecutionMode.WATCHER where another node "
+                f"reads it, such as {each}: one dbt build with one profile builds these. Drop it, leave one of the two "
+                "out with RenderConfig.exclude, or use ExecutionMode.LOCAL or VIRTUALENV."
+            )
+    return {each: node for each, node in built.items() if each not in apart and apart.isdisjoint(node.depends_on)}
+
+
+def _watched_ids(plan: Plan, built: Mapping[str, DbtNode], nodes: Mapping[str, DbtNode]) -> dict[str, list[str]]:
+    """Unique ids of the nodes that each task watches, by task id; none for tests that run in another task."""
+    tests_of: dict[str, list[str]] = {}
+    for each, node in built.items():
+        if node.resource_type in _TESTS and each not in plan.tasks_map:
+            for parent in dict.fromkeys(node.depends_on):
+                tests_of.setdefault(parent, []).append(each)
+    found: dict[str, list[str]] = {}
+    for task in plan.tasks:
+        if task.node_id is None or task.operator not in _WATCHER_OF:
+            continue
+        if task.node_id in built:
+            is_test_of_another = ".DbtTest" in task.operator and built[task.node_id].resource_type not in _TESTS
+            found[task.task_id] = tests_of.get(task.node_id, []) if is_test_of_another else [task.node_id]
+        elif (
+            node := nodes[task.node_id]
+        ).has_ephemeral_materialization or node.resource_type is DbtResourceType.SOURCE:
+            found[task.task_id] = tests_of.get(task.node_id, [])
+    return found
+
+
+def _watching(task: PlannedTask, node_ids: list[str]) -> PlannedTask:
+    if not node_ids:  # all tests of the node read one with a profile of its own as well, behind which they run
+        return msgspec.structs.replace(task, operator=EMPTY, arguments={}, profile={}, context={}, document="")
+    arguments: dict[str, Any] = {
+        **task.arguments,
+        "node_ids": sorted(node_ids),
+        "model_unique_id": task.node_id,
+        "producer_task_id": PRODUCER_WATCHER_TASK_ID,
+        # All wait from the beginning: a task that begins when the one before it has ended comes 3 to 7 s late.
+        "trigger_rule": "always",
+    }
+    return msgspec.structs.replace(
+        task, operator=_WATCHER_OF[task.operator], arguments=arguments, defaults=_AFTER_PRODUCER
+    )
+
+
+def _neighbours(tasks: Iterable[PlannedTask], edges: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    """Ids of the tasks right before the producer, which run dbt themselves and read no node, and right after it."""
+    watching = {task.task_id for task in tasks if task.operator.startswith("operators.watcher.")}
+    sources = {task.task_id for task in tasks if ".DbtSource" in task.operator}
+    has_parent = {after for before, after in edges if before in watching}
+    return sorted(sources), sorted(watching - has_parent)
+
+
+def _without_children(tasks: Iterable[PlannedTask], edges: Iterable[tuple[str, str]]) -> list[str]:
+    """Ids of the tasks behind which no other stands.
+
+    The task that fails the run comes behind them: one that is skipped would skip what stands behind a group before that
+    hears of a failure.
+    """
+    have_children = {before for before, _ in edges}
+    return [task.task_id for task in tasks if task.task_id not in have_children]
+
+
+def _without(tasks: Iterable[PlannedTask], task_ids: Iterable[str]) -> list[PlannedTask]:
+    left_out = {*task_ids}
+    return [task for task in tasks if task.task_id not in left_out]

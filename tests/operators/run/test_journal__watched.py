@@ -1,0 +1,138 @@
+"""The journal of a task that others watch: it stays, says its end, and tells other hosts."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv.dbt.log_lines import NodeEvent
+from cosmos_venv.operators.run import shared_record
+from cosmos_venv.operators.run.journal import Journal, Tries, folder_of, read_tries
+from cosmos_venv.operators.run.journal_lines import TryRecord, unpacked
+
+KEY = "0" * 32
+NODE = "model.harbor.piers"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of this test alone for the journal."""
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def watched(number: int = 1, last: int = 1) -> tuple[Journal, list[list[TryRecord]]]:
+    """A journal that is open, and what it has told other hosts."""
+    told: list[list[TryRecord]] = []
+    tries = Tries(key=KEY, number=number, last=last)
+    journal = Journal(tries, logging.getLogger("task"), lambda text: told.append(unpacked(KEY, text)))
+    journal.begin()
+    return journal, told
+
+
+def event(status: str, node: str = NODE, **info: Any) -> NodeEvent:
+    data = {"node_info": info, "execution_time": 1.5}
+    return NodeEvent(name="LogModelResult", thread="", unique_id=node, status=status, text=f"said {status}", data=data)
+
+
+def test_it_stays_when_the_task_is_over_and_says_how_it_has_ended() -> None:
+    journal, told = watched()
+    journal.note(event("success"))
+
+    journal.close(is_over=True, end="success")
+
+    (record,) = read_tries(folder_of(KEY))
+    assert (record.end, record.outcomes[NODE].status) == ("success", "success")
+    assert told[-1] == [record]
+
+
+def test_the_journal_of_a_killed_try_has_no_end() -> None:
+    journal, _ = watched()
+    journal.note(event("success"))
+
+    (record,) = read_tries(folder_of(KEY))
+    assert record.end == ""
+    assert record.outcomes[NODE].state == "success"
+
+
+def test_the_next_try_tells_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_record.SharedRecord, "read", lambda _: None)
+    monkeypatch.setattr(shared_record.SharedRecord, "write", lambda *_: True)
+    first, _ = watched()
+    first.note(event("error"))
+    first.close(is_over=False, end="failed")
+
+    second, told = watched(2)
+    second.note(event("success"))
+    second.close(is_over=True, end="success")
+
+    assert [(each.number, each.end, each.outcomes[NODE].status) for each in told[-1]] == [
+        (1, "failed", "error"),
+        (2, "success", "success"),
+    ]
+    assert told[-1] == read_tries(folder_of(KEY))
+
+
+def test_other_hosts_are_told_at_most_once_a_second() -> None:
+    """And when the task ends."""
+    journal, told = watched()
+    for number in range(100):
+        journal.note(event("success", f"model.harbor.m{number}"))
+    assert told == []
+
+    journal.close(is_over=True, end="success")
+
+    assert [len(each[0].outcomes) for each in told] == [100]
+
+
+@pytest.mark.parametrize("place", ["staging/piers.sql", "models/staging/piers.sql"], ids=["dbt-1", "dbt-2"])
+def test_the_end_of_a_model_comes_with_its_sql(place: str, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    file = target / "compiled" / "harbor" / "models" / "staging" / "piers.sql"
+    file.parent.mkdir(parents=True)
+    file.write_text("select 1")
+    journal, _ = watched()
+
+    journal.note(event("success", node_path=place), target)
+
+    text = next(folder_of(KEY).glob("*.jsonl")).read_text()
+    assert '"sql": "select 1"' in text
+
+
+@pytest.mark.parametrize(
+    ("node", "place"),
+    [
+        (NODE, ""),
+        (NODE, "no/such.sql"),
+        (NODE, "/etc/hostname"),
+        (NODE, "../../../secret.sql"),
+        ("seed.harbor.raw", "staging/piers.sql"),
+    ],
+)
+def test_a_path_that_is_none_of_dbts_files_has_no_sql(node: str, place: str, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    (target / "compiled" / "harbor" / "models").mkdir(parents=True)
+    (tmp_path / "secret.sql").write_text("secret")
+    journal, _ = watched()
+
+    journal.note(event("success", node, node_path=place), target)
+
+    assert '"sql"' not in next(folder_of(KEY).glob("*.jsonl")).read_text()
+
+
+def test_what_cannot_be_told_is_one_warning_and_dbt_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    def publish(_: str) -> None:
+        raise RuntimeError("database is locked")
+
+    journal = Journal(Tries(key=KEY, number=1, last=0), logging.getLogger("task"), publish)
+    journal.begin()
+    journal.note(event("success"))
+    journal.close(is_over=False, end="failed")
+    journal.close(is_over=False, end="failed")
+
+    assert [record.message for record in caplog.records] == [
+        "Tasks on other hosts do not see what dbt does: it cannot be told: database is locked"
+    ]

@@ -1,0 +1,90 @@
+"""The records that the lines of a journal make."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cosmos_venv.operators.run.journal_lines import Outcome, TryRecord, begun_try, line_of, merged, packed, unpacked
+
+NODE = "model.shop.orders"
+BEGUN = {"number": 2, "last": 3, "done": {NODE: ["success", 1]}}
+
+
+def record(*lines: dict[str, Any], begun: dict[str, Any] | None = None) -> TryRecord:
+    found = begun_try(begun or {**BEGUN, "done": {}})
+    assert found is not None
+    for line in lines:
+        found.take(line)
+    return found
+
+
+def test_a_try_begins_with_what_is_done() -> None:
+    assert record(begun=BEGUN) == TryRecord(number=2, last=3, outcomes={NODE: Outcome("success", 1)})
+
+
+@pytest.mark.parametrize("line", [{}, {"id": NODE}, {"number": "x", "last": 1, "done": {}}, {**BEGUN, "done": [1]}])
+def test_a_line_of_anything_else_begins_no_try(line: dict[str, Any]) -> None:
+    assert begun_try(line) is None
+
+
+def test_the_last_word_of_dbt_counts_and_its_artifacts_keep_the_text_of_the_event() -> None:
+    event = {"id": NODE, "event": "LogModelResult", "is_end": True, "status": "success", "at": 9.5, "text": "1 of 1 OK"}
+    row = {"id": NODE, "is_end": True, "status": "success", "seconds": 1.5, "rows": 3, "message": ""}
+
+    found = record({"id": NODE, "event": "LogStartLine", "status": "started", "at": 8.0}, event, row)
+
+    assert found.outcomes == {NODE: Outcome("success", 2, "1 of 1 OK", 1.5, 3)}
+
+
+def test_what_an_earlier_try_has_done_and_runs_again_is_unknown_until_it_ends() -> None:
+    assert record({"id": NODE, "status": ""}, begun=BEGUN).outcomes == {}
+
+
+def test_what_this_try_has_done_stays_where_the_next_try_is_to_run_it_again() -> None:
+    """What failed was no node: the task of the node has been told that it is done."""
+    ended = {"id": NODE, "event": "LogModelResult", "is_end": True, "status": "success", "at": 9.5}
+
+    assert record(ended, {"id": NODE, "status": ""}).outcomes[NODE].state == "success"
+
+
+def test_the_end_of_a_try_is_its_own_line() -> None:
+    assert record({"end": "failed"}).end == "failed"
+    assert record().end == ""
+
+
+@pytest.mark.parametrize(
+    ("number", "last", "end", "is_last"),
+    [(1, 0, "", True), (1, 1, "", False), (2, 1, "failed", True), (1, 1, "success", True), (1, 1, "failed", False)],
+)
+def test_a_try_is_the_last_where_airflow_makes_no_other(number: int, last: int, end: str, is_last: bool) -> None:
+    assert TryRecord(number=number, last=last, end=end).is_last is is_last
+
+
+def test_records_come_back_from_their_text() -> None:
+    records = [record(begun=BEGUN), TryRecord(number=3, last=3, end="failed", outcomes={NODE: Outcome("error", 3)})]
+
+    assert unpacked("one", packed("one", records)) == records
+    assert unpacked("two", packed("one", records)) == [], "of another run"
+
+
+@pytest.mark.parametrize("text", ["", "no base64!", "é", "bm8gemxpYg==", None, 7, packed("one", [])[:-4]])
+def test_a_text_of_somebody_else_has_no_records(text: object) -> None:
+    assert unpacked("one", text) == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "7"])
+def test_a_broken_line_says_nothing(text: str) -> None:
+    assert line_of(text) == {}
+
+
+def test_of_each_try_the_record_counts_that_knows_most() -> None:
+    """The files of a host end where a try has gone on on another one."""
+    done = Outcome("success", 1)
+    here = [TryRecord(number=1, last=1, outcomes={NODE: done}), TryRecord(number=2, last=1, end="failed")]
+    there = [TryRecord(number=1, last=1), TryRecord(number=2, last=1), TryRecord(number=3, last=1)]
+
+    assert merged(here, there) == [*here, there[-1]]
+    assert merged(there, here) == [*here, there[-1]]
+    assert merged() == []

@@ -1,0 +1,190 @@
+"""The trigger of a task that watches nodes: what it waits for, and how it ends the task."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.triggers.base import TriggerEvent
+
+from cosmos_venv import compat
+from cosmos_venv.operators.run.journal import folder_of, journal_key
+from cosmos_venv.operators.watch import feed, trigger
+from cosmos_venv.operators.watch.trigger import DbtNodeTrigger
+
+NODE = "model.shop.orders"
+PRODUCER = "dbt_producer_watcher"
+BEGUN = datetime(2026, 1, 1, tzinfo=timezone.utc)
+FIRST_LINE = {"number": 1, "last": 0, "done": {}}
+
+
+class Airflow:
+    """:ivar xcoms: of the task and of the producer, by key.
+    :ivar states: of tasks, by id; each question is answered by the first of a list, until one is left."""
+
+    def __init__(self) -> None:
+        self.xcoms: dict[str, Any] = {}
+        self.states: dict[str, list[str | Exception | None]] = {PRODUCER: ["running"]}
+
+    def answer(self, task_ids: list[str], **_: Any) -> dict[str, str | None]:
+        found: dict[str, str | None] = {}
+        for each in task_ids:
+            answers = self.states[each]
+            answer = answers.pop(0) if len(answers) > 1 else answers[0]
+            if isinstance(answer, Exception):
+                raise answer
+            found[each] = answer
+        return found
+
+
+@pytest.fixture
+def airflow(monkeypatch: pytest.MonkeyPatch) -> Airflow:
+    airflow = Airflow()
+    monkeypatch.setattr(compat, "task_states", airflow.answer)
+    monkeypatch.setattr(compat, "xcom", lambda key, **_: airflow.xcoms.get(key))
+    monkeypatch.setattr(feed, "_BETWEEN_READINGS", 0.001)
+    monkeypatch.setattr(feed, "_BETWEEN_QUESTIONS", 0.001)
+    monkeypatch.setattr(trigger, "_BETWEEN_LOOKS", 0.001)
+    return airflow
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Write lines of the producer's journal."""
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    folder = folder_of(key_of_journal())
+    folder.mkdir(parents=True, mode=0o700)
+    folder.parent.chmod(0o700)
+
+    def write(*lines: dict[str, Any]) -> None:
+        with (folder / "0001.jsonl").open("a") as file:
+            file.write("".join(f"{json.dumps(line)}\n" for line in (FIRST_LINE, *lines)))
+
+    return write
+
+
+def key_of_journal() -> str:
+    return str(journal_key({"ti": task_instance(), "dag_run": SimpleNamespace(start_date=BEGUN)}, PRODUCER))
+
+
+def task_instance(number: int = 1) -> Any:
+    """The task as the triggerer gives it to a trigger that it has begun without a worker."""
+    return SimpleNamespace(
+        dag_id="shop",
+        run_id="one",
+        task_id="orders_run",
+        map_index=-1,
+        try_number=number,
+        get_template_context=lambda: {"dag_run": SimpleNamespace(start_date=BEGUN)},
+    )
+
+
+def event_of(waiting: DbtNodeTrigger, ti: Any) -> TriggerEvent:
+    vars(waiting)["_task_instance"] = ti
+
+    async def only() -> TriggerEvent:
+        events = [event async for event in waiting.run()]
+        assert len(events) == 1
+        return events[0]
+
+    return asyncio.run(asyncio.wait_for(only(), 20))
+
+
+def line(status: str, **more: Any) -> dict[str, Any]:
+    return {"id": NODE, "event": "LogModelResult", "is_end": True, "status": status, "at": 2.0, "text": "said", **more}
+
+
+@pytest.mark.parametrize(
+    ("status", "event"),
+    [("success", "TaskSuccessEvent"), ("error", "TaskFailedEvent"), ("skipped", "TaskSkippedEvent")],
+)
+def test_it_ends_the_task_as_dbt_has_ended_the_node(
+    status: str, event: str, airflow: Airflow, write: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(line(status, seconds=1.5, sql=" select 1 "))
+
+    found: Any = event_of(DbtNodeTrigger([NODE], PRODUCER), task_instance())
+
+    row = {"node": NODE, "status": status, "seconds": 1.5, "rows": None, "message": "said"}
+    assert type(found).__name__ == event
+    told = {"key": key_of_journal(), "number": 1}
+    assert found.xcoms == {"dbt_node": [row], "compiled_sql": "select 1", "dbt_told": told}
+    logged = capsys.readouterr().out
+    assert 0 < logged.index("said") < logged.index(f"{NODE}: {status}")
+
+
+def test_a_release_that_would_not_try_a_failed_task_again_fails_it_on_a_worker(
+    airflow: Airflow, write: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compat, "TASKS_START_AS_TRIGGERS", False)
+    write(line("error"))
+
+    found = event_of(DbtNodeTrigger([NODE], PRODUCER), task_instance())
+
+    assert found.payload == {"action": "fail", "reason": f"{NODE}: error.\nsaid", "told": {"number": 0, "failures": 0}}
+
+
+def test_a_producer_that_has_failed_without_a_word_fails_the_task(airflow: Airflow, write: Callable[..., None]) -> None:
+    airflow.states[PRODUCER] = ["running", "running", "failed"]
+    write()
+
+    found: Any = event_of(DbtNodeTrigger([NODE], PRODUCER), task_instance())
+
+    assert type(found).__name__ == "TaskFailedEvent"
+    assert found.xcoms == {}
+
+
+def test_a_later_try_runs_its_node_alone_once_the_tasks_before_it_are_over(
+    airflow: Airflow, write: Callable[..., None]
+) -> None:
+    """An Airflow that does not answer is asked again."""
+    airflow.states |= {PRODUCER: ["failed"], "raw_run": [None, RuntimeError("500"), "running", "success"]}
+    write(line("error"))
+
+    found = event_of(DbtNodeTrigger([NODE], PRODUCER, ["raw_run"]), task_instance(number=2))
+
+    assert found.payload["action"] == "run alone"
+    assert airflow.states["raw_run"] == ["success"]
+
+
+@pytest.mark.parametrize("kept", [dict, json.dumps], ids=["as-it-was", "as-a-text"])
+def test_a_task_that_was_cleared_after_it_was_told_of_its_node_runs_it_again(
+    kept: Callable[[Any], Any], airflow: Airflow, write: Callable[..., None]
+) -> None:
+    airflow.states[PRODUCER] = ["success"]
+    airflow.xcoms["dbt_told"] = kept({"key": key_of_journal(), "number": 1})
+    write(line("success"))
+
+    assert event_of(DbtNodeTrigger([NODE], PRODUCER), task_instance(number=2)).payload["action"] == "run alone"
+
+
+@pytest.mark.parametrize("told", [None, {"key": "of another run", "number": 9}], ids=["nothing", "of-another-run"])
+def test_a_task_that_was_never_told_of_a_done_node_is_told(
+    told: object, airflow: Airflow, write: Callable[..., None]
+) -> None:
+    """Its try before was timed out, or the whole run was cleared."""
+    airflow.states[PRODUCER] = ["success"]
+    airflow.xcoms["dbt_told"] = told
+    write(line("success"))
+
+    found = event_of(DbtNodeTrigger([NODE], PRODUCER), task_instance(number=2))
+    assert type(found).__name__ == "TaskSuccessEvent"
+
+
+def test_a_run_without_a_scheduler_goes_on_with_other_tasks() -> None:
+    """dag.test() runs one trigger to its end before anything else."""
+    assert event_of(DbtNodeTrigger([NODE], PRODUCER), None).payload["action"] == "wait"
+
+
+def test_it_is_made_again_of_what_airflow_keeps() -> None:
+    path, arguments = DbtNodeTrigger([NODE], PRODUCER, ["raw_run"], key="0" * 32, told={"number": 1}).serialize()
+
+    module, _, name = path.rpartition(".")
+    assert (module, name) == (DbtNodeTrigger.__module__, "DbtNodeTrigger")
+    assert DbtNodeTrigger(**json.loads(json.dumps(arguments))).serialize() == (path, arguments)

@@ -1,0 +1,144 @@
+"""Plans of ExecutionMode.WATCHER that no recorded configuration has, and DAGs that cannot be."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv import DbtDag, DbtTaskGroup
+from cosmos_venv.compat import DAG
+from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv.constants import ExecutionMode, LoadMode, SeedRenderingBehavior
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.operators.watcher import DbtRunWatcherOperator
+from cosmos_venv.project.graph import link
+from cosmos_venv.project.node import DbtNode
+from cosmos_venv.rendering.model import Plan
+from cosmos_venv.rendering.planner import plan
+from tests.rendering.made import node
+from tests.rendering.recorded import PROJECT
+
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+OTHER_PROFILE = {"cosmos": {"profile_config": {"target_name": "prod"}}}
+RAW = node("seed.shop.raw")
+ORDERS = node("model.shop.orders", RAW.unique_id)
+APART = node("model.shop.apart", ORDERS.unique_id, meta=OTHER_PROFILE)
+OF_BOTH = node("test.shop.same_orders_apart.1", ORDERS.unique_id, APART.unique_id)
+OF_ORDERS = node("test.shop.unique_orders.1", ORDERS.unique_id)
+
+
+def planned(*nodes: DbtNode, **render: Any) -> Plan:
+    selection = link({each.unique_id: each for each in nodes}, detaching=False)
+    return plan(
+        selection.nodes,
+        tests_per_model=selection.tests_per_model,
+        render_config=RenderConfig(**render),
+        execution_config=ExecutionConfig(ExecutionMode.WATCHER),
+        project_config=ProjectConfig("shop"),
+        operator_args={},
+    )
+
+
+def operators(made: Plan) -> dict[str, str]:
+    return {task.task_id: task.operator.rpartition(".")[2] for task in made.tasks}
+
+
+def told(made: Plan) -> set[str]:
+    (producer,) = (task for task in made.tasks if task.task_id == "dbt_producer_watcher")
+    return {*producer.arguments["nodes"]}
+
+
+def test_a_node_with_a_profile_of_its_own_and_its_tests_run_behind_the_producer() -> None:
+    made = planned(RAW, ORDERS, APART, OF_BOTH, OF_ORDERS)
+
+    found = operators(made)
+    assert told(made) == {RAW.unique_id, ORDERS.unique_id, OF_ORDERS.unique_id}
+    assert found["orders.run"] == "DbtRunWatcherOperator"
+    assert found["orders.test"] == "DbtTestWatcherOperator"
+    assert found["apart.run"] == "DbtRunLocalOperator"
+    assert found["apart.test"] == "DbtTestLocalOperator"
+    assert made.nodes[APART.unique_id].is_built is False
+
+
+def test_a_test_that_waits_for_a_node_with_a_profile_of_its_own_runs_once() -> None:
+    found = operators(planned(RAW, ORDERS, APART, OF_BOTH))
+
+    assert found["orders.test"] == "empty"
+    assert found["apart.test"] == "DbtTestLocalOperator"
+
+
+def test_a_node_that_others_read_cannot_have_a_profile_of_its_own() -> None:
+    with pytest.raises(CosmosValueError, match=r"model\.shop\.apart: .*profile_config .* such as model\.shop\.report"):
+        planned(RAW, ORDERS, APART, node("model.shop.report", APART.unique_id))
+
+
+@pytest.mark.parametrize("behavior", [SeedRenderingBehavior.NONE, SeedRenderingBehavior.RENDER_ONLY])
+def test_a_seed_that_is_not_shown_cannot_have_a_profile_of_its_own(behavior: SeedRenderingBehavior) -> None:
+    with pytest.raises(CosmosValueError, match=r"seed\.shop\.own: .*nobody would build it"):
+        planned(node("seed.shop.own", meta=OTHER_PROFILE), seed_rendering_behavior=behavior)
+
+
+def test_tests_of_an_ephemeral_model_are_watched() -> None:
+    ephemeral = node("model.shop.part", ORDERS.unique_id, materialized="ephemeral")
+    test = node("test.shop.unique_part.1", ephemeral.unique_id)
+
+    made = planned(RAW, ORDERS, ephemeral, test)
+
+    assert operators(made)["part.test"] == "DbtTestWatcherOperator"
+    assert told(made) == {RAW.unique_id, ORDERS.unique_id, test.unique_id}
+
+
+def test_a_project_without_nodes_has_no_producer() -> None:
+    assert operators(planned(node("exposure.shop.page"))) == {}
+
+
+def arguments(*select: str, **setup: Any) -> dict[str, Any]:
+    return {
+        "project_config": ProjectConfig(PROJECT, manifest_path=PROJECT / "manifest.json"),
+        "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=Path(__file__)),
+        "render_config": RenderConfig(load_method=LoadMode.DBT_MANIFEST, select=[*select], exclude=["fleet_summary"]),
+        "execution_config": ExecutionConfig(ExecutionMode.WATCHER, setup_operator_args=setup),
+    }
+
+
+@pytest.mark.parametrize(
+    ("setup", "words"),
+    [
+        ({"task_id": "mine"}, r"setup_operator_args\['task_id'\] is decided"),
+        ({"compiled_sql": "x"}, r"setup_operator_args\['compiled_sql'\] is written by the task"),
+        ({"select": "orders"}, r"setup_operator_args\['select'\]: the producer builds all nodes"),
+        ({"py_requirements": ["dbt-core"]}, r"setup_operator_args\['py_requirements'\]: .* Give operator_args"),
+        ({"nodes": {}}, r"setup_operator_args\['nodes'\]"),
+        ({"dbt_cmd_flags": ["--exclude", "orders"]}, r"--exclude in ExecutionConfig\.setup_operator_args"),
+        ({"retires": 1}, r"ExecutionConfig\.setup_operator_args: .*'retires'. Did you mean 'retries'"),
+    ],
+)
+def test_arguments_that_are_not_the_producers_own_are_refused(setup: dict[str, Any], words: str) -> None:
+    with pytest.raises(CosmosValueError, match=words):
+        DbtDag(dag_id="harbor", schedule=None, start_date=START, **arguments(**setup))
+
+
+def test_two_groups_without_an_id_in_front_are_refused_with_the_way_out() -> None:
+    with DAG("harbor", schedule=None, start_date=START):
+        DbtTaskGroup(group_id="one", prefix_group_id=False, **arguments("geo_rollup"))
+        with pytest.raises(CosmosValueError, match=r"two tasks 'dbt_producer_watcher': .* Leave out prefix_group_id"):
+            DbtTaskGroup(group_id="two", prefix_group_id=False, **arguments("stg_vessels"))
+
+
+def test_tasks_of_a_group_watch_its_own_producer() -> None:
+    with DAG("harbor", schedule=None, start_date=START) as dag:
+        for group_id in ("one", "two"):
+            DbtTaskGroup(group_id=group_id, **arguments())
+
+    for group_id in ("one", "two"):
+        task: Any = dag.get_task(f"{group_id}.geo_rollup_run")
+        assert task.producer_task_id == f"{group_id}.dbt_producer_watcher"
+        assert task.start_trigger_args.trigger_kwargs["producer_task_id"] == task.producer_task_id
+
+
+def test_a_mapped_task_begins_on_a_worker() -> None:
+    """Airflow looks at the class for how a mapped task begins."""
+    assert (DbtRunWatcherOperator.start_from_trigger, DbtRunWatcherOperator.start_trigger_args) == (False, None)

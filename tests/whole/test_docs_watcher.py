@@ -1,0 +1,48 @@
+"""The page docs/watcher.md is as it says."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv import DbtDag, LoadMode, ProjectConfig, RenderConfig
+from tests.kit import harbor_profile
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "watcher.md").read_text(encoding="utf-8")
+MANAGED, INSTALLED = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+PROJECT = Path(__file__).resolve().parents[1] / "data" / "rendering-project"
+
+
+@pytest.mark.parametrize(
+    ("example", "suffix"),
+    [pytest.param(MANAGED, "VirtualenvOperator", id="managed"), pytest.param(INSTALLED, "Operator", id="installed")],
+)
+def test_the_dag_of_the_page_watches_one_producer(example: str, suffix: str) -> None:
+    names: dict[str, Any] = {}
+    exec(example, names)  # noqa: S102 - as a user copies it
+
+    dag = DbtDag(
+        dag_id="harbor",
+        schedule=None,
+        start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+        project_config=ProjectConfig(PROJECT, manifest_path=PROJECT / "manifest.json"),
+        profile_config=harbor_profile(PROJECT),
+        execution_config=names["execution_config"],
+        operator_args=names["operator_args"],
+        render_config=RenderConfig(load_method=LoadMode.DBT_MANIFEST),
+    )
+
+    producer, node = dag.get_task("dbt_producer_watcher"), dag.get_task("stg_pings_run")
+    assert type(producer).__name__ == f"DbtProducerWatcher{suffix}"
+    assert type(node).__name__ == f"DbtRunWatcher{suffix}"
+    assert producer.retries == node.retries == 1
+    assert dag.has_task("dbt_producer_watcher_done")
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([\w-]+\.md)", PAGE))))
+def test_links_lead_somewhere(link: str) -> None:
+    assert (Path(__file__).resolve().parents[2] / "docs" / link).is_file()

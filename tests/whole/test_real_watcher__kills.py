@@ -1,0 +1,73 @@
+"""A producer of WATCHER that is killed at random moments: what the tasks that watch it become."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import psutil
+import pytest
+
+from cosmos_venv.operators.run.journal import folder_of
+from cosmos_venv.operators.watch.feed import JournalFiles
+from cosmos_venv.operators.watch.verdict import Action, Watch, verdict
+from tests.engines import ENGINES
+from tests.whole.test_real_batches import ONE_TRY, chain_project
+
+DBT_2 = ENGINES[-1]
+KILLS = 50
+PRODUCER = ONE_TRY.replace("operators.virtualenv", "operators.watcher").replace(
+    "DbtBatchVirtualenvOperator", "DbtProducerWatcherVirtualenvOperator"
+)
+
+
+def built_in(database: Path, nodes: dict[str, str]) -> set[str]:
+    """The nodes whose tables are there."""
+    if not database.exists():
+        return set()
+    with duckdb.connect(str(database), read_only=True) as connection:
+        there = {name for (name,) in connection.execute("select table_name from information_schema.tables").fetchall()}
+    return {node for node, name in nodes.items() if name in there}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(560)
+def test_no_task_is_green_over_an_unbuilt_node_and_none_waits_for_ever(
+    kept_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    DBT_2.require()
+    monkeypatch.setenv("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
+    chance = random.Random(27)  # noqa: S311 - moments
+    moments = []
+    for kill in range(KILLS):
+        project, cache = tmp_path / f"harbor-{kill}", tmp_path / f"cache-{kill}"
+        nodes = chain_project(project)
+        monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(cache))
+        given = {"project": str(project), "directory": str(kept_directory), "number": 1, "nodes": nodes}
+        words = [sys.executable, "-c", PRODUCER, json.dumps(given | {"arguments": DBT_2.arguments})]
+        worker = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            worker.wait(timeout=60 if kill == 0 else chance.uniform(0.8, 3.0))  # the first one makes the environment
+            state = "success" if worker.returncode == 0 else "failed"
+        except subprocess.TimeoutExpired:
+            children = psutil.Process(worker.pid).children(recursive=True)
+            worker.kill()
+            worker.wait()
+            assert psutil.wait_procs(children, timeout=60)[1] == [], "dbt goes on"
+            state = "failed"
+
+        (folder,) = [*(cache / "journals-v1").glob("*")] or [folder_of("none")]
+        journal = JournalFiles(folder)
+        journal.read()
+        found = {node: verdict(Watch(nodes=[node]), journal.tries, state).action for node in nodes}
+        green = {node for node, action in found.items() if action is Action.SUCCEED}
+        assert {*found.values()} <= {Action.SUCCEED, Action.FAIL}, (kill, found)
+        assert green <= built_in(project / "harbor.duckdb", nodes), (kill, found)
+        # A kill behind the last node leaves green tasks under a producer that has failed, by which the run fails.
+        assert state == "failed" or green == nodes.keys(), (kill, found)
+        moments.append(len(green))
+    assert len({*moments}) > 3, f"the kills came at {moments}"
