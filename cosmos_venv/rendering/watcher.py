@@ -2,8 +2,8 @@
 
 The tasks, groups and edges are those that the project has without it. A producer stands before them, and behind all a
 task that runs nothing, by which the run fails where a node has failed whose children were skipped. A look at the
-freshness of a source stays a task that runs dbt, before the producer, and so does a node with a profile of its own,
-behind it.
+freshness of a source stays a task that runs dbt, before the producer, and so does a node with a profile or an
+environment of its own, behind it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _BUILT = (DbtResourceType.MODEL, DbtResourceType.SEED, DbtResourceType.SNAPSHOT)
 _TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
 _NAME = "watcher"
+# Arguments of a node by which another dbt runs it.
+_OWN_DBT = frozenset({"py_requirements", "virtualenv_dir", "py_executable", "adbc_drivers", "dbt_executable_path"})
 # Cosmos's numbers: the producer goes before whatever waits for it.
 _PRODUCER_FIRST = {"priority_weight": 20, "weight_rule": "absolute"}
 _AFTER_PRODUCER = {"priority_weight": 2, "weight_rule": "absolute"}
@@ -59,11 +61,11 @@ def watched_plan(
     :param selectors: unique id of each node and test to the text by which dbt selects it alone.
     :param test_behavior: which tests the producer runs: with AFTER_ALL and NONE it runs none.
     :param operator: import path of an operator that runs dbt as the producer is to run it.
-    :raises CosmosValueError: when other nodes read one that needs a profile of its own.
+    :raises CosmosValueError: when other nodes read one that needs a profile or an environment of its own.
     """
     has_tests = test_behavior is TestBehavior.AFTER_EACH
     built = {each: node for each, node in nodes.items() if _is_built(node, nodes, has_tests=has_tests)}
-    built = _without_own_profiles(built, plan)
+    built = _without_own_dbt(built, plan)
     if not built:
         return plan
     ids_of = _watched_ids(plan, built, nodes)
@@ -125,26 +127,29 @@ def _is_built(node: DbtNode, nodes: Mapping[str, DbtNode], *, has_tests: bool) -
     return node.resource_type in _BUILT and not node.has_ephemeral_materialization
 
 
-def _without_own_profiles(built: Mapping[str, DbtNode], plan: Plan) -> dict[str, DbtNode]:
-    """The nodes that one ``dbt build`` can have. One with a profile of its own runs dbt in its own task, and so do its
-    tests: it comes after the producer.
+def _without_own_dbt(built: Mapping[str, DbtNode], plan: Plan) -> dict[str, DbtNode]:
+    """The nodes that one ``dbt build`` can have. One with a profile or an environment of its own runs dbt in its own
+    task, and so do its tests: it comes after the producer.
     """
+    models = {each: node for each, node in built.items() if node.resource_type not in _TESTS}
     apart = {
-        each for each, node in built.items() if node.profile_config_to_override and node.resource_type not in _TESTS
+        each
+        for each, node in models.items()
+        if node.profile_config_to_override or _OWN_DBT & node.operator_kwargs_to_override.keys()
     }
     for each in sorted(apart):
         if not plan.nodes[each].is_built:
             raise CosmosValueError(
-                f"{each}: meta.cosmos.profile_config does not go with ExecutionMode.WATCHER for a node without a task: "
-                "nobody would build it. Drop it, or show the seed with SeedRenderingBehavior.ALWAYS."
+                f"{each}: a profile_config or an environment of its own (meta.cosmos) does not go with "
+                "ExecutionMode.WATCHER for a node without a task: nobody would build it. Drop it, or show the seed by "
+                "SeedRenderingBehavior.ALWAYS."
             )
-    for each, node in built.items():
-        read = apart & {*node.depends_on}
-        if read and each not in apart and node.resource_type not in _TESTS:
+    for each, node in models.items():
+        if each not in apart and (read := apart & {*node.depends_on}):
             raise CosmosValueError(
-                f"{min(read)}: meta.cosmos.profile_config does not go with ExecutionMode.WATCHER where another node "
-                f"reads it, such as {each}: one dbt build with one profile builds these. Drop it, leave one of the two "
-                "out with RenderConfig.exclude, or use ExecutionMode.LOCAL or VIRTUALENV."
+                f"{min(read)}: a profile_config or an environment of its own (meta.cosmos) does not go with "
+                f"ExecutionMode.WATCHER where another node reads it, such as {each}: one dbt builds these. Drop it, "
+                "leave one of the two out with RenderConfig.exclude, or use ExecutionMode.LOCAL or VIRTUALENV."
             )
     return {each: node for each, node in built.items() if each not in apart and apart.isdisjoint(node.depends_on)}
 
@@ -171,7 +176,7 @@ def _watched_ids(plan: Plan, built: Mapping[str, DbtNode], nodes: Mapping[str, D
 
 
 def _watching(task: PlannedTask, node_ids: list[str]) -> PlannedTask:
-    if not node_ids:  # all tests of the node read one with a profile of its own as well, behind which they run
+    if not node_ids:  # all tests of the node read one with a dbt of its own as well, behind which they run
         return msgspec.structs.replace(task, operator=EMPTY, arguments={}, profile={}, context={}, document="")
     arguments: dict[str, Any] = {
         **task.arguments,

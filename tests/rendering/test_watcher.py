@@ -51,8 +51,16 @@ def told(made: Plan) -> set[str]:
     return {*producer.arguments["nodes"]}
 
 
-def test_a_node_with_a_profile_of_its_own_and_its_tests_run_behind_the_producer() -> None:
-    made = planned(RAW, ORDERS, APART, OF_BOTH, OF_ORDERS)
+OTHER_DBT = node(
+    "model.shop.apart",
+    ORDERS.unique_id,
+    meta={"cosmos": {"operator_kwargs": {"py_requirements": ["dbt-core==1.10.0", "dbt-duckdb"]}}},
+)
+
+
+@pytest.mark.parametrize("apart", [APART, OTHER_DBT], ids=["profile", "environment"])
+def test_a_node_with_a_dbt_of_its_own_and_its_tests_run_behind_the_producer(apart: DbtNode) -> None:
+    made = planned(RAW, ORDERS, apart, OF_BOTH, OF_ORDERS)
 
     found = operators(made)
     assert told(made) == {RAW.unique_id, ORDERS.unique_id, OF_ORDERS.unique_id}
@@ -71,7 +79,9 @@ def test_a_test_that_waits_for_a_node_with_a_profile_of_its_own_runs_once() -> N
 
 
 def test_a_node_that_others_read_cannot_have_a_profile_of_its_own() -> None:
-    with pytest.raises(CosmosValueError, match=r"model\.shop\.apart: .*profile_config .* such as model\.shop\.report"):
+    with pytest.raises(
+        CosmosValueError, match=r"model\.shop\.apart: a profile_config or .* such as model\.shop\.report"
+    ):
         planned(RAW, ORDERS, APART, node("model.shop.report", APART.unique_id))
 
 

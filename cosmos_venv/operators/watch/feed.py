@@ -27,6 +27,7 @@ from cosmos_venv.operators.watch.verdict import OVER
 XCOM = "dbt_journal"
 """Key of the XCom with which the producer tells other hosts what its journal says."""
 
+_NOT_STARTED = (None, "scheduled", "queued")  # Airflow logs an error for an XCom that is not there yet
 _BETWEEN_READINGS = 0.5
 _BETWEEN_QUESTIONS = 3.0
 _MOST_FAILURES = 40  # two minutes: then what the XCom of a producer that is over says cannot be known
@@ -189,13 +190,13 @@ class Feed:
                 await asyncio.sleep(_BETWEEN_QUESTIONS)
                 continue
             # A try on another host writes no file here, whatever is here of an older one.
-            if state is not None and not self._is_written_here(state):
+            if state not in _NOT_STARTED and not self._is_written_here(state):
                 await self._read_published()
             if not self.problem or self._failures >= _MOST_FAILURES or state not in OVER:
                 self._answer = (state, self._published)
             await asyncio.sleep(_BETWEEN_QUESTIONS)
 
-    def _is_written_here(self, state: str) -> bool:
+    def _is_written_here(self, state: str | None) -> bool:
         """Whether the newest try is on this host: it runs and has written a moment ago, or its last line is here."""
         if not self.journal.tries:
             return False
@@ -259,7 +260,7 @@ def look(producer: Producer) -> tuple[str | None, JournalFiles, list[TryRecord]]
     state = producer.state()
     journal = JournalFiles(folder_of(producer.key))
     journal.read()
-    return state, journal, merged(journal.tries, producer.published())
+    return state, journal, merged(journal.tries, [] if state in _NOT_STARTED else producer.published())
 
 
 def publisher(context: Mapping[str, Any]) -> Callable[[str], None] | None:

@@ -161,9 +161,7 @@ def _alone(task: Watch, producer_state: str | None, parents: Mapping[str, str | 
         return Verdict(
             action=Action.FAIL, reason=f"dbt does not run in this task: before it stands {', '.join(unfit)}."
         )
-    reason = (
-        f"The producer is over ({producer_state}) and has said nothing that is for this try: dbt runs in this task."
-    )
+    reason = f"The producer is over ({producer_state}) and has said nothing new for this try: dbt runs in this task."
     return Verdict(action=Action.RUN_ALONE, reason=reason)
 
 
