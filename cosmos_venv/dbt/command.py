@@ -179,14 +179,14 @@ def narrowing_flags(words: Sequence[str]) -> list[str]:
 
 
 def refuse_narrowing(found: Sequence[str]) -> None:
-    """Refuse what would leave out nodes of a batch: one of which dbt says nothing has failed.
+    """Refuse what would leave out nodes of one build of many: one of which dbt says nothing has failed.
 
     :param found: what was found, with the place where it stands.
     :raises CosmosValueError: when it is not empty.
     """
     if found:
         raise CosmosValueError(
-            f"{', '.join(found)} would leave out nodes of batches, which are given to dbt by name. Choose nodes with "
+            f"{', '.join(found)} would leave out nodes that are given to one dbt build by name. Choose nodes with "
             "RenderConfig.select and RenderConfig.exclude."
         )
 

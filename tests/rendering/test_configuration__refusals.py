@@ -66,7 +66,7 @@ def test_what_all_tasks_are_given_is_refused_by_name(project: Path, arguments: d
     ],
 )
 def test_what_would_leave_nodes_of_a_batch_out_is_refused(project: Path, arguments: dict[str, Any], named: str) -> None:
-    with pytest.raises(CosmosValueError, match=r"would leave out nodes of batches") as refused:
+    with pytest.raises(CosmosValueError, match=r"would leave out nodes that are given to one dbt build") as refused:
         dag_of(project, operator_args=arguments, render={"batch_by": "folder"})
 
     assert str(refused.value).startswith(named)
