@@ -21,14 +21,13 @@ from cosmos_venv.constants import BatchBy, DbtResourceType, TestIndirectSelectio
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.rendering.model import Batch, Batches
 from cosmos_venv.rendering.plan_graph import in_order
-from cosmos_venv.rendering.task_arguments import is_airflow_id, selector, selector_of
+from cosmos_venv.rendering.task_arguments import TESTS, is_airflow_id, selector, selector_of
 
 if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode
 
 logger = logging.getLogger(__name__)
 
-_TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
 _PLAIN = re.compile(r"[\w.-]+")  # dbt reads others as patterns, or as the end of a criterion
 _NOT_IN_AN_ID = re.compile(r"[^\w-]+")
 _LONGEST_KEY = 150  # of the 250 characters of an id: a group and the word "batch" go with it
@@ -281,7 +280,7 @@ def _beginnings(fqn: Sequence[str]) -> Iterator[str]:
 
 def _exact_selector(node: DbtNode, taken: Mapping[str, list[DbtNode]], *, may_hide: bool) -> str:
     if not node.fqn:
-        if node.resource_type in _TESTS:
+        if node.resource_type in TESTS:
             return selector_of(node)
         may_hide = True  # in a folder of its name may be nodes whose fqns are not known either
     others = [each for each in taken[_fqn_or_name(node)] if not _are_alike(each, node)]
@@ -301,7 +300,7 @@ def _exact_selector(node: DbtNode, taken: Mapping[str, list[DbtNode]], *, may_hi
 def _are_alike(one: DbtNode, other: DbtNode) -> bool:
     if one.unique_id == other.unique_id:
         return True
-    return one.resource_type in _TESTS and one.resource_type is other.resource_type and one.fqn == other.fqn
+    return one.resource_type in TESTS and one.resource_type is other.resource_type and one.fqn == other.fqn
 
 
 def _distinguishing_criteria(node: DbtNode) -> dict[str, str]:
@@ -314,7 +313,7 @@ def _distinguishing_criteria(node: DbtNode) -> dict[str, str]:
 
 def _required_criteria(node: DbtNode) -> frozenset[str]:
     """What keeps nodes away that may be there and are not known."""
-    if node.resource_type in _TESTS:
+    if node.resource_type in TESTS:
         return frozenset()  # no other node has a folder of its name
     # The file of a snapshot may be one of YAML, of which each engine has its own idea.
     return frozenset({"resource_type" if node.resource_type is DbtResourceType.SNAPSHOT else "file"})

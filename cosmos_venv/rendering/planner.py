@@ -35,7 +35,9 @@ from cosmos_venv.rendering.model import (
 )
 from cosmos_venv.rendering.plan_graph import Assembly, Folders
 from cosmos_venv.rendering.task_arguments import (
+    BUILT,
     LONGEST_ID,
+    TESTS,
     DetachedTests,
     PlanningSettings,
     TaskArguments,
@@ -60,9 +62,6 @@ VERBS = {
 }
 """What runs a node of each type that can have a task, and how its task's id ends."""
 
-# They run with the nodes that they read: no line of the log says that they have no task.
-_TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
-_BUILT = (DbtResourceType.MODEL, DbtResourceType.SEED, DbtResourceType.SNAPSHOT)
 _DEFAULTS = PlanningSettings()
 # dbt runs none of these: they describe, or somebody runs them by hand. A type of a newer dbt may be run.
 _NEVER_RUN = frozenset(
@@ -122,7 +121,7 @@ class NodeVisibility:
         :param is_drawn: whether it has tasks of its own, or stands in a batch.
         """
         is_ephemeral = node.has_ephemeral_materialization
-        if node.resource_type in _TESTS:
+        if node.resource_type in TESTS:
             is_built = is_drawn or self._is_test_run(node)
         else:  # a batch does not name an ephemeral model to dbt, which would do nothing for it
             is_built = self.of(node) is Visibility.TASK and not (is_ephemeral and self._render.batch_by)
@@ -302,7 +301,7 @@ class NodePlanner:
         if kind in self._converters:
             entry = _converted(node, kind, self._folder_of(node), f"{node.name}_{kind.value}")
             return PlannedNode(node=node, first=entry, last=entry)
-        if kind not in VERBS and kind not in _TESTS:
+        if kind not in VERBS and kind not in TESTS:  # tests run with the nodes that they read
             self.left_out[kind] += 1
         return None
 
@@ -511,7 +510,7 @@ def _batches(nodes: Mapping[str, DbtNode], visibility: NodeVisibility, render: R
                 and kind is DbtResourceType.SEED
             )
         )
-        if is_built and kind in _BUILT and not has_own_task:
+        if is_built and kind in BUILT and not has_own_task:
             together.add(unique_id)
     return batches_of(drawn, together, render.batch_by)
 

@@ -38,7 +38,10 @@ DOCUMENTS = frozenset({"doc", "doc_md", "doc_json", "doc_yaml", "doc_rst"})
 logger = logging.getLogger(__name__)
 
 _WITH_NODES = (TestBehavior.AFTER_EACH, TestBehavior.BUILD)
-_TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
+TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
+"""The types of nodes that test others."""
+BUILT = (DbtResourceType.MODEL, DbtResourceType.SEED, DbtResourceType.SNAPSHOT)
+"""The types of nodes that ``dbt build`` makes in the database."""
 
 LONGEST_ID = 250
 """Characters that Airflow takes in the id of a task."""
@@ -146,7 +149,7 @@ class DetachedTests:
 
     def _find(self, nodes: Mapping[str, DbtNode], batches: Batches | None, *, wants_apart: bool) -> None:
         in_batches = {each.unit for each in batches.batches} if batches else set()
-        tests = [node for node in nodes.values() if node.resource_type in _TESTS]
+        tests = [node for node in nodes.values() if node.resource_type in TESTS]
         for alike in _of_one_fqn(tests) if batches else [[test] for test in tests]:
             parents = [
                 each for each in dict.fromkeys(each for test in alike for each in test.depends_on) if each in nodes

@@ -22,13 +22,11 @@ from cosmos_venv.constants import (
 )
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.rendering.model import EMPTY, NodeMark, Plan, PlannedTask
-from cosmos_venv.rendering.task_arguments import context_of_batch, document_of_batch
+from cosmos_venv.rendering.task_arguments import BUILT, TESTS, context_of_batch, document_of_batch
 
 if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode
 
-_BUILT = (DbtResourceType.MODEL, DbtResourceType.SEED, DbtResourceType.SNAPSHOT)
-_TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
 _NAME = "watcher"
 # Arguments of a node by which another dbt runs it.
 _OWN_DBT = frozenset({"py_requirements", "virtualenv_dir", "py_executable", "adbc_drivers", "dbt_executable_path"})
@@ -122,16 +120,16 @@ def _mark(mark: NodeMark, node: DbtNode, *, is_built: bool) -> NodeMark:
 
 def _is_built(node: DbtNode, nodes: Mapping[str, DbtNode], *, has_tests: bool) -> bool:
     """Whether the producer names a node to dbt: also a seed that the DAG does not show, as ``dbt build`` does."""
-    if node.resource_type in _TESTS:
+    if node.resource_type in TESTS:
         return has_tests and any(parent in nodes for parent in node.depends_on)
-    return node.resource_type in _BUILT and not node.has_ephemeral_materialization
+    return node.resource_type in BUILT and not node.has_ephemeral_materialization
 
 
 def _without_own_dbt(built: Mapping[str, DbtNode], plan: Plan) -> dict[str, DbtNode]:
     """The nodes that one ``dbt build`` can have. One with a profile or an environment of its own runs dbt in its own
     task, and so do its tests: it comes after the producer.
     """
-    models = {each: node for each, node in built.items() if node.resource_type not in _TESTS}
+    models = {each: node for each, node in built.items() if node.resource_type not in TESTS}
     apart = {
         each
         for each, node in models.items()
@@ -158,7 +156,7 @@ def _watched_ids(plan: Plan, built: Mapping[str, DbtNode], nodes: Mapping[str, D
     """Unique ids of the nodes that each task watches, by task id; none for tests that run in another task."""
     tests_of: dict[str, list[str]] = {}
     for each, node in built.items():
-        if node.resource_type in _TESTS and each not in plan.tasks_map:
+        if node.resource_type in TESTS and each not in plan.tasks_map:
             for parent in dict.fromkeys(node.depends_on):
                 tests_of.setdefault(parent, []).append(each)
     found: dict[str, list[str]] = {}
@@ -166,7 +164,7 @@ def _watched_ids(plan: Plan, built: Mapping[str, DbtNode], nodes: Mapping[str, D
         if task.node_id is None or task.operator not in _WATCHER_OF:
             continue
         if task.node_id in built:
-            is_test_of_another = ".DbtTest" in task.operator and built[task.node_id].resource_type not in _TESTS
+            is_test_of_another = ".DbtTest" in task.operator and built[task.node_id].resource_type not in TESTS
             found[task.task_id] = tests_of.get(task.node_id, []) if is_test_of_another else [task.node_id]
         elif (
             node := nodes[task.node_id]

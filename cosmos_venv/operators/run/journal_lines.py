@@ -83,7 +83,11 @@ class TryRecord(msgspec.Struct, kw_only=True):
         if line.get("is_end"):
             # What dbt's artifacts say comes behind its events.
             message = str(line.get("message") or line.get("text") or (found.message if found else ""))
-            seconds, rows = float(line.get("seconds") or 0), line.get("rows")
+            rows = line.get("rows")
+            try:
+                seconds = float(line.get("seconds") or 0)
+            except (TypeError, ValueError):  # a line that is none of ours
+                return
             self.outcomes[node] = Outcome(status, self.number, message, seconds, rows)
         elif not line.get("event") and found and found.try_number < self.number:
             del self.outcomes[node]  # this try builds again what an earlier one has done

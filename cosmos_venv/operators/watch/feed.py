@@ -112,8 +112,7 @@ class JournalFiles:
                 return False
             self._read[path] = offset + len(lines) + 1
             for text in lines.decode(errors="replace").split("\n"):
-                with suppress(ValueError, TypeError):  # a line that is none of ours
-                    self._take(path, line_of(text))
+                self._take(path, line_of(text))
             return True
         return False
 

@@ -88,3 +88,8 @@ def test_of_each_try_the_record_counts_that_knows_most() -> None:
     assert merged(here, there) == [*here, there[-1]]
     assert merged(there, here) == [*here, there[-1]]
     assert merged() == []
+
+
+def test_the_end_of_a_node_in_the_words_of_somebody_else_says_nothing() -> None:
+    """It would end the producer, which reads what its earlier tries have left."""
+    assert record({"id": NODE, "is_end": True, "status": "success", "seconds": "many"}).outcomes == {}

@@ -246,15 +246,17 @@ def test_the_next_try_on_another_host_is_seen_beside_the_files_of_the_one_before
 def test_a_trigger_that_is_cancelled_leaves_nothing_behind(airflow: Airflow, folder: Path) -> None:
     """The next one would decide on what was true then."""
 
-    async def watch() -> None:
+    async def watch(knows: asyncio.Event) -> None:
         async with watching(PRODUCER) as found:
             await until(found, lambda: found.state == "failed")
-            await asyncio.sleep(60)
+            knows.set()
+            await asyncio.Event().wait()
 
     async def cancel() -> None:
         airflow.state = "failed"
-        task = asyncio.ensure_future(watch())
-        await asyncio.sleep(0.2)
+        knows = asyncio.Event()
+        task = asyncio.ensure_future(watch(knows))
+        await asyncio.wait_for(knows.wait(), 20)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

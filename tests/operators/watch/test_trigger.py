@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from airflow.triggers.base import TriggerEvent
@@ -22,6 +22,12 @@ NODE = "model.shop.orders"
 PRODUCER = "dbt_producer_watcher"
 BEGUN = datetime(2026, 1, 1, tzinfo=timezone.utc)
 FIRST_LINE = {"number": 1, "last": 0, "done": {}}
+
+
+class WriteLines(Protocol):
+    """Write lines of the producer's journal, behind the one with which its try begins."""
+
+    def __call__(self, *lines: dict[str, Any]) -> None: ...
 
 
 class Airflow:
@@ -55,7 +61,7 @@ def airflow(monkeypatch: pytest.MonkeyPatch) -> Airflow:
 
 
 @pytest.fixture
-def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteLines:
     """Write lines of the producer's journal."""
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
     folder = folder_of(key_of_journal())
@@ -105,7 +111,7 @@ def line(status: str, **more: Any) -> dict[str, Any]:
     [("success", "TaskSuccessEvent"), ("error", "TaskFailedEvent"), ("skipped", "TaskSkippedEvent")],
 )
 def test_it_ends_the_task_as_dbt_has_ended_the_node(
-    status: str, event: str, airflow: Airflow, write: Callable[..., None], capsys: pytest.CaptureFixture[str]
+    status: str, event: str, airflow: Airflow, write: WriteLines, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(line(status, seconds=1.5, sql=" select 1 "))
 
@@ -120,7 +126,7 @@ def test_it_ends_the_task_as_dbt_has_ended_the_node(
 
 
 def test_a_release_that_would_not_try_a_failed_task_again_fails_it_on_a_worker(
-    airflow: Airflow, write: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    airflow: Airflow, write: WriteLines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compat, "TASKS_START_AS_TRIGGERS", False)
     write(line("error"))
@@ -130,7 +136,7 @@ def test_a_release_that_would_not_try_a_failed_task_again_fails_it_on_a_worker(
     assert found.payload == {"action": "fail", "reason": f"{NODE}: error.\nsaid", "told": {"number": 0, "failures": 0}}
 
 
-def test_a_producer_that_has_failed_without_a_word_fails_the_task(airflow: Airflow, write: Callable[..., None]) -> None:
+def test_a_producer_that_has_failed_without_a_word_fails_the_task(airflow: Airflow, write: WriteLines) -> None:
     airflow.states[PRODUCER] = ["running", "running", "failed"]
     write()
 
@@ -140,9 +146,7 @@ def test_a_producer_that_has_failed_without_a_word_fails_the_task(airflow: Airfl
     assert found.xcoms == {}
 
 
-def test_a_later_try_runs_its_node_alone_once_the_tasks_before_it_are_over(
-    airflow: Airflow, write: Callable[..., None]
-) -> None:
+def test_a_later_try_runs_its_node_alone_once_the_tasks_before_it_are_over(airflow: Airflow, write: WriteLines) -> None:
     """An Airflow that does not answer is asked again."""
     airflow.states |= {PRODUCER: ["failed"], "raw_run": [None, RuntimeError("500"), "running", "success"]}
     write(line("error"))
@@ -155,7 +159,7 @@ def test_a_later_try_runs_its_node_alone_once_the_tasks_before_it_are_over(
 
 @pytest.mark.parametrize("kept", [dict, json.dumps], ids=["as-it-was", "as-a-text"])
 def test_a_task_that_was_cleared_after_it_was_told_of_its_node_runs_it_again(
-    kept: Callable[[Any], Any], airflow: Airflow, write: Callable[..., None]
+    kept: Callable[[Any], Any], airflow: Airflow, write: WriteLines
 ) -> None:
     airflow.states[PRODUCER] = ["success"]
     airflow.xcoms["dbt_told"] = kept({"key": key_of_journal(), "number": 1})
@@ -165,9 +169,7 @@ def test_a_task_that_was_cleared_after_it_was_told_of_its_node_runs_it_again(
 
 
 @pytest.mark.parametrize("told", [None, {"key": "of another run", "number": 9}], ids=["nothing", "of-another-run"])
-def test_a_task_that_was_never_told_of_a_done_node_is_told(
-    told: object, airflow: Airflow, write: Callable[..., None]
-) -> None:
+def test_a_task_that_was_never_told_of_a_done_node_is_told(told: object, airflow: Airflow, write: WriteLines) -> None:
     """Its try before was timed out, or the whole run was cleared."""
     airflow.states[PRODUCER] = ["success"]
     airflow.xcoms["dbt_told"] = told
