@@ -2,10 +2,10 @@
 
     .venv/bin/python -m benchmarks.batches [--sizes 60 300] [--rounds 3]
 
-The project of ``benchmarks.layers``. Bare ``dbt build`` and the DAGs of few tasks take turns; a task a node, which takes
-minutes, runs once. A makespan goes from the first task's begin to the last one's end. Airflow's own share is that of a
-DAG of as many bash tasks in the same order. CPU seconds are those of all processes of an Airflow: servers, workers,
-dbt, and what dbt is forked from. PostgreSQL's are not among them.
+The project of ``benchmarks.layers``. Bare ``dbt build`` and the DAGs of few tasks take turns; a task a node, which
+takes minutes, runs once. A makespan goes from the first task's begin to the last one's end. Airflow's own share is that
+of a DAG of as many bash tasks in the same order. CPU seconds are those of all processes of an Airflow: servers,
+workers, dbt, and what dbt is forked from. PostgreSQL's are not among them.
 """
 
 from __future__ import annotations

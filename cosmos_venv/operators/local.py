@@ -116,7 +116,7 @@ class DbtBatchLocalOperator(DbtBatchMixin, DbtLocalBaseOperator):
         run = self._dbt_run(cmd, env, context, **kwargs)
         publish = None
         if self.is_watched:
-            from cosmos_venv.operators.watch.feed import publisher
+            from cosmos_venv.operators.watch.publication import publisher
 
             publish = publisher(context)
         result: FullOutputSubprocessResult = run_batch(run, self._hooks(context), self.nodes, publish)

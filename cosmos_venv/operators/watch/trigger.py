@@ -87,7 +87,7 @@ class DbtNodeTrigger(BaseTrigger):
                 await self._show_log(feed, shown)
                 parents = await self._look_again(ti, feed, asks_parents=found.asks_parents)
             await self._show_log(feed, shown)
-            reason = found.reason + (f" Its XCom cannot be read: {feed.problem}" if feed.problem else "")
+            reason = found.reason + (f" What it has published cannot be read: {feed.problem}" if feed.problem else "")
             xcoms = xcoms_of(found.outcomes, feed.journal, producer.key)
         await self._write(self.log.error if found.action is Action.FAIL else self.log.info, [reason])
         if found.action is Action.RUN_ALONE or (found.action is Action.FAIL and not compat.TASKS_START_AS_TRIGGERS):
@@ -147,8 +147,8 @@ class DbtNodeTrigger(BaseTrigger):
     async def _write(self, log: Callable[[str, str], object], texts: Sequence[str]) -> None:
         """Write lines into the task's log, in a thread.
 
-        The supervisor of Airflow 3's triggerer reads no log while it sends new triggers. Where the event loop waited for
-        a full log, neither of the two went on: 1,000 triggers that began in one run stood still for ever (3.3.2).
+        The supervisor of Airflow 3's triggerer reads no log while it sends new triggers. Where the event loop waited
+        for a full log, neither of the two went on: 1,000 triggers of one run stood still for ever (3.3.2).
         """
         if texts:
             await asyncio.to_thread(lambda: [log("%s", text) for text in texts])
