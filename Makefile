@@ -92,6 +92,7 @@ pins: ## resolve requirements/*.txt anew
 	$(COMPILE) --upgrade openlineage.in -o openlineage.txt && \
 	$(COMPILE) --upgrade celery3.in -o celery3.txt && \
 	$(COMPILE) --upgrade celery2.in -o celery2.txt && \
+	$(COMPILE) --upgrade airflow32.in -o airflow32.txt && \
 	$(COMPILE) --upgrade dbt.in -o dbt.txt && \
 	$(COMPILE) --upgrade dbt110.in -o dbt110.txt && \
 	$(COMPILE) --upgrade dbt112.in -o dbt112.txt && \
