@@ -141,7 +141,7 @@ class RunningAirflow:
 
         :raises RunFailed: when it does not succeed, or takes longer than ``LONGEST_RUN``.
         """
-        self._begin(dag_id, run_id)
+        self.begin(dag_id, run_id)
         ended = (
             f"select 1 from dag_run where dag_id = '{dag_id}' and run_id = '{run_id}' "  # noqa: S608 - ours
             "and state in ('success', 'failed')"
@@ -156,7 +156,7 @@ class RunningAirflow:
         except RunFailed as failure:
             raise RunFailed(f"{dag_id}: {failure}\n{logs(self.airflow)}") from None
 
-    def _begin(self, dag_id: str, run_id: str) -> None:
+    def begin(self, dag_id: str, run_id: str) -> None:
         """Ask for a run, until Airflow takes it: SQLite may be locked by a scheduler and a triggerer."""
         deadline = time.monotonic() + LONGEST_ANSWER
         while True:

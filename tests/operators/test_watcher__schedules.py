@@ -29,7 +29,7 @@ from cosmos_venv import DbtDag, ExecutionConfig, ProfileConfig, ProjectConfig, R
 PROJECT = Path({project!r})
 FIRST = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
-def of_dag(**default_args):
+def of_dag(producer=None, **default_args):
     return {{
         "schedule": "@once",
         "start_date": FIRST,
@@ -37,7 +37,10 @@ def of_dag(**default_args):
         "project_config": ProjectConfig(PROJECT, install_dbt_deps=False),
         "profile_config": ProfileConfig("harbor", "dev", profiles_yml_filepath=PROJECT / "profiles.yml"),
         "execution_config": ExecutionConfig(
-            "watcher", dbt_executable_path={dbt!r}, invocation_mode="subprocess"
+            "watcher",
+            dbt_executable_path={dbt!r},
+            invocation_mode="subprocess",
+            setup_operator_args=producer,
         ),
         "render_config": RenderConfig(
             load_method="dbt_ls", dbt_executable_path={dbt!r}, invocation_mode="subprocess"
@@ -46,6 +49,7 @@ def of_dag(**default_args):
 
 stored = DbtDag("stored", **of_dag())
 sensor = DbtDag("sensor", **of_dag(), operator_args={{"deferrable": False, "poke_interval": 1.0}})
+counted = DbtDag("counted", **of_dag({{"pool": "default_pool"}}, pool="two"))
 daily = {{"schedule": "@daily", "end_date": FIRST + timedelta(days=1)}}
 past = DbtDag("past", **of_dag(depends_on_past=True) | daily, catchup=True, max_active_runs=1)
 filled = DbtDag("filled", **of_dag() | daily, catchup=False, max_active_runs=2)
@@ -75,6 +79,9 @@ def watched(
             triggerer_variables={"AIRFLOW__COSMOS_VENV__CACHE_DIR": str(tmp_path / "another-host")},
         ) as running,
     ):
+        # A deferred task of this pool takes a slot.
+        pool = "insert into slot_pool (pool, slots, description, include_deferred) values ('two', 2, '', true)"
+        running.airflow.ask(pool)
         yield Watched(running, cosmos_fake_venv)
 
 
@@ -103,6 +110,7 @@ def test_each_run_has_a_build_of_its_own_and_each_task_the_state_of_its_node(wat
     _wait_as_sensors(watched)
     _depend_on_the_run_before(watched)
     _two_runs_of_a_backfill(watched)
+    _a_pool_that_counts_deferred_tasks(watched)
 
 
 def _told_by_object_storage(watched: Watched, tmp_path: Path) -> None:
@@ -175,3 +183,11 @@ def _two_runs_of_a_backfill(watched: Watched) -> None:
     wait_until(lambda: ends(watched, "filled") == ["success", "success"], "both runs succeed", airflow)
     assert [states(watched, "filled", each) for each in runs(watched, "filled")] == [ALL_DONE, ALL_DONE], logs(airflow)
     assert watched.commands() == [("build", {*NODES})] * 2
+
+
+def _a_pool_that_counts_deferred_tasks(watched: Watched) -> None:
+    """Three tasks have two slots to wait in; the producer has another pool."""
+    watched.begin("counted")
+
+    assert watched.end("counted") == ("success", ALL_DONE), logs(watched.stack.airflow)
+    assert watched.commands() == [("build", {*NODES})]
