@@ -442,7 +442,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     def _why_not_started(self, executable: str, error: OSError) -> str:
         return (
             f"dbt_executable_path={executable!r} cannot be started: {error.strerror}. Install dbt there, name "
-            "another, or use ExecutionMode.VIRTUALENV, which installs dbt itself."
+            "another, or let dbt be installed: with ExecutionMode.VIRTUALENV, or in WATCHER with py_requirements."
         )
 
     def _after_success(self, artifacts: Artifacts) -> None:
