@@ -9,9 +9,9 @@ import http.client
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -200,6 +200,7 @@ def running_airflow(
     group: ControlGroup | None = None,
     *,
     has_triggerer: bool = False,
+    triggerer_variables: Mapping[str, str] | None = None,
 ) -> Iterator[RunningAirflow]:
     """Within this block the DAGs in ``folder/dags`` can be run.
 
@@ -207,6 +208,7 @@ def running_airflow(
     :param folder: for all its files.
     :param group: for its processes; None: nobody counts their CPU time.
     :param has_triggerer: whether tasks can be deferred.
+    :param triggerer_variables: environment variables that the triggerer has and the others have not.
     """
     airflow = WholeAirflow(
         python=python,
@@ -225,7 +227,8 @@ def running_airflow(
             stack.enter_context(api_server(airflow))
             stack.enter_context(scheduler(airflow))
             if has_triggerer:
-                stack.enter_context(running(airflow, "triggerer", "--skip-serve-logs"))
+                of_triggerer = replace(airflow, variables={**airflow.variables, **(triggerer_variables or {})})
+                stack.enter_context(running(of_triggerer, "triggerer", "--skip-serve-logs"))
         yield RunningAirflow(airflow)
 
 

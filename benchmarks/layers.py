@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -172,6 +172,8 @@ def take_turns(
     rounds: int,
     *,
     has_triggerer: bool = False,
+    is_elsewhere: bool = False,
+    has_storage: bool = False,
     after: Callable[[str, RunningAirflow, str, str], None] | None = None,
 ) -> dict[str, list[Taken]]:
     """What each way has taken, and bare ``dbt build``, in turns; the first round builds, starts and fills caches.
@@ -181,6 +183,8 @@ def take_turns(
     :param ways: the DAGs, by their names in the table.
     :param rounds: how often each figure is taken.
     :param has_triggerer: whether tasks can be deferred.
+    :param is_elsewhere: whether the triggerer has a cache folder of its own, as on another host.
+    :param has_storage: whether all have an object storage (a folder).
     :param after: called after each run that counts, with the name, the Airflow, the DAG's id, and the run's id.
     """
     with ExitStack() as stack:
@@ -191,12 +195,24 @@ def take_turns(
         postgres = stack.enter_context(started_postgres(folder / "postgres.log")).apart("layers")
         layers = Layers.make(folder / "project", size, postgres)
         ids = {name: f"way_{number}" for number, name in enumerate(ways)}
-        airflows = {
-            root: stack.enter_context(
-                _airflow(folder / root, root, layers, ways, ids, groups[root], has_triggerer=has_triggerer)
+        variables = {"TMPDIR": tempfile.gettempdir()}
+        if has_storage:
+            variables["AIRFLOW__COSMOS__REMOTE_CACHE_DIR"] = f"file://{folder}/storage"
+        elsewhere = {"AIRFLOW__COSMOS_VENV__CACHE_DIR": str(folder / "another-host")} if is_elsewhere else {}
+        airflows = {}
+        for root in sorted(roots):
+            write_dag_files(
+                folder / root / "dags", layers, {ids[name]: way for name, way in ways.items() if way.root == root}
             )
-            for root in roots
-        }
+            opened = running_airflow(
+                PYTHONS[root],
+                folder / root,
+                variables,
+                groups[root],
+                has_triggerer=has_triggerer,
+                triggerer_variables=elsewhere,
+            )
+            airflows[root] = stack.enter_context(opened)
         found: dict[str, list[Taken]] = {name: [] for name in (BARE, *ways)}
         for number in range(rounds + 1):
             for name in _of_round(ways, is_last=number == rounds):
@@ -222,21 +238,13 @@ def _of_round(ways: Mapping[str, Way], *, is_last: bool) -> Collection[str]:
     return [BARE, *(name for name, way in ways.items() if is_last or not way.is_slow)]
 
 
-def _airflow(
-    folder: Path,
-    root: str,
-    layers: Layers,
-    ways: Mapping[str, Way],
-    ids: Mapping[str, str],
-    group: ControlGroup | None,
-    *,
-    has_triggerer: bool,
-) -> AbstractContextManager[RunningAirflow]:
-    """The Airflow of one implementation, with the DAG files of its ways."""
-    dags = folder / "dags"
-    dags.mkdir(parents=True)
-    for name, way in ways.items():
-        if way.root == root:
-            (dags / f"{ids[name]}.py").write_text(way.dag_file(layers, ids[name]), encoding="utf-8")
-    variables = {"TMPDIR": tempfile.gettempdir()}
-    return running_airflow(PYTHONS[root], folder, variables, group, has_triggerer=has_triggerer)
+def write_dag_files(folder: Path, layers: Layers, ways: Mapping[str, Way]) -> None:
+    """Write the DAG files of some ways.
+
+    :param folder: of the files.
+    :param layers: the project.
+    :param ways: by the ids of their DAGs.
+    """
+    folder.mkdir(parents=True)
+    for dag_id, way in ways.items():
+        (folder / f"{dag_id}.py").write_text(way.dag_file(layers, dag_id), encoding="utf-8")
