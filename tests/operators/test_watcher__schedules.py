@@ -48,7 +48,7 @@ def of_dag(producer=None, **default_args):
     }}
 
 stored = DbtDag("stored", **of_dag())
-sensor = DbtDag("sensor", **of_dag(), operator_args={{"deferrable": False, "poke_interval": 1.0}})
+sensor = DbtDag("sensor", **of_dag(), operator_args={{"deferrable": False}})
 counted = DbtDag("counted", **of_dag({{"pool": "default_pool"}}, pool="two"))
 daily = {{"schedule": "@daily", "end_date": FIRST + timedelta(days=1)}}
 past = DbtDag("past", **of_dag(depends_on_past=True) | daily, catchup=True, max_active_runs=1)
