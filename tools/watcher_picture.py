@@ -37,7 +37,7 @@ MODELS = {
     "stg_customers": "select 1 as customer_id",
     "stg_orders": "select 1 as order_id, 1 as customer_id",
     "stg_payments": "select 1 as payment_id, amount from no_such_table",
-    "orders": "select *, pg_sleep(600) from {{ ref('stg_orders') }}",
+    "orders": "select *, pg_sleep(600)::text as slept from {{ ref('stg_orders') }}",
     "customers": "select c.* from {{ ref('stg_customers') }} c join {{ ref('orders') }} o using (customer_id)",
     "payments": "select * from {{ ref('stg_payments') }}",
 }

@@ -54,20 +54,38 @@ _TRIGGER = "cosmos_venv.operators.watch.trigger.DbtNodeTrigger"
 _RESUMES = "execute_complete"
 
 
-class DbtProducerWatcherOperator(DbtBatchLocalOperator):
+class _Producer:
+    """The task that runs dbt for all others."""
+
+    is_watched: ClassVar[bool] = True
+
+    @classmethod
+    def take_own_parameters(cls, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """This command's own parameters, and the rest.
+
+        With ``depends_on_past`` it waits for all tasks of the run before, by the last one, which comes right behind the
+        producer: the next build would begin beside a task of that run that runs dbt for its node alone.
+
+        :param arguments: those that no constructor has taken, by name.
+        :returns: as ``AbstractDbtBase`` does.
+        """
+        own, rest = super().take_own_parameters(arguments)  # type: ignore[misc]
+        given = {**(rest.get("default_args") or {}), **rest}
+        if given.get("depends_on_past") and "wait_for_downstream" not in given:
+            rest["wait_for_downstream"] = True
+        return own, rest
+
+
+class DbtProducerWatcherOperator(_Producer, DbtBatchLocalOperator):
     """One ``dbt build`` for all tasks that watch it, on the worker.
 
     It is a batch of all nodes: it fails when a node has failed, and its next try builds what is not done. Parameters
     are those of a batch.
     """
 
-    is_watched: ClassVar[bool] = True
 
-
-class DbtProducerWatcherVirtualenvOperator(DbtBatchVirtualenvOperator):
+class DbtProducerWatcherVirtualenvOperator(_Producer, DbtBatchVirtualenvOperator):
     """One ``dbt build`` for all tasks that watch it, in a managed virtual environment."""
-
-    is_watched: ClassVar[bool] = True
 
 
 class _OfTask:

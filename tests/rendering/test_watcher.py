@@ -198,3 +198,26 @@ def test_tasks_of_a_group_watch_its_own_producer() -> None:
 def test_a_mapped_task_begins_on_a_worker() -> None:
     """Airflow looks at the class for how a mapped task begins."""
     assert (DbtRunWatcherOperator.start_from_trigger, DbtRunWatcherOperator.start_trigger_args) == (False, None)
+
+
+@pytest.mark.parametrize("given", [{}, {"wait_for_downstream": False}], ids=["default", "given"])
+def test_a_producer_that_depends_on_the_run_before_waits_for_all_of_it(given: dict[str, bool]) -> None:
+    dag = DbtDag(
+        dag_id="ops",
+        schedule=None,
+        start_date=START,
+        default_args={"depends_on_past": True, **given},
+        **arguments("stg_pings"),
+    )
+
+    producer = dag.get_task("dbt_producer_watcher")
+    assert producer.depends_on_past
+    assert producer.wait_for_downstream is not bool(given)
+    assert "dbt_producer_watcher_done" in producer.downstream_task_ids
+
+
+def test_the_alias_of_the_producers_assets_is_known_when_the_dag_is_parsed() -> None:
+    """Airflow 3 makes an alias that it does not know when the task ends, and fails one of two that do so at once."""
+    dag = DbtDag(dag_id="ops", schedule=None, start_date=START, **arguments("stg_pings"))
+
+    assert [each.name for each in dag.get_task("dbt_producer_watcher").outlets] == ["ops__dbt_producer_watcher"]
