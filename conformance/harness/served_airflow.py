@@ -35,9 +35,8 @@ from ..tasks import DagPlan
 
 PARALLELISM = 12
 """How many tasks run at once: more than there are producers that a check holds in the middle of their work."""
-STILL = 60.0
-"""Seconds in which no task of the Airflow changes its state, after which nothing more is expected of it."""
-_LONGEST = 420.0
+_MANY = 7
+"""A run may take so many times as long as one task."""
 _LONGEST_START = 180.0
 _POLL = 0.25
 _GRACE = 2.0
@@ -97,10 +96,12 @@ class ServedAirflow:
     :param home: its AIRFLOW_HOME.
     :param port: the port of its API server.
     :param scheduler: the process whose children run the tasks.
+    :param timeout: seconds that one task may take.
     """
 
-    def __init__(self, home: Path, port: int, scheduler: psutil.Process) -> None:
+    def __init__(self, home: Path, port: int, scheduler: psutil.Process, timeout: float) -> None:
         self.home = home
+        self._timeout = timeout
         self._port = port
         self._scheduler = scheduler
 
@@ -138,16 +139,18 @@ class ServedAirflow:
         return str(rows[0][0]) if rows else ""
 
     def wait(self, is_so: Callable[[], object]) -> bool:
-        """Wait until a condition comes true; False: it has not, and for ``STILL`` seconds nothing has changed.
+        """Wait until a condition comes true.
+
+        False: it has not, and no task of this Airflow has changed its state for as long as one task may take.
 
         :param is_so: asked again and again.
         """
-        end, seen, changed = time.monotonic() + _LONGEST, self._all_states(), time.monotonic()
+        end, seen, changed = time.monotonic() + _MANY * self._timeout, self._all_states(), time.monotonic()
         while not is_so():
             now, states = time.monotonic(), self._all_states()
             if states != seen:
                 seen, changed = states, now
-            if now > end or now - changed > STILL:
+            if now > end or now - changed > self._timeout:
                 return False
             time.sleep(_POLL)
         return True
@@ -278,7 +281,13 @@ def environment_of(home: Path, port: int) -> dict[str, str]:
 
 @contextmanager
 def served_airflow(
-    home: Path, database: Path, *, named: str, plans: Mapping[str, DagPlan], variables: Mapping[str, str]
+    home: Path,
+    database: Path,
+    *,
+    named: str,
+    plans: Mapping[str, DagPlan],
+    variables: Mapping[str, str],
+    timeout: float,
 ) -> Iterator[ServedAirflow]:
     """Within this block an Airflow runs each of its DAGs once, side by side.
 
@@ -287,6 +296,7 @@ def served_airflow(
     :param named: the adapter, as ``open_adapter`` takes it.
     :param plans: id of each DAG -> what its file says.
     :param variables: environment variables of its processes, beside those of this process.
+    :param timeout: seconds that one task may take.
     :raises ServerError: the servers do not start.
     """
     write_home(home, named=named, plans=plans)
@@ -310,7 +320,7 @@ def served_airflow(
         stack.enter_context(server("triggerer", "--skip-serve-logs"))
         scheduler = stack.enter_context(server("scheduler", "--skip-serve-logs"))
         stack.enter_context(ending_what_it_started(scheduler, grace=_GRACE))
-        yield ServedAirflow(home, port, psutil.Process(scheduler.pid))
+        yield ServedAirflow(home, port, psutil.Process(scheduler.pid), timeout)
 
 
 def _wait_for_end(reading: subprocess.Popen[bytes], home: Path) -> None:

@@ -254,8 +254,9 @@ def watched_runs(
             plans[dag_id] = scenario.plan(dag_id, project, parts, harness)
         home = folder / "home"
         home.mkdir()
-        named = harness.adapter.named
-        airflow = stack.enter_context(served_airflow(home, database, named=named, plans=plans, variables=variables))
+        named, timeout = harness.adapter.named, harness.timeout
+        served = served_airflow(home, database, named=named, plans=plans, variables=variables, timeout=timeout)
+        airflow = stack.enter_context(served)
         yield WatchedRuns(airflow, scenarios, dbts, virtualenv_dir)
 
 

@@ -8,10 +8,12 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pytest_cosmos_venv.conformance.harness import served_airflow
 from pytest_cosmos_venv.conformance.harness.served_airflow import (
+    ServedAirflow,
     ask,
     environment_of,
     logs,
@@ -120,3 +122,39 @@ def test_the_troubles_of_a_task_are_told_with_their_exceptions() -> None:
 """
 
     assert troubles(log) == ["Task failed: ValueError: no dbt"]
+
+
+@pytest.fixture
+def airflow(tmp_path: Path) -> ServedAirflow:
+    """An Airflow with one run, in which nothing happens."""
+    with sqlite3.connect(tmp_path / "airflow.db") as connection:
+        connection.execute("create table dag_run (dag_id, state)")
+        connection.execute("insert into dag_run values ('plain', 'running')")
+        connection.execute("create table task_instance (dag_id, task_id, operator, state, try_number)")
+        connection.execute(
+            "insert into task_instance values ('plain', 'mart_run', 'DbtRunLocalOperator', 'running', 1)"
+        )
+    return ServedAirflow(tmp_path, 8081, psutil.Process(), timeout=0.5)
+
+
+def test_a_run_that_goes_on_while_nothing_changes_is_not_waited_for(airflow: ServedAirflow) -> None:
+    assert not airflow.wait(lambda: airflow.state("plain") == "failed")
+
+
+def test_what_comes_true_is_waited_for(airflow: ServedAirflow) -> None:
+    looks = iter([False, False, True])
+
+    assert airflow.wait(lambda: next(looks))
+
+
+def test_a_process_that_no_task_has_started_has_no_task(airflow: ServedAirflow) -> None:
+    with pytest.raises(served_airflow.ServerError, match="No task of this Airflow has started"):
+        airflow.task_process(psutil.Process().pid)
+
+
+def test_the_tasks_of_a_run_are_told_by_their_ids(airflow: ServedAirflow) -> None:
+    task = airflow.tasks("plain")["mart_run"]
+
+    assert (task.operator, task.state, task.tries) == ("DbtRunLocalOperator", "running", 1)
+    assert airflow.tasks("another") == {}
+    assert airflow.state("another") is None
