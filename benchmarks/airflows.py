@@ -10,15 +10,14 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import psutil
-
+from pytest_cosmos_venv.airflow_servers import ending_what_it_started
 from tests.operators.real_scheduler import api_server, logs, prepared, running
 from tests.operators.whole_airflow import WholeAirflow
 
@@ -238,12 +237,5 @@ def scheduler(airflow: WholeAirflow) -> Iterator[None]:
 
     It serves no logs: that server would listen on every address.
     """
-    with running(airflow, "scheduler", "--skip-serve-logs") as process:
-        try:
-            yield
-        finally:
-            below = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-            process.terminate()
-            for each in psutil.wait_procs(below, LONGEST_END)[1]:
-                with suppress(psutil.NoSuchProcess):
-                    each.kill()
+    with running(airflow, "scheduler", "--skip-serve-logs") as process, ending_what_it_started(process):
+        yield

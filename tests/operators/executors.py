@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-from urllib.request import Request, urlopen
 
 import psutil
 import pytest
 
+from pytest_cosmos_venv.airflow_servers import call_api
 from tests.installed import ENVIRONMENTS, ROOT
 from tests.operators.real_scheduler import api_server, prepared, running, wait_until
 from tests.operators.whole_airflow import WholeAirflow
@@ -135,13 +134,7 @@ class Running:
         return run_id
 
     def _call(self, method: str, path: str, body: Mapping[str, Any]) -> None:
-        server = f"http://127.0.0.1:{self.airflow.variables['AIRFLOW__API__PORT']}"
-        with urlopen(f"{server}/auth/token", timeout=60) as answer:  # noqa: S310 - ours
-            token = json.load(answer)["access_token"]
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        data = json.dumps(body).encode()
-        with urlopen(Request(f"{server}/api/v2/{path}", data, headers, method=method), timeout=60):  # noqa: S310
-            pass
+        call_api(int(self.airflow.variables["AIRFLOW__API__PORT"]), method, path, body)
 
     def mark(self, dag_id: str, state: str) -> None:
         """Mark all tasks of the DAG, as somebody in the UI does it."""
