@@ -116,6 +116,20 @@ SETTINGS: dict[str, Setting] = {
         meaning="Queue of all dbt tasks of a DAG in ExecutionMode.WATCHER: of the producer, and of a task that runs "
         "dbt for its node alone. Empty: the queue that operator_args or Airflow gives.",
     ),
+    "watcher_dbt_producer_queue": Setting(
+        default="",
+        meaning="Queue of the producer in ExecutionMode.WATCHER. Empty: that of watcher_dbt_execution_queue.",
+    ),
+    "watcher_dbt_consumer_queue": Setting(
+        default="",
+        meaning="Queue of the tasks that watch the producer in ExecutionMode.WATCHER, where they begin on a worker: "
+        "before Airflow 3.3.2, and with deferrable=False. Empty: that of watcher_dbt_execution_queue.",
+    ),
+    "watcher_dbt_retry_queue": Setting(
+        default="",
+        meaning="Queue of the tasks that watch the producer in ExecutionMode.WATCHER, where they begin in the "
+        "triggerer and need a worker only to run dbt in a later try. Empty: that of watcher_dbt_execution_queue.",
+    ),
     "watcher_max_tasks": Setting(
         default=0,
         meaning="How many tasks may watch the producer of a DAG in ExecutionMode.WATCHER. Where a project needs more, "
@@ -279,6 +293,9 @@ remote_target_path_conn_id: str
 enable_debug_mode: bool
 debug_memory_poll_interval_seconds: float
 watcher_dbt_execution_queue: str
+watcher_dbt_producer_queue: str
+watcher_dbt_consumer_queue: str
+watcher_dbt_retry_queue: str
 watcher_max_tasks: int
 state_path: str
 state_path_conn_id: str

@@ -483,8 +483,14 @@ def plan(
         return made
     from cosmos_venv.rendering.watcher import number_of_watching, watched_plan  # few DAGs watch
 
-    behavior = render_config.test_behavior
-    watched = watched_plan(made, nodes, selectors=selectors, test_behavior=behavior, operator=operator)
+    watched = watched_plan(
+        made,
+        nodes,
+        selectors=selectors,
+        test_behavior=render_config.test_behavior,
+        operator=operator,
+        queue=settings.watching_queue,
+    )
     if render_config.batch_by is not None or not 0 < settings.most_watching < number_of_watching(watched):
         return watched
     return plan(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.rendering import configuration
 from tests.rendering.recorded import CASES, Built, build
 
 PRODUCER, DONE = "dbt_producer_watcher", "dbt_producer_watcher_done"
@@ -157,6 +158,48 @@ def test_the_queue_of_the_settings_is_that_of_all_dbt_tasks(tmp_path: Path, monk
     built = build(case, tmp_path)
 
     assert {built.tasks[task_id].queue for task_id in (PRODUCER, "geo_rollup_run")} == {"dbtq"}
+
+
+@pytest.mark.parametrize(
+    ("begins_in_triggerer", "deferrable", "watching"),
+    [
+        pytest.param(True, True, "later-tries", id="begins-in-the-triggerer"),
+        pytest.param(True, False, "short-starts", id="no-triggerer"),
+        pytest.param(False, True, "short-starts", id="an-airflow-before-3.3.2"),
+    ],
+)
+def test_producer_and_tasks_that_watch_have_queues_of_their_own(
+    begins_in_triggerer: bool, deferrable: bool, watching: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (case,) = (each for each in RENDERED if each["name"] == "mode_watcher_operator_args")
+    case = {**case, "config": {**case["config"], "operator_args": {"queue": "q1", "deferrable": deferrable}}}
+    monkeypatch.setattr(configuration, "TASKS_START_AS_TRIGGERS", begins_in_triggerer)
+    for name, value in {
+        "EXECUTION": "dbt",
+        "PRODUCER": "builds",
+        "CONSUMER": "short-starts",
+        "RETRY": "later-tries",
+    }.items():
+        monkeypatch.setenv(f"AIRFLOW__COSMOS__WATCHER_DBT_{name}_QUEUE", value)
+
+    built = build(case, tmp_path)
+
+    assert built.tasks[PRODUCER].queue == "builds"
+    assert built.tasks["geo_rollup_run"].queue == watching
+    own = next(task for task_id, task in built.tasks.items() if OF_ITS_OWN in task_id)
+    assert own.queue == "dbt", "it runs dbt, and watches nothing"
+
+
+def test_a_queue_in_the_arguments_of_the_producer_wins_over_that_of_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (case,) = (each for each in RENDERED if each["name"] == "mode_watcher_setup_args")
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__WATCHER_DBT_PRODUCER_QUEUE", "builds")
+
+    built = build(case, tmp_path)
+
+    assert built.tasks[PRODUCER].queue == "producers"
+    assert built.tasks["geo_rollup_run"].queue == "default"
 
 
 def test_the_producer_goes_first_where_nothing_else_is_said(tmp_path: Path) -> None:
