@@ -98,6 +98,8 @@ pins: ## resolve requirements/*.txt anew
 	$(COMPILE) --upgrade openlineage.in -o openlineage.txt && \
 	$(COMPILE) --upgrade celery3.in -o celery3.txt && \
 	$(COMPILE) --upgrade celery2.in -o celery2.txt && \
+	$(COMPILE) --upgrade airflow30.in -o airflow30.txt && \
+	$(COMPILE) --upgrade airflow31.in -o airflow31.txt && \
 	$(COMPILE) --upgrade airflow32.in -o airflow32.txt && \
 	$(COMPILE) --upgrade dbt.in -o dbt.txt && \
 	$(COMPILE) --upgrade dbt110.in -o dbt110.txt && \

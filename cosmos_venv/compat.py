@@ -416,7 +416,9 @@ def can_be_copied(task: BaseOperator) -> bool:
     """
     if not IS_AIRFLOW_3 or task.upstream_task_ids:
         return False
-    setup = import_module("airflow.sdk.definitions._internal.setup_teardown").SetupTeardownContext
+    setup = _first(
+        "SetupTeardownContext", "airflow.sdk.definitions._internal.setup_teardown", "airflow.utils.setup_teardown"
+    )
     return not setup.active
 
 

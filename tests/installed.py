@@ -18,6 +18,9 @@ WHEELS = ROOT / ".cache" / "wheelhouse"
 DBT_111 = ENVIRONMENTS / "dbt111"
 DBT = DBT_111 / "bin" / "dbt"
 AIRFLOW_2 = ENVIRONMENTS / "airflow2" / "bin" / "python"
+OLDER_AIRFLOWS_3 = {
+    release: ENVIRONMENTS / release / "bin" / "python" for release in ("airflow30", "airflow31", "airflow32")
+}
 EXAMPLE = ROOT / "examples" / "dbt" / "harbor"
 
 IS_CI = os.environ.get("CI") == "true"

@@ -21,6 +21,8 @@ STACKS = [
     Stack(release=3, executor="LocalExecutor", has_triggerer=True),
     Stack(release=3, executor="CeleryExecutor", has_triggerer=True),
     Stack(release=3, executor="LocalExecutor", has_triggerer=True, environment="airflow32"),
+    Stack(release=3, executor="LocalExecutor", has_triggerer=True, environment="airflow31"),
+    Stack(release=3, executor="LocalExecutor", has_triggerer=True, environment="airflow30"),
     Stack(release=2, executor="LocalExecutor", has_triggerer=True),
 ]
 

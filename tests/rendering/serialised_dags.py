@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from cosmos_venv import ProfileConfig
-from cosmos_venv.compat import DAG, IS_AIRFLOW_3, BaseOperator, EmptyOperator, TaskGroup
+from cosmos_venv.compat import DAG, BaseOperator, EmptyOperator, TaskGroup
 from cosmos_venv.rendering.airflow_tasks import TaskMaker, TaskOrGroup, draw, draw_outer
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -83,14 +83,14 @@ def serialised_operators(may_copy: bool) -> Any:
     defaults = {"owner": "harbour", "fail_fast": True, "retry_delay": 5.0}
     with DAG("operators", start_date=START, schedule=None, default_args=defaults, params={"p": 1}) as dag:
         group = TaskGroup("marts", default_args={"email_on_retry": False})  # type: ignore[arg-type]
-        maker = TaskMaker(shared=shared, dag=dag)
-        for verb, mode, place in itertools.product(
-            ("Build", "Run", "Seed", "Snapshot", "Source", "Test"), (local, virtualenv), (None, group)
+        # Each makes the tasks of one project: these stand in one group, whose default_args are those of all of them.
+        places = [(place, TaskMaker(shared=shared, dag=dag)) for place in (None, group)]
+        for verb, mode, (place, of_place) in itertools.product(
+            ("Build", "Run", "Seed", "Snapshot", "Source", "Test"), (local, virtualenv), places
         ):
             kind = mode.__name__.rpartition(".")[2].title()
             for number in range(3):
-                if not may_copy:
-                    maker = TaskMaker(shared=shared, dag=dag)
+                maker = of_place if may_copy else TaskMaker(shared=shared, dag=dag)
                 own = {"select": f"n{number}", "extra_context": {"n": number}, "doc_md": f"node {number}"}
                 maker.make(getattr(mode, f"Dbt{verb}{kind}Operator"), f"{verb}_{kind}_{number}", place, own)
     return to_dict(dag)
@@ -100,8 +100,10 @@ def to_dict(dag: DAG) -> Any:
     """The DAG as Airflow keeps it in its database."""
     from airflow.serialization import serialized_objects
 
-    serialization = "DagSerialization" if IS_AIRFLOW_3 else "SerializedDAG"
-    return json.loads(json.dumps(getattr(serialized_objects, serialization).to_dict(dag), sort_keys=True, default=str))
+    # Its name is another one from Airflow 3.2 on.
+    module: Any = serialized_objects
+    kind = module.DagSerialization if hasattr(module, "DagSerialization") else module.SerializedDAG
+    return json.loads(json.dumps(kind.to_dict(dag), sort_keys=True, default=str))
 
 
 if __name__ == "__main__":

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
+from asgiref.sync import sync_to_async
 
 from cosmos_venv import compat
 from cosmos_venv.operators.run.journal import files_of, folder_of
@@ -24,11 +25,29 @@ from cosmos_venv.operators.run.journal_lines import SQL, TryRecord, begun_try, l
 from cosmos_venv.operators.watch.publication import published
 from cosmos_venv.operators.watch.verdict import OVER
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 _NOT_STARTED = (None, "scheduled", "queued")  # Airflow logs an error for an XCom that is not there yet
 _BETWEEN_READINGS = 0.5
 _BETWEEN_QUESTIONS = 3.0
 _MOST_FAILURES = 40  # two minutes: then what a producer that is over has published cannot be known
 _STILL = 10.0  # seconds without a line, after which the try may be one on another host
+
+
+async def ask(question: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Ask Airflow something in the triggerer, without keeping others waiting.
+
+    In a thread of ``asyncio.to_thread``, Airflow 3.0 to 3.2.1 took the answer to another question for that to this one,
+    and the whole triggerer died by it ("Response read out of order", apache/airflow#64620). In a thread of asgiref it
+    sends on the event loop, where questions take turns. One that is cancelled before its answer is read would end the
+    same way: it goes on alone.
+
+    :param question: is called in a thread.
+    :param *args: of the question.
+    :param **kwargs: of the question.
+    :raises Exception: what the question raises.
+    """
+    return await asyncio.shield(sync_to_async(question, thread_sensitive=False)(*args, **kwargs))
 
 
 class Producer(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,7 +203,7 @@ class Feed:
     async def _ask(self) -> None:
         while True:
             try:
-                state = await asyncio.to_thread(self._producer.state)
+                state = await ask(self._producer.state)
             except Exception:  # noqa: BLE001 - whatever Airflow raises: it is asked again
                 await asyncio.sleep(_BETWEEN_QUESTIONS)
                 continue
@@ -204,7 +223,7 @@ class Feed:
 
     async def _read_published(self, state: str | None) -> None:
         try:
-            self._published = await asyncio.to_thread(self._producer.published, state)
+            self._published = await ask(self._producer.published, state)
             self.problem, self._failures = "", 0
         except Exception as error:  # noqa: BLE001 - likewise
             self.problem, self._failures = f"{type(error).__name__}: {error}", self._failures + 1

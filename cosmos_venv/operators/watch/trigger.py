@@ -13,7 +13,7 @@ from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent
 from cosmos_venv import compat
 from cosmos_venv.operators.run.journal import journal_key
 from cosmos_venv.operators.run.journal_lines import Outcome, line_of
-from cosmos_venv.operators.watch.feed import Feed, JournalFiles, Producer, watching
+from cosmos_venv.operators.watch.feed import Feed, JournalFiles, Producer, ask, watching
 from cosmos_venv.operators.watch.verdict import Action, Told, Verdict, Watch, told_by, verdict
 
 NODE_XCOM = "dbt_node"
@@ -116,7 +116,7 @@ class DbtNodeTrigger(BaseTrigger):
         place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
         may_be = told_by(self.node_ids, feed.tries, cleared_at=None)
         try:
-            left = await asyncio.to_thread(compat.xcom, TOLD_XCOM, **place)
+            left = await ask(compat.xcom, TOLD_XCOM, **place)
         except Exception as error:  # noqa: BLE001 - whatever Airflow raises
             self.log.warning("What earlier tries of this task were told is not known: %s", error)
             return told_by(self.node_ids, feed.tries, cleared_at=compat.asked_at({"ti": ti}))
@@ -134,7 +134,7 @@ class DbtNodeTrigger(BaseTrigger):
             await asyncio.wait_for(feed.change(), _BETWEEN_LOOKS)
         place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "map_index": ti.map_index}
         with suppress(Exception):  # whatever Airflow raises: it is asked again
-            return await asyncio.to_thread(compat.task_states, self.parents, **place)
+            return await ask(compat.task_states, self.parents, **place)
         return None
 
     async def _show_log(self, feed: Feed, shown: dict[str, int]) -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 
 from cosmos_venv import compat
 from cosmos_venv.operators.run.journal import folder_of
 from cosmos_venv.operators.run.journal_lines import Outcome, TryRecord, packed
 from cosmos_venv.operators.watch import feed
-from cosmos_venv.operators.watch.feed import Feed, JournalFiles, Producer, look, watching
+from cosmos_venv.operators.watch.feed import Feed, JournalFiles, Producer, ask, look, watching
 
 NODE = "model.shop.orders"
 PRODUCER = Producer(key="0" * 32, task_id="dbt_producer_watcher", dag_id="shop", run_id="one", map_index=-1)
@@ -300,3 +301,40 @@ def test_a_line_of_somebody_else_is_passed_over(folder: Path) -> None:
     files.read()
 
     assert files.tries[0].outcomes[NODE].status == "success"
+
+
+def test_a_question_is_asked_by_way_of_the_event_loop() -> None:
+    """As the triggerer of Airflow 3.0 to 3.2.1 sends them, in turn with its own: in threads they got mixed up."""
+
+    async def of_the_triggerer() -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    async def ask_airflow() -> None:
+        assert await ask(async_to_sync(of_the_triggerer)) is asyncio.get_running_loop()
+
+    run(ask_airflow())
+
+
+def test_the_answer_to_a_question_is_awaited_by_the_triggerer_where_nobody_else_does() -> None:
+    """Airflow 3.0 to 3.2.1 gives the answer to a question that was cancelled to the next one that asks."""
+    answers: list[str] = []
+
+    async def of_the_triggerer() -> None:
+        has_asked.set()
+        await may_answer.wait()
+        answers.append("read")
+        has_read.set()
+
+    async def ask_and_give_up() -> None:
+        asking = asyncio.create_task(ask(async_to_sync(of_the_triggerer)))
+        await has_asked.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        may_answer.set()
+        await has_read.wait()
+
+    has_asked, may_answer, has_read = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    run(ask_and_give_up())
+
+    assert answers == ["read"]
