@@ -137,7 +137,8 @@ class _Try(msgspec.Struct, frozen=True, kw_only=True):
             has_begun = len(missing) < len(rows) - len(self.before)
             if type(error) not in _WITH_A_TEXT or not has_begun:
                 raise
-            raise type(error)(f"{headline}\n{error}") from error
+            # Its text holds that of the other: the log would show all of dbt's last lines twice.
+            raise type(error)(f"{headline}\n{error}") from None
         if failed or missing:
             raise AirflowException(f"{headline}\ndbt has ended without an error.")
 
