@@ -111,19 +111,25 @@ class FrameNames(NamedTuple):
     running: frozenset[str]
 
 
+_SINCE_3_2 = FrameNames(
+    definitions=("airflow.sdk.definitions", "airflow.sdk.bases", "airflow.models", "cosmos_venv"),
+    adding=frozenset({"add_task", "_convert__dag", "add", "_check_for_group_id_collisions"}),
+    naming="get_unique_task_id",
+    named="tg_task_id",
+    ordering=frozenset({"_set_relatives", "__hash__", "__eq__"}),
+    circles="check_cycle",
+    importers=("airflow.dag_processing", "airflow.utils.dag_cycle_tester"),
+    runner="airflow.sdk.execution_time.task_runner",
+    running=frozenset({"parse", "_register_deserialization_allowed_classes", "_push_xcom_if_needed"}),
+)
 # By the first release that has these names: a release that renames one of them gets an entry of its own.
 _FRAME_NAMES = {
-    (3, 0): FrameNames(
-        definitions=("airflow.sdk.definitions", "airflow.sdk.bases", "airflow.models", "cosmos_venv"),
-        adding=frozenset({"add_task", "_convert__dag", "add", "_check_for_group_id_collisions"}),
-        naming="get_unique_task_id",
-        named="tg_task_id",
-        ordering=frozenset({"_set_relatives", "__hash__", "__eq__"}),
-        circles="check_cycle",
-        importers=("airflow.dag_processing", "airflow.utils.dag_cycle_tester"),
-        runner="airflow.sdk.execution_time.task_runner",
-        running=frozenset({"parse", "_register_deserialization_allowed_classes", "_push_xcom_if_needed"}),
+    # The one that imports DAG files stands among the models.
+    (3, 0): _SINCE_3_2._replace(
+        definitions=("airflow.sdk.definitions", "airflow.sdk.bases", "airflow.models.dag", "cosmos_venv"),
+        importers=("airflow.models.dagbag", *_SINCE_3_2.importers),
     ),
+    (3, 2): _SINCE_3_2,
 }
 _RELEASE = tuple(int(part) for part in AIRFLOW_VERSION.split(".")[:2])
 TASKS_START_AS_TRIGGERS = tuple(int(each) for each in re.findall(r"\d+", AIRFLOW_VERSION)[:3]) >= (3, 3, 2)

@@ -30,8 +30,10 @@ def parse_in_worker(monkeypatch: pytest.MonkeyPatch, dag_file: Path, dag_id: str
 
 def parse(dag_file: Path, dag_id: str) -> Any:
     """The DAG as Airflow's processor of DAG files has it."""
-    from airflow.dag_processing.dagbag import DagBag
-
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:  # before Airflow 3.2
+        from airflow.models.dagbag import DagBag  # type: ignore[no-redef, unused-ignore]
     bag = DagBag(dag_folder=dag_file, safe_mode=False, load_op_links=False)
     assert not bag.import_errors, bag.import_errors
     return bag.dags[dag_id]

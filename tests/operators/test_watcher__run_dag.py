@@ -95,6 +95,7 @@ def test_a_failed_node_fails_the_run_although_its_leaf_is_skipped(
         "report": "skipped",
     }
 
+
 def test_the_log_of_a_failed_producer_tells_of_the_failure_once(
     dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
 ) -> None:
@@ -105,7 +106,6 @@ def test_the_log_of_a_failed_producer_tells_of_the_failure_once(
     log = outcome.tasks[PRODUCER].log
     assert log.count("mart failed, 1 skipped, 1 of 3 nodes done.") == 1
     assert log.count("dbt's last lines:") == 1
-
 
 
 def test_a_retry_of_the_producer_builds_what_is_not_done_and_nothing_twice(

@@ -93,7 +93,7 @@ def task_instance(number: int = 1) -> Any:
 
 
 def event_of(waiting: DbtNodeTrigger, ti: Any) -> TriggerEvent:
-    vars(waiting)["_task_instance"] = ti
+    vars(waiting).update(_task_instance=ti, task_instance=ti)  # the second one before Airflow 3.3
 
     async def only() -> TriggerEvent:
         events = [event async for event in waiting.run()]

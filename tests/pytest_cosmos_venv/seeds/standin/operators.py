@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import Asset, AssetAlias, BaseOperator
-from airflow.sdk.exceptions import AirflowSkipException
+
+try:
+    from airflow.sdk.exceptions import AirflowSkipException
+except ImportError:  # Airflow 3.0
+    from airflow.exceptions import AirflowSkipException  # type: ignore[no-redef, unused-ignore]
 
 from tests.pytest_cosmos_venv.seeds.standin.faults import has
 from tests.pytest_cosmos_venv.seeds.standin.memory import Memory, checksum_of, is_unchanged
