@@ -85,7 +85,7 @@ class _Turns:
     def run_next(self, *arguments: Any, ti: Any, **options: Any) -> Any:
         """Run the task whose turn it is: Airflow calls it once for each that is scheduled, in an order of its own."""
         if not self.round:
-            self.round = self._new_round(ti, options.get("session"))
+            self.round = self._new_round(ti)
         own = self.round.pop(0)
         task = self.dag.get_task(own.task_id)
         if own.task_id in self.late and own.try_number > 1 and not self._all_wait_in_vain(own, besides=own.task_id):
@@ -128,14 +128,22 @@ class _Turns:
         with mock.patch.object(asyncio, "sleep", pass_by):
             return self.run_trigger(*arguments, **options)
 
-    def _new_round(self, ti: Any, session: Any) -> list[Any]:
+    def _new_round(self, ti: Any) -> list[Any]:
+        from airflow.models.dagrun import DagRun
+        from airflow.utils.session import create_session
         from sqlalchemy.orm import object_session
 
-        # That of dag.test(), which has just asked which tasks are scheduled. Airflow 3 does not hand it on.
-        session = session or object_session(ti)
-        session.expire_all()
+        session: Any = object_session(ti)
+        if session is not None:
+            session.expire_all()
+            rows = _of_run(session, ti)
+        else:  # Airflow 2 runs objects of no session
+            model: Any = DagRun
+            with create_session() as session:
+                rows = list(model.fetch_task_instances(ti.dag_id, ti.run_id, session=session))
+                session.expunge_all()
         order = {task.task_id: number for number, task in enumerate(self.dag.topological_sort())}
-        scheduled = [each for each in _of_run(session, ti) if each.state == "scheduled"]
+        scheduled = [each for each in rows if each.state == "scheduled"]
         return sorted(scheduled, key=lambda each: (-each.priority_weight, order[each.task_id], each.map_index))
 
     def _state_of(self, own: Any) -> str:
