@@ -16,7 +16,7 @@ COMPILE = uv pip compile --quiet --universal --python-version 3.10 --no-emit-ind
           --annotation-style line --custom-compile-command "make pins"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui test test-long test-all test-env check conformance judge pictures prove-verdicts mutants mutants-full benchmark prove-races prove-environments prove-warm pins clean
+.PHONY: help demo demo-ui test test-long test-all test-env check conformance conformance-servers judge pictures prove-verdicts mutants mutants-servers mutants-full benchmark prove-races prove-environments prove-warm pins clean
 
 help: ## this list
 	@echo "make TARGET [PYTHON=python3.12]   (Python 3.10 to 3.13)"
@@ -51,6 +51,9 @@ check: test-env ## lint, format, documented parameters, types, import contracts
 conformance: test-env ## judge cosmos-venv by the conformance suite; ARGS="--cosmos-report=DIR" and the like go to pytest
 	@cd "$$(mktemp -d)" && "$(CURDIR)/$(BIN)/python" -m pytest --cosmos-conformance --cosmos-implementation=cosmos_venv -n 2 $(ARGS)
 
+conformance-servers: test-env ## the same with servers of Airflow: the areas that need a scheduler and a triggerer
+	@cd "$$(mktemp -d)" && "$(CURDIR)/$(BIN)/python" -m pytest --cosmos-conformance --cosmos-servers --cosmos-implementation=cosmos_venv $(ARGS)
+
 judge: ## judge this and other implementations, keep the reports in docs/conformance; ARGS="NAME ..." judges only these
 	@$(PYTHON) -m tools.bootstrap judge && $(BIN)/python -m tools.judge $(ARGS)
 
@@ -63,6 +66,9 @@ prove-verdicts: test-env ## judge again and again, the verdicts must agree; ARGS
 mutants: test-env ## judge each faulty implementation by its requirement; prints what was caught
 	@$(BIN)/python -m tools.mutants $(ARGS)
 
+mutants-servers: test-env ## the same in the run with servers of Airflow: an Airflow for each fault
+	@$(BIN)/python -m tools.mutants --cosmos-servers -n 0 $(ARGS)
+
 mutants-full: test-env ## the same against all requirements, kept in docs/conformance/mutants.md: hours; goes on where it was stopped
 	@$(BIN)/python -m tools.cross_table $(ARGS)
 
@@ -71,7 +77,7 @@ benchmark: test-env ## what each part costs, beside the plain work beneath; stor
 	$(BIN)/python -m benchmarks.local $(ARGS) && $(BIN)/python -m benchmarks.loading $(ARGS) && \
 	$(BIN)/python -m benchmarks.dags $(ARGS) && \
 	$(BIN)/python -m benchmarks.warm $(ARGS) && $(BIN)/python -m benchmarks.dbt2 $(ARGS) && \
-	$(BIN)/python -m benchmarks.makespan $(ARGS) && $(BIN)/python -m benchmarks.batches && \
+	$(BIN)/python -m benchmarks.makespan $(ARGS) && $(BIN)/python -m benchmarks.batches && $(BIN)/python -m benchmarks.watcher && \
 	$(BIN)/python -m benchmarks.seeds $(ARGS) && \
 	$(BIN)/python -m benchmarks.conformance $(ARGS)
 
@@ -92,6 +98,7 @@ pins: ## resolve requirements/*.txt anew
 	$(COMPILE) --upgrade openlineage.in -o openlineage.txt && \
 	$(COMPILE) --upgrade celery3.in -o celery3.txt && \
 	$(COMPILE) --upgrade celery2.in -o celery2.txt && \
+	$(COMPILE) --upgrade airflow32.in -o airflow32.txt && \
 	$(COMPILE) --upgrade dbt.in -o dbt.txt && \
 	$(COMPILE) --upgrade dbt110.in -o dbt110.txt && \
 	$(COMPILE) --upgrade dbt112.in -o dbt112.txt && \

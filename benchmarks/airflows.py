@@ -9,16 +9,15 @@ import http.client
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import psutil
-
+from pytest_cosmos_venv.airflow_servers import ending_what_it_started
 from tests.operators.real_scheduler import api_server, logs, prepared, running
 from tests.operators.whole_airflow import WholeAirflow
 
@@ -141,7 +140,7 @@ class RunningAirflow:
 
         :raises RunFailed: when it does not succeed, or takes longer than ``LONGEST_RUN``.
         """
-        self._begin(dag_id, run_id)
+        self.begin(dag_id, run_id)
         ended = (
             f"select 1 from dag_run where dag_id = '{dag_id}' and run_id = '{run_id}' "  # noqa: S608 - ours
             "and state in ('success', 'failed')"
@@ -156,7 +155,7 @@ class RunningAirflow:
         except RunFailed as failure:
             raise RunFailed(f"{dag_id}: {failure}\n{logs(self.airflow)}") from None
 
-    def _begin(self, dag_id: str, run_id: str) -> None:
+    def begin(self, dag_id: str, run_id: str) -> None:
         """Ask for a run, until Airflow takes it: SQLite may be locked by a scheduler and a triggerer."""
         deadline = time.monotonic() + LONGEST_ANSWER
         while True:
@@ -200,6 +199,7 @@ def running_airflow(
     group: ControlGroup | None = None,
     *,
     has_triggerer: bool = False,
+    triggerer_variables: Mapping[str, str] | None = None,
 ) -> Iterator[RunningAirflow]:
     """Within this block the DAGs in ``folder/dags`` can be run.
 
@@ -207,6 +207,7 @@ def running_airflow(
     :param folder: for all its files.
     :param group: for its processes; None: nobody counts their CPU time.
     :param has_triggerer: whether tasks can be deferred.
+    :param triggerer_variables: environment variables that the triggerer has and the others have not.
     """
     airflow = WholeAirflow(
         python=python,
@@ -225,7 +226,8 @@ def running_airflow(
             stack.enter_context(api_server(airflow))
             stack.enter_context(scheduler(airflow))
             if has_triggerer:
-                stack.enter_context(running(airflow, "triggerer", "--skip-serve-logs"))
+                of_triggerer = replace(airflow, variables={**airflow.variables, **(triggerer_variables or {})})
+                stack.enter_context(running(of_triggerer, "triggerer", "--skip-serve-logs"))
         yield RunningAirflow(airflow)
 
 
@@ -235,12 +237,5 @@ def scheduler(airflow: WholeAirflow) -> Iterator[None]:
 
     It serves no logs: that server would listen on every address.
     """
-    with running(airflow, "scheduler", "--skip-serve-logs") as process:
-        try:
-            yield
-        finally:
-            below = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-            process.terminate()
-            for each in psutil.wait_procs(below, LONGEST_END)[1]:
-                with suppress(psutil.NoSuchProcess):
-                    each.kill()
+    with running(airflow, "scheduler", "--skip-serve-logs") as process, ending_what_it_started(process):
+        yield

@@ -48,6 +48,7 @@ CAPABILITIES: Mapping[str, str] = {
     "assets": "tasks tell Airflow which assets they have updated",
     "deps": "tasks run dbt deps",
     "watcher": "it has the execution mode WATCHER",
+    "watcher_managed": "in that mode dbt can be the one of a managed environment",
     "airflow_async": "it has the execution mode AIRFLOW_ASYNC",
     "native_dbt": "its environments may have a dbt that is a program of its own, as dbt 2 is",
     "batches": "a task can run several nodes of a project: RenderConfig(batch_by=...)",
@@ -259,7 +260,7 @@ def require_adapter(made: object) -> Adapter:
 class CosmosAdapter(Adapter):
     """astronomer-cosmos. The capabilities that it lacks are those that its documentation says of this mode."""
 
-    absent: ClassVar[frozenset[str]] = frozenset({"batches", "dbt_ls_managed", "foreign_hosts"})
+    absent: ClassVar[frozenset[str]] = frozenset({"batches", "dbt_ls_managed", "foreign_hosts", "watcher_managed"})
 
 
 class CosmosVenvAdapter(Adapter):

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from functools import partial
 from importlib import import_module
 from types import FrameType, ModuleType
 from typing import Any, Protocol
@@ -83,7 +84,9 @@ def build_dag(adapter: CosmosLayout, plan: DagPlan) -> Any:
     if not plan.groups:
         return root.DbtDag(**_configurations(adapter, plan), **plan.dag)
     with plain_dag(plan.dag) as dag:
-        before, after = (empty_operator()(task_id=task_id) for task_id in (BEFORE, AFTER))
+        failing = partial(_operator_class("bash", "BashOperator"), bash_command="exit 1")
+        before = (failing if plan.before_fails else empty_operator())(task_id=BEFORE)
+        after = empty_operator()(task_id=AFTER)
         for group_id in plan.groups:
             group = root.DbtTaskGroup(group_id=group_id, **_configurations(adapter, plan))
             before >> group >> after
@@ -127,10 +130,14 @@ def plain_dag(arguments: Mapping[str, Any]) -> Any:
 
 def empty_operator() -> Any:
     """The class of Airflow's EmptyOperator, wherever this Airflow has it."""
+    return _operator_class("empty", "EmptyOperator")
+
+
+def _operator_class(module: str, name: str) -> Any:
     try:
-        return import_module("airflow.providers.standard.operators.empty").EmptyOperator
+        return getattr(import_module(f"airflow.providers.standard.operators.{module}"), name)
     except ImportError:  # Airflow 2
-        return import_module("airflow.operators.empty").EmptyOperator
+        return getattr(import_module(f"airflow.operators.{module}"), name)
 
 
 def _configurations(adapter: CosmosLayout, plan: DagPlan) -> dict[str, Any]:

@@ -81,17 +81,37 @@ def refuse_wrong_options(config: pytest.Config, specification: Mapping[str, Requ
     if profile not in PROFILES:
         raise pytest.UsageError(f"--cosmos-profile={profile}: give {' or '.join(PROFILES)}.")
     for pattern in wanted_patterns(config):
-        if not any(fnmatchcase(unique, pattern) for unique in specification):
-            raise pytest.UsageError(
-                f"--cosmos-requirement={pattern}: no requirement is called so. Give ids such as LOCK-003, or LOCK-*."
-            )
+        _refuse_where_none_is_judged(pattern, specification, has_servers=has_servers(config))
     if config.getoption("cosmos_requirement") is not None and not wanted_patterns(config):
         raise pytest.UsageError("--cosmos-requirement= names none: give ids such as LOCK-003 or LOCK-*.")
+    # Processes of pytest-xdist would have an Airflow each. A worker of it is told of the others by another option.
+    if has_servers(config) and config.getoption("numprocesses", None):
+        raise pytest.UsageError("--cosmos-servers starts one Airflow, which all of its checks share: leave out -n.")
     if config.getoption("cosmos_strict") and not config.getoption("cosmos_known_failures"):
         raise pytest.UsageError("--cosmos-strict needs --cosmos-known-failures=FILE: it is about what passes of those.")
     if config.getoption("cosmos_update_known_failures") and not config.getoption("cosmos_known_failures"):
         raise pytest.UsageError("--cosmos-update-known-failures needs --cosmos-known-failures=FILE, which it writes.")
     _refuse_where_nothing_can_be_written(config)
+
+
+def _refuse_where_none_is_judged(pattern: str, specification: Mapping[str, Requirement], *, has_servers: bool) -> None:
+    """Refuse a pattern that names no requirement, or those of the other run alone."""
+    named = [one for unique, one in specification.items() if fnmatchcase(unique, pattern)]
+    if not named:
+        raise pytest.UsageError(
+            f"--cosmos-requirement={pattern}: no requirement is called so. Give ids such as LOCK-003, or LOCK-*."
+        )
+    if not any(one.has_servers is has_servers for one in named):
+        way = "not with servers of Airflow: leave out" if has_servers else "in a run with servers of Airflow: add"
+        raise pytest.UsageError(f"--cosmos-requirement={pattern} is judged {way} --cosmos-servers.")
+
+
+def has_servers(config: pytest.Config) -> bool:
+    """Whether the run judges what needs servers of Airflow, and nothing else.
+
+    :param config: the configuration of the run.
+    """
+    return bool(config.getoption("cosmos_servers"))
 
 
 def _refuse_where_nothing_can_be_written(config: pytest.Config) -> None:

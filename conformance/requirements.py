@@ -15,10 +15,11 @@ MARK = "cosmos_requirement"
 
 _HEAD = re.compile(r"### (?P<id>[A-Z]+-\d{3}) \((?P<level>MUST|SHOULD|BEYOND|withdrawn)\)")
 _AREA = re.compile(r"^## (?P<name>[A-Z]+): (?P<title>.+)$", re.MULTILINE)
-_FACT = re.compile(r"- (?P<name>source|needs|depends on|since): (?P<text>.+)")
+_FACT = re.compile(r"- (?P<name>source|needs|depends on|since|run): (?P<text>.+)")
 FIRST = "1.0"
 """The version of the specification of which a requirement is that names none."""
 _DRAFT = ", draft"
+_WITH_SERVERS = "with servers"
 
 
 class Level(str, Enum):
@@ -50,6 +51,7 @@ class Requirement:
     :param depends_on: ids; where one of them failed, a failure of this one is listed under it.
     :param since: the version of the specification that it came with: ``1.0``; ``1.1, draft`` where that is not
         released.
+    :param has_servers: whether it is judged in the run with servers of Airflow, and not in the ordinary run.
     """
 
     id: str
@@ -59,6 +61,7 @@ class Requirement:
     needs: tuple[str, ...] = ()
     depends_on: tuple[str, ...] = ()
     since: str = FIRST
+    has_servers: bool = False
 
     @property
     def area(self) -> str:
@@ -135,7 +138,7 @@ def _blocks(document: str) -> Iterable[list[str]]:
 def _read(block: list[str]) -> Requirement:
     head = _HEAD.fullmatch(block[0])
     assert head is not None
-    facts: dict[str, list[str]] = {"source": [], "needs": [], "depends on": [], "since": []}
+    facts: dict[str, list[str]] = {"source": [], "needs": [], "depends on": [], "since": [], "run": []}
     sentence: list[str] = []
     into = sentence
     for line in block[1:]:
@@ -146,6 +149,10 @@ def _read(block: list[str]) -> Requirement:
             into[-1] += f" {line.strip()}"
         elif line.strip():
             into.append(line.strip())
+    if facts["run"] not in ([], [_WITH_SERVERS]):
+        raise SpecificationError(
+            f"{head['id']} has the run {', '.join(facts['run'])}: there is `{_WITH_SERVERS}` alone."
+        )
     return Requirement(
         id=head["id"],
         level=None if head["level"] == "withdrawn" else Level(head["level"]),
@@ -154,6 +161,7 @@ def _read(block: list[str]) -> Requirement:
         needs=_words(facts["needs"]),
         depends_on=_words(facts["depends on"]),
         since=" ".join(facts["since"]) or FIRST,
+        has_servers=facts["run"] == [_WITH_SERVERS],
     )
 
 

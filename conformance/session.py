@@ -37,6 +37,7 @@ from .options import (
     asked_installer,
     asked_level,
     asked_profile,
+    has_servers,
     installer_in_words,
     installer_variables,
     known_failures,
@@ -50,12 +51,14 @@ from .requirements import read_specification
 from .tasks import AdapterError
 
 __all__ = ["adapter", "does_not_apply", "evidence", "harness", "picture", "shared_directory"]
-_TOLD = ("level", "profile", "installer", "timeout", "requirement", "known_failures", "strict")
+_TOLD = ("level", "profile", "installer", "timeout", "requirement", "known_failures", "strict", "servers")
 """Options that a report names."""
 _DESELECTED = pytest.StashKey[int]()
 _EXIT_CODE = pytest.StashKey[int]()
 _IN_PART = pytest.StashKey[set[str]]()
 """Ids of requirements of which the options leave tests out."""
+_OF_THE_OTHER_RUN = pytest.StashKey[list[str]]()
+"""Areas that are judged in the run with servers, where this is the other one."""
 _STARTED = pytest.StashKey[datetime]()
 _UPDATE = pytest.StashKey[Update]()
 
@@ -132,7 +135,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SEEN] = []
     config.stash[_STARTED] = datetime.now(timezone.utc)
     keep_task_seconds(config)
-    specification = config.stash[SPECIFICATION] = read_specification()
+    specification = read_specification()
+    config.stash[SPECIFICATION] = {
+        name: one for name, one in specification.items() if one.has_servers is has_servers(config)
+    }
+    config.stash[_OF_THE_OTHER_RUN] = sorted(
+        {one.area for one in specification.values() if one.has_servers and not has_servers(config)}
+    )
     try:
         config.stash[IMPLEMENTATION] = find_implementation(config.getoption("cosmos_implementation"))
         config.stash[KNOWN] = known_failures(config, specification)
@@ -158,10 +167,18 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     ]
     if drafts := [one for one in config.stash[SPECIFICATION].values() if one.is_draft]:
         header.append(f"judged and counted apart: {len(drafts)} of {', '.join(sorted({one.since for one in drafts}))}")
+    header += _words_on_servers(config)
     if services := adapter_of(config).all_services:
         header.append(f"stays by design: {', '.join(services)}")
     set_aside = config.getoption("cosmos_set_aside")
     return [*header, f"set aside: {set_aside}"] if set_aside else header
+
+
+def _words_on_servers(config: pytest.Config) -> list[str]:
+    if has_servers(config):
+        return ["with servers of Airflow; what needs none is judged in the run without --cosmos-servers"]
+    areas = config.stash[_OF_THE_OTHER_RUN]
+    return [f"not in this run: {', '.join(areas)}, which --cosmos-servers judges"] if areas else []
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -320,6 +337,8 @@ def _print_verdicts(terminalreporter: pytest.TerminalReporter) -> None:
     found = judgements(config)
     options = {**_told(config), "update_known_failures": config.getoption("cosmos_update_known_failures")}
     print_judgements(terminalreporter, found, implementation=adapter_of(config).named, options=options)
+    for line in [] if config.option.collectonly else _words_on_servers(config):
+        terminalreporter.line(line)
     if (update := config.stash.get(_UPDATE, None)) is not None:
         terminalreporter.line(f"{config.getoption('cosmos_known_failures')}: {update}.")
     if reason := _gap(config, found):

@@ -84,6 +84,7 @@ class DagPlan:
     :param render: arguments of ``RenderConfig``.
     :param operator_args: arguments of all its operators.
     :param groups: ids of DbtTaskGroups, each between two ordinary tasks ``before`` and ``after``; none: a DbtDag.
+    :param before_fails: whether the task ``before`` fails where it is run.
     :param dag: arguments of the DAG, or of the DbtDag.
     :param variables: variables of the environment of the process that builds it.
     :param folder: the current directory of that process; None: it does not matter.
@@ -95,6 +96,7 @@ class DagPlan:
     render: Mapping[str, Any] = field(default_factory=dict)
     operator_args: Mapping[str, Any] = field(default_factory=dict)
     groups: tuple[str, ...] = ()
+    before_fails: bool = False
     dag: Mapping[str, Any] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     folder: str | None = None

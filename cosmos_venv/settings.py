@@ -116,6 +116,13 @@ SETTINGS: dict[str, Setting] = {
         meaning="Queue of all dbt tasks of a DAG in ExecutionMode.WATCHER: of the producer, and of a task that runs "
         "dbt for its node alone. Empty: the queue that operator_args or Airflow gives.",
     ),
+    "watcher_max_tasks": Setting(
+        default=0,
+        meaning="How many tasks may watch the producer of a DAG in ExecutionMode.WATCHER. Where a project needs more, "
+        "one task watches all nodes of a folder, as with RenderConfig.batch_by='folder'. 0: any number.",
+        is_also_cosmos=False,
+        least=0,
+    ),
     "state_path": Setting(
         default="",
         meaning="Place for the artifacts of the last success of each task with state='last_success': a path or URL "
@@ -271,6 +278,8 @@ remote_target_path: str
 remote_target_path_conn_id: str
 enable_debug_mode: bool
 debug_memory_poll_interval_seconds: float
+watcher_dbt_execution_queue: str
+watcher_max_tasks: int
 state_path: str
 state_path_conn_id: str
 packages_max_age: int

@@ -59,6 +59,8 @@ _FORMER_NAMES = {"cosmos-deadline": "cosmos-timeout"}
 _OF_EVERY_RUN = ("cosmos-implementation", "cosmos-cache-dir")
 _OF_THE_SUITE = tuple(name for name, _, _ in _VALUES if name not in _OF_EVERY_RUN)
 _SWITCHES = {
+    "cosmos-servers": "Conformance: judge what needs servers of Airflow, and nothing else. Scheduler, API server and "
+    "triggerer are started for it.",
     "cosmos-strict": "Conformance: a known failure that passes makes the run fail.",
     "cosmos-update-known-failures": "Conformance: write the file of --cosmos-known-failures anew from what failed.",
 }
@@ -143,6 +145,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         [argument for argument in arguments if argument != _CONFORMANCE] + _of_the_ini_file(config),
         implementation=named_option(config, "cosmos_implementation"),
         set_aside=_set_aside(config),
+        has_servers=config.option.cosmos_servers,
     )
 
 

@@ -46,12 +46,14 @@ class SuiteRun:
     :param implementation: the implementation as the user named it; None: none was named.
     :param set_aside: the parts of the user's configuration that do not apply, for the header.
     :param root: an existing empty directory for everything that the run writes.
+    :param has_servers: whether it judges what needs servers of Airflow, and nothing else.
     """
 
     options: Sequence[str]
     implementation: str | None
     set_aside: Sequence[str]
     root: Path
+    has_servers: bool = False
 
     @property
     def command(self) -> list[str]:
@@ -75,7 +77,7 @@ class SuiteRun:
             *self._cache,
             *implementation,
             *set_aside,
-            *map(str, suite_files()),
+            *map(str, suite_files(has_servers=self.has_servers)),
         ]
 
     @property
@@ -113,14 +115,21 @@ def why_not_on(platform: str) -> str | None:
     )
 
 
-def suite_files() -> list[Path]:
-    """Return the files of the suite, the smoke check first: one by one, since a user's ``python_files`` hides a
-    directory.
+def suite_files(*, has_servers: bool = False) -> list[Path]:
+    """Return the files of a run of the suite, the smoke check first: one by one, since a user's ``python_files`` hides
+    a directory.
+
+    :param has_servers: whether the run judges what needs servers of Airflow, and nothing else.
     """
-    return sorted((SUITE / "checks").glob("test_*.py"), key=lambda file: (file.name != "test_smoke.py", file.name))
+    checks = SUITE / "checks"
+    smoke = checks / "test_smoke.py"
+    files = sorted((checks / "served" if has_servers else checks).glob("test_*.py"))
+    return [smoke, *(file for file in files if file != smoke)]
 
 
-def run_suite(options: Sequence[str], *, implementation: str | None, set_aside: Sequence[str]) -> int:
+def run_suite(
+    options: Sequence[str], *, implementation: str | None, set_aside: Sequence[str], has_servers: bool = False
+) -> int:
     """Run the suite to its end in a directory that is gone afterwards, and return the exit code of its pytest.
 
     The exit code is 11 when that process was killed. SIGTERM interrupts the run, as Ctrl-C does.
@@ -128,10 +137,17 @@ def run_suite(options: Sequence[str], *, implementation: str | None, set_aside: 
     :param options: the options, as for ``SuiteRun``.
     :param implementation: the implementation, as for ``SuiteRun``.
     :param set_aside: the parts of the configuration that do not apply, as for ``SuiteRun``.
+    :param has_servers: likewise.
     """
     interruption = _Interruption()
     with interruption.at_sigterm(), throwaway_folder("cosmos-conformance-") as root:
-        run = SuiteRun(options=options, implementation=implementation, set_aside=set_aside, root=root)
+        run = SuiteRun(
+            options=options,
+            implementation=implementation,
+            set_aside=set_aside,
+            root=root,
+            has_servers=has_servers,
+        )
         (run.root / "tmp").mkdir()
         with subprocess.Popen(run.command, env=run.environment(os.environ)) as process:
             interruption.aim_at(process)

@@ -85,9 +85,9 @@ DEMO = Environment(path=f".demo/{TAG}/venv", pins=("demo",), projects=(".",))
 TESTS = Environment(path=".venv", pins=("test",), projects=(".", "pytest_cosmos_venv"))
 TOOLKIT = ("pytest_cosmos_venv",)
 # What tests run in a process of its own: plain Airflows, the toolkit beside another implementation and beside other
-# people's plugins, Airflow with its OpenLineage provider, both Airflows with Celery and its broker, the real dbts that
-# the fake is compared with, the programs of a PostgreSQL server, and the providers of the clouds with what stands
-# in for the clouds.
+# people's plugins, Airflow with its OpenLineage provider, both Airflows with Celery and its broker, an older Airflow 3
+# whose tasks cannot begin in the triggerer, the real dbts that the fake is compared with, the programs of a PostgreSQL
+# server, and the providers of the clouds with what stands in for the clouds.
 OTHERS = (
     Environment(path=".cache/envs/airflow3", pins=("airflow3",)),
     Environment(path=".cache/envs/airflow2", pins=("airflow2",), below=(3, 13)),
@@ -97,6 +97,7 @@ OTHERS = (
     Environment(path=".cache/envs/openlineage", pins=("openlineage",)),
     Environment(path=".cache/envs/celery3", pins=("celery3",)),
     Environment(path=".cache/envs/celery2", pins=("celery2",), below=(3, 13)),
+    Environment(path=".cache/envs/airflow32", pins=("airflow32",)),
     Environment(path=".cache/envs/dbt111", pins=("dbt",)),
     Environment(path=".cache/envs/dbt110", pins=("dbt110",)),
     Environment(path=".cache/envs/postgres", pins=("postgres",)),

@@ -2,7 +2,7 @@
 
     .venv/bin/python -m tools.judge [NAME ...]
 
-Reports that are kept in docs/conformance/ are written anew, and with them the page that compares them.
+Reports that are kept in docs/conformance/ are written anew, and with them the pages that compare them.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class Judged:
     :param environment: the folder of the Python that runs it.
     :param implementation: as ``--cosmos-implementation`` takes it.
     :param is_kept: whether its report goes into docs/.
+    :param has_servers: whether it is the run with servers of Airflow, in which all checks share one process.
     """
 
     name: str
@@ -34,6 +35,12 @@ class Judged:
     implementation: str
     installer: str = "uv"
     is_kept: bool = False
+    has_servers: bool = False
+
+    @property
+    def options(self) -> list[str]:
+        """The options of the suite."""
+        return [f"--cosmos-installer={self.installer}", *(["--cosmos-servers", "-n", "0"] if self.has_servers else [])]
 
     @property
     def python(self) -> Path:
@@ -52,13 +59,21 @@ RUNS = (
     Judged(name="cosmos-venv-airflow2-pip", environment=ENVIRONMENTS / "cosmos2", implementation=OURS, installer="pip"),
     Judged(name="astronomer-cosmos-1.15", environment=ENVIRONMENTS / "cosmos", implementation=PEER, is_kept=True),
     Judged(name="astronomer-cosmos-1.14", environment=ENVIRONMENTS / "cosmos114", implementation=PEER, is_kept=True),
+    *(
+        Judged(name=f"{name}-servers", environment=folder, implementation=root, is_kept=True, has_servers=True)
+        for name, folder, root in (
+            ("cosmos-venv", ROOT / ".venv", OURS),
+            ("astronomer-cosmos-1.15", ENVIRONMENTS / "cosmos", PEER),
+            ("astronomer-cosmos-1.14", ENVIRONMENTS / "cosmos114", PEER),
+        )
+    ),
 )
 
 
 def judge(run: Judged) -> None:
     """Judge one, and print what came of it."""
     keep = run.kept_at if run.is_kept else None
-    found = run_suite(run.python, run.implementation, f"--cosmos-installer={run.installer}", keep=keep)
+    found = run_suite(run.python, run.implementation, *run.options, keep=keep)
     told = "; ".join(
         f"{level} {', '.join(f'{count} {verdict}' for verdict, count in counts.items())}"
         for level, counts in found.report["closing"]["counts"].items()
@@ -70,9 +85,11 @@ def judge(run: Judged) -> None:
 
 
 def compare() -> None:
-    """Write the page that has the kept reports side by side."""
-    files = [run.kept_at for run in RUNS if run.is_kept and run.kept_at.exists()]
-    command.main(["compare", *map(str, files), "--html", str(KEPT / "compare.html")])
+    """Write the pages that have the kept reports side by side, of ordinary runs and of those with servers."""
+    for page, has_servers in (("compare.html", False), ("compare-servers.html", True)):
+        kept = [run.kept_at for run in RUNS if run.is_kept and run.has_servers is has_servers]
+        if files := [file for file in kept if file.exists()]:
+            command.main(["compare", *map(str, files), "--html", str(KEPT / page)])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

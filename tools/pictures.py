@@ -48,7 +48,7 @@ class Picture:
 PICTURES = (
     Picture(
         name="conformance",
-        reports=[run.name for run in RUNS if run.is_kept],
+        reports=[run.name for run in RUNS if run.is_kept and not run.has_servers],
         unfolded="ENV-003",
         height=1180,
     ),

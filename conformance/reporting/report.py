@@ -41,7 +41,8 @@ _SECRETS = re.compile(
 def badge(report: Mapping[str, Any]) -> str:
     """An SVG: the highest level of which all holds, and what was not judged because it is declared absent.
 
-    Drafts have no say in it: the badge names a version of the specification that is released.
+    Drafts have no say in it: the badge names a version of the specification that is released. Where nothing but drafts
+    was judged, it claims nothing.
 
     :param report: the content of a ``report.json``.
     """
@@ -62,6 +63,8 @@ def _claim(report: Mapping[str, Any]) -> tuple[str, str]:
     if not report["closing"]["is_complete"]:
         return "incomplete", "#888"
     released = [each for each in report["requirements"] if not is_draft(each.get("since", FIRST))]
+    if not released:
+        return "drafts alone", "#888"
     reached = None
     for level in Level:
         verdicts = {each["verdict"] for each in released if each["level"] == level.value}

@@ -31,7 +31,7 @@ def print_judgements(
     :param implementation: the implementation, as ``--cosmos-implementation`` takes it.
     :param options: the options of the run, by the words after ``--cosmos-``.
     """
-    if all(each.verdict is Verdict.NOT_RUN for each in judgements):
+    if not any(each.seen for each in judgements):
         return
     failed = [each for each in judgements if each.verdict in (Verdict.FAILED, Verdict.HARNESS_ERROR)]
     for judgement, following in by_root(failed):
@@ -88,7 +88,8 @@ def again(requirement: str, implementation: str, options: Mapping[str, object]) 
     """
     told = {"implementation": implementation, "requirement": requirement}
     told |= {name: str(options[name]) for name in _CONDITIONS if options.get(name)}
-    return " ".join(["pytest --cosmos-conformance", *(f"--cosmos-{name}={value}" for name, value in told.items())])
+    words = ["pytest --cosmos-conformance", *(["--cosmos-servers"] if options.get("servers") else [])]
+    return " ".join([*words, *(f"--cosmos-{name}={value}" for name, value in told.items())])
 
 
 def _print_failure(terminal: pytest.TerminalReporter, judgement: Judgement, following: Sequence[Judgement]) -> None:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from cosmos_venv.cli.parsing import Actions
     from cosmos_venv.rendering.model import Member, Plan
 
-FORMATS = ("tree", "json", "mermaid", "dot")
+FORMATS = ("tree", "json", "mermaid", "dot", "markdown")
+_OF_CHANGES = ("tree", "json", "mermaid", "markdown")
 TEST_BEHAVIORS = tuple(behavior.value for behavior in TestBehavior)
 _WIDE = 10_000  # columns: rich cuts off the lines of a tree
 _DESCRIPTION = (
@@ -33,7 +34,8 @@ _DESCRIPTION = (
     "file is imported as Airflow does it, and its DbtDag or DbtTaskGroup is shown as it is configured. The folder of "
     "a project (with a target/manifest.json) or a manifest is rendered with the defaults and the options of this "
     "command. No task runs, but a DAG file that loads with dbt ls runs dbt ls. Exit code 1: the file cannot be "
-    "imported or read, has no dbt project or several, the selection is refused, or the output cannot be written."
+    "imported or read, has no dbt project or several, the selection is refused, or the output cannot be written. With "
+    "--against it shows what has changed since a git revision or a stored plan."
 )
 
 
@@ -56,6 +58,15 @@ class Options:
     def given(self) -> list[str]:
         """Return the options that were used, as they are written."""
         return [f"--{name.replace('_', '-')}" for name, value in vars(self).items() if value]
+
+    @property
+    def words(self) -> list[str]:
+        """The options as words of a command line."""
+        given = [("--select", self.select), ("--exclude", self.exclude)]
+        words = [word for name, items in given if items for word in (name, *items)]
+        for name, value in (("--selector", self.selector), ("--test-behavior", self.test_behavior)):
+            words += [name, value] if value else []
+        return words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +101,12 @@ def add_to(subjects: Actions) -> None:
         "--format", choices=FORMATS, help="the format, by default tree; --json is the same as --format json"
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write to this file, not to standard output")
+    parser.add_argument(
+        "--against",
+        metavar="REVISION|FILE",
+        help="show only what has changed since a git revision, or since a plan that --format json has stored; markdown "
+        "is a comment for a pull request",
+    )
     of_file = parser.add_argument_group("If a DAG file has several")
     of_file.add_argument("--dag-id", metavar="ID", help="the DAG to show")
     of_file.add_argument("--group", metavar="ID", help="the DbtTaskGroup to show, with the groups around it")
@@ -118,7 +135,21 @@ def _run(options: argparse.Namespace) -> int:
     elif asked.given:
         options.parser.error(f"{target} is a DAG file, and its RenderConfig says what {asked.given[0]} would")
     form = "json" if options.json else options.format or "tree"
-    return render(target, asked, dag_id=options.dag_id, group_id=options.group, form=form, output=options.output)
+    if options.against is None and form == "markdown":
+        options.parser.error("--format markdown shows changes: give --against")
+    if options.against is not None and form not in _OF_CHANGES:
+        options.parser.error(
+            f"--against has no --format {form}: give {', '.join(_OF_CHANGES[:-1])} or {_OF_CHANGES[-1]}"
+        )
+    return render(
+        target,
+        asked,
+        dag_id=options.dag_id,
+        group_id=options.group,
+        form=form,
+        output=options.output,
+        against=options.against,
+    )
 
 
 def is_project(target: Path) -> bool:
@@ -130,9 +161,16 @@ def is_project(target: Path) -> bool:
 
 
 def render(
-    target: Path, options: Options, *, dag_id: str | None, group_id: str | None, form: str, output: Path | None
+    target: Path,
+    options: Options,
+    *,
+    dag_id: str | None,
+    group_id: str | None,
+    form: str,
+    output: Path | None,
+    against: str | None = None,
 ) -> int:
-    """Show the plan of a DAG file or a dbt project.
+    """Show the plan of a DAG file or a dbt project, or what has changed in it.
 
     :param target: a DAG file, the folder of a dbt project, or a manifest.
     :param options: for a project.
@@ -140,6 +178,7 @@ def render(
     :param group_id: which group is meant, where a DAG has several; None: the only one.
     :param form: one of ``FORMATS``.
     :param output: file in place of stdout; None: stdout.
+    :param against: a git revision or the file of a plan, with which it is compared; None: the whole is shown.
     :returns: the exit code.
     :raises CosmosValueError: when there is none to show, or it cannot be written.
     :raises CosmosLoadDbtException: when the project cannot be loaded.
@@ -147,7 +186,10 @@ def render(
     try:
         with only_the_result_on_stdout():
             rendered = _of_project(target, options) if is_project(target) else _of_file(target, dag_id, group_id)
-        _show(rendered, form, output)
+        if against is None:
+            _show(rendered, form, output)
+        else:
+            _show_changes(rendered, against, target, [*options.words, *_chosen(dag_id, group_id)], form, output)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -242,7 +284,34 @@ def _show(rendered: Rendered, form: str, output: Path | None) -> None:
             console.print(_tree(rendered))
         sys.stdout.write(capture.get())
         return
-    text = _WRITERS[form](rendered)
+    _write(_WRITERS[form](rendered), output)
+
+
+def _chosen(dag_id: str | None, group_id: str | None) -> list[str]:
+    return [word for name, value in (("--dag-id", dag_id), ("--group", group_id)) if value for word in (name, value)]
+
+
+def _show_changes(
+    rendered: Rendered, against: str, target: Path, words: list[str], form: str, output: Path | None
+) -> None:
+    from cosmos_venv.cli.render_against import plan_against
+    from cosmos_venv.rendering.plan_changes import changes_between, changes_to_mermaid, to_lines, to_markdown
+
+    before = plan_against(against, target, words)
+    changes = changes_between(before, rendered.plan)
+    name = f"{rendered.name} against {against}"
+    if form == "json":
+        text = json.dumps({"dag_id": rendered.dag_id, "group_id": rendered.group_id, **changes.to_dict()}, indent=2)
+    elif form == "tree":
+        text = "\n".join(to_lines(changes, name))
+    else:
+        text = changes_to_mermaid(before, rendered.plan, changes).rstrip("\n")
+        if form == "markdown":
+            text = to_markdown(changes, name, f"{text}\n").rstrip("\n")
+    _write(f"{text}\n", output)
+
+
+def _write(text: str, output: Path | None) -> None:
     if output is None:
         print(text, end="")
         return

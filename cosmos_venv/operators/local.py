@@ -81,6 +81,8 @@ class DbtBatchLocalOperator(DbtBatchMixin, DbtLocalBaseOperator):
     ``dbt build``.
     """
 
+    #: Airflow 3.3.2 failed one of two runs that made the alias at once, although dbt had succeeded.
+    declares_alias: ClassVar[bool] = True
     #: whether other tasks watch this one, for which it says in an XCom what became of each node.
     is_watched: ClassVar[bool] = False
 
@@ -116,7 +118,7 @@ class DbtBatchLocalOperator(DbtBatchMixin, DbtLocalBaseOperator):
         run = self._dbt_run(cmd, env, context, **kwargs)
         publish = None
         if self.is_watched:
-            from cosmos_venv.operators.watch.feed import publisher
+            from cosmos_venv.operators.watch.publication import publisher
 
             publish = publisher(context)
         result: FullOutputSubprocessResult = run_batch(run, self._hooks(context), self.nodes, publish)

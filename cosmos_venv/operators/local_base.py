@@ -100,6 +100,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     template_fields_renderers: ClassVar[dict[str, str]] = {"compiled_sql": "sql", "freshness": "json"}
     #: the option of ``[cosmos_venv]`` that counts where ``warm_dbt`` is not given.
     warm_setting: ClassVar[str] = "local_warm_dbt"
+    #: whether Airflow 3 hears of the alias for the task's assets while the DAG is parsed, as Airflow 2 does for all.
+    declares_alias: ClassVar[bool] = False
     #: what dbt made of the selection, for Airflow's page of rendered fields; written by the task.
     compiled_sql = ""
     freshness = ""
@@ -199,7 +201,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         }
         self._store(given | own | kept)
         # Airflow 2 wants to know the alias while the DAG is parsed; Airflow 3 learns of it when the task runs.
-        if not compat.ASSETS_NEED_AN_ALIAS and settings.enable_dataset_alias:
+        is_early = self.declares_alias or not compat.ASSETS_NEED_AN_ALIAS
+        if is_early and settings.enable_dataset_alias:
             from cosmos_venv.operators.run.post_run import gives_assets
 
             if gives_assets(self.base_cmd, emit_datasets=emit_datasets):
@@ -442,7 +445,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     def _why_not_started(self, executable: str, error: OSError) -> str:
         return (
             f"dbt_executable_path={executable!r} cannot be started: {error.strerror}. Install dbt there, name "
-            "another, or use ExecutionMode.VIRTUALENV, which installs dbt itself."
+            "another, or let dbt be installed: with ExecutionMode.VIRTUALENV, or in WATCHER with py_requirements."
         )
 
     def _after_success(self, artifacts: Artifacts) -> None:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 __all__ = [
+    "DbtBatchWatcherOperator",
+    "DbtBatchWatcherVirtualenvOperator",
     "DbtConsumerWatcherSensor",
     "DbtProducerWatcherOperator",
     "DbtProducerWatcherVirtualenvOperator",
@@ -52,20 +54,38 @@ _TRIGGER = "cosmos_venv.operators.watch.trigger.DbtNodeTrigger"
 _RESUMES = "execute_complete"
 
 
-class DbtProducerWatcherOperator(DbtBatchLocalOperator):
+class _Producer:
+    """The task that runs dbt for all others."""
+
+    is_watched: ClassVar[bool] = True
+
+    @classmethod
+    def take_own_parameters(cls, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """This command's own parameters, and the rest.
+
+        With ``depends_on_past`` it waits for all tasks of the run before, by the last one, which comes right behind the
+        producer: the next build would begin beside a task of that run that runs dbt for its node alone.
+
+        :param arguments: those that no constructor has taken, by name.
+        :returns: as ``AbstractDbtBase`` does.
+        """
+        own, rest = super().take_own_parameters(arguments)  # type: ignore[misc]
+        given = {**(rest.get("default_args") or {}), **rest}
+        if given.get("depends_on_past") and "wait_for_downstream" not in given:
+            rest["wait_for_downstream"] = True
+        return own, rest
+
+
+class DbtProducerWatcherOperator(_Producer, DbtBatchLocalOperator):
     """One ``dbt build`` for all tasks that watch it, on the worker.
 
     It is a batch of all nodes: it fails when a node has failed, and its next try builds what is not done. Parameters
     are those of a batch.
     """
 
-    is_watched: ClassVar[bool] = True
 
-
-class DbtProducerWatcherVirtualenvOperator(DbtBatchVirtualenvOperator):
+class DbtProducerWatcherVirtualenvOperator(_Producer, DbtBatchVirtualenvOperator):
     """One ``dbt build`` for all tasks that watch it, in a managed virtual environment."""
-
-    is_watched: ClassVar[bool] = True
 
 
 class _OfTask:
@@ -122,7 +142,8 @@ class DbtConsumerWatcherSensor:
         :param context: Airflow's context of the task.
         :param **kwargs: of the command's own ``execute``.
         """
-        if self._waits(context):
+        if nodes := self._wait(context):
+            self._run_only(nodes)
             return super().execute(context, **kwargs)  # type: ignore[misc]
         return None
 
@@ -141,12 +162,19 @@ class DbtConsumerWatcherSensor:
         if action is Action.FAIL:
             raise AirflowException(event["reason"])
         # Once more: the producer may have been cleared since.
-        if self._waits(context, event["told"]):
+        if nodes := self._wait(context, event["told"]):
+            self._run_only(nodes)
             return super().execute(context)  # type: ignore[misc]
         return None
 
-    def _waits(self, context: Context, told: Mapping[str, int] | None = None) -> bool:
-        """Wait for the nodes, or end as they have; whether dbt has to run for them alone."""
+    def _run_only(self, nodes: Sequence[str]) -> None:
+        """Take note that dbt runs for some of its nodes alone. Where they have one command, it runs all of them.
+
+        :param nodes: unique ids.
+        """
+
+    def _wait(self, context: Context, told: Mapping[str, int] | None = None) -> list[str]:
+        """Wait for the nodes, or end as they have: those for which dbt has to run in this task."""
         from cosmos_venv.operators.watch.waiting import Watching, wait_for_nodes
 
         task: Any = self
@@ -163,6 +191,15 @@ class DbtConsumerWatcherSensor:
     def _parents(self) -> list[str]:
         ids: set[str] = getattr(self, "upstream_task_ids", set())
         return sorted(ids - {self.producer_task_id})
+
+
+class _JoinedSensor(DbtConsumerWatcherSensor):
+    """A task that watches the nodes of a batch."""
+
+    nodes: Mapping[str, str]
+
+    def _run_only(self, nodes: Sequence[str]) -> None:
+        self.nodes = {each: self.nodes[each] for each in nodes}
 
 
 def _defer(task: Any, trigger: Any) -> None:
@@ -185,6 +222,10 @@ class DbtTestWatcherOperator(DbtConsumerWatcherSensor, DbtTestLocalOperator):
     """The tests of a node, which the producer runs; alone by ``dbt test`` on the worker."""
 
 
+class DbtBatchWatcherOperator(_JoinedSensor, DbtBatchLocalOperator):
+    """Nodes that one task shows; what the producer has not built of them, by ``dbt build`` on the worker."""
+
+
 class DbtRunWatcherVirtualenvOperator(DbtConsumerWatcherSensor, DbtRunVirtualenvOperator):
     """A model that the producer builds; alone by ``dbt run`` in a managed virtual environment."""
 
@@ -201,7 +242,13 @@ class DbtTestWatcherVirtualenvOperator(DbtConsumerWatcherSensor, DbtTestVirtuale
     """The tests of a node, which the producer runs; alone by ``dbt test`` in a managed virtual environment."""
 
 
+class DbtBatchWatcherVirtualenvOperator(_JoinedSensor, DbtBatchVirtualenvOperator):
+    """Nodes that one task shows; what the producer has not built of them, in a managed virtual environment."""
+
+
 for _operator in (
+    DbtBatchWatcherOperator,
+    DbtBatchWatcherVirtualenvOperator,
     DbtProducerWatcherOperator,
     DbtProducerWatcherVirtualenvOperator,
     DbtRunWatcherOperator,

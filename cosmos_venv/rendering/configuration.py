@@ -93,6 +93,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         """The settings of Airflow's configuration for a plan, as they are now."""
         return PlanningSettings(
             groups_by_path=settings.enable_hierarchical_naming_for_group_nodes_by_folder,
+            most_watching=settings.watcher_max_tasks,
             uses_models_flag=settings.pre_dbt_fusion,
         )
 
@@ -182,7 +183,6 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         refusals = {
             f"RenderConfig.test_behavior {render.test_behavior}: no task could show the states of the tests. "
             "Use AFTER_EACH, AFTER_ALL or NONE": render.test_behavior is TestBehavior.BUILD,
-            "RenderConfig.batch_by: all nodes are one dbt build already. Drop it": render.batch_by is not None,
             "RenderConfig.node_converters: dbt builds the nodes whatever tasks they become. Use ExecutionMode.LOCAL or "
             "VIRTUALENV": bool(render.node_converters),
             "RenderConfig.load_method CUSTOM: read without dbt, a project may have tests that are not seen. Use "

@@ -6,6 +6,7 @@ step by id. Ids are those of Cosmos.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections import Counter
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from functools import cache, cached_property
 
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import (
+    BatchBy,
     DbtResourceType,
     ExecutionMode,
     SeedRenderingBehavior,
@@ -479,10 +481,22 @@ def plan(
     made = Assembly(drawn, end=end, folders=folders, marks=marks).plan()
     if not is_watched:
         return made
-    from cosmos_venv.rendering.watcher import watched_plan  # few DAGs watch
+    from cosmos_venv.rendering.watcher import number_of_watching, watched_plan  # few DAGs watch
 
     behavior = render_config.test_behavior
-    return watched_plan(made, nodes, selectors=selectors, test_behavior=behavior, operator=operator)
+    watched = watched_plan(made, nodes, selectors=selectors, test_behavior=behavior, operator=operator)
+    if render_config.batch_by is not None or not 0 < settings.most_watching < number_of_watching(watched):
+        return watched
+    return plan(
+        nodes,
+        tests_per_model=tests_per_model,
+        render_config=dataclasses.replace(render_config, batch_by=BatchBy.FOLDER),
+        execution_config=execution_config,
+        project_config=project_config,
+        operator_args=operator_args,
+        settings=settings,
+        known=known,
+    )
 
 
 def _batches(nodes: Mapping[str, DbtNode], visibility: NodeVisibility, render: RenderConfig) -> Batches:

@@ -286,10 +286,12 @@ class PlanningSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     :param groups_by_path: ``enable_hierarchical_naming_for_group_nodes_by_folder``.
     :param uses_models_flag: ``pre_dbt_fusion``: nodes are named by ``--models`` instead of ``--select``.
+    :param most_watching: ``watcher_max_tasks``: how many tasks may watch one producer; 0: any number.
     """
 
     groups_by_path: bool = False
     uses_models_flag: bool = False
+    most_watching: int = 0
 
 
 class TaskArguments:

@@ -36,7 +36,7 @@ _AFTER_PRODUCER = {"priority_weight": 2, "weight_rule": "absolute"}
 _WATCHER_OF = {
     f"operators.{module}.Dbt{verb}{mode}Operator": f"operators.watcher.Dbt{verb}Watcher{suffix}Operator"
     for module, mode, suffix in (("local", "Local", ""), ("virtualenv", "Virtualenv", "Virtualenv"))
-    for verb in ("Run", "Seed", "Snapshot", "Test")
+    for verb in ("Batch", "Run", "Seed", "Snapshot", "Test")
 }
 _PRODUCER_OF = {
     "operators.local.": "operators.watcher.DbtProducerWatcherOperator",
@@ -112,6 +112,14 @@ def watched_plan(
     )
 
 
+def number_of_watching(plan: Plan) -> int:
+    """How many tasks watch the producer.
+
+    :param plan: of ``watched_plan``.
+    """
+    return sum("node_ids" in task.arguments for task in plan.tasks)
+
+
 def _mark(mark: NodeMark, node: DbtNode, *, is_built: bool) -> NodeMark:
     """What the plan does with a node: a look at a source is no part of what the producer runs."""
     is_looked_at = mark.is_built and node.resource_type is DbtResourceType.SOURCE
@@ -161,9 +169,12 @@ def _watched_ids(plan: Plan, built: Mapping[str, DbtNode], nodes: Mapping[str, D
                 tests_of.setdefault(parent, []).append(each)
     found: dict[str, list[str]] = {}
     for task in plan.tasks:
-        if task.node_id is None or task.operator not in _WATCHER_OF:
+        if task.operator not in _WATCHER_OF:
             continue
-        if task.node_id in built:
+        if task.node_id is None:
+            if joined := task.arguments.get("nodes"):
+                found[task.task_id] = [*joined]
+        elif task.node_id in built:
             is_test_of_another = ".DbtTest" in task.operator and built[task.node_id].resource_type not in TESTS
             found[task.task_id] = tests_of.get(task.node_id, []) if is_test_of_another else [task.node_id]
         elif (

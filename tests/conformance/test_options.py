@@ -42,6 +42,17 @@ def _tiny_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
             "*--cosmos-requirement=LOKC-[*]: no requirement is called so*",
             id="no-such-id",
         ),
+        pytest.param(
+            ["--cosmos-requirement=WATCH-003"],
+            "*--cosmos-requirement=WATCH-003 is judged in a run with servers of Airflow: add --cosmos-servers.",
+            id="without-servers",
+        ),
+        pytest.param(
+            ["--cosmos-servers", "--cosmos-requirement=LOCK-*"],
+            "*--cosmos-requirement=LOCK-[*] is judged not with servers of Airflow: leave out --cosmos-servers.",
+            id="with-servers",
+        ),
+        pytest.param(["--cosmos-servers", "-n", "2"], "*--cosmos-servers starts one Airflow*leave out -n.", id="crowd"),
         pytest.param(["--cosmos-requirement="], "*--cosmos-requirement= names none: give ids*", id="no-id"),
         pytest.param(["--cosmos-strict"], "*--cosmos-strict needs --cosmos-known-failures=FILE*", id="strict-of-what"),
         pytest.param(["--cosmos-timeout=1m"], "*--cosmos-timeout=1m: give seconds, such as 300.", id="deadline"),
@@ -68,7 +79,9 @@ def test_a_wrong_option_is_refused_before_anything_runs(
     result.stderr.fnmatch_lines([message])
 
 
-@pytest.mark.parametrize("option", ["--cosmos-report=out", "--cosmos-level=should", "--cosmos-strict"])
+@pytest.mark.parametrize(
+    "option", ["--cosmos-report=out", "--cosmos-level=should", "--cosmos-strict", "--cosmos-servers"]
+)
 @pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["one-process", "workers"])
 def test_an_option_of_the_suite_is_refused_in_a_run_of_something_else(
     pytester: pytest.Pytester, option: str, workers: list[str]

@@ -16,8 +16,8 @@ from conformance.requirements import SPECIFICATION, Level, SpecificationError, r
 
 SUITE = SPECIFICATION.parent
 DRAFT = "1.1, draft"
-IN_WORDS = {4: "Four", 5: "Five", 6: "Six", 7: "Seven", 8: "Eight", 9: "Nine", 10: "Ten"}
-TEST_FILES = sorted(file for file in (SUITE / "checks").glob("test_*.py") if file.name != "test_smoke.py")
+IN_WORDS = {4: "Four", 5: "Five", 6: "Six", 7: "Seven", 8: "Eight", 9: "Nine", 10: "Ten", 25: "Twenty-five"}
+TEST_FILES = sorted(file for file in (SUITE / "checks").rglob("test_*.py") if file.name != "test_smoke.py")
 
 
 def marked(file: Path) -> Iterator[str]:
@@ -43,6 +43,14 @@ def test_each_requirement_has_a_test_and_each_mark_a_requirement() -> None:
     assert marks == binding, (
         f"without a test: {sorted(binding - marks)}; without a requirement: {sorted(marks - binding)}"
     )
+
+
+def test_a_requirement_is_judged_in_the_run_in_which_its_tests_are() -> None:
+    with_servers = {unique for unique, one in read_specification().items() if one.has_servers}
+
+    marks = {unique for file in TEST_FILES if file.parent.name == "served" for unique in marked(file)}
+
+    assert marks == with_servers
 
 
 def test_each_test_names_its_requirement() -> None:
@@ -126,6 +134,7 @@ Nobody waits.
 - source: what users expect
 - depends on: LOCK-001
 - since: 1.1, draft
+- run: with servers
 
 ## Another chapter
 
@@ -144,6 +153,7 @@ def test_requirements_are_read_from_the_document() -> None:
     assert (third.sentence, third.depends_on) == ("Nobody waits.", ("LOCK-001",))
     assert (first.since, first.is_draft, first.counted_as) == ("1.0", False, "MUST")
     assert (third.since, third.is_draft, third.counted_as) == ("1.1, draft", True, "1.1, draft")
+    assert (first.has_servers, third.has_servers) == (False, True)
 
 
 @pytest.mark.parametrize(
@@ -152,6 +162,7 @@ def test_requirements_are_read_from_the_document() -> None:
         pytest.param(DOCUMENT.replace("LOCK-003 (", "LOCK-001 ("), "LOCK-001 stands there twice", id="twice"),
         pytest.param(DOCUMENT.replace("Nobody waits.\n", ""), "LOCK-003 has no sentence", id="no-sentence"),
         pytest.param(DOCUMENT.replace("- source: what users expect\n", ""), "LOCK-003 has no source", id="no-source"),
+        pytest.param(DOCUMENT.replace("with servers", "at night"), "LOCK-003 has the run at night", id="no-such-run"),
         pytest.param(DOCUMENT.replace("on: LOCK-001", "on: LOCK-009"), "depends on LOCK-009, which", id="no-such-root"),
         pytest.param(
             DOCUMENT.replace("- source: Mode page", "- source: Mode page\n- depends on: LOCK-003"),

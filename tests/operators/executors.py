@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-from urllib.request import Request, urlopen
 
 import psutil
 import pytest
 
+from pytest_cosmos_venv.airflow_servers import call_api
 from tests.installed import ENVIRONMENTS, ROOT
 from tests.operators.real_scheduler import api_server, prepared, running, wait_until
 from tests.operators.whole_airflow import WholeAirflow
@@ -48,15 +47,17 @@ class Stack:
 
     :param release: of Airflow, 2 or 3.
     :param has_triggerer: whether tasks can be deferred.
+    :param environment: name of an environment with another Airflow of that release; empty: the newest one.
     """
 
     release: int
     executor: str
     has_triggerer: bool = False
+    environment: str = ""
 
     @property
     def folder(self) -> Path:
-        return ENVIRONMENTS / f"celery{self.release}"
+        return ENVIRONMENTS / (self.environment or f"celery{self.release}")
 
     @property
     def programs(self) -> Path:
@@ -65,13 +66,19 @@ class Stack:
 
     @property
     def is_missing(self) -> bool:
-        return IS_MISSING or not (self.programs / "redis-server").exists()
+        program = self.programs / "redis-server" if self.needs_broker else self.folder / "bin" / "python"
+        return IS_MISSING or not program.exists()
+
+    @property
+    def needs_broker(self) -> bool:
+        """Whether its executor takes tasks from Redis."""
+        return self.executor == "CeleryExecutor"
 
     def parameter(self) -> object:
         """The parameter for a test that takes a stack."""
         missing = self.is_missing and (os.environ.get("CI") != "true" or sys.version_info >= (3, 13))
         reason = f"no {self.folder.name} or postgres in .cache/envs: make test makes them (Python 3.10 to 3.12)"
-        name = f"airflow{self.release}-{self.executor}"
+        name = f"{self.environment or f'airflow{self.release}'}-{self.executor}"
         return pytest.param(self, id=name, marks=pytest.mark.skipif(missing, reason=reason))
 
 
@@ -95,12 +102,13 @@ class Running:
         rows = self.airflow.ask(f"select task_id, state from task_instance where dag_id = '{dag_id}'")  # noqa: S608
         return dict(rows)
 
-    def clear(self, dag_id: str, *task_ids: str) -> None:
-        """Clear tasks of the only run of a DAG, without those before and behind them, as the UI of Airflow 3 does it.
+    def clear(self, dag_id: str, *task_ids: str, run_id: str | None = None) -> None:
+        """Clear tasks of a run of a DAG, without those before and behind them, as the UI of Airflow 3 does it.
 
         :param task_ids: the tasks; none: all of the run.
+        :param run_id: of the run; None: there is only one.
         """
-        body = {"dry_run": False, "only_failed": False, "dag_run_id": self._run_id(dag_id)}
+        body = {"dry_run": False, "only_failed": False, "dag_run_id": run_id or self._run_id(dag_id)}
         self._call("POST", f"dags/{dag_id}/clearTaskInstances", {**body, "task_ids": list(task_ids) or None})
 
     def mark_task(self, dag_id: str, task_id: str, state: str) -> None:
@@ -112,18 +120,21 @@ class Running:
         """Mark the only run of a DAG, as the UI of Airflow 3 does it."""
         self._call("PATCH", f"dags/{dag_id}/dagRuns/{quote(self._run_id(dag_id))}", {"state": state})
 
+    def backfill(self, dag_id: str, first: str, last: str) -> None:
+        """Run a DAG for a time that is over, two runs at once, as the UI of Airflow 3 does it.
+
+        :param first: the first day, such as 2026-01-01.
+        :param last: the last day.
+        """
+        days = {"from_date": f"{first}T00:00:00Z", "to_date": f"{last}T00:00:00Z"}
+        self._call("POST", "backfills", {"dag_id": dag_id, **days, "max_active_runs": 2})
+
     def _run_id(self, dag_id: str) -> str:
         run_id: str = self.airflow.ask(f"select run_id from dag_run where dag_id = '{dag_id}'")[0][0]  # noqa: S608
         return run_id
 
     def _call(self, method: str, path: str, body: Mapping[str, Any]) -> None:
-        server = f"http://127.0.0.1:{self.airflow.variables['AIRFLOW__API__PORT']}"
-        with urlopen(f"{server}/auth/token", timeout=60) as answer:  # noqa: S310 - ours
-            token = json.load(answer)["access_token"]
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        data = json.dumps(body).encode()
-        with urlopen(Request(f"{server}/api/v2/{path}", data, headers, method=method), timeout=60):  # noqa: S310
-            pass
+        call_api(int(self.airflow.variables["AIRFLOW__API__PORT"]), method, path, body)
 
     def mark(self, dag_id: str, state: str) -> None:
         """Mark all tasks of the DAG, as somebody in the UI does it."""
@@ -152,31 +163,35 @@ def running_stack(
     folder: Path,
     short: Path,
     postgres: Postgres,
+    variables: Mapping[str, str] | None = None,
     triggerer_variables: Mapping[str, str] | None = None,
 ) -> Iterator[Running]:
     """A stack with a database of its own.
 
     :param folder: of Airflow's files.
     :param short: a folder with a short path, for a socket.
+    :param variables: environment variables of all its processes.
     :param triggerer_variables: environment variables that the triggerer has and the others have not.
     """
     airflow = AirflowOnPostgres(
         python=stack.folder / "bin" / "python",
         folder=folder,
-        variables=dict(VARIABLES),
+        variables={**VARIABLES, **(variables or {})},
         postgres=postgres.apart(f"airflow{stack.release}_{stack.executor.lower()}"),
     )
     with ExitStack() as resources:
-        airflow.variables["AIRFLOW__CELERY__BROKER_URL"] = resources.enter_context(started_redis(stack.programs, short))
+        if stack.needs_broker:
+            address = resources.enter_context(started_redis(stack.programs, short))
+            airflow.variables["AIRFLOW__CELERY__BROKER_URL"] = address
         airflow = prepared(airflow, dag_file, executor=stack.executor)
         if stack.release == 3:
             resources.enter_context(api_server(airflow))
         worker = psutil.Process(resources.enter_context(running(airflow, "scheduler")).pid)
-        if stack.executor == "CeleryExecutor":
+        if stack.needs_broker:
             worker = resources.enter_context(celery_worker(airflow))
         if stack.has_triggerer:
-            variables = {**airflow.variables, **(triggerer_variables or {})}
-            resources.enter_context(running(replace(airflow, variables=variables), "triggerer"))
+            of_triggerer = replace(airflow, variables={**airflow.variables, **(triggerer_variables or {})})
+            resources.enter_context(running(of_triggerer, "triggerer"))
         yield Running(stack, airflow, worker)
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
+from pytest_cosmos_venv.airflow_servers import accepts, free_port, running_server, server_variables
 from tests.operators.whole_airflow import WholeAirflow
 
 Airflow = TypeVar("Airflow", bound=WholeAirflow)
@@ -39,18 +37,7 @@ def prepared(airflow: Airflow, dag_file: str, *, executor: str) -> Airflow:
     airflow = replace(
         airflow,
         variables={
-            "AIRFLOW__CORE__EXECUTOR": executor,
-            "AIRFLOW__CORE__PARALLELISM": "2",
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
-            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
-            "AIRFLOW__API__HOST": "127.0.0.1",
-            "AIRFLOW__API__PORT": str(port),
-            "AIRFLOW__API__WORKERS": "1",
-            "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
-            # Airflow 2 would read the DAG file again and again.
-            "AIRFLOW__SCHEDULER__STANDALONE_DAG_PROCESSOR": "True",
+            **server_variables(port, executor=executor),
             **airflow.variables,
         },
     )
@@ -89,41 +76,10 @@ def logs(airflow: WholeAirflow) -> str:
 @contextmanager
 def running(airflow: WholeAirflow, *words: str) -> Iterator[subprocess.Popen[bytes]]:
     """One of Airflow's processes, until the block ends."""
+    command: list[str | Path] = [airflow.python, "-m", "airflow", *words]
     log = airflow.folder / "airflow" / f"{words[0]}.log"
-    with log.open("a") as output:
-        process = subprocess.Popen(
-            [airflow.python, "-m", "airflow", *words],
-            env=airflow.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            yield process
-        finally:
-            _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(20)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def accepts(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
+    with running_server(command, environment=airflow.environment, log=log) as process:
+        yield process
 
 
 def wait_until(has_happened: Callable[[], bool], what: str, airflow: WholeAirflow) -> None:

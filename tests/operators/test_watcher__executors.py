@@ -20,6 +20,7 @@ from tests.postgres import Postgres
 STACKS = [
     Stack(release=3, executor="LocalExecutor", has_triggerer=True),
     Stack(release=3, executor="CeleryExecutor", has_triggerer=True),
+    Stack(release=3, executor="LocalExecutor", has_triggerer=True, environment="airflow32"),
     Stack(release=2, executor="LocalExecutor", has_triggerer=True),
 ]
 

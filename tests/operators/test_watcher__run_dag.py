@@ -12,7 +12,7 @@ import pytest
 from cosmos_venv import DbtDag, DbtTaskGroup
 from cosmos_venv.compat import DAG, AirflowException, BaseOperator, EmptyOperator
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
-from cosmos_venv.constants import ExecutionMode, InvocationMode, LoadMode
+from cosmos_venv.constants import BatchBy, ExecutionMode, InvocationMode, LoadMode
 from pytest_cosmos_venv import DagOutcome, FakeVenv, RunDag, Variables
 from tests.kit import harbor_profile
 
@@ -39,19 +39,24 @@ def project(dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     return dbt_project
 
 
-def arguments(dbt: FakeVenv, project: Path, *, setup: dict[str, Any] | None = None) -> dict[str, Any]:
+def arguments(
+    dbt: FakeVenv, project: Path, *, setup: dict[str, Any] | None = None, batch_by: BatchBy | None = None
+) -> dict[str, Any]:
     """The configuration of a project that is watched."""
     runs: dict[str, Any] = {"dbt_executable_path": dbt.dbt, "invocation_mode": InvocationMode.SUBPROCESS}
     return {
         "project_config": ProjectConfig(project, install_dbt_deps=False),
         "profile_config": harbor_profile(project),
         "execution_config": ExecutionConfig(ExecutionMode.WATCHER, setup_operator_args=setup, **runs),
-        "render_config": RenderConfig(load_method=LoadMode.DBT_LS, **runs),
+        "render_config": RenderConfig(load_method=LoadMode.DBT_LS, batch_by=batch_by, **runs),
     }
 
 
-def watched(dbt: FakeVenv, project: Path, *, retries: int = 0, of_producer: int | None = None) -> DbtDag:
-    given = arguments(dbt, project, setup=None if of_producer is None else {"retries": of_producer})
+def watched(
+    dbt: FakeVenv, project: Path, *, retries: int = 0, of_producer: int | None = None, batch_by: BatchBy | None = None
+) -> DbtDag:
+    setup = None if of_producer is None else {"retries": of_producer}
+    given = arguments(dbt, project, setup=setup, batch_by=batch_by)
     return DbtDag(dag_id="harbor", schedule=None, start_date=START, default_args={"retries": retries}, **given)
 
 
@@ -112,6 +117,38 @@ def test_a_task_alone_is_tried_again_when_the_producer_is_over(
     assert states(outcome)["mart"] == "success"
     assert not outcome.succeeded, "what it kept dbt from building is not there"
     assert commands(dbt) == [("build", {*MODELS}), ("run", {"mart"})]
+
+
+def test_a_task_of_several_nodes_runs_alone_what_the_producer_has_not_built(
+    dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
+) -> None:
+    dbt.script("build", nth=1, nodes={"mart": "error"})
+
+    outcome = cosmos_run_dag(
+        watched(dbt, project, retries=1, of_producer=0, batch_by=BatchBy.ALL), raise_on_failure=False
+    )
+
+    assert states(outcome) == {PRODUCER: "failed", DONE: "upstream_failed", "all_batch": "success"}
+    assert commands(dbt) == [("build", {*MODELS}), ("build", {"mart", "report"})]
+    rows = outcome.tasks["all_batch"].xcoms["dbt_nodes"]
+    assert {row["node"].rpartition(".")[2]: row["status"] for row in rows} == {"mart": "success", "report": "success"}
+
+
+def test_a_task_of_several_nodes_ends_with_the_worst_of_them(
+    dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
+) -> None:
+    dbt.script("build", nodes={"mart": "error"})
+
+    outcome = cosmos_run_dag(watched(dbt, project, batch_by=BatchBy.WAVE), raise_on_failure=False)
+
+    assert not outcome.succeeded
+    assert states(outcome) == {
+        PRODUCER: "failed",
+        DONE: "upstream_failed",
+        "wave_1_batch": "success",
+        "wave_2_batch": "failed",
+        "wave_3_batch": "skipped",
+    }
 
 
 @pytest.mark.parametrize("at", MODELS)

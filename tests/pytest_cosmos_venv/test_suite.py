@@ -38,6 +38,15 @@ def test_the_suite_is_handed_over_as_the_files_beside_the_plugin(tmp_path: Path)
     assert set(files) == {str(file) for file in (suite / "checks").glob("test_*.py")}
 
 
+def test_the_run_with_servers_has_files_of_its_own_and_the_smoke_check(tmp_path: Path) -> None:
+    run = SuiteRun(options=[], implementation=None, set_aside=[], root=tmp_path, has_servers=True)
+
+    checks = SUITE / "checks"
+    files = [word for word in run.command if word.endswith(".py")]
+    assert files == [str(checks / "test_smoke.py"), *map(str, sorted((checks / "served").glob("test_*.py")))]
+    assert len(files) > 1
+
+
 def test_variables_of_the_project_and_of_airflow_stay_outside(tmp_path: Path) -> None:
     outer = {
         "PATH": "/bin",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from cosmos_venv.project.graph import link
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.model import Plan
 from cosmos_venv.rendering.planner import plan
+from cosmos_venv.rendering.task_arguments import PlanningSettings
 from tests.rendering.made import node
 from tests.rendering.recorded import PROJECT
 
@@ -30,7 +32,7 @@ OF_BOTH = node("test.shop.same_orders_apart.1", ORDERS.unique_id, APART.unique_i
 OF_ORDERS = node("test.shop.unique_orders.1", ORDERS.unique_id)
 
 
-def planned(*nodes: DbtNode, **render: Any) -> Plan:
+def planned(*nodes: DbtNode, most: int = 0, **render: Any) -> Plan:
     selection = link({each.unique_id: each for each in nodes}, detaching=False)
     return plan(
         selection.nodes,
@@ -39,6 +41,7 @@ def planned(*nodes: DbtNode, **render: Any) -> Plan:
         execution_config=ExecutionConfig(ExecutionMode.WATCHER),
         project_config=ProjectConfig("shop"),
         operator_args={},
+        settings=PlanningSettings(most_watching=most),
     )
 
 
@@ -101,6 +104,49 @@ def test_tests_of_an_ephemeral_model_are_watched() -> None:
     assert told(made) == {RAW.unique_id, ORDERS.unique_id, test.unique_id}
 
 
+LINES = node("model.shop.lines", ORDERS.unique_id)
+OF_LINES = node("test.shop.unique_lines.1", LINES.unique_id)
+
+
+def by_name(nodes: Mapping[str, DbtNode]) -> dict[str, str]:
+    """Seeds and orders together; all others have a task of their own."""
+    return {each: "first" for each in nodes if each in (RAW.unique_id, ORDERS.unique_id)}
+
+
+def test_one_task_watches_the_nodes_of_a_batch() -> None:
+    made = planned(RAW, ORDERS, LINES, OF_ORDERS, OF_LINES, batch_by=by_name)
+
+    (joined,) = (task for task in made.tasks if task.task_id == "first_batch")
+    assert operators(made) == {
+        "dbt_producer_watcher": "DbtProducerWatcherOperator",
+        "dbt_producer_watcher_done": "empty",
+        "first_batch": "DbtBatchWatcherOperator",
+        "lines.run": "DbtRunWatcherOperator",
+        "lines.test": "DbtTestWatcherOperator",
+    }
+    assert joined.arguments["node_ids"] == sorted([RAW.unique_id, ORDERS.unique_id, OF_ORDERS.unique_id])
+    assert joined.arguments["nodes"].keys() == {*joined.arguments["node_ids"]}
+    assert told(made) == {each.unique_id for each in (RAW, ORDERS, LINES, OF_ORDERS, OF_LINES)}
+    assert ("first_batch", "lines.run") in made.edges
+
+
+def test_a_test_that_reads_a_node_with_a_dbt_of_its_own_is_in_no_batch() -> None:
+    made = planned(RAW, ORDERS, APART, OF_BOTH, batch_by="all")
+
+    assert operators(made)["all_batch"] == "DbtBatchWatcherOperator"
+    assert operators(made)["apart.test"] == "DbtTestLocalOperator"
+    assert told(made) == {RAW.unique_id, ORDERS.unique_id}
+
+
+@pytest.mark.parametrize(("most", "joins"), [(0, False), (4, False), (3, True)])
+def test_more_tasks_than_the_setting_names_are_joined_by_folder(most: int, joins: bool) -> None:
+    made = planned(RAW, ORDERS, LINES, OF_ORDERS, most=most)
+
+    watching = {task.task_id for task in made.tasks if "node_ids" in task.arguments}
+    assert (len(watching) == 4) is not joins
+    assert any(each.endswith("_batch") for each in watching) is joins
+
+
 def test_a_project_without_nodes_has_no_producer() -> None:
     assert operators(planned(node("exposure.shop.page"))) == {}
 
@@ -152,3 +198,26 @@ def test_tasks_of_a_group_watch_its_own_producer() -> None:
 def test_a_mapped_task_begins_on_a_worker() -> None:
     """Airflow looks at the class for how a mapped task begins."""
     assert (DbtRunWatcherOperator.start_from_trigger, DbtRunWatcherOperator.start_trigger_args) == (False, None)
+
+
+@pytest.mark.parametrize("given", [{}, {"wait_for_downstream": False}], ids=["default", "given"])
+def test_a_producer_that_depends_on_the_run_before_waits_for_all_of_it(given: dict[str, bool]) -> None:
+    dag = DbtDag(
+        dag_id="ops",
+        schedule=None,
+        start_date=START,
+        default_args={"depends_on_past": True, **given},
+        **arguments("stg_pings"),
+    )
+
+    producer = dag.get_task("dbt_producer_watcher")
+    assert producer.depends_on_past
+    assert producer.wait_for_downstream is not bool(given)
+    assert "dbt_producer_watcher_done" in producer.downstream_task_ids
+
+
+def test_the_alias_of_the_producers_assets_is_known_when_the_dag_is_parsed() -> None:
+    """Airflow 3 makes an alias that it does not know when the task ends, and fails one of two that do so at once."""
+    dag = DbtDag(dag_id="ops", schedule=None, start_date=START, **arguments("stg_pings"))
+
+    assert [each.name for each in dag.get_task("dbt_producer_watcher").outlets] == ["ops__dbt_producer_watcher"]

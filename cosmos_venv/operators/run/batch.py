@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from cosmos_venv.dbt.log_lines import DONE_STATUSES, FAILED_STATUSES, WARNED
 from cosmos_venv.dbt.results import Artifacts, NodeOutcome
 from cosmos_venv.exceptions import CosmosDbtRunError
 from cosmos_venv.operators.run.dbt_run import DbtResult, DbtRun, RunHooks, run_dbt_task
-from cosmos_venv.operators.run.journal import Journal, NodeRow, Tries
+from cosmos_venv.operators.run.journal import Journal, NodeRow, Publish, Tries
 from cosmos_venv.operators.run.journal_lines import FAILED, SKIPPED, SUCCESS
 from cosmos_venv.operators.run.shared_record import Done
 
@@ -31,9 +31,7 @@ _XCOM = "dbt_nodes"
 _WITH_A_TEXT = (AirflowException, AirflowFailException, CosmosDbtRunError)
 
 
-def run_batch(
-    run: DbtRun, hooks: RunHooks, nodes: Mapping[str, str], publish: Callable[[str], None] | None = None
-) -> DbtResult:
+def run_batch(run: DbtRun, hooks: RunHooks, nodes: Mapping[str, str], publish: Publish | None = None) -> DbtResult:
     """Build the nodes that no earlier try of the task has done.
 
     :param run: the run, with the command without a selection.

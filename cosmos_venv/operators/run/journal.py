@@ -19,12 +19,12 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -94,6 +94,18 @@ class Tries(msgspec.Struct, frozen=True, kw_only=True):
         return self.number <= self.last
 
 
+class Publish(Protocol):
+    """Writes what the journal says where tasks on other hosts read it."""
+
+    def __call__(self, text: str, *, is_end: bool) -> None:
+        """Write it.
+
+        :param text: of ``packed``.
+        :param is_end: whether the try ends.
+        :raises Exception: whatever the store raises.
+        """
+
+
 class Journal:
     """The journal of the present try, and what those before it have left. Threads of dbt may write it at once.
 
@@ -103,7 +115,7 @@ class Journal:
         once a second. Their journal stays when the task is over; that of other tasks is removed.
     """
 
-    def __init__(self, tries: Tries | None, log: Any, publish: Callable[[str], None] | None = None) -> None:
+    def __init__(self, tries: Tries | None, log: Any, publish: Publish | None = None) -> None:
         self.ends: dict[str, NodeEvent] = {}
         """The last event of each node that has ended in this try."""
         self.done: dict[str, Done] = {}
@@ -207,7 +219,7 @@ class Journal:
         with self._lock:
             if self._publish is not None:
                 self._append({"end": end})
-                self._tell_watchers()
+                self._tell_watchers(is_end=True)
             if self._file is not None:
                 os.close(self._file)
                 self._file = None
@@ -242,12 +254,12 @@ class Journal:
         elif self.done.pop(node, None) is not None:  # dbt has said otherwise at its end
             self._is_behind = True
 
-    def _tell_watchers(self) -> None:
+    def _tell_watchers(self, *, is_end: bool = False) -> None:
         if self._publish is None or self._tries is None or not self._told:
             return
         with self._pace.writing():
             try:
-                self._publish(packed(self._tries.key, self._told))
+                self._publish(packed(self._tries.key, self._told), is_end=is_end)
             except Exception as error:  # noqa: BLE001 - whatever Airflow's store raises; dbt does its work all the same
                 if not self._has_warned:
                     self._log.warning("Tasks on other hosts do not see what dbt does: it cannot be told: %s", error)

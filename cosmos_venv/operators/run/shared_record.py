@@ -60,14 +60,21 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     done: dict[str, Done]
 
 
-class _Store(Protocol):
+class Store(Protocol):
     """A place that workers on all hosts reach."""
 
-    def read(self) -> str: ...
+    def read(self) -> str:
+        """The text that was written last; empty: there is none. :raises Exception: as each store has it."""
 
-    def write(self, text: str) -> None: ...
+    def write(self, text: str) -> None:
+        """Write a text in place of the one before.
 
-    def remove(self) -> None: ...
+        :param text: the text.
+        :raises Exception: as each store has it.
+        """
+
+    def remove(self) -> None:
+        """Remove the text. :raises Exception: as each store has it."""
 
 
 class Pace:
@@ -160,6 +167,17 @@ def remove_abandoned(key: str) -> None:
     :raises Exception: whatever the store raises.
     """
     _store_of(key).remove()
+    if (watched := record_of_watched(key)) is not None:
+        watched.remove()
+
+
+def record_of_watched(key: str) -> Store | None:
+    """What a producer tells the tasks that watch it, in object storage; None where an XCom tells them.
+
+    :param key: of the producer's tries in one run.
+    """
+    folder = caches.remote_journals()
+    return None if folder is None else _InObjectStorage(folder, f"{key}-watched.jsonl")
 
 
 @dataclass(frozen=True)
@@ -197,7 +215,7 @@ class _InObjectStorage:
         self.folder.remove(self.name, seconds=_REMOTE_SECONDS)
 
 
-def _store_of(key: str) -> _Store:
+def _store_of(key: str) -> Store:
     folder = caches.remote_journals()
     return _InVariable(f"{_PREFIX}{key}") if folder is None else _InObjectStorage(folder, f"{key}.jsonl")
 

@@ -1,8 +1,8 @@
 """What the producer of a run does, read once for all tasks of a process that watch it.
 
-The files of its journal are read twice a second where this host has them, else its XCom is asked. Airflow's state of
-the producer is asked apart: a round trip can take 15 s where the triggerer is busy, and lines of the journal must not
-wait.
+The files of its journal are read twice a second where this host has them, else what it has published. Airflow's state
+of the producer is asked apart: a round trip can take 15 s where the triggerer is busy, and lines of the journal must
+not wait.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +20,14 @@ import msgspec
 
 from cosmos_venv import compat
 from cosmos_venv.operators.run.journal import files_of, folder_of
-from cosmos_venv.operators.run.journal_lines import SQL, TryRecord, begun_try, line_of, merged, unpacked
+from cosmos_venv.operators.run.journal_lines import SQL, TryRecord, begun_try, line_of, merged
+from cosmos_venv.operators.watch.publication import published
 from cosmos_venv.operators.watch.verdict import OVER
-
-XCOM = "dbt_journal"
-"""Key of the XCom with which the producer tells other hosts what its journal says."""
 
 _NOT_STARTED = (None, "scheduled", "queued")  # Airflow logs an error for an XCom that is not there yet
 _BETWEEN_READINGS = 0.5
 _BETWEEN_QUESTIONS = 3.0
-_MOST_FAILURES = 40  # two minutes: then what the XCom of a producer that is over says cannot be known
+_MOST_FAILURES = 40  # two minutes: then what a producer that is over has published cannot be known
 _STILL = 10.0  # seconds without a line, after which the try may be one on another host
 
 
@@ -59,9 +56,12 @@ class Producer(msgspec.Struct, frozen=True, kw_only=True):
         """Airflow's state of it."""
         return compat.task_states([self.task_id], **self.place)[self.task_id]
 
-    def published(self) -> list[TryRecord]:
-        """What its XCom says of each try."""
-        return unpacked(self.key, compat.xcom(XCOM, task_id=self.task_id, **self.place) or "")
+    def published(self, state: str | None) -> list[TryRecord]:
+        """What it has told other hosts of each try.
+
+        :param state: Airflow's state of it.
+        """
+        return published(self.key, task_id=self.task_id, is_over=state in OVER, **self.place)
 
 
 @dataclass
@@ -137,7 +137,7 @@ class Feed:
     :ivar tries: what its journal says of each try.
     :ivar state: Airflow's state of it, which was asked before the journal was read; None: it has none yet.
     :ivar has_looked: whether both were read at all.
-    :ivar problem: why its XCom could not be read at the last time; empty: it could, or was not needed.
+    :ivar problem: why what it has published could not be read at the last time; empty: it could, or was not needed.
     """
 
     def __init__(self, producer: Producer) -> None:
@@ -190,7 +190,7 @@ class Feed:
                 continue
             # A try on another host writes no file here, whatever is here of an older one.
             if state not in _NOT_STARTED and not self._is_written_here(state):
-                await self._read_published()
+                await self._read_published(state)
             if not self.problem or self._failures >= _MOST_FAILURES or state not in OVER:
                 self._answer = (state, self._published)
             await asyncio.sleep(_BETWEEN_QUESTIONS)
@@ -202,9 +202,9 @@ class Feed:
         newest = self.journal.tries[-1]
         return newest.end == state or (state == "running" and not newest.end and self.journal.is_growing)
 
-    async def _read_published(self) -> None:
+    async def _read_published(self, state: str | None) -> None:
         try:
-            self._published = await asyncio.to_thread(self._producer.published)
+            self._published = await asyncio.to_thread(self._producer.published, state)
             self.problem, self._failures = "", 0
         except Exception as error:  # noqa: BLE001 - likewise
             self.problem, self._failures = f"{type(error).__name__}: {error}", self._failures + 1
@@ -259,13 +259,4 @@ def look(producer: Producer) -> tuple[str | None, JournalFiles, list[TryRecord]]
     state = producer.state()
     journal = JournalFiles(folder_of(producer.key))
     journal.read()
-    return state, journal, merged(journal.tries, [] if state in _NOT_STARTED else producer.published())
-
-
-def publisher(context: Mapping[str, Any]) -> Callable[[str], None] | None:
-    """What writes the XCom of the producer; None where Airflow does not run it.
-
-    :param context: Airflow's context of the producer.
-    """
-    ti: Any = context.get("ti")
-    return None if ti is None else partial(ti.xcom_push, XCOM)
+    return state, journal, merged(journal.tries, [] if state in _NOT_STARTED else producer.published(state))

@@ -74,12 +74,14 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     :param action: what it does.
     :param reason: a sentence for its log; empty where it waits.
     :param outcomes: of its nodes, by unique id, where they decide.
+    :param done: those of its nodes that the producer has built for this try, where dbt runs for the others.
     :param asks_parents: whether it waits for the tasks before it, whose states were not given.
     """
 
     action: Action
     reason: str = ""
     outcomes: Mapping[str, Outcome] = {}
+    done: frozenset[str] = frozenset()
     asks_parents: bool = False
 
 
@@ -115,7 +117,7 @@ def verdict(
         return _WAIT
     if task.is_first:
         return _unsaid(task, present, producer_state)
-    return _alone(task, producer_state, parents)
+    return _alone(task, present, producer_state, parents)
 
 
 def newest_of(nodes: Sequence[str], tries: Sequence[TryRecord]) -> TryRecord | None:
@@ -152,7 +154,9 @@ def _ended(worst: str, found: Mapping[str, Outcome]) -> Verdict:
     return Verdict(action=Action.FAIL, reason=f"{_listed(which)}.{''.join(messages)}", outcomes=found)
 
 
-def _alone(task: Watch, producer_state: str | None, parents: Mapping[str, str | None] | None) -> Verdict:
+def _alone(
+    task: Watch, tries: Sequence[TryRecord], producer_state: str | None, parents: Mapping[str, str | None] | None
+) -> Verdict:
     """dbt runs for the nodes alone, once the tasks before are over, which may have been cleared with this one."""
     if task.parents and (parents is None or any(state not in OVER for state in parents.values())):
         return Verdict(action=Action.WAIT, asks_parents=True)
@@ -162,7 +166,13 @@ def _alone(task: Watch, producer_state: str | None, parents: Mapping[str, str | 
             action=Action.FAIL, reason=f"dbt does not run in this task: before it stands {', '.join(unfit)}."
         )
     reason = f"The producer is over ({producer_state}) and has said nothing new for this try: dbt runs in this task."
-    return Verdict(action=Action.RUN_ALONE, reason=reason)
+    known = tries[-1].outcomes if tries else {}
+    done = {
+        each
+        for each in task.nodes
+        if (found := known.get(each)) is not None and found.state == SUCCESS and not task.told.leaves_out(found)
+    }
+    return Verdict(action=Action.RUN_ALONE, reason=reason, done=frozenset(done))
 
 
 def _unsaid(task: Watch, tries: Sequence[TryRecord], producer_state: str | None) -> Verdict:

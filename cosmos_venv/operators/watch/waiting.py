@@ -43,8 +43,8 @@ def wait_for_nodes(
     *,
     defer: Callable[[Any], object] | None,
     told: Mapping[str, int] | None = None,
-) -> bool:
-    """Wait, or end the task as dbt has ended its nodes: whether dbt has to run for the nodes alone.
+) -> list[str]:
+    """Wait, or end the task as dbt has ended its nodes: those for which dbt has to run in this task.
 
     :param watching: the task.
     :param context: Airflow's context of it.
@@ -80,7 +80,9 @@ def wait_for_nodes(
     if found.action is Action.SKIP:
         raise AirflowSkipException(found.reason)
     log.info("%s", found.reason)
-    return found.action is Action.RUN_ALONE
+    if found.action is not Action.RUN_ALONE:
+        return []
+    return [each for each in watching.node_ids if each not in found.done]
 
 
 def reschedule(seconds: float = _SOON) -> AirflowRescheduleException:

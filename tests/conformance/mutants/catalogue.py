@@ -21,4 +21,5 @@ from . import (  # noqa: F401
     seed,
     seed_changes,
     seed_memory,
+    watch,
 )

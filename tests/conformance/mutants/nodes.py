@@ -21,7 +21,7 @@ class IsContentWithMostNodes(Mutant):
     needed = "batches"
 
     def begin(self) -> None:
-        batch = part("operators.run.batch")._Batch
+        batch = part("operators.run.batch")._Try
         sound = batch._judge
 
         def judge(self: Any, result: Any, artifacts: Any) -> None:
@@ -40,13 +40,13 @@ class CountsOnlyWhatDbtNames(Mutant):
 
     def begin(self) -> None:
         batch = part("operators.run.batch")
-        sound = batch._Batch._rows
+        sound = batch._Try._rows
 
         def rows(self: Any, artifacts: Any) -> Any:
             own, others = sound(self, artifacts)
             return [row for row in own if row.status != batch.MISSING], others
 
-        batch._Batch._rows = rows
+        batch._Try._rows = rows
 
 
 class RunsAllNodesAgain(Mutant):

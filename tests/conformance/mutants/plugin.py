@@ -35,15 +35,20 @@ CAUGHT = "caught"
 _FOUND = pytest.StashKey[dict[str, dict[str, set[str]]]]()
 
 
-def chosen() -> list[type[Mutant]]:
-    patterns = os.environ.get(NAMES, "*").split(",")
-    return [cls for name, cls in MUTANTS.items() if any(fnmatchcase(name, pattern) for pattern in patterns)]
+def chosen(config: pytest.Config) -> list[type[Mutant]]:
+    """Return the mutants whose requirement is judged in this run, of those that are asked for."""
+    patterns, judged = os.environ.get(NAMES, "*").split(","), config.stash[SPECIFICATION]
+    return [
+        cls
+        for name, cls in MUTANTS.items()
+        if cls.kills in judged and any(fnmatchcase(name, pattern) for pattern in patterns)
+    ]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Each test that asks for the implementation gets each mutant."""
     if "adapter" in metafunc.fixturenames and metafunc.definition.path.name != "test_smoke.py":
-        mutants = chosen()
+        mutants = chosen(metafunc.config)
         names = [f"{cls.__module__}:{cls.__qualname__}" for cls in mutants]
         metafunc.parametrize("adapter", names, indirect=True, scope="session", ids=[cls.__name__ for cls in mutants])
 
@@ -168,7 +173,7 @@ def following_from(root: str, specification: Mapping[str, Requirement]) -> set[s
 def _rows(config: pytest.Config) -> list[Row]:
     specification = config.stash[SPECIFICATION]
     rows = []
-    for cls in chosen():
+    for cls in chosen(config):
         found = config.stash[_FOUND][cls.__name__]
         failed = found.get("failed", set())
         # Who meets all requirements may fail others: what he breaks is used elsewhere. That is what the table tells.

@@ -314,3 +314,17 @@ def test_what_passed_unexpectedly_is_kept_and_named() -> None:
 
     assert "On the list of known failures, and passed: LOCK-001" in summary(found)
     assert "<h2>Kept <" in page([found])
+
+
+def test_a_badge_of_a_run_that_judges_drafts_alone_claims_no_level() -> None:
+    found = reported(judged("WATCH-001", Level.SHOULD, Verdict.PASSED, since="1.1, draft"))
+
+    assert "<title>conformance 1.0: drafts alone</title>" in badge(found)
+
+
+def test_a_failure_of_the_run_with_servers_is_judged_again_in_it() -> None:
+    one = judged("WATCH-001", Level.SHOULD, Verdict.FAILED, since="1.1, draft")
+
+    (record,) = reported(one, options={**OPTIONS, "servers": True})["requirements"]
+
+    assert record["again"].startswith("pytest --cosmos-conformance --cosmos-servers --cosmos-implementation=")

@@ -28,7 +28,13 @@ def watched(number: int = 1, last: int = 1) -> tuple[Journal, list[list[TryRecor
     """A journal that is open, and what it has told other hosts."""
     told: list[list[TryRecord]] = []
     tries = Tries(key=KEY, number=number, last=last)
-    journal = Journal(tries, logging.getLogger("task"), lambda text: told.append(unpacked(KEY, text)))
+
+    def publish(text: str, *, is_end: bool) -> None:
+        found = unpacked(KEY, text)
+        assert is_end == bool(found[-1].end)
+        told.append(found)
+
+    journal = Journal(tries, logging.getLogger("task"), publish)
     journal.begin()
     return journal, told
 
@@ -124,7 +130,7 @@ def test_a_path_that_is_none_of_dbts_files_has_no_sql(node: str, place: str, tmp
 
 
 def test_what_cannot_be_told_is_one_warning_and_dbt_goes_on(caplog: pytest.LogCaptureFixture) -> None:
-    def publish(_: str) -> None:
+    def publish(text: str, *, is_end: bool) -> None:
         raise RuntimeError("database is locked")
 
     journal = Journal(Tries(key=KEY, number=1, last=0), logging.getLogger("task"), publish)

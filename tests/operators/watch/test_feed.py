@@ -14,7 +14,7 @@ from cosmos_venv import compat
 from cosmos_venv.operators.run.journal import folder_of
 from cosmos_venv.operators.run.journal_lines import Outcome, TryRecord, packed
 from cosmos_venv.operators.watch import feed
-from cosmos_venv.operators.watch.feed import Feed, JournalFiles, Producer, look, publisher, watching
+from cosmos_venv.operators.watch.feed import Feed, JournalFiles, Producer, look, watching
 
 NODE = "model.shop.orders"
 PRODUCER = Producer(key="0" * 32, task_id="dbt_producer_watcher", dag_id="shop", run_id="one", map_index=-1)
@@ -222,10 +222,6 @@ def test_nothing_is_logged_in_the_log_of_the_task_that_came_first(airflow: Airfl
     finally:
         compat.task_states = answer
     assert seen == {"none"}
-
-
-def test_outside_of_airflow_nobody_watches() -> None:
-    assert publisher({}) is None
 
 
 def test_the_next_try_on_another_host_is_seen_beside_the_files_of_the_one_before(

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -123,6 +124,45 @@ def test_it_ends_the_task_as_dbt_has_ended_the_node(
     assert found.xcoms == {"dbt_node": [row], "compiled_sql": "select 1", "dbt_told": told}
     logged = capsys.readouterr().out
     assert 0 < logged.index("said") < logged.index(f"{NODE}: {status}")
+
+
+class FullLog:
+    """A log that takes no line until somebody reads it.
+
+    :ivar is_full: set when a line has come.
+    :ivar is_read: lets lines in.
+    """
+
+    def __init__(self) -> None:
+        self.is_full = Event()
+        self.is_read = Event()
+        self.lines: list[str] = []
+
+    def info(self, _: str, text: str) -> None:
+        self.is_full.set()
+        assert self.is_read.wait(10), "the log was not read"
+        self.lines.append(text)
+
+    error = warning = info
+
+
+@pytest.mark.parametrize("status", ["success", "error"])
+def test_a_full_log_does_not_hold_up_other_triggers(status: str, airflow: Airflow, write: WriteLines) -> None:
+    """The event loop reads the triggers that come: it must go on, or the log is never read."""
+    write(line(status))
+    waiting, log = DbtNodeTrigger([NODE], PRODUCER), FullLog()
+    vars(waiting)["_log"] = log
+    vars(waiting)["_task_instance"] = task_instance()
+
+    async def read_log_and_event() -> None:
+        event = asyncio.ensure_future(anext(waiting.run()))
+        await asyncio.to_thread(log.is_full.wait, 10)
+        log.is_read.set()
+        await event
+
+    asyncio.run(asyncio.wait_for(read_log_and_event(), 20))
+    assert log.lines[0] == "said"
+    assert log.lines[1].startswith(f"{NODE}: {status}.")
 
 
 def test_a_release_that_would_not_try_a_failed_task_again_fails_it_on_a_worker(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import msgspec
 import pytest
 
 from cosmos_venv.operators.run.journal_lines import Outcome, TryRecord
@@ -218,6 +219,22 @@ def test_a_node_runs_alone_only_behind_tasks_that_have_succeeded(
     found = verdict(later("raw_run", "lines_run"), [], "failed", states)
 
     assert (found.action, found.asks_parents) == (action, asks)
+
+
+def test_a_later_try_runs_those_of_several_nodes_that_are_not_built() -> None:
+    task = Watch(nodes=[NODE, OTHER], is_first=False)
+
+    killed = verdict(task, [a_try(orders="success")], "failed")
+    failed = verdict(
+        msgspec.structs.replace(task, told=Told(failures=1)), [a_try(orders="success", lines="error")], "failed"
+    )
+    cleared = verdict(
+        msgspec.structs.replace(task, told=Told(number=1)), [a_try(orders="success", lines="success")], "success"
+    )
+
+    assert (killed.action, killed.done) == (Action.RUN_ALONE, frozenset({NODE}))
+    assert (failed.action, failed.done) == (Action.RUN_ALONE, frozenset({NODE}))
+    assert (cleared.action, cleared.done) == (Action.RUN_ALONE, frozenset())
 
 
 def test_a_producer_that_is_cleared_meanwhile_keeps_nodes_from_running_alone() -> None:

@@ -1,0 +1,340 @@
+"""One Airflow for a whole run of the suite, as people run it: API server, scheduler, triggerer, tasks in processes.
+
+All of it is on loopback, on SQLite, in a home of its own. The adapter begins in each of its processes: Airflow imports
+``airflow_local_settings`` in all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import psutil
+
+from pytest_cosmos_venv.airflow_release import installed_airflow
+from pytest_cosmos_venv.airflow_servers import (
+    accepts,
+    call_api,
+    ending_what_it_started,
+    free_port,
+    running_server,
+    server_variables,
+)
+
+from ..tasks import DagPlan
+
+PARALLELISM = 12
+"""How many tasks run at once: more than there are producers that a check holds in the middle of their work."""
+_MANY = 7
+"""A run may take so many times as long as one task."""
+_LONGEST_START = 180.0
+_POLL = 0.25
+_GRACE = 2.0
+_FIRST_RELEASE = 3
+_LOCKED = 60.0
+"""Seconds that a question to SQLite waits for the servers."""
+_SHOWN = 3000
+_LONGEST_LINE = 600
+_MOST_LINES = 5
+_SETTINGS = """\
+from {package}.adapter import open_adapter
+
+open_adapter({named!r}).begin()
+"""
+_DAG_FILE = """\
+# Airflow looks only into files in which its name stands.
+import datetime
+
+from {package}.adapter import DagPlan, open_adapter
+
+dag = open_adapter({named!r}).make_dag({plan!r})
+"""
+_PACKAGE = __package__.rpartition(".")[0]
+
+
+class ServerError(Exception):
+    """The servers of Airflow do not start; with the end of their logs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskInstance:
+    """One task of a run, as Airflow's database has it.
+
+    :param task_id: its id.
+    :param operator: the name of its class.
+    :param state: its state; None: it has none yet.
+    :param tries: the number of its present try.
+    """
+
+    task_id: str
+    operator: str
+    state: str | None
+    tries: int
+
+
+def why_not_here() -> str | None:
+    """Why no Airflow can be served here; None where it can."""
+    installed = installed_airflow()
+    if installed is None or int(installed.partition(".")[0]) >= _FIRST_RELEASE:
+        return None
+    return f"Airflow {installed} does not run LocalExecutor on SQLite, as the suite serves it: take Airflow 3"
+
+
+class ServedAirflow:
+    """An Airflow that runs, with one run of each DAG.
+
+    :param home: its AIRFLOW_HOME.
+    :param port: the port of its API server.
+    :param scheduler: the process whose children run the tasks.
+    :param timeout: seconds that one task may take.
+    """
+
+    def __init__(self, home: Path, port: int, scheduler: psutil.Process, timeout: float) -> None:
+        self.home = home
+        self._timeout = timeout
+        self._port = port
+        self._scheduler = scheduler
+
+    def ask(self, statement: str, *values: object) -> list[Any]:
+        """The rows that Airflow's database answers with.
+
+        :param statement: a statement of SQL.
+        :param *values: the values of its parameters.
+        """
+        return ask(self.home, statement, *values)
+
+    def state(self, dag_id: str) -> str | None:
+        """The state of the only run of a DAG; None: there is no run.
+
+        :param dag_id: the id of the DAG.
+        """
+        rows = self.ask("select state from dag_run where dag_id = ?", dag_id)
+        return rows[0][0] if rows else None
+
+    def tasks(self, dag_id: str) -> dict[str, TaskInstance]:
+        """The tasks of the only run of a DAG, by their ids.
+
+        :param dag_id: the id of the DAG.
+        """
+        asked = "select task_id, operator, state, try_number from task_instance where dag_id = ?"
+        rows = (TaskInstance(task_id=a, operator=b or "", state=c, tries=d) for a, b, c, d in self.ask(asked, dag_id))
+        return {each.task_id: each for each in rows}
+
+    def import_error(self, dag_id: str) -> str:
+        """Why the file of a DAG could not be read; empty where it could.
+
+        :param dag_id: the id of the DAG.
+        """
+        rows = self.ask("select stacktrace from import_error where filename like ?", f"%{dag_id}.py")
+        return str(rows[0][0]) if rows else ""
+
+    def wait(self, is_so: Callable[[], object]) -> bool:
+        """Wait until a condition comes true.
+
+        False: it has not, and no task of this Airflow has changed its state for as long as one task may take.
+
+        :param is_so: asked again and again.
+        """
+        end, seen, changed = time.monotonic() + _MANY * self._timeout, self._all_states(), time.monotonic()
+        while not is_so():
+            now, states = time.monotonic(), self._all_states()
+            if states != seen:
+                seen, changed = states, now
+            if now > end or now - changed > self._timeout:
+                return False
+            time.sleep(_POLL)
+        return True
+
+    def _all_states(self) -> list[Any]:
+        return self.ask("select dag_id, task_id, state, try_number from task_instance order by 1, 2")
+
+    def clear(self, dag_id: str, task_id: str) -> None:
+        """Clear one task of the run of a DAG, without those before and behind it, as people do it in the UI.
+
+        :param dag_id: the id of the DAG.
+        :param task_id: the id of the task.
+        """
+        body = {"dry_run": False, "only_failed": False, "dag_run_id": self._run_id(dag_id), "task_ids": [task_id]}
+        call_api(self._port, "POST", f"dags/{dag_id}/clearTaskInstances", body)
+
+    def mark_failed(self, dag_id: str, task_id: str) -> None:
+        """Mark one task of the run of a DAG as failed, as people do it in the UI: where it runs, Airflow ends it.
+
+        :param dag_id: the id of the DAG.
+        :param task_id: the id of the task.
+        """
+        path = f"dags/{dag_id}/dagRuns/{quote(self._run_id(dag_id))}/taskInstances/{quote(task_id)}"
+        call_api(self._port, "PATCH", path, {"new_state": "failed"})
+
+    def _run_id(self, dag_id: str) -> str:
+        return str(self.ask("select run_id from dag_run where dag_id = ?", dag_id)[0][0])
+
+    def task_process(self, pid: int) -> psutil.Process:
+        """The process of the task that has started another process: a child of a worker of the executor.
+
+        :param pid: the PID of what it has started.
+        :raises ServerError: no task of this Airflow has started it.
+        """
+        above = psutil.Process(pid).parents()
+        place = next((number for number, each in enumerate(above) if each.pid == self._scheduler.pid), 0)
+        if place < 2:
+            raise ServerError(f"No task of this Airflow has started {pid}: above it are {above}.")
+        return above[place - 2]
+
+    def log(self, dag_id: str) -> str:
+        """What the tasks of a DAG have logged of level warning and above.
+
+        :param dag_id: the id of the DAG.
+        """
+        folder = self.home / "logs" / f"dag_id={dag_id}"
+        told = (
+            (file.parent.name, troubles(file.read_text(errors="replace"))) for file in sorted(folder.rglob("*.log"))
+        )
+        return "\n".join(f"{task}: {line}" for task, lines in told for line in lines)
+
+
+def ask(home: Path, statement: str, *values: object) -> list[Any]:
+    """The rows that Airflow's database answers with.
+
+    :param home: its AIRFLOW_HOME.
+    :param statement: a statement of SQL.
+    :param *values: the values of its parameters.
+    """
+    with closing(sqlite3.connect(home / "airflow.db", timeout=_LOCKED)) as connection, connection:
+        return connection.execute(statement, values).fetchall()
+
+
+def troubles(log: str) -> list[str]:
+    """What stands in the log of a task with level warning and above, with the exceptions; no more than the last lines.
+
+    :param log: lines of JSON, as Airflow 3 writes them; others are passed over.
+    """
+    found = []
+    for text in log.splitlines():
+        with suppress(ValueError):
+            line: Any = json.loads(text)
+            if isinstance(line, dict) and line.get("level") in ("warning", "error", "critical"):
+                errors = [f"{each.get('exc_type')}: {each.get('exc_value')}" for each in line.get("error_detail") or ()]
+                found.append(": ".join([str(line.get("event")), *errors])[:_LONGEST_LINE])
+    return found[-_MOST_LINES:]
+
+
+def logs(folder: Path) -> str:
+    """The end of each log below a folder.
+
+    :param folder: may be missing.
+    """
+    files = sorted(folder.rglob("*.log"))
+    return "\n".join(f"--- {file.relative_to(folder)}\n{file.read_text(errors='replace')[-_SHOWN:]}" for file in files)
+
+
+def write_home(home: Path, *, named: str, plans: Mapping[str, DagPlan]) -> None:
+    """Fill an AIRFLOW_HOME with a file for each DAG, and with the settings by which the adapter begins.
+
+    :param home: an empty folder.
+    :param named: the adapter, as ``open_adapter`` takes it.
+    :param plans: id of each DAG -> what its file says.
+    """
+    for name in ("config", "dags", "logs", "plugins"):
+        (home / name).mkdir()
+    settings = _SETTINGS.format(package=_PACKAGE, named=named)
+    (home / "config" / "airflow_local_settings.py").write_text(settings, encoding="utf-8")
+    for dag_id, plan in plans.items():
+        text = _DAG_FILE.format(package=_PACKAGE, named=named, plan=plan)
+        (home / "dags" / f"{dag_id}.py").write_text(text, encoding="utf-8")
+
+
+def environment_of(home: Path, port: int) -> dict[str, str]:
+    """The environment variables of the servers and of the tasks.
+
+    :param home: the AIRFLOW_HOME.
+    :param port: the port of the API server.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    return {
+        **kept,
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout={_LOCKED:.0f}",
+        # How soon a task hears that somebody has marked it.
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+        # What the implementation keeps is this run's alone.
+        "HOME": str(home),
+        "XDG_CACHE_HOME": str(home / ".cache"),
+        "PYTHONWARNINGS": "ignore",
+        # Airflow and its DAG files see the packages that the suite sees.
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        **server_variables(port, executor="LocalExecutor", parallelism=PARALLELISM),
+    }
+
+
+@contextmanager
+def served_airflow(
+    home: Path,
+    database: Path,
+    *,
+    named: str,
+    plans: Mapping[str, DagPlan],
+    variables: Mapping[str, str],
+    timeout: float,
+) -> Iterator[ServedAirflow]:
+    """Within this block an Airflow runs each of its DAGs once, side by side.
+
+    :param home: an empty folder.
+    :param database: a database of Airflow that is migrated and empty; it is copied.
+    :param named: the adapter, as ``open_adapter`` takes it.
+    :param plans: id of each DAG -> what its file says.
+    :param variables: environment variables of its processes, beside those of this process.
+    :param timeout: seconds that one task may take.
+    :raises ServerError: the servers do not start.
+    """
+    write_home(home, named=named, plans=plans)
+    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(home / "airflow.db")) as target:
+        source.backup(target)
+    port = free_port()
+    environment = {**environment_of(home, port), **variables}
+
+    def server(*words: str) -> Any:
+        command = [sys.executable, "-m", "airflow", *words]
+        return running_server(command, environment=environment, log=home / f"{words[0]}.log")
+
+    with ExitStack() as stack:
+        # Both take seconds: the DAG files are read while the API server starts.
+        reading = stack.enter_context(server("dags", "reserialize"))
+        stack.enter_context(server("api-server"))
+        _wait_for_end(reading, home)
+        # A task that cannot reach it when it begins has lost one of its tries.
+        _wait_until(lambda: accepts(port), "the API server answers", home)
+        # Neither serves logs: that server would listen on every address.
+        stack.enter_context(server("triggerer", "--skip-serve-logs"))
+        scheduler = stack.enter_context(server("scheduler", "--skip-serve-logs"))
+        stack.enter_context(ending_what_it_started(scheduler, grace=_GRACE))
+        yield ServedAirflow(home, port, psutil.Process(scheduler.pid), timeout)
+
+
+def _wait_for_end(reading: subprocess.Popen[bytes], home: Path) -> None:
+    try:
+        code = reading.wait(_LONGEST_START)
+    except subprocess.TimeoutExpired:
+        code = None
+    if code != 0:
+        raise ServerError(f"Airflow does not read its DAG files (exit code {code}).\n{logs(home)}")
+
+
+def _wait_until(is_so: Callable[[], bool], what: str, home: Path) -> None:
+    end = time.monotonic() + _LONGEST_START
+    while not is_so():
+        if time.monotonic() > end:
+            raise ServerError(f"{what}: not within {_LONGEST_START:.0f} s.\n{logs(home)}")
+        time.sleep(_POLL)

@@ -1,0 +1,351 @@
+"""Runs of DAGs in the execution mode WATCHER, all in one Airflow with servers: each is run once, and looked at often.
+
+Each DAG has a project and a fake dbt of its own, so that the runs go on side by side. What a check does to a run while
+it goes on (it kills a producer, say) is done once, when the first check asks for that run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from pytest_cosmos_venv import DbtCall, DbtProject, DbtProjects, ScriptedDbt, Wheelhouse, build_wheelhouse
+from pytest_cosmos_venv.environments.fake_venv import fake_venv
+
+from ..tasks import DagPlan
+from .harness import REQUIREMENTS, Harness
+from .processes import comes_true, lives
+from .served_airflow import ServedAirflow, TaskInstance, served_airflow
+
+MODELS = ("staging", "mart", "report")
+"""The models of each project: each reads the one before it."""
+ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
+"""States of a task that is over."""
+RUN_ENDED = ("success", "failed")
+"""States of a run that is over."""
+_LONGEST_END = 30.0
+"""Seconds within which the processes of a dbt are gone whose task was killed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """What has become of a run.
+
+    :param state: the state of the run; None: there is none.
+    :param tasks: its tasks by their ids.
+    :param calls: the commands of dbt that it has run, version questions apart, in order.
+    :param seen: what was seen while it went on.
+    :param problem: why there is no run, or what has not happened in time; empty: nothing of that.
+    :param log: what its tasks have logged of level warning and above.
+    :param virtualenv_dir: the folder of managed environments.
+    """
+
+    state: str | None
+    tasks: Mapping[str, TaskInstance]
+    calls: Sequence[DbtCall]
+    seen: Mapping[str, Any]
+    problem: str
+    log: str = field(repr=False)
+    virtualenv_dir: Path
+
+    def tasks_of(self, name: str, operator: str = "Run") -> dict[str, str | None]:
+        """States of the tasks for a node or test by their ids.
+
+        :param name: the name of a node or test.
+        :param operator: a part of the name of their class.
+        """
+        return {each.task_id: each.state for each in self.tasks.values() if _runs(each, name, operator)}
+
+    def built(self, name: str) -> list[str]:
+        """The statuses that dbt has given a node or a test, over all its commands.
+
+        :param name: the name of a node or test.
+        """
+        ends = ((node.split(".")[2], status) for call in self.calls for node, status in call.nodes.items())
+        return [status for node, status in ends if node == name]
+
+    def __str__(self) -> str:
+        states = ", ".join(f"{name} {each.state} (try {each.tries})" for name, each in sorted(self.tasks.items()))
+        calls = "; ".join(f"dbt {call.command} -> {call.exit_code}: {dict(call.nodes)}" for call in self.calls)
+        problem = f"{self.problem}\n" if self.problem else ""
+        return f"{problem}the run is {self.state}; tasks: {states or 'none'}; dbt: {calls or 'not called'}\n{self.log}"
+
+
+def _runs(task: TaskInstance, name: str, operator: str) -> bool:
+    """Whether a task is for a node or test, and its class has this part in its name."""
+    word = re.compile(rf"(?:^|[._]){re.escape(name)}(?:[._]|$)")
+    return word.search(task.task_id) is not None and operator in task.operator
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoingOn:
+    """A run that goes on, with what a check does to it.
+
+    :param dag_id: the id of its DAG.
+    :param airflow: runs it.
+    :param dbt: the fake dbt of its tasks.
+    """
+
+    dag_id: str
+    airflow: ServedAirflow
+    dbt: ScriptedDbt
+
+    def held_build(self) -> DbtCall | None:
+        """The ``dbt build`` of the run when it is held in the middle of its work; None: it does not come to that."""
+        found: list[DbtCall] = []
+
+        def is_held() -> bool:
+            found[:] = [call for call in self.dbt.calls if call.held_at is not None]
+            return bool(found) or self.airflow.state(self.dag_id) in RUN_ENDED
+
+        self.airflow.wait(is_held)
+        return found[0] if found else None
+
+    def task_of(self, name: str) -> TaskInstance | None:
+        """The task that runs a node.
+
+        :param name: the name of the node.
+        """
+        return next((each for each in self.airflow.tasks(self.dag_id).values() if _runs(each, name, "Run")), None)
+
+    def state_of(self, name: str) -> str | None:
+        """The state of the task that runs a node; None: it has none yet.
+
+        :param name: the name of the node.
+        """
+        task = self.task_of(name)
+        return None if task is None else task.state
+
+
+Meddling = Callable[[GoingOn], Mapping[str, Any]]
+"""Does something to a run that goes on; returns what it has seen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """One DAG and what happens in its only run.
+
+    :param fill: changes the project, which has the models of ``MODELS``.
+    :param script: says what dbt does.
+    :param meddle: what is done to the run while it goes on.
+    :param after_manifest: changes the project when its manifest is written.
+    :param retries: how often each task is tried again.
+    :param retries_of_producer: the same of the task that runs dbt build; None: as the others.
+    :param parts: further parts of the plan.
+    :param is_managed: whether dbt is that of a managed environment, and not one that is there already.
+    :param beside: ids of further DAGs without which this one cannot be judged.
+    """
+
+    fill: Callable[[DbtProject], object] = lambda project: None  # noqa: ARG005 - nothing is changed
+    script: Callable[[ScriptedDbt], object] = lambda dbt: None  # noqa: ARG005 - dbt does as it is told
+    meddle: Meddling = lambda run: {}  # noqa: ARG005 - nothing is done
+    after_manifest: Callable[[DbtProject], object] = lambda project: None  # noqa: ARG005 - nothing is changed
+    retries: int = 0
+    retries_of_producer: int | None = None
+    parts: Mapping[str, Any] = field(default_factory=dict)
+    is_managed: bool = False
+    beside: tuple[str, ...] = ()
+
+    def plan(self, dag_id: str, project: DbtProject, dbt: Mapping[str, Any], harness: Harness) -> DagPlan:
+        """What the DAG file says.
+
+        :param dag_id: the id of the DAG.
+        :param project: the project.
+        :param dbt: the parts of the plan that say which dbt its tasks run.
+        :param harness: makes plans.
+        """
+        execution = {"execution_mode": "watcher", "invocation_mode": "subprocess", **dbt["execution"]}
+        if self.retries_of_producer is not None:
+            execution["setup_operator_args"] = {"retries": self.retries_of_producer}
+        tries = {"retries": self.retries, "retry_delay": timedelta(0)}
+        dag = {"dag_id": dag_id, "schedule": "@once", "default_args": tries}
+        return harness.dag_plan(project.path, **{**self.parts, **dbt, "execution": execution, "dag": dag})
+
+
+class WatchedRuns:
+    """The runs of all scenarios, in one Airflow.
+
+    :param airflow: runs them.
+    :param scenarios: id of each DAG -> what happens in its run.
+    :param dbts: id of each DAG -> its dbt.
+    :param virtualenv_dir: the folder of managed environments.
+    """
+
+    def __init__(
+        self,
+        airflow: ServedAirflow,
+        scenarios: Mapping[str, Scenario],
+        dbts: Mapping[str, ScriptedDbt],
+        virtualenv_dir: Path,
+    ) -> None:
+        self._airflow = airflow
+        self._virtualenv_dir = virtualenv_dir
+        self._scenarios = scenarios
+        self._dbts = dbts
+        self._ended: dict[str, Ended] = {}
+
+    def __call__(self, dag_id: str) -> Ended:
+        """What has become of the run of a scenario, when it is over, or when nothing more happens.
+
+        :param dag_id: the id of its DAG.
+        """
+        if dag_id not in self._ended:
+            self._ended[dag_id] = self._end(dag_id)
+        return self._ended[dag_id]
+
+    def _end(self, dag_id: str) -> Ended:
+        airflow, dbt, problem = self._airflow, self._dbts[dag_id], ""
+        seen: Mapping[str, Any] = {}
+        if error := airflow.import_error(dag_id):
+            problem = f"the DAG cannot be built: {error}"
+        else:
+            seen = self._scenarios[dag_id].meddle(GoingOn(dag_id=dag_id, airflow=airflow, dbt=dbt))
+            if not airflow.wait(lambda: airflow.state(dag_id) in RUN_ENDED):
+                problem = "the run does not end, and no task changes its state any more"
+        with suppress(FileNotFoundError):
+            dbt.release()
+        return Ended(
+            state=airflow.state(dag_id),
+            tasks=airflow.tasks(dag_id),
+            calls=[call for call in dbt.calls if call.command != "--version"],
+            seen=seen,
+            problem=problem,
+            log=airflow.log(dag_id),
+            virtualenv_dir=self._virtualenv_dir,
+        )
+
+
+@contextmanager
+def watched_runs(
+    folder: Path, database: Path, *, harness: Harness, scenarios: Mapping[str, Scenario]
+) -> Iterator[WatchedRuns]:
+    """Within this block each scenario runs; what is left of their dbt is ended with it.
+
+    :param folder: an empty folder.
+    :param database: a database of Airflow that is migrated and empty.
+    :param harness: makes the plans, and names the adapter.
+    :param scenarios: id of each DAG -> what happens in its run.
+    """
+    wheelhouse, virtualenv_dir = build_wheelhouse(folder / "wheelhouse"), folder / "virtualenvs"
+    variables = {**wheelhouse.environment, "UV_CACHE_DIR": str(folder / "uv-cache")}
+    dbts: dict[str, ScriptedDbt] = {}
+    plans: dict[str, DagPlan] = {}
+    with ExitStack() as stack:
+        stack.callback(wheelhouse.close)
+        for dag_id, scenario in scenarios.items():
+            project = _make_project(folder / "projects" / dag_id)
+            scenario.fill(project)
+            project.manifest()
+            scenario.after_manifest(project)
+            if scenario.is_managed:
+                dbts[dag_id], parts = wheelhouse, _managed(wheelhouse, virtualenv_dir)
+            else:
+                dbts[dag_id] = there = fake_venv(folder / "dbts" / dag_id, [])
+                parts = {"execution": {"dbt_executable_path": str(there.dbt)}}
+            stack.callback(dbts[dag_id].close)
+            scenario.script(dbts[dag_id])
+            plans[dag_id] = scenario.plan(dag_id, project, parts, harness)
+        home = folder / "home"
+        home.mkdir()
+        named, timeout = harness.adapter.named, harness.timeout
+        served = served_airflow(home, database, named=named, plans=plans, variables=variables, timeout=timeout)
+        airflow = stack.enter_context(served)
+        yield WatchedRuns(airflow, scenarios, dbts, virtualenv_dir)
+
+
+def _managed(wheelhouse: Wheelhouse, virtualenv_dir: Path) -> dict[str, Any]:
+    """The parts of a plan whose tasks install dbt themselves."""
+    wanted = {"py_requirements": list(REQUIREMENTS), "pip_install_options": wheelhouse.pip_install_options}
+    return {"execution": {"virtualenv_dir": str(virtualenv_dir)}, "operator_args": wanted}
+
+
+def _make_project(folder: Path) -> DbtProject:
+    project = DbtProjects(folder=folder)("harbor")
+    for name, text in zip(MODELS, ("1 as id", "* from {{ ref('staging') }}", "* from {{ ref('mart') }}"), strict=True):
+        project.model(name, f"select {text}")
+    return project
+
+
+def kill_the_producer(run: GoingOn) -> Mapping[str, Any]:
+    """Kill the process of the task that runs dbt, and nothing else, while dbt is held.
+
+    :param run: a run whose dbt is held.
+    :returns: ``left``: the processes of dbt that live on; ``was_held``: whether it came to that.
+    """
+    call = run.held_build()
+    if call is None:
+        return {"was_held": False, "left": []}
+    of_dbt = _processes_of(call)
+    run.airflow.task_process(call.pid).kill()
+    return {"was_held": True, "left": _what_lives_of(of_dbt)}
+
+
+def mark_the_producer_failed(run: GoingOn) -> Mapping[str, Any]:
+    """Let somebody mark the task that runs dbt as failed, while dbt is held: Airflow ends it.
+
+    :param run: a run whose dbt is held.
+    :returns: as ``kill_the_producer``.
+    """
+    call = run.held_build()
+    if call is None:
+        return {"was_held": False, "left": []}
+    of_dbt = _processes_of(call)
+    tasks = run.airflow.tasks(run.dag_id).values()
+    run.airflow.mark_failed(run.dag_id, next(each.task_id for each in tasks if "Producer" in each.operator))
+    return {"was_held": True, "left": _what_lives_of(of_dbt)}
+
+
+def _processes_of(call: DbtCall) -> list[psutil.Process]:
+    dbt = psutil.Process(call.pid)
+    return [dbt, *dbt.children(recursive=True)]
+
+
+def _what_lives_of(processes: Sequence[psutil.Process]) -> list[str]:
+    comes_true(lambda: not any(lives(each.pid) for each in processes), timeout=_LONGEST_END)
+    return [str(each) for each in processes if lives(each.pid)]
+
+
+def look_while_dbt_is_held(run: GoingOn) -> Mapping[str, Any]:
+    """See the state of the first node's task while dbt is held in the second one, and let dbt go on.
+
+    :param run: a run whose dbt is held in its second node.
+    :returns: ``first``: that state, as soon as it is over, or when nothing more happens.
+    """
+    if run.held_build() is not None:
+        run.airflow.wait(lambda: run.state_of(MODELS[0]) in ENDED)
+    first = run.state_of(MODELS[0])
+    run.dbt.release()
+    return {"first": first}
+
+
+def clear_while_dbt_is_held(run: GoingOn, calm: str) -> Mapping[str, Any]:
+    """Clear the first node's task while dbt is held in the second one, and let dbt go on later.
+
+    After it the same task of a run that is over is cleared. When that one has ended once more, the first one has had
+    all the time that it needs to begin whatever it begins.
+
+    :param run: a run whose dbt is held in its second node.
+    :param calm: the id of a DAG in whose run nothing happens.
+    :returns: ``was_cleared``: whether it came to that.
+    """
+    airflow = run.airflow
+    over = GoingOn(dag_id=calm, airflow=airflow, dbt=run.dbt)
+    is_ready = (
+        airflow.wait(lambda: airflow.state(calm) in RUN_ENDED)
+        and run.held_build() is not None
+        and airflow.wait(lambda: run.state_of(MODELS[0]) in ENDED)
+    )
+    for each in (run, over) if is_ready else ():
+        task = each.task_of(MODELS[0])
+        assert task is not None  # it has a state
+        airflow.clear(each.dag_id, task.task_id)
+    airflow.wait(lambda: airflow.state(calm) in RUN_ENDED)
+    run.dbt.release()
+    return {"was_cleared": is_ready}

@@ -1,0 +1,134 @@
+"""The servers of an Airflow 3 on loopback, as processes of a test: API server, scheduler, triggerer; and their API.
+
+Whoever starts them says in which home and on which database: nothing here knows it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import psutil
+
+_HOST = "127.0.0.1"
+_LONGEST_END = 20.0
+_LONGEST_ANSWER = 60.0
+
+
+def free_port() -> int:
+    """Return a port of loopback on which nobody listens at this moment."""
+    with socket.socket() as listener:
+        listener.bind((_HOST, 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def accepts(port: int) -> bool:
+    """Whether somebody listens on a port of loopback.
+
+    :param port: the number of the port.
+    """
+    with socket.socket() as client:
+        return client.connect_ex((_HOST, port)) == 0
+
+
+def server_variables(port: int, *, executor: str, parallelism: int = 2) -> dict[str, str]:
+    """Return the environment variables that all servers of one Airflow have in common.
+
+    :param port: the port of the API server.
+    :param executor: the name of the executor, such as ``LocalExecutor``.
+    :param parallelism: how many tasks run at the same time.
+    """
+    return {
+        "AIRFLOW__CORE__EXECUTOR": executor,
+        "AIRFLOW__CORE__PARALLELISM": str(parallelism),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://{_HOST}:{port}/execution/",
+        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+        "AIRFLOW__API__HOST": _HOST,
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+        # Airflow 2 would read the DAG files again and again.
+        "AIRFLOW__SCHEDULER__STANDALONE_DAG_PROCESSOR": "True",
+    }
+
+
+@contextmanager
+def running_server(
+    command: Sequence[str | Path], *, environment: Mapping[str, str], log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run one of Airflow's processes until the block ends.
+
+    :param command: its command line.
+    :param environment: its environment variables.
+    :param log: the file to which its output is added.
+    """
+    with log.open("a") as output:
+        process = subprocess.Popen(
+            list(command),
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(_LONGEST_END)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(_LONGEST_END)
+
+
+@contextmanager
+def ending_what_it_started(process: subprocess.Popen[bytes], *, grace: float = _LONGEST_END) -> Iterator[None]:
+    """End a scheduler with the block, and all tasks that it has started: these have sessions of their own.
+
+    :param process: the process of the scheduler.
+    :param grace: seconds that the tasks have to end by themselves when the scheduler is told to.
+    """
+    try:
+        yield
+    finally:
+        below = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        process.terminate()
+        _, left = psutil.wait_procs(below, grace)
+        for each in left:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        psutil.wait_procs(left, _LONGEST_END)
+
+
+def call_api(port: int, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    """Ask the API of Airflow 3, as its UI does, and return the answer.
+
+    All who ask must be administrators: ``AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS``.
+
+    :param port: the port of the API server.
+    :param method: the method of HTTP.
+    :param path: the path below ``/api/v2/``.
+    :param body: the body of the request; None: it has none.
+    :raises urllib.error.HTTPError: Airflow refuses.
+    """
+    server = f"http://{_HOST}:{port}"
+    with urlopen(f"{server}/auth/token", timeout=_LONGEST_ANSWER) as answer:  # noqa: S310 - ours
+        token = json.load(answer)["access_token"]
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    data = None if body is None else json.dumps(body).encode()
+    request = Request(f"{server}/api/v2/{path}", data, headers, method=method)  # noqa: S310 - likewise
+    with urlopen(request, timeout=_LONGEST_ANSWER) as answer:  # noqa: S310 - likewise
+        return json.loads(answer.read() or b"null")

@@ -1,0 +1,154 @@
+"""``cosmos-venv render --against``: a stored plan, a git revision, and what is neither."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.cli import main
+
+PROJECT = Path(__file__).parents[1] / "data" / "rendering-project"
+
+DAG_FILE = """
+# airflow
+from datetime import datetime, timezone
+from pathlib import Path
+from cosmos_venv import DbtDag, ExecutionConfig, LoadMode, ProfileConfig, ProjectConfig, RenderConfig
+from chosen import SELECT
+
+PROJECT = Path(__file__).parent / "project"
+whole = DbtDag(
+    dag_id="whole",
+    schedule=None,
+    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    project_config=ProjectConfig(project_name="ops", manifest_path=PROJECT / "manifest.json"),
+    profile_config=ProfileConfig("ops", "dev", profiles_yml_filepath=PROJECT / "profiles.yml"),
+    execution_config=ExecutionConfig(dbt_project_path=PROJECT),
+    render_config=RenderConfig(load_method=LoadMode.DBT_MANIFEST, select=SELECT),
+)
+"""
+
+
+def git(folder: Path, *words: str) -> None:
+    who = ["-c", "user.name=somebody", "-c", "user.email=somebody@example.org"]
+    subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository whose DAG file takes its selection from a module beside it; the selection has changed since."""
+    dags = tmp_path / "repository" / "dags"
+    shutil.copytree(PROJECT, dags / "project")
+    (dags / "shop.py").write_text(DAG_FILE)
+    (dags / "chosen.py").write_text("SELECT = ['stg_vessels']\n")
+    git(dags.parent, "init", "--quiet", "--initial-branch", "main")
+    git(dags.parent, "add", "--all", "--force")
+    git(dags.parent, "commit", "--quiet", "--message", "first")
+    (dags / "chosen.py").write_text("SELECT = ['stg_vessels', 'fleet_summary']\n")
+    return dags.parent
+
+
+def test_a_dag_file_is_compared_with_a_revision(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its helper modules are those of the revision too."""
+    code = main(["render", str(repository / "dags" / "shop.py"), "--against", "main"])
+
+    assert code == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("whole against main: 2 tasks added") for line in lines)
+    assert "added     fleet_summary.run" in lines
+    status = subprocess.run(
+        ["git", "status", "--short", "--untracked-files=no"], cwd=repository, capture_output=True, text=True, check=True
+    )
+    assert status.stdout == " M dags/chosen.py\n", "the repository is as it was"
+
+
+def test_a_comment_for_a_pull_request(repository: Path, tmp_path: Path) -> None:
+    comment = tmp_path / "comment.md"
+    words = ["--against", "HEAD", "--format", "markdown", "--output", str(comment)]
+
+    assert main(["render", str(repository / "dags" / "shop.py"), *words]) == 0
+
+    text = comment.read_text()
+    assert text.startswith("### whole against HEAD\n")
+    assert "| added |  | fleet_summary.run |" in text
+    assert "```mermaid" in text
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    """A stored plan of a part of the project."""
+    plan = tmp_path / "plan.json"
+    words = ["--select", "stg_vessels", "--format", "json", "--output", str(plan)]
+    assert main(["render", str(PROJECT / "manifest.json"), *words]) == 0
+    return plan
+
+
+def test_a_project_is_compared_with_a_stored_plan(stored: Path, tmp_path: Path) -> None:
+    changes = tmp_path / "changes.json"
+    words = ["--select", "stg_vessels", "snap_vessels", "--against", str(stored), "--json", "--output", str(changes)]
+
+    assert main(["render", str(PROJECT / "manifest.json"), *words]) == 0
+
+    found = json.loads(changes.read_text())
+    assert found["added"] == ["snap_vessels.snapshot", "snap_vessels.test"]
+    assert found["removed"] == found["renamed"] == []
+    assert ["stg_vessels_run", "snap_vessels.snapshot"] in found["edges_added"]
+
+
+@pytest.mark.parametrize(
+    ("against", "words"),
+    [
+        ("nowhere-at-all", "neither the file of a plan nor a git revision"),
+        ("--upload-pack=x", "neither the file of a plan nor a git revision"),
+    ],
+)
+def test_what_is_no_revision_is_refused(
+    against: str, words: str, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["render", str(repository / "dags" / "shop.py"), f"--against={against}"]) == 1
+
+    assert words in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_plan_is_refused(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "other.json").write_text("{}")
+
+    assert main(["render", str(repository / "dags" / "shop.py"), "--against", str(tmp_path / "other.json")]) == 1
+
+    assert "is no plan" in capsys.readouterr().err
+
+
+def test_a_revision_without_the_file_is_refused(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(repository / "dags" / "shop.py", repository / "dags" / "new.py")
+
+    assert main(["render", str(repository / "dags" / "new.py"), "--against", "main"]) == 1
+
+    assert "has no dags/new.py" in capsys.readouterr().err
+
+
+def test_a_revision_whose_file_cannot_be_imported_is_told_in_its_words(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (repository / "dags" / "chosen.py").write_text("SELECT = 1 / 0\n")
+    git(repository, "commit", "--quiet", "--all", "--message", "broken")
+    (repository / "dags" / "chosen.py").write_text("SELECT = []\n")
+
+    assert main(["render", str(repository / "dags" / "shop.py"), "--against", "main"]) == 1
+
+    said = capsys.readouterr().err
+    assert "cannot be rendered as it was there" in said
+    assert "ZeroDivisionError" in said
+
+
+@pytest.mark.parametrize("words", [["--format", "markdown"], ["--against", "main", "--format", "dot"]])
+def test_formats_that_do_not_fit_are_refused(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["render", str(PROJECT / "manifest.json"), *words])
+
+    assert ended.value.code == 2

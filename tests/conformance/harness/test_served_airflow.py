@@ -1,0 +1,160 @@
+"""The Airflow of a run with servers: its files say what the plan says, and its environment is nobody else's."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pytest_cosmos_venv.conformance.harness import served_airflow
+from pytest_cosmos_venv.conformance.harness.served_airflow import (
+    ServedAirflow,
+    ask,
+    environment_of,
+    logs,
+    troubles,
+    why_not_here,
+    write_home,
+)
+from pytest_cosmos_venv.conformance.tasks import DagPlan
+
+PLAN = DagPlan(
+    project={"dbt_project_path": "/harbor"},
+    profile={"profile_name": "harbor"},
+    dag={"dag_id": "plain", "default_args": {"retries": 1, "retry_delay": timedelta(seconds=1)}},
+)
+
+
+def test_a_dag_file_says_what_the_plan_says(tmp_path: Path) -> None:
+    write_home(tmp_path, named="mine:Mine", plans={"plain": PLAN})
+
+    text = (tmp_path / "dags" / "plain.py").read_text()
+    seen: list[object] = []
+    names = {"open_adapter": lambda named: type("Mine", (), {"make_dag": lambda _, plan: seen.append((named, plan))})()}
+    lines = [line for line in text.splitlines() if "import DagPlan" not in line]
+    exec("\n".join(lines), {**names, "DagPlan": DagPlan})  # noqa: S102 - we have written it
+    assert seen == [("mine:Mine", PLAN)]
+    assert "airflow" in text.lower(), "Airflow passes over files in which its name does not stand"
+
+
+def test_each_process_of_airflow_lets_the_adapter_begin(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from pytest_cosmos_venv.conformance.adapter import Adapter\n"
+        "class Mine(Adapter):\n"
+        "    import_root = 'mine'\n"
+        "    def begin(self): print('begun')\n"
+    )
+    home = tmp_path / "home"
+    home.mkdir()
+    write_home(home, named="mine:Mine", plans={})
+
+    done = subprocess.run(
+        [sys.executable, home / "config" / "airflow_local_settings.py"],
+        env={"PYTHONPATH": f"{tmp_path}:{Path(served_airflow.__file__).parents[3]}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout == "begun\n"
+
+
+def test_the_servers_know_no_other_airflow_and_no_other_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", "/production")
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", "postgresql://production")
+    monkeypatch.setenv("HOME", "/somebody")
+
+    environment = environment_of(tmp_path, 8081)
+
+    assert [name for name, value in environment.items() if "production" in value] == []
+    assert (environment["AIRFLOW_HOME"], environment["HOME"]) == (str(tmp_path), str(tmp_path))
+    assert environment["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
+    assert str(tmp_path) in environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
+
+
+@pytest.mark.parametrize(
+    ("installed", "expected"),
+    [
+        pytest.param("3.3.2", None, id="airflow-3"),
+        pytest.param(None, None, id="none"),
+        pytest.param("2.11.2", "Airflow 2.11.2 does not run LocalExecutor on SQLite", id="airflow-2"),
+    ],
+)
+def test_an_airflow_that_cannot_be_served_is_a_reason_not_to_judge(
+    installed: str | None, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served_airflow, "installed_airflow", lambda: installed)
+
+    said = why_not_here()
+
+    assert said is None if expected is None else str(said).startswith(expected)
+
+
+def test_the_database_is_asked_with_values(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "airflow.db") as connection:
+        connection.execute("create table dag_run (dag_id, state)")
+        connection.execute("insert into dag_run values ('plain', 'failed')")
+
+    assert ask(tmp_path, "select state from dag_run where dag_id = ?", "plain") == [("failed",)]
+
+
+def test_the_end_of_each_log_is_told(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "task.log").write_text("a" * 9000 + "the end")
+
+    said = logs(tmp_path)
+
+    assert said.startswith("--- deep/task.log\n")
+    assert said.endswith("the end")
+    assert len(said) < 4000
+
+
+def test_the_troubles_of_a_task_are_told_with_their_exceptions() -> None:
+    log = """Plain text
+{"level": "info", "event": "starting"}
+{"level": "error", "event": "Task failed", "error_detail": [{"exc_type": "ValueError", "exc_value": "no dbt"}]}
+"just a text"
+"""
+
+    assert troubles(log) == ["Task failed: ValueError: no dbt"]
+
+
+@pytest.fixture
+def airflow(tmp_path: Path) -> ServedAirflow:
+    """An Airflow with one run, in which nothing happens."""
+    with sqlite3.connect(tmp_path / "airflow.db") as connection:
+        connection.execute("create table dag_run (dag_id, state)")
+        connection.execute("insert into dag_run values ('plain', 'running')")
+        connection.execute("create table task_instance (dag_id, task_id, operator, state, try_number)")
+        connection.execute(
+            "insert into task_instance values ('plain', 'mart_run', 'DbtRunLocalOperator', 'running', 1)"
+        )
+    return ServedAirflow(tmp_path, 8081, psutil.Process(), timeout=0.5)
+
+
+def test_a_run_that_goes_on_while_nothing_changes_is_not_waited_for(airflow: ServedAirflow) -> None:
+    assert not airflow.wait(lambda: airflow.state("plain") == "failed")
+
+
+def test_what_comes_true_is_waited_for(airflow: ServedAirflow) -> None:
+    looks = iter([False, False, True])
+
+    assert airflow.wait(lambda: next(looks))
+
+
+def test_a_process_that_no_task_has_started_has_no_task(airflow: ServedAirflow) -> None:
+    with pytest.raises(served_airflow.ServerError, match="No task of this Airflow has started"):
+        airflow.task_process(psutil.Process().pid)
+
+
+def test_the_tasks_of_a_run_are_told_by_their_ids(airflow: ServedAirflow) -> None:
+    task = airflow.tasks("plain")["mart_run"]
+
+    assert (task.operator, task.state, task.tries) == ("DbtRunLocalOperator", "running", 1)
+    assert airflow.tasks("another") == {}
+    assert airflow.state("another") is None

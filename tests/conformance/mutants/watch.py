@@ -1,0 +1,246 @@
+"""Faults of WATCHER: what a task says of its node, what is built twice or not at all, and who waits for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from pytest_cosmos_venv.conformance.adapter import DagPlan
+
+from .dags import MutantOfDags, without
+from .inside import instead_of, part
+from .mutant import Mutant, Original
+
+_PRODUCER, _DONE = "dbt_producer_watcher", "dbt_producer_watcher_done"
+_VERDICT = "operators.watch.verdict"
+
+
+def _decide_otherwise(faulty: Callable[..., Any]) -> None:
+    """Replace the verdict on a task, where triggers and workers ask for it."""
+    for module in ("operators.watch.trigger", "operators.watch.waiting"):
+        instead_of(module, "verdict", faulty)
+
+
+def _ended_as(action: str, why: str) -> Any:
+    verdict = part(_VERDICT)
+    return verdict.Verdict(action=verdict.Action(action), reason=why)
+
+
+class SeesNothingWrongInASkip(Mutant):
+    """Takes a node that dbt has skipped for one on which there was nothing to do."""
+
+    kills = "WATCH-001"
+    needed = "watcher"
+
+    def begin(self) -> None:
+        instead_of(_VERDICT, "_ended", self._end)
+
+    @staticmethod
+    def _end(sound: Original, worst: str, found: Mapping[str, Any]) -> Any:
+        return sound("success" if worst == "skipped" else worst, found)
+
+
+class JoinsWhateverHasHappened(MutantOfDags):
+    """Has a last task behind all others that runs whatever has become of them."""
+
+    kills = "WATCH-002"
+    needed = "watcher"
+
+    def rewire(self, dag: Any, plan: DagPlan) -> None:
+        for task in dag.tasks:
+            if task.task_id.rpartition(".")[2] == _DONE:
+                task.trigger_rule = type(task.trigger_rule)("all_done")
+
+
+class TakesSilenceForSuccess(Mutant):
+    """Believes exit code 0, and takes a node of which dbt has said nothing for done."""
+
+    kills = "WATCH-003"
+    needed = "watcher"
+
+    def begin(self) -> None:
+        batch = part("operators.run.batch")
+        rows = batch._Try._rows
+        batch._Try._rows = lambda attempt, artifacts: _without_missing(rows(attempt, artifacts), batch.MISSING)
+        instead_of(_VERDICT, "_unsaid", self._say)
+
+    @staticmethod
+    def _say(sound: Original, task: Any, tries: Any, producer_state: str) -> Any:
+        if producer_state == "success":
+            return _ended_as("succeed", "The producer has succeeded.")
+        return sound(task, tries, producer_state)
+
+
+def _without_missing(found: tuple[list[Any], list[Any]], missing: str) -> tuple[list[Any], list[Any]]:
+    own, others = found
+    return [row for row in own if row.status != missing], others
+
+
+class TriesTheFirstNodeBeforehand(Mutant):
+    """Runs the first node by a dbt of its own before the build, to see early whether the warehouse answers."""
+
+    kills = "WATCH-004"
+    needed = "watcher"
+
+    def begin(self) -> None:
+        instead_of("operators.run.batch", "run_dbt_task", self._run)
+
+    @staticmethod
+    def _run(sound: Original, run: Any, hooks: Any) -> Any:
+        words = ["run" if word == "build" else word for word in run.command]
+        first = words[: words.index("--select") + 2]
+        sound(replace(run, command=first, on_node=None), replace(hooks, judge=lambda *_: None))
+        return sound(run, hooks)
+
+
+class TellsTheSameInEachTry(Mutant):
+    """Says in a task's next try what the producer has said, which has nothing new to say."""
+
+    kills = "WATCH-005"
+    needed = "watcher"
+
+    def begin(self) -> None:
+        instead_of(_VERDICT, "_alone", lambda *_: _ended_as("fail", "The producer has failed."))
+
+
+class WaitsForALastWord(Mutant):
+    """Waits until the producer has written that it is over, which one that was killed never does."""
+
+    kills = "WATCH-006"
+    needed = "watcher"
+
+    def begin(self) -> None:
+        instead_of(_VERDICT, "_unsaid", self._say)
+
+    @staticmethod
+    def _say(sound: Original, task: Any, tries: Any, producer_state: str) -> Any:
+        if tries and not tries[-1].end:
+            return _ended_as("wait", "")
+        return sound(task, tries, producer_state)
+
+
+class LooksForOneTestThatHasPassed(Mutant):
+    """Lets the best of several tests count."""
+
+    kills = "WATCH-007"
+    needed = "watcher"
+
+    def begin(self) -> None:
+        verdict = part(_VERDICT)
+        verdict._RANKS = tuple(reversed(verdict._RANKS))
+
+
+class BuildsAllAgain(Mutant):
+    """Builds all nodes in each try of the producer."""
+
+    kills = "WATCH-008"
+    needed = "watcher"
+
+    def begin(self) -> None:
+        instead_of("operators.run.batch", "_done_before", self._nothing)
+
+    @staticmethod
+    def _nothing(_: Original, __: Any, journal: Any, nodes: Mapping[str, str]) -> dict[str, Any]:
+        journal.start_anew(nodes)
+        return {}
+
+
+class BuildsWhatHasATask(Mutant):
+    """Builds the nodes that have a task, and no seed that is not shown."""
+
+    kills = "WATCH-009"
+    needed = "watcher"
+
+    def begin(self) -> None:
+        instead_of("rendering.watcher", "_is_built", self._is_built)
+
+    @staticmethod
+    def _is_built(sound: Original, node: Any, nodes: Any, **how: Any) -> bool:
+        return node.resource_type.value != "seed" and bool(sound(node, nodes, **how))
+
+
+class TellsAllAtTheEnd(Mutant):
+    """Reads what became of each node when the producer is over."""
+
+    kills = "WATCH-010"
+    needed = "watcher"
+
+    def begin(self) -> None:
+        _decide_otherwise(self._decide)
+
+    @staticmethod
+    def _decide(sound: Original, task: Any, tries: Any, producer_state: Any, parents: Any = None) -> Any:
+        if producer_state not in part(_VERDICT).OVER:
+            return _ended_as("wait", "")
+        return sound(task, tries, producer_state, parents)
+
+
+class RunsAClearedTaskAtOnce(Mutant):
+    """Runs dbt for a task that somebody has cleared, whatever the producer does meanwhile."""
+
+    kills = "WATCH-011"
+    needed = "watcher"
+
+    def begin(self) -> None:
+        _decide_otherwise(self._decide)
+
+    @staticmethod
+    def _decide(sound: Original, task: Any, tries: Any, producer_state: Any, parents: Any = None) -> Any:
+        found = sound(task, tries, producer_state, parents)
+        newest = part(_VERDICT).newest_of(task.nodes, tries)
+        was_done = newest is not None and all(newest.outcomes[each].state == "success" for each in task.nodes)
+        if found.action.value == "wait" and not task.is_first and was_done:
+            return _ended_as("run alone", "It was cleared.")
+        return found
+
+
+class BuildsWhateverWasBefore(MutantOfDags):
+    """Lets the producer begin when the tasks before it are over, however they have ended."""
+
+    kills = "WATCH-012"
+    needed = "watcher"
+
+    def rewire(self, dag: Any, plan: DagPlan) -> None:
+        for task in dag.tasks:
+            if task.task_id.rpartition(".")[2] == _PRODUCER:
+                task.trigger_rule = type(task.trigger_rule)("all_done")
+
+
+class ShowsWhatIsLeftOut(MutantOfDags):
+    """Passes over `exclude`."""
+
+    kills = "WATCH-013"
+    needed = "watcher"
+
+    def replan(self, plan: DagPlan) -> DagPlan:
+        return without(plan, render="exclude")
+
+
+class TellsOfATestInOneTask(Mutant):
+    """Tells of a test of several nodes in the task of one of them."""
+
+    kills = "WATCH-014"
+    needed = "watcher"
+
+    def begin(self) -> None:
+        instead_of("rendering.watcher", "_watched_ids", self._ids)
+
+    @staticmethod
+    def _ids(sound: Original, plan: Any, built: Any, nodes: Any) -> dict[str, list[str]]:
+        told: set[str] = set()
+        found: dict[str, list[str]] = {}
+        for task_id, ids in sound(plan, built, nodes).items():
+            found[task_id] = [each for each in ids if each not in told]
+            told.update(ids)
+        return found
+
+
+class RunsTheDbtThatIsThere(MutantOfDags):
+    """Runs the dbt on `PATH` in this mode, whatever requirements it is told."""
+
+    kills = "WATCH-015"
+    needed = "watcher_managed"
+
+    def replan(self, plan: DagPlan) -> DagPlan:
+        return without(plan, execution="virtualenv_dir", operator_args="py_requirements")

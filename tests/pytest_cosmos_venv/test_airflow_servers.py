@@ -1,0 +1,76 @@
+"""Servers as processes of a test: they end with their block, and what a scheduler has started ends too."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+import psutil
+
+from conformance.harness.processes import comes_true
+from pytest_cosmos_venv.airflow_servers import (
+    accepts,
+    ending_what_it_started,
+    free_port,
+    running_server,
+    server_variables,
+)
+
+WAITS = "import signal; print('up', flush=True); signal.pause()"
+STARTS_ANOTHER = f"""
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", {WAITS!r}], start_new_session=True, stdout=subprocess.PIPE)
+child.stdout.readline()
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+def test_a_server_runs_until_the_block_ends_with_the_environment_that_it_is_given(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    program = "import os, signal; print(os.environ['NAME'], flush=True); signal.pause()"
+
+    with running_server([sys.executable, "-c", program], environment={**os.environ, "NAME": "it"}, log=log) as server:
+        assert server.poll() is None
+
+    assert server.poll() is not None
+    assert log.read_text() in ("it\n", "")  # it may have been ended before its first line
+
+
+def test_what_a_scheduler_has_started_ends_with_it(tmp_path: Path) -> None:
+    log = tmp_path / "scheduler.log"
+    log.touch()
+
+    with (
+        running_server([sys.executable, "-c", STARTS_ANOTHER], environment=os.environ, log=log) as scheduler,
+        ending_what_it_started(scheduler, grace=0.1),
+    ):
+        assert comes_true(lambda: log.read_text().endswith("\n"), timeout=60)
+        child = psutil.Process(int(log.read_text()))
+        assert child.is_running()
+
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_port_is_free_until_somebody_listens_there() -> None:
+    port = free_port()
+    assert not accepts(port)
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
+
+        assert accepts(port)
+
+
+def test_all_servers_are_on_loopback_and_know_one_secret() -> None:
+    variables = server_variables(8081, executor="LocalExecutor", parallelism=3)
+    others = server_variables(8081, executor="LocalExecutor", parallelism=3)
+
+    assert variables["AIRFLOW__API__HOST"] == "127.0.0.1"
+    assert variables["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:8081/execution/"
+    assert (variables["AIRFLOW__CORE__EXECUTOR"], variables["AIRFLOW__CORE__PARALLELISM"]) == ("LocalExecutor", "3")
+    assert len(variables["AIRFLOW__API_AUTH__JWT_SECRET"]) >= 64
+    assert variables["AIRFLOW__API_AUTH__JWT_SECRET"] != others["AIRFLOW__API_AUTH__JWT_SECRET"]

@@ -1,0 +1,153 @@
+"""What is different between two plans: tasks, names, edges, arguments, and how it is shown."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
+from cosmos_venv.constants import TestBehavior
+from cosmos_venv.project.graph import link
+from cosmos_venv.project.node import DbtNode
+from cosmos_venv.rendering.model import Plan
+from cosmos_venv.rendering.plan_changes import (
+    ArgumentChange,
+    PlanChanges,
+    changes_between,
+    changes_to_mermaid,
+    to_lines,
+    to_markdown,
+)
+from cosmos_venv.rendering.planner import plan
+from tests.rendering.made import node
+
+RAW = node("seed.shop.raw")
+ORDERS = node("model.shop.orders", RAW.unique_id)
+LINES = node("model.shop.lines", RAW.unique_id)
+REPORT = node("model.shop.report", ORDERS.unique_id)
+OF_ORDERS = node("test.shop.unique_orders.1", ORDERS.unique_id)
+
+
+def planned(*nodes: DbtNode, **render: Any) -> Plan:
+    selection = link({each.unique_id: each for each in nodes}, detaching=False)
+    return plan(
+        selection.nodes,
+        tests_per_model=selection.tests_per_model,
+        render_config=RenderConfig(**render),
+        execution_config=ExecutionConfig(),
+        project_config=ProjectConfig("shop"),
+        operator_args={},
+    )
+
+
+def test_the_same_plan_has_no_changes() -> None:
+    changes = changes_between(planned(RAW, ORDERS, OF_ORDERS), planned(RAW, ORDERS, OF_ORDERS))
+
+    assert not changes
+    assert changes.summary == "no changes"
+
+
+def test_tasks_and_edges_come_and_go() -> None:
+    changes = changes_between(planned(RAW, ORDERS, REPORT), planned(RAW, ORDERS, LINES))
+
+    assert changes == PlanChanges(
+        added=("lines_run",),
+        removed=("report_run",),
+        edges_added=(("raw_seed", "lines_run"),),
+        edges_removed=(("orders_run", "report_run"),),
+    )
+    assert changes.summary == "1 task added, 1 task removed, 1 edge added, 1 edge removed"
+
+
+def test_a_first_test_gives_the_task_of_its_model_another_id() -> None:
+    """``orders_run`` becomes ``orders.run`` in a group: Airflow's history stays with the id that is gone."""
+    changes = changes_between(planned(RAW, ORDERS, REPORT), planned(RAW, ORDERS, REPORT, OF_ORDERS))
+
+    assert changes.renamed == (("orders_run", "orders.run"),)
+    assert (changes.added, changes.removed) == (("orders.test",), ())
+    assert changes.edges_added == (("orders.run", "orders.test"), ("orders.test", "report_run"))
+    assert changes.edges_removed == (("orders.run", "report_run"),)
+
+
+def test_an_argument_that_changes_is_told_with_both_values() -> None:
+    changes = changes_between(planned(RAW, ORDERS), planned(RAW, ORDERS, exclude=["tag:slow"]))
+    own = node("model.shop.orders", RAW.unique_id, meta={"cosmos": {"operator_kwargs": {"retries": 3}}})
+    of_node = changes_between(planned(RAW, ORDERS), planned(RAW, own))
+
+    assert all(each.name == "exclude" for each in changes.arguments)
+    assert of_node.arguments == (ArgumentChange(task_id="orders_run", name="retries", before="-", after="3"),)
+
+
+def test_another_place_of_tests_is_no_renaming_of_models() -> None:
+    with_tests = planned(RAW, ORDERS, OF_ORDERS)
+    without = planned(RAW, ORDERS, OF_ORDERS, test_behavior=TestBehavior.NONE)
+
+    changes = changes_between(with_tests, without)
+
+    assert changes.renamed == (("orders.run", "orders_run"),)
+    assert changes.removed == ("orders.test",)
+
+
+BEFORE, AFTER = planned(RAW, ORDERS, REPORT), planned(RAW, ORDERS, REPORT, OF_ORDERS, LINES)
+
+
+def test_changes_as_lines() -> None:
+    assert to_lines(changes_between(BEFORE, AFTER), "shop against main") == [
+        "shop against main: 2 tasks added, 1 task renamed, 3 edges added, 1 edge removed",
+        "added     lines_run",
+        "added     orders.test",
+        "renamed   orders_run -> orders.run",
+        "edge +    orders.run -> orders.test",
+        "edge +    orders.test -> report_run",
+        "edge +    raw_seed -> lines_run",
+        "edge -    orders.run -> report_run",
+    ]
+
+
+def test_changes_as_a_comment() -> None:
+    changes = changes_between(BEFORE, AFTER)
+
+    text = to_markdown(changes, "shop | `x` <b> against main", changes_to_mermaid(BEFORE, AFTER, changes))
+
+    assert text.startswith("### shop \\| 'x' &lt;b> against main\n\n2 tasks added,")
+    assert "| renamed | orders_run | orders.run |\n" in text
+    assert "| removed | orders.run | report_run |\n" in text
+    assert "```mermaid\nflowchart LR\n" in text
+    assert "history" in text
+
+
+def test_a_long_value_is_shortened_for_people_and_whole_for_programs() -> None:
+    long = ArgumentChange(task_id="orders_run", name="vars", before="x" * 1000, after="-")
+    changes = PlanChanges(arguments=(long,))
+
+    assert len(to_lines(changes, "shop")[1]) < 300
+    assert json.loads(json.dumps(changes.to_dict()))["arguments"][0]["before"] == "x" * 1000
+
+
+def test_the_picture_has_what_changed_and_what_stands_beside_it() -> None:
+    changes = changes_between(BEFORE, AFTER)
+
+    picture = changes_to_mermaid(BEFORE, AFTER, changes)
+
+    assert {'["lines_run"]', '["orders.run"]', '["raw_seed"]', '["report_run"]'} <= {
+        line[line.index("[") :] for line in picture.splitlines() if "[" in line
+    }
+    assert picture.count("==>") == 3
+    assert picture.count("-.-x") == 1
+    assert {line.split()[1] for line in picture.splitlines() if line.strip().startswith("classDef")} == {
+        "added",
+        "renamed",
+    }
+
+
+@pytest.mark.parametrize("behavior", [TestBehavior.AFTER_EACH, TestBehavior.AFTER_ALL])
+def test_a_node_that_nothing_changes_about_is_not_in_the_picture(behavior: TestBehavior) -> None:
+    far = node("model.shop.far")
+    before = planned(RAW, ORDERS, far, test_behavior=behavior)
+    after = planned(RAW, ORDERS, LINES, far, test_behavior=behavior)
+
+    picture = changes_to_mermaid(before, after, changes_between(before, after))
+
+    assert "far_run" not in picture
