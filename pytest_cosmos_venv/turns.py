@@ -83,7 +83,13 @@ class _Turns:
     vain: dict[tuple[str, int], int] = field(default_factory=dict)  # turns since anything in the run has moved
 
     def run_next(self, *arguments: Any, ti: Any, **options: Any) -> Any:
-        """Run the task whose turn it is: Airflow calls it once for each that is scheduled, in an order of its own."""
+        """Run the task whose turn it is: Airflow calls it once for each that is scheduled, in an order of its own.
+
+        :param *arguments: Airflow's.
+        :param ti: the task instance that Airflow has chosen; another one may be run for it.
+        :param **options: Airflow's.
+        :returns: what Airflow's own function returns.
+        """
         if not self.round:
             self.round = self._new_round(ti)
         own = self.round.pop(0)
@@ -112,6 +118,9 @@ class _Turns:
     def run_trigger_once(self, *arguments: Any, **options: Any) -> Any:
         """Run a trigger in place until it gives an event.
 
+        :param *arguments: Airflow's.
+        :param **options: Airflow's.
+        :returns: the event.
         :raises Waiting: it goes on waiting.
         """
         thread, sleeps, sleep = threading.get_ident(), [0], asyncio.sleep

@@ -106,9 +106,7 @@ def run_dag(
     """
     if not hasattr(dag, "test") or not hasattr(dag, "tasks"):
         raise ToolkitMisuse(f"cosmos_run_dag runs a DAG, and this is none: {dag!r}. Of a file, import the DAG.")
-    return _run(
-        dag, None, logical_date=logical_date, run_id=run_id, conf=conf, is_producer_late=is_producer_late
-    )
+    return _run(dag, None, logical_date=logical_date, run_id=run_id, conf=conf, is_producer_late=is_producer_late)
 
 
 def run_task(

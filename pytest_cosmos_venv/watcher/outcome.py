@@ -88,31 +88,35 @@ class WatcherOutcome:
         )
 
     def _unmet(self) -> Iterator[tuple[str, str]]:
+        yield from self._unmet_of_airflow()
+        yield from self._unmet_of_dbt()
+
+    def _unmet_of_airflow(self) -> Iterator[tuple[str, str]]:
         scenario = self.scenario
         if scenario.run not in (None, self.dag.state):
             yield f"the run ends in state {scenario.run}", self.dag.state
-        for name, states in (
-            *((name, ("success",)) for name in scenario.success),
-            *((name, ("failed",)) for name in scenario.failed),
-        ):
-            seen = self.state(name)
-            if seen not in states:
-                yield f"the task of {name} ends in state {states[0]}", seen or "there is no such task"
+        for wanted, names in (("success", scenario.success), ("failed", scenario.failed)):
+            for name in names:
+                if (seen := self.state(name)) != wanted:
+                    yield f"the task of {name} ends in state {wanted}", seen or "there is no such task"
         for name in scenario.not_success:
             if self.state(name) == "success":
                 yield f"the task of {name} does not succeed", "success"
         for name in scenario.absent:
             if (seen := self.state(name)) is not None:
                 yield f"{name} has no task", f"one in state {seen}"
-        for name, count in scenario.built.items():
+
+    def _unmet_of_dbt(self) -> Iterator[tuple[str, str]]:
+        for name, count in self.scenario.built.items():
             if (number := self.built(name)) != count:
                 yield f"dbt builds {name} {_times(count)}", _times(number)
         for task_id, node in self._green_and_unbuilt():
             yield f"{task_id} succeeds only if dbt builds {node}", "success, and dbt has not built it"
+        told = self.scenario.told
         for call in self.calls:
-            missing = [word for word in scenario.told if call.command in _COMMANDS and word not in call.arguments]
+            missing = [word for word in told if call.command in _COMMANDS and word not in call.arguments]
             if missing:
-                yield f"each dbt is told {' '.join(scenario.told)}", f"without {' '.join(missing)}: {_words(call)}"
+                yield f"each dbt is told {' '.join(told)}", f"without {' '.join(missing)}: {_words(call)}"
 
     def _green_and_unbuilt(self) -> Iterator[tuple[str, str]]:
         """Green tasks over nodes that dbt has reported and never built: the worst of all ends, in each scenario."""

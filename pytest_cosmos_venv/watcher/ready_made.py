@@ -53,7 +53,7 @@ WATCHER_SCENARIOS: tuple[WatcherScenario, ...] = (
     ),
     WatcherScenario(
         id="a-node-without-status-is-not-green",
-        sentence="The task of a node of which dbt has said nothing does not succeed, also where dbt ends without an error.",
+        sentence="The task of a node of which dbt has said nothing is not green, also where dbt ends without an error.",
         reported=("#2698",),
         dbt=({"command": "build", "stdout": (), "artifacts": {"run_results.json": None}},),
         run="failed",
@@ -196,7 +196,7 @@ WATCHER_SCENARIOS: tuple[WatcherScenario, ...] = (
     ),
     WatcherScenario(
         id="behind-a-failed-task",
-        sentence="Where a task before the producer has failed, nothing is built, no task of a node is green, and the run fails.",
+        sentence="Behind a task that has failed nothing is built, no task of a node is green, and the run fails.",
         reported=("#2557",),
         retries=1,
         is_behind_failure=True,

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,7 +122,8 @@ class WatcherScenarios:
         :param make_dag: builds the DAG of your own project: it is given the ``WatcherBench``, whose ``project``,
             ``manifest`` and ``dbt_executable`` go into its configuration.
         :param dbt_version: the version of the fake dbt; None: the usual one, a dbt 1.
-        :raises ToolkitMisuse: it is no scenario, there is no such version, or only one of ``project`` and ``make_dag`` is given.
+        :raises ToolkitMisuse: it is no scenario, there is no such version, or only one of the two is given: ``project``
+            and ``make_dag``.
         """
         if not isinstance(scenario, WatcherScenario):
             raise ToolkitMisuse(f"cosmos_watcher_scenario({scenario!r}): give a WatcherScenario.")
@@ -181,10 +183,10 @@ def _fail() -> None:
 
 def _failing_task() -> Any:
     try:
-        from airflow.providers.standard.operators.python import PythonOperator
+        module = import_module("airflow.providers.standard.operators.python")
     except ImportError:  # Airflow 2 without that provider
-        from airflow.operators.python import PythonOperator  # type: ignore[no-redef, unused-ignore]
-    return PythonOperator(task_id="before", python_callable=_fail)
+        module = import_module("airflow.operators.python")
+    return module.PythonOperator(task_id="before", python_callable=_fail)
 
 
 @contextmanager
