@@ -63,12 +63,17 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.seeds.scenario_model import SeedStory
     from pytest_cosmos_venv.seeds.scenarios import SeedScenarios, seed_scenarios
     from pytest_cosmos_venv.suite import SuiteExit
+    from pytest_cosmos_venv.watcher.outcome import WatcherOutcome
+    from pytest_cosmos_venv.watcher.ready_made import WATCHER_SCENARIOS
+    from pytest_cosmos_venv.watcher.scenario import WatcherScenario
+    from pytest_cosmos_venv.watcher.scenarios import WatcherBench, WatcherScenarios, watcher_scenarios
     from pytest_cosmos_venv.xdist_races.racer import Racer
 
 __all__ = [
     "RECORD_VARIABLE",
     "SEED_SCENARIOS",
     "VERIFIED_DBT_VERSIONS",
+    "WATCHER_SCENARIOS",
     "AirflowHome",
     "Clock",
     "Connections",
@@ -126,6 +131,10 @@ __all__ = [
     "Variables",
     "VenvLock",
     "VenvLocks",
+    "WatcherBench",
+    "WatcherOutcome",
+    "WatcherScenario",
+    "WatcherScenarios",
     "Wheel",
     "Wheelhouse",
     "build_begins",
@@ -141,6 +150,7 @@ __all__ = [
     "seed_scenarios",
     "serve_manifest",
     "serve_wheelhouse",
+    "watcher_scenarios",
     "write_wheel",
 ]
 
@@ -198,6 +208,10 @@ _MODULES = {
         "seeds.scenario_model": ("SeedStory",),
         "seeds.scenarios": ("SeedScenarios", "seed_scenarios"),
         "suite": ("SuiteExit",),
+        "watcher.outcome": ("WatcherOutcome",),
+        "watcher.ready_made": ("WATCHER_SCENARIOS",),
+        "watcher.scenario": ("WatcherScenario",),
+        "watcher.scenarios": ("WatcherBench", "WatcherScenarios", "watcher_scenarios"),
         "xdist_races.racer": ("Racer",),
     }.items()
     for name in names

@@ -34,6 +34,7 @@ from pytest_cosmos_venv.airflow.task_log import TaskLog, collecting, handlers_ke
 from pytest_cosmos_venv.airflow.versions import Airflow, this_airflow
 from pytest_cosmos_venv.environments.virtualenv_dirs import refuse_foreign_directories
 from pytest_cosmos_venv.errors import AlreadyTaken, RecordDict, ToolkitMisuse, require_text
+from pytest_cosmos_venv.turns import Waiting, in_turns
 
 _TURN = 0
 _FIRST_RUN = 1
@@ -91,6 +92,7 @@ def run_dag(
     logical_date: datetime | str | None = None,
     run_id: str | None = None,
     conf: Mapping[str, Any] | None = None,
+    is_producer_late: bool = False,
 ) -> DagOutcome:
     """Run a DAG to its end. The parameters are those of ``RunDag``, which the fixture ``cosmos_run_dag`` gives.
 
@@ -98,11 +100,13 @@ def run_dag(
     :param logical_date: a moment, or a string such as ``2026-01-01``, in UTC unless it says so. None: the present.
     :param run_id: the id of the run; None: Airflow makes one up.
     :param conf: the configuration of the run; None: none.
+    :param is_producer_late: in ExecutionMode.WATCHER, whether a later try of the producer comes after all that other
+        tasks can do before it.
     :raises ToolkitMisuse: it is no DAG, the run would have no tasks, or another run has that id or date.
     """
     if not hasattr(dag, "test") or not hasattr(dag, "tasks"):
         raise ToolkitMisuse(f"cosmos_run_dag runs a DAG, and this is none: {dag!r}. Of a file, import the DAG.")
-    return _run(dag, None, logical_date=logical_date, run_id=run_id, conf=conf)
+    return _run(dag, None, logical_date=logical_date, run_id=run_id, conf=conf, is_producer_late=is_producer_late)
 
 
 def run_task(
@@ -133,7 +137,13 @@ def run_task(
 
 
 def _run(
-    dag: Any, only: str | None, *, logical_date: datetime | str | None, run_id: str | None, conf: object
+    dag: Any,
+    only: str | None,
+    *,
+    logical_date: datetime | str | None,
+    run_id: str | None,
+    conf: object,
+    is_producer_late: bool = False,
 ) -> DagOutcome:
     """Run all tasks of a DAG, or only the one of an id: the others count as successful then."""
     if conf is not None and not isinstance(conf, Mapping):
@@ -155,6 +165,11 @@ def _run(
         run_beside_others(home.sqlite_file(), dag.dag_id, when) as begun,
         # When its first task begins, the run has inserted all rows that another run would insert too.
         _watching(dag, airflow, begun) as tries,
+        in_turns(
+            dag,
+            is_producer_late=is_producer_late,
+            stuck=lambda task_id, index, error: setattr(tries[TaskKey(task_id, index)], "error", error),
+        ),
     ):
         if run_id is not None:
             _refuse_a_second_run(dag.dag_id, run_id)
@@ -269,6 +284,9 @@ def _watching(dag: Any, airflow: Airflow, begun: Callable[[], None]) -> Iterator
             with variables_kept(), collecting(log), airflow.events_into(log.take_event):
                 returned = run_one(*arguments, ti=ti, **options)
             seen.error = airflow.error_of(returned) or log.logged_exception
+        except Waiting:
+            seen.count -= 1  # the same try begins anew in its next turn
+            raise
         except BaseException as error:
             seen.error = error
             raise

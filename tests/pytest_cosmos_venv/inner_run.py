@@ -204,14 +204,19 @@ def python_of(environment: str) -> Path:
     return python
 
 
-def run_pytest(environment: str, *arguments: str, folder: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+def run_pytest(
+    environment: str, *arguments: str, folder: Path, cwd: Path, python_path: Sequence[Path] = ()
+) -> subprocess.CompletedProcess[str]:
     """Run pytest as a project without any configuration would, with an Airflow home that the toolkit makes.
 
     :param environment: under ``.cache/envs``.
     :param folder: the folder of the tests; no ``conftest.py`` above it counts.
+    :param python_path: folders of modules that the environment does not have.
     """
     left_behind = ("AIRFLOW", "COV_", "PYTEST_", "PYTHONPATH")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(left_behind)}
+    if python_path:
+        kept["PYTHONPATH"] = os.pathsep.join(map(str, python_path))
     options = ["-c", os.devnull, f"--rootdir={folder}", f"--confcutdir={folder}", "-p", "no:cacheprovider"]
     command = [str(python_of(environment)), "-W", "ignore", "-m", "pytest", *options, f"--basetemp={cwd / 'inner'}"]
     return subprocess.run(

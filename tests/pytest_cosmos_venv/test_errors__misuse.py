@@ -168,6 +168,7 @@ MISUSES: dict[str, list[tuple[str, str]]] = {
         ("it(dag, times='5')", "times='5': give a number."),
         ("it(dag, may_write=5)", "may_run, may_connect or may_write=5: give a list."),
     ],
+    "cosmos_watcher_scenario": [("it", "--cosmos-implementation=no_such: no package no_such can be imported here; *")],
     "cosmos_seed_scenario": [("it", "--cosmos-implementation=no_such: no package no_such can be imported here; *")],
     "cosmos_racer": [("it", "*asks for cosmos_racer and is no race: mark it @pytest.mark.cosmos_race(racers=2).")],
 }

@@ -12,6 +12,7 @@ def test_the_public_names_are_pinned() -> None:
         "RECORD_VARIABLE",
         "SEED_SCENARIOS",
         "VERIFIED_DBT_VERSIONS",
+        "WATCHER_SCENARIOS",
         "AirflowHome",
         "Clock",
         "Connections",
@@ -69,6 +70,10 @@ def test_the_public_names_are_pinned() -> None:
         "Variables",
         "VenvLock",
         "VenvLocks",
+        "WatcherBench",
+        "WatcherOutcome",
+        "WatcherScenario",
+        "WatcherScenarios",
         "Wheel",
         "Wheelhouse",
         "build_begins",
@@ -84,6 +89,7 @@ def test_the_public_names_are_pinned() -> None:
         "seed_scenarios",
         "serve_manifest",
         "serve_wheelhouse",
+        "watcher_scenarios",
         "write_wheel",
     }
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_cosmos_venv import (
+    WATCHER_SCENARIOS,
     AirflowHome,
     Clock,
     Connections,
@@ -21,6 +22,7 @@ from pytest_cosmos_venv import (
     SeedScenarios,
     ShapeOfDag,
     Variables,
+    WatcherScenarios,
     Wheelhouse,
 )
 
@@ -120,6 +122,10 @@ def test_an_unchanged_seed(cosmos_seed_scenario: SeedScenarios) -> None:
 
     assert harbor.run().seed("piers").verdict == "ran"
     assert harbor.run().seed("piers").verdict == "skipped"
+
+
+def test_a_watched_run(cosmos_watcher_scenario: WatcherScenarios) -> None:
+    cosmos_watcher_scenario(WATCHER_SCENARIOS[0]).check()
 
 
 def test_the_shape_of_a_dag(

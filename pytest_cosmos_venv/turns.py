@@ -1,0 +1,196 @@
+"""Turns of the tasks of a DAG in ``dag.test()``, which has no scheduler and no triggerer beside it.
+
+``dag.test()`` takes tasks in the order of a set, and runs a trigger in place until it gives an event. A trigger that
+watches another task of the same run then waits for ever, as in ExecutionMode.WATCHER. In turns, each task that can run
+does so once a round, the one of the highest priority first, as a scheduler begins them. A task that waits gives up its
+turn and begins anew in the next round; no time passes for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from unittest import mock
+
+PRODUCER = "dbt_producer_watcher"
+"""The id of the task that runs dbt in ExecutionMode.WATCHER, below the ids of its groups."""
+
+# Sleeps of a trigger after which it has surely looked: some sleep before their first look.
+_SLEEPS = 3
+# Turns without any progress in the run after which a task waits for ever.
+_VAIN_TURNS = 3
+_GOING_ON = ("scheduled", "queued", "running", "up_for_retry", "up_for_reschedule", "deferred")
+
+
+class Waiting(BaseException):
+    """The trigger of a task has nothing to tell yet. No Exception, since Airflow would fail the task by it."""
+
+
+class WaitsForEver(Exception):
+    """A task waits, and no other task of the run is left that could end that. It is failed then."""
+
+
+def is_producer(task_id: str) -> bool:
+    """Whether a task is the producer of ExecutionMode.WATCHER.
+
+    :param task_id: the id of the task.
+    """
+    return task_id.rpartition(".")[2] == PRODUCER
+
+
+@contextmanager
+def in_turns(
+    dag: Any, *, is_producer_late: bool = False, stuck: Callable[[str, int, WaitsForEver], object]
+) -> Iterator[None]:
+    """Let the tasks of a DAG take turns within the block, where it has a producer; other DAGs stay as they are.
+
+    :param dag: the DAG, of which ``dag.test()`` is called within the block.
+    :param is_producer_late: whether a later try of the producer comes after all that other tasks can do before it, as
+        with a long ``retry_delay`` of its own; False: it goes first.
+    :param stuck: called with the id and the map index of a task that waits for ever, and with the error.
+    """
+    producers = {task_id for task_id in dag.task_ids if is_producer(task_id)}
+    if not producers:
+        yield
+        return
+    beside: dict[str, Any] = inspect.unwrap(type(dag).test).__globals__
+    turns = _Turns(
+        dag=dag,
+        late=producers if is_producer_late else set(),
+        watching={after for each in producers for after in dag.get_task(each).get_flat_relative_ids(upstream=False)},
+        run_one=beside["_run_task"],
+        run_trigger=beside["_run_inline_trigger"],
+        stuck=stuck,
+    )
+    with mock.patch.dict(beside, {"_run_task": turns.run_next, "_run_inline_trigger": turns.run_trigger_once}):
+        yield
+
+
+@dataclass(kw_only=True)
+class _Turns:
+    dag: Any
+    late: set[str]
+    watching: set[str]
+    run_one: Any
+    run_trigger: Any
+    stuck: Callable[[str, int, WaitsForEver], object]
+    round: list[Any] = field(default_factory=list)
+    vain: dict[tuple[str, int], int] = field(default_factory=dict)  # turns since anything in the run has moved
+
+    def run_next(self, *arguments: Any, ti: Any, **options: Any) -> Any:
+        """Run the task whose turn it is: Airflow calls it once for each that is scheduled, in an order of its own.
+
+        :param *arguments: Airflow's.
+        :param ti: the task instance that Airflow has chosen; another one may be run for it.
+        :param **options: Airflow's.
+        :returns: what Airflow's own function returns.
+        """
+        if not self.round:
+            self.round = self._new_round(ti)
+        own = self.round.pop(0)
+        task = self.dag.get_task(own.task_id)
+        if own.task_id in self.late and own.try_number > 1 and not self._all_wait_in_vain(own, besides=own.task_id):
+            return None  # it stays scheduled
+        if "task" in options:
+            options["task"] = task
+        else:  # Airflow 2
+            own.task = task
+        is_waiting, returned = False, None
+        try:
+            returned = self.run_one(*arguments, ti=own, **options)
+        except Waiting:
+            is_waiting = True
+        finally:
+            # Airflow 2 hands one session on, which would keep the database locked to another one.
+            if "session" in options:
+                options["session"].commit()
+        if is_waiting or (own.task_id in self.watching and self._state_of(own) == "up_for_reschedule"):
+            self._give_up_turn(own)
+        else:
+            self.vain.clear()
+        return returned
+
+    def run_trigger_once(self, *arguments: Any, **options: Any) -> Any:
+        """Run a trigger in place until it gives an event.
+
+        :param *arguments: Airflow's.
+        :param **options: Airflow's.
+        :returns: the event.
+        :raises Waiting: it goes on waiting.
+        """
+        thread, sleeps, sleep = threading.get_ident(), [0], asyncio.sleep
+
+        async def pass_by(delay: float, *more: Any, **named: Any) -> Any:
+            # The API, which answers in a thread of this process, sleeps too.
+            if threading.get_ident() != thread or not delay:
+                return await sleep(delay, *more, **named)
+            sleeps[0] += 1
+            if sleeps[0] >= _SLEEPS:
+                raise Waiting
+            return await sleep(0, *more, **named)
+
+        with mock.patch.object(asyncio, "sleep", pass_by):
+            return self.run_trigger(*arguments, **options)
+
+    def _new_round(self, ti: Any) -> list[Any]:
+        from airflow.models.dagrun import DagRun
+        from airflow.utils.session import create_session
+        from sqlalchemy.orm import object_session
+
+        session: Any = object_session(ti)
+        if session is not None:
+            session.expire_all()
+            rows = _of_run(session, ti)
+        else:  # Airflow 2 runs objects of no session
+            model: Any = DagRun
+            with create_session() as session:
+                rows = list(model.fetch_task_instances(ti.dag_id, ti.run_id, session=session))
+                session.expunge_all()
+        order = {task.task_id: number for number, task in enumerate(self.dag.topological_sort())}
+        scheduled = [each for each in rows if each.state == "scheduled"]
+        return sorted(scheduled, key=lambda each: (-each.priority_weight, order[each.task_id], each.map_index))
+
+    def _state_of(self, own: Any) -> str:
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            return str(_row(session, own).state)
+
+    def _give_up_turn(self, own: Any) -> None:
+        """Let a task begin anew in the next round; where nothing can end its waiting, it has failed."""
+        from airflow.utils.session import create_session
+
+        key = own.task_id, own.map_index
+        self.vain[key] = self.vain.get(key, 0) + 1
+        is_stuck = own.task_id in self.watching and self._all_wait_in_vain(own)
+        with create_session() as session:
+            row = _row(session, own)
+            row.state = "failed" if is_stuck else "scheduled"
+            row.next_method = row.next_kwargs = row.trigger_id = None
+        if is_stuck:
+            self.stuck(*key, WaitsForEver(f"{own.task_id} waits, and no task of the run is left that could end that"))
+            self.vain.clear()
+
+    def _all_wait_in_vain(self, own: Any, *, besides: str = "") -> bool:
+        """Whether each task of the run that could go on has waited several times since anything has moved."""
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            rows = [(each.task_id, each.map_index, each.state) for each in _of_run(session, own)]
+        going_on = [(task_id, index) for task_id, index, state in rows if state in _GOING_ON and task_id != besides]
+        return all(self.vain.get(key, 0) >= _VAIN_TURNS for key in going_on)
+
+
+def _of_run(session: Any, ti: Any) -> list[Any]:
+    found: list[Any] = session.query(type(ti)).filter_by(dag_id=ti.dag_id, run_id=ti.run_id).all()
+    return found
+
+
+def _row(session: Any, ti: Any) -> Any:
+    place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
+    return session.query(type(ti)).filter_by(**place).one()

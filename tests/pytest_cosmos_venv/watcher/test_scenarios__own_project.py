@@ -1,0 +1,136 @@
+"""Scenarios on a project and a DAG of one's own, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv import DbtDag, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv.constants import ExecutionMode, InvocationMode, LoadMode
+from pytest_cosmos_venv import (
+    WATCHER_SCENARIOS,
+    DbtProjects,
+    ToolkitMisuse,
+    WatcherBench,
+    WatcherScenario,
+    WatcherScenarios,
+)
+from pytest_cosmos_venv.watcher.outcome import WatcherRequirementNotMet
+
+CRANES_FAIL = WatcherScenario(
+    id="cranes-fail",
+    sentence="The night is red when the cranes fail.",
+    reported=("#1",),
+    dbt=({"command": "build", "nodes": {"cranes": "error"}},),
+    run="failed",
+    success=("docks",),
+    failed=("cranes",),
+    built={"docks": 1, "cranes": 0},
+)
+
+
+@pytest.fixture
+def dock(cosmos_dbt_project: DbtProjects) -> Path:
+    project = cosmos_dbt_project("dock")
+    project.model("docks", "select 1 as id")
+    project.model("cranes", "select * from {{ ref('docks') }}")
+    project.manifest()
+    return project.path
+
+
+def make_dag(bench: WatcherBench) -> DbtDag:
+    return DbtDag(
+        dag_id="nightly",
+        schedule=None,
+        start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+        project_config=ProjectConfig(bench.project, manifest_path=bench.manifest),
+        profile_config=ProfileConfig("dock", "dev", profiles_yml_filepath=bench.project / "profiles.yml"),
+        execution_config=ExecutionConfig(
+            ExecutionMode.WATCHER,
+            dbt_executable_path=bench.dbt_executable,
+            invocation_mode=InvocationMode.SUBPROCESS,
+        ),
+        render_config=RenderConfig(load_method=LoadMode.DBT_MANIFEST),
+        default_args={"retries": bench.scenario.retries},
+    )
+
+
+def test_a_scenario_runs_on_a_project_of_ones_own(cosmos_watcher_scenario: WatcherScenarios, dock: Path) -> None:
+    before = sorted(dock.rglob("*"))
+
+    outcome = cosmos_watcher_scenario(CRANES_FAIL, project=dock, make_dag=make_dag)
+
+    outcome.check()
+    assert (outcome.state("cranes"), outcome.built("docks")) == ("failed", 1)
+    assert sorted(dock.rglob("*")) == before, "the project is copied"
+
+
+def test_what_is_not_as_required_is_told_in_words(cosmos_watcher_scenario: WatcherScenarios, dock: Path) -> None:
+    wrong = replace(CRANES_FAIL, run="success", built={"docks": 2}, absent=("cranes",), failed=("ships",))
+
+    outcome = cosmos_watcher_scenario(wrong, project=str(dock), make_dag=make_dag)
+
+    with pytest.raises(WatcherRequirementNotMet) as raised:
+        outcome.check()
+    head, _, calls = str(raised.value).partition("Calls of dbt: ")
+    assert head == (
+        f"{outcome.implementation} does not do what the scenario cranes-fail requires.\n"
+        "The night is red when the cranes fail. (Reported of astronomer-cosmos: #1.)\n"
+        "  dbt: command='build', nodes={'cranes': 'error'}\n"
+        "\n"
+        "Required: the run ends in state success\nSeen:     failed\n"
+        "Required: the task of ships ends in state failed\nSeen:     there is no such task\n"
+        "Required: cranes has no task\nSeen:     one in state failed\n"
+        "Required: dbt builds docks twice\nSeen:     once\n"
+        "\n"
+    )
+    assert calls.startswith("1\n  dbt build ")
+    assert "(exit code 1)" in calls
+    assert "DAG nightly: failed in " in calls
+
+
+def test_scenarios_follow_each_other_in_one_test(cosmos_watcher_scenario: WatcherScenarios) -> None:
+    scenarios = {scenario.id: scenario for scenario in WATCHER_SCENARIOS}
+
+    for name in ("a-failed-node-fails-its-task", "each-node-is-built-once"):
+        cosmos_watcher_scenario(scenarios[name]).check()
+
+
+def test_ids_are_there_once() -> None:
+    assert len({scenario.id for scenario in WATCHER_SCENARIOS}) == len(WATCHER_SCENARIOS)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"scenario": "each-node-is-built-once"}, r"cosmos_watcher_scenario\('each-.*'\): give a WatcherScenario\."),
+        ({"project": "/nowhere"}, r"project= and make_dag= go together: give both, or none"),
+        ({"make_dag": print}, r"project= and make_dag= go together: give both, or none"),
+        ({"project": "/nowhere", "make_dag": print}, r"project='/nowhere': there is no such folder\."),
+        ({"dbt_version": "two"}, r"dbt_version='two' is no version of dbt"),
+        ({"scenario": replace(CRANES_FAIL, test_behavior="later")}, r"test_behavior='later': TestBehavior of .* has "),
+        ({"scenario": replace(CRANES_FAIL, seeds="later")}, r"seeds='later': SeedRenderingBehavior of .* has "),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_sentence(
+    cosmos_watcher_scenario: WatcherScenarios, given: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ToolkitMisuse, match=message):
+        cosmos_watcher_scenario(**{"scenario": CRANES_FAIL, **given})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"run": "red"}, r"^run='red': give 'success', 'failed' or None\.$"),
+        ({"success": "mart"}, r"^success='mart': give a tuple, such as \('mart',\)\.$"),
+        ({"dbt": {"nodes": {}}}, r"^dbt=\{'nodes': \{\}\}: give a tuple"),
+    ],
+)
+def test_a_scenario_that_cannot_be_is_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ToolkitMisuse, match=message):
+        WatcherScenario(id="one", sentence="Nothing.", **given)
