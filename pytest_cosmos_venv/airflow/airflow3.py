@@ -85,6 +85,8 @@ class Airflow3:
 
         manager: Any = DagBundlesManager
         manager().sync_bundles_to_db()
+        if dag.relative_fileloc is None:
+            dag.relative_fileloc = dag.fileloc  # as Airflow does it when it imports a file; 3.0 cannot do without
         bag = SimpleNamespace(
             dags={dag.dag_id: dag}, import_errors={}, dag_warnings=set(), bundle_path=None, file_last_changed={}
         )
