@@ -37,10 +37,10 @@ _STILL = 10.0  # seconds without a line, after which the try may be one on anoth
 async def ask(question: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
     """Ask Airflow something in the triggerer, without keeping others waiting.
 
-    In a thread of ``asyncio.to_thread``, Airflow 3.0 to 3.2.1 took the answer to another question for that to this one,
-    and the whole triggerer died by it ("Response read out of order", apache/airflow#64620). In a thread of asgiref it
-    sends on the event loop, where questions take turns. One that is cancelled before its answer is read would end the
-    same way: it goes on alone.
+    The triggerer of Airflow 3.0 to 3.2.1 gives an answer to the thread that reads first, and dies where that has asked
+    something else ("Response read out of order", apache/airflow#64620): 3.1.8 did so with ``asyncio.to_thread``. In a
+    thread of asgiref, Airflow sends on the event loop, where questions take turns. A question that is cancelled goes on
+    alone until its answer is read, which would reach the next one otherwise.
 
     :param question: is called in a thread.
     :param *args: of the question.
