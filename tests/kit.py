@@ -108,3 +108,9 @@ def operator_arguments(project: Path, **more: Any) -> dict[str, Any]:
 def texts_below(folder: Path) -> dict[str, str]:
     """Return the texts of all files below a folder, by their paths from there."""
     return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def published_build(virtualenv_dir: Path) -> Path:
+    """The one managed environment that is published there."""
+    (link,) = (entry for entry in (virtualenv_dir / "envs-v1").iterdir() if entry.is_symlink())
+    return link.resolve()

@@ -15,14 +15,8 @@ from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import ExecutionMode, LoadMode
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.project.graph import DbtGraph
-from tests.kit import DbtCalls, MakeOperator
+from tests.kit import DbtCalls, MakeOperator, published_build
 from tests.operators.conftest import BEGUN_VARIABLE
-
-
-def build_of(directory: Path) -> Path:
-    """The one that is published."""
-    (link,) = (entry for entry in (directory / "envs-v1").iterdir() if entry.is_symlink())
-    return link.resolve()
 
 
 def main_of(build: Path) -> Path:
@@ -97,7 +91,7 @@ def warned(capfd: pytest.CaptureFixture[str]) -> Callable[[], list[str]]:
 def build(make_operator: MakeOperator, kept_directory: Path) -> Path:
     """One that a task has used, of which anything may be taken away."""
     make_operator().execute({})
-    made = build_of(kept_directory)
+    made = published_build(kept_directory)
     let_write(made)
     return made
 
@@ -122,7 +116,7 @@ def test_an_environment_is_built_anew_that_lost_what_starts_dbt_and_dbt_runs_onc
     assert fault in line
     assert "It is built anew." in line
     assert len(dbt_calls()) == before + 1
-    assert build_of(kept_directory) != build
+    assert published_build(kept_directory) != build
 
 
 @pytest.mark.usefixtures("short_folder")
@@ -135,7 +129,7 @@ def test_a_damaged_environment_that_should_start_warm_is_built_anew(
 
     make_operator(warm_dbt=warm).execute({})
 
-    assert build_of(kept_directory) != build
+    assert published_build(kept_directory) != build
     assert len(dbt_calls()) == 2
     assert len(servers.servers()) <= 2
 
@@ -149,7 +143,7 @@ def test_dbt_deps_too_finds_an_environment_that_lost_files(
     make_operator(install_deps=True).execute({})
 
     assert [call.arguments[0] for call in dbt_calls()[1:]] == ["deps", "run"]
-    assert build_of(kept_directory) != build
+    assert published_build(kept_directory) != build
 
 
 def test_tasks_that_meet_a_damaged_environment_at_the_same_time_build_one(
@@ -163,7 +157,7 @@ def test_tasks_that_meet_a_damaged_environment_at_the_same_time_build_one(
             done.result()
 
     assert len(dbt_calls()) == 5
-    assert build_of(kept_directory).name == f"{build.name[:-2]}-2"
+    assert published_build(kept_directory).name == f"{build.name[:-2]}-2"
 
 
 def test_a_dbt_that_had_begun_is_not_started_again_and_the_next_try_has_a_whole_environment(
@@ -172,7 +166,7 @@ def test_a_dbt_that_had_begun_is_not_started_again_and_the_next_try_has_a_whole_
     begun = tmp_path / "begun"
     operator = make_operator(py_requirements=["dbt-core==9.5"], env={BEGUN_VARIABLE: str(begun)})
     operator.execute({})
-    build = build_of(kept_directory)
+    build = published_build(kept_directory)
     let_write(build)
     for path in main_of(build).parent.parent.glob("**/later*"):
         path.unlink()
@@ -186,7 +180,7 @@ def test_a_dbt_that_had_begun_is_not_started_again_and_the_next_try_has_a_whole_
     assert "dbt/later.py is missing" in line
     assert "had begun its work" in line
     assert (after_the_failure, begun.read_text().count("begun")) == (2, 3)
-    assert build_of(kept_directory) != build
+    assert published_build(kept_directory) != build
 
 
 def test_an_error_of_the_users_own_is_told_as_ever(
@@ -197,7 +191,7 @@ def test_an_error_of_the_users_own_is_told_as_ever(
             make_operator(py_requirements=["dbt-core==9.1"]).execute({})
 
     assert warned() == []
-    assert build_of(kept_directory).name.endswith("-1")
+    assert published_build(kept_directory).name.endswith("-1")
 
 
 def test_a_damaged_environment_of_the_search_path_is_told_and_one_of_the_virtualenv_dir_taken(
@@ -217,8 +211,8 @@ def test_a_damaged_environment_of_the_search_path_is_told_and_one_of_the_virtual
 
     assert [line.count("It stands in virtualenv_search_path") for line in warned()] == [1, 1]
     assert len(dbt_calls()) == 3
-    assert build_of(kept_directory) == build
-    assert build_of(tmp_path / "own").name.endswith("-1")
+    assert published_build(kept_directory) == build
+    assert published_build(tmp_path / "own").name.endswith("-1")
 
 
 @pytest.mark.parametrize("damage", ["no command", "a command of one line", "a module that is gone"])
@@ -245,7 +239,7 @@ def test_a_parse_whose_environment_lost_files_has_another_one_built_and_asks_tha
 
     assert graph.nodes
     assert [call.arguments[0] for call in dbt_calls()[1:]] == ["ls"]
-    assert build_of(kept_directory) != build
+    assert published_build(kept_directory) != build
 
 
 def test_where_building_is_forbidden_both_reasons_are_told(
