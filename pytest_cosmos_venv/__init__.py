@@ -63,6 +63,9 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.seeds.scenario_model import SeedStory
     from pytest_cosmos_venv.seeds.scenarios import SeedScenarios, seed_scenarios
     from pytest_cosmos_venv.suite import SuiteExit
+    from pytest_cosmos_venv.warehouse.dbt_result import DbtFailed, DbtResult, NodeState
+    from pytest_cosmos_venv.warehouse.duckdb_warehouse import DuckDBWarehouse
+    from pytest_cosmos_venv.warehouse.warehouses import DuckDBWarehouses
     from pytest_cosmos_venv.watcher.outcome import WatcherOutcome
     from pytest_cosmos_venv.watcher.ready_made import WATCHER_SCENARIOS
     from pytest_cosmos_venv.watcher.scenario import WatcherScenario
@@ -81,8 +84,12 @@ __all__ = [
     "DagOutcome",
     "DagShape",
     "DbtCall",
+    "DbtFailed",
     "DbtProject",
     "DbtProjects",
+    "DbtResult",
+    "DuckDBWarehouse",
+    "DuckDBWarehouses",
     "EmittedAsset",
     "EventLog",
     "FakeVenv",
@@ -94,6 +101,7 @@ __all__ = [
     "LockOwner",
     "ManifestRequest",
     "NodeOutcome",
+    "NodeState",
     "OverBudget",
     "PackageIndex",
     "ParseBudget",
@@ -208,6 +216,9 @@ _MODULES = {
         "seeds.scenario_model": ("SeedStory",),
         "seeds.scenarios": ("SeedScenarios", "seed_scenarios"),
         "suite": ("SuiteExit",),
+        "warehouse.dbt_result": ("DbtFailed", "DbtResult", "NodeState"),
+        "warehouse.duckdb_warehouse": ("DuckDBWarehouse",),
+        "warehouse.warehouses": ("DuckDBWarehouses",),
         "watcher.outcome": ("WatcherOutcome",),
         "watcher.ready_made": ("WATCHER_SCENARIOS",),
         "watcher.scenario": ("WatcherScenario",),

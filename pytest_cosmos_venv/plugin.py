@@ -53,10 +53,16 @@ _VALUES = (
         "DIR",
         "Where wheels and databases are kept between runs, relative to the root directory. Default: in pytest's cache.",
     ),
+    (
+        "cosmos-dbt",
+        "RELEASES",
+        "The releases of dbt with which tests of cosmos_duckdb run, such as 1.11,1.12,2: each test with each of them. "
+        "Default: 1.11.",
+    ),
 )
 _FORMER_NAMES = {"cosmos-deadline": "cosmos-timeout"}
 # The others are the suite's, as the switches are.
-_OF_EVERY_RUN = ("cosmos-implementation", "cosmos-cache-dir")
+_OF_EVERY_RUN = ("cosmos-implementation", "cosmos-cache-dir", "cosmos-dbt")
 _OF_THE_SUITE = tuple(name for name, _, _ in _VALUES if name not in _OF_EVERY_RUN)
 _SWITCHES = {
     "cosmos-servers": "Conformance: judge what needs servers of Airflow, and nothing else. Scheduler, API server and "
@@ -95,6 +101,17 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         "Processes that stay when a task has ended, by design, one a line: their names or command lines, as patterns "
         "such as harbor-server*. Races tell them apart from what was left behind. The implementation declares its own.",
         type="linelist",
+    )
+    parser.addini(
+        "cosmos_dbt_requirements",
+        "How a release of --cosmos-dbt is installed where its number does not say it, one a line: "
+        "1.12: dbt-core==1.12.0 dbt-duckdb.",
+        type="linelist",
+    )
+    parser.addini(
+        "cosmos_dbt_drivers",
+        "Files of database drivers that dbt 2 loads, such as libduckdb.so, relative to the root directory.",
+        type="args",
     )
     for name, text in _SWITCHES.items():
         group.addoption(f"--{name}", action="store_true", help=text)

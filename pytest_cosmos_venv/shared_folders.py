@@ -1,12 +1,14 @@
 """Folders that are slow to fill: one xdist worker makes each once, and the others and the next runs find it ready.
 
-A folder is made beside its place and moved there in one step, so nobody ever sees a half of one. The process that makes
-it holds a kernel lock, which ends with the process: when a worker dies while making, another one goes on.
+A folder is made beside its place and moved there in one step, or carries a mark when it is complete, so nobody ever
+takes a half of one. The process that makes it holds a kernel lock, which ends with the process: when a worker dies
+while making, another one goes on.
 """
 
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import platform
 import shutil
@@ -26,6 +28,7 @@ from pytest_cosmos_venv.errors import ToolkitMisuse
 TIMEOUT = 180.0
 """Seconds that one folder may take to make, on a slow machine."""
 _LOOK_AGAIN = 0.02
+_COMPLETE = ".cosmos-venv-complete"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +57,54 @@ class SharedFolders:
             if not folder.is_dir():
                 self._make(folder, make)
         return folder
+
+    def get_in_place(self, name: str, key: str, make: Callable[[Path], object], *, timeout: float = TIMEOUT) -> Path:
+        """Return a folder that is made where it stays, because it holds its own path, as a virtual environment does.
+
+        :param name: the name for people: ``dbt``.
+        :param key: a key of its sources, fit for a file name: equal keys, equal content.
+        :param make: fills the existing empty folder it is given. When it raises, the error comes out, and nothing is
+            left.
+        :param timeout: seconds to wait for another process that is making it.
+        :raises ToolkitMisuse: that process is not done by then, or ``root`` cannot be written to.
+        """
+        folder = self.root / f"{name}-{key}"
+        complete = folder / _COMPLETE
+        if complete.exists():
+            return folder
+        with _locked(self._open_lock(f"{name}-{key}.lock"), timeout, what=folder):
+            if not complete.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a maker that was killed: we hold the lock
+                folder.mkdir()
+                try:
+                    make(folder)
+                    complete.touch()
+                except BaseException:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    raise
+        return folder
+
+    @contextmanager
+    def free_place(self, name: str, key: str) -> Iterator[Path]:
+        """Yield a folder that nobody else uses during the block. Its content is that of the block before.
+
+        Each process that comes takes the first one that is free, so equal work finds equal paths again and again.
+
+        :param name: the name for people: ``duckdb``.
+        :param key: a key of the work, fit for a file name.
+        :raises ToolkitMisuse: ``root`` cannot be written to.
+        """
+        for number in itertools.count():
+            place = f"{name}-{key}-{number}"
+            lock = self._open_lock(f"{place}.lock")
+            try:
+                if _is_taken(lock):
+                    continue
+                (self.root / place).mkdir(exist_ok=True)
+                yield self.root / place
+                return
+            finally:
+                os.close(lock)
 
     def _open_lock(self, name: str) -> int:
         try:
@@ -90,20 +141,25 @@ def _locked(lock: int, timeout: float, *, what: Path) -> Iterator[None]:
         os.close(lock)
 
 
+def _is_taken(lock: int) -> bool:
+    """Take an open lock file; whether somebody else has it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
+
+
 def _wait_for(lock: int, timeout: float, what: Path) -> None:
     end = real_time.monotonic() + timeout
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if real_time.monotonic() > end:
-                owner = os.pread(lock, 32, 0).decode() or "unknown"
-                raise ToolkitMisuse(
-                    f"{what} is being made by process {owner} for more than {timeout:g} s. "
-                    "End that process, or give this run a --cosmos-cache-dir of its own."
-                ) from None
-            real_time.sleep(_LOOK_AGAIN)
+    while _is_taken(lock):
+        if real_time.monotonic() > end:
+            owner = os.pread(lock, 32, 0).decode() or "unknown"
+            raise ToolkitMisuse(
+                f"{what} is being made by process {owner} for more than {timeout:g} s. "
+                "End that process, or give this run a --cosmos-cache-dir of its own."
+            )
+        real_time.sleep(_LOOK_AGAIN)
 
 
 def cache_key() -> str:

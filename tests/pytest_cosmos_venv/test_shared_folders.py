@@ -174,3 +174,64 @@ def test_the_key_names_what_the_content_depends_on() -> None:
     assert "-cpython-3" in key
     assert "/" not in key
     assert " " not in key
+
+
+def test_a_folder_that_holds_its_own_path_is_made_where_it_stays(shared: SharedFolders) -> None:
+    def note_the_path(folder: Path) -> None:
+        (folder / "path").write_text(str(folder), encoding="utf-8")
+
+    folder = shared.get_in_place("thing", "k1", note_the_path)
+
+    assert (folder / "path").read_text(encoding="utf-8") == str(folder) == str(shared.root / "thing-k1")
+    assert shared.get_in_place("thing", "k1", write_word("second")) == folder
+    assert not (folder / "word").exists()
+
+
+def test_half_a_folder_that_a_killed_maker_left_in_place_is_made_anew(shared: SharedFolders) -> None:
+    def die(folder: Path) -> None:
+        (folder / "half").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    maker = FORK.Process(target=shared.get_in_place, args=("thing", "k1", die))
+    maker.start()
+    maker.join(30)
+
+    folder = shared.get_in_place("thing", "k1", write_word("after"), timeout=30)
+
+    assert maker.exitcode == -signal.SIGKILL
+    assert not (folder / "half").exists()
+    assert (folder / "word").exists()
+
+
+def test_what_making_in_place_raises_comes_out_and_nothing_is_left(shared: SharedFolders) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "half").touch()
+        raise ValueError("no more disk")
+
+    with pytest.raises(ValueError, match="no more disk"):
+        shared.get_in_place("thing", "k1", fail)
+
+    assert [path.name for path in shared.root.iterdir()] == ["thing-k1.lock"]
+
+
+def test_a_free_place_is_nobody_elses_and_is_found_again(shared: SharedFolders) -> None:
+    with shared.free_place("work", "k1") as first, shared.free_place("work", "k1") as second:
+        (first / "word").touch()
+        assert first != second
+    with shared.free_place("work", "k1") as third:
+        assert third == first
+        assert (third / "word").exists()
+
+
+def test_a_place_is_free_again_when_its_owner_was_killed(shared: SharedFolders) -> None:
+    def take_and_die() -> None:
+        with shared.free_place("work", "k1") as place:
+            (place / "taken").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    owner = FORK.Process(target=take_and_die)
+    owner.start()
+    owner.join(30)
+
+    with shared.free_place("work", "k1") as place:
+        assert (place / "taken").exists()

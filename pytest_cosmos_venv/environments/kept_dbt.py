@@ -1,0 +1,150 @@
+"""Virtual environments with a real dbt, installed once with uv or pip and kept between test runs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import util
+from pathlib import Path
+
+from pytest_cosmos_venv.environments.virtualenv_dirs import PLACES_VARIABLE
+from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.shared_folders import SharedFolders
+
+LONGEST_INSTALLATION = 900.0
+"""Seconds that one installation may take: dbt with an adapter and a cold cache on a slow network."""
+_SHOWN_LINES = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptDbt:
+    """A virtual environment with a real dbt.
+
+    :param path: its directory.
+    :param requirements: what was installed, as pip takes it.
+    """
+
+    path: Path
+    requirements: tuple[str, ...]
+
+    @property
+    def dbt(self) -> Path:
+        """The executable, for ``ExecutionConfig(dbt_executable_path=...)``."""
+        return self.path / "bin" / "dbt"
+
+    @property
+    def python(self) -> Path:
+        """The interpreter of the environment."""
+        return self.path / "bin" / "python"
+
+
+def kept_dbt(
+    folders: SharedFolders,
+    requirements: Sequence[str],
+    *,
+    drivers: Sequence[Path] = (),
+    timeout: float = LONGEST_INSTALLATION,
+) -> KeptDbt:
+    """Return an environment in which some requirements are installed, made when none is kept yet.
+
+    It has the Python of this process. uv installs where it is there, and pip where it is not or where uv fails: pip may
+    be told of indexes that uv does not know. Both take their settings from the machine, as at a terminal.
+
+    :param folders: the place where it is kept.
+    :param requirements: the requirements, as pip takes them: ``dbt-core~=1.11.0``.
+    :param drivers: database drivers that dbt 2 loads from the environment's ``lib/``, such as ``libduckdb.so``.
+    :param timeout: seconds that the installation may take.
+    :raises ToolkitMisuse: the requirements cannot be installed, a driver is missing, or the test has led the installers
+        to fake packages.
+    """
+    for driver in drivers:
+        if not driver.is_file():
+            raise ToolkitMisuse(f"There is no driver {driver}: name the file of a shared library that dbt 2 loads.")
+
+    def make(folder: Path) -> None:
+        if PLACES_VARIABLE in os.environ:
+            raise ToolkitMisuse(
+                f"A real dbt ({' '.join(requirements)}) has to be installed first, and cosmos_wheelhouse leads pip and "
+                "uv to fake packages in this test: use one of the two, or run a test without cosmos_wheelhouse before."
+            )
+        _install(folder, requirements, timeout)
+        for driver in drivers:
+            shutil.copy2(driver, folder / "lib")
+
+    folder = folders.get_in_place("dbt", _key(requirements, drivers), make, timeout=timeout)
+    return KeptDbt(path=folder, requirements=tuple(requirements))
+
+
+def _key(requirements: Sequence[str], drivers: Sequence[Path]) -> str:
+    """Return the key of an environment: requirements, drivers, and the Python that it is linked to."""
+    parts = [
+        *sorted(requirements),
+        *(f"{driver.name} {hashlib.sha256(driver.read_bytes()).hexdigest()}" for driver in drivers),
+        platform.python_version(),
+        sys.base_prefix,
+        sysconfig.get_platform(),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _install(folder: Path, requirements: Sequence[str], timeout: float) -> None:
+    said = []
+    for installer, commands in _ways(folder, requirements):
+        lines = _first_failure(commands, timeout)
+        if lines is None:
+            return
+        said += [f"{installer} says:", *lines[-_SHOWN_LINES:]]
+        shutil.rmtree(folder)
+        folder.mkdir()
+    raise ToolkitMisuse("\n".join([f"A real dbt cannot be installed ({' '.join(requirements)}).", *said]))
+
+
+def _ways(folder: Path, requirements: Sequence[str]) -> list[tuple[str, list[list[str]]]]:
+    """Return the installers to try, the fastest first, each with its commands."""
+    python = str(folder / "bin" / "python")
+    ways = []
+    uv = _uv()
+    if uv is not None:
+        make = [uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(folder)]
+        ways.append(("uv", [make, [uv, "pip", "install", "--quiet", "--python", python, *requirements]]))
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", *requirements]
+    return [*ways, ("pip", [[sys.executable, "-m", "venv", str(folder)], install])]
+
+
+def _uv() -> str | None:
+    found = shutil.which("uv")
+    if found is None and util.find_spec("uv") is not None:
+        import uv
+
+        found = os.fspath(uv.find_uv_bin())
+    return found
+
+
+def _first_failure(commands: list[list[str]], timeout: float) -> list[str] | None:
+    """Run commands one after the other; return what the first one said that failed, None when all succeeded."""
+    for command in commands:
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                check=False,
+                timeout=timeout,
+            )
+        except subprocess.TimeoutExpired:
+            return [f"{' '.join(command[:3])} is not done after {timeout:g} s."]
+        except OSError as error:
+            return [f"{command[0]}: {error.strerror}"]
+        if done.returncode:
+            return done.stdout.splitlines() or [f"{' '.join(command[:3])} ended with {done.returncode}."]
+    return None

@@ -1,0 +1,77 @@
+"""The program that reads and writes a DuckDB file, run by the Python of the environment in which dbt is installed.
+
+The Python of the tests need not have ``duckdb``. It imports nothing but that and the standard library. Standard input
+and output are JSON. ``{"path": FILE, "attached": {NAME: FILE}, "replaced": [DATABASE, SCHEMA, NAME] or null,
+"statements": [[SQL, ROWS or null], …]}`` comes in. ``{"columns": [[NAME, TYPE], …], "rows": [[VALUE, …], …]}`` of the
+last statement, or ``{"error": TEXT, "sql": SQL}``, goes out. A view that is replaced is dropped first. Values that JSON
+does not have come as ``{"type": TYPE, "text": TEXT}``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+
+_PLAIN = (str, int, float, bool, type(None))
+_NAMED: tuple[tuple[type, str], ...] = ((datetime, "datetime"), (date, "date"), (time, "time"), (Decimal, "decimal"))
+
+
+def encode(value: Any) -> Any:
+    """Return a value of DuckDB as JSON takes it.
+
+    :param value: the value, as DuckDB's Python interface gives it.
+    """
+    if isinstance(value, _PLAIN):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [encode(each) for each in value]
+    if isinstance(value, dict):
+        return {"type": "struct", "items": [[str(name), encode(each)] for name, each in value.items()]}
+    for kind, name in _NAMED:
+        if isinstance(value, kind):
+            return {"type": name, "text": value.isoformat() if hasattr(value, "isoformat") else str(value)}
+    if isinstance(value, (bytes, bytearray)):
+        return {"type": "bytes", "text": bytes(value).hex()}
+    return str(value)  # UUID, INTERVAL and the like, as a query shows them
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Run the statements of a request; return columns and rows of the last one, or the error of the one that failed.
+
+    :param request: the request, as the module describes it.
+    """
+    import duckdb
+
+    sql = ""
+    with duckdb.connect(request["path"]) as connection:
+        try:
+            for name, file in request["attached"].items():
+                sql = f"attach if not exists '{file}' as \"{name}\""
+                connection.execute(sql)
+            # "create or replace table" refuses to take the place of a view.
+            sql = "select sql from duckdb_views() where (database_name, schema_name, view_name) = (?, ?, ?)"
+            if request["replaced"] and connection.execute(sql, request["replaced"]).fetchone():
+                sql = "drop view " + ".".join(f'"{part}"' for part in request["replaced"])
+                connection.execute(sql)
+            for sql, rows in request["statements"]:
+                if rows is None:
+                    connection.execute(sql)
+                elif rows:
+                    connection.executemany(sql, rows)
+            columns = [[column[0], str(column[1])] for column in connection.description or ()]
+            found = connection.fetchall() if columns else []
+        except duckdb.Error as error:
+            return {"error": str(error), "sql": sql}
+    return {"columns": columns, "rows": [[encode(value) for value in row] for row in found]}
+
+
+def main() -> None:
+    """Answer the request on standard input."""
+    json.dump(answer(json.load(sys.stdin)), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,352 @@
+"""A real dbt on a DuckDB file: the project of the user stays where it is, and the file belongs to one test.
+
+dbt takes the project as it was parsed before when profile, variables and paths are the same, so all of these are the
+same for each test: a place in the cache holds the profile and dbt's target folder, and leads to the test's own file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pytest_cosmos_venv import real_time
+from pytest_cosmos_venv.environments.kept_dbt import KeptDbt
+from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.warehouse import duckdb_script
+from pytest_cosmos_venv.warehouse.dbt_result import DbtFailed, DbtResult, nodes_of
+from pytest_cosmos_venv.warehouse.given_rows import Relation, Row, decoded, in_order, statements_for
+
+PROFILE = "cosmos_duckdb"
+"""The name of the profile and of the database."""
+LONGEST_COMMAND = 600.0
+"""Seconds that one command of dbt may take."""
+_DATA = "data"
+_STATE = "state.json"
+_NOT_OF_THE_PROJECT = frozenset({"target", "logs", ".git", ".venv", "venv", "__pycache__", ".pytest_cache"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectSettings:
+    """How dbt is to see the project of a test.
+
+    :param path: the folder of the project, with ``dbt_project.yml``.
+    :param target: the name of the target, which the project sees as ``target.name``.
+    :param schema: the schema of relations, unless a model says otherwise.
+    :param threads: how many nodes dbt builds at the same time.
+    :param variables: dbt's variables (``--vars``).
+    :param environment: environment variables of dbt beside those of the test.
+    :param settings: further settings of the DuckDB profile, such as ``{"extensions": ["json"]}``.
+    """
+
+    path: Path
+    target: str
+    schema: str
+    threads: int
+    variables: Mapping[str, Any]
+    environment: Mapping[str, str]
+    settings: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """A key of all that dbt's parsing depends on, fit for a file name."""
+        parts = [str(self.path), self.target, self.schema, self.threads, dict(self.variables), dict(self.environment)]
+        text = json.dumps([*parts, dict(self.settings)], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(kw_only=True)
+class DuckDBWarehouse:
+    """The DuckDB file of a test, and the real dbt that builds the user's project in it.
+
+    :param project: how dbt is to see the project.
+    :param dbt: the environment in which dbt is installed.
+    :param place: the folder with profile and target folder, whose content outlives the test.
+    :param folder: the test's own folder, in which the file lies.
+    """
+
+    project: ProjectSettings
+    dbt: KeptDbt
+    place: Path
+    folder: Path
+    runs: list[DbtResult] = field(default_factory=list)
+
+    @property
+    def path(self) -> Path:
+        """The DuckDB file. It is there when something was given or built, and stays in the test's folder."""
+        return self.folder / f"{PROFILE}.duckdb"
+
+    @property
+    def profiles_yml(self) -> Path:
+        """The file of the profile ``cosmos_duckdb``, for ``ProfileConfig(profiles_yml_filepath=...)``."""
+        return self.place / "profiles.yml"
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest of the project as it is now. dbt parses the project first where that was not done yet."""
+        if self._parsed.get("files") != self._files_digest():
+            self.run_dbt("parse")
+        return json.loads((self._target / "manifest.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+    def give(self, name: str, content: Path | str | Sequence[Row], *, types: Mapping[str, str] | None = None) -> None:
+        """Make a table of the project with some content, as if it had been loaded or built before.
+
+        :param name: a source, ``raw.ships``; or a model, seed or snapshot, which build is then not to select.
+        :param content: rows, each a mapping of column -> value; or a CSV, Parquet or JSON file. A path is relative to
+            the current directory.
+        :param types: column -> type of DuckDB. Default: those that the project declares (``data_type``), else those of
+            the values.
+        :raises ToolkitMisuse: the project has no such source or node, or the content cannot be made a table.
+        """
+        relation = self._relation(name, types)
+        if relation.database != PROFILE:
+            self._attach([relation.database])
+        self._ask(statements_for(relation, content, name=name), replaced=relation)
+
+    def build(
+        self,
+        select: str | Sequence[str] = (),
+        *,
+        exclude: str | Sequence[str] = (),
+        full_refresh: bool = False,
+        check: bool = True,
+    ) -> DbtResult:
+        """Run ``dbt build`` in the test's file, and return its result.
+
+        :param select: what to build, as dbt takes it: ``+fct_crossings`` builds what it needs as well. Default: all.
+        :param exclude: what to leave out.
+        :param full_refresh: whether incremental models and seeds are made anew.
+        :param check: whether a failure of dbt, of a node or of a test fails the test.
+        :raises DbtFailed: dbt failed, and ``check`` is set.
+        """
+        arguments = ["build"]
+        for option, named in (("--select", select), ("--exclude", exclude)):
+            parts = [named] if isinstance(named, str) else list(named)
+            arguments += [option, *parts] if parts else []
+        if full_refresh:
+            arguments.append("--full-refresh")
+        return self.run_dbt(*arguments, check=check)
+
+    def run_dbt(self, *arguments: str, check: bool = True) -> DbtResult:
+        """Run any command of dbt with project, profile and target folder of this test, and return its result.
+
+        :param *arguments: the command and its own arguments: ``"test", "--select", "ships"``.
+        :param check: whether a failure fails the test.
+        :raises DbtFailed: dbt failed, and ``check`` is set.
+        :raises ToolkitMisuse: dbt does not end in time.
+        """
+        run_results, manifest = self._target / "run_results.json", self._target / "manifest.json"
+        run_results.unlink(missing_ok=True)
+        files, before = self._files_digest(), _time_of(manifest)
+        began = real_time.monotonic()
+        try:
+            done = subprocess.run(
+                [self.dbt.dbt, *arguments, *self._own_arguments(arguments[0])],
+                cwd=self.project.path,
+                env={**os.environ, **self._variables()},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                check=False,
+                timeout=LONGEST_COMMAND,
+            )
+        except subprocess.TimeoutExpired:
+            raise ToolkitMisuse(f"dbt {' '.join(arguments)} is not done after {LONGEST_COMMAND:g} s.") from None
+        result = DbtResult(
+            arguments=arguments,
+            exit_code=done.returncode,
+            log=done.stdout,
+            seconds=real_time.monotonic() - began,
+            nodes=nodes_of(run_results),
+        )
+        self.runs.append(result)
+        if _time_of(manifest) != before:
+            self._write_parsed({**self._parsed, "files": files})
+        if check and not result.succeeded:
+            raise DbtFailed(str(result))
+        return result
+
+    def rows(self, name: str, *, order_by: str | None = None) -> list[dict[str, Any]]:
+        """Return the rows of a source or node, each as column -> value.
+
+        :param name: a model, seed or snapshot, or a source as ``raw.ships``.
+        :param order_by: the order, as SQL takes it: ``sailed_at desc``. Default: by the columns, the first one first.
+        :raises ToolkitMisuse: the project has no such node, or there is no such table yet.
+        """
+        everything = f"from {self._relation(name)}"
+        if order_by is not None:
+            return self.query(f"{everything} order by {order_by}")
+        return in_order(self.query(everything))
+
+    def columns(self, name: str) -> dict[str, str]:
+        """Return the columns of a source or node with their types, as DuckDB names these: ``{"id": "INTEGER"}``.
+
+        :param name: a model, seed or snapshot, or a source as ``raw.ships``.
+        :raises ToolkitMisuse: the project has no such node, or there is no such table yet.
+        """
+        return dict(self._ask([(f"from {self._relation(name)} limit 0", None)])["columns"])
+
+    def query(self, sql: str) -> list[dict[str, Any]]:
+        """Return what a query in the test's file finds, each row as column -> value.
+
+        :param sql: the query.
+        :raises ToolkitMisuse: DuckDB refuses it.
+        """
+        found = self._ask([(sql, None)])
+        names = [name for name, _ in found["columns"]]
+        return [dict(zip(names, map(decoded, row), strict=True)) for row in found["rows"]]
+
+    @cached_property
+    def _target(self) -> Path:
+        return self.place / "target"
+
+    def _own_arguments(self, command: str) -> list[str]:
+        places = ["--project-dir", str(self.project.path), "--profiles-dir", str(self.place)]
+        choice = ["--profile", PROFILE, "--target", self.project.target]
+        folders = ["--target-path", str(self._target), "--log-path", str(self.place / "logs")]
+        variables = ["--vars", json.dumps(dict(self.project.variables))] if self.project.variables else []
+        return [*places, *choice, *variables, *([] if command in ("deps", "debug") else folders)]
+
+    def _variables(self) -> dict[str, str]:
+        quiet = {"DBT_SEND_ANONYMOUS_USAGE_STATS": "false", "DBT_USE_COLORS": "false", "NO_COLOR": "1"}
+        # pytest's own coverage or warnings settings are for the test's process.
+        return {**quiet, "PYTHONWARNINGS": "", **self.project.environment}
+
+    def write_profile(self, attached: Sequence[str] = ()) -> None:
+        """Write the file of the profile, where it is not there already in the same words.
+
+        :param attached: the names of further databases that are attached.
+        """
+        import yaml
+
+        data = self.place / _DATA
+        output: dict[str, Any] = {
+            **self.project.settings,
+            "type": "duckdb",
+            "path": str(data / f"{PROFILE}.duckdb"),
+            "schema": self.project.schema,
+            "threads": self.project.threads,
+        }
+        names = sorted({*self._parsed.get("attached", ()), *attached})
+        if names:
+            files = [{"path": str(data / f"{name}.duckdb"), "alias": name} for name in names]
+            output["attach"] = [*output.get("attach", ()), *files]
+        document = {PROFILE: {"target": self.project.target, "outputs": {self.project.target: output}}}
+        text = yaml.safe_dump(document, sort_keys=False)
+        # dbt parses everything anew where this file is another one.
+        if not self.profiles_yml.exists() or self.profiles_yml.read_text(encoding="utf-8") != text:
+            self.profiles_yml.write_text(text, encoding="utf-8")
+
+    def _attach(self, databases: Sequence[str]) -> None:
+        self.write_profile(databases)
+        self._write_parsed({**self._parsed, "attached": sorted({*self._parsed.get("attached", ()), *databases})})
+
+    @property
+    def _parsed(self) -> dict[str, Any]:
+        """What is known of the last parsing: a digest of the project's files, and the databases that are attached."""
+        try:
+            return json.loads((self.place / _STATE).read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+        except (FileNotFoundError, ValueError):
+            return {}
+
+    def _write_parsed(self, parsed: Mapping[str, Any]) -> None:
+        (self.place / _STATE).write_text(json.dumps(parsed), encoding="utf-8")
+
+    def _files_digest(self) -> str:
+        """Return a digest of the names, sizes and times of the project's files."""
+        digest = hashlib.sha256()
+        for folder, names, files in os.walk(self.project.path):
+            names[:] = sorted(name for name in names if name not in _NOT_OF_THE_PROJECT)
+            for file in sorted(files):
+                state = Path(folder, file).lstat()
+                digest.update(f"{folder}/{file} {state.st_size} {state.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+    def _relation(self, name: str, types: Mapping[str, str] | None = None) -> Relation:
+        manifest = self.manifest
+        found = {
+            known: node
+            for node in [*manifest["sources"].values(), *manifest["nodes"].values()]
+            for known in _names_of(node)
+        }
+        node = found.get(name)
+        if node is None:
+            near = difflib.get_close_matches(name, found, n=3) or sorted(found)[:10]
+            raise ToolkitMisuse(
+                f"{name!r} is no source and no node of the project {self.project.path.name}. There is "
+                f"{', '.join(near) or 'none'}; a source is named with its group: raw.ships."
+            )
+        declared = {each["name"]: each["data_type"] for each in node["columns"].values() if each.get("data_type")}
+        return Relation(
+            database=node["database"] or PROFILE,
+            schema=node["schema"],
+            identifier=node.get("identifier") or node["alias"],
+            types=declared if types is None else {**declared, **types},
+        )
+
+    def _ask(self, statements: Sequence[tuple[str, Any]], *, replaced: Relation | None = None) -> dict[str, Any]:
+        attached = {name: str(self.folder / f"{name}.duckdb") for name in self._parsed.get("attached", ())}
+        request = {
+            "path": str(self.path),
+            "attached": attached,
+            "replaced": replaced and [replaced.database, replaced.schema, replaced.identifier],
+            "statements": statements,
+        }
+        done = subprocess.run(
+            [self.dbt.python, "-I", duckdb_script.__file__],
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LONGEST_COMMAND,
+        )
+        if done.returncode:
+            raise ToolkitMisuse(f"{self.dbt.python} cannot read DuckDB files:\n{done.stderr[-2000:]}")
+        said: dict[str, Any] = json.loads(done.stdout)
+        if "error" in said:
+            raise ToolkitMisuse(f"DuckDB refuses {said['sql']!r}: {said['error']}")
+        return said
+
+
+def _names_of(node: Mapping[str, Any]) -> list[str]:
+    """Return the names by which a test may call a source or node; none for those without a table."""
+    kind = node["resource_type"]
+    if kind == "source":
+        return [f"{node['source_name']}.{node['name']}"]
+    if kind not in ("model", "seed", "snapshot"):
+        return []
+    name = f"{node['name']}.v{node['version']}" if node.get("version") else str(node["name"])
+    return [name, f"{node['package_name']}.{name}"]
+
+
+def _time_of(file: Path) -> int | None:
+    try:
+        return file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def open_warehouse(project: ProjectSettings, dbt: KeptDbt, *, place: Path, folder: Path) -> DuckDBWarehouse:
+    """Return the warehouse of a test, empty, in a place that other tests had before it.
+
+    :param project: how dbt is to see the project.
+    :param dbt: the environment in which dbt is installed.
+    :param place: the folder whose content outlives the test; nobody else uses it now.
+    :param folder: the test's own folder; made when missing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    data = place / _DATA
+    data.unlink(missing_ok=True)
+    data.symlink_to(folder.resolve(), target_is_directory=True)
+    warehouse = DuckDBWarehouse(project=project, dbt=dbt, place=place, folder=folder)
+    warehouse.write_profile()
+    return warehouse

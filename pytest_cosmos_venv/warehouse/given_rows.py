@@ -1,0 +1,189 @@
+"""Rows and files that a test gives as the content of a table, and rows that come back: values, types and SQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from pytest_cosmos_venv.errors import ToolkitMisuse
+
+Row = Mapping[str, Any]
+_READERS = {".csv": "read_csv", ".tsv": "read_csv", ".parquet": "read_parquet", ".json": "read_json"}
+# The first that fits a value: a bool is an int, and a datetime a date.
+_TYPES: tuple[tuple[type, str], ...] = (
+    (bool, "BOOLEAN"),
+    (int, "BIGINT"),
+    (float, "DOUBLE"),
+    (Decimal, "DECIMAL(38, 9)"),
+    (datetime, "TIMESTAMP"),
+    (date, "DATE"),
+    (time, "TIME"),
+    (bytes, "BLOB"),
+    (dict, "JSON"),
+    (str, "VARCHAR"),
+)
+_ANY = "VARCHAR"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relation:
+    """The place of a table in a DuckDB file, as dbt's manifest names it.
+
+    :param database: the name of the attached file.
+    :param schema: the schema in it.
+    :param identifier: the name of the table or view.
+    :param types: column -> type, as the project declares them (``data_type``); columns without one are not in it.
+    """
+
+    database: str
+    schema: str
+    identifier: str
+    types: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return ".".join(map(quoted, (self.database, self.schema, self.identifier)))
+
+
+def quoted(name: str) -> str:
+    """Return a name as SQL takes it in double quotes.
+
+    :param name: the name of a column, table, schema or database.
+    """
+    return '"' + name.replace('"', '""') + '"'
+
+
+def statements_for(relation: Relation, content: Path | str | Sequence[Row], *, name: str) -> list[tuple[str, Any]]:
+    """Return the statements that make a table with some content, each with its rows of parameters or None.
+
+    :param relation: the table. A view or table of that name is replaced.
+    :param content: rows as mappings of column -> value, or a CSV, Parquet or JSON file. Types are those that the
+        project declares, else those of the values; DuckDB reads those of files.
+    :param name: what the test calls the table, for messages.
+    :raises ToolkitMisuse: the content cannot be made a table.
+    """
+    place = f"{quoted(relation.database)}.{quoted(relation.schema)}"
+    prepared: list[tuple[str, Any]] = [(f"create schema if not exists {place}", None)]
+    if isinstance(content, (str, Path)):
+        return [*prepared, *_of_file(relation, Path(content), name)]
+    return [*prepared, *_of_rows(relation, content, name)]
+
+
+def _of_file(relation: Relation, file: Path, name: str) -> list[tuple[str, Any]]:
+    reader = _READERS.get(file.suffix.lower())
+    if reader is None:
+        raise ToolkitMisuse(f"{name}={str(file)!r}: give rows, or a file that ends in {', '.join(sorted(_READERS))}.")
+    if not file.is_file():
+        raise ToolkitMisuse(f"{name}={str(file)!r}: there is no such file.")
+    path = str(file.resolve()).replace("'", "''")
+    columns = "*"
+    if relation.types:
+        casts = ", ".join(
+            f"cast({quoted(column)} as {kind}) as {quoted(column)}" for column, kind in relation.types.items()
+        )
+        columns = f"* replace ({casts})"
+    return [(f"create or replace table {relation} as from {reader}('{path}') select {columns}", None)]
+
+
+def _of_rows(relation: Relation, rows: Sequence[Row], name: str) -> list[tuple[str, Any]]:
+    if not all(isinstance(row, Mapping) for row in rows):
+        raise ToolkitMisuse(f"{name}: give a list of rows, each a mapping of column -> value, or the path of a file.")
+    columns = list(rows[0]) if rows else list(relation.types)
+    if not columns:
+        raise ToolkitMisuse(
+            f"{name}: there is no row, so its columns are not known. Declare them in the project with data_type, or "
+            "give one row."
+        )
+    for number, row in enumerate(rows):
+        if set(row) != set(columns):
+            raise ToolkitMisuse(
+                f"{name}: row {number} has the columns {', '.join(map(str, row))}, and row 0 has {', '.join(columns)}. "
+                "Give every row the same columns; None is NULL."
+            )
+    types = {column: relation.types.get(column) or _type_of(column, rows, name) for column in columns}
+    declared = ", ".join(f"{quoted(column)} {kind}" for column, kind in types.items())
+    casts = ", ".join(f"cast(? as {kind})" for kind in types.values())
+    return [
+        (f"create or replace table {relation} ({declared})", None),
+        # Names are quoted, and values are parameters.
+        (f"insert into {relation} values ({casts})", [[_text(row[column]) for column in columns] for row in rows]),  # noqa: S608
+    ]
+
+
+def _type_of(column: str, rows: Sequence[Row], name: str) -> str:
+    found = dict.fromkeys(kind for row in rows if (kind := _type(row[column], name)) is not None)
+    if not found:
+        return _ANY
+    if set(found) == {"BIGINT", "DOUBLE"}:
+        return "DOUBLE"
+    if len(found) > 1:
+        raise ToolkitMisuse(
+            f"{name}: column {column} has values of several types ({', '.join(found)}). Give values of one type, or "
+            "declare the column's data_type in the project."
+        )
+    return next(iter(found))
+
+
+def _type(value: Any, name: str) -> str | None:
+    """Return the type of a column with such a value; None for NULL, which tells none."""
+    if value is None:
+        return None
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return "TIMESTAMP WITH TIME ZONE"
+    if isinstance(value, (list, tuple)):
+        of_one = next(filter(None, (_type(each, name) for each in value)), _ANY)
+        return f"{of_one}[]"
+    for kind, type_ in _TYPES:
+        if isinstance(value, kind):
+            return type_
+    raise ToolkitMisuse(f"{name}: {value!r} is no value of a table. Give numbers, text, dates, lists, dicts or None.")
+
+
+def _text(value: Any) -> str | None:
+    """Return a value as the text that DuckDB casts to the column's type."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, (list, tuple, dict)):
+        return json.dumps(value, default=str)
+    if isinstance(value, bytes):
+        return "".join(f"\\x{byte:02x}" for byte in value)
+    return value.isoformat() if isinstance(value, (date, time)) else str(value)
+
+
+def decoded(value: Any) -> Any:
+    """Return a value of DuckDB that came as JSON, as the program ``duckdb_script.py`` writes it.
+
+    :param value: the value, as JSON gives it.
+    """
+    if isinstance(value, list):
+        return [decoded(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    kind, text = value["type"], value.get("text", "")
+    if kind == "struct":
+        return {name: decoded(each) for name, each in value["items"]}
+    makers: dict[str, Any] = {
+        "datetime": datetime.fromisoformat,
+        "date": date.fromisoformat,
+        "time": time.fromisoformat,
+        "decimal": Decimal,
+        "bytes": bytes.fromhex,
+    }
+    return makers[kind](text)
+
+
+def in_order(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows sorted by their columns, the first column first and NULL before values: a query has no order.
+
+    :param rows: the rows.
+    """
+    return sorted(rows, key=lambda row: [(value is not None, *_comparable(value)) for value in row.values()])
+
+
+def _comparable(value: Any) -> tuple[Any, ...]:
+    # Numbers of several types compare, and other values of one column have one type, which may have no order (dict).
+    return (value,) if isinstance(value, (int, float, Decimal, str, date, time, bytes)) else (str(value),)

@@ -1,0 +1,119 @@
+"""The maker of warehouses in a test: the value of ``cosmos_duckdb``."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pytest_cosmos_venv.environments.dbt_releases import DbtRelease
+from pytest_cosmos_venv.environments.kept_dbt import kept_dbt
+from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.shared_folders import SharedFolders
+from pytest_cosmos_venv.warehouse.duckdb_warehouse import DuckDBWarehouse, ProjectSettings, open_warehouse
+from pytest_cosmos_venv.warehouse.given_rows import Row
+from pytest_cosmos_venv.warehouse.redirected import redirected
+
+_DUCKDB = "duckdb"
+_OWN_SETTINGS = ("type", "path", "schema", "threads")
+_Work = TypeVar("_Work")
+
+
+class DuckDBWarehouses:
+    """Real dbts on DuckDB files, for one test.
+
+    :param folders: the folders of the cache.
+    :param folder: the folder of the test.
+    :param release: the release of dbt.
+    """
+
+    def __init__(self, folders: SharedFolders, folder: Path, release: DbtRelease) -> None:
+        self._folders = folders
+        self._folder = folder
+        self._release = release
+        self._stack = ExitStack()
+        self._numbers = itertools.count(1)
+
+    @property
+    def release(self) -> str:
+        """The release of dbt, as ``--cosmos-dbt`` names it: ``1.11``."""
+        return self._release.name
+
+    def __call__(
+        self,
+        project: Path | str,
+        *,
+        sources: Mapping[str, Path | str | Sequence[Row]] | None = None,
+        target: str = "dev",
+        schema: str = "main",
+        threads: int = 1,
+        variables: Mapping[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> DuckDBWarehouse:
+        """Return an empty DuckDB file with a real dbt that builds a project in it.
+
+        The project stays where it is. dbt writes nothing into it: target folder and log stand in the cache. The first
+        call installs dbt into an environment that is kept there.
+
+        :param project: the folder with ``dbt_project.yml``; relative to the current directory.
+        :param sources: source -> content, as for ``give``: ``{"raw.ships": [{"id": 1}]}`` or a file.
+        :param target: the name of the target, which the project sees as ``target.name``.
+        :param schema: the schema of relations, unless a model says otherwise.
+        :param threads: how many nodes dbt builds at the same time.
+        :param variables: dbt's variables (``--vars``).
+        :param environment: environment variables of dbt beside those of the test.
+        :param settings: further settings of the DuckDB profile, such as ``{"extensions": ["json"]}``.
+        :raises ToolkitMisuse: there is no such project, dbt cannot be installed, or the project has no such source.
+        """
+        wrong = sorted(set(settings or ()) & set(_OWN_SETTINGS))
+        if wrong:
+            raise ToolkitMisuse(
+                f"settings: {', '.join(wrong)} cannot be set there. Use the parameters of cosmos_duckdb."
+            )
+        seen = ProjectSettings(
+            path=_project(project),
+            target=target,
+            schema=schema,
+            threads=threads,
+            variables=dict(variables or {}),
+            environment=dict(environment or {}),
+            settings=dict(settings or {}),
+        )
+        # dbt 2 brings no Python module of DuckDB, and rows are read with it.
+        needed = [*self._release.requirements, *([_DUCKDB] if self._release.is_native else [])]
+        dbt = kept_dbt(self._folders, needed, drivers=self._release.drivers)
+        place = self._stack.enter_context(self._folders.free_place(_DUCKDB, f"{dbt.path.name}-{seen.key}"))
+        folder = self._folder / f"{_DUCKDB}-{next(self._numbers)}"
+        warehouse = open_warehouse(seen, dbt, place=place, folder=folder)
+        for name, content in (sources or {}).items():
+            warehouse.give(name, content)
+        return warehouse
+
+    def redirect(self, work: _Work, warehouse: DuckDBWarehouse) -> _Work:
+        """Lead the dbt tasks of a DAG, or one dbt operator, to a warehouse until the test ends; return it.
+
+        They get the warehouse's profile and dbt; their arguments, retries and callbacks stay. A task that makes a
+        virtual environment makes it for real, in a folder of the cache that later runs find again, with the warehouse's
+        dbt and DuckDB in place of its own adapter.
+
+        :param work: the DAG or the operator.
+        :param warehouse: the warehouse that this fixture made.
+        :raises ToolkitMisuse: it has no dbt task.
+        """
+        kept = self._folders.root / f"virtualenvs-{warehouse.dbt.path.name}" / type(work).__module__.partition(".")[0]
+        self._stack.enter_context(redirected(work, warehouse, virtualenv_dir=kept))
+        return work
+
+    def close(self) -> None:
+        """Give the DAGs back their own profiles, and the places of the cache to other tests."""
+        self._stack.close()
+
+
+def _project(path: Path | str) -> Path:
+    folder = Path(path).expanduser().resolve()
+    if not (folder / "dbt_project.yml").is_file():
+        raise ToolkitMisuse(f"{str(path)!r} is no dbt project: there is no {folder / 'dbt_project.yml'}.")
+    return folder

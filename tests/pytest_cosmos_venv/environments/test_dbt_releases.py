@@ -1,0 +1,48 @@
+"""The releases of dbt that a run names, and what installs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_cosmos_venv import ToolkitMisuse
+from pytest_cosmos_venv.environments.dbt_releases import parse_releases
+
+
+@pytest.mark.parametrize(
+    ("named", "requirements"),
+    [
+        ("1.11", ("dbt-core~=1.11.0", "dbt-duckdb")),
+        ("1.11.16", ("dbt-core==1.11.16", "dbt-duckdb")),
+        ("1", ("dbt-core>=1,<2", "dbt-duckdb")),
+        ("2", ("dbt-core>=2,<3",)),
+        ("2.0.0a4", ("dbt-core==2.0.0a4",)),
+        (None, ("dbt-core~=1.11.0", "dbt-duckdb")),
+    ],
+)
+def test_a_number_says_what_is_installed(named: str | None, requirements: tuple[str, ...]) -> None:
+    (release,) = parse_releases(named)
+
+    assert release.requirements == requirements
+
+
+def test_the_ini_file_says_how_a_release_is_installed_otherwise() -> None:
+    lines = ["1.12: dbt-core==1.12.0 dbt-duckdb", "fusion: dbt-core==2.0.0a4"]
+
+    one, two = parse_releases(" 1.12, fusion,1.12", lines, drivers=[Path("libduckdb.so")])
+
+    assert (one.name, one.requirements, one.drivers) == ("1.12", ("dbt-core==1.12.0", "dbt-duckdb"), ())
+    assert (two.name, two.requirements, two.drivers) == ("fusion", ("dbt-core==2.0.0a4",), (Path("libduckdb.so"),))
+
+
+@pytest.mark.parametrize(
+    ("named", "lines", "words"),
+    [
+        ("latest", [], "--cosmos-dbt: 'latest' is no release of dbt"),
+        ("1.11", ["dbt-core==1.12.0"], "'dbt-core==1.12.0' names no release"),
+    ],
+)
+def test_what_names_no_release_is_refused(named: str, lines: list[str], words: str) -> None:
+    with pytest.raises(ToolkitMisuse, match=words):
+        parse_releases(named, lines)

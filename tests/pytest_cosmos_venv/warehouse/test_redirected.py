@@ -1,0 +1,85 @@
+"""The dbt tasks of a user's DAG run on the DuckDB file of a test, and the DAG is as before afterwards."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_cosmos_venv import DuckDBWarehouses, Implementation, RunDag, RunTask, ToolkitMisuse
+from tests.installed import needs_dbt_wheels
+
+pytestmark = [pytest.mark.long, needs_dbt_wheels]
+
+ROWS = [{"ship": "Ada", "port": "N", "arrived_at": datetime.fromisoformat("2026-01-01T12:00"), "cargo_t": 1.5}]
+
+
+def production_dag(implementation: Implementation, project: Path, **execution: Any) -> Any:
+    """A DAG as it stands in production: a Connection to PostgreSQL that nobody has here."""
+    config = implementation.module("config")
+    mapping = implementation.module("profiles").PostgresUserPasswordProfileMapping
+    return implementation.module().DbtDag(
+        dag_id="fleet",
+        project_config=config.ProjectConfig(project),
+        profile_config=config.ProfileConfig(
+            profile_name="production", target_name="prod", profile_mapping=mapping("warehouse", {"schema": "public"})
+        ),
+        execution_config=config.ExecutionConfig(**execution),
+        render_config=config.RenderConfig(
+            load_method=implementation.module("constants").LoadMode.CUSTOM,
+            exclude=["tag:postgres"],
+            select=["+by_port"],
+        ),
+        start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+        schedule=None,
+    )
+
+
+@pytest.mark.timeout(280)
+@pytest.mark.parametrize("mode", ["local", "virtualenv"])
+def test_a_dag_for_postgres_runs_on_duckdb(
+    cosmos_duckdb: DuckDBWarehouses,
+    cosmos_run_dag: RunDag,
+    cosmos_implementation: Implementation,
+    fleet: Path,
+    mode: str,
+) -> None:
+    modes = cosmos_implementation.module("constants").ExecutionMode
+    execution = {"local": {"dbt_executable_path": "/opt/dbt/bin/dbt"}, "virtualenv": {}}[mode]
+    dag = production_dag(cosmos_implementation, fleet, execution_mode=modes(mode), **execution)
+    profiles = [task.profile_config for task in dag.tasks]
+    warehouse = cosmos_duckdb(fleet, sources={"raw.arrivals": ROWS}, target="prod")
+
+    outcome = cosmos_run_dag(cosmos_duckdb.redirect(dag, warehouse))
+
+    assert outcome.succeeded, str(outcome)
+    assert [row["name"] for row in warehouse.rows("by_port")] == ["North"]
+    assert all(task.profile_config is not before for task, before in zip(dag.tasks, profiles, strict=True))
+    cosmos_duckdb.close()
+    assert all(task.profile_config is before for task, before in zip(dag.tasks, profiles, strict=True))
+
+
+def test_one_operator_fails_as_dbt_fails(
+    cosmos_duckdb: DuckDBWarehouses, cosmos_run_task: RunTask, cosmos_implementation: Implementation, fleet: Path
+) -> None:
+    modes = cosmos_implementation.module("constants").ExecutionMode
+    dag = production_dag(cosmos_implementation, fleet, execution_mode=modes("local"))
+    warehouse = cosmos_duckdb(fleet, sources={"raw.arrivals": [{**ROWS[0], "ship": None}]}, target="prod")
+    cosmos_duckdb.redirect(dag, warehouse)
+
+    built = cosmos_run_task(dag.get_task("arrivals.run"))
+    tested = cosmos_run_task(dag.get_task("arrivals.test"))
+
+    assert built.state == "success"
+    assert tested.state == "failed"
+    assert "not_null_arrivals_ship" in tested.log
+
+
+def test_a_dag_without_dbt_is_refused(cosmos_duckdb: DuckDBWarehouses, fleet: Path) -> None:
+    class Bare:
+        tasks = ()
+
+    with pytest.raises(ToolkitMisuse, match="has no task that runs dbt"):
+        cosmos_duckdb.redirect(Bare(), cosmos_duckdb(fleet))
