@@ -100,9 +100,11 @@ class DbtResult:
         return {node.name: node.status for node in self.nodes.values() if _is_test(node)}
 
     def __str__(self) -> str:
-        ill = [str(node) for node in self.nodes.values() if not node.is_good]
-        said = ill or self.log.splitlines()[-_SHOWN_LINES:]
-        return "\n".join([f"dbt {' '.join(self.arguments)} ended with {self.exit_code}.", *said])
+        ill = [node for node in self.nodes.values() if not node.is_good]
+        # dbt 2 gives "Compilation Error" as the message of a node, and the reason in its log alone.
+        is_all = bool(ill) and all("\n" in node.message for node in ill)
+        log = [] if self.succeeded or is_all else self.log.splitlines()[-_SHOWN_LINES:]
+        return "\n".join([f"dbt {' '.join(self.arguments)} ended with {self.exit_code}.", *map(str, ill), *log])
 
 
 def _is_test(node: NodeState) -> bool:

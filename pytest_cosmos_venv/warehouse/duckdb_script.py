@@ -46,7 +46,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     import duckdb
 
     sql = ""
-    with duckdb.connect(request["path"]) as connection:
+    with duckdb.connect(request["path"], config=_settings(duckdb.__version__)) as connection:
         try:
             for name, file in request["attached"].items():
                 sql = f"attach if not exists '{file}' as \"{name}\""
@@ -66,6 +66,16 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         except duckdb.Error as error:
             return {"error": str(error), "sql": sql}
     return {"columns": columns, "rows": [[encode(value) for value in row] for row in found]}
+
+
+def _settings(version: str) -> dict[str, Any]:
+    """Return settings with which the DuckDB inside any dbt can read the file.
+
+    DuckDB 2.0 writes files that the driver of dbt 2.0.0a4 refuses ("version number 69, but we can only read versions
+    between 64 and 68"). Releases before 1.2 have no such setting and write the old form.
+    """
+    is_old = tuple(map(int, version.split(".")[:2])) < (1, 2)
+    return {} if is_old else {"storage_compatibility_version": "v1.0.0"}
 
 
 def main() -> None:

@@ -104,6 +104,7 @@ class DuckDBWarehouses:
         :raises ToolkitMisuse: it has no dbt task.
         """
         kept = self._folders.root / f"virtualenvs-{warehouse.dbt.path.name}" / type(work).__module__.partition(".")[0]
+        kept.parent.mkdir(parents=True, exist_ok=True)  # astronomer-cosmos makes the last folder alone
         self._stack.enter_context(redirected(work, warehouse, virtualenv_dir=kept))
         return work
 

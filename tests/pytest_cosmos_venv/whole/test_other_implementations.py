@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.installed import install_from_wheels
 from tests.pytest_cosmos_venv.inner_run import BEFORE_3_13, run_pytest
 
 pytestmark = pytest.mark.long
@@ -35,3 +36,17 @@ def test_operators_of_any_implementation_install_from_the_wheelhouse(
     assert re.search(rf"^cosmos: implementation {implementation}( |$)", done.stdout, re.MULTILINE)
     key = run_pytest(environment, "--cosmos-cache-key", folder=FOLDER, cwd=tmp_path)
     assert f"-airflow-{airflow}." in key.stdout
+
+
+@pytest.mark.timeout(400)
+def test_a_dag_of_astronomer_cosmos_runs_on_duckdb(
+    tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_from_wheels(monkeypatch)
+    options = ["--cosmos-implementation=cosmos", f"--cosmos-cache-dir={cache_dir}", "--tb=short"]
+
+    done = run_pytest("cosmos", *options, str(FOLDER / "test_any_duckdb.py"), folder=FOLDER, cwd=tmp_path)
+
+    print(done.stdout)
+    assert done.returncode == 0
+    assert "2 passed" in done.stdout
