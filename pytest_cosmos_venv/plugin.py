@@ -57,12 +57,18 @@ _VALUES = (
         "cosmos-dbt",
         "RELEASES",
         "The releases of dbt with which tests of cosmos_duckdb run, such as 1.11,1.12,2: each test with each of them. "
-        "Default: 1.11.",
+        "Default: 1.11. With several, dbt projects below the given paths are compiled and built too, and what differs "
+        "is told.",
+    ),
+    (
+        "cosmos-dbt-report",
+        "DIR",
+        "With several releases of --cosmos-dbt: write report.json and report.html there.",
     ),
 )
 _FORMER_NAMES = {"cosmos-deadline": "cosmos-timeout"}
 # The others are the suite's, as the switches are.
-_OF_EVERY_RUN = ("cosmos-implementation", "cosmos-cache-dir", "cosmos-dbt")
+_OF_EVERY_RUN = ("cosmos-implementation", "cosmos-cache-dir", "cosmos-dbt", "cosmos-dbt-report")
 _OF_THE_SUITE = tuple(name for name, _, _ in _VALUES if name not in _OF_EVERY_RUN)
 _SWITCHES = {
     "cosmos-servers": "Conformance: judge what needs servers of Airflow, and nothing else. Scheduler, API server and "
@@ -112,6 +118,12 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         "cosmos_dbt_drivers",
         "Files of database drivers that dbt 2 loads, such as libduckdb.so, relative to the root directory.",
         type="args",
+    )
+    parser.addini(
+        "cosmos_dbt_sources",
+        "Files with the rows of sources, for projects that are built with several releases of --cosmos-dbt, one a "
+        "line: raw.ships: tests/ships.csv.",
+        type="linelist",
     )
     for name, text in _SWITCHES.items():
         group.addoption(f"--{name}", action="store_true", help=text)
@@ -164,6 +176,20 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         set_aside=_set_aside(config),
         has_servers=config.option.cosmos_servers,
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compare releases of dbt where the run names several.
+
+    :param config: the configuration of the run.
+    :raises pytest.UsageError: an option cannot be understood, or a report is asked for and there is one release.
+    """
+    from pytest_cosmos_venv.fixtures.session import named_option
+
+    if "," in (named_option(config, "cosmos_dbt") or ""):
+        _compare_releases(config)
+    elif config.option.cosmos_dbt_report:
+        raise pytest.UsageError("--cosmos-dbt-report: name several releases with --cosmos-dbt, such as 1.11,1.12.")
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -219,6 +245,26 @@ def pytest_assertrepr_compare(left: object, right: object) -> list[str] | None:
             lines: list[str] = found.explanation(other)
             return lines
     return None
+
+
+def _compare_releases(config: pytest.Config) -> None:
+    from pytest_cosmos_venv.errors import ToolkitMisuse
+    from pytest_cosmos_venv.fixtures.session import kept_folder, named_option
+    from pytest_cosmos_venv.fixtures.warehouse import named_releases
+    from pytest_cosmos_venv.upgrades.projects import SOURCES_OPTION, read_sources
+    from pytest_cosmos_venv.upgrades.release_session import NAME, ReleaseSession
+
+    report = named_option(config, "cosmos_dbt_report")
+    try:
+        session = ReleaseSession(
+            named_releases(config),
+            sources=read_sources(config.getini(SOURCES_OPTION), root=config.rootpath),
+            kept=kept_folder(config),
+            folder=config.rootpath / report if report else None,
+        )
+    except ToolkitMisuse as error:
+        raise pytest.UsageError(str(error.msg)) from None
+    config.pluginmanager.register(session, NAME)
 
 
 def _watch_for_airflow(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:

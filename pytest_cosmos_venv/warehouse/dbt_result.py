@@ -34,6 +34,7 @@ class NodeState:
     :param message: dbt's message; empty where there is none.
     :param failures: how many rows a test has found; None for other nodes.
     :param seconds: how long it took.
+    :param compiled: its SQL as dbt has compiled it; empty where dbt tells none.
     """
 
     unique_id: str
@@ -41,6 +42,7 @@ class NodeState:
     message: str
     failures: int | None
     seconds: float
+    compiled: str = field(default="", repr=False)
 
     @property
     def name(self) -> str:
@@ -111,15 +113,19 @@ def _is_test(node: NodeState) -> bool:
     return node.unique_id.startswith(("test.", "unit_test."))
 
 
-def nodes_of(run_results: Path) -> dict[str, NodeState]:
+def nodes_of(run_results: Path, manifest: Path) -> dict[str, NodeState]:
     """Return what dbt says of each node, in its order; empty where dbt has written nothing.
 
     :param run_results: the file ``run_results.json``.
+    :param manifest: the file ``manifest.json`` of the same command.
     """
     try:
-        document: dict[str, Any] = json.loads(run_results.read_text(encoding="utf-8"))
+        results: list[dict[str, Any]] = json.loads(run_results.read_text(encoding="utf-8"))["results"]
     except FileNotFoundError:
         return {}
+    compiled: Mapping[str, Any] = {}
+    if any("compiled_code" not in each for each in results) and manifest.exists():  # dbt 2 writes it there alone
+        compiled = json.loads(manifest.read_text(encoding="utf-8"))["nodes"]
     return {
         each["unique_id"]: NodeState(
             unique_id=each["unique_id"],
@@ -127,6 +133,7 @@ def nodes_of(run_results: Path) -> dict[str, NodeState]:
             message=str(each.get("message") or ""),
             failures=each.get("failures"),
             seconds=float(each.get("execution_time") or 0.0),
+            compiled=str(each.get("compiled_code") or compiled.get(each["unique_id"], {}).get("compiled_code") or ""),
         )
-        for each in document["results"]
+        for each in results
     }

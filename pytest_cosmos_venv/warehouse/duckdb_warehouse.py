@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,9 @@ class DuckDBWarehouse:
     def manifest(self) -> dict[str, Any]:
         """The manifest of the project as it is now. dbt parses the project first where that was not done yet."""
         if self._parsed.get("files") != self._files_digest():
-            self.run_dbt("parse")
+            result = self._run("parse")
+            if not result.succeeded:
+                raise DbtFailed(str(result))
         return json.loads((self._target / "manifest.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
     def give(self, name: str, content: Path | str | Sequence[Row], *, types: Mapping[str, str] | None = None) -> None:
@@ -142,6 +144,13 @@ class DuckDBWarehouse:
         :raises DbtFailed: dbt failed, and ``check`` is set.
         :raises ToolkitMisuse: dbt does not end in time.
         """
+        result = self._run(*arguments)
+        self.runs.append(result)
+        if check and not result.succeeded:
+            raise DbtFailed(str(result))
+        return result
+
+    def _run(self, *arguments: str) -> DbtResult:
         run_results, manifest = self._target / "run_results.json", self._target / "manifest.json"
         run_results.unlink(missing_ok=True)
         files, before = self._files_digest(), _time_of(manifest)
@@ -166,13 +175,10 @@ class DuckDBWarehouse:
             exit_code=done.returncode,
             log=done.stdout,
             seconds=real_time.monotonic() - began,
-            nodes=nodes_of(run_results),
+            nodes=nodes_of(run_results, manifest),
         )
-        self.runs.append(result)
         if _time_of(manifest) != before:
             self._write_parsed({**self._parsed, "files": files})
-        if check and not result.succeeded:
-            raise DbtFailed(str(result))
         return result
 
     def rows(self, name: str, *, order_by: str | None = None) -> list[dict[str, Any]]:
@@ -204,6 +210,15 @@ class DuckDBWarehouse:
         found = self._ask([(sql, None)])
         names = [name for name, _ in found["columns"]]
         return [dict(zip(names, map(decoded, row), strict=True)) for row in found["rows"]]
+
+    def relation_of(self, unique_id: str) -> Relation | None:
+        """Return the place of a node's table or view; None where it has none, such as an ephemeral model.
+
+        :param unique_id: its id, such as ``model.fleet.ships``.
+        """
+        node = self._nodes.get(unique_id)
+        has_table = node is not None and node.get("relation_name") and _names_of(node)
+        return _relation_of(node) if node is not None and has_table else None
 
     @cached_property
     def _target(self) -> Path:
@@ -272,12 +287,8 @@ class DuckDBWarehouse:
         return digest.hexdigest()
 
     def _relation(self, name: str, types: Mapping[str, str] | None = None) -> Relation:
-        manifest = self.manifest
-        found = {
-            known: node
-            for node in [*manifest["sources"].values(), *manifest["nodes"].values()]
-            for known in _names_of(node)
-        }
+        nodes = self._nodes
+        found = {known: node for node in nodes.values() for known in _names_of(node)}
         node = found.get(name)
         if node is None:
             near = difflib.get_close_matches(name, found, n=3) or sorted(found)[:10]
@@ -285,13 +296,13 @@ class DuckDBWarehouse:
                 f"{name!r} is no source and no node of the project {self.project.path.name}. There is "
                 f"{', '.join(near) or 'none'}; a source is named with its group: raw.ships."
             )
-        declared = {each["name"]: each["data_type"] for each in node["columns"].values() if each.get("data_type")}
-        return Relation(
-            database=node["database"] or PROFILE,
-            schema=node["schema"],
-            identifier=node.get("identifier") or node["alias"],
-            types=declared if types is None else {**declared, **types},
-        )
+        relation = _relation_of(node)
+        return relation if types is None else replace(relation, types={**relation.types, **types})
+
+    @property
+    def _nodes(self) -> dict[str, Any]:
+        manifest = self.manifest
+        return {**manifest["sources"], **manifest["nodes"]}
 
     def _ask(self, statements: Sequence[tuple[str, Any]], *, replaced: Relation | None = None) -> dict[str, Any]:
         attached = {name: str(self.folder / f"{name}.duckdb") for name in self._parsed.get("attached", ())}
@@ -303,6 +314,7 @@ class DuckDBWarehouse:
         }
         done = subprocess.run(
             [self.dbt.python, "-I", duckdb_script.__file__],
+            cwd=self.project.path,  # views that dbt-duckdb makes of files name these as the project does
             input=json.dumps(request),
             capture_output=True,
             text=True,
@@ -315,6 +327,15 @@ class DuckDBWarehouse:
         if "error" in said:
             raise ToolkitMisuse(f"DuckDB refuses {said['sql']!r}: {said['error']}")
         return said
+
+
+def _relation_of(node: Mapping[str, Any]) -> Relation:
+    return Relation(
+        database=node["database"] or PROFILE,
+        schema=node["schema"],
+        identifier=node.get("identifier") or node["alias"],
+        types={each["name"]: each["data_type"] for each in node["columns"].values() if each.get("data_type")},
+    )
 
 
 def _names_of(node: Mapping[str, Any]) -> list[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
+
+import pytest
 
 from pytest_cosmos_venv.environments.dbt_releases import DbtRelease
 from pytest_cosmos_venv.environments.kept_dbt import kept_dbt
@@ -16,13 +17,15 @@ from pytest_cosmos_venv.warehouse.duckdb_warehouse import DuckDBWarehouse, Proje
 from pytest_cosmos_venv.warehouse.given_rows import Row
 from pytest_cosmos_venv.warehouse.redirected import redirected
 
+RESULTS = pytest.StashKey[list[DuckDBWarehouse]]()
+"""The warehouses that a test has had."""
 _DUCKDB = "duckdb"
 _OWN_SETTINGS = ("type", "path", "schema", "threads")
 _Work = TypeVar("_Work")
 
 
 class DuckDBWarehouses:
-    """Real dbts on DuckDB files, for one test.
+    """Real dbts on DuckDB files, for one test. ``made`` are the files so far.
 
     :param folders: the folders of the cache.
     :param folder: the folder of the test.
@@ -34,7 +37,7 @@ class DuckDBWarehouses:
         self._folder = folder
         self._release = release
         self._stack = ExitStack()
-        self._numbers = itertools.count(1)
+        self.made: list[DuckDBWarehouse] = []
 
     @property
     def release(self) -> str:
@@ -86,8 +89,9 @@ class DuckDBWarehouses:
         needed = [*self._release.requirements, *([_DUCKDB] if self._release.is_native else [])]
         dbt = kept_dbt(self._folders, needed, drivers=self._release.drivers)
         place = self._stack.enter_context(self._folders.free_place(_DUCKDB, f"{dbt.path.name}-{seen.key}"))
-        folder = self._folder / f"{_DUCKDB}-{next(self._numbers)}"
+        folder = self._folder / f"{_DUCKDB}-{len(self.made) + 1}"
         warehouse = open_warehouse(seen, dbt, place=place, folder=folder)
+        self.made.append(warehouse)
         for name, content in (sources or {}).items():
             warehouse.give(name, content)
         return warehouse

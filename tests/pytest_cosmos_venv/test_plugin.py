@@ -27,6 +27,7 @@ def test_the_options_stand_in_one_group_of_the_help(pytester: pytest.Pytester) -
         "--cosmos-timeout=SECONDS",
         "--cosmos-cache-dir=DIR",
         "--cosmos-dbt=RELEASES",
+        "--cosmos-dbt-report=DIR",
         "--cosmos-servers",
         "--cosmos-strict",
         "--cosmos-update-known-failures",

@@ -1,0 +1,189 @@
+"""dbt projects as test items: each is compiled and built on DuckDB with each release of dbt that the run names."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_cosmos_venv.environments.dbt_releases import DbtRelease
+from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.shared_folders import SharedFolders
+from pytest_cosmos_venv.upgrades.release_record import CommandRecord, NodeRecord, commands_of
+from pytest_cosmos_venv.warehouse.dbt_result import DbtFailed
+from pytest_cosmos_venv.warehouse.duckdb_warehouse import DuckDBWarehouse
+from pytest_cosmos_venv.warehouse.given_rows import quoted
+from pytest_cosmos_venv.warehouse.warehouses import DuckDBWarehouses
+
+COMPILE, BUILD = "compile", "build"
+SOURCES_OPTION = "cosmos_dbt_sources"
+COMMANDS = pytest.StashKey[tuple[CommandRecord, ...]]()
+"""What dbt did in an item."""
+_LINE = re.compile(r"(?P<source>\S+?\.\S+?)\s*:\s*(?P<file>\S.*)")
+_PARSED = ("nodes", "sources", "exposures", "metrics", "macros", "unit_tests")
+
+
+def read_sources(lines: Sequence[str], *, root: Path) -> dict[str, Path]:
+    """Return source -> file of its rows.
+
+    :param lines: the lines of ``cosmos_dbt_sources`` in the ini file: ``raw.ships: tests/ships.csv``.
+    :param root: the folder that paths are relative to.
+    :raises ToolkitMisuse: a line cannot be understood, or there is no such file.
+    """
+    found = {}
+    for line in lines:
+        match = _LINE.fullmatch(line.strip())
+        file = root / match["file"] if match else None
+        if match is None or file is None or not file.is_file():
+            raise ToolkitMisuse(
+                f"{SOURCES_OPTION} in the ini file: {line!r} names no source with an existing file. Write "
+                "SOURCE.TABLE: FILE, such as raw.ships: tests/ships.csv."
+            )
+        found[match["source"]] = file
+    return found
+
+
+class ProjectFile(pytest.File):
+    """The file ``dbt_project.yml`` of a project, which is compiled and built with each release.
+
+    :param releases: the releases of the run.
+    :param sources: source -> file of its rows.
+    :param kept: the folder in which environments are kept between runs; None: they are not.
+    :param **rest: the parameters of pytest.
+    """
+
+    def __init__(
+        self,
+        *,
+        releases: Sequence[DbtRelease],
+        sources: Mapping[str, Path],
+        kept: Path | None,
+        **rest: Any,
+    ) -> None:
+        super().__init__(**rest)
+        self.sources = sources
+        self._releases = releases
+        self._kept = kept
+
+    def collect(self) -> Iterator[ProjectItem]:
+        """Return an item for each step and release."""
+        for step in (COMPILE, BUILD):
+            for release in self._releases:
+                name = f"{step}[dbt-{release.name}]"
+                yield ProjectItem.from_parent(self, name=name, step=step, release=release)
+
+    @contextmanager
+    def warehouse(self, release: DbtRelease) -> Iterator[DuckDBWarehouse]:
+        """Yield an empty warehouse of the project.
+
+        :param release: the release of dbt.
+        """
+        scratch = Path(tempfile.mkdtemp(prefix="cosmos-dbt-"))
+        try:
+            folders = SharedFolders(root=self._kept or scratch / "kept")
+            with closing(DuckDBWarehouses(folders, scratch, release)) as warehouses:
+                yield warehouses(self.path.parent)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+class ProjectItem(pytest.Item):
+    """One step with one release of dbt.
+
+    :param step: ``compile`` or ``build``.
+    :param release: the release of dbt.
+    :param **rest: the parameters of pytest.
+    """
+
+    parent: ProjectFile
+
+    def __init__(self, *, step: str, release: DbtRelease, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.step = step
+        self.release = release
+
+    def runtest(self) -> None:
+        """Run dbt.
+
+        :raises DbtFailed: dbt failed.
+        """
+        with self.parent.warehouse(self.release) as warehouse:
+            contents: dict[str, str] = {}
+            parsed: tuple[CommandRecord, ...] = ()
+            try:
+                if self.step == COMPILE:
+                    warehouse.run_dbt("compile")
+                    parsed = (_parsed(warehouse),)
+                else:
+                    self._build(warehouse, contents)
+            finally:
+                self.stash[COMMANDS] = (*commands_of(warehouse.runs, contents), *parsed)
+
+    def _build(self, warehouse: DuckDBWarehouse, contents: dict[str, str]) -> None:
+        sources = {f"{each['source_name']}.{each['name']}": each for each in warehouse.manifest["sources"].values()}
+        given = {name: file for name, file in self.parent.sources.items() if name in sources}
+        missing = [name for name, each in sources.items() if name not in given and not _reads_a_file(each)]
+        if missing:
+            pytest.skip(
+                f"there are no rows for the source {missing[0]}: name a file in the ini file, "
+                f"{SOURCES_OPTION} = {missing[0]}: tests/{missing[0]}.csv"
+            )
+        for name, file in given.items():
+            warehouse.give(name, file)
+        try:
+            warehouse.build()
+        finally:
+            contents.update(_contents(warehouse))
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """Return dbt's own words where dbt failed: the lines of this file tell nobody anything.
+
+        :param excinfo: the error.
+        :param style: the style that pytest asks for.
+        """
+        if isinstance(excinfo.value, DbtFailed):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """Return the place that reports name: the project's file."""
+        return self.path, None, f"{self.path.parent.name}: {self.name}"
+
+
+def _reads_a_file(source: Mapping[str, Any]) -> bool:
+    return any("external_location" in (part or {}) for part in (source.get("meta"), source.get("source_meta")))
+
+
+def _parsed(warehouse: DuckDBWarehouse) -> CommandRecord:
+    """Return what dbt has parsed as a command of its own: its nodes are what task ids and tests hang on."""
+    manifest = warehouse.manifest
+    own = f".{manifest['metadata']['project_name']}."
+    found = {name: each for kind in _PARSED for name, each in manifest.get(kind, {}).items() if own in name}
+    nodes = {name: NodeRecord(status="parsed", message="", seconds=0.0, compiled="", content="") for name in found}
+    return CommandRecord(command="parse", exit_code=0, seconds=0.0, nodes=nodes, log="")
+
+
+def _contents(warehouse: DuckDBWarehouse) -> dict[str, str]:
+    """Return unique id -> number of rows and their digest, of each table and view that dbt has built."""
+    last = warehouse.runs[-1]
+    built = [node for node in last.nodes.values() if node.status == "success"]
+    contents = {}
+    for node in built:
+        relation = warehouse.relation_of(node.unique_id)
+        if relation is not None:
+            names = [row["column_name"] for row in warehouse.query(f"describe {relation}")]
+            # dbt's own columns of a snapshot hold the time of the run.
+            is_snapshot = node.unique_id.startswith("snapshot.")
+            columns = ", ".join(quoted(name) for name in names if not (is_snapshot and name.startswith("dbt_")))
+            (row,) = warehouse.query(
+                f"from (from (from {relation} select {columns}) t select t::varchar as line) "
+                "select count(*) as rows, md5(string_agg(line, chr(10) order by line)) as digest"
+            )
+            contents[node.unique_id] = f"{row['rows']} rows, {str(row['digest'])[:8]}"
+    return contents

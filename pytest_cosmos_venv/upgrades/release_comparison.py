@@ -1,0 +1,131 @@
+"""What differs between releases of dbt: records of the same test are compared with that of the first release."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pytest_cosmos_venv.upgrades.release_record import CommandRecord, NodeRecord, ReleaseRecord
+
+OUTCOME, NODES, STATE, SQL, ROWS = "outcome", "nodes", "state", "SQL", "rows"
+"""The kinds of differences, the gravest first."""
+KINDS = (OUTCOME, NODES, STATE, ROWS, SQL)
+_ABSENT = "-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One thing that another release of dbt does otherwise.
+
+    :param kind: one of ``KINDS``.
+    :param test: the id of the test without the release.
+    :param subject: the unique id of the node, or the command; empty for the outcome of the test.
+    :param base: the release that is compared with, the first of the run.
+    :param release: the release that does it otherwise.
+    :param before: what the base does.
+    :param after: what the release does.
+    :param detail: dbt's words, or the difference of the SQL line by line; empty where there is no more to say.
+    """
+
+    kind: str
+    test: str
+    subject: str
+    base: str
+    release: str
+    before: str
+    after: str
+    detail: str = ""
+
+
+def by_test(records: Iterable[ReleaseRecord]) -> dict[str, dict[str, ReleaseRecord]]:
+    """Return test -> release -> record.
+
+    :param records: the records of a run, in any order.
+    """
+    found: dict[str, dict[str, ReleaseRecord]] = {}
+    for record in records:
+        found.setdefault(record.test, {})[record.release] = record
+    return dict(sorted(found.items()))
+
+
+def differences(records: Iterable[ReleaseRecord], releases: Sequence[str]) -> list[Difference]:
+    """Return what differs from the first release, the gravest first.
+
+    :param records: the records of a run, in any order.
+    :param releases: the releases of the run, the one to compare with first.
+    """
+    base, *others = releases
+    found: list[Difference] = []
+    for test, of_test in by_test(records).items():
+        first = of_test.get(base)
+        for release in others:
+            other = of_test.get(release)
+            if first is not None and other is not None:
+                found += _between(test, first, other)
+    return sorted(found, key=lambda each: KINDS.index(each.kind))
+
+
+def _between(test: str, first: ReleaseRecord, other: ReleaseRecord) -> Iterator[Difference]:
+    def difference(kind: str, subject: str, before: str, after: str, detail: str = "") -> Difference:
+        return Difference(
+            kind=kind,
+            test=test,
+            subject=subject,
+            base=first.release,
+            release=other.release,
+            before=before,
+            after=after,
+            detail=detail,
+        )
+
+    if first.outcome != other.outcome:
+        told = other.text if other.outcome != "passed" else first.text
+        yield difference(OUTCOME, "", first.outcome, other.outcome, told)
+    for one, two in zip(first.commands, other.commands, strict=False):
+        if one.command != two.command:
+            # From here on the test itself has done something else: what follows compares unlike things.
+            yield difference(OUTCOME, one.command, one.command, two.command)
+            return
+        for subject in _only_in(one, two):
+            yield difference(NODES, subject, "there", _ABSENT)
+        for subject in _only_in(two, one):
+            yield difference(NODES, subject, _ABSENT, "there")
+        for subject, node in one.nodes.items():
+            if subject in two.nodes:
+                yield from (difference(kind, subject, *rest) for kind, *rest in _of_node(node, two.nodes[subject]))
+
+
+def _only_in(one: CommandRecord, two: CommandRecord) -> list[str]:
+    # A command that has failed as a whole has no nodes to compare; the outcome tells it.
+    return [name for name in one.nodes if name not in two.nodes] if two.nodes else []
+
+
+def _of_node(one: NodeRecord, two: NodeRecord) -> Iterator[tuple[str, str, str, str]]:
+    if one.status != two.status:
+        yield STATE, one.status, two.status, two.message
+    if one.content and two.content and one.content != two.content:
+        yield ROWS, one.content, two.content, ""
+    if one.compiled and two.compiled and _words(one.compiled) != _words(two.compiled):
+        lines = difflib.unified_diff(_lines(one.compiled), _lines(two.compiled), lineterm="", n=2)
+        yield SQL, "", "", "\n".join(list(lines)[2:])
+
+
+def _words(sql: str) -> list[str]:
+    """Return the SQL without its white space: releases of dbt trim it differently."""
+    return sql.split()
+
+
+def _lines(sql: str) -> list[str]:
+    return [line.rstrip() for line in sql.splitlines() if line.strip()]
+
+
+def totals(found: Iterable[Difference]) -> Mapping[tuple[str, str], int]:
+    """Return (release, kind) -> number of differences.
+
+    :param found: the differences.
+    """
+    counts: dict[tuple[str, str], int] = {}
+    for each in found:
+        counts[each.release, each.kind] = counts.get((each.release, each.kind), 0) + 1
+    return counts

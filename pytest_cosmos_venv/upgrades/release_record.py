@@ -1,0 +1,109 @@
+"""The record of one test with one release of dbt: what dbt did in it, in a form that workers of xdist can send."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pytest_cosmos_venv.warehouse.dbt_result import DbtResult
+
+ATTRIBUTE = "cosmos_dbt_record"
+"""The attribute of pytest's report that holds the record."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeRecord:
+    """What dbt did with one node.
+
+    :param status: dbt's word, such as ``success``; ``parsed`` where dbt has only parsed it.
+    :param message: dbt's message; empty where there is none.
+    :param seconds: how long it took.
+    :param compiled: its SQL as dbt has compiled it; empty where dbt tells none.
+    :param content: a digest of the rows of its table, with their number; empty where nobody has looked.
+    """
+
+    status: str
+    message: str
+    seconds: float
+    compiled: str
+    content: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandRecord:
+    """One command of dbt.
+
+    :param command: what dbt was told.
+    :param exit_code: its exit code.
+    :param seconds: how long it took.
+    :param nodes: unique id -> what dbt did with it.
+    :param log: the end of what dbt has printed, where it failed.
+    """
+
+    command: str
+    exit_code: int
+    seconds: float
+    nodes: Mapping[str, NodeRecord]
+    log: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseRecord:
+    """One test with one release of dbt.
+
+    :param test: the id of the test without the release.
+    :param release: the release, as ``--cosmos-dbt`` names it.
+    :param outcome: ``passed``, ``failed`` or ``skipped``.
+    :param text: why it failed or was skipped; empty where it passed.
+    :param commands: what dbt did, in order.
+    """
+
+    test: str
+    release: str
+    outcome: str
+    text: str
+    commands: tuple[CommandRecord, ...]
+
+    def document(self) -> dict[str, Any]:
+        """Return the record in values that JSON has."""
+        return asdict(self)
+
+
+def record_of(document: Mapping[str, Any]) -> ReleaseRecord:
+    """Return the record that ``ReleaseRecord.document`` has written.
+
+    :param document: the document.
+    """
+    commands = tuple(
+        CommandRecord(**{**each, "nodes": {name: NodeRecord(**node) for name, node in each["nodes"].items()}})
+        for each in document["commands"]
+    )
+    return ReleaseRecord(**{**document, "commands": commands})
+
+
+def commands_of(results: Sequence[DbtResult], contents: Mapping[str, str]) -> tuple[CommandRecord, ...]:
+    """Return the records of commands.
+
+    :param results: the commands, in order.
+    :param contents: unique id -> digest of the rows of its table, after the last command.
+    """
+    return tuple(
+        CommandRecord(
+            command=" ".join(result.arguments),
+            exit_code=result.exit_code,
+            seconds=result.seconds,
+            nodes={
+                node.unique_id: NodeRecord(
+                    status=node.status,
+                    message=node.message,
+                    seconds=node.seconds,
+                    compiled=node.compiled,
+                    content=contents.get(node.unique_id, ""),
+                )
+                for node in result.nodes.values()
+            },
+            log="" if result.succeeded else str(result),
+        )
+        for result in results
+    )

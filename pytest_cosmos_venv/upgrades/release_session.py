@@ -1,0 +1,112 @@
+"""The plugin of a run with several releases of dbt: it collects projects, gathers records and tells what differs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_cosmos_venv.environments.dbt_releases import DbtRelease
+from pytest_cosmos_venv.upgrades import report as page
+from pytest_cosmos_venv.upgrades.projects import COMMANDS, ProjectFile
+from pytest_cosmos_venv.upgrades.release_record import ATTRIBUTE, ReleaseRecord, commands_of, record_of
+from pytest_cosmos_venv.warehouse.warehouses import RESULTS
+
+NAME = "cosmos_dbt_releases"
+"""The name under which pytest knows this plugin."""
+_PROJECT_FILE = "dbt_project.yml"
+_NOT_OF_THE_USER = frozenset({"dbt_packages", "dbt_modules", "target", "site-packages"})
+_RELEASE = re.compile(r"(?<=[\[-])dbt-(?P<release>[^\]-]+)-?")
+
+
+class ReleaseSession:
+    """The plugin of a run with several releases.
+
+    :param releases: the releases; the others are compared with the first one.
+    :param sources: source -> file of its rows.
+    :param kept: the folder in which environments are kept between runs; None: they are not.
+    :param folder: the folder of the report; None: there is none.
+    """
+
+    def __init__(
+        self, releases: Sequence[DbtRelease], *, sources: Mapping[str, Path], kept: Path | None, folder: Path | None
+    ) -> None:
+        self._releases = releases
+        self._sources = sources
+        self._kept = kept
+        self._folder = folder
+        self._records: list[ReleaseRecord] = []
+
+    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+        """Make a collector of a dbt project, unless it is an installed package.
+
+        :param file_path: the file.
+        :param parent: the collector of its folder.
+        """
+        if file_path.name != _PROJECT_FILE or _NOT_OF_THE_USER.intersection(file_path.parts):
+            return None
+        return ProjectFile.from_parent(
+            parent, path=file_path, releases=self._releases, sources=self._sources, kept=self._kept
+        )
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Give the report the record of what dbt did, which a worker of pytest-xdist sends with it.
+
+        :param item: the test.
+        :param call: the phase of the test that has ended.
+        """
+        report = yield
+        release = _RELEASE.search(item.name)
+        commands = item.stash.get(COMMANDS, None)
+        if commands is None and RESULTS in item.stash:
+            commands = commands_of([run for each in item.stash[RESULTS] for run in each.runs], {})
+        if call.when == "call" and release is not None and commands is not None:
+            record = ReleaseRecord(
+                test=_RELEASE.sub("", item.nodeid).replace("[]", ""),
+                release=release["release"],
+                outcome=report.outcome,
+                text=_text(report),
+                commands=commands,
+            )
+            setattr(report, ATTRIBUTE, record.document())
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep the record of a report.
+
+        :param report: the report.
+        """
+        document = getattr(report, ATTRIBUTE, None)
+        if document is not None:
+            self._records.append(record_of(document))
+
+    def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
+        """Tell what differs, and write the report. In a worker of pytest-xdist there is nothing to tell.
+
+        :param terminalreporter: pytest's terminal.
+        :param config: the configuration of the run.
+        """
+        if not self._records or hasattr(config, "workerinput"):
+            return
+        names = [release.name for release in self._releases]
+        document = page.document(self._records, names)
+        terminalreporter.section("dbt releases")
+        for line in page.terminal_lines(document):
+            terminalreporter.write_line(line)
+        if self._folder is not None:
+            terminalreporter.write_line(f"Report: {page.write(document, self._folder)}")
+
+
+def _text(report: pytest.TestReport) -> str:
+    if report.outcome == "passed":
+        return ""
+    if isinstance(report.longrepr, tuple):  # of a skipped test: file, line, reason
+        return str(report.longrepr[2]).removeprefix("Skipped: ")
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return str(crash.message if crash is not None else report.longrepr)

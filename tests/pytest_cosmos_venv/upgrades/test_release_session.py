@@ -1,0 +1,113 @@
+"""A run with several releases of dbt: real projects and tests with each, and what differs at the end."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.engines import DRIVER, ENGINES
+from tests.installed import ROOT, copy_of_example, needs_dbt_wheels
+
+pytest_plugins = ["pytester"]
+
+RELEASES = [ENGINES[0], ENGINES[3]]
+TEST = """
+def test_routes(cosmos_duckdb):
+    warehouse = cosmos_duckdb("harbor")
+    warehouse.build("piers")
+    assert len(warehouse.rows("piers")) > 1
+    assert cosmos_duckdb.release != "2.0"
+
+
+def test_without_dbt():
+    pass
+"""
+# A model whose SQL and rows depend on the release of dbt.
+MODEL = "select {{ 1 if dbt_version.startswith('1.') else 2 }} as generation"
+
+
+def prepare(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
+    wheels = [*(engine.wheels for engine in RELEASES), ROOT / ".cache" / "wheelhouse"]
+    monkeypatch.setenv("UV_FIND_LINKS", ",".join(map(str, wheels)))
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    requirements = [f"    {engine.name}: {' '.join(engine.requirements)}" for engine in RELEASES]
+    settings = [
+        f"cosmos_cache_dir = {ROOT / '.cache' / 'toolkit'}",
+        "cosmos_dbt_requirements =",
+        *requirements,
+        f"cosmos_dbt_drivers = {DRIVER}",
+        *lines,
+    ]
+    pytester.makeini("\n".join(["[pytest]", *settings]))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@needs_dbt_wheels
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_what_differs_is_told_and_nothing_else(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, workers: str
+) -> None:
+    for engine in RELEASES:
+        engine.require()
+    prepare(pytester, monkeypatch)
+    project = copy_of_example(pytester.path / "harbor")
+    (project / "models" / "generation.sql").write_text(MODEL, encoding="utf-8")
+    (project / "dbt_packages" / "other").mkdir(parents=True)
+    package = 'name: other\nversion: "1.0"\nconfig-version: 2\n'
+    (project / "dbt_packages" / "other" / "dbt_project.yml").write_text(package, encoding="utf-8")
+    pytester.makepyfile(test_fleet=TEST)
+
+    result = pytester.runpytest_subprocess(
+        "--cosmos-dbt=1.10,2.0", "--cosmos-dbt-report=report", "-n", workers, "-p", "no:cacheprovider"
+    )
+
+    # Two items of the project with two releases, one test with two, and one without any.
+    result.assert_outcomes(passed=6, failed=1)
+    report = json.loads((pytester.path / "report" / "report.json").read_text(encoding="utf-8"))
+    told = {(each["kind"], each["subject"]) for each in report["differences"]}
+    assert ("outcome", "") in told
+    assert ("rows", "model.harbor.generation") in told
+    assert {subject for kind, subject in told if kind == "rows"} == {"model.harbor.generation"}
+    assert ("SQL", "model.harbor.generation") in told
+    assert {subject for kind, subject in told if kind in ("state", "nodes")} == set()
+    assert [each["outcomes"]["failed"] for each in report["releases"]] == [0, 1]
+    page = (pytester.path / "report" / "report.html").read_text(encoding="utf-8")
+    assert "Tables with other rows" in page
+    assert "://" not in page
+    result.stdout.fnmatch_lines(
+        ["*dbt releases*", "release *", "1.10 *", "2.0 *", "*rows of model.harbor.generation: *"]
+    )
+    assert not (project / "target").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "lines", "words"),
+    [
+        (["--cosmos-dbt-report=x"], [], "--cosmos-dbt-report: name several releases with --cosmos-dbt"),
+        (["--cosmos-dbt=1.11,new"], [], "--cosmos-dbt: 'new' is no release of dbt"),
+        (
+            ["--cosmos-dbt=1.11,2"],
+            ["cosmos_dbt_sources = raw.ships"],
+            "'raw.ships' names no source with an existing file",
+        ),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_anything_runs(
+    pytester: pytest.Pytester, options: list[str], lines: list[str], words: str
+) -> None:
+    pytester.makeini("\n".join(["[pytest]", *lines]))
+
+    result = pytester.runpytest_subprocess(*options, "-p", "no:cacheprovider")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert words in result.stderr.str()
+
+
+def test_one_release_collects_no_project(pytester: pytest.Pytester) -> None:
+    (pytester.mkdir("fleet") / "dbt_project.yml").touch()
+
+    result = pytester.runpytest_subprocess("--cosmos-dbt=1.11", "--collect-only", "-q", "-p", "no:cacheprovider")
+
+    assert "no tests collected" in result.stdout.str()
