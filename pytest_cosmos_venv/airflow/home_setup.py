@@ -196,7 +196,7 @@ class AirflowHomeSetup:
 
     def _variables_of(self, home: Path) -> dict[str, str | None]:
         return {
-            **{name: None for name in variables_of_places()},
+            **dict.fromkeys(variables_of_places()),
             HOME_VARIABLE: str(home),
             CONFIG_VARIABLE: str(home / "airflow.cfg"),
             # Servers that tasks keep running for each other belong to this run alone: their socket goes with its end.

@@ -64,12 +64,11 @@ def answer(check: str, question: Question) -> Answer:
     :param question: what it may look at.
     """
     record = question.record(SEEDS[0])
-    if record.needs is not None:
-        way_out = f"run once with {NETWORK_OPTION}, which installs it and keeps it in --cosmos-cache-dir"
-        last = record.error.strip().splitlines()[-1] if record.error else ""
-        return NotChecked(reason=f"{record.needs}: {way_out}, or name a manifest ({last})", is_gap=True)
     if record.error is not None and check != "imports":
         return NotChecked(reason="the file cannot be imported: see ::imports")
+    if record.needs is not None and not question.has_network:
+        way_out = f"run once with {NETWORK_OPTION}, which installs it and keeps it in --cosmos-cache-dir"
+        return NotChecked(reason=f"{record.needs}: {way_out}, or name a manifest", is_gap=True)
     if record.error is None and not record.tasks:
         return NotChecked(reason="the file builds no DAG that Airflow would find")
     return CHECKS[check](question, record)
@@ -138,7 +137,7 @@ def _assets(question: Question, record: DagRecord) -> Answer:
     own = _assets_of(record)
     if not own:
         return NotChecked(reason="no assets are known when the file is parsed")
-    found = [
+    found: list[str] = [
         f"{asset} is updated by {len(places)} tasks: {', '.join(places)}"
         for asset, places in own.items()
         if len(places) > 1
@@ -173,7 +172,11 @@ def _profile(_: Question, record: DagRecord) -> Answer:
     if not record.projects:
         return NotChecked(reason="the DAGs of the file were not made from a dbt project")
     found = [f"{each.name}: {each.profile_error}" for each in record.projects if each.profile_error is not None]
-    return _list("The profile does not render, with a Connection of the fields that it requires:", found) if found else None
+    return (
+        _list("The profile does not render, with a Connection of the fields that it requires:", found)
+        if found
+        else None
+    )
 
 
 def _requirements(question: Question, record: DagRecord) -> Answer:
@@ -200,11 +203,13 @@ def _same_dag(question: Question, record: DagRecord) -> Answer:
 
 
 def _difference(first: Mapping[str, str], second: Mapping[str, str]) -> list[str]:
-    found = []
+    found: list[str] = []
     for dag in sorted({*first, *second}):
         one, other = first.get(dag, ""), second.get(dag, "")
         if one != other:
-            lines = difflib.unified_diff(one.splitlines(), other.splitlines(), f"{dag} (first)", f"{dag} (then)", n=2, lineterm="")
+            lines = difflib.unified_diff(
+                one.splitlines(), other.splitlines(), f"{dag} (first)", f"{dag} (then)", n=2, lineterm=""
+            )
             found.extend(lines)
     return found
 

@@ -43,7 +43,18 @@ from pytest_cosmos_venv.errors import ToolkitMisuse
 
 NO_DAG = "builds no DAG that Airflow would find"
 OWN_TIME = "the file itself"
-_FIELDS = ("select", "exclude", "selector", "models", "vars", "env", "py_requirements", "full_refresh", "retries", "pool")
+_FIELDS = (
+    "select",
+    "exclude",
+    "selector",
+    "models",
+    "vars",
+    "env",
+    "py_requirements",
+    "full_refresh",
+    "retries",
+    "pool",
+)
 _ENVIRONMENT = ("py_requirements", "pip_install_options")
 # Nothing listens at that port: what asks a proxy is refused at once.
 _NOWHERE = "http://127.0.0.1:9"
@@ -66,7 +77,7 @@ def main(arguments: Sequence[str]) -> None:
     request = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     try:
         record = record_of(Path(request["file"]), roots=request["roots"], has_network=request["has_network"])
-    except (Exception, SystemExit, ToolkitMisuse):
+    except (Exception, SystemExit, ToolkitMisuse):  # noqa: BLE001 - the record tells it
         record = failed_record(f"The check itself failed:\n{traceback.format_exc()}")
     Path(request["output"]).write_text(to_json(record), encoding="utf-8")
     # What the file has started, threads included, is not waited for.
@@ -121,13 +132,15 @@ def _error_of(build: Any) -> tuple[list[Any], str | None]:
         if NO_DAG in str(error):
             return [], None
         return [], str(error)
-    except (Exception, SystemExit):
+    except (Exception, SystemExit):  # noqa: BLE001 - a DAG file may raise anything
         return [], _shortened(traceback.format_exc())
 
 
 def _shortened(text: str) -> str:
     """Leave out of a traceback the way to the DAG file, which is this tool's and Python's."""
-    own = re.compile(r'  File "(?:<frozen runpy>|[^"]*pytest_cosmos_venv/dag(?:s|_checks)/[^"]*|[^"]*/runpy\.py)".*\n(?:    .*\n)*')
+    own = re.compile(
+        r'  File "(?:<frozen runpy>|[^"]*pytest_cosmos_venv/dag(?:s|_checks)/[^"]*|[^"]*/runpy\.py)".*\n(?:    .*\n)*'
+    )
     return own.sub("", text)
 
 
@@ -181,7 +194,9 @@ def _needs(error: str, watch: side_effects.Watch, projects: ProjectsOfFile) -> s
     started = [effect.what for effect in watch.side_effects if effect.kind == side_effects.PROCESS]
     has_installed = any(re.search(r"\b(pip|uv|venv)\b", each) for each in started)
     has_listed = any(re.search(r"\bdbt\b.*\b(ls|deps)\b", each) for each in started)
-    if (has_installed and not has_listed) or _NO_DBT.search(error):
+    # A failed installation may be remembered, and then no installer is started.
+    is_missing = has_installed or "install" in error
+    if (is_missing and not has_listed) or _NO_DBT.search(error):
         return f"{name} loads by dbt ls, and no dbt is there to list its nodes"
     return None
 

@@ -7,16 +7,19 @@ import re
 import tempfile
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pytest_cosmos_venv.dag_checks import report as summary
 from pytest_cosmos_venv.dag_checks.checks import CHECKS, NotChecked, Question, answer
 from pytest_cosmos_venv.dag_checks.exceptions import OPTION, BadException, read_exceptions
 from pytest_cosmos_venv.dag_checks.record import DagRecord
 from pytest_cosmos_venv.dag_checks.store import SEEDS, RecordStore
+from pytest_cosmos_venv.implementation import describe_choice
 from pytest_cosmos_venv.throwaway import remove_folder
 
 NAME = "cosmos_dag_checks"
@@ -74,7 +77,14 @@ def settings_of(config: pytest.Config) -> Settings:
 
 
 class DagChecks:
-    """The plugin of a run with ``--cosmos-dags``."""
+    """The plugin of a run with ``--cosmos-dags``.
+
+    ``settings`` are those of the run, and ``files`` the DAG files that it has collected, by their names.
+
+    :param config: the configuration of the run.
+    :param kept: the folder in which environments are kept between runs; None: they are not kept.
+    :param implementation: the implementation that was named; None: none was.
+    """
 
     def __init__(self, config: pytest.Config, *, kept: Path | None, implementation: str | None) -> None:
         self.settings = settings_of(config)
@@ -85,6 +95,8 @@ class DagChecks:
         self._config = config
         self._kept = kept or self._run / "kept"
         self._implementation = implementation
+        self._found: summary.Found = {}
+        self._started = datetime.now(timezone.utc).isoformat(timespec="seconds")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collect_file(
@@ -135,6 +147,29 @@ class DagChecks:
         if not self._is_worker:
             remove_folder(self._run)
 
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take what a check has come to; reports of workers come here too.
+
+        :param report: the report.
+        """
+        summary.take(self._found, report)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Write the table, and the report where one is wanted.
+
+        :param terminalreporter: pytest's reporter.
+        """
+        if not self._found or self._is_worker:
+            return
+        terminalreporter.write_sep("=", "DAG files")
+        for line in summary.table(self._found):
+            terminalreporter.write_line(line)
+        if self.settings.report is not None:
+            told = summary.data(
+                self._found, started=self._started, implementation=describe_choice(self._implementation)
+            )
+            summary.write(self.settings.report, told, list(CHECKS), terminalreporter.write_line)
+
     def store_of(self, file: Path) -> RecordStore:
         """Return the store of a file's records.
 
@@ -157,7 +192,11 @@ class DagChecks:
 
 
 class DagFile(pytest.File):
-    """A DAG file with its checks."""
+    """A DAG file with its checks.
+
+    :param checks: the plugin, which knows the settings and the records.
+    :param **arguments: of pytest's own class.
+    """
 
     def __init__(self, *, checks: DagChecks, **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -200,7 +239,9 @@ class DagCheck(pytest.Item):
         reason = settings.exceptions.get((self.path.resolve(), self.name))
         if isinstance(found, NotChecked):
             if found.is_gap and settings.is_ci and reason is None:
-                pytest.fail(f"{found.reason}\n(With CI=true in the environment nothing may stay unchecked.)", pytrace=False)
+                pytest.fail(
+                    f"{found.reason}\n(With CI=true in the environment nothing may stay unchecked.)", pytrace=False
+                )
             pytest.skip(found.reason if reason is None else f"{found.reason} (an exception: {reason})")
         if reason is None:
             if found is not None:

@@ -67,7 +67,11 @@ def _places(mapped: str | Iterable[str]) -> Iterable[str]:
 
 def _fill(connection: dict[str, Any], place: str, name: str) -> None:
     if place in _OWN_FIELDS:
-        connection.setdefault(place, _PORT if place == "port" else f"fake_{name}")
+        connection.setdefault(place, _PORT if place == "port" else _value_of(name))
     else:
-        value = json.dumps(_KEY_FILE) if "json" in name or "dict" in place else f"fake_{name}"
+        value = json.dumps(_KEY_FILE) if "json" in name or "dict" in place else _value_of(name)
         connection["extra"].setdefault(place.removeprefix("extra."), value)
+
+
+def _value_of(name: str) -> str:
+    return f"/fake/{name}" if "path" in name or name.endswith("file") else f"fake_{name}"

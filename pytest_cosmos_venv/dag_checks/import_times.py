@@ -25,11 +25,11 @@ class ImportTimes:
     @contextmanager
     def measuring(self) -> Iterator[None]:
         """Measure the modules that are imported within the block."""
-        sys.meta_path.insert(0, self)  # type: ignore[arg-type] # all that a finder needs
+        sys.meta_path.insert(0, self)
         try:
             yield
         finally:
-            sys.meta_path.remove(self)  # type: ignore[arg-type]
+            sys.meta_path.remove(self)
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:

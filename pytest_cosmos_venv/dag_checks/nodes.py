@@ -31,7 +31,9 @@ def test_faults(project: Project, tasks: _Tasks) -> list[str]:
     :param tasks: the tasks of its DAG.
     """
     ancestors = _ancestors(lambda name: project.nodes[name].depends_on if name in project.nodes else ())
-    running = [(name, tasks[name]) for name in project.tasks if name in tasks and tasks[name].command in (_TEST, _BUILD)]
+    running = [
+        (name, tasks[name]) for name in project.tasks if name in tasks and tasks[name].command in (_TEST, _BUILD)
+    ]
     lost = []
     for test in _tests(project):
         if not any(_runs(project, test, name, task, ancestors) for name, task in running):
@@ -53,9 +55,7 @@ def _tests(project: Project) -> list[str]:
     return [name for name in dict.fromkeys(names) if name in project.nodes and project.nodes[name].kind in TESTS]
 
 
-def _runs(
-    project: Project, test: str, task_id: str, task: Task, ancestors: Callable[[str], frozenset[str]]
-) -> bool:
+def _runs(project: Project, test: str, task_id: str, task: Task, ancestors: Callable[[str], frozenset[str]]) -> bool:
     """Whether a task of ``dbt test`` or ``dbt build`` runs a test."""
     node = project.nodes[test]
     if node.name in task.exclude:
@@ -171,4 +171,4 @@ def _ancestors(parents_of: Callable[[str], Sequence[str]]) -> Callable[[str], fr
 
 def _few(names: set[str]) -> str:
     shown = sorted(names)
-    return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")  # noqa: PLR2004
+    return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")

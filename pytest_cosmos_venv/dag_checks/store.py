@@ -26,7 +26,7 @@ from pytest_cosmos_venv.airflow_release import installed_airflow
 from pytest_cosmos_venv.dag_checks.record import DagRecord, failed_record, from_json, to_json
 from pytest_cosmos_venv.implementation import KNOWN_IMPLEMENTATIONS, ImplementationError, find_implementation
 from pytest_cosmos_venv.shared_folders import SharedFolders
-from pytest_cosmos_venv.throwaway import throwaway_folder
+from pytest_cosmos_venv.throwaway import remove_folder, throwaway_folder
 
 TIMEOUT = 600.0
 """Seconds that importing one file may take, with an environment that is built for it."""
@@ -65,10 +65,12 @@ class RecordStore:
         :param seed: the seed of Python's hashes.
         """
         shared = SharedFolders(root=self.run)
-        name = hashlib.sha256(str(file).encode()).hexdigest()[:16]
+        name = _key(file)
         if self.has_network:
             shared.get("prepared", name, lambda folder: self._make(folder, file, seed, True), timeout=TIMEOUT * 2)
-        made = shared.get("record", f"{name}-{seed}", lambda folder: self._make(folder, file, seed), timeout=TIMEOUT * 2)
+        made = shared.get(
+            "record", f"{name}-{seed}", lambda folder: self._make(folder, file, seed), timeout=TIMEOUT * 2
+        )
         return from_json((made / _FILE).read_text(encoding="utf-8"))
 
     def _make(self, folder: Path, file: Path, seed: str, has_network: bool = False) -> None:
@@ -84,6 +86,9 @@ class RecordStore:
             told = self._run(folder / "request.json", self._environment(file, scratch, seed), folder / "output.txt")
         if not (folder / _FILE).exists():
             (folder / _FILE).write_text(to_json(failed_record(told)), encoding="utf-8")
+        elif from_json((folder / _FILE).read_text(encoding="utf-8")).needs is not None:
+            # An implementation may remember for a while that it could not install, also when there is a network.
+            remove_folder(self._home(file))
 
     def _roots(self, file: Path) -> list[str]:
         if self.implementation is not None:
@@ -110,12 +115,15 @@ class RecordStore:
             return f"The import did not end within {TIMEOUT:.0f} s. The end of its output:\n{said}"
         return f"The process that imported the file ended with exit code {code}. The end of its output:\n{said}"
 
+    def _home(self, file: Path) -> Path:
+        return self.kept / "dag-homes" / _key(file)
+
     def _environment(self, file: Path, scratch: Path, seed: str) -> dict[str, str]:
         places = variables_of_places()
         outer = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
         write_config(scratch)
         (scratch / "tmp").mkdir()
-        home = self.kept / "dag-homes" / hashlib.sha256(str(file).encode()).hexdigest()[:16]
+        home = self._home(file)
         home.mkdir(parents=True, exist_ok=True)
         if (installed_airflow() or "").startswith("2."):
             # There a DAG file may write to the database, as operators of astronomer-cosmos do.
@@ -148,3 +156,6 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
             break
     process.wait()
 
+
+def _key(file: Path) -> str:
+    return hashlib.sha256(str(file).encode()).hexdigest()[:16]
