@@ -1,4 +1,4 @@
-"""The summary of a run: a table in the terminal, ``report.json``, and ``report.html``, which asks no host for anything."""
+"""The summary of a run: a table in the terminal, ``report.json``, and ``report.html``, which asks nobody for anything."""
 
 from __future__ import annotations
 
