@@ -168,7 +168,7 @@ class DagChecks:
             told = summary.data(
                 self._found, started=self._started, implementation=describe_choice(self._implementation)
             )
-            summary.write(self.settings.report, told, list(CHECKS), terminalreporter.write_line)
+            summary.write(self.settings.report, told, terminalreporter.write_line)
 
     def store_of(self, file: Path) -> RecordStore:
         """Return the store of a file's records.

@@ -1,12 +1,14 @@
-"""The summary of a run: a table in the terminal, ``report.json``, and ``report.html``, which asks nobody for anything."""
+"""The summary of a run: a table in the terminal, ``report.json``, and ``report.html``, which needs no network."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pytest_cosmos_venv.dag_checks.checks import CHECKS
 
 VERSION = 1
 """The version of the form of ``report.json``."""
@@ -51,7 +53,11 @@ class FileVerdicts:
 
         :param verdict: the verdict.
         """
-        return [name for name, each in self.checks.items() if each.verdict == verdict]
+        return [name for name, each in self.in_order().items() if each.verdict == verdict]
+
+    def in_order(self) -> dict[str, Verdict]:
+        """Return the verdicts in the order of the checks; workers send them in another one."""
+        return {name: self.checks[name] for name in CHECKS if name in self.checks}
 
 
 Found = dict[str, FileVerdicts]
@@ -131,7 +137,7 @@ def data(found: Found, *, started: str, implementation: str | None) -> dict[str,
                 "seconds": found[name].seconds,
                 "checks": {
                     check: {"verdict": each.verdict, "text": each.text, "reason": each.reason}
-                    for check, each in found[name].checks.items()
+                    for check, each in found[name].in_order().items()
                 },
             }
             for name in sorted(found)
@@ -139,11 +145,10 @@ def data(found: Found, *, started: str, implementation: str | None) -> dict[str,
     }
 
 
-def page(report: Mapping[str, Any], checks: Sequence[str]) -> str:
+def page(report: Mapping[str, Any]) -> str:
     """Return the report as one HTML page.
 
     :param report: the report, as ``data`` gives it.
-    :param checks: the names of all checks, in order.
     """
     from jinja2 import Environment, select_autoescape
 
@@ -153,21 +158,20 @@ def page(report: Mapping[str, Any], checks: Sequence[str]) -> str:
         for verdict in _LOOKS
     }
     text = _TEMPLATE.read_text(encoding="utf-8")
-    return environment.from_string(text).render(report=report, checks=checks, looks=_LOOKS, counts=counts)
+    return environment.from_string(text).render(report=report, checks=list(CHECKS), looks=_LOOKS, counts=counts)
 
 
-def write(folder: Path, report: Mapping[str, Any], checks: Sequence[str], say: Callable[[str], object]) -> None:
+def write(folder: Path, report: Mapping[str, Any], say: Callable[[str], object]) -> None:
     """Write ``report.json`` and ``report.html`` into a folder, which is made when it is missing.
 
     :param folder: the folder.
     :param report: the report, as ``data`` gives it.
-    :param checks: the names of all checks, in order.
     :param say: tells the user where they are, or why they could not be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        (folder / "report.html").write_text(page(report, checks), encoding="utf-8")
+        (folder / "report.html").write_text(page(report), encoding="utf-8")
     except OSError as error:
         say(f"No report could be written to {folder}: {error.strerror}. Name another folder: --cosmos-dags-report.")
         return
