@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from pytest_cosmos_venv.dag_checks import task_ids
 from pytest_cosmos_venv.dag_checks.nodes import node_faults, test_faults, tests_of
-from pytest_cosmos_venv.dag_checks.record import DagRecord
-from pytest_cosmos_venv.dag_checks.requirements import resolution_error
+from pytest_cosmos_venv.dag_checks.record import DagRecord, Installation
 from pytest_cosmos_venv.dag_checks.store import SEEDS
+from pytest_cosmos_venv.throwaway import throwaway_folder
 
 NETWORK_OPTION = "--cosmos-dags-network"
 _SHOWN_LINES = 40
 _SHOWN_PARTS = 8
+_LONGEST_RESOLUTION = 300.0
+_LAST_LINES = 15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,8 +189,42 @@ def _requirements(question: Question, record: DagRecord) -> Answer:
         return NotChecked(reason="no task installs requirements")
     if not question.has_network:
         return NotChecked(reason=f"needs the network: {NETWORK_OPTION}, or cosmos_dags_network in the ini file")
-    found = [error for error in map(resolution_error, record.installations) if error is not None]
+    found = [error for error in map(_resolution_error, record.installations) if error is not None]
     return _list("The installer finds no set of releases for:", found) if found else None
+
+
+def _resolution_error(installation: Installation) -> str | None:
+    """Return why the installer cannot resolve requirements; None where it can. Nothing is installed."""
+    with throwaway_folder("cosmos-resolve-") as folder:
+        target = ["--target", str(folder), *installation.options, *installation.requirements]
+        try:
+            done = subprocess.run(
+                [*_installer(installation.python), *target],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+                timeout=_LONGEST_RESOLUTION,
+            )
+        except subprocess.TimeoutExpired:
+            return f"{_set(installation)}: no answer within {_LONGEST_RESOLUTION:.0f} s"
+    if done.returncode == 0:
+        return None
+    said = "\n    ".join(done.stdout.splitlines()[-_LAST_LINES:])
+    return f"{_set(installation)} (task {installation.task}):\n    {said}"
+
+
+def _installer(python: str | None) -> Sequence[str]:
+    uv = shutil.which("uv")
+    if uv is not None:
+        return [uv, "pip", "install", "--dry-run", "--python", python or sys.executable]
+    version = ["--python-version", python, "--only-binary", ":all:"] if python and python[0].isdigit() else []
+    return [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", *version]
+
+
+def _set(installation: Installation) -> str:
+    return " ".join(installation.requirements)
 
 
 def _same_dag(question: Question, record: DagRecord) -> Answer:

@@ -124,7 +124,7 @@ class CheckedProject:
         """Run pytest in the project."""
         left_behind = ("AIRFLOW", "COV_", "PYTEST_", "CI")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(left_behind)}
-        command = [self.python, "-W", "ignore", "-m", "pytest", "-p", "no:cacheprovider", "-ra", "--color=no"]
+        command = [str(self.python), "-W", "ignore", "-m", "pytest", "-p", "no:cacheprovider", "-ra", "--color=no"]
         return subprocess.run(
             [*command, f"--cosmos-cache-dir={self.cache_dir}", f"--basetemp={self.folder / 'base'}", *options],
             cwd=self.folder,
