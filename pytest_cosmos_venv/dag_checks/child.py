@@ -17,7 +17,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -221,11 +221,12 @@ def _task(task: Any) -> Task:
     context = getattr(task, "extra_context", None) or {}
     node = (context.get("dbt_node_config") or {}).get("unique_id")
     command = [*(getattr(task, "base_cmd", None) or ())][:1]
-    indirect = getattr(task, "indirect_selection", None)
+    indirect, nodes = getattr(task, "indirect_selection", None), getattr(task, "nodes", None)
     return Task(
         kind=type(task).__name__,
         upstream=tuple(sorted(task.upstream_task_ids)),
         node=node,
+        nodes=tuple(nodes) if isinstance(nodes, Mapping) else (),
         command=command[0] if command else None,
         exclude=tuple(_words(getattr(task, "exclude", None))),
         indirect_selection=str(getattr(indirect, "value", indirect)) if indirect else None,

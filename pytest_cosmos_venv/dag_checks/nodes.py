@@ -30,13 +30,24 @@ def test_faults(project: Project, tasks: _Tasks) -> list[str]:
     :param project: the project.
     :param tasks: the tasks of its DAG.
     """
-    ancestors = _ancestors(lambda name: project.nodes[name].depends_on if name in project.nodes else ())
+    ancestors = _ancestors(_parents_in(project))
     running = [
         (name, tasks[name]) for name in project.tasks if name in tasks and tasks[name].command in (_TEST, _BUILD)
     ]
+    nodes_of = _nodes_of_tasks(project, tasks)
+    # A large project has as many tests as tasks: each is compared with the few tasks that may run it.
+    wholes = [task for name, task in running if not nodes_of.get(name) and not task.nodes]
+    by_node: dict[str, list[tuple[set[str], Task]]] = {}
+    for name, task in running:
+        own = {*task.nodes} or nodes_of.get(name, set())
+        for node in own:
+            by_node.setdefault(node, []).append((own, task))
     lost = []
-    for test in _tests(project):
-        if not any(_runs(project, test, name, task, ancestors) for name, task in running):
+    for test in tests_of(project):
+        near = [each for name in (test, *project.nodes[test].depends_on) for each in by_node.get(name, ())]
+        # The producer of WATCHER leaves tests to their own tasks where it says "empty".
+        is_run = any(task.indirect_selection != "empty" and _may_run(project, test, task) for task in wholes)
+        if not is_run and not any(_runs(project, test, own, task, ancestors) for own, task in near):
             parents = ", ".join(project.nodes[test].depends_on) or "no node"
             lost.append(f"{test}: a test of {parents}")
     return lost
@@ -47,27 +58,28 @@ def tests_of(project: Project) -> list[str]:
 
     :param project: the project.
     """
-    return _tests(project)
+    if project.is_whole:
+        return [name for name, node in project.nodes.items() if node.kind in TESTS]
+    selected = {*project.selected}
+    found = [name for name in project.selected if name in project.nodes and project.nodes[name].kind in TESTS]
+    # Where nodes are left out by name, their tests may stay among those that are selected.
+    parents = {name: project.nodes[name].depends_on for name in found}
+    return [name for name in found if not parents[name] or selected.intersection(parents[name])]
 
 
-def _tests(project: Project) -> list[str]:
-    names = [*project.selected, *(project.nodes if project.is_whole else ())]
-    return [name for name in dict.fromkeys(names) if name in project.nodes and project.nodes[name].kind in TESTS]
+def _may_run(project: Project, test: str, task: Task) -> bool:
+    return project.nodes[test].name not in task.exclude
 
 
-def _runs(project: Project, test: str, task_id: str, task: Task, ancestors: Callable[[str], frozenset[str]]) -> bool:
-    """Whether a task of ``dbt test`` or ``dbt build`` runs a test."""
-    node = project.nodes[test]
-    if node.name in task.exclude:
+def _runs(project: Project, test: str, own: set[str], task: Task, ancestors: Callable[[str], frozenset[str]]) -> bool:
+    """Whether a task of ``dbt test`` or ``dbt build`` for some nodes runs a test."""
+    if task.nodes:
+        return test in own
+    if not _may_run(project, test, task):
         return False
-    own = _nodes_of_task(project, task_id, task)
-    if not own:  # of the whole project; the producer of WATCHER leaves tests to their own tasks when it says "empty"
-        return task.indirect_selection != "empty"
     if test in own:
         return True
-    parents = {*node.depends_on}
-    if not parents & own:
-        return False
+    parents = {*project.nodes[test].depends_on}
     if task.indirect_selection == "cautious":
         return parents <= own
     if task.indirect_selection == "buildable":
@@ -77,8 +89,9 @@ def _runs(project: Project, test: str, task_id: str, task: Task, ancestors: Call
 
 def _tasks_of_nodes(project: Project, tasks: _Tasks) -> Iterator[str]:
     if project.is_whole:
+        selected = {*project.selected}
         for name in project.nodes:
-            if name not in project.selected and _has_task(project, name):
+            if name not in selected and _has_task(project, name):
                 yield f"{name} is in the manifest, and not among the nodes that were loaded"
     by_node: dict[str, list[str]] = {}
     for task_id in project.tasks:
@@ -100,28 +113,40 @@ def _has_task(project: Project, name: str) -> bool:
 
 
 def _edges(project: Project, tasks: _Tasks) -> Iterator[str]:
-    main = {name: _main(project, name, tasks) for name in project.tasks_of}
-    main = {name: task for name, task in main.items() if task is not None}
-    before = _ancestors(lambda name: tasks[name].upstream if name in tasks else ())
-    for name, task in main.items():
-        for parent in project.nodes[name].depends_on if name in project.nodes else ():
-            its = main.get(parent)
-            if its is not None and its != task and its not in before(str(task)):
-                yield f"{name} reads {parent}, and its task {task} does not wait for {its}"
-    yield from _edges_too_many(project, tasks, {name: str(task) for name, task in main.items()})
-
-
-def _edges_too_many(project: Project, tasks: _Tasks, main: Mapping[str, str]) -> Iterator[str]:
-    own = frozenset(project.tasks)
+    main = {name: task for name in project.tasks_of if (task := _main(project, name, tasks)) is not None}
     of_task: dict[str, set[str]] = {}
     for name, task in main.items():
         of_task.setdefault(task, set()).add(name)
-    ancestors = _ancestors(lambda name: project.nodes[name].depends_on if name in project.nodes else ())
+    own = frozenset(project.tasks)
+    nearest = {task: _nearest(task, tasks, own, of_task) for task in of_task}
+    yield from _edges_too_few(project, tasks, main, nearest)
+    yield from _edges_too_many(project, of_task, nearest)
+
+
+def _edges_too_few(
+    project: Project, tasks: _Tasks, main: Mapping[str, str], nearest: Mapping[str, set[str]]
+) -> Iterator[str]:
+    before = _ancestors(lambda name: tasks[name].upstream if name in tasks else ())
+    for name, task in main.items():
+        for parent in project.nodes[name].depends_on:
+            its = main.get(parent)
+            if its in (None, task) or its in nearest[task] or its in before(task):
+                continue
+            yield f"{name} reads {parent}, and its task {task} does not wait for {its}"
+
+
+def _edges_too_many(
+    project: Project, of_task: Mapping[str, set[str]], nearest: Mapping[str, set[str]]
+) -> Iterator[str]:
+    parents_of = _parents_in(project)
+    ancestors = _ancestors(parents_of)
     for task, names in of_task.items():
-        for upstream in sorted(_nearest(task, tasks, own, of_task)):
-            known = {each for name in names for each in ancestors(name)}
-            if not known & of_task[upstream]:
-                yield f"{task} waits for {upstream}, and {_few(names)} reads nothing of {_few(of_task[upstream])}"
+        direct = {each for name in names for each in parents_of(name)}
+        for upstream in sorted(nearest[task]):
+            its = of_task[upstream]
+            if direct & its or any(ancestors(name) & its for name in names):
+                continue
+            yield f"{task} waits for {upstream}, and {_few(names)} reads nothing of {_few(its)}"
 
 
 def _nearest(task: str, tasks: _Tasks, own: frozenset[str], of_task: Mapping[str, object]) -> set[str]:
@@ -147,9 +172,21 @@ def _main(project: Project, name: str, tasks: _Tasks) -> str | None:
     return found[0] if found else None
 
 
-def _nodes_of_task(project: Project, task_id: str, task: Task) -> set[str]:
-    own = {name for name, ids in project.tasks_of.items() if task_id in ids and name in project.nodes}
-    return own | ({task.node} if task.node is not None else set())
+def _nodes_of_tasks(project: Project, tasks: _Tasks) -> dict[str, set[str]]:
+    """Return the nodes that each task is for, those with one alone included."""
+    found: dict[str, set[str]] = {}
+    for name, ids in project.tasks_of.items():
+        for task_id in ids if name in project.nodes else ():
+            found.setdefault(task_id, set()).add(name)
+    for task_id in project.tasks:
+        node = tasks[task_id].node if task_id in tasks else None
+        if node is not None:
+            found.setdefault(task_id, set()).add(node)
+    return found
+
+
+def _parents_in(project: Project) -> Callable[[str], Sequence[str]]:
+    return lambda name: project.nodes[name].depends_on if name in project.nodes else ()
 
 
 def _ancestors(parents_of: Callable[[str], Sequence[str]]) -> Callable[[str], frozenset[str]]:

@@ -32,6 +32,7 @@ class Task:
     :param kind: the name of its operator's class.
     :param upstream: ids of the tasks that it waits for.
     :param node: unique id of the dbt node that it is for; None where it is for none, or for several.
+    :param nodes: unique ids of the nodes that it is for, where it says so of several; its dbt builds no others.
     :param command: the command of dbt that it runs, such as ``run``; None where it runs none.
     :param exclude: names that its dbt leaves out.
     :param indirect_selection: dbt's flag of that name; None: dbt's default, ``eager``.
@@ -42,6 +43,7 @@ class Task:
     kind: str
     upstream: tuple[str, ...]
     node: str | None
+    nodes: tuple[str, ...]
     command: str | None
     exclude: tuple[str, ...]
     indirect_selection: str | None
