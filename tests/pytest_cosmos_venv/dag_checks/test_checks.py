@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from tests.pytest_cosmos_venv.dag_checks.checked_project import CheckedProject
@@ -58,34 +60,39 @@ def test_an_import_over_its_budget_says_where_the_time_went(project: CheckedProj
 
 
 def test_what_an_import_touches_is_named_with_its_line(project: CheckedProject) -> None:
-    project.add(
-        touching="""
-        import socket
-        import subprocess
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = server.getsockname()
+        project.add(
+            touching=f"""
+            import socket
+            import subprocess
 
-        from airflow.sdk import BaseHook, Variable
+            from airflow.sdk import BaseHook, Variable
 
-        dag = make()
-        assert BaseHook.get_connection("warehouse").password.startswith("fake")
-        Variable.get("quay", default=None)
-        try:
-            socket.create_connection(("192.0.2.1", 80))
-        except ConnectionRefusedError:
-            pass
-        subprocess.run(["true"])
-        """,
-        sound="dag = make('sound')",
-    )
+            dag = make()
+            assert BaseHook.get_connection("warehouse").password.startswith("fake")
+            Variable.get("quay", default=None)
+            try:
+                socket.create_connection({place})
+            except ConnectionRefusedError:
+                pass
+            else:
+                raise RuntimeError("there is a network")
+            subprocess.run(["true"])
+            """,
+            sound="dag = make('sound')",
+        )
 
-    checked = project.run("-k", "no_side_effects")
+        checked = project.run("-k", "imports or no_side_effects")
 
     text = checked.text("dags/touching.py", "no_side_effects")
     assert "connection: asked Airflow for Connection 'warehouse'" in text
     assert "variable: asked Airflow for Variable 'quay'" in text
-    assert "network: opened a connection to 192.0.2.1:80" in text
+    assert f"network: opened a connection to 127.0.0.1:{place[1]}" in text
     assert "process: started a process: true" in text
     assert text.count("dags/touching.py:") == 4
-    assert checked.verdicts("dags/sound.py") == {"no_side_effects": "passed"}
+    assert checked.verdicts("dags/touching.py") == {"imports": "passed", "no_side_effects": "failed"}
+    assert checked.verdicts("dags/sound.py") == {"imports": "passed", "no_side_effects": "passed"}
 
 
 def test_nodes_without_a_task_and_edges_that_dbt_does_not_have_are_named(project: CheckedProject) -> None:

@@ -34,6 +34,7 @@ def test_a_file_or_a_check_can_be_named_and_is_not_imported_by_pytest(project: C
     file = project.pytest("--cosmos-dags", "--collect-only", "-q", "dags/daily.py")
     check = project.pytest("--cosmos-dags", "--collect-only", "-q", "dags/daily.py::tests")
 
+    assert file.returncode == check.returncode == 0, file.stdout
     assert len(collected(file.stdout)) == len(NAMES)
     assert collected(check.stdout) == ["dags/daily.py::tests"]
 
@@ -105,6 +106,7 @@ def test_a_dag_file_may_import_modules_of_the_folder_that_is_named(project: Chec
     checked = project.run("-k", "imports")
 
     assert checked.verdicts("dags/team/inner.py") == {"imports": "passed"}
+    assert not [*(project.folder / "dags").rglob("__pycache__")]
 
 
 def test_the_page_is_part_of_the_distribution() -> None:
