@@ -16,6 +16,11 @@ import pytest
 FIXTURES = ("pytest_cosmos_venv.fixtures", "pytest_cosmos_venv.fixtures.xdist_races")
 
 _CONFORMANCE = "--cosmos-conformance"
+_DAGS = "--cosmos-dags"
+_DAG_SWITCHES = {
+    "cosmos-dags-network": "DAG checks: install with network what dbt ls needs, and resolve requirements.",
+    "cosmos-update-snapshots": "DAG checks: store the task ids as they are now.",
+}
 _SUITE = "pytest_cosmos_venv.conformance.session"
 # Options with a value; each may stand in the ini file too, under its name with underscores.
 _VALUES = (
@@ -128,6 +133,15 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     for name, text in _SWITCHES.items():
         group.addoption(f"--{name}", action="store_true", help=text)
     group.addoption(
+        _DAGS,
+        action="store_true",
+        help="Check each file below the given paths that names DbtDag or DbtTaskGroup, without network.",
+    )
+    for name, text in _DAG_SWITCHES.items():
+        group.addoption(f"--{name}", action="store_true", help=text)
+    group.addoption("--cosmos-dags-report", metavar="DIR", help="DAG checks: write report.json and report.html there.")
+    _add_ini_of_dag_checks(parser)
+    group.addoption(
         "--cosmos-cache-key",
         action="store_true",
         help="Print the key that names the content of --cosmos-cache-dir, for the cache of a CI, and end.",
@@ -179,10 +193,10 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compare releases of dbt where the run names several.
+    """Collect DAG files, or compare releases of dbt, where the run asks for it.
 
     :param config: the configuration of the run.
-    :raises pytest.UsageError: an option cannot be understood, or a report is asked for and there is one release.
+    :raises pytest.UsageError: an option cannot be understood, or is given without the one that it belongs to.
     """
     from pytest_cosmos_venv.fixtures.session import named_option
 
@@ -190,6 +204,12 @@ def pytest_configure(config: pytest.Config) -> None:
         _compare_releases(config)
     elif config.option.cosmos_dbt_report:
         raise pytest.UsageError("--cosmos-dbt-report: name several releases with --cosmos-dbt, such as 1.11,1.12.")
+    if config.option.cosmos_dags or config.getini("cosmos_dags"):
+        _check_dag_files(config)
+        return
+    given = [f"--{name}" for name in (*_DAG_SWITCHES, "cosmos-dags-report") if getattr(config.option, _key(name))]
+    if given:
+        raise pytest.UsageError(f"{', '.join(given)}: give {_DAGS} too, which checks DAG files, or leave it out.")
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -265,6 +285,28 @@ def _compare_releases(config: pytest.Config) -> None:
     except ToolkitMisuse as error:
         raise pytest.UsageError(str(error.msg)) from None
     config.pluginmanager.register(session, NAME)
+
+
+def _check_dag_files(config: pytest.Config) -> None:
+    from pytest_cosmos_venv.dag_checks.collection import NAME, DagChecks
+    from pytest_cosmos_venv.fixtures.session import kept_folder, named_option
+
+    named = named_option(config, "cosmos_implementation")
+    config.pluginmanager.register(DagChecks(config, kept=kept_folder(config), implementation=named), NAME)
+
+
+def _add_ini_of_dag_checks(parser: pytest.Parser) -> None:
+    parser.addini("cosmos_dags", f"As {_DAGS}.", type="bool", default=False)
+    parser.addini("cosmos_dags_network", "As --cosmos-dags-network.", type="bool", default=False)
+    parser.addini("cosmos_dags_report", "As --cosmos-dags-report.")
+    parser.addini(
+        "cosmos_dags_budget", "DAG checks: seconds that an import may take. Default: Airflow's dagbag_import_timeout."
+    )
+    parser.addini(
+        "cosmos_dags_exceptions",
+        "DAG checks that may fail, one a line, each with its reason: dags/daily.py::tests: the reason.",
+        type="linelist",
+    )
 
 
 def _watch_for_airflow(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:

@@ -195,9 +195,8 @@ class AirflowHomeSetup:
         return self.home
 
     def _variables_of(self, home: Path) -> dict[str, str | None]:
-        elsewhere: dict[str, str | None] = {name: None for name in os.environ if name.startswith(_ELSEWHERE)}
         return {
-            **elsewhere,
+            **dict.fromkeys(variables_of_places()),
             HOME_VARIABLE: str(home),
             CONFIG_VARIABLE: str(home / "airflow.cfg"),
             # Servers that tasks keep running for each other belong to this run alone: their socket goes with its end.
@@ -207,6 +206,11 @@ class AirflowHomeSetup:
     def _set(self, name: str, value: str | None) -> None:
         self._before.setdefault(name, os.environ.get(name))
         set_variable(name, value)
+
+
+def variables_of_places() -> list[str]:
+    """Return the names of the variables of this process that say where Airflow keeps things."""
+    return [name for name in os.environ if name.startswith(_ELSEWHERE)]
 
 
 def set_variable(name: str, value: str | None) -> None:

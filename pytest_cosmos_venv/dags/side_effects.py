@@ -20,7 +20,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-_OWN = os.path.dirname(__file__)  # noqa: PTH120 - compared with the names of code objects as they are
+_TOOLKIT = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 - compared with the names of code objects as they are
+_OWN = (os.path.join(_TOOLKIT, "dags"), os.path.join(_TOOLKIT, "dag_checks"))  # noqa: PTH118
 _STANDARD = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), os.path.dirname(os.__file__)})  # noqa: PTH120
 _INSTALLED = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -65,7 +66,7 @@ def _frames() -> Iterator[FrameType]:
 
 def _is_ours_or_pythons(frame: FrameType) -> bool:
     file = frame.f_code.co_filename
-    if file.startswith(("<", _OWN)):
+    if file.startswith(("<", *_OWN)):
         return True
     return file.startswith(_STANDARD) and not file.startswith(_INSTALLED)
 

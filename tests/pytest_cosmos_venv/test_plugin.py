@@ -31,6 +31,10 @@ def test_the_options_stand_in_one_group_of_the_help(pytester: pytest.Pytester) -
         "--cosmos-servers",
         "--cosmos-strict",
         "--cosmos-update-known-failures",
+        "--cosmos-dags",
+        "--cosmos-dags-network",
+        "--cosmos-update-snapshots",
+        "--cosmos-dags-report=DIR",
         "--cosmos-cache-key",
     ]
 

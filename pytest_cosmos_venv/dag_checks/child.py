@@ -1,0 +1,310 @@
+"""The process that imports one DAG file, in an Airflow home of its own and without network, and writes its record.
+
+It stays apart from pytest: a DAG file may do anything to the process that imports it, and the seed of Python's hashes
+is that of a whole process. Neither Airflow nor an implementation is imported before the variables are set, which the
+starting process has done.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import ipaddress
+import json
+import os
+import re
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pytest_cosmos_venv.dag_checks.import_times import ImportTimes
+from pytest_cosmos_venv.dag_checks.projects_of_file import ProjectsOfFile
+from pytest_cosmos_venv.dag_checks.record import (
+    NETWORK,
+    PROCESS,
+    DagRecord,
+    Effect,
+    Installation,
+    Task,
+    failed_record,
+    to_json,
+)
+from pytest_cosmos_venv.dags import side_effects
+from pytest_cosmos_venv.dags.cost import build_one_plain_dag
+from pytest_cosmos_venv.dags.dag_files import file_builder
+from pytest_cosmos_venv.dags.shape import dag_shape, known_fields
+from pytest_cosmos_venv.errors import ToolkitMisuse
+
+NO_DAG = "builds no DAG that Airflow would find"
+OWN_TIME = "the file itself"
+_FIELDS = (
+    "select",
+    "exclude",
+    "selector",
+    "models",
+    "vars",
+    "env",
+    "py_requirements",
+    "full_refresh",
+    "retries",
+    "pool",
+)
+_ENVIRONMENT = ("py_requirements", "pip_install_options")
+# Nothing listens at that port: what asks a proxy is refused at once.
+_NOWHERE = "http://127.0.0.1:9"
+_OFFLINE = {
+    "PIP_NO_INDEX": "1",
+    "UV_OFFLINE": "1",
+    **{name: _NOWHERE for proxy in ("http_proxy", "https_proxy", "all_proxy") for name in (proxy, proxy.upper())},
+}
+_NO_DBT = re.compile(r"dbt.{0,40}executable|executable.{0,40}dbt|No such file.*\bdbt\b", re.IGNORECASE | re.DOTALL)
+_LIMIT = 30.0
+_PLACES = ("fileloc", "relative_fileloc")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Import the DAG file of a request, and write its record.
+
+    :param arguments: the file with the request: JSON with ``file``, ``output``, ``roots`` (import roots of
+        implementations) and ``has_network``.
+    """
+    request = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
+    try:
+        record = record_of(Path(request["file"]), roots=request["roots"], has_network=request["has_network"])
+    except (Exception, SystemExit, ToolkitMisuse):  # noqa: BLE001 - the record tells it
+        record = failed_record(f"The check itself failed:\n{traceback.format_exc()}")
+    Path(request["output"]).write_text(to_json(record), encoding="utf-8")
+    # What the file has started, threads included, is not waited for.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def record_of(file: Path, *, roots: Sequence[str], has_network: bool) -> DagRecord:
+    """Import a DAG file, and return its record.
+
+    :param file: the DAG file.
+    :param roots: import roots of the implementations that it may use.
+    :param has_network: whether it may use the network, so that it can install what ``dbt ls`` needs.
+    """
+    build_one_plain_dag()
+    # After Airflow, which imports it itself: it is its secrets backend.
+    from pytest_cosmos_venv.dag_checks.fake_connections import ASKED
+
+    times, projects = ImportTimes(), ProjectsOfFile()
+    if not has_network:
+        os.environ.update(_OFFLINE)
+    network = nullcontext() if has_network else _no_network()
+    # The hook that refuses comes after the one that watches: what a hook refuses, those behind it do not see.
+    with file_builder(file) as build, side_effects.watching() as watch, network:
+        started = time.perf_counter()
+        with times.measuring(), times.part(OWN_TIME), projects.noted(roots, times, watch, ASKED):
+            dags, error = _error_of(build)
+        seconds = time.perf_counter() - started
+        effects = _effects(watch, ASKED, projects)
+        if error is None:
+            found = _described(dags, projects)
+            again, error_again = _error_of(build)
+            forms = {"": f"The second import fails:\n{error_again}"} if error_again else _forms(again)
+            found = replace(found, again=forms)
+        else:
+            found = replace(failed_record(error), needs=_needs(error, watch, projects))
+    return replace(
+        found,
+        seconds=seconds,
+        limit=_limit(),
+        effects=effects,
+        parts=tuple(sorted(times.parts.items(), key=lambda part: -part[1])),
+    )
+
+
+def _error_of(build: Any) -> tuple[list[Any], str | None]:
+    """Return the DAGs of a file, and why it cannot be imported; None where it can."""
+    try:
+        return build(), None
+    except ToolkitMisuse as error:
+        if NO_DAG in str(error):
+            return [], None
+        return [], str(error)
+    except (Exception, SystemExit):  # noqa: BLE001 - a DAG file may raise anything
+        return [], _shortened(traceback.format_exc())
+
+
+def _shortened(text: str) -> str:
+    """Leave out of a traceback the way to the DAG file, which is this tool's and Python's."""
+    own = re.compile(
+        r'  File "(?:<frozen runpy>|[^"]*pytest_cosmos_venv/dag(?:s|_checks)/[^"]*|[^"]*/runpy\.py)".*\n(?:    .*\n)*'
+    )
+    return own.sub("", text)
+
+
+@contextmanager
+def _no_network() -> Iterator[None]:
+    is_on = [True]
+
+    def refuse(event: str, arguments: tuple[Any, ...]) -> None:
+        if not is_on or event not in ("socket.connect", "socket.sendto", "socket.getaddrinfo"):
+            return
+        if event == "socket.getaddrinfo":
+            name = os.fsdecode(arguments[0]) if isinstance(arguments[0], (str, bytes)) else ""
+            if name and name != "localhost" and not _is_address(name):
+                raise socket.gaierror(socket.EAI_FAIL, f"pytest --cosmos-dags has no network: {name}")
+        elif isinstance(arguments[1], tuple):
+            place = ":".join(map(str, arguments[1][:2]))
+            raise ConnectionRefusedError(errno.ECONNREFUSED, f"pytest --cosmos-dags has no network: {place}")
+
+    sys.addaudithook(refuse)
+    try:
+        yield
+    finally:
+        is_on.clear()  # a hook cannot be taken out
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _effects(watch: side_effects.Watch, asked: Sequence[Effect], projects: ProjectsOfFile) -> tuple[Effect, ...]:
+    """Return what the file did. What ``dbt ls`` needs belongs to the way of loading that the file has chosen."""
+    found = [each for at, each in enumerate(asked) if not projects.is_of_dbt_ls(each, asked_at=at)]
+    for at, effect in enumerate(watch.side_effects):
+        kind = {side_effects.CONNECTION: NETWORK, side_effects.PROCESS: PROCESS}.get(effect.kind)
+        is_local = effect.kind == side_effects.CONNECTION and effect.names[0].startswith(("/", "\0"))
+        if kind is None or is_local or (kind == PROCESS and projects.is_in_dbt_ls(at)):
+            continue
+        found.append(Effect(kind=kind, what=effect.what, where=effect.where))
+    return tuple(dict.fromkeys(found))
+
+
+def _needs(error: str, watch: side_effects.Watch, projects: ProjectsOfFile) -> str | None:
+    """Return what a file needs whose import has failed before dbt could list its nodes; None for any other failure."""
+    name = projects.failed_in_dbt_ls
+    if name is None:
+        return None
+    started = [effect.what for effect in watch.side_effects if effect.kind == side_effects.PROCESS]
+    has_installed = any(re.search(r"\b(pip|uv|venv)\b", each) for each in started)
+    has_listed = any(re.search(r"\bdbt\b.*\b(ls|deps)\b", each) for each in started)
+    # A failed installation may be remembered, and then no installer is started.
+    is_missing = has_installed or "install" in error
+    if (is_missing and not has_listed) or _NO_DBT.search(error):
+        return f"{name} loads by dbt ls, and no dbt is there to list its nodes"
+    return None
+
+
+def _limit() -> float:
+    from airflow.configuration import conf
+
+    return float(conf.getfloat("core", "dagbag_import_timeout", fallback=_LIMIT))
+
+
+def _described(dags: Sequence[Any], projects: ProjectsOfFile) -> DagRecord:
+    return DagRecord(
+        tasks={dag.dag_id: {name: _task(task) for name, task in dag.task_dict.items()} for dag in dags},
+        projects=projects.described(dags),
+        installations=_installations(dags),
+        forms=_forms(dags),
+        again={},
+    )
+
+
+def _task(task: Any) -> Task:
+    context = getattr(task, "extra_context", None) or {}
+    node = (context.get("dbt_node_config") or {}).get("unique_id")
+    command = [*(getattr(task, "base_cmd", None) or ())][:1]
+    indirect, nodes = getattr(task, "indirect_selection", None), getattr(task, "nodes", None)
+    return Task(
+        kind=type(task).__name__,
+        upstream=tuple(sorted(task.upstream_task_ids)),
+        node=node,
+        nodes=tuple(nodes) if isinstance(nodes, Mapping) else (),
+        command=command[0] if command else None,
+        exclude=tuple(_words(getattr(task, "exclude", None))),
+        indirect_selection=str(getattr(indirect, "value", indirect)) if indirect else None,
+        outlets=tuple(uri for uri in map(_uri, getattr(task, "outlets", None) or ()) if uri),
+        emits=bool(getattr(task, "emit_datasets", False)),
+    )
+
+
+def _words(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return value.split()
+    return [str(each) for each in value] if isinstance(value, (list, tuple)) else []
+
+
+def _uri(outlet: Any) -> str | None:
+    uri = getattr(outlet, "uri", None)
+    return uri if isinstance(uri, str) else None
+
+
+def _installations(dags: Sequence[Any]) -> tuple[Installation, ...]:
+    found: dict[tuple[Any, ...], Installation] = {}
+    for dag in dags:
+        for name, task in dag.task_dict.items():
+            requirements, options = (tuple(_words_of(task, field)) for field in _ENVIRONMENT)
+            if requirements:
+                python = getattr(task, "python_version", None) or getattr(task, "python", None)
+                version = str(python) if python else None
+                made = Installation(requirements=requirements, options=options, python=version, task=name)
+                found.setdefault((requirements, options, version), made)
+    return tuple(found.values())
+
+
+def _words_of(task: Any, field: str) -> list[str]:
+    value = getattr(task, field, None)
+    return [str(each) for each in value] if isinstance(value, (list, tuple)) else []
+
+
+def _forms(dags: Sequence[Any]) -> dict[str, str]:
+    """Return each DAG as text: its shape, and what Airflow would store of it, by which it tells versions apart."""
+    return {dag.dag_id: "\n".join([_shape(dag), *_stored(dag)]) for dag in dags}
+
+
+def _shape(dag: Any) -> str:
+    try:
+        return dag_shape(dag, fields=known_fields(dag, _FIELDS)).text
+    except ToolkitMisuse:  # a value that is no plain data
+        return dag_shape(dag).text
+
+
+def _stored(dag: Any) -> list[str]:
+    module = importlib.import_module("airflow.serialization.serialized_objects")
+    kind = getattr(module, "DagSerialization", None) or module.SerializedDAG
+    try:
+        stored = kind.to_dict(dag)
+    except Exception as error:  # noqa: BLE001 - Airflow refuses the DAG in its own way, each time it parses it
+        return [f"Airflow cannot store it: {type(error).__name__}: {error}"]
+    return [json.dumps(_in_order(stored), indent=1, sort_keys=True, default=repr)]
+
+
+def _in_order(value: Any) -> Any:
+    """Return stored data with tasks and plain lists of texts in one order, as Airflow compares them."""
+    if isinstance(value, dict):
+        # Where the file lies is told by the innermost call, which is that of a wrapper the first time.
+        return {name: _in_order(each) for name, each in value.items() if name not in _PLACES}
+    if isinstance(value, (list, tuple)):
+        items = [_in_order(each) for each in value]
+        if items and all(isinstance(each, dict) and _task_id(each) for each in items):
+            return sorted(items, key=_task_id)
+        return items
+    if isinstance(value, (set, frozenset)):
+        return sorted((_in_order(each) for each in value), key=repr)
+    return value
+
+
+def _task_id(stored: dict[str, Any]) -> str:
+    inner = stored.get("__var", stored)
+    return str(inner.get("task_id", "")) if isinstance(inner, dict) else ""
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

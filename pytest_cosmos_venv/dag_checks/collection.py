@@ -1,0 +1,268 @@
+"""Collection of DAG files: each that names ``DbtDag`` or ``DbtTaskGroup`` has an item for each check."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_cosmos_venv.dag_checks import report as summary
+from pytest_cosmos_venv.dag_checks.checks import CHECKS, NotChecked, Question, answer
+from pytest_cosmos_venv.dag_checks.exceptions import OPTION, BadException, read_exceptions
+from pytest_cosmos_venv.dag_checks.record import DagRecord
+from pytest_cosmos_venv.dag_checks.store import SEEDS, RecordStore
+from pytest_cosmos_venv.implementation import describe_choice
+from pytest_cosmos_venv.throwaway import remove_folder
+
+NAME = "cosmos_dag_checks"
+"""The name under which pytest knows this plugin."""
+_HOLDS_DBT = re.compile(rb"\b(?:DbtDag|DbtTaskGroup)\b")
+_RUN_FOLDER = "cosmos_dags_run"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The settings of a run.
+
+    :param budget: seconds that an import may take; None: Airflow's own limit.
+    :param has_network: whether environments are installed before, and requirements resolved.
+    :param is_update: whether snapshots are written.
+    :param report: the folder of the report; None: there is none.
+    :param is_ci: whether a check that could not be made is a failure.
+    :param exceptions: DAG file and check -> reason.
+    """
+
+    budget: float | None
+    has_network: bool
+    is_update: bool
+    report: Path | None
+    is_ci: bool
+    exceptions: Mapping[tuple[Path, str], str]
+
+
+def settings_of(config: pytest.Config) -> Settings:
+    """Return the settings of a run.
+
+    :param config: the configuration of the run.
+    :raises pytest.UsageError: an option of the ini file cannot be.
+    """
+    budget = config.getini("cosmos_dags_budget")
+    try:
+        seconds = float(budget) if budget else None
+    except ValueError:
+        seconds = -1.0
+    if seconds is not None and not seconds > 0:
+        raise pytest.UsageError(f"cosmos_dags_budget = {budget} in the ini file: give seconds, more than 0.")
+    try:
+        exceptions = read_exceptions(config.getini(OPTION), root=config.rootpath, checks=CHECKS)
+    except BadException as error:
+        raise pytest.UsageError(str(error)) from None
+    report = config.option.cosmos_dags_report or config.getini("cosmos_dags_report")
+    return Settings(
+        budget=seconds,
+        has_network=config.option.cosmos_dags_network or config.getini("cosmos_dags_network"),
+        is_update=config.option.cosmos_update_snapshots,
+        report=config.rootpath / report if report else None,
+        is_ci=os.environ.get("CI", "").lower() not in ("", "0", "false"),
+        exceptions=exceptions,
+    )
+
+
+class DagChecks:
+    """The plugin of a run with ``--cosmos-dags``.
+
+    ``settings`` are those of the run, and ``files`` the DAG files that it has collected, by their names.
+
+    :param config: the configuration of the run.
+    :param kept: the folder in which environments are kept between runs; None: they are not kept.
+    :param implementation: the implementation that was named; None: none was.
+    """
+
+    def __init__(self, config: pytest.Config, *, kept: Path | None, implementation: str | None) -> None:
+        self.settings = settings_of(config)
+        self.files: dict[str, Path] = {}
+        worker: Mapping[str, Any] | None = getattr(config, "workerinput", None)
+        self._is_worker = worker is not None
+        self._run = Path(worker[_RUN_FOLDER] if worker else tempfile.mkdtemp(prefix="cosmos-dags-"))
+        self._config = config
+        self._kept = kept or self._run / "kept"
+        self._implementation = implementation
+        self._found: summary.Found = {}
+        self._started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collect_file(
+        self, file_path: Path, parent: pytest.Collector
+    ) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+        """Make a collector of a DAG file, in the place of the module that pytest would import.
+
+        :param file_path: the file.
+        :param parent: the collector of its folder.
+        """
+        found = yield
+        if not self._is_dag_file(file_path):
+            return found
+        return [DagFile.from_parent(parent, path=file_path, checks=self)]
+
+    def _is_dag_file(self, file: Path) -> bool:
+        if file.suffix != ".py" or file.name == "conftest.py":
+            return False
+        patterns: list[str] = self._config.getini("python_files")
+        if any(fnmatch(str(file) if "/" in pattern else file.name, pattern) for pattern in patterns):
+            return False
+        try:
+            return _HOLDS_DBT.search(file.read_bytes()) is not None
+        except OSError:
+            return False
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Name the DAG file with a check that was not made, in the place of a line of pytest's own.
+
+        :param item: the check.
+        """
+        report = yield
+        if isinstance(item, DagCheck) and report.skipped and isinstance(report.longrepr, tuple):
+            report.longrepr = (item.parent.nodeid, 0, f"{item.name}: {report.longrepr[2].removeprefix('Skipped: ')}")
+        return report
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker of pytest-xdist where the records of the run are.
+
+        :param node: the worker.
+        """
+        node.workerinput[_RUN_FOLDER] = str(self._run)
+
+    def pytest_unconfigure(self) -> None:
+        """Remove the records; a worker leaves them to the process that started it."""
+        if not self._is_worker:
+            remove_folder(self._run)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take what a check has come to; reports of workers come here too.
+
+        :param report: the report.
+        """
+        summary.take(self._found, report)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Write the table, and the report where one is wanted.
+
+        :param terminalreporter: pytest's reporter.
+        """
+        if not self._found or self._is_worker:
+            return
+        terminalreporter.write_sep("=", "DAG files")
+        for line in summary.table(self._found):
+            terminalreporter.write_line(line)
+        if self.settings.report is not None:
+            told = summary.data(
+                self._found, started=self._started, implementation=describe_choice(self._implementation)
+            )
+            summary.write(self.settings.report, told, terminalreporter.write_line)
+
+    def store_of(self, file: Path) -> RecordStore:
+        """Return the store of a file's records.
+
+        :param file: the DAG file.
+        """
+        return RecordStore(
+            run=self._run,
+            kept=self._kept,
+            dags_folder=self._dags_folder(file),
+            python_path=tuple(str(self._config.rootpath / each) for each in self._config.getini("pythonpath")),
+            implementation=self._implementation,
+            has_network=self.settings.has_network,
+        )
+
+    def _dags_folder(self, file: Path) -> Path | None:
+        """Return the folder that was named on the command line and holds a file; None where the file was named."""
+        named = (self._config.invocation_params.dir / str(each).partition("::")[0] for each in self._config.args)
+        folders = [folder.resolve() for folder in named if folder.is_dir() and file.is_relative_to(folder.resolve())]
+        return max(folders, key=lambda folder: len(folder.parts), default=None)
+
+
+class DagFile(pytest.File):
+    """A DAG file with its checks.
+
+    :param checks: the plugin, which knows the settings and the records.
+    :param **arguments: of pytest's own class.
+    """
+
+    def __init__(self, *, checks: DagChecks, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.checks = checks
+
+    def collect(self) -> Iterator[DagCheck]:
+        """Yield an item for each check."""
+        self.checks.files[self.nodeid] = self.path
+        for name in CHECKS:
+            yield DagCheck.from_parent(self, name=name)
+
+
+class DagCheck(pytest.Item):
+    """One check of a DAG file."""
+
+    parent: DagFile
+
+    def runtest(self) -> None:
+        """Make the check.
+
+        :raises pytest.fail.Exception: it failed.
+        """
+        __tracebackhide__ = True
+        checks, settings = self.parent.checks, self.parent.checks.settings
+        store = checks.store_of(self.path)
+        record = store.record(self.path)
+        self._tell(record)
+        found = answer(
+            self.name,
+            Question(
+                file=self.path,
+                name=self.parent.nodeid,
+                record=lambda seed: record if seed == SEEDS[0] else store.record(self.path, seed),
+                others=self._others,
+                budget=settings.budget,
+                has_network=settings.has_network,
+                is_update=settings.is_update,
+            ),
+        )
+        reason = settings.exceptions.get((self.path.resolve(), self.name))
+        if isinstance(found, NotChecked):
+            if found.is_gap and settings.is_ci and reason is None:
+                pytest.fail(
+                    f"{found.reason}\n(With CI=true in the environment nothing may stay unchecked.)", pytrace=False
+                )
+            pytest.skip(found.reason if reason is None else f"{found.reason} (an exception: {reason})")
+        if reason is None:
+            if found is not None:
+                pytest.fail(found, pytrace=False)
+        elif found is None:
+            place = f"{self.parent.nodeid}::{self.name}"
+            pytest.fail(f"The exception {place!r} ({reason}) no longer applies: drop it from {OPTION}.", pytrace=False)
+        else:
+            self.user_properties.append(("cosmos_dags_exception", found))
+            pytest.xfail(reason)
+
+    def _tell(self, record: DagRecord) -> None:
+        """Put into reports and JUnit files what the summary is made of."""
+        self.user_properties.append(("cosmos_dags_file", self.parent.nodeid))
+        self.user_properties.append(("cosmos_dags_seconds", f"{record.seconds:.3f}"))
+        self.user_properties.append(("cosmos_dags_tasks", str(record.task_count)))
+
+    def _others(self) -> dict[str, DagRecord]:
+        checks = self.parent.checks
+        return {name: checks.store_of(file).record(file) for name, file in checks.files.items() if file != self.path}
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        """Return the place of the item for reports."""
+        return self.path, None, f"{self.parent.nodeid}::{self.name}"

@@ -1,0 +1,262 @@
+"""The dbt projects of a DAG file: each ``DbtDag`` and ``DbtTaskGroup`` is noted when the file makes it.
+
+Both implementations offer the same on these objects and on their arguments: ``dbt_graph`` with ``nodes`` and
+``filtered_nodes``, ``tasks_map``, and the configurations. Nothing else of them is used.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_cosmos_venv.dag_checks.import_times import ImportTimes
+from pytest_cosmos_venv.dag_checks.record import CONNECTION, Effect, Node, Project
+from pytest_cosmos_venv.dags.side_effects import Watch
+
+CLASSES = ("DbtDag", "DbtTaskGroup")
+_BY_DBT_LS = ("dbt_ls", "automatic")
+_READ_VARIABLE = re.compile(r"env_var\(\s*['\"](\w+)['\"]\s*\)")
+"""dbt's way to read a variable without a default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    """One project, while and after it is made.
+
+    :param made: the ``DbtDag`` or ``DbtTaskGroup``.
+    :param name: class and id.
+    :param arguments: of its constructor.
+    :param effects: the first side effect and Connection or Variable asked for while it was made, and those after the
+        last.
+    """
+
+    made: Any
+    name: str
+    arguments: Mapping[str, Any]
+    effects: tuple[range, range]
+
+    @property
+    def loads_by_dbt_ls(self) -> bool:
+        """Whether dbt lists its nodes when the file is parsed."""
+        method = _value(_of(self.arguments.get("render_config"), "load_method")) or "automatic"
+        has_other = _manifest(self.arguments) is not None or _of(self.arguments.get("render_config"), "dbt_ls_path")
+        return method == "dbt_ls" or (method == "automatic" and not has_other)
+
+
+class ProjectsOfFile:
+    """The projects that a file makes, noted while it is imported.
+
+    ``failed_in_dbt_ls`` is the name of the project whose making failed and that loads by ``dbt ls``; None: there is
+    none.
+    """
+
+    def __init__(self) -> None:
+        self.failed_in_dbt_ls: str | None = None
+        self._made: list[_Made] = []
+
+    @contextmanager
+    def noted(
+        self, roots: Sequence[str], times: ImportTimes, watch: Watch | None = None, asked: Sequence[Effect] = ()
+    ) -> Iterator[None]:
+        """Note what is made within the block.
+
+        :param roots: import roots of implementations.
+        :param times: what measures the making.
+        :param watch: the side effects so far; None: nobody watches.
+        :param asked: the Connections and Variables that were asked for so far.
+        """
+        from pytest_cosmos_venv.dag_checks.fake_connections import add_connection_of
+
+        with ExitStack() as stack:
+            for root in roots:
+                package = importlib.import_module(root)
+                mapping = importlib.import_module(f"{root}.profiles").BaseProfileMapping
+                stack.enter_context(_after(mapping, add_connection_of))
+                for name in CLASSES:
+                    kind = getattr(package, name)
+                    stack.enter_context(self._wrapped(kind, times, watch, asked))
+            yield
+
+    @contextmanager
+    def _wrapped(self, kind: Any, times: ImportTimes, watch: Watch | None, asked: Sequence[Effect]) -> Iterator[None]:
+        original = kind.__init__
+
+        @functools.wraps(original)
+        def init(made: Any, *arguments: Any, **keywords: Any) -> None:
+            first = keywords.get("dag_id") or keywords.get("group_id") or next(iter(arguments), "")
+            name = f"{kind.__name__} {first}".rstrip()
+            before = len(watch.side_effects) if watch else 0, len(asked)
+            try:
+                with times.part(name):
+                    original(made, *arguments, **keywords)
+            except BaseException:
+                noted = self._note(made, name, keywords, before, watch, asked)
+                self.failed_in_dbt_ls = noted.name if noted.loads_by_dbt_ls else None
+                raise
+            self._note(made, name, keywords, before, watch, asked)
+
+        kind.__init__ = init
+        try:
+            yield
+        finally:
+            kind.__init__ = original
+
+    def _note(
+        self,
+        made: Any,
+        name: str,
+        keywords: Mapping[str, Any],
+        before: tuple[int, int],
+        watch: Watch | None,
+        asked: Sequence[Effect],
+    ) -> _Made:
+        effects = range(before[0], len(watch.side_effects) if watch else 0), range(before[1], len(asked))
+        noted = _Made(made=made, name=name, arguments=keywords, effects=effects)
+        self._made.append(noted)
+        return noted
+
+    def is_in_dbt_ls(self, at: int) -> bool:
+        """Whether a side effect happened while ``dbt ls`` listed nodes.
+
+        :param at: the index of the side effect.
+        """
+        return any(at in each.effects[0] for each in self._made if each.loads_by_dbt_ls)
+
+    def is_of_dbt_ls(self, effect: Effect, *, asked_at: int) -> bool:
+        """Whether a Variable was asked for by the cache of ``dbt ls``. A Connection is never part of it.
+
+        :param effect: what was asked for.
+        :param asked_at: its index.
+        """
+        if effect.kind == CONNECTION:
+            return False
+        return any(asked_at in each.effects[1] for each in self._made if each.loads_by_dbt_ls)
+
+    def described(self, dags: Sequence[Any]) -> tuple[Project, ...]:
+        """Return the projects as data.
+
+        :param dags: the DAGs of the file.
+        """
+        ids = {dag.dag_id for dag in dags}
+        return tuple(_described(each) for each in self._made if _dag_id(each.made) in ids)
+
+
+@contextmanager
+def _after(kind: Any, call: Any) -> Iterator[None]:
+    """Call a function with each object of a class that is made within the block."""
+    original = kind.__init__
+
+    @functools.wraps(original)
+    def init(made: Any, *arguments: Any, **keywords: Any) -> None:
+        original(made, *arguments, **keywords)
+        call(made)
+
+    kind.__init__ = init
+    try:
+        yield
+    finally:
+        kind.__init__ = original
+
+
+def _described(noted: _Made) -> Project:
+    made, arguments = noted.made, noted.arguments
+    render = arguments.get("render_config")
+    graph, tasks_map = made.dbt_graph, made.tasks_map
+    nodes = {name: _node_of_graph(node) for name, node in graph.nodes.items()}
+    nodes |= _nodes_of_manifest(_manifest(arguments))
+    is_dag = hasattr(made, "task_dict")
+    tasks = list(made.task_dict) if is_dag else list(_ids_below(made))
+    hidden = ["seed"] if _value(_of(render, "seed_rendering_behavior")) == "none" else []
+    return Project(
+        name=noted.name,
+        dag_id=_dag_id(made) or "",
+        tasks=tuple(tasks),
+        nodes=nodes,
+        selected=tuple(graph.filtered_nodes),
+        tasks_of={name: tuple(_ids_below(each)) for name, each in tasks_map.items()},
+        is_whole=not any(_of(render, name) for name in ("select", "exclude", "selector")),
+        converted=tuple(sorted(str(_value(kind)) for kind in _of(render, "node_converters") or ())),
+        hidden=tuple(hidden),
+        test_behavior=str(_value(_of(render, "test_behavior")) or "after_each"),
+        profile_error=_profile_error(arguments.get("profile_config")),
+    )
+
+
+def _of(configuration: Any, name: str) -> Any:
+    return getattr(configuration, name, None)
+
+
+def _value(member: Any) -> Any:
+    return getattr(member, "value", member)
+
+
+def _dag_id(made: Any) -> str | None:
+    own = getattr(made, "dag_id", None)
+    if isinstance(own, str):
+        return own
+    found = getattr(getattr(made, "dag", None), "dag_id", None)
+    return found if isinstance(found, str) else None
+
+
+def _ids_below(task_or_group: Any) -> Iterator[str]:
+    children = getattr(task_or_group, "children", None)
+    if isinstance(children, Mapping):
+        for child in children.values():
+            yield from _ids_below(child)
+    elif hasattr(task_or_group, "task_id"):
+        yield task_or_group.task_id
+
+
+def _node_of_graph(node: Any) -> Node:
+    return Node(kind=str(_value(node.resource_type)), name=node.name, depends_on=tuple(node.depends_on))
+
+
+def _manifest(arguments: Mapping[str, Any]) -> Any:
+    return _of(arguments.get("project_config"), "manifest_path")
+
+
+def _nodes_of_manifest(manifest: Any) -> dict[str, Node]:
+    """Return the nodes of a manifest on this machine; none where there is no such file."""
+    if manifest is None or not Path(str(manifest)).is_file():
+        return {}
+    data = json.loads(Path(str(manifest)).read_text(encoding="utf-8"))
+    found = {}
+    for name, node in {**data.get("nodes", {}), **data.get("sources", {}), **data.get("unit_tests", {})}.items():
+        parents = (node.get("depends_on") or {}).get("nodes") or ()
+        parts = (node.get("database"), node.get("schema"), node.get("alias") or node.get("name"))
+        found[name] = Node(
+            kind=node["resource_type"],
+            name=node["name"],
+            depends_on=tuple(parents),
+            relation=".".join(filter(None, parts)),
+        )
+    return found
+
+
+def _profile_error(profile: Any) -> str | None:
+    """Return why a profile does not render, with fake Connections in the place of real ones; None where it does."""
+    if profile is None:
+        return None
+    import yaml
+
+    try:
+        with profile.ensure_profile() as (path, variables):
+            text = Path(path).read_text(encoding="utf-8")
+    except Exception as error:  # noqa: BLE001 - the implementation's own errors, which are told as they are
+        return f"{type(error).__name__}: {error}"
+    outputs = (yaml.safe_load(text) or {}).get(profile.profile_name, {}).get("outputs") or {}
+    if profile.target_name not in outputs:
+        known = ", ".join(map(str, outputs)) or "none"
+        return f"profile {profile.profile_name!r} has no target {profile.target_name!r}; there are: {known}"
+    if getattr(profile, "profile_mapping", None) is None:
+        return None  # variables of a profiles.yml come from the worker
+    unset = [name for name in _READ_VARIABLE.findall(text) if name not in {*variables, *os.environ}]
+    return f"it reads variables that nobody sets: {', '.join(unset)}" if unset else None

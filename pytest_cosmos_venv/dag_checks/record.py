@@ -1,0 +1,199 @@
+"""The record of one DAG file: what a process that imports the file has seen, as JSON and as a frozen value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+CONNECTION, VARIABLE, NETWORK, PROCESS = "connection", "variable", "network", "process"
+"""The kinds of side effects."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effect:
+    """One side effect of importing a file.
+
+    :param kind: ``connection``, ``variable``, ``network`` or ``process``.
+    :param what: the side effect in words.
+    :param where: file and line.
+    """
+
+    kind: str
+    what: str
+    where: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A task of a DAG.
+
+    :param kind: the name of its operator's class.
+    :param upstream: ids of the tasks that it waits for.
+    :param node: unique id of the dbt node that it is for; None where it is for none, or for several.
+    :param nodes: unique ids of the nodes that it is for, where it says so of several; its dbt builds no others.
+    :param command: the command of dbt that it runs, such as ``run``; None where it runs none.
+    :param exclude: names that its dbt leaves out.
+    :param indirect_selection: dbt's flag of that name; None: dbt's default, ``eager``.
+    :param outlets: URIs of the assets that it updates, as far as they are known when the file is parsed.
+    :param emits: whether it adds assets when it runs.
+    """
+
+    kind: str
+    upstream: tuple[str, ...]
+    node: str | None
+    nodes: tuple[str, ...]
+    command: str | None
+    exclude: tuple[str, ...]
+    indirect_selection: str | None
+    outlets: tuple[str, ...]
+    emits: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """A node of a dbt project.
+
+    :param kind: dbt's resource type, such as ``model``.
+    :param name: its name.
+    :param depends_on: unique ids of the nodes that it reads.
+    :param relation: the relation that it writes, its parts separated by dots; empty where that is not known.
+    """
+
+    kind: str
+    name: str
+    depends_on: tuple[str, ...]
+    relation: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """A ``DbtDag`` or a ``DbtTaskGroup`` of the file.
+
+    :param name: class and id, such as ``DbtDag daily``.
+    :param dag_id: the DAG that its tasks are in.
+    :param tasks: ids of its tasks.
+    :param nodes: unique id -> node, of the whole project: of the manifest where the file names one, else as loaded.
+    :param selected: unique ids of the nodes that are selected.
+    :param tasks_of: unique id of a node -> ids of its tasks.
+    :param is_whole: whether nothing is left out by a selection.
+    :param converted: resource types that the file makes tasks of in its own way.
+    :param hidden: resource types that are not shown as tasks, by a setting.
+    :param test_behavior: the value of that setting, such as ``after_each``.
+    :param profile_error: why its profile does not render; None where it does.
+    """
+
+    name: str
+    dag_id: str
+    tasks: tuple[str, ...]
+    nodes: Mapping[str, Node]
+    selected: tuple[str, ...]
+    tasks_of: Mapping[str, tuple[str, ...]]
+    is_whole: bool
+    converted: tuple[str, ...]
+    hidden: tuple[str, ...]
+    test_behavior: str
+    profile_error: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installation:
+    """Requirements that tasks install together.
+
+    :param requirements: what is installed.
+    :param options: options of the installer.
+    :param python: the Python of the environment; None: that of Airflow.
+    :param task: the id of the first task that has them.
+    """
+
+    requirements: tuple[str, ...]
+    options: tuple[str, ...]
+    python: str | None
+    task: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DagRecord:
+    """What was seen when a file was imported.
+
+    :param error: why it cannot be imported; None where it can.
+    :param needs: what has to be there for a file that loads by ``dbt ls``, in words; None where nothing is missing.
+    :param seconds: how long the import took.
+    :param limit: seconds after which Airflow gives up.
+    :param parts: the parts of that time, the longest first: name and seconds.
+    :param effects: the side effects.
+    :param tasks: DAG id -> task id -> task.
+    :param projects: the dbt projects in it.
+    :param installations: the sets of requirements.
+    :param forms: DAG id -> the DAG as text, in which nothing changes by itself.
+    :param again: the same, when the file was imported once more in the same process.
+    """
+
+    error: str | None = None
+    needs: str | None = None
+    seconds: float = 0.0
+    limit: float = 30.0
+    parts: tuple[tuple[str, float], ...] = ()
+    effects: tuple[Effect, ...] = ()
+    tasks: Mapping[str, Mapping[str, Task]]
+    projects: tuple[Project, ...] = ()
+    installations: tuple[Installation, ...] = ()
+    forms: Mapping[str, str]
+    again: Mapping[str, str]
+
+    @property
+    def task_count(self) -> int:
+        """The number of tasks of all its DAGs."""
+        return sum(map(len, self.tasks.values()))
+
+
+def failed_record(error: str) -> DagRecord:
+    """Return the record of a file that cannot be imported.
+
+    :param error: why.
+    """
+    return DagRecord(error=error, tasks={}, forms={}, again={})
+
+
+def to_json(record: DagRecord) -> str:
+    """Return a record as JSON.
+
+    :param record: the record.
+    """
+    return json.dumps(asdict(record))
+
+
+def from_json(text: str) -> DagRecord:
+    """Return the record that ``to_json`` has written.
+
+    :param text: the JSON.
+    """
+    data: dict[str, Any] = json.loads(text)
+    return DagRecord(
+        **{
+            **data,
+            "parts": tuple((name, seconds) for name, seconds in data["parts"]),
+            "effects": tuple(Effect(**each) for each in data["effects"]),
+            "tasks": {
+                dag: {name: Task(**_tuples(task)) for name, task in tasks.items()}
+                for dag, tasks in data["tasks"].items()
+            },
+            "projects": tuple(map(_project, data["projects"])),
+            "installations": tuple(Installation(**_tuples(each)) for each in data["installations"]),
+        }
+    )
+
+
+def _project(data: dict[str, Any]) -> Project:
+    return Project(
+        **{
+            **_tuples(data),
+            "nodes": {name: Node(**_tuples(node)) for name, node in data["nodes"].items()},
+            "tasks_of": {name: tuple(tasks) for name, tasks in data["tasks_of"].items()},
+        }
+    )
+
+
+def _tuples(data: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}

@@ -1,0 +1,161 @@
+"""The records of a run: each is made once, by a process of its own, and shared by all items and workers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_cosmos_venv.airflow.home import DATABASE, airflow_key, migrated_database
+from pytest_cosmos_venv.airflow.home_setup import (
+    CONFIG_VARIABLE,
+    HOME_VARIABLE,
+    RUNTIME_VARIABLE,
+    variables_of_places,
+    write_config,
+)
+from pytest_cosmos_venv.airflow_release import installed_airflow
+from pytest_cosmos_venv.dag_checks.record import DagRecord, failed_record, from_json, to_json
+from pytest_cosmos_venv.implementation import KNOWN_IMPLEMENTATIONS, ImplementationError, find_implementation
+from pytest_cosmos_venv.shared_folders import SharedFolders
+from pytest_cosmos_venv.throwaway import remove_folder, throwaway_folder
+
+TIMEOUT = 600.0
+"""Seconds that importing one file may take, with an environment that is built for it."""
+SEEDS = ("0", "4242")
+"""The seeds of Python's hashes: that of the record, and another one."""
+_FILE = "record.json"
+_CHILD = "pytest_cosmos_venv.dag_checks.child"
+# Of the user's own Airflow: the checks have Connections and secrets of their own.
+_NOT_INHERITED = ("AIRFLOW_CONN_", "AIRFLOW__WORKERS__SECRETS", "PYTEST_", "COV_")
+_LAST_LINES = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordStore:
+    """The records of a run.
+
+    :param run: the folder of the run, which its workers share.
+    :param kept: the folder in which environments and Airflow's database are kept between runs.
+    :param dags_folder: the folder from which DAG files import each other; None: the folder of each file.
+    :param python_path: more folders from which they import.
+    :param implementation: the import root that was named; None: those that the file imports, or the installed one.
+    :param has_network: whether a file is imported once before its checks with network, to install what it needs.
+    """
+
+    run: Path
+    kept: Path
+    dags_folder: Path | None
+    python_path: tuple[str, ...]
+    implementation: str | None
+    has_network: bool
+
+    def record(self, file: Path, seed: str = SEEDS[0]) -> DagRecord:
+        """Return the record of a DAG file, made when it is not there yet.
+
+        :param file: the DAG file.
+        :param seed: the seed of Python's hashes.
+        """
+        shared = SharedFolders(root=self.run)
+        name = _key(file)
+        if self.has_network:
+            shared.get("prepared", name, lambda folder: self._make(folder, file, seed, True), timeout=TIMEOUT * 2)
+        made = shared.get(
+            "record", f"{name}-{seed}", lambda folder: self._make(folder, file, seed), timeout=TIMEOUT * 2
+        )
+        return from_json((made / _FILE).read_text(encoding="utf-8"))
+
+    def _make(self, folder: Path, file: Path, seed: str, has_network: bool = False) -> None:
+        try:
+            roots = self._roots(file)
+        except ImplementationError as error:
+            (folder / _FILE).write_text(to_json(failed_record(str(error))), encoding="utf-8")
+            return
+        request = {"file": str(file), "output": str(folder / _FILE), "roots": roots, "has_network": has_network}
+        (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
+        # Short: sockets lie in it, whose paths may have a hundred characters.
+        with throwaway_folder("cosmos-dag-") as scratch:
+            told = self._run(folder / "request.json", self._environment(file, scratch, seed), folder / "output.txt")
+        if not (folder / _FILE).exists():
+            (folder / _FILE).write_text(to_json(failed_record(told)), encoding="utf-8")
+        elif from_json((folder / _FILE).read_text(encoding="utf-8")).needs is not None:
+            # An implementation may remember for a while that it could not install, also when there is a network.
+            remove_folder(self._home(file))
+
+    def _roots(self, file: Path) -> list[str]:
+        if self.implementation is not None:
+            return [find_implementation(self.implementation).import_root]
+        text = file.read_text(encoding="utf-8", errors="replace")
+        named = [root for root in KNOWN_IMPLEMENTATIONS if re.search(rf"^\s*(?:from|import)\s+{root}\b", text, re.M)]
+        return named or [find_implementation(None).import_root]
+
+    def _run(self, request: Path, environment: Mapping[str, str], output: Path) -> str:
+        """Run the process to its end, and return what there is to say where it has left no record."""
+        with output.open("wb") as stream:
+            command = [sys.executable, "-W", "ignore", "-m", _CHILD, str(request)]
+            process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True
+            )
+            try:
+                code: int | None = process.wait(TIMEOUT)
+            except subprocess.TimeoutExpired:
+                code = None
+            finally:
+                _end_group(process)
+        said = "\n".join(output.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:])
+        if code is None:
+            return f"The import did not end within {TIMEOUT:.0f} s. The end of its output:\n{said}"
+        return f"The process that imported the file ended with exit code {code}. The end of its output:\n{said}"
+
+    def _home(self, file: Path) -> Path:
+        return self.kept / "dag-homes" / _key(file)
+
+    def _environment(self, file: Path, scratch: Path, seed: str) -> dict[str, str]:
+        places = variables_of_places()
+        outer = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
+        write_config(scratch)
+        (scratch / "tmp").mkdir()
+        home = self._home(file)
+        home.mkdir(parents=True, exist_ok=True)
+        if (installed_airflow() or "").startswith("2."):
+            # There a DAG file may write to the database, as operators of astronomer-cosmos do.
+            shutil.copy(migrated_database(SharedFolders(root=self.kept), airflow_key()), scratch / DATABASE)
+        folder = self.dags_folder or file.parent
+        path = [str(folder), *self.python_path, *filter(None, [os.environ.get("PYTHONPATH")])]
+        return {
+            **{name: value for name, value in outer.items() if name not in places},
+            HOME_VARIABLE: str(home),
+            CONFIG_VARIABLE: str(scratch / "airflow.cfg"),
+            RUNTIME_VARIABLE: str(scratch),
+            "TMPDIR": str(scratch / "tmp"),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(folder),
+            "AIRFLOW__SECRETS__BACKEND": "pytest_cosmos_venv.dag_checks.fake_connections.FakeSecrets",
+            "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
+            "PYTHONPATH": os.pathsep.join(path),
+            "PYTHONHASHSEED": seed,
+            # A run leaves nothing beside the DAG files.
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "DO_NOT_TRACK": "1",
+        }
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """End what the process has started and left."""
+    for each in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, each)
+        except (ProcessLookupError, PermissionError):
+            break
+    process.wait()
+
+
+def _key(file: Path) -> str:
+    return hashlib.sha256(str(file).encode()).hexdigest()[:16]

@@ -1,0 +1,211 @@
+"""Each check passes on a sound DAG file, and fails on a file with the fault that it is for."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from tests.pytest_cosmos_venv.dag_checks.checked_project import CheckedProject
+
+pytestmark = pytest.mark.long
+
+SOUND = {
+    "imports": "passed",
+    "no_side_effects": "passed",
+    "nodes": "passed",
+    "tests": "passed",
+    "task_ids": "passed",
+    "assets": "passed",
+    "profile": "passed",
+    "requirements": "not checked",
+    "same_dag": "passed",
+}
+
+
+def test_a_sound_file_passes_every_check(project: CheckedProject) -> None:
+    project.add(daily="dag = make()")
+
+    written = project.run("--cosmos-update-snapshots")
+    again = project.run()
+
+    assert written.verdicts("dags/daily.py") == again.verdicts("dags/daily.py") == SOUND
+    assert again.returncode == 0
+    assert "needs the network: --cosmos-dags-network" in again.text("dags/daily.py", "requirements")
+    assert again.report["files"][0]["tasks"] == 5
+
+
+def test_a_file_that_cannot_be_imported_fails_by_that_alone(project: CheckedProject) -> None:
+    project.add(broken="dag = make()\nraise RuntimeError('the crane is out of order')")
+
+    checked = project.run()
+
+    verdicts = checked.verdicts("dags/broken.py")
+    assert verdicts.pop("imports") == "failed"
+    assert set(verdicts.values()) == {"not checked"}
+    assert "RuntimeError: the crane is out of order" in checked.text("dags/broken.py", "imports")
+    assert "runpy" not in checked.text("dags/broken.py", "imports")
+    assert "see ::imports" in checked.text("dags/broken.py", "nodes")
+
+
+def test_an_import_over_its_budget_says_where_the_time_went(project: CheckedProject) -> None:
+    project.ini("cosmos_dags_budget = 0.001")
+    project.add(daily="dag = make()")
+
+    text = project.run().text("dags/daily.py", "imports")
+
+    assert "s of 0.001 s (cosmos_dags_budget)" in text
+    assert " s  import cosmos_venv" in text
+    assert " s  DbtDag harbor" in text
+
+
+def test_what_an_import_touches_is_named_with_its_line(project: CheckedProject) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = server.getsockname()
+        project.add(
+            touching=f"""
+            import socket
+            import subprocess
+
+            from airflow.sdk import BaseHook, Variable
+
+            dag = make()
+            assert BaseHook.get_connection("warehouse").password.startswith("fake")
+            Variable.get("quay", default=None)
+            try:
+                socket.create_connection({place})
+            except ConnectionRefusedError:
+                pass
+            else:
+                raise RuntimeError("there is a network")
+            subprocess.run(["true"])
+            """,
+            sound="dag = make('sound')",
+        )
+
+        checked = project.run("-k", "imports or no_side_effects")
+
+    text = checked.text("dags/touching.py", "no_side_effects")
+    assert "connection: asked Airflow for Connection 'warehouse'" in text
+    assert "variable: asked Airflow for Variable 'quay'" in text
+    assert f"network: opened a connection to 127.0.0.1:{place[1]}" in text
+    assert "process: started a process: true" in text
+    assert text.count("dags/touching.py:") == 4
+    assert checked.verdicts("dags/touching.py") == {"imports": "passed", "no_side_effects": "failed"}
+    assert checked.verdicts("dags/sound.py") == {"imports": "passed", "no_side_effects": "passed"}
+
+
+def test_nodes_without_a_task_and_edges_that_dbt_does_not_have_are_named(project: CheckedProject) -> None:
+    project.add(
+        cut="""
+        dag = make("cut")
+        ships, run = dag.get_task("ships.run"), dag.get_task("arrivals.run")
+        run.upstream_task_ids.clear()
+        """,
+        swapped="""
+        dag = make("swapped", render={"test_behavior": TestBehavior.NONE, "exclude": ["piers"]})
+        dag.tasks_map["model.harbor.arrivals"].downstream_task_ids.clear()
+        second = make("second", render={"test_behavior": TestBehavior.NONE, "select": ["ships", "piers"]})
+        second.tasks_map["model.harbor.ships"].upstream_task_ids.clear()
+        second.tasks_map["seed.harbor.piers"].upstream_task_ids.add("ships_run")
+        """,
+        lost="""
+        dag = make("lost", render={"test_behavior": TestBehavior.NONE})
+        dag.task_dict.pop("arrivals_run")
+        dag.task_group.children.pop("arrivals_run")
+        dag.get_task("ships_run").downstream_task_ids.clear()
+        dag.tasks_map.pop("model.harbor.arrivals")
+        """,
+        twice="""
+        dag = make("twice", render={"test_behavior": TestBehavior.NONE})
+        first = dag.get_task("ships_run")
+        with dag:
+            type(first)(
+                task_id="again",
+                project_dir=PROJECT,
+                profile_config=first.profile_config,
+                extra_context=first.extra_context,
+            )
+        """,
+    )
+
+    checked = project.run("-n", "2", "-k", "nodes")
+
+    assert (
+        "model.harbor.arrivals reads model.harbor.ships, and its task arrivals.run does not wait for ships.run"
+        in checked.text("dags/cut.py", "nodes")
+    )
+    assert "piers_seed waits for ships_run, and seed.harbor.piers reads nothing of model.harbor.ships" in checked.text(
+        "dags/swapped.py", "nodes"
+    )
+    assert "model.harbor.arrivals has no task" in checked.text("dags/lost.py", "nodes")
+    assert "model.harbor.ships has 2 tasks: ships_run, again" in checked.text("dags/twice.py", "nodes")
+
+
+def test_a_test_that_no_task_runs_is_named(project: CheckedProject) -> None:
+    project.add(
+        each="dag = make('each')",
+        after_all="dag = make('after_all', render={'test_behavior': TestBehavior.AFTER_ALL})",
+        build="dag = make('build', render={'test_behavior': TestBehavior.BUILD})",
+        none="dag = make('none', render={'test_behavior': TestBehavior.NONE})",
+        lost="""
+        dag = make("lost")
+        for name in ("ships.test",):
+            dag.get_task("arrivals.run").upstream_task_ids.remove(name)
+            dag.task_dict.pop(name)
+        """,
+    )
+
+    checked = project.run("-n", "2", "-k", "tests")
+
+    assert {file: checked.verdicts(f"dags/{file}.py")["tests"] for file in ("each", "after_all", "build", "none")} == {
+        "each": "passed",
+        "after_all": "passed",
+        "build": "passed",
+        "none": "not checked",
+    }
+    assert "2 of 4 tests are run by no task:" in checked.text("dags/lost.py", "tests")
+    assert "test.harbor.unique_ships_id" in checked.text("dags/lost.py", "tests")
+    assert "test_behavior says that no test is run" in checked.text("dags/none.py", "tests")
+
+
+def test_assets_of_two_tasks_are_named_also_across_files(project: CheckedProject) -> None:
+    project.add(daily="dag = make('daily')", hourly="dag = make('hourly', render={'select': ['ships']})")
+
+    checked = project.run("-n", "2", "-k", "assets")
+
+    for file, other in (("daily", "hourly"), ("hourly", "daily")):
+        text = checked.text(f"dags/{file}.py", "assets")
+        assert f"ships is updated by {file}.ships.run, and in dags/{other}.py by {other}.ships.run" in text
+    assert "arrivals" not in checked.text("dags/daily.py", "assets")
+
+
+def test_a_profile_that_does_not_render_is_told_in_the_mappings_own_words(project: CheckedProject) -> None:
+    project.add(
+        no_target="""
+        profile = cosmos.ProfileConfig("harbor", "prod", profiles_yml_filepath=PROJECT / "profiles.yml")
+        dag = make("no_target", profile=profile)
+        """,
+        sound="""
+        profile = cosmos.ProfileConfig("harbor", "dev", profiles_yml_filepath=PROJECT / "profiles.yml")
+        dag = make("sound", profile=profile)
+        """,
+    )
+
+    checked = project.run("-k", "profile")
+
+    assert "'prod'" in checked.text("dags/no_target.py", "profile")
+    assert checked.verdicts("dags/sound.py") == {"profile": "passed"}
+
+
+def test_a_dag_that_is_another_one_at_the_next_parse_is_shown_as_a_diff(project: CheckedProject) -> None:
+    project.add(
+        by_hash="dag = make('by_hash')\ndag.doc_md = ' '.join({'pier', 'quay', 'mole', 'berth', 'dock'})",
+        by_time="import time\ndag = make('by_time')\ndag.doc_md = str(time.time_ns())",
+    )
+
+    checked = project.run("-n", "2", "-k", "same_dag")
+
+    assert "Another seed of Python's hashes gives another DAG" in checked.text("dags/by_hash.py", "same_dag")
+    assert "+++ by_hash (then)" in checked.text("dags/by_hash.py", "same_dag")
+    assert "The second import in one process gives another DAG" in checked.text("dags/by_time.py", "same_dag")
