@@ -81,6 +81,20 @@ class Log:
         else:
             print(f"{time.strftime('%H:%M:%S')}  {message}", flush=True)
 
+    def repeat(self, event: dict[str, Any]) -> None:
+        """Print an event that was recorded, as one of this call.
+
+        :param event: the event, as a JSON log has it.
+        """
+        info = event["info"]
+        if self._silent or _LEVELS.index(info["level"]) < _LEVELS.index(self._threshold):
+            return
+        if self._is_json:
+            now_and_here = {"invocation_id": self.invocation_id, "pid": os.getpid(), "ts": now()}
+            print(json.dumps({**event, "info": {**info, **now_and_here}}), flush=True)
+        else:
+            print(f"{time.strftime('%H:%M:%S')}  {info['msg']}", flush=True)
+
     def show(self, text: str, *, name: str) -> None:
         """Print what a command was asked for, such as a line of ``dbt ls``: whatever the level, without a time.
 
