@@ -53,10 +53,16 @@ _VALUES = (
         "DIR",
         "Where wheels and databases are kept between runs, relative to the root directory. Default: in pytest's cache.",
     ),
+    (
+        "cosmos-record",
+        "DIR",
+        "Record each dbt that the tests start, without secrets, into DIR, a folder for each test; relative to the root "
+        "directory.",
+    ),
 )
 _FORMER_NAMES = {"cosmos-deadline": "cosmos-timeout"}
 # The others are the suite's, as the switches are.
-_OF_EVERY_RUN = ("cosmos-implementation", "cosmos-cache-dir")
+_OF_EVERY_RUN = ("cosmos-implementation", "cosmos-cache-dir", "cosmos-record")
 _OF_THE_SUITE = tuple(name for name, _, _ in _VALUES if name not in _OF_EVERY_RUN)
 _SWITCHES = {
     "cosmos-servers": "Conformance: judge what needs servers of Airflow, and nothing else. Scheduler, API server and "
@@ -147,6 +153,22 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         set_aside=_set_aside(config),
         has_servers=config.option.cosmos_servers,
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Put the recorder in front of dbt, where that is asked for.
+
+    :param config: the configuration of the run.
+    """
+    from pytest_cosmos_venv.fixtures.session import named_option
+
+    folder = named_option(config, "cosmos_record")
+    if folder is not None and not config.pluginmanager.hasplugin(_SUITE):
+        from pytest_cosmos_venv.recordings.recorded_tests import RecordedTests
+
+        recorded = RecordedTests(config.rootpath / os.path.expanduser(folder))  # noqa: PTH111 - pathlib costs each run
+        config.pluginmanager.register(recorded, "cosmos-record")
+        recorded.start()
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:

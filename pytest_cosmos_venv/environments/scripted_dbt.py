@@ -273,8 +273,15 @@ class ScriptedDbt:
         :returns: the replay, for ``fail(...)``, ``warn(...)``, ``skip(...)``.
         :raises ToolkitMisuse: there is no such recording, or the speed is no number above 0.
         """
-        if not isinstance(recording, Recording):
-            recording = read_recording(recording)
+        read = recording if isinstance(recording, Recording) else read_recording(recording)
+        return Replay(read, self.replayer(speed=speed))
+
+    def replayer(self, *, speed: float | None = None) -> Callable[[Recording], None]:
+        """Return what answers the calls from then on from the recording that it is given.
+
+        :param speed: as for ``replay``.
+        :raises ToolkitMisuse: the speed is no number above 0.
+        """
         if speed is not None:
             require(speed, "speed", (int, float), "how many times as fast, such as 1 or 10")
             if speed <= 0:
@@ -286,7 +293,7 @@ class ScriptedDbt:
                 folder = recording.save(self.folder / "recordings" / str(len(rules)))
                 rules.append(Rule(recording=str(folder), speed=speed).as_json())
 
-        return Replay(recording, use)
+        return use
 
     def release(self) -> None:
         """Let every held call go on."""
