@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import base64
-import html
 import json
 import re
-import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 from pytest_cosmos_venv.recordings.secret_values import URL_PASSWORD, is_secret_name
 
@@ -18,31 +15,49 @@ _SHORT = 4
 """Values of fewer letters are replaced as whole words only: each text has them by chance."""
 _SHORTEST_RUN = 8
 _RUN = r"[A-Za-z0-9+/_-]*"
+_FORMS_OF = {
+    "'": ["&apos;", """'"'"'""", r"'\\''"],
+    '"': ["&quot;"],
+    "&": ["&amp;"],
+    "<": ["&lt;"],
+    ">": ["&gt;"],
+    " ": [r"\+"],
+    "\n": ["n", r"\r\n"],
+    "\r": ["r"],
+    "\t": ["t"],
+}
 _BEARER = re.compile(r"(?i)(?<=\bbearer )[A-Za-z0-9._~+/=-]{8,}")
 _END_OF_A_PATH = r"(?![\w.-]*[\w-])"
 
 
-def encoded_forms(secret: str) -> frozenset[str]:
-    """Return the forms that a secret takes inside other texts: escaped, quoted, percent-encoded, as entities, as hex.
+def pattern_of(secret: str) -> str:
+    """Return a regular expression for a secret as other texts have it: escaped, quoted, percent-encoded, as entities.
+
+    Each letter may be in a form of its own, so that every mixture is met, and forms inside forms.
 
     :param secret: the secret.
     """
-    found = {secret}
-    for ascii_only in (True, False):
-        once = json.dumps(secret, ensure_ascii=ascii_only)[1:-1]
-        found |= {once, json.dumps(once, ensure_ascii=ascii_only)[1:-1]}
-    shown = repr(secret)[1:-1]
-    found |= {shown, json.dumps(shown)[1:-1], secret.replace("'", "\\'"), secret.replace('"', '\\"')}
-    percent = {quote(secret, safe=""), quote(secret), quote_plus(secret)}
-    found |= percent | {re.sub("%..", lambda code: code.group().lower(), each) for each in percent}
-    found |= {html.escape(secret), html.escape(secret, quote=False), html.escape(secret).replace("&#x27;", "&#39;")}
-    found |= {secret.replace("'", "''"), secret.replace('"', '""')}
-    quoted = shlex.quote(secret)
-    found.add(quoted[1:-1] if quoted != secret else quoted)
-    if len(secret) >= _SHORT:
-        as_hex = secret.encode().hex()
-        found |= {as_hex, as_hex.upper()}
-    return frozenset(found)
+    pattern = "".join(map(_letter, secret))
+    return pattern if len(secret) >= _SHORT else rf"(?<![A-Za-z0-9]){pattern}(?![A-Za-z0-9])"
+
+
+def _letter(letter: str) -> str:
+    if letter.isascii() and letter.isalnum():
+        return letter
+    code = ord(letter)
+    units = [code] if code < 0x10000 else [0xD800 + (code - 0x10000 >> 10), 0xDC00 + (code - 0x10000 & 0x3FF)]
+    forms = [
+        re.escape(letter),
+        "".join(f"%{byte:02x}" for byte in letter.encode()),
+        r"\\*".join(f"u{unit:04x}" for unit in units),
+        rf"[xU]0*{code:02x}",
+        rf"&\#0*{code};",
+        rf"&\#x0*{code:x};",
+        *_FORMS_OF.get(letter, ()),
+    ]
+    # Any number of escapes before it, and for a quote of SQL the quote twice.
+    times = "{1,2}" if letter in "'\"" else ""
+    return rf"(?i:\\*(?:{'|'.join(forms)})){times}"
 
 
 def base64_runs(secret: str) -> frozenset[str]:
@@ -73,12 +88,10 @@ class Redaction:
     """
 
     def __init__(self, secrets: Iterable[str], paths: Mapping[str, str] | None = None) -> None:
-        parts: list[str] = []
-        self._whole = set(secrets)
-        forms = {form for secret in self._whole for form in encoded_forms(secret)} - {""}
-        for form in sorted(forms, key=len, reverse=True):
-            escaped = re.escape(form)
-            parts.append(escaped if len(form) >= _SHORT else rf"(?<![A-Za-z0-9]){escaped}(?![A-Za-z0-9])")
+        self._whole = set(secrets) - {""}
+        parts = [pattern_of(secret) for secret in sorted(self._whole, key=len, reverse=True)]
+        raw = {secret.encode().hex() for secret in self._whole if len(secret) >= _SHORT}
+        parts += [f"(?i:{each})" for each in sorted(raw, key=len, reverse=True)]
         runs = {run for secret in self._whole for run in base64_runs(secret)}
         parts += [rf"{_RUN}{re.escape(run)}{_RUN}=*" for run in sorted(runs, key=len, reverse=True)]
         self._secrets = re.compile("|".join(parts)) if parts else None
