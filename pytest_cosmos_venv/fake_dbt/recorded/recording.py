@@ -86,7 +86,12 @@ class Command(NamedTuple):
     @property
     def rows(self) -> dict[str, dict[str, Any]]:
         """Unique id -> how the node ended, as the artifact has it."""
-        found = self.artifact(self.results_name) or {}
+        try:
+            found = self.artifact(self.results_name) or {}
+        except ScriptError:
+            if self.is_edited:
+                raise
+            return {}  # dbt itself has left half a file
         return {row["unique_id"]: row for row in found.get("results", ())}
 
     @property
