@@ -15,6 +15,12 @@ from .script import Interrupted, Script
 _DONE = {"model": "OK created", "seed": "OK loaded", "snapshot": "OK snapshotted"}
 _BROKEN = {"model": "ERROR creating", "seed": "ERROR loading", "snapshot": "ERROR snapshotting"}
 _SKIPPED = ("skipped", "no-op")
+_RESULT_EVENTS = {
+    "seed": "LogSeedResult",
+    "snapshot": "LogSnapshotResult",
+    "source": "LogFreshnessResult",
+    "test": "LogTestResult",
+}
 
 
 class NodeRun:
@@ -152,10 +158,14 @@ class NodeRun:
             return
         what, status = _words(result)
         level = {"warn": "warn", PARTIAL: "info"}.get(result.status, "error" if result.has_failed else "info")
-        name = {"test": "LogTestResult", "source": "LogFreshnessResult"}.get(node.kind, "LogModelResult")
+        name = _RESULT_EVENTS.get(node.kind, "LogModelResult")
         line = aligned(f"{place} {what}", f"{status} in {seconds:.2f}s")
         common["status"] = result.message if result.status in ("success", PARTIAL) else result.status
-        self._log.say(line, name=name, level=level, description=node.label, execution_time=seconds, **common)
+        if node.kind == "seed":
+            common |= {"relation": node.name, "result_message": result.message, "schema": node.schema}
+        else:
+            common["description"] = node.label
+        self._log.say(line, name=name, level=level, execution_time=seconds, **common)
 
     def _add_result(self, node: Node, outcome: dict[str, Any]) -> Result:
         result = Result(node, outcome["status"], outcome["message"], outcome["failures"], now(), self.seconds)
@@ -265,6 +275,8 @@ def _words(result: Result) -> tuple[str, str]:
 def _completed(errors: int, partial: int, warnings: int) -> str:
     if not errors and not partial:
         return f"Completed with {counted(warnings, 'warning')}:" if warnings else "Completed successfully"
+    if not errors:
+        return f"Completed with {counted(partial, 'partial success')} and {counted(warnings, 'warning')}"
     parts = (counted(errors, "error"), counted(partial, "partial success"), counted(warnings, "warning"))
     return "Completed with {}, {}, and {}:".format(*parts)
 

@@ -79,9 +79,18 @@ class RecordedTests:
         finally:
             self._current = self._folder / _OUTSIDE
 
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        """Take everything back. Workers of xdist come by here, and not by the hook below."""
+        self._take_back()
+
     def pytest_unconfigure(self) -> None:
-        """Take everything back."""
-        sys.meta_path.remove(self._finder)
+        """Take everything back, where the session never began."""
+        self._take_back()
+
+    def _take_back(self) -> None:
+        if self._finder in sys.meta_path:
+            sys.meta_path.remove(self._finder)
         self._patch.undo()
         shutil.rmtree(self._scripts, ignore_errors=True)
 

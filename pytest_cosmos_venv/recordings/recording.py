@@ -180,7 +180,9 @@ class Recording:
         for entry, command in zip(self.index["commands"], self.commands, strict=True):
             if unique_id in command.nodes:
                 name = f"{entry['folder']}/{layout.ARTIFACTS_FOLDER}/{layout.RESULTS}"
-                changed[name] = _edited(command, unique_id, status, message, failures, native=native)
+                changed[name] = _edited(
+                    command, self._manifest(command), unique_id, status, message, failures, native=native
+                )
         return replace(self, files=changed)
 
     def save(self, path: Path | str) -> Path:
@@ -202,6 +204,12 @@ class Recording:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8", newline="")
         return folder
+
+    def _manifest(self, command: RecordedCommand) -> Mapping[str, Any]:
+        """The manifest of a command; where it has none, the last one of the others."""
+        found = (each.artifact(layout.MANIFEST) for each in (command, *reversed(self.commands)))
+        manifest: Mapping[str, Any] = next(filter(None, found), {})
+        return manifest
 
     def _files_below(self, folder: str) -> dict[str, str]:
         start = f"{folder}/"
@@ -281,11 +289,17 @@ def _text_of(file: Path) -> str:
 
 
 def _edited(
-    command: RecordedCommand, unique_id: str, status: str, message: str | None, failures: int | None, *, native: bool
+    command: RecordedCommand,
+    manifest: Mapping[str, Any],
+    unique_id: str,
+    status: str,
+    message: str | None,
+    failures: int | None,
+    *,
+    native: bool,
 ) -> str:
     """The text of ``run_results.json`` in which a node ends otherwise, and what lies behind it is skipped."""
     results = command.artifact(layout.RESULTS)
-    manifest = command.artifact(layout.MANIFEST) or {}
     behind: set[str] = set()
     if status in (*FAILED, "skipped"):
         behind = skipped_behind(unique_id, manifest, command.command or "")

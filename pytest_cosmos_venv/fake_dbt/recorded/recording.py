@@ -189,22 +189,29 @@ def find_answer(commands: list[Command], invocation: Invocation, script: Script,
         command = same[min(number, len(same)) - 1]
         if _is_repeatable(command, invocation):
             return Answer(command, None)
-        return Answer(command, RecordedProject(folder, command.artifact(layout.MANIFEST) or {}, command.order))
+        return Answer(command, RecordedProject(folder, _manifest_of(command, commands) or {}, command.order))
     name = _command_of(invocation)
     # Of the same command first, and the latest first.
     places = sorted(range(len(commands)), key=lambda place: (commands[place].name != name, -place))
     for command in (commands[place] for place in places):
-        project = _derived(command, name, invocation, folder)
+        project = _derived(command, _manifest_of(command, commands), invocation, folder)
         if project is not None:
             return Answer(command, project)
     return None
 
 
-def _derived(command: Command, name: str, invocation: Invocation, folder: Path) -> RecordedProject | None:
-    if name not in (*NODE_COMMANDS, *_FROM_A_MANIFEST):
-        return None
-    manifest = command.artifact(layout.MANIFEST)
-    if manifest is None:
+def _manifest_of(command: Command, commands: list[Command]) -> dict[str, Any] | None:
+    """The manifest of a command; where it has none, the last one of the others."""
+    found = (each.artifact(layout.MANIFEST) for each in (command, *commands[::-1]))
+    manifest: dict[str, Any] | None = next(filter(None, found), None)
+    return manifest
+
+
+def _derived(
+    command: Command, manifest: dict[str, Any] | None, invocation: Invocation, folder: Path
+) -> RecordedProject | None:
+    name = _command_of(invocation)
+    if name not in (*NODE_COMMANDS, *_FROM_A_MANIFEST) or manifest is None:
         return None
     rows = command.rows
     project = RecordedProject(folder, manifest, command.order)

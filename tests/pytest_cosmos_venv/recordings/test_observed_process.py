@@ -44,7 +44,7 @@ def start_recorded(code: str, folder: Path, processes: list[subprocess.Popen[str
     process = subprocess.Popen(
         [*recorder(folder / "recording", write_dbt(folder, code)), "run"],
         cwd=folder,
-        env=environment(),
+        env=environment({"TMPDIR": str(folder)}),
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
