@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.dags.shape import DagShape, ShapeOfDag, dag_shape
     from pytest_cosmos_venv.environments.fake_venv import FakeVenv
     from pytest_cosmos_venv.environments.package_index import IndexRequest, PackageIndex, serve_wheelhouse
+    from pytest_cosmos_venv.environments.replay_venv import ReplayVenv
     from pytest_cosmos_venv.environments.scripted_dbt import DbtCall, HeldCalls, ScriptedDbt, read_dbt_calls
     from pytest_cosmos_venv.environments.sdist import Sdist, SourceBuild
     from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.races.running import RunningRace
     from pytest_cosmos_venv.races.task_race import TaskRace
     from pytest_cosmos_venv.races.timeline import Timeline
+    from pytest_cosmos_venv.recordings.recording import RecordedCommand, Recording, read_recording
+    from pytest_cosmos_venv.recordings.replay import Replay
     from pytest_cosmos_venv.seeds.outcomes import SeedOutcome, SeedRendering, SeedRun
     from pytest_cosmos_venv.seeds.project import SeedFile
     from pytest_cosmos_venv.seeds.ready_made import SEED_SCENARIOS
@@ -113,6 +116,10 @@ __all__ = [
     "Race",
     "RaceFailure",
     "Racer",
+    "RecordedCommand",
+    "Recording",
+    "Replay",
+    "ReplayVenv",
     "RunDag",
     "RunTask",
     "RunningRace",
@@ -155,6 +162,7 @@ __all__ = [
     "first_file_under",
     "lock_taken",
     "read_dbt_calls",
+    "read_recording",
     "seed_scenarios",
     "serve_manifest",
     "serve_wheelhouse",
@@ -178,6 +186,7 @@ _MODULES = {
         "dags.shape": ("DagShape", "ShapeOfDag", "dag_shape"),
         "environments.fake_venv": ("FakeVenv",),
         "environments.package_index": ("IndexRequest", "PackageIndex", "serve_wheelhouse"),
+        "environments.replay_venv": ("ReplayVenv",),
         "environments.scripted_dbt": ("DbtCall", "HeldCalls", "ScriptedDbt", "read_dbt_calls"),
         "environments.sdist": ("Sdist", "SourceBuild"),
         "environments.wheel": ("Wheel", "write_wheel"),
@@ -209,6 +218,8 @@ _MODULES = {
         "races.running": ("RunningRace",),
         "races.task_race": ("TaskRace",),
         "races.timeline": ("Timeline",),
+        "recordings.recording": ("RecordedCommand", "Recording", "read_recording"),
+        "recordings.replay": ("Replay",),
         "seeds.outcomes": ("SeedOutcome", "SeedRendering", "SeedRun"),
         "seeds.project": ("SeedFile",),
         "seeds.ready_made": ("SEED_SCENARIOS",),

@@ -70,10 +70,16 @@ _VALUES = (
         "DIR",
         "With several releases of --cosmos-dbt: write report.json and report.html there.",
     ),
+    (
+        "cosmos-record",
+        "DIR",
+        "Record each dbt that the tests start, without secrets, into DIR, a folder for each test; relative to the root "
+        "directory.",
+    ),
 )
 _FORMER_NAMES = {"cosmos-deadline": "cosmos-timeout"}
 # The others are the suite's, as the switches are.
-_OF_EVERY_RUN = ("cosmos-implementation", "cosmos-cache-dir", "cosmos-dbt", "cosmos-dbt-report")
+_OF_EVERY_RUN = ("cosmos-implementation", "cosmos-cache-dir", "cosmos-dbt", "cosmos-dbt-report", "cosmos-record")
 _OF_THE_SUITE = tuple(name for name, _, _ in _VALUES if name not in _OF_EVERY_RUN)
 _SWITCHES = {
     "cosmos-servers": "Conformance: judge what needs servers of Airflow, and nothing else. Scheduler, API server and "
@@ -193,13 +199,16 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Collect DAG files, or compare releases of dbt, where the run asks for it.
+    """Do what an option asks for: collect DAG files, compare releases of dbt, put the recorder in front of dbt.
 
     :param config: the configuration of the run.
     :raises pytest.UsageError: an option cannot be understood, or is given without the one that it belongs to.
     """
     from pytest_cosmos_venv.fixtures.session import named_option
 
+    recordings = named_option(config, "cosmos_record")
+    if recordings is not None and not config.pluginmanager.hasplugin(_SUITE):
+        _record_dbt(config, recordings)
     if "," in (named_option(config, "cosmos_dbt") or ""):
         _compare_releases(config)
     elif config.option.cosmos_dbt_report:
@@ -265,6 +274,14 @@ def pytest_assertrepr_compare(left: object, right: object) -> list[str] | None:
             lines: list[str] = found.explanation(other)
             return lines
     return None
+
+
+def _record_dbt(config: pytest.Config, folder: str) -> None:
+    from pytest_cosmos_venv.recordings.recorded_tests import RecordedTests
+
+    recorded = RecordedTests(config.rootpath / os.path.expanduser(folder))  # noqa: PTH111 - pathlib costs each run
+    config.pluginmanager.register(recorded, "cosmos-record")
+    recorded.start()
 
 
 def _compare_releases(config: pytest.Config) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 tomllib = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
-ROW = re.compile(r"^\| (?P<floor>\d) \| (?P<rooms>[^|]*)\|", re.MULTILINE)
+ROW = re.compile(r"^\| (?P<floor>\d+) \| (?P<rooms>[^|]*)\|", re.MULTILINE)
 
 
 def layers_of(package: str) -> list[str]:

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from pytest_cosmos_venv import real_time
-from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, require_count, with_timeout
+from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, require, require_count, with_timeout
 from pytest_cosmos_venv.fake_dbt import RECORD_VARIABLE, is_native, native_script
 from pytest_cosmos_venv.fake_dbt.command_line import Invocation, UsageError
 from pytest_cosmos_venv.fake_dbt.native.command_line import NativeInvocation
 from pytest_cosmos_venv.fake_dbt.rules import Artifact, NodeOutcome, Rule, check_command, unknown_keyword_message
+from pytest_cosmos_venv.recordings.recording import Recording, read_recording
+from pytest_cosmos_venv.recordings.replay import Replay
 
 if TYPE_CHECKING:
     import psutil
@@ -259,6 +261,40 @@ class ScriptedDbt:
         )
         return self._add(rule)
 
+    def replay(self, recording: Recording | Path | str, *, speed: float | None = None) -> Replay:
+        """Answer the calls that begin from now on from a recording. A script that comes later counts before it.
+
+        A command that was recorded is repeated, output, artifacts and exit code. A call for some of the nodes of a
+        recorded command gets what these nodes did. Any other call ends with 2 and fails its test, with a list of what
+        is recorded; ``deps``, ``debug``, ``clean`` and ``--version`` are answered all the same.
+
+        :param recording: the recording, or its folder.
+        :param speed: how many times as fast as it was recorded; None: at once.
+        :returns: the replay, for ``fail(...)``, ``warn(...)``, ``skip(...)``.
+        :raises ToolkitMisuse: there is no such recording, or the speed is no number above 0.
+        """
+        read = recording if isinstance(recording, Recording) else read_recording(recording)
+        return Replay(read, self.replayer(speed=speed))
+
+    def replayer(self, *, speed: float | None = None) -> Callable[[Recording], None]:
+        """Return what answers the calls from then on from the recording that it is given.
+
+        :param speed: as for ``replay``.
+        :raises ToolkitMisuse: the speed is no number above 0.
+        """
+        if speed is not None:
+            require(speed, "speed", (int, float), "how many times as fast, such as 1 or 10")
+            if speed <= 0:
+                raise ToolkitMisuse(f"speed={speed}: give more than 0, or leave it out to replay at once.")
+
+        def use(recording: Recording) -> None:
+            with self._changing_rules() as rules:
+                # Of its own for each rule: calls that run read the one that they began with.
+                folder = recording.save(self.folder / "recordings" / str(len(rules)))
+                rules.append(Rule(recording=str(folder), speed=speed).as_json())
+
+        return use
+
     def release(self) -> None:
         """Let every held call go on."""
         for number in range(len(self._rules())):
@@ -322,18 +358,23 @@ class ScriptedDbt:
         return self.folder / "forgotten"
 
     def _add(self, rule: Rule) -> HeldCalls:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with alone_in(self.folder):
-            rules = [*self._rules(), rule.as_json()]
-            self._write(rules)
+        with self._changing_rules() as rules:
+            rules.append(rule.as_json())
         number = len(rules) - 1
         return HeldCalls(_flag=self._flag(number), _take_back=lambda: self._take_back(number))
 
     def _take_back(self, number: int) -> None:
-        with alone_in(self.folder):
-            rules = self._rules()
+        with self._changing_rules() as rules:
             # It keeps its place, since the numbers of the others are in the hands of calls.
             rules[number] = {**rules[number], "command": _NO_COMMAND}
+
+    @contextmanager
+    def _changing_rules(self) -> Iterator[list[dict[str, Any]]]:
+        """Yield the rules, alone among all processes of the test; they are written when the block has ended."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with alone_in(self.folder):
+            rules = self._rules()
+            yield rules
             self._write(rules)
 
     def _write(self, rules: list[dict[str, Any]]) -> None:

@@ -25,11 +25,23 @@ SHIPPED = (
     "packages.py",
     "project.py",
     "record.py",
+    "recorded/__init__.py",
+    "recorded/call.py",
+    "recorded/layout.py",
+    "recorded/playing.py",
+    "recorded/project.py",
+    "recorded/recording.py",
     "script.py",
     "tables.py",
 )
 """The files that are copied."""
-NATIVE = ("native/__init__.py", "native/call.py", "native/command_line.py")
+NATIVE = (
+    "native/__init__.py",
+    "native/call.py",
+    "native/command_line.py",
+    "native/main.py",
+    "recorded/native_call.py",
+)
 """The files that are copied for dbt 2 only."""
 _SHARE = "share/cosmos-fake-dbt"
 # The first line must not name Python: by that a dbt is told to be a native program.
@@ -66,7 +78,7 @@ def native_dbt_files(stem: str, *, strict: bool = False) -> dict[str, str]:
     modules = {f"fake_dbt/{name}": (folder / name).read_text(encoding="utf-8") for name in (*SHIPPED, *NATIVE)}
     if strict:
         modules["fake_dbt/strict"] = _STRICT
-    modules |= {"fake_dbt/__init__.py": "", "__main__.py": "from fake_dbt.native.call import cli\n\ncli()\n"}
+    modules |= {"fake_dbt/__init__.py": "", "__main__.py": "from fake_dbt.native.main import cli\n\ncli()\n"}
     data = {f"{stem}.data/data/{_SHARE}/{path}": text for path, text in modules.items()}
     return {f"{stem}.data/scripts/dbt": _PROGRAM, **data}
 

@@ -105,7 +105,7 @@ def native_status_refusal(name: str, kind: str, status: str) -> str | None:
 
 
 class Artifacts:
-    """The artifacts of one call, in its target folder.
+    """The artifacts of one call, in its target folder. ``scripted`` are those that are still to be written.
 
     :param target: the target folder; made when the first artifact is written.
     :param log: the log of the call, for its id and its beginning.
@@ -120,7 +120,7 @@ class Artifacts:
         self._target = target
         self._log = log
         self._dbt_version = dbt_version
-        self._scripted = dict(scripted)
+        self.scripted = dict(scripted)
         self._wanted = wanted
 
     def write(self, name: str, content: dict[str, Any]) -> None:
@@ -131,7 +131,7 @@ class Artifacts:
         """
         if not self._wanted:
             return
-        scripted = self._scripted.pop(name, content)
+        scripted = self.scripted.pop(name, content)
         if scripted is None:
             return
         self._target.mkdir(parents=True, exist_ok=True)
@@ -142,7 +142,7 @@ class Artifacts:
 
     def write_scripted(self) -> None:
         """Write the artifacts that the script gives and the command itself did not write."""
-        for name in list(self._scripted):
+        for name in list(self.scripted):
             self.write(name, {})
 
     def write_run_results(self, results: Iterable[Result], command: str, seconds: float, args: dict[str, Any]) -> None:

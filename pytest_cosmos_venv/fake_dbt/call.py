@@ -117,7 +117,7 @@ class Call:
             target_name=target,
         )
         self._log.say()
-        run = NodeRun(work, self._script, self._log)
+        run = self._run_of(work)
         self._artifacts.write_manifest(project.name, self._adapter, project.nodes)
         try:
             run.work()
@@ -195,13 +195,22 @@ class Call:
             self._log.show(line, name="ListCmdOut")
 
     def _read_project(self) -> Project:
-        project = Project(self._folder, self._script.nodes)
+        project = self._read_nodes()
         project.check_script(self._script, status_refusal)
+        self._say_found(project)
+        return project
+
+    def _say_found(self, project: Project) -> None:
         kinds = (("model", "model"), ("snapshot", "snapshot"), ("seed", "seed"), ("test", "data test"))
         counts = [(sum(node.kind == kind for node in project.nodes), noun) for kind, noun in kinds]
         parts = [f"{number} {noun}{'' if number == 1 else 's'}" for number, noun in counts if number] + ["0 macros"]
         self._log.say(f"Found {', '.join(parts)}", name="FoundStats", stat_line=", ".join(parts))
-        return project
+
+    def _read_nodes(self) -> Project:
+        return Project(self._folder, self._script.nodes)
+
+    def _run_of(self, work: list[Node]) -> NodeRun:
+        return NodeRun(work, self._script, self._log)
 
     @property
     def _profiles_folder(self) -> Path:

@@ -22,7 +22,10 @@ _CODES = {
     "Formatting": "Z017",
     "FoundStats": "W006",
     "LogModelResult": "Q012",
+    "LogSeedResult": "Q016",
+    "LogSnapshotResult": "Q015",
     "LogStartLine": "Q011",
+    "LogTestResult": "Q007",
     "MainReportVersion": "A001",
     "RunResultError": "Z024",
     "RunResultFailure": "Z022",
@@ -80,6 +83,20 @@ class Log:
             self._print_json(message, name, level, data or {"msg": message})
         else:
             print(f"{time.strftime('%H:%M:%S')}  {message}", flush=True)
+
+    def repeat(self, event: dict[str, Any]) -> None:
+        """Print an event that was recorded, as one of this call.
+
+        :param event: the event, as a JSON log has it.
+        """
+        info = event["info"]
+        if self._silent or _LEVELS.index(info["level"]) < _LEVELS.index(self._threshold):
+            return
+        if self._is_json:
+            now_and_here = {"invocation_id": self.invocation_id, "pid": os.getpid(), "ts": now()}
+            print(json.dumps({**event, "info": {**info, **now_and_here}}), flush=True)
+        else:
+            print(f"{time.strftime('%H:%M:%S')}  {info['msg']}", flush=True)
 
     def show(self, text: str, *, name: str) -> None:
         """Print what a command was asked for, such as a line of ``dbt ls``: whatever the level, without a time.

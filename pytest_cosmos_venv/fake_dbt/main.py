@@ -13,7 +13,7 @@ from typing import Protocol
 from .call import INTERRUPTED, Call
 from .command_line import Invocation, UsageError
 from .record import RECORD_VARIABLE, Record, record_folder
-from .script import Interrupted, ScriptError, read_script
+from .script import Interrupted, Script, ScriptError, read_script
 
 
 class RunnableCall(Protocol):
@@ -37,7 +37,16 @@ def installed_versions(site_packages: Path) -> dict[str, str]:
 
 def cli() -> None:
     """Run the console script ``dbt``, and end the process as dbt's own entry point does, by SystemExit."""
-    answer(installed_versions(Path(__file__).absolute().parents[2]), Invocation, Call)
+    answer(installed_versions(Path(__file__).absolute().parents[2]), Invocation, _call)
+
+
+def _call(invocation: Invocation, script: Script, installed: dict[str, str]) -> RunnableCall:
+    if script.recording is None:
+        return Call(invocation, script, installed)
+    # Only a test that replays has to read it.
+    from .recorded.call import RecordedCall
+
+    return RecordedCall(invocation, script, installed)
 
 
 def answer(installed: dict[str, str], read: type[Invocation], make_call: Callable[..., RunnableCall]) -> None:

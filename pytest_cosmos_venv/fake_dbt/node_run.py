@@ -15,6 +15,12 @@ from .script import Interrupted, Script
 _DONE = {"model": "OK created", "seed": "OK loaded", "snapshot": "OK snapshotted"}
 _BROKEN = {"model": "ERROR creating", "seed": "ERROR loading", "snapshot": "ERROR snapshotting"}
 _SKIPPED = ("skipped", "no-op")
+_RESULT_EVENTS = {
+    "seed": "LogSeedResult",
+    "snapshot": "LogSnapshotResult",
+    "source": "LogFreshnessResult",
+    "test": "LogTestResult",
+}
 
 
 class NodeRun:
@@ -134,29 +140,38 @@ class NodeRun:
         self.say_finished()
 
     def _end(self, place: str, position: int, node: Node, outcome: dict[str, Any]) -> None:
-        seconds = self.seconds
         if outcome["status"] == PARTIAL:
             self._say_failed_batch(node, outcome["message"])
             outcome = {**outcome, "message": "PARTIAL SUCCESS (1/2)"}
-        result = Result(node, outcome["status"], outcome["message"], outcome["failures"], now(), seconds)
-        self.results.append(result)
-        self._script.record_end(node.unique_id, result.status)
+        result = self._add_result(node, outcome)
+        seconds = result.seconds
         common: dict[str, Any] = {
             "index": position,
             "total": len(self._nodes),
             "node_info": _node_info(node, result.status),
         }
         if result.status in _SKIPPED:
-            line = aligned(f"{place} SKIP relation main.{node.name}", "SKIP")
-            schema = {"node_name": node.name, "resource_type": node.kind, "schema": "main"}
+            what = f"{node.kind} {node.name}" if "test" in node.kind else f"relation {node.schema}.{node.name}"
+            line = aligned(f"{place} SKIP {what}", "SKIP")
+            schema = {"node_name": node.name, "resource_type": node.kind, "schema": node.schema}
             self._log.say(line, name="SkippingDetails", **common, **schema)
             return
         what, status = _words(result)
         level = {"warn": "warn", PARTIAL: "info"}.get(result.status, "error" if result.has_failed else "info")
-        name = {"test": "LogTestResult", "source": "LogFreshnessResult"}.get(node.kind, "LogModelResult")
+        name = _RESULT_EVENTS.get(node.kind, "LogModelResult")
         line = aligned(f"{place} {what}", f"{status} in {seconds:.2f}s")
         common["status"] = result.message if result.status in ("success", PARTIAL) else result.status
-        self._log.say(line, name=name, level=level, description=node.label, execution_time=seconds, **common)
+        if node.kind == "seed":
+            common |= {"relation": node.name, "result_message": result.message, "schema": node.schema}
+        else:
+            common["description"] = node.label
+        self._log.say(line, name=name, level=level, execution_time=seconds, **common)
+
+    def _add_result(self, node: Node, outcome: dict[str, Any]) -> Result:
+        result = Result(node, outcome["status"], outcome["message"], outcome["failures"], now(), self.seconds)
+        self.results.append(result)
+        self._script.record_end(node.unique_id, result.status)
+        return result
 
     def _say_failed_batch(self, node: Node, message: str) -> None:
         """Say that a batch failed; the database's words stand in the log alone, as with dbt."""
@@ -169,7 +184,7 @@ class NodeRun:
             exc=message,
             node_info=info,
         )
-        what = f"batch 2026-01-02 of main.{node.name}"
+        what = f"batch 2026-01-02 of {node.schema}.{node.name}"
         batch = {"batch_index": 2, "total_batches": 2, "description": what, "status": "error"}
         line = aligned(f"Batch 2 of 2 ERROR creating {what}", f"ERROR in {self.seconds:.2f}s")
         say(line, name="LogBatchResult", level="error", node_info=info, execution_time=self.seconds, **batch)
@@ -260,6 +275,8 @@ def _words(result: Result) -> tuple[str, str]:
 def _completed(errors: int, partial: int, warnings: int) -> str:
     if not errors and not partial:
         return f"Completed with {counted(warnings, 'warning')}:" if warnings else "Completed successfully"
+    if not errors:
+        return f"Completed with {counted(partial, 'partial success')} and {counted(warnings, 'warning')}"
     parts = (counted(errors, "error"), counted(partial, "partial success"), counted(warnings, "warning"))
     return "Completed with {}, {}, and {}:".format(*parts)
 
@@ -270,7 +287,12 @@ def _sorted_nouns(nouns: list[str]) -> list[str]:
 
 
 def _node_info(node: Node, status: str) -> dict[str, Any]:
-    relation = {"alias": node.name, "database": "dev", "schema": "main", "relation_name": f'"dev"."main"."{node.name}"'}
+    relation = {
+        "alias": node.name,
+        "database": "dev",
+        "schema": node.schema,
+        "relation_name": f'"dev"."{node.schema}"."{node.name}"',
+    }
     return {
         "materialized": node.materialized,
         "meta": {},

@@ -47,6 +47,7 @@ class Node(NamedTuple):
     :param checksum: the checksum; always empty.
     :param depends_on: unique ids of the nodes that it reads.
     :param code: the text of its file; of a seed and of a node that the script adds, none.
+    :param schema: the schema of its table or view.
     """
 
     kind: str
@@ -61,15 +62,16 @@ class Node(NamedTuple):
     checksum: str
     depends_on: tuple[str, ...] = ()
     code: str = ""
+    schema: str = "main"
 
     @property
     def label(self) -> str:
         """The name of the node in the log: ``sql view model main.orders``."""
         language = "python" if self.path.endswith(".py") else "sql"
         return {
-            "model": f"{language} {self.materialized} model main.{self.name}",
-            "seed": f"seed file main.{self.name}",
-            "snapshot": f"snapshot main.{self.name}",
+            "model": f"{language} {self.materialized} model {self.schema}.{self.name}",
+            "seed": f"seed file {self.schema}.{self.name}",
+            "snapshot": f"snapshot {self.schema}.{self.name}",
             "source": f"freshness of {'.'.join(self.unique_id.split('.')[2:])}",
             "unit_test": f"unit_test {self.name}",
         }.get(self.kind, f"{self.kind} {self.name}")
@@ -180,13 +182,13 @@ class Project:
         plain = criterion.strip("+@")
         found = {node.unique_id for node in self._all if _is_meant(node, plain)}
         if criterion.startswith(("+", "@")):
-            found |= self._reached(found, {node.unique_id: node.depends_on for node in self.nodes})
+            found |= self.reached(found, {node.unique_id: node.depends_on for node in self.nodes})
         if criterion.endswith("+") or criterion.startswith("@"):
             below = {
                 each.unique_id: [n.unique_id for n in self.nodes if each.unique_id in n.depends_on]
                 for each in self.nodes
             }
-            found |= self._reached(found, below)
+            found |= self.reached(found, below)
         return found | self._tests_of(found)
 
     def _tests_of(self, chosen: set[str]) -> set[str]:
@@ -204,7 +206,12 @@ class Project:
                 yield node.unique_id
 
     @staticmethod
-    def _reached(start: set[str], edges: dict[str, Any]) -> set[str]:
+    def reached(start: set[str], edges: dict[str, Any]) -> set[str]:
+        """Return the nodes to which edges lead from some nodes, over any number of them.
+
+        :param start: unique ids.
+        :param edges: unique id -> unique ids.
+        """
         reached: set[str] = set()
         todo = list(start)
         while todo:

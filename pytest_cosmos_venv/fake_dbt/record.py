@@ -8,6 +8,7 @@ import select
 import stat
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,9 @@ class Record:
 
         :param calls: a text that stands for the sort of calls.
         """
-        name = calls.encode().hex()[-200:]
+        words = calls.encode()
+        # A long one has a name of its own too: a file's name has its limits.
+        name = words.hex()[-180:] + (f"-{zlib.crc32(words):x}" if len(words) > 90 else "")
         number = 1
         while True:
             try:

@@ -23,9 +23,10 @@ _HARMLESS = frozenset({"SIGCHLD", "SIGCONT", "SIGSTOP", "SIGTSTP", "SIGTTIN", "S
 
 
 _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
-    **dict.fromkeys(("command", "select", "at", "after"), ((str,), "a text")),
+    **dict.fromkeys(("command", "select", "at", "after", "recording"), ((str,), "a text")),
     **dict.fromkeys(("nth", "exit_code"), ((int,), "a whole number")),
     "delay": ((int, float), "seconds"),
+    "speed": ((int, float), "how many times as fast"),
     **dict.fromkeys(("hold", "child"), ((bool,), "True or False")),
     **dict.fromkeys(("nodes", "artifacts"), ((Mapping,), "a dictionary, name -> what becomes of it")),
 }
@@ -75,6 +76,8 @@ class Rule:
     :param ignore_signals: signals that are only put on record.
     :param child: whether to fork a child that stays.
     :param crash: the signal by which to die while working on the node; None: none.
+    :param recording: the folder of the recording that answers the calls; None: there is none.
+    :param speed: how many times as fast as it was recorded; None: at once.
     """
 
     command: str | None = None
@@ -92,6 +95,8 @@ class Rule:
     ignore_signals: tuple[signal.Signals, ...] = ()
     child: bool = False
     crash: signal.Signals | None = None
+    recording: str | None = None
+    speed: float | None = None
 
     def __post_init__(self) -> None:
         self._check_kinds()
@@ -127,6 +132,8 @@ class Rule:
             "ignore_signals": [int(each) for each in self.ignore_signals],
             "child": self.child,
             "crash": None if self.crash is None else int(self.crash),
+            "recording": self.recording,
+            "speed": self.speed,
         }
 
     def _check_kinds(self) -> None:
@@ -235,7 +242,7 @@ def unknown_keyword_message(unknown: Iterable[str]) -> str:
     :param unknown: the keywords.
     """
     given = ", ".join(f"{name}=…" for name in unknown)
-    known = [one.name for one in fields(Rule) if one.name != "command"]
+    known = [one.name for one in fields(Rule) if one.name not in ("command", "recording", "speed")]
     return f"script({given}): there is no such keyword; there are {_listed(known)}."
 
 

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterable
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -32,7 +32,8 @@ class ScriptError(Exception):
 class Script:
     """The rule for this call; where none fits, dbt works as told and succeeds.
 
-    ``exit_code``, ``stdout``, ``stderr``, ``artifacts``, ``nodes``, ``at`` and ``after`` are as in ``rules.Rule``.
+    ``exit_code``, ``stdout``, ``stderr``, ``artifacts``, ``nodes``, ``at``, ``after``, ``recording`` and ``speed`` are
+    as in ``rules.Rule``.
 
     :param record: the record of the call.
     :param rule: the rule as JSON; None: none fits.
@@ -50,12 +51,30 @@ class Script:
         self.nodes: dict[str, dict[str, Any]] = self._rule.get("nodes", {})
         self.at: str | None = self._rule.get("at")
         self.after: str | None = self._rule.get("after")
+        named = self._rule.get("recording")
+        self.recording = None if named is None else Path(named)
+        self.speed: float = self._rule.get("speed") or 0.0
         self._has_paused = False
 
     @property
     def names_its_selection(self) -> bool:
         """Whether the rule is for calls that select a certain node: the nodes that it adds belong to that selection."""
         return self._rule.get("select") is not None
+
+    def count_call(self, calls: str) -> int:
+        """Return how many calls of a sort there were under this rule, this one included.
+
+        :param calls: a text that stands for the sort of calls.
+        """
+        return self._record.count_call(f"{self._number} {calls}")
+
+    def spend(self, seconds: float) -> None:
+        """Spend the time that a recorded node took, at the speed of the rule; none where it has no speed.
+
+        :param seconds: the time.
+        """
+        if self.speed:
+            time.sleep(seconds / self.speed)
 
     def outcome(self, unique_id: str) -> dict[str, Any] | None:
         """Return how a node ends; None where the script does not say.
@@ -116,7 +135,7 @@ class Script:
         elif self._rule.get("delay"):
             time.sleep(self._rule["delay"])
         if self._rule.get("crash"):
-            _die(self._rule["crash"])
+            die(self._rule["crash"])
 
     def _hold(self) -> None:
         self._record.add("held")
@@ -132,7 +151,7 @@ class Script:
             return
         if number == signal.SIGINT:
             raise Interrupted
-        _die(number)
+        die(number)
 
 
 def read_script(record: Record, invocation: Invocation | None) -> Script:
@@ -194,7 +213,11 @@ def _fits(rule: dict[str, Any], invocation: Invocation | None) -> bool:
     return rule["select"] is None or any(rule["select"] in (word, node_name(word)) for word in words)
 
 
-def _die(number: int) -> NoReturn:
+def die(number: int) -> NoReturn:
+    """End this process by a signal.
+
+    :param number: the number of the signal.
+    """
     sys.stdout.flush()
     if number != signal.SIGKILL:
         signal.signal(number, signal.SIG_DFL)

@@ -13,11 +13,9 @@ from typing import Any
 from ..artifacts import NativeArtifacts, Result, native_facts, native_status_refusal
 from ..command_line import Invocation
 from ..log import Console, now, setting, switch
-from ..main import answer, installed_versions
 from ..packages import PackageError, Packages
 from ..project import Node, Project
 from ..script import SELECTING, Interrupted, Script
-from .command_line import NativeInvocation
 
 _NODE_COMMANDS = ("run", "build", "seed", "snapshot", "test", "retry", "clone")
 _LIKE_NODE_COMMANDS = (*_NODE_COMMANDS, "compile", "show")
@@ -33,14 +31,6 @@ _DOCS = (
     "--write-catalog` to write catalog.json. To host docs locally, use the dbt Core index.html with catalog.json and "
     "manifest.json in the same directory: https://github.com/dbt-labs/dbt-core/blob/main/core/dbt/task/docs/index.html"
 )
-
-
-def cli() -> None:
-    """Run the program ``dbt``."""
-    site_packages = next(Path(sys.prefix).glob("lib/python*/site-packages"))
-    # What the real program has there, in place of a script of Python's.
-    sys.argv[0] = str(Path(sys.prefix, "bin", "dbt"))
-    answer(installed_versions(site_packages), NativeInvocation, NativeCall)
 
 
 def shown_version(version: str) -> str:
@@ -203,7 +193,7 @@ class NativeCall:
         return self._finish() if is_asked_for else 0
 
     def _work(self) -> int:
-        project = Project(self._folder, self._script.nodes)
+        project = self._read_nodes()
         project.check_script(self._script, native_status_refusal)
         nodes = project.work(self._invocation, with_added=self._script.names_its_selection)
         if self._command not in ("clean", "debug"):
@@ -223,6 +213,9 @@ class NativeCall:
         if self._script.exit_code == 1 and not self._console.errors:
             self._console.trouble(f"[error] [Generic (dbt1000)]: {_SCRIPTED_ERROR}")
         return self._finish()
+
+    def _read_nodes(self) -> Project:
+        return Project(self._folder, self._script.nodes)
 
     def _do_without_running(self, nodes: list[Node]) -> None:
         if self._command in ("ls", "list"):
@@ -416,7 +409,7 @@ def _default_message(node: Node, status: str) -> str:
 
 
 def _relation(node: Node) -> str:
-    return f"{'main_dbt_test__audit' if 'test' in node.kind else 'main'}.{node.name}"
+    return f"{node.schema if 'test' not in node.kind else 'main_dbt_test__audit'}.{node.name}"
 
 
 def _node_line(result: Result) -> str:

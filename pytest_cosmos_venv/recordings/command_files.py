@@ -1,0 +1,322 @@
+"""The files of one recorded command: found beside dbt when it has ended, redacted, and put into the recording."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import time
+from typing import Any
+
+from pytest_cosmos_venv.fake_dbt.command_line import Invocation, UsageError
+from pytest_cosmos_venv.fake_dbt.recorded import layout
+from pytest_cosmos_venv.recordings.observed_process import STDERR, STDOUT, ProcessEnd
+from pytest_cosmos_venv.recordings.redaction import Redaction
+from pytest_cosmos_venv.recordings.secret_values import secrets_of
+
+_LOG = "dbt.log"
+_LEFT_OUT_OF_A_MANIFEST = ("macros", "docs", "disabled")
+_VERSION_IN_TEXT = re.compile(r"Running with dbt(?:-core)?=(\S+)|dbt-core (\d\S+)|- installed:\s+(\S+)")
+_PRERELEASE = {"-alpha.": "a", "-beta.": "b", "-rc.": "rc"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What stands around one command of dbt before it runs.
+
+    :param command: the command line, with the executable.
+    :param variables: the environment variables that dbt gets, with those that make it log its events.
+    :param folder: the folder in which it runs.
+    :param project: the folder of its project.
+    :param target: the folder of its artifacts.
+    :param log: the file that dbt writes its events into.
+    :param log_began: the size of that file before.
+    :param profiles: the folders in which dbt looks for profiles.
+    :param secrets: the values that are to be in no file.
+    :param artifacts: file -> its state before the command.
+    :param log_format: ``json``, or ``text``: the form of the output that was asked for.
+    :param began_at: seconds since the epoch.
+    """
+
+    command: tuple[str, ...]
+    variables: Mapping[str, str] = field(repr=False)
+    folder: Path
+    project: Path
+    target: Path
+    log: Path
+    log_began: int
+    profiles: tuple[Path, ...]
+    secrets: frozenset[str] = field(repr=False)
+    artifacts: Mapping[Path, tuple[int, ...]]
+    log_format: str
+    began_at: float
+
+    @classmethod
+    def of(cls, command: Sequence[str], environment: Mapping[str, str], *, logs: Path) -> Surroundings:
+        """Look at a command that is about to begin.
+
+        :param command: the command line, with the executable.
+        :param environment: the environment variables that the caller gives to dbt.
+        :param logs: a folder of its own for the log of the events.
+        """
+        line = _read(command[1:])
+
+        def setting(*names: str) -> str | None:
+            word = names[0][2:].upper().replace("-", "_")
+            return (
+                line.last(*names, default=environment.get(f"DBT_ENGINE_{word}") or environment.get(f"DBT_{word}") or "")
+                or None
+            )
+
+        folder = Path(os.path.abspath("."))  # noqa: PTH100 - dbt's own view, not resolved
+        project = folder / (setting("--project-dir") or ".")
+        target = project / (setting("--target-path") or _configured_target(project) or "target")
+        log = Path(line.last("--log-path", default=str(logs)))
+        log_file = (log if log.is_absolute() else folder / log) / _LOG
+        given = setting("--profiles-dir")
+        profiles = [*([folder / given] if given else []), folder, project, Path("~/.dbt").expanduser()]
+        wanted = {"LOG_PATH": str(logs), "LOG_FORMAT_FILE": "json", "LOG_LEVEL_FILE": "debug"}
+        variables = dict(environment)
+        for name, value in wanted.items():
+            variables[f"DBT_{name}"] = value
+            if f"DBT_ENGINE_{name}" in variables:
+                variables[f"DBT_ENGINE_{name}"] = value
+        return cls(
+            command=tuple(command),
+            variables=variables,
+            folder=folder,
+            project=_plain(project),
+            target=_plain(target),
+            log=log_file,
+            log_began=_size(log_file),
+            profiles=tuple(dict.fromkeys(map(_plain, profiles))),
+            secrets=secrets_of(environment, command[1:], [each / "profiles.yml" for each in profiles]),
+            artifacts=_states(target),
+            log_format="json" if (setting("--log-format") or "").lower() == "json" else "text",
+            began_at=time(),
+        )
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """Absolute path -> the word that stands for it."""
+        places = [(layout.FOLDER, self.folder), (layout.HOME, Path.home())]
+        places += [(layout.PROFILES, self.profiles[0]), (layout.TARGET, self.target), (layout.LOGS, self.log.parent)]
+        executable = Path(shutil.which(self.command[0]) or self.command[0])
+        places += [(layout.ENVIRONMENT, executable.parent.parent)] if executable.is_absolute() else []
+        places.append((layout.PROJECT, self.project))  # the last one counts where two are one
+        found: dict[str, str] = {}
+        for word, place in places:
+            for path in (str(place), str(place.resolve())):
+                found[path] = word
+        # Below the project it is told by the project's word, as the file system has it.
+        return {
+            path: word
+            for path, word in found.items()
+            if path != "/" and not (word == layout.TARGET and Path(path).is_relative_to(self.project))
+        }
+
+
+def keep_command(recording: Path, surroundings: Surroundings, end: ProcessEnd) -> Path:
+    """Put one command into a recording, and return the folder of its files.
+
+    Commands that end at the same moment are put there one after another.
+
+    :param recording: the folder of the recording; made when it is missing.
+    :param surroundings: what was seen before the command.
+    :param end: how it ended.
+    """
+    redaction = Redaction(surroundings.secrets, surroundings.paths)
+    files = _files_of(surroundings, end, redaction)
+    recording.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=recording))
+    try:
+        draft.chmod(0o755)
+        for name, text in files.items():
+            (draft / name).parent.mkdir(exist_ok=True)
+            (draft / name).write_text(text, encoding="utf-8", newline="")
+        with _alone_in(recording):
+            index = read_index(recording)
+            words = surroundings.command[1:]
+            name = re.sub(r"\W+", "-", next((word for word in words if not word.startswith("-")), "dbt"))
+            place = recording / f"{len(index['commands']) + 1:03d}-{name}"
+            draft.replace(place)
+            entry = {
+                "folder": place.name,
+                "arguments": redaction.value(list(words)),
+                "exit_code": end.exit_code,
+                "seconds": round(end.seconds, 3),
+                "began_at": round(surroundings.began_at, 3),
+                "log_format": surroundings.log_format,
+                **_version(files),
+                **({"results": layout.digest(files[_RESULTS])} if _RESULTS in files else {}),
+            }
+            index["commands"] = sorted([*index["commands"], entry], key=lambda each: each["began_at"])
+            _write_index(recording, index)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return place
+
+
+def read_index(recording: Path) -> dict[str, Any]:
+    """Return what ``recording.json`` holds; an empty list of commands where there is none yet.
+
+    :param recording: the folder of the recording.
+    """
+    try:
+        index: dict[str, Any] = json.loads((recording / layout.INDEX).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {"format": layout.FORMAT, "commands": []}
+    return index
+
+
+def index_text(index: Mapping[str, Any]) -> str:
+    """Return the text of ``recording.json``.
+
+    :param index: what it holds.
+    """
+    return json.dumps(index, indent=2, ensure_ascii=False) + "\n"
+
+
+_RESULTS = f"{layout.ARTIFACTS_FOLDER}/{layout.RESULTS}"
+
+
+def _files_of(surroundings: Surroundings, end: ProcessEnd, redaction: Redaction) -> dict[str, str]:
+    """Name inside the folder of the command -> text, redacted."""
+    said = {stream: text.decode("utf-8", "replace") for stream, text in end.output.items()}
+    files = {layout.STDOUT: redaction.lines(said[STDOUT])}
+    if said[STDERR]:
+        files[layout.STDERR] = redaction.lines(said[STDERR])
+    files[layout.TIMES] = json.dumps([list(each) for each in end.times]) + "\n"
+    events = _events(surroundings) or [line for line in said[STDOUT].split("\n") if _is_event(line)]
+    if events:
+        files[layout.EVENTS] = redaction.lines("\n".join(events) + "\n")
+    for file, state in _states(surroundings.target).items():
+        if surroundings.artifacts.get(file) == state:  # of an earlier command
+            continue
+        text = file.read_text(encoding="utf-8", errors="replace")
+        if file.name == layout.MANIFEST:
+            text = _reduced(text)
+        name = f"{layout.ARTIFACTS_FOLDER}/{file.name}"
+        files[name] = _readable(redaction.document(text), is_long=file.name != layout.RESULTS)
+    return files
+
+
+def _events(surroundings: Surroundings) -> list[str]:
+    try:
+        with surroundings.log.open(encoding="utf-8", errors="replace", newline="\n") as file:
+            file.seek(surroundings.log_began)
+            return [line for line in file.read().split("\n") if _is_event(line)]
+    except OSError:
+        return []
+
+
+def _is_event(line: str) -> bool:
+    if not line.startswith("{"):
+        return False
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(value, dict) and "info" in value
+
+
+def _reduced(text: str) -> str:
+    """Return a manifest without the macros and texts that come with dbt: nine tenths of it."""
+    try:
+        manifest = json.loads(text)
+        project = manifest["metadata"]["project_name"]
+        for part in _LEFT_OUT_OF_A_MANIFEST:
+            kept = manifest.get(part)
+            if isinstance(kept, dict):
+                manifest[part] = {
+                    name: each
+                    for name, each in kept.items()
+                    if not isinstance(each, dict) or each.get("package_name") == project
+                }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return text
+    return json.dumps(manifest, ensure_ascii=False)
+
+
+def _readable(text: str, *, is_long: bool) -> str:
+    try:
+        return json.dumps(json.loads(text), indent=1 if is_long else 2, ensure_ascii=False) + "\n"
+    except ValueError:
+        return text
+
+
+def _version(files: Mapping[str, str]) -> dict[str, str]:
+    """The version and the engine of the dbt that has said so; nothing where it has not."""
+    version = None
+    for name in (_RESULTS, f"{layout.ARTIFACTS_FOLDER}/{layout.MANIFEST}"):
+        with suppress(KeyError, ValueError, TypeError):
+            version = version or json.loads(files[name])["metadata"]["dbt_version"]
+    if version is None:
+        texts = (files.get(layout.EVENTS, ""), files[layout.STDOUT])
+        found = next((match for match in map(_VERSION_IN_TEXT.search, texts) if match), None)
+        version = next(filter(None, found.groups())).rstrip('",') if found else None
+    if version is None:
+        return {}
+    for long, short in _PRERELEASE.items():
+        version = version.replace(long, short)
+    return {"dbt_version": version}
+
+
+def _configured_target(project: Path) -> str | None:
+    """The folder of artifacts that ``dbt_project.yml`` names, as releases of dbt before 1.5 had it."""
+    with suppress(OSError, UnicodeDecodeError):
+        text = (project / "dbt_project.yml").read_text(encoding="utf-8")
+        found = re.search(r"^target-path:\s*['\"]?([^'\"\n#]+)", text, re.MULTILINE)
+        return found.group(1).strip() if found else None
+    return None
+
+
+def _read(arguments: Sequence[str]) -> Invocation:
+    try:
+        return Invocation(list(arguments))
+    except UsageError:
+        return Invocation([])
+
+
+def _plain(path: Path) -> Path:
+    return Path(os.path.normpath(path))
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
+
+
+def _states(target: Path) -> dict[Path, tuple[int, ...]]:
+    found: dict[Path, tuple[int, ...]] = {}
+    for name in layout.ARTIFACTS:
+        with suppress(OSError):
+            state = (target / name).stat()
+            found[target / name] = (state.st_mtime_ns, state.st_size, state.st_ino)
+    return found
+
+
+def _write_index(recording: Path, index: Mapping[str, Any]) -> None:
+    draft = recording / f".{layout.INDEX}-{os.getpid()}"
+    draft.write_text(index_text(index), encoding="utf-8")
+    draft.replace(recording / layout.INDEX)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    # A lock on the folder itself leaves no file, and ends with the process.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,202 @@
+"""``--cosmos-record``: every dbt that a test starts is a recording one.
+
+It is put in front of dbt at two places. One is ``subprocess.Popen`` of the test's own process, for tests and for
+implementations that start dbt there. The other is ``run_subprocess`` of the base class of all operators in Cosmos's
+import layout, which gets the command line of the dbt that runs, that of a new virtual environment too: an
+implementation may have another process start it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from pytest_cosmos_venv.fake_dbt.recorded.layout import INDEX
+from pytest_cosmos_venv.recordings.command_files import read_index
+from pytest_cosmos_venv.recordings.recording_dbt import write_recording_dbt
+
+_OUTSIDE = "outside-of-tests"
+_PROGRAMS = ("dbt",)
+_OPERATORS = re.compile(r"\w+\.operators\.local")
+# A server that has imported dbt starts no process that could be recorded: implementations name the switch.
+_SERVERS_OFF = ("AIRFLOW__COSMOS_VENV__LOCAL_WARM_DBT", "AIRFLOW__COSMOS_VENV__VIRTUALENV_WARM_DBT")
+
+
+class RecordedTests:
+    """The plugin of a run with ``--cosmos-record``: a recording for each test that starts dbt.
+
+    :param folder: the folder of the recordings.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._current = folder / _OUTSIDE
+        self._scripts = Path(tempfile.mkdtemp(prefix="cosmos-record-"))
+        self._in_this_process = 0
+        self._patch = pytest.MonkeyPatch()
+        self._finder = _OperatorsFinder(self._put_in_front_of_operators)
+
+    def start(self) -> None:
+        """Put the recorder in front of every dbt from now on."""
+        start = subprocess.Popen.__init__
+
+        @functools.wraps(start)
+        def start_recorded(process: Any, args: Any, *rest: Any, **options: Any) -> None:
+            start(process, self._recorded(args, options), *rest, **options)
+
+        self._patch.setattr(subprocess.Popen, "__init__", start_recorded)
+        for name in _SERVERS_OFF:
+            self._patch.setenv(name, "off")
+        for name, module in list(sys.modules.items()):
+            if _OPERATORS.fullmatch(name):
+                self._put_in_front_of_operators(module)
+        sys.meta_path.insert(0, self._finder)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        """Record into the folder of the test.
+
+        :param item: the test.
+        """
+        self._current = self._folder / recording_name(item.nodeid)
+        if (self._current / INDEX).is_file():
+            shutil.rmtree(self._current)  # of an earlier run
+        try:
+            return (yield)
+        finally:
+            self._current = self._folder / _OUTSIDE
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        """Take everything back. Workers of xdist come by here, and not by the hook below."""
+        self._take_back()
+
+    def pytest_unconfigure(self) -> None:
+        """Take everything back, where the session never began."""
+        self._take_back()
+
+    def _take_back(self) -> None:
+        if self._finder in sys.meta_path:
+            sys.meta_path.remove(self._finder)
+        self._patch.undo()
+        shutil.rmtree(self._scripts, ignore_errors=True)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say what is recorded, and what could not be.
+
+        :param terminalreporter: what prints it.
+        """
+        places = sorted(each.parent for each in self._folder.glob(f"*/{INDEX}"))
+        number = sum(len(read_index(place)["commands"]) for place in places)
+        where = f"in {len(places)} recordings under {self._folder}"
+        terminalreporter.write_line(f"cosmos: {number} commands of dbt {where}")
+        if self._in_this_process:
+            terminalreporter.write_line(
+                f"cosmos: {self._in_this_process} commands ran inside a task's own process (InvocationMode.DBT_RUNNER) "
+                "and were not recorded: use InvocationMode.SUBPROCESS in a run that is recorded"
+            )
+
+    def _recorded(self, args: Any, options: dict[str, Any]) -> Any:
+        is_words = isinstance(args, Sequence) and not isinstance(args, (str, bytes)) and args
+        if not is_words or options.get("shell") or options.get("executable"):
+            return args
+        try:
+            program = os.fsdecode(args[0])
+        except TypeError:
+            return args
+        return [self._script_for(program), *args[1:]] if self._is_dbt(program) else args
+
+    def _is_dbt(self, program: str) -> bool:
+        return Path(program).name in _PROGRAMS and not Path(program).is_relative_to(self._scripts)
+
+    def _script_for(self, program: str) -> str:
+        place = self._scripts / f"{abs(hash((program, self._current))):x}" / "bin" / Path(program).name
+        if not place.exists():
+            write_recording_dbt(program, self._current, place)
+        return str(place)
+
+    def _put_in_front_of_operators(self, module: ModuleType) -> None:
+        for found in list(vars(module).values()):
+            if isinstance(found, type):
+                for name in ("run_subprocess", "run_dbt_runner"):
+                    owner = next((each for each in reversed(found.__mro__) if name in vars(each)), None)
+                    if owner is not None and not hasattr(vars(owner)[name], "cosmos_recorded"):
+                        self._patch.setattr(owner, name, self._in_front_of(vars(owner)[name], name))
+
+    def _in_front_of(self, method: Callable[..., Any], name: str) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def recorded(operator: Any, *args: Any, **options: Any) -> Any:
+            if name == "run_dbt_runner":
+                self._in_this_process += 1
+                return method(operator, *args, **options)
+            words = options["command"] if "command" in options else args[0]
+            if words and self._is_dbt(str(words[0])):
+                words = [self._script_for(str(words[0])), *words[1:]]
+            if "command" in options:
+                return method(operator, *args, **{**options, "command": words})
+            return method(operator, words, *args[1:], **options)
+
+        recorded.cosmos_recorded = True  # type: ignore[attr-defined]
+        return recorded
+
+
+def recording_name(nodeid: str) -> str:
+    """Return the name of the folder in which a test is recorded: ``test_night.py-test_it_loads``.
+
+    :param nodeid: the id of the test, as pytest has it.
+    """
+    return re.sub(r"[^\w.]+", "-", nodeid).strip("-")
+
+
+class _OperatorsFinder(MetaPathFinder):
+    """Finds nothing of its own: the module of the operators is told of when it has been imported.
+
+    :param tell: is told.
+    """
+
+    def __init__(self, tell: Callable[[ModuleType], None]) -> None:
+        self._tell = tell
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:
+        if not _OPERATORS.fullmatch(name):
+            return None
+        others = (finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec"))
+        spec = next(filter(None, (finder.find_spec(name, path, target) for finder in others)), None)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _TellingLoader(spec.loader, self._tell)
+        return spec
+
+
+class _TellingLoader(Loader):
+    """Loads as another one does, and tells of the module.
+
+    :param loader: the other one.
+    :param tell: is told.
+    """
+
+    def __init__(self, loader: Loader, tell: Callable[[ModuleType], None]) -> None:
+        self._loader = loader
+        self._tell = tell
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self._loader.exec_module(module)
+        self._tell(module)

@@ -1,0 +1,47 @@
+"""The program in front of a real dbt: it runs it with its own input and output, and keeps what came of it.
+
+``python -m pytest_cosmos_venv.recordings FOLDER -- /path/to/dbt build --select orders`` records one command.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytest_cosmos_venv.recordings.command_files import Surroundings, keep_command
+from pytest_cosmos_venv.recordings.observed_process import end_like, run_observed
+
+_USAGE = "usage: python -m pytest_cosmos_venv.recordings FOLDER -- DBT [ARGUMENT ...]"
+_NOT_FOUND = 127
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a dbt, keep its command in a recording, and end as it ended.
+
+    :param arguments: the folder of the recording, ``--``, and the command line of dbt; None: those of this process.
+    :raises SystemExit: the arguments are no such line, or dbt cannot be started.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if len(words) < 3 or words[1] != "--":
+        raise SystemExit(_USAGE)
+    folder, command = Path(words[0]), words[2:]
+    logs = Path(tempfile.mkdtemp(prefix="cosmos-record-"))
+    try:
+        surroundings = Surroundings.of(command, dict(os.environ), logs=logs)
+        try:
+            end = run_observed(command, surroundings.variables)
+        except OSError as error:
+            print(f"{command[0]}: {error.strerror}", file=sys.stderr)
+            raise SystemExit(_NOT_FOUND) from None
+        try:
+            keep_command(folder, surroundings, end)
+        except OSError as error:
+            # dbt has run: its caller is to learn how that ended, not how the recording did.
+            print(f"cosmos: {folder}: this command was not recorded: {error}", file=sys.stderr)
+    finally:
+        shutil.rmtree(logs, ignore_errors=True)
+    end_like(end.exit_code)

@@ -1,0 +1,255 @@
+"""Golden recordings of each release of dbt are the contract of replays and of the look-alike.
+
+``tools/record_golden.py`` makes them anew. Where an environment of a release is there, the real dbt is compared too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_cosmos_venv import FakeVenv, NodeOutcome, RecordedCommand, read_recording
+from pytest_cosmos_venv.fixtures.recordings import MakeReplay
+from tests.pytest_cosmos_venv.fake_dbt.real_and_fake import comparable
+from tests.pytest_cosmos_venv.inner_run import python_of
+from tools.record_golden import COMMANDS, DATA, PARTIAL, PINGS, PROJECT, RELEASES, WHOLE, record
+
+DEADLINE = 120.0
+BAD = ("build", "--select", "tag:bad")
+QUIET = {"DBT_USE_COLORS": "0"}
+ENVIRONMENTS = {"1.10": "dbt110", "1.11": "dbt111", "2.0": "dbt2"}
+# What the real one says of its own work and the look-alike does not do: it parses nothing, and is connected to nothing.
+_NOT_OF_NODES = (
+    "ArtifactWritten",
+    "CommandCompleted",
+    "MainReportArgs",
+    "Note",
+    "UnableToPartialParse",
+    "PackageRedirectDeprecation",
+    "InputFileDiffError",
+    "PartialParsingSkipParsing",
+)
+_BY_RELEASE = [
+    pytest.param(release, command, id=f"{release}-{' '.join(command)}")
+    for release in RELEASES
+    for command in (*COMMANDS, PARTIAL)
+    if command != PARTIAL or not release.startswith("2")
+]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "harbor"
+    for name, text in PROJECT.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def golden(release: str, command: tuple[str, ...]) -> RecordedCommand:
+    (found,) = [each for each in read_recording(DATA / release).commands if each.arguments == command]
+    return found
+
+
+def call(dbt: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(dbt), *arguments], cwd=cwd, env=QUIET, capture_output=True, text=True, timeout=DEADLINE, check=False
+    )
+
+
+def results_of(project: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((project / "target" / "run_results.json").read_text(encoding="utf-8"))
+    return content
+
+
+def lines(stdout: str) -> list[str]:
+    """The lines without times and circumstances, and without the numbers and the order of nodes that have no order."""
+    found = [line for line in map(comparable, stdout.splitlines()) if line is not None]
+    return sorted(
+        re.sub(r"^\d+ of (\d+) ", r"# of \1 ", re.sub(r"\[[ \d.#]+(ms|s|us)\]", "[#]", line)) for line in found
+    )
+
+
+def names(events: Iterable[dict[str, Any]]) -> Counter[str]:
+    """How often an event of each name comes, of those that are shown and tell of the work."""
+    return Counter(
+        each["info"]["name"]
+        for each in events
+        if each["info"]["level"] != "debug" and each["info"]["name"] not in (*_NOT_OF_NODES, "Formatting")
+    )
+
+
+def keys(results: dict[str, Any]) -> dict[str, set[str]]:
+    """The keys of run_results.json, and those of the row of each node."""
+    rows = {row["unique_id"]: set(row) for row in results["results"]}
+    return {"": set(results), "metadata": set(results["metadata"]), **rows}
+
+
+def statuses(results: dict[str, Any]) -> dict[str, str]:
+    return {row["unique_id"]: row["status"] for row in results["results"]}
+
+
+def outcomes(command: RecordedCommand) -> dict[str, NodeOutcome | str]:
+    rows = command.artifact("run_results.json")["results"]
+    return {
+        row["unique_id"]: NodeOutcome(status=row["status"], message=row["message"], failures=row.get("failures"))
+        for row in rows
+    }
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_goldens_are_those_of_their_release_and_name_no_machine(release: str) -> None:
+    recording = read_recording(DATA / release)
+
+    assert recording.dbt_version.startswith(release)
+    assert not [name for name, text in recording.files.items() if re.search(r"/(home|root|tmp|work|Users)/", text)]
+
+
+@pytest.mark.parametrize(("release", "command"), _BY_RELEASE)
+def test_a_replay_equals_the_recording(
+    release: str, command: tuple[str, ...], cosmos_replay: MakeReplay, project: Path
+) -> None:
+    recorded = golden(release, command)
+    replay = cosmos_replay(DATA / release)
+
+    done = call(replay.dbt, *command, cwd=project)
+
+    assert done.returncode == recorded.exit_code
+    assert done.stdout == recorded.stdout.replace("<project>", str(project))
+    assert done.stderr == recorded.stderr.replace("<project>", str(project))
+    assert statuses(results_of(project)) == recorded.nodes
+    assert keys(results_of(project)) == keys(recorded.artifact("run_results.json"))
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_each_node_alone_is_replayed_as_it_ended(release: str, cosmos_replay: MakeReplay, project: Path) -> None:
+    recorded = golden(release, WHOLE)
+    replay = cosmos_replay(DATA / release)
+
+    for unique_id, status in recorded.nodes.items():
+        kind, _, name, *_ = unique_id.split(".")
+        if status != "skipped":
+            done = call(replay.dbt, {"model": "run"}.get(kind, kind), "-s", name, cwd=project)
+
+            assert statuses(results_of(project)) == {unique_id: status}, done.stdout + done.stderr
+            assert done.returncode == int(status in ("error", "fail"))
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_whole_in_another_form_says_the_same(release: str, cosmos_replay: MakeReplay, project: Path) -> None:
+    recorded = golden(release, WHOLE)
+    replay = cosmos_replay(DATA / release)
+
+    done = call(replay.dbt, "build", "--threads", "2", cwd=project)
+
+    assert done.returncode == recorded.exit_code
+    assert statuses(results_of(project)) == recorded.nodes
+    assert (
+        "Summary: 9 total | 4 success" in done.stdout
+        if release == "2.0"
+        else "PASS=5 WARN=1 ERROR=2 SKIP=1" in done.stdout
+    )
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_an_edit_ends_nodes_as_the_real_one_ended_them(release: str) -> None:
+    recording = read_recording(DATA / release)
+    message = next(row["message"] for row in rows_of(golden(release, BAD)) if "broken" in row["unique_id"])
+    sound = recording.end("broken", "success").end("below", "success")
+
+    edited = sound.fail("broken", message)
+
+    assert edited.nodes == recording.nodes
+    told = ("status", "message", "failures", "adapter_response", "batch_results")
+    for before, after in zip(recording.commands, edited.commands, strict=True):
+        expected, found = rows_of(before), rows_of(after)
+        assert [set(row) for row in found] == [set(row) for row in expected]
+        assert [{key: row.get(key) for key in told} for row in found] == [
+            {key: row.get(key) for key in told} for row in expected
+        ]
+
+
+def rows_of(command: RecordedCommand) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = command.artifact("run_results.json")["results"]
+    return rows
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_look_alike_scripted_alike_says_the_same_of_a_failure(
+    release: str, cosmos_fake_venv: FakeVenv, project: Path
+) -> None:
+    recorded = golden(release, BAD)
+    venv = cosmos_fake_venv(dbt_version=read_recording(DATA / release).dbt_version)
+    venv.script("build", nodes=outcomes(recorded))
+
+    done = call(venv.dbt, *BAD, cwd=project)
+
+    assert done.returncode == recorded.exit_code
+    assert lines(done.stdout) == lines(recorded.stdout)
+    assert lines(done.stderr) == lines(recorded.stderr)
+    assert keys(results_of(project)) == keys(recorded.artifact("run_results.json"))
+    assert statuses(results_of(project)) == recorded.nodes
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_look_alike_scripted_alike_has_the_same_events(
+    release: str, cosmos_fake_venv: FakeVenv, project: Path
+) -> None:
+    recorded = golden(release, WHOLE)
+    venv = cosmos_fake_venv(dbt_version=read_recording(DATA / release).dbt_version)
+    venv.script("build", nodes=outcomes(recorded))
+
+    done = call(venv.dbt, *WHOLE, cwd=project)
+
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert names(events) == names(recorded.events)
+    assert done.returncode == recorded.exit_code
+    assert keys(results_of(project)) == keys(recorded.artifact("run_results.json"))
+    assert statuses(results_of(project)) == recorded.nodes
+
+
+@pytest.mark.parametrize("release", [release for release in RELEASES if not release.startswith("2")])
+def test_the_look_alike_scripted_alike_ends_a_partial_success_alike(
+    release: str, cosmos_fake_venv: FakeVenv, project: Path
+) -> None:
+    recorded = golden(release, PARTIAL)
+    (project / "models" / "pings.sql").write_text(PINGS, encoding="utf-8")
+    venv = cosmos_fake_venv(dbt_version=read_recording(DATA / release).dbt_version)
+    venv.script("run", nodes={"pings": "partial success"})
+
+    done = call(venv.dbt, *PARTIAL, cwd=project)
+
+    assert done.returncode == recorded.exit_code
+    assert statuses(results_of(project)) == recorded.nodes
+    assert keys(results_of(project)) == keys(recorded.artifact("run_results.json"))
+    last = [
+        line
+        for line in map(comparable, recorded.stdout.splitlines())
+        if line and line.startswith(("Completed", "Done"))
+    ]
+    assert [
+        line for line in map(comparable, done.stdout.splitlines()) if line and line.startswith(("Completed", "Done"))
+    ] == last
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("release", ENVIRONMENTS)
+def test_the_goldens_are_what_the_real_dbt_does_today(release: str, tmp_path: Path) -> None:
+    dbt = python_of(ENVIRONMENTS[release]).with_name("dbt")
+
+    record(dbt, tmp_path / "harbor", tmp_path / "recording", is_native=release.startswith("2"))
+
+    recorded = read_recording(DATA / release)
+    for before, now in zip(recorded.commands, read_recording(tmp_path / "recording").commands, strict=True):
+        assert (now.arguments, now.exit_code, now.nodes) == (before.arguments, before.exit_code, before.nodes)
+        assert names(now.events) == names(before.events)
+        assert keys(now.artifact("run_results.json")) == keys(before.artifact("run_results.json"))
+        assert lines(now.stderr) == lines(before.stderr)

@@ -1,0 +1,216 @@
+"""``--cosmos-record``: a run of pytest in which each dbt is recorded, whoever starts it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_cosmos_venv import read_recording
+from pytest_cosmos_venv.recordings.recorded_tests import recording_name
+from tests.installed import ROOT, WHEELS
+from tests.pytest_cosmos_venv.inner_run import python_of, run_pytest
+from tests.pytest_cosmos_venv.recordings.stand_in_dbt import write_dbt
+
+pytest_plugins = ["pytester"]
+
+STARTING = """
+import subprocess
+
+import pytest
+
+
+@pytest.mark.parametrize("node", ["ships", "piers"])
+def test_night(node):
+    subprocess.run(["{dbt}", "run", "--select", node], check=True)
+    subprocess.run(["dbt", "deps"], env={{"PATH": "{path}"}}, check=True)
+    subprocess.run(["echo", "dbt"], check=True)
+    subprocess.run("{dbt} parse", shell=True, check=True)
+"""
+
+
+@pytest.fixture
+def dbt(tmp_path: Path) -> Path:
+    return write_dbt(tmp_path / "real", "print('called with', *sys.argv[1:])")
+
+
+def write_tests(pytester: pytest.Pytester, dbt: Path) -> None:
+    pytester.makepyfile(test_starting=STARTING.format(dbt=dbt, path=f"{dbt.parent}:/usr/bin:/bin"))
+
+
+def test_each_test_that_starts_dbt_has_a_recording(pytester: pytest.Pytester, dbt: Path) -> None:
+    write_tests(pytester, dbt)
+
+    done = pytester.runpytest_subprocess("--cosmos-record=recordings", "-p", "no:cacheprovider")
+
+    done.assert_outcomes(passed=2)
+    done.stdout.fnmatch_lines([f"cosmos: 4 commands of dbt in 2 recordings under {pytester.path}/recordings"])
+    for node in ("ships", "piers"):
+        recording = read_recording(pytester.path / "recordings" / f"test_starting.py-test_night-{node}")
+        assert [each.arguments for each in recording.commands] == [("run", "--select", node), ("deps",)]
+        assert recording.commands[0].stdout == f"called with run --select {node}\n"
+
+
+def test_workers_record_too_and_a_later_run_replaces_what_was_there(
+    pytester: pytest.Pytester, dbt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    write_tests(pytester, dbt)
+
+    for _ in range(2):
+        pytester.runpytest_subprocess("--cosmos-record=recordings", "-n", "2").assert_outcomes(passed=2)
+
+    recordings = sorted((pytester.path / "recordings").iterdir())
+    assert [len(read_recording(each).commands) for each in recordings] == [2, 2]
+    assert list(scratch.glob("cosmos-record-*")) == []
+
+
+def test_it_can_stand_in_the_ini_file(pytester: pytest.Pytester, dbt: Path) -> None:
+    write_tests(pytester, dbt)
+    pytester.makeini("[pytest]\ncosmos_record = recordings\n")
+
+    pytester.runpytest_subprocess().assert_outcomes(passed=2)
+
+    assert len(list((pytester.path / "recordings").iterdir())) == 2
+
+
+def test_a_run_without_the_option_has_nothing_of_it(pytester: pytest.Pytester, dbt: Path) -> None:
+    write_tests(pytester, dbt)
+    pytester.makepyfile(
+        test_without="""
+        import subprocess, sys
+
+        def test_without():
+            assert "wrapped" not in repr(vars(subprocess.Popen.__init__))
+            assert not [name for name in sys.modules if name.startswith("pytest_cosmos_venv.recordings")]
+        """
+    )
+
+    done = pytester.runpytest_subprocess()
+
+    done.assert_outcomes(passed=3)
+    done.stdout.no_fnmatch_line("*commands of dbt*")
+
+
+def test_everything_is_taken_back_when_the_run_ends(pytester: pytest.Pytester, dbt: Path) -> None:
+    start, finders = subprocess.Popen.__init__, list(sys.meta_path)
+    write_tests(pytester, dbt)
+
+    pytester.runpytest_inprocess("--cosmos-record=recordings").assert_outcomes(passed=2)
+
+    assert subprocess.Popen.__init__ is start
+    assert sys.meta_path == finders
+
+
+@pytest.mark.parametrize(
+    ("nodeid", "name"),
+    [
+        ("tests/test_a.py::test_it", "tests-test_a.py-test_it"),
+        ("test_a.py::TestB::test_it[uv-a b/c]", "test_a.py-TestB-test_it-uv-a-b-c"),
+    ],
+)
+def test_a_recording_is_named_after_its_test(nodeid: str, name: str) -> None:
+    assert recording_name(nodeid) == name
+
+
+OPERATORS = """
+import os
+
+import pytest
+
+
+@pytest.fixture
+def project(cosmos_dbt_project):
+    project = cosmos_dbt_project("harbor")
+    project.model("piers", "select 1 as id")
+    project.model("broken", "select nothing from {{ ref('piers') }}")
+    return project
+
+
+@pytest.fixture
+def make(cosmos_implementation, project, tmp_path):
+    def make(mode, node, **more):
+        profile = cosmos_implementation.module("config").ProfileConfig(
+            profile_name="harbor", target_name="dev", profiles_yml_filepath=project.profiles_yml
+        )
+        common = dict(task_id=node, project_dir=project.path, profile_config=profile, select=[node], **more)
+        if mode == "local":
+            return cosmos_implementation.module("operators.local").DbtRunLocalOperator(**common)
+        return cosmos_implementation.module("operators.virtualenv").DbtRunVirtualenvOperator(
+            py_requirements=["dbt-core~=1.11.0", "dbt-duckdb~=1.11.0"], virtualenv_dir=tmp_path / "venv", **common
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("mode", ["local", "virtualenv"])
+def test_night(mode, make, cosmos_run_task, monkeypatch):
+    monkeypatch.setenv("WAREHOUSE_PASSWORD", "open-sesame")
+    more = {"dbt_executable_path": os.environ["REAL_DBT"]} if mode == "local" else {}
+    assert cosmos_run_task(make(mode, "piers", **more)).state == "success"
+    assert cosmos_run_task(make(mode, "broken", **more)).state == "failed"
+"""
+REPLAYING = """
+
+def test_replayed(make, cosmos_run_task, cosmos_replay, recordings):
+    replay = cosmos_replay(recordings / "test_recorded.py-test_night-local")
+
+    def run(node):
+        return cosmos_run_task(make("local", node, dbt_executable_path=str(replay.dbt)))
+
+    assert run("piers").state == "success"
+    failed = run("broken")
+    assert failed.state == "failed"
+    assert "nothing" in failed.log
+    replay.fail("piers", "relation is gone")
+    task = run("piers")
+    assert task.state == "failed"
+    assert "relation is gone" in task.log
+    assert [call.exit_code for call in replay.calls] == [0, 1, 1]
+
+
+def test_replayed_in_a_new_environment(make, cosmos_run_task, cosmos_wheelhouse, recordings):
+    cosmos_wheelhouse.add_dbt("1.11.2")
+    cosmos_wheelhouse.add_adapter("duckdb", "1.11.0")
+    cosmos_wheelhouse.replay(recordings / "test_recorded.py-test_night-virtualenv")
+
+    more = {"pip_install_options": cosmos_wheelhouse.pip_install_options}
+    assert cosmos_run_task(make("virtualenv", "piers", **more)).state == "success"
+    assert cosmos_run_task(make("virtualenv", "broken", **more)).state == "failed"
+"""
+
+
+@pytest.mark.long
+@pytest.mark.timeout(580)
+@pytest.mark.parametrize("implementation", ["cosmos_venv", "cosmos"])
+def test_real_operators_are_recorded_and_replayed(
+    implementation: str, tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"PIP_NO_INDEX": "1", "UV_NO_INDEX": "1"}.items():
+        monkeypatch.setenv(name, value)
+    for name in ("PIP_FIND_LINKS", "UV_FIND_LINKS"):
+        monkeypatch.setenv(name, str(WHEELS))
+    monkeypatch.setenv("REAL_DBT", str(python_of("dbt111").with_name("dbt")))
+    place = f"pathlib.Path({str(tmp_path / 'rec')!r})"
+    conftest = f"import pathlib, pytest\n@pytest.fixture\ndef recordings():\n    return {place}\n"
+    (tmp_path / "conftest.py").write_text(conftest, encoding="utf-8")
+    (tmp_path / "test_recorded.py").write_text(OPERATORS, encoding="utf-8")
+    options = [f"--cosmos-implementation={implementation}", f"--cosmos-cache-dir={cache_dir}"]
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return run_pytest("cosmos", *options, *arguments, folder=tmp_path, cwd=tmp_path, python_path=[ROOT])
+
+    recorded = run("--cosmos-record=rec", "test_recorded.py")
+
+    assert recorded.returncode == 0, recorded.stdout
+    for mode in ("local", "virtualenv"):
+        recording = read_recording(tmp_path / "rec" / f"test_recorded.py-test_night-{mode}")
+        assert recording.nodes == {"model.harbor.piers": "success", "model.harbor.broken": "error"}
+        assert not [name for name, text in recording.files.items() if "open-sesame" in text or str(tmp_path) in text]
+    (tmp_path / "test_replayed.py").write_text(OPERATORS.partition("@pytest.mark")[0] + REPLAYING, encoding="utf-8")
+    replayed = run("test_replayed.py")
+    assert replayed.returncode == 0, replayed.stdout

@@ -1,0 +1,255 @@
+"""The look-alike answers calls from a recording."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_cosmos_venv import FakeVenv, ReplayVenv, ToolkitMisuse, Wheelhouse
+from pytest_cosmos_venv.fixtures.recordings import MakeReplay
+from tests.pytest_cosmos_venv.recordings.recorded_shop import NODES, row, write_recording
+
+DEADLINE = 60.0
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with other files than the recorded one: nothing of them counts."""
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "dbt_project.yml").write_text("name: shop\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def replay(cosmos_replay: MakeReplay, tmp_path: Path) -> ReplayVenv:
+    return cosmos_replay(write_recording(tmp_path / "recording"))
+
+
+def call(dbt: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(dbt), *arguments], cwd=cwd, capture_output=True, text=True, timeout=DEADLINE, check=False
+    )
+
+
+def results_of(project: Path) -> dict[str, dict[str, Any]]:
+    content = json.loads((project / "target" / "run_results.json").read_text(encoding="utf-8"))
+    return {each["unique_id"]: each for each in content["results"]}
+
+
+def lines_of(stdout: str) -> list[str]:
+    """The lines without their times."""
+    return [re.sub(r"^\d\d:\d\d:\d\d  ?", "", line) for line in stdout.splitlines()]
+
+
+def test_a_recorded_command_is_repeated_word_for_word(replay: ReplayVenv, project: Path) -> None:
+    done = call(replay.dbt, "build", cwd=project)
+
+    assert done.stdout == f"Running\n{project}/models is read\nDone. no end"
+    assert (done.stderr, done.returncode) == ("trouble\n", 1)
+    assert results_of(project) == {
+        name: row(name, status) | {"compiled_code": f"select '{project}'"} for name, (status, _) in NODES.items()
+    }
+    manifest = json.loads((project / "target" / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["root"] == f"{project}/models"
+    (seen,) = replay.calls
+    assert (seen.dbt_version, seen.exit_code) == ("1.11.2", 1)
+    assert seen.nodes == {name: status for name, (status, _) in NODES.items()}
+
+
+def test_the_place_of_project_target_and_profiles_makes_no_other_command(replay: ReplayVenv, project: Path) -> None:
+    words = ("--project-dir", str(project), "--target-path", "out", "--threads", "4", "--profile", "shop")
+
+    done = call(replay.dbt, "build", *words, cwd=project.parent)
+
+    assert done.stdout.startswith("Running\n")
+    assert (project / "out" / "run_results.json").exists()
+
+
+def test_a_call_for_one_node_gets_what_that_node_did(replay: ReplayVenv, project: Path) -> None:
+    done = call(replay.dbt, "run", "--select", "orders", cwd=project)
+
+    lines = lines_of(done.stdout)
+    assert "1 of 1 START recorded model.shop.orders" in lines
+    assert "1 of 1 DONE recorded model.shop.orders" in lines
+    assert lines[-1] == "Done. PASS=1 WARN=0 ERROR=0 SKIP=0 NO-OP=0 TOTAL=1"
+    assert "Found much" in lines
+    assert done.returncode == 0
+    expected = row("model.shop.orders", "success") | {"compiled_code": f"select '{project}'"}
+    assert results_of(project) == {"model.shop.orders": expected}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        pytest.param(("run", "--select", "model.shop.broken"), {"broken": "error"}, id="a-failure"),
+        pytest.param(("test", "--select", "orders"), {"unique_orders_id": "pass"}, id="the-tests-of-a-model"),
+        pytest.param(("build", "-s", "orders"), {"orders": "success", "unique_orders_id": "pass"}, id="with-its-tests"),
+        pytest.param(("run", "--models", "orders+"), {"orders": "success", "totals": "success"}, id="what-reads-it"),
+        pytest.param(("run", "-s", "tag:daily"), {"orders": "success"}, id="a-tag"),
+        pytest.param(("run", "-s", "path:models/totals.sql"), {"totals": "success"}, id="a-path"),
+        pytest.param(("seed",), {"piers": "success"}, id="another-command"),
+        pytest.param(("run", "-s", "broken+"), {"broken": "error", "below": "skipped"}, id="what-is-skipped-behind"),
+        pytest.param(
+            ("build", "--exclude", "broken+"),
+            {"piers": "success", "orders": "success", "unique_orders_id": "pass", "totals": "success"},
+            id="an-exclusion",
+        ),
+    ],
+)
+def test_a_selection_gets_its_nodes(
+    words: tuple[str, ...], expected: dict[str, str], replay: ReplayVenv, project: Path
+) -> None:
+    done = call(replay.dbt, *words, cwd=project)
+
+    assert {name.split(".")[2]: each["status"] for name, each in results_of(project).items()} == expected
+    assert done.returncode == int("error" in expected.values())
+
+
+def test_a_json_log_of_one_node_has_its_recorded_events(replay: ReplayVenv, project: Path) -> None:
+    words = ("--log-format", "json", "--log-level", "debug")
+
+    done = call(replay.dbt, "run", *words, "-s", "orders", cwd=project)
+
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    of_node = [each for each in events if (each["data"].get("node_info") or {}).get("unique_id")]
+    names = [each["info"]["name"] for each in of_node]
+    assert names == ["LogStartLine", "SQLQuery", "LogModelResult", "NodeFinished"]
+    assert [each["data"]["total"] for each in of_node if "total" in each["data"]] == [1, 1]
+    assert len({each["info"]["invocation_id"] for each in events}) == 1
+
+
+def test_the_whole_command_in_another_form_is_put_together_from_its_events(replay: ReplayVenv, project: Path) -> None:
+    done = call(replay.dbt, "build", "--log-format", "json", cwd=project)
+
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert events[-1]["data"]["stats"] == {"pass": 4, "warn": 0, "error": 1, "skip": 1, "noop": 0, "total": 6}
+    assert done.returncode == 1
+
+
+def test_a_project_is_listed_as_it_was_recorded(replay: ReplayVenv, project: Path) -> None:
+    done = call(replay.dbt, "--quiet", "ls", "--output", "name", cwd=project)
+
+    assert sorted(done.stdout.split()) == ["below", "broken", "orders", "piers", "totals", "unique_orders_id"]
+
+
+def test_commands_without_nodes_are_answered_though_none_is_recorded(replay: ReplayVenv, project: Path) -> None:
+    assert "installed: 1.11.2" in call(replay.dbt, "--version", cwd=project).stdout
+    assert call(replay.dbt, "deps", cwd=project).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(("run", "-s", "below"), id="what-was-skipped-behind-a-failure"),
+        pytest.param(("run-operation", "grant"), id="an-operation"),
+    ],
+)
+def test_what_is_not_recorded_fails_the_call_and_its_test(
+    words: tuple[str, ...], cosmos_fake_venv: FakeVenv, project: Path, tmp_path: Path
+) -> None:
+    cosmos_fake_venv.replay(write_recording(tmp_path / "recording"))
+
+    done = call(cosmos_fake_venv.dbt, *words, cwd=project)
+
+    assert done.returncode == 2
+    assert f"no recorded command answers 'dbt {' '.join(words)}'. Recorded are: dbt build" in done.stderr
+    assert "model.shop.below (skipped)" in done.stderr
+    with pytest.raises(ToolkitMisuse, match="no recorded command answers"):
+        cosmos_fake_venv.close()
+    cosmos_fake_venv.forget()
+    for file in (cosmos_fake_venv.folder / "forgotten").iterdir():
+        file.unlink()
+
+
+def test_one_command_twice_is_answered_in_order_and_then_as_the_last_time(
+    cosmos_replay: MakeReplay, project: Path, tmp_path: Path
+) -> None:
+    words = ["run", "--select", "late"]
+    replay = cosmos_replay(write_recording(tmp_path / "recording", (words, 1, "first\n"), (words, 0, "second\n")))
+
+    answers = [call(replay.dbt, *words, cwd=project) for _ in range(3)]
+
+    assert [(each.returncode, each.stdout) for each in answers] == [(1, "first\n"), (0, "second\n"), (0, "second\n")]
+
+
+def test_of_equal_commands_the_one_with_equal_variables_answers(
+    cosmos_replay: MakeReplay, project: Path, tmp_path: Path
+) -> None:
+    days = [(["run", "-s", "late", "--vars", f"{{day: {day}}}"], 0, f"{day}\n") for day in ("Monday", "Tuesday")]
+    replay = cosmos_replay(write_recording(tmp_path / "recording", *days))
+
+    done = call(replay.dbt, "run", "-s", "late", "--vars", "{day: Tuesday}", cwd=project)
+
+    assert done.stdout == "Tuesday\n"
+
+
+def test_a_dbt_that_died_of_a_signal_dies_of_it_again(cosmos_replay: MakeReplay, project: Path, tmp_path: Path) -> None:
+    replay = cosmos_replay(write_recording(tmp_path / "recording", (["run", "-s", "late"], -9, "begun\n")))
+
+    done = call(replay.dbt, "run", "-s", "late", cwd=project)
+
+    assert (done.returncode, done.stdout) == (-signal.SIGKILL, "begun\n")
+
+
+def test_a_script_that_comes_later_counts_before_the_recording(replay: ReplayVenv, project: Path) -> None:
+    replay.venv.script("build", exit_code=2)
+
+    assert call(replay.dbt, "build", cwd=project).returncode == 2
+    assert call(replay.dbt, "seed", cwd=project).returncode == 0
+
+
+def test_lines_come_at_their_recorded_times_where_a_speed_is_given(
+    cosmos_replay: MakeReplay, project: Path, tmp_path: Path
+) -> None:
+    replay = cosmos_replay(write_recording(tmp_path / "recording"), speed=0.1)
+
+    call(replay.dbt, "build", cwd=project)
+
+    (seen,) = replay.calls
+    assert seen.ended_at is not None
+    assert seen.ended_at - seen.started_at >= 0.4
+
+
+def test_the_dbt_that_a_wheelhouse_installs_replays_too(
+    cosmos_wheelhouse: Wheelhouse, cosmos_fake_venv: FakeVenv, project: Path, tmp_path: Path
+) -> None:
+    replay = cosmos_wheelhouse.replay(write_recording(tmp_path / "recording"))
+    replay.end("totals", "error", "out of memory")
+
+    # Any fake that the variable leads to its record does as the script says there.
+    venv = tmp_path / "venv"
+    subprocess.run(["python3", "-m", "venv", "--without-pip", venv], check=True, timeout=DEADLINE)
+    wheel = next(cosmos_wheelhouse.path.glob("dbt_core-*.whl"))
+    done = subprocess.run(
+        [
+            venv / "bin" / "python",
+            "-c",
+            "import sys; sys.path.insert(0, sys.argv.pop(1)); from dbt.cli.main import cli; cli()",
+            wheel,
+            "run",
+            "-s",
+            "totals",
+        ],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+
+    assert done.returncode == 1, done.stderr
+    assert "out of memory" in done.stdout
+    assert cosmos_wheelhouse.calls[-1].nodes == {"model.shop.totals": "error"}
+
+
+@pytest.mark.parametrize("speed", [0, -1, "fast", True])
+def test_a_speed_that_is_none_is_refused(speed: Any, cosmos_replay: MakeReplay, tmp_path: Path) -> None:
+    with pytest.raises(ToolkitMisuse, match="speed="):
+        cosmos_replay(write_recording(tmp_path / "recording"), speed=speed)

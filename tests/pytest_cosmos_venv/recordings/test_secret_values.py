@@ -1,0 +1,103 @@
+"""Where the recorder looks for secrets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pytest_cosmos_venv.recordings.secret_values import is_secret_name, secrets_of
+
+CANARY = "c4n4ry-Value"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "DBT_ENV_SECRET_PAT",
+        "SNOWFLAKE_PASSWORD",
+        "GITHUB_TOKEN",
+        "AWS_SECRET_ACCESS_KEY",
+        "AIRFLOW__CORE__FERNET_KEY",
+        "AIRFLOW_CONN_WAREHOUSE",
+        "PGPASSFILE",
+        "DATABASE_DSN",
+        "PRIVATE_PEM",
+    ],
+)
+def test_a_variable_with_such_a_name_is_a_secret(name: str) -> None:
+    assert CANARY in secrets_of({name: CANARY})
+
+
+@pytest.mark.parametrize("name", ["HOME", "PATH", "PWD", "DBT_TARGET", "AIRFLOW_HOME", "SSH_AUTH_SOCK"])
+def test_a_variable_with_another_name_is_none(name: str) -> None:
+    assert secrets_of({name: CANARY}) == frozenset()
+
+
+@pytest.mark.parametrize("value", ["", " ", "true", "0", "none"])
+def test_values_that_every_text_has_are_none(value: str) -> None:
+    assert secrets_of({"SOME_TOKEN": value}) == frozenset()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(f"postgresql://crane:{CANARY}@db.example/port", id="address"),
+        pytest.param(f"https://api.example/?user=x&token={CANARY}", id="query"),
+        pytest.param(json.dumps({"login": "crane", "password": CANARY}), id="connection-as-json"),
+        pytest.param(json.dumps({"extra": {"private_key_content": CANARY}}), id="extra"),
+    ],
+)
+def test_a_password_inside_any_variable_is_found(value: str) -> None:
+    assert CANARY in secrets_of({"ANY_NAME": value})
+
+
+def test_a_password_in_an_address_is_found_as_it_is_typed_too() -> None:
+    assert {"p%40ss%2Fword", "p@ss/word"} <= secrets_of({"DATABASE_URL": "postgresql://crane:p%40ss%2Fword@db/port"})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(f"password: {CANARY}", id="plain"),
+        pytest.param(f"pass: '{CANARY}'", id="quoted"),
+        pytest.param("token: \"{{ env_var('CRANE') }}\"", id="variable"),
+        pytest.param(f"token: \"{{{{ env_var('NOT_SET', '{CANARY}') }}}}\"", id="default"),
+        pytest.param(f"keyfile_json: {{type: service_account, x: [{CANARY}]}}", id="below"),
+        pytest.param(f"path: 'md:port?motherduck_token={CANARY}'", id="motherduck"),
+        pytest.param("token: {{ env_var('CRANE') }}", id="no-yaml"),
+    ],
+)
+def test_secrets_of_a_profile_are_found(line: str, tmp_path: Path) -> None:
+    file = tmp_path / "profiles.yml"
+    file.write_text(f"shop:\n  outputs:\n    dev:\n      type: postgres\n      {line}\n", encoding="utf-8")
+
+    assert CANARY in secrets_of({"CRANE": CANARY}, (), [file])
+
+
+def test_a_key_is_found_line_by_line_and_in_the_file_that_a_profile_names(tmp_path: Path) -> None:
+    key = tmp_path / "rsa.p8"
+    key.write_text("-----BEGIN PRIVATE KEY-----\nMIIEvgIBADANBg\nkqhkiG9w0BAQEF\n-----END PRIVATE KEY-----\n")
+    account = tmp_path / "account.json"
+    account.write_text(json.dumps({"private_key": CANARY, "client_email": "a@b"}), encoding="utf-8")
+    file = tmp_path / "profiles.yml"
+    file.write_text(f"shop: {{a: {{private_key_path: {key}}}, b: {{keyfile: {account}}}}}", encoding="utf-8")
+
+    found = secrets_of({}, (), [file])
+
+    assert {"MIIEvgIBADANBg", "kqhkiG9w0BAQEF", CANARY} <= found
+    assert "a@b" not in found
+
+
+def test_secrets_among_the_words_of_the_command_are_found() -> None:
+    words = ("run", "--vars", json.dumps({"api_token": CANARY, "day": "Monday"}))
+
+    assert secrets_of({}, words) == {CANARY}
+
+
+@pytest.mark.parametrize(
+    "name", ["unique_key", "primary_key", "surrogate_key", "token_url", "keywords", "tokenizer_path"]
+)
+def test_names_that_only_look_alike_are_no_secret_names(name: str) -> None:
+    assert is_secret_name(name) is (name == "tokenizer_path")
