@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.seeds.scenario_model import SeedStory
     from pytest_cosmos_venv.seeds.scenarios import SeedScenarios, seed_scenarios
     from pytest_cosmos_venv.suite import SuiteExit
+    from pytest_cosmos_venv.turns import WaitsForEver
     from pytest_cosmos_venv.watcher.outcome import WatcherOutcome
     from pytest_cosmos_venv.watcher.ready_made import WATCHER_SCENARIOS
     from pytest_cosmos_venv.watcher.scenario import WatcherScenario
@@ -131,6 +132,7 @@ __all__ = [
     "Variables",
     "VenvLock",
     "VenvLocks",
+    "WaitsForEver",
     "WatcherBench",
     "WatcherOutcome",
     "WatcherScenario",
@@ -208,6 +210,7 @@ _MODULES = {
         "seeds.scenario_model": ("SeedStory",),
         "seeds.scenarios": ("SeedScenarios", "seed_scenarios"),
         "suite": ("SuiteExit",),
+        "turns": ("WaitsForEver",),
         "watcher.outcome": ("WatcherOutcome",),
         "watcher.ready_made": ("WATCHER_SCENARIOS",),
         "watcher.scenario": ("WatcherScenario",),

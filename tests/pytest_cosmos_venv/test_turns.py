@@ -12,8 +12,8 @@ import pytest
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from cosmos_venv.compat import DAG, AirflowRescheduleException, BaseOperator
-from pytest_cosmos_venv import RunDag
-from pytest_cosmos_venv.turns import PRODUCER, WaitsForEver, in_turns, is_producer
+from pytest_cosmos_venv import RunDag, WaitsForEver
+from pytest_cosmos_venv.turns import PRODUCER, in_turns, is_producer
 
 BEGUN: list[str] = []
 TURNS: list[str] = []
