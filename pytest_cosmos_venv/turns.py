@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,6 +55,23 @@ def _watches(task: Any) -> bool:
 
 
 @contextmanager
+def functions_replaced(names: MutableMapping[str, Any], **functions: Callable[..., Any]) -> Iterator[None]:
+    """Put functions in the place of those of a module for the length of the block.
+
+    ``mock.patch.dict`` clears the module at the end, for a moment in which other threads find none of its names.
+
+    :param names: the names of the module, which has all of the functions.
+    :param **functions: by name.
+    """
+    before = {name: names[name] for name in functions}
+    names.update(functions)
+    try:
+        yield
+    finally:
+        names.update(before)
+
+
+@contextmanager
 def in_turns(
     dag: Any, *, is_producer_late: bool = False, stuck: Callable[[str, int, WaitsForEver], object]
 ) -> Iterator[None]:
@@ -78,7 +95,7 @@ def in_turns(
         run_trigger=beside["_run_inline_trigger"],
         stuck=stuck,
     )
-    with mock.patch.dict(beside, {"_run_task": turns.run_next, "_run_inline_trigger": turns.run_trigger_once}):
+    with functions_replaced(beside, _run_task=turns.run_next, _run_inline_trigger=turns.run_trigger_once):
         yield
 
 

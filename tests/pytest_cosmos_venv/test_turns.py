@@ -13,7 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from cosmos_venv.compat import DAG, AirflowRescheduleException, BaseOperator
 from pytest_cosmos_venv import RunDag, WaitsForEver
-from pytest_cosmos_venv.turns import PRODUCER, in_turns, is_producer
+from pytest_cosmos_venv.turns import PRODUCER, functions_replaced, in_turns, is_producer
 
 BEGUN: list[str] = []
 TURNS: list[str] = []
@@ -204,6 +204,22 @@ def test_airflow_is_as_before_after_the_block() -> None:
         assert globals_of(dag)["_run_task"] != before["_run_task"]
 
     assert globals_of(dag) == before
+
+
+class Module(dict[str, Any]):
+    """The names of a module, in which other threads look for one at any time."""
+
+    def clear(self) -> None:
+        raise AssertionError("no name is there for a moment")
+
+
+def test_a_module_has_all_of_its_names_all_the_time() -> None:
+    module = Module(run=print, other=1)
+
+    with functions_replaced(module, run=len):
+        assert module == {"run": len, "other": 1}
+
+    assert module == {"run": print, "other": 1}
 
 
 @pytest.mark.parametrize(
