@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from itertools import count
@@ -198,25 +198,16 @@ def watcher_scenarios(implementation: Implementation, folder: Path) -> Iterator[
     """
     from pytest_cosmos_venv.airflow.variables import VariableStore
     from pytest_cosmos_venv.airflow.versions import this_airflow
-    from pytest_cosmos_venv.environments.fake_venv import environment_files, fake_venv
-    from pytest_cosmos_venv.environments.wheel import DBT_VERSION
+    from pytest_cosmos_venv.environments.fake_venv import fake_venvs
 
-    venvs: list[FakeVenv] = []
     surroundings = {
         # Implementations that tell their makers about each run are asked not to; a test has no network.
         "DO_NOT_TRACK": "true",
         f"AIRFLOW__{implementation.import_root.upper()}__CACHE_DIR": str(folder / "cache"),
     }
     with (
-        ExitStack() as to_close,
+        fake_venvs() as make_venv,
         mock.patch.dict("os.environ", surroundings),
         this_airflow().variables_in(VariableStore()),
     ):
-        yield WatcherScenarios(
-            folder=folder,
-            implementation=implementation,
-            fake_venv=lambda place, version: fake_venv(place, venvs, environment_files(version or DBT_VERSION)),
-        )
-        # Each is closed, even if closing another one raises because of its script.
-        for venv in venvs:
-            to_close.callback(venv.close)
+        yield WatcherScenarios(folder=folder, implementation=implementation, fake_venv=make_venv)
