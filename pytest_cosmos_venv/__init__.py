@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.seeds.scenario_model import SeedStory
     from pytest_cosmos_venv.seeds.scenarios import SeedScenarios, seed_scenarios
     from pytest_cosmos_venv.suite import SuiteExit
+    from pytest_cosmos_venv.turns import WaitsForEver
     from pytest_cosmos_venv.warehouse.dbt_result import DbtFailed, DbtResult, NodeState
     from pytest_cosmos_venv.warehouse.duckdb_warehouse import DuckDBWarehouse
     from pytest_cosmos_venv.warehouse.warehouses import DuckDBWarehouses
@@ -146,6 +147,7 @@ __all__ = [
     "Variables",
     "VenvLock",
     "VenvLocks",
+    "WaitsForEver",
     "WatcherBench",
     "WatcherOutcome",
     "WatcherScenario",
@@ -230,6 +232,7 @@ _MODULES = {
         "warehouse.dbt_result": ("DbtFailed", "DbtResult", "NodeState"),
         "warehouse.duckdb_warehouse": ("DuckDBWarehouse",),
         "warehouse.warehouses": ("DuckDBWarehouses",),
+        "turns": ("WaitsForEver",),
         "watcher.outcome": ("WatcherOutcome",),
         "watcher.ready_made": ("WATCHER_SCENARIOS",),
         "watcher.scenario": ("WatcherScenario",),

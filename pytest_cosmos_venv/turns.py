@@ -2,8 +2,9 @@
 
 ``dag.test()`` takes tasks in the order of a set, and runs a trigger in place until it gives an event. A trigger that
 watches another task of the same run then waits for ever, as in ExecutionMode.WATCHER. In turns, each task that can run
-does so once a round, the one of the highest priority first, as a scheduler begins them. A task that waits gives up its
-turn and begins anew in the next round; no time passes for it.
+does so once a round, the one of the highest priority first, as a scheduler begins them. A task that watches a producer
+gives up its turn where it has to wait, and begins anew in the next round; no time passes for it. The triggers of all
+other tasks run in place, as without turns.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
+
+from pytest_cosmos_venv import real_time
 
 PRODUCER = "dbt_producer_watcher"
 """The id of the task that runs dbt in ExecutionMode.WATCHER, below the ids of its groups."""
@@ -24,6 +27,9 @@ PRODUCER = "dbt_producer_watcher"
 _SLEEPS = 3
 # Turns without any progress in the run after which a task waits for ever.
 _VAIN_TURNS = 3
+# Times that one try may wait, beside ten for each task of the DAG: a task that asks for more never ends.
+_MOST_WAITS = 30
+_PAUSE = 0.1  # seconds, while a task that has waited in vain lets those go on that look again later
 _GOING_ON = ("scheduled", "queued", "running", "up_for_retry", "up_for_reschedule", "deferred")
 
 
@@ -32,7 +38,7 @@ class Waiting(BaseException):
 
 
 class WaitsForEver(Exception):
-    """A task waits, and no other task of the run is left that could end that. It is failed then."""
+    """A task waits, and nothing that other tasks of the run do can end that. It is failed then."""
 
 
 def is_producer(task_id: str) -> bool:
@@ -41,6 +47,28 @@ def is_producer(task_id: str) -> bool:
     :param task_id: the id of the task.
     """
     return task_id.rpartition(".")[2] == PRODUCER
+
+
+def _watches(task: Any) -> bool:
+    """Whether a task shows what a producer does. Both implementations name the producer in an attribute of it."""
+    return bool(getattr(task, "producer_task_id", None))
+
+
+@contextmanager
+def functions_replaced(names: MutableMapping[str, Any], **functions: Callable[..., Any]) -> Iterator[None]:
+    """Put functions in the place of those of a module for the length of the block.
+
+    ``mock.patch.dict`` clears the module at the end, for a moment in which other threads find none of its names.
+
+    :param names: the names of the module, which has all of the functions.
+    :param **functions: by name.
+    """
+    before = {name: names[name] for name in functions}
+    names.update(functions)
+    try:
+        yield
+    finally:
+        names.update(before)
 
 
 @contextmanager
@@ -62,12 +90,12 @@ def in_turns(
     turns = _Turns(
         dag=dag,
         late=producers if is_producer_late else set(),
-        watching={after for each in producers for after in dag.get_task(each).get_flat_relative_ids(upstream=False)},
+        watching={task.task_id for task in dag.tasks if _watches(task)} - producers,
         run_one=beside["_run_task"],
         run_trigger=beside["_run_inline_trigger"],
         stuck=stuck,
     )
-    with mock.patch.dict(beside, {"_run_task": turns.run_next, "_run_inline_trigger": turns.run_trigger_once}):
+    with functions_replaced(beside, _run_task=turns.run_next, _run_inline_trigger=turns.run_trigger_once):
         yield
 
 
@@ -81,6 +109,8 @@ class _Turns:
     stuck: Callable[[str, int, WaitsForEver], object]
     round: list[Any] = field(default_factory=list)
     vain: dict[tuple[str, int], int] = field(default_factory=dict)  # turns since anything in the run has moved
+    waits: dict[tuple[str, int, int], int] = field(default_factory=dict)  # of each try
+    now: Any = None  # the task instance whose turn it is
 
     def run_next(self, *arguments: Any, ti: Any, **options: Any) -> Any:
         """Run the task whose turn it is: Airflow calls it once for each that is scheduled, in an order of its own.
@@ -96,6 +126,10 @@ class _Turns:
         task = self.dag.get_task(own.task_id)
         if own.task_id in self.late and own.try_number > 1 and not self._all_wait_in_vain(own, besides=own.task_id):
             return None  # it stays scheduled
+        self.now = own
+        if self.vain.get((own.task_id, own.map_index), 0) >= _VAIN_TURNS and not self._all_wait_in_vain(own):
+            real_time.sleep(_PAUSE)  # for a sensor, say, that looks again in a second
+            return None
         if "task" in options:
             options["task"] = task
         else:  # Airflow 2
@@ -109,9 +143,13 @@ class _Turns:
             # Airflow 2 hands one session on, which would keep the database locked to another one.
             if "session" in options:
                 options["session"].commit()
-        if is_waiting or (own.task_id in self.watching and self._state_of(own) == "up_for_reschedule"):
+        looks_again = self._state_of(own) == "up_for_reschedule"
+        if own.task_id in self.watching and looks_again:
+            self._count_wait(own)
+            is_waiting = True
+        if is_waiting:
             self._give_up_turn(own)
-        else:
+        elif not looks_again:
             self.vain.clear()
         return returned
 
@@ -121,8 +159,12 @@ class _Turns:
         :param *arguments: Airflow's.
         :param **options: Airflow's.
         :returns: the event.
-        :raises Waiting: it goes on waiting.
+        :raises Waiting: it goes on waiting, and is of a task that watches a producer.
         """
+        if self.now.task_id not in self.watching:
+            return self.run_trigger(*arguments, **options)
+        if self._count_wait(self.now):
+            raise Waiting
         thread, sleeps, sleep = threading.get_ident(), [0], asyncio.sleep
 
         async def pass_by(delay: float, *more: Any, **named: Any) -> Any:
@@ -167,14 +209,30 @@ class _Turns:
 
         key = own.task_id, own.map_index
         self.vain[key] = self.vain.get(key, 0) + 1
-        is_stuck = own.task_id in self.watching and self._all_wait_in_vain(own)
+        is_endless = self.waits[own.task_id, own.map_index, own.try_number] > self._most_waits
+        is_stuck = is_endless or self._all_wait_in_vain(own)
         with create_session() as session:
             row = _row(session, own)
             row.state = "failed" if is_stuck else "scheduled"
             row.next_method = row.next_kwargs = row.trigger_id = None
         if is_stuck:
-            self.stuck(*key, WaitsForEver(f"{own.task_id} waits, and no task of the run is left that could end that"))
+            why = (
+                f"has waited {self._most_waits} times in one try, and ends by none of what has happened since"
+                if is_endless
+                else "waits, and no task of the run is left that could end that"
+            )
+            self.stuck(*key, WaitsForEver(f"{own.task_id} {why}"))
             self.vain.clear()
+
+    @property
+    def _most_waits(self) -> int:
+        return _MOST_WAITS + 10 * len(self.dag.task_ids)
+
+    def _count_wait(self, own: Any) -> bool:
+        """Count that a task waits; whether it has done so too often in this try."""
+        key = own.task_id, own.map_index, own.try_number
+        self.waits[key] = self.waits.get(key, 0) + 1
+        return self.waits[key] > self._most_waits
 
     def _all_wait_in_vain(self, own: Any, *, besides: str = "") -> bool:
         """Whether each task of the run that could go on has waited several times since anything has moved."""

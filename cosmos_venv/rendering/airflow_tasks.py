@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from cosmos_venv import settings
 from cosmos_venv.compat import (
     DAG,
+    TASKS_START_AS_TRIGGERS,
     BaseOperator,
     DuplicateTaskIdFound,
     EmptyOperator,
@@ -222,8 +224,8 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
         return EmptyOperator(task_id=task.label, task_group=task_group, dag=maker.dag, **task.arguments)
     refuse_unknown_arguments(f"operator_kwargs of {task.node_id}", task.arguments)
     arguments = {**{name: each for name, each in task.defaults.items() if name not in maker.shared}, **task.arguments}
-    if _PRODUCER in arguments and (project := groups[None]) is not None:
-        arguments[_PRODUCER] = project.child_id(arguments[_PRODUCER])  # type: ignore[no-untyped-call]
+    if _PRODUCER in arguments:
+        arguments = _of_watching(arguments, maker, task_group, project=groups[None])
     if task.task_id == PRODUCER_WATCHER_TASK_ID:
         arguments |= maker.shared.get(SETUP_OPERATOR_ARGS) or {}
     arguments["extra_context"] = {
@@ -258,12 +260,37 @@ def _with_identifier(context: Mapping[str, Any], dag: DAG, host: TaskGroup | Non
     return {**context, IDENTIFIER: "__".join(part for part in place if part)}
 
 
-def _default_args(dag: DAG, task_group: TaskGroup | None) -> set[str]:
-    found = {*dag.default_args}
-    while task_group is not None:
-        found |= {*task_group.default_args}
-        task_group = task_group.parent_group
+def _of_watching(
+    arguments: Mapping[str, Any], maker: TaskMaker, task_group: TaskGroup | None, *, project: TaskGroup | None
+) -> dict[str, Any]:
+    """The arguments of a task that watches, with the queue of the settings and the id of the producer in the DAG."""
+    found = {**arguments}
+    if project is not None:
+        found[_PRODUCER] = project.child_id(arguments[_PRODUCER])  # type: ignore[no-untyped-call]
+    if queue := _watching_queue(arguments, maker, task_group):
+        found.setdefault("queue", queue)
     return found
+
+
+def _watching_queue(arguments: Mapping[str, Any], maker: TaskMaker, task_group: TaskGroup | None) -> str:
+    """The queue of the settings for a task that watches: it has one for all that workers do for it.
+
+    ``deferrable`` may come from the node, from all tasks of the project, or from Airflow's ``default_args``.
+    """
+    deferred, on_worker = settings.watcher_dbt_retry_queue, settings.watcher_dbt_consumer_queue
+    if deferred == on_worker:
+        return deferred
+    given = {**_default_args(maker.dag, task_group), **maker.shared, **arguments}
+    return deferred if TASKS_START_AS_TRIGGERS and given.get("deferrable", True) else on_worker
+
+
+def _default_args(dag: DAG, task_group: TaskGroup | None) -> dict[str, Any]:
+    """Airflow's ``default_args`` of a task: those of an inner group go over those of an outer one."""
+    found: dict[str, Any] = {}
+    while task_group is not None:
+        found = {**task_group.default_args, **found}
+        task_group = task_group.parent_group
+    return {**dag.default_args, **found}
 
 
 @functools.cache

@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 
 from cosmos_venv import settings
-from cosmos_venv.compat import TASKS_START_AS_TRIGGERS
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.config.execution import refuse_mode
 from cosmos_venv.constants import ExecutionMode, LoadMode, TestBehavior, TestIndirectSelection
@@ -95,7 +94,6 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         return PlanningSettings(
             groups_by_path=settings.enable_hierarchical_naming_for_group_nodes_by_folder,
             most_watching=settings.watcher_max_tasks,
-            watching_queue=self._watching_queue(),
             uses_models_flag=settings.pre_dbt_fusion,
         )
 
@@ -127,12 +125,6 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         if self.execution.setup_operator_args:
             own[SETUP_OPERATOR_ARGS] = {**own.get(SETUP_OPERATOR_ARGS, {}), **self.execution.setup_operator_args}
         return {**self.operator_args, **own}
-
-    def _watching_queue(self) -> str:
-        """The queue of the settings for tasks that watch. A task has one queue for all that workers do for it."""
-        if TASKS_START_AS_TRIGGERS and self.operator_args.get("deferrable", True):
-            return settings.watcher_dbt_retry_queue
-        return settings.watcher_dbt_consumer_queue
 
     def _profile(self) -> ProfileConfig:
         """The profile; with ``operator_args["schema"]``, that is the schema of a mapping's profile, as in Cosmos."""

@@ -489,7 +489,6 @@ def plan(
         selectors=selectors,
         test_behavior=render_config.test_behavior,
         operator=operator,
-        queue=settings.watching_queue,
     )
     if render_config.batch_by is not None or not 0 < settings.most_watching < number_of_watching(watched):
         return watched

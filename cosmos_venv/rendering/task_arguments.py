@@ -287,13 +287,11 @@ class PlanningSettings(msgspec.Struct, frozen=True, kw_only=True):
     :param groups_by_path: ``enable_hierarchical_naming_for_group_nodes_by_folder``.
     :param uses_models_flag: ``pre_dbt_fusion``: nodes are named by ``--models`` instead of ``--select``.
     :param most_watching: ``watcher_max_tasks``: how many tasks may watch one producer; 0: any number.
-    :param watching_queue: queue of the tasks that watch a producer; empty: that of the other tasks.
     """
 
     groups_by_path: bool = False
     uses_models_flag: bool = False
     most_watching: int = 0
-    watching_queue: str = ""
 
 
 class TaskArguments:

@@ -51,7 +51,6 @@ def watched_plan(
     selectors: Mapping[str, str],
     test_behavior: TestBehavior,
     operator: str,
-    queue: str,
 ) -> Plan:
     """The plan in which each task of a built node watches the producer.
 
@@ -60,7 +59,6 @@ def watched_plan(
     :param selectors: unique id of each node and test to the text by which dbt selects it alone.
     :param test_behavior: which tests the producer runs: with AFTER_ALL and NONE it runs none.
     :param operator: import path of an operator that runs dbt as the producer is to run it.
-    :param queue: the queue of the tasks that watch; empty: that of the other tasks.
     :raises CosmosValueError: when other nodes read one that needs a profile or an environment of its own.
     """
     has_tests = test_behavior is TestBehavior.AFTER_EACH
@@ -69,7 +67,7 @@ def watched_plan(
     if not built:
         return plan
     ids_of = _watched_ids(plan, built, nodes)
-    tasks = [_watching(task, ids_of[task.task_id], queue) if task.task_id in ids_of else task for task in plan.tasks]
+    tasks = [_watching(task, ids_of[task.task_id]) if task.task_id in ids_of else task for task in plan.tasks]
     told = {each: selectors[each] for each in built}
     producer = PlannedTask(
         task_id=PRODUCER_WATCHER_TASK_ID,
@@ -186,11 +184,10 @@ def _watched_ids(plan: Plan, built: Mapping[str, DbtNode], nodes: Mapping[str, D
     return found
 
 
-def _watching(task: PlannedTask, node_ids: list[str], queue: str) -> PlannedTask:
+def _watching(task: PlannedTask, node_ids: list[str]) -> PlannedTask:
     if not node_ids:  # all tests of the node read one with a dbt of its own as well, behind which they run
         return msgspec.structs.replace(task, operator=EMPTY, arguments={}, profile={}, context={}, document="")
     arguments: dict[str, Any] = {
-        **({"queue": queue} if queue else {}),
         **task.arguments,
         "node_ids": sorted(node_ids),
         "model_unique_id": task.node_id,

@@ -165,7 +165,7 @@ def read_script(record: Record, invocation: Invocation | None) -> Script:
     # for one rule and the second for the other, and fit none.
     places: dict[str, int] = {}
     for number, rule in enumerate(record.rules()):
-        if not _fits(rule, invocation):
+        if not fits(rule, invocation):
             continue
         calls = f"{rule['command']} {rule['select']}"
         if rule["nth"] is not None and calls not in places:
@@ -198,7 +198,12 @@ def _names(name: str, unique_id: str) -> bool:
     return name in (unique_id, unique_id.split(".")[2])
 
 
-def _fits(rule: dict[str, Any], invocation: Invocation | None) -> bool:
+def fits(rule: dict[str, Any], invocation: Invocation | None) -> bool:
+    """Whether a rule is for such calls, whatever their number.
+
+    :param rule: the rule, as the fake reads it.
+    :param invocation: the command line; None where dbt would refuse it.
+    """
     if rule["command"] is None and rule["select"] is None:
         return True
     if invocation is None:

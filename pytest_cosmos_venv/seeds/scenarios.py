@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -21,7 +21,6 @@ from pytest_cosmos_venv.seeds.scenario import SeedScenario
 from pytest_cosmos_venv.seeds.trace import Trace
 
 if TYPE_CHECKING:
-    from pytest_cosmos_venv.environments.fake_venv import FakeVenv
     from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
     from pytest_cosmos_venv.implementation import Implementation
     from pytest_cosmos_venv.seeds.scenario_model import SeedStory
@@ -151,29 +150,24 @@ def seed_scenarios(
     from pytest_cosmos_venv.airflow.running import run_dag, run_without_airflow
     from pytest_cosmos_venv.airflow.variables import Variables, VariableStore
     from pytest_cosmos_venv.airflow.versions import this_airflow
-    from pytest_cosmos_venv.environments.fake_venv import environment_files, fake_venv
-    from pytest_cosmos_venv.environments.wheel import DBT_VERSION
+    from pytest_cosmos_venv.environments.fake_venv import fake_venvs
     from pytest_cosmos_venv.seeds.environment import SeedEnvironment
 
-    venvs: list[FakeVenv] = []
     store = VariableStore()
-    environment = SeedEnvironment(
-        folder=folder,
-        implementation=implementation,
-        variables=Variables(store),
-        fake_venv=lambda place, version: fake_venv(place, venvs, environment_files(version or DBT_VERSION)),
-        wheelhouse=wheelhouse,
-        virtualenv_dir=virtualenv_dir,
-        run_dag=run_dag if under_airflow else run_without_airflow,
-        under_airflow=under_airflow,
-    )
     with (
-        ExitStack() as to_close,
+        fake_venvs() as make_venv,
         # Implementations that tell their makers about each run are asked not to; a test has no network.
         mock.patch.dict(os.environ, {"DO_NOT_TRACK": "true"}),
         this_airflow().variables_in(store),
     ):
+        environment = SeedEnvironment(
+            folder=folder,
+            implementation=implementation,
+            variables=Variables(store),
+            fake_venv=make_venv,
+            wheelhouse=wheelhouse,
+            virtualenv_dir=virtualenv_dir,
+            run_dag=run_dag if under_airflow else run_without_airflow,
+            under_airflow=under_airflow,
+        )
         yield SeedScenarios(environment=environment)
-        # Each is closed, even if closing another one raises because of its script.
-        for venv in venvs:
-            to_close.callback(venv.close)

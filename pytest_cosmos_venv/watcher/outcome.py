@@ -5,11 +5,13 @@ It is put together from Airflow's states and from dbt's own record of its calls,
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.fake_dbt.script import node_name
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 _BUILT = frozenset({"success", "pass", "warn"})
 _COMMANDS = frozenset({"build", "run", "seed", "snapshot", "test"})
 _TEST = ".test"
+_SHOWN_NAMES = 5
 _OF_NODE = re.compile(r"(?:.*\.)?(?P<node>\w+)[._](?:run|seed|snapshot)")
 
 
@@ -35,18 +38,27 @@ class WatcherOutcome:
     :param implementation: name and version of the implementation.
     :param dag: Airflow's side of it: states, logs and XComs of all tasks.
     :param calls: the calls of dbt in the run, the earliest first.
+    :param nodes: unique id -> names of each node and test of the project: one of a version has ``dim`` and ``dim_v2``.
     """
 
     scenario: WatcherScenario
     implementation: str
     dag: DagOutcome
     calls: Sequence[DbtCall]
+    nodes: Mapping[str, Sequence[str]]
 
     def state(self, name: str) -> str | None:
         """Return Airflow's state of the task that shows a node; None where there is none.
 
         :param name: the name of the node, or that of a node with ``.test`` for the task that shows its tests.
+        :raises ToolkitMisuse: there is no such node.
         """
+        state = self._state(name)
+        if state is None:
+            self._require_name(name.removesuffix(_TEST), self._names, f"state({name!r})")
+        return state
+
+    def _state(self, name: str) -> str | None:
         node, is_test = name.removesuffix(_TEST), name.endswith(_TEST)
         verbs = "test" if is_test else "run|seed|snapshot"
         # mart_run, mart.run beside its tests, and the same in groups.
@@ -56,10 +68,37 @@ class WatcherOutcome:
     def built(self, name: str) -> int:
         """Return how often dbt has built a node, or passed a test, with success.
 
-        :param name: the name of the node.
+        :param name: the name of the node or the test, or its unique id.
+        :raises ToolkitMisuse: there is no such node.
         """
+        self._require_name(name, {*self.nodes, *self._names}, f"built({name!r})")
         ends = [(unique_id, status) for call in self.calls for unique_id, status in call.nodes.items()]
         return sum(status in _BUILT and name in (unique_id, unique_id.split(".")[2]) for unique_id, status in ends)
+
+    def require_names(self) -> None:
+        """Refuse names of the scenario that no node of the project has: a requirement of such a node says nothing.
+
+        :raises ToolkitMisuse: for the first of them, with the names that are nearest.
+        """
+        scenario = self.scenario
+        for field in ("success", "failed", "not_success", "absent"):
+            for name in getattr(scenario, field):
+                if self._state(name) is None:
+                    self._require_name(name.removesuffix(_TEST), self._names, f"{field}=({name!r}, ...)")
+        for name in scenario.built:
+            self._require_name(name, {*self.nodes, *self._names}, f"built={{{name!r}: ...}}")
+
+    @property
+    def _names(self) -> set[str]:
+        return {name for names in self.nodes.values() for name in names}
+
+    def _require_name(self, name: str, known: set[str], given: str) -> None:
+        if name not in known:
+            close = difflib.get_close_matches(name, known) or sorted(self._names)
+            raise ToolkitMisuse(
+                f"{given}: the project of scenario {self.scenario.id} has no node {name!r}. Give one such as "
+                f"{', '.join(map(repr, close[:_SHOWN_NAMES]))}."
+            )
 
     def check(self) -> None:
         """Fail unless all that the scenario requires was seen.
@@ -115,6 +154,8 @@ class WatcherOutcome:
         told = self.scenario.told
         for call in self.calls:
             missing = [word for word in told if call.command in _COMMANDS and word not in call.arguments]
+            if call.command in self.scenario.not_called:
+                yield f"dbt is not called with {call.command}", _words(call)
             if missing:
                 yield f"each dbt is told {' '.join(told)}", f"without {' '.join(missing)}: {_words(call)}"
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.fake_dbt.rules import check_command
 
 State = Literal["success", "failed"]
 
@@ -39,6 +40,7 @@ class WatcherScenario:
     :param absent: the nodes that must have no task.
     :param built: name of a node or a test -> how often dbt has to build it with success, over all calls.
     :param told: the words that each call of dbt that builds or tests something must have.
+    :param not_called: the commands that dbt must not be called with, such as ``test``.
     """
 
     id: str
@@ -60,14 +62,20 @@ class WatcherScenario:
     absent: Sequence[str] = ()
     built: Mapping[str, int] = field(default_factory=dict)
     told: Sequence[str] = ()
+    not_called: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.run not in (None, "success", "failed"):
             raise ToolkitMisuse(f"run={self.run!r}: give 'success', 'failed' or None.")
-        for name in ("reported", "dbt", "exclude", "success", "failed", "not_success", "absent", "told"):
+        for name in ("reported", "dbt", "exclude", "success", "failed", "not_success", "absent", "told", "not_called"):
             value = getattr(self, name)
             if isinstance(value, (str, Mapping)):
                 raise ToolkitMisuse(f"{name}={value!r}: give a tuple, such as ({value!r},).")
+
+        if not isinstance(self.built, Mapping):
+            raise ToolkitMisuse(f"built={self.built!r}: give a dictionary, such as {{'mart': 1}}.")
+        for command in self.not_called:
+            check_command(command)
 
     def __str__(self) -> str:
         return self.id

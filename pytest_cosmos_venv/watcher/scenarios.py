@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from itertools import count
@@ -14,8 +15,11 @@ from unittest import mock
 
 from pytest_cosmos_venv.environments.fake_venv import require_dbt_version
 from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.fake_dbt.project import Project
+from pytest_cosmos_venv.fake_dbt.rules import Rule
 from pytest_cosmos_venv.projects.projects import DbtProjects
 from pytest_cosmos_venv.seeds.dag_file import START, member
+from pytest_cosmos_venv.turns import PRODUCER, is_producer
 from pytest_cosmos_venv.watcher.outcome import WatcherOutcome
 from pytest_cosmos_venv.watcher.scenario import WatcherScenario
 
@@ -123,7 +127,8 @@ class WatcherScenarios:
             ``manifest`` and ``dbt_executable`` go into its configuration.
         :param dbt_version: the version of the fake dbt; None: the usual one, a dbt 1.
         :raises ToolkitMisuse: it is no scenario, there is no such version, or only one of the two is given: ``project``
-            and ``make_dag``.
+            and ``make_dag``; the DAG has no producer, dbt was not called or not as scripted, or the scenario names
+            nodes that the project does not have.
         """
         if not isinstance(scenario, WatcherScenario):
             raise ToolkitMisuse(f"cosmos_watcher_scenario({scenario!r}): give a WatcherScenario.")
@@ -144,14 +149,59 @@ class WatcherScenarios:
         for rule in scenario.dbt:
             bench.dbt.script(**rule)
         dag = bench.make_dag() if make_dag is None else make_dag(bench)
+        _require_producer(dag)
         bench.dbt.forget()  # what building the DAG has asked
-        outcome = run_dag(dag, is_producer_late=scenario.is_producer_late)
-        return WatcherOutcome(
+        ended = run_dag(dag, is_producer_late=scenario.is_producer_late)
+        outcome = WatcherOutcome(
             scenario=scenario,
             implementation=f"{self.implementation.import_root} {self.implementation.version}",
-            dag=outcome,
+            dag=ended,
             calls=bench.dbt.calls,
+            nodes=_nodes(bench),
         )
+        outcome.require_names()
+        if not scenario.is_behind_failure:
+            _require_calls(outcome)
+        return outcome
+
+
+def _require_producer(dag: Any) -> None:
+    if not any(map(is_producer, dag.task_ids)):
+        raise ToolkitMisuse(
+            f"DAG {dag.dag_id!r} has no task {PRODUCER!r}, so it does not run in ExecutionMode.WATCHER: give that mode "
+            "in its ExecutionConfig."
+        )
+
+
+def _require_calls(outcome: WatcherOutcome) -> None:
+    """Refuse a run that has not met what the scenario scripts: nothing that is required of it would say anything."""
+    calls, scenario = outcome.calls, outcome.scenario
+    if not calls:
+        raise ToolkitMisuse(
+            f"Scenario {scenario.id}: dbt was never called. Give bench.dbt_executable and InvocationMode.SUBPROCESS in "
+            f"the ExecutionConfig of the DAG, and look at its tasks:\n\n{outcome.dag}"
+        )
+    for given in scenario.dbt:
+        rule = Rule(command=given.get("command"), select=given.get("select"), nth=given.get("nth"))
+        number = sum(call.fits(rule) for call in calls)
+        if number < (rule.nth or 1):
+            words = ", ".join(f"{name}={value!r}" for name, value in given.items())
+            raise ToolkitMisuse(
+                f"Scenario {scenario.id}: no call of dbt was the one of dbt=({{{words}}}, ...). {number} have its "
+                f"command and selection.\n\n{outcome}"
+            )
+
+
+def _nodes(bench: WatcherBench) -> dict[str, tuple[str, ...]]:
+    """Unique id -> names of each node: those that the fake dbt finds or has run, and those of the manifest."""
+    found: dict[str, tuple[str, ...]] = {each: (each.split(".")[2],) for call in bench.dbt.calls for each in call.nodes}
+    found |= {node.unique_id: (node.name,) for node in Project(bench.project).nodes}
+    if bench.manifest.is_file():
+        manifest = json.loads(bench.manifest.read_text(encoding="utf-8"))
+        for unique_id, node in {**manifest["nodes"], **manifest.get("unit_tests", {})}.items():
+            version = node.get("version")
+            found[unique_id] = (node["name"], *([] if version is None else [f"{node['name']}_v{version}"]))
+    return found
 
 
 def _make_project(folder: Path) -> Path:
@@ -198,25 +248,16 @@ def watcher_scenarios(implementation: Implementation, folder: Path) -> Iterator[
     """
     from pytest_cosmos_venv.airflow.variables import VariableStore
     from pytest_cosmos_venv.airflow.versions import this_airflow
-    from pytest_cosmos_venv.environments.fake_venv import environment_files, fake_venv
-    from pytest_cosmos_venv.environments.wheel import DBT_VERSION
+    from pytest_cosmos_venv.environments.fake_venv import fake_venvs
 
-    venvs: list[FakeVenv] = []
     surroundings = {
         # Implementations that tell their makers about each run are asked not to; a test has no network.
         "DO_NOT_TRACK": "true",
         f"AIRFLOW__{implementation.import_root.upper()}__CACHE_DIR": str(folder / "cache"),
     }
     with (
-        ExitStack() as to_close,
+        fake_venvs() as make_venv,
         mock.patch.dict("os.environ", surroundings),
         this_airflow().variables_in(VariableStore()),
     ):
-        yield WatcherScenarios(
-            folder=folder,
-            implementation=implementation,
-            fake_venv=lambda place, version: fake_venv(place, venvs, environment_files(version or DBT_VERSION)),
-        )
-        # Each is closed, even if closing another one raises because of its script.
-        for venv in venvs:
-            to_close.callback(venv.close)
+        yield WatcherScenarios(folder=folder, implementation=implementation, fake_venv=make_venv)

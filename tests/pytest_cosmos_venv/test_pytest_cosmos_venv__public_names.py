@@ -75,6 +75,7 @@ def test_the_public_names_are_pinned() -> None:
         "Variables",
         "VenvLock",
         "VenvLocks",
+        "WaitsForEver",
         "WatcherBench",
         "WatcherOutcome",
         "WatcherScenario",

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from cosmos_venv.compat import DAG, BaseOperator
-from pytest_cosmos_venv import RunDag
-from pytest_cosmos_venv.turns import PRODUCER, WaitsForEver, in_turns, is_producer
+from cosmos_venv.compat import DAG, AirflowRescheduleException, BaseOperator
+from pytest_cosmos_venv import RunDag, WaitsForEver
+from pytest_cosmos_venv.turns import PRODUCER, functions_replaced, in_turns, is_producer
 
 BEGUN: list[str] = []
+TURNS: list[str] = []
 
 
 class Noting(BaseOperator):
@@ -43,22 +44,62 @@ class Until(BaseTrigger):
 
 
 class Waiter(BaseOperator):
-    """Is deferred until a task has begun."""
+    """Is deferred until a task has begun, and watches the producer, as it says."""
 
-    def __init__(self, *, until: str, **arguments: Any) -> None:
+    def __init__(self, *, until: str, producer_task_id: str = PRODUCER, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.until = until
+        self.producer_task_id = producer_task_id
 
     def execute(self, context: Any) -> None:  # noqa: ARG002
+        TURNS.append(self.task_id)
         self.defer(trigger=Until(self.until), method_name="goes_on")
 
     def goes_on(self, context: Any, event: Any) -> None:  # noqa: ARG002
         BEGUN.append(self.task_id)
 
 
+class Sleeping(BaseTrigger):
+    """Looks several times, with a pause before each look, and waits for no other task."""
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return f"{__name__}.Sleeping", {}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        for _ in range(5):
+            await asyncio.sleep(0.001)
+        yield TriggerEvent(True)  # type: ignore[no-untyped-call]
+
+
+class Sleeper(BaseOperator):
+    """Is deferred for a while, as a sensor of a file is."""
+
+    def execute(self, context: Any) -> None:  # noqa: ARG002
+        BEGUN.append(self.task_id)
+        self.defer(trigger=Sleeping(), method_name="goes_on")  # type: ignore[no-untyped-call]
+
+    def goes_on(self, context: Any, event: Any) -> None:  # noqa: ARG002
+        BEGUN.append(f"{self.task_id} goes on")
+
+
+class Patient(BaseOperator):
+    """Looks a number of times, and lets others run in between, as a sensor in mode ``reschedule`` does."""
+
+    def __init__(self, *, looks: int, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.looks = looks
+
+    def execute(self, context: Any) -> None:  # noqa: ARG002
+        TURNS.append(self.task_id)
+        if TURNS.count(self.task_id) < self.looks:
+            raise AirflowRescheduleException(datetime.now(timezone.utc))  # type: ignore[no-untyped-call]
+        BEGUN.append(self.task_id)
+
+
 def harbor(producer: str = PRODUCER, until: str = "late") -> DAG:
     """A producer, and beside a task that it lets wait for another one, of a lower priority."""
     BEGUN.clear()
+    TURNS.clear()
     with DAG("harbor", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)) as dag:
         first = Noting(task_id=producer, priority_weight=20, weight_rule="absolute")
         waiter = Waiter(task_id="waiter", until=until, priority_weight=10, weight_rule="absolute")
@@ -82,6 +123,66 @@ def test_a_task_that_waits_for_ever_fails(cosmos_run_dag: RunDag) -> None:
     assert "waiter waits, and no task of the run is left that could end that" in str(outcome)
 
 
+def test_a_deferred_task_that_watches_no_producer_is_executed_once(cosmos_run_dag: RunDag) -> None:
+    dag = harbor()
+    with dag:
+        Sleeper(task_id="before") >> dag.get_task(PRODUCER)
+        [dag.get_task("waiter"), dag.get_task("late")] >> Sleeper(task_id="after")
+
+    outcome = cosmos_run_dag(dag)
+
+    assert BEGUN == ["before", "before goes on", PRODUCER, "late", "waiter", "after", "after goes on"]
+    assert outcome.state == "success"
+
+
+def test_a_task_that_waits_does_not_begin_anew_while_another_one_looks_again_and_again(
+    cosmos_run_dag: RunDag,
+) -> None:
+    dag = harbor(until="patient")
+    with dag:
+        dag.get_task(PRODUCER) >> Patient(task_id="patient", looks=6)
+
+    outcome = cosmos_run_dag(dag)
+
+    assert outcome.state == "success"
+    assert TURNS.count("patient") == 6
+    assert TURNS.count("waiter") <= 6, "three turns in vain, again as the task of the lowest priority has ended"
+
+
+class AtOnce(BaseTrigger):
+    """Has an event at once."""
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return f"{__name__}.AtOnce", {}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        yield TriggerEvent(True)  # type: ignore[no-untyped-call]
+
+
+class Restless(Waiter):
+    """Is deferred again whenever its trigger has had an event."""
+
+    def execute(self, context: Any) -> None:
+        self.goes_on(context, None)
+
+    def goes_on(self, context: Any, event: Any) -> None:  # noqa: ARG002
+        TURNS.append(self.task_id)
+        self.defer(trigger=AtOnce(), method_name="goes_on")  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.long
+def test_a_task_that_waits_again_and_again_fails(cosmos_run_dag: RunDag) -> None:
+    dag = harbor()
+    with dag:
+        dag.get_task(PRODUCER) >> Restless(task_id="restless", until="nobody")
+
+    outcome = cosmos_run_dag(dag)
+
+    assert outcome.tasks["restless"].state == "failed"
+    assert "restless has waited 70 times in one try" in str(outcome)
+    assert TURNS.count("restless") == 71
+
+
 def globals_of(dag: DAG) -> dict[str, Any]:
     found: dict[str, Any] = inspect.unwrap(type(dag).test).__globals__
     return found
@@ -103,6 +204,22 @@ def test_airflow_is_as_before_after_the_block() -> None:
         assert globals_of(dag)["_run_task"] != before["_run_task"]
 
     assert globals_of(dag) == before
+
+
+class Module(dict[str, Any]):
+    """The names of a module, in which other threads look for one at any time."""
+
+    def clear(self) -> None:
+        raise AssertionError("no name is there for a moment")
+
+
+def test_a_module_has_all_of_its_names_all_the_time() -> None:
+    module = Module(run=print, other=1)
+
+    with functions_replaced(module, run=len):
+        assert module == {"run": len, "other": 1}
+
+    assert module == {"run": print, "other": 1}
 
 
 @pytest.mark.parametrize(

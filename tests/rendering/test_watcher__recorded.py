@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.rendering import configuration
+from cosmos_venv.rendering import airflow_tasks
 from tests.rendering.recorded import CASES, Built, build
 
 PRODUCER, DONE = "dbt_producer_watcher", "dbt_producer_watcher_done"
@@ -173,7 +173,7 @@ def test_producer_and_tasks_that_watch_have_queues_of_their_own(
 ) -> None:
     (case,) = (each for each in RENDERED if each["name"] == "mode_watcher_operator_args")
     case = {**case, "config": {**case["config"], "operator_args": {"queue": "q1", "deferrable": deferrable}}}
-    monkeypatch.setattr(configuration, "TASKS_START_AS_TRIGGERS", begins_in_triggerer)
+    monkeypatch.setattr(airflow_tasks, "TASKS_START_AS_TRIGGERS", begins_in_triggerer)
     for name, value in {
         "EXECUTION": "dbt",
         "PRODUCER": "builds",

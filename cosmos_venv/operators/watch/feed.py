@@ -47,7 +47,11 @@ async def ask(question: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -
     :param **kwargs: of the question.
     :raises Exception: what the question raises.
     """
-    return await asyncio.shield(sync_to_async(question, thread_sensitive=False)(*args, **kwargs))
+    asked = asyncio.ensure_future(sync_to_async(question, thread_sensitive=False)(*args, **kwargs))
+    # Its error is nobody's where the question was cancelled: asyncio logs it unless somebody has asked for it.
+    asked.add_done_callback(lambda it: it.cancelled() or it.exception())
+    await asyncio.wait({asked})  # as asyncio.shield, which tells of such an error itself from Python 3.14 on
+    return asked.result()
 
 
 class Producer(msgspec.Struct, frozen=True, kw_only=True):

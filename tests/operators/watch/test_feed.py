@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -332,9 +333,45 @@ def test_the_answer_to_a_question_is_awaited_by_the_triggerer_where_nobody_else_
         with pytest.raises(asyncio.CancelledError):
             await asking
         may_answer.set()
-        await has_read.wait()
+        await asyncio.wait_for(has_read.wait(), 5)
 
     has_asked, may_answer, has_read = asyncio.Event(), asyncio.Event(), asyncio.Event()
     run(ask_and_give_up())
 
     assert answers == ["read"]
+
+
+def test_a_question_that_fails_when_nobody_waits_for_its_answer_says_nothing() -> None:
+    told: list[dict[str, Any]] = []
+
+    async def of_the_triggerer() -> None:
+        has_asked.set()
+        await may_answer.wait()
+        raise ConnectionError("the API server is away")
+
+    def question(loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            async_to_sync(of_the_triggerer)()
+        finally:
+            loop.call_soon_threadsafe(has_failed.set)
+
+    async def ask_and_give_up() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: told.append(context))
+        others = asyncio.all_tasks()
+        asking = asyncio.create_task(ask(question, loop))
+        await asyncio.wait_for(has_asked.wait(), 5)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        may_answer.set()
+        await asyncio.wait_for(has_failed.wait(), 5)
+        if left := asyncio.all_tasks() - others:
+            await asyncio.wait(left, timeout=5)
+        del left, asking
+        gc.collect()  # asyncio tells of an error that nobody has asked for when its task goes
+
+    has_asked, may_answer, has_failed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    run(ask_and_give_up())
+
+    assert told == []

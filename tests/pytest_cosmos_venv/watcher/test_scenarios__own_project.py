@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv import DbtDag, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv.compat import DAG, EmptyOperator
 from cosmos_venv.constants import ExecutionMode, InvocationMode, LoadMode
 from pytest_cosmos_venv import (
     WATCHER_SCENARIOS,
@@ -70,7 +72,7 @@ def test_a_scenario_runs_on_a_project_of_ones_own(cosmos_watcher_scenario: Watch
 
 
 def test_what_is_not_as_required_is_told_in_words(cosmos_watcher_scenario: WatcherScenarios, dock: Path) -> None:
-    wrong = replace(CRANES_FAIL, run="success", built={"docks": 2}, absent=("cranes",), failed=("ships",))
+    wrong = replace(CRANES_FAIL, run="success", built={"docks": 2}, absent=("cranes",), failed=("cranes.test",))
 
     outcome = cosmos_watcher_scenario(wrong, project=str(dock), make_dag=make_dag)
 
@@ -83,7 +85,7 @@ def test_what_is_not_as_required_is_told_in_words(cosmos_watcher_scenario: Watch
         "  dbt: command='build', nodes={'cranes': 'error'}\n"
         "\n"
         "Required: the run ends in state success\nSeen:     failed\n"
-        "Required: the task of ships ends in state failed\nSeen:     there is no such task\n"
+        "Required: the task of cranes.test ends in state failed\nSeen:     there is no such task\n"
         "Required: cranes has no task\nSeen:     one in state failed\n"
         "Required: dbt builds docks twice\nSeen:     once\n"
         "\n"
@@ -91,6 +93,84 @@ def test_what_is_not_as_required_is_told_in_words(cosmos_watcher_scenario: Watch
     assert calls.startswith("1\n  dbt build ")
     assert "(exit code 1)" in calls
     assert "DAG nightly: failed in " in calls
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"success": ("dock",)},
+            r"^success=\('dock', \.\.\.\): the project .* no node 'dock'\. Give one such as 'docks'\.$",
+        ),
+        ({"failed": ("crane.test",)}, r"^failed=\('crane\.test', .* Give one such as 'cranes'\.$"),
+        ({"not_success": ("x",)}, r"^not_success=\('x', \.\.\.\): .* Give one such as 'cranes', 'docks'\.$"),
+        ({"absent": ("model.dock.docks",)}, r"^absent=\('model\.dock\.docks', \.\.\.\): .* no node"),
+        ({"built": {"model.dock.dock": 0}}, r"^built=\{'model\.dock\.dock': \.\.\.\}: .* such as 'model\.dock\.docks'"),
+    ],
+)
+def test_a_name_that_no_node_has_is_refused(
+    given: dict[str, Any], message: str, cosmos_watcher_scenario: WatcherScenarios, dock: Path
+) -> None:
+    with pytest.raises(ToolkitMisuse, match=message):
+        cosmos_watcher_scenario(replace(CRANES_FAIL, **given), project=dock, make_dag=make_dag)
+
+
+def test_an_outcome_is_not_asked_for_what_no_node_is_called(
+    cosmos_watcher_scenario: WatcherScenarios, dock: Path
+) -> None:
+    outcome = cosmos_watcher_scenario(CRANES_FAIL, project=dock, make_dag=make_dag)
+
+    assert outcome.state("docks.test") is None
+    with pytest.raises(ToolkitMisuse, match=r"^state\('crane'\): .* has no node 'crane'. Give one such as 'cranes'\.$"):
+        outcome.state("crane")
+    with pytest.raises(ToolkitMisuse, match=r"^built\('crane'\): .* has no node 'crane'. Give one such as 'cranes'\.$"):
+        outcome.built("crane")
+    assert outcome.built("model.dock.docks") == 1
+
+
+def make_plain_dag(_: WatcherBench) -> DAG:
+    with DAG("plain", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)) as dag:
+        EmptyOperator(task_id="docks_run")
+    return dag
+
+
+def make_idle_dag(_: WatcherBench) -> DAG:
+    dag = make_plain_dag(_)
+    with dag:
+        EmptyOperator(task_id="dbt_producer_watcher")
+    return dag
+
+
+@pytest.mark.parametrize(
+    ("given", "make", "message"),
+    [
+        ({}, make_plain_dag, r"^DAG 'plain' has no task 'dbt_producer_watcher', so it does not run in .*WATCHER: give"),
+        (
+            {},
+            make_idle_dag,
+            r"^Scenario cranes-fail: dbt was never called\. Give bench\.dbt_executable and InvocationMode.SUBPROCESS",
+        ),
+        (
+            {"dbt": ({"command": "run", "nodes": {"cranes": "error"}},)},
+            make_dag,
+            r"^Scenario cranes-fail: no call of dbt was the one of dbt=\(\{command='run', .*\}, \.\.\.\)\. 0 have its ",
+        ),
+        (
+            {"dbt": ({"select": "cranes", "nth": 2, "exit_code": 2},)},
+            make_dag,
+            r"\. 1 have its command and selection\.",
+        ),
+    ],
+)
+def test_a_run_that_does_not_meet_what_is_scripted_is_refused(
+    given: dict[str, Any],
+    make: Callable[[WatcherBench], DAG],
+    message: str,
+    cosmos_watcher_scenario: WatcherScenarios,
+    dock: Path,
+) -> None:
+    with pytest.raises(ToolkitMisuse, match=message):
+        cosmos_watcher_scenario(replace(CRANES_FAIL, **given), project=dock, make_dag=make)
 
 
 def test_scenarios_follow_each_other_in_one_test(cosmos_watcher_scenario: WatcherScenarios) -> None:
@@ -129,6 +209,9 @@ def test_what_cannot_be_is_refused_in_a_sentence(
         ({"run": "red"}, r"^run='red': give 'success', 'failed' or None\.$"),
         ({"success": "mart"}, r"^success='mart': give a tuple, such as \('mart',\)\.$"),
         ({"dbt": {"nodes": {}}}, r"^dbt=\{'nodes': \{\}\}: give a tuple"),
+        ({"built": ("mart",)}, r"^built=\('mart',\): give a dictionary, such as \{'mart': 1\}\.$"),
+        ({"not_called": ("tests",)}, r"^command='tests' is unknown to dbt: give one of "),
+        ({"not_called": "test"}, r"^not_called='test': give a tuple"),
     ],
 )
 def test_a_scenario_that_cannot_be_is_refused(given: dict[str, Any], message: str) -> None:
