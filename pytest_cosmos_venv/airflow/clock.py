@@ -299,6 +299,11 @@ def now() -> datetime | None:
     return None if _PROCESS.active is None else _PROCESS.active.now
 
 
+def moved() -> float:
+    """Return the seconds by which ``move`` and ``sleep`` have moved the clock of the running test forward."""
+    return 0.0 if _PROCESS.active is None else _PROCESS.active._moved
+
+
 @contextmanager
 def paused() -> Iterator[None]:
     """Show the real time for the length of the block, while Airflow does its own work."""

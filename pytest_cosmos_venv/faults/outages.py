@@ -7,10 +7,11 @@ the toolkit do not wait for, counts as if it had passed.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from pytest_cosmos_venv import real_time
+from pytest_cosmos_venv.airflow import clock
 from pytest_cosmos_venv.faults.language import Fault
 
 
@@ -25,7 +26,7 @@ class SkippedTime:
 
     def now(self) -> float:
         """Return the seconds that have passed for the code under test, from any moment on."""
-        return time.monotonic() + self.seconds
+        return real_time.monotonic() + clock.moved() + self.seconds
 
 
 @dataclass

@@ -10,9 +10,11 @@ from typing import Any
 from airflow import DAG
 
 try:
-    from airflow.providers.standard.operators.python import PythonOperator as PythonOperator
+    from airflow.providers.standard.operators.python import PythonOperator
 except ImportError:  # Airflow 2
-    from airflow.operators.python import PythonOperator as PythonOperator  # type: ignore[import-not-found, no-redef]
+    from airflow.operators.python import PythonOperator  # type: ignore[import-not-found, no-redef]
+
+__all__ = ["START", "PythonOperator", "dbt", "harbor"]
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
