@@ -9,6 +9,8 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -19,6 +21,8 @@ from pytest_cosmos_venv.faults.child_process import WorkerLost
 RunInChild = Callable[[Callable[[], Any]], Any]
 _RETRY_CALLBACK_SINCE = (3, 3)
 """Earlier releases of Airflow 3 call ``on_failure_callback`` for each lost worker, also where a retry follows."""
+
+_NOT_BEGUN = ("scheduled", "queued")
 
 
 @contextmanager
@@ -126,24 +130,30 @@ def _callback_request(row: Any, error: str) -> Any:
 
 @contextmanager
 def _tries_of_airflow_2(carrier: Callable[[], RunInChild | None]) -> Iterator[None]:
+    from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
 
     model: Any = TaskInstance
+    run_model: Any = DagRun
     real = model._run_raw_task
 
     def run(ti: Any, *arguments: Any, session: Any, **options: Any) -> Any:
         run_in_child = None if options.get("mark_success") else carrier()
         if run_in_child is None:
             return real(ti, *arguments, session=session, **options)
-        place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
-        task = ti.task
+        run_key, key, task = {"dag_id": ti.dag_id, "run_id": ti.run_id}, (ti.task_id, ti.map_index), ti.task
+        # A row that is saved names the table of users, which this provider maps. Once, and not in each child.
+        if find_spec("airflow.providers.fab") is not None:
+            import_module("airflow.providers.fab.auth_manager.models")
         # What this process has not committed would keep the database locked to the child.
         session.commit()
 
         def work() -> Any:
             with create_session() as own:
-                row: Any = own.query(model).filter_by(**place).one()
+                # By the way of dag.test() itself: another row would bring rows of tables that are not mapped.
+                rows = own.query(run_model).filter_by(**run_key).one().get_task_instances(session=own)
+                row = next(each for each in rows if (each.task_id, each.map_index) == key)
                 row.task = task
                 return _pickled_or_none(real(row, *arguments, session=own, **options))
 
@@ -155,6 +165,14 @@ def _tries_of_airflow_2(carrier: Callable[[], RunInChild | None]) -> Iterator[No
             ti.task = task
             ti.handle_failure(error=str(lost), session=session)
             session.commit()
+            raise
+        except Exception:
+            # dag.test() would run for ever a task that stays scheduled.
+            session.expire_all()
+            ti.refresh_from_db(session=session)
+            if str(ti.state) in _NOT_BEGUN:
+                ti.set_state("failed", session=session)
+                session.commit()
             raise
         finally:
             session.expire_all()
