@@ -13,6 +13,8 @@ from collections.abc import Generator
 
 import pytest
 
+from pytest_cosmos_venv.fixtures.faults import FAULT_MARK, check_marks, require_happened
+
 FIXTURES = ("pytest_cosmos_venv.fixtures", "pytest_cosmos_venv.fixtures.xdist_races")
 
 _CONFORMANCE = "--cosmos-conformance"
@@ -233,6 +235,38 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
     choice = describe_choice(named_option(config, "cosmos_implementation"))
     return f"cosmos: implementation {choice}" if choice else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Describe the mark for ``pytest --markers``.
+
+    :param config: the configuration of the run.
+    """
+    config.addinivalue_line(
+        "markers",
+        f"{FAULT_MARK}(*sentences, what, at, times=1, in_task, lasts, may_not_happen=False): let faults happen while "
+        'the test runs a DAG, such as "worker killed after node 3" or "index down for 30 s".',
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Refuse marks that mean no fault when their file is collected.
+
+    :param metafunc: the test function that is collected.
+    """
+    if metafunc.definition.get_closest_marker(FAULT_MARK) is not None:
+        check_marks(metafunc.definition)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Fail a test that has passed while its faults have not happened.
+
+    :param item: the test.
+    """
+    yield
+    if item.get_closest_marker(FAULT_MARK) is not None:
+        require_happened(item)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -110,6 +110,13 @@ class Airflow2:
         )
         return variables
 
+    def timetable_of(self, dag: Any) -> Any:
+        """Return the timetable of a DAG, as a scheduler has it.
+
+        :param dag: a DAG.
+        """
+        return dag.timetable
+
     def xcoms(self, dag_id: str, run_id: str) -> Sequence[tuple[TaskKey, str, Any]]:
         """Return task, key and value of each XCom of a run.
 

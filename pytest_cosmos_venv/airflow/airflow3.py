@@ -177,6 +177,17 @@ class Airflow3:
 
         return context_to_airflow_vars(context, in_env_var_format=True)
 
+    def timetable_of(self, dag: Any) -> Any:
+        """Return the timetable of a DAG, as a scheduler has it.
+
+        :param dag: a DAG.
+        """
+        try:
+            from airflow.serialization.encoders import coerce_to_core_timetable
+        except ImportError:  # up to 3.1 there is one kind of them
+            return dag.timetable
+        return coerce_to_core_timetable(dag.timetable)
+
     def xcoms(self, dag_id: str, run_id: str) -> Sequence[tuple[TaskKey, str, Any]]:
         """Return task, key and value of each XCom of a run.
 

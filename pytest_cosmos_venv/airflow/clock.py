@@ -294,9 +294,26 @@ def clock_of_a_test() -> Iterator[Clock]:
         clock._release()
 
 
+@contextmanager
+def clock_of_runs() -> Iterator[Clock]:
+    """The clock of the running test for the length of the block, where it shows another time; else one of the block's
+    own, after which the time is real.
+    """
+    if _PROCESS.active is not None:
+        yield _PROCESS.active
+    else:
+        with clock_of_a_test() as clock:
+            yield clock
+
+
 def now() -> datetime | None:
     """Return the moment that the clock of the running test shows; None while it shows the real time."""
     return None if _PROCESS.active is None else _PROCESS.active.now
+
+
+def moved() -> float:
+    """Return the seconds by which ``move`` and ``sleep`` have moved the clock of the running test forward."""
+    return 0.0 if _PROCESS.active is None else _PROCESS.active._moved
 
 
 @contextmanager

@@ -68,7 +68,7 @@ class TaskOutcome:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state for another process, to which some exceptions cannot be handed."""
-        return {**self.__dict__, "exception": self.exception and _portable(self.exception)}
+        return {**self.__dict__, "exception": self.exception and portable(self.exception)}
 
     @property
     def succeeded(self) -> bool:
@@ -136,7 +136,11 @@ class DagOutcome:
         return f"DAG {self.dag_id}: {self.state} in {self.duration:.2f} s\n{_table(self.tasks.values())}"
 
 
-def _portable(error: BaseException) -> BaseException:
+def portable(error: BaseException) -> BaseException:
+    """Return an exception that another process can read: the same, or an ``Exception`` of the same name and text.
+
+    :param error: the exception.
+    """
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 - made here
     except Exception:  # noqa: BLE001 - pickling raises whatever the object does

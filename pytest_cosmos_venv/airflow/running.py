@@ -17,11 +17,11 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 from unittest import mock
 
 from pytest_cosmos_venv import real_time
@@ -33,14 +33,34 @@ from pytest_cosmos_venv.airflow.task_context import context_without_airflow, dag
 from pytest_cosmos_venv.airflow.task_log import TaskLog, collecting, handlers_kept
 from pytest_cosmos_venv.airflow.versions import Airflow, this_airflow
 from pytest_cosmos_venv.environments.virtualenv_dirs import refuse_foreign_directories
-from pytest_cosmos_venv.errors import AlreadyTaken, RecordDict, ToolkitMisuse, require_text
+from pytest_cosmos_venv.errors import AlreadyTaken, RecordDict, RecordList, ToolkitMisuse, require_text
 from pytest_cosmos_venv.turns import Waiting, functions_replaced, in_turns
 
 _TURN = 0
 _FIRST_RUN = 1
 _FAILED = ("failed", "up_for_retry")
 _NUMBERS = itertools.count(1)
+_MOST_RUNS = 1000
 _PREPARES = ("pytest_cosmos_venv.prepared_airflow",)
+
+
+class Attempts(Protocol):
+    """The tries of the tasks of a run, where a test has faults that strike in them."""
+
+    def around(self, dag: Any) -> AbstractContextManager[None]:
+        """Surround a run.
+
+        :param dag: the DAG that runs within the block.
+        """
+
+    def trying(self, task: Any, key: TaskKey, number: int, log: TaskLog) -> AbstractContextManager[None]:
+        """Surround one try of a task.
+
+        :param task: the operator.
+        :param key: the task.
+        :param number: the number of the try, from 1.
+        :param log: the log of the try.
+        """
 
 
 @contextmanager
@@ -93,6 +113,7 @@ def run_dag(
     run_id: str | None = None,
     conf: Mapping[str, Any] | None = None,
     is_producer_late: bool = False,
+    attempts: Attempts | None = None,
 ) -> DagOutcome:
     """Run a DAG to its end. The parameters are those of ``RunDag``, which the fixture ``cosmos_run_dag`` gives.
 
@@ -102,11 +123,49 @@ def run_dag(
     :param conf: the configuration of the run; None: none.
     :param is_producer_late: in ExecutionMode.WATCHER, whether a later try of the producer comes after all that other
         tasks can do before it.
+    :param attempts: the faults of the test; None: it has none.
     :raises ToolkitMisuse: it is no DAG, the run would have no tasks, or another run has that id or date.
     """
     if not hasattr(dag, "test") or not hasattr(dag, "tasks"):
         raise ToolkitMisuse(f"cosmos_run_dag runs a DAG, and this is none: {dag!r}. Of a file, import the DAG.")
-    return _run(dag, None, logical_date=logical_date, run_id=run_id, conf=conf, is_producer_late=is_producer_late)
+    options: dict[str, Any] = {"logical_date": logical_date, "run_id": run_id, "conf": conf, "attempts": attempts}
+    return _run(dag, None, is_producer_late=is_producer_late, **options)
+
+
+def intervals_between(dag: Any, since: datetime | None, until: datetime) -> list[Any]:
+    """Return the runs that a scheduler would make for a DAG, as the DAG's own timetable says, each with ``run_after``
+    and ``data_interval``.
+
+    :param dag: a DAG with a schedule.
+    :param since: the moment at which the first data interval may begin; None: the start date of the DAG.
+    :param until: the moment up to which a scheduler would be at work: no run begins later.
+    :raises ToolkitMisuse: there are no such runs, or more than a test can run.
+    """
+    from airflow.timetables.base import TimeRestriction
+
+    timetable = this_airflow().timetable_of(dag)
+    starts = [start for start in (dag.start_date, *(task.start_date for task in dag.tasks)) if start is not None]
+    earliest = max([*([] if since is None else [since]), *([min(starts)] if starts else [])], default=None)
+    if earliest is None:
+        raise ToolkitMisuse(f"DAG {dag.dag_id!r} has no start_date: give since=, such as '2026-01-01'.")
+    restriction = TimeRestriction(earliest=earliest, latest=None, catchup=True)
+    found: list[Any] = []
+    last = None
+    while len(found) <= _MOST_RUNS:
+        run = timetable.next_dagrun_info(last_automated_data_interval=last, restriction=restriction)
+        if run is None or run.run_after > until:
+            break
+        found.append(run)
+        last = run.data_interval
+    between = f"between {earliest.isoformat()} and {until.isoformat()}"
+    if len(found) > _MOST_RUNS:
+        raise ToolkitMisuse(f"DAG {dag.dag_id!r} has more than {_MOST_RUNS} runs {between}: give a shorter time.")
+    if not found:
+        raise ToolkitMisuse(
+            f"DAG {dag.dag_id!r} has no run {between} (its schedule: {timetable.summary}): give it a schedule, or a "
+            "later until."
+        )
+    return found
 
 
 def run_task(
@@ -115,6 +174,7 @@ def run_task(
     logical_date: datetime | str | None = None,
     run_id: str | None = None,
     conf: Mapping[str, Any] | None = None,
+    attempts: Attempts | None = None,
 ) -> TaskOutcome:
     """Run one operator to its end. An operator without a DAG gets one.
 
@@ -122,6 +182,7 @@ def run_task(
     :param logical_date: a moment, or a string such as ``2026-01-01``, in UTC unless it says so. None: the present.
     :param run_id: the id of the run; None: Airflow makes one up.
     :param conf: the configuration of the run; None: none.
+    :param attempts: the faults of the test; None: it has none.
     :raises ToolkitMisuse: it is no operator, or one that becomes several tasks; or as for ``run_dag``.
     """
     if not hasattr(operator, "task_id") or not hasattr(operator, "has_dag"):
@@ -132,7 +193,8 @@ def run_task(
         )
     if not operator.has_dag():
         dag_around(operator)
-    outcome = _run(operator.dag, operator.task_id, logical_date=logical_date, run_id=run_id, conf=conf)
+    options: dict[str, Any] = {"logical_date": logical_date, "run_id": run_id, "conf": conf, "attempts": attempts}
+    outcome = _run(operator.dag, operator.task_id, **options)
     return outcome.tasks[operator.task_id]
 
 
@@ -143,6 +205,7 @@ def _run(
     logical_date: datetime | str | None,
     run_id: str | None,
     conf: object,
+    attempts: Attempts | None,
     is_producer_late: bool = False,
 ) -> DagOutcome:
     """Run all tasks of a DAG, or only the one of an id: the others count as successful then."""
@@ -161,10 +224,11 @@ def _run(
         arguments["mark_success_pattern"] = "|".join(map(re.escape, others))
     began = real_time.monotonic()
     with (
+        nullcontext() if attempts is None else attempts.around(dag),
         _surroundings(dag, run_id),
         run_beside_others(home.sqlite_file(), dag.dag_id, when) as begun,
         # When its first task begins, the run has inserted all rows that another run would insert too.
-        _watching(dag, airflow, begun) as tries,
+        _watching(dag, airflow, begun, attempts) as tries,
         in_turns(
             dag,
             is_producer_late=is_producer_late,
@@ -265,10 +329,13 @@ def _retried_at_once(dag: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _watching(dag: Any, airflow: Airflow, begun: Callable[[], None]) -> Iterator[dict[TaskKey, _Try]]:
+def _watching(
+    dag: Any, airflow: Airflow, begun: Callable[[], None], attempts: Attempts | None
+) -> Iterator[dict[TaskKey, _Try]]:
     """Collect what tasks say and how they end, and let the test's clock go on inside them, for the length of the block.
 
     :param begun: called before each task.
+    :param attempts: the faults of the test; None: it has none.
     """
     tries: dict[TaskKey, _Try] = {}
     # dag.test() calls the function of this name beside it, in whichever module this Airflow has both.
@@ -277,11 +344,17 @@ def _watching(dag: Any, airflow: Airflow, begun: Callable[[], None]) -> Iterator
 
     def watched(*arguments: Any, ti: Any, **options: Any) -> Any:
         begun()
-        seen = tries.setdefault(TaskKey(ti.task_id, ti.map_index), _Try())
+        key = TaskKey(ti.task_id, ti.map_index)
+        seen = tries.setdefault(key, _Try())
         log, began = TaskLog(), real_time.monotonic()
         seen.error, seen.count = None, seen.count + 1
         try:
-            with variables_kept(), collecting(log), airflow.events_into(log.take_event):
+            with (
+                variables_kept(),
+                collecting(log),
+                airflow.events_into(log.take_event),
+                attempts.trying(dag.get_task(ti.task_id), key, seen.count, log) if attempts else nullcontext(),
+            ):
                 returned = run_one(*arguments, ti=ti, **options)
             seen.error = airflow.error_of(returned) or log.logged_exception
         except Waiting:
@@ -289,6 +362,9 @@ def _watching(dag: Any, airflow: Airflow, begun: Callable[[], None]) -> Iterator
             raise
         except BaseException as error:
             seen.error = error
+            # On Airflow 2 it is no Exception, and dag.test() would end by it; the task has its state already.
+            if type(error).__name__ == "AirflowTaskTimeout":
+                return None
             raise
         finally:
             seen.seconds += real_time.monotonic() - began
@@ -379,10 +455,12 @@ class RunDag:
     """The function that the fixture ``cosmos_run_dag`` gives; it keeps each outcome for the report of the test.
 
     :param outcomes: the list to which each outcome is added.
+    :param attempts: the faults of the test; None: it has none.
     """
 
     prepares: ClassVar[tuple[str, ...]] = _PREPARES
     outcomes: list[DagOutcome | TaskOutcome]
+    attempts: Attempts | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
         # A contender of a race gets it without the outcomes, and hands back its own.
@@ -405,12 +483,48 @@ class RunDag:
         :param conf: the configuration of the run; ``params`` take their values from it.
         :param raise_on_failure: whether a run that fails raises ``AssertionError`` with the table.
         """
-        outcome = run_dag(dag, logical_date=logical_date, run_id=run_id, conf=conf)
+        outcome = run_dag(dag, logical_date=logical_date, run_id=run_id, conf=conf, attempts=self.attempts)
         self.outcomes.append(outcome)
         if raise_on_failure:
             first = next((task.exception for task in outcome.tasks.values() if task.exception), None)
             _raise_unless(outcome, first)
         return outcome
+
+    def catch_up(
+        self,
+        dag: Any,
+        *,
+        until: datetime | str,
+        since: datetime | str | None = None,
+        backwards: bool = False,
+        conf: Mapping[str, Any] | None = None,
+        raise_on_failure: bool = False,
+    ) -> list[DagOutcome]:
+        """Run a DAG once for each data interval of its schedule, each with the clock standing at the moment at which a
+        scheduler would begin that run.
+
+        A ``cosmos_clock`` that shows another time than the real one stands at the last of these moments afterwards.
+
+        :param dag: a DAG with a schedule.
+        :param until: no run begins after this moment; a moment or a string such as ``2026-04-01``.
+        :param since: no data interval begins before this moment. Default: the start date of the DAG.
+        :param backwards: whether the latest run comes first, as in a backfill with ``run_backwards``.
+        :param conf: the configuration of all runs.
+        :param raise_on_failure: whether a run that fails raises ``AssertionError`` with the table.
+        :returns: the outcomes, in the order of the runs.
+        """
+        first = None if since is None else instant_of(since, parameter="since")
+        runs = intervals_between(dag, first, instant_of(until, parameter="until"))
+        kind = type(this_airflow().timetable_of(dag))
+        found: list[DagOutcome] = []
+        with clock.clock_of_runs() as stands:
+            for run in reversed(runs) if backwards else runs:
+                stands.freeze(run.run_after)
+                interval = run.data_interval
+                # dag.test() would take the interval before the logical date.
+                with mock.patch.object(kind, "infer_manual_data_interval", lambda *_, of=interval, **__: of):
+                    found.append(self(dag, logical_date=interval.start, conf=conf, raise_on_failure=raise_on_failure))
+        return RecordList(found, of="catch_up()", none="there was no run", word=repr)
 
 
 @dataclass(frozen=True)
@@ -418,10 +532,12 @@ class RunTask:
     """The function that the fixture ``cosmos_run_task`` gives; it keeps each outcome for the report of the test.
 
     :param outcomes: the list to which each outcome is added.
+    :param attempts: the faults of the test; None: it has none.
     """
 
     prepares: ClassVar[tuple[str, ...]] = _PREPARES
     outcomes: list[DagOutcome | TaskOutcome]
+    attempts: Attempts | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
         return RunTask, ([],)
@@ -443,7 +559,7 @@ class RunTask:
         :param conf: the configuration of the run; ``params`` take their values from it.
         :param raise_on_failure: whether a task that fails raises ``AssertionError`` with the table.
         """
-        outcome = run_task(operator, logical_date=logical_date, run_id=run_id, conf=conf)
+        outcome = run_task(operator, logical_date=logical_date, run_id=run_id, conf=conf, attempts=self.attempts)
         self.outcomes.append(outcome)
         if raise_on_failure:
             _raise_unless(outcome, outcome.exception)

@@ -52,12 +52,35 @@ class TaskLog(logging.Handler):
         if not str(event.get("event", "")).startswith(_MACHINERY):
             self._parts.append(text)
 
+    def stream_to(self, stream: TextIO) -> None:
+        """Write to a stream from now on, each part at once, and forget what was collected: a process that may be killed
+        leaves its text there.
+
+        :param stream: the stream.
+        """
+        self._parts = _Stream(stream)
+
     def print(self, text: str) -> None:
         """Take a text that was printed.
 
         :param text: the text.
         """
         self._parts.append(text)
+
+
+class _Stream(list[str]):
+    """A list of texts that keeps none, and writes each to a stream.
+
+    :param stream: the stream.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def append(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
 
 
 @contextmanager

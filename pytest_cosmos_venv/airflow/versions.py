@@ -75,6 +75,12 @@ class Airflow(Protocol):
         :param context: the context of the task.
         """
 
+    def timetable_of(self, dag: Any) -> Any:
+        """Return the timetable of a DAG, as a scheduler has it.
+
+        :param dag: a DAG.
+        """
+
     def xcoms(self, dag_id: str, run_id: str) -> Sequence[tuple[TaskKey, str, Any]]:
         """Return task, key and value of each XCom of a run.
 

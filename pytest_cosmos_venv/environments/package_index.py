@@ -32,7 +32,7 @@ class IndexRequest:
 
     :param method: ``GET`` or ``HEAD``.
     :param path: the path below the index: ``simple/dbt-core/`` or ``files/dbt_core-1.10.0-py3-none-any.whl``.
-    :param status: the HTTP status, as it was sent.
+    :param status: the HTTP status, as it was sent; 0: the connection ended without an answer.
     :param user_agent: the client's own name; empty where it sent none.
     :param authorised: whether it carried the login that was wanted; None where none was.
     :param at: seconds since the epoch.
@@ -118,6 +118,7 @@ class PackageIndex:
     _delays: list[_Delay] = field(default_factory=list)
     _requests: list[IndexRequest] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _is_silent: Callable[[], bool] | None = None
 
     @property
     def url(self) -> str:
@@ -210,6 +211,13 @@ class PackageIndex:
         require_text(path, "path")
         self._delays.append(_Delay(seconds, path, _call("delay", seconds, path), strict))
 
+    def fall_silent_while(self, is_silent: Callable[[], bool]) -> None:
+        """End connections without an answer, as a server does that is going down.
+
+        :param is_silent: asked once for each request, also by several threads at once.
+        """
+        self._is_silent = is_silent
+
     def tell_unused_faults(self) -> None:
         """Tell of each fault and each delay that no request has met, once nobody asks the index any more.
 
@@ -240,9 +248,15 @@ class PackageIndex:
         sent = {name.lower(): value for name, value in headers.items()}
         # Not slept, so that the end of the test waits for no answer.
         self._closed.wait(sum(delay.of(path) for delay in self._delays))
+        is_silent = self._is_silent is not None and self._is_silent()
         authorised = None if self._login is None else sent.get("authorization") == _basic(*self._login)
         with self._lock:
-            answer = _Answer(401, b"A login is required.") if authorised is False else self._find(method, path)
+            if is_silent:
+                answer = _Answer(0)
+            elif authorised is False:
+                answer = _Answer(401, b"A login is required.")
+            else:
+                answer = self._find(method, path)
             self._requests.append(
                 IndexRequest(
                     method=method,
@@ -327,6 +341,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, *, with_content: bool) -> None:
         assert isinstance(self.server, _Server)
         answer = self.server.index.answer(self.command, self.path, dict(self.headers))
+        if not answer.status:
+            self.close_connection = True
+            return
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)
         # The whole length, also where half of it is sent: a client has to notice what is missing.

@@ -14,6 +14,8 @@ from typing import Any
 
 RECORD_VARIABLE = "COSMOS_DBT_RECORD_DIR"
 """The variable that names the folder in which every call leaves one file of JSON lines, and finds its script."""
+FAULTS_FILE = "faults.json"
+"""The file beside the script that says which faults of the test strike in a call."""
 FOLDER_OF_ENVIRONMENT = "cosmos-dbt"
 _STDIN_LIMIT = 65536
 
@@ -88,6 +90,16 @@ class Record:
         except FileNotFoundError:
             return []
         return rules
+
+    def fault_orders(self) -> dict[str, Any]:
+        """Return what the faults of the test want of this call; empty where there are none."""
+        if self.folder is None:
+            return {}
+        try:
+            orders: dict[str, Any] = json.loads((self.folder / FAULTS_FILE).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        return orders
 
     def count_call(self, calls: str) -> int:
         """Return how many calls of a sort there were, this one included. Two at the same instant get two numbers.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import signal
 import sys
@@ -17,6 +19,13 @@ from .record import Record
 LOOK_AGAIN = 0.005
 LIFETIME = 600.0
 """Seconds after which a call or a child ends by itself that was never released or killed."""
+
+_NOT_RUN = ("skipped", "no-op")
+LOST_CONNECTION = (
+    "Database Error in {kind} {name}\n  server closed the connection unexpectedly\n"
+    "  \tThis probably means the server terminated abnormally\n  \tbefore or while processing the request."
+)
+"""The message of a node whose warehouse drops the connection: that of libpq."""
 
 SELECTING = ("--select", "-s", "--models", "--model", "-m")
 
@@ -55,6 +64,8 @@ class Script:
         self.recording = None if named is None else Path(named)
         self.speed: float = self._rule.get("speed") or 0.0
         self._has_paused = False
+        self._is_rule_due = True
+        self._faults = FaultOrders(record)
 
     @property
     def names_its_selection(self) -> bool:
@@ -81,6 +92,9 @@ class Script:
 
         :param unique_id: the unique id of the node.
         """
+        if self._faults.loses_connection_at(unique_id):
+            kind, _, name = unique_id.split(".")[:3]
+            return {"status": "error", "message": LOST_CONNECTION.format(kind=kind, name=name)}
         return self.nodes.get(unique_id) or self.nodes.get(unique_id.split(".")[2])
 
     def watch_signals(self) -> None:
@@ -110,6 +124,8 @@ class Script:
         :param status: its status.
         """
         self._record.add("node", unique_id=unique_id, status=status)
+        if status not in _NOT_RUN:
+            self._faults.count(unique_id)
 
     def pauses_in(self, unique_id: str) -> bool:
         """Whether ``pause`` belongs to the work on this node: on the one that ``at`` names, else on the first.
@@ -121,14 +137,20 @@ class Script:
         return self.at is None or _names(self.at, unique_id)
 
     def pauses_after(self, unique_id: str) -> bool:
-        """Whether ``pause`` follows the end of this node.
+        """Whether ``pause`` follows the end of this node: the rule says so, or a fault of the test strikes here.
 
         :param unique_id: the unique id of the node.
         """
-        return not self._has_paused and self.after is not None and _names(self.after, unique_id)
+        self._is_rule_due = not self._has_paused and self.after is not None and _names(self.after, unique_id)
+        return self._is_rule_due or self._faults.are_due
 
     def pause(self) -> None:
-        """Spend the time that the scripted work takes; die in it where that is scripted."""
+        """Let the faults strike that are due, and spend the time that the scripted work takes; die in it where that is
+        scripted.
+        """
+        self._faults.strike()
+        if not self._is_rule_due:
+            return
         self._has_paused = True
         if self._rule.get("hold"):
             self._hold()
@@ -152,6 +174,157 @@ class Script:
         if number == signal.SIGINT:
             raise Interrupted
         die(number)
+
+
+class FaultOrders:
+    """The part of a test's faults that happens in dbt calls, as the file beside the script says.
+
+    Each order names a node, by its name or by its place among all that end in one try of a task, in however many calls.
+
+    :param record: the record of the call.
+    """
+
+    def __init__(self, record: Record) -> None:
+        found = record.fault_orders()
+        self._folder = Path(found["folder"]) if found else Path()
+        self._worker: int | None = found.get("worker")
+        self._orders: list[dict[str, Any]] = found.get("orders", [])
+        self._due: list[tuple[dict[str, Any], str]] = []
+
+    @property
+    def are_due(self) -> bool:
+        """Whether ``strike`` has something to do."""
+        return bool(self._due)
+
+    def count(self, unique_id: str) -> None:
+        """Count a node that has ended.
+
+        :param unique_id: the unique id of the node.
+        """
+        if self._orders:
+            number = self._next_number(is_taken=True)
+            self._due += [(order, unique_id) for order in self._claimed(unique_id, number) if order["do"] != "lose"]
+
+    def loses_connection_at(self, unique_id: str) -> bool:
+        """Whether the warehouse drops the connection in the work on a node.
+
+        :param unique_id: the unique id of the node.
+        """
+        losing = [order for order in self._orders if order["do"] == "lose"]
+        if not losing:
+            return False
+        struck = self._claimed(unique_id, self._next_number(is_taken=False), losing)
+        for order in struck:
+            self._tell(order, unique_id)
+        return bool(struck)
+
+    def strike(self) -> None:
+        """Let happen what is due."""
+        due, self._due = self._due, []
+        # All are told first: this process may end by one of them.
+        for order, unique_id in due:
+            self._tell(order, unique_id)
+        for order, _ in due:
+            self._do(order)
+
+    def _next_number(self, *, is_taken: bool) -> int:
+        """Return the number of the next node of this try; take it where ``is_taken``."""
+        number = 1
+        while True:
+            place = self._folder / f"node-{number}"
+            if not is_taken and not place.exists():
+                return number
+            if is_taken and _is_made(place):
+                return number
+            number += 1
+
+    def _claimed(self, unique_id: str, number: int, orders: list[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
+        """Return the orders for a node. Each strikes once in a try, in whichever call is the first."""
+        meant = [
+            order
+            for order in (self._orders if orders is None else orders)
+            if order["node"] == number or (isinstance(order["node"], str) and _names(order["node"], unique_id))
+        ]
+        return [order for order in meant if _is_made(self._folder / f"struck-{order['fault']}")]
+
+    def _tell(self, order: dict[str, Any], unique_id: str) -> None:
+        number = self._next_number(is_taken=False) - 1
+        event = {"fault": order["fault"], "time": time.time(), "place": unique_id, "node": max(number, 1)}
+        descriptor = os.open(self._folder / "events.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.write(descriptor, f"{json.dumps(event)}\n".encode())
+        os.close(descriptor)
+
+    def _do(self, order: dict[str, Any]) -> None:
+        what = order["do"]
+        if what == "kill dbt":
+            _die(signal.SIGKILL)
+        elif what == "kill worker" and self._worker:
+            os.kill(self._worker, signal.SIGKILL)
+        elif what == "kill pod" and self._worker:
+            sys.stdout.flush()
+            for pid in [self._worker, *processes_below(self._worker)]:
+                if pid != os.getpid():
+                    os.kill(pid, signal.SIGKILL)
+            _die(signal.SIGKILL)
+        elif what == "fill disk":
+            fill(Path(order["disk"]))
+        elif what == "hang":
+            _hang(order["seconds"])
+
+
+def _is_made(place: Path) -> bool:
+    """Make an empty file; False where it is there already."""
+    try:
+        os.close(os.open(place, os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        return False
+    return True
+
+
+def _hang(seconds: float | None) -> None:
+    sys.stdout.flush()
+    end = time.monotonic() + (LIFETIME if seconds is None else seconds)
+    while (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, 1.0))
+    if seconds is None:
+        raise SystemExit(f"hung for {LIFETIME:g} s, and nobody ended it")
+
+
+def processes_below(worker: int) -> list[int]:
+    """Return the ids of all processes below one, as far as the kernel shows them as files.
+
+    :param worker: the id of the process.
+    """
+    children: dict[int, list[int]] = {}
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(file.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[1])
+        except OSError:  # it has ended
+            continue
+        children.setdefault(parent, []).append(int(file.parent.name))
+    found, left = [], [worker]
+    while left:
+        below = children.get(left.pop(), [])
+        found += below
+        left += below
+    return found
+
+
+def fill(disk: Path) -> None:
+    """Write to a file system until it is full, and leave what was written.
+
+    :param disk: an existing folder on it.
+    """
+    descriptor = os.open(disk / "ballast", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    size = 1 << 20
+    while size:
+        try:
+            os.write(descriptor, bytes(size))
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            size //= 2
+    os.close(descriptor)
 
 
 def read_script(record: Record, invocation: Invocation | None) -> Script:

@@ -22,12 +22,13 @@ FILES = [
         "running__dag",
         "running__task",
         "running__at_once",
+        "running__catch_up",
         "variables",
         "connections",
         "clock",
         "task_context",
     )
-]
+] + [HERE.parent / "faults" / f"test_{name}.py" for name in ("attempts", "full_disk", "outages")]
 
 # Airflow's database is made once, not in each run of these tests.
 CACHE = [f"--cosmos-cache-dir={HERE.parents[2]}/.pytest_cache/d/cosmos-venv"]
@@ -73,7 +74,7 @@ def passed(output: str) -> int:
 def test_all_of_it_on_airflow_2(tmp_path: Path) -> None:
     output = run_tests("cosmos2", tmp_path, ["--noconftest", "--durations=5", *CACHE, *map(str, FILES)])
 
-    assert passed(output) >= 60
+    assert passed(output) >= 90
     assert "skipped" not in output
 
 
@@ -86,7 +87,9 @@ def test_beside_airflow_in_a_box_its_home_is_used(order: str, tmp_path: Path) ->
         encoding="utf-8",
     )
     # Some of the files as they are, here with time-machine. Once: the first run of a process takes seconds.
-    for name in ("test_running__task.py", "test_clock.py") if order == "ours-first" else ():
+    for name in (
+        ("test_running__task.py", "test_running__catch_up.py", "test_clock.py") if order == "ours-first" else ()
+    ):
         (tmp_path / name).write_text((HERE / name).read_text(encoding="utf-8"), encoding="utf-8")
     plugins = ["pytest_cosmos_venv.plugin", "pytest_airflow_in_a_box.plugin"]
     ordered = plugins if order == "ours-first" else plugins[::-1]

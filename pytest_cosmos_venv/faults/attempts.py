@@ -1,0 +1,305 @@
+"""The tries of the tasks of a DAG run, in which the faults of the test strike."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from pytest_cosmos_venv.airflow.outcomes import TaskKey
+from pytest_cosmos_venv.airflow.task_log import TaskLog
+from pytest_cosmos_venv.airflow.versions import this_airflow
+from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt
+from pytest_cosmos_venv.fake_dbt.record import FAULTS_FILE
+from pytest_cosmos_venv.fake_dbt.script import processes_below
+from pytest_cosmos_venv.faults.child_process import run_in_child
+from pytest_cosmos_venv.faults.full_disk import full_disk
+from pytest_cosmos_venv.faults.language import END, START, Fault
+from pytest_cosmos_venv.faults.ledger import Ledger, Try
+from pytest_cosmos_venv.faults.lost_worker import RunInChild, tries_carried_by
+from pytest_cosmos_venv.faults.outages import SkippedTime
+from pytest_cosmos_venv.processes.venv_lock import VenvLocks
+
+CALLBACKS = ("on_failure_callback", "on_retry_callback", "on_success_callback")
+_DONE_BY_DBT = {
+    "worker_killed": "kill worker",
+    "pod_killed": "kill pod",
+    "dbt_killed": "kill dbt",
+    "dbt_hangs": "hang",
+    "warehouse_drops_connection": "lose",
+    "disk_full": "fill disk",
+}
+"""What the fake dbt does for a kind of fault."""
+
+
+@dataclass
+class _Progress:
+    """How far one fault has come.
+
+    :param passed: the number of nodes that have ended in tries in which it could strike and did not.
+    :param task: the task in which it struck first; it strikes again only there.
+    :param node: the place of the node after which it struck among those of its try.
+    """
+
+    passed: int = 0
+    task: TaskKey | None = None
+    node: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Current:
+    """The try that runs now.
+
+    :param record: its record.
+    :param log: its log.
+    :param task: the operator.
+    :param live: the numbers of the faults that may strike in it.
+    """
+
+    record: Try
+    log: TaskLog
+    task: Any
+    live: tuple[int, ...]
+
+
+@dataclass
+class Attempts:
+    """The interface ``running.Attempts``: what a run of a DAG asks of the faults of its test.
+
+    :param ledger: the record of the test, with its faults.
+    :param fakes: returns the fake dbts that the test has.
+    :param skipped: the time that the test does not wait for.
+    :param locks: the locks of directories of environments; None: no fault leaves one behind.
+    :param writable: folders that stay writable on a full disk.
+    """
+
+    ledger: Ledger
+    fakes: Callable[[], Sequence[ScriptedDbt]]
+    skipped: SkippedTime
+    locks: VenvLocks | None
+    writable: Callable[[], Sequence[Path]]
+    _progress: dict[int, _Progress] = field(default_factory=dict)
+    _delays: dict[str, float] = field(default_factory=dict)
+    _current: _Current | None = None
+
+    @contextmanager
+    def around(self, dag: Any) -> Iterator[None]:
+        """Let tries run in child processes within the block where a fault asks for it, and record calls of callbacks.
+
+        :param dag: the DAG that runs within the block.
+        """
+        self._delays = {task.task_id: _seconds(task) for task in dag.tasks}
+        with ExitStack() as stack:
+            for owner in (dag, *dag.tasks):
+                stack.enter_context(self._callbacks_recorded(owner, None if owner is dag else owner.task_id))
+            stack.enter_context(tries_carried_by(self._carrier))
+            yield
+
+    @contextmanager
+    def trying(self, task: Any, key: TaskKey, number: int, log: TaskLog) -> Iterator[None]:
+        """Let faults strike within the block, which is one try of a task.
+
+        :param task: the operator.
+        :param key: the task.
+        :param number: the number of the try, from 1.
+        :param log: the log of the try.
+        """
+        if number > 1:
+            self.skipped.seconds += self._delays.get(key.task_id, 0.0)
+        live = tuple(index for index in range(len(self.ledger.faults)) if self._may_strike(index, key))
+        record = self.ledger.begin_try(key, number)
+        self._current = _Current(record=record, log=log, task=task, live=live)
+        fakes = list(self.fakes())
+        self._give_orders(fakes, record, live, worker=None)
+        try:
+            with self._points_within_execution():
+                yield
+        finally:
+            self._current = None
+            for fake in fakes:
+                (fake.folder / FAULTS_FILE).unlink(missing_ok=True)
+            self._take_stock(record, live)
+
+    def _may_strike(self, index: int, key: TaskKey) -> bool:
+        fault, progress = self.ledger.faults[index], self._progress.setdefault(index, _Progress())
+        struck = sum(1 for each in self.ledger.happened() if each.fault is fault)
+        return (
+            (fault.times is None or struck < fault.times)
+            and fault.in_task in (None, key.task_id)
+            and progress.task in (None, key)
+        )
+
+    def _give_orders(self, fakes: Sequence[ScriptedDbt], record: Try, live: Sequence[int], worker: int | None) -> None:
+        """Tell all fake dbts what is to happen in their calls during a try."""
+        orders = [order for index in live if (order := self._order(index, record)) is not None]
+        if not orders:
+            return
+        text = json.dumps({"folder": str(record.folder), "worker": worker, "orders": orders})
+        for fake in fakes:
+            fake.folder.mkdir(parents=True, exist_ok=True)
+            draft = fake.folder / f".{FAULTS_FILE}-{os.getpid()}"
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(fake.folder / FAULTS_FILE)
+
+    def _order(self, index: int, record: Try) -> dict[str, Any] | None:
+        fault, progress = self.ledger.faults[index], self._progress[index]
+        if fault.node is None or fault.what not in _DONE_BY_DBT:
+            return None
+        node: int | str = fault.node
+        if isinstance(node, int):
+            node = progress.node if progress.task is not None else node - progress.passed
+        seconds = fault.length[0] if fault.length else None
+        return {
+            "fault": index,
+            "do": _DONE_BY_DBT[fault.what],
+            "node": node,
+            "seconds": seconds,
+            "disk": str(record.folder / "disk"),
+        }
+
+    def _take_stock(self, record: Try, live: Sequence[int]) -> None:
+        """Note, after a try, what has happened in it."""
+        struck = {event["fault"]: event for event in record.events()}
+        for index in live:
+            progress = self._progress[index]
+            if index in struck:
+                progress.task, progress.node = record.key, struck[index]["node"]
+            else:
+                progress.passed += record.ended_nodes
+
+    @contextmanager
+    def _points_within_execution(self) -> Iterator[None]:
+        """Let faults strike where the task begins and where it has ended, before Airflow learns that it has."""
+        module, name = this_airflow().execution()
+        execute = getattr(module, name)
+
+        @functools.wraps(execute)
+        def run(*arguments: Any, **options: Any) -> Any:
+            self._strike_at(START)
+            returned = execute(*arguments, **options)
+            self._strike_at(END)
+            return returned
+
+        with mock.patch.object(module, name, run):
+            yield
+
+    def _strike_at(self, place: str) -> None:
+        current = self._current
+        if current is None:
+            return
+        for index in current.live:
+            fault = self.ledger.faults[index]
+            if fault.place != place or (current.record.folder / f"struck-{index}").exists():
+                continue
+            if fault.what == "lock_left_behind" and (
+                self.locks is None or not getattr(current.task, "virtualenv_dir", None)
+            ):
+                continue
+            (current.record.folder / f"struck-{index}").touch()
+            if fault.what == "lock_left_behind" and self.locks is not None:
+                self.locks(Path(current.task.virtualenv_dir)).stale()
+            current.record.tell(index, place)
+            if fault.what == "pod_killed":
+                for pid in processes_below(os.getpid()):
+                    os.kill(pid, signal.SIGKILL)
+            if fault.what in ("worker_killed", "pod_killed"):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def _carrier(self) -> RunInChild | None:
+        """Return the function that runs the try in a child process; None where no fault needs one."""
+        current = self._current
+        if current is None:
+            return None
+        faults = [(index, self.ledger.faults[index]) for index in current.live]
+        if not any(fault.kind.needs_child for _, fault in faults):
+            return None
+
+        def run(work: Callable[[], Any]) -> Any:
+            return run_in_child(
+                work,
+                folder=current.record.folder,
+                log=current.log,
+                surroundings=self._in_child(current),
+            )
+
+        return run
+
+    @contextmanager
+    def _in_child(self, current: _Current) -> Iterator[None]:
+        self._give_orders(list(self.fakes()), current.record, current.live, worker=os.getpid())
+        with self._disk_of(current):
+            yield
+
+    def _disk_of(self, current: _Current) -> AbstractContextManager[None]:
+        full = [index for index in current.live if self.ledger.faults[index].what == "disk_full"]
+        if not full:
+            return nullcontext()
+        disk = current.record.folder / "disk"
+        disk.mkdir()
+        at_once = [index for index in full if self.ledger.faults[index].place == START]
+        for index in at_once:
+            (current.record.folder / f"struck-{index}").touch()
+            current.record.tell(index, START)
+        keep = [self.ledger.folder, *(fake.folder for fake in self.fakes() if fake.folder.is_dir()), *self.writable()]
+        return full_disk(
+            [Path(tempfile.gettempdir()).resolve()], keep=_outermost(keep), disk=disk, is_full=bool(at_once)
+        )
+
+    @contextmanager
+    def _callbacks_recorded(self, owner: Any, task_id: str | None) -> Iterator[None]:
+        """Record the calls of the callbacks of a DAG or of a task, in whichever process they are made."""
+        values = owner.partial_kwargs if hasattr(owner, "partial_kwargs") else None
+        with ExitStack() as stack:
+            for name in CALLBACKS:
+                given = values.get(name) if values is not None else getattr(owner, name, None)
+                if not given:
+                    continue
+                several = given if isinstance(given, (list, tuple)) else [given]
+                recorded = [self._recorder(each, name, task_id) for each in several]
+                new = recorded if isinstance(given, (list, tuple)) else recorded[0]
+                if values is not None:
+                    stack.enter_context(mock.patch.dict(values, {name: new}))
+                else:
+                    stack.callback(setattr, owner, name, given)
+                    setattr(owner, name, new)
+            yield
+
+    def _recorder(self, callback: Callable[..., Any], name: str, task_id: str | None) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            self.ledger.tell_alert(name, task_id)
+            return callback(*arguments, **options)
+
+        return call
+
+
+def _seconds(task: Any) -> float:
+    values: Mapping[str, Any] = getattr(task, "partial_kwargs", None) or vars(task)
+    delay = values.get("retry_delay") or getattr(task, "retry_delay", 0.0)
+    return delay.total_seconds() if isinstance(delay, timedelta) else float(delay or 0.0)
+
+
+def _outermost(folders: Sequence[Path]) -> list[Path]:
+    """Leave out folders that lie in another one of them."""
+    found: list[Path] = []
+    for folder in sorted({each.resolve() for each in folders}):
+        if not any(folder.is_relative_to(each) for each in found):
+            found.append(folder)
+    return found
+
+
+def times_left(fault: Fault, struck: int) -> int:
+    """Return how often a fault has still to happen for the test to be as it says.
+
+    :param fault: the fault.
+    :param struck: how often it has happened.
+    """
+    return max((1 if fault.times is None else fault.times) - struck, 0)

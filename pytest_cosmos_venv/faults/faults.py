@@ -1,0 +1,157 @@
+"""The faults of one test, and what a test can ask of them: the value of the fixture ``cosmos_faults``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_cosmos_venv.errors import ToolkitMisuse, require, require_text
+from pytest_cosmos_venv.faults import MARK
+from pytest_cosmos_venv.faults.attempts import Attempts, times_left
+from pytest_cosmos_venv.faults.full_disk import why_no_disk_can_be_full
+from pytest_cosmos_venv.faults.language import Fault
+from pytest_cosmos_venv.faults.ledger import Alert, HappenedFault, Ledger
+from pytest_cosmos_venv.faults.outages import Outage, SkippedTime
+from pytest_cosmos_venv.faults.warehouse import WarehouseAddress, WarehouseProxy, drops_of
+from pytest_cosmos_venv.processes.venv_lock import VenvLocks
+
+if TYPE_CHECKING:
+    from pytest_cosmos_venv.environments.package_index import PackageIndex
+    from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt
+    from pytest_cosmos_venv.processes.pids import Pids
+
+
+@dataclass
+class Faults:
+    """The faults that the marks of a test ask for.
+
+    :param faults: the faults, in the order of the marks.
+    """
+
+    faults: Sequence[Fault]
+    _ledger: Ledger
+    _attempts: Attempts
+    _skipped: SkippedTime
+    _proxies: list[WarehouseProxy] = field(default_factory=list)
+
+    @property
+    def happened(self) -> list[HappenedFault]:
+        """The faults that have happened so far, the earliest first."""
+        return self._ledger.happened()
+
+    @property
+    def alerts(self) -> list[Alert]:
+        """The calls so far of ``on_failure_callback``, ``on_retry_callback`` and ``on_success_callback`` of the DAGs
+        that ``cosmos_run_dag`` has run, and of their tasks.
+        """
+        return self._ledger.alerts()
+
+    @property
+    def attempts(self) -> Attempts:
+        """The part that ``cosmos_run_dag`` and ``cosmos_run_task`` ask."""
+        return self._attempts
+
+    def warehouse(self, host: str, port: int) -> WarehouseAddress:
+        """Return an address on loopback that leads to a warehouse, and on which the faults of the warehouse happen.
+
+        The warehouse speaks PostgreSQL's protocol, without encryption on this way.
+
+        :param host: the host of the warehouse.
+        :param port: the port of the warehouse.
+        :raises ToolkitMisuse: it is no host or no port.
+        """
+        require_text(host, "host")
+        require(port, "port", int, "a port number")
+        outages = [self._outage(fault, "connection") for fault in self._of_kind("warehouse_down")]
+        proxy = WarehouseProxy((host, port), outages, drops_of(self._ledger))
+        self._proxies.append(proxy)
+        return proxy.address
+
+    def strike_index(self, index: PackageIndex) -> None:
+        """Let the faults of the package index happen on one.
+
+        :param index: the index.
+        """
+        outages = [self._outage(fault, "request") for fault in self._of_kind("index_down")]
+        if outages:
+            index.fall_silent_while(lambda: bool([outage for outage in outages if outage.meets()]))
+
+    def close(self) -> None:
+        """End the proxies."""
+        for proxy in self._proxies:
+            proxy.close()
+
+    def require_happened(self) -> None:
+        """Refuse a test whose fault has not happened as often as its mark says.
+
+        :raises ToolkitMisuse: with the faults that are missing, and with what the test has done.
+        """
+        happened = self.happened
+        missing = [
+            (fault, count)
+            for fault in self.faults
+            if not fault.may_not_happen
+            and times_left(fault, count := sum(1 for each in happened if each.fault is fault))
+        ]
+        if not missing:
+            return
+        said = "; ".join(
+            f"{str(fault)!r} has {'never happened' if not count else f'happened {count} of {fault.times} times'}"
+            for fault, count in missing
+        )
+        raise ToolkitMisuse(
+            f"{MARK}: {said}. {self._what_was_done()} A test that is to pass without it says may_not_happen=True."
+        )
+
+    def _what_was_done(self) -> str:
+        tries = [
+            f"{each.key.task_id} (try {each.number}, {each.ended_nodes} dbt nodes)"
+            if each.ended_nodes
+            else f"{each.key.task_id} (try {each.number})"
+            for each in self._ledger.tries
+        ]
+        if not tries:
+            return "No task has run by cosmos_run_dag or cosmos_run_task."
+        return f"The tries were: {', '.join(tries)}."
+
+    def _of_kind(self, what: str) -> list[Fault]:
+        return [fault for fault in self.faults if fault.what == what]
+
+    def _outage(self, fault: Fault, word: str) -> Outage:
+        return Outage(fault=fault, skipped=self._skipped, tell=self._ledger.tell, word=word)
+
+
+@contextmanager
+def faults_of_a_test(
+    faults: Sequence[Fault],
+    *,
+    new_folder: Callable[[], Path],
+    fakes: Callable[[], Sequence[ScriptedDbt]],
+    pids: Pids | None,
+    writable: Callable[[], Sequence[Path]],
+    skip: Callable[[str], object],
+) -> Iterator[Faults]:
+    """The faults of a test, for the length of the block.
+
+    :param faults: the faults.
+    :param new_folder: makes an empty folder.
+    :param fakes: returns the fake dbts that the test has.
+    :param pids: dead processes for locks that are left behind; None: no fault leaves one.
+    :param writable: folders that stay writable on a full disk.
+    :param skip: skips the test, with a reason.
+    """
+    if any(fault.what == "disk_full" for fault in faults) and (reason := why_no_disk_can_be_full(new_folder())):
+        skip(f"{MARK}: this machine cannot show a full disk ({reason})")
+    ledger, skipped = Ledger(new_folder(), faults), SkippedTime()
+    locks = None if pids is None else VenvLocks(pids)
+    attempts = Attempts(ledger=ledger, fakes=fakes, skipped=skipped, locks=locks, writable=writable)
+    found = Faults(faults=faults, _ledger=ledger, _attempts=attempts, _skipped=skipped)
+    try:
+        yield found
+    finally:
+        found.close()
+        if locks is not None:
+            locks.close()

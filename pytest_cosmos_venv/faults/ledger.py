@@ -1,0 +1,191 @@
+"""The record of what has happened in a test: faults that struck, tries of tasks, and calls of callbacks.
+
+Several processes write it, some of them in their last moment, so it is a folder of files of JSON lines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from pytest_cosmos_venv import real_time
+from pytest_cosmos_venv.airflow.outcomes import TaskKey
+from pytest_cosmos_venv.errors import RecordList
+from pytest_cosmos_venv.faults.language import Fault
+
+EVENTS = "events.jsonl"
+_ALERTS = "alerts.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HappenedFault:
+    """A fault that has happened.
+
+    :param fault: the fault as the mark has it.
+    :param place: the place where it struck: a dbt node's unique id, ``start``, ``end``, ``request 2``, ``statement 1``.
+    :param task_id: the id of the task in whose try it struck; None: no task ran.
+    :param map_index: the index of the mapped task; -1 where it is not mapped.
+    :param try_number: the number of the try, from 1; 0 where no task ran.
+    :param time: the moment, in UTC.
+    """
+
+    fault: Fault
+    place: str
+    task_id: str | None
+    map_index: int
+    try_number: int
+    time: datetime
+
+    @property
+    def what(self) -> str:
+        """The name of the kind of fault, such as ``worker_killed``."""
+        return self.fault.what
+
+    def __str__(self) -> str:
+        where = "" if self.task_id is None else f" in try {self.try_number} of {self.task_id}"
+        return f"{self.what} at {self.place}{where}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alert:
+    """A call of a callback of a DAG or of one of its tasks, in whichever process it was made.
+
+    :param callback: the name of the argument: ``on_failure_callback``, ``on_retry_callback``, ``on_success_callback``.
+    :param task_id: the id of the task; None: it is a callback of the DAG.
+    :param time: the moment, in UTC.
+    """
+
+    callback: str
+    task_id: str | None
+    time: datetime
+
+    def __str__(self) -> str:
+        return f"{self.callback} of {self.task_id or 'the DAG'}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Try:
+    """One try of a task, with the folder in which the processes of that try write.
+
+    :param key: the task.
+    :param number: the number of the try, from 1.
+    :param folder: the folder.
+    """
+
+    key: TaskKey
+    number: int
+    folder: Path
+
+    @property
+    def ended_nodes(self) -> int:
+        """The number of dbt nodes that have ended in it."""
+        return sum(1 for _ in self.folder.glob("node-*"))
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return the faults that have struck in it, as they were written."""
+        return _read_lines(self.folder / EVENTS)
+
+    def tell(self, fault: int, place: str) -> None:
+        """Write that a fault strikes.
+
+        :param fault: the number of the fault among those of the test.
+        :param place: the place where it strikes.
+        """
+        _write_line(self.folder / EVENTS, {"fault": fault, "time": real_time.now(), "place": place, "node": 1})
+
+
+@dataclass
+class Ledger:
+    """The record of one test.
+
+    :param folder: an empty folder.
+    :param faults: the faults of the test.
+    """
+
+    folder: Path
+    faults: Sequence[Fault]
+    tries: list[Try] = field(default_factory=list)
+    """The tries of tasks so far, in their order."""
+    _others: list[HappenedFault] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def begin_try(self, key: TaskKey, number: int) -> Try:
+        """Return a new try.
+
+        :param key: the task.
+        :param number: the number of the try, from 1.
+        """
+        folder = self.folder / f"try-{len(self.tries) + 1}"
+        folder.mkdir()
+        self.tries.append(Try(key=key, number=number, folder=folder))
+        return self.tries[-1]
+
+    def tell(self, fault: Fault, place: str) -> None:
+        """Write that a fault strikes which no process of a task makes happen.
+
+        :param fault: the fault.
+        :param place: the place where it strikes.
+        """
+        with self._lock:
+            now = self.tries[-1] if self.tries else None
+            self._others.append(_happened(fault, place, now, real_time.now()))
+
+    def tell_alert(self, callback: str, task_id: str | None) -> None:
+        """Write that a callback is called.
+
+        :param callback: the name of the argument.
+        :param task_id: the id of the task; None: it is the DAG's.
+        """
+        line = {"callback": callback, "task_id": task_id, "time": real_time.now()}
+        _write_line(self.folder / _ALERTS, line)
+
+    def happened(self) -> list[HappenedFault]:
+        """Return the faults that have struck so far, in the order of their moments."""
+        in_tries = [
+            _happened(self.faults[event["fault"]], event["place"], each, event["time"])
+            for each in self.tries
+            for event in each.events()
+        ]
+        with self._lock:
+            found = sorted([*in_tries, *self._others], key=lambda each: each.time)
+        return RecordList(found, of="happened", none="no fault has happened")
+
+    def alerts(self) -> list[Alert]:
+        """Return the calls of callbacks so far, in their order."""
+        lines = _read_lines(self.folder / _ALERTS)
+        found = [Alert(**{**line, "time": datetime.fromtimestamp(line["time"], timezone.utc)}) for line in lines]
+        return RecordList(found, of="alerts", none="no callback was called")
+
+
+def _happened(fault: Fault, place: str, during: Try | None, seconds: float) -> HappenedFault:
+    return HappenedFault(
+        fault=fault,
+        place=place,
+        task_id=during.key.task_id if during else None,
+        map_index=during.key.map_index if during else -1,
+        try_number=during.number if during else 0,
+        time=datetime.fromtimestamp(seconds, timezone.utc),
+    )
+
+
+def _write_line(file: Path, facts: dict[str, Any]) -> None:
+    # One write of a whole line: its writer may be killed behind it, and others write at the same moment.
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.write(descriptor, f"{json.dumps(facts)}\n".encode())
+    finally:
+        os.close(descriptor)
+
+
+def _read_lines(file: Path) -> list[dict[str, Any]]:
+    try:
+        *lines, _unfinished = file.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in lines]

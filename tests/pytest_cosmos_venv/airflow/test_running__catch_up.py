@@ -1,0 +1,111 @@
+"""A DAG catches up over months of frozen time, a run for each data interval. On Airflow 2 and 3, by both clocks."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from airflow import DAG
+
+from pytest_cosmos_venv import Clock, RunDag, ToolkitMisuse
+
+try:
+    from airflow.providers.standard.operators.python import PythonOperator
+except ImportError:  # Airflow 2
+    from airflow.operators.python import PythonOperator  # type: ignore[import-not-found, no-redef]
+
+NEW_YEAR = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+def see(**context: Any) -> list[str]:
+    """What a task sees of its interval and of the time."""
+    begin, end = context["data_interval_start"], context["data_interval_end"]
+    return [f"{begin:%Y-%m-%d}", f"{end:%Y-%m-%d}", f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M}", context["ds"]]
+
+
+def dag_of(schedule: Any, work: Any = see, **arguments: Any) -> Any:
+    with DAG("harbor", schedule=schedule, **{"start_date": NEW_YEAR, "catchup": True, **arguments}) as dag:
+        PythonOperator(task_id="see", python_callable=work)
+    return dag
+
+
+def seen(outcomes: Any) -> list[list[str]]:
+    return [outcome.tasks["see"].returned for outcome in outcomes]
+
+
+MONTHS = [
+    ["2026-01-01", "2026-02-01", "2026-02-01 00:00", "2026-01-01"],
+    ["2026-02-01", "2026-03-01", "2026-03-01 00:00", "2026-02-01"],
+    ["2026-03-01", "2026-04-01", "2026-04-01 00:00", "2026-03-01"],
+]
+
+
+def data_intervals_of_months() -> Any:
+    from airflow.timetables.interval import CronDataIntervalTimetable
+
+    return CronDataIntervalTimetable("0 0 1 * *", timezone="UTC")
+
+
+def test_every_month_gets_a_run_at_its_end(cosmos_run_dag: RunDag) -> None:
+    outcomes = cosmos_run_dag.catch_up(dag_of(data_intervals_of_months()), until="2026-04-15")
+
+    assert seen(outcomes) == MONTHS
+    assert outcomes[0].logical_date == NEW_YEAR
+
+
+def test_a_backfill_takes_a_part_of_the_time_the_latest_first(cosmos_run_dag: RunDag) -> None:
+    dag = dag_of(data_intervals_of_months(), start_date=datetime(2020, 1, 1, tzinfo=timezone.utc))
+
+    outcomes = cosmos_run_dag.catch_up(dag, since="2026-01-15", until="2026-04-01", backwards=True)
+
+    assert seen(outcomes) == MONTHS[:0:-1]
+
+
+def test_the_clock_of_the_test_stands_at_the_last_run_and_sleeping_moves_it(
+    cosmos_run_dag: RunDag, cosmos_clock: Clock
+) -> None:
+    cosmos_clock.freeze("2030-01-01")
+
+    cosmos_run_dag.catch_up(dag_of(timedelta(days=1)), until="2026-01-03")
+
+    assert cosmos_clock.now == datetime(2026, 1, 3, tzinfo=timezone.utc)
+
+
+def test_afterwards_the_time_is_real_where_the_test_has_no_clock(cosmos_run_dag: RunDag) -> None:
+    before = datetime.now(timezone.utc)
+
+    cosmos_run_dag.catch_up(dag_of(timedelta(days=1)), until="2026-01-02")
+
+    assert before <= datetime.now(timezone.utc) < before + timedelta(hours=1)
+    assert type(datetime.now(timezone.utc)) is datetime
+
+
+def test_a_run_that_fails_is_part_of_what_came_of_it(cosmos_run_dag: RunDag) -> None:
+    def fail_in_february(**context: Any) -> None:
+        assert context["ds"] != "2026-02-01"
+
+    outcomes = cosmos_run_dag.catch_up(dag_of(data_intervals_of_months(), fail_in_february), until="2026-04-01")
+
+    assert [outcome.state for outcome in outcomes] == ["success", "failed", "success"]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "until", "said"),
+    [
+        (None, "2026-04-01", "has no run between 2026-01-01T00:00:00.* give it a schedule"),
+        (timedelta(days=1), "2025-04-01", "has no run between"),
+        (timedelta(minutes=1), "2026-04-01", "has more than 1000 runs .* give a shorter time"),
+        (timedelta(days=1), "soon", "until='soon' is no date"),
+    ],
+)
+def test_no_runs_and_too_many_are_refused(schedule: Any, until: str, said: str, cosmos_run_dag: RunDag) -> None:
+    with pytest.raises(ToolkitMisuse, match=said):
+        cosmos_run_dag.catch_up(dag_of(schedule), until=until)
+
+
+def test_a_dag_without_a_start_needs_one(cosmos_run_dag: RunDag) -> None:
+    dag = dag_of(None, start_date=None)
+
+    with pytest.raises(ToolkitMisuse, match="no start_date: give since="):
+        cosmos_run_dag.catch_up(dag, until="2026-01-03")

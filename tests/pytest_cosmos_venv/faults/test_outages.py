@@ -1,0 +1,88 @@
+"""An outage of the package index: it ends by its length, and a retry after it succeeds. On Airflow 2 and 3."""
+
+from __future__ import annotations
+
+import http.client
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from pytest_cosmos_venv import Clock, PackageIndex, RunDag
+from pytest_cosmos_venv.faults.faults import Faults
+from tests.pytest_cosmos_venv.faults.harbor import harbor
+
+
+def ask(index: PackageIndex) -> int:
+    """Ask for a page, as an installer does."""
+    with urllib.request.urlopen(f"{index.url}dbt-core/", timeout=30) as answer:  # noqa: S310 - on loopback
+        return int(answer.status)
+
+
+def is_down(index: PackageIndex) -> bool:
+    try:
+        ask(index)
+    except (urllib.error.URLError, http.client.HTTPException, ConnectionError):
+        return True
+    return False
+
+
+@pytest.mark.cosmos_fault("index down at request 2 for 3 requests")
+def test_an_outage_lasts_for_some_requests(cosmos_package_index: PackageIndex, cosmos_faults: Faults) -> None:
+    assert [is_down(cosmos_package_index) for _ in range(6)] == [False, True, True, True, False, False]
+    assert [request.status for request in cosmos_package_index.requests] == [200, 0, 0, 0, 200, 200]
+    assert [(each.what, each.place, each.task_id) for each in cosmos_faults.happened] == [
+        ("index_down", "request 2", None)
+    ]
+
+
+@pytest.mark.cosmos_fault("index down for 30 min")
+def test_an_outage_ends_by_the_clock_of_the_test(cosmos_package_index: PackageIndex, cosmos_clock: Clock) -> None:
+    assert is_down(cosmos_package_index)
+
+    cosmos_clock.move(29 * 60)
+    assert is_down(cosmos_package_index)
+
+    cosmos_clock.move(90)
+    assert not is_down(cosmos_package_index)
+
+
+@pytest.mark.cosmos_fault("index down for 4 min")
+def test_a_retry_after_its_delay_finds_the_index_again(
+    cosmos_package_index: PackageIndex, cosmos_run_dag: RunDag, cosmos_faults: Faults
+) -> None:
+    outcome = cosmos_run_dag(harbor(lambda: ask(cosmos_package_index)))
+
+    assert outcome.tasks["load"].tries == 2, str(outcome)
+    assert outcome.tasks["load"].returned == 200
+    assert [(each.task_id, each.try_number) for each in cosmos_faults.happened] == [("load", 1)]
+
+
+@pytest.mark.cosmos_fault("index down for 6 min")
+def test_a_retry_within_the_outage_fails(cosmos_package_index: PackageIndex, cosmos_run_dag: RunDag) -> None:
+    outcome = cosmos_run_dag(harbor(lambda: ask(cosmos_package_index)))
+
+    assert outcome.states == {"load": "failed", "report": "upstream_failed"}, str(outcome)
+
+
+@pytest.mark.long
+@pytest.mark.cosmos_fault("index down for 2 requests")
+def test_pip_outlives_a_moment_of_outage(
+    cosmos_package_index: PackageIndex, tmp_path: Path, cosmos_faults: Faults
+) -> None:
+    options = ["--target", str(tmp_path / "there"), "--no-deps", "--disable-pip-version-check"]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "install", *options, *cosmos_package_index.pip_install_options, "dbt-core"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout
+    assert "Retrying" in done.stdout
+    assert [request.status for request in cosmos_package_index.requests][:2] == [0, 0]
