@@ -257,7 +257,7 @@ class FaultOrders:
     def _do(self, order: dict[str, Any]) -> None:
         what = order["do"]
         if what == "kill dbt":
-            _die(signal.SIGKILL)
+            die(signal.SIGKILL)
         elif what == "kill worker" and self._worker:
             os.kill(self._worker, signal.SIGKILL)
         elif what == "kill pod" and self._worker:
@@ -265,7 +265,7 @@ class FaultOrders:
             for pid in [self._worker, *processes_below(self._worker)]:
                 if pid != os.getpid():
                     os.kill(pid, signal.SIGKILL)
-            _die(signal.SIGKILL)
+            die(signal.SIGKILL)
         elif what == "fill disk":
             fill(Path(order["disk"]))
         elif what == "hang":

@@ -1,0 +1,284 @@
+"""The options of the plugin, on the command line and in the ini file, and what is refused of them.
+
+Every project that has this distribution installed imports this file in each test run.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Literal, NamedTuple
+
+import pytest
+
+CONFORMANCE = "--cosmos-conformance"
+"""The switch to the suite."""
+DAGS = "--cosmos-dags"
+"""The switch to the checks of DAG files."""
+SUITE = "pytest_cosmos_venv.conformance.session"
+"""The plugin of the suite."""
+_Owner = Literal["any run", "the suite", "DAG checks"]
+
+
+class _Value(NamedTuple):
+    """An option with a value. It may stand in the ini file too, under its name with underscores.
+
+    :param name: the name without dashes before it.
+    :param metavar: the value in the help.
+    :param owner: the kind of run that it is for.
+    :param text: its line in the help.
+    """
+
+    name: str
+    metavar: str
+    owner: _Owner
+    text: str
+
+
+class _Switch(NamedTuple):
+    """An option without a value.
+
+    :param name: the name without dashes before it.
+    :param owner: the kind of run that it is for.
+    :param text: its line in the help.
+    :param is_kept: whether it may stand in the ini file too.
+    """
+
+    name: str
+    owner: _Owner
+    text: str
+    is_kept: bool = False
+
+
+class _Setting(NamedTuple):
+    """A setting of the ini file alone.
+
+    :param name: its name.
+    :param kind: the type, as pytest names it; None: a text.
+    :param text: its line in the help.
+    """
+
+    name: str
+    kind: Literal["linelist", "args"] | None
+    text: str
+
+
+_VALUES = (
+    _Value(
+        "cosmos-implementation",
+        "IMPORT_ROOT|module:Adapter",
+        "any run",
+        "The implementation, such as cosmos or cosmos_venv, or the adapter of one with another layout. "
+        "Default: the one that is installed.",
+    ),
+    _Value(
+        "cosmos-level",
+        "must|should|beyond",
+        "the suite",
+        "Conformance: requirements of this level and above it decide the exit code. Default: must.",
+    ),
+    _Value("cosmos-requirement", "IDS", "the suite", "Conformance: judge only these, such as LOCK-003,SEED-*."),
+    _Value(
+        "cosmos-known-failures",
+        "FILE",
+        "the suite",
+        "Conformance: the implementation's own list of requirements that it fails, which do not count.",
+    ),
+    _Value("cosmos-report", "DIR", "the suite", "Conformance: write report.json, report.html and a badge there."),
+    _Value(
+        "cosmos-profile",
+        "quick|full",
+        "the suite",
+        "Conformance: how many free rounds races have, 25 or 200. Default: quick.",
+    ),
+    _Value(
+        "cosmos-installer",
+        "auto|uv|pip",
+        "the suite",
+        "Conformance: what tasks install with, as Airflow's setting venv_install_method says. Default: auto.",
+    ),
+    _Value(
+        "cosmos-timeout",
+        "SECONDS",
+        "the suite",
+        "Conformance: how long one task may take. Default: 60, or 40 times what the smoke check's task took.",
+    ),
+    _Value(
+        "cosmos-cache-dir",
+        "DIR",
+        "any run",
+        "Where wheels and databases are kept between runs, relative to the root directory. Default: in pytest's cache.",
+    ),
+    _Value(
+        "cosmos-dbt",
+        "RELEASES",
+        "any run",
+        "The releases of dbt with which tests of cosmos_duckdb run, such as 1.11,1.12,2: each test with each of them. "
+        "Default: 1.11. With several, dbt projects below the given paths are compiled and built too, and what differs "
+        "is told.",
+    ),
+    _Value(
+        "cosmos-dbt-report",
+        "DIR",
+        "any run",
+        "With several releases of --cosmos-dbt: write report.json and report.html there.",
+    ),
+    _Value(
+        "cosmos-record",
+        "DIR",
+        "any run",
+        "Record each dbt that the tests start, without secrets, into DIR, a folder for each test; relative to the root "
+        "directory.",
+    ),
+    _Value("cosmos-dags-report", "DIR", "DAG checks", "DAG checks: write report.json and report.html there."),
+)
+_FORMER_NAMES = {"cosmos-deadline": "cosmos-timeout"}
+_SWITCHES = (
+    _Switch("cosmos-conformance", "any run", "Judge an implementation by the conformance suite, and run nothing else."),
+    _Switch(
+        "cosmos-servers",
+        "the suite",
+        "Conformance: judge what needs servers of Airflow, and nothing else. Scheduler, API server and triggerer are "
+        "started for it.",
+    ),
+    _Switch("cosmos-strict", "the suite", "Conformance: a known failure that passes makes the run fail."),
+    _Switch(
+        "cosmos-update-known-failures",
+        "the suite",
+        "Conformance: write the file of --cosmos-known-failures anew from what failed.",
+    ),
+    _Switch(
+        "cosmos-dags",
+        "any run",
+        "Check each file below the given paths that names DbtDag or DbtTaskGroup, without network.",
+        is_kept=True,
+    ),
+    _Switch(
+        "cosmos-dags-network",
+        "DAG checks",
+        "DAG checks: install with network what dbt ls needs, and resolve requirements.",
+        is_kept=True,
+    ),
+    _Switch("cosmos-update-snapshots", "DAG checks", "DAG checks: store the task ids as they are now."),
+    _Switch(
+        "cosmos-cache-key",
+        "any run",
+        "Print the key that names the content of --cosmos-cache-dir, for the cache of a CI, and end.",
+    ),
+)
+_SETTINGS = (
+    _Setting(
+        "cosmos_services",
+        "linelist",
+        "Processes that stay when a task has ended, by design, one a line: their names or command lines, as patterns "
+        "such as harbor-server*. Races tell them apart from what was left behind. The implementation declares its own.",
+    ),
+    _Setting(
+        "cosmos_dbt_requirements",
+        "linelist",
+        "How a release of --cosmos-dbt is installed where its number does not say it, one a line: "
+        "1.12: dbt-core==1.12.0 dbt-duckdb.",
+    ),
+    _Setting(
+        "cosmos_dbt_drivers",
+        "args",
+        "Files of database drivers that dbt 2 loads, such as libduckdb.so, relative to the root directory.",
+    ),
+    _Setting(
+        "cosmos_dbt_sources",
+        "linelist",
+        "Files with the rows of sources, for projects that are built with several releases of --cosmos-dbt, one a "
+        "line: raw.ships: tests/ships.csv.",
+    ),
+    _Setting(
+        "cosmos_dags_budget",
+        None,
+        "DAG checks: seconds that an import may take. Default: Airflow's dagbag_import_timeout.",
+    ),
+    _Setting(
+        "cosmos_dags_exceptions",
+        "linelist",
+        "DAG checks that may fail, one a line, each with its reason: dags/daily.py::tests: the reason.",
+    ),
+)
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Add all options, and all settings of the ini file.
+
+    :param parser: pytest's parser of options.
+    """
+    group = parser.getgroup("cosmos", "dbt in Airflow (pytest-cosmos-venv)")
+    for value in _VALUES:
+        group.addoption(f"--{value.name}", metavar=value.metavar, help=value.text)
+        parser.addini(_key(value.name), f"As --{value.name}. {value.text}")
+    for former, name in _FORMER_NAMES.items():
+        group.addoption(f"--{former}", help=argparse.SUPPRESS)
+        parser.addini(_key(former), f"The former name of {_key(name)}.")
+    for switch in _SWITCHES:
+        group.addoption(f"--{switch.name}", action="store_true", help=switch.text)
+        if switch.is_kept:
+            parser.addini(_key(switch.name), f"As --{switch.name}.", type="bool", default=False)
+    for setting in _SETTINGS:
+        parser.addini(setting.name, setting.text, type=setting.kind)
+
+
+def take_former_names(config: pytest.Config) -> None:
+    """Take options under their former names as the present ones, with a warning.
+
+    :param config: the configuration of the run.
+    """
+    for former, name in _FORMER_NAMES.items():
+        old, new = _key(former), _key(name)
+        given = getattr(config.option, old)
+        if given is not None or config.getini(old):
+            text = f"--{former} is called --{name} now, and {old} in the ini file {new}"
+            config.issue_config_time_warning(pytest.PytestDeprecationWarning(text), stacklevel=2)
+        if given is not None and getattr(config.option, new) is None:
+            setattr(config.option, new, given)
+
+
+def refuse_options_of_the_suite(config: pytest.Config) -> None:
+    """Refuse options of the suite in another run: they would do nothing there, and the user would wait for a report.
+
+    :param config: the configuration of the run.
+    :raises pytest.UsageError: such an option is given.
+    """
+    given = _given(config, "the suite")
+    if given and not config.pluginmanager.hasplugin(SUITE):
+        raise pytest.UsageError(f"{', '.join(given)}: give {CONFORMANCE} too, which runs the suite, or leave it out.")
+
+
+def refuse_options_of_dag_checks(config: pytest.Config) -> None:
+    """Refuse options of the DAG checks in a run without them.
+
+    :param config: the configuration of the run.
+    :raises pytest.UsageError: such an option is given.
+    """
+    given = _given(config, "DAG checks")
+    if given:
+        raise pytest.UsageError(f"{', '.join(given)}: give {DAGS} too, which checks DAG files, or leave it out.")
+
+
+def options_of_the_suite(config: pytest.Config) -> list[str]:
+    """Return the suite's options from the ini file that the command line does not name: the suite reads its own ini
+    file.
+
+    :param config: the configuration of the run.
+    """
+    former = {name: old for old, name in _FORMER_NAMES.items()}
+    said = {
+        name: config.getini(_key(name)) or (config.getini(_key(former[name])) if name in former else "")
+        for name in (value.name for value in _VALUES if value.owner == "the suite")
+        if getattr(config.option, _key(name)) is None
+    }
+    return [f"--{name}={value}" for name, value in said.items() if value]
+
+
+def _given(config: pytest.Config, owner: _Owner) -> list[str]:
+    options = [each for each in (*_VALUES, *_SWITCHES) if each.owner == owner]
+    return [f"--{each.name}" for each in options if getattr(config.option, _key(each.name))]
+
+
+def _key(option: str) -> str:
+    """Return the name of an option in the ini file, which is also its name among the options that were given."""
+    return option.replace("-", "_")
