@@ -35,7 +35,12 @@ def test_importing_the_plugin_imports_the_standard_library_and_pytest_only() -> 
     modules = modules_of(f"pytest_cosmos_venv.plugin, {plugins}", before="import pytest")
 
     fixtures = {name for name in modules if name.startswith("pytest_cosmos_venv.fixtures")}
-    assert modules - fixtures == {"pytest_cosmos_venv", "pytest_cosmos_venv.plugin", "pytest_cosmos_venv.xdist_races"}
+    assert modules - fixtures == {
+        "pytest_cosmos_venv",
+        "pytest_cosmos_venv.options",
+        "pytest_cosmos_venv.plugin",
+        "pytest_cosmos_venv.xdist_races",
+    }
 
 
 @pytest.mark.parametrize("module", ["dag", "operators.virtualenv", "project.manifest"])

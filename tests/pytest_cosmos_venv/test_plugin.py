@@ -16,7 +16,6 @@ def test_the_options_stand_in_one_group_of_the_help(pytester: pytest.Pytester) -
 
     group = text.partition("\ndbt in Airflow (pytest-cosmos-venv):\n")[2].partition("\n\n")[0]
     assert re.findall(r"^  (--\S+)", group, re.MULTILINE) == [
-        "--cosmos-conformance",
         "--cosmos-implementation=IMPORT_ROOT|module:Adapter",
         "--cosmos-level=must|should|beyond",
         "--cosmos-requirement=IDS",
@@ -28,13 +27,15 @@ def test_the_options_stand_in_one_group_of_the_help(pytester: pytest.Pytester) -
         "--cosmos-cache-dir=DIR",
         "--cosmos-dbt=RELEASES",
         "--cosmos-dbt-report=DIR",
+        "--cosmos-record=DIR",
+        "--cosmos-dags-report=DIR",
+        "--cosmos-conformance",
         "--cosmos-servers",
         "--cosmos-strict",
         "--cosmos-update-known-failures",
         "--cosmos-dags",
         "--cosmos-dags-network",
         "--cosmos-update-snapshots",
-        "--cosmos-dags-report=DIR",
         "--cosmos-cache-key",
     ]
 
