@@ -26,6 +26,7 @@ def test_the_options_stand_in_one_group_of_the_help(pytester: pytest.Pytester) -
         "--cosmos-installer=auto|uv|pip",
         "--cosmos-timeout=SECONDS",
         "--cosmos-cache-dir=DIR",
+        "--cosmos-record=DIR",
         "--cosmos-servers",
         "--cosmos-strict",
         "--cosmos-update-known-failures",
