@@ -153,15 +153,21 @@ class Artifacts:
         :param seconds: seconds that the call has taken.
         :param args: further entries of ``args`` in the file.
         """
+        newer = {"overload_results": None} if self.is_1_12 else {}
         self.write(
             "run_results.json",
             {
                 "metadata": self.metadata("run-results"),
-                "results": [_run_result(result) for result in results],
+                "results": [{**_run_result(result), **newer} for result in results],
                 "elapsed_time": seconds,
                 "args": {"which": command, **args},
             },
         )
+
+    @property
+    def is_1_12(self) -> bool:
+        """Whether it is dbt 1.12 or later."""
+        return tuple(int(part) for part in self._dbt_version.split(".")[:2]) >= (1, 12)
 
     def write_sources(self, results: Iterable[Result], seconds: float) -> None:
         """Write ``sources.json``.

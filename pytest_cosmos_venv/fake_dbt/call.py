@@ -103,7 +103,7 @@ class Call:
             self._script.pause()
             self._log.say("Nothing to do. Try checking your model configs and model specification args")
             self._artifacts.write_manifest(project.name, self._adapter, project.nodes)
-            self._write_results(NodeRun([], self._script, self._log))
+            self._write_results(self._run_of([]))
             return self._script.exit_code or 0
         # dbt has no environment variable for this option.
         threads = int(self._invocation.last("--threads", default="1"))
@@ -210,7 +210,7 @@ class Call:
         return Project(self._folder, self._script.nodes)
 
     def _run_of(self, work: list[Node]) -> NodeRun:
-        return NodeRun(work, self._script, self._log)
+        return NodeRun(work, self._script, self._log, is_1_12=self._artifacts.is_1_12)
 
     @property
     def _profiles_folder(self) -> Path:

@@ -29,9 +29,11 @@ class NodeRun:
     :param nodes: the nodes in their order.
     :param script: the rule of the test for this call.
     :param log: the log of the call.
+    :param is_1_12: whether it is dbt 1.12 or later, which has other words for troubles and one sum more.
     """
 
-    def __init__(self, nodes: list[Node], script: Script, log: Log) -> None:
+    def __init__(self, nodes: list[Node], script: Script, log: Log, *, is_1_12: bool) -> None:
+        self._is_1_12 = is_1_12
         self.results: list[Result] = []
         self._nodes = nodes
         self._script = script
@@ -192,9 +194,12 @@ class NodeRun:
     def _say_trouble(self, result: Result) -> None:
         node, is_failure = result.node, result.has_failed
         info = _node_info(node, "None")
+        word, before = ("Failure", "  ") if is_failure else ("Warning", "")
+        if self._is_1_12:
+            word, before = ("[ERROR]:", "  ") if is_failure else ("[WARNING]:", "[WARNING]: ")
         self._log.say()
         self._log.say(
-            f"{'Failure' if is_failure else 'Warning'} in {node.kind} {node.name} ({node.path})",
+            f"{word} in {node.kind} {node.name} ({node.path})",
             name="RunResultFailure" if is_failure else "RunResultWarning",
             level="error" if is_failure else "warn",
             node_info=info,
@@ -203,7 +208,7 @@ class NodeRun:
             resource_type=node.kind,
         )
         self._log.say(
-            ("  " if is_failure else "") + str(result.message),
+            before + str(result.message),
             name="RunResultError" if is_failure else "RunResultWarningMessage",
             level="error" if is_failure else "warn",
             node_info=info,
@@ -223,6 +228,7 @@ class NodeRun:
             "error": sum(result.has_failed for result in results),
             "skip": statuses.count("skipped"),
             "noop": statuses.count("no-op"),
+            **({"reused": 0} if self._is_1_12 else {}),
             "total": len(results),
         }
         text = " ".join(f"{'NO-OP' if key == 'noop' else key.upper()}={value}" for key, value in stats.items())

@@ -67,7 +67,7 @@ class RecordedCall(Call):
     def _run_of(self, work: list[Node]) -> NodeRun:
         if self._found is None:
             return super()._run_of(work)
-        return _RecordedNodeRun(work, self._script, self._log, self._found)
+        return _RecordedNodeRun(work, self._script, self._log, self._found, is_1_12=self._artifacts.is_1_12)
 
 
 class _RecordedNodeRun(NodeRun):
@@ -77,10 +77,11 @@ class _RecordedNodeRun(NodeRun):
     :param script: the rule that names the recording.
     :param log: the log of the call.
     :param answer: the recorded command.
+    :param is_1_12: as for ``NodeRun``.
     """
 
-    def __init__(self, nodes: list[Node], script: Script, log: Log, answer: Answer) -> None:
-        super().__init__(nodes, script, log)
+    def __init__(self, nodes: list[Node], script: Script, log: Log, answer: Answer, *, is_1_12: bool) -> None:
+        super().__init__(nodes, script, log, is_1_12=is_1_12)
         self._rows = answer.command.rows
         self._events = {
             name: events for name, events in answer.command.events_of().items() if self._is_as_recorded(name, events)
