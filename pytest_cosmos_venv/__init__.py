@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.errors import ToolkitMisuse, UnusedFaultWarning
     from pytest_cosmos_venv.fake_dbt import RECORD_VARIABLE, VERIFIED_DBT_VERSIONS
     from pytest_cosmos_venv.fake_dbt.rules import NodeOutcome
+    from pytest_cosmos_venv.faults.child_process import WorkerLost
+    from pytest_cosmos_venv.faults.faults import Faults
+    from pytest_cosmos_venv.faults.language import Fault
+    from pytest_cosmos_venv.faults.ledger import Alert, HappenedFault
+    from pytest_cosmos_venv.faults.warehouse import WarehouseAddress
     from pytest_cosmos_venv.implementation import (
         Implementation,
         ImplementationError,
@@ -82,6 +87,7 @@ __all__ = [
     "VERIFIED_DBT_VERSIONS",
     "WATCHER_SCENARIOS",
     "AirflowHome",
+    "Alert",
     "Clock",
     "Connections",
     "Contender",
@@ -97,6 +103,9 @@ __all__ = [
     "EmittedAsset",
     "EventLog",
     "FakeVenv",
+    "Fault",
+    "Faults",
+    "HappenedFault",
     "HeldCalls",
     "HttpManifest",
     "Implementation",
@@ -148,12 +157,14 @@ __all__ = [
     "VenvLock",
     "VenvLocks",
     "WaitsForEver",
+    "WarehouseAddress",
     "WatcherBench",
     "WatcherOutcome",
     "WatcherScenario",
     "WatcherScenarios",
     "Wheel",
     "Wheelhouse",
+    "WorkerLost",
     "build_begins",
     "build_wheelhouse",
     "dag_shape",
@@ -196,6 +207,11 @@ _MODULES = {
         "errors": ("ToolkitMisuse", "UnusedFaultWarning"),
         "fake_dbt": ("RECORD_VARIABLE", "VERIFIED_DBT_VERSIONS"),
         "fake_dbt.rules": ("NodeOutcome",),
+        "faults.child_process": ("WorkerLost",),
+        "faults.faults": ("Faults",),
+        "faults.language": ("Fault",),
+        "faults.ledger": ("Alert", "HappenedFault"),
+        "faults.warehouse": ("WarehouseAddress",),
         "implementation": ("Implementation", "ImplementationError", "declared_services", "find_implementation"),
         "processes.lock_history": ("LockOwner",),
         "processes.pids": ("Pids",),

@@ -147,6 +147,15 @@ class Fault:
         self._check_place(kind)
         self._check_length(kind)
 
+    @classmethod
+    def of(cls, sentence: str) -> Fault:
+        """Return the fault that a sentence means.
+
+        :param sentence: the sentence, such as ``worker killed after node 3``.
+        :raises ToolkitMisuse: there is no such fault, or a part of the sentence has no meaning.
+        """
+        return parse_fault(sentence)
+
     @property
     def kind(self) -> FaultKind:
         """The kind of the fault.
