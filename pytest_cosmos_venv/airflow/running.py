@@ -162,6 +162,7 @@ def _run(
     began = real_time.monotonic()
     with (
         _surroundings(dag, run_id),
+        airflow.one_api(),
         run_beside_others(home.sqlite_file(), dag.dag_id, when) as begun,
         # When its first task begins, the run has inserted all rows that another run would insert too.
         _watching(dag, airflow, begun) as tries,
