@@ -143,13 +143,14 @@ class _Turns:
             # Airflow 2 hands one session on, which would keep the database locked to another one.
             if "session" in options:
                 options["session"].commit()
-        looks_again = self._state_of(own) == "up_for_reschedule"
-        if own.task_id in self.watching and looks_again:
+        state = self._state_of(own)
+        if own.task_id in self.watching and state == "up_for_reschedule":
             self._count_wait(own)
             is_waiting = True
         if is_waiting:
             self._give_up_turn(own)
-        elif not looks_again:
+        # Airflow 3.0 resumes a task in another turn than that of its trigger: nothing has moved by then.
+        elif state not in ("up_for_reschedule", "scheduled"):
             self.vain.clear()
         return returned
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -61,9 +62,7 @@ class Airflow3:
         asyncio.run(ask())
 
     def renew_after_fork(self) -> None:
-        """Make the API anew where it is kept: Airflow 3.0 and 3.1 do so for each task; later releases keep it and its
-        thread.
-        """
+        """Make the API anew where it is kept with its thread, from Airflow 3.3 on: ``one_api`` keeps it for one run."""
         from airflow.sdk.execution_time import supervisor
 
         server: Any = supervisor.in_process_api_server
@@ -74,6 +73,21 @@ class Airflow3:
         _OF_THE_PARENT.append(former)
         server.cache_clear()
         server()._app = former.app
+
+    @contextmanager
+    def one_api(self) -> Iterator[None]:
+        """Let all tasks of a run ask one API, for the length of the block, as Airflow 3.3 does it.
+
+        Earlier releases make one for each task, which takes seconds, and each leaves a thread.
+        """
+        from airflow.sdk.execution_time import supervisor
+
+        server: Any = supervisor.in_process_api_server
+        if hasattr(server, "cache_info"):
+            yield
+            return
+        with mock.patch.object(supervisor, "in_process_api_server", functools.cache(server)):
+            yield
 
     def make_known(self, dag: Any) -> None:
         """Write the row of a DAG into the database. Without it Airflow refuses a DAG that is in no dags folder, as "not

@@ -30,6 +30,9 @@ class Airflow(Protocol):
     def renew_after_fork(self) -> None:
         """Make anew the things that run in threads, which a fork has not copied."""
 
+    def one_api(self) -> AbstractContextManager[None]:
+        """Let all tasks of a run ask one API, for the length of the block."""
+
     def make_known(self, dag: Any) -> None:
         """Write the DAG into the database, which a run of it takes for granted.
 
