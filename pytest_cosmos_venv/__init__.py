@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.airflow.connections import Connections
     from pytest_cosmos_venv.airflow.home import AirflowHome
     from pytest_cosmos_venv.airflow.outcomes import DagOutcome, EmittedAsset, TaskOutcome
-    from pytest_cosmos_venv.airflow.running import RunDag, RunTask
+    from pytest_cosmos_venv.airflow.run_fixtures import RunDag, RunTask
     from pytest_cosmos_venv.airflow.variables import Variables, VariableWrite
     from pytest_cosmos_venv.dags.budget import OverBudget, ParseBudget
     from pytest_cosmos_venv.dags.cost import ParseCost
@@ -192,7 +192,7 @@ _MODULES = {
         "airflow.connections": ("Connections",),
         "airflow.home": ("AirflowHome",),
         "airflow.outcomes": ("DagOutcome", "EmittedAsset", "TaskOutcome"),
-        "airflow.running": ("RunDag", "RunTask"),
+        "airflow.run_fixtures": ("RunDag", "RunTask"),
         "airflow.variables": ("VariableWrite", "Variables"),
         "dags.budget": ("OverBudget", "ParseBudget"),
         "dags.cost": ("ParseCost",),
