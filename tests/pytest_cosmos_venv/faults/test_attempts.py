@@ -216,3 +216,38 @@ def test_a_mapped_task_and_a_callback_of_the_dag_take_part(cosmos_run_dag: RunDa
 
     assert outcome.states == {"load[0]": "failed", "load[1]": "success"}, str(outcome)
     assert {(each.callback, each.task_id) for each in cosmos_faults.alerts} >= {("on_failure_callback", "load")}
+
+
+@pytest.mark.cosmos_fault("dbt killed after node 2", "warehouse drops the connection at node 4")
+def test_a_dbt_that_is_a_program_meets_the_same(
+    project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag, cosmos_faults: Faults
+) -> None:
+    native = cosmos_fake_venv(dbt_version="2.0.0a4")
+
+    outcome = cosmos_run_dag(harbor(lambda: dbt(native.dbt, "run", cwd=project), retries=2))
+
+    assert outcome.tasks["load"].tries == 3, str(outcome)
+    assert [len(call.nodes) for call in native.calls] == [2, 5, 5]
+    assert list(native.calls[1].nodes.values()).count("error") == 1
+    assert [each.what for each in cosmos_faults.happened] == ["dbt_killed", "warehouse_drops_connection"]
+
+
+@pytest.mark.cosmos_fault("lock left behind")
+def test_a_lock_of_a_dead_worker_stands_in_the_way(
+    tmp_path: Path, cosmos_run_dag: RunDag, cosmos_faults: Faults
+) -> None:
+    class TakesLock(PythonOperator):
+        virtualenv_dir = tmp_path / "environments"
+
+    with DAG("harbor", schedule=None, start_date=START) as dag:
+        plain = PythonOperator(task_id="plain", python_callable=lambda: None)
+        lock = tmp_path / "environments" / "cosmos_virtualenv.lock"
+        plain.set_downstream(TakesLock(task_id="load", python_callable=lambda: int(lock.read_text())))
+
+    outcome = cosmos_run_dag(dag)
+
+    owner = outcome.tasks["load"].returned
+    assert owner > 0, str(outcome)
+    with pytest.raises(ProcessLookupError):
+        os.kill(owner, 0)
+    assert [(each.what, each.task_id) for each in cosmos_faults.happened] == [("lock_left_behind", "load")]
