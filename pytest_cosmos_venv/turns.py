@@ -12,13 +12,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
+import time
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
-
-from pytest_cosmos_venv import real_time
 
 PRODUCER = "dbt_producer_watcher"
 """The id of the task that runs dbt in ExecutionMode.WATCHER, below the ids of its groups."""
@@ -128,7 +127,7 @@ class _Turns:
             return None  # it stays scheduled
         self.now = own
         if self.vain.get((own.task_id, own.map_index), 0) >= _VAIN_TURNS and not self._all_wait_in_vain(own):
-            real_time.sleep(_PAUSE)  # for a sensor, say, that looks again in a second
+            time.sleep(_PAUSE)  # for a sensor, say, that looks again in a second
             return None
         if "task" in options:
             options["task"] = task
