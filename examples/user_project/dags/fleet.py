@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, ProfileConfig, ProjectConfig
 from cosmos_venv.profiles import PostgresUserPasswordProfileMapping
+
+AIRFLOW_HOME = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
 
 fleet = DbtDag(
     dag_id="fleet",
@@ -22,7 +24,9 @@ fleet = DbtDag(
     ),
     execution_config=ExecutionConfig(
         execution_mode=ExecutionMode.VIRTUALENV,
-        virtualenv_dir=os.environ.get("FLEET_ENVIRONMENTS", "/opt/airflow/dbt-environments"),
+        # Tests set the variable to a folder of their own. The checks of --cosmos-dags have an AIRFLOW_HOME of their own.
+        virtualenv_dir=os.environ.get("FLEET_ENVIRONMENTS", AIRFLOW_HOME / "dbt-environments"),
     ),
     operator_args={"py_requirements": ["dbt-core~=1.10.0", "dbt-postgres"]},
+    default_args={"retries": 1, "retry_delay": timedelta(minutes=5)},
 )

@@ -1,1 +1,1 @@
-select 'HAM' as port, date '2026-01-02' as planned, date '2026-01-04' as actual
+select ship, port, planned, actual from {{ source('harbour', 'arrivals') }}

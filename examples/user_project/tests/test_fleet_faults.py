@@ -1,0 +1,28 @@
+"""What goes wrong while the DAG runs: a mark says it in words, the test says what it means."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.mark.cosmos_fault("worker killed at the end in task ports_seed")
+def test_a_seed_whose_worker_dies_is_loaded_again_by_the_retry(fleet, cosmos_run_dag, cosmos_wheelhouse):
+    outcome = cosmos_run_dag(fleet)
+
+    assert outcome.succeeded, outcome
+    assert [call.command for call in cosmos_wheelhouse.calls].count("seed") == 2
+
+
+@pytest.mark.cosmos_fault("dbt killed after node arrivals, twice")
+def test_nobody_reads_the_arrivals_when_dbt_is_killed_in_both_tries(fleet, cosmos_run_dag):
+    outcome = cosmos_run_dag(fleet)
+
+    assert outcome.tasks["arrivals_run"].tries == 2
+    assert outcome.states["late_ships_run"] == "upstream_failed"
+
+
+def test_three_days_that_were_missed_build_one_environment(fleet, cosmos_run_dag, cosmos_wheelhouse):
+    outcomes = cosmos_run_dag.catch_up(fleet, until="2026-01-03")
+
+    assert [outcome.succeeded for outcome in outcomes] == [True, True, True]
+    assert len({call.prefix for call in cosmos_wheelhouse.calls}) == 1
