@@ -132,9 +132,9 @@ class Script:
 
         :param unique_id: the unique id of the node, which is not skipped.
         """
-        if self._has_paused or self.after is not None:
-            return False
-        return self.at is None or _names(self.at, unique_id)
+        is_here = self.at is None or _names(self.at, unique_id)
+        self._is_rule_due = not self._has_paused and self.after is None and is_here
+        return self._is_rule_due
 
     def pauses_after(self, unique_id: str) -> bool:
         """Whether ``pause`` follows the end of this node: the rule says so, or a fault of the test strikes here.
