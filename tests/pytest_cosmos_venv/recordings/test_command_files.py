@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -102,6 +105,31 @@ def test_commands_at_the_same_moment_are_all_kept(tmp_path: Path) -> None:
     kept = read_recording(tmp_path / "recording").commands
     assert sorted(each.stdout.strip() for each in kept) == [f"m{number}" for number in range(6)]
     assert not list((tmp_path / "recording").glob(".*"))
+
+
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="the kernel does not show who waits for a lock")
+def test_a_command_waits_for_the_one_that_is_being_put_there(tmp_path: Path) -> None:
+    recording = tmp_path / "recording"
+    recording.mkdir()
+    command = [*recorder(recording, write_dbt(tmp_path, "print('late')")), "run"]
+    descriptor = os.open(recording, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE)
+    end = time.monotonic() + DEADLINE
+    while not waits_for_a_lock(process.pid) and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.005)
+
+    assert waits_for_a_lock(process.pid)
+    assert not (recording / "recording.json").exists()
+    os.close(descriptor)
+    process.communicate(timeout=DEADLINE)
+    assert len(read_recording(recording).commands) == 1
+
+
+def waits_for_a_lock(pid: int) -> bool:
+    lines = Path("/proc/locks").read_text(encoding="utf-8").splitlines()
+    return any("-> FLOCK" in line and str(pid) in line.split() for line in lines)
 
 
 def test_a_dbt_that_is_not_there_is_told_as_a_shell_tells_it(tmp_path: Path) -> None:

@@ -119,6 +119,22 @@ def test_an_edited_recording_is_replayed_with_log_results_and_exit_code(
     assert run(replay.dbt, tmp_path) == (0, "Done. PASS=4 WARN=1 ERROR=0 SKIP=1 NO-OP=0 TOTAL=6")
 
 
+def test_an_edited_node_says_what_its_end_says_and_the_others_what_was_recorded(
+    cosmos_replay: MakeReplay, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "dbt_project.yml").write_text("name: shop\n", encoding="utf-8")
+    replay = cosmos_replay(folder)
+    replay.fail("orders", "relation is gone")
+
+    command = [str(replay.dbt), "build"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE, check=False)
+
+    assert "2 of 6 ERROR creating sql view model port.orders" in done.stdout
+    assert "relation is gone" in done.stdout
+    assert "DONE recorded model.shop.orders" not in done.stdout
+    assert "1 of 6 DONE recorded seed.shop.piers" in done.stdout
+
+
 def run(dbt: Path, folder: Path) -> tuple[int, str]:
     (folder / "dbt_project.yml").write_text("name: shop\n", encoding="utf-8")
     done = subprocess.run([dbt, "build"], cwd=folder, capture_output=True, text=True, timeout=DEADLINE, check=False)
