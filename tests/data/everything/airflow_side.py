@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from pytest_cosmos_venv import (
     WATCHER_SCENARIOS,
@@ -15,6 +18,8 @@ from pytest_cosmos_venv import (
     Clock,
     Connections,
     DbtProjects,
+    FakeVenv,
+    Faults,
     Implementation,
     ParseBudget,
     RunDag,
@@ -76,6 +81,23 @@ def test_a_task_that_fails(cosmos_run_task: RunTask, cosmos_variables: Variables
         task = cosmos_run_task(PythonOperator(task_id="read", python_callable=read))
 
     assert task.state == "failed"
+
+
+@pytest.mark.cosmos_fault("worker killed after node mart")
+def test_a_worker_that_is_killed(
+    cosmos_run_dag: RunDag, cosmos_faults: Faults, cosmos_fake_venv: FakeVenv, cosmos_dbt_project: DbtProjects
+) -> None:
+    project = cosmos_dbt_project("harbor")
+    project.model("mart", "select 1 as id")
+    executable = cosmos_fake_venv.dbt
+    address = cosmos_faults.warehouse("127.0.0.1", 9)
+
+    dag = make_dag(lambda: subprocess.run([executable, "run"], cwd=project.path, check=True))
+    outcome = cosmos_run_dag(dag)
+
+    assert outcome.states == {"unload": "failed"}
+    assert address.port
+    assert [each.what for each in cosmos_faults.happened] == ["worker_killed"]
 
 
 def test_shape_and_cost(cosmos_dag_shape: ShapeOfDag, cosmos_parse_budget: ParseBudget) -> None:
