@@ -3,7 +3,7 @@
     python -m tools.record_golden            # all releases below; each is installed into a temporary environment
     python -m tools.record_golden 1.11
 
-Installs from the wheels that `make test` has fetched. The look-alike is compared with these recordings.
+Installs from the wheels that `make test` has fetched. The fake dbt is compared with these recordings.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Recorded runs: what a real dbt did, kept as files without secrets, for the look-alike to replay."""
+"""Recorded runs: what a real dbt did, kept as files without secrets, for the fake dbt to replay."""

@@ -1,4 +1,4 @@
-"""A replay: the calls of a look-alike, answered from a recording that a test may edit meanwhile."""
+"""A replay: the calls of a fake dbt, answered from a recording that a test may edit meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recording, as one call of the look-alike reads it, and the recorded command that answers the call."""
+"""A recording, as one call of the fake dbt reads it, and the recorded command that answers the call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .project import RecordedProject
 NODE_COMMANDS = ("run", "build", "seed", "snapshot", "test", "retry", "clone", "source freshness")
 _FROM_A_MANIFEST = ("ls", "list", "parse", "compile", "show", "docs generate")
 WITHOUT_NODES = ("--version", "deps", "clean", "debug")
-"""Commands that the look-alike answers by itself where none is recorded."""
+"""Commands that the fake dbt answers by itself where none is recorded."""
 # Words that make two command lines two different ones.
 _COUNTED = (
     ("--exclude",),

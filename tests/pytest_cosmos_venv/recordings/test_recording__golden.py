@@ -1,4 +1,4 @@
-"""Golden recordings of each release of dbt are the contract of replays and of the look-alike.
+"""Golden recordings of each release of dbt are the contract of replays and of the fake dbt.
 
 ``tools/record_golden.py`` makes them anew. Where an environment of a release is there, the real dbt is compared too.
 """
@@ -25,7 +25,7 @@ DEADLINE = 120.0
 BAD = ("build", "--select", "tag:bad")
 QUIET = {"DBT_USE_COLORS": "0"}
 ENVIRONMENTS = {"1.10": "dbt110", "1.11": "dbt111", "2.0": "dbt2"}
-# What the real one says of its own work and the look-alike does not do: it parses nothing, and is connected to nothing.
+# What the real one says of its own work and the fake dbt does not do: it parses nothing, and is connected to nothing.
 _NOT_OF_NODES = (
     "ArtifactWritten",
     "CommandCompleted",
@@ -185,7 +185,7 @@ def rows_of(command: RecordedCommand) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("release", RELEASES)
-def test_the_look_alike_scripted_alike_says_the_same_of_a_failure(
+def test_the_fake_dbt_scripted_alike_says_the_same_of_a_failure(
     release: str, cosmos_fake_venv: FakeVenv, project: Path
 ) -> None:
     recorded = golden(release, BAD)
@@ -202,7 +202,7 @@ def test_the_look_alike_scripted_alike_says_the_same_of_a_failure(
 
 
 @pytest.mark.parametrize("release", RELEASES)
-def test_the_look_alike_scripted_alike_has_the_same_events(
+def test_the_fake_dbt_scripted_alike_has_the_same_events(
     release: str, cosmos_fake_venv: FakeVenv, project: Path
 ) -> None:
     recorded = golden(release, WHOLE)
@@ -219,7 +219,7 @@ def test_the_look_alike_scripted_alike_has_the_same_events(
 
 
 @pytest.mark.parametrize("release", [release for release in RELEASES if not release.startswith("2")])
-def test_the_look_alike_scripted_alike_ends_a_partial_success_alike(
+def test_the_fake_dbt_scripted_alike_ends_a_partial_success_alike(
     release: str, cosmos_fake_venv: FakeVenv, project: Path
 ) -> None:
     recorded = golden(release, PARTIAL)

@@ -1,4 +1,4 @@
-"""The look-alike answers calls from a recording."""
+"""The fake dbt answers calls from a recording."""
 
 from __future__ import annotations
 
