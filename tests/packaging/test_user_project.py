@@ -1,41 +1,172 @@
-"""The project of a DAG author, tested as its author tests it: our wheels, a directory of its own."""
+"""The project of a DAG author, tested as its author and its CI test it: our wheels, a directory of its own.
+
+The commands are those of its workflow and its README.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from pytest_cosmos_venv import read_recording
 from tests.installed import ENVIRONMENTS, ROOT, WHEELS
 from tests.packaging.distributions import OFFLINE, Distribution, copy_environment, require, run, uv
 
 PROJECT = ROOT / "examples" / "user_project"
+WORKFLOW = yaml.safe_load((PROJECT / ".github" / "workflows" / "dags.yml").read_text(encoding="utf-8"))
+JOBS: dict[str, str] = {
+    each["job"]: each["run"] for each in WORKFLOW["jobs"]["pytest"]["strategy"]["matrix"]["include"]
+}
+COMMANDS: list[str] = re.findall(
+    r"\| `((?:pytest|cosmos-venv) [^`]+)` \|$", (PROJECT / "README.md").read_text("utf-8"), re.M
+)
+RECORDINGS = PROJECT / "tests" / "recordings"
 AIRFLOW = ENVIRONMENTS / "airflow3"
+GIT = ["git", "-c", "user.name=Author", "-c", "user.email=author@harbor.example"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkout:
+    """A copy of the project, and the author's environment.
+
+    :param path: the copy.
+    :param python: the Python with Airflow and both wheels.
+    :param home: the author's home folder.
+    :param cache: the toolkit's cache, kept between the tests as CI keeps it between runs.
+    """
+
+    path: Path
+    python: Path
+    home: Path
+    cache: Path
+
+    def run(self, command: str) -> str:
+        """Return the output of a command as a terminal shows it; a failure shows it."""
+        ours = [option for name in os.environ if name.startswith(("AIRFLOW", "PYTEST")) for option in ("-u", name)]
+        variables = {
+            "PATH": os.pathsep.join([str(self.python.parent), os.environ["PATH"]]),
+            "HOME": str(self.home),
+            "UV_CACHE_DIR": str(self.cache / "uv"),
+            "UV_FIND_LINKS": str(WHEELS),
+            "UV_NO_INDEX": "1",
+            # How long dbt ls takes on a machine that is busy is not what is tested.
+            "PYTEST_ADDOPTS": f"--cosmos-cache-dir={self.cache} -o cosmos_dags_budget=250 -p no:cacheprovider",
+        }
+        words = [f"{name}={value}" for name, value in variables.items()]
+        return run(["env", *ours, *words, *shlex.split(command)], cwd=self.path)
 
 
 @pytest.fixture(scope="module")
-def python(product: Distribution, toolkit: Distribution, tmp_path_factory: pytest.TempPathFactory) -> str:
+def python(product: Distribution, toolkit: Distribution, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python of an Airflow that both wheels were installed beside."""
     require(AIRFLOW / "bin" / "python", reason="a plain Airflow")
     require(WHEELS, reason="the wheels that our distributions need beyond Airflow's")
-    python = str(copy_environment(AIRFLOW, tmp_path_factory.mktemp("user") / "environment", with_byte_code=True))
+    python = copy_environment(AIRFLOW, tmp_path_factory.mktemp("user") / "environment", with_byte_code=True)
     wheels = [f"cosmos-venv[uv] @ {product.wheel.as_uri()}", str(toolkit.wheel)]
-    run(uv("pip", "install", "--python", python, *OFFLINE, *wheels))
+    run(uv("pip", "install", "--python", str(python), *OFFLINE, *wheels))
     return python
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def checkout(python: Path, cache: Path, tmp_path: Path) -> Checkout:
+    ignored = shutil.ignore_patterns("__pycache__", ".pytest_cache", ".cosmos-cache", "report")
+    path = Path(shutil.copytree(PROJECT, tmp_path / "fleet", ignore=ignored))
+    (tmp_path / "home").mkdir()
+    return Checkout(path=path, python=python, home=tmp_path / "home", cache=cache)
+
+
 @pytest.mark.long
-def test_the_tests_of_a_dag_author_pass(python: str, tmp_path: Path) -> None:
-    project = tmp_path / "fleet"
-    shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("__pycache__", ".pytest_cache"))
-    before = {path.name for path in project.iterdir()}
-    ours = [option for name in os.environ if name.startswith(("AIRFLOW", "PYTEST")) for option in ("-u", name)]
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("job", JOBS)
+def test_each_job_of_the_workflow_passes_and_writes_its_report_alone(job: str, checkout: Checkout) -> None:
+    before = files_of(checkout.path)
 
-    said = run(["env", *ours, python, "-m", "pytest", "--durations=0"], cwd=project)
+    said = checkout.run(JOBS[job])
 
-    assert re.search(r"^=+ \d+ passed.* in ", said, re.MULTILINE), said
+    last = said.splitlines()[-1]
+    assert re.search(r"^=+ \d+ passed", last), said
     assert "implementation cosmos_venv" in said
-    assert {path.name for path in project.iterdir()} - {".pytest_cache"} == before
+    written = files_of(checkout.path) - before
+    assert {path.parts[0] for path in written} == {"report"}, written
+    assert list(checkout.home.iterdir()) == []
+    if job == "tests":
+        assert "skipped" not in last, said
+    else:
+        assert {path.name for path in written} == {"report.html", "report.json"}
+    if job == "dag-files":
+        assert re.search(r"^dags/fleet\.py +3 +\S+ s +8 +- +- +assets$", said, re.M), said
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_the_recording_of_the_project_is_what_its_own_tests_record(checkout: Checkout) -> None:
+    (command,) = (each for each in COMMANDS if "--cosmos-record" in each)
+    (stored,) = RECORDINGS.iterdir()
+
+    checkout.run(command)
+
+    (made,) = (checkout.path / "tests" / "recordings").iterdir()
+    assert made.name == stored.name
+    ends = [
+        {node: status for command in read_recording(place).commands for node, status in command.nodes.items()}
+        for place in (stored, made)
+    ]
+    assert ends[0] == ends[1] != {}
+    assert (made / "recording.json").read_bytes() != (stored / "recording.json").read_bytes()
+
+
+@pytest.mark.long
+def test_the_comment_on_a_pull_request_names_the_new_task(checkout: Checkout) -> None:
+    (command,) = (step["run"] for step in WORKFLOW["jobs"]["comment"]["steps"] if "render" in step.get("run", ""))
+    for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "Begin"]):
+        run([*GIT, *words], cwd=checkout.path)
+    run([*GIT, "update-ref", "refs/remotes/origin/main", "HEAD"], cwd=checkout.path)
+    model = checkout.path / "dbt" / "fleet" / "models" / "by_port.sql"
+    model.write_text("select port, count(*) as ships from {{ ref('late_ships') }} group by port", encoding="utf-8")
+
+    checkout.run(command)
+
+    comment = (checkout.path / "comment.md").read_text(encoding="utf-8")
+    assert "1 task added, 1 edge added." in comment
+    assert "| added | late_ships_run | by_port_run |" in comment
+
+
+def test_the_readme_says_the_commands_of_the_workflow_for_files_that_are_there() -> None:
+    words = {word for command in COMMANDS for word in shlex.split(command) if not word.startswith("-")}
+    paths = {word for word in words if "/" in word and not word.startswith("origin/")}
+
+    assert len(COMMANDS) == 8
+    assert len(paths) >= 6
+    assert [path for path in sorted(paths) if not (PROJECT / path).exists()] == []
+    for job in ("dag-files", "can-i-upgrade"):
+        assert re.sub(r" --\S+-report=report", "", JOBS[job]) in COMMANDS
+
+
+def test_the_workflow_uses_the_actions_of_the_one_to_copy() -> None:
+    other = yaml.safe_load((ROOT / "docs" / "toolkit" / "github-workflow.yml").read_text(encoding="utf-8"))
+
+    assert actions_of(WORKFLOW) == actions_of(other)
+
+
+def actions_of(workflow: Any) -> set[str]:
+    """The actions of all jobs, with their versions."""
+    return {step["uses"] for job in workflow["jobs"].values() for step in job["steps"] if "uses" in step}
+
+
+def files_of(folder: Path) -> set[Path]:
+    """The files below a folder, without byte code."""
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return {path for path in found if "__pycache__" not in path.parts}
