@@ -22,8 +22,8 @@ _WAY_OUT = (
     "DuckDB does not understand this SQL of another database. A macro in the project can write it for both "
     "(adapter.dispatch), or the test gives the rows of this node (cosmos_duckdb's give) and leaves it out of build."
 )
-# dbt 2 prints the frames of its own program behind each error, none of which has a name.
-_FRAME = re.compile(r"\s+(\d+: \S+|at \S+:\d+:\d+)\s*")
+# dbt 2 prints the frames of its own program behind each error, none of which has a name, and what it loads.
+_NOISE = re.compile(r"\s+(\d+: \S+|at \S+:\d+:\d+|Loading \S+profiles\.yml)\s*")
 _SHOWN_LINES = 30
 
 
@@ -107,7 +107,7 @@ class DbtResult:
         ill = [node for node in self.nodes.values() if not node.is_good]
         # dbt 2 gives "Compilation Error" as the message of a node, and the reason in its log alone.
         is_all = bool(ill) and all("\n" in node.message for node in ill)
-        lines = [line for line in self.log.splitlines() if line.strip() and not _FRAME.fullmatch(line)]
+        lines = [line for line in self.log.splitlines() if line.strip() and not _NOISE.fullmatch(line)]
         log = [] if self.succeeded or is_all else lines[-_SHOWN_LINES:]
         return "\n".join([f"dbt {' '.join(self.arguments)} ended with {self.exit_code}.", *map(str, ill), *log])
 

@@ -8,7 +8,8 @@ import pytest
 
 from pytest_cosmos_venv import DbtResult, NodeState
 
-LOG = """[error] [UnusedConfigKey (dbt1060)]: Ignored unexpected key `loaded_at_field`
+LOG = """   Loading ../cache/duckdb-0/profiles.yml
+[error] [UnusedConfigKey (dbt1060)]: Ignored unexpected key `loaded_at_field`
    0: <unknown>
   14: start_thread
              at ./nptl/pthread_create.c:442:8
