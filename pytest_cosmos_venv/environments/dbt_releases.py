@@ -12,6 +12,7 @@ from pytest_cosmos_venv.errors import ToolkitMisuse
 DEFAULT_RELEASE = "1.11"
 """The release of dbt where a run names none."""
 _RELEASE = re.compile(r"(\d+)(\.\d+)?(\.\d+\w*)?")
+_CORE = re.compile(r"dbt[-_]core\s*(?:\[[^\]]*\])?\s*(?:==|~=|>=)\s*(?P<major>\d+)")
 _LINE = re.compile(r"(?P<name>\S+?)\s*:\s*(?P<requirements>\S.*)")
 
 
@@ -30,8 +31,10 @@ class DbtRelease:
 
     @property
     def is_native(self) -> bool:
-        """Whether it is dbt 2, whose program needs no Python."""
-        return not self.name.startswith("1.")
+        """Whether it is dbt 2, whose program needs no Python: its requirement says so, else its name."""
+        found = next(filter(None, map(_CORE.match, self.requirements)), None)
+        major = found["major"] if found else self.name.partition(".")[0]
+        return major.isdecimal() and int(major) >= 2
 
 
 def parse_releases(named: str | None, lines: Sequence[str] = (), *, drivers: Sequence[Path] = ()) -> list[DbtRelease]:
@@ -51,6 +54,8 @@ def parse_releases(named: str | None, lines: Sequence[str] = (), *, drivers: Seq
             release = DbtRelease(name=name, requirements=requirements, drivers=tuple(drivers))
         if release not in releases:
             releases.append(release)
+    if not releases:
+        raise ToolkitMisuse(f"--cosmos-dbt={named}: it names no release. Name some such as 1.11,1.12,2.")
     return releases
 
 

@@ -16,7 +16,7 @@ from pytest_cosmos_venv.environments.dbt_releases import DbtRelease
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.shared_folders import SharedFolders
 from pytest_cosmos_venv.upgrades.release_record import CommandRecord, NodeRecord, commands_of
-from pytest_cosmos_venv.warehouse.dbt_result import DbtFailed
+from pytest_cosmos_venv.warehouse.dbt_result import DbtFailed, DbtResult
 from pytest_cosmos_venv.warehouse.duckdb_warehouse import DuckDBWarehouse
 from pytest_cosmos_venv.warehouse.given_rows import quoted
 from pytest_cosmos_venv.warehouse.warehouses import DuckDBWarehouses
@@ -136,10 +136,10 @@ class ProjectItem(pytest.Item):
             )
         for name, file in given.items():
             warehouse.give(name, file)
-        try:
-            warehouse.build()
-        finally:
-            contents.update(_contents(warehouse))
+        result = warehouse.build(check=False)
+        contents.update(_contents(warehouse, result))
+        if not result.succeeded:
+            raise DbtFailed(str(result))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Return dbt's own words where dbt failed: the lines of this file tell nobody anything.
@@ -169,10 +169,9 @@ def _parsed(warehouse: DuckDBWarehouse) -> CommandRecord:
     return CommandRecord(command="parse", exit_code=0, seconds=0.0, nodes=nodes, log="")
 
 
-def _contents(warehouse: DuckDBWarehouse) -> dict[str, str]:
+def _contents(warehouse: DuckDBWarehouse, result: DbtResult) -> dict[str, str]:
     """Return unique id -> number of rows and their digest, of each table and view that dbt has built."""
-    last = warehouse.runs[-1]
-    built = [node for node in last.nodes.values() if node.status == "success"]
+    built = [node for node in result.nodes.values() if node.status == "success"]
     contents = {}
     for node in built:
         relation = warehouse.relation_of(node.unique_id)

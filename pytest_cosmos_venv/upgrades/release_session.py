@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,14 @@ import pytest
 
 from pytest_cosmos_venv.environments.dbt_releases import DbtRelease
 from pytest_cosmos_venv.upgrades import report as page
-from pytest_cosmos_venv.upgrades.projects import COMMANDS, ProjectFile
+from pytest_cosmos_venv.upgrades.projects import COMMANDS, ProjectFile, ProjectItem
 from pytest_cosmos_venv.upgrades.release_record import ATTRIBUTE, ReleaseRecord, commands_of, record_of
-from pytest_cosmos_venv.warehouse.warehouses import RESULTS
+from pytest_cosmos_venv.warehouse.warehouses import RELEASE_FIXTURE, RESULTS
 
 NAME = "cosmos_dbt_releases"
 """The name under which pytest knows this plugin."""
 _PROJECT_FILE = "dbt_project.yml"
 _NOT_OF_THE_USER = frozenset({"dbt_packages", "dbt_modules", "target", "site-packages"})
-_RELEASE = re.compile(r"(?<=[\[-])dbt-(?P<release>[^\]-]+)-?")
 
 
 class ReleaseSession:
@@ -62,14 +60,14 @@ class ReleaseSession:
         :param call: the phase of the test that has ended.
         """
         report = yield
-        release = _RELEASE.search(item.name)
+        release = _release_of(item)
         commands = item.stash.get(COMMANDS, None)
         if commands is None and RESULTS in item.stash:
             commands = commands_of([run for each in item.stash[RESULTS] for run in each.runs], {})
         if call.when == "call" and release is not None and commands is not None:
             record = ReleaseRecord(
-                test=_RELEASE.sub("", item.nodeid).replace("[]", ""),
-                release=release["release"],
+                test=_name_without(release, item),
+                release=release,
                 outcome=report.outcome,
                 text=_text(report),
                 commands=commands,
@@ -101,6 +99,27 @@ class ReleaseSession:
             terminalreporter.write_line(line)
         if self._folder is not None:
             terminalreporter.write_line(f"Report: {page.write(document, self._folder)}")
+
+
+def _release_of(item: pytest.Item) -> str | None:
+    """Return the release with which a test runs; None where it needs no dbt."""
+    if isinstance(item, ProjectItem):
+        return item.release.name
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get(RELEASE_FIXTURE) if callspec is not None else None
+
+
+def _name_without(release: str, item: pytest.Item) -> str:
+    """Return the id of a test without its release: by it the records of one test are found."""
+    name, _, parameters = item.name.partition("[")
+    part = f"dbt-{release}"
+    rest = parameters.removesuffix("]")
+    for found in (f"-{part}", f"{part}-", part):
+        if found in rest:
+            rest = rest.replace(found, "", 1)
+            break
+    place = item.parent.nodeid if item.parent is not None else ""
+    return f"{place}::{name}[{rest}]" if rest else f"{place}::{name}"
 
 
 def _text(report: pytest.TestReport) -> str:

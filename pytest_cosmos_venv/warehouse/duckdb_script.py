@@ -49,12 +49,12 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     with duckdb.connect(request["path"], config=_settings(duckdb.__version__)) as connection:
         try:
             for name, file in request["attached"].items():
-                sql = f"attach if not exists '{file}' as \"{name}\""
+                sql = f"attach if not exists {_quoted(file, chr(39))} as {_quoted(name, chr(34))}"
                 connection.execute(sql)
             # "create or replace table" refuses to take the place of a view.
             sql = "select sql from duckdb_views() where (database_name, schema_name, view_name) = (?, ?, ?)"
             if request["replaced"] and connection.execute(sql, request["replaced"]).fetchone():
-                sql = "drop view " + ".".join(f'"{part}"' for part in request["replaced"])
+                sql = "drop view " + ".".join(_quoted(part, chr(34)) for part in request["replaced"])
                 connection.execute(sql)
             for sql, rows in request["statements"]:
                 if rows is None:
@@ -66,6 +66,10 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         except duckdb.Error as error:
             return {"error": str(error), "sql": sql}
     return {"columns": columns, "rows": [[encode(value) for value in row] for row in found]}
+
+
+def _quoted(text: str, quote: str) -> str:
+    return quote + text.replace(quote, 2 * quote) + quote
 
 
 def _settings(version: str) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import difflib
 import hashlib
 import json
 import os
+import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +31,7 @@ LONGEST_COMMAND = 600.0
 """Seconds that one command of dbt may take."""
 _DATA = "data"
 _STATE = "state.json"
+_ENV_VAR = re.compile(r"\benv_var\(\s*['\"](\w+)['\"]")
 _NOT_OF_THE_PROJECT = frozenset({"target", "logs", ".git", ".venv", "venv", "__pycache__", ".pytest_cache"})
 
 
@@ -91,7 +93,7 @@ class DuckDBWarehouse:
     @property
     def manifest(self) -> dict[str, Any]:
         """The manifest of the project as it is now. dbt parses the project first where that was not done yet."""
-        if self._parsed.get("files") != self._files_digest():
+        if not self._is_parsed():
             result = self._run("parse")
             if not result.succeeded:
                 raise DbtFailed(str(result))
@@ -128,23 +130,24 @@ class DuckDBWarehouse:
         :param check: whether a failure of dbt, of a node or of a test fails the test.
         :raises DbtFailed: dbt failed, and ``check`` is set.
         """
-        arguments = ["build"]
+        arguments: list[str] = []
         for option, named in (("--select", select), ("--exclude", exclude)):
             parts = [named] if isinstance(named, str) else list(named)
             arguments += [option, *parts] if parts else []
         if full_refresh:
             arguments.append("--full-refresh")
-        return self.run_dbt(*arguments, check=check)
+        return self.run_dbt("build", *arguments, check=check)
 
-    def run_dbt(self, *arguments: str, check: bool = True) -> DbtResult:
+    def run_dbt(self, command: str, *arguments: str, check: bool = True) -> DbtResult:
         """Run any command of dbt with project, profile and target folder of this test, and return its result.
 
-        :param *arguments: the command and its own arguments: ``"test", "--select", "ships"``.
+        :param command: the command, such as ``test``.
+        :param *arguments: its own arguments: ``"--select", "ships"``.
         :param check: whether a failure fails the test.
         :raises DbtFailed: dbt failed, and ``check`` is set.
         :raises ToolkitMisuse: dbt does not end in time.
         """
-        result = self._run(*arguments)
+        result = self._run(command, *arguments)
         self.runs.append(result)
         if check and not result.succeeded:
             raise DbtFailed(str(result))
@@ -178,8 +181,21 @@ class DuckDBWarehouse:
             nodes=nodes_of(run_results, manifest),
         )
         if _time_of(manifest) != before:
-            self._write_parsed({**self._parsed, "files": files})
+            self._remember_parsing(files)
         return result
+
+    def _is_parsed(self) -> bool:
+        parsed = self._parsed
+        return (parsed.get("files"), parsed.get("values")) == (
+            self._files_digest(),
+            self._values_digest(parsed.get("variables", ())),
+        )
+
+    def _remember_parsing(self, files: str) -> None:
+        parsed = self._parsed
+        # Reading all files takes longer than looking at their times.
+        variables = parsed["variables"] if parsed.get("files") == files else self._named_variables()
+        self._write_parsed({**parsed, "files": files, "variables": variables, "values": self._values_digest(variables)})
 
     def rows(self, name: str, *, order_by: str | None = None) -> list[dict[str, Any]]:
         """Return the rows of a source or node, each as column -> value.
@@ -267,7 +283,9 @@ class DuckDBWarehouse:
 
     @property
     def _parsed(self) -> dict[str, Any]:
-        """What is known of the last parsing: a digest of the project's files, and the databases that are attached."""
+        """What is known of the last parsing: a digest of the project's files, the environment variables that they name
+        with a digest of the values, and the databases that are attached.
+        """
         try:
             return json.loads((self.place / _STATE).read_text(encoding="utf-8"))  # type: ignore[no-any-return]
         except (FileNotFoundError, ValueError):
@@ -279,12 +297,25 @@ class DuckDBWarehouse:
     def _files_digest(self) -> str:
         """Return a digest of the names, sizes and times of the project's files."""
         digest = hashlib.sha256()
+        for file in self._files():
+            state = file.lstat()
+            digest.update(f"{file} {state.st_size} {state.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+    def _named_variables(self) -> list[str]:
+        """Return the environment variables that the project's files name: dbt has parsed it with their values."""
+        texts = (file.read_text(encoding="utf-8", errors="replace") for file in self._files() if file.is_file())
+        return sorted({name for text in texts for name in _ENV_VAR.findall(text)})
+
+    def _values_digest(self, names: Iterable[str]) -> str:
+        environment = {**os.environ, **self.project.environment}
+        values = "\n".join(f"{name}={environment.get(name)}" for name in names)
+        return hashlib.sha256(values.encode()).hexdigest()
+
+    def _files(self) -> Iterator[Path]:
         for folder, names, files in os.walk(self.project.path):
             names[:] = sorted(name for name in names if name not in _NOT_OF_THE_PROJECT)
-            for file in sorted(files):
-                state = Path(folder, file).lstat()
-                digest.update(f"{folder}/{file} {state.st_size} {state.st_mtime_ns}\n".encode())
-        return digest.hexdigest()
+            yield from (Path(folder, file) for file in sorted(files))
 
     def _relation(self, name: str, types: Mapping[str, str] | None = None) -> Relation:
         nodes = self._nodes

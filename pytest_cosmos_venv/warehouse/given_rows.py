@@ -28,6 +28,7 @@ _TYPES: tuple[tuple[type, str], ...] = (
     (str, "VARCHAR"),
 )
 _ANY = "VARCHAR"
+_NESTED = (list, tuple, dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +105,16 @@ def _of_rows(relation: Relation, rows: Sequence[Row], name: str) -> list[tuple[s
                 f"{name}: row {number} has the columns {', '.join(map(str, row))}, and row 0 has {', '.join(columns)}. "
                 "Give every row the same columns; None is NULL."
             )
-    types = {column: relation.types.get(column) or _type_of(column, rows, name) for column in columns}
+    types = {
+        column: relation.types.get(column) or _type_of([row[column] for row in rows], f"{name}: column {column}")
+        for column in columns
+    }
     declared = ", ".join(f"{quoted(column)} {kind}" for column, kind in types.items())
-    casts = ", ".join(f"cast(? as {kind})" for kind in types.values())
+    nested = {column for column in columns if any(isinstance(row[column], _NESTED) for row in rows)}
+    # DuckDB's cast of a text to a list knows no escapes: by way of JSON it does.
+    casts = ", ".join(
+        f"cast({'cast(? as JSON)' if column in nested else '?'} as {kind})" for column, kind in types.items()
+    )
     return [
         (f"create or replace table {relation} ({declared})", None),
         # Names are quoted, and values are parameters.
@@ -114,41 +122,45 @@ def _of_rows(relation: Relation, rows: Sequence[Row], name: str) -> list[tuple[s
     ]
 
 
-def _type_of(column: str, rows: Sequence[Row], name: str) -> str:
-    found = dict.fromkeys(kind for row in rows if (kind := _type(row[column], name)) is not None)
+def _type_of(values: Iterable[Any], what: str) -> str:
+    """Return the type of DuckDB that fits all values.
+
+    :param values: the values of a column, or the elements of its lists.
+    :param what: the words for the column, for messages.
+    """
+    known = [value for value in values if value is not None]
+    if known and all(isinstance(value, (list, tuple)) for value in known):
+        return f"{_type_of([each for value in known for each in value], what)}[]"
+    found = dict.fromkeys(_type(value, what) for value in known)
     if not found:
         return _ANY
     if set(found) == {"BIGINT", "DOUBLE"}:
         return "DOUBLE"
     if len(found) > 1:
         raise ToolkitMisuse(
-            f"{name}: column {column} has values of several types ({', '.join(found)}). Give values of one type, or "
-            "declare the column's data_type in the project."
+            f"{what} has values of several types ({', '.join(found)}). Give values of one type, or declare the column's "
+            "data_type in the project."
         )
     return next(iter(found))
 
 
-def _type(value: Any, name: str) -> str | None:
-    """Return the type of a column with such a value; None for NULL, which tells none."""
-    if value is None:
-        return None
+def _type(value: Any, what: str) -> str:
     if isinstance(value, datetime) and value.tzinfo is not None:
         return "TIMESTAMP WITH TIME ZONE"
     if isinstance(value, (list, tuple)):
-        of_one = next(filter(None, (_type(each, name) for each in value)), _ANY)
-        return f"{of_one}[]"
+        return "a list"
     for kind, type_ in _TYPES:
         if isinstance(value, kind):
             return type_
-    raise ToolkitMisuse(f"{name}: {value!r} is no value of a table. Give numbers, text, dates, lists, dicts or None.")
+    raise ToolkitMisuse(f"{what}: {value!r} is no value of a table. Give numbers, text, dates, lists, dicts or None.")
 
 
 def _text(value: Any) -> str | None:
     """Return a value as the text that DuckDB casts to the column's type."""
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, (list, tuple, dict)):
-        return json.dumps(value, default=str)
+    if isinstance(value, _NESTED):
+        return json.dumps(value, default=str, ensure_ascii=False)
     if isinstance(value, bytes):
         return "".join(f"\\x{byte:02x}" for byte in value)
     return value.isoformat() if isinstance(value, (date, time)) else str(value)

@@ -17,6 +17,8 @@ from pytest_cosmos_venv.warehouse.duckdb_warehouse import DuckDBWarehouse, Proje
 from pytest_cosmos_venv.warehouse.given_rows import Row
 from pytest_cosmos_venv.warehouse.redirected import redirected
 
+RELEASE_FIXTURE = "_cosmos_dbt_release"
+"""The fixture whose parameter is the name of the release."""
 RESULTS = pytest.StashKey[list[DuckDBWarehouse]]()
 """The warehouses that a test has had."""
 _DUCKDB = "duckdb"

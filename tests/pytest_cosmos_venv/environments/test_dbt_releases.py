@@ -37,8 +37,26 @@ def test_the_ini_file_says_how_a_release_is_installed_otherwise() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "line", "is_native"),
+    [
+        ("1", None, False),
+        ("1.11", None, False),
+        ("2", None, True),
+        ("nightly", "nightly: dbt-core==1.12.0 dbt-duckdb", False),
+        ("1.x", "1.x: dbt-core==2.0.0a4", True),
+        ("mine", "mine: ./a/wheel.whl", False),
+    ],
+)
+def test_dbt_2_is_told_by_what_is_installed(name: str, line: str | None, is_native: bool) -> None:
+    (release,) = parse_releases(name, [line] if line else [])
+
+    assert release.is_native is is_native
+
+
+@pytest.mark.parametrize(
     ("named", "lines", "words"),
     [
+        (",", [], "--cosmos-dbt=,: it names no release"),
         ("latest", [], "--cosmos-dbt: 'latest' is no release of dbt"),
         ("1.11", ["dbt-core==1.12.0"], "'dbt-core==1.12.0' names no release"),
     ],

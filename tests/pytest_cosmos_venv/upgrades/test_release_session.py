@@ -27,6 +27,33 @@ def test_without_dbt():
 MODEL = "select {{ 1 if dbt_version.startswith('1.') else 2 }} as generation"
 
 
+PARAMETERS = """
+import pytest
+
+
+@pytest.mark.parametrize("port", ["dbt-north", "south"])
+def test_ports(cosmos_duckdb, port):
+    pass
+"""
+
+
+def test_records_of_one_test_meet_whatever_its_names_are(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = pytester.mkdir("my-dbt-project")
+    (folder / "test_them.py").write_text(PARAMETERS, encoding="utf-8")
+
+    result = pytester.runpytest_subprocess(
+        "--cosmos-dbt=1.10,1.11", "--cosmos-dbt-report=report", "-p", "no:cacheprovider"
+    )
+
+    result.assert_outcomes(passed=4)
+    report = json.loads((pytester.path / "report" / "report.json").read_text(encoding="utf-8"))
+    tests = {each["test"]: sorted(each["releases"]) for each in report["tests"]}
+    place = "my-dbt-project/test_them.py::test_ports"
+    assert tests == {f"{place}[dbt-north]": ["1.10", "1.11"], f"{place}[south]": ["1.10", "1.11"]}
+
+
 def prepare(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
     wheels = [*(engine.wheels for engine in RELEASES), ROOT / ".cache" / "wheelhouse"]
     monkeypatch.setenv("UV_FIND_LINKS", ",".join(map(str, wheels)))

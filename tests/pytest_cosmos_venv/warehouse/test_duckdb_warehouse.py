@@ -119,6 +119,33 @@ def test_dbt_sees_variables_and_target_of_the_test(cosmos_duckdb: DuckDBWarehous
     assert warehouse.query("select * from harbor.seen") == [{"port": "N", "target": "prod", "pilot": "Ada"}]
 
 
+def test_a_source_stands_where_the_environment_says_now(
+    cosmos_duckdb: DuckDBWarehouses, fleet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The manifest of the test before is true of the same files with another environment no longer."""
+    schema = fleet / "models" / "schema.yml"
+    text = schema.read_text(encoding="utf-8").replace("schema: landing", "schema: \"{{ env_var('LANDING') }}\"")
+    schema.write_text(text, encoding="utf-8")
+    for place in ("north", "south"):
+        monkeypatch.setenv("LANDING", place)
+        warehouse = cosmos_duckdb(fleet, sources={"raw.arrivals": ROWS})
+
+        assert warehouse.build("arrivals").succeeded
+        assert len(warehouse.query(f"from lake.{place}.arrivals")) == len(ROWS)
+        cosmos_duckdb.close()
+
+
+def test_lists_text_and_odd_folders_arrive_as_they_are(cosmos_duckdb: DuckDBWarehouses, fleet: Path) -> None:
+    project = fleet.rename(fleet.with_name('o\'brien "fleet"'))
+    row = {"ship": 'd\'Or "é"\n', "port": ["é", "a\nb", 'q"'], "arrived_at": [1, 2.5], "cargo_t": {"a": [None, "ü"]}}
+    warehouse = cosmos_duckdb(project)
+
+    warehouse.give("raw.arrivals", [row], types={"port": "varchar[]", "arrived_at": "double[]", "cargo_t": "json"})
+
+    (found,) = warehouse.rows("raw.arrivals")
+    assert found == {**row, "cargo_t": '{"a": [null, "ü"]}'}
+
+
 MISUSES: dict[str, tuple[Any, str]] = {
     "no project": (lambda make, fleet: make(fleet / "models"), "is no dbt project: there is no .*dbt_project.yml"),
     "an own setting": (lambda make, fleet: make(fleet, settings={"path": "x"}), "settings: path cannot be set there"),

@@ -29,6 +29,8 @@ SHIPS = Relation(database="lake", schema='a "b"', identifier="ships", types={"id
         (None, "VARCHAR"),
         ([1, 2], "BIGINT[]"),
         ([], "VARCHAR[]"),
+        ([1, 2.5], "DOUBLE[]"),
+        ([[1], []], "BIGINT[][]"),
         ({"a": 1}, "JSON"),
         (b"a", "BLOB"),
     ],
@@ -37,7 +39,8 @@ def test_a_column_has_the_type_of_its_values(value: Any, kind: str) -> None:
     _, (made, _), (filled, rows) = statements_for(SHIPS, [{"id": 1, "v": value}], name="raw.ships")
 
     assert made == f'create or replace table "lake"."a ""b"""."ships" ("id" smallint, "v" {kind})'
-    assert filled.endswith(f"values (cast(? as smallint), cast(? as {kind}))")
+    given = "cast(? as JSON)" if isinstance(value, (list, dict)) else "?"
+    assert filled.endswith(f"values (cast(? as smallint), cast({given} as {kind}))")
     assert len(rows) == 1
 
 
@@ -51,7 +54,8 @@ def test_whole_and_other_numbers_are_one_type() -> None:
     ("content", "words"),
     [
         ([{"v": 1}, {"v": "a"}], r"raw\.ships: column v has values of several types \(BIGINT, VARCHAR\)"),
-        ([{"v": object()}], r"raw\.ships: <object .*> is no value of a table"),
+        ([{"v": object()}], r"raw\.ships: column v: <object .*> is no value of a table"),
+        ([{"v": [1]}, {"v": 1}], r"raw\.ships: column v has values of several types \(a list, BIGINT\)"),
         ([1], r"raw\.ships: give a list of rows"),
         ("ships.xlsx", r"raw\.ships='ships.xlsx': give rows, or a file that ends in \.csv, \.json, \.parquet, \.tsv"),
         (Path("missing.csv"), r"raw\.ships='missing.csv': there is no such file"),
