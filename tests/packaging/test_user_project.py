@@ -17,8 +17,9 @@ import pytest
 import yaml
 
 from pytest_cosmos_venv import read_recording
-from tests.installed import ENVIRONMENTS, ROOT, WHEELS
+from tests.installed import ENVIRONMENTS, IS_CI, ROOT, WHEELS
 from tests.packaging.distributions import OFFLINE, Distribution, copy_environment, require, run, uv
+from tests.postgres import IS_MISSING, Postgres
 
 PROJECT = ROOT / "examples" / "user_project"
 WORKFLOW = yaml.safe_load((PROJECT / ".github" / "workflows" / "dags.yml").read_text(encoding="utf-8"))
@@ -30,6 +31,33 @@ COMMANDS: list[str] = re.findall(
 )
 RECORDINGS = PROJECT / "tests" / "recordings"
 AIRFLOW = ENVIRONMENTS / "airflow3"
+ON_POSTGRESQL = """
+import runpy
+from types import SimpleNamespace
+
+import pytest
+
+
+@pytest.fixture
+def postgresql():
+    return SimpleNamespace(info=SimpleNamespace({address}))
+
+
+def test_the_dag_runs_on_the_server_of_a_fixture(
+    cosmos_airflow_home, cosmos_connections, cosmos_run_dag, monkeypatch, postgresql, tmp_path
+):
+    server = postgresql.info
+    cosmos_connections.add(
+        "warehouse", conn_type="postgres", host=server.host, port=server.port,
+        login=server.user, password=server.password, schema=server.dbname,
+    )
+    monkeypatch.setenv("FLEET_ENVIRONMENTS", str(tmp_path / "environments"))
+
+    outcome = cosmos_run_dag(runpy.run_path("dags/fleet.py")["fleet"])
+
+    assert outcome.succeeded, outcome
+"""
+"""As the cookbook gives a DAG the server of pytest-postgresql, whose fixture has a connection of psycopg."""
 GIT = ["git", "-c", "user.name=Author", "-c", "user.email=author@harbor.example"]
 
 
@@ -142,6 +170,25 @@ def test_the_comment_on_a_pull_request_names_the_new_task(checkout: Checkout) ->
     comment = (checkout.path / "comment.md").read_text(encoding="utf-8")
     assert "1 task added, 1 edge added." in comment
     assert "| added | late_ships_run | by_port_run |" in comment
+
+
+@pytest.mark.long
+@pytest.mark.skipif(IS_MISSING and not IS_CI, reason="no PostgreSQL in .cache/envs/postgres: make test fetches it")
+def test_the_dag_runs_on_the_server_that_a_fixture_of_another_plugin_gives(
+    checkout: Checkout, postgres: Postgres
+) -> None:
+    server = postgres.apart("fleet")
+    server.rows("create schema harbour")
+    columns = "ship varchar, port varchar, planned date, actual date"
+    server.rows(f"create table harbour.arrivals ({columns})")
+    server.rows("insert into harbour.arrivals values ('Ada', 'HAM', '2026-01-02', '2026-01-04')")
+    address = f"host='127.0.0.1', port={server.port}, user={server.user!r}, password={server.password!r}"
+    test = checkout.path / "tests" / "test_fleet_postgresql.py"
+    test.write_text(ON_POSTGRESQL.format(address=f"{address}, dbname={server.database!r}"), encoding="utf-8")
+
+    checkout.run("pytest tests/test_fleet_postgresql.py")
+
+    assert server.rows("select ship, port, days_late from fleet.late_ships") == [["Ada", "Hamburg", "2"]]
 
 
 def test_the_readme_says_the_commands_of_the_workflow_for_files_that_are_there() -> None:

@@ -18,6 +18,7 @@ def test_each_task_does_what_its_node_did_in_the_recorded_run(make_fleet, cosmos
 
     assert outcome.succeeded, outcome
     assert "OK loaded seed file main.ports" in outcome.tasks["ports_seed"].log
+    assert "INSERT 2 in" in outcome.tasks["ports_seed"].log
 
 
 def test_a_view_that_fails_stops_its_readers_and_says_why(make_fleet, cosmos_run_dag, cosmos_wheelhouse):
