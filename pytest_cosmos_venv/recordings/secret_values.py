@@ -26,6 +26,7 @@ _FOLDERS = ("PWD", "OLDPWD", "SSH_AUTH_SOCK")
 _NO_SECRET = re.compile(r"token_(ur[il]|endpoint|type)$|primary_key|unique_key|foreign_key", re.I)
 URL_PASSWORD = re.compile(r"(?<=://)([^\s/:@'\"]*):([^\s/@'\"]+)(?=@)")
 _VARIABLE = re.compile(r"""env_var\(\s*['"]([^'"]+)['"]\s*(?:,\s*['"]([^'"]*)['"]\s*)?\)""")
+_IS_OPTION = re.compile(r"--?[\w-]+=")
 _IS_JINJA = re.compile(r"{[{%]")
 _TRIVIAL = frozenset("0 1 true false yes no on off none null ~ {} []".split())
 _SHORTEST_LINE = 12
@@ -55,7 +56,8 @@ def secrets_of(
         found.take_named(name, value)
     for word in arguments:
         found.take_text(word)
-        value = _as_yaml(word)
+        # --vars={...} is no YAML, what stands behind its sign is.
+        value = _as_yaml(word.partition("=")[2] if _IS_OPTION.match(word) else word)
         if isinstance(value, (dict, list)):
             found.take_tree(value)
     for file in profiles:

@@ -97,6 +97,18 @@ def test_secrets_among_the_words_of_the_command_are_found() -> None:
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(f'--vars={{"api_token": "{CANARY}"}}', id="json"),
+        pytest.param(f"--vars={{day: Monday, api_token: {CANARY}}}", id="yaml"),
+        pytest.param(f"--vars=password: {CANARY}", id="yaml-without-braces"),
+    ],
+)
+def test_secrets_in_an_option_of_one_word_are_found(words: str) -> None:
+    assert secrets_of({}, ("build", words)) == {CANARY}
+
+
+@pytest.mark.parametrize(
     "name", ["unique_key", "primary_key", "surrogate_key", "token_url", "keywords", "tokenizer_path"]
 )
 def test_names_that_only_look_alike_are_no_secret_names(name: str) -> None:
