@@ -126,7 +126,9 @@ class Surroundings:
         }
 
 
-def keep_command(recording: Path, surroundings: Surroundings, end: ProcessEnd) -> Path:
+def keep_command(
+    recording: Path, surroundings: Surroundings, end: ProcessEnd, *, replacing: Path | None = None
+) -> Path:
     """Put one command into a recording, and return the folder of its files.
 
     Commands that end at the same moment are put there one after another.
@@ -134,6 +136,8 @@ def keep_command(recording: Path, surroundings: Surroundings, end: ProcessEnd) -
     :param recording: the folder of the recording; made when it is missing.
     :param surroundings: what was seen before the command.
     :param end: how it ended.
+    :param replacing: where this file exists, all earlier commands and the file are removed: the command is the first
+        one of a new run.
     """
     redaction = Redaction(surroundings.secrets, surroundings.paths)
     files = _files_of(surroundings, end, redaction)
@@ -141,7 +145,10 @@ def keep_command(recording: Path, surroundings: Surroundings, end: ProcessEnd) -
     with _alone_in(recording):
         # Whoever writes one holds the lock: these are of recorders that were killed.
         _remove(recording.glob(f"{_DRAFT}*"), recording.glob(f".{layout.INDEX}-*"))
-        index = read_index(recording)
+        is_new = replacing is not None and replacing.exists()
+        if is_new:
+            _remove(each for each in recording.iterdir() if each.is_dir())
+        index = _new_index() if is_new else read_index(recording)
         words = surroundings.command[1:]
         name = re.sub(r"\W+", "-", next((word for word in words if not word.startswith("-")), "dbt"))
         place = recording / f"{_next_number(recording, index):03d}-{name}"
@@ -158,6 +165,8 @@ def keep_command(recording: Path, surroundings: Surroundings, end: ProcessEnd) -
         }
         index["commands"] = sorted([*index["commands"], entry], key=lambda each: each["began_at"])
         _write_index(recording, index)
+        if replacing is not None:
+            replacing.unlink(missing_ok=True)
     return place
 
 
@@ -169,8 +178,12 @@ def read_index(recording: Path) -> dict[str, Any]:
     try:
         index: dict[str, Any] = json.loads((recording / layout.INDEX).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return {"format": layout.FORMAT, "commands": []}
+        return _new_index()
     return index
+
+
+def _new_index() -> dict[str, Any]:
+    return {"format": layout.FORMAT, "commands": []}
 
 
 def index_text(index: Mapping[str, Any]) -> str:

@@ -70,6 +70,33 @@ def test_workers_record_too_and_a_later_run_replaces_what_was_there(
     assert list(scratch.glob("cosmos-record-*")) == []
 
 
+def test_a_test_that_starts_no_dbt_keeps_what_an_earlier_run_recorded(pytester: pytest.Pytester, dbt: Path) -> None:
+    write_tests(pytester, dbt)
+    pytester.runpytest_subprocess("--cosmos-record=recordings").assert_outcomes(passed=2)
+    pytester.makeconftest(
+        """
+        import pytest
+
+        @pytest.fixture(autouse=True)
+        def credentials(request):
+            if request.node.callspec.params["node"] == "ships":
+                pytest.skip("no credentials here")
+        """
+    )
+    write_dbt(dbt.parents[1], "print('called anew')")
+
+    pytester.runpytest_subprocess("--cosmos-record=recordings").assert_outcomes(passed=1, skipped=1)
+
+    first, second = (
+        [each.stdout for each in read_recording(pytester.path / "recordings" / name).commands]
+        for name in ("test_starting.py-test_night-ships", "test_starting.py-test_night-piers")
+    )
+    assert first == ["called with run --select ships\n", "called with deps\n"]
+    assert second == ["called anew\n"] * 2
+    folders = (pytester.path / "recordings" / "test_starting.py-test_night-piers").iterdir()
+    assert sorted(each.name for each in folders) == ["001-run", "002-deps", "recording.json"]
+
+
 def test_it_can_stand_in_the_ini_file(pytester: pytest.Pytester, dbt: Path) -> None:
     write_tests(pytester, dbt)
     pytester.makeini("[pytest]\ncosmos_record = recordings\n")
