@@ -8,9 +8,10 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from time import time
 from typing import Any
@@ -22,6 +23,8 @@ from pytest_cosmos_venv.recordings.redaction import Redaction
 from pytest_cosmos_venv.recordings.secret_values import secrets_of
 
 _LOG = "dbt.log"
+_DRAFT = ".draft-"
+_NUMBERED = re.compile(r"(\d+)-")
 _LEFT_OUT_OF_A_MANIFEST = ("macros", "docs", "disabled")
 _VERSION_IN_TEXT = re.compile(r"Running with dbt(?:-core)?=(\S+)|dbt-core (\d\S+)|- installed:\s+(\S+)")
 _PRERELEASE = {"-alpha.": "a", "-beta.": "b", "-rc.": "rc"}
@@ -123,7 +126,9 @@ class Surroundings:
         }
 
 
-def keep_command(recording: Path, surroundings: Surroundings, end: ProcessEnd) -> Path:
+def keep_command(
+    recording: Path, surroundings: Surroundings, end: ProcessEnd, *, replacing: Path | None = None
+) -> Path:
     """Put one command into a recording, and return the folder of its files.
 
     Commands that end at the same moment are put there one after another.
@@ -131,36 +136,37 @@ def keep_command(recording: Path, surroundings: Surroundings, end: ProcessEnd) -
     :param recording: the folder of the recording; made when it is missing.
     :param surroundings: what was seen before the command.
     :param end: how it ended.
+    :param replacing: where this file exists, all earlier commands and the file are removed: the command is the first
+        one of a new run.
     """
     redaction = Redaction(surroundings.secrets, surroundings.paths)
     files = _files_of(surroundings, end, redaction)
     recording.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=recording))
-    try:
-        draft.chmod(0o755)
-        for name, text in files.items():
-            (draft / name).parent.mkdir(exist_ok=True)
-            (draft / name).write_text(text, encoding="utf-8", newline="")
-        with _alone_in(recording):
-            index = read_index(recording)
-            words = surroundings.command[1:]
-            name = re.sub(r"\W+", "-", next((word for word in words if not word.startswith("-")), "dbt"))
-            place = recording / f"{len(index['commands']) + 1:03d}-{name}"
-            draft.replace(place)
-            entry = {
-                "folder": place.name,
-                "arguments": redaction.value(list(words)),
-                "exit_code": end.exit_code,
-                "seconds": round(end.seconds, 3),
-                "began_at": round(surroundings.began_at, 3),
-                "log_format": surroundings.log_format,
-                **_version(files),
-                **({"results": layout.digest(files[_RESULTS])} if _RESULTS in files else {}),
-            }
-            index["commands"] = sorted([*index["commands"], entry], key=lambda each: each["began_at"])
-            _write_index(recording, index)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    with _alone_in(recording):
+        # Whoever writes one holds the lock: these are of recorders that were killed.
+        _remove(recording.glob(f"{_DRAFT}*"), recording.glob(f".{layout.INDEX}-*"))
+        is_new = replacing is not None and replacing.exists()
+        if is_new:
+            _remove(each for each in recording.iterdir() if each.is_dir())
+        index = _new_index() if is_new else read_index(recording)
+        words = surroundings.command[1:]
+        name = re.sub(r"\W+", "-", next((word for word in words if not word.startswith("-")), "dbt"))
+        place = recording / f"{_next_number(recording, index):03d}-{name}"
+        _write_files(files, place)
+        entry = {
+            "folder": place.name,
+            "arguments": redaction.value(list(words)),
+            "exit_code": end.exit_code,
+            "seconds": round(end.seconds, 3),
+            "began_at": round(surroundings.began_at, 3),
+            "log_format": surroundings.log_format,
+            **_version(files),
+            **({"results": layout.digest(files[_RESULTS])} if _RESULTS in files else {}),
+        }
+        index["commands"] = sorted([*index["commands"], entry], key=lambda each: each["began_at"])
+        _write_index(recording, index)
+        if replacing is not None:
+            replacing.unlink(missing_ok=True)
     return place
 
 
@@ -172,8 +178,12 @@ def read_index(recording: Path) -> dict[str, Any]:
     try:
         index: dict[str, Any] = json.loads((recording / layout.INDEX).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return {"format": layout.FORMAT, "commands": []}
+        return _new_index()
     return index
+
+
+def _new_index() -> dict[str, Any]:
+    return {"format": layout.FORMAT, "commands": []}
 
 
 def index_text(index: Mapping[str, Any]) -> str:
@@ -185,6 +195,33 @@ def index_text(index: Mapping[str, Any]) -> str:
 
 
 _RESULTS = f"{layout.ARTIFACTS_FOLDER}/{layout.RESULTS}"
+
+
+def _next_number(recording: Path, index: Mapping[str, Any]) -> int:
+    """The number behind the highest: a person may have taken commands out, and a killed recorder left a folder."""
+    names = [*(each.name for each in recording.iterdir()), *(str(each["folder"]) for each in index["commands"])]
+    numbers = (match.group(1) for match in map(_NUMBERED.match, names) if match)
+    return max(map(int, numbers), default=0) + 1
+
+
+def _write_files(files: Mapping[str, str], place: Path) -> None:
+    draft = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=place.parent))
+    try:
+        draft.chmod(0o755)
+        for name, text in files.items():
+            (draft / name).parent.mkdir(exist_ok=True)
+            (draft / name).write_text(text, encoding="utf-8", newline="")
+        draft.replace(place)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _remove(*paths: Iterable[Path]) -> None:
+    for path in chain(*paths):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _files_of(surroundings: Surroundings, end: ProcessEnd, redaction: Redaction) -> dict[str, str]:

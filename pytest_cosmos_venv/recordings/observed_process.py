@@ -17,6 +17,8 @@ from typing import NoReturn
 
 _CHUNK = 65536
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+# Of these the kernel refuses even the default.
+_NEVER_HANDLED = (signal.SIGKILL, signal.SIGSTOP)
 _SENT_TO_ALL_WITHIN = 0.25
 _PR_SET_PDEATHSIG = 1
 STDOUT, STDERR = 1, 2
@@ -63,7 +65,8 @@ def end_like(exit_code: int) -> NoReturn:
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        signal.signal(-exit_code, signal.SIG_DFL)
+        if -exit_code not in _NEVER_HANDLED:
+            signal.signal(-exit_code, signal.SIG_DFL)
         os.kill(os.getpid(), -exit_code)
         signal.pause()
     os._exit(exit_code)

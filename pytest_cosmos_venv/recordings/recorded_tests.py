@@ -9,6 +9,7 @@ implementation may have another process start it.
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import re
 import shutil
@@ -31,6 +32,11 @@ from pytest_cosmos_venv.recordings.recording_dbt import write_recording_dbt
 _OUTSIDE = "outside-of-tests"
 _PROGRAMS = ("dbt",)
 _OPERATORS = re.compile(r"\w+\.operators\.local")
+# Two of these differ in more than what becomes a dash.
+_PLAIN_ID = re.compile(r"[\w.]+(/[\w.]+)*(::[\w.]+)*(\[[\w.]+(-[\w.]+)*\])?")
+_LONGEST_NAME = 255
+"""Bytes that file systems take."""
+_DIGITS_OF_A_DIGEST = 8
 # A server that has imported dbt starts no process that could be recorded: implementations name the switch.
 _SERVERS_OFF = ("AIRFLOW__COSMOS_VENV__LOCAL_WARM_DBT", "AIRFLOW__COSMOS_VENV__VIRTUALENV_WARM_DBT")
 
@@ -73,7 +79,8 @@ class RecordedTests:
         """
         self._current = self._folder / recording_name(item.nodeid)
         if (self._current / INDEX).is_file():
-            shutil.rmtree(self._current)  # of an earlier run
+            # Of an earlier run, and kept where this one starts no dbt: a test may be skipped.
+            self._replacing().touch()
         try:
             return (yield)
         finally:
@@ -125,8 +132,12 @@ class RecordedTests:
     def _script_for(self, program: str) -> str:
         place = self._scripts / f"{abs(hash((program, self._current))):x}" / "bin" / Path(program).name
         if not place.exists():
-            write_recording_dbt(program, self._current, place)
+            write_recording_dbt(program, self._current, place, replacing=self._replacing())
         return str(place)
+
+    def _replacing(self) -> Path:
+        """The file that says that the next command of the current test replaces its recording."""
+        return self._scripts / self._current.name
 
     def _put_in_front_of_operators(self, module: ModuleType) -> None:
         for found in list(vars(module).values()):
@@ -156,9 +167,17 @@ class RecordedTests:
 def recording_name(nodeid: str) -> str:
     """Return the name of the folder in which a test is recorded: ``test_night.py-test_it_loads``.
 
+    Where other letters than those between the parts of an id are replaced, or where it would be too long, a digest of
+    the id stands at its end: ``test_it[<]`` and ``test_it[>]`` have two names.
+
     :param nodeid: the id of the test, as pytest has it.
     """
-    return re.sub(r"[^\w.]+", "-", nodeid).strip("-")
+    name = re.sub(r"[^\w.]+", "-", nodeid).strip("-")
+    if _PLAIN_ID.fullmatch(nodeid) and len(name.encode()) <= _LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(nodeid.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS_OF_A_DIGEST]
+    room = _LONGEST_NAME - len(digest) - 1
+    return f"{name.encode()[:room].decode(errors='ignore').rstrip('-')}-{digest}"
 
 
 class _OperatorsFinder(MetaPathFinder):

@@ -15,17 +15,24 @@ from pathlib import Path
 from pytest_cosmos_venv.recordings.command_files import Surroundings, keep_command
 from pytest_cosmos_venv.recordings.observed_process import end_like, run_observed
 
-_USAGE = "usage: python -m pytest_cosmos_venv.recordings FOLDER -- DBT [ARGUMENT ...]"
+_USAGE = "usage: python -m pytest_cosmos_venv.recordings FOLDER [--replacing FILE] -- DBT [ARGUMENT ...]"
+REPLACING = "--replacing"
+"""The option with the file that says that the next command replaces what an earlier run recorded."""
 _NOT_FOUND = 127
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a dbt, keep its command in a recording, and end as it ended.
 
-    :param arguments: the folder of the recording, ``--``, and the command line of dbt; None: those of this process.
+    :param arguments: the folder of the recording, ``--replacing`` with a file where one is wanted, ``--``, and the
+        command line of dbt; None: those of this process.
     :raises SystemExit: the arguments are no such line, or dbt cannot be started.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    replacing = None
+    if words[1:2] == [REPLACING] and len(words) > 3:
+        replacing = Path(words[2])
+        del words[1:3]
     if len(words) < 3 or words[1] != "--":
         raise SystemExit(_USAGE)
     folder, command = Path(words[0]), words[2:]
@@ -38,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{command[0]}: {error.strerror}", file=sys.stderr)
             raise SystemExit(_NOT_FOUND) from None
         try:
-            keep_command(folder, surroundings, end)
+            keep_command(folder, surroundings, end, replacing=replacing)
         except OSError as error:
             # dbt has run: its caller is to learn how that ended, not how the recording did.
             print(f"cosmos: {folder}: this command was not recorded: {error}", file=sys.stderr)

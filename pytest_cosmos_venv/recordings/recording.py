@@ -189,7 +189,7 @@ class Recording:
         """Write the recording into a folder, and return its path.
 
         :param path: the folder, which may be missing; a recording in it is replaced.
-        :raises ToolkitMisuse: the folder holds something else.
+        :raises ToolkitMisuse: the folder holds something else, or a recording that cannot be read.
         """
         require_path(path, "path")
         folder = Path(path)
@@ -264,6 +264,9 @@ def _check(recording: Recording) -> None:
         lacking = [key for key in ("folder", "arguments", "exit_code") if key not in entry]
         if lacking:
             raise ToolkitMisuse(f"{name}: the command {entry!r} has no {lacking[0]!r}.")
+        # save() removes this folder.
+        if not _is_one_part(entry["folder"]):
+            raise ToolkitMisuse(f"{name}: folder={entry['folder']!r}: name one folder beside it, such as 001-build.")
     for path, text in recording.files.items():
         # An artifact may be half a file: dbt was killed, or somebody wants it so.
         if path.endswith(f"/{layout.TIMES}"):
@@ -271,6 +274,10 @@ def _check(recording: Recording) -> None:
         elif path.endswith(".jsonl"):
             for number, line in enumerate(text.split("\n"), start=1):
                 _check_json(f"{recording.path / path}, line {number}", line or "null")
+
+
+def _is_one_part(name: object) -> bool:
+    return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\\0")
 
 
 def _check_json(place: object, text: str) -> None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pytest_cosmos_venv.recordings.secret_values import URL_PASSWORD, is_secret_name
+from pytest_cosmos_venv.recordings.secret_values import URL_PASSWORD, URL_USER, is_secret_name
 
 STARS = "*****"
 _SHORT = 4
@@ -108,6 +108,7 @@ class Redaction:
         """
         if self._secrets is not None:
             text = self._secrets.sub(STARS, text)
+        text = URL_USER.sub(STARS, text)
         text = URL_PASSWORD.sub(rf"\1:{STARS}", text)
         text = _BEARER.sub(STARS, text)
         if self._places is not None:

@@ -13,22 +13,26 @@ import yaml
 
 # A name in a profile, in variables of dbt, in JSON.
 _NAME = re.compile(
-    r"pass(word|wd|phrase|code)|(^|_)(pass|pwd|pin|auth|dsn)$|token|secret|credential|authorization|cookie|keyfile|"
+    r"pass(word|wd|phrase|code)|(^|_)(pass|pwd|pin|pat|auth|dsn)$|token|secret|credential|authorization|cookie|keyfile|"
     r"private_key|(api|access|account|encryption|fernet|shared|sas|ssh|gpg|auth)_?key|(^|_)conn(ection)?_?(str(ing)?|ur[il])$",
     re.IGNORECASE,
 )
 # That of an environment variable may say less.
 _NAME_OF_VARIABLE = re.compile(
-    r"PASS|PWD|TOKEN|SECRET|KEY|CREDENTIAL|PRIVATE|COOKIE|DSN|CONN|(^|_)AUTH(_|$)", re.IGNORECASE
+    r"PASS|PWD|TOKEN|SECRET|KEY|CREDENTIAL|PRIVATE|COOKIE|DSN|CONN|(^|_)(AUTH|PAT)(_|$)", re.IGNORECASE
 )
 _FOLDERS = ("PWD", "OLDPWD", "SSH_AUTH_SOCK")
 # The name says secret, and the value is none.
 _NO_SECRET = re.compile(r"token_(ur[il]|endpoint|type)$|primary_key|unique_key|foreign_key", re.I)
 URL_PASSWORD = re.compile(r"(?<=://)([^\s/:@'\"]*):([^\s/@'\"]+)(?=@)")
+# Whoever stands in a web address may be a token: https://ghp_x@github.com/o/r.git.
+URL_USER = re.compile(r"(?:(?<=http://)|(?<=https://))(?!@)([^\s/:@'\"?#]*)(?::[^\s/@'\"?#]*)?(?=@)", re.IGNORECASE)
 _VARIABLE = re.compile(r"""env_var\(\s*['"]([^'"]+)['"]\s*(?:,\s*['"]([^'"]*)['"]\s*)?\)""")
+_IS_OPTION = re.compile(r"--?[\w-]+=")
 _IS_JINJA = re.compile(r"{[{%]")
 _TRIVIAL = frozenset("0 1 true false yes no on off none null ~ {} []".split())
 _SHORTEST_LINE = 12
+_SHORTEST_TOKEN = 16
 _MOST_BYTES = 65536
 _LINE_OF_A_PEM = re.compile(r"-----(BEGIN|END) ")
 
@@ -55,7 +59,8 @@ def secrets_of(
         found.take_named(name, value)
     for word in arguments:
         found.take_text(word)
-        value = _as_yaml(word)
+        # --vars={...} is no YAML, what stands behind its sign is.
+        value = _as_yaml(word.partition("=")[2] if _IS_OPTION.match(word) else word)
         if isinstance(value, (dict, list)):
             found.take_tree(value)
     for file in profiles:
@@ -76,10 +81,14 @@ class _Finder:
             self.take_tree(_as_yaml(value))
 
     def take_text(self, text: str) -> None:
-        """Take the passwords out of the addresses in a text.
+        """Take the passwords and the tokens out of the addresses in a text.
 
         :param text: the text.
         """
+        for match in URL_USER.finditer(text):
+            # A shorter user is a name, such as git, which other texts have too.
+            if len(match.group(1)) >= _SHORTEST_TOKEN:
+                self._add(match.group(1))
         for match in URL_PASSWORD.finditer(text):
             self._add(match.group(2))
         for _, _, query in (part.partition("?") for part in text.split() if "?" in part):

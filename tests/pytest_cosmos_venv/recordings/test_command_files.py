@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -105,6 +106,33 @@ def test_commands_at_the_same_moment_are_all_kept(tmp_path: Path) -> None:
     kept = read_recording(tmp_path / "recording").commands
     assert sorted(each.stdout.strip() for each in kept) == [f"m{number}" for number in range(6)]
     assert not list((tmp_path / "recording").glob(".*"))
+
+
+def test_a_command_takes_the_number_behind_the_highest(tmp_path: Path) -> None:
+    recording, dbt = tmp_path / "recording", write_dbt(tmp_path, "print('this one', sys.argv[-1])")
+    for word in ("one", "two", "three"):
+        record(recording, dbt, "run", "-s", word, cwd=tmp_path)
+    index = json.loads((recording / "recording.json").read_text(encoding="utf-8"))
+    shutil.rmtree(recording / index["commands"].pop(0)["folder"])
+    (recording / "recording.json").write_text(json.dumps(index), encoding="utf-8")
+
+    record(recording, dbt, "run", "-s", "four", cwd=tmp_path)
+
+    kept = json.loads((recording / "recording.json").read_text(encoding="utf-8"))["commands"]
+    assert [each["folder"] for each in kept] == ["002-run", "003-run", "004-run"]
+    assert [each.stdout for each in read_recording(recording).commands] == [
+        f"this one {word}\n" for word in ("two", "three", "four")
+    ]
+
+
+def test_what_killed_recorders_have_left_is_removed(tmp_path: Path) -> None:
+    recording = tmp_path / "recording"
+    (recording / ".draft-killed" / "artifacts").mkdir(parents=True)
+    (recording / ".recording.json-4711").write_text("{", encoding="utf-8")
+
+    record(recording, write_dbt(tmp_path, "print('late')"), "run", cwd=tmp_path)
+
+    assert sorted(each.name for each in recording.iterdir()) == ["001-run", "recording.json"]
 
 
 @pytest.mark.skipif(not Path("/proc/locks").exists(), reason="the kernel does not show who waits for a lock")

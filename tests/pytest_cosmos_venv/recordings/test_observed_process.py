@@ -137,6 +137,14 @@ def test_a_signal_that_ends_dbt_ends_the_recorder_likewise(tmp_path: Path, start
     assert process.wait(DEADLINE) == -signal.SIGTERM
 
 
+def test_a_dbt_that_is_killed_ends_the_recorder_likewise(tmp_path: Path) -> None:
+    dbt = write_dbt(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
+
+    done = record(tmp_path / "recording", dbt, "run", cwd=tmp_path)
+
+    assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")
+
+
 def test_a_recorder_that_is_killed_takes_dbt_with_it(tmp_path: Path, start: list[subprocess.Popen[str]]) -> None:
     process = start_recorded(LISTENING, tmp_path, start)
     assert process.stdout is not None

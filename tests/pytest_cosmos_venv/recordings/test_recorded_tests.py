@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,33 @@ def test_workers_record_too_and_a_later_run_replaces_what_was_there(
     assert list(scratch.glob("cosmos-record-*")) == []
 
 
+def test_a_test_that_starts_no_dbt_keeps_what_an_earlier_run_recorded(pytester: pytest.Pytester, dbt: Path) -> None:
+    write_tests(pytester, dbt)
+    pytester.runpytest_subprocess("--cosmos-record=recordings").assert_outcomes(passed=2)
+    pytester.makeconftest(
+        """
+        import pytest
+
+        @pytest.fixture(autouse=True)
+        def credentials(request):
+            if request.node.callspec.params["node"] == "ships":
+                pytest.skip("no credentials here")
+        """
+    )
+    write_dbt(dbt.parents[1], "print('called anew')")
+
+    pytester.runpytest_subprocess("--cosmos-record=recordings").assert_outcomes(passed=1, skipped=1)
+
+    first, second = (
+        [each.stdout for each in read_recording(pytester.path / "recordings" / name).commands]
+        for name in ("test_starting.py-test_night-ships", "test_starting.py-test_night-piers")
+    )
+    assert first == ["called with run --select ships\n", "called with deps\n"]
+    assert second == ["called anew\n"] * 2
+    folders = (pytester.path / "recordings" / "test_starting.py-test_night-piers").iterdir()
+    assert sorted(each.name for each in folders) == ["001-run", "002-deps", "recording.json"]
+
+
 def test_it_can_stand_in_the_ini_file(pytester: pytest.Pytester, dbt: Path) -> None:
     write_tests(pytester, dbt)
     pytester.makeini("[pytest]\ncosmos_record = recordings\n")
@@ -110,11 +138,31 @@ def test_everything_is_taken_back_when_the_run_ends(pytester: pytest.Pytester, d
     ("nodeid", "name"),
     [
         ("tests/test_a.py::test_it", "tests-test_a.py-test_it"),
-        ("test_a.py::TestB::test_it[uv-a b/c]", "test_a.py-TestB-test_it-uv-a-b-c"),
+        ("test_a.py::TestB::test_it[uv-1.10]", "test_a.py-TestB-test_it-uv-1.10"),
     ],
 )
 def test_a_recording_is_named_after_its_test(nodeid: str, name: str) -> None:
     assert recording_name(nodeid) == name
+
+
+def test_tests_whose_names_differ_in_other_letters_alone_have_recordings_of_their_own() -> None:
+    parameters = ("<", ">", "", "a b", "a-b", "a--b", "a/b", "-a-b", "a-b-", "a][b")
+    nodeids = [f"test_a.py::test_c[{each}]" for each in parameters] + ["test_a.py::test_c", "x-y/t.py::t", "x/y/t.py::t"]
+
+    names = [recording_name(each) for each in nodeids]
+
+    assert len(set(names)) == len(nodeids)
+    assert all(re.fullmatch(r"[\w.]+(-[\w.]+)*", each) for each in names)
+    assert names[0].startswith("test_a.py-test_c-")
+
+
+@pytest.mark.parametrize("letter", ["a", "\u00e9", "\u6f22"])
+def test_a_long_name_is_one_that_a_file_system_takes(letter: str, tmp_path: Path) -> None:
+    names = [recording_name(f"test_a.py::test_it[{letter * 300}{end}]") for end in ("x", "y")]
+
+    for name in names:
+        (tmp_path / name).mkdir()
+        assert len(name.encode()) <= 255
 
 
 OPERATORS = """

@@ -182,6 +182,24 @@ def test_a_folder_of_something_else_is_not_written_into(folder: Path, tmp_path: 
         read_recording(folder).save(tmp_path / "other")
 
 
+@pytest.mark.parametrize("name", ["../precious", ".", "..", "", "a/b", "/tmp", 4])
+def test_an_index_that_names_another_place_is_refused_and_nothing_is_removed(
+    name: object, folder: Path, tmp_path: Path
+) -> None:
+    other = write_recording(tmp_path / "other")
+    (tmp_path / "precious").mkdir()
+    index = json.loads((other / "recording.json").read_text(encoding="utf-8"))
+    index["commands"][0]["folder"] = name
+    (other / "recording.json").write_text(json.dumps(index), encoding="utf-8")
+    recording = read_recording(folder)
+
+    with pytest.raises(ToolkitMisuse, match="name one folder beside it, such as 001-build"):
+        recording.save(other)
+
+    assert (tmp_path / "precious").is_dir()
+    assert (other / "001-build" / "stdout.txt").is_file()
+
+
 def test_what_is_no_recording_is_refused_with_those_that_lie_below(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(
         ToolkitMisuse, match=r"is no recording: it has no recording\.json\. Below it there are: recording"

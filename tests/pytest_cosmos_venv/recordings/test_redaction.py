@@ -82,6 +82,16 @@ def test_passwords_of_addresses_and_bearers_are_replaced_though_nobody_knew_them
     assert Redaction([]).text(text) == f"ATTACH 'postgres://crane:{STARS}@db/port'; Authorization: Bearer {STARS}"
 
 
+@pytest.mark.parametrize("user", ["ghp_x", "ghp_x:x-oauth-basic", "crane:sesame", ":sesame", "crane%40a"])
+@pytest.mark.parametrize("scheme", ["https", "HTTP", "git+https"])
+def test_whoever_stands_in_a_web_address_is_replaced(scheme: str, user: str) -> None:
+    text = f"git: {scheme}://{user}@github.com/o/r.git and https://api.example/?mail=a@b and https://x.example:80/@a"
+
+    redacted = Redaction([]).text(text)
+
+    assert redacted == text.replace(user, STARS)
+
+
 def test_a_short_secret_is_replaced_as_a_word_alone() -> None:
     assert Redaction(["abc"]).text("abc abcd 'abc'") == f"{STARS} abcd '{STARS}'"
 

@@ -24,6 +24,8 @@ CANARY = "c4n4ry-Value"
         "PGPASSFILE",
         "DATABASE_DSN",
         "PRIVATE_PEM",
+        "AZURE_PAT",
+        "PAT_OF_GIT",
     ],
 )
 def test_a_variable_with_such_a_name_is_a_secret(name: str) -> None:
@@ -94,6 +96,26 @@ def test_secrets_among_the_words_of_the_command_are_found() -> None:
     words = ("run", "--vars", json.dumps({"api_token": CANARY, "day": "Monday"}))
 
     assert secrets_of({}, words) == {CANARY}
+
+
+def test_a_long_user_of_a_web_address_is_a_token_and_a_short_one_a_name() -> None:
+    token = "ghp_" + "x" * 36
+
+    assert secrets_of({"REPOSITORY": f"git+https://{token}@github.com/o/r.git"}) == {token}
+    assert secrets_of({"REPOSITORY": f"https://{token}:x@github.com/o/r.git"}) == {token, "x"}
+    assert secrets_of({"REPOSITORY": "https://git@github.com/o/r.git"}) == frozenset()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(f'--vars={{"api_token": "{CANARY}"}}', id="json"),
+        pytest.param(f"--vars={{day: Monday, api_token: {CANARY}}}", id="yaml"),
+        pytest.param(f"--vars=password: {CANARY}", id="yaml-without-braces"),
+    ],
+)
+def test_secrets_in_an_option_of_one_word_are_found(words: str) -> None:
+    assert secrets_of({}, ("build", words)) == {CANARY}
 
 
 @pytest.mark.parametrize(
