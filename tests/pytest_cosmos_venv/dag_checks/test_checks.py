@@ -78,6 +78,17 @@ def test_what_an_import_touches_is_named_with_its_line(project: CheckedProject) 
                 pass
             else:
                 raise RuntimeError("there is a network")
+            for look_up in (socket.gethostbyname, socket.gethostbyname_ex, socket.gethostbyaddr):
+                try:
+                    look_up("192.0.2.1" if look_up is socket.gethostbyaddr else "quay.invalid")
+                except OSError as error:
+                    assert "has no network" in str(error), error
+            try:
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendmsg([b"x"], [], 0, ("192.0.2.1", 9))
+            except ConnectionRefusedError as error:
+                assert "has no network" in str(error), error
+            else:
+                raise RuntimeError("there is a network for datagrams")
             subprocess.run(["true"])
             """,
             sound="dag = make('sound')",
@@ -89,8 +100,11 @@ def test_what_an_import_touches_is_named_with_its_line(project: CheckedProject) 
     assert "connection: asked Airflow for Connection 'warehouse'" in text
     assert "variable: asked Airflow for Variable 'quay'" in text
     assert f"network: opened a connection to 127.0.0.1:{place[1]}" in text
+    assert "network: asked for the address of quay.invalid" in text
+    assert "network: asked for the name of 192.0.2.1" in text
+    assert "network: opened a connection to 192.0.2.1:9" in text
     assert "process: started a process: true" in text
-    assert text.count("dags/touching.py:") == 4
+    assert text.count("dags/touching.py:") == 7
     assert checked.verdicts("dags/touching.py") == {"imports": "passed", "no_side_effects": "failed"}
     assert checked.verdicts("dags/sound.py") == {"imports": "passed", "no_side_effects": "passed"}
 
