@@ -48,6 +48,38 @@ def test_a_file_that_cannot_be_imported_fails_by_that_alone(project: CheckedProj
     assert "see ::imports" in checked.text("dags/broken.py", "nodes")
 
 
+def test_a_file_whose_dags_are_gone_is_a_gap_and_compared_with_its_snapshot(project: CheckedProject) -> None:
+    project.add(daily="dag = make()")
+    project.run("-k", "task_ids", "--cosmos-update-snapshots")
+    project.add(
+        daily="""
+        from airflow.sdk import Variable
+
+        if Variable.get("quay", default=None):
+            dag = make()
+        """,
+        unbound="make('unbound')",
+    )
+
+    here = project.run()
+    in_ci = project.run("--cosmos-update-snapshots", variables={"CI": "true"})
+
+    found = here.verdicts("dags/daily.py")
+    assert found.pop("imports") == "passed"
+    assert found.pop("no_side_effects") == "failed"
+    assert found.pop("task_ids") == "failed"
+    assert set(found.values()) == {"not checked"}
+    assert "asked Airflow for Variable 'quay'" in here.text("dags/daily.py", "no_side_effects")
+    assert "DAG gone: harbor" in here.text("dags/daily.py", "task_ids")
+    assert "leave the file out with --ignore=dags/daily.py" in here.text("dags/daily.py", "nodes")
+    gaps = dict.fromkeys(SOUND, "failed")
+    assert in_ci.verdicts("dags/daily.py") == {**gaps, "imports": "passed", "task_ids": "passed"}
+    assert in_ci.verdicts("dags/unbound.py") == {**gaps, "imports": "passed", "no_side_effects": "passed"}
+    assert "builds no DAG that Airflow would find" in in_ci.text("dags/unbound.py", "task_ids")
+    # Whoever updates the snapshots of all files has not said that this one is to have none.
+    assert not (project.folder / "dags" / "cosmos-snapshots" / "unbound.task_ids.json").exists()
+
+
 def test_an_import_over_its_budget_says_where_the_time_went(project: CheckedProject) -> None:
     project.ini("cosmos_dags_budget = 0.001")
     project.add(daily="dag = make()")
