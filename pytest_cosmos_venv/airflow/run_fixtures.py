@@ -75,7 +75,8 @@ class RunDag:
         A ``cosmos_clock`` that shows another time than the real one stands at the last of these moments afterwards.
 
         :param dag: a DAG with a schedule.
-        :param until: no run begins after this moment; a moment or a string such as ``2026-04-01``.
+        :param until: no run begins after this moment; a moment or a string such as ``2026-04-01``. No data interval
+            begins after the end date of the DAG either.
         :param since: no data interval begins before this moment. Default: the start date of the DAG.
         :param backwards: whether the latest run comes first, as in a backfill with ``run_backwards``.
         :param conf: the configuration of all runs.
@@ -156,7 +157,8 @@ def _intervals_between(dag: Any, since: datetime | None, until: datetime) -> lis
     earliest = max([*([] if since is None else [since]), *([min(starts)] if starts else [])], default=None)
     if earliest is None:
         raise ToolkitMisuse(f"DAG {dag.dag_id!r} has no start_date: give since=, such as '2026-01-01'.")
-    restriction = TimeRestriction(earliest=earliest, latest=None, catchup=True)
+    latest = _end_of(dag)
+    restriction = TimeRestriction(earliest=earliest, latest=latest, catchup=True)
     found: list[Any] = []
     last = None
     while len(found) <= _MOST_RUNS:
@@ -169,8 +171,21 @@ def _intervals_between(dag: Any, since: datetime | None, until: datetime) -> lis
     if len(found) > _MOST_RUNS:
         raise ToolkitMisuse(f"DAG {dag.dag_id!r} has more than {_MOST_RUNS} runs {between}: give a shorter time.")
     if not found:
+        ends = "" if latest is None else f", its end date: {latest.isoformat()}"
         raise ToolkitMisuse(
-            f"DAG {dag.dag_id!r} has no run {between} (its schedule: {timetable.summary}): give it a schedule, or a "
-            "later until."
+            f"DAG {dag.dag_id!r} has no run {between} (its schedule: {timetable.summary}{ends}): give it a schedule, or "
+            "a later until."
         )
+    return found
+
+
+def _end_of(dag: Any) -> datetime | None:
+    """Return the moment after which no data interval of a DAG begins, as a scheduler takes it; None: there is none.
+
+    The latest end of all tasks counts, or the end of the DAG where a task has none.
+    """
+    ends = [task.end_date for task in dag.tasks]
+    found: datetime | None = dag.end_date
+    if ends and None not in ends:
+        found = max([*ends, *([] if found is None else [found])])
     return found

@@ -76,9 +76,17 @@ def answer(check: str, question: Question) -> Answer:
     if record.needs is not None and not question.has_network:
         way_out = f"run once with {NETWORK_OPTION}, which installs it and keeps it in --cosmos-cache-dir"
         return NotChecked(reason=f"{record.needs}: {way_out}, or name a manifest", is_gap=True)
-    if record.error is None and not record.tasks:
-        return NotChecked(reason="the file builds no DAG that Airflow would find")
+    if record.error is None and not record.tasks and not _needs_no_dag(check, question.file):
+        way_out = f"bind it to a global name, or leave the file out with --ignore={question.name}"
+        return NotChecked(reason=f"the file builds no DAG that Airflow would find: {way_out}", is_gap=True)
     return CHECKS[check](question, record)
+
+
+def _needs_no_dag(check: str, file: Path) -> bool:
+    """Whether a check has something to look at in a file without DAGs."""
+    if check == "task_ids":
+        return task_ids.snapshot_file(file).is_file()
+    return check in ("imports", "no_side_effects")
 
 
 def _imports(question: Question, record: DagRecord) -> Answer:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import importlib
-import ipaddress
 import json
 import os
 import re
@@ -149,13 +148,13 @@ def _no_network() -> Iterator[None]:
     is_on = [True]
 
     def refuse(event: str, arguments: tuple[Any, ...]) -> None:
-        if not is_on or event not in ("socket.connect", "socket.sendto", "socket.getaddrinfo"):
+        if not is_on:
             return
-        if event == "socket.getaddrinfo":
-            name = os.fsdecode(arguments[0]) if isinstance(arguments[0], (str, bytes)) else ""
-            if name and name != "localhost" and not _is_address(name):
+        if event in side_effects.LOOKUPS:
+            name = side_effects.host_looked_up(event, arguments[0])
+            if name is not None:
                 raise socket.gaierror(socket.EAI_FAIL, f"pytest --cosmos-dags has no network: {name}")
-        elif isinstance(arguments[1], tuple):
+        elif event in side_effects.SENDS and isinstance(arguments[1], tuple):
             place = ":".join(map(str, arguments[1][:2]))
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"pytest --cosmos-dags has no network: {place}")
 
@@ -164,14 +163,6 @@ def _no_network() -> Iterator[None]:
         yield
     finally:
         is_on.clear()  # a hook cannot be taken out
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _effects(watch: side_effects.Watch, asked: Sequence[Effect], projects: ProjectsOfFile) -> tuple[Effect, ...]:

@@ -25,6 +25,10 @@ _OWN = (os.path.join(_TOOLKIT, "dags"), os.path.join(_TOOLKIT, "dag_checks"))  #
 _STANDARD = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), os.path.dirname(os.__file__)})  # noqa: PTH120
 _INSTALLED = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+LOOKUPS = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
+"""The audit events of lookups, the host first; ``gethostbyname_ex`` has that of ``gethostbyname``."""
+SENDS = ("socket.connect", "socket.sendto", "socket.sendmsg")
+"""The audit events with a socket and the address that it goes to."""
 PROCESS, CONNECTION, FILE = "process", "connection", "file"
 # Python's events have this number where the path is not relative to an open folder.
 _NO_FOLDER = -1
@@ -55,6 +59,23 @@ def is_called_from(module: str, function: str = "") -> bool:
     if frame is None or os.path.basename(frame.f_code.co_filename) != module:  # noqa: PTH119
         return False
     return frame.f_code.co_name.startswith(function)
+
+
+def host_looked_up(event: str, host: Any) -> str | None:
+    """Return the host that a name server is asked about; None where a lookup needs none.
+
+    :param event: one of ``LOOKUPS``.
+    :param host: the first argument of the event.
+    """
+    name = os.fsdecode(host) if isinstance(host, (str, bytes)) else ""
+    if not name or name == "localhost":
+        return None
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return name
+    # Of an address only the name is asked for.
+    return name if event == "socket.gethostbyaddr" and not address.is_loopback else None
 
 
 def _frames() -> Iterator[FrameType]:
@@ -188,7 +209,9 @@ def _started(text: str, called: Sequence[str]) -> _Seen:
     return _Seen(PROCESS, f"started a process: {text}", (*called, *map(os.path.basename, called)))
 
 
-def _connect(_: Any, address: Any) -> _Seen:
+def _connect(_: Any, address: Any) -> _Seen | None:
+    if address is None:  # connected before, and told then
+        return None
     if not isinstance(address, tuple):
         place = os.fsdecode(address)
         return _Seen(CONNECTION, f"opened a connection to {place}", (place,))
@@ -197,18 +220,18 @@ def _connect(_: Any, address: Any) -> _Seen:
 
 
 def _look_up(host: Any, port: Any, *_: Any) -> _Seen | None:
-    name = os.fsdecode(host) if isinstance(host, (str, bytes)) else ""
-    if not name or name == "localhost" or _is_numeric(name):
-        return None
-    return _Seen(CONNECTION, f"asked for the address of {name}", (name, f"{name}:{port}"))
+    name = host_looked_up("socket.getaddrinfo", host)
+    return None if name is None else _Seen(CONNECTION, f"asked for the address of {name}", (name, f"{name}:{port}"))
 
 
-def _is_numeric(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+def _look_up_name(host: Any) -> _Seen | None:
+    name = host_looked_up("socket.gethostbyname", host)
+    return None if name is None else _Seen(CONNECTION, f"asked for the address of {name}", (name,))
+
+
+def _look_up_address(host: Any) -> _Seen | None:
+    name = host_looked_up("socket.gethostbyaddr", host)
+    return None if name is None else _Seen(CONNECTION, f"asked for the name of {name}", (name,))
 
 
 def _sqlite(database: Any) -> _Seen | None:
@@ -299,6 +322,9 @@ _READERS: Mapping[str, Callable[..., _Seen | None]] = {
     "shutil.rmtree": _remove_tree,
     "socket.connect": _connect,
     "socket.getaddrinfo": _look_up,
+    "socket.gethostbyaddr": _look_up_address,
+    "socket.gethostbyname": _look_up_name,
+    "socket.sendmsg": _connect,
     "socket.sendto": _connect,
     "sqlite3.connect": _sqlite,
     "subprocess.Popen": _popen,

@@ -16,6 +16,7 @@ except ImportError:  # Airflow 2
     from airflow.operators.python import PythonOperator  # type: ignore[import-not-found, no-redef]
 
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=timezone.utc)
+THIRD = datetime(2026, 1, 3, tzinfo=timezone.utc)
 
 
 def see(**context: Any) -> list[str]:
@@ -41,10 +42,14 @@ MONTHS = [
 ]
 
 
-def data_intervals_of_months() -> Any:
+def data_intervals_of(cron: str) -> Any:
     from airflow.timetables.interval import CronDataIntervalTimetable
 
-    return CronDataIntervalTimetable("0 0 1 * *", timezone="UTC")
+    return CronDataIntervalTimetable(cron, timezone="UTC")
+
+
+def data_intervals_of_months() -> Any:
+    return data_intervals_of("0 0 1 * *")
 
 
 def test_every_month_gets_a_run_at_its_end(cosmos_run_dag: RunDag) -> None:
@@ -88,6 +93,36 @@ def test_a_run_that_fails_is_part_of_what_came_of_it(cosmos_run_dag: RunDag) -> 
     outcomes = cosmos_run_dag.catch_up(dag_of(data_intervals_of_months(), fail_in_february), until="2026-04-01")
 
     assert [outcome.state for outcome in outcomes] == ["success", "failed", "success"]
+
+
+@pytest.mark.parametrize(
+    ("ends", "dates"),
+    [
+        pytest.param({"end_date": THIRD}, ["2026-01-01", "2026-01-02", "2026-01-03"], id="dag"),
+        pytest.param({"task_ends": [THIRD]}, ["2026-01-01", "2026-01-02", "2026-01-03"], id="task"),
+        pytest.param(
+            {"task_ends": [NEW_YEAR, None]},
+            ["2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04"],
+            id="not-all-tasks",
+        ),
+    ],
+)
+def test_after_its_end_date_a_dag_gets_no_run(ends: Any, dates: list[str], cosmos_run_dag: RunDag) -> None:
+    task_ends = ends.pop("task_ends", [])
+    with DAG("pier", schedule=data_intervals_of("0 0 * * *"), start_date=NEW_YEAR, **ends) as dag:
+        for number, end in enumerate(task_ends or [None]):
+            PythonOperator(task_id=f"see_{number}", python_callable=see, end_date=end)
+
+    outcomes = cosmos_run_dag.catch_up(dag, until="2026-01-05")
+
+    assert [f"{outcome.logical_date:%Y-%m-%d}" for outcome in outcomes] == dates
+
+
+def test_a_dag_that_has_ended_before_says_so(cosmos_run_dag: RunDag) -> None:
+    dag = dag_of(timedelta(days=1), end_date=THIRD)
+
+    with pytest.raises(ToolkitMisuse, match=r"has no run between .*, its end date: 2026-01-03T00:00:00"):
+        cosmos_run_dag.catch_up(dag, since="2026-01-10", until="2026-02-01")
 
 
 @pytest.mark.parametrize(

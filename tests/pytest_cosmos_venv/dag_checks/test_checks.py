@@ -48,6 +48,38 @@ def test_a_file_that_cannot_be_imported_fails_by_that_alone(project: CheckedProj
     assert "see ::imports" in checked.text("dags/broken.py", "nodes")
 
 
+def test_a_file_whose_dags_are_gone_is_a_gap_and_compared_with_its_snapshot(project: CheckedProject) -> None:
+    project.add(daily="dag = make()")
+    project.run("-k", "task_ids", "--cosmos-update-snapshots")
+    project.add(
+        daily="""
+        from airflow.sdk import Variable
+
+        if Variable.get("quay", default=None):
+            dag = make()
+        """,
+        unbound="make('unbound')",
+    )
+
+    here = project.run()
+    in_ci = project.run("--cosmos-update-snapshots", variables={"CI": "true"})
+
+    found = here.verdicts("dags/daily.py")
+    assert found.pop("imports") == "passed"
+    assert found.pop("no_side_effects") == "failed"
+    assert found.pop("task_ids") == "failed"
+    assert set(found.values()) == {"not checked"}
+    assert "asked Airflow for Variable 'quay'" in here.text("dags/daily.py", "no_side_effects")
+    assert "DAG gone: harbor" in here.text("dags/daily.py", "task_ids")
+    assert "leave the file out with --ignore=dags/daily.py" in here.text("dags/daily.py", "nodes")
+    gaps = dict.fromkeys(SOUND, "failed")
+    assert in_ci.verdicts("dags/daily.py") == {**gaps, "imports": "passed", "task_ids": "passed"}
+    assert in_ci.verdicts("dags/unbound.py") == {**gaps, "imports": "passed", "no_side_effects": "passed"}
+    assert "builds no DAG that Airflow would find" in in_ci.text("dags/unbound.py", "task_ids")
+    # Whoever updates the snapshots of all files has not said that this one is to have none.
+    assert not (project.folder / "dags" / "cosmos-snapshots" / "unbound.task_ids.json").exists()
+
+
 def test_an_import_over_its_budget_says_where_the_time_went(project: CheckedProject) -> None:
     project.ini("cosmos_dags_budget = 0.001")
     project.add(daily="dag = make()")
@@ -78,6 +110,17 @@ def test_what_an_import_touches_is_named_with_its_line(project: CheckedProject) 
                 pass
             else:
                 raise RuntimeError("there is a network")
+            for look_up in (socket.gethostbyname, socket.gethostbyname_ex, socket.gethostbyaddr):
+                try:
+                    look_up("192.0.2.1" if look_up is socket.gethostbyaddr else "quay.invalid")
+                except OSError as error:
+                    assert "has no network" in str(error), error
+            try:
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendmsg([b"x"], [], 0, ("192.0.2.1", 9))
+            except ConnectionRefusedError as error:
+                assert "has no network" in str(error), error
+            else:
+                raise RuntimeError("there is a network for datagrams")
             subprocess.run(["true"])
             """,
             sound="dag = make('sound')",
@@ -89,8 +132,11 @@ def test_what_an_import_touches_is_named_with_its_line(project: CheckedProject) 
     assert "connection: asked Airflow for Connection 'warehouse'" in text
     assert "variable: asked Airflow for Variable 'quay'" in text
     assert f"network: opened a connection to 127.0.0.1:{place[1]}" in text
+    assert "network: asked for the address of quay.invalid" in text
+    assert "network: asked for the name of 192.0.2.1" in text
+    assert "network: opened a connection to 192.0.2.1:9" in text
     assert "process: started a process: true" in text
-    assert text.count("dags/touching.py:") == 4
+    assert text.count("dags/touching.py:") == 7
     assert checked.verdicts("dags/touching.py") == {"imports": "passed", "no_side_effects": "failed"}
     assert checked.verdicts("dags/sound.py") == {"imports": "passed", "no_side_effects": "passed"}
 

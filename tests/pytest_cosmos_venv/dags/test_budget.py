@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -29,6 +30,16 @@ untyped: Any = budget
 def _connect(address: Any) -> None:
     with socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET) as client:
         client.connect_ex(address)
+
+
+def _send(address: Any) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.sendmsg([b"x"], [], 0, address)
+
+
+def _look_up(ask: Callable[[str], object], host: str) -> None:
+    with suppress(OSError):  # that there is no such host
+        ask(host)
 
 
 def _fork(folder: Path) -> None:
@@ -88,6 +99,31 @@ ACTS = {
         do=lambda _: _connect(("127.0.0.1", 9)),
         told="opened a connection to 127.0.0.1:9",
         allowed={"may_connect": ["127.0.0.1:9"]},
+    ),
+    "datagram": Act(
+        do=lambda _: _send(("127.0.0.1", 9)),
+        told="opened a connection to 127.0.0.1:9",
+        allowed={"may_connect": ["127.0.0.1"]},
+    ),
+    "getaddrinfo": Act(
+        do=lambda _: _look_up(lambda host: socket.getaddrinfo(host, 80), "quay.invalid"),
+        told="asked for the address of quay.invalid",
+        allowed={"may_connect": ["quay.invalid:80"]},
+    ),
+    "gethostbyname": Act(
+        do=lambda _: _look_up(socket.gethostbyname, "quay.invalid"),
+        told="asked for the address of quay.invalid",
+        allowed={"may_connect": ["quay.invalid"]},
+    ),
+    "gethostbyname_ex": Act(
+        do=lambda _: _look_up(socket.gethostbyname_ex, "quay.invalid"),
+        told="asked for the address of quay.invalid",
+        allowed={"may_connect": ["quay.invalid"]},
+    ),
+    "gethostbyaddr": Act(
+        do=lambda _: _look_up(socket.gethostbyaddr, "192.0.2.1"),
+        told="asked for the name of 192.0.2.1",
+        allowed={"may_connect": ["192.0.2.1"]},
     ),
     "unix": Act(
         do=lambda folder: _connect(f"{folder}/socket"),
@@ -225,6 +261,11 @@ def test_what_changes_nothing_is_free(tmp_path: Path) -> None:
             sys.path.insert(0, str(tmp_path))
             __import__("mine")
             socket.getaddrinfo("127.0.0.1", 80)
+            socket.gethostbyname("127.0.0.1")
+            socket.gethostbyaddr("127.0.0.1")
+            here, there = socket.socketpair()
+            with here, there:
+                here.sendmsg([b"x"])
             assert elsewhere.wait(10)
     finally:
         stop.set()
