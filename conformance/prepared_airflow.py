@@ -22,7 +22,7 @@ _MODULES = (
     "airflow.sdk.execution_time.task_runner",
     "airflow.sdk.observability.stats",
     "airflow.serialization.serialized_objects",
-    "pytest_cosmos_venv.airflow.running",
+    "pytest_cosmos_venv.runs.running",
     "pytest_cosmos_venv.airflow.variables",
     "pytest_cosmos_venv.environments.fake_venv",
     "pytest_cosmos_venv.projects.manifest",

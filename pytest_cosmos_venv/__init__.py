@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.airflow.connections import Connections
     from pytest_cosmos_venv.airflow.home import AirflowHome
     from pytest_cosmos_venv.airflow.outcomes import DagOutcome, EmittedAsset, TaskOutcome
-    from pytest_cosmos_venv.airflow.run_fixtures import RunDag, RunTask
     from pytest_cosmos_venv.airflow.variables import Variables, VariableWrite
     from pytest_cosmos_venv.dags.budget import OverBudget, ParseBudget
     from pytest_cosmos_venv.dags.cost import ParseCost
@@ -64,6 +63,8 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.races.timeline import Timeline
     from pytest_cosmos_venv.recordings.recording import RecordedCommand, Recording, read_recording
     from pytest_cosmos_venv.recordings.replay import Replay
+    from pytest_cosmos_venv.runs.run_fixtures import RunDag, RunTask
+    from pytest_cosmos_venv.runs.turns import WaitsForEver
     from pytest_cosmos_venv.seeds.outcomes import SeedOutcome, SeedRendering, SeedRun
     from pytest_cosmos_venv.seeds.project import SeedFile
     from pytest_cosmos_venv.seeds.ready_made import SEED_SCENARIOS
@@ -71,7 +72,6 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.seeds.scenario_model import SeedStory
     from pytest_cosmos_venv.seeds.scenarios import SeedScenarios, seed_scenarios
     from pytest_cosmos_venv.suite import SuiteExit
-    from pytest_cosmos_venv.turns import WaitsForEver
     from pytest_cosmos_venv.warehouse.dbt_result import DbtFailed, DbtResult, NodeState
     from pytest_cosmos_venv.warehouse.duckdb_warehouse import DuckDBWarehouse
     from pytest_cosmos_venv.warehouse.warehouses import DuckDBWarehouses
@@ -192,7 +192,7 @@ _MODULES = {
         "airflow.connections": ("Connections",),
         "airflow.home": ("AirflowHome",),
         "airflow.outcomes": ("DagOutcome", "EmittedAsset", "TaskOutcome"),
-        "airflow.run_fixtures": ("RunDag", "RunTask"),
+        "runs.run_fixtures": ("RunDag", "RunTask"),
         "airflow.variables": ("VariableWrite", "Variables"),
         "dags.budget": ("OverBudget", "ParseBudget"),
         "dags.cost": ("ParseCost",),
@@ -248,7 +248,7 @@ _MODULES = {
         "warehouse.dbt_result": ("DbtFailed", "DbtResult", "NodeState"),
         "warehouse.duckdb_warehouse": ("DuckDBWarehouse",),
         "warehouse.warehouses": ("DuckDBWarehouses",),
-        "turns": ("WaitsForEver",),
+        "runs.turns": ("WaitsForEver",),
         "watcher.outcome": ("WatcherOutcome",),
         "watcher.ready_made": ("WATCHER_SCENARIOS",),
         "watcher.scenario": ("WatcherScenario",),

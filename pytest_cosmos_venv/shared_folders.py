@@ -21,12 +21,16 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+import pytest
+
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.airflow_release import installed_airflow
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
 TIMEOUT = 180.0
 """Seconds that one folder may take to make, on a slow machine."""
+RUN_FOLDER = pytest.StashKey[Path]()
+"""The folder in which all tests of the run have theirs, in the configuration of a process with another base."""
 _LOOK_AGAIN = 0.02
 _COMPLETE = ".cosmos-venv-complete"
 

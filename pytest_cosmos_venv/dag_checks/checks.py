@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from pytest_cosmos_venv.dag_checks import task_ids
 from pytest_cosmos_venv.dag_checks.nodes import node_faults, test_faults, tests_of
 from pytest_cosmos_venv.dag_checks.record import DagRecord, Installation
 from pytest_cosmos_venv.dag_checks.store import SEEDS
+from pytest_cosmos_venv.environments.kept_dbt import uv_program
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
 NETWORK_OPTION = "--cosmos-dags-network"
@@ -224,7 +224,7 @@ def _resolution_error(installation: Installation) -> str | None:
 
 
 def _installer(python: str | None) -> Sequence[str]:
-    uv = shutil.which("uv")
+    uv = uv_program()
     if uv is not None:
         return [uv, "pip", "install", "--dry-run", "--python", python or sys.executable]
     version = ["--python-version", python, "--only-binary", ":all:"] if python and python[0].isdigit() else []

@@ -110,7 +110,7 @@ def _ways(folder: Path, requirements: Sequence[str]) -> list[tuple[str, list[lis
     """Return the installers to try, the fastest first, each with its commands."""
     python = str(folder / "bin" / "python")
     ways = []
-    uv = _uv()
+    uv = uv_program()
     if uv is not None:
         make = [uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(folder)]
         ways.append(("uv", [make, [uv, "pip", "install", "--quiet", "--python", python, *requirements]]))
@@ -118,7 +118,8 @@ def _ways(folder: Path, requirements: Sequence[str]) -> list[tuple[str, list[lis
     return [*ways, ("pip", [[sys.executable, "-m", "venv", str(folder)], install])]
 
 
-def _uv() -> str | None:
+def uv_program() -> str | None:
+    """Return the path of uv: on PATH, or in the environment of this process; None where it is in neither."""
     found = shutil.which("uv")
     if found is None and util.find_spec("uv") is not None:
         import uv

@@ -147,10 +147,10 @@ def seed_scenarios(
     :param under_airflow: False: tasks are executed with nothing of Airflow around them, in a tenth of the time; then
         there are no assets.
     """
-    from pytest_cosmos_venv.airflow.running import run_dag, run_without_airflow
     from pytest_cosmos_venv.airflow.variables import Variables, VariableStore
     from pytest_cosmos_venv.airflow.versions import this_airflow
     from pytest_cosmos_venv.environments.fake_venv import fake_venvs
+    from pytest_cosmos_venv.runs.running import run_dag, run_without_airflow
     from pytest_cosmos_venv.seeds.environment import SeedEnvironment
 
     store = VariableStore()

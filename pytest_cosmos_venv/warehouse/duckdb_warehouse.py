@@ -72,6 +72,7 @@ class DuckDBWarehouse:
     :param dbt: the environment in which dbt is installed.
     :param place: the folder with profile and target folder, whose content outlives the test.
     :param folder: the test's own folder, in which the file lies.
+    :param runs: the commands of dbt that the test has asked for, in order.
     """
 
     project: ProjectSettings

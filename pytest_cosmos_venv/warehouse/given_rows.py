@@ -138,8 +138,8 @@ def _type_of(values: Iterable[Any], what: str) -> str:
         return "DOUBLE"
     if len(found) > 1:
         raise ToolkitMisuse(
-            f"{what} has values of several types ({', '.join(found)}). Give values of one type, or declare the column's "
-            "data_type in the project."
+            f"{what} has values of several types ({', '.join(found)}). Give values of one type, or declare the "
+            "column's data_type in the project."
         )
     return next(iter(found))
 

@@ -18,8 +18,8 @@ from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.fake_dbt.project import Project
 from pytest_cosmos_venv.fake_dbt.rules import Rule
 from pytest_cosmos_venv.projects.projects import DbtProjects
+from pytest_cosmos_venv.runs.turns import PRODUCER, is_producer
 from pytest_cosmos_venv.seeds.dag_file import START, member
-from pytest_cosmos_venv.turns import PRODUCER, is_producer
 from pytest_cosmos_venv.watcher.outcome import WatcherOutcome
 from pytest_cosmos_venv.watcher.scenario import WatcherScenario
 
@@ -136,7 +136,7 @@ class WatcherScenarios:
             raise ToolkitMisuse("project= and make_dag= go together: give both, or none for the ready-made project.")
         if dbt_version is not None:
             require_dbt_version(dbt_version)
-        from pytest_cosmos_venv.airflow.running import run_dag
+        from pytest_cosmos_venv.runs.running import run_dag
 
         folder = self.folder / f"scenario-{next(self._numbers)}"
         folder.mkdir()

@@ -33,6 +33,7 @@ import pytest
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import AlreadyTaken
 from pytest_cosmos_venv.processes.descendants import adopt_orphans, die_with_parent, end_descendants
+from pytest_cosmos_venv.shared_folders import RUN_FOLDER
 from pytest_cosmos_venv.xdist_races import INDEX
 from pytest_cosmos_venv.xdist_races.barrier import LOOK_AGAIN, BarrierNotMet, Barriers, Ending
 from pytest_cosmos_venv.xdist_races.marker import racer_id
@@ -338,6 +339,8 @@ class _Copy:
         parameters[INDEX] = self.index
         factory: pytest.TempPathFactory | None = getattr(item.config, "_tmp_path_factory", None)
         if factory is not None:
+            base = factory.getbasetemp()
+            item.config.stash[RUN_FOLDER] = base.parent if hasattr(item.config, "workerinput") else base
             # Its tmp_path then lies in a folder of its own, as in a worker.
             factory._basetemp = factory.mktemp(own)
 

@@ -9,8 +9,8 @@ from typing import Any
 from airflow import DAG
 
 from pytest_cosmos_venv import Clock, RunTask
-from pytest_cosmos_venv.airflow.running import variables_kept
 from pytest_cosmos_venv.airflow.task_context import context_without_airflow, export
+from pytest_cosmos_venv.runs.running import variables_kept
 
 try:
     from airflow.providers.standard.operators.python import PythonOperator

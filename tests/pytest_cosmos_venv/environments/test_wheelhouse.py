@@ -251,3 +251,31 @@ def run(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> subp
         check=False,
         timeout=120,
     )
+
+
+def test_what_implementations_remember_of_a_fake_is_gone_with_the_test(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dbt ls that a fake had answered was taken by the next test of the same project, and in the next run."""
+    monkeypatch.delenv("AIRFLOW__COSMOS_VENV__CACHE_DIR")
+    pytester.makepyfile(
+        """
+        import os
+
+        def test_the_folder_of_answers(cosmos_wheelhouse):
+            folders = {os.environ[f"AIRFLOW__{name}__CACHE_DIR"] for name in ("COSMOS", "COSMOS_VENV")}
+            assert all(os.path.isdir(folder) for folder in folders)
+            print("folder", *folders)
+
+        def test_a_choice_of_the_user(monkeypatch, request):
+            monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", "mine")
+            request.getfixturevalue("cosmos_wheelhouse")
+            assert os.environ["AIRFLOW__COSMOS_VENV__CACHE_DIR"] == "mine"
+        """
+    )
+
+    result = pytester.runpytest_subprocess("-s", "-p", "no:cacheprovider")
+
+    result.assert_outcomes(passed=2)
+    (line,) = [line for line in result.outlines if " folder /" in line]
+    assert not Path(line.split(" folder ")[1]).exists()

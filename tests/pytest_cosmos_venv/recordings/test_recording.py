@@ -182,7 +182,7 @@ def test_a_folder_of_something_else_is_not_written_into(folder: Path, tmp_path: 
         read_recording(folder).save(tmp_path / "other")
 
 
-@pytest.mark.parametrize("name", ["../precious", ".", "..", "", "a/b", "/tmp", 4])
+@pytest.mark.parametrize("name", ["../precious", ".", "..", "", "a/b", "/precious", 4])
 def test_an_index_that_names_another_place_is_refused_and_nothing_is_removed(
     name: object, folder: Path, tmp_path: Path
 ) -> None:

@@ -241,3 +241,24 @@ def test_covered_lines_of_racers_count(pytester: pytest.Pytester) -> None:
     result = run(pytester, "--capture=no", "--cov=harbor", "--cov-report=term-missing")
 
     result.stdout.fnmatch_lines(["harbor.py * 100%"])
+
+
+SHARED = """
+    import os
+
+    import pytest
+
+    @pytest.mark.cosmos_race(racers=2, across_workers=True)
+    def test_where_environments_may_stand(cosmos_wheelhouse, cosmos_racer, tmp_path):
+        places = tuple(os.environ["COSMOS_VIRTUALENV_PLACES"].split(os.pathsep))
+        assert f"{cosmos_racer.shared}/environments".startswith(places)
+        assert f"{tmp_path}/environments".startswith(places)
+"""
+
+
+def test_environments_may_stand_in_the_folder_that_racers_share_without_workers_too(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(SHARED)
+
+    result = run(pytester)
+
+    result.assert_outcomes(passed=1)

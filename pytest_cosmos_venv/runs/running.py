@@ -34,7 +34,7 @@ from pytest_cosmos_venv.airflow.task_log import TaskLog, collecting, handlers_ke
 from pytest_cosmos_venv.airflow.versions import Airflow, this_airflow
 from pytest_cosmos_venv.environments.virtualenv_dirs import refuse_foreign_directories
 from pytest_cosmos_venv.errors import AlreadyTaken, RecordDict, ToolkitMisuse, require_text
-from pytest_cosmos_venv.turns import Waiting, functions_replaced, in_turns
+from pytest_cosmos_venv.runs.turns import Waiting, functions_replaced, in_turns
 
 _TURN = 0
 _FIRST_RUN = 1

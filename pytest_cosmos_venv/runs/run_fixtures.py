@@ -11,9 +11,9 @@ from unittest import mock
 from pytest_cosmos_venv.airflow import clock
 from pytest_cosmos_venv.airflow.clock import instant_of
 from pytest_cosmos_venv.airflow.outcomes import DagOutcome, TaskOutcome
-from pytest_cosmos_venv.airflow.running import Attempts, run_dag, run_task
 from pytest_cosmos_venv.airflow.versions import this_airflow
 from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse
+from pytest_cosmos_venv.runs.running import Attempts, run_dag, run_task
 
 _MOST_RUNS = 1000
 _PREPARES = ("pytest_cosmos_venv.prepared_airflow",)
@@ -157,7 +157,7 @@ def _intervals_between(dag: Any, since: datetime | None, until: datetime) -> lis
     earliest = max([*([] if since is None else [since]), *([min(starts)] if starts else [])], default=None)
     if earliest is None:
         raise ToolkitMisuse(f"DAG {dag.dag_id!r} has no start_date: give since=, such as '2026-01-01'.")
-    latest = _end_of(dag)
+    latest: Any = _end_of(dag)  # pendulum's own class, in the eyes of Airflow's types
     restriction = TimeRestriction(earliest=earliest, latest=latest, catchup=True)
     found: list[Any] = []
     last = None
@@ -173,8 +173,8 @@ def _intervals_between(dag: Any, since: datetime | None, until: datetime) -> lis
     if not found:
         ends = "" if latest is None else f", its end date: {latest.isoformat()}"
         raise ToolkitMisuse(
-            f"DAG {dag.dag_id!r} has no run {between} (its schedule: {timetable.summary}{ends}): give it a schedule, or "
-            "a later until."
+            f"DAG {dag.dag_id!r} has no run {between} (its schedule: {timetable.summary}{ends}): give it a schedule, "
+            "or a later until."
         )
     return found
 

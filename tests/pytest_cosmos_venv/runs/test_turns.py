@@ -13,7 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from cosmos_venv.compat import DAG, AirflowRescheduleException, BaseOperator
 from pytest_cosmos_venv import RunDag, WaitsForEver
-from pytest_cosmos_venv.turns import PRODUCER, functions_replaced, in_turns, is_producer
+from pytest_cosmos_venv.runs.turns import PRODUCER, functions_replaced, in_turns, is_producer
 
 BEGUN: list[str] = []
 TURNS: list[str] = []
