@@ -6,6 +6,7 @@ Every project that has this distribution installed imports this file in each tes
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import pytest
@@ -16,7 +17,7 @@ DAGS = "--cosmos-dags"
 """The switch to the checks of DAG files."""
 SUITE = "pytest_cosmos_venv.conformance.session"
 """The plugin of the suite."""
-_Owner = Literal["any run", "the suite", "DAG checks"]
+_Owner = Literal["any run", "a project's tests", "the suite", "DAG checks"]
 
 
 class _Value(NamedTuple):
@@ -111,7 +112,7 @@ _VALUES = (
     _Value(
         "cosmos-dbt",
         "RELEASES",
-        "any run",
+        "a project's tests",
         "The releases of dbt with which tests of cosmos_duckdb run, such as 1.11,1.12,2: each test with each of them. "
         "Default: 1.11. With several, dbt projects below the given paths are compiled and built too, and what differs "
         "is told.",
@@ -119,13 +120,13 @@ _VALUES = (
     _Value(
         "cosmos-dbt-report",
         "DIR",
-        "any run",
+        "a project's tests",
         "With several releases of --cosmos-dbt: write report.json and report.html there.",
     ),
     _Value(
         "cosmos-record",
         "DIR",
-        "any run",
+        "a project's tests",
         "Record each dbt that the tests start, without secrets, into DIR, a folder for each test; relative to the root "
         "directory.",
     ),
@@ -148,7 +149,7 @@ _SWITCHES = (
     ),
     _Switch(
         "cosmos-dags",
-        "any run",
+        "a project's tests",
         "Check each file below the given paths that names DbtDag or DbtTaskGroup, without network.",
         is_kept=True,
     ),
@@ -257,6 +258,21 @@ def refuse_options_of_dag_checks(config: pytest.Config) -> None:
     given = _given(config, "DAG checks")
     if given:
         raise pytest.UsageError(f"{', '.join(given)}: give {DAGS} too, which checks DAG files, or leave it out.")
+
+
+def refuse_beside_the_suite(arguments: Sequence[str]) -> None:
+    """Refuse options that the suite does nothing with. In the ini file they may stand: they are for other runs.
+
+    :param arguments: the command line of the run.
+    :raises pytest.UsageError: such an option is given.
+    """
+    others = [f"--{each.name}" for each in (*_VALUES, *_SWITCHES) if each.owner in ("a project's tests", "DAG checks")]
+    words = {argument.partition("=")[0] for argument in arguments}
+    given = [option for option in others if option in words]
+    if given:
+        raise pytest.UsageError(
+            f"{', '.join(given)}: the suite does nothing with it: leave it out, or leave out {CONFORMANCE}."
+        )
 
 
 def options_of_the_suite(config: pytest.Config) -> list[str]:

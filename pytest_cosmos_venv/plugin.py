@@ -17,6 +17,7 @@ from pytest_cosmos_venv.options import (
     SUITE,
     add_options,
     options_of_the_suite,
+    refuse_beside_the_suite,
     refuse_options_of_dag_checks,
     refuse_options_of_the_suite,
     take_former_names,
@@ -80,6 +81,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         raise pytest.UsageError(reason)
     take_former_names(config)
     arguments = list(config.invocation_params.args)
+    refuse_beside_the_suite(arguments)
     _refuse_paths(config, arguments)
     return run_suite(
         [argument for argument in arguments if argument != CONFORMANCE] + options_of_the_suite(config),

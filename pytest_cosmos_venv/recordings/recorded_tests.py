@@ -30,6 +30,7 @@ from pytest_cosmos_venv.recordings.command_files import read_index
 from pytest_cosmos_venv.recordings.recording_dbt import write_recording_dbt
 
 _OUTSIDE = "outside-of-tests"
+_COUNT = "cosmos_record_in_this_process"
 _PROGRAMS = ("dbt",)
 _OPERATORS = re.compile(r"\w+\.operators\.local")
 # Two of these differ in more than what becomes a dash.
@@ -87,9 +88,23 @@ class RecordedTests:
             self._current = self._folder / _OUTSIDE
 
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self) -> None:
-        """Take everything back. Workers of xdist come by here, and not by the hook below."""
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Take everything back. Workers of xdist come by here, and not by the hook below.
+
+        :param session: the session.
+        """
+        output = getattr(session.config, "workeroutput", None)
+        if output is not None:
+            output[_COUNT] = self._in_this_process
         self._take_back()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Add what a worker of xdist has counted; one that has crashed tells nothing.
+
+        :param node: the worker.
+        """
+        self._in_this_process += getattr(node, "workeroutput", {}).get(_COUNT, 0)
 
     def pytest_unconfigure(self) -> None:
         """Take everything back, where the session never began."""

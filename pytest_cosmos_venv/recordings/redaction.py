@@ -14,6 +14,8 @@ STARS = "*****"
 _SHORT = 4
 """Values of fewer letters are replaced as whole words only: each text has them by chance."""
 _SHORTEST_RUN = 8
+_SHORTEST_NUMBER = 8
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _RUN = r"[A-Za-z0-9+/_-]*"
 _FORMS_OF = {
     "'": ["&apos;", """'"'"'""", r"'\\''"],
@@ -127,8 +129,11 @@ class Redaction:
             return [self.value(each, name) for each in value]
         if isinstance(value, str):
             return STARS if value and is_secret_name(name) else self.text(value)
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and json.dumps(value) in self._whole:
-            return STARS
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            number = json.dumps(value)
+            # A short one is a count of rows, or a second, more often than a secret.
+            if number in self._whole and (len(number) >= _SHORTEST_NUMBER or is_secret_name(name)):
+                return STARS
         return value
 
     def document(self, text: str) -> str:
@@ -141,7 +146,9 @@ class Redaction:
         except ValueError:
             return self.text(text)
         # Once more as a text: an escape inside an escape is no form that values have.
-        return self.text(json.dumps(self.value(value), ensure_ascii=False, separators=(",", ":")))
+        # Not outside of quotes: there are numbers, and JSON would not stay JSON.
+        written = json.dumps(self.value(value), ensure_ascii=False, separators=(",", ":"))
+        return _QUOTED.sub(lambda found: f'"{self.text(found.group(1))}"', written)
 
     def lines(self, text: str) -> str:
         """Return a text of lines each of which may be JSON, as a JSON log is.

@@ -19,8 +19,12 @@ _NAME = re.compile(
 )
 # That of an environment variable may say less.
 _NAME_OF_VARIABLE = re.compile(
-    r"PASS|PWD|TOKEN|SECRET|KEY|CREDENTIAL|PRIVATE|COOKIE|DSN|CONN|(^|_)(AUTH|PAT)(_|$)", re.IGNORECASE
+    r"PASS|PWD|TOKEN|SECRET|CREDENTIAL|PRIVATE|COOKIE|DSN|(^|_)(KEYS?|AUTH|PAT)(_|$)", re.IGNORECASE
 )
+# One of Airflow: an address or JSON, of which parts are secret.
+_NAME_OF_CONNECTION = re.compile(r"(^|_)CONN(_|$)", re.IGNORECASE)
+_PARTS_OF_CONNECTION = ("password", "extra", "__extra__")
+_SHORT_NUMBER = re.compile(r"\d{1,3}")
 _FOLDERS = ("PWD", "OLDPWD", "SSH_AUTH_SOCK")
 # The name says secret, and the value is none.
 _NO_SECRET = re.compile(r"token_(ur[il]|endpoint|type)$|primary_key|unique_key|foreign_key", re.I)
@@ -65,7 +69,7 @@ def secrets_of(
             found.take_tree(value)
     for file in profiles:
         found.take_profiles(file)
-    return frozenset(each for each in found.values if each.strip().lower() not in _TRIVIAL and each.strip())
+    return frozenset(each for each in found.values if not _is_in_every_text(each.strip()))
 
 
 class _Finder:
@@ -74,11 +78,33 @@ class _Finder:
         self._environment = environment
 
     def take_named(self, name: str, value: str) -> None:
-        if _NAME_OF_VARIABLE.search(name) and name not in _FOLDERS:
+        if _NAME_OF_CONNECTION.search(name):
+            self._take_connection(value)
+        elif (_NAME_OF_VARIABLE.search(name) or is_secret_name(name)) and name not in _FOLDERS:
             self._add(value)
         self.take_text(value)
         if value.lstrip().startswith("{"):
             self.take_tree(_as_yaml(value))
+
+    def _take_connection(self, value: str) -> None:
+        """Take the secrets out of a connection. Host, login and schema stand in every log, and are none."""
+        tree = _as_json(value)
+        if isinstance(tree, dict):
+            parts = {name: below for name, below in tree.items() if str(name).lower() in _PARTS_OF_CONNECTION}
+        elif "://" in value:
+            parts = {name: below for name, below in parse_qsl(value.partition("?")[2]) if name in _PARTS_OF_CONNECTION}
+        else:
+            self._add(value)
+            return
+        for name, part in parts.items():
+            extra = _as_json(part) if isinstance(part, str) and name != "password" else part
+            if isinstance(extra, dict):
+                self.take_tree(extra)
+            if isinstance(part, str):
+                # The text as it stands; what JSON in it has under plain names is no secret.
+                self.values |= {part, unquote(part), unquote_plus(part)}
+            elif not isinstance(part, dict):
+                self.take_tree(part, "password")
 
     def take_text(self, text: str) -> None:
         """Take the passwords and the tokens out of the addresses in a text.
@@ -168,6 +194,10 @@ class _Finder:
             if isinstance(tree, dict):
                 self.take_tree(tree, "secret")
         self.take_text(value)
+
+
+def _is_in_every_text(value: str) -> bool:
+    return not value or value.lower() in _TRIVIAL or bool(_SHORT_NUMBER.fullmatch(value))
 
 
 def _as_yaml(text: str) -> Any:

@@ -113,6 +113,21 @@ def test_the_cache_key_is_printed_and_nothing_is_run(pytester: pytest.Pytester) 
             "ERROR: --cosmos-implementation=no_such_package: no package no_such_package can be*",
             id="an-unknown-implementation",
         ),
+        *(
+            pytest.param(
+                option,
+                f"ERROR: {option.partition('=')[0]}: the suite does nothing with it: leave it out, or leave out "
+                "--cosmos-conformance.",
+                id=option,
+            )
+            for option in (
+                "--cosmos-record=recordings",
+                "--cosmos-dags",
+                "--cosmos-dags-network",
+                "--cosmos-dbt=1.11,1.12",
+                "--cosmos-dbt-report=page",
+            )
+        ),
     ],
 )
 def test_what_conformance_cannot_do_is_a_usage_error(pytester: pytest.Pytester, option: str, message: str) -> None:

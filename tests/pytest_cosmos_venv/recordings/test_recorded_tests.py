@@ -97,6 +97,31 @@ def test_a_test_that_starts_no_dbt_keeps_what_an_earlier_run_recorded(pytester: 
     assert sorted(each.name for each in folders) == ["001-run", "002-deps", "recording.json"]
 
 
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one-process", "workers"])
+def test_commands_inside_a_task_are_counted(workers: tuple[str, ...], pytester: pytest.Pytester) -> None:
+    (pytester.mkpydir("harbor") / "operators").mkdir()
+    (pytester.path / "harbor" / "operators" / "__init__.py").touch()
+    (pytester.path / "harbor" / "operators" / "local.py").write_text(
+        "class Base:\n    def run_dbt_runner(self, command):\n        return command\n", encoding="utf-8"
+    )
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("number", range(4))
+        def test_night(number):
+            from harbor.operators.local import Base
+            assert Base().run_dbt_runner(["dbt", "run"]) == ["dbt", "run"]
+        """
+    )
+    pytester.syspathinsert()
+
+    done = pytester.runpytest_subprocess("--cosmos-record=recordings", *workers)
+
+    done.assert_outcomes(passed=4)
+    done.stdout.fnmatch_lines(["cosmos: 4 commands ran inside a task's own process *"])
+
+
 def test_it_can_stand_in_the_ini_file(pytester: pytest.Pytester, dbt: Path) -> None:
     write_tests(pytester, dbt)
     pytester.makeini("[pytest]\ncosmos_record = recordings\n")

@@ -70,6 +70,12 @@ def test_a_number_that_is_a_secret_is_replaced_too() -> None:
     assert json.loads(Redaction(["4711"]).document('{"pin": 4711, "rows": 47}')) == {"pin": STARS, "rows": 47}
 
 
+def test_a_short_number_under_another_name_stays_and_json_stays_json() -> None:
+    redacted = Redaction(["4711", "47", "20241125"]).document('{"rows": 4711, "few": 47, "a": [20241125, "47 4711"]}')
+
+    assert json.loads(redacted) == {"rows": 4711, "few": 47, "a": [STARS, f"{STARS} {STARS}"]}
+
+
 def test_a_text_under_the_name_of_a_secret_is_replaced_though_nobody_knew_it() -> None:
     redacted = Redaction([]).document('{"password": "unknown", "unique_key": "id", "password_rules": {"a": "b"}}')
 

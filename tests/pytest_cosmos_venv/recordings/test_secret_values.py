@@ -32,12 +32,12 @@ def test_a_variable_with_such_a_name_is_a_secret(name: str) -> None:
     assert CANARY in secrets_of({name: CANARY})
 
 
-@pytest.mark.parametrize("name", ["HOME", "PATH", "PWD", "DBT_TARGET", "AIRFLOW_HOME", "SSH_AUTH_SOCK"])
+@pytest.mark.parametrize("name", ["HOME", "PATH", "PWD", "DBT_TARGET", "AIRFLOW_HOME", "SSH_AUTH_SOCK", "MAX_CONNECTIONS", "KEYBOARD"])
 def test_a_variable_with_another_name_is_none(name: str) -> None:
     assert secrets_of({name: CANARY}) == frozenset()
 
 
-@pytest.mark.parametrize("value", ["", " ", "true", "0", "none"])
+@pytest.mark.parametrize("value", ["", " ", "true", "0", "none", "17", "100"])
 def test_values_that_every_text_has_are_none(value: str) -> None:
     assert secrets_of({"SOME_TOKEN": value}) == frozenset()
 
@@ -53,6 +53,34 @@ def test_values_that_every_text_has_are_none(value: str) -> None:
 )
 def test_a_password_inside_any_variable_is_found(value: str) -> None:
     assert CANARY in secrets_of({"ANY_NAME": value})
+
+
+CONNECTION = {"conn_type": "postgres", "host": "db.example", "login": "crane", "schema": "shop", "port": 5432}
+
+
+@pytest.mark.parametrize("name", ["AIRFLOW_CONN_WAREHOUSE", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
+@pytest.mark.parametrize(
+    ("value", "secrets"),
+    [
+        pytest.param(f"postgres://crane:{CANARY}@db.example/shop", {CANARY}, id="address"),
+        pytest.param("postgres://crane@db.example/shop", set(), id="no-password"),
+        pytest.param(json.dumps({**CONNECTION, "password": CANARY}), {CANARY}, id="json"),
+        pytest.param(json.dumps({**CONNECTION, "extra": CANARY}), {CANARY}, id="extra-as-text"),
+        pytest.param(json.dumps({**CONNECTION, "extra": {"role": "dev", "token": CANARY}}), {CANARY}, id="extra"),
+        pytest.param(
+            json.dumps({**CONNECTION, "extra": json.dumps({"token": CANARY})}),
+            {CANARY, json.dumps({"token": CANARY})},
+            id="extra-as-json",
+        ),
+        pytest.param(f"aws://?__extra__=%7B%22token%22%3A+%22{CANARY}%22%7D", {CANARY}, id="extra-in-address"),
+    ],
+)
+def test_of_a_connection_what_is_secret_is_found_and_nothing_else(name: str, value: str, secrets: set[str]) -> None:
+    found = secrets_of({name: value})
+
+    assert secrets <= found
+    assert all(CANARY in each for each in found)
+    assert not found & {"dev", "crane", "shop", "5432", "db.example"}
 
 
 def test_a_password_in_an_address_is_found_as_it_is_typed_too() -> None:
