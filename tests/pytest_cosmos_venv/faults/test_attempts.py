@@ -115,6 +115,14 @@ def test_an_error_that_cannot_be_handed_over_keeps_its_name_and_text(
     assert (type(error).__name__, str(error)) == (type(raised).__name__, text), str(outcome)
 
 
+@pytest.mark.cosmos_fault("worker killed after node 3", may_not_happen=True)
+def test_a_worker_that_leaves_by_itself_fails_its_task(cosmos_run_dag: RunDag, cosmos_faults: Faults) -> None:
+    outcome = cosmos_run_dag(harbor(lambda: os._exit(7), retries=0))
+
+    assert outcome.states == {"load": "failed", "report": "upstream_failed"}, str(outcome)
+    assert "ended with exit code 7" in str(outcome.tasks["load"].exception)
+
+
 @pytest.mark.cosmos_fault("worker killed after node 3")
 def test_dbt_goes_on_alone_when_its_worker_is_killed(
     project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag, cosmos_faults: Faults
