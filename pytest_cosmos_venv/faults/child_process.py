@@ -25,6 +25,10 @@ class WorkerLost(Exception):
     """
 
 
+class WorkerFailed(WorkerLost):
+    """The process of a task ended by itself, and handed back nothing that its parent can read."""
+
+
 def run_in_child(
     work: Callable[[], _Value], *, folder: Path, log: TaskLog, surroundings: AbstractContextManager[object]
 ) -> _Value:
@@ -35,6 +39,7 @@ def run_in_child(
     :param log: the log of the try, which gets what the child logs, even if it is killed.
     :param surroundings: entered in the child, around the function.
     :raises WorkerLost: a signal has ended the child.
+    :raises WorkerFailed: the child ended before the function did, or what it returned cannot be pickled.
     """
     text, result = folder / "log", folder / "result"
     text.touch()
@@ -53,6 +58,9 @@ def run_in_child(
         log.print(text.read_text(encoding="utf-8", errors="replace"))
     if os.WIFSIGNALED(status):
         raise WorkerLost(f"the process of the task was ended by {signal.Signals(os.WTERMSIG(status)).name}")
+    if not result.exists():
+        code = os.WEXITSTATUS(status)
+        raise WorkerFailed(f"the process of the task ended with exit code {code} before its work was done")
     has_succeeded, value = pickle.loads(result.read_bytes())  # noqa: S301 - written by our own child
     if not has_succeeded:
         raise value
@@ -78,10 +86,21 @@ def _work_as_child(
             except BaseException as error:  # noqa: BLE001 - it is raised in the parent
                 found = False, portable(error)
             draft = result.with_suffix(".draft")
-            draft.write_bytes(pickle.dumps(found))
+            draft.write_bytes(_pickled(found))
             draft.replace(result)
             for each in (sys.stdout, sys.stderr):
                 each.flush()
         os._exit(0)
     finally:
         os._exit(1)
+
+
+def _pickled(found: tuple[bool, object]) -> bytes:
+    """Return the end of the work as bytes that the parent can read."""
+    try:
+        data = pickle.dumps(found)
+        pickle.loads(data)  # noqa: S301 - made here
+    except Exception as error:  # noqa: BLE001 - pickling raises whatever the object does
+        said = f"what the task returned cannot be pickled: {type(error).__name__}: {error}"
+        return pickle.dumps((False, WorkerFailed(said)))
+    return data

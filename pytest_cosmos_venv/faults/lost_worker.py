@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+from pytest_cosmos_venv.airflow.outcomes import portable
 from pytest_cosmos_venv.airflow_release import installed_airflow
 from pytest_cosmos_venv.faults.child_process import WorkerLost
 
@@ -53,7 +54,7 @@ def _tries_of_airflow_3(carrier: Callable[[], RunInChild | None]) -> Iterator[No
 
         def work() -> tuple[Any, Any, BaseException | None]:
             done = real(ti=ti, task=task, **options)
-            return done.ti.state, _pickled_or_none(done.msg), done.error
+            return done.ti.state, _pickled_or_none(done.msg), done.error and portable(done.error)
 
         try:
             state, message, error = run_in_child(work)

@@ -157,7 +157,7 @@ def _intervals_between(dag: Any, since: datetime | None, until: datetime) -> lis
     earliest = max([*([] if since is None else [since]), *([min(starts)] if starts else [])], default=None)
     if earliest is None:
         raise ToolkitMisuse(f"DAG {dag.dag_id!r} has no start_date: give since=, such as '2026-01-01'.")
-    latest: Any = _end_of(dag)  # pendulum's own class, in the eyes of Airflow's types
+    latest: Any = _end_of(dag)  # a DateTime of pendulum's, which Airflow makes of each date
     restriction = TimeRestriction(earliest=earliest, latest=latest, catchup=True)
     found: list[Any] = []
     last = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,49 @@ def test_a_worker_that_dies_each_time_sends_one_alert_and_stops_what_follows(
     assert alerts[-1:] == ["load"]
     assert [each.task_id for each in cosmos_faults.alerts] == alerts
     assert [each.try_number for each in cosmos_faults.happened] == [1, 2]
+
+
+class Stranded(Exception):
+    """It has two arguments, of which pickle keeps one."""
+
+    def __init__(self, ship: str, pier: int) -> None:
+        super().__init__(f"{ship} at pier {pier}")
+
+
+class Locked(Exception):
+    """It holds what cannot be pickled."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.lock = threading.Lock()
+
+
+@pytest.mark.parametrize(
+    ("raised", "text"),
+    [
+        pytest.param(Stranded("Anna", 3), "Anna at pier 3", id="two-arguments"),
+        pytest.param(Locked("the gate is locked"), "the gate is locked", id="lock"),
+    ],
+)
+@pytest.mark.cosmos_fault("worker killed after node 3", may_not_happen=True)
+def test_an_error_that_cannot_be_handed_over_keeps_its_name_and_text(
+    raised: Exception, text: str, cosmos_run_dag: RunDag, cosmos_faults: Faults
+) -> None:
+    def load() -> None:
+        raise raised
+
+    outcome = cosmos_run_dag(harbor(load, retries=0))
+
+    error = outcome.tasks["load"].exception
+    assert (type(error).__name__, str(error)) == (type(raised).__name__, text), str(outcome)
+
+
+@pytest.mark.cosmos_fault("worker killed after node 3", may_not_happen=True)
+def test_a_worker_that_leaves_by_itself_fails_its_task(cosmos_run_dag: RunDag, cosmos_faults: Faults) -> None:
+    outcome = cosmos_run_dag(harbor(lambda: os._exit(7), retries=0))
+
+    assert outcome.states == {"load": "failed", "report": "upstream_failed"}, str(outcome)
+    assert "ended with exit code 7" in str(outcome.tasks["load"].exception)
 
 
 @pytest.mark.cosmos_fault("worker killed after node 3")
