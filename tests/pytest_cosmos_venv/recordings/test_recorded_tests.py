@@ -172,7 +172,11 @@ def test_a_recording_is_named_after_its_test(nodeid: str, name: str) -> None:
 
 def test_tests_whose_names_differ_in_other_letters_alone_have_recordings_of_their_own() -> None:
     parameters = ("<", ">", "", "a b", "a-b", "a--b", "a/b", "-a-b", "a-b-", "a][b")
-    nodeids = [f"test_a.py::test_c[{each}]" for each in parameters] + ["test_a.py::test_c", "x-y/t.py::t", "x/y/t.py::t"]
+    nodeids = [f"test_a.py::test_c[{each}]" for each in parameters] + [
+        "test_a.py::test_c",
+        "x-y/t.py::t",
+        "x/y/t.py::t",
+    ]
 
     names = [recording_name(each) for each in nodeids]
 

@@ -32,7 +32,9 @@ def test_a_variable_with_such_a_name_is_a_secret(name: str) -> None:
     assert CANARY in secrets_of({name: CANARY})
 
 
-@pytest.mark.parametrize("name", ["HOME", "PATH", "PWD", "DBT_TARGET", "AIRFLOW_HOME", "SSH_AUTH_SOCK", "MAX_CONNECTIONS", "KEYBOARD"])
+@pytest.mark.parametrize(
+    "name", ["HOME", "PATH", "PWD", "DBT_TARGET", "AIRFLOW_HOME", "SSH_AUTH_SOCK", "MAX_CONNECTIONS", "KEYBOARD"]
+)
 def test_a_variable_with_another_name_is_none(name: str) -> None:
     assert secrets_of({name: CANARY}) == frozenset()
 
