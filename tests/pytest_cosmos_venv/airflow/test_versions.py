@@ -17,18 +17,15 @@ DEADLINE = 240.0
 
 # What runs on both majors: no pytester in it, so that nothing starts a third process.
 FILES = [
-    HERE / f"test_{name}.py"
-    for name in (
-        "running__dag",
-        "running__task",
-        "running__at_once",
-        "running__catch_up",
-        "variables",
-        "connections",
-        "clock",
-        "task_context",
-    )
-] + [HERE.parent / "faults" / f"test_{name}.py" for name in ("attempts", "full_disk", "outages")]
+    HERE.parent / room / f"test_{name}.py"
+    for room, names in {
+        "airflow": ("variables", "connections", "clock", "task_context"),
+        "faults": ("attempts", "full_disk", "outages"),
+        "runs": ("running__dag", "running__task", "running__at_once", "running__catch_up"),
+    }.items()
+    for name in names
+]
+BESIDE_IN_A_BOX = ("runs/test_running__task.py", "runs/test_running__catch_up.py", "airflow/test_clock.py")
 
 # Airflow's database is made once, not in each run of these tests.
 CACHE = [f"--cosmos-cache-dir={HERE.parents[2]}/.pytest_cache/d/cosmos-venv"]
@@ -87,10 +84,9 @@ def test_beside_airflow_in_a_box_its_home_is_used(order: str, tmp_path: Path) ->
         encoding="utf-8",
     )
     # Some of the files as they are, here with time-machine. Once: the first run of a process takes seconds.
-    for name in (
-        ("test_running__task.py", "test_running__catch_up.py", "test_clock.py") if order == "ours-first" else ()
-    ):
-        (tmp_path / name).write_text((HERE / name).read_text(encoding="utf-8"), encoding="utf-8")
+    for name in BESIDE_IN_A_BOX if order == "ours-first" else ():
+        file = HERE.parent / name
+        (tmp_path / file.name).write_text(file.read_text(encoding="utf-8"), encoding="utf-8")
     plugins = ["pytest_cosmos_venv.plugin", "pytest_airflow_in_a_box.plugin"]
     ordered = plugins if order == "ours-first" else plugins[::-1]
     options = [part for plugin in ordered for part in ("-p", plugin)]
