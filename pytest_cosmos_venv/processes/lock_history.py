@@ -157,6 +157,8 @@ class LockHistory:
         self._owners: list[LockOwner] = []
         self._guard = threading.Lock()
         self._is_over = threading.Event()
+        # A file can be read a moment before the kernel tells that it has appeared.
+        self._is_ahead = False
         self._events = FolderEvents.of(file.parent, file.name)
         self._take_in(read_text(file))
         self._thread = threading.Thread(target=self._watch, name=f"watches {file.name}", daemon=True)
@@ -195,10 +197,15 @@ class LockHistory:
                 text = read_text(self._file)
                 # What has changed meanwhile may be what was read: it could be a later owner's word.
                 if not self._events.wait(0.0):
+                    known = len(self._owners)
                     self._take_in(text)
+                    self._is_ahead = self._is_ahead or len(self._owners) > known
                     return
 
     def _note(self, event: str) -> None:
+        is_known, self._is_ahead = self._is_ahead and event == APPEARED, False
+        if is_known:
+            return
         if event in {APPEARED, VANISHED}:
             self._close()
         if event == APPEARED:

@@ -146,6 +146,24 @@ def test_no_owner_is_missed_however_short(lock: VenvLock) -> None:
     assert all(owner.until is not None for owner in history)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells every change of a folder")
+def test_an_owner_that_is_read_before_the_kernel_tells_of_it_counts_once(
+    lock: VenvLock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert lock.history == ()
+    history = lock._history
+    with monkeypatch.context() as patch:
+        patch.setattr(history._events, "read", list)
+        patch.setattr(history._events, "wait", lambda _: False)
+        lock.file.write_text("1001")
+        history.catch_up()
+
+    assert [owner.pid for owner in lock.history] == [1001]
+    lock.file.unlink()
+    lock.file.write_text("1002")
+    assert [owner.pid for owner in lock.history] == [1001, 1002]
+
+
 def test_owners_are_told_when_the_directory_was_made_anew(lock: VenvLock) -> None:
     lock.held_by(1001)
     shutil.rmtree(lock.directory)
