@@ -78,13 +78,16 @@ def kept_dbt(
         for driver in drivers:
             shutil.copy2(driver, folder / "lib")
 
-    folder = folders.get_in_place("dbt", _key(requirements, drivers), make, timeout=timeout)
+    # Its scripts hold its path, so one that was moved with the cache, or seen by way of a link, counts for nothing.
+    place = SharedFolders(root=folders.root.resolve())
+    folder = place.get_in_place("dbt", _key(requirements, drivers, place.root), make, timeout=timeout)
     return KeptDbt(path=folder, requirements=tuple(requirements))
 
 
-def _key(requirements: Sequence[str], drivers: Sequence[Path]) -> str:
-    """Return the key of an environment: requirements, drivers, and the Python that it is linked to."""
+def _key(requirements: Sequence[str], drivers: Sequence[Path], root: Path) -> str:
+    """Return the key of an environment: requirements, drivers, its place, and the Python that it is linked to."""
     parts = [
+        str(root),
         *sorted(requirements),
         *(f"{driver.name} {hashlib.sha256(driver.read_bytes()).hexdigest()}" for driver in drivers),
         platform.python_version(),

@@ -18,6 +18,7 @@ from uv import find_uv_bin
 from pytest_cosmos_venv import (
     Contender,
     DbtProjects,
+    DuckDBWarehouses,
     FakeVenv,
     HttpManifest,
     PackageIndex,
@@ -25,6 +26,7 @@ from pytest_cosmos_venv import (
     Pids,
     ProcessTable,
     TaskRace,
+    ToolkitMisuse,
     VenvLocks,
     Wheelhouse,
 )
@@ -119,3 +121,16 @@ def test_a_process_that_a_contender_leaves(cosmos_task_race: TaskRace, tmp_path:
 
 def leave_a_process(contender: Contender, folder: Path) -> None:
     subprocess.Popen(["sleep", "60"], start_new_session=True, env={})
+
+
+def test_a_real_dbt_that_nobody_has_asked_for(
+    cosmos_duckdb: DuckDBWarehouses,
+    cosmos_replay: Callable[[Path], object],
+    cosmos_recording_dbt: Callable[[Path, Path], Path],
+    tmp_path: Path,
+) -> None:
+    assert cosmos_duckdb.release == "1.11"
+    with pytest.raises(ToolkitMisuse, match="there is no such executable"):
+        cosmos_recording_dbt(tmp_path / "dbt", tmp_path / "recording")
+    with pytest.raises(ToolkitMisuse, match="recording"):
+        cosmos_replay(tmp_path / "recording")

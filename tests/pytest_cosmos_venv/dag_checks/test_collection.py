@@ -80,9 +80,7 @@ def test_the_ini_file_switches_the_checks_on_and_the_run_ends_with_a_table(proje
     assert table[2].startswith("dags/broken.py      0  ")
     assert table[3].startswith("dags/daily.py       5  ")
     assert table[3].endswith(" s       7  -        -          task_ids, requirements")
-    assert table[4].endswith(
-        "imports, no_side_effects, nodes, tests, task_ids, assets, profile, requirements, same_dag"
-    )
+    assert table[4].endswith("nodes, tests, task_ids, assets, profile, requirements, same_dag")
     assert {*(project.folder / "dags").rglob("*")} == before
     report = json.loads((project.folder / "told" / "report.json").read_text("utf-8"))
     assert [each["file"] for each in report["files"]] == ["dags/broken.py", "dags/daily.py", "dags/hourly.py"]

