@@ -18,7 +18,7 @@ from pytest_cosmos_venv.shared_folders import SharedFolders
 from pytest_cosmos_venv.upgrades.release_record import CommandRecord, NodeRecord, commands_of
 from pytest_cosmos_venv.warehouse.dbt_result import DbtFailed, DbtResult
 from pytest_cosmos_venv.warehouse.duckdb_warehouse import DuckDBWarehouse
-from pytest_cosmos_venv.warehouse.given_rows import quoted
+from pytest_cosmos_venv.warehouse.given_rows import Relation, quoted
 from pytest_cosmos_venv.warehouse.warehouses import DuckDBWarehouses
 
 COMPILE, BUILD = "compile", "build"
@@ -171,18 +171,24 @@ def _parsed(warehouse: DuckDBWarehouse) -> CommandRecord:
 
 def _contents(warehouse: DuckDBWarehouse, result: DbtResult) -> dict[str, str]:
     """Return unique id -> number of rows and their digest, of each table and view that dbt has built."""
-    built = [node for node in result.nodes.values() if node.status == "success"]
-    contents = {}
-    for node in built:
-        relation = warehouse.relation_of(node.unique_id)
-        if relation is not None:
-            names = [row["column_name"] for row in warehouse.query(f"describe {relation}")]
-            # dbt's own columns of a snapshot hold the time of the run.
-            is_snapshot = node.unique_id.startswith("snapshot.")
-            columns = ", ".join(quoted(name) for name in names if not (is_snapshot and name.startswith("dbt_")))
-            (row,) = warehouse.query(
-                f"from (from (from {relation} select {columns}) t select t::varchar as line) "
-                "select count(*) as rows, md5(string_agg(line, chr(10) order by line)) as digest"
-            )
-            contents[node.unique_id] = f"{row['rows']} rows, {str(row['digest'])[:8]}"
-    return contents
+    relations = warehouse.relations()
+    queries = [
+        _content_query(warehouse, node.unique_id, relations[node.unique_id])
+        for node in result.nodes.values()
+        if node.status == "success" and node.unique_id in relations
+    ]
+    # One query for all: each starts a process.
+    rows = warehouse.query(" union all ".join(queries)) if queries else []
+    return {row["node"]: f"{row['rows']} rows, {str(row['digest'])[:8]}" for row in rows}
+
+
+def _content_query(warehouse: DuckDBWarehouse, unique_id: str, relation: Relation) -> str:
+    columns = "*"
+    if unique_id.startswith("snapshot."):
+        # dbt's own columns of a snapshot hold the time of the run.
+        names = (row["column_name"] for row in warehouse.query(f"describe {relation}"))
+        columns = ", ".join(quoted(name) for name in names if not name.startswith("dbt_"))
+    return (
+        f"(from (from (from {relation} select {columns}) t select t::varchar as line) select '{unique_id}' as node, "
+        "count(*) as rows, md5(string_agg(line, chr(10) order by line)) as digest)"
+    )

@@ -228,14 +228,13 @@ class DuckDBWarehouse:
         names = [name for name, _ in found["columns"]]
         return [dict(zip(names, map(decoded, row), strict=True)) for row in found["rows"]]
 
-    def relation_of(self, unique_id: str) -> Relation | None:
-        """Return the place of a node's table or view; None where it has none, such as an ephemeral model.
-
-        :param unique_id: its id, such as ``model.fleet.ships``.
-        """
-        node = self._nodes.get(unique_id)
-        has_table = node is not None and node.get("relation_name") and _names_of(node)
-        return _relation_of(node) if node is not None and has_table else None
+    def relations(self) -> dict[str, Relation]:
+        """Return unique id -> place of the table or view, of each node that has one. An ephemeral model has none."""
+        return {
+            unique_id: _relation_of(node)
+            for unique_id, node in self._nodes.items()
+            if node.get("relation_name") and _names_of(node)
+        }
 
     @cached_property
     def _target(self) -> Path:
