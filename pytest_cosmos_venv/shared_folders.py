@@ -55,12 +55,7 @@ class SharedFolders:
         :raises ToolkitMisuse: that process is not done by then, or ``root`` cannot be written to.
         """
         folder = self.root / f"{name}-{key}"
-        if folder.is_dir():
-            return folder
-        with _locked(self._open_lock(f"{name}-{key}.lock"), timeout, what=folder):
-            if not folder.is_dir():
-                self._make(folder, make)
-        return folder
+        return self._once(folder, folder.is_dir, lambda: self._make(folder, make), timeout)
 
     def get_in_place(self, name: str, key: str, make: Callable[[Path], object], *, timeout: float = TIMEOUT) -> Path:
         """Return a folder that is made where it stays, because it holds its own path, as a virtual environment does.
@@ -73,20 +68,7 @@ class SharedFolders:
         :raises ToolkitMisuse: that process is not done by then, or ``root`` cannot be written to.
         """
         folder = self.root / f"{name}-{key}"
-        complete = folder / _COMPLETE
-        if complete.exists():
-            return folder
-        with _locked(self._open_lock(f"{name}-{key}.lock"), timeout, what=folder):
-            if not complete.exists():
-                shutil.rmtree(folder, ignore_errors=True)  # of a maker that was killed: we hold the lock
-                folder.mkdir()
-                try:
-                    make(folder)
-                    complete.touch()
-                except BaseException:
-                    shutil.rmtree(folder, ignore_errors=True)
-                    raise
-        return folder
+        return self._once(folder, (folder / _COMPLETE).exists, lambda: _make_in_place(folder, make), timeout)
 
     @contextmanager
     def free_place(self, name: str, key: str) -> Iterator[Path]:
@@ -110,6 +92,13 @@ class SharedFolders:
             finally:
                 os.close(lock)
 
+    def _once(self, folder: Path, is_there: Callable[[], bool], make: Callable[[], object], timeout: float) -> Path:
+        if not is_there():
+            with _locked(self._open_lock(f"{folder.name}.lock"), timeout, what=folder):
+                if not is_there():
+                    make()
+        return folder
+
     def _open_lock(self, name: str) -> int:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -131,6 +120,17 @@ class SharedFolders:
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
             raise
+
+
+def _make_in_place(folder: Path, make: Callable[[Path], object]) -> None:
+    shutil.rmtree(folder, ignore_errors=True)  # of a maker that was killed: we hold the lock
+    folder.mkdir()
+    try:
+        make(folder)
+        (folder / _COMPLETE).touch()
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 @contextmanager
