@@ -9,9 +9,9 @@ from ..command_line import Invocation
 from ..log import Log
 from ..node_run import NodeRun
 from ..project import Node, Project
-from ..script import Script, ScriptError
-from .playing import fill_script, play, renumbered
-from .recording import WITHOUT_NODES, Answer, Places, find_answer, read_recording, unmatched_message
+from ..script import Script
+from .playing import RecordedCommands, renumbered
+from .recording import Answer
 
 
 class RecordedCall(Call):
@@ -24,30 +24,18 @@ class RecordedCall(Call):
 
     def __init__(self, invocation: Invocation, script: Script, installed: dict[str, str]) -> None:
         super().__init__(invocation, script, installed)
-        assert script.recording is not None  # else it is no such call
-        self._commands = read_recording(script.recording, Invocation)
-        self._found = find_answer(self._commands, invocation, script, self._folder)
-        self._places = Places.of(invocation, self._folder, self._target)
-        if self._found is not None and self._found.project is not None:
-            chosen = {node.unique_id for node in self._found.project.work(invocation, with_added=False)}
-            fill_script(self._found, script, self._places, chosen)
+        self._recorded = RecordedCommands.of(invocation, script, Invocation, self._folder, self._target)
+        if self._recorded.project is not None:
             self._artifacts.scripted.update(script.artifacts)
 
     def run(self) -> int:
-        """Do everything, and return the exit code.
-
-        :raises ScriptError: no recorded command answers the call.
-        """
-        if self._found is not None and self._found.project is None:
-            return play(self._found.command, self._script, self._places, self._target)
-        if self._found is None and self._command not in WITHOUT_NODES:
-            raise ScriptError(unmatched_message(self._commands, self._invocation))
-        return super().run()
+        """Do everything, and return the exit code. Errors are those of ``RecordedCommands.repeat``."""
+        exit_code = self._recorded.repeat(self._invocation, self._script, self._target)
+        return super().run() if exit_code is None else exit_code
 
     def _read_nodes(self) -> Project:
-        if self._found is None or self._found.project is None:
-            return super()._read_nodes()
-        return self._found.project
+        project = self._recorded.project
+        return super()._read_nodes() if project is None else project
 
     def _say_adapter(self) -> None:
         if not self._repeat("AdapterRegistered"):
@@ -59,15 +47,16 @@ class RecordedCall(Call):
 
     def _repeat(self, name: str) -> bool:
         """Say an event as it was recorded; False where it was not."""
-        event = None if self._found is None else self._found.command.event(name)
+        answer = self._recorded.answer
+        event = None if answer is None else answer.command.event(name)
         if event is not None:
             self._log.repeat(event)
         return event is not None
 
     def _run_of(self, work: list[Node]) -> NodeRun:
-        if self._found is None:
+        if self._recorded.answer is None:
             return super()._run_of(work)
-        return _RecordedNodeRun(work, self._script, self._log, self._found, is_1_12=self._artifacts.is_1_12)
+        return _RecordedNodeRun(work, self._script, self._log, self._recorded.answer, is_1_12=self._artifacts.is_1_12)
 
 
 class _RecordedNodeRun(NodeRun):

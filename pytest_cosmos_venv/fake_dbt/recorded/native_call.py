@@ -8,9 +8,8 @@ from ..command_line import Invocation
 from ..native.call import NativeCall
 from ..native.command_line import NativeInvocation
 from ..project import Node, Project
-from ..script import Script, ScriptError
-from .playing import fill_script, play
-from .recording import WITHOUT_NODES, Places, find_answer, read_recording, unmatched_message
+from ..script import Script
+from .playing import RecordedCommands
 
 
 class RecordedNativeCall(NativeCall):
@@ -23,32 +22,20 @@ class RecordedNativeCall(NativeCall):
 
     def __init__(self, invocation: Invocation, script: Script, installed: dict[str, str]) -> None:
         super().__init__(invocation, script, installed)
-        assert script.recording is not None  # else it is no such call
-        self._commands = read_recording(script.recording, NativeInvocation)
-        self._found = find_answer(self._commands, invocation, script, self._folder)
-        self._places = Places.of(invocation, self._folder, self._target)
+        self._recorded = RecordedCommands.of(invocation, script, NativeInvocation, self._folder, self._target)
         self._rows: dict[str, dict[str, Any]] = {}
-        if self._found is not None and self._found.project is not None:
-            self._rows = self._found.command.rows
-            chosen = {node.unique_id for node in self._found.project.work(invocation, with_added=False)}
-            fill_script(self._found, script, self._places, chosen)
+        if self._recorded.answer is not None and self._recorded.project is not None:
+            self._rows = self._recorded.answer.command.rows
             self._artifacts.scripted.update(script.artifacts)
 
     def run(self) -> int:
-        """Do everything, and return the exit code.
-
-        :raises ScriptError: no recorded command answers the call.
-        """
-        if self._found is not None and self._found.project is None:
-            return play(self._found.command, self._script, self._places, self._target)
-        if self._found is None and self._command not in WITHOUT_NODES:
-            raise ScriptError(unmatched_message(self._commands, self._invocation))
-        return super().run()
+        """Do everything, and return the exit code. Errors are those of ``RecordedCommands.repeat``."""
+        exit_code = self._recorded.repeat(self._invocation, self._script, self._target)
+        return super().run() if exit_code is None else exit_code
 
     def _read_nodes(self) -> Project:
-        if self._found is None or self._found.project is None:
-            return super()._read_nodes()
-        return self._found.project
+        project = self._recorded.project
+        return super()._read_nodes() if project is None else project
 
     def _end(self, node: Node, outcome: dict[str, Any], seconds: float, trouble: str | None = None) -> None:
         row = self._rows.get(node.unique_id)

@@ -1,4 +1,4 @@
-"""One recorded command is played: its lines in their order, its artifacts, its end."""
+"""The answer of a recording to a call: a command that is played word for word, or ends of nodes in the script."""
 
 from __future__ import annotations
 
@@ -6,16 +6,78 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..script import Script, die
+from ..command_line import Invocation
+from ..script import Script, ScriptError, die
 from . import layout
-from .recording import Answer, Command, Places
+from .project import RecordedProject
+from .recording import (
+    WITHOUT_NODES,
+    Answer,
+    Command,
+    Places,
+    find_answer,
+    read_recording,
+    unmatched_message,
+)
 
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
 _PLACE = re.compile(r"^\d+ of \d+ ")
+
+
+class RecordedCommands(NamedTuple):
+    """What a recording has for one call of any dbt.
+
+    :param commands: all its commands.
+    :param answer: the one that answers the call, and how; None: none does.
+    :param places: the paths of the call.
+    """
+
+    commands: list[Command]
+    answer: Answer | None
+    places: Places
+
+    @classmethod
+    def of(
+        cls, invocation: Invocation, script: Script, read: Callable[[list[str]], Invocation], folder: Path, target: Path
+    ) -> RecordedCommands:
+        """Look for the answer to a call, and let nodes end as they are recorded where it is put together.
+
+        :param invocation: the command line of the call.
+        :param script: the rule that names the recording; it is changed.
+        :param read: reads a command line of this dbt.
+        :param folder: the folder of the project.
+        :param target: the folder of the artifacts.
+        """
+        assert script.recording is not None  # else it is no such call
+        commands = read_recording(script.recording, read)
+        found = cls(commands, find_answer(commands, invocation, script, folder), Places.of(invocation, folder, target))
+        if found.answer is not None and found.project is not None:
+            chosen = {node.unique_id for node in found.project.work(invocation, with_added=False)}
+            fill_script(found.answer, script, found.places, chosen)
+        return found
+
+    @property
+    def project(self) -> RecordedProject | None:
+        """The recorded nodes; None where a command is repeated word for word, or none answers."""
+        return None if self.answer is None else self.answer.project
+
+    def repeat(self, invocation: Invocation, script: Script, target: Path) -> int | None:
+        """Repeat a command word for word, and return its exit code; None where the call has work of its own.
+
+        :param invocation: the command line of the call.
+        :param script: the rule that names the recording.
+        :param target: the folder of the artifacts.
+        :raises ScriptError: no recorded command answers the call.
+        """
+        if self.answer is not None and self.answer.project is None:
+            return play(self.answer.command, script, self.places, target)
+        if self.answer is None and invocation.command not in WITHOUT_NODES:
+            raise ScriptError(unmatched_message(self.commands, invocation))
+        return None
 
 
 def play(command: Command, script: Script, places: Places, target: Path) -> int:
