@@ -206,6 +206,48 @@ SETTINGS: dict[str, Setting] = {
         "built.",
         is_also_cosmos=False,
     ),
+    "remote_environment_dir": Setting(
+        default="",
+        meaning="Folder from which workers fetch environments that another worker has built, and into which they put "
+        "those that they have built: a URL of an object storage that Airflow reaches, or the path of a mount. It needs "
+        "remote_environment_key_conn_id, remote_environment_key_file or remote_environment_lock. Empty: none.",
+        is_also_cosmos=False,
+    ),
+    "remote_environment_dir_conn_id": Setting(
+        default="",
+        meaning="The Airflow connection for remote_environment_dir. Empty: the default connection of its storage.",
+        is_also_cosmos=False,
+    ),
+    "remote_environment_key_conn_id": Setting(
+        default="",
+        meaning="The Airflow connection whose password is the key that remote environments are signed with, at least "
+        "16 characters.",
+        is_also_cosmos=False,
+    ),
+    "remote_environment_key_file": Setting(
+        default="",
+        meaning="A file with that key, which only this user may read; it counts where there is no "
+        "remote_environment_key_conn_id.",
+        is_also_cosmos=False,
+    ),
+    "remote_environment_lock": Setting(
+        default="",
+        meaning="A file that cosmos-venv env push --lock has written: an environment that it names is fetched only as "
+        "it was then. A relative path begins in the DAGs folder.",
+        is_also_cosmos=False,
+    ),
+    "remote_environment_push": Setting(
+        default=True,
+        meaning="Whether what a worker has built is put into remote_environment_dir. It needs a key.",
+        is_also_cosmos=False,
+    ),
+    "remote_environment_timeout": Setting(
+        default=60,
+        meaning="Seconds that a task waits at most for remote_environment_dir, or for another worker that builds the "
+        "same environment. Then it builds the environment itself.",
+        is_also_cosmos=False,
+        least=1,
+    ),
     "virtualenv_lock_timeout_action": Setting(
         default="fail",
         meaning="Action of a task that has waited too long for the build of another process: fail, or private "
@@ -308,6 +350,13 @@ virtualenv_prune_max_bytes: int
 virtualenv_prune_min_age: int
 virtualenv_keep_failed: bool
 virtualenv_search_path: str
+remote_environment_dir: str
+remote_environment_dir_conn_id: str
+remote_environment_key_conn_id: str
+remote_environment_key_file: str
+remote_environment_lock: str
+remote_environment_push: bool
+remote_environment_timeout: int
 virtualenv_lock_timeout_action: str
 virtualenv_dir_mode: str
 virtualenv_installer: str

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,7 +28,7 @@ from cosmos_venv.environments.installers.choice import (
     environment_of_installation,
 )
 from cosmos_venv.environments.installers.command_line import InstallArguments
-from cosmos_venv.environments.installers.creation import create_in_process, creation_command
+from cosmos_venv.environments.installers.creation import create_in_process, creation_command, empty_directory
 from cosmos_venv.environments.installers.index_check import index_failure, without_repetitions
 from cosmos_venv.environments.post_install import Installed
 from cosmos_venv.environments.spec import EnvironmentSpec, Library
@@ -149,7 +148,7 @@ def build_environment(
             return built_by(installer)
         except _PipDecides as reason:
             report(f"{reason}. It is installed with pip, which may give another answer.")
-            _empty(directory)
+            empty_directory(directory)
             return built_by(Installer(name="pip", reason=str(reason)))
 
 
@@ -204,7 +203,7 @@ class _Build:
                 create_in_process(self.directory, interpreter=interpreter, system_site_packages=with_system)
                 return
             except Exception:  # noqa: BLE001 - the tool says what is wrong, or gets on with it
-                _empty(self.directory)
+                empty_directory(self.directory)
         command = creation_command(self.installer, interpreter, system_site_packages=with_system)
         failure = f"no virtual environment could be made of {interpreter.executable}"
         self._run([*command, str(self.directory)], failure=failure)
@@ -485,12 +484,3 @@ class _Build:
             "([cosmos_venv] virtualenv_installer = uv)."
             for place in installer_config.sources_of_uv_places(os.environ, settings.places)
         ]
-
-
-def _empty(directory: Path) -> None:
-    """Remove everything in a directory, where it is there: a tool wants to begin anew."""
-    for entry in directory.iterdir() if directory.exists() else ():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()

@@ -7,7 +7,7 @@ name. The request may hold credentials: it travels by a pipe and is never writte
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.detached_process import DetachedAtWork, DetachedFailure
 
 if TYPE_CHECKING:
+    from cosmos_venv.environments.archive.remote_store import RemoteStore
     from cosmos_venv.environments.installers.choice import InstallerPreference
 
 
@@ -44,6 +45,8 @@ def build_detached(
     report: Callable[[str], None],
     policy: StorePolicy | None = None,
     instead_of: Damaged | None = None,
+    entry: str = "cosmos_venv.environments.detached:build",
+    variables: Mapping[str, str] | None = None,
 ) -> None:
     """Return once the environment is ready, and see to it that a builder process of its own is at work until then.
 
@@ -56,6 +59,8 @@ def build_detached(
     :param report: gets lines for the log.
     :param policy: how the builder tidies the directory's other environments afterwards; None: not at all.
     :param instead_of: a build that is not ready, although it is published; None: none is known.
+    :param entry: the function of the builder process, as ``module:name``; it calls ``build`` of this module.
+    :param variables: environment variables for that function; they may hold credentials. None: none.
     :raises VirtualenvBeingBuilt: when the time is over. The builder goes on.
     :raises VirtualenvBuildError: with the builder's message, when it failed now or less than a minute ago.
     :raises CosmosValueError: when ``virtualenv_dir`` is a file.
@@ -72,13 +77,14 @@ def build_detached(
         max_tries=max_tries,
         policy=policy or StorePolicy(),
         instead_of=instead_of,
+        variables=variables or {},
     )
     with store.naming_the_directory():
         builder = builder_of(store, spec.digest)
         log = f"log file {builder.log}"
         try:
             builder.ensure_done(
-                "cosmos_venv.environments.detached:build",
+                entry,
                 request.to_json().encode(),
                 is_done=lambda: _is_ready(store, spec, instead_of),
                 wait=wait,
@@ -104,6 +110,7 @@ class _BuildRequest:
     max_tries: int
     policy: StorePolicy
     instead_of: Damaged | None
+    variables: Mapping[str, str]
 
     @property
     def store(self) -> EnvironmentStore:
@@ -135,11 +142,14 @@ def _is_ready(store: EnvironmentStore, spec: EnvironmentSpec, instead_of: Damage
     return environment is not None
 
 
-def build(request: bytes, cancellation: Cancellation) -> str:
+def build(
+    request: bytes, cancellation: Cancellation, *, remote: Callable[[], RemoteStore | None] = lambda: None
+) -> str:
     """Build what was asked for, in the builder process.
 
     :param request: a ``_BuildRequest`` as JSON.
     :param cancellation: ends waiting and building.
+    :param remote: as in ``open_environment``.
     :returns: what went wrong; empty when nothing did.
     """
     try:
@@ -153,6 +163,7 @@ def build(request: bytes, cancellation: Cancellation) -> str:
             cancellation=cancellation,
             report=partial(print, flush=True),
             policy=wanted.policy,
+            remote=remote,
         ):
             return ""
     except (VirtualenvError, CosmosValueError) as error:

@@ -174,6 +174,7 @@ class BuildRecord:
         record of an earlier release.
     :param libraries: size in bytes of each file that was copied into ``lib/``, by its name; none in a record of an
         earlier release.
+    :param fetched_from: the remote store that it came from, without credentials; empty where it was built here.
     """
 
     digest: str
@@ -187,46 +188,54 @@ class BuildRecord:
     flaws: tuple[str, ...] = ()
     provides: dict[str, str] = field(default_factory=dict)
     libraries: dict[str, int] = field(default_factory=dict)
+    fetched_from: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        spec: EnvironmentSpec,
+        pins: Mapping[str, str],
+        *,
+        installer: RecordedInstaller,
+        sources: tuple[str, ...],
+        seconds: float,
+        flaws: tuple[str, ...] = (),
+        provides: Mapping[str, str] | None = None,
+        libraries: Mapping[str, int] | None = None,
+    ) -> BuildRecord:
+        """Return the record of what this process has built now. Whatever could hold a credential is masked.
+
+        :param spec: what was asked for.
+        :param pins: version of each installed distribution.
+        :param installer: the tool that installed them.
+        :param sources: as in ``BuildRecord``.
+        :param seconds: that the building took.
+        :param flaws: as in ``BuildRecord``.
+        :param provides: as in ``BuildRecord``; None: nothing is known.
+        :param libraries: as in ``BuildRecord``; None: none.
+        """
+        return cls(
+            digest=spec.digest,
+            spec=RecordedSpec(**{**spec.redacted, "interpreter": spec.interpreter, "libraries": spec.libraries}),
+            pins=dict(pins),
+            installer=installer,
+            built_by=RecordedBuilder(pid=os.getpid(), uid=os.getuid(), host=socket.gethostname()),
+            built_at=datetime.now(tz=timezone.utc).isoformat(timespec="seconds"),
+            seconds=round(seconds, 3),
+            sources=sources,
+            flaws=flaws,
+            provides=dict(provides or {}),
+            libraries=dict(libraries or {}),
+        )
 
 
-def write_record(
-    file: Path,
-    spec: EnvironmentSpec,
-    pins: dict[str, str],
-    *,
-    installer: RecordedInstaller,
-    sources: tuple[str, ...],
-    seconds: float,
-    flaws: tuple[str, ...] = (),
-    provides: Mapping[str, str] | None = None,
-    libraries: Mapping[str, int] | None = None,
-) -> None:
-    """Write down what was built. Whatever could hold a credential is masked.
+def write_record(file: Path, record: BuildRecord) -> None:
+    """Write down what was built.
 
     :param file: the record's path.
-    :param spec: what was asked for.
-    :param pins: version of each installed distribution.
-    :param installer: the tool that installed them.
-    :param sources: as in ``BuildRecord``.
-    :param seconds: that the building took.
-    :param flaws: as in ``BuildRecord``.
-    :param provides: as in ``BuildRecord``; None: nothing is known.
-    :param libraries: as in ``BuildRecord``; None: none.
+    :param record: the record.
     :raises OSError: when the file cannot be written.
     """
-    record = BuildRecord(
-        digest=spec.digest,
-        spec=RecordedSpec(**{**spec.redacted, "interpreter": spec.interpreter, "libraries": spec.libraries}),
-        pins=pins,
-        installer=installer,
-        built_by=RecordedBuilder(pid=os.getpid(), uid=os.getuid(), host=socket.gethostname()),
-        built_at=datetime.now(tz=timezone.utc).isoformat(timespec="seconds"),
-        seconds=round(seconds, 3),
-        sources=sources,
-        flaws=flaws,
-        provides=dict(provides or {}),
-        libraries=dict(libraries or {}),
-    )
     write_anew(file, json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n")
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_venv.environments.environment import Damaged, Environment, write_record
+from cosmos_venv.environments.environment import BuildRecord, Damaged, Environment, write_record
 from cosmos_venv.environments.layout import LONGEST_UPGRADE_PAUSE, StorePolicy, upgrade_failed_recently
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
@@ -24,6 +24,7 @@ from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
 
 if TYPE_CHECKING:
+    from cosmos_venv.environments.archive.remote_store import RemoteStore
     from cosmos_venv.environments.installers.choice import InstallerPreference
 
 WAY_OUT_OF_AN_OPEN_TMPDIR = "Set TMPDIR to a folder where they cannot, or give this one the sticky bit (chmod +t)."
@@ -43,6 +44,7 @@ def open_environment(
     report: Callable[[str], None],
     warn: Callable[[str], None] | None = None,
     policy: StorePolicy | None = None,
+    remote: Callable[[], RemoteStore | None] = lambda: None,
 ) -> Iterator[Environment]:
     """Open the environment, built first when it is not there yet, and keep it for as long as the block runs.
 
@@ -59,6 +61,7 @@ def open_environment(
     :param report: gets lines for the task's log.
     :param warn: gets lines that somebody should act on; None: ``report`` does.
     :param policy: how the directory's other environments are tidied when this one had to be built; None: nothing is.
+    :param remote: called where it is missing here; gives the environments of other machines, or None.
     :raises CosmosValueError: when ``virtualenv_dir`` is a file.
     :raises VirtualenvBuildError: when it cannot be built.
     :raises VirtualenvLockTimeout: when another builder holds the lock for too long.
@@ -72,7 +75,14 @@ def open_environment(
         from cosmos_venv.environments.publisher import Publisher
 
         publisher = Publisher(
-            store, spec, instead_of=instead_of, cancellation=cancellation, report=report, warn=warn, policy=policy
+            store,
+            spec,
+            instead_of=instead_of,
+            cancellation=cancellation,
+            report=report,
+            warn=warn,
+            policy=policy,
+            remote=remote(),
         )
         if environment is None:
             environment = publisher.make_ready(preference=preference, max_tries=max_tries)
@@ -151,8 +161,7 @@ def temporary_environment(
         built = build_environment(spec, path, installer, cancellation=cancellation, report=report, keep_open=keep_open)
         record_file = path / _RECORD_NAME
         with os_errors.naming(record_file):
-            write_record(
-                record_file,
+            record = BuildRecord.of(
                 spec,
                 built.pins,
                 installer=built.installer,
@@ -161,6 +170,7 @@ def temporary_environment(
                 libraries=built.libraries,
                 seconds=time.monotonic() - began,
             )
+            write_record(record_file, record)
         yield Environment(
             path=path,
             digest=spec.digest,

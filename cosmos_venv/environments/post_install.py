@@ -310,10 +310,20 @@ def hide_credentials(environment: Path) -> None:
                 record = file.with_name("RECORD")
                 promised = record.read_text(encoding="utf-8")
                 name = file.relative_to(folder).as_posix()
-                digest = base64.urlsafe_b64encode(hashlib.sha256(hidden.encode()).digest()).rstrip(b"=").decode()
-                row = f"{name},sha256={digest},{len(hidden.encode())}"
                 _replace(file, hidden)
-                _replace(record, re.sub(rf"(?m)^{re.escape(name)},[^\n\r]*", row, promised))
+                _replace(record, with_row(promised, name, hidden.encode()))
+
+
+def with_row(record: str, name: str, content: bytes) -> str:
+    """Return the text of a RECORD with hash and size of a file as it is now; as it was, where it does not name it.
+
+    :param record: the text.
+    :param name: of the file, as the RECORD names it.
+    :param content: of the file.
+    """
+    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+    row = f"{name},sha256={digest},{len(content)}"
+    return re.sub(rf"(?m)^{re.escape(name)},[^\n\r]*", lambda _: row, record)
 
 
 def _replace(file: Path, text: str) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from cosmos_venv.environments import layout
 from cosmos_venv.environments.builder import IncompleteInstallation, build_environment
-from cosmos_venv.environments.environment import Damaged, Environment, write_record
+from cosmos_venv.environments.environment import BuildRecord, Damaged, Environment, write_record
 from cosmos_venv.environments.installers.choice import Installer, InstallerPreference, choose_installer
 from cosmos_venv.environments.layout import (
     BUILD_NAME,
@@ -42,6 +42,8 @@ from cosmos_venv.processes.lease import Lease, lease_path
 
 if TYPE_CHECKING:
     import psutil
+
+    from cosmos_venv.environments.archive.remote_store import RemoteStore, Visit
 
 
 class Activity:
@@ -85,6 +87,7 @@ class Publisher:
     :param report: gets lines for the task's log.
     :param warn: gets lines that somebody should act on; None: ``report`` does.
     :param policy: how the other environments are tidied afterwards; None: nothing is pruned or kept.
+    :param remote: environments of other machines, where it is looked for first and put afterwards; None: none.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class Publisher:
         report: Callable[[str], None],
         warn: Callable[[str], None] | None = None,
         policy: StorePolicy | None = None,
+        remote: RemoteStore | None = None,
     ) -> None:
         self._store = store
         self._spec = spec
@@ -109,6 +113,9 @@ class Publisher:
         self._retired: list[Removal] = []
         self._rubbish: list[Path] = []
         self._lock = VirtualenvLock(store.directory, progress=self._progress)
+        self._remote = remote
+        self._visit: Visit | None = None
+        self._built_here: tuple[BuildRecord, list[str]] | None = None
 
     def make_ready(self, *, preference: InstallerPreference, max_tries: int) -> Environment:
         """Return the environment, made by us or by another builder that we waited for.
@@ -130,9 +137,11 @@ class Publisher:
             except BaseException:
                 if environment is not None:
                     environment.close()
+                self._leave_remote()
                 raise
-            # Deleted after the release of the lock, so that other builders do not wait for it.
+            # After the release of the lock, so that other builders do not wait for it.
             self._delete_retired(environment)
+            self._push(environment)
             return environment
 
     def upgrade(
@@ -160,20 +169,23 @@ class Publisher:
         except VirtualenvLockTimeout:
             return old
         except BaseException:
+            self._leave_remote()
             for each in filter(None, (old, newer)):
                 each.close()
             raise
         if newer is None:
+            self._leave_remote()
             return old
         old.close()
         self._delete_retired(newer)
+        self._push(newer)
         return newer
 
     def _build_newer(self, old: Environment, preference: InstallerPreference, pause: float) -> Environment | None:
         if upgrade_failed_recently(old.path, pause=pause):
             return None  # by a task that had the lock before us
         try:
-            return self._build(preference)
+            return self._build(preference, newer_than=_built_at(old))
         # A new release that cannot be built must not stop tasks that have something ready. Without the note each of
         # them would try again, one after the other under the lock.
         except (VirtualenvBuildError, OSError) as error:
@@ -207,24 +219,19 @@ class Publisher:
     def _found(self) -> Environment | None:
         return self._store.find(self._spec, instead_of=self._instead_of, cancellation=self._cancellation)
 
-    def _build(self, preference: InstallerPreference) -> Environment:
+    def _build(self, preference: InstallerPreference, *, newer_than: str = "") -> Environment:
         try:
-            return self._built(preference, uses_caches=True)
+            return self._built(preference, uses_caches=True, newer_than=newer_than)
         except VirtualenvBuildError as error:
             if self._instead_of is None and not isinstance(error, IncompleteInstallation):
                 raise
             # uv links files from its cache as they are: from a damaged cache the next build would be as broken.
             self._report(f"{error} The installer's cache may be damaged: the virtualenv is built once more without it.")
-        return self._built(preference, uses_caches=False)
+        return self._built(preference, uses_caches=False, newer_than=newer_than)
 
-    def _built(self, preference: InstallerPreference, *, uses_caches: bool) -> Environment:
-        installer = choose_installer(
-            preference,
-            self._spec.pip_install_options,
-            os.environ,
-            requirements=self._spec.requirements,
-            system_site_packages=self._spec.system_site_packages,
-        )
+    def _built(self, preference: InstallerPreference, *, uses_caches: bool, newer_than: str) -> Environment:
+        # Early, where nothing can be fetched: what cannot be built leaves no directory behind.
+        installer = self._installer(preference) if self._remote is None else None
         refuse_unfit(self._store.directory)
         make_directory(self._store.root, self._store.directory_mode)
         make_directory(self._store.builds, self._store.directory_mode)
@@ -236,14 +243,18 @@ class Publisher:
             set_aside(link, "it is no link to a build")
         self._rubbish += cleanup.sweep(self._store, self._report)
         build = self._next_build()
-        refuse_unfit_path(build, installer=installer.name)
-        self._report(f"Creating the virtualenv {build} with {installer.name} ({installer.reason}).")
         # Before anything stands in the build's directory: without a locked lease that counts as left over.
         lease = Lease.shared(build)
         if lease is None:
             raise VirtualenvError(f"{lease_path(build)} is locked by a process that does not build. Remove it.")
         try:
-            environment = self._fill_and_publish(build, installer, lease, way.writers, uses_caches=uses_caches)
+            began = time.monotonic()
+            record, commands = self._fetched(build, way.writers, newer_than) or self._installed(
+                build, installer or self._installer(preference), lease, way.writers, uses_caches=uses_caches
+            )
+            self._publish(build, record, commands, way.writers)
+            self._report(f"The virtualenv {build} is ready after {time.monotonic() - began:.1f} s.")
+            environment = self._store.environment_of(self._spec, build, lease=lease, was_built=True)
             self._retire_surplus()
             return environment
         except BaseException as error:
@@ -251,9 +262,36 @@ class Publisher:
             self._clean_up(build, error)
             raise
 
-    def _fill_and_publish(
+    def _installer(self, preference: InstallerPreference) -> Installer:
+        return choose_installer(
+            preference,
+            self._spec.pip_install_options,
+            os.environ,
+            requirements=self._spec.requirements,
+            system_site_packages=self._spec.system_site_packages,
+        )
+
+    def _fetched(self, build: Path, writers: Writers, newer_than: str) -> tuple[BuildRecord, list[str]] | None:
+        """Fetch the environment into a build's directory; None when it has to be installed there."""
+        if self._remote is not None and self._visit is None:
+            self._visit = self._remote.visit(
+                self._spec,
+                cancellation=self._cancellation,
+                on_tick=partial(self._show_life, build),
+                report=self._report,
+                warn=self._warn,
+            )
+        if self._visit is None:
+            return None
+        refuse_unfit_path(build, installer="uv")
+        return self._visit.fetch(build, writers=writers, newer_than=newer_than)
+
+    def _installed(
         self, build: Path, installer: Installer, lease: Lease, writers: Writers, *, uses_caches: bool
-    ) -> Environment:
+    ) -> tuple[BuildRecord, list[str]]:
+        """Install the environment into a build's directory."""
+        refuse_unfit_path(build, installer=installer.name)
+        self._report(f"Creating the virtualenv {build} with {installer.name} ({installer.reason}).")
         began = time.monotonic()
         built = build_environment(
             self._spec,
@@ -270,28 +308,18 @@ class Publisher:
         flaws = () if self._instead_of is None else _flaws(build)
         if flaws and uses_caches:
             raise IncompleteInstallation(f"The installation of {self._spec} is not sound: {', '.join(flaws[:5])}.")
-        seconds = time.monotonic() - began
-        environment = self._store.environment_of(self._spec, build, lease=lease, was_built=True)
-        write_record(
-            environment.record_file,
+        record = BuildRecord.of(
             self._spec,
             built.pins,
             installer=built.installer,
             sources=built.sources,
             provides=built.provides,
             libraries=built.libraries,
-            seconds=seconds,
+            seconds=time.monotonic() - began,
             flaws=flaws,
         )
-        cleanup.protect(build)
-        # Once more, at the end: the byte compiler and the check of the spec may have written too.
-        for path, _, reason in writable_by_others(build, writers):
-            raise VirtualenvBuildError(f"The virtualenv {build} is not published: {path}: {reason}.")
-        # Before publishing: after a kill between the two the next build makes up for it.
-        self._write_launchers(built.commands)
-        self._publish(build)
-        self._report(f"The virtualenv {build} is ready after {seconds:.1f} s.")
-        return environment
+        self._built_here = record, built.commands
+        return self._built_here
 
     def _hear(self, build: Path, line: str) -> None:
         _show_progress(build)
@@ -300,8 +328,14 @@ class Publisher:
 
     def _tick(self, build: Path, activity: Activity) -> None:
         self._lock.renew()
+        if self._visit is not None:
+            self._visit.renew()
         if activity.has_gone_on():
             _show_progress(build)
+
+    def _show_life(self, build: Path) -> None:
+        self._lock.renew()
+        _show_progress(build)
 
     def _write_launchers(self, commands: list[str]) -> None:
         directory = self._store.directory
@@ -316,7 +350,14 @@ class Publisher:
             # They are for people at a terminal; no task needs them.
             self._report(f"{directory / 'bin'} does not get the commands of the environment: {error}.")
 
-    def _publish(self, build: Path) -> None:
+    def _publish(self, build: Path, record: BuildRecord, commands: list[str], writers: Writers) -> None:
+        write_record(self._store.record_file(build), record)
+        cleanup.protect(build)
+        # Once more, at the end: the byte compiler and the check of the spec may have written too.
+        for path, _, reason in writable_by_others(build, writers):
+            raise VirtualenvBuildError(f"The virtualenv {build} is not published: {path}: {reason}.")
+        # Before publishing: after a kill between the two the next build makes up for it.
+        self._write_launchers(commands)
         # A link cannot be replaced in place, but a rename over it is atomic: no task ever sees none.
         with in_one_step(self._store.link(self._spec.digest)) as apart:
             apart.symlink_to(build.relative_to(self._store.root))
@@ -348,6 +389,21 @@ class Publisher:
         except BaseException:  # a signal's: nobody gets the environment, so nobody closes it
             environment.close()
             raise
+
+    def _push(self, environment: Environment) -> None:
+        """Put what was built here into the remote store, for other machines."""
+        try:
+            if self._visit is not None and self._built_here is not None:
+                self._visit.push(environment.path, *self._built_here)
+        except BaseException:  # the end of the task: nobody gets the environment, so nobody closes it
+            environment.close()
+            raise
+        finally:
+            self._leave_remote()
+
+    def _leave_remote(self) -> None:
+        if self._visit is not None:
+            self._visit.close()
 
     @contextmanager
     def _reporting_failed_pruning(self) -> Iterator[None]:
@@ -390,6 +446,13 @@ def _show_progress(build: Path) -> None:
     # The time of the lease is what other hosts see of the progress; processes there cannot be looked at.
     with suppress(OSError):  # no reason to end the build
         lease_path(build).touch()
+
+
+def _built_at(environment: Environment) -> str:
+    try:
+        return str(environment.record["built_at"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _flaws(build: Path) -> tuple[str, ...]:

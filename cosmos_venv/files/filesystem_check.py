@@ -53,7 +53,7 @@ UNSUPPORTED = _NOT_PERMITTED | {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno
 
 _PROGRAM = "#!/bin/sh\nexit 0\n"
 _FOR_ALL_TO_RUN = 0o755
-_LONGEST_SHEBANG = 124  # of the 127 bytes that every kernel reads, what pip and uv leave for the path
+LONGEST_SHEBANG = 124  # of the 127 bytes that every kernel reads, what pip and uv leave for the path
 
 
 def refuse_unfit(directory: Path, *, parameter: str = "virtualenv_dir", trial: Path | None = None) -> None:
@@ -110,7 +110,7 @@ def character_no_command_survives(python: bytes, *, installer: str) -> str:
     """
     if b"\n" in python:
         return "\n"
-    is_read_by_a_shell = b" " in python or len(python) > _LONGEST_SHEBANG
+    is_read_by_a_shell = b" " in python or len(python) > LONGEST_SHEBANG
     # pip puts the path between double quotes, uv quotes it as shells want it.
     return next((mark for mark in '"$`' if installer == "pip" and is_read_by_a_shell and mark.encode() in python), "")
 

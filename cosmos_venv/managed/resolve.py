@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cosmos_venv import settings
 from cosmos_venv.compat import parsed_file
@@ -26,6 +28,9 @@ from cosmos_venv.exceptions import VirtualenvBeingBuilt, VirtualenvError, Virtua
 from cosmos_venv.managed.arguments import VirtualenvArguments
 from cosmos_venv.managed.from_settings import directory_mode, environment_store, installer, store_policy
 from cosmos_venv.processes.cancellation import Cancellation
+
+if TYPE_CHECKING:
+    from cosmos_venv.environments.archive.remote_store import RemoteStore
 
 foreground_builds: ContextVar[Foreground | None] = ContextVar("foreground_builds", default=None)
 Report = Callable[[str], None]
@@ -158,6 +163,12 @@ def environment_for_parsing(
         # Only here: a parse that finds its environment has no use for it.
         from cosmos_venv.environments.detached import build_detached
 
+        more: dict[str, Any] = {}
+        if settings.remote_environment_dir:
+            from cosmos_venv.managed import remote_environments
+
+            entry = f"{remote_environments.__name__}:{remote_environments.build.__name__}"
+            more = {"entry": entry, "variables": remote_environments.for_a_detached_builder()}
         try:
             build_detached(
                 directory,
@@ -169,6 +180,7 @@ def environment_for_parsing(
                 report=report,
                 policy=store_policy(),
                 instead_of=instead_of,
+                **more,
             )
         except VirtualenvBeingBuilt as error:
             raise VirtualenvBeingBuilt(f"{error} {_warm_command()} builds it beforehand.") from None
@@ -225,10 +237,19 @@ def _kept_environment(
         warn=warn,
         # What an image is filled with is used through the search path, which notes no use: nothing there is old.
         policy=store_policy() if foreground is None else None,
+        remote=partial(_remote, warn or report),
     ) as environment:
         if environment.was_built and foreground is not None:
             foreground.built.add(environment.path)
         yield environment
+
+
+def _remote(warn: Report) -> RemoteStore | None:
+    if not settings.remote_environment_dir:
+        return None
+    from cosmos_venv.managed.remote_environments import remote_store  # few have one
+
+    return remote_store(warn)
 
 
 def damage_of(environment: Environment, *, content: bool) -> Damaged | None:

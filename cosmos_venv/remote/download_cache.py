@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ from cosmos_venv.files.read_limits import NO_ROOM
 
 T = TypeVar("T")
 
+_TURN = 0.2
 
-class RemoteError(Exception):
+
+class RemoteError(OSError):
     """The file cannot be had. The text says why, without credentials.
 
     :param reason: why, in words, without credentials.
@@ -58,11 +61,12 @@ class Copy:
             return None
 
 
-def within(seconds: float, work: Callable[[], T]) -> T:
+def within(seconds: float, work: Callable[[], T], *, on_wait: Callable[[], None] | None = None) -> T:
     """The result of some work, which is left to itself when it takes longer: clients of object stores wait for minutes.
 
     :param seconds: seconds to wait for it.
     :param work: called in a thread of its own.
+    :param on_wait: called several times a second meanwhile; what it raises ends the waiting. None: nothing is.
     :raises RemoteError: when it takes longer. Exceptions of the work are raised here.
     """
     results: list[T] = []
@@ -76,7 +80,11 @@ def within(seconds: float, work: Callable[[], T]) -> T:
 
     thread = threading.Thread(target=run, daemon=True, name="cosmos-venv-remote")
     thread.start()
-    thread.join(seconds)
+    deadline = time.monotonic() + seconds
+    while thread.is_alive() and (left := deadline - time.monotonic()) > 0:
+        thread.join(left if on_wait is None else min(left, _TURN))
+        if on_wait is not None:
+            on_wait()
     if errors:
         if isinstance(errors[0], MemoryError):
             raise RemoteError(NO_ROOM, has_answered=True)

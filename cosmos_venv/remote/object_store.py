@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 from cosmos_venv.compat import get_connection, object_storage_path
 from cosmos_venv.credentials import mask
+from cosmos_venv.exceptions import CommandKilled
 from cosmos_venv.files.read_limits import Limit, UnfitFileError, read_pieces
 from cosmos_venv.remote.download_cache import Copy, RemoteError, within
 
@@ -89,9 +91,9 @@ def place_of(url: str, conn_id: str | None) -> Any:
     :raises RemoteError: when Airflow cannot reach such a storage, with what to install.
     """
     scheme = urlsplit(url).scheme.lower()
-    connection, package = _STORAGES.get(scheme, (None, None))
+    _, package = _STORAGES.get(scheme, (None, None))
     try:
-        place = object_storage_path(url, conn_id or (connection and _known_connection(connection)))
+        place = object_storage_path(url, connection_of(url, conn_id))
         place.fs  # noqa: B018 - here a provider that is not installed shows
     except (ImportError, ValueError) as error:
         way_out = f"Install {package}" if package else "Install the Airflow provider of that storage"
@@ -101,6 +103,16 @@ def place_of(url: str, conn_id: str | None) -> Any:
     except Exception as error:
         raise error_of(error) from error
     return place
+
+
+def connection_of(url: str, conn_id: str | None) -> str | None:
+    """Return the id of the connection by which a file is reached; None where the storage's own credentials count.
+
+    :param url: its URL.
+    :param conn_id: id that the user has given; None: none.
+    """
+    default, _ = _STORAGES.get(urlsplit(url).scheme.lower(), (None, None))
+    return conn_id or (default and _known_connection(default))
 
 
 def changed_at(info: Mapping[str, Any]) -> object:
@@ -194,25 +206,63 @@ class RemoteFolder:
         """
 
         def keep(folder: Any) -> None:
-            folder.mkdir(parents=True, exist_ok=True)
-            if _is_local(folder):
-                # An object store shows a file when it is whole; a folder that hosts share would show a half one.
-                # A kill may leave it: only folders that are swept lose it.
-                aside = folder / f"{uuid4().hex}{SUFFIX}"
-                try:
-                    aside.write_bytes(content)
-                    folder.fs.mv(aside.path, (folder / name).path)
-                except BaseException:
-                    with suppress(OSError):
-                        aside.unlink()
-                    raise
-            else:
-                (folder / name).write_bytes(content)
-            folder.fs.invalidate_cache()
+            _put(folder, name, lambda place: place.write_bytes(content))
             if sweeps:
                 self._sweep(folder)
 
         self._asked(keep, seconds)
+
+    def download(
+        self, name: str, file: Path, *, size: int, seconds: float, on_wait: Callable[[], None] | None = None
+    ) -> None:
+        """Copy a file to this machine.
+
+        :param name: the name of the file.
+        :param file: where it is made.
+        :param size: that it must have, in bytes.
+        :param seconds: seconds within which all of it must be here.
+        :param on_wait: called several times a second meanwhile; what it raises ends the waiting.
+        :raises RemoteError: when it is not there, has another size, or does not come within that time.
+        """
+
+        def copy(folder: Any) -> None:
+            folder.fs.invalidate_cache()
+            path = (folder / name).path
+            found = folder.fs.info(path).get("size")
+            if found != size:
+                raise RemoteError(f"{name} has {found} bytes instead of {size}", has_answered=True)
+            folder.fs.get_file(path, str(file))
+
+        self._asked(copy, seconds, on_wait)
+
+    def upload(self, file: Path, name: str, *, seconds: float, on_wait: Callable[[], None] | None = None) -> None:
+        """Copy a file of this machine into the folder. Readers see none of it before they see all of it.
+
+        :param file: where it stands.
+        :param name: the name that it gets.
+        :param seconds: seconds within which it must be done.
+        :param on_wait: called several times a second meanwhile; what it raises ends the waiting.
+        :raises RemoteError: when it could not be done within that time.
+        """
+        self._asked(
+            lambda folder: _put(folder, name, lambda place: place.fs.put_file(str(file), place.path)), seconds, on_wait
+        )
+
+    def names(self, beginning: str, *, seconds: float) -> list[str]:
+        """Return the names of files that begin likewise.
+
+        :param beginning: of their names, perhaps with a folder in it.
+        :param seconds: seconds within which an answer must come.
+        :raises RemoteError: when nothing can be said within that time.
+        """
+
+        def listed(folder: Any) -> list[str]:
+            folder.fs.invalidate_cache()
+            inner = f"{beginning.rpartition('/')[0]}/".lstrip("/")
+            found = folder.fs.glob((folder / f"{beginning}*").path)
+            return sorted(f"{inner}{str(path).rpartition('/')[2]}" for path in found)
+
+        return self._asked(listed, seconds)
 
     def remove(self, name: str, *, seconds: float) -> None:
         """Remove a file. One that is gone is no error.
@@ -235,14 +285,34 @@ class RemoteFolder:
         for _, name in sorted(times, reverse=True)[self.most :]:
             folder.fs.rm_file(name)
 
-    def _asked(self, question: Callable[[Any], T], seconds: float) -> T:
+    def _asked(self, question: Callable[[Any], T], seconds: float, on_wait: Callable[[], None] | None = None) -> T:
         folder = place_of(self.url, self.conn_id)
         try:
-            return within(seconds, lambda: question(folder))
-        except RemoteError:
+            return within(seconds, lambda: question(folder), on_wait=on_wait)
+        except (RemoteError, CommandKilled):
             raise
         except Exception as error:
             raise error_of(error) from error
+
+
+def _put(folder: Any, name: str, write: Callable[[Any], object]) -> None:
+    """Make a file of a folder, in one step for its readers."""
+    place = folder / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if _is_local(folder):
+        # An object store shows a file when it is whole; a folder that hosts share would show a half one.
+        # A kill may leave it: only folders that are swept lose it.
+        aside = place.parent / f"{uuid4().hex}{SUFFIX}"
+        try:
+            write(aside)
+            folder.fs.mv(aside.path, place.path)
+        except BaseException:
+            with suppress(OSError):
+                aside.unlink()
+            raise
+    else:
+        write(place)
+    folder.fs.invalidate_cache()
 
 
 def _is_local(folder: Any) -> bool:

@@ -6,11 +6,15 @@ Starting a tool and its guard takes 35 ms, a sixth of a small installation; the 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cosmos_venv.environments.installers.choice import Installer
 from cosmos_venv.environments.spec import Interpreter
+from cosmos_venv.exceptions import VirtualenvBuildError
+from cosmos_venv.processes.cancellation import Cancellation
+from cosmos_venv.processes.guarded_process import run_guarded
 
 if TYPE_CHECKING:
     from types import SimpleNamespace
@@ -62,3 +66,36 @@ def create_in_process(directory: Path, *, interpreter: Interpreter, system_site_
                 mode = os.stat(path).st_mode  # noqa: PTH116
                 own = mode & 0o700
                 os.chmod(path, (own | own >> 3 | own >> 6) & _OTHERS_MAY_READ)  # noqa: PTH101
+
+
+def create_empty(directory: Path, interpreter: Interpreter, *, cancellation: Cancellation) -> None:
+    """Make an empty environment that sees no packages of the worker, by the interpreter's own ``venv``.
+
+    :param directory: does not exist yet or is empty.
+    :param interpreter: the Python of the environment.
+    :param cancellation: ends the waiting for another Python.
+    :raises VirtualenvBuildError: when that Python cannot make one.
+    :raises OSError: where a file or link cannot be made.
+    :raises CommandKilled: when ``cancellation`` was requested.
+    """
+    if interpreter.is_own:
+        create_in_process(directory, interpreter=interpreter, system_site_packages=False)
+        return
+    command = creation_command(Installer(name="pip", reason=""), interpreter, system_site_packages=False)
+    completed = run_guarded([*command, str(directory)], cancellation=cancellation)
+    if completed.returncode:
+        said = "; ".join(completed.lines[-3:])
+        raise VirtualenvBuildError(f"no virtual environment could be made of {interpreter.executable}: {said}")
+
+
+def empty_directory(directory: Path) -> None:
+    """Remove everything in a directory, where it is there: a tool wants to begin anew.
+
+    :param directory: of an environment that nobody uses.
+    :raises OSError: when something cannot be removed.
+    """
+    for entry in directory.iterdir() if directory.exists() else ():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()

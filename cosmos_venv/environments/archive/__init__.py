@@ -1,0 +1,1 @@
+"""Environments that travel: packed on one machine, kept in a remote store, unpacked on another."""

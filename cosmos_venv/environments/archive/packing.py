@@ -1,0 +1,165 @@
+"""Packing an environment: what was installed into it goes into one file, as tar with zstandard.
+
+What the creation of an empty environment makes stays out: the interpreter's links, ``pyvenv.cfg``, the scripts that
+activate it. It is made anew where the archive is unpacked, of the Python there.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cosmos_venv.environments.archive.zstandard import zstd
+from cosmos_venv.exceptions import VirtualenvError
+from cosmos_venv.files.read_limits import sha256_of_file
+
+# Of a dbt with DuckDB (180 MB): level 1 makes 58 MB in 1.3 s, 3 makes 50 MB in 1.7 s, 6 makes 47 MB in 3.0 s.
+_LEVEL = 3
+_THREADS = 2
+
+_MADE_BY_CREATION = frozenset({"pyvenv.cfg", "CACHEDIR.TAG", ".gitignore", ".lock", "lib64"})
+_ACTIVATION = frozenset(
+    {f"activate{ending}" for ending in ("", ".bat", ".csh", ".fish", ".nu", ".ps1", ".xsh", "_this.py")}
+    | {"Activate.ps1", "deactivate.bat", "pydoc.bat"}
+)
+_EXECUTABLE, _PLAIN = 0o755, 0o644
+
+
+class NotPortable(VirtualenvError):
+    """An environment that works only where it was built. The text says why, as a clause."""
+
+
+class BadArchive(VirtualenvError):
+    """An archive or a record that is damaged, or holds what no environment holds. The text says what, as a clause."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What stands in one archive.
+
+    :param sha256: of the archive, 64 hexadecimal digits.
+    :param size: bytes of the archive.
+    :param unpacked: bytes of its files together.
+    :param files: number of its files and links.
+    :param prefix: path of the environment that was packed.
+    :param relocated: names of the files that name this path, and name another one where they are unpacked.
+    """
+
+    sha256: str
+    size: int
+    unpacked: int
+    files: int
+    prefix: str
+    relocated: tuple[str, ...]
+
+
+def pack(environment: Path, archive: Path, *, on_file: Callable[[], None]) -> Contents:
+    """Write an archive of an environment, and return what stands in it. The same environment makes the same bytes.
+
+    :param environment: directory of a build, which nobody changes.
+    :param archive: the file to be made.
+    :param on_file: called before each file; what it raises ends the packing.
+    :raises NotPortable: when a file can only work where it stands.
+    :raises VirtualenvError: when zstandard is missing.
+    :raises OSError: when a file cannot be read, or the archive cannot be written.
+    """
+    parameters = zstd().CompressionParameter
+    options = {parameters.compression_level: _LEVEL, parameters.nb_workers: _THREADS, parameters.checksum_flag: 1}
+    prefix = os.fsencode(environment)
+    unpacked = files = 0
+    relocated: list[str] = []
+    # In the format of GNU a long name costs one block more, in that of POSIX two for each file with a fraction of a
+    # second in its time.
+    with (
+        archive.open("xb") as file,
+        zstd().ZstdFile(file, "w", options=options) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as tar,
+    ):
+        for name in _names(environment):
+            on_file()
+            files += 1
+            info, content = _member(environment, name)
+            if content is not None:
+                unpacked += len(content)
+                # Byte code names its source, and Python puts the right name there when it loads it.
+                if prefix in content and not name.endswith(".pyc"):
+                    if b"\0" in content:
+                        raise NotPortable(f"{name} is a binary file that names its place {environment}")
+                    relocated.append(name)
+                if name.endswith("/direct_url.json") and _is_editable(content):
+                    raise NotPortable(f"{name.split('/')[-2]} is installed in editable mode, from a folder elsewhere")
+            tar.addfile(info, None if content is None else io.BytesIO(content))
+    return Contents(
+        sha256=sha256_of_file(archive),
+        size=archive.stat().st_size,
+        unpacked=unpacked,
+        files=files,
+        prefix=str(environment),
+        relocated=tuple(relocated),
+    )
+
+
+def _names(environment: Path) -> Iterator[str]:
+    """Yield the names of all files and links that were installed, in order."""
+    found: list[str] = []
+    for folder, folders, files in os.walk(environment):
+        relative = os.path.relpath(folder, environment)
+        links = [name for name in folders if os.path.islink(f"{folder}/{name}")]  # noqa: PTH114
+        found += [name if relative == "." else f"{relative}/{name}" for name in (*files, *links)]
+    for name in sorted(found):
+        if not _is_made_by_creation(environment, name):
+            yield name
+
+
+def _is_made_by_creation(environment: Path, name: str) -> bool:
+    if name in _MADE_BY_CREATION:
+        return True
+    folder, _, last = name.rpartition("/")
+    if folder != "bin":
+        return False
+    # python, python3, python3.11: links to each other and to the interpreter, which is another machine's own.
+    return last in _ACTIVATION or (environment / name).is_symlink()
+
+
+def _member(environment: Path, name: str) -> tuple[tarfile.TarInfo, bytes | None]:
+    """Return the head of a file or link, and the content of a file."""
+    path = environment / name
+    status = path.lstat()
+    info = tarfile.TarInfo(name)
+    # Byte code counts only while the time of its source is the one that it was made of.
+    info.mtime = int(status.st_mtime)
+    info.mode = _EXECUTABLE if status.st_mode & stat.S_IXUSR else _PLAIN
+    if stat.S_ISLNK(status.st_mode):
+        info.type, info.linkname = tarfile.SYMTYPE, os.readlink(path)  # noqa: PTH115 - as it is written
+        if not leads_inside(name, info.linkname):
+            raise NotPortable(f"{name} is a link that leads to {info.linkname}, out of the environment")
+        return info, None
+    if not stat.S_ISREG(status.st_mode):
+        raise NotPortable(f"{name} is neither a file nor a link")
+    content = path.read_bytes()
+    info.size = len(content)
+    return info, content
+
+
+def _is_editable(direct_url: bytes) -> bool:
+    try:
+        return bool(json.loads(direct_url).get("dir_info", {}).get("editable"))
+    except (ValueError, AttributeError):
+        return False
+
+
+def leads_inside(name: str, target: str) -> bool:
+    """Return whether a relative link stays in the folder that it stands in.
+
+    :param name: of the link, relative to that folder.
+    :param target: that it holds.
+    """
+    if not target or target.startswith("/"):
+        return False
+    return not os.path.normpath(f"{name.rpartition('/')[0]}/{target}".lstrip("/")).startswith("..")

@@ -1,0 +1,371 @@
+"""Environments in a remote store: each is built by one machine and fetched by all others.
+
+``<platform>/<digest>.json`` is the signed record, the one object that is ever replaced. It names the archive,
+``<platform>/<digest>-<sha256>.tar.zst``. ``<platform>/<digest>.lease`` says who builds. A builder renews it. Another
+machine that sees it unchanged for too long takes it over, so no clocks are compared.
+
+Nothing that goes wrong with the remote fails a task: it builds as without, and its log says why in one line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from cosmos_venv.environments import post_install
+from cosmos_venv.environments.archive.packing import BadArchive, NotPortable, pack
+from cosmos_venv.environments.archive.signed_record import ArchiveRecord, NotTrusted, Trust
+from cosmos_venv.environments.archive.unpacking import unpack
+from cosmos_venv.environments.environment import BuildRecord
+from cosmos_venv.environments.installers.creation import create_empty, empty_directory
+from cosmos_venv.environments.layout import LAYOUT
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
+from cosmos_venv.exceptions import VirtualenvError
+from cosmos_venv.files.durable_files import shut_out_others
+from cosmos_venv.files.permissions import Writers
+from cosmos_venv.files.read_limits import Limit
+from cosmos_venv.processes.cancellation import Cancellation
+from cosmos_venv.processes.scratch import scratch_folder
+
+_RECORD_LIMIT = Limit(most=4 << 20)
+_LONGEST_QUESTION = 10.0
+_RENEWAL = 5.0
+_STALE = 20.0  # a builder that works renews its lease four times meanwhile
+_TURN = 1.0
+_SETTLED = 0.5
+_MEGABYTE = 1e6
+
+
+class Folder(Protocol):
+    """A folder that all machines reach.
+
+    A file is made or replaced in one step, and ``download`` refuses one of another size. Each call raises an
+    ``OSError`` when it cannot be done within its seconds.
+    """
+
+    def read(self, name: str, *, seconds: float, limit: Limit) -> bytes | None:  # noqa: D102 - as the class says
+        ...
+
+    def write(self, name: str, content: bytes, *, seconds: float, sweeps: bool) -> None:  # noqa: D102 - as the class says
+        ...
+
+    def download(self, name: str, file: Path, *, size: int, seconds: float, on_wait: Callable[[], None]) -> None:  # noqa: D102 - as the class says
+        ...
+
+    def upload(self, file: Path, name: str, *, seconds: float, on_wait: Callable[[], None]) -> None:  # noqa: D102 - as the class says
+        ...
+
+    def names(self, beginning: str, *, seconds: float) -> list[str]:  # noqa: D102 - as the class says
+        ...
+
+    def remove(self, name: str, *, seconds: float) -> None:  # noqa: D102 - as the class says
+        ...
+
+
+def platform_key(interpreter: Interpreter) -> str:
+    """Return the key of the machines that can use each other's environments of a Python.
+
+    Exact Python, C library with its version, architecture, and the layout of environments:
+    ``cpython-3.12.7-manylinux_2_36_x86_64-envs-v1``.
+
+    :param interpreter: the Python.
+    """
+    from packaging.tags import platform_tags  # few tasks fetch
+
+    return "-".join([interpreter.implementation, interpreter.version, next(iter(platform_tags())), LAYOUT])
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteStore:
+    """Environments of all machines.
+
+    :param folder: where they are kept; its text names it, without credentials.
+    :param trust: whose environments are run here.
+    :param seconds: that a task waits at most for the store, or for another machine that builds.
+    :param may_push: whether what is built here is put there.
+    :param now: seconds of a clock that never goes back.
+    :param sleep: waits for so many seconds.
+    """
+
+    folder: Folder
+    trust: Trust
+    seconds: float
+    may_push: bool = True
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+    def visit(
+        self,
+        spec: EnvironmentSpec,
+        *,
+        cancellation: Cancellation,
+        on_tick: Callable[[], None],
+        report: Callable[[str], None],
+        warn: Callable[[str], None],
+    ) -> Visit | None:
+        """Return a visit for one environment; None where it cannot travel. Nothing is asked yet.
+
+        :param spec: what the environment must hold.
+        :param cancellation: ends the waiting.
+        :param on_tick: called about once a second.
+        :param report: gets lines for the task's log.
+        :param warn: gets lines that somebody should act on.
+        """
+        if spec.system_site_packages:
+            report("The virtualenv sees packages of this worker (py_system_site_packages): it is built here.")
+            return None
+        return Visit(store=self, spec=spec, cancellation=cancellation, on_tick=on_tick, report=report, warn=warn)
+
+
+@dataclass(kw_only=True)
+class Visit:
+    """One task's use of the remote store for one environment: it fetches it, or builds and pushes it.
+
+    :param store: the remote store.
+    :param spec: what the environment must hold.
+    :param cancellation: ends the waiting.
+    :param on_tick: called about once a second.
+    :param report: gets lines for the task's log.
+    :param warn: gets lines that somebody should act on.
+    """
+
+    store: RemoteStore
+    spec: EnvironmentSpec
+    cancellation: Cancellation
+    on_tick: Callable[[], None]
+    report: Callable[[str], None]
+    warn: Callable[[str], None]
+    _pushes: bool = field(init=False)
+    _deadline: float = field(init=False)
+    _lease: dict[str, object] | None = field(default=None, init=False)
+    _renewed: float = field(default=0.0, init=False)
+    _ticked: float = field(default=0.0, init=False)
+    _seen: dict[str, object] | None = field(default=None, init=False)
+    _seen_at: float = field(default=0.0, init=False)
+    _refused: set[str] = field(default_factory=set, init=False)
+
+    def __post_init__(self) -> None:
+        self._pushes = self.store.may_push
+        self._deadline = self.store.now() + self.store.seconds
+        self._platform = platform_key(self.spec.interpreter)
+        self._stem = f"{self._platform}/{self.spec.portable_digest}"
+
+    def fetch(self, directory: Path, *, writers: Writers, newer_than: str = "") -> tuple[BuildRecord, list[str]] | None:
+        """Put the environment into a directory; None when it is to be built here, and the directory is empty then.
+
+        Where another machine builds it, that is waited for. Where none does, the others wait for this one.
+
+        :param directory: does not exist yet or is empty.
+        :param writers: who else may write to what is installed.
+        :param newer_than: ISO 8601; one that was built then or before counts as none. Empty: each counts.
+        :returns: the record of its build, and the names of its commands.
+        :raises CommandKilled: when ``cancellation`` was requested.
+        :raises OSError: when the directory cannot be written.
+        """
+        bad = ""
+        while (record := self._wait_for(newer_than, bad)) is not None:
+            began = self.store.now()
+            try:
+                self._fetch(record, directory, writers)
+            except _Unreachable as error:
+                self._give_up(error)
+                break
+            except BadArchive as error:
+                self._refuse(error)
+                bad = record.contents.sha256
+                empty_directory(directory)
+            else:
+                seconds = self.store.now() - began
+                by = f"built by {record.build.built_by.host} at {record.build.built_at}"
+                self.report(f"Fetched {_size(record.contents.size)} from {self.store.folder} in {seconds:.1f} s; {by}.")
+                spec = replace(record.build.spec, interpreter=self.spec.interpreter)
+                build = replace(record.build, digest=self.spec.digest, spec=spec, fetched_from=str(self.store.folder))
+                return build, list(record.commands)
+        return None
+
+    def _fetch(self, record: ArchiveRecord, directory: Path, writers: Writers) -> None:
+        with scratch_folder("cosmos-venv-fetch-") as scratch:
+            self._download(record, scratch / "archive")
+            create_empty(directory, self.spec.interpreter, cancellation=self.cancellation)
+            unpack(scratch / "archive", record.contents, directory, on_file=self._look_up)
+        shut_out_others(directory, writers)
+        # That dbt can be imported was checked by the builder, on the same platform.
+        with post_install.written_out(directory, cancellation=self.cancellation, report=self.report):
+            if faults := post_install.faults(directory):
+                raise BadArchive(", ".join(faults[:3]))
+
+    def push(self, environment: Path, build: BuildRecord, commands: Iterable[str]) -> None:
+        """Put an environment that was built here into the store. Whatever goes wrong is a line in the log.
+
+        :param environment: its directory.
+        :param build: the record of its build.
+        :param commands: names of its commands.
+        :raises CommandKilled: when ``cancellation`` was requested.
+        """
+        if not self._pushes or build.flaws:
+            return
+        began = self.store.now()
+        self._deadline = began + self.store.seconds
+        try:
+            with scratch_folder("cosmos-venv-push-") as scratch:
+                archive = scratch / "archive"
+                contents = pack(environment, archive, on_file=self._look_up)
+                record = ArchiveRecord.of(self.spec.portable_digest, self._platform, contents, commands, build)
+                name = _archive_name(self._stem, contents.sha256)
+                folder, left = self.store.folder, self._left
+                folder.upload(archive, name, seconds=left(), on_wait=self._look_up)
+                folder.write(f"{self._stem}.json", self.store.trust.sign(record), seconds=left(), sweeps=False)
+                # Of an environment of earlier, or of a push that was killed.
+                for other in folder.names(f"{self._stem}-", seconds=left()):
+                    if other != name:
+                        folder.remove(other, seconds=left())
+        except NotPortable as error:
+            self.report(f"The virtualenv stays on this machine: {error}.")
+        except (OSError, VirtualenvError) as error:
+            self.warn(f"The virtualenv could not be put into {self.store.folder}: {error}.")
+        else:
+            seconds = self.store.now() - began
+            self.report(f"Put {_size(contents.size)} into {self.store.folder} in {seconds:.1f} s.")
+
+    def renew(self) -> None:
+        """Show other machines that this one is at work, where they wait for it."""
+        if self._lease is None or self.store.now() - self._renewed < _RENEWAL:
+            return
+        self._lease["renewed"] = int(str(self._lease["renewed"])) + 1
+        self._write_lease(self._lease)
+
+    def close(self) -> None:
+        """Give up the lease: nobody waits for this machine any more."""
+        if self._lease is not None:
+            self._lease = None
+            try:
+                self.store.folder.remove(f"{self._stem}.lease", seconds=_LONGEST_QUESTION)
+            except OSError as error:
+                self.report(f"The lease in {self.store.folder} stays for {_STALE:.0f} s: {error}.")
+
+    def _wait_for(self, newer_than: str, bad: str) -> ArchiveRecord | None:
+        """Return the record of an environment that can be fetched; None when this machine is to build it.
+
+        :param newer_than: as in ``fetch``.
+        :param bad: SHA-256 of an archive that counts as none; empty: each counts.
+        """
+        try:
+            while True:
+                record = self._record()
+                if record is not None and record.contents.sha256 != bad and record.build.built_at > newer_than:
+                    return record
+                # Without a push others would wait for what never comes.
+                if not self._pushes or self._is_to_build():
+                    return None
+        except NotTrusted as error:
+            self._pushes = False  # theirs is not replaced
+            self._refuse(error)
+        except OSError as error:
+            self._give_up(error)
+        return None
+
+    def _is_to_build(self) -> bool:
+        """Return whether this machine builds now; False after a while in which another one was at work."""
+        lease = self._read_lease()
+        if lease is None or (lease == self._seen and self.store.now() - self._seen_at >= _STALE):
+            return self._takes_lease()
+        if self._seen is None:
+            self.report(f"The virtualenv is being built by {lease.get('host')}: waiting for it.")
+        if lease != self._seen:
+            self._seen, self._seen_at = lease, self.store.now()
+        if self._left() <= _TURN:
+            self.report(f"It has not come within {self.store.seconds:.0f} s: it is built here too.")
+            return True
+        self._pause(_TURN)
+        return False
+
+    def _record(self) -> ArchiveRecord | None:
+        name = f"{self._stem}.json"
+        content = self.store.folder.read(name, seconds=self._question(), limit=_RECORD_LIMIT)
+        if content is None:
+            return None
+        try:
+            return self.store.trust.open(content, name=self.spec.portable_digest, platform=self._platform)
+        except BadArchive as error:
+            self._refuse(error)
+            return None
+
+    def _download(self, record: ArchiveRecord, file: Path) -> None:
+        name, size = _archive_name(self._stem, record.contents.sha256), record.contents.size
+        try:
+            self.store.folder.download(name, file, size=size, seconds=self._left(), on_wait=self._look_up)
+        except OSError as error:
+            raise _Unreachable(str(error)) from error
+
+    def _takes_lease(self) -> bool:
+        lease: dict[str, object] = {"host": socket.gethostname(), "id": os.urandom(8).hex(), "renewed": 0}
+        self._write_lease(lease)
+        # Stores have no common way to make a file only where none is. Of those that write at the same time, the last
+        # one has it; who has read before and writes later than this pause builds too.
+        self._pause(_SETTLED)
+        if self._read_lease() != lease:
+            return False
+        self._lease = lease
+        return True
+
+    def _read_lease(self) -> dict[str, object] | None:
+        name = f"{self._stem}.lease"
+        content = self.store.folder.read(name, seconds=self._question(), limit=_RECORD_LIMIT)
+        try:
+            lease = json.loads(content or b"null")
+        except ValueError:
+            return None
+        return lease if isinstance(lease, dict) else None
+
+    def _write_lease(self, lease: dict[str, object]) -> None:
+        self._renewed = self.store.now()
+        content = json.dumps(lease).encode()
+        try:
+            self.store.folder.write(f"{self._stem}.lease", content, seconds=_LONGEST_QUESTION, sweeps=False)
+        except OSError:
+            if self._lease is None:
+                raise  # while it builds, the build counts
+
+    def _refuse(self, error: VirtualenvError) -> None:
+        if str(error) not in self._refused:  # it is read again and again while another machine builds
+            self._refused.add(str(error))
+            self.warn(f"The virtualenv of {self.store.folder} is not used: {error}.")
+
+    def _give_up(self, error: OSError | VirtualenvError) -> None:
+        self._pushes = False  # what does not answer now is not waited for once more
+        self.warn(f"{self.store.folder} cannot be used: {error}. The virtualenv is built here.")
+
+    def _left(self) -> float:
+        return max(self._deadline - self.store.now(), 0.0)
+
+    def _question(self) -> float:
+        return min(_LONGEST_QUESTION, max(self._left(), 1.0))
+
+    def _pause(self, seconds: float) -> None:
+        self.store.sleep(seconds)
+        self._look_up()
+
+    def _look_up(self) -> None:
+        self.cancellation.raise_if_requested()
+        if self.store.now() - self._ticked >= _TURN:  # files are unpacked by the thousand
+            self._ticked = self.store.now()
+            self.on_tick()
+            self.renew()
+
+
+class _Unreachable(VirtualenvError):
+    """The store has not given an archive that its record promises."""
+
+
+def _archive_name(stem: str, sha256: str) -> str:
+    return f"{stem}-{sha256[:16]}.tar.zst"
+
+
+def _size(size: int) -> str:
+    return f"{size / _MEGABYTE:.1f} MB"
