@@ -174,6 +174,8 @@ class BuildRecord:
         record of an earlier release.
     :param libraries: size in bytes of each file that was copied into ``lib/``, by its name; none in a record of an
         earlier release.
+    :param portable_digest: as ``EnvironmentSpec.portable_digest``; empty where the environment uses packages of its
+        machine, and in a record of an earlier release.
     :param fetched_from: the remote store that it came from, without credentials; empty where it was built here.
     """
 
@@ -188,6 +190,7 @@ class BuildRecord:
     flaws: tuple[str, ...] = ()
     provides: dict[str, str] = field(default_factory=dict)
     libraries: dict[str, int] = field(default_factory=dict)
+    portable_digest: str = ""
     fetched_from: str = ""
 
     @classmethod
@@ -226,6 +229,7 @@ class BuildRecord:
             flaws=flaws,
             provides=dict(provides or {}),
             libraries=dict(libraries or {}),
+            portable_digest="" if spec.system_site_packages else spec.portable_digest,
         )
 
 

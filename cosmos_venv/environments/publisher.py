@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -273,18 +274,25 @@ class Publisher:
 
     def _fetched(self, build: Path, writers: Writers, newer_than: str) -> tuple[BuildRecord, list[str]] | None:
         """Fetch the environment into a build's directory; None when it has to be installed there."""
-        if self._remote is not None and self._visit is None:
-            self._visit = self._remote.visit(
-                self._spec,
-                cancellation=self._cancellation,
-                on_tick=partial(self._show_life, build),
-                report=self._report,
-                warn=self._warn,
-            )
-        if self._visit is None:
+        if self._remote is None:
             return None
+        if self._spec.system_site_packages:
+            self._report("The virtualenv sees packages of this worker (py_system_site_packages): it is built here.")
+            return None
+        from cosmos_venv.environments.archive.remote_store import Visit  # few have a remote store
+
         refuse_unfit_path(build, installer="uv")
-        return self._visit.fetch(build, writers=writers, newer_than=newer_than)
+        self._visit = self._visit or Visit(
+            store=self._remote,
+            name=self._spec.portable_digest,
+            interpreter=self._spec.interpreter,
+            cancellation=self._cancellation,
+            on_tick=partial(self._show_life, build),
+            report=self._report,
+            warn=self._warn,
+        )
+        fetched = self._visit.fetch(build, writers=writers, newer_than=newer_than)
+        return fetched and (replace(fetched[0], digest=self._spec.digest), fetched[1])
 
     def _installed(
         self, build: Path, installer: Installer, lease: Lease, writers: Writers, *, uses_caches: bool

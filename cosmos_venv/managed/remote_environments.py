@@ -28,33 +28,42 @@ class NoKey(Exception):
     """The key is configured and cannot be had now. The text says why."""
 
 
-def remote_store(warn: Callable[[str], None], *, may_push: bool | None = None) -> RemoteStore | None:
-    """Return the store; None where none is configured, or its key cannot be had now.
+def remote_store(warn: Callable[[str], None]) -> RemoteStore | None:
+    """Return the store for a task; None where none is configured, or its key cannot be had now.
 
     :param warn: gets a line in the latter case.
-    :param may_push: whether environments are put there; None: as ``remote_environment_push`` says, with a key.
     :raises CosmosValueError: naming the setting that is wrong or missing.
     """
-    url = settings.remote_environment_dir
-    if not url:
+    if not settings.remote_environment_dir:
         return None
     try:
-        trust = Trust(key=_key(), locked=_locked())
+        return configured_store()
     except NoKey as error:
         warn(f"[cosmos_venv] remote_environment_dir is not used: {error}.")
         return None
+
+
+def configured_store() -> RemoteStore:
+    """Return the store.
+
+    :raises CosmosValueError: naming the setting that is wrong or missing.
+    :raises NoKey: when its key cannot be had now.
+    """
+    url = settings.remote_environment_dir
+    if not url:
+        raise CosmosValueError("[cosmos_venv] remote_environment_dir is empty. Set it to a URL or a path.")
+    trust = Trust(key=_key(), locked=_locked())
     if not (trust.key or settings.remote_environment_lock):
         raise CosmosValueError(
             f"[cosmos_venv] remote_environment_dir = {url!r} is set and nothing says whose environments may be run "
             "here. Set remote_environment_key_conn_id or remote_environment_key_file to a key that all workers share, "
             "or remote_environment_lock to a lock file."
         )
-    pushes = settings.remote_environment_push and bool(trust.key)
     return RemoteStore(
         folder=RemoteFolder(url=f"{url.rstrip('/')}/{FOLDER}", conn_id=settings.remote_environment_dir_conn_id or None),
         trust=trust,
         seconds=settings.remote_environment_timeout,
-        may_push=pushes if may_push is None else may_push,
+        may_push=settings.remote_environment_push and bool(trust.key),
     )
 
 

@@ -25,7 +25,7 @@ from cosmos_venv.environments.archive.unpacking import unpack
 from cosmos_venv.environments.environment import BuildRecord
 from cosmos_venv.environments.installers.creation import create_empty, empty_directory
 from cosmos_venv.environments.layout import LAYOUT
-from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
+from cosmos_venv.environments.spec import Interpreter
 from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.files.durable_files import shut_out_others
 from cosmos_venv.files.permissions import Writers
@@ -89,6 +89,7 @@ class RemoteStore:
     :param trust: whose environments are run here.
     :param seconds: that a task waits at most for the store, or for another machine that builds.
     :param may_push: whether what is built here is put there.
+    :param is_required: whether it is an error when it does not give an environment: nothing is to be built here.
     :param now: seconds of a clock that never goes back.
     :param sleep: waits for so many seconds.
     """
@@ -97,30 +98,9 @@ class RemoteStore:
     trust: Trust
     seconds: float
     may_push: bool = True
+    is_required: bool = False
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
-
-    def visit(
-        self,
-        spec: EnvironmentSpec,
-        *,
-        cancellation: Cancellation,
-        on_tick: Callable[[], None],
-        report: Callable[[str], None],
-        warn: Callable[[str], None],
-    ) -> Visit | None:
-        """Return a visit for one environment; None where it cannot travel. Nothing is asked yet.
-
-        :param spec: what the environment must hold.
-        :param cancellation: ends the waiting.
-        :param on_tick: called about once a second.
-        :param report: gets lines for the task's log.
-        :param warn: gets lines that somebody should act on.
-        """
-        if spec.system_site_packages:
-            report("The virtualenv sees packages of this worker (py_system_site_packages): it is built here.")
-            return None
-        return Visit(store=self, spec=spec, cancellation=cancellation, on_tick=on_tick, report=report, warn=warn)
 
 
 @dataclass(kw_only=True)
@@ -128,7 +108,8 @@ class Visit:
     """One task's use of the remote store for one environment: it fetches it, or builds and pushes it.
 
     :param store: the remote store.
-    :param spec: what the environment must hold.
+    :param name: portable digest of the environment.
+    :param interpreter: the Python of this machine that the environment is for.
     :param cancellation: ends the waiting.
     :param on_tick: called about once a second.
     :param report: gets lines for the task's log.
@@ -136,7 +117,8 @@ class Visit:
     """
 
     store: RemoteStore
-    spec: EnvironmentSpec
+    name: str
+    interpreter: Interpreter
     cancellation: Cancellation
     on_tick: Callable[[], None]
     report: Callable[[str], None]
@@ -153,8 +135,8 @@ class Visit:
     def __post_init__(self) -> None:
         self._pushes = self.store.may_push
         self._deadline = self.store.now() + self.store.seconds
-        self._platform = platform_key(self.spec.interpreter)
-        self._stem = f"{self._platform}/{self.spec.portable_digest}"
+        self._platform = platform_key(self.interpreter)
+        self._stem = f"{self._platform}/{self.name}"
 
     def fetch(self, directory: Path, *, writers: Writers, newer_than: str = "") -> tuple[BuildRecord, list[str]] | None:
         """Put the environment into a directory; None when it is to be built here, and the directory is empty then.
@@ -164,8 +146,9 @@ class Visit:
         :param directory: does not exist yet or is empty.
         :param writers: who else may write to what is installed.
         :param newer_than: ISO 8601; one that was built then or before counts as none. Empty: each counts.
-        :returns: the record of its build, and the names of its commands.
+        :returns: the record of its build, with the digest of the builder's machine, and the names of its commands.
         :raises CommandKilled: when ``cancellation`` was requested.
+        :raises VirtualenvError: when there is none, and the store is the only source.
         :raises OSError: when the directory cannot be written.
         """
         bad = ""
@@ -184,15 +167,19 @@ class Visit:
                 seconds = self.store.now() - began
                 by = f"built by {record.build.built_by.host} at {record.build.built_at}"
                 self.report(f"Fetched {_size(record.contents.size)} from {self.store.folder} in {seconds:.1f} s; {by}.")
-                spec = replace(record.build.spec, interpreter=self.spec.interpreter)
-                build = replace(record.build, digest=self.spec.digest, spec=spec, fetched_from=str(self.store.folder))
+                spec = replace(record.build.spec, interpreter=self.interpreter)
+                build = replace(record.build, spec=spec, fetched_from=str(self.store.folder))
                 return build, list(record.commands)
+        if self.store.is_required:
+            raise VirtualenvError(
+                f"{self.store.folder} holds no environment {self.name[:12]} for {self._platform} that can be used."
+            )
         return None
 
     def _fetch(self, record: ArchiveRecord, directory: Path, writers: Writers) -> None:
         with scratch_folder("cosmos-venv-fetch-") as scratch:
             self._download(record, scratch / "archive")
-            create_empty(directory, self.spec.interpreter, cancellation=self.cancellation)
+            create_empty(directory, self.interpreter, cancellation=self.cancellation)
             unpack(scratch / "archive", record.contents, directory, on_file=self._look_up)
         shut_out_others(directory, writers)
         # That dbt can be imported was checked by the builder, on the same platform.
@@ -216,7 +203,7 @@ class Visit:
             with scratch_folder("cosmos-venv-push-") as scratch:
                 archive = scratch / "archive"
                 contents = pack(environment, archive, on_file=self._look_up)
-                record = ArchiveRecord.of(self.spec.portable_digest, self._platform, contents, commands, build)
+                record = ArchiveRecord.of(self.name, self._platform, contents, commands, build)
                 name = _archive_name(self._stem, contents.sha256)
                 folder, left = self.store.folder, self._left
                 folder.upload(archive, name, seconds=left(), on_wait=self._look_up)
@@ -291,7 +278,7 @@ class Visit:
         if content is None:
             return None
         try:
-            return self.store.trust.open(content, name=self.spec.portable_digest, platform=self._platform)
+            return self.store.trust.open(content, name=self.name, platform=self._platform)
         except BadArchive as error:
             self._refuse(error)
             return None
