@@ -1,0 +1,233 @@
+"""The remote store of environments, by its settings: in tasks, and in the builder of a parse."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from cosmos_venv.compat import AirflowException
+from cosmos_venv.environments.environment import Environment
+from cosmos_venv.managed import resolve
+from cosmos_venv.managed.arguments import VirtualenvArguments
+from cosmos_venv.managed.remote_environments import FOLDER
+from tests.kit import DbtCalls, MakeOperator
+
+KEY = "the key of all workers"
+
+
+class Configure(Protocol):
+    """Set names of ``[cosmos_venv]``."""
+
+    def __call__(self, **settings: object) -> None: ...
+
+
+@pytest.fixture
+def configure(monkeypatch: pytest.MonkeyPatch) -> Configure:
+    def configure(**settings: object) -> None:
+        for name, value in settings.items():
+            monkeypatch.setenv(f"AIRFLOW__COSMOS_VENV__{name.upper()}", str(value))
+
+    return configure
+
+
+@pytest.fixture
+def remote(tmp_path: Path, configure: Configure) -> Path:
+    """The folder of a remote store that is configured, but for a key."""
+    configure(remote_environment_dir=f"file://{tmp_path}/remote")
+    return tmp_path / "remote" / FOLDER
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    file = tmp_path / "key"
+    file.write_text(f"{KEY}\n")
+    file.chmod(0o600)
+    return file
+
+
+def archives(remote: Path) -> list[str]:
+    return sorted(path.name for path in remote.rglob("*.tar.zst"))
+
+
+@pytest.mark.parametrize("kept_as", ["connection", "file"])
+def test_a_task_fetches_what_a_task_of_another_machine_has_built(
+    make_operator: MakeOperator,
+    dbt_calls: DbtCalls,
+    tmp_path: Path,
+    remote: Path,
+    key_file: Path,
+    configure: Configure,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    kept_as: str,
+) -> None:
+    if kept_as == "connection":
+        monkeypatch.setenv("AIRFLOW_CONN_DBT_ENVIRONMENTS", f"generic://:{KEY.replace(' ', '%20')}@")
+        configure(remote_environment_key_conn_id="dbt_environments")
+    else:
+        configure(remote_environment_key_file=key_file)
+
+    make_operator(virtualenv_dir=tmp_path / "one").execute({})
+    built = capsys.readouterr().out
+    make_operator(virtualenv_dir=tmp_path / "other").execute({})
+    fetched = capsys.readouterr().out
+
+    assert len(archives(remote)) == 1
+    assert "Creating the virtualenv" in built
+    assert "Fetched " in fetched
+    assert "Creating the virtualenv" not in fetched
+    assert KEY not in built + fetched
+    assert [call.prefix.is_relative_to(tmp_path / "other") for call in dbt_calls()] == [False, True]
+
+
+def test_the_builder_of_a_parse_fetches_too(
+    make_operator: MakeOperator, tmp_path: Path, remote: Path, key_file: Path, configure: Configure
+) -> None:
+    configure(remote_environment_key_file=key_file)
+    make_operator(virtualenv_dir=tmp_path / "one").execute({})
+    arguments = VirtualenvArguments.of(vars(make_operator()))
+
+    with resolve.environment_for_parsing(arguments, tmp_path / "other", report=print) as environment:
+        record = environment.record
+
+    assert record["fetched_from"] == f"file://{remote}"
+
+
+def test_the_builder_of_a_parse_gets_the_key_of_a_connection_that_only_the_parse_can_ask_for(
+    make_operator: MakeOperator,
+    tmp_path: Path,
+    remote: Path,
+    configure: Configure,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Kept:
+        password = KEY
+
+    configure(remote_environment_key_conn_id="of_the_secrets_backend")
+    monkeypatch.setattr("cosmos_venv.managed.remote_environments.get_connection", lambda _: Kept())
+    make_operator(virtualenv_dir=tmp_path / "one").execute({})
+    arguments = VirtualenvArguments.of(vars(make_operator()))
+
+    with resolve.environment_for_parsing(arguments, tmp_path / "other", report=print) as environment:
+        record = environment.record
+
+    assert record["fetched_from"] == f"file://{remote}"
+    kept = [path.read_text() for path in (tmp_path / "other").rglob("*.log")]
+    assert kept
+    assert not any(KEY in text for text in kept)
+
+
+@pytest.fixture
+def environment(
+    make_operator: MakeOperator, tmp_path: Path, key_file: Path, configure: Configure, remote: Path
+) -> Iterator[Environment]:
+    """An environment that was built and pushed."""
+    configure(remote_environment_key_file=key_file)
+    arguments = VirtualenvArguments.of(vars(make_operator()))
+    with resolve.environment_for_parsing(arguments, tmp_path / "first", report=print) as environment:
+        assert archives(remote)
+        yield environment
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_worker_that_has_its_environment_asks_the_remote_nothing(
+    make_operator: MakeOperator, tmp_path: Path, configure: Configure
+) -> None:
+    # Each of these would be refused by whoever asks the remote.
+    configure(remote_environment_dir="nothing://is/here", remote_environment_key_file=tmp_path / "missing")
+
+    make_operator(virtualenv_dir=tmp_path / "first").execute({})
+
+
+def test_a_remote_without_anything_to_trust_is_refused(
+    make_operator: MakeOperator, tmp_path: Path, remote: Path
+) -> None:
+    with pytest.raises(AirflowException, match=r"nothing says whose environments may be run here\. Set remote_env"):
+        make_operator(virtualenv_dir=tmp_path / "one").execute({})
+
+    assert not remote.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "message"),
+    [
+        pytest.param("short", 0o600, "it has 5 bytes, and at least 16 are needed", id="short"),
+        pytest.param(KEY, 0o644, r"others may read or write it \(mode 644\)", id="open-to-others"),
+    ],
+)
+def test_a_key_that_is_none_is_refused(
+    make_operator: MakeOperator,
+    tmp_path: Path,
+    remote: Path,
+    key_file: Path,
+    configure: Configure,
+    content: str,
+    mode: int,
+    message: str,
+) -> None:
+    key_file.write_text(content)
+    key_file.chmod(mode)
+    configure(remote_environment_key_file=key_file)
+
+    with pytest.raises(
+        AirflowException, match=rf"remote_environment_key_file = '{re.escape(str(key_file))}'.*{message}"
+    ):
+        make_operator(virtualenv_dir=tmp_path / "one").execute({})
+
+    assert not remote.exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        pytest.param({"remote_environment_key_conn_id": "missing"}, "the connection 'missing'", id="connection"),
+        pytest.param({"remote_environment_key_file": "/missing/key"}, "its key file /missing/key", id="file"),
+    ],
+)
+def test_a_key_that_cannot_be_had_costs_a_build_and_no_failure(
+    make_operator: MakeOperator,
+    dbt_calls: DbtCalls,
+    tmp_path: Path,
+    remote: Path,
+    configure: Configure,
+    capsys: pytest.CaptureFixture[str],
+    setting: dict[str, str],
+    message: str,
+) -> None:
+    configure(**setting)
+
+    make_operator(virtualenv_dir=tmp_path / "one").execute({})
+
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "remote_environment_dir is not used" in line]
+    assert message in line
+    assert len(dbt_calls()) == 1
+    assert not remote.exists()
+
+
+def test_what_was_built_stays_here_where_it_is_not_to_be_pushed(
+    make_operator: MakeOperator, tmp_path: Path, remote: Path, key_file: Path, configure: Configure
+) -> None:
+    configure(remote_environment_key_file=key_file, remote_environment_push=False)
+
+    make_operator(virtualenv_dir=tmp_path / "one").execute({})
+
+    assert not remote.exists()
+
+
+def test_a_lock_file_that_cannot_be_read_is_refused_with_its_path(
+    make_operator: MakeOperator, tmp_path: Path, remote: Path, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(tmp_path))
+    (tmp_path / "environments.lock").write_text("{")
+    configure(remote_environment_lock="environments.lock")
+
+    with pytest.raises(
+        AirflowException, match=rf"remote_environment_lock = '{tmp_path}/environments.lock' cannot be read"
+    ):
+        make_operator(virtualenv_dir=tmp_path / "one").execute({})
+
+    assert not remote.exists()
