@@ -206,11 +206,34 @@ SETTINGS: dict[str, Setting] = {
         "built.",
         is_also_cosmos=False,
     ),
+    "remote_cache_packages": Setting(
+        default=False,
+        meaning="Whether dbt packages that a package-lock.yml pins are fetched from remote_cache_dir, and put there. "
+        "It needs a key (remote_key_conn_id, remote_key_file), as the next two do.",
+        is_also_cosmos=False,
+    ),
+    "remote_cache_parse_files": Setting(
+        default=False,
+        meaning="Whether dbt's parse files (partial_parse.msgpack) are fetched from remote_cache_dir, and put there.",
+        is_also_cosmos=False,
+    ),
+    "remote_cache_plans": Setting(
+        default=False,
+        meaning="Whether plans of DAGs are fetched from remote_cache_dir, and put there: a worker then needs no "
+        "manifest to make the one task that it runs.",
+        is_also_cosmos=False,
+    ),
+    "remote_cache_timeout": Setting(
+        default=10,
+        meaning="Seconds within which remote_cache_dir must answer about a package, a parse file or a plan.",
+        is_also_cosmos=False,
+        least=1,
+    ),
     "remote_environment_dir": Setting(
         default="",
         meaning="Folder from which workers fetch environments that another worker has built, and into which they put "
         "those that they have built: a URL of an object storage that Airflow reaches, or the path of a mount. It needs "
-        "remote_environment_key_conn_id, remote_environment_key_file or remote_environment_lock. Empty: none.",
+        "remote_key_conn_id, remote_key_file or remote_environment_lock. Empty: none.",
         is_also_cosmos=False,
     ),
     "remote_environment_dir_conn_id": Setting(
@@ -218,16 +241,15 @@ SETTINGS: dict[str, Setting] = {
         meaning="The Airflow connection for remote_environment_dir. Empty: the default connection of its storage.",
         is_also_cosmos=False,
     ),
-    "remote_environment_key_conn_id": Setting(
+    "remote_key_conn_id": Setting(
         default="",
-        meaning="The Airflow connection whose password is the key that remote environments are signed with, at least "
-        "16 characters.",
+        meaning="The Airflow connection whose password is the key, of at least 16 characters, that all workers share: "
+        "what they fetch from each other is signed with it.",
         is_also_cosmos=False,
     ),
-    "remote_environment_key_file": Setting(
+    "remote_key_file": Setting(
         default="",
-        meaning="A file with that key, which only this user may read; it counts where there is no "
-        "remote_environment_key_conn_id.",
+        meaning="A file with that key, which only this user may read; it counts where there is no remote_key_conn_id.",
         is_also_cosmos=False,
     ),
     "remote_environment_lock": Setting(
@@ -350,10 +372,14 @@ virtualenv_prune_max_bytes: int
 virtualenv_prune_min_age: int
 virtualenv_keep_failed: bool
 virtualenv_search_path: str
+remote_cache_packages: bool
+remote_cache_parse_files: bool
+remote_cache_plans: bool
+remote_cache_timeout: int
 remote_environment_dir: str
 remote_environment_dir_conn_id: str
-remote_environment_key_conn_id: str
-remote_environment_key_file: str
+remote_key_conn_id: str
+remote_key_file: str
 remote_environment_lock: str
 remote_environment_push: bool
 remote_environment_timeout: int

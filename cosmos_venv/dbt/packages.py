@@ -10,11 +10,14 @@ move on, so it is used for ``max_age`` only, and the tasks of one run get the sa
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import stat
+import tarfile
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -33,6 +36,7 @@ from cosmos_venv.files.durable_files import (
     sweep_abandoned,
     write_new,
 )
+from cosmos_venv.files.file_cache import Elsewhere
 from cosmos_venv.files.kernel_lock import NOBODY_LOCKS, is_locked_or_lockless, open_for_locking, unlock
 from cosmos_venv.files.permissions import Way, Writers, judge
 from cosmos_venv.files.read_limits import read_file
@@ -42,6 +46,7 @@ from cosmos_venv.processes.lease import Lease, lease_path
 LAYOUT = "packages-v1"
 _PACKAGES = "packages"
 _SIZES = "sizes.json"
+_ARCHIVE = ".tar.gz"
 _TURN = 0.01
 _KEPT_COUNT = 50
 _KEPT_SECONDS = 30 * 86_400.0
@@ -186,6 +191,20 @@ class PackageStore:
         except (VirtualenvError, OSError):
             return False
 
+    def take(self, digest: str, archive: bytes) -> None:
+        """Keep an installation of another machine.
+
+        :param digest: of what ``dbt deps`` would install.
+        :param archive: as ``archive_of`` has made it there.
+        :raises OSError: when it cannot be kept. Then no task sees anything of it.
+        :raises tarfile.TarError: when it is no archive, or a file in it would stand elsewhere.
+        """
+        with name_apart(self.folder) as apart:
+            self.make_directory(apart)
+            with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
+                tar.extractall(apart, filter="data")
+            self._publish(digest, apart)
+
     def publish(self, digest: str, installed: Path, lock_file: Path, local: Mapping[str, str]) -> None:
         """Keep a copy of what was installed.
 
@@ -208,13 +227,16 @@ class PackageStore:
             if lock_file.is_file():
                 shutil.copyfile(lock_file, apart / LOCK_FILE)
             write_new(apart / _SIZES, json.dumps(_sizes(apart / _PACKAGES)))
-            # A copy has the permissions of what dbt has made, under whatever umask.
-            shut_out_others(apart, self._judge(apart).writers)
-            # Named after the copy: a task that began to wait meanwhile shares what is no older than its wait.
-            target = self.folder / f"{digest}.{time.time_ns()}"
-            # Leased before it is there: another task's sweep must not find it in use by none.
-            with self._leased(target):
-                apart.rename(target)
+            self._publish(digest, apart)
+
+    def _publish(self, digest: str, apart: Path) -> None:
+        # A copy has the permissions of what dbt has made, under whatever umask.
+        shut_out_others(apart, self._judge(apart).writers)
+        # Named after the copy: a task that began to wait meanwhile shares what is no older than its wait.
+        target = self.folder / f"{digest}.{time.time_ns()}"
+        # Leased before it is there: another task's sweep must not find it in use by none.
+        with self._leased(target):
+            apart.rename(target)
         sweep(self.folder)
 
     @contextmanager
@@ -298,6 +320,21 @@ class PackageStore:
                 lease.close()
 
 
+def archive_of(kept: KeptPackages) -> bytes | None:
+    """Return an installation as one text of bytes; None where it has a local package, which is a link of this machine.
+
+    :param kept: the installation.
+    :raises OSError: when a file cannot be read.
+    """
+    if any(package.is_symlink() for package in kept.packages.iterdir()):
+        return None
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w:gz") as tar:
+        for path in sorted(kept.path.iterdir()):
+            tar.add(path, path.name)
+    return written.getvalue()
+
+
 def _is_whole(path: Path, writers: Writers) -> bool:
     """Whether every file has its size, and no other user may write to one.
 
@@ -338,6 +375,7 @@ class ProjectPackages:
     :param max_age: seconds for which an installation without a ``package-lock.yml`` is used.
     :param max_wait: seconds to wait for another task that installs the same.
     :param why_not_kept: why there is no digest, in words; empty where the log need not say it.
+    :param elsewhere: installations of other machines; None: there are none. Only pinned ones are taken and given.
     """
 
     project_dir: Path
@@ -347,6 +385,7 @@ class ProjectPackages:
     max_age: float = 0.0
     max_wait: float = 0.0
     why_not_kept: str = ""
+    elsewhere: Elsewhere | None = None
 
     @contextmanager
     def installed(
@@ -414,14 +453,37 @@ class ProjectPackages:
             install()
             return None
         with store.turn(digest, max_wait=self.max_wait, cancellation=cancellation, report=report):
-            if (kept := self._find(digest, began)) is not None:
+            if (kept := self._find(digest, began) or self._fetched(digest, store, report)) is not None:
                 return kept
             install()
             try:
                 self._publish(digest, store, place, folder)
             except OSError as error:
                 report(f"The dbt packages are not kept for other tasks: {error}.")
+        self._share(digest, began)
         return None
+
+    def _fetched(self, digest: str, store: PackageStore, report: Callable[[str], None]) -> KeptPackages | None:
+        """The installation of another machine, as far as the project's lock file pins it."""
+        if self.elsewhere is None or not (self.project_dir / LOCK_FILE).is_file():
+            return None
+        found = self.elsewhere.read(f"{digest}{_ARCHIVE}")
+        if found is None:
+            return None
+        try:
+            store.take(digest, found[0])
+        except (OSError, tarfile.TarError, EOFError, zlib.error) as error:
+            report(f"The dbt packages of another machine are not used: {error}.")
+            return None
+        report("The dbt packages are those that another machine has installed.")
+        return store.find(digest, lambda kept: is_pinned(self.project_dir, kept.lock_file))
+
+    def _share(self, digest: str, began: float) -> None:
+        if self.elsewhere is None or (kept := self._find(digest, began)) is None:
+            return
+        with closing(kept):
+            if is_pinned(self.project_dir, kept.lock_file) and (archive := archive_of(kept)):
+                self.elsewhere.write(f"{digest}{_ARCHIVE}", archive)
 
     def _find(self, digest: str, began: float) -> KeptPackages | None:
         found = (store.find(digest, partial(self._is_current, began)) for store in self.stores)

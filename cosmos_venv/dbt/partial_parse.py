@@ -27,7 +27,7 @@ import msgspec
 
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.files.durable_files import is_private
-from cosmos_venv.files.file_cache import FileCache
+from cosmos_venv.files.file_cache import Elsewhere, FileCache
 from cosmos_venv.files.read_limits import ANY_SIZE, MEBIBYTE, Limit, decoded, read_file
 
 PARTIAL_PARSE_FILE = "partial_parse.msgpack"
@@ -74,10 +74,12 @@ class ParsedProject:
     :param project_dir: the project; a parse file in its own ``target/`` is offered too, as Cosmos's documentation says
         ("Cosmos-managed virtual environment execution mode").
     :param kept: the copy that is kept between commands; None: nothing is kept.
+    :param elsewhere: copies of other machines; None: there are none.
     """
 
     project_dir: Path
     kept: Path | None = None
+    elsewhere: Elsewhere | None = None
 
     def offer(self, place: Path) -> None:
         """Put the newest parse file there is into the target folder of ``place``. Without any, dbt parses everything.
@@ -86,6 +88,8 @@ class ParsedProject:
 
         :param place: the folder in which dbt will run.
         """
+        if self.kept is not None:
+            self._files(self.kept).fetch(self.kept.stem)
         try:
             written, newest = max((source.stat().st_mtime_ns, source) for source in self._sources())
             found = read_file(newest, _LARGEST)
@@ -100,7 +104,8 @@ class ParsedProject:
             offered = place / "target" / PARTIAL_PARSE_FILE
             offered.write_bytes(content)
             os.utime(offered, ns=(written, written))  # so that dbt's own can be told from it
-            if newest == self.kept and time.time_ns() - written > _REFRESHED_SECONDS * 1e9:
+            # The time of what other machines share says whether it is to be shared anew.
+            if newest == self.kept and self.elsewhere is None and _is_old(written / 1e9):
                 os.utime(newest)
         except (OSError, ValueError):  # none there (max of nothing), gone meanwhile, or in no shape that we know
             return
@@ -118,11 +123,17 @@ class ParsedProject:
         with suppress(OSError):  # as above
             content = artifacts.content(PARTIAL_PARSE_FILE)
             if content is not None and _is_whole(content):
+                is_to_be_shared = not self.kept.exists() or _is_old(self.kept.stat().st_mtime)
                 self._write(content)
+                if is_to_be_shared:
+                    self._files(self.kept).share(self.kept.stem)
 
     def _write(self, content: bytes) -> None:
         assert self.kept is not None  # noqa: S101 - for the type checker
-        FileCache(folder=self.kept.parent, suffix=self.kept.suffix).write(self.kept.stem, content)
+        self._files(self.kept).write(self.kept.stem, content)
+
+    def _files(self, kept: Path) -> FileCache:
+        return FileCache(folder=kept.parent, suffix=kept.suffix, elsewhere=self.elsewhere)
 
     def _sources(self) -> Iterator[Path]:
         own = self.project_dir / "target" / PARTIAL_PARSE_FILE
@@ -130,6 +141,10 @@ class ParsedProject:
             yield own
         if self.kept is not None and self.kept.is_file() and is_private(self.kept.parent):
             yield self.kept
+
+
+def _is_old(written: float) -> bool:
+    return time.time() - written > _REFRESHED_SECONDS
 
 
 def _is_whole(content: bytes) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -41,6 +42,23 @@ _TURN = 0.05
 _PRIVATE = 0o600
 
 
+class Elsewhere(Protocol):
+    """A place that other machines reach too. What goes wrong there is never an error: then nothing is there."""
+
+    def read(self, name: str) -> tuple[bytes, float] | None:
+        """Return the content of a file, and when it was written, in seconds since the epoch; None when there is none.
+
+        :param name: of the file.
+        """
+
+    def write(self, name: str, content: bytes) -> None:
+        """Keep a file for other machines.
+
+        :param name: of the file.
+        :param content: its bytes.
+        """
+
+
 class FileCache(msgspec.Struct, frozen=True, kw_only=True):
     """Files in one folder, each kept under a digest.
 
@@ -48,12 +66,14 @@ class FileCache(msgspec.Struct, frozen=True, kw_only=True):
     :param suffix: of the files' names, such as ``.msgpack``.
     :param most: number of files that are kept: those written last or, where no age counts, read last.
     :param seconds: how long a file is kept that nobody uses.
+    :param elsewhere: files of other machines, for ``fetch`` and ``share``; None: there are none.
     """
 
     folder: Path
     suffix: str
     most: int = 50
     seconds: float = 30 * 86_400.0
+    elsewhere: Elsewhere | None = None
 
     def path(self, digest: str) -> Path:
         """Return where the file of a digest stands, or would stand.
@@ -128,6 +148,28 @@ class FileCache(msgspec.Struct, frozen=True, kw_only=True):
                     with os.fdopen(descriptor, "wb") as file:
                         file.writelines([content] if isinstance(content, bytes) else content)
                 self._sweep()
+
+    def fetch(self, digest: str) -> None:
+        """Keep here what another machine has kept under a digest, with its time, where nothing is kept here.
+
+        :param digest: the name under which it is kept.
+        """
+        if self.elsewhere is None or self.path(digest).exists():
+            return
+        if found := self.elsewhere.read(self.path(digest).name):
+            content, written = found
+            self.write(digest, content)
+            with suppress(OSError):
+                os.utime(self.path(digest), (written, written))
+
+    def share(self, digest: str) -> None:
+        """Keep for other machines what is kept here under a digest.
+
+        :param digest: the name under which it is kept.
+        """
+        if self.elsewhere is not None:
+            with suppress(OSError):
+                self.elsewhere.write(self.path(digest).name, read_own(self.path(digest)))
 
     @contextmanager
     def turn(self, digest: str, *, wait: float | None, report: Callable[[], object]) -> Iterator[bool]:

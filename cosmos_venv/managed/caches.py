@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from cosmos_venv import settings
 from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.files.os_errors import temporary_folder
+from cosmos_venv.managed.remote_cache import remote_cache
 
 if TYPE_CHECKING:
     from cosmos_venv.remote.object_store import RemoteFolder
@@ -72,7 +73,7 @@ def kept_plans() -> FileCache | None:
 
     if not (settings.enable_cache and settings.build_only_running_task and IS_AIRFLOW_3):
         return None
-    return FileCache(folder=cache_dir() / "plans-v1", suffix=".jsonl", most=_MOST_DAGS)
+    return FileCache(folder=cache_dir() / "plans-v1", suffix=".jsonl", most=_MOST_DAGS, elsewhere=remote_cache("plans"))
 
 
 def kept_fingerprints() -> FileCache | None:

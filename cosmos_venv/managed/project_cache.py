@@ -17,6 +17,7 @@ from cosmos_venv.environments.store import stores_of
 from cosmos_venv.files import permissions
 from cosmos_venv.files.durable_files import make_private
 from cosmos_venv.managed.caches import cache_dir
+from cosmos_venv.managed.remote_cache import remote_cache
 from cosmos_venv.managed.resolve import foreground_builds
 
 
@@ -47,7 +48,8 @@ def parsed_project(
     project_name = read_dbt_project(project_dir, environment=env).name or project_dir.name
     profile = profiles_yml.read_text(encoding="utf-8", errors="replace") if profiles_yml.is_file() else ""
     key = [project_name, profile, target_name, vars_text(variables) or "", which_dbt]
-    return ParsedProject(project_dir=project_dir, kept=kept_file(folder or cache_dir(), key))
+    kept = kept_file(folder or cache_dir(), key)
+    return ParsedProject(project_dir=project_dir, kept=kept, elsewhere=remote_cache("parse_files"))
 
 
 def copies_packages(given: bool | None) -> bool:
@@ -89,6 +91,7 @@ def project_packages(
         max_age=settings.packages_max_age,
         max_wait=settings.virtualenv_max_retries_lock,
         why_not_kept=files.why_unknown,
+        elsewhere=remote_cache("packages"),
     )
 
 

@@ -8,24 +8,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cosmos_venv import settings
-from cosmos_venv.compat import dags_folder, get_connection, mask_in_logs
+from cosmos_venv.compat import dags_folder, get_connection
 from cosmos_venv.environments import detached
 from cosmos_venv.environments.archive.remote_store import RemoteStore
-from cosmos_venv.environments.archive.signed_record import Trust, why_weak
+from cosmos_venv.environments.archive.signed_record import Trust
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.files.durable_files import read_own
+from cosmos_venv.managed.signing_key import KEY_VARIABLE, NoKey, signing_key
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.remote.object_store import RemoteFolder, connection_of
 
 FOLDER = "environments-v1"
 """Its name below ``remote_environment_dir``. The layout's version is in it."""
-
-_KEY_VARIABLE = "COSMOS_VENV_REMOTE_ENVIRONMENT_KEY"
-_OPEN_TO_OTHERS = 0o077
-
-
-class NoKey(Exception):
-    """The key is configured and cannot be had now. The text says why."""
 
 
 def remote_store(warn: Callable[[str], None]) -> RemoteStore | None:
@@ -52,11 +45,11 @@ def configured_store() -> RemoteStore:
     url = settings.remote_environment_dir
     if not url:
         raise CosmosValueError("[cosmos_venv] remote_environment_dir is empty. Set it to a URL or a path.")
-    trust = Trust(key=_key(), locked=_locked())
+    trust = Trust(key=signing_key(), locked=_locked())
     if not (trust.key or settings.remote_environment_lock):
         raise CosmosValueError(
             f"[cosmos_venv] remote_environment_dir = {url!r} is set and nothing says whose environments may be run "
-            "here. Set remote_environment_key_conn_id or remote_environment_key_file to a key that all workers share, "
+            "here. Set remote_key_conn_id or remote_key_file to a key that all workers share, "
             "or remote_environment_lock to a lock file."
         )
     return RemoteStore(
@@ -65,43 +58,6 @@ def configured_store() -> RemoteStore:
         seconds=settings.remote_environment_timeout,
         may_push=settings.remote_environment_push and bool(trust.key),
     )
-
-
-def _key() -> bytes:
-    if given := os.environ.get(_KEY_VARIABLE):  # of the process that has started this builder
-        return given.encode()
-    conn_id, file = settings.remote_environment_key_conn_id, settings.remote_environment_key_file
-    if conn_id:
-        name, key = f"remote_environment_key_conn_id = {conn_id!r}", _password(conn_id).encode()
-    elif file:
-        name, key = f"remote_environment_key_file = {file!r}", _content(Path(file))
-    else:
-        return b""
-    if reason := why_weak(key):
-        raise CosmosValueError(f"[cosmos_venv] {name}: the key is too short: {reason}. Make a longer one.")
-    mask_in_logs(key.decode(errors="replace"))
-    return key
-
-
-def _password(conn_id: str) -> str:
-    try:
-        return get_connection(conn_id).password or ""
-    except Exception as error:  # each Airflow and each secrets backend has another one
-        raise NoKey(f"the connection {conn_id!r} with its key cannot be had ({type(error).__name__})") from error
-
-
-def _content(file: Path) -> bytes:
-    try:
-        mode = file.stat().st_mode
-        content = read_own(file).strip()
-    except OSError as error:
-        raise NoKey(f"its key file {file} cannot be read ({error.strerror})") from error
-    if mode & _OPEN_TO_OTHERS:
-        raise CosmosValueError(
-            f"[cosmos_venv] remote_environment_key_file = {str(file)!r}: others may read or write it (mode "
-            f"{mode & 0o777:o}). Make it this user's alone: chmod 600."
-        )
-    return content
 
 
 def lock_file() -> Path | None:
@@ -139,11 +95,11 @@ def for_a_detached_builder() -> Mapping[str, str]:
         return {}
     conn_id = connection_of(settings.remote_environment_dir, settings.remote_environment_dir_conn_id or None)
     try:
-        key = _key()
+        key = signing_key()
         uri = get_connection(conn_id).get_uri() if conn_id else ""
     except Exception:  # noqa: BLE001 - the builder finds out, says so and builds
         return {}
-    variables = {_KEY_VARIABLE: key.decode(errors="replace")} if key else {}
+    variables = {KEY_VARIABLE: key.decode(errors="replace")} if key else {}
     return {**variables, f"AIRFLOW_CONN_{conn_id.upper()}": uri} if conn_id else variables
 
 

@@ -124,6 +124,7 @@ class _Rendering:
         key = None if kept is None else plan_key(self.configuration, self.graph.loaded_version)
         if kept is not None and key is not None and not kept.path(key).exists():
             keep(kept, key, plan, self.graph.project_path)
+            kept.share(key)
 
     def _plan(self) -> Plan:
         from cosmos_venv.rendering.planner import plan

@@ -67,9 +67,9 @@ def test_a_task_fetches_what_a_task_of_another_machine_has_built(
 ) -> None:
     if kept_as == "connection":
         monkeypatch.setenv("AIRFLOW_CONN_DBT_ENVIRONMENTS", f"generic://:{KEY.replace(' ', '%20')}@")
-        configure(remote_environment_key_conn_id="dbt_environments")
+        configure(remote_key_conn_id="dbt_environments")
     else:
-        configure(remote_environment_key_file=key_file)
+        configure(remote_key_file=key_file)
 
     make_operator(virtualenv_dir=tmp_path / "one").execute({})
     built = capsys.readouterr().out
@@ -87,7 +87,7 @@ def test_a_task_fetches_what_a_task_of_another_machine_has_built(
 def test_the_builder_of_a_parse_fetches_too(
     make_operator: MakeOperator, tmp_path: Path, remote: Path, key_file: Path, configure: Configure
 ) -> None:
-    configure(remote_environment_key_file=key_file)
+    configure(remote_key_file=key_file)
     make_operator(virtualenv_dir=tmp_path / "one").execute({})
     arguments = VirtualenvArguments.of(vars(make_operator()))
 
@@ -107,7 +107,7 @@ def test_the_builder_of_a_parse_gets_the_key_of_a_connection_that_only_the_parse
     class Kept:
         password = KEY
 
-    configure(remote_environment_key_conn_id="of_the_secrets_backend")
+    configure(remote_key_conn_id="of_the_secrets_backend")
     monkeypatch.setattr("cosmos_venv.managed.remote_environments.get_connection", lambda _: Kept())
     make_operator(virtualenv_dir=tmp_path / "one").execute({})
     arguments = VirtualenvArguments.of(vars(make_operator()))
@@ -126,7 +126,7 @@ def environment(
     make_operator: MakeOperator, tmp_path: Path, key_file: Path, configure: Configure, remote: Path
 ) -> Iterator[Environment]:
     """An environment that was built and pushed."""
-    configure(remote_environment_key_file=key_file)
+    configure(remote_key_file=key_file)
     arguments = VirtualenvArguments.of(vars(make_operator()))
     with resolve.environment_for_parsing(arguments, tmp_path / "first", report=print) as environment:
         assert archives(remote)
@@ -138,7 +138,7 @@ def test_a_worker_that_has_its_environment_asks_the_remote_nothing(
     make_operator: MakeOperator, tmp_path: Path, configure: Configure
 ) -> None:
     # Each of these would be refused by whoever asks the remote.
-    configure(remote_environment_dir="nothing://is/here", remote_environment_key_file=tmp_path / "missing")
+    configure(remote_environment_dir="nothing://is/here", remote_key_file=tmp_path / "missing")
 
     make_operator(virtualenv_dir=tmp_path / "first").execute({})
 
@@ -171,11 +171,9 @@ def test_a_key_that_is_none_is_refused(
 ) -> None:
     key_file.write_text(content)
     key_file.chmod(mode)
-    configure(remote_environment_key_file=key_file)
+    configure(remote_key_file=key_file)
 
-    with pytest.raises(
-        AirflowException, match=rf"remote_environment_key_file = '{re.escape(str(key_file))}'.*{message}"
-    ):
+    with pytest.raises(AirflowException, match=rf"remote_key_file = '{re.escape(str(key_file))}'.*{message}"):
         make_operator(virtualenv_dir=tmp_path / "one").execute({})
 
     assert not remote.exists()
@@ -184,8 +182,8 @@ def test_a_key_that_is_none_is_refused(
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        pytest.param({"remote_environment_key_conn_id": "missing"}, "the connection 'missing'", id="connection"),
-        pytest.param({"remote_environment_key_file": "/missing/key"}, "its key file /missing/key", id="file"),
+        pytest.param({"remote_key_conn_id": "missing"}, "the connection 'missing'", id="connection"),
+        pytest.param({"remote_key_file": "/missing/key"}, "its key file /missing/key", id="file"),
     ],
 )
 def test_a_key_that_cannot_be_had_costs_a_build_and_no_failure(
@@ -211,7 +209,7 @@ def test_a_key_that_cannot_be_had_costs_a_build_and_no_failure(
 def test_what_was_built_stays_here_where_it_is_not_to_be_pushed(
     make_operator: MakeOperator, tmp_path: Path, remote: Path, key_file: Path, configure: Configure
 ) -> None:
-    configure(remote_environment_key_file=key_file, remote_environment_push=False)
+    configure(remote_key_file=key_file, remote_environment_push=False)
 
     make_operator(virtualenv_dir=tmp_path / "one").execute({})
 

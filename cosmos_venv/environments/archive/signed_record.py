@@ -20,8 +20,6 @@ from cosmos_venv.environments.archive.packing import BadArchive, Contents
 from cosmos_venv.environments.environment import BuildRecord, RecordedBuilder
 from cosmos_venv.exceptions import VirtualenvError
 
-_LEAST_KEY = 16  # bytes; a shorter one can be guessed
-
 
 class NotTrusted(VirtualenvError):
     """A record that nobody who is trusted has signed. The text says why, as a clause."""
@@ -146,11 +144,3 @@ def digest_of_record(text: str) -> str:
     :param text: of ``ArchiveRecord.to_json``.
     """
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def why_weak(key: bytes) -> str:
-    """Return why a key is refused, as a clause; empty where it is not.
-
-    :param key: the secret.
-    """
-    return f"it has {len(key)} bytes, and at least {_LEAST_KEY} are needed" if len(key) < _LEAST_KEY else ""

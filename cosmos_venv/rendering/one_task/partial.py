@@ -126,7 +126,10 @@ class PartialProject:
 def _find(configuration: Configuration, graph: DbtGraph, planned_id: str) -> KeptTask | None:
     kept = caches.kept_plans()
     key = None if kept is None else plan_key(configuration, graph.version())
-    return None if kept is None or key is None else find(kept, key, planned_id, graph.project_path)
+    if kept is None or key is None:
+        return None
+    kept.fetch(key)
+    return find(kept, key, planned_id, graph.project_path)
 
 
 def is_put_in_order() -> bool:

@@ -1,0 +1,78 @@
+"""Files that machines keep for each other, each signed with the key that they share: what is read decides what runs."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import time
+from dataclasses import dataclass, field
+
+from cosmos_venv.files.read_limits import Limit
+from cosmos_venv.remote.download_cache import RemoteError
+from cosmos_venv.remote.object_store import RemoteFolder
+
+_SIGNATURE = hashlib.sha256().digest_size
+_TIME = 16  # digits of the time at which it was written, in microseconds
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class SignedFolder:
+    """A folder of an object store. What goes wrong is one warning in the log, and then nothing is there.
+
+    A file is its signature (HMAC with SHA-256 over name, time and content), the time, and the content.
+
+    :param folder: where the files are kept.
+    :param key: that all machines share.
+    :param seconds: seconds within which each answer must come.
+    :param limit: the largest content.
+    """
+
+    folder: RemoteFolder
+    key: bytes = field(repr=False)
+    seconds: float
+    limit: Limit
+    _is_out: bool = field(default=False, init=False)
+
+    def read(self, name: str) -> tuple[bytes, float] | None:
+        """Return the content of a file, and when it was written, in seconds since the epoch; None when there is none.
+
+        :param name: of the file.
+        """
+        if self._is_out:
+            return None
+        try:
+            found = self.folder.read(name, seconds=self.seconds, limit=self.limit)
+        except RemoteError as error:
+            self._give_up(error)
+            return None
+        if found is None:
+            return None
+        signature, signed = found[:_SIGNATURE], found[_SIGNATURE:]
+        if not hmac.compare_digest(signature, self._signature(name, signed)):
+            logger.warning("%s/%s is not used: it is not signed with the key of this deployment.", self.folder, name)
+            return None
+        return signed[_TIME:], int(signed[:_TIME]) / 1e6
+
+    def write(self, name: str, content: bytes) -> None:
+        """Keep a file for other machines.
+
+        :param name: of the file.
+        :param content: its bytes.
+        """
+        if self._is_out:
+            return
+        signed = b"%0*d" % (_TIME, time.time_ns() // 1000) + content
+        try:
+            self.folder.write(name, self._signature(name, signed) + signed, seconds=self.seconds, sweeps=False)
+        except RemoteError as error:
+            self._give_up(error)
+
+    def _signature(self, name: str, signed: bytes) -> bytes:
+        return hmac.new(self.key, name.encode() + b"\n" + signed, hashlib.sha256).digest()
+
+    def _give_up(self, error: RemoteError) -> None:
+        self._is_out = True  # what does not answer is asked once in a task
+        logger.warning("%s is of no use now: %s.", self.folder, error)
