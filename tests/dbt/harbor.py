@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cosmos_venv.dbt.packages import PackageStore, ProjectPackages
 from cosmos_venv.dbt.project_files import read_package_files
+from cosmos_venv.files.file_cache import Elsewhere
 from cosmos_venv.processes.cancellation import Cancellation
 
 DEADLINE = 30.0
@@ -41,7 +42,12 @@ class Project:
 
     @contextmanager
     def installed(
-        self, *, max_age: float = 3600, stores: Sequence[PackageStore] | None = None, fails: bool = False
+        self,
+        *,
+        max_age: float = 3600,
+        stores: Sequence[PackageStore] | None = None,
+        fails: bool = False,
+        elsewhere: Elsewhere | None = None,
     ) -> Iterator[Path]:
         """The packages folder of a place of its own."""
         packages = ProjectPackages(
@@ -50,6 +56,7 @@ class Project:
             stores=tuple(stores or [make_store(self.root / "store")]),
             max_age=max_age,
             max_wait=DEADLINE,
+            elsewhere=elsewhere,
         )
         place = self.root / f"run-{time.time_ns()}" / "harbor"
         place.mkdir(parents=True)
@@ -61,7 +68,8 @@ class Project:
             cranes = place / "dbt_packages" / "cranes"
             (cranes / ".git").mkdir(parents=True)
             (cranes / "macros.sql").write_text(f"installation {self.installations}")
-            (place / "dbt_packages" / "shared").symlink_to(place.parent / "shared")
+            if "shared" in (self.path / "packages.yml").read_text():
+                (place / "dbt_packages" / "shared").symlink_to(place.parent / "shared")
             lock = place / "package-lock.yml"
             own = self.path / "package-lock.yml"
             lock.write_text(own.read_text() if own.exists() else "packages: [cranes 1.0]\n")
