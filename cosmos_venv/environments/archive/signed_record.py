@@ -106,12 +106,8 @@ class Trust:
         """
         import msgspec  # few tasks fetch
 
-        try:
-            envelope = msgspec.json.decode(content, type=dict[str, str])
-            text = envelope["record"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise BadArchive("its record is damaged") from error
-        self._judge(text, envelope.get("hmac_sha256", ""), name=name, platform=platform)
+        text, signature = _opened(content)
+        self._judge(text, signature, name=name, platform=platform)
         try:
             record = msgspec.json.decode(text, type=ArchiveRecord)
         except ValueError as error:
@@ -124,7 +120,7 @@ class Trust:
         locked = self.locked.get((name, platform))
         if locked is not None:
             # Where a lock file names the environment, a signature alone does not do: another build is another pin.
-            if digest_of_record(text) != locked:
+            if _sha256(text) != locked:
                 raise NotTrusted("it is another one than the lock file names")
             return
         if not self.key:
@@ -138,9 +134,25 @@ class Trust:
         return hmac.new(self.key, text.encode(), hashlib.sha256).hexdigest()
 
 
-def digest_of_record(text: str) -> str:
-    """Return what a lock file names a record by: its SHA-256, 64 hexadecimal digits.
+def digest_of_record(content: bytes) -> str:
+    """Return what a lock file names a record by: the SHA-256 of its text, 64 hexadecimal digits.
 
-    :param text: of ``ArchiveRecord.to_json``.
+    :param content: of ``Trust.sign``.
+    :raises BadArchive: when it is no record.
     """
+    return _sha256(_opened(content)[0])
+
+
+def _opened(content: bytes) -> tuple[str, str]:
+    """Return the text of a record and its signature, which is empty where there is none."""
+    import msgspec  # few tasks fetch
+
+    try:
+        envelope = msgspec.json.decode(content, type=dict[str, str])
+        return envelope["record"], envelope.get("hmac_sha256", "")
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadArchive("its record is damaged") from error
+
+
+def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
