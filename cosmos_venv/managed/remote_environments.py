@@ -47,7 +47,7 @@ def configured_store() -> RemoteStore:
     :raises CosmosValueError: naming the setting that is wrong or missing.
     :raises NoKey: when its key cannot be had now.
     """
-    folder, trust = _folder(), Trust(key=signing_key(), locked=_locked())
+    folder, trust = remote_folder(), Trust(key=signing_key(), locked=_locked())
     if not (trust.key or settings.remote_environment_lock):
         raise CosmosValueError(
             f"[cosmos_venv] remote_environment_dir = {settings.remote_environment_dir!r} is set and nothing says whose "
@@ -90,7 +90,7 @@ def store_to_push_to(lock: Path | None) -> RemoteStore:
         )
     locked = read_lock(lock, given_as="--lock") if lock is not None and lock.exists() else {}
     return RemoteStore(
-        folder=_folder(),
+        folder=remote_folder(),
         trust=Trust(key=key, locked=locked),
         seconds=max(settings.remote_environment_timeout, _PATIENCE),
     )
@@ -104,7 +104,11 @@ def _naming_the_key() -> Iterator[None]:
         raise VirtualenvError(f"[cosmos_venv] remote_environment_dir cannot be used: {error}.") from error
 
 
-def _folder() -> RemoteFolder:
+def remote_folder() -> RemoteFolder:
+    """Return the folder of environments.
+
+    :raises CosmosValueError: when none is configured.
+    """
     url = settings.remote_environment_dir
     if not url:
         raise CosmosValueError("[cosmos_venv] remote_environment_dir is empty. Set it to a URL or a path.")

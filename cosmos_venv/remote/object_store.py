@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -264,6 +265,20 @@ class RemoteFolder:
 
         return self._asked(listed, seconds)
 
+    def written_at(self, name: str, *, seconds: float) -> float | None:
+        """Return when a file was written by the storage's clock, in seconds since the epoch; None: it says no time.
+
+        :param name: the name of the file.
+        :param seconds: seconds within which an answer must come.
+        :raises RemoteError: when nothing can be said within that time, or there is no such file.
+        """
+
+        def asked(folder: Any) -> float | None:
+            folder.fs.invalidate_cache()
+            return _instant(changed_at(folder.fs.info((folder / name).path)))
+
+        return self._asked(asked, seconds)
+
     def remove(self, name: str, *, seconds: float) -> None:
         """Remove a file. One that is gone is no error.
 
@@ -293,6 +308,18 @@ class RemoteFolder:
             raise
         except Exception as error:
             raise error_of(error) from error
+
+
+def _instant(changed: object) -> float | None:
+    """Return a time of ``changed_at`` in seconds since the epoch; None for a kind that nobody has seen yet."""
+    if isinstance(changed, str):  # of Google's
+        try:
+            changed = datetime.fromisoformat(changed.replace("Z", "+00:00"))
+        except ValueError:
+            return None
+    if isinstance(changed, datetime):
+        return (changed if changed.tzinfo else changed.replace(tzinfo=timezone.utc)).timestamp()
+    return float(changed) if isinstance(changed, int | float) else None
 
 
 def _put(folder: Any, name: str, write: Callable[[Any], object]) -> None:
