@@ -40,13 +40,15 @@ _STALE = 20.0  # a builder that works renews its lease four times meanwhile
 _TURN = 1.0
 _SETTLED = 0.5
 _MEGABYTE = 1e6
+_LONGEST_WORD = 100
 
 
 class Folder(Protocol):
     """A folder that all machines reach.
 
     A file is made or replaced in one step, and ``download`` refuses one of another size. Each call raises an
-    ``OSError`` when it cannot be done within its seconds.
+    ``OSError`` when it cannot be done within its seconds. Its ``has_answered`` is true where the folder has said so:
+    there is no such file, or another one.
     """
 
     def read(self, name: str, *, seconds: float, limit: Limit) -> bytes | None:  # noqa: D102 - as the class says
@@ -138,7 +140,9 @@ class Visit:
         self._platform = platform_key(self.interpreter)
         self._stem = f"{self._platform}/{self.name}"
 
-    def fetch(self, directory: Path, *, writers: Writers, newer_than: str = "") -> tuple[BuildRecord, list[str]] | None:
+    def fetch(
+        self, directory: Path, *, writers: Writers, newer_than: str = "", checks_content: bool = False
+    ) -> tuple[BuildRecord, list[str]] | None:
         """Put the environment into a directory; None when it is to be built here, and the directory is empty then.
 
         Where another machine builds it, that is waited for. Where none does, the others wait for this one.
@@ -146,6 +150,7 @@ class Visit:
         :param directory: does not exist yet or is empty.
         :param writers: who else may write to what is installed.
         :param newer_than: ISO 8601; one that was built then or before counts as none. Empty: each counts.
+        :param checks_content: whether each file is held against its hash, and not its size alone.
         :returns: the record of its build, with the digest of the builder's machine, and the names of its commands.
         :raises CommandKilled: when ``cancellation`` was requested.
         :raises VirtualenvError: when there is none, and the store is the only source.
@@ -155,17 +160,19 @@ class Visit:
         while (record := self._wait_for(newer_than, bad)) is not None:
             began = self.store.now()
             try:
-                self._fetch(record, directory, writers)
-            except _Unreachable as error:
-                self._give_up(error)
-                break
+                self._fetch(record, directory, writers, checks_content=checks_content)
             except BadArchive as error:
                 self._refuse(error)
                 bad = record.contents.sha256
                 empty_directory(directory)
+            except (OSError, VirtualenvError, ImportError) as error:
+                # Of this machine too, such as a full temporary folder: the building tells of it, or gets on with it.
+                self._give_up(error)
+                empty_directory(directory)
+                break
             else:
                 seconds = self.store.now() - began
-                by = f"built by {record.build.built_by.host} at {record.build.built_at}"
+                by = f"built by {_shown(record.build.built_by.host)} at {_shown(record.build.built_at)}"
                 self.report(f"Fetched {_size(record.contents.size)} from {self.store.folder} in {seconds:.1f} s; {by}.")
                 spec = replace(record.build.spec, interpreter=self.interpreter)
                 build = replace(record.build, spec=spec, fetched_from=str(self.store.folder))
@@ -176,7 +183,7 @@ class Visit:
             )
         return None
 
-    def _fetch(self, record: ArchiveRecord, directory: Path, writers: Writers) -> None:
+    def _fetch(self, record: ArchiveRecord, directory: Path, writers: Writers, *, checks_content: bool) -> None:
         with scratch_folder("cosmos-venv-fetch-") as scratch:
             self._download(record, scratch / "archive")
             create_empty(directory, self.interpreter, cancellation=self.cancellation)
@@ -184,7 +191,7 @@ class Visit:
         shut_out_others(directory, writers)
         # That dbt can be imported was checked by the builder, on the same platform.
         with post_install.written_out(directory, cancellation=self.cancellation, report=self.report):
-            if faults := post_install.faults(directory):
+            if faults := post_install.faults(directory, content=checks_content):
                 raise BadArchive(", ".join(faults[:3]))
 
     def push(self, environment: Path, build: BuildRecord, commands: Iterable[str]) -> None:
@@ -259,11 +266,13 @@ class Visit:
 
     def _is_to_build(self) -> bool:
         """Return whether this machine builds now; False after a while in which another one was at work."""
+        if self._lease is not None:
+            return True  # what it has fetched or built before was no good
         lease = self._read_lease()
         if lease is None or (lease == self._seen and self.store.now() - self._seen_at >= _STALE):
             return self._takes_lease()
         if self._seen is None:
-            self.report(f"The virtualenv is being built by {lease.get('host')}: waiting for it.")
+            self.report(f"The virtualenv is being built by {_shown(lease.get('host'))}: waiting for it.")
         if lease != self._seen:
             self._seen, self._seen_at = lease, self.store.now()
         if self._left() <= _TURN:
@@ -288,7 +297,10 @@ class Visit:
         try:
             self.store.folder.download(name, file, size=size, seconds=self._left(), on_wait=self._look_up)
         except OSError as error:
-            raise _Unreachable(str(error)) from error
+            # The store has another one, or none: what is built here takes its place.
+            if getattr(error, "has_answered", False):
+                raise BadArchive(str(error)) from error
+            raise
 
     def _takes_lease(self) -> bool:
         lease: dict[str, object] = {"host": socket.gethostname(), "id": os.urandom(8).hex(), "renewed": 0}
@@ -306,7 +318,7 @@ class Visit:
         content = self.store.folder.read(name, seconds=self._question(), limit=_RECORD_LIMIT)
         try:
             lease = json.loads(content or b"null")
-        except ValueError:
+        except (ValueError, RecursionError):  # anybody who may write there can have written it
             return None
         return lease if isinstance(lease, dict) else None
 
@@ -324,7 +336,7 @@ class Visit:
             self._refused.add(str(error))
             self.warn(f"The virtualenv of {self.store.folder} is not used: {error}.")
 
-    def _give_up(self, error: OSError | VirtualenvError) -> None:
+    def _give_up(self, error: Exception) -> None:
         self._pushes = False  # what does not answer now is not waited for once more
         self.warn(f"{self.store.folder} cannot be used: {error}. The virtualenv is built here.")
 
@@ -346,12 +358,13 @@ class Visit:
             self.renew()
 
 
-class _Unreachable(VirtualenvError):
-    """The store has not given an archive that its record promises."""
-
-
 def _archive_name(stem: str, sha256: str) -> str:
     return f"{stem}-{sha256[:16]}.tar.zst"
+
+
+def _shown(text: object) -> str:
+    """Return what another machine says of itself as a part of one line of the log."""
+    return "".join(letter for letter in str(text)[:_LONGEST_WORD] if letter.isprintable())
 
 
 def _size(size: int) -> str:

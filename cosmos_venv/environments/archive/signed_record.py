@@ -101,7 +101,7 @@ class Trust:
         :param content: as it was kept.
         :param name: the portable digest that was asked for.
         :param platform: the key of this platform.
-        :raises BadArchive: when it is no record, or one of another release.
+        :raises BadArchive: when it is no record, or one of another release, or says what no builder says.
         :raises NotTrusted: when nobody who is trusted has signed it, or it belongs to another environment.
         """
         import msgspec  # few tasks fetch
@@ -118,6 +118,7 @@ class Trust:
             raise BadArchive(f"its record is of another release ({error})") from error
         if (record.name, record.platform) != (name, platform):
             raise NotTrusted("its record belongs to another environment")
+        _refuse_what_none_has(record)
         return record
 
     def _judge(self, text: str, signature: str, *, name: str, platform: str) -> None:
@@ -131,11 +132,19 @@ class Trust:
             raise NotTrusted("the lock file does not name it, and there is no key")
         if not signature:
             raise NotTrusted("it is not signed")
-        if not hmac.compare_digest(signature, self._signature(text)):
+        if not hmac.compare_digest(signature.encode(), self._signature(text).encode()):
             raise NotTrusted("it is signed with another key")
 
     def _signature(self, text: str) -> str:
         return hmac.new(self.key, text.encode(), hashlib.sha256).hexdigest()
+
+
+def _refuse_what_none_has(record: ArchiveRecord) -> None:
+    if refusal := record.contents.why_too_large():
+        raise BadArchive(refusal)
+    for name in record.commands:
+        if "/" in name or name in ("", ".", ".."):
+            raise BadArchive(f"its record names a command {name!r}")
 
 
 def digest_of_record(text: str) -> str:
