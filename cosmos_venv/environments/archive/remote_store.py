@@ -57,7 +57,7 @@ class Folder(Protocol):
     def write(self, name: str, content: bytes, *, seconds: float, sweeps: bool) -> None:  # noqa: D102 - as the class says
         ...
 
-    def download(self, name: str, file: Path, *, size: int, seconds: float, on_wait: Callable[[], None]) -> None:  # noqa: D102 - as the class says
+    def download(self, name: str, file: Path, *, size: int, seconds: float, on_wait: Callable[[], None]) -> bool:  # noqa: D102 - as the class says
         ...
 
     def upload(self, file: Path, name: str, *, seconds: float, on_wait: Callable[[], None]) -> None:  # noqa: D102 - as the class says
@@ -294,13 +294,9 @@ class Visit:
 
     def _download(self, record: ArchiveRecord, file: Path) -> None:
         name, size = _archive_name(self._stem, record.contents.sha256), record.contents.size
-        try:
-            self.store.folder.download(name, file, size=size, seconds=self._left(), on_wait=self._look_up)
-        except OSError as error:
-            # The store has another one, or none: what is built here takes its place.
-            if getattr(error, "has_answered", False):
-                raise BadArchive(str(error)) from error
-            raise
+        if not self.store.folder.download(name, file, size=size, seconds=self._left(), on_wait=self._look_up):
+            # A rule of the storage may have removed it before its record. What is built here takes its place.
+            raise BadArchive("its archive is gone, or has another size than its record says")
 
     def _takes_lease(self) -> bool:
         lease: dict[str, object] = {"host": socket.gethostname(), "id": os.urandom(8).hex(), "renewed": 0}
