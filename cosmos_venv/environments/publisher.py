@@ -294,7 +294,10 @@ class Publisher:
             report=self._report,
             warn=self._warn,
         )
-        fetched = self._visit.fetch(build, writers=writers, newer_than=newer_than)
+        # What takes the place of a damaged build is looked at as closely as what is installed in its place.
+        fetched = self._visit.fetch(
+            build, writers=writers, newer_than=newer_than, checks_content=self._instead_of is not None
+        )
         return fetched and (replace(fetched[0], digest=self._spec.digest), fetched[1])
 
     def _installed(

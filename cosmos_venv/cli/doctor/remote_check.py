@@ -201,7 +201,7 @@ def _speed(folder: RemoteFolder, name: str, *, seconds: float) -> tuple[float, f
     return _LARGE / _MEGABYTE / up, _LARGE / _MEGABYTE / down
 
 
-def _seconds(action: Callable[[], None]) -> float:
+def _seconds(action: Callable[[], object]) -> float:
     began = time.monotonic()
     action()
     return max(time.monotonic() - began, 1e-6)

@@ -34,9 +34,8 @@ _FETCH = (
 )
 _PUSH = (
     "Puts the ready environments of a virtualenv_dir, or the one that is named, into [cosmos_venv] "
-    "remote_environment_dir, signed with the key of remote_key_conn_id or remote_key_file. What the remote holds "
-    "already stays as it is. Exit code 1: an environment is damaged or works only where it was built, or the remote "
-    "does not take it."
+    "remote_environment_dir, signed with the key of remote_key_conn_id or remote_key_file. Exit code 1: an environment "
+    "is damaged or works only where it was built, or the remote does not take it."
 )
 _LIST = "Lists every build of a virtualenv_dir: ready, old, building, left over or failed. Writes nothing."
 _SHOW = (

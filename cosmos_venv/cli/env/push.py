@@ -34,7 +34,7 @@ class PushedEnvironment:
     :param record_sha256: what a lock file names it by; None: it is not there.
     :param bytes: of its archive.
     :param seconds: that the pushing took.
-    :param was_there: whether the remote store had this very archive already.
+    :param is_unchanged: whether the remote store had just this one already, so that its record stays.
     :param error: why it is not there, in words; None: it is.
     """
 
@@ -45,7 +45,7 @@ class PushedEnvironment:
     record_sha256: str | None = None
     bytes: int = 0
     seconds: float = 0.0
-    was_there: bool = False
+    is_unchanged: bool = False
     error: str | None = None
 
 
@@ -163,7 +163,7 @@ def _put(stored: StoredBuild, remote: RemoteStore, result: PushedEnvironment) ->
         platform=visit.platform,
         record_sha256=pushed.record_sha256,
         bytes=pushed.size,
-        was_there=pushed.was_there,
+        is_unchanged=pushed.is_unchanged,
         seconds=round(time.monotonic() - began, 1),
     )
 
@@ -171,6 +171,5 @@ def _put(stored: StoredBuild, remote: RemoteStore, result: PushedEnvironment) ->
 def _line(stored: StoredBuild, pushed: PushedEnvironment, remote: RemoteStore) -> str:
     if pushed.error:
         return f"{title(stored)}: failed"
-    if pushed.was_there:
-        return f"{title(stored)}: was in {remote.folder}"
-    return f"{title(stored)}: {decimal(pushed.bytes)} put into {remote.folder} in {pushed.seconds} s"
+    unchanged = ", unchanged" if pushed.is_unchanged else ""
+    return f"{title(stored)}: {decimal(pushed.bytes)} put into {remote.folder} in {pushed.seconds} s{unchanged}"

@@ -29,6 +29,8 @@ _ACTIVATION = frozenset(
     | {"Activate.ps1", "deactivate.bat", "pydoc.bat"}
 )
 _EXECUTABLE, _PLAIN = 0o755, 0o644
+# An environment with a machine-learning framework and its CUDA has 10 GB and 60,000 files.
+_MOST_BYTES, _MOST_FILES = 64 << 30, 1_000_000
 
 
 class NotPortable(VirtualenvError):
@@ -57,6 +59,15 @@ class Contents:
     files: int
     prefix: str
     relocated: tuple[str, ...]
+
+    def why_too_large(self) -> str:
+        """Return why such an archive is neither made nor unpacked, as a clause; empty where it is."""
+        largest = max(self.size, self.unpacked)
+        if largest > _MOST_BYTES:
+            return f"it has {largest:,} bytes, more than the {_MOST_BYTES:,} that are unpacked"
+        if self.files > _MOST_FILES:
+            return f"it has {self.files:,} files, more than the {_MOST_FILES:,} that are unpacked"
+        return ""
 
 
 def pack(environment: Path, archive: Path, *, on_file: Callable[[], None]) -> Contents:

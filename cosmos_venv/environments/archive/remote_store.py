@@ -20,7 +20,7 @@ from typing import Protocol
 
 from cosmos_venv.environments import post_install
 from cosmos_venv.environments.archive.packing import BadArchive, Contents, NotPortable, pack
-from cosmos_venv.environments.archive.signed_record import ArchiveRecord, NotTrusted, Trust, digest_of_record
+from cosmos_venv.environments.archive.signed_record import ArchiveRecord, NotTrusted, Trust, digest_of_record, opened
 from cosmos_venv.environments.archive.unpacking import unpack
 from cosmos_venv.environments.environment import BuildRecord
 from cosmos_venv.environments.installers.creation import create_empty, empty_directory
@@ -40,13 +40,15 @@ _STALE = 20.0  # a builder that works renews its lease four times meanwhile
 _TURN = 1.0
 _SETTLED = 0.5
 _MEGABYTE = 1e6
+_LONGEST_WORD = 100
 
 
 class Folder(Protocol):
     """A folder that all machines reach.
 
     A file is made or replaced in one step, and ``download`` refuses one of another size. Each call raises an
-    ``OSError`` when it cannot be done within its seconds.
+    ``OSError`` when it cannot be done within its seconds. Its ``has_answered`` is true where the folder has said so:
+    there is no such file, or another one.
     """
 
     def read(self, name: str, *, seconds: float, limit: Limit) -> bytes | None:  # noqa: D102 - as the class says
@@ -55,7 +57,7 @@ class Folder(Protocol):
     def write(self, name: str, content: bytes, *, seconds: float, sweeps: bool) -> None:  # noqa: D102 - as the class says
         ...
 
-    def download(self, name: str, file: Path, *, size: int, seconds: float, on_wait: Callable[[], None]) -> None:  # noqa: D102 - as the class says
+    def download(self, name: str, file: Path, *, size: int, seconds: float, on_wait: Callable[[], None]) -> bool:  # noqa: D102 - as the class says
         ...
 
     def upload(self, file: Path, name: str, *, seconds: float, on_wait: Callable[[], None]) -> None:  # noqa: D102 - as the class says
@@ -109,12 +111,12 @@ class Pushed:
 
     :param record_sha256: what a lock file names it by, 64 hexadecimal digits.
     :param size: bytes of its archive.
-    :param was_there: whether the store had this very archive already.
+    :param is_unchanged: whether the store had the record of this very archive already.
     """
 
     record_sha256: str
     size: int
-    was_there: bool
+    is_unchanged: bool
 
 
 @dataclass(kw_only=True)
@@ -154,7 +156,9 @@ class Visit:
         self.platform = platform_key(self.interpreter)
         self._stem = f"{self.platform}/{self.name}"
 
-    def fetch(self, directory: Path, *, writers: Writers, newer_than: str = "") -> tuple[BuildRecord, list[str]] | None:
+    def fetch(
+        self, directory: Path, *, writers: Writers, newer_than: str = "", checks_content: bool = False
+    ) -> tuple[BuildRecord, list[str]] | None:
         """Put the environment into a directory; None when it is to be built here, and the directory is empty then.
 
         Where another machine builds it, that is waited for. Where none does, the others wait for this one.
@@ -162,6 +166,7 @@ class Visit:
         :param directory: does not exist yet or is empty.
         :param writers: who else may write to what is installed.
         :param newer_than: ISO 8601; one that was built then or before counts as none. Empty: each counts.
+        :param checks_content: whether each file is held against its hash, and not its size alone.
         :returns: the record of its build, with the digest of the builder's machine, and the names of its commands.
         :raises CommandKilled: when ``cancellation`` was requested.
         :raises VirtualenvError: when there is none, and the store is the only source.
@@ -171,17 +176,19 @@ class Visit:
         while (record := self._wait_for(newer_than, bad)) is not None:
             began = self.store.now()
             try:
-                self._fetch(record, directory, writers)
-            except _Unreachable as error:
-                self._give_up(error)
-                break
+                self._fetch(record, directory, writers, checks_content=checks_content)
             except BadArchive as error:
                 self._refuse(error)
                 bad = record.contents.sha256
                 empty_directory(directory)
+            except (OSError, VirtualenvError, ImportError) as error:
+                # Of this machine too, such as a full temporary folder: the building tells of it, or gets on with it.
+                self._give_up(error)
+                empty_directory(directory)
+                break
             else:
                 seconds = self.store.now() - began
-                by = f"built by {record.build.built_by.host} at {record.build.built_at}"
+                by = f"built by {_shown(record.build.built_by.host)} at {_shown(record.build.built_at)}"
                 self.report(f"Fetched {_size(record.contents.size)} from {self.store.folder} in {seconds:.1f} s; {by}.")
                 spec = replace(record.build.spec, interpreter=self.interpreter)
                 build = replace(record.build, spec=spec, fetched_from=str(self.store.folder))
@@ -193,7 +200,7 @@ class Visit:
             )
         return None
 
-    def _fetch(self, record: ArchiveRecord, directory: Path, writers: Writers) -> None:
+    def _fetch(self, record: ArchiveRecord, directory: Path, writers: Writers, *, checks_content: bool) -> None:
         with scratch_folder("cosmos-venv-fetch-") as scratch:
             self._download(record, scratch / "archive")
             create_empty(directory, self.interpreter, cancellation=self.cancellation)
@@ -201,7 +208,7 @@ class Visit:
         shut_out_others(directory, writers)
         # That dbt can be imported was checked by the builder, on the same platform.
         with post_install.written_out(directory, cancellation=self.cancellation, report=self.report):
-            if faults := post_install.faults(directory):
+            if faults := post_install.faults(directory, content=checks_content):
                 raise BadArchive(", ".join(faults[:3]))
 
     def push(self, environment: Path, build: BuildRecord, commands: Iterable[str]) -> None:
@@ -228,7 +235,7 @@ class Visit:
     def put(self, environment: Path, build: BuildRecord, commands: Iterable[str]) -> Pushed:
         """Put an environment into the store, in place of one that is there.
 
-        The very archive that is there stays, with its record: lock files may name it.
+        The record of the very archive that is there stays: lock files may name it.
 
         :param environment: its directory.
         :param build: the record of its build.
@@ -239,22 +246,25 @@ class Visit:
         :raises CommandKilled: when ``cancellation`` was requested.
         """
         self._deadline = self.store.now() + self.store.seconds
-        folder, left = self.store.folder, self._left
         with scratch_folder("cosmos-venv-push-") as scratch:
             archive = scratch / "archive"
             contents = pack(environment, archive, on_file=self._look_up)
             name = _archive_name(self._stem, contents.sha256)
-            there = folder.names(f"{self._stem}-", seconds=left())
-            if name in there and (known := self._record_of(contents)):
-                return Pushed(record_sha256=digest_of_record(known), size=contents.size, was_there=True)
+            known = self._record_of(contents)
+            signed = known or self.store.trust.sign(
+                ArchiveRecord.of(self.name, self.platform, contents, commands, build)
+            )
+            folder, left = self.store.folder, self._left
+            # Even where both are there: a rule of the storage may have removed the archive, or be about to.
             folder.upload(archive, name, seconds=left(), on_wait=self._look_up)
-        signed = self.store.trust.sign(ArchiveRecord.of(self.name, self.platform, contents, commands, build))
-        folder.write(f"{self._stem}.json", signed, seconds=left(), sweeps=False)
-        # Of an environment of earlier, or of a push that was killed.
-        for other in there:
-            if other != name:
-                folder.remove(other, seconds=left())
-        return Pushed(record_sha256=digest_of_record(signed), size=contents.size, was_there=False)
+            folder.write(f"{self._stem}.json", signed, seconds=left(), sweeps=False)
+            # Of an environment of earlier, or of a push that was killed.
+            for other in folder.names(f"{self._stem}-", seconds=left()):
+                if other != name:
+                    folder.remove(other, seconds=left())
+        return Pushed(
+            record_sha256=digest_of_record(opened(signed)[0]), size=contents.size, is_unchanged=known is not None
+        )
 
     def renew(self) -> None:
         """Show other machines that this one is at work, where they wait for it."""
@@ -295,11 +305,13 @@ class Visit:
 
     def _is_to_build(self) -> bool:
         """Return whether this machine builds now; False after a while in which another one was at work."""
+        if self._lease is not None:
+            return True  # what it has fetched or built before was no good
         lease = self._read_lease()
         if lease is None or (lease == self._seen and self.store.now() - self._seen_at >= _STALE):
             return self._takes_lease()
         if self._seen is None:
-            self.report(f"The virtualenv is being built by {lease.get('host')}: waiting for it.")
+            self.report(f"The virtualenv is being built by {_shown(lease.get('host'))}: waiting for it.")
         if lease != self._seen:
             self._seen, self._seen_at = lease, self.store.now()
         if self._left() <= _TURN:
@@ -330,10 +342,9 @@ class Visit:
 
     def _download(self, record: ArchiveRecord, file: Path) -> None:
         name, size = _archive_name(self._stem, record.contents.sha256), record.contents.size
-        try:
-            self.store.folder.download(name, file, size=size, seconds=self._left(), on_wait=self._look_up)
-        except OSError as error:
-            raise _Unreachable(str(error)) from error
+        if not self.store.folder.download(name, file, size=size, seconds=self._left(), on_wait=self._look_up):
+            # A rule of the storage may have removed it before its record. What is built here takes its place.
+            raise BadArchive("its archive is gone, or has another size than its record says")
 
     def _takes_lease(self) -> bool:
         lease: dict[str, object] = {"host": socket.gethostname(), "id": os.urandom(8).hex(), "renewed": 0}
@@ -351,7 +362,7 @@ class Visit:
         content = self.store.folder.read(name, seconds=self._question(), limit=_RECORD_LIMIT)
         try:
             lease = json.loads(content or b"null")
-        except ValueError:
+        except (ValueError, RecursionError):  # anybody who may write there can have written it
             return None
         return lease if isinstance(lease, dict) else None
 
@@ -371,7 +382,7 @@ class Visit:
             if not self.store.is_required:
                 self.warn(f"{text}.")
 
-    def _give_up(self, error: OSError | VirtualenvError) -> None:
+    def _give_up(self, error: Exception) -> None:
         if self.store.is_required:
             raise VirtualenvError(f"{self.store.folder} cannot be used: {error}.") from error
         self._pushes = False  # what does not answer now is not waited for once more
@@ -395,12 +406,13 @@ class Visit:
             self.renew()
 
 
-class _Unreachable(VirtualenvError):
-    """The store has not given an archive that its record promises."""
-
-
 def _archive_name(stem: str, sha256: str) -> str:
     return f"{stem}-{sha256[:16]}.tar.zst"
+
+
+def _shown(text: object) -> str:
+    """Return what another machine says of itself as a part of one line of the log."""
+    return "".join(letter for letter in str(text)[:_LONGEST_WORD] if letter.isprintable())
 
 
 def _size(size: int) -> str:

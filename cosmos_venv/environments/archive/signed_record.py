@@ -101,12 +101,12 @@ class Trust:
         :param content: as it was kept.
         :param name: the portable digest that was asked for.
         :param platform: the key of this platform.
-        :raises BadArchive: when it is no record, or one of another release.
+        :raises BadArchive: when it is no record, or one of another release, or says what no builder says.
         :raises NotTrusted: when nobody who is trusted has signed it, or it belongs to another environment.
         """
         import msgspec  # few tasks fetch
 
-        text, signature = _opened(content)
+        text, signature = opened(content)
         self._judge(text, signature, name=name, platform=platform)
         try:
             record = msgspec.json.decode(text, type=ArchiveRecord)
@@ -114,37 +114,49 @@ class Trust:
             raise BadArchive(f"its record is of another release ({error})") from error
         if (record.name, record.platform) != (name, platform):
             raise NotTrusted("its record belongs to another environment")
+        _refuse_what_none_has(record)
         return record
 
     def _judge(self, text: str, signature: str, *, name: str, platform: str) -> None:
         locked = self.locked.get((name, platform))
         if locked is not None:
             # Where a lock file names the environment, a signature alone does not do: another build is another pin.
-            if _sha256(text) != locked:
+            if digest_of_record(text) != locked:
                 raise NotTrusted("it is another one than the lock file names")
             return
         if not self.key:
             raise NotTrusted("the lock file does not name it, and there is no key")
         if not signature:
             raise NotTrusted("it is not signed")
-        if not hmac.compare_digest(signature, self._signature(text)):
+        if not hmac.compare_digest(signature.encode(), self._signature(text).encode()):
             raise NotTrusted("it is signed with another key")
 
     def _signature(self, text: str) -> str:
         return hmac.new(self.key, text.encode(), hashlib.sha256).hexdigest()
 
 
-def digest_of_record(content: bytes) -> str:
-    """Return what a lock file names a record by: the SHA-256 of its text, 64 hexadecimal digits.
+def _refuse_what_none_has(record: ArchiveRecord) -> None:
+    if refusal := record.contents.why_too_large():
+        raise BadArchive(refusal)
+    for name in record.commands:
+        if "/" in name or name in ("", ".", ".."):
+            raise BadArchive(f"its record names a command {name!r}")
+
+
+def digest_of_record(text: str) -> str:
+    """Return what a lock file names a record by: its SHA-256, 64 hexadecimal digits.
+
+    :param text: of ``ArchiveRecord.to_json``.
+    """
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def opened(content: bytes) -> tuple[str, str]:
+    """Return the text of a record and its signature, which is empty where there is none.
 
     :param content: of ``Trust.sign``.
     :raises BadArchive: when it is no record.
     """
-    return _sha256(_opened(content)[0])
-
-
-def _opened(content: bytes) -> tuple[str, str]:
-    """Return the text of a record and its signature, which is empty where there is none."""
     import msgspec  # few tasks fetch
 
     try:
@@ -152,7 +164,3 @@ def _opened(content: bytes) -> tuple[str, str]:
         return envelope["record"], envelope.get("hmac_sha256", "")
     except (ValueError, KeyError, TypeError) as error:
         raise BadArchive("its record is damaged") from error
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,28 +1,40 @@
 """Unpacking an environment: its archive becomes an environment of the Python and at the path of this machine.
 
-The archive is read only after its SHA-256 is the one that its record names. Nevertheless no member can leave the
-directory: names and links are judged, and links are made when all files stand.
+The archive is read only after its SHA-256 is the one that its record names. Nevertheless each member is judged, as if
+anybody had made it: none stands outside of the directory or where something stands already, no link leads out, and no
+more is unpacked than the record says. Only what ``pack`` writes is understood: files, links and long names.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
+import stat
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 from cosmos_venv.environments.archive.packing import BadArchive, Contents, leads_inside
 from cosmos_venv.environments.archive.zstandard import zstd
 from cosmos_venv.environments.post_install import with_row
 from cosmos_venv.files.filesystem_check import LONGEST_SHEBANG
+from cosmos_venv.files.permissions import umask
 from cosmos_venv.files.read_limits import sha256_of_file
 
+_PIECE = 1 << 20
+_BLOCK = tarfile.BLOCKSIZE
+_LONGEST_NAME = 4_096
+_BESIDE_CONTENT = 4 * _BLOCK + 2 * _LONGEST_NAME  # heads and padding of one member with two long names
+_BEHIND_MEMBERS = tarfile.RECORDSIZE
+_PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE)
 _SPECIAL_BITS = 0o7000
-_PERMISSIONS = 0o755
-_SHEBANG = re.compile(rb"#!(?P<command>[^\r\n]*)")
+_FOLDER, _EXECUTABLE, _FILE = 0o755, 0o755, 0o644
+_SHEBANG = re.compile(rb"#!(?P<program>/[^ \r\n]*)(?P<arguments>[^\r\n]*)")
+# As installers write it: the kernel takes neither a longer first line nor blanks in a path.
+_SHELL = re.compile(rb"#!/bin/sh\n'''exec' (?P<quoted>.+) \"\$0\" \"\$@\"\n' '''")
 _RECORDS = "lib*/*/site-packages/*.dist-info/RECORD"
 
 
@@ -43,14 +55,96 @@ def unpack(archive: Path, contents: Contents, environment: Path, *, on_file: Cal
     if sha256_of_file(archive) != contents.sha256:
         raise BadArchive("its SHA-256 is not that of its record")
     unpacking = _Unpacking(contents=contents, environment=environment)
-    try:
-        with zstd().ZstdFile(archive) as packed, tarfile.open(fileobj=packed, mode="r|") as tar:
-            for info in tar:
-                on_file()
-                unpacking.take(info, tar)
-    except (tarfile.TarError, zstd().ZstdError, EOFError) as error:
-        raise BadArchive(f"it cannot be unpacked: {error}") from error
+    most = contents.unpacked + contents.files * _BESIDE_CONTENT + _BEHIND_MEMBERS
+    with archive.open("rb", buffering=0) as file:
+        unpacked = _Unpacked(file, most)
+        for head in _heads(unpacked):
+            on_file()
+            unpacking.take(head, unpacked)
     unpacking.finish()
+
+
+class _Unpacked:
+    """The bytes of a file that is packed with zstandard, in order.
+
+    :param file: the packed file.
+    :param most: number of bytes that it may unpack to.
+    """
+
+    def __init__(self, file: BinaryIO, most: int) -> None:
+        self._file = file
+        self._left = most
+        self._decompressor = zstd().ZstdDecompressor()
+        self._ready = b""
+        self._at = 0
+
+    def read(self, size: int) -> bytes:
+        """Return the next so many bytes.
+
+        :param size: their number.
+        :raises BadArchive: when there are fewer, or what was read is damaged.
+        """
+        end = self._at + size
+        if end <= len(self._ready):
+            piece, self._at = self._ready[self._at : end], end
+            return piece
+        pieces = [self._ready[self._at :]]
+        missing = size - len(pieces[0])
+        while missing > 0:
+            pieces.append(self._next())
+            missing -= len(pieces[-1])
+        self._ready = pieces[-1]
+        self._at = len(self._ready) + missing
+        pieces[-1] = self._ready[: self._at]
+        return b"".join(pieces)
+
+    def padded(self, size: int) -> bytes:
+        """Return the next so many bytes, and pass by what fills their last block.
+
+        :param size: their number.
+        :raises BadArchive: as ``read``.
+        """
+        piece = self.read(size)
+        self.read(-size % _BLOCK)
+        return piece
+
+    def _next(self) -> bytes:
+        piece = b""
+        try:
+            while not piece and not self._decompressor.eof:
+                packed = self._file.read(_PIECE) if self._decompressor.needs_input else b""
+                if self._decompressor.needs_input and not packed:
+                    break
+                piece = self._decompressor.decompress(packed, _PIECE)
+        except zstd().ZstdError as error:
+            raise BadArchive(f"it cannot be unpacked: {error}") from error
+        if not piece:
+            raise BadArchive("it is cut short")
+        self._left -= len(piece)
+        if self._left < 0:
+            raise BadArchive("it holds more than its record says")
+        return piece
+
+
+def _heads(unpacked: _Unpacked) -> Iterator[tarfile.TarInfo]:
+    """Yield the head of each member. Its content is read before the next one is asked for."""
+    long: dict[bytes, str] = {}
+    while (block := unpacked.read(_BLOCK)) != bytes(_BLOCK):
+        try:
+            head = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+        except (tarfile.HeaderError, ValueError) as error:
+            raise BadArchive(f"it cannot be unpacked: {error}") from error
+        if head.size < 0:
+            raise BadArchive("it cannot be unpacked: a size is negative")
+        if head.type in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK):
+            if head.size > _LONGEST_NAME:
+                raise BadArchive(f"it holds a name with {head.size} bytes")
+            name = unpacked.padded(head.size).partition(b"\0")[0]
+            long[head.type] = name.decode("utf-8", "surrogateescape")
+            continue
+        head.name = long.pop(tarfile.GNUTYPE_LONGNAME, head.name)
+        head.linkname = long.pop(tarfile.GNUTYPE_LONGLINK, head.linkname)
+        yield head
 
 
 @dataclass(kw_only=True)
@@ -63,89 +157,149 @@ class _Unpacking:
     made: set[str] = field(default_factory=set)
     relocated: dict[str, bytes] = field(default_factory=dict)
 
-    def take(self, info: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
+    def __post_init__(self) -> None:
+        if not self.contents.prefix.startswith("/"):
+            raise BadArchive(f"the path {self.contents.prefix!r} is none that an environment can have")
+        self._keeps_modes = not umask() & _FOLDER
+        self._names_its_place = frozenset(self.contents.relocated)
+        self._written_anew = {name for name in self.contents.relocated if name.endswith(".py")}
+
+    def take(self, head: tarfile.TarInfo, unpacked: _Unpacked) -> None:
         """Write one member of the archive.
 
-        :param info: its head.
-        :param tar: from which its content is read.
+        :param head: its head.
+        :param unpacked: from which its content is read.
         :raises BadArchive: when it is refused.
         """
-        name = info.name
-        self._judge(info)
-        if info.issym():
-            self.links[name] = info.linkname
+        name = head.name
+        self._judge(head)
+        if head.issym():
+            if name in self.links:
+                raise _comes_twice(name)
+            self.links[name] = head.linkname
             return
-        reader: Any = tar.extractfile(info)
-        content: bytes = reader.read()
-        if name in self.contents.relocated:
+        content = unpacked.padded(head.size)
+        if name in self._names_its_place:
             content = self._moved(content)
             self.relocated[name] = content
+        elif self._written_anew and name.endswith(".pyc") and _source_of(name) in self._written_anew:
+            return  # of another source: its time is the same, and its size may be
         path = f"{self.environment}/{name}"
         self._make_folder(path)
+        mode = _EXECUTABLE if head.mode & stat.S_IXUSR else _FILE
         # O_EXCL: what the creation of the environment has made stays, and no member comes twice.
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         try:
-            descriptor = os.open(path, flags, info.mode & _PERMISSIONS)
+            descriptor = os.open(path, flags, mode)
         except FileExistsError as error:
-            raise BadArchive(f"{name} comes twice, or stands in an empty environment") from error
-        with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123 - of a descriptor
-            file.write(content)
-            os.utime(descriptor, (info.mtime, info.mtime))
-            # Whatever the umask of this process is: what is executed must be.
-            os.fchmod(descriptor, info.mode & _PERMISSIONS)
+            raise _comes_twice(name) from error
+        try:
+            written = os.write(descriptor, content)
+            while written < len(content):
+                written += os.write(descriptor, memoryview(content)[written:])
+            # Byte code counts only while the time of its source is the one that it was made of.
+            os.utime(descriptor, (head.mtime, head.mtime))
+            if not self._keeps_modes:  # what is executed must be, whatever the umask of this process is
+                os.fchmod(descriptor, mode)
+        except OverflowError as error:
+            raise BadArchive(f"{name} has a time that is none") from error
+        finally:
+            os.close(descriptor)
 
-    def _judge(self, info: tarfile.TarInfo) -> None:
-        name = info.name
+    def _judge(self, head: tarfile.TarInfo) -> None:
+        name = head.name
         if os.path.normpath(name) != name or name.startswith(("/", "..")) or name == ".":
             raise BadArchive(f"{name!r} leads out of the environment")
-        if not (info.isreg() or info.issym()):
+        if not (head.type in _PLAIN or head.issym()):
             raise BadArchive(f"{name} is neither a file nor a link")
-        if info.mode & _SPECIAL_BITS:
-            raise BadArchive(f"{name} has special permissions ({info.mode:o})")
-        if info.issym() and not leads_inside(name, info.linkname):
-            raise BadArchive(f"{name} is a link that leads to {info.linkname}, out of the environment")
+        if head.mode & _SPECIAL_BITS:
+            raise BadArchive(f"{name} has special permissions ({head.mode:o})")
+        if head.issym() and not leads_inside(name, head.linkname):
+            raise _leads_out(name, head.linkname)
         self.files += 1
-        self.unpacked += info.size
+        self.unpacked += head.size
         if self.files > self.contents.files or self.unpacked > self.contents.unpacked:
             raise BadArchive("it holds more than its record says")
 
     def _make_folder(self, path: str) -> None:
         folder = path.rpartition("/")[0]
-        if folder in self.made:
+        if folder in self.made or len(folder) <= len(os.fspath(self.environment)):
             return
-        # With the mode of its own and not of the umask: others read environments, and do not write to them.
-        if not os.path.isdir(folder):  # noqa: PTH112
-            self._make_folder(folder)
-            os.mkdir(folder)  # noqa: PTH102
-            os.chmod(folder, _PERMISSIONS)  # noqa: PTH101
+        self._make_folder(folder)
+        try:
+            os.mkdir(folder, _FOLDER)  # noqa: PTH102
+            if not self._keeps_modes:
+                os.chmod(folder, _FOLDER)  # noqa: PTH101
+        except FileExistsError as error:
+            if not stat.S_ISDIR(os.lstat(folder).st_mode):
+                raise _comes_twice(folder) from error
         self.made.add(folder)
 
     def _moved(self, content: bytes) -> bytes:
         """Return a file that names this environment in place of the one that was packed."""
-        moved = content.replace(os.fsencode(self.contents.prefix), os.fsencode(self.environment))
-        shebang = _SHEBANG.match(moved)
-        if shebang is None or not shebang["command"].startswith(os.fsencode(self.environment)):
-            return moved
-        command = shebang["command"]
-        if len(command) <= LONGEST_SHEBANG and b" " not in command:
-            return moved
-        # As installers write it: the kernel takes neither a longer first line nor blanks in a path.
-        quoted = b"'" + command.replace(b"'", b"'\"'\"'") + b"'"
-        return b"#!/bin/sh\n'''exec' " + quoted + b" \"$0\" \"$@\"\n' '''" + moved[shebang.end() :]
+        old, new = os.fsencode(self.contents.prefix), os.fsencode(self.environment)
+        head, program, arguments = _first_line(content)
+        if not program.startswith(old + b"/"):
+            return content.replace(old, new)
+        rest = content[len(head) :].replace(old, new)
+        return _with_program(program.replace(old, new), arguments) + rest
 
     def finish(self) -> None:
         """Make the links, and correct what RECORD files say of files that now name another path.
 
-        :raises BadArchive: when files are missing.
+        :raises BadArchive: when files are missing, or a link leads out by way of another one.
         """
         if self.files != self.contents.files:
             raise BadArchive(f"it holds {self.files} files instead of {self.contents.files}")
+        if self.unpacked != self.contents.unpacked:
+            raise BadArchive(f"it holds {self.unpacked} bytes instead of {self.contents.unpacked}")
         for name, target in self.links.items():
             self._make_folder(f"{self.environment}/{name}")
-            (self.environment / name).symlink_to(target)
+            try:
+                (self.environment / name).symlink_to(target)
+            except FileExistsError as error:
+                raise _comes_twice(name) from error
+        home = f"{os.path.realpath(self.environment)}/"
+        for name, target in self.links.items():
+            if not f"{os.path.realpath(self.environment / name)}/".startswith(home):
+                raise _leads_out(name, target)
         if self.relocated:
             for record in self.environment.glob(_RECORDS):
                 _correct_record(record, self.environment, self.relocated)
+
+
+def _comes_twice(name: str) -> BadArchive:
+    return BadArchive(f"{name} comes twice, or stands in an empty environment")
+
+
+def _leads_out(name: str, target: str) -> BadArchive:
+    return BadArchive(f"{name} is a link that leads to {target}, out of the environment")
+
+
+def _source_of(byte_code: str) -> str:
+    folder, _, name = byte_code.rpartition("/")
+    return f"{folder.removesuffix('__pycache__')}{name.partition('.')[0]}.py"
+
+
+def _first_line(content: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return what begins a script, and the program and the arguments in it; empty where it is none."""
+    if shell := _SHELL.match(content):
+        try:
+            program, *arguments = shlex.split(os.fsdecode(shell["quoted"]))
+        except ValueError:
+            return b"", b"", b""
+        return shell[0], os.fsencode(program), b"".join(b" " + os.fsencode(each) for each in arguments)
+    if shebang := _SHEBANG.match(content):
+        return shebang[0], shebang["program"], shebang["arguments"]
+    return b"", b"", b""
+
+
+def _with_program(program: bytes, arguments: bytes) -> bytes:
+    """Return what begins a script that a program runs, without the end of its last line."""
+    if len(program + arguments) <= LONGEST_SHEBANG and b" " not in program:
+        return b"#!" + program + arguments
+    quoted = b"'" + program.replace(b"'", b"'\"'\"'") + b"'"
+    return b"#!/bin/sh\n'''exec' " + quoted + arguments + b" \"$0\" \"$@\"\n' '''"
 
 
 def _correct_record(record: Path, environment: Path, written: Mapping[str, bytes]) -> None:

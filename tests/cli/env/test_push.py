@@ -20,8 +20,8 @@ from tests.kit import MakeReady, MakeSpec, OutputOf
 from tests.remote_settings import Configure
 
 
-def archives(remote: Path) -> dict[str, float]:
-    return {path.name: path.stat().st_mtime_ns for path in remote.rglob("*.tar.zst")}
+def remote_files(remote: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in remote.rglob("*") if path.is_file()}
 
 
 def test_what_is_pushed_is_fetched_elsewhere(
@@ -46,7 +46,7 @@ def test_what_is_pushed_is_fetched_elsewhere(
     assert (code, fetched_code) == (0, 0), pushed["stderr"] + fetched["stderr"]
     assert pushed["remote"] == f"file://{remote}"
     assert of_push["name"] == f"{hello.digest[:12]}-1"
-    assert (of_push["was_there"], of_push["error"]) == (False, None)
+    assert (of_push["is_unchanged"], of_push["error"]) == (False, None)
     assert [path.stat().st_size for path in remote.rglob("*.tar.zst")] == [of_push["bytes"]]
     assert (of_fetch["was_fetched"], of_fetch["was_built"]) == (True, False)
     assert 0 < of_fetch["seconds"] < 60, "not the seconds of the builder"
@@ -57,7 +57,7 @@ def test_what_is_pushed_is_fetched_elsewhere(
     assert of_push["platform"] in [path.name for path in remote.iterdir()]
 
 
-def test_people_read_what_was_put_and_what_was_there(
+def test_people_read_what_was_put_and_what_is_unchanged(
     hello: Environment,
     remote: Path,
     key_file: Path,
@@ -71,8 +71,9 @@ def test_people_read_what_was_put_and_what_was_there(
 
     first, second = capfd.readouterr().out.splitlines()
     assert codes == [0, 0]
-    assert re.fullmatch(rf"{hello.digest[:12]}-1  hello: \S+ kB put into file://{remote} in \d\.\d s", first)
-    assert second == f"{hello.digest[:12]}-1  hello: was in file://{remote}"
+    said = rf"{hello.digest[:12]}-1  hello: \S+ kB put into file://{remote} in \d\.\d s"
+    assert re.fullmatch(said, first)
+    assert re.fullmatch(f"{said}, unchanged", second)
 
 
 def test_the_environment_cannot_be_removed_while_it_is_pushed(
@@ -108,7 +109,7 @@ def test_a_lock_file_stands_in_for_a_key(
     lock.write_text(json.dumps(other))
 
     code, pushed = cli("push", tmp_path / "store", "--lock", lock)
-    first, put = lock.read_text(), archives(remote)
+    first, put = lock.read_text(), remote_files(remote)
     again_code, again = cli("push", tmp_path / "store", "--lock", lock)
     configure(remote_environment_lock=lock)
     fetched_code, fetched = fetch("elsewhere")
@@ -117,8 +118,8 @@ def test_a_lock_file_stands_in_for_a_key(
     assert (code, again_code, fetched_code) == (0, 0, 0), pushed["stderr"] + again["stderr"] + fetched["stderr"]
     assert json.loads(first) == {**other, one["portable_digest"]: {one["platform"]: one["record_sha256"]}}
     assert first.endswith("\n")
-    assert (again["environments"][0]["was_there"], lock.read_text()) == (True, first)
-    assert archives(remote) == put, "nothing was put anew"
+    assert (again["environments"][0]["is_unchanged"], lock.read_text()) == (True, first)
+    assert remote_files(remote) == put
     assert [each["was_fetched"] for each in fetched["environments"]] == [True]
 
 
@@ -190,7 +191,7 @@ def test_what_others_should_not_run_is_refused_and_the_rest_is_pushed(
     assert code == 1
     assert [reason in each for each in pushed["failures"]] == [True], pushed["failures"]
     assert sorted(each["error"] is None for each in pushed["environments"]) == [False, True]
-    assert len(archives(remote)) == 1
+    assert sorted(name.rpartition(".")[2] for name in remote_files(remote)) == ["json", "zst"]
 
 
 @pytest.mark.parametrize(
