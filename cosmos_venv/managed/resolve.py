@@ -168,6 +168,8 @@ def environment_for_parsing(
                 yield ready
             return
         _refuse_to_build(spec, directory)
+        for line in _near_misses(spec):
+            report(line)
         # Only here: a parse that finds its environment has no use for it.
         from cosmos_venv.environments.detached import build_detached
 
@@ -234,6 +236,8 @@ def _kept_environment(
             yield ready
         return
     _refuse_to_build(spec, directory)
+    for line in _near_misses(spec) if foreground is None else ():
+        report(line)
     began = time.monotonic()
     with open_environment(
         environment_store(directory),
@@ -349,4 +353,14 @@ def _refuse_to_build(spec: EnvironmentSpec, directory: Path) -> None:
         + ", and [cosmos_venv] virtualenv_build is never. Build it beforehand: "
         + _warm_command()
         + "".join(f". {line}" for line in said)
+        + "".join(f". {line}" for line in _near_misses(spec))
     )
+
+
+def _near_misses(spec: EnvironmentSpec) -> list[str]:
+    """Return sentences on environments of the search path that are of no use with the Python of this worker."""
+    if not settings.virtualenv_search_path:
+        return []
+    from cosmos_venv.environments.maintenance.near_misses import near_misses  # for a task that builds, or fails
+
+    return list(near_misses(stores_of(settings.virtualenv_search_path), spec))

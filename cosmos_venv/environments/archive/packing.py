@@ -11,7 +11,7 @@ import json
 import os
 import stat
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,7 +82,6 @@ def pack(environment: Path, archive: Path, *, on_file: Callable[[], None]) -> Co
     """
     parameters = zstd().CompressionParameter
     options = {parameters.compression_level: _LEVEL, parameters.nb_workers: _THREADS, parameters.checksum_flag: 1}
-    prefix = os.fsencode(environment)
     unpacked = files = 0
     relocated: list[str] = []
     # In the format of GNU a long name costs one block more, in that of POSIX two for each file with a fraction of a
@@ -92,19 +91,16 @@ def pack(environment: Path, archive: Path, *, on_file: Callable[[], None]) -> Co
         zstd().ZstdFile(file, "w", options=options) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as tar,
     ):
-        for name in _names(environment):
+        for name in all_names(environment):
+            if is_made_by_creation(environment, name):
+                continue
             on_file()
             files += 1
-            info, content = _member(environment, name)
+            info, content = member(environment, name)
             if content is not None:
                 unpacked += len(content)
-                # Byte code names its source, and Python puts the right name there when it loads it.
-                if prefix in content and not name.endswith(".pyc"):
-                    if b"\0" in content:
-                        raise NotPortable(f"{name} is a binary file that names its place {environment}")
+                if names_its_place(environment, name, content):
                     relocated.append(name)
-                if name.endswith("/direct_url.json") and _is_editable(content):
-                    raise NotPortable(f"{name.split('/')[-2]} is installed in editable mode, from a folder elsewhere")
             tar.addfile(info, None if content is None else io.BytesIO(content))
     return Contents(
         sha256=sha256_of_file(archive),
@@ -116,19 +112,25 @@ def pack(environment: Path, archive: Path, *, on_file: Callable[[], None]) -> Co
     )
 
 
-def _names(environment: Path) -> Iterator[str]:
-    """Yield the names of all files and links that were installed, in order."""
+def all_names(environment: Path) -> list[str]:
+    """Return the names of all files and links of an environment, in order.
+
+    :param environment: directory of a build.
+    """
     found: list[str] = []
     for folder, folders, files in os.walk(environment):
         relative = os.path.relpath(folder, environment)
         links = [name for name in folders if os.path.islink(f"{folder}/{name}")]  # noqa: PTH114
         found += [name if relative == "." else f"{relative}/{name}" for name in (*files, *links)]
-    for name in sorted(found):
-        if not _is_made_by_creation(environment, name):
-            yield name
+    return sorted(found)
 
 
-def _is_made_by_creation(environment: Path, name: str) -> bool:
+def is_made_by_creation(environment: Path, name: str) -> bool:
+    """Return whether a file or link was there before anything was installed.
+
+    :param environment: directory of a build.
+    :param name: relative to it.
+    """
     if name in _MADE_BY_CREATION:
         return True
     folder, _, last = name.rpartition("/")
@@ -138,8 +140,14 @@ def _is_made_by_creation(environment: Path, name: str) -> bool:
     return last in _ACTIVATION or (environment / name).is_symlink()
 
 
-def _member(environment: Path, name: str) -> tuple[tarfile.TarInfo, bytes | None]:
-    """Return the head of a file or link, and the content of a file."""
+def member(environment: Path, name: str) -> tuple[tarfile.TarInfo, bytes | None]:
+    """Return the head of a file or link, and the content of a file.
+
+    :param environment: directory of a build.
+    :param name: relative to it.
+    :raises NotPortable: when it is neither, or a link that leads out of the environment.
+    :raises OSError: when it cannot be read.
+    """
     path = environment / name
     status = path.lstat()
     info = tarfile.TarInfo(name)
@@ -156,6 +164,24 @@ def _member(environment: Path, name: str) -> tuple[tarfile.TarInfo, bytes | None
     content = path.read_bytes()
     info.size = len(content)
     return info, content
+
+
+def names_its_place(environment: Path, name: str, content: bytes) -> bool:
+    """Return whether a file names the path of its environment, so that it is another file at another path.
+
+    :param environment: directory of a build.
+    :param name: of the file, relative to it.
+    :param content: of the file.
+    :raises NotPortable: when it cannot be changed, or shows that a package stands elsewhere.
+    """
+    if name.endswith("/direct_url.json") and _is_editable(content):
+        raise NotPortable(f"{name.split('/')[-2]} is installed in editable mode, from a folder elsewhere")
+    # Byte code names its source, and Python puts the right name there when it loads it.
+    if os.fsencode(environment) not in content or name.endswith(".pyc"):
+        return False
+    if b"\0" in content:
+        raise NotPortable(f"{name} is a binary file that names its place {environment}")
+    return True
 
 
 def _is_editable(direct_url: bytes) -> bool:

@@ -18,6 +18,7 @@ def cli(capfd: pytest.CaptureFixture[str]) -> Cli:
     """Calls of ``cosmos-venv env``."""
 
     def call(*arguments: object) -> Printed:
+        capfd.readouterr()
         code = main(["env", *map(str, arguments), "--json"])
         printed = capfd.readouterr()
         return code, {**json.loads(printed.out), "stderr": printed.err}
