@@ -48,6 +48,11 @@ def test_env_warm_fetches_what_another_machine_has_built_and_pushed(
     assert said
     assert float(said[1]) != of_builder["seconds"], "it is not what the record says of the builder"
 
+    main(["env", "show", str(tmp_path / "other"), Path(of_builder["path"]).name])
+    shown = capfd.readouterr().out
+    assert f"  portable    {record['portable_digest']}\n" in shown
+    assert f"  fetched     from file://{remote}\n" in shown
+
 
 def test_what_the_lock_file_does_not_name_is_not_fetched(
     hello: Environment, cli: Cli, fetch: Cli, tmp_path: Path, remote: Path, key_file: Path, configure: Configure
