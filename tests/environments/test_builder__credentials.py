@@ -15,6 +15,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
+from tests.environments.lock_files import package, write_lock_file
 from tests.kit import MakeReady, MakeSpec, OutputOf
 
 USER_AND_PASSWORD = "Basic " + base64.b64encode(b"user:s3cret").decode()
@@ -140,3 +142,31 @@ def test_credentials_reach_the_installer_and_nothing_else(
     assert "s3cret" not in command_lines.read_text()
     assert ("--no-compile-bytecode" in command_lines.read_text()) is (preference == "uv")
     assert ("hello.git" in command_lines.read_text()) is ("git+" in requirement)
+
+
+@pytest.mark.parametrize("preference", ["uv", pytest.param("pip", marks=pytest.mark.long)])
+def test_the_login_of_an_index_opens_the_files_of_a_lock_file(
+    tmp_path: Path,
+    guarded_address: str,
+    served: Path,
+    preference: str,
+    monkeypatch: pytest.MonkeyPatch,
+    make_ready: MakeReady,
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    for name in ("UV_OFFLINE", "UV_NO_INDEX", "PIP_NO_INDEX"):
+        monkeypatch.delenv(name, raising=False)
+    wheel = next(served.glob("hello-1.0*"))
+    file = write_lock_file(
+        tmp_path / "pylock.toml", package(wheel, at=f'url = "http://{guarded_address}/{wheel.name}"')
+    )
+    spec = EnvironmentSpec(
+        requirements=(f"-r {file}",),
+        pip_install_options=("--index-url", f"http://user:s3cret@{guarded_address}"),
+        interpreter=Interpreter.of(),
+    )
+
+    environment = make_ready(tmp_path / "store", spec, preference=preference)
+
+    assert environment.record["pins"] == {"hello": "1.0"}
+    assert environment.record["sources"] == [guarded_address]

@@ -207,13 +207,7 @@ def hosts(
     first, extra = [setting.value for setting in filter(None, [places.index])], [each.value for each in places.extra]
     without_index = places.without_index
     if not installer.obeys_pip_config:
-        given = {
-            option.name
-            for option in [
-                *requirement_files.parse(pip_install_options),
-                *requirement_files.in_requirements(requirements),
-            ]
-        }
+        given = {option.name for option in requirement_files.given_options(pip_install_options, requirements)}
         own = installer_config.uv_places(environ, given)
         without_index = without_index or "no-index" in own
         links = [*own.get("find-links", ()), *links]
@@ -221,18 +215,22 @@ def hosts(
         extra = [*own.get("extra-index-url", ()), *extra]
     if not without_index:
         links = [*(of_uv[1] or first or [""])[:1], *extra, *of_uv[0], *links]
-    return tuple(dict.fromkeys(_host(address) for address in links))
+    return tuple(dict.fromkeys(host_of(address) for address in links))
 
 
-def _values(all_settings: Iterable[Setting], name: str) -> list[str]:
-    return [setting.value for setting in all_settings if setting.name == name and setting.value]
+def host_of(address: str) -> str:
+    """Return the host of an address, or the folder of this machine that it is. No credentials.
 
-
-def _host(address: str) -> str:
+    :param address: of an index, a folder or a file; empty: pip's own index.
+    """
     if not address:
         return _DEFAULT_INDEX
     parts = urlsplit(credentials.remove(address))
     return parts.netloc or unquote(parts.path) if parts.scheme else credentials.mask(address)
+
+
+def _values(all_settings: Iterable[Setting], name: str) -> list[str]:
+    return [setting.value for setting in all_settings if setting.name == name and setting.value]
 
 
 def installer_environment(environ: Mapping[str, str]) -> dict[str, str]:
