@@ -411,7 +411,7 @@ def _is_content(name: str) -> bool:
 
 
 def _unreadable(path: Path, error: OSError) -> CosmosValueError:
-    return CosmosValueError(
-        f"py_requirements: {path} cannot be read: "
-        + os_errors.reason_of(error, "Give a path that exists on every worker, or a requirement from an index.")
-    )
+    way_out = "Give a path that exists on every worker, or a requirement from an index."
+    if is_lock_file(path):
+        way_out = "Give a path that exists on every worker, or write it: cosmos-venv env lock DAGFILE."
+    return CosmosValueError(f"py_requirements: {path} cannot be read: {os_errors.reason_of(error, way_out)}")

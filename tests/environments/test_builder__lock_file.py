@@ -136,7 +136,7 @@ def test_requirements_with_hashes_are_installed_and_each_needs_one(
         make_ready(tmp_path / "store", make_spec(f"-r {tmp_path}/some.txt", options=also_here), preference=preference)
 
 
-@pytest.mark.parametrize("preference", ["auto", "uv", pytest.param("pip", marks=pytest.mark.long)])
+@pytest.mark.parametrize("preference", ["auto", pytest.param("pip", marks=pytest.mark.long)])
 def test_a_constraint_of_the_machine_has_no_say_in_a_lock_file(
     tmp_path: Path,
     old: Path,
@@ -206,9 +206,9 @@ def test_a_source_distribution_is_built_and_its_hash_checked(
         make_ready(tmp_path / "store", make_spec(f"-r {wrong}"), preference=preference)
 
 
-@both_installers
+@pytest.mark.long
 def test_markers_are_those_of_the_python_of_the_environment(
-    tmp_path: Path, old: Path, make_spec: MakeSpec, make_ready: MakeReady, preference: str, other_python: str
+    tmp_path: Path, old: Path, make_spec: MakeSpec, make_ready: MakeReady, other_python: str
 ) -> None:
     interpreter = Interpreter.of(other_python)
     theirs = ".".join(interpreter.version.split(".")[:2])
@@ -219,8 +219,6 @@ def test_markers_are_those_of_the_python_of_the_environment(
         package(new, more=f"marker = \"python_version != '{theirs}'\""),
     )
 
-    environment = make_ready(
-        tmp_path / "store", make_spec(f"-r {file}", interpreter=interpreter), preference=preference
-    )
+    environment = make_ready(tmp_path / "store", make_spec(f"-r {file}", interpreter=interpreter))
 
     assert environment.record["pins"] == {"hello": "1.0"}

@@ -141,7 +141,7 @@ def choose_installer(
         return Installer(name=preference.name, command=preference.command, reason="it was asked for")
     if preference == "pip":
         return Installer(name="pip", reason="pip was asked for")
-    uv = _find_uv(environ)
+    uv = find_uv(environ)
     if preference == "uv":
         all_settings = installer_config.all_settings(pip_install_options, requirements, environ)
         return _as_asked(uv, all_settings)
@@ -179,7 +179,11 @@ def _as_asked(uv: str, all_settings: Iterable[installer_config.Setting]) -> Inst
     return Installer(name="uv", uv=uv, settings=settings, reason="uv was asked for")
 
 
-def _find_uv(environ: Mapping[str, str]) -> str:
+def find_uv(environ: Mapping[str, str]) -> str:
+    """Return the path of uv; empty where there is none.
+
+    :param environ: with the ``PATH`` on which it may be; it may also lie beside this Python.
+    """
     beside_python = str(Path(sys.executable).parent)
     return shutil.which("uv", path=environ.get("PATH")) or shutil.which("uv", path=beside_python) or ""
 

@@ -100,7 +100,7 @@ def locked_packages(spec: EnvironmentSpec, *, cancellation: Cancellation | None 
     if file is None:
         return None
     lock = read_lock_file(file)
-    markers, tags = _facts_of(spec.interpreter, cancellation)
+    markers, tags = markers_and_tags(spec.interpreter, cancellation=cancellation)
     chosen = _chosen(file, lock, markers, tags, spec.interpreter)
     for requirement in _beside(spec, file):
         if _is_wanted(requirement, markers):
@@ -141,15 +141,16 @@ def read_lock_file(file: Path) -> Pylock:
         raise CosmosValueError(f"py_requirements: {file} is no lock file (PEP 751): {error}. {LOCK_ANEW}") from error
 
 
-def _cannot_be_read_here(file: Path) -> CosmosValueError:
-    return CosmosValueError(
-        f"py_requirements: to read {file}, the worker needs {_NEEDED}. Install that, or lock into requirements with "
-        "hashes: cosmos-venv env lock DAGFILE --output requirements.txt."
-    )
+def markers_and_tags(
+    interpreter: Interpreter, *, cancellation: Cancellation | None = None
+) -> tuple[Mapping[str, str], list[Tag]]:
+    """Return the values of environment markers on a Python, and the tags of its wheels from the best to the worst.
 
-
-def _facts_of(interpreter: Interpreter, cancellation: Cancellation | None) -> tuple[Mapping[str, str], list[Tag]]:
-    """Return the values of markers, and the tags of wheels from the best to the worst."""
+    :param interpreter: the Python.
+    :param cancellation: ends the question to another Python than this one; None: nothing does.
+    :raises VirtualenvError: when another Python does not answer.
+    :raises CommandKilled: when ``cancellation`` was requested before that.
+    """
     import packaging
     from packaging import markers, tags
 
@@ -159,6 +160,13 @@ def _facts_of(interpreter: Interpreter, cancellation: Cancellation | None) -> tu
     said = interpreter.answer(_QUESTION.format(folder=folder), cancellation=cancellation)
     values, names = json.loads(said)
     return values, [tag for name in names for tag in tags.parse_tag(name)]
+
+
+def _cannot_be_read_here(file: Path) -> CosmosValueError:
+    return CosmosValueError(
+        f"py_requirements: to read {file}, the worker needs {_NEEDED}. Install that, or lock into requirements with "
+        "hashes: cosmos-venv env lock DAGFILE --output requirements.txt."
+    )
 
 
 def _chosen(file: Path, lock: Pylock, markers: Mapping[str, str], tags: list[Tag], interpreter: Interpreter) -> Chosen:
