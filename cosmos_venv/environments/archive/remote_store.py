@@ -23,6 +23,7 @@ from cosmos_venv.environments import post_install
 from cosmos_venv.environments.archive.packing import BadArchive, NotPortable, pack
 from cosmos_venv.environments.archive.signed_record import ArchiveRecord, NotTrusted, Trust
 from cosmos_venv.environments.archive.unpacking import unpack
+from cosmos_venv.environments.archive.zstandard import zstd
 from cosmos_venv.environments.environment import BuildRecord
 from cosmos_venv.environments.installers.creation import create_empty, empty_directory
 from cosmos_venv.environments.layout import LAYOUT
@@ -266,6 +267,7 @@ class Visit:
         :param bad: SHA-256 of an archive that counts as none; empty: each counts.
         """
         try:
+            zstd()  # without it nothing can be done there
             while True:
                 record = self._record()
                 if record is not None and record.contents.sha256 != bad and record.build.built_at > newer_than:
@@ -276,7 +278,7 @@ class Visit:
         except NotTrusted as error:
             self._pushes = False  # theirs is not replaced
             self._refuse(error)
-        except OSError as error:
+        except (OSError, VirtualenvError) as error:
             self._give_up(error)
         return None
 
@@ -320,15 +322,19 @@ class Visit:
 
     def _takes_lease(self) -> bool:
         lease: dict[str, object] = {"host": socket.gethostname(), "id": os.urandom(8).hex(), "renewed": 0}
-        self._renewed = self.store.now()
-        self._write_lease(lease, self._question())
+        self._lease, self._renewed = lease, self.store.now()
+        try:
+            self._write_lease(lease, self._question())
+        except OSError:
+            self._lease = None
+            raise
         # Stores have no common way to make a file only where none is. Of those that write at the same time, the last
         # one has it; who has read before and writes later than this pause builds too.
         self._pause(_SETTLED)
-        if self._read_lease() != lease:
-            return False
-        self._lease = lease
-        return True
+        found = self._read_lease()
+        if found is None or found.get("id") != lease["id"]:
+            self._lease = None
+        return self._lease is not None
 
     def _read_lease(self) -> dict[str, object] | None:
         content = self._read(f"{self._stem}.lease", _LEASE_LIMIT)
