@@ -1,4 +1,4 @@
-"""What a fresh worker would otherwise make anew: kept files of other machines, where a setting asks for them.
+"""What a fresh worker would otherwise make anew, from other machines, where a setting asks for it.
 
 They lie below ``remote_cache_dir``, each kind in a folder of its own, and are signed.
 """
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class RemoteCache:
-    """The kept files of one kind. Nothing is asked, and no key is read, before the first file is wanted.
+    """The files of one kind that machines share. Nothing is asked, and no key is read, before the first file is wanted.
 
     :param kind: of the files.
     """
@@ -74,7 +74,7 @@ class RemoteCache:
 
 
 def remote_cache(kind: Kind) -> RemoteCache | None:
-    """Return the kept files of one kind; None where the setting ``remote_cache_<kind>`` is off.
+    """Return the files of one kind that machines share; None where the setting ``remote_cache_<kind>`` is off.
 
     :param kind: of the files.
     """

@@ -229,26 +229,29 @@ class RemoteFolder:
 
     def download(
         self, name: str, file: Path, *, size: int, seconds: float, on_wait: Callable[[], None] | None = None
-    ) -> None:
-        """Copy a file to this machine.
+    ) -> bool:
+        """Copy a file to this machine, and return whether it is there and has that size.
 
         :param name: the name of the file.
         :param file: where it is made.
         :param size: that it must have, in bytes.
         :param seconds: seconds within which all of it must be here.
         :param on_wait: called several times a second meanwhile; what it raises ends the waiting.
-        :raises RemoteError: when it is not there, has another size, or does not come within that time.
+        :raises RemoteError: when it does not come within that time.
         """
 
-        def copy(folder: Any) -> None:
+        def copy(folder: Any) -> bool:
             folder.fs.invalidate_cache()
             path = (folder / name).path
-            found = folder.fs.info(path).get("size")
-            if found != size:
-                raise RemoteError(f"{name} has {found} bytes instead of {size}", has_answered=True)
-            folder.fs.get_file(path, str(file))
+            try:
+                if folder.fs.info(path).get("size") != size:
+                    return False
+                folder.fs.get_file(path, str(file))
+            except FileNotFoundError:
+                return False
+            return True
 
-        self._asked(copy, seconds, on_wait)
+        return self._asked(copy, seconds, on_wait)
 
     def upload(self, file: Path, name: str, *, seconds: float, on_wait: Callable[[], None] | None = None) -> None:
         """Copy a file of this machine into the folder. Readers see none of it before they see all of it.

@@ -108,7 +108,7 @@ def test_the_builder_of_a_parse_gets_the_key_of_a_connection_that_only_the_parse
         password = KEY
 
     configure(remote_key_conn_id="of_the_secrets_backend")
-    monkeypatch.setattr("cosmos_venv.managed.remote_environments.get_connection", lambda _: Kept())
+    monkeypatch.setattr("cosmos_venv.managed.signing_key.get_connection", lambda _: Kept())
     make_operator(virtualenv_dir=tmp_path / "one").execute({})
     arguments = VirtualenvArguments.of(vars(make_operator()))
 
@@ -146,7 +146,7 @@ def test_a_worker_that_has_its_environment_asks_the_remote_nothing(
 def test_a_remote_without_anything_to_trust_is_refused(
     make_operator: MakeOperator, tmp_path: Path, remote: Path
 ) -> None:
-    with pytest.raises(AirflowException, match=r"nothing says whose environments may be run here\. Set remote_env"):
+    with pytest.raises(AirflowException, match=r"nothing says whose environments may be run here\. Set remote_key"):
         make_operator(virtualenv_dir=tmp_path / "one").execute({})
 
     assert not remote.exists()

@@ -177,7 +177,7 @@ def running_stack(
         python=stack.folder / "bin" / "python",
         folder=folder,
         variables={**VARIABLES, **(variables or {})},
-        postgres=postgres.apart(f"airflow{stack.release}_{stack.executor.lower()}"),
+        postgres=postgres.apart(f"airflow{stack.release}_{stack.executor.rpartition('.')[2].lower()}"),
     )
     with ExitStack() as resources:
         if stack.needs_broker:

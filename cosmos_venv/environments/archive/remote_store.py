@@ -49,10 +49,9 @@ _LONGEST_WORD = 100
 class Folder(Protocol):
     """A folder that all machines reach.
 
-    A file is made or replaced in one step, and ``download`` refuses one of another size. Each call raises an
-    ``OSError`` when it cannot be done within its seconds. Its ``has_answered`` is true where the folder has said so:
-    there is no such file, or another one. ``on_wait`` is called several times a second; what it raises ends the call.
-    ``sweep`` removes files that begin likewise and have been there for long.
+    A file is made or replaced in one step, ``download`` tells whether it is there and has its size, and ``sweep``
+    removes files that begin likewise and have been there for long. Each call raises an ``OSError`` when it cannot be
+    done within its seconds. ``on_wait`` is called several times a second; what it raises ends the call.
     """
 
     def read(  # noqa: D102 - as the class says
@@ -65,7 +64,7 @@ class Folder(Protocol):
 
     def download(  # noqa: D102 - as the class says
         self, name: str, file: Path, *, size: int, seconds: float, on_wait: Callable[[], None]
-    ) -> None: ...
+    ) -> bool: ...
 
     def upload(  # noqa: D102 - as the class says
         self, file: Path, name: str, *, seconds: float, on_wait: Callable[[], None]
@@ -312,13 +311,9 @@ class Visit:
 
     def _download(self, record: ArchiveRecord, file: Path) -> None:
         name, size = _archive_name(self._stem, record.contents.sha256), record.contents.size
-        try:
-            self.store.folder.download(name, file, size=size, seconds=self._left(), on_wait=self._look_up)
-        except OSError as error:
-            # The store has another one, or none: what is built here takes its place.
-            if getattr(error, "has_answered", False):
-                raise BadArchive(str(error)) from error
-            raise
+        if not self.store.folder.download(name, file, size=size, seconds=self._left(), on_wait=self._look_up):
+            # A rule of the storage may have removed it before its record. What is built here takes its place.
+            raise BadArchive("its archive is gone, or has another size than its record says")
 
     def _takes_lease(self) -> bool:
         lease: dict[str, object] = {"host": socket.gethostname(), "id": os.urandom(8).hex(), "renewed": 0}

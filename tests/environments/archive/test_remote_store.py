@@ -53,3 +53,19 @@ def test_an_environment_of_strangers_is_not_used(
     assert "Creating" in other.log
     assert output_of(environment.script("hello")) == "hello 2.0"
     assert {path: path.read_bytes() for path in (tmp_path / "remote").rglob("*") if path.is_file()} == before
+
+
+def test_an_archive_that_a_rule_of_the_storage_has_removed_is_put_there_again(
+    tmp_path: Path, make_spec: MakeSpec
+) -> None:
+    machines = [Machine(directory=tmp_path / name, remote=tmp_path / "remote") for name in ("one", "two", "three")]
+    machines[0].use(make_spec())
+    (archive,) = (tmp_path / "remote").rglob("*.tar.zst")
+    archive.unlink()
+
+    for machine in machines[1:]:
+        machine.use(make_spec())
+
+    assert "its archive is gone" in machines[1].log
+    assert "Creating" in machines[1].log
+    assert "Fetched " in machines[2].log

@@ -87,12 +87,14 @@ BROKEN = [
     ),
     pytest.param(with_contents(files=1), "more than its record says", id="more-files"),
     pytest.param(with_contents(unpacked=1), "more than its record says", id="more-bytes"),
-    pytest.param(with_contents(sha256="0" * 64), r"[0-9a-f]{64}-0{16}", id="another-digest"),
+    pytest.param(with_contents(sha256="0" * 64), "its archive is gone, or has another size", id="another-digest"),
     pytest.param(with_contents(size=1 << 50), "more than the .* that are unpacked", id="a-size-that-none-has"),
     pytest.param(with_contents(unpacked=1 << 50), "more than the .* that are unpacked", id="sizes-that-none-has"),
-    pytest.param(cut_archive, r"has \d+ bytes instead of \d+", id="archive-cut-short"),
+    pytest.param(cut_archive, "its archive is gone, or has another size", id="archive-cut-short"),
     pytest.param(changed_archive, "its SHA-256 is not that of its record", id="archive-changed"),
-    pytest.param(lambda remote: archive_file(remote).unlink(), "FileNotFoundError", id="archive-missing"),
+    pytest.param(
+        lambda remote: archive_file(remote).unlink(), "its archive is gone, or has another size", id="archive-missing"
+    ),
     pytest.param(record(b""), "its record is damaged", id="record-empty"),
     pytest.param(record(b"\0" * 500), "its record is damaged", id="record-garbage"),
     pytest.param(record(b"[" * 100_000), "its record is damaged", id="record-nested"),

@@ -1,0 +1,59 @@
+"""The page docs/more-machines.md is as it says."""
+
+from __future__ import annotations
+
+import configparser
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cosmos_venv.settings import SETTINGS
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGE = (DOCS / "more-machines.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"(?m)^\| `(remote_\w+)` \| (.+?) \|", PAGE)
+
+
+@pytest.mark.parametrize("name", sorted(name for name in SETTINGS if name.startswith("remote_")))
+def test_each_setting_about_remote_things_is_named(name: str) -> None:
+    assert f"`{name}`" in PAGE or name in (
+        "remote_target_path",
+        "remote_target_path_conn_id",
+        "remote_cache_dir_conn_id",
+    )
+
+
+@pytest.mark.parametrize(("name", "default"), ROWS)
+def test_what_a_table_says_of_a_setting_is_so(name: str, default: str) -> None:
+    found = str(SETTINGS[name].default)
+
+    if default in ("empty", f"`{found}`", found):
+        assert found == ("" if default == "empty" else default.strip("`"))
+    else:
+        assert SETTINGS[name].default is False, f"{default} is no default: the table is that of switches"
+
+
+def test_the_settings_of_its_examples_exist() -> None:
+    (ini,) = re.findall(r"```ini\n(.*?)```", PAGE, re.DOTALL)
+    parser = configparser.ConfigParser()
+    parser.read_string(ini)
+    (pod,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    (container,) = yaml.safe_load(pod)["spec"]["containers"]
+    variables = [each["name"] for each in container["env"]]
+
+    named = [*parser["cosmos_venv"], *(name.removeprefix("AIRFLOW__COSMOS_VENV__").lower() for name in variables)]
+
+    assert [name for name in named if name not in SETTINGS] == []
+    assert container["name"] == "base"
+    assert all(isinstance(each["value"], str) for each in container["env"])
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([\w-]+\.md)(#[\w-]+)?\)", PAGE))))
+def test_its_links_lead_somewhere(link: tuple[str, str]) -> None:
+    page, anchor = link
+    headings = re.findall(r"(?m)^#+ (.*)$", (DOCS / page).read_text(encoding="utf-8"))
+    anchors = {"#" + re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+    assert not anchor or anchor in anchors
