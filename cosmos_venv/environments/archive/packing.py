@@ -6,13 +6,13 @@ activate it. It is made anew where the archive is unpacked, of the Python there.
 
 from __future__ import annotations
 
-import io
 import json
+import mmap
 import os
 import stat
 import tarfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cosmos_venv.environments.archive.zstandard import zstd
@@ -29,6 +29,7 @@ _ACTIVATION = frozenset(
     | {"Activate.ps1", "deactivate.bat", "pydoc.bat"}
 )
 _EXECUTABLE, _PLAIN = 0o755, 0o644
+_LARGE = 4 << 20
 # An environment with a machine-learning framework and its CUDA has 10 GB and 60,000 files.
 _MOST_BYTES, _MOST_FILES = 64 << 30, 1_000_000
 
@@ -80,11 +81,11 @@ def pack(environment: Path, archive: Path, *, on_file: Callable[[], None]) -> Co
     :raises VirtualenvError: when zstandard is missing.
     :raises OSError: when a file cannot be read, or the archive cannot be written.
     """
+    if "'" in str(environment):
+        raise NotPortable(f"its path {environment} has a quotation mark, which scripts write in more than one way")
     parameters = zstd().CompressionParameter
     options = {parameters.compression_level: _LEVEL, parameters.nb_workers: _THREADS, parameters.checksum_flag: 1}
-    prefix = os.fsencode(environment)
-    unpacked = files = 0
-    relocated: list[str] = []
+    found = _Found(environment=environment)
     # In the format of GNU a long name costs one block more, in that of POSIX two for each file with a fraction of a
     # second in its time.
     with (
@@ -94,26 +95,18 @@ def pack(environment: Path, archive: Path, *, on_file: Callable[[], None]) -> Co
     ):
         for name in _names(environment):
             on_file()
-            files += 1
-            info, content = _member(environment, name)
-            if content is not None:
-                unpacked += len(content)
-                # Byte code names its source, and Python puts the right name there when it loads it.
-                if prefix in content and not name.endswith(".pyc"):
-                    if b"\0" in content:
-                        raise NotPortable(f"{name} is a binary file that names its place {environment}")
-                    relocated.append(name)
-                if name.endswith("/direct_url.json") and _is_editable(content):
-                    raise NotPortable(f"{name.split('/')[-2]} is installed in editable mode, from a folder elsewhere")
-            tar.addfile(info, None if content is None else io.BytesIO(content))
-    return Contents(
+            found.add(name, tar)
+    contents = Contents(
         sha256=sha256_of_file(archive),
         size=archive.stat().st_size,
-        unpacked=unpacked,
-        files=files,
+        unpacked=found.unpacked,
+        files=found.files,
         prefix=str(environment),
-        relocated=tuple(relocated),
+        relocated=tuple(found.relocated),
     )
+    if refusal := contents.why_too_large():
+        raise NotPortable(refusal)
+    return contents
 
 
 def _names(environment: Path) -> Iterator[str]:
@@ -138,24 +131,65 @@ def _is_made_by_creation(environment: Path, name: str) -> bool:
     return last in _ACTIVATION or (environment / name).is_symlink()
 
 
-def _member(environment: Path, name: str) -> tuple[tarfile.TarInfo, bytes | None]:
-    """Return the head of a file or link, and the content of a file."""
-    path = environment / name
-    status = path.lstat()
-    info = tarfile.TarInfo(name)
-    # Byte code counts only while the time of its source is the one that it was made of.
-    info.mtime = int(status.st_mtime)
-    info.mode = _EXECUTABLE if status.st_mode & stat.S_IXUSR else _PLAIN
-    if stat.S_ISLNK(status.st_mode):
-        info.type, info.linkname = tarfile.SYMTYPE, os.readlink(path)  # noqa: PTH115 - as it is written
-        if not leads_inside(name, info.linkname):
-            raise NotPortable(f"{name} is a link that leads to {info.linkname}, out of the environment")
-        return info, None
-    if not stat.S_ISREG(status.st_mode):
-        raise NotPortable(f"{name} is neither a file nor a link")
-    content = path.read_bytes()
-    info.size = len(content)
-    return info, content
+@dataclass(kw_only=True)
+class _Found:
+    """What was packed so far of an environment."""
+
+    environment: Path
+    unpacked: int = 0
+    files: int = 0
+    relocated: list[str] = field(default_factory=list)
+
+    def add(self, name: str, tar: tarfile.TarFile) -> None:
+        """Put a file or link into the archive.
+
+        :param name: relative to the environment.
+        :param tar: the archive.
+        :raises NotPortable: when it can only work where it stands.
+        """
+        self.files += 1
+        path = self.environment / name
+        status = path.lstat()
+        info = tarfile.TarInfo(name)
+        # Byte code counts only while the time of its source is the one that it was made of.
+        info.mtime = int(status.st_mtime)
+        info.mode = _EXECUTABLE if status.st_mode & stat.S_IXUSR else _PLAIN
+        if stat.S_ISLNK(status.st_mode):
+            info.type, info.linkname = tarfile.SYMTYPE, os.readlink(path)  # noqa: PTH115 - as it is written
+            if not (leads_inside(name, info.linkname) and is_below(path, self.environment)):
+                raise NotPortable(f"{name} is a link that leads to {info.linkname}, out of the environment")
+            tar.addfile(info)
+            return
+        if not stat.S_ISREG(status.st_mode):
+            raise NotPortable(f"{name} is neither a file nor a link")
+        with path.open("rb") as file:
+            info.size = os.fstat(file.fileno()).st_size
+            # A library may have gigabytes.
+            is_large = info.size > _LARGE
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if is_large else file.read()
+            self._look_at(name, content)
+            self.unpacked += info.size
+            file.seek(0)
+            tar.addfile(info, file)
+
+    def _look_at(self, name: str, content: bytes | mmap.mmap) -> None:
+        # Byte code names its source, and Python puts the right name there when it loads it.
+        if content.find(os.fsencode(self.environment)) >= 0 and not name.endswith(".pyc"):
+            if content.find(b"\0") >= 0:
+                raise NotPortable(f"{name} is a binary file that names its place {self.environment}")
+            if not _is_utf_8(f"{self.environment}/{name}"):
+                raise NotPortable(f"{name!r} names its place, and one of both is no UTF-8")
+            self.relocated.append(name)
+        if name.endswith("/direct_url.json") and _is_editable(content[:]):
+            raise NotPortable(f"{name.split('/')[-2]} is installed in editable mode, from a folder elsewhere")
+
+
+def _is_utf_8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_editable(direct_url: bytes) -> bool:
@@ -174,3 +208,12 @@ def leads_inside(name: str, target: str) -> bool:
     if not target or target.startswith("/"):
         return False
     return not os.path.normpath(f"{name.rpartition('/')[0]}/{target}".lstrip("/")).startswith("..")
+
+
+def is_below(path: Path, folder: Path) -> bool:
+    """Return whether a path leads to a place in a folder, whatever links are on the way.
+
+    :param path: of a link, which may lead to nothing.
+    :param folder: an existing directory.
+    """
+    return f"{os.path.realpath(path)}/".startswith(f"{os.path.realpath(folder)}/")
