@@ -17,7 +17,7 @@ import random
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -183,12 +183,12 @@ class Pod:
 
     # The folder of the remote store, as this pod reaches it. A pod that is gone reaches nothing.
 
-    def read(self, name: str, *, seconds: float, limit: Limit) -> bytes | None:
+    def read(self, name: str, *, seconds: float, limit: Limit, on_wait: Callable[[], None]) -> bytes | None:
         """Answer with a file."""
         self._call(seconds)
         return self.cluster.files.get(name)
 
-    def write(self, name: str, content: bytes, *, seconds: float, sweeps: bool) -> None:
+    def write(self, name: str, content: bytes, *, seconds: float, sweeps: bool, on_wait: Callable[[], None]) -> None:
         """Take a file."""
         self._call(seconds)
         self.cluster.files[name] = content
@@ -215,10 +215,9 @@ class Pod:
     def _forget(self, name: str) -> None:
         self.cluster.files.pop(name, None)
 
-    def names(self, beginning: str, *, seconds: float) -> list[str]:
-        """List files."""
+    def sweep(self, beginning: str, *, keep: Collection[str], seconds: float, on_wait: Callable[[], None]) -> None:
+        """Look for archives of long ago, of which a run has none."""
         self._call(seconds)
-        return [name for name in self.cluster.files if name.startswith(beginning)]
 
     def remove(self, name: str, *, seconds: float) -> None:
         """Remove a file."""

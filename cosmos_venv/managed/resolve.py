@@ -51,6 +51,7 @@ class Foreground:
 
     :param directory: where to build; None: in the ``virtualenv_dir`` of each task.
     :param report: gets what is said of builds; None: the log does.
+    :param before: is called with the arguments of an environment before an import looks for it; None: nothing is.
     :param source: the only source of what is missing; None: it is fetched from the remote store of the settings, where
         there is one, or built.
     :param made: the environments that were built or fetched: seconds that each took, by its path.
@@ -58,6 +59,7 @@ class Foreground:
 
     directory: Path | None
     report: Callable[[str], None] | None = None
+    before: Callable[[VirtualenvArguments], None] | None = None
     source: RemoteStore | None = None
     made: dict[Path, float] = field(default_factory=dict)
 
@@ -66,6 +68,7 @@ class Foreground:
 def building_in_foreground(
     directory: Path | None = None,
     report: Callable[[str], None] | None = None,
+    before: Callable[[VirtualenvArguments], None] | None = None,
     *,
     source: RemoteStore | None = None,
 ) -> Iterator[dict[Path, float]]:
@@ -74,10 +77,11 @@ def building_in_foreground(
     :param directory: where to build, whatever ``virtualenv_dir`` says; the search path does not count then. None: where
         each task looks.
     :param report: gets what is said of builds, in place of the log; None: the log gets it.
+    :param before: is called with the arguments of an environment before an import looks for it; None: nothing is.
     :param source: where all that is missing must come from (``cosmos-venv env fetch``); None: it is built, too.
     :returns: the seconds that each environment took, by its path; they come while the block runs.
     """
-    foreground = Foreground(directory=directory, report=report, source=source)
+    foreground = Foreground(directory=directory, report=report, before=before, source=source)
     token = foreground_builds.set(foreground)
     try:
         yield foreground.made
@@ -158,8 +162,11 @@ def environment_for_parsing(
     :raises VirtualenvBeingBuilt: when it is not ready in time; a later parse will find it.
     :raises VirtualenvError: when it cannot be had.
     """
+    foreground = foreground_builds.get()
+    if foreground is not None and foreground.before is not None:
+        foreground.before(arguments)
     spec = arguments.spec()
-    if foreground_builds.get() is None:
+    if foreground is None:
         # Both are looked at before anything of building is imported or read: a wrong setting about building fails only
         # a builder.
         ready = _on_search_path(spec, instead_of) or EnvironmentStore(directory).find(spec, instead_of=instead_of)

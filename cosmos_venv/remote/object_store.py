@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -33,6 +33,8 @@ _VERSIONS = ("ETag", "etag", "md5Hash", "content_md5")
 _TIMES = ("LastModified", "last_modified", "updated", "mtime")
 
 SUFFIX = ".jsonl"
+
+_ABANDONED = 3_600.0  # seconds; no upload takes as long
 
 
 def exists(url: str, conn_id: str | None, *, seconds: float) -> bool:
@@ -178,12 +180,15 @@ class RemoteFolder:
     def __str__(self) -> str:
         return mask(self.url)
 
-    def read(self, name: str, *, seconds: float, limit: Limit) -> bytes | None:
+    def read(
+        self, name: str, *, seconds: float, limit: Limit, on_wait: Callable[[], None] | None = None
+    ) -> bytes | None:
         """A file's content; None when there is none.
 
         :param name: the name of the file.
         :param seconds: seconds within which all of it must be here.
         :param limit: the largest size.
+        :param on_wait: called several times a second meanwhile; what it raises ends the waiting.
         :raises RemoteError: when nothing can be said within that time, or it is longer than the limit.
         """
 
@@ -194,15 +199,24 @@ class RemoteFolder:
             except FileNotFoundError:
                 return None
 
-        return self._asked(content, seconds)
+        return self._asked(content, seconds, on_wait)
 
-    def write(self, name: str, content: bytes, *, seconds: float, sweeps: bool = True) -> None:
+    def write(
+        self,
+        name: str,
+        content: bytes,
+        *,
+        seconds: float,
+        sweeps: bool = True,
+        on_wait: Callable[[], None] | None = None,
+    ) -> None:
         """Keep a file, and remove the oldest of too many. A reader must be able to tell a part of it from the whole.
 
         :param name: the name of the file.
         :param content: its bytes.
         :param seconds: seconds within which it must be done.
         :param sweeps: False where each file is removed by whoever has written it.
+        :param on_wait: called several times a second meanwhile; what it raises ends the waiting.
         :raises RemoteError: when it could not be done within that time.
         """
 
@@ -211,7 +225,7 @@ class RemoteFolder:
             if sweeps:
                 self._sweep(folder)
 
-        self._asked(keep, seconds)
+        self._asked(keep, seconds, on_wait)
 
     def download(
         self, name: str, file: Path, *, size: int, seconds: float, on_wait: Callable[[], None] | None = None
@@ -252,6 +266,41 @@ class RemoteFolder:
             lambda folder: _put(folder, name, lambda place: place.fs.put_file(str(file), place.path)), seconds, on_wait
         )
 
+    def sweep(
+        self,
+        beginning: str,
+        *,
+        keep: Collection[str],
+        seconds: float,
+        older: float = _ABANDONED,
+        on_wait: Callable[[], None] | None = None,
+    ) -> None:
+        """Remove files that nobody uses any more: those that begin likewise and are older than others by some time.
+
+        Times are the store's own, so no clocks are compared.
+
+        :param beginning: of their names, perhaps with a folder in it.
+        :param keep: names of files that stay; what is older is so than the newest of them.
+        :param seconds: seconds within which it must be done.
+        :param older: by so many seconds.
+        :param on_wait: called several times a second meanwhile; what it raises ends the waiting.
+        :raises RemoteError: when it could not be done within that time.
+        """
+
+        def sweep(folder: Any) -> None:
+            folder.fs.invalidate_cache()
+            inner, _, start = beginning.rpartition("/")
+            entries = folder.fs.ls((folder / inner).path if inner else folder.path, detail=True)
+            named = {f"{inner}/{entry['name'].rpartition('/')[2]}".lstrip("/"): entry for entry in entries}
+            written = {name: _seconds_of(changed_at(entry)) for name, entry in named.items()}
+            newest = max((written.get(name) or 0.0 for name in keep), default=0.0)
+            for name, seconds in written.items():
+                is_one = name.rpartition("/")[2].startswith(start) and name not in keep
+                if is_one and seconds is not None and seconds <= newest - older:
+                    folder.fs.rm_file(named[name]["name"])
+
+        self._asked(sweep, seconds, on_wait)
+
     def names(self, beginning: str, *, seconds: float) -> list[str]:
         """Return the names of files that begin likewise.
 
@@ -278,7 +327,7 @@ class RemoteFolder:
 
         def asked(folder: Any) -> float | None:
             folder.fs.invalidate_cache()
-            return _instant(changed_at(folder.fs.info((folder / name).path)))
+            return _seconds_of(changed_at(folder.fs.info((folder / name).path)))
 
         return self._asked(asked, seconds)
 
@@ -313,26 +362,14 @@ class RemoteFolder:
             raise error_of(error) from error
 
 
-def _instant(changed: object) -> float | None:
-    """Return a time of ``changed_at`` in seconds since the epoch; None for a kind that nobody has seen yet."""
-    if isinstance(changed, str):  # of Google's
-        try:
-            changed = datetime.fromisoformat(changed.replace("Z", "+00:00"))
-        except ValueError:
-            return None
-    if isinstance(changed, datetime):
-        return (changed if changed.tzinfo else changed.replace(tzinfo=timezone.utc)).timestamp()
-    return float(changed) if isinstance(changed, int | float) else None
-
-
 def _put(folder: Any, name: str, write: Callable[[Any], object]) -> None:
     """Make a file of a folder, in one step for its readers."""
     place = folder / name
     place.parent.mkdir(parents=True, exist_ok=True)
     if _is_local(folder):
         # An object store shows a file when it is whole; a folder that hosts share would show a half one.
-        # A kill may leave it: only folders that are swept lose it.
-        aside = place.parent / f"{uuid4().hex}{SUFFIX}"
+        # A kill may leave it, until the folder is swept, or what begins with the file's name.
+        aside = place.parent / f"{place.name}.{uuid4().hex}{SUFFIX}"
         try:
             write(aside)
             folder.fs.mv(aside.path, place.path)
@@ -343,6 +380,18 @@ def _put(folder: Any, name: str, write: Callable[[Any], object]) -> None:
     else:
         write(place)
     folder.fs.invalidate_cache()
+
+
+def _seconds_of(changed: object) -> float | None:
+    """Return a time of a storage in seconds since the epoch; None for a kind that nobody has seen yet."""
+    if isinstance(changed, str):  # Google's; Python 3.10 reads no Z
+        try:
+            changed = datetime.fromisoformat(changed.replace("Z", "+00:00"))
+        except ValueError:
+            return None
+    if isinstance(changed, datetime):
+        return (changed if changed.tzinfo else changed.replace(tzinfo=timezone.utc)).timestamp()
+    return float(changed) if isinstance(changed, int | float) else None
 
 
 def _is_local(folder: Any) -> bool:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv.cli.env.export import env_export
+from cosmos_venv.cli.env.lock import env_lock
 from cosmos_venv.cli.env.prune import env_prune
 from cosmos_venv.cli.env.push import env_push
 from cosmos_venv.cli.env.show import env_list, env_show, env_verify
 from cosmos_venv.cli.env.warm import env_warm
 from cosmos_venv.cli.parsing import absolute_path, add_action, add_actions, existing_path, whole_number
 from cosmos_venv.environments.layout import DAY
+from cosmos_venv.environments.requirement_files import is_lock_file
 
 if TYPE_CHECKING:
     from cosmos_venv.cli.parsing import Actions
@@ -45,6 +47,13 @@ _EXPORT = (
     "where it is used. Exit code 1: an environment is damaged or works only where it was built; nothing is written "
     "then."
 )
+_LOCK = (
+    "Resolves the requirements of each environment that the virtualenv tasks of a DAG file keep, with uv, and writes a "
+    "lock file (PEP 751) with the address and hash of each package: the file that the requirements name, else "
+    "pylock.toml beside the DAG file, or pylock.NAME.toml where there are several environments. Versions are chosen "
+    "anew, whatever the file held before. A DAG file that runs dbt ls builds its environment when it is imported. Exit "
+    "code 1: a file cannot be imported, an environment cannot be resolved, or a package can have no hash."
+)
 _LIST = "Lists every build of a virtualenv_dir: ready, old, building, left over or failed. Writes nothing."
 _SHOW = (
     "Shows everything that is known of an environment: the installed packages, the spec from which it was made, who "
@@ -75,6 +84,7 @@ def add_to(subjects: Actions) -> None:
     _add_warm(actions)
     _add_push(actions)
     _add_export(actions)
+    _add_lock(actions)
     _add_looks(actions)
     _add_prune(actions)
 
@@ -173,6 +183,49 @@ def _add_export(actions: Actions) -> None:
             options.directory, options.name, target=options.oci, at=options.at, as_json=options.json
         )
     )
+
+
+def _add_lock(actions: Actions) -> None:
+    lock = add_action(actions, "lock", "write lock files of what DAG files need", _LOCK)
+    lock.add_argument(
+        "sources", nargs="+", type=_dag_source, metavar="DAGFILE", help="a DAG file, or a folder of DAG files"
+    )
+    lock.add_argument(
+        "--output",
+        type=_lock_output,
+        metavar="FILE",
+        help="write this file: pylock.toml, pylock.NAME.toml, or a FILE.txt of requirements with hashes. Only where "
+        "there is one environment",
+    )
+    lock.add_argument(
+        "--universal",
+        action="store_true",
+        help="resolve for all platforms and for later Pythons too; otherwise the lock file is for this platform and "
+        "the minor release of the Python of its environment",
+    )
+    lock.set_defaults(
+        run=lambda options: env_lock(
+            options.sources, output=options.output, is_universal=options.universal, as_json=options.json
+        )
+    )
+
+
+def _dag_source(text: str) -> Path:
+    """Return the path of a DAG file or folder that is there."""
+    path = existing_path(text)
+    if not path.is_dir() and path.suffix != ".py":
+        raise argparse.ArgumentTypeError(f"{text!r} is no DAG file")
+    return path
+
+
+def _lock_output(text: str) -> Path:
+    """Return the absolute path of a file that may be written."""
+    path = absolute_path(text)
+    if not is_lock_file(path) and path.suffix != ".txt":
+        raise argparse.ArgumentTypeError(f"{text!r} is neither pylock.toml, nor pylock.NAME.toml, nor FILE.txt")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no directory {path.parent}")
+    return path
 
 
 def _add_looks(actions: Actions) -> None:

@@ -56,8 +56,11 @@ def env_export(directory: Path, name: str | None, *, target: Path, at: str, as_j
 
 
 def _place(at: str) -> Path:
-    if not at.startswith("/") or os.path.normpath(at) != at or "\n" in at or at in ("/", "//"):
-        raise CosmosValueError(f"--at {at!r} is no absolute path of a directory below /. Give one without . and ..")
+    if not at.startswith("/") or os.path.normpath(at) != at or set(at) & {"\n", "'"} or at in ("/", "//"):
+        raise CosmosValueError(
+            f"--at {at!r} is no absolute path of a directory below /. Give one without . and .. and without quotation "
+            "marks."
+        )
     return Path(at)
 
 

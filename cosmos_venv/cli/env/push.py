@@ -130,7 +130,7 @@ def _push(stored: StoredBuild, remote: RemoteStore, step: Steps) -> PushedEnviro
             return _put(stored, remote, result)
     except NotPortable as error:
         return replace(result, error=f"it works only where it was built: {error}")
-    except (VirtualenvError, OSError) as error:
+    except (VirtualenvError, OSError, ValueError) as error:  # a path of no encoding cannot be written down
         return replace(result, error=str(error))
     finally:
         step.end()

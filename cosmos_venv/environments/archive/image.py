@@ -15,6 +15,7 @@ import json
 import os
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -22,12 +23,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cosmos_venv.environments.archive.packing import (
+    Member,
     NotPortable,
     all_names,
     is_made_by_creation,
     leads_inside,
-    member,
-    names_its_place,
+    open_member,
+    refuse_quotation_mark,
 )
 from cosmos_venv.environments.archive.relocation import corrected_record, moved, source_of
 from cosmos_venv.environments.environment import BuildRecord
@@ -46,12 +48,10 @@ _LEVEL = 4
 _MEDIA = "application/vnd.oci.image"
 _TAG = "latest"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386"}
-_FOLDER, _FILE, _OWN_FILE = 0o755, 0o644, 0o600
+_FOLDER, _FILE, _OWN_FILE, _LINK = 0o755, 0o644, 0o600, 0o777
 _BUILDS = "builds"
 _OF_TOOLS = frozenset({".lock", ".gitignore", "CACHEDIR.TAG"})  # for tools where it was made
 _RECORD = ".dist-info/RECORD"
-
-_Member = tuple[tarfile.TarInfo, "bytes | None"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,13 +84,15 @@ class MovedEnvironment:
     _names: Sequence[str] = field(init=False)
 
     def __post_init__(self) -> None:
+        for path in (self.build, self.path):
+            refuse_quotation_mark(path)
         names = [name for name in all_names(self.build) if name not in _OF_TOOLS]
         written: dict[str, bytes] = {}
         old, new = os.fsencode(self.build), os.fsencode(self.path)
         for name in names:
-            content = self._member(name)[1]
-            if content is not None and names_its_place(self.build, name, content):
-                written[name] = moved(content, old, new)
+            with self._opened(name) as member:
+                if member.names_its_place and member.file is not None:
+                    written[name] = moved(member.file.read(), old, new)
         # What a RECORD says of itself is nothing, even where it names its place.
         changed = {name: content for name, content in written.items() if not name.endswith(_RECORD)}
         for name in names if changed else ():
@@ -118,46 +120,48 @@ class MovedEnvironment:
         """When it was built, in seconds since the epoch."""
         return int(datetime.fromisoformat(self.record.built_at).timestamp())
 
-    def members(self) -> dict[str, Callable[[], _Member]]:
-        """Return what makes each file and link of a store that holds it, by their names in the store."""
+    def members(self) -> dict[str, Callable[[], AbstractContextManager[Member]]]:
+        """Return what opens each file and link of a store that holds it, by their names in the store."""
         builds = f"{LAYOUT}/{_BUILDS}/{self.name}"
-        record = self.record.to_json().encode()
         return {
-            f"{LAYOUT}/{self.record.digest}": lambda: (self._link(f"{_BUILDS}/{self.name}"), None),
-            f"{builds}.json": lambda: (self._file(len(record), _FILE), record),
+            f"{LAYOUT}/{self.record.digest}": lambda: nullcontext(self._link(f"{_BUILDS}/{self.name}")),
+            f"{builds}.json": lambda: nullcontext(self._file(self.record.to_json().encode(), _FILE)),
             # Whoever may open a lease could lock it: as in a store, only its owner may.
-            f"{builds}.lease": lambda: (self._file(0, _OWN_FILE), b""),
-            **{f"{builds}/{name}": partial(self._moved_member, name) for name in self._names},
+            f"{builds}.lease": lambda: nullcontext(self._file(b"", _OWN_FILE)),
+            **{f"{builds}/{name}": partial(self._moved, name) for name in self._names},
         }
 
-    def _moved_member(self, name: str) -> _Member:
-        info, content = self._member(name)
-        if content is not None:
-            content = self._written.get(name, content)
-            info.size = len(content)
-        # Byte code counts only while the time of its source is the one that it was made of.
-        if not name.endswith(".py"):
-            info.mtime = self.built_at
-        return info, content
+    @contextmanager
+    def _moved(self, name: str) -> Iterator[Member]:
+        with self._opened(name) as member:
+            # Byte code counts only while the time of its source is the one that it was made of.
+            if not name.endswith(".py"):
+                member.info.mtime = self.built_at
+            if name in self._written:
+                content = self._written[name]
+                member.info.size = len(content)
+                yield Member(info=member.info, file=io.BytesIO(content))
+            else:
+                yield member
 
-    def _member(self, name: str) -> _Member:
+    def _opened(self, name: str) -> AbstractContextManager[Member]:
         path = self.build / name
         if not (path.is_symlink() and is_made_by_creation(self.build, name)):
-            return member(self.build, name)
+            return open_member(self.build, name)
         target = os.readlink(path)  # noqa: PTH115 - as it is written
         if not leads_inside(name, target) and os.path.realpath(path) != self.record.spec.interpreter.executable:
             raise NotPortable(f"{name} is a link that leads to {target}, out of the environment")
-        return self._link(target), None
+        return nullcontext(self._link(target))
 
-    def _file(self, size: int, mode: int) -> tarfile.TarInfo:
+    def _file(self, content: bytes, mode: int) -> Member:
         info = tarfile.TarInfo()
-        info.size, info.mode, info.mtime = size, mode, self.built_at
-        return info
+        info.size, info.mode, info.mtime = len(content), mode, self.built_at
+        return Member(info=info, file=io.BytesIO(content))
 
-    def _link(self, target: str) -> tarfile.TarInfo:
-        info = self._file(0, 0o777)
-        info.type, info.linkname = tarfile.SYMTYPE, target
-        return info
+    def _link(self, target: str) -> Member:
+        info = tarfile.TarInfo()
+        info.type, info.linkname, info.mode, info.mtime = tarfile.SYMTYPE, target, _LINK, self.built_at
+        return Member(info=info)
 
 
 def write_image(target: Path, environments: Sequence[MovedEnvironment], *, on_file: Callable[[], None]) -> Image:
@@ -214,7 +218,7 @@ def _write_layout(layout: Path, environments: Sequence[MovedEnvironment], on_fil
 
 def _write_layer(file: Path, environments: Sequence[MovedEnvironment], on_file: Callable[[], None]) -> str:
     """Write the layer, and return the SHA-256 of what it unpacks to."""
-    members = {name: make for each in environments for name, make in each.members().items()}
+    members = {name: opened for each in environments for name, opened in each.members().items()}
     newest = max(each.built_at for each in environments)
     folders = {parent for name in members for parent in _parents(name)}
     with (
@@ -226,13 +230,14 @@ def _write_layer(file: Path, environments: Sequence[MovedEnvironment], on_file: 
         with tarfile.open(fileobj=hashed, mode="w|", format=tarfile.PAX_FORMAT) as tar:
             for name in sorted({*members, *folders}):
                 if name in folders:
-                    info, content = tarfile.TarInfo(), None
-                    info.type, info.mode, info.mtime = tarfile.DIRTYPE, _FOLDER, newest
-                else:
-                    on_file()
-                    info, content = members[name]()
-                info.name = name
-                tar.addfile(info, None if content is None else io.BytesIO(content))
+                    folder = tarfile.TarInfo(name)
+                    folder.type, folder.mode, folder.mtime = tarfile.DIRTYPE, _FOLDER, newest
+                    tar.addfile(folder)
+                    continue
+                on_file()
+                with members[name]() as member:
+                    member.info.name = name
+                    tar.addfile(member.info, member.file)
         return hashed.hexdigest()
 
 

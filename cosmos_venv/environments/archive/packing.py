@@ -6,14 +6,16 @@ activate it. It is made anew where the archive is unpacked, of the Python there.
 
 from __future__ import annotations
 
-import io
 import json
+import mmap
 import os
 import stat
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from cosmos_venv.environments.archive.zstandard import zstd
 from cosmos_venv.exceptions import VirtualenvError
@@ -29,6 +31,7 @@ _ACTIVATION = frozenset(
     | {"Activate.ps1", "deactivate.bat", "pydoc.bat"}
 )
 _EXECUTABLE, _PLAIN = 0o755, 0o644
+_LARGE = 4 << 20
 # An environment with a machine-learning framework and its CUDA has 10 GB and 60,000 files.
 _MOST_BYTES, _MOST_FILES = 64 << 30, 1_000_000
 
@@ -80,6 +83,7 @@ def pack(environment: Path, archive: Path, *, on_file: Callable[[], None]) -> Co
     :raises VirtualenvError: when zstandard is missing.
     :raises OSError: when a file cannot be read, or the archive cannot be written.
     """
+    refuse_quotation_mark(environment)
     parameters = zstd().CompressionParameter
     options = {parameters.compression_level: _LEVEL, parameters.nb_workers: _THREADS, parameters.checksum_flag: 1}
     unpacked = files = 0
@@ -95,14 +99,13 @@ def pack(environment: Path, archive: Path, *, on_file: Callable[[], None]) -> Co
             if is_made_by_creation(environment, name):
                 continue
             on_file()
-            files += 1
-            info, content = member(environment, name)
-            if content is not None:
-                unpacked += len(content)
-                if names_its_place(environment, name, content):
+            with open_member(environment, name) as member:
+                files += 1
+                unpacked += member.info.size
+                if member.names_its_place:
                     relocated.append(name)
-            tar.addfile(info, None if content is None else io.BytesIO(content))
-    return Contents(
+                tar.addfile(member.info, member.file)
+    contents = Contents(
         sha256=sha256_of_file(archive),
         size=archive.stat().st_size,
         unpacked=unpacked,
@@ -110,6 +113,19 @@ def pack(environment: Path, archive: Path, *, on_file: Callable[[], None]) -> Co
         prefix=str(environment),
         relocated=tuple(relocated),
     )
+    if refusal := contents.why_too_large():
+        raise NotPortable(refusal)
+    return contents
+
+
+def refuse_quotation_mark(path: Path) -> None:
+    """Raise where no text can be relied upon to name a path as it is.
+
+    :param path: of an environment.
+    :raises NotPortable: when it has a quotation mark.
+    """
+    if "'" in str(path):
+        raise NotPortable(f"its path {path} has a quotation mark, which scripts write in more than one way")
 
 
 def all_names(environment: Path) -> list[str]:
@@ -140,12 +156,27 @@ def is_made_by_creation(environment: Path, name: str) -> bool:
     return last in _ACTIVATION or (environment / name).is_symlink()
 
 
-def member(environment: Path, name: str) -> tuple[tarfile.TarInfo, bytes | None]:
-    """Return the head of a file or link, and the content of a file.
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A file or link of an environment.
+
+    :param info: its head in an archive.
+    :param file: its content, to be read from the beginning; None: it is a link.
+    :param names_its_place: whether it names the path of the environment, so that it is another file at another path.
+    """
+
+    info: tarfile.TarInfo
+    file: BinaryIO | None = None
+    names_its_place: bool = False
+
+
+@contextmanager
+def open_member(environment: Path, name: str) -> Iterator[Member]:
+    """Open a file or link of an environment.
 
     :param environment: directory of a build.
     :param name: relative to it.
-    :raises NotPortable: when it is neither, or a link that leads out of the environment.
+    :raises NotPortable: when it can only work where it stands.
     :raises OSError: when it cannot be read.
     """
     path = environment / name
@@ -156,31 +187,40 @@ def member(environment: Path, name: str) -> tuple[tarfile.TarInfo, bytes | None]
     info.mode = _EXECUTABLE if status.st_mode & stat.S_IXUSR else _PLAIN
     if stat.S_ISLNK(status.st_mode):
         info.type, info.linkname = tarfile.SYMTYPE, os.readlink(path)  # noqa: PTH115 - as it is written
-        if not leads_inside(name, info.linkname):
+        if not (leads_inside(name, info.linkname) and is_below(path, environment)):
             raise NotPortable(f"{name} is a link that leads to {info.linkname}, out of the environment")
-        return info, None
+        yield Member(info=info)
+        return
     if not stat.S_ISREG(status.st_mode):
         raise NotPortable(f"{name} is neither a file nor a link")
-    content = path.read_bytes()
-    info.size = len(content)
-    return info, content
+    with path.open("rb") as file:
+        info.size = os.fstat(file.fileno()).st_size
+        # A library may have gigabytes.
+        is_large = info.size > _LARGE
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if is_large else file.read()
+        names_its_place = _names_its_place(environment, name, content)
+        file.seek(0)
+        yield Member(info=info, file=file, names_its_place=names_its_place)
 
 
-def names_its_place(environment: Path, name: str, content: bytes) -> bool:
-    """Return whether a file names the path of its environment, so that it is another file at another path.
-
-    :param environment: directory of a build.
-    :param name: of the file, relative to it.
-    :param content: of the file.
-    :raises NotPortable: when it cannot be changed, or shows that a package stands elsewhere.
-    """
-    if name.endswith("/direct_url.json") and _is_editable(content):
+def _names_its_place(environment: Path, name: str, content: bytes | mmap.mmap) -> bool:
+    if name.endswith("/direct_url.json") and _is_editable(content[:]):
         raise NotPortable(f"{name.split('/')[-2]} is installed in editable mode, from a folder elsewhere")
     # Byte code names its source, and Python puts the right name there when it loads it.
-    if os.fsencode(environment) not in content or name.endswith(".pyc"):
+    if content.find(os.fsencode(environment)) < 0 or name.endswith(".pyc"):
         return False
-    if b"\0" in content:
+    if content.find(b"\0") >= 0:
         raise NotPortable(f"{name} is a binary file that names its place {environment}")
+    if not _is_utf_8(f"{environment}/{name}"):
+        raise NotPortable(f"{name!r} names its place, and one of both is no UTF-8")
+    return True
+
+
+def _is_utf_8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
     return True
 
 
@@ -200,3 +240,12 @@ def leads_inside(name: str, target: str) -> bool:
     if not target or target.startswith("/"):
         return False
     return not os.path.normpath(f"{name.rpartition('/')[0]}/{target}".lstrip("/")).startswith("..")
+
+
+def is_below(path: Path, folder: Path) -> bool:
+    """Return whether a path leads to a place in a folder, whatever links are on the way.
+
+    :param path: of a link, which may lead to nothing.
+    :param folder: an existing directory.
+    """
+    return f"{os.path.realpath(path)}/".startswith(f"{os.path.realpath(folder)}/")

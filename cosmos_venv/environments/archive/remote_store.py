@@ -10,10 +10,11 @@ Nothing that goes wrong with the remote fails a task: it builds as without, and 
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +23,7 @@ from cosmos_venv.environments import post_install
 from cosmos_venv.environments.archive.packing import BadArchive, Contents, NotPortable, pack
 from cosmos_venv.environments.archive.signed_record import ArchiveRecord, NotTrusted, Trust, digest_of_record, opened
 from cosmos_venv.environments.archive.unpacking import unpack
+from cosmos_venv.environments.archive.zstandard import zstd
 from cosmos_venv.environments.environment import BuildRecord
 from cosmos_venv.environments.installers.creation import create_empty, empty_directory
 from cosmos_venv.environments.layout import LAYOUT
@@ -33,8 +35,9 @@ from cosmos_venv.files.read_limits import Limit
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.scratch import scratch_folder
 
-_RECORD_LIMIT = Limit(most=4 << 20)
+_RECORD_LIMIT, _LEASE_LIMIT = Limit(most=4 << 20), Limit(most=4 << 10)
 _LONGEST_QUESTION = 10.0
+_LONGEST_RENEWAL = 3.0  # the building waits for it
 _RENEWAL = 5.0
 _STALE = 20.0  # a builder that works renews its lease four times meanwhile
 _TURN = 1.0
@@ -46,25 +49,30 @@ _LONGEST_WORD = 100
 class Folder(Protocol):
     """A folder that all machines reach.
 
-    A file is made or replaced in one step, and ``download`` refuses one of another size. Each call raises an
-    ``OSError`` when it cannot be done within its seconds. Its ``has_answered`` is true where the folder has said so:
-    there is no such file, or another one.
+    A file is made or replaced in one step, ``download`` tells whether it is there and has its size, and ``sweep``
+    removes files that begin likewise and have been there for long. Each call raises an ``OSError`` when it cannot be
+    done within its seconds. ``on_wait`` is called several times a second; what it raises ends the call.
     """
 
-    def read(self, name: str, *, seconds: float, limit: Limit) -> bytes | None:  # noqa: D102 - as the class says
-        ...
+    def read(  # noqa: D102 - as the class says
+        self, name: str, *, seconds: float, limit: Limit, on_wait: Callable[[], None]
+    ) -> bytes | None: ...
 
-    def write(self, name: str, content: bytes, *, seconds: float, sweeps: bool) -> None:  # noqa: D102 - as the class says
-        ...
+    def write(  # noqa: D102 - as the class says
+        self, name: str, content: bytes, *, seconds: float, sweeps: bool, on_wait: Callable[[], None]
+    ) -> None: ...
 
-    def download(self, name: str, file: Path, *, size: int, seconds: float, on_wait: Callable[[], None]) -> bool:  # noqa: D102 - as the class says
-        ...
+    def download(  # noqa: D102 - as the class says
+        self, name: str, file: Path, *, size: int, seconds: float, on_wait: Callable[[], None]
+    ) -> bool: ...
 
-    def upload(self, file: Path, name: str, *, seconds: float, on_wait: Callable[[], None]) -> None:  # noqa: D102 - as the class says
-        ...
+    def upload(  # noqa: D102 - as the class says
+        self, file: Path, name: str, *, seconds: float, on_wait: Callable[[], None]
+    ) -> None: ...
 
-    def names(self, beginning: str, *, seconds: float) -> list[str]:  # noqa: D102 - as the class says
-        ...
+    def sweep(  # noqa: D102 - as the class says
+        self, beginning: str, *, keep: Collection[str], seconds: float, on_wait: Callable[[], None]
+    ) -> None: ...
 
     def remove(self, name: str, *, seconds: float) -> None:  # noqa: D102 - as the class says
         ...
@@ -80,7 +88,10 @@ def platform_key(interpreter: Interpreter) -> str:
     """
     from packaging.tags import platform_tags  # few tasks fetch
 
-    return "-".join([interpreter.implementation, interpreter.version, next(iter(platform_tags())), LAYOUT])
+    tags = list(platform_tags())
+    # Some releases of packaging begin with one that names no C library.
+    tag = next((tag for tag in tags if not tag.startswith("linux_")), tags[0])
+    return "-".join([interpreter.implementation, interpreter.version, tag, LAYOUT])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,7 +237,7 @@ class Visit:
             pushed = self.put(environment, build, commands)
         except NotPortable as error:
             self.report(f"The virtualenv stays on this machine: {error}.")
-        except (OSError, VirtualenvError) as error:
+        except (OSError, VirtualenvError, ValueError) as error:  # a path of no encoding cannot be written down
             self.warn(f"The virtualenv could not be put into {self.store.folder}: {error}.")
         else:
             seconds = self.store.now() - began
@@ -254,14 +265,14 @@ class Visit:
             signed = known or self.store.trust.sign(
                 ArchiveRecord.of(self.name, self.platform, contents, commands, build)
             )
-            folder, left = self.store.folder, self._left
+            folder, left, record_name = self.store.folder, self._left, f"{self._stem}.json"
             # Even where both are there: a rule of the storage may have removed the archive, or be about to.
             folder.upload(archive, name, seconds=left(), on_wait=self._look_up)
-            folder.write(f"{self._stem}.json", signed, seconds=left(), sweeps=False)
-            # Of an environment of earlier, or of a push that was killed.
-            for other in folder.names(f"{self._stem}-", seconds=left()):
-                if other != name:
-                    folder.remove(other, seconds=left())
+            folder.write(record_name, signed, seconds=left(), sweeps=False, on_wait=self._look_up)
+            # Of an environment of earlier, or of a push that was killed. One of a moment ago may be that of another
+            # machine, which writes its record next.
+            keep = {name, record_name, f"{self._stem}.lease"}
+            folder.sweep(self._stem, keep=keep, seconds=left(), on_wait=self._look_up)
         return Pushed(
             record_sha256=digest_of_record(opened(signed)[0]), size=contents.size, is_unchanged=known is not None
         )
@@ -271,14 +282,18 @@ class Visit:
         if self._lease is None or self.store.now() - self._renewed < _RENEWAL:
             return
         self._lease["renewed"] = int(str(self._lease["renewed"])) + 1
-        self._write_lease(self._lease)
+        self._renewed = self.store.now()
+        try:
+            self._write_lease(self._lease, _LONGEST_RENEWAL)
+        except OSError:
+            self._renewed = math.inf  # the build counts: after a while others take the lease over
 
     def close(self) -> None:
         """Give up the lease: nobody waits for this machine any more."""
         if self._lease is not None:
             self._lease = None
             try:
-                self.store.folder.remove(f"{self._stem}.lease", seconds=_LONGEST_QUESTION)
+                self.store.folder.remove(f"{self._stem}.lease", seconds=_LONGEST_RENEWAL)
             except OSError as error:
                 self.report(f"The lease in {self.store.folder} stays for {_STALE:.0f} s: {error}.")
 
@@ -289,6 +304,7 @@ class Visit:
         :param bad: SHA-256 of an archive that counts as none; empty: each counts.
         """
         try:
+            zstd()  # without it nothing can be done there
             while True:
                 record = self._record()
                 if record is not None and record.contents.sha256 != bad and record.build.built_at > newer_than:
@@ -299,7 +315,7 @@ class Visit:
         except NotTrusted as error:
             self._pushes = False  # theirs is not replaced
             self._refuse(error)
-        except OSError as error:
+        except (OSError, VirtualenvError) as error:
             self._give_up(error)
         return None
 
@@ -322,7 +338,7 @@ class Visit:
 
     def _record(self) -> ArchiveRecord | None:
         name = f"{self._stem}.json"
-        content = self.store.folder.read(name, seconds=self._question(), limit=_RECORD_LIMIT)
+        content = self._read(name, _RECORD_LIMIT)
         if content is None:
             return None
         try:
@@ -333,7 +349,7 @@ class Visit:
 
     def _record_of(self, contents: Contents) -> bytes | None:
         """Return the text of the store's record where it is trusted and names just this archive; None otherwise."""
-        content = self.store.folder.read(f"{self._stem}.json", seconds=self._question(), limit=_RECORD_LIMIT)
+        content = self._read(f"{self._stem}.json", _RECORD_LIMIT)
         try:
             record = content and self.store.trust.open(content, name=self.name, platform=self.platform)
         except (BadArchive, NotTrusted):
@@ -348,32 +364,41 @@ class Visit:
 
     def _takes_lease(self) -> bool:
         lease: dict[str, object] = {"host": socket.gethostname(), "id": os.urandom(8).hex(), "renewed": 0}
-        self._write_lease(lease)
+        self._lease, self._renewed = lease, self.store.now()
+        try:
+            self._write_lease(lease, self._question())
+        except OSError:
+            self._lease = None
+            raise
         # Stores have no common way to make a file only where none is. Of those that write at the same time, the last
         # one has it; who has read before and writes later than this pause builds too.
         self._pause(_SETTLED)
-        if self._read_lease() != lease:
-            return False
-        self._lease = lease
-        return True
+        found = self._read_lease()
+        if found is None or found.get("id") != lease["id"]:
+            self._lease = None
+        return self._lease is not None
 
     def _read_lease(self) -> dict[str, object] | None:
-        name = f"{self._stem}.lease"
-        content = self.store.folder.read(name, seconds=self._question(), limit=_RECORD_LIMIT)
+        content = self._read(f"{self._stem}.lease", _LEASE_LIMIT)
         try:
             lease = json.loads(content or b"null")
         except (ValueError, RecursionError):  # anybody who may write there can have written it
             return None
         return lease if isinstance(lease, dict) else None
 
-    def _write_lease(self, lease: dict[str, object]) -> None:
-        self._renewed = self.store.now()
-        content = json.dumps(lease).encode()
-        try:
-            self.store.folder.write(f"{self._stem}.lease", content, seconds=_LONGEST_QUESTION, sweeps=False)
-        except OSError:
-            if self._lease is None:
-                raise  # while it builds, the build counts
+    def _write_lease(self, lease: dict[str, object], seconds: float) -> None:
+        self.store.folder.write(
+            f"{self._stem}.lease",
+            json.dumps(lease).encode(),
+            seconds=seconds,
+            sweeps=False,
+            on_wait=self.cancellation.raise_if_requested,
+        )
+
+    def _read(self, name: str, limit: Limit) -> bytes | None:
+        return self.store.folder.read(
+            name, seconds=self._question(), limit=limit, on_wait=self.cancellation.raise_if_requested
+        )
 
     def _refuse(self, error: VirtualenvError) -> None:
         text = f"The virtualenv of {self.store.folder} is not used: {error}"

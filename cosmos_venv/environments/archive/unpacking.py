@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from cosmos_venv.environments.archive.packing import BadArchive, Contents, leads_inside
+from cosmos_venv.environments.archive.packing import BadArchive, Contents, is_below, leads_inside
 from cosmos_venv.environments.archive.relocation import corrected_record, moved, source_of
 from cosmos_venv.environments.archive.zstandard import zstd
 from cosmos_venv.files.permissions import umask
@@ -245,9 +245,8 @@ class _Unpacking:
                 (self.environment / name).symlink_to(target)
             except FileExistsError as error:
                 raise _comes_twice(name) from error
-        home = f"{os.path.realpath(self.environment)}/"
         for name, target in self.links.items():
-            if not f"{os.path.realpath(self.environment / name)}/".startswith(home):
+            if not is_below(self.environment / name, self.environment):
                 raise _leads_out(name, target)
         if self.relocated:
             for record in self.environment.glob(_RECORDS):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from cosmos_venv.environments.archive.remote_store import Folder, RemoteStore
 from cosmos_venv.environments.archive.signed_record import Trust
@@ -14,6 +15,9 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.remote.object_store import RemoteFolder
+
+if TYPE_CHECKING:
+    from cosmos_venv.environments.installers.choice import InstallerPreference
 
 KEY = b"a key of all machines"
 
@@ -45,6 +49,7 @@ class Machine:
     folder: Folder | None = None
     trust: Trust = field(default_factory=lambda: Trust(key=KEY))
     may_push: bool = True
+    preference: str = "uv"
     seconds: float = 60.0
     clock: Clock = field(default_factory=Clock)
     cancellation: Cancellation = field(default_factory=Cancellation)
@@ -76,7 +81,7 @@ class Machine:
         with open_environment(
             EnvironmentStore(self.directory),
             spec,
-            preference="uv",
+            preference=cast("InstallerPreference", self.preference),
             max_tries=5,
             upgrade_after=upgrade_after,
             instead_of=instead_of,

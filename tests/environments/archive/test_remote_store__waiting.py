@@ -1,0 +1,290 @@
+"""Machines that wait for the one that builds: one build for all, and nobody waits for a dead one."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.environments.archive.remote_store import platform_key
+from cosmos_venv.environments.environment import Damaged
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
+from cosmos_venv.exceptions import VirtualenvBuildError
+from tests.environments.archive.forging import archive_file, record_file
+from tests.environments.archive.machines import Clock, Machine
+from tests.environments.archive.troubled_folder import TroubledFolder, once
+from tests.kit import MakeSpec, OutputOf, SetAge
+
+
+@dataclass
+class Busy(Clock):
+    """A clock with something that happens at each moment that somebody waits."""
+
+    happens: Callable[[], object] = lambda: None
+    began: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.began = self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
+        self.happens()
+
+    @property
+    def passed(self) -> float:
+        return self.seconds - self.began
+
+
+def lease_of(remote: Path, spec: EnvironmentSpec) -> Path:
+    return remote / platform_key(spec.interpreter) / f"{spec.portable_digest}.lease"
+
+
+def put_lease(remote: Path, spec: EnvironmentSpec, **said: object) -> Path:
+    file = lease_of(remote, spec)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"host": "elsewhere", "id": "1", "renewed": 0, **said}))
+    return file
+
+
+def test_the_lease_of_a_dead_builder_is_taken_over(tmp_path: Path, hello: EnvironmentSpec, output_of: OutputOf) -> None:
+    remote, clock = tmp_path / "remote", Busy()
+    lease = put_lease(remote, hello)
+    machine = Machine(directory=tmp_path / "envs", remote=remote, clock=clock)
+
+    environment = machine.use(hello)
+
+    assert output_of(environment.script("hello")) == "hello 2.0"
+    assert machine.has_built
+    assert "is being built by elsewhere: waiting for it" in machine.log
+    assert 20 <= clock.passed < 25
+    assert "Put " in machine.log
+    assert not lease.exists()
+
+
+def test_what_another_machine_builds_is_fetched_when_it_is_there(
+    tmp_path: Path, remote: Path, hello: EnvironmentSpec
+) -> None:
+    filled = remote.rename(tmp_path / "filled")
+    renewals = iter(range(1, 40))
+
+    def works_on() -> None:
+        number = next(renewals)
+        put_lease(remote, hello, renewed=number)
+        if number == 35:
+            shutil.copytree(filled, remote, dirs_exist_ok=True)
+
+    machine = Machine(directory=tmp_path / "envs", remote=remote, clock=Busy(happens=works_on))
+    put_lease(remote, hello)
+
+    machine.use(hello)
+
+    assert machine.has_fetched
+    assert machine.log.count("is being built by") == 1
+    assert lease_of(remote, hello).exists(), "a machine that only waits leaves the lease to its owner"
+
+
+def test_a_builder_that_never_ends_is_waited_for_no_longer_than_was_said(
+    tmp_path: Path, hello: EnvironmentSpec
+) -> None:
+    remote, renewals = tmp_path / "remote", iter(range(1, 1_000))
+    clock = Busy(happens=lambda: put_lease(remote, hello, renewed=next(renewals)))
+    put_lease(remote, hello)
+    machine = Machine(directory=tmp_path / "envs", remote=remote, clock=clock, seconds=60)
+
+    machine.use(hello)
+
+    assert machine.has_built
+    assert "It has not come within 60 s: it is built here too." in machine.log
+    assert 58 <= clock.passed <= 60
+    assert archive_file(remote).exists()
+
+
+def test_those_who_wait_go_on_when_the_builder_has_failed(tmp_path: Path, hello: EnvironmentSpec) -> None:
+    remote = tmp_path / "remote"
+    lease = put_lease(remote, hello)
+    clock = Busy(happens=lambda: lease.unlink(missing_ok=True) if clock.passed == 3 else None)
+    machine = Machine(directory=tmp_path / "envs", remote=remote, clock=clock)
+
+    machine.use(hello)
+
+    assert machine.has_built
+    assert clock.passed < 5
+
+
+@pytest.mark.parametrize(
+    "requirement", [pytest.param("nothing-of-this-name", id="no-such-package"), pytest.param("hello==3", id="version")]
+)
+def test_a_builder_that_fails_gives_up_its_lease(tmp_path: Path, make_spec: MakeSpec, requirement: str) -> None:
+    spec = make_spec(requirement)
+    folder = TroubledFolder(tmp_path / "remote")
+    machine = Machine(directory=tmp_path / "envs", remote=tmp_path / "remote", folder=folder)
+
+    with pytest.raises(VirtualenvBuildError):
+        machine.use(spec)
+
+    assert ("write", "lease") in folder.requests
+    assert [path for path in (tmp_path / "remote").rglob("*") if path.is_file()] == []
+    assert machine.builds == []
+
+
+def test_a_machine_does_not_wait_for_itself(tmp_path: Path, make_spec: MakeSpec) -> None:
+    """What takes the place of a damaged build is built once more without the installer's cache."""
+    mark = tmp_path / "mark"
+    spec = make_spec(
+        check=f"import pathlib, sys\nm = pathlib.Path({str(mark)!r})\nm.exists() or m.touch() or sys.exit(1)"
+    )
+    clock = Busy()
+    machine = Machine(directory=tmp_path / "envs", remote=tmp_path / "remote", clock=clock)
+
+    machine.use(spec, instead_of=Damaged(path=tmp_path / "gone", faults=("it is gone",)))
+
+    assert machine.log.count("Creating the virtualenv") == 2
+    assert "waiting" not in machine.log
+    assert clock.passed < 2
+    assert "Put " in machine.log
+
+
+def test_of_two_that_begin_at_once_the_last_one_builds(tmp_path: Path, hello: EnvironmentSpec) -> None:
+    remote, clock = tmp_path / "remote", Busy()
+    folder = TroubledFolder(remote, after=once("write", "lease", lambda: put_lease(remote, hello)))
+    machine = Machine(directory=tmp_path / "envs", remote=remote, folder=folder, clock=clock)
+
+    machine.use(hello)
+
+    assert "is being built by elsewhere: waiting for it" in machine.log
+    assert machine.has_built, "the other one has died"
+    assert 20 <= clock.passed < 25
+
+
+def test_a_machine_that_puts_nothing_there_waits_for_nobody(tmp_path: Path, hello: EnvironmentSpec) -> None:
+    lease, clock = put_lease(tmp_path / "remote", hello), Busy()
+    machine = Machine(directory=tmp_path / "envs", remote=tmp_path / "remote", may_push=False, clock=clock)
+
+    machine.use(hello)
+
+    assert machine.has_built
+    assert clock.passed == 0
+    assert [path for path in (tmp_path / "remote").rglob("*") if path.is_file()] == [lease]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"\xff\0garbage", id="garbage"),
+        pytest.param(b"[" * 4_000, id="nested"),
+        pytest.param(b'"text"', id="text"),
+        pytest.param(b"[1, 2]", id="list"),
+    ],
+)
+def test_a_lease_that_is_none_counts_as_none(tmp_path: Path, hello: EnvironmentSpec, content: bytes) -> None:
+    lease, clock = put_lease(tmp_path / "remote", hello), Busy()
+    lease.write_bytes(content)
+    machine = Machine(directory=tmp_path / "envs", remote=tmp_path / "remote", clock=clock)
+
+    machine.use(hello)
+
+    assert machine.has_built
+    assert clock.passed < 2
+    assert not lease.exists()
+
+
+def test_a_lease_of_a_stranger_says_nothing_but_a_name(tmp_path: Path, hello: EnvironmentSpec) -> None:
+    put_lease(tmp_path / "remote", hello, host=f"host\nERROR - the warehouse burns\x1b[2J{'x' * 2_000}")
+    machine = Machine(directory=tmp_path / "envs", remote=tmp_path / "remote")
+
+    machine.use(hello)
+
+    (line,) = [line for line in machine.lines if "waiting for it" in line]
+    assert "\n" not in line
+    assert "\x1b" not in line
+    assert len(line) < 200
+
+
+def test_a_lease_too_large_to_be_one_is_a_reason_to_build(tmp_path: Path, hello: EnvironmentSpec) -> None:
+    put_lease(tmp_path / "remote", hello).write_bytes(b"1" * 5_000_000)
+    machine = Machine(directory=tmp_path / "envs", remote=tmp_path / "remote")
+
+    machine.use(hello)
+
+    assert machine.has_built
+    assert "cannot be used: it has 5,000,000 bytes" in machine.log
+
+
+def test_an_archive_that_is_replaced_meanwhile_is_fetched_anew(
+    tmp_path: Path, remote: Path, hello: EnvironmentSpec
+) -> None:
+    other = Machine(directory=tmp_path / "another builder", remote=tmp_path / "other")
+    other.use(hello)
+
+    def replaced() -> None:
+        archive_file(remote).unlink()
+        shutil.copytree(other.remote, remote, dirs_exist_ok=True)
+
+    folder = TroubledFolder(remote, before=once("download", "zst", replaced))
+    machine = Machine(directory=tmp_path / "envs", remote=remote, folder=folder)
+
+    machine.use(hello)
+
+    assert machine.has_fetched, machine.log
+    assert folder.requests.count(("download", "zst")) == 2
+
+
+@pytest.mark.parametrize("at", [("upload", "zst"), ("write", "json"), ("sweep", "")])
+def test_two_that_put_it_there_at_once_leave_one_that_can_be_fetched(
+    tmp_path: Path, hello: EnvironmentSpec, at: tuple[str, str]
+) -> None:
+    """The one that comes second between two steps of the first one."""
+    remote = tmp_path / "remote"
+    second = Machine(directory=tmp_path / "second machine", remote=tmp_path / "aside")
+    second.use(hello)
+    record, archive = record_file(second.remote), archive_file(second.remote)
+
+    def put(file: Path) -> None:
+        target = remote / file.relative_to(second.remote)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target)
+
+    folder = TroubledFolder(remote, before=once(*at, lambda: put(archive)))
+    first = Machine(directory=tmp_path / "first", remote=remote, folder=folder)
+    third = Machine(directory=tmp_path / "third", remote=remote)
+
+    first.use(hello, meanwhile=lambda _: put(record))
+    third.use(hello)
+
+    assert archive.name in [path.name for path in remote.rglob("*.zst")]
+    assert third.has_fetched, third.log
+
+
+def test_what_a_killed_push_has_left_goes_after_an_hour(
+    tmp_path: Path, hello: EnvironmentSpec, set_age: SetAge
+) -> None:
+    remote = tmp_path / "remote"
+    stem = lease_of(remote, hello).with_suffix("")
+    others = [stem.with_name(f"{'0' * 64}-1.tar.zst"), stem.parent.with_name("another platform") / stem.name]
+    left = [
+        stem.with_name(f"{stem.name}{ending}") for ending in ("-1.tar.zst", "-2.tar.zst.0a.jsonl", ".json.0b.jsonl")
+    ]
+    young = stem.with_name(f"{stem.name}-3.tar.zst")
+    for file in (*others, *left, young):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        set_age(file, 3_500 if file == young else 4_000)
+
+    Machine(directory=tmp_path / "envs", remote=remote).use(hello)
+
+    assert [file.name for file in left if file.exists()] == []
+    assert [file.exists() for file in (*others, young)] == [True, True, True]
+
+
+def test_the_key_of_a_platform_names_python_c_library_and_architecture() -> None:
+    key = platform_key(Interpreter.of())
+
+    assert platform.python_version() in key
+    assert platform.machine() in key
+    assert platform.libc_ver()[1].replace(".", "_") in key
