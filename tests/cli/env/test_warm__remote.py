@@ -70,6 +70,7 @@ def test_what_the_lock_file_does_not_name_is_not_fetched(
     assert code == 1
     assert f"file://{remote} holds no environment" in failure
     assert "it is another one than the lock file names." in failure
+    assert fetched["stderr"].count("it is another one than the lock file names.") == 1, "it is told once"
     assert not list((tmp_path / "elsewhere").rglob("bin/hello"))
 
 
