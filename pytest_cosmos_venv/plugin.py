@@ -177,7 +177,7 @@ def _record_dbt(config: pytest.Config, folder: str) -> None:
 
 def _compare_releases(config: pytest.Config) -> None:
     from pytest_cosmos_venv.errors import ToolkitMisuse
-    from pytest_cosmos_venv.fixtures.session import kept_folder, named_option
+    from pytest_cosmos_venv.fixtures.session import cache_folder, named_option
     from pytest_cosmos_venv.fixtures.warehouse import named_releases
     from pytest_cosmos_venv.upgrades.projects import SOURCES_OPTION, read_sources
     from pytest_cosmos_venv.upgrades.release_session import NAME, ReleaseSession
@@ -187,7 +187,7 @@ def _compare_releases(config: pytest.Config) -> None:
         session = ReleaseSession(
             named_releases(config),
             sources=read_sources(config.getini(SOURCES_OPTION), root=config.rootpath),
-            kept=kept_folder(config),
+            kept=cache_folder(config),
             folder=config.rootpath / report if report else None,
         )
     except ToolkitMisuse as error:
@@ -197,10 +197,15 @@ def _compare_releases(config: pytest.Config) -> None:
 
 def _check_dag_files(config: pytest.Config) -> None:
     from pytest_cosmos_venv.dag_checks.collection import NAME, DagChecks
-    from pytest_cosmos_venv.fixtures.session import kept_folder, named_option
+    from pytest_cosmos_venv.fixtures.session import cache_folder, folder_of_workers, named_option
 
-    named = named_option(config, "cosmos_implementation")
-    config.pluginmanager.register(DagChecks(config, kept=kept_folder(config), implementation=named), NAME)
+    checks = DagChecks(
+        config,
+        run=folder_of_workers(config),
+        kept=cache_folder(config),
+        implementation=named_option(config, "cosmos_implementation"),
+    )
+    config.pluginmanager.register(checks, NAME)
 
 
 def _watch_for_airflow(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -20,12 +19,10 @@ from pytest_cosmos_venv.dag_checks.exceptions import OPTION, BadException, read_
 from pytest_cosmos_venv.dag_checks.record import DagRecord
 from pytest_cosmos_venv.dag_checks.store import SEEDS, RecordStore
 from pytest_cosmos_venv.implementation import describe_choice
-from pytest_cosmos_venv.throwaway import remove_folder
 
 NAME = "cosmos_dag_checks"
 """The name under which pytest knows this plugin."""
 _HOLDS_DBT = re.compile(rb"\b(?:DbtDag|DbtTaskGroup)\b")
-_RUN_FOLDER = "cosmos_dags_run"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,18 +79,17 @@ class DagChecks:
     ``settings`` are those of the run, and ``files`` the DAG files that it has collected, by their names.
 
     :param config: the configuration of the run.
-    :param kept: the folder in which environments are kept between runs; None: they are not kept.
+    :param run: the folder of the records, which all workers share.
+    :param kept: the folder of environments, which all workers share.
     :param implementation: the implementation that was named; None: none was.
     """
 
-    def __init__(self, config: pytest.Config, *, kept: Path | None, implementation: str | None) -> None:
+    def __init__(self, config: pytest.Config, *, run: Path, kept: Path, implementation: str | None) -> None:
         self.settings = settings_of(config)
         self.files: dict[str, Path] = {}
-        worker: Mapping[str, Any] | None = getattr(config, "workerinput", None)
-        self._is_worker = worker is not None
-        self._run = Path(worker[_RUN_FOLDER] if worker else tempfile.mkdtemp(prefix="cosmos-dags-"))
+        self._run = run
+        self._kept = kept
         self._config = config
-        self._kept = kept or self._run / "kept"
         self._implementation = implementation
         self._found: summary.Found = {}
         self._started = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -134,19 +130,6 @@ class DagChecks:
             report.longrepr = (item.parent.nodeid, 0, f"{item.name}: {report.longrepr[2].removeprefix('Skipped: ')}")
         return report
 
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_configure_node(self, node: Any) -> None:
-        """Tell a worker of pytest-xdist where the records of the run are.
-
-        :param node: the worker.
-        """
-        node.workerinput[_RUN_FOLDER] = str(self._run)
-
-    def pytest_unconfigure(self) -> None:
-        """Remove the records; a worker leaves them to the process that started it."""
-        if not self._is_worker:
-            remove_folder(self._run)
-
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take what a check has come to; reports of workers come here too.
 
@@ -159,7 +142,7 @@ class DagChecks:
 
         :param terminalreporter: pytest's reporter.
         """
-        if not self._found or self._is_worker:
+        if not self._found or hasattr(self._config, "workerinput"):
             return
         terminalreporter.write_sep("=", "DAG files")
         for line in summary.table(self._found):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ import pytest
 from pytest_cosmos_venv.environments.dbt_releases import DbtRelease
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.shared_folders import SharedFolders
+from pytest_cosmos_venv.throwaway import throwaway_folder
 from pytest_cosmos_venv.upgrades.release_record import CommandRecord, NodeRecord, commands_of
 from pytest_cosmos_venv.warehouse.dbt_result import DbtFailed, DbtResult
 from pytest_cosmos_venv.warehouse.duckdb_warehouse import DuckDBWarehouse
@@ -54,7 +53,7 @@ class ProjectFile(pytest.File):
 
     :param releases: the releases of the run.
     :param sources: source -> file of its rows.
-    :param kept: the folder in which environments are kept between runs; None: they are not.
+    :param kept: the folder of environments, which all workers share.
     :param **rest: the parameters of pytest.
     """
 
@@ -63,13 +62,13 @@ class ProjectFile(pytest.File):
         *,
         releases: Sequence[DbtRelease],
         sources: Mapping[str, Path],
-        kept: Path | None,
+        kept: Path,
         **rest: Any,
     ) -> None:
         super().__init__(**rest)
         self.sources = sources
         self._releases = releases
-        self._kept = kept
+        self._folders = SharedFolders(root=kept)
 
     def collect(self) -> Iterator[ProjectItem]:
         """Return an item for each step and release."""
@@ -84,13 +83,11 @@ class ProjectFile(pytest.File):
 
         :param release: the release of dbt.
         """
-        scratch = Path(tempfile.mkdtemp(prefix="cosmos-dbt-"))
-        try:
-            folders = SharedFolders(root=self._kept or scratch / "kept")
-            with closing(DuckDBWarehouses(folders, scratch, release)) as warehouses:
-                yield warehouses(self.path.parent)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        with (
+            throwaway_folder("cosmos-dbt-") as scratch,
+            closing(DuckDBWarehouses(self._folders, scratch, release)) as warehouses,
+        ):
+            yield warehouses(self.path.parent)
 
 
 class ProjectItem(pytest.Item):

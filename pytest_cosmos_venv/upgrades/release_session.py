@@ -25,12 +25,12 @@ class ReleaseSession:
 
     :param releases: the releases; the others are compared with the first one.
     :param sources: source -> file of its rows.
-    :param kept: the folder in which environments are kept between runs; None: they are not.
+    :param kept: the folder of environments, which all workers share.
     :param folder: the folder of the report; None: there is none.
     """
 
     def __init__(
-        self, releases: Sequence[DbtRelease], *, sources: Mapping[str, Path], kept: Path | None, folder: Path | None
+        self, releases: Sequence[DbtRelease], *, sources: Mapping[str, Path], kept: Path, folder: Path | None
     ) -> None:
         self._releases = releases
         self._sources = sources
