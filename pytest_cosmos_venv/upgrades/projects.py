@@ -14,6 +14,7 @@ from pytest_cosmos_venv.environments.dbt_releases import DbtRelease
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.shared_folders import SharedFolders
 from pytest_cosmos_venv.throwaway import throwaway_folder
+from pytest_cosmos_venv.upgrades import dbt_warnings
 from pytest_cosmos_venv.upgrades.release_record import CommandRecord, NodeRecord, commands_of
 from pytest_cosmos_venv.warehouse.dbt_result import DbtFailed, DbtResult
 from pytest_cosmos_venv.warehouse.duckdb_warehouse import DuckDBWarehouse
@@ -87,7 +88,7 @@ class ProjectFile(pytest.File):
             throwaway_folder("cosmos-dbt-") as scratch,
             closing(DuckDBWarehouses(self._folders, scratch, release)) as warehouses,
         ):
-            yield warehouses(self.path.parent)
+            yield warehouses(self.path.parent, environment=dbt_warnings.ENVIRONMENT)
 
 
 class ProjectItem(pytest.Item):
@@ -113,6 +114,8 @@ class ProjectItem(pytest.Item):
         with self.parent.warehouse(self.release) as warehouse:
             contents: dict[str, str] = {}
             parsed: tuple[CommandRecord, ...] = ()
+            log = warehouse.place / "logs" / "dbt.log"
+            log.unlink(missing_ok=True)  # of another test, or of an earlier run
             try:
                 if self.step == COMPILE:
                     warehouse.run_dbt("compile")
@@ -120,7 +123,8 @@ class ProjectItem(pytest.Item):
                 else:
                     self._build(warehouse, contents)
             finally:
-                self.stash[COMMANDS] = (*commands_of(warehouse.runs, contents), *parsed)
+                warnings = dbt_warnings.warnings_of(log)
+                self.stash[COMMANDS] = (*commands_of(warehouse.runs, contents, warnings), *parsed)
 
     def _build(self, warehouse: DuckDBWarehouse, contents: dict[str, str]) -> None:
         sources = {f"{each['source_name']}.{each['name']}": each for each in warehouse.manifest["sources"].values()}

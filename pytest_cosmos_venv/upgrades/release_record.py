@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pytest_cosmos_venv.warehouse.dbt_result import DbtResult
@@ -39,6 +39,7 @@ class CommandRecord:
     :param seconds: how long it took.
     :param nodes: unique id -> what dbt did with it.
     :param log: the end of what dbt has printed, where it failed.
+    :param warnings: dbt's own warnings: what tells one from others -> dbt's words; empty where nobody has looked.
     """
 
     command: str
@@ -46,6 +47,7 @@ class CommandRecord:
     seconds: float
     nodes: Mapping[str, NodeRecord]
     log: str
+    warnings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +84,14 @@ def record_of(document: Mapping[str, Any]) -> ReleaseRecord:
     return ReleaseRecord(**{**document, "commands": commands})
 
 
-def commands_of(results: Sequence[DbtResult], contents: Mapping[str, str]) -> tuple[CommandRecord, ...]:
+def commands_of(
+    results: Sequence[DbtResult], contents: Mapping[str, str], warnings: Mapping[str, str]
+) -> tuple[CommandRecord, ...]:
     """Return the records of commands.
 
     :param results: the commands, in order.
     :param contents: unique id -> digest of the rows of its table, after the last command.
+    :param warnings: dbt's own warnings in all of them.
     """
     return tuple(
         CommandRecord(
@@ -104,6 +109,7 @@ def commands_of(results: Sequence[DbtResult], contents: Mapping[str, str]) -> tu
                 for node in result.nodes.values()
             },
             log="" if result.succeeded else str(result),
+            warnings=warnings,
         )
         for result in results
     )

@@ -63,7 +63,7 @@ class ReleaseSession:
         release = _release_of(item)
         commands = item.stash.get(COMMANDS, None)
         if commands is None and RESULTS in item.stash:
-            commands = commands_of([run for each in item.stash[RESULTS] for run in each.runs], {})
+            commands = commands_of([run for each in item.stash[RESULTS] for run in each.runs], {}, {})
         if call.when == "call" and release is not None and commands is not None:
             record = ReleaseRecord(
                 test=_name_without(release, item),

@@ -29,8 +29,12 @@ def test_routes(cosmos_duckdb):
 def test_without_dbt():
     pass
 """
-# A model whose SQL and rows depend on the release of dbt.
-MODEL = "select {{ 1 if dbt_version.startswith('1.') else 2 }} as generation"
+# A model whose SQL, rows and warnings depend on the release of dbt.
+MODEL = """\
+select {{ 1 if dbt_version.startswith('1.') else 2 }} as generation
+{% do exceptions.warn("for all") %}
+{% do exceptions.warn("for the " ~ ("first" if dbt_version.startswith('1.') else "second")) %}
+"""
 
 
 PARAMETERS = """
@@ -105,12 +109,21 @@ def test_what_differs_is_told_and_nothing_else(
     assert {subject for kind, subject in told if kind == "rows"} == {"model.harbor.generation"}
     assert ("SQL", "model.harbor.generation") in told
     assert {subject for kind, subject in told if kind in ("state", "nodes")} == set()
+    warnings = {each["subject"]: each["after"] for each in report["differences"] if each["kind"] == "warnings"}
+    assert warnings == {"for the first": "-", "for the second": "there"}
     assert [each["outcomes"]["failed"] for each in report["releases"]] == [0, 1]
     page = (pytester.path / "report" / "report.html").read_text(encoding="utf-8")
     assert "Tables with other rows" in page
     assert "://" not in page
     result.stdout.fnmatch_lines(
-        ["*dbt releases*", "release *", "1.10 *", "2.0 *", "*rows of model.harbor.generation: *"]
+        [
+            "*dbt releases*",
+            "release *",
+            "1.10 *",
+            "2.0 *",
+            "*rows of model.harbor.generation: *",
+            "*warnings of for the second: - -> there",
+        ]
     )
     assert not (project / "target").exists()
 
