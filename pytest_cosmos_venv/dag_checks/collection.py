@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from fnmatch import fnmatch
@@ -18,10 +18,13 @@ from pytest_cosmos_venv.dag_checks.checks import CHECKS, NotChecked, Question, a
 from pytest_cosmos_venv.dag_checks.exceptions import OPTION, BadException, read_exceptions
 from pytest_cosmos_venv.dag_checks.record import DagRecord
 from pytest_cosmos_venv.dag_checks.store import SEEDS, RecordStore
+from pytest_cosmos_venv.environments.dbt_releases import DbtRelease
 from pytest_cosmos_venv.implementation import describe_choice
 
 NAME = "cosmos_dag_checks"
 """The name under which pytest knows this plugin."""
+RECORD = pytest.StashKey[DagRecord]()
+"""What was seen when the file of a check was imported."""
 _HOLDS_DBT = re.compile(rb"\b(?:DbtDag|DbtTaskGroup)\b")
 
 
@@ -76,16 +79,26 @@ def settings_of(config: pytest.Config) -> Settings:
 class DagChecks:
     """The plugin of a run with ``--cosmos-dags``.
 
-    ``settings`` are those of the run, and ``files`` the DAG files that it has collected, by their names.
+    ``settings`` and ``releases`` are those of the run, and ``files`` the DAG files that it has collected, by name.
 
     :param config: the configuration of the run.
     :param run: the folder of the records, which all workers share.
     :param kept: the folder of environments, which all workers share.
     :param implementation: the implementation that was named; None: none was.
+    :param releases: the releases of dbt, with each of which the checks are made; empty: the dbt of each file lists.
     """
 
-    def __init__(self, config: pytest.Config, *, run: Path, kept: Path, implementation: str | None) -> None:
+    def __init__(
+        self,
+        config: pytest.Config,
+        *,
+        run: Path,
+        kept: Path,
+        implementation: str | None,
+        releases: Sequence[DbtRelease],
+    ) -> None:
         self.settings = settings_of(config)
+        self.releases = releases
         self.files: dict[str, Path] = {}
         self._run = run
         self._kept = kept
@@ -153,10 +166,11 @@ class DagChecks:
             )
             summary.write(self.settings.report, told, terminalreporter.write_line)
 
-    def store_of(self, file: Path) -> RecordStore:
+    def store_of(self, file: Path, release: DbtRelease | None) -> RecordStore:
         """Return the store of a file's records.
 
         :param file: the DAG file.
+        :param release: the release of dbt that lists nodes; None: the file's own dbt does.
         """
         return RecordStore(
             run=self._run,
@@ -165,6 +179,7 @@ class DagChecks:
             python_path=tuple(str(self._config.rootpath / each) for each in self._config.getini("pythonpath")),
             implementation=self._implementation,
             has_network=self.settings.has_network,
+            release=release,
         )
 
     def _dags_folder(self, file: Path) -> Path | None:
@@ -186,16 +201,28 @@ class DagFile(pytest.File):
         self.checks = checks
 
     def collect(self) -> Iterator[DagCheck]:
-        """Yield an item for each check."""
+        """Yield an item for each check and release."""
         self.checks.files[self.nodeid] = self.path
-        for name in CHECKS:
-            yield DagCheck.from_parent(self, name=name)
+        for check in CHECKS:
+            for release in self.checks.releases or (None,):
+                name = f"{check}[dbt-{release.name}]" if release else check
+                yield DagCheck.from_parent(self, name=name, check=check, release=release)
 
 
 class DagCheck(pytest.Item):
-    """One check of a DAG file."""
+    """One check of a DAG file.
+
+    :param check: the name of the check.
+    :param release: the release of dbt that lists nodes; None: the file's own dbt does.
+    :param **rest: the parameters of pytest.
+    """
 
     parent: DagFile
+
+    def __init__(self, *, check: str, release: DbtRelease | None, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.check = check
+        self.release = release
 
     def runtest(self) -> None:
         """Make the check.
@@ -204,11 +231,11 @@ class DagCheck(pytest.Item):
         """
         __tracebackhide__ = True
         checks, settings = self.parent.checks, self.parent.checks.settings
-        store = checks.store_of(self.path)
-        record = store.record(self.path)
+        store = checks.store_of(self.path, self.release)
+        record = self.stash[RECORD] = store.record(self.path)
         self._tell(record)
         found = answer(
-            self.name,
+            self.check,
             Question(
                 file=self.path,
                 name=self.parent.nodeid,
@@ -216,10 +243,12 @@ class DagCheck(pytest.Item):
                 others=self._others,
                 budget=settings.budget,
                 has_network=settings.has_network,
-                is_update=settings.is_update,
+                # With several releases the snapshot is that of the first one, with which all are compared.
+                written=self._first_record if settings.is_update else None,
             ),
         )
-        reason = settings.exceptions.get((self.path.resolve(), self.name))
+        place = self.path.resolve()
+        reason = settings.exceptions.get((place, self.name), settings.exceptions.get((place, self.check)))
         if isinstance(found, NotChecked):
             if found.is_gap and settings.is_ci and reason is None:
                 pytest.fail(
@@ -230,8 +259,8 @@ class DagCheck(pytest.Item):
             if found is not None:
                 pytest.fail(found, pytrace=False)
         elif found is None:
-            place = f"{self.parent.nodeid}::{self.name}"
-            pytest.fail(f"The exception {place!r} ({reason}) no longer applies: drop it from {OPTION}.", pytrace=False)
+            named = f"{self.parent.nodeid}::{self.name}"
+            pytest.fail(f"The exception {named!r} ({reason}) no longer applies: drop it from {OPTION}.", pytrace=False)
         else:
             self.user_properties.append(("cosmos_dags_exception", found))
             pytest.xfail(reason)
@@ -239,12 +268,19 @@ class DagCheck(pytest.Item):
     def _tell(self, record: DagRecord) -> None:
         """Put into reports and JUnit files what the summary is made of."""
         self.user_properties.append(("cosmos_dags_file", self.parent.nodeid))
+        if self.release is not None:
+            self.user_properties.append(("cosmos_dags_release", self.release.name))
         self.user_properties.append(("cosmos_dags_seconds", f"{record.seconds:.3f}"))
         self.user_properties.append(("cosmos_dags_tasks", str(record.task_count)))
 
+    def _first_record(self) -> DagRecord:
+        checks = self.parent.checks
+        return checks.store_of(self.path, next(iter(checks.releases), None)).record(self.path)
+
     def _others(self) -> dict[str, DagRecord]:
         checks = self.parent.checks
-        return {name: checks.store_of(file).record(file) for name, file in checks.files.items() if file != self.path}
+        others = {name: file for name, file in checks.files.items() if file != self.path}
+        return {name: checks.store_of(file, self.release).record(file) for name, file in others.items()}
 
     def reportinfo(self) -> tuple[Path, None, str]:
         """Return the place of the item for reports."""

@@ -15,7 +15,7 @@ from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.shared_folders import SharedFolders
 from pytest_cosmos_venv.throwaway import throwaway_folder
 from pytest_cosmos_venv.upgrades import dbt_warnings
-from pytest_cosmos_venv.upgrades.release_record import CommandRecord, NodeRecord, commands_of
+from pytest_cosmos_venv.upgrades.release_record import CommandRecord, commands_of, parsed_nodes
 from pytest_cosmos_venv.warehouse.dbt_result import DbtFailed, DbtResult
 from pytest_cosmos_venv.warehouse.duckdb_warehouse import DuckDBWarehouse
 from pytest_cosmos_venv.warehouse.given_rows import Relation, quoted
@@ -166,8 +166,7 @@ def _parsed(warehouse: DuckDBWarehouse) -> CommandRecord:
     manifest = warehouse.manifest
     own = f".{manifest['metadata']['project_name']}."
     found = {name: each for kind in _PARSED for name, each in manifest.get(kind, {}).items() if own in name}
-    nodes = {name: NodeRecord(status="parsed", message="", seconds=0.0, compiled="", content="") for name in found}
-    return CommandRecord(command="parse", exit_code=0, seconds=0.0, nodes=nodes, log="")
+    return CommandRecord(command="parse", exit_code=0, seconds=0.0, nodes=parsed_nodes(found), log="")
 
 
 def _contents(warehouse: DuckDBWarehouse, result: DbtResult) -> dict[str, str]:

@@ -6,10 +6,11 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pytest_cosmos_venv.upgrades.release_record import CommandRecord, NodeRecord, ReleaseRecord
+from pytest_cosmos_venv.upgrades.release_record import CommandRecord, NodeRecord, ReleaseRecord, TaskRecord
 
-OUTCOME, NODES, STATE, ROWS, SQL, WARNINGS = "outcome", "nodes", "state", "rows", "SQL", "warnings"
-KINDS = (OUTCOME, NODES, STATE, ROWS, SQL, WARNINGS)
+OUTCOME, NODES, TASKS, STATE = "outcome", "nodes", "tasks", "state"
+ROWS, SQL, WARNINGS = "rows", "SQL", "warnings"
+KINDS = (OUTCOME, NODES, TASKS, STATE, ROWS, SQL, WARNINGS)
 """The kinds of differences, the gravest first."""
 _PRESENT, _ABSENT = "there", "-"
 
@@ -104,6 +105,8 @@ def _of_records(first: ReleaseRecord, other: ReleaseRecord) -> Iterator[_Found]:
             return
         yield from _lacking(one, two, _PRESENT, _ABSENT)
         yield from _lacking(two, one, _ABSENT, _PRESENT)
+        if one.tasks and two.tasks:
+            yield from _of_tasks(one.tasks, two.tasks)
         for name, node in one.nodes.items():
             if name in two.nodes:
                 for kind, before, after, detail in _of_node(node, two.nodes[name]):
@@ -117,6 +120,24 @@ def _lacking(one: CommandRecord, other: CommandRecord, before: str, after: str) 
         yield from (
             (WARNINGS, name, before, after, words) for name, words in one.warnings.items() if name not in other.warnings
         )
+
+
+def _of_tasks(one: Mapping[str, TaskRecord], two: Mapping[str, TaskRecord]) -> Iterator[_Found]:
+    gone, new = [name for name in one if name not in two], [name for name in two if name not in one]
+    for name in gone:
+        purpose = one[name].purpose
+        same = next((other for other in new if purpose is not None and two[other].purpose == purpose), _ABSENT)
+        if same in new:
+            new.remove(same)
+        yield TASKS, name, _PRESENT if same == _ABSENT else name, same, purpose or ""
+    yield from ((TASKS, name, _ABSENT, _PRESENT, two[name].purpose or "") for name in new)
+    for name, task in one.items():
+        if name in two and task.upstream != two[name].upstream:
+            yield TASKS, name, _after(task), _after(two[name]), ""
+
+
+def _after(task: TaskRecord) -> str:
+    return f"after {', '.join(task.upstream) or 'no task'}"
 
 
 def _of_node(one: NodeRecord, two: NodeRecord) -> Iterator[tuple[str, str, str, str]]:

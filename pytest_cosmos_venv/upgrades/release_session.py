@@ -8,10 +8,18 @@ from typing import Any
 
 import pytest
 
+from pytest_cosmos_venv.dag_checks.collection import RECORD, DagCheck
 from pytest_cosmos_venv.environments.dbt_releases import DbtRelease
 from pytest_cosmos_venv.upgrades import report as page
 from pytest_cosmos_venv.upgrades.projects import COMMANDS, ProjectFile, ProjectItem
-from pytest_cosmos_venv.upgrades.release_record import ATTRIBUTE, ReleaseRecord, commands_of, record_of
+from pytest_cosmos_venv.upgrades.release_record import (
+    ATTRIBUTE,
+    CommandRecord,
+    ReleaseRecord,
+    commands_of,
+    import_of,
+    record_of,
+)
 from pytest_cosmos_venv.warehouse.warehouses import RELEASE_FIXTURE, RESULTS
 
 NAME = "cosmos_dbt_releases"
@@ -61,9 +69,7 @@ class ReleaseSession:
         """
         report = yield
         release = _release_of(item)
-        commands = item.stash.get(COMMANDS, None)
-        if commands is None and RESULTS in item.stash:
-            commands = commands_of([run for each in item.stash[RESULTS] for run in each.runs], {}, {})
+        commands = _commands_of(item)
         if call.when == "call" and release is not None and commands is not None:
             record = ReleaseRecord(
                 test=_name_without(release, item),
@@ -101,10 +107,21 @@ class ReleaseSession:
             terminalreporter.write_line(f"Report: {page.write(document, self._folder)}")
 
 
+def _commands_of(item: pytest.Item) -> tuple[CommandRecord, ...] | None:
+    """Return what dbt did in a test; None where it needs no dbt, or could not begin."""
+    if COMMANDS in item.stash:
+        return item.stash[COMMANDS]
+    if isinstance(item, DagCheck) and RECORD in item.stash:
+        return (import_of(item.stash[RECORD], item.check),)
+    if RESULTS in item.stash:
+        return commands_of([run for each in item.stash[RESULTS] for run in each.runs], {}, {})
+    return None
+
+
 def _release_of(item: pytest.Item) -> str | None:
     """Return the release with which a test runs; None where it needs no dbt."""
-    if isinstance(item, ProjectItem):
-        return item.release.name
+    if isinstance(item, (ProjectItem, DagCheck)):
+        return item.release.name if item.release is not None else None
     callspec = getattr(item, "callspec", None)
     return callspec.params.get(RELEASE_FIXTURE) if callspec is not None else None
 

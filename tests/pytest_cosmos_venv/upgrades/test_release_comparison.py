@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_cosmos_venv.upgrades.release_comparison import Difference, differences
-from pytest_cosmos_venv.upgrades.release_record import CommandRecord, NodeRecord, ReleaseRecord, record_of
+from pytest_cosmos_venv.upgrades.release_record import CommandRecord, NodeRecord, ReleaseRecord, TaskRecord, record_of
 
 SHIPS, PORTS = "model.fleet.ships", "model.fleet.ports"
 
@@ -121,7 +121,33 @@ def test_a_release_that_failed_as_a_whole_has_not_done_away_with_warnings() -> N
     assert [(each.kind, each.subject, each.after) for each in found] == [("warnings", "Late", "there")]
 
 
+def test_tasks_of_a_dag_are_compared_by_what_they_are_for() -> None:
+    def task(purpose: str | None, *upstream: str) -> TaskRecord:
+        return TaskRecord(purpose=purpose, upstream=upstream)
+
+    def imported(release: str, tasks: dict[str, TaskRecord]) -> ReleaseRecord:
+        return record(release, commands=(command(command="import", tasks=tasks),))
+
+    one = imported("1.11", {"daily.a": task("a run"), "daily.b": task(None), "daily.c": task("c run", "a")})
+    two = imported("2", {"daily.a.run": task("a run"), "daily.c": task("c run", "a.run"), "daily.d": task(None)})
+
+    found = differences([one, two], ["1.11", "2"])
+
+    assert [(each.kind, each.subject, each.before, each.after, each.detail) for each in found] == [
+        ("tasks", "daily.a", "daily.a", "daily.a.run", "a run"),
+        ("tasks", "daily.b", "there", "-", ""),
+        ("tasks", "daily.d", "-", "there", ""),
+        ("tasks", "daily.c", "after a", "after a.run", ""),
+    ]
+    assert differences([one, imported("2", {})], ["1.11", "2"]) == []
+
+
 def test_a_record_survives_the_way_from_a_worker() -> None:
-    sent = record("2", commands=(command(nodes={SHIPS: node(compiled="select 1")}, warnings={"Late": "too late"}),))
+    done = command(
+        nodes={SHIPS: node(compiled="select 1")},
+        warnings={"Late": "too late"},
+        tasks={"daily.ships": TaskRecord(purpose=None, upstream=("ports",))},
+    )
+    sent = record("2", commands=(done,))
 
     assert record_of(json.loads(json.dumps(sent.document()))) == sent
