@@ -25,7 +25,8 @@ from pytest_cosmos_venv.warehouse.warehouses import RELEASE_FIXTURE, RESULTS
 NAME = "cosmos_dbt_releases"
 """The name under which pytest knows this plugin."""
 _PROJECT_FILE = "dbt_project.yml"
-_NOT_OF_THE_USER = frozenset({"dbt_packages", "dbt_modules", "target", "site-packages"})
+_PACKAGES = ("dbt_packages", "dbt_modules")
+_NOT_OF_THE_USER = frozenset({*_PACKAGES, "target", "site-packages"})
 
 
 class ReleaseSession:
@@ -46,8 +47,15 @@ class ReleaseSession:
         self._folder = folder
         self._records: list[ReleaseRecord] = []
 
+    def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
+        """Leave out installed packages: ``dbt deps`` links a local one, and pytest would follow it in circles.
+
+        :param collection_path: the file or folder.
+        """
+        return True if collection_path.name in _PACKAGES else None
+
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-        """Make a collector of a dbt project, unless it is an installed package.
+        """Make a collector of a dbt project, unless it is none of the user's.
 
         :param file_path: the file.
         :param parent: the collector of its folder.
