@@ -158,7 +158,7 @@ def listed_by(dbt: str | None, roots: Sequence[str], *, folder: Path) -> Iterato
 
     :param dbt: the executable; empty: the import ends where one would list nodes; None: the file's own does.
     :param roots: import roots of implementations.
-    :param folder: an existing folder for profiles.
+    :param folder: the folder of profiles; made when missing.
     """
     if dbt is None:
         yield
@@ -200,7 +200,7 @@ def _profiles_yml(folder: Path, profile: str, target: str) -> Path:
     """Return a file with a profile of DuckDB. It stands where it stood before: what is kept of a listing is found."""
     text = json.dumps({profile: {"target": target, "outputs": {target: _DUCKDB}}})
     file = folder / hashlib.sha256(text.encode()).hexdigest()[:16] / "profiles.yml"
-    if not file.is_file():
+    if not file.is_file() or file.read_text(encoding="utf-8") != text:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     return file
