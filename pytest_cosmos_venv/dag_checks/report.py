@@ -39,14 +39,23 @@ class Verdict:
 class FileVerdicts:
     """The verdicts on one DAG file.
 
+    :param file: the DAG file, as the run names it.
+    :param release: the release of dbt that lists nodes; None: the file's own dbt does.
     :param tasks: the number of its tasks; None: nobody has told it.
     :param seconds: how long its import took.
     :param checks: the name of each check that was made -> verdict.
     """
 
+    file: str
+    release: str | None
     tasks: int | None = None
     seconds: float | None = None
     checks: dict[str, Verdict] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The file, with the release where there is one."""
+        return self.file if self.release is None else f"{self.file} (dbt {self.release})"
 
     def names(self, verdict: str) -> list[str]:
         """Return the checks with a verdict.
@@ -60,8 +69,8 @@ class FileVerdicts:
         return {name: self.checks[name] for name in CHECKS if name in self.checks}
 
 
-Found = dict[str, FileVerdicts]
-"""DAG file, as the run names it -> verdicts."""
+Found = dict[tuple[str, "str | None"], FileVerdicts]
+"""DAG file, as the run names it, and release of dbt -> verdicts."""
 
 
 def take(found: Found, report: Any) -> None:
@@ -74,11 +83,12 @@ def take(found: Found, report: Any) -> None:
     file = told.get(f"{_PROPERTIES}file")
     if file is None or report.when != "call":
         return
-    one = found.setdefault(file, FileVerdicts())
+    release = told.get(f"{_PROPERTIES}release")
+    one = found.setdefault((file, release), FileVerdicts(file=file, release=release))
     one.tasks = int(told[f"{_PROPERTIES}tasks"])
     one.seconds = float(told[f"{_PROPERTIES}seconds"])
-    # A form of distribution of pytest-xdist writes the group behind the name.
-    check = report.nodeid.rpartition("::")[2].partition("@")[0]
+    # The release stands behind the name, and so does the group that a form of distribution of pytest-xdist writes.
+    check = report.nodeid.rpartition("::")[2].partition("@")[0].partition("[")[0]
     one.checks[check] = _verdict(report, told.get(f"{_PROPERTIES}exception"))
 
 
@@ -98,7 +108,7 @@ def table(found: Found) -> list[str]:
 
     :param found: the verdicts.
     """
-    rows = [_HEAD, *(_row(name, found[name]) for name in sorted(found))]
+    rows = [_HEAD, *map(_row, _in_order(found))]
     widths = [max(len(row[at]) for row in rows) for at in range(len(_HEAD))]
     return [
         "  ".join(
@@ -109,9 +119,13 @@ def table(found: Found) -> list[str]:
     ]
 
 
-def _row(name: str, one: FileVerdicts) -> tuple[str, ...]:
+def _in_order(found: Found) -> list[FileVerdicts]:
+    return sorted(found.values(), key=lambda each: each.name)
+
+
+def _row(one: FileVerdicts) -> tuple[str, ...]:
     return (
-        name,
+        one.name,
         str(one.tasks),
         f"{one.seconds:.3f} s",
         str(len(one.names(PASSED))),
@@ -132,15 +146,16 @@ def data(found: Found, *, started: str, implementation: str | None) -> dict[str,
         "implementation": implementation,
         "files": [
             {
-                "file": name,
-                "tasks": found[name].tasks,
-                "seconds": found[name].seconds,
+                "file": one.file,
+                "dbt": one.release,
+                "tasks": one.tasks,
+                "seconds": one.seconds,
                 "checks": {
                     check: {"verdict": each.verdict, "text": each.text, "reason": each.reason}
-                    for check, each in found[name].in_order().items()
+                    for check, each in one.in_order().items()
                 },
             }
-            for name in sorted(found)
+            for one in _in_order(found)
         ],
     }
 
