@@ -14,7 +14,7 @@ VERSION = 1
 """The version of the form of ``report.json``."""
 PASSED, FAILED, EXCEPTION, NOT_CHECKED = "passed", "failed", "exception", "not checked"
 """The verdicts."""
-_TEMPLATE = Path(__file__).with_name("report.html.jinja")
+_TEMPLATES = Path(__file__).parents[1]
 _LOOKS = {PASSED: ("✓", "good"), FAILED: ("✗", "bad"), EXCEPTION: ("~", "odd"), NOT_CHECKED: ("○", "none")}
 _HEAD = ("DAG file", "tasks", "import", "passed", "failed", "exception", "not checked")
 _NUMBERS = (1, 2, 3)
@@ -150,15 +150,16 @@ def page(report: Mapping[str, Any]) -> str:
 
     :param report: the report, as ``data`` gives it.
     """
-    from jinja2 import Environment, select_autoescape
+    import jinja2
 
-    environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
+    loader = jinja2.FileSystemLoader(_TEMPLATES)
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     counts = {
         verdict: sum(each["verdict"] == verdict for file in report["files"] for each in file["checks"].values())
         for verdict in _LOOKS
     }
-    text = _TEMPLATE.read_text(encoding="utf-8")
-    return environment.from_string(text).render(report=report, checks=list(CHECKS), looks=_LOOKS, counts=counts)
+    template = environment.get_template("dag_checks/report.html.jinja")
+    return template.render(report=report, checks=list(CHECKS), looks=_LOOKS, counts=counts)
 
 
 def write(folder: Path, report: Mapping[str, Any], say: Callable[[str], object]) -> None:

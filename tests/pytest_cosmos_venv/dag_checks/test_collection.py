@@ -86,6 +86,7 @@ def test_the_ini_file_switches_the_checks_on_and_the_run_ends_with_a_table(proje
     assert [each["file"] for each in report["files"]] == ["dags/broken.py", "dags/daily.py", "dags/hourly.py"]
     page = (project.folder / "told" / "report.html").read_text("utf-8")
     assert "ZeroDivisionError" in page
+    assert ".verdict.good {" in page
     assert "http" not in page.replace("http-equiv", "")
     junit = (project.folder / "told" / "junit.xml").read_text("utf-8")
     assert 'classname="dags.broken" name="imports"' in junit
@@ -112,3 +113,4 @@ def test_the_page_is_part_of_the_distribution() -> None:
 
     assert text.count('"/**/*.jinja"') == 2
     assert list(Path(ROOT, "pytest_cosmos_venv", "dag_checks").glob("*.jinja"))
+    assert list(Path(ROOT, "pytest_cosmos_venv").glob("*.css.jinja"))
