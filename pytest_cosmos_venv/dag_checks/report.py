@@ -19,6 +19,8 @@ _LOOKS = {PASSED: ("✓", "good"), FAILED: ("✗", "bad"), EXCEPTION: ("~", "odd
 _HEAD = ("DAG file", "tasks", "import", "passed", "failed", "exception", "not checked")
 _NUMBERS = (1, 2, 3)
 _PROPERTIES = "cosmos_dags_"
+_SHOWN_REASONS = 20
+_SHOWN_FILES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +109,30 @@ def table(found: Found) -> list[str]:
         ).rstrip()
         for row in rows
     ]
+
+
+def reasons(found: Found) -> list[str]:
+    """Return why checks were not made, a line for each reason; empty where all were made.
+
+    :param found: the verdicts.
+    """
+    files: dict[tuple[str, str], list[str]] = {}
+    for name in sorted(found):
+        checks: dict[str, list[str]] = {}
+        for check in found[name].names(NOT_CHECKED):
+            checks.setdefault(found[name].checks[check].text, []).append(check)
+        for reason, names in checks.items():
+            files.setdefault((", ".join(names), reason), []).append(name)
+    if not files:
+        return []
+    lines = [f"  {checks} of {_some(names)}: {reason}" for (checks, reason), names in files.items()]
+    rest = [f"  and {len(lines) - _SHOWN_REASONS} more: pytest -rs"] if len(lines) > _SHOWN_REASONS else []
+    return ["not checked, and why:", *lines[:_SHOWN_REASONS], *rest]
+
+
+def _some(names: list[str]) -> str:
+    rest = len(names) - _SHOWN_FILES
+    return ", ".join(names[:_SHOWN_FILES]) + (f" and {rest} more files" if rest > 0 else "")
 
 
 def _row(name: str, one: FileVerdicts) -> tuple[str, ...]:

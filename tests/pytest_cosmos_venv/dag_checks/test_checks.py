@@ -80,6 +80,44 @@ def test_a_file_whose_dags_are_gone_is_a_gap_and_compared_with_its_snapshot(proj
     assert not (project.folder / "dags" / "cosmos-snapshots" / "unbound.task_ids.json").exists()
 
 
+def test_a_file_that_only_defines_functions_is_no_gap(project: CheckedProject) -> None:
+    project.add(
+        parts="""
+        import logging
+
+        log = logging.getLogger(__name__)
+
+
+        class TeamDag(cosmos.DbtDag):
+            tags = ["team"]
+
+
+        def root():
+            return PROJECT.parent
+
+
+        ROOT = root()
+        """,
+        forgotten="""
+        from airflow.sdk import dag
+
+
+        @dag
+        def nightly():
+            make()
+        """,
+    )
+
+    in_ci = project.run("-k", "imports or nodes or same_dag", variables={"CI": "true"})
+
+    skipped = {"imports": "passed", "nodes": "not checked", "same_dag": "not checked"}
+    assert in_ci.verdicts("dags/parts.py") == skipped
+    reason = "the file builds no DAG: it only defines functions or classes"
+    assert in_ci.text("dags/parts.py", "nodes") == reason
+    assert f"  nodes, same_dag of dags/parts.py: {reason}" in in_ci.output.splitlines()
+    assert in_ci.verdicts("dags/forgotten.py") == {"imports": "passed", "nodes": "failed", "same_dag": "failed"}
+
+
 def test_an_import_over_its_budget_says_where_the_time_went(project: CheckedProject) -> None:
     project.ini("cosmos_dags_budget = 0.001")
     project.add(daily="dag = make()")
