@@ -17,6 +17,7 @@ from pytest_cosmos_venv.dag_checks.nodes import node_faults, test_faults, tests_
 from pytest_cosmos_venv.dag_checks.projects_of_file import CLASSES
 from pytest_cosmos_venv.dag_checks.record import DagRecord, Installation
 from pytest_cosmos_venv.dag_checks.store import SEEDS
+from pytest_cosmos_venv.dags.side_effects import THROUGH
 from pytest_cosmos_venv.environments.kept_dbt import uv_program
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
@@ -130,7 +131,10 @@ def _imports(question: Question, record: DagRecord) -> Answer:
 
 
 def _no_side_effects(_: Question, record: DagRecord) -> Answer:
-    found = [f"{each.kind}: {each.what}\n    at {each.where}" for each in record.effects]
+    found = []
+    for each in record.effects:
+        own, *through = each.where.split(THROUGH)
+        found.append("\n    through ".join([f"{own}: {each.kind}: {each.what}", *through]))
     if not found:
         return None
     return _list("The import did what Airflow would do again at every parse:", found)

@@ -160,9 +160,12 @@ def test_what_an_import_touches_is_named_with_its_line(project: CheckedProject) 
             else:
                 raise RuntimeError("there is a network for datagrams")
             subprocess.run(["true"])
+            import parts
             """,
             sound="dag = make('sound')",
         )
+
+        (project.folder / "dags" / "parts.py").write_text("import os\n\nos.system('true')\n", encoding="utf-8")
 
         checked = project.run("-k", "imports or no_side_effects")
 
@@ -174,7 +177,12 @@ def test_what_an_import_touches_is_named_with_its_line(project: CheckedProject) 
     assert "network: asked for the name of 192.0.2.1" in text
     assert "network: opened a connection to 192.0.2.1:9" in text
     assert "process: started a process: true" in text
-    assert text.count("dags/touching.py:") == 7
+    # The author's own line comes first, then what it calls.
+    lines = (project.folder / "dags" / "touching.py").read_text("utf-8").splitlines()
+    get = 1 + next(at for at, line in enumerate(lines) if line.startswith("Variable.get"))
+    assert f"  dags/touching.py:{get}: variable: asked Airflow for Variable 'quay'\n    through " in text
+    assert f"  dags/touching.py:{len(lines)}: process: started a process: true\n    through dags/parts.py:3" in text
+    assert text.count("\n  dags/touching.py:") == 8
     assert checked.verdicts("dags/touching.py") == {"imports": "passed", "no_side_effects": "failed"}
     assert checked.verdicts("dags/sound.py") == {"imports": "passed", "no_side_effects": "passed"}
 
