@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -127,8 +126,8 @@ class Ledger:
         :param key: the task.
         :param number: the number of the try, from 1.
         """
-        # Contenders of a race have one ledger.
-        folder = Path(tempfile.mkdtemp(prefix="try-", dir=self.folder))
+        folder = self.folder / f"try-{len(self.tries) + 1}"
+        folder.mkdir()
         self.tries.append(Try(key=key, number=number, folder=folder))
         return self.tries[-1]
 
