@@ -158,7 +158,7 @@ class DagChecks:
         if not self._found or hasattr(self._config, "workerinput"):
             return
         terminalreporter.write_sep("=", "DAG files")
-        for line in summary.table(self._found):
+        for line in (*summary.table(self._found), *summary.reasons(self._found)):
             terminalreporter.write_line(line)
         if self.settings.report is not None:
             told = summary.data(

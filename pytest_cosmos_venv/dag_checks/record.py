@@ -17,7 +17,7 @@ class Effect:
 
     :param kind: ``connection``, ``variable``, ``network`` or ``process``.
     :param what: the side effect in words.
-    :param where: file and line.
+    :param where: files and lines, as ``side_effects.caller`` returns them.
     """
 
     kind: str

@@ -14,11 +14,13 @@ VERSION = 1
 """The version of the form of ``report.json``."""
 PASSED, FAILED, EXCEPTION, NOT_CHECKED = "passed", "failed", "exception", "not checked"
 """The verdicts."""
-_TEMPLATE = Path(__file__).with_name("report.html.jinja")
+_TEMPLATES = Path(__file__).parents[1]
 _LOOKS = {PASSED: ("✓", "good"), FAILED: ("✗", "bad"), EXCEPTION: ("~", "odd"), NOT_CHECKED: ("○", "none")}
 _HEAD = ("DAG file", "tasks", "import", "passed", "failed", "exception", "not checked")
 _NUMBERS = (1, 2, 3)
 _PROPERTIES = "cosmos_dags_"
+_SHOWN_REASONS = 20
+_SHOWN_FILES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +125,30 @@ def _in_order(found: Found) -> list[FileVerdicts]:
     return sorted(found.values(), key=lambda each: each.name)
 
 
+def reasons(found: Found) -> list[str]:
+    """Return why checks were not made, a line for each reason; empty where all were made.
+
+    :param found: the verdicts.
+    """
+    files: dict[tuple[str, str], list[str]] = {}
+    for one in _in_order(found):
+        checks: dict[str, list[str]] = {}
+        for check in one.names(NOT_CHECKED):
+            checks.setdefault(one.checks[check].text, []).append(check)
+        for reason, names in checks.items():
+            files.setdefault((", ".join(names), reason), []).append(one.name)
+    if not files:
+        return []
+    lines = [f"  {checks} of {_some(names)}: {reason}" for (checks, reason), names in files.items()]
+    rest = [f"  and {len(lines) - _SHOWN_REASONS} more: pytest -rs"] if len(lines) > _SHOWN_REASONS else []
+    return ["not checked, and why:", *lines[:_SHOWN_REASONS], *rest]
+
+
+def _some(names: list[str]) -> str:
+    rest = len(names) - _SHOWN_FILES
+    return ", ".join(names[:_SHOWN_FILES]) + (f" and {rest} more files" if rest > 0 else "")
+
+
 def _row(one: FileVerdicts) -> tuple[str, ...]:
     return (
         one.name,
@@ -165,15 +191,16 @@ def page(report: Mapping[str, Any]) -> str:
 
     :param report: the report, as ``data`` gives it.
     """
-    from jinja2 import Environment, select_autoescape
+    import jinja2
 
-    environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
+    loader = jinja2.FileSystemLoader(_TEMPLATES)
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     counts = {
         verdict: sum(each["verdict"] == verdict for file in report["files"] for each in file["checks"].values())
         for verdict in _LOOKS
     }
-    text = _TEMPLATE.read_text(encoding="utf-8")
-    return environment.from_string(text).render(report=report, checks=list(CHECKS), looks=_LOOKS, counts=counts)
+    template = environment.get_template("dag_checks/report.html.jinja")
+    return template.render(report=report, checks=list(CHECKS), looks=_LOOKS, counts=counts)
 
 
 def write(folder: Path, report: Mapping[str, Any], say: Callable[[str], object]) -> None:

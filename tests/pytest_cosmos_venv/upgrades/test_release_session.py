@@ -114,6 +114,7 @@ def test_what_differs_is_told_and_nothing_else(
     assert [each["outcomes"]["failed"] for each in report["releases"]] == [0, 1]
     page = (pytester.path / "report" / "report.html").read_text(encoding="utf-8")
     assert "Tables with other rows" in page
+    assert ".verdict.good {" in page
     assert "://" not in page
     result.stdout.fnmatch_lines(
         [
