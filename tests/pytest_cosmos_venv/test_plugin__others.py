@@ -188,8 +188,6 @@ def test_everything_passes_in_a_crowd(
 @pytest.mark.long
 @pytest.mark.skipif(IS_MISSING, reason="no PostgreSQL in .cache/envs/postgres: make test fetches it")
 def test_a_server_of_pytest_postgresql_is_the_warehouse(tmp_path: Path, cache_dir: Path, postgres: Postgres) -> None:
-    if not list(ENVIRONMENTS.glob("crowd/lib/*/site-packages/pytest_postgresql")):
-        pytest.skip("no pytest-postgresql in .cache/envs/crowd: requirements/crowd.txt has to name it")
     run = InnerRun("crowd", tmp_path, cache_dir)
     run.add(test_on_postgresql=ON_POSTGRESQL)
     login = {"user": postgres.user, "password": postgres.password, "dbname": "of_a_test"}
