@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.postgres import IS_MISSING, Postgres
-from tests.pytest_cosmos_venv.inner_run import ENVIRONMENTS, InnerRun
+from tests.pytest_cosmos_venv.inner_run import InnerRun
 
 # What a project may well have of its own. Nothing of ours may ask for any of it.
 CONFTEST = """
