@@ -13,7 +13,7 @@ from cosmos_venv import settings
 from cosmos_venv.compat import dags_folder, get_connection
 from cosmos_venv.environments import detached
 from cosmos_venv.environments.archive.remote_store import RemoteStore
-from cosmos_venv.environments.archive.signed_record import Trust
+from cosmos_venv.environments.archive.signed_record import Signer
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.files.durable_files import in_one_step, write_new
 from cosmos_venv.managed.signing_key import KEY_VARIABLE, NoKey, signing_key
@@ -47,8 +47,8 @@ def configured_store() -> RemoteStore:
     :raises CosmosValueError: naming the setting that is wrong or missing.
     :raises NoKey: when its key cannot be had now.
     """
-    folder, trust = remote_folder(), Trust(key=signing_key(), locked=_locked())
-    if not (trust.key or settings.remote_environment_lock):
+    folder, signer = remote_folder(), Signer(key=signing_key(), locked=_locked())
+    if not (signer.key or settings.remote_environment_lock):
         raise CosmosValueError(
             f"[cosmos_venv] remote_environment_dir = {settings.remote_environment_dir!r} is set and nothing says whose "
             "environments may be run here. Set remote_key_conn_id or remote_key_file to a key that all workers share, "
@@ -56,9 +56,9 @@ def configured_store() -> RemoteStore:
         )
     return RemoteStore(
         folder=folder,
-        trust=trust,
+        signer=signer,
         seconds=settings.remote_environment_timeout,
-        may_push=settings.remote_environment_push and bool(trust.key),
+        may_push=settings.remote_environment_push and bool(signer.key),
     )
 
 
@@ -91,7 +91,7 @@ def store_to_push_to(lock: Path | None) -> RemoteStore:
     locked = read_lock(lock, given_as="--lock") if lock is not None and lock.exists() else {}
     return RemoteStore(
         folder=remote_folder(),
-        trust=Trust(key=key, locked=locked),
+        signer=Signer(key=key, locked=locked),
         seconds=max(settings.remote_environment_timeout, _PATIENCE),
     )
 

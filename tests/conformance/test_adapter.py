@@ -100,7 +100,7 @@ def test_its_settings_of_a_remote_store_make_one(
     store = configured_store()
 
     assert str(store.folder).startswith(f"file://{tmp_path}/store/")
-    assert (store.seconds, store.trust.key) == (7.0, b"the key of all machines")
+    assert (store.seconds, store.signer.key) == (7.0, b"the key of all machines")
 
 
 def test_an_implementation_that_says_nothing_of_remote_environments_has_no_variables(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from typing import Protocol
 
 from cosmos_venv.environments import post_install
 from cosmos_venv.environments.archive.packing import BadArchive, Contents, NotPortable, pack
-from cosmos_venv.environments.archive.signed_record import ArchiveRecord, NotTrusted, Trust, digest_of_record, opened
+from cosmos_venv.environments.archive.signed_record import ArchiveRecord, NotTrusted, Signer, digest_of_record, opened
 from cosmos_venv.environments.archive.unpacking import unpack
 from cosmos_venv.environments.archive.zstandard import zstd
 from cosmos_venv.environments.environment import BuildRecord
@@ -99,7 +99,7 @@ class RemoteStore:
     """Environments of all machines.
 
     :param folder: where they are kept; its text names it, without credentials.
-    :param trust: whose environments are run here.
+    :param signer: signs records, and says whose are accepted.
     :param seconds: that a task waits at most for the store, or for another machine that builds.
     :param may_push: whether what is built here is put there.
     :param is_required: whether it is an error when it does not give an environment: nothing is to be built here.
@@ -108,7 +108,7 @@ class RemoteStore:
     """
 
     folder: Folder
-    trust: Trust
+    signer: Signer
     seconds: float
     may_push: bool = True
     is_required: bool = False
@@ -262,7 +262,7 @@ class Visit:
             contents = pack(environment, archive, on_file=self._look_up)
             name = _archive_name(self._stem, contents.sha256)
             known = self._record_of(contents)
-            signed = known or self.store.trust.sign(
+            signed = known or self.store.signer.sign(
                 ArchiveRecord.of(self.name, self.platform, contents, commands, build)
             )
             folder, left, record_name = self.store.folder, self._left, f"{self._stem}.json"
@@ -342,7 +342,7 @@ class Visit:
         if content is None:
             return None
         try:
-            return self.store.trust.open(content, name=self.name, platform=self.platform)
+            return self.store.signer.open(content, name=self.name, platform=self.platform)
         except BadArchive as error:
             self._refuse(error)
             return None
@@ -351,7 +351,7 @@ class Visit:
         """Return the text of the store's record where it is trusted and names just this archive; None otherwise."""
         content = self._read(f"{self._stem}.json", _RECORD_LIMIT)
         try:
-            record = content and self.store.trust.open(content, name=self.name, platform=self.platform)
+            record = content and self.store.signer.open(content, name=self.name, platform=self.platform)
         except (BadArchive, NotTrusted):
             return None
         return content if record and record.contents == contents else None

@@ -74,8 +74,8 @@ class ArchiveRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trust:
-    """What a machine trusts. Never shown: its text has no key.
+class Signer:
+    """The signing of records, and the check of those of other machines. Its text does not show the key.
 
     :param key: secret that all machines of the deployment share, at least 16 bytes; empty: there is none.
     :param locked: SHA-256 of records that a lock file names, by portable digest and platform key.
@@ -154,7 +154,7 @@ def digest_of_record(text: str) -> str:
 def opened(content: bytes) -> tuple[str, str]:
     """Return the text of a record and its signature, which is empty where there is none.
 
-    :param content: of ``Trust.sign``.
+    :param content: of ``Signer.sign``.
     :raises BadArchive: when it is no record.
     """
     import msgspec  # few tasks fetch

@@ -1,4 +1,4 @@
-"""Faults of machines that share environments: how they name them, whom they trust, what they do to the folder."""
+"""Faults of machines that share environments: how they name them, whom they signer, what they do to the folder."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class BelievesEachSignature(Mutant):
     needed = "remote_environments"
 
     def begin(self) -> None:
-        part(_TRUST).Trust._judge = lambda *_, **__: None
+        part(_TRUST).Signer._judge = lambda *_, **__: None
 
 
 class FailsWithTheFolder(Mutant):
@@ -98,10 +98,10 @@ class KeepsTheKeyInTheRecord(Mutant):
     needed = "remote_environments"
 
     def begin(self) -> None:
-        trust = part(_TRUST).Trust
-        sound = trust.sign
+        signer = part(_TRUST).Signer
+        sound = signer.sign
 
         def sign(self: Any, record: Any) -> bytes:
             return json.dumps({**json.loads(sound(self, record)), "key": self.key.decode()}).encode()
 
-        trust.sign = sign
+        signer.sign = sign
