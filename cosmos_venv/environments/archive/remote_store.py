@@ -273,6 +273,7 @@ class Visit:
             # machine, which writes its record next.
             keep = {name, record_name, f"{self._stem}.lease"}
             folder.sweep(self._stem, keep=keep, seconds=left(), on_wait=self._look_up)
+            self._look_up()  # a local folder answers before anybody has waited
         return Pushed(
             record_sha256=digest_of_record(opened(signed)[0]), size=contents.size, is_unchanged=known is not None
         )
