@@ -29,7 +29,8 @@ from cosmos_venv.environments.installers.choice import (
 )
 from cosmos_venv.environments.installers.command_line import InstallArguments
 from cosmos_venv.environments.installers.creation import create_in_process, creation_command, empty_directory
-from cosmos_venv.environments.installers.index_check import index_failure, without_repetitions
+from cosmos_venv.environments.installers.index_check import hash_failure, index_failure, without_repetitions
+from cosmos_venv.environments.installers.pylock import LockedPackages, locked_packages
 from cosmos_venv.environments.post_install import Installed
 from cosmos_venv.environments.spec import EnvironmentSpec, Library
 from cosmos_venv.exceptions import VirtualenvBuildError
@@ -97,9 +98,11 @@ def build_environment(
     :param writers: who else may write to what is installed; None: this user and root.
     :raises IncompleteInstallation: when files of what was installed are missing or of another size.
     :raises VirtualenvBuildError: with the tool's last lines, when a step fails or what was installed does not work.
+    :raises CosmosValueError: naming a lock file that cannot be installed on this Python.
     :raises CommandKilled: when ``cancellation`` was requested; nothing that was started runs any more.
     """
     caches = {} if uses_caches else _WITHOUT_CACHES
+    locked = locked_packages(spec, cancellation=cancellation)
     # What its tools leave goes with it: a pip that is killed leaves all that it downloaded.
     with (
         # Guards are started at once, before their commands are known: a build then waits for the start of its tools
@@ -113,7 +116,8 @@ def build_environment(
                 spec=spec,
                 directory=directory,
                 installer=installer,
-                arguments=InstallArguments.of(spec, installer, os.environ),
+                arguments=InstallArguments.of(spec, installer, os.environ, locked),
+                locked=locked,
                 environ=environment_of_installation(installer, os.environ, scratch) | caches,
                 scratch=scratch,
                 cancellation=cancellation,
@@ -130,6 +134,7 @@ def build_environment(
                 build.create()
                 build.install()
                 build.compare_with_pip()
+            build.tell_what_is_not_locked()
             # At the latest now: what is published is never changed, and everybody may read it.
             post_install.hide_credentials(directory)
             build.show_worker_packages()
@@ -180,6 +185,7 @@ class _Build:
     directory: Path
     installer: Installer
     arguments: InstallArguments
+    locked: LockedPackages | None
     environ: Mapping[str, str]
     scratch: Path
     cancellation: Cancellation
@@ -252,6 +258,8 @@ class _Build:
         settings = self.installer.settings
         if settings is None or not settings.is_pips or not self.arguments.asks_for_packages:
             return
+        if "--require-hashes" in self.arguments.words:  # with which every version is named
+            return
         reason = resolution_check.why_pip_may_differ(
             self.directory,
             self.spec,
@@ -261,8 +269,15 @@ class _Build:
             yanked=[match["name"] for line in self.heard if (match := _YANKED.match(line))],
             dry_run=self._dry_run,
         )
-        if reason and "--require-hashes" not in self.arguments.words:  # with which every version is named
+        if reason:
             raise _PipDecides(reason)
+
+    def tell_what_is_not_locked(self) -> None:
+        """Report what installed packages require and the lock file leaves out, by a mistake or on purpose."""
+        if self.locked is None or self.spec.system_site_packages:
+            return
+        if missing := self.locked.missing(post_install.distributions_in(self.directory)):
+            self.report(f"{self.locked.file} does not hold {', '.join(missing)}. Only what it holds is installed.")
 
     def _dry_run(self, more_words: Sequence[str], more_lines: Sequence[str]) -> resolution_check.DryRun:
         """Run uv with more than was asked for, as a dry run that installs nothing."""
@@ -459,7 +474,7 @@ class _Build:
         said = [self.arguments.mask(line) for line in completed.lines if not line.endswith(post_install.WRITTEN)]
         last_lines = without_repetitions(said)[-_LAST_LINES:]
         message = [f"{failure} (exit status {completed.returncode}). It said:", *last_lines]
-        if reason := index_failure(said, hosts=self.hosts(), seconds=seconds):
+        if reason := hash_failure(said) or index_failure(said, hosts=self.hosts(), seconds=seconds):
             message[:1] = [f"{failure}: {reason}", f"Exit status {completed.returncode}. It said:"]
         if reason or any(_UNSOLVED in line for line in said):
             message += self._unheeded_places()
@@ -472,7 +487,11 @@ class _Build:
 
     def hosts(self) -> tuple[str, ...]:
         """Return the hosts of the indexes, and folders, that the installer is told to take packages from."""
-        return choice.hosts(self.installer, self.spec.pip_install_options, self.spec.requirements, os.environ)
+        of_locked = self.locked.sources if self.locked is not None else ()
+        if self.locked is not None and not self.locked.has_sdists:
+            return of_locked
+        of_index = choice.hosts(self.installer, self.spec.pip_install_options, self.spec.requirements, os.environ)
+        return tuple(dict.fromkeys((*of_locked, *of_index)))
 
     def _unheeded_places(self) -> list[str]:
         """Return a sentence on each place that uv alone is configured with, where uv has looked at those of pip."""

@@ -2,6 +2,7 @@
 
 - A requirement is a path when pip takes it as one, in a list and in a file alike.
 - A file or folder that a requirement names counts with its content: a changed file asks for another environment.
+- A lock file counts with its content alone. Nothing else of it is read here: that takes what only a build imports.
 - A DAG file is parsed for all this: a file that has no end, or keeps its reader waiting, is not read.
 """
 
@@ -67,10 +68,12 @@ WITHOUT_VALUE = {
     "--managed-python", "--no-managed-python", "--no-python-downloads", "--no-progress",
 }  # fmt: skip
 _NAMES_A_FILE = {"--requirement", "--constraint"}
+_LOCK_FILE = r"pylock(\.[^.]+)?\.toml"
 
 # What an installer itself leaves in a source tree, and what never becomes part of a package.
 _NOT_CONTENT = {"__pycache__", "build", "dist", ".git", ".hg", ".svn", ".venv", "venv", ".tox", ".nox", ".mypy_cache"}
 _NOT_CONTENT_SUFFIXES = (".egg-info", ".pyc", ".pyo")
+_ODD_BYTES = "surrogateescape"
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _VARIABLE = r"\$\{(?P<name>[A-Z0-9_]+)\}"
 
@@ -178,14 +181,57 @@ def parse(words: Iterable[str]) -> Iterator[InstallOption]:
         yield InstallOption(name=name, value=follower, words=(word,) if follower is None else (word, follower))
 
 
-def in_requirements(requirements: Iterable[str]) -> Iterator[InstallOption]:
-    """Give the options that stand among requirements, such as ``-r FILE``.
+def given_options(pip_install_options: Iterable[str], requirements: Iterable[str]) -> list[InstallOption]:
+    """Return all options of an installation: those that are given as such, and those among requirements (``-r FILE``).
 
+    :param pip_install_options: as in ``EnvironmentSpec``.
     :param requirements: as in ``EnvironmentSpec``.
     """
-    for text in requirements:
-        if text.lstrip().startswith("-"):
-            yield from parse(shlex.split(text))
+    among = (text for text in requirements if text.lstrip().startswith("-"))
+    return [*parse(pip_install_options), *(option for text in among for option in parse(shlex.split(text)))]
+
+
+def is_lock_file(path: str | Path) -> bool:
+    """Return whether PEP 751 calls a file of this name a lock file: ``pylock.toml`` or ``pylock.NAME.toml``.
+
+    :param path: of the file, or its address.
+    """
+    return re.fullmatch(_LOCK_FILE, Path(path).name) is not None
+
+
+def lock_file_among(options: Iterable[InstallOption]) -> Path | None:
+    """Return the lock file that an installation takes everything from; None where it has none.
+
+    :param options: of the installation.
+    :raises CosmosValueError: naming the file: there are several, or it is one of constraints, or at a URL.
+    """
+    named = [each for each in options if each.names_requirements_file and each.value and is_lock_file(each.value)]
+    for option in named:
+        if option.name == "--constraint":
+            raise CosmosValueError(
+                f"py_requirements: {option.value} is a lock file, so name it with -r and not with -c."
+            )
+        if "://" in (option.value or ""):
+            raise CosmosValueError(
+                f"py_requirements: the lock file {credentials.mask(option.value or '')} lies at a URL, where its "
+                "content may change unseen. Put it beside the DAG file."
+            )
+    files = list(dict.fromkeys(Path(option.value or "") for option in named))
+    if len(files) > 1:
+        raise CosmosValueError(
+            f"py_requirements: {' and '.join(map(str, files))} are two lock files, and one says all that is installed. "
+            "Name one of them."
+        )
+    return files[0] if files else None
+
+
+def without_lock_file(words: Iterable[str]) -> list[str]:
+    """Return the words of a command line without a lock file that they name.
+
+    :param words: of the command line, behind the command.
+    """
+    kept = (each for each in parse(words) if not (each.names_requirements_file and is_lock_file(each.value or "")))
+    return [word for option in kept for word in option.words]
 
 
 def _spelt_for_both(word: str) -> str:
@@ -227,12 +273,14 @@ def digest_of_path(path: Path) -> str:
 
 def canonical_requirements_file(path: Path, _above: tuple[Path, ...] = ()) -> list[str]:
     """Return the lines of a ``-r`` or ``-c`` file without credentials. Files named in it are replaced by what they
-    hold.
+    hold. A lock file is the digest of what it holds.
 
     :param path: of the file.
     :raises CosmosValueError: naming the file, when it cannot be read or includes itself.
     """
     above = _with_file(path, _above)
+    if is_lock_file(path):
+        return [f"lock {hashlib.sha256(credentials.remove(_text_of(above[-1])).encode(errors=_ODD_BYTES)).hexdigest()}"]
     return [part for line in _lines_of(above[-1]) for part in _canonical_line(line, above[-1], above)]
 
 
@@ -246,6 +294,8 @@ def options_in_file(path: Path, environ: Mapping[str, str], _above: tuple[Path, 
     :raises CosmosValueError: naming the file, when it cannot be read or includes itself.
     """
     above = _with_file(path, _above)
+    if is_lock_file(path):
+        return
     file = above[-1]
     for line in _lines_of(file):
         text = re.sub(_VARIABLE, lambda named: environ.get(named["name"]) or named.group(), line)
@@ -263,6 +313,8 @@ def requirements_in_file(path: Path, _above: tuple[Path, ...] = ()) -> Iterator[
     :raises CosmosValueError: naming the file, when it cannot be read or includes itself.
     """
     above = _with_file(path, _above)
+    if is_lock_file(path):
+        return
     for line in _lines_of(above[-1]):
         if not line.startswith("-"):
             yield line.partition(" -")[0].strip()
@@ -281,6 +333,11 @@ def _options_of(line: str) -> list[str]:
 
 
 def _with_file(path: Path, above: tuple[Path, ...]) -> tuple[Path, ...]:
+    if above and is_lock_file(path):
+        raise CosmosValueError(
+            f"py_requirements: {above[-1]} names the lock file {path}. Name it in py_requirements itself: "
+            f'py_requirements=["-r {path}"].'
+        )
     path = Path(os.path.realpath(path))  # Path.resolve raises a RuntimeError for a link to itself
     if path in above:
         raise CosmosValueError(f"pip_install_options: the requirements file {path} includes itself. Remove the cycle.")
@@ -288,11 +345,15 @@ def _with_file(path: Path, above: tuple[Path, ...]) -> tuple[Path, ...]:
 
 
 def _lines_of(file: Path) -> list[str]:
+    text = _text_of(file).replace("\r\n", "\n")
+    return [_COMMENT.sub("", line).strip() for line in text.replace("\\\n", " ").splitlines()]
+
+
+def _text_of(file: Path) -> str:
     try:
-        text = read_file(file).decode("utf-8", errors="surrogateescape").replace("\r\n", "\n")
+        return read_file(file).decode("utf-8", errors=_ODD_BYTES)
     except OSError as error:
         raise _unreadable(file, error) from error
-    return [_COMMENT.sub("", line).strip() for line in text.replace("\\\n", " ").splitlines()]
 
 
 def _canonical_line(line: str, file: Path, above: tuple[Path, ...]) -> Iterator[str]:
@@ -350,7 +411,7 @@ def _is_content(name: str) -> bool:
 
 
 def _unreadable(path: Path, error: OSError) -> CosmosValueError:
-    return CosmosValueError(
-        f"py_requirements: {path} cannot be read: "
-        + os_errors.reason_of(error, "Give a path that exists on every worker, or a requirement from an index.")
-    )
+    way_out = "Give a path that exists on every worker, or a requirement from an index."
+    if is_lock_file(path):
+        way_out = "Give a path that exists on every worker, or write it: cosmos-venv env lock DAGFILE."
+    return CosmosValueError(f"py_requirements: {path} cannot be read: {os_errors.reason_of(error, way_out)}")

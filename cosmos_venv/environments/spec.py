@@ -98,6 +98,23 @@ class Interpreter:
             _known[asked] = _ask(*asked, cancellation, parameter)
         return _known[asked]
 
+    def answer(self, source: str, *, cancellation: Cancellation | None = None) -> str:
+        """Return the last line that a source prints on this Python.
+
+        :param source: Python, for every release from 3.8 on.
+        :param cancellation: ends the waiting for its answer; None: nothing does within 30 s.
+        :raises VirtualenvError: when it does not answer.
+        :raises CommandKilled: when ``cancellation`` was requested before it had answered.
+        """
+        try:
+            completed = _answer(self.executable, source, cancellation)
+        except OSError as error:
+            raise VirtualenvError(os_errors.shortage(error) or f"{self.executable} does not answer: {error}") from error
+        if completed.returncode or not completed.lines:
+            said = " ".join(completed.lines[-1:]) or f"exit status {completed.returncode}"
+            raise VirtualenvError(f"{self.executable} does not answer: {said}")
+        return completed.lines[-1]
+
     @property
     def is_own(self) -> bool:
         """Whether this process runs on it, so that packages of this process fit into its environments."""
@@ -131,7 +148,7 @@ def _ask(name: str, search_path: str, cancellation: Cancellation | None, paramet
         way_out = "Give the path of an executable Python, or a name on PATH."
         raise CosmosValueError(f"{parameter}: {what}. {way_out}" if parameter else what)
     try:
-        completed = _answer(found, cancellation)
+        completed = _answer(found, _QUESTION, cancellation)
         if completed.returncode:
             raise ValueError(completed.lines[0] if completed.lines else f"exit status {completed.returncode}")
         # Whatever else it or a shim before it says comes first.
@@ -145,7 +162,7 @@ def _ask(name: str, search_path: str, cancellation: Cancellation | None, paramet
     return Interpreter(executable=executable, version=version, implementation=implementation, platform=its_platform)
 
 
-def _answer(executable: str, cancellation: Cancellation | None) -> CompletedCommand:
+def _answer(executable: str, source: str, cancellation: Cancellation | None) -> CompletedCommand:
     """Ask under a guard: a Python on a mount that hangs, or a shim that waits, ends with the task."""
     deadline = time.monotonic() + _ANSWER_TIMEOUT
 
@@ -154,7 +171,7 @@ def _answer(executable: str, cancellation: Cancellation | None) -> CompletedComm
             raise TimeoutError(f"it said nothing within {_ANSWER_TIMEOUT:.0f} s")
 
     # No PYTHON* variable of the worker may reach another Python, and no module of the working directory.
-    return run_guarded([executable, "-I", "-c", _QUESTION], on_tick=give_up_in_time, cancellation=cancellation)
+    return run_guarded([executable, "-I", "-c", source], on_tick=give_up_in_time, cancellation=cancellation)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,7 +224,7 @@ class EnvironmentSpec:
         is built, so it is no part of the digest.
     :param libraries: shared libraries that are put into its ``lib/``.
     :raises CosmosValueError: naming ``py_requirements`` and the string that is no requirement, or the argument that is
-        a string in place of several.
+        a string in place of several, or what cannot stand beside a lock file.
     """
 
     requirements: tuple[str, ...]
@@ -223,6 +240,11 @@ class EnvironmentSpec:
         for text in self.requirements:
             if not (text.lstrip().startswith("-") or local_path(text) or is_url(text)):
                 _parsed(text)
+        if self.lock_file is not None and self.asks_for_upgrade:
+            raise CosmosValueError(
+                f"pip_install_options: --upgrade cannot renew what {self.lock_file} has fixed. Leave it out, and lock "
+                "anew: cosmos-venv env lock DAGFILE."
+            )
 
     @cached_property
     def digest(self) -> str:
@@ -267,6 +289,15 @@ class EnvironmentSpec:
         if not (self.system_site_packages and is_in_virtualenv and self.interpreter.is_own):
             return ()
         return tuple(site.getsitepackages())
+
+    @property
+    def lock_file(self) -> Path | None:
+        """The lock file (PEP 751) that everything is installed from; None where requirements are resolved.
+
+        :raises CosmosValueError: naming a lock file that cannot be one here.
+        """
+        given = requirement_files.given_options(self.pip_install_options, self.requirements)
+        return requirement_files.lock_file_among(given)
 
     @property
     def asks_for_upgrade(self) -> bool:

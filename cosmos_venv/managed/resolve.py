@@ -50,26 +50,31 @@ class Foreground:
 
     :param directory: where to build; None: in the ``virtualenv_dir`` of each task.
     :param report: gets what is said of builds; None: the log does.
+    :param before: is called with the arguments of an environment before an import looks for it; None: nothing is.
     :param built: paths of the environments that were built.
     """
 
     directory: Path | None
     report: Callable[[str], None] | None = None
+    before: Callable[[VirtualenvArguments], None] | None = None
     built: set[Path] = field(default_factory=set)
 
 
 @contextmanager
 def building_in_foreground(
-    directory: Path | None = None, report: Callable[[str], None] | None = None
+    directory: Path | None = None,
+    report: Callable[[str], None] | None = None,
+    before: Callable[[VirtualenvArguments], None] | None = None,
 ) -> Iterator[set[Path]]:
     """Let DAG files that are imported within this block build their environments themselves (``cosmos-venv env warm``).
 
     :param directory: where to build, whatever ``virtualenv_dir`` says; the search path does not count then. None: where
         each task looks.
     :param report: gets what is said of builds, in place of the log; None: the log gets it.
+    :param before: is called with the arguments of an environment before an import looks for it; None: nothing is.
     :returns: the paths of what is built, which grow while the block runs.
     """
-    foreground = Foreground(directory=directory, report=report)
+    foreground = Foreground(directory=directory, report=report, before=before)
     token = foreground_builds.set(foreground)
     try:
         yield foreground.built
@@ -150,8 +155,11 @@ def environment_for_parsing(
     :raises VirtualenvBeingBuilt: when it is not ready in time; a later parse will find it.
     :raises VirtualenvError: when it cannot be had.
     """
+    foreground = foreground_builds.get()
+    if foreground is not None and foreground.before is not None:
+        foreground.before(arguments)
     spec = arguments.spec()
-    if foreground_builds.get() is None:
+    if foreground is None:
         # Both are looked at before anything of building is imported or read: a wrong setting about building fails only
         # a builder.
         ready = _on_search_path(spec, instead_of) or EnvironmentStore(directory).find(spec, instead_of=instead_of)

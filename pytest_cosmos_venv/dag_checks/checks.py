@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ _HAS_SOURCE = re.compile(r": a test of (?:.*, )?source\.")
 _SHOWN_PARTS = 8
 _LONGEST_RESOLUTION = 300.0
 _LAST_LINES = 15
+_LOCK_FILE = re.compile(r"(^|[/=]|^-r)pylock(\.[^./]+)?\.toml$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,11 +205,13 @@ def _requirements(question: Question, record: DagRecord) -> Answer:
 
 def _resolution_error(installation: Installation) -> str | None:
     """Return why the installer cannot resolve requirements; None where it can. Nothing is installed."""
+    words = words_to_resolve(installation)
+    if not words:
+        return None
     with throwaway_folder("cosmos-resolve-") as folder:
-        target = ["--target", str(folder), *installation.options, *installation.requirements]
         try:
             done = subprocess.run(
-                [*_installer(installation.python), *target],
+                [*_installer(installation.python), "--target", str(folder), *words],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -221,6 +225,30 @@ def _resolution_error(installation: Installation) -> str | None:
         return None
     said = "\n    ".join(done.stdout.splitlines()[-_LAST_LINES:])
     return f"{_set(installation)} (task {installation.task}):\n    {said}"
+
+
+def words_to_resolve(installation: Installation) -> list[str]:
+    """Return the words of an installer's command line; none where nothing has to be resolved.
+
+    A lock file (PEP 751) is resolved, and no installer takes other requirements beside it.
+
+    :param installation: requirements and options.
+    """
+    requirements: list[str] = []
+    for text in installation.requirements:
+        requirements += shlex.split(text) if text.lstrip().startswith("-") else [text]
+    options, requirements = _without_lock_files(installation.options), _without_lock_files(requirements)
+    return [*options, *requirements] if requirements else []
+
+
+def _without_lock_files(words: Sequence[str]) -> list[str]:
+    kept: list[str] = []
+    for word in words:
+        if not _LOCK_FILE.search(word):
+            kept.append(word)
+        elif not word.startswith("-"):
+            del kept[-1:]  # the option whose value it is
+    return kept
 
 
 def _installer(python: str | None) -> Sequence[str]:

@@ -21,10 +21,13 @@ from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv import Wheel, write_wheel
 from pytest_cosmos_venv.throwaway import throwaway_folder
+from tests.environments.guarded_server import command_lines, guarded_address, served
 from tests.kit import MakeReady, MakeSpec, OutputOf, SetAge, StartPython, WaitForBackend, WaitUntil
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.installers.choice import InstallerPreference
+
+__all__ = ["command_lines", "guarded_address", "served"]
 
 _DEADLINE = 60.0
 

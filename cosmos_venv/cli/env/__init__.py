@@ -6,11 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cosmos_venv.cli.env.lock import env_lock
 from cosmos_venv.cli.env.prune import env_prune
 from cosmos_venv.cli.env.show import env_list, env_show, env_verify
 from cosmos_venv.cli.env.warm import env_warm
 from cosmos_venv.cli.parsing import absolute_path, add_action, add_actions, existing_path, whole_number
 from cosmos_venv.environments.layout import DAY
+from cosmos_venv.environments.requirement_files import is_lock_file
 
 if TYPE_CHECKING:
     from cosmos_venv.cli.parsing import Actions
@@ -23,6 +25,13 @@ _WARM = (
     "Exit code 1: a file cannot be imported, an environment cannot be built or is known only when its task runs "
     "(virtualenv_dir is a template, or mapped), or no file makes a DAG. A file without a DAG is only mentioned if "
     "other files make one, so that dags/*.py may be given. Tasks that keep no environment are no failure."
+)
+_LOCK = (
+    "Resolves the requirements of each environment that the virtualenv tasks of a DAG file keep, with uv, and writes a "
+    "lock file (PEP 751) with the address and hash of each package: the file that the requirements name, else "
+    "pylock.toml beside the DAG file, or pylock.NAME.toml where there are several environments. Versions are chosen "
+    "anew, whatever the file held before. A DAG file that runs dbt ls builds its environment when it is imported. Exit "
+    "code 1: a file cannot be imported, an environment cannot be resolved, or a package can have no hash."
 )
 _LIST = "Lists every build of a virtualenv_dir: ready, old, building, left over or failed. Writes nothing."
 _SHOW = (
@@ -52,6 +61,7 @@ def add_to(subjects: Actions) -> None:
     """
     actions = add_actions(subjects, "env", "managed environments")
     _add_warm(actions)
+    _add_lock(actions)
     _add_looks(actions)
     _add_prune(actions)
 
@@ -106,6 +116,49 @@ def _run_warm(options: argparse.Namespace) -> int:
         py_executable=options.python,
         py_system_site_packages=options.system_site_packages,
     )
+
+
+def _add_lock(actions: Actions) -> None:
+    lock = add_action(actions, "lock", "write lock files of what DAG files need", _LOCK)
+    lock.add_argument(
+        "sources", nargs="+", type=_dag_source, metavar="DAGFILE", help="a DAG file, or a folder of DAG files"
+    )
+    lock.add_argument(
+        "--output",
+        type=_lock_output,
+        metavar="FILE",
+        help="write this file: pylock.toml, pylock.NAME.toml, or a FILE.txt of requirements with hashes. Only where "
+        "there is one environment",
+    )
+    lock.add_argument(
+        "--universal",
+        action="store_true",
+        help="resolve for all platforms and for later Pythons too; otherwise the lock file is for this platform and "
+        "the minor release of the Python of its environment",
+    )
+    lock.set_defaults(
+        run=lambda options: env_lock(
+            options.sources, output=options.output, is_universal=options.universal, as_json=options.json
+        )
+    )
+
+
+def _dag_source(text: str) -> Path:
+    """Return the path of a DAG file or folder that is there."""
+    path = existing_path(text)
+    if not path.is_dir() and path.suffix != ".py":
+        raise argparse.ArgumentTypeError(f"{text!r} is no DAG file")
+    return path
+
+
+def _lock_output(text: str) -> Path:
+    """Return the absolute path of a file that may be written."""
+    path = absolute_path(text)
+    if not is_lock_file(path) and path.suffix != ".txt":
+        raise argparse.ArgumentTypeError(f"{text!r} is neither pylock.toml, nor pylock.NAME.toml, nor FILE.txt")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no directory {path.parent}")
+    return path
 
 
 def _add_looks(actions: Actions) -> None:

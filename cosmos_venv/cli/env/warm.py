@@ -86,7 +86,7 @@ def env_warm(
 
     given = VirtualenvArguments.of(arguments)
     with steps("reading", as_json=as_json, counts_later=True) as step, only_the_result_on_stdout():
-        report = _reporter(step, is_verbose=is_verbose)
+        report = reporter(step, is_verbose=is_verbose)
         with resolve.building_in_foreground(directory, report) as built_here:
             targets = targets_of(sources, given, directory=directory, step=step)
             step.expect(len(targets.wanted))
@@ -105,8 +105,12 @@ def env_warm(
     return WRONG if failures else OK
 
 
-def _reporter(step: Steps, *, is_verbose: bool) -> Callable[[str], None]:
-    """The display of lines about builds. An installer's hundreds stand beside the bar, unless all are wanted."""
+def reporter(step: Steps, *, is_verbose: bool) -> Callable[[str], None]:
+    """Return what shows lines about builds. An installer's hundreds stand beside the bar, unless all are wanted.
+
+    :param step: shows them.
+    :param is_verbose: whether all are wanted.
+    """
     from cosmos_venv.environments.builder import ToolLine
 
     def report(line: str) -> None:
@@ -189,10 +193,10 @@ def targets_of(sources: Sequence[Path], given: VirtualenvArguments, *, directory
         if file := _requirements_of(source):
             requirements.append(msgspec.structs.replace(given, py_requirements=(f"-r {shlex.quote(str(file))}",)))
         else:
-            dag_files += _dag_files_of(source)
+            dag_files += dag_files_of(source)
     if dag_files and not requirements:
         _refuse_without_effect(given)
-    targets = _read_all(dag_files, directory, step) if dag_files else Targets()
+    targets = _targets_of_dags(dag_files, directory, step) if dag_files else Targets()
     if requirements:
         targets.wanted += _placed(requirements, directory)
     targets.wanted = list(dict.fromkeys(targets.wanted))
@@ -229,7 +233,12 @@ def _requirements_of(source: Path) -> Path | None:
     return None if source.suffix == ".py" else source
 
 
-def _dag_files_of(source: Path) -> list[Path]:
+def dag_files_of(source: Path) -> list[Path]:
+    """Return the DAG files that a source means.
+
+    :param source: a DAG file, or a folder of such.
+    :raises CosmosValueError: when a folder holds none.
+    """
     if not source.is_dir():
         return [source]
     from cosmos_venv.compat import dag_files_below
@@ -250,8 +259,22 @@ def _placed(requirements: Sequence[VirtualenvArguments], directory: Path | None)
     return [WantedEnvironment(directory=directory, arguments=each) for each in requirements]
 
 
-def _read_all(files: Sequence[Path], directory: Path | None, step: Steps) -> Targets:
+def _targets_of_dags(files: Sequence[Path], directory: Path | None, step: Steps) -> Targets:
     """The environments that DAG files need, so far as they can be known."""
+    read, failures = read_dag_files(files, directory=directory, step=step)
+    wanted = [one for file in read for one in file.wanted]
+    return Targets(wanted=wanted, dags=sum(file.dags for file in read), failures=failures)
+
+
+def read_dag_files(
+    files: Sequence[Path], *, directory: Path | None = None, step: Steps
+) -> tuple[list[DagFile], list[str]]:
+    """Import DAG files. Return what the tasks of each need, and sentences on what cannot be known, without credentials.
+
+    :param files: the DAG files.
+    :param directory: stands for every directory that a task names; None: each task's own.
+    :param step: shows how far it has come.
+    """
     from cosmos_venv.cli.dag_files import read_dag_file
 
     read: list[DagFile] = []
@@ -274,8 +297,7 @@ def _read_all(files: Sequence[Path], directory: Path | None, step: Steps) -> Tar
     else:
         for line in empty:
             tell(line, "yellow")
-    wanted = [one for file in read for one in file.wanted]
-    return Targets(wanted=wanted, dags=sum(file.dags for file in read), failures=failures)
+    return read, failures
 
 
 def _line_in(file: Path, error: Exception) -> str:

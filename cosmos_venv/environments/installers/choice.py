@@ -141,7 +141,7 @@ def choose_installer(
         return Installer(name=preference.name, command=preference.command, reason="it was asked for")
     if preference == "pip":
         return Installer(name="pip", reason="pip was asked for")
-    uv = _find_uv(environ)
+    uv = find_uv(environ)
     if preference == "uv":
         all_settings = installer_config.all_settings(pip_install_options, requirements, environ)
         return _as_asked(uv, all_settings)
@@ -179,7 +179,11 @@ def _as_asked(uv: str, all_settings: Iterable[installer_config.Setting]) -> Inst
     return Installer(name="uv", uv=uv, settings=settings, reason="uv was asked for")
 
 
-def _find_uv(environ: Mapping[str, str]) -> str:
+def find_uv(environ: Mapping[str, str]) -> str:
+    """Return the path of uv; empty where there is none.
+
+    :param environ: with the ``PATH`` on which it may be; it may also lie beside this Python.
+    """
     beside_python = str(Path(sys.executable).parent)
     return shutil.which("uv", path=environ.get("PATH")) or shutil.which("uv", path=beside_python) or ""
 
@@ -207,13 +211,7 @@ def hosts(
     first, extra = [setting.value for setting in filter(None, [places.index])], [each.value for each in places.extra]
     without_index = places.without_index
     if not installer.obeys_pip_config:
-        given = {
-            option.name
-            for option in [
-                *requirement_files.parse(pip_install_options),
-                *requirement_files.in_requirements(requirements),
-            ]
-        }
+        given = {option.name for option in requirement_files.given_options(pip_install_options, requirements)}
         own = installer_config.uv_places(environ, given)
         without_index = without_index or "no-index" in own
         links = [*own.get("find-links", ()), *links]
@@ -221,18 +219,22 @@ def hosts(
         extra = [*own.get("extra-index-url", ()), *extra]
     if not without_index:
         links = [*(of_uv[1] or first or [""])[:1], *extra, *of_uv[0], *links]
-    return tuple(dict.fromkeys(_host(address) for address in links))
+    return tuple(dict.fromkeys(host_of(address) for address in links))
 
 
-def _values(all_settings: Iterable[Setting], name: str) -> list[str]:
-    return [setting.value for setting in all_settings if setting.name == name and setting.value]
+def host_of(address: str) -> str:
+    """Return the host of an address, or the folder of this machine that it is. No credentials.
 
-
-def _host(address: str) -> str:
+    :param address: of an index, a folder or a file; empty: pip's own index.
+    """
     if not address:
         return _DEFAULT_INDEX
     parts = urlsplit(credentials.remove(address))
     return parts.netloc or unquote(parts.path) if parts.scheme else credentials.mask(address)
+
+
+def _values(all_settings: Iterable[Setting], name: str) -> list[str]:
+    return [setting.value for setting in all_settings if setting.name == name and setting.value]
 
 
 def installer_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ go into a requirements file, addresses of indexes into a configuration file or a
 from __future__ import annotations
 
 import base64
+import os
 import re
 import shlex
 import shutil
@@ -21,6 +22,7 @@ from cosmos_venv.environments import requirement_files
 from cosmos_venv.environments.installers import installer_config
 from cosmos_venv.environments.installers.choice import Installer
 from cosmos_venv.environments.installers.installer_config import Setting
+from cosmos_venv.environments.installers.pylock import LockedPackages
 from cosmos_venv.environments.requirement_files import InstallOption, local_path
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import CosmosValueError
@@ -49,6 +51,9 @@ _MORE_VARIABLES_OF_UV = {
 }
 _PLACES = {"--index-url", "--extra-index-url", "--find-links"}
 _REQUIREMENTS = {"", "--requirement", "--constraint", "--editable"}
+_AS_LOCKED = ("--no-deps", "--require-hashes")
+# Constraints had a say when the file was locked. uv takes none that is not pinned beside hashes.
+_WITHOUT_CONSTRAINTS = {"PIP_CONSTRAINT": os.devnull, "UV_CONSTRAINT": os.devnull}
 _GIT_WITH_VARIABLES = (2, 31)
 _GIT = r"git\+(?=https?://)"
 
@@ -71,16 +76,23 @@ class InstallArguments:
     asks_for_packages: bool
 
     @classmethod
-    def of(cls, spec: EnvironmentSpec, installer: Installer, environ: Mapping[str, str]) -> InstallArguments:
+    def of(
+        cls,
+        spec: EnvironmentSpec,
+        installer: Installer,
+        environ: Mapping[str, str],
+        locked: LockedPackages | None = None,
+    ) -> InstallArguments:
         """Return the arguments for one tool.
 
         :param spec: the packages and options that are wanted.
         :param installer: the tool.
         :param environ: the worker's variables. They may configure pip, and variables for pip must not replace that.
+        :param locked: what is installed, and nothing else; None: what the spec requires, and all that this requires.
         :raises CosmosValueError: naming ``pip_install_options``: a credential could only stand on the command line.
         """
         given = [*requirement_files.parse(spec.pip_install_options), *_required(spec)]
-        required = [option for option in given if option.name in _REQUIREMENTS]
+        required = [] if locked else [option for option in given if option.name in _REQUIREMENTS]
         others = [option for option in given if option.name not in _REQUIREMENTS]
         of_machine = installer_config.pip_configuration(environ)
         # With it pip reads no variable; what an option says in a requirements file it obeys.
@@ -96,15 +108,21 @@ class InstallArguments:
             words, variables = _of_pip(others, of_machine, with_uv=bool(installer.command))
         words, more = _without_credentials(words, {} if is_isolated else _more_variables(installer), of_machine)
         variables |= more
+        if locked is not None:
+            words = (*words, *(word for word in _AS_LOCKED if word not in words))
+            variables |= _WITHOUT_CONSTRAINTS
         lines = {option: _file_line(option) for option in sorted(required, key=lambda each: each.name == "--editable")}
         git, in_file = _git_apart(filter(None, lines.values()), environ)
-        texts = [*(option.value or "" for option in given), *(setting.value for setting in of_machine)]
+        more_lines = locked.lines if locked else installer.settings.lines if installer.settings else ()
+        texts = [*(option.value or "" for option in given), *(setting.value for setting in of_machine), *more_lines]
         return cls(
             words=(*words, *(word for option in required if lines[option] is None for word in option.words)),
             variables={**variables, **git},
-            file_lines=(*_place_lines(places), *in_file, *(installer.settings.lines if installer.settings else ())),
+            file_lines=(*_place_lines(places), *in_file, *more_lines),
             secrets=tuple(sorted({secret for text in texts for secret in credentials.secrets_in(text)}, key=len))[::-1],
-            asks_for_packages=any(option.name != "--constraint" for option in required),
+            asks_for_packages=bool(locked.lines)
+            if locked
+            else any(option.name != "--constraint" for option in required),
         )
 
     def mask(self, text: str) -> str:

@@ -1,4 +1,4 @@
-"""Package indexes that do not answer: the reason in one sentence, and a dry run that tries one."""
+"""Package indexes that do not answer, or not with what is wanted: the reason in one sentence, and a dry run."""
 
 from __future__ import annotations
 
@@ -39,6 +39,9 @@ _HOSTS = (
     re.compile(r"https?://(?:[^/\s@]*@)?(?P<host>\[[0-9a-fA-F:.]+\](?::\d+)?|[\w.-]+(?::\d+)?)[/\s)'\"]"),
     re.compile(r"Connection(?:Pool)?\(host='(?P<host>[^']+)', port=\d+"),
 )
+_HASH_OF_UV = re.compile(r"Hash mismatch for `(?P<name>[^`]+)`")
+_HASHES_OF_PIP = "THESE PACKAGES DO NOT MATCH THE HASHES"
+_HASH_OF_PIP = re.compile(r"\s+(?P<name>\S.*?) from \S+ \(from .*\):$")
 # The first that fits is told.
 _REASONS = {
     r"[Cc]ertificate|CERTIFICATE|UnknownIssuer|\bSSLError|SSLCert": "its certificate is not trusted",
@@ -104,6 +107,23 @@ def index_failure(lines: Sequence[str], *, hosts: Sequence[str], seconds: float)
         f"the package index {next(iter(named), asked) or 'that is configured'} cannot be used"
         f"{f': {reason}' if reason else ''} (tried for {seconds:.0f} s). {way_out}; environments that are built "
         "already need no index."
+    )
+
+
+def hash_failure(lines: Sequence[str]) -> str:
+    """Return which package is not the one that a hash names, and what to do; empty where something else has failed.
+
+    :param lines: everything that the installer has said.
+    """
+    # Some releases of uv break the sentence at the width of a terminal.
+    named = [match["name"] for match in _HASH_OF_UV.finditer(" ".join(line.strip() for line in lines))]
+    if any(_HASHES_OF_PIP in line for line in lines):
+        named += [match["name"] for line in lines if (match := _HASH_OF_PIP.match(line))]
+    if not named:
+        return ""
+    return (
+        f"{credentials.mask(named[0])} is another file than the one that its hash names, so it is not installed. See "
+        "who has changed it; where that was meant, lock anew (cosmos-venv env lock)."
     )
 
 

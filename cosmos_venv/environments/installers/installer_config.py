@@ -184,7 +184,7 @@ def all_settings(
     of_machine = list(of_machine)
     given = [
         Setting(name=option.name.removeprefix("--"), value=option.value or "")
-        for option in [*requirement_files.parse(pip_install_options), *requirement_files.in_requirements(requirements)]
+        for option in requirement_files.given_options(pip_install_options, requirements)
         if option.name
     ]
     # The record named indexes that an isolated pip had never read.
@@ -407,11 +407,19 @@ def _read(file: Path) -> dict[str, Any]:
     if not text.strip():
         return {}
     try:
-        table: dict[str, Any] = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli").loads(
-            text
-        )
-    except (ImportError, ValueError) as error:  # Python 3.10 brings no parser; of a fault uv tells in its own words
+        return parsed_toml(text)
+    except (ImportError, ValueError) as error:  # of a fault uv tells in its own words
         raise ValueError(f"{file} cannot be read") from error
+
+
+def parsed_toml(text: str) -> dict[str, Any]:
+    """Return what a text in TOML says.
+
+    :param text: the text.
+    :raises ImportError: on Python 3.10, which brings no parser, without tomli.
+    :raises ValueError: for what is no TOML.
+    """
+    table: dict[str, Any] = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli").loads(text)
     return table
 
 

@@ -247,8 +247,7 @@ def _is_prerelease(version: str) -> bool:
 
 def _roots(spec: EnvironmentSpec) -> list[Requirement]:
     texts = [text for text in spec.requirements if not text.lstrip().startswith("-")]
-    given = [*requirement_files.parse(spec.pip_install_options), *requirement_files.in_requirements(spec.requirements)]
-    for option in given:
+    for option in requirement_files.given_options(spec.pip_install_options, spec.requirements):
         if option.name == "--requirement" and option.value and "://" not in option.value:
             texts += requirements_in_file(Path(option.value))
         elif not option.name:

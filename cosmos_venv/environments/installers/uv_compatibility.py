@@ -141,6 +141,9 @@ def translate_for_uv(
         if setting.name in _FILES and "://" in setting.value:
             # What it says of indexes and prereleases uv would weigh in another way, and nobody has read it.
             raise NoCounterpart(f"a {setting.name}s file that lies elsewhere may hold what uv does not obey")
+    limit = next((setting for setting in all_settings if setting.name == "constraint"), None)
+    if limit is not None and "--require-hashes" in translation.words:
+        raise NoCounterpart(f"{limit} beside hashes: uv wants every constraint pinned with == then")
     if pip < _LEAVES_BUILDS_ALONE and not any(setting.name.startswith("build-constraint") for setting in all_settings):
         limits = [setting for setting in all_settings if setting.name == "constraint" and _is_configured(setting)]
         translation.words += [f"--build-constraint={Path(setting.value).absolute()}" for setting in limits]

@@ -227,6 +227,14 @@ def test_constraints_of_the_machine_limit_what_is_built_with_where_pip_does_so(
     assert list(settings.words) == words
 
 
+def test_constraints_of_the_machine_have_no_counterpart_beside_hashes(tmp_path: Path) -> None:
+    (tmp_path / "limits.txt").write_text("hello<2\n")
+    (tmp_path / "hashed.txt").write_text("hello==1.0 --hash=sha256:00\n")
+
+    with pytest.raises(NoCounterpart, match=r"--constraint \(PIP_CONSTRAINT\) beside hashes"):
+        settings_of("-r", f"{tmp_path}/hashed.txt", PIP_CONSTRAINT=f"{tmp_path}/limits.txt")
+
+
 @pytest.mark.parametrize("name", ["is-trusted", "take-word-of-uv", "add-words", "file-or-source", "constraint-"])
 def test_an_option_that_nobody_knows_has_no_counterpart_whatever_it_is_called(name: str) -> None:
     with pytest.raises(NoCounterpart, match=f"--{name} has no counterpart in uv"):

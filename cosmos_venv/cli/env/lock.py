@@ -1,0 +1,241 @@
+"""The command ``cosmos-venv env lock``: it writes the lock files of the environments that DAG files need."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cosmos_venv import credentials
+from cosmos_venv.cli.env.warm import dag_files_of, read_dag_files, reporter
+from cosmos_venv.cli.output import OK, WRONG, Steps, only_the_result_on_stdout, print_json, print_lines, steps, tell
+from cosmos_venv.environments import requirement_files
+from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
+from cosmos_venv.files import os_errors
+from cosmos_venv.files.durable_files import in_one_step, write_new
+from cosmos_venv.processes.cancellation import Cancellation
+
+if TYPE_CHECKING:
+    from cosmos_venv.cli.dag_files import DagFile
+    from cosmos_venv.managed.arguments import VirtualenvArguments
+
+_DEFAULT = "pylock.toml"
+_NAME = r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?"  # of the package that a requirement begins with
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenLock:
+    """The result of locking one environment. No credential is in it.
+
+    :param path: of the file.
+    :param requirements: pip requirement strings that it was resolved for.
+    :param packages: how many it holds for the Python of the environment; 0 after an error.
+    :param was_changed: whether its content is another one than before.
+    :param is_named: whether the requirements name it already.
+    :param error: why it was not written, in words; None: it stands there.
+    """
+
+    path: str
+    requirements: tuple[str, ...]
+    packages: int = 0
+    was_changed: bool = False
+    is_named: bool
+    error: str | None = None
+
+
+def env_lock(sources: Sequence[Path], *, output: Path | None, is_universal: bool, as_json: bool) -> int:
+    """Resolve the environments that DAG files need, and write a lock file of each.
+
+    :param sources: DAG files, or folders of such.
+    :param output: the file to write, where there is one environment; None: each one beside its DAG file.
+    :param is_universal: whether it is resolved for all platforms and for later Pythons too.
+    :param as_json: whether stdout gets ``{"locks": [...], "failures": [...]}`` in place of lines to read.
+    :returns: the exit code.
+    :raises CosmosValueError: when ``output`` cannot be the name of a lock file, or is one for several environments.
+    """
+    from cosmos_venv.managed import resolve
+
+    with steps("reading", as_json=as_json, counts_later=True) as step, only_the_result_on_stdout():
+        files = [file for source in sources for file in dag_files_of(source)]
+        locks = _Locks(is_universal=is_universal, step=step)
+        # An import that runs dbt ls builds its environment, and builds it of the lock file that it names.
+        with resolve.building_in_foreground(None, reporter(step, is_verbose=False), locks.renew_what_is_named):
+            read, failures = read_dag_files(files, step=step)
+        targets = _targets(read, output)
+        step.expect(len(targets))
+        for target, arguments in targets.items():
+            locks.write(target, arguments)
+            step.end()
+    written = list(locks.written.values())
+    failures += [f"{one.path}: {one.error}" for one in written if one.error]
+    for failure in failures:
+        tell(failure)
+    if as_json:
+        print_json({"locks": [asdict(one) for one in written], "failures": failures})
+    elif written or not failures:
+        print_lines(_lines(written))
+    return WRONG if failures else OK
+
+
+@dataclass(kw_only=True)
+class _Locks:
+    """The lock files that were written so far, by their paths.
+
+    :param is_universal: whether they are for all platforms.
+    :param step: shows how far it has come.
+    """
+
+    is_universal: bool
+    step: Steps
+    written: dict[Path, WrittenLock] = field(default_factory=dict)
+
+    def renew_what_is_named(self, arguments: VirtualenvArguments) -> None:
+        """Write the lock file that arguments name, before anything is built of it.
+
+        :param arguments: of an operator.
+        :raises CosmosValueError: when it cannot be written.
+        """
+        named = _lock_file_of(arguments)
+        if named is not None and (error := self.write(named, arguments).error):
+            raise CosmosValueError(error)
+
+    def write(self, target: Path, arguments: VirtualenvArguments) -> WrittenLock:
+        """Resolve an environment and write its lock file, where that was not done already.
+
+        :param target: path of the lock file.
+        :param arguments: of an operator.
+        :returns: what became of it.
+        """
+        if target not in self.written:
+            self.step.begin(f"resolving {_shown(arguments)}")
+            self.written[target] = self._written(target, arguments)
+        return self.written[target]
+
+    def _written(self, target: Path, arguments: VirtualenvArguments) -> WrittenLock:
+        from cosmos_venv.environments.installers.pylock_resolution import resolve
+        from cosmos_venv.managed.from_settings import installer
+
+        wanted = without_lock_file(arguments)
+        requirements = tuple(credentials.mask(text) for text in wanted.py_requirements)
+        lock = WrittenLock(path=str(target), requirements=requirements, is_named=_lock_file_of(arguments) == target)
+        try:
+            if not requirements:
+                raise CosmosValueError(
+                    f"py_requirements names {target} and nothing to resolve. Name beside it what is wanted, for "
+                    f'example py_requirements=["dbt-core~=1.11.0", "dbt-postgres", "-r {target}"].'
+                )
+            resolution = resolve(
+                wanted.spec(),
+                target,
+                preference=installer(),
+                is_universal=self.is_universal,
+                cancellation=Cancellation(),
+                report=self.step.mention,
+            )
+            before = target.read_bytes() if target.is_file() else None
+            content = resolution.text.encode()
+            if content != before:
+                with in_one_step(target) as apart:
+                    write_new(apart, content)
+        except (VirtualenvError, CosmosValueError) as error:
+            return replace(lock, error=credentials.mask(str(error)))
+        except OSError as error:
+            return replace(lock, error=f"it cannot be written: {os_errors.reason_of(error)}")
+        return replace(lock, packages=resolution.packages, was_changed=content != before)
+
+
+def _lock_file_of(arguments: VirtualenvArguments) -> Path | None:
+    """The absolute path of the lock file that arguments name; None where they name none."""
+    given = requirement_files.given_options(arguments.pip_install_options, arguments.py_requirements)
+    named = requirement_files.lock_file_among(given)
+    return None if named is None else named.absolute()
+
+
+def without_lock_file(arguments: VirtualenvArguments) -> VirtualenvArguments:
+    """Return arguments without the lock file that they name.
+
+    :param arguments: of an operator.
+    """
+    requirements = []
+    for text in arguments.py_requirements:
+        if not text.lstrip().startswith("-"):
+            requirements.append(text)
+        elif words := requirement_files.without_lock_file(shlex.split(text)):
+            requirements.append(shlex.join(words))
+    return msgspec.structs.replace(
+        arguments,
+        py_requirements=tuple(requirements),
+        pip_install_options=tuple(requirement_files.without_lock_file(arguments.pip_install_options)),
+    )
+
+
+def _targets(files: Iterable[DagFile], output: Path | None) -> dict[Path, VirtualenvArguments]:
+    """The file to write for each environment: the one that it names, else one beside its DAG file.
+
+    :raises CosmosValueError: when two environments would have one file.
+    """
+    by_folder: dict[Path, dict[VirtualenvArguments, Path | None]] = {}
+    for file in files:
+        for one in file.wanted:
+            by_folder.setdefault(file.path.parent, {})[one.arguments] = _lock_file_of(one.arguments)
+    targets: dict[Path, VirtualenvArguments] = {}
+    for folder, environments in by_folder.items():
+        labels = _labels(environments)
+        for arguments, named in environments.items():
+            target = output or named or folder / labels[arguments]
+            other = targets.setdefault(target, arguments)
+            if without_lock_file(other) != without_lock_file(arguments):
+                raise CosmosValueError(
+                    f"{target} would be the lock file of two environments: {_shown(other)}; and {_shown(arguments)}. "
+                    + ("Leave --output out." if output else "Give each of them a lock file of its own.")
+                )
+    return targets
+
+
+def _labels(environments: Mapping[VirtualenvArguments, Path | None]) -> dict[VirtualenvArguments, str]:
+    """Names of lock files, by what tells the environments of a folder apart: the packages that not all of them want."""
+    different = dict.fromkeys(map(without_lock_file, environments))
+    if len(different) == 1:
+        return dict.fromkeys(environments, _DEFAULT)
+    packages = {each: [_package(text) for text in each.py_requirements] for each in different}
+    counted = Counter(name for names in packages.values() for name in set(names))
+    taken = {named.name for named in environments.values() if named is not None}
+    labels: dict[VirtualenvArguments, str] = {}
+    for each, names in packages.items():
+        label = "-".join(name for name in names if counted[name] < len(packages)) or "-".join(names)
+        candidates = (label if number == 1 else f"{label}-{number}" for number in count(1))
+        labels[each] = next(name for part in candidates if (name := f"pylock.{part}.toml") not in taken)
+        taken.add(labels[each])
+    return {each: labels[without_lock_file(each)] for each in environments}
+
+
+def _package(requirement: str) -> str:
+    """The name that a requirement begins with, as a part of a file's name."""
+    found = re.match(_NAME, requirement.strip())
+    return re.sub(r"[-_.]+", "-", found.group()).lower() if found else "other"
+
+
+def _shown(arguments: VirtualenvArguments) -> str:
+    return credentials.mask(", ".join(without_lock_file(arguments).py_requirements))
+
+
+def _lines(written: Sequence[WrittenLock]) -> list[str]:
+    if not written:
+        return ["No task of these DAG files keeps a managed environment."]
+    lines = []
+    for one in written:
+        wanted = ", ".join(one.requirements)
+        state = "failed" if one.error else f"{one.packages} packages, {'written' if one.was_changed else 'unchanged'}"
+        lines.append(f"{one.path}: {wanted}: {state}")
+        if not (one.error or one.is_named):
+            place = "beside these" if requirement_files.is_lock_file(one.path) else "in place of these"
+            word = f"""f"-r {{Path(__file__).with_name('{Path(one.path).name}')}}\""""
+            lines.append(f"  To have it installed, name it in py_requirements {place}: {word}")
+    return lines

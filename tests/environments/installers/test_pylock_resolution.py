@@ -1,0 +1,201 @@
+"""Requirements become a lock file: for one Python and platform, without credentials, with a hash of each package."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.environments.installers.choice import InstallerPreference
+from cosmos_venv.environments.installers.pylock import locked_packages
+from cosmos_venv.environments.installers.pylock_resolution import Resolution, resolve
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
+from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
+from cosmos_venv.processes.cancellation import Cancellation
+from tests.environments.lock_files import sha256_of
+from tests.kit import MakeSpec
+
+
+def resolved(
+    spec: EnvironmentSpec,
+    target: Path,
+    *,
+    preference: InstallerPreference = "auto",
+    is_universal: bool = False,
+    lines: list[str] | None = None,
+) -> Resolution:
+    return resolve(
+        spec,
+        target,
+        preference=preference,
+        is_universal=is_universal,
+        cancellation=Cancellation(),
+        report=(lines if lines is not None else []).append,
+    )
+
+
+@pytest.mark.parametrize("preference", ["uv", "pip"])
+def test_it_holds_an_address_and_a_hash_and_says_for_which_python_and_platform_it_is(
+    tmp_path: Path, wheelhouse: Path, make_spec: MakeSpec, preference: InstallerPreference
+) -> None:
+    wheel = wheelhouse / "hello-2.0-py3-none-any.whl"
+    spec = make_spec("hello", options=("--upgrade", "--force-reinstall", "--require-hashes"))
+
+    found = resolved(spec, tmp_path / "pylock.toml", preference=preference)
+
+    assert found.packages == 1
+    assert found.text.splitlines()[:4] == [
+        "# Resolved by cosmos-venv env lock, for: hello",
+        'lock-version = "1.0"',
+        'created-by = "uv"',
+        f'requires-python = "==3.{sys.version_info.minor}.*"',
+    ]
+    assert f"environments = [\"sys_platform == '{sys.platform}' and platform_machine == '" in found.text
+    assert f'{{ url = "{wheel.as_uri()}", hashes = {{ sha256 = "{sha256_of(wheel)}" }} }}' in found.text
+
+
+def test_what_it_writes_is_what_a_build_takes(tmp_path: Path, wheelhouse: Path, make_spec: MakeSpec) -> None:
+    shutil.copytree(wheelhouse, tmp_path / "with blanks")
+    spec = replace(make_spec(), pip_install_options=("--no-index", "--find-links", str(tmp_path / "with blanks")))
+    file = tmp_path / "pylock.toml"
+
+    file.write_text(resolved(spec, file).text)
+
+    assert 'path = "with blanks/hello-2.0-py3-none-any.whl"' in file.read_text()
+    locked = locked_packages(replace(spec, requirements=("hello", f"-r {file}")))
+    assert locked is not None
+    assert locked.lines[0].startswith(f"hello @ {tmp_path.as_uri()}/with%20blanks/hello-2.0")
+
+
+def test_it_may_be_for_all_platforms(tmp_path: Path, make_spec: MakeSpec) -> None:
+    found = resolved(make_spec(), tmp_path / "pylock.toml", is_universal=True)
+
+    assert f'requires-python = ">=3.{sys.version_info.minor}' in found.text
+    assert "environments" not in found.text
+
+
+def test_it_is_resolved_for_the_python_of_the_environment(
+    tmp_path: Path, make_spec: MakeSpec, other_python: str
+) -> None:
+    other = Interpreter.of(other_python)
+    minor = other.version.split(".")[1]
+    spec = make_spec(
+        f"hello==1.0; python_version == '3.{minor}'", f"hello; python_version != '3.{minor}'", interpreter=other
+    )
+
+    found = resolved(spec, tmp_path / "pylock.toml")
+
+    assert f'requires-python = "==3.{minor}.*"' in found.text
+    assert "hello-1.0" in found.text
+
+
+def test_requirements_with_hashes_are_written_too(tmp_path: Path, wheelhouse: Path, make_spec: MakeSpec) -> None:
+    found = resolved(make_spec("hello<2"), tmp_path / "requirements.txt")
+
+    assert found == Resolution(
+        text="# Resolved by cosmos-venv env lock, for: hello<2\n"
+        f"hello==1.0 \\\n    --hash=sha256:{sha256_of(wheelhouse / 'hello-1.0-py3-none-any.whl')}\n",
+        packages=1,
+    )
+
+
+def test_files_and_constraints_count_and_paths_may_have_blanks(
+    tmp_path: Path, wheelhouse: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a b").mkdir()
+    wheel = Path(shutil.copy(wheelhouse / "hello-1.0-py3-none-any.whl", tmp_path / "a b"))
+    (tmp_path / "more.txt").write_text("hello\n")
+    (tmp_path / "limits.txt").write_text("hello<2\n")
+
+    limited = resolved(make_spec("-r more.txt", options=("-c", "limits.txt")), tmp_path / "pylock.toml")
+    by_path = resolved(make_spec(f"a b/{wheel.name}"), tmp_path / "pylock.toml")
+
+    assert "hello-1.0" in limited.text
+    assert f'archive = {{ path = "a b/{wheel.name}"' in by_path.text
+
+
+@pytest.mark.parametrize("preference", ["uv", "auto"])
+def test_no_credential_is_in_it_or_on_a_command_line(
+    tmp_path: Path,
+    guarded_address: str,
+    command_lines: Path,
+    preference: InstallerPreference,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    for name in ("UV_OFFLINE", "UV_NO_INDEX", "PIP_NO_INDEX"):
+        monkeypatch.delenv(name, raising=False)
+    address = f"http://user:s3cret@{guarded_address}"
+    lines: list[str] = []
+
+    def text_for(*requirements: str, target: str) -> str:
+        options = ("--no-index", "--find-links", f"{address}/")
+        spec = EnvironmentSpec(requirements=requirements, pip_install_options=options, interpreter=Interpreter.of())
+        return resolved(spec, tmp_path / target, preference=preference, lines=lines).text
+
+    texts = [
+        text_for("hello", target="pylock.toml"),
+        text_for(f"hello @ {address}/hello-1.0-py3-none-any.whl", target="pylock.toml"),
+        text_for(f"hello @ http://{guarded_address}/hello-1.0-py3-none-any.whl?token=s3cret", target="r.txt"),
+    ]
+
+    assert f"http://{guarded_address}/hello-2.0-py3-none-any.whl" in texts[0]
+    assert f"http://{guarded_address}/hello-1.0-py3-none-any.whl" in texts[1]
+    assert "--hash=sha256:" in texts[2]
+    assert "s3cret" not in "".join([*texts, *lines, command_lines.read_text()])
+    assert command_lines.read_text().count("pip compile") == 3
+
+
+@pytest.mark.parametrize("target", ["pylock.toml", "requirements.txt"])
+def test_a_folder_can_have_no_hash(tmp_path: Path, make_spec: MakeSpec, target: str) -> None:
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "pyproject.toml").write_text('[project]\nname = "pkg"\nversion = "1"\n')
+
+    with pytest.raises(CosmosValueError, match=r"pkg.* no hash .*Build a wheel of it") as raised:
+        resolved(make_spec(f"pkg @ {(tmp_path / 'pkg').as_uri()}"), tmp_path / target)
+    assert "cosmos-venv-lock-" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("script", "requirement", "words"),
+    [
+        pytest.param(
+            "exit 1", "--prefer-binary", "cannot be told what pip is told: --prefer-binary", id="of-pip-alone"
+        ),
+        pytest.param(
+            "echo \"error: unexpected argument '--format' found\"; exit 2",
+            "",
+            r"bin/uv writes no lock files\. Install uv 0\.6\.15 or later",
+            id="old-uv",
+        ),
+        pytest.param(None, "", r"uv resolves lock files, and is not on PATH\. Install it", id="no-uv"),
+    ],
+)
+def test_without_a_uv_that_can_it_says_so(
+    tmp_path: Path,
+    make_spec: MakeSpec,
+    script: str | None,
+    requirement: str,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    if script is None:
+        monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
+    else:
+        (tmp_path / "bin" / "uv").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "bin" / "uv").chmod(0o755)
+    options = tuple(filter(None, [requirement]))
+
+    with pytest.raises(VirtualenvBuildError, match=words):
+        resolved(make_spec(options=options), tmp_path / "pylock.toml")
+
+
+def test_what_cannot_be_resolved_is_told_in_the_words_of_uv(tmp_path: Path, make_spec: MakeSpec) -> None:
+    with pytest.raises(VirtualenvBuildError, match=r"(?s)uv could not resolve hello>=9.*No solution found.*hello>=9"):
+        resolved(make_spec("hello>=9"), tmp_path / "pylock.toml")

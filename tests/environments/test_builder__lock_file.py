@@ -1,0 +1,224 @@
+"""Lock files and requirements with hashes: nothing is resolved, and nothing is installed that has another hash."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
+from cosmos_venv.exceptions import VirtualenvBuildError
+from pytest_cosmos_venv import Wheel, write_wheel
+from tests.environments.lock_files import package, sha256_of, write_lock_file
+from tests.kit import MakeReady, MakeSpec, OutputOf
+
+both_installers = pytest.mark.parametrize("preference", ["uv", pytest.param("pip", marks=pytest.mark.long)])
+
+# Stands in the place of uv, and writes down that it was started.
+COUNTED = """#!/bin/sh
+echo "$2" >> {record}
+exec {program} "$@"
+"""
+
+
+@pytest.fixture
+def old(wheelhouse: Path) -> Path:
+    """The wheel of ``hello`` 1.0; where packages are looked for there is 2.0 too."""
+    return wheelhouse / "hello-1.0-py3-none-any.whl"
+
+
+@pytest.fixture
+def unconfigured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pip and uv are configured with nothing."""
+    for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+
+
+@pytest.fixture
+def calls_of_uv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file with a line for each uv that is started."""
+    record = tmp_path / "calls"
+    (tmp_path / "bin").mkdir()
+    program = shutil.which("uv", path=f"{os.environ['PATH']}{os.pathsep}{Path(sys.executable).parent}")
+    (tmp_path / "bin" / "uv").write_text(COUNTED.format(record=record, program=program))
+    (tmp_path / "bin" / "uv").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    return record
+
+
+@both_installers
+def test_what_a_lock_file_names_is_installed_whatever_newer_versions_there_are(
+    tmp_path: Path, old: Path, make_spec: MakeSpec, make_ready: MakeReady, output_of: OutputOf, preference: str
+) -> None:
+    shutil.copy(old, tmp_path)
+    file = write_lock_file(tmp_path / "pylock.toml", package(old, at=f'path = "./{old.name}"'))
+    spec = make_spec("hello>=1", f"-r {file}")
+
+    environment = make_ready(tmp_path / "store", spec, preference=preference)
+
+    assert output_of(environment.script("hello")) == "hello 1.0"
+    assert environment.record["pins"] == {"hello": "1.0"}
+    assert environment.record["sources"] == [str(tmp_path)]
+
+
+def test_nobody_asks_what_pip_would_have_chosen(
+    tmp_path: Path, old: Path, make_spec: MakeSpec, make_ready: MakeReady, unconfigured: None, calls_of_uv: Path
+) -> None:
+    lock_file = write_lock_file(tmp_path / "pylock.toml", package(old))
+    (tmp_path / "hashed.txt").write_text(f"hello==1.0 --hash=sha256:{sha256_of(old)}\n")
+
+    for number, file in enumerate((lock_file, tmp_path / "hashed.txt"), start=1):
+        environment = make_ready(tmp_path / "store", make_spec(f"-r {file}"), preference="auto")
+
+        assert environment.record["installer"]["name"] == "uv"
+        assert environment.record["pins"] == {"hello": "1.0"}
+        assert calls_of_uv.read_text() == "install\n" * number
+
+
+@both_installers
+def test_what_a_lock_file_leaves_out_is_told_and_not_installed(
+    tmp_path: Path, make_ready: MakeReady, preference: str
+) -> None:
+    wheel = write_wheel(
+        Wheel(name="lonely", version="1", files={"lonely.py": ""}, requires=("hello", "x; extra == 'x'")), tmp_path
+    )
+    file = write_lock_file(tmp_path / "pylock.lonely.toml", package(wheel))
+    spec = EnvironmentSpec(
+        requirements=("lonely",), pip_install_options=("-r", str(file)), interpreter=Interpreter.of()
+    )
+    lines: list[str] = []
+
+    environment = make_ready(tmp_path / "store", spec, preference=preference, lines=lines)
+
+    assert environment.record["pins"] == {"lonely": "1"}
+    assert f"{file} does not hold hello (for lonely). Only what it holds is installed." in lines
+
+
+@both_installers
+@pytest.mark.parametrize("kind", ["lock-file", "requirements-with-hashes"])
+def test_a_file_with_another_hash_is_not_installed(
+    tmp_path: Path, old: Path, make_spec: MakeSpec, make_ready: MakeReady, preference: str, kind: str
+) -> None:
+    if kind == "lock-file":
+        file = write_lock_file(tmp_path / "pylock.toml", package(old, sha256="0" * 64))
+    else:
+        file = tmp_path / "hashed.txt"
+        file.write_text(f"hello==1.0 --hash=sha256:{'0' * 64}\n")
+
+    with pytest.raises(
+        VirtualenvBuildError,
+        match=rf"{preference} could not install -r {file}: hello.* is another file than the one that its hash names",
+    ):
+        make_ready(tmp_path / "store", make_spec(f"-r {file}"), preference=preference)
+
+
+@pytest.mark.parametrize("preference", ["auto", pytest.param("pip", marks=pytest.mark.long)])
+def test_requirements_with_hashes_are_installed_and_each_needs_one(
+    tmp_path: Path, old: Path, make_spec: MakeSpec, make_ready: MakeReady, unconfigured: None, preference: str
+) -> None:
+    wheel = write_wheel(Wheel(name="eager", version="1", files={"eager.py": ""}, requires=("hello",)), tmp_path)
+    lines = [f"eager==1 --hash=sha256:{sha256_of(wheel)}\n", f"hello==1.0 --hash=sha256:{sha256_of(old)}\n"]
+    (tmp_path / "all.txt").write_text("".join(lines))
+    (tmp_path / "some.txt").write_text(lines[0])
+    also_here = ("--find-links", str(tmp_path))
+
+    environment = make_ready(
+        tmp_path / "store", make_spec(f"-r {tmp_path}/all.txt", options=also_here), preference=preference
+    )
+
+    assert environment.record["pins"] == {"eager": "1", "hello": "1.0"}
+    with pytest.raises(VirtualenvBuildError, match=r"require-hashes|Hash-checking is required"):
+        make_ready(tmp_path / "store", make_spec(f"-r {tmp_path}/some.txt", options=also_here), preference=preference)
+
+
+@pytest.mark.parametrize("preference", ["auto", pytest.param("pip", marks=pytest.mark.long)])
+def test_a_constraint_of_the_machine_has_no_say_in_a_lock_file(
+    tmp_path: Path,
+    old: Path,
+    make_spec: MakeSpec,
+    make_ready: MakeReady,
+    unconfigured: None,
+    preference: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "limits.txt").write_text("hello>=2\n")
+    monkeypatch.setenv("PIP_CONSTRAINT", str(tmp_path / "limits.txt"))
+    monkeypatch.setenv("UV_CONSTRAINT", str(tmp_path / "limits.txt"))
+    file = write_lock_file(tmp_path / "pylock.toml", package(old))
+
+    environment = make_ready(tmp_path / "store", make_spec(f"-r {file}"), preference=preference)
+
+    assert environment.record["pins"] == {"hello": "1.0"}
+    assert environment.record["installer"]["name"] == ("pip" if preference == "pip" else "uv")
+
+
+@pytest.mark.long
+def test_pip_builds_where_uv_takes_no_constraint_beside_hashes(
+    tmp_path: Path,
+    old: Path,
+    make_spec: MakeSpec,
+    make_ready: MakeReady,
+    unconfigured: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "limits.txt").write_text("hello<2\n")
+    (tmp_path / "hashed.txt").write_text(f"hello==1.0 --hash=sha256:{sha256_of(old)}\n")
+    monkeypatch.setenv("PIP_CONSTRAINT", str(tmp_path / "limits.txt"))
+
+    environment = make_ready(tmp_path / "store", make_spec(f"-r {tmp_path}/hashed.txt"), preference="auto")
+
+    assert environment.record["pins"] == {"hello": "1.0"}
+    assert "--constraint (PIP_CONSTRAINT) beside hashes" in environment.record["installer"]["reason"]
+
+
+@both_installers
+def test_a_source_distribution_is_built_and_its_hash_checked(
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, old: Path, preference: str
+) -> None:
+    (tmp_path / "hello-1.0").mkdir()
+    (tmp_path / "hello-1.0" / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    )
+    (tmp_path / "hello-1.0" / "PKG-INFO").write_text("Metadata-Version: 2.2\nName: hello\nVersion: 1.0\n")
+    (tmp_path / "hello-1.0" / "backend.py").write_text(
+        "import shutil\n"
+        "def build_wheel(directory, config_settings=None, metadata_directory=None):\n"
+        f"    shutil.copy({str(old)!r}, directory)\n"
+        f"    return {old.name!r}\n"
+    )
+    sdist = tmp_path / "hello-1.0.tar.gz"
+    with tarfile.open(sdist, "w:gz") as archive:
+        archive.add(tmp_path / "hello-1.0", "hello-1.0")
+    entry = '[[packages]]\nname = "hello"\nsdist = { path = "hello-1.0.tar.gz", hashes = { sha256 = "%s" } }'
+    right = write_lock_file(tmp_path / "pylock.toml", entry % sha256_of(sdist))
+    wrong = write_lock_file(tmp_path / "pylock.wrong.toml", entry % ("0" * 64))
+
+    environment = make_ready(tmp_path / "store", make_spec(f"-r {right}"), preference=preference)
+
+    assert environment.record["pins"] == {"hello": "1.0"}
+    assert {str(tmp_path), str(old.parent)} <= set(environment.record["sources"])
+    with pytest.raises(VirtualenvBuildError, match="is another file than the one that its hash names"):
+        make_ready(tmp_path / "store", make_spec(f"-r {wrong}"), preference=preference)
+
+
+@pytest.mark.long
+def test_markers_are_those_of_the_python_of_the_environment(
+    tmp_path: Path, old: Path, make_spec: MakeSpec, make_ready: MakeReady, other_python: str
+) -> None:
+    interpreter = Interpreter.of(other_python)
+    theirs = ".".join(interpreter.version.split(".")[:2])
+    new = old.with_name("hello-2.0-py3-none-any.whl")
+    file = write_lock_file(
+        tmp_path / "pylock.toml",
+        package(old, more=f"marker = \"python_version == '{theirs}'\""),
+        package(new, more=f"marker = \"python_version != '{theirs}'\""),
+    )
+
+    environment = make_ready(tmp_path / "store", make_spec(f"-r {file}", interpreter=interpreter))
+
+    assert environment.record["pins"] == {"hello": "1.0"}
