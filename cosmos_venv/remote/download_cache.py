@@ -66,7 +66,8 @@ def within(seconds: float, work: Callable[[], T], *, on_wait: Callable[[], None]
 
     :param seconds: seconds to wait for it.
     :param work: called in a thread of its own.
-    :param on_wait: called several times a second meanwhile; what it raises ends the waiting. None: nothing is.
+    :param on_wait: called before, and several times a second meanwhile; what it raises ends the waiting. None: nothing
+        is.
     :raises RemoteError: when it takes longer. Exceptions of the work are raised here.
     """
     results: list[T] = []
@@ -78,6 +79,8 @@ def within(seconds: float, work: Callable[[], T], *, on_wait: Callable[[], None]
         except BaseException as error:  # noqa: BLE001 - it is raised where it belongs
             errors.append(error)
 
+    if on_wait is not None:
+        on_wait()  # nothing is begun for a task that has been killed
     thread = threading.Thread(target=run, daemon=True, name="cosmos-venv-remote")
     thread.start()
     deadline = time.monotonic() + seconds

@@ -55,7 +55,7 @@ class S3:
     endpoint: str
 
     def __post_init__(self) -> None:
-        self.connection = {
+        self.connection: dict[str, Any] = {
             "conn_type": "aws",
             "login": "pier",
             "password": "s3cret-word",

@@ -1,4 +1,4 @@
-"""The tests of ``uploads.py`` and ``remote_files.py``, run where Airflow's providers of the clouds are installed."""
+"""The tests of the other files here, run where Airflow's providers of the clouds are installed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("name", ["uploads", "remote_files"])
+@pytest.mark.parametrize("name", ["uploads", "remote_files", "remote_environments"])
 def test_files_go_through_the_providers_own_hooks(name: str) -> None:
     file = Path(__file__).with_name(f"{name}.py")
     options = ["-p", "no:cacheprovider", "-q", "--cosmos-implementation=cosmos_venv"]

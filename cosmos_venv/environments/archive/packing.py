@@ -32,6 +32,7 @@ _ACTIVATION = frozenset(
 )
 _EXECUTABLE, _PLAIN = 0o755, 0o644
 _LARGE = 4 << 20
+_MOST_OF_ONE = _LATEST = 0o77777777777  # what eleven octal digits hold: 8 GB, and the year 2242
 # An environment with a machine-learning framework and its CUDA has 10 GB and 60,000 files.
 _MOST_BYTES, _MOST_FILES = 64 << 30, 1_000_000
 
@@ -183,7 +184,7 @@ def open_member(environment: Path, name: str) -> Iterator[Member]:
     status = path.lstat()
     info = tarfile.TarInfo(name)
     # Byte code counts only while the time of its source is the one that it was made of.
-    info.mtime = int(status.st_mtime)
+    info.mtime = min(max(int(status.st_mtime), 0), _LATEST)
     info.mode = _EXECUTABLE if status.st_mode & stat.S_IXUSR else _PLAIN
     if stat.S_ISLNK(status.st_mode):
         info.type, info.linkname = tarfile.SYMTYPE, os.readlink(path)  # noqa: PTH115 - as it is written
@@ -195,6 +196,8 @@ def open_member(environment: Path, name: str) -> Iterator[Member]:
         raise NotPortable(f"{name} is neither a file nor a link")
     with path.open("rb") as file:
         info.size = os.fstat(file.fileno()).st_size
+        if info.size > _MOST_OF_ONE:
+            raise NotPortable(f"{name} has {info.size:,} bytes, more than the {_MOST_OF_ONE:,} that one may have")
         # A library may have gigabytes.
         is_large = info.size > _LARGE
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if is_large else file.read()

@@ -44,6 +44,8 @@ _TURN = 1.0
 _SETTLED = 0.5
 _MEGABYTE = 1e6
 _LONGEST_WORD = 100
+# No thread more, no memory, a Python without venv: all of it is a reason to build, and none to fail.
+_TROUBLE = (OSError, VirtualenvError, ImportError, MemoryError, RuntimeError)
 
 
 class Folder(Protocol):
@@ -192,7 +194,7 @@ class Visit:
                 self._refuse(error)
                 bad = record.contents.sha256
                 empty_directory(directory)
-            except (OSError, VirtualenvError, ImportError) as error:
+            except _TROUBLE as error:
                 # Of this machine too, such as a full temporary folder: the building tells of it, or gets on with it.
                 self._give_up(error)
                 empty_directory(directory)
@@ -215,8 +217,8 @@ class Visit:
         with scratch_folder("cosmos-venv-fetch-") as scratch:
             self._download(record, scratch / "archive")
             create_empty(directory, self.interpreter, cancellation=self.cancellation)
+            shut_out_others(directory, writers)  # a tool's umask is this process's; what is unpacked has its own mode
             unpack(scratch / "archive", record.contents, directory, on_file=self._look_up)
-        shut_out_others(directory, writers)
         # That dbt can be imported was checked by the builder, on the same platform.
         with post_install.written_out(directory, cancellation=self.cancellation, report=self.report):
             if faults := post_install.faults(directory, content=checks_content):
@@ -237,7 +239,7 @@ class Visit:
             pushed = self.put(environment, build, commands)
         except NotPortable as error:
             self.report(f"The virtualenv stays on this machine: {error}.")
-        except (OSError, VirtualenvError, ValueError) as error:  # a path of no encoding cannot be written down
+        except (*_TROUBLE, ValueError) as error:  # a path of no encoding cannot be written down
             self.warn(f"The virtualenv could not be put into {self.store.folder}: {error}.")
         else:
             seconds = self.store.now() - began
@@ -316,7 +318,7 @@ class Visit:
         except NotTrusted as error:
             self._pushes = False  # theirs is not replaced
             self._refuse(error)
-        except (OSError, VirtualenvError) as error:
+        except _TROUBLE as error:
             self._give_up(error)
         return None
 

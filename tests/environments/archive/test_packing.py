@@ -139,6 +139,17 @@ def test_a_large_file_travels_whole(environment: Path, tmp_path: Path) -> None:
     assert (other / "lib" / "large.so").read_bytes() == content
 
 
+@pytest.mark.parametrize("mtime", [-10, 0, 1_700_000_000, 2**40])
+def test_files_of_any_time_travel(environment: Path, tmp_path: Path, mtime: int) -> None:
+    os.utime(add(environment, "lib/x"), (mtime, mtime))
+    contents = pack(environment, tmp_path / "archive", on_file=lambda: None)
+
+    other = empty_environment(tmp_path / "other")
+    unpack(tmp_path / "archive", contents, other, on_file=lambda: None)
+
+    assert (other / "lib" / "x").stat().st_mtime == min(max(mtime, 0), 8**11 - 1)
+
+
 def test_names_of_no_encoding_travel(environment: Path, tmp_path: Path) -> None:
     add(environment, os.fsdecode(b"lib/\xff\xfe"), b"x")
     add(environment, f"lib/{'ä' * 100}", b"y")

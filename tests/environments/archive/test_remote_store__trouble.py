@@ -85,6 +85,21 @@ def test_a_download_that_fails_costs_a_line(
     assert ("upload", "zst") not in folder.requests, "what did not answer is not waited for once more"
 
 
+@pytest.mark.parametrize(("request_", "ending"), [("read", "json"), ("download", "zst")])
+def test_a_process_that_may_start_no_thread_more_builds(
+    tmp_path: Path, remote: Path, hello: EnvironmentSpec, output_of: OutputOf, request_: str, ending: str
+) -> None:
+    def starts() -> None:
+        raise RuntimeError("can't start new thread")
+
+    folder = TroubledFolder(remote, before=once(request_, ending, starts))
+    machine = Machine(directory=tmp_path / "envs", remote=remote, folder=folder)
+
+    assert works(machine.use(hello), output_of)
+    assert machine.has_built
+    assert "the store cannot be used: can't start new thread. The virtualenv is built here." in machine.lines
+
+
 def a_file_for_the_store(remote: Path, _: Path) -> None:
     remote.write_text("of somebody else")
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import tarfile
+import threading
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from cosmos_venv.environments.archive.unpacking import unpack
 from cosmos_venv.environments.archive.zstandard import zstd
 from cosmos_venv.environments.installers.creation import create_empty
 from cosmos_venv.environments.spec import Interpreter
+from cosmos_venv.exceptions import CommandKilled
 from cosmos_venv.processes.cancellation import Cancellation
 from tests.environments.archive.forging import PREFIX, Member, link, plain, put, special, tar_of
 from tests.kit import SetUmask
@@ -47,7 +49,10 @@ def surroundings(environment: Path) -> dict[str, bytes]:
 
 
 def unpacked(archive: Path, contents: Contents, environment: Path) -> None:
-    unpack(archive, contents, environment, on_file=lambda: None)
+    try:
+        unpack(archive, contents, environment, on_file=lambda: None)
+    finally:
+        assert "cosmos-venv-unpack" not in {thread.name for thread in threading.enumerate()}
 
 
 @pytest.mark.parametrize(
@@ -291,6 +296,22 @@ def test_odd_heads_are_refused_with_a_reason(
 
     with pytest.raises(BadArchive):
         unpacked(tmp_path / "archive", contents, environment)
+
+
+def test_whoever_ends_the_unpacking_has_it_ended(tmp_path: Path, environment: Path) -> None:
+    contents = put(tmp_path / "archive", [plain(f"lib/{number}", os.urandom(1_000_000)) for number in range(30)])
+    left = [5]
+
+    def end() -> None:
+        left[0] -= 1
+        if not left[0]:
+            raise CommandKilled("enough")
+
+    with pytest.raises(CommandKilled):
+        unpack(tmp_path / "archive", contents, environment, on_file=end)
+
+    assert "cosmos-venv-unpack" not in {thread.name for thread in threading.enumerate()}
+    assert len([path for path in (environment / "lib").iterdir() if path.is_file()]) == 4
 
 
 def test_heads_that_stand_for_each_other_a_thousand_times_are_refused(tmp_path: Path, environment: Path) -> None:

@@ -1,0 +1,304 @@
+"""Environments travel by S3, through Airflow's own provider.
+
+Run by ``test_uploads.py`` in the environment that has it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from cosmos_venv.environments.archive.signed_record import Signer
+from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.opening import open_environment
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.exceptions import CommandKilled
+from cosmos_venv.processes.cancellation import Cancellation
+from cosmos_venv.remote.object_store import RemoteFolder
+from pytest_cosmos_venv import Wheel, write_wheel
+from tests.clouds import pretended
+from tests.clouds.pretended import BUCKET, S3
+from tests.clouds.relay import Relay, relay_to
+from tests.environments.archive.machines import KEY, Machine
+from tests.environments.upgrades import HOUR, make_old
+
+SECRET = "s3cret-word"
+LARGE = 3_000_000
+NUMBERS = itertools.count()
+URL = f"s3://{BUCKET}/environments"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3]:
+    with pretended.amazon() as made:
+        yield made
+
+
+@pytest.fixture
+def cloud(server: S3) -> S3:
+    """Empty."""
+    for key in server.objects:
+        server._client.delete_object(Bucket=BUCKET, Key=key)
+    return server
+
+
+@dataclass
+class Way:
+    """A way to the store: an Airflow connection of its own, because Airflow keeps what it has reached."""
+
+    relay: Relay
+    conn_id: str | None
+
+    def machine(self, folder: Path, name: str) -> Machine:
+        return Machine(directory=folder / name, remote=folder, folder=RemoteFolder(url=URL, conn_id=self.conn_id))
+
+
+def connection(cloud: S3, endpoint: str) -> str:
+    return json.dumps({**cloud.connection, "extra": {**cloud.connection["extra"], "endpoint_url": endpoint}})
+
+
+def relay_before(cloud: S3) -> AbstractContextManager[Relay]:
+    endpoint = urlsplit(cloud.endpoint)
+    assert endpoint.hostname is not None
+    assert endpoint.port is not None
+    return relay_to((endpoint.hostname, endpoint.port))
+
+
+@pytest.fixture(scope="module")
+def default_way(server: S3) -> Iterator[Way]:
+    with relay_before(server) as relay, pytest.MonkeyPatch.context() as env:
+        env.setenv("AIRFLOW_CONN_AWS_DEFAULT", connection(server, relay.endpoint))
+        yield Way(relay, None)
+
+
+@pytest.fixture
+def way(cloud: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[Way]:
+    with relay_before(cloud) as relay:
+        conn_id = f"store_{next(NUMBERS)}"
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", connection(cloud, relay.endpoint))
+        yield Way(relay, conn_id)
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of ``hello`` 1.0, which does not pack well."""
+    folder = tmp_path_factory.mktemp("index")
+    release(folder, "1.0")
+    return folder
+
+
+def release(index: Path, version: str) -> None:
+    source = f"NOISE = {os.urandom(LARGE // 2).hex()!r}\n\ndef main():\n    print('hello', {version!r})\n"
+    scripts = {"hello": "hello:main"}
+    write_wheel(Wheel(name="hello", version=version, files={"hello.py": source}, console_scripts=scripts), index)
+
+
+@pytest.fixture(scope="module")
+def spec(index: Path) -> EnvironmentSpec:
+    options = ("--no-index", "--find-links", str(index))
+    return EnvironmentSpec(requirements=("hello",), pip_install_options=options, interpreter=Interpreter.of())
+
+
+def said_by(environment: Environment) -> str:
+    return subprocess.run([environment.script("hello")], capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture
+def filled(tmp_path: Path, way: Way, spec: EnvironmentSpec) -> Way:
+    """The way to a store that has the environment."""
+    builder = way.machine(tmp_path, "builder")
+    builder.use(spec)
+    assert "Put " in builder.log
+    way.relay.requests.clear()
+    return way
+
+
+@pytest.mark.parametrize("is_default", [True, False], ids=["default-connection", "connection-by-name"])
+def test_an_environment_is_built_once_and_fetched(
+    tmp_path: Path, cloud: S3, default_way: Way, way: Way, spec: EnvironmentSpec, is_default: bool
+) -> None:
+    used, unused = (default_way, way) if is_default else (way, default_way)
+    one, other = used.machine(tmp_path, "one"), used.machine(tmp_path, "other")
+    before = len(unused.relay.requests)
+
+    assert said_by(one.use(spec)) == said_by(other.use(spec)) == "hello 1.0"
+    assert one.has_built
+    assert "Put 3." in one.log
+    assert other.has_fetched
+    assert sorted(key.rpartition(".")[2] for key in cloud.objects) == ["json", "zst"], "the lease is gone"
+    assert all(key.startswith("environments/cpython-") for key in cloud.objects)
+    assert SECRET not in one.log + other.log
+    assert not [key for key, stored in cloud.objects.items() if SECRET.encode() in stored.content]
+    assert len(unused.relay.requests) == before
+
+
+def test_few_requests_fetch_it_and_none_find_it_again(tmp_path: Path, filled: Way, spec: EnvironmentSpec) -> None:
+    worker = filled.machine(tmp_path, "worker")
+    worker.use(spec)
+    fetching = list(filled.relay.requests)
+    filled.relay.requests.clear()
+
+    for _ in range(3):
+        assert said_by(worker.use(spec)) == "hello 1.0"
+
+    assert worker.has_fetched
+    assert len(fetching) <= 6, fetching
+    assert {request.split()[0] for request in fetching} <= {"GET", "HEAD"}
+    assert filled.relay.requests == []
+
+
+def test_an_upgrade_replaces_it_for_all(tmp_path: Path, cloud: S3, way: Way, spec: EnvironmentSpec) -> None:
+    index = tmp_path / "index"
+    index.mkdir()
+    release(index, "1.0")
+    options = ("--upgrade", "--no-index", "--find-links", str(index))
+    spec = replace(spec, pip_install_options=options)
+    one, other, third = (way.machine(tmp_path, name) for name in ("one", "other", "third"))
+    one.use(spec)
+    make_old(other.use(spec))
+    release(index, "2.0")
+
+    with open_environment(
+        EnvironmentStore(one.directory), spec, max_tries=5, upgrade_after=0, cancellation=Cancellation(),
+        report=one.lines.append, remote=lambda: one.store, preference="uv",
+    ) as upgraded:  # fmt: skip
+        assert said_by(upgraded) == "hello 2.0"
+    assert said_by(other.use(spec, upgrade_after=HOUR)) == "hello 2.0"
+    assert said_by(third.use(spec)) == "hello 2.0"
+
+    assert other.has_fetched
+    assert third.has_fetched
+    # The first archive is a moment old: it may be that of a machine that writes its record next.
+    (record,) = (key for key in cloud.objects if key.endswith(".json"))
+    archives = sorted(key for key in cloud.objects if key.endswith(".zst"))
+    assert len(archives) == 2
+    name = record.removeprefix("environments/").removesuffix(".json")
+    newest = json.loads(json.loads(cloud.objects[record].content)["record"])["contents"]["sha256"]
+    kept = f"{name}-{newest[:16]}.tar.zst"
+    RemoteFolder(url=URL, conn_id=way.conn_id).sweep(name, keep={kept, f"{name}.json"}, seconds=10, older=0)
+    assert sorted(key.removeprefix("environments/") for key in cloud.objects) == sorted([kept, f"{name}.json"])
+
+
+def test_half_an_archive_is_replaced(tmp_path: Path, cloud: S3, filled: Way, spec: EnvironmentSpec) -> None:
+    (key,) = (key for key in cloud.objects if key.endswith(".zst"))
+    whole = cloud.objects[key].content
+    cloud._client.put_object(Bucket=BUCKET, Key=key, Body=whole[: len(whole) // 2])
+    worker, next_one = filled.machine(tmp_path, "worker"), filled.machine(tmp_path, "next")
+
+    assert said_by(worker.use(spec)) == "hello 1.0"
+    next_one.use(spec)
+
+    assert worker.has_built
+    assert next_one.has_fetched
+    assert filled.relay.requests
+
+
+def test_an_environment_of_another_key_is_not_used(tmp_path: Path, filled: Way, spec: EnvironmentSpec) -> None:
+    worker = filled.machine(tmp_path, "worker")
+    worker.signer = Signer(key=KEY[::-1])
+
+    assert said_by(worker.use(spec)) == "hello 1.0"
+    assert worker.has_built
+    assert not [request for request in filled.relay.requests if not request.startswith(("GET", "HEAD"))]
+
+
+def took_at_most(began: float, seconds: float) -> bool:
+    return time.monotonic() - began < seconds
+
+
+def test_a_store_that_refuses_connections_costs_a_line(tmp_path: Path, way: Way, spec: EnvironmentSpec) -> None:
+    way.relay.close()
+    worker = way.machine(tmp_path, "worker")
+    worker.seconds = 4
+    began = time.monotonic()
+
+    assert said_by(worker.use(spec)) == "hello 1.0"
+    assert worker.has_built
+    assert len([line for line in worker.lines if f"{URL} cannot be used: " in line]) == 1, worker.log
+    assert took_at_most(began, 15)
+
+
+def test_a_bucket_that_is_not_there_costs_a_line(tmp_path: Path, way: Way, spec: EnvironmentSpec) -> None:
+    worker = way.machine(tmp_path, "worker")
+    worker.folder = RemoteFolder(url="s3://no-such-bucket/environments", conn_id=way.conn_id)
+
+    assert said_by(worker.use(spec)) == "hello 1.0"
+    assert worker.has_built
+    assert len([line for line in worker.lines if "s3://no-such-bucket/environments" in line]) == 1, worker.log
+    assert way.relay.requests
+
+
+@pytest.mark.parametrize("most", [pytest.param(0, id="never"), pytest.param(300_000, id="a-part-of-the-archive")])
+def test_a_store_that_ceases_to_answer_is_waited_for_no_longer_than_was_said(
+    tmp_path: Path, filled: Way, spec: EnvironmentSpec, most: int
+) -> None:
+    filled.relay.most = most
+    worker = filled.machine(tmp_path, "worker")
+    worker.seconds = 2
+    began = time.monotonic()
+
+    assert said_by(worker.use(spec)) == "hello 1.0"
+    assert worker.has_built
+    assert "cannot be used: there was no answer within " in worker.log
+    assert worker.builds == ["-1", "-1.json", "-1.lease"]
+    assert took_at_most(began, 15)
+
+
+@pytest.mark.parametrize("most", [0, 300_000])
+def test_a_killed_task_does_not_wait_for_the_store(
+    tmp_path: Path, filled: Way, spec: EnvironmentSpec, most: int
+) -> None:
+    filled.relay.most = most
+    worker = filled.machine(tmp_path, "worker")
+    cancellation = worker.cancellation
+
+    class Killing(RemoteFolder):
+        """The task is killed when the last request has begun."""
+
+        def read(self, *arguments: Any, **more: Any) -> bytes | None:
+            if not most:
+                cancellation.request()
+            return super().read(*arguments, **more)
+
+        def download(self, *arguments: Any, **more: Any) -> bool:
+            cancellation.request()
+            return super().download(*arguments, **more)
+
+    worker.folder = Killing(url=URL, conn_id=filled.conn_id)
+    began = time.monotonic()
+
+    with pytest.raises(CommandKilled):
+        worker.use(spec)
+
+    assert took_at_most(began, 5)
+    assert worker.builds == []
+
+
+def test_a_server_that_accepts_and_says_nothing_is_no_store(
+    tmp_path: Path, cloud: S3, spec: EnvironmentSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setenv("AIRFLOW_CONN_SILENT", connection(cloud, endpoint))
+        folder = RemoteFolder(url=URL, conn_id="silent")
+        worker = Machine(directory=tmp_path / "worker", remote=tmp_path, folder=folder, seconds=2)
+        began = time.monotonic()
+
+        assert said_by(worker.use(spec)) == "hello 1.0"
+
+    assert worker.has_built
+    assert "there was no answer within 2 s" in worker.log
+    assert took_at_most(began, 15)
