@@ -27,7 +27,7 @@ from benchmarks.storing import MACHINE, store
 from benchmarks.virtual_time import VirtualTime
 from cosmos_venv.environments import publisher
 from cosmos_venv.environments.archive.remote_store import RemoteStore
-from cosmos_venv.environments.archive.signed_record import Trust
+from cosmos_venv.environments.archive.signed_record import Signer
 from cosmos_venv.environments.builder import Built
 from cosmos_venv.environments.environment import RecordedInstaller
 from cosmos_venv.environments.installers.creation import create_in_process
@@ -153,7 +153,9 @@ class Pod:
 
     def run(self) -> None:
         """Have the environment, and use it."""
-        remote = RemoteStore(folder=self, trust=Trust(key=KEY), seconds=60, now=self.cluster.time.now, sleep=self.sleep)
+        remote = RemoteStore(
+            folder=self, signer=Signer(key=KEY), seconds=60, now=self.cluster.time.now, sleep=self.sleep
+        )
         try:
             with open_environment(
                 EnvironmentStore(self.disk / "envs"),

@@ -52,6 +52,7 @@ CAPABILITIES: Mapping[str, str] = {
     "airflow_async": "it has the execution mode AIRFLOW_ASYNC",
     "native_dbt": "its environments may have a dbt that is a program of its own, as dbt 2 is",
     "batches": "a task can run several nodes of a project: RenderConfig(batch_by=...)",
+    "remote_environments": "a worker fetches environments that another one has built, from a folder that both reach",
 }
 """Capability that an implementation may lack, if its adapter says so -> what it means to have it."""
 _NO_SERVICE = ("dbt", "dbt run", "python", "python3", "uv", "pip", "sleep", "")
@@ -187,6 +188,25 @@ class Adapter:
         """
         return {f"AIRFLOW__COSMOS__{name.upper()}": str(value)}
 
+    def remote_environments(
+        self,
+        folder: Path,  # noqa: ARG002 - for those who override it
+        key_file: Path,  # noqa: ARG002
+        *,
+        seconds: float,  # noqa: ARG002
+    ) -> Mapping[str, str]:
+        """Environment variables with which tasks fetch environments from a folder, and put there what they build.
+
+        They are set in the process of a task before ``begin``.
+
+        :param folder: all machines reach it; it need not exist.
+        :param key_file: a file with the secret of the machines that trust each other, more than 30 letters; only its
+            user may read it.
+        :param seconds: that a task waits at most for the folder, or for another machine.
+        :returns: none where the implementation has no such settings.
+        """
+        return {}
+
     def foreign_host_record(self, virtualenv_dir: Path) -> bool:  # noqa: ARG002 - for those who override it
         """Let it look as if a live task of another host held the lock, by a record that is fresh.
 
@@ -260,7 +280,9 @@ def require_adapter(made: object) -> Adapter:
 class CosmosAdapter(Adapter):
     """astronomer-cosmos. The capabilities that it lacks are those that its documentation says of this mode."""
 
-    absent: ClassVar[frozenset[str]] = frozenset({"batches", "dbt_ls_managed", "foreign_hosts", "watcher_managed"})
+    absent: ClassVar[frozenset[str]] = frozenset(
+        {"batches", "dbt_ls_managed", "foreign_hosts", "remote_environments", "watcher_managed"}
+    )
 
 
 class CosmosVenvAdapter(Adapter):
@@ -274,6 +296,19 @@ class CosmosVenvAdapter(Adapter):
     def modules(self) -> Sequence[str]:
         """The usual modules, and those that a task or a DAG imports later, as far as this version has them."""
         return [*super().modules(), f"{__package__}.prepared_cosmos_venv"]
+
+    def remote_environments(self, folder: Path, key_file: Path, *, seconds: float) -> Mapping[str, str]:
+        """Its settings of a remote store.
+
+        :param folder: where the store lies.
+        :param key_file: the file with the key.
+        :param seconds: that a task waits at most.
+        """
+        settings = {"dir": f"file://{folder}", "timeout": f"{seconds:.0f}"}
+        return {
+            "AIRFLOW__COSMOS_VENV__REMOTE_KEY_FILE": str(key_file),
+            **{f"AIRFLOW__COSMOS_VENV__REMOTE_ENVIRONMENT_{name.upper()}": value for name, value in settings.items()},
+        }
 
     def foreign_host_record(self, virtualenv_dir: Path) -> bool:
         """Write a note beside the lock file, which says on which host the owner is.

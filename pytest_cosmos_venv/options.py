@@ -114,8 +114,8 @@ _VALUES = (
         "RELEASES",
         "a project's tests",
         "The releases of dbt with which tests of cosmos_duckdb run, such as 1.11,1.12,2: each test with each of them. "
-        "Default: 1.11. With several, dbt projects below the given paths are compiled and built too, and what differs "
-        "is told.",
+        "Default: 1.11. With several, dbt projects below the given paths are compiled and built too, DAG checks are "
+        "made with each, and what differs is told.",
     ),
     _Value(
         "cosmos-dbt-report",

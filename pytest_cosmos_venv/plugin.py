@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,6 +23,9 @@ from pytest_cosmos_venv.options import (
     refuse_options_of_the_suite,
     take_former_names,
 )
+
+if TYPE_CHECKING:
+    from pytest_cosmos_venv.environments.dbt_releases import DbtRelease
 
 FIXTURES = (
     "pytest_cosmos_venv.fixtures",
@@ -102,12 +106,13 @@ def pytest_configure(config: pytest.Config) -> None:
     recordings = named_option(config, "cosmos_record")
     if recordings is not None and not config.pluginmanager.hasplugin(SUITE):
         _record_dbt(config, recordings)
-    if "," in (named_option(config, "cosmos_dbt") or ""):
-        _compare_releases(config)
+    releases = _several_releases(config)
+    if releases:
+        _compare_releases(config, releases)
     elif config.option.cosmos_dbt_report:
         raise pytest.UsageError("--cosmos-dbt-report: name several releases with --cosmos-dbt, such as 1.11,1.12.")
     if config.option.cosmos_dags or config.getini("cosmos_dags"):
-        _check_dag_files(config)
+        _check_dag_files(config, releases)
     else:
         refuse_options_of_dag_checks(config)
 
@@ -175,19 +180,32 @@ def _record_dbt(config: pytest.Config, folder: str) -> None:
     recorded.start()
 
 
-def _compare_releases(config: pytest.Config) -> None:
+def _several_releases(config: pytest.Config) -> Sequence[DbtRelease]:
+    """Return the releases of dbt to compare; empty where the run names one or none."""
     from pytest_cosmos_venv.errors import ToolkitMisuse
-    from pytest_cosmos_venv.fixtures.session import kept_folder, named_option
+    from pytest_cosmos_venv.fixtures.session import named_option
     from pytest_cosmos_venv.fixtures.warehouse import named_releases
+
+    if "," not in (named_option(config, "cosmos_dbt") or ""):
+        return ()
+    try:
+        return named_releases(config)
+    except ToolkitMisuse as error:
+        raise pytest.UsageError(str(error.msg)) from None
+
+
+def _compare_releases(config: pytest.Config, releases: Sequence[DbtRelease]) -> None:
+    from pytest_cosmos_venv.errors import ToolkitMisuse
+    from pytest_cosmos_venv.fixtures.session import cache_folder, named_option
     from pytest_cosmos_venv.upgrades.projects import SOURCES_OPTION, read_sources
     from pytest_cosmos_venv.upgrades.release_session import NAME, ReleaseSession
 
     report = named_option(config, "cosmos_dbt_report")
     try:
         session = ReleaseSession(
-            named_releases(config),
+            releases,
             sources=read_sources(config.getini(SOURCES_OPTION), root=config.rootpath),
-            kept=kept_folder(config),
+            kept=cache_folder(config),
             folder=config.rootpath / report if report else None,
         )
     except ToolkitMisuse as error:
@@ -195,12 +213,18 @@ def _compare_releases(config: pytest.Config) -> None:
     config.pluginmanager.register(session, NAME)
 
 
-def _check_dag_files(config: pytest.Config) -> None:
+def _check_dag_files(config: pytest.Config, releases: Sequence[DbtRelease]) -> None:
     from pytest_cosmos_venv.dag_checks.collection import NAME, DagChecks
-    from pytest_cosmos_venv.fixtures.session import kept_folder, named_option
+    from pytest_cosmos_venv.fixtures.session import cache_folder, folder_of_workers, named_option
 
-    named = named_option(config, "cosmos_implementation")
-    config.pluginmanager.register(DagChecks(config, kept=kept_folder(config), implementation=named), NAME)
+    checks = DagChecks(
+        config,
+        run=folder_of_workers(config),
+        kept=cache_folder(config),
+        implementation=named_option(config, "cosmos_implementation"),
+        releases=releases,
+    )
+    config.pluginmanager.register(checks, NAME)
 
 
 def _watch_for_airflow(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:

@@ -20,17 +20,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.airflow_release import installed_airflow
 from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.throwaway import remove_folder
 
 TIMEOUT = 180.0
 """Seconds that one folder may take to make, on a slow machine."""
 RUN_FOLDER = pytest.StashKey[Path]()
 """The folder in which all tests of the run have theirs, in the configuration of a process with another base."""
+RUN_PLUGIN = "cosmos_folder_of_workers"
+"""The name under which pytest knows ``FolderOfWorkers``."""
 _LOOK_AGAIN = 0.02
 _COMPLETE = ".cosmos-venv-complete"
 
@@ -164,6 +168,33 @@ def _wait_for(lock: int, timeout: float, what: Path) -> None:
                 "End that process, or give this run a --cosmos-cache-dir of its own."
             )
         real_time.sleep(_LOOK_AGAIN)
+
+
+class FolderOfWorkers:
+    """A folder that all workers of a run share, removed when the run ends; ``path`` is where it stands.
+
+    It is a plugin, to be registered while pytest is configured: pytest-xdist starts its workers afterwards.
+
+    :param config: the configuration of the run.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        told: dict[str, Any] | None = getattr(config, "workerinput", None)
+        self._is_worker = told is not None
+        self.path = Path(told[RUN_PLUGIN] if told else tempfile.mkdtemp(prefix="cosmos-run-"))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker of pytest-xdist where the folder is.
+
+        :param node: the worker.
+        """
+        node.workerinput[RUN_PLUGIN] = str(self.path)
+
+    def pytest_unconfigure(self) -> None:
+        """Remove the folder; a worker leaves it to the process that started it."""
+        if not self._is_worker:
+            remove_folder(self.path)
 
 
 def cache_key() -> str:

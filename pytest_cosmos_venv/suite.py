@@ -123,8 +123,8 @@ def suite_files(*, has_servers: bool = False) -> list[Path]:
     """
     checks = SUITE / "checks"
     smoke = checks / "test_smoke.py"
-    files = sorted((checks / "served" if has_servers else checks).glob("test_*.py"))
-    return [smoke, *(file for file in files if file != smoke)]
+    files = sorted(checks.rglob("test_*.py"))
+    return [smoke, *(file for file in files if file != smoke and (file.parent.name == "served") is has_servers)]
 
 
 def run_suite(

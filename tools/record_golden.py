@@ -51,6 +51,22 @@ models:
           - accepted_values: {name: odd, arguments: {values: [2]}, config: {severity: warn}}
           - accepted_values: {name: wrong, arguments: {values: [3]}}
 """,
+    "models/sources.yml": """
+sources:
+  - name: raw
+    schema: main
+    tables:
+      - name: arrivals
+        config:
+          tags: [good]
+          loaded_at_query: "select timestamp '2020-01-01'"
+          freshness: {warn_after: {count: 1, period: day}}
+      - name: departures
+        config:
+          loaded_at_query: "select timestamp '2020-01-01'"
+          freshness: {error_after: {count: 1, period: day}}
+      - name: quiet
+""",
 }
 # Of its three batches the second fails in the database. dbt 2 knows no partial success, and dbt 1.10 with one thread
 # comes to no end where batches may run at once.
@@ -68,6 +84,14 @@ COMMANDS = (
     ("build", "--select", "tag:doubtful"),
     WHOLE,
 )
+LISTINGS = (
+    ("ls",),
+    ("ls", "--output", "json"),
+    ("ls", "--output", "name", "--select", "+ships+", "source:raw.arrivals"),
+    ("ls", "--output", "json", "--output-keys", "unique_id fqn source_name", "--select", "source:raw"),
+)
+# dbt 2 does not do this yet.
+FRESHNESS = ("source", "freshness")
 PARTIAL = ("run", "--select", "tag:batches", *DAYS)
 # Debug events that tell of the work on a node, and not of the connection to a database.
 _KEPT = ("NodeStart", "NodeExecuting", "NodeFinished", "MarkSkippedChildren", "ArtifactWritten", "CommandCompleted")
@@ -109,7 +133,7 @@ def record(dbt: Path, project: Path, recording: Path, *, is_native: bool) -> Non
         "HTTPS_PROXY": "http://127.0.0.1:9",
     }
     recorder = [sys.executable, "-m", "pytest_cosmos_venv.recordings", str(recording), "--", str(dbt)]
-    for command in COMMANDS if is_native else (*COMMANDS, PARTIAL):
+    for command in (*COMMANDS, *LISTINGS) if is_native else (*COMMANDS, *LISTINGS, FRESHNESS, PARTIAL):
         if command == PARTIAL:
             # Not before: each command would warn that it has no input with a time.
             (project / "models" / "pings.sql").write_text(PINGS, encoding="utf-8")
@@ -126,7 +150,7 @@ def slim(recording: Path) -> None:
         file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     whole = json.loads((recording / "recording.json").read_text(encoding="utf-8"))["commands"][len(COMMANDS) - 1]
     for file in recording.glob("*/artifacts/*.json"):
-        if file.name != "run_results.json" and file.parents[1].name != whole["folder"]:
+        if file.name not in ("run_results.json", "sources.json") and file.parents[1].name != whole["folder"]:
             file.unlink()
 
 

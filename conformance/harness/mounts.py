@@ -18,12 +18,21 @@ import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
+
+from pytest_cosmos_venv.processes.mounts import (
+    BIND,
+    READ_ONLY,
+    REMOUNT,
+    MountError,
+    begin_own_mounts,
+    mount,
+    refusal_of,
+)
 
 _CLOSED_UNCHANGED = 0x10  # IN_CLOSE_NOWRITE
 KINDS = ("read-only", "mounted read-only", "full")
-_NEW_MOUNTS, _NEW_USER = 0x00020000, 0x10000000
-_READ_ONLY, _REMOUNT, _BIND, _PRIVATE = 1, 32, 4096, 1 << 18 | 1 << 14
 _LOCKED = 2 | 4 | 8
 """nosuid, nodev, noexec: in a namespace of users these flags cannot be taken from a mounted file system."""
 _A_PAGE = 4096
@@ -106,10 +115,6 @@ def _leased(file: Path) -> int | None:
     return descriptor
 
 
-class MountError(Exception):
-    """This machine does not let the suite make the directory so: nothing is said about the implementation."""
-
-
 @contextmanager
 def mounted(places: Mapping[str, str]) -> Iterator[None]:
     """Make directories ``read-only``, with all that is in them, or ``full``, with nothing in them, for this process.
@@ -125,7 +130,7 @@ def mounted(places: Mapping[str, str]) -> Iterator[None]:
         for kind, path in places.items():
             if kind not in KINDS:
                 raise ValueError(f"There is no place {kind!r}: give one of {', '.join(KINDS)}.")
-            if (refusal := _refusal(kind, path)) is None:
+            if (refusal := refusal_of(partial(_mount_place, kind, path))) is None:
                 _mount_place(kind, path)
             elif kind == "read-only" and os.geteuid() != 0:
                 permissions.enter_context(_closed(Path(path)))
@@ -135,32 +140,14 @@ def mounted(places: Mapping[str, str]) -> Iterator[None]:
         yield
 
 
-def _refusal(kind: str, path: str) -> str | None:
-    """The reason why a process of this machine may not mount it; None where it may."""
-    # Tried in another process: some systems let it get half of the way, from where there is no way back.
-    reading, writing = os.pipe()
-    if (pid := os.fork()) == 0:
-        try:
-            _mount_place(kind, path)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
-            os.write(writing, str(error).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with open(reading, encoding="utf-8") as answer:  # noqa: PTH123 - a descriptor
-        told = answer.read()
-    os.waitpid(pid, 0)
-    return told or None
-
-
 def _mount_place(kind: str, path: str) -> None:
-    _of_its_own()
+    begin_own_mounts()
     if kind != "full":
         # Two calls: the kernel passes over the flag in the one that binds.
-        _mount(path, path, "", _BIND)
-        _mount(path, path, "", _BIND | _REMOUNT | _READ_ONLY | os.statvfs(path).f_flag & _LOCKED)
+        mount(path, path, "", BIND)
+        mount(path, path, "", BIND | REMOUNT | READ_ONLY | os.statvfs(path).f_flag & _LOCKED)
     else:
-        _mount("tmpfs", path, "tmpfs", 0, f"size={_A_PAGE},nr_inodes=1000,mode=755")
+        mount("tmpfs", path, "tmpfs", 0, f"size={_A_PAGE},nr_inodes=1000,mode=755")
         Path(path, "ballast").write_bytes(bytes(_A_PAGE))
 
 
@@ -203,26 +190,3 @@ def _of_its_own_inode(folder: Path) -> Iterator[Path]:
         for file in (Path(place, name) for name in names):
             if stat.S_ISREG(file.lstat().st_mode) and file.lstat().st_nlink == 1:
                 yield file
-
-
-def _of_its_own() -> None:
-    user, group = os.getuid(), os.getgid()
-    if user == 0:
-        _call("unshare", _NEW_MOUNTS)
-    else:
-        _call("unshare", _NEW_MOUNTS | _NEW_USER)
-        # First: an ordinary user may map groups only where setgroups is denied (user_namespaces(7)).
-        Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
-        Path("/proc/self/uid_map").write_text(f"{user} {user} 1", encoding="ascii")
-        Path("/proc/self/gid_map").write_text(f"{group} {group} 1", encoding="ascii")
-    # Else what is mounted here may appear in the mounts of the whole machine.
-    _mount("none", "/", "", _PRIVATE)
-
-
-def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
-    _call("mount", source.encode(), target.encode(), kind.encode(), flags, data.encode())
-
-
-def _call(name: str, *arguments: object) -> None:
-    if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments):
-        raise MountError(f"{name}: {os.strerror(ctypes.get_errno())}")

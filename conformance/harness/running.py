@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_cosmos_venv import Point, Sighting, Timeline
+from pytest_cosmos_venv.processes.mounts import MountError
 from pytest_cosmos_venv.throwaway import remove_folder
 
 from ..options import asked_timeout
 from ..tasks import Outcome
-from .mounts import MountError
 from .processes import comes_true
 
 if TYPE_CHECKING:

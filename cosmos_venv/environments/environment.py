@@ -232,6 +232,10 @@ class BuildRecord:
             portable_digest="" if spec.system_site_packages else spec.portable_digest,
         )
 
+    def to_json(self) -> str:
+        """Return the record as it is written down."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
 
 def write_record(file: Path, record: BuildRecord) -> None:
     """Write down what was built.
@@ -240,7 +244,7 @@ def write_record(file: Path, record: BuildRecord) -> None:
     :param record: the record.
     :raises OSError: when the file cannot be written.
     """
-    write_anew(file, json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n")
+    write_anew(file, record.to_json())
 
 
 def read_record(file: Path) -> BuildRecord:

@@ -277,7 +277,10 @@ class Publisher:
         if self._remote is None:
             return None
         if self._spec.system_site_packages:
-            self._report("The virtualenv sees packages of this worker (py_system_site_packages): it is built here.")
+            reason = "The virtualenv sees packages of this worker (py_system_site_packages)"
+            if self._remote.is_required:
+                raise VirtualenvError(f"{reason}: it can only be built here.")
+            self._report(f"{reason}: it is built here.")
             return None
         from cosmos_venv.environments.archive.remote_store import Visit  # few have a remote store
 

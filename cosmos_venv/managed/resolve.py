@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from contextvars import ContextVar
@@ -46,18 +47,21 @@ def without_worker_python(env: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Foreground:
-    """The order of ``building_in_foreground``, and the paths of what was built there.
+    """The order of ``building_in_foreground``, and what was made there.
 
     :param directory: where to build; None: in the ``virtualenv_dir`` of each task.
     :param report: gets what is said of builds; None: the log does.
     :param before: is called with the arguments of an environment before an import looks for it; None: nothing is.
-    :param built: paths of the environments that were built.
+    :param source: the only source of what is missing; None: it is fetched from the remote store of the settings, where
+        there is one, or built.
+    :param made: the environments that were built or fetched: seconds that each took, by its path.
     """
 
     directory: Path | None
     report: Callable[[str], None] | None = None
     before: Callable[[VirtualenvArguments], None] | None = None
-    built: set[Path] = field(default_factory=set)
+    source: RemoteStore | None = None
+    made: dict[Path, float] = field(default_factory=dict)
 
 
 @contextmanager
@@ -65,19 +69,22 @@ def building_in_foreground(
     directory: Path | None = None,
     report: Callable[[str], None] | None = None,
     before: Callable[[VirtualenvArguments], None] | None = None,
-) -> Iterator[set[Path]]:
+    *,
+    source: RemoteStore | None = None,
+) -> Iterator[dict[Path, float]]:
     """Let DAG files that are imported within this block build their environments themselves (``cosmos-venv env warm``).
 
     :param directory: where to build, whatever ``virtualenv_dir`` says; the search path does not count then. None: where
         each task looks.
     :param report: gets what is said of builds, in place of the log; None: the log gets it.
     :param before: is called with the arguments of an environment before an import looks for it; None: nothing is.
-    :returns: the paths of what is built, which grow while the block runs.
+    :param source: where all that is missing must come from (``cosmos-venv env fetch``); None: it is built, too.
+    :returns: the seconds that each environment took, by its path; they come while the block runs.
     """
-    foreground = Foreground(directory=directory, report=report, before=before)
+    foreground = Foreground(directory=directory, report=report, before=before, source=source)
     token = foreground_builds.set(foreground)
     try:
-        yield foreground.built
+        yield foreground.made
     finally:
         foreground_builds.reset(token)
 
@@ -168,6 +175,8 @@ def environment_for_parsing(
                 yield ready
             return
         _refuse_to_build(spec, directory)
+        for line in _near_misses(spec):
+            report(line)
         # Only here: a parse that finds its environment has no use for it.
         from cosmos_venv.environments.detached import build_detached
 
@@ -222,8 +231,9 @@ def _kept_environment(
         with closing(ready):
             yield ready
         return
+    source = None if foreground is None else foreground.source
     upgrade_after = None
-    if may_upgrade and spec.asks_for_upgrade and _may_build():
+    if may_upgrade and spec.asks_for_upgrade and source is None and _may_build():
         upgrade_after = settings.virtualenv_upgrade_interval
     elif (
         ready := EnvironmentStore(directory).find(spec, instead_of=instead_of, cancellation=cancellation)
@@ -233,6 +243,9 @@ def _kept_environment(
             yield ready
         return
     _refuse_to_build(spec, directory)
+    for line in _near_misses(spec) if foreground is None else ():
+        report(line)
+    began = time.monotonic()
     with open_environment(
         environment_store(directory),
         spec,
@@ -245,10 +258,10 @@ def _kept_environment(
         warn=warn,
         # What an image is filled with is used through the search path, which notes no use: nothing there is old.
         policy=store_policy() if foreground is None else None,
-        remote=partial(_remote, warn or report),
+        remote=partial(_remote, warn or report) if source is None else lambda: source,
     ) as environment:
         if environment.was_built and foreground is not None:
-            foreground.built.add(environment.path)
+            foreground.made[environment.path] = time.monotonic() - began
         yield environment
 
 
@@ -347,4 +360,14 @@ def _refuse_to_build(spec: EnvironmentSpec, directory: Path) -> None:
         + ", and [cosmos_venv] virtualenv_build is never. Build it beforehand: "
         + _warm_command()
         + "".join(f". {line}" for line in said)
+        + "".join(f". {line}" for line in _near_misses(spec))
     )
+
+
+def _near_misses(spec: EnvironmentSpec) -> list[str]:
+    """Return sentences on environments of the search path that are of no use with the Python of this worker."""
+    if not settings.virtualenv_search_path:
+        return []
+    from cosmos_venv.environments.maintenance.near_misses import near_misses  # for a task that builds, or fails
+
+    return list(near_misses(stores_of(settings.virtualenv_search_path), spec))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -292,13 +292,44 @@ class RemoteFolder:
             inner, _, start = beginning.rpartition("/")
             entries = folder.fs.ls((folder / inner).path if inner else folder.path, detail=True)
             named = {f"{inner}/{entry['name'].rpartition('/')[2]}".lstrip("/"): entry for entry in entries}
-            newest = max((_seconds_of(changed_at(named[name])) for name in keep if name in named), default=0.0)
-            for name, entry in named.items():
+            written = {name: _seconds_of(changed_at(entry)) for name, entry in named.items()}
+            newest = max((written.get(name) or 0.0 for name in keep), default=0.0)
+            for name, seconds in written.items():
                 is_one = name.rpartition("/")[2].startswith(start) and name not in keep
-                if is_one and _seconds_of(changed_at(entry), default=newest) <= newest - older:
-                    folder.fs.rm_file(entry["name"])
+                if is_one and seconds is not None and seconds <= newest - older:
+                    folder.fs.rm_file(named[name]["name"])
 
         self._asked(sweep, seconds, on_wait)
+
+    def names(self, beginning: str, *, seconds: float) -> list[str]:
+        """Return the names of files that begin likewise.
+
+        :param beginning: of their names, perhaps with a folder in it.
+        :param seconds: seconds within which an answer must come.
+        :raises RemoteError: when nothing can be said within that time.
+        """
+
+        def listed(folder: Any) -> list[str]:
+            folder.fs.invalidate_cache()
+            inner = f"{beginning.rpartition('/')[0]}/".lstrip("/")
+            found = folder.fs.glob((folder / f"{beginning}*").path)
+            return sorted(f"{inner}{str(path).rpartition('/')[2]}" for path in found)
+
+        return self._asked(listed, seconds)
+
+    def written_at(self, name: str, *, seconds: float) -> float | None:
+        """Return when a file was written by the storage's clock, in seconds since the epoch; None: it says no time.
+
+        :param name: the name of the file.
+        :param seconds: seconds within which an answer must come.
+        :raises RemoteError: when nothing can be said within that time, or there is no such file.
+        """
+
+        def asked(folder: Any) -> float | None:
+            folder.fs.invalidate_cache()
+            return _seconds_of(changed_at(folder.fs.info((folder / name).path)))
+
+        return self._asked(asked, seconds)
 
     def remove(self, name: str, *, seconds: float) -> None:
         """Remove a file. One that is gone is no error.
@@ -351,16 +382,16 @@ def _put(folder: Any, name: str, write: Callable[[Any], object]) -> None:
     folder.fs.invalidate_cache()
 
 
-def _seconds_of(changed: object, default: float = 0.0) -> float:
-    """Return a time of a storage as seconds since the epoch."""
+def _seconds_of(changed: object) -> float | None:
+    """Return a time of a storage in seconds since the epoch; None for a kind that nobody has seen yet."""
     if isinstance(changed, str):  # Google's; Python 3.10 reads no Z
         try:
             changed = datetime.fromisoformat(changed.replace("Z", "+00:00"))
         except ValueError:
-            return default
+            return None
     if isinstance(changed, datetime):
-        return changed.timestamp()
-    return float(changed) if isinstance(changed, int | float) else default
+        return (changed if changed.tzinfo else changed.replace(tzinfo=timezone.utc)).timestamp()
+    return float(changed) if isinstance(changed, int | float) else None
 
 
 def _is_local(folder: Any) -> bool:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from pytest_cosmos_venv.dag_checks import task_ids
 from pytest_cosmos_venv.dag_checks.nodes import node_faults, test_faults, tests_of
+from pytest_cosmos_venv.dag_checks.projects_of_file import CLASSES
 from pytest_cosmos_venv.dag_checks.record import DagRecord, Installation
 from pytest_cosmos_venv.dag_checks.store import SEEDS
+from pytest_cosmos_venv.dags.side_effects import THROUGH
 from pytest_cosmos_venv.environments.kept_dbt import uv_program
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
 NETWORK_OPTION = "--cosmos-dags-network"
 _SHOWN_LINES = 40
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _HAS_SOURCE = re.compile(r": a test of (?:.*, )?source\.")
 _SHOWN_PARTS = 8
 _LONGEST_RESOLUTION = 300.0
@@ -54,7 +58,7 @@ class Question:
     :param others: returns the records of all DAG files of the run but this one, by their names.
     :param budget: seconds that the import may take; None: Airflow's own limit.
     :param has_network: whether requirements are resolved.
-    :param is_update: whether snapshots are written.
+    :param written: returns the record whose task ids become the snapshot; None: no snapshot is written in this run.
     """
 
     file: Path
@@ -63,7 +67,7 @@ class Question:
     others: Callable[[], Mapping[str, DagRecord]]
     budget: float | None
     has_network: bool
-    is_update: bool
+    written: Callable[[], DagRecord] | None
 
 
 def answer(check: str, question: Question) -> Answer:
@@ -79,6 +83,8 @@ def answer(check: str, question: Question) -> Answer:
         way_out = f"run once with {NETWORK_OPTION}, which installs it and keeps it in --cosmos-cache-dir"
         return NotChecked(reason=f"{record.needs}: {way_out}, or name a manifest", is_gap=True)
     if record.error is None and not record.tasks and not _needs_no_dag(check, question.file):
+        if _only_defines(question.file):
+            return NotChecked(reason="the file builds no DAG: it only defines functions or classes")
         way_out = f"bind it to a global name, or leave the file out with --ignore={question.name}"
         return NotChecked(reason=f"the file builds no DAG that Airflow would find: {way_out}", is_gap=True)
     return CHECKS[check](question, record)
@@ -89,6 +95,29 @@ def _needs_no_dag(check: str, file: Path) -> bool:
     if check == "task_ids":
         return task_ids.snapshot_file(file).is_file()
     return check in ("imports", "no_side_effects")
+
+
+def _only_defines(file: Path) -> bool:
+    """Whether the import of a file would build no DAG on any condition: nothing at its top calls what makes one."""
+    tree = ast.parse(file.read_bytes())
+    makers = {*CLASSES, "DAG", "dag"}
+    for each in tree.body:
+        names = {getattr(inner, "id", None) or getattr(inner, "attr", None) for inner in ast.walk(each)}
+        if isinstance(each, _DEFINITIONS) and names & makers:
+            makers.add(each.name)
+    return makers.isdisjoint(_called_at_import(tree))
+
+
+def _called_at_import(tree: ast.AST) -> Iterator[str]:
+    """Yield the names of what is called outside of functions, decorators included."""
+    for node in ast.iter_child_nodes(tree):
+        called = [node.func] if isinstance(node, ast.Call) else getattr(node, "decorator_list", [])
+        yield from (str(getattr(each, "attr", getattr(each, "id", ""))) for each in called)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            # Of a decorator with arguments.
+            yield from _called_at_import(ast.Tuple(elts=node.decorator_list, ctx=ast.Load()))
+        elif not isinstance(node, ast.Lambda):
+            yield from _called_at_import(node)
 
 
 def _imports(question: Question, record: DagRecord) -> Answer:
@@ -104,7 +133,10 @@ def _imports(question: Question, record: DagRecord) -> Answer:
 
 
 def _no_side_effects(_: Question, record: DagRecord) -> Answer:
-    found = [f"{each.kind}: {each.what}\n    at {each.where}" for each in record.effects]
+    found = []
+    for each in record.effects:
+        own, *through = each.where.split(THROUGH)
+        found.append("\n    through ".join([f"{own}: {each.kind}: {each.what}", *through]))
     if not found:
         return None
     return _list("The import did what Airflow would do again at every parse:", found)
@@ -135,9 +167,8 @@ def _tests(_: Question, record: DagRecord) -> Answer:
 
 def _task_ids(question: Question, record: DagRecord) -> Answer:
     now = task_ids.ids_of(record)
-    if question.is_update:
-        task_ids.write_snapshot(question.file, now)
-        return None
+    if question.written is not None:
+        return _write_snapshot(question.file, question.written(), now)
     stored = task_ids.read_snapshot(question.file)
     file = task_ids.snapshot_file(question.file)
     if stored is None:
@@ -146,6 +177,16 @@ def _task_ids(question: Question, record: DagRecord) -> Answer:
     if not found:
         return None
     return _list(f"The task ids are not those of {file}:", found, f"If it is meant so: {task_ids.UPDATE}")
+
+
+def _write_snapshot(file: Path, first: DagRecord, now: task_ids.Ids) -> Answer:
+    """Write the ids of the first release of dbt, with which those of the others are compared."""
+    if first.error is not None:
+        return NotChecked(reason="no snapshot is written: the file cannot be imported with the first release of dbt")
+    ids = task_ids.ids_of(first)
+    task_ids.write_snapshot(file, ids)
+    found = task_ids.differences(ids, now)
+    return _list("The task ids are not those of the first release of dbt:", found) if found else None
 
 
 def _assets(question: Question, record: DagRecord) -> Answer:

@@ -22,8 +22,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pytest_cosmos_venv.airflow.home_setup import HOME_VARIABLE
 from pytest_cosmos_venv.dag_checks.import_times import ImportTimes
-from pytest_cosmos_venv.dag_checks.projects_of_file import ProjectsOfFile
+from pytest_cosmos_venv.dag_checks.projects_of_file import ProjectsOfFile, listed_by
 from pytest_cosmos_venv.dag_checks.record import (
     NETWORK,
     PROCESS,
@@ -70,12 +71,13 @@ _PLACES = ("fileloc", "relative_fileloc")
 def main(arguments: Sequence[str]) -> None:
     """Import the DAG file of a request, and write its record.
 
-    :param arguments: the file with the request: JSON with ``file``, ``output``, ``roots`` (import roots of
-        implementations) and ``has_network``.
+    :param arguments: the file with the request: JSON with ``file``, ``output``, and what ``record_of`` takes.
     """
     request = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     try:
-        record = record_of(Path(request["file"]), roots=request["roots"], has_network=request["has_network"])
+        record = record_of(
+            Path(request["file"]), roots=request["roots"], has_network=request["has_network"], dbt=request["dbt"]
+        )
     except (Exception, SystemExit, ToolkitMisuse):  # noqa: BLE001 - the record tells it
         record = failed_record(f"The check itself failed:\n{traceback.format_exc()}")
     Path(request["output"]).write_text(to_json(record), encoding="utf-8")
@@ -85,12 +87,13 @@ def main(arguments: Sequence[str]) -> None:
     os._exit(0)
 
 
-def record_of(file: Path, *, roots: Sequence[str], has_network: bool) -> DagRecord:
+def record_of(file: Path, *, roots: Sequence[str], has_network: bool, dbt: str | None) -> DagRecord:
     """Import a DAG file, and return its record.
 
     :param file: the DAG file.
     :param roots: import roots of the implementations that it may use.
     :param has_network: whether it may use the network, so that it can install what ``dbt ls`` needs.
+    :param dbt: the dbt that lists nodes, on DuckDB; empty: the import ends where one would; None: the file's own does.
     """
     build_one_plain_dag()
     # After Airflow, which imports it itself: it is its secrets backend.
@@ -101,7 +104,13 @@ def record_of(file: Path, *, roots: Sequence[str], has_network: bool) -> DagReco
         os.environ.update(_OFFLINE)
     network = nullcontext() if has_network else _no_network()
     # The hook that refuses comes after the one that watches: what a hook refuses, those behind it do not see.
-    with file_builder(file) as build, side_effects.watching() as watch, network:
+    profiles = Path(os.environ[HOME_VARIABLE], "profiles")
+    with (
+        file_builder(file) as build,
+        side_effects.watching() as watch,
+        network,
+        listed_by(dbt, roots, folder=profiles),
+    ):
         started = time.perf_counter()
         with times.measuring(), times.part(OWN_TIME), projects.noted(roots, times, watch, ASKED):
             dags, error = _error_of(build)
@@ -113,9 +122,10 @@ def record_of(file: Path, *, roots: Sequence[str], has_network: bool) -> DagReco
             forms = {"": f"The second import fails:\n{error_again}"} if error_again else _forms(again)
             found = replace(found, again=forms)
         else:
-            found = replace(failed_record(error), needs=_needs(error, watch, projects))
+            found = replace(failed_record(error), needs=None if dbt else _needs(error, watch, projects))
     return replace(
         found,
+        loads_by_dbt_ls=projects.load_by_dbt_ls,
         seconds=seconds,
         limit=_limit(),
         effects=effects,

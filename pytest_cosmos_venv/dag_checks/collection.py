@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from fnmatch import fnmatch
@@ -19,13 +18,14 @@ from pytest_cosmos_venv.dag_checks.checks import CHECKS, NotChecked, Question, a
 from pytest_cosmos_venv.dag_checks.exceptions import OPTION, BadException, read_exceptions
 from pytest_cosmos_venv.dag_checks.record import DagRecord
 from pytest_cosmos_venv.dag_checks.store import SEEDS, RecordStore
+from pytest_cosmos_venv.environments.dbt_releases import DbtRelease
 from pytest_cosmos_venv.implementation import describe_choice
-from pytest_cosmos_venv.throwaway import remove_folder
 
 NAME = "cosmos_dag_checks"
 """The name under which pytest knows this plugin."""
+RECORD = pytest.StashKey[DagRecord]()
+"""What was seen when the file of a check was imported."""
 _HOLDS_DBT = re.compile(rb"\b(?:DbtDag|DbtTaskGroup)\b")
-_RUN_FOLDER = "cosmos_dags_run"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,21 +79,30 @@ def settings_of(config: pytest.Config) -> Settings:
 class DagChecks:
     """The plugin of a run with ``--cosmos-dags``.
 
-    ``settings`` are those of the run, and ``files`` the DAG files that it has collected, by their names.
+    ``settings`` and ``releases`` are those of the run, and ``files`` the DAG files that it has collected, by name.
 
     :param config: the configuration of the run.
-    :param kept: the folder in which environments are kept between runs; None: they are not kept.
+    :param run: the folder of the records, which all workers share.
+    :param kept: the folder of environments, which all workers share.
     :param implementation: the implementation that was named; None: none was.
+    :param releases: the releases of dbt, with each of which the checks are made; empty: the dbt of each file lists.
     """
 
-    def __init__(self, config: pytest.Config, *, kept: Path | None, implementation: str | None) -> None:
+    def __init__(
+        self,
+        config: pytest.Config,
+        *,
+        run: Path,
+        kept: Path,
+        implementation: str | None,
+        releases: Sequence[DbtRelease],
+    ) -> None:
         self.settings = settings_of(config)
+        self.releases = releases
         self.files: dict[str, Path] = {}
-        worker: Mapping[str, Any] | None = getattr(config, "workerinput", None)
-        self._is_worker = worker is not None
-        self._run = Path(worker[_RUN_FOLDER] if worker else tempfile.mkdtemp(prefix="cosmos-dags-"))
+        self._run = run
+        self._kept = kept
         self._config = config
-        self._kept = kept or self._run / "kept"
         self._implementation = implementation
         self._found: summary.Found = {}
         self._started = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -134,19 +143,6 @@ class DagChecks:
             report.longrepr = (item.parent.nodeid, 0, f"{item.name}: {report.longrepr[2].removeprefix('Skipped: ')}")
         return report
 
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_configure_node(self, node: Any) -> None:
-        """Tell a worker of pytest-xdist where the records of the run are.
-
-        :param node: the worker.
-        """
-        node.workerinput[_RUN_FOLDER] = str(self._run)
-
-    def pytest_unconfigure(self) -> None:
-        """Remove the records; a worker leaves them to the process that started it."""
-        if not self._is_worker:
-            remove_folder(self._run)
-
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take what a check has come to; reports of workers come here too.
 
@@ -159,10 +155,10 @@ class DagChecks:
 
         :param terminalreporter: pytest's reporter.
         """
-        if not self._found or self._is_worker:
+        if not self._found or hasattr(self._config, "workerinput"):
             return
         terminalreporter.write_sep("=", "DAG files")
-        for line in summary.table(self._found):
+        for line in (*summary.table(self._found), *summary.reasons(self._found)):
             terminalreporter.write_line(line)
         if self.settings.report is not None:
             told = summary.data(
@@ -170,10 +166,11 @@ class DagChecks:
             )
             summary.write(self.settings.report, told, terminalreporter.write_line)
 
-    def store_of(self, file: Path) -> RecordStore:
+    def store_of(self, file: Path, release: DbtRelease | None) -> RecordStore:
         """Return the store of a file's records.
 
         :param file: the DAG file.
+        :param release: the release of dbt that lists nodes; None: the file's own dbt does.
         """
         return RecordStore(
             run=self._run,
@@ -182,6 +179,7 @@ class DagChecks:
             python_path=tuple(str(self._config.rootpath / each) for each in self._config.getini("pythonpath")),
             implementation=self._implementation,
             has_network=self.settings.has_network,
+            release=release,
         )
 
     def _dags_folder(self, file: Path) -> Path | None:
@@ -203,16 +201,28 @@ class DagFile(pytest.File):
         self.checks = checks
 
     def collect(self) -> Iterator[DagCheck]:
-        """Yield an item for each check."""
+        """Yield an item for each check and release."""
         self.checks.files[self.nodeid] = self.path
-        for name in CHECKS:
-            yield DagCheck.from_parent(self, name=name)
+        for check in CHECKS:
+            for release in self.checks.releases or (None,):
+                name = f"{check}[dbt-{release.name}]" if release else check
+                yield DagCheck.from_parent(self, name=name, check=check, release=release)
 
 
 class DagCheck(pytest.Item):
-    """One check of a DAG file."""
+    """One check of a DAG file.
+
+    :param check: the name of the check.
+    :param release: the release of dbt that lists nodes; None: the file's own dbt does.
+    :param **rest: the parameters of pytest.
+    """
 
     parent: DagFile
+
+    def __init__(self, *, check: str, release: DbtRelease | None, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.check = check
+        self.release = release
 
     def runtest(self) -> None:
         """Make the check.
@@ -221,11 +231,11 @@ class DagCheck(pytest.Item):
         """
         __tracebackhide__ = True
         checks, settings = self.parent.checks, self.parent.checks.settings
-        store = checks.store_of(self.path)
-        record = store.record(self.path)
+        store = checks.store_of(self.path, self.release)
+        record = self.stash[RECORD] = store.record(self.path)
         self._tell(record)
         found = answer(
-            self.name,
+            self.check,
             Question(
                 file=self.path,
                 name=self.parent.nodeid,
@@ -233,10 +243,12 @@ class DagCheck(pytest.Item):
                 others=self._others,
                 budget=settings.budget,
                 has_network=settings.has_network,
-                is_update=settings.is_update,
+                # With several releases the snapshot is that of the first one, with which all are compared.
+                written=self._first_record if settings.is_update else None,
             ),
         )
-        reason = settings.exceptions.get((self.path.resolve(), self.name))
+        place = self.path.resolve()
+        reason = settings.exceptions.get((place, self.name), settings.exceptions.get((place, self.check)))
         if isinstance(found, NotChecked):
             if found.is_gap and settings.is_ci and reason is None:
                 pytest.fail(
@@ -247,8 +259,8 @@ class DagCheck(pytest.Item):
             if found is not None:
                 pytest.fail(found, pytrace=False)
         elif found is None:
-            place = f"{self.parent.nodeid}::{self.name}"
-            pytest.fail(f"The exception {place!r} ({reason}) no longer applies: drop it from {OPTION}.", pytrace=False)
+            named = f"{self.parent.nodeid}::{self.name}"
+            pytest.fail(f"The exception {named!r} ({reason}) no longer applies: drop it from {OPTION}.", pytrace=False)
         else:
             self.user_properties.append(("cosmos_dags_exception", found))
             pytest.xfail(reason)
@@ -256,12 +268,19 @@ class DagCheck(pytest.Item):
     def _tell(self, record: DagRecord) -> None:
         """Put into reports and JUnit files what the summary is made of."""
         self.user_properties.append(("cosmos_dags_file", self.parent.nodeid))
+        if self.release is not None:
+            self.user_properties.append(("cosmos_dags_release", self.release.name))
         self.user_properties.append(("cosmos_dags_seconds", f"{record.seconds:.3f}"))
         self.user_properties.append(("cosmos_dags_tasks", str(record.task_count)))
 
+    def _first_record(self) -> DagRecord:
+        checks = self.parent.checks
+        return checks.store_of(self.path, next(iter(checks.releases), None)).record(self.path)
+
     def _others(self) -> dict[str, DagRecord]:
         checks = self.parent.checks
-        return {name: checks.store_of(file).record(file) for name, file in checks.files.items() if file != self.path}
+        others = {name: file for name, file in checks.files.items() if file != self.path}
+        return {name: checks.store_of(file, self.release).record(file) for name, file in others.items()}
 
     def reportinfo(self) -> tuple[Path, None, str]:
         """Return the place of the item for reports."""

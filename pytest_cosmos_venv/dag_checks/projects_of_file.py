@@ -6,13 +6,15 @@ Both implementations offer the same on these objects and on their arguments: ``d
 
 from __future__ import annotations
 
+import copy
 import functools
+import hashlib
 import importlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,14 @@ from typing import Any
 from pytest_cosmos_venv.dag_checks.import_times import ImportTimes
 from pytest_cosmos_venv.dag_checks.record import CONNECTION, Effect, Node, Project
 from pytest_cosmos_venv.dags.side_effects import Watch
+from pytest_cosmos_venv.errors import ToolkitMisuse
 
 CLASSES = ("DbtDag", "DbtTaskGroup")
-_BY_DBT_LS = ("dbt_ls", "automatic")
+_DUCKDB = {"type": "duckdb", "path": ":memory:", "schema": "main", "threads": 1}
 _READ_VARIABLE = re.compile(r"env_var\(\s*['\"](\w+)['\"]\s*\)")
 """dbt's way to read a variable without a default."""
+
+_Init = Callable[..., None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +51,7 @@ class _Made:
     @property
     def loads_by_dbt_ls(self) -> bool:
         """Whether dbt lists its nodes when the file is parsed."""
-        method = _value(_of(self.arguments.get("render_config"), "load_method")) or "automatic"
-        has_other = _manifest(self.arguments) is not None or _of(self.arguments.get("render_config"), "dbt_ls_path")
-        return method == "dbt_ls" or (method == "automatic" and not has_other)
+        return _loads_by_dbt_ls(self.arguments)
 
 
 class ProjectsOfFile:
@@ -61,6 +64,11 @@ class ProjectsOfFile:
     def __init__(self) -> None:
         self.failed_in_dbt_ls: str | None = None
         self._made: list[_Made] = []
+
+    @property
+    def load_by_dbt_ls(self) -> bool:
+        """Whether dbt lists the nodes of one of them when the file is parsed."""
+        return any(each.loads_by_dbt_ls for each in self._made)
 
     @contextmanager
     def noted(
@@ -81,16 +89,13 @@ class ProjectsOfFile:
                 mapping = importlib.import_module(f"{root}.profiles").BaseProfileMapping
                 stack.enter_context(_after(mapping, add_connection_of))
                 for name in CLASSES:
-                    kind = getattr(package, name)
-                    stack.enter_context(self._wrapped(kind, times, watch, asked))
+                    stack.enter_context(self._noting(getattr(package, name), times, watch, asked))
             yield
 
-    @contextmanager
-    def _wrapped(self, kind: Any, times: ImportTimes, watch: Watch | None, asked: Sequence[Effect]) -> Iterator[None]:
-        original = kind.__init__
-
-        @functools.wraps(original)
-        def init(made: Any, *arguments: Any, **keywords: Any) -> None:
+    def _noting(
+        self, kind: Any, times: ImportTimes, watch: Watch | None, asked: Sequence[Effect]
+    ) -> AbstractContextManager[None]:
+        def init(original: _Init, made: Any, *arguments: Any, **keywords: Any) -> None:
             first = keywords.get("dag_id") or keywords.get("group_id") or next(iter(arguments), "")
             name = f"{kind.__name__} {first}".rstrip()
             before = len(watch.side_effects) if watch else 0, len(asked)
@@ -103,11 +108,7 @@ class ProjectsOfFile:
                 raise
             self._note(made, name, keywords, before, watch, asked)
 
-        kind.__init__ = init
-        try:
-            yield
-        finally:
-            kind.__init__ = original
+        return _with_init(kind, init)
 
     def _note(
         self,
@@ -150,16 +151,81 @@ class ProjectsOfFile:
 
 
 @contextmanager
-def _after(kind: Any, call: Any) -> Iterator[None]:
-    """Call a function with each object of a class that is made within the block."""
-    original = kind.__init__
+def listed_by(dbt: str | None, roots: Sequence[str], *, folder: Path) -> Iterator[None]:
+    """Let a dbt that is given list the nodes of projects that are made within the block and load by ``dbt ls``.
 
-    @functools.wraps(original)
-    def init(made: Any, *arguments: Any, **keywords: Any) -> None:
+    The project sees a profile of DuckDB in the place of its own: the adapter of its warehouse is not installed there.
+
+    :param dbt: the executable; empty: the import ends where one would list nodes; None: the file's own does.
+    :param roots: import roots of implementations.
+    :param folder: the folder of profiles; made when missing.
+    """
+    if dbt is None:
+        yield
+        return
+    with ExitStack() as stack:
+        for root in roots:
+            for name in CLASSES:
+                stack.enter_context(_listing(getattr(importlib.import_module(root), name), dbt, root, folder))
+        yield
+
+
+def _listing(kind: Any, dbt: str, root: str, folder: Path) -> AbstractContextManager[None]:
+    def init(original: _Init, made: Any, *arguments: Any, **keywords: Any) -> None:
+        is_meant = _loads_by_dbt_ls(keywords)
+        original(made, *arguments, **(_led_to(dbt, keywords, root=root, folder=folder) if is_meant else keywords))
+
+    return _with_init(kind, init)
+
+
+def _led_to(dbt: str, arguments: Mapping[str, Any], *, root: str, folder: Path) -> Mapping[str, Any]:
+    """Return the arguments of a project with which a dbt lists its nodes."""
+    if not dbt:
+        raise ToolkitMisuse("No dbt lists nodes in this import.")
+    modes = importlib.import_module(f"{root}.constants").InvocationMode
+    render = copy.copy(arguments.get("render_config")) or importlib.import_module(root).RenderConfig()
+    render.dbt_executable_path = dbt
+    render.invocation_mode = modes("subprocess")  # else the dbt of Airflow's own environment may list them
+    profile = arguments.get("profile_config")
+    if profile is not None:
+        profile = type(profile)(
+            profile_name=profile.profile_name,
+            target_name=profile.target_name,
+            profiles_yml_filepath=_profiles_yml(folder, profile.profile_name, profile.target_name),
+        )
+    return {**arguments, "render_config": render, "profile_config": profile}
+
+
+def _profiles_yml(folder: Path, profile: str, target: str) -> Path:
+    """Return a file with a profile of DuckDB. It stands where it stood before: what is kept of a listing is found."""
+    text = json.dumps({profile: {"target": target, "outputs": {target: _DUCKDB}}})
+    file = folder / hashlib.sha256(text.encode()).hexdigest()[:16] / "profiles.yml"
+    if not file.is_file() or file.read_text(encoding="utf-8") != text:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    return file
+
+
+def _after(kind: Any, call: Callable[[Any], object]) -> AbstractContextManager[None]:
+    """Call a function with each object of a class that is made within the block."""
+
+    def init(original: _Init, made: Any, *arguments: Any, **keywords: Any) -> None:
         original(made, *arguments, **keywords)
         call(made)
 
-    kind.__init__ = init
+    return _with_init(kind, init)
+
+
+@contextmanager
+def _with_init(kind: Any, init: _Init) -> Iterator[None]:
+    """Let a class have another constructor within the block, which gets its own before all else."""
+    original = kind.__init__
+
+    @functools.wraps(original)
+    def other(*arguments: Any, **keywords: Any) -> None:
+        init(original, *arguments, **keywords)
+
+    kind.__init__ = other
     try:
         yield
     finally:
@@ -188,6 +254,13 @@ def _described(noted: _Made) -> Project:
         test_behavior=str(_value(_of(render, "test_behavior")) or "after_each"),
         profile_error=_profile_error(arguments.get("profile_config")),
     )
+
+
+def _loads_by_dbt_ls(arguments: Mapping[str, Any]) -> bool:
+    render = arguments.get("render_config")
+    method = _value(_of(render, "load_method")) or "automatic"
+    has_other = _manifest(arguments) is not None or _of(render, "dbt_ls_path")
+    return method == "dbt_ls" or (method == "automatic" and not has_other)
 
 
 def _of(configuration: Any, name: str) -> Any:

@@ -17,7 +17,7 @@ class Effect:
 
     :param kind: ``connection``, ``variable``, ``network`` or ``process``.
     :param what: the side effect in words.
-    :param where: file and line.
+    :param where: files and lines, as ``side_effects.caller`` returns them.
     """
 
     kind: str
@@ -118,6 +118,7 @@ class DagRecord:
     """What was seen when a file was imported.
 
     :param error: why it cannot be imported; None where it can.
+    :param loads_by_dbt_ls: whether dbt lists the nodes of one of its projects when it is imported.
     :param needs: what has to be there for a file that loads by ``dbt ls``, in words; None where nothing is missing.
     :param seconds: how long the import took.
     :param limit: seconds after which Airflow gives up.
@@ -131,6 +132,7 @@ class DagRecord:
     """
 
     error: str | None = None
+    loads_by_dbt_ls: bool = False
     needs: str | None = None
     seconds: float = 0.0
     limit: float = 30.0

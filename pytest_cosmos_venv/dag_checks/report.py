@@ -14,11 +14,13 @@ VERSION = 1
 """The version of the form of ``report.json``."""
 PASSED, FAILED, EXCEPTION, NOT_CHECKED = "passed", "failed", "exception", "not checked"
 """The verdicts."""
-_TEMPLATE = Path(__file__).with_name("report.html.jinja")
+_TEMPLATES = Path(__file__).parents[1]
 _LOOKS = {PASSED: ("✓", "good"), FAILED: ("✗", "bad"), EXCEPTION: ("~", "odd"), NOT_CHECKED: ("○", "none")}
 _HEAD = ("DAG file", "tasks", "import", "passed", "failed", "exception", "not checked")
 _NUMBERS = (1, 2, 3)
 _PROPERTIES = "cosmos_dags_"
+_SHOWN_REASONS = 20
+_SHOWN_FILES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,14 +41,23 @@ class Verdict:
 class FileVerdicts:
     """The verdicts on one DAG file.
 
+    :param file: the DAG file, as the run names it.
+    :param release: the release of dbt that lists nodes; None: the file's own dbt does.
     :param tasks: the number of its tasks; None: nobody has told it.
     :param seconds: how long its import took.
     :param checks: the name of each check that was made -> verdict.
     """
 
+    file: str
+    release: str | None
     tasks: int | None = None
     seconds: float | None = None
     checks: dict[str, Verdict] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The file, with the release where there is one."""
+        return self.file if self.release is None else f"{self.file} (dbt {self.release})"
 
     def names(self, verdict: str) -> list[str]:
         """Return the checks with a verdict.
@@ -60,8 +71,8 @@ class FileVerdicts:
         return {name: self.checks[name] for name in CHECKS if name in self.checks}
 
 
-Found = dict[str, FileVerdicts]
-"""DAG file, as the run names it -> verdicts."""
+Found = dict[tuple[str, "str | None"], FileVerdicts]
+"""DAG file, as the run names it, and release of dbt -> verdicts."""
 
 
 def take(found: Found, report: Any) -> None:
@@ -74,11 +85,12 @@ def take(found: Found, report: Any) -> None:
     file = told.get(f"{_PROPERTIES}file")
     if file is None or report.when != "call":
         return
-    one = found.setdefault(file, FileVerdicts())
+    release = told.get(f"{_PROPERTIES}release")
+    one = found.setdefault((file, release), FileVerdicts(file=file, release=release))
     one.tasks = int(told[f"{_PROPERTIES}tasks"])
     one.seconds = float(told[f"{_PROPERTIES}seconds"])
-    # A form of distribution of pytest-xdist writes the group behind the name.
-    check = report.nodeid.rpartition("::")[2].partition("@")[0]
+    # The release stands behind the name, and so does the group that a form of distribution of pytest-xdist writes.
+    check = report.nodeid.rpartition("::")[2].partition("@")[0].partition("[")[0]
     one.checks[check] = _verdict(report, told.get(f"{_PROPERTIES}exception"))
 
 
@@ -98,7 +110,7 @@ def table(found: Found) -> list[str]:
 
     :param found: the verdicts.
     """
-    rows = [_HEAD, *(_row(name, found[name]) for name in sorted(found))]
+    rows = [_HEAD, *map(_row, _in_order(found))]
     widths = [max(len(row[at]) for row in rows) for at in range(len(_HEAD))]
     return [
         "  ".join(
@@ -109,9 +121,37 @@ def table(found: Found) -> list[str]:
     ]
 
 
-def _row(name: str, one: FileVerdicts) -> tuple[str, ...]:
+def _in_order(found: Found) -> list[FileVerdicts]:
+    return sorted(found.values(), key=lambda each: each.name)
+
+
+def reasons(found: Found) -> list[str]:
+    """Return why checks were not made, a line for each reason; empty where all were made.
+
+    :param found: the verdicts.
+    """
+    files: dict[tuple[str, str], list[str]] = {}
+    for one in _in_order(found):
+        checks: dict[str, list[str]] = {}
+        for check in one.names(NOT_CHECKED):
+            checks.setdefault(one.checks[check].text, []).append(check)
+        for reason, names in checks.items():
+            files.setdefault((", ".join(names), reason), []).append(one.name)
+    if not files:
+        return []
+    lines = [f"  {checks} of {_some(names)}: {reason}" for (checks, reason), names in files.items()]
+    rest = [f"  and {len(lines) - _SHOWN_REASONS} more: pytest -rs"] if len(lines) > _SHOWN_REASONS else []
+    return ["not checked, and why:", *lines[:_SHOWN_REASONS], *rest]
+
+
+def _some(names: list[str]) -> str:
+    rest = len(names) - _SHOWN_FILES
+    return ", ".join(names[:_SHOWN_FILES]) + (f" and {rest} more files" if rest > 0 else "")
+
+
+def _row(one: FileVerdicts) -> tuple[str, ...]:
     return (
-        name,
+        one.name,
         str(one.tasks),
         f"{one.seconds:.3f} s",
         str(len(one.names(PASSED))),
@@ -132,15 +172,16 @@ def data(found: Found, *, started: str, implementation: str | None) -> dict[str,
         "implementation": implementation,
         "files": [
             {
-                "file": name,
-                "tasks": found[name].tasks,
-                "seconds": found[name].seconds,
+                "file": one.file,
+                "dbt": one.release,
+                "tasks": one.tasks,
+                "seconds": one.seconds,
                 "checks": {
                     check: {"verdict": each.verdict, "text": each.text, "reason": each.reason}
-                    for check, each in found[name].in_order().items()
+                    for check, each in one.in_order().items()
                 },
             }
-            for name in sorted(found)
+            for one in _in_order(found)
         ],
     }
 
@@ -150,15 +191,16 @@ def page(report: Mapping[str, Any]) -> str:
 
     :param report: the report, as ``data`` gives it.
     """
-    from jinja2 import Environment, select_autoescape
+    import jinja2
 
-    environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
+    loader = jinja2.FileSystemLoader(_TEMPLATES)
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     counts = {
         verdict: sum(each["verdict"] == verdict for file in report["files"] for each in file["checks"].values())
         for verdict in _LOOKS
     }
-    text = _TEMPLATE.read_text(encoding="utf-8")
-    return environment.from_string(text).render(report=report, checks=list(CHECKS), looks=_LOOKS, counts=counts)
+    template = environment.get_template("dag_checks/report.html.jinja")
+    return template.render(report=report, checks=list(CHECKS), looks=_LOOKS, counts=counts)
 
 
 def write(folder: Path, report: Mapping[str, Any], say: Callable[[str], object]) -> None:

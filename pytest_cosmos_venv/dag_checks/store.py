@@ -10,8 +10,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 from pytest_cosmos_venv.airflow.home import DATABASE, airflow_key, migrated_database
@@ -24,6 +25,9 @@ from pytest_cosmos_venv.airflow.home_setup import (
 )
 from pytest_cosmos_venv.airflow_release import installed_airflow
 from pytest_cosmos_venv.dag_checks.record import DagRecord, failed_record, from_json, to_json
+from pytest_cosmos_venv.environments.dbt_releases import DbtRelease
+from pytest_cosmos_venv.environments.kept_dbt import LONGEST_INSTALLATION, kept_release
+from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.implementation import KNOWN_IMPLEMENTATIONS, ImplementationError, find_implementation
 from pytest_cosmos_venv.shared_folders import SharedFolders
 from pytest_cosmos_venv.throwaway import remove_folder, throwaway_folder
@@ -34,9 +38,18 @@ SEEDS = ("0", "4242")
 """The seeds of Python's hashes: that of the record, and another one."""
 _FILE = "record.json"
 _CHILD = "pytest_cosmos_venv.dag_checks.child"
+_PATIENCE = TIMEOUT + LONGEST_INSTALLATION
 # Of the user's own Airflow: the checks have Connections and secrets of their own.
 _NOT_INHERITED = ("AIRFLOW_CONN_", "AIRFLOW__WORKERS__SECRETS", "PYTEST_", "COV_")
 _LAST_LINES = 30
+
+
+class _Lister(Enum):
+    """The dbt that lists nodes: the file's own, that of the release, or none: there the import ends."""
+
+    OWN = "own"
+    RELEASE = "release"
+    NONE = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +62,7 @@ class RecordStore:
     :param python_path: more folders from which they import.
     :param implementation: the import root that was named; None: those that the file imports, or the installed one.
     :param has_network: whether a file is imported once before its checks with network, to install what it needs.
+    :param release: the release of dbt that lists nodes; None: the file's own dbt does.
     """
 
     run: Path
@@ -57,6 +71,7 @@ class RecordStore:
     python_path: tuple[str, ...]
     implementation: str | None
     has_network: bool
+    release: DbtRelease | None
 
     def record(self, file: Path, seed: str = SEEDS[0]) -> DagRecord:
         """Return the record of a DAG file, made when it is not there yet.
@@ -64,31 +79,55 @@ class RecordStore:
         :param file: the DAG file.
         :param seed: the seed of Python's hashes.
         """
+        if self.release is None:
+            return self._record(file, seed, _Lister.OWN)
+        # A file that asks no dbt is imported once for all releases.
+        is_alike = not self._record(file, SEEDS[0], _Lister.NONE).loads_by_dbt_ls
+        return self._record(file, seed, _Lister.NONE if is_alike else _Lister.RELEASE)
+
+    def _record(self, file: Path, seed: str, lister: _Lister) -> DagRecord:
         shared = SharedFolders(root=self.run)
-        name = _key(file)
-        if self.has_network:
-            shared.get("prepared", name, lambda folder: self._make(folder, file, seed, True), timeout=TIMEOUT * 2)
+        key = self._key(file, lister)
+        if self.has_network and lister is not _Lister.NONE:
+            shared.get("prepared", key, lambda folder: self._make(folder, file, seed, lister, True), timeout=_PATIENCE)
         made = shared.get(
-            "record", f"{name}-{seed}", lambda folder: self._make(folder, file, seed), timeout=TIMEOUT * 2
+            "record", f"{key}-{seed}", lambda folder: self._make(folder, file, seed, lister), timeout=_PATIENCE
         )
         return from_json((made / _FILE).read_text(encoding="utf-8"))
 
-    def _make(self, folder: Path, file: Path, seed: str, has_network: bool = False) -> None:
+    def _make(self, folder: Path, file: Path, seed: str, lister: _Lister, has_network: bool = False) -> None:
         try:
-            roots = self._roots(file)
-        except ImplementationError as error:
+            roots, dbt = self._roots(file), self._dbt(lister)
+        except (ImplementationError, ToolkitMisuse) as error:
             (folder / _FILE).write_text(to_json(failed_record(str(error))), encoding="utf-8")
             return
-        request = {"file": str(file), "output": str(folder / _FILE), "roots": roots, "has_network": has_network}
+        request = {
+            "file": str(file),
+            "output": str(folder / _FILE),
+            "roots": roots,
+            "has_network": has_network,
+            "dbt": dbt,
+        }
         (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
+        home = self.kept / "dag-homes" / self._key(file, lister)
         # Short: sockets lie in it, whose paths may have a hundred characters.
         with throwaway_folder("cosmos-dag-") as scratch:
-            told = self._run(folder / "request.json", self._environment(file, scratch, seed), folder / "output.txt")
+            environment = {**self._environment(file, home, scratch, seed), **_without_database(roots)}
+            told = self._run(folder / "request.json", environment, folder / "output.txt")
         if not (folder / _FILE).exists():
             (folder / _FILE).write_text(to_json(failed_record(told)), encoding="utf-8")
         elif from_json((folder / _FILE).read_text(encoding="utf-8")).needs is not None:
             # An implementation may remember for a while that it could not install, also when there is a network.
-            remove_folder(self._home(file))
+            remove_folder(home)
+
+    def _key(self, file: Path, lister: _Lister) -> str:
+        release = self.release.name if self.release and lister is _Lister.RELEASE else ""
+        return hashlib.sha256(f"{file}\n{lister.value}\n{release}".encode()).hexdigest()[:16]
+
+    def _dbt(self, lister: _Lister) -> str | None:
+        if self.release is None or lister is not _Lister.RELEASE:
+            return None if lister is _Lister.OWN else ""
+        return str(kept_release(SharedFolders(root=self.kept), self.release).dbt)
 
     def _roots(self, file: Path) -> list[str]:
         if self.implementation is not None:
@@ -115,15 +154,11 @@ class RecordStore:
             return f"The import did not end within {TIMEOUT:.0f} s. The end of its output:\n{said}"
         return f"The process that imported the file ended with exit code {code}. The end of its output:\n{said}"
 
-    def _home(self, file: Path) -> Path:
-        return self.kept / "dag-homes" / _key(file)
-
-    def _environment(self, file: Path, scratch: Path, seed: str) -> dict[str, str]:
+    def _environment(self, file: Path, home: Path, scratch: Path, seed: str) -> dict[str, str]:
         places = variables_of_places()
         outer = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
         write_config(scratch)
         (scratch / "tmp").mkdir()
-        home = self._home(file)
         home.mkdir(parents=True, exist_ok=True)
         if (installed_airflow() or "").startswith("2."):
             # There a DAG file may write to the database, as operators of astronomer-cosmos do.
@@ -147,6 +182,12 @@ class RecordStore:
         }
 
 
+def _without_database(roots: Sequence[str]) -> dict[str, str]:
+    """Return settings with which implementations need no database of Airflow when a file is imported."""
+    # Else astronomer-cosmos stores what dbt ls has said as a Variable. cosmos-venv has the setting too, and does not.
+    return {"AIRFLOW__COSMOS__ENABLE_CACHE_DBT_LS": "False"} if "cosmos" in roots else {}
+
+
 def _end_group(process: subprocess.Popen[bytes]) -> None:
     """End what the process has started and left."""
     for each in (signal.SIGTERM, signal.SIGKILL):
@@ -155,7 +196,3 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
         except (ProcessLookupError, PermissionError):
             break
     process.wait()
-
-
-def _key(file: Path) -> str:
-    return hashlib.sha256(str(file).encode()).hexdigest()[:16]

@@ -24,7 +24,8 @@ _DEFAULTS = {
     # Otherwise Airflow logs its work between the lines of the diff.
     "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
 }
-_MODULE = "cosmos_dag_file"
+NAME_OF_DAG_FILE = "cosmos_dag_file"
+"""``__name__`` of a file that ``file_builder`` builds."""
 
 
 def import_first(name: str, *modules: str) -> Any:
@@ -104,7 +105,7 @@ def is_dag(value: Any) -> bool:
 
 def _build(file: Path) -> list[Any]:
     with _registered() as registered:
-        variables = runpy.run_path(str(file), run_name=_MODULE)
+        variables = runpy.run_path(str(file), run_name=NAME_OF_DAG_FILE)
     dags = {id(value): value for value in (*variables.values(), *registered) if is_dag(value)}
     if not dags:
         raise ToolkitMisuse(f"{file} builds no DAG that Airflow would find.")
@@ -117,7 +118,7 @@ def _registered() -> Iterator[list[Any]]:
     context = import_first("DagContext", "airflow.sdk.definitions._internal.contextmanager", "airflow.models.dag")
     found: list[Any] = []
     kept = context.current_autoregister_module_name, context.autoregistered_dags
-    context.current_autoregister_module_name, context.autoregistered_dags = _MODULE, set()
+    context.current_autoregister_module_name, context.autoregistered_dags = NAME_OF_DAG_FILE, set()
     try:
         yield found
         found.extend(sorted((dag for dag, _ in context.autoregistered_dags), key=lambda dag: str(dag.dag_id)))

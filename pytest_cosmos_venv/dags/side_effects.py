@@ -20,6 +20,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from pytest_cosmos_venv.dags.dag_files import NAME_OF_DAG_FILE
+
 _TOOLKIT = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 - compared with the names of code objects as they are
 _OWN = (os.path.join(_TOOLKIT, "dags"), os.path.join(_TOOLKIT, "dag_checks"))  # noqa: PTH118
 _STANDARD = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), os.path.dirname(os.__file__)})  # noqa: PTH120
@@ -29,6 +31,8 @@ LOOKUPS = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
 """The audit events of lookups, the host first; ``gethostbyname_ex`` has that of ``gethostbyname``."""
 SENDS = ("socket.connect", "socket.sendto", "socket.sendmsg")
 """The audit events with a socket and the address that it goes to."""
+THROUGH = ", through "
+"""Between the lines that ``caller`` returns."""
 PROCESS, CONNECTION, FILE = "process", "connection", "file"
 # Python's events have this number where the path is not relative to an open folder.
 _NO_FOLDER = -1
@@ -36,17 +40,18 @@ _watches: list[Watch] = []
 
 
 def caller() -> str:
-    """Return the lines that are to blame: ``library/module.py:12, called from test_mine.py:5``; files are relative to
-    here.
+    """Return the lines that are to blame: ``dags/daily.py:5, through library/module.py:12``.
 
-    The first is the innermost line outside Python's own library, the second the innermost outside all installed ones.
+    The lines are the innermost one of the DAG file that is being built, the innermost outside all installed libraries,
+    and the innermost outside Python's own. Files are relative to the current folder.
     """
     frames = [frame for frame in _frames() if not _is_ours_or_pythons(frame)]
     if not frames:
         return "a place that is not known"
-    first = frames[0]
-    own = next((frame for frame in frames if not frame.f_code.co_filename.startswith(_INSTALLED)), first)
-    return _line(first) if own is first else f"{_line(first)}, called from {_line(own)}"
+    of_file = (frame for frame in frames if frame.f_globals.get("__name__") == NAME_OF_DAG_FILE)
+    own = (frame for frame in frames if not frame.f_code.co_filename.startswith(_INSTALLED))
+    to_blame = (next(of_file, None), next(own, None), frames[0])
+    return THROUGH.join(dict.fromkeys(_line(frame) for frame in to_blame if frame is not None))
 
 
 def is_called_from(module: str, function: str = "") -> bool:
@@ -104,7 +109,7 @@ class SideEffect:
     :param kind: ``process``, ``connection`` or ``file``.
     :param what: the thing in words.
     :param names: names by any of which it can be allowed.
-    :param where: file and line that did it, and the line outside all libraries that called it.
+    :param where: file and line, as ``caller`` returns them.
     """
 
     kind: str

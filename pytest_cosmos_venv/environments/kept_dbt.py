@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
 
+from pytest_cosmos_venv.environments.dbt_releases import DbtRelease
 from pytest_cosmos_venv.environments.virtualenv_dirs import PLACES_VARIABLE
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.shared_folders import SharedFolders
 
 LONGEST_INSTALLATION = 900.0
 """Seconds that one installation may take: dbt with an adapter and a cold cache on a slow network."""
+_DUCKDB = "duckdb"
 _SHOWN_LINES = 12
 
 
@@ -82,6 +84,18 @@ def kept_dbt(
     place = SharedFolders(root=folders.root.resolve())
     folder = place.get_in_place("dbt", _key(requirements, drivers, place.root), make, timeout=timeout)
     return KeptDbt(path=folder, requirements=tuple(requirements))
+
+
+def kept_release(folders: SharedFolders, release: DbtRelease) -> KeptDbt:
+    """Return the environment of a release of dbt with DuckDB, made when none is kept yet.
+
+    :param folders: the place where it is kept.
+    :param release: the release.
+    :raises ToolkitMisuse: as of ``kept_dbt``.
+    """
+    # dbt 2 brings no Python module of DuckDB, and rows are read with it.
+    needed = [*release.requirements, *([_DUCKDB] if release.is_native else [])]
+    return kept_dbt(folders, needed, drivers=release.drivers)
 
 
 def _key(requirements: Sequence[str], drivers: Sequence[Path], root: Path) -> str:

@@ -277,7 +277,12 @@ def native_facts(node: Node) -> dict[str, Any]:
     facts = node.as_dict()
     if node.kind == "seed":
         facts["config"] = {**facts["config"], "materialized": None}
-    return {**facts, "depends_on": {"macros": [], "nodes": list(node.depends_on)}}
+    if node.kind != "unit_test":
+        facts.setdefault("alias", node.name if node.kind == "source" else "")
+    if "test_metadata" in facts:  # its SQL is made of YAML
+        facts["original_file_path"] = f"target/generic_tests/{facts['path']}"
+    macros = (facts.get("depends_on") or {}).get("macros", [])
+    return {**facts, "depends_on": {"macros": macros, "nodes": list(node.depends_on)}}
 
 
 def _run_result(result: Result) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from .command_line import Invocation, UsageError
 from .log import Log, setting
 from .node_run import NodeRun
 from .packages import NO_PROJECT, PackageError, Packages
-from .project import Node, Project
+from .project import LISTED, Node, Project
 from .script import Interrupted, Script
 
 _NODE_COMMANDS = ("run", "build", "seed", "snapshot", "test", "retry", "clone")
@@ -185,13 +185,15 @@ class Call:
         self._artifacts.write_manifest(project.name, self._adapter, project.nodes)
         if not wanted:
             self._log.say("No nodes selected!", name="NoNodesSelected", level="warn")
-        for node in wanted:
-            facts = {**node.as_dict(), **({"fqn": list(node.fqn)} if "fqn" in keys else {})}
+        for node in sorted(wanted, key=lambda node: node.unique_id):
+            facts = {"fqn": list(node.fqn), **node.as_dict()}
+            if node.kind == "model" and self._artifacts.is_1_12:
+                facts["direct_parents"] = list(node.depends_on)
             line = {
-                "json": json.dumps({key: facts[key] for key in facts if not keys or key in keys}),
-                "name": node.name,
+                "json": json.dumps({key: facts[key] for key in facts if key in (keys or LISTED)}),
+                "name": node.search_name,
                 "path": node.path,
-            }.get(form, ".".join(node.fqn))
+            }.get(form, node.selector)
             self._log.show(line, name="ListCmdOut")
 
     def _read_project(self) -> Project:

@@ -24,8 +24,28 @@ _KINDS = {
     "snapshot": ("snapshot",),
     "test": ("test", "unit_test"),
     "source freshness": ("source",),
+    **dict.fromkeys(
+        ("ls", "list"),
+        (*_FOLDERS, "unit_test", "source", "exposure", "metric", "saved_query", "semantic_model"),
+    ),
     "build": ("model", "snapshot", "seed", "test", "unit_test"),
 }
+LISTED = (
+    "alias",
+    "config",
+    "depends_on",
+    "direct_parents",
+    "name",
+    "original_file_path",
+    "package_name",
+    "resource_type",
+    "source_name",
+    "tags",
+    "unique_id",
+)
+"""What ``dbt ls --output json`` shows of a node without ``--output-keys``."""
+_WITH_METHOD = ("source", "unit_test", "exposure", "metric", "saved_query", "semantic_model")
+"""Kinds that dbt lists with their names in front, as a selection has them."""
 _REFERENCE = re.compile(r"""\bref\(\s*(?:['"]\w+['"]\s*,\s*)?['"](\w+)['"]""")
 _MATERIALIZED = re.compile(r"""materialized\s*=\s*['"](\w+)['"]""")
 _TAGS = re.compile(r"""\btags\s*=\s*(\[[^]]*\]|['"][^'"]*['"])""")
@@ -48,6 +68,7 @@ class Node(NamedTuple):
     :param depends_on: unique ids of the nodes that it reads.
     :param code: the text of its file; of a seed and of a node that the script adds, none.
     :param schema: the schema of its table or view.
+    :param entry: what a manifest of dbt has of it; empty where no dbt has made one.
     """
 
     kind: str
@@ -63,6 +84,7 @@ class Node(NamedTuple):
     depends_on: tuple[str, ...] = ()
     code: str = ""
     schema: str = "main"
+    entry: dict[str, Any] = {}  # noqa: RUF012 - it is never changed
 
     @property
     def label(self) -> str:
@@ -82,8 +104,23 @@ class Node(NamedTuple):
         nouns = {"model": f"{self.materialized} model", "test": "data test", "unit_test": "unit test"}
         return nouns.get(self.kind, self.kind)
 
+    @property
+    def selector(self) -> str:
+        """The node as ``dbt ls`` lists it, such as ``shop.orders`` or ``source:shop.raw.orders``."""
+        if self.kind not in _WITH_METHOD:
+            return ".".join(self.fqn)
+        words = [self.name] if self.kind != "source" else self.unique_id.split(".")[2:]
+        return f"{self.kind}:{'.'.join((self.package, *words))}"
+
+    @property
+    def search_name(self) -> str:
+        """The node as ``dbt ls --output name`` lists it."""
+        return ".".join(self.unique_id.split(".")[2:]) if self.kind == "source" else self.name
+
     def as_dict(self) -> dict[str, Any]:
-        """Return the node as ``dbt ls --output json`` shows it."""
+        """Return the node as ``dbt ls --output json`` shows it, and what it would show with other keys."""
+        if self.entry:
+            return dict(self.entry)
         return {
             "name": self.name,
             "resource_type": self.kind,
@@ -180,7 +217,7 @@ class Project:
 
     def _matching_one(self, criterion: str) -> set[str]:
         plain = criterion.strip("+@")
-        found = {node.unique_id for node in self._all if _is_meant(node, plain)}
+        found = {node.unique_id for node in self._all if self._is_meant(node, plain)}
         if criterion.startswith(("+", "@")):
             found |= self.reached(found, {node.unique_id: node.depends_on for node in self.nodes})
         if criterion.endswith("+") or criterion.startswith("@"):
@@ -190,6 +227,10 @@ class Project:
             }
             found |= self.reached(found, below)
         return found | self._tests_of(found)
+
+    def _is_meant(self, node: Node, criterion: str) -> bool:
+        """Whether one criterion names the node. A method that only YAML could answer names every node."""
+        return is_meant(node, criterion)
 
     def _tests_of(self, chosen: set[str]) -> set[str]:
         """Return the added tests of nodes."""
@@ -300,8 +341,12 @@ def _from_id(unique_id: str) -> Node:
     )
 
 
-def _is_meant(node: Node, criterion: str) -> bool:
-    """Whether one criterion names the node. A method that only YAML could answer names every node."""
+def is_meant(node: Node, criterion: str) -> bool:
+    """Whether one criterion names the node. A method that only YAML could answer names every node.
+
+    :param node: the node.
+    :param criterion: a word of a selection, without its graph operators.
+    """
     method, colon, value = criterion.partition(":")
     if colon and method == "tag":
         return value in node.tags

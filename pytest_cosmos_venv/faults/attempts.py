@@ -274,9 +274,12 @@ class Attempts:
             yield
 
     def _recorder(self, callback: Callable[..., Any], name: str, task_id: str | None) -> Callable[..., Any]:
+        called: Any = callback.func if isinstance(callback, functools.partial) else callback
+        function = getattr(called, "__name__", type(called).__name__)
+
         def call(*arguments: Any, **options: Any) -> Any:
-            self.ledger.tell_alert(name, task_id)
-            return callback(*arguments, **options)
+            with self.ledger.alert(name, function, task_id):
+                return callback(*arguments, **options)
 
         return call
 

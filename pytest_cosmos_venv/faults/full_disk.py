@@ -7,7 +7,6 @@ because a task that runs out of space leaves its half behind for the next try.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import stat
@@ -16,14 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pytest_cosmos_venv.fake_dbt.script import fill
+from pytest_cosmos_venv.processes.mounts import BIND, RECURSIVE, begin_own_mounts, mount, refusal_of
 
-_NEW_MOUNTS, _NEW_USER = 0x00020000, 0x10000000
-_BIND, _RECURSIVE, _PRIVATE = 4096, 1 << 14, 1 << 18
 _SIZE = "64m"
-
-
-class MountError(Exception):
-    """This machine lets no process of this user mount."""
 
 
 def why_no_disk_can_be_full(folder: Path) -> str | None:
@@ -31,23 +25,10 @@ def why_no_disk_can_be_full(folder: Path) -> str | None:
 
     :param folder: an existing folder for the trial.
     """
-    # Tried in another process, since there is no way back.
     place, disk = folder / "place", folder / "disk"
     for each in (place, disk):
         each.mkdir()
-    reading, writing = os.pipe()
-    if (pid := os.fork()) == 0:
-        try:
-            _mount_overlays([place], keep=[], disk=disk)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
-            os.write(writing, str(error).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with open(reading, encoding="utf-8") as answer:  # noqa: PTH123 - a descriptor
-        told = answer.read()
-    os.waitpid(pid, 0)
-    return told or None
+    return refusal_of(lambda: _mount_overlays([place], keep=[], disk=disk))
 
 
 @contextmanager
@@ -73,8 +54,8 @@ def full_disk(places: Sequence[Path], *, keep: Sequence[Path], disk: Path, is_fu
 
 def _mount_overlays(places: Sequence[Path], *, keep: Sequence[Path], disk: Path) -> list[tuple[Path, Path]]:
     """Return upper layer and real folder of each place; both stay reachable under what is mounted over them."""
-    _unshare()
-    _mount("tmpfs", str(disk), "tmpfs", 0, f"size={_SIZE},mode=755")
+    begin_own_mounts()
+    mount("tmpfs", str(disk), "tmpfs", 0, f"size={_SIZE},mode=755")
     # Names of what will lie hidden.
     kept = [(_handle(each), each) for each in keep]
     layers = []
@@ -85,9 +66,9 @@ def _mount_overlays(places: Sequence[Path], *, keep: Sequence[Path], disk: Path)
         shutil.copymode(place, upper)
         layers.append((_handle(upper), _handle(place)))
         data = f"lowerdir={place},upperdir={upper},workdir={work}"
-        _mount("overlay", str(place), "overlay", 0, data if os.getuid() == 0 else f"{data},userxattr")
+        mount("overlay", str(place), "overlay", 0, data if os.getuid() == 0 else f"{data},userxattr")
     for handle, place in kept:
-        _mount(str(handle), str(place), "", _BIND | _RECURSIVE)
+        mount(str(handle), str(place), "", BIND | RECURSIVE)
     return layers
 
 
@@ -138,30 +119,3 @@ def _hides_what_is_below(folder: Path) -> bool:
         except OSError:  # it has no such attribute
             pass
     return False
-
-
-def _unshare() -> None:
-    user, group = os.getuid(), os.getgid()
-    if user == 0:
-        _call("unshare", _NEW_MOUNTS)
-    else:
-        _call("unshare", _NEW_MOUNTS | _NEW_USER)
-        # First: an ordinary user may map groups only where setgroups is denied (user_namespaces(7)).
-        Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
-        Path("/proc/self/uid_map").write_text(f"{user} {user} 1", encoding="ascii")
-        Path("/proc/self/gid_map").write_text(f"{group} {group} 1", encoding="ascii")
-    # Else what is mounted here may appear in the mounts of the whole machine.
-    _mount("none", "/", "", _PRIVATE | _RECURSIVE)
-
-
-def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
-    _call("mount", source.encode(), target.encode(), kind.encode(), flags, data.encode())
-
-
-def _call(name: str, *arguments: object) -> None:
-    try:
-        function = getattr(ctypes.CDLL(None, use_errno=True), name)
-    except AttributeError:
-        raise MountError(f"this system has no {name}") from None
-    if function(*arguments):
-        raise MountError(f"{name}: {os.strerror(ctypes.get_errno())}")

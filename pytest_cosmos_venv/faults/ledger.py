@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -57,16 +58,20 @@ class Alert:
     """A call of a callback of a DAG or of one of its tasks, in whichever process it was made.
 
     :param callback: the name of the argument: ``on_failure_callback``, ``on_retry_callback``, ``on_success_callback``.
+    :param function: the name of the function that was called, or of the class of a notifier.
     :param task_id: the id of the task; None: it is a callback of the DAG.
-    :param time: the moment, in UTC.
+    :param error: what it raised, which Airflow only logs, such as ``ConnectionError: refused``; None: it returned.
+    :param time: the moment at which it began, in UTC.
     """
 
     callback: str
+    function: str
     task_id: str | None
+    error: str | None
     time: datetime
 
     def __str__(self) -> str:
-        return f"{self.callback} of {self.task_id or 'the DAG'}"
+        return f"{self.callback} of {self.task_id or 'the DAG'}{f': {self.error}' if self.error else ''}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,14 +141,22 @@ class Ledger:
             now = self.tries[-1] if self.tries else None
             self._others.append(_happened(fault, place, now, real_time.now()))
 
-    def tell_alert(self, callback: str, task_id: str | None) -> None:
-        """Write that a callback is called.
+    @contextmanager
+    def alert(self, callback: str, function: str, task_id: str | None) -> Iterator[None]:
+        """Write that a callback was called, which is what the block does.
 
         :param callback: the name of the argument.
+        :param function: the name of what is called.
         :param task_id: the id of the task; None: it is the DAG's.
         """
-        line = {"callback": callback, "task_id": task_id, "time": real_time.now()}
-        _write_line(self.folder / _ALERTS, line)
+        line = {"callback": callback, "function": function, "task_id": task_id, "error": None, "time": real_time.now()}
+        try:
+            yield
+        except Exception as error:
+            line["error"] = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            _write_line(self.folder / _ALERTS, line)
 
     def happened(self) -> list[HappenedFault]:
         """Return the faults that have struck so far, in the order of their moments."""
@@ -160,6 +173,7 @@ class Ledger:
         """Return the calls of callbacks so far, in their order."""
         lines = _read_lines(self.folder / _ALERTS)
         found = [Alert(**{**line, "time": datetime.fromtimestamp(line["time"], timezone.utc)}) for line in lines]
+        found.sort(key=lambda each: each.time)
         return RecordList(found, of="alerts", none="no callback was called")
 
 

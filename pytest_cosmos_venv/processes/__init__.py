@@ -1,1 +1,1 @@
-"""Processes in every state that a lock can meet (dead, alive, zombie, of another user), and the lock file itself."""
+"""Processes in every state that a lock can meet, the lock file itself, and mounts of one process alone."""

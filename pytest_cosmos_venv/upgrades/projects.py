@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,7 +13,9 @@ import pytest
 from pytest_cosmos_venv.environments.dbt_releases import DbtRelease
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.shared_folders import SharedFolders
-from pytest_cosmos_venv.upgrades.release_record import CommandRecord, NodeRecord, commands_of
+from pytest_cosmos_venv.throwaway import throwaway_folder
+from pytest_cosmos_venv.upgrades import dbt_warnings
+from pytest_cosmos_venv.upgrades.release_record import CommandRecord, commands_of, parsed_nodes
 from pytest_cosmos_venv.warehouse.dbt_result import DbtFailed, DbtResult
 from pytest_cosmos_venv.warehouse.duckdb_warehouse import DuckDBWarehouse
 from pytest_cosmos_venv.warehouse.given_rows import Relation, quoted
@@ -54,7 +54,7 @@ class ProjectFile(pytest.File):
 
     :param releases: the releases of the run.
     :param sources: source -> file of its rows.
-    :param kept: the folder in which environments are kept between runs; None: they are not.
+    :param kept: the folder of environments, which all workers share.
     :param **rest: the parameters of pytest.
     """
 
@@ -63,13 +63,13 @@ class ProjectFile(pytest.File):
         *,
         releases: Sequence[DbtRelease],
         sources: Mapping[str, Path],
-        kept: Path | None,
+        kept: Path,
         **rest: Any,
     ) -> None:
         super().__init__(**rest)
         self.sources = sources
         self._releases = releases
-        self._kept = kept
+        self._folders = SharedFolders(root=kept)
 
     def collect(self) -> Iterator[ProjectItem]:
         """Return an item for each step and release."""
@@ -84,13 +84,11 @@ class ProjectFile(pytest.File):
 
         :param release: the release of dbt.
         """
-        scratch = Path(tempfile.mkdtemp(prefix="cosmos-dbt-"))
-        try:
-            folders = SharedFolders(root=self._kept or scratch / "kept")
-            with closing(DuckDBWarehouses(folders, scratch, release)) as warehouses:
-                yield warehouses(self.path.parent)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        with (
+            throwaway_folder("cosmos-dbt-") as scratch,
+            closing(DuckDBWarehouses(self._folders, scratch, release)) as warehouses,
+        ):
+            yield warehouses(self.path.parent, environment=dbt_warnings.ENVIRONMENT)
 
 
 class ProjectItem(pytest.Item):
@@ -116,6 +114,8 @@ class ProjectItem(pytest.Item):
         with self.parent.warehouse(self.release) as warehouse:
             contents: dict[str, str] = {}
             parsed: tuple[CommandRecord, ...] = ()
+            log = warehouse.place / "logs" / "dbt.log"
+            log.unlink(missing_ok=True)  # of another test, or of an earlier run
             try:
                 if self.step == COMPILE:
                     warehouse.run_dbt("compile")
@@ -123,7 +123,8 @@ class ProjectItem(pytest.Item):
                 else:
                     self._build(warehouse, contents)
             finally:
-                self.stash[COMMANDS] = (*commands_of(warehouse.runs, contents), *parsed)
+                warnings = dbt_warnings.warnings_of(log)
+                self.stash[COMMANDS] = (*commands_of(warehouse.runs, contents, warnings), *parsed)
 
     def _build(self, warehouse: DuckDBWarehouse, contents: dict[str, str]) -> None:
         sources = {f"{each['source_name']}.{each['name']}": each for each in warehouse.manifest["sources"].values()}
@@ -165,8 +166,7 @@ def _parsed(warehouse: DuckDBWarehouse) -> CommandRecord:
     manifest = warehouse.manifest
     own = f".{manifest['metadata']['project_name']}."
     found = {name: each for kind in _PARSED for name, each in manifest.get(kind, {}).items() if own in name}
-    nodes = {name: NodeRecord(status="parsed", message="", seconds=0.0, compiled="", content="") for name in found}
-    return CommandRecord(command="parse", exit_code=0, seconds=0.0, nodes=nodes, log="")
+    return CommandRecord(command="parse", exit_code=0, seconds=0.0, nodes=parsed_nodes(found), log="")
 
 
 def _contents(warehouse: DuckDBWarehouse, result: DbtResult) -> dict[str, str]:

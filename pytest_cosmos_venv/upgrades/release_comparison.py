@@ -6,12 +6,16 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pytest_cosmos_venv.upgrades.release_record import CommandRecord, NodeRecord, ReleaseRecord
+from pytest_cosmos_venv.upgrades.release_record import CommandRecord, NodeRecord, ReleaseRecord, TaskRecord
 
-OUTCOME, NODES, STATE, SQL, ROWS = "outcome", "nodes", "state", "SQL", "rows"
+OUTCOME, NODES, TASKS, STATE = "outcome", "nodes", "tasks", "state"
+ROWS, SQL, WARNINGS = "rows", "SQL", "warnings"
+KINDS = (OUTCOME, NODES, TASKS, STATE, ROWS, SQL, WARNINGS)
 """The kinds of differences, the gravest first."""
-KINDS = (OUTCOME, NODES, STATE, ROWS, SQL)
-_ABSENT = "-"
+_PRESENT, _ABSENT = "there", "-"
+
+_Found = tuple[str, str, str, str, str]
+"""Kind, subject, before, after and detail of a difference."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +67,23 @@ def differences(records: Iterable[ReleaseRecord], releases: Sequence[str]) -> li
             other = of_test.get(release)
             if first is not None and other is not None:
                 found += _between(test, first, other)
-    return sorted(found, key=lambda each: KINDS.index(each.kind))
+    return sorted(_warnings_once(found), key=lambda each: KINDS.index(each.kind))
+
+
+def _warnings_once(found: Iterable[Difference]) -> Iterator[Difference]:
+    """Leave out warnings that another step of the same project has given already."""
+    told = set()
+    for each in found:
+        place = each.test.rpartition("::")[0], each.release, each.subject, each.before
+        if each.kind != WARNINGS or place not in told:
+            yield each
+        if each.kind == WARNINGS:
+            told.add(place)
 
 
 def _between(test: str, first: ReleaseRecord, other: ReleaseRecord) -> Iterator[Difference]:
-    def difference(kind: str, subject: str, before: str, after: str, detail: str = "") -> Difference:
-        return Difference(
+    for kind, subject, before, after, detail in _of_records(first, other):
+        yield Difference(
             kind=kind,
             test=test,
             subject=subject,
@@ -79,26 +94,50 @@ def _between(test: str, first: ReleaseRecord, other: ReleaseRecord) -> Iterator[
             detail=detail,
         )
 
+
+def _of_records(first: ReleaseRecord, other: ReleaseRecord) -> Iterator[_Found]:
     if first.outcome != other.outcome:
-        told = other.text if other.outcome != "passed" else first.text
-        yield difference(OUTCOME, "", first.outcome, other.outcome, told)
+        yield OUTCOME, "", first.outcome, other.outcome, other.text if other.outcome != "passed" else first.text
     for one, two in zip(first.commands, other.commands, strict=False):
         if one.command != two.command:
             # From here on the test itself has done something else: what follows compares unlike things.
-            yield difference(OUTCOME, one.command, one.command, two.command)
+            yield OUTCOME, one.command, one.command, two.command, ""
             return
-        for subject in _only_in(one, two):
-            yield difference(NODES, subject, "there", _ABSENT)
-        for subject in _only_in(two, one):
-            yield difference(NODES, subject, _ABSENT, "there")
-        for subject, node in one.nodes.items():
-            if subject in two.nodes:
-                yield from (difference(kind, subject, *rest) for kind, *rest in _of_node(node, two.nodes[subject]))
+        yield from _lacking(one, two, _PRESENT, _ABSENT)
+        yield from _lacking(two, one, _ABSENT, _PRESENT)
+        if one.tasks and two.tasks:
+            yield from _of_tasks(one.tasks, two.tasks)
+        for name, node in one.nodes.items():
+            if name in two.nodes:
+                for kind, before, after, detail in _of_node(node, two.nodes[name]):
+                    yield kind, name, before, after, detail
 
 
-def _only_in(one: CommandRecord, two: CommandRecord) -> list[str]:
-    # A command that has failed as a whole has no nodes to compare; the outcome tells it.
-    return [name for name in one.nodes if name not in two.nodes] if two.nodes else []
+def _lacking(one: CommandRecord, other: CommandRecord, before: str, after: str) -> Iterator[_Found]:
+    """Yield what the other command lacks. One that has failed as a whole has no nodes; its outcome tells it."""
+    if other.nodes:
+        yield from ((NODES, name, before, after, "") for name in one.nodes if name not in other.nodes)
+        yield from (
+            (WARNINGS, name, before, after, words) for name, words in one.warnings.items() if name not in other.warnings
+        )
+
+
+def _of_tasks(one: Mapping[str, TaskRecord], two: Mapping[str, TaskRecord]) -> Iterator[_Found]:
+    gone, new = [name for name in one if name not in two], [name for name in two if name not in one]
+    for name in gone:
+        purpose = one[name].purpose
+        same = next((other for other in new if purpose is not None and two[other].purpose == purpose), _ABSENT)
+        if same in new:
+            new.remove(same)
+        yield TASKS, name, _PRESENT if same == _ABSENT else name, same, purpose or ""
+    yield from ((TASKS, name, _ABSENT, _PRESENT, two[name].purpose or "") for name in new)
+    for name, task in one.items():
+        if name in two and task.upstream != two[name].upstream:
+            yield TASKS, name, _after(task), _after(two[name]), ""
+
+
+def _after(task: TaskRecord) -> str:
+    return f"after {', '.join(task.upstream) or 'no task'}"
 
 
 def _of_node(one: NodeRecord, two: NodeRecord) -> Iterator[tuple[str, str, str, str]]:

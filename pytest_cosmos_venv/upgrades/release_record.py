@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pytest_cosmos_venv.dag_checks import task_ids
+from pytest_cosmos_venv.dag_checks.record import DagRecord
 from pytest_cosmos_venv.warehouse.dbt_result import DbtResult
 
 ATTRIBUTE = "cosmos_dbt_record"
@@ -16,7 +18,7 @@ ATTRIBUTE = "cosmos_dbt_record"
 class NodeRecord:
     """What dbt did with one node.
 
-    :param status: dbt's word, such as ``success``; ``parsed`` where dbt has only parsed it.
+    :param status: dbt's word, such as ``success``; ``parsed`` where dbt has only parsed or listed it.
     :param message: dbt's message; empty where there is none.
     :param seconds: how long it took.
     :param compiled: its SQL as dbt has compiled it; empty where dbt tells none.
@@ -31,14 +33,28 @@ class NodeRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CommandRecord:
-    """One command of dbt.
+class TaskRecord:
+    """One task of a DAG.
 
-    :param command: what dbt was told.
+    :param purpose: node and command of dbt, such as ``model.fleet.ships run``; None where it is for no node.
+    :param upstream: ids of the tasks that it waits for, in order.
+    """
+
+    purpose: str | None
+    upstream: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandRecord:
+    """One command of dbt, or the import of a DAG file.
+
+    :param command: what dbt was told; ``import``.
     :param exit_code: its exit code.
     :param seconds: how long it took.
     :param nodes: unique id -> what dbt did with it.
     :param log: the end of what dbt has printed, where it failed.
+    :param warnings: dbt's own warnings: what tells one from others -> dbt's words; empty where nobody has looked.
+    :param tasks: DAG and task, such as ``daily.ships_run`` -> task; empty for a command of dbt.
     """
 
     command: str
@@ -46,6 +62,8 @@ class CommandRecord:
     seconds: float
     nodes: Mapping[str, NodeRecord]
     log: str
+    warnings: Mapping[str, str] = field(default_factory=dict)
+    tasks: Mapping[str, TaskRecord] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,17 +94,29 @@ def record_of(document: Mapping[str, Any]) -> ReleaseRecord:
     :param document: the document.
     """
     commands = tuple(
-        CommandRecord(**{**each, "nodes": {name: NodeRecord(**node) for name, node in each["nodes"].items()}})
+        CommandRecord(
+            **{
+                **each,
+                "nodes": {name: NodeRecord(**node) for name, node in each["nodes"].items()},
+                "tasks": {
+                    name: TaskRecord(purpose=task["purpose"], upstream=tuple(task["upstream"]))
+                    for name, task in each["tasks"].items()
+                },
+            }
+        )
         for each in document["commands"]
     )
     return ReleaseRecord(**{**document, "commands": commands})
 
 
-def commands_of(results: Sequence[DbtResult], contents: Mapping[str, str]) -> tuple[CommandRecord, ...]:
+def commands_of(
+    results: Sequence[DbtResult], contents: Mapping[str, str], warnings: Mapping[str, str]
+) -> tuple[CommandRecord, ...]:
     """Return the records of commands.
 
     :param results: the commands, in order.
     :param contents: unique id -> digest of the rows of its table, after the last command.
+    :param warnings: dbt's own warnings in all of them.
     """
     return tuple(
         CommandRecord(
@@ -104,6 +134,37 @@ def commands_of(results: Sequence[DbtResult], contents: Mapping[str, str]) -> tu
                 for node in result.nodes.values()
             },
             log="" if result.succeeded else str(result),
+            warnings=warnings,
         )
         for result in results
+    )
+
+
+def parsed_nodes(names: Iterable[str]) -> dict[str, NodeRecord]:
+    """Return unique id -> record, of nodes that dbt has parsed or listed.
+
+    :param names: the unique ids.
+    """
+    return {name: NodeRecord(status="parsed", message="", seconds=0.0, compiled="", content="") for name in names}
+
+
+def import_of(record: DagRecord, check: str) -> CommandRecord:
+    """Return what a check of a DAG file says of its import: ``nodes`` and ``task_ids`` what they are named for.
+
+    :param record: what was seen when the file was imported.
+    :param check: the name of the check.
+    """
+    nodes = {name for project in record.projects for name in project.nodes} if check == "nodes" else ()
+    ids = task_ids.ids_of(record) if check == "task_ids" else {}
+    return CommandRecord(
+        command="import",
+        exit_code=0 if record.error is None else 1,
+        seconds=record.seconds if check == "imports" else 0.0,
+        nodes=parsed_nodes(sorted(nodes)),
+        log=record.error or "",
+        tasks={
+            f"{dag}.{name}": TaskRecord(purpose=purpose, upstream=tuple(sorted(record.tasks[dag][name].upstream)))
+            for dag, tasks in ids.items()
+            for name, purpose in tasks.items()
+        },
     )

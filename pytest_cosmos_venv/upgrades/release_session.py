@@ -8,16 +8,25 @@ from typing import Any
 
 import pytest
 
+from pytest_cosmos_venv.dag_checks.collection import RECORD, DagCheck
 from pytest_cosmos_venv.environments.dbt_releases import DbtRelease
 from pytest_cosmos_venv.upgrades import report as page
 from pytest_cosmos_venv.upgrades.projects import COMMANDS, ProjectFile, ProjectItem
-from pytest_cosmos_venv.upgrades.release_record import ATTRIBUTE, ReleaseRecord, commands_of, record_of
+from pytest_cosmos_venv.upgrades.release_record import (
+    ATTRIBUTE,
+    CommandRecord,
+    ReleaseRecord,
+    commands_of,
+    import_of,
+    record_of,
+)
 from pytest_cosmos_venv.warehouse.warehouses import RELEASE_FIXTURE, RESULTS
 
 NAME = "cosmos_dbt_releases"
 """The name under which pytest knows this plugin."""
 _PROJECT_FILE = "dbt_project.yml"
-_NOT_OF_THE_USER = frozenset({"dbt_packages", "dbt_modules", "target", "site-packages"})
+_PACKAGES = ("dbt_packages", "dbt_modules")
+_NOT_OF_THE_USER = frozenset({*_PACKAGES, "target", "site-packages"})
 
 
 class ReleaseSession:
@@ -25,12 +34,12 @@ class ReleaseSession:
 
     :param releases: the releases; the others are compared with the first one.
     :param sources: source -> file of its rows.
-    :param kept: the folder in which environments are kept between runs; None: they are not.
+    :param kept: the folder of environments, which all workers share.
     :param folder: the folder of the report; None: there is none.
     """
 
     def __init__(
-        self, releases: Sequence[DbtRelease], *, sources: Mapping[str, Path], kept: Path | None, folder: Path | None
+        self, releases: Sequence[DbtRelease], *, sources: Mapping[str, Path], kept: Path, folder: Path | None
     ) -> None:
         self._releases = releases
         self._sources = sources
@@ -38,8 +47,15 @@ class ReleaseSession:
         self._folder = folder
         self._records: list[ReleaseRecord] = []
 
+    def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
+        """Leave out installed packages: ``dbt deps`` links a local one, and pytest would follow it in circles.
+
+        :param collection_path: the file or folder.
+        """
+        return True if collection_path.name in _PACKAGES else None
+
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-        """Make a collector of a dbt project, unless it is an installed package.
+        """Make a collector of a dbt project, unless it is none of the user's.
 
         :param file_path: the file.
         :param parent: the collector of its folder.
@@ -61,9 +77,7 @@ class ReleaseSession:
         """
         report = yield
         release = _release_of(item)
-        commands = item.stash.get(COMMANDS, None)
-        if commands is None and RESULTS in item.stash:
-            commands = commands_of([run for each in item.stash[RESULTS] for run in each.runs], {})
+        commands = _commands_of(item)
         if call.when == "call" and release is not None and commands is not None:
             record = ReleaseRecord(
                 test=_name_without(release, item),
@@ -101,10 +115,21 @@ class ReleaseSession:
             terminalreporter.write_line(f"Report: {page.write(document, self._folder)}")
 
 
+def _commands_of(item: pytest.Item) -> tuple[CommandRecord, ...] | None:
+    """Return what dbt did in a test; None where it needs no dbt, or could not begin."""
+    if COMMANDS in item.stash:
+        return item.stash[COMMANDS]
+    if isinstance(item, DagCheck) and RECORD in item.stash:
+        return (import_of(item.stash[RECORD], item.check),)
+    if RESULTS in item.stash:
+        return commands_of([run for each in item.stash[RESULTS] for run in each.runs], {}, {})
+    return None
+
+
 def _release_of(item: pytest.Item) -> str | None:
     """Return the release with which a test runs; None where it needs no dbt."""
-    if isinstance(item, ProjectItem):
-        return item.release.name
+    if isinstance(item, (ProjectItem, DagCheck)):
+        return item.release.name if item.release is not None else None
     callspec = getattr(item, "callspec", None)
     return callspec.params.get(RELEASE_FIXTURE) if callspec is not None else None
 

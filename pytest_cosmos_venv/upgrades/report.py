@@ -13,7 +13,7 @@ from pytest_cosmos_venv.upgrades.release_record import ReleaseRecord
 
 VERSION = 1
 """The version of the form of ``report.json``."""
-_TEMPLATE = Path(__file__).with_name("report.html.jinja")
+_TEMPLATES = Path(__file__).parents[1]
 _SHOWN = 20
 _LOOKS = {"passed": ("✓", "good"), "failed": ("✗", "bad"), "skipped": ("○", "none")}
 
@@ -101,8 +101,9 @@ def write(report: Mapping[str, Any], folder: Path) -> Path:
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    loader = jinja2.FileSystemLoader(_TEMPLATES)
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    template = environment.get_template("upgrades/report.html.jinja")
     page = folder / "report.html"
     page.write_text(template.render(report=report, kinds=KINDS, looks=_LOOKS), encoding="utf-8")
     return page

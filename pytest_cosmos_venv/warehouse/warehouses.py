@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytest
 
 from pytest_cosmos_venv.environments.dbt_releases import DbtRelease
-from pytest_cosmos_venv.environments.kept_dbt import kept_dbt
+from pytest_cosmos_venv.environments.kept_dbt import kept_release
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.shared_folders import SharedFolders
 from pytest_cosmos_venv.warehouse.duckdb_warehouse import DuckDBWarehouse, ProjectSettings, open_warehouse
@@ -87,9 +87,7 @@ class DuckDBWarehouses:
             environment=dict(environment or {}),
             settings=dict(settings or {}),
         )
-        # dbt 2 brings no Python module of DuckDB, and rows are read with it.
-        needed = [*self._release.requirements, *([_DUCKDB] if self._release.is_native else [])]
-        dbt = kept_dbt(self._folders, needed, drivers=self._release.drivers)
+        dbt = kept_release(self._folders, self._release)
         place = self._stack.enter_context(self._folders.free_place(_DUCKDB, f"{dbt.path.name}-{seen.key}"))
         folder = self._folder / f"{_DUCKDB}-{len(self.made) + 1}"
         warehouse = open_warehouse(seen, dbt, place=place, folder=folder)

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from cosmos_venv.environments.archive.signed_record import Trust
+from cosmos_venv.environments.archive.signed_record import Signer
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
@@ -208,7 +208,7 @@ def test_half_an_archive_is_replaced(tmp_path: Path, cloud: S3, filled: Way, spe
 
 def test_an_environment_of_another_key_is_not_used(tmp_path: Path, filled: Way, spec: EnvironmentSpec) -> None:
     worker = filled.machine(tmp_path, "worker")
-    worker.trust = Trust(key=KEY[::-1])
+    worker.signer = Signer(key=KEY[::-1])
 
     assert said_by(worker.use(spec)) == "hello 1.0"
     assert worker.has_built

@@ -21,6 +21,7 @@ from cosmos_venv.environments.layout import LOCK_FILENAME, NOTE_FILENAME
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.lock_record import LockNote
 from cosmos_venv.exceptions import VirtualenvLockTimeout
+from cosmos_venv.managed.remote_environments import configured_store
 from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv.airflow_release import installed_airflow
 from tests.pytest_cosmos_venv.inner_run import write_distribution
@@ -85,6 +86,25 @@ def test_a_private_module_that_another_version_has_not_is_no_reason_to_judge_not
     )
 
     assert told.stdout.strip() == str(tmp_path / "cosmos_venv" / "__init__.py")
+
+
+def test_its_settings_of_a_remote_store_make_one(
+    adapter: CosmosVenvAdapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key_file = tmp_path / "key"
+    key_file.write_text("the key of all machines", encoding="ascii")
+    key_file.chmod(0o600)
+    for name, value in adapter.remote_environments(tmp_path / "store", key_file, seconds=7.0).items():
+        monkeypatch.setenv(name, value)
+
+    store = configured_store()
+
+    assert str(store.folder).startswith(f"file://{tmp_path}/store/")
+    assert (store.seconds, store.signer.key) == (7.0, b"the key of all machines")
+
+
+def test_an_implementation_that_says_nothing_of_remote_environments_has_no_variables(tmp_path: Path) -> None:
+    assert Adapter("another").remote_environments(tmp_path, tmp_path / "key", seconds=1.0) == {}
 
 
 def test_its_record_of_another_host_is_one_that_this_project_would_write(

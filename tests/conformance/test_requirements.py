@@ -16,7 +16,7 @@ from conformance.requirements import SPECIFICATION, Level, SpecificationError, r
 
 SUITE = SPECIFICATION.parent
 DRAFT = "1.1, draft"
-IN_WORDS = {4: "Four", 5: "Five", 6: "Six", 7: "Seven", 8: "Eight", 9: "Nine", 10: "Ten", 25: "Twenty-five"}
+IN_WORDS = {4: "Four", 5: "Five", 6: "Six", 7: "Seven", 8: "Eight", 9: "Nine", 10: "Ten", 31: "Thirty-one"}
 TEST_FILES = sorted(file for file in (SUITE / "checks").rglob("test_*.py") if file.name != "test_smoke.py")
 
 

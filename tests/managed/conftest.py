@@ -4,5 +4,15 @@ from __future__ import annotations
 
 from tests.dbt.warm.conftest import short_folder
 from tests.operators.conftest import dbt_calls, dbt_processes, make_operator, misbehaving_wheelhouse
+from tests.remote_settings import configure, key_file, remote
 
-__all__ = ["dbt_calls", "dbt_processes", "make_operator", "misbehaving_wheelhouse", "short_folder"]
+__all__ = [
+    "configure",
+    "dbt_calls",
+    "dbt_processes",
+    "key_file",
+    "make_operator",
+    "misbehaving_wheelhouse",
+    "remote",
+    "short_folder",
+]

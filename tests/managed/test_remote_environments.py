@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 
@@ -13,40 +12,8 @@ from cosmos_venv.compat import AirflowException
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.managed import resolve
 from cosmos_venv.managed.arguments import VirtualenvArguments
-from cosmos_venv.managed.remote_environments import FOLDER
 from tests.kit import DbtCalls, MakeOperator
-
-KEY = "the key of all workers"
-
-
-class Configure(Protocol):
-    """Set names of ``[cosmos_venv]``."""
-
-    def __call__(self, **settings: object) -> None: ...
-
-
-@pytest.fixture
-def configure(monkeypatch: pytest.MonkeyPatch) -> Configure:
-    def configure(**settings: object) -> None:
-        for name, value in settings.items():
-            monkeypatch.setenv(f"AIRFLOW__COSMOS_VENV__{name.upper()}", str(value))
-
-    return configure
-
-
-@pytest.fixture
-def remote(tmp_path: Path, configure: Configure) -> Path:
-    """The folder of a remote store that is configured, but for a key."""
-    configure(remote_environment_dir=f"file://{tmp_path}/remote")
-    return tmp_path / "remote" / FOLDER
-
-
-@pytest.fixture
-def key_file(tmp_path: Path) -> Path:
-    file = tmp_path / "key"
-    file.write_text(f"{KEY}\n")
-    file.chmod(0o600)
-    return file
+from tests.remote_settings import KEY, Configure
 
 
 def archives(remote: Path) -> list[str]:

@@ -1,7 +1,7 @@
 """The toolkit lives beside other plugins for pytest, in any order of loading, and beside their fixtures' names.
 
-In ``.cache/envs/crowd``: pytest-randomly, -rerunfailures, -timeout, -split, -cov, -airflow-in-a-box, time-machine,
-syrupy and inline-snapshot, all on.
+In ``.cache/envs/crowd``: pytest-randomly, -rerunfailures, -timeout, -split, -cov, -airflow-in-a-box, -postgresql,
+time-machine, syrupy and inline-snapshot, all on.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.postgres import IS_MISSING, Postgres
 from tests.pytest_cosmos_venv.inner_run import InnerRun
 
 # What a project may well have of its own. Nothing of ours may ask for any of it.
@@ -57,6 +58,86 @@ def test_time_machine_is_the_engine(cosmos_clock):
     assert time.time() == 1767225600
 '''
 
+ON_POSTGRESQL = """
+import time
+from datetime import datetime, timezone
+
+import psycopg
+import pytest
+from airflow import DAG
+from airflow.providers.standard.operators.python import PythonOperator
+from airflow.sdk import BaseHook
+from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv.profiles import PostgresUserPasswordProfileMapping
+from pytest_postgresql import factories
+
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+postgresql = factories.postgresql("postgresql_noproc")
+
+
+@pytest.fixture
+def connect(cosmos_connections, postgresql):
+    server = postgresql.info
+
+    def connect(host=server.host, port=server.port):
+        login = {"login": server.user, "password": server.password, "schema": server.dbname}
+        return cosmos_connections.add("warehouse", conn_type="postgres", host=host, port=port, **login)
+
+    return connect
+
+
+@pytest.mark.cosmos_fault("warehouse drops the connection")
+def test_a_retry_loads_the_row_again(postgresql, connect, cosmos_faults, cosmos_run_dag):
+    postgresql.execute("create table arrivals (ship text)")
+    postgresql.commit()
+    address = cosmos_faults.warehouse(postgresql.info.host, postgresql.info.port)
+    connect(address.host, address.port)
+
+    def load():
+        it = BaseHook.get_connection("warehouse")
+        place = {"host": it.host, "port": it.port, "dbname": it.schema, "user": it.login, "password": it.password}
+        with psycopg.connect(**place, autocommit=True) as connection:
+            connection.execute("insert into arrivals values ('Ada')")
+
+    with DAG("harbor", schedule=None, start_date=START) as dag:
+        PythonOperator(task_id="load", python_callable=load, retries=1)
+    outcome = cosmos_run_dag(dag)
+
+    assert outcome.succeeded, outcome
+    assert outcome.tasks["load"].tries == 2
+    # The first statement may come to its end after the second.
+    deadline, rows = time.monotonic() + 30, []
+    while len(rows) < 2 and time.monotonic() < deadline:
+        rows = postgresql.execute("select ship from arrivals").fetchall()
+    assert rows == [("Ada",), ("Ada",)]
+
+
+def test_dbt_is_led_to_a_database_of_the_test_alone(
+    postgresql, connect, cosmos_dbt_project, cosmos_fake_venv, cosmos_run_dag
+):
+    project = cosmos_dbt_project("harbor")
+    project.model("ships", "select 1 as id")
+    mapping = PostgresUserPasswordProfileMapping(connect(), {"schema": "public"})
+    dag = DbtDag(
+        dag_id="harbor",
+        schedule=None,
+        start_date=START,
+        project_config=ProjectConfig(project.path, manifest_path=project.manifest()),
+        profile_config=ProfileConfig("harbor", "dev", profile_mapping=mapping),
+        render_config=RenderConfig(load_method=LoadMode.DBT_MANIFEST),
+        execution_config=ExecutionConfig(
+            execution_mode=ExecutionMode.LOCAL, dbt_executable_path=cosmos_fake_venv.dbt
+        ),
+    )
+
+    outcome = cosmos_run_dag(dag)
+
+    assert outcome.succeeded, outcome
+    assert (mapping.profile["port"], mapping.profile["dbname"]) == (postgresql.info.port, postgresql.info.dbname)
+    assert postgresql.info.password in cosmos_fake_venv.calls[0].env.values()
+    assert postgresql.execute("select to_regclass('arrivals')").fetchone() == (None,)
+"""
+
 OURS, THEIRS = "pytest_cosmos_venv.plugin", "pytest_airflow_in_a_box.plugin"
 
 
@@ -102,3 +183,19 @@ def test_everything_passes_in_a_crowd(
     assert "Using --randomly-seed=4711" in done.output
     assert done.processes == []
     assert [report["variables"] for report in run.reports] == [{}] * len(run.reports)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(IS_MISSING, reason="no PostgreSQL in .cache/envs/postgres: make test fetches it")
+def test_a_server_of_pytest_postgresql_is_the_warehouse(tmp_path: Path, cache_dir: Path, postgres: Postgres) -> None:
+    run = InnerRun("crowd", tmp_path, cache_dir)
+    run.add(test_on_postgresql=ON_POSTGRESQL)
+    login = {"user": postgres.user, "password": postgres.password, "dbname": "of_a_test"}
+    server = {"host": "127.0.0.1", "port": postgres.port, **login}
+
+    done = run.run(
+        *(f"--postgresql-{name}={value}" for name, value in server.items()), "--cosmos-implementation=cosmos_venv"
+    )
+
+    assert done.outcomes == {"passed": 2}, done.output
+    assert done.processes == []

@@ -33,9 +33,11 @@ def test_the_suite_is_handed_over_as_the_files_beside_the_plugin(tmp_path: Path)
     command = suite_run(tmp_path).command
 
     suite = Path(pytest_cosmos_venv.__file__).parent / "conformance"
+    checks = (suite / "checks").rglob("test_*.py")
     files = [word for word in command if word.startswith(f"{suite}/") and word.endswith(".py")]
     assert files[0] == str(suite / "checks" / "test_smoke.py")
-    assert set(files) == {str(file) for file in (suite / "checks").glob("test_*.py")}
+    assert set(files) == {str(file) for file in checks if file.parent.name != "served"}
+    assert str(suite / "checks" / "machines" / "test_remote.py") in files
 
 
 def test_the_run_with_servers_has_files_of_its_own_and_the_smoke_check(tmp_path: Path) -> None:

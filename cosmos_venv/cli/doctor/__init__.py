@@ -21,6 +21,7 @@ from cosmos_venv.cli.doctor.dbt_check import environments_can_be_served, index_a
 from cosmos_venv.cli.doctor.directory_check import directories_can_hold_environments, temporary_files_can_be_run
 from cosmos_venv.cli.doctor.hosts_check import ADAPTERS, hosts_are_known
 from cosmos_venv.cli.doctor.lock_check import join, locks_lock, open_to_peer
+from cosmos_venv.cli.doctor.remote_check import remote_can_be_used
 from cosmos_venv.cli.output import OK, WRONG, only_the_result_on_stdout, print_json, print_marked, steps, tell
 from cosmos_venv.cli.parsing import absolute_path, add_action, existing_file, whole_number
 from cosmos_venv.credentials import mask
@@ -33,8 +34,8 @@ _DESCRIPTION = (
     "Tests everything that cosmos-venv needs, and says how to repair what does not work: Airflow and its settings, "
     "the directories of environments (owner, permissions, file system, free space), their locks (with two processes, "
     "or with --peer from two hosts), the installer and its index, the hosts that are asked beside it, the sockets of "
-    "warm servers, and DAG files that Airflow ignores. DAG files are not imported, and files that were made for a test "
-    "are removed. Exit code 1: a check failed; a warning is no failure."
+    "warm servers, the remote store, and DAG files that Airflow ignores. DAG files are not imported, and files that "
+    "were made for a test are removed. Exit code 1: a check failed; a warning is no failure."
 )
 _Check = Callable[[Examined], Iterable[CheckResult]]
 CHECKS: dict[str, tuple[_Check, ...]] = {
@@ -45,6 +46,7 @@ CHECKS: dict[str, tuple[_Check, ...]] = {
     "index": (index_answers,),
     "hosts": (hosts_are_known,),
     "sockets": (sockets_can_be_made, environments_can_be_served),
+    "remote": (remote_can_be_used,),
     "discovery": (airflow_finds_the_file,),
 }
 _COLORS = {"ok": "green", "warning": "yellow", "failed": "red"}

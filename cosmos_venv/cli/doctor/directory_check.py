@@ -83,7 +83,11 @@ def directories_can_hold_environments(examined: Examined) -> Iterator[CheckResul
         except (VirtualenvError, CosmosValueError) as error:
             yield _result(directory, "failed", str(error), "Give a directory that this user may read and write.")
             continue
-        faults = [*_untrusted(directory), *_unfit(directory, is_searched=directory in examined.searched)]
+        faults = [
+            *_untrusted(directory),
+            *_without_python(directory),
+            *_unfit(directory, is_searched=directory in examined.searched),
+        ]
         yield from faults
         if not any(each.outcome == "failed" for each in faults):
             yield _result(directory, "ok", f"{ready} ready environment{'s' * (ready != 1)}, {_room(directory)} free.")
@@ -138,9 +142,25 @@ def _untrusted(directory: Path) -> Iterator[CheckResult]:
         yield _result(directory, "failed", str(error), "Let it belong to the user of the tasks, and to nobody else.")
 
 
+def _without_python(directory: Path) -> Iterator[CheckResult]:
+    builds = [each for each in read_inventory(EnvironmentStore(directory)) if each.state == "ready" and each.record]
+    pythons = [each.record.spec.interpreter for each in builds if each.record]
+    missing = [python for python in pythons if not os.path.exists(python.executable)]  # noqa: PTH110
+    for python in dict.fromkeys(missing):
+        text = (
+            f"{missing.count(python)} of {len(builds)} environments are made of {python.executable}, which is not here."
+        )
+        way_out = f"Use an image that has {python.implementation} {python.version} at that path, or build them here."
+        yield _result(directory, "warning", text, way_out)
+
+
 def _unfit(directory: Path, *, is_searched: bool) -> Iterator[CheckResult]:
     reason = why_no_trial(directory)
     if reason:
+        if os.statvfs(directory).f_flag & os.ST_NOEXEC:
+            text = f"{reason}, and noexec: no dbt there can be started, nor its libraries loaded."
+            yield _result(directory, "failed", text, "Mount it without noexec.")
+            return
         outcome: Outcome = "ok" if is_searched else "warning"
         way_out = "" if is_searched else "Right for virtualenv_search_path; a virtualenv_dir must be writable."
         yield _result(directory, outcome, f"{reason}: what stands there is used, and nothing is built.", way_out)

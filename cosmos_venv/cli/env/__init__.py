@@ -1,13 +1,16 @@
-"""The command ``cosmos-venv env``: it builds, shows, verifies and removes managed environments."""
+"""The command ``cosmos-venv env``: it builds, shares, exports, shows, verifies and removes managed environments."""
 
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cosmos_venv.cli.env.export import env_export
 from cosmos_venv.cli.env.lock import env_lock
 from cosmos_venv.cli.env.prune import env_prune
+from cosmos_venv.cli.env.push import env_push
 from cosmos_venv.cli.env.show import env_list, env_show, env_verify
 from cosmos_venv.cli.env.warm import env_warm
 from cosmos_venv.cli.parsing import absolute_path, add_action, add_actions, existing_path, whole_number
@@ -22,9 +25,27 @@ _WARM = (
     "all DAG files below a folder, it builds the environment of each virtualenv task that keeps one. For a "
     "requirements file, or a dbt project with a requirements.txt, it builds the environment for "
     "py_requirements=['-r FILE']; for --requirement, the one for these. An environment that is ready is not changed. "
+    "With [cosmos_venv] remote_environment_dir it fetches what is there, and puts there what it has built. "
     "Exit code 1: a file cannot be imported, an environment cannot be built or is known only when its task runs "
     "(virtualenv_dir is a template, or mapped), or no file makes a DAG. A file without a DAG is only mentioned if "
     "other files make one, so that dags/*.py may be given. Tasks that keep no environment are no failure."
+)
+_FETCH = (
+    "Fetches environments from [cosmos_venv] remote_environment_dir, for the same sources as env warm, and builds "
+    "none. An environment that is ready is not changed. Exit code 1: the remote does not hold an environment that can "
+    "be used here, or one of the reasons of env warm."
+)
+_PUSH = (
+    "Puts the ready environments of a virtualenv_dir, or the one that is named, into [cosmos_venv] "
+    "remote_environment_dir, signed with the key of remote_key_conn_id or remote_key_file. Exit code 1: an environment "
+    "is damaged or works only where it was built, or the remote does not take it."
+)
+_EXPORT = (
+    "Writes the ready environments of a virtualenv_dir, or the one that is named, as an image (OCI) that Kubernetes "
+    "mounts as an image volume at PATH, for [cosmos_venv] virtualenv_search_path. All that names the path of an "
+    "environment names PATH there. The Python of each environment must be at the same path, with the same version, "
+    "where it is used. Exit code 1: an environment is damaged or works only where it was built; nothing is written "
+    "then."
 )
 _LOCK = (
     "Resolves the requirements of each environment that the virtualenv tasks of a DAG file keep, with uv, and writes a "
@@ -61,6 +82,8 @@ def add_to(subjects: Actions) -> None:
     """
     actions = add_actions(subjects, "env", "managed environments")
     _add_warm(actions)
+    _add_push(actions)
+    _add_export(actions)
     _add_lock(actions)
     _add_looks(actions)
     _add_prune(actions)
@@ -68,22 +91,29 @@ def add_to(subjects: Actions) -> None:
 
 def _add_warm(actions: Actions) -> None:
     warm = add_action(actions, "warm", "build environments before tasks need them", _WARM, aliases=("build",))
-    warm.add_argument(
+    fetch = add_action(actions, "fetch", "fetch environments that another machine has built", _FETCH)
+    for action, verb in ((warm, "build"), (fetch, "fetch")):
+        _add_sources(action, verb)
+        action.set_defaults(run=partial(_run_warm, only_fetches=action is fetch))
+
+
+def _add_sources(parser: argparse.ArgumentParser, verb: str) -> None:
+    parser.add_argument(
         "sources",
         nargs="*",
         type=existing_path,
         metavar="SOURCE",
         help="a DAG file, a folder of DAG files, a requirements file, or a dbt project with a requirements.txt",
     )
-    warm.add_argument(
+    parser.add_argument(
         "--dir",
         type=absolute_path,
         metavar="DIR",
-        help="build in this directory, not in virtualenv_dir: for example a directory of an image, for [cosmos_venv] "
+        help=f"{verb} in this directory, not in virtualenv_dir: for example a directory of an image, for [cosmos_venv] "
         "virtualenv_search_path. It is needed if there is no DAG file",
     )
-    warm.add_argument("-v", "--verbose", action="store_true", help="show all output of the installer")
-    given = warm.add_argument_group("Without a DAG file: the arguments of an operator")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show all output of the installer")
+    given = parser.add_argument_group("Without a DAG file: the arguments of an operator")
     given.add_argument(
         "--requirement", action="append", default=[], metavar="REQ", help="one of py_requirements; may be repeated"
     )
@@ -99,10 +129,9 @@ def _add_warm(actions: Actions) -> None:
     )
     given.add_argument("--python", metavar="PYTHON", help="py_executable")
     given.add_argument("--system-site-packages", action="store_true", help="py_system_site_packages")
-    warm.set_defaults(run=_run_warm)
 
 
-def _run_warm(options: argparse.Namespace) -> int:
+def _run_warm(options: argparse.Namespace, *, only_fetches: bool) -> int:
     if not (options.sources or options.requirement):
         options.parser.error("give a DAG file, a folder, a requirements file, or --requirement")
     return env_warm(
@@ -110,11 +139,49 @@ def _run_warm(options: argparse.Namespace) -> int:
         directory=options.dir,
         as_json=options.json,
         is_verbose=options.verbose,
+        only_fetches=only_fetches,
         py_requirements=options.requirement,
         pip_install_options=options.pip_option,
         adbc_drivers=options.adbc_driver,
         py_executable=options.python,
         py_system_site_packages=options.system_site_packages,
+    )
+
+
+def _add_push(actions: Actions) -> None:
+    push = add_action(actions, "push", "put environments into the remote store", _PUSH)
+    _add_directory(push)
+    push.add_argument("name", metavar="NAME", nargs="?", help=f"only this one: {_NAME}")
+    push.add_argument(
+        "--lock",
+        type=absolute_path,
+        metavar="FILE",
+        help="name what was put there in this lock file, beside what it names already: with [cosmos_venv] "
+        "remote_environment_lock nothing else is fetched, and no key is needed",
+    )
+    push.set_defaults(
+        run=lambda options: env_push(options.directory, options.name, lock=options.lock, as_json=options.json)
+    )
+
+
+def _add_export(actions: Actions) -> None:
+    export = add_action(actions, "export", "write environments as an image", _EXPORT)
+    _add_directory(export)
+    export.add_argument("name", metavar="NAME", nargs="?", help=f"only this one: {_NAME}")
+    export.add_argument(
+        "--oci",
+        type=absolute_path,
+        required=True,
+        metavar="FILE_OR_DIR",
+        help="write an OCI image layout: a new directory, or one file if the name ends with .tar",
+    )
+    export.add_argument(
+        "--at", required=True, metavar="PATH", help="where the image will be mounted; it need not exist here"
+    )
+    export.set_defaults(
+        run=lambda options: env_export(
+            options.directory, options.name, target=options.oci, at=options.at, as_json=options.json
+        )
     )
 
 

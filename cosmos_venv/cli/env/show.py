@@ -14,6 +14,7 @@ from rich.filesize import decimal
 
 from cosmos_venv.cli.output import OK, WRONG, print_json, print_lines, print_table, steps
 from cosmos_venv.dbt.installation import DBT_CHECK, DBT_DISTRIBUTIONS, PARTS_OF_DBT
+from cosmos_venv.environments.environment import BuildRecord
 from cosmos_venv.environments.layout import failed_log
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.maintenance.inventory import (
@@ -170,6 +171,14 @@ def dbt_of(pins: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def why_not_portable(record: BuildRecord) -> str:
+    """Return why an environment without a portable digest has none, as a clause.
+
+    :param record: of its build.
+    """
+    return "it sees packages of its worker" if record.spec.system_site_packages else "an earlier release has built it"
+
+
 def _requirements(stored: StoredBuild) -> str:
     return ", ".join(stored.record.spec.requirements) or "no requirements" if stored.record else ""
 
@@ -257,6 +266,7 @@ def _recorded(stored: StoredBuild) -> list[str]:
         return []
     python = record.spec.interpreter
     return [
+        f"  portable    {record.portable_digest or f'no: {why_not_portable(record)}'}",
         f"  dbt         {_versions(stored) or 'none'}",
         *([f"  engine      {engine}"] if (engine := _engine(stored)) else []),
         f"  python      {python.implementation} {python.version}, {python.executable}",
@@ -265,6 +275,7 @@ def _recorded(stored: StoredBuild) -> list[str]:
         f"  from        {', '.join(record.sources) or 'nobody knows where'}",
         f"  built       {record.built_at} in {record.seconds} s by user id {record.built_by.uid} "
         f"on {record.built_by.host}",
+        *([f"  fetched     from {record.fetched_from}"] if record.fetched_from else []),
         *(f"  library     {each.source}" for each in record.spec.libraries),
         *(f"  installed   {name} {version}" for name, version in record.pins.items()),
     ]

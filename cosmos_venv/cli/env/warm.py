@@ -1,4 +1,6 @@
-"""The command ``cosmos-venv env warm``: it builds the environments that its words mean, and says what became of each.
+"""The commands ``cosmos-venv env warm`` and ``env fetch``: they make the environments ready that their words mean.
+
+``env fetch`` takes them from the remote store alone; ``env warm`` builds what is not there, and puts it there.
 
 The words are DAG files, folders of such, requirements files, dbt projects with one, or requirements.
 """
@@ -7,7 +9,7 @@ from __future__ import annotations
 
 import shlex
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,8 +50,9 @@ class BuiltEnvironment:
     :param virtualenv_dir: the directory in which it is kept, as a path.
     :param requirements: pip requirement strings.
     :param path: its directory; None: there is none.
-    :param was_built: whether this command has built it; False when it was ready.
-    :param seconds: that it took to build; 0 when it was ready.
+    :param was_built: whether this command has built it.
+    :param was_fetched: whether this command has fetched it from the remote store; both are False when it was ready.
+    :param seconds: that it took to build, or to fetch; 0 when it was ready.
     :param warning: a sentence about what its tasks may lack; None: nothing is known.
     :param error: why there is none, in words; None: it is there.
     """
@@ -58,6 +61,7 @@ class BuiltEnvironment:
     requirements: tuple[str, ...]
     path: str | None = None
     was_built: bool = False
+    was_fetched: bool = False
     seconds: float = 0.0
     warning: str | None = None
     error: str | None = None
@@ -69,29 +73,34 @@ def env_warm(
     directory: Path | None = None,
     as_json: bool,
     is_verbose: bool = False,
+    only_fetches: bool = False,
     **arguments: Any,
 ) -> int:
-    """Build the environments that the sources mean.
+    """Make the environments ready that the sources mean.
 
     :param sources: DAG files, folders of such, requirements files, dbt projects with one.
     :param directory: where, in place of every ``virtualenv_dir`` of DAG files.
     :param as_json: whether stdout gets ``{"environments": [...], "failures": [...]}`` in place of lines to read.
     :param is_verbose: whether all is shown that the installer writes.
+    :param only_fetches: whether what the remote store does not have is a failure; else it is built.
     :param **arguments: those of ``VirtualenvArguments``, for what no DAG file says.
     :returns: the exit code.
-    :raises CosmosValueError: when a source says nothing of an environment, or not where it should be.
+    :raises CosmosValueError: when a source says nothing of an environment, or not where it should be, or a setting of
+        the remote store is wrong or missing.
+    :raises VirtualenvError: when the key of the remote store cannot be had.
     """
-    from cosmos_venv.managed import resolve
+    from cosmos_venv.managed import remote_environments, resolve
     from cosmos_venv.managed.arguments import VirtualenvArguments
 
     given = VirtualenvArguments.of(arguments)
+    source = remote_environments.store_to_fetch_from() if only_fetches else None
     with steps("reading", as_json=as_json, counts_later=True) as step, only_the_result_on_stdout():
         report = reporter(step, is_verbose=is_verbose)
-        with resolve.building_in_foreground(directory, report) as built_here:
+        with resolve.building_in_foreground(directory, report, source=source) as made:
             targets = targets_of(sources, given, directory=directory, step=step)
             step.expect(len(targets.wanted))
-            # What dbt ls needed was built while the file was read.
-            built = [_build(one, step, built_here) for one in targets.wanted]
+            # What dbt ls needed was made while the file was read.
+            built = [_build(one, step, made) for one in targets.wanted]
     failures = [*targets.failures, *(f"{one.virtualenv_dir}: {one.error}" for one in built if one.error)]
     for failure in failures:
         tell(failure)
@@ -121,7 +130,7 @@ def reporter(step: Steps, *, is_verbose: bool) -> Callable[[str], None]:
     return report
 
 
-def _build(wanted: WantedEnvironment, step: Steps, built_here: set[Path]) -> BuiltEnvironment:
+def _build(wanted: WantedEnvironment, step: Steps, made: Mapping[Path, float]) -> BuiltEnvironment:
     from cosmos_venv.managed import resolve
 
     directory = str(wanted.directory)
@@ -135,13 +144,17 @@ def _build(wanted: WantedEnvironment, step: Steps, built_here: set[Path]) -> Bui
             # The reporter of ``building_in_foreground`` gets all lines; those dropped here stand in the summary.
             report=_silent,
         ) as environment:
-            was_built = environment.path in built_here
+            was_made, record = environment.path in made, environment.record
+            was_fetched = was_made and bool(record["fetched_from"])
+            # The record of what was fetched tells how long its builder has built.
+            seconds = made[environment.path] if was_fetched else record["seconds"]
             return BuiltEnvironment(
                 virtualenv_dir=directory,
                 requirements=requirements,
                 path=str(environment.path),
-                was_built=was_built,
-                seconds=round(environment.record["seconds"], 1) if was_built else 0.0,
+                was_built=was_made and not was_fetched,
+                was_fetched=was_fetched,
+                seconds=round(seconds, 1) if was_made else 0.0,
                 warning=_driver_warning(environment),
             )
     except (VirtualenvError, CosmosValueError) as error:
@@ -170,11 +183,13 @@ def _silent(_: str) -> None:
 def _lines(built: Sequence[BuiltEnvironment], dags: int) -> list[str]:
     if not built:
         return [f"No task of these DAG files ({dags} DAG{'s' * (dags != 1)}) keeps a managed environment."]
-    return [
-        f"{', '.join(one.requirements)} in {one.virtualenv_dir}: "
-        + ("failed" if one.error else f"built in {one.seconds} s" if one.was_built else "was ready")
-        for one in built
-    ]
+    return [f"{', '.join(one.requirements)} in {one.virtualenv_dir}: {_became(one)}" for one in built]
+
+
+def _became(one: BuiltEnvironment) -> str:
+    if one.was_built or one.was_fetched:
+        return f"{'fetched' if one.was_fetched else 'built'} in {one.seconds} s"
+    return "failed" if one.error else "was ready"
 
 
 def targets_of(sources: Sequence[Path], given: VirtualenvArguments, *, directory: Path | None, step: Steps) -> Targets:

@@ -12,8 +12,10 @@ import os
 import stat
 import tarfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from cosmos_venv.environments.archive.zstandard import zstd
 from cosmos_venv.exceptions import VirtualenvError
@@ -82,11 +84,11 @@ def pack(environment: Path, archive: Path, *, on_file: Callable[[], None]) -> Co
     :raises VirtualenvError: when zstandard is missing.
     :raises OSError: when a file cannot be read, or the archive cannot be written.
     """
-    if "'" in str(environment):
-        raise NotPortable(f"its path {environment} has a quotation mark, which scripts write in more than one way")
+    refuse_quotation_mark(environment)
     parameters = zstd().CompressionParameter
     options = {parameters.compression_level: _LEVEL, parameters.nb_workers: _THREADS, parameters.checksum_flag: 1}
-    found = _Found(environment=environment)
+    unpacked = files = 0
+    relocated: list[str] = []
     # In the format of GNU a long name costs one block more, in that of POSIX two for each file with a fraction of a
     # second in its time.
     with (
@@ -94,35 +96,58 @@ def pack(environment: Path, archive: Path, *, on_file: Callable[[], None]) -> Co
         zstd().ZstdFile(file, "w", options=options) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as tar,
     ):
-        for name in _names(environment):
+        for name in all_names(environment):
+            if is_made_by_creation(environment, name):
+                continue
             on_file()
-            found.add(name, tar)
+            with open_member(environment, name) as member:
+                files += 1
+                unpacked += member.info.size
+                if member.names_its_place:
+                    relocated.append(name)
+                tar.addfile(member.info, member.file)
     contents = Contents(
         sha256=sha256_of_file(archive),
         size=archive.stat().st_size,
-        unpacked=found.unpacked,
-        files=found.files,
+        unpacked=unpacked,
+        files=files,
         prefix=str(environment),
-        relocated=tuple(found.relocated),
+        relocated=tuple(relocated),
     )
     if refusal := contents.why_too_large():
         raise NotPortable(refusal)
     return contents
 
 
-def _names(environment: Path) -> Iterator[str]:
-    """Yield the names of all files and links that were installed, in order."""
+def refuse_quotation_mark(path: Path) -> None:
+    """Raise where no text can be relied upon to name a path as it is.
+
+    :param path: of an environment.
+    :raises NotPortable: when it has a quotation mark.
+    """
+    if "'" in str(path):
+        raise NotPortable(f"its path {path} has a quotation mark, which scripts write in more than one way")
+
+
+def all_names(environment: Path) -> list[str]:
+    """Return the names of all files and links of an environment, in order.
+
+    :param environment: directory of a build.
+    """
     found: list[str] = []
     for folder, folders, files in os.walk(environment):
         relative = os.path.relpath(folder, environment)
         links = [name for name in folders if os.path.islink(f"{folder}/{name}")]  # noqa: PTH114
         found += [name if relative == "." else f"{relative}/{name}" for name in (*files, *links)]
-    for name in sorted(found):
-        if not _is_made_by_creation(environment, name):
-            yield name
+    return sorted(found)
 
 
-def _is_made_by_creation(environment: Path, name: str) -> bool:
+def is_made_by_creation(environment: Path, name: str) -> bool:
+    """Return whether a file or link was there before anything was installed.
+
+    :param environment: directory of a build.
+    :param name: relative to it.
+    """
     if name in _MADE_BY_CREATION:
         return True
     folder, _, last = name.rpartition("/")
@@ -132,59 +157,66 @@ def _is_made_by_creation(environment: Path, name: str) -> bool:
     return last in _ACTIVATION or (environment / name).is_symlink()
 
 
-@dataclass(kw_only=True)
-class _Found:
-    """What was packed so far of an environment."""
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A file or link of an environment.
 
-    environment: Path
-    unpacked: int = 0
-    files: int = 0
-    relocated: list[str] = field(default_factory=list)
+    :param info: its head in an archive.
+    :param file: its content, to be read from the beginning; None: it is a link.
+    :param names_its_place: whether it names the path of the environment, so that it is another file at another path.
+    """
 
-    def add(self, name: str, tar: tarfile.TarFile) -> None:
-        """Put a file or link into the archive.
+    info: tarfile.TarInfo
+    file: BinaryIO | None = None
+    names_its_place: bool = False
 
-        :param name: relative to the environment.
-        :param tar: the archive.
-        :raises NotPortable: when it can only work where it stands.
-        """
-        self.files += 1
-        path = self.environment / name
-        status = path.lstat()
-        info = tarfile.TarInfo(name)
-        # Byte code counts only while the time of its source is the one that it was made of.
-        info.mtime = min(max(int(status.st_mtime), 0), _LATEST)
-        info.mode = _EXECUTABLE if status.st_mode & stat.S_IXUSR else _PLAIN
-        if stat.S_ISLNK(status.st_mode):
-            info.type, info.linkname = tarfile.SYMTYPE, os.readlink(path)  # noqa: PTH115 - as it is written
-            if not (leads_inside(name, info.linkname) and is_below(path, self.environment)):
-                raise NotPortable(f"{name} is a link that leads to {info.linkname}, out of the environment")
-            tar.addfile(info)
-            return
-        if not stat.S_ISREG(status.st_mode):
-            raise NotPortable(f"{name} is neither a file nor a link")
-        with path.open("rb") as file:
-            info.size = os.fstat(file.fileno()).st_size
-            if info.size > _MOST_OF_ONE:
-                raise NotPortable(f"{name} has {info.size:,} bytes, more than the {_MOST_OF_ONE:,} that one may have")
-            # A library may have gigabytes.
-            is_large = info.size > _LARGE
-            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if is_large else file.read()
-            self._look_at(name, content)
-            self.unpacked += info.size
-            file.seek(0)
-            tar.addfile(info, file)
 
-    def _look_at(self, name: str, content: bytes | mmap.mmap) -> None:
-        # Byte code names its source, and Python puts the right name there when it loads it.
-        if content.find(os.fsencode(self.environment)) >= 0 and not name.endswith(".pyc"):
-            if content.find(b"\0") >= 0:
-                raise NotPortable(f"{name} is a binary file that names its place {self.environment}")
-            if not _is_utf_8(f"{self.environment}/{name}"):
-                raise NotPortable(f"{name!r} names its place, and one of both is no UTF-8")
-            self.relocated.append(name)
-        if name.endswith("/direct_url.json") and _is_editable(content[:]):
-            raise NotPortable(f"{name.split('/')[-2]} is installed in editable mode, from a folder elsewhere")
+@contextmanager
+def open_member(environment: Path, name: str) -> Iterator[Member]:
+    """Open a file or link of an environment.
+
+    :param environment: directory of a build.
+    :param name: relative to it.
+    :raises NotPortable: when it can only work where it stands.
+    :raises OSError: when it cannot be read.
+    """
+    path = environment / name
+    status = path.lstat()
+    info = tarfile.TarInfo(name)
+    # Byte code counts only while the time of its source is the one that it was made of.
+    info.mtime = min(max(int(status.st_mtime), 0), _LATEST)
+    info.mode = _EXECUTABLE if status.st_mode & stat.S_IXUSR else _PLAIN
+    if stat.S_ISLNK(status.st_mode):
+        info.type, info.linkname = tarfile.SYMTYPE, os.readlink(path)  # noqa: PTH115 - as it is written
+        if not (leads_inside(name, info.linkname) and is_below(path, environment)):
+            raise NotPortable(f"{name} is a link that leads to {info.linkname}, out of the environment")
+        yield Member(info=info)
+        return
+    if not stat.S_ISREG(status.st_mode):
+        raise NotPortable(f"{name} is neither a file nor a link")
+    with path.open("rb") as file:
+        info.size = os.fstat(file.fileno()).st_size
+        if info.size > _MOST_OF_ONE:
+            raise NotPortable(f"{name} has {info.size:,} bytes, more than the {_MOST_OF_ONE:,} that one may have")
+        # A library may have gigabytes.
+        is_large = info.size > _LARGE
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if is_large else file.read()
+        names_its_place = _names_its_place(environment, name, content)
+        file.seek(0)
+        yield Member(info=info, file=file, names_its_place=names_its_place)
+
+
+def _names_its_place(environment: Path, name: str, content: bytes | mmap.mmap) -> bool:
+    if name.endswith("/direct_url.json") and _is_editable(content[:]):
+        raise NotPortable(f"{name.split('/')[-2]} is installed in editable mode, from a folder elsewhere")
+    # Byte code names its source, and Python puts the right name there when it loads it.
+    if content.find(os.fsencode(environment)) < 0 or name.endswith(".pyc"):
+        return False
+    if content.find(b"\0") >= 0:
+        raise NotPortable(f"{name} is a binary file that names its place {environment}")
+    if not _is_utf_8(f"{environment}/{name}"):
+        raise NotPortable(f"{name!r} names its place, and one of both is no UTF-8")
+    return True
 
 
 def _is_utf_8(text: str) -> bool:

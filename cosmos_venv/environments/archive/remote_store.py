@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Protocol
 
 from cosmos_venv.environments import post_install
-from cosmos_venv.environments.archive.packing import BadArchive, NotPortable, pack
-from cosmos_venv.environments.archive.signed_record import ArchiveRecord, NotTrusted, Trust
+from cosmos_venv.environments.archive.packing import BadArchive, Contents, NotPortable, pack
+from cosmos_venv.environments.archive.signed_record import ArchiveRecord, NotTrusted, Signer, digest_of_record, opened
 from cosmos_venv.environments.archive.unpacking import unpack
 from cosmos_venv.environments.archive.zstandard import zstd
 from cosmos_venv.environments.environment import BuildRecord
@@ -101,7 +101,7 @@ class RemoteStore:
     """Environments of all machines.
 
     :param folder: where they are kept; its text names it, without credentials.
-    :param trust: whose environments are run here.
+    :param signer: signs records, and says whose are accepted.
     :param seconds: that a task waits at most for the store, or for another machine that builds.
     :param may_push: whether what is built here is put there.
     :param is_required: whether it is an error when it does not give an environment: nothing is to be built here.
@@ -110,12 +110,26 @@ class RemoteStore:
     """
 
     folder: Folder
-    trust: Trust
+    signer: Signer
     seconds: float
     may_push: bool = True
     is_required: bool = False
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pushed:
+    """An environment that stands in the remote store.
+
+    :param record_sha256: what a lock file names it by, 64 hexadecimal digits.
+    :param size: bytes of its archive.
+    :param is_unchanged: whether the store had the record of this very archive already.
+    """
+
+    record_sha256: str
+    size: int
+    is_unchanged: bool
 
 
 @dataclass(kw_only=True)
@@ -138,6 +152,8 @@ class Visit:
     on_tick: Callable[[], None]
     report: Callable[[str], None]
     warn: Callable[[str], None]
+    platform: str = field(init=False)
+    """Key of the machines that can use the environment."""
     _pushes: bool = field(init=False)
     _deadline: float = field(init=False)
     _lease: dict[str, object] | None = field(default=None, init=False)
@@ -145,13 +161,13 @@ class Visit:
     _ticked: float = field(default=0.0, init=False)
     _seen: dict[str, object] | None = field(default=None, init=False)
     _seen_at: float = field(default=0.0, init=False)
-    _refused: set[str] = field(default_factory=set, init=False)
+    _refused: dict[str, None] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self._pushes = self.store.may_push
         self._deadline = self.store.now() + self.store.seconds
-        self._platform = platform_key(self.interpreter)
-        self._stem = f"{self._platform}/{self.name}"
+        self.platform = platform_key(self.interpreter)
+        self._stem = f"{self.platform}/{self.name}"
 
     def fetch(
         self, directory: Path, *, writers: Writers, newer_than: str = "", checks_content: bool = False
@@ -191,8 +207,9 @@ class Visit:
                 build = replace(record.build, spec=spec, fetched_from=str(self.store.folder))
                 return build, list(record.commands)
         if self.store.is_required:
+            why = "".join(f" {reason}." for reason in self._refused)
             raise VirtualenvError(
-                f"{self.store.folder} holds no environment {self.name[:12]} for {self._platform} that can be used."
+                f"{self.store.folder} holds no environment {self.name[:12]} for {self.platform} that can be used.{why}"
             )
         return None
 
@@ -218,28 +235,49 @@ class Visit:
         if not self._pushes or build.flaws:
             return
         began = self.store.now()
-        self._deadline = began + self.store.seconds
         try:
-            with scratch_folder("cosmos-venv-push-") as scratch:
-                archive = scratch / "archive"
-                contents = pack(environment, archive, on_file=self._look_up)
-                record = ArchiveRecord.of(self.name, self._platform, contents, commands, build)
-                name = _archive_name(self._stem, contents.sha256)
-                signed = self.store.trust.sign(record)
-                folder, left, record_name = self.store.folder, self._left, f"{self._stem}.json"
-                folder.upload(archive, name, seconds=left(), on_wait=self._look_up)
-                folder.write(record_name, signed, seconds=left(), sweeps=False, on_wait=self._look_up)
-                # Of an environment of earlier, or of a push that was killed. One of a moment ago may be that of another
-                # machine, which writes its record next.
-                keep = {name, record_name, f"{self._stem}.lease"}
-                folder.sweep(self._stem, keep=keep, seconds=left(), on_wait=self._look_up)
+            pushed = self.put(environment, build, commands)
         except NotPortable as error:
             self.report(f"The virtualenv stays on this machine: {error}.")
         except (*_TROUBLE, ValueError) as error:  # a path of no encoding cannot be written down
             self.warn(f"The virtualenv could not be put into {self.store.folder}: {error}.")
         else:
             seconds = self.store.now() - began
-            self.report(f"Put {_size(contents.size)} into {self.store.folder} in {seconds:.1f} s.")
+            self.report(f"Put {_size(pushed.size)} into {self.store.folder} in {seconds:.1f} s.")
+
+    def put(self, environment: Path, build: BuildRecord, commands: Iterable[str]) -> Pushed:
+        """Put an environment into the store, in place of one that is there.
+
+        The record of the very archive that is there stays: lock files may name it.
+
+        :param environment: its directory.
+        :param build: the record of its build.
+        :param commands: names of its commands.
+        :raises NotPortable: when it works only where it was built.
+        :raises VirtualenvError: when zstandard is missing.
+        :raises OSError: when it cannot be read, or the store does not take it.
+        :raises CommandKilled: when ``cancellation`` was requested.
+        """
+        self._deadline = self.store.now() + self.store.seconds
+        with scratch_folder("cosmos-venv-push-") as scratch:
+            archive = scratch / "archive"
+            contents = pack(environment, archive, on_file=self._look_up)
+            name = _archive_name(self._stem, contents.sha256)
+            known = self._record_of(contents)
+            signed = known or self.store.signer.sign(
+                ArchiveRecord.of(self.name, self.platform, contents, commands, build)
+            )
+            folder, left, record_name = self.store.folder, self._left, f"{self._stem}.json"
+            # Even where both are there: a rule of the storage may have removed the archive, or be about to.
+            folder.upload(archive, name, seconds=left(), on_wait=self._look_up)
+            folder.write(record_name, signed, seconds=left(), sweeps=False, on_wait=self._look_up)
+            # Of an environment of earlier, or of a push that was killed. One of a moment ago may be that of another
+            # machine, which writes its record next.
+            keep = {name, record_name, f"{self._stem}.lease"}
+            folder.sweep(self._stem, keep=keep, seconds=left(), on_wait=self._look_up)
+        return Pushed(
+            record_sha256=digest_of_record(opened(signed)[0]), size=contents.size, is_unchanged=known is not None
+        )
 
     def renew(self) -> None:
         """Show other machines that this one is at work, where they wait for it."""
@@ -306,10 +344,19 @@ class Visit:
         if content is None:
             return None
         try:
-            return self.store.trust.open(content, name=self.name, platform=self._platform)
+            return self.store.signer.open(content, name=self.name, platform=self.platform)
         except BadArchive as error:
             self._refuse(error)
             return None
+
+    def _record_of(self, contents: Contents) -> bytes | None:
+        """Return the text of the store's record where it is trusted and names just this archive; None otherwise."""
+        content = self._read(f"{self._stem}.json", _RECORD_LIMIT)
+        try:
+            record = content and self.store.signer.open(content, name=self.name, platform=self.platform)
+        except (BadArchive, NotTrusted):
+            return None
+        return content if record and record.contents == contents else None
 
     def _download(self, record: ArchiveRecord, file: Path) -> None:
         name, size = _archive_name(self._stem, record.contents.sha256), record.contents.size
@@ -356,11 +403,15 @@ class Visit:
         )
 
     def _refuse(self, error: VirtualenvError) -> None:
-        if str(error) not in self._refused:  # it is read again and again while another machine builds
-            self._refused.add(str(error))
-            self.warn(f"The virtualenv of {self.store.folder} is not used: {error}.")
+        text = f"The virtualenv of {self.store.folder} is not used: {error}"
+        if text not in self._refused:  # it is read again and again while another machine builds
+            self._refused[text] = None
+            if not self.store.is_required:
+                self.warn(f"{text}.")
 
     def _give_up(self, error: Exception) -> None:
+        if self.store.is_required:
+            raise VirtualenvError(f"{self.store.folder} cannot be used: {error}.") from error
         self._pushes = False  # what does not answer now is not waited for once more
         self.warn(f"{self.store.folder} cannot be used: {error}. The virtualenv is built here.")
 

@@ -74,8 +74,8 @@ class ArchiveRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trust:
-    """What a machine trusts. Never shown: its text has no key.
+class Signer:
+    """The signing of records, and the check of those of other machines. Its text does not show the key.
 
     :param key: secret that all machines of the deployment share, at least 16 bytes; empty: there is none.
     :param locked: SHA-256 of records that a lock file names, by portable digest and platform key.
@@ -106,12 +106,8 @@ class Trust:
         """
         import msgspec  # few tasks fetch
 
-        try:
-            envelope = msgspec.json.decode(content, type=dict[str, str])
-            text = envelope["record"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise BadArchive("its record is damaged") from error
-        self._judge(text, envelope.get("hmac_sha256", ""), name=name, platform=platform)
+        text, signature = opened(content)
+        self._judge(text, signature, name=name, platform=platform)
         try:
             record = msgspec.json.decode(text, type=ArchiveRecord)
         except ValueError as error:
@@ -153,3 +149,18 @@ def digest_of_record(text: str) -> str:
     :param text: of ``ArchiveRecord.to_json``.
     """
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def opened(content: bytes) -> tuple[str, str]:
+    """Return the text of a record and its signature, which is empty where there is none.
+
+    :param content: of ``Signer.sign``.
+    :raises BadArchive: when it is no record.
+    """
+    import msgspec  # few tasks fetch
+
+    try:
+        envelope = msgspec.json.decode(content, type=dict[str, str])
+        return envelope["record"], envelope.get("hmac_sha256", "")
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadArchive("its record is damaged") from error

@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import os
 import queue
-import re
-import shlex
 import stat
 import tarfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from cosmos_venv.environments.archive.packing import BadArchive, Contents, is_below, leads_inside
+from cosmos_venv.environments.archive.relocation import corrected_record, moved, source_of
 from cosmos_venv.environments.archive.zstandard import zstd
-from cosmos_venv.environments.post_install import site_packages, with_row
-from cosmos_venv.files.filesystem_check import LONGEST_SHEBANG
 from cosmos_venv.files.permissions import umask
 from cosmos_venv.files.read_limits import sha256_of_file
 
@@ -37,9 +34,7 @@ _BEHIND_MEMBERS = tarfile.RECORDSIZE
 _END = bytes(_BLOCK)
 _SPECIAL_BITS = 0o7000
 _FOLDER, _EXECUTABLE, _FILE = 0o755, 0o755, 0o644
-_SHEBANG = re.compile(rb"#!(?P<program>/[^ \r\n]*)(?P<arguments>[^\r\n]*)")
-# As installers write it: the kernel takes neither a longer first line nor blanks in a path.
-_SHELL = re.compile(rb"#!/bin/sh\n'''exec' (?P<quoted>.+) \"\$0\" \"\$@\"\n' '''")
+_RECORDS = "lib*/*/site-packages/*.dist-info/RECORD"
 
 
 def unpack(archive: Path, contents: Contents, environment: Path, *, on_file: Callable[[], None]) -> None:
@@ -218,6 +213,7 @@ class _Unpacking:
     def __post_init__(self) -> None:
         if not self.contents.prefix.startswith("/"):
             raise BadArchive(f"the path {self.contents.prefix!r} is none that an environment can have")
+        self._old, self._new = os.fsencode(self.contents.prefix), os.fsencode(self.environment)
         self._keeps_modes = not umask() & _FOLDER
         self._names_its_place = frozenset(self.contents.relocated)
         self._written_anew = {name for name in self.contents.relocated if name.endswith(".py")}
@@ -238,9 +234,9 @@ class _Unpacking:
             return
         content = unpacked.padded(head.size)
         if name in self._names_its_place:
-            content = self._moved(content)
+            content = moved(content, self._old, self._new)
             self.relocated[name] = content
-        elif self._written_anew and name.endswith(".pyc") and _source_of(name) in self._written_anew:
+        elif self._written_anew and name.endswith(".pyc") and source_of(name) in self._written_anew:
             return  # of another source: its time is the same, and its size may be
         path = f"{self.environment}/{name}"
         self._make_folder(path)
@@ -291,15 +287,6 @@ class _Unpacking:
                 raise _comes_twice(folder) from error
         self.made.add(folder)
 
-    def _moved(self, content: bytes) -> bytes:
-        """Return a file that names this environment in place of the one that was packed."""
-        old, new = os.fsencode(self.contents.prefix), os.fsencode(self.environment)
-        head, program, arguments = _first_line(content)
-        if not program.startswith(old + b"/"):
-            return content.replace(old, new)
-        rest = content[len(head) :].replace(old, new)
-        return _with_program(program.replace(old, new), arguments) + rest
-
     def finish(self) -> None:
         """Make the links, and correct what RECORD files say of files that now name another path.
 
@@ -318,11 +305,12 @@ class _Unpacking:
         for name, target in self.links.items():
             if not is_below(self.environment / name, self.environment):
                 raise _leads_out(name, target)
-        for folder in site_packages(self.environment) if self.relocated else ():
-            _correct_records(
-                folder,
-                {os.path.relpath(self.environment / name, folder): content for name, content in self.relocated.items()},
-            )
+        if self.relocated:
+            for record in self.environment.glob(_RECORDS):
+                text = record.read_bytes()
+                name = record.relative_to(self.environment).as_posix()
+                if (corrected := corrected_record(text, name, self.relocated)) != text:
+                    record.write_bytes(corrected)
 
 
 def _comes_twice(name: str) -> BadArchive:
@@ -331,43 +319,3 @@ def _comes_twice(name: str) -> BadArchive:
 
 def _leads_out(name: str, target: str) -> BadArchive:
     return BadArchive(f"{name} is a link that leads to {target}, out of the environment")
-
-
-def _source_of(byte_code: str) -> str:
-    folder, _, name = byte_code.rpartition("/")
-    return f"{folder.removesuffix('__pycache__')}{name.partition('.')[0]}.py"
-
-
-def _first_line(content: bytes) -> tuple[bytes, bytes, bytes]:
-    """Return what begins a script, and the program and the arguments in it; empty where it is none."""
-    if shell := _SHELL.match(content):
-        try:
-            program, *arguments = shlex.split(os.fsdecode(shell["quoted"]))
-        except ValueError:
-            return b"", b"", b""
-        return shell[0], os.fsencode(program), b"".join(b" " + os.fsencode(each) for each in arguments)
-    if shebang := _SHEBANG.match(content):
-        return shebang[0], shebang["program"], shebang["arguments"]
-    return b"", b"", b""
-
-
-def _with_program(program: bytes, arguments: bytes) -> bytes:
-    """Return what begins a script that a program runs, without the end of its last line."""
-    if len(program + arguments) <= LONGEST_SHEBANG and b" " not in program:
-        return b"#!" + program + arguments
-    quoted = b"'" + program.replace(b"'", b"'\"'\"'") + b"'"
-    return b"#!/bin/sh\n'''exec' " + quoted + arguments + b" \"$0\" \"$@\"\n' '''"
-
-
-def _correct_records(folder: Path, written: Mapping[str, bytes]) -> None:
-    """Correct hash and size of files in the RECORDs of a folder with packages.
-
-    :param written: content of files by their names in a RECORD.
-    """
-    for record in folder.glob("*.dist-info/RECORD"):
-        text = before = record.read_bytes().decode()
-        for name, content in written.items():
-            if name in text:  # most are of another package
-                text = with_row(text, name, content)
-        if text != before:
-            record.write_bytes(text.encode())

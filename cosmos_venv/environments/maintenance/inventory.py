@@ -245,7 +245,7 @@ def verify(stored: StoredBuild, *, check: str | None = None, content: bool = Fal
     :param content: whether each file is read: installed ones are compared with their hashes, byte code is tried.
     :raises VirtualenvError: when this process may open no more files.
     """
-    with _kept(stored.path) as is_kept:
+    with kept(stored.path) as is_kept:
         if not is_kept or not stored.path.is_dir():
             return Verified(faults=["it has been removed"])
         try:
@@ -410,8 +410,12 @@ def _pin_faults(recorded: Mapping[str, str], installed: Mapping[str, str]) -> It
 
 
 @contextmanager
-def _kept(build: Path) -> Iterator[bool]:
-    """Keep anybody from removing the build within this block. Gives False when somebody does so just now."""
+def kept(build: Path) -> Iterator[bool]:
+    """Keep anybody from removing a build within this block, which counts as no use of it.
+
+    :param build: its directory.
+    :returns: False when somebody removes it just now, or has done so.
+    """
     try:
         lease = Lease.for_reading(build)
     except OSError as error:

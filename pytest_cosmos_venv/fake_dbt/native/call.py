@@ -14,7 +14,7 @@ from ..artifacts import NativeArtifacts, Result, native_facts, native_status_ref
 from ..command_line import Invocation
 from ..log import Console, now, setting, switch
 from ..packages import PackageError, Packages
-from ..project import Node, Project
+from ..project import LISTED, Node, Project
 from ..script import SELECTING, Interrupted, Script
 
 _NODE_COMMANDS = ("run", "build", "seed", "snapshot", "test", "retry", "clone")
@@ -323,15 +323,15 @@ class NativeCall:
         keys = self._words("--output-keys")
         if nodes:
             self._console.head("=======================Selected nodes=======================")
-        for node in nodes:
-            facts = {**native_facts(node), **({"fqn": list(node.fqn)} if "fqn" in keys else {})}
+        for node in sorted(nodes, key=lambda node: node.unique_id):
+            facts = {"fqn": list(node.fqn), **native_facts(node)}
             line = {
                 "json": json.dumps(
-                    {key: facts[key] for key in sorted(facts) if not keys or key in keys}, separators=(",", ":")
+                    {key: facts[key] for key in sorted(facts) if key in (keys or LISTED)}, separators=(",", ":")
                 ),
-                "name": node.name,
-                "path": node.path,
-            }.get(form, ".".join(node.fqn))
+                "name": node.search_name,
+                "path": facts["original_file_path"],
+            }.get(form, node.selector.removeprefix("exposure:"))
             self._console.show(line)
 
     def _clean(self) -> None:

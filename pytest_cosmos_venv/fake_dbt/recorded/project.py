@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from ..project import Node, Project
+from ..command_line import Invocation
+from ..project import Node, Project, is_meant
 from ..script import Script
 
-_PARTS = ("nodes", "sources", "unit_tests")
+_PARTS = ("nodes", "sources", "unit_tests", "exposures", "metrics", "saved_queries", "semantic_models")
+_ONLY_IN_YAML = ("source", "exposure", "metric", "saved_query", "semantic_model")
 _TESTS = ("test", "unit_test")
 
 
@@ -31,6 +34,7 @@ class RecordedProject(Project):
         known += [_node(name, {}) for name in ran if name not in entries]
         self.nodes = sorted(known, key=lambda node: places.get(node.unique_id, len(places)))
         self.added: list[Node] = []
+        self._ran = frozenset(ran)
         self._all = self.nodes
 
     def check_script(self, script: Script, refusal_of: Callable[[str, str, str], str | None]) -> None:
@@ -39,6 +43,31 @@ class RecordedProject(Project):
         :param script: the rule of the test for this call.
         :param refusal_of: as in ``Project``.
         """
+
+    def work(self, invocation: Invocation, *, with_added: bool) -> list[Node]:
+        """Return the nodes on which a command works; for the freshness of sources, those that have a limit or ran.
+
+        :param invocation: the command line.
+        :param with_added: as in ``Project``.
+        """
+        found = super().work(invocation, with_added=with_added)
+        if not invocation.command.startswith("source "):
+            return found
+        return [node for node in found if node.unique_id in self._ran or _has_limit(node.entry.get("freshness"))]
+
+    def _is_meant(self, node: Node, criterion: str) -> bool:
+        """Whether one criterion names the node: what stands only in YAML is named by its method and its own name."""
+        method, colon, value = criterion.partition(":")
+        if method in _ONLY_IN_YAML and colon:
+            words = [node.package, *node.search_name.split(".")]
+            wanted = value.split(".")
+            # A source may be named alone, with all its tables.
+            wanted += ["*"] * (method == "source" and len(wanted) == 1)
+            wanted = ["*"] * (len(words) - len(wanted)) + wanted
+            return node.kind == method and len(words) == len(wanted) and all(map(fnmatchcase, words, wanted))
+        if method in ("", "fqn") or not colon:
+            return node.kind not in _ONLY_IN_YAML and is_meant(node, criterion)
+        return is_meant(node, criterion)
 
     def _tests_of(self, chosen: set[str]) -> set[str]:
         """Return the tests of nodes, as dbt selects them with any node that they read."""
@@ -64,4 +93,9 @@ def _node(unique_id: str, entry: dict[str, Any]) -> Node:
         depends_on=tuple(depends_on),
         code="",
         schema=str(entry.get("schema") or "main"),
+        entry=entry,
     )
+
+
+def _has_limit(freshness: dict[str, Any] | None) -> bool:
+    return any((freshness or {}).get(name, {}).get("count") for name in ("warn_after", "error_after"))

@@ -21,9 +21,10 @@ from cosmos_venv.cli.doctor.directory_check import directories_can_hold_environm
 from cosmos_venv.cli.doctor.lock_check import compared, locks_lock
 from cosmos_venv.cli.doctor.peer_check import HOST, NobodyAnswers, PeerSession, Seen, receive_guest
 from cosmos_venv.environments.installers.index_check import try_index
+from cosmos_venv.environments.spec import Interpreter
 from pytest_cosmos_venv import Wheelhouse
 from tests.environments.elsewhere import remounted, tmpfs, within
-from tests.kit import StartPython
+from tests.kit import MakeReady, MakeSpec, StartPython
 
 DEADLINE = 60.0
 
@@ -146,6 +147,32 @@ def test_a_read_only_mount_is_right_on_the_search_path_alone(tmp_path: Path) -> 
 
     assert said(as_own) == [("directory", "warning"), ("locks", "warning")]
     assert said(searched) == [("directory", "ok")]
+
+
+@pytest.mark.long
+def test_a_mount_of_which_nothing_can_be_run_has_failed_on_the_search_path_too(tmp_path: Path) -> None:
+    place = within(setup=f"{tmpfs(tmp_path)}\n{remounted(tmp_path, 'ro,noexec')}")
+    variable = f"AIRFLOW__COSMOS_VENV__VIRTUALENV_SEARCH_PATH={tmp_path}"
+    command = [sys.executable, "-m", "cosmos_venv.cli", "doctor", "--only", "directory", "--json"]
+
+    done = subprocess.run([*place, "env", variable, *command], capture_output=True, text=True, check=False)
+
+    (found,) = [each for each in json.loads(done.stdout)["findings"] if each["subject"] == str(tmp_path)]
+    assert (done.returncode, found["outcome"]) == (1, "failed")
+    assert "It is mounted read-only, and noexec: no dbt there can be started" in found["text"]
+
+
+def test_environments_of_a_python_that_is_not_here_are_a_warning(
+    tmp_path: Path, make_ready: MakeReady, make_spec: MakeSpec
+) -> None:
+    make_ready(tmp_path, make_spec("hello==1.0"))
+    record = make_ready(tmp_path, make_spec()).record_file
+    record.write_text(record.read_text().replace(Interpreter.of().executable, "/usr/local/bin/python"))
+
+    warning, ok = of_directory(tmp_path, is_searched=True)
+
+    assert outcomes([warning, ok]) == ["warning", "ok"]
+    assert warning.text == "1 of 2 environments are made of /usr/local/bin/python, which is not here."
 
 
 def test_locks_of_one_host_are_tried_by_two_processes(tmp_path: Path) -> None:

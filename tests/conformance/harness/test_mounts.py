@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv.conformance.harness import mounts
-from pytest_cosmos_venv.conformance.harness.mounts import MountError, mounted
+from pytest_cosmos_venv.conformance.harness.mounts import mounted
+from pytest_cosmos_venv.processes import mounts
+from pytest_cosmos_venv.processes.mounts import MountError
 from tests.environments.elsewhere import REPOSITORY, open_to_everybody, own_python, require_root, tmpfs, within
 
 WRITES = """
@@ -19,7 +20,7 @@ import sys
 from pathlib import Path
 
 from pytest_cosmos_venv.conformance.adapter import Adapter, Outcome, Task
-from pytest_cosmos_venv.conformance.harness.mounts import MountError
+from pytest_cosmos_venv.processes.mounts import MountError
 from pytest_cosmos_venv.conformance.harness.task_process import performed
 
 class Writes(Adapter):

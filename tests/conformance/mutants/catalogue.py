@@ -16,6 +16,7 @@ from . import (  # noqa: F401
     lock_owners,
     native,
     nodes,
+    remote,
     render,
     sec,
     seed,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cosmos_venv.environments.archive.packing import Contents
-from cosmos_venv.environments.archive.signed_record import ArchiveRecord, Trust
+from cosmos_venv.environments.archive.signed_record import ArchiveRecord, Signer
 from cosmos_venv.environments.archive.zstandard import zstd
 from tests.environments.archive.machines import KEY
 
@@ -90,10 +90,10 @@ def archive_file(remote: Path) -> Path:
     return found
 
 
-def record_in(remote: Path, trust: Trust | None = None) -> ArchiveRecord:
+def record_in(remote: Path, signer: Signer | None = None) -> ArchiveRecord:
     """The record of a store as a machine reads it."""
     file = record_file(remote)
-    return (trust or Trust(key=KEY)).open(file.read_bytes(), name=file.stem, platform=file.parent.name)
+    return (signer or Signer(key=KEY)).open(file.read_bytes(), name=file.stem, platform=file.parent.name)
 
 
 def forge(
@@ -101,13 +101,13 @@ def forge(
     change: Callable[[ArchiveRecord], ArchiveRecord] = lambda record: record,
     *,
     members: Callable[[list[Member]], list[Member]] | None = None,
-    trust: Trust | None = None,
+    signer: Signer | None = None,
 ) -> None:
     """Put another record into a store, signed as if a builder had made it, and another archive.
 
     :param change: of the record.
     :param members: of the archive; None: it stays.
-    :param trust: with which it is signed; None: with the key of all machines.
+    :param signer: with which it is signed; None: with the key of all machines.
     """
     record, file, archive = record_in(remote), record_file(remote), archive_file(remote)
     if members is not None:
@@ -115,7 +115,7 @@ def forge(
         contents = put(archive, forged, prefix=record.contents.prefix, relocated=record.contents.relocated)
         archive.rename(archive.with_name(f"{file.stem}-{contents.sha256[:16]}.tar.zst"))
         record = replace(record, contents=contents)
-    file.write_bytes((trust or Trust(key=KEY)).sign(change(record)))
+    file.write_bytes((signer or Signer(key=KEY)).sign(change(record)))
 
 
 def members_of(archive: Path) -> list[Member]:

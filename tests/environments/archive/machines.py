@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from cosmos_venv.environments.archive.remote_store import Folder, RemoteStore
-from cosmos_venv.environments.archive.signed_record import Trust
+from cosmos_venv.environments.archive.signed_record import Signer
 from cosmos_venv.environments.environment import Damaged, Environment
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
@@ -58,7 +58,7 @@ class Machine:
     directory: Path
     remote: Path
     folder: Folder | None = None
-    trust: Trust = field(default_factory=lambda: Trust(key=KEY))
+    signer: Signer = field(default_factory=lambda: Signer(key=KEY))
     may_push: bool = True
     preference: str = "uv"
     seconds: float = 60.0
@@ -70,7 +70,7 @@ class Machine:
     def store(self) -> RemoteStore:
         return RemoteStore(
             folder=self.folder or RemoteFolder(url=f"file://{self.remote}"),
-            trust=self.trust,
+            signer=self.signer,
             seconds=self.seconds,
             may_push=self.may_push,
             now=self.clock.now,

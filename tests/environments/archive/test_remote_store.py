@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.archive.signed_record import Trust
+from cosmos_venv.environments.archive.signed_record import Signer
 from cosmos_venv.environments.maintenance.inventory import file_faults
 from tests.environments.archive.machines import Machine
 from tests.kit import MakeSpec, OutputOf
@@ -34,18 +34,18 @@ def test_an_environment_is_built_once_and_fetched_by_a_machine_of_another_path(
 
 
 @pytest.mark.parametrize(
-    ("trust", "reason"),
+    ("signer", "reason"),
     [
-        pytest.param(Trust(key=b"the key of somebody else"), "signed with another key", id="another-key"),
-        pytest.param(Trust(), "there is no key", id="no-key"),
+        pytest.param(Signer(key=b"the key of somebody else"), "signed with another key", id="another-key"),
+        pytest.param(Signer(), "there is no key", id="no-key"),
     ],
 )
 def test_an_environment_of_strangers_is_not_used(
-    tmp_path: Path, make_spec: MakeSpec, output_of: OutputOf, trust: Trust, reason: str
+    tmp_path: Path, make_spec: MakeSpec, output_of: OutputOf, signer: Signer, reason: str
 ) -> None:
     Machine(directory=tmp_path / "one", remote=tmp_path / "remote").use(make_spec())
     before = {path: path.read_bytes() for path in (tmp_path / "remote").rglob("*") if path.is_file()}
-    other = Machine(directory=tmp_path / "other", remote=tmp_path / "remote", trust=trust)
+    other = Machine(directory=tmp_path / "other", remote=tmp_path / "remote", signer=signer)
 
     environment = other.use(make_spec())
 

@@ -215,8 +215,8 @@ def test_a_fetched_environment_is_upgraded_by_one_machine_for_all(
     one, other = (Machine(directory=tmp_path / name, remote=tmp_path / "remote") for name in ("one", "other"))
     for machine in (one, other):
         make_old(machine.use(spec))
-    two_hours_ago = (datetime.now(tz=timezone.utc) - timedelta(hours=2)).isoformat(timespec="seconds")
-    forge(one.remote, lambda record: replace(record, build=replace(record.build, built_at=two_hours_ago)))
+    long_ago = (datetime.now(tz=timezone.utc) - timedelta(hours=3)).isoformat(timespec="seconds")
+    forge(one.remote, lambda record: replace(record, build=replace(record.build, built_at=long_ago)))
     release(index, wheelhouse)
 
     assert output_of(one.use(spec, upgrade_after=HOUR).script("hello")) == "hello 2.0"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments.archive.remote_store import platform_key
-from cosmos_venv.environments.archive.signed_record import Trust
+from cosmos_venv.environments.archive.signed_record import Signer
 from cosmos_venv.environments.maintenance.inventory import file_faults
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.files.read_limits import sha256_of_file
@@ -124,8 +124,8 @@ class Scene:
         stem = self.folder / "remote" / platform_key(self.spec.interpreter) / self.spec.portable_digest
         record = Path(f"{stem}.json")
         if record.exists():
-            trust = Trust(key=KEY)
-            contents = trust.open(record.read_bytes(), name=stem.name, platform=stem.parent.name).contents
+            signer = Signer(key=KEY)
+            contents = signer.open(record.read_bytes(), name=stem.name, platform=stem.parent.name).contents
             assert sha256_of_file(f"{stem}-{contents.sha256[:16]}.tar.zst") == contents.sha256
 
 

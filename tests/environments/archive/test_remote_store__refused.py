@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.archive.signed_record import ArchiveRecord, Trust
+from cosmos_venv.environments.archive.signed_record import ArchiveRecord, Signer
 from cosmos_venv.environments.spec import EnvironmentSpec
 from tests.environments.archive.forging import (
     Member,
@@ -146,8 +146,8 @@ def of_an_earlier_release(remote: Path) -> None:
     file = record_file(remote)
     text = json.loads(json.loads(file.read_text())["record"])
     del text["pushed_at"]
-    trust, text = Trust(key=KEY), json.dumps(text)
-    file.write_text(json.dumps({"record": text, "hmac_sha256": trust._signature(text)}))
+    signer, text = Signer(key=KEY), json.dumps(text)
+    file.write_text(json.dumps({"record": text, "hmac_sha256": signer._signature(text)}))
 
 
 STRANGE = [
@@ -155,7 +155,7 @@ STRANGE = [
     pytest.param(enveloped(hmac_sha256="0" * 64), "signed with another key", id="a-signature-of-nobody"),
     pytest.param(enveloped(hmac_sha256="ä" * 64), "signed with another key", id="a-signature-in-other-letters"),
     pytest.param(
-        lambda remote: forge(remote, trust=Trust(key=b"the key of somebody else")),
+        lambda remote: forge(remote, signer=Signer(key=b"the key of somebody else")),
         "signed with another key",
         id="another-key",
     ),
@@ -194,22 +194,22 @@ def test_a_record_of_another_release_is_replaced(tmp_path: Path, remote: Path, h
     assert record_in(remote).pushed_at
 
 
-def locked(change: Callable[[str], str]) -> Callable[[Path], Trust]:
-    """Trust by a lock file that names the digest of the record there, or another one."""
+def locked(change: Callable[[str], str]) -> Callable[[Path], Signer]:
+    """Signer by a lock file that names the digest of the record there, or another one."""
 
-    def trust(remote: Path) -> Trust:
+    def signer(remote: Path) -> Signer:
         from cosmos_venv.environments.archive.signed_record import digest_of_record
 
         record = record_in(remote)
-        return Trust(key=KEY, locked={(record.name, record.platform): change(digest_of_record(record.to_json()))})
+        return Signer(key=KEY, locked={(record.name, record.platform): change(digest_of_record(record.to_json()))})
 
-    return trust
+    return signer
 
 
 def test_an_environment_that_a_lock_file_names_needs_no_signature(
     tmp_path: Path, remote: Path, hello: EnvironmentSpec
 ) -> None:
-    machine = Machine(directory=tmp_path / "envs", remote=remote, trust=replace(locked(str)(remote), key=b""))
+    machine = Machine(directory=tmp_path / "envs", remote=remote, signer=replace(locked(str)(remote), key=b""))
 
     machine.use(hello)
 
@@ -219,7 +219,7 @@ def test_an_environment_that_a_lock_file_names_needs_no_signature(
 def test_a_signed_environment_that_a_lock_file_names_otherwise_is_not_used(
     tmp_path: Path, remote: Path, hello: EnvironmentSpec
 ) -> None:
-    machine = Machine(directory=tmp_path / "envs", remote=remote, trust=locked(lambda digest: digest[::-1])(remote))
+    machine = Machine(directory=tmp_path / "envs", remote=remote, signer=locked(lambda digest: digest[::-1])(remote))
 
     machine.use(hello)
 

@@ -58,17 +58,19 @@ class Checked:
     output: str
     report: Mapping[str, Any]
 
-    def verdicts(self, file: str) -> dict[str, str]:
-        """The verdict of each check of a file."""
-        return {name: each["verdict"] for name, each in self._checks(file).items()}
+    def verdicts(self, file: str, dbt: str | None = None) -> dict[str, str]:
+        """The verdict of each check of a file, with a release of dbt where the run names several."""
+        return {name: each["verdict"] for name, each in self._checks(file, dbt).items()}
 
-    def text(self, file: str, check: str) -> str:
+    def text(self, file: str, check: str, dbt: str | None = None) -> str:
         """What a check has found."""
-        return str(self._checks(file)[check]["text"])
+        return str(self._checks(file, dbt)[check]["text"])
 
-    def _checks(self, file: str) -> dict[str, Any]:
+    def _checks(self, file: str, dbt: str | None) -> dict[str, Any]:
         assert self.report, self.output
-        found: dict[str, Any] = next(each["checks"] for each in self.report["files"] if each["file"] == file)
+        found: dict[str, Any] = next(
+            each["checks"] for each in self.report["files"] if (each["file"], each["dbt"]) == (file, dbt)
+        )
         return found
 
 

@@ -80,6 +80,44 @@ def test_a_file_whose_dags_are_gone_is_a_gap_and_compared_with_its_snapshot(proj
     assert not (project.folder / "dags" / "cosmos-snapshots" / "unbound.task_ids.json").exists()
 
 
+def test_a_file_that_only_defines_functions_is_no_gap(project: CheckedProject) -> None:
+    project.add(
+        parts="""
+        import logging
+
+        log = logging.getLogger(__name__)
+
+
+        class TeamDag(cosmos.DbtDag):
+            tags = ["team"]
+
+
+        def root():
+            return PROJECT.parent
+
+
+        ROOT = root()
+        """,
+        forgotten="""
+        from airflow.sdk import dag
+
+
+        @dag
+        def nightly():
+            make()
+        """,
+    )
+
+    in_ci = project.run("-k", "imports or nodes or same_dag", variables={"CI": "true"})
+
+    skipped = {"imports": "passed", "nodes": "not checked", "same_dag": "not checked"}
+    assert in_ci.verdicts("dags/parts.py") == skipped
+    reason = "the file builds no DAG: it only defines functions or classes"
+    assert in_ci.text("dags/parts.py", "nodes") == reason
+    assert f"  nodes, same_dag of dags/parts.py: {reason}" in in_ci.output.splitlines()
+    assert in_ci.verdicts("dags/forgotten.py") == {"imports": "passed", "nodes": "failed", "same_dag": "failed"}
+
+
 def test_an_import_over_its_budget_says_where_the_time_went(project: CheckedProject) -> None:
     project.ini("cosmos_dags_budget = 0.001")
     project.add(daily="dag = make()")
@@ -122,9 +160,12 @@ def test_what_an_import_touches_is_named_with_its_line(project: CheckedProject) 
             else:
                 raise RuntimeError("there is a network for datagrams")
             subprocess.run(["true"])
+            import parts
             """,
             sound="dag = make('sound')",
         )
+
+        (project.folder / "dags" / "parts.py").write_text("import os\n\nos.system('true')\n", encoding="utf-8")
 
         checked = project.run("-k", "imports or no_side_effects")
 
@@ -136,7 +177,12 @@ def test_what_an_import_touches_is_named_with_its_line(project: CheckedProject) 
     assert "network: asked for the name of 192.0.2.1" in text
     assert "network: opened a connection to 192.0.2.1:9" in text
     assert "process: started a process: true" in text
-    assert text.count("dags/touching.py:") == 7
+    # The author's own line comes first, then what it calls.
+    lines = (project.folder / "dags" / "touching.py").read_text("utf-8").splitlines()
+    get = 1 + next(at for at, line in enumerate(lines) if line.startswith("Variable.get"))
+    assert f"  dags/touching.py:{get}: variable: asked Airflow for Variable 'quay'\n    through " in text
+    assert f"  dags/touching.py:{len(lines)}: process: started a process: true\n    through dags/parts.py:3" in text
+    assert text.count("\n  dags/touching.py:") == 8
     assert checked.verdicts("dags/touching.py") == {"imports": "passed", "no_side_effects": "failed"}
     assert checked.verdicts("dags/sound.py") == {"imports": "passed", "no_side_effects": "passed"}
 

@@ -81,11 +81,17 @@ def test_the_ini_file_switches_the_checks_on_and_the_run_ends_with_a_table(proje
     assert table[3].startswith("dags/daily.py       5  ")
     assert table[3].endswith(" s       7  -        -          task_ids, requirements")
     assert table[4].endswith("nodes, tests, task_ids, assets, profile, requirements, same_dag")
+    reasons = table[table.index("not checked, and why:") + 1 :]
+    unneeded = "no_side_effects, nodes, tests, task_ids, assets, profile, requirements, same_dag of dags/broken.py"
+    network = "needs the network: --cosmos-dags-network, or cosmos_dags_network in the ini file"
+    assert f"  {unneeded}: the file cannot be imported: see ::imports" in reasons
+    assert f"  requirements of dags/daily.py: {network}" in reasons
     assert {*(project.folder / "dags").rglob("*")} == before
     report = json.loads((project.folder / "told" / "report.json").read_text("utf-8"))
     assert [each["file"] for each in report["files"]] == ["dags/broken.py", "dags/daily.py", "dags/hourly.py"]
     page = (project.folder / "told" / "report.html").read_text("utf-8")
     assert "ZeroDivisionError" in page
+    assert ".verdict.good {" in page
     assert "http" not in page.replace("http-equiv", "")
     junit = (project.folder / "told" / "junit.xml").read_text("utf-8")
     assert 'classname="dags.broken" name="imports"' in junit
@@ -112,3 +118,4 @@ def test_the_page_is_part_of_the_distribution() -> None:
 
     assert text.count('"/**/*.jinja"') == 2
     assert list(Path(ROOT, "pytest_cosmos_venv", "dag_checks").glob("*.jinja"))
+    assert list(Path(ROOT, "pytest_cosmos_venv").glob("*.css.jinja"))

@@ -15,9 +15,14 @@ CHECKS = ("imports", "tests")
 def test_an_exception_is_a_file_a_check_and_a_reason(tmp_path: Path) -> None:
     (tmp_path / "daily.py").touch()
 
-    found = read_exceptions(["", "daily.py::tests: sources: tested elsewhere"], root=tmp_path, checks=CHECKS)
+    lines = ["", "daily.py::tests: sources: tested elsewhere", "daily.py::tests[dbt-2]: not before May"]
 
-    assert found == {(tmp_path / "daily.py", "tests"): "sources: tested elsewhere"}
+    found = read_exceptions(lines, root=tmp_path, checks=CHECKS)
+
+    assert found == {
+        (tmp_path / "daily.py", "tests"): "sources: tested elsewhere",
+        (tmp_path / "daily.py", "tests[dbt-2]"): "not before May",
+    }
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,18 @@ from pytest_cosmos_venv import FakeVenv, NodeOutcome, RecordedCommand, read_reco
 from pytest_cosmos_venv.fixtures.recordings import MakeReplay
 from tests.pytest_cosmos_venv.fake_dbt.real_and_fake import comparable
 from tests.pytest_cosmos_venv.inner_run import python_of
-from tools.record_golden import COMMANDS, DATA, PARTIAL, PINGS, PROJECT, RELEASES, WHOLE, record
+from tools.record_golden import (
+    COMMANDS,
+    DATA,
+    FRESHNESS,
+    LISTINGS,
+    PARTIAL,
+    PINGS,
+    PROJECT,
+    RELEASES,
+    WHOLE,
+    record,
+)
 
 DEADLINE = 120.0
 BAD = ("build", "--select", "tag:bad")
@@ -42,6 +53,7 @@ _BY_RELEASE = [
     for command in (*COMMANDS, PARTIAL)
     if command != PARTIAL or not release.startswith("2")
 ]
+_DBT_1 = [release for release in RELEASES if not release.startswith("2")]
 
 
 @pytest.fixture
@@ -86,8 +98,10 @@ def names(events: Iterable[dict[str, Any]]) -> Counter[str]:
     )
 
 
-def keys(results: dict[str, Any]) -> dict[str, set[str]]:
-    """The keys of run_results.json, and those of the row of each node."""
+def keys(results: dict[str, Any] | None) -> dict[str, set[str]]:
+    """The keys of run_results.json, and those of the row of each node; of no file, none."""
+    if results is None:
+        return {}
     rows = {row["unique_id"]: set(row) for row in results["results"]}
     return {"": set(results), "metadata": set(results["metadata"]), **rows}
 
@@ -180,7 +194,7 @@ def test_an_edit_ends_nodes_as_the_real_one_ended_them(release: str) -> None:
 
 
 def rows_of(command: RecordedCommand) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = command.artifact("run_results.json")["results"]
+    rows: list[dict[str, Any]] = (command.artifact("run_results.json") or {"results": []})["results"]
     return rows
 
 
@@ -218,7 +232,67 @@ def test_the_fake_dbt_scripted_alike_has_the_same_events(
     assert statuses(results_of(project)) == recorded.nodes
 
 
-@pytest.mark.parametrize("release", [release for release in RELEASES if not release.startswith("2")])
+def without(release: str, commands: tuple[tuple[str, ...], ...], folder: Path) -> Path:
+    """Write a recording in which these commands were not made."""
+    recording = read_recording(DATA / release).save(folder / "recording")
+    index = json.loads((recording / "recording.json").read_text(encoding="utf-8"))
+    index["commands"] = [each for each in index["commands"] if tuple(each["arguments"]) not in commands]
+    (recording / "recording.json").write_text(json.dumps(index), encoding="utf-8")
+    return recording
+
+
+def listed(stdout: str, *, is_native: bool) -> list[Any]:
+    """What dbt ls says of the nodes, without the lines of the log and the frame.
+
+    dbt 1 finds more macros when it builds, and dbt 2 lists other settings than its manifest has.
+    """
+    found = [line for line in stdout.splitlines() if re.match(r"[a-z{]", line)]
+    nodes = [json.loads(line) if line.startswith("{") else line for line in found]
+    for node in nodes:
+        if isinstance(node, dict):
+            node.get("depends_on", {}).pop("macros", None)
+            if is_native and "config" in node:
+                node["config"] = {name: node["config"].get(name) for name in ("enabled", "materialized", "tags")}
+    return nodes
+
+
+@pytest.mark.parametrize("command", LISTINGS, ids=" ".join)
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_listing_that_was_not_recorded_is_that_of_the_real_one(
+    release: str, command: tuple[str, ...], cosmos_replay: MakeReplay, project: Path, tmp_path: Path
+) -> None:
+    is_native = release.startswith("2")
+    expected = listed(golden(release, command).stdout, is_native=is_native)
+    replay = cosmos_replay(without(release, (*LISTINGS, PARTIAL), tmp_path))
+
+    done = call(replay.dbt, *command, cwd=project)
+
+    assert done.returncode == 0, done.stderr
+    assert listed(done.stdout, is_native=is_native) == expected
+    assert [line for line in map(str, expected) if "source" in line or line.startswith("raw.")]
+
+
+@pytest.mark.parametrize("release", _DBT_1)
+def test_the_freshness_of_sources_is_replayed_for_all_and_for_one(
+    release: str, cosmos_replay: MakeReplay, project: Path
+) -> None:
+    recorded = golden(release, FRESHNESS)
+    replay = cosmos_replay(DATA / release)
+
+    whole = call(replay.dbt, *FRESHNESS, cwd=project)
+    all_rows = json.loads((project / "target" / "sources.json").read_text(encoding="utf-8"))["results"]
+    one = call(replay.dbt, *FRESHNESS, "--select", "source:raw.arrivals", cwd=project)
+    one_row = json.loads((project / "target" / "sources.json").read_text(encoding="utf-8"))["results"]
+
+    assert (whole.stdout, whole.returncode) == (recorded.stdout, 1)
+    assert all_rows == recorded.artifact("sources.json")["results"]
+    assert one_row == all_rows[:1]
+    assert one.returncode == 0
+    assert "1 of 1 WARN freshness of raw.arrivals" in one.stdout
+    assert "departures" not in one.stdout
+
+
+@pytest.mark.parametrize("release", _DBT_1)
 def test_the_fake_dbt_scripted_alike_ends_a_partial_success_alike(
     release: str, cosmos_fake_venv: FakeVenv, project: Path
 ) -> None:

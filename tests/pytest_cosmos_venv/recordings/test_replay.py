@@ -139,6 +139,74 @@ def test_a_project_is_listed_as_it_was_recorded(replay: ReplayVenv, project: Pat
     assert sorted(done.stdout.split()) == ["below", "broken", "orders", "piers", "totals", "unique_orders_id"]
 
 
+@pytest.fixture
+def with_sources(tmp_path: Path) -> Path:
+    """A recording whose project has sources, one with a limit of age, and an exposure."""
+    recording = write_recording(tmp_path / "recording")
+    file = recording / "001-build" / "artifacts" / "manifest.json"
+    manifest = json.loads(file.read_text(encoding="utf-8"))
+    limit = {"warn_after": {"count": 1, "period": "day"}, "error_after": {"count": None}}
+    manifest["sources"] = {
+        f"source.shop.{source}.{name}": {
+            "name": name,
+            "source_name": source,
+            "resource_type": "source",
+            "package_name": "shop",
+            "unique_id": f"source.shop.{source}.{name}",
+            "fqn": ["shop", "staging", source, name],
+            "freshness": limit if name == "late" else None,
+        }
+        for source, name in (("raw", "late"), ("raw", "quiet"), ("log", "late"))
+    }
+    manifest["exposures"] = {
+        "exposure.shop.board": {"name": "board", "package_name": "shop", "depends_on": {"nodes": ["model.shop.totals"]}}
+    }
+    manifest["nodes"]["seed.shop.piers"]["depends_on"]["nodes"] = ["source.shop.raw.quiet"]
+    file.write_text(json.dumps(manifest), encoding="utf-8")
+    return recording
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        ("source:raw", ["source:shop.raw.late", "source:shop.raw.quiet"]),
+        ("source:*.late", ["source:shop.log.late", "source:shop.raw.late"]),
+        ("source:shop.log.late", ["source:shop.log.late"]),
+        ("exposure:board", ["exposure:shop.board"]),
+        ("+piers", ["shop.piers", "source:shop.raw.quiet"]),
+        ("totals+", ["exposure:shop.board", "shop.totals"]),
+        # A name alone means no source.
+        ("late", []),
+        ("resource_type:source,source:raw", ["source:shop.raw.late", "source:shop.raw.quiet"]),
+    ],
+)
+def test_sources_and_exposures_are_selected_as_by_the_real_dbt(
+    selection: str, expected: list[str], cosmos_replay: MakeReplay, with_sources: Path, project: Path
+) -> None:
+    replay = cosmos_replay(with_sources)
+
+    done = call(replay.dbt, "--quiet", "ls", "--select", selection, cwd=project)
+
+    assert done.stdout.split() == expected
+
+
+def test_the_age_of_sources_is_not_made_up(cosmos_fake_venv: FakeVenv, with_sources: Path, project: Path) -> None:
+    cosmos_fake_venv.replay(with_sources)
+
+    unlimited = call(cosmos_fake_venv.dbt, "source", "freshness", "--select", "source:raw.quiet", cwd=project)
+    unknown = call(cosmos_fake_venv.dbt, "source", "freshness", "--select", "source:raw", cwd=project)
+
+    assert "Nothing to do" in unlimited.stdout
+    assert unlimited.returncode == 0
+    assert unknown.returncode == 2
+    assert "no recorded command answers 'dbt source freshness --select source:raw'" in unknown.stderr
+    with pytest.raises(ToolkitMisuse, match="no recorded command answers"):
+        cosmos_fake_venv.close()
+    cosmos_fake_venv.forget()
+    for file in (cosmos_fake_venv.folder / "forgotten").iterdir():
+        file.unlink()
+
+
 def test_commands_without_nodes_are_answered_though_none_is_recorded(replay: ReplayVenv, project: Path) -> None:
     assert "installed: 1.11.2" in call(replay.dbt, "--version", cwd=project).stdout
     assert call(replay.dbt, "deps", cwd=project).returncode == 0

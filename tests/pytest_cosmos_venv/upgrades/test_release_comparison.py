@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_cosmos_venv.upgrades.release_comparison import Difference, differences
-from pytest_cosmos_venv.upgrades.release_record import CommandRecord, NodeRecord, ReleaseRecord, record_of
+from pytest_cosmos_venv.upgrades.release_record import CommandRecord, NodeRecord, ReleaseRecord, TaskRecord, record_of
 
 SHIPS, PORTS = "model.fleet.ships", "model.fleet.ports"
 
@@ -17,15 +17,20 @@ def node(**changes: Any) -> NodeRecord:
     return NodeRecord(**{"status": "success", "message": "", "seconds": 1.0, "compiled": "", "content": "", **changes})
 
 
+def command(**changes: Any) -> CommandRecord:
+    return CommandRecord(
+        **{"command": "build", "exit_code": 0, "seconds": 2.0, "nodes": {SHIPS: node()}, "log": "", **changes}
+    )
+
+
 def record(release: str, nodes: dict[str, NodeRecord] | None = None, **changes: Any) -> ReleaseRecord:
-    command = CommandRecord(command="build", exit_code=0, seconds=2.0, nodes=nodes or {SHIPS: node()}, log="")
     return ReleaseRecord(
         **{
             "test": "dbt/fleet::build",
             "release": release,
             "outcome": "passed",
             "text": "",
-            "commands": (command,),
+            "commands": (command(nodes=nodes or {SHIPS: node()}),),
             **changes,
         }
     )
@@ -48,11 +53,11 @@ CASES: dict[str, tuple[ReleaseRecord, list[tuple[str, str, str, str, str]]]] = {
         [("outcome", "", "passed", "failed", "dbt build ended with 1.")],
     ),
     "nothing that failed as a whole": (
-        record("2", commands=(CommandRecord(command="build", exit_code=2, seconds=0.1, nodes={}, log="no profile"),)),
+        record("2", commands=(command(exit_code=2, nodes={}, log="no profile"),)),
         [],
     ),
     "another command": (
-        record("2", commands=(CommandRecord(command="run", exit_code=0, seconds=0.1, nodes={}, log=""),)),
+        record("2", commands=(command(command="run"),)),
         [("outcome", "build", "build", "run", "")],
     ),
 }
@@ -88,7 +93,61 @@ def test_rows_differ_where_both_were_looked_at_and_the_gravest_comes_first() -> 
     assert isinstance(found[0], Difference)
 
 
+def test_warnings_that_one_release_alone_gives_are_told_once_for_all_steps_of_a_project() -> None:
+    def warned(release: str, step: str, **warnings: str) -> ReleaseRecord:
+        return record(release, test=f"dbt/fleet::{step}", commands=(command(warnings=warnings),))
+
+    records = [
+        *(warned("1.11", step, Deprecated="write it so", Both="as 1.11 words it") for step in ("build", "compile")),
+        *(warned("2", step, Both="as 2 words it") for step in ("build", "compile")),
+        warned("1.11", "run"),
+        warned("2", "run", Late="only when it runs"),
+    ]
+
+    found = differences(records, ["1.11", "2"])
+
+    assert [(each.kind, each.subject, each.before, each.after, each.detail) for each in found] == [
+        ("warnings", "Deprecated", "there", "-", "write it so"),
+        ("warnings", "Late", "-", "there", "only when it runs"),
+    ]
+
+
+def test_a_release_that_failed_as_a_whole_has_not_done_away_with_warnings() -> None:
+    one = record("1.11", commands=(command(warnings={"Deprecated": "write it so"}),))
+    two = record("2", commands=(command(exit_code=2, nodes={}, warnings={"Late": "too late"}),))
+
+    found = differences([one, two], ["1.11", "2"])
+
+    assert [(each.kind, each.subject, each.after) for each in found] == [("warnings", "Late", "there")]
+
+
+def test_tasks_of_a_dag_are_compared_by_what_they_are_for() -> None:
+    def task(purpose: str | None, *upstream: str) -> TaskRecord:
+        return TaskRecord(purpose=purpose, upstream=upstream)
+
+    def imported(release: str, tasks: dict[str, TaskRecord]) -> ReleaseRecord:
+        return record(release, commands=(command(command="import", tasks=tasks),))
+
+    one = imported("1.11", {"daily.a": task("a run"), "daily.b": task(None), "daily.c": task("c run", "a")})
+    two = imported("2", {"daily.a.run": task("a run"), "daily.c": task("c run", "a.run"), "daily.d": task(None)})
+
+    found = differences([one, two], ["1.11", "2"])
+
+    assert [(each.kind, each.subject, each.before, each.after, each.detail) for each in found] == [
+        ("tasks", "daily.a", "daily.a", "daily.a.run", "a run"),
+        ("tasks", "daily.b", "there", "-", ""),
+        ("tasks", "daily.d", "-", "there", ""),
+        ("tasks", "daily.c", "after a", "after a.run", ""),
+    ]
+    assert differences([one, imported("2", {})], ["1.11", "2"]) == []
+
+
 def test_a_record_survives_the_way_from_a_worker() -> None:
-    sent = record("2", {SHIPS: node(compiled="select 1")})
+    done = command(
+        nodes={SHIPS: node(compiled="select 1")},
+        warnings={"Late": "too late"},
+        tasks={"daily.ships": TaskRecord(purpose=None, upstream=("ports",))},
+    )
+    sent = record("2", commands=(done,))
 
     assert record_of(json.loads(json.dumps(sent.document()))) == sent

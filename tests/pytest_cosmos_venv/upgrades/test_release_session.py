@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
+from pytest_cosmos_venv import Wheelhouse
+from pytest_cosmos_venv.environments.kept_dbt import uv_program
+from pytest_cosmos_venv.environments.virtualenv_dirs import PLACES_VARIABLE
+from pytest_cosmos_venv.projects.projects import DbtProjects
 from tests.engines import DRIVER, ENGINES
 from tests.installed import ROOT, copy_of_example, needs_dbt_wheels
 
@@ -23,8 +29,12 @@ def test_routes(cosmos_duckdb):
 def test_without_dbt():
     pass
 """
-# A model whose SQL and rows depend on the release of dbt.
-MODEL = "select {{ 1 if dbt_version.startswith('1.') else 2 }} as generation"
+# A model whose SQL, rows and warnings depend on the release of dbt.
+MODEL = """\
+select {{ 1 if dbt_version.startswith('1.') else 2 }} as generation
+{% do exceptions.warn("for all") %}
+{% do exceptions.warn("for the " ~ ("first" if dbt_version.startswith('1.') else "second")) %}
+"""
 
 
 PARAMETERS = """
@@ -99,14 +109,48 @@ def test_what_differs_is_told_and_nothing_else(
     assert {subject for kind, subject in told if kind == "rows"} == {"model.harbor.generation"}
     assert ("SQL", "model.harbor.generation") in told
     assert {subject for kind, subject in told if kind in ("state", "nodes")} == set()
+    warnings = {each["subject"]: each["after"] for each in report["differences"] if each["kind"] == "warnings"}
+    assert warnings == {"for the first": "-", "for the second": "there"}
     assert [each["outcomes"]["failed"] for each in report["releases"]] == [0, 1]
     page = (pytester.path / "report" / "report.html").read_text(encoding="utf-8")
     assert "Tables with other rows" in page
+    assert ".verdict.good {" in page
     assert "://" not in page
     result.stdout.fnmatch_lines(
-        ["*dbt releases*", "release *", "1.10 *", "2.0 *", "*rows of model.harbor.generation: *"]
+        [
+            "*dbt releases*",
+            "release *",
+            "1.10 *",
+            "2.0 *",
+            "*rows of model.harbor.generation: *",
+            "*warnings of for the second: - -> there",
+        ]
     )
     assert not (project / "target").exists()
+
+
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.long)])
+def test_a_run_without_a_cache_installs_each_release_once(
+    pytester: pytest.Pytester, cosmos_wheelhouse: Wheelhouse, monkeypatch: pytest.MonkeyPatch, workers: str
+) -> None:
+    log, uv = pytester.path / "installations", uv_program()
+    (pytester.mkdir("bin") / "uv").write_text(f'#!/bin/sh\necho "$@" >> {log}\nexec {uv} "$@"\n', encoding="utf-8")
+    (pytester.path / "bin" / "uv").chmod(0o755)
+    monkeypatch.setenv("PATH", str(pytester.path / "bin"), prepend=os.pathsep)
+    pytester.makeini("[pytest]\ncosmos_dbt_requirements =\n    1.11: dbt-core dbt-duckdb\n    1.12: dbt-core\n")
+    for name in ("fleet", "harbor"):
+        DbtProjects(folder=pytester.path / "dbt")(name).model("ships", "select 1 as id")
+
+    with monkeypatch.context() as patch:
+        patch.delenv(PLACES_VARIABLE)  # by which a test with fakes keeps none
+        result = pytester.runpytest_subprocess(
+            "--cosmos-dbt=1.11,1.12", "-k", "compile", "-n", workers, "-p", "no:cacheprovider"
+        )
+
+    result.assert_outcomes(passed=4)
+    told = [line.partition(" --python ")[2] for line in log.read_text(encoding="utf-8").splitlines() if "pip" in line]
+    assert sorted(line.partition(" ")[2] for line in told) == ["dbt-core", "dbt-core dbt-duckdb"]
+    assert not Path(told[0].partition(" ")[0]).exists()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,277 @@
+"""REMOTE: environments that one machine has built and others fetch from a folder that all of them reach."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from pytest_cosmos_venv import DbtCall, PackageIndex, Point, Sighting, Wheel
+
+from ...harness.harness import REQUIREMENTS, Harness
+from ...harness.runs import damage, files_with, installed, is_below, places, ran, unpacked, unpacking_begins
+from ...requirements import requirement
+from ...tasks import Task
+
+LEFT_IN_PEACE = 60.0
+"""Seconds that a task may wait for the folder, or for another machine, where nothing is in its way."""
+IMPATIENT = 2.0
+"""The same where it waits for somebody who was killed."""
+_LARGE = 200_000
+"""Bytes that a file of the folder has only where an environment is in it."""
+LAMP = Wheel(name="harbor-lamp", version="1.0", files={"harbor_lamp.py": ""})
+# As much as takes a while to pack and to unpack. Random digits do not become few bytes.
+HEAVY_LAMP = replace(
+    LAMP, version="1.1", files={f"harbor_lamp/beam_{number}.txt": secrets.token_hex(2_000) for number in range(300)}
+)
+REQUIRED = {"dbt_core", "dbt_duckdb", "harbor_lamp"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """A machine whose tasks share nothing with those of another one but a folder.
+
+    :param harness: the harness of the test.
+    :param name: what its own files stand under.
+    :param folder: all machines reach it.
+    :param key: the secret of the machines that trust each other.
+    """
+
+    harness: Harness
+    name: str
+    folder: Path
+    key: str = field(repr=False)
+
+    @property
+    def virtualenv_dir(self) -> Path:
+        """Where it has its environments."""
+        return self._own / "virtualenvs"
+
+    @property
+    def key_file(self) -> Path:
+        """The file with its key."""
+        return self._own / "key"
+
+    @property
+    def _own(self) -> Path:
+        return self.harness.folder / self.name
+
+    def task(self, **arguments: Any) -> Task:
+        """A task that runs there, whose environment holds the lamp too.
+
+        :param **arguments: as for ``Harness.task``.
+        """
+        requirements = [*REQUIREMENTS, "harbor-lamp"]
+        return self.harness.task(virtualenv_dir=str(self.virtualenv_dir), py_requirements=requirements, **arguments)
+
+    def variables(self, *, seconds: float = LEFT_IN_PEACE) -> dict[str, str]:
+        """Variables of its tasks.
+
+        :param seconds: that a task waits at most for the folder, or for another machine.
+        """
+        self._own.mkdir(exist_ok=True)
+        self.key_file.write_text(self.key, encoding="ascii")
+        self.key_file.chmod(0o600)
+        temporary = self._own / "temporary"
+        temporary.mkdir(exist_ok=True)
+        variables = self.harness.adapter.remote_environments(self.folder, self.key_file, seconds=seconds)
+        assert variables, (
+            "an implementation that fetches environments must say how that is set: override "
+            "Adapter.remote_environments, or declare the capability remote_environments absent; seen: no variable"
+        )
+        return {"TMPDIR": str(temporary), **variables}
+
+    def ran(
+        self, task: Task | None = None, *, others: Mapping[str, str] | None = None, seconds: float = LEFT_IN_PEACE
+    ) -> DbtCall:
+        """The one ``dbt run`` of a task that has to succeed there, in a whole environment of this machine.
+
+        :param task: what to run; None: the usual.
+        :param others: variables beside the usual ones.
+        :param seconds: the same as for ``variables``.
+        """
+        __tracebackhide__ = True
+        call = ran(self.harness, task or self.task(), {**(others or {}), **self.variables(seconds=seconds)})
+        place, names = self.virtualenv_dir, {each.split("-")[0] for each in installed(call.prefix)}
+        assert is_below(call.prefix, place), f"dbt must run from below {place}; seen: {call.prefix}"
+        assert names == REQUIRED, f"the environment must hold {sorted(REQUIRED)}; seen: {sorted(names)}"
+        assert not damage(call.prefix), f"all files of the environment must be whole; seen: {damage(call.prefix)[:3]}"
+        return call
+
+
+class MakeMachine(Protocol):
+    """Makes a machine; with another folder or key than those that all machines of a test share where it is told one."""
+
+    def __call__(self, name: str, *, folder: str = ..., key: str = ...) -> Machine:
+        """The machine of a name.
+
+        :param name: what its own files stand under.
+        :param folder: name of the folder.
+        :param key: the secret.
+        """
+
+
+@pytest.fixture
+def machine(harness: Harness) -> MakeMachine:
+    """Makes machines: ``machine("first")``.
+
+    :param harness: the harness of the test.
+    """
+    harness.wheelhouse.add(LAMP)
+    shared = secrets.token_urlsafe(32)
+
+    def make(name: str, *, folder: str = "store", key: str = shared) -> Machine:
+        return Machine(harness=harness, name=name, folder=harness.folder / folder, key=key)
+
+    return make
+
+
+def _stored(folder: Path) -> list[Path]:
+    """The files of a folder, in order."""
+    return sorted(file for file in folder.rglob("*") if file.is_file())
+
+
+@requirement("REMOTE-001")
+def test_a_machine_without_an_index_runs_what_another_one_has_built(
+    machine: MakeMachine, cosmos_package_index: PackageIndex
+) -> None:
+    index = cosmos_package_index
+    first, second = machine("first"), machine("second")
+    first.ran(first.task(pip_install_options=index.pip_install_options), others=index.environment)
+    index.fall_silent_while(lambda: True)
+
+    second.ran(second.task(pip_install_options=index.pip_install_options), others=index.environment)
+
+
+@requirement("REMOTE-002")
+@pytest.mark.parametrize("changed", ["each file in turn", "all files"])
+def test_what_somebody_without_the_key_has_put_there_never_runs(machine: MakeMachine, changed: str) -> None:
+    sound, stranger = machine("first", folder="sound"), machine("stranger", folder="strange", key="another key " * 3)
+    harness = sound.harness
+    canary = harness.folder / "canary"
+    sound.ran()
+    hostile = harness.wheelhouse.add(_with_a_canary(canary))
+    stranger.ran()
+    hostile.unlink()
+    assert canary.exists(), "each Python of the stranger's environment must leave a file, or this test shows nothing"
+    ours, theirs = _stored(sound.folder), _stored(stranger.folder)
+
+    # As many files of the same kinds, in the same order: an archive takes the place of an archive.
+    attacks = [dict([pair]) for pair in zip(ours, theirs, strict=False)] if changed == "each file in turn" else [None]
+    for number, attack in enumerate(attacks):
+        victim = machine(f"victim-{number}", folder=f"store-{number}")
+        shutil.copytree(stranger.folder if attack is None else sound.folder, victim.folder)
+        for place, content in (attack or {}).items():
+            shutil.copyfile(content, victim.folder / place.relative_to(sound.folder))
+        canary.unlink(missing_ok=True)
+
+        harness.run(victim.task(), variables=victim.variables())
+
+        what = "all files" if attack is None else f"{next(iter(attack)).name}, which is one of {len(ours)} files,"
+        assert not canary.exists(), (
+            f"where somebody who has not the key has replaced {what} in the folder, nothing of it may run; seen: it ran"
+        )
+
+
+def _with_a_canary(canary: Path) -> Wheel:
+    """The next release of the lamp: with it each Python of an environment leaves a file when it starts."""
+    line = f"import pathlib; pathlib.Path({str(canary)!r}).touch()\n"
+    return Wheel(name=LAMP.name, version="2.0", files={"harbor_lamp.pth": line})
+
+
+@requirement("REMOTE-003")
+@pytest.mark.parametrize("kind", ["a file", "read-only", "cut short", "garbage"])
+def test_a_folder_that_cannot_be_used_fails_no_task(machine: MakeMachine, kind: str) -> None:
+    first, second = machine("first"), machine("second")
+    if kind == "a file":
+        second.folder.write_text("no folder", encoding="ascii")
+    elif kind == "read-only":
+        second.folder.mkdir()
+    else:
+        first.ran()
+        for file in _stored(second.folder):
+            content = file.read_bytes()
+            file.write_bytes(content[: len(content) // 2] if kind == "cut short" else secrets.token_bytes(len(content)))
+
+    second.ran(second.task(place={kind: str(second.folder)} if kind == "read-only" else None))
+
+
+@requirement("REMOTE-004")
+def test_a_task_that_has_its_environment_needs_no_folder(machine: MakeMachine) -> None:
+    first = machine("first")
+    ready = first.ran()
+    before = unpacked(ready.prefix)
+    shutil.rmtree(first.folder, ignore_errors=True)
+
+    call = first.ran()
+
+    assert (call.prefix, unpacked(call.prefix)) == (ready.prefix, before), (
+        f"a task must use the environment that it has, {ready.prefix}; seen: {call.prefix}, perhaps unpacked anew"
+    )
+    assert not first.folder.exists(), (
+        f"a task that has its environment must make nothing in the folder, which is gone; seen: {first.folder} is there"
+    )
+
+
+@requirement("REMOTE-005")
+@pytest.mark.parametrize("what", ["begins", "puts", "fetches"])
+def test_a_machine_that_dies_does_no_harm(machine: MakeMachine, what: str, evidence: Callable[[str], None]) -> None:
+    first, second = machine("first"), machine("second")
+    harness, victim = first.harness, second if what == "fetches" else first
+    harness.wheelhouse.add(HEAVY_LAMP)
+    if what == "fetches":
+        first.ran()
+    kill_at = {
+        "begins": _holds(first.folder, 1),
+        "puts": _holds(first.folder, _LARGE),
+        "fetches": unpacking_begins(second.virtualenv_dir, "dbt_"),
+    }[what]
+
+    with harness.start(victim.task(), variables=victim.variables(), kill_at=kill_at, grace=1.0) as running:
+        running.finish()
+    evidence(
+        f"after the kill the files of the folder had {[file.stat().st_size for file in _stored(first.folder)]} bytes"
+    )
+
+    victim.ran(seconds=IMPATIENT)
+    other = first if victim is second else second
+    other.ran(seconds=IMPATIENT)
+
+
+def _holds(folder: Path, size: int) -> Point:
+    """The point at which a file of the folder has that many bytes."""
+
+    def look() -> Sighting | None:
+        try:
+            found = any(file.stat().st_size >= size for file in _stored(folder))
+        except FileNotFoundError:  # gone meanwhile
+            return None
+        return Sighting(at=time.time(), what=f"{size} bytes in the folder") if found else None
+
+    return Point("putting", look)
+
+
+@requirement("REMOTE-006")
+def test_the_key_is_nowhere_to_be_read(machine: MakeMachine) -> None:
+    first, second = machine("first"), machine("second")
+    harness, key = first.harness, first.key
+
+    outcomes = [harness.run(each.task(), variables=each.variables()) for each in (first, second)]
+
+    failed = [outcome for outcome in outcomes if not outcome.succeeded]
+    assert not failed, f"both tasks must succeed; seen: {failed[0]}"
+    own = {each.key_file for each in (first, second)}
+    left = [file for file in files_with(key, places(harness)) if file not in own]
+    lines = [line.replace(key, "***") for outcome in outcomes for line in outcome.log.splitlines() if key in line]
+    fields = [name for outcome in outcomes for name, value in outcome.fields.items() if key in value]
+    given = [name for call in harness.calls("run") for name, value in call.env.items() if key in value]
+    assert not left, f"no file but its own must hold the key, none of the folder either; seen: {left[0]}"
+    assert not lines, f"no log must hold the key; seen: {lines[0]}"
+    assert not fields, f"no rendered field must hold the key; seen: {fields[0]}"
+    assert not given, f"dbt must not get the key; seen: it is in its variable {given[0]}"

@@ -1,0 +1,1 @@
+select * from {{ ref("tide_hours") }} where hours <> expected_hours

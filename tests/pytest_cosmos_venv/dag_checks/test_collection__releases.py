@@ -1,0 +1,106 @@
+"""DAG files are checked with each release of dbt that the run names, and what differs between them is told."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.engines import DRIVER, ENGINES
+from tests.installed import ROOT
+from tests.pytest_cosmos_venv.dag_checks.checked_project import CheckedProject
+from tests.pytest_cosmos_venv.inner_run import python_of
+
+pytestmark = pytest.mark.long
+
+LISTING = """
+dag = cosmos.DbtDag(
+    dag_id="listing",
+    schedule=None,
+    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    project_config=cosmos.ProjectConfig(PROJECT),
+    profile_config=cosmos.ProfileConfig(
+        "harbor", "dev", profile_mapping=PostgresUserPasswordProfileMapping("warehouse", {"schema": "port"})
+    ),
+    execution_config=cosmos.ExecutionConfig(execution_mode=cosmos.ExecutionMode.VIRTUALENV),
+    operator_args={"py_requirements": ["dbt-core", "dbt-postgres"]},
+)
+"""
+COUNTED = """
+with open(Path(__file__).with_name("imports"), "a", encoding="utf-8") as stream:
+    stream.write("imported\\n")
+dag = make()
+"""
+
+
+def test_a_file_that_asks_no_dbt_is_imported_once_and_a_dbt_that_cannot_be_had_is_told(project: CheckedProject) -> None:
+    project.ini(
+        "cosmos_dbt_drivers = nowhere.so",
+        "cosmos_dags_exceptions =",
+        "    dags/listing.py::imports[dbt-2]: not before May",
+    )
+    project.add(daily=COUNTED, listing=LISTING)
+    which = "(daily and (imports or task_ids)) or imports[dbt-2]"
+
+    checked = project.run("--cosmos-dbt=1.11,2", "--cosmos-update-snapshots", "-k", which)
+
+    print(checked.output)
+    # Each process imports a file twice.
+    assert (project.folder / "dags" / "imports").read_text(encoding="utf-8").splitlines() == ["imported"] * 2
+    for release in ("1.11", "2"):
+        assert checked.verdicts("dags/daily.py", release) == {"imports": "passed", "task_ids": "passed"}
+    assert checked.verdicts("dags/listing.py", "2") == {"imports": "exception"}
+    assert "There is no driver" in checked.text("dags/listing.py", "imports", "2")
+    assert "dags/daily.py (dbt 2)" in checked.output
+    assert "Nothing differs from dbt 1.11." in checked.output
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("environment", "root", "which"),
+    [
+        pytest.param(None, "cosmos_venv", "imports or nodes or task_ids", id="cosmos_venv"),
+        pytest.param("cosmos", "cosmos", "imports and 2.0", id="cosmos"),
+    ],
+)
+def test_a_file_that_loads_by_dbt_ls_is_listed_by_each_release(
+    environment: str | None, root: str, which: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    releases = [ENGINES[1], ENGINES[3]]
+    for engine in releases:
+        engine.require()
+    monkeypatch.setenv("UV_FIND_LINKS", ",".join(str(engine.wheels) for engine in releases))
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    python = Path(sys.executable) if environment is None else python_of(environment)
+    project = CheckedProject(folder=tmp_path, cache_dir=ROOT / ".cache" / "toolkit", root=root, python=python)
+    project.ini(
+        "cosmos_dbt_requirements =",
+        *(f"    {engine.name}: {' '.join(engine.requirements)}" for engine in releases),
+        f"cosmos_dbt_drivers = {DRIVER}",
+    )
+    (project.dbt / "target" / "manifest.json").unlink()
+    (project.dbt / "models" / "former.sql").write_text(
+        "{{ config(enabled=dbt_version.startswith('1.')) }} select * from {{ ref('ships') }}", encoding="utf-8"
+    )
+    project.add(listing=LISTING)
+
+    options = ["--cosmos-update-snapshots", f"--cosmos-dbt-report={tmp_path / 'told'}", "-k", which]
+    checked = project.run("--cosmos-dbt=1.11,2.0", *options)
+
+    print(checked.output)
+    assert checked.verdicts("dags/listing.py", "2.0")["imports"] == "passed"
+    report = json.loads((tmp_path / "told" / "report.json").read_text(encoding="utf-8"))
+    told = [(each["kind"], each["subject"], each["before"], each["after"]) for each in report["differences"]]
+    if environment is None:
+        assert set(checked.verdicts("dags/listing.py", "1.11").values()) == {"passed"}
+        assert checked.text("dags/listing.py", "task_ids", "2.0") == (
+            "The task ids are not those of the first release of dbt:\n  gone: former_run (model.harbor.former run)"
+        )
+        assert told == [
+            ("outcome", "", "passed", "failed"),
+            ("nodes", "model.harbor.former", "there", "-"),
+            ("tasks", "listing.former_run", "there", "-"),
+        ]
+        assert "Tasks of DAGs that differ" in (tmp_path / "told" / "report.html").read_text(encoding="utf-8")
