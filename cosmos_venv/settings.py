@@ -249,7 +249,7 @@ SETTINGS: dict[str, Setting] = {
     ),
     "remote_key_file": Setting(
         default="",
-        meaning="A file with that key, which only this user may read; it counts where there is no remote_key_conn_id.",
+        meaning="A file with that key, which others may not read; it counts where there is no remote_key_conn_id.",
         is_also_cosmos=False,
     ),
     "remote_environment_lock": Setting(

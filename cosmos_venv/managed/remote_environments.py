@@ -16,7 +16,7 @@ from cosmos_venv.environments.archive.remote_store import RemoteStore
 from cosmos_venv.environments.archive.signed_record import Signer
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.files.durable_files import in_one_step, write_new
-from cosmos_venv.managed.signing_key import KEY_VARIABLE, NoKey, signing_key
+from cosmos_venv.managed.signing_key import NoKey, handed_down, signing_key
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.remote.object_store import RemoteFolder, connection_of
 
@@ -24,6 +24,7 @@ FOLDER = "environments-v1"
 """Its name below ``remote_environment_dir``. The layout's version is in it."""
 
 _PATIENCE = 600
+_KEY = "key"  # no name that a variable has
 
 
 def remote_store(warn: Callable[[str], None]) -> RemoteStore | None:
@@ -161,7 +162,10 @@ def write_lock(file: Path, locked: Mapping[tuple[str, str], str]) -> None:
 
 
 def for_a_detached_builder() -> Mapping[str, str]:
-    """Return the variables that a builder in a process of its own needs: Airflow answers no questions there."""
+    """Return what a builder in a process of its own needs: Airflow answers no questions there.
+
+    Variables for its environment, and the key, which is none.
+    """
     if not settings.remote_environment_dir:
         return {}
     conn_id = connection_of(settings.remote_environment_dir, settings.remote_environment_dir_conn_id or None)
@@ -170,7 +174,7 @@ def for_a_detached_builder() -> Mapping[str, str]:
         uri = get_connection(conn_id).get_uri() if conn_id else ""
     except Exception:  # noqa: BLE001 - the builder finds out, says so and builds
         return {}
-    variables = {KEY_VARIABLE: key.decode(errors="replace")} if key else {}
+    variables = {_KEY: key.hex()} if key else {}
     return {**variables, f"AIRFLOW_CONN_{conn_id.upper()}": uri} if conn_id else variables
 
 
@@ -181,5 +185,7 @@ def build(request: bytes, cancellation: Cancellation) -> str:
     :param cancellation: ends waiting and building.
     :returns: what went wrong; empty when nothing did.
     """
-    os.environ.update(json.loads(request)["variables"])
+    variables = json.loads(request)["variables"]
+    handed_down.set(bytes.fromhex(variables.pop(_KEY, "")))
+    os.environ.update(variables)
     return detached.build(request, cancellation, remote=lambda: remote_store(print))

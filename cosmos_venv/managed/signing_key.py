@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+from contextvars import ContextVar
 from pathlib import Path
 
 from cosmos_venv import settings
 from cosmos_venv.compat import get_connection, mask_in_logs
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.files.durable_files import read_own
+from cosmos_venv.files.permissions import trusted_owners
+from cosmos_venv.files.read_limits import Limit, open_file
 
-KEY_VARIABLE = "COSMOS_VENV_REMOTE_KEY"
-"""The environment variable by which a builder in a process of its own gets the key."""
+handed_down: ContextVar[bytes] = ContextVar("handed_down", default=b"")
+"""The key of the process that has started this builder. Never an environment variable: installers and the packages that
+they build would have it too."""
 
 _LEAST = 16  # bytes; a shorter one can be guessed
-_OPEN_TO_OTHERS = 0o077
+_LIMIT = Limit(most=65_536)
+_OPEN_TO_OTHERS = 0o027  # a Secret that Kubernetes mounts is readable for the group of its pod
 
 
 class NoKey(Exception):
@@ -24,11 +28,11 @@ class NoKey(Exception):
 def signing_key() -> bytes:
     """Return the key; empty where none is configured.
 
-    :raises CosmosValueError: when it is too short, or others could read its file.
+    :raises CosmosValueError: when it is too short, or others could read or write its file.
     :raises NoKey: when it cannot be had now.
     """
-    if given := os.environ.get(KEY_VARIABLE):  # of the process that has started this builder
-        return given.encode()
+    if given := handed_down.get():
+        return given
     conn_id, file = settings.remote_key_conn_id, settings.remote_key_file
     if conn_id:
         name, key = f"remote_key_conn_id = {conn_id!r}", _password(conn_id).encode()
@@ -51,16 +55,22 @@ def _password(conn_id: str) -> str:
 
 def _content(file: Path) -> bytes:
     try:
-        mode = file.stat().st_mode
-        content = read_own(file).strip()
+        # Kubernetes mounts a Secret as links. A pipe is not waited for.
+        with open_file(file, _LIMIT) as opened:
+            status = os.fstat(opened.fileno())
+            content = opened.read().strip()
     except OSError as error:
         raise NoKey(f"its key file {file} cannot be read ({error.strerror})") from error
-    if mode & _OPEN_TO_OTHERS:
-        raise CosmosValueError(
-            f"[cosmos_venv] remote_key_file = {str(file)!r}: others may read or write it (mode "
-            f"{mode & 0o777:o}). Make it this user's alone: chmod 600."
-        )
+    if status.st_uid not in trusted_owners():
+        raise _open_key(file, f"it belongs to user id {status.st_uid}", "Make one of this user.")
+    if status.st_mode & _OPEN_TO_OTHERS:
+        mode = f"others may read or write it (mode {status.st_mode & 0o777:o})"
+        raise _open_key(file, mode, "Make it this user's alone: chmod 600.")
     return content
+
+
+def _open_key(file: Path, why: str, way_out: str) -> CosmosValueError:
+    return CosmosValueError(f"[cosmos_venv] remote_key_file = {str(file)!r}: {why}. {way_out}")
 
 
 def _why_weak(key: bytes) -> str:

@@ -12,7 +12,7 @@ import queue
 import stat
 import tarfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,7 +74,7 @@ class _Unpacked:
     def __init__(self, archive: Path, most: int) -> None:
         self._zstd = zstd()
         self._left = most
-        self._ready = b""
+        self._ready = memoryview(b"")
         self._at = 0
         self._pieces: queue.Queue[bytes | Exception] = queue.Queue(_AHEAD)
         self._is_closed = False
@@ -98,27 +98,23 @@ class _Unpacked:
         end = self._at + size
         if end <= len(self._ready):
             piece, self._at = self._ready[self._at : end], end
-            return piece
-        pieces = [self._ready[self._at :]]
-        missing = size - len(pieces[0])
-        while missing > 0:
-            pieces.append(self._next())
-            missing -= len(pieces[-1])
-        self._ready = pieces[-1]
-        self._at = len(self._ready) + missing
-        pieces[-1] = self._ready[: self._at]
-        return b"".join(pieces)
+            return bytes(piece)
+        return b"".join(self.pieces(size))
 
-    def padded(self, size: int) -> bytes:
-        """Return the next so many bytes, and pass by what fills their last block.
+    def pieces(self, size: int) -> Iterator[memoryview]:
+        """Yield the next so many bytes, uncopied: they are half of an environment's files.
 
         :param size: their number.
         :raises BadArchive: as ``read``.
         :raises OSError: as ``read``.
         """
-        piece = self.read(size)
-        self.read(-size % _BLOCK)
-        return piece
+        while size:
+            if self._at == len(self._ready):
+                self._ready, self._at = memoryview(self._next()), 0
+            piece = self._ready[self._at : self._at + size]
+            self._at += len(piece)
+            size -= len(piece)
+            yield piece
 
     def _next(self) -> bytes:
         piece = self._pieces.get()
@@ -162,6 +158,11 @@ class _Head(NamedTuple):
     def is_link(self) -> bool:
         return self.kind == tarfile.SYMTYPE
 
+    @property
+    def padding(self) -> int:
+        """The bytes that fill the last block of the content."""
+        return -self.size % _BLOCK
+
 
 def _heads(unpacked: _Unpacked) -> Iterator[_Head]:
     """Yield the head of each member. Its content is read before the next one is asked for."""
@@ -171,7 +172,7 @@ def _heads(unpacked: _Unpacked) -> Iterator[_Head]:
         if head.kind in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK):
             if head.size > _LONGEST_NAME:
                 raise BadArchive(f"it holds a name with {head.size} bytes")
-            long[head.kind] = _text(unpacked.padded(head.size))
+            long[head.kind] = _text(unpacked.read(head.size + head.padding))
             continue
         if long:
             name = long.pop(tarfile.GNUTYPE_LONGNAME, head.name)
@@ -232,12 +233,18 @@ class _Unpacking:
                 raise _comes_twice(name)
             self.links[name] = head.target
             return
-        content = unpacked.padded(head.size)
+        content: Iterable[bytes | memoryview] = unpacked.pieces(head.size)
         if name in self._names_its_place:
-            content = moved(content, self._old, self._new)
-            self.relocated[name] = content
-        elif self._written_anew and name.endswith(".pyc") and source_of(name) in self._written_anew:
-            return  # of another source: its time is the same, and its size may be
+            self.relocated[name] = moved(b"".join(content), self._old, self._new)
+            content = [self.relocated[name]]
+        if self._written_anew and name.endswith(".pyc") and source_of(name) in self._written_anew:
+            unpacked.read(head.size)  # of another source: its time is the same, and its size may be
+        else:
+            self._write(head, content)
+        unpacked.read(head.padding)
+
+    def _write(self, head: _Head, content: Iterable[bytes | memoryview]) -> None:
+        name = head.name
         path = f"{self.environment}/{name}"
         self._make_folder(path)
         mode = _EXECUTABLE if head.mode & stat.S_IXUSR else _FILE
@@ -248,9 +255,10 @@ class _Unpacking:
         except FileExistsError as error:
             raise _comes_twice(name) from error
         try:
-            written = os.write(descriptor, content)
-            while written < len(content):
-                written += os.write(descriptor, memoryview(content)[written:])
+            for piece in content:
+                written = os.write(descriptor, piece)
+                while written < len(piece):
+                    written += os.write(descriptor, memoryview(piece)[written:])
             # Byte code counts only while the time of its source is the one that it was made of.
             os.utime(descriptor, (head.mtime, head.mtime))
             if not self._keeps_modes:  # what is executed must be, whatever the umask of this process is
