@@ -14,15 +14,14 @@ from tests.environments.archive.forging import record_in
 from tests.environments.archive.machines import Machine, RealClock
 from tests.kit import OutputOf
 
-MACHINES = 12
 A_HANDFUL = 3
 
 
-def all_at_once(folder: Path, spec: EnvironmentSpec, output_of: OutputOf) -> list[dict[str, Any]]:
+def all_at_once(folder: Path, machines: int, spec: EnvironmentSpec, output_of: OutputOf) -> list[dict[str, Any]]:
     """What each machine says: each is a process of its own, and all begin when the last one is there."""
     start, go = os.pipe()
     started = []
-    for number in range(MACHINES):
+    for number in range(machines):
         read_end, write_end = os.pipe()
         child = os.fork()
         if not child:
@@ -48,14 +47,14 @@ def all_at_once(folder: Path, spec: EnvironmentSpec, output_of: OutputOf) -> lis
     return answers
 
 
-@pytest.mark.long
+@pytest.mark.parametrize("machines", [12, pytest.param(100, marks=pytest.mark.long)])
 def test_a_crowd_on_an_empty_store_builds_once_or_a_few_times(
-    tmp_path: Path, hello: EnvironmentSpec, output_of: OutputOf
+    tmp_path: Path, hello: EnvironmentSpec, output_of: OutputOf, machines: int
 ) -> None:
     # Once before: what a fork needs is imported then.
     Machine(directory=tmp_path / "first", remote=tmp_path / "first remote").use(hello)
 
-    answers = all_at_once(tmp_path, hello, output_of)
+    answers = all_at_once(tmp_path, machines, hello, output_of)
 
     assert [answer["error"] for answer in answers if answer["error"]] == []
     assert {answer["hello"] for answer in answers} == {"hello 2.0"}

@@ -1,0 +1,319 @@
+"""Benchmark of environments that are fetched, beside building them and bare unpacking. Prints and stores a table.
+
+    .venv/bin/python -m benchmarks.remote_environments [--rounds 7]
+
+The store is moto's S3 server on loopback, reached by Airflow's own provider. What is compared is measured in turns.
+Processor time counts too: of the process that does the work and of those that it starts, not of the server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.environments import Row, table
+from benchmarks.storing import MACHINE, store
+from benchmarks.workers import ROOT
+from pytest_cosmos_venv.throwaway import throwaway_folder
+
+REQUIREMENTS = ("dbt-core==1.11.16", "dbt-duckdb==1.11.1")
+WHEELS = ROOT / ".cache" / "wheelhouse"
+PROVIDERS = ROOT / ".cache" / "envs" / "providers" / "bin" / "python"
+LOOPBACK = "127.0.0.1"
+BUCKET = "environments"
+REMOTE_BOUNDS = {"warm": 0.35, "empty": 0.15, "bare": 1.2}
+
+# A process that has imported everything. It reads orders, one a line, and answers with seconds: all, and of processors.
+WORKER = f"""
+import json, os, subprocess, sys, time
+from dataclasses import replace
+from pathlib import Path
+import boto3
+from cosmos_venv.environments.archive.remote_store import RemoteStore
+from cosmos_venv.environments.archive.signed_record import Signer
+from cosmos_venv.environments.opening import open_environment
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.processes.cancellation import Cancellation
+from cosmos_venv.remote.object_store import RemoteFolder
+
+endpoint, *words = sys.argv[1:]
+client = boto3.client("s3", endpoint_url=endpoint, region_name="eu-central-1",
+    aws_access_key_id="bench", aws_secret_access_key="bench")
+spec = EnvironmentSpec(requirements={REQUIREMENTS!r}, pip_install_options=tuple(words),
+    interpreter=Interpreter.of(), check="import dbt.cli.main")
+remote = RemoteStore(folder=RemoteFolder(url="s3://{BUCKET}/v1"), signer=Signer(key=b"k" * 32), seconds=60)
+
+def use(folder, lines):
+    with open_environment(EnvironmentStore(folder / "envs"), spec, preference="uv", max_tries=5,
+        cancellation=Cancellation(), report=lines.append, remote=lambda: remote) as environment:
+        return environment
+
+def push(folder):
+    lines = []
+    use(folder, lines)
+    assert any(line.startswith("Put ") for line in lines), lines
+
+def fetch(folder):
+    lines = []
+    use(folder, lines)
+    assert any(line.startswith("Fetched ") for line in lines), lines
+
+def bare(folder):
+    (archive,) = (each["Key"] for each in client.list_objects_v2(Bucket="{BUCKET}")["Contents"]
+        if each["Key"].endswith(".zst"))
+    folder.mkdir()
+    client.download_file("{BUCKET}", archive, str(folder / "archive"))
+    (folder / "environment").mkdir()
+    subprocess.run(["tar", "--zstd", "-xf", folder / "archive", "-C", folder / "environment"], check=True)
+
+def processors():
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+client.create_bucket(Bucket="{BUCKET}", CreateBucketConfiguration={{"LocationConstraint": "eu-central-1"}})
+print("ready", flush=True)
+for line in sys.stdin:
+    what, folder = json.loads(line)
+    began, before = time.perf_counter(), processors()
+    globals()[what](Path(folder))
+    print(json.dumps([time.perf_counter() - began, processors() - before]), flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What one piece of work has taken.
+
+    :param seconds: from its begin to its end.
+    :param processors: seconds of all processors.
+    """
+
+    seconds: float
+    processors: float
+
+
+@dataclass(kw_only=True)
+class Series:
+    """What is measured in turns."""
+
+    taken: dict[str, list[Taken]] = field(default_factory=dict)
+
+    def add(self, what: str, taken: Taken) -> None:
+        self.taken.setdefault(what, []).append(taken)
+
+    def seconds(self, what: str) -> list[float]:
+        return [each.seconds for each in self.taken[what]]
+
+    def processors(self, what: str) -> list[float]:
+        return [each.processors for each in self.taken[what]]
+
+
+@contextmanager
+def s3_server(folder: Path) -> Iterator[str]:
+    """The address of a store, in a process of its own."""
+    with socket.create_server((LOOPBACK, 0)) as free:
+        port = free.getsockname()[1]
+    log = (folder / "server.log").open("w")
+    command = [str(PROVIDERS), "-m", "moto.server", "-H", LOOPBACK, "-p", str(port)]
+    process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection((LOOPBACK, port)).close()
+                break
+            except OSError:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"no server: {(folder / 'server.log').read_text()}") from None
+                time.sleep(0.05)
+        yield f"http://{LOOPBACK}:{port}"
+    finally:
+        process.kill()
+        process.wait()
+        log.close()
+
+
+@contextmanager
+def index_server(folder: Path) -> Iterator[str]:
+    """The address of an index with the wheels of this project, as the simple repository API has it."""
+    for wheel in WHEELS.glob("*.whl"):
+        name = re.sub(r"[-_.]+", "-", wheel.name.partition("-")[0]).lower()
+        project = folder / "simple" / name
+        project.mkdir(parents=True, exist_ok=True)
+        (project / wheel.name).symlink_to(wheel)
+    for project in (folder / "simple").iterdir():
+        links = "".join(f'<a href="{wheel.name}">{wheel.name}</a>\n' for wheel in sorted(project.iterdir()))
+        (project / "index.html").write_text(f"<!DOCTYPE html>\n{links}", encoding="utf-8")
+
+    class Quiet(SimpleHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer((LOOPBACK, 0), functools.partial(Quiet, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://{LOOPBACK}:{server.server_port}/simple"
+        server.shutdown()
+        thread.join()
+
+
+@contextmanager
+def worker(folder: Path, endpoint: str, options: Sequence[str]) -> Iterator[Callable[[str, Path], Taken]]:
+    """A worker process; called with what it is to do, and in which folder, it answers with what that has taken."""
+    connection = {
+        "conn_type": "aws",
+        "login": "bench",
+        "password": "bench",
+        "extra": {"endpoint_url": endpoint, "region_name": "eu-central-1"},
+    }
+    variables = {
+        "AIRFLOW_HOME": str(folder / "airflow"),
+        "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(connection),
+        "PYTHONPATH": str(ROOT),
+        "PATH": f"{PROVIDERS.parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    process = subprocess.Popen(
+        [str(PROVIDERS), "-c", WORKER, endpoint, *options],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**_environ(folder), **variables},
+        cwd=folder,
+    )
+    assert process.stdin is not None  # noqa: S101 - for the type checker: PIPE was asked for
+    assert process.stdout is not None  # noqa: S101
+
+    def answer() -> str:
+        assert process.stdout is not None  # noqa: S101
+        for line in process.stdout:  # Airflow writes to it too
+            if line.startswith(("ready", "[")) and "info" not in line:
+                return line
+        raise RuntimeError("the worker has died")
+
+    def do(what: str, where: Path) -> Taken:
+        assert process.stdin is not None  # noqa: S101
+        print(json.dumps([what, str(where)]), file=process.stdin, flush=True)
+        return Taken(*json.loads(answer()))
+
+    try:
+        answer()
+        yield do
+    finally:
+        process.communicate()
+
+
+def _environ(folder: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "PYTHONDONT"))}
+    return {**kept, "UV_CACHE_DIR": str(folder / "uv-cache"), "UV_PYTHON_DOWNLOADS": "never", "UV_NO_CONFIG": "1"}
+
+
+def build_bare(where: Path, options: Sequence[str], environ: Mapping[str, str]) -> Taken:
+    """``uv venv``, ``uv pip install --compile-bytecode`` and one import of dbt."""
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}") or "uv"
+    python = str(where / "bin" / "python")
+    commands = [
+        [uv, "venv", "--quiet", "--python", os.path.realpath(sys.executable), str(where)],
+        [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python, *options, *REQUIREMENTS],
+        [python, "-c", "import dbt.cli.main"],
+    ]
+    began, before = time.perf_counter(), os.times()
+    for command in commands:
+        subprocess.run(command, env=environ, check=True)
+    after = os.times()
+    used = after.children_user + after.children_system - before.children_user - before.children_system
+    return Taken(time.perf_counter() - began, used)
+
+
+def measure(folder: Path, rounds: int) -> Series:
+    """Measure everything in turns, once before that is not counted. Nothing is deleted meanwhile: ext4 looks for inodes
+    that were not in use a minute ago.
+    """
+    series = Series()
+    (folder / "index").mkdir()
+    with s3_server(folder) as endpoint, index_server(folder / "index") as index:
+        local = ["--no-index", "--find-links", str(WHEELS)]
+        with worker(folder, endpoint, local) as do:
+            series.add("push", do("push", folder / "builder"))
+            for number in range(-1, rounds):
+                place = folder / f"round-{number}"
+                place.mkdir()
+                empty = {**_environ(folder), "UV_CACHE_DIR": str(place / "uv-cache")}
+                found = {
+                    "warm": build_bare(place / "warm", local, _environ(folder)),
+                    "bare": do("bare", place / "bare"),
+                    "fetch": do("fetch", place / "fetch"),
+                    "empty": build_bare(place / "empty", ["--index-url", index], empty),
+                }
+                for what, taken in found.items():
+                    if number >= 0:
+                        series.add(what, taken)
+    return series
+
+
+def file_system_of(folder: Path) -> str:
+    """The name of the file system of a folder."""
+    found = subprocess.run(["df", "--output=fstype", str(folder)], capture_output=True, text=True, check=True)
+    return found.stdout.split()[-1]
+
+
+FLOORS = {
+    "warm": "fetch and publish, of building from a warm cache of wheels",
+    "empty": "the same, of building with an empty cache, the index on this machine",
+    "bare": "the same, of bare download and tar --zstd -xf",
+}
+
+
+def rows_of(series: Series) -> list[Row]:
+    """The lines of the table: wall time, then processor time."""
+    rows = []
+    for floor, what in FLOORS.items():
+        for name, of in (("wall", series.seconds), ("processor", series.processors)):
+            ours, theirs = of("fetch"), of(floor)
+            ratio = median(mine / bare for mine, bare in zip(ours, theirs, strict=True))
+            figures = f"{median(ours):.2f} s, of {median(theirs):.2f} s ({min(ours):.2f}, of {min(theirs):.2f} at best)"
+            rows.append(Row(what=f"{what}: {name} time", figures=figures, judged=ratio, bound=REMOTE_BOUNDS[floor]))
+    return rows
+
+
+def main() -> int:
+    """Measure, print, store; 1 when a promise is not kept."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=7, help="how often each figure is taken (default 7)")
+    parser.add_argument("--at", type=Path, help="the folder below which everything is made (default: TMPDIR)")
+    options = parser.parse_args()
+    with throwaway_folder("cosmos-benchmark-", within=options.at) as folder:
+        series, file_system = measure(folder, options.rounds), file_system_of(folder)
+    rows = rows_of(series)
+    packages = " and ".join(REQUIREMENTS)
+    text = (
+        f"# What fetching an environment costs\n\n{MACHINE}. {packages}: 180 MB, 6,500 files, packed 50 MB. Medians of "
+        f"{options.rounds} rounds, on {file_system}; each ratio is that of one round. Fetching ends when the disk has "
+        f"everything, which nothing that it is compared with waits for.\n\n{table(rows)}\n"
+    )
+    print(text)
+    figures = {what: [vars(each) for each in taken] for what, taken in series.taken.items()}
+    store("remote-environments", text, {"machine": MACHINE, "rows": [row.as_dict() for row in rows], "taken": figures})
+    return 0 if all(row.is_kept for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
