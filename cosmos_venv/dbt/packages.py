@@ -472,7 +472,8 @@ class ProjectPackages:
             return None
         try:
             store.take(digest, found[0])
-        except (OSError, tarfile.TarError, EOFError, zlib.error) as error:
+        # TypeError: before Python 3.10.12 and 3.11.4 nothing can be unpacked safely.
+        except (OSError, tarfile.TarError, EOFError, zlib.error, TypeError) as error:
             report(f"The dbt packages of another machine are not used: {error}.")
             return None
         report("The dbt packages are those that another machine has installed.")
@@ -481,7 +482,7 @@ class ProjectPackages:
     def _share(self, digest: str, began: float) -> None:
         if self.elsewhere is None or (kept := self._find(digest, began)) is None:
             return
-        with closing(kept):
+        with closing(kept), suppress(OSError, MemoryError):  # they are installed, whoever else needs them
             if is_pinned(self.project_dir, kept.lock_file) and (archive := archive_of(kept)):
                 self.elsewhere.write(f"{digest}{_ARCHIVE}", archive)
 

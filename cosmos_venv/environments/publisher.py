@@ -141,8 +141,8 @@ class Publisher:
                 self._leave_remote()
                 raise
             # After the release of the lock, so that other builders do not wait for it.
-            self._delete_retired(environment)
             self._push(environment)
+            self._delete_retired(environment)
             return environment
 
     def upgrade(
@@ -178,8 +178,8 @@ class Publisher:
             self._leave_remote()
             return old
         old.close()
-        self._delete_retired(newer)
         self._push(newer)
+        self._delete_retired(newer)
         return newer
 
     def _build_newer(self, old: Environment, preference: InstallerPreference, pause: float) -> Environment | None:
@@ -294,6 +294,7 @@ class Publisher:
             report=self._report,
             warn=self._warn,
         )
+        self._visit.on_tick = partial(self._show_life, build)  # the first build may have come to nothing
         # What takes the place of a damaged build is looked at as closely as what is installed in its place.
         fetched = self._visit.fetch(
             build, writers=writers, newer_than=newer_than, checks_content=self._instead_of is not None

@@ -6,7 +6,7 @@ They lie below ``remote_cache_dir``, each kind in a folder of its own, and are s
 from __future__ import annotations
 
 import logging
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from cosmos_venv import settings
@@ -78,4 +78,13 @@ def remote_cache(kind: Kind) -> RemoteCache | None:
 
     :param kind: of the files.
     """
-    return RemoteCache(kind) if getattr(settings, f"remote_cache_{kind}") else None
+    if not getattr(settings, f"remote_cache_{kind}"):
+        return None
+    where = (settings.remote_cache_dir, settings.remote_cache_dir_conn_id)
+    return _cache_of(kind, *where, settings.remote_key_conn_id, settings.remote_key_file)
+
+
+@lru_cache(maxsize=16)
+def _cache_of(kind: Kind, *_: str) -> RemoteCache:
+    # One for a process: a storage that does not answer is waited for once, however many DAGs a file has.
+    return RemoteCache(kind)

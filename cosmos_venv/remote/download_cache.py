@@ -70,6 +70,8 @@ def within(seconds: float, work: Callable[[], T], *, on_wait: Callable[[], None]
         is.
     :raises RemoteError: when it takes longer. Exceptions of the work are raised here.
     """
+    if seconds <= 0:
+        raise RemoteError("the time for it is over", has_answered=False)
     results: list[T] = []
     errors: list[BaseException] = []
 

@@ -13,6 +13,7 @@ from cosmos_venv.remote.download_cache import RemoteError
 from cosmos_venv.remote.object_store import RemoteFolder
 
 _SIGNATURE = hashlib.sha256().digest_size
+_PAUSE_SECONDS = 60.0  # for which what has not answered is not asked: a task and a parse wait for it once
 _TIME = 16  # digits of the time at which it was written, in microseconds
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class SignedFolder:
     key: bytes = field(repr=False)
     seconds: float
     limit: Limit
-    _is_out: bool = field(default=False, init=False)
+    _out_until: float = field(default=0.0, init=False)
 
     def read(self, name: str) -> tuple[bytes, float] | None:
         """Return the content of a file, and when it was written, in seconds since the epoch; None when there is none.
@@ -62,7 +63,7 @@ class SignedFolder:
         :param name: of the file.
         :param content: its bytes.
         """
-        if self._is_out:
+        if self._is_out or self.limit.is_exceeded_by(len(content)):  # nobody would read it
             return
         signed = b"%0*d" % (_TIME, time.time_ns() // 1000) + content
         try:
@@ -70,9 +71,13 @@ class SignedFolder:
         except RemoteError as error:
             self._give_up(error)
 
+    @property
+    def _is_out(self) -> bool:
+        return time.monotonic() < self._out_until
+
     def _signature(self, name: str, signed: bytes) -> bytes:
         return hmac.new(self.key, name.encode() + b"\n" + signed, hashlib.sha256).digest()
 
     def _give_up(self, error: RemoteError) -> None:
-        self._is_out = True  # what does not answer is asked once in a task
+        self._out_until = time.monotonic() + _PAUSE_SECONDS
         logger.warning("%s is of no use now: %s.", self.folder, error)

@@ -28,7 +28,7 @@ from cosmos_venv.environments.environment import BuildRecord
 from cosmos_venv.environments.installers.creation import create_empty, empty_directory
 from cosmos_venv.environments.layout import LAYOUT
 from cosmos_venv.environments.spec import Interpreter
-from cosmos_venv.exceptions import VirtualenvError
+from cosmos_venv.exceptions import CommandKilled, VirtualenvError
 from cosmos_venv.files.durable_files import shut_out_others
 from cosmos_venv.files.permissions import Writers
 from cosmos_venv.files.read_limits import Limit
@@ -44,8 +44,6 @@ _TURN = 1.0
 _SETTLED = 0.5
 _MEGABYTE = 1e6
 _LONGEST_WORD = 100
-# No thread more, no memory, a Python without venv: all of it is a reason to build, and none to fail.
-_TROUBLE = (OSError, VirtualenvError, ImportError, MemoryError, RuntimeError)
 
 
 class Folder(Protocol):
@@ -194,9 +192,10 @@ class Visit:
                 self._refuse(error)
                 bad = record.contents.sha256
                 empty_directory(directory)
-            except _TROUBLE as error:
-                # Of this machine too, such as a full temporary folder: the building tells of it, or gets on with it.
-                self._give_up(error)
+            except CommandKilled:
+                raise
+            except Exception as error:  # noqa: BLE001 - of this machine too, such as a full temporary folder
+                self._give_up(error)  # the building tells of it, or gets on with it
                 empty_directory(directory)
                 break
             else:
@@ -214,6 +213,7 @@ class Visit:
         return None
 
     def _fetch(self, record: ArchiveRecord, directory: Path, writers: Writers, *, checks_content: bool) -> None:
+        self._deadline = self.store.now() + self.store.seconds  # that for another machine's build is over
         with scratch_folder("cosmos-venv-fetch-") as scratch:
             self._download(record, scratch / "archive")
             create_empty(directory, self.interpreter, cancellation=self.cancellation)
@@ -234,12 +234,18 @@ class Visit:
         """
         if not self._pushes or build.flaws:
             return
+        if (self.name, self.platform) in self.store.signer.locked:
+            # Every machine would refuse what takes its place.
+            self.report(f"The lock file names another build than this one, which is not put into {self.store.folder}.")
+            return
         began = self.store.now()
         try:
             pushed = self.put(environment, build, commands)
         except NotPortable as error:
             self.report(f"The virtualenv stays on this machine: {error}.")
-        except (*_TROUBLE, ValueError) as error:  # a path of no encoding cannot be written down
+        except CommandKilled:
+            raise
+        except Exception as error:  # noqa: BLE001 - such as no memory for zstandard; the task has what it asked for
             self.warn(f"The virtualenv could not be put into {self.store.folder}: {error}.")
         else:
             seconds = self.store.now() - began
@@ -254,14 +260,14 @@ class Visit:
         :param build: the record of its build.
         :param commands: names of its commands.
         :raises NotPortable: when it works only where it was built.
-        :raises VirtualenvError: when zstandard is missing.
+        :raises VirtualenvError: when zstandard is missing, or this one would not be signed and the one there is.
         :raises OSError: when it cannot be read, or the store does not take it.
         :raises CommandKilled: when ``cancellation`` was requested.
         """
-        self._deadline = self.store.now() + self.store.seconds
         with scratch_folder("cosmos-venv-push-") as scratch:
             archive = scratch / "archive"
             contents = pack(environment, archive, on_file=self._look_up)
+            self._deadline = self.store.now() + self.store.seconds
             name = _archive_name(self._stem, contents.sha256)
             known = self._record_of(contents)
             signed = known or self.store.signer.sign(
@@ -316,9 +322,12 @@ class Visit:
                 if not self._pushes or self._is_to_build():
                     return None
         except NotTrusted as error:
-            self._pushes = False  # theirs is not replaced
+            self._pushes = False  # what others have signed is not replaced
+            self.close()
             self._refuse(error)
-        except _TROUBLE as error:
+        except CommandKilled:
+            raise
+        except Exception as error:  # noqa: BLE001 - no memory, no thread more: a reason to build, and none to fail
             self._give_up(error)
         return None
 
@@ -326,6 +335,9 @@ class Visit:
         """Return whether this machine builds now; False after a while in which another one was at work."""
         if self._lease is not None:
             return True  # what it has fetched or built before was no good
+        if self._left() <= _TURN:
+            self.report(f"It has not come within {self.store.seconds:.0f} s: it is built here too.")
+            return True
         lease = self._read_lease()
         if lease is None or (lease == self._seen and self.store.now() - self._seen_at >= _STALE):
             return self._takes_lease()
@@ -333,9 +345,6 @@ class Visit:
             self.report(f"The virtualenv is being built by {_shown(lease.get('host'))}: waiting for it.")
         if lease != self._seen:
             self._seen, self._seen_at = lease, self.store.now()
-        if self._left() <= _TURN:
-            self.report(f"It has not come within {self.store.seconds:.0f} s: it is built here too.")
-            return True
         self._pause(_TURN)
         return False
 
@@ -353,6 +362,11 @@ class Visit:
     def _record_of(self, contents: Contents) -> bytes | None:
         """Return the text of the store's record where it is trusted and names just this archive; None otherwise."""
         content = self._read(f"{self._stem}.json", _RECORD_LIMIT)
+        if content and not self.store.signer.key and _is_signed(content):
+            raise VirtualenvError(
+                "the environment that is there is signed, and there is no key here to sign this one: machines with the "
+                "key would refuse it. Set remote_key_conn_id or remote_key_file, or use another folder"
+            )
         try:
             record = content and self.store.signer.open(content, name=self.name, platform=self.platform)
         except (BadArchive, NotTrusted):
@@ -414,6 +428,7 @@ class Visit:
         if self.store.is_required:
             raise VirtualenvError(f"{self.store.folder} cannot be used: {error}.") from error
         self._pushes = False  # what does not answer now is not waited for once more
+        self.close()
         self.warn(f"{self.store.folder} cannot be used: {error}. The virtualenv is built here.")
 
     def _left(self) -> float:
@@ -432,6 +447,13 @@ class Visit:
             self._ticked = self.store.now()
             self.on_tick()
             self.renew()
+
+
+def _is_signed(content: bytes) -> bool:
+    try:
+        return bool(opened(content)[1])
+    except BadArchive:
+        return False
 
 
 def _archive_name(stem: str, sha256: str) -> str:
