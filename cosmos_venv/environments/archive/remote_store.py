@@ -294,8 +294,10 @@ class Visit:
         self._renewed = self.store.now()
         try:
             self._write_lease(self._lease, _LONGEST_RENEWAL)
-        except OSError:
-            self._renewed = math.inf  # the build counts: after a while others take the lease over
+        except CommandKilled:
+            raise
+        except Exception:  # noqa: BLE001 - the build counts: after a while others take the lease over
+            self._renewed = math.inf
 
     def close(self) -> None:
         """Give up the lease: nobody waits for this machine any more."""
@@ -303,7 +305,7 @@ class Visit:
             self._lease = None
             try:
                 self.store.folder.remove(f"{self._stem}.lease", seconds=_LONGEST_RENEWAL)
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - the task has what it asked for
                 self.report(f"The lease in {self.store.folder} stays for {_STALE:.0f} s: {error}.")
 
     def _wait_for(self, newer_than: str, bad: str) -> ArchiveRecord | None:

@@ -34,7 +34,7 @@ def works(environment: Environment, output_of: OutputOf) -> bool:
     return output_of(environment.script("hello")) == "hello 2.0"
 
 
-def fails(request: str, ending: str, number: int = 1) -> Happens:
+def fails(request: str, ending: str, number: int = 1, kind: type[Exception] = OSError) -> Happens:
     """What happens from the so-manieth such request on."""
     seen: list[None] = []
 
@@ -42,22 +42,36 @@ def fails(request: str, ending: str, number: int = 1) -> Happens:
         if (asked, of) == (request, ending):
             seen.append(None)
             if len(seen) >= number:
-                raise OSError("the store is down")
+                raise kind("the store is down")
 
     return happens
 
 
 BUILDING = [("read", "json", 1), ("read", "lease", 1), ("write", "lease", 1), ("read", "lease", 2)]
 PUSHING = [("upload", "zst", 1), ("write", "json", 1), ("sweep", "", 1)]
+AT_THE_END = ("remove", "lease", 1)
 
 
-@pytest.mark.parametrize(("request_", "ending", "number"), [*BUILDING, *PUSHING, ("remove", "lease", 1)])
+@pytest.mark.parametrize(
+    ("request_", "ending", "number", "kind"),
+    [
+        *((*each, OSError) for each in (*BUILDING, *PUSHING, AT_THE_END)),
+        *((*each, RuntimeError) for each in (BUILDING[0], PUSHING[0], AT_THE_END)),
+    ],
+)
 @pytest.mark.usefixtures("temporary_folder")
 def test_a_store_that_goes_down_costs_a_line(
-    tmp_path: Path, hello: EnvironmentSpec, output_of: OutputOf, request_: str, ending: str, number: int
+    tmp_path: Path,
+    hello: EnvironmentSpec,
+    output_of: OutputOf,
+    request_: str,
+    ending: str,
+    number: int,
+    kind: type[Exception],
 ) -> None:
+    """A RuntimeError is that of a process that may start no thread more."""
     remote = tmp_path / "remote"
-    folder = TroubledFolder(remote, before=fails(request_, ending, number))
+    folder = TroubledFolder(remote, before=fails(request_, ending, number, kind))
     machine = Machine(directory=tmp_path / "envs", remote=remote, folder=folder)
     next_one = Machine(directory=tmp_path / "next", remote=remote)
 
@@ -244,15 +258,16 @@ def test_a_task_that_is_killed_while_it_builds_and_pushes_leaves_no_half_environ
     assert again.has_fetched or is_built
 
 
+@pytest.mark.parametrize("kind", [OSError, RuntimeError])
 def test_a_lease_that_cannot_be_renewed_is_no_reason_to_end_the_build(
-    tmp_path: Path, hello: EnvironmentSpec, output_of: OutputOf
+    tmp_path: Path, hello: EnvironmentSpec, output_of: OutputOf, kind: type[Exception]
 ) -> None:
     class Hurrying(Clock):
         def now(self) -> float:
             self.seconds += 3
             return self.seconds
 
-    folder = TroubledFolder(tmp_path / "remote", before=fails("write", "lease", 2))
+    folder = TroubledFolder(tmp_path / "remote", before=fails("write", "lease", 2, kind))
     machine = Machine(directory=tmp_path / "envs", remote=tmp_path / "remote", folder=folder, clock=Hurrying())
     machine.seconds = 10_000
 
