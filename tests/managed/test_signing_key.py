@@ -98,6 +98,7 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("key", [KEY, BINARY], ids=["text", "bytes"])
 def test_the_builder_of_a_parse_signs_with_the_key_and_gives_it_to_no_package(
     make_operator: MakeOperator, tmp_path: Path, key_file: Path, monkeypatch: pytest.MonkeyPatch, key: bytes
