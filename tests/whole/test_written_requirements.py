@@ -55,7 +55,7 @@ def written_in(text: str) -> Iterator[tuple[str, ...]]:
             listed = ast.literal_eval(found.group())
         except (SyntaxError, ValueError):
             continue
-        yield tuple(each for each in listed if not each.startswith("-r "))  # a lock file of the reader's
+        yield tuple(each for each in listed if "{" not in each)  # what a message names is known when it is shown
     rest = LIST.sub("", text)
     for found in COMMAND.finditer(rest):
         words = [word.strip("\"'") for word in found["words"].split()]
