@@ -290,14 +290,16 @@ class Publisher:
             name=self._spec.portable_digest,
             interpreter=self._spec.interpreter,
             cancellation=self._cancellation,
-            on_tick=partial(self._show_life, build),
             report=self._report,
             warn=self._warn,
         )
-        self._visit.on_tick = partial(self._show_life, build)  # the first build may have come to nothing
         # What takes the place of a damaged build is looked at as closely as what is installed in its place.
         fetched = self._visit.fetch(
-            build, writers=writers, newer_than=newer_than, checks_content=self._instead_of is not None
+            build,
+            writers=writers,
+            newer_than=newer_than,
+            checks_content=self._instead_of is not None,
+            on_tick=partial(self._show_life, build),
         )
         return fetched and (replace(fetched[0], digest=self._spec.digest), fetched[1])
 

@@ -150,7 +150,6 @@ def _put(stored: StoredBuild, remote: RemoteStore, result: PushedEnvironment) ->
         name=record.portable_digest,
         interpreter=record.spec.interpreter,
         cancellation=Cancellation(),
-        on_tick=lambda: None,
         report=lambda _: None,
         warn=lambda _: None,
     )

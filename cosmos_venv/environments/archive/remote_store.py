@@ -138,7 +138,6 @@ class Visit:
     :param name: portable digest of the environment.
     :param interpreter: the Python of this machine that the environment is for.
     :param cancellation: ends the waiting.
-    :param on_tick: called about once a second.
     :param report: gets lines for the task's log.
     :param warn: gets lines that somebody should act on.
     """
@@ -147,7 +146,6 @@ class Visit:
     name: str
     interpreter: Interpreter
     cancellation: Cancellation
-    on_tick: Callable[[], None]
     report: Callable[[str], None]
     warn: Callable[[str], None]
     platform: str = field(init=False)
@@ -156,6 +154,7 @@ class Visit:
     _deadline: float = field(init=False)
     _lease: dict[str, object] | None = field(default=None, init=False)
     _renewed: float = field(default=0.0, init=False)
+    _on_tick: Callable[[], None] | None = field(default=None, init=False)
     _ticked: float = field(default=0.0, init=False)
     _seen: dict[str, object] | None = field(default=None, init=False)
     _seen_at: float = field(default=0.0, init=False)
@@ -168,7 +167,13 @@ class Visit:
         self._stem = f"{self.platform}/{self.name}"
 
     def fetch(
-        self, directory: Path, *, writers: Writers, newer_than: str = "", checks_content: bool = False
+        self,
+        directory: Path,
+        *,
+        writers: Writers,
+        newer_than: str = "",
+        checks_content: bool = False,
+        on_tick: Callable[[], None],
     ) -> tuple[BuildRecord, list[str]] | None:
         """Put the environment into a directory; None when it is to be built here, and the directory is empty then.
 
@@ -178,11 +183,13 @@ class Visit:
         :param writers: who else may write to what is installed.
         :param newer_than: ISO 8601; one that was built then or before counts as none. Empty: each counts.
         :param checks_content: whether each file is held against its hash, and not its size alone.
+        :param on_tick: called about once a second meanwhile.
         :returns: the record of its build, with the digest of the builder's machine, and the names of its commands.
         :raises CommandKilled: when ``cancellation`` was requested.
         :raises VirtualenvError: when there is none, and the store is the only source.
         :raises OSError: when the directory cannot be written.
         """
+        self._on_tick = on_tick
         bad = ""
         while (record := self._wait_for(newer_than, bad)) is not None:
             began = self.store.now()
@@ -277,8 +284,8 @@ class Visit:
             # Even where both are there: a rule of the storage may have removed the archive, or be about to.
             folder.upload(archive, name, seconds=left(), on_wait=self._look_up)
             folder.write(record_name, signed, seconds=left(), sweeps=False, on_wait=self._look_up)
-            # Of an environment of earlier, or of a push that was killed. One of a moment ago may be that of another
-            # machine, which writes its record next.
+            # What is removed belongs to an earlier environment, or to a push that was killed. An archive of a moment
+            # ago may be that of another machine, which writes its record next.
             keep = {name, record_name, f"{self._stem}.lease"}
             folder.sweep(self._stem, keep=keep, seconds=left(), on_wait=self._look_up)
             self._look_up()  # a local folder answers before anybody has waited
@@ -389,8 +396,8 @@ class Visit:
         except OSError:
             self._lease = None
             raise
-        # Stores have no common way to make a file only where none is. Of those that write at the same time, the last
-        # one has it; who has read before and writes later than this pause builds too.
+        # Stores have no common way to make a file only where none is. Of machines that write at the same time, the last
+        # one has the lease. A machine that has read before, and writes later than this pause, builds too.
         self._pause(_SETTLED)
         found = self._read_lease()
         if found is None or found.get("id") != lease["id"]:
@@ -447,7 +454,8 @@ class Visit:
         self.cancellation.raise_if_requested()
         if self.store.now() - self._ticked >= _TURN:  # files are unpacked by the thousand
             self._ticked = self.store.now()
-            self.on_tick()
+            if self._on_tick is not None:
+                self._on_tick()
             self.renew()
 
 

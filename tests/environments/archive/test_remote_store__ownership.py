@@ -48,7 +48,6 @@ def test_what_is_signed_is_not_replaced_by_hand_without_a_key(tmp_path: Path, ma
         name=spec.portable_digest,
         interpreter=spec.interpreter,
         cancellation=without.cancellation,
-        on_tick=lambda: None,
         report=print,
         warn=print,
     )
