@@ -92,7 +92,7 @@ def _at(stored: StoredBuild, place: Path) -> MovedEnvironment:
     try:
         if record.spec.system_site_packages:
             raise NotPortable(why_not_portable(record))
-        return MovedEnvironment(build=stored.path, record=record, at=place)
+        return MovedEnvironment.of(stored.path, record, place)
     except NotPortable as error:
         raise VirtualenvError(f"it works only where it was built: {error}") from error
 

@@ -16,7 +16,7 @@ import os
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -73,37 +73,50 @@ class MovedEnvironment:
     :param build: directory of its build, which nobody changes or removes meanwhile.
     :param record: of its build.
     :param at: the absolute path at which the image is mounted.
-    :raises NotPortable: when it works only where it stands.
-    :raises OSError: when it cannot be read.
+    :param names: of its files and links, relative to the build.
+    :param written: content of the files that are others there, by their names.
     """
 
     build: Path
     record: BuildRecord
     at: Path
-    _written: Mapping[str, bytes] = field(init=False)
-    _names: Sequence[str] = field(init=False)
+    names: Sequence[str]
+    written: Mapping[str, bytes]
 
-    def __post_init__(self) -> None:
-        for path in (self.build, self.path):
+    @classmethod
+    def of(cls, build: Path, record: BuildRecord, at: Path) -> MovedEnvironment:
+        """Return an environment as it is at another path. Each of its files is read.
+
+        :param build: directory of its build, which nobody changes or removes meanwhile.
+        :param record: of its build.
+        :param at: the absolute path at which the image is mounted.
+        :raises NotPortable: when it works only where it stands.
+        :raises OSError: when it cannot be read.
+        """
+        names = [name for name in all_names(build) if name not in _OF_TOOLS]
+        as_it_is = cls(build=build, record=record, at=at, names=names, written={})
+        for path in (build, as_it_is.path):
             refuse_quotation_mark(path)
-        names = [name for name in all_names(self.build) if name not in _OF_TOOLS]
+        written = as_it_is._written_anew()
+        # Byte code of another source, whose time is the same, and its size may be.
+        kept = [name for name in names if not (name.endswith(".pyc") and source_of(name) in written)]
+        return replace(as_it_is, names=kept, written=written)
+
+    def _written_anew(self) -> dict[str, bytes]:
+        """Return the content of the files that name their place, and of the RECORDs that name such files."""
         written: dict[str, bytes] = {}
         old, new = os.fsencode(self.build), os.fsencode(self.path)
-        for name in names:
+        for name in self.names:
             with self._opened(name) as member:
                 if member.names_its_place and member.file is not None:
                     written[name] = moved(member.file.read(), old, new)
         # What a RECORD says of itself is nothing, even where it names its place.
         changed = {name: content for name, content in written.items() if not name.endswith(_RECORD)}
-        for name in names if changed else ():
+        for name in self.names if changed else ():
             if name.endswith(_RECORD):
                 record = written.get(name) or (self.build / name).read_bytes()
                 written[name] = corrected_record(record, name, changed)
-        vars(self).update(
-            _written=written,
-            # Byte code of another source, whose time is the same, and its size may be.
-            _names=[name for name in names if not (name.endswith(".pyc") and source_of(name) in written)],
-        )
+        return written
 
     @property
     def name(self) -> str:
@@ -128,7 +141,7 @@ class MovedEnvironment:
             f"{builds}.json": lambda: nullcontext(self._file(self.record.to_json().encode(), _FILE)),
             # Whoever may open a lease could lock it: as in a store, only its owner may.
             f"{builds}.lease": lambda: nullcontext(self._file(b"", _OWN_FILE)),
-            **{f"{builds}/{name}": partial(self._moved, name) for name in self._names},
+            **{f"{builds}/{name}": partial(self._moved, name) for name in self.names},
         }
 
     @contextmanager
@@ -137,8 +150,8 @@ class MovedEnvironment:
             # Byte code counts only while the time of its source is the one that it was made of.
             if not name.endswith(".py"):
                 member.info.mtime = self.built_at
-            if name in self._written:
-                content = self._written[name]
+            if name in self.written:
+                content = self.written[name]
                 member.info.size = len(content)
                 yield Member(info=member.info, file=io.BytesIO(content))
             else:

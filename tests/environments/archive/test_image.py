@@ -41,7 +41,7 @@ def hello(tmp_path: Path, make_ready: MakeReady, make_spec: MakeSpec) -> Environ
 
 
 def moved(environment: Environment, at: Path = AT) -> MovedEnvironment:
-    return MovedEnvironment(build=environment.path, record=read_record(environment.record_file), at=at)
+    return MovedEnvironment.of(environment.path, read_record(environment.record_file), at)
 
 
 def nothing() -> None:
