@@ -116,15 +116,9 @@ def remote_folder() -> RemoteFolder:
     return RemoteFolder(url=f"{url.rstrip('/')}/{FOLDER}", conn_id=settings.remote_environment_dir_conn_id or None)
 
 
-def lock_file() -> Path | None:
-    """Return the lock file of remote environments; None where none is configured."""
-    given = settings.remote_environment_lock
-    return dags_folder() / given if given else None  # an absolute path stays itself
-
-
 def _locked() -> dict[tuple[str, str], str]:
-    file = lock_file()
-    return {} if file is None else read_lock(file)
+    given = settings.remote_environment_lock
+    return read_lock(dags_folder() / given) if given else {}  # an absolute path stays itself
 
 
 def read_lock(file: Path, *, given_as: str = "[cosmos_venv] remote_environment_lock") -> dict[tuple[str, str], str]:

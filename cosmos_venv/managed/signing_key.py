@@ -40,8 +40,11 @@ def signing_key() -> bytes:
         name, key = f"remote_key_file = {file!r}", _content(Path(file))
     else:
         return b""
-    if reason := _why_weak(key):
-        raise CosmosValueError(f"[cosmos_venv] {name}: the key is too short: {reason}. Make a longer one.")
+    if len(key) < _LEAST:
+        raise CosmosValueError(
+            f"[cosmos_venv] {name}: the key is too short: it has {len(key)} bytes, and at least {_LEAST} are needed. "
+            "Make a longer one."
+        )
     mask_in_logs(key.decode(errors="replace"))
     return key
 
@@ -71,7 +74,3 @@ def _content(file: Path) -> bytes:
 
 def _open_key(file: Path, why: str, way_out: str) -> CosmosValueError:
     return CosmosValueError(f"[cosmos_venv] remote_key_file = {str(file)!r}: {why}. {way_out}")
-
-
-def _why_weak(key: bytes) -> str:
-    return f"it has {len(key)} bytes, and at least {_LEAST} are needed" if len(key) < _LEAST else ""
