@@ -11,11 +11,11 @@ pod has an empty disk of its own. The same seed gives the same run.
 from __future__ import annotations
 
 import argparse
-import base64
-import hashlib
+import io
 import random
 import shutil
 import sys
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +37,7 @@ from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvBuildError, VirtualenvError
 from cosmos_venv.files.read_limits import Limit
 from cosmos_venv.processes.cancellation import Cancellation
+from pytest_cosmos_venv.environments.wheel import Wheel, wheel_bytes
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
 ARCHIVE = 50e6  # bytes of the archive of dbt with DuckDB
@@ -253,16 +254,9 @@ def module_of(environment: Path) -> str:
 
 def fill(environment: Path, held: str) -> None:
     """Install a small distribution that says what the environment holds."""
-    packages = next(environment.glob("lib/python*/site-packages"))
-    module = packages / "held.py"
-    module.write_text(f"HELD = {held!r}\n", encoding="utf-8")
-    digest = base64.urlsafe_b64encode(hashlib.sha256(module.read_bytes()).digest()).rstrip(b"=").decode()
-    metadata = packages / "held-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: held\nVersion: 1.0\n", encoding="utf-8")
-    (metadata / "RECORD").write_text(
-        f"held.py,sha256={digest},{module.stat().st_size}\nheld-1.0.dist-info/RECORD,,\n", encoding="utf-8"
-    )
+    wheel = Wheel(name="held", version="1.0", files={"held.py": f"HELD = {held!r}\n"})
+    with zipfile.ZipFile(io.BytesIO(wheel_bytes(wheel))) as packed:
+        packed.extractall(next(environment.glob("lib/python*/site-packages")))
 
 
 def ignore(_: str) -> None:

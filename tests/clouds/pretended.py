@@ -77,6 +77,11 @@ class S3:
         found = {key: self._client.get_object(Bucket=BUCKET, Key=key) for key in keys}
         return {key: Stored(each["Body"].read(), each["ContentType"]) for key, each in found.items()}
 
+    def clear(self) -> None:
+        """Remove all objects."""
+        for key in self.objects:
+            self._client.delete_object(Bucket=BUCKET, Key=key)
+
 
 @contextmanager
 def amazon() -> Iterator[S3]:

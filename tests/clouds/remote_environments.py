@@ -50,8 +50,7 @@ def server() -> Iterator[S3]:
 @pytest.fixture
 def cloud(server: S3) -> S3:
     """Empty."""
-    for key in server.objects:
-        server._client.delete_object(Bucket=BUCKET, Key=key)
+    server.clear()
     return server
 
 

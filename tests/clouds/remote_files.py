@@ -43,8 +43,7 @@ def store() -> Iterator[S3]:
 @pytest.fixture
 def cloud(store: S3) -> S3:
     """Empty."""
-    for key in store.objects:
-        store._client.delete_object(Bucket=BUCKET, Key=key)
+    store.clear()
     return store
 
 

@@ -10,22 +10,24 @@ from __future__ import annotations
 import ctypes
 import os
 import socket
-import subprocess
 import sys
+from pathlib import Path
 
-CLONE_NEWNS, CLONE_NEWUTS = 0x00020000, 0x04000000  # <linux/sched.h>
+from pytest_cosmos_venv.processes.mounts import begin_own_mounts, mount
+
+CLONE_NEWUTS = 0x04000000  # <linux/sched.h>
 
 
 def main() -> None:
     """Become the command."""
     name, folders, *command = sys.argv[1:]
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS | CLONE_NEWUTS):
-        raise OSError(ctypes.get_errno(), "namespaces cannot be made")
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUTS):
+        raise OSError(ctypes.get_errno(), "it cannot have a name of its own")
     socket.sethostname(name)
-    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    begin_own_mounts()
     for folder in folders.split(":"):
-        os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - a script that starts fast
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", folder], check=True)
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        mount("tmpfs", folder, "tmpfs", 0, "mode=0755")
     os.execvp(command[0], command)  # noqa: S606
 
 
