@@ -151,8 +151,11 @@ class DbtConsumerWatcherSensor:
         """Go on behind the trigger.
 
         :param context: Airflow's context of the task.
-        :param event: of the trigger, with ``action``, ``reason`` and ``told``.
+        :param event: of the trigger, with ``action``, ``reason``, ``told`` and ``try_number``.
         """
+        # Airflow 3.0 resumes a retry with the event that ended the try before.
+        if event.get("try_number") not in (None, context["ti"].try_number):
+            return self.execute(context)
         from cosmos_venv.operators.watch.verdict import Action
         from cosmos_venv.operators.watch.waiting import reschedule
 

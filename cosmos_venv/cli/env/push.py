@@ -163,7 +163,7 @@ def _put(stored: StoredBuild, remote: RemoteStore, result: PushedEnvironment) ->
         record_sha256=pushed.record_sha256,
         bytes=pushed.size,
         is_unchanged=pushed.is_unchanged,
-        seconds=round(time.monotonic() - began, 1),
+        seconds=round(time.monotonic() - began, 3),
     )
 
 
@@ -171,4 +171,4 @@ def _line(stored: StoredBuild, pushed: PushedEnvironment, remote: RemoteStore) -
     if pushed.error:
         return f"{title(stored)}: failed"
     unchanged = ", unchanged" if pushed.is_unchanged else ""
-    return f"{title(stored)}: {decimal(pushed.bytes)} put into {remote.folder} in {pushed.seconds} s{unchanged}"
+    return f"{title(stored)}: {decimal(pushed.bytes)} put into {remote.folder} in {pushed.seconds:.1f} s{unchanged}"

@@ -154,7 +154,7 @@ def _build(wanted: WantedEnvironment, step: Steps, made: Mapping[Path, float]) -
                 path=str(environment.path),
                 was_built=was_made and not was_fetched,
                 was_fetched=was_fetched,
-                seconds=round(seconds, 1) if was_made else 0.0,
+                seconds=round(seconds, 3) if was_made else 0.0,
                 warning=_driver_warning(environment),
             )
     except (VirtualenvError, CosmosValueError) as error:
@@ -188,7 +188,7 @@ def _lines(built: Sequence[BuiltEnvironment], dags: int) -> list[str]:
 
 def _became(one: BuiltEnvironment) -> str:
     if one.was_built or one.was_fetched:
-        return f"{'fetched' if one.was_fetched else 'built'} in {one.seconds} s"
+        return f"{'fetched' if one.was_fetched else 'built'} in {one.seconds:.1f} s"
     return "failed" if one.error else "was ready"
 
 

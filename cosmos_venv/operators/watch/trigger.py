@@ -42,6 +42,7 @@ class DbtNodeTrigger(BaseTrigger):
     :param key: of the producer's journal; None: it follows from the run, which the trigger knows where it was begun
         without a worker.
     :param told: what earlier tries were told, as ``Told`` has it; None: the trigger finds it out.
+    :param try_number: of the try that a worker has deferred; None: no worker has begun it.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class DbtNodeTrigger(BaseTrigger):
         parents: Sequence[str] = (),
         key: str | None = None,
         told: Mapping[str, int] | None = None,
+        try_number: int | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.node_ids = list(node_ids)
@@ -58,6 +60,7 @@ class DbtNodeTrigger(BaseTrigger):
         self.parents = list(parents)
         self.key = key
         self.told = None if told is None else dict(told)
+        self.try_number = try_number
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The import path and the arguments of the trigger, as Airflow keeps them."""
@@ -67,6 +70,7 @@ class DbtNodeTrigger(BaseTrigger):
             "parents": self.parents,
             "key": self.key,
             "told": self.told,
+            "try_number": self.try_number,
         }
         return f"{__name__}.{type(self).__name__}", arguments
 
@@ -74,7 +78,7 @@ class DbtNodeTrigger(BaseTrigger):
         """Wait for the nodes. Gives one event, as the last thing."""
         ti: Any = self.task_instance
         if ti is None:  # dag.test() runs one trigger after the other, the producer perhaps after this one
-            yield _message(Verdict(action=Action.WAIT), Told())
+            yield self._message(Verdict(action=Action.WAIT), Told())
             return
         producer = self._producer(ti)
         async with watching(producer) as feed:
@@ -91,9 +95,19 @@ class DbtNodeTrigger(BaseTrigger):
             xcoms = xcoms_of(found.outcomes, feed.journal, producer.key)
         await self._write(self.log.error if found.action is Action.FAIL else self.log.info, [reason])
         if found.action is Action.RUN_ALONE or (found.action is Action.FAIL and not compat.TASKS_START_AS_TRIGGERS):
-            yield _message(found, task.told)
+            yield self._message(found, task.told)
         else:
             yield _ENDS[found.action](xcoms=xcoms)
+
+    def _message(self, found: Verdict, told: Told) -> TriggerEvent:
+        """What a worker goes on with."""
+        payload = {
+            "action": found.action.value,
+            "reason": found.reason,
+            "told": msgspec.to_builtins(told),
+            "try_number": self.try_number,
+        }
+        return TriggerEvent(payload)  # type: ignore[no-untyped-call]
 
     def _producer(self, ti: Any) -> Producer:
         key = self.key
@@ -171,9 +185,3 @@ def xcoms_of(outcomes: Mapping[str, Outcome], journal: JournalFiles, key: str) -
     # Each model has one task that shows its SQL: it need not stay in memory.
     sql = "\n\n".join(journal.sql.pop(node).strip() for node in outcomes if node in journal.sql)
     return {NODE_XCOM: rows, TOLD_XCOM: told, **({SQL_XCOM: sql} if sql else {})}
-
-
-def _message(found: Verdict, told: Told) -> TriggerEvent:
-    """What a worker goes on with."""
-    payload = {"action": found.action.value, "reason": found.reason, "told": msgspec.to_builtins(told)}
-    return TriggerEvent(payload)  # type: ignore[no-untyped-call]

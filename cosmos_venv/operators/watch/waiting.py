@@ -68,8 +68,8 @@ def wait_for_nodes(
     if found.action is Action.WAIT:
         if defer is None:
             raise reschedule(watching.poke_interval)
-        kept: Mapping[str, int] = msgspec.to_builtins(before)
-        defer(DbtNodeTrigger(watching.node_ids, watching.producer_task_id, watching.parents, key=key, told=kept))
+        kept = {"told": msgspec.to_builtins(before), "try_number": ti.try_number}
+        defer(DbtNodeTrigger(watching.node_ids, watching.producer_task_id, watching.parents, key=key, **kept))
     for node in watching.node_ids:
         for text in journal.texts.get(node, ()):
             log.info("%s", text)

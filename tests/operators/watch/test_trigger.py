@@ -171,9 +171,10 @@ def test_a_release_that_would_not_try_a_failed_task_again_fails_it_on_a_worker(
     monkeypatch.setattr(compat, "TASKS_START_AS_TRIGGERS", False)
     write(line("error"))
 
-    found = event_of(DbtNodeTrigger([NODE], PRODUCER), task_instance())
+    found = event_of(DbtNodeTrigger([NODE], PRODUCER, try_number=1), task_instance())
 
-    assert found.payload == {"action": "fail", "reason": f"{NODE}: error.\nsaid", "told": {"number": 0, "failures": 0}}
+    told = {"number": 0, "failures": 0}
+    assert found.payload == {"action": "fail", "reason": f"{NODE}: error.\nsaid", "told": told, "try_number": 1}
 
 
 def test_a_producer_that_has_failed_without_a_word_fails_the_task(airflow: Airflow, write: WriteLines) -> None:
@@ -225,7 +226,8 @@ def test_a_run_without_a_scheduler_goes_on_with_other_tasks() -> None:
 
 
 def test_it_is_made_again_of_what_airflow_keeps() -> None:
-    path, arguments = DbtNodeTrigger([NODE], PRODUCER, ["raw_run"], key="0" * 32, told={"number": 1}).serialize()
+    waiting = DbtNodeTrigger([NODE], PRODUCER, ["raw_run"], key="0" * 32, told={"number": 1}, try_number=2)
+    path, arguments = waiting.serialize()
 
     module, _, name = path.rpartition(".")
     assert (module, name) == (DbtNodeTrigger.__module__, "DbtNodeTrigger")
