@@ -79,6 +79,16 @@ SETTINGS: dict[str, Setting] = {
         "if the dbt project was planned before.",
         is_also_cosmos=False,
     ),
+    "enable_dag_versioning": Setting(
+        default=True,
+        meaning="Whether the documentation of a DAG ends with a hash of its dbt project, so that Airflow 3 shows a new "
+        "version of the DAG when the project has changed.",
+    ),
+    "project_hash_excluded_dirs": Setting(
+        default="",
+        meaning="Folders and files that do not count in that hash, separated by commas: names, or paths below the "
+        "project, with * as in a shell.",
+    ),
     "enable_dataset_alias": Setting(
         default=True,
         meaning="Whether tasks emit the assets of dbt nodes through an alias. On Airflow 3 this is the only way.",

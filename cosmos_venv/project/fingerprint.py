@@ -16,6 +16,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from operator import attrgetter
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
@@ -90,6 +91,8 @@ class Tree:
     :param packages_folder: of installed packages that count too, below the project; empty: there is none.
     :param more: further folders of it that count.
     :param left_out: paths below it that do not count.
+    :param excluded: patterns of files and folders that do not count, by name or by path below it, as the shell has
+        them.
     """
 
     folder: Path
@@ -97,6 +100,7 @@ class Tree:
     packages_folder: str = ""
     more: Collection[str] = ()
     left_out: Collection[str] = ()
+    excluded: Sequence[str] = ()
 
     def seeds(self) -> list[Path]:
         """The CSV files that count.
@@ -221,17 +225,8 @@ class LsQuestion:
 
     def basis(self) -> Basis:
         """The basis of an answer that dbt would give now: the files are looked at anew."""
-        project_file = read_dbt_project(self.project_dir, environment=self.env)
         packages = read_package_files(self.project_dir)
-        beside = dict.fromkeys((*packages.local, *project_file.paths_outside))
-        projects = [self.project_dir, *(local_package(self.project_dir, path) for path in beside)]
-        # Packages that dbt deps installs follow from the project's files, but for local ones.
-        installed = "" if self.has_deps else project_file.packages_folder
-        left_out = {project_file.packages_folder} if self.has_deps else set()
-        trees = [Tree(folder=self.project_dir, environment=self.env, packages_folder=installed, left_out=left_out)]
-        for path, folder in zip(beside, projects[1:], strict=True):
-            environment = None if path in project_file.paths_outside else self.env
-            trees.append(Tree(folder=folder, environment=environment, left_out=left_out | self._inner(folder)))
+        trees = trees_of(self.project_dir, self.env, has_deps=self.has_deps)
         found = [fingerprint(tree, known=self.known) for tree in trees]
         profile = self._profile_now()
         of_profile = env_vars_in(profile.encode(), _PROFILE)
@@ -249,8 +244,8 @@ class LsQuestion:
             self._state(trees),
         ]
         computed = [(f"{self.profile_shown}, line {each.line}", each) for each in of_profile.computed]
-        for folder, one in zip(projects, found, strict=True):
-            computed += [(f"{folder}/{each}", each) for each in one.variables.computed if each.file not in _APART]
+        for tree, one in zip(trees, found, strict=True):
+            computed += [(f"{tree.folder}/{each}", each) for each in one.variables.computed if each.file not in _APART]
         return Basis(
             digest=hashlib.sha256(json.dumps(matters).encode()).hexdigest(),
             names=names,
@@ -264,15 +259,6 @@ class LsQuestion:
             return self.profiles_yml.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:  # it was written for a parse that waits no longer
             return self.profile
-
-    def _inner(self, package: Path) -> set[str]:
-        """The place of the project in a package that holds it, as ``integration_tests`` do: it counts by itself.
-
-        Seen as a part of the package it would count with what dbt writes, and no answer would ever be found again.
-        """
-        project_dir = self.project_dir.resolve()
-        is_inside = project_dir != package and project_dir.is_relative_to(package)
-        return {str(project_dir.relative_to(package))} if is_inside else set()
 
     def _state(self, trees: Sequence[Tree]) -> list[str]:
         """Digests of what ``state:`` and ``result:`` compare: a variable of the environment tells dbt the folder of the
@@ -289,6 +275,47 @@ class LsQuestion:
         files.append(self.project_dir / (self.env.get("DBT_TARGET_PATH") or "target") / "sources.json")
         files += sorted(seed for tree in trees for seed in tree.seeds())
         return [digest_of_file(file, known=self.known) if file.is_file() else "" for file in files]
+
+
+def trees_of(
+    project_dir: Path, environment: Mapping[str, str], *, has_deps: bool, excluded: Sequence[str] = ()
+) -> list[Tree]:
+    """The folders that a project consists of: its own, then its local packages and those that it names elsewhere.
+
+    :param project_dir: absolute folder of the project.
+    :param environment: environment variables for dbt.
+    :param has_deps: whether ``dbt deps`` installs packages first: they follow from the project's files, but for local
+        ones.
+    :param excluded: as for ``Tree``.
+    :raises CosmosLoadDbtException: when ``dbt_project.yml`` or a file of packages cannot be read.
+    """
+    project_file = read_dbt_project(project_dir, environment=environment)
+    installed = "" if has_deps else project_file.packages_folder
+    left_out = {project_file.packages_folder} if has_deps else set()
+    own = Tree(
+        folder=project_dir,
+        environment=environment,
+        packages_folder=installed,
+        left_out=left_out,
+        excluded=excluded,
+    )
+    trees = [own]
+    for path in dict.fromkeys((*read_package_files(project_dir).local, *project_file.paths_outside)):
+        folder = local_package(project_dir, path)
+        named = None if path in project_file.paths_outside else environment
+        inner = left_out | _inner(project_dir, folder)
+        trees.append(Tree(folder=folder, environment=named, left_out=inner, excluded=excluded))
+    return trees
+
+
+def _inner(project_dir: Path, package: Path) -> set[str]:
+    """The place of the project in a package that holds it, as ``integration_tests`` do: it counts by itself.
+
+    Seen as a part of the package it would count with what dbt writes, and no answer would ever be found again.
+    """
+    project = project_dir.resolve()
+    is_inside = project != package and project.is_relative_to(package)
+    return {str(project.relative_to(package))} if is_inside else set()
 
 
 def computes_a_name(where: str) -> str:
@@ -348,7 +375,14 @@ def _files(tree: Tree) -> list[_File]:
             f"{error.filename}, of a dbt project, is not read: {error.strerror}. Remove links to folders, or load a "
             "manifest."
         ) from error
-    return found
+    return [file for file in found if not _is_excluded(file.name, tree.excluded)] if tree.excluded else found
+
+
+def _is_excluded(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a file, or a folder above it, is named by a pattern: by its name, or by its path below the project."""
+    path = PurePath(name)
+    named = [(each.name, str(each)) for each in (path, *path.parents) if each.name]
+    return any(fnmatchcase(text, pattern) for texts in named for text in texts for pattern in patterns)
 
 
 def _of_package(tree: Tree, folder: Path, prefix: str) -> Iterator[_File]:

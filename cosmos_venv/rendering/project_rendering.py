@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from cosmos_venv.compat import DAG, TaskGroup, import_time_out_paused, is_typed_command
+from cosmos_venv import settings
+from cosmos_venv.compat import DAG, DAGS_HAVE_VERSIONS, TaskGroup, import_time_out_paused, is_typed_command
+from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.managed import caches
 from cosmos_venv.processes.gc_pause import give_back, no_collection
 from cosmos_venv.rendering.airflow_tasks import TaskOrGroup, make_tasks, refuse_unknown_arguments
@@ -117,7 +119,26 @@ class _Rendering:
                 give_back()
             plan = self._plan()
             self._keep(plan)
+            if DAGS_HAVE_VERSIONS and settings.enable_dag_versioning:
+                self._note_project_hash()
             return self.graph, plan, self._tasks(plan, there)
+
+    def _note_project_hash(self) -> None:
+        """End the DAG's documentation with the hash of the project: Airflow compares it with the one before."""
+        from cosmos_venv.project.project_hash import project_hash
+
+        try:
+            folder = self.graph.project_path
+        except CosmosLoadDbtException:  # a manifest is given, and no project
+            return
+        environment = self.graph.request().environment
+        excluded = [each.strip() for each in settings.project_hash_excluded_dirs.split(",") if each.strip()]
+        found = project_hash(folder, environment, excluded=excluded, known=caches.kept_fingerprints())
+        if found is None:
+            return
+        line, said = f"**dbt project hash:** `{found}`", self.dag.doc_md
+        if line not in (said or ""):  # two groups of one project
+            self.dag.doc_md = f"{said}\n\n{line}" if said else line
 
     def _keep(self, plan: Plan) -> None:
         kept = caches.kept_plans()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,15 @@ pytestmark = [pytest.mark.timeout(60), pytest.mark.filterwarnings("ignore:LoadMo
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
     return Path(shutil.copytree(PROJECT, tmp_path / PROJECT.name))
+
+
+@pytest.fixture(autouse=True)
+def _python_nests_as_deep_as_ever() -> Iterator[None]:
+    """Whoever copies an operator of Airflow 3 lifts the limit of the whole process to 10,000."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(1_000)
+    yield
+    sys.setrecursionlimit(before)
 
 
 def load(project: Path, method: LoadMode, **render: Any) -> DbtGraph:
