@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,6 +17,7 @@ import pytest
 from cosmos_venv import DbtDag, DbtTaskGroup, ProjectConfig, RenderConfig
 from cosmos_venv.compat import DAG
 from cosmos_venv.constants import LoadMode
+from pytest_cosmos_venv import AirflowHome
 from tests.kit import harbor_profile
 from tests.rendering.serialised_dags import to_dict
 
@@ -96,3 +101,47 @@ def test_groups_of_one_project_say_it_once(dbt_project: Path) -> None:
             )
 
     assert HASH.fullmatch(str(dag.doc_md))
+
+
+DAG_FILE = """
+# An airflow dag.
+from datetime import datetime, timezone
+from cosmos_venv import DbtDag, ProfileConfig, ProjectConfig, RenderConfig
+
+PROJECT = {project!r}
+dag = DbtDag(
+    dag_id="harbor",
+    schedule=None,
+    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    project_config=ProjectConfig(PROJECT),
+    profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=PROJECT + "/profiles.yml"),
+    render_config=RenderConfig(load_method="custom"),
+)
+"""
+
+
+@pytest.mark.long
+def test_airflow_counts_a_version_for_each_change_and_none_without(
+    cosmos_airflow_home: AirflowHome, dbt_project: Path
+) -> None:
+    """A version that no run has used is replaced, so each version is used."""
+    cosmos_airflow_home.add_dag_file("harbor.py", DAG_FILE.format(project=str(dbt_project)))
+
+    def versions() -> int:
+        airflow("dags", "reserialize")
+        with sqlite3.connect(cosmos_airflow_home.database) as database:
+            (found,) = database.execute("select count(*) from dag_version where dag_id = 'harbor'").fetchone()
+        return int(found)
+
+    def airflow(*arguments: str) -> None:
+        command = [sys.executable, "-m", "airflow", *arguments]
+        environment = {**os.environ, **cosmos_airflow_home.environment}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    first = versions()
+    airflow("dags", "trigger", "harbor")
+    unchanged = versions()
+    change_sql(dbt_project)
+
+    assert (first, unchanged, versions()) == (1, 1, 2)
