@@ -59,7 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Each worker of pytest-xdist begins with its share of the long tests: nobody waits for one that came last."""
     workers = os.environ.get("PYTEST_XDIST_WORKER_COUNT")
     if workers is not None:
-        items[:] = long_ones_first(items, int(workers), is_long=_is_long)
+        items[:] = long_ones_first(items, int(workers), is_long=_is_long, file_of=lambda item: item.path)
 
 
 def _is_long(item: pytest.Item) -> bool:
