@@ -1,6 +1,6 @@
 """Prints whether tasks made and put in order by us serialise as those that Airflow's own constructors and ``>>`` make.
 
-A script, so that either Airflow can run it: ``python serialised_dags.py SEED``.
+A script, so that either Airflow can run it: ``python serialised_dags.py SEED [SEED ...]``.
 """
 
 from __future__ import annotations
@@ -20,14 +20,18 @@ from cosmos_venv.rendering.airflow_tasks import TaskMaker, TaskOrGroup, draw, dr
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 
-def main(seed: int) -> None:
-    """Compare both ways and print the verdict as JSON."""
-    rng = random.Random(seed)  # noqa: S311 - shapes by chance, the same for each seed
-    shape = [(f"n{number}", rng.random() < 0.5) for number in range(12)]
-    pairs = [pair for pair in itertools.combinations(range(12), 2) if rng.random() < 0.3]
-    ours, airflows = (serialised(shape, pairs, way) for way in (by_us, by_airflow))
+def main(seeds: list[int]) -> None:
+    """Compare both ways, for a DAG of each seed, and print the verdict as JSON."""
+    edges, sizes = [], []
+    for seed in seeds:
+        rng = random.Random(seed)  # noqa: S311 - shapes by chance, the same for each seed
+        shape = [(f"n{number}", rng.random() < 0.5) for number in range(12)]
+        pairs = [pair for pair in itertools.combinations(range(12), 2) if rng.random() < 0.3]
+        ours, airflows = (serialised(shape, pairs, way) for way in (by_us, by_airflow))
+        edges.append(ours == airflows)
+        sizes.append(len(json.dumps(ours)))
     copied, made = (serialised_operators(way) for way in (True, False))
-    print(json.dumps({"edges": ours == airflows, "operators": copied == made, "size": len(json.dumps(ours))}))
+    print(json.dumps({"edges": edges, "operators": copied == made, "sizes": sizes}))
 
 
 def serialised(shape: list[tuple[str, bool]], pairs: list[tuple[int, int]], order: Order) -> Any:
@@ -107,4 +111,4 @@ def to_dict(dag: DAG) -> Any:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main([int(seed) for seed in sys.argv[1:]])
