@@ -356,6 +356,8 @@ remote_cache_dir: str
 remote_cache_dir_conn_id: str
 enable_cache_partial_parse: bool
 build_only_running_task: bool
+enable_dag_versioning: bool
+project_hash_excluded_dirs: str
 enable_dataset_alias: bool
 enable_dataset_airflow3_uri: bool
 enable_uri_xcom: bool
