@@ -35,8 +35,8 @@ test-env:
 test: test-env ## the tests before a commit: all but the long ones; ARGS="-k lock -x" goes to pytest
 	@$(OFFLINE) $(BIN)/python -m pytest -n auto --dist worksteal -m "not long" $(ARGS)
 
-test-long: test-env ## the long tests alone
-	@$(OFFLINE) $(BIN)/python -m pytest -n auto --dist worksteal -m long $(ARGS)
+test-long: test-env ## the long tests alone: half of their time is waiting, so one worker more than there are cores
+	@$(OFFLINE) $(BIN)/python -m pytest -n $$($(BIN)/python -c "import os; print((os.cpu_count() or 1) + 1)") --dist worksteal -m long $(ARGS)
 
 test-all: test-env ## all tests, offline after the install step
 	@$(OFFLINE) $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
