@@ -15,6 +15,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cosmos_venv import DbtDag, DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig, constants
 from cosmos_venv.compat import DAG, BaseOperator, EmptyOperator, TaskGroup
 from cosmos_venv.constants import DbtResourceType
@@ -182,6 +184,13 @@ def build(case: dict[str, Any], scratch: Path) -> Built:
 
     :raises Exception: what the configuration is refused with.
     """
+    with pytest.MonkeyPatch.context() as environment:
+        # An excluded test leaves a task to its node in Cosmos, with which this is compared.
+        environment.setenv("AIRFLOW__COSMOS_VENV__KEEP_EXCLUDED_TESTS", "True")
+        return _build(case, scratch)
+
+
+def _build(case: dict[str, Any], scratch: Path) -> Built:
     config, hooks = case["config"], Hooks()
     folder = _project(config, scratch)
 
