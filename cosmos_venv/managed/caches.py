@@ -34,6 +34,11 @@ def cache_dir() -> Path:
     return Path(f"{folder}/cosmos-venv-{os.getuid()}")
 
 
+def environments_for_parsing() -> Path:
+    """Return the ``virtualenv_dir`` in which ``dbt ls`` runs for tasks that keep no environment."""
+    return cache_dir() / "environments"
+
+
 def kept_listings() -> FileCache | None:
     """Return the cache of listings by ``dbt ls``; None where nothing is to be kept."""
     if not (settings.enable_cache and settings.enable_cache_dbt_ls):
