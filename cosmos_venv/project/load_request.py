@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv.config.validation import is_of_another_task, is_template
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.files.yaml_files import load_yaml
@@ -68,8 +69,9 @@ class LoadRequest:
 
     @cached_property
     def given_env_vars(self) -> Mapping[str, str]:
-        """The environment variables of the configuration."""
-        return {name: str(value) for name, value in (self.render.env_vars or self.project.env_vars or {}).items()}
+        """The environment variables of the configuration; none where only a running task knows which there are."""
+        given = self.render.env_vars or self.project.env_vars
+        return {name: str(value) for name, value in given.items()} if isinstance(given, Mapping) else {}
 
     @cached_property
     def environment(self) -> Mapping[str, str]:
@@ -88,11 +90,16 @@ class LoadRequest:
 
     @cached_property
     def dbt_vars(self) -> Mapping[str, object] | None:
-        """dbt's ``--vars``, as tasks get them: ``operator_args["vars"]``, a dict or YAML, before ``ProjectConfig``."""
+        """dbt's ``--vars``, as tasks get them: ``operator_args["vars"]``, a dict or YAML, before ``ProjectConfig``.
+
+        A value that only a running task knows stands there as its template. None: there are none, or only a running
+        task knows which.
+        """
         given = self.operator_args.get("vars")
         if isinstance(given, str):
-            given = load_yaml(given)
-        return given if isinstance(given, Mapping) and given else self.project.dbt_vars or None
+            given = _of_yaml(given)
+        found = given if isinstance(given, Mapping) and given else self.project.dbt_vars
+        return _as_plain(found) if isinstance(found, Mapping) and found else None
 
     @property
     def folders(self) -> dict[str, str]:
@@ -130,6 +137,26 @@ class LoadRequest:
         if self.profile is not None:
             return LoadMode.DBT_LS, lacking
         return LoadMode.CUSTOM, f"{lacking}, and no profile with which dbt could be asked"
+
+
+def _of_yaml(text: str) -> object:
+    import yaml
+
+    try:
+        return load_yaml(text)
+    except yaml.YAMLError:
+        if is_template(text):  # of all values together, which no YAML is before it is rendered
+            return None
+        raise
+
+
+def _as_plain(value: Any) -> Any:
+    """Values as ``dbt ls`` gets them: what another task gives is known by its template alone, which ``str`` gives."""
+    if isinstance(value, Mapping):
+        return {name: _as_plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_plain(each) for each in value]
+    return str(value) if is_of_another_task(value) else value
 
 
 def project_dir(project: ProjectConfig, render: RenderConfig, execution: ExecutionConfig, method: LoadMode) -> Path:
