@@ -35,7 +35,8 @@ class ProjectConfig:
         its storage.
     :param project_name: its name; None: the folder's name, up to a dot.
     :param env_vars: environment variables of every dbt command, text to text. A value may be a template, or come from
-        another task (``XComArg``), as may the whole dict. ``dbt ls`` gets the template, and nothing of such a dict.
+        another task (``XComArg``), as may the whole dict. ``dbt ls`` gets the text of the template for such a value,
+        and nothing of such a dict.
     :param dbt_vars: dbt's ``--vars``, by name; likewise.
     :param partial_parse: False adds ``--no-partial-parse``.
     :raises CosmosValueError: for a manifest without project path or name, and for a name without either.

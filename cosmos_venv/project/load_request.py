@@ -7,11 +7,12 @@ imports this module, also in a worker that runs one task, so it imports nothing 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -71,7 +72,7 @@ class LoadRequest:
     def given_env_vars(self) -> Mapping[str, str]:
         """The environment variables of the configuration; none where only a running task knows which there are."""
         given = self.render.env_vars or self.project.env_vars
-        return {name: str(value) for name, value in given.items()} if isinstance(given, Mapping) else {}
+        return {name: str(_stand_in(value)) for name, value in given.items()} if isinstance(given, Mapping) else {}
 
     @cached_property
     def environment(self) -> Mapping[str, str]:
@@ -92,14 +93,16 @@ class LoadRequest:
     def dbt_vars(self) -> Mapping[str, object] | None:
         """dbt's ``--vars``, as tasks get them: ``operator_args["vars"]``, a dict or YAML, before ``ProjectConfig``.
 
-        A value that only a running task knows stands there as its template. None: there are none, or only a running
-        task knows which.
+        What only a running task knows stands there as its template without braces. None: there are none, or only a
+        running task knows which.
         """
         given = self.operator_args.get("vars")
         if isinstance(given, str):
             given = _of_yaml(given)
         found = given if isinstance(given, Mapping) and given else self.project.dbt_vars
-        return _as_plain(found) if isinstance(found, Mapping) and found else None
+        return (
+            {name: _stand_in(value) for name, value in found.items()} if isinstance(found, Mapping) and found else None
+        )
 
     @property
     def folders(self) -> dict[str, str]:
@@ -150,13 +153,19 @@ def _of_yaml(text: str) -> object:
         raise
 
 
-def _as_plain(value: Any) -> Any:
-    """Values as ``dbt ls`` gets them: what another task gives is known by its template alone, which ``str`` gives."""
+def _stand_in(value: object) -> object:
+    """A value as it is known while the file is parsed: a template, or what another task gives, is a text for itself.
+
+    dbt fails for want of an environment variable, and of a variable in a YAML file. It renders the values of variables
+    with names of its own, so no braces are left.
+    """
     if isinstance(value, Mapping):
-        return {name: _as_plain(each) for name, each in value.items()}
+        return {name: _stand_in(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_as_plain(each) for each in value]
-    return str(value) if is_of_another_task(value) else value
+        return [_stand_in(each) for each in value]
+    if is_of_another_task(value) or is_template(value):
+        return re.sub(r"[{}%]", "", str(value)).strip()  # of what another task gives, str makes a template
+    return value
 
 
 def project_dir(project: ProjectConfig, render: RenderConfig, execution: ExecutionConfig, method: LoadMode) -> Path:
