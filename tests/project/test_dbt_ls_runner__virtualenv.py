@@ -43,3 +43,4 @@ def test_dbt_ls_of_tasks_that_keep_no_environment_has_one_that_is_kept_where_its
     assert published_build(caches.environments_for_parsing()) == build
     assert len(cosmos_wheelhouse.calls) == 4
     assert not (tmp_path / "own").exists()
+    assert (tmp_path / "cache").stat().st_mode & 0o077 == 0
