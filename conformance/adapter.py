@@ -6,6 +6,7 @@ An implementation with another layout derives from ``Adapter`` and overrides the
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from importlib import import_module
@@ -292,6 +293,10 @@ class CosmosVenvAdapter(Adapter):
     beyond: ClassVar[frozenset[str]] = frozenset(
         {"ENV-013", "ENV-015", "ENV-024", "LOCK-017", "LOCK-018", "SEED-025", "LOAD-004"}
     )
+
+    def begin(self) -> None:
+        """Have excluded tests kept, as Cosmos does it: the recorded tasks of RENDER-004 are Cosmos's."""
+        os.environ.setdefault("AIRFLOW__COSMOS_VENV__KEEP_EXCLUDED_TESTS", "True")
 
     def modules(self) -> Sequence[str]:
         """The usual modules, and those that a task or a DAG imports later, as far as this version has them."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 
@@ -41,6 +42,37 @@ _PROFILES = set(
     """.split()
 )
 
+_DEEP_PROFILES = {
+    "athena.access_key": "AthenaAccessKeyProfileMapping",
+    "bigquery.oauth": "GoogleCloudOauthProfileMapping",
+    "bigquery.service_account_file": "GoogleCloudServiceAccountFileProfileMapping",
+    "bigquery.service_account_keyfile_dict": "GoogleCloudServiceAccountDictProfileMapping",
+    "clickhouse.user_pass": "ClickhouseUserPasswordProfileMapping",
+    "databricks.oauth": "DatabricksOauthProfileMapping",
+    "databricks.token": "DatabricksTokenProfileMapping",
+    "duckdb.user_pass": "DuckDBUserPasswordProfileMapping",
+    "exasol.user_pass": "ExasolUserPasswordProfileMapping",
+    "mysql.user_pass": "MysqlUserPasswordProfileMapping",
+    "oracle.user_pass": "OracleUserPasswordProfileMapping",
+    "postgres.user_pass": "PostgresUserPasswordProfileMapping",
+    "redshift.user_pass": "RedshiftUserPasswordProfileMapping",
+    "snowflake.base": "SnowflakeBaseProfileMapping",
+    "snowflake.user_encrypted_privatekey_env_variable": "SnowflakeEncryptedPrivateKeyPemProfileMapping",
+    "snowflake.user_encrypted_privatekey_file": "SnowflakeEncryptedPrivateKeyFilePemProfileMapping",
+    "snowflake.user_pass": "SnowflakeUserPasswordProfileMapping",
+    "snowflake.user_privatekey": "SnowflakePrivateKeyPemProfileMapping",
+    "snowflake.user_privatekey_file": "SnowflakePrivateKeyFilePemProfileMapping",
+    "spark.thrift": "SparkThriftProfileMapping",
+    "sqlserver.standard_sqlserver_auth": "StandardSQLServerAuth",
+    "starrocks.user_pass": "StarrocksUserPasswordProfileMapping",
+    "teradata.user_pass": "TeradataUserPasswordProfileMapping",
+    "trino.base": "TrinoBaseProfileMapping",
+    "trino.certificate": "TrinoCertificateProfileMapping",
+    "trino.jwt": "TrinoJWTProfileMapping",
+    "trino.ldap": "TrinoLDAPProfileMapping",
+    "vertica.user_pass": "VerticaUserPasswordProfileMapping",
+}
+
 COSMOS_NAMES: Mapping[str, frozenset[str]] = {
     module: frozenset(names)
     for module, names in {
@@ -57,6 +89,8 @@ COSMOS_NAMES: Mapping[str, frozenset[str]] = {
             *_operators("AwsEcsOperator", "Source"),
             *_operators("GcpCloudRunJobOperator", "Clone"),
         },
+        "airflow.dag": {"DbtDag"},
+        "airflow.task_group": {"DbtTaskGroup"},
         "config": {*_CONFIGS, "CosmosConfigException"},
         "constants": {
             *_ENUMS,
@@ -65,6 +99,14 @@ COSMOS_NAMES: Mapping[str, frozenset[str]] = {
             "DEFAULT_PROFILES_FILE_NAME",
             "PRODUCER_WATCHER_DONE_TASK_ID",
             "PRODUCER_WATCHER_TASK_ID",
+        },
+        "converter": {
+            "DbtToAirflowConverter",
+            "airflow_kwargs",
+            "override_configuration",
+            "specific_kwargs",
+            "validate_arguments",
+            "validate_initial_user_config",
         },
         "exceptions": {"AirflowCompatibilityError", "CosmosDbtRunError", "CosmosValueError"},
         "io": {f"upload_to_{place}" for place in ("aws_s3", "azure_wasb", "cloud_storage", "gcp_gs")},
@@ -86,6 +128,7 @@ COSMOS_NAMES: Mapping[str, frozenset[str]] = {
             *(f"Dbt{verb}WatcherOperator" for verb in ("Build", "Run", "Seed", "Snapshot", "Source", "Test")),
         },
         "profiles": _PROFILES,
+        **{f"profiles.{path}": {name} for path, name in _DEEP_PROFILES.items()},
     }.items()
 }
 """The public names of Cosmos 1.15, by module below the package."""
@@ -95,7 +138,16 @@ _DEPS = (
     "dbt deps is no task of its own, for what it installs would be gone with it. Each command installs what it needs: "
     "give install_deps=True (the default) to the operators, or install_dbt_deps=True to ProjectConfig."
 )
-_INSTEAD = {"DbtDepsLocalOperator": _DEPS, "DbtDepsOperator": _DEPS}
+_SPLIT = (
+    "DbtDag and DbtTaskGroup split their arguments themselves. Make a subclass of one of them, which takes Airflow's "
+    "arguments and those of the project together."
+)
+_INSTEAD = {
+    "DbtDepsLocalOperator": _DEPS,
+    "DbtDepsOperator": _DEPS,
+    "airflow_kwargs": _SPLIT,
+    "specific_kwargs": _SPLIT,
+}
 """What to use instead of a name that Cosmos has, where no other name is meant."""
 
 
@@ -125,3 +177,26 @@ def name_lookup(module: str, homes: Mapping[str, str] | None = None) -> Callable
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
     return look_up
+
+
+def add_deep_modules(package: str) -> None:
+    """Make the modules below those of a package that Cosmos has, where one module here holds the names of several.
+
+    They are found when they are imported, and import nothing before a name is asked for. A type checker does not see
+    them.
+
+    :param package: its ``__name__``.
+    """
+    _, _, beginning = f"{package}.".partition(".")
+    for path, names in COSMOS_NAMES.items():
+        home, _, _ = path.rpartition(".")
+        if not home.startswith(beginning):
+            continue
+        module = ModuleType(f"cosmos_venv.{path}", f"Cosmos's import path of names in ``cosmos_venv.{home}``.")
+        hooks: dict[str, Any] = {
+            "__all__": sorted(names),
+            "__dir__": lambda names=names: sorted(names),
+            "__getattr__": name_lookup(module.__name__, {name: f"cosmos_venv.{home}:{name}" for name in names}),
+        }
+        vars(module).update(hooks)
+        sys.modules[module.__name__] = module

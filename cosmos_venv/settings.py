@@ -103,6 +103,13 @@ SETTINGS: dict[str, Setting] = {
         meaning="Whether RenderConfig.group_nodes_by_folder identifies a folder by its full path. If not, it uses the "
         "name alone, and the nodes of two folders with the same name are in the group of the first one.",
     ),
+    "keep_excluded_tests": Setting(
+        default=False,
+        meaning="Whether RenderConfig.exclude leaves a selected node its test task when all its tests are excluded, "
+        "as in Cosmos, unless dbt ls has selected. The task gets the exclusion and may find nothing to do. If not, the "
+        "tasks are the same in every load mode: those of dbt's answer.",
+        is_also_cosmos=False,
+    ),
     "pre_dbt_fusion": Setting(
         default=False,
         meaning="Whether tasks of single nodes select them by --models, as old releases of dbt "
@@ -362,6 +369,7 @@ enable_dataset_alias: bool
 enable_dataset_airflow3_uri: bool
 enable_uri_xcom: bool
 enable_hierarchical_naming_for_group_nodes_by_folder: bool
+keep_excluded_tests: bool
 pre_dbt_fusion: bool
 default_copy_dbt_packages: bool
 remote_target_path: str

@@ -67,7 +67,8 @@ class ExecutionConfig:
     :param dbt_executable_path: the dbt of LOCAL mode, and of WATCHER without an environment.
     :param install_dbt_deps: whether tasks run ``dbt deps``; may be a Jinja template; None: as in ProjectConfig.
     :param dbt_project_path: the project as tasks see it, where that differs; kept as ``project_path``.
-    :param virtualenv_dir: VIRTUALENV and WATCHER: where environments are kept; None: each task makes a temporary one.
+    :param virtualenv_dir: VIRTUALENV and WATCHER: where environments are kept; None: each task makes a temporary one,
+        while ``dbt ls`` runs in one that is kept below ``[cosmos_venv] cache_dir``.
     :ivar project_path: ``dbt_project_path``; None: it was not given.
     :param async_py_requirements: not offered yet: only the default is taken.
     :param setup_operator_args: WATCHER: arguments of the producer alone, which go over ``operator_args``.

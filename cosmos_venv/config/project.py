@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cosmos_venv.config.validation import as_path, folder_name, local_or_remote, refuse_no_mapping, require
+from cosmos_venv.config.validation import (
+    as_path,
+    folder_name,
+    is_of_another_task,
+    is_template,
+    local_or_remote,
+    refuse_no_mapping,
+    require,
+)
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 
 _SECONDS = 10.0  # for an answer about a manifest that lies elsewhere
@@ -26,8 +34,10 @@ class ProjectConfig:
     :param manifest_conn_id: id of the Airflow connection for a manifest that lies elsewhere; None: the default one of
         its storage.
     :param project_name: its name; None: the folder's name, up to a dot.
-    :param env_vars: environment variables of every dbt command, text to text.
-    :param dbt_vars: dbt's ``--vars``, by name.
+    :param env_vars: environment variables of every dbt command, text to text. A value may be a template, or come from
+        another task (``XComArg``), as may the whole dict. ``dbt ls`` gets the text of the template for such a value,
+        and nothing of such a dict.
+    :param dbt_vars: dbt's ``--vars``, by name; likewise.
     :param partial_parse: False adds ``--no-partial-parse``.
     :raises CosmosValueError: for a manifest without project path or name, and for a name without either.
     """
@@ -53,8 +63,10 @@ class ProjectConfig:
                 f"ProjectConfig got {given} but neither dbt_project_path nor {lacking}. "
                 f"Give dbt_project_path, or {given} and {lacking} together."
             )
-        refuse_no_mapping("ProjectConfig.env_vars", env_vars)
-        refuse_no_mapping("ProjectConfig.dbt_vars", dbt_vars)
+        if not is_of_another_task(env_vars):
+            refuse_no_mapping("ProjectConfig.env_vars", env_vars)
+        if not is_of_another_task(dbt_vars) and not (isinstance(dbt_vars, str) and is_template(dbt_vars)):
+            refuse_no_mapping("ProjectConfig.dbt_vars", dbt_vars)
         self.dbt_project_path = as_path(dbt_project_path)
         self.install_dbt_deps = install_dbt_deps
         self.copy_dbt_packages = copy_dbt_packages

@@ -177,11 +177,6 @@ class RenderConfig:
                 "RenderConfig.seed_rendering_behavior WHEN_SEED_CHANGES does not go with test_behavior BUILD: `dbt "
                 "build` cannot skip single seeds. Choose another test_behavior, or SeedRenderingBehavior.ALWAYS."
             )
-        if self.has_own_executable and self.invocation_mode is InvocationMode.DBT_RUNNER:
-            raise CosmosValueError(
-                f"RenderConfig.dbt_executable_path {self.dbt_executable_path} does not go with invocation_mode "
-                "DBT_RUNNER, the default. Give invocation_mode=InvocationMode.SUBPROCESS beside it."
-            )
         self._refuse_impossible_batches()
         for name in ("normalize_task_id", "normalize_task_display_name"):
             refuse_not_callable(f"RenderConfig.{name}", getattr(self, name))

@@ -31,6 +31,15 @@ def is_template(value: object) -> bool:
     return any(mark in str(value) for mark in ("{{", "{%"))
 
 
+def is_of_another_task(value: object) -> bool:
+    """Return whether a value is what another task gives (``XComArg``).
+
+    :param value: what the user has given.
+    """
+    # Airflow's own test would import Airflow, and its name for the base class differs between releases.
+    return hasattr(type(value), "iter_references")
+
+
 def system_dbt() -> str:
     """The first ``dbt`` on the PATH, else the bare word."""
     return shutil.which("dbt") or "dbt"

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv import settings
+from cosmos_venv.files.durable_files import make_private
 from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.files.os_errors import temporary_folder
 from cosmos_venv.managed.remote_cache import remote_cache
@@ -32,6 +34,14 @@ def cache_dir() -> Path:
     except FileNotFoundError:  # all are full: nothing is kept then, and a worker that has room for its task runs it
         folder = str(temporary_folder())
     return Path(f"{folder}/cosmos-venv-{os.getuid()}")
+
+
+def environments_for_parsing() -> Path:
+    """Return the ``virtualenv_dir`` in which ``dbt ls`` runs for tasks that keep no environment."""
+    folder = cache_dir() / "environments"
+    with suppress(OSError):  # whoever builds there says so
+        make_private(folder)  # a builder would let others look into all caches
+    return folder
 
 
 def kept_listings() -> FileCache | None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from cosmos_venv import settings
 from cosmos_venv.compat import BaseOperator, context_variables, to_boolean
-from cosmos_venv.config.validation import is_template
+from cosmos_venv.config.validation import is_template, refuse_no_mapping
 from cosmos_venv.constants import LAST_SUCCESS, NODE_CONFIG
 from cosmos_venv.dbt.command import DbtOptions, Flags, command_flag_texts, dbt_command, flag_texts, vars_text
 from cosmos_venv.exceptions import CosmosValueError
@@ -168,6 +168,7 @@ class AbstractDbtBase(BaseOperator):
 
         :param context: Airflow's context of the task.
         """
+        refuse_no_mapping("env", self.env)  # what another task has given may be anything
         given = (dict(os.environ) if self.append_env else {}) | context_variables(context) | (self.env or {})
         return dict(pair for pair in (self._variable(name, value) for name, value in given.items()) if pair)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cosmos_venv.public_names import name_lookup
+from cosmos_venv.public_names import add_deep_modules, name_lookup
 
 if TYPE_CHECKING:
     from cosmos_venv.profiles.athena import AthenaAccessKeyProfileMapping
@@ -113,6 +113,8 @@ __all__ = [
 
 if not TYPE_CHECKING:
     __getattr__ = name_lookup(__name__, {name: f"{__name__}.{home}:{name}" for name, home in _HOMES.items()})
+
+add_deep_modules(__name__)
 
 
 def __dir__() -> list[str]:

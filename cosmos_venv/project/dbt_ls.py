@@ -80,8 +80,8 @@ def ls_arguments(
     """The arguments after ``dbt``. Folders, profile and target are added when it runs.
 
     :param render_config: has the selection; where it has a ``selector``, the rest of it does not count.
-    :param project_config: has variables and whether dbt may parse in part.
-    :param dbt_vars: stand in for ``ProjectConfig.dbt_vars`` when given and not empty.
+    :param project_config: says whether dbt may parse in part.
+    :param dbt_vars: values of ``--vars`` by name; None: there are none.
     """
     arguments = ["ls", "--output", "json", "--output-keys", *LS_OUTPUT_KEYS]
     if render_config.selector:
@@ -92,8 +92,8 @@ def ls_arguments(
             arguments += ["--exclude", *render_config.exclude]
         if render_config.select:
             arguments += ["--select", *render_config.select]
-    if variables := dbt_vars or project_config.dbt_vars:
-        arguments += ["--vars", json.dumps(variables, sort_keys=True)]
+    if dbt_vars:
+        arguments += ["--vars", json.dumps(dbt_vars, sort_keys=True)]
     if not project_config.partial_parse:
         arguments.append("--no-partial-parse")
     return arguments

@@ -130,16 +130,13 @@ def _installation(request: LoadRequest, report: Report, instead_of: Damaged | No
 
 
 def _kept_directory(request: LoadRequest) -> Path:
+    """The directory of the tasks, or one of the parser's own where only a running task knows or makes it."""
     arguments: Mapping[str, Any] = request.operator_args
     given = request.execution.virtualenv_dir or arguments.get("virtualenv_dir")
-    directory = kept_directory(given, arguments.get("is_virtualenv_dir_temporary") or False)
-    if directory is None or is_template(directory):
-        raise CosmosLoadDbtException(
-            f"LoadMode.DBT_LS runs dbt in the managed environment, and virtualenv_dir={given!r} keeps none for the "
-            "time of parsing. Set ExecutionConfig(virtualenv_dir=...) to a folder that stays, or load a manifest with "
-            "LoadMode.DBT_MANIFEST, which needs no dbt."
-        )
-    return directory
+    is_temporary = arguments.get("is_virtualenv_dir_temporary") or False
+    if is_template(given) or is_template(is_temporary):
+        return caches.environments_for_parsing()
+    return kept_directory(given, is_temporary) or caches.environments_for_parsing()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,9 +46,8 @@ class DbtGraph:
     nodes: dict[str, DbtNode] = field(init=False, default_factory=dict)
     """All nodes that were loaded, by unique id."""
     filtered_nodes: dict[str, DbtNode] = field(init=False, default_factory=dict)
-    """The selected ones and all their tests, excluded ones too: ``exclude`` is passed on to the commands that test.
-
-    With dbt ls, where dbt selects, and with a YAML selector these are dbt's, so that a node may lack tests.
+    """The selected ones, tests among them, as dbt selects. With ``[cosmos_venv] keep_excluded_tests`` all tests of the
+    others too, unless dbt ls or a YAML selector has selected: ``exclude`` is passed on to the commands that test.
     """
     tests_per_model: dict[str, list[str]] = field(init=False, default_factory=dict)
     """Ids of the tests of each node that has any."""

@@ -7,6 +7,7 @@ imports this module, also in a worker that runs one task, so it imports nothing 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv.config.validation import is_of_another_task, is_template
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.files.yaml_files import load_yaml
@@ -68,8 +70,9 @@ class LoadRequest:
 
     @cached_property
     def given_env_vars(self) -> Mapping[str, str]:
-        """The environment variables of the configuration."""
-        return {name: str(value) for name, value in (self.render.env_vars or self.project.env_vars or {}).items()}
+        """The environment variables of the configuration; none where only a running task knows which there are."""
+        given = self.render.env_vars or self.project.env_vars
+        return {name: str(_stand_in(value)) for name, value in given.items()} if isinstance(given, Mapping) else {}
 
     @cached_property
     def environment(self) -> Mapping[str, str]:
@@ -88,11 +91,18 @@ class LoadRequest:
 
     @cached_property
     def dbt_vars(self) -> Mapping[str, object] | None:
-        """dbt's ``--vars``, as tasks get them: ``operator_args["vars"]``, a dict or YAML, before ``ProjectConfig``."""
+        """dbt's ``--vars``, as tasks get them: ``operator_args["vars"]``, a dict or YAML, before ``ProjectConfig``.
+
+        What only a running task knows stands there as its template without braces. None: there are none, or only a
+        running task knows which.
+        """
         given = self.operator_args.get("vars")
         if isinstance(given, str):
-            given = load_yaml(given)
-        return given if isinstance(given, Mapping) and given else self.project.dbt_vars or None
+            given = _of_yaml(given)
+        found = given if isinstance(given, Mapping) and given else self.project.dbt_vars
+        return (
+            {name: _stand_in(value) for name, value in found.items()} if isinstance(found, Mapping) and found else None
+        )
 
     @property
     def folders(self) -> dict[str, str]:
@@ -130,6 +140,32 @@ class LoadRequest:
         if self.profile is not None:
             return LoadMode.DBT_LS, lacking
         return LoadMode.CUSTOM, f"{lacking}, and no profile with which dbt could be asked"
+
+
+def _of_yaml(text: str) -> object:
+    import yaml
+
+    try:
+        return load_yaml(text)
+    except yaml.YAMLError:
+        if is_template(text):  # of all values together, which no YAML is before it is rendered
+            return None
+        raise
+
+
+def _stand_in(value: object) -> object:
+    """A value as it is known while the file is parsed: a template, or what another task gives, is a text for itself.
+
+    dbt fails for want of an environment variable, and of a variable in a YAML file. It renders the values of variables
+    with names of its own, so no braces are left.
+    """
+    if isinstance(value, Mapping):
+        return {name: _stand_in(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_stand_in(each) for each in value]
+    if is_of_another_task(value) or is_template(value):
+        return re.sub(r"[{}%]", "", str(value)).strip()  # of what another task gives, str makes a template
+    return value
 
 
 def project_dir(project: ProjectConfig, render: RenderConfig, execution: ExecutionConfig, method: LoadMode) -> Path:

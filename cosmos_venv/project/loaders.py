@@ -238,7 +238,7 @@ def _selected(
         ids = select()
     except CosmosValueError as error:
         raise CosmosValueError(f"RenderConfig.select, exclude or selector, with {where}: {error}") from None
-    if config.exclude and not config.selector:
+    if config.exclude and not config.selector and settings.keep_excluded_tests:
         ids = ids | tests_of(ids, nodes)
     selected = {unique_id: node for unique_id, node in nodes.items() if unique_id in ids}
     if not selected:
@@ -361,7 +361,9 @@ def version_of(request: LoadRequest, *, only_files: bool = False) -> str | None:
         facts = facts_of_files(request)
     else:
         facts = _facts_of_artifact(request)
-    return None if facts is None else hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()
+    if facts is None:
+        return None
+    return hashlib.sha256(json.dumps([settings.keep_excluded_tests, *facts], default=str).encode()).hexdigest()
 
 
 def _version_of_listing(request: LoadRequest) -> str | None:

@@ -13,7 +13,6 @@ from cosmos_venv.config import ExecutionConfig, RenderConfig
 from cosmos_venv.constants import (
     DbtResourceType,
     ExecutionMode,
-    InvocationMode,
     LoadMode,
     SeedRenderingBehavior,
     SourceRenderingBehavior,
@@ -111,13 +110,9 @@ def test_old_parameters_work_with_a_warning_at_the_users_line(arguments: dict[st
     assert caught[0].filename == __file__
 
 
-def test_an_own_dbt_for_parsing_needs_the_subprocess_mode() -> None:
-    with pytest.raises(
-        CosmosValueError, match=r"dbt_executable_path other-dbt .* invocation_mode=InvocationMode\.SUBPR"
-    ):
-        RenderConfig(dbt_executable_path="other-dbt")
-
-    assert RenderConfig(dbt_executable_path="o", invocation_mode=InvocationMode.SUBPROCESS).has_own_executable
+def test_an_own_dbt_for_parsing_needs_no_mode_beside_it() -> None:
+    """dbt ls always runs as a process, while Cosmos's default would import it."""
+    assert RenderConfig(dbt_executable_path="other-dbt").has_own_executable
 
 
 def test_the_render_project_names_itself() -> None:

@@ -17,7 +17,6 @@ import msgspec
 import pytest
 
 from cosmos_venv.config import ProfileConfig, ProjectConfig, RenderConfig
-from cosmos_venv.constants import InvocationMode
 from cosmos_venv.project.graph import DbtGraph
 
 DATA = Path(__file__).parent.parent / "data" / "rendering-project"
@@ -61,9 +60,7 @@ class Place:
     ) -> DbtGraph:
         return DbtGraph(
             project=ProjectConfig(self.project, env_vars=given, install_dbt_deps=has_deps),
-            render_config=RenderConfig(
-                dbt_executable_path=self.dbt, invocation_mode=InvocationMode.SUBPROCESS, **render
-            ),
+            render_config=RenderConfig(dbt_executable_path=self.dbt, **render),
             profile_config=ProfileConfig("harbor", target, profiles_yml_filepath=self.project / "profiles.yml"),
         )
 

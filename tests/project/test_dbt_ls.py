@@ -28,9 +28,8 @@ def test_by_default_only_the_keys_are_asked() -> None:
 
 def test_selection_variables_and_parsing_are_handed_to_dbt() -> None:
     render = RenderConfig(select=["tag:daily", "+orders"], exclude=["raw"])
-    project = ProjectConfig("shop", dbt_vars={"b": 1, "a": "x"}, partial_parse=False)
 
-    arguments = ls_arguments(render, project)
+    arguments = ls_arguments(render, ProjectConfig("shop", partial_parse=False), dbt_vars={"b": 1, "a": "x"})
 
     assert arguments[4 + len(LS_OUTPUT_KEYS) :] == [
         "--exclude",
@@ -49,12 +48,6 @@ def test_a_selector_is_handed_to_dbt_alone() -> None:
     render = RenderConfig(select=["tag:daily"], exclude=["raw"], selector="nightly")
 
     assert ls_arguments(render, ProjectConfig("shop"))[4 + len(LS_OUTPUT_KEYS) :] == ["--selector", "nightly"]
-
-
-def test_variables_of_the_tasks_stand_in_for_those_of_the_project() -> None:
-    arguments = ls_arguments(RenderConfig(), ProjectConfig("shop", dbt_vars={"a": 1}), dbt_vars={"a": 2})
-
-    assert arguments[-2:] == ["--vars", '{"a": 2}']
 
 
 def test_log_lines_around_the_nodes_are_passed_over() -> None:

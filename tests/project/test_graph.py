@@ -107,15 +107,30 @@ def test_what_dbt_would_select_is_selected_from_a_manifest() -> None:
         pytest.param({"load_method": LoadMode.CUSTOM}, id="custom"),
     ],
 )
+@pytest.mark.parametrize("exclude", ["resource_type:test", "not_null_raw_ports_port_id"], ids=["all", "by-name"])
+@pytest.mark.parametrize("is_kept", [False, True], ids=["as-dbt", "as-cosmos"])
 @pytest.mark.filterwarnings("ignore:LoadMode.CUSTOM:DeprecationWarning")
-def test_an_excluded_test_of_a_selected_node_stays_for_its_command_to_exclude(way: dict[str, Any]) -> None:
-    """The node has a test task whatever is excluded, as in Cosmos: excluding a test renames no task."""
-    excluding = RenderConfig(select=["raw_ports"], exclude=["resource_type:test"], **way)
+def test_a_node_whose_tests_are_all_excluded_has_none_unless_the_setting_keeps_them(
+    way: dict[str, Any], exclude: str, is_kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__KEEP_EXCLUDED_TESTS", str(is_kept))
+    excluding = RenderConfig(select=["raw_ports"], exclude=[exclude], **way)
     made = loaded(ProjectConfig(DATA, manifest_path=MANIFEST), excluding)
 
-    assert list(made.filtered_nodes) == SEED_AND_ITS_TEST
-    assert made.tests_per_model == {SEED_AND_ITS_TEST[0]: SEED_AND_ITS_TEST[1:]}
-    assert made.filtered_nodes[SEED_AND_ITS_TEST[0]].has_test
+    seed, *tests = SEED_AND_ITS_TEST
+    assert list(made.filtered_nodes) == [seed, *(tests if is_kept else ())]
+    assert made.tests_per_model == ({seed: tests} if is_kept else {})
+    assert made.filtered_nodes[seed].has_test is is_kept
+
+
+def test_what_was_loaded_with_the_other_setting_has_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    project, render = ProjectConfig(DATA, manifest_path=MANIFEST), RenderConfig(exclude=["resource_type:test"])
+    as_dbt = DbtGraph(project=project, render_config=render).version()
+
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__KEEP_EXCLUDED_TESTS", "True")
+
+    assert as_dbt is not None
+    assert DbtGraph(project=project, render_config=render).version() != as_dbt
 
 
 def test_what_an_excluded_node_alone_had_as_tests_stays_away() -> None:
