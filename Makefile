@@ -79,7 +79,9 @@ benchmark: test-env ## what each part costs, beside the plain work beneath; stor
 	$(BIN)/python -m benchmarks.warm $(ARGS) && $(BIN)/python -m benchmarks.dbt2 $(ARGS) && \
 	$(BIN)/python -m benchmarks.makespan $(ARGS) && $(BIN)/python -m benchmarks.batches && $(BIN)/python -m benchmarks.watcher && \
 	$(BIN)/python -m benchmarks.seeds $(ARGS) && \
-	$(BIN)/python -m benchmarks.conformance $(ARGS)
+	$(BIN)/python -m benchmarks.conformance $(ARGS) && \
+	$(BIN)/python -m benchmarks.remote_at_scale && $(BIN)/python -m benchmarks.remote_pods $(ARGS) && \
+	$(BIN)/python -m benchmarks.remote_environments $(ARGS)
 
 prove-races: test-env ## races across xdist workers, whole runs again and again, beside other plugins
 	@$(BIN)/python -m tools.prove_races $(ARGS)

@@ -1,11 +1,11 @@
 # ruff: noqa: ARG002 - the folder of a pod has the parameters of the protocol
 """A thousand pods and one remote store: how often an environment is built, how long pods wait. Prints and stores it.
 
-    .venv/bin/python -m benchmarks.remote_at_scale
+    .venv/bin/python -m benchmarks.remote_at_scale [--at /dev/shm]
 
 Pods, locks, leases, archives and signatures are real. Network, builds and time are simulated: answers of the storage
 take a drawn time and fail by chance, builds take a drawn time and fail by chance, pods and archives are evicted. Each
-pod has an empty disk of its own. The same seed gives the same run.
+pod has an empty disk of its own, and none waits until its disk has written. The same seed gives the same run.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sys
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from unittest.mock import patch
 
 from benchmarks.storing import MACHINE, store
 from benchmarks.virtual_time import VirtualTime
-from cosmos_venv.environments import publisher
+from cosmos_venv.environments import post_install, publisher
 from cosmos_venv.environments.archive.remote_store import RemoteStore
 from cosmos_venv.environments.archive.signed_record import Signer
 from cosmos_venv.environments.builder import Built
@@ -55,6 +56,7 @@ class Chances:
     :param build_fails: of each build.
     :param pod_evicted: of each pod before its task has ended.
     :param archive_removed: of each archive, some time after it was put there.
+    :param index_back_at: seconds after the beginning until which each build fails.
     """
 
     storage_fails: float = 0.0
@@ -62,6 +64,7 @@ class Chances:
     build_fails: float = 0.0
     pod_evicted: float = 0.0
     archive_removed: float = 0.0
+    index_back_at: float = 0.0
 
 
 @dataclass(kw_only=True)
@@ -69,9 +72,11 @@ class Counts:
     """What has happened.
 
     :param waits: seconds from the start of each task to its environment, evictions and retries included.
+    :param longest: seconds that a pod has taken at most to have its environment, or to fail.
     """
 
     waits: list[float] = field(default_factory=list)
+    longest: float = 0.0
     builds: int = 0
     failed_builds: int = 0
     requests: int = 0
@@ -102,7 +107,11 @@ class Simulation:
         for number in range(tasks):
             spec = specs[number % environments]
             self.time.start(lambda spec=spec: self._task(spec), at=self.random.uniform(0, within))  # type: ignore[misc]
-        with patch.object(publisher, "build_environment", self._build):
+        # Nine tenths of the run would be a process for each pod that waits for the disk of this machine.
+        with (
+            patch.object(publisher, "build_environment", self._build),
+            patch.object(post_install, "written_out", lambda *_, **__: nullcontext()),
+        ):
             self.time.run()
         return self.counts
 
@@ -116,11 +125,16 @@ class Simulation:
                 self.counts.evicted += 1
                 self.time.sleep(RETRY)
             except VirtualenvError:
+                self._note(self.time.now() - pod.began)
                 self.counts.retries += 1
                 self.time.sleep(RETRY)
             else:
+                self._note(pod.ready_at - pod.began)
                 self.counts.waits.append(pod.ready_at - began)
                 return
+
+    def _note(self, seconds: float) -> None:
+        self.counts.longest = max(self.counts.longest, seconds)
 
     def _build(self, spec: EnvironmentSpec, directory: Path, *_: Any, **more: Any) -> Built:
         """Build in simulated time, with the calls that a builder makes each second."""
@@ -131,7 +145,7 @@ class Simulation:
             self.time.sleep(min(seconds, 1.0))
             on_tick()
             seconds -= 1.0
-        if self.random.random() < self.chances.build_fails:
+        if self.random.random() < self.chances.build_fails or self.time.now() < self.chances.index_back_at:
             self.counts.failed_builds += 1
             raise VirtualenvBuildError("the index does not answer")
         create_in_process(directory, interpreter=spec.interpreter, system_site_packages=False)
@@ -150,7 +164,7 @@ class Pod:
         self.disk = cluster.root / f"pod-{cluster.pods}"
         is_evicted = cluster.random.random() < cluster.chances.pod_evicted
         self.ends_at = cluster.time.now() + cluster.random.uniform(0, 30) if is_evicted else float("inf")
-        self.ready_at = 0.0
+        self.began, self.ready_at = cluster.time.now(), 0.0
 
     def run(self) -> None:
         """Have the environment, and use it."""
@@ -277,9 +291,22 @@ SCENARIOS: Mapping[str, tuple[bool, Chances]] = {
         True,
         Chances(storage_fails=0.01, storage_hangs=0.002, build_fails=0.05, pod_evicted=0.1, archive_removed=0.2),
     ),
+    "the index is down for 2 minutes": (True, Chances(index_back_at=120.0)),
     "the storage is down": (True, Chances(storage_fails=1.0)),
 }
-HEADINGS = ("what happens", "builds", "failed", "evicted", "retries", "requests", "GB moved", "wait p50", "p99", "lost")
+HEADINGS = (
+    "what happens",
+    "builds",
+    "failed",
+    "evicted",
+    "retries",
+    "requests",
+    "GB moved",
+    "wait p50",
+    "p99",
+    "one pod at most",
+    "lost",
+)
 
 
 def row(name: str, tasks: int, counts: Counts) -> list[str]:
@@ -295,6 +322,7 @@ def row(name: str, tasks: int, counts: Counts) -> list[str]:
         f"{moved:.1f}",
         f"{percentile(counts.waits, 0.5):.1f} s",
         f"{percentile(counts.waits, 0.99):.1f} s",
+        f"{counts.longest:.1f} s",
         str(tasks - len(counts.waits)),
     ]
 
@@ -306,10 +334,11 @@ def main() -> int:
     parser.add_argument("--environments", type=int, default=50, help="environments (default 50)")
     parser.add_argument("--within", type=float, default=60.0, help="seconds in which all tasks start (default 60)")
     parser.add_argument("--seed", type=int, default=1, help="of what is drawn (default 1)")
+    parser.add_argument("--at", type=Path, help="the folder of the pods' disks, best one in memory (default: TMPDIR)")
     options = parser.parse_args()
     found: dict[str, Counts] = {}
     for name, (has_remote, chances) in SCENARIOS.items():
-        with throwaway_folder("cosmos-benchmark-") as root:
+        with throwaway_folder("cosmos-benchmark-", within=options.at) as root:
             simulation = Simulation(root, chances=chances, seed=options.seed, has_remote=has_remote)
             found[name] = simulation.run(options.environments, options.tasks, options.within)
         print(name, Counter(builds=found[name].builds, requests=found[name].requests), flush=True)

@@ -77,7 +77,7 @@ def fetch(folder):
 
 def bare(folder):
     (archive,) = (each["Key"] for each in client.list_objects_v2(Bucket="{BUCKET}")["Contents"]
-        if each["Key"].endswith(".zst"))
+        if each["Key"].startswith("v1/") and each["Key"].endswith(".zst"))
     folder.mkdir()
     client.download_file("{BUCKET}", archive, str(folder / "archive"))
     (folder / "environment").mkdir()
@@ -176,18 +176,18 @@ def index_server(folder: Path) -> Iterator[str]:
         thread.join()
 
 
+def connection_to(endpoint: str) -> str:
+    """The value of the variable of Airflow's connection to a store."""
+    extra = {"endpoint_url": endpoint, "region_name": "eu-central-1"}
+    return json.dumps({"conn_type": "aws", "login": "bench", "password": "bench", "extra": extra})
+
+
 @contextmanager
 def worker(folder: Path, endpoint: str, options: Sequence[str]) -> Iterator[Callable[[str, Path], Taken]]:
     """A worker process; called with what it is to do, and in which folder, it answers with what that has taken."""
-    connection = {
-        "conn_type": "aws",
-        "login": "bench",
-        "password": "bench",
-        "extra": {"endpoint_url": endpoint, "region_name": "eu-central-1"},
-    }
     variables = {
         "AIRFLOW_HOME": str(folder / "airflow"),
-        "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(connection),
+        "AIRFLOW_CONN_AWS_DEFAULT": connection_to(endpoint),
         "PYTHONPATH": str(ROOT),
         "PATH": f"{PROVIDERS.parent}{os.pathsep}{os.environ['PATH']}",
     }

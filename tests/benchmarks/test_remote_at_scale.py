@@ -28,3 +28,11 @@ def test_no_task_is_lost_whatever_goes_wrong_and_a_seed_says_what_does(tmp_path:
     assert first == second
     assert len(first.waits) == 16
     assert first.evicted
+
+
+def test_a_pod_waits_for_two_builders_at_most_while_no_build_succeeds(tmp_path: Path) -> None:
+    counts = simulated(tmp_path / "remote", Chances(index_back_at=120.0))
+
+    assert len(counts.waits) == 16
+    assert counts.failed_builds
+    assert counts.longest < 3 * 20 + 3, "two builders and its own build, and a look each second"

@@ -103,9 +103,21 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
 def test_the_builder_of_a_parse_signs_with_the_key_and_gives_it_to_no_package(
     make_operator: MakeOperator, tmp_path: Path, key_file: Path, monkeypatch: pytest.MonkeyPatch, key: bytes
 ) -> None:
-    """A package that is built runs code of its own: with the key it could sign for everybody."""
+    """A package that is built runs code of its own: with the key it could sign for everybody.
+
+    The connection of the storage is such a secret too.
+    """
+
+    class Kept:
+        """A connection that only the process of the parse can ask for."""
+
+        def get_uri(self) -> str:
+            return "file://user:s3cret@"
+
     key_file.write_bytes(key)
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__REMOTE_ENVIRONMENT_DIR", f"file://{tmp_path}/remote")
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__REMOTE_ENVIRONMENT_DIR_CONN_ID", "storage")
+    monkeypatch.setattr("cosmos_venv.managed.remote_environments.get_connection", lambda _: Kept())
     project, seen = tmp_path / "own", tmp_path / "seen"
     project.mkdir()
     (project / "pyproject.toml").write_text(
@@ -122,6 +134,6 @@ def test_the_builder_of_a_parse_signs_with_the_key_and_gives_it_to_no_package(
 
     assert record["fetched_from"] == f"file://{tmp_path}/remote/environments-v1"
     texts = [value.encode("utf-8", "surrogateescape") for value in environ.values()]
-    assert not [text for text in texts if key in text or key.hex().encode() in text]
+    assert not [text for text in texts if key in text or key.hex().encode() in text or b"s3cret" in text]
     make_operator(py_requirements=requirements, virtualenv_dir=tmp_path / "task").execute({})
     assert len(list((tmp_path / "remote").rglob("*.tar.zst"))) == 1, "a task has the same key as the builder"

@@ -40,6 +40,7 @@ _LONGEST_QUESTION = 10.0
 _LONGEST_RENEWAL = 3.0  # the building waits for it
 _RENEWAL = 5.0
 _STALE = 20.0  # a builder that works renews its lease four times meanwhile
+_MOST_FAILED = 2  # the first builder's failure may be its machine's own
 _TURN = 1.0
 _SETTLED = 0.5
 _MEGABYTE = 1e6
@@ -158,6 +159,7 @@ class Visit:
     _ticked: float = field(default=0.0, init=False)
     _seen: dict[str, object] | None = field(default=None, init=False)
     _seen_at: float = field(default=0.0, init=False)
+    _failed: int = field(default=0, init=False)
     _refused: dict[str, None] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -341,20 +343,29 @@ class Visit:
         return None
 
     def _is_to_build(self) -> bool:
-        """Return whether this machine builds now; False after a while in which another one was at work."""
+        """Return whether this machine builds now; False where the store is to be asked once more for a record."""
         if self._lease is not None:
             return True  # what it has fetched or built before was no good
+        if self._failed >= _MOST_FAILED:
+            self.report(f"{self._failed} machines have begun to build it, and it has not come: it is built here too.")
+            return True
         if self._left() <= _TURN:
             self.report(f"It has not come within {self.store.seconds:.0f} s: it is built here too.")
             return True
         lease = self._read_lease()
-        if lease is None or (lease == self._seen and self.store.now() - self._seen_at >= _STALE):
-            return self._takes_lease()
-        if self._seen is None:
-            self.report(f"The virtualenv is being built by {_shown(lease.get('host'))}: waiting for it.")
-        if lease != self._seen:
-            self._seen, self._seen_at = lease, self.store.now()
-        self._pause(_TURN)
+        is_same = lease is not None and self._seen is not None and lease.get("id") == self._seen.get("id")
+        if self._seen is not None and not is_same:
+            # Its builder has failed, was killed, or has put a record there since that was looked for.
+            self._seen = None
+            self._failed += 1
+        elif lease is None or (lease == self._seen and self.store.now() - self._seen_at >= _STALE):
+            self._take_lease()
+        else:
+            if self._seen is None:
+                self.report(f"The virtualenv is being built by {_shown(lease.get('host'))}: waiting for it.")
+            if lease != self._seen:
+                self._seen, self._seen_at = lease, self.store.now()
+            self._pause(_TURN)
         return False
 
     def _record(self) -> ArchiveRecord | None:
@@ -388,7 +399,8 @@ class Visit:
             # A rule of the storage may have removed it before its record. What is built here takes its place.
             raise BadArchive("its archive is gone, or has another size than its record says")
 
-    def _takes_lease(self) -> bool:
+    def _take_lease(self) -> None:
+        """Write the lease of this machine. It has none afterwards where another one has written later."""
         lease: dict[str, object] = {"host": socket.gethostname(), "id": os.urandom(8).hex(), "renewed": 0}
         self._lease, self._renewed = lease, self.store.now()
         try:
@@ -402,7 +414,6 @@ class Visit:
         found = self._read_lease()
         if found is None or found.get("id") != lease["id"]:
             self._lease = None
-        return self._lease is not None
 
     def _read_lease(self) -> dict[str, object] | None:
         content = self._read(f"{self._stem}.lease", _LEASE_LIMIT)

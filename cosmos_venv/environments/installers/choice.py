@@ -39,6 +39,9 @@ _DIVERTING = {
     "UV_VENV_RELOCATABLE", "UV_WORKING_DIR", "UV_COMPILE_BYTECODE",
 }  # fmt: skip
 
+# Those of the storage of environments and of their key among them: each package that is built runs code of its own.
+_CONNECTIONS = "AIRFLOW_CONN_"
+
 # Removing a variable is not enough where pip.conf says the same.
 _NEUTRAL = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_DRY_RUN": "0"}
 _QUIET = {
@@ -238,11 +241,12 @@ def _values(all_settings: Iterable[Setting], name: str) -> list[str]:
 
 
 def installer_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment variables for an installer: the worker's, without those that would divert it.
+    """Return the environment variables for an installer: the worker's, without Airflow's connections and without those
+    that would divert it.
 
     :param environ: the worker's.
     """
-    kept = {name: value for name, value in environ.items() if name not in _DIVERTING}
+    kept = {name: value for name, value in environ.items() if not (name in _DIVERTING or name.startswith(_CONNECTIONS))}
     return kept | _NEUTRAL | _QUIET | home_variables(environ)
 
 

@@ -116,6 +116,39 @@ def test_those_who_wait_go_on_when_the_builder_has_failed(tmp_path: Path, hello:
     assert clock.passed < 5
 
 
+def test_nobody_waits_for_a_third_builder_when_two_have_failed(tmp_path: Path, hello: EnvironmentSpec) -> None:
+    """Each fails after 5 s, and the next one begins at once."""
+    remote = tmp_path / "remote"
+    put_lease(remote, hello)
+    clock = Busy(happens=lambda: put_lease(remote, hello, id=str(clock.passed // 5), renewed=clock.passed))
+    machine = Machine(directory=tmp_path / "envs", remote=remote, clock=clock)
+
+    machine.use(hello)
+
+    assert machine.has_built
+    assert "2 machines have begun to build it, and it has not come: it is built here too." in machine.log
+    assert clock.passed < 12
+
+
+def test_what_comes_between_two_looks_is_fetched(tmp_path: Path, remote: Path, hello: EnvironmentSpec) -> None:
+    """The builder writes its record and gives up its lease, after one was looked for and before the other is."""
+    filled = remote.rename(tmp_path / "filled")
+    lease = put_lease(remote, hello)
+    looks = iter(range(1, 100))
+
+    def publish(request: str, of: str) -> None:
+        if (request, of) == ("read", "lease") and next(looks) == 2:
+            shutil.copytree(filled, remote, dirs_exist_ok=True)
+            lease.unlink()
+
+    folder = TroubledFolder(remote, before=publish)
+    machine = Machine(directory=tmp_path / "envs", remote=remote, folder=folder)
+
+    machine.use(hello)
+
+    assert machine.has_fetched, machine.log
+
+
 @pytest.mark.parametrize(
     "requirement", [pytest.param("nothing-of-this-name", id="no-such-package"), pytest.param("hello==3", id="version")]
 )

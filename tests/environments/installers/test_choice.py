@@ -139,6 +139,16 @@ def test_variables_that_divert_an_installation_do_not_reach_the_installer() -> N
     assert (environ["PIP_USER"], environ["PIP_REQUIRE_VIRTUALENV"], environ["PIP_INDEX_URL"]) == ("0", "0", "u")
 
 
+def test_connections_of_airflow_do_not_reach_the_installer() -> None:
+    """It runs code of each package that it builds."""
+    worker = {"AIRFLOW_CONN_AWS_DEFAULT": "aws://user:secret@", "AIRFLOW_HOME": "/opt/airflow", "HOME": "/root"}
+
+    environ = installer_environment(worker)
+
+    assert "secret" not in "".join(environ.values())
+    assert environ["AIRFLOW_HOME"] == "/opt/airflow"
+
+
 def arguments_of(
     *requirements: str,
     given: tuple[str, ...],
