@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import copy as shallow_copy
-from datetime import datetime
+from datetime import datetime, timezone
 from importlib import import_module
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -47,7 +47,7 @@ def _first(name: str, *modules: str) -> Any:
 
 if TYPE_CHECKING:
     from airflow.providers.standard.operators.empty import EmptyOperator
-    from airflow.sdk import DAG, BaseOperator, Connection, Context, TaskGroup
+    from airflow.sdk import DAG, BaseOperator, Connection, Context, Param, TaskGroup
     from airflow.sdk.exceptions import (
         AirflowException,
         AirflowFailException,
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     )
 else:
     DAG = _first("DAG", "airflow.sdk", "airflow.models.dag")
+    Param = _first("Param", "airflow.sdk", "airflow.models.param")
     TaskGroup = _first("TaskGroup", "airflow.sdk", "airflow.utils.task_group")
     BaseOperator = _first("BaseOperator", "airflow.sdk", "airflow.models.baseoperator")
     EmptyOperator = _first("EmptyOperator", "airflow.providers.standard.operators.empty", "airflow.operators.empty")
@@ -79,6 +80,7 @@ __all__ = [
     "BaseOperator",
     "DuplicateTaskIdFound",
     "EmptyOperator",
+    "Param",
     "TaskGroup",
 ]
 
@@ -300,6 +302,24 @@ def _states_in_database(task_ids: Sequence[str], *, dag_id: str, run_id: str, ma
         )
         found = {task_id: state for task_id, index, state in rows if index in (-1, map_index)}
     return {each: None if found.get(each) is None else str(found[each]) for each in task_ids}
+
+
+def skip_tasks(task_ids: Sequence[str], context: Mapping[str, Any]) -> None:
+    """Let Airflow skip tasks of the run that have not begun, without a worker. It ends the task that calls it.
+
+    :param task_ids: the tasks, which are not mapped.
+    :param context: Airflow's context of the task that calls it.
+    :raises DownstreamTasksSkipped: on Airflow 3, which skips them and has the task succeed.
+    """
+    if IS_AIRFLOW_3:
+        raise _first("DownstreamTasksSkipped", "airflow.sdk.exceptions", "airflow.exceptions")(tasks=list(task_ids))
+    ti = import_module("airflow.models.taskinstance").TaskInstance
+    now = datetime.now(timezone.utc)
+    run: Any = context["dag_run"]
+    with import_module("airflow.utils.session").create_session() as session:
+        session.query(ti).filter(
+            ti.dag_id == run.dag_id, ti.run_id == run.run_id, ti.task_id.in_(task_ids), ti.state.is_(None)
+        ).update({"state": "skipped", "start_date": now, "end_date": now}, synchronize_session=False)
 
 
 def asked_at(context: Mapping[str, Any]) -> float:

@@ -55,6 +55,10 @@ class RenderedProject:
         refuse_unknown_arguments(
             "ExecutionConfig.setup_operator_args", configuration.execution.setup_operator_args or ()
         )
+        if configuration.run_params is not None:
+            from cosmos_venv.rendering.run_params.dag_params import offer  # few DAGs have any
+
+            offer(dag, configuration.run_params)
         rendering = _Rendering(configuration=configuration, dag=dag, task_group=task_group)
         self._part = PartialProject.of_running_task(
             configuration,
@@ -144,7 +148,7 @@ class _Rendering:
     def _tasks(self, plan: Plan, there: Mapping[str, TaskOrGroup]) -> dict[str, TaskOrGroup]:
         from cosmos_venv.rendering.converters import Converters
 
-        shared = self.configuration.shared_arguments()
+        shared = self.configuration.shared_arguments(self.prefix)
         converters = Converters(configuration=self.configuration, nodes=self.graph.filtered_nodes, shared=shared)
         return make_tasks(plan, shared, dag=self.dag, task_group=self.task_group, converters=converters, there=there)
 
