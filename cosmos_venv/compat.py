@@ -19,12 +19,14 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 import airflow
 
 AIRFLOW_VERSION: str = airflow.__version__
 _SHORTEST_MASKED = 5
 _NAME_OF_A_DAG_FILE = "unusual_prefix_"  # Airflow imports a DAG file under a name that begins so
+_SHARED: WeakKeyDictionary[ModuleType, dict[Any, Any]] = WeakKeyDictionary()
 _UUID_WITH_TIME, _BITS_AFTER_TIME = 7, 80
 _BEFORE_THE_BEGIN = 60.0
 _COPIED = frozenset({dict, list, set})
@@ -393,13 +395,28 @@ def import_time_out_paused() -> Iterator[None]:
 
 def parsed_file() -> Path | None:
     """The DAG file that Airflow imports now; None where it imports none, and for one in a zip archive."""
+    frame = _frame_of_a_dag_file()
+    file = None if frame is None else Path(frame.f_code.co_filename)
+    return file if file is not None and file.is_file() else None
+
+
+def shared_by_import() -> dict[Any, Any] | None:
+    """A place for what the DAGs and groups of one DAG file share; None where Airflow imports none now.
+
+    Each import of a file has a place of its own, which is there as long as the file's module.
+    """
+    frame = _frame_of_a_dag_file()
+    module = None if frame is None else sys.modules.get(str(frame.f_globals["__name__"]))
+    if frame is None or module is None or vars(module) is not frame.f_globals:
+        return None
+    return _SHARED.setdefault(module, {})
+
+
+def _frame_of_a_dag_file() -> FrameType | None:
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if str(frame.f_globals.get("__name__", "")).startswith(_NAME_OF_A_DAG_FILE):
-            file = Path(frame.f_code.co_filename)
-            return file if file.is_file() else None
+    while frame is not None and not str(frame.f_globals.get("__name__", "")).startswith(_NAME_OF_A_DAG_FILE):
         frame = frame.f_back
-    return None
+    return frame
 
 
 def is_task_or_group(value: object) -> bool:
