@@ -166,8 +166,8 @@ def choose(tasks: Mapping[str, Mapping[str, Any]], chosen: Collection[str]) -> C
 
     A test runs with the nodes that it reads, as far as these are chosen; where none of them is, in the tasks of all.
 
-    :param tasks: by id, in topological order: ``nodes`` that it runs, ``tested``, the node whose tests these are, and
-        ``after``, the tasks right before it. One without nodes runs nothing.
+    :param tasks: by id, in topological order: ``nodes`` that it runs, ``tested``, the node whose tests are among these,
+        and ``after``, the tasks right before it. One without nodes runs nothing.
     :param chosen: unique ids of nodes and tests.
     """
     with_parent = {

@@ -93,7 +93,7 @@ def choosable_plan(
 
 
 def _contents(plan: Plan, nodes: Mapping[str, DbtNode]) -> dict[str, dict[str, Any]]:
-    """By task id the unique ids of the nodes and tests that it runs, and of a task of a node's tests that node.
+    """By task id the unique ids of the nodes and tests that it runs, and of a task that tests a node that node.
 
     A placeholder runs none.
     """
@@ -114,7 +114,7 @@ def _contents(plan: Plan, nodes: Mapping[str, DbtNode]) -> dict[str, dict[str, A
         elif ".DbtTest" in task.operator and nodes[task.node_id].resource_type not in TESTS:
             content = {"nodes": tests_of.get(task.node_id, []), "tested": task.node_id}
         elif ".DbtBuild" in task.operator:
-            content["nodes"] = [task.node_id, *tests_of.get(task.node_id, [])]
+            content = {"nodes": [task.node_id, *tests_of.get(task.node_id, [])], "tested": task.node_id}
         else:
             content["nodes"] = [task.node_id]
         found[task.task_id] = content

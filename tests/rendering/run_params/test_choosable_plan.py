@@ -102,6 +102,8 @@ def test_a_build_runs_the_chosen_of_a_node_and_its_tests() -> None:
 
     assert choice(made, ORDERS, UNIQUE).partial == {"orders_model_build": [ORDERS.unique_id, UNIQUE.unique_id]}
     assert "orders_model_build" in choice(made, REPORT).skipped
+    assert "report_model_build" in choice(made, ORDERS, SAME).skipped
+    assert choice(made, SAME).partial.keys() == {"orders_model_build", "report_model_build"}
 
 
 def test_the_one_test_task_runs_the_chosen_tests() -> None:
