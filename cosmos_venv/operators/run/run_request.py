@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from cosmos_venv import compat
-from cosmos_venv.compat import AirflowFailException, AirflowSkipException
+from cosmos_venv.compat import AirflowException, AirflowFailException, AirflowSkipException
 from cosmos_venv.constants import SELECT_TASK_ID, TestIndirectSelection
 from cosmos_venv.dbt import log_lines
 from cosmos_venv.exceptions import CosmosValueError
@@ -93,13 +93,13 @@ def selection_for(operator: Any, request: RunRequest, context: Mapping[str, Any]
     :param context: Airflow's context of the task.
     :raises AirflowSkipException: when nothing of it is chosen, or it stands behind a task that was skipped though
         chosen.
+    :raises AirflowException: when nobody has evaluated the selection.
     """
     ti: Any = context["ti"]
     place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "map_index": ti.map_index}
     select_task_id = operator.run_params["task_id"]
-    found: Mapping[str, Any] = {}
-    if request.selects:
-        found = compat.xcom(XCOM, task_id=select_task_id, **place) or {}
+    pushed = compat.xcom(XCOM, task_id=select_task_id, **place) if request.selects else None
+    found: Mapping[str, Any] = pushed or {}
     unchosen = {*found.get(_SKIPPED, ())}
     if operator.task_id in unchosen:
         raise _skip(operator, f"Not chosen for this run: {_said(request)}.")
@@ -108,6 +108,10 @@ def selection_for(operator: Any, request: RunRequest, context: Mapping[str, Any]
         states = compat.task_states(sorted(parents), **place)
         if skipped := sorted(each for each, state in states.items() if state == _SKIPPED):
             raise _skip(operator, f"Skipped as {', '.join(skipped)} before it.")
+    if request.selects and pushed is None:
+        raise AirflowException(
+            f"{select_task_id} has not evaluated {_said(request)}. Was it marked by hand? Clear it with what follows."
+        )
     texts = found.get("partial", {}).get(operator.task_id)
     if texts is None:
         return {}

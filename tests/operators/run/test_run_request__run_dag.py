@@ -14,7 +14,7 @@ from cosmos_venv import DbtDag, DbtTaskGroup
 from cosmos_venv.compat import DAG, AirflowSkipException, BaseOperator, EmptyOperator
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import BatchBy, ExecutionMode, InvocationMode, LoadMode
-from pytest_cosmos_venv import DagOutcome, FakeVenv, RunDag, Variables
+from pytest_cosmos_venv import DagOutcome, FakeVenv, RunDag, RunTask, Variables
 from tests.kit import harbor_profile
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -99,6 +99,7 @@ def option(words: Sequence[str], flag: str) -> str | None:
     return words[words.index(flag) + 1] if flag in words else None
 
 
+@pytest.mark.long
 def test_a_run_gives_its_variables_and_refreshes_and_the_next_does_not(
     dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
 ) -> None:
@@ -145,6 +146,7 @@ def test_what_dbt_refuses_fails_the_first_task_with_its_words(
     assert [call.command for call in dbt.calls[before:]] == ["ls"]
 
 
+@pytest.mark.long
 def test_a_selection_of_nothing_fails_the_first_task_and_is_not_tried_again(
     dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
 ) -> None:
@@ -183,6 +185,7 @@ class ShortCircuit(BaseOperator):
             raise AirflowSkipException("not today")
 
 
+@pytest.mark.long
 def test_a_group_is_done_where_what_was_chosen_of_it_is(dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag) -> None:
     outcome = cosmos_run_dag(grouped(dbt, project), conf={"exclude": "report other"})
 
@@ -192,6 +195,7 @@ def test_a_group_is_done_where_what_was_chosen_of_it_is(dbt: FakeVenv, project: 
     }
 
 
+@pytest.mark.long
 def test_a_group_behind_a_skipped_task_is_skipped(dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag) -> None:
     dag = grouped(dbt, project, skips=True)
     before = len(dbt.calls)
@@ -202,6 +206,7 @@ def test_a_group_behind_a_skipped_task_is_skipped(dbt: FakeVenv, project: Path, 
     assert len(dbt.calls) == before
 
 
+@pytest.mark.long
 def test_a_node_behind_one_that_dbt_has_skipped_is_skipped_though_it_is_chosen(
     dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
 ) -> None:
@@ -217,6 +222,7 @@ def test_a_node_behind_one_that_dbt_has_skipped_is_skipped_though_it_is_chosen(
     assert "Skipped as staging_run before it." in outcome.tasks["mart_run"].log
 
 
+@pytest.mark.long
 def test_a_batch_builds_its_chosen_nodes(dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag) -> None:
     dag = made(dbt, project, batch_by=BatchBy.ALL)
     before = len(dbt.calls)
@@ -230,6 +236,7 @@ def test_a_batch_builds_its_chosen_nodes(dbt: FakeVenv, project: Path, cosmos_ru
     assert [call[:2] for call in flags(dbt, before)] == [("ls", False), ("build", True)]
 
 
+@pytest.mark.long
 def test_only_the_chosen_tests_of_a_node_run(dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag) -> None:
     listed = [node_line("model", "other"), *(node_line("test", f"{kind}_other_id.1", "other") for kind in TESTS)]
     dbt.script("ls", nth=1, stdout=listed)
@@ -243,6 +250,39 @@ def test_only_the_chosen_tests_of_a_node_run(dbt: FakeVenv, project: Path, cosmo
     (call,) = (call for call in dbt.calls[before:] if call.command == "test")
     assert option(call.arguments, "--select") == "fqn:harbor.unique_other_id"
     assert option(call.arguments, "--indirect-selection") == "empty"
+
+
+@pytest.mark.long
+def test_a_task_of_whose_selection_nobody_knows_fails(dbt: FakeVenv, project: Path, cosmos_run_task: RunTask) -> None:
+    dag = made(dbt, project)
+    before = len(dbt.calls)
+
+    outcome = cosmos_run_task(dag.get_task("other_run"), conf={"select": "staging"})
+
+    assert "dbt_select has not evaluated select='staging'. Was it marked by hand?" in str(outcome.exception)
+    assert len(dbt.calls) == before
+
+
+@pytest.mark.long
+def test_each_of_a_mapped_group_runs_what_is_chosen(dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag) -> None:
+    from airflow.sdk import task_group
+
+    with DAG("harbor", schedule=None, start_date=START) as dag:
+
+        @task_group
+        def per_region(region: str) -> None:
+            DbtTaskGroup("dbt", **arguments(dbt, project))
+
+        per_region.expand(region=["north", "south"])
+    before = len(dbt.calls)
+
+    outcome = cosmos_run_dag(dag, conf={"select": "mart", "vars": {"day": "2"}}, raise_on_failure=True)
+
+    ran = {task_id for task_id, each in outcome.tasks.items() if each.state == "success"}
+    assert {task_id.rpartition(".")[2].partition("[")[0] for task_id in ran} == {SELECT, DONE, "mart_run"}
+    assert len(ran) == 6
+    told = "day: '2'\nunit: t\n"
+    assert sorted(flags(dbt, before)) == [*[("ls", False, told)] * 2, *[("run", False, told)] * 2]
 
 
 def node_line(kind: str, name: str, *parents: str) -> str:
