@@ -13,18 +13,20 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import copy as shallow_copy
-from datetime import datetime
+from datetime import datetime, timezone
 from importlib import import_module
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 import airflow
 
 AIRFLOW_VERSION: str = airflow.__version__
 _SHORTEST_MASKED = 5
 _NAME_OF_A_DAG_FILE = "unusual_prefix_"  # Airflow imports a DAG file under a name that begins so
+_SHARED: WeakKeyDictionary[ModuleType, dict[Any, Any]] = WeakKeyDictionary()
 _UUID_WITH_TIME, _BITS_AFTER_TIME = 7, 80
 _BEFORE_THE_BEGIN = 60.0
 _COPIED = frozenset({dict, list, set})
@@ -48,7 +50,7 @@ def _first(name: str, *modules: str) -> Any:
 
 if TYPE_CHECKING:
     from airflow.providers.standard.operators.empty import EmptyOperator
-    from airflow.sdk import DAG, BaseOperator, Connection, Context, TaskGroup
+    from airflow.sdk import DAG, BaseOperator, Connection, Context, Param, TaskGroup
     from airflow.sdk.exceptions import (
         AirflowException,
         AirflowFailException,
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     )
 else:
     DAG = _first("DAG", "airflow.sdk", "airflow.models.dag")
+    Param = _first("Param", "airflow.sdk", "airflow.models.param")
     TaskGroup = _first("TaskGroup", "airflow.sdk", "airflow.utils.task_group")
     BaseOperator = _first("BaseOperator", "airflow.sdk", "airflow.models.baseoperator")
     EmptyOperator = _first("EmptyOperator", "airflow.providers.standard.operators.empty", "airflow.operators.empty")
@@ -80,6 +83,7 @@ __all__ = [
     "BaseOperator",
     "DuplicateTaskIdFound",
     "EmptyOperator",
+    "Param",
     "TaskGroup",
 ]
 
@@ -303,6 +307,24 @@ def _states_in_database(task_ids: Sequence[str], *, dag_id: str, run_id: str, ma
     return {each: None if found.get(each) is None else str(found[each]) for each in task_ids}
 
 
+def skip_tasks(task_ids: Sequence[str], context: Mapping[str, Any]) -> None:
+    """Let Airflow skip tasks of the run that have not begun, without a worker. It ends the task that calls it.
+
+    :param task_ids: the tasks, which are not mapped.
+    :param context: Airflow's context of the task that calls it.
+    :raises DownstreamTasksSkipped: on Airflow 3, which skips them and has the task succeed.
+    """
+    if IS_AIRFLOW_3:
+        raise _first("DownstreamTasksSkipped", "airflow.sdk.exceptions", "airflow.exceptions")(tasks=list(task_ids))
+    ti = import_module("airflow.models.taskinstance").TaskInstance
+    now = datetime.now(timezone.utc)
+    run: Any = context["dag_run"]
+    with import_module("airflow.utils.session").create_session() as session:
+        session.query(ti).filter(
+            ti.dag_id == run.dag_id, ti.run_id == run.run_id, ti.task_id.in_(task_ids), ti.state.is_(None)
+        ).update({"state": "skipped", "start_date": now, "end_date": now}, synchronize_session=False)
+
+
 def asked_at(context: Mapping[str, Any]) -> float:
     """When the present try of a task was asked for, in seconds since 1970: when the run was made, the try before it
     failed, or somebody cleared the task.
@@ -374,13 +396,28 @@ def import_time_out_paused() -> Iterator[None]:
 
 def parsed_file() -> Path | None:
     """The DAG file that Airflow imports now; None where it imports none, and for one in a zip archive."""
+    frame = _frame_of_a_dag_file()
+    file = None if frame is None else Path(frame.f_code.co_filename)
+    return file if file is not None and file.is_file() else None
+
+
+def shared_by_import() -> dict[Any, Any] | None:
+    """A place for what the DAGs and groups of one DAG file share; None where Airflow imports none now.
+
+    Each import of a file has a place of its own, which is there as long as the file's module.
+    """
+    frame = _frame_of_a_dag_file()
+    module = None if frame is None else sys.modules.get(str(frame.f_globals["__name__"]))
+    if frame is None or module is None or vars(module) is not frame.f_globals:
+        return None
+    return _SHARED.setdefault(module, {})
+
+
+def _frame_of_a_dag_file() -> FrameType | None:
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if str(frame.f_globals.get("__name__", "")).startswith(_NAME_OF_A_DAG_FILE):
-            file = Path(frame.f_code.co_filename)
-            return file if file.is_file() else None
+    while frame is not None and not str(frame.f_globals.get("__name__", "")).startswith(_NAME_OF_A_DAG_FILE):
         frame = frame.f_back
-    return None
+    return frame
 
 
 def is_task_or_group(value: object) -> bool:

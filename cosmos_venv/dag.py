@@ -29,6 +29,9 @@ class DbtDag(DAG, RenderedProject):
     :param operator_args: arguments for every dbt task, such as
         ``{"py_requirements": ["dbt-core~=1.11.0", "dbt-duckdb~=1.11.0"]}``.
     :param on_warning_callback: for the tasks that run tests or look at the freshness of sources.
+    :param run_params: whether the DAG has params by which each run chooses nodes (``select``, ``exclude``) and how
+        they run (``full_refresh``, ``vars``). A dict gives other names to some of the four, or None to one that is not
+        wanted.
     :param **kwargs: of Airflow's DAG: ``dag_id``, ``schedule``, ``start_date``, ``catchup``, ``default_args`` ...
     :raises CosmosValueError: when the configuration cannot be.
     :raises CosmosLoadDbtException: when the project cannot be loaded.
@@ -43,10 +46,17 @@ class DbtDag(DAG, RenderedProject):
         render_config: RenderConfig | None = None,
         operator_args: Mapping[str, Any] | None = None,
         on_warning_callback: Callable[..., Any] | None = None,
+        run_params: bool | Mapping[str, str | None] = False,
         **kwargs: Any,
     ) -> None:
         configuration = Configuration.of(
-            project_config, profile_config, execution_config, render_config, operator_args, on_warning_callback
+            project_config,
+            profile_config,
+            execution_config,
+            render_config,
+            operator_args,
+            on_warning_callback,
+            run_params=run_params,
         )
         super().__init__(*args, **_as_airflow_takes(kwargs))
         # Airflow takes the file of the caller of DAG's constructor, which is this one.
@@ -64,6 +74,7 @@ class DbtTaskGroup(RenderedGroup):
     :param render_config: which nodes become tasks, and how.
     :param operator_args: arguments for every dbt task, as for :class:`DbtDag`.
     :param on_warning_callback: for the tasks that run tests or look at the freshness of sources.
+    :param run_params: as for :class:`DbtDag`; the params are those of the DAG around the group.
     :param **kwargs: of Airflow's TaskGroup.
     :raises CosmosValueError: when the configuration cannot be.
     :raises CosmosLoadDbtException: when the project cannot be loaded.
@@ -79,10 +90,17 @@ class DbtTaskGroup(RenderedGroup):
         render_config: RenderConfig | None = None,
         operator_args: Mapping[str, Any] | None = None,
         on_warning_callback: Callable[..., Any] | None = None,
+        run_params: bool | Mapping[str, str | None] = False,
         **kwargs: Any,
     ) -> None:
         configuration = Configuration.of(
-            project_config, profile_config, execution_config, render_config, operator_args, on_warning_callback
+            project_config,
+            profile_config,
+            execution_config,
+            render_config,
+            operator_args,
+            on_warning_callback,
+            run_params=run_params,
         )
         super().__init__(group_id=group_id, **kwargs)
         self._render(configuration, dag=kwargs.get("dag") or self.dag, task_group=self)

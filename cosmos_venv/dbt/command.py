@@ -49,6 +49,7 @@ _NARROWING = frozenset(
         "--exclude-resource-types",
     }
 )
+_LONGEST_WORD = 30_000  # letters of up to four bytes, of the 128 KiB that Linux takes for one word
 _DEBUG = frozenset({"--debug", "-d"})
 _DEBUG_LEVELS = frozenset({"debug", "trace"})  # the second of dbt 2
 _ON = frozenset({"1", "true", "t", "yes", "y", "on"})
@@ -133,7 +134,13 @@ def _valued(options: DbtOptions) -> list[str]:
         "--vars": vars_text(options.vars),
         "--models": selection_text("models", options.models),
     }
-    return [word for flag, value in values.items() if value is not None for word in (flag, value)]
+    return [word for flag, value in values.items() if value is not None for word in (flag, *_words(flag, value))]
+
+
+def _words(flag: str, value: str) -> list[str]:
+    """The value of a flag; of a long selection each word apart, which dbt takes as well and Linux as one does not."""
+    is_long = flag in _NARROWING and len(value) > _LONGEST_WORD
+    return value.split() if is_long else [value]
 
 
 def selection_text(parameter: str, selection: Selection) -> str | None:

@@ -267,6 +267,18 @@ class DbtLSMixin:
     ui_color = "#DBCDF6"
 
 
+class DbtSelectMixin(DbtLSMixin):
+    """``dbt ls`` of what a run selects, by which the other tasks of the project know whether they are chosen."""
+
+    own_parameters: ClassVar[Mapping[str, Any]] = {"tasks": REQUIRED, "selectors": REQUIRED}
+    tasks: Mapping[str, Mapping[str, Any]]
+    selectors: Mapping[str, str]
+
+    def add_cmd_flags(self) -> list[str]:
+        """The flags that have dbt write the unique id of each node in a line of its own."""
+        return ["--output", "json", "--output-keys", "unique_id"]
+
+
 class DbtSeedMixin:
     """``dbt seed``."""
 

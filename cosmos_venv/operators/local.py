@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import mimetypes
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cosmos_venv.compat import AirflowException, let_map
-from cosmos_venv.constants import ONLY_IF_CHANGED
+from cosmos_venv.constants import LAST_SUCCESS, ONLY_IF_CHANGED
 from cosmos_venv.dbt.command import flags_of_command
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.io import optional_hook
@@ -29,6 +29,7 @@ from cosmos_venv.operators.base import (
     DbtRunMixin,
     DbtRunOperationMixin,
     DbtSeedMixin,
+    DbtSelectMixin,
     DbtSnapshotMixin,
     DbtSourceMixin,
     DbtTestMixin,
@@ -58,6 +59,7 @@ __all__ = [
     "DbtRunLocalOperator",
     "DbtRunOperationLocalOperator",
     "DbtSeedLocalOperator",
+    "DbtSelectLocalOperator",
     "DbtSnapshotLocalOperator",
     "DbtSourceLocalOperator",
     "DbtTestLocalOperator",
@@ -127,6 +129,61 @@ class DbtBatchLocalOperator(DbtBatchMixin, DbtLocalBaseOperator):
 
 class DbtLSLocalOperator(DbtLSMixin, DbtLocalBaseOperator):
     """``dbt ls`` on the worker."""
+
+
+class DbtSelectLocalOperator(DbtSelectMixin, DbtLocalBaseOperator):
+    """The task that evaluates what a run selects, by ``dbt ls`` on the worker. Without a selection it starts no dbt.
+
+    Parameters of its own: ``tasks``, by id what each task of the project runs; ``selectors``, unique id of each node
+    and test to the text by which dbt selects it alone.
+    """
+
+    _lines: Sequence[str] = ()
+
+    def _changes_for_run(self, context: Context) -> dict[str, Any]:
+        from cosmos_venv.operators.run.run_request import RunRequest
+
+        request = RunRequest.of(self.run_params or {}, context)
+        changes = request.changes(self) | {"select": request.select or None, "exclude": request.exclude or None}
+        # A list of flags is for the commands that build and test: dbt ls knows few of them.
+        if not isinstance(self.dbt_cmd_flags, Mapping):
+            changes["dbt_cmd_flags"] = []
+        if self.state == LAST_SUCCESS:  # each task has its own, and this one builds nothing
+            changes |= {"state": None, "defer_to_state": False, "favor_state": False}
+        return changes
+
+    def execute(self, context: Context, **kwargs: Any) -> Any:
+        """Evaluate the selection and push what it comes to.
+
+        :param context: Airflow's context of the task.
+        :param **kwargs: as for every local operator.
+        :raises AirflowException: when dbt refuses the selection, with its own words.
+        :raises AirflowFailException: when it chooses no task.
+        """
+        from cosmos_venv.operators.run.run_request import RunRequest, listed, push_choice
+
+        request = RunRequest.of(self.run_params or {}, context)
+        if not request.selects:
+            self.log.info("This run selects and excludes nothing: all tasks run.")
+            return
+        super().execute(context, **kwargs)
+        push_choice(self, request, listed(self._lines), context)
+
+    def run_command(
+        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
+    ) -> FullOutputSubprocessResult:
+        """Run dbt, and keep its output.
+
+        :param cmd: the command line, as ``build_cmd`` gives it.
+        :param env: the environment variables for dbt.
+        :param context: Airflow's context of the task.
+        :param **kwargs: as for every local operator.
+        :returns: exit code and output of dbt.
+        """
+        result = super().run_command(cmd, env, context, **kwargs)
+        # A dbt in this process gives its lines apart.
+        vars(self)["_lines"] = getattr(result, "full_output", None) or getattr(result, "result", None) or ()
+        return result
 
 
 class DbtSeedLocalOperator(DbtSeedMixin, DbtLocalBaseOperator):
@@ -352,6 +409,7 @@ for _operator in (
     DbtRunLocalOperator,
     DbtRunOperationLocalOperator,
     DbtSeedLocalOperator,
+    DbtSelectLocalOperator,
     DbtSourceLocalOperator,
     DbtTestLocalOperator,
 ):

@@ -84,6 +84,9 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         None: as ``[cosmos_venv] local_warm_dbt`` says. With DBT_RUNNER each task imports dbt itself.
     :param warm_dbt_keeps_project: whether that process may keep the parsed project between commands; None: as
         ``[cosmos_venv] virtualenv_warm_dbt_keeps_project`` says.
+    :param run_params: the names of the DAG's params that a run may set, by what they are for (``full_refresh``,
+        ``vars``, ``select``, ``exclude``), and in ``task_id`` the task that evaluates what it selects; None: there are
+        none.
     :param emit_datasets: let Airflow know which assets the nodes that ran have updated (run, build, seed, snapshot).
     :param conn_id, db_name, schema: nothing reads them; they exist because Cosmos has them.
     :raises CosmosValueError: for an argument that the operator does not take, and for a value that cannot be.
@@ -124,8 +127,10 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     invocation_mode: InvocationMode | None
     dbt_runner_callbacks: Sequence[Callable[[Any], object]] | None
     cancel_query_on_kill: bool
+    state: str | None
     warm_dbt: str | None
     warm_dbt_keeps_project: bool | None
+    run_params: Mapping[str, str] | None
 
     def __init__(
         self,
@@ -176,6 +181,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         favor_state: bool | str = False,
         warm_dbt: str | None = None,
         warm_dbt_keeps_project: bool | None = None,
+        run_params: Mapping[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
         # First of all: whatever stands in a local variable by then would be stored, and copied with each DAG.
@@ -207,6 +213,27 @@ class DbtLocalBaseOperator(AbstractDbtBase):
 
             if gives_assets(self.base_cmd, emit_datasets=emit_datasets):
                 compat.add_outlets(self, [compat.asset_alias(self._alias_name())])
+
+    def pre_execute(self, context: Context) -> None:
+        """Follow the wishes of the run, where the DAG has params for them.
+
+        :param context: Airflow's context of the task.
+        :raises AirflowSkipException: when nothing of this task is chosen.
+        """
+        if self.run_params is not None:
+            with self._failing_as_a_task():
+                changes = self._changes_for_run(context)
+            if changes:
+                vars(self).update(changes)
+                compat.show_rendered_fields(self, context)
+        super().pre_execute(context)
+
+    def _changes_for_run(self, context: Context) -> dict[str, Any]:
+        """The attributes that the run wants otherwise."""
+        from cosmos_venv.operators.run.run_request import RunRequest, selection_for
+
+        request = RunRequest.of(self.run_params or {}, context)
+        return request.changes(self) | selection_for(self, request, context)
 
     def build_and_run_cmd(
         self, context: Context | Mapping[str, Any], cmd_flags: Flags | None = None, **kwargs: Any

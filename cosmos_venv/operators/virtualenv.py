@@ -31,6 +31,7 @@ from cosmos_venv.operators.local import (
     DbtRunLocalOperator,
     DbtRunOperationLocalOperator,
     DbtSeedLocalOperator,
+    DbtSelectLocalOperator,
     DbtSnapshotLocalOperator,
     DbtSourceLocalOperator,
     DbtTestLocalOperator,
@@ -59,6 +60,7 @@ __all__ = [
     "DbtRunOperationVirtualenvOperator",
     "DbtRunVirtualenvOperator",
     "DbtSeedVirtualenvOperator",
+    "DbtSelectVirtualenvOperator",
     "DbtSnapshotVirtualenvOperator",
     "DbtSourceVirtualenvOperator",
     "DbtTestVirtualenvOperator",
@@ -430,6 +432,10 @@ class DbtLSVirtualenvOperator(DbtVirtualenvBaseOperator, DbtLSLocalOperator):
 
 class DbtSeedVirtualenvOperator(DbtVirtualenvBaseOperator, DbtSeedLocalOperator):
     """``dbt seed`` in a managed environment."""
+
+
+class DbtSelectVirtualenvOperator(DbtVirtualenvBaseOperator, DbtSelectLocalOperator):
+    """The task that evaluates what a run selects, by ``dbt ls`` in a managed environment."""
 
 
 class DbtSnapshotVirtualenvOperator(DbtVirtualenvBaseOperator, DbtSnapshotLocalOperator):

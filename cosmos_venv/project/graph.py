@@ -83,6 +83,16 @@ class DbtGraph:
             loaded.reason,
         )
 
+    def share(self, other: DbtGraph) -> None:
+        """Have what another graph of the same project and configuration has loaded.
+
+        :param other: that graph.
+        """
+        self.nodes, self.filtered_nodes = {**other.nodes}, {**other.filtered_nodes}
+        self.tests_per_model = {each: [*tests] for each, tests in other.tests_per_model.items()}
+        self.load_method, self.loaded_version = other.load_method, other.loaded_version
+        logger.info("Shares %d dbt nodes, which another group of this DAG file has loaded.", len(self.nodes))
+
     def version(self) -> str | None:
         """A text that differs where ``load()`` might give other nodes, the same on every machine.
 

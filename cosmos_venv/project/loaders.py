@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cosmos_venv import settings
+from cosmos_venv.compat import shared_by_import
 from cosmos_venv.constants import DbtResourceType, LoadMode
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.files.file_cache import digest_of_file
 from cosmos_venv.files.os_errors import shortage
 from cosmos_venv.files.read_limits import read_file
 from cosmos_venv.managed import caches
-from cosmos_venv.project.load_request import Loaded, LoadRequest
+from cosmos_venv.project.load_request import Loaded, LoadRequest, identity_of_manifest
 
 if TYPE_CHECKING:
     from cosmos_venv.files.file_cache import FileCache
@@ -83,17 +84,40 @@ def _load(request: LoadRequest) -> Loaded:
 
 
 def _load_manifest(request: LoadRequest) -> tuple[_Nodes, _Nodes]:
-    config, manifest = request.render, _open_manifest(request)
-    packages = request.project_file.packages_folder
-    nodes = manifest.nodes(project_path=request.project_dir, packages_folder=packages)
-    if (state := request.state_folder) is not None:
-        manifest.compare_with(state, now=request.project_dir / "target")
+    config = request.render
+    manifest, nodes = _read_manifest(request)
     selector = config.selector
     if not (config.select or config.exclude or selector):
         if (selector := manifest.default_selector) is None:
             return nodes, nodes
         logger.info("Nothing is selected, so the default selector %r counts, as in dbt.", selector)
     return _selected(request, nodes, manifest.path, lambda: manifest.selected(config.select, config.exclude, selector))
+
+
+def _read_manifest(request: LoadRequest) -> tuple[Manifest, _Nodes]:
+    """The manifest and its nodes: once for all groups of a DAG file that select apart.
+
+    Nothing is kept where nothing is selected: it would be memory for the one DAG that most files have.
+    """
+    config, state = request.render, request.state_folder
+    shared = shared_by_import() if config.select or config.exclude or config.selector else None
+    key = (
+        __name__,
+        identity_of_manifest(request.project),
+        request.project_dir,
+        state,
+        request.project_file.packages_folder,
+    )
+    if shared is not None and key in shared:
+        known: tuple[Manifest, _Nodes] = shared[key]
+        return known
+    manifest = _open_manifest(request)
+    nodes = manifest.nodes(project_path=request.project_dir, packages_folder=request.project_file.packages_folder)
+    if state is not None:
+        manifest.compare_with(state, now=request.project_dir / "target")
+    if shared is not None:
+        shared[key] = manifest, nodes
+    return manifest, nodes
 
 
 def _open_manifest(request: LoadRequest) -> Manifest:

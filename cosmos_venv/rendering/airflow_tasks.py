@@ -54,6 +54,7 @@ _OPERATOR_MODULES = ("operators.local", "operators.virtualenv", "operators.watch
 # Arguments that differ from task to task; the constructor keeps each as it is given, under its own name.
 _OWN = frozenset({"select", "extra_context", "doc_md", "node_ids", "model_unique_id"})
 _PRODUCER = "producer_task_id"
+_RULE = "trigger_rule"
 
 
 class TaskMaker(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,10 +221,10 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
     """The task of a plan, in its group."""
     # The group of the node's folder, or of the whole project, in which the task's own group stands.
     task_group, host = groups[task.group], groups[task.folder]
+    arguments = {**_defaults(task, maker, task_group), **task.arguments}
     if task.is_placeholder:
-        return EmptyOperator(task_id=task.label, task_group=task_group, dag=maker.dag, **task.arguments)
+        return EmptyOperator(task_id=task.label, task_group=task_group, dag=maker.dag, **arguments)
     refuse_unknown_arguments(f"operator_kwargs of {task.node_id}", task.arguments)
-    arguments = {**{name: each for name, each in task.defaults.items() if name not in maker.shared}, **task.arguments}
     if _PRODUCER in arguments:
         arguments = _of_watching(arguments, maker, task_group, project=groups[None])
     if task.task_id == PRODUCER_WATCHER_TASK_ID:
@@ -250,6 +251,14 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
         if task.node_id is None or isinstance(error, CosmosValueError):
             raise
         raise CosmosValueError(f"{task.node_id} cannot become the task {task.task_id!r}: {error}") from error
+
+
+def _defaults(task: PlannedTask, maker: TaskMaker, task_group: TaskGroup | None) -> dict[str, Any]:
+    """The task's defaults that nothing goes over which all tasks share."""
+    given = set() if task.is_placeholder else {*maker.shared}
+    if _RULE in task.defaults:  # a user's own rule is left as it is, wherever he gives it
+        given |= _default_args(maker.dag, task_group).keys() & {_RULE}
+    return {name: each for name, each in task.defaults.items() if name not in given}
 
 
 def _with_identifier(context: Mapping[str, Any], dag: DAG, host: TaskGroup | None) -> dict[str, Any]:

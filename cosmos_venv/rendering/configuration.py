@@ -17,7 +17,8 @@ import msgspec
 from cosmos_venv import settings
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.config.execution import refuse_mode
-from cosmos_venv.constants import ExecutionMode, LoadMode, TestBehavior, TestIndirectSelection
+from cosmos_venv.config.run_params import RunParams
+from cosmos_venv.constants import SELECT_TASK_ID, ExecutionMode, LoadMode, TestBehavior, TestIndirectSelection
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.rendering.task_arguments import OF_THE_PLAN, SETUP_OPERATOR_ARGS, PlanningSettings
 
@@ -40,6 +41,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     :param render: which nodes become tasks, and how.
     :param operator_args: arguments for every dbt task.
     :param on_warning_callback: for the tasks that run tests or look at the freshness of sources; None: there is none.
+    :param run_params: names of the params by which a run chooses nodes; None: it cannot.
     """
 
     project: ProjectConfig
@@ -48,6 +50,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     render: RenderConfig
     operator_args: Mapping[str, Any]
     on_warning_callback: Callable[..., Any] | None = None
+    run_params: RunParams | None = None
 
     @classmethod
     def of(
@@ -58,6 +61,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         render_config: RenderConfig | None,
         operator_args: Mapping[str, Any] | None,
         on_warning_callback: Callable[..., Any] | None = None,
+        run_params: object = None,
     ) -> Configuration:
         """The configuration, checked as far as it can be before anything is loaded.
 
@@ -67,6 +71,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         :param render_config: which nodes become tasks, and how; None: the defaults.
         :param operator_args: arguments for every dbt task; None: there are none.
         :param on_warning_callback: for the tasks that run tests or look at the freshness of sources.
+        :param run_params: as ``RunParams.of`` takes it.
         :raises CosmosValueError: for parameters that contradict each other or are missing, with their names.
         """
         execution, render = execution_config or ExecutionConfig(), render_config or RenderConfig()
@@ -83,6 +88,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             render=render,
             operator_args=dict(operator_args or {}),
             on_warning_callback=on_warning_callback,
+            run_params=RunParams.of(run_params),
         )
         project_config.validate_project()
         profile_config.validate_profiles_yml()
@@ -90,15 +96,19 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         return configuration
 
     def planning_settings(self) -> PlanningSettings:
-        """The settings of Airflow's configuration for a plan, as they are now."""
+        """The settings of Airflow's configuration for a plan, as they are now, and of the DAG."""
         return PlanningSettings(
             groups_by_path=settings.enable_hierarchical_naming_for_group_nodes_by_folder,
             most_watching=settings.watcher_max_tasks,
             uses_models_flag=settings.pre_dbt_fusion,
+            is_choosable=self.run_params is not None,
         )
 
-    def shared_arguments(self) -> dict[str, Any]:
-        """The arguments that every task gets."""
+    def shared_arguments(self, prefix: str) -> dict[str, Any]:
+        """The arguments that every task gets.
+
+        :param prefix: with which the ids of all tasks of the project begin.
+        """
         own: dict[str, Any] = {
             "project_dir": self.execution.project_path or self.project.dbt_project_path,
             "profile_config": self._profile(),
@@ -116,6 +126,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             own["virtualenv_dir"] = self.execution.virtualenv_dir
         if self.project.copy_dbt_packages is not None:
             own["copy_dbt_packages"] = self.project.copy_dbt_packages
+        if self.run_params is not None:
+            own["run_params"] = {**self.run_params.names(), "task_id": f"{prefix}{SELECT_TASK_ID}"}
         if self.on_warning_callback is not None:
             own["on_warning_callback"] = self.on_warning_callback
         if self.execution.execution_mode is ExecutionMode.WATCHER and settings.watcher_dbt_execution_queue:
@@ -160,6 +172,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         is_watcher = self.execution.execution_mode is ExecutionMode.WATCHER
         if is_watcher:
             self._refuse_beside_watcher()
+        if self.run_params is not None:
+            self._refuse_beside_run_params()
         if self.render.batch_by is not None or is_watcher:
             self._refuse_narrowing()
         for text in sorted(set(self.render.select) & set(self.render.exclude)):
@@ -195,6 +209,20 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         for what, is_given in refusals.items():
             if is_given:
                 raise CosmosValueError(f"ExecutionMode.WATCHER does not go with {what}.")
+
+    def _refuse_beside_run_params(self) -> None:
+        """Refuse what runs whether a run has chosen it or not."""
+        refusals = {
+            "ExecutionMode.WATCHER: its tasks wait for one dbt build of all nodes from the beginning of the run. Use "
+            "ExecutionMode.LOCAL or VIRTUALENV": self.execution.execution_mode is ExecutionMode.WATCHER,
+            "RenderConfig.node_converters: what they make does not know which nodes a run has chosen. Drop one of the "
+            "two": bool(self.render.node_converters),
+            "RenderConfig.load_method CUSTOM: read without dbt, a project may have tests that are not seen. Use "
+            "DBT_MANIFEST or DBT_LS": self.render.load_method is LoadMode.CUSTOM,
+        }
+        for what, is_given in refusals.items():
+            if is_given:
+                raise CosmosValueError(f"run_params does not go with {what}.")
 
     def _refuse_narrowing(self) -> None:
         # With the first batches alone: it brings the reader of YAML along.

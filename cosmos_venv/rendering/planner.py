@@ -441,7 +441,8 @@ def plan(
     is_watched = execution_config.execution_mode is ExecutionMode.WATCHER
     # Else dbt is told each node as Cosmos does it, which takes nodes in a folder of its name too.
     is_exact = is_watched or batches is not None
-    selectors = _exact_selectors(nodes, nodes if known is None else known, render_config) if is_exact else {}
+    exact = _exact_selectors(nodes, known or nodes, render_config) if is_exact or settings.is_choosable else {}
+    selectors = exact if is_exact else {}
     arguments = TaskArguments(
         nodes,
         render=render_config,
@@ -479,6 +480,10 @@ def plan(
         end = drawing.draw_test_after_all(project_name(render_config, execution_config, project_config))
     marks = {each: visibility.mark(node, is_drawn=each in drawn) for each, node in nodes.items()}
     made = Assembly(drawn, end=end, folders=folders, marks=marks).plan()
+    if settings.is_choosable:
+        from cosmos_venv.rendering.run_params.choosable_plan import choosable_plan  # few DAGs let runs choose
+
+        return choosable_plan(made, nodes, exact, operator, execution_config.test_indirect_selection)
     if not is_watched:
         return made
     from cosmos_venv.rendering.watcher import number_of_watching, watched_plan  # few DAGs watch

@@ -7,14 +7,24 @@ that is one of them; and once more for all of them, if the others are made after
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import nullcontext
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from cosmos_venv import settings
-from cosmos_venv.compat import DAG, DAGS_HAVE_VERSIONS, TaskGroup, import_time_out_paused, is_typed_command
+from cosmos_venv.compat import (
+    DAG,
+    DAGS_HAVE_VERSIONS,
+    TaskGroup,
+    import_time_out_paused,
+    is_typed_command,
+    shared_by_import,
+)
+from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.managed import caches
 from cosmos_venv.processes.gc_pause import give_back, no_collection
@@ -57,6 +67,10 @@ class RenderedProject:
         refuse_unknown_arguments(
             "ExecutionConfig.setup_operator_args", configuration.execution.setup_operator_args or ()
         )
+        if configuration.run_params is not None:
+            from cosmos_venv.rendering.run_params.dag_params import offer  # few DAGs have any
+
+            offer(dag, configuration.run_params)
         rendering = _Rendering(configuration=configuration, dag=dag, task_group=task_group)
         self._part = PartialProject.of_running_task(
             configuration,
@@ -112,13 +126,7 @@ class _Rendering:
         :param there: what is made already, by planned id.
         """
         with no_collection():
-            # A user who types "airflow dags test" can end the wait; a DAG processor has more files to parse.
-            with import_time_out_paused() if is_typed_command() else nullcontext():
-                self.graph.load()
-            if len(self.graph.nodes) > _MANY_NODES:
-                give_back()
-            plan = self._plan()
-            self._keep(plan)
+            plan = self._shared_plan()
             if DAGS_HAVE_VERSIONS and settings.enable_dag_versioning:
                 self._note_project_hash()
             return self.graph, plan, self._tasks(plan, there)
@@ -139,6 +147,48 @@ class _Rendering:
         line, said = f"**dbt project hash:** `{found}`", self.dag.doc_md
         if line not in (said or ""):  # two groups of one project
             self.dag.doc_md = f"{said}\n\n{line}" if said else line
+
+    def _shared_plan(self) -> Plan:
+        """The plan, with the graph loaded: both are made once for groups of a DAG file that are configured alike."""
+        shared = shared_by_import()
+        if shared is None:
+            return self._loaded_plan()
+        basis = self._basis()
+        others: list[tuple[object, DbtGraph, Plan]] = shared.setdefault(__name__, [])
+        for of_other, graph, plan in others:
+            if _are_alike(of_other, basis):
+                self.graph.share(graph)
+                return plan
+        plan = self._loaded_plan()
+        others.append((basis, self.graph, plan))
+        return plan
+
+    def _basis(self) -> list[object]:
+        """Everything that decides what is loaded and planned, beside the files of the project."""
+        given = self.configuration
+        basis: list[object] = [
+            *(dict(vars(each)) for each in (given.project, given.render, given.execution)),
+            given.planning_settings(),
+            given.operator_args.get("exclude"),
+            given.execution.dbt_mode(given.operator_args),
+            dict(os.environ),
+        ]
+        from cosmos_venv.project.load_request import identity_of_manifest
+
+        if self.graph.request().method is not LoadMode.DBT_MANIFEST:
+            return [*basis, copy(given.profile), dict(given.operator_args)]
+        # From a manifest the same is loaded whatever dbt would be told. The DAG file may write it anew for each group.
+        return [*basis, identity_of_manifest(given.project)]
+
+    def _loaded_plan(self) -> Plan:
+        # A user who types "airflow dags test" can end the wait; a DAG processor has more files to parse.
+        with import_time_out_paused() if is_typed_command() else nullcontext():
+            self.graph.load()
+        if len(self.graph.nodes) > _MANY_NODES:
+            give_back()
+        plan = self._plan()
+        self._keep(plan)
+        return plan
 
     def _keep(self, plan: Plan) -> None:
         kept = caches.kept_plans()
@@ -165,7 +215,7 @@ class _Rendering:
     def _tasks(self, plan: Plan, there: Mapping[str, TaskOrGroup]) -> dict[str, TaskOrGroup]:
         from cosmos_venv.rendering.converters import Converters
 
-        shared = self.configuration.shared_arguments()
+        shared = self.configuration.shared_arguments(self.prefix)
         converters = Converters(configuration=self.configuration, nodes=self.graph.filtered_nodes, shared=shared)
         return make_tasks(plan, shared, dag=self.dag, task_group=self.task_group, converters=converters, there=there)
 
@@ -181,6 +231,13 @@ class _Rendering:
             profile_config=given.profile,
             operator_args=given.operator_args,
         )
+
+
+def _are_alike(one: object, other: object) -> bool:
+    try:
+        return bool(one == other)
+    except Exception:  # noqa: BLE001 - whatever arguments of a user raise, or have instead of a truth
+        return False
 
 
 class RenderedGroup(RenderedProject, TaskGroup):

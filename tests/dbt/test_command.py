@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,15 @@ def test_without_options_there_is_only_the_command() -> None:
 )
 def test_a_selection_is_one_text(given: Any, expected: str | None) -> None:
     assert selection_text("select", given) == expected
+
+
+def test_of_a_long_selection_each_word_is_apart_as_linux_takes_it() -> None:
+    names = [f"not_null_a_model_of_some_name_{number}" for number in range(5000)]
+
+    command = dbt_command("/bin/true", ["test"], DbtOptions(select=names, exclude=["a", "b"]))
+
+    assert command == ["/bin/true", "test", "--select", *names, "--exclude", "a b"]
+    subprocess.run(command, check=True)
 
 
 @pytest.mark.parametrize(

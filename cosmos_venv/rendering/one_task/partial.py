@@ -74,7 +74,7 @@ class PartialProject:
         found = _find(configuration, graph(), task_id.removeprefix(prefix))
         if found is None:
             return None
-        shared = configuration.shared_arguments()
+        shared = configuration.shared_arguments(prefix)
         made = make_one_task(found, shared, dag=dag, task_group=task_group, prefix=prefix)
         task: Any = made[found.task.task_id]
         return cls(

@@ -1,0 +1,243 @@
+"""The wishes of a run of the DAG: which dbt nodes it runs, and how, as its params say.
+
+One task of a project evaluates the selection and pushes which tasks are skipped and which run in part; the others look
+there. A task of which nothing is chosen is skipped. So is one behind a task that was skipped though it was chosen, as
+without a selection.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from cosmos_venv import compat
+from cosmos_venv.compat import AirflowException, AirflowFailException, AirflowSkipException
+from cosmos_venv.constants import SELECT_TASK_ID, TestIndirectSelection
+from cosmos_venv.dbt import log_lines
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.files.yaml_files import load_yaml
+
+XCOM = "dbt_selection"
+"""Key of the XCom with the evaluated selection."""
+
+_RULE = "none_failed"
+_SKIPPED = "skipped"
+_MOST_AT_ONCE = 10_000  # each is two parameters of an SQL statement, of which SQLite takes 32,766
+_MOST_NAMES = 5
+
+
+class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The wishes of one run.
+
+    :param select: dbt's selection text; empty: all nodes.
+    :param exclude: dbt's selection text of what is left out; empty: nothing.
+    :param full_refresh: whether dbt gets ``--full-refresh``.
+    :param variables: variables that go over those of the operator.
+    """
+
+    select: str
+    exclude: str
+    full_refresh: bool
+    variables: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, names: Mapping[str, str], context: Mapping[str, Any]) -> RunRequest:
+        """The wishes of the run of a context.
+
+        :param names: of the params, by what they are for.
+        :param context: Airflow's context of a task.
+        """
+        params: Any = context.get("params") or {}
+        values = {each: params[name] for each, name in names.items() if name in params}
+        return cls(
+            select=str(values.get("select") or "").strip(),
+            exclude=str(values.get("exclude") or "").strip(),
+            full_refresh=bool(values.get("full_refresh")),
+            variables=values.get("vars") or {},
+        )
+
+    @property
+    def selects(self) -> bool:
+        """Whether some nodes may be left out."""
+        return bool(self.select or self.exclude)
+
+    def changes(self, operator: Any) -> dict[str, Any]:
+        """The attributes of an operator that the run wants otherwise, beside what it selects.
+
+        :param operator: a dbt operator, with its templates rendered.
+        :raises CosmosValueError: when variables cannot go over those of the operator.
+        """
+        found: dict[str, Any] = {}
+        if self.full_refresh and "full_refresh" in operator.own_parameters:
+            found["full_refresh"] = True
+        if self.variables:
+            found["vars"] = {**_mapping(operator.vars), **self.variables}
+        return found
+
+
+def _mapping(variables: Any) -> Mapping[str, Any]:
+    given = load_yaml(variables) if isinstance(variables, str) else variables
+    if given is not None and not isinstance(given, Mapping):
+        raise CosmosValueError(f"vars={variables!r}: the vars of this run cannot go over it. Give a dict.")
+    return given or {}
+
+
+def selection_for(operator: Any, request: RunRequest, context: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of an operator that the selection of the run wants otherwise.
+
+    :param operator: a dbt operator.
+    :param request: the wishes of the run.
+    :param context: Airflow's context of the task.
+    :raises AirflowSkipException: when nothing of it is chosen, or it stands behind a task that was skipped though
+        chosen.
+    :raises AirflowException: when nobody has evaluated the selection.
+    """
+    ti: Any = context["ti"]
+    place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "map_index": ti.map_index}
+    select_task_id = operator.run_params["task_id"]
+    pushed = compat.xcom(XCOM, task_id=select_task_id, **place) if request.selects else None
+    found: Mapping[str, Any] = pushed or {}
+    unchosen = {*found.get(_SKIPPED, ())}
+    if operator.task_id in unchosen:
+        raise _skip(operator, f"Not chosen for this run: {_said(request)}.")
+    # With Airflow's own rule, all_success, a task behind one that is not chosen could not run.
+    if operator.trigger_rule == _RULE and (parents := operator.upstream_task_ids - unchosen):
+        states = compat.task_states(sorted(parents), **place)
+        if skipped := sorted(each for each, state in states.items() if state == _SKIPPED):
+            raise _skip(operator, f"Skipped as {', '.join(skipped)} before it.")
+    if request.selects and pushed is None:
+        raise AirflowException(
+            f"{select_task_id} has not evaluated {_said(request)}. Was it marked by hand? Clear it with what follows."
+        )
+    texts = found.get("partial", {}).get(operator.task_id)
+    if texts is None:
+        return {}
+    if "nodes" in operator.own_parameters:
+        return {"nodes": texts}
+    return {
+        "select": list(dict.fromkeys(texts.values())),
+        "models": None,
+        "indirect_selection": TestIndirectSelection.EMPTY.value,
+    }
+
+
+def _skip(operator: Any, reason: str) -> AirflowSkipException:
+    operator.log.info("%s", reason)  # Airflow 3 does not log what the exception says
+    return AirflowSkipException(reason)
+
+
+def _said(request: RunRequest) -> str:
+    parts = {"select": request.select, "exclude": request.exclude}
+    return ", ".join(f"{name}={text!r}" for name, text in parts.items() if text)
+
+
+def listed(lines: Iterable[str]) -> set[str]:
+    """The unique ids that ``dbt ls --output json`` has listed.
+
+    :param lines: its output.
+    """
+    found = set()
+    for line in lines:
+        text = log_lines.message(line).strip()
+        if text.startswith("{") and '"unique_id"' in text:
+            try:
+                found.add(str(json.loads(text)["unique_id"]))
+            except (ValueError, KeyError, TypeError):  # a line of the log
+                continue
+    return found
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """What a selection comes to.
+
+    :param skipped: ids of the tasks of which nothing is chosen.
+    :param at_once: those of them that no chosen task comes before: whatever happens, they are skipped.
+    :param partial: by task id the nodes that run, where only some of a task's nodes are chosen.
+    :param number: how many tasks run.
+    """
+
+    skipped: tuple[str, ...]
+    at_once: tuple[str, ...]
+    partial: dict[str, list[str]]
+    number: int
+
+
+def choose(tasks: Mapping[str, Mapping[str, Any]], chosen: Collection[str]) -> Choice:
+    """The tasks that run, and which of their nodes.
+
+    A test runs with the nodes that it reads, as far as these are chosen; where none of them is, in the tasks of all.
+
+    :param tasks: by id, in topological order: ``nodes`` that it runs, ``tested``, the node whose tests are among these,
+        and ``after``, the tasks right before it. One without nodes runs nothing.
+    :param chosen: unique ids of nodes and tests.
+    """
+    with_parent = {
+        each for task in tasks.values() if task["tested"] in chosen for each in task["nodes"] if each in chosen
+    }
+    partial: dict[str, list[str]] = {}
+    skipped: list[str] = []
+    at_once: list[str] = []
+    behind: set[str] = set()  # a chosen task, or behind one
+    number = 0
+    for task_id, task in tasks.items():
+        nodes = [each for each in task["nodes"] if each in chosen]
+        if task["tested"] is not None and task["tested"] not in chosen:
+            nodes = [each for each in nodes if each not in with_parent]
+        is_behind = not behind.isdisjoint(task["after"])
+        if nodes:
+            number += 1
+            if len(nodes) < len(task["nodes"]):
+                partial[task_id] = nodes
+        elif task["nodes"]:
+            skipped.append(task_id)
+            if not is_behind:
+                at_once.append(task_id)
+        if nodes or is_behind:
+            behind.add(task_id)
+    return Choice(skipped=tuple(skipped), at_once=tuple(at_once), partial=partial, number=number)
+
+
+def push_choice(operator: Any, request: RunRequest, chosen: Collection[str], context: Mapping[str, Any]) -> None:
+    """Let the tasks of the project know what is chosen, and skip at once what can be.
+
+    :param operator: the task that has evaluated the selection.
+    :param request: the wishes of the run.
+    :param chosen: unique ids of what dbt has selected.
+    :param context: Airflow's context of that task.
+    :raises AirflowFailException: when no task of the project would run.
+    """
+    choice = choose(operator.tasks, chosen)
+    if not choice.number:
+        raise AirflowFailException(f"{_said(request)} chooses no task of this DAG: {_why_nothing(chosen)}")
+    prefix = operator.task_id.removesuffix(SELECT_TASK_ID)
+    selectors: Mapping[str, str] = operator.selectors
+    value = {
+        _SKIPPED: [f"{prefix}{each}" for each in choice.skipped],
+        "partial": {
+            f"{prefix}{each}": {node: selectors[node] for node in nodes} for each, nodes in choice.partial.items()
+        },
+    }
+    ti: Any = context["ti"]
+    ti.xcom_push(key=XCOM, value=value)
+    operator.log.info(
+        "%s: %d tasks run, %d of them in part, and %d are skipped.",
+        _said(request),
+        choice.number,
+        len(choice.partial),
+        len(choice.skipped),
+    )
+    # Those of a mapped group are skipped by themselves.
+    if choice.at_once and ti.map_index < 0:
+        compat.skip_tasks([f"{prefix}{each}" for each in choice.at_once[:_MOST_AT_ONCE]], context)
+
+
+def _why_nothing(chosen: Collection[str]) -> str:
+    if not chosen:
+        return "dbt selects no node. Correct it, or leave it empty for all nodes."
+    shown: Sequence[str] = sorted(chosen)[:_MOST_NAMES]
+    more = len(chosen) - len(shown)
+    names = ", ".join(shown) + (f" and {more} more" if more else "")
+    return f"dbt selects {names}, which have no task here. RenderConfig says which nodes have one."

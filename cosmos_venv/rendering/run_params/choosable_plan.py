@@ -1,0 +1,129 @@
+"""The plan of a DAG whose runs may choose nodes: a first task evaluates the selection, and the last one runs nothing.
+
+A task whose parents were skipped runs where it is chosen, and none runs behind one that has failed (``none_failed``).
+The last task is there for what stands behind the project: it succeeds where all that was chosen has succeeded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from cosmos_venv.constants import SELECT_DONE_TASK_ID, SELECT_TASK_ID, TestIndirectSelection
+from cosmos_venv.rendering.model import EMPTY, Plan, PlannedTask
+from cosmos_venv.rendering.task_arguments import TESTS
+
+if TYPE_CHECKING:
+    from cosmos_venv.project.node import DbtNode
+
+_RULE = {"trigger_rule": "none_failed"}
+_DOCUMENT = (
+    "Evaluates the params of this run that select dbt nodes, once for all tasks. The tasks of other nodes are skipped. "
+    "Where nothing is selected or excluded, it starts no dbt and all tasks run."
+)
+# What all tasks share and this one does without: it lists nodes.
+_NOTHING_ELSE: dict[str, Any] = {
+    **dict.fromkeys(("select", "models", "exclude", "selector", "callback")),
+    "push_run_results_to_xcom": False,
+}
+
+
+def choosable_plan(
+    plan: Plan,
+    nodes: Mapping[str, DbtNode],
+    selectors: Mapping[str, str],
+    operator: str,
+    indirect_selection: TestIndirectSelection,
+) -> Plan:
+    """The plan in which a run may choose nodes.
+
+    :param plan: of the same nodes, without conversions.
+    :param nodes: the selected nodes, by unique id.
+    :param selectors: unique id of each node and test to the text by which dbt selects it alone.
+    :param operator: import path of the operators, with ``{}`` for what they run.
+    :param indirect_selection: which tests come with their parents.
+    """
+    if not plan.tasks:
+        return plan
+    after: dict[str, list[str]] = {}
+    for before, task_id in plan.edges:
+        after.setdefault(task_id, []).append(before)
+    contents = _contents(plan, nodes)
+    known = {each for content in contents.values() for each in content["nodes"]}
+    indirect = (
+        {} if indirect_selection is TestIndirectSelection.EAGER else {"indirect_selection": indirect_selection.value}
+    )
+    select = PlannedTask(
+        task_id=SELECT_TASK_ID,
+        operator=operator.format("Select"),
+        arguments={
+            **_NOTHING_ELSE,
+            **indirect,
+            "tasks": {each: {**content, "after": after.get(each, [])} for each, content in contents.items()},
+            "selectors": {each: text for each, text in selectors.items() if each in known},
+        },
+        document=_DOCUMENT,
+    )
+    # It is skipped where the first task was, and so everything: what stands behind a group is skipped with it.
+    done = PlannedTask(
+        task_id=SELECT_DONE_TASK_ID, operator=EMPTY, arguments={"trigger_rule": "none_failed_min_one_success"}
+    )
+    tasks = [msgspec.structs.replace(task, defaults={**task.defaults, **_RULE}) for task in plan.tasks]
+    has_children = {before for before, _ in plan.edges}
+    first = [task.task_id for task in tasks if task.task_id not in after]
+    last = [task.task_id for task in tasks if task.task_id not in has_children]
+    groups = {*plan.tasks_map.values()}
+    outer = {task.task_id: task.group if task.group in groups else task.task_id for task in tasks}
+    between = (select.task_id, done.task_id)
+    return msgspec.structs.replace(
+        plan,
+        tasks=(select, *tasks, done),
+        edges=_sorted(
+            plan.edges, ((select.task_id, each) for each in first), ((each, done.task_id) for each in last), [between]
+        ),
+        outer_edges=_sorted(
+            plan.outer_edges,
+            ((select.task_id, outer[each]) for each in first),
+            ((outer[each], done.task_id) for each in last),
+            [between],
+        ),
+    )
+
+
+def _contents(plan: Plan, nodes: Mapping[str, DbtNode]) -> dict[str, dict[str, Any]]:
+    """By task id the unique ids of the nodes and tests that it runs, and of a task that tests a node that node.
+
+    A placeholder runs none.
+    """
+    tests = [each for each, node in nodes.items() if node.resource_type in TESTS]
+    # Those of a batch, and those with a task of their own, run in no other task.
+    apart = {*plan.tasks_map, *(each for task in plan.tasks for each in task.arguments.get("nodes") or ())}
+    tests_of: dict[str, list[str]] = {}
+    for each in tests:
+        for parent in () if each in apart else dict.fromkeys(nodes[each].depends_on):
+            tests_of.setdefault(parent, []).append(each)
+    found: dict[str, dict[str, Any]] = {}
+    for task in plan.tasks:
+        content: dict[str, Any] = {"nodes": [], "tested": None}
+        if task.node_id is None:
+            content["nodes"] = [*(task.arguments.get("nodes") or ()), *(() if _is_batch(task) else tests)]
+        elif task.is_placeholder:
+            pass
+        elif ".DbtTest" in task.operator and nodes[task.node_id].resource_type not in TESTS:
+            content = {"nodes": tests_of.get(task.node_id, []), "tested": task.node_id}
+        elif ".DbtBuild" in task.operator:
+            content = {"nodes": [task.node_id, *tests_of.get(task.node_id, [])], "tested": task.node_id}
+        else:
+            content["nodes"] = [task.node_id]
+        found[task.task_id] = content
+    return found
+
+
+def _is_batch(task: PlannedTask) -> bool:
+    return task.is_placeholder or "nodes" in task.arguments
+
+
+def _sorted(*edges: Any) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted({pair for each in edges for pair in each}))

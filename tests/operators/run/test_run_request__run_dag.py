@@ -1,0 +1,299 @@
+"""Runs of a DAG that choose nodes by its params, on the fake dbt: what each task becomes, and what dbt is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv import DbtDag, DbtTaskGroup
+from cosmos_venv.compat import DAG, AirflowSkipException, BaseOperator, EmptyOperator
+from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
+from cosmos_venv.constants import BatchBy, ExecutionMode, InvocationMode, LoadMode
+from pytest_cosmos_venv import DagOutcome, FakeVenv, RunDag, RunTask, Variables
+from tests.kit import harbor_profile
+
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+SELECT, DONE = "dbt_select", "dbt_select_done"
+TESTS = ("unique", "not_null")
+MODELS = ("staging", "mart", "report", "other")
+
+
+@pytest.fixture
+def dbt(cosmos_fake_venv: FakeVenv) -> FakeVenv:
+    """The fake dbt 1."""
+    return cosmos_fake_venv(dbt_version="1.11.0")
+
+
+@pytest.fixture
+def project(dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cosmos_variables: Variables) -> Path:
+    """Three models of which each reads the one before, and one that stands alone."""
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    for file in (*(dbt_project / "models").rglob("*.sql"), *(dbt_project / "seeds").iterdir()):
+        file.unlink()
+    texts = ("1 as id", "* from {{ ref('staging') }}", "* from {{ ref('mart') }}", "2 as id")
+    for name, text in zip(MODELS, texts, strict=True):
+        (dbt_project / "models" / f"{name}.sql").write_text(f"select {text}")
+    return dbt_project
+
+
+def arguments(dbt: FakeVenv, project: Path, **render: Any) -> dict[str, Any]:
+    """The configuration of a project whose runs may choose."""
+    runs: dict[str, Any] = {"dbt_executable_path": dbt.dbt, "invocation_mode": InvocationMode.SUBPROCESS}
+    return {
+        "project_config": ProjectConfig(project, install_dbt_deps=False, dbt_vars={"day": "1", "unit": "t"}),
+        "profile_config": harbor_profile(project),
+        "execution_config": ExecutionConfig(ExecutionMode.LOCAL, **runs),
+        "render_config": RenderConfig(load_method=LoadMode.DBT_LS, **runs, **render),
+        "run_params": True,
+    }
+
+
+def made(dbt: FakeVenv, project: Path, **render: Any) -> DbtDag:
+    return DbtDag(dag_id="harbor", schedule=None, start_date=START, **arguments(dbt, project, **render))
+
+
+def states(outcome: DagOutcome) -> dict[str, str]:
+    return {task_id.removesuffix("_run"): each.state for task_id, each in outcome.tasks.items()}
+
+
+def test_a_run_without_wishes_runs_everything_and_lists_nothing(
+    dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
+) -> None:
+    dag = made(dbt, project)
+    before = len(dbt.calls)
+
+    outcome = cosmos_run_dag(dag)
+
+    assert states(outcome) == dict.fromkeys((SELECT, DONE, *MODELS), "success")
+    assert [call.command for call in dbt.calls[before:]] == ["run"] * 4
+
+
+def test_what_is_not_chosen_is_skipped_and_starts_no_dbt(dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag) -> None:
+    dag = made(dbt, project)
+    before = len(dbt.calls)
+
+    outcome = cosmos_run_dag(dag, conf={"select": "staging report"})
+
+    assert outcome.succeeded
+    assert states(outcome) == {
+        **dict.fromkeys((SELECT, DONE, "staging", "report"), "success"),
+        **dict.fromkeys(("mart", "other"), "skipped"),
+    }
+    assert [call.command for call in dbt.calls[before:]] == ["ls", "run", "run"]
+
+
+def flags(dbt: FakeVenv, before: int) -> list[tuple[str, bool, str | None]]:
+    """Of each command since then: its name, whether it refreshes, and its variables."""
+    return [
+        (str(call.command), "--full-refresh" in call.arguments, option(call.arguments, "--vars"))
+        for call in dbt.calls[before:]
+    ]
+
+
+def option(words: Sequence[str], flag: str) -> str | None:
+    return words[words.index(flag) + 1] if flag in words else None
+
+
+@pytest.mark.long
+def test_a_run_gives_its_variables_and_refreshes_and_the_next_does_not(
+    dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
+) -> None:
+    dag = made(dbt, project)
+    before = len(dbt.calls)
+
+    cosmos_run_dag(dag, conf={"select": "staging", "vars": {"day": "2"}, "full_refresh": True}, raise_on_failure=True)
+    between = len(dbt.calls)
+    # All are given: dag.test() leaves the values of one run in the DAG.
+    cosmos_run_dag(dag, conf={"select": "staging", "vars": None, "full_refresh": False}, raise_on_failure=True)
+
+    theirs, own = "day: '2'\nunit: t\n", "day: '1'\nunit: t\n"
+    assert flags(dbt, before)[: between - before] == [("ls", False, theirs), ("run", True, theirs)]
+    assert flags(dbt, between) == [("ls", False, own), ("run", False, own)]
+
+
+def test_a_node_behind_a_failed_one_does_not_run_and_the_run_fails_although_its_leaf_is_not_chosen(
+    dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
+) -> None:
+    dbt.script("run", select="staging", nodes={"staging": "error"})
+
+    outcome = cosmos_run_dag(made(dbt, project), conf={"select": "staging mart"})
+
+    assert outcome.state == "failed"
+    assert states(outcome) == {
+        SELECT: "success",
+        "staging": "failed",
+        **dict.fromkeys(("mart", "report", DONE), "upstream_failed"),
+        "other": "skipped",
+    }
+
+
+def test_what_dbt_refuses_fails_the_first_task_with_its_words(
+    dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
+) -> None:
+    dag = made(dbt, project)
+    dbt.script("ls", exit_code=2, stdout=["Runtime Error", "  'bogus' is not a valid method name"])
+    before = len(dbt.calls)
+
+    outcome = cosmos_run_dag(dag, conf={"select": "bogus:x"})
+
+    assert states(outcome) == {SELECT: "failed", **dict.fromkeys((*MODELS, DONE), "upstream_failed")}
+    assert "'bogus' is not a valid method name" in str(outcome.tasks[SELECT].exception)
+    assert [call.command for call in dbt.calls[before:]] == ["ls"]
+
+
+@pytest.mark.long
+def test_a_selection_of_nothing_fails_the_first_task_and_is_not_tried_again(
+    dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
+) -> None:
+    dag = made(dbt, project, exclude=["other"])
+    for task in dag.tasks:
+        task.retries = 2
+    before = len(dbt.calls)
+
+    nothing = cosmos_run_dag(dag, conf={"select": "nobody"})
+    elsewhere = cosmos_run_dag(dag, conf={"select": "other"})
+
+    told = "select='nobody' chooses no task of this DAG: dbt selects no node."
+    assert told in str(nothing.tasks[SELECT].exception)
+    told = "select='other' chooses no task of this DAG: dbt selects model.harbor.other, which have no task here."
+    assert told in str(elsewhere.tasks[SELECT].exception)
+    assert [call.command for call in dbt.calls[before:]] == ["ls"] * 2
+    assert {each.state for each in nothing.tasks.values()} == {"failed", "upstream_failed"}
+
+
+def grouped(dbt: FakeVenv, project: Path, **of_first: Any) -> DAG:
+    """A group between two tasks of the user's."""
+    with DAG("harbor", schedule=None, start_date=START) as dag:
+        group = DbtTaskGroup("dbt", **arguments(dbt, project))
+        first = ShortCircuit(task_id="first", **of_first)
+        first >> group >> EmptyOperator(task_id="last")
+    return dag
+
+
+class ShortCircuit(BaseOperator):
+    def __init__(self, *, skips: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.skips = skips
+
+    def execute(self, context: Any) -> None:  # noqa: ARG002 - Airflow's signature
+        if self.skips:
+            raise AirflowSkipException("not today")
+
+
+@pytest.mark.long
+def test_a_group_is_done_where_what_was_chosen_of_it_is(dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag) -> None:
+    outcome = cosmos_run_dag(grouped(dbt, project), conf={"exclude": "report other"})
+
+    assert {task_id.removeprefix("dbt."): state for task_id, state in states(outcome).items()} == {
+        **dict.fromkeys(("first", "last", SELECT, DONE, "staging", "mart"), "success"),
+        **dict.fromkeys(("report", "other"), "skipped"),
+    }
+
+
+@pytest.mark.long
+def test_a_group_behind_a_skipped_task_is_skipped(dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag) -> None:
+    dag = grouped(dbt, project, skips=True)
+    before = len(dbt.calls)
+
+    outcome = cosmos_run_dag(dag)
+
+    assert {each.state for each in outcome.tasks.values()} == {"skipped"}
+    assert len(dbt.calls) == before
+
+
+@pytest.mark.long
+def test_a_node_behind_one_that_dbt_has_skipped_is_skipped_though_it_is_chosen(
+    dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
+) -> None:
+    dbt.script("run", select="staging", exit_code=99)
+
+    outcome = cosmos_run_dag(made(dbt, project), conf={"exclude": "other"})
+
+    assert states(outcome) == {
+        SELECT: "success",
+        DONE: "success",
+        **dict.fromkeys(MODELS, "skipped"),
+    }
+    assert "Skipped as staging_run before it." in outcome.tasks["mart_run"].log
+
+
+@pytest.mark.long
+def test_a_batch_builds_its_chosen_nodes(dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag) -> None:
+    dag = made(dbt, project, batch_by=BatchBy.ALL)
+    before = len(dbt.calls)
+
+    outcome = cosmos_run_dag(dag, conf={"select": "staging report", "full_refresh": True}, raise_on_failure=True)
+
+    assert {row["node"] for row in outcome.tasks["all_batch"].xcoms["dbt_nodes"]} == {
+        "model.harbor.staging",
+        "model.harbor.report",
+    }
+    assert [call[:2] for call in flags(dbt, before)] == [("ls", False), ("build", True)]
+
+
+@pytest.mark.long
+def test_only_the_chosen_tests_of_a_node_run(dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag) -> None:
+    listed = [node_line("model", "other"), *(node_line("test", f"{kind}_other_id.1", "other") for kind in TESTS)]
+    dbt.script("ls", nth=1, stdout=listed)
+    dbt.script("ls", nth=2, stdout=listed[1:2])
+    dag = made(dbt, project)
+    before = len(dbt.calls)
+
+    outcome = cosmos_run_dag(dag, conf={"select": "unique_other_id"}, raise_on_failure=True)
+
+    assert states(outcome) == {SELECT: "success", DONE: "success", "other.run": "skipped", "other.test": "success"}
+    (call,) = (call for call in dbt.calls[before:] if call.command == "test")
+    assert option(call.arguments, "--select") == "fqn:harbor.unique_other_id"
+    assert option(call.arguments, "--indirect-selection") == "empty"
+
+
+@pytest.mark.long
+def test_a_task_of_whose_selection_nobody_knows_fails(dbt: FakeVenv, project: Path, cosmos_run_task: RunTask) -> None:
+    dag = made(dbt, project)
+    before = len(dbt.calls)
+
+    outcome = cosmos_run_task(dag.get_task("other_run"), conf={"select": "staging"})
+
+    assert "dbt_select has not evaluated select='staging'. Was it marked by hand?" in str(outcome.exception)
+    assert len(dbt.calls) == before
+
+
+@pytest.mark.long
+def test_each_of_a_mapped_group_runs_what_is_chosen(dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag) -> None:
+    from airflow.sdk import task_group
+
+    with DAG("harbor", schedule=None, start_date=START) as dag:
+
+        @task_group
+        def per_region(region: str) -> None:
+            DbtTaskGroup("dbt", **arguments(dbt, project))
+
+        per_region.expand(region=["north", "south"])
+    before = len(dbt.calls)
+
+    outcome = cosmos_run_dag(dag, conf={"select": "mart", "vars": {"day": "2"}}, raise_on_failure=True)
+
+    ran = {task_id for task_id, each in outcome.tasks.items() if each.state == "success"}
+    assert {task_id.rpartition(".")[2].partition("[")[0] for task_id in ran} == {SELECT, DONE, "mart_run"}
+    assert len(ran) == 6
+    told = "day: '2'\nunit: t\n"
+    assert sorted(flags(dbt, before)) == [*[("ls", False, told)] * 2, *[("run", False, told)] * 2]
+
+
+def node_line(kind: str, name: str, *parents: str) -> str:
+    node = {
+        "unique_id": f"{kind}.harbor.{name}",
+        "resource_type": kind,
+        "name": name,
+        "package_name": "harbor",
+        "original_file_path": f"models/{name}.sql",
+        "fqn": ["harbor", name.partition(".")[0]],
+        "depends_on": {"nodes": [f"model.harbor.{each}" for each in parents]},
+        "config": {},
+    }
+    return json.dumps(node)

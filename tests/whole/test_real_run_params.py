@@ -1,0 +1,123 @@
+"""Runs that choose nodes, with real releases of dbt in managed environments: dbt selects."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from cosmos_venv import DbtDag
+from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv.constants import ExecutionMode, LoadMode, TestBehavior
+from pytest_cosmos_venv import DagOutcome, RunDag
+from tests.engines import ENGINES, Engine
+
+FILES = {
+    "dbt_project.yml": """
+name: shop
+version: '1.0'
+profile: shop
+# A test of orders reads it before it is built.
+on-run-start: create table if not exists {{ target.schema }}.report as select 1 as id
+""",
+    "models/orders.sql": "{{ config(materialized='table') }} select {{ var('number', 1) }} as id",
+    "models/report.sql": "{{ config(materialized='table') }} select * from {{ ref('orders') }}",
+    "models/apart.sql": "{{ config(materialized='table', tags=['nightly']) }} select 1 as id",
+    "models/schema.yml": """
+models:
+  - {name: orders, columns: [{name: id, data_tests: [unique, not_null]}]}
+  - {name: report, columns: [{name: id, data_tests: [{relationships: {arguments: {to: ref('orders'), field: id}}}]}]}
+unit_tests:
+  - {name: is_one, model: apart, given: [], expect: {rows: [{id: 1}]}}
+""",
+}
+
+
+def made(engine: Engine, folder: Path, directory: Path, **render: Any) -> DbtDag:
+    for name, text in FILES.items():
+        (folder / "shop" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "shop" / name).write_text(text)
+    profile = folder / "profiles.yml"
+    profile.write_text(
+        f"shop: {{target: dev, outputs: {{dev: {{type: duckdb, path: '{folder / 'store.duckdb'}', schema: shop}}}}}}\n"
+    )
+    return DbtDag(
+        dag_id="shop",
+        schedule=None,
+        start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+        project_config=ProjectConfig(folder / "shop", install_dbt_deps=False),
+        profile_config=ProfileConfig("shop", "dev", profiles_yml_filepath=profile),
+        execution_config=ExecutionConfig(execution_mode=ExecutionMode.VIRTUALENV, virtualenv_dir=directory),
+        render_config=RenderConfig(load_method=LoadMode.DBT_LS, **render),
+        operator_args=engine.arguments,
+        run_params=True,
+    )
+
+
+def ran(outcome: DagOutcome) -> set[str]:
+    assert outcome.succeeded, str(outcome)
+    return {
+        task_id
+        for task_id, each in outcome.tasks.items()
+        if each.state == "success" and not task_id.startswith("dbt_select")
+    }
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+@pytest.mark.usefixtures("no_other_servers")
+@pytest.mark.parametrize("engine", [pytest.param(each, id=each.name) for each in (ENGINES[1], ENGINES[-1])])
+def test_dbt_selects_and_each_task_runs_what_is_chosen(
+    engine: Engine, kept_directory: Path, tmp_path: Path, cosmos_run_dag: RunDag
+) -> None:
+    engine.require()
+    dag = made(engine, tmp_path, kept_directory)
+
+    assert ran(cosmos_run_dag(dag)) == {"orders.run", "orders.test", "report.run", "report.test", "apart_run"}
+    conf: dict[str, Any] = {"select": "orders", "exclude": "test_name:relationships", "vars": {"number": 5}}
+    assert ran(cosmos_run_dag(dag, conf=conf)) == {"orders.run", "orders.test"}
+    with duckdb.connect(str(tmp_path / "store.duckdb")) as database:
+        assert database.sql("select id from shop.orders").fetchall() == [(5,)]
+        assert database.sql("select id from shop.report").fetchall() == [(1,)]
+    everything: dict[str, Any] = {"select": None, "exclude": None, "vars": None}
+    conf = {**everything, "exclude": "tag:nightly test_name:relationships", "vars": {"number": 1}}
+    assert ran(cosmos_run_dag(dag, conf=conf)) == {"orders.run", "orders.test", "report.run"}
+    outcome = cosmos_run_dag(dag, conf={**everything, "select": "not_null_orders_id"})
+    assert ran(outcome) == {"orders.test"}
+    log = outcome.tasks["orders.test"].log
+    assert "not_null_orders_id" in log
+    assert "unique_orders_id" not in log
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+@pytest.mark.usefixtures("no_other_servers")
+@pytest.mark.parametrize(
+    ("render", "tasks"),
+    [
+        pytest.param({"test_behavior": TestBehavior.BUILD}, {"orders_model_build"}, id="build"),
+        pytest.param({"test_behavior": TestBehavior.AFTER_ALL}, {"orders_run", "shop_test"}, id="after-all"),
+        pytest.param({"batch_by": "all"}, {"all_batch"}, id="batch"),
+    ],
+)
+def test_a_task_of_several_nodes_runs_those_that_are_chosen(
+    render: dict[str, Any], tasks: set[str], kept_directory: Path, tmp_path: Path, cosmos_run_dag: RunDag
+) -> None:
+    ENGINES[1].require()
+    dag = made(ENGINES[1], tmp_path, kept_directory, **render)
+
+    outcome = cosmos_run_dag(dag, conf={"select": "orders", "exclude": "test_name:unique"})
+
+    assert ran(outcome) == tasks
+    logs = "".join(each.log for each in outcome.tasks.values())
+    assert "PASS not_null_orders_id" in logs
+    assert "PASS relationships_report" in logs
+    for name in ("unique_orders_id", "is_one"):
+        assert f"PASS {name}" not in logs
+    with duckdb.connect(str(tmp_path / "store.duckdb")) as database:
+        assert {name for (name,) in database.sql("select table_name from duckdb_tables()").fetchall()} == {
+            *("orders", "report")
+        }
