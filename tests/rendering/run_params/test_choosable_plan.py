@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cosmos_venv.config import RenderConfig
 from cosmos_venv.constants import BatchBy, SourceRenderingBehavior, TestBehavior
+from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.operators.run.run_request import Choice, choose
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.model import Plan
+from cosmos_venv.rendering.one_task.plan_cache import find, keep
 from cosmos_venv.rendering.task_arguments import PlanningSettings
 from tests.rendering.made import node, planned
 
@@ -126,3 +129,17 @@ def test_what_stands_behind_a_chosen_task_is_not_skipped_before_that_has_ended()
 
     assert {*found.skipped} - {*found.at_once} == {"orders.run", "orders.test", "report.run", "report.test"}
     assert {*found.at_once} == {"countries_seed", "other_run"}
+
+
+def test_a_worker_finds_each_task_of_a_kept_plan_alone(tmp_path: Path) -> None:
+    made, kept = choosable(*NODES), FileCache(folder=tmp_path / "plans", suffix=".jsonl", most=1)
+
+    keep(kept, "0" * 64, made, Path("/srv/shop"))
+
+    for task in made.tasks:
+        found = find(kept, "0" * 64, task.task_id, Path("/srv/shop"))
+        assert found is not None
+        assert found.task == task
+    select = find(kept, "0" * 64, "dbt_select", Path("/srv/shop"))
+    assert select is not None
+    assert select.upstream == ()
