@@ -221,7 +221,8 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
     # The group of the node's folder, or of the whole project, in which the task's own group stands.
     task_group, host = groups[task.group], groups[task.folder]
     if task.is_placeholder:
-        return EmptyOperator(task_id=task.label, task_group=task_group, dag=maker.dag, **task.arguments)
+        docs = _document(task, {**task.arguments, **_default_args(maker.dag, task_group)})
+        return EmptyOperator(task_id=task.label, task_group=task_group, dag=maker.dag, **task.arguments, **docs)
     refuse_unknown_arguments(f"operator_kwargs of {task.node_id}", task.arguments)
     arguments = {**{name: each for name, each in task.defaults.items() if name not in maker.shared}, **task.arguments}
     if _PRODUCER in arguments:
@@ -233,8 +234,7 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
         **(task.arguments.get("extra_context") or {}),
         **_with_identifier(task.context, maker.dag, host),
     }
-    if task.document and not DOCUMENTS & {*maker.shared, *arguments, *_default_args(maker.dag, task_group)}:
-        arguments["doc_md"] = task.document
+    arguments |= _document(task, {**maker.shared, **arguments, **_default_args(maker.dag, task_group)})
     if task.profile:
         arguments["profile_config"] = _with_changes(maker.shared["profile_config"], task.profile, task.node_id)
     try:
@@ -250,6 +250,11 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
         if task.node_id is None or isinstance(error, CosmosValueError):
             raise
         raise CosmosValueError(f"{task.node_id} cannot become the task {task.task_id!r}: {error}") from error
+
+
+def _document(task: PlannedTask, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The page of a task, where the user does not document it himself."""
+    return {"doc_md": task.document} if task.document and not DOCUMENTS & given.keys() else {}
 
 
 def _with_identifier(context: Mapping[str, Any], dag: DAG, host: TaskGroup | None) -> dict[str, Any]:
