@@ -50,7 +50,7 @@ def _first(name: str, *modules: str) -> Any:
 
 if TYPE_CHECKING:
     from airflow.providers.standard.operators.empty import EmptyOperator
-    from airflow.sdk import DAG, BaseOperator, Connection, Context, Param, TaskGroup
+    from airflow.sdk import DAG, BaseOperator, BaseOperatorLink, Connection, Context, Param, TaskGroup
     from airflow.sdk.exceptions import (
         AirflowException,
         AirflowFailException,
@@ -64,6 +64,7 @@ else:
     Param = _first("Param", "airflow.sdk", "airflow.models.param")
     TaskGroup = _first("TaskGroup", "airflow.sdk", "airflow.utils.task_group")
     BaseOperator = _first("BaseOperator", "airflow.sdk", "airflow.models.baseoperator")
+    BaseOperatorLink = _first("BaseOperatorLink", "airflow.sdk", "airflow.models.baseoperatorlink")
     EmptyOperator = _first("EmptyOperator", "airflow.providers.standard.operators.empty", "airflow.operators.empty")
     AirflowException = _first("AirflowException", "airflow.sdk.exceptions", "airflow.exceptions")
     AirflowFailException = _first("AirflowFailException", "airflow.sdk.exceptions", "airflow.exceptions")
@@ -81,6 +82,7 @@ __all__ = [
     "AirflowRescheduleException",
     "AirflowSkipException",
     "BaseOperator",
+    "BaseOperatorLink",
     "DuplicateTaskIdFound",
     "EmptyOperator",
     "Param",

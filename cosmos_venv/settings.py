@@ -7,6 +7,7 @@ and its configuration reference get them by ``get_provider_info``.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from cosmos_venv.files.read_limits import CONFIGURATION_FILE, MEBIBYTE, Limit
 from cosmos_venv.version import __version__
 
 SECTION, COSMOS_SECTION = "cosmos_venv", "cosmos"
+_WEB_PAGE = re.compile(r"(https?:/)?/[^\s<>]+")
 _TYPES = {bool: "boolean", int: "integer", float: "float", str: "string"}
 
 
@@ -88,6 +90,20 @@ SETTINGS: dict[str, Setting] = {
         default="",
         meaning="Folders and files that do not count in that hash, separated by commas: names, or paths below the "
         "project, with * as in a shell.",
+    ),
+    "task_docs_max_chars": Setting(
+        default=3000,
+        meaning="About how many characters the documentation of a task may have, which Airflow stores with the DAG: "
+        "what the project says of the node. Where a project has more than 2,000 such tasks, they share 6,000,000 "
+        "characters. 0: tasks have none.",
+        is_also_cosmos=False,
+        least=0,
+    ),
+    "dbt_docs_url": Setting(
+        default="",
+        meaning="The URL of the published dbt docs, of their folder or their page: tasks link to the page of their "
+        "node there. Empty: there is no link.",
+        is_also_cosmos=False,
     ),
     "enable_dataset_alias": Setting(
         default=True,
@@ -365,6 +381,8 @@ enable_cache_partial_parse: bool
 build_only_running_task: bool
 enable_dag_versioning: bool
 project_hash_excluded_dirs: str
+task_docs_max_chars: int
+dbt_docs_url: str
 enable_dataset_alias: bool
 enable_dataset_airflow3_uri: bool
 enable_uri_xcom: bool
@@ -429,6 +447,7 @@ def get_provider_info() -> dict[str, Any]:
         "name": "cosmos-venv",
         "description": "Runs dbt projects as Airflow DAGs, each with its own dbt in a managed virtual environment.",
         "versions": [__version__],
+        "extra-links": ["cosmos_venv.operators.docs_link.DbtDocsLink"],
         "config": {
             SECTION: {
                 "description": "Managed virtual environments for dbt.",
@@ -455,6 +474,20 @@ def limit(name: str) -> Limit:
     :param name: of the setting, such as ``artifact_max_bytes``.
     """
     return Limit(most=int(__getattr__(name)), setting=name)
+
+
+def docs_base() -> str:
+    """Return the URL of the dbt docs to which tasks link: ``dbt_docs_url``; empty where there are none.
+
+    :raises CosmosValueError: for a text that is no URL of a page.
+    """
+    base = str(__getattr__("dbt_docs_url"))
+    if base and not _WEB_PAGE.fullmatch(base):
+        raise CosmosValueError(
+            f"[{SECTION}] dbt_docs_url = {base!r}: it must be a URL that begins with http:// or https://, or a path "
+            "of Airflow's own server that begins with /."
+        )
+    return base
 
 
 def _read(name: str, setting: Setting) -> bool | int | float | str:

@@ -117,6 +117,19 @@ class AbstractDbtBase(BaseOperator):
                 break
         return tuple(dict.fromkeys(fields))
 
+    if not TYPE_CHECKING:  # Airflow declares an attribute
+
+        @property
+        def operator_extra_links(self) -> tuple[Any, ...]:
+            """Airflow's links of the task: to the page of its node in the published dbt docs."""
+            # Airflow asks a mapped operator too, which has none of these attributes.
+            node = getattr(self, "extra_context", {}).get(NODE_CONFIG) or {}
+            if not (unique_id := node.get("unique_id")):
+                return ()
+            from cosmos_venv.operators.docs_link import docs_links  # a worker or the serialiser asks, no DAG file
+
+            return docs_links(unique_id)
+
     @property
     @abstractmethod
     def base_cmd(self) -> tuple[str, ...]:

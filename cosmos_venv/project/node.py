@@ -34,6 +34,8 @@ class DbtNode:
     :param downstream: unique ids of the selected nodes, tests apart, that depend on this one; set after selection.
     :param fqn: dbt's fully qualified name in parts; empty or None where dbt gave none.
     :param description: what the project says of the node, in Markdown.
+    :param columns: what it says of each column, by name; None: it names none, or that is not known.
+    :param compiled_sql: the beginning of the SQL that dbt has compiled; empty where it has not, or that is not known.
     :param shares_config: whether ``config`` is that of other nodes as well; a caller that asks for it gets a copy.
     :ivar resource_name: the id after its second dot: ``voyages.v1``, ``raw.orders``, a test's name with its hash. A
         ValueError when the id has fewer than three parts.
@@ -54,6 +56,8 @@ class DbtNode:
     downstream: list[str]
     fqn: list[str] | None
     description: str
+    columns: Mapping[str, str] | None
+    compiled_sql: str
     if TYPE_CHECKING:  # no parameters: what others are made of, and what is made once
         resource_name: str
         context_dict: dict[str, Any]
@@ -65,6 +69,8 @@ class DbtNode:
         "_downstream_of",
         "_file",
         "_known_config",
+        "columns",
+        "compiled_sql",
         "config",
         "context_dict",
         "depends_on",
@@ -99,6 +105,8 @@ class DbtNode:
         downstream: list[str] | None = None,
         fqn: list[str] | None = None,
         description: str = "",
+        columns: Mapping[str, str] | None = None,
+        compiled_sql: str = "",
         *,
         shares_config: bool = False,
     ) -> None:
@@ -121,6 +129,8 @@ class DbtNode:
             keep(self, "downstream", downstream)
         keep(self, "fqn", fqn)
         keep(self, "description", description)
+        keep(self, "columns", columns)
+        keep(self, "compiled_sql", compiled_sql)
 
     if not TYPE_CHECKING:  # or no misspelt attribute would be found
 

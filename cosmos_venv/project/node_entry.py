@@ -18,9 +18,15 @@ from cosmos_venv.dbt.project_files import DEFAULT_PACKAGES_FOLDER
 from cosmos_venv.files.read_limits import decoded
 from cosmos_venv.project.node import DbtNode
 
+LONGEST_SQL = 10_000
+"""Characters of the compiled SQL of a node that are kept: all of it would be most of the memory of a graph."""
+
 _CONFIG = msgspec.json.Decoder(dict[str, Any] | None)
+_NULL = msgspec.Raw(b"null")
+_NOTHING = (b"null", b"{}", b'""')
 _ID = re.compile(r"[^.]+\.[^.]+\.(?s:.)")
 _resource_type = cache(DbtResourceType)
+_TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
 
 
 # Without gc: nothing that comes out of JSON leads back to where it is kept, so there is nothing to collect.
@@ -44,6 +50,19 @@ class TestMetadata(msgspec.Struct, gc=False):
     name: str = ""
 
 
+class Column(msgspec.Struct, gc=False):
+    """The key of a column that is read.
+
+    :param description: a text for people; None where there is none.
+    """
+
+    description: str | None = None
+
+
+_COLUMNS = msgspec.json.Decoder(dict[str, Column])
+_TEXT = msgspec.json.Decoder(str)
+
+
 class NodeEntry(msgspec.Struct, gc=False):
     """The keys of an entry that are read; dbt writes many more, and each release some new ones.
 
@@ -59,6 +78,8 @@ class NodeEntry(msgspec.Struct, gc=False):
     :param freshness: of a source: how old its content may be.
     :param fqn: the parts of its place: package, folders, name.
     :param description: a text for people.
+    :param columns: its columns by name, as they are written: dbt ls does not say them, and no task depends on them.
+    :param compiled_code: its SQL as the warehouse gets it, as it is written; only a manifest may say it.
     :param name: without package and folders.
     :param patch_path: the YAML file that describes it, as ``package://path``.
     :param source_name: of a source: the name above its tables.
@@ -76,6 +97,8 @@ class NodeEntry(msgspec.Struct, gc=False):
     freshness: dict[str, Any] | None = None
     fqn: list[str] | None = None
     description: str | None = None
+    columns: msgspec.Raw = _NULL
+    compiled_code: msgspec.Raw = _NULL
     # From here on what only a selection asks for, and only a manifest says.
     name: str | None = None
     patch_path: str | None = None
@@ -104,7 +127,7 @@ class WrittenEntry(NodeEntry, gc=False):
     Its 30 keys are most of what a node takes, in memory and in time.
     """
 
-    written_config: msgspec.Raw = msgspec.field(default=msgspec.Raw(b"null"), name="config")
+    written_config: msgspec.Raw = msgspec.field(default=_NULL, name="config")
     known_config: dict[str, Any] | None = msgspec.field(default=None, name=" config")  # no key of dbt's
 
     @property
@@ -190,8 +213,31 @@ def to_node(entry: NodeEntry, *, unique_id: str, folders: Folders) -> DbtNode | 
         resource_type is DbtResourceType.SOURCE and _has_freshness(entry.freshness),
         fqn=entry.fqn and [*map(intern, entry.fqn)],
         description=entry.description or "",
+        columns=_columns(entry.columns),
+        # A test has no page of its own.
+        compiled_sql="" if resource_type in _TESTS else _compiled_sql(entry.compiled_code),
         shares_config=isinstance(entry, WrittenEntry),
     )
+
+
+def _columns(written: msgspec.Raw) -> dict[str, str] | None:
+    text = bytes(written)
+    if text in _NOTHING:
+        return None
+    try:
+        return {intern(name): each.description or "" for name, each in _COLUMNS.decode(text).items()}
+    except msgspec.DecodeError:
+        return None  # it is only shown
+
+
+def _compiled_sql(written: msgspec.Raw) -> str:
+    text = bytes(written)
+    if text in _NOTHING:
+        return ""
+    try:
+        return _TEXT.decode(text)[:LONGEST_SQL]
+    except msgspec.DecodeError:
+        return ""
 
 
 def _tags(config: Mapping[str, Any]) -> list[str]:

@@ -223,7 +223,8 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
     task_group, host = groups[task.group], groups[task.folder]
     arguments = {**_defaults(task, maker, task_group), **task.arguments}
     if task.is_placeholder:
-        return EmptyOperator(task_id=task.label, task_group=task_group, dag=maker.dag, **arguments)
+        docs = _document(task, {**arguments, **_default_args(maker.dag, task_group)})
+        return EmptyOperator(task_id=task.label, task_group=task_group, dag=maker.dag, **arguments, **docs)
     refuse_unknown_arguments(f"operator_kwargs of {task.node_id}", task.arguments)
     if _PRODUCER in arguments:
         arguments = _of_watching(arguments, maker, task_group, project=groups[None])
@@ -234,8 +235,7 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
         **(task.arguments.get("extra_context") or {}),
         **_with_identifier(task.context, maker.dag, host),
     }
-    if task.document and not DOCUMENTS & {*maker.shared, *arguments, *_default_args(maker.dag, task_group)}:
-        arguments["doc_md"] = task.document
+    arguments |= _document(task, {**maker.shared, **arguments, **_default_args(maker.dag, task_group)})
     if task.profile:
         arguments["profile_config"] = _with_changes(maker.shared["profile_config"], task.profile, task.node_id)
     try:
@@ -259,6 +259,11 @@ def _defaults(task: PlannedTask, maker: TaskMaker, task_group: TaskGroup | None)
     if _RULE in task.defaults:  # a user's own rule is left as it is, wherever he gives it
         given |= _default_args(maker.dag, task_group).keys() & {_RULE}
     return {name: each for name, each in task.defaults.items() if name not in given}
+
+
+def _document(task: PlannedTask, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The page of a task, where the user does not document it himself."""
+    return {"doc_md": task.document} if task.document and not DOCUMENTS & given.keys() else {}
 
 
 def _with_identifier(context: Mapping[str, Any], dag: DAG, host: TaskGroup | None) -> dict[str, Any]:

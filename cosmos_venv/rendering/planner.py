@@ -47,12 +47,11 @@ from cosmos_venv.rendering.task_arguments import (
     context_of_batch,
     context_of_node,
     context_of_tests,
-    document_of_batch,
-    document_of_node,
     name_of,
     project_name,
     selector_of,
 )
+from cosmos_venv.rendering.task_docs.node_page import document_of_batch, with_pages
 
 logger = logging.getLogger(__name__)
 
@@ -186,6 +185,7 @@ class NodePlanner:
     :param batches: the nodes that run together; None: each has tasks of its own.
     :param selectors: unique id of each node and test to the text by which dbt selects it alone; empty without batches.
     :param operator: import path of the operators, with ``{}`` for what they run.
+    :param longest_page: about how many characters the documentation of a batch may have.
     :ivar left_out: how many nodes of each type have no task because this type never has one.
     """
 
@@ -202,6 +202,7 @@ class NodePlanner:
         batches: Batches | None,
         selectors: Mapping[str, str],
         operator: str,
+        longest_page: int,
     ) -> None:
         self.folders = folders
         self.left_out: Counter[DbtResourceType] = Counter()
@@ -217,6 +218,7 @@ class NodePlanner:
         self._converters = {DbtResourceType(kind) for kind in render.node_converters or ()}
         self._indirect_selection = execution.test_indirect_selection
         self._operator = operator
+        self._longest_page = longest_page
 
     def draw(self, node: DbtNode) -> PlannedNode | None:
         """The tasks of a node; None when it has none of its own, as tests but for detached ones, and nodes of batches.
@@ -277,7 +279,7 @@ class NodePlanner:
             operator=self._operator.format("Batch"),
             arguments=self._arguments.of_batch(members, nodes),
             context=context_of_batch(batch.name, nodes),
-            document=document_of_batch(members),
+            document=document_of_batch(members, self._longest_page),
         )
 
     def draw_test_after_all(self, project_name: str) -> PlannedNode:
@@ -363,7 +365,6 @@ class NodePlanner:
             arguments=arguments,
             profile=node.profile_config_to_override,
             context=context_of_node(node, runs_only_changed=self._arguments.runs_only_changed(node)),
-            document=document_of_node(node),
         )
 
     def _tests(self, node: DbtNode, place: _Place) -> Entry:
@@ -464,6 +465,7 @@ def plan(
         batches=batches,
         selectors=selectors,
         operator=operator,
+        longest_page=settings.longest_page,
     )
     drawn = {node.unique_id: done for node in nodes.values() if (done := drawing.draw(node)) is not None}
     drawn |= drawing.draw_batches()
@@ -480,6 +482,8 @@ def plan(
         end = drawing.draw_test_after_all(project_name(render_config, execution_config, project_config))
     marks = {each: visibility.mark(node, is_drawn=each in drawn) for each, node in nodes.items()}
     made = Assembly(drawn, end=end, folders=folders, marks=marks).plan()
+    all_known = {**(known or {}), **nodes}
+    made = with_pages(made, all_known, longest=settings.longest_page, docs_base=settings.docs_base)
     if settings.is_choosable:
         from cosmos_venv.rendering.run_params.choosable_plan import choosable_plan  # few DAGs let runs choose
 
@@ -494,6 +498,7 @@ def plan(
         selectors=selectors,
         test_behavior=render_config.test_behavior,
         operator=operator,
+        longest_page=settings.longest_page,
     )
     if render_config.batch_by is not None or not 0 < settings.most_watching < number_of_watching(watched):
         return watched

@@ -87,28 +87,6 @@ def context_of_batch(name: str, nodes: Mapping[str, str]) -> dict[str, Any]:
     return {BATCH_CONFIG: {"name": name, "nodes": list(nodes)}, IDENTIFIER: ""}
 
 
-def document_of_batch(members: Iterable[DbtNode]) -> str:
-    """The nodes of a batch, in Markdown.
-
-    :param members: the nodes.
-    """
-    return "\n".join(f"- `{node.unique_id}`" for node in members)
-
-
-def document_of_node(node: DbtNode) -> str:
-    """A node's description by dbt, and where to find the node, in Markdown.
-
-    :param node: the node.
-    """
-    lines = [f"- dbt node: `{node.unique_id}`", f"- file: `{node.context_dict['original_file_path']}`"]
-    if materialized := node.materialized:
-        lines.append(f"- materialized: `{materialized}`")
-    if node.tags:
-        lines.append(f"- tags: {', '.join(f'`{tag}`' for tag in node.tags)}")
-    facts, description = "\n".join(lines), node.description.strip()
-    return f"{description}\n\n{facts}" if description else facts
-
-
 class DetachedTests:
     """The tests that do not run with each node that they test.
 
@@ -288,12 +266,16 @@ class PlanningSettings(msgspec.Struct, frozen=True, kw_only=True):
     :param uses_models_flag: ``pre_dbt_fusion``: nodes are named by ``--models`` instead of ``--select``.
     :param most_watching: ``watcher_max_tasks``: how many tasks may watch one producer; 0: any number.
     :param is_choosable: whether runs may choose nodes, by params of the DAG.
+    :param longest_page: ``task_docs_max_chars``: about how many characters the documentation of a task may have.
+    :param docs_base: the URL of the published dbt docs; empty: there are none.
     """
 
     groups_by_path: bool = False
     uses_models_flag: bool = False
     most_watching: int = 0
     is_choosable: bool = False
+    longest_page: int = 3_000
+    docs_base: str = ""
 
 
 class TaskArguments:

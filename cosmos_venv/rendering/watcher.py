@@ -22,7 +22,8 @@ from cosmos_venv.constants import (
 )
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.rendering.model import EMPTY, NodeMark, Plan, PlannedTask
-from cosmos_venv.rendering.task_arguments import BUILT, TESTS, context_of_batch, document_of_batch
+from cosmos_venv.rendering.task_arguments import BUILT, TESTS, context_of_batch
+from cosmos_venv.rendering.task_docs.node_page import document_of_batch
 
 if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode
@@ -51,6 +52,7 @@ def watched_plan(
     selectors: Mapping[str, str],
     test_behavior: TestBehavior,
     operator: str,
+    longest_page: int,
 ) -> Plan:
     """The plan in which each task of a built node watches the producer.
 
@@ -59,6 +61,7 @@ def watched_plan(
     :param selectors: unique id of each node and test to the text by which dbt selects it alone.
     :param test_behavior: which tests the producer runs: with AFTER_ALL and NONE it runs none.
     :param operator: import path of an operator that runs dbt as the producer is to run it.
+    :param longest_page: about how many characters the documentation of the producer may have.
     :raises CosmosValueError: when other nodes read one that needs a profile or an environment of its own.
     """
     has_tests = test_behavior is TestBehavior.AFTER_EACH
@@ -81,7 +84,7 @@ def watched_plan(
         },
         defaults=_PRODUCER_FIRST,
         context=context_of_batch(_NAME, told),
-        document=document_of_batch(built.values()),
+        document=document_of_batch(built.values(), longest_page),
     )
     # It is skipped where all is: a group that is skipped skips what stands behind it.
     done = PlannedTask(

@@ -106,9 +106,23 @@ def test_the_docs_of_a_task_are_what_the_project_says_of_the_node(project: Path)
         f"- dbt node: `{STG_PORTS}`\n"
         "- file: `models/staging/stg_ports.sql`\n"
         "- materialized: `view`\n"
-        "- tags: `staging`"
+        "- tags: `staging`\n"
+        "- reads: `raw_ports`\n"
+        "- read by: `geo_cells_run`, `port_calls`\n"
+        "- tests: `assert_calls_have_known_port`, `not_null_stg_ports_port_id`, "
+        "`relationships_port_calls_port_id__port_id__ref_stg_ports_`, `unique_stg_ports_port_id`"
     )
     assert tasks["stg_ports.test"].doc_md is None
+
+
+def test_a_placeholder_has_a_page_too(project: Path) -> None:
+    edit_node(project, STG_PORTS, config={"materialized": "ephemeral"}, description="Every port.")
+
+    tasks = tasks_of(project, operator_args={"doc": "mine"})
+
+    assert tasks["stg_ports.run"].task_type == "EmptyOperator"
+    assert tasks["stg_ports.run"].doc_md.startswith("Every port.")
+    assert tasks_of(project, default_args={"doc": "mine"})["stg_ports.run"].doc_md is None
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from cosmos_venv import settings
 from cosmos_venv.dbt.jinja_values import Unknown
 from cosmos_venv.exceptions import CosmosLoadDbtException
@@ -342,6 +344,7 @@ class Package:
             fqn=[self.layout.name, *fqn],
             name=name,
             description=str(properties.get("description") or ""),
+            columns=_columns(properties),
         )
 
 
@@ -351,6 +354,14 @@ def _folders(path: Path, root: Path) -> list[str]:
 
 def _mappings(value: Any, key: str = "name") -> Iterator[dict[str, Any]]:
     return (each for each in value or [] if isinstance(each, dict) and key in each)
+
+
+def _columns(properties: Mapping[str, Any]) -> msgspec.Raw:
+    said = {
+        str(each["name"]): {"description": str(each.get("description") or "")}
+        for each in _mappings(properties.get("columns"))
+    }
+    return msgspec.Raw(msgspec.json.encode(said))
 
 
 def _stems(model: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -118,6 +118,15 @@ def test_what_sql_reads(write: Write, tmp_path: Path, text: str, expected: list[
     assert reads(parsed(tmp_path, which="x"), "asked") == expected
 
 
+def test_columns_are_those_of_the_yaml(write: Write, tmp_path: Path) -> None:
+    write("models/a.sql", "select 1")
+    write("models/a.yml", "models: [{name: a, columns: [{name: id, description: The key}, {name: note}, 1]}]")
+
+    columns = json.loads(bytes(parsed(tmp_path)["model.shop.a"].columns))
+
+    assert columns == {"id": {"description": "The key"}, "note": {"description": ""}}
+
+
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(
     "expression",

@@ -1,0 +1,147 @@
+"""The pages of the nodes of a plan: the documentation of their tasks, in Markdown.
+
+A page says what is known of its node: a manifest tells columns, and compiled SQL where dbt has compiled; dbt ls tells
+neither. Airflow stores the pages with the DAG, so each is bounded. There is no path and no time in them, and their
+lists are sorted: every host makes the same of one project.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cosmos_venv.config.docs_site import docs_url
+from cosmos_venv.project.node_entry import LONGEST_SQL
+from cosmos_venv.rendering.task_arguments import TESTS, selector_of
+from cosmos_venv.rendering.task_docs import markdown
+
+if TYPE_CHECKING:
+    from cosmos_venv.project.node import DbtNode
+    from cosmos_venv.rendering.model import Plan, PlannedTask
+
+MOST_OF_A_DAG = 6_000_000
+"""About how many characters the pages of one project may have: Airflow's scheduler and web server load all of them."""
+
+_STEP, _LEAST = 100, 500
+_LONGEST_OF_A_COLUMN = 200
+_LEAST_SQL = 200  # less of it says nothing
+
+
+def with_pages(plan: Plan, known: Mapping[str, DbtNode], *, longest: int, docs_base: str) -> Plan:
+    """A plan whose tasks of nodes have their pages; test tasks have none.
+
+    :param plan: of one task a node, or of batches.
+    :param known: all nodes that are known by unique id, those of the plan among them.
+    :param longest: about how many characters a page may have; 0: there are no pages. Where there are thousands, each
+        has less, so that all of them stay within ``MOST_OF_A_DAG``.
+    :param docs_base: the URL of the published dbt docs; empty: there are none.
+    """
+    number = sum(map(_has_page, plan.tasks))
+    if not longest or not number:
+        return plan
+    # In whole steps: else all pages would change with each node that a large project gets.
+    share = max(MOST_OF_A_DAG // number // _STEP * _STEP, _LEAST)
+    pages = _Pages(plan, known, longest=min(longest, share), docs_base=docs_base)
+    return msgspec.structs.replace(plan, tasks=tuple(map(pages.documented, plan.tasks)))
+
+
+def _has_page(task: PlannedTask) -> bool:
+    return task.node_id is not None and ".DbtTest" not in task.operator
+
+
+def document_of_batch(members: Iterable[DbtNode], longest: int) -> str:
+    """The nodes of a batch, in Markdown.
+
+    :param members: the nodes.
+    :param longest: about how many characters; 0: there is no page.
+    """
+    names = [markdown.code(node.unique_id) for node in members]
+    return markdown.bullets(names, longest) if longest and names else ""
+
+
+class _Pages:
+    """The pages of one plan.
+
+    :param plan: knows the tasks.
+    :param known: the nodes.
+    :param longest: about how many characters a page may have.
+    :param docs_base: the URL of the published dbt docs.
+    """
+
+    def __init__(self, plan: Plan, known: Mapping[str, DbtNode], *, longest: int, docs_base: str) -> None:
+        self._known = known
+        self._longest = longest
+        self._docs_base = docs_base
+        self._tests: defaultdict[str, list[str]] = defaultdict(list)
+        self._readers: defaultdict[str, list[str]] = defaultdict(list)
+        for unique_id, node in known.items():
+            is_test = node.resource_type in TESTS
+            for parent in dict.fromkeys(node.depends_on):
+                if is_test:
+                    self._tests[parent].append(selector_of(node).removeprefix("fqn:"))
+                else:
+                    self._readers[parent].append(unique_id)
+        of_many = {task.task_id for task in plan.tasks if task.node_id is None}
+        # A batch is the task of many: there the node's own id tells more.
+        self._names = {each: task for each, task in plan.tasks_map.items() if task not in of_many}
+
+    def documented(self, task: PlannedTask) -> PlannedTask:
+        if task.node_id is None or not _has_page(task):
+            return task
+        return msgspec.structs.replace(task, document=self._page(self._known[task.node_id]))
+
+    def _page(self, node: DbtNode) -> str:
+        parts = []
+        if node.description.strip():
+            parts.append(markdown.paragraphs(node.description, self._longest // 2))
+        parts.append("\n".join(self._facts(node)))
+        if columns := self._columns(node, self._left(parts)):
+            parts.append(columns)
+        if sql := self._sql(node, self._left(parts)):
+            parts.append(sql)
+        return "\n\n".join(parts)
+
+    def _left(self, parts: list[str]) -> int:
+        return max(self._longest - sum(map(len, parts)), 0)
+
+    def _facts(self, node: DbtNode) -> Iterable[str]:
+        yield f"- dbt node: {markdown.code(node.unique_id)}"
+        yield f"- file: {markdown.code(node.context_dict['original_file_path'])}"
+        if materialized := node.materialized:
+            yield f"- materialized: {markdown.code(materialized)}"
+        if owner := node.owner:
+            yield f"- owner: {markdown.code(owner)}"
+        lists = {
+            "tags": node.tags,
+            "reads": [self._names.get(each, each) for each in sorted({*node.depends_on})],
+            "read by": [self._names.get(each, each) for each in sorted(self._readers.get(node.unique_id, ()))],
+            "tests": sorted({*self._tests.get(node.unique_id, ())}),
+        }
+        for name, texts in lists.items():
+            if texts:
+                yield f"- {name}: {markdown.sentence([*map(markdown.code, texts)], self._longest // 8)}"
+        if self._docs_base:
+            yield f"- [dbt docs](<{docs_url(self._docs_base, node.unique_id)}>)"
+
+    def _columns(self, node: DbtNode, room: int) -> str:
+        if not node.columns:
+            return ""
+        lines = []
+        for name, description in node.columns.items():
+            said = markdown.line(description, _LONGEST_OF_A_COLUMN)
+            lines.append(f"{markdown.code(name)}: {said}" if said else markdown.code(name))
+        return f"Columns:\n\n{markdown.bullets(lines, room // 2 if node.compiled_sql else room)}"
+
+    def _sql(self, node: DbtNode, room: int) -> str:
+        sql = node.compiled_sql.strip()
+        if not sql:
+            return ""
+        if room < _LEAST_SQL:
+            return "Compiled SQL: there is no room for it on this page."
+        shown = sql[:room].rstrip()
+        is_cut = len(shown) < len(sql) or len(node.compiled_sql) == LONGEST_SQL
+        title = f"Compiled SQL, the first {len(shown)} characters" if is_cut else "Compiled SQL"
+        return f"{title}:\n\n{markdown.block(shown, 'sql')}"
