@@ -97,11 +97,13 @@ def answer(path: str, *, may_see: MaySee, known: str | None = None) -> Answer:
     docs = configured_docs()
     if not path:
         return _list(docs, may_see)
-    name, _, file = path.partition("/")
+    name, slash, file = path.partition("/")
     project = docs.projects.get(name)
     # Not even the name of a project is told to those who may not see it.
     if project is None or file not in ("", PAGE) or not may_see(project.dag_id):
         return _page(404, "dbt docs", "<p>There is no such page, or you are not allowed to see it.</p>")
+    if not slash:
+        return Answer(status=307, headers={**_OURS, "Location": f"{name}/"}, body=b"")
     return _theirs(project, known) if file else _frame(project)
 
 

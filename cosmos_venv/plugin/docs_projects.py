@@ -133,7 +133,7 @@ def _project(name: str, said: Any, parameters: Mapping[str, str], title: str) ->
             raise CosmosValueError(f"{parameters[key]} must be a text.")
     index = said.get("index") or "index.html"
     if not _FILE_NAME.fullmatch(index):
-        raise CosmosValueError(f"{parameters['index']} = {index!r}: it must be the name of a file in the folder.")
+        raise CosmosValueError(f"{parameters['index']} = {index!r}: it must be the name of a file.")
     return DocsProject(
         name=name,
         folder=_folder(said["dir"], parameters["dir"]),
