@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
 
 USER, ROLE = "ann", "viewer"
+WEB_KEY = "the key of the connection web"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,5 +90,7 @@ def airflow_with_docs(
     airflow = replace(WholeAirflow(python=python, folder=folder), variables=settings)
     airflow.dag_file.parent.mkdir(parents=True)
     airflow.airflow("db", "migrate")
+    # In the database, where people have them.
+    airflow.airflow("connections", "add", "web", "--conn-type", "http", "--conn-extra", json.dumps({"X-Key": WEB_KEY}))
     with api_server(airflow):
         yield AirflowWithDocs(address=address, password=password)

@@ -13,8 +13,9 @@ import httpx
 import pytest
 
 from tests.installed import OLDER_AIRFLOWS_3, is_missing, needs_dbt
-from tests.plugin.docs_airflow import AirflowWithDocs, airflow_with_docs
+from tests.plugin.docs_airflow import WEB_KEY, AirflowWithDocs, airflow_with_docs
 from tests.plugin.docs_folder import generate_docs
+from tests.plugin.docs_server import Server, serving
 from tools.browser import is_there, started
 
 if TYPE_CHECKING:
@@ -58,21 +59,31 @@ Promise.all([ask("api", new URL("../../api/v2/dags", location.href)), ask("itsel
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A web server with a small page."""
+    folder = tmp_path_factory.mktemp("web")
+    (folder / "index.html").write_text("a page of the web")
+    with serving(folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def settings(web: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The settings of three projects: of a real dbt, of somebody hostile, and of a web server."""
     hostile = tmp_path_factory.mktemp("hostile")
     (hostile / "index.html").write_text(HOSTILE)
-    return {"harbor": generate_docs(tmp_path_factory.mktemp("dbt")), "hostile": hostile}
-
-
-def settings_of(folders: dict[str, Path]) -> dict[str, str]:
-    projects = {name: {"dir": str(folder)} for name, folder in folders.items()}
+    projects = {
+        "harbor": {"dir": str(generate_docs(tmp_path_factory.mktemp("dbt")))},
+        "hostile": {"dir": str(hostile)},
+        "web": {"dir": f"{web.address}/docs", "conn_id": "web"},
+    }
     return {"AIRFLOW__COSMOS__DBT_DOCS_PROJECTS": json.dumps(projects)}
 
 
 @pytest.fixture(scope="module")
-def airflow(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowWithDocs]:
+def airflow(settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowWithDocs]:
     folder = tmp_path_factory.mktemp("airflow")
-    with airflow_with_docs(Path(sys.executable), folder, settings_of(folders), below="/airflow") as found:
+    with airflow_with_docs(Path(sys.executable), folder, settings, below="/airflow") as found:
         yield found
 
 
@@ -130,6 +141,19 @@ def test_a_path_leads_to_the_page_of_a_node(airflow: AirflowWithDocs, browser: W
     assert "VARCHAR" in text_of(browser)
 
 
+def shows_the_page_of_the_web(airflow: AirflowWithDocs, web: Server) -> None:
+    web.asked.clear()
+
+    answer = httpx.get(f"{airflow.address}/dbt-docs/web/page.html", cookies={"_token": airflow.token()})
+
+    assert (answer.status_code, answer.text) == (200, "a page of the web")
+    assert [asked.key for asked in web.asked] == [WEB_KEY]
+
+
+def test_a_connection_of_airflows_database_counts(airflow: AirflowWithDocs, web: Server) -> None:
+    shows_the_page_of_the_web(airflow, web)
+
+
 @pytest.mark.parametrize("is_framed", [True, False], ids=["in-its-frame", "opened-apart"])
 def test_a_hostile_page_reaches_nothing(airflow: AirflowWithDocs, browser: WebDriver, is_framed: bool) -> None:
     airflow.log_in(browser)
@@ -169,13 +193,14 @@ def test_a_token_that_airflow_has_not_signed_is_refused(airflow: AirflowWithDocs
 
 @pytest.mark.parametrize("release", ["airflow31", "airflow32"])
 def test_older_releases_show_the_docs(
-    release: str, folders: dict[str, Path], tmp_path: Path, browser: WebDriver
+    release: str, settings: dict[str, str], web: Server, tmp_path: Path, browser: WebDriver
 ) -> None:
     python = OLDER_AIRFLOWS_3[release]
     if is_missing(python):
         pytest.skip(f"no {release} at .cache/envs: make test makes it")
 
-    with airflow_with_docs(python, tmp_path / "airflow", settings_of(folders)) as airflow:
+    with airflow_with_docs(python, tmp_path / "airflow", settings) as airflow:
         assert httpx.get(f"{airflow.address}/dbt-docs/harbor/page.html").status_code == 401
+        shows_the_page_of_the_web(airflow, web)
         airflow.log_in(browser)
         shows_the_project(browser, airflow)
