@@ -144,6 +144,28 @@ SETTINGS: dict[str, Setting] = {
         default="",
         meaning="The Airflow connection for remote_target_path. Empty: the default connection of its storage.",
     ),
+    "dbt_docs_dir": Setting(
+        default="",
+        meaning="Folder with index.html, manifest.json and catalog.json of dbt docs generate, shown in Airflow's UI: a "
+        "path or URL such as s3://bucket/docs. Empty: none.",
+    ),
+    "dbt_docs_conn_id": Setting(
+        default="", meaning="The Airflow connection for dbt_docs_dir. Empty: the default connection of its storage."
+    ),
+    "dbt_docs_index_file_name": Setting(
+        default="index.html", meaning="Name of dbt's page in dbt_docs_dir, such as static_index.html."
+    ),
+    "dbt_docs_projects": Setting(
+        default="",
+        meaning="More projects whose dbt docs Airflow's UI shows, as JSON: their names in URLs, each with dir and, "
+        "where needed, conn_id, index, name (for people) and dag_id (a DAG that a user must be allowed to see).",
+    ),
+    "dbt_docs_max_bytes": Setting(
+        default=256 * MEBIBYTE,
+        meaning="Largest size, in bytes, of a file of dbt docs that Airflow's UI shows. 0: no limit.",
+        is_also_cosmos=False,
+        least=0,
+    ),
     "watcher_dbt_execution_queue": Setting(
         default="",
         meaning="Queue of all dbt tasks of a DAG in ExecutionMode.WATCHER: of the producer, and of a task that runs "
@@ -392,6 +414,11 @@ pre_dbt_fusion: bool
 default_copy_dbt_packages: bool
 remote_target_path: str
 remote_target_path_conn_id: str
+dbt_docs_dir: str
+dbt_docs_conn_id: str
+dbt_docs_index_file_name: str
+dbt_docs_projects: str
+dbt_docs_max_bytes: int
 enable_debug_mode: bool
 debug_memory_poll_interval_seconds: float
 watcher_dbt_execution_queue: str

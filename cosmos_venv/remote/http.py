@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from cosmos_venv.compat import get_connection
 from cosmos_venv.credentials import mask
@@ -63,7 +63,13 @@ def exists(url: str, conn_id: str | None, *, seconds: float) -> bool:
 
 
 def read(
-    url: str, conn_id: str | None, *, known: Mapping[str, str] | None, seconds: float, limit: Limit
+    url: str,
+    conn_id: str | None,
+    *,
+    known: Mapping[str, str] | None,
+    seconds: float,
+    limit: Limit,
+    stays: bool = False,
 ) -> Copy | None:
     """A copy of a file; None where the server says that the known version is its own.
 
@@ -72,6 +78,7 @@ def read(
     :param known: ``Copy.version`` of a copy that is there; None: there is none.
     :param seconds: seconds within which an answer must come.
     :param limit: the largest size, on the wire and unpacked.
+    :param stays: whether a redirection to another host is refused.
     :raises RemoteError: when it cannot be had.
     """
     end = time.monotonic() + seconds
@@ -79,6 +86,8 @@ def read(
 
     def ask() -> Copy | None:
         with _session(conn_id, url) as session:
+            if stays:
+                _stay(session)
             try:
                 return _copy(session, url, conditions, end=end, limit=limit)
             except _broken_off():  # which no try of the session's counts
@@ -258,6 +267,20 @@ def _keep_at_home(session: requests.Session, names: Iterable[str]) -> None:
         rebuild(request, response)
 
     own.rebuild_auth = rebuild_auth
+
+
+def _stay(session: requests.Session) -> None:
+    """Follow redirections on the same host only, from http to https too."""
+    own: Any = session
+    target_of = own.get_redirect_target
+
+    def get_redirect_target(response: Any) -> Any:
+        target = target_of(response)
+        if target and own.should_strip_auth(response.url, urljoin(response.url, target)):
+            raise RemoteError("the server redirects to another host", has_answered=True)
+        return target
+
+    own.get_redirect_target = get_redirect_target
 
 
 def _reason(error: Exception, url: str) -> str:

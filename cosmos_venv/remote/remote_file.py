@@ -76,18 +76,21 @@ class RemoteFile(msgspec.Struct, frozen=True, kw_only=True):
             return http.exists(self.url, self.conn_id, seconds=seconds)
         return object_store.exists(self.url, self.conn_id, seconds=seconds)
 
-    def read(self, *, known: Mapping[str, str] | None = None, seconds: float, limit: Limit) -> Copy | None:
+    def read(
+        self, *, known: Mapping[str, str] | None = None, seconds: float, limit: Limit, stays: bool = False
+    ) -> Copy | None:
         """A copy of the file; None where it is still of the known version.
 
         :param known: ``Copy.version`` of a copy that is there; None: there is none.
         :param seconds: seconds within which all of it must be here.
         :param limit: the largest size, on the wire and unpacked.
+        :param stays: whether a web server's redirection to another host is refused.
         :raises RemoteError: when it cannot be had.
         """
         from cosmos_venv.remote import http, object_store
 
         if self._is_web:
-            return http.read(self.url, self.conn_id, known=known, seconds=seconds, limit=limit)
+            return http.read(self.url, self.conn_id, known=known, seconds=seconds, limit=limit, stays=stays)
         return object_store.read(self.url, self.conn_id, known=known, seconds=seconds, limit=limit)
 
     @property

@@ -1,0 +1,146 @@
+"""What the pages of dbt docs answer, for any web framework.
+
+dbt's page is written by whoever writes the dbt project, so it is a stranger in Airflow's UI. It stands in a sandboxed
+frame without an origin of its own, and says so itself, should it be opened apart: it reaches neither Airflow's cookies
+nor its storage, and may make no request at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from html import escape
+
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.plugin.docs_projects import Docs, DocsProject, configured_docs
+from cosmos_venv.plugin.docs_source import DocsUnreadable, page_of
+
+logger = logging.getLogger(__name__)
+
+MaySee = Callable[[str | None], bool]
+"""Whether the user may see a DAG, by its id; None: DAGs in general."""
+
+PAGE = "page.html"
+"""dbt's own page, beside the page with its frame."""
+
+# Each page is put together in memory.
+_AT_ONCE, _LONGEST_WAIT = 2, 60.0
+_turns = threading.BoundedSemaphore(_AT_ONCE)
+
+_SCRIPT = f"""
+const frame = document.querySelector("iframe");
+const show = () => {{ frame.src = "{PAGE}" + location.hash; }};
+addEventListener("hashchange", show);
+show();
+"""
+_STYLE = """
+:root { color-scheme: light dark; font-family: system-ui, sans-serif; }
+body { margin: 2rem; }
+body.docs { margin: 0; }
+iframe { background: white; border: 0; display: block; height: 100vh; width: 100%; }
+"""
+
+
+def _hash_of(text: str) -> str:
+    return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+_FOR_ALL = {
+    "Content-Type": "text/html; charset=utf-8",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Vary": "Cookie, Authorization",
+}
+_NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+_OURS = {
+    **_FOR_ALL,
+    "Cache-Control": "no-store",
+    # frame-src: the frame can be led nowhere else, not even by its own script.
+    "Content-Security-Policy": f"{_NOTHING}; frame-src 'self'; script-src {_hash_of(_SCRIPT)}; "
+    f"style-src {_hash_of(_STYLE)}",
+}
+_THEIRS = {
+    **_FOR_ALL,
+    # It is asked for each time, so nothing is shown to whoever may not see it any more.
+    "Cache-Control": "private, no-cache",
+    "Content-Security-Policy": f"sandbox allow-scripts; {_NOTHING}; script-src 'unsafe-inline' 'unsafe-eval'; "
+    "style-src 'unsafe-inline'; img-src data: blob:; font-src data:",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """An answer of HTTP.
+
+    :param status: its number.
+    :param headers: by name.
+    :param body: the page.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def answer(path: str, *, may_see: MaySee, known: str | None = None) -> Answer:
+    """Return what a user is shown.
+
+    :param path: behind ``/dbt-docs/``: empty for the list of projects, ``shop/`` for one, ``shop/page.html`` for dbt's
+        page.
+    :param may_see: what Airflow says of the user, who is logged in.
+    :param known: the header ``If-None-Match``.
+    """
+    docs = configured_docs()
+    if not path:
+        return _list(docs, may_see)
+    name, slash, file = path.partition("/")
+    project = docs.projects.get(name)
+    # Not even the name of a project is told to those who may not see it.
+    if project is None or file not in ("", PAGE) or not may_see(project.dag_id):
+        return _page(404, "dbt docs", "<p>There is no such page, or you are not allowed to see it.</p>")
+    if not slash:
+        return Answer(status=307, headers={**_OURS, "Location": f"{name}/"}, body=b"")
+    return _theirs(project, known) if file else _frame(project)
+
+
+def _list(docs: Docs, may_see: MaySee) -> Answer:
+    seen = [project for project in docs.projects.values() if may_see(project.dag_id)]
+    if not seen and not may_see(None):
+        return _page(403, "dbt docs", "<p>You are not allowed to see DAGs, nor their dbt docs.</p>")
+    links = "".join(f'<li><a href="{escape(each.name)}/">{escape(each.title)}</a></li>' for each in seen)
+    problems = "".join(f"<p>{escape(problem)}</p>" for problem in docs.problems)
+    nothing = "" if links or problems else "<p>No dbt docs are configured: [cosmos] dbt_docs_dir is empty.</p>"
+    return _page(200, "dbt docs", f"<h1>dbt docs</h1><ul>{links}</ul>{problems}{nothing}")
+
+
+def _frame(project: DocsProject) -> Answer:
+    frame = f'<iframe sandbox="allow-scripts" referrerpolicy="no-referrer" title="{escape(project.title)}"></iframe>'
+    return _page(200, project.title, f"{frame}<script>{_SCRIPT}</script>", kind="docs")
+
+
+def _theirs(project: DocsProject, known: str | None) -> Answer:
+    if not _turns.acquire(timeout=_LONGEST_WAIT):
+        return _page(503, project.title, "<p>Too many dbt docs are being read. Try again.</p>")
+    try:
+        body = page_of(project)
+    except (DocsUnreadable, CosmosValueError) as error:
+        logger.warning("dbt docs %s: %s", project.name, error)
+        return _page(502, project.title, f"<p>{escape(str(error))}</p>")
+    finally:
+        _turns.release()
+    headers = {**_THEIRS, "ETag": f'"{hashlib.sha256(body).hexdigest()}"'}
+    if known and headers["ETag"] in known:
+        return Answer(status=304, headers=headers, body=b"")
+    return Answer(status=200, headers=headers, body=body)
+
+
+def _page(status: int, title: str, content: str, *, kind: str = "text") -> Answer:
+    text = (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<style>{_STYLE}</style></head><body class="{kind}">{content}</body></html>'
+    )
+    return Answer(status=status, headers=_OURS, body=text.encode())
