@@ -14,7 +14,7 @@ import pytest
 from cosmos_venv.assets import ADAPTERS, PLAIN_NAMESPACES, Lineage, asset_uri, lineage, namespace
 from cosmos_venv.dbt.project_files import profile_fields
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.settings import SETTINGS
+from cosmos_venv.settings.table import SETTINGS
 from tests.installed import ENVIRONMENTS, ROOT, is_missing
 
 PYTHON = ENVIRONMENTS / "openlineage" / "bin" / "python"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cosmos_venv.settings import SETTINGS
+from cosmos_venv.settings.table import SETTINGS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = (DOCS / "more-machines.md").read_text(encoding="utf-8")

@@ -17,6 +17,7 @@ from pathlib import Path
 from cosmos_venv import settings
 from cosmos_venv.cli.doctor.check_result import CheckResult, Examined, Outcome
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.settings.table import SETTINGS
 
 _OLDEST = (2, 10)
 
@@ -60,7 +61,7 @@ def _other_implementation() -> str:
 def _unknown_options() -> Iterator[CheckResult]:
     from cosmos_venv.compat import configured_options
 
-    known = {*settings.SETTINGS, *(each.older_name for each in settings.SETTINGS.values() if each.older_name)}
+    known = {*SETTINGS, *(each.older_name for each in SETTINGS.values() if each.older_name)}
     for section in (settings.SECTION, settings.COSMOS_SECTION):
         for name in sorted(set(configured_options(section)) - known):
             near = difflib.get_close_matches(name, known, n=1)
@@ -80,7 +81,7 @@ def _refused_values() -> Iterator[CheckResult]:
     def search_path() -> object:
         return stores_of(settings.virtualenv_search_path)
 
-    looks: dict[str, Callable[[], object]] = {name: partial(getattr, settings, name) for name in settings.SETTINGS}
+    looks: dict[str, Callable[[], object]] = {name: partial(getattr, settings, name) for name in SETTINGS}
     whole = {
         PARAMETER: search_path,
         "virtualenv_dir_mode": from_settings.directory_mode,

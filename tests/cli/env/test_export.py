@@ -14,7 +14,7 @@ from cosmos_venv.cli import main
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.maintenance.inventory import read_inventory
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.settings import SETTINGS
+from cosmos_venv.settings.table import SETTINGS
 from tests.cli.env.calls import Cli
 from tests.environments.archive.layouts import read_layout
 from tests.kit import DbtCalls, MakeOperator, MakeReady, MakeSpec

@@ -1,0 +1,186 @@
+"""Settings in Airflow's configuration: ``[cosmos_venv]`` first, then ``[cosmos]`` for names that Cosmos has.
+
+``settings.virtualenv_max_retries_lock`` reads ``AIRFLOW__COSMOS_VENV__VIRTUALENV_MAX_RETRIES_LOCK`` or the same key in
+``airflow.cfg``, each time it is looked at. Importing this module does not import Airflow. Airflow's list of providers
+and its configuration reference get them by ``get_provider_info``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.files.read_limits import Limit
+from cosmos_venv.settings.table import SETTINGS, Setting
+from cosmos_venv.version import __version__
+
+SECTION, COSMOS_SECTION = "cosmos_venv", "cosmos"
+_WEB_PAGE = re.compile(r"(https?:/)?/[^\s<>]+")
+_TYPES = {bool: "boolean", int: "integer", float: "float", str: "string"}
+
+artifact_max_bytes: int
+project_file_max_bytes: int
+cache_dir: str
+enable_cache: bool
+enable_cache_dbt_ls: bool
+remote_cache_dir: str
+remote_cache_dir_conn_id: str
+enable_cache_partial_parse: bool
+build_only_running_task: bool
+enable_dag_versioning: bool
+project_hash_excluded_dirs: str
+task_docs_max_chars: int
+dbt_docs_url: str
+enable_dataset_alias: bool
+enable_dataset_airflow3_uri: bool
+enable_uri_xcom: bool
+enable_hierarchical_naming_for_group_nodes_by_folder: bool
+keep_excluded_tests: bool
+pre_dbt_fusion: bool
+default_copy_dbt_packages: bool
+remote_target_path: str
+remote_target_path_conn_id: str
+dbt_docs_dir: str
+dbt_docs_conn_id: str
+dbt_docs_index_file_name: str
+dbt_docs_projects: str
+dbt_docs_max_bytes: int
+enable_debug_mode: bool
+debug_memory_poll_interval_seconds: float
+watcher_dbt_execution_queue: str
+watcher_dbt_producer_queue: str
+watcher_dbt_consumer_queue: str
+watcher_dbt_retry_queue: str
+watcher_max_tasks: int
+state_path: str
+state_path_conn_id: str
+packages_max_age: int
+virtualenv_max_retries_lock: int
+virtualenv_build: str
+virtualenv_prune_max_age_days: int
+virtualenv_prune_max_count: int
+virtualenv_prune_max_bytes: int
+virtualenv_prune_min_age: int
+virtualenv_keep_failed: bool
+virtualenv_search_path: str
+remote_cache_packages: bool
+remote_cache_parse_files: bool
+remote_cache_plans: bool
+remote_cache_timeout: int
+remote_environment_dir: str
+remote_environment_dir_conn_id: str
+remote_key_conn_id: str
+remote_key_file: str
+remote_environment_lock: str
+remote_environment_push: bool
+remote_environment_timeout: int
+virtualenv_lock_timeout_action: str
+virtualenv_dir_mode: str
+virtualenv_installer: str
+virtualenv_adbc_drivers: str
+virtualenv_upgrade_interval: int
+local_warm_dbt: str
+virtualenv_warm_dbt: str
+virtualenv_warm_dbt_idle: int
+virtualenv_warm_dbt_keeps_project: bool
+virtualenv_warm_dbt_max: int
+
+
+def __getattr__(name: str) -> Any:
+    setting = SETTINGS.get(name)
+    if setting is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(sorted(SETTINGS))}")
+    return _read(name, setting)
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return what Airflow reads through the entry point ``apache_airflow_provider``."""
+    return {
+        "package-name": "cosmos-venv",
+        "name": "cosmos-venv",
+        "description": "Runs dbt projects as Airflow DAGs, each with its own dbt in a managed virtual environment.",
+        "versions": [__version__],
+        "extra-links": ["cosmos_venv.operators.docs_link.DbtDocsLink"],
+        "config": {
+            SECTION: {
+                "description": "Managed virtual environments for dbt.",
+                "options": {name: _option(setting) for name, setting in SETTINGS.items()},
+            }
+        },
+    }
+
+
+def _option(setting: Setting) -> dict[str, Any]:
+    # No default: Airflow would answer with it for [cosmos_venv], and a value under [cosmos] would never be looked at.
+    return {
+        "description": f"{setting.meaning} Default: {setting.default}." if setting.default != "" else setting.meaning,
+        "version_added": __version__,
+        "type": _TYPES[type(setting.default)],
+        "example": str(setting.default),
+        "default": None,
+    }
+
+
+def limit(name: str) -> Limit:
+    """Return how many bytes are read of a file of others.
+
+    :param name: of the setting, such as ``artifact_max_bytes``.
+    """
+    return Limit(most=int(__getattr__(name)), setting=name)
+
+
+def docs_base() -> str:
+    """Return the URL of the dbt docs to which tasks link: ``dbt_docs_url``; empty where there are none.
+
+    :raises CosmosValueError: for a text that is no URL of a page.
+    """
+    base = str(__getattr__("dbt_docs_url"))
+    if base and not _WEB_PAGE.fullmatch(base):
+        raise CosmosValueError(
+            f"[{SECTION}] dbt_docs_url = {base!r}: it must be a URL that begins with http:// or https://, or a path "
+            "of Airflow's own server that begins with /."
+        )
+    return base
+
+
+def _read(name: str, setting: Setting) -> bool | int | float | str:
+    from airflow.configuration import conf
+
+    for section in (SECTION, COSMOS_SECTION) if setting.is_also_cosmos else (SECTION,):
+        for key in filter(None, (name, setting.older_name)):
+            text = conf.get(section, key, fallback=None)
+            if text is not None:
+                return _convert(section, key, text.strip(), setting)
+    return setting.default
+
+
+def _convert(section: str, name: str, text: str, setting: Setting) -> bool | int | float | str:
+    if isinstance(setting.default, bool):
+        return _boolean(section, name, text)
+    if isinstance(setting.default, int | float):
+        return _number(section, name, text, setting)
+    if setting.choices and text not in (setting.default, *setting.choices):
+        raise CosmosValueError(f"[{section}] {name} = {text!r}: it can be {' or '.join(setting.choices)}.")
+    return text
+
+
+def _number(section: str, name: str, text: str, setting: Setting) -> int | float:
+    kind = int if isinstance(setting.default, int) else float
+    try:
+        found = kind(text)
+    except ValueError:
+        number = "whole number" if kind is int else "number"
+        raise CosmosValueError(f"[{section}] {name} = {text!r} is no {number}.") from None
+    if setting.least is not None and found < setting.least:
+        raise CosmosValueError(f"[{section}] {name} = {text!r}: it must be at least {setting.least}.")
+    return found
+
+
+def _boolean(section: str, name: str, text: str) -> bool:
+    """The boolean in a text, read as Airflow reads it."""
+    if text.lower() in ("t", "true", "1"):
+        return True
+    if text.lower() in ("f", "false", "0"):
+        return False
+    raise CosmosValueError(f"[{section}] {name} = {text!r}: it can be true or false.")
