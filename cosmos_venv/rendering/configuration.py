@@ -118,6 +118,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             own["virtualenv_dir"] = self.execution.virtualenv_dir
         if self.project.copy_dbt_packages is not None:
             own["copy_dbt_packages"] = self.project.copy_dbt_packages
+        if self.render.run_summary:
+            own["push_node_rows"] = True
         if self.on_warning_callback is not None:
             own["on_warning_callback"] = self.on_warning_callback
         if self.execution.execution_mode is ExecutionMode.WATCHER and settings.watcher_dbt_execution_queue:

@@ -26,7 +26,11 @@ def shop(folder: Path, **orders: Any) -> list[Any]:
     """The nodes of a manifest with a seed, a model and what reads it."""
 
     def model(name: str, *reads: str, **more: Any) -> dict[str, Any]:
-        given: dict[str, Any] = {"config": {"materialized": "view"}, "depends_on": {"nodes": list(reads)}, "fqn": ["shop", name]}
+        given: dict[str, Any] = {
+            "config": {"materialized": "view"},
+            "depends_on": {"nodes": list(reads)},
+            "fqn": ["shop", name],
+        }
         return entry(original_file_path=f"models/{name}.sql", **given, **more)
 
     unique = entry("test", depends_on={"nodes": ["model.shop.orders"]}, compiled_code=SQL)
