@@ -74,6 +74,8 @@ class RenderConfig:
         (whose parents are in earlier waves) or ``chain`` (each the only child of its only parent), or ``all``. Or a
         callable, which is called with the nodes by unique id and returns names of batches by unique id. None: a task a
         node.
+    :param run_summary: whether a last task, ``dbt_run_summary``, has a table of what became of all nodes. It does not
+        count for the state of the DAG run.
     :raises CosmosValueError: for a value or combination that cannot be, and for what is not offered yet.
     """
 
@@ -105,6 +107,7 @@ class RenderConfig:
     enable_owner_inheritance: bool | None = True
     ephemeral_models_as_empty_operator: bool = True
     batch_by: BatchBy | Callable[..., Any] | None = None
+    run_summary: bool = False
 
     def __post_init__(self, dbt_project_path: str | Path | None) -> None:
         self._coerce()

@@ -75,6 +75,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     :param should_store_compiled_sql: show compiled SQL and source freshness among the rendered fields of the task.
     :param should_upload_compiled_sql: copy compiled SQL to ``[cosmos] remote_target_path``.
     :param push_run_results_to_xcom: push dbt's run_results.json as the XCom ``run_results`` (base64 of zlib).
+    :param push_node_rows: push what became of each node as the XCom ``dbt_nodes``: status, seconds, rows, and how dbt
+        was started. ``RenderConfig.run_summary`` gives it.
     :param state: artifacts of another run, for ``state:`` selectors and deferral: a folder (relative to the project), a
         URL of object storage, or ``"last_success"``, those of this task's own last success.
     :param state_conn_id: the Airflow connection for such a URL; None: the default one of that storage.
@@ -175,6 +177,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         should_store_compiled_sql: bool = True,
         should_upload_compiled_sql: bool | None = None,
         push_run_results_to_xcom: bool = False,
+        push_node_rows: bool = False,
         state: str | Path | None = None,
         state_conn_id: str | None = None,
         defer_to_state: bool | str = False,
@@ -404,6 +407,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             on_node=None,
             on_tick=None,
             updated_before=(),
+            starts=[],
         )
 
     def _options(self, cls: type[_Options], **values: Any) -> _Options:

@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 TaskOrGroup = BaseOperator | TaskGroup
 
 _ROOT = __name__.partition(".")[0]
-_OPERATOR_MODULES = ("operators.local", "operators.virtualenv", "operators.watcher")
+_OPERATOR_MODULES = ("operators.local", "operators.virtualenv", "operators.watcher", "operators.run_summary")
 # Arguments that differ from task to task; the constructor keeps each as it is given, under its own name.
 _OWN = frozenset({"select", "extra_context", "doc_md", "node_ids", "model_unique_id"})
 _PRODUCER = "producer_task_id"

@@ -130,15 +130,23 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             own["copy_dbt_packages"] = self.project.copy_dbt_packages
         if self.run_params is not None:
             own["run_params"] = {**self.run_params.names(), "task_id": f"{prefix}{SELECT_TASK_ID}"}
+        if self.render.run_summary:
+            own["push_node_rows"] = True
         if self.on_warning_callback is not None:
             own["on_warning_callback"] = self.on_warning_callback
-        if self.execution.execution_mode is ExecutionMode.WATCHER and settings.watcher_dbt_execution_queue:
+        return {**self.operator_args, **own, **self._arguments_of_watcher()}
+
+    def _arguments_of_watcher(self) -> dict[str, Any]:
+        """Those that all tasks of ExecutionMode.WATCHER get."""
+        if self.execution.execution_mode is not ExecutionMode.WATCHER:
+            return {}
+        own: dict[str, Any] = {}
+        if settings.watcher_dbt_execution_queue:
             own["queue"] = settings.watcher_dbt_execution_queue
-        if self.execution.execution_mode is ExecutionMode.WATCHER and settings.watcher_dbt_producer_queue:
-            own[SETUP_OPERATOR_ARGS] = {"queue": settings.watcher_dbt_producer_queue}
-        if self.execution.setup_operator_args:
-            own[SETUP_OPERATOR_ARGS] = {**own.get(SETUP_OPERATOR_ARGS, {}), **self.execution.setup_operator_args}
-        return {**self.operator_args, **own}
+        of_producer = dict(self.execution.setup_operator_args or {})
+        if settings.watcher_dbt_producer_queue:
+            of_producer = {"queue": settings.watcher_dbt_producer_queue, **of_producer}
+        return {**own, SETUP_OPERATOR_ARGS: of_producer} if of_producer else own
 
     def _profile(self) -> ProfileConfig:
         """The profile; with ``operator_args["schema"]``, that is the schema of a mapping's profile, as in Cosmos."""

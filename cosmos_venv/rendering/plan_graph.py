@@ -7,6 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import msgspec
+
+from cosmos_venv.constants import RUN_SUMMARY_TASK_ID, SELECT_TASK_ID
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.rendering.model import (
     Entry,
@@ -235,6 +238,43 @@ class Assembly:
                     f"{owner} would have the group {each.group!r}, whose name is longer than the {LONGEST_GROUP_LABEL} "
                     "characters that Airflow takes for a group. Rename it, or choose TestBehavior.AFTER_ALL."
                 )
+
+
+def with_run_summary(plan: Plan) -> Plan:
+    """A plan with the task behind all others that has a table of what became of the nodes.
+
+    :param plan: a whole plan; one without tasks that run dbt stays as it is.
+    """
+    # The task that evaluates the selection of a run builds nothing.
+    own = [task for task in plan.tasks if not task.is_placeholder and task.task_id != SELECT_TASK_ID]
+    running = {task.task_id: _what_runs(task) for task in own}
+    if not running:
+        return plan
+    summary = PlannedTask(
+        task_id=RUN_SUMMARY_TASK_ID,
+        operator="operators.run_summary.DbtRunSummaryOperator",
+        arguments={"task_nodes": running},
+    )
+    edges = (*plan.edges, *plan.converted_inner_edges, *plan.converted_outer_edges)
+    groups = {*plan.tasks_map.values()}
+    before = {each for each, _ in edges}
+    last = [task for task in plan.tasks if task.task_id not in before and task.group not in before]
+    made = [each.key for each in plan.conversions if each.key not in before and each.group not in before]
+    outer = {task.group if task.group in groups else task.task_id for task in last}
+    return msgspec.structs.replace(
+        plan,
+        tasks=(*plan.tasks, summary),
+        edges=tuple(sorted({*plan.edges, *((task.task_id, summary.task_id) for task in last)})),
+        outer_edges=tuple(sorted({*plan.outer_edges, *((each, summary.task_id) for each in outer if each)})),
+        converted_outer_edges=tuple(sorted({*plan.converted_outer_edges, *((each, summary.task_id) for each in made)})),
+    )
+
+
+def _what_runs(task: PlannedTask) -> str:
+    if task.node_id is None:
+        return "all tests" if ".DbtTest" in task.operator else f"all nodes of {task.task_id}"
+    is_test_of_another = ".DbtTest" in task.operator and not task.node_id.startswith(("test.", "unit_test."))
+    return f"tests of {task.node_id}" if is_test_of_another else task.node_id
 
 
 def _refuse_bad_id(used: str, owner: str, giver: str) -> None:

@@ -35,7 +35,7 @@ from cosmos_venv.rendering.model import (
     PlannedNode,
     PlannedTask,
 )
-from cosmos_venv.rendering.plan_graph import Assembly, Folders
+from cosmos_venv.rendering.plan_graph import Assembly, Folders, with_run_summary
 from cosmos_venv.rendering.task_arguments import (
     BUILT,
     LONGEST_ID,
@@ -487,9 +487,9 @@ def plan(
     if settings.is_choosable:
         from cosmos_venv.rendering.run_params.choosable_plan import choosable_plan  # few DAGs let runs choose
 
-        return choosable_plan(made, nodes, exact, operator, execution_config.test_indirect_selection)
+        made = choosable_plan(made, nodes, exact, operator, execution_config.test_indirect_selection)
     if not is_watched:
-        return made
+        return with_run_summary(made) if render_config.run_summary else made
     from cosmos_venv.rendering.watcher import number_of_watching, watched_plan  # few DAGs watch
 
     watched = watched_plan(
@@ -501,7 +501,7 @@ def plan(
         longest_page=settings.longest_page,
     )
     if render_config.batch_by is not None or not 0 < settings.most_watching < number_of_watching(watched):
-        return watched
+        return with_run_summary(watched) if render_config.run_summary else watched
     return plan(
         nodes,
         tests_per_model=tests_per_model,

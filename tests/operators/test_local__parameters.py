@@ -67,6 +67,7 @@ WITHOUT_FLAG: dict[str, Any] = {
     "should_store_compiled_sql": False,
     "should_upload_compiled_sql": True,
     "push_run_results_to_xcom": True,
+    "push_node_rows": True,
     "output_encoding": "latin-1",
     "skip_exit_code": None,
     "append_env": False,

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from cosmos_venv.compat import AirflowException, AirflowFailException, AirflowSkipException
-from cosmos_venv.constants import InvocationMode
+from cosmos_venv.constants import NODES_XCOM, InvocationMode
 from cosmos_venv.dbt.command import narrowing_flags, refuse_narrowing, without_flag
 from cosmos_venv.dbt.log_lines import DONE_STATUSES, FAILED_STATUSES, WARNED
 from cosmos_venv.dbt.results import Artifacts, NodeOutcome
@@ -17,6 +17,7 @@ from cosmos_venv.exceptions import CosmosDbtRunError
 from cosmos_venv.operators.run.dbt_run import DbtResult, DbtRun, RunHooks, run_dbt_task
 from cosmos_venv.operators.run.journal import Journal, NodeRow, Publish, Tries
 from cosmos_venv.operators.run.journal_lines import FAILED, SKIPPED, SUCCESS
+from cosmos_venv.operators.run.post_run import how_started
 from cosmos_venv.operators.run.shared_record import Done
 
 MISSING = "missing"
@@ -26,7 +27,6 @@ _MOST_NAMES = 10
 _LONGEST_MESSAGE = 1_000  # a row is part of an XCom
 _LOG_FORMAT = "--log-format"
 _NOTHING_TO_RUN = "no-op"
-_XCOM = "dbt_nodes"
 # Others may take more than a text, so that none can be made with another one.
 _WITH_A_TEXT = (AirflowException, AirflowFailException, CosmosDbtRunError)
 
@@ -110,6 +110,7 @@ class _Try(msgspec.Struct, frozen=True, kw_only=True):
         run = replace(
             self.run,
             command=words,
+            after=replace(self.run.after, push_node_rows=False),  # the table has more
             on_node=self.journal.note,
             on_tick=self.journal.write_shared,
             updated_before=[each for each, done in self.before.items() if done.status == "success"],
@@ -177,7 +178,8 @@ class _Try(msgspec.Struct, frozen=True, kw_only=True):
         ti: Any = self.run.context.get("ti")
         if ti is not None:
             try:
-                ti.xcom_push(key=_XCOM, value=[msgspec.to_builtins(row) for row in rows])
+                started = {"started": how_started(self.run.starts)} if self.run.after.push_node_rows else {}
+                ti.xcom_push(key=NODES_XCOM, value=[{**msgspec.to_builtins(row), **started} for row in rows])
             except Exception as error:  # noqa: BLE001 - whatever Airflow's store raises; dbt has done its work
                 self.run.log.warning("The table of nodes cannot be pushed as XCom: %s", error)
 

@@ -109,6 +109,8 @@ class DbtRun:
         writes JSON for it, and the log has text all the same. None: nobody asks.
     :param on_tick: called every second while a dbt that is a process runs; None: nothing is.
     :param updated_before: unique ids of the nodes that earlier tries of the task have updated.
+    :param starts: how its commands were started, each noted when it starts: ``warm``, ``runner`` (in this process),
+        ``process``, or the reason why a process did not start warm.
     """
 
     dag_id: str
@@ -142,6 +144,7 @@ class DbtRun:
     on_node: Callable[[NodeEvent, Path], None] | None
     on_tick: Callable[[], None] | None
     updated_before: Collection[str]
+    starts: list[str]
 
     @property
     def project(self) -> Path:
@@ -257,6 +260,7 @@ def run_dbt_task(run: DbtRun, hooks: RunHooks) -> DbtResult:
                 profiles_yml=profile,
                 env=command.env,
                 updated_before=run.updated_before,
+                starts=run.starts,
             )
             if wants_deps:
                 deps = replace(command, words=[run.executable, "deps", *flags, *vars_flags(run.vars)])
@@ -392,7 +396,9 @@ def start_command(
             result = run_subprocess(words, command.env, place, keep_open=command.keep_open, **how)
             _refuse_undone(run, command, result, artifacts, engine=dbt.engine)
             return result
-        if run.warm.choice != "off":
+        if run.warm.choice == "off":
+            run.starts.append("runner")
+        else:
             # With DBT_RUNNER each task pays the import, in its own process.
             _count_start(run, "runner")
             if run.warm.choice == "require":
@@ -442,6 +448,7 @@ def how_to_start(run: DbtRun, served: warm_start.Served) -> dict[str, Any]:
     :param served: the dbt that a server would import.
     """
     if run.warm.choice == "off":
+        run.starts.append("process")
         return {}
     start = warm_start.warm_start(
         served,
@@ -457,6 +464,7 @@ def how_to_start(run: DbtRun, served: warm_start.Served) -> dict[str, Any]:
 
 def _count_start(run: DbtRun, how: str) -> None:
     """Count by Airflow's metrics; log a warm start too. A cold one stands in the log already, with its reason."""
+    run.starts.append(how)
     tags = {"dag_id": run.dag_id, "task_id": run.task_id}
     if how == "warm":
         run.log.info("dbt starts warm: it is forked from a process that has imported it.")

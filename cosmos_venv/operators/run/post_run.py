@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cosmos_venv import assets, compat, settings
+from cosmos_venv.constants import NODES_XCOM
 from cosmos_venv.dbt.project_files import profile_fields
 from cosmos_venv.dbt.results import Artifacts, warnings_in
 from cosmos_venv.exceptions import AirflowCompatibilityError, CosmosValueError
@@ -45,6 +46,7 @@ class PostRunOptions:
     :param should_upload_compiled_sql: whether compiled SQL is copied to ``[cosmos] remote_target_path``; None: that
         of ``dbt compile`` is, where the option is set.
     :param push_run_results_to_xcom: whether ``run_results.json`` becomes an XCom.
+    :param push_node_rows: whether what became of each node does, in short.
     :param on_warning_callback: called with the nodes that have warned, as ``callback`` is given; None: nothing is.
     :param calls_back_without_warnings: whether it is called where no node has warned.
     """
@@ -55,6 +57,7 @@ class PostRunOptions:
     should_store_compiled_sql: bool
     should_upload_compiled_sql: bool | None
     push_run_results_to_xcom: bool
+    push_node_rows: bool
     on_warning_callback: Callable[..., object] | str | Sequence[Callable[..., object] | str] | None
     calls_back_without_warnings: bool
 
@@ -91,6 +94,7 @@ class Outcome:
     :param env: its environment variables, the profile's secrets among them.
     :param updated_before: unique ids of the nodes that earlier tries of the task have updated: a try that fails gives
         no assets.
+    :param starts: how the commands of the run were started, the last one last, as ``DbtRun`` has it.
     """
 
     base_cmd: tuple[str, ...]
@@ -104,6 +108,7 @@ class Outcome:
     profiles_yml: Path
     env: Mapping[str, str] = field(repr=False)
     updated_before: Collection[str] = ()
+    starts: Sequence[str] = ()
 
 
 def require_place_for(options: PostRunOptions, base_cmd: Sequence[str]) -> None:
@@ -175,6 +180,8 @@ def _steps(outcome: Outcome) -> Iterator[Callable[[], None]]:
         yield partial(_upload, outcome)
     if options.push_run_results_to_xcom:
         yield partial(_push_run_results, outcome)
+    if options.push_node_rows:
+        yield partial(_push_node_rows, outcome)
     # Last of the steps: what the user does there may take long, or fail.
     given: Any = options.callback
     for callback in given if isinstance(given, list | tuple) else [given]:
@@ -215,6 +222,25 @@ def _push_run_results(outcome: Outcome) -> None:
     # An XCom is JSON, and a database has little room for it: run_results.json of 1,000 models is megabytes.
     value = base64.b64encode(zlib.compress(text.encode())).decode()
     outcome.context["ti"].xcom_push(key="run_results", value=value)
+
+
+def _push_node_rows(outcome: Outcome) -> None:
+    started = how_started(outcome.starts)
+    rows = [
+        {"node": node, "status": each.status, "seconds": each.seconds, "rows": each.rows, "started": started}
+        for node, each in outcome.artifacts.outcomes().items()
+    ]
+    if rows:
+        outcome.context["ti"].xcom_push(key=NODES_XCOM, value=rows)
+
+
+def how_started(starts: Sequence[str]) -> str:
+    """How the last command of a run was started, in a word or two; empty where none was.
+
+    :param starts: of ``DbtRun``.
+    """
+    last = starts[-1] if starts else ""
+    return last if last in ("", "warm", "runner", "process") else f"process ({last})"
 
 
 def _call(outcome: Outcome, given: Callable[..., object] | str | None) -> None:

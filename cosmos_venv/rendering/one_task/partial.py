@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cosmos_venv.compat import DAG, FRAME_NAMES, TaskGroup, is_mapped, running_task
+from cosmos_venv.constants import RUN_SUMMARY_TASK_ID
 from cosmos_venv.managed import caches
 from cosmos_venv.rendering.airflow_tasks import TaskOrGroup, make_one_task
 from cosmos_venv.rendering.one_task.plan_cache import KeptTask, find, plan_key
@@ -77,11 +78,13 @@ class PartialProject:
         shared = configuration.shared_arguments(prefix)
         made = make_one_task(found, shared, dag=dag, task_group=task_group, prefix=prefix)
         task: Any = made[found.task.task_id]
+        # The table of a run is a teardown: what stands behind a group goes by the tasks before it.
+        is_last = not {*found.downstream} - {RUN_SUMMARY_TASK_ID} and found.task.task_id != RUN_SUMMARY_TASK_ID
         return cls(
             running=task_id,
             made=made,
             first=() if found.upstream else (task,),
-            last=() if found.downstream else (task,),
+            last=(task,) if is_last else (),
             make_rest=make_rest,
         )
 

@@ -154,6 +154,19 @@ def test_of_several_groups_only_what_is_needed_is_made(dag_file: DagFile, in_wor
     assert facts(dag.task_dict[task_id]) == facts(whole.task_dict[task_id])
 
 
+@pytest.mark.parametrize("task_id", ["port_calls.test", "port_calls.run", "dbt_run_summary"])
+def test_the_table_of_a_run_is_not_what_a_group_ends_with(dag_file: DagFile, in_worker: InWorker, task_id: str) -> None:
+    source = BETWEEN.replace('"port_calls"]', '"port_calls"], run_summary=True')
+    file = dag_file(source.replace("first >> second >> post", "first >> post"))
+    whole = parsed(file)
+
+    task = in_worker(file, f"outer.first.{task_id}").task_dict[f"outer.first.{task_id}"]
+
+    assert facts(task) == facts(whole.task_dict[task.task_id])
+    is_last = task_id == "port_calls.test"
+    assert [("post" in each.downstream_task_ids) for each in (task, whole.task_dict[task.task_id])] == [is_last] * 2
+
+
 def test_for_a_task_of_the_users_own_everything_is_made(dag_file: DagFile, in_worker: InWorker) -> None:
     file = dag_file(BETWEEN)
     whole = parsed(file)

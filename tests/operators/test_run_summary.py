@@ -1,0 +1,175 @@
+"""The table of a run, and the task that makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv import DbtDag, DbtTaskGroup, ExecutionConfig, ExecutionMode, LoadMode, ProjectConfig, RenderConfig
+from cosmos_venv.compat import DAG, EmptyOperator
+from cosmos_venv.constants import InvocationMode
+from cosmos_venv.operators import run_summary
+from cosmos_venv.operators.run_summary import summary_of, table
+from pytest_cosmos_venv import DagOutcome, FakeVenv, RunDag, Variables
+from tests.kit import harbor_profile
+
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+SUMMARY = "dbt_run_summary"
+
+
+def said(node: str, status: str = "success", seconds: float = 1.0, **more: Any) -> dict[str, Any]:
+    return {"node": node, "status": status, "seconds": seconds, "rows": None, **more}
+
+
+def rows_of(*arguments: Any) -> list[tuple[str, str, str]]:
+    return [(row.node, row.task, row.state) for row in summary_of(*arguments).rows]
+
+
+def test_what_dbt_says_counts_and_failures_come_first() -> None:
+    nodes = {"a_run": "model.x.a", "b.run": "model.x.b", "b.test": "tests of model.x.b", "c_run": "model.x.c"}
+    states = {"a_run": "success", "b.run": "success", "b.test": "failed", "c_run": "upstream_failed"}
+    tests = [said("test.x.t1", "fail", rows=3), said("test.x.t2", "pass"), said("test.x.t3", "warn")]
+    pushed = {
+        "a_run": [said("model.x.a", seconds=0.5, rows=7, started="warm")],
+        "b.run": [said("model.x.b", seconds=2.0, started="process (auto)")],
+        "b.test": tests,
+    }
+
+    summary = summary_of(nodes, states, pushed)
+
+    assert summary.nodes == {"success": 2, "upstream_failed": 1}
+    assert summary.tests == {"fail": 1, "warn": 1, "pass": 1}
+    assert list(table(summary)) == [
+        "Nodes: 2 success, 1 upstream_failed.",
+        "Tests: 1 fail, 1 warn, 1 pass.",
+        "test.x.t1  fail                 1.00 s        3 rows",
+        "model.x.c  upstream_failed",
+        "test.x.t3  warn                 1.00 s",
+        "model.x.b  success              2.00 s                process (auto)",
+        "model.x.a  success              0.50 s        7 rows  warm",
+    ]
+
+
+def test_a_task_that_ended_otherwise_than_dbt_is_shown_too() -> None:
+    nodes = {"a_run": "model.x.a", "s_source": "source.x.s.t", "k_seed": "seed.x.k"}
+    states = {"a_run": "failed", "s_source": "success", "k_seed": None}
+
+    assert rows_of(nodes, states, {"a_run": [said("model.x.a")]}) == [
+        ("model.x.a", "a_run", "failed"),
+        ("seed.x.k", "k_seed", "none"),
+        ("model.x.a", "a_run", "success"),
+        ("source.x.s.t", "s_source", "success"),
+    ]
+
+
+def test_a_task_that_watches_and_has_run_dbt_itself_counts_instead_of_the_producer() -> None:
+    nodes = {"dbt_producer_watcher": "all nodes of dbt_producer_watcher", "a_run": "model.x.a", "b_run": "model.x.b"}
+    states = {"dbt_producer_watcher": "failed", "a_run": "success", "b_run": "skipped"}
+    producer = [said("model.x.a", "error"), said("model.x.b", "skipped")]
+
+    found = rows_of(nodes, states, {"dbt_producer_watcher": producer, "a_run": [said("model.x.a")]})
+
+    assert found == [
+        ("model.x.b", "dbt_producer_watcher", "skipped"),
+        ("model.x.a", "a_run", "success"),
+    ]
+
+
+def test_a_long_table_is_cut_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_summary, "MOST_ROWS", 2)
+
+    summary = summary_of({}, {}, {"batch": [said(f"model.x.m{number}", seconds=number) for number in range(5)]})
+
+    assert [row.node for row in summary.rows] == ["model.x.m4", "model.x.m3"]
+    assert (summary.left_out, list(table(summary))[-1]) == (3, "and 3 more")
+
+
+Harbor = Callable[..., DbtDag]
+
+
+@pytest.fixture
+def arguments(
+    dbt_project: Path,
+    cosmos_fake_venv: FakeVenv,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cosmos_variables: Variables,
+) -> Callable[..., dict[str, Any]]:
+    """The arguments of a project with a seed and two models, with a table."""
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    assert cosmos_variables is not None
+
+    def make(mode: ExecutionMode = ExecutionMode.LOCAL, **render: Any) -> dict[str, Any]:
+        return {
+            "project_config": ProjectConfig(dbt_project, install_dbt_deps=False),
+            "profile_config": harbor_profile(dbt_project),
+            "execution_config": ExecutionConfig(
+                mode, dbt_executable_path=cosmos_fake_venv.dbt, invocation_mode=InvocationMode.SUBPROCESS
+            ),
+            "render_config": RenderConfig(
+                load_method=LoadMode.DBT_LS,
+                dbt_executable_path=cosmos_fake_venv.dbt,
+                invocation_mode=InvocationMode.SUBPROCESS,
+                run_summary=True,
+                **render,
+            ),
+        }
+
+    return make
+
+
+def states(outcome: DagOutcome) -> dict[str, str | None]:
+    return {task_id: task.state for task_id, task in outcome.tasks.items()}
+
+
+MODES = [
+    pytest.param({}, id="local"),
+    pytest.param({"batch_by": "all"}, id="batches"),
+    pytest.param({"mode": ExecutionMode.WATCHER}, id="watcher"),
+]
+
+
+@pytest.mark.parametrize("how", MODES)
+def test_a_run_that_succeeds_has_a_table(
+    arguments: Callable[..., dict[str, Any]], cosmos_run_dag: RunDag, how: dict[str, Any]
+) -> None:
+    outcome = cosmos_run_dag(DbtDag(dag_id="harbor", schedule=None, start_date=START, **arguments(**how)))
+
+    assert outcome.succeeded, states(outcome)
+    found = outcome.tasks[SUMMARY].xcoms["return_value"]
+    assert found["nodes"] == {"success": 3}
+    assert sorted(row["node"].split(".")[2] for row in found["rows"]) == ["mart", "piers", "staging"]
+    assert {row["started"] for row in found["rows"]} == {"process"}
+
+
+@pytest.mark.parametrize("how", MODES)
+def test_a_run_that_fails_stays_failed_with_a_table(
+    arguments: Callable[..., dict[str, Any]], cosmos_run_dag: RunDag, cosmos_fake_venv: FakeVenv, how: dict[str, Any]
+) -> None:
+    cosmos_fake_venv.script("build" if how else "run", nodes={"staging": "error"})
+
+    outcome = cosmos_run_dag(DbtDag(dag_id="harbor", schedule=None, start_date=START, **arguments(**how)))
+
+    assert outcome.state == "failed", states(outcome)
+    assert outcome.tasks[SUMMARY].state == "success"
+    rows = outcome.tasks[SUMMARY].xcoms["return_value"]["rows"]
+    found = {row["node"].split(".")[2]: row["state"] for row in rows}
+    assert found == {"staging": "error", "mart": "skipped" if how else "upstream_failed", "piers": "success"}
+
+
+def test_what_stands_behind_a_group_does_not_run_after_a_failure(
+    arguments: Callable[..., dict[str, Any]], cosmos_run_dag: RunDag, cosmos_fake_venv: FakeVenv
+) -> None:
+    cosmos_fake_venv.script("run", nodes={"mart": "error"})
+    with DAG("harbor", schedule=None, start_date=START) as dag:
+        DbtTaskGroup("ships", **arguments()) >> EmptyOperator(task_id="after")
+
+    outcome = cosmos_run_dag(dag)
+
+    assert outcome.state == "failed"
+    assert states(outcome)["after"] == "upstream_failed"
+    assert outcome.tasks[f"ships.{SUMMARY}"].xcoms["return_value"]["nodes"] == {"success": 2, "error": 1}

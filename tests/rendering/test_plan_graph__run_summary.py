@@ -1,0 +1,71 @@
+"""The task with the table of a run, behind all others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cosmos_venv.config import RenderConfig
+from cosmos_venv.constants import DbtResourceType, TestBehavior
+from cosmos_venv.rendering.model import Plan
+from tests.rendering.made import node, planned
+
+SUMMARY = "dbt_run_summary"
+NODES = (
+    node("seed.shop.raw"),
+    node("model.shop.orders", "seed.shop.raw"),
+    node("model.shop.report", "model.shop.orders"),
+    node("model.shop.part", materialized="ephemeral"),
+    node("test.shop.unique_orders_id.4ede", "model.shop.orders"),
+    node("test.shop.unique_report_id.4edf", "model.shop.report"),
+)
+
+
+def with_summary(**render: Any) -> Plan:
+    return planned(*NODES, render=RenderConfig(run_summary=True, **render))
+
+
+@pytest.mark.parametrize(
+    ("render", "before", "outer"),
+    [
+        pytest.param({}, {"report.test", "part_run"}, {"report", "part_run"}, id="after-each"),
+        pytest.param({"test_behavior": TestBehavior.AFTER_ALL}, {"shop_test"}, {"shop_test"}, id="after-all"),
+        pytest.param({"batch_by": "all"}, {"all_batch"}, {"all_batch"}, id="batch"),
+        pytest.param(
+            {"group_nodes_by_folder": True},
+            {"models.report.test", "models.part_run"},
+            {"models.report", "models.part_run"},
+            id="folders",
+        ),
+    ],
+)
+def test_it_stands_behind_what_has_nothing_behind_it(render: dict[str, Any], before: set[str], outer: set[str]) -> None:
+    plan = with_summary(**render)
+
+    assert plan.tasks[-1].task_id == SUMMARY
+    assert {first for first, second in plan.edges if second == SUMMARY} == before
+    assert {first for first, second in plan.outer_edges if second == SUMMARY} == outer
+
+
+def test_it_knows_what_each_task_runs_and_no_placeholder() -> None:
+    assert with_summary().tasks[-1].arguments["task_nodes"] == {
+        "raw_seed": "seed.shop.raw",
+        "orders.run": "model.shop.orders",
+        "orders.test": "tests of model.shop.orders",
+        "report.run": "model.shop.report",
+        "report.test": "tests of model.shop.report",
+    }
+
+
+def test_it_stands_behind_what_converters_make() -> None:
+    plan = with_summary(node_converters={DbtResourceType.MODEL: lambda **_: None}, test_behavior=TestBehavior.NONE)
+
+    assert ("model.shop.report", SUMMARY) in plan.converted_outer_edges
+    assert {first for first, second in plan.edges if second == SUMMARY} == set()
+
+
+def test_it_is_not_there_unless_it_is_asked_for() -> None:
+    assert SUMMARY not in {task.task_id for task in planned(*NODES).tasks}
+    nothing = planned(node("model.shop.part", materialized="ephemeral"), render=RenderConfig(run_summary=True))
+    assert [task.task_id for task in nothing.tasks] == ["part_run"]
