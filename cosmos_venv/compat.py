@@ -34,8 +34,9 @@ _SOURCE_OF_OPTION = re.compile("_(?:cmd|secret)$")  # where the value comes from
 IS_AIRFLOW_3 = not AIRFLOW_VERSION.startswith("2.")
 ASSET_URIS_HAVE_SLASHES = IS_AIRFLOW_3
 ASSETS_NEED_AN_ALIAS = IS_AIRFLOW_3
-DAGS_HAVE_VERSIONS = IS_AIRFLOW_3
 """Whether a running task can give assets through an alias only, which Airflow then learns from the task itself."""
+DAGS_HAVE_VERSIONS = IS_AIRFLOW_3
+"""Whether Airflow keeps what a DAG was before, and shows a version for each."""
 
 
 def _first(name: str, *modules: str) -> Any:

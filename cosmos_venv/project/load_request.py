@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # dbt's own names, the newer first, which counts where both are set.
 STATE = ("DBT_ENGINE_STATE", "DBT_STATE")
+_MARKS = re.compile(r"\{\{-?|-?\}\}|\{%-?|-?%\}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,8 @@ class LoadRequest:
     def given_env_vars(self) -> Mapping[str, str]:
         """The environment variables of the configuration; none where only a running task knows which there are."""
         given = self.render.env_vars or self.project.env_vars
-        return {name: str(_stand_in(value)) for name, value in given.items()} if isinstance(given, Mapping) else {}
+        # dbt does not render what env_var() gives: a template, or that of what another task gives, stays as it is.
+        return {name: str(value) for name, value in given.items()} if isinstance(given, Mapping) else {}
 
     @cached_property
     def environment(self) -> Mapping[str, str]:
@@ -93,8 +95,8 @@ class LoadRequest:
     def dbt_vars(self) -> Mapping[str, object] | None:
         """dbt's ``--vars``, as tasks get them: ``operator_args["vars"]``, a dict or YAML, before ``ProjectConfig``.
 
-        What only a running task knows stands there as its template without braces. None: there are none, or only a
-        running task knows which.
+        What only a running task knows stands there as its template without the marks of one. None: there are none, or
+        only a running task knows which.
         """
         given = self.operator_args.get("vars")
         if isinstance(given, str):
@@ -156,15 +158,15 @@ def _of_yaml(text: str) -> object:
 def _stand_in(value: object) -> object:
     """A value as it is known while the file is parsed: a template, or what another task gives, is a text for itself.
 
-    dbt fails for want of an environment variable, and of a variable in a YAML file. It renders the values of variables
-    with names of its own, so no braces are left.
+    dbt fails for want of a variable in a YAML file. It renders the values of variables with names of its own, so no marks
+    of a template are left.
     """
     if isinstance(value, Mapping):
         return {name: _stand_in(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [_stand_in(each) for each in value]
     if is_of_another_task(value) or is_template(value):
-        return re.sub(r"[{}%]", "", str(value)).strip()  # of what another task gives, str makes a template
+        return _MARKS.sub("", str(value)).strip()  # of what another task gives, str makes a template
     return value
 
 

@@ -139,9 +139,14 @@ class _Rendering:
             folder = self.graph.project_path
         except CosmosLoadDbtException:  # a manifest is given, and no project
             return
-        environment = self.graph.request().environment
-        excluded = [each.strip() for each in settings.project_hash_excluded_dirs.split(",") if each.strip()]
-        found = project_hash(folder, environment, excluded=excluded, known=caches.kept_fingerprints())
+        request = self.graph.request()
+        found = project_hash(
+            folder,
+            request.environment,
+            has_deps=request.has_deps,
+            excluded=[each.strip() for each in settings.project_hash_excluded_dirs.split(",") if each.strip()],
+            known=caches.kept_fingerprints(),
+        )
         if found is None:
             return
         line, said = f"**dbt project hash:** `{found}`", self.dag.doc_md

@@ -39,6 +39,17 @@ def test_what_dbt_writes_and_what_it_does_not_read_leaves_it(file: str, dbt_proj
     assert project_hash(dbt_project, {}) == before
 
 
+def test_packages_that_dbt_deps_does_not_install_count(dbt_project: Path) -> None:
+    model = dbt_project / "dbt_packages" / "utils" / "models" / "a.sql"
+    model.parent.mkdir(parents=True)
+    model.write_text("select 1")
+    before = project_hash(dbt_project, {}, has_deps=False)
+
+    model.write_text("select 2")
+
+    assert project_hash(dbt_project, {}, has_deps=False) != before
+
+
 def test_a_local_package_counts(dbt_project: Path) -> None:
     model = dbt_project.parent / "signals" / "models" / "lamps.sql"
     model.parent.mkdir(parents=True)
@@ -76,10 +87,15 @@ def test_there_is_none_of_a_folder_without_a_project(tmp_path: Path) -> None:
     assert project_hash(tmp_path, {}) is None
 
 
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [("dbt_project.yml", "name: ["), ("packages.yml", 'packages: [{local: "../a\\0b"}]')],
+    ids=["no-yaml", "no-path"],
+)
 def test_a_project_that_cannot_be_read_has_none_and_the_log_says_why(
-    dbt_project: Path, caplog: pytest.LogCaptureFixture
+    file: str, text: str, dbt_project: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (dbt_project / "dbt_project.yml").write_text("name: [")
+    (dbt_project / file).write_text(text)
 
     assert project_hash(dbt_project, {}) is None
-    assert f"The DAG has no hash of its dbt project: {dbt_project / 'dbt_project.yml'}" in caplog.text
+    assert "The DAG has no hash of its dbt project: " in caplog.text

@@ -27,7 +27,7 @@ def tide() -> dict[str, Any]:
 def dag_of(project: Path, dbt: Path, *, is_whole: bool, **operator_args: Any) -> DAG:
     with DAG("harbor", schedule=None, start_date=START) as dag:
         given: Any = tide()
-        variables = {"day": given["day"], "run": "{{ run_id }}", "ports": [given["port"]], "n": 3}
+        variables = {"day": given["day"], "run": '{"of": "{{- run_id }}"}', "ports": [given["port"]], "n": 3}
         DbtTaskGroup(
             "dbt",
             project_config=ProjectConfig(
@@ -62,16 +62,16 @@ def test_what_another_task_gives_reaches_dbt_when_the_tasks_run(
     wanted = (
         {"day": "Monday", "port": "North"}
         if is_whole
-        else {"day": "Monday", "run": "night", "ports": ["North"], "n": 3}
+        else {"day": "Monday", "run": '{"of": "night"}', "ports": ["North"], "n": 3}
     )
     assert [variables_of(call) for call in runs] == [wanted] * 3
     assert {call.env["port"] for call in runs} == {"North"}
     # While the file is parsed a text stands for such a value, which dbt does not take for a template of its own.
     (listed, *_) = listing
     pull = "task_instance.xcom_pull(task_ids='tide', dag_id='harbor', key='{}')".format
-    stand_in = {"day": pull("day"), "run": "run_id", "ports": [pull("port")], "n": 3}
+    stand_in = {"day": pull("day"), "run": '{"of": " run_id "}', "ports": [pull("port")], "n": 3}
     assert variables_of(listed) == (None if is_whole else stand_in)
-    assert listed.env.get("port") == (None if is_whole else pull("port"))
+    assert listed.env.get("port") == (None if is_whole else f"{{{{ {pull('port')} }}}}")
 
 
 def test_a_template_of_all_variables_is_rendered_when_the_task_runs(
