@@ -158,8 +158,8 @@ def _of_yaml(text: str) -> object:
 def _stand_in(value: object) -> object:
     """A value as it is known while the file is parsed: a template, or what another task gives, is a text for itself.
 
-    dbt fails for want of a variable in a YAML file. It renders the values of variables with names of its own, so no marks
-    of a template are left.
+    dbt fails for want of a variable in a YAML file. It renders the values of variables with names of its own, so no
+    marks of a template are left.
     """
     if isinstance(value, Mapping):
         return {name: _stand_in(each) for name, each in value.items()}
