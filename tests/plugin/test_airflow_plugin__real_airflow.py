@@ -150,6 +150,18 @@ def test_a_hostile_page_reaches_nothing(airflow: AirflowWithDocs, browser: WebDr
     assert got == {name: ["refused", error] for name, error in refusals.items()}
 
 
+def test_the_frame_cannot_be_led_to_another_site(airflow: AirflowWithDocs, web: Server, browser: WebDriver) -> None:
+    airflow.log_in(browser)
+    browser.get(f"{airflow.address}/dbt-docs/hostile/")
+    enter_frame(browser, "page.html")
+    web.asked.clear()
+
+    browser.execute_script("location.href = arguments[0]", f"{web.address}/docs/index.html?what-is-in-the-docs")
+
+    wait_for(lambda: browser.execute_script("return location.href") == "chrome-error://chromewebdata/", "a refusal")
+    assert web.asked == []
+
+
 @pytest.mark.parametrize("path", ["", "harbor/", "harbor/page.html", "harbor/manifest.json", "no-such-project/"])
 def test_nothing_is_shown_without_login(airflow: AirflowWithDocs, path: str) -> None:
     answer = httpx.get(f"{airflow.address}/dbt-docs/{path}")
