@@ -31,8 +31,8 @@ def project_hash(
     """Return a text that differs where dbt would parse another project; it is the same for every checkout and host.
 
     The content of SQL, Python, YAML and Markdown files counts, and the names of CSV files. Folders in which dbt writes
-    do not count, and packages that dbt deps installs follow from the project's own files. Without dbt deps, what lies in
-    the folder of the packages counts.
+    do not count, and packages that dbt deps installs follow from the project's own files. Without dbt deps, what lies
+    in the folder of the packages counts.
 
     :param project_dir: absolute folder of the project.
     :param environment: environment variables for dbt, which may name the folders that it reads.

@@ -72,6 +72,7 @@ def test_the_product_registers_its_command_and_itself_with_airflow(product: Dist
 
     assert "[console_scripts]\ncosmos-venv = cosmos_venv.cli:main" in entry_points
     assert "[apache_airflow_provider]\nprovider_info = cosmos_venv.settings:get_provider_info" in entry_points
+    assert "[airflow.plugins]\ncosmos_venv = cosmos_venv.plugin.airflow_plugin:CosmosVenvPlugin" in entry_points
     # With which tests tell the server of warm starts from what a task has left behind.
     assert "[cosmos_services]\ndbt-warm-server = cosmos_venv.dbt.warm.server.server:NAME" in entry_points
 

@@ -1,15 +1,16 @@
-"""A real Airflow 3 whose UI shows dbt docs to a user who may see DAGs, below a path of a host."""
+"""A real Airflow 3 whose UI shows dbt docs to a user who may see DAGs, and how a browser gets at them."""
 
 from __future__ import annotations
 
 import json
 import re
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -21,6 +22,7 @@ from tests.operators.whole_airflow import WholeAirflow
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
 
+DEADLINE = 60.0
 USER, ROLE = "ann", "viewer"
 WEB_KEY = "the key of the connection web"
 
@@ -94,3 +96,25 @@ def airflow_with_docs(
     airflow.airflow("connections", "add", "web", "--conn-type", "http", "--conn-extra", json.dumps({"X-Key": WEB_KEY}))
     with api_server(airflow):
         yield AirflowWithDocs(address=address, password=password)
+
+
+def wait_for(find: Callable[[], Any], what: str) -> Any:
+    """What is found, once it is there."""
+    deadline = time.monotonic() + DEADLINE
+    while not (found := find()):
+        assert time.monotonic() < deadline, f"{what}: not within {DEADLINE:.0f} s"
+        time.sleep(0.1)
+    return found
+
+
+def enter_frame(browser: WebDriver, page: str) -> None:
+    """Go into the only frame, whose page has such a path."""
+    frame = wait_for(lambda: browser.find_elements("css selector", "iframe"), "a frame")[0]
+    browser.switch_to.frame(frame)
+    wait_for(lambda: page in browser.execute_script("return location.href"), f"a frame with {page}")
+
+
+def text_of(browser: WebDriver) -> str:
+    """The text that the page shows."""
+    text: str = browser.execute_script("return document.body ? document.body.innerText : ''")
+    return text

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 from tests.installed import OLDER_AIRFLOWS_3, is_missing, needs_dbt
-from tests.plugin.docs_airflow import WEB_KEY, AirflowWithDocs, airflow_with_docs
+from tests.plugin.docs_airflow import WEB_KEY, AirflowWithDocs, airflow_with_docs, enter_frame, text_of, wait_for
 from tests.plugin.docs_folder import generate_docs
 from tests.plugin.docs_server import Server, serving
 from tools.browser import is_there, started
@@ -28,7 +27,6 @@ pytestmark = [
     pytest.mark.skipif(not is_there(), reason="no chromium and chromedriver here, and apt-get could not install them"),
 ]
 
-DEADLINE = 60.0
 # What a page tries that wants to get at the session, or out of its frame. Each try says what it got.
 HOSTILE = """
 <html><script>
@@ -93,27 +91,6 @@ def browser(tmp_path: Path) -> Iterator[WebDriver]:
         yield found
 
 
-def wait_for(find: Callable[[], Any], what: str) -> Any:
-    """What is found, once it is there."""
-    deadline = time.monotonic() + DEADLINE
-    while not (found := find()):
-        assert time.monotonic() < deadline, f"{what}: not within {DEADLINE:.0f} s"
-        time.sleep(0.1)
-    return found
-
-
-def enter_frame(browser: WebDriver, page: str) -> None:
-    """Go into the only frame, whose page has such a path."""
-    frame = wait_for(lambda: browser.find_elements("css selector", "iframe"), "a frame")[0]
-    browser.switch_to.frame(frame)
-    wait_for(lambda: page in browser.execute_script("return location.href"), f"a frame with {page}")
-
-
-def text_of(browser: WebDriver) -> str:
-    text: str = browser.execute_script("return document.body ? document.body.innerText : ''")
-    return text
-
-
 def shows_the_project(browser: WebDriver, airflow: AirflowWithDocs) -> None:
     browser.get(f"{airflow.address}/plugin/dbt-docs-harbor")
     enter_frame(browser, "/dbt-docs/harbor/")
@@ -171,6 +148,18 @@ def test_a_hostile_page_reaches_nothing(airflow: AirflowWithDocs, browser: WebDr
     refusals = {**dict.fromkeys(("cookie", "localStorage", "sessionStorage"), "SecurityError"), "image": ""}
     refusals |= dict.fromkeys(("api", "itself"), "TypeError")
     assert got == {name: ["refused", error] for name, error in refusals.items()}
+
+
+def test_the_frame_cannot_be_led_to_another_site(airflow: AirflowWithDocs, web: Server, browser: WebDriver) -> None:
+    airflow.log_in(browser)
+    browser.get(f"{airflow.address}/dbt-docs/hostile/")
+    enter_frame(browser, "page.html")
+    web.asked.clear()
+
+    browser.execute_script("location.href = arguments[0]", f"{web.address}/docs/index.html?what-is-in-the-docs")
+
+    wait_for(lambda: browser.execute_script("return location.href") == "chrome-error://chromewebdata/", "a refusal")
+    assert web.asked == []
 
 
 @pytest.mark.parametrize("path", ["", "harbor/", "harbor/page.html", "harbor/manifest.json", "no-such-project/"])
