@@ -41,6 +41,50 @@ def test_a_dag_runs_on_airflow_2(tmp_path: Path, dbt_project: Path, fake_dbt_whe
     assert states == {"mart_run": "success", "piers_seed": "success", "staging_run": "success"}
 
 
+TABLES = """
+failing = DbtDag(
+    dag_id="failing",
+    schedule=None,
+    start_date=START,
+    project_config=ProjectConfig({project!r}, install_dbt_deps=False),
+    profile_config=PROFILE,
+    execution_config=ExecutionConfig(dbt_executable_path={dbt!r}, invocation_mode="subprocess"),
+    render_config=RenderConfig(
+        load_method="dbt_ls", dbt_executable_path={dbt!r}, invocation_mode="subprocess", run_summary=True
+    ),
+)
+import json
+for each in (dag, failing):
+    run = each.test()
+    table = run.get_task_instance("dbt_run_summary").xcom_pull(task_ids="dbt_run_summary")
+    rows = {{row["node"].split(".")[2]: [row["state"], row["started"].partition(" ")[0]] for row in table["rows"]}}
+    print("TABLE", each.dag_id, run.state, json.dumps(rows, sort_keys=True))
+"""
+
+
+@pytest.mark.long
+def test_a_run_has_a_table_and_its_own_state(
+    tmp_path: Path, dbt_project: Path, fake_dbt_wheels: Wheelhouse, cosmos_fake_venv: FakeVenv
+) -> None:
+    cosmos_fake_venv.script("run", nodes={"staging": "error"})
+    source = harbor_source(dbt_project, tmp_path / "environments", fake_dbt_wheels)
+    tables = TABLES.format(project=str(dbt_project), dbt=str(cosmos_fake_venv.dbt))
+
+    said = run_on_airflow_2(INITDB + source.replace("DBT_LS)", "DBT_LS, run_summary=True)") + tables, tmp_path)
+
+    found = {}
+    for line in said.splitlines():
+        if line.startswith("TABLE"):
+            _, dag_id, state, rows = line.split(" ", 3)
+            found[dag_id] = (state, json.loads(rows))
+    names = ("mart", "piers", "staging")
+    state, rows = found["harbor"]
+    assert (state, {name: row[0] for name, row in rows.items()}) == ("success", dict.fromkeys(names, "success"))
+    assert {row[1] for row in rows.values()} <= {"process", "warm"}
+    ended = {"mart": ["upstream_failed", ""], "piers": ["success", "process"], "staging": ["error", "process"]}
+    assert found["failing"] == ("failed", ended)
+
+
 LOCAL_SOURCE = """
 import json, pathlib
 from datetime import datetime, timezone
