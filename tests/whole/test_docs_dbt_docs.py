@@ -10,7 +10,7 @@ import pytest
 
 from cosmos_venv.plugin import docs_projects
 from cosmos_venv.plugin.docs_projects import configured_docs
-from cosmos_venv.settings import SETTINGS
+from cosmos_venv.settings.table import SETTINGS
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "dbt-docs.md").read_text(encoding="utf-8")
 
