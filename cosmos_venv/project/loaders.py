@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cosmos_venv import settings
-from cosmos_venv.compat import shared_by_import
 from cosmos_venv.constants import DbtResourceType, LoadMode
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.files.file_cache import digest_of_file
@@ -99,6 +98,8 @@ def _read_manifest(request: LoadRequest) -> tuple[Manifest, _Nodes]:
 
     Nothing is kept where nothing is selected: it would be memory for the one DAG that most files have.
     """
+    from cosmos_venv.compat import shared_by_import  # it brings Airflow along, which no loader needs
+
     config, state = request.render, request.state_folder
     shared = shared_by_import() if config.select or config.exclude or config.selector else None
     identity = None if shared is None else identity_of(request)
