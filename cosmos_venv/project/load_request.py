@@ -191,18 +191,6 @@ def project_dir(project: ProjectConfig, render: RenderConfig, execution: Executi
     )
 
 
-def identity_of_manifest(project: ProjectConfig) -> tuple[object, ...]:
-    """A value that differs where a manifest of this machine is written anew; of one elsewhere, where it lies.
-
-    :param project: names the manifest.
-    """
-    path = project.manifest_path
-    if not isinstance(path, Path) or not path.is_file():
-        return (path, project.manifest_conn_id)
-    found = path.stat()
-    return (path, found.st_ino, found.st_size, found.st_mtime_ns)
-
-
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     """The nodes that a loader has found.
 

@@ -20,14 +20,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cosmos_venv import settings
-from cosmos_venv.compat import shared_by_import
 from cosmos_venv.constants import DbtResourceType, LoadMode
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.files.file_cache import digest_of_file
 from cosmos_venv.files.os_errors import shortage
 from cosmos_venv.files.read_limits import read_file
 from cosmos_venv.managed import caches
-from cosmos_venv.project.load_request import Loaded, LoadRequest, identity_of_manifest
+from cosmos_venv.project.load_request import Loaded, LoadRequest
 
 if TYPE_CHECKING:
     from cosmos_venv.files.file_cache import FileCache
@@ -99,15 +98,12 @@ def _read_manifest(request: LoadRequest) -> tuple[Manifest, _Nodes]:
 
     Nothing is kept where nothing is selected: it would be memory for the one DAG that most files have.
     """
+    from cosmos_venv.compat import shared_by_import  # it brings Airflow along, which no loader needs
+
     config, state = request.render, request.state_folder
     shared = shared_by_import() if config.select or config.exclude or config.selector else None
-    key = (
-        __name__,
-        identity_of_manifest(request.project),
-        request.project_dir,
-        state,
-        request.project_file.packages_folder,
-    )
+    identity = None if shared is None else identity_of(request)
+    key = __name__, identity
     if shared is not None and key in shared:
         known: tuple[Manifest, _Nodes] = shared[key]
         return known
@@ -115,7 +111,7 @@ def _read_manifest(request: LoadRequest) -> tuple[Manifest, _Nodes]:
     nodes = manifest.nodes(project_path=request.project_dir, packages_folder=request.project_file.packages_folder)
     if state is not None:
         manifest.compare_with(state, now=request.project_dir / "target")
-    if shared is not None:
+    if shared is not None and identity is not None:
         shared[key] = manifest, nodes
     return manifest, nodes
 
@@ -384,10 +380,22 @@ def version_of(request: LoadRequest, *, only_files: bool = False) -> str | None:
 
         facts = facts_of_files(request)
     else:
-        facts = _facts_of_artifact(request)
+        facts = _facts_of_artifact(request, _digest)
     if facts is None:
         return None
     return hashlib.sha256(json.dumps([settings.keep_excluded_tests, *facts], default=str).encode()).hexdigest()
+
+
+def identity_of(request: LoadRequest) -> str | None:
+    """A text that differs where an artifact was written anew, on this machine; nothing of it is read.
+
+    :param request: what would be loaded.
+    :returns: None where it is no artifact of this machine, or other files count as well.
+    """
+    if request.method not in (LoadMode.DBT_MANIFEST, LoadMode.DBT_LS_FILE):
+        return None
+    facts = _facts_of_artifact(request, _place_and_time)
+    return None if facts is None else json.dumps([str(request.project_dir), settings.keep_excluded_tests, *facts])
 
 
 def _version_of_listing(request: LoadRequest) -> str | None:
@@ -401,14 +409,17 @@ def _version_of_listing(request: LoadRequest) -> str | None:
         return None if kept is None else kept.version
 
 
-def _facts_of_artifact(request: LoadRequest) -> list[Any] | None:
-    """Plain data that differs where the nodes of a manifest, or of a file of dbt ls, may; None as ``version_of``."""
+def _facts_of_artifact(request: LoadRequest, identify: Callable[[Path], object]) -> list[Any] | None:
+    """Plain data that differs where the nodes of a manifest, or of a file of dbt ls, may; None as ``version_of``.
+
+    ``identify`` gives what differs where the artifact itself does.
+    """
     path = request.project.manifest_path if request.method is LoadMode.DBT_MANIFEST else request.render.dbt_ls_path
     # What lies elsewhere would have to be asked for, and the artifacts of another run count as well.
     if not isinstance(path, Path) or request.state_folder is not None:
         return None
     project_file = _content(request.project_dir / _PROJECT_FILE)
-    facts = [request.method.value, _digest(path), hashlib.sha256(project_file).hexdigest()]
+    facts = [request.method.value, identify(path), hashlib.sha256(project_file).hexdigest()]
     if _PACKAGES_KEY in project_file and _ENV_VAR in project_file:  # to read YAML takes as long as all the rest
         facts.append(request.project_file.packages_folder)
     return facts
@@ -426,3 +437,11 @@ def _digest(path: Path) -> str:
         return digest_of_file(path, known=caches.kept_fingerprints())
     except OSError:  # loading it will say so, where it is needed
         return ""
+
+
+def _place_and_time(path: Path) -> list[object]:
+    try:
+        found = path.stat()
+    except OSError:  # as above
+        return [str(path)]
+    return [str(path), found.st_ino, found.st_size, found.st_mtime_ns]

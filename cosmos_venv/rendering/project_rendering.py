@@ -7,10 +7,8 @@ that is one of them; and once more for all of them, if the others are made after
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import nullcontext
-from copy import copy
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -24,8 +22,7 @@ from cosmos_venv.compat import (
     is_typed_command,
     shared_by_import,
 )
-from cosmos_venv.constants import LoadMode
-from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException
 from cosmos_venv.managed import caches
 from cosmos_venv.processes.gc_pause import give_back, no_collection
 from cosmos_venv.rendering.airflow_tasks import TaskOrGroup, make_tasks, refuse_unknown_arguments
@@ -158,36 +155,36 @@ class _Rendering:
         shared = shared_by_import()
         if shared is None:
             return self._loaded_plan()
-        basis = self._basis()
-        others: list[tuple[object, DbtGraph, Plan]] = shared.setdefault(__name__, [])
-        for of_other, graph, plan in others:
-            if _are_alike(of_other, basis):
-                self.graph.share(graph)
-                return plan
+        from cosmos_venv.project.loaders import identity_of
+
+        others: dict[str, tuple[DbtGraph, Plan]] = shared.setdefault(__name__, {})
+        # Before it is read: what is written anew meanwhile is merely loaded once more.
+        identity = identity_of(self.graph.request())
+        key = self._sharing_key(identity or (self._version() if others else None))
+        if key in others:
+            graph, plan = others[key]
+            self.graph.share(graph)
+            return plan
         plan = self._loaded_plan()
-        others.append((basis, self.graph, plan))
+        key = self._sharing_key(identity or self.graph.loaded_version)
+        if key is not None:
+            others[key] = self.graph, plan
         return plan
 
-    def _basis(self) -> list[object]:
-        """Everything that decides what is loaded and planned, beside the files of the project."""
-        given = self.configuration
-        basis: list[object] = [
-            *(dict(vars(each)) for each in (given.project, given.render, given.execution)),
-            given.planning_settings(),
-            given.operator_args.get("exclude"),
-            given.execution.dbt_mode(given.operator_args),
-            dict(os.environ),
-        ]
-        from cosmos_venv.project.load_request import identity_of_manifest
+    def _version(self) -> str | None:
+        try:
+            with _time_to_build():
+                return self.graph.version()
+        except (CosmosLoadDbtException, CosmosConfigException):  # loading says so
+            return None
 
-        if self.graph.request().method is not LoadMode.DBT_MANIFEST:
-            return [*basis, copy(given.profile), dict(given.operator_args)]
-        # From a manifest the same is loaded whatever dbt would be told. The DAG file may write it anew for each group.
-        return [*basis, identity_of_manifest(given.project)]
+    def _sharing_key(self, version: str | None) -> str | None:
+        """The key of the plan for groups of this DAG file, as text at once: configurations may be changed later on."""
+        # The key of a plan holds no path, and a group may be of a copy of the project.
+        return version and plan_key(self.configuration, f"{self.graph.request().project_dir}\n{version}")
 
     def _loaded_plan(self) -> Plan:
-        # A user who types "airflow dags test" can end the wait; a DAG processor has more files to parse.
-        with import_time_out_paused() if is_typed_command() else nullcontext():
+        with _time_to_build():
             self.graph.load()
         if len(self.graph.nodes) > _MANY_NODES:
             give_back()
@@ -238,11 +235,12 @@ class _Rendering:
         )
 
 
-def _are_alike(one: object, other: object) -> bool:
-    try:
-        return bool(one == other)
-    except Exception:  # noqa: BLE001 - whatever arguments of a user raise, or have instead of a truth
-        return False
+def _time_to_build() -> AbstractContextManager[None]:
+    """Within this block a user who types "airflow dags test" waits as long as it takes, and can end the wait.
+
+    A DAG processor has more files to parse.
+    """
+    return import_time_out_paused() if is_typed_command() else nullcontext()
 
 
 class RenderedGroup(RenderedProject, TaskGroup):

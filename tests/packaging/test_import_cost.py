@@ -29,6 +29,10 @@ def test_importing_the_product_imports_neither_airflow_nor_another_implementatio
     assert {name.partition(".")[0] for name in modules_of("cosmos_venv")} == {"cosmos_venv"}
 
 
+def test_importing_the_loaders_imports_no_airflow() -> None:
+    assert not {"airflow", "cosmos_venv.compat"} & modules_of("cosmos_venv.project.loaders")
+
+
 def test_importing_the_plugin_imports_the_standard_library_and_pytest_only() -> None:
     plugins = ", ".join(plugin.FIXTURES)
 

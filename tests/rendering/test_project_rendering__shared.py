@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
+import os
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv.compat import DAG
-from cosmos_venv.project import loaders
-from cosmos_venv.project.manifest import Manifest
-from cosmos_venv.rendering import planner
+from tests.project.ls_place import Place
 from tests.rendering.recorded_project import RECORDED, copy_of_project
 
 FILE = """
@@ -26,6 +25,7 @@ from tests.rendering.recorded_project import manifest_arguments
 from pathlib import Path
 
 project = Path({project!r})
+{first}
 with DAG("harbor", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)) as dag:
     groups = [
         DbtTaskGroup(f"g{{number}}", **{{**manifest_arguments(project), **more}})
@@ -35,24 +35,28 @@ with DAG("harbor", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezon
 NAME = "unusual_prefix_of_test_project_rendering"
 
 
+class Loads:
+    """The lines of the log about nodes that are loaded or shared."""
+
+    def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO, logger="cosmos_venv.project.graph")
+        self._caplog = caplog
+
+    @property
+    def loaded(self) -> int:
+        return self._lines_with("Loaded ")
+
+    @property
+    def shared(self) -> int:
+        return self._lines_with("Shares ")
+
+    def _lines_with(self, start: str) -> int:
+        return sum(line.startswith(start) for line in self._caplog.messages)
+
+
 @pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How many manifests were read, loads and plans were made."""
-    counts: Counter[str] = Counter()
-
-    def count(owner: Any, name: str, key: str) -> None:
-        function = getattr(owner, name)
-
-        def counting(*args: Any, **kwargs: Any) -> Any:
-            counts[key] += 1
-            return function(*args, **kwargs)
-
-        monkeypatch.setattr(owner, name, counting)
-
-    count(Manifest, "__init__", "manifests")
-    count(loaders, "load", "loads")
-    count(planner, "plan", "plans")
-    return counts
+def loads(caplog: pytest.LogCaptureFixture) -> Loads:
+    return Loads(caplog)
 
 
 class Import:
@@ -62,8 +66,8 @@ class Import:
         self.project = copy_of_project(folder / RECORDED.name)
         self.file = folder / "dags.py"
 
-    def __call__(self, groups: str) -> Any:
-        self.file.write_text(FILE.format(project=str(self.project), groups=groups))
+    def __call__(self, groups: str, *, first: str = "") -> Any:
+        self.file.write_text(FILE.format(project=str(self.project), groups=groups, first=first))
         spec = importlib.util.spec_from_file_location(NAME, self.file)
         assert spec is not None
         assert spec.loader is not None
@@ -83,12 +87,10 @@ def tasks(dag: DAG, group_id: str) -> set[str]:
     return {task_id.removeprefix(f"{group_id}.") for task_id in dag.task_ids if task_id.startswith(f"{group_id}.")}
 
 
-def test_groups_that_are_configured_alike_are_loaded_and_planned_once(
-    import_file: Import, counted: Counter[str]
-) -> None:
+def test_groups_that_are_configured_alike_are_loaded_and_planned_once(import_file: Import, loads: Loads) -> None:
     module = import_file("[{}, {'operator_args': {'vars': {'a': 1}, 'py_requirements': ['dbt-duckdb']}}, {}]")
 
-    assert counted == {"manifests": 1, "loads": 1, "plans": 1}
+    assert (loads.loaded, loads.shared) == (1, 2)
     assert tasks(module.dag, "g0") == tasks(module.dag, "g1") == tasks(module.dag, "g2") != set()
     one, other = module.groups[:2]
     assert one.plan is other.plan
@@ -97,60 +99,128 @@ def test_groups_that_are_configured_alike_are_loaded_and_planned_once(
     assert {task.vars["a"] for task in module.dag.tasks if getattr(task, "vars", None)} == {1}
 
 
-def test_groups_that_select_apart_read_one_manifest(import_file: Import, counted: Counter[str]) -> None:
-    selections = ("path:models/staging", "path:models/marts")
-    groups = ", ".join(f"{{'render_config': RenderConfig(select=[{each!r}])}}" for each in selections)
+def rewritten_unseen(manifest: Path) -> None:
+    """Change the text of a manifest so that size, time and inode do not tell."""
+    was = manifest.stat()
+    manifest.write_text(manifest.read_text().replace("port_calls", "port_halls"))
+    os.utime(manifest, ns=(was.st_atime_ns, was.st_mtime_ns))
 
-    module = import_file(f"[{groups}]")
 
-    assert counted == {"manifests": 1, "loads": 2, "plans": 2}
+def test_groups_that_select_apart_read_one_manifest(import_file: Import, loads: Loads) -> None:
+    staging, marts = (
+        f"{{'render_config': RenderConfig(select=['path:models/{each}'])}}" for each in ("staging", "marts")
+    )
+    rewrite = "__import__(REWRITE, fromlist=['x']).rewritten_unseen(project / 'manifest.json')".replace(
+        "REWRITE", repr(__name__)
+    )
+
+    module = import_file(f"({staging} if number == 0 else {rewrite} or {marts} for number in range(2))")
+
+    assert (loads.loaded, loads.shared) == (2, 0)
     one, other = module.groups
     assert "model.harbor_ops.stg_ports" in one.dbt_graph.filtered_nodes.keys() - other.dbt_graph.filtered_nodes.keys()
     assert "model.harbor_ops.port_calls" in other.dbt_graph.filtered_nodes.keys() - one.dbt_graph.filtered_nodes.keys()
     assert one.dbt_graph.nodes.keys() == other.dbt_graph.nodes.keys()
 
 
-def test_each_import_loads_anew(import_file: Import, counted: Counter[str]) -> None:
+def test_each_import_loads_anew(import_file: Import, loads: Loads) -> None:
     import_file("[{}]")
     import_file("[{}]")
 
-    assert counted == {"manifests": 2, "loads": 2, "plans": 2}
+    assert (loads.loaded, loads.shared) == (2, 0)
 
 
-def test_a_manifest_that_is_written_anew_between_two_groups_is_read_anew(
-    import_file: Import, counted: Counter[str]
-) -> None:
+def test_a_manifest_that_is_written_anew_between_two_groups_is_read_anew(import_file: Import, loads: Loads) -> None:
     import_file("[each for each in ({}, {}) if (project / 'manifest.json').touch() is None]")
-    assert counted["manifests"] == 1, "it is written before the first group"
+    assert (loads.loaded, loads.shared) == (1, 1), "it is written before the first group"
 
-    counted.clear()
     import_file("((project / 'manifest.json').touch() or {} for _ in range(2))")
-    assert counted == {"manifests": 2, "loads": 2, "plans": 2}
+    assert (loads.loaded, loads.shared) == (3, 1)
 
 
-def test_what_is_no_import_of_a_dag_file_shares_nothing(import_file: Import, counted: Counter[str]) -> None:
+def test_what_is_no_import_of_a_dag_file_shares_nothing(import_file: Import, loads: Loads) -> None:
     import_file("[]")
     exec(import_file.file.read_text().replace("[]", "[{}, {}]"), {"__name__": "notebook"})  # noqa: S102 - the file itself
 
-    assert counted == {"manifests": 2, "loads": 2, "plans": 2}
+    assert (loads.loaded, loads.shared) == (2, 0)
 
 
-def test_where_dbt_is_told_other_variables_a_listing_is_loaded_for_each(
-    import_file: Import, counted: Counter[str], tmp_path: Path
-) -> None:
+def test_a_hook_answers_for_each_group(import_file: Import) -> None:
+    module = import_file(
+        "({'render_config': RenderConfig(normalize_task_id=own)} for place in ('north', 'south')"
+        " if globals().update(place=place) is None)",
+        first="def own(node): return f'{place}__{node.name}'",
+    )
+
+    for place, ids in {"north": tasks(module.dag, "g0"), "south": tasks(module.dag, "g1")}.items():
+        assert {each.split("__")[0] for each in ids if "north__" in each or "south__" in each} == {place}
+
+
+def test_a_configuration_that_is_changed_between_two_groups_counts_as_it_is(import_file: Import) -> None:
+    module = import_file(
+        "({'render_config': render} for path in ('staging', 'marts')"
+        " if render.select.__setitem__(slice(None), [f'path:models/{path}']) is None)",
+        first="render = RenderConfig(select=['path:models'])",
+    )
+
+    one, other = module.groups
+    assert "model.harbor_ops.stg_ports" in one.dbt_graph.filtered_nodes
+    assert "model.harbor_ops.stg_ports" not in other.dbt_graph.filtered_nodes
+    assert one.tasks_map.keys() != other.tasks_map.keys()
+
+
+def line_of(name: str) -> str:
+    return json.dumps(
+        {
+            "unique_id": f"model.harbor_ops.{name}",
+            "name": name,
+            "resource_type": "model",
+            "package_name": "harbor_ops",
+            "original_file_path": f"models/{name}.sql",
+            "depends_on": {"nodes": []},
+        }
+    )
+
+
+def test_a_listing_is_shared_until_it_is_written_anew(import_file: Import, loads: Loads, tmp_path: Path) -> None:
     listing = tmp_path / "ls.json"
-    node = {
-        "unique_id": "model.harbor_ops.one",
-        "resource_type": "model",
-        "package_name": "harbor_ops",
-        "original_file_path": "models/one.sql",
-        "depends_on": {"nodes": []},
-    }
-    listing.write_text(json.dumps(node))
     render = f"'render_config': RenderConfig(load_method='dbt_ls_file', dbt_ls_path=Path({str(listing)!r}))"
-    operator_args = "'operator_args': {'vars': {'a': 1}, 'py_requirements': ['dbt-duckdb']}"
+    lines = [line_of("one"), line_of("one"), line_of("another")]
 
-    module = import_file(f"[{{{render}}}, {{{render}}}, {{{render}, {operator_args}}}]")
+    listing.write_text(lines[0])
+    module = import_file(
+        f"({{{render}}} for line in {lines!r} if line == listing.read_text() or listing.write_text(line))",
+        first=f"listing = Path({str(listing)!r})",
+    )
 
-    assert counted == {"loads": 2, "plans": 2}
-    assert module.groups[0].plan is module.groups[1].plan is not module.groups[2].plan
+    assert (loads.loaded, loads.shared) == (2, 1)
+    assert [list(group.tasks_map) for group in module.groups] == [
+        ["model.harbor_ops.one"],
+        ["model.harbor_ops.one"],
+        ["model.harbor_ops.another"],
+    ]
+
+
+def test_an_answer_of_dbt_is_shared_while_it_holds(
+    import_file: Import, loads: Loads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "place").mkdir()
+    place = Place(tmp_path / "place")
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(place.cache))
+    model = place.project / "models" / "ports.sql"
+    group = (
+        f"{{'project_config': ProjectConfig({str(place.project)!r}, dbt_vars={{'x': each}}),"
+        f" 'render_config': RenderConfig(load_method='dbt_ls', dbt_executable_path={str(place.dbt)!r})}}"
+    )
+
+    module = import_file(f"[{group} for each in (1, 1, True)]")
+
+    assert (loads.loaded, loads.shared, place.calls) == (2, 1, 2)
+    assert module.groups[0].plan is module.groups[1].plan
+
+    import_file(
+        f"({group} for each in (1, 1) if model.write_text(model.read_text() + ' ')) ",
+        first=f"model = Path({str(model)!r})",
+    )
+
+    assert (loads.loaded, loads.shared, place.calls) == (4, 1, 4)

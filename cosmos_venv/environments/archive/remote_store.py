@@ -157,9 +157,8 @@ class Visit:
     _renewed: float = field(default=0.0, init=False)
     _on_tick: Callable[[], None] | None = field(default=None, init=False)
     _ticked: float = field(default=0.0, init=False)
-    _seen: dict[str, object] | None = field(default=None, init=False)
-    _seen_at: float = field(default=0.0, init=False)
-    _failed: int = field(default=0, init=False)
+    _builder: str | None = field(default=None, init=False)
+    _leases: dict[str, tuple[object, float]] = field(default_factory=dict, init=False)
     _refused: dict[str, None] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -346,26 +345,33 @@ class Visit:
         """Return whether this machine builds now; False where the store is to be asked once more for a record."""
         if self._lease is not None:
             return True  # what it has fetched or built before was no good
-        if self._failed >= _MOST_FAILED:
-            self.report(f"{self._failed} machines have begun to build it, and it has not come: it is built here too.")
-            return True
         if self._left() <= _TURN:
             self.report(f"It has not come within {self.store.seconds:.0f} s: it is built here too.")
             return True
-        lease = self._read_lease()
-        is_same = lease is not None and self._seen is not None and lease.get("id") == self._seen.get("id")
-        if self._seen is not None and not is_same:
-            # Its builder has failed, was killed, or has put a record there since that was looked for.
-            self._seen = None
-            self._failed += 1
-        elif lease is None or (lease == self._seen and self.store.now() - self._seen_at >= _STALE):
+        lease, now = self._read_lease(), self.store.now()
+        if lease is None and self._builder is not None:
+            # Its builder has failed, or has put a record there since that was looked for.
+            self._leases[self._builder] = None, -math.inf
+            self._builder = None
+            return False
+        self._builder = None if lease is None else str(lease.get("id"))
+        # Two may build at once, and overwrite each other's lease: who is not there now may come back.
+        failed = sum(now - at >= _STALE for builder, (_, at) in self._leases.items() if builder != self._builder)
+        if failed >= _MOST_FAILED:
+            self.report(f"{failed} machines have begun to build it, and it has not come: it is built here too.")
+            return True
+        if lease is None or self._builder is None:
             self._take_lease()
-        else:
-            if self._seen is None:
-                self.report(f"The virtualenv is being built by {_shown(lease.get('host'))}: waiting for it.")
-            if lease != self._seen:
-                self._seen, self._seen_at = lease, self.store.now()
-            self._pause(_TURN)
+            return False
+        known, renewed = self._leases.get(self._builder, (None, now))
+        if lease == known and now - renewed >= _STALE:
+            self._take_lease()
+            return False
+        if self._builder not in self._leases:
+            self.report(f"The virtualenv is being built by {_shown(lease.get('host'))}: waiting for it.")
+        if lease != known:
+            self._leases[self._builder] = lease, now
+        self._pause(_TURN)
         return False
 
     def _record(self) -> ArchiveRecord | None:

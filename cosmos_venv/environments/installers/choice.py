@@ -39,8 +39,10 @@ _DIVERTING = {
     "UV_VENV_RELOCATABLE", "UV_WORKING_DIR", "UV_COMPILE_BYTECODE",
 }  # fmt: skip
 
-# Those of the storage of environments and of their key among them: each package that is built runs code of its own.
-_CONNECTIONS = "AIRFLOW_CONN_"
+# Connections, Variables and settings of Airflow, such as its database and the key of its secrets: each package that is
+# built runs code of its own. Nothing that pip, uv or git read begins so.
+_SECRET = ("AIRFLOW_CONN_", "AIRFLOW_VAR_")
+_SETTINGS = "AIRFLOW__"
 
 # Removing a variable is not enough where pip.conf says the same.
 _NEUTRAL = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_DRY_RUN": "0"}
@@ -240,13 +242,15 @@ def _values(all_settings: Iterable[Setting], name: str) -> list[str]:
     return [setting.value for setting in all_settings if setting.name == name and setting.value]
 
 
-def installer_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment variables for an installer: the worker's, without Airflow's connections and without those
-    that would divert it.
+def installer_environment(environ: Mapping[str, str], *, is_airflow: bool = False) -> dict[str, str]:
+    """Return the environment variables for an installer: the worker's, without Airflow's connections, Variables and
+    settings, and without those that would divert it.
 
     :param environ: the worker's.
+    :param is_airflow: whether it runs code of Airflow, and so gets Airflow's settings.
     """
-    kept = {name: value for name, value in environ.items() if not (name in _DIVERTING or name.startswith(_CONNECTIONS))}
+    dropped = _SECRET if is_airflow else (*_SECRET, _SETTINGS)
+    kept = {name: value for name, value in environ.items() if not (name in _DIVERTING or name.startswith(dropped))}
     return kept | _NEUTRAL | _QUIET | home_variables(environ)
 
 
@@ -257,7 +261,7 @@ def environment_of_installation(installer: Installer, environ: Mapping[str, str]
     :param environ: the worker's variables.
     :param scratch: folder that gets what is written for the installer, and its temporary files.
     """
-    kept = installer_environment(environ)
+    kept = installer_environment(environ, is_airflow=bool(installer.command))
     if installer.settings is not None:
         kept = installer.settings.environment(kept, scratch)
     return kept | no_project_variables(scratch) | {"TMPDIR": str(scratch)}

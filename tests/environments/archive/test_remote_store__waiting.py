@@ -117,7 +117,7 @@ def test_those_who_wait_go_on_when_the_builder_has_failed(tmp_path: Path, hello:
 
 
 def test_nobody_waits_for_a_third_builder_when_two_have_failed(tmp_path: Path, hello: EnvironmentSpec) -> None:
-    """Each fails after 5 s, and the next one begins at once."""
+    """Each fails after 5 s, and the next one begins at once. Two that have only lost the lease would renew it."""
     remote = tmp_path / "remote"
     put_lease(remote, hello)
     clock = Busy(happens=lambda: put_lease(remote, hello, id=str(clock.passed // 5), renewed=clock.passed))
@@ -127,7 +127,25 @@ def test_nobody_waits_for_a_third_builder_when_two_have_failed(tmp_path: Path, h
 
     assert machine.has_built
     assert "2 machines have begun to build it, and it has not come: it is built here too." in machine.log
-    assert clock.passed < 12
+    assert 24 <= clock.passed < 32
+
+
+def test_two_builders_that_renew_by_turns_have_not_failed(tmp_path: Path, hello: EnvironmentSpec) -> None:
+    """Each may have read before the other one wrote: both build, and each overwrites the other one's lease."""
+    remote = tmp_path / "remote"
+    put_lease(remote, hello, id="a")
+
+    def renewed() -> None:
+        put_lease(remote, hello, id="b" if clock.passed % 5 >= 3 else "a", renewed=clock.passed // 5)
+
+    clock = Busy(happens=renewed)
+    machine = Machine(directory=tmp_path / "envs", remote=remote, clock=clock)
+
+    machine.use(hello)
+
+    assert "It has not come within 60 s: it is built here too." in machine.log
+    assert 58 <= clock.passed <= 60
+    assert machine.log.count("waiting for it") == 2
 
 
 def test_what_comes_between_two_looks_is_fetched(tmp_path: Path, remote: Path, hello: EnvironmentSpec) -> None:

@@ -14,6 +14,7 @@ from cosmos_venv.environments.installers.choice import (
     InstallerPreference,
     OtherInstaller,
     choose_installer,
+    environment_of_installation,
     installer_environment,
 )
 from cosmos_venv.environments.installers.command_line import InstallArguments
@@ -139,14 +140,35 @@ def test_variables_that_divert_an_installation_do_not_reach_the_installer() -> N
     assert (environ["PIP_USER"], environ["PIP_REQUIRE_VIRTUALENV"], environ["PIP_INDEX_URL"]) == ("0", "0", "u")
 
 
-def test_connections_of_airflow_do_not_reach_the_installer() -> None:
+SECRETS_OF_AIRFLOW = {
+    "AIRFLOW_CONN_AWS_DEFAULT": "aws://user:secret@",
+    "AIRFLOW_VAR_TOKEN": "secret",
+}
+SETTINGS_OF_AIRFLOW = {
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql://user:secret@host/airflow",
+    "AIRFLOW__CORE__FERNET_KEY": "secret",
+    "AIRFLOW__SECRETS__BACKEND_KWARGS": '{"token": "secret"}',
+}
+
+
+def test_what_airflow_keeps_secret_does_not_reach_the_installer() -> None:
     """It runs code of each package that it builds."""
-    worker = {"AIRFLOW_CONN_AWS_DEFAULT": "aws://user:secret@", "AIRFLOW_HOME": "/opt/airflow", "HOME": "/root"}
+    worker = {**SECRETS_OF_AIRFLOW, **SETTINGS_OF_AIRFLOW, "AIRFLOW_HOME": "/opt/airflow", "HOME": "/root"}
 
     environ = installer_environment(worker)
 
     assert "secret" not in "".join(environ.values())
     assert environ["AIRFLOW_HOME"] == "/opt/airflow"
+
+
+def test_an_installer_of_airflow_keeps_the_settings_of_airflow(tmp_path: Path) -> None:
+    """Airflow reads them when it is imported."""
+    installer = choose_installer(OtherInstaller(name="airflow", command=("python",)), [], {})
+    worker = {**SECRETS_OF_AIRFLOW, **SETTINGS_OF_AIRFLOW, "HOME": "/root"}
+
+    environ = environment_of_installation(installer, worker, tmp_path)
+
+    assert {name for name in environ if name.startswith("AIRFLOW")} == set(SETTINGS_OF_AIRFLOW)
 
 
 def arguments_of(
