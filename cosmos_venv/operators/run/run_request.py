@@ -2,7 +2,7 @@
 
 One task of a project evaluates the selection and pushes which tasks are skipped and which run in part; the others look
 there. A task of which nothing is chosen is skipped. So is one behind a task that was skipped though it was chosen, as
-without a selection.
+without a selection: those that are not chosen, and placeholders, are passed on the way to it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from cosmos_venv.files.yaml_files import load_yaml
 XCOM = "dbt_selection"
 """Key of the XCom with the evaluated selection."""
 
-_RULE = "none_failed"
 _SKIPPED = "skipped"
+_PASSED = "passed"
 _MOST_AT_ONCE = 10_000  # each is two parameters of an SQL statement, of which SQLite takes 32,766
 _MOST_NAMES = 5
 
@@ -104,8 +104,11 @@ def selection_for(operator: Any, request: RunRequest, context: Mapping[str, Any]
     if operator.task_id in unchosen:
         raise _skip(operator, f"Not chosen for this run: {_said(request)}.")
     # With Airflow's own rule, all_success, a task behind one that is not chosen could not run.
-    if operator.trigger_rule == _RULE and (parents := operator.upstream_task_ids - unchosen):
-        states = compat.task_states(sorted(parents), **place)
+    if operator.skipped_with is not None:
+        prefix = select_task_id.removesuffix(SELECT_TASK_ID)
+        further = (f"{prefix}{each}" for each in operator.skipped_with)
+        before = _before({*operator.upstream_task_ids, *further}, found.get(_PASSED, {})) - unchosen
+        states = compat.task_states(sorted(before), **place) if before else {}
         if skipped := sorted(each for each, state in states.items() if state == _SKIPPED):
             raise _skip(operator, f"Skipped as {', '.join(skipped)} before it.")
     if request.selects and pushed is None:
@@ -122,6 +125,18 @@ def selection_for(operator: Any, request: RunRequest, context: Mapping[str, Any]
         "models": None,
         "indirect_selection": TestIndirectSelection.EMPTY.value,
     }
+
+
+def _before(task_ids: Iterable[str], passed: Mapping[str, Sequence[str]]) -> set[str]:
+    """The tasks, and those before each that is passed."""
+    found: set[str] = set()
+    left = [*task_ids]
+    while left:
+        task_id = left.pop()
+        if task_id not in found:
+            found.add(task_id)
+            left += passed.get(task_id, ())
+    return found
 
 
 def _skip(operator: Any, reason: str) -> AirflowSkipException:
@@ -155,12 +170,15 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 
     :param skipped: ids of the tasks of which nothing is chosen.
     :param at_once: those of them that no chosen task comes before: whatever happens, they are skipped.
+    :param passed: by id of each other task that is not chosen or a placeholder those right before it, as far as they
+        are chosen or behind one that is.
     :param partial: by task id the nodes that run, where only some of a task's nodes are chosen.
     :param number: how many tasks run.
     """
 
     skipped: tuple[str, ...]
     at_once: tuple[str, ...]
+    passed: dict[str, list[str]]
     partial: dict[str, list[str]]
     number: int
 
@@ -180,24 +198,27 @@ def choose(tasks: Mapping[str, Mapping[str, Any]], chosen: Collection[str]) -> C
     partial: dict[str, list[str]] = {}
     skipped: list[str] = []
     at_once: list[str] = []
+    passed: dict[str, list[str]] = {}
     behind: set[str] = set()  # a chosen task, or behind one
     number = 0
     for task_id, task in tasks.items():
         nodes = [each for each in task["nodes"] if each in chosen]
         if task["tested"] is not None and task["tested"] not in chosen:
             nodes = [each for each in nodes if each not in with_parent]
-        is_behind = not behind.isdisjoint(task["after"])
+        after = [each for each in task["after"] if each in behind]
         if nodes:
             number += 1
             if len(nodes) < len(task["nodes"]):
                 partial[task_id] = nodes
         elif task["nodes"]:
             skipped.append(task_id)
-            if not is_behind:
+            if not after:
                 at_once.append(task_id)
-        if nodes or is_behind:
+        if nodes or after:
             behind.add(task_id)
-    return Choice(skipped=tuple(skipped), at_once=tuple(at_once), partial=partial, number=number)
+        if after and not nodes:
+            passed[task_id] = after
+    return Choice(skipped=tuple(skipped), at_once=tuple(at_once), passed=passed, partial=partial, number=number)
 
 
 def push_choice(operator: Any, request: RunRequest, chosen: Collection[str], context: Mapping[str, Any]) -> None:
@@ -216,6 +237,7 @@ def push_choice(operator: Any, request: RunRequest, chosen: Collection[str], con
     selectors: Mapping[str, str] = operator.selectors
     value = {
         _SKIPPED: [f"{prefix}{each}" for each in choice.skipped],
+        _PASSED: {f"{prefix}{each}": [f"{prefix}{one}" for one in before] for each, before in choice.passed.items()},
         "partial": {
             f"{prefix}{each}": {node: selectors[node] for node in nodes} for each, nodes in choice.partial.items()
         },
