@@ -89,6 +89,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     :param run_params: the names of the DAG's params that a run may set, by what they are for (``full_refresh``,
         ``vars``, ``select``, ``exclude``), and in ``task_id`` the task that evaluates what it selects; None: there are
         none.
+    :param skipped_with: tasks of the project beside its parents with which this one is skipped, by their ids without
+        the group of the project; None: it goes by its trigger rule alone.
     :param emit_datasets: let Airflow know which assets the nodes that ran have updated (run, build, seed, snapshot).
     :param conn_id, db_name, schema: nothing reads them; they exist because Cosmos has them.
     :raises CosmosValueError: for an argument that the operator does not take, and for a value that cannot be.
@@ -133,6 +135,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     warm_dbt: str | None
     warm_dbt_keeps_project: bool | None
     run_params: Mapping[str, str] | None
+    skipped_with: Sequence[str] | None
 
     def __init__(
         self,
@@ -185,6 +188,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         warm_dbt: str | None = None,
         warm_dbt_keeps_project: bool | None = None,
         run_params: Mapping[str, str] | None = None,
+        skipped_with: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
         # First of all: whatever stands in a local variable by then would be stored, and copied with each DAG.

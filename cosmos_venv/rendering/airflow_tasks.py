@@ -55,6 +55,7 @@ _OPERATOR_MODULES = ("operators.local", "operators.virtualenv", "operators.watch
 _OWN = frozenset({"select", "extra_context", "doc_md", "node_ids", "model_unique_id"})
 _PRODUCER = "producer_task_id"
 _RULE = "trigger_rule"
+_SKIPPED_WITH = "skipped_with"
 
 
 class TaskMaker(msgspec.Struct, frozen=True, kw_only=True):
@@ -257,7 +258,9 @@ def _defaults(task: PlannedTask, maker: TaskMaker, task_group: TaskGroup | None)
     """The task's defaults that nothing goes over which all tasks share."""
     given = set() if task.is_placeholder else {*maker.shared}
     if _RULE in task.defaults:  # a user's own rule is left as it is, wherever he gives it
-        given |= _default_args(maker.dag, task_group).keys() & {_RULE}
+        given |= {*_default_args(maker.dag, task_group), *task.arguments} & {_RULE}
+        if _RULE in given:
+            given.add(_SKIPPED_WITH)
     return {name: each for name, each in task.defaults.items() if name not in given}
 
 

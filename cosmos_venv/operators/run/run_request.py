@@ -2,7 +2,7 @@
 
 One task of a project evaluates the selection and pushes which tasks are skipped and which run in part; the others look
 there. A task of which nothing is chosen is skipped. So is one behind a task that was skipped though it was chosen, as
-without a selection.
+without a selection: those that are not chosen, and placeholders, are passed on the way to it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from cosmos_venv.files.yaml_files import load_yaml
 XCOM = "dbt_selection"
 """Key of the XCom with the evaluated selection."""
 
-_RULE = "none_failed"
 _SKIPPED = "skipped"
-_MOST_AT_ONCE = 10_000  # each is two parameters of an SQL statement, of which SQLite takes 32,766
+_PASSED = "passed"
+# Airflow 3 turns each into two parameters of an SQL statement, Airflow 2 into one; SQLite takes 32,766.
+_MOST_AT_ONCE = 10_000
+_MOST_SAID = 200  # letters
 _MOST_NAMES = 5
 
 
@@ -49,12 +51,14 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
 
         :param names: of the params, by what they are for.
         :param context: Airflow's context of a task.
+        :raises CosmosValueError: where a word of a selection begins with a dash.
         """
         params: Any = context.get("params") or {}
         values = {each: params[name] for each, name in names.items() if name in params}
+        select, exclude = (_without_flags(each, values.get(each)) for each in ("select", "exclude"))
         return cls(
-            select=str(values.get("select") or "").strip(),
-            exclude=str(values.get("exclude") or "").strip(),
+            select=select,
+            exclude=exclude,
             full_refresh=bool(values.get("full_refresh")),
             variables=values.get("vars") or {},
         )
@@ -76,6 +80,18 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
         if self.variables:
             found["vars"] = {**_mapping(operator.vars), **self.variables}
         return found
+
+
+def _without_flags(parameter: str, given: Any) -> str:
+    text = str(given or "").strip()
+    # Each word of a long selection is one of the command line.
+    for word in text.split():
+        if word.startswith("-"):
+            raise CosmosValueError(
+                f"{parameter}={text[:_MOST_SAID]!r}: the word {word[:_MOST_SAID]!r} begins with a dash, as dbt's flags do. "
+                "A run chooses nodes only."
+            )
+    return text
 
 
 def _mapping(variables: Any) -> Mapping[str, Any]:
@@ -104,8 +120,11 @@ def selection_for(operator: Any, request: RunRequest, context: Mapping[str, Any]
     if operator.task_id in unchosen:
         raise _skip(operator, f"Not chosen for this run: {_said(request)}.")
     # With Airflow's own rule, all_success, a task behind one that is not chosen could not run.
-    if operator.trigger_rule == _RULE and (parents := operator.upstream_task_ids - unchosen):
-        states = compat.task_states(sorted(parents), **place)
+    if operator.skipped_with is not None:
+        prefix = select_task_id.removesuffix(SELECT_TASK_ID)
+        further = (f"{prefix}{each}" for each in operator.skipped_with)
+        before = _before({*operator.upstream_task_ids, *further}, found.get(_PASSED, {})) - unchosen
+        states = compat.task_states(sorted(before), **place) if before else {}
         if skipped := sorted(each for each, state in states.items() if state == _SKIPPED):
             raise _skip(operator, f"Skipped as {', '.join(skipped)} before it.")
     if request.selects and pushed is None:
@@ -122,6 +141,18 @@ def selection_for(operator: Any, request: RunRequest, context: Mapping[str, Any]
         "models": None,
         "indirect_selection": TestIndirectSelection.EMPTY.value,
     }
+
+
+def _before(task_ids: Iterable[str], passed: Mapping[str, Sequence[str]]) -> set[str]:
+    """The tasks, and those before each that is passed."""
+    found: set[str] = set()
+    left = [*task_ids]
+    while left:
+        task_id = left.pop()
+        if task_id not in found:
+            found.add(task_id)
+            left += passed.get(task_id, ())
+    return found
 
 
 def _skip(operator: Any, reason: str) -> AirflowSkipException:
@@ -155,12 +186,15 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 
     :param skipped: ids of the tasks of which nothing is chosen.
     :param at_once: those of them that no chosen task comes before: whatever happens, they are skipped.
+    :param passed: by id of each other task that is not chosen or a placeholder those right before it, as far as they
+        are chosen or behind one that is.
     :param partial: by task id the nodes that run, where only some of a task's nodes are chosen.
     :param number: how many tasks run.
     """
 
     skipped: tuple[str, ...]
     at_once: tuple[str, ...]
+    passed: dict[str, list[str]]
     partial: dict[str, list[str]]
     number: int
 
@@ -180,24 +214,27 @@ def choose(tasks: Mapping[str, Mapping[str, Any]], chosen: Collection[str]) -> C
     partial: dict[str, list[str]] = {}
     skipped: list[str] = []
     at_once: list[str] = []
+    passed: dict[str, list[str]] = {}
     behind: set[str] = set()  # a chosen task, or behind one
     number = 0
     for task_id, task in tasks.items():
         nodes = [each for each in task["nodes"] if each in chosen]
         if task["tested"] is not None and task["tested"] not in chosen:
             nodes = [each for each in nodes if each not in with_parent]
-        is_behind = not behind.isdisjoint(task["after"])
+        after = [each for each in task["after"] if each in behind]
         if nodes:
             number += 1
             if len(nodes) < len(task["nodes"]):
                 partial[task_id] = nodes
         elif task["nodes"]:
             skipped.append(task_id)
-            if not is_behind:
+            if not after:
                 at_once.append(task_id)
-        if nodes or is_behind:
+        if nodes or after:
             behind.add(task_id)
-    return Choice(skipped=tuple(skipped), at_once=tuple(at_once), partial=partial, number=number)
+        if after and not nodes:
+            passed[task_id] = after
+    return Choice(skipped=tuple(skipped), at_once=tuple(at_once), passed=passed, partial=partial, number=number)
 
 
 def push_choice(operator: Any, request: RunRequest, chosen: Collection[str], context: Mapping[str, Any]) -> None:
@@ -207,15 +244,19 @@ def push_choice(operator: Any, request: RunRequest, chosen: Collection[str], con
     :param request: the wishes of the run.
     :param chosen: unique ids of what dbt has selected.
     :param context: Airflow's context of that task.
-    :raises AirflowFailException: when no task of the project would run.
+    :raises AirflowFailException: when no task of the project would run, and no other project shares the params.
     """
     choice = choose(operator.tasks, chosen)
-    if not choice.number:
-        raise AirflowFailException(f"{_said(request)} chooses no task of this DAG: {_why_nothing(chosen)}")
     prefix = operator.task_id.removesuffix(SELECT_TASK_ID)
+    if not choice.number:
+        if not _shares(operator):
+            raise AirflowFailException(f"{_said(request)} chooses no task of this DAG: {_why_nothing(chosen)}")
+        group = prefix.removesuffix(".")
+        operator.log.warning("%s chooses no task of the group %s: all of them are skipped.", _said(request), group)
     selectors: Mapping[str, str] = operator.selectors
     value = {
         _SKIPPED: [f"{prefix}{each}" for each in choice.skipped],
+        _PASSED: {f"{prefix}{each}": [f"{prefix}{one}" for one in before] for each, before in choice.passed.items()},
         "partial": {
             f"{prefix}{each}": {node: selectors[node] for node in nodes} for each, nodes in choice.partial.items()
         },
@@ -232,6 +273,17 @@ def push_choice(operator: Any, request: RunRequest, chosen: Collection[str], con
     # Those of a mapped group are skipped by themselves.
     if choice.at_once and ti.map_index < 0:
         compat.skip_tasks([f"{prefix}{each}" for each in choice.at_once[:_MOST_AT_ONCE]], context)
+
+
+def _shares(operator: Any) -> bool:
+    """Whether another project of the DAG is asked by the same params what it runs."""
+    own = operator.run_params
+    others = (getattr(task, "run_params", None) or own for task in operator.dag.tasks)
+    asked = ("select", "exclude")
+    return any(
+        each["task_id"] != own["task_id"] and any(own.get(one) and own[one] == each.get(one) for one in asked)
+        for each in others
+    )
 
 
 def _why_nothing(chosen: Collection[str]) -> str:

@@ -1,12 +1,14 @@
 """The plan of a DAG whose runs may choose nodes: a first task evaluates the selection, and the last one runs nothing.
 
 A task whose parents were skipped runs where it is chosen, and none runs behind one that has failed (``none_failed``).
+It skips itself where one before it was skipped for another reason, also beyond placeholders, which Airflow runs by
+itself. The first tasks keep Airflow's own rule: what comes before them is nothing that a run may choose.
 The last task is there for what stands behind the project: it succeeds where all that was chosen has succeeded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -70,7 +72,7 @@ def choosable_plan(
     done = PlannedTask(
         task_id=SELECT_DONE_TASK_ID, operator=EMPTY, arguments={"trigger_rule": "none_failed_min_one_success"}
     )
-    tasks = [msgspec.structs.replace(task, defaults={**task.defaults, **_RULE}) for task in plan.tasks]
+    tasks = _with_rules(plan, after)
     has_children = {before for before, _ in plan.edges}
     first = [task.task_id for task in tasks if task.task_id not in after]
     last = [task.task_id for task in tasks if task.task_id not in has_children]
@@ -90,6 +92,20 @@ def choosable_plan(
             [between],
         ),
     )
+
+
+def _with_rules(plan: Plan, after: Mapping[str, Sequence[str]]) -> list[PlannedTask]:
+    """The tasks, and how each goes by those before it: what it is skipped with beside its parents."""
+    running = {task.task_id for task in plan.tasks if not task.is_placeholder}
+    before: dict[str, set[str]] = {}  # the nearest that run something
+    tasks = []
+    for task in plan.tasks:
+        parents = after.get(task.task_id, ())
+        found = {each for parent in parents for each in ((parent,) if parent in running else before[parent])}
+        before[task.task_id] = found
+        own = {"skipped_with": sorted(found.difference(parents))} if task.task_id in running else {}
+        tasks.append(msgspec.structs.replace(task, defaults={**task.defaults, **_RULE, **own}) if found else task)
+    return tasks
 
 
 def _contents(plan: Plan, nodes: Mapping[str, DbtNode]) -> dict[str, dict[str, Any]]:

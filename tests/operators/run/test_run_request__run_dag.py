@@ -223,6 +223,54 @@ def test_a_node_behind_one_that_dbt_has_skipped_is_skipped_though_it_is_chosen(
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(
+    ("text", "conf", "unlike"),
+    [
+        pytest.param("{{ config(materialized='ephemeral') }}", {}, {"mart": "success"}, id="a-placeholder-between"),
+        pytest.param("", {"select": "staging report other"}, {}, id="an-unchosen-one-between"),
+    ],
+)
+def test_a_node_far_behind_one_that_dbt_has_skipped_is_skipped_too(
+    dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag, text: str, conf: dict[str, str], unlike: dict[str, str]
+) -> None:
+    mart = project / "models" / "mart.sql"
+    mart.write_text(text + mart.read_text())
+    dbt.script("run", select="staging", exit_code=99)
+
+    outcome = cosmos_run_dag(made(dbt, project), conf=conf)
+
+    found = {each.partition("_")[0]: state for each, state in states(outcome).items() if each not in (SELECT, DONE)}
+    assert found == {**dict.fromkeys(("staging", "mart", "report"), "skipped"), "other": "success", **unlike}
+    assert "Skipped as staging_run before it." in outcome.tasks["report_run"].log
+
+
+@pytest.mark.long
+def test_a_rule_of_the_users_stays_though_it_is_the_one_that_is_ours(
+    dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
+) -> None:
+    dbt.script("run", select="staging", exit_code=99)
+    given = {**arguments(dbt, project), "operator_args": {"trigger_rule": "none_failed"}}
+
+    outcome = cosmos_run_dag(DbtDag(dag_id="harbor", schedule=None, start_date=START, **given))
+
+    assert states(outcome) == {**dict.fromkeys((SELECT, DONE, *MODELS), "success"), "staging": "skipped"}
+
+
+@pytest.mark.long
+def test_a_group_of_which_nothing_is_chosen_is_skipped_where_another_shares_the_param(
+    dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
+) -> None:
+    with DAG("harbor", schedule=None, start_date=START) as dag:
+        for group_id, name in (("one", "staging"), ("two", "other")):
+            DbtTaskGroup(group_id, **arguments(dbt, project, select=[name]))
+
+    outcome = cosmos_run_dag(dag, conf={"select": "staging"}, raise_on_failure=True)
+
+    assert {each: state for each, state in states(outcome).items() if state != "success"} == {"two.other": "skipped"}
+    assert "chooses no task of the group two: all of them are skipped." in outcome.tasks[f"two.{SELECT}"].log
+
+
+@pytest.mark.long
 def test_a_batch_builds_its_chosen_nodes(dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag) -> None:
     dag = made(dbt, project, batch_by=BatchBy.ALL)
     before = len(dbt.calls)

@@ -68,7 +68,7 @@ def test_groups_share_the_params_of_their_dag(project: Path) -> None:
             DbtTaskGroup(group_id, **arguments, run_params=True)
 
     assert [*dag.params] == ["select", "exclude", "full_refresh", "vars"]
-    task: Any = next(task for task in dag.tasks if task.task_id.startswith("two.") and task.task_id.endswith(".run"))
+    task: Any = next(task for task in dag.tasks if task.task_id.startswith("two.") and task.task_id.endswith(".test"))
     assert task.run_params["task_id"] == "two.dbt_select"
     assert task.trigger_rule == "none_failed"
 
