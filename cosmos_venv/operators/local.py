@@ -158,7 +158,7 @@ class DbtSelectLocalOperator(DbtSelectMixin, DbtLocalBaseOperator):
         :param context: Airflow's context of the task.
         :param **kwargs: as for every local operator.
         :raises AirflowException: when dbt refuses the selection, with its own words.
-        :raises AirflowFailException: when it chooses no task.
+        :raises AirflowFailException: when it chooses no task, and no other project of the DAG shares the params.
         """
         from cosmos_venv.operators.run.run_request import RunRequest, listed, push_choice
 

@@ -25,7 +25,9 @@ XCOM = "dbt_selection"
 
 _SKIPPED = "skipped"
 _PASSED = "passed"
-_MOST_AT_ONCE = 10_000  # each is two parameters of an SQL statement, of which SQLite takes 32,766
+# Airflow 3 turns each into two parameters of an SQL statement, Airflow 2 into one; SQLite takes 32,766.
+_MOST_AT_ONCE = 10_000
+_MOST_SAID = 200  # letters
 _MOST_NAMES = 5
 
 
@@ -49,12 +51,14 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
 
         :param names: of the params, by what they are for.
         :param context: Airflow's context of a task.
+        :raises CosmosValueError: where a word of a selection begins with a dash.
         """
         params: Any = context.get("params") or {}
         values = {each: params[name] for each, name in names.items() if name in params}
+        select, exclude = (_without_flags(each, values.get(each)) for each in ("select", "exclude"))
         return cls(
-            select=str(values.get("select") or "").strip(),
-            exclude=str(values.get("exclude") or "").strip(),
+            select=select,
+            exclude=exclude,
             full_refresh=bool(values.get("full_refresh")),
             variables=values.get("vars") or {},
         )
@@ -76,6 +80,18 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
         if self.variables:
             found["vars"] = {**_mapping(operator.vars), **self.variables}
         return found
+
+
+def _without_flags(parameter: str, given: Any) -> str:
+    text = str(given or "").strip()
+    # Each word of a long selection is one of the command line.
+    for word in text.split():
+        if word.startswith("-"):
+            raise CosmosValueError(
+                f"{parameter}={text[:_MOST_SAID]!r}: the word {word[:_MOST_SAID]!r} begins with a dash, as "
+                "dbt's flags do. A run chooses nodes only."
+            )
+    return text
 
 
 def _mapping(variables: Any) -> Mapping[str, Any]:
@@ -228,12 +244,15 @@ def push_choice(operator: Any, request: RunRequest, chosen: Collection[str], con
     :param request: the wishes of the run.
     :param chosen: unique ids of what dbt has selected.
     :param context: Airflow's context of that task.
-    :raises AirflowFailException: when no task of the project would run.
+    :raises AirflowFailException: when no task of the project would run, and no other project shares the params.
     """
     choice = choose(operator.tasks, chosen)
-    if not choice.number:
-        raise AirflowFailException(f"{_said(request)} chooses no task of this DAG: {_why_nothing(chosen)}")
     prefix = operator.task_id.removesuffix(SELECT_TASK_ID)
+    if not choice.number:
+        if not _shares(operator):
+            raise AirflowFailException(f"{_said(request)} chooses no task of this DAG: {_why_nothing(chosen)}")
+        group = prefix.removesuffix(".")
+        operator.log.warning("%s chooses no task of the group %s: all of them are skipped.", _said(request), group)
     selectors: Mapping[str, str] = operator.selectors
     value = {
         _SKIPPED: [f"{prefix}{each}" for each in choice.skipped],
@@ -254,6 +273,17 @@ def push_choice(operator: Any, request: RunRequest, chosen: Collection[str], con
     # Those of a mapped group are skipped by themselves.
     if choice.at_once and ti.map_index < 0:
         compat.skip_tasks([f"{prefix}{each}" for each in choice.at_once[:_MOST_AT_ONCE]], context)
+
+
+def _shares(operator: Any) -> bool:
+    """Whether another project of the DAG is asked by the same params what it runs."""
+    own = operator.run_params
+    others = (getattr(task, "run_params", None) or own for task in operator.dag.tasks)
+    asked = ("select", "exclude")
+    return any(
+        each["task_id"] != own["task_id"] and any(own.get(one) and own[one] == each.get(one) for one in asked)
+        for each in others
+    )
 
 
 def _why_nothing(chosen: Collection[str]) -> str:

@@ -58,6 +58,14 @@ def test_only_commands_that_know_it_refresh() -> None:
     assert request().changes(operator) == {}
 
 
+@pytest.mark.parametrize("text", ["a --target prod", "-x", "a\n--vars"])
+def test_a_word_that_dbt_may_take_for_a_flag_is_refused(text: str) -> None:
+    with pytest.raises(CosmosValueError, match=r"exclude='.*-.*': the word '-.*' begins with a dash"):
+        request(exclude=text)
+
+    assert request(exclude="a-b path:x/-y").exclude == "a-b path:x/-y"
+
+
 def test_ids_are_those_of_lines_that_are_nodes_with_a_log_as_text_and_as_json() -> None:
     node = json.dumps({"unique_id": "model.shop.orders"})
     event = json.dumps({"info": {"msg": json.dumps({"unique_id": "seed.shop.raw"}), "level": "info"}, "data": {}})

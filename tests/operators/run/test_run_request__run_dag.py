@@ -257,6 +257,20 @@ def test_a_rule_of_the_users_stays_though_it_is_the_one_that_is_ours(
 
 
 @pytest.mark.long
+def test_a_group_of_which_nothing_is_chosen_is_skipped_where_another_shares_the_param(
+    dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
+) -> None:
+    with DAG("harbor", schedule=None, start_date=START) as dag:
+        for group_id, name in (("one", "staging"), ("two", "other")):
+            DbtTaskGroup(group_id, **arguments(dbt, project, select=[name]))
+
+    outcome = cosmos_run_dag(dag, conf={"select": "staging"}, raise_on_failure=True)
+
+    assert {each: state for each, state in states(outcome).items() if state != "success"} == {"two.other": "skipped"}
+    assert "chooses no task of the group two: all of them are skipped." in outcome.tasks[f"two.{SELECT}"].log
+
+
+@pytest.mark.long
 def test_a_batch_builds_its_chosen_nodes(dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag) -> None:
     dag = made(dbt, project, batch_by=BatchBy.ALL)
     before = len(dbt.calls)
