@@ -88,8 +88,8 @@ def _without_flags(parameter: str, given: Any) -> str:
     for word in text.split():
         if word.startswith("-"):
             raise CosmosValueError(
-                f"{parameter}={text[:_MOST_SAID]!r}: the word {word[:_MOST_SAID]!r} begins with a dash, as dbt's flags do. "
-                "A run chooses nodes only."
+                f"{parameter}={text[:_MOST_SAID]!r}: the word {word[:_MOST_SAID]!r} begins with a dash, as "
+                "dbt's flags do. A run chooses nodes only."
             )
     return text
 
