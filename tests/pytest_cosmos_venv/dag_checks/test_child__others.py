@@ -22,9 +22,9 @@ dag = cosmos.DbtDag(
     start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
     project_config=cosmos.ProjectConfig(PROJECT),
     profile_config=cosmos.ProfileConfig("harbor", "dev", profiles_yml_filepath=PROJECT / "profiles.yml"),
-    render_config=cosmos.RenderConfig(load_method=cosmos.LoadMode.DBT_LS{more}),
+    render_config=cosmos.RenderConfig(load_method=cosmos.LoadMode.DBT_LS, dbt_executable_path="/nowhere/dbt"),
     execution_config=cosmos.ExecutionConfig(execution_mode=cosmos.ExecutionMode.VIRTUALENV),
-    operator_args={{"py_requirements": ["dbt-core~=1.11.0", "dbt-duckdb"]}},
+    operator_args={"py_requirements": ["dbt-core~=1.11.0", "dbt-duckdb"]},
 )
 """
 
@@ -80,8 +80,7 @@ def test_a_file_that_loads_by_dbt_ls_says_that_it_needs_a_dbt(
 ) -> None:
     python = Path(sys.executable) if environment is None else python_of(environment)
     project = CheckedProject(folder=tmp_path, cache_dir=tmp_path / "empty", root=root, python=python)
-    more = ', dbt_executable_path="/nowhere/dbt"' if root == "cosmos" else ""
-    project.add(listing=LISTING.format(more=more))
+    project.add(listing=LISTING)
 
     checked = project.run()
     in_ci = project.run("-k", "imports", variables={"CI": "true"})
