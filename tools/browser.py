@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,6 +53,21 @@ def started(profile: Path, *, width: int = 1200, height: int = 1000, scale: floa
         yield browser
     finally:
         browser.quit()
+
+
+def wait_until(has_come: Callable[[], bool], what: str, *, seconds: float) -> None:
+    """Wait for something that a page shows.
+
+    :param has_come: whether it is there.
+    :param what: it is, in words.
+    :param seconds: to wait at most.
+    :raises TimeoutError: it has not come by then.
+    """
+    deadline = time.monotonic() + seconds
+    while not has_come():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {seconds:.0f} s")
+        time.sleep(0.5)
 
 
 def main() -> int:

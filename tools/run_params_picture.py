@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from benchmarks.airflows import RunningAirflow, running_airflow
@@ -18,7 +17,7 @@ from benchmarks.suite_run import ROOT
 from benchmarks.workers import PYTHONS
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
-from .browser import started
+from .browser import started, wait_until
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
@@ -55,25 +54,13 @@ return Boolean(found)
 HAS_FORM = "return document.body.innerText.includes(arguments[0])"
 
 
-def wait_until(has_come: Callable[[], bool], what: str) -> None:
-    """Wait for something.
-
-    :raises TimeoutError: it has not come within the deadline.
-    """
-    deadline = time.monotonic() + DEADLINE
-    while not has_come():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what}: not within {DEADLINE:.0f} s")
-        time.sleep(0.5)
-
-
 def take(browser: WebDriver, airflow: RunningAirflow) -> None:
     """Write the picture of the form."""
     address = f"http://127.0.0.1:{airflow.airflow.variables['AIRFLOW__API__PORT']}"
     browser.get(f"{address}/auth/token/login")
     browser.get(f"{address}/dags/{DAG_ID}")
-    wait_until(lambda: bool(browser.execute_script(CLICK, "Trigger")), "the button")
-    wait_until(lambda: bool(browser.execute_script(HAS_FORM, "--full-refresh")), "the form")
+    wait_until(lambda: bool(browser.execute_script(CLICK, "Trigger")), "the button", seconds=DEADLINE)
+    wait_until(lambda: bool(browser.execute_script(HAS_FORM, "--full-refresh")), "the form", seconds=DEADLINE)
     time.sleep(1.0)  # the dialogue fades in
     browser.save_screenshot(str(IMAGE))
 

@@ -12,8 +12,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +22,7 @@ from benchmarks.workers import PYTHONS
 from pytest_cosmos_venv.throwaway import throwaway_folder
 from tests.postgres import Postgres, started_postgres
 
-from .browser import started
+from .browser import started, wait_until
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
@@ -99,18 +97,6 @@ def write_project(folder: Path, postgres: Postgres) -> str:
     )
 
 
-def wait_until(has_come: Callable[[], bool], what: str) -> None:
-    """Wait for something.
-
-    :raises TimeoutError: it has not come within the deadline.
-    """
-    deadline = time.monotonic() + DEADLINE
-    while not has_come():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what}: not within {DEADLINE:.0f} s")
-        time.sleep(0.5)
-
-
 def take(browser: WebDriver, airflow: RunningAirflow) -> None:
     """Write the picture of the run as it is now."""
     address = f"http://127.0.0.1:{airflow.airflow.variables['AIRFLOW__API__PORT']}"
@@ -118,7 +104,7 @@ def take(browser: WebDriver, airflow: RunningAirflow) -> None:
     browser.execute_script("localStorage.setItem('default_dag_view', JSON.stringify('graph'))")
     browser.get(f"{address}/dags/{DAG_ID}/runs/{RUN_ID}")
     nodes = "return document.querySelectorAll('.react-flow__node').length"
-    wait_until(lambda: bool(browser.execute_script(nodes) >= len(HALF_WAY)), "the graph is drawn")
+    wait_until(lambda: bool(browser.execute_script(nodes) >= len(HALF_WAY)), "the graph is drawn", seconds=DEADLINE)
     browser.save_screenshot(str(IMAGE))
 
 
@@ -143,7 +129,7 @@ def main() -> int:
                     HALF_WAY.items() <= {each.task_id: each.state for each in airflow.instances(DAG_ID, RUN_ID)}.items()
                 )
 
-            wait_until(is_half_way, "the run is half way")
+            wait_until(is_half_way, "the run is half way", seconds=DEADLINE)
             take(browser, airflow)
     print(IMAGE.relative_to(ROOT))
     return 0
