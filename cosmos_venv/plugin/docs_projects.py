@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from cosmos_venv import settings
+from cosmos_venv.config.docs_site import docs_url
 from cosmos_venv.credentials import mask
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.remote.remote_file import url_of
@@ -64,9 +65,8 @@ def docs_path(project: str, unique_id: str = "") -> str:
     :param project: its name in URLs.
     :param unique_id: that dbt gives a node, a source or another thing that it shows; empty: the first page.
     """
-    kind = unique_id.partition(".")[0]
-    fragment = f"#!/{quote(kind)}/{quote(unique_id)}" if unique_id else ""
-    return f"{PREFIX}/{quote(project, safe='')}/{fragment}"
+    base = f"{PREFIX}/{quote(project, safe='')}/"
+    return docs_url(base, unique_id) if unique_id else base
 
 
 def configured_docs() -> Docs:
