@@ -296,22 +296,54 @@ def rows_of(series: Series) -> list[Row]:
 
 def main() -> int:
     """Measure, print, store; 1 when a promise is not kept."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=7, help="how often each figure is taken (default 7)")
+    return report(
+        "remote-environments",
+        (__doc__ or "").partition("\n")[0],
+        measure,
+        rows_of,
+        rounds=7,
+        title="What fetching an environment costs",
+        subject=": 180 MB, 6,500 files, packed 50 MB",
+        note=" Fetching ends when the disk has everything, which nothing that it is compared with waits for.",
+    )
+
+
+def report(
+    name: str,
+    description: str,
+    measured: Callable[[Path, int], Series],
+    judged: Callable[[Series], list[Row]],
+    *,
+    rounds: int,
+    title: str,
+    subject: str,
+    note: str = "",
+) -> int:
+    """Take a series as the command line says, print its table and store it; 1 when a promise is not kept.
+
+    :param name: of the stored files.
+    :param description: of the command.
+    :param measured: takes the series in a folder, in so many rounds.
+    :param judged: makes its rows.
+    :param rounds: how many where the command line does not say it.
+    :param title: of the table.
+    :param subject: what there is to say behind the names of the packages.
+    :param note: a sentence behind how it was measured.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--rounds", type=int, default=rounds, help=f"how often each figure is taken (default {rounds})")
     parser.add_argument("--at", type=Path, help="the folder below which everything is made (default: TMPDIR)")
     options = parser.parse_args()
     with throwaway_folder("cosmos-benchmark-", within=options.at) as folder:
-        series, file_system = measure(folder, options.rounds), file_system_of(folder)
-    rows = rows_of(series)
-    packages = " and ".join(REQUIREMENTS)
+        series, file_system = measured(folder, options.rounds), file_system_of(folder)
+    rows = judged(series)
     text = (
-        f"# What fetching an environment costs\n\n{MACHINE}. {packages}: 180 MB, 6,500 files, packed 50 MB. Medians of "
-        f"{options.rounds} rounds, on {file_system}; each ratio is that of one round. Fetching ends when the disk has "
-        f"everything, which nothing that it is compared with waits for.\n\n{table(rows)}\n"
+        f"# {title}\n\n{MACHINE}. {' and '.join(REQUIREMENTS)}{subject}. Medians of {options.rounds} rounds, on "
+        f"{file_system}; each ratio is that of one round.{note}\n\n{table(rows)}\n"
     )
     print(text)
     figures = {what: [vars(each) for each in taken] for what, taken in series.taken.items()}
-    store("remote-environments", text, {"machine": MACHINE, "rows": [row.as_dict() for row in rows], "taken": figures})
+    store(name, text, {"machine": MACHINE, "rows": [row.as_dict() for row in rows], "taken": figures})
     return 0 if all(row.is_kept for row in rows) else 1
 
 

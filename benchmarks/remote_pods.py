@@ -10,13 +10,12 @@ is measured in turns; processor time is that of the process and of what it start
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
-from benchmarks.environments import Row, table
+from benchmarks.environments import Row
 from benchmarks.remote_environments import (
     BUCKET,
     PROVIDERS,
@@ -25,13 +24,11 @@ from benchmarks.remote_environments import (
     Series,
     Taken,
     connection_to,
-    file_system_of,
+    report,
     s3_server,
     worker,
 )
-from benchmarks.storing import MACHINE, store
 from benchmarks.workers import ROOT, Implementation, workers, write_project
-from pytest_cosmos_venv.throwaway import throwaway_folder
 
 POD_BOUND = 1.3
 KEY = "a key of all the pods"
@@ -110,22 +107,15 @@ def rows_of(series: Series) -> list[Row]:
 
 def main() -> int:
     """Measure, print, store; 1 when the promise is not kept."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5, help="how often each figure is taken (default 5)")
-    parser.add_argument("--at", type=Path, help="the folder below which everything is made (default: TMPDIR)")
-    options = parser.parse_args()
-    with throwaway_folder("cosmos-benchmark-", within=options.at) as folder:
-        series, file_system = measure(folder, options.rounds), file_system_of(folder)
-    rows = rows_of(series)
-    packages = " and ".join(REQUIREMENTS)
-    text = (
-        f"# A small task in a fresh pod\n\n{MACHINE}. {packages}, one model, no warm server. Medians of "
-        f"{options.rounds} rounds, on {file_system}; each ratio is that of one round.\n\n{table(rows)}\n"
+    return report(
+        "remote-pods",
+        (__doc__ or "").partition("\n")[0],
+        measure,
+        rows_of,
+        rounds=5,
+        title="A small task in a fresh pod",
+        subject=", one model, no warm server",
     )
-    print(text)
-    figures = {what: [vars(each) for each in taken] for what, taken in series.taken.items()}
-    store("remote-pods", text, {"machine": MACHINE, "rows": [row.as_dict() for row in rows], "taken": figures})
-    return 0 if all(row.is_kept for row in rows) else 1
 
 
 if __name__ == "__main__":
