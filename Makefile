@@ -12,6 +12,9 @@ OFFLINE = PIP_NO_INDEX=1 PIP_FIND_LINKS="$(CURDIR)/.cache/wheelhouse" \
 # Tests start Python thousands of times; what it imports of the checkout is compiled the first time.
 unexport PYTHONDONTWRITEBYTECODE
 
+# A quarter of the time of the short tests is waiting, and half of that of the long ones: one worker more than there are cores.
+WORKERS = -n $$($(BIN)/python -c "import os; print((os.cpu_count() or 1) + 1)") --dist worksteal
+
 COMPILE = uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url \
           --annotation-style line --custom-compile-command "make pins"
 
@@ -33,13 +36,13 @@ test-env:
 	@$(PYTHON) -m tools.bootstrap test && $(PYTHON) -m tools.browser
 
 test: test-env ## the tests before a commit: all but the long ones; ARGS="-k lock -x" goes to pytest
-	@$(OFFLINE) $(BIN)/python -m pytest -n auto --dist worksteal -m "not long" $(ARGS)
+	@$(OFFLINE) $(BIN)/python -m pytest $(WORKERS) -m "not long" $(ARGS)
 
-test-long: test-env ## the long tests alone: half of their time is waiting, so one worker more than there are cores
-	@$(OFFLINE) $(BIN)/python -m pytest -n $$($(BIN)/python -c "import os; print((os.cpu_count() or 1) + 1)") --dist worksteal -m long $(ARGS)
+test-long: test-env ## the long tests alone
+	@$(OFFLINE) $(BIN)/python -m pytest $(WORKERS) -m long $(ARGS)
 
 test-all: test-env ## all tests, offline after the install step
-	@$(OFFLINE) $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+	@$(OFFLINE) $(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 check: test-env ## lint, format, documented parameters, types, import contracts
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ from cosmos_venv.compat import ASSET_URIS_HAVE_SLASHES
 from tests.installed import AIRFLOW_2, DBT, needs_airflow_2, needs_dbt
 from tests.operators.whole_airflow import WholeAirflow
 
-pytestmark = needs_dbt
+pytestmark = [pytest.mark.long, needs_dbt]
 
 # The processor of DAG files looks for the word airflow in them.
 DAG_FILE = """
@@ -63,7 +63,7 @@ if __name__ == "__main__":
 @pytest.fixture(
     params=[
         pytest.param((Path(sys.executable), "/" if ASSET_URIS_HAVE_SLASHES else "."), id="this-airflow"),
-        pytest.param((AIRFLOW_2, "."), id="airflow-2", marks=[pytest.mark.long, needs_airflow_2]),
+        pytest.param((AIRFLOW_2, "."), id="airflow-2", marks=needs_airflow_2),
     ]
 )
 def ran(request: pytest.FixtureRequest, dbt_project: Path, tmp_path: Path) -> WholeAirflow:

@@ -16,10 +16,16 @@ from tests.engines import ENGINES, Engine
 from tests.installed import ROOT
 
 EXAMPLES = ROOT / "examples"
+LONG = ("1.10", "1.12")
+"""Releases that take ten seconds of the processor each, beside a release that is tested before each commit."""
 
 
 @pytest.mark.timeout(280)
-@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+@pytest.mark.parametrize(
+    "engine",
+    [pytest.param(each, marks=pytest.mark.long if each.name in LONG else ()) for each in ENGINES],
+    ids=lambda engine: engine.name,
+)
 def test_each_release_of_dbt_builds_a_project(
     engine: Engine, dbt_project: Path, kept_directory: Path, tmp_path: Path
 ) -> None:

@@ -217,8 +217,8 @@ def test_a_dbt_that_fails_and_asks_nobody_is_told_in_its_words(
     ("adapter", "host"),
     [
         pytest.param("snowflake", "a.snowflakecomputing.com", id="snowflake"),
-        pytest.param("databricks", "h.invalid", id="databricks"),
-        pytest.param("bigquery", "bigquery.googleapis.com", id="bigquery"),
+        pytest.param("databricks", "h.invalid", id="databricks", marks=pytest.mark.long),
+        pytest.param("bigquery", "bigquery.googleapis.com", id="bigquery", marks=pytest.mark.long),
     ],
 )
 def test_a_driver_that_asks_its_database_is_no_download(of_native: OfNative, adapter: str, host: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from pytest_cosmos_venv import DbtProjects, DuckDBWarehouses, Implementation, RunDag
 
 
-@pytest.mark.parametrize("mode", ["local", "virtualenv"])
+@pytest.mark.parametrize("mode", ["local", pytest.param("virtualenv", marks=pytest.mark.long)])
 def test_a_dag_for_another_database_runs_on_duckdb(
     cosmos_duckdb: DuckDBWarehouses,
     cosmos_run_dag: RunDag,
