@@ -53,7 +53,9 @@ def _password(conn_id: str) -> str:
     try:
         return get_connection(conn_id).password or ""
     except Exception as error:  # each Airflow and each secrets backend has another one
-        raise NoKey(f"the connection {conn_id!r} with its key cannot be had ({type(error).__name__})") from error
+        raise NoKey(
+            f"Airflow does not give the connection {conn_id!r}, whose password is the key ({type(error).__name__})"
+        ) from error
 
 
 def _content(file: Path) -> bytes:

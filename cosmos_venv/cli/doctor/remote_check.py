@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -42,8 +43,11 @@ def remote_can_be_used(_: Examined) -> Iterator[CheckResult]:
         yield _result(subject, "failed", str(error), "Until then each task that lacks an environment fails.")
         return
     except NoKey as error:
-        text = f"The key cannot be had: {error}. Tasks build for themselves."
-        yield _result(subject, "failed", text, "Let the user of the tasks read it.")
+        way_out = "Let the user of the tasks read it."
+        if conn_id := settings.remote_key_conn_id:
+            words = f"airflow connections add {shlex.quote(conn_id)} --conn-type generic --conn-password KEY"
+            way_out = f"Make it ({words}), or see whether the user of the tasks may read it."
+        yield _result(subject, "failed", f"There is no key: {error}. Tasks build for themselves.", way_out)
         return
     yield from _odd_settings()
     subject = str(store.folder)

@@ -98,7 +98,11 @@ def test_a_remote_that_takes_nothing_has_failed(remote: Path, key_file: Path, co
     ("settings", "words"),
     [
         pytest.param({}, "nothing says whose environments may be run here", id="neither-key-nor-lock"),
-        pytest.param({"remote_key_conn_id": "missing"}, "The key cannot be had: the connection 'missing'", id="key"),
+        pytest.param(
+            {"remote_key_conn_id": "missing"},
+            "There is no key: Airflow does not give the connection 'missing'",
+            id="key",
+        ),
         pytest.param({"remote_environment_lock": "/missing"}, "'/missing' cannot be read", id="lock"),
     ],
 )
@@ -111,6 +115,15 @@ def test_settings_that_do_not_fit_together_have_failed(
 
     assert (result.outcome, result.subject) == ("failed", "[cosmos_venv] remote_environment_dir")
     assert words in result.text
+
+
+@pytest.mark.usefixtures("remote")
+def test_a_missing_connection_of_the_key_has_a_command_that_makes_it(configure: Configure) -> None:
+    configure(remote_key_conn_id="missing")
+
+    (result,) = found()
+
+    assert "airflow connections add missing --conn-type generic --conn-password KEY" in result.way_out
 
 
 @pytest.mark.usefixtures("remote")
