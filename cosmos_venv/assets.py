@@ -71,13 +71,22 @@ class _Node(msgspec.Struct):
     database: str | None = None
     schema: str | None = None
     alias: str | None = None
+    identifier: str | None = None
     depends_on: _DependsOn | None = None
     config: dict[str, Any] | None = None
 
     @property
     def relation(self) -> str:
-        """The name of the relation. A source has no alias."""
-        return ".".join(filter(None, (self.database, self.schema, self.alias or self.name)))
+        """The name of the relation by OpenLineage, which knows no identifier of a source."""
+        return self._in_schema(self.alias or self.name)
+
+    @property
+    def table(self) -> str:
+        """The name of a source's table, as the database has it and whoever writes it."""
+        return self._in_schema(self.identifier or self.name)
+
+    def _in_schema(self, name: str) -> str:
+        return ".".join(filter(None, (self.database, self.schema, name)))
 
     @property
     def has_relation(self) -> bool:
@@ -97,7 +106,7 @@ class _Manifest(msgspec.Struct):
         raw = self.nodes.get(unique_id) or (self.sources or {}).get(unique_id)
         if raw is None:
             raise CosmosValueError(
-                f"manifest.json has no {unique_id}, which run_results.json or one of its nodes names."
+                f"manifest.json has no {unique_id}, which run_results.json, sources.json or one of its nodes names."
             )
         return msgspec.json.decode(raw, type=_Node)
 
@@ -122,6 +131,18 @@ def lineage(run_results: str, manifest: str, updated_before: Iterable[str] = ())
         inlets=tuple(dict.fromkeys(node.relation for node in parents if node.has_relation)),
         outlets=tuple(dict.fromkeys(node.relation for node in nodes)),
     )
+
+
+def tables(sources: Iterable[str], manifest: str) -> list[str]:
+    """Return the names of the relations of sources, as those have them that write them: ``identifier`` counts.
+
+    :param sources: their unique ids.
+    :param manifest: text of ``manifest.json``.
+    :raises msgspec.DecodeError: when the text is no such artifact.
+    :raises CosmosValueError: when the manifest lacks one of them.
+    """
+    known = msgspec.json.decode(manifest, type=_Manifest)
+    return [known.node(unique_id).table for unique_id in sources]
 
 
 def _parents(node: _Node) -> Iterator[str]:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import copy as shallow_copy
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from importlib import import_module
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -30,6 +30,7 @@ _SHARED: WeakKeyDictionary[ModuleType, dict[Any, Any]] = WeakKeyDictionary()
 _UUID_WITH_TIME, _BITS_AFTER_TIME = 7, 80
 _BEFORE_THE_BEGIN = 60.0
 _COPIED = frozenset({dict, list, set})
+_MOST_EVENTS = 100
 _SOURCE_OF_OPTION = re.compile("_(?:cmd|secret)$")  # where the value comes from, behind the option's name
 IS_AIRFLOW_3 = not AIRFLOW_VERSION.startswith("2.")
 ASSET_URIS_HAVE_SLASHES = IS_AIRFLOW_3
@@ -52,11 +53,13 @@ def _first(name: str, *modules: str) -> Any:
 if TYPE_CHECKING:
     from airflow.providers.standard.operators.empty import EmptyOperator
     from airflow.sdk import DAG, BaseOperator, BaseOperatorLink, Connection, Context, Param, TaskGroup
+    from airflow.sdk.bases.sensor import BaseSensorOperator, PokeReturnValue
     from airflow.sdk.exceptions import (
         AirflowException,
         AirflowFailException,
         AirflowNotFoundException,
         AirflowRescheduleException,
+        AirflowSensorTimeout,
         AirflowSkipException,
         DuplicateTaskIdFound,
     )
@@ -66,12 +69,15 @@ else:
     TaskGroup = _first("TaskGroup", "airflow.sdk", "airflow.utils.task_group")
     BaseOperator = _first("BaseOperator", "airflow.sdk", "airflow.models.baseoperator")
     BaseOperatorLink = _first("BaseOperatorLink", "airflow.sdk", "airflow.models.baseoperatorlink")
+    BaseSensorOperator = _first("BaseSensorOperator", "airflow.sdk", "airflow.sensors.base")
+    PokeReturnValue = _first("PokeReturnValue", "airflow.sdk", "airflow.sensors.base")
     EmptyOperator = _first("EmptyOperator", "airflow.providers.standard.operators.empty", "airflow.operators.empty")
     AirflowException = _first("AirflowException", "airflow.sdk.exceptions", "airflow.exceptions")
     AirflowFailException = _first("AirflowFailException", "airflow.sdk.exceptions", "airflow.exceptions")
     AirflowSkipException = _first("AirflowSkipException", "airflow.sdk.exceptions", "airflow.exceptions")
     AirflowNotFoundException = _first("AirflowNotFoundException", "airflow.sdk.exceptions", "airflow.exceptions")
     AirflowRescheduleException = _first("AirflowRescheduleException", "airflow.sdk.exceptions", "airflow.exceptions")
+    AirflowSensorTimeout = _first("AirflowSensorTimeout", "airflow.sdk.exceptions", "airflow.exceptions")
     DuplicateTaskIdFound = _first("DuplicateTaskIdFound", "airflow.sdk.exceptions", "airflow.exceptions")
 
 # Airflow's own names, which others take from here.
@@ -81,12 +87,15 @@ __all__ = [
     "AirflowFailException",
     "AirflowNotFoundException",
     "AirflowRescheduleException",
+    "AirflowSensorTimeout",
     "AirflowSkipException",
     "BaseOperator",
     "BaseOperatorLink",
+    "BaseSensorOperator",
     "DuplicateTaskIdFound",
     "EmptyOperator",
     "Param",
+    "PokeReturnValue",
     "TaskGroup",
 ]
 
@@ -365,6 +374,15 @@ def xcom(key: str, *, dag_id: str, run_id: str, task_id: str, map_index: int) ->
     return model.get_one(key=key, dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=map_index)
 
 
+def time_trigger(seconds: float) -> Any:
+    """Airflow's own trigger for a time that is so many seconds away.
+
+    :param seconds: until then.
+    """
+    homes = ("airflow.providers.standard.triggers.temporal", "airflow.triggers.temporal")
+    return _first("TimeDeltaTrigger", *homes)(timedelta(seconds=seconds))
+
+
 def is_typed_command() -> bool:
     """Whether this process is a command such as ``airflow dags test DAG``, which a user has typed and waits for.
 
@@ -554,6 +572,26 @@ def asset_events(context: Context | Mapping[str, Any], alias: Any) -> Any:
     if not IS_AIRFLOW_3:
         _store_alias(alias.name)
     return events[alias]
+
+
+def newest_event_extras(asset: Any) -> list[Mapping[str, Any]]:
+    """What the newest events of an asset carry as ``extra``, the last event first. For a running task.
+
+    :param asset: the asset; none that Airflow knows: there are no events.
+    """
+    if not IS_AIRFLOW_3:
+        models = import_module("airflow.models.dataset")
+        event, dataset = models.DatasetEvent, models.DatasetModel
+        with import_module("airflow.utils.session").create_session() as session:
+            rows = session.query(event.extra).join(dataset, dataset.id == event.dataset_id)
+            newest = rows.filter(dataset.uri == asset.uri).order_by(event.timestamp.desc(), event.id.desc())
+            return [extra or {} for (extra,) in newest.limit(_MOST_EVENTS)]
+    found = import_module("airflow.sdk.execution_time.context").InletEventsAccessors([asset])[asset]
+    if hasattr(found, "limit"):
+        found = found.ascending(False).limit(_MOST_EVENTS)
+    else:  # Airflow 3.0 and 3.1 give all, the oldest first
+        found = list(found)[: -_MOST_EVENTS - 1 : -1]
+    return [event.extra or {} for event in found]
 
 
 def _store_alias(name: str) -> None:

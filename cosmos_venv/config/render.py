@@ -57,6 +57,8 @@ class RenderConfig:
     :param group_nodes_by_folder: make a task group of each folder, around the tasks of the nodes in it.
     :param source_rendering_behavior: whether sources become tasks: a look at their freshness where they declare one,
         else a placeholder (ALL) or, where they have tests, the same look, which finds nothing to do.
+    :param wait_for_sources: let the task of a source with a freshness wait until the source is fresh, where it would
+        fail.
     :param source_pruning: leave out sources that no selected node or test reads.
     :param seed_rendering_behavior: whether seeds become tasks. WHEN_SEED_CHANGES tells the task so in its context
         (``should_run_if_seed_changed``), which then loads only content that it has not loaded last.
@@ -98,6 +100,7 @@ class RenderConfig:
     group_nodes_by_folder: bool = False
     source_rendering_behavior: SourceRenderingBehavior = SourceRenderingBehavior.NONE
     source_pruning: bool = False
+    wait_for_sources: bool = False
     seed_rendering_behavior: SeedRenderingBehavior = SeedRenderingBehavior.ALWAYS
     airflow_vars_to_purge_dbt_ls_cache: list[str] = field(default_factory=list)
     airflow_vars_to_purge_dbt_yaml_selectors_cache: list[str] = field(default_factory=list)
@@ -179,6 +182,11 @@ class RenderConfig:
             raise CosmosValueError(
                 "RenderConfig.seed_rendering_behavior WHEN_SEED_CHANGES does not go with test_behavior BUILD: `dbt "
                 "build` cannot skip single seeds. Choose another test_behavior, or SeedRenderingBehavior.ALWAYS."
+            )
+        if self.wait_for_sources and self.source_rendering_behavior is SourceRenderingBehavior.NONE:
+            raise CosmosValueError(
+                "RenderConfig.wait_for_sources=True, and source_rendering_behavior NONE: there is no task that could "
+                "wait. Give SourceRenderingBehavior.ALL or WITH_TESTS_OR_FRESHNESS, or drop wait_for_sources."
             )
         self._refuse_impossible_batches()
         for name in ("normalize_task_id", "normalize_task_display_name"):

@@ -42,6 +42,7 @@ _OF_A_THREAD = "Exception on worker thread. "
 _BATCH = re.compile(r"batch (\S+) of ")
 # All that dbt has to say of a model of which batches failed.
 _NO_MESSAGE = re.compile(r"(ERROR|SKIPPED|PARTIAL SUCCESS.*)?")
+_SOURCE_BROKEN = re.compile(r"\bERROR freshness of (\S+)")
 _SOURCE_WARNED = re.compile(r"\bWARN freshness of (\S+)")
 _ALL = ("manifest.json", "run_results.json", "sources.json")
 # Events of dbt, from 1.5 on, in a log file in JSON. The first is of level debug, as is each connection: a file without
@@ -85,17 +86,30 @@ class _Threshold(msgspec.Struct):
 
 class _Criteria(msgspec.Struct):
     warn_after: _Threshold | None = None
+    error_after: _Threshold | None = None
 
 
-class _Freshness(msgspec.Struct):
+class SourceFreshness(msgspec.Struct):
+    """The freshness of one source, as ``sources.json`` has it.
+
+    :param unique_id: of the source.
+    :param status: ``pass``, ``warn``, ``error`` (it is stale) or ``runtime error`` (nothing is known of it).
+    :param max_loaded_at: when its newest row was loaded, in ISO format.
+    :param snapshotted_at: when dbt looked, in ISO format.
+    :param age: the seconds between the two.
+    :param criteria: the ages from which on it is warned of and stale.
+    """
+
     unique_id: str
     status: str = "runtime error"
     max_loaded_at: str | None = None
+    snapshotted_at: str | None = None
+    age: float = msgspec.field(default=0.0, name="max_loaded_at_time_ago_in_s")
     criteria: _Criteria | None = None
 
 
 class _Sources(msgspec.Struct):
-    results: list[_Freshness]
+    results: list[SourceFreshness]
 
 
 class _Node(msgspec.Struct):
@@ -267,6 +281,18 @@ class Artifacts:
         results = self._decoded("run_results.json", _RunResults)
         found = results.results if results else []
         return {each.unique_id: _outcome(each) for each in found if each.message != output.NOTHING_RAN}
+
+    def sources(self) -> list[SourceFreshness]:
+        """The freshness of each source of which dbt knows it; empty where ``sources.json`` was not written."""
+        found = self._decoded("sources.json", _Sources)
+        return found.results if found else []
+
+    def has_broken_sources(self, lines: Sequence[str]) -> bool:
+        """Whether there is a source of which dbt could not find out how old it is. No artifact of dbt 1.10 names it.
+
+        :param lines: dbt's output, for where the log file is switched off.
+        """
+        return any(_SOURCE_BROKEN.search(line) for line in (*self._log_lines(), *lines))
 
     def without_sql(self) -> frozenset[str]:
         """The models whose file has no SQL, by unique id: dbt leaves them out without a word."""
@@ -450,7 +476,7 @@ def _said(result: _Result) -> str:
     return result.message or ""
 
 
-def _age(source: _Freshness) -> str:
+def _age(source: SourceFreshness) -> str:
     limit = source.criteria.warn_after if source.criteria else None
     return f"max_loaded_at {source.max_loaded_at}" + (f", warn_after {limit.count} {limit.period}" if limit else "")
 

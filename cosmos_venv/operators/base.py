@@ -200,6 +200,9 @@ class AbstractDbtBase(BaseOperator):
         :raises AirflowException: when dbt failed, with its own last lines.
         :raises AirflowSkipException: when dbt ended with ``skip_exit_code``.
         """
+        self._run_dbt(context, **kwargs)
+
+    def _run_dbt(self, context: Context, **kwargs: Any) -> None:
         # Nodes that are configured alike share their configuration while the DAG stands: here the task gets its own.
         node = copy.deepcopy({name: each for name, each in self.extra_context.items() if name == NODE_CONFIG})
         context.update({**self.extra_context, **node})  # type: ignore[typeddict-item]
@@ -317,9 +320,10 @@ class DbtSourceMixin:
     """``dbt source freshness``."""
 
     base_cmd: ClassVar[tuple[str, ...]] = ("source", "freshness")
-    own_parameters: ClassVar[Mapping[str, Any]] = {"on_warning_callback": None}
+    own_parameters: ClassVar[Mapping[str, Any]] = {"on_warning_callback": None, "emit_source_assets": False}
     ui_color = "#34CCEB"
     on_warning_callback: Callable[[dict[str, Any]], object] | str | None
+    emit_source_assets: bool
 
 
 class DbtRunMixin:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cosmos_venv.compat import AirflowException, let_map
+from cosmos_venv.compat import AirflowException, BaseSensorOperator, let_map
 from cosmos_venv.constants import LAST_SUCCESS, ONLY_IF_CHANGED
 from cosmos_venv.dbt.command import flags_of_command
 from cosmos_venv.exceptions import CosmosValueError
@@ -34,6 +34,7 @@ from cosmos_venv.operators.base import (
     DbtSourceMixin,
     DbtTestMixin,
 )
+from cosmos_venv.operators.freshness_sensor import DbtSourceFreshnessMixin
 from cosmos_venv.operators.local_base import DbtLocalBaseOperator
 from cosmos_venv.public_names import name_lookup
 
@@ -61,6 +62,7 @@ __all__ = [
     "DbtSeedLocalOperator",
     "DbtSelectLocalOperator",
     "DbtSnapshotLocalOperator",
+    "DbtSourceFreshnessLocalSensor",
     "DbtSourceLocalOperator",
     "DbtTestLocalOperator",
 ]
@@ -228,7 +230,21 @@ class DbtSnapshotLocalOperator(DbtSnapshotMixin, DbtLocalBaseOperator):
 
 
 class DbtSourceLocalOperator(DbtSourceMixin, DbtLocalBaseOperator):
-    """``dbt source freshness`` on the worker. Parameter of its own: ``on_warning_callback``, as for ``dbt build``."""
+    """``dbt source freshness`` on the worker.
+
+    Parameters of its own: ``on_warning_callback``, as for ``dbt build``; ``emit_source_assets``, whether Airflow is
+    told of each source that has new data.
+    """
+
+
+class DbtSourceFreshnessLocalSensor(DbtSourceFreshnessMixin, DbtSourceLocalOperator, BaseSensorOperator):
+    """Waits until sources are fresh: ``dbt source freshness`` on the worker, until none of those selected is stale.
+
+    Parameters of its own: ``deferrable``, whether it waits in the triggerer between two looks, else as Airflow's
+    ``mode`` says, which is ``reschedule``; ``warn_is_fresh``, whether a source of which dbt warns is fresh enough;
+    those of ``dbt source freshness``. ``poke_interval``, ``timeout``, ``soft_fail`` and the like are those of Airflow's
+    sensors.
+    """
 
 
 class DbtRunLocalOperator(DbtRunMixin, DbtLocalBaseOperator):
@@ -410,6 +426,7 @@ for _operator in (
     DbtRunOperationLocalOperator,
     DbtSeedLocalOperator,
     DbtSelectLocalOperator,
+    DbtSourceFreshnessLocalSensor,
     DbtSourceLocalOperator,
     DbtTestLocalOperator,
 ):

@@ -218,7 +218,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         if is_early and settings.enable_dataset_alias:
             from cosmos_venv.operators.run.post_run import gives_assets
 
-            if gives_assets(self.base_cmd, emit_datasets=emit_datasets):
+            if gives_assets(self.base_cmd, self):
                 compat.add_outlets(self, [compat.asset_alias(self._alias_name())])
 
     def pre_execute(self, context: Context) -> None:
@@ -384,9 +384,9 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         executable = invocation.found_executable(cmd[0])
         mode = invocation.chosen_mode(self.invocation_mode, executable)
         choice = warm_start.warm_choice(self.warm_dbt, setting=self.warm_setting)
-        # Only commands that look at data have it.
-        on_warning_callback = getattr(self, "on_warning_callback", None)
-        after = self._options(PostRunOptions, on_warning_callback=on_warning_callback)
+        # Only commands that look at data have these.
+        own = {"on_warning_callback": None, "emit_source_assets": False}
+        after = self._options(PostRunOptions, **{name: getattr(self, name, each) for name, each in own.items()})
         if kwargs.get("push_run_results_to_xcom"):
             after = replace(after, push_run_results_to_xcom=True)
         return self._options(

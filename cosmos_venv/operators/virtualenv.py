@@ -33,6 +33,7 @@ from cosmos_venv.operators.local import (
     DbtSeedLocalOperator,
     DbtSelectLocalOperator,
     DbtSnapshotLocalOperator,
+    DbtSourceFreshnessLocalSensor,
     DbtSourceLocalOperator,
     DbtTestLocalOperator,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "DbtSeedVirtualenvOperator",
     "DbtSelectVirtualenvOperator",
     "DbtSnapshotVirtualenvOperator",
+    "DbtSourceFreshnessVirtualenvSensor",
     "DbtSourceVirtualenvOperator",
     "DbtTestVirtualenvOperator",
     "DbtVirtualenvBaseOperator",
@@ -444,6 +446,10 @@ class DbtSnapshotVirtualenvOperator(DbtVirtualenvBaseOperator, DbtSnapshotLocalO
 
 class DbtSourceVirtualenvOperator(DbtVirtualenvBaseOperator, DbtSourceLocalOperator):
     """``dbt source freshness`` in a managed environment."""
+
+
+class DbtSourceFreshnessVirtualenvSensor(DbtVirtualenvBaseOperator, DbtSourceFreshnessLocalSensor):
+    """Waits until sources are fresh: ``dbt source freshness`` in a managed environment."""
 
 
 class DbtRunVirtualenvOperator(DbtVirtualenvBaseOperator, DbtRunLocalOperator):

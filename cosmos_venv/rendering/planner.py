@@ -288,9 +288,8 @@ class NodePlanner:
         :param project_name: the project's name, of which its id is made.
         """
         task_id = f"{project_name}_test"
-        entry: Entry
         if DbtResourceType.TEST in self._converters:
-            entry = PlannedConversion(key=task_id, resource_type=DbtResourceType.TEST.value, task_id=task_id)
+            entry: Entry = PlannedConversion(key=task_id, resource_type=DbtResourceType.TEST.value, task_id=task_id)
         else:
             operator, arguments = self._operator.format("Test"), self._arguments.of_all_tests()
             entry = PlannedTask(task_id=task_id, operator=operator, arguments=arguments)
@@ -324,12 +323,11 @@ class NodePlanner:
         )
 
     def _single(self, node: DbtNode, place: _Place, visibility: Visibility) -> Entry:
-        suffix = VERBS[node.resource_type][1]
-        if self._is_build(node, visibility):
-            suffix = f"{node.resource_type.value}_build"
+        kind = node.resource_type
+        suffix = f"{kind.value}_build" if self._is_build(node, visibility) else VERBS[kind][1]
         name = name_of(node, f"{node.name}_{suffix}", self._render)
-        if node.resource_type in self._converters:
-            return _converted(node, node.resource_type, place.group, name.label)
+        if kind in self._converters:
+            return _converted(node, kind, place.group, name.label)
         return self._task(node, place, visibility, name)
 
     def _is_build(self, node: DbtNode, visibility: Visibility) -> bool:
@@ -349,11 +347,14 @@ class NodePlanner:
                 operator=EMPTY,
                 arguments=self._arguments.of_placeholder(node, given),
             )
-        prefix = VERBS[node.resource_type][0]
+        operator = self._operator.format(VERBS[node.resource_type][0])
         if self._is_build(node, visibility):
-            prefix, arguments = "Build", self._arguments.of_build(node, given, self.detached.names_of(node))
+            operator = self._operator.format("Build")
+            arguments = self._arguments.of_build(node, given, self.detached.names_of(node))
         elif node.resource_type is DbtResourceType.SOURCE:
             arguments = self._arguments.of_source(node, given)
+            if self._render.wait_for_sources and node.has_freshness:
+                operator = self._operator.replace("Operator", "Sensor").format("SourceFreshness")
         else:
             arguments = self._arguments.of_node(node, given)
         return PlannedTask(
@@ -361,7 +362,7 @@ class NodePlanner:
             group=place.group,
             folder=place.folder,
             node_id=node.unique_id,
-            operator=self._operator.format(prefix),
+            operator=operator,
             arguments=arguments,
             profile=node.profile_config_to_override,
             context=context_of_node(node, runs_only_changed=self._arguments.runs_only_changed(node)),

@@ -19,7 +19,7 @@ OPERATORS: dict[str, Any] = {
     name: cls
     for module in (local, virtualenv)
     for name, cls in vars(module).items()
-    if name.endswith("Operator") and name in module.__all__
+    if name.endswith(("Operator", "Sensor")) and name in module.__all__
 }
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from cosmos_venv.config import RenderConfig
 from cosmos_venv.constants import SeedRenderingBehavior, SourceRenderingBehavior, TestBehavior
+from cosmos_venv.exceptions import CosmosValueError
 from tests.rendering.made import node, planned
 
 ALL, SOME = SourceRenderingBehavior.ALL, SourceRenderingBehavior.WITH_TESTS_OR_FRESHNESS
@@ -63,6 +64,22 @@ def test_sources_look_as_their_freshness_and_tests_want_it(
     behavior: SourceRenderingBehavior, tests: TestBehavior, expected: dict[str, str]
 ) -> None:
     assert drawn(RenderConfig(source_rendering_behavior=behavior, test_behavior=tests)) == expected
+
+
+@pytest.mark.parametrize("behavior", [ALL, SOME])
+def test_sources_with_a_freshness_are_waited_for_where_that_is_wanted(behavior: SourceRenderingBehavior) -> None:
+    render: dict[str, Any] = {"source_rendering_behavior": behavior, "test_behavior": TestBehavior.NONE}
+    others = drawn(RenderConfig(**render))
+
+    assert drawn(RenderConfig(**render, wait_for_sources=True)) == {
+        **others,
+        "raw_fresh_source": "DbtSourceFreshnessVirtualenvSensor",
+    }
+
+
+def test_waiting_for_sources_that_have_no_task_is_refused() -> None:
+    with pytest.raises(CosmosValueError, match="wait_for_sources=True, and source_rendering_behavior NONE"):
+        RenderConfig(wait_for_sources=True)
 
 
 def test_a_source_that_nothing_reads_is_pruned_and_a_test_reads_too() -> None:

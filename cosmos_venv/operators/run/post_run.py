@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from cosmos_venv.config import ProfileConfig
 
 _UPDATING = (("build",), ("run",), ("seed",), ("snapshot",))
-"""The commands that give assets. A test, or a look at the age of a source, updates nothing."""
+"""The commands that give assets. A test updates nothing."""
+_LOOKING = ("source", "freshness")
+"""The command that gives the assets of sources, where that is asked for."""
 
 PRODUCER = "urn:cosmos-venv"
 
@@ -39,6 +41,7 @@ class PostRunOptions:
     """The parameters of an operator, by their names there, that say what follows a run.
 
     :param emit_datasets: whether Airflow is told which assets the nodes that ran have updated.
+    :param emit_source_assets: whether it is told which sources have new data.
     :param callback: called with the folder in which dbt ran: a callable, an import path, or a list of these; None:
         nothing is.
     :param callback_args: keyword arguments for it, by name.
@@ -52,6 +55,7 @@ class PostRunOptions:
     """
 
     emit_datasets: bool
+    emit_source_assets: bool
     callback: Callable[..., object] | str | Sequence[Callable[..., object] | str] | None
     callback_args: Mapping[str, Any]
     should_store_compiled_sql: bool
@@ -124,8 +128,14 @@ def require_place_for(options: PostRunOptions, base_cmd: Sequence[str]) -> None:
             "should_upload_compiled_sql=True, and [cosmos] remote_target_path is not set: it says where compiled SQL "
             "goes, such as s3://bucket/dbt. Set it, or leave the parameter out."
         )
-    is_without_alias = compat.ASSETS_NEED_AN_ALIAS and not settings.enable_dataset_alias
-    if is_without_alias and gives_assets(base_cmd, emit_datasets=options.emit_datasets):
+    if settings.enable_dataset_alias or not gives_assets(base_cmd, options):
+        return
+    if tuple(base_cmd) == _LOOKING:
+        raise AirflowCompatibilityError(
+            "[cosmos] enable_dataset_alias = False, and emit_source_assets=True: the asset of a source is given by an "
+            "alias only. Drop one of the two."
+        )
+    if compat.ASSETS_NEED_AN_ALIAS:
         raise AirflowCompatibilityError(
             "[cosmos] enable_dataset_alias = False, and Airflow 3 takes assets of a running task by an alias only. "
             "Drop the setting, or say RenderConfig(emit_datasets=False), emit_datasets=False of an operator."
@@ -249,13 +259,15 @@ def _call(outcome: Outcome, given: Callable[..., object] | str | None) -> None:
         callback(str(outcome.place), **{**outcome.options.callback_args, "context": outcome.context})
 
 
-def gives_assets(base_cmd: Sequence[str], *, emit_datasets: bool) -> bool:
-    """Whether a task gives the assets of the dbt nodes that it runs.
+def gives_assets(base_cmd: Sequence[str], options: Any) -> bool:
+    """Whether a task gives the assets of the dbt nodes that it runs, or of the sources that it looks at.
 
     :param base_cmd: dbt's sub-command, in words.
-    :param emit_datasets: what the operator's parameter says.
+    :param options: has what the operator's parameters say; the operator itself will do.
     """
-    return bool(emit_datasets) and tuple(base_cmd) in _UPDATING
+    if tuple(base_cmd) == _LOOKING:
+        return bool(options.emit_datasets and options.emit_source_assets)
+    return bool(options.emit_datasets) and tuple(base_cmd) in _UPDATING
 
 
 def alias_name(task_id: str, *, group_id: str | None, dag_id: str | None) -> str:
@@ -270,25 +282,59 @@ def alias_name(task_id: str, *, group_id: str | None, dag_id: str | None) -> str
 
 
 def _give_assets(outcome: Outcome) -> None:
-    """After dbt has succeeded: give Airflow the assets of every node that did."""
-    if not gives_assets(outcome.base_cmd, emit_datasets=outcome.options.emit_datasets):
+    """After dbt has succeeded: give Airflow the assets of every node that did, and of every source with new data."""
+    if not gives_assets(outcome.base_cmd, outcome.options):
         return
     try:
-        found = _lineage(outcome)
-        where = _namespace(outcome) if found.outlets else None
-        if where is None:
-            return
-        # Airflow 2 knows the datasets of DAG files by the older form, unless a setting says otherwise.
-        has_slashes = compat.ASSET_URIS_HAVE_SLASHES or settings.enable_dataset_airflow3_uri
-        inlets, outlets = (
-            [assets.asset_uri(where, name, has_slashes=has_slashes) for name in names]
-            for names in (found.inlets, found.outlets)
-        )
-        outcome.log.info("Inlets: %s", inlets)
-        outcome.log.info("Outlets: %s", outlets)
-        _give(outcome, [compat.asset(uri) for uri in outlets])
+        if outcome.base_cmd == _LOOKING:
+            _give_sources(outcome)
+        else:
+            _give_nodes(outcome)
     except Exception as error:  # noqa: BLE001 - whatever it is: dbt has done its work
         outcome.log.warning("The assets of this task are not given to Airflow: %s: %s", type(error).__name__, error)
+
+
+def _give_nodes(outcome: Outcome) -> None:
+    found = _lineage(outcome)
+    where = _namespace(outcome) if found.outlets else None
+    if where is None:
+        return
+    inlets, outlets = _uris(where, found.inlets), _uris(where, found.outlets)
+    outcome.log.info("Inlets: %s", inlets)
+    outcome.log.info("Outlets: %s", outlets)
+    _give(outcome, {uri: {} for uri in outlets})
+
+
+def _give_sources(outcome: Outcome) -> None:
+    """Give the assets of the sources that were loaded since the last event of theirs, which Airflow itself keeps."""
+    from cosmos_venv.operators.run.source_freshness import has_new_data, loaded_at, of_event
+
+    sources = [source for source in outcome.artifacts.sources() if loaded_at(source)]
+    manifest = outcome.artifacts.text("manifest.json")
+    if manifest is None:
+        outcome.log.warning(
+            "The assets of the sources are not known: dbt has written no manifest.json. Drop --no-write-json."
+        )
+        return
+    where = _namespace(outcome) if sources else None
+    if where is None:
+        return
+    found = {}
+    names = assets.tables([source.unique_id for source in sources], manifest)
+    for source, uri in zip(sources, _uris(where, names), strict=True):
+        if has_new_data(source, compat.newest_event_extras(compat.asset(uri))):
+            found[uri] = of_event(source)
+        else:
+            outcome.log.info("%s has no new data since the last event of %s.", source.unique_id, uri)
+    outcome.log.info("Outlets: %s", list(found))
+    if found:
+        _give(outcome, found)
+
+
+def _uris(where: str, names: Iterable[str]) -> list[str]:
+    # Airflow 2 knows the datasets of DAG files by the older form, unless a setting says otherwise.
+    has_slashes = compat.ASSET_URIS_HAVE_SLASHES or settings.enable_dataset_airflow3_uri
+    return [assets.asset_uri(where, name, has_slashes=has_slashes) for name in names]
 
 
 def _lineage(outcome: Outcome) -> assets.Lineage:
@@ -316,23 +362,25 @@ def _namespace(outcome: Outcome) -> str | None:
     return where
 
 
-def _give(outcome: Outcome, found: list[Any]) -> None:
+def _give(outcome: Outcome, extras: Mapping[str, Mapping[str, Any]]) -> None:
+    """Give assets, by URI, each with what its event carries."""
     # Anything that may go wrong comes first, so that what the warning says is true: nothing was given.
+    found = {uri: compat.asset(uri) for uri in extras}
     if not settings.enable_dataset_alias:
-        _push_uris(outcome, found)
-        outcome.updates.add_outlets(found)
+        _push_uris(outcome, found.values())
+        outcome.updates.add_outlets(found.values())
         return
     alias = compat.asset_alias(outcome.updates.alias_name())
     events = compat.asset_events(outcome.context, alias)
     if events is None:  # the operator was called by hand
         return
-    _push_uris(outcome, found)
+    _push_uris(outcome, found.values())
     outcome.updates.add_outlets([alias])
-    for asset in found:
-        events.add(asset)
+    for uri, asset in found.items():
+        events.add(asset, extra=dict(extras[uri]))
 
 
-def _push_uris(outcome: Outcome, found: list[Any]) -> None:
+def _push_uris(outcome: Outcome, found: Iterable[Any]) -> None:
     if settings.enable_uri_xcom and "ti" in outcome.context:
         outcome.context["ti"].xcom_push(key="uri", value=[asset.uri for asset in found])
 

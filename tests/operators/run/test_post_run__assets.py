@@ -46,17 +46,33 @@ def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> MakeNamed:
 
 @pytest.mark.parametrize("name", ["Build", "Run", "Seed", "Snapshot"])
 def test_commands_that_update_relations_give_assets_unless_that_is_not_wanted(make: MakeNamed, name: str) -> None:
-    operator = make(name)
-
-    assert gives_assets(operator.base_cmd, emit_datasets=True)
-    assert not gives_assets(operator.base_cmd, emit_datasets=False)
+    assert gives_assets(make(name).base_cmd, make(name))
+    assert not gives_assets(make(name).base_cmd, make(name, emit_datasets=False))
 
 
 @pytest.mark.parametrize("name", ["Test", "Source", "LS", "Compile", "Docs", "Clone", "RunOperation"])
 def test_other_commands_give_none(make: MakeNamed, name: str) -> None:
     operator = make(name, **({"macro_name": "grant"} if name == "RunOperation" else {}))
 
-    assert not gives_assets(operator.base_cmd, emit_datasets=True)
+    assert not gives_assets(operator.base_cmd, operator)
+
+
+def test_a_look_at_sources_gives_assets_where_that_is_asked_for(make: MakeNamed) -> None:
+    base_cmd = make("Source").base_cmd
+
+    assert gives_assets(base_cmd, make("Source", emit_source_assets=True))
+    assert not gives_assets(base_cmd, make("Source", emit_source_assets=True, emit_datasets=False))
+
+
+def test_assets_of_sources_without_aliases_are_refused_before_dbt_runs(
+    make: MakeNamed, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_DATASET_ALIAS", "False")
+
+    with pytest.raises(AirflowCompatibilityError, match="enable_dataset_alias = False, and emit_source_assets=True"):
+        make("Source", emit_source_assets=True).execute({})
+
+    assert cosmos_fake_venv.calls == []
 
 
 def test_an_outlet_is_added_once_and_not_to_the_list_that_other_tasks_have(make: MakeNamed) -> None:

@@ -1,0 +1,129 @@
+"""The task that waits until the sources of a project are fresh.
+
+dbt runs in the worker, once for each look. Between two looks the task holds no worker: Airflow reschedules it, or it is
+deferred with Airflow's own trigger of a time.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.configuration import conf
+
+from cosmos_venv import compat
+from cosmos_venv.compat import AirflowRescheduleException, AirflowSensorTimeout, BaseSensorOperator, PokeReturnValue
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+_RESUMES = "execute_complete"
+
+
+class DbtSourceFreshnessMixin:
+    """``dbt source freshness`` until no source is stale, as a sensor of Airflow."""
+
+    own_parameters: ClassVar[Mapping[str, Any]] = {
+        "deferrable": conf.getboolean("operators", "default_deferrable", fallback=False),
+        "warn_is_fresh": True,
+    }
+    deferrable: bool
+    warn_is_fresh: bool
+    #: when the present try has begun to wait, in seconds since 1970; only where it is deferred.
+    _began: float
+    #: what the last look has found, by unique id of the source.
+    _found: Mapping[str, Any]
+
+    @classmethod
+    def take_own_parameters(cls, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """This command's own parameters, and the rest, with ``mode="reschedule"`` where no mode is given.
+
+        :param arguments: those that no constructor has taken, by name.
+        :returns: as ``AbstractDbtBase`` does.
+        """
+        own, rest = super().take_own_parameters(arguments)  # type: ignore[misc]
+        # One that is deferred does what Airflow does in this mode, with a trigger in the place of the scheduler.
+        if own["deferrable"] or "mode" not in {**(rest.get("default_args") or {}), **rest}:
+            rest["mode"] = "reschedule"
+        return own, rest
+
+    def execute(self, context: Context, **kwargs: Any) -> Any:
+        """Look, and wait where a source is stale.
+
+        :param context: Airflow's context of the task.
+        :param **kwargs: of Airflow, which no look needs.
+        :returns: what dbt has found, by unique id of the source: ``max_loaded_at``, ``age_seconds`` and ``status``.
+        :raises AirflowSensorTimeout: when a source is stale after ``timeout``.
+        :raises AirflowException: when dbt cannot tell how old a source is, with its own words.
+        """
+        return self._look(context, began=time.time())
+
+    def execute_complete(
+        self, context: Context, event: object = None, *, began: float = 0.0, try_number: int = 0
+    ) -> Any:
+        """Look once more, behind the trigger.
+
+        :param context: Airflow's context of the task.
+        :param event: of the trigger, which says nothing.
+        :param began: when this try has begun to wait, in seconds since 1970.
+        :param try_number: of the try that was deferred.
+        """
+        # Airflow 3.0 resumes a retry with what the try before has left.
+        is_same_try = try_number == context["ti"].try_number
+        return self._look(context, began=began if is_same_try else time.time())
+
+    def _look(self, context: Context, *, began: float) -> Any:
+        task: Any = self
+        self._began = began
+        try:
+            # Airflow's own loop, with soft_fail and the like. It warns of an execute that it does not call itself.
+            return inspect.unwrap(BaseSensorOperator.execute)(task, context)
+        except AirflowRescheduleException:
+            if not self.deferrable:
+                raise
+        seconds = task._get_next_poke_interval(began, lambda: time.time() - began, 1)
+        task.defer(
+            trigger=compat.time_trigger(seconds),
+            method_name=_RESUMES,
+            kwargs={"began": began, "try_number": context["ti"].try_number},
+        )
+        return None  # it raises
+
+    def poke(self, context: Context) -> bool | PokeReturnValue:
+        """Run dbt once.
+
+        :param context: Airflow's context of the task.
+        :returns: whether all sources are fresh, and what dbt has found then.
+        """
+        from cosmos_venv.operators.run.source_freshness import SourcesAreStale
+
+        task: Any = self
+        try:
+            task._run_dbt(context)
+        except SourcesAreStale as stale:
+            # Airflow counts from the begin of this process, where the task was deferred.
+            if self.deferrable and (waited := time.time() - self._began) > task.timeout:
+                raise AirflowSensorTimeout(
+                    f"{stale} Waited for {waited:.0f} s, timeout is {task.timeout:.0f} s."
+                ) from None
+            task.log.info("%s", stale)
+            return False
+        return PokeReturnValue(is_done=True, xcom_value=self._found)
+
+    def _hooks(self, context: Context | Mapping[str, Any]) -> Any:
+        from cosmos_venv.operators.run.source_freshness import judge
+
+        hooks = super()._hooks(context)  # type: ignore[misc]
+        task: Any = self
+
+        def keep(found: Mapping[str, Any]) -> None:
+            self._found = found
+
+        verdict = partial(
+            judge, refuse_failure=hooks.judge, warn_is_fresh=self.warn_is_fresh, report=task.log.info, keep=keep
+        )
+        return replace(hooks, judge=verdict)

@@ -1,0 +1,158 @@
+"""The sensors that wait for fresh sources, on the fake dbt: what each look comes to, and how they wait between two."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cosmos_venv.compat import DAG, AirflowException
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.operators.local import DbtSourceFreshnessLocalSensor
+from cosmos_venv.operators.virtualenv import DbtSourceFreshnessVirtualenvSensor
+from pytest_cosmos_venv import FakeVenv, RunTask
+from tests.kit import MakeTask, harbor_profile, operator_arguments
+
+SHIPS, CREWS = "source.harbor.raw.ships", "source.harbor.raw.crews"
+SOURCES = """
+sources:
+  - name: raw
+    config: {loaded_at_field: at, freshness: {error_after: {count: 2, period: day}}}
+    tables: [{name: ships}, {name: crews}]
+"""
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+@pytest.fixture
+def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> MakeTask:
+    """A sensor of both sources whose dbt is the fake, and which looks again at once."""
+    (dbt_project / "models" / "sources.yml").write_text(SOURCES)
+
+    def make(cls: Any = DbtSourceFreshnessLocalSensor, **arguments: Any) -> Any:
+        given = {"dbt_executable_path": cosmos_fake_venv.dbt, "select": "source:raw", "poke_interval": 0.01}
+        return cls(**operator_arguments(dbt_project, **given | arguments))
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "waiting", [{}, {"mode": "poke"}, {"deferrable": True}], ids=["reschedule", "poke", "deferrable"]
+)
+def test_it_waits_while_a_source_is_stale_and_tells_what_it_has_found(
+    make: MakeTask, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask, waiting: dict[str, Any]
+) -> None:
+    cosmos_fake_venv.script("source freshness", nodes={SHIPS: "pass", CREWS: "warn"})
+    cosmos_fake_venv.script("source freshness", nth=1, nodes={SHIPS: "error", CREWS: "pass"})
+    cosmos_fake_venv.script("source freshness", nth=2, nodes={SHIPS: "error", CREWS: "warn"})
+
+    done = cosmos_run_task(make(**waiting))
+
+    assert done.state == "success", done.log
+    assert [call.command for call in cosmos_fake_venv.calls] == ["source freshness"] * 3
+    assert {each: found["status"] for each, found in done.returned.items()} == {SHIPS: "pass", CREWS: "warn"}
+    assert set(done.returned[SHIPS]) == {"max_loaded_at", "age_seconds", "status"}
+    assert f"{SHIPS}: error, age 0:00:00" in done.log
+    assert f"Not fresh enough: {SHIPS}." in done.log
+
+
+def test_a_warning_is_not_fresh_where_that_is_not_enough(
+    make: MakeTask, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask
+) -> None:
+    cosmos_fake_venv.script("source freshness", nodes={SHIPS: "pass", CREWS: "pass"})
+    cosmos_fake_venv.script("source freshness", nth=1, nodes={SHIPS: "pass", CREWS: "warn"})
+
+    done = cosmos_run_task(make(warn_is_fresh=False))
+
+    assert (done.state, len(cosmos_fake_venv.calls)) == ("success", 2)
+    assert f"Not fresh enough: {CREWS}." in done.log
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize(("soft_fail", "state"), [(False, "failed"), (True, "skipped")])
+def test_it_ends_after_its_timeout(
+    make: MakeTask,
+    cosmos_fake_venv: FakeVenv,
+    cosmos_run_task: RunTask,
+    *,
+    deferrable: bool,
+    soft_fail: bool,
+    state: str,
+) -> None:
+    cosmos_fake_venv.script("source freshness", nodes={SHIPS: "error"})
+
+    done = cosmos_run_task(make(deferrable=deferrable, soft_fail=soft_fail, timeout=0, retries=3))
+
+    assert (done.state, len(cosmos_fake_venv.calls)) == (state, 1)
+    if deferrable and not soft_fail:
+        assert f"Not fresh enough: {SHIPS}. Waited for 0 s, timeout is 0 s." in str(done.exception)
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("other", [pytest.param("pass", id="nothing-stale"), pytest.param("error", id="another-stale")])
+def test_a_source_that_dbt_cannot_look_at_fails_the_task_at_once(
+    make: MakeTask, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask, *, other: str, deferrable: bool
+) -> None:
+    cosmos_fake_venv.script("source freshness", nodes={SHIPS: other, CREWS: "runtime error"})
+
+    done = cosmos_run_task(make(deferrable=deferrable))
+
+    assert (done.state, len(cosmos_fake_venv.calls)) == ("failed", 1)
+    assert "dbt command failed. The command returned a non-zero exit code 1." in str(done.exception)
+
+
+def test_a_dbt_that_cannot_begin_fails_the_task_at_once(
+    make: MakeTask, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask
+) -> None:
+    cosmos_fake_venv.script("source freshness", exit_code=2)
+
+    assert cosmos_run_task(make()).state == "failed"
+    assert len(cosmos_fake_venv.calls) == 1
+
+
+def test_a_gate_without_a_source_fails_and_is_not_tried_again(
+    make: MakeTask, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask
+) -> None:
+    done = cosmos_run_task(make(select="source:typo", retries=3))
+
+    assert (done.state, len(cosmos_fake_venv.calls)) == ("failed", 1)
+    assert "none of those that are selected has a freshness" in str(done.exception)
+
+
+def test_a_retry_of_a_deferred_task_counts_its_time_anew(make: MakeTask, cosmos_fake_venv: FakeVenv) -> None:
+    """Airflow 3.0 resumes it with what the try before has left."""
+    cosmos_fake_venv.script("source freshness", nodes={SHIPS: "error"})
+    sensor = make(deferrable=True, timeout=60)
+    place = {"dag_id": "harbor", "task_id": "task", "run_id": "night", "map_index": -1, "max_tries": 1}
+    ti = SimpleNamespace(try_number=2, get_first_reschedule_date=lambda _: None, **place)
+
+    with pytest.raises(AirflowException, match=r"Not fresh enough.*timeout is 60 s"):
+        sensor.execute_complete({"ti": ti}, None, began=0.0, try_number=2)
+    with pytest.raises(BaseException) as deferred:  # noqa: PT011 - Airflow's own, which is no Exception in each release
+        sensor.execute_complete({"ti": ti}, None, began=0.0, try_number=1)
+
+    assert type(deferred.value).__name__ == "TaskDeferred"
+
+
+def test_a_dag_says_how_its_sensors_wait(make: MakeTask) -> None:
+    with DAG("harbor", schedule=None, start_date=START, default_args={"mode": "poke", "timeout": 7}):
+        given, own = make(task_id="given"), make(task_id="own", mode="reschedule", deferrable=False)
+        deferred = make(task_id="deferred", deferrable=True)
+
+    assert (given.mode, given.timeout, own.mode, deferred.mode) == ("poke", 7, "reschedule", "reschedule")
+
+
+def test_an_argument_that_it_does_not_take_is_refused(make: MakeTask) -> None:
+    with pytest.raises(CosmosValueError, match="Did you mean 'poke_interval'"):
+        make(poke_intervall=3)
+
+
+def test_the_managed_one_is_a_sensor_with_the_same_parameters(dbt_project: Path) -> None:
+    sensor = DbtSourceFreshnessVirtualenvSensor(
+        task_id="wait", project_dir=dbt_project, profile_config=harbor_profile(dbt_project), py_requirements=["dbt"]
+    )
+
+    assert (sensor.mode, sensor.deferrable, sensor.warn_is_fresh) == ("reschedule", False, True)
+    assert set(DbtSourceFreshnessLocalSensor.own_parameters) == set(DbtSourceFreshnessVirtualenvSensor.own_parameters)
