@@ -60,6 +60,7 @@ VERBS = {
     DbtResourceType.SEED: ("Seed", "seed"),
     DbtResourceType.SNAPSHOT: ("Snapshot", "snapshot"),
     DbtResourceType.SOURCE: ("Source", "source"),
+    DbtResourceType.FUNCTION: ("Build", "function"),  # no other command of dbt makes one
 }
 """What runs a node of each type that can have a task, and how its task's id ends."""
 
@@ -352,8 +353,6 @@ class NodePlanner:
         prefix = VERBS[node.resource_type][0]
         if self._is_build(node, visibility):
             prefix, arguments = "Build", self._arguments.of_build(node, given, self.detached.names_of(node))
-        elif node.resource_type is DbtResourceType.SOURCE:
-            arguments = self._arguments.of_source(node, given)
         else:
             arguments = self._arguments.of_node(node, given)
         return PlannedTask(
@@ -565,3 +564,5 @@ def _log_left_out(counts: Mapping[DbtResourceType, int]) -> None:
 @cache  # once in a process, which may make many plans
 def _log_once(level: int, which: str) -> None:
     logger.log(level, "No task for these selected nodes: %s. RenderConfig.node_converters can make some.", which)
+    if DbtResourceType.SAVED_QUERY.value in which:
+        logger.info("dbt's exports of saved queries are not made: dbt Core has no command for them.")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from cosmos_venv.config import ProfileConfig
 
-_UPDATING = (("build",), ("run",), ("seed",), ("snapshot",))
+_UPDATING = (("build",), ("retry",), ("run",), ("seed",), ("snapshot",))
 """The commands that give assets. A test, or a look at the age of a source, updates nothing."""
 
 PRODUCER = "urn:cosmos-venv"
