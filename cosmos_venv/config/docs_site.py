@@ -8,6 +8,7 @@ _WITH_A_PAGE = frozenset(
     {
         "analysis",
         "exposure",
+        "function",
         "macro",
         "metric",
         "model",

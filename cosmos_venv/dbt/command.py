@@ -26,6 +26,7 @@ DBT_COMMANDS = (
     "compile",
     "docs generate",
     "ls",
+    "retry",
     "run",
     "run-operation",
     "seed",
@@ -101,7 +102,12 @@ class DbtOptions(msgspec.Struct, frozen=True, kw_only=True):
     dbt_cmd_global_flags: Flags | None = ()
 
 
-_PARAMETERS = frozenset({*DbtOptions.__struct_fields__, "full_refresh", "log_format"})
+_PARAMETERS = frozenset({*DbtOptions.__struct_fields__, "full_refresh", "log_format", "event_time"})
+_PARAMETER_OF = {
+    "--no-partial-parse": "partial_parse",
+    "--event-time-start": "event_time",
+    "--event-time-end": "event_time",
+}
 
 
 def dbt_command(executable: str, base_cmd: Sequence[str], options: DbtOptions, *, own_flags: Flags = ()) -> list[str]:
@@ -310,7 +316,7 @@ def advice_about_option(lines: Sequence[str]) -> str:
     unknown = next((match["option"] for line in lines if (match := _UNKNOWN_OPTION.search(line))), None)
     if unknown is None:
         return ""
-    name = "partial_parse" if unknown == "--no-partial-parse" else unknown.removeprefix("--").replace("-", "_")
+    name = _PARAMETER_OF.get(unknown) or unknown.removeprefix("--").replace("-", "_")
     own = f"{name}, " if name in _PARAMETERS else ""
     return f"This dbt has no option {unknown}. It may come from {own}dbt_cmd_flags or dbt_cmd_global_flags."
 

@@ -24,6 +24,7 @@ from cosmos_venv.config.validation import is_template, refuse_no_mapping
 from cosmos_venv.constants import LAST_SUCCESS, NODE_CONFIG
 from cosmos_venv.dbt.command import DbtOptions, Flags, command_flag_texts, dbt_command, flag_texts, vars_text
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.operators.event_time import event_time_flags, refuse_unknown_event_time
 from cosmos_venv.public_names import name_lookup
 
 if TYPE_CHECKING:
@@ -37,7 +38,10 @@ REQUIRED: Any = object()
 OUTPUT_ONLY = ("compiled_sql", "freshness")
 """Template fields that the task itself writes."""
 
+FULL_REFRESH = "--full-refresh"
+
 _CALLABLES = ("interceptors", "dbt_runner_callbacks")
+_SELECTING = ("select", "exclude", "selector", "models")
 _OPTION_NAMES = tuple(DbtOptions.__struct_fields__)
 _PACKAGE = __name__.partition(".")[0]
 _SHARED = (type(None), bool, int, str)
@@ -141,7 +145,7 @@ class AbstractDbtBase(BaseOperator):
 
         :param arguments: those that no constructor has taken, by name.
         :returns: a value for each name in ``own_parameters``, and the arguments that are none of these.
-        :raises CosmosValueError: when one without a default is missing.
+        :raises CosmosValueError: when one without a default is missing, or ``event_time`` is none that there is.
         """
         rest = dict(arguments)
         for old, new in cls.old_names.items():
@@ -153,6 +157,7 @@ class AbstractDbtBase(BaseOperator):
         for name, value in own.items():
             if value is REQUIRED:
                 raise CosmosValueError(f"{cls.__name__} needs {name}: give it, as in {name}='...'.")
+        refuse_unknown_event_time(own.get("event_time"))
         return own, rest
 
     def add_cmd_flags(self) -> list[str]:
@@ -170,11 +175,22 @@ class AbstractDbtBase(BaseOperator):
         :raises CosmosValueError: for a value that dbt cannot be given, naming the parameter.
         """
         options = DbtOptions(**{name: getattr(self, name) for name in _OPTION_NAMES})
-        own_flags = self.add_cmd_flags() if cmd_flags is None else cmd_flags
+        own_flags = self._own_flags(context) if cmd_flags is None else cmd_flags
         return (
             dbt_command(self.dbt_executable_path, self.base_cmd, options, own_flags=own_flags),
             self.get_env(context),
         )
+
+    def _own_flags(self, context: Context | Mapping[str, Any]) -> list[str]:
+        flags = self.add_cmd_flags()
+        event_time = getattr(self, "event_time", None)  # of the commands that build models
+        if event_time is None:
+            return flags
+        if FULL_REFRESH in flags:
+            # dbt would make the table anew, of the batches in the interval alone.
+            self.log.info("A full refresh: dbt builds all batches, and event_time=%r does not count.", event_time)
+            return flags
+        return [*flags, *event_time_flags(event_time, context)]
 
     def get_env(self, context: Context | Mapping[str, Any]) -> dict[str, str]:
         """The worker's environment where ``append_env`` says so, Airflow's context variables, then ``env``.
@@ -254,12 +270,14 @@ class DbtBuildMixin:
         "on_warning_callback": None,
         "full_refresh": False,
         "log_format": None,
+        "event_time": None,
     }
     own_template_fields: ClassVar[tuple[str, ...]] = ("full_refresh",)
     ui_color = "#8194E0"
     on_warning_callback: Callable[[dict[str, Any]], object] | str | None
     full_refresh: bool | str
     log_format: str | None
+    event_time: str | None
 
     def add_cmd_flags(self) -> list[str]:
         """``--full-refresh`` and ``--log-format``, as far as they are asked for."""
@@ -330,11 +348,12 @@ class DbtRunMixin:
     """``dbt run``."""
 
     base_cmd: ClassVar[tuple[str, ...]] = ("run",)
-    own_parameters: ClassVar[Mapping[str, Any]] = {"full_refresh": False}
+    own_parameters: ClassVar[Mapping[str, Any]] = {"full_refresh": False, "event_time": None}
     own_template_fields: ClassVar[tuple[str, ...]] = ("full_refresh",)
     ui_color = "#7352BA"
     ui_fgcolor = "#F4F2FC"
     full_refresh: bool | str
+    event_time: str | None
 
     def add_cmd_flags(self) -> list[str]:
         """``--full-refresh`` where it is asked for."""
@@ -385,6 +404,28 @@ class DbtDocsMixin:
     ui_color = "#8194E0"
 
 
+class DbtRetryMixin:
+    """``dbt retry``: what failed, or was skipped for it, in the run whose artifacts ``state`` names."""
+
+    base_cmd: ClassVar[tuple[str, ...]] = ("retry",)
+    ui_color = "#8194E0"
+
+    def _store(self, values: Mapping[str, Any]) -> None:
+        name = type(self).__name__
+        for each in _SELECTING:
+            if values.get(each):
+                raise CosmosValueError(
+                    f"{each}={values[each]!r} of {name}: dbt retry runs what failed in the run of state, and chooses "
+                    "nothing else. Drop it, or use the operator of dbt build."
+                )
+        if values.get("state") in (None, "", LAST_SUCCESS):
+            raise CosmosValueError(
+                f"state={values.get('state')!r} of {name}: give the folder or URL with the manifest.json and "
+                "run_results.json of the run that failed, such as a callback of its task has uploaded."
+            )
+        super()._store(values)  # type: ignore[misc]
+
+
 class DbtCloneMixin:
     """``dbt clone``."""
 
@@ -404,7 +445,7 @@ def full_refresh_flags(full_refresh: bool | str) -> list[str]:
 
     :param full_refresh: a text is what a template rendered to.
     """
-    return ["--full-refresh"] if to_boolean(full_refresh) else []
+    return [FULL_REFRESH] if to_boolean(full_refresh) else []
 
 
 @functools.cache

@@ -26,6 +26,7 @@ from cosmos_venv.operators.base import (
     DbtCompileMixin,
     DbtDocsMixin,
     DbtLSMixin,
+    DbtRetryMixin,
     DbtRunMixin,
     DbtRunOperationMixin,
     DbtSeedMixin,
@@ -57,6 +58,7 @@ __all__ = [
     "DbtDocsS3LocalOperator",
     "DbtLSLocalOperator",
     "DbtLocalBaseOperator",
+    "DbtRetryLocalOperator",
     "DbtRunLocalOperator",
     "DbtRunOperationLocalOperator",
     "DbtSeedLocalOperator",
@@ -74,6 +76,7 @@ class DbtBuildLocalOperator(DbtBuildMixin, DbtLocalBaseOperator):
     """``dbt build`` on the worker.
 
     Parameters of its own: ``full_refresh``, a boolean or a template of one; ``log_format``, such as ``json``;
+    ``event_time``, by which microbatch models choose batches: ``data_interval``, ``daily_partition`` and the like;
     ``on_warning_callback``, called with the context, ``test_names`` and ``test_results`` after dbt has succeeded.
     """
 
@@ -248,7 +251,10 @@ class DbtSourceFreshnessLocalSensor(DbtSourceFreshnessMixin, DbtSourceLocalOpera
 
 
 class DbtRunLocalOperator(DbtRunMixin, DbtLocalBaseOperator):
-    """``dbt run`` on the worker. Parameter of its own: ``full_refresh``, a boolean or a template of one."""
+    """``dbt run`` on the worker.
+
+    Parameters of its own: ``full_refresh``, a boolean or a template of one; ``event_time``, as for ``dbt build``.
+    """
 
 
 class DbtTestLocalOperator(DbtTestMixin, DbtLocalBaseOperator):
@@ -267,6 +273,10 @@ class DbtRunOperationLocalOperator(DbtRunOperationMixin, DbtLocalBaseOperator):
 
 class DbtCompileLocalOperator(DbtCompileMixin, DbtLocalBaseOperator):
     """``dbt compile`` on the worker."""
+
+
+class DbtRetryLocalOperator(DbtRetryMixin, DbtLocalBaseOperator):
+    """``dbt retry`` on the worker: what failed in the run whose artifacts are at ``state``, which must be given."""
 
 
 class DbtCloneLocalOperator(DbtCloneMixin, DbtLocalBaseOperator):

@@ -25,9 +25,11 @@ from cosmos_venv.operators.local import (
     DbtBatchLocalOperator,
     DbtBuildLocalOperator,
     DbtCloneLocalOperator,
+    DbtCompileLocalOperator,
     DbtDocsLocalOperator,
     DbtLocalBaseOperator,
     DbtLSLocalOperator,
+    DbtRetryLocalOperator,
     DbtRunLocalOperator,
     DbtRunOperationLocalOperator,
     DbtSeedLocalOperator,
@@ -56,8 +58,10 @@ __all__ = [
     "DbtBatchVirtualenvOperator",
     "DbtBuildVirtualenvOperator",
     "DbtCloneVirtualenvOperator",
+    "DbtCompileVirtualenvOperator",
     "DbtDocsVirtualenvOperator",
     "DbtLSVirtualenvOperator",
+    "DbtRetryVirtualenvOperator",
     "DbtRunOperationVirtualenvOperator",
     "DbtRunVirtualenvOperator",
     "DbtSeedVirtualenvOperator",
@@ -470,6 +474,14 @@ class DbtDocsVirtualenvOperator(DbtVirtualenvBaseOperator, DbtDocsLocalOperator)
 
 class DbtCloneVirtualenvOperator(DbtVirtualenvBaseOperator, DbtCloneLocalOperator):
     """``dbt clone`` in a managed environment."""
+
+
+class DbtCompileVirtualenvOperator(DbtVirtualenvBaseOperator, DbtCompileLocalOperator):
+    """``dbt compile`` in a managed environment."""
+
+
+class DbtRetryVirtualenvOperator(DbtVirtualenvBaseOperator, DbtRetryLocalOperator):
+    """``dbt retry`` in a managed environment."""
 
 
 if not TYPE_CHECKING:

@@ -17,6 +17,7 @@ from cosmos_venv.compat import TASKS_START_AS_TRIGGERS, AirflowException, let_ma
 from cosmos_venv.constants import PRODUCER_WATCHER_TASK_ID
 from cosmos_venv.operators.local import (
     DbtBatchLocalOperator,
+    DbtBuildLocalOperator,
     DbtRunLocalOperator,
     DbtSeedLocalOperator,
     DbtSnapshotLocalOperator,
@@ -24,6 +25,7 @@ from cosmos_venv.operators.local import (
 )
 from cosmos_venv.operators.virtualenv import (
     DbtBatchVirtualenvOperator,
+    DbtBuildVirtualenvOperator,
     DbtRunVirtualenvOperator,
     DbtSeedVirtualenvOperator,
     DbtSnapshotVirtualenvOperator,
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 __all__ = [
     "DbtBatchWatcherOperator",
     "DbtBatchWatcherVirtualenvOperator",
+    "DbtBuildWatcherOperator",
+    "DbtBuildWatcherVirtualenvOperator",
     "DbtConsumerWatcherSensor",
     "DbtProducerWatcherOperator",
     "DbtProducerWatcherVirtualenvOperator",
@@ -209,6 +213,10 @@ def _defer(task: Any, trigger: Any) -> None:
     task.defer(trigger=trigger, method_name=_RESUMES)
 
 
+class DbtBuildWatcherOperator(DbtConsumerWatcherSensor, DbtBuildLocalOperator):
+    """A function that the producer makes; alone by ``dbt build`` on the worker."""
+
+
 class DbtRunWatcherOperator(DbtConsumerWatcherSensor, DbtRunLocalOperator):
     """A model that the producer builds; alone by ``dbt run`` on the worker."""
 
@@ -227,6 +235,10 @@ class DbtTestWatcherOperator(DbtConsumerWatcherSensor, DbtTestLocalOperator):
 
 class DbtBatchWatcherOperator(_JoinedSensor, DbtBatchLocalOperator):
     """Nodes that one task shows; what the producer has not built of them, by ``dbt build`` on the worker."""
+
+
+class DbtBuildWatcherVirtualenvOperator(DbtConsumerWatcherSensor, DbtBuildVirtualenvOperator):
+    """A function that the producer makes; alone by ``dbt build`` in a managed virtual environment."""
 
 
 class DbtRunWatcherVirtualenvOperator(DbtConsumerWatcherSensor, DbtRunVirtualenvOperator):
@@ -252,6 +264,8 @@ class DbtBatchWatcherVirtualenvOperator(_JoinedSensor, DbtBatchVirtualenvOperato
 for _operator in (
     DbtBatchWatcherOperator,
     DbtBatchWatcherVirtualenvOperator,
+    DbtBuildWatcherOperator,
+    DbtBuildWatcherVirtualenvOperator,
     DbtProducerWatcherOperator,
     DbtProducerWatcherVirtualenvOperator,
     DbtRunWatcherOperator,

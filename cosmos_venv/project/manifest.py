@@ -54,19 +54,20 @@ class _Manifest(msgspec.Struct):
     sources: dict[str, WrittenEntry] | None = None
     exposures: dict[str, WrittenEntry] | None = None
     unit_tests: dict[str, WrittenEntry] | None = None
+    functions: dict[str, WrittenEntry] | None = None
     # These as they are written: where nothing is selected, nothing of them is of interest.
     metrics: dict[str, msgspec.Raw] | None = None
     semantic_models: dict[str, msgspec.Raw] | None = None
     saved_queries: dict[str, msgspec.Raw] | None = None
-    functions: dict[str, msgspec.Raw] | None = None
     selectors: dict[str, Any] | None = None
 
     def rendered(self) -> dict[str, WrittenEntry]:
-        return {**self.nodes, **(self.sources or {}), **(self.exposures or {}), **(self.unit_tests or {})}
+        sections = (self.nodes, self.sources, self.exposures, self.unit_tests, self.functions)
+        return {unique_id: entry for section in sections for unique_id, entry in (section or {}).items()}
 
     def others(self) -> dict[str, msgspec.Raw]:
         """The entries that no task is made of, but selections lead to and through."""
-        sections = (self.metrics, self.semantic_models, self.saved_queries, self.functions)
+        sections = (self.metrics, self.semantic_models, self.saved_queries)
         return {unique_id: raw for section in sections for unique_id, raw in (section or {}).items()}
 
 
@@ -78,6 +79,7 @@ class _Entries(msgspec.Struct):
     sources: dict[str, msgspec.Raw] | None = None
     exposures: dict[str, msgspec.Raw] | None = None
     unit_tests: dict[str, msgspec.Raw] | None = None
+    functions: dict[str, msgspec.Raw] | None = None
 
 
 _MANIFEST = msgspec.json.Decoder(_Manifest)
@@ -105,7 +107,7 @@ class Manifest:
 
     @no_collection()
     def nodes(self, *, project_path: Path, packages_folder: str = DEFAULT_PACKAGES_FOLDER) -> dict[str, DbtNode]:
-        """Every node by unique id, in the manifest's order: nodes, sources, exposures, unit tests.
+        """Every node by unique id, in the manifest's order: nodes, sources, exposures, unit tests, functions.
 
         Analyses are among them, which ``dbt ls`` leaves out: a node converter may make something of them. What is
         disabled is left out, as ``dbt ls`` leaves it out.
@@ -212,7 +214,13 @@ def _blame_an_entry(path: Path | str, content: bytes) -> None:
     except msgspec.ValidationError:
         return
     _refuse_old_schema(path, manifest.metadata.dbt_schema_version)
-    for section in (manifest.nodes, manifest.sources, manifest.exposures, manifest.unit_tests):
+    for section in (
+        manifest.nodes,
+        manifest.sources,
+        manifest.exposures,
+        manifest.unit_tests,
+        manifest.functions,
+    ):
         _decoded_entries(path, section or {})
 
 

@@ -60,6 +60,7 @@ VERBS = {
     DbtResourceType.SEED: ("Seed", "seed"),
     DbtResourceType.SNAPSHOT: ("Snapshot", "snapshot"),
     DbtResourceType.SOURCE: ("Source", "source"),
+    DbtResourceType.FUNCTION: ("Build", "function"),  # no other command of dbt makes one
 }
 """What runs a node of each type that can have a task, and how its task's id ends."""
 
@@ -351,12 +352,10 @@ class NodePlanner:
         if self._is_build(node, visibility):
             operator = self._operator.format("Build")
             arguments = self._arguments.of_build(node, given, self.detached.names_of(node))
-        elif node.resource_type is DbtResourceType.SOURCE:
-            arguments = self._arguments.of_source(node, given)
-            if self._render.wait_for_sources and node.has_freshness:
-                operator = self._operator.replace("Operator", "Sensor").format("SourceFreshness")
         else:
             arguments = self._arguments.of_node(node, given)
+            if self._render.wait_for_sources and node.has_freshness:
+                operator = self._operator.replace("Operator", "Sensor").format("SourceFreshness")
         return PlannedTask(
             task_id=task_id,
             group=place.group,
@@ -566,3 +565,5 @@ def _log_left_out(counts: Mapping[DbtResourceType, int]) -> None:
 @cache  # once in a process, which may make many plans
 def _log_once(level: int, which: str) -> None:
     logger.log(level, "No task for these selected nodes: %s. RenderConfig.node_converters can make some.", which)
+    if DbtResourceType.SAVED_QUERY.value in which:
+        logger.info("dbt's exports of saved queries are not made: dbt Core has no command for them.")

@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 _WITH_NODES = (TestBehavior.AFTER_EACH, TestBehavior.BUILD)
 TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
 """The types of nodes that test others."""
-BUILT = (DbtResourceType.MODEL, DbtResourceType.SEED, DbtResourceType.SNAPSHOT)
+BUILT = (DbtResourceType.MODEL, DbtResourceType.SEED, DbtResourceType.SNAPSHOT, DbtResourceType.FUNCTION)
 """The types of nodes that ``dbt build`` makes in the database."""
 
 LONGEST_ID = 250
@@ -312,13 +312,18 @@ class TaskArguments:
         self._shared_exclude: list[str] = shared.split() if isinstance(shared, str) else list(shared)
 
     def of_node(self, node: DbtNode, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments of ``dbt run``, ``seed`` and ``snapshot``.
+        """The arguments of ``dbt run``, ``seed`` and ``snapshot``, of ``dbt source freshness``, and of the ``dbt
+        build`` of a function.
 
         :param node: the node.
         :param given: further arguments of the task, which the node's own ones may replace.
         """
-        # The node's own arguments last: so they replace what the DAG gives, as in Cosmos.
-        return {self._selecting: self._text(node, selector(node)), **given, **arguments_of(node), **self.owner_of(node)}
+        if node.resource_type is DbtResourceType.SOURCE:
+            return self._with_own({"select": f"source:{node.resource_name}", **given}, node)
+        if node.resource_type is DbtResourceType.FUNCTION:
+            # dbt build would run the tests that call it too.
+            given = {"indirect_selection": TestIndirectSelection.EMPTY.value, **given}
+        return self._selecting_node(node, given)
 
     def of_build(self, node: DbtNode, given: Mapping[str, Any], apart: Iterable[str]) -> dict[str, Any]:
         """The arguments of ``dbt build``.
@@ -327,7 +332,7 @@ class TaskArguments:
         :param given: further arguments of the task, which the node's own ones may replace.
         :param apart: names of the tests that run in tasks of their own.
         """
-        return self.of_node(node, {**self._exclude(apart), **self._indirect, **given})
+        return self._selecting_node(node, {**self._exclude(apart), **self._indirect, **given})
 
     def of_batch(self, members: Iterable[DbtNode], nodes: Mapping[str, str]) -> dict[str, Any]:
         """The arguments of the ``dbt build`` of several nodes.
@@ -347,14 +352,6 @@ class TaskArguments:
         if self._indirect:  # dbt decides which tests run with the nodes
             return {**shared, **self._exclude(()), **self._indirect, "nodes": nodes, **owner}
         return {**shared, "nodes": nodes, "indirect_selection": TestIndirectSelection.EMPTY.value, **owner}
-
-    def of_source(self, node: DbtNode, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments of ``dbt source freshness``.
-
-        :param node: the source.
-        :param given: further arguments of the task, which the node's own ones may replace.
-        """
-        return {"select": f"source:{node.resource_name}", **given, **arguments_of(node), **self.owner_of(node)}
 
     def of_tests(self, node: DbtNode, test_ids: Iterable[str], apart: Iterable[str]) -> dict[str, Any]:
         """The arguments of the ``dbt test`` behind one node: what its tests say goes over what the node says.
@@ -420,6 +417,13 @@ class TaskArguments:
         """
         owner = node.owner if self._render.enable_owner_inheritance else ""
         return {"owner": owner} if owner else {}
+
+    def _selecting_node(self, node: DbtNode, given: Mapping[str, Any]) -> dict[str, Any]:
+        return self._with_own({self._selecting: self._text(node, selector(node)), **given}, node)
+
+    def _with_own(self, given: Mapping[str, Any], node: DbtNode) -> dict[str, Any]:
+        # The node's own arguments last: so they replace what the DAG gives, as in Cosmos.
+        return {**given, **arguments_of(node), **self.owner_of(node)}
 
     def _text(self, node: DbtNode, default: str) -> str:
         return self._selectors.get(node.unique_id, default)

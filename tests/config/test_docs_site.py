@@ -23,7 +23,8 @@ from cosmos_venv.config.docs_site import docs_url
             id="page-with-a-fragment",
         ),
         pytest.param("/dbt", "seed.shop.a b)>", "/dbt#!/seed/seed.shop.a%20b%29%3E", id="odd-characters"),
-        pytest.param("/dbt", "function.shop.f", "/dbt#!/overview", id="type-without-a-page"),
+        pytest.param("/dbt", "function.shop.f", "/dbt#!/function/function.shop.f", id="function"),
+        pytest.param("/dbt", "group.shop.f", "/dbt#!/overview", id="type-without-a-page"),
     ],
 )
 def test_a_node_has_its_page_behind_the_hash(base: str, unique_id: str, expected: str) -> None:

@@ -33,6 +33,18 @@ def test_unit_tests_and_analyses_are_read() -> None:
     assert {DbtResourceType.UNIT_TEST, DbtResourceType.ANALYSIS} <= types
 
 
+def test_functions_are_read(tmp_path: Path) -> None:
+    orders = entry(depends_on={"nodes": ["function.shop.tax"]})
+    path = write_manifest(
+        tmp_path, {"model.shop.orders": orders}, functions={"function.shop.tax": entry("function", fqn=["shop", "tax"])}
+    )
+
+    nodes = Manifest(path).nodes(project_path=tmp_path)
+
+    assert nodes["function.shop.tax"].resource_type is DbtResourceType.FUNCTION
+    assert Manifest(path).selected(["+orders"], ["resource_type:model"], None) == {"function.shop.tax"}
+
+
 def test_only_an_age_that_is_set_counts_as_freshness() -> None:
     nodes = Manifest(PROJECT / "manifest.json").nodes(project_path=PROJECT)
 

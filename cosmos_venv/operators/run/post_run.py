@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from cosmos_venv.config import ProfileConfig
 
-_UPDATING = (("build",), ("run",), ("seed",), ("snapshot",))
+_UPDATING = (("build",), ("retry",), ("run",), ("seed",), ("snapshot",))
 """The commands that give assets. A test updates nothing."""
 _LOOKING = ("source", "freshness")
 """The command that gives the assets of sources, where that is asked for."""

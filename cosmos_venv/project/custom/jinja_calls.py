@@ -100,6 +100,8 @@ class Reader:
             raise _refusal(path, None, str(error)) from None
         code = Code()
         for call in calls:
+            if isinstance(call.node, nodes.Name) and call.node.name == "function":
+                raise _refusal(path, call.lineno, "function() names what nobody reads without dbt, and has no task")
             if isinstance(call.node, nodes.Name) and call.node.name in ("ref", "source", "config"):
                 try:
                     self._note(code, call.node.name, call)

@@ -511,6 +511,11 @@ def test_a_folder_anywhere_may_be_named_by_its_whole_path(
             "models: [{name: a, data_tests: [{unique: {5: 6, a: 1}}]}]",
             r"models/a\.yml: a has the test .* Write its name, or its name: arguments",
         ),
+        (
+            "models/a.sql",
+            "\n{{ function('tax')(b) }}",
+            r"models/a\.sql, line 2: function\(\) names what nobody reads .* dbt ls or manifest",
+        ),
         ("models/a.sql", "select 1\n{{ ref('a' + 1) }}", r"models/a\.sql, line 2: ref\(\): .*concatenate.* Correct it"),
         ("models/a.sql", "{{ config(schema=1 + 'a') }}", r"models/a\.sql, line 1: config\(\): unsupported operand"),
         ("models/a.sql", "{{ ref(env_var()) }}", r"models/a\.sql, line 1: ref\(\): .*missing 1 required"),
