@@ -284,10 +284,10 @@ def test_cleaning_leaves_a_kept_environment(harness: Harness, runs: bool) -> Non
     error = harness.ask("error_of_cleaning", task=task, variables=harness.wheelhouse.environment, runs=runs)
 
     assert error is None, f"clean_dir_if_temporary() must raise nothing; seen: {error}"
-    assert unpacked(prefix) == before, (
-        f"clean_dir_if_temporary() must leave an environment that is not temporary as it is, {prefix}; seen: of "
-        f"{sorted(before)} there are {sorted(unpacked(prefix))}, with other files or none"
-    )
+    said = f"clean_dir_if_temporary() must leave an environment that is not temporary as it is, {prefix}"
+    assert before, f"{said}; seen: nothing is there after a run"
+    now = unpacked(prefix)
+    assert now == before, f"{said}; seen: of {sorted(before)} there are {sorted(now)}, with other files or none"
 
 
 @requirement("API-018")
