@@ -31,7 +31,7 @@ class ListsByTheManagedDbt(MutantOfDags):
     kills = "LOAD-002"
 
     def replan(self, plan: DagPlan) -> DagPlan:
-        is_managed = plan.execution["execution_mode"] == "virtualenv"
+        is_managed = plan.execution.get("execution_mode") == "virtualenv"
         return without(plan, render="dbt_executable_path") if is_managed else plan
 
 
