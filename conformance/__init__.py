@@ -11,5 +11,5 @@ group (``implementation``). ``prepared_airflow`` loads further modules by name, 
 
 from __future__ import annotations
 
-SPECIFICATION_VERSION = "1.0"
-SUITE_VERSION = "1.0"
+SPECIFICATION_VERSION = "1.1"
+SUITE_VERSION = "1.1"

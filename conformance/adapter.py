@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from importlib import import_module
@@ -18,10 +19,12 @@ from pytest_cosmos_venv import declared_services
 from pytest_cosmos_venv.implementation import SERVICES
 
 from .cosmos_layout import OPERATOR_CLASSES, build_dag, run_operator, run_whole_dag, shape_of, typed
+from .requirements import COMPATIBILITIES
 from .tasks import AdapterError, DagPlan, Outcome, Shape, Task, TaskOfDag, WholeDag
 
 __all__ = [
     "CAPABILITIES",
+    "COMMANDS",
     "OPERATOR_CLASSES",
     "Adapter",
     "DagPlan",
@@ -32,6 +35,10 @@ __all__ = [
     "WholeDag",
 ]
 
+COMMANDS: Mapping[str, str] = {
+    command: f"command_{re.sub('[ -]', '_', command)}" for command in OPERATOR_CLASSES if command != "run"
+}
+"""dbt command -> the capability to run it by an operator; the smoke checks need ``run``."""
 CAPABILITIES: Mapping[str, str] = {
     "operator_classes": "its operators are classes under IMPORT_ROOT.operators.virtualenv",
     "lock_methods": "operators have the lock methods that the documentation names",
@@ -54,6 +61,7 @@ CAPABILITIES: Mapping[str, str] = {
     "native_dbt": "its environments may have a dbt that is a program of its own, as dbt 2 is",
     "batches": "a task can run several nodes of a project: RenderConfig(batch_by=...)",
     "remote_environments": "a worker fetches environments that another one has built, from a folder that both reach",
+    **{capability: f"an operator runs dbt {command}" for command, capability in COMMANDS.items()},
 }
 """Capability that an implementation may lack, if its adapter says so -> what it means to have it."""
 _NO_SERVICE = ("dbt", "dbt run", "python", "python3", "uv", "pip", "sleep", "")
@@ -73,7 +81,7 @@ class Adapter:
     differs: ClassVar[Mapping[str, str]] = {}
     """Requirement id -> why the implementation does otherwise on purpose."""
     beyond: ClassVar[frozenset[str]] = frozenset()
-    """Ids of BEYOND requirements that the implementation is held to as to a MUST."""
+    """Ids of BEYOND requirements, and names of ``COMPATIBILITIES``, that the implementation is held to as to a MUST."""
     services: ClassVar[tuple[str, ...]] = ()
     """Processes that tasks leave running by design, as patterns of names or command lines, beside those that the
     implementation declares itself by entry points; a report names all of them."""
@@ -143,7 +151,9 @@ class Adapter:
             name = OPERATOR_CLASSES[task.command].replace("Virtualenv", mode)
             return next(each for each in self.make_dag(task.plan).tasks if type(each).__name__ == name)
         operator, given = getattr(self.operators(), OPERATOR_CLASSES[task.command]), typed(self, task.arguments)
-        return operator(task_id="task", profile_config=self.profile(task.profile), **{**given, **arguments})
+        if task.profile:
+            given["profile_config"] = self.profile(task.profile)
+        return operator(task_id="task", **{**given, **arguments})
 
     def profile(self, arguments: Mapping[str, Any]) -> Any:
         """The implementation's own configuration of a profile.
@@ -227,7 +237,7 @@ def refuse_wrong_declarations(adapter: Adapter, requirements: Collection[str]) -
     for attribute, declared, known in (
         ("absent", adapter.absent, CAPABILITIES),
         ("differs", adapter.differs, requirements),
-        ("beyond", adapter.beyond, requirements),
+        ("beyond", adapter.beyond, {*requirements, *COMPATIBILITIES}),
     ):
         if isinstance(declared, str):
             raise AdapterError(
@@ -284,6 +294,7 @@ class CosmosAdapter(Adapter):
     absent: ClassVar[frozenset[str]] = frozenset(
         {"batches", "dbt_ls_managed", "foreign_hosts", "remote_environments", "watcher_managed"}
     )
+    beyond: ClassVar[frozenset[str]] = frozenset(COMPATIBILITIES)
 
 
 class CosmosVenvAdapter(Adapter):
@@ -291,7 +302,20 @@ class CosmosVenvAdapter(Adapter):
 
     absent: ClassVar[frozenset[str]] = frozenset({"airflow_async"})
     beyond: ClassVar[frozenset[str]] = frozenset(
-        {"ENV-013", "ENV-015", "ENV-024", "LOCK-017", "LOCK-018", "SEED-025", "LOAD-004"}
+        {
+            *COMPATIBILITIES,
+            "ENV-013",
+            "ENV-015",
+            "ENV-018",
+            "ENV-024",
+            "KILL-007",
+            "LOAD-004",
+            "LOAD-008",
+            "LOCK-017",
+            "LOCK-018",
+            "SEED-025",
+            "WATCH-016",
+        }
     )
 
     def begin(self) -> None:

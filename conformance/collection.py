@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from .adapter import open_adapter
+from .adapter import Adapter, open_adapter
 from .fixtures import adapter_of
-from .options import wanted_patterns
+from .options import NATIVE, asked_dbt_kind, wanted_patterns
 from .reporting.known_failures import KnownFailures
 from .reporting.verdicts import LEVEL, REQUIREMENT, SMOKE_FILE, VERDICT, Verdict
-from .requirements import MARK, Requirement
+from .requirements import COMPATIBILITIES, MARK, PYTHON_DBT, Requirement
 
 JUDGED = (AssertionError, pytest.fail.Exception)
 """Exceptions of a test that say something about the implementation."""
@@ -54,14 +54,27 @@ def tell_requirements(config: pytest.Config, items: list[pytest.Item]) -> None:
         if one is None:
             continue
         item.user_properties += [(REQUIREMENT, one.id), (LEVEL, one.counted_as)]
-        missing = [each for each in one.needs if each in implementation.absent]
-        if missing:
-            _leave_out(item, Verdict.NOT_APPLICABLE, f"{', '.join(missing)}: declared absent")
+        if reason := why_it_does_not_apply(one, implementation, kind=asked_dbt_kind(config)):
+            _leave_out(item, Verdict.NOT_APPLICABLE, reason)
         elif one.id in implementation.differs:
             _leave_out(item, Verdict.DIFFERS, implementation.differs[one.id])
         elif one.id in known:
             # Not strict: whether a pass of what is on the list fails the run is for --cosmos-strict to say.
             item.add_marker(pytest.mark.xfail(reason=known[one.id].reason, strict=False, raises=JUDGED))
+
+
+def why_it_does_not_apply(one: Requirement, implementation: Adapter, *, kind: str) -> str | None:
+    """Why a requirement does not apply, in words; None: it does.
+
+    :param one: the requirement.
+    :param implementation: declares what it has not, and which compatibilities it has.
+    :param kind: the kind of the fake dbt, one of ``DBT_KINDS``.
+    """
+    absent = [each for each in one.needs if each in implementation.absent]
+    undeclared = [each for each in one.needs if each in COMPATIBILITIES and each not in implementation.beyond]
+    if absent or undeclared:
+        return f"{', '.join([*absent, *undeclared])}: {'declared absent' if absent else 'not declared'}"
+    return "the dbt of this run is a native one" if kind == NATIVE and PYTHON_DBT in one.needs else None
 
 
 def requirement_of(item: pytest.Item) -> Requirement | None:

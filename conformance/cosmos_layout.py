@@ -143,11 +143,14 @@ def _operator_class(module: str, name: str) -> Any:
 def _configurations(adapter: CosmosLayout, plan: DagPlan) -> dict[str, Any]:
     """The arguments of a DbtDag or DbtTaskGroup, its own configuration classes made of plain data."""
     root = import_module(adapter.import_root)
-    project = typed(adapter, plan.project)
-    return {
+    named: dict[str, Any] = {}
+    if project := typed(adapter, plan.project):
         # By its place, as all examples have it: no page names the parameter.
-        "project_config": root.ProjectConfig(project.pop("dbt_project_path"), **project),
-        "profile_config": adapter.profile(plan.profile),
+        named["project_config"] = root.ProjectConfig(project.pop("dbt_project_path"), **project)
+    if plan.profile:
+        named["profile_config"] = adapter.profile(plan.profile)
+    return {
+        **named,
         "execution_config": root.ExecutionConfig(**typed(adapter, plan.execution)),
         "render_config": root.RenderConfig(**typed(adapter, plan.render)),
         "operator_args": dict(plan.operator_args),

@@ -13,7 +13,7 @@ from pytest_cosmos_venv import AirflowHome, Implementation, TaskRace, Timeline, 
 from .adapter import Adapter, open_adapter, require_adapter
 from .harness.harness import Harness
 from .harness.running import slack, task_timeout
-from .options import GLANCE, asked_profile
+from .options import GLANCE, NATIVE, asked_dbt_kind, asked_profile
 from .reporting.verdicts import EVIDENCE, PICTURE, VERDICT, Verdict
 
 Picture = Callable[[Timeline, str], None]
@@ -82,6 +82,7 @@ def harness(
         timeout=task_timeout(request.config),
         slack=slack(request.config),
         is_glance=asked_profile(request.config) == GLANCE,
+        has_native_dbt=asked_dbt_kind(request.config) == NATIVE,
     )
 
 

@@ -19,6 +19,9 @@ from .requirements import Level, Requirement
 INSTALLERS = ("auto", "uv", "pip")
 AUTO = INSTALLERS[0]
 _SETTING = "AIRFLOW__STANDARD__VENV_INSTALL_METHOD"
+DBT_KINDS = ("python", "native")
+"""Kinds of the fake dbt: a Python package with an adapter, or a program of its own."""
+NATIVE = DBT_KINDS[1]
 PROFILES = ("quick", "full")
 BRIEF, GLANCE = "brief", "glance"
 """Profiles for runs on seeded faults only. BRIEF: the race that must catch the fault. GLANCE: all other tests."""
@@ -77,6 +80,8 @@ def refuse_wrong_options(config: pytest.Config, specification: Mapping[str, Requ
     asked_level(config)
     asked_timeout(config)
     asked_installer(config)
+    if asked_dbt_kind(config) == NATIVE and has_servers(config):
+        raise pytest.UsageError("--cosmos-servers has a Python dbt alone: leave out --cosmos-dbt-kind.")
     profile = asked_profile(config)
     if profile not in PROFILES:
         raise pytest.UsageError(f"--cosmos-profile={profile}: give {' or '.join(PROFILES)}.")
@@ -164,6 +169,18 @@ def asked_installer(config: pytest.Config) -> str:
     named = str(config.getoption("cosmos_installer") or AUTO)
     if named not in INSTALLERS:
         raise pytest.UsageError(f"--cosmos-installer={named}: give one of {'|'.join(INSTALLERS)}.")
+    return named
+
+
+def asked_dbt_kind(config: pytest.Config) -> str:
+    """The kind of the fake dbt that was asked for, one of ``DBT_KINDS``.
+
+    :param config: the configuration of the run.
+    :raises pytest.UsageError: there is no such kind.
+    """
+    named = str(config.getoption("cosmos_dbt_kind") or DBT_KINDS[0])
+    if named not in DBT_KINDS:
+        raise pytest.UsageError(f"--cosmos-dbt-kind={named}: give one of {'|'.join(DBT_KINDS)}.")
     return named
 
 

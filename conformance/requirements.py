@@ -18,6 +18,12 @@ _AREA = re.compile(r"^## (?P<name>[A-Z]+): (?P<title>.+)$", re.MULTILINE)
 _FACT = re.compile(r"- (?P<name>source|needs|depends on|since|run): (?P<text>.+)")
 FIRST = "1.0"
 """The version of the specification of which a requirement is that names none."""
+COMPATIBILITIES: Mapping[str, str] = {
+    "renders_as_cosmos_1_15": "the ids, operators, groups and edges of tasks are those of astronomer-cosmos 1.15",
+}
+"""Compatibility -> what an implementation promises that declares it: its requirements apply to no other."""
+PYTHON_DBT = "python_dbt"
+"""What a requirement needs of the fake dbt of a run, and of no implementation: that it is a Python package."""
 _DRAFT = ", draft"
 _WITH_SERVERS = "with servers"
 
@@ -47,9 +53,9 @@ class Requirement:
     :param level: None: it is withdrawn, and its sentence says why.
     :param sentence: what is required.
     :param sources: what it follows from, as Markdown, each with a quoted sentence.
-    :param needs: capabilities without which it does not apply.
+    :param needs: capabilities and compatibilities without which it does not apply.
     :param depends_on: ids; where one of them failed, a failure of this one is listed under it.
-    :param since: the version of the specification that it came with: ``1.0``; ``1.1, draft`` where that is not
+    :param since: the version of the specification that it came with: ``1.0``; ``1.2, draft`` where that is not
         released.
     :param has_servers: whether it is judged in the run with servers of Airflow, and not in the ordinary run.
     """
@@ -82,7 +88,7 @@ class Requirement:
 def is_draft(since: str) -> bool:
     """Whether a version of the specification is not released.
 
-    :param since: such as ``1.0``, or ``1.1, draft``.
+    :param since: such as ``1.0``, or ``1.2, draft``.
     """
     return since.endswith(_DRAFT)
 

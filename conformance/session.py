@@ -51,7 +51,7 @@ from .requirements import read_specification
 from .tasks import AdapterError
 
 __all__ = ["adapter", "does_not_apply", "evidence", "harness", "picture", "shared_directory"]
-_TOLD = ("level", "profile", "installer", "timeout", "requirement", "known_failures", "strict", "servers")
+_TOLD = ("level", "profile", "installer", "timeout", "requirement", "known_failures", "strict", "servers", "dbt_kind")
 """Options that a report names."""
 _DESELECTED = pytest.StashKey[int]()
 _EXIT_CODE = pytest.StashKey[int]()

@@ -22,6 +22,7 @@ class Task:
 
     :param command: a key of ``OPERATOR_CLASSES``.
     :param profile: arguments of ``ProfileConfig``; ``profile_mapping`` is a pair: name of the class, its arguments.
+        Empty: the operator is given none.
     :param arguments: the operator's other arguments.
     :param under_airflow: run it as Airflow runs a task, with a database, templates, XComs and assets; otherwise the
         operator is executed alone, which is enough for most, and many can at once.
@@ -79,7 +80,7 @@ class DagPlan:
     An argument that takes a member of an enum has the member's value, such as ``virtualenv``.
 
     :param project: arguments of ``ProjectConfig``, its first one as ``dbt_project_path``.
-    :param profile: the profile, as of a ``Task``.
+    :param profile: the profile, as of a ``Task``; empty: the DAG file names none. So with ``project``.
     :param execution: arguments of ``ExecutionConfig``.
     :param render: arguments of ``RenderConfig``.
     :param operator_args: arguments of all its operators.

@@ -104,6 +104,12 @@ _VALUES = (
         "Conformance: how long one task may take. Default: 60, or 40 times what the smoke check's task took.",
     ),
     _Value(
+        "cosmos-dbt-kind",
+        "python|native",
+        "the suite",
+        "Conformance: whether the fake dbt is a Python package, as dbt 1 is, or a program of its own. Default: python.",
+    ),
+    _Value(
         "cosmos-cache-dir",
         "DIR",
         "any run",

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..adapter import Adapter, open_adapter
+from ..adapter import COMMANDS, Adapter, open_adapter
 from ..cosmos_layout import OPERATOR_CLASSES
+from ..fixtures import DoesNotApply
 from ..harness import processes
 from ..harness.harness import Harness
-from ..harness.runs import is_below, ran
+from ..harness.runs import is_below, ran, unpacked
 from ..requirements import requirement
 from ..tasks import TaskOfDag
 
@@ -58,10 +60,12 @@ def classes(harness: Harness) -> dict[str, dict[str, list[str]]]:
 
 
 @requirement("API-001")
-@pytest.mark.parametrize("name", OPERATOR_CLASSES.values())
+@pytest.mark.parametrize(("command", "name"), OPERATOR_CLASSES.items(), ids=OPERATOR_CLASSES.values())
 def test_each_operator_is_a_virtualenv_operator_and_a_local_one(
-    classes: dict[str, dict[str, list[str]]], name: str
+    classes: dict[str, dict[str, list[str]]], adapter: Adapter, does_not_apply: DoesNotApply, command: str, name: str
 ) -> None:
+    if COMMANDS.get(command) in adapter.absent:
+        does_not_apply(f"it has no operator for dbt {command}")
     assert name in classes, f"operators.virtualenv must have {name}; it has {', '.join(classes)}"
     ancestors = [each.rpartition(".")[2] for each in classes[name]["ancestors"]]
 
@@ -170,6 +174,16 @@ def test_what_examples_import_is_found(harness: Harness) -> None:
 
 
 @requirement("API-015")
+@pytest.mark.parametrize("kind", [Path, str], ids=["path", "text"])
+def test_the_first_argument_names_the_project(harness: Harness, project: Path, kind: type) -> None:
+    named = {"dbt_project_path": kind(project), "manifest_path": str(project / "target" / "manifest.json")}
+
+    seen = harness.render(harness.dag_plan(project, project=named))
+
+    assert seen.tasks, f"ProjectConfig({kind(project)!r}) must name the folder; seen: {seen}"
+
+
+@requirement("API-017")
 def test_a_project_is_named_by_a_relative_path(harness: Harness, project: Path) -> None:
     manifest = str(project / "target" / "manifest.json")
     named = {"dbt_project_path": project.name, "manifest_path": manifest}
@@ -241,6 +255,53 @@ def test_ordinary_dag_parameters_reach_the_dag_and_its_tasks(harness: Harness, p
 
         required = harness.ask("dag_facts", dag=ordinary)
         assert seen == required, f"a DbtDag must take the parameters of a DAG as a DAG does: {required}; seen: {seen}"
+
+
+@requirement("API-016")
+def test_a_schedule_interval_is_the_schedule(harness: Harness, project: Path) -> None:
+    named = {"dag_id": "nightly", "start_date": datetime(2023, 1, 1, tzinfo=timezone.utc)}
+    plan = replace(harness.dag_plan(project), dag={**named, "schedule_interval": "@daily"})
+
+    error = harness.ask("error_of_dag", plan=plan)
+
+    if error is None:
+        seen = harness.ask("dag_facts", plan=plan)["schedule"]
+        required = harness.ask("dag_facts", dag={**named, "schedule": "@daily"})["schedule"]
+        assert seen == required, f"schedule_interval must be the schedule of a DbtDag, {required}; seen: {seen}"
+    else:
+        refused = harness.ask("error_of_dag", dag=plan.dag)
+        assert refused, f"a DbtDag must take schedule_interval, as this Airflow's DAG does; seen: {error}"
+        assert "schedule_interval" in error["text"], f"the error must name schedule_interval; seen: {error}"
+
+
+@requirement("API-018")
+@pytest.mark.parametrize("runs", [False, True], ids=["before-a-run", "after-a-run"])
+def test_cleaning_leaves_a_kept_environment(harness: Harness, runs: bool) -> None:
+    task = harness.kept_task()
+    prefix = ran(harness, task).prefix
+    before = unpacked(prefix)
+
+    error = harness.ask("error_of_cleaning", task=task, variables=harness.wheelhouse.environment, runs=runs)
+
+    assert error is None, f"clean_dir_if_temporary() must raise nothing; seen: {error}"
+    said = f"clean_dir_if_temporary() must leave an environment that is not temporary as it is, {prefix}"
+    assert before, f"{said}; seen: nothing is there after a run"
+    now = unpacked(prefix)
+    assert now == before, f"{said}; seen: of {sorted(before)} there are {sorted(now)}, with other files or none"
+
+
+@requirement("API-018")
+def test_cleaning_leaves_nothing_of_a_temporary_environment(harness: Harness) -> None:
+    task = harness.kept_task(is_virtualenv_dir_temporary=True)
+    variables = {**harness.wheelhouse.environment, **harness.own_temporary}
+
+    error = harness.ask("error_of_cleaning", task=task, variables=variables, runs=True)
+
+    assert error is None, f"clean_dir_if_temporary() must raise nothing; seen: {error}"
+    prefixes = [call.prefix for call in harness.calls("run")]
+    assert prefixes, "the operator must run dbt; seen: no call"
+    left = [prefix for prefix in prefixes if prefix.exists()]
+    assert not left, f"clean_dir_if_temporary() must leave nothing of the run's environment; seen: {left}"
 
 
 @requirement("API-011")

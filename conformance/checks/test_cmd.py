@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,9 @@ from jinja2 import Environment, TemplateError
 
 from pytest_cosmos_venv import DbtCall, DbtProjects
 
+from ..adapter import COMMANDS, Adapter
 from ..cosmos_layout import OPERATOR_CLASSES
+from ..fixtures import DoesNotApply
 from ..harness.harness import Harness
 from ..harness.runs import dbt_running, is_below, ran
 from ..harness.sample_project import packed
@@ -76,7 +79,7 @@ def test_each_operator_runs_its_command(harness: Harness, command: str) -> None:
     assert [call.command for call in calls] == [command], f"{name} must run dbt {command}, once; seen: {calls}"
     arguments = calls[0].arguments
     for option, value in ((("--profile",), "shop"), (("--target", "-t"), "dev")):
-        given = calls[0].option(*option)
+        given = calls[0].option(*option) or calls[0].env.get(f"DBT_{option[0].strip('-').upper()}")
         assert given == value, f"{name} must hand {option[0]} {value} on to dbt; seen: {arguments}"
     # dbt takes the macro before and after options, and never as the value of one.
     words = (*command.split(), *(["grant"] if command == "run-operation" else []))
@@ -99,7 +102,9 @@ def test_the_dbt_of_the_environment_runs(harness: Harness, cosmos_fake_venv: Fak
 
 @requirement("CMD-014")
 @pytest.mark.parametrize("exit_code", [1, 2])
-def test_a_dbt_that_fails_fails_the_task(harness: Harness, exit_code: int) -> None:
+def test_a_dbt_that_fails_fails_the_task(harness: Harness, does_not_apply: DoesNotApply, exit_code: int) -> None:
+    if harness.has_native_dbt and exit_code != 1:
+        does_not_apply("a native dbt ends with 1, whatever has failed")
     harness.wheelhouse.script("run", exit_code=exit_code)
 
     outcome = harness.run(harness.shared_task())
@@ -160,6 +165,25 @@ def test_local_mode_runs_the_dbt_that_is_named(
     assert seen == required, f"local mode must run {required}; seen: {seen}, {outcome}"
 
 
+@requirement("CMD-024")
+@pytest.mark.parametrize("groups", [(), ("shop",)], ids=["DbtDag", "DbtTaskGroup"])
+def test_the_mode_is_local_where_none_is_named(
+    harness: Harness, cosmos_fake_venv: FakeVenv, cosmos_dbt_project: DbtProjects, groups: tuple[str, ...]
+) -> None:
+    project = cosmos_dbt_project("harbor")
+    project.model("orders", "select 1 as id")
+    project.manifest()
+    plan = harness.dag_plan(project.path, groups=groups, execution={"execution_mode": "local"})
+    unnamed = {"dbt_executable_path": str(cosmos_fake_venv.dbt), "invocation_mode": "subprocess"}
+
+    outcome = harness.run(TaskOfDag(command="run", plan=replace(plan, execution=unnamed)))
+
+    assert outcome.succeeded, f"a task must succeed where no mode is named; seen: {outcome}"
+    seen = [(call.command, call.argv[0]) for call in cosmos_fake_venv.calls if call.command != "--version"]
+    required = [("run", str(cosmos_fake_venv.dbt))]
+    assert seen == required, f"where no mode is named a task must run {required}; seen: {seen}, {outcome}"
+
+
 def _target_folder(call: DbtCall) -> Path:
     """The folder in which this dbt keeps its artifacts."""
     project = Path(call.option("--project-dir") or call.cwd)
@@ -174,7 +198,7 @@ def test_the_profile_comes_from_the_connection(harness: Harness) -> None:
         "target_name": "dev",
         "profile_mapping": ("PostgresUserPasswordProfileMapping", mapping),
     }
-    task = harness.task(profile=profile, py_requirements=["dbt-core", "dbt-postgres"])
+    task = harness.task(profile=profile, py_requirements=harness.requirements(adapter="postgres"))
 
     with dbt_running(harness, task, AIRFLOW_CONN_WAREHOUSE=json.dumps(CONNECTION)) as call:
         output = _profile_output(call)
@@ -290,7 +314,11 @@ def test_the_error_names_the_node_that_a_native_dbt_has_failed(harness: Harness)
 
 @requirement("CMD-023")
 @pytest.mark.parametrize("command", ["source freshness", "docs generate"])
-def test_what_a_native_dbt_has_not_done_is_no_success(harness: Harness, command: str) -> None:
+def test_what_a_native_dbt_has_not_done_is_no_success(
+    harness: Harness, adapter: Adapter, does_not_apply: DoesNotApply, command: str
+) -> None:
+    if COMMANDS[command] in adapter.absent:
+        does_not_apply(f"it has no operator for dbt {command}")
     ran(harness, harness.native_task())  # else a task that can run no such dbt would keep this too
 
     outcome = harness.run(harness.native_task(command))

@@ -17,7 +17,7 @@ import pytest
 from pytest_cosmos_venv import DbtCall, Wheel, write_wheel
 
 from ..harness import processes
-from ..harness.harness import NATIVE_DBT, REQUIREMENTS, TEMPORARY_PLACES, Harness
+from ..harness.harness import NATIVE_DBT, TEMPORARY_PLACES, Harness
 from ..harness.processes import comes_true, watch_until_rest
 from ..harness.runs import (
     damage,
@@ -44,14 +44,14 @@ SOON = 10.0
 # An environment has them before anything is installed, wherever they come from.
 SEEDS = ("pip", "setuptools", "wheel")
 LAMP = Wheel(name="harbor-lamp", version="1.0", files={"harbor_lamp.py": ""})
-REQUIRED = {"dbt_core", "dbt_duckdb", "harbor_lamp"}
 COMPLAINT = "pg_config: command not found"
 _ERROR = re.compile(r"\bERROR\b|\[error\s*\]")
 
 
-def _pinned(harness: Harness, version: str) -> Task:
-    """A task in ``virtualenv_dir`` that needs this version of dbt-core."""
-    return harness.kept_task(py_requirements=[f"dbt-core=={version}", "dbt-duckdb"])
+def _two_tasks(harness: Harness) -> list[Task]:
+    """Tasks in ``virtualenv_dir``, each of which needs a version of dbt-core of its own."""
+    harness.wheelhouse.add_dbt(harness.versions[1])
+    return [harness.kept_task(py_requirements=harness.requirements(version)) for version in harness.versions]
 
 
 def _temporary_home(call: DbtCall) -> Path:
@@ -67,7 +67,7 @@ def test_a_temporary_environment_is_used_and_gone_after_success(harness: Harness
     with dbt_running(harness, harness.temporary_task(place), **harness.own_temporary) as call:
         home, there = _temporary_home(call), sorted(installed(call.prefix))
 
-    for name in ("dbt_core", "dbt_duckdb"):
+    for name in harness.distributions:
         assert any(each.startswith(name) for each in there), f"it must hold {name}, which is required; seen: {there}"
     assert not home.exists(), f"the temporary directory must be gone after the task; seen: {home} is there"
 
@@ -148,7 +148,7 @@ def test_what_stood_in_a_temporary_directory_before_still_stands(harness: Harnes
     treasure.write_text("gold", encoding="utf-8")
     before = files_in(harness.virtualenv_dir)
     if end == "killed while it installs":
-        harness.wheelhouse.add_sdist("dbt-core", hold=True)
+        harness.add_sdist(hold=True)
     task = harness.kept_task(is_virtualenv_dir_temporary=True)
 
     if end == "success":
@@ -183,8 +183,7 @@ def test_a_temporary_environment_is_a_fresh_one(harness: Harness) -> None:
 
 @requirement("ENV-014")
 def test_nothing_changes_under_a_running_dbt(harness: Harness) -> None:
-    harness.wheelhouse.add_dbt("1.11.0")
-    older, newer = _pinned(harness, "1.10.0"), _pinned(harness, "1.11.0")
+    older, newer = _two_tasks(harness)
 
     with dbt_running(harness, older) as call:
         before = files_in(call.prefix)
@@ -239,7 +238,7 @@ def test_pip_options_take_effect(harness: Harness, cosmos_package_index: Package
     documented = ["--upgrade", "--no-cache-dir"]
     without_index = [*index.pip_install_options, *harness.wheelhouse.pip_install_options]
     options = [*without_index, "--find-links", str(shelf), "--no-deps", *documented]
-    task = harness.kept_task(py_requirements=[*REQUIREMENTS, "harbor-lamp"], pip_install_options=options)
+    task = harness.kept_task(py_requirements=[*harness.requirements(), "harbor-lamp"], pip_install_options=options)
 
     call = ran(harness, task, index.environment)
 
@@ -252,17 +251,15 @@ def test_pip_options_take_effect(harness: Harness, cosmos_package_index: Package
 
 @requirement("ENV-012")
 def test_a_changed_pin_takes_effect_in_the_next_task(harness: Harness) -> None:
-    harness.wheelhouse.add_dbt("1.11.0")
+    seen = tuple(ran(harness, task).dbt_version for task in _two_tasks(harness))
 
-    seen = [ran(harness, _pinned(harness, version)).dbt_version for version in ("1.10.0", "1.11.0")]
-
-    assert seen == ["1.10.0", "1.11.0"], f"each task must run the dbt that it pins, 1.10.0 and 1.11.0; seen: {seen}"
+    assert seen == harness.versions, f"each task must run the dbt that it pins, {harness.versions}; seen: {seen}"
 
 
 @requirement("ENV-023")
 def test_a_dropped_requirement_is_gone(harness: Harness) -> None:
     harness.wheelhouse.add(LAMP)
-    ran(harness, harness.kept_task(py_requirements=[*REQUIREMENTS, "harbor-lamp"]))
+    ran(harness, harness.kept_task(py_requirements=[*harness.requirements(), "harbor-lamp"]))
 
     prefix = ran(harness, harness.kept_task()).prefix
 
@@ -274,8 +271,7 @@ def test_a_dropped_requirement_is_gone(harness: Harness) -> None:
 
 @requirement("ENV-013")
 def test_sets_of_requirements_live_in_one_directory(harness: Harness) -> None:
-    harness.wheelhouse.add_dbt("1.11.0")
-    older, newer = _pinned(harness, "1.10.0"), _pinned(harness, "1.11.0")
+    older, newer = _two_tasks(harness)
     first = ran(harness, older)
     before = unpacked(first.prefix)
     ran(harness, newer)
@@ -283,17 +279,20 @@ def test_sets_of_requirements_live_in_one_directory(harness: Harness) -> None:
     again = ran(harness, older)
 
     now = unpacked(again.prefix)
-    assert (again.dbt_version, now) == ("1.10.0", before), (
+    assert (again.dbt_version, now) == (harness.versions[0], before), (
         f"a set of requirements must stay installed beside another one; before: {before}; seen: {now}"
     )
 
 
 @requirement("ENV-018")
 def test_order_and_spelling_of_requirements_do_not_count(harness: Harness) -> None:
-    first = ran(harness, harness.kept_task(py_requirements=["dbt-core==1.10.0", "dbt-duckdb"]))
+    harness.wheelhouse.add(LAMP)
+    version = harness.versions[0]
+    first = ran(harness, harness.kept_task(py_requirements=[*harness.requirements(version), "harbor-lamp"]))
     before = unpacked(first.prefix)
 
-    second = ran(harness, harness.kept_task(py_requirements=["DBT_DuckDB", "dbt.core == 1.10.0"]))
+    others = [] if harness.has_native_dbt else ["dbt_DuckDB"]
+    second = ran(harness, harness.kept_task(py_requirements=["Harbor_Lamp", *others, f"dbt.core == {version}"]))
 
     seen = (second.prefix, unpacked(second.prefix))
     assert seen == (first.prefix, before), (
@@ -304,14 +303,13 @@ def test_order_and_spelling_of_requirements_do_not_count(harness: Harness) -> No
 @requirement("ENV-019")
 @pytest.mark.parametrize("place", ["own directories", "temporary"])
 def test_two_tasks_run_two_versions(harness: Harness, place: str) -> None:
-    versions = ["1.10.0", "1.11.0"]
-    harness.wheelhouse.add_dbt("1.11.0")
+    harness.wheelhouse.add_dbt(harness.versions[1])
     tasks = [
         harness.task(
-            py_requirements=[f"dbt-core=={version}", "dbt-duckdb"],
+            py_requirements=harness.requirements(version),
             virtualenv_dir=str(harness.virtualenv_dir / version) if place == "own directories" else None,
         )
-        for version in versions
+        for version in harness.versions
     ]
 
     with harness.start(tasks) as running:
@@ -319,8 +317,9 @@ def test_two_tasks_run_two_versions(harness: Harness, place: str) -> None:
 
     failed = [outcome for outcome in outcomes if not outcome.succeeded]
     assert not failed, f"both tasks must succeed; seen: {failed[0]}"
-    seen = sorted(call.dbt_version for call in harness.calls("run"))
-    assert seen == versions, f"two tasks at once must each run their own version ({place}), {versions}; seen: {seen}"
+    seen = tuple(sorted(call.dbt_version for call in harness.calls("run")))
+    required = harness.versions
+    assert seen == required, f"two tasks at once must each run their own version ({place}), {required}; seen: {seen}"
 
 
 @requirement("ENV-021")
@@ -371,7 +370,7 @@ def test_variables_of_the_workers_pip_do_not_divert_the_install(harness: Harness
     call = ran(harness, harness.kept_task(), variables)
 
     there = sorted(installed(call.prefix))
-    assert [each.split("-")[0] for each in there] == ["dbt_core", "dbt_duckdb"], (
+    assert {each.split("-")[0] for each in there} == harness.distributions, (
         f"with PIP_USER and PIP_TARGET set, requirements must be in the environment; seen there: {there}"
     )
     assert not elsewhere.exists(), f"they must divert nothing; seen: {sorted(elsewhere.rglob('*'))[:5]}"
@@ -420,7 +419,7 @@ def test_requirements_that_are_missing_are_told(harness: Harness, none: list[str
 @requirement("ENV-010")
 def test_a_failing_install_is_told_and_leaves_nothing(harness: Harness) -> None:
     harness.wheelhouse.add_sdist("dbt-harbor", fails_with=COMPLAINT)
-    task = harness.kept_task(py_requirements=[*REQUIREMENTS, "dbt-harbor"])
+    task = harness.kept_task(py_requirements=[*harness.requirements(), "dbt-harbor"])
 
     first, second = harness.run(task), harness.run(task)
 
@@ -441,11 +440,12 @@ def test_a_task_that_dies_leaves_nothing_that_harms_the_next(harness: Harness, p
     lamp = harness.wheelhouse.add_sdist("harbor-lamp", hold=True) if point == "installing" else None
     if lamp is None:
         harness.wheelhouse.add(LAMP)
-    task = harness.kept_task(py_requirements=[*REQUIREMENTS, "harbor-lamp"])
+    required = {*harness.distributions, "harbor_lamp"}
+    task = harness.kept_task(py_requirements=[*harness.requirements(), "harbor-lamp"])
     held = harness.wheelhouse.script("run", hold=True)
     kill_at = {
         "unpacking": unpacking_begins(harness.virtualenv_dir, "dbt_"),
-        "finishing": installing_ends(harness.virtualenv_dir, REQUIRED),
+        "finishing": installing_ends(harness.virtualenv_dir, required),
     }.get(point, point)
 
     with harness.start(task, kill_at=kill_at, virtualenv_dir=harness.virtualenv_dir, grace=1.0) as running:
@@ -456,7 +456,7 @@ def test_a_task_that_dies_leaves_nothing_that_harms_the_next(harness: Harness, p
     call = ran(harness, task)
 
     names = {each.split("-")[0] for each in installed(call.prefix)}
-    assert names == REQUIRED, f"after a kill while {point} the next task must find {REQUIRED}; seen: {names}"
+    assert names == required, f"after a kill while {point} the next task must find {required}; seen: {names}"
     assert not damage(call.prefix), f"after a kill while {point} all files must be whole; seen: {damage(call.prefix)}"
 
 

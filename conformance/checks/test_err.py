@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,49 @@ def test_an_old_manifest_is_read_whole_or_refused(harbor: Harbor) -> None:
     else:
         assert harbor.manifest.name in seen.exception, f"The error must name the manifest; seen: {seen}"
         assert "v8" in seen.exception, f"The error must name the schema that it found, v8; seen: {seen}"
+
+
+def _require_told(error: Mapping[str, Any] | None, what: str, *words: str) -> None:
+    """Fail unless there is no error, or one of a kind that says what was left out, with one of these words."""
+    __tracebackhide__ = True
+    if error is None:
+        return
+    said = f"{what} must build, or raise a CosmosValueError or Python's TypeError that names {' or '.join(words)}"
+    assert {"CosmosValueError", "TypeError"} & set(error["kinds"]), f"{said}; seen: {error}"
+    assert any(word in error["text"] for word in words), f"{said}; seen: {error}"
+
+
+@requirement("ERR-009")
+@pytest.mark.parametrize("example", ["operator", "dag-with-a-bare-profile", "dag-without-a-profile"])
+def test_an_example_without_a_profile(harbor: Harbor, example: str) -> None:
+    harness = harbor.harness
+    project = {"manifest_path": str(harbor.manifest)}
+    bare = {"profile_name": "jaffle_shop", "target_name": "dev"}
+
+    if example == "operator":
+        error = harness.ask("error_of_task", task=harness.task(profile={}))
+    else:
+        plan = harness.dag_plan(harbor.project.path, project=project)
+        profile = bare if example == "dag-with-a-bare-profile" else {}
+        error = harness.ask("error_of_dag", plan=replace(plan, profile=profile))
+
+    _require_told(error, f"The example ({example})", "profile_config", "profile_mapping", "profiles_yml_filepath")
+
+
+@requirement("ERR-010")
+def test_a_group_with_a_render_config_alone(harbor: Harbor) -> None:
+    harness = harbor.harness
+    plan = harness.dag_plan(harbor.project.path, project={"manifest_path": str(harbor.manifest)}, groups=("port",))
+    named = replace(plan, execution={}, operator_args={})
+
+    error = harness.ask("error_of_dag", plan=replace(named, project={}, profile={}))
+    seen = harness.render(named)
+
+    what = "DbtTaskGroup(render_config=...) with nothing else"
+    _require_told(error, what, "project_config", "profile_config")
+    assert seen.exception is None, (
+        f"DbtTaskGroup with a project, a profile and a render_config must build; seen: {seen}"
+    )
 
 
 def _require_failing(harbor: Harbor, what: str, task: Task, *words: str) -> None:

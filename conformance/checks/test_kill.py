@@ -107,7 +107,7 @@ def test_a_task_that_waits_for_the_lock_ends_when_it_is_told_to(harness: Harness
 
 @requirement("KILL-006")
 def test_an_installation_ends_when_its_task_is_told_to(harness: Harness) -> None:
-    held = harness.wheelhouse.add_sdist("dbt-core", hold=True)
+    held = harness.add_sdist(hold=True)
 
     with harness.start(harness.kept_task()) as running:
         running.wait_for("installing")
@@ -138,7 +138,7 @@ def test_dbt_does_not_outlive_a_worker_that_is_killed(harness: Harness) -> None:
 
 @requirement("KILL-007")
 def test_an_installer_does_not_outlive_a_worker_that_is_killed(harness: Harness) -> None:
-    held = harness.wheelhouse.add_sdist("dbt-core", hold=True)
+    held = harness.add_sdist(hold=True)
 
     with harness.start(harness.kept_task()) as running:
         running.wait_for("installing")

@@ -12,7 +12,7 @@ import pytest
 
 from pytest_cosmos_venv import LockOwner, Pids, Sdist, VenvLock, VenvLocks
 
-from ..harness.harness import REQUIREMENTS, TEMPORARY_PLACES, Harness
+from ..harness.harness import TEMPORARY_PLACES, Harness
 from ..harness.processes import comes_true, environment_of_build, lives, watch_until_rest
 from ..harness.running import RunningTasks
 from ..harness.runs import what_it_comes_to
@@ -67,10 +67,10 @@ def _family_of(pid: int) -> set[int]:
 
 @requirement("LOCK-001")
 def test_the_lock_file_names_the_task_that_installs(harness: Harness, lock: VenvLock) -> None:
-    held = harness.wheelhouse.add_sdist("dbt-core", hold=True)
+    held = harness.add_sdist(hold=True)
     lamp = harness.wheelhouse.add_sdist("harbor-lamp", requires=(), hold=True)
 
-    with harness.start(harness.kept_task(py_requirements=[*REQUIREMENTS, "harbor-lamp"])) as running:
+    with harness.start(harness.kept_task(py_requirements=[*harness.requirements(), "harbor-lamp"])) as running:
         # In which order they are built is the installer's affair.
         comes_true(lambda: held.builds or lamp.builds or not running.running, timeout=harness.timeout)
         text, family = _text_of(lock.file), _family_of(running.pids[0])
@@ -111,7 +111,7 @@ def _dbt_fails(harness: Harness) -> None:
 
 
 def _installation_fails(harness: Harness) -> None:
-    harness.wheelhouse.add_sdist("dbt-core", fails_with="It fails for the test's sake.")
+    harness.add_sdist(fails_with="It fails for the test's sake.")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_the_lock_is_free_after_a_task_though_its_process_lives(
 @requirement("LOCK-013")
 @pytest.mark.parametrize("point", ["installing", "running"])
 def test_the_lock_is_free_after_a_kill(harness: Harness, lock: VenvLock, point: str) -> None:
-    sdist = harness.wheelhouse.add_sdist("dbt-core", hold=point == "installing")
+    sdist = harness.add_sdist(hold=point == "installing")
     script = harness.wheelhouse.script("run", hold=point == "running")
 
     with harness.start(harness.kept_task()) as running:
@@ -181,7 +181,7 @@ def _rests_before_dbt(harness: Harness, running: RunningTasks) -> bool:
 
 @requirement("LOCK-014")
 def test_a_task_leaves_alone_a_lock_that_went_to_another_process(harness: Harness, lock: VenvLock) -> None:
-    held = harness.wheelhouse.add_sdist("dbt-core", hold=True)
+    held = harness.add_sdist(hold=True)
 
     with harness.start(harness.kept_task()) as running:
         running.wait_for("installing")
@@ -199,7 +199,7 @@ def test_a_task_leaves_alone_a_lock_that_went_to_another_process(harness: Harnes
 @requirement("LOCK-020")
 @pytest.mark.parametrize("place", TEMPORARY_PLACES)
 def test_no_lock_is_taken_in_a_temporary_environment(harness: Harness, place: str) -> None:
-    held = harness.wheelhouse.add_sdist("dbt-core", hold=True)
+    held = harness.add_sdist(hold=True)
     script = harness.wheelhouse.script("run", hold=True)
 
     with harness.start(harness.temporary_task(place)) as running:
@@ -232,7 +232,7 @@ def held(harness: Harness) -> Sdist:
 
     :param harness: the harness of the test.
     """
-    return harness.wheelhouse.add_sdist("dbt-core", hold=True)
+    return harness.add_sdist(hold=True)
 
 
 def _of_dead_process(lock: VenvLock, _: Pids) -> None:

@@ -38,7 +38,7 @@ def held(harness: Harness) -> Sdist:
 
     :param harness: the harness of the test.
     """
-    return harness.wheelhouse.add_sdist("dbt-core", hold=True)
+    return harness.add_sdist(hold=True)
 
 
 class _Watch:

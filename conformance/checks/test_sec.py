@@ -39,7 +39,7 @@ def variables(password: str) -> dict[str, str]:
 def _task_with_connection(harness: Harness) -> Task:
     mapping = ("PostgresUserPasswordProfileMapping", {"conn_id": "warehouse", "profile_args": {"schema": "public"}})
     profile = {"profile_name": "shop", "target_name": "dev", "profile_mapping": mapping}
-    return harness.kept_task(profile=profile, py_requirements=["dbt-core", "dbt-postgres"])
+    return harness.kept_task(profile=profile, py_requirements=harness.requirements(adapter="postgres"))
 
 
 @requirement("SEC-001")
@@ -118,7 +118,7 @@ def test_credentials_of_an_index_are_nowhere_to_be_read(
 ) -> None:
     cosmos_package_index.require_login("harbor", password)
     task = harness.kept_task(
-        py_requirements=["dbt-core", "dbt-duckdb", *missing],
+        py_requirements=[*harness.requirements(), *missing],
         pip_install_options=cosmos_package_index.pip_install_options,
     )
 

@@ -6,8 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
+from ..adapter import COMMANDS, Adapter
+from ..fixtures import DoesNotApply
 from ..harness.harness import Harness
 from ..harness.runs import memory_for_a_large_seed, require
+from ..harness.seed_refusals import MODES
 from ..harness.seed_scenarios import VIRTUALENV
 from ..requirements import requirement
 
@@ -170,22 +173,25 @@ def test_a_load_updates_the_asset(harness: Harness) -> None:
 
 @requirement("SEED-021")
 def test_other_execution_modes_are_refused(harness: Harness) -> None:
-    require(
-        harness,
-        "refused-in-watcher",
-        "refused-in-watcher_kubernetes",
-        "refused-in-watcher_gcp_gke",
-        "refused-in-docker",
-        "refused-in-kubernetes",
-        "refused-in-aws_eks",
-        "refused-in-aws_ecs",
-        "refused-in-azure_container_instance",
-        "refused-in-gcp_cloud_run_job",
-        "refused-in-gcp_gke",
-        "refused-in-a-group",
-        "accepted-in-local",
-        "accepted-in-virtualenv",
-    )
+    refused = [f"refused-with-{mode}" for mode in MODES]
+    require(harness, *refused, "refused-with-a-mode-in-a-group", "accepted-in-local", "accepted-in-virtualenv")
+
+
+@requirement("SEED-033")
+def test_a_refusal_names_what_cannot_be_together(harness: Harness) -> None:
+    require(harness, *(f"refused-in-words-with-{mode}" for mode in MODES))
+
+
+@requirement("SEED-033")
+def test_a_refusal_names_the_test_behavior(harness: Harness, adapter: Adapter, does_not_apply: DoesNotApply) -> None:
+    if COMMANDS["build"] in adapter.absent:
+        does_not_apply("it has no operator for dbt build")
+    require(harness, "refused-with-test-behavior-build", "refused-with-test-behavior-build-in-a-group")
+
+
+@requirement("SEED-034")
+def test_other_execution_modes_are_refused_without_their_libraries(harness: Harness) -> None:
+    require(harness, *(f"refused-without-the-library-of-{mode}" for mode in MODES))
 
 
 @requirement("SEED-031")
@@ -195,7 +201,7 @@ def test_airflow_async_is_accepted(harness: Harness) -> None:
 
 @requirement("SEED-022")
 def test_test_behavior_build_is_refused(harness: Harness) -> None:
-    require(harness, "refused-with-test-behavior-build", "refused-with-test-behavior-build-in-a-group")
+    require(harness, "refused-with-build", "refused-with-build-in-a-group")
 
 
 @requirement("SEED-023")

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import Wheelhouse
-
 from ..adapter import Adapter
 from ..harness import processes
 from ..harness.harness import Harness, install_commands
@@ -27,16 +25,18 @@ def test_the_implementation_imports(adapter: Adapter, tmp_path: Path) -> None:
     assert finished.succeeded, f"The implementation must import.{adapter.advice(str(finished))} Seen: {finished}"
 
 
-def test_the_fake_wheel_installs(cosmos_wheelhouse: Wheelhouse, tmp_path: Path, pytestconfig: pytest.Config) -> None:
+def test_the_fake_wheel_installs(harness: Harness, tmp_path: Path, pytestconfig: pytest.Config) -> None:
     environment = tmp_path / "environment"
+    uv, wheelhouse = command_of_uv(asked_installer(pytestconfig)), harness.wheelhouse
 
-    for command in install_commands(environment, cosmos_wheelhouse, command_of_uv(asked_installer(pytestconfig))):
-        finished = processes.run(command, environment=cosmos_wheelhouse.environment, cwd=tmp_path)
+    for command in install_commands(environment, wheelhouse, uv, harness.requirements()):
+        finished = processes.run(command, environment=wheelhouse.environment, cwd=tmp_path)
         assert finished.succeeded, f"The fake dbt must install without network; seen: {finished}"
     answer = processes.run([str(environment / "bin" / "dbt"), "--version"], cwd=tmp_path)
 
     assert answer.succeeded, f"The installed fake must answer; seen: {answer}"
-    assert "duckdb" in answer.output, f"The installed fake must know its adapter; seen: {answer}"
+    knows = "dbt-core 2" if harness.has_native_dbt else "duckdb"
+    assert knows in answer.output, f"The installed fake must say its version and adapter ({knows}); seen: {answer}"
 
 
 def test_one_operator_runs_to_its_end(

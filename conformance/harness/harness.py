@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from pytest_cosmos_venv import DbtCall, TaskRace, Wheelhouse
+from pytest_cosmos_venv import DbtCall, Sdist, TaskRace, Wheelhouse
 
 from ..adapter import Adapter
 from ..tasks import DagPlan, Outcome, Shape, Task
@@ -18,9 +18,9 @@ from .probes import ask
 from .running import SLACK, TIMEOUT, RunningTasks
 from .task_process import work
 
-REQUIREMENTS = ("dbt-core", "dbt-duckdb")
 NATIVE_DBT = "2.0.0a4"
 """The version of a dbt that is a program of its own: there is no package to import, and no adapter to install."""
+_ADAPTER = "duckdb"
 TEMPORARY_PLACES = ("no virtualenv_dir", "is_virtualenv_dir_temporary")
 """Both ways to say that an environment is for one task alone."""
 START_DATE = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -59,6 +59,7 @@ class Harness:
     :param timeout: seconds that one task may take.
     :param slack: seconds that this machine may need beyond those that a requirement names.
     :param is_glance: whether of several cases within one check the first is enough.
+    :param has_native_dbt: whether the fake dbt is a program of its own, and no Python package.
     """
 
     adapter: Adapter
@@ -69,6 +70,41 @@ class Harness:
     timeout: float = TIMEOUT
     slack: float = SLACK
     is_glance: bool = False
+    has_native_dbt: bool = False
+
+    def __post_init__(self) -> None:
+        if self.has_native_dbt:
+            self.wheelhouse.add_dbt(self.versions[0])
+
+    @property
+    def versions(self) -> tuple[str, str]:
+        """Two versions of dbt-core; the first is in the wheelhouse, and is installed unless a newer one is added."""
+        return ("2.0.0", "2.1.0") if self.has_native_dbt else ("1.10.0", "1.11.0")
+
+    def requirements(self, version: str | None = None, *, adapter: str = _ADAPTER) -> list[str]:
+        """Requirements that bring dbt, and its adapter where there is one to install.
+
+        :param version: the version of dbt-core; None: the newest that is there.
+        :param adapter: the name of the adapter without ``dbt-``.
+        """
+        core = "dbt-core" if version is None else f"dbt-core=={version}"
+        if not self.has_native_dbt:
+            return [core, f"dbt-{adapter}"]
+        return ["dbt-core>=2" if version is None else core]
+
+    @property
+    def distributions(self) -> set[str]:
+        """Names of what ``requirements`` brings, as files have them."""
+        return {"dbt_core"} if self.has_native_dbt else {"dbt_core", f"dbt_{_ADAPTER}"}
+
+    def add_sdist(self, **options: Any) -> Sdist:
+        """Add a dbt-core that is built when it is installed, newer than all that is there.
+
+        :param **options: of ``Wheelhouse.add_sdist``.
+        """
+        if self.has_native_dbt:
+            options = {"version": "3.0", **options}
+        return self.wheelhouse.add_sdist("dbt-core", **options)
 
     @property
     def project(self) -> Path:
@@ -118,7 +154,7 @@ class Harness:
 
     @property
     def _environment_arguments(self) -> dict[str, list[str]]:
-        return {"py_requirements": list(REQUIREMENTS), "pip_install_options": self.wheelhouse.pip_install_options}
+        return {"py_requirements": self.requirements(), "pip_install_options": self.wheelhouse.pip_install_options}
 
     def task(
         self,
@@ -311,12 +347,15 @@ class Harness:
         return [call for call in self.wheelhouse.calls if command is None or call.command == command]
 
 
-def install_commands(environment: Path, wheelhouse: Wheelhouse, uv: str | None) -> list[list[str]]:
+def install_commands(
+    environment: Path, wheelhouse: Wheelhouse, uv: str | None, requirements: Sequence[str] = ("dbt-core", "dbt-duckdb")
+) -> list[list[str]]:
     """The commands that make an environment and install into it, with uv where it is given, else with venv and pip.
 
     :param environment: path of the environment.
     :param wheelhouse: the wheelhouse from which packages come.
     :param uv: path of uv; None: it is not to be used.
+    :param requirements: what is installed.
     """
     python = str(environment / "bin" / "python")
     install = ["pip", "install", *wheelhouse.pip_install_options]
@@ -324,4 +363,4 @@ def install_commands(environment: Path, wheelhouse: Wheelhouse, uv: str | None) 
         make, installer = [uv, "venv", "--python", sys.executable, str(environment)], [uv, *install, "--python", python]
     else:
         make, installer = [sys.executable, "-m", "venv", str(environment)], [python, "-m", *install]
-    return [make, [*installer, *REQUIREMENTS]]
+    return [make, [*installer, *requirements]]

@@ -176,13 +176,42 @@ def executed_twice(adapter: Adapter, task: Task, variables: Mapping[str, str]) -
 
 
 @_probe
-def error_of_dag(adapter: Adapter, plan: DagPlan) -> dict[str, Any] | None:
+def error_of_dag(
+    adapter: Adapter, plan: DagPlan | None = None, dag: Mapping[str, Any] | None = None
+) -> dict[str, Any] | None:
     """The error of building the DAG, its configuration included; None: there is none.
 
     :param adapter: the adapter of the implementation.
-    :param plan: what the DAG file would say.
+    :param plan: what the DAG file would say; None: an ordinary DAG is made.
+    :param dag: arguments of an ordinary DAG, in place of a plan.
     """
-    return _error_of(lambda: adapter.make_dag(plan))
+    return _error_of(lambda: plain_dag(dag or {}) if plan is None else adapter.make_dag(plan))
+
+
+@_probe
+def error_of_task(adapter: Adapter, task: Task) -> dict[str, Any] | None:
+    """The error of constructing the operator; None: there is none.
+
+    :param adapter: the adapter of the implementation.
+    :param task: what the operator is constructed with.
+    """
+    return _error_of(lambda: adapter.make_task(task))
+
+
+@_probe
+def error_of_cleaning(adapter: Adapter, task: Task, variables: Mapping[str, str], runs: bool) -> dict[str, Any] | None:
+    """The error of ``clean_dir_if_temporary``; None: there is none.
+
+    :param adapter: the adapter of the implementation.
+    :param task: what the operator is constructed with.
+    :param variables: environment variables of the process.
+    :param runs: whether the operator is executed before.
+    """
+    take_variables(variables)
+    operator = adapter.make_task(task)
+    if runs:
+        operator.execute(context_of(operator))
+    return _error_of(operator.clean_dir_if_temporary)
 
 
 @_probe

@@ -29,8 +29,14 @@ _OF_THE_SUITE = "cosmos-wheelhouse"
 """Folder in which the fake keeps what it was told, such as its variables."""
 _MOST = 20_000_000  # bytes: larger files are not read for a secret
 RESTS = "it rests"
-_NEEDS = {"dbt_ls": "dbt_ls", "airflow_async": "airflow_async", "watcher": "watcher"}
-"""Option of a scenario -> capability without which it is not played."""
+_NEEDS = {
+    "dbt_ls": "dbt_ls",
+    "airflow_async": "airflow_async",
+    "watcher": "watcher",
+    "build": "command_build",
+    "after_each": "command_test",
+}
+"""Value of an option of a scenario -> capability without which it is not played."""
 
 
 def ran(harness: Harness, task: Task, variables: Mapping[str, str] | None = None) -> DbtCall:
@@ -295,6 +301,7 @@ def _stage(harness: Harness) -> dict[str, object]:
         "folder": harness.folder / "seeds",
         "wheelhouse": harness.wheelhouse,
         "virtualenv_dir": harness.shared_directory,
+        "dbt_version": harness.versions[0] if harness.has_native_dbt else None,
     }
 
 

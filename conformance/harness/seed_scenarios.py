@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 
 from pytest_cosmos_venv import SEED_SCENARIOS, ToolkitMisuse, find_implementation, seed_scenarios
 
+from .seed_refusals import REFUSALS
+
 if TYPE_CHECKING:
     from pytest_cosmos_venv import SeedScenarios, SeedStory, Wheelhouse
 
     from ..adapter import Adapter
 
 
-SCENARIOS: Mapping[str, SeedStory] = {scenario.id: scenario for scenario in SEED_SCENARIOS}
+SCENARIOS: Mapping[str, SeedStory] = {scenario.id: scenario for scenario in (*SEED_SCENARIOS, *REFUSALS)}
 LOCAL, VIRTUALENV = "local", "virtualenv"
 UNDER_AIRFLOW = frozenset(
     {
@@ -36,7 +38,14 @@ _SHOWN_FRAMES = 6
 
 
 def play(
-    adapter: Adapter, *, scenarios: Sequence[str], mode: str, folder: Path, wheelhouse: Wheelhouse, virtualenv_dir: Path
+    adapter: Adapter,
+    *,
+    scenarios: Sequence[str],
+    mode: str,
+    folder: Path,
+    wheelhouse: Wheelhouse,
+    virtualenv_dir: Path,
+    dbt_version: str | None,
 ) -> dict[str, str]:
     """Play scenarios one after the other, in this process.
 
@@ -46,6 +55,7 @@ def play(
     :param folder: the path of a folder that does not exist.
     :param wheelhouse: the wheelhouse from which environments are installed.
     :param virtualenv_dir: directory that all of them share.
+    :param dbt_version: the version of the fake dbt; None: the usual one.
     :returns: id -> what was required and what was seen, of those that did not come out so.
     """
     implementation = find_implementation(adapter.named)
@@ -61,13 +71,20 @@ def play(
                 virtualenv_dir=virtualenv_dir,
                 under_airflow=name in UNDER_AIRFLOW,
             )
-            text = _seen_instead(stage, folder / name, methodcaller("play", scenario))
+            text = _seen_instead(stage, folder / name, methodcaller("play", scenario, dbt_version=dbt_version))
             failures |= {name: text} if text else {}
     return failures
 
 
 def measure_large(
-    adapter: Adapter, *, size: int, mode: str, folder: Path, wheelhouse: Wheelhouse, virtualenv_dir: Path
+    adapter: Adapter,
+    *,
+    size: int,
+    mode: str,
+    folder: Path,
+    wheelhouse: Wheelhouse,
+    virtualenv_dir: Path,
+    dbt_version: str | None,
 ) -> int | str:
     """Measure, in this process, how much more memory a run with a large seed needs than one with a small seed.
 
@@ -77,12 +94,13 @@ def measure_large(
     :param folder: the path of a folder that does not exist.
     :param wheelhouse: the wheelhouse from which environments are installed.
     :param virtualenv_dir: directory of its environment.
+    :param dbt_version: the version of the fake dbt; None: the usual one.
     :returns: bytes; a text where something else was seen than required.
     """
     peaks: list[int] = []
 
     def grow(stage: SeedScenarios) -> None:
-        harbor = stage(behavior="when_seed_changes", model=None, execution_mode=mode)
+        harbor = stage(behavior="when_seed_changes", model=None, execution_mode=mode, dbt_version=dbt_version)
         harbor.run().must("ran")
         peaks.append(_peak())
         harbor.grow(size=size)

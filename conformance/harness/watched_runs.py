@@ -20,7 +20,7 @@ from pytest_cosmos_venv import DbtCall, DbtProject, DbtProjects, ScriptedDbt, Wh
 from pytest_cosmos_venv.environments.fake_venv import fake_venv
 
 from ..tasks import DagPlan
-from .harness import REQUIREMENTS, Harness
+from .harness import Harness
 from .processes import comes_true, lives
 from .served_airflow import ServedAirflow, TaskInstance, served_airflow
 
@@ -245,7 +245,7 @@ def watched_runs(
             project.manifest()
             scenario.after_manifest(project)
             if scenario.is_managed:
-                dbts[dag_id], parts = wheelhouse, _managed(wheelhouse, virtualenv_dir)
+                dbts[dag_id], parts = wheelhouse, _managed(harness.requirements(), wheelhouse, virtualenv_dir)
             else:
                 dbts[dag_id] = there = fake_venv(folder / "dbts" / dag_id, [])
                 parts = {"execution": {"dbt_executable_path": str(there.dbt)}}
@@ -260,9 +260,9 @@ def watched_runs(
         yield WatchedRuns(airflow, scenarios, dbts, virtualenv_dir)
 
 
-def _managed(wheelhouse: Wheelhouse, virtualenv_dir: Path) -> dict[str, Any]:
+def _managed(requirements: list[str], wheelhouse: Wheelhouse, virtualenv_dir: Path) -> dict[str, Any]:
     """The parts of a plan whose tasks install dbt themselves."""
-    wanted = {"py_requirements": list(REQUIREMENTS), "pip_install_options": wheelhouse.pip_install_options}
+    wanted = {"py_requirements": requirements, "pip_install_options": wheelhouse.pip_install_options}
     return {"execution": {"virtualenv_dir": str(virtualenv_dir)}, "operator_args": wanted}
 
 
@@ -277,21 +277,21 @@ def kill_the_producer(run: GoingOn) -> Mapping[str, Any]:
     """Kill the process of the task that runs dbt, and nothing else, while dbt is held.
 
     :param run: a run whose dbt is held.
-    :returns: ``left``: the processes of dbt that live on; ``was_held``: whether it came to that.
+    :returns: ``left``: the processes of dbt that live on; ``was_held``: whether it came to that; ``was_killed``: True.
     """
     call = run.held_build()
     if call is None:
         return {"was_held": False, "left": []}
     of_dbt = _processes_of(call)
     run.airflow.task_process(call.pid).kill()
-    return {"was_held": True, "left": _what_lives_of(of_dbt)}
+    return {"was_held": True, "was_killed": True, "left": _what_lives_of(of_dbt)}
 
 
 def mark_the_producer_failed(run: GoingOn) -> Mapping[str, Any]:
     """Let somebody mark the task that runs dbt as failed, while dbt is held: Airflow ends it.
 
     :param run: a run whose dbt is held.
-    :returns: as ``kill_the_producer``.
+    :returns: as ``kill_the_producer``, without ``was_killed``.
     """
     call = run.held_build()
     if call is None:

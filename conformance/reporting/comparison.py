@@ -64,7 +64,7 @@ class Row:
 
     @property
     def since(self) -> str:
-        """The version of the specification that it came with, such as ``1.0``, or ``1.1, draft``."""
+        """The version of the specification that it came with, such as ``1.0``, or ``1.2, draft``."""
         return str(self.record.get("since", FIRST))
 
     @property

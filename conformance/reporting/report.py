@@ -21,7 +21,7 @@ from typing import Any
 import pytest_cosmos_venv
 
 from .. import SPECIFICATION_VERSION, SUITE_VERSION
-from ..requirements import FIRST, Level, is_draft
+from ..requirements import COMPATIBILITIES, FIRST, Level, is_draft
 from .terminal import again
 from .verdicts import Judgement, Verdict
 
@@ -41,13 +41,13 @@ _SECRETS = re.compile(
 def badge(report: Mapping[str, Any]) -> str:
     """An SVG: the highest level of which all holds, and what was not judged because it is declared absent.
 
-    Drafts have no say in it: the badge names a version of the specification that is released. Where nothing but drafts
-    was judged, it claims nothing.
+    Drafts have no say in it: the badge names a version of the specification that is released. That of a run with
+    servers, which judges other requirements, says so.
 
     :param report: the content of a ``report.json``.
     """
     text, color = _claim(report)
-    label = f"conformance {report['specification']}"
+    label = f"conformance {report['specification']}{' with servers' if report['options'].get('servers') else ''}"
     left, right = (round(_LETTER * len(words)) + 12 for words in (label, text))
     return f"""<svg xmlns="http://www.w3.org/2000/svg" width="{left + right}" height="20" role="img" \
 aria-label="{escape(f"{label}: {text}")}">
@@ -77,11 +77,14 @@ def _claim(report: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _absent(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Capabilities that are needed by requirements that do not apply, and by none that does."""
+    """Capabilities that are needed by requirements that do not apply, and by none that does.
+
+    Who declares no compatibility lacks nothing.
+    """
     needs: dict[bool, set[str]] = {True: set(), False: set()}
     for each in records:
         needs[each["verdict"] == Verdict.NOT_APPLICABLE.value].update(each["needs"])
-    return sorted(needs[True] - needs[False])
+    return sorted(needs[True] - needs[False] - {*COMPATIBILITIES})
 
 
 def summary(report: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from pytest_cosmos_venv import SuiteExit
 from ..requirements import Level
 from .verdicts import DECIDED, Judgement, SmokeFailure, Verdict
 
-_CONDITIONS = ("installer", "profile", "timeout")
+_CONDITIONS = ("installer", "profile", "timeout", "dbt_kind")
 """Options under which a verdict may be another one."""
 _SHOWN_LINES = 25
 _WIDTH = 15
@@ -89,7 +89,7 @@ def again(requirement: str, implementation: str, options: Mapping[str, object]) 
     told = {"implementation": implementation, "requirement": requirement}
     told |= {name: str(options[name]) for name in _CONDITIONS if options.get(name)}
     words = ["pytest --cosmos-conformance", *(["--cosmos-servers"] if options.get("servers") else [])]
-    return " ".join([*words, *(f"--cosmos-{name}={value}" for name, value in told.items())])
+    return " ".join([*words, *(f"--cosmos-{name.replace('_', '-')}={value}" for name, value in told.items())])
 
 
 def _print_failure(terminal: pytest.TerminalReporter, judgement: Judgement, following: Sequence[Judgement]) -> None:

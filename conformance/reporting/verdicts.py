@@ -145,11 +145,12 @@ def counts_against(judgement: Judgement, *, level: Level, beyond: frozenset[str]
 
     :param judgement: on one requirement.
     :param level: the one that was asked for: failures of it and of those above it count.
-    :param beyond: ids of the BEYOND requirements that the implementation declares.
+    :param beyond: ids of the BEYOND requirements, and names of compatibilities, that the implementation declares.
     :param strict: whether an unexpected pass counts as a failure.
     """
     one = judgement.requirement
-    if one.level is None or one.is_draft or (one.level.rank > level.rank and one.id not in beyond):
+    is_held = not beyond.isdisjoint((one.id, *one.needs))
+    if one.level is None or one.is_draft or (one.level.rank > level.rank and not is_held):
         return False
     return judgement.verdict is Verdict.FAILED or (strict and judgement.verdict is Verdict.UNEXPECTED_PASS)
 

@@ -15,6 +15,7 @@ from pytest_cosmos_venv.fake_dbt.command_line import Invocation
 from pytest_cosmos_venv.fake_dbt.script import SELECTING, node_name
 from pytest_cosmos_venv.seeds.dag_file import Place, find_place
 from pytest_cosmos_venv.seeds.trace import Trace
+from pytest_cosmos_venv.seeds.variables import holds_checksum
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv.airflow.outcomes import DagOutcome, EmittedAsset
@@ -192,6 +193,17 @@ class SeedRun:
         __tracebackhide__ = True
         if not any(text.lower() in value.lower() for value in self.variables.values()):
             self._trace.fail(f"a Variable holds {meaning}: {text}", str(dict(self.variables) or "none was set"))
+        return self
+
+    def must_store_checksum(self, checksum: str, *, meaning: str) -> SeedRun:
+        """Fail with the whole trace unless a Variable that the run set holds a checksum; return this run.
+
+        :param checksum: the checksum in hexadecimal digits; the Variable may have it in Base64 too.
+        :param meaning: the meaning of the checksum in words, for the failure.
+        """
+        __tracebackhide__ = True
+        if not any(holds_checksum(value, checksum) for value in self.variables.values()):
+            self._trace.fail(f"a Variable holds {meaning}: {checksum}", str(dict(self.variables) or "none was set"))
         return self
 
     def __repr__(self) -> str:

@@ -47,7 +47,7 @@ def _a_run_sets_a_variable(harbor: SeedScenario) -> None:
 @_MEMORY.scenario(SHA256)
 def _the_checksum_is_sha256(harbor: SeedScenario) -> None:
     checksum = harbor.file().digest("sha256")
-    harbor.run().must("ran").must_store(checksum, meaning="the SHA-256 of the file")
+    harbor.run().must("ran").must_store_checksum(checksum, meaning="the SHA-256 of the file")
 
 
 @_MEMORY.scenario(VARIABLE)

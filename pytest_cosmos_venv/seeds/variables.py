@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,18 @@ if TYPE_CHECKING:
 # MD5 has 32 digits, SHA-512 has 128.
 _DIGEST = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{32,128}(?![0-9A-Fa-f])")
 
+# 32 bytes, as SHA-256 has them.
+_BASE64 = re.compile(r"(?<![A-Za-z0-9+/=])[A-Za-z0-9+/]{43}=?(?![A-Za-z0-9+/=])")
+
+
+def holds_checksum(text: str, checksum: str) -> bool:
+    """Whether a checksum stands in the text of a Variable: in hexadecimal digits of either case, or in Base64.
+
+    :param text: the text of the Variable.
+    :param checksum: the checksum, in hexadecimal digits.
+    """
+    return checksum.lower() in text.lower() or _in_base64(checksum) in text
+
 
 def with_checksum(text: str, checksum: str) -> str | None:
     """Return the text of a Variable with another checksum in it; JSON keeps its shape. None where it holds no checksum.
@@ -33,9 +46,10 @@ def with_checksum(text: str, checksum: str) -> str | None:
     except ValueError:
         document = text
     if not isinstance(document, (dict, list)):
-        return _DIGEST.sub(checksum, text) if _DIGEST.search(text) else None
+        changed_text = _exchanged(text, checksum)
+        return changed_text if changed_text != text or holds_checksum(text, checksum) else None
     changed = _replaced(document, checksum)
-    return json.dumps(changed) if changed != document or checksum in text else None
+    return json.dumps(changed) if changed != document or holds_checksum(text, checksum) else None
 
 
 def damaged(text: str) -> str:
@@ -52,7 +66,18 @@ def _replaced(document: Any, checksum: str) -> Any:
         return {key: _replaced(value, checksum) for key, value in document.items()}
     if isinstance(document, list):
         return [_replaced(value, checksum) for value in document]
-    return _DIGEST.sub(checksum, document) if isinstance(document, str) else document
+    return _exchanged(document, checksum) if isinstance(document, str) else document
+
+
+def _exchanged(text: str, checksum: str) -> str:
+    """Put a checksum in the place of one, written in the same way."""
+    if _DIGEST.search(text):
+        return _DIGEST.sub(lambda found: checksum.upper() if found[0].isupper() else checksum, text)
+    return _BASE64.sub(lambda found: _in_base64(checksum) + "=" * found[0].endswith("="), text)
+
+
+def _in_base64(checksum: str) -> str:
+    return b64encode(bytes.fromhex(checksum)).decode().rstrip("=")
 
 
 class RememberedVariables:

@@ -57,6 +57,12 @@ def _tiny_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param(["--cosmos-strict"], "*--cosmos-strict needs --cosmos-known-failures=FILE*", id="strict-of-what"),
         pytest.param(["--cosmos-timeout=1m"], "*--cosmos-timeout=1m: give seconds, such as 300.", id="deadline"),
         pytest.param(["--cosmos-timeout=nan"], "*--cosmos-timeout=nan: give seconds, such as 300.", id="no-number"),
+        pytest.param(
+            ["--cosmos-dbt-kind=rust"], "*--cosmos-dbt-kind=rust: give one of python|native.", id="kind-of-dbt"
+        ),
+        pytest.param(
+            ["--cosmos-servers", "--cosmos-dbt-kind=native"], "*has a Python dbt alone: leave out*", id="native-servers"
+        ),
         pytest.param(["--cosmos-profile=fast"], "*--cosmos-profile=fast: give quick or full.", id="profile"),
         pytest.param(
             ["--cosmos-report=wrong.txt"], "*--cosmos-report=wrong.txt: no report can be written there*", id="report"
@@ -117,6 +123,11 @@ def test_options_of_the_suite_may_stand_in_the_ini_file_and_the_command_line_win
         ),
         pytest.param(
             'beyond = frozenset({"LOKC-017"})', "*Mine.beyond names LOKC-017, which there is not*", id="beyond"
+        ),
+        pytest.param(
+            'beyond = frozenset({"renders_as_cosmos"})',
+            "*Mine.beyond names renders_as_cosmos, which there is not*",
+            id="compatibility",
         ),
         pytest.param(
             'services = ("p*",)', "*Mine.services names 'p*', which fits 'python' too*give the name of*", id="services"

@@ -14,7 +14,7 @@ import pytest
 
 from pytest_cosmos_venv import DbtCall, PackageIndex, Point, Sighting, Wheel
 
-from ...harness.harness import REQUIREMENTS, Harness
+from ...harness.harness import Harness
 from ...harness.runs import damage, files_with, installed, is_below, places, ran, unpacked, unpacking_begins
 from ...requirements import requirement
 from ...tasks import Task
@@ -30,7 +30,6 @@ LAMP = Wheel(name="harbor-lamp", version="1.0", files={"harbor_lamp.py": ""})
 HEAVY_LAMP = replace(
     LAMP, version="1.1", files={f"harbor_lamp/beam_{number}.txt": secrets.token_hex(2_000) for number in range(300)}
 )
-REQUIRED = {"dbt_core", "dbt_duckdb", "harbor_lamp"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +66,7 @@ class Machine:
 
         :param **arguments: as for ``Harness.task``.
         """
-        requirements = [*REQUIREMENTS, "harbor-lamp"]
+        requirements = [*self.harness.requirements(), "harbor-lamp"]
         return self.harness.task(virtualenv_dir=str(self.virtualenv_dir), py_requirements=requirements, **arguments)
 
     def variables(self, *, seconds: float = LEFT_IN_PEACE) -> dict[str, str]:
@@ -98,9 +97,10 @@ class Machine:
         """
         __tracebackhide__ = True
         call = ran(self.harness, task or self.task(), {**(others or {}), **self.variables(seconds=seconds)})
+        required = {*self.harness.distributions, "harbor_lamp"}
         place, names = self.virtualenv_dir, {each.split("-")[0] for each in installed(call.prefix)}
         assert is_below(call.prefix, place), f"dbt must run from below {place}; seen: {call.prefix}"
-        assert names == REQUIRED, f"the environment must hold {sorted(REQUIRED)}; seen: {sorted(names)}"
+        assert names == required, f"the environment must hold {sorted(required)}; seen: {sorted(names)}"
         assert not damage(call.prefix), f"all files of the environment must be whole; seen: {damage(call.prefix)[:3]}"
         return call
 

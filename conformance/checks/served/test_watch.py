@@ -228,11 +228,19 @@ def test_the_next_try_of_a_failed_task_builds_its_node(run: Ended) -> None:
 def test_all_ends_where_the_producer_is_killed(run: Ended) -> None:
     assert run.seen.get("was_held"), f"dbt must build {MART}; seen: {run}"
     left = run.seen["left"]
-    assert not left, f"no process of dbt may live on; seen: {left}; {run}"
+    assert run.seen.get("was_killed") or not left, f"no process of dbt may live on; seen: {left}; {run}"
     waiting = {name: run.tasks_of(name) for name in MODELS if not set(run.tasks_of(name).values()) <= {*ENDED}}
     assert not waiting, f"each task of a node must end; seen: {waiting}; {run}"
     _require_no_success(run, MART, REPORT)
     _require_run(run, "failed")
+
+
+@requirement("WATCH-016")
+@of_run("killed")
+def test_dbt_does_not_outlive_a_producer_that_is_killed(run: Ended) -> None:
+    assert run.seen.get("was_held"), f"dbt must build {MART}; seen: {run}"
+    left = run.seen["left"]
+    assert not left, f"no process of dbt may live on; seen: {left}; {run}"
 
 
 @requirement("WATCH-007")

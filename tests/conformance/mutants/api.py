@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 from functools import cache
@@ -184,10 +185,44 @@ class KeepsAMappingToItsModule(Mutant):
         package.__getattr__ = lookup
 
 
+class TakesAFolderAsTextAlone(MutantOfDags):
+    """Joins the folder of the project with other texts, which a path cannot be."""
+
+    kills = "API-015"
+
+    def replan(self, plan: DagPlan) -> DagPlan:
+        if isinstance(plan.project.get("dbt_project_path"), Path):
+            raise TypeError("can only concatenate str (not PosixPath) to str")
+        return plan
+
+
+class ForgetsTheFormerNameOfASchedule(MutantOfDags):
+    """Drops arguments of a DAG that this Airflow does not have, and says nothing."""
+
+    kills = "API-016"
+
+    def replan(self, plan: DagPlan) -> DagPlan:
+        return without(plan, dag="schedule_interval")
+
+
+class CleansWhateverItHas(OtherClass):
+    """Deletes the directory when it is told to clean, and leaves the question to whoever tells it."""
+
+    kills = "API-018"
+    of_class = "DbtRunVirtualenvOperator"
+
+    def names(self, sound: Any) -> dict[str, Any]:
+        def clean_dir_if_temporary(self: Any) -> None:
+            if self.virtualenv_dir is not None:
+                shutil.rmtree(self.virtualenv_dir, ignore_errors=True)
+
+        return {"clean_dir_if_temporary": clean_dir_if_temporary}
+
+
 class LooksBesideItself(MutantOfDags):
     """Takes a relative path for one below Airflow's own folder, where most keep their projects."""
 
-    kills = "API-015"
+    kills = "API-017"
 
     def replan(self, plan: DagPlan) -> DagPlan:
         home = os.environ.get("AIRFLOW_HOME", "/")

@@ -7,7 +7,7 @@ from typing import Any
 
 from pytest_cosmos_venv.conformance.adapter import Task
 
-from .dags import without
+from .dags import MutantOfDags, saying, without
 from .doing import DoesOtherwise
 from .mutant import Mutant, around
 
@@ -189,6 +189,16 @@ class InstallsPackagesAlways(Mutant):
 
     def change(self, task: Task) -> Task:
         return task.with_arguments(install_deps=True)
+
+
+class InstallsWhereNothingIsSaid(MutantOfDags):
+    """Makes an environment where no mode is named: that works on every machine."""
+
+    kills = "CMD-024"
+
+    def replan(self, plan: Any) -> Any:
+        is_named = "execution_mode" in plan.execution
+        return plan if is_named else saying(plan, execution={"execution_mode": "virtualenv"})
 
 
 class LooksForTheLocalDbtOnPath(Mutant):

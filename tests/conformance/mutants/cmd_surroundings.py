@@ -32,7 +32,7 @@ class ParsesWholeInDags(MutantOfDags):
     kills = "CMD-013"
 
     def replan(self, plan: DagPlan) -> DagPlan:
-        is_managed = plan.execution["execution_mode"] == "virtualenv"
+        is_managed = plan.execution.get("execution_mode") == "virtualenv"
         return saying(plan, project={"partial_parse": False}) if is_managed else plan
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from pytest_cosmos_venv.conformance.adapter import DagPlan, Task
+from pytest_cosmos_venv.conformance.adapter import DagPlan, Task, TaskOfDag
 from pytest_cosmos_venv.conformance.cosmos_layout import plain_dag
 
 from .dags import MutantOfDags
@@ -117,4 +117,26 @@ class RefusesAnOldManifestInOneWord(MutantOfDags):
     def replan(self, plan: DagPlan) -> DagPlan:
         if "/manifest/v8.json" in manifest_of(plan):
             raise ValueError(f"{plan.project['manifest_path']}: unsupported.")
+        return plan
+
+
+class AsksWhatIsNotThere(Mutant):
+    """Asks the profile for its target when it is made, also where there is none."""
+
+    kills = "ERR-009"
+
+    def make_task(self, task: Task, **arguments: Any) -> Any:
+        if not task.profile and not isinstance(task, TaskOfDag):
+            raise AttributeError("'NoneType' object has no attribute 'target_name'")
+        return super().make_task(task, **arguments)
+
+
+class AsksTheProjectForItsName(MutantOfDags):
+    """Names a group after its project, also where there is none."""
+
+    kills = "ERR-010"
+
+    def replan(self, plan: DagPlan) -> DagPlan:
+        if not plan.project:
+            raise AttributeError("'NoneType' object has no attribute 'project_name'")
         return plan

@@ -44,10 +44,15 @@ class GuardsBadly(Mutant):
     """Whether it is dbt that is ended badly, or whatever else runs."""
 
     def spoil(self, operator: Any) -> None:
-        from cosmos_venv.processes import guard, guarded_process
-
-        lines = "\n".join(f"    {line}" for line in self.fault.strip().splitlines())
-        program = Path(tempfile.gettempdir(), f"{type(self).__name__}.py")
-        program.write_text(_PROGRAM.format(path=guard.__file__, is_of_dbt=self.is_of_dbt, fault=lines))
-        guarded_process.guard_program = lambda: str(program)
+        take_over(type(self))
         operator.warm_dbt = "off"  # what is forked warm has no guard
+
+
+def take_over(faulty: type[GuardsBadly]) -> None:
+    """Let commands of this process be ended as a mutant does it."""
+    from cosmos_venv.processes import guard, guarded_process
+
+    lines = "\n".join(f"    {line}" for line in faulty.fault.strip().splitlines())
+    program = Path(tempfile.gettempdir(), f"{faulty.__name__}.py")
+    program.write_text(_PROGRAM.format(path=guard.__file__, is_of_dbt=faulty.is_of_dbt, fault=lines))
+    guarded_process.guard_program = lambda: str(program)

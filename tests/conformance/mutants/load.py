@@ -31,7 +31,7 @@ class ListsByTheManagedDbt(MutantOfDags):
     kills = "LOAD-002"
 
     def replan(self, plan: DagPlan) -> DagPlan:
-        is_managed = plan.execution["execution_mode"] == "virtualenv"
+        is_managed = plan.execution.get("execution_mode") == "virtualenv"
         return without(plan, render="dbt_executable_path") if is_managed else plan
 
 
@@ -90,13 +90,28 @@ class SaysNothingOfTheWayOut(_MeetsNoDbt):
         raise FileNotFoundError(2, "No such file or directory") from error
 
 
-class SpellsTheManifestInOneWay(Mutant):
-    """Has DBT_MANIFEST, and not the shorter name that the documentation uses as well."""
+class _LacksALoadMode(Mutant):
+    """Has not all names of ways to load a project."""
 
-    kills = "LOAD-006"
+    lacks: str
 
     def constants(self) -> ModuleType:
         sound = super().constants()
         load_mode: Any = partial(sound.LoadMode)
-        load_mode.__members__ = {name: mode for name, mode in sound.LoadMode.__members__.items() if name != "MANIFEST"}
+        there = sound.LoadMode.__members__
+        load_mode.__members__ = {name: mode for name, mode in there.items() if name != self.lacks}
         return with_names(sound, LoadMode=load_mode)
+
+
+class SpellsTheManifestShort(_LacksALoadMode):
+    """Has MANIFEST, and not the name that all pages but one use."""
+
+    kills = "LOAD-006"
+    lacks = "DBT_MANIFEST"
+
+
+class SpellsTheManifestInOneWay(_LacksALoadMode):
+    """Has DBT_MANIFEST, and not the shorter name that one page uses."""
+
+    kills = "LOAD-008"
+    lacks = "MANIFEST"

@@ -57,6 +57,48 @@ class BuildsWhatHasNotChanged(ConfiguresOtherwise):
         return {**given, "seed_rendering_behavior": "always"} if is_both else given
 
 
+class _RefusesOtherwise(Mutant):
+    """Says otherwise that a configuration cannot be."""
+
+    def begin(self) -> None:
+        for name in ("RenderConfig", "ExecutionConfig", "DbtDag", "DbtTaskGroup"):
+            instead_of("", name, self._make)
+
+    def _make(self, sound: Any, **given: Any) -> Any:
+        refusal: Any = part("exceptions").CosmosValueError
+        try:
+            return sound(**given)
+        except refusal as error:
+            raise self.instead(error, given) from None
+
+    def instead(self, error: Exception, given: dict[str, Any]) -> Exception:
+        """Return what is raised in place of the error.
+
+        :param given: the arguments of the class.
+        """
+        raise NotImplementedError
+
+
+class RefusesWithoutAName(_RefusesOtherwise):
+    """Raises the right error, and says in it that a configuration cannot be."""
+
+    kills = "SEED-033"
+
+    def instead(self, error: Exception, given: dict[str, Any]) -> Exception:
+        return type(error)("This configuration is not supported.")
+
+
+class LoadsTheModeFirst(_RefusesOtherwise):
+    """Imports the operators of the execution mode before it looks at what they are to do."""
+
+    kills = "SEED-034"
+
+    def instead(self, error: Exception, given: dict[str, Any]) -> Exception:
+        mode = str(getattr(getattr(given.get("execution_config"), "execution_mode", None), "value", ""))
+        is_elsewhere = mode in ("docker", "kubernetes", "aws_eks", "aws_ecs")
+        return ModuleNotFoundError(f"No module named {mode!r}") if is_elsewhere else error
+
+
 class RendersAllThatTheWatcherLoads(ConfiguresOtherwise):
     """Renders every seed in WATCHER: its dbt build loads it in any case."""
 

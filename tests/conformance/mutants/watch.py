@@ -9,7 +9,9 @@ from typing import Any
 from pytest_cosmos_venv.conformance.adapter import DagPlan
 
 from .dags import MutantOfDags, without
+from .guards import take_over
 from .inside import instead_of, part
+from .kill import EndsDbtOnKillAlone
 from .mutant import Mutant, Original
 
 _PRODUCER, _DONE = "dbt_producer_watcher", "dbt_producer_watcher_done"
@@ -118,6 +120,16 @@ class WaitsForALastWord(Mutant):
         if tries and not tries[-1].end:
             return _ended_as("wait", "")
         return sound(task, tries, producer_state)
+
+
+class GuardsTheBuildOnKillAlone(Mutant):
+    """Ends dbt when it is told to, and notices nothing when the process of the producer is gone."""
+
+    kills = "WATCH-016"
+    needed = "watcher"
+
+    def begin(self) -> None:
+        take_over(EndsDbtOnKillAlone)
 
 
 class LooksForOneTestThatHasPassed(Mutant):

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import pytest_cosmos_venv
+from conformance import SPECIFICATION_VERSION
 from conformance.command import main, table
 from conformance.reporting.html_page import page
 from conformance.reporting.report import badge, read_report, redacted, report, summary, write_report
@@ -169,15 +170,17 @@ def test_the_page_shows_evidence_as_text_and_pictures_as_images_and_asks_nobody(
 def test_the_badge_claims_a_level_of_which_all_holds(
     judgements: list[Judgement], is_complete: bool, words: str
 ) -> None:
-    assert f"<title>conformance 1.0: {words}</title>" in badge(reported(*judgements, is_complete=is_complete))
+    assert f"<title>conformance {SPECIFICATION_VERSION}: {words}</title>" in badge(
+        reported(*judgements, is_complete=is_complete)
+    )
 
 
 @pytest.mark.parametrize(
     "draft",
     [
-        pytest.param(judged("KILL-001", Level.MUST, Verdict.FAILED, since="1.1, draft"), id="fails"),
+        pytest.param(judged("KILL-001", Level.MUST, Verdict.FAILED, since="1.2, draft"), id="fails"),
         pytest.param(
-            judged("KILL-001", Level.MUST, Verdict.NOT_APPLICABLE, needs=("native_dbt",), since="1.1, draft"),
+            judged("KILL-001", Level.MUST, Verdict.NOT_APPLICABLE, needs=("native_dbt",), since="1.2, draft"),
             id="does-not-apply",
         ),
     ],
@@ -185,24 +188,24 @@ def test_the_badge_claims_a_level_of_which_all_holds(
 def test_a_draft_is_counted_apart_and_changes_nothing_of_the_released_specification(draft: Judgement) -> None:
     without, found = reported(*SOUND), reported(*SOUND, draft)
 
-    assert found["requirements"][-1]["since"] == "1.1, draft"
+    assert found["requirements"][-1]["since"] == "1.2, draft"
     counts = found["closing"]["counts"]
-    assert counts.pop("1.1, draft") == {draft.verdict.value: 1}
+    assert counts.pop("1.2, draft") == {draft.verdict.value: 1}
     assert counts == without["closing"]["counts"]
     assert badge(found) == badge(without)
 
 
 def test_a_draft_that_fails_is_told_under_the_version_that_it_is_of() -> None:
-    found = reported(*SOUND, judged("KILL-001", Level.SHOULD, Verdict.FAILED, since="1.1, draft"))
+    found = reported(*SOUND, judged("KILL-001", Level.SHOULD, Verdict.FAILED, since="1.2, draft"))
 
     text = page([found])
 
-    assert "- **KILL-001** 1.1, draft: KILL-001 <holds>" in summary(found)
-    assert "\n| 1.1, draft |" in summary(found)
-    assert re.findall(r'<th scope="row">([^<]+)</th>', text) == ["MUST", "SHOULD", "BEYOND", "1.1, draft"]
+    assert "- **KILL-001** 1.2, draft: KILL-001 <holds>" in summary(found)
+    assert "\n| 1.2, draft |" in summary(found)
+    assert re.findall(r'<th scope="row">([^<]+)</th>', text) == ["MUST", "SHOULD", "BEYOND", "1.2, draft"]
     assert re.findall(r'data-area="(\w+)" title', text) == ["LOCK", "SEED"]
-    assert "<option>1.1, draft</option>" in text
-    assert "SHOULD of specification 1.1, draft: it has no say in exit code and badge." in text
+    assert "<option>1.2, draft</option>" in text
+    assert "SHOULD of specification 1.2, draft: it has no say in exit code and badge." in text
 
 
 def test_a_report_of_before_there_were_drafts_is_read(tmp_path: Path) -> None:
@@ -212,7 +215,7 @@ def test_a_report_of_before_there_were_drafts_is_read(tmp_path: Path) -> None:
 
     write_report(tmp_path, found)
 
-    assert "<title>conformance 1.0: MUST" in badge(read_report(tmp_path))
+    assert f"<title>conformance {SPECIFICATION_VERSION}: MUST" in badge(read_report(tmp_path))
 
 
 def test_the_summary_names_what_failed() -> None:
@@ -227,7 +230,7 @@ def test_what_that_machine_cannot_judge_is_named_with_its_reason_and_no_level_is
     found = reported(SOUND[0], refused)
 
     assert found["closing"]["is_complete"]
-    assert "<title>conformance 1.0: MUST</title>" in badge(found)
+    assert f"<title>conformance {SPECIFICATION_VERSION}: MUST</title>" in badge(found)
     assert "\n1 that cannot be judged here:\n\n- LOCK-002 SHOULD: a mount: Operation not permitted\n" in summary(found)
     assert "cannot be judged here" not in summary(reported(*SOUND))
 
@@ -317,13 +320,27 @@ def test_what_passed_unexpectedly_is_kept_and_named() -> None:
 
 
 def test_a_badge_of_a_run_that_judges_drafts_alone_claims_no_level() -> None:
-    found = reported(judged("WATCH-001", Level.SHOULD, Verdict.PASSED, since="1.1, draft"))
+    found = reported(judged("WATCH-001", Level.SHOULD, Verdict.PASSED, since="1.2, draft"))
 
-    assert "<title>conformance 1.0: drafts alone</title>" in badge(found)
+    assert f"<title>conformance {SPECIFICATION_VERSION}: drafts alone</title>" in badge(found)
+
+
+def test_a_badge_of_the_run_with_servers_says_so() -> None:
+    found = reported(judged("WATCH-009", Level.MUST, Verdict.PASSED), options={**OPTIONS, "servers": True})
+
+    assert f"<title>conformance {SPECIFICATION_VERSION} with servers: " in badge(found)
+
+
+def test_a_badge_names_no_compatibility_that_was_not_declared() -> None:
+    rendering = judged("A-002", Level.BEYOND, Verdict.NOT_APPLICABLE, needs=("dags", "renders_as_cosmos_1_15"))
+
+    found = reported(judged("A-001", Level.MUST, Verdict.PASSED, needs=("dags",)), rendering)
+
+    assert f"<title>conformance {SPECIFICATION_VERSION}: BEYOND</title>" in badge(found)
 
 
 def test_a_failure_of_the_run_with_servers_is_judged_again_in_it() -> None:
-    one = judged("WATCH-001", Level.SHOULD, Verdict.FAILED, since="1.1, draft")
+    one = judged("WATCH-001", Level.SHOULD, Verdict.FAILED, since="1.2, draft")
 
     (record,) = reported(one, options={**OPTIONS, "servers": True})["requirements"]
 

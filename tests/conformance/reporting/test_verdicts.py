@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from conformance.reporting.terminal import by_root, listed, not_judged_here, table
@@ -107,19 +109,28 @@ def test_what_an_implementation_declares_beyond_counts_as_if_it_were_promised() 
     assert counts_against(judgement, level=Level.MUST, beyond=frozenset({"A-001"}))
 
 
+def test_a_compatibility_that_an_implementation_declares_binds_it() -> None:
+    one = replace(required("A-001", Level.BEYOND), needs=("dags", "renders_as_cosmos_1_15"))
+
+    judgement = Judgement(requirement=one, verdict=F)
+
+    assert not counts_against(judgement, level=Level.MUST, beyond=frozenset({"A-002"}))
+    assert counts_against(judgement, level=Level.MUST, beyond=frozenset({"renders_as_cosmos_1_15"}))
+
+
 @pytest.mark.parametrize("verdict", [F, U])
 def test_a_draft_counts_at_no_level(verdict: Verdict) -> None:
-    judgement = Judgement(requirement=required("A-001", since="1.1, draft"), verdict=verdict)
+    judgement = Judgement(requirement=required("A-001", since="1.2, draft"), verdict=verdict)
 
     assert not counts_against(judgement, level=Level.BEYOND, beyond=frozenset({"A-001"}), strict=True)
 
 
 def test_drafts_have_a_column_of_their_own_in_the_table() -> None:
-    specification = specified(required("A-001"), required("A-002", Level.SHOULD, since="1.1, draft"))
+    specification = specified(required("A-001"), required("A-002", Level.SHOULD, since="1.2, draft"))
 
     found = table(judge(specification, [seen("A-001", P), seen("A-002", F)]))
 
-    assert found[0].split() == ["MUST", "SHOULD", "BEYOND", "1.1,", "draft"]
+    assert found[0].split() == ["MUST", "SHOULD", "BEYOND", "1.2,", "draft"]
     assert found[1].split() == ["A", "1", "of", "1", "-", "-", "0", "of", "1"]
 
 

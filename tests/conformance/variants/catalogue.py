@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-from . import cmd, context, locks  # noqa: F401
+from . import cmd, context, locks, seeds  # noqa: F401

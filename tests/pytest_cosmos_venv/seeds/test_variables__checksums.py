@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 
@@ -9,11 +10,15 @@ import pytest
 
 from pytest_cosmos_venv import ToolkitMisuse
 from pytest_cosmos_venv.seeds.dag_file import Place, read_places
-from pytest_cosmos_venv.seeds.variables import damaged, with_checksum
+from pytest_cosmos_venv.seeds.variables import damaged, holds_checksum, with_checksum
 
 OLD = hashlib.sha256(b"old").hexdigest()
 NEW = hashlib.sha256(b"new").hexdigest()
 RUN = "manual__2026-01-01T00:00:00+00:00"
+
+
+def in_base64(digest: str) -> str:
+    return base64.b64encode(bytes.fromhex(digest)).decode()
 
 
 @pytest.mark.parametrize(
@@ -24,6 +29,9 @@ RUN = "manual__2026-01-01T00:00:00+00:00"
         pytest.param(f"sha256:{OLD}", f"sha256:{NEW}", id="with-a-prefix"),
         pytest.param(f'"{OLD}"', f'"{NEW}"', id="a-json-text"),
         pytest.param("1" * 32, NEW, id="digits-that-json-takes-for-a-number"),
+        pytest.param(OLD.upper(), NEW.upper(), id="upper-case"),
+        pytest.param(f"sha256-{in_base64(OLD)}", f"sha256-{in_base64(NEW)}", id="base64"),
+        pytest.param(in_base64(OLD).rstrip("="), in_base64(NEW).rstrip("="), id="base64-without-padding"),
         pytest.param("no checksum", None, id="none"),
         pytest.param("", None, id="empty"),
         pytest.param("f" * 200, None, id="too-long-for-any"),
@@ -32,6 +40,11 @@ RUN = "manual__2026-01-01T00:00:00+00:00"
 )
 def test_the_checksum_of_a_text_is_replaced(stored: str, expected: str | None) -> None:
     assert with_checksum(stored, NEW) == expected
+
+
+@pytest.mark.parametrize("stored", [NEW, NEW.upper(), in_base64(NEW), json.dumps({"of": in_base64(NEW)})])
+def test_a_checksum_is_found_in_whatever_way_it_is_written(stored: str) -> None:
+    assert (holds_checksum(stored, NEW), holds_checksum(stored, OLD)) == (True, False)
 
 
 def test_json_keeps_its_shape() -> None:

@@ -1,0 +1,83 @@
+"""What is judged of an implementation follows from what it declares, and from the fake dbt of the run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from benchmarks.suite_run import run_suite
+from conformance.adapter import COMMANDS, Adapter
+from conformance.collection import why_it_does_not_apply
+from conformance.requirements import PYTHON_DBT, Level, Requirement
+from tests.conformance.few_operators import HAS, FewOperatorsAdapter
+from tests.environments.elsewhere import require_namespaces
+
+COMPATIBILITY = "renders_as_cosmos_1_15"
+
+
+class Plain(Adapter):
+    import_root = "plain"
+    absent: ClassVar[frozenset[str]] = frozenset({"watcher"})
+
+
+class Compatible(Plain):
+    beyond: ClassVar[frozenset[str]] = frozenset({COMPATIBILITY})
+
+
+@pytest.mark.parametrize(
+    ("needs", "implementation", "kind", "expected"),
+    [
+        pytest.param("dags", Plain, "python", None, id="it-has-it"),
+        pytest.param("watcher", Plain, "python", "watcher: declared absent", id="declared-absent"),
+        pytest.param(COMPATIBILITY, Plain, "python", f"{COMPATIBILITY}: not declared", id="says-nothing"),
+        pytest.param(COMPATIBILITY, Compatible, "python", None, id="declares-the-compatibility"),
+        pytest.param(PYTHON_DBT, Plain, "python", None, id="python-dbt"),
+        pytest.param(PYTHON_DBT, Plain, "native", "the dbt of this run is a native one", id="native-dbt"),
+        pytest.param("dags", Plain, "native", None, id="for-any-dbt"),
+    ],
+)
+def test_a_requirement_applies_to_who_has_what_it_needs(
+    needs: str, implementation: type[Adapter], kind: str, expected: str | None
+) -> None:
+    one = Requirement(id="A-001", level=Level.BEYOND, sentence="It holds.", needs=(needs,))
+
+    assert why_it_does_not_apply(one, implementation(), kind=kind) == expected
+
+
+def _not_applicable(report: dict[str, str]) -> set[str]:
+    return {unique for unique, verdict in report.items() if verdict == "not applicable"}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_three_of_ten_operators_are_judged_by_these_three() -> None:
+    named = f"{FewOperatorsAdapter.__module__}:{FewOperatorsAdapter.__qualname__}"
+
+    run = run_suite(Path(sys.executable), named, "--cosmos-requirement=API-*,CMD-*,SEED-*,LOAD-*,RENDER-*,ERR-*")
+
+    judged = {each["id"]: each["verdict"] for each in run.report["requirements"] if each["tests"]}
+    assert set(judged.values()) == {"passed", "not applicable"}, judged
+    lacking = {f"command_{name}" for name in ("seed", "ls", "clone")}
+    assert lacking <= {*COMMANDS.values()}.difference(COMMANDS[name] for name in HAS if name != "run")
+    assert {"CMD-002", "CMD-003", "CMD-010", "SEED-001", "RENDER-004"} <= _not_applicable(judged)
+    assert {judged[unique] for unique in ("API-001", "CMD-001", "CMD-007", "LOAD-001", "RENDER-001")} == {"passed"}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_the_suite_runs_with_a_native_dbt_throughout() -> None:
+    require_namespaces()
+
+    run = run_suite(Path(sys.executable), "cosmos_venv", "--cosmos-dbt-kind=native")
+
+    python_alone = {each["id"] for each in run.report["requirements"] if PYTHON_DBT in each["needs"]}
+    assert python_alone
+    assert run.report["options"]["dbt_kind"] == "native"
+    assert {unique: verdict for unique, verdict in run.verdicts.items() if verdict != "passed"} == {
+        **dict.fromkeys(python_alone, "not applicable"),
+        "SEED-031": "not applicable",
+    }
+    assert run.exit_code == 0
