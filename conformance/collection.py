@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from .adapter import open_adapter
-from .fixtures import adapter_of
-from .options import wanted_patterns
+from .fixtures import declaration_of, learn_declarations
+from .options import drawn, wanted_patterns
 from .reporting.known_failures import KnownFailures
 from .reporting.verdicts import LEVEL, REQUIREMENT, SMOKE_FILE, VERDICT, Verdict
 from .requirements import MARK, Requirement
@@ -26,6 +25,20 @@ def smoke_first(items: list[pytest.Item]) -> None:
     :param items: all that was collected; sorted in place.
     """
     items.sort(key=lambda item: item.path.name != SMOKE_FILE)
+
+
+def draw_order(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Shuffle the checks by the seed of the run; those of one adapter stay together, and smoke checks as they are.
+
+    :param config: the configuration of the run.
+    :param items: the checks; sorted in place.
+    """
+    order = drawn(config, "the order of the checks")
+    places = {name: order.random() for name in dict.fromkeys(map(named_adapter, items))}
+    keys = {item: (places[named_adapter(item)], order.random()) for item in items}
+    smoke_first(items)
+    smoke = sum(item.path.name == SMOKE_FILE for item in items)
+    items[smoke:] = sorted(items[smoke:], key=lambda item: keys[item])
 
 
 def leave_out_what_is_not_wanted(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -47,10 +60,11 @@ def tell_requirements(config: pytest.Config, items: list[pytest.Item]) -> None:
     :param config: the configuration of the run.
     :param items: the checks.
     """
-    known = config.stash[KNOWN]
+    known, names = config.stash[KNOWN], list(dict.fromkeys(map(named_adapter, items)))
+    learn_declarations(config, names)
+    declarations = {name: declaration_of(config, name) for name in names}
     for item in items:
-        one, named = requirement_of(item), named_adapter(item)
-        implementation = adapter_of(config) if named is None else open_adapter(named)
+        one, implementation = requirement_of(item), declarations[named_adapter(item)]
         if one is None:
             continue
         item.user_properties += [(REQUIREMENT, one.id), (LEVEL, one.counted_as)]
@@ -74,7 +88,8 @@ def requirement_of(item: pytest.Item) -> Requirement | None:
 
 
 def named_adapter(item: pytest.Item) -> str | None:
-    """The adapter with which a plugin has parametrised the test, as ``open_adapter`` takes it; None where none has.
+    """The adapter with which a plugin has parametrised the test, as ``--cosmos-implementation`` takes it;
+    None where none has.
 
     :param item: the check.
     """

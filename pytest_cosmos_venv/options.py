@@ -104,6 +104,12 @@ _VALUES = (
         "Conformance: how long one task may take. Default: 60, or 40 times what the smoke check's task took.",
     ),
     _Value(
+        "cosmos-seed",
+        "TEXT",
+        "the suite",
+        "Conformance: draw the order of the checks and the names of their folders as the run with this seed did.",
+    ),
+    _Value(
         "cosmos-cache-dir",
         "DIR",
         "any run",

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..adapter import Adapter, open_adapter
+from ..adapter import open_adapter
 from ..cosmos_layout import OPERATOR_CLASSES
+from ..declaration import Declaration
 from ..harness import processes
 from ..harness.harness import Harness
 from ..harness.runs import is_below, ran
@@ -137,7 +138,7 @@ def test_the_base_class_has_the_documented_methods(harness: Harness) -> None:
 
 
 @requirement("API-010")
-def test_the_retries_of_the_lock_are_a_setting_of_airflow(adapter: Adapter, tmp_path: Path) -> None:
+def test_the_retries_of_the_lock_are_a_setting_of_airflow(adapter: Declaration, tmp_path: Path) -> None:
     (tmp_path / "airflow.cfg").write_text("[cosmos]\nvirtualenv_max_retries_lock = 7\n", encoding="utf-8")
     opened = f"from {open_adapter.__module__} import open_adapter; opened = open_adapter({adapter.named!r})"
     code = f"{opened}; print('seen:', repr(opened.settings().virtualenv_max_retries_lock))"

@@ -12,8 +12,8 @@ import pytest
 
 from pytest_cosmos_venv import FakeVenv
 
-from ..adapter import Adapter
 from ..cosmos_layout import OPERATOR_CLASSES
+from ..declaration import Declaration
 from ..fixtures import DoesNotApply
 from ..harness.harness import Harness
 from ..harness.sample_project import MODELS, PARENTS, Harbor, comes_before, harbor, tasks_of
@@ -47,7 +47,7 @@ def test_a_manifest_is_loaded_without_dbt(harbor: Harbor) -> None:
 @requirement("LOAD-002")
 @pytest.mark.parametrize("mode", ["local", "virtualenv"])
 def test_dbt_ls_is_asked_where_dbt_is_there(
-    harbor: Harbor, cosmos_fake_venv: FakeVenv, adapter: Adapter, does_not_apply: DoesNotApply, mode: str
+    harbor: Harbor, cosmos_fake_venv: FakeVenv, adapter: Declaration, does_not_apply: DoesNotApply, mode: str
 ) -> None:
     if mode == "local" and "local_mode" in adapter.absent:
         does_not_apply(LACKS_LOCAL_MODE)
@@ -75,7 +75,7 @@ def test_dbt_ls_is_asked_where_no_way_is_named(harbor: Harbor, cosmos_fake_venv:
 
 
 @pytest.fixture
-def without_dbt(harbor: Harbor, adapter: Adapter, does_not_apply: DoesNotApply) -> WithoutDbt:
+def without_dbt(harbor: Harbor, adapter: Declaration, does_not_apply: DoesNotApply) -> WithoutDbt:
     """A function that builds the DAG with a dbt that is not there: mode -> its shape.
 
     :param harbor: the project.

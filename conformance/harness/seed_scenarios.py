@@ -51,17 +51,19 @@ def play(
     implementation = find_implementation(adapter.named)
     failures: dict[str, str] = {}
     modes = {mode.value for mode in implementation.module("constants").ExecutionMode}
-    for name in scenarios:
+    for number, name in enumerate(scenarios):
         scenario = replace(SCENARIOS[name], options={"execution_mode": mode, **SCENARIOS[name].options})
         if scenario.options["execution_mode"] in modes:
+            # The name would tell an implementation what it is looked at for.
+            place = folder / str(number)
             stage = seed_scenarios(
                 implementation,
-                folder / name,
+                place,
                 wheelhouse=lambda: wheelhouse,
                 virtualenv_dir=virtualenv_dir,
                 under_airflow=name in UNDER_AIRFLOW,
             )
-            text = _seen_instead(stage, folder / name, methodcaller("play", scenario))
+            text = _seen_instead(stage, place, methodcaller("play", scenario), said=name)
             failures |= {name: text} if text else {}
     return failures
 
@@ -96,7 +98,7 @@ def measure_large(
         virtualenv_dir=virtualenv_dir,
         under_airflow=False,
     )
-    text = _seen_instead(stage, folder, grow)
+    text = _seen_instead(stage, folder, grow, said="a large seed")
     return text or peaks[1] - peaks[0]
 
 
@@ -106,7 +108,7 @@ def _peak() -> int:
 
 
 def _seen_instead(
-    opened: AbstractContextManager[SeedScenarios], folder: Path, act: Callable[[SeedScenarios], object]
+    opened: AbstractContextManager[SeedScenarios], folder: Path, act: Callable[[SeedScenarios], object], *, said: str
 ) -> str | None:
     folder.mkdir(parents=True)
     with opened as stage:
@@ -115,7 +117,7 @@ def _seen_instead(
         except AssertionError as error:
             return str(error)
         except ToolkitMisuse as error:  # the implementation has no word for what the scenario asks for
-            return f"{folder.name} must come to its end; seen: {error}"
+            return f"{said} must come to its end; seen: {error}"
         except Exception:  # noqa: BLE001 - what an implementation raises, or leaves out so that a scenario cannot go on
-            return f"{folder.name} must come to its end; seen:\n{traceback.format_exc(-_SHOWN_FRAMES)}"
+            return f"{said} must come to its end; seen:\n{traceback.format_exc(-_SHOWN_FRAMES)}"
     return None

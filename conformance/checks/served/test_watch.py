@@ -12,8 +12,8 @@ import pytest
 
 from pytest_cosmos_venv import AirflowHome, DbtProject
 
-from ...adapter import Adapter
 from ...collection import named_adapter
+from ...declaration import Declaration
 from ...harness.harness import Harness
 from ...harness.served_airflow import why_not_here
 from ...harness.watched_runs import (
@@ -95,7 +95,7 @@ SCENARIOS: Mapping[str, Scenario] = {
 
 @pytest.fixture(scope="session")
 def start(
-    adapter: Adapter,
+    adapter: Declaration,
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
 ) -> Iterator[Callable[[Harness, Path], WatchedRuns]]:
