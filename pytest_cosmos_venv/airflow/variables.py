@@ -150,8 +150,8 @@ class Variables:
 
         On Airflow 2 that is the metadata table (``sqlalchemy.exc.OperationalError``), on Airflow 3 the channel to the
         supervisor (``AirflowRuntimeError``). The rest is up to Airflow: a failed ``Variable.get`` looks like a missing
-        Variable, or gives its default; a failed ``Variable.set`` raises. A read that is denied raises where Airflow hands
-        that on: ``AirflowSecretsBackendAccessDenied`` of the task SDK from 1.2.2 on.
+        Variable, or gives its default; a failed ``Variable.set`` raises. A read that is denied raises where Airflow
+        hands that on: ``AirflowSecretsBackendAccessDenied`` of the task SDK from 1.2.2 on.
 
         :param reads: whether reading fails.
         :param writes: whether setting and deleting fail.
