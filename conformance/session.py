@@ -348,7 +348,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     config.stash[_EXIT_CODE] = int(session.exitstatus)
     smoke_checks_say_why = all(failure.said for failure in config.stash[FAILED_SMOKE_CHECKS])
     if config.option.tbstyle == "auto" and smoke_checks_say_why and not is_broken(found):
-        config.option.tbstyle = "no"  # each failure is told with its requirement; ``--tb`` shows where in the suite too
+        # Each failure is told with its requirement; ``--tb`` shows where in the suite too.
+        config.option.tbstyle = "no"
+        _leave_out_the_short_summary(config)
     if config.getoption("cosmos_report"):
         _leave_report(config, found, exit_code=int(session.exitstatus))
     if config.getoption("cosmos_update_known_failures") and not config.stash[FAILED_SMOKE_CHECKS]:
@@ -357,6 +359,13 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         in_part = set(everything) if was_cut_off else in_part
         file = Path(config.getoption("cosmos_known_failures"))
         config.stash[_UPDATE] = update_known_failures(file, found, in_part=in_part)
+
+
+def _leave_out_the_short_summary(config: pytest.Config) -> None:
+    """Keep pytest from printing the message of each failed test once more, whole where a job of a CI runs."""
+    terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None:
+        terminal.reportchars = terminal.reportchars.replace("f", "")
 
 
 def _leave_report(config: pytest.Config, found: list[Judgement], *, exit_code: int) -> None:

@@ -15,6 +15,8 @@ _CONDITIONS = ("installer", "profile", "timeout")
 """Options under which a verdict may be another one."""
 _SHOWN_LINES = 25
 """Lines that are shown of what was seen of one requirement."""
+_SHOWN_CHARACTERS = 3000
+"""The same in characters: the line that goes beyond is the last."""
 _WIDEST = 400
 """Characters that are shown of one line."""
 _WIDTH = 15
@@ -121,11 +123,14 @@ def shown(evidence: Sequence[str], told: set[str]) -> list[str]:
     :param told: the lines that were shown before; those of this requirement are added.
     """
     lines = [line for text in evidence for line in text.splitlines()]
-    new = [line for line in dict.fromkeys(lines) if line not in told]
-    told.update(new[:_SHOWN_LINES])
-    left_out = len(lines) - min(len(new), _SHOWN_LINES)
-    more = [f"({left_out} more lines; --cosmos-report=DIR keeps them)"] if left_out else []
-    return [*map(_cut, new[:_SHOWN_LINES]), *more]
+    found: list[str] = []
+    for line in dict.fromkeys(lines):
+        is_full = len(found) == _SHOWN_LINES or sum(map(len, found)) > _SHOWN_CHARACTERS
+        if line not in told and not is_full:
+            told.add(line)
+            found.append(_cut(line))
+    left_out = len(lines) - len(found)
+    return [*found, *([f"({left_out} more lines; --cosmos-report=DIR keeps them)"] if left_out else [])]
 
 
 def _cut(line: str) -> str:
