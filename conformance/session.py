@@ -77,6 +77,7 @@ from .requirements import Level, read_specification
 from .tasks import AdapterError
 
 __all__ = [
+    "EXIT_CODE",
     "_cosmos_services",
     "adapter",
     "does_not_apply",
@@ -95,7 +96,8 @@ _SEED = "cosmos_seed"
 _CLOSING = pytest.StashKey[int]()
 """The descriptor that the closing record is written to."""
 _DESELECTED = pytest.StashKey[int]()
-_EXIT_CODE = pytest.StashKey[int]()
+EXIT_CODE = pytest.StashKey[int]()
+"""What the suite closes with."""
 _IN_PART = pytest.StashKey[set[str]]()
 """Ids of requirements of which the options leave tests out."""
 _REPORT = pytest.StashKey[str]()
@@ -345,7 +347,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         failed=any(counts_against(each, level=level, beyond=beyond, strict=strict, known=known) for each in found),
         has_gap=_gap(config, found) is not None,
     )
-    config.stash[_EXIT_CODE] = int(session.exitstatus)
+    config.stash[EXIT_CODE] = int(session.exitstatus)
     smoke_checks_say_why = all(failure.said for failure in config.stash[FAILED_SMOKE_CHECKS])
     if config.option.tbstyle == "auto" and smoke_checks_say_why and not is_broken(found):
         # Each failure is told with its requirement; ``--tb`` shows where in the suite too.
@@ -394,8 +396,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
     :param config: the configuration of the run.
     """
-    if (descriptor := config.stash.get(_CLOSING, None)) is not None and _EXIT_CODE in config.stash:
-        record = {"exit_code": config.stash[_EXIT_CODE], "report": config.stash.get(_REPORT, None)}
+    if (descriptor := config.stash.get(_CLOSING, None)) is not None and EXIT_CODE in config.stash:
+        record = {"exit_code": config.stash[EXIT_CODE], "report": config.stash.get(_REPORT, None)}
         os.write(descriptor, json.dumps(record).encode())
 
 
@@ -460,7 +462,7 @@ def _print_verdicts(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line(f"{config.getoption('cosmos_known_failures')}: {update}.")
     if reason := _gap(config, found):
         terminalreporter.section("conformance: incomplete", red=is_broken(found), yellow=not is_broken(found))
-        terminalreporter.line(ending(reason, config.stash[_EXIT_CODE]))
+        terminalreporter.line(ending(reason, config.stash[EXIT_CODE]))
 
 
 def _gap(config: pytest.Config, found: Sequence[Judgement]) -> str | None:
