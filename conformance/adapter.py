@@ -8,15 +8,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
 from pytest_cosmos_venv import declared_services
-from pytest_cosmos_venv.implementation import SERVICES
 
 from .cosmos_layout import OPERATOR_CLASSES, build_dag, run_operator, run_whole_dag, shape_of, typed
 from .requirements import COMPATIBILITIES
@@ -64,8 +62,6 @@ CAPABILITIES: Mapping[str, str] = {
     **{capability: f"an operator runs dbt {command}" for command, capability in COMMANDS.items()},
 }
 """Capability that an implementation may lack, if its adapter says so -> what it means to have it."""
-_NO_SERVICE = ("dbt", "dbt run", "python", "python3", "uv", "pip", "sleep", "")
-"""Process names that no service pattern may match, or leaks would be hidden."""
 
 
 class Adapter:
@@ -112,18 +108,6 @@ class Adapter:
         # An implementation whose adapter performs tasks otherwise need not have modules of these names.
         has_layout = type(self).perform is Adapter.perform
         return [self.import_root, *([f"{self.import_root}.operators.virtualenv"] if has_layout else [])]
-
-    def advice(self, seen: str) -> str:
-        """A sentence that may help the author of an adapter; empty where nothing tells that it is needed.
-
-        :param seen: what a smoke check has seen.
-        """
-        if type(self).perform is not Adapter.perform or f"No module named '{self.import_root}.operators" not in seen:
-            return ""
-        return (
-            f" {self.import_root} has not Cosmos's import layout: override perform in an adapter, and modules where "
-            "other modules are to be imported, then name it with --cosmos-implementation=module:Adapter."
-        )
 
     def begin(self) -> None:
         """Called first in each process in which the implementation is to do something: for what it needs there."""
@@ -225,40 +209,6 @@ class Adapter:
         :returns: False where the implementation has no such record.
         """
         return False
-
-
-def refuse_wrong_declarations(adapter: Adapter, requirements: Collection[str]) -> None:
-    """Refuse declarations that name something unknown, which nothing would obey, or everything, which would hide leaks.
-
-    :param adapter: whose ``absent``, ``differs``, ``beyond`` and services are checked.
-    :param requirements: ids of all that there are.
-    :raises AdapterError: it names a capability or a requirement that there is not, or a service that may be anything.
-    """
-    for attribute, declared, known in (
-        ("absent", adapter.absent, CAPABILITIES),
-        ("differs", adapter.differs, requirements),
-        ("beyond", adapter.beyond, {*requirements, *COMPATIBILITIES}),
-    ):
-        if isinstance(declared, str):
-            raise AdapterError(
-                f"{type(adapter).__name__}.{attribute} is the text {declared!r}: "
-                f"give a set, frozenset({{{declared!r}}})."
-            )
-        strange = sorted(set(declared).difference(known))
-        if strange:
-            raise AdapterError(
-                f"{type(adapter).__name__}.{attribute} names {', '.join(strange)}, which there is not: give "
-                f"{'capabilities such as watcher' if attribute == 'absent' else 'ids such as LOCK-017'}."
-            )
-    for pattern in adapter.all_services:
-        hidden = next((each for each in _NO_SERVICE if fnmatchcase(each, pattern)), None)
-        if hidden is not None:
-            is_own = pattern in adapter.services
-            place = f"{type(adapter).__name__}.services" if is_own else f"An entry point of the group {SERVICES}"
-            raise AdapterError(
-                f"{place} names {pattern!r}, which fits {hidden!r} too, and what was left behind would be hidden: "
-                "give the name of a process that stays by design."
-            )
 
 
 def open_adapter(named: str) -> Adapter:

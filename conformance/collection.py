@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from .adapter import Adapter, open_adapter
-from .fixtures import adapter_of
-from .options import NATIVE, asked_dbt_kind, wanted_patterns
+from .declaration import Declaration
+from .fixtures import declaration_of, learn_declarations
+from .options import NATIVE, asked_dbt_kind, drawn, wanted_patterns
 from .reporting.known_failures import KnownFailures
 from .reporting.verdicts import LEVEL, REQUIREMENT, SMOKE_FILE, VERDICT, Verdict
 from .requirements import COMPATIBILITIES, MARK, PYTHON_DBT, Requirement
@@ -26,6 +26,20 @@ def smoke_first(items: list[pytest.Item]) -> None:
     :param items: all that was collected; sorted in place.
     """
     items.sort(key=lambda item: item.path.name != SMOKE_FILE)
+
+
+def draw_order(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Shuffle the checks by the seed of the run; those of one adapter stay together, and smoke checks as they are.
+
+    :param config: the configuration of the run.
+    :param items: the checks; sorted in place.
+    """
+    order = drawn(config, "the order of the checks")
+    places = {name: order.random() for name in dict.fromkeys(map(named_adapter, items))}
+    keys = {item: (places[named_adapter(item)], order.random()) for item in items}
+    smoke_first(items)
+    smoke = sum(item.path.name == SMOKE_FILE for item in items)
+    items[smoke:] = sorted(items[smoke:], key=lambda item: keys[item])
 
 
 def leave_out_what_is_not_wanted(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -47,10 +61,11 @@ def tell_requirements(config: pytest.Config, items: list[pytest.Item]) -> None:
     :param config: the configuration of the run.
     :param items: the checks.
     """
-    known = config.stash[KNOWN]
+    known, names = config.stash[KNOWN], list(dict.fromkeys(map(named_adapter, items)))
+    learn_declarations(config, names)
+    declarations = {name: declaration_of(config, name) for name in names}
     for item in items:
-        one, named = requirement_of(item), named_adapter(item)
-        implementation = adapter_of(config) if named is None else open_adapter(named)
+        one, implementation = requirement_of(item), declarations[named_adapter(item)]
         if one is None:
             continue
         item.user_properties += [(REQUIREMENT, one.id), (LEVEL, one.counted_as)]
@@ -63,7 +78,7 @@ def tell_requirements(config: pytest.Config, items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xfail(reason=known[one.id].reason, strict=False, raises=JUDGED))
 
 
-def why_it_does_not_apply(one: Requirement, implementation: Adapter, *, kind: str) -> str | None:
+def why_it_does_not_apply(one: Requirement, implementation: Declaration, *, kind: str) -> str | None:
     """Why a requirement does not apply, in words; None: it does.
 
     :param one: the requirement.
@@ -87,7 +102,8 @@ def requirement_of(item: pytest.Item) -> Requirement | None:
 
 
 def named_adapter(item: pytest.Item) -> str | None:
-    """The adapter with which a plugin has parametrised the test, as ``open_adapter`` takes it; None where none has.
+    """The adapter with which a plugin has parametrised the test, as ``--cosmos-implementation`` takes it;
+    None where none has.
 
     :param item: the check.
     """

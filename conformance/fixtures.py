@@ -2,48 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
-from pytest_cosmos_venv import AirflowHome, Implementation, TaskRace, Timeline, Wheelhouse
+from pytest_cosmos_venv import AirflowHome, TaskRace, Timeline, Wheelhouse
+from pytest_cosmos_venv.throwaway import remove_folder
 
-from .adapter import Adapter, open_adapter, require_adapter
+from .declaration import Declaration, ask_for_declarations, read_declaration
 from .harness.harness import Harness
 from .harness.running import slack, task_timeout
-from .options import GLANCE, NATIVE, asked_dbt_kind, asked_profile
+from .options import GLANCE, NATIVE, asked_dbt_kind, asked_profile, drawn
 from .reporting.verdicts import EVIDENCE, PICTURE, VERDICT, Verdict
+from .requirements import read_specification
 
 Picture = Callable[[Timeline, str], None]
 DoesNotApply = Callable[[str], NoReturn]
-IMPLEMENTATION = pytest.StashKey[Implementation]()
+ANSWERS = pytest.StashKey[dict[str | None, Any]]()
+"""Name of an implementation, None for the one that this run judges -> what its process has answered."""
 
 
-def adapter_of(config: pytest.Config) -> Adapter:
-    """The adapter of the judged implementation.
+def declaration_of(config: pytest.Config, named: str | None = None) -> Declaration:
+    """What is known of an implementation without importing it.
 
     :param config: the configuration of a run whose implementation was chosen.
+    :param named: where a plugin has parametrised the tests with names of adapters, one of them; None: the one that is
+        judged.
+    :raises AdapterError: it declares what there is not.
     """
-    implementation = config.stash[IMPLEMENTATION]
-    if implementation.adapter_class is None:
-        return open_adapter(implementation.import_root)
-    return require_adapter(implementation.adapter())
+    learn_declarations(config, [named])
+    return read_declaration(config.stash[ANSWERS][named], read_specification())
+
+
+def learn_declarations(config: pytest.Config, names: Iterable[str | None]) -> None:
+    """Ask for the declarations of several adapters at once, as far as they are not known.
+
+    :param config: the configuration of the run.
+    :param names: each as for ``declaration_of``.
+    :raises AdapterError: there is no answer.
+    """
+    answers = config.stash[ANSWERS]
+    missing = [name for name in dict.fromkeys(names) if name not in answers]
+    if missing:
+        asked = [config.getoption("cosmos_implementation") if name is None else name for name in missing]
+        answers.update(zip(missing, ask_for_declarations(asked), strict=True))
 
 
 @pytest.fixture(scope="session")
-def adapter(request: pytest.FixtureRequest) -> Adapter:
+def adapter(request: pytest.FixtureRequest) -> Declaration:
     """The judged implementation; where a plugin has parametrised the tests with names of adapters, that one.
 
     :param request: carries the name of an adapter, if any.
     """
-    named: str | None = getattr(request, "param", None)
-    return adapter_of(request.config) if named is None else open_adapter(named)
+    return declaration_of(request.config, getattr(request, "param", None))
 
 
 @pytest.fixture(scope="session")
-def shared_directory(adapter: Adapter, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: ARG001 - one for each
+def _cosmos_services() -> Callable[[], tuple[str, ...]]:
+    """The services of the toolkit's races: none, as those of the declaration are handed to each race.
+
+    The toolkit's own fixture imports a module of the implementation.
+    """
+    return lambda: ()
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder whose name is drawn: with pytest's own it would tell a task which requirement is looked at.
+
+    It goes with its test, since environments have many files.
+
+    :param request: knows the test.
+    :param tmp_path_factory: makes the folder.
+    """
+    folder = tmp_path_factory.mktemp(f"{drawn(request.config, request.node.nodeid).getrandbits(32):08x}")
+    yield folder
+    remove_folder(folder)
+
+
+@pytest.fixture(scope="session")
+def shared_directory(adapter: Declaration, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: ARG001 - one for each
     """A ``virtualenv_dir`` for all tests of an implementation to which it is no matter whose environments they find
     there.
 
@@ -56,7 +96,7 @@ def shared_directory(adapter: Adapter, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture
 def harness(
     request: pytest.FixtureRequest,
-    adapter: Adapter,
+    adapter: Declaration,
     cosmos_airflow_home: AirflowHome,  # noqa: ARG001 - its database is there for tasks, and put back after them
     cosmos_wheelhouse: Wheelhouse,
     cosmos_task_race: TaskRace,

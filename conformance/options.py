@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import secrets
 import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -134,6 +136,25 @@ def _refuse_where_nothing_can_be_written(config: pytest.Config) -> None:
     file = config.getoption("cosmos_known_failures")
     if config.getoption("cosmos_update_known_failures") and not os.access(Path(file).parent, os.W_OK):
         raise pytest.UsageError(f"--cosmos-known-failures={file}: it cannot be written there. Give another place.")
+
+
+def draw_seed(config: pytest.Config, told: str | None) -> None:
+    """Draw the seed of the run where none was given.
+
+    :param config: the configuration of the run.
+    :param told: the seed that was drawn already, for a worker of pytest-xdist; None: this is none.
+    """
+    if not config.getoption("cosmos_seed"):
+        config.option.cosmos_seed = told or secrets.token_hex(4)
+
+
+def drawn(config: pytest.Config, what: str) -> Random:
+    """A source of random numbers, which gives the same ones for one seed.
+
+    :param config: the configuration of the run.
+    :param what: they are drawn for this.
+    """
+    return Random(f"{config.getoption('cosmos_seed')} {what}")  # noqa: S311 - to be repeated
 
 
 def asked_profile(config: pytest.Config) -> str:

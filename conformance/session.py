@@ -1,35 +1,49 @@
 """The plugin of the suite's own pytest process: how a run begins and ends, its header, and its exit code.
 
-It is the process's only plugin of the suite; no conftest.py is read.
+It is the process's only plugin of the suite; no conftest.py is read. This process is the judge: it imports nothing of
+the implementation, of its adapter, or of plugins that nobody has named.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import os
 import platform
 from collections.abc import Generator, Sequence
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import ImplementationError, SuiteExit, find_implementation
+from pytest_cosmos_venv import SuiteExit
+from pytest_cosmos_venv.airflow_release import installed_airflow
+from pytest_cosmos_venv.suite import CLOSING_OPTION
 
 from . import SPECIFICATION_VERSION, SUITE_VERSION
-from .adapter import refuse_wrong_declarations
 from .collection import (
     JUDGED,
     KNOWN,
     SPECIFICATION,
+    draw_order,
     leave_out_what_is_not_wanted,
     requirement_of,
-    smoke_first,
     tell_requirements,
 )
-from .fixtures import IMPLEMENTATION, adapter, adapter_of, does_not_apply, evidence, harness, picture, shared_directory
+from .fixtures import (
+    ANSWERS,
+    _cosmos_services,
+    adapter,
+    declaration_of,
+    does_not_apply,
+    evidence,
+    harness,
+    picture,
+    shared_directory,
+    tmp_path,
+)
 from .harness.running import TaskTimer, keep_task_seconds, tell_worker
 from .options import (
     ROUNDS,
@@ -37,6 +51,7 @@ from .options import (
     asked_installer,
     asked_level,
     asked_profile,
+    draw_seed,
     has_servers,
     installer_in_words,
     installer_variables,
@@ -44,19 +59,60 @@ from .options import (
     refuse_wrong_options,
 )
 from .reporting.known_failures import KnownFailuresError, Update, update_known_failures
-from .reporting.report import report, write_report
+from .reporting.report import remove_report, report, write_report
 from .reporting.terminal import print_judgements, print_smoke_failure
-from .reporting.verdicts import FAILED_SMOKE_CHECKS, SEEN, VERDICT, Judgement, Results, Verdict, counts_against, judge
-from .requirements import read_specification
+from .reporting.verdicts import (
+    DECIDED,
+    FAILED_SMOKE_CHECKS,
+    SEEN,
+    VERDICT,
+    Judgement,
+    Results,
+    Verdict,
+    counts_against,
+    is_of_level,
+    judge,
+)
+from .requirements import Level, read_specification
 from .tasks import AdapterError
 
-__all__ = ["adapter", "does_not_apply", "evidence", "harness", "picture", "shared_directory"]
-_TOLD = ("level", "profile", "installer", "timeout", "requirement", "known_failures", "strict", "servers", "dbt_kind")
+__all__ = [
+    "EXIT_CODE",
+    "_cosmos_services",
+    "adapter",
+    "does_not_apply",
+    "evidence",
+    "harness",
+    "picture",
+    "shared_directory",
+    "tmp_path",
+]
+_TOLD = (
+    "level",
+    "profile",
+    "installer",
+    "timeout",
+    "requirement",
+    "known_failures",
+    "strict",
+    "servers",
+    "seed",
+    "dbt_kind",
+)
 """Options that a report names."""
+_ANSWER = "cosmos_declaration"
+"""Key in the input of a worker, under which the declarations of the implementation stand."""
+_SEED = "cosmos_seed"
+"""The same for the seed of the run."""
+_CLOSING = pytest.StashKey[int]()
+"""The descriptor that the closing record is written to."""
 _DESELECTED = pytest.StashKey[int]()
-_EXIT_CODE = pytest.StashKey[int]()
+EXIT_CODE = pytest.StashKey[int]()
+"""What the suite closes with."""
 _IN_PART = pytest.StashKey[set[str]]()
 """Ids of requirements of which the options leave tests out."""
+_REPORT = pytest.StashKey[str]()
+"""SHA-256 of the report that was written."""
 _OF_THE_OTHER_RUN = pytest.StashKey[list[str]]()
 """Areas that are judged in the run with servers, where this is the other one."""
 _STARTED = pytest.StashKey[datetime]()
@@ -71,18 +127,23 @@ def is_broken(found: Sequence[Judgement]) -> bool:
     return any(each.verdict is Verdict.HARNESS_ERROR for each in found)
 
 
-def gap(found: Sequence[Judgement], deselected: int) -> str | None:
+def gap(found: Sequence[Judgement], deselected: int, level: Level = Level.MUST) -> str | None:
     """Why a run gives no verdict; None where it gives one.
 
     :param found: the judgements of a run.
     :param deselected: how many checks the user's options left out.
+    :param level: the one that was asked for.
     """
     if is_broken(found):
         return "The suite itself failed"
     if deselected:
         return f"The given options left out {deselected} check(s)"
     # A requirement that cannot be judged on this machine has a result with a reason, so it is no gap.
-    return None if all(each.seen for each in found) else "The run ended before all was judged"
+    if not all(each.seen for each in found):
+        return "The run ended before all was judged"
+    if not any(each.verdict in DECIDED for each in found if is_of_level(each, level)):
+        return f"No requirement of the level {level.value} was judged: all are declared absent, or to differ on purpose"
+    return None
 
 
 def ending(reason: str, exit_code: int) -> str:
@@ -121,6 +182,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     :param parser: the parser of the suite's own pytest process.
     """
     parser.addoption("--cosmos-set-aside", default="", help=argparse.SUPPRESS)
+    parser.addoption(CLOSING_OPTION, type=int, default=None, help=argparse.SUPPRESS)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -129,6 +191,9 @@ def pytest_configure(config: pytest.Config) -> None:
     :param config: the configuration of the run.
     :raises pytest.UsageError: when none can be chosen, or an option cannot be obeyed (exit code 4).
     """
+    _hold_closing(config)
+    draw_seed(config, getattr(config, "workerinput", {}).get(_SEED))
+    config.stash[ANSWERS] = {}
     config.stash[FAILED_SMOKE_CHECKS] = []
     config.stash[_DESELECTED] = 0
     config.stash[_IN_PART] = set()
@@ -143,13 +208,52 @@ def pytest_configure(config: pytest.Config) -> None:
         {one.area for one in specification.values() if one.has_servers and not has_servers(config)}
     )
     try:
-        config.stash[IMPLEMENTATION] = find_implementation(config.getoption("cosmos_implementation"))
         config.stash[KNOWN] = known_failures(config, specification)
         refuse_wrong_options(config, specification)
-        refuse_wrong_declarations(adapter_of(config), specification)
         os.environ.update(installer_variables(asked_installer(config), os.environ.get("PATH")))
-    except (ImplementationError, AdapterError, KnownFailuresError, InstallerError) as error:
+        workerinput: dict[str, Any] | None = getattr(config, "workerinput", None)
+        if workerinput is not None:
+            config.stash[ANSWERS][None] = json.loads(workerinput[_ANSWER])
+            _say_nothing_to_ps(config)
+        elif config.getoption("cosmos_report"):
+            # One of an earlier run must not be taken for this one's, wherever this one ends.
+            remove_report(Path(config.getoption("cosmos_report")))
+        declaration_of(config)
+    except (AdapterError, KnownFailuresError, InstallerError) as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def _hold_closing(config: pytest.Config) -> None:
+    """Keep the descriptor of the closing record from all processes that are started."""
+    descriptor = config.getoption(CLOSING_OPTION.lstrip("-").replace("-", "_"))
+    if descriptor is not None and not hasattr(config, "workerinput"):
+        os.set_inheritable(descriptor, False)
+        config.stash[_CLOSING] = descriptor
+
+
+def _say_nothing_to_ps(config: pytest.Config) -> None:
+    """Keep a worker of pytest-xdist from naming the check that it runs in its command line, for tasks to read."""
+    for plugin in config.pluginmanager.get_plugins():
+        if type(plugin).__name__ == "WorkerInteractor":
+            names: dict[str, Any] = type(plugin).__init__.__globals__
+            names["setproctitle"] = lambda _: None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup() -> None:
+    """Let processes that a fixture starts inherit none of pytest's variables, which name the test."""
+    _forget_pytest()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call() -> None:
+    """Let processes that a check starts inherit none of pytest's variables, which name the test."""
+    _forget_pytest()
+
+
+def _forget_pytest() -> None:
+    for name in [name for name in os.environ if name.startswith("PYTEST_")]:
+        del os.environ[name]
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -157,19 +261,20 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
     :param config: the configuration of the run.
     """
-    implementation = config.stash[IMPLEMENTATION]
+    implementation = declaration_of(config)
     installer = installer_in_words(asked_installer(config))
     header = [
         f"implementation: {implementation.import_root} {implementation.version}",
         f"environment: Airflow {_airflow_version()}, Python {platform.python_version()}, installer {installer}",
         f"conformance: specification {SPECIFICATION_VERSION}, suite {SUITE_VERSION}, "
         f"profile {asked_profile(config)} ({ROUNDS[asked_profile(config)]} rounds)",
+        f"order and names are drawn: --cosmos-seed={config.getoption('cosmos_seed')} draws them again",
     ]
     if drafts := [one for one in config.stash[SPECIFICATION].values() if one.is_draft]:
         header.append(f"judged and counted apart: {len(drafts)} of {', '.join(sorted({one.since for one in drafts}))}")
     header += _words_on_servers(config)
-    if services := adapter_of(config).all_services:
-        header.append(f"stays by design: {', '.join(services)}")
+    if implementation.services:
+        header.append(f"stays by design: {', '.join(implementation.services)}")
     set_aside = config.getoption("cosmos_set_aside")
     return [*header, f"set aside: {set_aside}"] if set_aside else header
 
@@ -189,7 +294,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     :param items: all that was collected.
     """
     yield
-    smoke_first(items)
+    draw_order(config, items)
     leave_out_what_is_not_wanted(config, items)
     tell_requirements(config, items)
 
@@ -245,17 +350,20 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         workeroutput["cosmos_in_part"] = sorted(left_out)
         return
     config, found = session.config, judgements(session.config)
-    level, beyond, strict = asked_level(config), adapter_of(config).beyond, bool(config.getoption("cosmos_strict"))
+    level, strict, known = asked_level(config), bool(config.getoption("cosmos_strict")), config.stash[KNOWN]
+    beyond = declaration_of(config).beyond
     session.exitstatus = suite_exit_code(
         exitstatus,
         smoke_failed=bool(config.stash[FAILED_SMOKE_CHECKS]),
-        failed=any(counts_against(each, level=level, beyond=beyond, strict=strict) for each in found),
+        failed=any(counts_against(each, level=level, beyond=beyond, strict=strict, known=known) for each in found),
         has_gap=_gap(config, found) is not None,
     )
-    config.stash[_EXIT_CODE] = int(session.exitstatus)
+    config.stash[EXIT_CODE] = int(session.exitstatus)
     smoke_checks_say_why = all(failure.said for failure in config.stash[FAILED_SMOKE_CHECKS])
     if config.option.tbstyle == "auto" and smoke_checks_say_why and not is_broken(found):
-        config.option.tbstyle = "no"  # each failure is told with its requirement; ``--tb`` shows where in the suite too
+        # Each failure is told with its requirement; ``--tb`` shows where in the suite too.
+        config.option.tbstyle = "no"
+        _leave_out_the_short_summary(config)
     if config.getoption("cosmos_report"):
         _leave_report(config, found, exit_code=int(session.exitstatus))
     if config.getoption("cosmos_update_known_failures") and not config.stash[FAILED_SMOKE_CHECKS]:
@@ -266,23 +374,42 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         config.stash[_UPDATE] = update_known_failures(file, found, in_part=in_part)
 
 
+def _leave_out_the_short_summary(config: pytest.Config) -> None:
+    """Keep pytest from printing the message of each failed test once more, whole where a job of a CI runs."""
+    terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None:
+        terminal.reportchars = terminal.reportchars.replace("f", "")
+
+
 def _leave_report(config: pytest.Config, found: list[Judgement], *, exit_code: int) -> None:
-    implementation = config.stash[IMPLEMENTATION]
+    implementation = declaration_of(config)
     written = report(
         found,
         implementation=implementation.import_root,
-        named=adapter_of(config).named,
+        named=implementation.named,
         version=implementation.version,
-        services=adapter_of(config).all_services,
+        services=implementation.services,
         airflow=_airflow_version(),
         installer=installer_in_words(asked_installer(config)),
         options=_told(config),
         started=config.stash[_STARTED],
         is_complete=exit_code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-        and gap(found, config.stash[_DESELECTED]) is None,
+        and gap(found, config.stash[_DESELECTED], asked_level(config)) is None,
         exit_code=exit_code,
     )
-    write_report(Path(config.getoption("cosmos_report")), written)
+    first, *_ = write_report(Path(config.getoption("cosmos_report")), written)
+    config.stash[_REPORT] = hashlib.sha256(first.read_bytes()).hexdigest()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Write the closing record, without which the process that has started this one takes no verdict.
+
+    :param config: the configuration of the run.
+    """
+    if (descriptor := config.stash.get(_CLOSING, None)) is not None and EXIT_CODE in config.stash:
+        record = {"exit_code": config.stash[EXIT_CODE], "report": config.stash.get(_REPORT, None)}
+        os.write(descriptor, json.dumps(record).encode())
 
 
 def _told(config: pytest.Config) -> dict[str, object]:
@@ -305,6 +432,8 @@ def pytest_configure_node(node: Any) -> None:
     :param node: the worker.
     """
     tell_worker(node.config, node.workerinput)
+    node.workerinput[_SEED] = node.config.getoption("cosmos_seed")
+    node.workerinput[_ANSWER] = json.dumps(node.config.stash[ANSWERS][None])
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -336,25 +465,21 @@ def _print_verdicts(terminalreporter: pytest.TerminalReporter) -> None:
     config = terminalreporter.config
     found = judgements(config)
     options = {**_told(config), "update_known_failures": config.getoption("cosmos_update_known_failures")}
-    print_judgements(terminalreporter, found, implementation=adapter_of(config).named, options=options)
+    named, known = declaration_of(config).named, config.stash[KNOWN]
+    print_judgements(terminalreporter, found, implementation=named, options=options, known=known)
     for line in [] if config.option.collectonly else _words_on_servers(config):
         terminalreporter.line(line)
     if (update := config.stash.get(_UPDATE, None)) is not None:
         terminalreporter.line(f"{config.getoption('cosmos_known_failures')}: {update}.")
     if reason := _gap(config, found):
         terminalreporter.section("conformance: incomplete", red=is_broken(found), yellow=not is_broken(found))
-        terminalreporter.line(ending(reason, config.stash[_EXIT_CODE]))
+        terminalreporter.line(ending(reason, config.stash[EXIT_CODE]))
 
 
 def _gap(config: pytest.Config, found: Sequence[Judgement]) -> str | None:
     """A list of the checks (``--collect-only``) is asked for no verdict, so it lacks none."""
-    return None if config.option.collectonly else gap(found, config.stash[_DESELECTED])
+    return None if config.option.collectonly else gap(found, config.stash[_DESELECTED], asked_level(config))
 
 
 def _airflow_version() -> str:
-    for distribution in ("apache-airflow", "apache-airflow-core"):
-        try:
-            return metadata.version(distribution)
-        except metadata.PackageNotFoundError:
-            continue
-    return "not installed"
+    return installed_airflow() or "not installed"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 STATES = ("success", "failed", "skipped")
@@ -14,6 +14,24 @@ BEFORE, AFTER = "before", "after"
 
 class AdapterError(Exception):
     """An adapter declares or returns what there is not. The text is one sentence for the user who started the suite."""
+
+
+def plain(value: Any) -> Any:
+    """The same as plain data, which the judge takes in: of what is none, its text.
+
+    :param value: an answer of the implementation; of a dataclass its fields.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain({each.name: getattr(value, each.name) for each in fields(value)})
+    if value is None or type(value) in (bool, int, float, str, bytes):
+        return value
+    if isinstance(value, Mapping):
+        return {plain(key): plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    if isinstance(value, (set, frozenset)):
+        return {plain(each) for each in value}
+    return str(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +81,26 @@ class Outcome:
     xcoms: Mapping[str, Any] = field(default_factory=dict)
     assets: tuple[str, ...] = ()
     fields: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def from_plain(cls, told: Any) -> Outcome:
+        """The outcome that a process of the implementation has told, checked.
+
+        :param told: as ``plain`` makes it of an outcome.
+        :raises AdapterError: it is none, or has a field that means nothing.
+        """
+        known = told if isinstance(told, dict) else {}
+        texts = [known.get("log"), *(known.get("assets") or ()), *(known.get("fields") or {}).values()]
+        is_sound = (
+            known.keys() == {each.name for each in fields(cls)}
+            and known["state"] in STATES
+            and (known["exception"] is None or isinstance(known["exception"], str))
+            and isinstance(known["xcoms"], dict)
+            and all(isinstance(text, str) for text in texts)
+        )
+        if not is_sound:
+            raise AdapterError(f"The process of a task has told what is no outcome: {str(told)[:1000]}")
+        return cls(**{**known, "assets": tuple(known["assets"])})
 
     @property
     def succeeded(self) -> bool:
@@ -153,6 +191,26 @@ class Shape:
 
     tasks: Mapping[str, RenderedTask] = field(default_factory=dict)
     exception: str | None = None
+
+    @classmethod
+    def from_plain(cls, told: Any) -> Shape:
+        """The shape that a process of the implementation has told.
+
+        :param told: as ``plain`` makes it of a shape.
+        :raises AdapterError: it is none.
+        """
+        try:
+            tasks = {
+                str(name): RenderedTask(
+                    operator=str(each["operator"]),
+                    group=None if each["group"] is None else str(each["group"]),
+                    downstream=tuple(map(str, each["downstream"])),
+                )
+                for name, each in told["tasks"].items()
+            }
+            return cls(tasks=tasks, exception=None if told["exception"] is None else str(told["exception"]))
+        except (AttributeError, KeyError, TypeError):
+            raise AdapterError(f"The process that built a DAG has told what is no shape: {str(told)[:1000]}") from None
 
     @property
     def edges(self) -> frozenset[tuple[str, str]]:

@@ -110,6 +110,12 @@ _VALUES = (
         "Conformance: whether the fake dbt is a Python package, as dbt 1 is, or a program of its own. Default: python.",
     ),
     _Value(
+        "cosmos-seed",
+        "TEXT",
+        "the suite",
+        "Conformance: draw the order of the checks and the names of their folders as the run with this seed did.",
+    ),
+    _Value(
         "cosmos-cache-dir",
         "DIR",
         "any run",

@@ -78,6 +78,8 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
         take_former_names(config)
         refuse_options_of_the_suite(config)
         return None
+    from pathlib import Path
+
     from pytest_cosmos_venv.fixtures.session import named_option
     from pytest_cosmos_venv.suite import run_suite, why_not_on
 
@@ -87,11 +89,13 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     arguments = list(config.invocation_params.args)
     refuse_beside_the_suite(arguments)
     _refuse_paths(config, arguments)
+    report = named_option(config, "cosmos_report")
     return run_suite(
         [argument for argument in arguments if argument != CONFORMANCE] + options_of_the_suite(config),
         implementation=named_option(config, "cosmos_implementation"),
         set_aside=_set_aside(config),
         has_servers=config.option.cosmos_servers,
+        report=Path(report) if report else None,
     )
 
 

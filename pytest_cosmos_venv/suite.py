@@ -6,6 +6,10 @@ on what was named on the command line.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import importlib.util
+import json
 import os
 import signal
 import subprocess
@@ -17,6 +21,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
@@ -26,6 +31,14 @@ SUITE = Path(__file__).parent / "conformance"
 _START = "import sys; sys.path[:] = [entry for entry in sys.path if entry]; import pytest; sys.exit(pytest.main())"
 # PYTEST_*: additions of the project to each run. AIRFLOW*, DBT_*: its database, connections and settings are not the
 # suite's. PIP_*, UV_*: the suite installs from a folder; a configured index would only take part in error cases.
+CLOSING_OPTION = "--cosmos-closing"
+"""The option with the descriptor to which the suite writes its closing record."""
+REPORT_FILES = ("report.json", "report.html", "summary.md", "badge.svg")
+"""The files of a report; the closing record vouches for the first."""
+_PLUGINS = ("pytest_cosmos_venv.plugin", "xdist.plugin")
+_LONGEST_RECORD = 4096
+# A run that ends so claims nothing: it was interrupted, has failed itself, or could not begin.
+_CLAIM_NOTHING = (2, 3, 4)
 _PREFIXES_LEFT_BEHIND = ("AIRFLOW", "DBT_", "PIP_", "PYTEST_", "UV_")
 
 
@@ -47,6 +60,7 @@ class SuiteRun:
     :param set_aside: the parts of the user's configuration that do not apply, for the header.
     :param root: an existing empty directory for everything that the run writes.
     :param has_servers: whether it judges what needs servers of Airflow, and nothing else.
+    :param closing: the descriptor to which the suite writes its closing record; None: it writes none.
     """
 
     options: Sequence[str]
@@ -54,6 +68,7 @@ class SuiteRun:
     set_aside: Sequence[str]
     root: Path
     has_servers: bool = False
+    closing: int | None = None
 
     @property
     def command(self) -> list[str]:
@@ -66,8 +81,6 @@ class SuiteRun:
             _START,
             *self.options,
             "-p",
-            "cosmos_venv",
-            "-p",
             "pytest_cosmos_venv.conformance.session",
             "-c",
             str(SUITE / "pytest.ini"),
@@ -77,6 +90,7 @@ class SuiteRun:
             *self._cache,
             *implementation,
             *set_aside,
+            *([] if self.closing is None else [f"{CLOSING_OPTION}={self.closing}"]),
             *map(str, suite_files(has_servers=self.has_servers)),
         ]
 
@@ -97,9 +111,13 @@ class SuiteRun:
         if path := kept.get("PYTHONPATH"):
             # Tasks start in folders of their own, where a relative one would be another.
             kept["PYTHONPATH"] = os.pathsep.join(str(Path(each).absolute()) for each in path.split(os.pathsep) if each)
+        # No plugin that happens to be installed, such as one of the implementation, runs in the judge; and workers of
+        # pytest-xdist load these before they read the ini file.
+        there = [name for name in _PLUGINS if importlib.util.find_spec(name.partition(".")[0]) is not None]
+        judge = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": ",".join(there)}
         own = {"AIRFLOW_HOME": "airflow", "TMPDIR": "tmp", "PIP_CACHE_DIR": "pip", "UV_CACHE_DIR": "uv"}
         # Switches telemetry off: without a network, its DNS lookup delays each task.
-        return {**kept, "DO_NOT_TRACK": "1", **{name: str(self.root / folder) for name, folder in own.items()}}
+        return {**kept, **judge, "DO_NOT_TRACK": "1", **{name: str(self.root / folder) for name, folder in own.items()}}
 
 
 def why_not_on(platform: str) -> str | None:
@@ -128,31 +146,95 @@ def suite_files(*, has_servers: bool = False) -> list[Path]:
 
 
 def run_suite(
-    options: Sequence[str], *, implementation: str | None, set_aside: Sequence[str], has_servers: bool = False
+    options: Sequence[str],
+    *,
+    implementation: str | None,
+    set_aside: Sequence[str],
+    has_servers: bool = False,
+    report: Path | None = None,
 ) -> int:
-    """Run the suite to its end in a directory that is gone afterwards, and return the exit code of its pytest.
+    """Run the suite to its end in a directory that is gone afterwards, and return its exit code.
 
-    The exit code is 11 when that process was killed. SIGTERM interrupts the run, as Ctrl-C does.
+    The exit code is that of its pytest where the closing record of the suite says so. Without such a record it is 11,
+    and a report is removed for which none vouches. SIGTERM interrupts the run, as Ctrl-C does.
 
     :param options: the options, as for ``SuiteRun``.
     :param implementation: the implementation, as for ``SuiteRun``.
     :param set_aside: the parts of the configuration that do not apply, as for ``SuiteRun``.
     :param has_servers: likewise.
+    :param report: the folder in which the suite leaves a report; None: it leaves none.
     """
     interruption = _Interruption()
-    with interruption.at_sigterm(), throwaway_folder("cosmos-conformance-") as root:
+    with (
+        interruption.at_sigterm(),
+        contextlib.closing(_Closing()) as closing,
+        throwaway_folder("cosmos-conformance-") as root,
+    ):
         run = SuiteRun(
             options=options,
             implementation=implementation,
             set_aside=set_aside,
             root=root,
             has_servers=has_servers,
+            closing=closing.writing,
         )
         (run.root / "tmp").mkdir()
-        with subprocess.Popen(run.command, env=run.environment(os.environ)) as process:
+        # The descriptor is inherited by this one process, which hands it on to none.
+        with subprocess.Popen(run.command, env=run.environment(os.environ), pass_fds=[closing.writing]) as process:
             interruption.aim_at(process)
             code = _wait(process)
-    return code if code >= 0 else SuiteExit.INCOMPLETE
+        why = closing.why_not(code, report)
+    if why is None:
+        return code
+    if report is not None and code not in _CLAIM_NOTHING:
+        for name in REPORT_FILES:
+            (report / name).unlink(missing_ok=True)
+    print(f"--cosmos-conformance: {why}: no verdict (exit code {SuiteExit.INCOMPLETE:d}).", file=sys.stderr)
+    return SuiteExit.INCOMPLETE
+
+
+class _Closing:
+    """The pipe on which the suite says with what it has closed, so that nobody else can end the run with a verdict."""
+
+    def __init__(self) -> None:
+        self._reading, self.writing = os.pipe()
+        os.set_blocking(self._reading, False)
+
+    def close(self) -> None:
+        for descriptor in (self._reading, self.writing):
+            os.close(descriptor)
+
+    def why_not(self, code: int, report: Path | None) -> str | None:
+        """Return why an exit code is no verdict; None where it is what the closing record says, or claims nothing.
+
+        :param code: the exit code of the suite's process; negative: a signal has ended it.
+        :param report: the folder of the report; None: there is none.
+        """
+        if code in _CLAIM_NOTHING:
+            return None
+        ended = f"its process was ended by signal {-code}" if code < 0 else f"its process ended with exit code {code}"
+        record = self._read()
+        if record is None:
+            return f"{ended} before the suite had closed"
+        if record.get("exit_code") != code:
+            return f"{ended}, and the suite had closed with {record.get('exit_code')}"
+        if report is not None and record.get("report") != _digest(report / REPORT_FILES[0]):
+            return f"{report / REPORT_FILES[0]} is not the report that the suite has written"
+        return None
+
+    def _read(self) -> dict[str, Any] | None:
+        try:
+            record = json.loads(os.read(self._reading, _LONGEST_RECORD))
+        except (BlockingIOError, ValueError):
+            return None
+        return record if isinstance(record, dict) else None
+
+
+def _digest(file: Path) -> str | None:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return None
 
 
 @dataclass

@@ -1,10 +1,9 @@
-"""Pictures of DAGs in the interface of a real Airflow, for the documents: the form of a run's params, versions of a DAG,
-and the table of a run.
+"""Pictures of DAGs in the interface of a real Airflow: the form of a run's params, versions, and the table of a run.
 
     .venv/bin/python -m tools.dag_pictures
 
-Writes run-params.png, dag-versions.png and run-summary.png to docs/images. The project runs on DuckDB with a real dbt; its
-SQL changes between the second run and the third.
+Writes run-params.png, dag-versions.png and run-summary.png to docs/images. The project runs on DuckDB with a real dbt;
+its SQL changes between the second run and the third.
 """
 
 from __future__ import annotations
@@ -95,11 +94,13 @@ class Pictures:
         self._browser.get(f"{self._address}{page}")
         if click is not None:
             wait_until(lambda: bool(self._browser.execute_script(CLICK, click)), "the button", seconds=DEADLINE)
-        for text in words:
-            wait_until(lambda text=text: bool(self._browser.execute_script(HAS_WORDS, text)), text, seconds=DEADLINE)
+        wait_until(lambda: all(map(self._shows, words)), ", ".join(words), seconds=DEADLINE)
         time.sleep(1.0)  # dialogues and menus fade in
         self._browser.save_screenshot(str(IMAGES / name))
         print(f"docs/images/{name}", flush=True)
+
+    def _shows(self, text: str) -> bool:
+        return bool(self._browser.execute_script(HAS_WORDS, text))
 
 
 def write_project(folder: Path) -> str:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..adapter import COMMANDS, Adapter, open_adapter
+from ..adapter import COMMANDS, open_adapter
 from ..cosmos_layout import OPERATOR_CLASSES
+from ..declaration import Declaration
 from ..fixtures import DoesNotApply
 from ..harness import processes
 from ..harness.harness import Harness
@@ -62,7 +63,11 @@ def classes(harness: Harness) -> dict[str, dict[str, list[str]]]:
 @requirement("API-001")
 @pytest.mark.parametrize(("command", "name"), OPERATOR_CLASSES.items(), ids=OPERATOR_CLASSES.values())
 def test_each_operator_is_a_virtualenv_operator_and_a_local_one(
-    classes: dict[str, dict[str, list[str]]], adapter: Adapter, does_not_apply: DoesNotApply, command: str, name: str
+    classes: dict[str, dict[str, list[str]]],
+    adapter: Declaration,
+    does_not_apply: DoesNotApply,
+    command: str,
+    name: str,
 ) -> None:
     if COMMANDS.get(command) in adapter.absent:
         does_not_apply(f"it has no operator for dbt {command}")
@@ -141,7 +146,7 @@ def test_the_base_class_has_the_documented_methods(harness: Harness) -> None:
 
 
 @requirement("API-010")
-def test_the_retries_of_the_lock_are_a_setting_of_airflow(adapter: Adapter, tmp_path: Path) -> None:
+def test_the_retries_of_the_lock_are_a_setting_of_airflow(adapter: Declaration, tmp_path: Path) -> None:
     (tmp_path / "airflow.cfg").write_text("[cosmos]\nvirtualenv_max_retries_lock = 7\n", encoding="utf-8")
     opened = f"from {open_adapter.__module__} import open_adapter; opened = open_adapter({adapter.named!r})"
     code = f"{opened}; print('seen:', repr(opened.settings().virtualenv_max_retries_lock))"

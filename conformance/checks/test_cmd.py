@@ -14,8 +14,9 @@ from jinja2 import Environment, TemplateError
 
 from pytest_cosmos_venv import DbtCall, DbtProjects
 
-from ..adapter import COMMANDS, Adapter
+from ..adapter import COMMANDS
 from ..cosmos_layout import OPERATOR_CLASSES
+from ..declaration import Declaration
 from ..fixtures import DoesNotApply
 from ..harness.harness import Harness
 from ..harness.runs import dbt_running, is_below, ran
@@ -315,7 +316,7 @@ def test_the_error_names_the_node_that_a_native_dbt_has_failed(harness: Harness)
 @requirement("CMD-023")
 @pytest.mark.parametrize("command", ["source freshness", "docs generate"])
 def test_what_a_native_dbt_has_not_done_is_no_success(
-    harness: Harness, adapter: Adapter, does_not_apply: DoesNotApply, command: str
+    harness: Harness, adapter: Declaration, does_not_apply: DoesNotApply, command: str
 ) -> None:
     if COMMANDS[command] in adapter.absent:
         does_not_apply(f"it has no operator for dbt {command}")

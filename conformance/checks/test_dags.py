@@ -12,8 +12,9 @@ import pytest
 
 from pytest_cosmos_venv import FakeVenv
 
-from ..adapter import COMMANDS, Adapter
+from ..adapter import COMMANDS
 from ..cosmos_layout import OPERATOR_CLASSES
+from ..declaration import Declaration
 from ..fixtures import DoesNotApply
 from ..harness.harness import Harness
 from ..harness.sample_project import MODELS, PARENTS, Harbor, comes_before, harbor, tasks_of
@@ -48,7 +49,7 @@ def test_a_manifest_is_loaded_without_dbt(harbor: Harbor) -> None:
 @requirement("LOAD-002")
 @pytest.mark.parametrize("mode", ["local", "virtualenv"])
 def test_dbt_ls_is_asked_where_dbt_is_there(
-    harbor: Harbor, cosmos_fake_venv: FakeVenv, adapter: Adapter, does_not_apply: DoesNotApply, mode: str
+    harbor: Harbor, cosmos_fake_venv: FakeVenv, adapter: Declaration, does_not_apply: DoesNotApply, mode: str
 ) -> None:
     if mode == "local" and "local_mode" in adapter.absent:
         does_not_apply(LACKS_LOCAL_MODE)
@@ -76,7 +77,7 @@ def test_dbt_ls_is_asked_where_no_way_is_named(harbor: Harbor, cosmos_fake_venv:
 
 
 @pytest.fixture
-def without_dbt(harbor: Harbor, adapter: Adapter, does_not_apply: DoesNotApply) -> WithoutDbt:
+def without_dbt(harbor: Harbor, adapter: Declaration, does_not_apply: DoesNotApply) -> WithoutDbt:
     """A function that builds the DAG with a dbt that is not there: mode -> its shape.
 
     :param harbor: the project.
@@ -158,7 +159,7 @@ def _single_task(shape: Shape, model: str, *, group: str = "") -> str:
 
 @requirement("RENDER-001")
 @pytest.mark.parametrize("tests", ["none", "after_each", "after_all"])
-def test_each_model_has_a_task(harbor: Harbor, adapter: Adapter, does_not_apply: DoesNotApply, tests: str) -> None:
+def test_each_model_has_a_task(harbor: Harbor, adapter: Declaration, does_not_apply: DoesNotApply, tests: str) -> None:
     if tests != "none" and COMMANDS["test"] in adapter.absent:
         does_not_apply(LACKS_TESTS)
     seen = harbor.render(render={"test_behavior": tests})
@@ -179,7 +180,7 @@ def test_what_is_not_selected_has_none(harbor: Harbor) -> None:
 @requirement("RENDER-002")
 @pytest.mark.parametrize("tests", ["none", "after_each"])
 def test_tasks_come_in_the_order_of_dependencies(
-    harbor: Harbor, adapter: Adapter, does_not_apply: DoesNotApply, tests: str
+    harbor: Harbor, adapter: Declaration, does_not_apply: DoesNotApply, tests: str
 ) -> None:
     if tests != "none" and COMMANDS["test"] in adapter.absent:
         does_not_apply(LACKS_TESTS)

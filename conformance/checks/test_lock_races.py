@@ -235,7 +235,7 @@ def few_tries(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     :param harness: whose adapter knows the setting.
     :param monkeypatch: the ``monkeypatch`` of the test.
     """
-    for name, value in harness.adapter.setting("virtualenv_max_retries_lock", TRIES).items():
+    for name, value in harness.ask("setting", name="virtualenv_max_retries_lock", value=TRIES).items():
         monkeypatch.setenv(name, value)
 
 
@@ -313,7 +313,7 @@ def test_a_task_never_takes_the_lock_of_a_live_process(harness: Harness, lock: V
 
 @requirement("LOCK-018")
 def test_a_task_waits_for_the_live_task_of_another_host(harness: Harness, lock: VenvLock, held: Sdist) -> None:
-    made = harness.adapter.foreign_host_record(lock.directory)
+    made = harness.ask("foreign_host_record", virtualenv_dir=lock.directory)
     assert made, "an adapter that declares foreign_hosts must make a record of another host; seen: it made none"
     owner = lock.owner
 

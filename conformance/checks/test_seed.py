@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from ..adapter import COMMANDS, Adapter
+from ..adapter import COMMANDS
+from ..declaration import Declaration
 from ..fixtures import DoesNotApply
 from ..harness.harness import Harness
 from ..harness.runs import memory_for_a_large_seed, require
 from ..harness.seed_refusals import MODES
-from ..harness.seed_scenarios import VIRTUALENV
+from ..harness.seed_scenarios import VIRTUALENV, why_no_read_fails
 from ..requirements import requirement
 
 BEHAVIORS = ["always", "when_seed_changes", "render_only", "none"]
@@ -138,6 +139,8 @@ def test_a_file_that_cannot_be_read_runs_dbt(harness: Harness) -> None:
 
 @requirement("SEED-014")
 def test_a_variable_that_cannot_be_read_runs_dbt(harness: Harness) -> None:
+    if reason := why_no_read_fails():
+        pytest.skip(reason)
     require(harness, "a-variable-that-cannot-be-read-runs-dbt")
 
 
@@ -183,7 +186,9 @@ def test_a_refusal_names_what_cannot_be_together(harness: Harness) -> None:
 
 
 @requirement("SEED-033")
-def test_a_refusal_names_the_test_behavior(harness: Harness, adapter: Adapter, does_not_apply: DoesNotApply) -> None:
+def test_a_refusal_names_the_test_behavior(
+    harness: Harness, adapter: Declaration, does_not_apply: DoesNotApply
+) -> None:
     if COMMANDS["build"] in adapter.absent:
         does_not_apply("it has no operator for dbt build")
     require(harness, "refused-with-test-behavior-build", "refused-with-test-behavior-build-in-a-group")

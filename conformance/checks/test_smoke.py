@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ..adapter import Adapter
+from ..declaration import Declaration
 from ..harness import processes
 from ..harness.harness import Harness, install_commands
 from ..harness.running import TASK_SECONDS, smoke_timeout
 from ..options import asked_installer, command_of_uv
 
 
-def test_the_implementation_imports(adapter: Adapter, tmp_path: Path) -> None:
-    modules = ", ".join(adapter.modules())
-    # At the timeout SIGQUIT makes it print where it stands.
-    code = f"import faulthandler, signal; faulthandler.register(signal.SIGQUIT); import {modules}"
+def test_the_implementation_imports(adapter: Declaration, tmp_path: Path) -> None:
+    modules, answer = ", ".join(adapter.modules), secrets.token_hex()
+    # At the timeout SIGQUIT makes it print where it stands. The answer stands nowhere before all is imported.
+    code = (
+        f"import faulthandler, signal; faulthandler.register(signal.SIGQUIT); import {modules}; print('{answer}'[::-1])"
+    )
 
     finished = processes.run([sys.executable, "-c", code], cwd=tmp_path)
 
-    assert finished.succeeded, f"The implementation must import.{adapter.advice(str(finished))} Seen: {finished}"
+    said = "The implementation must import."
+    assert finished.succeeded, f"{said}{adapter.advice(str(finished))} Seen: {finished}"
+    assert answer[::-1] in finished.output, (
+        f"{said} Seen: the process ended by itself with 0 before it answered: {finished}"
+    )
 
 
 def test_the_fake_wheel_installs(harness: Harness, tmp_path: Path, pytestconfig: pytest.Config) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from pytest_cosmos_venv import DbtCall, Sdist, TaskRace, Wheelhouse
 
-from ..adapter import Adapter
+from ..declaration import Declaration
 from ..tasks import DagPlan, Outcome, Shape, Task
 from .probes import ask
 from .running import SLACK, TIMEOUT, RunningTasks
@@ -51,7 +51,7 @@ _PROJECT = {
 class Harness:
     """The harness of one test.
 
-    :param adapter: the implementation.
+    :param adapter: the implementation, as far as it is known without importing it.
     :param folder: empty, for this test alone.
     :param shared_directory: a ``virtualenv_dir`` for all tests of the implementation that judge nothing of it.
     :param wheelhouse: the wheelhouse from which environments are installed, with the script and the record of its dbt.
@@ -62,7 +62,7 @@ class Harness:
     :param has_native_dbt: whether the fake dbt is a program of its own, and no Python package.
     """
 
-    adapter: Adapter
+    adapter: Declaration
     folder: Path
     shared_directory: Path
     wheelhouse: Wheelhouse
@@ -297,9 +297,10 @@ class Harness:
             several,
             environment,
             contenders=contenders or len(several),
-            prepare=self._prepared if prepares_airflow else self.adapter.modules(),
+            prepare=self._prepared if prepares_airflow else self.adapter.modules,
             timeout=self.timeout if timeout is None else timeout,
-            services=self.adapter.all_services,
+            services=self.adapter.services,
+            plain=True,
             **options,
         ) as race:
             yield RunningTasks(race)
@@ -320,7 +321,8 @@ class Harness:
             contenders=1,
             prepare=self._prepared,
             timeout=self.timeout,
-            services=self.adapter.all_services,
+            services=self.adapter.services,
+            plain=True,
         )
         return race.values[0]
 
@@ -331,13 +333,12 @@ class Harness:
         :raises AssertionError: there is no answer; with what happened instead.
         """
         __tracebackhide__ = True
-        shape: Shape = self.ask("render", plan=plan)
-        return shape
+        return Shape.from_plain(self.ask("render", plan=plan))
 
     @property
     def _prepared(self) -> list[str]:
         """Modules for the process that tasks are forked from; the same each time, so that one process is enough."""
-        return [*self.adapter.modules(), f"{__package__.rpartition('.')[0]}.prepared_airflow"]
+        return [*self.adapter.modules, f"{__package__.rpartition('.')[0]}.prepared_airflow"]
 
     def calls(self, command: str | None = None) -> list[DbtCall]:
         """The calls of installed fakes of dbt, in order; version questions apart.

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from pytest_cosmos_venv import Contender
 
 from ..adapter import Adapter, open_adapter
 from ..cosmos_layout import OPERATOR_CLASSES, context_of, empty_operator, plain_dag
-from ..tasks import BEFORE, DagPlan, Shape, Task
+from ..tasks import BEFORE, DagPlan, Shape, Task, plain
 from .seed_scenarios import measure_large, play
 from .task_process import take_variables
 
@@ -34,7 +35,7 @@ def _probe(function: _Probe) -> _Probe:
 
 
 def ask(_: Contender, adapter: str, probe: str, arguments: Mapping[str, Any]) -> Any:
-    """Run one probe in the process of a contender and return its answer.
+    """Run one probe in the process of a contender and return its answer, as plain data.
 
     :param adapter: the implementation, as ``open_adapter`` takes it.
     :param probe: name of a probe of this module.
@@ -43,7 +44,7 @@ def ask(_: Contender, adapter: str, probe: str, arguments: Mapping[str, Any]) ->
     """
     opened = open_adapter(adapter)
     opened.begin()
-    return _PROBES[probe](opened, **arguments)
+    return plain(_PROBES[probe](opened, **arguments))
 
 
 @_probe
@@ -318,3 +319,36 @@ def render(adapter: Adapter, plan: DagPlan) -> Shape:
     :param plan: what the DAG file would say.
     """
     return adapter.render(plan)
+
+
+@_probe
+def setting(adapter: Adapter, name: str, value: object) -> Mapping[str, str]:
+    """The environment variables that set one of the implementation's settings.
+
+    :param adapter: the adapter of the implementation.
+    :param name: the name of the setting.
+    :param value: what it is to be.
+    """
+    return adapter.setting(name, value)
+
+
+@_probe
+def foreign_host_record(adapter: Adapter, virtualenv_dir: Path) -> bool:
+    """Whether the implementation has made a record of a live task of another host.
+
+    :param adapter: the adapter of the implementation.
+    :param virtualenv_dir: an existing directory.
+    """
+    return adapter.foreign_host_record(virtualenv_dir)
+
+
+@_probe
+def remote_environments(adapter: Adapter, folder: Path, key_file: Path, seconds: float) -> Mapping[str, str]:
+    """The environment variables with which tasks share environments in a folder.
+
+    :param adapter: the adapter of the implementation.
+    :param folder: all machines reach it.
+    :param key_file: a file with the secret of the machines that trust each other.
+    :param seconds: that a task waits at most.
+    """
+    return adapter.remote_environments(folder, key_file, seconds=seconds)

@@ -268,9 +268,9 @@ class RunningTasks:
 
 
 def _outcome(contender: Any) -> Outcome:
-    if isinstance(contender.value, Outcome):
-        log = contender.output if len(contender.output) > len(contender.value.log) else contender.value.log
-        return with_changes(contender.value, log=log)
+    if contender.value is not None:
+        told = Outcome.from_plain(contender.value)
+        return with_changes(told, log=max(told.log, contender.output, key=len))
     if contender.exception is not None:
         if contender.exception.startswith(MountError.__name__):
             pytest.skip(contender.exception.removeprefix(f"{MountError.__name__}: "))

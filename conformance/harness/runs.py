@@ -22,7 +22,7 @@ from .seed_scenarios import LOCAL, SCENARIOS, VIRTUALENV
 if TYPE_CHECKING:
     from pytest_cosmos_venv import Sdist, SeedStory
 
-    from ..adapter import Adapter
+    from ..declaration import Declaration
     from .running import RunningTasks
 
 _OF_THE_SUITE = "cosmos-wheelhouse"
@@ -305,11 +305,11 @@ def _stage(harness: Harness) -> dict[str, object]:
     }
 
 
-def _cheapest_mode(adapter: Adapter) -> str:
+def _cheapest_mode(adapter: Declaration) -> str:
     return VIRTUALENV if "local_mode" in adapter.absent else LOCAL
 
 
-def _lacks(adapter: Adapter, scenario: SeedStory, mode: str) -> bool:
+def _lacks(adapter: Declaration, scenario: SeedStory, mode: str) -> bool:
     if scenario.options.get("load") == "dbt_ls" and mode == VIRTUALENV and "dbt_ls_managed" in adapter.absent:
         return True
     needs = {_NEEDS[value] for value in map(str, scenario.options.values()) if value in _NEEDS}

@@ -12,28 +12,30 @@ from pytest_cosmos_venv import Contender
 
 from ..adapter import Adapter, open_adapter
 from ..cosmos_layout import in_words
-from ..tasks import STATES, AdapterError, Outcome, Task
+from ..tasks import STATES, AdapterError, Outcome, Task, plain
 from .mounts import mounted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 
-def work(contender: Contender, adapter: str, tasks: Sequence[Task], variables: Mapping[str, str]) -> Outcome:
+def work(contender: Contender, adapter: str, tasks: Sequence[Task], variables: Mapping[str, str]) -> dict[str, Any]:
     """Run a contender's own tasks to their ends.
 
     :param contender: the contender of the race.
     :param adapter: the name of the adapter, as ``open_adapter`` takes it.
     :param tasks: one for each contender; it runs them one after the other where there are more than contenders.
     :param variables: variables of the environment, for all of them.
-    :returns: the first outcome that is no success, or the last.
+    :returns: the first outcome that is no success, or the last, as plain data.
     """
     take_variables(variables)
     mine = list(itertools.islice(tasks, contender.index, None, contender.count))
     opened = open_adapter(adapter)
     opened.begin()
     outcomes = [performed(opened, task) for task in mine]
-    return next((outcome for outcome in outcomes if not outcome.succeeded), outcomes[-1])
+    told: dict[str, Any] = plain(next((outcome for outcome in outcomes if not outcome.succeeded), outcomes[-1]))
+    return told
 
 
 def take_variables(variables: Mapping[str, str]) -> None:

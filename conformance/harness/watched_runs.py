@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import psutil
@@ -91,11 +92,13 @@ class GoingOn:
     :param dag_id: the id of its DAG.
     :param airflow: runs it.
     :param dbt: the fake dbt of its tasks.
+    :param dag_ids: name of each scenario -> the id of its DAG.
     """
 
     dag_id: str
     airflow: ServedAirflow
     dbt: ScriptedDbt
+    dag_ids: Mapping[str, str]
 
     def held_build(self) -> DbtCall | None:
         """The ``dbt build`` of the run when it is held in the middle of its work; None: it does not come to that."""
@@ -173,8 +176,9 @@ class WatchedRuns:
     """The runs of all scenarios, in one Airflow.
 
     :param airflow: runs them.
-    :param scenarios: id of each DAG -> what happens in its run.
-    :param dbts: id of each DAG -> its dbt.
+    :param scenarios: name -> what happens in the run of its DAG.
+    :param dag_ids: name of each scenario -> the id of its DAG.
+    :param dbts: name of each scenario -> its dbt.
     :param virtualenv_dir: the folder of managed environments.
     """
 
@@ -182,31 +186,34 @@ class WatchedRuns:
         self,
         airflow: ServedAirflow,
         scenarios: Mapping[str, Scenario],
+        dag_ids: Mapping[str, str],
         dbts: Mapping[str, ScriptedDbt],
         virtualenv_dir: Path,
     ) -> None:
         self._airflow = airflow
         self._virtualenv_dir = virtualenv_dir
         self._scenarios = scenarios
+        self._dag_ids = dag_ids
         self._dbts = dbts
         self._ended: dict[str, Ended] = {}
 
-    def __call__(self, dag_id: str) -> Ended:
+    def __call__(self, name: str) -> Ended:
         """What has become of the run of a scenario, when it is over, or when nothing more happens.
 
-        :param dag_id: the id of its DAG.
+        :param name: the name of the scenario.
         """
-        if dag_id not in self._ended:
-            self._ended[dag_id] = self._end(dag_id)
-        return self._ended[dag_id]
+        if name not in self._ended:
+            self._ended[name] = self._end(name)
+        return self._ended[name]
 
-    def _end(self, dag_id: str) -> Ended:
-        airflow, dbt, problem = self._airflow, self._dbts[dag_id], ""
+    def _end(self, name: str) -> Ended:
+        airflow, dbt, problem, dag_id = self._airflow, self._dbts[name], "", self._dag_ids[name]
         seen: Mapping[str, Any] = {}
         if error := airflow.import_error(dag_id):
             problem = f"the DAG cannot be built: {error}"
         else:
-            seen = self._scenarios[dag_id].meddle(GoingOn(dag_id=dag_id, airflow=airflow, dbt=dbt))
+            run = GoingOn(dag_id=dag_id, airflow=airflow, dbt=dbt, dag_ids=self._dag_ids)
+            seen = self._scenarios[name].meddle(run)
             if not airflow.wait(lambda: airflow.state(dag_id) in RUN_ENDED):
                 problem = "the run does not end, and no task changes its state any more"
         with suppress(FileNotFoundError):
@@ -231,33 +238,37 @@ def watched_runs(
     :param folder: an empty folder.
     :param database: a database of Airflow that is migrated and empty.
     :param harness: makes the plans, and names the adapter.
-    :param scenarios: id of each DAG -> what happens in its run.
+    :param scenarios: name -> what happens in the run of its DAG.
     """
+    # A name would tell an implementation what it is looked at for; the folder of a test is drawn by the seed.
+    draw = Random(harness.folder.name)  # noqa: S311 - to be repeated
+    dag_ids = {name: f"harbor_{draw.getrandbits(32):08x}" for name in scenarios}
     wheelhouse, virtualenv_dir = build_wheelhouse(folder / "wheelhouse"), folder / "virtualenvs"
     variables = {**wheelhouse.environment, "UV_CACHE_DIR": str(folder / "uv-cache")}
     dbts: dict[str, ScriptedDbt] = {}
     plans: dict[str, DagPlan] = {}
     with ExitStack() as stack:
         stack.callback(wheelhouse.close)
-        for dag_id, scenario in scenarios.items():
+        for name, scenario in scenarios.items():
+            dag_id = dag_ids[name]
             project = _make_project(folder / "projects" / dag_id)
             scenario.fill(project)
             project.manifest()
             scenario.after_manifest(project)
             if scenario.is_managed:
-                dbts[dag_id], parts = wheelhouse, _managed(harness.requirements(), wheelhouse, virtualenv_dir)
+                dbts[name], parts = wheelhouse, _managed(harness.requirements(), wheelhouse, virtualenv_dir)
             else:
-                dbts[dag_id] = there = fake_venv(folder / "dbts" / dag_id, [])
+                dbts[name] = there = fake_venv(folder / "dbts" / dag_id, [])
                 parts = {"execution": {"dbt_executable_path": str(there.dbt)}}
-            stack.callback(dbts[dag_id].close)
-            scenario.script(dbts[dag_id])
+            stack.callback(dbts[name].close)
+            scenario.script(dbts[name])
             plans[dag_id] = scenario.plan(dag_id, project, parts, harness)
         home = folder / "home"
         home.mkdir()
         named, timeout = harness.adapter.named, harness.timeout
         served = served_airflow(home, database, named=named, plans=plans, variables=variables, timeout=timeout)
         airflow = stack.enter_context(served)
-        yield WatchedRuns(airflow, scenarios, dbts, virtualenv_dir)
+        yield WatchedRuns(airflow, scenarios, dag_ids, dbts, virtualenv_dir)
 
 
 def _managed(requirements: list[str], wheelhouse: Wheelhouse, virtualenv_dir: Path) -> dict[str, Any]:
@@ -332,13 +343,13 @@ def clear_while_dbt_is_held(run: GoingOn, calm: str) -> Mapping[str, Any]:
     all the time that it needs to begin whatever it begins.
 
     :param run: a run whose dbt is held in its second node.
-    :param calm: the id of a DAG in whose run nothing happens.
+    :param calm: the name of a scenario in whose run nothing happens.
     :returns: ``was_cleared``: whether it came to that.
     """
     airflow = run.airflow
-    over = GoingOn(dag_id=calm, airflow=airflow, dbt=run.dbt)
+    over = replace(run, dag_id=run.dag_ids[calm])
     is_ready = (
-        airflow.wait(lambda: airflow.state(calm) in RUN_ENDED)
+        airflow.wait(lambda: airflow.state(over.dag_id) in RUN_ENDED)
         and run.held_build() is not None
         and airflow.wait(lambda: run.state_of(MODELS[0]) in ENDED)
     )
@@ -346,6 +357,6 @@ def clear_while_dbt_is_held(run: GoingOn, calm: str) -> Mapping[str, Any]:
         task = each.task_of(MODELS[0])
         assert task is not None  # it has a state
         airflow.clear(each.dag_id, task.task_id)
-    airflow.wait(lambda: airflow.state(calm) in RUN_ENDED)
+    airflow.wait(lambda: airflow.state(over.dag_id) in RUN_ENDED)
     run.dbt.release()
     return {"was_cleared": is_ready}

@@ -12,7 +12,7 @@ from datetime import date
 from pathlib import Path
 
 from ..requirements import Requirement
-from .verdicts import Judgement, Verdict
+from .verdicts import Judgement, Verdict, is_undone_promise
 
 KnownFailures = Mapping[str, "KnownFailure"]
 _HEAD = "# requirement | reason | link | until (optional)"
@@ -115,7 +115,7 @@ class Update:
     """The list as a run leaves it.
 
     :param text: the text of the file.
-    :param added: ids of what failed and was not on it.
+    :param added: ids of what failed and was not on it; also of each MUST that differs on purpose.
     :param dropped: ids of what was on it and passed.
     """
 
@@ -136,7 +136,8 @@ def updated(text: str, judgements: Iterable[Judgement], *, in_part: Collection[s
     :param judgements: the judgements of the run.
     :param in_part: ids of requirements of which not every test was run: that they passed is not known.
     """
-    verdicts = {each.requirement.id: each.verdict for each in judgements}
+    found = list(judgements)
+    verdicts = {each.requirement.id: each.verdict for each in found}
     before = text.splitlines()
     listed = [line.partition("|")[0].strip() for line in before]
     passed = {
@@ -144,7 +145,11 @@ def updated(text: str, judgements: Iterable[Judgement], *, in_part: Collection[s
         for unique, verdict in verdicts.items()
         if verdict in (Verdict.PASSED, Verdict.UNEXPECTED_PASS) and unique not in in_part
     }
-    added = tuple(one for one, verdict in verdicts.items() if verdict is Verdict.FAILED and one not in listed)
+    added = tuple(
+        each.requirement.id
+        for each in found
+        if is_undone_promise(each, listed) or (each.verdict is Verdict.FAILED and each.requirement.id not in listed)
+    )
     kept = [line for one, line in zip(listed, before, strict=True) if one not in passed]
     new = [str(KnownFailure(requirement=each, reason="not looked into yet")) for each in added]
     return Update(

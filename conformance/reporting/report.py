@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest_cosmos_venv
+from pytest_cosmos_venv.suite import REPORT_FILES
 
 from .. import SPECIFICATION_VERSION, SUITE_VERSION
 from ..requirements import COMPATIBILITIES, FIRST, Level, is_draft
@@ -258,8 +259,17 @@ def read_report(file: Path) -> dict[str, Any]:
     return found
 
 
+def remove_report(folder: Path) -> None:
+    """Remove a report of an earlier run.
+
+    :param folder: the folder in which it lies, if there is one.
+    """
+    for name in REPORT_FILES:
+        (folder / name).unlink(missing_ok=True)
+
+
 def write_report(folder: Path, found: Mapping[str, Any]) -> list[Path]:
-    """Write the report in all its forms; returns the files.
+    """Write the report in all its forms; returns the files, ``report.json`` first.
 
     :param folder: made where it is not there.
     :param found: the report.
@@ -267,12 +277,8 @@ def write_report(folder: Path, found: Mapping[str, Any]) -> list[Path]:
     from .html_page import page
 
     folder.mkdir(parents=True, exist_ok=True)
-    files = {
-        "report.json": json.dumps(found, indent=1, ensure_ascii=False) + "\n",
-        "report.html": page([found]),
-        "summary.md": summary(found),
-        "badge.svg": badge(found),
-    }
-    for name, text in files.items():
+    told = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+    texts = (told, page([found]), summary(found), badge(found))
+    for name, text in zip(REPORT_FILES, texts, strict=True):
         (folder / name).write_text(text, encoding="utf-8")
-    return [folder / name for name in files]
+    return [folder / name for name in REPORT_FILES]

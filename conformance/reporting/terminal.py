@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pytest
 
 from pytest_cosmos_venv import SuiteExit
 
 from ..requirements import Level
-from .verdicts import DECIDED, Judgement, SmokeFailure, Verdict
+from .verdicts import DECIDED, Judgement, SmokeFailure, Verdict, is_undone_promise
 
 _CONDITIONS = ("installer", "profile", "timeout", "dbt_kind")
 """Options under which a verdict may be another one."""
 _SHOWN_LINES = 25
+"""Lines that are shown of what was seen of one requirement."""
+_SHOWN_CHARACTERS = 3000
+"""The same in characters: the line that goes beyond is the last."""
+_WIDEST = 400
+"""Characters that are shown of one line."""
 _WIDTH = 15
 
 
@@ -23,6 +28,7 @@ def print_judgements(
     *,
     implementation: str,
     options: Mapping[str, object],
+    known: Collection[str] = (),
 ) -> None:
     """Print the verdicts on what was run.
 
@@ -30,17 +36,23 @@ def print_judgements(
     :param judgements: the judgements of the run.
     :param implementation: the implementation, as ``--cosmos-implementation`` takes it.
     :param options: the options of the run, by the words after ``--cosmos-``.
+    :param known: ids on the list of known failures.
     """
     if not any(each.seen for each in judgements):
         return
     failed = [each for each in judgements if each.verdict in (Verdict.FAILED, Verdict.HARNESS_ERROR)]
+    told: set[str] = set()
     for judgement, following in by_root(failed):
-        _print_failure(terminal, judgement, following)
+        _print_failure(terminal, judgement, following, told)
         terminal.line(f"  again: {again(judgement.requirement.id, implementation, options)}")
     terminal.section("conformance")
     strict, is_updated = bool(options.get("strict")), bool(options.get("update_known_failures"))
-    known = listed(judgements, strict=strict, is_updated=is_updated)
-    lines = [*table(judgements), *known, *not_judged_here(judgements)]
+    lines = [
+        *table(judgements),
+        *listed(judgements, strict=strict, is_updated=is_updated),
+        *undone_promises(judgements, known),
+        *not_judged_here(judgements),
+    ]
     for line in lines:
         terminal.line(line)
 
@@ -92,18 +104,49 @@ def again(requirement: str, implementation: str, options: Mapping[str, object]) 
     return " ".join([*words, *(f"--cosmos-{name.replace('_', '-')}={value}" for name, value in told.items())])
 
 
-def _print_failure(terminal: pytest.TerminalReporter, judgement: Judgement, following: Sequence[Judgement]) -> None:
+def _print_failure(
+    terminal: pytest.TerminalReporter, judgement: Judgement, following: Sequence[Judgement], told: set[str]
+) -> None:
     one = judgement.requirement
     terminal.section(f"{one.id} {one.counted_as}: {judgement.verdict.value}", sep="-", red=True)
     terminal.line(one.sentence)
-    for text in judgement.evidence:
-        lines = text.splitlines()
-        for line in lines[:_SHOWN_LINES]:
-            terminal.line(f"  {line}")
-        if len(lines) > _SHOWN_LINES:
-            terminal.line(f"  ({len(lines) - _SHOWN_LINES} more lines)")
+    for line in shown(judgement.evidence, told):
+        terminal.line(f"  {line}")
     if following:
         terminal.line(f"  fails with it: {', '.join(each.requirement.id for each in following)}")
+
+
+def shown(evidence: Sequence[str], told: set[str]) -> list[str]:
+    """The lines of evidence that a terminal shows: none twice, no long one whole, and no more than a screen of them.
+
+    :param evidence: what the tests of a requirement have seen.
+    :param told: the lines that were shown before; those of this requirement are added.
+    """
+    lines = [line for text in evidence for line in text.splitlines()]
+    found: list[str] = []
+    for line in dict.fromkeys(lines):
+        is_full = len(found) == _SHOWN_LINES or sum(map(len, found)) > _SHOWN_CHARACTERS
+        if line not in told and not is_full:
+            told.add(line)
+            found.append(_cut(line))
+    left_out = len(lines) - len(found)
+    return [*found, *([f"({left_out} more lines; --cosmos-report=DIR keeps them)"] if left_out else [])]
+
+
+def _cut(line: str) -> str:
+    rest = len(line) - _WIDEST
+    return line if rest <= 0 else f"{line[:_WIDEST]} ... ({rest} more characters)"
+
+
+def undone_promises(judgements: Sequence[Judgement], known: Collection[str]) -> list[str]:
+    """Lines on what is a MUST and differs on purpose, which counts as failed.
+
+    :param judgements: the judgements of the run.
+    :param known: ids on the list of known failures.
+    """
+    names = [each.requirement.id for each in judgements if is_undone_promise(each, known)]
+    said = "a MUST that differs on purpose counts as failed unless --cosmos-known-failures=FILE lists it"
+    return [f"{said}: {', '.join(names)}"] if names else []
 
 
 def table(judgements: Sequence[Judgement]) -> list[str]:

@@ -6,7 +6,7 @@ implementation stand in these reports too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -140,18 +140,49 @@ def _root(one: Requirement, verdicts: Mapping[str, Verdict]) -> str | None:
     return next((each for each in one.depends_on if verdicts.get(each) in ill), None)
 
 
-def counts_against(judgement: Judgement, *, level: Level, beyond: frozenset[str], strict: bool = False) -> bool:
+def is_of_level(judgement: Judgement, level: Level) -> bool:
+    """Whether a requirement has this level, or one above it.
+
+    :param judgement: on one requirement.
+    :param level: the one that was asked for.
+    """
+    own = judgement.requirement.level
+    return own is not None and own.rank <= level.rank
+
+
+def is_undone_promise(judgement: Judgement, known: Collection[str]) -> bool:
+    """Whether it is a MUST that differs on purpose, while no list of known failures owns up to it.
+
+    :param judgement: on one requirement.
+    :param known: ids on the list of known failures.
+    """
+    one = judgement.requirement
+    is_must = one.level is Level.MUST and not one.is_draft
+    return is_must and judgement.verdict is Verdict.DIFFERS and one.id not in known
+
+
+def counts_against(
+    judgement: Judgement,
+    *,
+    level: Level,
+    beyond: frozenset[str],
+    strict: bool = False,
+    known: Collection[str] = (),
+) -> bool:
     """Whether the verdict makes the run fail. A draft never does.
 
     :param judgement: on one requirement.
     :param level: the one that was asked for: failures of it and of those above it count.
     :param beyond: ids of the BEYOND requirements, and names of compatibilities, that the implementation declares.
     :param strict: whether an unexpected pass counts as a failure.
+    :param known: ids on the list of known failures: a MUST that differs on purpose counts as failed unless it is there.
     """
     one = judgement.requirement
     is_held = not beyond.isdisjoint((one.id, *one.needs))
-    if one.level is None or one.is_draft or (one.level.rank > level.rank and not is_held):
+    if one.is_draft or not (is_held or is_of_level(judgement, level)):
         return False
+    if is_undone_promise(judgement, known):
+        return True
     return judgement.verdict is Verdict.FAILED or (strict and judgement.verdict is Verdict.UNEXPECTED_PASS)
 
 

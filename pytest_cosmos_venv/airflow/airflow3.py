@@ -292,6 +292,10 @@ class _Channel:
         return self.send(msg)
 
     def _get(self, msg: Any) -> Any:
+        if self._store.reads_are_denied:
+            return self._error(
+                "PERMISSION_DENIED", {"status_code": 403, "message": "cosmos_variables.outage(denied=True)"}
+            )
         value = self._store.read(msg.key, failure=self._outage())
         if value is None:
             return self._error("VARIABLE_NOT_FOUND", {"key": msg.key})
@@ -319,7 +323,8 @@ class _Channel:
     def _error(self, kind: str, detail: dict[str, Any]) -> Any:
         from airflow.sdk.exceptions import ErrorType
 
-        return self._comms.ErrorResponse(error=ErrorType[kind], detail=detail)
+        known = ErrorType.__members__.get(kind, ErrorType.GENERIC_ERROR)  # not each release has all of them
+        return self._comms.ErrorResponse(error=known, detail=detail)
 
 
 def _sync_bag() -> Callable[..., None]:

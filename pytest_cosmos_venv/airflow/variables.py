@@ -29,7 +29,7 @@ class VariableStore:
     """The store that Airflow reads and writes in place of its database.
 
     ``values`` are the texts by key, ``writes`` the changes made through Airflow; ``reads_fail`` and ``writes_fail`` say
-    whether there is an outage.
+    whether there is an outage, ``reads_are_denied`` whether the failing reads are those that Airflow does not permit.
     """
 
     def __init__(self) -> None:
@@ -37,6 +37,7 @@ class VariableStore:
         self.writes: list[VariableWrite] = []
         self.reads_fail = False
         self.writes_fail = False
+        self.reads_are_denied = False
 
     def read(self, key: str, *, failure: Exception) -> str | None:
         """Return the text of a Variable; None where there is none.
@@ -144,25 +145,30 @@ class Variables:
         del self._store.values[key]
 
     @contextmanager
-    def outage(self, *, reads: bool = True, writes: bool = True) -> Iterator[None]:
+    def outage(self, *, reads: bool = True, writes: bool = True, denied: bool = False) -> Iterator[None]:
         """Let Variables fail for the length of the block where Airflow's own store fails.
 
         On Airflow 2 that is the metadata table (``sqlalchemy.exc.OperationalError``), on Airflow 3 the channel to the
         supervisor (``AirflowRuntimeError``). The rest is up to Airflow: a failed ``Variable.get`` looks like a missing
-        Variable, or gives its default; a failed ``Variable.set`` raises.
+        Variable, or gives its default; a failed ``Variable.set`` raises. A read that is denied raises where Airflow
+        hands that on: ``AirflowSecretsBackendAccessDenied`` of the task SDK from 1.2.2 on.
 
         :param reads: whether reading fails.
         :param writes: whether setting and deleting fail.
-        :raises ToolkitMisuse: neither is to fail.
+        :param denied: whether reads fail since Airflow 3 does not permit them; on Airflow 2 they fail as others do.
+        :raises ToolkitMisuse: neither is to fail, or reads are denied that do not fail.
         """
         if not (reads or writes):
             raise ToolkitMisuse(
                 "cosmos_variables.outage(reads=False, writes=False): then nothing fails; leave one out."
             )
+        if denied and not reads:
+            raise ToolkitMisuse("cosmos_variables.outage(reads=False, denied=True): only reads are denied.")
         store = self._store
-        before = store.reads_fail, store.writes_fail
+        before = store.reads_fail, store.writes_fail, store.reads_are_denied
         store.reads_fail, store.writes_fail = reads or before[0], writes or before[1]
+        store.reads_are_denied = denied or before[2]
         try:
             yield
         finally:
-            store.reads_fail, store.writes_fail = before
+            store.reads_fail, store.writes_fail, store.reads_are_denied = before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import io
 import pickle
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -71,6 +72,7 @@ class RaceOrder:
     :param work: pickled ``Work``.
     :param acts: name of a contender's own point -> what happens there.
     :param services: patterns of processes that stay by design.
+    :param plain: whether of what contenders return plain data alone is taken in.
     """
 
     folder: Path
@@ -83,6 +85,7 @@ class RaceOrder:
     work: bytes
     acts: Mapping[str, Act]
     services: tuple[str, ...] = ()
+    plain: bool = False
 
     def output_of(self, index: int) -> Path:
         """The file in which a contender's standard streams end.
@@ -139,6 +142,27 @@ class Result:
     value: bytes | None = None
     error: str | None = None
     traceback: str | None = None
+
+
+def unpickled(data: bytes, *classes: Any) -> Any:
+    """The object of a pickle from a process that is not trusted: plain data, and objects of these classes.
+
+    :param data: the pickle.
+    :param *classes: what may be made beside plain data, or called for it.
+    :raises pickle.UnpicklingError: it names something else, which is not imported; or it is no pickle.
+    """
+    return _OnlyThese(data, classes).load()
+
+
+class _OnlyThese(pickle.Unpickler):
+    def __init__(self, data: bytes, classes: Sequence[Any]) -> None:
+        super().__init__(io.BytesIO(data))
+        self._known = {(each.__module__, each.__qualname__): each for each in classes}
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in self._known:
+            return self._known[module, name]
+        raise pickle.UnpicklingError(f"{module}.{name} is no plain data")
 
 
 def _is_found_at(name: str, file: str) -> bool:

@@ -18,7 +18,7 @@ from pytest_cosmos_venv.environments.sdist import SourceBuild
 from pytest_cosmos_venv.errors import RecordDict, RecordTuple
 from pytest_cosmos_venv.races.contender import TASK
 from pytest_cosmos_venv.races.event_log import ACTOR_VARIABLE, Span
-from pytest_cosmos_venv.races.messages import EVENTS, RaceOrder, Result
+from pytest_cosmos_venv.races.messages import EVENTS, RaceOrder, Result, unpickled
 from pytest_cosmos_venv.races.plan import Sighting, lock_owner
 from pytest_cosmos_venv.races.supervisor_client import SupervisorLink
 from pytest_cosmos_venv.races.timeline import INSTALL, Timeline
@@ -45,6 +45,7 @@ class Outcome:
     :param exit_code: the exit code of its process; None when a signal ended it, or the race when its time was over.
     :param signal: the signal that ended its process, or None.
     :param output: all that it and its children wrote to their standard streams.
+    :param has_returned: whether its function came to its end, whatever the exit code.
     """
 
     actor: str
@@ -55,11 +56,12 @@ class Outcome:
     exit_code: int | None = None
     signal: signal.Signals | None = None
     output: str = field(default="", repr=False)
+    has_returned: bool = True
 
     @property
     def succeeded(self) -> bool:
         """Whether its function returned."""
-        return self.exit_code == 0 and self.exception is None
+        return self.exit_code == 0 and self.exception is None and self.has_returned
 
     @property
     def in_words(self) -> str:
@@ -70,6 +72,8 @@ class Outcome:
             return self.exception
         if self.exit_code is None:
             return "had not ended"
+        if self.exit_code == 0 and not self.has_returned:
+            return "the process ended by itself with 0 before it answered"
         return f"returned {self.value!r}" if self.succeeded else f"left with exit code {self.exit_code}"
 
     def report(self) -> str:
@@ -131,7 +135,7 @@ def read_outcome(order: RaceOrder, index: int, pid: int, exit_code: int | None) 
     :param exit_code: the exit code of its process, negative for a signal; None when it had not ended.
     """
     result = _read_result(order.outcome_of(index))
-    value, unreadable = _read_value(result.value)
+    value, unreadable = _read_value(result.value, plain=order.plain)
     is_signal = exit_code is not None and exit_code < 0
     return Outcome(
         actor=order.names[index],
@@ -142,6 +146,7 @@ def read_outcome(order: RaceOrder, index: int, pid: int, exit_code: int | None) 
         exit_code=None if is_signal else exit_code,
         signal=signal.Signals(-exit_code) if exit_code is not None and is_signal else None,
         output=_read_output(order.output_of(index)),
+        has_returned=result.value is not None,
     )
 
 
@@ -157,18 +162,20 @@ def failure_message(sentence: str, outcomes: Sequence[Outcome], timeline: Timeli
 
 def _read_result(file: Path) -> Result:
     try:
-        result: Result = pickle.loads(file.read_bytes())  # noqa: S301 - from our own contender
+        found = unpickled(file.read_bytes(), Result)
     except FileNotFoundError:
         return Result()
-    return result
+    except Exception as error:  # noqa: BLE001 - a contender may write there what it likes
+        return Result(error=f"what the contender left as its result cannot be read ({error})")
+    return found if isinstance(found, Result) else Result(error="what the contender left is no result")
 
 
-def _read_value(pickled: bytes | None) -> tuple[Any, str | None]:
+def _read_value(pickled: bytes | None, *, plain: bool) -> tuple[Any, str | None]:
     """The value, and what is wrong with it."""
     if pickled is None:
         return None, None
     try:
-        return pickle.loads(pickled), None  # noqa: S301 - from our own contender
+        return (unpickled(pickled) if plain else pickle.loads(pickled)), None  # noqa: S301 - where it is trusted
     except Exception as error:  # noqa: BLE001 - unpickling raises whatever the object does
         return None, (
             f"{type(error).__name__}: {error}, when the test's process took in what the contender returned: "

@@ -74,7 +74,7 @@ class LeftBehind(tuple[str, ...]):
         return made
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _left_behind, (tuple(self), self.names)
+        return left_behind, (tuple(self), self.names)
 
     def __repr__(self) -> str:
         # `assert not race.left_behind` shows this, cut in its middle; a comparison shows `explanation`.
@@ -95,7 +95,12 @@ class LeftBehind(tuple[str, ...]):
         return f"declare what is meant to stay: {OPTION} = {name} in the ini file, or services=[{name!r}]"
 
 
-def _left_behind(processes: tuple[str, ...], names: tuple[str, ...]) -> LeftBehind:
+def left_behind(processes: tuple[str, ...], names: tuple[str, ...]) -> LeftBehind:
+    """The tuple again, on the other side of a connection.
+
+    :param processes: each in words.
+    :param names: the names that such processes have given themselves.
+    """
     return LeftBehind(processes, names=names)
 
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.races import supervisor
-from pytest_cosmos_venv.races.messages import ModuleAt, RaceOrder
-from pytest_cosmos_venv.races.supervisor import START_SERVER, Remains
+from pytest_cosmos_venv.races.messages import ModuleAt, RaceOrder, unpickled
+from pytest_cosmos_venv.races.supervisor import START_SERVER, Remains, left_behind
 
 _LONGEST_FAREWELL = 20.0
 _GONE = "The process that looks after the contenders of this race is gone: something has killed it."
@@ -72,7 +72,7 @@ class SupervisorLink:
         """
         try:
             while self._connection.poll(seconds):
-                self._take(*self._connection.recv())
+                self._take(*unpickled(self._connection.recv_bytes(), Remains, left_behind))
                 seconds = 0.0
         except (EOFError, OSError):
             if not self.is_over():
@@ -202,7 +202,7 @@ class PreparedProcess:
                 raise ToolkitMisuse(
                     f"cosmos_task_race: importing {names} took more than {TIMEOUT:.0f} s ({self._log})."
                 )
-            wrong: str | None = self._connection.recv()
+            wrong: str | None = unpickled(self._connection.recv_bytes())
         except (EOFError, OSError):
             raise ToolkitMisuse(
                 f"cosmos_task_race: the process that imports {names} for the contenders has died ({self._log})."

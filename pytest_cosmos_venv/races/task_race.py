@@ -45,6 +45,8 @@ class RaceOptions(TypedDict, total=False):
     :param services: processes that stay by design, as patterns of names or command lines (``dbt-server*``): told in
         ``race.services`` instead of ``left_behind``. They come on top of those that the implementation declares and of
         ``cosmos_services`` in the ini file; an empty list means that none of all these counts.
+    :param plain: whether of what contenders return plain data alone is taken in (None, numbers, texts, bytes, lists,
+        tuples, sets, dictionaries): nothing that they return can then run code in the test's process.
     """
 
     contenders: int | None
@@ -59,6 +61,7 @@ class RaceOptions(TypedDict, total=False):
     deadline: float
     grace: float
     services: Sequence[str] | None
+    plain: bool
 
 
 def refuse_unknown(options: RaceOptions) -> None:
@@ -140,7 +143,13 @@ class TaskRace:
         plan = self._plan(options)
         plan.check(len(functions))
         services = self._services_of(options)
-        order = self._order(Work(functions=functions, arguments=arguments), plan, fresh=fresh, services=services)
+        order = self._order(
+            Work(functions=functions, arguments=arguments),
+            plan,
+            fresh=fresh,
+            services=services,
+            plain=options.get("plain", False),
+        )
         _require_parameters(functions, arguments)
         # An argument may name what its use imports: `prepares`.
         named = [*prepare, *(name for argument in arguments for name in getattr(argument, "prepares", ()))]
@@ -192,7 +201,7 @@ class TaskRace:
         # Before a process is started: a declaration that cannot be read is told, whatever the race would show.
         return () if given is not None and not own else tuple(dict.fromkeys([*self._services(), *own]))
 
-    def _order(self, work: Work, plan: Plan, *, fresh: bool, services: tuple[str, ...]) -> RaceOrder:
+    def _order(self, work: Work, plan: Plan, *, fresh: bool, services: tuple[str, ...], plain: bool) -> RaceOrder:
         order = RaceOrder(
             folder=self._new_folder(),
             names=tuple(f"contender-{index}" for index in range(len(work.functions))),
@@ -204,6 +213,7 @@ class TaskRace:
             work=_pickled(work),
             acts=plan.acts,
             services=services,
+            plain=plain,
         )
         if fresh:
             order.save()

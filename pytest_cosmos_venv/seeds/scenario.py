@@ -303,15 +303,16 @@ class SeedScenario(SeedEdits):
         self.trace.add("delete the Variables")
 
     @contextmanager
-    def variables_down(self, *, reading: bool = True, writing: bool = True) -> Iterator[None]:
+    def variables_down(self, *, reading: bool = True, writing: bool = True, denied: bool = False) -> Iterator[None]:
         """Let Variables fail for the length of the block where Airflow's own store fails.
 
         :param reading: whether reading fails.
         :param writing: whether setting and deleting fail.
+        :param denied: whether reading fails since Airflow does not permit it.
         """
         what = " and ".join(word for word, wanted in (("reading", reading), ("writing", writing)) if wanted)
-        self.trace.add(f"Variables are down for {what}")
-        with self.variables.outage(reads=reading, writes=writing):
+        self.trace.add(f"Variables are {'denied' if denied else 'down'} for {what}")
+        with self.variables.outage(reads=reading, writes=writing, denied=denied):
             yield
         self.trace.add("Variables are back")
 

@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 
 import conformance
-from conformance.adapter import Adapter, CosmosAdapter, CosmosVenvAdapter, Outcome, Task, refuse_wrong_declarations
+from conformance.adapter import Adapter, CosmosVenvAdapter, Outcome, Task
 from conformance.prepared_cosmos_venv import MODULES
-from conformance.tasks import AdapterError
 from cosmos_venv.environments.layout import LOCK_FILENAME, NOTE_FILENAME
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.lock_record import LockNote
@@ -24,7 +23,6 @@ from cosmos_venv.exceptions import VirtualenvLockTimeout
 from cosmos_venv.managed.remote_environments import configured_store
 from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv.airflow_release import installed_airflow
-from tests.pytest_cosmos_venv.inner_run import write_distribution
 
 
 @pytest.fixture
@@ -54,19 +52,6 @@ def test_each_module_that_is_prepared_with_airflow_is_there() -> None:
 def test_the_processes_that_stay_are_those_that_the_implementation_declares(adapter: CosmosVenvAdapter) -> None:
     assert adapter.services == ()
     assert adapter.all_services == ("dbt-warm-server",)
-
-
-def test_a_service_that_hides_leaks_is_told_by_the_entry_point_that_declares_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "harbor_services.py").write_text("NAMES = 'p*'", encoding="utf-8")
-    write_distribution(
-        tmp_path, "some-services", "1.0", entry_points="[cosmos_services]\none = harbor_services:NAMES\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-
-    with pytest.raises(AdapterError, match=r"^An entry point of the group cosmos_services names 'p\*', which fits"):
-        refuse_wrong_declarations(CosmosAdapter("harbor_services"), ())
 
 
 def test_a_private_module_that_another_version_has_not_is_no_reason_to_judge_nothing(
@@ -132,4 +117,4 @@ class OfAnotherShape(Adapter):
 
 def test_of_another_shape_the_import_root_alone_has_to_be_there() -> None:
     assert OfAnotherShape().modules() == ["another"]
-    assert CosmosAdapter("cosmos").modules() == ["cosmos", "cosmos.operators.virtualenv"]
+    assert Adapter("cosmos").modules() == ["cosmos", "cosmos.operators.virtualenv"]

@@ -11,6 +11,7 @@ import pytest
 from benchmarks.suite_run import run_suite
 from conformance.adapter import COMMANDS, Adapter
 from conformance.collection import why_it_does_not_apply
+from conformance.declaration import read_declaration, told_by
 from conformance.requirements import PYTHON_DBT, Level, Requirement
 from tests.conformance.few_operators import HAS, FewOperatorsAdapter
 from tests.environments.elsewhere import require_namespaces
@@ -44,7 +45,9 @@ def test_a_requirement_applies_to_who_has_what_it_needs(
 ) -> None:
     one = Requirement(id="A-001", level=Level.BEYOND, sentence="It holds.", needs=(needs,))
 
-    assert why_it_does_not_apply(one, implementation(), kind=kind) == expected
+    declared = read_declaration(told_by(implementation(), "1.0"), ())
+
+    assert why_it_does_not_apply(one, declared, kind=kind) == expected
 
 
 def _not_applicable(report: dict[str, str]) -> set[str]:

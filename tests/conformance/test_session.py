@@ -74,6 +74,12 @@ def test_the_exit_code_says_whether_there_is_a_verdict(exitstatus: int, facts: d
         pytest.param([Verdict.FAILED, Verdict.HARNESS_ERROR], 0, "The suite itself failed", id="broken"),
         pytest.param([Verdict.PASSED, None], 3, "The given options left out 3 check(s)", id="left-out"),
         pytest.param([Verdict.FAILED, None], 0, "The run ended before all was judged", id="ended-at-the-first-failure"),
+        pytest.param(
+            [Verdict.NOT_APPLICABLE, Verdict.DIFFERS],
+            0,
+            "No requirement of the level SHOULD was judged: all are declared absent, or to differ on purpose",
+            id="nothing-judged",
+        ),
     ],
 )
 def test_a_run_says_why_it_gives_no_verdict(
@@ -89,7 +95,7 @@ def test_a_run_says_why_it_gives_no_verdict(
         if verdict
     ]
 
-    assert gap(judge(specification, seen), deselected) == expected
+    assert gap(judge(specification, seen), deselected, Level.SHOULD) == expected
 
 
 @pytest.mark.parametrize(
@@ -118,6 +124,7 @@ def test_the_smoke_checks_pass_for_this_projects_implementation(pytester: pytest
             "implementation: cosmos_venv *",
             "environment: Airflow *, Python *, installer *",
             f"conformance: specification {SPECIFICATION_VERSION}, suite *, profile quick (25 rounds)",
+            "order and names are drawn: --cosmos-seed=* draws them again",
         ]
     )
 
@@ -205,7 +212,21 @@ def test_smoke_checks_go_first_whatever_a_plugin_does_to_the_order(
     result = pytester.runpytest_subprocess("--cosmos-conformance", *options)
 
     files = [line.partition("::")[0] for line in result.outlines if "::" in line]
-    assert files[:4] == ["checks/test_smoke.py"] * 3 + ["checks/test_seed.py"]
+    assert files[:3] == ["checks/test_smoke.py"] * 3
+    assert "checks/test_smoke.py" not in files[3:]
+
+
+def test_the_order_is_drawn_by_a_seed_and_drawn_again_by_the_same_one(pytester: pytest.Pytester) -> None:
+    options = ["--cosmos-conformance", "--cosmos-implementation=cosmos_venv", "--collect-only", "-q"]
+
+    one, same, other = (
+        [line for line in pytester.runpytest_subprocess(*options, f"--cosmos-seed={seed}").outlines if "::" in line]
+        for seed in ("harbor", "harbor", "pier")
+    )
+
+    assert one == same
+    assert one != other
+    assert sorted(one) == sorted(other)
 
 
 @pytest.mark.long

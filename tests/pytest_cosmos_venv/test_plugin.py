@@ -25,6 +25,7 @@ def test_the_options_stand_in_one_group_of_the_help(pytester: pytest.Pytester) -
         "--cosmos-installer=auto|uv|pip",
         "--cosmos-timeout=SECONDS",
         "--cosmos-dbt-kind=python|native",
+        "--cosmos-seed=TEXT",
         "--cosmos-cache-dir=DIR",
         "--cosmos-dbt=RELEASES",
         "--cosmos-dbt-report=DIR",

@@ -70,6 +70,9 @@ def test_variables_of_the_project_and_of_airflow_stay_outside(tmp_path: Path) ->
         "PATH": "/bin",
         "PYTHONPATH": "/mine",
         "DO_NOT_TRACK": "1",
+        # No plugin is loaded but those that the suite names.
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTEST_PLUGINS": "pytest_cosmos_venv.plugin,xdist.plugin",
     }
     assert {Path(environment[name]).parent for name in own} == {tmp_path}
 

@@ -79,7 +79,9 @@ class Machine:
         self.key_file.chmod(0o600)
         temporary = self._own / "temporary"
         temporary.mkdir(exist_ok=True)
-        variables = self.harness.adapter.remote_environments(self.folder, self.key_file, seconds=seconds)
+        variables: dict[str, str] = self.harness.ask(
+            "remote_environments", folder=self.folder, key_file=self.key_file, seconds=seconds
+        )
         assert variables, (
             "an implementation that fetches environments must say how that is set: override "
             "Adapter.remote_environments, or declare the capability remote_environments absent; seen: no variable"

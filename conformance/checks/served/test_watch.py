@@ -12,8 +12,8 @@ import pytest
 
 from pytest_cosmos_venv import AirflowHome, DbtProject
 
-from ...adapter import Adapter
 from ...collection import named_adapter
+from ...declaration import Declaration
 from ...harness.harness import Harness
 from ...harness.served_airflow import why_not_here
 from ...harness.watched_runs import (
@@ -90,12 +90,12 @@ SCENARIOS: Mapping[str, Scenario] = {
     "excluded": Scenario(parts={"render": {"exclude": [REPORT]}}),
     "managed": Scenario(is_managed=True),
 }
-"""Id of each DAG -> what happens in its only run."""
+"""Name -> what happens in the only run of its DAG."""
 
 
 @pytest.fixture(scope="session")
 def start(
-    adapter: Adapter,
+    adapter: Declaration,
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
 ) -> Iterator[Callable[[Harness, Path], WatchedRuns]]:
@@ -114,7 +114,7 @@ def start(
 
         def once(harness: Harness, database: Path) -> WatchedRuns:
             if not started:
-                chosen = {dag_id: scenario for dag_id, scenario in SCENARIOS.items() if dag_id in wanted}
+                chosen = {name: scenario for name, scenario in SCENARIOS.items() if name in wanted}
                 folder = tmp_path_factory.mktemp("watched")
                 runs = watched_runs(folder, database, harness=harness, scenarios=chosen)
                 started.append(stack.enter_context(runs))
@@ -144,16 +144,16 @@ def run(
     """
     if reason := why_not_here():
         pytest.skip(reason)
-    dag_id: str = request.param
-    return start(harness, cosmos_airflow_home.database)(dag_id)
+    name: str = request.param
+    return start(harness, cosmos_airflow_home.database)(name)
 
 
-def of_run(*dag_ids: str) -> pytest.MarkDecorator:
+def of_run(*names: str) -> pytest.MarkDecorator:
     """Let a test look at the run of each of these scenarios.
 
-    :param *dag_ids: keys of ``SCENARIOS``.
+    :param *names: keys of ``SCENARIOS``.
     """
-    return pytest.mark.parametrize("run", dag_ids, indirect=True)
+    return pytest.mark.parametrize("run", names, indirect=True)
 
 
 def _require_state(run: Ended, name: str, states: tuple[str, ...], operator: str = "Run") -> None:

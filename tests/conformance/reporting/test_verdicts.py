@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from conformance.reporting.terminal import by_root, listed, not_judged_here, table
+from conformance.reporting.terminal import by_root, listed, not_judged_here, shown, table, undone_promises
 from conformance.reporting.verdicts import Judgement, Seen, Verdict, counts_against, judge
 from conformance.requirements import Level, Requirement
 
@@ -164,6 +164,34 @@ def test_the_table_counts_what_was_judged_and_names_what_is_on_the_list_of_known
         "known failures: A-002",
         "on the list of known failures, and passed: A-001; drop the lines, and with --cosmos-strict the run fails",
     ]
+
+
+def test_what_a_failure_shows_in_the_terminal_is_bounded_and_no_line_stands_there_twice() -> None:
+    told: set[str] = set()
+    log = [f"line {number} of the log" for number in range(100)]
+
+    first = shown(["\n".join(["the pier must stand", *log]), "x" * 5_000], told)
+    second = shown(["\n".join(["the crane must stand", *log[:10]])], told)
+    wide = shown(["\n".join(f"{number} " + "y" * 1_000 for number in range(50))], told)
+
+    assert first[:2] == ["the pier must stand", "line 0 of the log"]
+    assert first[-1] == "(77 more lines; --cosmos-report=DIR keeps them)"
+    assert second == ["the crane must stand", "(10 more lines; --cosmos-report=DIR keeps them)"]
+    assert "more characters)" in wide[0]
+    assert sum(map(len, wide)) < 4_000
+
+
+def test_a_must_that_differs_on_purpose_counts_as_failed_unless_the_list_of_known_failures_has_it() -> None:
+    specification = specified(required("A-001"), required("A-002", Level.SHOULD), required("A-003", since="1.1, draft"))
+    found = judge(specification, [seen(unique, Verdict.DIFFERS) for unique in specification])
+
+    counted = [each.requirement.id for each in found if counts_against(each, level=Level.BEYOND, beyond=frozenset())]
+    owned = [each for each in found if counts_against(each, level=Level.MUST, beyond=frozenset(), known={"A-001"})]
+
+    assert counted == ["A-001"]
+    assert owned == []
+    assert undone_promises(found, {"A-001"}) == []
+    assert undone_promises(found, ())[0].endswith("lists it: A-001")
 
 
 def test_what_this_machine_cannot_judge_is_named_once_for_each_reason_and_what_was_left_out_is_not() -> None:

@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from importlib import import_module
 from typing import Any
 
 import airflow
@@ -131,6 +132,29 @@ def test_reads_and_writes_can_fail_apart(cosmos_variables: Variables) -> None:
         Variable.set("pier", "south")
         assert Variable.get("pier", default_var=None) is None
     assert Variable.get("pier") == "south"
+
+
+@pytest.mark.skipif(
+    IS_AIRFLOW_2 or not hasattr(import_module("airflow.sdk.exceptions"), "AirflowSecretsBackendAccessDenied"),
+    reason="this Airflow takes each failing read for a missing Variable",
+)
+@pytest.mark.parametrize("where", PLACES)
+def test_a_read_that_is_denied_fails_where_airflow_hands_that_on(
+    where: Where, cosmos_variables: Variables, cosmos_run_task: RunTask
+) -> None:
+    cosmos_variables.put("pier", "north")
+
+    with cosmos_variables.outage(writes=False, denied=True), pytest.raises(PermissionError, match="pier"):
+        where(lambda: Variable.get("pier", default_var="unknown"), cosmos_run_task)
+
+    assert Variable.get("pier") == "north"
+
+
+def test_what_does_not_fail_cannot_be_denied(cosmos_variables: Variables) -> None:
+    refusal = pytest.raises(ToolkitMisuse, match="only reads are denied")
+
+    with refusal, cosmos_variables.outage(reads=False, denied=True):
+        pytest.fail("it is refused before")
 
 
 def test_an_outage_of_nothing_is_refused(cosmos_variables: Variables) -> None:

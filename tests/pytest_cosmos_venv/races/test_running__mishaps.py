@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import sys
 import threading
 import time
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import freezegun
 import psutil
@@ -82,6 +85,54 @@ def test_a_value_that_cannot_be_read_is_the_failure_of_its_contender(cosmos_task
 
     assert first.in_words.startswith("LookupError: no pier here, when the test's process took in what")
     assert (first.succeeded, second.value) == (False, "contender-1 installs")
+
+
+class RunsCode:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self._file,)
+
+
+def return_code(contender: Contender, file: Path) -> RunsCode:
+    return RunsCode(file)
+
+
+def leave_code_in_place_of_a_result(contender: Contender, file: Path) -> NoReturn:
+    contender._order.outcome_of(contender.index).write_bytes(pickle.dumps(RunsCode(file)))
+    os._exit(0)
+
+
+def return_plain_data(contender: Contender, file: Path) -> dict[str, Any]:
+    return {"piers": ["north", ("east", 2, 0.5, None)], "names": {"a"}, "bytes": b"x"}
+
+
+def test_of_a_race_for_plain_data_nothing_else_is_taken_in(cosmos_task_race: TaskRace, tmp_path: Path) -> None:
+    file = tmp_path / "made by the pickle"
+    works = [return_code, leave_code_in_place_of_a_result, return_plain_data]
+
+    code, forged, plain = cosmos_task_race(works, file, check=False, plain=True).outcomes
+
+    assert not file.exists()
+    assert "is no plain data, when the test's process took in what" in code.in_words
+    assert "is no plain data" in forged.in_words
+    assert plain.value == return_plain_data(None, file)  # type: ignore[arg-type] # of itself it needs nothing
+    assert [each.succeeded for each in (code, forged, plain)] == [False, False, True]
+
+
+def leave_early(contender: Contender) -> NoReturn:
+    os._exit(0)
+
+
+def test_a_process_that_ends_by_itself_with_0_has_not_succeeded(cosmos_task_race: TaskRace) -> None:
+    race = cosmos_task_race(leave_early, contenders=1, check=False)
+
+    assert [each.in_words for each in race.losers] == ["the process ended by itself with 0 before it answered"]
+    with pytest.raises(RaceFailure, match="1 of 1 contenders failed"):
+        cosmos_task_race(leave_early, contenders=1)
 
 
 def test_a_race_that_cannot_be_ended_keeps_no_other_one_running(

@@ -1,0 +1,219 @@
+"""What an adapter declares, asked in a process of the implementation: the judge imports nothing of what it judges.
+
+``tell`` runs in that process. What it has answered is plain data, and is checked before anybody acts on it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from pytest_cosmos_venv import ImplementationError, find_implementation
+from pytest_cosmos_venv.implementation import SERVICES
+from pytest_cosmos_venv.throwaway import throwaway_folder
+
+from .adapter import CAPABILITIES, Adapter, open_adapter, require_adapter
+from .harness import processes
+from .requirements import COMPATIBILITIES
+from .tasks import AdapterError
+
+_NO_SERVICE = ("dbt", "dbt run", "python", "python3", "uv", "pip", "sleep", "")
+"""Process names that no service pattern may match, or leaks would be hidden."""
+_START = (
+    "import faulthandler, signal, sys; faulthandler.register(signal.SIGQUIT); sys.path[:] = sys.argv[2:]; "
+    f"from {__name__} import tell; tell(sys.argv[1])"
+)
+_ASKED, _ANSWERS = "asked.json", "answers.json"
+_SHOWN = 3000
+"""Characters of the process's output that are shown where it has not answered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declaration:
+    """What is known of an implementation beforehand.
+
+    :param named: the text with which a process of the implementation gets its adapter: ``open_adapter(named)``.
+    :param kind: the name of the adapter's class.
+    :param import_root: such as ``cosmos_venv``.
+    :param version: the version of its distribution, or ``unknown``.
+    :param absent: capabilities that it does not have.
+    :param differs: id of a requirement -> why it does otherwise on purpose.
+    :param beyond: ids of the BEYOND requirements that it is held to.
+    :param own_services: those of ``services`` that the adapter names.
+    :param services: patterns of processes that its tasks leave running by design.
+    :param modules: modules that a process imports before tasks are forked from it.
+    :param has_layout: whether its tasks are performed by operators with Cosmos's import layout.
+    """
+
+    named: str
+    kind: str
+    import_root: str
+    version: str
+    absent: frozenset[str] = frozenset()
+    differs: Mapping[str, str]
+    beyond: frozenset[str] = frozenset()
+    own_services: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    has_layout: bool = True
+
+    def advice(self, seen: str) -> str:
+        """A sentence that may help the author of an adapter; empty where nothing tells that it is needed.
+
+        :param seen: what a smoke check has seen.
+        """
+        if not self.has_layout or f"No module named '{self.import_root}.operators" not in seen:
+            return ""
+        return (
+            f" {self.import_root} has not Cosmos's import layout: override perform in an adapter, and modules where "
+            "other modules are to be imported, then name it with --cosmos-implementation=module:Adapter."
+        )
+
+
+def told_by(adapter: Adapter, version: str) -> dict[str, Any]:
+    """The declarations of an adapter as plain data.
+
+    :param adapter: in a process of the implementation.
+    :param version: the version of the implementation.
+    """
+    return {
+        "named": adapter.named,
+        "kind": type(adapter).__name__,
+        "import_root": adapter.import_root,
+        "version": version,
+        "absent": _listed(adapter.absent),
+        "differs": dict(adapter.differs),
+        "beyond": _listed(adapter.beyond),
+        "own_services": _listed(adapter.services),
+        "services": list(adapter.all_services),
+        "modules": list(adapter.modules()),
+        "has_layout": type(adapter).perform is Adapter.perform,
+    }
+
+
+def _listed(declared: Any) -> Any:
+    return declared if isinstance(declared, str) else list(declared)
+
+
+def tell(folder: str) -> None:
+    """Answer what the judge has asked: the declarations of one implementation, or of several.
+
+    :param folder: there it stands which ones, each as ``--cosmos-implementation`` takes it, and the answers are put.
+    """
+    names = json.loads(Path(folder, _ASKED).read_text(encoding="utf-8"))
+    answers = json.dumps([_answer(name) for name in names])
+    Path(folder, _ANSWERS).write_text(answers, encoding="utf-8")
+
+
+def _answer(named: str | None) -> dict[str, Any]:
+    try:
+        found = find_implementation(named)
+        own = found.adapter_class is not None
+        adapter = require_adapter(found.adapter()) if own else open_adapter(found.import_root)
+        return told_by(adapter, found.version)
+    except (ImplementationError, AdapterError) as error:
+        return {"refused": str(error)}
+
+
+def ask_for_declarations(names: Sequence[str | None]) -> list[Any]:
+    """The answers of implementations, in one process that imports them.
+
+    :param names: each as ``--cosmos-implementation`` takes it; None: the one that is installed.
+    :raises AdapterError: the process has ended before it answered; with its last words.
+    """
+    with throwaway_folder("cosmos-declarations-") as folder:
+        Path(folder, _ASKED).write_text(json.dumps(names), encoding="utf-8")
+        finished = processes.run([sys.executable, "-c", _START, str(folder), *sys.path], cwd=Path.cwd())
+        try:
+            answers = json.loads(Path(folder, _ANSWERS).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            answers = None
+    if isinstance(answers, list) and len(answers) == len(names):
+        return answers
+    asked = ", ".join(f"--cosmos-implementation={name}" for name in names if name) or "The installed implementation"
+    raise AdapterError(f"{asked}: {_early_end(finished.exit_code)}.{_last_words(finished.output)}")
+
+
+def _early_end(exit_code: int | None) -> str:
+    if exit_code is None:
+        return f"the process that imports it did not answer within {processes.TIMEOUT:.0f} s"
+    return f"the process that imports it ended by itself with {exit_code} before it answered"
+
+
+def _last_words(output: str) -> str:
+    return f" It wrote:\n{output[-_SHOWN:]}" if output.strip() else ""
+
+
+def read_declaration(answer: Any, requirements: Collection[str]) -> Declaration:
+    """The declaration that an answer holds.
+
+    :param answer: what ``tell`` has written for one implementation.
+    :param requirements: ids of all that there are.
+    :raises AdapterError: no implementation can be chosen; or it declares what there is not, what nothing would obey, or
+        what would hide leaks.
+    """
+    if not isinstance(answer, dict):
+        raise AdapterError(f"The process that imports the adapter has answered nonsense: {str(answer)[:_SHOWN]}")
+    if "refused" in answer:
+        raise AdapterError(str(answer["refused"]))
+    kind = str(answer.get("kind"))
+    differs = answer.get("differs")
+    if not isinstance(differs, dict):
+        raise AdapterError(f"{kind}.differs is no mapping: give ids of requirements, each with its reason.")
+    found = Declaration(
+        named=str(answer.get("named")),
+        kind=kind,
+        import_root=str(answer.get("import_root")),
+        version=str(answer.get("version")),
+        absent=frozenset(_texts(answer, "absent")),
+        differs={str(name): str(reason) for name, reason in differs.items()},
+        beyond=frozenset(_texts(answer, "beyond")),
+        own_services=tuple(_texts(answer, "own_services", said="services")),
+        services=tuple(_texts(answer, "services")),
+        modules=tuple(_texts(answer, "modules")),
+        has_layout=bool(answer.get("has_layout")),
+    )
+    _refuse_the_unknown(found, requirements)
+    _refuse_what_hides_leaks(found)
+    return found
+
+
+def _texts(answer: Mapping[str, Any], name: str, *, said: str = "") -> list[str]:
+    declared = answer.get(name)
+    place = f"{answer.get('kind')}.{said or name}"
+    if isinstance(declared, str):
+        raise AdapterError(f"{place} is the text {declared!r}: give a set, frozenset({{{declared!r}}}).")
+    if not isinstance(declared, list) or not all(isinstance(each, str) for each in declared):
+        raise AdapterError(f"{place} is {declared!r}: give a set of texts.")
+    return declared
+
+
+def _refuse_the_unknown(found: Declaration, requirements: Collection[str]) -> None:
+    for attribute, declared, known in (
+        ("absent", found.absent, CAPABILITIES),
+        ("differs", found.differs, requirements),
+        ("beyond", found.beyond, {*requirements, *COMPATIBILITIES}),
+    ):
+        strange = sorted(set(declared).difference(known))
+        if strange:
+            raise AdapterError(
+                f"{found.kind}.{attribute} names {', '.join(strange)}, which there is not: give "
+                f"{'capabilities such as watcher' if attribute == 'absent' else 'ids such as LOCK-017'}."
+            )
+
+
+def _refuse_what_hides_leaks(found: Declaration) -> None:
+    for pattern in found.services:
+        hidden = next((each for each in _NO_SERVICE if fnmatchcase(each, pattern)), None)
+        if hidden is not None:
+            is_own = pattern in found.own_services
+            place = f"{found.kind}.services" if is_own else f"An entry point of the group {SERVICES}"
+            raise AdapterError(
+                f"{place} names {pattern!r}, which fits {hidden!r} too, and what was left behind would be hidden: "
+                "give the name of a process that stays by design."
+            )

@@ -1,0 +1,87 @@
+"""What an adapter declares comes from a process of its own, and is checked before anybody acts on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_cosmos_venv.conformance.adapter import Adapter
+from pytest_cosmos_venv.conformance.declaration import ask_for_declarations, read_declaration, told_by
+from pytest_cosmos_venv.conformance.tasks import AdapterError
+from tests.pytest_cosmos_venv.inner_run import write_distribution
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that processes import from."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def test_an_implementation_is_described_without_being_imported_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    before = set(sys.modules)
+
+    (answer,) = ask_for_declarations(["tiny.adapter:TinyAdapter"])
+
+    found = read_declaration(answer, ())
+
+    assert (found.named, found.import_root, found.kind) == (
+        "tiny.adapter:TinyAdapter",
+        "tiny",
+        "TinyAdapter",
+    )
+    assert "watcher" in found.absent
+    assert found.modules == ("tiny",)
+    assert not found.has_layout
+    assert [name for name in set(sys.modules) - before if name.startswith("tiny")] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("import os; os._exit(0)", "ended by itself with 0 before it answered", id="leaves"),
+        pytest.param("import sys; sys.exit()", "ended by itself with 0 before it answered", id="exits"),
+        pytest.param("print('a gull cries'); import os; os._exit(3)", r"with 3 before .*\n.*a gull cries", id="words"),
+        pytest.param("import no_such_pier", "No module named 'no_such_pier'", id="breaks"),
+    ],
+)
+def test_a_process_that_ends_at_the_import_is_told(package: Path, text: str, words: str) -> None:
+    (package / "rude_adapter.py").write_text(text + "\n", encoding="utf-8")
+
+    with pytest.raises(AdapterError, match=f"(?s)--cosmos-implementation=rude_adapter:Mine: .*{words}"):
+        read_declaration(ask_for_declarations(["rude_adapter:Mine"])[0], ())
+
+
+def test_a_service_that_hides_leaks_is_told_by_the_entry_point_that_declares_it(package: Path) -> None:
+    (package / "harbor_services.py").write_text("NAMES = 'p*'", encoding="utf-8")
+    write_distribution(package, "some-services", "1.0", entry_points="[cosmos_services]\none = harbor_services:NAMES\n")
+
+    (answer,) = ask_for_declarations(["harbor_services"])
+
+    with pytest.raises(AdapterError, match=r"^An entry point of the group cosmos_services names 'p\*', which fits"):
+        read_declaration(answer, ())
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        pytest.param(["cosmos"], "has answered nonsense", id="a-list"),
+        pytest.param({"absent": {"watcher": 1}}, "absent is {'watcher': 1}: give a set of texts", id="no-set"),
+        pytest.param({"beyond": [7]}, "beyond is .7.: give a set of texts", id="no-texts"),
+        pytest.param({"differs": []}, "differs is no mapping", id="no-mapping"),
+        pytest.param({"services": ["python*"]}, "fits 'python' too", id="hides-leaks"),
+        pytest.param({"refused": "No pier here."}, "No pier here.", id="refused"),
+    ],
+)
+def test_an_answer_is_not_trusted(answer: Any, words: str) -> None:
+    told = json.loads(json.dumps(told_by(Adapter("cosmos"), "1.0")))
+
+    with pytest.raises(AdapterError, match=words):
+        read_declaration({**told, **answer} if isinstance(answer, dict) else answer, ())
