@@ -210,9 +210,9 @@ def test_two_processes_with_other_hash_seeds_make_the_same_plan() -> None:
             id="types-without-tasks-warn-nobody",
         ),
         pytest.param(
-            [*(node(f"function.shop.f{number}") for number in range(19)), node("notebook.shop.n")],
+            [*(node(f"notebook.shop.n{number}") for number in range(19)), node("agent.shop.a")],
             "WARNING",
-            "19 of type function, 1 of type notebook",
+            "19 of type notebook, 1 of type agent",
             id="types-that-dbt-may-run",
         ),
     ],
