@@ -25,6 +25,7 @@ class TinyAdapter(Adapter):
     """Judges ``python -m tiny``."""
 
     import_root = "tiny"
+    version = "0.1"
     absent: ClassVar[frozenset[str]] = frozenset(CAPABILITIES)
 
     def perform(self, task: Task) -> Outcome:
