@@ -24,8 +24,8 @@ _FLAGS = {
 class TinyAdapter(Adapter):
     """Judges ``python -m tiny``."""
 
-    import_root = "tiny"
     version = "0.1"
+    import_root = "tiny"
     absent: ClassVar[frozenset[str]] = frozenset(CAPABILITIES)
 
     def perform(self, task: Task) -> Outcome:
