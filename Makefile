@@ -57,7 +57,7 @@ conformance: test-env ## judge cosmos-venv by the conformance suite; ARGS="--cos
 conformance-servers: test-env ## the same with servers of Airflow: the areas that need a scheduler and a triggerer
 	@cd "$$(mktemp -d)" && "$(CURDIR)/$(BIN)/python" -m pytest --cosmos-conformance --cosmos-servers --cosmos-implementation=cosmos_venv $(ARGS)
 
-judge: ## judge this and other implementations, keep the reports in docs/conformance; ARGS="NAME ..." judges only these
+judge: ## judge this and other implementations, keep the reports in conformance/reports; ARGS="NAME ..." judges only these
 	@$(PYTHON) -m tools.bootstrap judge && $(BIN)/python -m tools.judge $(ARGS)
 
 pictures: test-env ## take the pictures of pages anew: of the conformance reports that are kept, of releases of dbt side by side, of dbt docs, of DAGs in Airflow

@@ -72,6 +72,8 @@ class Adapter:
     """
 
     import_root: str
+    version: ClassVar[str | None] = None
+    """The version that reports name; None: that of the distribution to which ``import_root`` belongs."""
     absent: ClassVar[frozenset[str]] = frozenset()
     """Capabilities that the implementation does not have: their requirements do not apply."""
     differs: ClassVar[Mapping[str, str]] = {}

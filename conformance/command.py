@@ -1,4 +1,6 @@
-"""The command ``cosmos-conformance``: it compares reports, of several implementations or of several versions."""
+"""The command ``cosmos-conformance``: it compares reports, says what is wrong with those that are handed in, and lists
+the implementations of which reports are kept.
+"""
 
 from __future__ import annotations
 
@@ -10,33 +12,53 @@ from typing import Any
 
 from .reporting.comparison import Row, labels, rows
 from .reporting.html_page import page
+from .reporting.implementations import implementations_page
+from .reporting.kept_reports import faults, kept_folders
 from .reporting.report import read_report
 
 _BAD_USE = 2
-_WHAT = "Compare conformance reports, of several implementations or of several versions."
+_WHAT = "Compare conformance reports, check those that are handed in, and list the implementations that have one."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Compare reports.
+    """Compare, validate or list reports.
 
     :param argv: words of the command line; None: those of this process.
-    :returns: 0, or 2 when one of them is no report or the page cannot be written.
+    :returns: 0; 1 when a folder is not valid; 2 when something is no report, there is no such folder, or a page cannot
+        be written.
     """
     parser = argparse.ArgumentParser(prog="cosmos-conformance", description=_WHAT)
-    compare = parser.add_subparsers(dest="command", required=True).add_parser(
-        "compare", help="one table of several reports"
-    )
+    commands = parser.add_subparsers(required=True)
+    compare = commands.add_parser("compare", help="one table of several reports")
     compare.add_argument(
         "reports", metavar="REPORT", nargs="+", type=Path, help="report.json, or the folder that --cosmos-report names"
     )
     compare.add_argument("--html", metavar="FILE", type=Path, help="write the comparison as a page, with all evidence")
     compare.add_argument("--all", action="store_true", help="also what is the same in all of them")
+    compare.set_defaults(run=_compare)
+    validate = commands.add_parser("validate", help="what keeps reports from being accepted: a sentence for each fault")
+    validate.add_argument(
+        "folders",
+        metavar="DIR",
+        nargs="+",
+        type=Path,
+        help="folder of an implementation, or one that holds such folders",
+    )
+    validate.set_defaults(run=_validate)
+    listing = commands.add_parser("implementations", help="a page of all implementations of which reports are kept")
+    listing.add_argument("folder", metavar="DIR", type=Path, help="the folder of all kept reports")
+    listing.add_argument("page", metavar="FILE", type=Path, help="the page to write, as Markdown")
+    listing.set_defaults(run=_list_implementations)
     options = parser.parse_args(argv)
     try:
-        reports = [read_report(file) for file in options.reports]
-    except ValueError as error:
+        return int(options.run(options))
+    except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return _BAD_USE
+
+
+def _compare(options: argparse.Namespace) -> int:
+    reports = [read_report(file) for file in options.reports]
     for line in table(reports, shows_all=options.all):
         print(line)
     if options.html is not None:
@@ -47,6 +69,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"--html {options.html} cannot be written: {error.strerror or error}.", file=sys.stderr)
             return _BAD_USE
         print(f"\n{options.html}: written")
+    return 0
+
+
+def _validate(options: argparse.Namespace) -> int:
+    folders = [folder for each in options.folders for folder in kept_folders(each)]
+    found = [fault for folder in folders for fault in faults(folder)]
+    for fault in found:
+        print(fault)
+    if not found:
+        print(f"{len(folders)} valid")
+    return 1 if found else 0
+
+
+def _list_implementations(options: argparse.Namespace) -> int:
+    options.page.write_text(implementations_page(options.folder, options.page.parent), encoding="utf-8")
+    print(f"{options.page}: written")
     return 0
 
 

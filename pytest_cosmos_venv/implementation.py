@@ -28,7 +28,7 @@ class Implementation:
     """An installed implementation with Cosmos's import layout.
 
     :param import_root: the package, such as ``cosmos`` or ``cosmos_venv``.
-    :param version: the version of its distribution; ``unknown`` where it belongs to none.
+    :param version: the one that its adapter gives, else that of its distribution; ``unknown`` where it belongs to none.
     :param adapter_class: the class that ``module:Adapter`` names; None where an import root was named.
     """
 
@@ -157,7 +157,8 @@ def _adapted(named: str) -> Implementation:
             f"{said}: {name} has to be a class whose import_root is the package name of an implementation."
         )
     _require_import_root(import_root, said=f"{said}: its import_root {import_root!r}")
-    return Implementation(import_root=import_root, version=_version(import_root), adapter_class=adapter)
+    version = getattr(adapter, "version", None) or _version(import_root)
+    return Implementation(import_root=import_root, version=str(version), adapter_class=adapter)
 
 
 def _patterns_of(entry_point: metadata.EntryPoint) -> Sequence[str]:

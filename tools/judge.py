@@ -2,22 +2,29 @@
 
     .venv/bin/python -m tools.judge [NAME ...]
 
-Reports that are kept in docs/conformance/ are written anew, and with them the pages that compare them.
+Reports that are kept in conformance/reports/ are written anew, each in the folder of the specification's version, and
+with them the pages that compare and list them.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.suite_run import ROOT, run_suite
-from conformance import command
+from conformance import SPECIFICATION_VERSION, command
+from conformance.reporting.kept_reports import README, REPORT, SERVERS_REPORT, kept_folders, reproducing_words, versions
+from conformance.reporting.report import read_report
 
-KEPT = ROOT / "docs" / "conformance"
+KEPT = ROOT / "conformance" / "reports"
+PAGES = ROOT / "docs" / "conformance"
 ENVIRONMENTS = ROOT / ".cache" / "envs"
+ADAPTERS = ROOT / "tests" / "conformance"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +33,7 @@ class Judged:
 
     :param environment: the folder of the Python that runs it.
     :param implementation: as ``--cosmos-implementation`` takes it.
-    :param is_kept: whether its report goes into docs/.
+    :param about: what it is, as a sentence for the README beside its report; empty: the report is not kept.
     :param has_servers: whether it is the run with servers of Airflow, in which all checks share one process.
     """
 
@@ -34,7 +41,7 @@ class Judged:
     environment: Path
     implementation: str
     installer: str = "uv"
-    is_kept: bool = False
+    about: str = ""
     has_servers: bool = False
 
     @property
@@ -48,23 +55,42 @@ class Judged:
 
     @property
     def kept_at(self) -> Path:
-        return KEPT / f"{self.name}.json"
+        folder = KEPT / SPECIFICATION_VERSION / self.name.removesuffix("-servers")
+        return folder / (SERVERS_REPORT if self.has_servers else REPORT)
 
 
 OURS, PEER = "cosmos_venv", "cosmos"
+ABOUT_OURS = "cosmos-venv, as it stands in this repository."
+ABOUT_PEER = "astronomer-cosmos, as it is released."
+ABOUT_TINY = (
+    "A command line of one file instead of operators, with an adapter of fifty lines: `tests/conformance/tiny/`."
+)
+ABOUT_PLAIN = (
+    "dbt in Airflow without Cosmos: Airflow's own PythonVirtualenvOperator, which installs dbt and runs it, with the\n"
+    "few lines that a team writes around it. They stand in `tests/conformance/plain_airflow/`, with the adapter."
+)
 RUNS = (
-    Judged(name="cosmos-venv", environment=ROOT / ".venv", implementation=OURS, is_kept=True),
+    Judged(name="cosmos-venv", environment=ROOT / ".venv", implementation=OURS, about=ABOUT_OURS),
     Judged(name="cosmos-venv-pip", environment=ROOT / ".venv", implementation=OURS, installer="pip"),
     Judged(name="cosmos-venv-airflow2", environment=ENVIRONMENTS / "cosmos2", implementation=OURS),
     Judged(name="cosmos-venv-airflow2-pip", environment=ENVIRONMENTS / "cosmos2", implementation=OURS, installer="pip"),
-    Judged(name="astronomer-cosmos-1.15", environment=ENVIRONMENTS / "cosmos", implementation=PEER, is_kept=True),
-    Judged(name="astronomer-cosmos-1.14", environment=ENVIRONMENTS / "cosmos114", implementation=PEER, is_kept=True),
+    Judged(name="astronomer-cosmos-1.15", environment=ENVIRONMENTS / "cosmos", implementation=PEER, about=ABOUT_PEER),
+    Judged(
+        name="astronomer-cosmos-1.14", environment=ENVIRONMENTS / "cosmos114", implementation=PEER, about=ABOUT_PEER
+    ),
+    Judged(name="tiny", environment=ROOT / ".venv", implementation="tiny.adapter:TinyAdapter", about=ABOUT_TINY),
+    Judged(
+        name="plain-airflow",
+        environment=ROOT / ".venv",
+        implementation="plain_airflow.adapter:PlainAirflowAdapter",
+        about=ABOUT_PLAIN,
+    ),
     *(
-        Judged(name=f"{name}-servers", environment=folder, implementation=root, is_kept=True, has_servers=True)
-        for name, folder, root in (
-            ("cosmos-venv", ROOT / ".venv", OURS),
-            ("astronomer-cosmos-1.15", ENVIRONMENTS / "cosmos", PEER),
-            ("astronomer-cosmos-1.14", ENVIRONMENTS / "cosmos114", PEER),
+        Judged(name=f"{name}-servers", environment=folder, implementation=root, about=about, has_servers=True)
+        for name, folder, root, about in (
+            ("cosmos-venv", ROOT / ".venv", OURS, ABOUT_OURS),
+            ("astronomer-cosmos-1.15", ENVIRONMENTS / "cosmos", PEER, ABOUT_PEER),
+            ("astronomer-cosmos-1.14", ENVIRONMENTS / "cosmos114", PEER, ABOUT_PEER),
         )
     ),
 )
@@ -72,8 +98,9 @@ RUNS = (
 
 def judge(run: Judged) -> None:
     """Judge one, and print what came of it."""
-    keep = run.kept_at if run.is_kept else None
-    found = run_suite(run.python, run.implementation, *run.options, keep=keep)
+    keep = run.kept_at if run.about else None
+    path = {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, ADAPTERS)))} if ":" in run.implementation else {}
+    found = run_suite(run.python, run.implementation, *run.options, keep=keep, variables=path)
     told = "; ".join(
         f"{level} {', '.join(f'{count} {verdict}' for verdict, count in counts.items())}"
         for level, counts in found.report["closing"]["counts"].items()
@@ -82,18 +109,57 @@ def judge(run: Judged) -> None:
     for each in found.report["requirements"]:
         if each["verdict"] in ("failed", "harness error", "unexpected pass"):
             print(f"  {each['id']} {each['level']} ({each['since']}): {each['verdict']}")
+    if keep is not None:
+        write_readme(keep.parent, run.about, machine=machine())
 
 
-def compare() -> None:
-    """Write the pages that have the kept reports side by side, of ordinary runs and of those with servers."""
-    for page, has_servers in (("compare.html", False), ("compare-servers.html", True)):
-        kept = [run.kept_at for run in RUNS if run.is_kept and run.has_servers is has_servers]
-        if files := [file for file in kept if file.exists()]:
-            command.main(["compare", *map(str, files), "--html", str(KEPT / page)])
+def machine() -> str:
+    """This machine, as a README names it."""
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors."
+
+
+def write_readme(folder: Path, about: str, *, machine: str) -> None:
+    """Write how the reports of a folder are made again, from what they say themselves."""
+    files = [folder / name for name in (REPORT, SERVERS_REPORT) if (folder / name).exists()]
+    reports = [read_report(file) for file in files]
+    one = reports[0]
+    commands = [" ".join(reproducing_words(report)) for report in reports]
+    path = "PYTHONPATH=$PWD/tests/conformance " if ":" in commands[0] else ""
+    text = f"""# {folder.name}
+
+{about}
+
+## Reproduce
+
+{chr(10).join(f"    {path}{each}" for each in commands)}
+
+These commands run in the environment in which the implementation is installed with the versions below. In a checkout of
+this repository, `make judge ARGS={folder.name}` makes that environment first.
+
+## Versions
+
+- {one["implementation"]["name"]} {one["implementation"]["version"]}
+- specification {one["specification"]}, suite {one["suite"]}
+{chr(10).join(f"- {name} {value}" for name, value in one["environment"].items() if name != "platform")}
+
+## Machine
+
+{machine}
+"""
+    (folder / README).write_text(text, encoding="utf-8")
+
+
+def write_pages() -> None:
+    """Write the pages that have the reports of the newest version side by side, and the list of implementations."""
+    folders = kept_folders(versions(KEPT)[0])
+    for page, name in (("compare.html", REPORT), ("compare-servers.html", SERVERS_REPORT)):
+        files = [str(folder / name) for folder in folders if (folder / name).exists()]
+        command.main(["compare", *files, "--html", str(PAGES / page)])
+    command.main(["implementations", str(KEPT), str(PAGES / "implementations.md")])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Judge, keep, compare."""
+    """Judge, keep, compare, list; 1 when a report that is kept is not valid."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     names = [run.name for run in RUNS]
     parser.add_argument("name", nargs="*", choices=[*names, []], help=f"one of {', '.join(names)}; without it all")
@@ -101,8 +167,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for run in RUNS:
         if run.name in wanted:
             judge(run)
-    compare()
-    return 0
+    write_pages()
+    return command.main(["validate", str(KEPT)])
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     .venv/bin/python -m tools.pictures
 
 Writes docs/images/conformance.png (the comparison) and docs/images/conformance-report.png (one report, in the dark), of
-the reports that are kept in docs/conformance/.
+the newest reports that are kept in conformance/reports/.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 
 from benchmarks.suite_run import ROOT
 from conformance.reporting.html_page import page
+from conformance.reporting.kept_reports import REPORT, versions
 from conformance.reporting.report import read_report
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
 from .browser import started
-from .judge import KEPT, RUNS
+from .judge import KEPT
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
@@ -33,7 +34,7 @@ WIDTH, SCALE = 1340, 1.5
 class Picture:
     """One picture of a page.
 
-    :param reports: names of kept reports.
+    :param reports: names of implementations whose reports are kept.
     :param unfolded: id of the requirement that is read.
     :param height: in CSS pixels.
     """
@@ -48,7 +49,7 @@ class Picture:
 PICTURES = (
     Picture(
         name="conformance",
-        reports=[run.name for run in RUNS if run.is_kept and not run.has_servers],
+        reports=["cosmos-venv", "astronomer-cosmos-1.15", "astronomer-cosmos-1.14"],
         unfolded="ENV-003",
         height=1180,
     ),
@@ -61,7 +62,8 @@ PICTURES = (
 def take(browser: WebDriver, picture: Picture, folder: Path) -> Path:
     """Write one picture; returns the file."""
     file = folder / f"{picture.name}.html"
-    file.write_text(page([read_report(KEPT / f"{name}.json") for name in picture.reports]), encoding="utf-8")
+    newest = versions(KEPT)[0]
+    file.write_text(page([read_report(newest / name / REPORT) for name in picture.reports]), encoding="utf-8")
     scheme = "dark" if picture.is_dark else "light"
     browser.set_window_size(WIDTH, picture.height)
     browser.execute_cdp_cmd(

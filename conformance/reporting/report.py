@@ -63,18 +63,31 @@ aria-label="{escape(f"{label}: {text}")}">
 def _claim(report: Mapping[str, Any]) -> tuple[str, str]:
     if not report["closing"]["is_complete"]:
         return "incomplete", "#888"
-    released = [each for each in report["requirements"] if not is_draft(each.get("since", FIRST))]
+    released = _released(report)
     if not released:
         return "drafts alone", "#888"
-    reached = None
-    for level in Level:
-        verdicts = {each["verdict"] for each in released if each["level"] == level.value}
-        if not verdicts <= _FINE:
-            break
-        reached = level
+    reached = reached_level(report)
     absent = _absent(released)
     without = f" (without {', '.join(absent)})" if absent else ""
     return (f"{reached.value}{without}", "#2a7d3c") if reached else ("not reached", "#b23b3b")
+
+
+def reached_level(report: Mapping[str, Any]) -> Level | None:
+    """The highest level of which all holds, with those above it; drafts have no say. None: not even MUST.
+
+    :param report: the content of a ``report.json``.
+    """
+    reached = None
+    for level in Level:
+        verdicts = {each["verdict"] for each in _released(report) if each["level"] == level.value}
+        if not verdicts <= _FINE:
+            break
+        reached = level
+    return reached
+
+
+def _released(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [each for each in report["requirements"] if not is_draft(each.get("since", FIRST))]
 
 
 def _absent(records: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -233,6 +246,14 @@ def redacted(text: str) -> str:
     home = str(Path.home())  # which is / for some users of containers, and would be found in every path
     text = text.replace(home, "~") if len(home) > 1 else text
     text = text.replace(sys.prefix, "ENVIRONMENT").replace(_TOOLKIT, Path(_TOOLKIT).name)
+    return without_credentials(text)
+
+
+def without_credentials(text: str) -> str:
+    """The text without credentials, as far as they can be told.
+
+    :param text: any text.
+    """
     text = _CREDENTIALS.sub(r"\g<scheme>****@", text)
     return _SECRETS.sub(r"\g<name>****", text)
 

@@ -53,6 +53,7 @@ def test_the_toolkits_wheel_holds_the_plugin_and_the_suite_below_it(toolkit: Dis
         "pytest_cosmos_venv/conformance/checks/test_smoke.py",
         "pytest_cosmos_venv/conformance/checks/served/test_watch.py",
     } <= files
+    assert [name for name in files if "/reports/" in name] == []
     assert_is_clean(files)
 
 

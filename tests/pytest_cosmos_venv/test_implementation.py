@@ -93,6 +93,9 @@ class Rootless:
 class Lost:
     import_root = "no_such_package"
 
+class Versioned(Sound):
+    version = "4.2"
+
 class Scribbled:
     import_root = "../folder"
 
@@ -117,6 +120,10 @@ def test_an_adapter_stands_for_its_implementation(adapters: None) -> None:
     assert (found.import_root, found.version) == ("adapted", "unknown")
     assert type(found.adapter()).__name__ == "Sound"
     assert found.module().__name__ == "adapted"
+
+
+def test_an_adapter_may_give_the_version_of_what_belongs_to_no_distribution(adapters: None) -> None:
+    assert find_implementation("some_adapters:Versioned").version == "4.2"
 
 
 @pytest.mark.parametrize(

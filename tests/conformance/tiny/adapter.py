@@ -24,6 +24,7 @@ _FLAGS = {
 class TinyAdapter(Adapter):
     """Judges ``python -m tiny``."""
 
+    version = "0.1"
     import_root = "tiny"
     absent: ClassVar[frozenset[str]] = frozenset(CAPABILITIES).difference(COMMANDS.values())
 

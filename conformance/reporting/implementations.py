@@ -1,0 +1,88 @@
+"""The page of all implementations whose reports are kept: the level that each reaches, and its numbers.
+
+It shows the two newest versions of the specification, as a reader compares an implementation with its last state.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from .comparison import Report, Tally, rows, tallies
+from .kept_reports import README, REPORT, SERVERS_REPORT, kept_folders, versions
+from .report import reached_level, read_report
+
+_SHOWN_VERSIONS = 2
+_HEAD = """# Implementations, and what they keep
+
+This page is generated from the [reports that are kept]({kept}), by `cosmos-conformance implementations`.
+[How to hand in a report](../conformance.md#hand-in-a-report) says how another implementation gets here.
+
+The level is the highest one of which all holds that applies, with those above it. A number is of the requirements on
+which there is a verdict; those that need what the implementation declares absent are *n/a*. "With servers" is of the
+[run with servers](../conformance.md#the-run-with-servers).
+"""
+
+
+def implementations_page(kept: Path, beside: Path) -> str:
+    """The page as Markdown.
+
+    :param kept: the folder of all kept reports, each of which is valid.
+    :param beside: the folder in which the page is to lie: links lead from there.
+    :raises ValueError: a report cannot be read.
+    """
+    parts = [_HEAD.format(kept=_link(kept, beside))]
+    parts += [_table(version, beside) for version in versions(kept)[:_SHOWN_VERSIONS]]
+    return "\n".join(parts)
+
+
+def _table(version: Path, beside: Path) -> str:
+    found = {folder: read_report(folder / REPORT) for folder in kept_folders(version)}
+    groups = list(dict.fromkeys(name for report in found.values() for name in report["closing"]["counts"]))
+    head = ["implementation", "version", "level", *groups, "with servers", "Airflow", "Python", "installer", "judged"]
+    lines = [f"## Specification {version.name}", "", _row(head), _row(["---"] * len(head))]
+    for folder, report in found.items():
+        level, told = reached_level(report), _tally_by_group(report)
+        servers = folder / SERVERS_REPORT
+        environment = report["environment"]
+        lines.append(
+            _row(
+                [
+                    f"[{folder.name}]({_link(folder / README, beside)})",
+                    report["implementation"]["version"],
+                    level.value if level else "not reached",
+                    *(_in_words(told.get(group)) for group in groups),
+                    _in_words(_whole_tally(read_report(servers))) if servers.exists() else "-",
+                    environment["airflow"],
+                    environment["python"],
+                    environment["installer"],
+                    report["started"][:10],
+                ]
+            )
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _tally_by_group(report: Report) -> dict[str, Tally]:
+    return {name: one for name, (one,) in tallies(rows([report]), 1, by=lambda row: row.counted_as).items()}
+
+
+def _whole_tally(report: Report) -> Tally:
+    ((one,),) = tallies(rows([report]), 1, by=lambda _: "all").values()
+    return one
+
+
+def _in_words(tally: Tally | None) -> str:
+    if tally is None or tally.applies_to_nothing:
+        return "-"
+    not_applicable = tally.counts.get("not applicable", 0)
+    return f"{tally.kept} of {tally.applying}{f', {not_applicable} n/a' if not_applicable else ''}"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _link(target: Path, beside: Path) -> str:
+    return Path(os.path.relpath(target, beside)).as_posix()

@@ -1,0 +1,158 @@
+"""Reports that are kept are valid, and what is wrong with one that is handed in is told in a sentence."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance.command import main
+from conformance.reporting.kept_reports import README, REPORT, SERVERS_REPORT, faults, kept_folders, versions
+from tools.judge import KEPT
+
+Change = Callable[[dict[str, Any]], object]
+
+
+@pytest.fixture
+def handed_in(tmp_path: Path) -> Path:
+    """A copy of the newest valid folder of cosmos-venv, in a folder of its version."""
+    original = next(version / "cosmos-venv" for version in versions(KEPT) if (version / "cosmos-venv").exists())
+    return Path(shutil.copytree(original, tmp_path / original.parent.name / original.name))
+
+
+def changed(folder: Path, change: Change, name: str = REPORT) -> list[str]:
+    """The faults once a report of the folder was changed."""
+    report = json.loads((folder / name).read_text(encoding="utf-8"))
+    change(report)
+    (folder / name).write_text(json.dumps(report), encoding="utf-8")
+    return faults(folder)
+
+
+@pytest.mark.parametrize("folder", kept_folders(KEPT), ids=lambda folder: f"{folder.parent.name}/{folder.name}")
+def test_what_is_kept_is_valid(folder: Path) -> None:
+    assert faults(folder) == []
+
+
+def break_first_must(report: dict[str, Any]) -> None:
+    first = next(each for each in report["requirements"] if each["level"] == "MUST" and each["verdict"] == "passed")
+    first["verdict"] = "failed"
+    counts = report["closing"]["counts"]["MUST"]
+    counts["passed"], counts["failed"] = counts["passed"] - 1, 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param(lambda report: report.pop("closing"), "is no report of this suite", id="no-closing"),
+        pytest.param(lambda report: report.update(specification="77.0"), "which this suite does not know", id="future"),
+        pytest.param(
+            lambda report: report["implementation"].update(version="unknown"), "names no version", id="version"
+        ),
+        pytest.param(lambda report: report["environment"].update(airflow=""), "environment/airflow", id="no-airflow"),
+        pytest.param(lambda report: report["requirements"].pop(0), "hand in a whole run", id="left-out"),
+        pytest.param(
+            lambda report: report["requirements"][0].update(id="API-999"),
+            "the specification does not have",
+            id="strange",
+        ),
+        pytest.param(lambda report: report["closing"].update(is_complete=False), "that is not complete", id="cut-off"),
+        pytest.param(lambda report: report["closing"].update(exit_code=11), "which has no verdict", id="no-verdict"),
+        pytest.param(
+            lambda report: report["closing"]["counts"]["MUST"].update(passed=1), "counts other verdicts", id="counts"
+        ),
+        pytest.param(break_first_must, "ends with 0 although", id="failed-with-0"),
+        pytest.param(lambda report: report.update(started="2222-01-01T00:00:00+00:00"), "times in order", id="times"),
+        pytest.param(
+            lambda report: report["options"].update(known_failures="/home/kim/list.txt"), "a home directory (/home/kim)"
+        ),
+        pytest.param(
+            lambda report: report["requirements"][0].update(evidence=["from https://kim:pass@example.org/simple"]),
+            "what looks like a credential",
+            id="credential",
+        ),
+    ],
+)
+def test_a_fault_of_a_report_is_one_sentence_that_names_the_file(handed_in: Path, change: Change, words: str) -> None:
+    found = changed(handed_in, change)
+
+    assert any(words in fault and str(handed_in / REPORT) in fault for fault in found), found
+    assert all("\n" not in fault for fault in found)
+
+
+def test_each_report_is_of_the_run_that_its_name_says(handed_in: Path) -> None:
+    shutil.copyfile(handed_in / SERVERS_REPORT, handed_in / REPORT)
+
+    found = faults(handed_in)
+
+    assert any("report.json is the report of the ordinary run alone" in fault for fault in found), found
+
+
+@pytest.mark.parametrize(
+    ("version", "name", "words"),
+    [
+        pytest.param("7.3", "cosmos-venv", "put its folder into one that is named", id="version"),
+        pytest.param(None, "Cosmos Venv", "small letters, digits, dots and hyphens", id="letters"),
+        pytest.param(None, "cosmos-venv-99.9", "name the folder after what was judged", id="other-version"),
+    ],
+)
+def test_a_folder_of_another_name_is_refused(handed_in: Path, version: str | None, name: str, words: str) -> None:
+    folder = handed_in.parent.parent / (version or handed_in.parent.name) / name
+    folder.parent.mkdir(exist_ok=True)
+    handed_in.rename(folder)
+
+    assert any(words in fault for fault in faults(folder))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        pytest.param("--cosmos-implementation=", "--cosmos-implementation=other_", "lacks the command", id="other"),
+        pytest.param("--cosmos-servers ", "", "lacks the command", id="no-servers"),
+        pytest.param("0.1.0", "0.0.9", "does not name the versions 0.1.0", id="versions"),
+        pytest.param("## Machine", "## Thanks", "has no section '## Machine'", id="machine"),
+        pytest.param("## Machine\n\n", "## Machine\n\n/Users/kim, ", "a home directory (/Users/kim,)", id="home"),
+    ],
+)
+def test_a_readme_that_nobody_could_follow_is_refused(handed_in: Path, old: str, new: str, words: str) -> None:
+    file = handed_in / README
+    file.write_text(file.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+
+    found = faults(handed_in)
+
+    assert any(words in fault and str(file) in fault for fault in found), found
+
+
+def test_what_is_missing_or_too_much_is_told(handed_in: Path) -> None:
+    (handed_in / README).unlink()
+    (handed_in / "report.html").touch()
+    (handed_in / REPORT).unlink()
+
+    told = "\n".join(faults(handed_in))
+
+    assert "README.md cannot be read (FileNotFoundError): say there how to make the report again." in told
+    assert "holds report.html, which does not belong there" in told
+    assert "report.json cannot be read" in told
+
+
+def test_the_command_looks_through_folders_and_says_what_is_wrong(
+    handed_in: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["validate", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == "1 valid\n"
+
+    (handed_in / README).unlink()
+
+    assert main(["validate", str(handed_in)]) == 1
+    assert capsys.readouterr().out.startswith(f"{handed_in / README} cannot be read")
+    assert main(["validate", str(tmp_path / "nowhere")]) == 2
+
+
+def test_versions_are_in_the_order_of_numbers_and_other_folders_are_none(tmp_path: Path) -> None:
+    for name in ("1.9", "1.10", "drafts"):
+        (tmp_path / name).mkdir()
+
+    assert [each.name for each in versions(tmp_path)] == ["1.10", "1.9"]
