@@ -88,8 +88,7 @@ def test_it_ends_after_its_timeout(
 
     assert (done.state, len(cosmos_fake_venv.calls)) == (state, 1)
     if deferrable and not soft_fail:
-        words = rf"Not fresh enough: {SHIPS}\. Waited for \d+ s, timeout is 0 s\."
-        assert re.search(words, str(done.exception))
+        assert re.search(rf"Not fresh enough: {SHIPS}\. Waited for \d+ s, timeout is 0 s\.", str(done.exception))
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
@@ -100,6 +99,20 @@ def test_a_source_that_dbt_cannot_look_at_fails_the_task_at_once(
     cosmos_fake_venv.script("source freshness", nodes={SHIPS: other, CREWS: "runtime error"})
 
     done = cosmos_run_task(make(deferrable=deferrable))
+
+    assert (done.state, len(cosmos_fake_venv.calls)) == ("failed", 1)
+    assert "dbt command failed. The command returned a non-zero exit code 1." in str(done.exception)
+
+
+def test_a_source_that_is_missing_among_the_results_fails_the_task_beside_a_stale_one(
+    make: MakeTask, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask
+) -> None:
+    """dbt 1.10 and 1.11 leave out of sources.json what they could not look at."""
+    stale = {"results": [{"unique_id": SHIPS, "status": "error", "max_loaded_at": "2026-01-01T00:00:00Z"}]}
+    nodes = {SHIPS: "error", CREWS: "runtime error"}
+    cosmos_fake_venv.script("source freshness", nodes=nodes, artifacts={"sources.json": stale})
+
+    done = cosmos_run_task(make(timeout=0))
 
     assert (done.state, len(cosmos_fake_venv.calls)) == ("failed", 1)
     assert "dbt command failed. The command returned a non-zero exit code 1." in str(done.exception)

@@ -32,7 +32,8 @@ from cosmos_venv.compat import DAG, EmptyOperator, asset
 
 PROJECT = Path({project!r})
 start = datetime(2026, 1, 1, tzinfo=timezone.utc)
-for dag_id, waiting in {{"deferred": {{"deferrable": True}}, "rescheduled": {{"timeout": 3600}}}}.items():
+WAITS = {{"deferred": {{"deferrable": True, "poke_interval": 1}}, "rescheduled": {{"poke_interval": 10}}}}
+for dag_id, waiting in WAITS.items():
     globals()[dag_id] = DbtDag(
         dag_id=dag_id,
         schedule=None,
@@ -48,7 +49,7 @@ for dag_id, waiting in {{"deferred": {{"deferrable": True}}, "rescheduled": {{"t
             wait_for_sources=True,
             test_behavior="none",
         ),
-        operator_args={{"poke_interval": 1, "emit_source_assets": True, **waiting}},
+        operator_args={{"emit_source_assets": True, **waiting}},
     )
 with DAG("report", schedule=[asset({uri!r})], start_date=start, is_paused_upon_creation=False):
     EmptyOperator(task_id="report")
