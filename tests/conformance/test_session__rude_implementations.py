@@ -20,7 +20,7 @@ REQUIRED = {
     "CMD-002": (FAILED, "the tide is too high"),
     "CMD-003": (FAILED, "killed by SIGKILL"),
     "CMD-004": (FAILED, "something has killed it"),
-    "CMD-005": (FAILED, "returned None"),
+    "CMD-005": (FAILED, "the process ended by itself with 0 before it answered"),
     "CMD-006": ("passed", ""),
     # An adapter is the suite's word for an implementation: where it is wrong, nothing is said of that.
     "CMD-007": (HARNESS_ERROR, "RudeAdapter.perform must return an Outcome, not function."),

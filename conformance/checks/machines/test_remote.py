@@ -40,12 +40,14 @@ class Machine:
     :param name: what its own files stand under.
     :param folder: all machines reach it.
     :param key: the secret of the machines that trust each other.
+    :param asked: seconds that its tasks wait -> the variables that say so, once the implementation was asked for them.
     """
 
     harness: Harness
     name: str
     folder: Path
     key: str = field(repr=False)
+    asked: dict[float, dict[str, str]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def virtualenv_dir(self) -> Path:
@@ -79,9 +81,11 @@ class Machine:
         self.key_file.chmod(0o600)
         temporary = self._own / "temporary"
         temporary.mkdir(exist_ok=True)
-        variables: dict[str, str] = self.harness.ask(
-            "remote_environments", folder=self.folder, key_file=self.key_file, seconds=seconds
-        )
+        if seconds not in self.asked:
+            self.asked[seconds] = self.harness.ask(
+                "remote_environments", folder=self.folder, key_file=self.key_file, seconds=seconds
+            )
+        variables = self.asked[seconds]
         assert variables, (
             "an implementation that fetches environments must say how that is set: override "
             "Adapter.remote_environments, or declare the capability remote_environments absent; seen: no variable"
