@@ -524,8 +524,7 @@ def _batches(nodes: Mapping[str, DbtNode], visibility: NodeVisibility, render: R
     converters = {DbtResourceType(kind) for kind in render.node_converters or ()}
     drawn, together = {}, set()
     for unique_id, node in nodes.items():
-        kind = node.resource_type
-        shown = visibility.of(node)
+        kind, shown = node.resource_type, visibility.of(node)
         if shown is Visibility.NOTHING and kind not in converters:
             continue
         drawn[unique_id] = node
