@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import psutil
 
-from pytest_cosmos_venv.conformance.adapter import Outcome, Task
+from pytest_cosmos_venv.conformance.adapter import CAPABILITIES, Outcome, Task
 from pytest_cosmos_venv.conformance.requirements import read_specification
 from pytest_cosmos_venv.races.messages import RaceOrder, Result
 
@@ -34,6 +34,7 @@ class OfLeaving(TinyAdapter):
 class HasNothing(TinyAdapter):
     """Declares all that can be declared: what cannot be absent differs."""
 
+    absent: ClassVar[frozenset[str]] = frozenset(CAPABILITIES)
     differs: ClassVar[dict[str, str]] = {
         name: "we like it so" for name, one in read_specification().items() if not one.needs
     }
