@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
+from pytest_cosmos_venv.seeds.ready_made import OTHER_MODES
+
 from ..adapter import COMMANDS
 from ..declaration import Declaration
 from ..fixtures import DoesNotApply
 from ..harness.harness import Harness
 from ..harness.runs import memory_for_a_large_seed, require
-from ..harness.seed_refusals import MODES
 from ..harness.seed_scenarios import VIRTUALENV, why_no_read_fails
 from ..requirements import requirement
 
@@ -176,13 +177,13 @@ def test_a_load_updates_the_asset(harness: Harness) -> None:
 
 @requirement("SEED-021")
 def test_other_execution_modes_are_refused(harness: Harness) -> None:
-    refused = [f"refused-with-{mode}" for mode in MODES]
+    refused = [f"refused-with-{mode}" for mode in OTHER_MODES]
     require(harness, *refused, "refused-with-a-mode-in-a-group", "accepted-in-local", "accepted-in-virtualenv")
 
 
 @requirement("SEED-033")
 def test_a_refusal_names_what_cannot_be_together(harness: Harness) -> None:
-    require(harness, *(f"refused-in-words-with-{mode}" for mode in MODES))
+    require(harness, *(f"refused-in-words-with-{mode}" for mode in OTHER_MODES))
 
 
 @requirement("SEED-033")
@@ -196,7 +197,7 @@ def test_a_refusal_names_the_test_behavior(
 
 @requirement("SEED-034")
 def test_other_execution_modes_are_refused_without_their_libraries(harness: Harness) -> None:
-    require(harness, *(f"refused-without-the-library-of-{mode}" for mode in MODES))
+    require(harness, *(f"refused-without-the-library-of-{mode}" for mode in OTHER_MODES))
 
 
 @requirement("SEED-031")

@@ -9,24 +9,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pytest_cosmos_venv import SeedStory
+from pytest_cosmos_venv.seeds.ready_made import OTHER_MODES
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv import SeedScenario
 
 CHANGES = "when_seed_changes"
-MODES = (
-    "watcher",
-    "watcher_kubernetes",
-    "watcher_gcp_gke",
-    "docker",
-    "kubernetes",
-    "aws_eks",
-    "aws_ecs",
-    "azure_container_instance",
-    "gcp_cloud_run_job",
-    "gcp_gke",
-)
-"""Execution modes with which it cannot be."""
 _SENTENCE = "Configuring it with any other execution mode raises a CosmosValueError at DAG-build time."
 _BUILD_SENTENCE = "when_seed_changes is incompatible with TestBehavior.BUILD […]; this combination also raises […]."
 GROUP = "port/north"
@@ -64,10 +52,10 @@ def _stories() -> list[SeedStory]:
         "refused-in-words-with": _refused_in_words,
         "refused-without-the-library-of": _refused_without_a_library,
     }.items():
-        for mode in MODES:
+        for mode in OTHER_MODES:
             options = {"behavior": CHANGES, "execution_mode": mode}
             found.append(SeedStory(id=f"{start}-{mode}", sentence=_SENTENCE, steps=steps, options=options))
-    in_a_group = {"behavior": CHANGES, "execution_mode": MODES[0], "places": (GROUP,)}
+    in_a_group = {"behavior": CHANGES, "execution_mode": OTHER_MODES[0], "places": (GROUP,)}
     found.append(SeedStory(id="refused-with-a-mode-in-a-group", sentence=_SENTENCE, steps=_refused, options=in_a_group))
     for name, places in {"refused-with-build": ("harbor",), "refused-with-build-in-a-group": (GROUP,)}.items():
         build = {"behavior": CHANGES, "test_behavior": "build", "places": places}
