@@ -86,6 +86,7 @@ FOUND_BY = {
     "any checksum will do": ("another-checksum-than-the-remembered-one-is-a-change",),
     "a corrupt value is an error": ("a-corrupt-variable-runs-dbt",),
     "a corrupt value is unchanged": ("json-of-another-shape-runs-dbt",),
+    "a read that is denied is an error": ("a-variable-that-cannot-be-read-runs-dbt",),
     "what is missing comes from a cache": ("a-variable-that-cannot-be-read-runs-dbt",),
     "a write that fails is an error": (
         "a-variable-that-cannot-be-written-fails-nothing",
