@@ -31,6 +31,7 @@ _MODULES = (
     "pytest_cosmos_venv.seeds.environment",
     f"{__package__}.harness.probes",
     f"{__package__}.harness.seed_scenarios",
+    f"{__package__}.harness.task_process",
 )
 
 

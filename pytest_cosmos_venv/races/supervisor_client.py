@@ -239,7 +239,7 @@ class PreparedProcesses:
         variables = self.variables()
         settings = tuple(sorted((name, value) for name, value in variables.items() if name.startswith("AIRFLOW")))
         written_at = tuple(Path(module.file).stat().st_mtime_ns for module in modules if module.file is not None)
-        key = (modules, settings, tuple(sys.path), written_at)
+        key = (frozenset(modules), settings, tuple(sys.path), written_at)
         kept = self._kept.pop(key, None)
         if kept is not None and not kept.is_alive:
             kept.close()

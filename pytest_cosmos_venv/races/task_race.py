@@ -31,7 +31,7 @@ class RaceOptions(TypedDict, total=False):
     """The options of a race, for both ways to start one.
 
     :param contenders: number of contenders; None: 2, or one for each function.
-    :param prepare: modules to import once, before the contenders fork, beside the file that the work stands in.
+    :param prepare: modules to import once, before the contenders fork; none: the file that the work stands in.
     :param fresh: whether to start an interpreter for each contender instead of forking.
     :param kill_at: kill the first contender that comes to this point: a point; or ``creating``, ``locked``,
         ``waiting``, ``installing``, ``running``; or what contenders say by ``contender.point(name)``.
@@ -143,6 +143,8 @@ class TaskRace:
         plan = self._plan(options)
         plan.check(len(functions))
         services = self._services_of(options)
+        # An argument may name what its use imports: `prepares`.
+        prepare = [*prepare, *(name for argument in arguments for name in getattr(argument, "prepares", ()))]
         order = self._order(
             Work(functions=functions, arguments=arguments),
             plan,
@@ -151,10 +153,7 @@ class TaskRace:
             plain=options.get("plain", False),
         )
         _require_parameters(functions, arguments)
-        # An argument may name what its use imports: `prepares`.
-        named = [*prepare, *(name for argument in arguments for name in getattr(argument, "prepares", ()))]
-        imports = () if fresh else (*order.modules, *(ModuleAt(name=name, file=None) for name in dict.fromkeys(named)))
-        connection = self._prepared.get(imports).fork_supervisor(order)
+        connection = self._prepared.get(_imports_of(order, prepare)).fork_supervisor(order)
         self._started.append(RunningRace(SupervisorLink(connection, len(functions)), order, plan, self._keep))
         return self._started[-1]
 
@@ -218,6 +217,17 @@ class TaskRace:
         if fresh:
             order.save()
         return order
+
+
+def _imports_of(order: RaceOrder, prepare: Sequence[str]) -> tuple[ModuleAt, ...]:
+    """Return what is imported before contenders are forked: the named modules, or else those that define the work.
+
+    Test files that name the same modules share one process, and their contenders import the modules of the work. Each
+    process with an Airflow that is not started saves eight seconds of CPU.
+    """
+    if order.fresh:
+        return ()
+    return tuple(ModuleAt(name=name, file=None) for name in dict.fromkeys(prepare)) or order.modules
 
 
 def _functions(work: WorkFunction | Sequence[WorkFunction], contenders: int | None) -> tuple[WorkFunction, ...]:
