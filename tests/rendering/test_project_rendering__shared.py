@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv.compat import DAG
+from cosmos_venv.compat import DAG, DAGS_HAVE_VERSIONS
 from tests.project.ls_place import Place
 from tests.rendering.recorded_project import RECORDED, copy_of_project
 
 FILE = """
 from datetime import datetime, timezone
 from cosmos_venv import DbtTaskGroup, ProjectConfig, RenderConfig
-from cosmos_venv.compat import DAG
+from cosmos_venv.compat import DAG, DAGS_HAVE_VERSIONS
 from tests.rendering.recorded_project import manifest_arguments
 from pathlib import Path
 
@@ -121,6 +121,19 @@ def test_groups_that_select_apart_read_one_manifest(import_file: Import, loads: 
     assert "model.harbor_ops.stg_ports" in one.dbt_graph.filtered_nodes.keys() - other.dbt_graph.filtered_nodes.keys()
     assert "model.harbor_ops.port_calls" in other.dbt_graph.filtered_nodes.keys() - one.dbt_graph.filtered_nodes.keys()
     assert one.dbt_graph.nodes.keys() == other.dbt_graph.nodes.keys()
+
+
+@pytest.mark.skipif(not DAGS_HAVE_VERSIONS, reason="Airflow 2 has no versions of DAGs")
+def test_groups_of_one_project_work_out_its_hash_once(import_file: Import) -> None:
+    change = "(project / 'models' / 'new.sql').write_text('select 1')"
+    staging = "{'render_config': RenderConfig(select=['path:models/staging'])}"
+
+    module = import_file(f"({{}} if number == 0 else {change} and {staging} for number in range(2))")
+    said = module.dag.doc_md
+    again = import_file("[{}]").dag.doc_md
+
+    assert said.count("dbt project hash") == again.count("dbt project hash") == 1
+    assert said != again
 
 
 def test_each_import_loads_anew(import_file: Import, loads: Loads) -> None:
