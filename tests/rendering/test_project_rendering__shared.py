@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import logging
 import os
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv.compat import DAG, DAGS_HAVE_VERSIONS
+from cosmos_venv.project.manifest import Manifest
 from tests.project.ls_place import Place
 from tests.rendering.recorded_project import RECORDED, copy_of_project
 
@@ -141,6 +144,22 @@ def test_each_import_loads_anew(import_file: Import, loads: Loads) -> None:
     import_file("[{}]")
 
     assert (loads.loaded, loads.shared) == (2, 0)
+
+
+def test_a_process_that_imports_another_file_lets_go_of_what_the_groups_of_the_first_shared(
+    import_file: Import,
+) -> None:
+    selecting = "[{'render_config': RenderConfig(select=['path:models/staging'])}]"
+    modules = [import_file(selecting)]
+    gc.collect()
+    held = [each for each in gc.get_objects() if isinstance(each, Manifest)]
+    assert len(held) == 1, "another group of the file would take it"
+    manifest = weakref.ref(held.pop())
+
+    modules.append(import_file(selecting))
+
+    gc.collect()
+    assert manifest() is None, f"{modules} are there"
 
 
 def test_a_manifest_that_is_written_anew_between_two_groups_is_read_anew(import_file: Import, loads: Loads) -> None:
