@@ -425,12 +425,14 @@ def parsed_file() -> Path | None:
 def shared_by_import() -> dict[Any, Any] | None:
     """A place for what the DAGs and groups of one DAG file share; None where Airflow imports none now.
 
-    Each import of a file has a place of its own, which is there as long as the file's module.
+    Each import of a file has a place of its own, which is there until another file is imported, or the module is gone.
     """
     frame = _frame_of_a_dag_file()
     module = None if frame is None else sys.modules.get(str(frame.f_globals["__name__"]))
     if frame is None or module is None or vars(module) is not frame.f_globals:
         return None
+    if module not in _SHARED:  # a manifest may be in it: 75 MB at 15,000 nodes
+        _SHARED.clear()
     return _SHARED.setdefault(module, {})
 
 

@@ -142,6 +142,10 @@ _SPLIT = (
     "DbtDag and DbtTaskGroup split their arguments themselves. Make a subclass of one of them, which takes Airflow's "
     "arguments and those of the project together."
 )
+_SHOW = (
+    "rows of dbt show would stand in a log. Read the table by Airflow's SQL operators, or give them a node's SQL from "
+    "target/compiled in a callback of dbt compile."
+)
 _INSTEAD = {
     "DbtDepsLocalOperator": _DEPS,
     "DbtDepsOperator": _DEPS,
@@ -149,14 +153,16 @@ _INSTEAD = {
     "specific_kwargs": _SPLIT,
 }
 """What to use instead of a name that Cosmos has, where no other name is meant."""
+_OF_SHOW = "DbtShow"
+"""How operators of ``dbt show`` would be called, which Cosmos does not have either."""
 
 
 def name_lookup(module: str, homes: Mapping[str, str] | None = None) -> Callable[[str], Any]:
     """Return the ``__getattr__`` of a public module (PEP 562). Hide it from type checkers, for which every name would
     exist.
 
-    It raises ImportError for a name that Cosmos has and the module lacks, with those that it has; AttributeError for
-    any other.
+    It raises ImportError for a name that Cosmos has and the module lacks, with those that it has, and for an operator
+    of ``dbt show``; AttributeError for any other.
 
     :param module: its ``__name__``.
     :param homes: names that are imported when they are first asked for, each with its ``module:attribute``.
@@ -169,9 +175,10 @@ def name_lookup(module: str, homes: Mapping[str, str] | None = None) -> Callable
             vars(sys.modules[module])[name] = value
             return value
         names_of_cosmos = COSMOS_NAMES.get(module.partition(".")[2], frozenset())
-        if name in names_of_cosmos:
-            if name in _INSTEAD:
-                raise ImportError(f"cosmos-venv does not have {name}: {_INSTEAD[name]}")
+        is_of_show = name.startswith(_OF_SHOW)
+        if name in names_of_cosmos or is_of_show:
+            if instead := _SHOW if is_of_show else _INSTEAD.get(name):
+                raise ImportError(f"cosmos-venv does not have {name}: {instead}")
             offered = names_of_cosmos & {*vars(sys.modules[module]), *(homes or ())}
             raise ImportError(f"cosmos-venv does not have {name}. {module} has {', '.join(sorted(offered))}.")
         raise AttributeError(f"module {module!r} has no attribute {name!r}")

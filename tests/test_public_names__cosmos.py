@@ -83,6 +83,12 @@ def test_a_name_of_cosmos_is_there_or_refused_with_what_is_there(module: str, na
         ("from cosmos_venv import MissingPackage", "does not have MissingPackage"),
         ("from cosmos_venv.operators import DbtDepsOperator", "does not have DbtDepsOperator: dbt deps is no task"),
         ("from cosmos_venv.operators.local import DbtDepsLocalOperator", "give install_deps=True"),
+        ("from cosmos_venv import DbtShowLocalOperator", "does not have DbtShowLocalOperator: rows of dbt show would"),
+        ("from cosmos_venv.operators import DbtShowOperator", "does not have DbtShowOperator: rows of dbt show would"),
+        (
+            "from cosmos_venv.operators.virtualenv import DbtShowVirtualenvOperator",
+            "Read the table by Airflow's SQL op",
+        ),
         ("from cosmos_venv.constants import DBT_SETUP_ASYNC_TASK_ID", "has DEFAULT_PROFILES_FILE_NAME, DbtRes"),
         ("from cosmos_venv.operators.watcher import DbtSourceWatcherOperator", "has DbtBuildWatcherOperator, "),
     ],

@@ -56,6 +56,11 @@ class RunParams(msgspec.Struct, frozen=True, kw_only=True):
                 )
         return found if names else None
 
+    @property
+    def chooses(self) -> bool:
+        """Whether a run may leave nodes out."""
+        return bool(self.select or self.exclude)
+
     def names(self) -> dict[str, str]:
         """The name of each param that the DAG has, by what it is for."""
         return {each: name for each, name in msgspec.structs.asdict(self).items() if name is not None}

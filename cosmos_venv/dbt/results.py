@@ -43,6 +43,7 @@ _BATCH = re.compile(r"batch (\S+) of ")
 # All that dbt has to say of a model of which batches failed.
 _NO_MESSAGE = re.compile(r"(ERROR|SKIPPED|PARTIAL SUCCESS.*)?")
 _SOURCE_BROKEN = re.compile(r"\bERROR freshness of (\S+)")
+_OF_A_SOURCE = " freshness of "
 _SOURCE_WARNED = re.compile(r"\bWARN freshness of (\S+)")
 _ALL = ("manifest.json", "run_results.json", "sources.json")
 # Events of dbt, from 1.5 on, in a log file in JSON. The first is of level debug, as is each connection: a file without
@@ -290,9 +291,10 @@ class Artifacts:
     def has_broken_sources(self, lines: Sequence[str]) -> bool:
         """Whether there is a source of which dbt could not find out how old it is. No artifact of dbt 1.10 names it.
 
-        :param lines: dbt's output, for where the log file is switched off.
+        :param lines: dbt's output. Where it names no source the log file counts, in which other runs may write, too.
         """
-        return any(_SOURCE_BROKEN.search(line) for line in (*self._log_lines(), *lines))
+        told = [line for line in lines if _OF_A_SOURCE in line] or self._log_lines()
+        return any(_SOURCE_BROKEN.search(line) for line in told)
 
     def without_sql(self) -> frozenset[str]:
         """The models whose file has no SQL, by unique id: dbt leaves them out without a word."""

@@ -491,6 +491,12 @@ def refuse_wrong_shapes(given: Mapping[str, Any]) -> None:
             raise CosmosValueError(f"{name}={given[name]!r} must be a list of callables.")
     refuse_no_callbacks("callback", given["callback"])
     _refuse_no_state(given["state"], given["state_conn_id"])
+    run_params = given["run_params"]
+    if run_params is not None and not (isinstance(run_params, Mapping) and "task_id" in run_params):
+        raise CosmosValueError(
+            f"run_params={run_params!r} of an operator has no 'task_id' of a task that evaluates the selection. Give "
+            "run_params to DbtDag or DbtTaskGroup, which make that task."
+        )
 
 
 def refuse_no_callbacks(parameter: str, value: object) -> None:

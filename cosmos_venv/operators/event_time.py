@@ -103,8 +103,9 @@ def _partition_start(event_time: str, context: Mapping[str, Any]) -> datetime:
 
 
 def _parsed(key: str) -> datetime | None:
+    date, _, _ = key.partition(" (W")  # the number of the week, behind the date in Airflow's mapper of weeks
     try:
-        return datetime.fromisoformat(key)
+        return datetime.fromisoformat(date.replace("Z", "+00:00"))  # Python 3.10 does not read the Z
     except ValueError:
         pass
     for form in _KEY_FORMATS:

@@ -17,6 +17,7 @@ from airflow.configuration import conf
 
 from cosmos_venv import compat
 from cosmos_venv.compat import AirflowRescheduleException, AirflowSensorTimeout, BaseSensorOperator, PokeReturnValue
+from cosmos_venv.exceptions import CosmosValueError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -44,8 +45,12 @@ class DbtSourceFreshnessMixin:
 
         :param arguments: those that no constructor has taken, by name.
         :returns: as ``AbstractDbtBase`` does.
+        :raises CosmosValueError: when ``deferrable`` or ``warn_is_fresh`` is no boolean.
         """
         own, rest = super().take_own_parameters(arguments)  # type: ignore[misc]
+        for name in DbtSourceFreshnessMixin.own_parameters:
+            if not isinstance(own[name], bool):  # the text "False" would count as True
+                raise CosmosValueError(f"{name}={own[name]!r} of {cls.__name__}: give True or False.")
         # One that is deferred does what Airflow does in this mode, with a trigger in the place of the scheduler.
         if own["deferrable"] or "mode" not in {**(rest.get("default_args") or {}), **rest}:
             rest["mode"] = "reschedule"

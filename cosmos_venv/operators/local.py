@@ -109,17 +109,10 @@ class DbtBatchLocalOperator(DbtBatchMixin, DbtLocalBaseOperator):
             )
         return own, rest
 
-    def run_command(
+    def _run_command(
         self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
     ) -> FullOutputSubprocessResult:
-        """Build the nodes that no earlier try has done.
-
-        :param cmd: the command line, as ``build_cmd`` gives it.
-        :param env: the environment variables for dbt.
-        :param context: Airflow's context of the task.
-        :param **kwargs: as for every local operator.
-        :returns: exit code and output of dbt; exit code 0 without output where it did not run.
-        """
+        """Build the nodes that no earlier try has done."""
         from cosmos_venv.operators.run.batch import run_batch
 
         run = self._dbt_run(cmd, env, context, **kwargs)
@@ -174,18 +167,11 @@ class DbtSelectLocalOperator(DbtSelectMixin, DbtLocalBaseOperator):
         super().execute(context, **kwargs)
         push_choice(self, request, listed(self._lines), context)
 
-    def run_command(
+    def _run_command(
         self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
     ) -> FullOutputSubprocessResult:
-        """Run dbt, and keep its output.
-
-        :param cmd: the command line, as ``build_cmd`` gives it.
-        :param env: the environment variables for dbt.
-        :param context: Airflow's context of the task.
-        :param **kwargs: as for every local operator.
-        :returns: exit code and output of dbt.
-        """
-        result = super().run_command(cmd, env, context, **kwargs)
+        """Run dbt, and keep its output."""
+        result = super()._run_command(cmd, env, context, **kwargs)
         # A dbt in this process gives its lines apart.
         vars(self)["_lines"] = getattr(result, "full_output", None) or getattr(result, "result", None) or ()
         return result
@@ -197,18 +183,11 @@ class DbtSeedLocalOperator(DbtSeedMixin, DbtLocalBaseOperator):
     Rendered with SeedRenderingBehavior.WHEN_SEED_CHANGES, it runs dbt only for content that it has not loaded last.
     """
 
-    def run_command(
+    def _run_command(
         self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
     ) -> FullOutputSubprocessResult:
-        """Run dbt, or where it is rendered with WHEN_SEED_CHANGES only for content that it has not loaded last.
-
-        :param cmd: the command line, as ``build_cmd`` gives it.
-        :param env: the environment variables for dbt.
-        :param context: Airflow's context of the task.
-        :param **kwargs: as for every local operator.
-        :returns: exit code and output of dbt; exit code 0 without output where it did not run.
-        """
-        run = partial(super().run_command, cmd, env, context, **kwargs)
+        """Run dbt, or where it is rendered with WHEN_SEED_CHANGES only for content that it has not loaded last."""
+        run = partial(super()._run_command, cmd, env, context, **kwargs)
         if not context.get(ONLY_IF_CHANGED):
             return run()
         from cosmos_venv.operators.seeds.seed_load import SeedTask, run_if_changed  # other tasks need nothing of it

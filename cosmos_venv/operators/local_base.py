@@ -271,6 +271,12 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         :returns: exit code and output of dbt.
         :raises AirflowException: when dbt fails.
         """
+        return self._run_command(cmd, env, context, **kwargs)
+
+    def _run_command(
+        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
+    ) -> FullOutputSubprocessResult:
+        """Run it; a class whose command does more says so here."""
         from cosmos_venv.operators.run.dbt_run import run_dbt_task
 
         result: FullOutputSubprocessResult = run_dbt_task(

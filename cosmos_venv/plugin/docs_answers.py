@@ -12,6 +12,7 @@ import logging
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from html import escape
 
@@ -27,9 +28,10 @@ MaySee = Callable[[str | None], bool]
 PAGE = "page.html"
 """dbt's own page, beside the page with its frame."""
 
-# Each page is put together in memory.
-_AT_ONCE, _LONGEST_WAIT = 2, 60.0
+# Each page is put together in memory, and each request that waits has one of the 40 threads of Airflow's server.
+_AT_ONCE, _MOST_WAITING, _LONGEST_WAIT = 2, 8, 60.0
 _turns = threading.BoundedSemaphore(_AT_ONCE)
+_places = threading.BoundedSemaphore(_AT_ONCE + _MOST_WAITING)
 
 _SCRIPT = f"""
 const frame = document.querySelector("iframe");
@@ -123,15 +125,16 @@ def _frame(project: DocsProject) -> Answer:
 
 
 def _theirs(project: DocsProject, known: str | None) -> Answer:
-    if not _turns.acquire(timeout=_LONGEST_WAIT):
-        return _page(503, project.title, "<p>Too many dbt docs are being read. Try again.</p>")
-    try:
-        body = page_of(project)
-    except (DocsUnreadable, CosmosValueError) as error:
-        logger.warning("dbt docs %s: %s", project.name, error)
-        return _page(502, project.title, f"<p>{escape(str(error))}</p>")
-    finally:
-        _turns.release()
+    with ExitStack() as held:
+        for semaphore, wait in ((_places, 0.0), (_turns, _LONGEST_WAIT)):
+            if not semaphore.acquire(timeout=wait):
+                return _page(503, project.title, "<p>Too many dbt docs are being read. Try again.</p>")
+            held.callback(semaphore.release)
+        try:
+            body = page_of(project)
+        except (DocsUnreadable, CosmosValueError) as error:
+            logger.warning("dbt docs %s: %s", project.name, error)
+            return _page(502, project.title, f"<p>{escape(str(error))}</p>")
     headers = {**_THEIRS, "ETag": f'"{hashlib.sha256(body).hexdigest()}"'}
     if known and headers["ETag"] in known:
         return Answer(status=304, headers=headers, body=b"")

@@ -79,7 +79,11 @@ def configured_docs() -> Docs:
         except Exception as error:  # noqa: BLE001 - of a command or secret that Airflow cannot have for a setting
             found, wrong = [], [f"The settings of dbt docs cannot be read: {mask(str(error))}"]
         problems += wrong
-        projects |= {project.name: project for project in found}
+        for project in found:
+            if projects.setdefault(project.name, project) is not project:
+                problems.append(
+                    f"dbt_docs_projects[{project.name!r}]: the project of dbt_docs_dir has this name. Give it another."
+                )
     return Docs(projects=projects, problems=tuple(problems))
 
 

@@ -103,7 +103,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             longest_page=settings.task_docs_max_chars,
             docs_base=settings.docs_base(),
             uses_models_flag=settings.pre_dbt_fusion,
-            is_choosable=self.run_params is not None,
+            is_choosable=self.run_params is not None and self.run_params.chooses,
         )
 
     def shared_arguments(self, prefix: str) -> dict[str, Any]:

@@ -31,6 +31,8 @@ from cosmos_venv.rendering.one_task.partial import PartialProject, is_put_in_ord
 from cosmos_venv.rendering.one_task.plan_cache import keep, plan_key
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cosmos_venv.compat import BaseOperator
     from cosmos_venv.project.graph import DbtGraph
     from cosmos_venv.rendering.model import Plan
@@ -130,25 +132,35 @@ class _Rendering:
 
     def _note_project_hash(self) -> None:
         """End the DAG's documentation with the hash of the project: Airflow compares it with the one before."""
-        from cosmos_venv.project.project_hash import project_hash
-
         try:
             folder = self.graph.project_path
         except CosmosLoadDbtException:  # a manifest is given, and no project
             return
-        request = self.graph.request()
-        found = project_hash(
-            folder,
-            request.environment,
-            has_deps=request.has_deps,
-            excluded=[each.strip() for each in settings.project_hash_excluded_dirs.split(",") if each.strip()],
-            known=caches.kept_fingerprints(),
-        )
+        found = self._project_hash(folder)
         if found is None:
             return
         line, said = f"**dbt project hash:** `{found}`", self.dag.doc_md
         if line not in (said or ""):  # two groups of one project
             self.dag.doc_md = f"{said}\n\n{line}" if said else line
+
+    def _project_hash(self, folder: Path) -> str | None:
+        """The hash of the project, worked out once for all groups of a DAG file."""
+        from cosmos_venv.project.project_hash import project_hash
+
+        request, shared = self.graph.request(), shared_by_import()
+        shared = {} if shared is None else shared
+        excluded = tuple(each.strip() for each in settings.project_hash_excluded_dirs.split(",") if each.strip())
+        key = project_hash, folder, frozenset(request.environment.items()), request.has_deps, excluded
+        if key not in shared:
+            shared[key] = project_hash(
+                folder,
+                request.environment,
+                has_deps=request.has_deps,
+                excluded=excluded,
+                known=caches.kept_fingerprints(),
+            )
+        found: str | None = shared[key]
+        return found
 
     def _shared_plan(self) -> Plan:
         """The plan, with the graph loaded: both are made once for groups of a DAG file that are configured alike."""

@@ -445,3 +445,21 @@ def test_a_broken_script_that_leaves_nothing_has_done_nothing(
     artifacts = Artifacts(target=tmp_path)
 
     assert did_nothing(artifacts, lines=lines, has_broken_script=has_broken_script) is expected
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        pytest.param(["1 of 1 ERROR STALE freshness of raw.ships"], False, id="of-this-run"),
+        pytest.param(["2 of 2 ERROR freshness of raw.crews"], True, id="broken"),
+        pytest.param([], True, id="quiet"),
+    ],
+)
+def test_a_source_that_another_run_could_not_look_at_is_not_broken_in_this_one(
+    tmp_path: Path, lines: list[str], *, expected: bool
+) -> None:
+    """Several tasks may write one log file (DBT_LOG_PATH)."""
+    log = tmp_path / "dbt.log"
+    log.write_text("1 of 1 ERROR freshness of raw.ports\n")
+
+    assert Artifacts(target=tmp_path, log_file=log).has_broken_sources(lines) is expected

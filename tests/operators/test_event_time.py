@@ -71,6 +71,20 @@ def interval(start: datetime | None, end: datetime | None) -> dict[str, Any]:
             id="month",
         ),
         pytest.param(
+            "weekly_partition",
+            {"partition_key": "2026-01-26 (W05)"},
+            "2026-01-26T00:00:00",
+            "2026-02-02T00:00:00",
+            id="week-of-airflow's-mapper",
+        ),
+        pytest.param(
+            "hourly_partition",
+            {"partition_key": "2026-01-31T06:00:00Z"},
+            "2026-01-31T06:00:00",
+            "2026-01-31T07:00:00",
+            id="z-which-python-3.10-does-not-read",
+        ),
+        pytest.param(
             "yearly_partition", {"partition_key": "2026"}, "2026-01-01T00:00:00", "2027-01-01T00:00:00", id="year"
         ),
     ],

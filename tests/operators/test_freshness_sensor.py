@@ -164,6 +164,12 @@ def test_an_argument_that_it_does_not_take_is_refused(make: MakeTask) -> None:
         make(poke_intervall=3)
 
 
+@pytest.mark.parametrize("name", ["deferrable", "warn_is_fresh"])
+def test_a_text_is_no_yes_or_no(make: MakeTask, name: str) -> None:
+    with pytest.raises(CosmosValueError, match=f"{name}='False' of DbtSourceFreshnessLocalSensor: give True or False"):
+        make(**{name: "False"})
+
+
 def test_the_managed_one_is_a_sensor_with_the_same_parameters(dbt_project: Path) -> None:
     sensor = DbtSourceFreshnessVirtualenvSensor(
         task_id="wait", project_dir=dbt_project, profile_config=harbor_profile(dbt_project), py_requirements=["dbt"]

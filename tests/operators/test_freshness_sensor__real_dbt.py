@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol
@@ -40,6 +39,12 @@ class Load(Protocol):
     def __call__(self, age: str) -> None: ...
 
 
+class RunHarbor(Protocol):
+    """Run a DAG of the project, made anew."""
+
+    def __call__(self, *, emit_source_assets: bool = True) -> DagOutcome: ...
+
+
 @pytest.fixture
 def database(dbt_project: Path, tmp_path: Path) -> Path:
     """The database of a project with one source, and a model that reads it."""
@@ -66,15 +71,14 @@ def load(database: Path) -> Load:
 
 
 @pytest.fixture
-def run(dbt_project: Path, cosmos_run_dag: RunDag, load: Load) -> Callable[..., DagOutcome]:
-    """Run a DAG of the project, made anew."""
+def run(dbt_project: Path, cosmos_run_dag: RunDag, load: Load) -> RunHarbor:
     load("1 minute")
     runs: dict[str, Any] = {
         "dbt_executable_path": environment_of("dbt111") / "bin" / "dbt",
         "invocation_mode": InvocationMode.SUBPROCESS,
     }
 
-    def run(**operator_args: Any) -> DagOutcome:
+    def run(*, emit_source_assets: bool = True) -> DagOutcome:
         dag = DbtDag(
             dag_id="harbor",
             schedule=None,
@@ -89,7 +93,7 @@ def run(dbt_project: Path, cosmos_run_dag: RunDag, load: Load) -> Callable[..., 
                 test_behavior=TestBehavior.NONE,
                 **runs,
             ),
-            operator_args={"poke_interval": 0.01, "emit_source_assets": True, **operator_args},
+            operator_args={"poke_interval": 0.01, "emit_source_assets": emit_source_assets},
         )
         return cosmos_run_dag(dag)
 
@@ -100,9 +104,7 @@ def given_by_source(outcome: DagOutcome) -> list[str]:
     return [each.name for each in outcome.tasks["raw_ships_source"].assets]
 
 
-def test_a_source_gives_its_asset_when_it_has_new_data(
-    run: Callable[..., DagOutcome], load: Load, database: Path
-) -> None:
+def test_a_source_gives_its_asset_when_it_has_new_data(run: RunHarbor, load: Load, database: Path) -> None:
     first = run()
     second = run()
     load("1 second")
@@ -123,7 +125,7 @@ def test_a_source_gives_its_asset_when_it_has_new_data(
     assert after.tasks["ships_run"].state == "success"
 
 
-def test_no_asset_of_a_source_is_given_unless_that_is_asked_for(run: Callable[..., DagOutcome]) -> None:
+def test_no_asset_of_a_source_is_given_unless_that_is_asked_for(run: RunHarbor) -> None:
     assert given_by_source(run(emit_source_assets=False)) == []
 
 

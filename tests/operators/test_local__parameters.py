@@ -232,6 +232,12 @@ def test_a_path_or_a_number_among_requirements_and_options_of_pip_is_its_text(ma
         ("dbt_cmd_flags", {"run": "--empty"}, r"dbt_cmd_flags\['run'\]='--empty' must be a list of texts"),
         ("dbt_cmd_flags", "--threads 4", "dbt_cmd_flags='--threads 4' must be a list of texts"),
         ("dbt_cmd_global_flags", "--debug", "dbt_cmd_global_flags='--debug' must be a list of texts"),
+        (
+            "run_params",
+            {"select": "select"},
+            "run_params=.* has no 'task_id'.*Give run_params to DbtDag or DbtTaskGroup",
+        ),
+        ("run_params", True, "run_params=True of an operator has no 'task_id'"),
         ("interceptors", print, "interceptors=.* must be a list of callables"),
         ("dbt_runner_callbacks", ["notify"], "dbt_runner_callbacks=.* must be a list of callables"),
         ("callback", "notify", "callback='notify' is neither a callable nor the import path of one"),

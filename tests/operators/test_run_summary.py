@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
 from cosmos_venv import DbtDag, DbtTaskGroup, ExecutionConfig, ExecutionMode, LoadMode, ProjectConfig, RenderConfig
 from cosmos_venv.compat import DAG, EmptyOperator
-from cosmos_venv.constants import InvocationMode
+from cosmos_venv.constants import BatchBy, InvocationMode
 from cosmos_venv.operators import run_summary
 from cosmos_venv.operators.run_summary import summary_of, table
 from pytest_cosmos_venv import DagOutcome, FakeVenv, RunDag, Variables
@@ -88,7 +87,10 @@ def test_a_long_table_is_cut_and_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (summary.left_out, list(table(summary))[-1]) == (3, "and 3 more")
 
 
-Harbor = Callable[..., DbtDag]
+class MakeArguments(Protocol):
+    """Make the arguments of a DAG or a group that has a table."""
+
+    def __call__(self, mode: ExecutionMode = ..., *, batch_by: BatchBy | None = None) -> dict[str, Any]: ...
 
 
 @pytest.fixture
@@ -98,12 +100,12 @@ def arguments(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     cosmos_variables: Variables,
-) -> Callable[..., dict[str, Any]]:
+) -> MakeArguments:
     """The arguments of a project with a seed and two models, with a table."""
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
     assert cosmos_variables is not None
 
-    def make(mode: ExecutionMode = ExecutionMode.LOCAL, **render: Any) -> dict[str, Any]:
+    def make(mode: ExecutionMode = ExecutionMode.LOCAL, *, batch_by: BatchBy | None = None) -> dict[str, Any]:
         return {
             "project_config": ProjectConfig(dbt_project, install_dbt_deps=False),
             "profile_config": harbor_profile(dbt_project),
@@ -115,7 +117,7 @@ def arguments(
                 dbt_executable_path=cosmos_fake_venv.dbt,
                 invocation_mode=InvocationMode.SUBPROCESS,
                 run_summary=True,
-                **render,
+                batch_by=batch_by,
             ),
         }
 
@@ -128,15 +130,13 @@ def states(outcome: DagOutcome) -> dict[str, str | None]:
 
 MODES = [
     pytest.param({}, id="local"),
-    pytest.param({"batch_by": "all"}, id="batches"),
+    pytest.param({"batch_by": BatchBy.ALL}, id="batches"),
     pytest.param({"mode": ExecutionMode.WATCHER}, id="watcher"),
 ]
 
 
 @pytest.mark.parametrize("how", MODES)
-def test_a_run_that_succeeds_has_a_table(
-    arguments: Callable[..., dict[str, Any]], cosmos_run_dag: RunDag, how: dict[str, Any]
-) -> None:
+def test_a_run_that_succeeds_has_a_table(arguments: MakeArguments, cosmos_run_dag: RunDag, how: dict[str, Any]) -> None:
     outcome = cosmos_run_dag(DbtDag(dag_id="harbor", schedule=None, start_date=START, **arguments(**how)))
 
     assert outcome.succeeded, states(outcome)
@@ -148,7 +148,7 @@ def test_a_run_that_succeeds_has_a_table(
 
 @pytest.mark.parametrize("how", MODES)
 def test_a_run_that_fails_stays_failed_with_a_table(
-    arguments: Callable[..., dict[str, Any]], cosmos_run_dag: RunDag, cosmos_fake_venv: FakeVenv, how: dict[str, Any]
+    arguments: MakeArguments, cosmos_run_dag: RunDag, cosmos_fake_venv: FakeVenv, how: dict[str, Any]
 ) -> None:
     cosmos_fake_venv.script("build" if how else "run", nodes={"staging": "error"})
 
@@ -162,7 +162,7 @@ def test_a_run_that_fails_stays_failed_with_a_table(
 
 
 def test_what_stands_behind_a_group_does_not_run_after_a_failure(
-    arguments: Callable[..., dict[str, Any]], cosmos_run_dag: RunDag, cosmos_fake_venv: FakeVenv
+    arguments: MakeArguments, cosmos_run_dag: RunDag, cosmos_fake_venv: FakeVenv
 ) -> None:
     cosmos_fake_venv.script("run", nodes={"mart": "error"})
     with DAG("harbor", schedule=None, start_date=START) as dag:

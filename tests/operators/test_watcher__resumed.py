@@ -2,52 +2,44 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
-from cosmos_venv.compat import AirflowException
-from cosmos_venv.operators.watch import waiting
-from cosmos_venv.operators.watch.feed import JournalFiles
+from cosmos_venv.compat import DAG, EmptyOperator
 from cosmos_venv.operators.watcher import DbtRunWatcherOperator
-from tests.kit import harbor_profile
+from pytest_cosmos_venv import FakeVenv, RunDag
+from tests.kit import operator_arguments
 
-FAILED = {"action": "fail", "reason": "model.harbor.mart: error.", "told": {}, "try_number": 1}
-
-
-@pytest.fixture
-def mart(dbt_project: Path, monkeypatch: pytest.MonkeyPatch) -> DbtRunWatcherOperator:
-    """The task of a node of which a producer that runs has said nothing yet."""
-    monkeypatch.setattr(waiting, "look", lambda _: ("running", JournalFiles(Path()), []))
-    monkeypatch.setattr(waiting, "journal_key", lambda *_: "0" * 32)
-    return DbtRunWatcherOperator(
-        task_id="mart_run",
-        node_ids=["model.harbor.mart"],
-        project_dir=dbt_project,
-        profile_config=harbor_profile(dbt_project),
-        retries=1,
-    )
+MART = "model.harbor.mart"
+FAILED = {"action": "fail", "reason": f"{MART}: error.", "told": {}, "try_number": 1}
 
 
-def context_of(try_number: int) -> Any:
-    ti = SimpleNamespace(dag_id="harbor", run_id="one", map_index=-1, try_number=try_number, max_tries=1)
-    return {"ti": ti}
+class Resumed(DbtRunWatcherOperator):
+    """Begins each try with the event that ended the first one, as Airflow 3.0.6 lets a deferred task."""
+
+    begins_anew = False
+
+    def execute(self, context: Any, **kwargs: Any) -> Any:
+        if self.begins_anew:
+            return super().execute(context, **kwargs)
+        vars(self)["begins_anew"] = True
+        try:
+            return self.execute_complete(context, FAILED)
+        finally:
+            del vars(self)["begins_anew"]
 
 
-def test_it_fails_with_the_event_of_its_try(mart: DbtRunWatcherOperator) -> None:
-    with pytest.raises(AirflowException, match=r"model\.harbor\.mart: error\."):
-        mart.execute_complete(context_of(1), FAILED)
-
-
-def test_a_retry_that_is_given_the_event_of_the_try_before_begins_anew(
-    mart: DbtRunWatcherOperator, monkeypatch: pytest.MonkeyPatch
+def test_it_fails_with_the_event_of_its_try_and_a_retry_that_is_given_this_event_begins_anew(
+    dbt_project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag
 ) -> None:
-    """Airflow 3.0.6 does not forget the event with which a deferred task has failed."""
-    waits_with: list[Any] = []
-    monkeypatch.setattr(type(mart), "defer", lambda _, *, trigger, method_name: waits_with.append(trigger))  # noqa: ARG005
+    arguments = {"dbt_executable_path": cosmos_fake_venv.dbt, "deferrable": False, "retries": 1}
+    with DAG("harbor", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)) as dag:
+        producer = EmptyOperator(task_id="dbt_producer_watcher")
+        producer >> Resumed(**operator_arguments(dbt_project, node_ids=[MART], select="mart", **arguments))
 
-    mart.execute_complete(context_of(2), FAILED)
+    done = cosmos_run_dag(dag).tasks["task"]
 
-    assert [trigger.try_number for trigger in waits_with] == [2]
+    assert (done.state, done.tries) == ("success", 2), done.log
+    assert f"{MART}: error." in done.log
+    assert [call.command for call in cosmos_fake_venv.calls] == ["run"], "the second try has dbt run alone"

@@ -84,6 +84,21 @@ def test_one_wrong_project_does_not_hide_the_others(several: Any) -> None:
     assert len(docs.problems) == 1
 
 
+def test_a_project_with_the_name_of_the_one_project_is_a_sentence_and_hides_nothing(
+    several: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS__DBT_DOCS_DIR", "/srv/one")
+
+    docs = several({"default": {"dir": "/srv/other"}, "shop": {"dir": "/srv/shop"}})
+
+    assert {name: str(each.folder) for name, each in docs.projects.items()} == {
+        "default": "/srv/one",
+        "shop": "/srv/shop",
+    }
+    (problem,) = docs.problems
+    assert problem == "dbt_docs_projects['default']: the project of dbt_docs_dir has this name. Give it another."
+
+
 def test_a_wrong_folder_of_the_one_project_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__DBT_DOCS_DIR", "docs")
 

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import logging
 import os
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cosmos_venv.compat import DAG
+from cosmos_venv.compat import DAG, DAGS_HAVE_VERSIONS
+from cosmos_venv.project.manifest import Manifest
 from tests.project.ls_place import Place
 from tests.rendering.recorded_project import RECORDED, copy_of_project
 
 FILE = """
 from datetime import datetime, timezone
 from cosmos_venv import DbtTaskGroup, ProjectConfig, RenderConfig
-from cosmos_venv.compat import DAG
+from cosmos_venv.compat import DAG, DAGS_HAVE_VERSIONS
 from tests.rendering.recorded_project import manifest_arguments
 from pathlib import Path
 
@@ -123,11 +126,40 @@ def test_groups_that_select_apart_read_one_manifest(import_file: Import, loads: 
     assert one.dbt_graph.nodes.keys() == other.dbt_graph.nodes.keys()
 
 
+@pytest.mark.skipif(not DAGS_HAVE_VERSIONS, reason="Airflow 2 has no versions of DAGs")
+def test_groups_of_one_project_work_out_its_hash_once(import_file: Import) -> None:
+    change = "(project / 'models' / 'new.sql').write_text('select 1')"
+    staging = "{'render_config': RenderConfig(select=['path:models/staging'])}"
+
+    module = import_file(f"({{}} if number == 0 else {change} and {staging} for number in range(2))")
+    said = module.dag.doc_md
+    again = import_file("[{}]").dag.doc_md
+
+    assert said.count("dbt project hash") == again.count("dbt project hash") == 1
+    assert said != again
+
+
 def test_each_import_loads_anew(import_file: Import, loads: Loads) -> None:
     import_file("[{}]")
     import_file("[{}]")
 
     assert (loads.loaded, loads.shared) == (2, 0)
+
+
+def test_a_process_that_imports_another_file_lets_go_of_what_the_groups_of_the_first_shared(
+    import_file: Import,
+) -> None:
+    selecting = "[{'render_config': RenderConfig(select=['path:models/staging'])}]"
+    modules = [import_file(selecting)]
+    gc.collect()
+    held = [each for each in gc.get_objects() if isinstance(each, Manifest)]
+    assert len(held) == 1, "another group of the file would take it"
+    manifest = weakref.ref(held.pop())
+
+    modules.append(import_file(selecting))
+
+    gc.collect()
+    assert manifest() is None, f"{modules} are there"
 
 
 def test_a_manifest_that_is_written_anew_between_two_groups_is_read_anew(import_file: Import, loads: Loads) -> None:

@@ -7,10 +7,9 @@ import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import pytest
 
@@ -24,14 +23,16 @@ from tests.rendering.serialised_dags import to_dict
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 HASH = re.compile(r"\*\*dbt project hash:\*\* `[0-9a-f]{32}`")
 
-MakeDag = Callable[..., DbtDag]
+
+class MakeDag(Protocol):
+    """Make a DAG of the project."""
+
+    def __call__(self, *, doc_md: str | None = None) -> DbtDag: ...
 
 
 @pytest.fixture
 def make_dag(dbt_project: Path) -> MakeDag:
-    """The project as a DAG; further arguments are the DAG's."""
-
-    def make(**arguments: Any) -> DbtDag:
+    def make(*, doc_md: str | None = None) -> DbtDag:
         return DbtDag(
             dag_id="harbor",
             start_date=START,
@@ -39,7 +40,7 @@ def make_dag(dbt_project: Path) -> MakeDag:
             project_config=ProjectConfig(dbt_project),
             profile_config=harbor_profile(dbt_project),
             render_config=RenderConfig(load_method=LoadMode.CUSTOM),
-            **arguments,
+            doc_md=doc_md,
         )
 
     return make

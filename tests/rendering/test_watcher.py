@@ -12,7 +12,7 @@ import pytest
 from cosmos_venv import DbtDag, DbtTaskGroup
 from cosmos_venv.compat import DAG
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
-from cosmos_venv.constants import ExecutionMode, LoadMode, SeedRenderingBehavior
+from cosmos_venv.constants import ExecutionMode, LoadMode, SeedRenderingBehavior, SourceRenderingBehavior
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.watcher import DbtRunWatcherOperator
 from cosmos_venv.project.graph import link
@@ -102,6 +102,20 @@ def test_tests_of_an_ephemeral_model_are_watched() -> None:
 
     assert operators(made)["part.test"] == "DbtTestWatcherOperator"
     assert told(made) == {RAW.unique_id, ORDERS.unique_id, test.unique_id}
+
+
+def test_a_source_is_waited_for_before_the_producer() -> None:
+    source = node("source.shop.raw.ships", has_freshness=True)
+    made = planned(
+        source,
+        node("model.shop.ships", source.unique_id),
+        source_rendering_behavior=SourceRenderingBehavior.ALL,
+        wait_for_sources=True,
+    )
+
+    assert operators(made)["raw_ships_source"] == "DbtSourceFreshnessLocalSensor"
+    assert {("raw_ships_source", "dbt_producer_watcher"), ("dbt_producer_watcher", "ships_run")} <= {*made.edges}
+    assert told(made) == {"model.shop.ships"}
 
 
 LINES = node("model.shop.lines", ORDERS.unique_id)

@@ -61,6 +61,13 @@ def test_a_param_of_the_dags_own_is_refused_with_the_way_out(project: Path) -> N
     assert dag.params.dump() == {"select": "x", "dbt_select": None, "exclude": None, "full_refresh": False}
 
 
+def test_a_dag_whose_runs_only_say_how_nodes_run_has_the_tasks_of_a_dag_without_params(project: Path) -> None:
+    dag = made(project, run_params={"select": None, "exclude": None})
+
+    assert dag.params.dump() == {"full_refresh": False, "vars": None}
+    assert set(dag.task_ids) == set(made(project, run_params=False).task_ids)
+
+
 def test_groups_share_the_params_of_their_dag(project: Path) -> None:
     arguments = manifest_arguments(project)
     with DAG("ours", schedule=None, start_date=START) as dag:

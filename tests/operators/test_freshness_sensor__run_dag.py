@@ -1,0 +1,155 @@
+"""DAGs whose sources are waited for, on the fake dbt: in WATCHER and VIRTUALENV, and where a run chooses."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv import DbtDag
+from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv.constants import ExecutionMode, InvocationMode, LoadMode, SourceRenderingBehavior
+from pytest_cosmos_venv import DagOutcome, DbtProject, DbtProjects, FakeVenv, RunDag, Variables, Wheelhouse
+
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+PRODUCER, DONE = "dbt_producer_watcher", "dbt_producer_watcher_done"
+SHIPS, CREWS = "source.harbor.raw.ships", "source.harbor.raw.crews"
+WAITS = [
+    pytest.param({"poke_interval": 0.01}, id="rescheduled"),
+    pytest.param({"poke_interval": 0.01, "deferrable": True}, id="deferred"),
+]
+
+
+@pytest.fixture
+def dbt(cosmos_fake_venv: FakeVenv) -> FakeVenv:
+    """The fake dbt 1."""
+    return cosmos_fake_venv(dbt_version="1.11.0")
+
+
+@pytest.fixture
+def project(
+    cosmos_dbt_project: DbtProjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cosmos_variables: Variables
+) -> DbtProject:
+    """Two sources, and a model of each."""
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    project = cosmos_dbt_project("harbor")
+    stale = {"error_after": {"count": 2, "period": "day"}}
+    project.source("raw", tables=["ships", "crews"], freshness=stale, loaded_at_field="at")
+    project.model("ships_now", "select * from {{ source('raw', 'ships') }}")
+    project.model("crews_now", "select * from {{ source('raw', 'crews') }}")
+    return project
+
+
+def made(
+    project: DbtProject, execution: ExecutionConfig, operator_args: dict[str, Any], *, run_params: bool = False
+) -> DbtDag:
+    """The DAG of the project, whose sources are waited for."""
+    return DbtDag(
+        dag_id="harbor",
+        schedule=None,
+        start_date=START,
+        project_config=ProjectConfig(project.path, manifest_path=project.manifest(), install_dbt_deps=False),
+        profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=project.profiles_yml),
+        execution_config=execution,
+        render_config=RenderConfig(
+            load_method=LoadMode.DBT_MANIFEST,
+            source_rendering_behavior=SourceRenderingBehavior.ALL,
+            wait_for_sources=True,
+        ),
+        operator_args=operator_args,
+        run_params=run_params,
+    )
+
+
+def beside_airflow(dbt: FakeVenv, mode: ExecutionMode) -> ExecutionConfig:
+    return ExecutionConfig(mode, dbt_executable_path=dbt.dbt, invocation_mode=InvocationMode.SUBPROCESS)
+
+
+def states(outcome: DagOutcome) -> dict[str, str]:
+    return {task_id: each.state for task_id, each in outcome.tasks.items()}
+
+
+def commands(dbt: FakeVenv) -> list[str | None]:
+    return [call.command for call in dbt.calls if call.command != "ls"]
+
+
+@pytest.mark.parametrize("waits", WAITS)
+def test_the_producer_builds_when_all_sources_are_fresh(
+    dbt: FakeVenv, project: DbtProject, cosmos_run_dag: RunDag, waits: dict[str, Any]
+) -> None:
+    dbt.script("source freshness", nodes={SHIPS: "pass", CREWS: "pass"})
+    dbt.script("source freshness", nth=1, nodes={SHIPS: "error", CREWS: "error"})
+
+    outcome = cosmos_run_dag(made(project, beside_airflow(dbt, ExecutionMode.WATCHER), waits))
+
+    assert states(outcome) == dict.fromkeys(
+        ("raw_ships_source", "raw_crews_source", PRODUCER, DONE, "ships_now_run", "crews_now_run"), "success"
+    )
+    assert commands(dbt) == ["source freshness"] * 3 + ["build"]
+
+
+@pytest.mark.parametrize(("soft_fail", "state"), [(False, "failed"), (True, "skipped")])
+def test_nothing_is_built_where_a_source_stays_stale(
+    dbt: FakeVenv, project: DbtProject, cosmos_run_dag: RunDag, *, soft_fail: bool, state: str
+) -> None:
+    dbt.script("source freshness", nodes={SHIPS: "error", CREWS: "error"})
+
+    outcome = cosmos_run_dag(
+        made(project, beside_airflow(dbt, ExecutionMode.WATCHER), {"timeout": 0, "soft_fail": soft_fail}),
+        raise_on_failure=False,
+    )
+
+    producer = {"failed": "upstream_failed"}.get(state, state)
+    assert states(outcome) == {
+        **dict.fromkeys(("raw_ships_source", "raw_crews_source"), state),
+        **dict.fromkeys((PRODUCER, DONE), producer),
+        **dict.fromkeys(("ships_now_run", "crews_now_run"), state),
+    }
+    assert commands(dbt) == ["source freshness"] * 2
+
+
+def test_a_run_waits_for_the_sources_that_it_has_chosen(
+    dbt: FakeVenv, project: DbtProject, cosmos_run_dag: RunDag
+) -> None:
+    dbt.script("ls", nodes={SHIPS: "pass", CREWS: "pass"})
+    dbt.script("source freshness", nodes={SHIPS: "pass"})
+    dbt.script("source freshness", nth=1, nodes={SHIPS: "error"})
+    execution = beside_airflow(dbt, ExecutionMode.LOCAL)
+    dag = made(project, execution, {"poke_interval": 0.01, "deferrable": True}, run_params=True)
+
+    outcome = cosmos_run_dag(dag, conf={"select": "ships_now crews_now ships"})
+
+    assert states(outcome) == {
+        **dict.fromkeys(
+            ("dbt_select", "dbt_select_done", "raw_ships_source", "ships_now_run", "crews_now_run"), "success"
+        ),
+        "raw_crews_source": "skipped",
+    }
+    assert sorted(map(str, commands(dbt))) == ["run", "run", "source freshness", "source freshness"]
+
+
+@pytest.mark.parametrize("waits", WAITS)
+def test_a_run_waits_with_the_dbt_of_a_managed_environment(
+    cosmos_wheelhouse: Wheelhouse, project: DbtProject, tmp_path: Path, cosmos_run_dag: RunDag, waits: dict[str, Any]
+) -> None:
+    cosmos_wheelhouse.script("ls", nodes={SHIPS: "pass", CREWS: "pass"})
+    cosmos_wheelhouse.script("source freshness", nodes={SHIPS: "pass"})
+    cosmos_wheelhouse.script("source freshness", nth=1, nodes={SHIPS: "error"})
+    environment = {
+        "py_requirements": ["dbt-core==1.10.0", "dbt-duckdb"],
+        "pip_install_options": cosmos_wheelhouse.pip_install_options,
+    }
+    execution = ExecutionConfig(ExecutionMode.VIRTUALENV, virtualenv_dir=tmp_path / "kept")
+
+    dag = made(project, execution, environment | waits, run_params=True)
+    outcome = cosmos_run_dag(dag, conf={"select": "ships_now ships"})
+
+    assert states(outcome) == {
+        **dict.fromkeys(("dbt_select", "dbt_select_done", "raw_ships_source", "ships_now_run"), "success"),
+        **dict.fromkeys(("raw_crews_source", "crews_now_run"), "skipped"),
+    }
+    assert [call.command for call in cosmos_wheelhouse.calls] == ["ls", "source freshness", "source freshness", "run"]
+    returned = outcome.tasks["raw_ships_source"].returned
+    assert {each: found["status"] for each, found in returned.items()} == {SHIPS: "pass"}
