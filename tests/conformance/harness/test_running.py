@@ -40,7 +40,7 @@ def test_a_task_that_has_ended_is_told_nothing(monkeypatch: pytest.MonkeyPatch, 
         ended.wait()
     race: Any = RaceOfOneThatHasEnded(ended.pid, known_after=known_after)
 
-    assert RunningTasks(race).terminate()
+    assert RunningTasks(race, {}).terminate()
 
     assert told == [ended.pid] * known_after
 
@@ -49,6 +49,6 @@ def test_a_task_that_runs_is_told_to_end() -> None:
     with subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"]) as runs:
         race: Any = RaceOfOneThatHasEnded(runs.pid, known_after=1)
 
-        assert RunningTasks(race).terminate()
+        assert RunningTasks(race, {}).terminate()
 
         assert runs.wait() == -signal.SIGTERM
