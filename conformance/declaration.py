@@ -22,8 +22,14 @@ from .harness import processes
 from .requirements import COMPATIBILITIES
 from .tasks import AdapterError
 
-_NO_SERVICE = ("dbt", "dbt run", "python", "python3", "uv", "pip", "sleep", "")
-"""Process names that no service pattern may match, or leaks would be hidden."""
+_DBT = "/venv/bin/dbt run --profile shop --target dev --project-dir /shop --profiles-dir /shop"
+_PIP = "pip install --quiet --python /venv/bin/python --no-index --find-links /wheels -r requirements.txt dbt-core"
+_NO_SERVICE = (
+    *("dbt", "dbt run", "python", "python3", "uv", "pip", "sleep", ""),
+    *(_DBT, f"/venv/bin/python {_DBT}", f"/venv/bin/python3 -I {_DBT}"),
+    *(f"/bin/uv {_PIP}", f"/venv/bin/python -m {_PIP}", f"/venv/bin/python /venv/bin/{_PIP}"),
+)
+"""Names and command lines of processes that no service pattern may match, or leaks would be hidden."""
 _START = (
     "import faulthandler, signal, sys; faulthandler.register(signal.SIGQUIT); sys.path[:] = sys.argv[2:]; "
     f"from {__name__} import tell; tell(sys.argv[1])"
