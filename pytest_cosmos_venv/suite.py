@@ -36,6 +36,8 @@ CLOSING_OPTION = "--cosmos-closing"
 """The option with the descriptor to which the suite writes its closing record."""
 REPORT_FILES = ("report.json", "report.html", "summary.md", "badge.svg")
 """The files of a report; the closing record vouches for the first."""
+RUN_FOLDER = "cosmos-conformance-"
+"""The beginning of the name of the folder for everything that a run writes."""
 _PLUGINS = ("pytest_cosmos_venv.plugin", "xdist.plugin")
 _LONGEST_RECORD = 4096
 # A run that ends so claims nothing: it was interrupted, has failed itself, or could not begin.
@@ -169,7 +171,7 @@ def run_suite(
     with (
         interruption.at_sigterm(),
         contextlib.closing(_Closing()) as closing,
-        throwaway_folder("cosmos-conformance-") as root,
+        throwaway_folder(RUN_FOLDER) as root,
     ):
         run = SuiteRun(
             options=options,

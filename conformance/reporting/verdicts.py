@@ -130,8 +130,14 @@ def judge(specification: Mapping[str, Requirement], seen: Iterable[Seen]) -> lis
 
 
 def _verdict(seen: Sequence[Seen]) -> Verdict:
-    """The worst of its tests; where some do not apply, the others decide."""
-    found = {each.verdict for each in seen}
+    return worst({each.verdict for each in seen})
+
+
+def worst(found: Collection[Verdict]) -> Verdict:
+    """The verdict to which a requirement comes: the worst of its tests; where some do not apply, the others decide.
+
+    :param found: the verdicts of its tests.
+    """
     return next((verdict for verdict in _WORST_FIRST if verdict in found), Verdict.NOT_RUN)
 
 
