@@ -45,6 +45,8 @@ SOON = 10.0
 SEEDS = ("pip", "setuptools", "wheel")
 LAMP = Wheel(name="harbor-lamp", version="1.0", files={"harbor_lamp.py": ""})
 COMPLAINT = "pg_config: command not found"
+# No file of this name, which installers are handed.
+_PARAMETER = re.compile(r"\b\w*requirements\b(?!\.)")
 _ERROR = re.compile(r"\bERROR\b|\[error\s*\]")
 
 
@@ -54,11 +56,14 @@ def _two_tasks(harness: Harness) -> list[Task]:
     return [harness.kept_task(py_requirements=harness.requirements(version)) for version in harness.versions]
 
 
+def _named_so(call: DbtCall) -> list[Path]:
+    """The folders around a dbt, the environment's own first, whose names begin as the documentation says."""
+    return [folder for folder in (call.prefix, *call.prefix.parents) if folder.name.startswith("cosmos-venv")]
+
+
 def _temporary_home(call: DbtCall) -> Path:
-    """The temporary directory that dbt ran in."""
-    named = [folder for folder in (call.prefix, *call.prefix.parents) if folder.name.startswith("cosmos-venv")]
-    assert named, f"a temporary directory must have a name that begins with cosmos-venv; seen: dbt in {call.prefix}"
-    return named[-1]
+    """The temporary directory that dbt ran in; where it has no name of its own, the environment."""
+    return [call.prefix, *_named_so(call)][-1]
 
 
 @requirement("ENV-001")
@@ -100,6 +105,14 @@ def test_a_temporary_environment_is_gone_after_a_kill(harness: Harness, place: s
     assert is_gone, f"the temporary directory must be gone {SOON:.0f} s after a kill while dbt runs; seen: {home} stays"
 
 
+@requirement("ENV-029")
+@each_temporary_place
+def test_a_temporary_environment_lies_in_a_directory_of_the_documented_name(harness: Harness, place: str) -> None:
+    call = ran(harness, harness.temporary_task(place))
+
+    assert _named_so(call), f"a temporary directory must have a name that begins with cosmos-venv; seen: {call.prefix}"
+
+
 @requirement("ENV-004")
 def test_a_kept_environment_serves_the_next_task(harness: Harness, cosmos_package_index: PackageIndex) -> None:
     index = cosmos_package_index
@@ -115,7 +128,14 @@ def test_a_kept_environment_serves_the_next_task(harness: Harness, cosmos_packag
     assert now == before, f"the second task must unpack nothing that is there; RECORDs before {before}; seen: {now}"
     fetched = [request.path for request in index.requests[asked:] if "dbt_" in request.path]
     assert not fetched, f"the second task must fetch no distribution that is there; seen: {fetched}"
-    answer = processes.run([str(harness.virtualenv_dir / "bin" / "dbt"), "--version"], cwd=harness.folder)
+
+
+@requirement("ENV-030")
+def test_a_kept_environment_has_its_dbt_where_people_look_for_it(harness: Harness) -> None:
+    ran(harness, harness.shared_task())
+
+    answer = processes.run([str(harness.shared_directory / "bin" / "dbt"), "--version"], cwd=harness.folder)
+
     assert answer.succeeded, f"<virtualenv_dir>/bin/dbt --version must exit with 0; seen: {answer}"
 
 
@@ -410,9 +430,11 @@ def _seen_installers(folder: Path, calls: Path) -> dict[str, str]:
 def test_requirements_that_are_missing_are_told(harness: Harness, none: list[str] | None) -> None:
     outcome = harness.run(harness.task(py_requirements=none))
 
-    told = [line for line in outcome.log.splitlines() if "py_requirements" in line]
-    assert any(_ERROR.search(line) for line in told), (
-        f"without requirements a record of level ERROR must name py_requirements; seen: {told or outcome.log[-2000:]}"
+    told = [line for line in outcome.log.splitlines() if _PARAMETER.search(line)]
+    errors = [line for line in told if _ERROR.search(line)]
+    assert errors or _PARAMETER.search(outcome.exception or ""), (
+        "without requirements a record of level ERROR, or the error of the task, must name py_requirements; seen: "
+        f"{outcome.exception}, {told or outcome.log[-2000:]}"
     )
 
 
