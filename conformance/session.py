@@ -364,7 +364,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     )
     config.stash[EXIT_CODE] = int(session.exitstatus)
     smoke_checks_say_why = all(failure.said for failure in config.stash[FAILED_SMOKE_CHECKS])
-    if config.option.tbstyle == "auto" and smoke_checks_say_why and not is_broken(found):
+    if config.option.tbstyle == "auto" and smoke_checks_say_why:
         # Each failure is told with its requirement; ``--tb`` shows where in the suite too.
         config.option.tbstyle = "no"
         _leave_out_the_short_summary(config)
@@ -382,7 +382,7 @@ def _leave_out_the_short_summary(config: pytest.Config) -> None:
     """Keep pytest from printing the message of each failed test once more, whole where a job of a CI runs."""
     terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
     if terminal is not None:
-        terminal.reportchars = terminal.reportchars.replace("f", "")
+        terminal.reportchars = terminal.reportchars.replace("f", "").replace("E", "")
 
 
 def _leave_report(config: pytest.Config, found: list[Judgement], *, exit_code: int) -> None:

@@ -267,4 +267,6 @@ def _evidence(report: pytest.TestReport) -> str:
         return str(report.longrepr[2])
     crash = getattr(report.longrepr, "reprcrash", None)
     said = str(crash.message) if crash is not None else str(report.longrepr or "")
-    return "\n".join(filter(None, [told, said]))
+    is_suites_own = dict(report.user_properties).get(VERDICT) == Verdict.HARNESS_ERROR.value
+    where = f"raised in {crash.path}:{crash.lineno}" if crash is not None and is_suites_own else ""
+    return "\n".join(filter(None, [where, told, said]))
