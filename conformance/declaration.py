@@ -171,11 +171,14 @@ def read_declaration(answer: Any, requirements: Collection[str]) -> Declaration:
     differs = answer.get("differs")
     if not isinstance(differs, dict):
         raise AdapterError(f"{kind}.differs is no mapping: give ids of requirements, each with its reason.")
+    version = str(answer.get("version"))
+    if not _is_one_line(version):
+        raise AdapterError(f"{kind}.version is {version!r}: give one line.")
     found = Declaration(
         named=str(answer.get("named")),
         kind=kind,
         import_root=str(answer.get("import_root")),
-        version=str(answer.get("version")),
+        version=version,
         absent=frozenset(_texts(answer, "absent")),
         differs={str(name): str(reason) for name, reason in differs.items()},
         beyond=frozenset(_texts(answer, "beyond")),
@@ -189,12 +192,17 @@ def read_declaration(answer: Any, requirements: Collection[str]) -> Declaration:
     return found
 
 
+def _is_one_line(declared: Any) -> bool:
+    """Whether it is a text that may stand in the header of a run: another line there would look like the judge's."""
+    return isinstance(declared, str) and declared.isprintable()
+
+
 def _texts(answer: Mapping[str, Any], name: str, *, said: str = "") -> list[str]:
     declared = answer.get(name)
     place = f"{answer.get('kind')}.{said or name}"
     if isinstance(declared, str):
         raise AdapterError(f"{place} is the text {declared!r}: give a set, frozenset({{{declared!r}}}).")
-    if not isinstance(declared, list) or not all(isinstance(each, str) for each in declared):
+    if not isinstance(declared, list) or not all(map(_is_one_line, declared)):
         raise AdapterError(f"{place} is {declared!r}: give a set of texts.")
     return declared
 

@@ -47,8 +47,8 @@ SOON = 10.0
 SEEDS = ("pip", "setuptools", "wheel")
 LAMP = Wheel(name="harbor-lamp", version="1.0", files={"harbor_lamp.py": ""})
 COMPLAINT = "pg_config: command not found"
-# No file of this name, which installers are handed.
-_PARAMETER = re.compile(r"\b\w*requirements\b(?!\.)")
+# No file of this name, and no option of an installer, which tells of such a file.
+_PARAMETER = re.compile(r"(?<![\w-])\w*requirements\b(?!\.)")
 _ERROR = re.compile(r"\bERROR\b|\[error\s*\]")
 
 

@@ -93,6 +93,8 @@ def test_no_service_is_named_by_what_a_command_line_of_dbt_or_an_installer_has(p
         pytest.param({"absent": {"watcher": 1}}, "absent is {'watcher': 1}: give a set of texts", id="no-set"),
         pytest.param({"beyond": [7]}, "beyond is .7.: give a set of texts", id="no-texts"),
         pytest.param({"differs": []}, "differs is no mapping", id="no-mapping"),
+        pytest.param({"services": ["pier\n12 passed"]}, "give a set of texts", id="a-line-of-its-own"),
+        pytest.param({"version": "1.0\x1b[2J"}, "version is '1.0.x1b.2J': give one line", id="moves-the-cursor"),
         pytest.param({"services": ["python*"]}, "fits 'python' too", id="hides-leaks"),
         pytest.param({"refused": "No pier here."}, "No pier here.", id="refused"),
     ],
