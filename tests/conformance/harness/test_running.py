@@ -1,4 +1,4 @@
-"""Tests of signals to tasks that have ended meanwhile."""
+"""Tests of signals to tasks that have ended meanwhile, and of what a task says of the machine."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from conformance.harness.running import RunningTasks
+from conformance.harness.running import HarnessError, RunningTasks
 
 
 class RaceOfOneThatHasEnded:
@@ -52,3 +55,21 @@ def test_a_task_that_runs_is_told_to_end() -> None:
         assert RunningTasks(race, {}).terminate()
 
         assert runs.wait() == -signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("places", "ending"),
+    [
+        pytest.param({"full": "nowhere"}, pytest.skip.Exception, id="of-a-task-that-needs-what-cannot-be-had"),
+        pytest.param({}, HarnessError, id="of-a-task-that-needs-no-mount"),
+    ],
+)
+def test_a_refused_mount_is_believed_where_the_judge_may_not_mount_either(
+    tmp_path: Path, places: Mapping[str, str], ending: type[BaseException]
+) -> None:
+    told = SimpleNamespace(value=None, exception="MountError: it cannot be had here", in_words="it", traceback="")
+    ended = SimpleNamespace(outcomes=[told], timeline=None, left_behind=(), services=())
+    race: Any = SimpleNamespace(finish=lambda check: None if check else ended)
+
+    with pytest.raises(ending, match="it"):
+        RunningTasks(race, {kind: str(tmp_path / name) for kind, name in places.items()}).finish()
