@@ -42,6 +42,7 @@ CAPABILITIES: Mapping[str, str] = {
     "lock_methods": "operators have the lock methods that the documentation names",
     "templates": "virtualenv_dir and is_virtualenv_dir_temporary are Jinja templates",
     "pid_lock_file": "cosmos_virtualenv.lock in virtualenv_dir holds the owner's PID",
+    "temporary_prefix": "temporary environments lie in a directory whose name begins with cosmos-venv",
     "foreign_hosts": "the lock says on which host its owner is",
     "retry_count_lock": "a setting says how many seconds a task waits for the lock",
     "variable_seed_store": "what is remembered of seeds stands in Airflow Variables",
@@ -256,6 +257,7 @@ class CosmosVenvAdapter(Adapter):
     beyond: ClassVar[frozenset[str]] = frozenset(
         {
             *COMPATIBILITIES,
+            "CMD-023",
             "ENV-013",
             "ENV-015",
             "ENV-018",

@@ -22,8 +22,14 @@ from .harness import processes
 from .requirements import COMPATIBILITIES
 from .tasks import AdapterError
 
-_NO_SERVICE = ("dbt", "dbt run", "python", "python3", "uv", "pip", "sleep", "")
-"""Process names that no service pattern may match, or leaks would be hidden."""
+_DBT = "/venv/bin/dbt run --profile shop --target dev --project-dir /shop --profiles-dir /shop"
+_PIP = "pip install --quiet --python /venv/bin/python --no-index --find-links /wheels -r requirements.txt dbt-core"
+_NO_SERVICE = (
+    *("dbt", "dbt run", "python", "python3", "uv", "pip", "sleep", ""),
+    *(_DBT, f"/venv/bin/python {_DBT}", f"/venv/bin/python3 -I {_DBT}"),
+    *(f"/bin/uv {_PIP}", f"/venv/bin/python -m {_PIP}", f"/venv/bin/python /venv/bin/{_PIP}"),
+)
+"""Names and command lines of processes that no service pattern may match, or leaks would be hidden."""
 _START = (
     "import faulthandler, signal, sys; faulthandler.register(signal.SIGQUIT); sys.path[:] = sys.argv[2:]; "
     f"from {__name__} import tell; tell(sys.argv[1])"
@@ -165,11 +171,14 @@ def read_declaration(answer: Any, requirements: Collection[str]) -> Declaration:
     differs = answer.get("differs")
     if not isinstance(differs, dict):
         raise AdapterError(f"{kind}.differs is no mapping: give ids of requirements, each with its reason.")
+    version = str(answer.get("version"))
+    if not _is_one_line(version):
+        raise AdapterError(f"{kind}.version is {version!r}: give one line.")
     found = Declaration(
         named=str(answer.get("named")),
         kind=kind,
         import_root=str(answer.get("import_root")),
-        version=str(answer.get("version")),
+        version=version,
         absent=frozenset(_texts(answer, "absent")),
         differs={str(name): str(reason) for name, reason in differs.items()},
         beyond=frozenset(_texts(answer, "beyond")),
@@ -183,12 +192,17 @@ def read_declaration(answer: Any, requirements: Collection[str]) -> Declaration:
     return found
 
 
+def _is_one_line(declared: Any) -> bool:
+    """Whether it is a text that may stand in the header of a run: another line there would look like the judge's."""
+    return isinstance(declared, str) and declared.isprintable()
+
+
 def _texts(answer: Mapping[str, Any], name: str, *, said: str = "") -> list[str]:
     declared = answer.get(name)
     place = f"{answer.get('kind')}.{said or name}"
     if isinstance(declared, str):
         raise AdapterError(f"{place} is the text {declared!r}: give a set, frozenset({{{declared!r}}}).")
-    if not isinstance(declared, list) or not all(isinstance(each, str) for each in declared):
+    if not isinstance(declared, list) or not all(map(_is_one_line, declared)):
         raise AdapterError(f"{place} is {declared!r}: give a set of texts.")
     return declared
 

@@ -91,6 +91,11 @@ def refuse_wrong_options(config: pytest.Config, specification: Mapping[str, Requ
         _refuse_where_none_is_judged(pattern, specification, has_servers=has_servers(config))
     if config.getoption("cosmos_requirement") is not None and not wanted_patterns(config):
         raise pytest.UsageError("--cosmos-requirement= names none: give ids such as LOCK-003 or LOCK-*.")
+    if named := [each for each in config.getoption("tx", None) or () if "python=" in each]:
+        raise pytest.UsageError(
+            f"--tx={named[0]}: all processes judge by the Python of this run, since another one may pass over "
+            "assertions (-O): leave out python=."
+        )
     # Processes of pytest-xdist would have an Airflow each. A worker of it is told of the others by another option.
     if has_servers(config) and config.getoption("numprocesses", None):
         raise pytest.UsageError("--cosmos-servers starts one Airflow, which all of its checks share: leave out -n.")

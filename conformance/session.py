@@ -78,6 +78,7 @@ from .tasks import AdapterError
 
 __all__ = [
     "EXIT_CODE",
+    "GAP",
     "_cosmos_services",
     "adapter",
     "does_not_apply",
@@ -109,6 +110,8 @@ _CLOSING = pytest.StashKey[int]()
 _DESELECTED = pytest.StashKey[int]()
 EXIT_CODE = pytest.StashKey[int]()
 """What the suite closes with."""
+GAP = pytest.StashKey["str | None"]()
+"""Why the run gives no verdict; None where it gives one, or a plugin has judged something else by the checks."""
 _IN_PART = pytest.StashKey[set[str]]()
 """Ids of requirements of which the options leave tests out."""
 _REPORT = pytest.StashKey[str]()
@@ -352,15 +355,16 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     config, found = session.config, judgements(session.config)
     level, strict, known = asked_level(config), bool(config.getoption("cosmos_strict")), config.stash[KNOWN]
     beyond = declaration_of(config).beyond
+    config.stash[GAP] = _gap(config, found)
     session.exitstatus = suite_exit_code(
         exitstatus,
         smoke_failed=bool(config.stash[FAILED_SMOKE_CHECKS]),
         failed=any(counts_against(each, level=level, beyond=beyond, strict=strict, known=known) for each in found),
-        has_gap=_gap(config, found) is not None,
+        has_gap=config.stash[GAP] is not None,
     )
     config.stash[EXIT_CODE] = int(session.exitstatus)
     smoke_checks_say_why = all(failure.said for failure in config.stash[FAILED_SMOKE_CHECKS])
-    if config.option.tbstyle == "auto" and smoke_checks_say_why and not is_broken(found):
+    if config.option.tbstyle == "auto" and smoke_checks_say_why:
         # Each failure is told with its requirement; ``--tb`` shows where in the suite too.
         config.option.tbstyle = "no"
         _leave_out_the_short_summary(config)
@@ -378,7 +382,7 @@ def _leave_out_the_short_summary(config: pytest.Config) -> None:
     """Keep pytest from printing the message of each failed test once more, whole where a job of a CI runs."""
     terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
     if terminal is not None:
-        terminal.reportchars = terminal.reportchars.replace("f", "")
+        terminal.reportchars = terminal.reportchars.replace("f", "").replace("E", "")
 
 
 def _leave_report(config: pytest.Config, found: list[Judgement], *, exit_code: int) -> None:
@@ -471,7 +475,7 @@ def _print_verdicts(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line(line)
     if (update := config.stash.get(_UPDATE, None)) is not None:
         terminalreporter.line(f"{config.getoption('cosmos_known_failures')}: {update}.")
-    if reason := _gap(config, found):
+    if reason := config.stash.get(GAP, None):
         terminalreporter.section("conformance: incomplete", red=is_broken(found), yellow=not is_broken(found))
         terminalreporter.line(ending(reason, config.stash[EXIT_CODE]))
 

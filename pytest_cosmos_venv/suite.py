@@ -31,15 +31,18 @@ SUITE = Path(__file__).parent / "conformance"
 _START = "import sys; sys.path[:] = [entry for entry in sys.path if entry]; import pytest; sys.exit(pytest.main())"
 # PYTEST_*: additions of the project to each run. AIRFLOW*, DBT_*: its database, connections and settings are not the
 # suite's. PIP_*, UV_*: the suite installs from a folder; a configured index would only take part in error cases.
+# PYTHONOPTIMIZE: a Python that passes over assertions passes every check.
 CLOSING_OPTION = "--cosmos-closing"
 """The option with the descriptor to which the suite writes its closing record."""
 REPORT_FILES = ("report.json", "report.html", "summary.md", "badge.svg")
 """The files of a report; the closing record vouches for the first."""
+RUN_FOLDER = "cosmos-conformance-"
+"""The beginning of the name of the folder for everything that a run writes."""
 _PLUGINS = ("pytest_cosmos_venv.plugin", "xdist.plugin")
 _LONGEST_RECORD = 4096
 # A run that ends so claims nothing: it was interrupted, has failed itself, or could not begin.
 _CLAIM_NOTHING = (2, 3, 4)
-_PREFIXES_LEFT_BEHIND = ("AIRFLOW", "DBT_", "PIP_", "PYTEST_", "UV_")
+_PREFIXES_LEFT_BEHIND = ("AIRFLOW", "DBT_", "PIP_", "PYTEST_", "PYTHONOPTIMIZE", "UV_")
 
 
 class SuiteExit(IntEnum):
@@ -168,7 +171,7 @@ def run_suite(
     with (
         interruption.at_sigterm(),
         contextlib.closing(_Closing()) as closing,
-        throwaway_folder("cosmos-conformance-") as root,
+        throwaway_folder(RUN_FOLDER) as root,
     ):
         run = SuiteRun(
             options=options,

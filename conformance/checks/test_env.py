@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sys
 import sysconfig
 import time
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_cosmos_venv import DbtCall, Wheel, write_wheel
+from pytest_cosmos_venv import Wheel, write_wheel
 
 from ..harness import processes
 from ..harness.harness import NATIVE_DBT, TEMPORARY_PLACES, Harness
@@ -26,8 +25,11 @@ from ..harness.runs import (
     installed,
     installing_ends,
     is_below,
+    named_so,
     ran,
     run_begins,
+    seen_installers,
+    temporary_home,
     unpacked,
     unpacking_begins,
 )
@@ -45,6 +47,8 @@ SOON = 10.0
 SEEDS = ("pip", "setuptools", "wheel")
 LAMP = Wheel(name="harbor-lamp", version="1.0", files={"harbor_lamp.py": ""})
 COMPLAINT = "pg_config: command not found"
+# No file of this name, and no option of an installer, which tells of such a file.
+_PARAMETER = re.compile(r"(?<![\w-])\w*requirements\b(?!\.)")
 _ERROR = re.compile(r"\bERROR\b|\[error\s*\]")
 
 
@@ -54,18 +58,11 @@ def _two_tasks(harness: Harness) -> list[Task]:
     return [harness.kept_task(py_requirements=harness.requirements(version)) for version in harness.versions]
 
 
-def _temporary_home(call: DbtCall) -> Path:
-    """The temporary directory that dbt ran in."""
-    named = [folder for folder in (call.prefix, *call.prefix.parents) if folder.name.startswith("cosmos-venv")]
-    assert named, f"a temporary directory must have a name that begins with cosmos-venv; seen: dbt in {call.prefix}"
-    return named[-1]
-
-
 @requirement("ENV-001")
 @each_temporary_place
 def test_a_temporary_environment_is_used_and_gone_after_success(harness: Harness, place: str) -> None:
     with dbt_running(harness, harness.temporary_task(place), **harness.own_temporary) as call:
-        home, there = _temporary_home(call), sorted(installed(call.prefix))
+        home, there = temporary_home(call), sorted(installed(call.prefix))
 
     for name in harness.distributions:
         assert any(each.startswith(name) for each in there), f"it must hold {name}, which is required; seen: {there}"
@@ -81,7 +78,7 @@ def test_a_temporary_environment_is_gone_after_failure(harness: Harness, place: 
 
     calls = harness.calls("run")
     assert calls, f"the task must run dbt; seen: {outcome}"
-    home = _temporary_home(calls[0])
+    home = temporary_home(calls[0])
     assert not home.exists(), f"the temporary directory must be gone after a failing dbt; seen: {home} is there"
 
 
@@ -92,12 +89,20 @@ def test_a_temporary_environment_is_gone_after_a_kill(harness: Harness, place: s
 
     with harness.start(harness.temporary_task(place), variables=harness.own_temporary) as running:
         running.wait_for(run_begins(harness))
-        home = _temporary_home(harness.calls("run")[0])
+        home = temporary_home(harness.calls("run")[0])
         told_at = time.monotonic()
         running.terminate()
         is_gone = comes_true(lambda: not home.exists(), timeout=told_at + SOON + harness.slack - time.monotonic())
 
     assert is_gone, f"the temporary directory must be gone {SOON:.0f} s after a kill while dbt runs; seen: {home} stays"
+
+
+@requirement("ENV-029")
+@each_temporary_place
+def test_a_temporary_environment_lies_in_a_directory_of_the_documented_name(harness: Harness, place: str) -> None:
+    call = ran(harness, harness.temporary_task(place))
+
+    assert named_so(call), f"a temporary directory must have a name that begins with cosmos-venv; seen: {call.prefix}"
 
 
 @requirement("ENV-004")
@@ -115,7 +120,14 @@ def test_a_kept_environment_serves_the_next_task(harness: Harness, cosmos_packag
     assert now == before, f"the second task must unpack nothing that is there; RECORDs before {before}; seen: {now}"
     fetched = [request.path for request in index.requests[asked:] if "dbt_" in request.path]
     assert not fetched, f"the second task must fetch no distribution that is there; seen: {fetched}"
-    answer = processes.run([str(harness.virtualenv_dir / "bin" / "dbt"), "--version"], cwd=harness.folder)
+
+
+@requirement("ENV-030")
+def test_a_kept_environment_has_its_dbt_where_people_look_for_it(harness: Harness) -> None:
+    ran(harness, harness.shared_task())
+
+    answer = processes.run([str(harness.shared_directory / "bin" / "dbt"), "--version"], cwd=harness.folder)
+
     assert answer.succeeded, f"<virtualenv_dir>/bin/dbt --version must exit with 0; seen: {answer}"
 
 
@@ -205,13 +217,8 @@ def test_an_operator_that_is_executed_again_leaves_nothing(harness: Harness) -> 
     calls = harness.calls("run")
     assert error is None, f"an operator must be executed twice without an error; seen: {error}"
     assert len(calls) == 2, f"dbt must run in each execution; seen: {calls}"
-    left = sorted({str(_temporary_home(call)) for call in calls if _temporary_home(call).exists()})
+    left = sorted({str(temporary_home(call)) for call in calls if temporary_home(call).exists()})
     assert not left, f"no temporary directory of either execution may stay; seen: {left}"
-
-
-def _said_by_python(prefix: Path, code: str, *, cwd: Path) -> processes.FinishedCommand:
-    """The answer of an environment's Python, which gets none of this process's variables."""
-    return processes.run([str(prefix / "bin" / "python"), "-I", "-c", code], cwd=cwd)
 
 
 @requirement("ENV-005")
@@ -220,7 +227,7 @@ def test_system_site_packages_are_visible_when_they_are_wanted(harness: Harness,
     prefix = ran(harness, harness.kept_task(py_system_site_packages=is_visible)).prefix
 
     code = "import sys; print([p for p in sys.path if p.endswith('-packages') and not p.startswith(sys.prefix)])"
-    answer = _said_by_python(prefix, code, cwd=harness.folder)
+    answer = processes.said_by_python(prefix, code, cwd=harness.folder)
 
     assert answer.succeeded, f"the Python of the environment must answer; seen: {answer}"
     assert ("[]" not in answer.output) == is_visible, (
@@ -263,7 +270,7 @@ def test_a_dropped_requirement_is_gone(harness: Harness) -> None:
 
     prefix = ran(harness, harness.kept_task()).prefix
 
-    answer = _said_by_python(prefix, "import harbor_lamp", cwd=harness.folder)
+    answer = processes.said_by_python(prefix, "import harbor_lamp", cwd=harness.folder)
     assert "ModuleNotFoundError" in answer.output, (
         f"what is no longer required must not be importable in the next task; seen: import harbor_lamp: {answer}"
     )
@@ -379,7 +386,7 @@ def test_variables_of_the_workers_pip_do_not_divert_the_install(harness: Harness
 @requirement("ENV-015")
 def test_a_warm_task_starts_no_installer(harness: Harness) -> None:
     calls = harness.folder / "installers.txt"
-    variables = _seen_installers(harness.folder, calls)
+    variables = seen_installers(harness.folder, calls)
     ran(harness, harness.kept_task(), variables)
     if not calls.exists():
         pytest.skip("its installer is neither the uv on PATH nor pip: it cannot be seen")
@@ -392,27 +399,16 @@ def test_a_warm_task_starts_no_installer(harness: Harness) -> None:
     )
 
 
-def _seen_installers(folder: Path, calls: Path) -> dict[str, str]:
-    """Variables with which each uv of PATH and each pip leaves a line in a file."""
-    beside = str(Path(sys.executable).parent)
-    uv = shutil.which("uv") or shutil.which("uv", path=beside)
-    scripts = folder / "scripts"
-    scripts.mkdir()
-    if uv:
-        script = f'#!/bin/sh\necho "uv $*" >> "{calls}"\nexec "{uv}" "$@"\n'
-        (scripts / "uv").write_text(script, encoding="utf-8")
-        (scripts / "uv").chmod(0o755)
-    return {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "PIP_LOG": str(calls)}
-
-
 @requirement("ENV-009")
 @pytest.mark.parametrize("none", [[], None], ids=["empty", "none"])
 def test_requirements_that_are_missing_are_told(harness: Harness, none: list[str] | None) -> None:
     outcome = harness.run(harness.task(py_requirements=none))
 
-    told = [line for line in outcome.log.splitlines() if "py_requirements" in line]
-    assert any(_ERROR.search(line) for line in told), (
-        f"without requirements a record of level ERROR must name py_requirements; seen: {told or outcome.log[-2000:]}"
+    told = [line for line in outcome.log.splitlines() if _PARAMETER.search(line)]
+    errors = [line for line in told if _ERROR.search(line)]
+    assert errors or _PARAMETER.search(outcome.exception or ""), (
+        "without requirements a record of level ERROR, or the error of the task, must name py_requirements; seen: "
+        f"{outcome.exception}, {told or outcome.log[-2000:]}"
     )
 
 

@@ -303,7 +303,7 @@ class Harness:
             plain=True,
             **options,
         ) as race:
-            yield RunningTasks(race)
+            yield RunningTasks(race, {kind: path for task in several for kind, path in task.place.items()})
 
     def ask(self, probe: str, **arguments: Any) -> Any:
         """The answer of a probe of the implementation, found in a process of its own.

@@ -115,6 +115,15 @@ def _leased(file: Path) -> int | None:
     return descriptor
 
 
+def why_not_mounted(places: Mapping[str, str]) -> str | None:
+    """Why nobody may mount these on this machine; None where all can be mounted.
+
+    :param places: as for ``mounted``.
+    """
+    refusals = (refusal_of(partial(_mount_place, kind, path)) for kind, path in places.items())
+    return next(filter(None, refusals), None)
+
+
 @contextmanager
 def mounted(places: Mapping[str, str]) -> Iterator[None]:
     """Make directories ``read-only``, with all that is in them, or ``full``, with nothing in them, for this process.

@@ -232,6 +232,16 @@ def run(
     return FinishedCommand(command=command, exit_code=exit_code, output=text)
 
 
+def said_by_python(prefix: Path, code: str, *, cwd: Path) -> FinishedCommand:
+    """The answer of an environment's Python, which gets none of this process's variables.
+
+    :param prefix: the folder of the environment.
+    :param code: what it runs.
+    :param cwd: its current directory.
+    """
+    return run([str(prefix / "bin" / "python"), "-I", "-c", code], cwd=cwd)
+
+
 def _wait(process: subprocess.Popen[bytes], timeout: float) -> int | None:
     try:
         return process.wait(timeout=timeout)

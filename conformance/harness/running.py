@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import replace as with_changes
@@ -24,6 +24,7 @@ from pytest_cosmos_venv.throwaway import remove_folder
 
 from ..options import asked_timeout
 from ..tasks import Outcome
+from .mounts import why_not_mounted
 from .processes import comes_true
 
 if TYPE_CHECKING:
@@ -182,10 +183,12 @@ class RunningTasks:
     """Tasks that run, each in a process of its own.
 
     :param race: whose contenders they are.
+    :param places: what they find at paths: see ``mounts.mounted``.
     """
 
-    def __init__(self, race: RunningRace) -> None:
+    def __init__(self, race: RunningRace, places: Mapping[str, str]) -> None:
         self._race = race
+        self._places = places
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -260,19 +263,20 @@ class RunningTasks:
         __tracebackhide__ = True
         race = self._race.finish(check=False)
         return FinishedTasks(
-            outcomes=tuple(_outcome(each) for each in race.outcomes),
+            outcomes=tuple(self._outcome(each) for each in race.outcomes),
             timeline=race.timeline,
             left_behind=race.left_behind,
             services=race.services,
         )
 
-
-def _outcome(contender: Any) -> Outcome:
-    if contender.value is not None:
-        told = Outcome.from_plain(contender.value)
-        return with_changes(told, log=max(told.log, contender.output, key=len))
-    if contender.exception is not None:
-        if contender.exception.startswith(MountError.__name__):
-            pytest.skip(contender.exception.removeprefix(f"{MountError.__name__}: "))
-        raise HarnessError(f"{contender.in_words}\n{contender.traceback}")
-    return Outcome(state="failed", exception=contender.in_words, log=contender.output)
+    def _outcome(self, contender: Any) -> Outcome:
+        if contender.value is not None:
+            told = Outcome.from_plain(contender.value)
+            return with_changes(told, log=max(told.log, contender.output, key=len))
+        if contender.exception is not None:
+            # A task may raise what it likes under this name: what its process says is believed of a machine alone on
+            # which the judge may not mount either.
+            if contender.exception.startswith(MountError.__name__) and why_not_mounted(self._places):
+                pytest.skip(contender.exception.removeprefix(f"{MountError.__name__}: "))
+            raise HarnessError(f"{contender.in_words}\n{contender.traceback}")
+        return Outcome(state="failed", exception=contender.in_words, log=contender.output)

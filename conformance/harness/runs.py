@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import stat
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -98,6 +100,22 @@ def is_below(place: Path, folder: Path) -> bool:
     return folder.resolve() in (place.resolve(), *place.resolve().parents)
 
 
+def named_so(call: DbtCall) -> list[Path]:
+    """The folders around a dbt, the environment's own first, whose names begin as the documentation says.
+
+    :param call: a call of dbt in a temporary environment.
+    """
+    return [folder for folder in (call.prefix, *call.prefix.parents) if folder.name.startswith("cosmos-venv")]
+
+
+def temporary_home(call: DbtCall) -> Path:
+    """The temporary directory that dbt ran in; where it has no name of its own, the environment.
+
+    :param call: likewise.
+    """
+    return [call.prefix, *named_so(call)][-1]
+
+
 def installed(prefix: Path) -> dict[str, Path]:
     """The RECORD of each distribution in an environment, by name and version as files have them: ``dbt_core-1.10.0``.
 
@@ -150,6 +168,23 @@ def installing_ends(virtualenv_dir: Path, names: set[str]) -> Point:
         return Sighting(at=time.time(), what="the installer has ended") if is_over else None
 
     return Point("finishing", look)
+
+
+def seen_installers(folder: Path, calls: Path) -> dict[str, str]:
+    """Variables with which each uv of PATH and each pip leaves a line in a file.
+
+    :param folder: an existing folder for what takes the place of uv.
+    :param calls: the file.
+    """
+    beside = str(Path(sys.executable).parent)
+    uv = shutil.which("uv") or shutil.which("uv", path=beside)
+    scripts = folder / "scripts"
+    scripts.mkdir()
+    if uv:
+        script = f'#!/bin/sh\necho "uv $*" >> "{calls}"\nexec "{uv}" "$@"\n'
+        (scripts / "uv").write_text(script, encoding="utf-8")
+        (scripts / "uv").chmod(0o755)
+    return {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "PIP_LOG": str(calls)}
 
 
 def _unpacked_below(virtualenv_dir: Path) -> Iterator[str]:

@@ -6,6 +6,7 @@ again, and the list of known failures if the run had one.
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,13 +20,20 @@ from .. import SPECIFICATION_VERSION
 from ..requirements import FIRST, Requirement, is_draft, read_specification
 from .comparison import Report, rows
 from .report import read_report, without_credentials
-from .verdicts import Verdict
+from .verdicts import Verdict, worst
 
 REPORT, SERVERS_REPORT, README, KNOWN_FAILURES = "report.json", "report-servers.json", "README.md", "known-failures.txt"
 UNKNOWN = "unknown"
 _NAME = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+)*")
 _VERSION_IN_NAME = re.compile(r"-(\d+(?:\.\d+)*)$")
 _HOME = re.compile(r"(?<![\w.~/-])(?:/(?:home|Users)/[^/\s]+|/root\b)|\b[A-Za-z]:\\+Users\\")
+_FOLDER = re.compile(
+    r"(?<![\w.~-])/(?:tmp|work|workspaces?|builds|__w|app|mnt|media|srv|data|scratch|private|Volumes|var/(?:tmp|folders|lib)"
+    r"|opt/hostedtoolcache)/[^\s\"'<>()\[\]{},;]+"
+)
+"""A path below a folder that people and jobs of a CI work in."""
+_FIXED = ("level", "since", "sentence", "sources", "needs", "depends_on")
+"""What a report takes from the specification."""
 _SHOWN_FAULTS = 5
 """Places that one sentence names."""
 
@@ -69,6 +77,7 @@ def faults(folder: Path) -> list[str]:
             f"{folder / name} {fault}" for fault in _of_report(report, folder, has_servers=name == SERVERS_REPORT)
         ]
     found += _of_readme(folder / README, reports.values())
+    found += _of_known_failures(folder, reports)
     for name in sorted(present & {REPORT, SERVERS_REPORT, README, KNOWN_FAILURES}):
         found += _of_secrets(folder / name)
     return found
@@ -80,6 +89,11 @@ def _of_report(report: Report, folder: Path, *, has_servers: bool) -> Iterable[s
     yield from _of_versions(report)
     yield from _of_requirements(report, specification, has_servers=has_servers)
     yield from _of_closing(report)
+    yield from _of_verdicts(report)
+    if report["specification"] == SPECIFICATION_VERSION:
+        yield from _of_copies(report, specification)
+    if report["specification"] != FIRST:  # whose suite wrote down where it ran
+        yield from _of_folders(report)
 
 
 def _of_names(report: Report, folder: Path, specification: Mapping[str, Requirement]) -> Iterable[str]:
@@ -134,17 +148,60 @@ def _of_closing(report: Report) -> Iterable[str]:
     told = {(group, verdict): n for group, each in closing["counts"].items() for verdict, n in each.items() if n}
     if told != dict(counted):
         yield "counts other verdicts at its end than it lists: hand it in as the run has left it."
+    counting = {Verdict.FAILED.value}
+    if report["specification"] != FIRST and not report["options"].get("known_failures"):
+        counting.add(Verdict.DIFFERS.value)
     broken = [
         each["id"]
         for each in report["requirements"]
-        if each["level"] == "MUST"
-        and each["verdict"] == Verdict.FAILED.value
-        and not is_draft(each.get("since", FIRST))
+        if each["level"] == "MUST" and each["verdict"] in counting and not is_draft(each.get("since", FIRST))
     ]
     if broken and closing["exit_code"] == 0:
-        yield f"ends with 0 although {_listed(broken)} failed: hand it in as the run has left it."
+        yield f"ends with 0 although {_listed(broken)} failed or differ: hand it in as the run has left it."
     if not _is_in_order(report["started"], closing["ended"]):
         yield f"began at {report['started']} and ended at {closing['ended']}: these are no two times in order."
+
+
+def _of_verdicts(report: Report) -> Iterable[str]:
+    for each in report["requirements"]:
+        said, due = each["verdict"], worst({Verdict(test["verdict"]) for test in each["tests"]}).value
+        if said != due:
+            yield f"says of {each['id']} {said}, and its tests came to {due}: hand it in as the run has left it."
+
+
+def _of_copies(report: Report, specification: Mapping[str, Requirement]) -> Iterable[str]:
+    """Faults of what each report of one version has alike."""
+    for each in report["requirements"]:
+        one = specification.get(each["id"])
+        due = {} if one is None else {name: json.loads(json.dumps(getattr(one, name))) for name in _FIXED}
+        if changed := [name for name, value in due.items() if each.get(name) != value]:
+            yield f"has another {' and another '.join(changed)} of {each['id']} than the specification."
+
+
+def _of_folders(report: Report) -> Iterable[str]:
+    texts = [str(value) for value in report["options"].values()]
+    texts += [text for each in report["requirements"] for text in (*each["evidence"], *each["pictures"])]
+    if folders := sorted({found[0] for text in texts for found in _FOLDER.finditer(text)}):
+        yield (
+            f"names folders of the machine that judged ({_listed(folders)}): judge again with the adapter installed or "
+            "in a folder of PYTHONPATH, and with files named relative to the current directory."
+        )
+
+
+def _of_known_failures(folder: Path, reports: Mapping[str, Report]) -> Iterable[str]:
+    taken = (Verdict.KNOWN_FAILURE.value, Verdict.UNEXPECTED_PASS.value)
+    try:
+        listed = set(re.findall(r"(?m)^\s*([A-Z]+-\d+)\b", (folder / KNOWN_FAILURES).read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError):
+        listed = set()
+    for name, report in reports.items():
+        owned = {each["id"] for each in report["requirements"] if each["verdict"] in taken}
+        lacking = sorted(owned - listed)
+        if lacking:
+            yield (
+                f"{folder / name} takes {_listed(lacking)} from a list of known failures: hand in the list too, as "
+                f"{KNOWN_FAILURES}."
+            )
 
 
 def _of_readme(file: Path, reports: Iterable[Report]) -> Iterable[str]:

@@ -7,6 +7,7 @@ Markdown is what a job of a CI shows: a table, and the failures.
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
 import sys
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest_cosmos_venv
-from pytest_cosmos_venv.suite import REPORT_FILES
+from pytest_cosmos_venv.suite import REPORT_FILES, RUN_FOLDER
 
 from .. import SPECIFICATION_VERSION, SUITE_VERSION
 from ..requirements import COMPATIBILITIES, FIRST, Level, is_draft
@@ -33,6 +34,8 @@ SCHEMA_FILE = Path(__file__).with_name("report.schema.json")
 FORMAT = 1
 _LONGEST_EVIDENCE = 8000
 _TOOLKIT = str(Path(pytest_cosmos_venv.__file__).parent)
+_RUN = re.compile(rf"(?:/[\w.+@-]+)*/{RUN_FOLDER}\w+")
+"""The folder of a run, in whatever text."""
 _CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/\s]*@")
 _SECRETS = re.compile(
     r"(?i)(?P<name>[\w-]*(?:token|password|secret|api[_-]?key)[\w-]*['\"]?\s*[=:]\s*['\"]?)[^\s'\"]{4,}"
@@ -226,7 +229,7 @@ def _record(judgement: Judgement, named: str, options: Mapping[str, object]) -> 
         "sources": list(one.sources),
         "verdict": judgement.verdict.value,
         "evidence": [redacted(text)[-_LONGEST_EVIDENCE:] for text in judgement.evidence],
-        "pictures": [picture for each in judgement.seen for picture in each.pictures],
+        "pictures": [redacted(picture) for each in judgement.seen for picture in each.pictures],
         "root": judgement.root,
         "depends_on": list(one.depends_on),
         "needs": list(one.needs),
@@ -239,14 +242,25 @@ def _record(judgement: Judgement, named: str, options: Mapping[str, object]) -> 
 
 
 def redacted(text: str) -> str:
-    """The text without this user's home, and without credentials as far as they can be told.
+    """The text without folders of this machine, and without credentials as far as they can be told.
 
-    :param text: evidence, or the value of an option.
+    :param text: evidence, a picture, or the value of an option.
     """
-    home = str(Path.home())  # which is / for some users of containers, and would be found in every path
-    text = text.replace(home, "~") if len(home) > 1 else text
-    text = text.replace(sys.prefix, "ENVIRONMENT").replace(_TOOLKIT, Path(_TOOLKIT).name)
+    text = _RUN.sub("RUN", text)
+    for folder, word in _folders_of_this_machine():
+        text = re.sub(rf"{re.escape(folder)}(?![\w-])", word, text)
     return without_credentials(text)
+
+
+def _folders_of_this_machine() -> list[tuple[str, str]]:
+    """Folders with the words that stand for them, those within others first."""
+    modules = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    folders = [(str(Path.home()), "~"), *((each.rstrip("/"), "PYTHONPATH") for each in modules)]
+    folders += [(sys.base_prefix, "PYTHON"), (sys.prefix, "ENVIRONMENT"), (_TOOLKIT, Path(_TOOLKIT).name)]
+    words = dict(folders) | {os.path.realpath(folder): word for folder, word in folders if folder}
+    # The home of some users of containers is /, and a system's Python lies in /usr: both say nothing.
+    told = {folder: word for folder, word in words.items() if folder not in ("", "/", "/usr", "/usr/local")}
+    return sorted(told.items(), key=lambda each: len(each[0]), reverse=True)
 
 
 def without_credentials(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 
 import pytest
@@ -17,9 +18,13 @@ _SHOWN_LINES = 25
 """Lines that are shown of what was seen of one requirement."""
 _SHOWN_CHARACTERS = 3000
 """The same in characters: the line that goes beyond is the last."""
+_SHOWN_IN_ALL = 40_000
+"""Characters that are shown of what was seen in a whole run; each failure beyond that has one line."""
 _WIDEST = 400
 """Characters that are shown of one line."""
 _WIDTH = 15
+# A task may write what clears a terminal, or moves the cursor to where other words stand.
+_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?)|\x9b[0-?]*[ -/]*[@-~]")
 
 
 def print_judgements(
@@ -42,8 +47,11 @@ def print_judgements(
         return
     failed = [each for each in judgements if each.verdict in (Verdict.FAILED, Verdict.HARNESS_ERROR)]
     told: set[str] = set()
+    room = _SHOWN_IN_ALL
     for judgement, following in by_root(failed):
-        _print_failure(terminal, judgement, following, told)
+        lines = shown(judgement.evidence, told, most=_SHOWN_LINES if room > 0 else 1)
+        room -= sum(map(len, lines))
+        _print_failure(terminal, judgement, following, lines)
         terminal.line(f"  again: {again(judgement.requirement.id, implementation, options)}")
     terminal.section("conformance")
     strict, is_updated = bool(options.get("strict")), bool(options.get("update_known_failures"))
@@ -64,7 +72,12 @@ def print_smoke_failure(terminal: pytest.TerminalReporter, failure: SmokeFailure
     :param failure: the first smoke check that failed.
     """
     terminal.section("conformance: nothing was judged", red=True)
-    for line in failure.said.splitlines():
+    # No report keeps the rest, so its end is shown too, where most programs say what went wrong.
+    lines = failure.said.splitlines()
+    left_out = len(lines) - 2 * _SHOWN_LINES
+    between = [f"({left_out} more lines)"] if left_out > 0 else []
+    first, last = (lines[:_SHOWN_LINES], lines[-_SHOWN_LINES:]) if between else (lines, [])
+    for line in (*map(_cut, first), *between, *map(_cut, last)):
         terminal.line(line)
     terminal.line(
         f"The smoke check {failure.check} failed, so the environment or the adapter is at fault, not a requirement. "
@@ -105,28 +118,30 @@ def again(requirement: str, implementation: str, options: Mapping[str, object]) 
 
 
 def _print_failure(
-    terminal: pytest.TerminalReporter, judgement: Judgement, following: Sequence[Judgement], told: set[str]
+    terminal: pytest.TerminalReporter, judgement: Judgement, following: Sequence[Judgement], seen: Sequence[str]
 ) -> None:
     one = judgement.requirement
     terminal.section(f"{one.id} {one.counted_as}: {judgement.verdict.value}", sep="-", red=True)
     terminal.line(one.sentence)
-    for line in shown(judgement.evidence, told):
+    for line in seen:
         terminal.line(f"  {line}")
     if following:
         terminal.line(f"  fails with it: {', '.join(each.requirement.id for each in following)}")
 
 
-def shown(evidence: Sequence[str], told: set[str]) -> list[str]:
+def shown(evidence: Sequence[str], told: set[str], *, most: int = _SHOWN_LINES) -> list[str]:
     """The lines of evidence that a terminal shows: none twice, no long one whole, and no more than a screen of them.
 
     :param evidence: what the tests of a requirement have seen.
     :param told: the lines that were shown before; those of this requirement are added.
+    :param most: how many at the most.
     """
     lines = [line for text in evidence for line in text.splitlines()]
     found: list[str] = []
     for line in dict.fromkeys(lines):
-        is_full = len(found) == _SHOWN_LINES or sum(map(len, found)) > _SHOWN_CHARACTERS
-        if line not in told and not is_full:
+        is_full = len(found) == most or sum(map(len, found)) > _SHOWN_CHARACTERS
+        # The first line is what failed, and may be all that was seen.
+        if (line not in told or not found) and not is_full:
             told.add(line)
             found.append(_cut(line))
     left_out = len(lines) - len(found)
@@ -134,6 +149,7 @@ def shown(evidence: Sequence[str], told: set[str]) -> list[str]:
 
 
 def _cut(line: str) -> str:
+    line = "".join(letter for letter in _SEQUENCE.sub("", line) if letter.isprintable() or letter == "\t")
     rest = len(line) - _WIDEST
     return line if rest <= 0 else f"{line[:_WIDEST]} ... ({rest} more characters)"
 

@@ -130,8 +130,14 @@ def judge(specification: Mapping[str, Requirement], seen: Iterable[Seen]) -> lis
 
 
 def _verdict(seen: Sequence[Seen]) -> Verdict:
-    """The worst of its tests; where some do not apply, the others decide."""
-    found = {each.verdict for each in seen}
+    return worst({each.verdict for each in seen})
+
+
+def worst(found: Collection[Verdict]) -> Verdict:
+    """The verdict to which a requirement comes: the worst of its tests; where some do not apply, the others decide.
+
+    :param found: the verdicts of its tests.
+    """
     return next((verdict for verdict in _WORST_FIRST if verdict in found), Verdict.NOT_RUN)
 
 
@@ -261,4 +267,6 @@ def _evidence(report: pytest.TestReport) -> str:
         return str(report.longrepr[2])
     crash = getattr(report.longrepr, "reprcrash", None)
     said = str(crash.message) if crash is not None else str(report.longrepr or "")
-    return "\n".join(filter(None, [told, said]))
+    is_suites_own = dict(report.user_properties).get(VERDICT) == Verdict.HARNESS_ERROR.value
+    where = f"raised in {crash.path}:{crash.lineno}" if crash is not None and is_suites_own else ""
+    return "\n".join(filter(None, [where, told, said]))

@@ -70,12 +70,31 @@ def test_a_service_that_hides_leaks_is_told_by_the_entry_point_that_declares_it(
 
 
 @pytest.mark.parametrize(
+    "pattern",
+    [
+        pytest.param("*/bin/dbt *", id="dbt"),
+        pytest.param("*dbt run --*", id="dbt-with-options"),
+        pytest.param("*/bin/python */dbt*", id="dbt-of-a-python"),
+        pytest.param("*/bin/python -m pip *", id="pip"),
+        pytest.param("* pip install *", id="uv"),
+    ],
+)
+def test_no_service_is_named_by_what_a_command_line_of_dbt_or_an_installer_has(pattern: str) -> None:
+    told = json.loads(json.dumps(told_by(Adapter("cosmos"), "1.0")))
+
+    with pytest.raises(AdapterError, match="and what was left behind would be hidden"):
+        read_declaration({**told, "services": [pattern]}, ())
+
+
+@pytest.mark.parametrize(
     ("answer", "words"),
     [
         pytest.param(["cosmos"], "has answered nonsense", id="a-list"),
         pytest.param({"absent": {"watcher": 1}}, "absent is {'watcher': 1}: give a set of texts", id="no-set"),
         pytest.param({"beyond": [7]}, "beyond is .7.: give a set of texts", id="no-texts"),
         pytest.param({"differs": []}, "differs is no mapping", id="no-mapping"),
+        pytest.param({"services": ["pier\n12 passed"]}, "give a set of texts", id="a-line-of-its-own"),
+        pytest.param({"version": "1.0\x1b[2J"}, "version is '1.0.x1b.2J': give one line", id="moves-the-cursor"),
         pytest.param({"services": ["python*"]}, "fits 'python' too", id="hides-leaks"),
         pytest.param({"refused": "No pier here."}, "No pier here.", id="refused"),
     ],

@@ -69,3 +69,4 @@ def test_a_sample_of_faults_is_caught(tmp_path: Path) -> None:
     table = [line.split() for line in done.stdout.splitlines() if line.split()[1:2] and line.split()[1] in SAMPLE]
     assert sorted((words[1], words[-1]) for words in table) == sorted((name, "caught") for name in SAMPLE), done.stdout
     assert done.returncode == 0
+    assert "verdict" not in done.stdout

@@ -170,8 +170,40 @@ def test_what_a_task_sends_runs_no_code_in_the_judge(rude: Rude, name: str) -> N
 
 @pytest.mark.long
 @pytest.mark.timeout(300)
+def test_a_task_that_fails_cannot_blame_the_machine(rude: Rude) -> None:
+    options = ["--cosmos-requirement=CMD-014,ENV-016", "--cosmos-report=out"]
+
+    done = rude.judge("tests.conformance.rude.adapters:BlamesTheMachine", *options)
+
+    assert done.returncode == 11, done.stdout
+    assert [rude.found(each)["verdict"] for each in ("CMD-014", "ENV-016")] == ["harness error"] * 2
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["one-process", "workers"])
+def test_a_python_that_passes_over_assertions_passes_over_none(rude: Rude, workers: list[str]) -> None:
+    options = ["--cosmos-requirement=CMD-015", "--cosmos-level=should", "--cosmos-report=out"]
+
+    done = rude.judge("tiny.adapter:TinyAdapter", *options, *workers, PYTHONOPTIMIZE="1")
+
+    assert done.returncode == 1, done.stdout
+    assert rude.found("CMD-015")["verdict"] == "failed"
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
 def test_what_a_task_prints_does_not_fill_the_terminal(rude: Rude) -> None:
     done = rude.judge("tiny.rude:RudeAdapter", "--cosmos-requirement=CMD-002", "--cosmos-timeout=90")
 
     assert done.returncode == 1
     assert len(done.stdout) + len(done.stderr) < 20_000
+
+
+def test_workers_of_another_python_are_refused(rude: Rude) -> None:
+    python = f"popen//python={sys.executable} -O"
+
+    done = rude.judge("tiny.adapter:TinyAdapter", "--tx", python, "--dist=load", "--cosmos-requirement=CMD-015")
+
+    assert done.returncode == 4, done.stdout
+    assert "leave out python=" in done.stdout + done.stderr

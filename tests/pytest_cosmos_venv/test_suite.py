@@ -61,6 +61,7 @@ def test_variables_of_the_project_and_of_airflow_stay_outside(tmp_path: Path) ->
         "DBT_PROFILES_DIR": "/production",
         "PIP_INDEX_URL": "https://user:password@index",
         "UV_OFFLINE": "1",
+        "PYTHONOPTIMIZE": "1",
     }
 
     environment = suite_run(tmp_path).environment(outer)

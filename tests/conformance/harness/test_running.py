@@ -1,4 +1,4 @@
-"""Tests of signals to tasks that have ended meanwhile."""
+"""Tests of signals to tasks that have ended meanwhile, and of what a task says of the machine."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from conformance.harness.running import RunningTasks
+from conformance.harness.running import HarnessError, RunningTasks
 
 
 class RaceOfOneThatHasEnded:
@@ -40,7 +43,7 @@ def test_a_task_that_has_ended_is_told_nothing(monkeypatch: pytest.MonkeyPatch, 
         ended.wait()
     race: Any = RaceOfOneThatHasEnded(ended.pid, known_after=known_after)
 
-    assert RunningTasks(race).terminate()
+    assert RunningTasks(race, {}).terminate()
 
     assert told == [ended.pid] * known_after
 
@@ -49,6 +52,27 @@ def test_a_task_that_runs_is_told_to_end() -> None:
     with subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"]) as runs:
         race: Any = RaceOfOneThatHasEnded(runs.pid, known_after=1)
 
-        assert RunningTasks(race).terminate()
+        assert RunningTasks(race, {}).terminate()
 
         assert runs.wait() == -signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("places", "ending"),
+    [
+        pytest.param({"full": "nowhere"}, pytest.skip.Exception, id="of-a-task-that-needs-what-cannot-be-had"),
+        pytest.param({}, HarnessError, id="of-a-task-that-needs-no-mount"),
+    ],
+)
+def test_a_refused_mount_is_believed_where_the_judge_may_not_mount_either(
+    tmp_path: Path, places: Mapping[str, str], ending: type[BaseException]
+) -> None:
+    told = SimpleNamespace(value=None, exception="MountError: it cannot be had here", in_words="it", traceback="")
+    ended = SimpleNamespace(outcomes=[told], timeline=None, left_behind=(), services=())
+    race: Any = SimpleNamespace(finish=lambda check: None if check else ended)
+
+    # Of any kind: a skip where none is due would pass for a skipped test.
+    with pytest.raises(BaseException, match="it") as raised:
+        RunningTasks(race, {kind: str(tmp_path / name) for kind, name in places.items()}).finish()
+
+    assert raised.type is ending

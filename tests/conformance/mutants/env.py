@@ -21,7 +21,7 @@ from .mutant import Mutant, Original, around
 class NamesItByItsPurpose(Mutant):
     """Calls its temporary directories dbt-venv."""
 
-    kills = "ENV-001"
+    kills = "ENV-029"
 
     def begin(self) -> None:
         instead_of("environments.opening", "scratch_folder", lambda sound, prefix="dbt-venv": sound(prefix))
@@ -30,7 +30,7 @@ class NamesItByItsPurpose(Mutant):
 class NamesItAfterItsDirectory(Mutant):
     """Calls a temporary environment like the virtualenv_dir that was named for it."""
 
-    kills = "ENV-001"
+    kills = "ENV-029"
     _prefix = "cosmos-venv"
 
     def begin(self) -> None:
@@ -39,6 +39,15 @@ class NamesItAfterItsDirectory(Mutant):
     def spoil(self, operator: Any) -> None:
         if operator.virtualenv_dir is not None:
             self._prefix = Path(operator.virtualenv_dir).name
+
+
+class KeepsWhatHasSucceeded(Mutant):
+    """Leaves the environment of a dbt that has succeeded, for the next task, which does not look for it."""
+
+    kills = "ENV-001"
+
+    def begin(self) -> None:
+        instead_of("processes.scratch", "remove", lambda sound, folder: sound(folder) if sys.exc_info()[0] else None)
 
 
 class KeepsWhatHasFailed(Mutant):
@@ -96,6 +105,15 @@ class MakesOneForEachTask(Mutant):
     def change(self, task: Task) -> Task:
         folder = task.arguments.get("virtualenv_dir")
         return task if folder is None else task.with_arguments(virtualenv_dir=f"{folder}/{uuid.uuid4().hex}")
+
+
+class LeavesNoCommands(Mutant):
+    """Keeps an environment where tasks find it, and nobody else."""
+
+    kills = "ENV-030"
+
+    def begin(self) -> None:
+        instead_of("environments.publisher", "write_launchers", lambda *_: None)
 
 
 class PreparesTheDirectoryAllTheSame(DoesOtherwise):

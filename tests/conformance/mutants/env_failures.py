@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pytest_cosmos_venv.conformance.adapter import Task
+from pytest_cosmos_venv.conformance.adapter import Outcome, Task
 
 from .doing import DoesOtherwise
 from .inside import instead_of, part
@@ -19,6 +19,18 @@ class HasRequirementsOfItsOwn(Mutant):
 
     def change(self, task: Task) -> Task:
         return task if task.arguments["py_requirements"] else task.with_arguments(py_requirements=["dbt-duckdb"])
+
+
+class HandsOnWhatTheInstallerSays(Mutant):
+    """Leaves it to the installer to complain, in its own words, that there is nothing to install."""
+
+    kills = "ENV-009"
+
+    def perform(self, task: Task) -> Outcome:
+        if "py_requirements" in task.arguments and not task.arguments["py_requirements"]:
+            said = "error: the following required arguments were not provided: <PACKAGE|--requirements <REQUIREMENTS>>"
+            return Outcome(state="failed", exception=f"RuntimeError: {said}, see requirements.txt")
+        return super().perform(task)
 
 
 class TellsTheFirstLine(DoesOtherwise):

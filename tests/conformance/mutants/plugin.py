@@ -20,7 +20,7 @@ from pytest_cosmos_venv.conformance.collection import SPECIFICATION, named_adapt
 from pytest_cosmos_venv.conformance.options import BRIEF, GLANCE
 from pytest_cosmos_venv.conformance.reporting.verdicts import REQUIREMENT, VERDICT, Verdict
 from pytest_cosmos_venv.conformance.requirements import MARK, Requirement
-from pytest_cosmos_venv.conformance.session import EXIT_CODE
+from pytest_cosmos_venv.conformance.session import EXIT_CODE, GAP
 
 from . import catalogue  # noqa: F401 - registers them
 from .mutant import MUTANTS, Mutant
@@ -129,6 +129,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if getattr(session.config, "workeroutput", None) is None:
         session.exitstatus = 0 if all(row.is_as_it_should_be for row in _rows(session.config)) else 1
         session.config.stash[EXIT_CODE] = int(session.exitstatus)
+        session.config.stash[GAP] = None  # of requirements that no mutant was to meet nothing is to be told
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from conformance import SPECIFICATION_VERSION, SUITE_VERSION
 from conformance.command import main
-from conformance.reporting.kept_reports import README, REPORT, SERVERS_REPORT, faults, kept_folders, versions
+from conformance.reporting.kept_reports import (
+    KNOWN_FAILURES,
+    README,
+    REPORT,
+    SERVERS_REPORT,
+    faults,
+    kept_folders,
+    versions,
+)
+from conformance.requirements import Requirement, read_specification
 from tools.judge import KEPT
 
 Change = Callable[[dict[str, Any]], object]
@@ -81,6 +92,109 @@ def test_a_fault_of_a_report_is_one_sentence_that_names_the_file(handed_in: Path
 
     assert any(words in fault and str(handed_in / REPORT) in fault for fault in found), found
     assert all("\n" not in fault for fault in found)
+
+
+def of_today(handed_in: Path) -> Path:
+    """The same folder, as a run of this suite would have left it."""
+    specification = read_specification()
+    for name in (REPORT, SERVERS_REPORT):
+        report = json.loads((handed_in / name).read_text(encoding="utf-8"))
+        judged = [one for one in specification.values() if one.has_servers is (name == SERVERS_REPORT) and one.level]
+        report.update(specification=SPECIFICATION_VERSION, suite=SUITE_VERSION)
+        report["requirements"] = [as_passed(one, report["requirements"][0]["again"]) for one in judged]
+        levels = Counter(each["level"] for each in report["requirements"])
+        report["closing"]["counts"] = {level: {"passed": number} for level, number in levels.items()}
+        (handed_in / name).write_text(json.dumps(report), encoding="utf-8")
+    folder = handed_in.parent.parent / SPECIFICATION_VERSION / handed_in.name
+    folder.parent.mkdir(exist_ok=True)
+    return handed_in.rename(folder)
+
+
+def as_passed(one: Requirement, again: str) -> dict[str, Any]:
+    assert one.level is not None
+    told: dict[str, Any] = {
+        "id": one.id,
+        "level": one.level.value,
+        "since": one.since,
+        "sentence": one.sentence,
+        "again": again,
+    }
+    lists = {"sources": one.sources, "depends_on": one.depends_on, "needs": one.needs, "evidence": (), "pictures": ()}
+    tests = [{"name": "test_x.py::test_it", "verdict": "passed", "seconds": 1.0}]
+    told |= {name: list(each) for name, each in lists.items()}
+    return {**told, "verdict": "passed", "root": None, "tests": tests}
+
+
+def first_must(report: dict[str, Any]) -> dict[str, Any]:
+    return next(each for each in report["requirements"] if each["level"] == "MUST")
+
+
+def judge_otherwise(verdict: str) -> Change:
+    """The first MUST came to this."""
+
+    def change(report: dict[str, Any]) -> None:
+        one = first_must(report)
+        one["verdict"] = one["tests"][0]["verdict"] = verdict
+        counts = report["closing"]["counts"]["MUST"]
+        counts.update({"passed": counts["passed"] - 1, verdict: 1})
+
+    return change
+
+
+def test_a_report_of_this_suite_is_valid(handed_in: Path) -> None:
+    assert faults(of_today(handed_in)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param(lambda report: first_must(report).update(evidence=["in /work/x/y.py"]), "/work/x/y.py", id="work"),
+        pytest.param(lambda report: first_must(report).update(evidence=["PATH=/bin:/tmp/x"]), "(/tmp/x)", id="tmp"),
+        pytest.param(lambda report: first_must(report).update(evidence=["file:///mnt/x/"]), "(/mnt/x/)", id="url"),
+        pytest.param(
+            lambda report: first_must(report).update(pictures=["<svg>/srv/x</svg>"]), "(/srv/x)", id="picture"
+        ),
+        pytest.param(lambda report: report["options"].update(known_failures="/data/x"), "(/data/x)", id="option"),
+        pytest.param(lambda report: first_must(report).update(level="BEYOND"), "has another level", id="level"),
+        pytest.param(
+            lambda report: first_must(report).update(sentence="It is."), "has another sentence", id="sentence"
+        ),
+        pytest.param(lambda report: first_must(report).update(needs=["watcher"]), "has another needs", id="needs"),
+        pytest.param(
+            lambda report: first_must(report)["tests"][0].update(verdict="failed"),
+            "its tests came to failed",
+            id="tests",
+        ),
+        pytest.param(lambda report: first_must(report).update(tests=[]), "its tests came to not run", id="no-tests"),
+        pytest.param(judge_otherwise("differs on purpose"), "ends with 0 although", id="differs"),
+        pytest.param(judge_otherwise("known failure"), "hand in the list too, as known-failures.txt", id="known"),
+    ],
+)
+def test_a_report_that_this_suite_would_not_leave_so_is_refused(handed_in: Path, change: Change, words: str) -> None:
+    folder = of_today(handed_in)
+
+    found = changed(folder, change)
+
+    assert any(words in fault and str(folder / REPORT) in fault for fault in found), found
+
+
+def test_a_list_of_known_failures_has_what_the_report_takes_from_it(handed_in: Path) -> None:
+    folder = of_today(handed_in)
+    (folder / KNOWN_FAILURES).write_text("API-001 | we know\n", encoding="utf-8")
+
+    assert changed(folder, judge_otherwise("known failure")) == []
+
+    (folder / KNOWN_FAILURES).write_text("# API-001 | once\nAPI-002 | we know\n", encoding="utf-8")
+
+    (fault,) = faults(folder)
+    assert "API-001" in fault
+
+
+@pytest.mark.parametrize("text", ["RUN/tmp/x", "~/work/x", "https://host/data/x", "/usr/lib/python3/x.py", "and/or"])
+def test_a_path_that_says_nothing_of_the_machine_is_left_alone(handed_in: Path, text: str) -> None:
+    folder = of_today(handed_in)
+
+    assert changed(folder, lambda report: first_must(report).update(evidence=[text])) == []
 
 
 def test_each_report_is_of_the_run_that_its_name_says(handed_in: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import re
+import sys
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -129,6 +131,34 @@ def test_no_home_and_no_credential_stands_in_a_report(monkeypatch: pytest.Monkey
     said = "in /home/me/dbt: https://user:p@ss@host/simple, DBT_PASSWORD=hunter22 and api_key: 'abcdef'"
 
     assert redacted(said) == "in ~/dbt: https://****@host/simple, DBT_PASSWORD=**** and api_key: '****'"
+
+
+def test_no_folder_that_modules_are_imported_from_stands_in_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["/pier/main", "/pier/main/adapters", ""]))
+
+    said = 'File "/pier/main/adapters/tiny.py", in /pier/main/x and /pier/main2, /pier/main.'
+
+    assert redacted(said) == 'File "PYTHONPATH/tiny.py", in PYTHONPATH/x and /pier/main2, PYTHONPATH.'
+
+
+def test_an_environment_within_such_a_folder_keeps_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(sys.prefix).parent))
+
+    assert redacted(f"{sys.prefix}/bin/dbt") == "ENVIRONMENT/bin/dbt"
+
+
+def test_the_folder_of_the_run_is_told_by_one_word() -> None:
+    said = "dbt in /scratch/x-1/cosmos-conformance-m48smwu4/pytest/0a/venv, not /cosmos-conformance-m48smwu4/tmp"
+
+    assert redacted(said) == "dbt in RUN/pytest/0a/venv, not RUN/tmp"
+
+
+def test_a_picture_names_no_folder_of_the_machine() -> None:
+    picture = "<svg><title>/tmp/cosmos-conformance-m48smwu4/tmp/x</title></svg>"
+
+    (record,) = reported(judged("A-001", Level.MUST, Verdict.PASSED, picture=picture))["requirements"]
+
+    assert record["pictures"] == ["<svg><title>RUN/tmp/x</title></svg>"]
 
 
 def test_options_that_name_a_file_at_home_do_not_say_whose_home(monkeypatch: pytest.MonkeyPatch) -> None:

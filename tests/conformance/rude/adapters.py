@@ -95,6 +95,20 @@ def _dumped(name: str) -> bytes:
     return pickle.dumps(RunsCode(name))
 
 
+class MountError(BaseException):
+    """Has the name of the suite's own error of a machine on which nobody may mount."""
+
+
+class BlamesTheMachine(TinyAdapter):
+    """Says of each task that fails that it cannot be judged on this machine."""
+
+    def perform(self, task: Task) -> Outcome:
+        outcome = super().perform(task)
+        if not outcome.succeeded:
+            raise MountError("a directory that is read-only cannot be had here")
+        return outcome
+
+
 class SendsCode(TinyAdapter):
     """Lets the process that forks its tasks send code over its connection to the judge."""
 

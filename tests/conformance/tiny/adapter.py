@@ -26,7 +26,7 @@ class TinyAdapter(Adapter):
 
     version = "0.1"
     import_root = "tiny"
-    absent: ClassVar[frozenset[str]] = frozenset(CAPABILITIES).difference(COMMANDS.values())
+    absent: ClassVar[frozenset[str]] = frozenset(CAPABILITIES).difference({*COMMANDS.values(), "temporary_prefix"})
 
     def perform(self, task: Task) -> Outcome:
         with tempfile.TemporaryFile() as output:
