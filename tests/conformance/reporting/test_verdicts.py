@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from conformance.reporting.terminal import by_root, listed, not_judged_here, shown, table, undone_promises
-from conformance.reporting.verdicts import Judgement, Seen, Verdict, counts_against, judge
+from conformance.reporting.verdicts import (
+    FAILED_SMOKE_CHECKS,
+    SEEN,
+    VERDICT,
+    Judgement,
+    Results,
+    Seen,
+    Verdict,
+    counts_against,
+    judge,
+)
 from conformance.requirements import Level, Requirement
 
 P, F, H = Verdict.PASSED, Verdict.FAILED, Verdict.HARNESS_ERROR
@@ -209,3 +221,29 @@ def test_what_this_machine_cannot_judge_is_named_once_for_each_reason_and_what_w
 
     assert not_judged_here(found) == ["2 that cannot be judged here:", "  A-001, A-002: nobody may mount"]
     assert not_judged_here(judge(specification, [])) == []
+
+
+@pytest.mark.parametrize(
+    ("crash", "said"),
+    [
+        pytest.param("tasks.HarnessError: AdapterError: it raised.\nTraceback", "it raised.\nTraceback"),
+        pytest.param("tasks.HarnessError: OSError: the disk is full", ""),
+    ],
+    ids=["adapter", "suite"],
+)
+def test_a_smoke_check_says_itself_what_is_wrong_with_the_adapter(crash: str, said: str) -> None:
+    session: Any = SimpleNamespace(config=SimpleNamespace(stash={FAILED_SMOKE_CHECKS: [], SEEN: []}), shouldstop=False)
+    longrepr = SimpleNamespace(reprcrash=SimpleNamespace(message=crash, path="running.py", lineno=7))
+    report: Any = SimpleNamespace(
+        failed=True,
+        passed=False,
+        skipped=False,
+        when="call",
+        nodeid="checks/test_smoke.py::test_it",
+        user_properties=[(VERDICT, Verdict.HARNESS_ERROR.value)],
+        longrepr=longrepr,
+    )
+
+    Results(session).pytest_runtest_logreport(report)
+
+    assert [each.said for each in session.config.stash[FAILED_SMOKE_CHECKS]] == [said]
