@@ -83,7 +83,9 @@ def _validate(options: argparse.Namespace) -> int:
 
 
 def _list_implementations(options: argparse.Namespace) -> int:
-    options.page.write_text(implementations_page(options.folder, options.page.parent), encoding="utf-8")
+    text = implementations_page(options.folder, options.page.parent)
+    options.page.parent.mkdir(parents=True, exist_ok=True)
+    options.page.write_text(text, encoding="utf-8")
     print(f"{options.page}: written")
     return 0
 
@@ -108,7 +110,7 @@ def table(reports: Sequence[Mapping[str, Any]], *, shows_all: bool = False) -> l
 def _in_words(left_out: Sequence[Row]) -> str:
     partly = sum(len(set(row.words)) > 1 for row in left_out)
     counts = {
-        "requirements with one verdict in all of them": len(left_out) - partly,
-        "that were not run in all of them, and else have one verdict": partly,
+        "requirements with one verdict in all reports": len(left_out) - partly,
+        "with one verdict in the reports that have judged them": partly,
     }
     return ", ".join(f"{count} {words}" for words, count in counts.items() if count)

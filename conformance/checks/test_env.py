@@ -31,6 +31,7 @@ from ..harness.runs import (
     seen_installers,
     temporary_home,
     unpacked,
+    unpacked_anew,
     unpacking_begins,
 )
 from ..requirements import requirement
@@ -117,7 +118,7 @@ def test_a_kept_environment_serves_the_next_task(harness: Harness, cosmos_packag
     assert is_below(first.prefix, harness.virtualenv_dir), f"dbt must run from virtualenv_dir; seen: {first.prefix}"
     assert second.prefix == first.prefix, f"both tasks must use one environment; seen: {first.prefix}, {second.prefix}"
     now = unpacked(second.prefix)
-    assert now == before, f"the second task must unpack nothing that is there; RECORDs before {before}; seen: {now}"
+    assert now == before, f"the second task must unpack nothing that is there; seen: {unpacked_anew(before, now)}"
     fetched = [request.path for request in index.requests[asked:] if "dbt_" in request.path]
     assert not fetched, f"the second task must fetch no distribution that is there; seen: {fetched}"
 
@@ -287,7 +288,7 @@ def test_sets_of_requirements_live_in_one_directory(harness: Harness) -> None:
 
     now = unpacked(again.prefix)
     assert (again.dbt_version, now) == (harness.versions[0], before), (
-        f"a set of requirements must stay installed beside another one; before: {before}; seen: {now}"
+        f"a set of requirements must stay installed beside another one; seen: {unpacked_anew(before, now)}"
     )
 
 
@@ -301,9 +302,9 @@ def test_order_and_spelling_of_requirements_do_not_count(harness: Harness) -> No
     others = [] if harness.has_native_dbt else ["dbt_DuckDB"]
     second = ran(harness, harness.kept_task(py_requirements=["Harbor_Lamp", *others, f"dbt.core == {version}"]))
 
-    seen = (second.prefix, unpacked(second.prefix))
-    assert seen == (first.prefix, before), (
-        f"the same requirements in other words must lead to the same environment, {first.prefix} {before}; seen: {seen}"
+    now = unpacked(second.prefix)
+    assert (second.prefix, now) == (first.prefix, before), (
+        f"requirements in other words must lead to {first.prefix}; seen: {second.prefix}, {unpacked_anew(before, now)}"
     )
 
 
@@ -499,6 +500,5 @@ def test_an_environment_with_a_native_dbt_is_kept(harness: Harness) -> None:
     assert second.prefix == first.prefix, (
         f"the next task must use the environment that is there, {first.prefix}; seen: dbt in {second.prefix}"
     )
-    assert unpacked(second.prefix) == before, (
-        f"the next task must unpack nothing anew; seen: {sorted(unpacked(second.prefix))} have new files"
-    )
+    now = unpacked(second.prefix)
+    assert now == before, f"the next task must unpack nothing anew; seen: {unpacked_anew(before, now)}"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _OF_THE_SUITE = "cosmos-wheelhouse"
 """Folder in which the fake keeps what it was told, such as its variables."""
 _MOST = 20_000_000  # bytes: larger files are not read for a secret
-RESTS = "it rests"
+RESTS = "it waits: no process of it does anything"
 _NEEDS = {
     "dbt_ls": "dbt_ls",
     "airflow_async": "airflow_async",
@@ -136,6 +136,17 @@ def unpacked(prefix: Path) -> dict[str, tuple[int, int]]:
     :param prefix: the folder of the environment.
     """
     return {name: (file.stat().st_ino, file.stat().st_mtime_ns) for name, file in installed(prefix).items()}
+
+
+def unpacked_anew(before: Mapping[str, tuple[int, int]], now: Mapping[str, tuple[int, int]]) -> str:
+    """The distributions that were unpacked anew, or are gone, in words.
+
+    :param before: as ``unpacked`` gives it.
+    :param now: the same, later.
+    """
+    anew = sorted(name for name, record in now.items() if before.get(name) != record)
+    gone = sorted(before.keys() - now.keys())
+    return f"unpacked anew: {', '.join(anew) or 'none'}; gone: {', '.join(gone) or 'none'}"
 
 
 def unpacking_begins(virtualenv_dir: Path, start: str) -> Point:

@@ -215,6 +215,11 @@ def _of_readme(file: Path, reports: Iterable[Report]) -> Iterable[str]:
         words = reproducing_words(report)
         if not any(set(words) <= set(line.strip("` ").split()) for line in lines):
             yield f"{file} lacks the command that makes the report again, a line with: {' '.join(words)}"
+        if report["options"].get("known_failures") and not re.search(r"--cosmos-known-failures=\S", text):
+            yield (
+                f"{file} lacks --cosmos-known-failures={KNOWN_FAILURES} in its command: the run had that list, and "
+                "without it verdicts differ."
+            )
         told = (report["implementation"]["version"], report["environment"]["airflow"], report["environment"]["python"])
         if absent := [each for each in told if each not in text]:
             yield f"{file} does not name the versions {_listed(absent)} of the report."

@@ -168,16 +168,18 @@ def undone_promises(judgements: Sequence[Judgement], known: Collection[str]) -> 
 def table(judgements: Sequence[Judgement]) -> list[str]:
     """Lines of a table: passed of those that were judged, for each area and level; drafts have a column of their own.
 
+    An area of which nothing was run has no row.
+
     :param judgements: the judgements of the run.
     """
-    areas = list(dict.fromkeys(each.requirement.area for each in judgements))
+    areas = list(dict.fromkeys(each.requirement.area for each in judgements if each.seen))
     drafts = (each.requirement.counted_as for each in judgements if each.requirement.is_draft)
     groups = [*(level.value for level in Level), *sorted(set(drafts))]
     lines = ["".join(f"{word:<{_WIDTH}}" for word in ("", *groups)).rstrip()]
     lines += [_row(area, [each for each in judgements if each.requirement.area == area], groups) for area in areas]
     lines.append(_row("all", judgements, groups))
     counts = [(verdict, sum(each.verdict is verdict for each in judgements)) for verdict in Verdict]
-    lines.append(", ".join(f"{count} {verdict.value}" for verdict, count in counts if count))
+    lines.append(f"requirements: {', '.join(f'{count} {verdict.value}' for verdict, count in counts if count)}")
     return lines
 
 

@@ -226,13 +226,20 @@ class Results:
         """
         stash = self._session.config.stash
         if report.failed and f"/{SMOKE_FILE}::" in f"/{report.nodeid}":
-            is_suites_own = VERDICT in dict(report.user_properties)
-            said = "" if is_suites_own else _evidence(report).removeprefix("AssertionError: ")
-            stash[FAILED_SMOKE_CHECKS].append(SmokeFailure(check=report.nodeid, said=said))
+            stash[FAILED_SMOKE_CHECKS].append(SmokeFailure(check=report.nodeid, said=_said_by_smoke(report)))
             self._session.shouldstop = "a smoke check failed"
         seen = _seen(report)
         if seen is not None:
             stash[SEEN].append(seen)
+
+
+def _said_by_smoke(report: pytest.TestReport) -> str:
+    said = _evidence(report)
+    if VERDICT not in dict(report.user_properties):
+        return said.removeprefix("AssertionError: ")
+    # An adapter's fault is told by a sentence and its own traceback; of a fault in the suite pytest shows the place.
+    _, mark, rest = said.partition("HarnessError: AdapterError: ")
+    return rest if mark else ""
 
 
 def _seen(report: pytest.TestReport) -> Seen | None:

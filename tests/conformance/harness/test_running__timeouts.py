@@ -19,14 +19,19 @@ BUSY = "while True: pass"
 IDLE = "import signal; signal.pause()"
 
 
-def config(*, asked: str | None = None, **more: Any) -> Any:
+def config(*, asked: str | None = None, requirement: str | None = None, **more: Any) -> Any:
     """The configuration of a run that knows where the seconds of the smoke check are kept.
 
     :param asked: for a timeout.
+    :param requirement: those that the run is for; None: all.
     """
     at_the_end: list[Callable[[], object]] = []
     made: Any = SimpleNamespace(
-        getoption=lambda *_: asked, stash=pytest.Stash(), add_cleanup=at_the_end.append, at_the_end=at_the_end, **more
+        getoption=lambda name, *_: requirement if name == "cosmos_requirement" else asked,
+        stash=pytest.Stash(),
+        add_cleanup=at_the_end.append,
+        at_the_end=at_the_end,
+        **more,
     )
     task_runs.keep_task_seconds(made)
     return made
@@ -115,7 +120,14 @@ def test_a_task_that_is_at_work_until_the_deadline_does_not_rest(code: str, expe
     assert said == expected
 
 
-def test_how_long_it_will_take_is_told_on_a_line_of_its_own_also_among_the_dots_of_workers() -> None:
+@pytest.mark.parametrize(
+    ("requirement", "said"),
+    [(None, "...\nOne task took 10.3 s: 0 checks will take about half a minute.\n"), ("LOCK-*", "...")],
+    ids=["whole-run", "some-requirements"],
+)
+def test_how_long_a_whole_run_will_take_is_told_on_a_line_of_its_own_also_among_the_dots_of_workers(
+    requirement: str | None, said: str
+) -> None:
     told: list[str] = ["..."]
     terminal = SimpleNamespace(
         currentfspath=None,
@@ -125,6 +137,6 @@ def test_how_long_it_will_take_is_told_on_a_line_of_its_own_also_among_the_dots_
     )
     manager = SimpleNamespace(get_plugin=lambda _: terminal)
 
-    tell(config(pluginmanager=manager), 10.3)
+    tell(config(requirement=requirement, pluginmanager=manager), 10.3)
 
-    assert "".join(told).startswith("...\nOne task took 10.3 s")
+    assert "".join(told) == said

@@ -30,11 +30,11 @@ def test_it_has_the_two_newest_versions_with_a_line_for_each_implementation(tmp_
     for version in ("1.9", "1.10", "1.8"):
         shutil.copytree(original, tmp_path / version / "ferry")
 
-    assert main(["implementations", str(tmp_path), str(tmp_path / "page.md")]) == 0
+    assert main(["implementations", str(tmp_path), str(tmp_path / "made" / "page.md")]) == 0
 
-    text = (tmp_path / "page.md").read_text(encoding="utf-8")
+    text = (tmp_path / "made" / "page.md").read_text(encoding="utf-8")
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
         "## Specification 1.10",
         "## Specification 1.9",
     ]
-    assert text.count("| [ferry](1.10/ferry/README.md) | 0.1.0 | BEYOND | 80 of 80, 1 n/a |") == 1
+    assert text.count("| [ferry](../1.10/ferry/README.md) | 0.1.0 | BEYOND | 80 of 80, 1 n/a |") == 1

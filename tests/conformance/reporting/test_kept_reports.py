@@ -240,6 +240,16 @@ def test_a_readme_that_nobody_could_follow_is_refused(handed_in: Path, old: str,
     assert any(words in fault and str(file) in fault for fault in found), found
 
 
+def test_a_readme_names_the_list_of_known_failures_that_the_run_had(handed_in: Path) -> None:
+    file = handed_in / README
+
+    (fault,) = changed(handed_in, lambda report: report["options"].update(known_failures=KNOWN_FAILURES))
+
+    assert fault.startswith(f"{file} lacks --cosmos-known-failures=known-failures.txt in its command")
+    file.write_text(f"{file.read_text(encoding='utf-8')}\n--cosmos-known-failures=known-failures.txt", encoding="utf-8")
+    assert faults(handed_in) == []
+
+
 def test_what_is_missing_or_too_much_is_told(handed_in: Path) -> None:
     (handed_in / README).unlink()
     (handed_in / "report.html").touch()

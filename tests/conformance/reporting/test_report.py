@@ -317,8 +317,8 @@ def test_what_was_not_run_everywhere_is_counted_apart() -> None:
 
     (*_, counted) = table([reported(*SOUND), part])
 
-    alike = "1 requirements with one verdict in all of them"
-    assert counted == f"({alike}, 2 that were not run in all of them, and else have one verdict; --all shows them)"
+    alike = "1 requirements with one verdict in all reports"
+    assert counted == f"({alike}, 2 with one verdict in the reports that have judged them; --all shows them)"
 
 
 def test_what_the_suite_failed_to_judge_and_what_is_otherwise_on_purpose_is_neither_kept_nor_not_kept() -> None:

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from conformance.reporting.terminal import by_root, listed, not_judged_here, shown, table, undone_promises
-from conformance.reporting.verdicts import Judgement, Seen, Verdict, counts_against, judge
+from conformance.reporting.verdicts import (
+    FAILED_SMOKE_CHECKS,
+    SEEN,
+    VERDICT,
+    Judgement,
+    Results,
+    Seen,
+    Verdict,
+    counts_against,
+    judge,
+)
 from conformance.requirements import Level, Requirement
 
 P, F, H = Verdict.PASSED, Verdict.FAILED, Verdict.HARNESS_ERROR
@@ -158,7 +170,10 @@ def test_the_table_counts_what_was_judged_and_names_what_is_on_the_list_of_known
 
     found = judge(specification, [seen("A-001", U), seen("A-002", K)])
 
-    assert [line.split() for line in table(found)[1:3]] == [["A", "1", "of", "2", "-", "-"], ["B", "-", "-", "-"]]
+    _, *rows, counts = table(found)
+    assert [line.split()[0] for line in rows] == ["A", "all"], "an area of which nothing was run has no row"
+    assert rows[0].split() == ["A", "1", "of", "2", "-", "-"]
+    assert counts == "requirements: 1 known failure, 1 unexpected pass, 2 not run"
     assert listed(found, strict=False, is_updated=True)[1] == "on the list of known failures, and passed: A-001"
     assert listed(found, strict=True) == [
         "known failures: A-002",
@@ -206,3 +221,29 @@ def test_what_this_machine_cannot_judge_is_named_once_for_each_reason_and_what_w
 
     assert not_judged_here(found) == ["2 that cannot be judged here:", "  A-001, A-002: nobody may mount"]
     assert not_judged_here(judge(specification, [])) == []
+
+
+@pytest.mark.parametrize(
+    ("crash", "said"),
+    [
+        pytest.param("tasks.HarnessError: AdapterError: it raised.\nTraceback", "it raised.\nTraceback"),
+        pytest.param("tasks.HarnessError: OSError: the disk is full", ""),
+    ],
+    ids=["adapter", "suite"],
+)
+def test_a_smoke_check_says_itself_what_is_wrong_with_the_adapter(crash: str, said: str) -> None:
+    session: Any = SimpleNamespace(config=SimpleNamespace(stash={FAILED_SMOKE_CHECKS: [], SEEN: []}), shouldstop=False)
+    longrepr = SimpleNamespace(reprcrash=SimpleNamespace(message=crash, path="running.py", lineno=7))
+    report: Any = SimpleNamespace(
+        failed=True,
+        passed=False,
+        skipped=False,
+        when="call",
+        nodeid="checks/test_smoke.py::test_it",
+        user_properties=[(VERDICT, Verdict.HARNESS_ERROR.value)],
+        longrepr=longrepr,
+    )
+
+    Results(session).pytest_runtest_logreport(report)
+
+    assert [each.said for each in session.config.stash[FAILED_SMOKE_CHECKS]] == [said]
