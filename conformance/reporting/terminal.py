@@ -166,16 +166,17 @@ def undone_promises(judgements: Sequence[Judgement], known: Collection[str]) -> 
 
 
 def table(judgements: Sequence[Judgement]) -> list[str]:
-    """Lines of a table: passed of those that were judged, for each area and level; drafts have a column of their own.
+    """Lines of a table: passed of those that were judged, for each area and level, and the time that its checks took.
 
-    An area of which nothing was run has no row.
+    Drafts have a column of their own. An area of which nothing was run has no row. Processes check at the same time: a
+    run is shorter than the sum.
 
     :param judgements: the judgements of the run.
     """
     areas = list(dict.fromkeys(each.requirement.area for each in judgements if each.seen))
     drafts = (each.requirement.counted_as for each in judgements if each.requirement.is_draft)
     groups = [*(level.value for level in Level), *sorted(set(drafts))]
-    lines = ["".join(f"{word:<{_WIDTH}}" for word in ("", *groups)).rstrip()]
+    lines = [_line("", *groups, "time of checks")]
     lines += [_row(area, [each for each in judgements if each.requirement.area == area], groups) for area in areas]
     lines.append(_row("all", judgements, groups))
     counts = [(verdict, sum(each.verdict is verdict for each in judgements)) for verdict in Verdict]
@@ -185,7 +186,12 @@ def table(judgements: Sequence[Judgement]) -> list[str]:
 
 def _row(name: str, judgements: Sequence[Judgement], groups: Sequence[str]) -> str:
     cells = [_cell([each for each in judgements if each.requirement.counted_as == group]) for group in groups]
-    return "".join(f"{word:<{_WIDTH}}" for word in (name, *cells)).rstrip()
+    seconds = {each.test: each.seconds for judgement in judgements for each in judgement.seen}
+    return _line(name, *cells, f"{sum(seconds.values()):.0f} s")
+
+
+def _line(*words: str) -> str:
+    return "".join(f"{word:<{_WIDTH}}" for word in words).rstrip()
 
 
 def _cell(judgements: Sequence[Judgement]) -> str:

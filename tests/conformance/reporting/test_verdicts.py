@@ -142,8 +142,16 @@ def test_drafts_have_a_column_of_their_own_in_the_table() -> None:
 
     found = table(judge(specification, [seen("A-001", P), seen("A-002", F)]))
 
-    assert found[0].split() == ["MUST", "SHOULD", "BEYOND", "1.2,", "draft"]
-    assert found[1].split() == ["A", "1", "of", "1", "-", "-", "0", "of", "1"]
+    assert found[0].split() == ["MUST", "SHOULD", "BEYOND", "1.2,", "draft", "time", "of", "checks"]
+    assert found[1].split() == ["A", "1", "of", "1", "-", "-", "0", "of", "1", "0", "s"]
+
+
+def test_the_table_says_how_long_the_checks_of_each_area_took_and_counts_none_twice() -> None:
+    specification = specified(required("A-001"), required("A-002"), required("B-001"))
+    one = Seen(test="checks/test_a.py::test_a", requirement="A-001", verdict=P, seconds=2.4)
+    found = judge(specification, [one, replace(one, requirement="A-002"), replace(one, test="b", requirement="B-001")])
+
+    assert [line.split()[-2:] for line in table(found)[1:4]] == [["2", "s"], ["2", "s"], ["5", "s"]]
 
 
 def test_each_failure_is_told_for_itself_or_under_a_root_that_is() -> None:
@@ -172,7 +180,7 @@ def test_the_table_counts_what_was_judged_and_names_what_is_on_the_list_of_known
 
     _, *rows, counts = table(found)
     assert [line.split()[0] for line in rows] == ["A", "all"], "an area of which nothing was run has no row"
-    assert rows[0].split() == ["A", "1", "of", "2", "-", "-"]
+    assert rows[0].split() == ["A", "1", "of", "2", "-", "-", "0", "s"]
     assert counts == "requirements: 1 known failure, 1 unexpected pass, 2 not run"
     assert listed(found, strict=False, is_updated=True)[1] == "on the list of known failures, and passed: A-001"
     assert listed(found, strict=True) == [
