@@ -114,3 +114,7 @@ def _in_words(left_out: Sequence[Row]) -> str:
         "with one verdict in the reports that have judged them": partly,
     }
     return ", ".join(f"{count} {words}" for words, count in counts.items() if count)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

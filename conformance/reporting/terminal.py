@@ -166,7 +166,7 @@ def undone_promises(judgements: Sequence[Judgement], known: Collection[str]) -> 
 
 
 def table(judgements: Sequence[Judgement]) -> list[str]:
-    """Lines of a table: passed of those that were judged, for each area and level, and the time that its checks took.
+    """Lines of a table: passed of those that were judged or differ, for each area and level, and the time of its checks.
 
     Drafts have a column of their own. An area of which nothing was run has no row. Processes check at the same time: a
     run is shorter than the sum.
@@ -195,7 +195,7 @@ def _line(*words: str) -> str:
 
 
 def _cell(judgements: Sequence[Judgement]) -> str:
-    judged = [each for each in judgements if each.verdict in DECIDED]
+    judged = [each for each in judgements if each.verdict in (*DECIDED, Verdict.DIFFERS)]
     passed = sum(each.verdict in (Verdict.PASSED, Verdict.UNEXPECTED_PASS) for each in judged)
     return f"{passed} of {len(judged)}" if judged else "-"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -280,3 +282,11 @@ def test_versions_are_in_the_order_of_numbers_and_other_folders_are_none(tmp_pat
         (tmp_path / name).mkdir()
 
     assert [each.name for each in versions(tmp_path)] == ["1.10", "1.9"]
+
+
+def test_the_module_is_the_command_too_where_the_script_is_not_on_path(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "pytest_cosmos_venv.conformance.command", "validate", str(tmp_path / "nowhere")]
+
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, "nowhere" in done.stdout + done.stderr) == (2, True)

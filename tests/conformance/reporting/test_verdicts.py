@@ -146,6 +146,12 @@ def test_drafts_have_a_column_of_their_own_in_the_table() -> None:
     assert found[1].split() == ["A", "1", "of", "1", "-", "-", "0", "of", "1", "0", "s"]
 
 
+def test_the_table_counts_what_differs_among_what_could_have_passed() -> None:
+    found = judge(specified(required("A-001"), required("A-002")), [seen("A-001", P), seen("A-002", Verdict.DIFFERS)])
+
+    assert table(found)[1].split()[:4] == ["A", "1", "of", "2"]
+
+
 def test_the_table_says_how_long_the_checks_of_each_area_took_and_counts_none_twice() -> None:
     specification = specified(required("A-001"), required("A-002"), required("B-001"))
     one = Seen(test="checks/test_a.py::test_a", requirement="A-001", verdict=P, seconds=2.4)
