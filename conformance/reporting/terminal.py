@@ -166,7 +166,7 @@ def undone_promises(judgements: Sequence[Judgement], known: Collection[str]) -> 
 
 
 def table(judgements: Sequence[Judgement]) -> list[str]:
-    """Lines of a table: passed of those that were judged or differ, for each area and level, and the time of its checks.
+    """Lines of a table: passed of those judged or declared to differ, by area and level, and the time of the checks.
 
     Drafts have a column of their own. An area of which nothing was run has no row. Processes check at the same time: a
     run is shorter than the sum.
