@@ -160,7 +160,7 @@ def test_a_selection_of_nothing_fails_the_first_task_and_is_not_tried_again(
 
     told = "select='nobody' chooses no task of this DAG: dbt selects no node."
     assert told in str(nothing.tasks[SELECT].exception)
-    told = "select='other' chooses no task of this DAG: dbt selects model.harbor.other, which have no task here."
+    told = "select='other' chooses no task of this DAG: dbt selects model.harbor.other. No task here runs it."
     assert told in str(elsewhere.tasks[SELECT].exception)
     assert [call.command for call in dbt.calls[before:]] == ["ls"] * 2
     assert {each.state for each in nothing.tasks.values()} == {"failed", "upstream_failed"}
