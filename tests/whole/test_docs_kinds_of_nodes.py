@@ -230,7 +230,7 @@ def clone_and_compile(shop: Shop, _: DagOutcome) -> None:
 
 
 def show(*_: object) -> None:
-    with pytest.raises(AttributeError):
+    with pytest.raises(ImportError, match=r"Read the table by Airflow's SQL operators"):
         _ = local.DbtShowLocalOperator  # type: ignore[attr-defined]
 
 

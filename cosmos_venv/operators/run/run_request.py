@@ -292,4 +292,5 @@ def _why_nothing(chosen: Collection[str]) -> str:
     shown: Sequence[str] = sorted(chosen)[:_MOST_NAMES]
     more = len(chosen) - len(shown)
     names = ", ".join(shown) + (f" and {more} more" if more else "")
-    return f"dbt selects {names}. No task here runs {'it' if len(chosen) == 1 else 'any of them'}. RenderConfig says which nodes have one."
+    they = "it" if len(chosen) == 1 else "any of them"
+    return f"dbt selects {names}. No task here runs {they}. RenderConfig says which nodes have one."
