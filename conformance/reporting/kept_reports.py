@@ -19,6 +19,7 @@ from packaging.version import InvalidVersion, Version
 from .. import SPECIFICATION_VERSION
 from ..requirements import FIRST, Requirement, is_draft, read_specification
 from .comparison import Report, rows
+from .known_failures import listed_ids
 from .report import read_report, without_credentials
 from .verdicts import Verdict, worst
 
@@ -190,10 +191,7 @@ def _of_folders(report: Report) -> Iterable[str]:
 
 def _of_known_failures(folder: Path, reports: Mapping[str, Report]) -> Iterable[str]:
     taken = (Verdict.KNOWN_FAILURE.value, Verdict.UNEXPECTED_PASS.value)
-    try:
-        listed = set(re.findall(r"(?m)^\s*([A-Z]+-\d+)\b", (folder / KNOWN_FAILURES).read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError):
-        listed = set()
+    listed = listed_ids(folder / KNOWN_FAILURES)
     for name, report in reports.items():
         owned = {each["id"] for each in report["requirements"] if each["verdict"] in taken}
         lacking = sorted(owned - listed)

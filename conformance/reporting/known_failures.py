@@ -65,6 +65,22 @@ def read_known_failures(
     return found
 
 
+def listed_ids(file: Path) -> frozenset[str]:
+    """The ids that stand on a list, whatever else is wrong with it; none where it cannot be read.
+
+    :param file: the list.
+    """
+    try:
+        return frozenset(_first_words(_text_of(file)))
+    except KnownFailuresError:
+        return frozenset()
+
+
+def _first_words(text: str) -> list[str]:
+    """Of each line what stands before the first |: an id, or a comment."""
+    return [line.partition("|")[0].strip() for line in text.splitlines()]
+
+
 def _text_of(file: Path) -> str:
     """The file's text without the mark that some editors put at the beginning."""
     try:
@@ -139,7 +155,7 @@ def updated(text: str, judgements: Iterable[Judgement], *, in_part: Collection[s
     found = list(judgements)
     verdicts = {each.requirement.id: each.verdict for each in found}
     before = text.splitlines()
-    listed = [line.partition("|")[0].strip() for line in before]
+    listed = _first_words(text)
     passed = {
         unique
         for unique, verdict in verdicts.items()

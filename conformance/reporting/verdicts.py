@@ -6,7 +6,7 @@ implementation stand in these reports too.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -42,7 +42,7 @@ class Verdict(str, Enum):
 
 
 DECIDED = (Verdict.PASSED, Verdict.UNEXPECTED_PASS, Verdict.FAILED, Verdict.KNOWN_FAILURE)
-"""Verdicts that say whether a sentence is true of the implementation: the others are in no "2 of 3"."""
+"""Verdicts that say whether a sentence is true of the implementation: no page counts the others in its "2 of 3"."""
 _WORST_FIRST = (
     Verdict.HARNESS_ERROR,
     Verdict.FAILED,
@@ -116,7 +116,7 @@ def judge(specification: Mapping[str, Requirement], seen: Iterable[Seen]) -> lis
     by_id: dict[str, list[Seen]] = {}
     for each in seen:
         by_id.setdefault(each.requirement, []).append(each)
-    verdicts = {unique: _verdict(by_id.get(unique, ())) for unique in specification}
+    verdicts = {unique: worst({each.verdict for each in by_id.get(unique, ())}) for unique in specification}
     return [
         Judgement(
             requirement=one,
@@ -127,10 +127,6 @@ def judge(specification: Mapping[str, Requirement], seen: Iterable[Seen]) -> lis
         for one in specification.values()
         if one.level is not None
     ]
-
-
-def _verdict(seen: Sequence[Seen]) -> Verdict:
-    return worst({each.verdict for each in seen})
 
 
 def worst(found: Collection[Verdict]) -> Verdict:

@@ -23,7 +23,7 @@ from tests.rendering.recorded_project import RECORDED, copy_of_project
 FILE = """
 from datetime import datetime, timezone
 from cosmos_venv import DbtTaskGroup, ProjectConfig, RenderConfig
-from cosmos_venv.compat import DAG, DAGS_HAVE_VERSIONS
+from cosmos_venv.compat import DAG
 from tests.rendering.recorded_project import manifest_arguments
 from pathlib import Path
 
