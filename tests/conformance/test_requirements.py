@@ -104,7 +104,7 @@ def test_the_table_that_users_are_shown_has_as_many_as_there_are() -> None:
     counts = Counter((one.area, one.counted_as) for one in read_specification().values())
     groups = [level.value for level in Level]
 
-    said = {area: [int(each.partition(" of ")[2] or 0) for each in re.split(r"  +", cells)] for area, cells in shown}
+    said = {area: [int(each) for each in re.findall(r"\d+ of (\d+)", cells)] for area, cells in shown}
 
     assert said
     assert said == {area: [counts[area, group] for group in groups] for area in said}
