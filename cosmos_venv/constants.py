@@ -116,7 +116,7 @@ class SeedRenderingBehavior(Enum):
 
 
 class BatchBy(Enum):
-    """Which nodes run together in one ``dbt build`` (docs/batches.md)."""
+    """Which nodes run together in one ``dbt build`` (docs/how-to/dags/batches.md)."""
 
     FOLDER = "folder"
     TAG = "tag"

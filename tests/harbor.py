@@ -16,7 +16,7 @@ from cosmos_venv.project.graph import DbtGraph
 from tests.engines import Engine
 from tests.installed import ROOT, copy_of_example
 
-PAGE = ROOT / "docs" / "dbt-versions.md"
+PAGE = ROOT / "docs" / "how-to" / "environments" / "dbt-versions.md"
 WORKS = "works"
 OTHER_TARGETS = ("prod", "empty")
 UNIT_TESTS = """

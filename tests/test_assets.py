@@ -299,11 +299,11 @@ def test_every_adapter_that_we_know_is_compared() -> None:
     assert {str(fields.get("type", name)) for name, fields in PROFILES.items()} == set(ADAPTERS)
 
 
-PAGE = (ROOT / "docs" / "assets.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how-to" / "dags" / "assets.md").read_text(encoding="utf-8")
 
 
 def table(head: str) -> dict[str, list[str]]:
-    """The cells of the table in docs/assets.md with this head, by the first one."""
+    """The cells of the table in docs/how-to/dags/assets.md with this head, by the first one."""
     rows = [row[2:-2].split(" | ") for row in PAGE.partition(f"| {head}")[2].partition("\n\n")[0].splitlines()[2:]]
     return {first: rest for first, *rest in rows}
 

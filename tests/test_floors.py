@@ -1,4 +1,4 @@
-"""The floors that docs/architecture.md shows are those that the import contracts hold."""
+"""The floors that docs/explanation/architecture.md shows are those that the import contracts hold."""
 
 from __future__ import annotations
 
@@ -34,7 +34,12 @@ def layers_of(package: str) -> list[str]:
     ],
 )
 def test_every_room_stands_on_its_floor(package: str, heading: str) -> None:
-    table = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition(heading)[2].partition("\n\n")[0]
+    table = (
+        (ROOT / "docs" / "explanation" / "architecture.md")
+        .read_text(encoding="utf-8")
+        .partition(heading)[2]
+        .partition("\n\n")[0]
+    )
     layers = layers_of(package)
 
     floors = {

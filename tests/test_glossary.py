@@ -12,7 +12,7 @@ import pytest
 
 from tests.test_structure import PACKAGES, ROOT, sources
 
-PAGE = ROOT / "docs" / "glossary.md"
+PAGE = ROOT / "docs" / "reference" / "glossary.md"
 TERMS, _, OLD_WORDS = PAGE.read_text(encoding="utf-8").partition("## Words that are not used")
 OLD_NAMES, _, NOWHERE = OLD_WORDS.partition("These stand in no text")
 

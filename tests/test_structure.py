@@ -120,7 +120,7 @@ def test_each_public_field_is_described() -> None:
     assert silent == {}
 
 
-ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+ARCHITECTURE = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
 
 
 def names_defined_in(path: Path) -> set[str]:

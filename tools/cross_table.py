@@ -3,7 +3,7 @@
     .venv/bin/python -m tools.cross_table [--again] [--most 20]
 
 What is known is kept after each few mutants, and who starts it once more goes on there. Prints what it has found, and
-writes docs/conformance/mutants.json and the table in docs/conformance/mutants.md.
+writes docs/reference/conformance/mutants.json and the table in docs/reference/conformance/mutants.md.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.conformance.mutants.mutant import MUTANTS
 from tests.conformance.mutants.plugin import CAUGHT, FULL, NAMES, TABLE
 from tools.mutants import TOLD, VARIABLES, roomy_folder
 
-KEPT = ROOT / "docs" / "conformance" / "mutants.json"
+KEPT = ROOT / "docs" / "reference" / "conformance" / "mutants.json"
 PAGE = KEPT.with_suffix(".md")
 TOGETHER = 10
 """So many in one run: its start and its smoke check are paid once."""

@@ -22,7 +22,7 @@ from conformance.reporting.kept_reports import README, REPORT, SERVERS_REPORT, k
 from conformance.reporting.report import read_report
 
 KEPT = ROOT / "conformance" / "reports"
-PAGES = ROOT / "docs" / "conformance"
+PAGES = ROOT / "docs" / "reference" / "conformance"
 ENVIRONMENTS = ROOT / ".cache" / "envs"
 ADAPTERS = ROOT / "tests" / "conformance"
 

@@ -1,6 +1,6 @@
 """Output of commands: the result goes to standard output, all else to standard error.
 
-With ``--json`` a program reads the result: one JSON value, of a shape that docs/cli.md shows for each command.
+With ``--json`` a program reads the result: one JSON value, of the shape that docs/reference/cli.md shows for it.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ class RenderConfig:
     :param seed_rendering_behavior: whether seeds become tasks. WHEN_SEED_CHANGES tells the task so in its context
         (``should_run_if_seed_changed``), which then loads only content that it has not loaded last.
     :param node_converters: callables, by resource type, that make the tasks of the nodes of this type: each returns a
-        task, a task group or None (docs/rendering.md has the keywords that they are called with).
+        task, a task group or None (docs/reference/rendering.md has the keywords that they are called with).
     :param node_conversion_by_task_group: whether a converter replaces the whole group of a node with tests, or its
         first task only.
     :param normalize_task_id: called with the node; gives the id of a task that stands in no group of its node.

@@ -59,7 +59,7 @@ def why_untrusted(*, owner: int, group: int, mode: int, owners: Collection[int],
     """Return who else can have written to a file, as a clause; None when nobody.
 
     A directory with the setgid bit that its group may write to is shared on purpose: it is trusted by the members of
-    that group. So is one whose group is this user's alone. See ``docs/security.md``.
+    that group. So is one whose group is this user's alone. See ``docs/explanation/security.md``.
 
     :param owner: user id of the file.
     :param group: group id of the file.

@@ -1,4 +1,4 @@
-"""The page docs/operators.md tells every parameter of the operators, and its default as it is."""
+"""The page docs/reference/operators.md tells every parameter of the operators, and its default as it is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cosmos_venv.operators import local, virtualenv
 from cosmos_venv.operators.base import REQUIRED
 from cosmos_venv.operators.local import DbtLocalBaseOperator
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "operators.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "operators.md").read_text(encoding="utf-8")
 OPERATORS: dict[str, Any] = {
     name: cls
     for module in (local, virtualenv)

@@ -203,7 +203,7 @@ def test_the_readme_says_the_commands_of_the_workflow_for_files_that_are_there()
 
 
 def test_the_workflow_uses_the_actions_of_the_one_to_copy() -> None:
-    other = yaml.safe_load((ROOT / "docs" / "toolkit" / "github-workflow.yml").read_text(encoding="utf-8"))
+    other = yaml.safe_load((ROOT / "docs" / "how-to" / "testing" / "github-workflow.yml").read_text(encoding="utf-8"))
 
     assert actions_of(WORKFLOW) == actions_of(other)
 

@@ -1,4 +1,4 @@
-"""The page docs/profiles.md says of each class what its table says."""
+"""The page docs/reference/profiles.md says of each class what its table says."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from cosmos_venv.profiles import BaseProfileMapping, profile_mappings
 from tests.profiles.samples import connect
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "profiles.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "profiles.md"
 HEAD = "| class | connection type | dbt type | required fields | of these only from `profile_args` | otherwise |"
 
 
@@ -44,7 +44,7 @@ def test_the_page_has_the_table_of_all_classes() -> None:
 
     page = PAGE.read_text(encoding="utf-8")
 
-    assert "\n".join(lines) in page, "docs/profiles.md wants this table:\n" + "\n".join(lines)
+    assert "\n".join(lines) in page, "docs/reference/profiles.md wants this table:\n" + "\n".join(lines)
 
 
 def test_the_class_on_the_page_works(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The page docs/dbt-docs.md is as it says."""
+"""The page docs/how-to/dags/dbt-docs.md is as it says."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cosmos_venv.plugin import docs_projects
 from cosmos_venv.plugin.docs_projects import configured_docs
 from cosmos_venv.settings.table import SETTINGS
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "dbt-docs.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "dags" / "dbt-docs.md").read_text(encoding="utf-8")
 
 
 def test_the_table_of_settings_is_that_of_the_code() -> None:

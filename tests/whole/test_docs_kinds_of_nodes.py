@@ -1,4 +1,4 @@
-"""The page docs/kinds-of-nodes.md is as it says: a DAG of a project with a node of each kind, run by a real dbt."""
+"""The page docs/how-to/dags/kinds-of-nodes.md is as it says: a DAG with a node of each kind, run by a real dbt."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from cosmos_venv.operators import local, virtualenv
 from pytest_cosmos_venv import DagOutcome, RunDag
 from tests.installed import DBT, ROOT, needs_dbt
 
-PAGE = (ROOT / "docs" / "kinds-of-nodes.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how-to" / "dags" / "kinds-of-nodes.md").read_text(encoding="utf-8")
 PROJECT = ROOT / "tests" / "data" / "kinds-project"
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 RETRY = next(block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "DbtRetry" in block)

@@ -1,4 +1,4 @@
-"""The table of forms in docs/moving.md: each argument that Cosmos takes, and what comes of it here.
+"""The table of forms in docs/how-to/moving.md: each argument that Cosmos takes, and what comes of it here.
 
 What a form makes is compared with what Cosmos makes of it, from outside.
 """
@@ -20,7 +20,7 @@ from tests.installed import ENVIRONMENTS, ROOT, is_missing
 from tests.rendering.recorded_project import RECORDED
 from tests.whole import forms
 
-PAGE = (ROOT / "docs" / "moving.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how-to" / "moving.md").read_text(encoding="utf-8")
 COSMOS = ENVIRONMENTS / "cosmos" / "bin" / "python"
 # The parameters of its operators in LOCAL and VIRTUALENV mode, beside those of Airflow's BaseOperator.
 OF_OPERATORS = """

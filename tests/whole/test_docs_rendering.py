@@ -1,4 +1,4 @@
-"""The page docs/rendering.md is as it says."""
+"""The page docs/reference/rendering.md is as it says."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cosmos_venv.config.execution import OFFERED
 from cosmos_venv.constants import ExecutionMode
 from tests.kit import harbor_profile
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "rendering.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "rendering.md").read_text(encoding="utf-8")
 CONFIGURED, CONVERTER, MAPPED = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 PROJECT = Path(__file__).resolve().parents[1] / "data" / "rendering-project"
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)

@@ -27,7 +27,7 @@ from tests.installed import ROOT, WHEELS, needs_dbt_wheels
 
 PAGES = [
     ROOT / "README.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
     *sorted(path for path in (ROOT / "examples").rglob("*") if path.suffix in (".md", ".py", ".yml", ".txt")),
     *sorted((ROOT / "cosmos_venv").rglob("*.py")),
 ]
@@ -103,7 +103,12 @@ def test_requirements_are_found_where_they_are_written() -> None:
         ("dbt-spark>=1",),
     ]
     pages = {page for _, page in WRITTEN}
-    assert {"README.md", "docs/moving.md", "examples/dags/harbor.py", "cosmos_venv/operators/virtualenv.py"} <= pages
+    assert {
+        "README.md",
+        "docs/how-to/moving.md",
+        "examples/dags/harbor.py",
+        "cosmos_venv/operators/virtualenv.py",
+    } <= pages
 
 
 @pytest.mark.parametrize(

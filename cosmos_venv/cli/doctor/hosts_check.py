@@ -42,7 +42,7 @@ _WITHOUT_CACHES = {"UV_NO_CACHE": "1", "PIP_NO_CACHE_DIR": "1"}
 _WITHOUT_REPORTS = {"DO_NOT_TRACK": "1", "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
 _LONGEST_RUN = 120.0
 _TRY_OUT = "Try out what was built: cosmos-venv env verify."
-_OPEN_WAYS = "Let this host reach it, or take a way around (docs/dbt-versions.md)."
+_OPEN_WAYS = "Let this host reach it, or take a way around (docs/how-to/environments/dbt-versions.md)."
 
 
 def hosts_are_known(examined: Examined) -> Iterator[CheckResult]:

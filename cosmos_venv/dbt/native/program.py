@@ -16,7 +16,7 @@ LIBRARY_ENDINGS = (".so", ".dylib")
 """How the name of a driver ends, a shared library: on Linux, and on macOS."""
 DRIVER_ADVICE = (
     "Where there is no internet, name the driver: adbc_drivers=[PATH OR DISTRIBUTION] of the operator, or "
-    "[cosmos_venv] virtualenv_adbc_drivers (docs/dbt-versions.md tells where to get one)."
+    "[cosmos_venv] virtualenv_adbc_drivers (docs/how-to/environments/dbt-versions.md tells where to get one)."
 )
 """What to do about a database driver that dbt 2 would download: each place that misses one says it."""
 _WITHOUT_DATABASE = ("ls", "list", "parse", "deps")

@@ -226,7 +226,7 @@ class _Load:
     def count(self, what: str) -> None:
         """Count in Airflow's metrics.
 
-        :param what: ``run`` or ``skipped``; docs/metrics.md says what that means.
+        :param what: ``run`` or ``skipped``; docs/reference/metrics.md says what that means.
         """
         count(f"cosmos_venv.seeds.{what}", {"dag_id": self.scope.dag_id, "task_id": self._task.task_id})
 

@@ -284,7 +284,7 @@ def _by_comparison(name: str) -> Callable[[SelectionGraph, Criterion], Iterable[
             raise CosmosValueError(
                 f"{criterion.method} compares with the artifacts of another run, and none are given. Name their folder "
                 "as DBT_STATE in ProjectConfig.env_vars. Or let dbt select when a task runs: an operator of your own "
-                'with this item as select, and state="last_success" or a folder (docs/operators.md).'
+                'with this item as select, and state="last_success" or a folder (docs/reference/operators.md).'
             )
         found: Iterable[str] = getattr(graph.comparison, name)(graph.entries, criterion.value)
         return found

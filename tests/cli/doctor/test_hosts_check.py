@@ -91,7 +91,7 @@ def test_one_that_does_not_answer_is_a_failure_with_a_way_out(
     assert found.outcome == "failed"
     assert "code.invalid:80 is asked, which does not answer" in found.text
     assert "It could not be built" in found.text
-    assert "docs/dbt-versions.md" in found.way_out
+    assert "docs/how-to/environments/dbt-versions.md" in found.way_out
 
 
 def test_a_host_behind_tls_is_heard_too(index: PackageIndex, installer: str, cosmos_wheelhouse: Wheelhouse) -> None:

@@ -110,7 +110,9 @@ def test_a_path_or_target_that_cannot_be_is_refused(
 
 
 def test_the_page_mounts_the_image_at_the_path_for_which_it_exports_it() -> None:
-    page = (Path(__file__).resolve().parents[3] / "docs" / "where-environments-stand.md").read_text()
+    page = (
+        Path(__file__).resolve().parents[3] / "docs" / "how-to" / "environments" / "where-environments-stand.md"
+    ).read_text()
     (commands,) = re.findall(r"```console\n(cosmos-venv env warm .*?)```", page, re.DOTALL)
     (pod,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     spec = yaml.safe_load(pod)["spec"]

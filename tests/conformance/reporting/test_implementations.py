@@ -15,7 +15,7 @@ PAGE = PAGES / "implementations.md"
 
 def test_the_page_is_up_to_date() -> None:
     assert PAGE.read_text(encoding="utf-8") == implementations_page(KEPT, PAGES), (
-        "write it anew: cosmos-conformance implementations conformance/reports docs/conformance/implementations.md"
+        f"write it anew: cosmos-conformance implementations conformance/reports {PAGE}"
     )
 
 

@@ -20,7 +20,7 @@ from tests.project.selection.conftest import DATA, listed
 from tools.record_selections import CASES, RECORD, Dbt2, difference
 
 DBT_2 = ENVIRONMENTS / "dbt2" / "bin" / "dbt"
-PAGE = ROOT / "docs" / "selection.md"
+PAGE = ROOT / "docs" / "reference" / "selection.md"
 RECORDED: dict[str, Any] = json.loads(RECORD.read_text(encoding="utf-8"))
 DIFFERENCES: dict[str, dict[str, Any]] = RECORDED["differences"]
 BY_ID = {case["id"]: case for case in CASES}

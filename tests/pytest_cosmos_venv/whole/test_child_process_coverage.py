@@ -10,7 +10,7 @@ import pytest
 
 from tests.pytest_cosmos_venv.inner_run import ROOT, InnerRun
 
-PAGE = ROOT / "docs" / "toolkit" / "coverage.md"
+PAGE = ROOT / "docs" / "how-to" / "testing" / "coverage.md"
 
 HARBOR = """\
 def in_the_test():

@@ -14,7 +14,7 @@ import yaml
 
 from tests.pytest_cosmos_venv.inner_run import ROOT
 
-WORKFLOW = ROOT / "docs" / "toolkit" / "github-workflow.yml"
+WORKFLOW = ROOT / "docs" / "how-to" / "testing" / "github-workflow.yml"
 BIN = Path(sys.executable).parent
 EXPRESSION = re.compile(r"\$\{\{ *(?P<name>[\w.-]+) *\}\}")
 
@@ -71,7 +71,7 @@ def test_what_the_steps_run_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", ["continuous-integration.md", "options.md"])
 def test_what_the_pages_say_of_it_is_what_it_does(page: str) -> None:
     """The lines that both show."""
-    text = (ROOT / "docs" / "toolkit" / page).read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "how-to" / "testing" / page).read_text(encoding="utf-8")
 
     assert "pytest --cosmos-cache-key" in text
     assert "--cosmos-cache-dir=.cosmos-cache" in text

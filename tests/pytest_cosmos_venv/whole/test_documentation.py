@@ -16,7 +16,7 @@ import pytest
 pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGES = [ROOT / "pytest_cosmos_venv" / "README.md", *sorted((ROOT / "docs" / "toolkit").glob("*.md"))]
+PAGES = [ROOT / "pytest_cosmos_venv" / "README.md", *sorted((ROOT / "docs" / "how-to" / "testing").glob("*.md"))]
 BLOCK = re.compile(r"^```python\n(?P<text># (?P<name>\w+\.py)(?: \((?P<beside>[\w-]+)\))?\n.*?)^```$", re.M | re.S)
 ANY = "any-implementation"
 PYTHONS = {

@@ -1,0 +1,41 @@
+"""Each link of a page to a file of this repository leads to that file, and to a heading of it."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.installed import ROOT
+
+FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\((?P<target>[^)\s#]*)(?:#(?P<anchor>[^)\s]+))?\)")
+FOLDERS = ("docs", "examples", "benchmarks", "conformance", "pytest_cosmos_venv")
+PAGES = [*sorted(ROOT.glob("*.md")), *(page for folder in FOLDERS for page in sorted((ROOT / folder).rglob("*.md")))]
+
+
+@cache
+def anchors_of(page: Path) -> frozenset[str]:
+    """The anchors that GitHub and the site give to the headings of a page."""
+    text = FENCED.sub("", page.read_text(encoding="utf-8"))
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    named = re.findall(r"^\((\S+)\)=$|<a id=\"(\S+)\">", text, re.MULTILINE)
+    slugs = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return frozenset(slugs | {each for pair in named for each in pair if each})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_its_links_lead_somewhere(page: Path) -> None:
+    text = FENCED.sub("", page.read_text(encoding="utf-8"))
+    lost = []
+    for link in LINK.finditer(text):
+        if "://" in link["target"] or link["target"].startswith("mailto:"):
+            continue
+        target = page.parent / link["target"] if link["target"] else page
+        has_anchor = not link["anchor"] or target.suffix != ".md" or link["anchor"] in anchors_of(target)
+        if not target.exists() or not has_anchor:
+            lost.append(link.group())
+
+    assert lost == []
