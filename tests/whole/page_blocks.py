@@ -1,0 +1,60 @@
+"""The blocks of code on pages, each with the page and the line where it begins."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.installed import ROOT
+
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "pytest_cosmos_venv" / "README.md",
+    ROOT / "examples" / "user_project" / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+_FENCED = re.compile(
+    r"^(?P<indent> *)(?P<fence>```+)(?P<language>[^\n`]*)\n(?P<text>.*?)^(?P=indent)(?P=fence)$",
+    re.DOTALL | re.MULTILINE,
+)
+_INDENTED = re.compile(r"(?:\A|\n)\n(?P<text>(?: {4}|\t)\S.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """A block of a page.
+
+    :param line: of its first line, from 1.
+    :param language: the word behind the fence; empty where there is none.
+    """
+
+    page: Path
+    line: int
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def blocks_of(page: Path) -> Iterator[Block]:
+    """Every fenced block of a page. Directives of the site, in braces, are none."""
+    text = page.read_text(encoding="utf-8")
+    for found in _FENCED.finditer(text):
+        language = found["language"].strip()
+        if not language.startswith("{"):
+            line = text.count("\n", 0, found.start("text")) + 1
+            yield Block(page=page, line=line, language=language, text=textwrap.dedent(found["text"]))
+
+
+def indented_blocks_of(page: Path) -> Iterator[str]:
+    """Page and line of every block that is indented only, and so has no language. Lines of a list are none."""
+    text = _FENCED.sub(lambda found: "\n" * found.group().count("\n"), page.read_text(encoding="utf-8"))
+    for found in _INDENTED.finditer(text):
+        before = text[: found.start()].rstrip("\n").rpartition("\n")[2]
+        if not re.match(r"\s|[-*] |\d+\. ", before):
+            yield f"{page.relative_to(ROOT)}:{text.count(chr(10), 0, found.start('text')) + 1}"

@@ -1,0 +1,188 @@
+"""Each block of code on a page is what its language wants, and names only what there is.
+
+The id of a test is page and line. Blocks that are files of tests are run besides, by test_documentation, and blocks
+that are DAGs by the tests of their pages.
+"""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import importlib
+import inspect
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cosmos_venv import cli
+from cosmos_venv.settings.table import SETTINGS
+from tests.installed import ROOT
+from tests.whole.page_blocks import PAGES, Block, blocks_of, indented_blocks_of
+
+tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+
+SECTIONS = ("cosmos", "cosmos_venv")
+OURS = ("cosmos_venv", "pytest_cosmos_venv")
+INSTRUCTIONS = {"FROM", "RUN", "COPY", "ENV", "USER", "WORKDIR", "ARG", "ENTRYPOINT", "CMD"}
+# What is read by nobody but people: output, layouts, and languages that another test runs.
+TOLD = ("text", "sql", "mermaid", "markdown", "diff")
+
+
+def check_python(text: str) -> None:
+    """It compiles, imports what there is, and calls it with parameters that it has."""
+    tree = ast.parse(text)
+    if text.startswith("# raises ImportError"):
+        with pytest.raises(ImportError):
+            exec(text, {})  # noqa: S102 - as a user copies it
+        return
+    imported: dict[str, Callable[..., object]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] in OURS:
+            module = importlib.import_module(node.module)
+            imported |= {each.asname or each.name: getattr(module, each.name) for each in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in imported:
+            check_call(imported[node.func.id], node)
+
+
+def check_call(called: Callable[..., object], node: ast.Call) -> None:
+    """The keywords of a call are parameters of what is called."""
+    parameters = inspect.signature(called).parameters
+    if not any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        unknown = [each.arg for each in node.keywords if each.arg and each.arg not in parameters]
+        assert unknown == [], f"line {node.lineno}: {ast.unparse(node.func)} has no parameter {unknown}"
+
+
+def check_ini(text: str) -> None:
+    """Options of our sections are settings."""
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string(text)
+    older = {each.older_name for each in SETTINGS.values()}
+    named = [name for section in SECTIONS if parser.has_section(section) for name in parser[section]]
+    assert [name for name in named if name not in SETTINGS and name not in older] == []
+
+
+def check_shell(text: str) -> None:
+    """Bash can read it, and our commands take their words."""
+    done = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    for words in commands_in(text):
+        check_command(words)
+
+
+def check_console(text: str) -> None:
+    """What is typed behind ``$`` is a shell's; the rest is output."""
+    check_shell("\n".join(re.findall(r"^[$>] (.*)$", text, re.MULTILINE)))
+
+
+def check_dockerfile(text: str) -> None:
+    """Each instruction is one, and what it runs is a shell's."""
+    for line in re.sub(r"\\\n", " ", text).splitlines():
+        if line and not line.startswith("#"):
+            instruction, _, rest = line.partition(" ")
+            assert instruction in INSTRUCTIONS, line
+            if instruction == "RUN":
+                check_shell(re.sub(r"^(--\S+ +)*", "", rest))
+
+
+def commands_in(text: str) -> Iterator[list[str]]:
+    """The words of each command, without variables that are set before it."""
+    for line in text.replace("\\\n", " ").splitlines():
+        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True
+        words: list[str] = []
+        for word in [*lexer, ";"]:
+            if set(word) <= set(";&|()<>"):
+                yield [*words]
+                words = []
+            elif words or not re.match(r"\w+=", word):
+                words.append(word)
+
+
+def check_command(words: list[str]) -> None:
+    """Commands of this project exist as they are called."""
+    match words:
+        case ["cosmos-venv", *rest] if "--help" not in rest:
+            # The parser asks for the files that are named.
+            for name in rest:
+                if re.fullmatch(r"[\w*-]+/[\w*-]+\.\w+", name):
+                    Path(name).parent.mkdir(exist_ok=True)
+                    Path(name).touch()
+            try:
+                cli._parser().parse_args(rest)  # the parser alone: it runs nothing
+            except SystemExit as ended:
+                pytest.fail(f"{shlex.join(words)}: exit {ended.code}")
+        case ["make", *targets]:
+            there = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+            assert [each for each in targets if "=" not in each and each not in there] == []
+        case ["pytest", *rest] | ["python", "-m", "pytest", *rest]:
+            named = {each.partition("=")[0] for each in rest if each.startswith("--cosmos-")}
+            assert named <= pytest_options()
+
+
+@cache
+def pytest_options() -> frozenset[str]:
+    """All options of the toolkit and the suite, as pytest itself lists them."""
+    shown = subprocess.run([sys.executable, "-m", "pytest", "--help"], capture_output=True, text=True, check=True)
+    return frozenset(re.findall(r"^ +(--cosmos-[a-z-]+)", shown.stdout, re.MULTILINE))
+
+
+CHECKS: dict[str, Callable[[str], object]] = {
+    "python": check_python,
+    "ini": check_ini,
+    "toml": tomllib.loads,
+    "yaml": lambda text: list(yaml.safe_load_all(text)),
+    "json": json.loads,
+    "bash": check_shell,
+    "console": check_console,
+    "dockerfile": check_dockerfile,
+}
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_each_block_of_a_page_names_its_language(page: Path) -> None:
+    unknown = [str(block) for block in blocks_of(page) if block.language not in (*CHECKS, *TOLD)]
+
+    assert unknown + list(indented_blocks_of(page)) == []
+
+
+@pytest.mark.parametrize("block", [each for each in BLOCKS if each.language in CHECKS], ids=str)
+def test_a_block_is_what_its_language_wants(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    CHECKS[block.language](block.text)
+
+
+@pytest.mark.parametrize(
+    ("language", "wrong"),
+    [
+        pytest.param("python", "from cosmos_venv import DbtDags", id="a-name-that-is-not-there"),
+        pytest.param("python", "from cosmos_venv import ProjectConfig\nProjectConfig(pth='/x')", id="a-parameter"),
+        pytest.param("python", "def model(:", id="no-python"),
+        pytest.param("ini", "[cosmos_venv]\ncash_dir = /x", id="a-setting"),
+        pytest.param("toml", "[a", id="no-toml"),
+        pytest.param("yaml", "a: [", id="no-yaml"),
+        pytest.param("json", "{'a': 1}", id="no-json"),
+        pytest.param("bash", "if true; then", id="no-shell"),
+        pytest.param("bash", "A=1 cosmos-venv env worm dags/", id="a-command"),
+        pytest.param("bash", "cd /x && make tests", id="a-target"),
+        pytest.param("bash", "pytest --cosmos-dag dags/", id="an-option"),
+        pytest.param("console", "$ cosmos-venv env warm \\\n>   --dri x\nbuilt", id="behind-a-prompt"),
+        pytest.param("dockerfile", "FROM a\nRUM b", id="an-instruction"),
+        pytest.param("dockerfile", "FROM a\nRUN --mount=type=cache \\\n  cosmos-venv env worm", id="in-an-image"),
+    ],
+)
+def test_a_block_that_is_wrong_is_found(language: str, wrong: str) -> None:
+    with pytest.raises(
+        (AssertionError, AttributeError, SyntaxError, ValueError, yaml.YAMLError, pytest.fail.Exception)
+    ):
+        CHECKS[language](wrong)
