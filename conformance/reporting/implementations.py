@@ -17,11 +17,11 @@ _SHOWN_VERSIONS = 2
 _HEAD = """# Implementations, and what they keep
 
 This page is generated from the [reports that are kept]({kept}), by `cosmos-conformance implementations`.
-[How to hand in a report](../conformance.md#hand-in-a-report) says how another implementation gets here.
+[How to hand in a report](../../how-to/conformance.md#hand-in-a-report) says how another implementation gets here.
 
 The level is the highest one of which all holds that applies, with those above it. A number is of the requirements on
 which there is a verdict; those that need what the implementation declares absent are *n/a*. "With servers" is of the
-[run with servers](../conformance.md#the-run-with-servers).
+[run with servers](../../how-to/conformance.md#the-run-with-servers).
 """
 
 
