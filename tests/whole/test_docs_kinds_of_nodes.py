@@ -29,7 +29,7 @@ PROJECT = ROOT / "tests" / "data" / "kinds-project"
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 RETRY = next(block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "DbtRetry" in block)
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(280), needs_dbt]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900), needs_dbt]
 
 
 class Shop:
