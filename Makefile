@@ -19,7 +19,7 @@ COMPILE = uv pip compile --quiet --universal --python-version 3.10 --no-emit-ind
           --annotation-style line --custom-compile-command "make pins"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui test test-long test-all test-env check conformance conformance-servers judge pictures prove-verdicts mutants mutants-servers mutants-full benchmark prove-races prove-environments prove-warm pins clean
+.PHONY: help demo demo-ui test test-long test-all test-env check conformance conformance-servers judge pictures prove-verdicts mutants mutants-servers mutants-full benchmark figures prove-races prove-environments prove-warm pins clean
 
 help: ## this list
 	@echo "make TARGET [PYTHON=python3.12]   (Python 3.10 to 3.13)"
@@ -86,6 +86,9 @@ benchmark: test-env ## what each part costs, beside the plain work beneath; stor
 	$(BIN)/python -m benchmarks.conformance $(ARGS) && \
 	$(BIN)/python -m benchmarks.remote_at_scale && $(BIN)/python -m benchmarks.remote_pods $(ARGS) && \
 	$(BIN)/python -m benchmarks.remote_environments $(ARGS)
+
+figures: test-env ## write the measured figures of README.md anew, from benchmarks/results
+	@$(BIN)/python -m tools.figures
 
 prove-races: test-env ## races across xdist workers, whole runs again and again, beside other plugins
 	@$(BIN)/python -m tools.prove_races $(ARGS)

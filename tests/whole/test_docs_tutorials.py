@@ -1,0 +1,60 @@
+"""The DAG files and the test that README and the tutorials show are run as they stand there."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.installed import ROOT, copy_of_example
+
+pytest_plugins = ["pytester"]
+
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.M | re.S)
+PROJECT = "/opt/airflow/dbt/harbor"
+ENVIRONMENTS = '"/opt/airflow/dbt-environments"'
+TUTORIALS = ROOT / "docs" / "tutorials"
+
+
+def blocks_of(page: str) -> list[str]:
+    return BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
+
+
+(README_DAG, README_TEST) = blocks_of("README.md")
+(TUTORIAL_DAG,) = blocks_of("docs/tutorials/first-dag.md")
+(TUTORIAL_TEST,) = blocks_of("docs/tutorials/first-test.md")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "dag_file",
+    [
+        pytest.param(TUTORIAL_DAG, id="tutorial"),
+        pytest.param(
+            "import os\n" + README_DAG.replace(ENVIRONMENTS, 'os.environ["HARBOR_ENVIRONMENTS"]'), id="README"
+        ),
+    ],
+)
+def test_the_test_of_the_tutorial_passes_for_each_dag(
+    dag_file: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = copy_of_example(pytester.path / "harbor")
+    profile = f"harbor: {{target: dev, outputs: {{dev: {{type: duckdb, path: {pytester.path / 'harbor.duckdb'}}}}}}}\n"
+    (project / "profiles.yml").write_text(profile, encoding="utf-8")
+    assert PROJECT in dag_file
+    pytester.mkdir("dags").joinpath("harbor.py").write_text(dag_file.replace(PROJECT, str(project)), encoding="utf-8")
+    pytester.makepyfile(test_harbor=TUTORIAL_TEST)
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+
+    result.assert_outcomes(passed=1)
+
+
+def test_the_test_of_the_readme_is_that_of_the_tutorial() -> None:
+    assert README_TEST in TUTORIAL_TEST
+
+
+def test_the_readme_is_one_screen() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120

@@ -1,0 +1,148 @@
+"""The table of measured figures in README.md, written from the stored results of the benchmarks.
+
+    .venv/bin/python -m tools.figures
+
+Writes the table between its two marks. Nobody types a figure: a test fails where the table is not that of the results.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.storing import RESULTS
+from benchmarks.suite_run import ROOT
+
+PAGE = ROOT / "README.md"
+BEGIN, END = "<!-- figures of benchmarks/results: make figures writes them -->", "<!-- end of the figures -->"
+_HEAD = "| | the work beneath | Cosmos 1.15.1 | cosmos-venv | |\n|---|---|---|---|---|"
+_UNITS = {"ms": 0.001, "s": 1.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of the table.
+
+    :param label: what was measured, in words for a reader.
+    :param result: the stored result, without what its name ends in.
+    :param what: the row of that result.
+    :param ours, theirs: the words before the figures of cosmos-venv and of Cosmos; empty: the row's first figure.
+    :param floor: the words before the figure of the bare work beneath, and what a reader is told that it is; empty: the
+        row has none.
+    """
+
+    label: str
+    result: str
+    what: str
+    ours: str
+    theirs: str
+    floor: tuple[str, str] = ("", "")
+
+
+ROWS = (
+    Row(
+        label="one task of a small project, its environment ready",
+        result="warm",
+        what="small project, warm task over bare dbt",
+        ours="ours",
+        theirs="cosmos virtualenv with uv",
+        floor=("bare dbt", "bare dbt"),
+    ),
+    Row(
+        label="one task of a project of 1,000 models",
+        result="warm",
+        what="1,000 models, warm task over bare dbt",
+        ours="ours",
+        theirs="cosmos virtualenv with uv",
+        floor=("bare dbt", "bare dbt"),
+    ),
+    Row(
+        label="a whole DAG in virtual environments, on a scheduler",
+        result="makespan",
+        what="makespan beyond Airflow's own share, of Cosmos VIRTUALENV with uv",
+        ours="VIRTUALENV, warm",
+        theirs="Cosmos VIRTUALENV with uv",
+        floor=("bash tasks of the same shape", "bash tasks"),
+    ),
+    Row(
+        label="300 nodes in WATCHER mode",
+        result="watcher",
+        what="300 nodes watched, over bare dbt build and Airflow's share",
+        ours="WATCHER",
+        theirs="Cosmos WATCHER",
+        floor=("bare dbt build", "bare dbt build"),
+    ),
+    Row(
+        label="building a DAG of 1,000 models",
+        result="dags",
+        what="DAG build, 1,000 models, over astronomer-cosmos",
+        ours="",
+        theirs="astronomer-cosmos",
+    ),
+    Row(
+        label="parsing in a worker for one task of 5,000 models",
+        result="dags",
+        what="parse for one task, 5,000 models, over astronomer-cosmos",
+        ours="",
+        theirs="astronomer-cosmos",
+    ),
+    Row(
+        label="selecting `@x` from a manifest of 15,000 nodes",
+        result="loading",
+        what="select `@x`, of Cosmos's",
+        ours="",
+        theirs="Cosmos",
+    ),
+)
+
+
+def seconds_of(figures: str, words: str) -> float:
+    """The figure behind some words of a stored row: ``bare dbt 3.89 s`` -> 3.89. ValueError where there is none."""
+    before = rf"(?:^|[,;:] ){re.escape(words)} " if words else "^"
+    found = re.search(before + r"(?P<number>[\d.,]+) (?P<unit>ms|s)\b", figures)
+    if found is None:
+        raise ValueError(f"no figure behind {words!r} in {figures!r}")
+    return float(found["number"].replace(",", "")) * _UNITS[found["unit"]]
+
+
+def in_words(seconds: float) -> str:
+    """Two or three digits, with the unit that needs no more of them."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds:.0f} s"
+
+
+def line_of(row: Row, results: Path = RESULTS) -> str:
+    """The row as a line of Markdown."""
+    stored = json.loads((results / f"{row.result}.json").read_text(encoding="utf-8"))["rows"]
+    (figures,) = (each["figures"] for each in stored if each["what"] == row.what)
+    ours, theirs = seconds_of(figures, row.ours), seconds_of(figures, row.theirs)
+    words, told = row.floor
+    beneath = f"{told} {in_words(seconds_of(figures, words))}" if words else ""
+    times = theirs / ours
+    cells = (row.label, beneath, in_words(theirs), in_words(ours), f"{times:.1f} x" if times < 10 else f"{times:.0f} x")
+    return f"| {' | '.join(cells)} |"
+
+
+def with_table(page: str, results: Path = RESULTS) -> str:
+    """The page with the table between its marks. ValueError where it has no marks."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"README.md needs a line {BEGIN} and a line {END}")
+    lines = "\n".join(line_of(row, results) for row in ROWS)
+    return f"{before}{BEGIN}\n\n{_HEAD}\n{lines}\n\n{END}{after}"
+
+
+def main() -> int:
+    """Write the page anew."""
+    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    print(f"{PAGE}: {len(ROWS)} rows from {RESULTS}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
