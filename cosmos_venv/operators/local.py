@@ -284,8 +284,11 @@ class DbtDocsLocalOperator(DbtDocsMixin, DbtLocalBaseOperator):
 class DbtDocsCloudLocalOperator(DbtDocsLocalOperator):
     """``dbt docs generate``, and the files uploaded; each cloud is a class of its own.
 
-    Parameters of its own: ``connection_id`` and ``bucket_name``, required, ``folder_dir``, which the files' keys begin
-    with, and ``required_files``, their names below dbt's target folder; None: all of the documentation.
+    :ivar connection_id: the Airflow connection of the cloud.
+    :ivar bucket_name: the bucket or container.
+    :ivar folder_dir: the text that the files' keys begin with; None: none.
+    :ivar required_files: names of files in dbt's target folder, all of which are uploaded; None: ``index.html``,
+        ``manifest.json`` and ``catalog.json``, or the page of ``--static``. Where one is missing nothing is uploaded.
     """
 
     own_parameters: ClassVar[Mapping[str, Any]] = {
