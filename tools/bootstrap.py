@@ -49,13 +49,15 @@ class Environment:
     :param path: its folder, relative to the checkout.
     :param pins: files of `requirements/`, without suffix.
     :param projects: folders of the checkout that are installed editable.
-    :param below: the first Python that it does not exist for.
+    :param since: the first Python that it exists for.
+    :param below: the first later one that it does not exist for.
     :param as_pinned: install the pins and nothing that they ask for beside them.
     """
 
     path: str
     pins: tuple[str, ...]
     projects: tuple[str, ...] = ()
+    since: tuple[int, int] = (3, 10)
     below: tuple[int, int] = (4, 0)
     as_pinned: bool = False
 
@@ -107,7 +109,7 @@ OTHERS = (
     Environment(path=".cache/envs/providers", pins=("providers",), projects=TOOLKIT, as_pinned=True),
 )
 # What builds the site: Sphinx, and the code from which the reference is written.
-DOCS = Environment(path=".cache/envs/docs", pins=("docs",), projects=(".", "pytest_cosmos_venv"))
+DOCS = Environment(path=".cache/envs/docs", pins=("docs",), projects=(".", "pytest_cosmos_venv"), since=(3, 11))
 # What `make judge` compares beside what tests need.
 PEERS = (Environment(path=".cache/envs/cosmos114", pins=("cosmos114",), projects=TOOLKIT),)
 WHEELHOUSE = ROOT / ".cache" / "wheelhouse"
@@ -120,7 +122,7 @@ OTHER_DBTS = {"dbt15": (3, 12), "dbt17": (3, 13), "dbt112": (4, 0)}
 DRIVER = ROOT / ".cache" / "drivers" / "libduckdb.so"
 DRIVER_PACKAGE = "@duckdb/node-bindings-linux-x64@1.5.6-r.1"
 # Scripts of the site, which come by npm too: what draws diagrams, and what its tests find barriers with. Package -> file.
-SCRIPTS = {"mermaid@MERMAID": "dist/mermaid.min.js", "axe-core@AXE": "axe.min.js"}
+SCRIPTS = {"mermaid@12.3.0": "dist/mermaid.min.js", "axe-core@4.14.1": "axe.min.js"}
 DBT_2 = Environment(path=".cache/envs/dbt2", pins=("dbt2",))
 NPM = Environment(path=f".cache/tools/npm-{TAG}", pins=("npm",))
 # Two steps may need it at once.
@@ -215,7 +217,7 @@ def make_with_venv(environment: Environment) -> None:
 
 def make(environment: Environment) -> None:
     """The environment as its pins say, made anew unless it is that already."""
-    if sys.version_info[:2] >= environment.below:
+    if not environment.since <= sys.version_info[:2] < environment.below:
         say(environment.path, f"skipped: {environment.pins[0]} has no release for Python {TAG}")
         return
     if is_current(environment.folder / STAMP, environment.digest):
@@ -310,6 +312,8 @@ def fetch_from_npm(subject: str, package: str, member: str, file: Path) -> None:
 def make_docs() -> None:
     """The environment of the site, and in it the scripts, which go with it where it is made anew."""
     make(DOCS)
+    if sys.version_info[:2] < DOCS.since:
+        return
     for package, member in SCRIPTS.items():
         file = DOCS.folder / "share" / "scripts" / Path(member).name
         stamp = file.with_suffix(".stamp")
