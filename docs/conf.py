@@ -21,8 +21,6 @@ language = "en"
 
 extensions = ["myst_parser", "tools.site"]
 include_patterns = ["index.md", "tutorials/**", "how-to/**", "reference/**", "explanation/**"]
-# A folder of pages may be empty for a while.
-suppress_warnings = ["toc.empty_glob"]
 
 myst_enable_extensions = ["deflist"]
 # As links to headings are written in the repository: page.md#the-heading.
