@@ -24,25 +24,15 @@ def add_to(app: Sphinx) -> None:
     from docutils import nodes
     from sphinx.util.docutils import SphinxDirective
 
-    class Diagram(nodes.General, nodes.Element):  # type: ignore[misc]  # the types of docutils are in its environment
-        pass
-
-    class Mermaid(SphinxDirective):  # type: ignore[misc]
+    class Mermaid(SphinxDirective):  # type: ignore[misc]  # the types of Sphinx are in its environment
         has_content = True
 
         def run(self) -> list[Node]:
-            return [Diagram(code="\n".join(self.content))]
-
-    def draw(translator: Any, node: Element) -> None:
-        translator.body.append(f'<pre class="mermaid">{html.escape(node["code"])}</pre>')
-        raise nodes.SkipNode
-
-    def as_text(translator: Any, node: Element) -> None:
-        translator.add_text(node["code"])
-        raise nodes.SkipNode
+            drawn = f'<pre class="mermaid">{html.escape(chr(10).join(self.content))}</pre>'
+            return [nodes.raw("", drawn, format="html", classes=["mermaid"])]
 
     def add_scripts(_: Sphinx, pagename: str, __: str, ___: dict[str, Any], doctree: Element | None) -> None:
-        if doctree is not None and next(doctree.findall(Diagram), None) is not None:
+        if doctree is not None and any("mermaid" in each["classes"] for each in doctree.findall(nodes.raw)):
             app.add_js_file("mermaid.min.js")
             app.add_js_file("diagrams.js")
 
@@ -50,7 +40,6 @@ def add_to(app: Sphinx) -> None:
         if error is None and app.builder.format == "html":
             shutil.copy(SCRIPT, Path(app.outdir, "_static", SCRIPT.name))
 
-    app.add_node(Diagram, html=(draw, None), text=(as_text, None))
     app.add_directive("mermaid", Mermaid)
     app.connect("html-page-context", add_scripts)
     app.connect("build-finished", copy_script)
