@@ -121,7 +121,7 @@ OTHER_DBTS = {"dbt15": (3, 12), "dbt17": (3, 13), "dbt112": (4, 0)}
 # The database driver of dbt 2, which comes by npm: where dbt looks for one, and what holds it.
 DRIVER = ROOT / ".cache" / "drivers" / "libduckdb.so"
 DRIVER_PACKAGE = "@duckdb/node-bindings-linux-x64@1.5.6-r.1"
-# Scripts of the site, which come by npm too: what draws diagrams, and what its tests find barriers with. Package -> file.
+# Scripts of the site, by npm too: what draws diagrams, and what its tests find barriers with. Package -> file.
 SCRIPTS = {"mermaid@12.3.0": "dist/mermaid.min.js", "axe-core@4.14.1": "axe.min.js"}
 DBT_2 = Environment(path=".cache/envs/dbt2", pins=("dbt2",))
 NPM = Environment(path=f".cache/tools/npm-{TAG}", pins=("npm",))

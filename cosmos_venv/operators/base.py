@@ -265,12 +265,12 @@ class AbstractDbtBase(BaseOperator):
 class DbtBuildMixin:
     """``dbt build``: seeds, models, snapshots and tests of the selection, in dbt's own order.
 
-    :ivar on_warning_callback: called after dbt has succeeded, with Airflow's context and, in it, the lists ``test_names``
-        and ``test_results``: a callable, or its import path. None: nothing is called.
+    :ivar on_warning_callback: called with Airflow's context, in which ``test_names`` and ``test_results`` are lists,
+        after dbt has succeeded: a callable, or its import path. None: nothing is called.
     :ivar full_refresh: dbt's ``--full-refresh``: a boolean, or a template of one.
     :ivar log_format: dbt's ``--log-format``.
-    :ivar event_time: the time by which microbatch models choose their batches: ``"data_interval"`` of the DAG run, or its
-        partition: ``"hourly_partition"``, ``"daily_partition"``, ``"weekly_partition"``, ``"monthly_partition"`` or
+    :ivar event_time: the time by which microbatch models choose their batches: ``"data_interval"`` of the DAG run, or
+        its partition: ``"hourly_partition"``, ``"daily_partition"``, ``"weekly_partition"``, ``"monthly_partition"`` or
         ``"yearly_partition"``. None: as dbt does.
     """
 
@@ -355,8 +355,8 @@ class DbtSnapshotMixin:
 class DbtSourceMixin:
     """``dbt source freshness``.
 
-    :ivar on_warning_callback: called after dbt has succeeded, with Airflow's context and, in it, the lists ``test_names``
-        and ``test_results``: a callable, or its import path. None: nothing is called.
+    :ivar on_warning_callback: called with Airflow's context, in which ``test_names`` and ``test_results`` are lists,
+        after dbt has succeeded: a callable, or its import path. None: nothing is called.
     :ivar emit_source_assets: whether the task tells Airflow which sources have new data, by events of their assets.
     """
 
@@ -371,8 +371,8 @@ class DbtRunMixin:
     """``dbt run``.
 
     :ivar full_refresh: dbt's ``--full-refresh``: a boolean, or a template of one.
-    :ivar event_time: the time by which microbatch models choose their batches: ``"data_interval"`` of the DAG run, or its
-        partition: ``"hourly_partition"``, ``"daily_partition"``, ``"weekly_partition"``, ``"monthly_partition"`` or
+    :ivar event_time: the time by which microbatch models choose their batches: ``"data_interval"`` of the DAG run, or
+        its partition: ``"hourly_partition"``, ``"daily_partition"``, ``"weekly_partition"``, ``"monthly_partition"`` or
         ``"yearly_partition"``. None: as dbt does.
     """
 
@@ -392,8 +392,8 @@ class DbtRunMixin:
 class DbtTestMixin:
     """``dbt test``.
 
-    :ivar on_warning_callback: called after a test has warned, with Airflow's context and, in it, the lists ``test_names``
-        and ``test_results``: a callable, or its import path. None: nothing is called.
+    :ivar on_warning_callback: called with Airflow's context, in which ``test_names`` and ``test_results`` are lists,
+        after a test has warned: a callable, or its import path. None: nothing is called.
     """
 
     calls_back_without_warnings: ClassVar[bool] = False

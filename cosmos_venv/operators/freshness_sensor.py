@@ -28,8 +28,8 @@ _RESUMES = "execute_complete"
 class DbtSourceFreshnessMixin:
     """``dbt source freshness`` until no source is stale, as a sensor of Airflow.
 
-    :ivar deferrable: whether it waits in the triggerer; the default is ``[operators] default_deferrable``. False: it is
-        rescheduled between two looks.
+    :ivar deferrable: whether it waits in the triggerer; the default is ``[operators] default_deferrable``. False: it
+        waits as Airflow's ``mode`` says, which is ``reschedule``.
     :ivar warn_is_fresh: whether a source of which dbt warns is fresh enough.
     """
 

@@ -49,7 +49,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     :param profile_config: where the profile comes from.
     :param select, exclude, selector, models: dbt's selection, a text or a list of texts (their union).
     :param vars: dbt's ``--vars``, a dict or YAML text.
-    :param indirect_selection, no_version_check, cache_selected_only, fail_fast, quiet, warn_error: dbt's flags.
+    :param indirect_selection: dbt's ``--indirect-selection``.
+    :param no_version_check, cache_selected_only, fail_fast, quiet, warn_error: dbt's flag of that name.
     :param task_id: Airflow's id of the task.
     :param env: environment variables for dbt. May be a template.
     :param append_env: whether dbt gets the worker's variables too.

@@ -1,7 +1,7 @@
 """What the site has beside the pages in ``docs/``: a Sphinx extension, which ``docs/conf.py`` names.
 
 Parts of the reference are written by the build, from the code that they describe. Each function that writes one returns
-Markdown, needs no Sphinx, and raises ``Undocumented`` for what has no entry; such an entry is a warning of the build, and
+Markdown, needs no Sphinx, and raises ``Undocumented`` for what has no entry. That is a warning of the build, and
 ``make docs`` takes warnings as errors.
 """
 
@@ -18,8 +18,11 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
     :param app: the build.
     """
+    from pygments.lexers.templates import SqlJinjaLexer
+
     from tools.site import diagrams, generated, repository_links
 
     for part in (diagrams, generated, repository_links):
         part.add_to(app)
+    app.add_lexer("sql", SqlJinjaLexer)  # dbt's
     return {"parallel_read_safe": True, "parallel_write_safe": True}

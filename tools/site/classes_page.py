@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from importlib import import_module
-from typing import Any
+from typing import Any, get_args
 
 import cosmos_venv
 from cosmos_venv import io, profiles
@@ -23,6 +24,7 @@ CLASSES = ("DbtDag", "DbtTaskGroup", "ProjectConfig", "ProfileConfig", "Executio
 """The classes that a DAG file is written with."""
 FUNCTIONS = (profiles.get_automatic_profile_mapping, *(getattr(io, name) for name in sorted(io.__all__)))
 _INIT_VAR = re.compile(r"InitVar\[(.+)\]")
+_MODULE = re.compile(r"\b(?:[a-z_]+\.)+(?=\w)")
 _OTHERS = ("args", "kwargs")
 _NOT_GIVEN = inspect.Parameter.empty
 
@@ -78,38 +80,50 @@ def _called(of: Any, written: str | None) -> Iterator[str]:
     told = read_docstring(of)
     signature = inspect.signature(vars(of)["__init__"] if written is None else of)
     taken = {name: each for name, each in signature.parameters.items() if name != "self"}
-    from_bases = {} if written else _own_defaults(of)
+    own = dict(getattr(of, "own_parameters", {}))
     refuse(_missing(of.__name__, told, [name for name in taken if name not in _OTHERS and not name.startswith("_")]))
     yield from (f"## `{of.__name__}`", "", told.text, "")
     if written is not None:
         yield from ("```python", written, "```", "")
     for name, text in told.parameters.items():
-        if name in taken:
-            kind, default = taken[name].annotation, taken[name].default
-        else:
-            kind, default = "", from_bases.get(name, _NOT_GIVEN)
+        # A parameter that ``own_parameters`` of the class declares is in no signature.
+        parameter = taken.get(name)
+        default = own.get(name, _NOT_GIVEN) if parameter is None else parameter.default
+        kind = "" if parameter is None else _kind(parameter.annotation, of.__module__)
         stars = {"args": "*", "kwargs": "**"}.get(name, "")
-        yield from _entry(stars + name, str(kind) if isinstance(kind, str) else "", default, text, is_open=bool(stars))
+        yield from _entry(stars + name, kind, default, text, is_open=bool(stars))
     if told.returns:
         yield from (f"Returns {told.returns}", "")
     for name, text in told.raises.items():
         yield from (f"Raises `{name}`: {text}", "")
 
 
-def _own_defaults(of: Any) -> dict[str, Any]:
-    return dict(getattr(of, "own_parameters", {}))
+def _kind(annotation: object, module: str) -> str:
+    """The type as the code writes it, with the meaning of an alias in the place of its name."""
+    if not isinstance(annotation, str):
+        return annotation.__name__ if isinstance(annotation, type) and annotation is not _NOT_GIVEN else ""
+    names = vars(sys.modules[module])
+
+    def meant(name: re.Match[str]) -> str:
+        found = names.get(name[0])
+        is_alias = found is not None and not isinstance(found, type) and get_args(found)
+        return _MODULE.sub("", str(found)) if is_alias else name[0]
+
+    found = _INIT_VAR.fullmatch(annotation)
+    return re.sub(r"\b[A-Z]\w+\b(?!\[)", meant, found[1] if found else annotation)
 
 
 def _missing(name: str, told: Docstring, taken: Sequence[str]) -> list[str]:
     missing = [] if told.text else [f"{name} has no docstring"]
-    return missing + [f"the parameter {each} of {name} has no sentence" for each in taken if not told.parameters.get(each)]
+    return missing + [
+        f"the parameter {each} of {name} has no sentence" for each in taken if not told.parameters.get(each)
+    ]
 
 
 def _entry(name: str, kind: str, default: Any, text: str, *, is_open: bool = False) -> Iterator[str]:
-    found = _INIT_VAR.fullmatch(kind)
-    facts = [f"`{found[1] if found else kind}`"] if kind and kind != "Any" else []
+    facts = [f"`{kind}`"] if kind and kind != "Any" else []
     facts += [] if is_open else [_default(default)]
-    yield from (f"`{name}`", f": {text[:1].upper()}{text[1:]}", "")
+    yield from (f"`{name}`", f": {text}", "")
     if facts:
         yield from (f"  {', '.join(facts)}", "")
 
@@ -140,7 +154,9 @@ def _operator(of: Any, module: str) -> Iterator[str]:
     missing = [f"the parameter {name} of {of.__name__} has no sentence" for name in own if not sentences.get(name)]
     summary = next((each.text for each in told if each.text), "")
     refuse(missing + ([] if summary else [f"{of.__name__} has no docstring"]))
-    kinds = {name: kind for each in reversed(of.__mro__) for name, kind in vars(each).get("__annotations__", {}).items()}
+    kinds = {
+        name: kind for each in reversed(of.__mro__) for name, kind in vars(each).get("__annotations__", {}).items()
+    }
     yield from (f"## `{of.__name__}`", "", summary, "", "```python", f"from {module} import {of.__name__}", "```", "")
     for name in sorted(own):
-        yield from _entry(name, str(kinds.get(name, "")), own[name], sentences[name])
+        yield from _entry(name, _kind(kinds.get(name, ""), module), own[name], sentences[name])

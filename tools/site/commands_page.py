@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from unittest.mock import patch
 
-from cosmos_venv import cli
 from conformance import command as conformance_command
+from cosmos_venv import cli
 from pytest_cosmos_venv.dags import command as shape_command
 from tools.site.undocumented import refuse
 
@@ -18,7 +18,9 @@ MAINS: Mapping[str, Main] = {
     "cosmos-conformance": conformance_command.main,
 }
 """Command -> the function that it calls. Each makes its parser first."""
+_USAGE = "usage: "
 _WIDTH = 88  # columns of a usage line
+_UNNAMED = ("positional arguments", "options")
 
 
 class _Made(BaseException):
@@ -54,7 +56,6 @@ def parser_of(name: str, main: Main) -> argparse.ArgumentParser:
         try:
             main([])
         except _Made as made:
-            made.parser.prog = name
             return made.parser
     raise TypeError(f"{name} has parsed nothing")
 
@@ -91,6 +92,8 @@ class _Command:
             if not isinstance(each, argparse._HelpAction | argparse._SubParsersAction)
             if each.help != argparse.SUPPRESS
         ]
+        groups = [group for group in parser._action_groups if group._group_actions and group.title not in _UNNAMED]
+        self.first_of = {group._group_actions[0]: group.title for group in groups}
 
 
 def _commands(parser: argparse.ArgumentParser, others: str = "", words: str = "") -> Iterator[_Command]:
@@ -127,8 +130,11 @@ def _section(command: _Command) -> Iterator[str]:
     if command.others:
         yield from (f"Also: {', '.join(f'`{each}`' for each in command.others.split(', '))}.", "")
     parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=_WIDTH)
-    yield from ("```text", parser.format_usage().removeprefix("usage: ").rstrip(), "```", "")
+    usage = parser.format_usage().rstrip().replace(f"\n{' ' * len(_USAGE)}", "\n").removeprefix(_USAGE)
+    yield from ("```text", usage, "```", "")
     for action in command.arguments:
+        if (title := command.first_of.get(action)) is not None:
+            yield from (f"**{_plain(title)}**", "")
         yield from (f"`{_as_written(action)}`", f": {_plain(_help(action, parser.prog))}", "")
 
 
@@ -141,7 +147,7 @@ def _as_written(action: argparse.Action) -> str:
 
 def _help(action: argparse.Action, prog: str) -> str:
     text = (action.help or "") % {**vars(action), "prog": prog}
-    text = text[:1].upper() + text[1:].rstrip(".") + "."
+    text = text.rstrip(".") + "."
     if action.choices is not None and isinstance(action.metavar, str):
         text += f" Values: {', '.join(map(str, action.choices))}."
     is_told = "default" in text.lower()

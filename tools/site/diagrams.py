@@ -31,7 +31,7 @@ def add_to(app: Sphinx) -> None:
             drawn = f'<pre class="mermaid">{html.escape(chr(10).join(self.content))}</pre>'
             return [nodes.raw("", drawn, format="html", classes=["mermaid"])]
 
-    def add_scripts(_: Sphinx, pagename: str, __: str, ___: dict[str, Any], doctree: Element | None) -> None:
+    def add_scripts(_: Sphinx, __: str, ___: str, ____: dict[str, Any], doctree: Element | None) -> None:
         if doctree is not None and any("mermaid" in each["classes"] for each in doctree.findall(nodes.raw)):
             app.add_js_file("mermaid.min.js")
             app.add_js_file("diagrams.js")

@@ -62,8 +62,8 @@ def raised_in(source: str) -> Iterator[tuple[str, str]]:
         for target in node.targets
         if isinstance(target, ast.Name) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
     }
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:
+    for node in sorted((each for each in ast.walk(tree) if isinstance(each, ast.Raise)), key=lambda each: each.lineno):
+        if isinstance(node.exc, ast.Call) and node.exc.args:
             name = ast.unparse(node.exc.func).rpartition(".")[2]
             text = " ".join(_text(node.exc.args[-1], constants).split())
             if len(text.replace(_UNKNOWN, "")) >= _SHORTEST:
@@ -81,7 +81,7 @@ def _text(node: ast.expr, constants: Mapping[str, ast.expr]) -> str:
     if isinstance(node, ast.FormattedValue):
         return _text(node.value, constants)
     if isinstance(node, ast.Name):
-        return _text(constants[node.id], constants) if node.id in constants else f"<{node.id}>"
+        return _text(constants[node.id], constants) if node.id in constants else f"<{node.id.strip('_').lower()}>"
     if isinstance(node, ast.Attribute):
         return f"<{node.attr.strip('_')}>"
     return _UNKNOWN

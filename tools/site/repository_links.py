@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 INSTEAD: Mapping[str, str] = {"conformance/SPEC.md": "reference/requirements.md"}
 """File of the repository -> the page of the site that has its text."""
-_LINK = re.compile(r"(?<!!)\[(?P<words>(?:[^\[\]]|!\[[^\]]*\]\([^)]*\))*)\]\((?P<path>\.\.?/[^)\s#]*)(?P<anchor>#[^)\s]*)?\)")
+_LINK = re.compile(
+    r"(?<!!)\[(?P<words>(?:[^\[\]]|!\[[^\]]*\]\([^)]*\))*)\]\((?P<path>\.\.?/[^)\s#]*)(?P<anchor>#[^)\s]*)?\)"
+)
 _FENCE = re.compile(r"^ {0,3}(```+|~~~+).*?^ {0,3}\1`*\s*$", re.M | re.S)
 
 
@@ -43,7 +46,7 @@ def led_to_the_repository(text: str, page: Path, docs: Path, url: str, is_page: 
         return f"[{link['words']}]({url}/{path}{anchor})" if url else f"{link['words']} (`{path}`)"
 
     ends = [0, *(end for block in _FENCE.finditer(text) for end in block.span()), len(text)]
-    parts = [text[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    parts = [text[start:end] for start, end in pairwise(ends)]
     # Every other part is a block of code.
     return "".join(part if number % 2 else _LINK.sub(led, part) for number, part in enumerate(parts))
 

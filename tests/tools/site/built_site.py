@@ -28,7 +28,8 @@ def build(into: Path, *, before: str = "", pages: Path = ROOT / "docs") -> subpr
     :param pages: the folder of the pages.
     """
     words = [*OPTIONS, "-d", str(into.with_name(f"{into.name}-doctrees")), "-b", "html", str(pages), str(into)]
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{before}\nfrom sphinx.cmd.build import main\nsys.exit(main({words!r}))"
+    first = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{before}"
+    code = f"{first}\nfrom sphinx.cmd.build import main\nsys.exit(main({words!r}))"
     return subprocess.run([str(PYTHON), "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
@@ -57,7 +58,8 @@ def barriers(browser: WebDriver) -> list[str]:
 
 def asked(browser: WebDriver) -> set[str]:
     """Return the schemes of the URLs that the browser has asked for since this was called last."""
-    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    log = browser.get_log("performance")  # type: ignore[no-untyped-call]
+    messages = [json.loads(entry["message"])["message"] for entry in log]
     return {
         message["params"]["request"]["url"].partition(":")[0]
         for message in messages

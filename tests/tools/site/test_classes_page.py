@@ -53,19 +53,19 @@ def test_a_class_is_told_with_type_default_and_sentence_of_each_parameter() -> N
         "from cosmos_venv import Ship",
         "```",
         "`name`",
-        ": Its name, as in `Pier`.",
+        ": its name, as in `Pier`.",
         "  `str`, required",
         "`draught`",
-        ": In `metres`.",
+        ": in `metres`.",
         "  `float`, default `2.5`",
         "`beam`",
-        ": In `metres`.",
+        ": in `metres`.",
         "  `float | None`, default `None`",
         "`rig`",
-        ": Its rig.",
+        ": its rig.",
         "  `Rig`, default `Rig.SLOOP`",
         "`crew`",
-        ": Names.",
+        ": names.",
         "  `list[str]`, default: see the text",
         "Raises `ValueError`: it sinks.",
     ]
@@ -92,7 +92,7 @@ def test_each_operator_is_told_with_what_is_its_own() -> None:
         if name.endswith(("Operator", "Sensor")):
             assert f"## `{name}`\n" in text
     section = text.partition("## `DbtRunOperationLocalOperator`")[2].partition("\n## ")[0]
-    assert "`macro_name`\n: The macro of the project.\n\n  `str`, required" in section
+    assert "`macro_name`\n: the macro of the project.\n\n  `str`, required" in section
 
 
 def test_functions_are_told_with_the_module_that_offers_them() -> None:

@@ -19,7 +19,7 @@ def boat(parser: argparse.ArgumentParser) -> int:
 
 
 def sail(_: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(description="Sails.")
+    parser = argparse.ArgumentParser("sail", description="Sails.")
     commands = parser.add_subparsers(required=True)
     go = commands.add_parser("go", help="sail away", aliases=["leave"])
     go.add_argument("ports", nargs="+", metavar="PORT", help="where to, with [brackets]")
@@ -42,20 +42,21 @@ def test_a_command_is_told_with_its_usage_arguments_options_and_defaults() -> No
         "```",
         "",
         "`PORT…`",
-        r": Where to, with \[brackets\].",
+        r": where to, with \[brackets\].",
         "",
         "`-k, --knots KNOTS`",
-        ": How fast. Default: 7.",
+        ": how fast. Default: 7.",
         "",
         "`--rig sloop|ketch`",
-        ": Which rig sail go takes.",
-        "",
+        ": which rig sail go takes.",
     ]
 
 
 def test_all_commands_of_both_distributions_are_told() -> None:
     installed = {
-        each.name for each in entry_points(group="console_scripts") if each.module.startswith(("cosmos_venv", "pytest_cosmos_venv"))
+        each.name
+        for each in entry_points(group="console_scripts")
+        if each.module.startswith(("cosmos_venv", "pytest_cosmos_venv"))
     }
 
     assert set(MAINS) == installed
@@ -70,7 +71,7 @@ def test_each_command_that_a_parser_has_is_told_once() -> None:
 
 def test_an_option_without_help_is_refused() -> None:
     def main(_: Sequence[str]) -> int:
-        parser = argparse.ArgumentParser(description="Sails.")
+        parser = argparse.ArgumentParser("sail", description="Sails.")
         parser.add_argument("--knots")
         parser.add_argument("port")
         return boat(parser)
@@ -86,7 +87,7 @@ def test_an_option_without_help_is_refused() -> None:
 
 def test_a_command_without_a_sentence_is_refused() -> None:
     with pytest.raises(Undocumented, match=r"^the command sail has no sentence$"):
-        commands_text({"sail": lambda _: boat(argparse.ArgumentParser())})
+        commands_text({"sail": lambda _: boat(argparse.ArgumentParser("sail"))})
 
 
 def test_a_command_that_parses_nothing_is_an_error() -> None:

@@ -10,7 +10,7 @@ from cosmos_venv import exceptions
 from tools.site.errors_page import docstrings, errors_text, raised_in
 from tools.site.undocumented import Undocumented
 
-SOURCE = '''
+SOURCE = """
 _WAY_OUT = "Give a number."
 
 def moor(ships, self):
@@ -19,7 +19,7 @@ def moor(ships, self):
     raise HarborError("short")
     raise other.PierError("The pier is closed" + " today.")
     raise HarborError(told)
-'''
+"""
 
 
 def test_a_text_has_names_where_values_will_be() -> None:

@@ -35,7 +35,9 @@ def led(text: str, docs: Path, url: str = "") -> str:
         pytest.param("[a](../../nowhere.md)", "[a](../../nowhere.md)", id="nothing, for Sphinx to warn of"),
         pytest.param("![a](../../results/x.png)", "![a](../../results/x.png)", id="a picture"),
         pytest.param("```\n[a](../../results)\n```\n", "```\n[a](../../results)\n```\n", id="a block of code"),
-        pytest.param("x\n```py\n[]\n```\n[a](../../results)", f"x\n```py\n[]\n```\n[a]({URL}/results)", id="behind one"),
+        pytest.param(
+            "x\n```py\n[]\n```\n[a](../../results)", f"x\n```py\n[]\n```\n[a]({URL}/results)", id="behind one"
+        ),
     ],
 )
 def test_a_link_leads_to_the_published_repository(text: str, expected: str, docs: Path) -> None:

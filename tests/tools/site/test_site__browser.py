@@ -19,8 +19,11 @@ pytestmark = [
     pytest.mark.long,
     pytest.mark.skipif(is_missing(PYTHON), reason="no Sphinx at .cache/envs/docs: make test makes it"),
 ]
-KINDS = ("index", "search", "tutorials/index", "how-to/index", "explanation/index", "reference/index") + tuple(
-    f"reference/{name}" for name in ("settings", "configs", "command-line", "errors", "fixtures", "requirements")
+KINDS = (
+    *("index", "search", "genindex"),
+    *("tutorials/index", "how-to/index", "how-to/testing/races", "explanation/index", "explanation/architecture"),
+    *(f"reference/{name}" for name in ("index", "settings", "configs", "command-line", "errors", "fixtures")),
+    *("reference/requirements", "reference/operators"),
 )
 """A page of each kind."""
 
@@ -130,7 +133,8 @@ def test_what_scrolls_inside_a_page_can_be_scrolled_by_the_keyboard(site: Path, 
     show_as(browser, "light", PHONE)
     opened(browser, site, "reference/requirements")
 
-    boxes = "[...document.querySelectorAll('.table-wrapper, .highlight > pre')].filter(it => it.scrollWidth > it.clientWidth)"
+    all_boxes = "[...document.querySelectorAll('.table-wrapper, .highlight > pre')]"
+    boxes = f"{all_boxes}.filter(it => it.scrollWidth > it.clientWidth)"
     assert browser.execute_script(f"return {boxes}.length") > 0
     assert browser.execute_script(f"return {boxes}.every(it => it.tabIndex === 0 && it.ariaLabel)")
     assert barriers(browser) == []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from pytest_cosmos_venv.plugin import FIXTURES
 from tools.site.toolkit_page import FILES, Recorder, fixtures_text, marks_text, options_text
 from tools.site.undocumented import Undocumented
 
@@ -15,19 +17,13 @@ def headings(text: str) -> list[str]:
     return [line.strip("# `") for line in text.splitlines() if line.startswith("## ")]
 
 
-def test_all_fixtures_are_told_that_pytest_offers(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> None:
-    manager = request._fixturemanager
-    offered = {name for name in manager._arg2fixturedefs if name.startswith("cosmos_")}
+def test_all_fixtures_are_told_that_the_plugin_registers() -> None:
+    registered = {name for module in FIXTURES for name in vars(import_module(module)) if name.startswith("cosmos_")}
 
     told = headings(fixtures_text())
 
-    # The tests of this project have fixtures of such names too, in conftest.py files.
-    assert set(told) == {name for name in offered if is_of_the_toolkit(manager._arg2fixturedefs[name][0].func)}
+    assert set(told) == registered
     assert told == sorted(told)
-
-
-def is_of_the_toolkit(function: object) -> bool:
-    return str(getattr(function, "__module__", "")).startswith("pytest_cosmos_venv.fixtures")
 
 
 def test_a_fixture_is_told_with_its_docstring_its_type_and_its_scope(tmp_path: Path) -> None:
