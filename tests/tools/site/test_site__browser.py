@@ -44,8 +44,10 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
         yield found
 
 
-def opened(browser: WebDriver, site: Path, page: str, *, query: str = "") -> None:
-    browser.get(f"{(site / page).with_suffix('.html').as_uri()}{query}")
+def opened(browser: WebDriver, site: Path, page: str) -> None:
+    browser.get((site / page).with_suffix(".html").as_uri())
+    undrawn = "pre.mermaid:not([data-drawn])"
+    wait_until(lambda: not browser.find_elements("css selector", undrawn), "the diagrams", seconds=60)
 
 
 def test_the_search_finds_words_from_the_disk(site: Path, browser: WebDriver) -> None:
@@ -110,9 +112,9 @@ def test_the_keyboard_comes_to_the_content_and_sees_where_it_is(site: Path, brow
     focused = "const it = document.activeElement;"
 
     ActionChains(browser).send_keys(Keys.TAB).perform()
-    text, top = browser.execute_script(f"{focused} return [it.textContent.trim(), it.getBoundingClientRect().top]")
-    assert text == "Skip to content"
-    assert top >= 0
+    assert browser.execute_script(f"{focused} return it.textContent.trim()") == "Skip to content"
+    top = f"{focused} return it.getBoundingClientRect().top"
+    wait_until(lambda: browser.execute_script(top) >= 0, "the link to the content, in sight", seconds=30)
 
     ActionChains(browser).send_keys(Keys.ENTER).send_keys(Keys.TAB).perform()
     assert browser.execute_script(f"{focused} return it.closest('article, [role=main]') !== null")
@@ -138,3 +140,17 @@ def test_what_scrolls_inside_a_page_can_be_scrolled_by_the_keyboard(site: Path, 
     assert browser.execute_script(f"return {boxes}.length") > 0
     assert browser.execute_script(f"return {boxes}.every(it => it.tabIndex === 0 && it.ariaLabel)")
     assert barriers(browser) == []
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_diagram_is_drawn_in_the_colours_of_the_page_and_has_a_name(
+    scheme: str, site: Path, browser: WebDriver
+) -> None:
+    show_as(browser, scheme)
+    opened(browser, site, "explanation/architecture")
+
+    drawn = "[...document.querySelectorAll('pre.mermaid')]"
+    assert browser.execute_script(f"return {drawn}.map(it => it.dataset.drawn)") == [scheme]
+    assert browser.execute_script(f"return {drawn}.map(it => it.querySelector('svg').ariaLabel)") == [
+        "Diagram: Architecture"
+    ]
