@@ -18,8 +18,10 @@ WORKERS = -n $$($(BIN)/python -c "import os; print((os.cpu_count() or 1) + 1)") 
 COMPILE = uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url \
           --annotation-style line --custom-compile-command "make pins"
 
+SPHINX = .cache/envs/docs/bin/python -m sphinx --fail-on-warning --keep-going --nitpicky --fresh-env --quiet
+
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui test test-long test-all test-env check conformance conformance-servers judge pictures prove-verdicts mutants mutants-servers mutants-full benchmark figures prove-races prove-environments prove-warm pins clean
+.PHONY: help demo demo-ui test test-long test-all test-env check docs docs-links conformance conformance-servers judge pictures prove-verdicts mutants mutants-servers mutants-full benchmark figures prove-races prove-environments prove-warm pins clean
 
 help: ## this list
 	@echo "make TARGET [PYTHON=python3.12]   (Python 3.10 to 3.13)"
@@ -50,6 +52,12 @@ check: test-env ## lint, format, documented parameters, types, import contracts
 	$(BIN)/flake8 cosmos_venv pytest_cosmos_venv conformance
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: ## build the site into build/docs, warnings are errors; it works from the disk too: build/docs/index.html
+	@$(PYTHON) -m tools.bootstrap docs && $(SPHINX) -b html docs build/docs
+
+docs-links: ## ask the network whether the links of the site to other sites still lead somewhere
+	@$(PYTHON) -m tools.bootstrap docs && $(SPHINX) -b linkcheck docs build/docs-links
 
 conformance: test-env ## judge cosmos-venv by the conformance suite; ARGS="--cosmos-report=DIR" and the like go to pytest
 	@cd "$$(mktemp -d)" && "$(CURDIR)/$(BIN)/python" -m pytest --cosmos-conformance --cosmos-implementation=cosmos_venv -n 2 $(ARGS)
@@ -121,6 +129,7 @@ pins: ## resolve requirements/*.txt anew
 	$(COMPILE) --upgrade --excludes providers-without.in ../pytest_cosmos_venv/pyproject.toml providers.in -o providers.txt && \
 	$(COMPILE) --upgrade ../pyproject.toml demo.in -o demo.txt && \
 	$(COMPILE) --upgrade ../pyproject.toml ../pytest_cosmos_venv/pyproject.toml test.in -o test.txt && \
+	$(COMPILE) --upgrade ../pyproject.toml ../pytest_cosmos_venv/pyproject.toml docs.in -o docs.txt && \
 	$(COMPILE) --upgrade ../pytest_cosmos_venv/pyproject.toml cosmos.in -o cosmos.txt && \
 	$(COMPILE) --upgrade ../pytest_cosmos_venv/pyproject.toml cosmos114.in -o cosmos114.txt && \
 	$(COMPILE) --upgrade ../pytest_cosmos_venv/pyproject.toml cosmos2.in -o cosmos2.txt && \

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory  # noqa: TID251 - wheels alone lie in it, no environment
+from threading import Lock
 
 ROOT = Path(__file__).resolve().parent.parent
 TAG = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -48,13 +49,15 @@ class Environment:
     :param path: its folder, relative to the checkout.
     :param pins: files of `requirements/`, without suffix.
     :param projects: folders of the checkout that are installed editable.
-    :param below: the first Python that it does not exist for.
+    :param since: the first Python that it exists for.
+    :param below: the first later one that it does not exist for.
     :param as_pinned: install the pins and nothing that they ask for beside them.
     """
 
     path: str
     pins: tuple[str, ...]
     projects: tuple[str, ...] = ()
+    since: tuple[int, int] = (3, 10)
     below: tuple[int, int] = (4, 0)
     as_pinned: bool = False
 
@@ -105,6 +108,8 @@ OTHERS = (
     Environment(path=".cache/envs/postgres", pins=("postgres",)),
     Environment(path=".cache/envs/providers", pins=("providers",), projects=TOOLKIT, as_pinned=True),
 )
+# What builds the site: Sphinx, and the code from which the reference is written.
+DOCS = Environment(path=".cache/envs/docs", pins=("docs",), projects=(".", "pytest_cosmos_venv"), since=(3, 11))
 # What `make judge` compares beside what tests need.
 PEERS = (Environment(path=".cache/envs/cosmos114", pins=("cosmos114",), projects=TOOLKIT),)
 WHEELHOUSE = ROOT / ".cache" / "wheelhouse"
@@ -116,8 +121,12 @@ OTHER_DBTS = {"dbt15": (3, 12), "dbt17": (3, 13), "dbt112": (4, 0)}
 # The database driver of dbt 2, which comes by npm: where dbt looks for one, and what holds it.
 DRIVER = ROOT / ".cache" / "drivers" / "libduckdb.so"
 DRIVER_PACKAGE = "@duckdb/node-bindings-linux-x64@1.5.6-r.1"
+# Scripts of the site, by npm too: what draws diagrams, and what its tests find barriers with. Package -> file.
+SCRIPTS = {"mermaid@12.3.0": "dist/mermaid.min.js", "axe-core@4.14.1": "axe.min.js"}
 DBT_2 = Environment(path=".cache/envs/dbt2", pins=("dbt2",))
 NPM = Environment(path=f".cache/tools/npm-{TAG}", pins=("npm",))
+# Two steps may need it at once.
+NPM_IS_MADE = Lock()
 
 
 def pins_file(name: str) -> Path:
@@ -208,7 +217,7 @@ def make_with_venv(environment: Environment) -> None:
 
 def make(environment: Environment) -> None:
     """The environment as its pins say, made anew unless it is that already."""
-    if sys.version_info[:2] >= environment.below:
+    if not environment.since <= sys.version_info[:2] < environment.below:
         say(environment.path, f"skipped: {environment.pins[0]} has no release for Python {TAG}")
         return
     if is_current(environment.folder / STAMP, environment.digest):
@@ -264,28 +273,53 @@ def wheelhouse_of(pins: str) -> Path:
 
 
 def fetch_driver() -> None:
-    """The database driver of dbt 2, by the machine's npm, or else by one of the package index."""
+    """The database driver of dbt 2."""
     subject = ".cache/drivers"
     stamp, expected = DRIVER.with_name(STAMP), digest(DRIVER_PACKAGE)
     if is_current(stamp, expected) and DRIVER.is_file():
         say(subject, "up to date")
         return
-    npm = shutil.which("npm")
-    if npm is None:
-        make(NPM)
-        npm = str(NPM.folder / "bin" / "npm")
-    say(subject, f"fetching {DRIVER_PACKAGE} with npm")
-    DRIVER.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=DRIVER.parent, prefix=".") as fetched:
-        run(subject, [npm, "pack", "--silent", "--pack-destination", fetched, DRIVER_PACKAGE])
-        (package,) = Path(fetched).glob("*.tgz")
-        unpacked = Path(fetched, DRIVER.name)
-        with tarfile.open(package) as archive, unpacked.open("wb") as file:
-            library = archive.extractfile(f"package/{DRIVER.name}")
-            shutil.copyfileobj(library or io.BytesIO(), file)
-        unpacked.replace(DRIVER)
+    fetch_from_npm(subject, DRIVER_PACKAGE, DRIVER.name, DRIVER)
     stamp.write_text(expected, encoding="ascii")
     say(subject, "ready")
+
+
+def fetch_from_npm(subject: str, package: str, member: str, file: Path) -> None:
+    """One file of a package, by the machine's npm, or else by one of the package index.
+
+    :param subject: names the step in what is shown.
+    :param package: its name, and its version after an @.
+    :param member: path of the file in the package.
+    :param file: where it is put.
+    """
+    npm = shutil.which("npm")
+    if npm is None:
+        with NPM_IS_MADE:
+            make(NPM)
+        npm = str(NPM.folder / "bin" / "npm")
+    say(subject, f"fetching {package} with npm")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=file.parent, prefix=".") as fetched:
+        run(subject, [npm, "pack", "--silent", "--pack-destination", fetched, package])
+        (archived,) = Path(fetched).glob("*.tgz")
+        unpacked = Path(fetched, file.name)
+        with tarfile.open(archived) as archive, unpacked.open("wb") as into:
+            content = archive.extractfile(f"package/{member}")
+            shutil.copyfileobj(content or io.BytesIO(), into)
+        unpacked.replace(file)
+
+
+def make_docs() -> None:
+    """The environment of the site, and in it the scripts, which go with it where it is made anew."""
+    make(DOCS)
+    if sys.version_info[:2] < DOCS.since:
+        return
+    for package, member in SCRIPTS.items():
+        file = DOCS.folder / "share" / "scripts" / Path(member).name
+        stamp = file.with_suffix(".stamp")
+        if not (is_current(stamp, package) and file.is_file()):
+            fetch_from_npm(DOCS.path, package, member, file)
+            stamp.write_text(package, encoding="ascii")
 
 
 def steps(target: str) -> Iterator[Callable[[], None]]:
@@ -298,6 +332,8 @@ def steps(target: str) -> Iterator[Callable[[], None]]:
     if target == "judge":
         for environment in (TESTS, *OTHERS, *PEERS):
             yield partial(make, environment)
+    if target in ("test", "docs"):
+        yield make_docs
     if target in ("test", "wheelhouse"):
         yield from wheel_steps()
 
@@ -319,7 +355,7 @@ def wheel_steps() -> Iterator[Callable[[], None]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make what the target needs; 1 with the failed command's last lines when that cannot be."""
     parser = argparse.ArgumentParser(description="Make the environments of this project, from a bare Python.")
-    parser.add_argument("target", choices=["demo", "test", "judge", "tools", "wheelhouse"])
+    parser.add_argument("target", choices=["demo", "test", "judge", "docs", "tools", "wheelhouse"])
     target = parser.parse_args(arguments).target
     try:
         make_tools()

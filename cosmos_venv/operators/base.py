@@ -263,7 +263,16 @@ class AbstractDbtBase(BaseOperator):
 
 
 class DbtBuildMixin:
-    """``dbt build``: seeds, models, snapshots and tests of the selection, in dbt's own order."""
+    """``dbt build``: seeds, models, snapshots and tests of the selection, in dbt's own order.
+
+    :ivar on_warning_callback: called with Airflow's context, in which ``test_names`` and ``test_results`` are lists,
+        after dbt has succeeded: a callable, or its import path. None: nothing is called.
+    :ivar full_refresh: dbt's ``--full-refresh``: a boolean, or a template of one.
+    :ivar log_format: dbt's ``--log-format``.
+    :ivar event_time: the time by which microbatch models choose their batches: ``"data_interval"`` of the DAG run, or
+        its partition: ``"hourly_partition"``, ``"daily_partition"``, ``"weekly_partition"``, ``"monthly_partition"`` or
+        ``"yearly_partition"``. None: as dbt does.
+    """
 
     base_cmd: ClassVar[tuple[str, ...]] = ("build",)
     own_parameters: ClassVar[Mapping[str, Any]] = {
@@ -288,6 +297,8 @@ class DbtBatchMixin(DbtBuildMixin):
     """``dbt build`` of the nodes of a batch, which ``RenderConfig.batch_by`` makes.
 
     A try of the task runs what its earlier tries have not done.
+
+    :ivar nodes: unique id of each node and test of the batch to the text by which dbt selects it.
     """
 
     own_parameters: ClassVar[Mapping[str, Any]] = {"nodes": REQUIRED}
@@ -302,7 +313,11 @@ class DbtLSMixin:
 
 
 class DbtSelectMixin(DbtLSMixin):
-    """``dbt ls`` of what a run selects, by which the other tasks of the project know whether they are chosen."""
+    """``dbt ls`` of what a run selects, by which the other tasks of the project know whether they are chosen.
+
+    :ivar tasks: what each task of the project runs, by its id.
+    :ivar selectors: unique id of each node and test to the text by which dbt selects it.
+    """
 
     own_parameters: ClassVar[Mapping[str, Any]] = {"tasks": REQUIRED, "selectors": REQUIRED}
     tasks: Mapping[str, Mapping[str, Any]]
@@ -314,7 +329,10 @@ class DbtSelectMixin(DbtLSMixin):
 
 
 class DbtSeedMixin:
-    """``dbt seed``."""
+    """``dbt seed``.
+
+    :ivar full_refresh: dbt's ``--full-refresh``: a boolean, or a template of one.
+    """
 
     base_cmd: ClassVar[tuple[str, ...]] = ("seed",)
     own_parameters: ClassVar[Mapping[str, Any]] = {"full_refresh": False}
@@ -335,7 +353,12 @@ class DbtSnapshotMixin:
 
 
 class DbtSourceMixin:
-    """``dbt source freshness``."""
+    """``dbt source freshness``.
+
+    :ivar on_warning_callback: called with Airflow's context, in which ``test_names`` and ``test_results`` are lists,
+        after dbt has succeeded: a callable, or its import path. None: nothing is called.
+    :ivar emit_source_assets: whether the task tells Airflow which sources have new data, by events of their assets.
+    """
 
     base_cmd: ClassVar[tuple[str, ...]] = ("source", "freshness")
     own_parameters: ClassVar[Mapping[str, Any]] = {"on_warning_callback": None, "emit_source_assets": False}
@@ -345,7 +368,13 @@ class DbtSourceMixin:
 
 
 class DbtRunMixin:
-    """``dbt run``."""
+    """``dbt run``.
+
+    :ivar full_refresh: dbt's ``--full-refresh``: a boolean, or a template of one.
+    :ivar event_time: the time by which microbatch models choose their batches: ``"data_interval"`` of the DAG run, or
+        its partition: ``"hourly_partition"``, ``"daily_partition"``, ``"weekly_partition"``, ``"monthly_partition"`` or
+        ``"yearly_partition"``. None: as dbt does.
+    """
 
     base_cmd: ClassVar[tuple[str, ...]] = ("run",)
     own_parameters: ClassVar[Mapping[str, Any]] = {"full_refresh": False, "event_time": None}
@@ -361,7 +390,11 @@ class DbtRunMixin:
 
 
 class DbtTestMixin:
-    """``dbt test``."""
+    """``dbt test``.
+
+    :ivar on_warning_callback: called with Airflow's context, in which ``test_names`` and ``test_results`` are lists,
+        after a test has warned: a callable, or its import path. None: nothing is called.
+    """
 
     calls_back_without_warnings: ClassVar[bool] = False
     base_cmd: ClassVar[tuple[str, ...]] = ("test",)
@@ -371,7 +404,11 @@ class DbtTestMixin:
 
 
 class DbtRunOperationMixin:
-    """``dbt run-operation``: a macro of the project, with ``args`` as a dict or as YAML."""
+    """``dbt run-operation``: a macro of the project, with ``args`` as a dict or as YAML.
+
+    :ivar macro_name: the macro of the project.
+    :ivar args: its arguments: a dict, or YAML text. May be a template.
+    """
 
     own_parameters: ClassVar[Mapping[str, Any]] = {"macro_name": REQUIRED, "args": None}
     own_template_fields: ClassVar[tuple[str, ...]] = ("args",)
@@ -427,7 +464,10 @@ class DbtRetryMixin:
 
 
 class DbtCloneMixin:
-    """``dbt clone``."""
+    """``dbt clone``.
+
+    :ivar full_refresh: dbt's ``--full-refresh``: a boolean, or a template of one.
+    """
 
     base_cmd: ClassVar[tuple[str, ...]] = ("clone",)
     own_parameters: ClassVar[Mapping[str, Any]] = {"full_refresh": False}

@@ -26,7 +26,12 @@ _RESUMES = "execute_complete"
 
 
 class DbtSourceFreshnessMixin:
-    """``dbt source freshness`` until no source is stale, as a sensor of Airflow."""
+    """``dbt source freshness`` until no source is stale, as a sensor of Airflow.
+
+    :ivar deferrable: whether it waits in the triggerer; the default is ``[operators] default_deferrable``. False: it
+        waits as Airflow's ``mode`` says, which is ``reschedule``.
+    :ivar warn_is_fresh: whether a source of which dbt warns is fresh enough.
+    """
 
     own_parameters: ClassVar[Mapping[str, Any]] = {
         "deferrable": conf.getboolean("operators", "default_deferrable", fallback=False),

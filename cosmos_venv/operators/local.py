@@ -73,20 +73,11 @@ AbstractDbtLocalBase = DbtLocalBaseOperator
 
 
 class DbtBuildLocalOperator(DbtBuildMixin, DbtLocalBaseOperator):
-    """``dbt build`` on the worker.
-
-    Parameters of its own: ``full_refresh``, a boolean or a template of one; ``log_format``, such as ``json``;
-    ``event_time``, by which microbatch models choose batches: ``data_interval``, ``daily_partition`` and the like;
-    ``on_warning_callback``, called with the context, ``test_names`` and ``test_results`` after dbt has succeeded.
-    """
+    """``dbt build`` on the worker."""
 
 
 class DbtBatchLocalOperator(DbtBatchMixin, DbtLocalBaseOperator):
-    """``dbt build`` of the nodes of a batch on the worker.
-
-    Parameters of its own: ``nodes``, unique id of each node and test to the text by which dbt selects it; those of
-    ``dbt build``.
-    """
+    """``dbt build`` of the nodes of a batch on the worker."""
 
     #: Airflow 3.3.2 failed one of two runs that made the alias at once, although dbt had succeeded.
     declares_alias: ClassVar[bool] = True
@@ -130,11 +121,7 @@ class DbtLSLocalOperator(DbtLSMixin, DbtLocalBaseOperator):
 
 
 class DbtSelectLocalOperator(DbtSelectMixin, DbtLocalBaseOperator):
-    """The task that evaluates what a run selects, by ``dbt ls`` on the worker. Without a selection it starts no dbt.
-
-    Parameters of its own: ``tasks``, by id what each task of the project runs; ``selectors``, unique id of each node
-    and test to the text by which dbt selects it alone.
-    """
+    """The task that evaluates what a run selects, by ``dbt ls`` on the worker. Without a selection it starts no dbt."""
 
     _lines: Sequence[str] = ()
 
@@ -178,7 +165,7 @@ class DbtSelectLocalOperator(DbtSelectMixin, DbtLocalBaseOperator):
 
 
 class DbtSeedLocalOperator(DbtSeedMixin, DbtLocalBaseOperator):
-    """``dbt seed`` on the worker. Parameter of its own: ``full_refresh``, a boolean or a template of one.
+    """``dbt seed`` on the worker.
 
     Rendered with SeedRenderingBehavior.WHEN_SEED_CHANGES, it runs dbt only for content that it has not loaded last.
     """
@@ -212,42 +199,27 @@ class DbtSnapshotLocalOperator(DbtSnapshotMixin, DbtLocalBaseOperator):
 
 
 class DbtSourceLocalOperator(DbtSourceMixin, DbtLocalBaseOperator):
-    """``dbt source freshness`` on the worker.
-
-    Parameters of its own: ``on_warning_callback``, as for ``dbt build``; ``emit_source_assets``, whether Airflow is
-    told of each source that has new data.
-    """
+    """``dbt source freshness`` on the worker."""
 
 
 class DbtSourceFreshnessLocalSensor(DbtSourceFreshnessMixin, DbtSourceLocalOperator, BaseSensorOperator):
     """Waits until sources are fresh: ``dbt source freshness`` on the worker, until none of those selected is stale.
 
-    Parameters of its own: ``deferrable``, whether it waits in the triggerer between two looks, else as Airflow's
-    ``mode`` says, which is ``reschedule``; ``warn_is_fresh``, whether a source of which dbt warns is fresh enough;
-    those of ``dbt source freshness``. ``poke_interval``, ``timeout``, ``soft_fail`` and the like are those of Airflow's
+    ``poke_interval``, ``timeout``, ``soft_fail`` and the like are those of Airflow's
     sensors.
     """
 
 
 class DbtRunLocalOperator(DbtRunMixin, DbtLocalBaseOperator):
-    """``dbt run`` on the worker.
-
-    Parameters of its own: ``full_refresh``, a boolean or a template of one; ``event_time``, as for ``dbt build``.
-    """
+    """``dbt run`` on the worker."""
 
 
 class DbtTestLocalOperator(DbtTestMixin, DbtLocalBaseOperator):
-    """``dbt test`` on the worker.
-
-    Parameter of its own: ``on_warning_callback``, as for ``dbt build``, but called only when a test has warned.
-    """
+    """``dbt test`` on the worker."""
 
 
 class DbtRunOperationLocalOperator(DbtRunOperationMixin, DbtLocalBaseOperator):
-    """``dbt run-operation`` on the worker.
-
-    Parameters of its own: ``macro_name``, required, and ``args``, a dict or YAML text, which may be templates.
-    """
+    """``dbt run-operation`` on the worker."""
 
 
 class DbtCompileLocalOperator(DbtCompileMixin, DbtLocalBaseOperator):
@@ -259,7 +231,7 @@ class DbtRetryLocalOperator(DbtRetryMixin, DbtLocalBaseOperator):
 
 
 class DbtCloneLocalOperator(DbtCloneMixin, DbtLocalBaseOperator):
-    """``dbt clone`` on the worker. Parameter of its own: ``full_refresh``, a boolean or a template of one."""
+    """``dbt clone`` on the worker."""
 
 
 PAGES = ("index.html", "manifest.json", "catalog.json")
@@ -284,8 +256,11 @@ class DbtDocsLocalOperator(DbtDocsMixin, DbtLocalBaseOperator):
 class DbtDocsCloudLocalOperator(DbtDocsLocalOperator):
     """``dbt docs generate``, and the files uploaded; each cloud is a class of its own.
 
-    Parameters of its own: ``connection_id`` and ``bucket_name``, required, ``folder_dir``, which the files' keys begin
-    with, and ``required_files``, their names below dbt's target folder; None: all of the documentation.
+    :ivar connection_id: the Airflow connection of the cloud.
+    :ivar bucket_name: the bucket or container.
+    :ivar folder_dir: the text that the files' keys begin with; None: none.
+    :ivar required_files: names of files in dbt's target folder, all of which are uploaded; None: ``index.html``,
+        ``manifest.json`` and ``catalog.json``, or the page of ``--static``. Where one is missing nothing is uploaded.
     """
 
     own_parameters: ClassVar[Mapping[str, Any]] = {

@@ -49,8 +49,11 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     :param profile_config: where the profile comes from.
     :param select, exclude, selector, models: dbt's selection, a text or a list of texts (their union).
     :param vars: dbt's ``--vars``, a dict or YAML text.
-    :param indirect_selection, no_version_check, cache_selected_only, fail_fast, quiet, warn_error: dbt's flags.
-    :param env: environment variables for dbt; ``append_env`` adds them to the worker's own.
+    :param indirect_selection: dbt's ``--indirect-selection``.
+    :param no_version_check, cache_selected_only, fail_fast, quiet, warn_error: dbt's flag of that name.
+    :param task_id: Airflow's id of the task.
+    :param env: environment variables for dbt. May be a template.
+    :param append_env: whether dbt gets the worker's variables too.
     :param output_encoding: of dbt's output; what does not decode becomes backslash escapes.
     :param skip_exit_code: an exit code of dbt that skips the task; None: none does. A dbt in the worker has none.
     :param partial_parse: False adds ``--no-partial-parse``, and no parse file is kept.

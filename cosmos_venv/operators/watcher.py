@@ -110,9 +110,13 @@ class _OfTask:
 class DbtConsumerWatcherSensor:
     """What the task of a node does while the producer runs dbt: it waits, and ends as dbt has ended the node.
 
-    Parameters of its own: ``node_ids``, the unique ids of the nodes that it watches; ``model_unique_id``, the node that
-    it stands for; ``producer_task_id``; ``deferrable``, False: it is a sensor that looks every ``poke_interval``
-    seconds. The others are those of the same task in another mode, for the dbt that it runs itself in a later try.
+    Its other parameters are those of the same task in another mode, for the dbt that it runs itself in a later try.
+
+    :ivar node_ids: unique ids of the nodes that it watches.
+    :ivar model_unique_id: unique id of the node that it stands for.
+    :ivar producer_task_id: id of the task that it watches.
+    :ivar deferrable: whether it waits in the triggerer. False: it is a sensor that looks again and again.
+    :ivar poke_interval: seconds between two looks, where it does not wait in the triggerer.
     """
 
     own_parameters: ClassVar[Mapping[str, Any]] = {

@@ -1,0 +1,29 @@
+// Draws the diagrams of a page, in its colours: again when they change.
+(() => {
+  "use strict";
+  const boxes = [...document.querySelectorAll("pre.mermaid")];
+  const sources = boxes.map((box) => box.textContent);
+  const system = matchMedia("(prefers-color-scheme: dark)");
+
+  function isDark() {
+    const chosen = document.body.dataset.theme;
+    return chosen === "dark" || (chosen !== "light" && system.matches);
+  }
+
+  async function draw() {
+    mermaid.initialize({ startOnLoad: false, theme: isDark() ? "dark" : "neutral" });
+    for (const [index, box] of boxes.entries()) {
+      const { svg } = await mermaid.render(`diagram-${index}`, sources[index]);
+      box.innerHTML = svg;
+      const heading = box.closest("section")?.querySelector("h1, h2, h3, h4");
+      const title = heading?.firstChild?.textContent ?? document.title;
+      box.firstElementChild.setAttribute("aria-label", `Diagram: ${title}`);
+      box.dataset.drawn = isDark() ? "dark" : "light";
+    }
+    dispatchEvent(new Event("resize"));
+  }
+
+  addEventListener("load", draw);
+  system.addEventListener("change", draw);
+  new MutationObserver(draw).observe(document.body, { attributeFilter: ["data-theme"] });
+})();
