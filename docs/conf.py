@@ -18,6 +18,8 @@ author = "cosmos-venv maintainers"
 copyright = author  # noqa: A001 - Sphinx's name
 version = release = __version__
 language = "en"
+# Options and code in docstrings keep their hyphens and quotation marks.
+smartquotes = False
 
 extensions = ["myst_parser", "tools.site"]
 include_patterns = ["index.md", "tutorials/**", "how-to/**", "reference/**", "explanation/**"]
