@@ -1,9 +1,12 @@
 // Draws the diagrams of a page, in its colours: again when they change.
 (() => {
   "use strict";
-  const boxes = [...document.querySelectorAll("pre.mermaid")];
+  const boxes = [...document.querySelectorAll("pre.diagram")];
   const sources = boxes.map((box) => box.textContent);
   const system = matchMedia("(prefers-color-scheme: dark)");
+
+  // Or it draws everything of its class itself.
+  mermaid.initialize({ startOnLoad: false });
 
   function isDark() {
     const chosen = document.body.dataset.theme;

@@ -46,7 +46,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
 
 def opened(browser: WebDriver, site: Path, page: str) -> None:
     browser.get((site / page).with_suffix(".html").as_uri())
-    undrawn = "pre.mermaid:not([data-drawn])"
+    undrawn = "pre.diagram:not([data-drawn])"
     wait_until(lambda: not browser.find_elements("css selector", undrawn), "the diagrams", seconds=60)
 
 
@@ -108,7 +108,7 @@ def test_the_keyboard_comes_to_the_content_and_sees_where_it_is(site: Path, brow
     from selenium.webdriver import ActionChains, Keys
 
     show_as(browser, "light")
-    opened(browser, site, "reference/settings")
+    opened(browser, site, "how-to/index")
     focused = "const it = document.activeElement;"
 
     ActionChains(browser).send_keys(Keys.TAB).perform()
@@ -149,7 +149,7 @@ def test_a_diagram_is_drawn_in_the_colours_of_the_page_and_has_a_name(
     show_as(browser, scheme)
     opened(browser, site, "explanation/architecture")
 
-    drawn = "[...document.querySelectorAll('pre.mermaid')]"
+    drawn = "[...document.querySelectorAll('pre.diagram')]"
     assert browser.execute_script(f"return {drawn}.map(it => it.dataset.drawn)") == [scheme]
     assert browser.execute_script(f"return {drawn}.map(it => it.querySelector('svg').ariaLabel)") == [
         "Diagram: Architecture"
