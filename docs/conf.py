@@ -36,6 +36,7 @@ html_title = f"cosmos-venv {version}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_js_files = ["scrolling.js"]
+html_use_index = False
 html_copy_source = False
 html_show_sourcelink = False
 # Their contrast is enough for everybody (WCAG AAA).

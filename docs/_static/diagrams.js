@@ -1,9 +1,12 @@
 // Draws the diagrams of a page, in its colours: again when they change.
 (() => {
   "use strict";
-  const boxes = [...document.querySelectorAll("pre.mermaid")];
+  const boxes = [...document.querySelectorAll("pre.diagram")];
   const sources = boxes.map((box) => box.textContent);
   const system = matchMedia("(prefers-color-scheme: dark)");
+
+  // Or it draws everything of its class itself.
+  mermaid.initialize({ startOnLoad: false });
 
   function isDark() {
     const chosen = document.body.dataset.theme;
@@ -15,9 +18,12 @@
     for (const [index, box] of boxes.entries()) {
       const { svg } = await mermaid.render(`diagram-${index}`, sources[index]);
       box.innerHTML = svg;
+      const drawing = box.firstElementChild;
+      // Wider than the page it scrolls, before its words become too small to be read.
+      drawing.style.minWidth = `${0.75 * drawing.viewBox.baseVal.width}px`;
       const heading = box.closest("section")?.querySelector("h1, h2, h3, h4");
       const title = heading?.firstChild?.textContent ?? document.title;
-      box.firstElementChild.setAttribute("aria-label", `Diagram: ${title}`);
+      drawing.setAttribute("aria-label", `Diagram: ${title}`);
       box.dataset.drawn = isDark() ? "dark" : "light";
     }
     dispatchEvent(new Event("resize"));

@@ -4,7 +4,7 @@
   const NAMES = [
     [".table-wrapper", "Table"],
     [".highlight > pre", "Code"],
-    ["pre.mermaid", "Diagram"],
+    ["pre.diagram", "Diagram"],
   ];
 
   function mark() {

@@ -28,11 +28,11 @@ def add_to(app: Sphinx) -> None:
         has_content = True
 
         def run(self) -> list[Node]:
-            drawn = f'<pre class="mermaid">{html.escape(chr(10).join(self.content))}</pre>'
-            return [nodes.raw("", drawn, format="html", classes=["mermaid"])]
+            drawn = f'<pre class="diagram">{html.escape(chr(10).join(self.content))}</pre>'
+            return [nodes.raw("", drawn, format="html", classes=["with-diagram"])]
 
     def add_scripts(_: Sphinx, __: str, ___: str, ____: dict[str, Any], doctree: Element | None) -> None:
-        if doctree is not None and any("mermaid" in each["classes"] for each in doctree.findall(nodes.raw)):
+        if doctree is not None and any("with-diagram" in each["classes"] for each in doctree.findall(nodes.raw)):
             app.add_js_file("mermaid.min.js")
             app.add_js_file("diagrams.js")
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ENVIRONMENT = ENVIRONMENTS / "docs"
 PYTHON = ENVIRONMENT / "bin" / "python"
 AXE = ENVIRONMENT / "share" / "scripts" / "axe.min.js"
-OPTIONS = ("--fail-on-warning", "--keep-going", "--nitpicky", "--quiet")
+OPTIONS = ("--no-color", "--fail-on-warning", "--keep-going", "--nitpicky", "--quiet")
 PHONE = (360, 740)
 SCHEMES = ("light", "dark")
 
