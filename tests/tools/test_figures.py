@@ -57,5 +57,5 @@ def test_a_line_holds_the_floor_both_sides_and_the_ratio(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("page", ["no marks", BEGIN, END])
 def test_a_page_without_marks_is_an_error(page: str) -> None:
-    with pytest.raises(ValueError, match="README.md needs a line"):
+    with pytest.raises(ValueError, match=r"README\.md needs a line"):
         with_table(page)

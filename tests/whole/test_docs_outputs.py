@@ -1,0 +1,104 @@
+"""What a page shows behind ``$`` is what the command prints.
+
+Numbers, times, digests and paths are another machine's; all other words of a shown line are those of a real line.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.cli import main
+from pytest_cosmos_venv import DbtProjects, Wheelhouse
+from tests.command_line import harbor_source
+from tests.whole.page_blocks import PAGES, Block, blocks_of
+
+Printed = Callable[[Sequence[str]], list[str]]
+REQUIREMENTS = ("dbt-core~=1.11.0", "dbt-duckdb")
+# In this order: a path may hold digits, a time consists of them.
+MASKS = (
+    (r"\b[0-9a-f]{12,64}\b", "HASH"),
+    (r"(?<![\w.])/[\w./-]+", "PATH"),
+    (r"\d[\d.,:T+-]*", "N"),
+    (r"\bN (MB|KB|GB|kB)\b", "SIZE"),
+    (r" in use ", " "),
+    (r"\s+", " "),
+)
+# These tell of what another test has: a released package index, a second machine, a running server, another revision.
+ELSEWHERE = ("doctor --only hosts", "server status", "render dags/harbor.py --against main", "python -m venv")
+
+
+def masked(line: str) -> str:
+    """The line without what differs from machine to machine."""
+    for pattern, word in MASKS:
+        line = re.sub(pattern, word, line)
+    return line.strip()
+
+
+def shown(block: Block) -> Iterator[tuple[list[str], list[str]]]:
+    """The words of each command of a block, with the lines that the page shows of its output; ``...`` is left out."""
+    for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
+        command, *lines = part.splitlines()
+        yield shlex.split(command), [line for line in lines if line.strip() not in ("", "...")]
+
+
+EXAMPLES = [
+    pytest.param(words, lines, id=str(block))
+    for page in PAGES
+    for block in blocks_of(page)
+    if block.language == "console"
+    for words, lines in shown(block)
+    if words[0] == "cosmos-venv" and not shlex.join(words[1:]).startswith(ELSEWHERE)
+]
+
+
+@pytest.fixture
+def printed(
+    tmp_path: Path,
+    cosmos_wheelhouse: Wheelhouse,
+    cosmos_dbt_project: DbtProjects,
+    cosmos_airflow_home: object,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Printed:
+    """Run a command of ``cosmos-venv`` where the DAG of the pages is, and its environment ready; return what it prints."""
+    cosmos_wheelhouse.add_dbt("1.11.0")
+    cosmos_wheelhouse.add_adapter("duckdb", "1.11.0")
+    project = cosmos_dbt_project("harbor")
+    project.model("ships", "select 1 as id")
+    directory = tmp_path / "dbt-environments"
+    (tmp_path / "dags").mkdir()
+    source = harbor_source(project.path, directory, cosmos_wheelhouse, REQUIREMENTS)
+    (tmp_path / "dags" / "harbor.py").write_text(source, encoding="utf-8")
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_WARM_DTB", "auto")  # doctor finds it
+    monkeypatch.chdir(tmp_path)
+
+    def run(words: Sequence[str]) -> list[str]:
+        here = [
+            str(directory) if word.endswith("/dbt-environments") and word.startswith("/") else word for word in words
+        ]
+        here = ["dags/harbor.py" if word == "dags/*.py" else word for word in here]
+        capfd.readouterr()
+        main(here)
+        said = capfd.readouterr()
+        return (said.out + said.err).splitlines()
+
+    assert main(["env", "warm", "dags/harbor.py"]) == 0
+    return run
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("words", "lines"), EXAMPLES)
+def test_the_output_on_a_page_is_what_the_command_prints(words: list[str], lines: list[str], printed: Printed) -> None:
+    real = printed(words[1:])
+
+    assert lines
+    assert [line for line in map(masked, lines) if line not in [*map(masked, real)]] == [], "\n".join(real)
+
+
+def test_the_pages_show_outputs() -> None:
+    assert len(EXAMPLES) >= 4
