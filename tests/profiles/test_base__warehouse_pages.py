@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import textwrap
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from cosmos_venv import ProfileConfig
+from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.profiles import (
     AthenaAccessKeyProfileMapping,
     BaseProfileMapping,
@@ -23,6 +25,13 @@ FOLDER = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "warehouses"
 INDEX = FOLDER / "index.md"
 HEAD = "| field of the form | dbt field | |"
 NAMED = re.compile(r"\b(\w+(?:ProfileMapping|ServerAuth))\(")
+
+# Airflow's AWS hook reads these of a Connection, and finds others where it has none.
+OF_THE_HOOK = {
+    "aws_access_key_id": "login",
+    "aws_secret_access_key": "password",
+    "aws_session_token": "extra.aws_session_token",
+}
 
 pytestmark = pytest.mark.usefixtures("aws_hook")
 
@@ -68,21 +77,15 @@ def form_of(airflow_field: str) -> str:
 
 def sources_of(cls: type[BaseProfileMapping]) -> dict[str, str | Sequence[str]]:
     """Each dbt field of a class, and the Airflow fields that give its value; none for one of ``profile_args`` alone."""
-    credentials = {
-        "aws_access_key_id": "login",
-        "aws_secret_access_key": "password",
-        "aws_session_token": "extra.aws_session_token",
-    }
-    # Airflow's AWS hook reads these.
-    asked_of_the_hook = credentials if cls is AthenaAccessKeyProfileMapping else {}
-    mapped = {**asked_of_the_hook, **cls.airflow_param_mapping}
+    mapped = {**(OF_THE_HOOK if cls is AthenaAccessKeyProfileMapping else {}), **cls.airflow_param_mapping}
     arguments = [name for name in (*cls.required_fields, *cls.needed_by_dbt) if name not in mapped]
     return {**mapped, **dict.fromkeys(arguments, ())}
 
 
 def expected_rows(cls: type[BaseProfileMapping]) -> list[str]:
     """The row of each dbt field of a class: where its value stands, and whether dbt needs it."""
-    needed = {*cls.required_fields, *cls.needed_by_dbt} - {*cls.optional_in_dbt}
+    required = {*cls.required_fields, *cls.needed_by_dbt, *cls.secret_fields}
+    needed = required - {*cls.optional_in_dbt, *OF_THE_HOOK}
     rows = []
     for name, mapped in sources_of(cls).items():
         fields = (mapped,) if isinstance(mapped, str) else mapped
@@ -90,6 +93,7 @@ def expected_rows(cls: type[BaseProfileMapping]) -> list[str]:
         forms = [form_of(each) for each in fields if not each.startswith(("extra__", "keyfile_dict"))]
         words = [
             *(["required"] if name in needed and name not in cls.default_values else []),
+            *(["from Airflow's AWS hook"] if name in OF_THE_HOOK else []),
             *(["secret"] if name in cls.secret_fields else []),
             *([f"otherwise `{cls.default_values[name]}`"] if name in cls.default_values else []),
         ]
@@ -141,3 +145,37 @@ def test_the_connection_becomes_the_profile(
     if name != "StarrocksUserPasswordProfileMapping":
         chosen = get_automatic_profile_mapping(mapping.conn_id, mapping.profile_args)
         assert type(chosen) is type(mapping)
+
+
+def without(connection: dict[str, Any], place: str) -> dict[str, Any]:
+    """A Connection that lacks what a row names, such as ``Login or Extra: `client_id```."""
+    extra = dict(connection.get("extra", {}))
+    fields = {name: value for name, value in connection.items() if name != "extra"}
+    for field in place.split(" or "):
+        fields.pop(field.lower(), None)
+        extra.pop(field.removeprefix("Extra: ").strip("`"), None)
+    return {**fields, "extra": extra}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_what_is_required_is_an_error_where_it_is_missing_and_the_rest_is_not(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = SHOWN[name]
+    names: dict[str, Any] = {}
+    exec(shown.python, names)  # noqa: S102 - as a user copies it
+    mapping = names["profile_config"].profile_mapping
+    connection = json.loads(shlex.split(shown.connection)[1].partition("=")[2])
+
+    for row in shown.rows:
+        if "AWS hook" in row:
+            continue
+        place, field, word = (cell.strip() for cell in row.strip("|").split("|"))
+        arguments = {key: value for key, value in mapping.profile_args.items() if key != field.strip("`")}
+        monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(without(connection, place)))
+        tried = type(mapping)("warehouse", arguments)
+        if "required" in word:
+            with pytest.raises(CosmosValueError, match=rf"no value for .*{field.strip('`')}"):
+                tried.validate()
+        else:
+            tried.validate()
