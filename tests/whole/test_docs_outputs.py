@@ -65,7 +65,7 @@ def printed(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Printed:
-    """Run a command of ``cosmos-venv`` where the DAG of the pages is, and its environment ready; return what it prints."""
+    """Run ``cosmos-venv`` where the DAG of the pages is, and its environment is ready; return what it prints."""
     cosmos_wheelhouse.add_dbt("1.11.0")
     cosmos_wheelhouse.add_adapter("duckdb", "1.11.0")
     project = cosmos_dbt_project("harbor")
