@@ -95,27 +95,35 @@ def check_dockerfile(text: str) -> None:
 
 def commands_in(text: str) -> Iterator[list[str]]:
     """The words of each command, without variables that are set before it."""
-    for line in text.replace("\\\n", " ").splitlines():
-        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
-        lexer.whitespace_split = True
-        words: list[str] = []
-        for word in [*lexer, ";"]:
-            if set(word) <= set(";&|()<>"):
-                yield [*words]
-                words = []
-            elif words or not re.match(r"\w+=", word):
-                words.append(word)
+    text = re.sub(r"^#.*$|(?<=\s)# .*$", "", text.replace("\\\n", " "), flags=re.MULTILINE)
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=";&|()<>\n")
+    lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t", True, ""
+    words: list[str] = []
+    for word in [*lexer, ";"]:
+        if set(word) <= set(";&|()<>\n"):
+            yield [*words]
+            words = []
+        elif words or not re.match(r"\w+=", word):
+            words.append(word)
+
+
+def made(word: str) -> str:
+    """A path that a page names, as one that is there: the parser looks whether it is."""
+    if word.startswith("-") or "://" in word or not ("/" in word or word == "dags"):
+        return word
+    path = Path("here", word.lstrip("/"))
+    folder = path.parent if path.suffix else path
+    folder.mkdir(parents=True, exist_ok=True)
+    if path.suffix:
+        path.touch()
+    return str(path)
 
 
 def check_command(words: list[str]) -> None:
     """Commands of this project exist as they are called."""
     match words:
         case ["cosmos-venv", *rest] if "--help" not in rest:
-            # The parser asks for the files that are named.
-            for name in rest:
-                if re.fullmatch(r"[\w*-]+/[\w*-]+\.\w+", name):
-                    Path(name).parent.mkdir(exist_ok=True)
-                    Path(name).touch()
+            rest = [made(word) for word in rest]
             try:
                 cli._parser().parse_args(rest)  # the parser alone: it runs nothing
             except SystemExit as ended:
