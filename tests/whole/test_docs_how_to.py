@@ -115,7 +115,8 @@ def test_a_dockerfile_has_instructions(block: Block, monkeypatch: pytest.MonkeyP
         instruction, _, rest = line.partition(" ")
         assert instruction in INSTRUCTIONS, line
         if instruction == "FROM":
-            assert f"apache-airflow=={rest.partition(':')[2]}" in (ROOT / "README.md").read_text()
+            release = f"apache-airflow=={rest.partition(':')[2]}"
+            assert release in (ROOT / "docs" / "tutorials" / "first-dag.md").read_text(encoding="utf-8")
         if instruction == "RUN":
             refuse_what_is_no_command(shlex.split(re.sub(r"--mount=\S+", "", rest)))
 
