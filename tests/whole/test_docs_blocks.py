@@ -21,6 +21,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from airflow.cli.cli_parser import get_parser as airflow_parser
+from airflow.configuration import conf
 
 from cosmos_venv import cli
 from cosmos_venv.settings.table import SETTINGS
@@ -30,7 +32,10 @@ from tests.whole.page_blocks import PAGES, Block, blocks_of, indented_blocks_of
 tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
 SECTIONS = ("cosmos", "cosmos_venv")
+OTHER_SECTIONS = ("pytest", "global")  # of pytest.ini and pip.conf
+OF_PROVIDERS = (("kubernetes_executor", "pod_template_file"),)
 OURS = ("cosmos_venv", "pytest_cosmos_venv")
+FIRST_DAG = ROOT / "docs" / "tutorials" / "first-dag.md"
 INSTRUCTIONS = {"FROM", "RUN", "COPY", "ENV", "USER", "WORKDIR", "ARG", "ENTRYPOINT", "CMD"}
 # What is read by nobody but people: output, layouts, and languages that another test runs.
 TOLD = ("text", "sql", "mermaid", "markdown", "diff")
@@ -62,12 +67,19 @@ def check_call(called: Callable[..., object], node: ast.Call) -> None:
 
 
 def check_ini(text: str) -> None:
-    """Options of our sections are settings."""
+    """Options of Airflow's configuration are options, ours and Airflow's; sections of other programs are theirs."""
     parser = configparser.ConfigParser(interpolation=None)
     parser.read_string(text)
-    older = {each.older_name for each in SETTINGS.values()}
-    named = [name for section in SECTIONS if parser.has_section(section) for name in parser[section]]
-    assert [name for name in named if name not in SETTINGS and name not in older] == []
+    named = [(section, name) for section in parser.sections() for name in parser[section]]
+    assert [each for each in named if each[0] not in OTHER_SECTIONS and not is_option(*each)] == []
+
+
+def is_option(section: str, name: str) -> bool:
+    """Whether Airflow or cosmos-venv has an option; sections of providers that are not installed here are known."""
+    if section in SECTIONS:
+        return name in SETTINGS or name in (each.older_name for each in SETTINGS.values())
+    options = conf.configuration_description.get(section, {"options": {}})["options"]
+    return (section, name) in OF_PROVIDERS or name in options
 
 
 def check_shell(text: str) -> None:
@@ -75,7 +87,10 @@ def check_shell(text: str) -> None:
     done = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     for words in commands_in(text):
-        check_command(words)
+        try:
+            check_command(words)
+        except SystemExit:
+            pytest.fail(f"no command: {shlex.join(words)}")
 
 
 def check_console(text: str) -> None:
@@ -89,6 +104,8 @@ def check_dockerfile(text: str) -> None:
         if line and not line.startswith("#"):
             instruction, _, rest = line.partition(" ")
             assert instruction in INSTRUCTIONS, line
+            if rest.startswith("apache/airflow:"):
+                assert f"apache-airflow=={rest.partition(':')[2]}" in FIRST_DAG.read_text(encoding="utf-8")
             if instruction == "RUN":
                 check_shell(re.sub(r"^(--\S+ +)*", "", rest))
 
@@ -123,11 +140,11 @@ def check_command(words: list[str]) -> None:
     """Commands of this project exist as they are called."""
     match words:
         case ["cosmos-venv", *rest] if "--help" not in rest:
-            rest = [made(word) for word in rest]
-            try:
-                cli._parser().parse_args(rest)  # the parser alone: it runs nothing
-            except SystemExit as ended:
-                pytest.fail(f"{shlex.join(words)}: exit {ended.code}")
+            cli._parser().parse_args([made(word) for word in rest])  # the parser alone: it runs nothing
+        case ["airflow", "celery", *rest]:
+            assert rest == ["worker"]  # a command of a provider
+        case ["airflow", *rest]:
+            airflow_parser().parse_args(rest)
         case ["make", *targets]:
             there = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
             assert [each for each in targets if "=" not in each and each not in there] == []
@@ -170,6 +187,13 @@ def test_a_block_is_what_its_language_wants(block: Block, tmp_path: Path, monkey
     CHECKS[block.language](block.text)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_variable_of_a_setting_is_one(page: Path) -> None:
+    named = re.findall(r"AIRFLOW__([A-Z]+(?:_[A-Z]+)*)__([A-Z]\w*)", page.read_text(encoding="utf-8"))
+
+    assert [each for each in named if not is_option(each[0].lower(), each[1].lower())] == []
+
+
 @pytest.mark.parametrize(
     ("language", "wrong"),
     [
@@ -183,9 +207,11 @@ def test_a_block_is_what_its_language_wants(block: Block, tmp_path: Path, monkey
         pytest.param("bash", "if true; then", id="no-shell"),
         pytest.param("bash", "A=1 cosmos-venv env worm dags/", id="a-command"),
         pytest.param("bash", "cd /x && make tests", id="a-target"),
+        pytest.param("bash", "airflow dag test harbor", id="a-command-of-airflow"),
         pytest.param("bash", "pytest --cosmos-dag dags/", id="an-option"),
         pytest.param("console", "$ cosmos-venv env warm \\\n>   --dri x\nbuilt", id="behind-a-prompt"),
         pytest.param("dockerfile", "FROM a\nRUM b", id="an-instruction"),
+        pytest.param("dockerfile", "FROM apache/airflow:3.0.0", id="another-airflow-than-the-tutorial's"),
         pytest.param("dockerfile", "FROM a\nRUN --mount=type=cache \\\n  cosmos-venv env worm", id="in-an-image"),
     ],
 )

@@ -1,183 +1,47 @@
-"""Each block of the how-to guides can be what it says: commands, settings, files and log lines that there are."""
+"""The how-to guides about deploying and operating: pods, log lines and indexes are as they say."""
 
 from __future__ import annotations
 
 import ast
-import configparser
-import importlib
-import json
 import re
-import shlex
-import textwrap
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import yaml
-from airflow.cli.cli_parser import get_parser
-from airflow.configuration import conf
 
-from cosmos_venv.cli import _parser
 from cosmos_venv.settings.table import SETTINGS
 from tests.installed import ROOT
+from tests.whole.page_blocks import Block, blocks_of
 
 FOLDER = ROOT / "docs" / "how-to"
-PAGES = [
-    *sorted((FOLDER / "deploying").glob("*.md")),
-    *sorted((FOLDER / "operating").glob("*.md")),
-    FOLDER / "dags" / "microbatch-and-backfill.md",
-]
-FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\S*)\n(?P<text>.*?)^(?P=indent)```$", re.DOTALL | re.MULTILINE)
-OTHERS = {"docker", "kubectl", "skopeo", "aws", "gcloud", "astro", "chmod", "df", "export", "git", "promtool"}
-INSTRUCTIONS = {"FROM", "RUN", "COPY", "ENV", "USER"}
-
-
-class Block(NamedTuple):
-    """A fenced block of a page."""
-
-    page: Path
-    line: int
-    language: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.page.relative_to(FOLDER)}:{self.line}"
-
-
-def blocks_of(page: Path) -> Iterator[Block]:
-    text = page.read_text(encoding="utf-8")
-    for found in FENCE.finditer(text):
-        line = text.count("\n", 0, found.start()) + 1
-        yield Block(page, line, found["language"], textwrap.dedent(found["text"]))
-
-
+FOLDERS = ("deploying", "operating")
+PAGES = [page for folder in FOLDERS for page in sorted((FOLDER / folder).glob("*.md"))]
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 
 
-def of(*languages: str) -> list[Block]:
-    return [block for block in BLOCKS if block.language in languages]
-
-
-def each(*languages: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("block", of(*languages), ids=str)
-
-
-def test_each_block_has_a_language_that_is_looked_at() -> None:
-    looked_at = {"bash", "dockerfile", "ini", "json", "python", "text", "yaml", "{toctree}"}
-
-    assert [f"{block}: {block.language}" for block in BLOCKS if block.language not in looked_at] == []
-
-
-def commands(text: str) -> Iterator[list[str]]:
-    """The commands of a shell's text, without what is substituted, assigned or piped on."""
-    for line in text.replace("\\\n", " ").splitlines():
-        words = shlex.split(line, comments=True)
-        words = words[1:] if words[:1] == ["time"] else words
-        if words and not re.match(r"\w+=", words[0]):
-            yield words
-
-
-def refuse_what_is_no_command(words: list[str]) -> None:
-    """Read the arguments of ``cosmos-venv`` and ``airflow`` with their own parsers."""
-    if words[0] == "cosmos-venv":
-        # There is no such folder here; the example has one of the same name.
-        given = [word.replace("/opt/airflow/dags", "dags") for word in words[1:]]
-        expanded = [path for word in given for path in (sorted(map(str, Path().glob(word))) if "*" in word else [word])]
-        _parser().parse_args(expanded)
-    elif words[:2] == ["airflow", "celery"]:
-        assert words[2:] == ["worker"]  # a command of a provider
-    elif words[0] == "airflow":
-        get_parser().parse_args(words[1:])
-    elif words[0] in ("pip", "pytest"):
-        assert words[0] == "pytest" or words[1] in ("install", "download"), words
-    else:
-        assert words[0] in OTHERS, words
-
-
-@each("bash")
-def test_a_command_is_one(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT / "examples")
-
-    for words in commands(block.text):
-        try:
-            refuse_what_is_no_command(words)
-        except SystemExit:
-            pytest.fail(f"{block}: {shlex.join(words)}")
-
-
-@each("dockerfile")
-def test_a_dockerfile_has_instructions(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT / "examples")
-
-    for line in block.text.replace("\\\n", " ").splitlines():
-        instruction, _, rest = line.partition(" ")
-        assert instruction in INSTRUCTIONS, line
-        if instruction == "FROM":
-            release = f"apache-airflow=={rest.partition(':')[2]}"
-            assert release in (ROOT / "docs" / "tutorials" / "first-dag.md").read_text(encoding="utf-8")
-        if instruction == "RUN":
-            refuse_what_is_no_command(shlex.split(re.sub(r"--mount=\S+", "", rest)))
-
-
-def is_option(section: str, name: str) -> bool:
-    """Whether Airflow or cosmos-venv has an option; sections of providers that are not installed here are known."""
-    if section in ("cosmos_venv", "cosmos"):
-        return name in SETTINGS
-    known = {("kubernetes_executor", "pod_template_file")}
-    return (section, name) in known or name in conf.configuration_description.get(section, {"options": {}})["options"]
-
-
-@each("ini")
-def test_a_setting_is_one(block: Block) -> None:
-    parser = configparser.ConfigParser(interpolation=None)
-    parser.read_string(block.text)
-
-    # [global] is pip's
-    named = [(section, name) for section in parser.sections() if section != "global" for name in parser[section]]
-    assert [each for each in named if not is_option(*each)] == []
-    of_pip = {"index-url", "extra-index-url", "no-index", "find-links", "cert", "proxy"}
-    assert not parser.has_section("global") or {*parser["global"]} <= of_pip
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_variable_of_a_setting_is_one(page: Path) -> None:
-    named = re.findall(r"AIRFLOW__([A-Z]+(?:_[A-Z]+)*)__([A-Z]\w*)", page.read_text(encoding="utf-8"))
-    dotted = re.findall(r"cosmos_venv[.-](\w+)", "".join(block.text for block in of("json", "bash")))
+def test_a_setting_with_a_dot_is_one(page: Path) -> None:
+    """As MWAA and Composer write them."""
+    text = "".join(block.text for block in blocks_of(page) if block.language in ("json", "bash"))
+    dotted = re.findall(r"cosmos_venv[.-](\w+)", text)
 
-    assert [each for each in named if not is_option(each[0].lower(), each[1].lower())] == []
     assert [name for name in dotted if name not in SETTINGS and not name.startswith(("dbt", "seeds"))] == []
 
 
-@each("yaml", "json")
-def test_a_file_can_be_read(block: Block) -> None:
-    assert json.loads(block.text) if block.language == "json" else list(yaml.safe_load_all(block.text))
-
-
-@each("python")
-def test_python_can_be_read_and_imports_what_there_is(block: Block) -> None:
-    tree = ast.parse(block.text.replace("...,\n", "\n"))
-
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module is not None:
-            module = importlib.import_module(node.module)
-            assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
-
-
-@pytest.mark.parametrize("folder", ["deploying", "operating"])
+@pytest.mark.parametrize("folder", FOLDERS)
 def test_the_index_names_each_page(folder: str) -> None:
-    index = FOLDER / folder / "index.md"
-    (tree,) = (block.text for block in blocks_of(index) if block.language == "{toctree}")
-    named = [line for line in tree.splitlines() if not line.startswith(":")]
+    index = (FOLDER / folder / "index.md").read_text(encoding="utf-8")
+    pages = [page.stem for page in (FOLDER / folder).glob("*.md") if page.stem != "index"]
 
-    pages = [page.stem for page in (FOLDER / folder).glob("*.md") if page != index]
-    assert sorted(named) == sorted(pages)
-    assert [name for name in named if f"({name}.md)" not in index.read_text()] == []
+    assert [name for name in pages if f"({name}.md)" not in index] == []
 
 
 def pods() -> list[dict[str, Any]]:
-    found = [yaml.safe_load(block.text) for block in of("yaml") if block.page.stem == "kubernetes"]
+    found = [
+        yaml.safe_load(block.text) for block in BLOCKS if (block.page.stem, block.language) == ("kubernetes", "yaml")
+    ]
     return [pod for pod in found if "spec" in pod]
 
 
@@ -230,7 +94,7 @@ def is_of_the_code(line: str) -> bool:
 
 
 @pytest.mark.long
-@each("text")
+@pytest.mark.parametrize("block", [each for each in BLOCKS if each.language == "text"], ids=str)
 def test_a_line_of_a_log_is_one_that_the_code_writes(block: Block) -> None:
     if block.page.parent.name == "deploying":
         return  # files: requirements, .netrc
