@@ -12,6 +12,7 @@ from cosmos_venv.config.validation import (
     is_template,
     local_or_remote,
     refuse_no_mapping,
+    refuse_text_for_boolean,
     require,
 )
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
@@ -67,6 +68,9 @@ class ProjectConfig:
             refuse_no_mapping("ProjectConfig.env_vars", env_vars)
         if not is_of_another_task(dbt_vars) and not (isinstance(dbt_vars, str) and is_template(dbt_vars)):
             refuse_no_mapping("ProjectConfig.dbt_vars", dbt_vars)
+        booleans = {"copy_dbt_packages": copy_dbt_packages, "partial_parse": partial_parse}
+        for name, value in booleans.items():
+            refuse_text_for_boolean(f"ProjectConfig.{name}", value)
         self.dbt_project_path = as_path(dbt_project_path)
         self.install_dbt_deps = install_dbt_deps
         self.copy_dbt_packages = copy_dbt_packages

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import InitVar, dataclass, field
+from dataclasses import InitVar, dataclass, field, fields
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from cosmos_venv.config.validation import (
     member,
     refuse_no_mapping,
     refuse_not_callable,
+    refuse_text_for_boolean,
     system_dbt,
     texts,
 )
@@ -175,6 +176,9 @@ class RenderConfig:
             deprecated("RenderConfig.dbt_deps", "ProjectConfig.install_dbt_deps", stacklevel=3)
 
     def _refuse_impossible(self) -> None:
+        for each in fields(self):
+            if str(each.type).startswith("bool"):
+                refuse_text_for_boolean(f"RenderConfig.{each.name}", getattr(self, each.name))
         if (
             self.seed_rendering_behavior is SeedRenderingBehavior.WHEN_SEED_CHANGES
             and self.test_behavior is TestBehavior.BUILD

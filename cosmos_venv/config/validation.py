@@ -151,6 +151,17 @@ def refuse_no_mapping(parameter: str, value: object) -> None:
         raise CosmosValueError(f"{parameter}={value!r} must be a dict.")
 
 
+def refuse_text_for_boolean(parameter: str, value: object) -> None:
+    """Refuse a text where a boolean is meant: "False" of an Airflow Variable would count as True.
+
+    :param parameter: the name that errors give it: ``RenderConfig.source_pruning``.
+    :param value: what the user has given.
+    :raises CosmosValueError: for a text.
+    """
+    if isinstance(value, str):
+        raise CosmosValueError(f"{parameter}={value!r} is a text. Give True or False.")
+
+
 def refuse_not_callable(parameter: str, value: object) -> None:
     """Refuse anything but a callable or None.
 

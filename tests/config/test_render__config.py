@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,19 @@ def test_another_text_is_refused_with_all_that_there_is() -> None:
         match=r"RenderConfig\.test_behavior='never' is none of TestBehavior\.BUILD, TestBehavior\.NONE",
     ):
         RenderConfig(test_behavior="never")  # type: ignore[arg-type]
+
+
+BOOLEANS = [each.name for each in fields(RenderConfig) if str(each.type).startswith("bool")]
+
+
+@pytest.mark.parametrize("name", BOOLEANS)
+def test_a_text_is_no_boolean(name: str) -> None:
+    with pytest.raises(CosmosValueError, match=rf"RenderConfig\.{name}='False' is a text\. Give True or False\."):
+        RenderConfig(**{name: "False"})  # type: ignore[arg-type]
+
+
+def test_all_booleans_are_looked_at() -> None:
+    assert {"emit_datasets", "dbt_deps", "source_pruning", "wait_for_sources", "run_summary"} <= {*BOOLEANS}
 
 
 def test_an_empty_value_of_what_is_not_offered_yet_says_nothing() -> None:
