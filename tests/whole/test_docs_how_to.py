@@ -176,7 +176,7 @@ def test_the_index_names_each_page(folder: str) -> None:
 
 
 def pods() -> list[dict[str, Any]]:
-    found = [yaml.safe_load(block.text) for block in of("yaml") if block.page.stem == "kubernetes"]
+    found = [yaml.safe_load(block.text) for block in of("yaml") if block.page.stem in ("kubernetes", "image-volume")]
     return [pod for pod in found if "spec" in pod]
 
 
