@@ -23,8 +23,10 @@ import pytest
 import yaml
 from airflow.cli.cli_parser import get_parser as airflow_parser
 from airflow.configuration import conf
+from packaging.version import Version
 
 from cosmos_venv import cli
+from cosmos_venv.compat import AIRFLOW_VERSION
 from cosmos_venv.settings.table import SETTINGS
 from tests.installed import ROOT
 from tests.whole.page_blocks import PAGES, Block, blocks_of, indented_blocks_of
@@ -35,6 +37,8 @@ SECTIONS = ("cosmos", "cosmos_venv")
 OTHER_SECTIONS = ("pytest", "global")  # of pytest.ini and pip.conf
 OF_PROVIDERS = (("kubernetes_executor", "pod_template_file"),)
 OURS = ("cosmos_venv", "pytest_cosmos_venv")
+# Pages about backfills are for the newest Airflow.
+HAS_BACKFILL = Version(AIRFLOW_VERSION) >= Version("3.2")
 FIRST_DAG = ROOT / "docs" / "tutorials" / "first-dag.md"
 INSTRUCTIONS = {"FROM", "RUN", "COPY", "ENV", "USER", "WORKDIR", "ARG", "ENTRYPOINT", "CMD"}
 # What is read by nobody but people: output, layouts, and languages that another test runs.
@@ -143,7 +147,7 @@ def check_command(words: list[str]) -> None:
             cli._parser().parse_args([made(word) for word in rest])  # the parser alone: it runs nothing
         case ["airflow", "celery", *rest]:
             assert rest == ["worker"]  # a command of a provider
-        case ["airflow", *rest]:
+        case ["airflow", *rest] if rest[0] != "backfill" or HAS_BACKFILL:
             airflow_parser().parse_args(rest)
         case ["make", *targets]:
             there = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)

@@ -106,3 +106,19 @@ def test_a_line_of_a_log_is_one_that_the_code_writes(block: Block) -> None:
     ]
 
     assert unknown == [], "the code has no such text"
+
+
+@pytest.mark.long
+def test_what_a_reader_looks_for_in_a_log_is_in_one() -> None:
+    page = FOLDER / "operating" / "debugging.md"
+    first_cells = re.findall(r"(?m)^\| ([^|]+) \|", page.read_text(encoding="utf-8"))
+    looked_for = {words for cell in first_cells for words in re.findall(r"`([^`]+ [^`]+)`", cell)} - {"server status"}
+    shown = "\n".join(block.text for block in blocks_of(page) if block.language == "text")
+
+    unknown = {
+        words
+        for words in looked_for
+        if words not in shown and not any(words in part for parts in texts_of_the_code() for part in parts)
+    }
+    assert len(looked_for) > 8
+    assert unknown == set()

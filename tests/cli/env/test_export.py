@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -111,10 +110,10 @@ def test_a_path_or_target_that_cannot_be_is_refused(
 
 
 def test_the_page_mounts_the_image_at_the_path_for_which_it_exports_it() -> None:
-    page = (Path(__file__).resolve().parents[3] / "docs" / "how-to" / "deploying" / "kubernetes.md").read_text()
-    section = textwrap.dedent(page.partition("## Environments as an image volume\n")[2].replace("\n   ", "\n"))
-    (commands,) = re.findall(r"```bash\n(cosmos-venv env warm .*?)```", section, re.DOTALL)
-    (pod,) = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
+    page = (Path(__file__).resolve().parents[3] / "docs" / "how-to" / "deploying" / "image-volume.md").read_text()
+    page = page.replace("\n   ", "\n")  # the blocks stand in a numbered list
+    (commands,) = re.findall(r"```bash\n(cosmos-venv env warm .*?)```", page, re.DOTALL)
+    (pod,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     spec = yaml.safe_load(pod)["spec"]
     (container,) = spec["containers"]
     variables = {each["name"]: each["value"] for each in container["env"]}
