@@ -39,9 +39,10 @@ def test_the_index_names_each_page(folder: str) -> None:
 
 
 def pods() -> list[dict[str, Any]]:
-    found = [
-        yaml.safe_load(block.text) for block in BLOCKS if (block.page.stem, block.language) == ("kubernetes", "yaml")
+    manifests = [
+        block for block in BLOCKS if block.page.stem in ("kubernetes", "image-volume") and block.language == "yaml"
     ]
+    found = [yaml.safe_load(block.text) for block in manifests]
     return [pod for pod in found if "spec" in pod]
 
 
