@@ -47,22 +47,27 @@ class DbtLocalBaseOperator(AbstractDbtBase):
 
     :param project_dir: folder of the dbt project. It is never written to: dbt runs in a folder of links to it.
     :param profile_config: where the profile comes from.
-    :param select, exclude, selector, models: dbt's selection, a text or a list of texts (their union).
-    :param vars: dbt's ``--vars``, a dict or YAML text.
+    :param select, exclude, selector, models: dbt's selection, a text or a list of texts (their
+        union). May be templates.
+    :param vars: dbt's ``--vars``, a dict or YAML text. May be a template.
     :param indirect_selection: dbt's ``--indirect-selection``.
     :param no_version_check, cache_selected_only, fail_fast, quiet, warn_error: dbt's flag of that name.
     :param task_id: Airflow's id of the task.
     :param env: environment variables for dbt. May be a template.
-    :param append_env: whether dbt gets the worker's variables too.
+    :param append_env: whether dbt gets the worker's variables too. It always gets those of Airflow's context and of the
+        profile.
     :param output_encoding: of dbt's output; what does not decode becomes backslash escapes.
-    :param skip_exit_code: an exit code of dbt that skips the task; None: none does. A dbt in the worker has none.
+    :param skip_exit_code: an exit code of dbt that skips the task; None: none does. With DBT_RUNNER there is no exit
+        code.
     :param partial_parse: False adds ``--no-partial-parse``, and no parse file is kept.
-    :param cache_dir: where the parse file is kept; None: below ``[cosmos] cache_dir``.
-    :param dbt_executable_path: the dbt to run; None: the first on PATH.
+    :param cache_dir: where the parse file is kept; None: below ``[cosmos_venv] cache_dir``.
+    :param dbt_executable_path: the dbt to run, a path or a name on PATH; None: ``dbt``. Virtualenv operators run their
+        own.
     :param dbt_cmd_flags: further flags, last of the command: a list of texts, paths and numbers, or such a list by
         command (``{"run": ["--threads", 4]}``).
     :param dbt_cmd_global_flags: flags before the sub-command: a list of texts, paths and numbers.
-    :param install_deps: run ``dbt deps`` before the command where the project lists packages.
+    :param install_deps: run ``dbt deps`` before the command where the project lists packages; a boolean, or a template
+        of one.
     :param copy_dbt_packages: copy the project's packages folder instead of linking to it, where ``dbt deps`` does not
         run; None: as ``[cosmos] default_copy_dbt_packages`` says.
     :param manifest_filepath: a manifest that dbt finds in its target folder.
@@ -70,21 +75,25 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         DBT_RUNNER where that is the dbt of ``dbt_executable_path``, or there is no other.
     :param dbt_runner_callbacks: for the dbtRunner of DBT_RUNNER; each gets dbt's events.
     :param cancel_query_on_kill: a kill begins with SIGINT, on which dbt cancels its queries; False: with SIGTERM.
-    :param interceptors: called as ``interceptor(context, operator)`` before the command is built; may change both.
+    :param interceptors: called as ``interceptor(context, operator)`` before the command is built; they may change
+        ``operator.vars`` and ``operator.env``.
     :param extra_context: merged into the task's context.
     :param callback: called after dbt, also a failed one, with the folder in which it ran: a callable, an import path,
         or a list of these.
     :param callback_args: keyword arguments for it; ``context`` is added.
-    :param should_store_compiled_sql: show compiled SQL and source freshness among the rendered fields of the task.
-    :param should_upload_compiled_sql: copy compiled SQL to ``[cosmos] remote_target_path``.
+    :param should_store_compiled_sql: show compiled SQL and source freshness among the rendered fields of the task,
+        after a failure too.
+    :param should_upload_compiled_sql: copy compiled SQL to ``[cosmos] remote_target_path``; None: ``compile`` does where
+        that is set.
     :param push_run_results_to_xcom: push dbt's run_results.json as the XCom ``run_results`` (base64 of zlib).
     :param push_node_rows: push what became of each node as the XCom ``dbt_nodes``: status, seconds, rows, and how dbt
         was started. ``RenderConfig.run_summary`` gives it.
     :param state: artifacts of another run, for ``state:`` selectors and deferral: a folder (relative to the project), a
         URL of object storage, or ``"last_success"``, those of this task's own last success.
     :param state_conn_id: the Airflow connection for such a URL; None: the default one of that storage.
-    :param defer_to_state: ``--defer``: what is not selected is read where ``state`` has it.
-    :param favor_state: ``--favor-state``: also what is selected, where ``state`` has it.
+    :param defer_to_state: ``--defer``: what is not selected is read where ``state`` has it; a boolean, or a template of
+        one.
+    :param favor_state: ``--favor-state``: also what is selected, where ``state`` has it; likewise.
     :param warm_dbt: whether dbt may be forked from a process that has imported it: ``auto``, ``off`` or ``require``;
         None: as ``[cosmos_venv] local_warm_dbt`` says. With DBT_RUNNER each task imports dbt itself.
     :param warm_dbt_keeps_project: whether that process may keep the parsed project between commands; None: as
