@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.installed import is_missing
-from tests.tools.site.built_site import PHONE, PYTHON, SCHEMES, asked, barriers, build, show_as
+from tests.tools.site.built_site import PHONE, SCHEMES, asked, barriers, build, needs_sphinx, show_as
 from tools.browser import is_there, started, wait_until
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(is_missing(PYTHON), reason="no Sphinx at .cache/envs/docs: make test makes it"),
-]
+pytestmark = [pytest.mark.long, needs_sphinx]
 KINDS = (
     *("index", "search"),
     *("tutorials/index", "how-to/index", "how-to/testing/races", "explanation/index", "explanation/architecture"),
