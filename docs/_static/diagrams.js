@@ -14,7 +14,9 @@
   }
 
   async function draw() {
-    mermaid.initialize({ startOnLoad: false, theme: isDark() ? "dark" : "neutral" });
+    // The words on edges have too little contrast with Mermaid's own grey.
+    const dark = { theme: "dark", themeVariables: { edgeLabelBackground: "#1f2023" } };
+    mermaid.initialize({ startOnLoad: false, ...(isDark() ? dark : { theme: "neutral" }) });
     for (const [index, box] of boxes.entries()) {
       const { svg } = await mermaid.render(`diagram-${index}`, sources[index]);
       box.innerHTML = svg;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -83,15 +84,45 @@ def test_pip_makes_the_same_environment_where_uv_is_missing(
     assert installed(environment, "iniconfig")
 
 
+@pytest.mark.parametrize("kept", [{"below": (3, 0)}, {"since": (4, 0)}], ids=str)
 def test_an_environment_for_which_there_is_no_release_is_skipped_with_the_reason(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kept: dict[str, tuple[int, int]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    too_old = bootstrap.Environment(path=str(tmp_path / "venv"), pins=("airflow2",), below=(3, 0))
+    elsewhere = bootstrap.Environment(path=str(tmp_path / "venv"), pins=("airflow2",), **kept)  # type: ignore[arg-type]
 
-    bootstrap.make(too_old)
+    bootstrap.make(elsewhere)
 
     assert f"skipped: airflow2 has no release for Python {bootstrap.TAG}" in capsys.readouterr().out
-    assert not too_old.folder.exists()
+    assert not elsewhere.folder.exists()
+
+
+@pytest.fixture
+def npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An npm that packs one file, and writes down what it was asked for."""
+    log, packed = tmp_path / "npm.log", tmp_path / "package" / "dist" / "sail.js"
+    packed.parent.mkdir(parents=True)
+    packed.write_text("sail()")
+    program = tmp_path / "bin" / "npm"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$5" >> {log}\ntar -czf "$4/sail-1.tgz" -C {tmp_path} package\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    return log
+
+
+def test_the_scripts_of_the_site_are_fetched_once_and_again_when_another_version_is_wanted(
+    npm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = bootstrap.Environment(path=str(tmp_path / "docs"), pins=())
+    monkeypatch.setattr(bootstrap, "DOCS", made)
+    monkeypatch.setattr(bootstrap, "make", lambda _: None)
+
+    for package in ("sail@1", "sail@1", "sail@2"):
+        monkeypatch.setattr(bootstrap, "SCRIPTS", {package: "dist/sail.js"})
+        bootstrap.make_docs()
+
+    assert npm.read_text().split() == ["sail@1", "sail@2"]
+    assert (tmp_path / "docs" / "share" / "scripts" / "sail.js").read_text() == "sail()"
 
 
 @needs_wheelhouse

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.installed import ENVIRONMENTS, ROOT
+import pytest
+
+from tests.installed import ENVIRONMENTS, ROOT, is_missing
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
@@ -15,6 +18,10 @@ if TYPE_CHECKING:
 ENVIRONMENT = ENVIRONMENTS / "docs"
 PYTHON = ENVIRONMENT / "bin" / "python"
 AXE = ENVIRONMENT / "share" / "scripts" / "axe.min.js"
+needs_sphinx = pytest.mark.skipif(
+    sys.version_info < (3, 11) or is_missing(PYTHON),
+    reason="no Sphinx at .cache/envs/docs: make test makes it (Python 3.11 and later)",
+)
 OPTIONS = ("--no-color", "--fail-on-warning", "--keep-going", "--nitpicky", "--quiet")
 PHONE = (360, 740)
 SCHEMES = ("light", "dark")

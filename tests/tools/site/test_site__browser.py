@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.installed import is_missing
-from tests.tools.site.built_site import PHONE, PYTHON, SCHEMES, asked, barriers, build, show_as
+from tests.installed import ROOT
+from tests.tools.site.built_site import PHONE, SCHEMES, asked, barriers, build, needs_sphinx, show_as
 from tools.browser import is_there, started, wait_until
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(is_missing(PYTHON), reason="no Sphinx at .cache/envs/docs: make test makes it"),
-]
+pytestmark = [pytest.mark.long, needs_sphinx]
 KINDS = (
     *("index", "search"),
     *("tutorials/index", "how-to/index", "how-to/testing/races", "explanation/index", "explanation/architecture"),
@@ -26,6 +23,12 @@ KINDS = (
     *("reference/requirements", "reference/operators"),
 )
 """A page of each kind."""
+DOCS = ROOT / "docs"
+WITH_DIAGRAMS = tuple(
+    page.relative_to(DOCS).with_suffix("").as_posix()
+    for page in sorted(DOCS.glob("*/**/*.md"))
+    if "```mermaid" in page.read_text(encoding="utf-8")
+)
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +132,7 @@ def test_the_keyboard_comes_to_the_content_and_sees_where_it_is(site: Path, brow
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("page", KINDS)
+@pytest.mark.parametrize("page", sorted({*KINDS, *WITH_DIAGRAMS}))
 def test_nothing_keeps_a_reader_out(page: str, scheme: str, site: Path, browser: WebDriver) -> None:
     show_as(browser, scheme)
     opened(browser, site, page)

@@ -7,13 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.installed import is_missing
-from tests.tools.site.built_site import PYTHON, build
+from tests.tools.site.built_site import build, needs_sphinx
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(is_missing(PYTHON), reason="no Sphinx at .cache/envs/docs: make test makes it"),
-]
+pytestmark = [pytest.mark.long, needs_sphinx]
 SILENCED = """
 import ast
 from dataclasses import replace
