@@ -127,8 +127,12 @@ def _add_sources(parser: argparse.ArgumentParser, verb: str) -> None:
     given.add_argument(
         "--adbc-driver", action="append", metavar="DRIVER", help="one of adbc_drivers, for dbt 2; may be repeated"
     )
-    given.add_argument("--python", metavar="PYTHON", help="py_executable")
-    given.add_argument("--system-site-packages", action="store_true", help="py_system_site_packages")
+    given.add_argument("--python", metavar="PYTHON", help="py_executable: the Python of the environment")
+    given.add_argument(
+        "--system-site-packages",
+        action="store_true",
+        help="py_system_site_packages: the environment sees the packages of that Python",
+    )
 
 
 def _run_warm(options: argparse.Namespace, *, only_fetches: bool) -> int:
