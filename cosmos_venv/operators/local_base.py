@@ -83,8 +83,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     :param callback_args: keyword arguments for it; ``context`` is added.
     :param should_store_compiled_sql: show compiled SQL and source freshness among the rendered fields of the task,
         after a failure too.
-    :param should_upload_compiled_sql: copy compiled SQL to ``[cosmos] remote_target_path``; None: ``compile`` does where
-        that is set.
+    :param should_upload_compiled_sql: copy compiled SQL to ``[cosmos] remote_target_path``; None: ``compile`` does
+        where that is set.
     :param push_run_results_to_xcom: push dbt's run_results.json as the XCom ``run_results`` (base64 of zlib).
     :param push_node_rows: push what became of each node as the XCom ``dbt_nodes``: status, seconds, rows, and how dbt
         was started. ``RenderConfig.run_summary`` gives it.
