@@ -107,7 +107,8 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
         Without any an error is logged, and the task will fail.
     :param pip_install_options: further options of ``pip install``, such as ``["--no-cache-dir"]``.
     :param py_system_site_packages: whether the environment sees the packages of the worker's Python.
-    :param virtualenv_dir: where environments are kept and shared; None: a temporary one for each run. May be a template.
+    :param virtualenv_dir: where environments are kept and shared; None: a temporary one for each run. May be a
+        template.
     :param is_virtualenv_dir_temporary: run in a temporary environment although ``virtualenv_dir`` is given; a boolean, or
         a template of one.
     :param py_executable: the Python of the environment, a name on PATH or a path; None: the worker's own.
