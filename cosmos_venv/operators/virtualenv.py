@@ -109,8 +109,8 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
     :param py_system_site_packages: whether the environment sees the packages of the worker's Python.
     :param virtualenv_dir: where environments are kept and shared; None: a temporary one for each run. May be a
         template.
-    :param is_virtualenv_dir_temporary: run in a temporary environment although ``virtualenv_dir`` is given; a boolean, or
-        a template of one.
+    :param is_virtualenv_dir_temporary: run in a temporary environment although ``virtualenv_dir`` is given; a
+        boolean, or a template of one.
     :param py_executable: the Python of the environment, a name on PATH or a path; None: the worker's own.
     :param adbc_drivers: database drivers that are put into the environment for dbt 2, so that it downloads none: paths
         of shared libraries such as ``libduckdb.so`` or of folders of them, or requirements of distributions that hold
