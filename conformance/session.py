@@ -65,6 +65,7 @@ from .reporting.verdicts import (
     DECIDED,
     FAILED_SMOKE_CHECKS,
     SEEN,
+    SMOKE_FILE,
     VERDICT,
     Judgement,
     Results,
@@ -107,13 +108,12 @@ _SEED = "cosmos_seed"
 """The same for the seed of the run."""
 _CLOSING = pytest.StashKey[int]()
 """The descriptor that the closing record is written to."""
-_DESELECTED = pytest.StashKey[int]()
 EXIT_CODE = pytest.StashKey[int]()
 """What the suite closes with."""
 GAP = pytest.StashKey["str | None"]()
 """Why the run gives no verdict; None where it gives one, or a plugin has judged something else by the checks."""
-_IN_PART = pytest.StashKey[set[str]]()
-"""Ids of requirements of which the options leave tests out."""
+_LEFT_OUT = pytest.StashKey[set[str]]()
+"""Ids of requirements of which the options leave tests out, or all; and ``SMOKE_FILE`` for a smoke check."""
 _REPORT = pytest.StashKey[str]()
 """SHA-256 of the report that was written."""
 _OF_THE_OTHER_RUN = pytest.StashKey[list[str]]()
@@ -130,17 +130,19 @@ def is_broken(found: Sequence[Judgement]) -> bool:
     return any(each.verdict is Verdict.HARNESS_ERROR for each in found)
 
 
-def gap(found: Sequence[Judgement], deselected: int, level: Level = Level.MUST) -> str | None:
+def gap(found: Sequence[Judgement], left_out: set[str], level: Level = Level.MUST) -> str | None:
     """Why a run gives no verdict; None where it gives one.
 
     :param found: the judgements of a run.
-    :param deselected: how many checks the user's options left out.
+    :param left_out: ids of requirements of which the user's options left out tests; ``SMOKE_FILE`` for a smoke check.
     :param level: the one that was asked for.
     """
     if is_broken(found):
         return "The suite itself failed"
-    if deselected:
-        return f"The given options left out {deselected} check(s)"
+    if count := sum(each.requirement.id in left_out for each in found):
+        return f"The given options left out {count} of {len(found)} requirements, whole or in part"
+    if left_out:
+        return "The given options left out smoke checks"
     # A requirement that cannot be judged on this machine has a result with a reason, so it is no gap.
     if not all(each.seen for each in found):
         return "The run ended before all was judged"
@@ -198,8 +200,7 @@ def pytest_configure(config: pytest.Config) -> None:
     draw_seed(config, getattr(config, "workerinput", {}).get(_SEED))
     config.stash[ANSWERS] = {}
     config.stash[FAILED_SMOKE_CHECKS] = []
-    config.stash[_DESELECTED] = 0
-    config.stash[_IN_PART] = set()
+    config.stash[_LEFT_OUT] = set()
     config.stash[SEEN] = []
     config.stash[_STARTED] = datetime.now(timezone.utc)
     keep_task_seconds(config)
@@ -275,7 +276,6 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     ]
     if drafts := [one for one in config.stash[SPECIFICATION].values() if one.is_draft]:
         header.append(f"judged and counted apart: {len(drafts)} of {', '.join(sorted({one.since for one in drafts}))}")
-    header += _words_on_servers(config)
     if implementation.services:
         header.append(f"stays by design: {', '.join(implementation.services)}")
     set_aside = config.getoption("cosmos_set_aside")
@@ -303,14 +303,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
-    """Count what the user's options leave out: a run with gaps is no verdict.
+    """Note what the user's options leave out: a run with gaps is no verdict.
 
     :param items: the tests that were left out.
     """
     if items:
-        stash = items[0].config.stash
-        stash[_DESELECTED] += len(items)
-        stash[_IN_PART] |= {one.id for one in map(requirement_of, items) if one is not None}
+        ones = map(requirement_of, items)
+        items[0].config.stash[_LEFT_OUT] |= {SMOKE_FILE if one is None else one.id for one in ones}
 
 
 @pytest.hookimpl(wrapper=True)
@@ -348,9 +347,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """
     workeroutput: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
     if workeroutput is not None:
-        workeroutput["cosmos_deselected"] = session.config.stash[_DESELECTED]
-        left_out = session.config.stash[_IN_PART]
-        workeroutput["cosmos_in_part"] = sorted(left_out)
+        left_out = session.config.stash[_LEFT_OUT]
+        workeroutput["cosmos_left_out"] = sorted(left_out)
         return
     config, found = session.config, judgements(session.config)
     level, strict, known = asked_level(config), bool(config.getoption("cosmos_strict")), config.stash[KNOWN]
@@ -372,8 +370,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         _leave_report(config, found, exit_code=int(session.exitstatus))
     if config.getoption("cosmos_update_known_failures") and not config.stash[FAILED_SMOKE_CHECKS]:
         was_cut_off = session.shouldstop or session.shouldfail or exitstatus == pytest.ExitCode.INTERRUPTED
-        in_part, everything = config.stash[_IN_PART], config.stash[SPECIFICATION]
-        in_part = set(everything) if was_cut_off else in_part
+        left_out, everything = config.stash[_LEFT_OUT], config.stash[SPECIFICATION]
+        in_part = set(everything) if was_cut_off else left_out
         file = Path(config.getoption("cosmos_known_failures"))
         config.stash[_UPDATE] = update_known_failures(file, found, in_part=in_part)
 
@@ -398,7 +396,7 @@ def _leave_report(config: pytest.Config, found: list[Judgement], *, exit_code: i
         options=_told(config),
         started=config.stash[_STARTED],
         is_complete=exit_code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-        and gap(found, config.stash[_DESELECTED], asked_level(config)) is None,
+        and gap(found, config.stash[_LEFT_OUT], asked_level(config)) is None,
         exit_code=exit_code,
     )
     first, *_ = write_report(Path(config.getoption("cosmos_report")), written)
@@ -442,13 +440,11 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Count what workers of pytest-xdist have deselected once: every worker deselects the same.
+    """Take over what a worker of pytest-xdist has left out.
 
     :param node: the worker.
     """
-    stash, said = node.config.stash, getattr(node, "workeroutput", {})
-    stash[_DESELECTED] = max(stash[_DESELECTED], said.get("cosmos_deselected", 0))
-    stash[_IN_PART] |= set(said.get("cosmos_in_part", ()))
+    node.config.stash[_LEFT_OUT] |= set(getattr(node, "workeroutput", {}).get("cosmos_left_out", ()))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -482,7 +478,7 @@ def _print_verdicts(terminalreporter: pytest.TerminalReporter) -> None:
 
 def _gap(config: pytest.Config, found: Sequence[Judgement]) -> str | None:
     """A list of the checks (``--collect-only``) is asked for no verdict, so it lacks none."""
-    return None if config.option.collectonly else gap(found, config.stash[_DESELECTED], asked_level(config))
+    return None if config.option.collectonly else gap(found, config.stash[_LEFT_OUT], asked_level(config))
 
 
 def _airflow_version() -> str:

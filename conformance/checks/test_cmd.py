@@ -288,10 +288,16 @@ def _put_parse_file(project: Path) -> None:
 
 
 @requirement("CMD-016")
-def test_variables_reach_dbt_unchanged(harness: Harness) -> None:
-    call = ran(harness, harness.shared_task(env={"TIDE": TRICKY}, vars={"tide": TRICKY, "depth": 7}))
+def test_variables_of_the_environment_reach_dbt_unchanged(harness: Harness) -> None:
+    call = ran(harness, harness.shared_task(env={"TIDE": TRICKY}))
 
     assert call.env.get("TIDE") == TRICKY, f"env must reach dbt unchanged: {TRICKY!r}; seen: {call.env.get('TIDE')!r}"
+
+
+@requirement("CMD-025")
+def test_variables_of_the_project_reach_dbt_unchanged(harness: Harness) -> None:
+    call = ran(harness, harness.shared_task(vars={"tide": TRICKY, "depth": 7}))
+
     seen = _from_yaml(call.option("--vars") or "")
     assert seen == {"tide": TRICKY, "depth": 7}, f"vars must reach dbt unchanged: {TRICKY!r}; seen: {seen!r}"
 

@@ -25,7 +25,7 @@ from ..harness.runs import (
     installed,
     installing_ends,
     is_below,
-    named_so,
+    prefixed_folders,
     ran,
     run_begins,
     seen_installers,
@@ -103,7 +103,8 @@ def test_a_temporary_environment_is_gone_after_a_kill(harness: Harness, place: s
 def test_a_temporary_environment_lies_in_a_directory_of_the_documented_name(harness: Harness, place: str) -> None:
     call = ran(harness, harness.temporary_task(place))
 
-    assert named_so(call), f"a temporary directory must have a name that begins with cosmos-venv; seen: {call.prefix}"
+    found = prefixed_folders(call)
+    assert found, f"a temporary directory must have a name that begins with cosmos-venv; seen: {call.prefix}"
 
 
 @requirement("ENV-004")

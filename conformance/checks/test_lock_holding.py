@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -13,9 +12,9 @@ import pytest
 from pytest_cosmos_venv import LockOwner, Pids, Sdist, VenvLock, VenvLocks
 
 from ..harness.harness import TEMPORARY_PLACES, Harness
-from ..harness.processes import comes_true, environment_of_build, lives, watch_until_rest
+from ..harness.processes import comes_true, lives, watch_until_rest
 from ..harness.running import RunningTasks
-from ..harness.runs import what_it_comes_to
+from ..harness.runs import RESTS, run_begins, what_it_comes_to
 from ..requirements import requirement
 
 LIVE = os.getpid()
@@ -196,36 +195,6 @@ def test_a_task_leaves_alone_a_lock_that_went_to_another_process(harness: Harnes
     )
 
 
-@requirement("LOCK-020")
-@pytest.mark.parametrize("place", TEMPORARY_PLACES)
-def test_no_lock_is_taken_in_a_temporary_environment(harness: Harness, place: str) -> None:
-    held = harness.add_sdist(hold=True)
-    script = harness.wheelhouse.script("run", hold=True)
-
-    with harness.start(harness.temporary_task(place)) as running:
-        running.wait_for("installing")
-        _, target = environment_of_build(held.builds[0].pid) or (0, None)
-        found = _locks_around(target, harness.virtualenv_dir)
-        held.release()
-        running.wait_for("running")
-        found += _locks_around(harness.calls("run")[0].prefix, harness.virtualenv_dir)
-        script.release()
-        outcome = running.finish().outcomes[0]
-
-    assert not found, f"in a temporary environment ({place}) no lock must be taken; seen: {found[0]}"
-    assert outcome.succeeded, f"in a temporary environment ({place}) a task must succeed; seen: {outcome}"
-
-
-def _locks_around(environment: Path | None, virtualenv_dir: Path) -> list[Path]:
-    """Lock files in ``virtualenv_dir``, in an environment, and around it up to the directory for temporary files."""
-    told = list(virtualenv_dir.rglob(LOCK_FILE))
-    if environment is None:
-        return told
-    temporary = Path(tempfile.gettempdir()).resolve()
-    around = [each for each in environment.resolve().parents if each.is_relative_to(temporary)]
-    return [*told, *environment.rglob(LOCK_FILE), *(each / LOCK_FILE for each in around if (each / LOCK_FILE).exists())]
-
-
 @pytest.fixture
 def held(harness: Harness) -> Sdist:
     """The package that each environment of these tests needs built; the installer waits there until it is released.
@@ -233,6 +202,41 @@ def held(harness: Harness) -> Sdist:
     :param harness: the harness of the test.
     """
     return harness.add_sdist(hold=True)
+
+
+@requirement("LOCK-020")
+@pytest.mark.parametrize("place", TEMPORARY_PLACES)
+def test_no_lock_is_taken_in_a_temporary_environment(harness: Harness, held: Sdist, place: str) -> None:
+    with harness.start(harness.temporary_task(place)) as running:
+        running.wait_for("installing")
+        found = [*harness.virtualenv_dir.rglob(LOCK_FILE)]
+        waits = [_beside(harness, place)]
+        begins, script = run_begins(harness), harness.wheelhouse.script("run", hold=True)
+        held.release()
+        running.wait_for(begins)
+        script.take_back()
+        found += harness.virtualenv_dir.rglob(LOCK_FILE)
+        waits.append(_beside(harness, place))
+        script.release()
+        outcome = running.finish().outcomes[0]
+
+    assert not found, f"in a temporary environment ({place}) no lock must be taken; seen: {found[0]}"
+    for moment, did in zip(("installs", "runs dbt"), waits, strict=True):
+        assert did is None, (
+            f"while a task with a temporary environment ({place}) {moment}, another must run; seen: {did}"
+        )
+    assert outcome.succeeded, f"in a temporary environment ({place}) a task must succeed; seen: {outcome}"
+
+
+def _beside(harness: Harness, place: str) -> str | None:
+    """Run one more task with a temporary environment; returns what it did instead of running to a good end."""
+    elsewhere = {"virtualenv_dir": str(harness.folder / "beside")} if place == TEMPORARY_PLACES[1] else {}
+    wheels = harness.requirements(harness.versions[0])
+    with harness.start(harness.temporary_task(place).with_arguments(py_requirements=wheels, **elsewhere)) as running:
+        if watch_until_rest(running.pids, lambda: not running.running, seconds=REST, timeout=harness.timeout):
+            return RESTS
+        outcome = running.finish().outcomes[0]
+    return None if outcome.succeeded else str(outcome)
 
 
 def _of_dead_process(lock: VenvLock, _: Pids) -> None:

@@ -100,8 +100,8 @@ def is_below(place: Path, folder: Path) -> bool:
     return folder.resolve() in (place.resolve(), *place.resolve().parents)
 
 
-def named_so(call: DbtCall) -> list[Path]:
-    """The folders around a dbt, the environment's own first, whose names begin as the documentation says.
+def prefixed_folders(call: DbtCall) -> list[Path]:
+    """The folders around a dbt, the environment's own first, whose names begin with the documented prefix.
 
     :param call: a call of dbt in a temporary environment.
     """
@@ -113,7 +113,7 @@ def temporary_home(call: DbtCall) -> Path:
 
     :param call: likewise.
     """
-    return [call.prefix, *named_so(call)][-1]
+    return [call.prefix, *prefixed_folders(call)][-1]
 
 
 def installed(prefix: Path) -> dict[str, Path]:

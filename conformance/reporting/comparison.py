@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..requirements import FIRST, Level, is_draft
-from .verdicts import DECIDED, Verdict
+from .verdicts import COUNTED, KEPT, Verdict
 
 Report = Mapping[str, Any]
 Record = Mapping[str, Any]
@@ -32,8 +32,7 @@ WORDS = (
     NOT_IN_IT,
 )
 """All that may be said of a requirement, the best first."""
-KEPT = WORDS[:2]
-_DECIDED = {DIFFERS, *(verdict.value for verdict in DECIDED)}
+_COUNTED = (DIFFERS, *COUNTED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,12 +114,12 @@ class Tally:
     @property
     def kept(self) -> int:
         """The number of those that are kept."""
-        return sum(self.counts.get(word, 0) for word in KEPT)
+        return sum(count for word, count in self.counts.items() if word in KEPT)
 
     @property
-    def applying(self) -> int:
-        """The number of those on which there is a verdict."""
-        return sum(count for word, count in self.counts.items() if word in _DECIDED)
+    def counted(self) -> int:
+        """The number of those that are kept or not: judged, or declared to differ."""
+        return sum(count for word, count in self.counts.items() if word in _COUNTED)
 
     @property
     def applies_to_nothing(self) -> bool:

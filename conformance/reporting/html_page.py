@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..requirements import read_areas
-from .comparison import DIFFERS, KEPT, NOT_IN_IT, Record, Report, Row, Tally, labels, rows, tallies
-from .verdicts import Verdict
+from .comparison import DIFFERS, NOT_IN_IT, Record, Report, Row, Tally, labels, rows, tallies
+from .verdicts import KEPT, Verdict
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -47,7 +47,7 @@ LOOKS: Mapping[str, Look] = {
     Verdict.KNOWN_FAILURE.value: Look("~", "odd", "failed, and its own list says so"),
     Verdict.UNEXPECTED_PASS.value: Look("+", "odd", "on that list, and passed"),
     Verdict.NOT_APPLICABLE.value: Look("○", "none", "declared absent"),
-    Verdict.DIFFERS.value: Look("◇", "none", "declared, with a reason"),
+    Verdict.DIFFERS.value: Look("◇", "odd", "not kept, and declared with a reason"),
     Verdict.NOT_RUN.value: Look("·", "none", "left out, cut off, or not to be judged on that machine"),
     Verdict.HARNESS_ERROR.value: Look("!", "bad", "the suite failed, not the implementation"),
     NOT_IN_IT: Look("-", "none", "the report knows no such requirement"),

@@ -19,9 +19,9 @@ _HEAD = """# Implementations, and what they keep
 This page is generated from the [reports that are kept]({kept}), by `cosmos-conformance implementations`.
 [How to hand in a report](../../how-to/conformance.md#hand-in-a-report) says how another implementation gets here.
 
-The level is the highest one of which all holds that applies, with those above it. A number is of the requirements on
-which there is a verdict; those that need what the implementation declares absent are *n/a*. "With servers" is of the
-[run with servers](../../how-to/conformance.md#the-run-with-servers).
+The level is the highest one of which all holds that applies, with those above it. A number is of the requirements that
+were judged, or that it declares to differ from on purpose; those that need what it declares absent are *n/a*.
+"With servers" is of the [run with servers](../../how-to/conformance.md#the-run-with-servers).
 """
 
 
@@ -30,10 +30,16 @@ def implementations_page(kept: Path, beside: Path) -> str:
 
     :param kept: the folder of all kept reports, each of which is valid.
     :param beside: the folder in which the page is to lie: links lead from there.
-    :raises ValueError: a report cannot be read.
+    :raises ValueError: a report cannot be read, or folders hold none; with all of these.
     """
+    shown = versions(kept)[:_SHOWN_VERSIONS]
+    if empty := [folder for version in shown for folder in kept_folders(version) if not (folder / REPORT).exists()]:
+        raise ValueError(
+            f"No page is written: there is no {REPORT} in {', '.join(map(str, empty))}. Put the report of the ordinary "
+            "run there, as --cosmos-report leaves it, or remove the folder."
+        )
     parts = [_HEAD.format(kept=_link(kept, beside))]
-    parts += [_table(version, beside) for version in versions(kept)[:_SHOWN_VERSIONS]]
+    parts += [_table(version, beside) for version in shown]
     return "\n".join(parts)
 
 
@@ -77,7 +83,7 @@ def _in_words(tally: Tally | None) -> str:
     if tally is None or tally.applies_to_nothing:
         return "-"
     not_applicable = tally.counts.get("not applicable", 0)
-    return f"{tally.kept} of {tally.applying}{f', {not_applicable} n/a' if not_applicable else ''}"
+    return f"{tally.kept} of {tally.counted}{f', {not_applicable} n/a' if not_applicable else ''}"
 
 
 def _row(cells: Sequence[str]) -> str:

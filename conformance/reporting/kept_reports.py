@@ -21,6 +21,7 @@ from ..requirements import FIRST, Requirement, is_draft, read_specification
 from .comparison import Report, rows
 from .known_failures import listed_ids
 from .report import read_report, without_credentials
+from .terminal import a_few
 from .verdicts import Verdict, worst
 
 REPORT, SERVERS_REPORT, README, KNOWN_FAILURES = "report.json", "report-servers.json", "README.md", "known-failures.txt"
@@ -35,8 +36,6 @@ _FOLDER = re.compile(
 """A path below a folder that people and jobs of a CI work in."""
 _FIXED = ("level", "since", "sentence", "sources", "needs", "depends_on")
 """What a report takes from the specification."""
-_SHOWN_FAULTS = 5
-"""Places that one sentence names."""
 
 
 def kept_folders(folder: Path) -> list[Path]:
@@ -122,11 +121,11 @@ def _of_versions(report: Report) -> Iterable[str]:
 def _of_requirements(report: Report, specification: Mapping[str, Requirement], *, has_servers: bool) -> Iterable[str]:
     judged = {each["id"] for each in report["requirements"]}
     if strange := sorted(judged.difference(specification)):
-        yield f"judges {_listed(strange)}, which the specification does not have."
+        yield f"judges {a_few(strange)}, which the specification does not have."
     run = {one.id for one in specification.values() if one.has_servers is has_servers}
     if others := sorted((judged & set(specification)) - run):
         names = (SERVERS_REPORT, "--cosmos-servers") if has_servers else (REPORT, "the ordinary run")
-        yield f"judges {_listed(others)}: {names[0]} is the report of {names[1]} alone."
+        yield f"judges {a_few(others)}: {names[0]} is the report of {names[1]} alone."
     asked = _version(report["specification"])
     if asked is None:
         return
@@ -136,7 +135,7 @@ def _of_requirements(report: Report, specification: Mapping[str, Requirement], *
         if one.id in run and one.level is not None and not one.is_draft and Version(one.since) <= asked
     }
     if missing := sorted(due - judged):
-        yield f"lacks {_listed(missing)}: hand in a whole run."
+        yield f"lacks {a_few(missing)}: hand in a whole run."
 
 
 def _of_closing(report: Report) -> Iterable[str]:
@@ -158,7 +157,7 @@ def _of_closing(report: Report) -> Iterable[str]:
         if each["level"] == "MUST" and each["verdict"] in counting and not is_draft(each.get("since", FIRST))
     ]
     if broken and closing["exit_code"] == 0:
-        yield f"ends with 0 although {_listed(broken)} failed or differ: hand it in as the run has left it."
+        yield f"ends with 0 although {a_few(broken)} failed or differ: hand it in as the run has left it."
     if not _is_in_order(report["started"], closing["ended"]):
         yield f"began at {report['started']} and ended at {closing['ended']}: these are no two times in order."
 
@@ -184,7 +183,7 @@ def _of_folders(report: Report) -> Iterable[str]:
     texts += [text for each in report["requirements"] for text in (*each["evidence"], *each["pictures"])]
     if folders := sorted({found[0] for text in texts for found in _FOLDER.finditer(text)}):
         yield (
-            f"names folders of the machine that judged ({_listed(folders)}): judge again with the adapter installed or "
+            f"names folders of the machine that judged ({a_few(folders)}): judge again with the adapter installed or "
             "in a folder of PYTHONPATH, and with files named relative to the current directory."
         )
 
@@ -197,7 +196,7 @@ def _of_known_failures(folder: Path, reports: Mapping[str, Report]) -> Iterable[
         lacking = sorted(owned - listed)
         if lacking:
             yield (
-                f"{folder / name} takes {_listed(lacking)} from a list of known failures: hand in the list too, as "
+                f"{folder / name} takes {a_few(lacking)} from a list of known failures: hand in the list too, as "
                 f"{KNOWN_FAILURES}."
             )
 
@@ -220,7 +219,7 @@ def _of_readme(file: Path, reports: Iterable[Report]) -> Iterable[str]:
             )
         told = (report["implementation"]["version"], report["environment"]["airflow"], report["environment"]["python"])
         if absent := [each for each in told if each not in text]:
-            yield f"{file} does not name the versions {_listed(absent)} of the report."
+            yield f"{file} does not name the versions {a_few(absent)} of the report."
     if not re.search(r"(?mi)^## machine\n+[^#\s]", text):
         yield f"{file} has no section '## Machine' that says on what it was judged."
 
@@ -237,16 +236,11 @@ def reproducing_words(report: Report) -> Sequence[str]:
 def _of_secrets(file: Path) -> Iterable[str]:
     text = file.read_text(encoding="utf-8", errors="replace")
     if homes := sorted({found[0] for found in _HOME.finditer(text)}):
-        yield f"{file} names a home directory ({_listed(homes)}): write ~ instead."
+        yield f"{file} names a home directory ({a_few(homes)}): write ~ instead."
     if without_credentials(text) != text:
         words = zip(text.split(), without_credentials(text).split(), strict=False)
         place = next((hidden for shown, hidden in words if shown != hidden), "")
         yield f"{file} has what looks like a credential ({place}): take it out."
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _SHOWN_FAULTS
-    return ", ".join([*names[:_SHOWN_FAULTS], *([f"and {more} more"] if more > 0 else [])])
 
 
 def _version(text: str) -> Version | None:

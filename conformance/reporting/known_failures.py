@@ -12,7 +12,7 @@ from datetime import date
 from pathlib import Path
 
 from ..requirements import Requirement
-from .verdicts import Judgement, Verdict, is_undone_promise
+from .verdicts import KEPT, Judgement, Verdict, is_undone_promise
 
 KnownFailures = Mapping[str, "KnownFailure"]
 _HEAD = "# requirement | reason | link | until (optional)"
@@ -156,11 +156,7 @@ def updated(text: str, judgements: Iterable[Judgement], *, in_part: Collection[s
     verdicts = {each.requirement.id: each.verdict for each in found}
     before = text.splitlines()
     listed = _first_words(text)
-    passed = {
-        unique
-        for unique, verdict in verdicts.items()
-        if verdict in (Verdict.PASSED, Verdict.UNEXPECTED_PASS) and unique not in in_part
-    }
+    passed = {unique for unique, verdict in verdicts.items() if verdict in KEPT and unique not in in_part}
     added = tuple(
         each.requirement.id
         for each in found

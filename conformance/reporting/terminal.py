@@ -10,7 +10,7 @@ import pytest
 from pytest_cosmos_venv import SuiteExit
 
 from ..requirements import Level
-from .verdicts import DECIDED, Judgement, SmokeFailure, Verdict, is_undone_promise
+from .verdicts import COUNTED, KEPT, Judgement, SmokeFailure, Verdict, is_undone_promise
 
 _CONDITIONS = ("installer", "profile", "timeout", "dbt_kind")
 """Options under which a verdict may be another one."""
@@ -23,6 +23,8 @@ _SHOWN_IN_ALL = 40_000
 _WIDEST = 400
 """Characters that are shown of one line."""
 _WIDTH = 15
+_FEW = 5
+"""Names that are told of many."""
 # A task may write what clears a terminal, or moves the cursor to where other words stand.
 _SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?)|\x9b[0-?]*[ -/]*[@-~]")
 
@@ -59,6 +61,7 @@ def print_judgements(
         *table(judgements),
         *listed(judgements, strict=strict, is_updated=is_updated),
         *undone_promises(judgements, known),
+        *not_applicable(judgements),
         *not_judged_here(judgements),
     ]
     for line in lines:
@@ -166,7 +169,7 @@ def undone_promises(judgements: Sequence[Judgement], known: Collection[str]) -> 
 
 
 def table(judgements: Sequence[Judgement]) -> list[str]:
-    """Lines of a table: passed of those judged or declared to differ, by area and level, and the time of the checks.
+    """Lines of a table: how many are kept of those that are ``COUNTED``, by area and level, and the time of checks.
 
     Drafts have a column of their own. An area of which nothing was run has no row. Processes check at the same time: a
     run is shorter than the sum.
@@ -195,9 +198,9 @@ def _line(*words: str) -> str:
 
 
 def _cell(judgements: Sequence[Judgement]) -> str:
-    judged = [each for each in judgements if each.verdict in (*DECIDED, Verdict.DIFFERS)]
-    passed = sum(each.verdict in (Verdict.PASSED, Verdict.UNEXPECTED_PASS) for each in judged)
-    return f"{passed} of {len(judged)}" if judged else "-"
+    counted = [each for each in judgements if each.verdict in COUNTED]
+    kept = sum(each.verdict in KEPT for each in counted)
+    return f"{kept} of {len(counted)}" if counted else "-"
 
 
 def listed(judgements: Sequence[Judgement], *, strict: bool, is_updated: bool = False) -> list[str]:
@@ -218,6 +221,37 @@ def listed(judgements: Sequence[Judgement], *, strict: bool, is_updated: bool = 
         *([f"known failures: {known}"] if known else []),
         *([f"on the list of known failures, and passed: {passed}{advice}{fails}"] if passed else []),
     ]
+
+
+def not_applicable(judgements: Sequence[Judgement]) -> list[str]:
+    """Lines on what does not apply: each capability that is not declared, or another reason, and what needs it.
+
+    :param judgements: the judgements of the run.
+    """
+    found = [each for each in judgements if each.verdict is Verdict.NOT_APPLICABLE]
+    by_reason: dict[str, list[str]] = {}
+    for each in found:
+        for reason in dict.fromkeys(reason for text in each.evidence for reason in _reasons(text, each)):
+            by_reason.setdefault(reason, []).append(each.requirement.id)
+    told = [f"  {reason}: {a_few(names)}" for reason, names in by_reason.items()]
+    return [f"{len(found)} not applicable:", *told] if told else []
+
+
+def _reasons(text: str, judgement: Judgement) -> list[str]:
+    """The reasons that stand in the evidence of one test: where capabilities are lacking, one for each."""
+    reason = text.removeprefix("Skipped: ").removeprefix(f"{Verdict.NOT_APPLICABLE.value}: ")
+    names, _, what = reason.partition(": ")
+    lacking = [name for name in names.split(", ") if name in judgement.requirement.needs]
+    return [f"{name} is {what}" for name in lacking] or [reason]
+
+
+def a_few(names: Sequence[str]) -> str:
+    """The first names, and how many more there are.
+
+    :param names: in the order in which they are told.
+    """
+    more = len(names) - _FEW
+    return ", ".join([*names[:_FEW], *([f"and {more} more"] if more > 0 else [])])
 
 
 def not_judged_here(judgements: Sequence[Judgement]) -> list[str]:

@@ -42,7 +42,11 @@ class Verdict(str, Enum):
 
 
 DECIDED = (Verdict.PASSED, Verdict.UNEXPECTED_PASS, Verdict.FAILED, Verdict.KNOWN_FAILURE)
-"""Verdicts that say whether a sentence is true of the implementation: no page counts the others in its "2 of 3"."""
+"""Verdicts that say whether a sentence is true of the implementation."""
+KEPT = (Verdict.PASSED, Verdict.UNEXPECTED_PASS)
+COUNTED = (*DECIDED, Verdict.DIFFERS)
+"""The verdicts that the second number of each "2 of 3" counts, in the terminal, on pages and in lists; the first one
+counts ``KEPT``. What differs on purpose applies and is not kept, so it is in the second number alone."""
 _WORST_FIRST = (
     Verdict.HARNESS_ERROR,
     Verdict.FAILED,

@@ -18,8 +18,8 @@ import pytest
 
 from pytest_cosmos_venv import plugin
 from pytest_cosmos_venv.conformance import SPECIFICATION_VERSION, SUITE_VERSION
-from pytest_cosmos_venv.conformance.reporting.verdicts import Seen, Verdict, judge
-from pytest_cosmos_venv.conformance.requirements import Level, Requirement
+from pytest_cosmos_venv.conformance.reporting.verdicts import SMOKE_FILE, Seen, Verdict, judge
+from pytest_cosmos_venv.conformance.requirements import Level, Requirement, read_specification
 from pytest_cosmos_venv.conformance.session import ending, gap, suite_exit_code
 
 pytest_plugins = ["pytester"]
@@ -67,23 +67,29 @@ def test_the_exit_code_says_whether_there_is_a_verdict(exitstatus: int, facts: d
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "deselected", "expected"),
+    ("verdicts", "left_out", "expected"),
     [
-        pytest.param([Verdict.PASSED, Verdict.NOT_APPLICABLE], 0, None, id="all-judged"),
-        pytest.param([Verdict.PASSED, Verdict.NOT_RUN], 0, None, id="cannot-be-judged-here"),
-        pytest.param([Verdict.FAILED, Verdict.HARNESS_ERROR], 0, "The suite itself failed", id="broken"),
-        pytest.param([Verdict.PASSED, None], 3, "The given options left out 3 check(s)", id="left-out"),
-        pytest.param([Verdict.FAILED, None], 0, "The run ended before all was judged", id="ended-at-the-first-failure"),
+        pytest.param([Verdict.PASSED, Verdict.NOT_APPLICABLE], set(), None, id="all-judged"),
+        pytest.param([Verdict.PASSED, Verdict.NOT_RUN], set(), None, id="cannot-be-judged-here"),
+        pytest.param([Verdict.FAILED, Verdict.HARNESS_ERROR], set(), "The suite itself failed", id="broken"),
+        pytest.param(
+            [Verdict.PASSED, None, Verdict.PASSED],
+            {"A-001", "A-002", SMOKE_FILE},
+            "The given options left out 2 of 3 requirements, whole or in part",
+            id="left-out",
+        ),
+        pytest.param([Verdict.PASSED], {SMOKE_FILE}, "The given options left out smoke checks", id="left-out-smoke"),
+        pytest.param([Verdict.FAILED, None], set(), "The run ended before all was judged", id="ended-at-first-failure"),
         pytest.param(
             [Verdict.NOT_APPLICABLE, Verdict.DIFFERS],
-            0,
+            set(),
             "No requirement of the level SHOULD was judged: all are declared absent, or to differ on purpose",
             id="nothing-judged",
         ),
     ],
 )
 def test_a_run_says_why_it_gives_no_verdict(
-    verdicts: list[Verdict | None], deselected: int, expected: str | None
+    verdicts: list[Verdict | None], left_out: set[str], expected: str | None
 ) -> None:
     names = [f"A-{number:03}" for number in range(len(verdicts))]
     specification = {
@@ -95,7 +101,7 @@ def test_a_run_says_why_it_gives_no_verdict(
         if verdict
     ]
 
-    assert gap(judge(specification, seen), deselected, Level.SHOULD) == expected
+    assert gap(judge(specification, seen), left_out, Level.SHOULD) == expected
 
 
 @pytest.mark.parametrize(
@@ -248,7 +254,9 @@ def test_a_run_with_something_left_out_gives_no_verdict(pytester: pytest.Pyteste
 
     assert result.ret == 11
     assert result.parseoutcomes()["passed"] == 1
-    result.stdout.fnmatch_lines(["The given options left out * check(s): no verdict (exit code 11)."])
+    count = sum(not one.has_servers and one.level is not None for one in read_specification().values())
+    words = f"The given options left out {count} of {count} requirements, whole or in part"
+    result.stdout.fnmatch_lines([f"{words}: no verdict (exit code 11)."])
 
 
 def test_a_run_that_collects_nothing_gives_no_verdict(pytester: pytest.Pytester) -> None:
@@ -257,6 +265,9 @@ def test_a_run_that_collects_nothing_gives_no_verdict(pytester: pytest.Pytester)
     result = pytester.runpytest_subprocess("--cosmos-conformance", *arguments)
 
     assert result.ret == 11
+    assert [line for line in result.outlines if "--cosmos-servers" in line] == [
+        "not in this run: WATCH, which --cosmos-servers judges"
+    ]
 
 
 def test_what_the_project_configures_does_not_apply(

@@ -17,8 +17,6 @@ HERE = Path(__file__).parent
 TINY_LACKS = {
     "CMD-015": "the error must have what dbt said last",
     "CMD-016": "env must reach dbt unchanged",
-    "CMD-019": "must lead to --no-partial-parse",
-    "ENV-005": "py_system_site_packages=True must decide",
     "ENV-009": "a record of level ERROR, or the error of the task, must name py_requirements",
     "ENV-010": "the error must have what the installer said",
     "ENV-013": "a set of requirements must stay installed beside another one",

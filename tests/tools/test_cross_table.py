@@ -66,6 +66,32 @@ def test_a_fault_that_is_no_more_leaves_the_table(kept: Path, monkeypatch: pytes
     assert list(json.loads(kept.read_text())) == [FIRST]
 
 
+def test_a_fault_that_another_requirement_must_catch_by_now_is_judged_again(
+    kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = judged(monkeypatch)
+    old = {**row(FIRST), "kills": "ZZZ-001"}
+    known = {name: {**each, "date": "2026-01-01"} for name, each in ((FIRST, old), (SECOND, row(SECOND)))}
+    kept.write_text(json.dumps(known))
+
+    cross_table.main(["--most", "1"])
+
+    assert asked == [FIRST]
+
+
+def test_the_page_alone_is_written_anew_and_names_who_is_not_in_it(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = judged(monkeypatch)
+    kept.write_text(json.dumps({FIRST: {**row(FIRST), "date": "2026-01-01"}}))
+
+    assert cross_table.main(["--most", "0"]) == 0
+
+    page = kept.with_suffix(".md").read_text().replace("\n", " ")
+    assert asked == []
+    assert f" 1 of {len(cross_table.ORDINARY)} faults" in page
+    assert f"The other {len(cross_table.ORDINARY) - 1} have not met all requirements yet" in page
+    assert f"as all others: {SECOND}, " in page
+
+
 @pytest.mark.usefixtures("kept")
 def test_one_that_was_missed_makes_the_run_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     judged(monkeypatch, **{FIRST: "NOT CAUGHT"})

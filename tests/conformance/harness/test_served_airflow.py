@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import psutil
 import pytest
 
+from pytest_cosmos_venv import airflow_servers
 from pytest_cosmos_venv.conformance.harness import served_airflow
 from pytest_cosmos_venv.conformance.harness.served_airflow import (
     ServedAirflow,
@@ -145,6 +149,27 @@ def test_what_comes_true_is_waited_for(airflow: ServedAirflow) -> None:
     looks = iter([False, False, True])
 
     assert airflow.wait(lambda: next(looks))
+
+
+def test_an_answer_of_the_api_is_waited_for_longer_than_its_server_waits_for_the_database(
+    airflow: ServedAirflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    @contextmanager
+    def answer(_: object, *, timeout: float) -> Iterator[io.BytesIO]:
+        waits.append(timeout)
+        yield io.BytesIO(b'{"access_token": "mine"}')
+
+    monkeypatch.setattr(airflow_servers, "urlopen", answer)
+    with sqlite3.connect(tmp_path / "airflow.db") as connection:
+        connection.execute("alter table dag_run add run_id")
+    lock = float(environment_of(tmp_path, 8081)["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].rpartition("timeout=")[2])
+
+    airflow.clear("plain", "mart_run")
+
+    assert len(waits) == 2
+    assert min(waits) > 2 * lock
 
 
 def test_a_process_that_no_task_has_started_has_no_task(airflow: ServedAirflow) -> None:

@@ -64,6 +64,16 @@ class QuotesForAShell(Mutant):
         return task.with_arguments(env={name: shlex.quote(value) for name, value in env.items()})
 
 
+class HandsOnTextAlone(Mutant):
+    """Takes all variables of a project for texts, as those of the environment are."""
+
+    kills = "CMD-025"
+
+    def change(self, task: Task) -> Task:
+        given = task.arguments.get("vars") or {}
+        return task.with_arguments(vars={name: str(value) for name, value in given.items()}) if given else task
+
+
 class SharesItsStandardInput(Mutant):
     """Starts dbt with the standard input that the task itself has."""
 

@@ -225,14 +225,16 @@ class FailsWithTheOwner(HoldsTheLock):
             yield
 
 
-class LocksATemporaryDirectory(DoesOtherwise):
-    """Gives a task without virtualenv_dir a fresh one, and treats it like any other."""
+class LocksAllTemporaryEnvironments(DoesOtherwise):
+    """Has one lock for all temporary environments, where temporary files lie."""
 
     kills = "LOCK-020"
 
     def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
-        with tempfile.TemporaryDirectory() as folder:
-            operator.virtualenv_dir = operator.virtualenv_dir or folder
+        if operator.virtualenv_dir is not None:
+            return sound(*args, **kwargs)
+        with Path(tempfile.gettempdir(), "temporary-environments.lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
             return sound(*args, **kwargs)
 
 

@@ -19,13 +19,16 @@ _FLAGS = {
 }
 
 
+_HAS = ("deps", "native_dbt", "partial_parse", "system_site_packages", "vars")
+
+
 class PlainAirflowAdapter(Adapter):
     """Judges Airflow's PythonVirtualenvOperator, used as ``plain_airflow`` uses it."""
 
     import_root = "airflow.providers.standard"
     version = metadata.version("apache-airflow-providers-standard")
     absent: ClassVar[frozenset[str]] = frozenset(
-        name for name in CAPABILITIES if name not in ("deps", "native_dbt") and not name.startswith("command_")
+        name for name in CAPABILITIES if name not in _HAS and not name.startswith("command_")
     )
 
     def modules(self) -> Sequence[str]:

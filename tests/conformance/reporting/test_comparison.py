@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from conformance.reporting.comparison import Tally, labels, rows, tallies
+from conformance.reporting.html_page import page
+from conformance.reporting.terminal import table
 from conformance.reporting.verdicts import Verdict
 from conformance.requirements import Level
 from tests.conformance.reporting.test_report import judged, reported
@@ -56,12 +58,35 @@ def test_what_does_not_apply_is_not_counted() -> None:
         "LOCK": (Tally(counts={"failed": 1, "differs": 1}), Tally(counts={"passed": 1, "not applicable": 1})),
         "API": (Tally(counts={"passed": 1}), Tally(counts={"not in it": 1})),
     }
-    assert [(each.kept, each.applying) for group in found.values() for each in group] == [
+    assert [(each.kept, each.counted) for group in found.values() for each in group] == [
         (0, 2),
         (1, 1),
         (1, 1),
         (0, 0),
     ]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "expected"),
+    [
+        pytest.param(P, (2, 2), id="passed"),
+        pytest.param(Verdict.UNEXPECTED_PASS, (2, 2), id="unexpected-pass"),
+        pytest.param(F, (1, 2), id="failed"),
+        pytest.param(Verdict.KNOWN_FAILURE, (1, 2), id="known-failure"),
+        pytest.param(Verdict.DIFFERS, (1, 2), id="differs"),
+        pytest.param(N, (1, 1), id="not-applicable"),
+        pytest.param(Verdict.NOT_RUN, (1, 1), id="not-run"),
+        pytest.param(Verdict.HARNESS_ERROR, (1, 1), id="harness-error"),
+    ],
+)
+def test_the_terminal_and_the_pages_count_alike(verdict: Verdict, expected: tuple[int, int]) -> None:
+    found = [judged("LOCK-001", Level.MUST, P), judged("LOCK-002", Level.MUST, verdict)]
+
+    (tally,) = tallies(rows([reported(*found)]), 1, by=lambda row: row.area)["LOCK"]
+
+    assert (tally.kept, tally.counted) == expected
+    assert table(found)[1].split()[1:4] == [str(expected[0]), "of", str(expected[1])]
+    assert f"<b>{expected[0]}</b> of {expected[1]}<" in page([reported(*found)])
 
 
 @pytest.mark.parametrize(
@@ -97,4 +122,4 @@ def test_what_one_run_left_out_makes_no_difference() -> None:
     (row,) = rows([with_verdicts(LOCK_002=Verdict.NOT_RUN), with_verdicts(LOCK_002=F)])
 
     assert (row.is_alike, row.word) == (True, "failed")
-    assert tallies([row], 2, by=lambda each: each.area)["LOCK"][0].applying == 0
+    assert tallies([row], 2, by=lambda each: each.area)["LOCK"][0].counted == 0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 
-from conformance.reporting.terminal import print_judgements, print_smoke_failure
+from conformance.reporting.terminal import not_applicable, print_judgements, print_smoke_failure
 from conformance.reporting.verdicts import Judgement, SmokeFailure, judge
-from tests.conformance.reporting.test_verdicts import F, required, seen, specified
+from tests.conformance.reporting.test_verdicts import F, N, P, required, seen, specified
 
 MANY = 180
 """As many as there are requirements of an ordinary run."""
@@ -86,3 +87,24 @@ def test_what_a_task_writes_does_nothing_to_the_terminal() -> None:
     assert [letter for letter in text if not letter.isprintable() and letter != "\n"] == []
     assert "  seen: red" in text
     assert "done\n" in text
+
+
+def test_what_does_not_apply_is_told_by_what_is_lacking() -> None:
+    needs: dict[str, tuple[str, ...]] = {
+        f"A-{n:03d}": ("dags", "manifest") if n == 1 else ("dags",) for n in range(1, 8)
+    }
+    needs |= {"B-001": ("python_dbt",), "B-002": ()}
+    reasons = {unique: f"{', '.join(each)}: declared absent" for unique, each in needs.items()}
+    reasons |= {"B-001": "the dbt of this run is a native one", "B-002": "it has no operator for dbt ls"}
+    one_case = seen("B-002", N, f"Skipped: not applicable: {reasons['B-002']}")
+    tests = [seen(unique, N, f"Skipped: not applicable: {reasons[unique]}") for unique in needs if unique != "B-002"]
+    specification = specified(*(replace(required(unique), needs=each) for unique, each in needs.items()))
+
+    assert not_applicable(judge(specification, [*tests, one_case, seen("B-002", P)])) == [
+        "8 not applicable:",
+        "  dags is declared absent: A-001, A-002, A-003, A-004, A-005, and 2 more",
+        "  manifest is declared absent: A-001",
+        "  the dbt of this run is a native one: B-001",
+    ]
+    assert not_applicable(judge(specification, [])) == []
+    assert "  manifest is declared absent: A-001\n" in printed(judge(specification, tests))

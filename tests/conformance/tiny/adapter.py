@@ -15,7 +15,6 @@ from pytest_cosmos_venv.conformance.adapter import CAPABILITIES, COMMANDS, Adapt
 _FLAGS = {
     "select": "--select",
     "exclude": "--exclude",
-    "vars": "--vars",
     "profile_name": "--profile",
     "target_name": "--target",
 }

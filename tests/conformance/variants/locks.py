@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..mutants.inside import install_more, instead_of
+from ..mutants.locking import write_own_number
 from ..mutants.mutant import Original, around
 from .variant import Variant
 
@@ -28,6 +30,26 @@ class WaitsWithoutAWord(Variant):
         with (directory / "silent.lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             return sound(*given, **named)
+
+
+class LocksItsOwnTemporaryDirectory(Variant):
+    """Has its temporary environment in a directory of its own, with a lock file in it: nobody else comes there."""
+
+    keeps = ("LOCK-020", "ENV-001")
+
+    def spoil(self, operator: Any) -> None:
+        if operator.virtualenv_dir is None:
+            around(operator, "execute", in_a_locked_directory)
+
+
+def in_a_locked_directory(_: Any, sound: Original, *given: Any, **named: Any) -> Any:
+    with tempfile.TemporaryDirectory(prefix="cosmos-venv") as folder:
+        write_own_number(Path(folder, "cosmos_virtualenv.lock"))
+        tempfile.tempdir = folder  # of this process, which ends with its task
+        try:
+            return sound(*given, **named)
+        finally:
+            tempfile.tempdir = None
 
 
 class InstallsDbtLast(Variant):
