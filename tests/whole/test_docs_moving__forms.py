@@ -36,7 +36,7 @@ BEYOND = {"batch_by", "run_summary", "wait_for_sources"}  # arguments that Cosmo
 
 def rows() -> dict[tuple[str, ...], str]:
     """What the page says of each form: the form as its expressions, and the cell beside it."""
-    _, _, section = PAGE.partition("## Forms, argument by argument\n")
+    _, _, section = PAGE.partition("## Every argument, one by one\n")
     cells = (line.strip("| ").split(" | ") for line in section.partition("\n## ")[0].splitlines() if line[:3] == "| `")
     return {tuple(re.findall(r"`([^`]+)`", form)): cell for form, cell in cells}
 
