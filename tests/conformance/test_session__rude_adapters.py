@@ -39,7 +39,7 @@ class Rude:
             env={**os.environ, "PYTHONPATH": path, "RUDE_NOTES": str(self.notes), **variables},
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=580,
             check=False,
         )
 
@@ -108,7 +108,7 @@ def test_a_run_with_its_closing_record_keeps_its_report(rude: Rude) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_what_an_adapter_does_to_pytest_forges_no_verdict(rude: Rude) -> None:
     options = ["--cosmos-requirement=KILL-007", "--cosmos-level=beyond", "--cosmos-report=out"]
 
@@ -119,7 +119,7 @@ def test_what_an_adapter_does_to_pytest_forges_no_verdict(rude: Rude) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["one-process", "workers"])
 def test_nothing_around_a_task_says_what_it_is_looked_at_for(rude: Rude, workers: list[str]) -> None:
     rude.judge("tests.conformance.rude.adapters:Reader", "--cosmos-requirement=ENV-002", *workers)
@@ -139,7 +139,7 @@ def test_nothing_around_a_task_says_what_it_is_looked_at_for(rude: Rude, workers
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_who_declares_everything_away_is_not_passed(rude: Rude) -> None:
     musts = [
         name
@@ -159,7 +159,7 @@ def test_who_declares_everything_away_is_not_passed(rude: Rude) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", ["PicklesCode", "LeavesCode", "SendsCode"])
 def test_what_a_task_sends_runs_no_code_in_the_judge(rude: Rude, name: str) -> None:
     done = rude.judge(f"tests.conformance.rude.adapters:{name}", "--cosmos-requirement=CMD-001")
@@ -169,7 +169,7 @@ def test_what_a_task_sends_runs_no_code_in_the_judge(rude: Rude, name: str) -> N
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_task_that_fails_cannot_blame_the_machine(rude: Rude) -> None:
     options = ["--cosmos-requirement=CMD-014,ENV-016", "--cosmos-report=out"]
 
@@ -180,7 +180,7 @@ def test_a_task_that_fails_cannot_blame_the_machine(rude: Rude) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["one-process", "workers"])
 def test_a_python_that_passes_over_assertions_passes_over_none(rude: Rude, workers: list[str]) -> None:
     options = ["--cosmos-requirement=CMD-015", "--cosmos-level=should", "--cosmos-report=out"]
@@ -192,7 +192,7 @@ def test_a_python_that_passes_over_assertions_passes_over_none(rude: Rude, worke
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_what_a_task_prints_does_not_fill_the_terminal(rude: Rude) -> None:
     done = rude.judge("tiny.rude:RudeAdapter", "--cosmos-requirement=CMD-002", "--cosmos-timeout=90")
 
