@@ -61,16 +61,19 @@ def page(known: Known) -> str:
     missed = sum(row["verdict"] != CAUGHT for row in known.values())
     missing = [name for name in ORDINARY if name not in known]
     rest = (
-        f"The other {len(missing)} have not met all requirements yet, and are not in the table. `make mutants` lets "
-        f"them meet those of their own area, as all others: {', '.join(missing)}."
+        f"The other {len(missing)} were judged by the requirements of their own area alone (`make mutants`), and are "
+        f"not in the table: {', '.join(missing)}."
+    )
+    judged = (
+        f"{len(known)} of {len(ORDINARY)} faults were put into cosmos-venv and judged by all requirements, "
+        f"{days[0]} to {days[-1]}; {missed} were not caught by the requirement that must catch them. Each was judged by "
+        "all cases of its own requirement, and by one case of each test of the others that there were on that day; a "
+        "fault in how DAGs are built by those that need DAGs. Made by `make mutants-full`."
     )
     told = [
         "# The requirements that each fault breaks",
         "",
-        f"{len(known)} of {len(ORDINARY)} faults met all requirements, {days[0]} to {days[-1]}; {missed} were not",
-        "caught by the requirement that must catch them. Each meets its own in all cases, and of the others that there",
-        "were on that day a case of each test; a fault in how DAGs are built meets those that need DAGs. Made by",
-        "`make mutants-full`.",
+        *textwrap.wrap(judged, 110),
         "",
         *([*textwrap.wrap(rest, 110, break_long_words=False, break_on_hyphens=False), ""] if missing else []),
         "| fault | what it does | caught by | fails also |",
