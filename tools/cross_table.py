@@ -67,8 +67,8 @@ def page(known: Known) -> str:
     judged = (
         f"{len(known)} of {len(ORDINARY)} faults were put into cosmos-venv and judged by all requirements, "
         f"{days[0]} to {days[-1]}; {missed} were not caught by the requirement that must catch them. Each was judged "
-        "by all cases of its own requirement, and by one case of each test of the others that there were on that day; a "
-        "fault in how DAGs are built by those that need DAGs. Made by `make mutants-full`."
+        "by all cases of its own requirement, and by one case of each test of the others that there were on that day; "
+        "a fault in how DAGs are built by those that need DAGs. Made by `make mutants-full`."
     )
     told = [
         "# The requirements that each fault breaks",
