@@ -54,7 +54,7 @@ check: test-env ## lint, format, documented parameters, types, import contracts
 	$(BIN)/lint-imports
 
 docs: ## build the site into build/docs, warnings are errors; it works from the disk too: build/docs/index.html
-	@$(PYTHON) -m tools.bootstrap docs && $(SPHINX) -b html docs build/docs
+	@$(PYTHON) -m tools.bootstrap docs && rm -rf build/docs && $(SPHINX) -d build/docs-doctrees -b html docs build/docs
 
 docs-links: ## ask the network whether the links of the site to other sites still lead somewhere
 	@$(PYTHON) -m tools.bootstrap docs && $(SPHINX) -b linkcheck docs build/docs-links

@@ -38,11 +38,9 @@ html_css_files = ["site.css"]
 html_js_files = ["scrolling.js"]
 html_use_index = False
 html_copy_source = False
-html_show_sourcelink = False
 # Their contrast is enough for everybody (WCAG AAA).
 pygments_style = "a11y-high-contrast-light"
 pygments_dark_style = "a11y-high-contrast-dark"
 
 # Pages name hosts that no machine has.
 linkcheck_ignore = [r"https?://(localhost|127\.0\.0\.1|[^/]*\.example(\.\w+)?)([:/].*)?$"]
-linkcheck_timeout = 30

@@ -1,4 +1,4 @@
-"""docs/conformance/findings.md says what the newest kept reports say: their numbers, and what failed in each."""
+"""The page findings.md says what the newest kept reports say: their numbers, and what failed in each."""
 
 from __future__ import annotations
 

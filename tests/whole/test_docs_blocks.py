@@ -25,6 +25,7 @@ from airflow.cli.cli_parser import get_parser as airflow_parser
 from airflow.configuration import conf
 from packaging.version import Version
 
+import cosmos_venv
 from cosmos_venv import cli
 from cosmos_venv.compat import AIRFLOW_VERSION
 from cosmos_venv.settings.table import SETTINGS
@@ -52,7 +53,8 @@ def check_python(text: str) -> None:
         with pytest.raises(ImportError):
             exec(text, {})  # noqa: S102 - as a user copies it
         return
-    imported: dict[str, Callable[..., object]] = {}
+    # A page that goes on with an example leaves its imports out.
+    imported: dict[str, Callable[..., object]] = {name: getattr(cosmos_venv, name) for name in cosmos_venv.__all__}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] in OURS:
             module = importlib.import_module(node.module)

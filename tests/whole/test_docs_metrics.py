@@ -131,7 +131,11 @@ def test_each_rule_has_what_prometheus_wants() -> None:
     for group in yaml.safe_load(RULES)["groups"]:
         assert group.keys() == {"name", "rules"}
         for rule in group["rules"]:
-            assert {"alert", "expr", "labels", "annotations"} <= rule.keys() <= {*rule, "for"}
+            assert (
+                {"alert", "expr", "labels", "annotations"}
+                <= rule.keys()
+                <= {"alert", "expr", "for", "labels", "annotations"}
+            )
             assert re.fullmatch(r"\d+[smhd]", rule.get("for", "1m"))
 
 

@@ -133,7 +133,7 @@ def _default(default: Any) -> str:
         return "required"
     if isinstance(default, Enum):
         return f"default `{type(default).__name__}.{default.name}`"
-    if "factory" in repr(default):  # of a dataclass
+    if repr(default) == "<factory>":  # of a dataclass
         return "default: see the text"
     return f"default `{default!r}`"
 
