@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import cosmos_venv
@@ -31,11 +31,14 @@ def errors_text(files: Sequence[Path] = FILES, classes: Mapping[str, str] | None
     :param classes: exception -> its docstring; None: those that users meet.
     :raises Undocumented: an exception has no docstring.
     """
-    told = {**docstrings(), **OF_AIRFLOW} if classes is None else classes
+    sources = {file: file.read_text(encoding="utf-8") for file in files}
+    trees = {file: ast.parse(source) for file, source in sources.items()}
+    told = {**docstrings(), **derived(trees.values()), **OF_AIRFLOW} if classes is None else classes
     refuse([f"the exception {name} has no docstring" for name, text in told.items() if not text.strip()])
+    helpers = {name: texts for tree in trees.values() for name, texts in returned_in(tree).items()}
     found: defaultdict[str, dict[str, str]] = defaultdict(dict)
-    for file in files:
-        for name, text in raised_in(file.read_text(encoding="utf-8")):
+    for file, tree in trees.items():
+        for name, text in raised_in(tree, helpers):
             found[name].setdefault(text, file.relative_to(PACKAGE).as_posix() if file.is_relative_to(PACKAGE) else "")
     return "\n".join(line for name, text in told.items() for line in _section(name, text, found[name]))
 
@@ -49,25 +52,62 @@ def docstrings() -> dict[str, str]:
     }
 
 
-def raised_in(source: str) -> Iterator[tuple[str, str]]:
-    """Return name and text of each exception that a file raises with a text of its own.
+def derived(trees: Iterable[ast.Module]) -> dict[str, str]:
+    """Return the public exceptions that other files derive from these, each with its docstring.
 
-    :param source: the text of the file.
+    :param trees: the files.
     """
-    tree = ast.parse(source)
-    constants = {
+    known, found = {*docstrings(), *OF_AIRFLOW}, {}
+    for node in (each for tree in trees for each in ast.walk(tree) if isinstance(each, ast.ClassDef)):
+        bases = {ast.unparse(base).rpartition(".")[2] for base in node.bases}
+        if bases & known and node.name not in known and not node.name.startswith("_"):
+            found[node.name] = ast.get_docstring(node) or ""
+    return found
+
+
+def returned_in(tree: ast.Module) -> dict[str, list[str]]:
+    """Return the texts that functions of a file return: name of the function -> its texts.
+
+    :param tree: the file.
+    """
+    constants = _constants(tree)
+    return {
+        node.name: [
+            _text(each.value, constants) for each in ast.walk(node) if isinstance(each, ast.Return) and each.value
+        ]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+    }
+
+
+def raised_in(tree: ast.Module, helpers: Mapping[str, Sequence[str]] | None = None) -> Iterator[tuple[str, str]]:
+    """Return name and text of each exception that a file raises, or returns to be raised.
+
+    :param tree: the file.
+    :param helpers: the functions that put texts together -> these texts.
+    """
+    constants = _constants(tree)
+    nodes = [each for each in ast.walk(tree) if isinstance(each, (ast.Raise, ast.Return))]
+    for node in sorted(nodes, key=lambda each: each.lineno):
+        made = node.exc if isinstance(node, ast.Raise) else node.value
+        if not (isinstance(made, ast.Call) and made.args):
+            continue
+        name, said = ast.unparse(made.func).rpartition(".")[2], made.args[-1]
+        helper = ast.unparse(said.func).rpartition(".")[2] if isinstance(said, ast.Call) else ""
+        for text in (helpers or {}).get(helper) or [_text(said, constants)]:
+            if len(text.replace(_UNKNOWN, "").strip()) >= _SHORTEST:
+                yield name, " ".join(text.split())
+
+
+def _constants(tree: ast.Module) -> dict[str, ast.expr]:
+    """The texts that a file gives names to."""
+    return {
         target.id: node.value
         for node in tree.body
         if isinstance(node, ast.Assign)
         for target in node.targets
         if isinstance(target, ast.Name) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
     }
-    for node in sorted((each for each in ast.walk(tree) if isinstance(each, ast.Raise)), key=lambda each: each.lineno):
-        if isinstance(node.exc, ast.Call) and node.exc.args:
-            name = ast.unparse(node.exc.func).rpartition(".")[2]
-            text = " ".join(_text(node.exc.args[-1], constants).split())
-            if len(text.replace(_UNKNOWN, "")) >= _SHORTEST:
-                yield name, text
 
 
 def _text(node: ast.expr, constants: Mapping[str, ast.expr]) -> str:
