@@ -61,7 +61,14 @@ def test_the_exceptions_are_those_that_users_meet_by_name() -> None:
 
 
 def test_exceptions_of_other_files_that_derive_from_these_are_told() -> None:
-    source = 'class Sunk(VirtualenvError):\n    """It is under water."""\nclass _Own(VirtualenvError): ...\nclass Other(str): ...'
+    source = """
+class Sunk(VirtualenvError):
+    "It is under water."
+
+class _Own(VirtualenvError): ...
+
+class Other(str): ...
+"""
 
     assert derived([ast.parse(source)]) == {"Sunk": "It is under water."}
 
