@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,6 +21,10 @@ from pytest_cosmos_venv import AirflowHome, Wheelhouse
 from pytest_cosmos_venv.throwaway import throwaway_folder
 from tests.order import long_ones_first
 from tests.postgres import Postgres, started_postgres
+from tools.browser import is_there, started
+
+if TYPE_CHECKING:
+    from selenium.webdriver.chrome.webdriver import WebDriver
 
 # Before anything imports Airflow, which settles on its home then. One for each xdist worker.
 _airflow_home = tempfile.mkdtemp(prefix="cosmos-venv-tests-airflow-")
@@ -188,3 +193,12 @@ def everybodys_directory() -> Iterator[Path]:
     with throwaway_folder("cosmos-venv-tests-") as path:
         path.chmod(0o777)
         yield path
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
+    """A Chromium without a screen, for the tests of a module."""
+    if not is_there():
+        pytest.skip("no chromium and chromedriver here, and make test could not install them by apt-get")
+    with started(tmp_path_factory.mktemp("browser")) as found:
+        yield found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 
 from cosmos_venv.profiles import BaseProfileMapping, profile_mappings
 from tests.profiles.samples import connect
+from tests.whole.page_blocks import blocks_in
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "profiles.md"
 HEAD = "| class | connection type | dbt type | required fields | of these only from `profile_args` | otherwise |"
@@ -49,7 +49,7 @@ def test_the_page_has_the_table_of_all_classes() -> None:
 
 def test_the_class_on_the_page_works(monkeypatch: pytest.MonkeyPatch) -> None:
     connect(monkeypatch, conn_type="http", host="https://pier", password="s3cret-word")
-    source = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[-1]
+    source = blocks_in(PAGE.read_text(encoding="utf-8"), "python")[-1]
     names: dict[str, Any] = {}
 
     exec(source, names)  # noqa: S102 - as a user copies it

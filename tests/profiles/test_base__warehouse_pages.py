@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from cosmos_venv.profiles import (
     get_automatic_profile_mapping,
     profile_mappings,
 )
+from tests.whole.page_blocks import blocks_in
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "warehouses"
 INDEX = FOLDER / "index.md"
@@ -46,10 +46,6 @@ class Shown(NamedTuple):
     profile: str
 
 
-def blocks(language: str, text: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-
-
 def rows_of(text: str) -> set[str]:
     return {line for table in text.split(HEAD)[1:] for line in table.partition("\n\n")[0].splitlines()[2:]}
 
@@ -59,10 +55,10 @@ def shown_on(page: Path) -> dict[str, Shown]:
     before, *sections = re.split(r"^## ", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     found: dict[str, Shown] = {}
     for section in sections:
-        python = blocks("python", section)
+        python = blocks_in(section, "python")
         for code in python:
             (name,) = NAMED.findall(code)
-            (connection,), (profile,) = blocks("bash", section), blocks("yaml", section)
+            (connection,), (profile,) = blocks_in(section, "bash"), blocks_in(section, "yaml")
             found[name] = Shown(page.name, rows_of(before) | rows_of(section), connection, code, profile)
     return found
 
@@ -138,8 +134,8 @@ def test_the_connection_becomes_the_profile(
     assert isinstance(mapping, BaseProfileMapping)
     assert type(mapping).__name__ == name
     mapping.validate()
-    (show,) = blocks("python", INDEX.read_text().replace("   ```", "```"))
-    exec(textwrap.dedent(show), names)  # noqa: S102 - likewise
+    (show,) = blocks_in(INDEX.read_text(), "python")
+    exec(show, names)  # noqa: S102 - likewise
     assert capsys.readouterr().out == shown.profile + "\n"
     assert [value for value in mapping.env_vars.values() if value in shown.profile] == []
     if name != "StarrocksUserPasswordProfileMapping":

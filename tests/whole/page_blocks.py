@@ -6,6 +6,7 @@ import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from tests.installed import ROOT
@@ -41,19 +42,35 @@ class Block:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
 
-def blocks_of(page: Path) -> Iterator[Block]:
+@cache
+def blocks_of(page: Path) -> tuple[Block, ...]:
     """Every fenced block of a page. Directives of the site, in braces, are none."""
     text = page.read_text(encoding="utf-8")
-    for found in _FENCED.finditer(text):
-        language = found["language"].strip()
-        if not language.startswith("{"):
-            line = text.count("\n", 0, found.start("text")) + 1
-            yield Block(page=page, line=line, language=language, text=textwrap.dedent(found["text"]))
+    return tuple(
+        Block(
+            page=page,
+            line=text.count("\n", 0, found.start("text")) + 1,
+            language=found["language"].strip(),
+            text=textwrap.dedent(found["text"]),
+        )
+        for found in _FENCED.finditer(text)
+        if not found["language"].strip().startswith("{")
+    )
+
+
+def blocks_in(text: str, language: str) -> list[str]:
+    """The blocks of one language in the text of a page, or of a part of it."""
+    return [textwrap.dedent(each["text"]) for each in _FENCED.finditer(text) if each["language"].strip() == language]
+
+
+def prose_of(page: Path) -> str:
+    """The text of a page with blank lines in the place of its blocks."""
+    return _FENCED.sub(lambda found: "\n" * found.group().count("\n"), page.read_text(encoding="utf-8"))
 
 
 def indented_blocks_of(page: Path) -> Iterator[str]:
     """Page and line of every block that is indented only, and so has no language. Lines of a list are none."""
-    text = _FENCED.sub(lambda found: "\n" * found.group().count("\n"), page.read_text(encoding="utf-8"))
+    text = prose_of(page)
     for found in _INDENTED.finditer(text):
         before = text[: found.start()].rstrip("\n").rpartition("\n")[2]
         if not re.match(r"\s|[-*] |\d+\. ", before):

@@ -11,6 +11,7 @@ import pytest
 from cosmos_venv.plugin import docs_projects
 from cosmos_venv.plugin.docs_projects import configured_docs
 from cosmos_venv.settings.table import SETTINGS
+from tests.whole.page_blocks import blocks_in
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "dags" / "dbt-docs.md").read_text(encoding="utf-8")
 
@@ -33,7 +34,7 @@ def test_the_table_of_keys_is_that_of_the_code() -> None:
 @pytest.mark.parametrize(("number", "names"), [(0, ["default"]), (1, ["harbor", "ferries"])])
 def test_its_settings_are_right(number: int, names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     parser = configparser.ConfigParser()
-    parser.read_string(re.findall(r"```ini\n(.*?)```", PAGE, re.DOTALL)[number])
+    parser.read_string(blocks_in(PAGE, "ini")[number])
     for name, value in parser["cosmos"].items():
         monkeypatch.setenv(f"AIRFLOW__COSMOS__{name.upper()}", value)
 

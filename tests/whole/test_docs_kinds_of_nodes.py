@@ -23,11 +23,12 @@ from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.operators import local, virtualenv
 from pytest_cosmos_venv import DagOutcome, RunDag
 from tests.installed import DBT, ROOT, needs_dbt
+from tests.whole.page_blocks import blocks_in
 
 PAGE = (ROOT / "docs" / "how-to" / "dags" / "kinds-of-nodes.md").read_text(encoding="utf-8")
 PROJECT = ROOT / "tests" / "data" / "kinds-project"
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
-RETRY = next(block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "DbtRetry" in block)
+RETRY = next(block for block in blocks_in(PAGE, "python") if "DbtRetry" in block)
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900), needs_dbt]
 
@@ -377,5 +378,5 @@ def test_dbt_retry_does_nothing_where_nothing_has_failed(shop: Shop) -> None:
 
 
 def test_the_python_on_the_page_can_be_read() -> None:
-    for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
+    for block in blocks_in(PAGE, "python"):
         compile(block.replace("...,", ""), "page", "exec")

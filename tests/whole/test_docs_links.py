@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.installed import ROOT
+from tests.whole.page_blocks import prose_of
 
-FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\((?P<target>[^)\s#]*)(?:#(?P<anchor>[^)\s]+))?\)")
 FOLDERS = ("docs", "examples", "benchmarks", "conformance", "pytest_cosmos_venv")
 PAGES = [*sorted(ROOT.glob("*.md")), *(page for folder in FOLDERS for page in sorted((ROOT / folder).rglob("*.md")))]
@@ -19,7 +19,7 @@ PAGES = [*sorted(ROOT.glob("*.md")), *(page for folder in FOLDERS for page in so
 @cache
 def anchors_of(page: Path) -> frozenset[str]:
     """The anchors that GitHub and the site give to the headings of a page."""
-    text = FENCED.sub("", page.read_text(encoding="utf-8"))
+    text = prose_of(page)
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     named = re.findall(r"^\((\S+)\)=$|<a id=\"(\S+)\">", text, re.MULTILINE)
     slugs = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
@@ -28,7 +28,7 @@ def anchors_of(page: Path) -> frozenset[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_its_links_lead_somewhere(page: Path) -> None:
-    text = FENCED.sub("", page.read_text(encoding="utf-8"))
+    text = prose_of(page)
     lost = []
     for link in LINK.finditer(text):
         if "://" in link["target"] or link["target"].startswith("mailto:"):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.settings.table import SETTINGS
+from tests.whole.page_blocks import blocks_in
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "how-to" / "environments" / "more-machines.md").read_text(encoding="utf-8")
@@ -35,7 +36,7 @@ def test_what_a_table_says_of_a_setting_is_so(name: str, default: str) -> None:
 
 
 def test_the_settings_of_its_example_exist() -> None:
-    (ini,) = re.findall(r"```ini\n(.*?)```", PAGE, re.DOTALL)
+    (ini,) = blocks_in(PAGE, "ini")
     parser = configparser.ConfigParser()
     parser.read_string(ini)
 

@@ -12,9 +12,10 @@ import pytest
 from cosmos_venv import settings
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator, DbtVirtualenvBaseOperator
 from tests.rendering.recorded_project import RECORDED
+from tests.whole.page_blocks import blocks_in
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "moving.md").read_text(encoding="utf-8")
-DAG, POOL, MISSING = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+DAG, POOL, MISSING = blocks_in(PAGE, "python")
 
 
 def test_the_dag_of_the_page_is_built_and_takes_its_pool(tmp_path: Path) -> None:
@@ -43,7 +44,7 @@ def test_a_name_that_is_not_here_is_refused_in_the_words_of_the_page() -> None:
 
 
 def test_our_section_wins_over_that_of_cosmos(monkeypatch: pytest.MonkeyPatch) -> None:
-    (ini,) = re.findall(r"```ini\n(.*?)```", PAGE, re.DOTALL)
+    (ini,) = blocks_in(PAGE, "ini")
     theirs, ours = re.findall(r"^remote_target_path = (.*)$", ini, re.MULTILINE)
 
     monkeypatch.setenv("AIRFLOW__COSMOS__REMOTE_TARGET_PATH", theirs)

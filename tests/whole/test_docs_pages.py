@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.installed import ROOT
+from tests.whole.page_blocks import prose_of
 
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT / "docs")))
 def test_a_page_has_one_title_and_begins_with_a_sentence(page: Path) -> None:
-    text = re.sub(r"```.*?```", "```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    text = prose_of(page)
     title, first, *_ = text.split("\n\n")
 
     assert re.fullmatch(r"# .+", title)

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from tests.installed import ROOT, copy_of_example
+from tests.whole.page_blocks import blocks_in
 
 pytest_plugins = ["pytester"]
 
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.M | re.S)
 PROJECT = "/opt/airflow/dbt/harbor"
 ENVIRONMENTS = '"/opt/airflow/dbt-environments"'
 TUTORIALS = ROOT / "docs" / "tutorials"
 
 
-def blocks_of(page: str) -> list[str]:
-    return BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
-
-
-(README_DAG, README_TEST) = blocks_of("README.md")
-(TUTORIAL_DAG,) = blocks_of("docs/tutorials/first-dag.md")
-(TUTORIAL_TEST,) = blocks_of("docs/tutorials/first-test.md")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+README_DAG, README_TEST = blocks_in(README, "python")
+(TUTORIAL_DAG,) = blocks_in((TUTORIALS / "first-dag.md").read_text(encoding="utf-8"), "python")
+(TUTORIAL_TEST,) = blocks_in((TUTORIALS / "first-test.md").read_text(encoding="utf-8"), "python")
 
 
 @pytest.mark.long
@@ -57,4 +52,4 @@ def test_the_test_of_the_readme_is_that_of_the_tutorial() -> None:
 
 
 def test_the_readme_is_one_screen() -> None:
-    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+    assert len(README.splitlines()) <= 120

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,10 @@ import pytest
 
 from cosmos_venv import DbtDag, LoadMode, ProjectConfig, RenderConfig
 from tests.kit import harbor_profile
+from tests.whole.page_blocks import blocks_in
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "dags" / "watcher.md").read_text(encoding="utf-8")
-MANAGED, INSTALLED = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+MANAGED, INSTALLED = blocks_in(PAGE, "python")
 PROJECT = Path(__file__).resolve().parents[1] / "data" / "rendering-project"
 
 

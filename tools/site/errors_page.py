@@ -31,8 +31,7 @@ def errors_text(files: Sequence[Path] = FILES, classes: Mapping[str, str] | None
     :param classes: exception -> its docstring; None: those that users meet.
     :raises Undocumented: an exception has no docstring.
     """
-    sources = {file: file.read_text(encoding="utf-8") for file in files}
-    trees = {file: ast.parse(source) for file, source in sources.items()}
+    trees = {file: ast.parse(file.read_text(encoding="utf-8")) for file in files}
     told = {**docstrings(), **derived(trees.values()), **OF_AIRFLOW} if classes is None else classes
     refuse([f"the exception {name} has no docstring" for name, text in told.items() if not text.strip()])
     helpers = {name: texts for tree in trees.values() for name, texts in returned_in(tree).items()}

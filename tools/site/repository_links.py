@@ -24,7 +24,7 @@ _LINK = re.compile(
 _FENCE = re.compile(r"^ {0,3}(```+|~~~+).*?^ {0,3}\1`*\s*$", re.M | re.S)
 
 
-def led_to_the_repository(text: str, page: Path, docs: Path, url: str, is_page: Callable[[Path], bool]) -> str:
+def with_repository_links(text: str, page: Path, docs: Path, url: str, is_page: Callable[[Path], bool]) -> str:
     """Return the text of a page with links that lead somewhere on the site too.
 
     :param text: Markdown.
@@ -34,7 +34,7 @@ def led_to_the_repository(text: str, page: Path, docs: Path, url: str, is_page: 
     :param is_page: whether a file is a page of the site, or is copied into it.
     """
 
-    def led(link: re.Match[str]) -> str:
+    def repository_link(link: re.Match[str]) -> str:
         target = Path(os.path.normpath(page.parent / link["path"]))
         path = os.path.relpath(target, docs.parent).replace(os.sep, "/")
         anchor = link["anchor"] or ""
@@ -48,7 +48,7 @@ def led_to_the_repository(text: str, page: Path, docs: Path, url: str, is_page: 
     ends = [0, *(end for block in _FENCE.finditer(text) for end in block.span()), len(text)]
     parts = [text[start:end] for start, end in pairwise(ends)]
     # Every other part is a block of code.
-    return "".join(part if number % 2 else _LINK.sub(led, part) for number, part in enumerate(parts))
+    return "".join(part if number % 2 else _LINK.sub(repository_link, part) for number, part in enumerate(parts))
 
 
 def add_to(app: Sphinx) -> None:
@@ -66,6 +66,6 @@ def add_to(app: Sphinx) -> None:
 
     def read(_: Sphinx, docname: str, source: list[str]) -> None:
         page = Path(app.env.doc2path(docname))
-        source[0] = led_to_the_repository(source[0], page, docs, app.config.repository_url, is_page)
+        source[0] = with_repository_links(source[0], page, docs, app.config.repository_url, is_page)
 
     app.connect("source-read", read)

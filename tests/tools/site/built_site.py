@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,11 @@ needs_sphinx = pytest.mark.skipif(
     sys.version_info < (3, 11) or is_missing(PYTHON),
     reason="no Sphinx at .cache/envs/docs: make test makes it (Python 3.11 and later)",
 )
-OPTIONS = ("--no-color", "--fail-on-warning", "--keep-going", "--nitpicky", "--quiet")
+(MAKE_DOCS,) = re.findall(
+    r"^SPHINX = .* -m sphinx (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+)
+OPTIONS = ("--no-color", *MAKE_DOCS.split())
+"""Those of `make docs`, so that what is tested is what it builds."""
 PHONE = (360, 740)
 SCHEMES = ("light", "dark")
 
@@ -49,7 +54,7 @@ def show_as(browser: WebDriver, scheme: str, size: tuple[int, int] = (1200, 900)
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
-def barriers(browser: WebDriver) -> list[str]:
+def axe_findings(browser: WebDriver) -> list[str]:
     """Return what axe finds on the page that is shown and calls serious or critical."""
     browser.execute_script(AXE.read_text(encoding="utf-8"))
     found = browser.execute_async_script(
@@ -63,7 +68,7 @@ def barriers(browser: WebDriver) -> list[str]:
     ]
 
 
-def asked(browser: WebDriver) -> set[str]:
+def requested_schemes(browser: WebDriver) -> set[str]:
     """Return the schemes of the URLs that the browser has asked for since this was called last."""
     log = browser.get_log("performance")  # type: ignore[no-untyped-call]
     messages = [json.loads(entry["message"])["message"] for entry in log]

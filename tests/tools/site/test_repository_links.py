@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.site.repository_links import led_to_the_repository
+from tools.site.repository_links import with_repository_links
 
 URL = "https://pier.example/harbor/blob/main"
 
@@ -22,7 +22,7 @@ def docs(tmp_path: Path) -> Path:
 
 def led(text: str, docs: Path, url: str = "") -> str:
     page = docs / "how-to" / "warm.md"
-    return led_to_the_repository(text, page, docs, url, lambda target: target.is_relative_to(docs))
+    return with_repository_links(text, page, docs, url, lambda target: target.is_relative_to(docs))
 
 
 @pytest.mark.parametrize(

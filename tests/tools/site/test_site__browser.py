@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.installed import ROOT
-from tests.tools.site.built_site import PHONE, SCHEMES, asked, barriers, build, needs_sphinx, show_as
-from tools.browser import is_there, started, wait_until
+from tests.tools.site.built_site import PHONE, SCHEMES, axe_findings, build, needs_sphinx, requested_schemes, show_as
+from tools.browser import wait_until
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
@@ -39,14 +38,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
-    if not is_there():
-        pytest.skip("no chromium and chromedriver here, and make test could not install them by apt-get")
-    with started(tmp_path_factory.mktemp("browser")) as found:
-        yield found
-
-
 def opened(browser: WebDriver, site: Path, page: str) -> None:
     browser.get((site / page).with_suffix(".html").as_uri())
     undrawn = "pre.diagram:not([data-drawn])"
@@ -56,7 +47,7 @@ def opened(browser: WebDriver, site: Path, page: str) -> None:
 def test_the_search_finds_words_from_the_disk(site: Path, browser: WebDriver) -> None:
     show_as(browser, "light")
     opened(browser, site, "index")
-    asked(browser)
+    requested_schemes(browser)
 
     box = browser.find_element("css selector", "input[name=q]")
     box.send_keys("virtualenv_keep_failed\n")
@@ -65,18 +56,18 @@ def test_the_search_finds_words_from_the_disk(site: Path, browser: WebDriver) ->
 
     found = [each.get_attribute("href") or "" for each in browser.find_elements("css selector", results)]
     assert any("/reference/settings.html" in each for each in found), found
-    assert asked(browser) <= {"file", "data"}
+    assert requested_schemes(browser) <= {"file", "data"}
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_no_page_needs_the_network(scheme: str, site: Path, browser: WebDriver) -> None:
     show_as(browser, scheme)
-    asked(browser)
+    requested_schemes(browser)
 
     for page in KINDS:
         opened(browser, site, page)
 
-    assert asked(browser) <= {"file", "data"}
+    assert requested_schemes(browser) <= {"file", "data"}
 
 
 WIDER_THAN_SHOWN = """
@@ -137,7 +128,7 @@ def test_nothing_keeps_a_reader_out(page: str, scheme: str, site: Path, browser:
     show_as(browser, scheme)
     opened(browser, site, page)
 
-    assert barriers(browser) == []
+    assert axe_findings(browser) == []
 
 
 def test_what_scrolls_inside_a_page_can_be_scrolled_by_the_keyboard(site: Path, browser: WebDriver) -> None:
@@ -148,7 +139,7 @@ def test_what_scrolls_inside_a_page_can_be_scrolled_by_the_keyboard(site: Path, 
     boxes = f"{all_boxes}.filter(it => it.scrollWidth > it.clientWidth)"
     assert browser.execute_script(f"return {boxes}.length") > 0
     assert browser.execute_script(f"return {boxes}.every(it => it.tabIndex === 0 && it.ariaLabel)")
-    assert barriers(browser) == []
+    assert axe_findings(browser) == []
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
