@@ -24,7 +24,8 @@ class MakesTheProjectsFolder(MutantOfDags):
     kills = "ERR-001"
 
     def replan(self, plan: DagPlan) -> DagPlan:
-        Path(plan.project["dbt_project_path"]).mkdir(parents=True, exist_ok=True)
+        if project := plan.project.get("dbt_project_path"):
+            Path(project).mkdir(parents=True, exist_ok=True)
         return plan
 
 

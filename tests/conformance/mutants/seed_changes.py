@@ -252,6 +252,7 @@ class LoadsOnceInVirtualenvMode(DecidesOtherwise):
     kills = "SEED-006"
 
     def load(self, turn: Turn) -> Any:
-        is_loaded = part("compat").variable(turn.scope.key) is not None
-        is_passed_over = turn.is_in_virtualenv_mode and is_loaded and not turn.is_full_refresh
-        return turn.skip() if is_passed_over else turn.do()
+        if not turn.is_in_virtualenv_mode or turn.is_full_refresh:
+            return turn.do()
+        is_loaded = part("operators.seeds.seed_state").recall(turn.scope, turn.task.log.warning) is not None
+        return turn.skip() if is_loaded else turn.do()
