@@ -16,6 +16,15 @@ FOLDERS = ("docs", "examples", "benchmarks", "conformance", "pytest_cosmos_venv"
 PAGES = [*sorted(ROOT.glob("*.md")), *(page for folder in FOLDERS for page in sorted((ROOT / folder).rglob("*.md")))]
 
 
+# A screen reader lists links without the sentence around them.
+NAME_NOTHING = {
+    *("above", "already", "below", "details", "elsewhere", "here", "how", "more", "see above", "see below", "that"),
+    *("the others", "the page", "there", "this", "this list", "this page", "why", "another thing", "a page"),
+    *("built", "checked", "cleaned", "count", "finds", "forked", "keeps", "kept", "refused", "runs", "selects"),
+    *("shows", "unchanged", "verified", "wait", "waits"),
+}
+
+
 @cache
 def anchors_of(page: Path) -> frozenset[str]:
     """The anchors that GitHub and the site give to the headings of a page."""
@@ -39,3 +48,10 @@ def test_its_links_lead_somewhere(page: Path) -> None:
             lost.append(link.group())
 
     assert lost == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_its_links_name_where_they_lead(page: Path) -> None:
+    words = [" ".join(each.split()) for each in re.findall(r"\[([^\]\[]+)\]\(", prose_of(page))]
+
+    assert [each for each in words if each.lower() in NAME_NOTHING] == []
