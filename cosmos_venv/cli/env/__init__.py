@@ -307,5 +307,5 @@ def _add_directory(parser: argparse.ArgumentParser) -> None:
 class _DirectoryWithoutOption(argparse.Action):
     """Tells who writes ``--dir``, as for ``env warm``, how the command is written."""
 
-    def __call__(self, parser: argparse.ArgumentParser, _namespace: object, value: object, _option: object = None) -> None:
+    def __call__(self, parser: argparse.ArgumentParser, _: object, value: object, __: object = None) -> None:
         parser.error(f"DIR stands without --dir here: {parser.prog} {shlex.quote(str(value))}")
