@@ -35,6 +35,11 @@ def anchors_of(page: Path) -> frozenset[str]:
     return frozenset(slugs | {each for pair in named for each in pair if each})
 
 
+def is_generated(page: Path) -> bool:
+    """Whether the build of the site writes headings into a page, and so is what finds a link to none."""
+    return bool(re.search(r"^```{generated} (?!settings-table)", page.read_text(encoding="utf-8"), re.MULTILINE))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_its_links_lead_somewhere(page: Path) -> None:
     text = prose_of(page)
@@ -43,7 +48,7 @@ def test_its_links_lead_somewhere(page: Path) -> None:
         if "://" in link["target"] or link["target"].startswith("mailto:"):
             continue
         target = page.parent / link["target"] if link["target"] else page
-        needs_anchor = link["anchor"] and target.suffix == ".md"
+        needs_anchor = link["anchor"] and target.suffix == ".md" and not is_generated(target)
         if not target.exists() or (needs_anchor and link["anchor"] not in anchors_of(target)):
             lost.append(link.group())
 
