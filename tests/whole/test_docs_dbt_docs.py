@@ -17,7 +17,7 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "dags" / "dbt-
 
 
 def test_the_table_of_settings_has_all() -> None:
-    (names,) = re.findall(r"(?m)^```{generated} settings-table (.+)$", PAGE)
+    (names,) = blocks_in(PAGE, "{generated} settings-table")
 
     assert set(names.split()) == {name for name in SETTINGS if name.startswith("dbt_docs_")}
 

@@ -1,6 +1,6 @@
 """The directive ``{generated}``, which puts a part of the reference into a page: ```` ```{generated} settings ````.
 
-Words behind the name go to the function that writes the part: ```` ```{generated} settings-table cache_dir ````.
+The words in it go to the function that writes the part: the names of the settings of ``settings-table``.
 """
 
 from __future__ import annotations
@@ -49,14 +49,13 @@ def add_to(app: Sphinx) -> None:
 
     class Generated(SphinxDirective):  # type: ignore[misc]  # the types of Sphinx are in its environment
         required_arguments = 1
-        optional_arguments = 1
-        final_argument_whitespace = True
+        has_content = True
 
         def run(self) -> list[Node]:
-            name, *words = " ".join(self.arguments).split()
+            (name,) = self.arguments
             self.env.note_reread()  # the code may have changed, which Sphinx does not look at
             try:
-                text = WRITERS[name](*words)
+                text = WRITERS[name](*" ".join(self.content).split())
             except Undocumented as error:
                 for line in error.missing:
                     logger.warning(line, location=self.get_location())
