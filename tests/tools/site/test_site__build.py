@@ -41,7 +41,7 @@ def test_nothing_is_built_where_something_has_no_entry(tmp_path: Path) -> None:
     done = build(tmp_path / "site", before=SILENCED)
 
     assert done.returncode == 1
-    assert re.findall(r"docs/reference/([\w-]+)\.md:\d+: WARNING: (.*)", done.stderr) == [
+    assert re.findall(r"docs/reference/([\w-]+)\.md:\d+: WARNING: (.* has no .*)", done.stderr) == [
         ("command-line", "--silent of the command cosmos-venv doctor has no help"),
         ("configs", "the parameter manifest_path of ProjectConfig has no sentence"),
         ("fixtures", "the fixture cosmos_clock has no docstring"),
