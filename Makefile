@@ -68,9 +68,10 @@ conformance-servers: test-env ## the same with servers of Airflow: the areas tha
 judge: ## judge this and other implementations, keep the reports in conformance/reports; ARGS="NAME ..." judges only these
 	@$(PYTHON) -m tools.bootstrap judge && $(BIN)/python -m tools.judge $(ARGS)
 
-pictures: test-env ## take the pictures of pages anew: of the conformance reports that are kept, of releases of dbt side by side, of dbt docs, of DAGs in Airflow, of a run of WATCHER
+pictures: test-env ## take the pictures of pages anew: of the conformance reports that are kept, of releases of dbt side by side, of dbt docs, of DAGs in Airflow, of a run of WATCHER, of the demo
 	@$(BIN)/python -m tools.pictures && $(BIN)/python -m tools.upgrade_picture && $(BIN)/python -m tools.docs_picture && \
-	$(BIN)/python -m tools.dag_pictures && $(BIN)/python -m tools.watcher_picture
+	$(BIN)/python -m tools.dag_pictures && $(BIN)/python -m tools.watcher_picture && $(BIN)/python -m tools.demo_pictures
+	@$(MAKE) demo ARGS="--svg docs/images/demo.svg"
 
 prove-verdicts: test-env ## judge again and again, the verdicts must agree; ARGS="--runs 10 --busy-runs 10 cosmos_venv"
 	@$(BIN)/python -m tools.prove_verdicts $(ARGS)

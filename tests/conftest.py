@@ -19,9 +19,9 @@ import pytest
 from cosmos_venv.dbt.warm import servers
 from pytest_cosmos_venv import AirflowHome, Wheelhouse
 from pytest_cosmos_venv.throwaway import throwaway_folder
+from tests.installed import a_browser
 from tests.order import long_ones_first
 from tests.postgres import Postgres, started_postgres
-from tools.browser import is_there, started
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
@@ -198,7 +198,5 @@ def everybodys_directory() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
     """A Chromium without a screen, for the tests of a module."""
-    if not is_there():
-        pytest.skip("no chromium and chromedriver here, and make test could not install them by apt-get")
-    with started(tmp_path_factory.mktemp("browser")) as found:
+    with a_browser(tmp_path_factory.mktemp("browser")) as found:
         yield found

@@ -8,9 +8,17 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from tools import browser
+
+if TYPE_CHECKING:
+    from selenium.webdriver.chrome.webdriver import WebDriver
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENTS = ROOT / ".cache" / "envs"
@@ -40,6 +48,18 @@ needs_dbt_wheels = pytest.mark.skipif(
     not list(WHEELS.glob("dbt_core-*")) and not IS_CI,
     reason="no real dbt in .cache/wheelhouse: make test fetches it",
 )
+
+
+@contextmanager
+def a_browser(profile: Path) -> Iterator[WebDriver]:
+    """A Chromium without a screen. The test is skipped where there is none; in CI it fails.
+
+    :param profile: folder for what it keeps.
+    """
+    if not browser.is_there() and not IS_CI:
+        pytest.skip("no chromium and chromedriver here, and make test could not install them by apt-get")
+    with browser.started(profile) as found:
+        yield found
 
 
 def install_from_wheels(patch: pytest.MonkeyPatch) -> None:

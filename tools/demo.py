@@ -120,7 +120,9 @@ def arguments_of(argv: Sequence[str] | None) -> argparse.Namespace:
     tag = f"{sys.version_info.major}.{sys.version_info.minor}"
     parser = argparse.ArgumentParser(description="Run the example DAG end to end and show what happened.")
     parser.add_argument("--started", type=float, default=time.time(), help="when make began, in epoch seconds")
-    parser.add_argument("--svg", type=Path, metavar="FILE", help="also save a picture of the terminal")
+    parser.add_argument(
+        "--svg", type=Path, metavar="FILE", help="also save a picture of the terminal, where nothing has failed"
+    )
     parser.add_argument("--ui", action="store_true", help="open Airflow's UI instead")
     parser.add_argument("--folder", type=Path, default=ROOT / ".demo" / tag, help="where everything is kept")
     parser.add_argument("--dags", type=Path, default=ROOT / "examples" / "dags", help="folder of the DAG files")
@@ -145,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         show_ways_on(place, display, options.table)
 
     status = guarded(act, place, display)
-    if options.svg is not None:
+    if options.svg is not None and status == 0:
         display.save_svg(options.svg, title="make demo")
     return status
 

@@ -1,8 +1,9 @@
-"""The table of measured figures in README.md, written from the stored results of the benchmarks.
+"""The measured figures in README.md and on the pages of the site, from the stored results of the benchmarks.
 
     .venv/bin/python -m tools.figures
 
-Writes the table between its two marks. Nobody types a figure: a test fails where the table is not that of the results.
+Writes the table of README between its two marks; a test fails where the table is not that of the results. A page says
+{measured}`NAME`, and the build of the site puts the figure there. Nobody types one.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.storing import RESULTS
 from benchmarks.suite_run import ROOT
@@ -99,6 +102,76 @@ ROWS = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A figure in a sentence of a page.
+
+    :param result: the stored result, without what its name ends in.
+    :param what: the row of that result.
+    :param behind: the words before the figure; empty: the row's first one. None: what the row was judged by, a ratio.
+    :param over: the row by whose figure this one is divided; empty: none.
+    """
+
+    result: str
+    what: str
+    behind: str | None = None
+    over: str = ""
+
+
+_LARGE = "1,000 models, valid partial_parse, one model"
+MEASURED: Mapping[str, Measured] = {
+    "a-hash-of-a-project": Measured(
+        result="project-hash", what="2000 models, no file has changed, over a bare look at the files", behind="hash"
+    ),
+    "a-hash-over-a-look": Measured(
+        result="project-hash", what="2000 models, no file has changed, over a bare look at the files"
+    ),
+    "a-kept-answer-of-dbt-ls": Measured(
+        result="loading", what="second parse of 1,000 models with dbt ls, before the DAG is built", behind="later"
+    ),
+    "an-idle-server": Measured(result="warm", what="memory of an idle server", behind=""),
+    "kept-project-over-warm": Measured(
+        result="warm", what=f"{_LARGE}, with the parsed project kept", behind="", over=f"{_LARGE}, warm"
+    ),
+    "selecting": Measured(result="loading", what="select `@x`", behind=""),
+    "warm-over-bare": Measured(result="warm", what="small project, dbt run of one model, warm"),
+    "warm-over-bare-of-1000": Measured(result="warm", what=f"{_LARGE}, warm"),
+}
+"""Name on a page -> where the figure stands."""
+
+
+def measured(name: str, results: Path = RESULTS) -> str:
+    """The figure of ``MEASURED`` in words.
+
+    :raises KeyError: there is none of this name.
+    :raises ValueError: the stored result does not have it any more.
+    """
+    wanted = MEASURED[name]
+    row = _row(wanted.result, wanted.what, results)
+    if wanted.behind is None:
+        return _ratio(row["judged"])
+    if wanted.over:
+        return _ratio(
+            seconds_of(row["figures"], wanted.behind)
+            / seconds_of(_row(wanted.result, wanted.over, results)["figures"], wanted.behind)
+        )
+    if size := re.match(r"[\d.,]+ MB\b", row["figures"]):
+        return size.group()
+    return in_words(seconds_of(row["figures"], wanted.behind))
+
+
+def _row(result: str, what: str, results: Path) -> dict[str, Any]:
+    rows: list[dict[str, Any]] = json.loads((results / f"{result}.json").read_text(encoding="utf-8"))["rows"]
+    found = [each for each in rows if each["what"] == what]
+    if len(found) != 1:
+        raise ValueError(f"{result}.json has {len(found)} rows {what!r}")
+    return found[0]
+
+
+def _ratio(ratio: float) -> str:
+    return f"{ratio:.1f}" if ratio >= 1 else f"{ratio:.2f}"
+
+
 def seconds_of(figures: str, words: str) -> float:
     """The figure behind some words of a stored row: ``bare dbt 3.89 s`` -> 3.89. ValueError where there is none."""
     before = rf"(?:^|[,;:] ){re.escape(words)} " if words else "^"
@@ -117,8 +190,7 @@ def in_words(seconds: float) -> str:
 
 def line_of(row: Row, results: Path = RESULTS) -> str:
     """The row as a line of Markdown."""
-    stored = json.loads((results / f"{row.result}.json").read_text(encoding="utf-8"))["rows"]
-    (figures,) = (each["figures"] for each in stored if each["what"] == row.what)
+    figures = _row(row.result, row.what, results)["figures"]
     ours, theirs = seconds_of(figures, row.ours), seconds_of(figures, row.theirs)
     words, told = row.floor
     beneath = f"{told} {in_words(seconds_of(figures, words))}" if words else ""

@@ -88,6 +88,24 @@ class VirtualenvArguments(msgspec.Struct, frozen=True, kw_only=True):
             libraries=libraries,
         )
 
+    def for_command_line(self, directory: Path) -> list[str]:
+        """Return the words with which ``cosmos-venv env warm`` builds the environment. Passwords in them are masked.
+
+        :param directory: where.
+        """
+        from cosmos_venv.credentials import mask  # for an error
+
+        options = {
+            "--requirement": self.py_requirements,
+            "--pip-option": self.pip_install_options,
+            "--adbc-driver": self.adbc_drivers or (),
+            "--python": () if self.py_executable is None else (self.py_executable,),
+            "--dir": (str(directory),),
+        }
+        # With "=", as a value may begin with a hyphen.
+        words = [f"{option}={mask(value)}" for option, values in options.items() for value in values]
+        return [*words, "--system-site-packages"] if self.py_system_site_packages else words
+
     def _drivers(self) -> tuple[list[str], tuple[Library, ...]]:
         """The requirements of the distributions that hold a driver, and all drivers."""
         given = settings.virtualenv_adbc_drivers.split() if self.adbc_drivers is None else self.adbc_drivers

@@ -124,6 +124,7 @@ def managed_environment(
         try:
             environment = opened.enter_context(
                 _kept_environment(
+                    arguments,
                     spec,
                     directory,
                     may_upgrade=True,
@@ -174,7 +175,7 @@ def environment_for_parsing(
             with closing(ready):
                 yield ready
             return
-        _refuse_to_build(spec, directory)
+        _refuse_to_build(arguments, spec, directory)
         for line in _near_misses(spec):
             report(line)
         # Only here: a parse that finds its environment has no use for it.
@@ -200,15 +201,22 @@ def environment_for_parsing(
                 **more,
             )
         except VirtualenvBeingBuilt as error:
-            raise VirtualenvBeingBuilt(f"{error} {_warm_command()} builds it beforehand.") from None
+            raise VirtualenvBeingBuilt(f"{error} {_warm_command(arguments, directory)} builds it beforehand.") from None
     with _kept_environment(
-        spec, directory, may_upgrade=False, instead_of=instead_of, cancellation=Cancellation(), report=report
+        arguments,
+        spec,
+        directory,
+        may_upgrade=False,
+        instead_of=instead_of,
+        cancellation=Cancellation(),
+        report=report,
     ) as environment:
         yield environment
 
 
 @contextmanager
 def _kept_environment(
+    arguments: VirtualenvArguments,
     spec: EnvironmentSpec,
     directory: Path,
     *,
@@ -242,7 +250,7 @@ def _kept_environment(
         with closing(ready):
             yield ready
         return
-    _refuse_to_build(spec, directory)
+    _refuse_to_build(arguments, spec, directory)
     for line in _near_misses(spec) if foreground is None else ():
         report(line)
     began = time.monotonic()
@@ -329,10 +337,11 @@ def seconds_for_a_parse() -> float | None:
     return left / 2 if left else None
 
 
-def _warm_command() -> str:
-    """Return the command that builds beforehand, with the DAG file that is imported now."""
+def _warm_command(arguments: VirtualenvArguments, directory: Path) -> str:
+    """Return the command that builds beforehand: with the DAG file that is imported now, else with the arguments."""
     file = parsed_file()
-    return f"cosmos-venv env warm {'DAGFILE' if file is None else shlex.quote(str(file))}"
+    words = arguments.for_command_line(directory) if file is None else [str(file)]
+    return shlex.join(["cosmos-venv", "env", "warm", *words])
 
 
 def _on_search_path(
@@ -346,7 +355,7 @@ def _may_build() -> bool:
     return settings.virtualenv_build != "never" or foreground_builds.get() is not None
 
 
-def _refuse_to_build(spec: EnvironmentSpec, directory: Path) -> None:
+def _refuse_to_build(arguments: VirtualenvArguments, spec: EnvironmentSpec, directory: Path) -> None:
     """Raise where the environment, which is not ready, may not be built."""
     if _may_build():
         return
@@ -358,7 +367,7 @@ def _refuse_to_build(spec: EnvironmentSpec, directory: Path) -> None:
         f"virtualenv_dir={str(directory)!r} holds no environment for {spec}"
         + (f", nor does virtualenv_search_path={searched!r}" if searched else "")
         + ", and [cosmos_venv] virtualenv_build is never. Build it beforehand: "
-        + _warm_command()
+        + _warm_command(arguments, directory)
         + "".join(f". {line}" for line in said)
         + "".join(f". {line}" for line in _near_misses(spec))
     )

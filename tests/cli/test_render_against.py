@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.cli import main
+from pytest_cosmos_venv import DbtProjects
+from tests.whole.page_outputs import shown_by
 
 PROJECT = Path(__file__).parents[1] / "data" / "rendering-project"
 
@@ -64,6 +66,51 @@ def test_a_dag_file_is_compared_with_a_revision(repository: Path, capsys: pytest
         ["git", "status", "--short", "--untracked-files=no"], cwd=repository, capture_output=True, text=True, check=True
     )
     assert status.stdout == " M dags/chosen.py\n", "the repository is as it was"
+
+
+HARBOR = """
+# airflow
+from datetime import datetime, timezone
+from pathlib import Path
+from cosmos_venv import DbtDag, LoadMode, ProfileConfig, ProjectConfig, RenderConfig
+
+PROJECT = Path(__file__).parent / "harbor"
+harbor = DbtDag(
+    dag_id="harbor",
+    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    project_config=ProjectConfig(PROJECT, manifest_path=PROJECT / "target" / "manifest.json"),
+    profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=PROJECT / "profiles.yml"),
+    render_config=RenderConfig(load_method=LoadMode.DBT_MANIFEST),
+)
+"""
+
+
+def test_the_page_shows_what_is_printed(
+    tmp_path: Path,
+    cosmos_dbt_project: DbtProjects,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    project = cosmos_dbt_project("harbor")
+    project.model("stg_vessels", "select 1 as id")
+    project.model("mart", "select * from {{ ref('stg_vessels') }}")
+    project.manifest()
+    dags = tmp_path / "repository" / "dags"
+    shutil.copytree(project.path, dags / "harbor")
+    (dags / "harbor.py").write_text(HARBOR)
+    git(dags.parent, "init", "--quiet", "--initial-branch", "main")
+    git(dags.parent, "add", "--all", "--force")
+    git(dags.parent, "commit", "--quiet", "--message", "first")
+    project.delete("stg_vessels")
+    project.model("stg_vessels", "select 1 as id", tests={"id": ["unique"]})
+    project.manifest()
+    shutil.copytree(project.path, dags / "harbor", dirs_exist_ok=True)
+    monkeypatch.chdir(dags.parent)
+
+    main(["render", "dags/harbor.py", "--against", "main"])
+
+    printed = capsys.readouterr().out.splitlines()
+    assert shown_by("reference/cli.md", "render dags/harbor.py --against main") == printed
 
 
 def test_a_comment_for_a_pull_request(repository: Path, tmp_path: Path) -> None:

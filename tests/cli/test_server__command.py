@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import tempfile
 from pathlib import Path
@@ -16,6 +17,7 @@ from cosmos_venv.cli import main
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm import status as server_status
 from tests.dbt.warm.conftest import Tool
+from tests.whole.page_outputs import masked, shown_by
 
 
 class Run(Protocol):
@@ -84,6 +86,36 @@ def test_status_is_a_table_for_people(tool: Tool, capfd: pytest.CaptureFixture[s
     assert headings.split() == ["pid", "user", "environment", "state", "age", "idle", "served", "memory", "running"]
     assert row.split()[0] == str(tool.server().pid)
     assert str(tool.folder) in row
+
+
+def test_the_page_shows_the_table_of_a_command_that_runs(
+    tool: Tool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fifo, said = tmp_path / "fifo", []
+    os.mkfifo(fifo)
+    tool.run("exit", "0")
+
+    def on_line(line: str) -> None:
+        if line.isdigit():
+            capfd.readouterr()
+            main(["server", "status", "--dir", str(tool.folder)])
+            said.extend(capfd.readouterr().out.splitlines())
+            fifo.write_text("on")
+
+    tool.run("wait", str(fifo), on_line=on_line)
+
+    def alike(line: str) -> str:
+        """The line with the same environment, user, ages and command on each machine."""
+        for pattern, word in (
+            (rf"{re.escape(str(tool.folder))}|\b[0-9a-f]{{12}}-\d+", "ENVIRONMENT"),
+            (rf"\b({psutil.Process().username()}|airflow)\b", "USER"),
+            (r"\b\d+ (s|min)\b", "AGE"),
+            (r"\b(tool wait|dbt run)\b", "COMMAND"),
+        ):
+            line = re.sub(pattern, word, line)
+        return masked(line)
+
+    assert list(map(alike, shown_by("reference/cli.md", "server status"))) == list(map(alike, said))
 
 
 def test_a_server_of_a_worker_with_another_temporary_folder_is_found(

@@ -105,3 +105,24 @@ def test_a_folder_without_a_library_is_refused(tmp_path: Path) -> None:
 def test_a_text_in_place_of_a_list_is_refused() -> None:
     with pytest.raises(CosmosValueError, match=r"adbc_drivers='libduckdb.so' is one string where several are meant"):
         VirtualenvArguments.of({"py_requirements": ["dbt-core"], "adbc_drivers": "libduckdb.so"})
+
+
+def test_the_words_of_a_command_are_those_of_its_arguments() -> None:
+    told = VirtualenvArguments(
+        py_requirements=("dbt-core~=1.11.0", "-r /dbt/requirements.txt"),
+        pip_install_options=("--upgrade", "--index-url=https://ana:secret@pypi.example/simple"),
+        py_system_site_packages=True,
+        py_executable="python3.12",
+        adbc_drivers=("/drivers/libduckdb.so",),
+    )
+
+    assert told.for_command_line(Path("/envs")) == [
+        "--requirement=dbt-core~=1.11.0",
+        "--requirement=-r /dbt/requirements.txt",
+        "--pip-option=--upgrade",
+        "--pip-option=--index-url=https://****@pypi.example/simple",
+        "--adbc-driver=/drivers/libduckdb.so",
+        "--python=python3.12",
+        "--dir=/envs",
+        "--system-site-packages",
+    ]

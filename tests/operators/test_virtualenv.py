@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import tempfile
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cosmos_venv.cli import main
 from cosmos_venv.compat import AirflowException, AirflowSkipException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.constants import InvocationMode
@@ -190,10 +192,14 @@ def test_where_building_is_forbidden_the_error_names_the_command_that_builds(
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_BUILD", "never")
 
-    with pytest.raises(AirflowException, match="cosmos-venv env warm DAGFILE"):
+    with pytest.raises(AirflowException, match="Build it beforehand: ") as raised:
         make_operator(virtualenv_dir=tmp_path / "new").execute({})
 
     assert not (tmp_path / "new").exists()
+    program, *words = shlex.split(str(raised.value).rpartition("beforehand: ")[2])
+    assert program == "cosmos-venv"
+    assert main(words) == 0
+    make_operator(virtualenv_dir=tmp_path / "new").execute({})
 
 
 def test_a_rendered_directory_is_used(make_operator: MakeOperator, dbt_calls: DbtCalls, tmp_path: Path) -> None:

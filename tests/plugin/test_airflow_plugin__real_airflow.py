@@ -11,21 +11,15 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tests.installed import OLDER_AIRFLOWS_3, is_missing, needs_dbt
+from tests.installed import OLDER_AIRFLOWS_3, a_browser, is_missing, needs_dbt
 from tests.plugin.docs_airflow import WEB_KEY, AirflowWithDocs, airflow_with_docs, enter_frame, text_of, wait_for
 from tests.plugin.docs_folder import generate_docs
 from tests.plugin.docs_server import Server, serving
-from tools.browser import is_there, started
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.timeout(600),
-    needs_dbt,
-    pytest.mark.skipif(not is_there(), reason="no chromium and chromedriver here, and apt-get could not install them"),
-]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600), needs_dbt]
 
 # What a page tries that wants to get at the session, or out of its frame. Each try says what it got.
 HOSTILE = """
@@ -87,7 +81,7 @@ def airflow(settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[WebDriver]:
-    with started(tmp_path / "browser") as found:
+    with a_browser(tmp_path / "browser") as found:
         yield found
 
 

@@ -44,7 +44,12 @@ def run_demo(tmp_path: Path, dag_file: str) -> subprocess.CompletedProcess[str]:
     (dags / "plain.py").write_text(dag_file, encoding="utf-8")
     command = [sys.executable, "-m", "tools.demo", "--folder", str(tmp_path / "demo"), "--dags", str(dags)]
     return subprocess.run(
-        [*command, "--dag-id", "plain"], cwd=demo.ROOT, check=False, capture_output=True, text=True, timeout=240
+        [*command, "--dag-id", "plain", "--svg", str(tmp_path / "demo.svg")],
+        cwd=demo.ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=240,
     )
 
 
@@ -62,6 +67,7 @@ def test_a_run_in_which_every_task_succeeds_ends_with_a_table_and_exit_code_0(tm
         ["check"],
         ["publish"],
     ]
+    assert "publish" in (tmp_path / "demo.svg").read_text(encoding="utf-8")
     assert "loaded" not in done.stdout
     assert "loaded" in (tmp_path / "demo" / "logs" / "plain.log").read_text(encoding="utf-8")
 
@@ -74,6 +80,7 @@ def test_a_failing_task_makes_the_demo_fail_and_gives_the_reason(tmp_path: Path)
     assert "Task check failed:\n3 passengers too many" in done.stdout
     assert "upstream_failed" in done.stdout
     assert "plain.log" in done.stdout
+    assert not (tmp_path / "demo.svg").exists(), "no picture of a failure takes the place of one on a page"
 
 
 @pytest.mark.long

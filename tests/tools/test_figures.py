@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.figures import BEGIN, END, PAGE, ROWS, in_words, line_of, seconds_of, with_table
+from tools.figures import BEGIN, END, MEASURED, PAGE, ROWS, in_words, line_of, measured, seconds_of, with_table
 
 
 def test_readme_shows_the_stored_figures() -> None:
@@ -59,3 +59,37 @@ def test_a_line_holds_the_floor_both_sides_and_the_ratio(tmp_path: Path) -> None
 def test_a_page_without_marks_is_an_error(page: str) -> None:
     with pytest.raises(ValueError, match=r"README\.md needs a line"):
         with_table(page)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "expected"),
+    [
+        pytest.param("warm-over-bare", [("", 0.1462)], "0.15", id="what-it-was-judged-by"),
+        pytest.param("a-hash-over-a-look", [("", 2.27)], "2.3", id="more-than-one"),
+        pytest.param(
+            "a-hash-of-a-project", [("hash 17.7 ms, a bare look at the files 7.8 ms", 2.27)], "18 ms", id="time"
+        ),
+        pytest.param("an-idle-server", [("130 MB; a dbt that has imported the same 116 MB", 1.1)], "130 MB", id="size"),
+        pytest.param(
+            "kept-project-over-warm", [("1 s; bare 8 s", 0.1), ("2.5 s; bare 8 s", 0.3)], "0.40", id="two-rows"
+        ),
+    ],
+)
+def test_a_figure_of_a_sentence_is_that_of_its_row(
+    name: str, rows: list[tuple[str, float]], expected: str, tmp_path: Path
+) -> None:
+    wanted = MEASURED[name]
+    stored = [
+        {"what": what, "figures": figures, "judged": judged}
+        for what, (figures, judged) in zip((wanted.what, wanted.over), rows, strict=False)
+    ]
+    (tmp_path / f"{wanted.result}.json").write_text(json.dumps({"rows": stored}), encoding="utf-8")
+
+    assert measured(name, tmp_path) == expected
+
+
+def test_a_row_that_is_gone_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "warm.json").write_text('{"rows": []}', encoding="utf-8")
+
+    with pytest.raises(ValueError, match=r"warm\.json has 0 rows 'memory of an idle server'"):
+        measured("an-idle-server", tmp_path)

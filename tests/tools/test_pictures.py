@@ -7,19 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.installed import a_browser
 from tools import pictures
-from tools.browser import is_there, started
 
 
 @pytest.mark.long
 @pytest.mark.timeout(180)
-@pytest.mark.skipif(not is_there(), reason="no chromium and chromedriver here, and apt-get could not install them")
 def test_each_picture_shows_its_page_from_the_top_with_a_requirement_unfolded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pictures, "IMAGES", tmp_path)
 
-    with started(tmp_path / "profile") as browser:
+    with a_browser(tmp_path / "profile") as browser:
         for picture in pictures.PICTURES:
             image = pictures.take(browser, picture, tmp_path)
 

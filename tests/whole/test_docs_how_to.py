@@ -32,14 +32,6 @@ def test_a_setting_with_a_dot_is_one(page: Path) -> None:
     assert [name for name in dotted if name not in SETTINGS and not name.startswith(("dbt", "seeds"))] == []
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_the_index_names_each_page(folder: str) -> None:
-    index = (FOLDER / folder / "index.md").read_text(encoding="utf-8")
-    pages = [page.stem for page in (FOLDER / folder).glob("*.md") if page.stem != "index"]
-
-    assert [name for name in pages if f"({name}.md)" not in index] == []
-
-
 def pods() -> list[dict[str, Any]]:
     manifests = [
         block for block in BLOCKS if block.page.stem in ("kubernetes", "image-volume") and block.language == "yaml"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -81,9 +82,8 @@ def test_the_rules_name_metrics_and_reasons_that_there_are() -> None:
 
 
 def test_a_metric_of_airflow_is_one() -> None:
-    registry = pytest.importorskip(
-        "airflow.sdk._shared.observability.metrics.metrics_registry", reason="this Airflow has no list of its metrics"
-    ).MetricsRegistry()
+    """Airflow 3.2 and later have a list of their metrics."""
+    registry = import_module("airflow.sdk._shared.observability.metrics.metrics_registry").MetricsRegistry()
 
     # Whatever of Airflow's is named is written without the pattern that ours have.
     others = set(re.findall(r"\bairflow_(?!cosmos_venv)([a-z_]+)", DASHBOARD + RULES))
@@ -151,12 +151,8 @@ class Statsd:
 
 @pytest.fixture
 def backends(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Airflow's module of metrics; what a test initializes is forgotten after it."""
-    module = pytest.importorskip(
-        "airflow.sdk._shared.observability.metrics.stats", reason="this Airflow keeps its metrics elsewhere"
-    )
-    if not hasattr(module, "initialize"):
-        pytest.skip("this Airflow keeps its metrics elsewhere")
+    """Airflow's module of metrics, of 3.2 and later; what a test initializes is forgotten after it."""
+    module = import_module("airflow.sdk._shared.observability.metrics.stats")
     for name in ("_factory", "_backend", "_export_legacy_names"):
         monkeypatch.setattr(module, name, getattr(module, name))
     return module
@@ -177,7 +173,6 @@ def test_statsd_gets_the_tags_beside_the_name(backends: Any) -> None:
 
 def test_opentelemetry_gets_a_sum_that_only_grows(backends: Any) -> None:
     """Of such a sum Prometheus's name ends in ``_total``."""
-    pytest.importorskip("opentelemetry.sdk.metrics", reason="OpenTelemetry's SDK is not installed")
     from airflow.sdk._shared.observability.metrics.otel_logger import SafeOtelLogger
     from opentelemetry.sdk import environment_variables
     from opentelemetry.sdk.metrics import MeterProvider

@@ -5,9 +5,8 @@ Numbers, times, digests and paths are another machine's; all other words of a sh
 
 from __future__ import annotations
 
-import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,35 +14,13 @@ import pytest
 from cosmos_venv.cli import main
 from pytest_cosmos_venv import DbtProjects, Wheelhouse
 from tests.command_line import harbor_source
-from tests.whole.page_blocks import PAGES, Block, blocks_of
+from tests.whole.page_blocks import PAGES, blocks_of
+from tests.whole.page_outputs import masked, shown
 
 Printed = Callable[[Sequence[str]], list[str]]
 REQUIREMENTS = ("dbt-core~=1.11.0", "dbt-duckdb")
-# In this order: a path may hold digits, a time consists of them.
-MASKS = (
-    (r"\b[0-9a-f]{12,64}\b", "HASH"),
-    (r"(?<![\w.])/[\w./-]+", "PATH"),
-    (r"\d[\d.,:T+-]*", "N"),
-    (r"\bN (MB|KB|GB|kB)\b", "SIZE"),
-    (r" in use ", " "),
-    (r"\s+", " "),
-)
-# These tell of what another test has: a released package index, a second machine, a running server, another revision.
-ELSEWHERE = ("doctor --only hosts", "server status", "render dags/harbor.py --against main", "python -m venv")
-
-
-def masked(line: str) -> str:
-    """The line without what differs from machine to machine."""
-    for pattern, word in MASKS:
-        line = re.sub(pattern, word, line)
-    return line.strip()
-
-
-def shown(block: Block) -> Iterator[tuple[list[str], list[str]]]:
-    """The words of each command of a block, with the lines that the page shows of its output; ``...`` is left out."""
-    for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
-        command, *lines = part.splitlines()
-        yield shlex.split(command), [line for line in lines if line.strip() not in ("", "...")]
+# Tests of these commands compare them, where there is a host, a running server, another revision.
+ELSEWHERE = ("doctor --only hosts", "server status", "render dags/harbor.py --against main")
 
 
 EXAMPLES = [
@@ -102,3 +79,11 @@ def test_the_output_on_a_page_is_what_the_command_prints(words: list[str], lines
 
 def test_the_pages_show_outputs() -> None:
     assert len(EXAMPLES) >= 4
+    commands = [
+        shlex.join(words[1:])
+        for page in PAGES
+        for block in blocks_of(page)
+        if block.language == "console"
+        for words, _ in shown(block)
+    ]
+    assert [sum(each.startswith(start) for each in commands) for start in ELSEWHERE] == [1, 1, 1]

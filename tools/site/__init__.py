@@ -20,9 +20,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """
     from pygments.lexers.templates import SqlJinjaLexer
 
-    from tools.site import diagrams, generated, repository_links
+    from tools.site import diagrams, generated, measured, repository_links
 
-    for part in (diagrams, generated, repository_links):
+    for part in (diagrams, generated, measured, repository_links):
         part.add_to(app)
     app.add_lexer("sql", SqlJinjaLexer)  # dbt's
     return {"parallel_read_safe": True, "parallel_write_safe": True}

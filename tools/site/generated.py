@@ -1,4 +1,7 @@
-"""The directive ``{generated}``, which puts a part of the reference into a page: ```` ```{generated} settings ````."""
+"""The directive ``{generated}``, which puts a part of the reference into a page: ```` ```{generated} settings ````.
+
+The words in it go to the function that writes the part: the names of the settings of ``settings-table``.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING
 from tools.site.classes_page import classes_text, functions_text, operators_text
 from tools.site.commands_page import commands_text
 from tools.site.errors_page import errors_text
-from tools.site.settings_page import settings_text
+from tools.site.settings_page import settings_table, settings_text
 from tools.site.toolkit_page import fixtures_text, marks_text, options_text
 from tools.site.undocumented import Undocumented
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     from docutils.nodes import Node
     from sphinx.application import Sphinx
 
-WRITERS: Mapping[str, Callable[[], str]] = {
+WRITERS: Mapping[str, Callable[..., str]] = {
     "classes": classes_text,
     "commands": commands_text,
     "errors": errors_text,
@@ -26,6 +29,7 @@ WRITERS: Mapping[str, Callable[[], str]] = {
     "operators": operators_text,
     "pytest-options": options_text,
     "settings": settings_text,
+    "settings-table": settings_table,
 }
 """Argument of the directive -> the function that writes the part."""
 
@@ -45,12 +49,13 @@ def add_to(app: Sphinx) -> None:
 
     class Generated(SphinxDirective):  # type: ignore[misc]  # the types of Sphinx are in its environment
         required_arguments = 1
+        has_content = True
 
         def run(self) -> list[Node]:
             (name,) = self.arguments
             self.env.note_reread()  # the code may have changed, which Sphinx does not look at
             try:
-                text = WRITERS[name]()
+                text = WRITERS[name](*" ".join(self.content).split())
             except Undocumented as error:
                 for line in error.missing:
                     logger.warning(line, location=self.get_location())

@@ -20,6 +20,20 @@ def settings_text(settings: Mapping[str, Setting] = SETTINGS) -> str:
     return "\n".join(line for name in sorted(settings) for line in _section(name, settings[name]))
 
 
+def settings_table(*names: str) -> str:
+    """Return a table of some settings, with links to their sections.
+
+    :param names: of the settings, in this order.
+    :raises Undocumented: there is no such setting.
+    """
+    refuse([f"there is no setting {name}" for name in names if name not in SETTINGS])
+    lines = ["| setting in `[cosmos_venv]` | default | meaning |", "|---|---|---|"]
+    for name in names:
+        setting = SETTINGS[name]
+        lines.append(f"| [`{name}`](/reference/settings.md#{name}) | {_default(setting)} | {setting.meaning} |")
+    return "\n".join(lines)
+
+
 def variable(section: str, name: str) -> str:
     """Return the environment variable of a setting, as Airflow names it."""
     return f"AIRFLOW__{section.upper()}__{name.upper()}"
@@ -28,7 +42,7 @@ def variable(section: str, name: str) -> str:
 def _section(name: str, setting: Setting) -> Iterator[str]:
     yield from (f"## `{name}`", "", setting.meaning, "")
     yield f"- Type: {_TYPES[type(setting.default)]}"
-    yield f"- Default: `{setting.default}`" if setting.default != "" else "- Default: empty"
+    yield f"- Default: {_default(setting)}"
     if setting.choices:
         yield f"- Values: {', '.join(f'`{each}`' for each in setting.choices)}"
     if setting.least is not None:
@@ -39,3 +53,7 @@ def _section(name: str, setting: Setting) -> Iterator[str]:
     if setting.older_name:
         yield f"- Older name, still read: `{setting.older_name}`"
     yield ""
+
+
+def _default(setting: Setting) -> str:
+    return f"`{setting.default}`" if setting.default != "" else "empty"

@@ -13,8 +13,7 @@ from typing import Any, cast
 import pytest
 
 from pytest_cosmos_venv import fixtures
-from pytest_cosmos_venv.options import add_options
-from pytest_cosmos_venv.plugin import FIXTURES
+from pytest_cosmos_venv.plugin import FIXTURES, pytest_addoption
 from tools.site.undocumented import refuse
 
 FILES = tuple(sorted(Path(str(fixtures.__file__)).parent.glob("*.py")))
@@ -65,7 +64,7 @@ def _fixture(function: ast.FunctionDef, scope: str) -> Iterator[str]:
 
 
 class Recorder:
-    """What the plugin tells pytest, kept: it stands for a parser of options, its group, and a configuration.
+    """What the plugin tells pytest, kept: it stands for a parser of options, its group, plugins, and a configuration.
 
     :ivar options: word on the command line -> its words in the help.
     :ivar settings: name in the ini file -> its words in the help.
@@ -79,6 +78,12 @@ class Recorder:
 
     def getgroup(self, *_: str) -> Recorder:
         return self
+
+    def import_plugin(self, _: str) -> None:
+        """Nothing: marks and fixtures are looked for apart."""
+
+    def register(self, *_: object) -> None:
+        """Nothing: no test runs."""
 
     def addoption(self, name: str, **given: Any) -> None:
         self.options[name] = given
@@ -118,7 +123,7 @@ def options_text(recorder: Recorder | None = None) -> str:
     """
     if recorder is None:
         recorder = Recorder()
-        add_options(cast("pytest.Parser", recorder))
+        pytest_addoption(cast("pytest.Parser", recorder), cast("pytest.PytestPluginManager", recorder))
     shown = {name: each for name, each in recorder.options.items() if "SUPPRESS" not in str(each.get("help"))}
     former = {_key(name) for name in recorder.options if name not in shown}
     alone = {name: each for name, each in recorder.settings.items() if name not in former}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -300,3 +301,11 @@ def _run_prune(options: argparse.Namespace) -> int:
 
 def _add_directory(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", type=Path, metavar="DIR", help="a virtualenv_dir")
+    parser.add_argument("--dir", action=_DirectoryWithoutOption, help=argparse.SUPPRESS)
+
+
+class _DirectoryWithoutOption(argparse.Action):
+    """Tells who writes ``--dir``, as for ``env warm``, how the command is written."""
+
+    def __call__(self, parser: argparse.ArgumentParser, _: object, value: object, __: object = None) -> None:
+        parser.error(f"DIR stands without --dir here: {parser.prog} {shlex.quote(str(value))}")

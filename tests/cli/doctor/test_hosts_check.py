@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from cosmos_venv.cli.doctor.check_result import CheckResult, Examined
 from cosmos_venv.cli.doctor.hosts_check import _WITHOUT_REPORTS, hosts_are_known
 from pytest_cosmos_venv import PackageIndex, Wheel, Wheelhouse, write_wheel
 from tests.engines import ENGINES, Engine
+from tests.whole.page_outputs import shown_by
 
 DBT_2 = ENGINES[-1]
 
@@ -100,6 +102,22 @@ def test_a_host_behind_tls_is_heard_too(index: PackageIndex, installer: str, cos
     (found,) = of_requirements("dbt-core~=1.10.0", "dbt-harbor")
 
     assert "code.invalid:443 is asked, which does not answer" in found.text
+
+
+@pytest.mark.long
+def test_the_page_shows_what_is_printed(
+    index: PackageIndex, cosmos_wheelhouse: Wheelhouse, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cosmos_wheelhouse.add_sdist("dbt-harbor", downloads="https://code.invalid/program", requires=())
+    words = ["--only", "hosts", "--requirement", "dbt-core~=1.10.0", "--requirement", "dbt-harbor"]
+
+    code = main(["doctor", *words])
+
+    (line,) = shown_by("reference/cli.md", "doctor --only hosts")
+    parts = line.replace("1.12", "1.10").replace("dbt-postgres", "dbt-harbor").split("…")
+    parts = [re.escape(part.replace("code.example.com", "code.invalid")) for part in parts]
+    assert code == 1
+    assert re.match(".+".join(parts), capfd.readouterr().out)
 
 
 def test_this_machines_own_proxy_is_asked_for_what_lies_beyond(

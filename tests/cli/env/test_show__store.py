@@ -48,6 +48,14 @@ def store(tmp_path: Path, make_used: Callable[[str, float], Environment]) -> Pat
     return tmp_path / "store"
 
 
+@pytest.mark.parametrize("action", ["list", "show", "verify", "prune", "push", "export"])
+def test_who_writes_dir_as_an_option_is_told_the_command(action: str, tmp_path: Path) -> None:
+    done = env(action, "--dir", tmp_path / "my envs")
+
+    assert done.returncode == 2
+    assert f"DIR stands without --dir here: cosmos-venv env {action} '{tmp_path / 'my envs'}'" in done.stderr
+
+
 def test_list_shows_what_stands_there(store: Path) -> None:
     shown, data = env("list", store), json.loads(env("list", store, "--json").stdout)
 

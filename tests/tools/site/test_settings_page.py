@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from cosmos_venv.settings.table import SETTINGS, Setting
-from tools.site.settings_page import settings_text
+from tools.site.settings_page import settings_table, settings_text
 from tools.site.undocumented import Undocumented
 
 
@@ -46,3 +46,17 @@ def test_a_setting_without_a_meaning_is_refused() -> None:
 
     with pytest.raises(Undocumented, match=r"^the setting cache_dir has no meaning$"):
         settings_text({**SETTINGS, "cache_dir": silent})
+
+
+def test_a_table_of_some_settings_is_that_of_the_code() -> None:
+    setting = SETTINGS["virtualenv_prune_max_count"]
+
+    assert settings_table("virtualenv_prune_max_count").splitlines()[2:] == [
+        f"| [`virtualenv_prune_max_count`](/reference/settings.md#virtualenv_prune_max_count) | `{setting.default}` | "
+        f"{setting.meaning} |"
+    ]
+
+
+def test_a_table_of_a_setting_that_is_gone_is_refused() -> None:
+    with pytest.raises(Undocumented, match=r"^there is no setting gone$"):
+        settings_table("cache_dir", "gone")
