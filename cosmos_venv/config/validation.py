@@ -40,16 +40,6 @@ def system_dbt() -> str:
     return shutil.which("dbt") or "dbt"
 
 
-def not_yet(parameter: str, value: object, instead: str) -> CosmosValueError:
-    """The error for what Cosmos has and this release lacks.
-
-    :param parameter: the name that errors give it: ``RenderConfig.select``.
-    :param value: what it was set to.
-    :param instead: the way out, in words that follow "use".
-    """
-    return CosmosValueError(f"{parameter}={value}: cosmos-venv does not have this yet; use {instead}.")
-
-
 def member(kind: type[E], value: object, parameter: str) -> E:
     """The member of an enum, from itself or from its exact text. Cosmos takes any text and fails later, elsewhere.
 

@@ -75,15 +75,10 @@ def test_seeds_do_as_the_page_says_with_a_dbt_that_is_a_program(
 
 def known_finding(import_root: str, scenario: SeedStory) -> str | None:
     if import_root == "cosmos_venv":
-        return _not_yet(scenario)
+        return None
     findings = dict(FINDINGS.get(import_root, {}))
     if not metadata.version("apache-airflow").startswith("2."):
         findings |= FINDINGS_ON_AIRFLOW_3.get(import_root, {})
     return findings.get(scenario.id)
 
 
-def _not_yet(scenario: SeedStory) -> str | None:
-    """Return the reason why cosmos_venv cannot play the scenario yet; None where it can."""
-    if scenario.id == "accepted-in-airflow_async":
-        return "cosmos_venv has no AIRFLOW_ASYNC yet"
-    return None
