@@ -32,10 +32,9 @@ def main(dbt: str) -> None:
         profile = {"shop": {"target": "dev", "outputs": {"dev": server.profile()}}}
         (project / "profiles.yml").write_text(yaml.safe_dump(profile))
         env = {**os.environ, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
-        for command in ("compile", "run"):
-            subprocess.run([dbt, command, "--profiles-dir", "."], cwd=project, env=env, check=True)
-            if command == "compile":
-                manifest = json.loads((project / "target/manifest.json").read_text())
+        subprocess.run([dbt, "compile", "--profiles-dir", "."], cwd=project, env=env, check=True)
+        manifest = json.loads((project / "target/manifest.json").read_text())
+        subprocess.run([dbt, "run", "--profiles-dir", "."], cwd=project, env=env, check=True)
     server.close()
     kept = {name: manifest[name] for name in ("metadata", "nodes", "sources", "exposures", "parent_map", "child_map")}
     (HERE / "manifest.json").write_text(json.dumps(kept, indent=1) + "\n")

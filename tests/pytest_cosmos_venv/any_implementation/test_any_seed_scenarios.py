@@ -67,5 +67,3 @@ def known_finding(import_root: str, scenario: SeedStory) -> str | None:
     if not metadata.version("apache-airflow").startswith("2."):
         findings |= FINDINGS_ON_AIRFLOW_3.get(import_root, {})
     return findings.get(scenario.id)
-
-
