@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.request
+from http.client import HTTPConnection
 from typing import Any
 
 import pytest
@@ -16,13 +15,12 @@ PROJECT = "bigquery/v2/projects/test-project"
 
 def ask(server: BigQueryServer, method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"{server.url}/{PROJECT}/{path}?prettyPrint=false", data=data, method=method)
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            text = answer.read()
-            return answer.status, json.loads(text) if text else {}
-    except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read())
+    connection = HTTPConnection(server.address, timeout=30)
+    connection.request(method, f"/{PROJECT}/{path}?prettyPrint=false", body=data)
+    answer = connection.getresponse()
+    text = answer.read()
+    connection.close()
+    return answer.status, json.loads(text) if text else {}
 
 
 def insert(server: BigQueryServer, sql: str, job_id: str = "one", **query: Any) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def test_a_model_with_a_dbt_of_its_own_is_refused(cosmos: dict[str, Any], words:
 
 
 def test_another_warehouse_is_named() -> None:
-    with pytest.raises(CosmosValueError, match="to BigQuery, and the profile is of 'snowflake'. Use ExecutionMode.WAT"):
+    with pytest.raises(CosmosValueError, match=r"to BigQuery, and the profile is of 'snowflake'\. Use Exec"):
         planned(ORDERS, query_adapter="snowflake")
 
 

@@ -98,3 +98,6 @@ def test_airflow_knows_the_first_task_and_the_last_one_for_what_they_are(case: d
     assert kinds[SETUP] == (True, False)
     assert kinds[TEARDOWN] == (False, True)
     assert sum(map(any, kinds.values())) == 2
+    # A task that is cleared has it run again.
+    (seed,) = (task for task_id, task in built.tasks.items() if "raw_vessels" in task_id)
+    assert [task.task_id.rpartition(".")[2] for task in seed.get_upstreams_only_setups()] == [SETUP]
