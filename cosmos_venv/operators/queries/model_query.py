@@ -226,9 +226,7 @@ class ModelQuery:
             try:
                 client.get_dataset(dataset)
             except not_found:
-                made = bigquery.Dataset(dataset)
-                made.location = self._limits.location
-                client.create_dataset(made, exists_ok=True)
+                client.create_dataset(dataset, exists_ok=True)  # at the client's location
             return None
         return found
 
