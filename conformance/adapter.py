@@ -256,7 +256,6 @@ class CosmosAdapter(Adapter):
 class CosmosVenvAdapter(Adapter):
     """cosmos-venv."""
 
-    absent: ClassVar[frozenset[str]] = frozenset({"airflow_async"})
     beyond: ClassVar[frozenset[str]] = frozenset(
         {
             *COMPATIBILITIES,

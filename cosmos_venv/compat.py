@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         AirflowSensorTimeout,
         AirflowSkipException,
         DuplicateTaskIdFound,
+        TaskDeferred,
     )
 else:
     DAG = _first("DAG", "airflow.sdk", "airflow.models.dag")
@@ -79,6 +80,7 @@ else:
     AirflowRescheduleException = _first("AirflowRescheduleException", "airflow.sdk.exceptions", "airflow.exceptions")
     AirflowSensorTimeout = _first("AirflowSensorTimeout", "airflow.sdk.exceptions", "airflow.exceptions")
     DuplicateTaskIdFound = _first("DuplicateTaskIdFound", "airflow.sdk.exceptions", "airflow.exceptions")
+    TaskDeferred = _first("TaskDeferred", "airflow.sdk.exceptions", "airflow.exceptions")
 
 # Airflow's own names, which others take from here.
 __all__ = [
@@ -96,6 +98,7 @@ __all__ = [
     "EmptyOperator",
     "Param",
     "PokeReturnValue",
+    "TaskDeferred",
     "TaskGroup",
 ]
 

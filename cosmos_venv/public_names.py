@@ -111,6 +111,7 @@ COSMOS_NAMES: Mapping[str, frozenset[str]] = {
         "exceptions": {"AirflowCompatibilityError", "CosmosDbtRunError", "CosmosValueError"},
         "io": {f"upload_to_{place}" for place in ("aws_s3", "azure_wasb", "cloud_storage", "gcp_gs")},
         "operators": _operators("Operator", "Deps", "Docs", "DocsAzureStorage", "DocsGCS", "DocsS3"),
+        "operators.airflow_async": _operators("AirflowAsyncOperator", "Clone", "Compile", "Source"),
         "operators.base": {"AbstractDbtBase", *_operators("Mixin", "Clone", "Compile", "Source")},
         "operators.local": {
             "AbstractDbtLocalBase",

@@ -72,6 +72,8 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.seeds.scenario_model import SeedStory
     from pytest_cosmos_venv.seeds.scenarios import SeedScenarios, seed_scenarios
     from pytest_cosmos_venv.suite import SuiteExit
+    from pytest_cosmos_venv.warehouse.bigquery_jobs import QueryJob, QueryRule
+    from pytest_cosmos_venv.warehouse.bigquery_server import BigQueryServer
     from pytest_cosmos_venv.warehouse.dbt_result import DbtFailed, DbtResult, NodeState
     from pytest_cosmos_venv.warehouse.duckdb_warehouse import DuckDBWarehouse
     from pytest_cosmos_venv.warehouse.warehouses import DuckDBWarehouses
@@ -88,6 +90,7 @@ __all__ = [
     "WATCHER_SCENARIOS",
     "AirflowHome",
     "Alert",
+    "BigQueryServer",
     "Clock",
     "Connections",
     "Contender",
@@ -123,6 +126,8 @@ __all__ = [
     "Pids",
     "Point",
     "ProcessTable",
+    "QueryJob",
+    "QueryRule",
     "Race",
     "RaceFailure",
     "Racer",
@@ -246,6 +251,8 @@ _MODULES = {
         "seeds.scenarios": ("SeedScenarios", "seed_scenarios"),
         "suite": ("SuiteExit",),
         "warehouse.dbt_result": ("DbtFailed", "DbtResult", "NodeState"),
+        "warehouse.bigquery_jobs": ("QueryJob", "QueryRule"),
+        "warehouse.bigquery_server": ("BigQueryServer",),
         "warehouse.duckdb_warehouse": ("DuckDBWarehouse",),
         "warehouse.warehouses": ("DuckDBWarehouses",),
         "runs.turns": ("WaitsForEver",),

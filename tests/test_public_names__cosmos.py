@@ -89,7 +89,6 @@ def test_a_name_of_cosmos_is_there_or_refused_with_what_is_there(module: str, na
             "from cosmos_venv.operators.virtualenv import DbtShowVirtualenvOperator",
             "Read the table by Airflow's SQL op",
         ),
-        ("from cosmos_venv.constants import DBT_SETUP_ASYNC_TASK_ID", "has DEFAULT_PROFILES_FILE_NAME, DbtRes"),
         ("from cosmos_venv.operators.watcher import DbtSourceWatcherOperator", "has DbtBuildWatcherOperator, "),
     ],
 )

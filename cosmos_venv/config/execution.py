@@ -8,24 +8,26 @@ from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cosmos_venv.config.validation import as_path, member, refuse_parameters_not_yet, system_dbt
+from cosmos_venv.config.validation import as_path, member, system_dbt, texts
 from cosmos_venv.constants import ExecutionMode, InvocationMode, SeedRenderingBehavior, TestIndirectSelection
 from cosmos_venv.exceptions import CosmosValueError
 
 logger = logging.getLogger(__name__)
 
-OFFERED = (ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV, ExecutionMode.WATCHER)
+OFFERED = (ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV, ExecutionMode.WATCHER, ExecutionMode.AIRFLOW_ASYNC)
 """The modes in which dbt runs here."""
 
 _NOT_YET = (
-    ExecutionMode.AIRFLOW_ASYNC,
     ExecutionMode.WATCHER_GCP_GKE,
     ExecutionMode.WATCHER_KUBERNETES,
 )
 # Where Cosmos looks at seeds' content.
 _KNOWING_CHANGED_SEEDS = (ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV, ExecutionMode.AIRFLOW_ASYNC)
 
-_WITHOUT_PRODUCER = (ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV)
+_WITHOUT_PRODUCER = (ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV, ExecutionMode.AIRFLOW_ASYNC)
+
+# In which dbt runs as in LOCAL or as in VIRTUALENV, by what else is given.
+_WITH_EITHER_DBT = (ExecutionMode.WATCHER, ExecutionMode.AIRFLOW_ASYNC)
 
 _INSTEAD = (
     "Use ExecutionMode.VIRTUALENV, in which each project has a dbt of its own on the worker, or ExecutionMode.LOCAL."
@@ -58,19 +60,22 @@ def refuse_mode(mode: ExecutionMode, seed_rendering_behavior: SeedRenderingBehav
 class ExecutionConfig:
     """The way in which dbt runs, and the place.
 
-    :param execution_mode: LOCAL (a dbt that is there), VIRTUALENV (an environment that is made and kept) or WATCHER
+    :param execution_mode: LOCAL (a dbt that is there), VIRTUALENV (an environment that is made and kept), WATCHER
         (one dbt build for all nodes, in an environment where ``py_requirements`` or ``virtualenv_dir`` is given, else
-        by a dbt that is there). The others are taken here and refused when a DAG is built.
+        by a dbt that is there) or AIRFLOW_ASYNC (each model is a query of BigQuery that no worker waits for). The
+        others are taken here and refused when a DAG is built.
     :param invocation_mode: how dbt is started: as a process, or (LOCAL) in the worker's own; None: as the mode's
         operators do.
     :param test_indirect_selection: dbt's ``--indirect-selection`` of test and build tasks.
     :param dbt_executable_path: the dbt of LOCAL mode, and of WATCHER without an environment.
     :param install_dbt_deps: whether tasks run ``dbt deps``; may be a Jinja template; None: as in ProjectConfig.
     :param dbt_project_path: the project as tasks see it, where that differs; kept as ``project_path``.
-    :param virtualenv_dir: VIRTUALENV and WATCHER: where environments are kept; None: each task makes a temporary one,
-        while ``dbt ls`` runs in one that is kept below ``[cosmos_venv] cache_dir``.
+    :param virtualenv_dir: VIRTUALENV, WATCHER and AIRFLOW_ASYNC: where environments are kept; None: each task makes a
+        temporary one, while ``dbt ls`` runs in one that is kept below ``[cosmos_venv] cache_dir``.
     :ivar project_path: ``dbt_project_path``; None: it was not given.
-    :param async_py_requirements: not offered yet: only the default is taken.
+    :param async_py_requirements: AIRFLOW_ASYNC: pip requirements of the environment in which dbt compiles the models
+        and runs everything else, such as ``["dbt-core~=1.11.0", "dbt-bigquery"]``; ``[]``: the dbt of
+        ``dbt_executable_path`` does. It must be given there where a task compiles models.
     :param setup_operator_args: WATCHER: arguments of the producer alone, which go over ``operator_args``.
     :raises CosmosValueError: for a mode or combination that cannot be.
     """
@@ -95,8 +100,14 @@ class ExecutionConfig:
         if self.invocation_mode is not None:
             self.invocation_mode = member(InvocationMode, self.invocation_mode, f"{owner}.invocation_mode")
         self._check_invocation_mode()
-        if self.execution_mode in OFFERED:  # others are refused themselves, when a DAG is built
-            refuse_parameters_not_yet(owner, vars(self))
+        if self.async_py_requirements is not None:
+            self.async_py_requirements = texts(self.async_py_requirements, f"{owner}.async_py_requirements")
+            # Other modes are refused themselves, when a DAG is built.
+            if self.execution_mode in OFFERED and self.execution_mode is not ExecutionMode.AIRFLOW_ASYNC:
+                raise CosmosValueError(
+                    f"{owner}.async_py_requirements={self.async_py_requirements!r} is for ExecutionMode.AIRFLOW_ASYNC, "
+                    f"and this is {self.execution_mode}. Give operator_args={{'py_requirements': [...]}}."
+                )
         if self.setup_operator_args and self.execution_mode in _WITHOUT_PRODUCER:
             raise CosmosValueError(
                 f"{owner}.setup_operator_args={self.setup_operator_args!r} is for the producer of "
@@ -110,22 +121,25 @@ class ExecutionConfig:
         self.project_path = as_path(dbt_project_path)
         if self.execution_mode is ExecutionMode.VIRTUALENV:
             self.invocation_mode = InvocationMode.SUBPROCESS
-        elif self.virtualenv_dir is not None and self.execution_mode is not ExecutionMode.WATCHER:
+        elif self.virtualenv_dir is not None and self.execution_mode not in _WITH_EITHER_DBT:
             logger.warning(
-                "ExecutionConfig.virtualenv_dir %s is ignored: it belongs to ExecutionMode.VIRTUALENV and WATCHER, "
-                "this is %s.",
+                "ExecutionConfig.virtualenv_dir %s is ignored: it belongs to ExecutionMode.VIRTUALENV, WATCHER and "
+                "AIRFLOW_ASYNC, this is %s.",
                 self.virtualenv_dir,
                 self.execution_mode,
             )
 
     def dbt_mode(self, operator_args: Mapping[str, object]) -> ExecutionMode:
-        """The mode in which dbt itself runs: LOCAL or VIRTUALENV, also for the tasks of WATCHER.
+        """The mode in which dbt itself runs: LOCAL or VIRTUALENV, also for the tasks of WATCHER and AIRFLOW_ASYNC.
 
         :param operator_args: arguments of all tasks, which may require packages.
         """
-        if self.execution_mode is not ExecutionMode.WATCHER:
+        if self.execution_mode not in _WITH_EITHER_DBT:
             return self.execution_mode
-        is_managed = bool(operator_args.get("py_requirements")) or self.virtualenv_dir is not None
+        if self.execution_mode is ExecutionMode.AIRFLOW_ASYNC:
+            is_managed = bool(self.async_py_requirements)
+        else:
+            is_managed = bool(operator_args.get("py_requirements")) or self.virtualenv_dir is not None
         return ExecutionMode.VIRTUALENV if is_managed else ExecutionMode.LOCAL
 
     def _check_invocation_mode(self) -> None:

@@ -17,11 +17,6 @@ from cosmos_venv.remote.remote_file import url_of
 
 E = TypeVar("E", bound=Enum)
 
-# Parameters of Cosmos's configuration that this release lacks, with their defaults: any other value is refused.
-PARAMETERS_NOT_YET: Mapping[str, Mapping[str, object]] = {
-    "ExecutionConfig": {"async_py_requirements": None},
-}
-
 
 def is_template(value: object) -> bool:
     """Return whether only a running task knows what a text will be.
@@ -43,29 +38,6 @@ def is_of_another_task(value: object) -> bool:
 def system_dbt() -> str:
     """The first ``dbt`` on the PATH, else the bare word."""
     return shutil.which("dbt") or "dbt"
-
-
-def not_yet(parameter: str, value: object, instead: str) -> CosmosValueError:
-    """The error for what Cosmos has and this release lacks.
-
-    :param parameter: the name that errors give it: ``RenderConfig.select``.
-    :param value: what it was set to.
-    :param instead: the way out, in words that follow "use".
-    """
-    return CosmosValueError(f"{parameter}={value}: cosmos-venv does not have this yet; use {instead}.")
-
-
-def refuse_parameters_not_yet(owner: str, given: Mapping[str, object]) -> None:
-    """Refuse parameters of Cosmos that this release lacks, unless they say nothing.
-
-    :param owner: the class of the configuration: ``ExecutionConfig``.
-    :param given: what the user has given, by the name of each parameter.
-    :raises CosmosValueError: for the first of them, with its default.
-    """
-    for name, default in PARAMETERS_NOT_YET[owner].items():
-        # Empty for empty: a dict without converters is as good as None.
-        if given[name] != default and (given[name] or default):
-            raise not_yet(f"{owner}.{name}", given[name], f"the default, {default}")
 
 
 def member(kind: type[E], value: object, parameter: str) -> E:

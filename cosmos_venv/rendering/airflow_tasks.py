@@ -33,7 +33,7 @@ from cosmos_venv.compat import (
     copy_task,
 )
 from cosmos_venv.config import ProfileConfig
-from cosmos_venv.constants import PRODUCER_WATCHER_TASK_ID
+from cosmos_venv.constants import DBT_SETUP_ASYNC_TASK_ID, DBT_TEARDOWN_ASYNC_TASK_ID, PRODUCER_WATCHER_TASK_ID
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.rendering.model import Plan, PlannedGroup, PlannedTask
 from cosmos_venv.rendering.task_arguments import DOCUMENTS, IDENTIFIER, SETUP_OPERATOR_ARGS
@@ -50,7 +50,13 @@ logger = logging.getLogger(__name__)
 TaskOrGroup = BaseOperator | TaskGroup
 
 _ROOT = __name__.partition(".")[0]
-_OPERATOR_MODULES = ("operators.local", "operators.virtualenv", "operators.watcher", "operators.run_summary")
+_OPERATOR_MODULES = (
+    "operators.local",
+    "operators.virtualenv",
+    "operators.watcher",
+    "operators.airflow_async",
+    "operators.run_summary",
+)
 # Arguments that differ from task to task; the constructor keeps each as it is given, under its own name.
 _OWN = frozenset({"select", "extra_context", "doc_md", "node_ids", "model_unique_id"})
 _PRODUCER = "producer_task_id"
@@ -227,8 +233,10 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
         docs = _document(task, {**arguments, **_default_args(maker.dag, task_group)})
         return EmptyOperator(task_id=task.label, task_group=task_group, dag=maker.dag, **arguments, **docs)
     refuse_unknown_arguments(f"operator_kwargs of {task.node_id}", task.arguments)
-    if _PRODUCER in arguments:
-        arguments = _of_watching(arguments, maker, task_group, project=groups[None])
+    if producer := arguments.get(_PRODUCER):
+        arguments = _with_producer(arguments, project=groups[None])
+        if producer == PRODUCER_WATCHER_TASK_ID and (queue := _watching_queue(arguments, maker, task_group)):
+            arguments.setdefault("queue", queue)
     if task.task_id == PRODUCER_WATCHER_TASK_ID:
         arguments |= maker.shared.get(SETUP_OPERATOR_ARGS) or {}
     arguments["extra_context"] = {
@@ -240,7 +248,7 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
     if task.profile:
         arguments["profile_config"] = _with_changes(maker.shared["profile_config"], task.profile, task.node_id)
     try:
-        return maker.make(_operator_class(task.operator), task.label, task_group, arguments)
+        return _placed_around_all(maker.make(_operator_class(task.operator), task.label, task_group, arguments), task)
     except DuplicateTaskIdFound as error:
         if task.task_id != PRODUCER_WATCHER_TASK_ID:
             raise
@@ -252,6 +260,18 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
         if task.node_id is None or isinstance(error, CosmosValueError):
             raise
         raise CosmosValueError(f"{task.node_id} cannot become the task {task.task_id!r}: {error}") from error
+
+
+def _placed_around_all(made: BaseOperator, task: PlannedTask) -> BaseOperator:
+    """Tell Airflow of the first task of ExecutionMode.AIRFLOW_ASYNC, and of the last one.
+
+    It runs the first again with each task that is cleared, and judges a run without the last.
+    """
+    if task.task_id == DBT_SETUP_ASYNC_TASK_ID:
+        made.as_setup()  # type: ignore[no-untyped-call]
+    elif task.task_id == DBT_TEARDOWN_ASYNC_TASK_ID:
+        made.as_teardown()
+    return made
 
 
 def _defaults(task: PlannedTask, maker: TaskMaker, task_group: TaskGroup | None) -> dict[str, Any]:
@@ -277,16 +297,11 @@ def _with_identifier(context: Mapping[str, Any], dag: DAG, host: TaskGroup | Non
     return {**context, IDENTIFIER: "__".join(part for part in place if part)}
 
 
-def _of_watching(
-    arguments: Mapping[str, Any], maker: TaskMaker, task_group: TaskGroup | None, *, project: TaskGroup | None
-) -> dict[str, Any]:
-    """The arguments of a task that watches, with the queue of the settings and the id of the producer in the DAG."""
-    found = {**arguments}
-    if project is not None:
-        found[_PRODUCER] = project.child_id(arguments[_PRODUCER])  # type: ignore[no-untyped-call]
-    if queue := _watching_queue(arguments, maker, task_group):
-        found.setdefault("queue", queue)
-    return found
+def _with_producer(arguments: Mapping[str, Any], *, project: TaskGroup | None) -> dict[str, Any]:
+    """The arguments of a task that lives on what another one does, with the id of that one in the DAG."""
+    if project is None:
+        return {**arguments}
+    return {**arguments, _PRODUCER: project.child_id(arguments[_PRODUCER])}  # type: ignore[no-untyped-call]
 
 
 def _watching_queue(arguments: Mapping[str, Any], maker: TaskMaker, task_group: TaskGroup | None) -> str:

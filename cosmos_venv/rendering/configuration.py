@@ -81,12 +81,15 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
                 f"profile_config is missing, and {execution.execution_mode} needs it: dbt runs with a profile. "
                 "Give ProfileConfig(profile_name=..., target_name=..., profile_mapping=...)."
             )
+        arguments = dict(operator_args or {})
+        if execution.execution_mode is ExecutionMode.AIRFLOW_ASYNC and execution.async_py_requirements:
+            arguments["py_requirements"] = execution.async_py_requirements
         configuration = cls(
             project=project_config,
             profile=profile_config,
             execution=execution,
             render=render,
-            operator_args=dict(operator_args or {}),
+            operator_args=arguments,
             on_warning_callback=on_warning_callback,
             run_params=RunParams.of(run_params),
         )
@@ -104,6 +107,9 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             docs_base=settings.docs_base(),
             uses_models_flag=settings.pre_dbt_fusion,
             is_choosable=self.run_params is not None and self.run_params.chooses,
+            query_adapter=self.profile.get_profile_type() if self._is_async else "",
+            has_setup=settings.enable_setup_async_task,
+            has_teardown=settings.enable_teardown_async_task,
         )
 
     def shared_arguments(self, prefix: str) -> dict[str, Any]:
@@ -134,7 +140,14 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             own["push_node_rows"] = True
         if self.on_warning_callback is not None:
             own["on_warning_callback"] = self.on_warning_callback
-        return {**self.operator_args, **own, **self._arguments_of_watcher()}
+        # The connection of a mapping is the one by which dbt reaches the warehouse, too.
+        conn_id = getattr(self.profile.profile_mapping, "conn_id", None)
+        of_queries = {"gcp_conn_id": conn_id} if self._is_async and conn_id else {}
+        return {**of_queries, **self.operator_args, **own, **self._arguments_of_watcher()}
+
+    @property
+    def _is_async(self) -> bool:
+        return self.execution.execution_mode is ExecutionMode.AIRFLOW_ASYNC
 
     def _arguments_of_watcher(self) -> dict[str, Any]:
         """Those that all tasks of ExecutionMode.WATCHER get."""
@@ -182,6 +195,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         is_watcher = self.execution.execution_mode is ExecutionMode.WATCHER
         if is_watcher:
             self._refuse_beside_watcher()
+        if self._is_async:
+            self._refuse_beside_async()
         if self.run_params is not None:
             self._refuse_beside_run_params()
         if self.render.batch_by is not None or is_watcher:
@@ -219,6 +234,32 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         for what, is_given in refusals.items():
             if is_given:
                 raise CosmosValueError(f"ExecutionMode.WATCHER does not go with {what}.")
+
+    def _refuse_beside_async(self) -> None:
+        """Refuse what a query of a single model cannot do, and a task that compiles without a dbt."""
+        render, rule = self.render, self.operator_args.get("trigger_rule", "all_success")
+        refusals = {
+            f"RenderConfig.test_behavior {render.test_behavior}: a query runs no tests. Use AFTER_EACH, AFTER_ALL or "
+            "NONE": render.test_behavior is TestBehavior.BUILD,
+            "RenderConfig.batch_by: a query builds one model. Leave it out, or use ExecutionMode.LOCAL or VIRTUALENV": (
+                render.batch_by is not None
+            ),
+            "RenderConfig.run_summary: a query says nothing of its rows to it. Leave it out": render.run_summary,
+            "run_params: the models are compiled before a run could choose among them. Leave it out, or use "
+            "ExecutionMode.LOCAL or VIRTUALENV": self.run_params is not None,
+            f"operator_args['trigger_rule']={rule!r}: Airflow wants 'all_success' behind a setup task. Leave it out": (
+                settings.enable_setup_async_task and rule != "all_success"
+            ),
+        }
+        for what, is_given in refusals.items():
+            if is_given:
+                raise CosmosValueError(f"ExecutionMode.AIRFLOW_ASYNC does not go with {what}.")
+        if settings.enable_setup_async_task and self.execution.async_py_requirements is None:
+            raise CosmosValueError(
+                "ExecutionConfig.async_py_requirements is missing: ExecutionMode.AIRFLOW_ASYNC compiles the models in "
+                "an environment of its own. Give ['dbt-core~=1.11.0', 'dbt-bigquery'] or the like, or [] for the dbt "
+                "of dbt_executable_path."
+            )
 
     def _refuse_beside_run_params(self) -> None:
         """Refuse what runs whether a run has chosen it or not."""

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Union
 
 import msgspec
 
+from cosmos_venv.constants import DbtResourceType
+
 if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode
 
@@ -94,6 +96,24 @@ class PlannedConversion(msgspec.Struct, frozen=True, kw_only=True):
     def label(self) -> str:
         """The name that people read; it is no id."""
         return self.task_id
+
+
+def conversion_of(node: DbtNode, kind: DbtResourceType, group: str | None, task_id: str) -> PlannedConversion:
+    """What a converter makes of a node, or of its tests.
+
+    :param node: the node.
+    :param kind: the type that the converter is for.
+    :param group: id of the group that it stands in, below the root; None: at the root.
+    :param task_id: what the converter is told as ``task_id``.
+    """
+    is_test_of_another = kind is DbtResourceType.TEST and node.resource_type is not DbtResourceType.TEST
+    return PlannedConversion(
+        key=f"{node.unique_id}:test" if is_test_of_another else node.unique_id,
+        group=group,
+        node_id=node.unique_id,
+        resource_type=kind.value,
+        task_id=task_id,
+    )
 
 
 class NodeMark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

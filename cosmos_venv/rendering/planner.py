@@ -34,6 +34,7 @@ from cosmos_venv.rendering.model import (
     PlannedConversion,
     PlannedNode,
     PlannedTask,
+    conversion_of,
 )
 from cosmos_venv.rendering.plan_graph import Assembly, Folders, with_run_summary
 from cosmos_venv.rendering.task_arguments import (
@@ -303,7 +304,7 @@ class NodePlanner:
         """The result of a converter, which may make a task of what would have none."""
         kind = node.resource_type
         if kind in self._converters:
-            entry = _converted(node, kind, self._folder_of(node), f"{node.name}_{kind.value}")
+            entry = conversion_of(node, kind, self._folder_of(node), f"{node.name}_{kind.value}")
             return PlannedNode(node=node, first=entry, last=entry)
         if kind not in VERBS and kind not in TESTS:  # tests run with the nodes that they read
             self.left_out[kind] += 1
@@ -312,11 +313,11 @@ class NodePlanner:
     def _draw_group(self, node: DbtNode, place: _Place, visibility: Visibility) -> PlannedNode:
         verb, is_converted = VERBS[node.resource_type][1], node.resource_type in self._converters
         if is_converted and self._render.node_conversion_by_task_group:
-            entry = _converted(node, node.resource_type, place.folder, verb)
+            entry = conversion_of(node, node.resource_type, place.folder, verb)
             return PlannedNode(node=node, first=entry, last=entry)
         first: Entry
         if is_converted:
-            first = _converted(node, node.resource_type, place.group, verb)
+            first = conversion_of(node, node.resource_type, place.group, verb)
         else:
             first = self._task(node, place, visibility, TaskName(label=verb))
         return PlannedNode(
@@ -328,7 +329,7 @@ class NodePlanner:
         suffix = f"{kind.value}_build" if self._is_build(node, visibility) else VERBS[kind][1]
         name = name_of(node, f"{node.name}_{suffix}", self._render)
         if kind in self._converters:
-            return _converted(node, kind, place.group, name.label)
+            return conversion_of(node, kind, place.group, name.label)
         return self._task(node, place, visibility, name)
 
     def _is_build(self, node: DbtNode, visibility: Visibility) -> bool:
@@ -369,7 +370,7 @@ class NodePlanner:
 
     def _tests(self, node: DbtNode, place: _Place) -> Entry:
         if DbtResourceType.TEST in self._converters:
-            return _converted(node, DbtResourceType.TEST, place.group, "test")
+            return conversion_of(node, DbtResourceType.TEST, place.group, "test")
         test_ids = self.detached.without(self._tests_per_model.get(node.unique_id, ()))
         return PlannedTask(
             task_id=place.id_of("test"),
@@ -384,7 +385,7 @@ class NodePlanner:
 
     def _detached_test(self, test: DbtNode, place: _Place, label: str) -> Entry:
         if DbtResourceType.TEST in self._converters:
-            return _converted(test, DbtResourceType.TEST, place.group, label)
+            return conversion_of(test, DbtResourceType.TEST, place.group, label)
         return PlannedTask(
             task_id=place.id_of(label),
             group=place.group,
@@ -395,17 +396,6 @@ class NodePlanner:
             profile=test.profile_config_to_override,
             context=context_of_tests(test),
         )
-
-
-def _converted(node: DbtNode, kind: DbtResourceType, group: str | None, task_id: str) -> PlannedConversion:
-    is_test_of_another = kind is DbtResourceType.TEST and node.resource_type is not DbtResourceType.TEST
-    return PlannedConversion(
-        key=f"{node.unique_id}:test" if is_test_of_another else node.unique_id,
-        group=group,
-        node_id=node.unique_id,
-        resource_type=kind.value,
-        task_id=task_id,
-    )
 
 
 def plan(
@@ -488,9 +478,13 @@ def plan(
         from cosmos_venv.rendering.run_params.choosable_plan import choosable_plan  # few DAGs let runs choose
 
         made = choosable_plan(made, nodes, exact, operator, execution_config.test_indirect_selection)
+    if execution_config.execution_mode is ExecutionMode.AIRFLOW_ASYNC:
+        from cosmos_venv.rendering.modes.airflow_async import async_plan  # few DAGs send queries
+
+        return async_plan(made, nodes, render=render_config, operator=operator, settings=settings)
     if not is_watched:
         return with_run_summary(made) if render_config.run_summary else made
-    from cosmos_venv.rendering.watcher import number_of_watching, watched_plan  # few DAGs watch
+    from cosmos_venv.rendering.modes.watcher import number_of_watching, watched_plan  # few DAGs watch
 
     watched = watched_plan(
         made,

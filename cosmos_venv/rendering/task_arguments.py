@@ -268,6 +268,9 @@ class PlanningSettings(msgspec.Struct, frozen=True, kw_only=True):
     :param is_choosable: whether runs may choose nodes, by params of the DAG.
     :param longest_page: ``task_docs_max_chars``: about how many characters the documentation of a task may have.
     :param docs_base: the URL of the published dbt docs; empty: there are none.
+    :param query_adapter: ExecutionMode.AIRFLOW_ASYNC: dbt's name of the adapter; empty in other modes.
+    :param has_setup: ``enable_setup_async_task``.
+    :param has_teardown: ``enable_teardown_async_task``.
     """
 
     groups_by_path: bool = False
@@ -276,6 +279,9 @@ class PlanningSettings(msgspec.Struct, frozen=True, kw_only=True):
     is_choosable: bool = False
     longest_page: int = 3_000
     docs_base: str = ""
+    query_adapter: str = ""
+    has_setup: bool = True
+    has_teardown: bool = True
 
 
 class TaskArguments:

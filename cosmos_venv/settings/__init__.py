@@ -41,6 +41,9 @@ pre_dbt_fusion: bool
 default_copy_dbt_packages: bool
 remote_target_path: str
 remote_target_path_conn_id: str
+upload_sql_to_xcom: bool
+enable_setup_async_task: bool
+enable_teardown_async_task: bool
 dbt_docs_dir: str
 dbt_docs_conn_id: str
 dbt_docs_index_file_name: str

@@ -131,6 +131,21 @@ SETTINGS: dict[str, Setting] = {
         default="",
         meaning="The Airflow connection for remote_target_path. Empty: the default connection of its storage.",
     ),
+    "upload_sql_to_xcom": Setting(
+        default=True,
+        meaning="ExecutionMode.AIRFLOW_ASYNC: whether the compiled SQL of a model reaches its task by an XCom. If not, "
+        "it does so by a file below remote_target_path.",
+    ),
+    "enable_setup_async_task": Setting(
+        default=True,
+        meaning="ExecutionMode.AIRFLOW_ASYNC: whether the task dbt_setup_async compiles the models. A DAG without it "
+        "can have no models.",
+    ),
+    "enable_teardown_async_task": Setting(
+        default=True,
+        meaning="ExecutionMode.AIRFLOW_ASYNC: whether the task dbt_teardown_async deletes the SQL that is stored below "
+        "remote_target_path for the run.",
+    ),
     "dbt_docs_dir": Setting(
         default="",
         meaning="Folder with index.html, manifest.json and catalog.json of dbt docs generate, shown in Airflow's UI: a "

@@ -76,6 +76,13 @@ class SeedEnvironment:
         if execution_mode.lower() == "local":
             fake = self.fake_venv(folder / "venv", version)
             return Dbt(scripted=fake, executable=fake.dbt)
+        if execution_mode.lower() == "airflow_async":
+            # Its models are for a warehouse that a test has not: the DAG is built of the seeds alone.
+            return Dbt(
+                scripted=self.fake_venv(folder / "venv", version),
+                execution={"async_py_requirements": _requirements(version)},
+                render={"select": ["resource_type:seed"]},
+            )
         if execution_mode.lower() != "virtualenv":
             # In other modes the DAG can only be built: a test has no cluster or container to run it in.
             return Dbt(scripted=self.fake_venv(folder / "venv", version))

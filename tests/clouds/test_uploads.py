@@ -21,7 +21,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("name", ["uploads", "remote_files", "remote_environments", "docs_pages"])
+@pytest.mark.parametrize("name", ["uploads", "remote_files", "remote_environments", "docs_pages", "async_queries"])
 def test_files_go_through_the_providers_own_hooks(name: str) -> None:
     file = Path(__file__).with_name(f"{name}.py")
     options = ["-p", "no:cacheprovider", "-q", "--cosmos-implementation=cosmos_venv"]

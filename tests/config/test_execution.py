@@ -60,15 +60,30 @@ def test_every_mode_of_cosmos_can_be_written_down(mode: ExecutionMode) -> None:
     assert ExecutionConfig(mode).execution_mode is mode
 
 
-def test_parameters_of_another_mode_are_left_to_its_refusal() -> None:
-    config = ExecutionConfig(ExecutionMode.AIRFLOW_ASYNC, async_py_requirements=["dbt-bigquery"])
+@pytest.mark.parametrize(
+    ("requirements", "expected"),
+    [(["dbt-bigquery"], ExecutionMode.VIRTUALENV), ([], ExecutionMode.LOCAL), (None, ExecutionMode.LOCAL)],
+)
+def test_models_are_compiled_in_an_environment_where_its_requirements_are_given(
+    requirements: list[str] | None, expected: ExecutionMode
+) -> None:
+    config = ExecutionConfig(ExecutionMode.AIRFLOW_ASYNC, async_py_requirements=requirements)
 
-    assert config.async_py_requirements == ["dbt-bigquery"]
+    assert config.async_py_requirements == requirements
+    assert config.dbt_mode({}) is expected
 
 
-def test_parameters_of_other_modes_are_refused_and_never_ignored() -> None:
-    with pytest.raises(CosmosValueError, match=r"ExecutionConfig\.async_py_requirements=.* use the default, None"):
-        ExecutionConfig(async_py_requirements=["dbt-bigquery"])
+@pytest.mark.parametrize("mode", [ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV, ExecutionMode.WATCHER])
+@pytest.mark.parametrize("requirements", [["dbt-bigquery"], []])
+def test_requirements_of_async_tasks_are_refused_in_other_modes(mode: ExecutionMode, requirements: list[str]) -> None:
+    words = r"ExecutionConfig\.async_py_requirements=.* is for ExecutionMode\.AIRFLOW_ASYNC.*py_requirements"
+    with pytest.raises(CosmosValueError, match=words):
+        ExecutionConfig(mode, async_py_requirements=requirements)
+
+
+def test_requirements_of_async_tasks_are_a_list() -> None:
+    with pytest.raises(CosmosValueError, match=r"ExecutionConfig\.async_py_requirements='dbt' must be a list of texts"):
+        ExecutionConfig(ExecutionMode.AIRFLOW_ASYNC, async_py_requirements="dbt")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("mode", [ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV])

@@ -9,7 +9,6 @@ from cosmos_venv.constants import ExecutionMode, SeedRenderingBehavior
 from cosmos_venv.exceptions import CosmosValueError
 
 NOT_YET = {
-    ExecutionMode.AIRFLOW_ASYNC,
     ExecutionMode.WATCHER_GCP_GKE,
     ExecutionMode.WATCHER_KUBERNETES,
 }
@@ -24,7 +23,7 @@ def test_dbt_runs_on_the_worker(mode: ExecutionMode, seeds: SeedRenderingBehavio
     refuse_mode(mode, seeds)
 
 
-@pytest.mark.parametrize("mode", [ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV])
+@pytest.mark.parametrize("mode", [ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV, ExecutionMode.AIRFLOW_ASYNC])
 def test_single_seeds_can_be_skipped_where_each_has_a_dbt_command(mode: ExecutionMode) -> None:
     refuse_mode(mode, SeedRenderingBehavior.WHEN_SEED_CHANGES)
 
@@ -43,14 +42,7 @@ def test_containers_and_clouds_are_refused_with_what_there_is_instead(mode: Exec
         refuse_mode(mode, SeedRenderingBehavior.ALWAYS)
 
 
-@pytest.mark.parametrize(
-    "mode", sorted({ExecutionMode.WATCHER, *NOT_YET, *ELSEWHERE} - {ExecutionMode.AIRFLOW_ASYNC}, key=str)
-)
+@pytest.mark.parametrize("mode", sorted({ExecutionMode.WATCHER, *NOT_YET, *ELSEWHERE}, key=str))
 def test_what_contradicts_itself_is_said_before_what_is_lacking(mode: ExecutionMode) -> None:
     with pytest.raises(CosmosValueError, match=rf"WHEN_SEED_CHANGES does not go with .*{mode}, which cannot skip"):
         refuse_mode(mode, SeedRenderingBehavior.WHEN_SEED_CHANGES)
-
-
-def test_async_tasks_know_changed_seeds_so_only_the_mode_is_refused() -> None:
-    with pytest.raises(CosmosValueError, match="does not have this yet"):
-        refuse_mode(ExecutionMode.AIRFLOW_ASYNC, SeedRenderingBehavior.WHEN_SEED_CHANGES)

@@ -1,4 +1,4 @@
-"""Every parameter of the configuration is read by what loads, plans and runs, or refused."""
+"""Every parameter of the configuration is read by what loads, plans and runs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ import pytest
 
 import cosmos_venv
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
-from cosmos_venv.config.validation import PARAMETERS_NOT_YET
 
 PACKAGE = Path(cosmos_venv.__file__).parent
 CONFIGS: tuple[type, ...] = (ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig)
 PARAMETERS = {f"{config.__name__}.{name}" for config in CONFIGS for name in inspect.signature(config).parameters}
-NOT_YET = {f"{owner}.{name}" for owner, parameters in PARAMETERS_NOT_YET.items() for name in parameters}
 
 # Where the attribute is not called like the parameter.
 KEPT_AS = {
@@ -51,23 +49,11 @@ def attributes_read(owner: str) -> set[str]:
 
 
 @pytest.mark.parametrize("parameter", sorted(PARAMETERS - set(WITHOUT_EFFECT)))
-def test_a_parameter_is_read_or_refused(parameter: str) -> None:
+def test_a_parameter_is_read(parameter: str) -> None:
     owner, _, name = parameter.partition(".")
 
-    is_read = KEPT_AS.get(parameter, name) in attributes_read(owner)
-
-    assert is_read != (parameter in NOT_YET), f"{parameter}: read {is_read}, refused {parameter in NOT_YET}"
+    assert KEPT_AS.get(parameter, name) in attributes_read(owner)
 
 
 def test_the_tables_name_parameters_only() -> None:
-    assert NOT_YET | set(KEPT_AS) | set(WITHOUT_EFFECT) <= PARAMETERS
-
-
-@pytest.mark.parametrize("parameter", sorted(NOT_YET))
-def test_what_is_refused_is_anything_but_the_default(parameter: str) -> None:
-    owner, _, name = parameter.partition(".")
-    config = next(config for config in CONFIGS if config.__name__ == owner)
-
-    made = config()
-
-    assert getattr(made, name) == PARAMETERS_NOT_YET[owner][name]
+    assert set(KEPT_AS) | set(WITHOUT_EFFECT) <= PARAMETERS

@@ -13,7 +13,8 @@ from typing import Any, get_args
 import cosmos_venv
 from cosmos_venv import io, profiles
 from cosmos_venv.constants import BatchBy
-from cosmos_venv.operators import local, virtualenv, watcher
+from cosmos_venv.operators import airflow_async, local, virtualenv, watcher
+from cosmos_venv.operators.airflow_async import DbtRunAirflowAsyncOperator, TeardownAsyncOperator
 from cosmos_venv.operators.base import REQUIRED
 from cosmos_venv.operators.local import DbtLocalBaseOperator
 from cosmos_venv.operators.virtualenv import DbtVirtualenvBaseOperator
@@ -56,10 +57,13 @@ def operators_text() -> str:
 
     :raises Undocumented: an operator, or a parameter of one, has no sentence.
     """
-    lines = [line for base in (DbtLocalBaseOperator, DbtVirtualenvBaseOperator) for line in _called(base, None)]
-    for module in (local, virtualenv, watcher):
-        names = [name for name in module.__all__ if name.endswith(("Operator", "Sensor")) and "Base" not in name]
-        lines += [line for name in sorted(names) for line in _operator(getattr(module, name), module.__name__)]
+    # Those with constructors of their own; all others declare their parameters.
+    whole = (DbtLocalBaseOperator, DbtVirtualenvBaseOperator, DbtRunAirflowAsyncOperator, TeardownAsyncOperator)
+    lines = [line for each in whole for line in _called(each, None)]
+    for module in (local, virtualenv, watcher, airflow_async):
+        operators = (getattr(module, name) for name in sorted(module.__all__) if name.endswith(("Operator", "Sensor")))
+        declared = (each for each in operators if "Base" not in each.__name__ and each not in whole)
+        lines += [line for each in declared for line in _operator(each, module.__name__)]
     return "\n".join(lines)
 
 

@@ -299,10 +299,10 @@ def _give_nodes(outcome: Outcome) -> None:
     where = _namespace(outcome) if found.outlets else None
     if where is None:
         return
-    inlets, outlets = _uris(where, found.inlets), _uris(where, found.outlets)
+    inlets, outlets = asset_uris(where, found.inlets), asset_uris(where, found.outlets)
     outcome.log.info("Inlets: %s", inlets)
     outcome.log.info("Outlets: %s", outlets)
-    _give(outcome, {uri: {} for uri in outlets})
+    give(outcome.context, outcome.updates, {uri: {} for uri in outlets})
 
 
 def _give_sources(outcome: Outcome) -> None:
@@ -321,17 +321,22 @@ def _give_sources(outcome: Outcome) -> None:
         return
     found = {}
     names = assets.tables([source.unique_id for source in sources], manifest)
-    for source, uri in zip(sources, _uris(where, names), strict=True):
+    for source, uri in zip(sources, asset_uris(where, names), strict=True):
         if has_new_data(source, compat.newest_event_extras(compat.asset(uri))):
             found[uri] = of_event(source)
         else:
             outcome.log.info("%s has no new data since the last event of %s.", source.unique_id, uri)
     outcome.log.info("Outlets: %s", list(found))
     if found:
-        _give(outcome, found)
+        give(outcome.context, outcome.updates, found)
 
 
-def _uris(where: str, names: Iterable[str]) -> list[str]:
+def asset_uris(where: str, names: Iterable[str]) -> list[str]:
+    """The URIs of tables, in the form that this Airflow wants.
+
+    :param where: OpenLineage's namespace.
+    :param names: database, schema and name of each, with dots between them.
+    """
     # Airflow 2 knows the datasets of DAG files by the older form, unless a setting says otherwise.
     has_slashes = compat.ASSET_URIS_HAVE_SLASHES or settings.enable_dataset_airflow3_uri
     return [assets.asset_uri(where, name, has_slashes=has_slashes) for name in names]
@@ -362,27 +367,32 @@ def _namespace(outcome: Outcome) -> str | None:
     return where
 
 
-def _give(outcome: Outcome, extras: Mapping[str, Mapping[str, Any]]) -> None:
-    """Give assets, by URI, each with what its event carries."""
+def give(context: Context | Mapping[str, Any], updates: TaskUpdates, extras: Mapping[str, Mapping[str, Any]]) -> None:
+    """Give assets to Airflow.
+
+    :param context: Airflow's context of the task.
+    :param updates: how the task is changed.
+    :param extras: URI of each asset to what its event carries.
+    """
     # Anything that may go wrong comes first, so that what the warning says is true: nothing was given.
     found = {uri: compat.asset(uri) for uri in extras}
     if not settings.enable_dataset_alias:
-        _push_uris(outcome, found.values())
-        outcome.updates.add_outlets(found.values())
+        _push_uris(context, found.values())
+        updates.add_outlets(found.values())
         return
-    alias = compat.asset_alias(outcome.updates.alias_name())
-    events = compat.asset_events(outcome.context, alias)
+    alias = compat.asset_alias(updates.alias_name())
+    events = compat.asset_events(context, alias)
     if events is None:  # the operator was called by hand
         return
-    _push_uris(outcome, found.values())
-    outcome.updates.add_outlets([alias])
+    _push_uris(context, found.values())
+    updates.add_outlets([alias])
     for uri, asset in found.items():
         events.add(asset, extra=dict(extras[uri]))
 
 
-def _push_uris(outcome: Outcome, found: Iterable[Any]) -> None:
-    if settings.enable_uri_xcom and "ti" in outcome.context:
-        outcome.context["ti"].xcom_push(key="uri", value=[asset.uri for asset in found])
+def _push_uris(context: Context | Mapping[str, Any], found: Iterable[Any]) -> None:
+    if settings.enable_uri_xcom and "ti" in context:
+        context["ti"].xcom_push(key="uri", value=[asset.uri for asset in found])
 
 
 def _keep_events(outcome: Outcome, *, failed: bool) -> None:

@@ -103,7 +103,6 @@ class RendersAllThatTheWatcherLoads(ConfiguresOtherwise):
     """Renders every seed in WATCHER: its dbt build loads it in any case."""
 
     kills = "SEED-027"
-    absent = frozenset({"airflow_async"})
     _is_watcher = False
 
     def change_config(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -137,3 +136,7 @@ class KnowsNothingOfAirflowAsync(Mutant):
 
     kills = "SEED-031"
     absent = frozenset({"watcher"})
+
+    def begin(self) -> None:
+        execution, mode = part("config.execution"), part("constants").ExecutionMode
+        execution._KNOWING_CHANGED_SEEDS = (mode.LOCAL, mode.VIRTUALENV)

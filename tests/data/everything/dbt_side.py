@@ -16,6 +16,7 @@ import requests
 from uv import find_uv_bin
 
 from pytest_cosmos_venv import (
+    BigQueryServer,
     Contender,
     DbtProjects,
     DuckDBWarehouses,
@@ -94,7 +95,11 @@ def test_processes_in_every_state(
     assert [one.pid for one in lock.history] == [owner]
 
 
-def test_a_manifest(cosmos_dbt_project: DbtProjects, cosmos_http_manifest: Callable[[Any], HttpManifest]) -> None:
+def test_a_manifest(
+    cosmos_dbt_project: DbtProjects,
+    cosmos_http_manifest: Callable[[Any], HttpManifest],
+    cosmos_bigquery: BigQueryServer,
+) -> None:
     project = cosmos_dbt_project("harbor")
     project.model("mart", "select 1 as id")
     manifest = cosmos_http_manifest(project).answer(200).answer(200, after=60)
@@ -104,6 +109,7 @@ def test_a_manifest(cosmos_dbt_project: DbtProjects, cosmos_http_manifest: Calla
         requests.get(manifest.url, timeout=0.1)
 
     assert list(nodes) == ["model.harbor.mart"]
+    assert requests.get(f"{cosmos_bigquery.url}/other", timeout=60).status_code == 404
 
 
 def test_memory(cosmos_peak_memory: Callable[[], AbstractContextManager[PeakMemory]]) -> None:

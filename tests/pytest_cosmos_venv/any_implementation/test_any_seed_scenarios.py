@@ -7,8 +7,7 @@ from importlib import metadata
 
 import pytest
 
-from pytest_cosmos_venv import SEED_SCENARIOS, Implementation, SeedScenarios, SeedStory, find_implementation
-from pytest_cosmos_venv.fixtures.session import named_option
+from pytest_cosmos_venv import SEED_SCENARIOS, Implementation, SeedScenarios, SeedStory
 
 PARSED = "it computes the checksum while the DAG is parsed, and remembers that one"
 MD5 = "the checksum is MD5"
@@ -38,20 +37,6 @@ FINDINGS_ON_AIRFLOW_3: Mapping[str, Mapping[str, str]] = {
 }
 
 
-SENTRIES = ("watcher-renders-always",)
-"""Of what cosmos_venv does not have yet these are played all the same, to tell when it has."""
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    import_root = find_implementation(named_option(metafunc.config, "cosmos_implementation")).import_root
-    played = [
-        story
-        for story in SEED_SCENARIOS
-        if import_root != "cosmos_venv" or _not_yet(story) is None or story.id in SENTRIES
-    ]
-    metafunc.parametrize("scenario", played, ids=str)
-
-
 @pytest.fixture(autouse=True)
 def expected_to_fail(
     cosmos_implementation: Implementation, scenario: SeedStory, request: pytest.FixtureRequest
@@ -63,10 +48,12 @@ def expected_to_fail(
         request.applymarker(pytest.mark.xfail(reason=finding, strict=True, raises=errors))
 
 
+@pytest.mark.parametrize("scenario", SEED_SCENARIOS, ids=str)
 def test_seeds_do_as_the_page_says(cosmos_seed_scenario: SeedScenarios, scenario: SeedStory) -> None:
     cosmos_seed_scenario.play(scenario)
 
 
+@pytest.mark.parametrize("scenario", SEED_SCENARIOS, ids=str)
 def test_seeds_do_as_the_page_says_with_a_dbt_that_is_a_program(
     cosmos_seed_scenario: SeedScenarios, scenario: SeedStory
 ) -> None:
@@ -75,15 +62,8 @@ def test_seeds_do_as_the_page_says_with_a_dbt_that_is_a_program(
 
 def known_finding(import_root: str, scenario: SeedStory) -> str | None:
     if import_root == "cosmos_venv":
-        return _not_yet(scenario)
+        return None
     findings = dict(FINDINGS.get(import_root, {}))
     if not metadata.version("apache-airflow").startswith("2."):
         findings |= FINDINGS_ON_AIRFLOW_3.get(import_root, {})
     return findings.get(scenario.id)
-
-
-def _not_yet(scenario: SeedStory) -> str | None:
-    """Return the reason why cosmos_venv cannot play the scenario yet; None where it can."""
-    if scenario.id == "accepted-in-airflow_async":
-        return "cosmos_venv has no AIRFLOW_ASYNC yet"
-    return None

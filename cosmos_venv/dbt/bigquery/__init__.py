@@ -1,0 +1,1 @@
+"""Models of BigQuery as single queries, without dbt."""

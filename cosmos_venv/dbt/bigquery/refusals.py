@@ -1,0 +1,71 @@
+"""The models of dbt that cannot be built by one statement around their compiled SQL, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+ADAPTER = "bigquery"
+"""The name of the dbt adapter."""
+
+_TIMES = ("date", "timestamp", "datetime")
+_KINDS = ("table", "view")
+_HOOKS = ("pre-hook", "post-hook", "pre_hook", "post_hook")
+
+
+def why_no_single_query(config: Mapping[str, Any], file: Path) -> str | None:
+    """The reason why a model cannot be built by one statement around its compiled SQL; None when it can.
+
+    :param config: dbt's configuration of the model.
+    :param file: the file of the model.
+    """
+    return next(_reasons(config, file), None)
+
+
+def _reasons(config: Mapping[str, Any], file: Path) -> Iterator[str]:
+    kind = str(config.get("materialized") or "view")
+    if file.suffix == ".py":
+        yield "it is a Python model"
+    if kind not in _KINDS:
+        yield f"it is materialized as {kind}"
+    for name in _HOOKS:
+        if config.get(name):
+            yield f"it has a {name.replace('_', '-')}"
+    if mapping_in(config, "contract").get("enforced"):
+        yield "its contract is enforced"
+    if config.get("grants"):
+        yield "it has grants"
+    if config.get("grant_access_to"):
+        yield "it has grant_access_to"
+    if mapping_in(config, "persist_docs").get("columns"):
+        yield "its persist_docs has columns"
+    if config.get("catalog_name") or str(config.get("table_format") or "default").lower() != "default":
+        yield "it has a catalog_name or table_format of its own"
+    yield from _reasons_of_partitions(config.get("partition_by"))
+
+
+def _reasons_of_partitions(partition_by: object) -> Iterator[str]:
+    if partition_by is None:
+        return
+    if not isinstance(partition_by, Mapping) or not partition_by.get("field"):
+        yield f"its partition_by={partition_by!r} is no mapping with a field"
+        return
+    if partition_by.get("time_ingestion_partitioning"):
+        yield "its partition_by has time_ingestion_partitioning"
+    data_type = str(partition_by.get("data_type", "date")).lower()
+    if data_type == "int64":
+        if not {"start", "end", "interval"} <= {*(partition_by.get("range") or ())}:
+            yield "its partition_by of int64 has no range of start, end and interval"
+    elif data_type not in _TIMES:
+        yield f"its partition_by has data_type {data_type}"
+
+
+def mapping_in(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A mapping of a configuration; an empty one where there is none.
+
+    :param config: dbt's configuration of a model.
+    :param name: of the entry.
+    """
+    value = config.get(name)
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,415 @@
+"""Operators of ExecutionMode.AIRFLOW_ASYNC: a task that compiles all models, and a query of BigQuery for each.
+
+A model's task needs no dbt, and no worker while its query runs. Seeds, snapshots, tests and whatever else there is run
+dbt as in other modes: on the worker, or in the environment of ``ExecutionConfig.async_py_requirements``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from cosmos_venv import compat
+from cosmos_venv.compat import AirflowException, BaseOperator, let_map
+from cosmos_venv.constants import DBT_SETUP_ASYNC_TASK_ID
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.operators.base import full_refresh_flags
+from cosmos_venv.operators.local import (
+    DbtBuildLocalOperator,
+    DbtCloneLocalOperator,
+    DbtCompileLocalOperator,
+    DbtLSLocalOperator,
+    DbtRunOperationLocalOperator,
+    DbtSeedLocalOperator,
+    DbtSnapshotLocalOperator,
+    DbtSourceFreshnessLocalSensor,
+    DbtSourceLocalOperator,
+    DbtTestLocalOperator,
+)
+from cosmos_venv.operators.virtualenv import (
+    DbtBuildVirtualenvOperator,
+    DbtCompileVirtualenvOperator,
+    DbtSeedVirtualenvOperator,
+    DbtSnapshotVirtualenvOperator,
+    DbtSourceFreshnessVirtualenvSensor,
+    DbtSourceVirtualenvOperator,
+    DbtTestVirtualenvOperator,
+)
+from cosmos_venv.public_names import name_lookup
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from cosmos_venv.config import ProfileConfig
+    from cosmos_venv.dbt.bigquery.statement import CompiledModel
+    from cosmos_venv.dbt.results import Artifacts
+    from cosmos_venv.operators.queries.model_query import ModelQuery
+    from cosmos_venv.operators.run.dbt_run import RunHooks
+
+__all__ = [
+    "DbtBuildAirflowAsyncOperator",
+    "DbtBuildAirflowAsyncVirtualenvOperator",
+    "DbtCloneAirflowAsyncOperator",
+    "DbtCompileAirflowAsyncOperator",
+    "DbtLSAirflowAsyncOperator",
+    "DbtRunAirflowAsyncOperator",
+    "DbtRunOperationAirflowAsyncOperator",
+    "DbtSeedAirflowAsyncOperator",
+    "DbtSeedAirflowAsyncVirtualenvOperator",
+    "DbtSnapshotAirflowAsyncOperator",
+    "DbtSnapshotAirflowAsyncVirtualenvOperator",
+    "DbtSourceAirflowAsyncOperator",
+    "DbtSourceAirflowAsyncVirtualenvOperator",
+    "DbtSourceFreshnessAirflowAsyncSensor",
+    "DbtSourceFreshnessAirflowAsyncVirtualenvSensor",
+    "DbtTestAirflowAsyncOperator",
+    "DbtTestAirflowAsyncVirtualenvOperator",
+    "SetupAsyncOperator",
+    "SetupAsyncVirtualenvOperator",
+    "TeardownAsyncOperator",
+]
+
+_NAMESPACE = "bigquery"
+
+
+class _AfterSetup:
+    """A task that runs dbt behind the one that compiles.
+
+    :ivar producer_task_id: id of that one; None: there is none.
+    """
+
+    own_parameters: ClassVar[Mapping[str, Any]] = {"producer_task_id": None}
+    producer_task_id: str | None
+
+
+class _Setup:
+    """The task that compiles the models, and stores their SQL for the tasks that run it.
+
+    :ivar compiled_nodes: unique ids of the models.
+    :ivar full_refresh: dbt's ``--full-refresh``: a boolean, or a template of one. A table that is to become a view is
+        dropped with it.
+    """
+
+    own_parameters: ClassVar[Mapping[str, Any]] = {"compiled_nodes": (), "full_refresh": False}
+    own_template_fields: ClassVar[tuple[str, ...]] = ("full_refresh",)
+    compiled_nodes: Sequence[str]
+    full_refresh: bool | str
+
+    def add_cmd_flags(self) -> list[str]:
+        """``--full-refresh``, where it is asked for."""
+        return full_refresh_flags(self.full_refresh)
+
+    def execute(self, context: Context, **kwargs: Any) -> Any:
+        """Compile the models. Without any no dbt is started.
+
+        :param context: Airflow's context of the task.
+        :param **kwargs: of ``build_and_run_cmd``.
+        :raises AirflowException: when dbt fails, or there is no place for the SQL.
+        """
+        from cosmos_venv.operators.queries.sql_store import require_place
+
+        task: Any = self
+        if not self.compiled_nodes:
+            task.log.info("No model is selected: there is nothing to compile.")
+            return None
+        with task._failing_as_a_task():
+            require_place()
+        return super().execute(context, **kwargs)  # type: ignore[misc]
+
+    def _hooks(self, context: Context | Mapping[str, Any]) -> RunHooks:
+        hooks: RunHooks = super()._hooks(context)  # type: ignore[misc]
+        return replace(hooks, after_success=partial(self._store_sql, context))
+
+    def _store_sql(self, context: Context | Mapping[str, Any], artifacts: Artifacts) -> None:
+        from cosmos_venv.dbt.bigquery.statement import compiled_models
+        from cosmos_venv.operators.queries.sql_store import store
+
+        manifest = artifacts.content("manifest.json")
+        if manifest is None:
+            raise AirflowException("dbt compile has left no manifest.json. Drop --no-write-json.")
+        is_full_refresh = compat.to_boolean(self.full_refresh)
+        try:
+            models = compiled_models(manifest, self.compiled_nodes, full_refresh=is_full_refresh)
+        except ValueError as error:
+            raise AirflowException(str(error)) from None
+        task: Any = self
+        store(models, context)
+        task.log.info("Stored the SQL of %d models.", len(models))
+
+
+class SetupAsyncOperator(_Setup, DbtCompileLocalOperator):
+    """``dbt compile`` of all models on the worker, whose SQL is stored for the run."""
+
+
+class SetupAsyncVirtualenvOperator(_Setup, DbtCompileVirtualenvOperator):
+    """``dbt compile`` of all models in a managed virtual environment, whose SQL is stored for the run."""
+
+
+class TeardownAsyncOperator(BaseOperator):
+    """Deletes the SQL that is stored in files for the run.
+
+    :param producer_task_id: id of the task that has stored it.
+    :param extra_context: nothing reads it; it exists because Cosmos has it.
+    :param **kwargs: of Airflow's ``BaseOperator``.
+    """
+
+    ui_color = "#877c7c"
+
+    def __init__(
+        self,
+        *,
+        producer_task_id: str = DBT_SETUP_ASYNC_TASK_ID,
+        extra_context: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.producer_task_id = producer_task_id
+        self.extra_context = dict(extra_context or {})
+
+    def execute(self, context: Context) -> None:
+        """Delete the files of this run.
+
+        :param context: Airflow's context of the task.
+        """
+        from cosmos_venv.operators.queries.sql_store import delete
+
+        context_: Any = context
+        self.log.info("Deleted the SQL of %d models.", delete(context_, self.producer_task_id))
+
+
+class DbtRunAirflowAsyncOperator(BaseOperator):
+    """A model as a query of BigQuery, for which no worker waits. It runs no dbt.
+
+    The query is sent by Airflow's ``BigQueryInsertJobOperator``, and its trigger waits for it. Project, location and
+    priority, ``maximum_bytes_billed``, ``job_execution_timeout_seconds`` and ``job_retries`` are those of the profile.
+
+    :param model_unique_id: dbt's id of the model.
+    :param profile_config: where dbt's profile comes from.
+    :param producer_task_id: id of the task that has compiled the model.
+    :param extra_context: facts of the node, as all tasks of dbt have them.
+    :param emit_datasets: let Airflow know that the model's asset is updated.
+    :param gcp_conn_id: the Airflow connection to Google Cloud. May be a template.
+    :param location: where the query runs; None: as the profile says. May be a template.
+    :param impersonation_chain: service accounts to act as; None: as the profile says. May be a template.
+    :param poll_interval: seconds between two looks of the triggerer at the query.
+    :param cancel_on_kill: whether the query is cancelled when the task is killed, also while it is deferred.
+    :param job_labels: further labels of the job, beside those of DAG, task, run and node. May be a template.
+    :param **kwargs: of Airflow's ``BaseOperator``.
+    """
+
+    template_fields: Sequence[str] = ("gcp_conn_id", "location", "impersonation_chain", "job_labels", "compiled_sql")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"compiled_sql": "sql"}
+    ui_color = "#7352BA"
+    ui_fgcolor = "#F4F2FC"
+    compiled_sql = ""
+    _query: ModelQuery | None = None
+
+    def __init__(
+        self,
+        *,
+        model_unique_id: str,
+        profile_config: ProfileConfig,
+        producer_task_id: str = DBT_SETUP_ASYNC_TASK_ID,
+        extra_context: Mapping[str, Any] | None = None,
+        emit_datasets: bool = True,
+        gcp_conn_id: str = "google_cloud_default",
+        location: str | None = None,
+        impersonation_chain: str | Sequence[str] | None = None,
+        poll_interval: float = 4.0,
+        cancel_on_kill: bool = True,
+        job_labels: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.model_unique_id = model_unique_id
+        self.profile_config = profile_config
+        self.producer_task_id = producer_task_id
+        self.extra_context = dict(extra_context or {})
+        self.emit_datasets = emit_datasets
+        self.gcp_conn_id = gcp_conn_id
+        self.location = location
+        self.impersonation_chain = impersonation_chain
+        self.poll_interval = poll_interval
+        self.cancel_on_kill = cancel_on_kill
+        self.job_labels = dict(job_labels or {})
+
+    def execute(self, context: Context) -> str:
+        """Send the query; the task goes on in ``execute_complete`` when it has ended.
+
+        :param context: Airflow's context of the task.
+        :returns: the id of the job.
+        """
+        model = self._model(context)
+        return self._done(self._start().start(model, _plain(context)), model, context)
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> str:
+        """Go on behind the trigger.
+
+        :param context: Airflow's context of the task.
+        :param event: of Airflow's trigger, with ``status`` and ``message``.
+        :returns: the id of the job.
+        :raises AirflowException: when the query has failed for a reason that may pass.
+        :raises AirflowFailException: when it has failed for one that stays.
+        """
+        from cosmos_venv.operators.queries.model_query import kept_job
+
+        job = kept_job(_plain(context))
+        job_id = str(job["job_id"])
+        if event["status"] != "success":
+            job_id = self._start().ended(job, _plain(context), partial(self._model, context))
+        return self._done(job_id, self._model(context), context)
+
+    def on_kill(self) -> None:
+        """Cancel the query that this process has sent. While the task is deferred, Airflow's trigger does."""
+        if self._query is not None:
+            self._query.cancel()
+
+    def _model(self, context: Context) -> CompiledModel:
+        from cosmos_venv.operators.queries.sql_store import fetch
+
+        try:
+            return fetch(self.model_unique_id, _plain(context), self.producer_task_id)
+        except (LookupError, CosmosValueError) as error:
+            raise AirflowException(str(error)) from None
+
+    def _start(self) -> ModelQuery:
+        from cosmos_venv.operators.queries.model_query import ModelQuery, QueryOptions
+
+        options = QueryOptions(
+            profile_config=self.profile_config,
+            gcp_conn_id=self.gcp_conn_id,
+            location=self.location,
+            impersonation_chain=self.impersonation_chain,
+            poll_interval=self.poll_interval,
+            cancel_on_kill=self.cancel_on_kill,
+            labels=self.job_labels,
+        )
+        self._query = ModelQuery(self, options, self.model_unique_id)
+        return self._query
+
+    def _done(self, job_id: str, model: CompiledModel, context: Context) -> str:
+        self.log.info("%s is built, by job %s.", self.model_unique_id, job_id)
+        self.compiled_sql = model.sql
+        compat.show_rendered_fields(self, context)
+        if self.emit_datasets:
+            self._give_asset(model, context)
+        return job_id
+
+    def _give_asset(self, model: CompiledModel, context: Context) -> None:
+        from cosmos_venv.operators.run import post_run
+
+        def alias_name() -> str:
+            dag, group = self.get_dag(), self.task_group
+            return post_run.alias_name(
+                self.task_id, group_id=group.group_id if group else None, dag_id=dag.dag_id if dag else None
+            )
+
+        updates = post_run.TaskUpdates(
+            show_fields=lambda _: None,
+            alias_name=alias_name,
+            add_outlets=partial(compat.add_outlets, self),
+            keep_events=lambda _: None,
+        )
+        try:
+            uris = post_run.asset_uris(_NAMESPACE, [f"{model.project}.{model.dataset}.{model.name}"])
+            self.log.info("Outlets: %s", uris)
+            post_run.give(context, updates, {uri: {} for uri in uris})
+        except Exception as error:  # noqa: BLE001 - whatever it is: BigQuery has done its work
+            self.log.warning("The asset is not given to Airflow: %s: %s", type(error).__name__, error)
+
+
+def _plain(context: Any) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = context
+    return found
+
+
+class DbtBuildAirflowAsyncOperator(_AfterSetup, DbtBuildLocalOperator):
+    """``dbt build`` on the worker: of a function."""
+
+
+class DbtSeedAirflowAsyncOperator(_AfterSetup, DbtSeedLocalOperator):
+    """``dbt seed`` on the worker."""
+
+
+class DbtSnapshotAirflowAsyncOperator(_AfterSetup, DbtSnapshotLocalOperator):
+    """``dbt snapshot`` on the worker."""
+
+
+class DbtSourceAirflowAsyncOperator(_AfterSetup, DbtSourceLocalOperator):
+    """``dbt source freshness`` on the worker."""
+
+
+class DbtSourceFreshnessAirflowAsyncSensor(_AfterSetup, DbtSourceFreshnessLocalSensor):
+    """Waits until sources are fresh: ``dbt source freshness`` on the worker."""
+
+
+class DbtTestAirflowAsyncOperator(_AfterSetup, DbtTestLocalOperator):
+    """``dbt test`` on the worker."""
+
+
+class DbtLSAirflowAsyncOperator(_AfterSetup, DbtLSLocalOperator):
+    """``dbt ls`` on the worker."""
+
+
+class DbtRunOperationAirflowAsyncOperator(_AfterSetup, DbtRunOperationLocalOperator):
+    """``dbt run-operation`` on the worker."""
+
+
+class DbtCompileAirflowAsyncOperator(_AfterSetup, DbtCompileLocalOperator):
+    """``dbt compile`` on the worker."""
+
+
+class DbtCloneAirflowAsyncOperator(_AfterSetup, DbtCloneLocalOperator):
+    """``dbt clone`` on the worker."""
+
+
+class DbtBuildAirflowAsyncVirtualenvOperator(_AfterSetup, DbtBuildVirtualenvOperator):
+    """``dbt build`` in a managed virtual environment: of a function."""
+
+
+class DbtSeedAirflowAsyncVirtualenvOperator(_AfterSetup, DbtSeedVirtualenvOperator):
+    """``dbt seed`` in a managed virtual environment."""
+
+
+class DbtSnapshotAirflowAsyncVirtualenvOperator(_AfterSetup, DbtSnapshotVirtualenvOperator):
+    """``dbt snapshot`` in a managed virtual environment."""
+
+
+class DbtSourceAirflowAsyncVirtualenvOperator(_AfterSetup, DbtSourceVirtualenvOperator):
+    """``dbt source freshness`` in a managed virtual environment."""
+
+
+class DbtSourceFreshnessAirflowAsyncVirtualenvSensor(_AfterSetup, DbtSourceFreshnessVirtualenvSensor):
+    """Waits until sources are fresh: ``dbt source freshness`` in a managed virtual environment."""
+
+
+class DbtTestAirflowAsyncVirtualenvOperator(_AfterSetup, DbtTestVirtualenvOperator):
+    """``dbt test`` in a managed virtual environment."""
+
+
+for _operator in (
+    DbtBuildAirflowAsyncOperator,
+    DbtBuildAirflowAsyncVirtualenvOperator,
+    DbtCloneAirflowAsyncOperator,
+    DbtCompileAirflowAsyncOperator,
+    DbtLSAirflowAsyncOperator,
+    DbtRunOperationAirflowAsyncOperator,
+    DbtSeedAirflowAsyncOperator,
+    DbtSeedAirflowAsyncVirtualenvOperator,
+    DbtSnapshotAirflowAsyncOperator,
+    DbtSnapshotAirflowAsyncVirtualenvOperator,
+    DbtSourceAirflowAsyncOperator,
+    DbtSourceAirflowAsyncVirtualenvOperator,
+    DbtSourceFreshnessAirflowAsyncSensor,
+    DbtSourceFreshnessAirflowAsyncVirtualenvSensor,
+    DbtTestAirflowAsyncOperator,
+    DbtTestAirflowAsyncVirtualenvOperator,
+    SetupAsyncOperator,
+    SetupAsyncVirtualenvOperator,
+):
+    let_map(_operator, _operator.own_parameters)
+
+if not TYPE_CHECKING:
+    __getattr__ = name_lookup(__name__)

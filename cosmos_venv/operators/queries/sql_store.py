@@ -1,0 +1,104 @@
+"""The SQL of the models of one run, from the task that compiles it to the tasks that run it.
+
+It goes by an XCom for each model, as base64 of zlib, or by a file for each below ``[cosmos] remote_target_path``: a
+folder that all workers see, or an object store.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from cosmos_venv import compat, settings
+from cosmos_venv.dbt.bigquery.statement import CompiledModel
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.io import write_to
+
+_FOLDER = "run"  # as Cosmos has it, beside the folder "compiled"
+_ENDING = ".json"
+
+
+def require_place() -> None:
+    """Refuse files where nothing says where to, before dbt runs.
+
+    :raises CosmosValueError: when ``remote_target_path`` is not set.
+    """
+    if not settings.upload_sql_to_xcom:
+        _root()
+
+
+def store(models: Iterable[CompiledModel], context: Mapping[str, Any]) -> None:
+    """Keep the SQL of models until the end of the run.
+
+    :param models: the models.
+    :param context: Airflow's context of the task that has compiled them.
+    """
+    folder = None if settings.upload_sql_to_xcom else _folder(context, context["ti"].task_id)
+    for model in models:
+        content = msgspec.json.encode(model)
+        if folder is None:
+            context["ti"].xcom_push(key=model.unique_id, value=base64.b64encode(zlib.compress(content)).decode())
+        else:
+            write_to(folder / f"{model.unique_id}{_ENDING}", content)
+
+
+def fetch(unique_id: str, context: Mapping[str, Any], task_id: str) -> CompiledModel:
+    """The SQL of a model.
+
+    :param unique_id: dbt's id of the model.
+    :param context: Airflow's context of the task that runs it.
+    :param task_id: of the task that has compiled it.
+    :raises LookupError: when there is none.
+    """
+    if settings.upload_sql_to_xcom:
+        ti = context["ti"]
+        text = compat.xcom(unique_id, dag_id=ti.dag_id, run_id=ti.run_id, task_id=task_id, map_index=-1)
+        content = None if text is None else zlib.decompress(base64.b64decode(text))
+    else:
+        content = None
+        with suppress(FileNotFoundError):
+            content = (_folder(context, task_id) / f"{unique_id}{_ENDING}").read_bytes()
+    if content is None:
+        raise LookupError(f"There is no SQL of {unique_id} in this run. Clear the task {task_id} too: it compiles it.")
+    return msgspec.json.decode(content, type=CompiledModel)
+
+
+def delete(context: Mapping[str, Any], task_id: str) -> int:
+    """Delete the files of a run. XComs stay: Airflow deletes them with the run.
+
+    :param context: Airflow's context of the task.
+    :param task_id: of the task that has compiled them.
+    :returns: how many files there were.
+    """
+    if settings.upload_sql_to_xcom:
+        return 0
+    folder, files = _folder(context, task_id), []
+    # One by one, and only what is ours: the folder above holds what other tasks have uploaded.
+    with suppress(FileNotFoundError):
+        files = [each for each in folder.iterdir() if each.name.endswith(_ENDING)]
+        for file in files:
+            file.unlink()
+        with suppress(OSError):  # something else is in it, or the store has no folders
+            folder.rmdir()
+    return len(files)
+
+
+def _folder(context: Mapping[str, Any], task_id: str) -> Any:
+    """The files of a run, below the DAG and the group of the project, in which the task that compiles stands."""
+    ti = context["ti"]
+    place = "__".join(part for part in (str(ti.dag_id), task_id.rpartition(".")[0]) if part)
+    return _root() / place / str(ti.run_id) / _FOLDER
+
+
+def _root() -> Any:
+    if not settings.remote_target_path:
+        raise CosmosValueError(
+            "[cosmos] upload_sql_to_xcom = False, and remote_target_path is not set: it says where compiled SQL goes, "
+            "such as s3://bucket/dbt or a folder that all workers see. Set it, or leave upload_sql_to_xcom out."
+        )
+    return compat.object_storage_path(settings.remote_target_path, settings.remote_target_path_conn_id or None)

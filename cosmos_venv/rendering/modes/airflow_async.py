@@ -1,0 +1,192 @@
+"""The plan of ExecutionMode.AIRFLOW_ASYNC: that of a task a node, in which each model is a query of BigQuery.
+
+A task that compiles the models stands before all others, and one that deletes what it has stored behind them. A model
+that one query cannot build is refused here, before any run.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from cosmos_venv.constants import DBT_SETUP_ASYNC_TASK_ID, DBT_TEARDOWN_ASYNC_TASK_ID
+from cosmos_venv.dbt.bigquery.refusals import ADAPTER, why_no_single_query
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.rendering.model import Plan, PlannedTask
+from cosmos_venv.rendering.task_arguments import IDENTIFIER
+
+if TYPE_CHECKING:
+    from cosmos_venv.config import RenderConfig
+    from cosmos_venv.project.node import DbtNode
+    from cosmos_venv.rendering.task_arguments import PlanningSettings
+
+_MODULE = "operators.airflow_async"
+_VERBS = ("Build", "Seed", "Snapshot", "Source", "Test")
+_ASYNC_OF = {
+    f"operators.{module}.Dbt{verb}{mode}{kind}": f"{_MODULE}.Dbt{verb}AirflowAsync{suffix}{kind}"
+    for module, mode, suffix in (("local", "Local", ""), ("virtualenv", "Virtualenv", "Virtualenv"))
+    for verb, kind in (*((verb, "Operator") for verb in _VERBS), ("SourceFreshness", "Sensor"))
+}
+_MODELS = ("operators.local.DbtRunLocalOperator", "operators.virtualenv.DbtRunVirtualenvOperator")
+# Arguments by which a node's own task finds another dbt or project: a query has none.
+_OF_DBT = frozenset(
+    {"py_requirements", "virtualenv_dir", "py_executable", "adbc_drivers", "dbt_executable_path", "vars", "env"}
+    | {"full_refresh", "dbt_cmd_flags", "dbt_cmd_global_flags"}
+)
+_PARTS = ("airflow.providers.google", "google.cloud.bigquery")
+_INSTEAD = (
+    "Use ExecutionMode.WATCHER, or LOCAL or VIRTUALENV with RenderConfig.batch_by, or leave it out with "
+    "RenderConfig.exclude"
+)
+
+
+def async_plan(
+    plan: Plan, nodes: Mapping[str, DbtNode], *, render: RenderConfig, operator: str, settings: PlanningSettings
+) -> Plan:
+    """The plan in which each model is a query.
+
+    :param plan: of the same nodes, whose tasks run dbt.
+    :param nodes: the selected nodes, by unique id.
+    :param render: what is selected, which the task that compiles is told.
+    :param operator: import path of the operators that run dbt, with ``{}`` for what they run.
+    :param settings: which warehouse there is, and which of the two tasks are wanted.
+    :raises CosmosValueError: for another warehouse, a model that is no single query, and what is not installed.
+    """
+    models = [task for task in plan.tasks if task.operator in _MODELS]
+    if models:
+        _refuse_what_is_missing(settings)
+    queries = [task for task in models if not nodes[str(task.node_id)].has_ephemeral_materialization]
+    for task in models:
+        _refuse_model(nodes[str(task.node_id)], task)
+    compiled = sorted(str(task.node_id) for task in queries)
+    ids = {task.task_id for task in queries}
+    tasks = [_of_node(task, is_query=task.task_id in ids, has_setup=settings.has_setup) for task in plan.tasks]
+    before, after = {each for each, _ in plan.edges}, {each for _, each in plan.edges}
+    edges, outer_edges, own = {*plan.edges}, {*plan.outer_edges}, {}
+    groups = {*plan.tasks_map.values()}
+    outer = {task.task_id: task.group if task.group in groups else task.task_id for task in tasks}
+    if settings.has_setup:
+        setup = _setup(render, operator, compiled)
+        first = [task.task_id for task in tasks if task.task_id not in after]
+        edges |= {(setup.task_id, each) for each in first}
+        outer_edges |= {(setup.task_id, str(outer[each])) for each in first}
+        tasks, own[setup.task_id] = [setup, *tasks], setup.task_id
+    if settings.has_teardown:
+        teardown = _teardown()
+        last = [task.task_id for task in plan.tasks if task.task_id not in before]
+        edges |= {(each, teardown.task_id) for each in last}
+        outer_edges |= {(str(outer[each]), teardown.task_id) for each in last}
+        if settings.has_setup and not last:
+            edges |= {(DBT_SETUP_ASYNC_TASK_ID, teardown.task_id)}
+            outer_edges |= {(DBT_SETUP_ASYNC_TASK_ID, teardown.task_id)}
+        tasks, own[teardown.task_id] = [*tasks, teardown], teardown.task_id
+    return msgspec.structs.replace(
+        plan,
+        tasks=tuple(tasks),
+        edges=tuple(sorted(edges)),
+        outer_edges=tuple(sorted(outer_edges)),
+        converted_outer_edges=(*plan.converted_outer_edges, *_around_converted(plan, own)),
+        tasks_map={**plan.tasks_map, **own},
+    )
+
+
+def _around_converted(plan: Plan, own: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    """Edges from and to what converters make, where nothing else stands before or behind it."""
+    edges = (*plan.converted_inner_edges, *plan.converted_outer_edges)
+    before, after = {each for each, _ in edges}, {each for _, each in edges}
+    for made in plan.conversions:
+        if DBT_SETUP_ASYNC_TASK_ID in own and made.key not in after:
+            yield DBT_SETUP_ASYNC_TASK_ID, made.key
+        if DBT_TEARDOWN_ASYNC_TASK_ID in own and made.key not in before:
+            yield made.key, DBT_TEARDOWN_ASYNC_TASK_ID
+
+
+def _setup(render: RenderConfig, operator: str, compiled: list[str]) -> PlannedTask:
+    suffix = "Virtualenv" if operator.startswith("operators.virtualenv.") else ""
+    return PlannedTask(
+        task_id=DBT_SETUP_ASYNC_TASK_ID,
+        operator=f"{_MODULE}.SetupAsync{suffix}Operator",
+        arguments={
+            "select": " ".join(render.select) or None,
+            "exclude": " ".join(render.exclude) or None,
+            "selector": render.selector,
+            "models": None,
+            "compiled_nodes": compiled,
+            "emit_datasets": False,
+            "should_store_compiled_sql": False,
+            "should_upload_compiled_sql": False,
+        },
+        context={IDENTIFIER: ""},
+    )
+
+
+def _teardown() -> PlannedTask:
+    return PlannedTask(
+        task_id=DBT_TEARDOWN_ASYNC_TASK_ID,
+        operator=f"{_MODULE}.TeardownAsyncOperator",
+        arguments={"producer_task_id": DBT_SETUP_ASYNC_TASK_ID},
+        context={IDENTIFIER: ""},
+    )
+
+
+def _of_node(task: PlannedTask, *, is_query: bool, has_setup: bool) -> PlannedTask:
+    if is_query:
+        arguments: dict[str, Any] = {
+            **{name: each for name, each in task.arguments.items() if name not in ("select", "models", "exclude")},
+            "model_unique_id": task.node_id,
+            "producer_task_id": DBT_SETUP_ASYNC_TASK_ID,
+        }
+        return msgspec.structs.replace(task, operator=f"{_MODULE}.DbtRunAirflowAsyncOperator", arguments=arguments)
+    if task.operator not in _ASYNC_OF:  # a placeholder, and dbt run for an ephemeral model, for which dbt does nothing
+        return task
+    arguments = {**task.arguments, **({"producer_task_id": DBT_SETUP_ASYNC_TASK_ID} if has_setup else {})}
+    return msgspec.structs.replace(task, operator=_ASYNC_OF[task.operator], arguments=arguments)
+
+
+def _refuse_what_is_missing(settings: PlanningSettings) -> None:
+    if settings.query_adapter != ADAPTER:
+        raise CosmosValueError(
+            f"ExecutionMode.AIRFLOW_ASYNC sends the queries of models to BigQuery, and the profile is of "
+            f"{settings.query_adapter!r}. Use ExecutionMode.WATCHER, LOCAL or VIRTUALENV there."
+        )
+    if not settings.has_setup:
+        raise CosmosValueError(
+            "[cosmos] enable_setup_async_task = False, and there are models: nothing would compile them for "
+            "ExecutionMode.AIRFLOW_ASYNC. Leave the setting out, or select seeds, snapshots and tests alone."
+        )
+    for name in _PARTS:
+        if not _is_installed(name):
+            raise CosmosValueError(
+                f"ExecutionMode.AIRFLOW_ASYNC needs {name}, which is not installed beside Airflow. Install "
+                "apache-airflow-providers-google, with what it requires."
+            )
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # the package around it
+        return False
+
+
+def _refuse_model(node: DbtNode, task: PlannedTask) -> None:
+    if node.has_ephemeral_materialization:
+        return
+    if reason := why_no_single_query(node.config, node.original_file_path):
+        raise CosmosValueError(
+            f"{node.unique_id} does not go with ExecutionMode.AIRFLOW_ASYNC: {reason}, and a task of that mode is one "
+            f"query around compiled SQL. {_INSTEAD}."
+        )
+    if task.profile:
+        raise CosmosValueError(
+            f"{node.unique_id}: meta.cosmos.profile_config does not go with ExecutionMode.AIRFLOW_ASYNC: one task "
+            "compiles all models with one profile. Drop it, or give the node a DAG of its own."
+        )
+    if wrong := sorted(_OF_DBT & node.operator_kwargs_to_override.keys()):
+        raise CosmosValueError(
+            f"{node.unique_id}: meta.cosmos.operator_kwargs sets {wrong[0]}, and its task runs no dbt in "
+            "ExecutionMode.AIRFLOW_ASYNC. Drop it, or give it to all tasks by operator_args."
+        )

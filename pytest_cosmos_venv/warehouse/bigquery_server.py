@@ -1,0 +1,348 @@
+"""A server on 127.0.0.1 that speaks as much of BigQuery's REST API as Google's client library, Airflow and dbt use.
+
+It takes queries, answers for their states, and keeps what it was asked. It runs no SQL: a table is there once a
+``create table`` or ``create view`` that names it has ended well.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from pytest_cosmos_venv.loopback import HOST, LoopbackServer
+from pytest_cosmos_venv.warehouse.bigquery_jobs import ANONYMOUS, HTTP_STATUS, QueryJob, QueryRule
+
+_PREFIX = re.compile(r"/(?:upload/)?bigquery/v2/projects/(?P<project>[^/]+)/(?P<rest>.*)")
+_PAUSE = 0.01
+_Answer = tuple[int, dict[str, Any]]
+
+
+class ApiError(Exception):
+    """An error that BigQuery's API answers with.
+
+    :param reason: its word for it.
+    :param message: what it says.
+    :param status: of HTTP; None: the usual one of the reason.
+    """
+
+    def __init__(self, reason: str, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = HTTP_STATUS.get(reason, 400) if status is None else status
+        error = {"reason": reason, "message": message, "domain": "global"}
+        self.body = {"error": {"code": self.status, "message": message, "errors": [error]}}
+
+
+class BigQueryServer:
+    """The server, as a test sees it.
+
+    :param project: the project of Google Cloud that it plays.
+    :ivar jobs: every query that was sent, in the order in which they came.
+    :ivar requests: method and path of every request, without the host.
+    :ivar datasets: name of each dataset to its resource.
+    """
+
+    def __init__(self, project: str = "test-project") -> None:
+        self.project = project
+        self.jobs: list[QueryJob] = []
+        self.requests: list[tuple[str, str]] = []
+        self._tables: dict[str, dict[str, Any]] = {}
+        self.datasets: dict[str, dict[str, Any]] = {}
+        self._rules: list[QueryRule] = []
+        self._refusals: list[tuple[re.Pattern[str], ApiError]] = []
+        self._lock = threading.RLock()
+        self._noted: set[str] = set()
+        self._http = LoopbackServer(_handler(self))
+
+    def start(self) -> None:
+        """Answer from now on."""
+        self._http.start()
+
+    def close(self) -> None:
+        """End the server.
+
+        :raises Exception: the first error of its own.
+        """
+        self._http.close()
+
+    @property
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """``dataset.table`` of each table and view to its resource: those that queries have made, and given ones."""
+        with self._lock:
+            self._note_tables()
+            return {**self._tables}
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return f"{HOST}:{self._http.server_port}"
+
+    @property
+    def url(self) -> str:
+        """The beginning of its URLs, for ``api_endpoint``."""
+        return f"http://{self.address}"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """Environment variables by which Google's client library finds it."""
+        return {"BIGQUERY_EMULATOR_HOST": self.url, "GOOGLE_CLOUD_PROJECT": self.project}
+
+    @property
+    def connection(self) -> str:
+        """An Airflow connection to the project, without credentials, for ``AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT``."""
+        extra = {"project": self.project, "is_anonymous": True, "dataset": "marts"}
+        return json.dumps({"conn_type": "google_cloud_platform", "extra": extra})
+
+    def profile(self, dataset: str = "marts", **fields: Any) -> dict[str, Any]:
+        """An output of ``profiles.yml`` by which dbt-bigquery reaches the server.
+
+        :param dataset: where dbt builds.
+        :param **fields: further ones of the profile, over these.
+        """
+        own = {
+            "type": "bigquery",
+            "method": "oauth-secrets",
+            "token": "none",
+            "project": self.project,
+            "dataset": dataset,
+            "api_endpoint": self.url,
+            "threads": 1,
+        }
+        return own | fields
+
+    def when(self, pattern: str, **how: Any) -> QueryRule:
+        """Say what becomes of queries; the newest rule that fits a query counts.
+
+        :param pattern: a regular expression, looked for in the SQL without regard to case.
+        :param **how: ``seconds``, ``error``, ``reason``, ``times``, ``is_held``, ``billed``, as of ``QueryRule``.
+        """
+        rule = QueryRule(pattern=pattern, **how)
+        with self._lock:
+            self._rules.insert(0, rule)
+        return rule
+
+    def refuse(self, path: str, *, reason: str = "backendError", times: int = 1, status: int | None = None) -> None:
+        """Answer the next requests with an error.
+
+        :param path: a regular expression, looked for in ``METHOD path``.
+        :param reason: BigQuery's word for the error.
+        :param times: how many requests.
+        :param status: of HTTP; None: the usual one of the reason.
+        """
+        with self._lock:
+            error = ApiError(reason, f"{reason}, as the test wants it", status)
+            self._refusals += [(re.compile(path), error)] * times
+
+    def sent(self, pattern: str) -> list[QueryJob]:
+        """The queries whose SQL a pattern is found in.
+
+        :param pattern: a regular expression, without regard to case.
+        """
+        with self._lock:
+            return [job for job in self.jobs if re.search(pattern, job.sql, re.IGNORECASE | re.DOTALL)]
+
+    def wait_for(self, pattern: str, timeout: float = 30.0) -> QueryJob:
+        """Wait until such a query was sent.
+
+        :param pattern: as for ``sent``.
+        :param timeout: seconds.
+        :raises TimeoutError: when none has come by then, with what has.
+        """
+        deadline = time.monotonic() + timeout
+        while not (found := self.sent(pattern)):
+            if time.monotonic() > deadline:
+                came = [job.sql for job in self.jobs]
+                raise TimeoutError(f"No query like {pattern!r} came within {timeout:g} s; these did: {came}")
+            time.sleep(_PAUSE)
+        return found[0]
+
+    def answer(self, method: str, path: str, body: Mapping[str, Any]) -> _Answer:
+        """The answer to one request: status and resource.
+
+        :param method: of HTTP.
+        :param path: without the query behind it.
+        :param body: what was sent, decoded.
+        :raises ApiError: what BigQuery would refuse it with.
+        """
+        with self._lock:
+            self.requests.append((method, path))
+            for number, (pattern, error) in enumerate(self._refusals):
+                if pattern.search(f"{method} {path}"):
+                    del self._refusals[number]
+                    raise error
+            found = _PREFIX.match(path)
+            if found is None:
+                raise ApiError("notFound", f"This server does not know {method} {path}", 404)
+            self._note_tables()
+            kind, *names = [unquote(each) for each in found["rest"].split("/")]
+            answer: Callable[..., _Answer] | None = getattr(self, f"_{method.lower()}_{kind}", None)
+            if answer is None:
+                raise ApiError("notFound", f"This server does not know {method} {path}", 404)
+            return answer(found["project"], names, body)
+
+    def _post_jobs(self, project: str, names: list[str], body: Mapping[str, Any]) -> _Answer:
+        if names[1:] == ["cancel"]:
+            job = self._job(names[0])
+            job.cancel()
+            return 200, {"kind": "bigquery#jobCancelResponse", "job": job.resource()}
+        reference = body.get("jobReference") or {}
+        return 200, self._insert(project, reference, body.get("configuration") or {}).resource()
+
+    def _post_queries(self, project: str, _: list[str], body: Mapping[str, Any]) -> _Answer:
+        of_job = {"labels", "jobTimeoutMs", "dryRun"}
+        query = {name: each for name, each in body.items() if name not in of_job}
+        configuration = {"query": query, **{name: body[name] for name in of_job & body.keys()}}
+        job = self._insert(project, {"location": body.get("location")}, configuration)
+        return 200, self._results(job)
+
+    def _get_jobs(self, _: str, names: list[str], __: Mapping[str, Any]) -> _Answer:
+        if not names:
+            return 200, {"kind": "bigquery#jobList", "jobs": [job.resource() for job in self.jobs]}
+        return 200, self._job(names[0]).resource()
+
+    def _get_queries(self, _: str, names: list[str], __: Mapping[str, Any]) -> _Answer:
+        job = self._job(names[0])
+        if error := job.error:
+            raise ApiError(error["reason"], error["message"])
+        return 200, self._results(job)
+
+    def _get_datasets(self, project: str, names: list[str], _: Mapping[str, Any]) -> _Answer:
+        if not names:
+            return 200, {"kind": "bigquery#datasetList", "datasets": [*self.datasets.values()]}
+        dataset, *rest = names
+        if dataset == ANONYMOUS and rest:  # where BigQuery keeps the rows of a query that names no table
+            return 200, _table(project, dataset, rest[1])
+        if dataset not in self.datasets:
+            raise ApiError("notFound", f"Not found: Dataset {project}:{dataset}")
+        if not rest:
+            return 200, self.datasets[dataset]
+        if rest == ["routines"]:
+            return 200, {"kind": "bigquery#routineList", "routines": []}
+        if len(rest) == 1:
+            tables = [each for name, each in self._tables.items() if name.startswith(f"{dataset}.")]
+            return 200, {"kind": "bigquery#tableList", "tables": tables, "totalItems": len(tables)}
+        if (name := f"{dataset}.{rest[1]}") not in self._tables:
+            raise ApiError("notFound", f"Not found: Table {project}:{name}")
+        return 200, self._tables[name]
+
+    def _post_datasets(self, project: str, names: list[str], body: Mapping[str, Any]) -> _Answer:
+        if not names:
+            name = body["datasetReference"]["datasetId"]
+            if name in self.datasets:
+                raise ApiError("duplicate", f"Already Exists: Dataset {project}:{name}", 409)
+            self.datasets[name] = {"kind": "bigquery#dataset", "id": f"{project}:{name}", "location": "US", **body}
+            return 200, self.datasets[name]
+        table = body["tableReference"]["tableId"]
+        return 200, self.add_table(f"{names[0]}.{table}", **{key: body[key] for key in body if key != "tableReference"})
+
+    def _patch_datasets(self, project: str, names: list[str], body: Mapping[str, Any]) -> _Answer:
+        _, found = self._get_datasets(project, names, {})
+        found |= body
+        return 200, found
+
+    def _delete_datasets(self, project: str, names: list[str], _: Mapping[str, Any]) -> _Answer:
+        kept, name = (self._tables, ".".join(names[::2])) if len(names) > 1 else (self.datasets, names[0])
+        if kept.pop(name, None) is None:
+            raise ApiError("notFound", f"Not found: {project}:{name}")
+        return 204, {}
+
+    def add_table(self, name: str, **fields: Any) -> dict[str, Any]:
+        """Have a table, and its dataset.
+
+        :param name: ``dataset.table``.
+        :param **fields: of its resource: ``type`` (TABLE or VIEW), ``timePartitioning``, ``clustering`` ...
+        """
+        dataset, _, table = name.partition(".")
+        self._add_dataset(dataset)
+        self._tables[name] = {**_table(self.project, dataset, table), **fields}
+        return self._tables[name]
+
+    def _add_dataset(self, name: str) -> None:
+        own = {"kind": "bigquery#dataset", "id": f"{self.project}:{name}", "location": "US"}
+        self.datasets.setdefault(name, {**own, "datasetReference": {"projectId": self.project, "datasetId": name}})
+
+    def _insert(self, project: str, reference: Mapping[str, Any], configuration: Mapping[str, Any]) -> QueryJob:
+        if "query" not in configuration:
+            raise ApiError("invalid", f"This server runs queries alone, no {', '.join(configuration) or 'empty job'}")
+        job_id = str(reference.get("jobId") or f"job_{len(self.jobs)}")
+        if any(job.job_id == job_id for job in self.jobs):
+            raise ApiError("duplicate", f"Already Exists: Job {project}:US.{job_id}", 409)
+        sql = str(configuration["query"].get("query", ""))
+        rule = next((each for each in self._rules if each.takes(sql)), QueryRule(pattern=""))
+        location = str(reference.get("location") or "US")
+        job = QueryJob(job_id=job_id, project=project, location=location, configuration=configuration, rule=rule)
+        if not configuration.get("dryRun"):
+            self.jobs.append(job)
+        return job
+
+    def _job(self, job_id: str) -> QueryJob:
+        for job in self.jobs:
+            if job.job_id == job_id:
+                return job
+        raise ApiError("notFound", f"Not found: Job {self.project}:US.{job_id}")
+
+    def _results(self, job: QueryJob) -> dict[str, Any]:
+        found: dict[str, Any] = {"kind": "bigquery#queryResponse", "jobReference": job.reference()}
+        if job.state != "DONE":
+            return {**found, "jobComplete": False}
+        return {**found, "jobComplete": True, "schema": {"fields": []}, "totalRows": "0", "totalBytesProcessed": "0"}
+
+    def _note_tables(self) -> None:
+        """Have the tables of the queries that have ended well since the last request."""
+        for job in self.jobs:
+            if job.job_id in self._noted or job.state != "DONE":
+                continue
+            self._noted.add(job.job_id)
+            if job.error is None:
+                for verb, kind, name in job.made():
+                    if kind == "schema":
+                        self._add_dataset(name)
+                    elif verb == "drop":
+                        self._tables.pop(name, None)
+                    else:
+                        self.add_table(name, type=kind.upper())
+
+
+def _table(project: str, dataset: str, table: str) -> dict[str, Any]:
+    return {
+        "kind": "bigquery#table",
+        "id": f"{project}:{dataset}.{table}",
+        "tableReference": {"projectId": project, "datasetId": dataset, "tableId": table},
+        "type": "TABLE",
+        "location": "US",
+        "schema": {"fields": []},
+        "numRows": "0",
+        "numBytes": "0",
+    }
+
+
+def _handler(server: BigQueryServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _do(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            text = self.rfile.read(length)
+            try:
+                body = json.loads(text) if text else {}
+                status, answer = server.answer(self.command, urlsplit(self.path).path, body)
+            except ApiError as error:
+                status, answer = error.status, error.body
+            content = b"" if status == 204 else json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_DELETE = do_PATCH = _do  # noqa: N815 - http.server calls them so
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing: the test has ``requests``."""
+
+    return Handler

@@ -1,0 +1,161 @@
+"""Plans of ExecutionMode.AIRFLOW_ASYNC that no recorded configuration has, and DAGs that cannot be."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv.constants import BatchBy, DbtResourceType, ExecutionMode, TestBehavior
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.project.graph import link
+from cosmos_venv.project.node import DbtNode
+from cosmos_venv.rendering.configuration import Configuration
+from cosmos_venv.rendering.model import Plan
+from cosmos_venv.rendering.planner import plan
+from cosmos_venv.rendering.task_arguments import PlanningSettings
+from tests.rendering.made import node
+from tests.rendering.recorded import PROJECT
+
+SETUP, TEARDOWN = "dbt_setup_async", "dbt_teardown_async"
+RAW = node("seed.shop.raw")
+ORDERS = node("model.shop.orders", RAW.unique_id)
+OF_ORDERS = node("test.shop.unique_orders.1", ORDERS.unique_id)
+
+
+@pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Google's provider and its client library, as far as it is looked whether they are there."""
+    for name in ("airflow.providers.google", "google", "google.cloud", "google.cloud.bigquery"):
+        module = ModuleType(name)
+        module.__spec__ = __import__("importlib.machinery").machinery.ModuleSpec(name, None)
+        monkeypatch.setitem(sys.modules, name, module)
+
+
+def planned(*nodes: DbtNode, requirements: list[str] | None = None, **given: Any) -> Plan:
+    selection = link({each.unique_id: each for each in nodes}, detaching=False)
+    settings = {name: given.pop(name) for name in ("query_adapter", "has_setup", "has_teardown") if name in given}
+    return plan(
+        selection.nodes,
+        tests_per_model=selection.tests_per_model,
+        render_config=RenderConfig(**given),
+        execution_config=ExecutionConfig(ExecutionMode.AIRFLOW_ASYNC, async_py_requirements=requirements or []),
+        project_config=ProjectConfig("shop"),
+        operator_args={},
+        settings=PlanningSettings(**{"query_adapter": "bigquery", **settings}),
+    )
+
+
+def operators(made: Plan) -> dict[str, str]:
+    return {task.task_id: task.operator.rpartition(".")[2] for task in made.tasks}
+
+
+@pytest.mark.usefixtures("provider")
+@pytest.mark.parametrize(("requirements", "kind"), [([], ""), (["dbt-bigquery"], "Virtualenv")])
+def test_models_are_queries_and_all_else_runs_dbt_where_models_are_compiled(requirements: list[str], kind: str) -> None:
+    made = planned(RAW, ORDERS, OF_ORDERS, requirements=requirements, select=["+orders"], exclude=["tag:x"])
+
+    assert operators(made) == {
+        SETUP: f"SetupAsync{kind}Operator",
+        "raw_seed": f"DbtSeedAirflowAsync{kind}Operator",
+        "orders.run": "DbtRunAirflowAsyncOperator",
+        "orders.test": f"DbtTestAirflowAsync{kind}Operator",
+        TEARDOWN: "TeardownAsyncOperator",
+    }
+    tasks = {task.task_id: task for task in made.tasks}
+    assert tasks[SETUP].arguments["compiled_nodes"] == [ORDERS.unique_id]
+    assert (tasks[SETUP].arguments["select"], tasks[SETUP].arguments["exclude"]) == ("+orders", "tag:x")
+    assert tasks["orders.run"].arguments == {"model_unique_id": ORDERS.unique_id, "producer_task_id": SETUP}
+
+
+@pytest.mark.usefixtures("provider")
+def test_an_ephemeral_model_is_no_query_of_its_own() -> None:
+    ephemeral = node("model.shop.paid", materialized="ephemeral")
+
+    made = planned(ephemeral, ORDERS, ephemeral_models_as_empty_operator=False)
+
+    (setup,) = (task for task in made.tasks if task.task_id == SETUP)
+    assert setup.arguments["compiled_nodes"] == [ORDERS.unique_id]
+    assert operators(made)["paid_run"] == "DbtRunLocalOperator"
+
+
+@pytest.mark.usefixtures("provider")
+@pytest.mark.parametrize(
+    ("config", "file", "reason"),
+    [
+        ({"materialized": "incremental"}, "orders.sql", "it is materialized as incremental"),
+        ({"materialized": "table", "pre-hook": ["select 1"]}, "orders.sql", "it has a pre-hook"),
+        ({"materialized": "table"}, "orders.py", "it is a Python model"),
+    ],
+)
+def test_a_model_that_one_query_cannot_build_is_refused_with_the_way_out(
+    config: dict[str, Any], file: str, reason: str
+) -> None:
+    model = DbtNode("model.shop.orders", DbtResourceType.MODEL, [], Path(), file, config=config)
+
+    words = rf"model\.shop\.orders does not go with .*: {reason}, .*ExecutionMode\.WATCHER, or LOCAL .*batch_by"
+    with pytest.raises(CosmosValueError, match=words):
+        planned(model)
+
+
+@pytest.mark.usefixtures("provider")
+@pytest.mark.parametrize(
+    ("cosmos", "words"),
+    [
+        ({"profile_config": {"target_name": "prod"}}, "meta.cosmos.profile_config does not go with"),
+        ({"operator_kwargs": {"vars": {"a": 1}}}, "operator_kwargs sets vars, and its task runs no dbt"),
+    ],
+)
+def test_a_model_with_a_dbt_of_its_own_is_refused(cosmos: dict[str, Any], words: str) -> None:
+    with pytest.raises(CosmosValueError, match=rf"model\.shop\.orders: .*{words}"):
+        planned(node("model.shop.orders", meta={"cosmos": cosmos}))
+
+
+def test_another_warehouse_is_named() -> None:
+    with pytest.raises(CosmosValueError, match=r"to BigQuery, and the profile is of 'snowflake'\. Use Exec"):
+        planned(ORDERS, query_adapter="snowflake")
+
+
+def test_a_provider_that_is_missing_is_named_with_its_package() -> None:
+    with pytest.raises(CosmosValueError, match=r"needs airflow\.providers\.google, .*apache-airflow-providers-google"):
+        planned(ORDERS)
+
+
+def test_models_that_nobody_would_compile_are_refused() -> None:
+    with pytest.raises(CosmosValueError, match=r"enable_setup_async_task = False, and there are models"):
+        planned(ORDERS, has_setup=False)
+
+
+def test_seeds_need_neither_bigquery_nor_the_provider() -> None:
+    made = planned(RAW, query_adapter="duckdb", has_setup=False, has_teardown=False)
+
+    assert operators(made) == {"raw_seed": "DbtSeedAirflowAsyncOperator"}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            {"render_config": RenderConfig(test_behavior=TestBehavior.BUILD)},
+            "RenderConfig.test_behavior TestBehavior.BUILD",
+        ),
+        ({"render_config": RenderConfig(batch_by=BatchBy.FOLDER)}, "RenderConfig.batch_by: a query builds one model"),
+        ({"render_config": RenderConfig(run_summary=True)}, "RenderConfig.run_summary"),
+        ({"run_params": True}, "run_params: the models are compiled before"),
+        ({"operator_args": {"trigger_rule": "none_failed"}}, r"operator_args\['trigger_rule'\]='none_failed'"),
+    ],
+)
+def test_what_single_queries_cannot_do_is_refused(given: dict[str, Any], words: str) -> None:
+    arguments: dict[str, Any] = {"render_config": None, "operator_args": None, **given}
+
+    with pytest.raises(CosmosValueError, match=f"AIRFLOW_ASYNC does not go with {words}"):
+        Configuration.of(
+            ProjectConfig(PROJECT),
+            ProfileConfig("harbor", "dev", profiles_yml_filepath=PROJECT / "profiles.yml"),
+            ExecutionConfig(ExecutionMode.AIRFLOW_ASYNC, async_py_requirements=[]),
+            **arguments,
+        )
