@@ -214,9 +214,9 @@ class Visit:
                 build = replace(record.build, spec=spec, fetched_from=str(self.store.folder))
                 return build, list(record.commands)
         if self.store.is_required:
-            why = "".join(f" {reason}." for reason in self._refused)
+            why = f": {'; '.join(self._refused)}" if self._refused else ""
             raise VirtualenvError(
-                f"{self.store.folder} holds no environment {self.name[:12]} for {self.platform} that can be used.{why}"
+                f"{self.store.folder} holds no environment {self.name[:12]} for {self.platform} that can be used{why}."
             )
         return None
 
@@ -232,20 +232,21 @@ class Visit:
             if faults := post_install.faults(directory, content=checks_content):
                 raise BadArchive(", ".join(faults[:3]))
 
-    def push(self, environment: Path, build: BuildRecord, commands: Iterable[str]) -> None:
+    def push(self, environment: Path, build: BuildRecord, commands: Iterable[str]) -> bool:
         """Put an environment that was built here into the store. Whatever goes wrong is a line in the log.
 
         :param environment: its directory.
         :param build: the record of its build.
         :param commands: names of its commands.
+        :returns: whether it stands there now.
         :raises CommandKilled: when ``cancellation`` was requested.
         """
         if not self._pushes or build.flaws:
-            return
+            return False
         if (self.name, self.platform) in self.store.signer.locked:
             # Every machine would refuse what takes its place.
             self.report(f"The lock file names another build than this one, which is not put into {self.store.folder}.")
-            return
+            return False
         began = self.store.now()
         try:
             pushed = self.put(environment, build, commands)
@@ -258,6 +259,8 @@ class Visit:
         else:
             seconds = self.store.now() - began
             self.report(f"Put {_size(pushed.size)} into {self.store.folder} in {seconds:.1f} s.")
+            return True
+        return False
 
     def put(self, environment: Path, build: BuildRecord, commands: Iterable[str]) -> Pushed:
         """Put an environment into the store, in place of one that is there.
@@ -444,11 +447,10 @@ class Visit:
         )
 
     def _refuse(self, error: VirtualenvError) -> None:
-        text = f"The virtualenv of {self.store.folder} is not used: {error}"
-        if text not in self._refused:  # it is read again and again while another machine builds
-            self._refused[text] = None
+        if str(error) not in self._refused:  # it is read again and again while another machine builds
+            self._refused[str(error)] = None
             if not self.store.is_required:
-                self.warn(f"{text}.")
+                self.warn(f"The virtualenv of {self.store.folder} is not used: {error}.")
 
     def _give_up(self, error: Exception) -> None:
         if self.store.is_required:
