@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -11,7 +12,7 @@ from .declaration import Declaration
 from .fixtures import declaration_of, learn_declarations
 from .options import NATIVE, asked_dbt_kind, drawn, wanted_patterns
 from .reporting.known_failures import KnownFailures
-from .reporting.verdicts import LEVEL, REQUIREMENT, SMOKE_FILE, VERDICT, Verdict
+from .reporting.verdicts import LEVEL, REASON, REQUIREMENT, SMOKE_FILE, VERDICT, Verdict
 from .requirements import COMPATIBILITIES, MARK, PYTHON_DBT, Requirement
 
 JUDGED = (AssertionError, pytest.fail.Exception)
@@ -69,27 +70,30 @@ def tell_requirements(config: pytest.Config, items: list[pytest.Item]) -> None:
         if one is None:
             continue
         item.user_properties += [(REQUIREMENT, one.id), (LEVEL, one.counted_as)]
-        if reason := why_it_does_not_apply(one, implementation, kind=asked_dbt_kind(config)):
-            _leave_out(item, Verdict.NOT_APPLICABLE, reason)
+        if reasons := why_it_does_not_apply(one, implementation, kind=asked_dbt_kind(config)):
+            _leave_out(item, Verdict.NOT_APPLICABLE, reasons)
         elif one.id in implementation.differs:
-            _leave_out(item, Verdict.DIFFERS, implementation.differs[one.id])
+            _leave_out(item, Verdict.DIFFERS, [implementation.differs[one.id]])
         elif one.id in known:
             # Not strict: whether a pass of what is on the list fails the run is for --cosmos-strict to say.
             item.add_marker(pytest.mark.xfail(reason=known[one.id].reason, strict=False, raises=JUDGED))
 
 
-def why_it_does_not_apply(one: Requirement, implementation: Declaration, *, kind: str) -> str | None:
-    """Why a requirement does not apply, in words; None: it does.
+def why_it_does_not_apply(one: Requirement, implementation: Declaration, *, kind: str) -> list[str]:
+    """Why a requirement does not apply: a sentence for each capability that is lacking; none: it does.
 
     :param one: the requirement.
     :param implementation: declares what it has not, and which compatibilities it has.
     :param kind: the kind of the fake dbt, one of ``DBT_KINDS``.
     """
-    absent = [each for each in one.needs if each in implementation.absent]
+    absent = [f"{each} is declared absent" for each in one.needs if each in implementation.absent]
     undeclared = [each for each in one.needs if each in COMPATIBILITIES and each not in implementation.beyond]
-    if absent or undeclared:
-        return f"{', '.join([*absent, *undeclared])}: {'declared absent' if absent else 'not declared'}"
-    return "the dbt of this run is a native one" if kind == NATIVE and PYTHON_DBT in one.needs else None
+    is_for_another_dbt = kind == NATIVE and PYTHON_DBT in one.needs
+    return [
+        *absent,
+        *(f"{each} is not declared" for each in undeclared),
+        *(["the dbt of this run is a native one"] if is_for_another_dbt else []),
+    ]
 
 
 def requirement_of(item: pytest.Item) -> Requirement | None:
@@ -111,9 +115,9 @@ def named_adapter(item: pytest.Item) -> str | None:
     return callspec.params.get("adapter") if callspec else None
 
 
-def _leave_out(item: pytest.Item, verdict: Verdict, reason: str) -> None:
-    item.user_properties.append((VERDICT, verdict.value))
-    item.add_marker(pytest.mark.skip(reason=f"{verdict.value}: {reason}"))
+def _leave_out(item: pytest.Item, verdict: Verdict, reasons: Sequence[str]) -> None:
+    item.user_properties += [(VERDICT, verdict.value), *((REASON, each) for each in reasons)]
+    item.add_marker(pytest.mark.skip(reason=f"{verdict.value}: {', '.join(reasons)}"))
 
 
 def _is_wanted(item: pytest.Item, wanted: list[str]) -> bool:

@@ -15,7 +15,7 @@ from .declaration import Declaration, ask_for_declarations, read_declaration
 from .harness.harness import Harness
 from .harness.running import slack, task_timeout
 from .options import GLANCE, NATIVE, asked_dbt_kind, asked_profile, drawn
-from .reporting.verdicts import EVIDENCE, PICTURE, VERDICT, Verdict
+from .reporting.verdicts import EVIDENCE, PICTURE, REASON, VERDICT, Verdict
 from .requirements import read_specification
 
 Picture = Callable[[Timeline, str], None]
@@ -154,6 +154,7 @@ def does_not_apply(record_property: Callable[[str, object], None]) -> DoesNotApp
 
     def leave(reason: str) -> NoReturn:
         record_property(VERDICT, Verdict.NOT_APPLICABLE.value)
+        record_property(REASON, reason)
         pytest.skip(f"{Verdict.NOT_APPLICABLE.value}: {reason}")
 
     return leave

@@ -11,6 +11,8 @@ import hashlib
 import json
 import os
 import platform
+import signal
+import threading
 from collections.abc import Generator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -196,6 +198,7 @@ def pytest_configure(config: pytest.Config) -> None:
     :param config: the configuration of the run.
     :raises pytest.UsageError: when none can be chosen, or an option cannot be obeyed (exit code 4).
     """
+    _interrupt_at_sigterm()
     _hold_closing(config)
     draw_seed(config, getattr(config, "workerinput", {}).get(_SEED))
     config.stash[ANSWERS] = {}
@@ -225,6 +228,19 @@ def pytest_configure(config: pytest.Config) -> None:
         declaration_of(config)
     except (AdapterError, KnownFailuresError, InstallerError) as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def _interrupt_at_sigterm() -> None:
+    """Let SIGTERM end the run as Ctrl-C does: fixtures end what they have started, and it is told how the run ended."""
+    if threading.current_thread() is threading.main_thread():  # which alone may ask for signals
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_keyboard_interrupt() -> None:
+    """Let no further signal cut the end short: a supervisor tells each process, and the outer one passes it on."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
 
 
 def _hold_closing(config: pytest.Config) -> None:
@@ -370,8 +386,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         _leave_report(config, found, exit_code=int(session.exitstatus))
     if config.getoption("cosmos_update_known_failures") and not config.stash[FAILED_SMOKE_CHECKS]:
         was_cut_off = session.shouldstop or session.shouldfail or exitstatus == pytest.ExitCode.INTERRUPTED
-        left_out, everything = config.stash[_LEFT_OUT], config.stash[SPECIFICATION]
-        in_part = set(everything) if was_cut_off else left_out
+        in_part = {*config.stash[SPECIFICATION]} if was_cut_off else config.stash[_LEFT_OUT]
         file = Path(config.getoption("cosmos_known_failures"))
         config.stash[_UPDATE] = update_known_failures(file, found, in_part=in_part)
 

@@ -30,7 +30,7 @@ _NAME = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+)*")
 _VERSION_IN_NAME = re.compile(r"-(\d+(?:\.\d+)*)$")
 _HOME = re.compile(r"(?<![\w.~/-])(?:/(?:home|Users)/[^/\s]+|/root\b)|\b[A-Za-z]:\\+Users\\")
 _FOLDER = re.compile(
-    r"(?<![\w.~-])/(?:tmp|work|workspaces?|builds|__w|app|mnt|media|srv|data|scratch|private|Volumes|var/(?:tmp|folders|lib)"
+    r"(?<![\w.~-])/(?:tmp|workspaces?|builds|__w|app|mnt|media|srv|data|scratch|private|Volumes|var/(?:tmp|folders|lib)"
     r"|opt/hostedtoolcache)/[^\s\"'<>()\[\]{},;]+"
 )
 """A path below a folder that people and jobs of a CI work in."""

@@ -231,18 +231,10 @@ def not_applicable(judgements: Sequence[Judgement]) -> list[str]:
     found = [each for each in judgements if each.verdict is Verdict.NOT_APPLICABLE]
     by_reason: dict[str, list[str]] = {}
     for each in found:
-        for reason in dict.fromkeys(reason for text in each.evidence for reason in _reasons(text, each)):
+        for reason in dict.fromkeys(reason for test in each.seen for reason in test.reasons):
             by_reason.setdefault(reason, []).append(each.requirement.id)
     told = [f"  {reason}: {a_few(names)}" for reason, names in by_reason.items()]
     return [f"{len(found)} not applicable:", *told] if told else []
-
-
-def _reasons(text: str, judgement: Judgement) -> list[str]:
-    """The reasons that stand in the evidence of one test: where capabilities are lacking, one for each."""
-    reason = text.removeprefix("Skipped: ").removeprefix(f"{Verdict.NOT_APPLICABLE.value}: ")
-    names, _, what = reason.partition(": ")
-    lacking = [name for name in names.split(", ") if name in judgement.requirement.needs]
-    return [f"{name} is {what}" for name in lacking] or [reason]
 
 
 def a_few(names: Sequence[str]) -> str:

@@ -24,6 +24,8 @@ VERDICT = "cosmos_verdict"
 """Name of the property under which a verdict stands that pytest has no word for."""
 EVIDENCE = "evidence"
 """Name of the property under which a test tells what it has seen, for JUnit's XML too."""
+REASON = "cosmos_reason"
+"""Name of the property of a reason why a test was left out: one for each capability that is lacking."""
 PICTURE = "cosmos_picture"
 """Name of the property of a picture of what happened, an SVG."""
 
@@ -69,6 +71,7 @@ class Seen:
     :param evidence: what was required and what was seen, or why it was not judged.
     :param seconds: the time that it took.
     :param pictures: pictures of what happened, each an SVG.
+    :param reasons: why it was left out, a sentence for each capability that is lacking.
     """
 
     test: str
@@ -77,6 +80,7 @@ class Seen:
     evidence: str = ""
     seconds: float = 0.0
     pictures: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,8 +258,14 @@ def _seen(report: pytest.TestReport) -> Seen | None:
         verdict=_verdict_of(report, properties),
         evidence=_evidence(report),
         seconds=report.duration,
-        pictures=tuple(str(value) for name, value in report.user_properties if name == PICTURE),
+        pictures=_told(report, PICTURE),
+        reasons=_told(report, REASON),
     )
+
+
+def _told(report: pytest.TestReport, of: str) -> tuple[str, ...]:
+    """What a test has told under the name of a property."""
+    return tuple(str(value) for name, value in report.user_properties if name == of)
 
 
 def _verdict_of(report: pytest.TestReport, properties: dict[str, object]) -> Verdict:
@@ -269,7 +279,7 @@ def _verdict_of(report: pytest.TestReport, properties: dict[str, object]) -> Ver
 
 
 def _evidence(report: pytest.TestReport) -> str:
-    told = "\n".join(str(value) for name, value in report.user_properties if name == EVIDENCE)
+    told = "\n".join(_told(report, EVIDENCE))
     if report.skipped and isinstance(report.longrepr, tuple):
         return str(report.longrepr[2])
     crash = getattr(report.longrepr, "reprcrash", None)

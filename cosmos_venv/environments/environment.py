@@ -50,6 +50,7 @@ class Environment:
     :param lease: what keeps it from being removed; None where none is needed or the mount knows no locks.
     :param is_temporary: whether it is this caller's alone, and gone after use.
     :param held_by: further descriptors that keep it, which are not ours to close.
+    :param was_pushed: whether it was put into the remote store for this caller.
     """
 
     path: Path
@@ -59,6 +60,7 @@ class Environment:
     lease: Lease | None = None
     is_temporary: bool = False
     held_by: tuple[int, ...] = ()
+    was_pushed: bool = False
 
     @property
     def python(self) -> Path:

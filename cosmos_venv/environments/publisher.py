@@ -141,7 +141,7 @@ class Publisher:
                 self._leave_remote()
                 raise
             # After the release of the lock, so that other builders do not wait for it.
-            self._push(environment)
+            environment = self._pushed(environment)
             self._delete_retired(environment)
             return environment
 
@@ -178,7 +178,7 @@ class Publisher:
             self._leave_remote()
             return old
         old.close()
-        self._push(newer)
+        newer = self._pushed(newer)
         self._delete_retired(newer)
         return newer
 
@@ -407,11 +407,12 @@ class Publisher:
             environment.close()
             raise
 
-    def _push(self, environment: Environment) -> None:
+    def _pushed(self, environment: Environment) -> Environment:
         """Put what was built here into the remote store, for other machines."""
         try:
-            if self._visit is not None and self._built_here is not None:
-                self._visit.push(environment.path, *self._built_here)
+            if self._visit is None or self._built_here is None:
+                return environment
+            return replace(environment, was_pushed=self._visit.push(environment.path, *self._built_here))
         except BaseException:  # the end of the task: nobody gets the environment, so nobody closes it
             environment.close()
             raise

@@ -46,6 +46,18 @@ def without_worker_python(env: Mapping[str, str]) -> dict[str, str]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Made:
+    """What came of one environment that was built or fetched.
+
+    :param seconds: that it took.
+    :param was_pushed: whether it was put into the remote store.
+    """
+
+    seconds: float
+    was_pushed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Foreground:
     """The order of ``building_in_foreground``, and what was made there.
 
@@ -54,14 +66,14 @@ class Foreground:
     :param before: is called with the arguments of an environment before an import looks for it; None: nothing is.
     :param source: the only source of what is missing; None: it is fetched from the remote store of the settings, where
         there is one, or built.
-    :param made: the environments that were built or fetched: seconds that each took, by its path.
+    :param made: the environments that were built or fetched, by their paths.
     """
 
     directory: Path | None
     report: Callable[[str], None] | None = None
     before: Callable[[VirtualenvArguments], None] | None = None
     source: RemoteStore | None = None
-    made: dict[Path, float] = field(default_factory=dict)
+    made: dict[Path, Made] = field(default_factory=dict)
 
 
 @contextmanager
@@ -71,7 +83,7 @@ def building_in_foreground(
     before: Callable[[VirtualenvArguments], None] | None = None,
     *,
     source: RemoteStore | None = None,
-) -> Iterator[dict[Path, float]]:
+) -> Iterator[dict[Path, Made]]:
     """Let DAG files that are imported within this block build their environments themselves (``cosmos-venv env warm``).
 
     :param directory: where to build, whatever ``virtualenv_dir`` says; the search path does not count then. None: where
@@ -79,7 +91,7 @@ def building_in_foreground(
     :param report: gets what is said of builds, in place of the log; None: the log gets it.
     :param before: is called with the arguments of an environment before an import looks for it; None: nothing is.
     :param source: where all that is missing must come from (``cosmos-venv env fetch``); None: it is built, too.
-    :returns: the seconds that each environment took, by its path; they come while the block runs.
+    :returns: what was built or fetched, by path; it comes while the block runs.
     """
     foreground = Foreground(directory=directory, report=report, before=before, source=source)
     token = foreground_builds.set(foreground)
@@ -269,7 +281,8 @@ def _kept_environment(
         remote=partial(_remote, warn or report) if source is None else lambda: source,
     ) as environment:
         if environment.was_built and foreground is not None:
-            foreground.made[environment.path] = time.monotonic() - began
+            seconds = time.monotonic() - began
+            foreground.made[environment.path] = Made(seconds=seconds, was_pushed=environment.was_pushed)
         yield environment
 
 

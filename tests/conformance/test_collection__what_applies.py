@@ -31,17 +31,17 @@ class Compatible(Plain):
 @pytest.mark.parametrize(
     ("needs", "implementation", "kind", "expected"),
     [
-        pytest.param("dags", Plain, "python", None, id="it-has-it"),
-        pytest.param("watcher", Plain, "python", "watcher: declared absent", id="declared-absent"),
-        pytest.param(COMPATIBILITY, Plain, "python", f"{COMPATIBILITY}: not declared", id="says-nothing"),
-        pytest.param(COMPATIBILITY, Compatible, "python", None, id="declares-the-compatibility"),
-        pytest.param(PYTHON_DBT, Plain, "python", None, id="python-dbt"),
-        pytest.param(PYTHON_DBT, Plain, "native", "the dbt of this run is a native one", id="native-dbt"),
-        pytest.param("dags", Plain, "native", None, id="for-any-dbt"),
+        pytest.param("dags", Plain, "python", [], id="it-has-it"),
+        pytest.param("watcher", Plain, "python", ["watcher is declared absent"], id="declared-absent"),
+        pytest.param(COMPATIBILITY, Plain, "python", [f"{COMPATIBILITY} is not declared"], id="says-nothing"),
+        pytest.param(COMPATIBILITY, Compatible, "python", [], id="declares-the-compatibility"),
+        pytest.param(PYTHON_DBT, Plain, "python", [], id="python-dbt"),
+        pytest.param(PYTHON_DBT, Plain, "native", ["the dbt of this run is a native one"], id="native-dbt"),
+        pytest.param("dags", Plain, "native", [], id="for-any-dbt"),
     ],
 )
 def test_a_requirement_applies_to_who_has_what_it_needs(
-    needs: str, implementation: type[Adapter], kind: str, expected: str | None
+    needs: str, implementation: type[Adapter], kind: str, expected: list[str]
 ) -> None:
     one = Requirement(id="A-001", level=Level.BEYOND, sentence="It holds.", needs=(needs,))
 

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -21,6 +20,7 @@ from pytest_cosmos_venv.conformance import SPECIFICATION_VERSION, SUITE_VERSION
 from pytest_cosmos_venv.conformance.reporting.verdicts import SMOKE_FILE, Seen, Verdict, judge
 from pytest_cosmos_venv.conformance.requirements import Level, Requirement, read_specification
 from pytest_cosmos_venv.conformance.session import ending, gap, suite_exit_code
+from tests.waiting import wait_until
 
 pytest_plugins = ["pytester"]
 
@@ -349,10 +349,7 @@ def require_airflow() -> None:
         pytest.skip("Airflow is not installed in the environment that runs the tests")
 
 
-def wait_for_text(file: Path, *, seconds: float = 60.0) -> str:
+def wait_for_text(file: Path) -> str:
     """The first line of the file, once another process has written it."""
-    deadline = time.monotonic() + seconds
-    while not (file.exists() and file.read_text(encoding="utf-8").endswith("\n")):
-        assert time.monotonic() < deadline, f"{file} was not written within {seconds:.0f} s"
-        os.sched_yield()
+    wait_until(lambda: file.exists() and file.read_text(encoding="utf-8").endswith("\n"), f"{file} was not written")
     return file.read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,6 +21,7 @@ from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv import Wheel, write_wheel
 from pytest_cosmos_venv.throwaway import throwaway_folder
+from tests import waiting
 from tests.environments.guarded_server import command_lines, guarded_address, served
 from tests.kit import MakeReady, MakeSpec, OutputOf, SetAge, StartPython, WaitForBackend, WaitUntil
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from cosmos_venv.environments.installers.choice import InstallerPreference
 
 __all__ = ["command_lines", "guarded_address", "served"]
-
-_DEADLINE = 60.0
 
 
 @pytest.fixture(scope="session")
@@ -190,14 +189,7 @@ def start_python(tmp_path: Path) -> Iterator[StartPython]:
 @pytest.fixture
 def wait_until() -> WaitUntil:
     """Wait for an event; fails when it does not come."""
-
-    def wait(happened: Callable[[], object]) -> None:
-        deadline = time.monotonic() + _DEADLINE
-        while not happened():
-            assert time.monotonic() < deadline, "the event did not come"
-            time.sleep(0.005)
-
-    return wait
+    return waiting.wait_until
 
 
 @pytest.fixture

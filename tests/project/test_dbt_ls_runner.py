@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -17,6 +17,7 @@ from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException
 from cosmos_venv.profiles import PostgresUserPasswordProfileMapping
 from tests.project.ls_place import DEADLINE, SAY, Place, loading, until
+from tests.waiting import wait_until
 
 A_WHILE = 2 * DEADLINE
 A_MOMENT = 3.0
@@ -54,14 +55,6 @@ def gate(place: Place, tmp_path: Path) -> Iterator[Gate]:
     yield made
     for pid in workers(place):  # what a failing test has left
         os.kill(pid, signal.SIGKILL)
-
-
-def wait_until(is_done: Callable[[], object], otherwise: str) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not is_done():
-        if time.monotonic() > deadline:
-            pytest.fail(otherwise)
-        time.sleep(0.02)
 
 
 def workers(place: Place) -> list[int]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cosmos_venv.cli.dag_files import DagFile, WantedEnvironment
     from cosmos_venv.environments.environment import Environment
     from cosmos_venv.managed.arguments import VirtualenvArguments
+    from cosmos_venv.managed.resolve import Made
 
 _PROJECT_FILE, _REQUIREMENTS = "dbt_project.yml", "requirements.txt"
 
@@ -52,6 +53,7 @@ class BuiltEnvironment:
     :param path: its directory; None: there is none.
     :param was_built: whether this command has built it.
     :param was_fetched: whether this command has fetched it from the remote store; both are False when it was ready.
+    :param was_pushed: whether this command has put it into the remote store.
     :param seconds: that it took to build, or to fetch; 0 when it was ready.
     :param warning: a sentence about what its tasks may lack; None: nothing is known.
     :param error: why there is none, in words; None: it is there.
@@ -62,6 +64,7 @@ class BuiltEnvironment:
     path: str | None = None
     was_built: bool = False
     was_fetched: bool = False
+    was_pushed: bool = False
     seconds: float = 0.0
     warning: str | None = None
     error: str | None = None
@@ -130,7 +133,7 @@ def reporter(step: Steps, *, is_verbose: bool) -> Callable[[str], None]:
     return report
 
 
-def _build(wanted: WantedEnvironment, step: Steps, made: Mapping[Path, float]) -> BuiltEnvironment:
+def _build(wanted: WantedEnvironment, step: Steps, made: Mapping[Path, Made]) -> BuiltEnvironment:
     from cosmos_venv.managed import resolve
 
     directory = str(wanted.directory)
@@ -144,17 +147,18 @@ def _build(wanted: WantedEnvironment, step: Steps, made: Mapping[Path, float]) -
             # The reporter of ``building_in_foreground`` gets all lines; those dropped here stand in the summary.
             report=_silent,
         ) as environment:
-            was_made, record = environment.path in made, environment.record
-            was_fetched = was_made and bool(record["fetched_from"])
+            new, record = made.get(environment.path), environment.record
+            was_fetched = new is not None and bool(record["fetched_from"])
             # The record of what was fetched tells how long its builder has built.
-            seconds = made[environment.path] if was_fetched else record["seconds"]
+            seconds = new.seconds if new is not None and was_fetched else record["seconds"]
             return BuiltEnvironment(
                 virtualenv_dir=directory,
                 requirements=requirements,
                 path=str(environment.path),
-                was_built=was_made and not was_fetched,
+                was_built=new is not None and not was_fetched,
                 was_fetched=was_fetched,
-                seconds=round(seconds, 3) if was_made else 0.0,
+                was_pushed=new is not None and new.was_pushed,
+                seconds=0.0 if new is None else round(seconds, 3),
                 warning=_driver_warning(environment),
             )
     except (VirtualenvError, CosmosValueError) as error:
@@ -188,7 +192,8 @@ def _lines(built: Sequence[BuiltEnvironment], dags: int) -> list[str]:
 
 def _became(one: BuiltEnvironment) -> str:
     if one.was_built or one.was_fetched:
-        return f"{'fetched' if one.was_fetched else 'built'} in {one.seconds:.1f} s"
+        pushed = ", and put into the remote store" if one.was_pushed else ""
+        return f"{'fetched' if one.was_fetched else 'built'} in {one.seconds:.1f} s{pushed}"
     return "failed" if one.error else "was ready"
 
 

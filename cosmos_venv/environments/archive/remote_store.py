@@ -214,9 +214,9 @@ class Visit:
                 build = replace(record.build, spec=spec, fetched_from=str(self.store.folder))
                 return build, list(record.commands)
         if self.store.is_required:
-            why = "".join(f" {reason}." for reason in self._refused)
+            why = f": {'; '.join(self._refused)}" if self._refused else ""
             raise VirtualenvError(
-                f"{self.store.folder} holds no environment {self.name[:12]} for {self.platform} that can be used.{why}"
+                f"{self.store.folder} holds no environment {self.name[:12]} for {self.platform} that can be used{why}."
             )
         return None
 
@@ -232,20 +232,21 @@ class Visit:
             if faults := post_install.faults(directory, content=checks_content):
                 raise BadArchive(", ".join(faults[:3]))
 
-    def push(self, environment: Path, build: BuildRecord, commands: Iterable[str]) -> None:
+    def push(self, environment: Path, build: BuildRecord, commands: Iterable[str]) -> bool:
         """Put an environment that was built here into the store. Whatever goes wrong is a line in the log.
 
         :param environment: its directory.
         :param build: the record of its build.
         :param commands: names of its commands.
+        :returns: whether it stands there now.
         :raises CommandKilled: when ``cancellation`` was requested.
         """
         if not self._pushes or build.flaws:
-            return
+            return False
         if (self.name, self.platform) in self.store.signer.locked:
             # Every machine would refuse what takes its place.
             self.report(f"The lock file names another build than this one, which is not put into {self.store.folder}.")
-            return
+            return False
         began = self.store.now()
         try:
             pushed = self.put(environment, build, commands)
@@ -258,6 +259,8 @@ class Visit:
         else:
             seconds = self.store.now() - began
             self.report(f"Put {_size(pushed.size)} into {self.store.folder} in {seconds:.1f} s.")
+            return True
+        return False
 
     def put(self, environment: Path, build: BuildRecord, commands: Iterable[str]) -> Pushed:
         """Put an environment into the store, in place of one that is there.
@@ -298,9 +301,15 @@ class Visit:
         """Show other machines that this one is at work, where they wait for it."""
         if self._lease is None or self.store.now() - self._renewed < _RENEWAL:
             return
-        self._lease["renewed"] = int(str(self._lease["renewed"])) + 1
         self._renewed = self.store.now()
         try:
+            found = self._read_lease(_LONGEST_RENEWAL)
+            if found is None or found.get("id") != self._lease["id"]:
+                # Another machine has taken it over while this one stood still. Written again, it would keep that
+                # machine from being seen at work, and ``close`` would remove its lease.
+                self._lease = None
+                return
+            self._lease["renewed"] = int(str(self._lease["renewed"])) + 1
             self._write_lease(self._lease, _LONGEST_RENEWAL)
         except CommandKilled:
             raise
@@ -348,7 +357,7 @@ class Visit:
         if self._left() <= _TURN:
             self.report(f"It has not come within {self.store.seconds:.0f} s: it is built here too.")
             return True
-        lease, now = self._read_lease(), self.store.now()
+        lease, now = self._read_lease(self._question()), self.store.now()
         if lease is None and self._builder is not None:
             # Its builder has failed, or has put a record there since that was looked for.
             self._leases[self._builder] = None, -math.inf
@@ -376,7 +385,7 @@ class Visit:
 
     def _record(self) -> ArchiveRecord | None:
         name = f"{self._stem}.json"
-        content = self._read(name, _RECORD_LIMIT)
+        content = self._read(name, _RECORD_LIMIT, self._question())
         if content is None:
             return None
         try:
@@ -387,7 +396,7 @@ class Visit:
 
     def _record_of(self, contents: Contents) -> bytes | None:
         """Return the text of the store's record where it is trusted and names just this archive; None otherwise."""
-        content = self._read(f"{self._stem}.json", _RECORD_LIMIT)
+        content = self._read(f"{self._stem}.json", _RECORD_LIMIT, self._question())
         if content and not self.store.signer.key and _is_signed(content):
             raise VirtualenvError(
                 "the environment that is there is signed, and there is no key here to sign this one: machines with the "
@@ -417,12 +426,12 @@ class Visit:
         # Stores have no common way to make a file only where none is. Of machines that write at the same time, the last
         # one has the lease. A machine that has read before, and writes later than this pause, builds too.
         self._pause(_SETTLED)
-        found = self._read_lease()
+        found = self._read_lease(self._question())
         if found is None or found.get("id") != lease["id"]:
             self._lease = None
 
-    def _read_lease(self) -> dict[str, object] | None:
-        content = self._read(f"{self._stem}.lease", _LEASE_LIMIT)
+    def _read_lease(self, seconds: float) -> dict[str, object] | None:
+        content = self._read(f"{self._stem}.lease", _LEASE_LIMIT, seconds)
         try:
             lease = json.loads(content or b"null")
         except (ValueError, RecursionError):  # anybody who may write there can have written it
@@ -438,17 +447,14 @@ class Visit:
             on_wait=self.cancellation.raise_if_requested,
         )
 
-    def _read(self, name: str, limit: Limit) -> bytes | None:
-        return self.store.folder.read(
-            name, seconds=self._question(), limit=limit, on_wait=self.cancellation.raise_if_requested
-        )
+    def _read(self, name: str, limit: Limit, seconds: float) -> bytes | None:
+        return self.store.folder.read(name, seconds=seconds, limit=limit, on_wait=self.cancellation.raise_if_requested)
 
     def _refuse(self, error: VirtualenvError) -> None:
-        text = f"The virtualenv of {self.store.folder} is not used: {error}"
-        if text not in self._refused:  # it is read again and again while another machine builds
-            self._refused[text] = None
+        if str(error) not in self._refused:  # it is read again and again while another machine builds
+            self._refused[str(error)] = None
             if not self.store.is_required:
-                self.warn(f"{text}.")
+                self.warn(f"The virtualenv of {self.store.folder} is not used: {error}.")
 
     def _give_up(self, error: Exception) -> None:
         if self.store.is_required:

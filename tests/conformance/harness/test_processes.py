@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import time
 from pathlib import Path
 
 from conformance.harness import processes
+from tests.waiting import wait_until
 
 LEAVES_A_CHILD = """
 import subprocess, sys
@@ -31,7 +30,7 @@ def test_what_a_command_leaves_running_is_neither_waited_for_nor_left(tmp_path: 
     finished = processes.run([sys.executable, "-c", LEAVES_A_CHILD], cwd=tmp_path)
 
     assert finished.succeeded
-    wait_until_gone(int(finished.output))
+    wait_until(lambda: not is_running(int(finished.output)), "the process goes on")
 
 
 def test_a_command_that_does_not_end_is_killed_at_the_deadline(tmp_path: Path) -> None:
@@ -39,14 +38,6 @@ def test_a_command_that_does_not_end_is_killed_at_the_deadline(tmp_path: Path) -
 
     assert finished.exit_code is None
     assert "no end before the timeout, killed" in str(finished)
-
-
-def wait_until_gone(pid: int, *, seconds: float = 30.0) -> None:
-    """Return once the process has ended (as a zombie of whoever adopted it, it has)."""
-    timeout = time.monotonic() + seconds
-    while is_running(pid):
-        assert time.monotonic() < timeout, f"process {pid} is still there after {seconds:.0f} s"
-        os.sched_yield()
 
 
 def is_running(pid: int) -> bool:

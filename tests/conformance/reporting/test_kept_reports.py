@@ -150,7 +150,7 @@ def test_a_report_of_this_suite_is_valid(handed_in: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        pytest.param(lambda report: first_must(report).update(evidence=["in /work/x/y.py"]), "/work/x/y.py", id="work"),
+        pytest.param(lambda report: first_must(report).update(evidence=["in /app/x/y.py"]), "/app/x/y.py", id="app"),
         pytest.param(lambda report: first_must(report).update(evidence=["PATH=/bin:/tmp/x"]), "(/tmp/x)", id="tmp"),
         pytest.param(lambda report: first_must(report).update(evidence=["file:///mnt/x/"]), "(/mnt/x/)", id="url"),
         pytest.param(
@@ -196,7 +196,7 @@ def test_a_list_of_known_failures_has_what_the_report_takes_from_it(handed_in: P
     assert "API-001" in fault
 
 
-@pytest.mark.parametrize("text", ["RUN/tmp/x", "~/work/x", "https://host/data/x", "/usr/lib/python3/x.py", "and/or"])
+@pytest.mark.parametrize("text", ["RUN/tmp/x", "~/app/x", "https://host/data/x", "/usr/lib/python3/x.py", "and/or"])
 def test_a_path_that_says_nothing_of_the_machine_is_left_alone(handed_in: Path, text: str) -> None:
     folder = of_today(handed_in)
 

@@ -94,10 +94,10 @@ def test_what_does_not_apply_is_told_by_what_is_lacking() -> None:
         f"A-{n:03d}": ("dags", "manifest") if n == 1 else ("dags",) for n in range(1, 8)
     }
     needs |= {"B-001": ("python_dbt",), "B-002": ()}
-    reasons = {unique: f"{', '.join(each)}: declared absent" for unique, each in needs.items()}
-    reasons |= {"B-001": "the dbt of this run is a native one", "B-002": "it has no operator for dbt ls"}
-    one_case = seen("B-002", N, f"Skipped: not applicable: {reasons['B-002']}")
-    tests = [seen(unique, N, f"Skipped: not applicable: {reasons[unique]}") for unique in needs if unique != "B-002"]
+    reasons = {unique: tuple(f"{name} is declared absent" for name in each) for unique, each in needs.items()}
+    reasons |= {"B-001": ("the dbt of this run is a native one",), "B-002": ("dags: it has no operator for dbt ls",)}
+    one_case = seen("B-002", N, reasons=reasons["B-002"])
+    tests = [seen(unique, N, "Skipped", reasons[unique]) for unique in needs if unique != "B-002"]
     specification = specified(*(replace(required(unique), needs=each) for unique, each in needs.items()))
 
     assert not_applicable(judge(specification, [*tests, one_case, seen("B-002", P)])) == [

@@ -34,8 +34,10 @@ def specified(*requirements: Requirement) -> dict[str, Requirement]:
     return {one.id: one for one in requirements}
 
 
-def seen(requirement: str, verdict: Verdict, evidence: str = "") -> Seen:
-    return Seen(test=f"test_{requirement}", requirement=requirement, verdict=verdict, evidence=evidence)
+def seen(requirement: str, verdict: Verdict, evidence: str = "", reasons: tuple[str, ...] = ()) -> Seen:
+    return Seen(
+        test=f"test_{requirement}", requirement=requirement, verdict=verdict, evidence=evidence, reasons=reasons
+    )
 
 
 @pytest.mark.parametrize(

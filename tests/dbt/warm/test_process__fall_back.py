@@ -9,7 +9,6 @@ import socket
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from cosmos_venv.dbt.warm.process import dbt_program
 from cosmos_venv.exceptions import NotWarm
 from tests.dbt.warm.conftest import DEADLINE, TOOL, Tool
 from tests.odd_files import KINDS, plant
+from tests.waiting import wait_until
 
 AT_ONCE = {"is_required": False, "idle": 1e12}  # every command is taken for the second one
 
@@ -269,10 +269,7 @@ def test_a_server_that_imports_for_ever_is_ended(tool: Tool, monkeypatch: pytest
     with pytest.raises(NotWarm, match="still imports"):
         tool.run("exit", "3")
 
-    deadline = time.monotonic() + DEADLINE
-    while servers.servers() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert servers.servers() == []
+    wait_until(lambda: not servers.servers(), seconds=DEADLINE)
 
 
 def test_somebody_elses_socket_in_its_place_is_given_up(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,9 +328,7 @@ def test_there_is_nothing_to_be_had_off_linux(tool: Tool, monkeypatch: pytest.Mo
 def test_a_leftover_of_a_killed_server_is_replaced(tool: Tool) -> None:
     tool.run("importer")
     os.kill(tool.server().pid, signal.SIGKILL)
-    deadline = time.monotonic() + DEADLINE
-    while servers.servers() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: not servers.servers(), seconds=DEADLINE)
 
     tool.run("importer")
 

@@ -18,6 +18,7 @@ from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.server.listener import Listener
 from cosmos_venv.processes import guard
 from tests.dbt.warm.conftest import DEADLINE, TOOL, Tool
+from tests.waiting import wait_until
 
 
 def ends(process: psutil.Process) -> bool:
@@ -153,9 +154,7 @@ from tests.dbt.warm.conftest import Tool
 Tool(folder=Path({str(tool.folder)!r})).run("importer")
 """
     worker = subprocess.Popen([sys.executable, "-c", source])
-    deadline = time.monotonic() + DEADLINE
-    while not servers.servers() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(servers.servers, seconds=DEADLINE)
     worker.kill()
     worker.wait(DEADLINE)
 
@@ -223,13 +222,6 @@ def test_a_server_and_what_it_forks_have_names_of_their_own(tool: Tool, tmp_path
     assert names == ["dbt-warm-server", "tool wait", "tool"]
 
 
-def has_no_child_left(server: psutil.Process) -> bool:
-    deadline = time.monotonic() + DEADLINE
-    while server.children() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return not server.children()
-
-
 @pytest.mark.long
 def test_nothing_grows(tool: Tool) -> None:
     """Memory and descriptors of the server, its children, and those of the task's own process."""
@@ -240,13 +232,13 @@ def test_nothing_grows(tool: Tool) -> None:
 
     for _ in range(10):
         tool.run("exit", "0")
-    assert has_no_child_left(tool.server())
+    wait_until(lambda: not tool.server().children(), seconds=DEADLINE)
     before, memory = state(), tool.server().memory_info().rss
 
     for _ in range(200):
         assert tool.run("exit", "0").returncode == 0
 
-    assert has_no_child_left(tool.server())
+    wait_until(lambda: not tool.server().children(), seconds=DEADLINE)
     assert state() == before
     assert tool.server().memory_info().rss <= memory + (1 << 20)
     assert tool.starts == ["warm"] * 210

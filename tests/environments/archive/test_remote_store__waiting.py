@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import platform
 import shutil
@@ -210,6 +211,34 @@ def test_of_two_that_begin_at_once_the_last_one_builds(tmp_path: Path, hello: En
     assert "is being built by elsewhere: waiting for it" in machine.log
     assert machine.has_built, "the other one has died"
     assert 20 <= clock.passed < 25
+
+
+def test_a_lease_that_another_machine_has_taken_over_is_neither_renewed_nor_removed(
+    tmp_path: Path, hello: EnvironmentSpec
+) -> None:
+    """The machine stands still for too long, and works on."""
+
+    class Hurrying(Clock):
+        def now(self) -> float:
+            self.seconds += 3
+            return self.seconds
+
+    remote, looks = tmp_path / "remote", itertools.count(1)
+
+    def take_over(request: str, of: str) -> None:
+        if (request, of) == ("read", "json") and next(looks) == 2:  # the machine has its lease, and builds now
+            put_lease(remote, hello, id="another")
+            folder.requests.clear()
+
+    folder = TroubledFolder(remote, after=take_over)
+    machine = Machine(directory=tmp_path / "envs", remote=remote, folder=folder, clock=Hurrying(), seconds=10_000)
+
+    machine.use(hello)
+
+    assert machine.has_built
+    assert "Put " in machine.log
+    assert json.loads(lease_of(remote, hello).read_text())["id"] == "another"
+    assert ("write", "lease") not in folder.requests
 
 
 def test_a_machine_that_puts_nothing_there_waits_for_nobody(tmp_path: Path, hello: EnvironmentSpec) -> None:

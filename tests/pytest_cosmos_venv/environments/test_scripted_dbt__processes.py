@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import time
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from pytest_cosmos_venv import FakeVenv, ToolkitMisuse
 from pytest_cosmos_venv.airflow.clock import Clock
 from pytest_cosmos_venv.environments.scripted_dbt import _kill
+from tests.waiting import wait_until
 
 
 @pytest.fixture(params=["1.10.0", "2.0.0a4"])
@@ -117,11 +118,8 @@ def test_a_call_that_is_interrupted_between_two_nodes_cancels_none(cosmos_fake_v
     assert venv.calls[0].nodes == {"model.shop.orders": "success"}
 
 
-def wait_for_signal(venv: FakeVenv, number: signal.Signals, deadline: float = 30.0) -> None:
-    end = time.monotonic() + deadline
-    while number.name not in venv.calls[0].signals:
-        assert time.monotonic() < end
-        time.sleep(0.005)
+def was_received(venv: FakeVenv, number: signal.Signals) -> bool:
+    return number.name in venv.calls[0].signals
 
 
 def test_signals_are_ignored_and_put_on_record_and_a_child_stays(start: Any, cosmos_fake_venv: FakeVenv) -> None:
@@ -132,7 +130,7 @@ def test_signals_are_ignored_and_put_on_record_and_a_child_stays(start: Any, cos
     for number in both:
         process.send_signal(number)
         child.send_signal(number)
-        wait_for_signal(cosmos_fake_venv, number)
+        wait_until(partial(was_received, cosmos_fake_venv, number))
 
     assert process.poll() is None
     assert child.ppid() == process.pid

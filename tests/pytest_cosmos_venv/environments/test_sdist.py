@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from pytest_cosmos_venv import ToolkitMisuse, Wheelhouse
 from pytest_cosmos_venv.environments import sdist as sdist_module
 from pytest_cosmos_venv.environments.sdist import Sdist
 from tests.pytest_cosmos_venv.environments.installing import Install
+from tests.waiting import wait_until
 
 WITH_UV_ALONE = pytest.mark.parametrize("install", ["uv"], indirect=True)  # where pip would show nothing more
 
@@ -96,10 +96,7 @@ def test_a_build_does_not_outlive_its_installer(install: Install) -> None:
     build = sdist.wait_for_build()
     installation.kill()
 
-    deadline = time.monotonic() + 30
-    while build.is_running:
-        assert time.monotonic() < deadline
-        os.sched_yield()
+    wait_until(lambda: not build.is_running)
 
 
 @WITH_UV_ALONE

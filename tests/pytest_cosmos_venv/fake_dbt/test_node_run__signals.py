@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import psutil
 import pytest
 
 from pytest_cosmos_venv import FakeVenv
 from tests.pytest_cosmos_venv.fake_dbt.real_and_fake import DEADLINE, Dbt, comparable
+from tests.waiting import wait_until
 
 SLOW_SQL = "{{ config(materialized='table') }}\nselect count(*) as n from range(900000000000) t where sqrt(range) > 3\n"
 BUSY = 0.3
@@ -160,10 +160,3 @@ def told(running: Running) -> list[str]:
     """
     lines = running.lines[: running.lines.index("Encountered an error:")]
     return sorted(line for line in lines if "CANCEL" not in line or "model." in line)
-
-
-def wait_until(is_so: Callable[[], bool], deadline: float = 60.0) -> None:
-    end = time.monotonic() + deadline
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.01)

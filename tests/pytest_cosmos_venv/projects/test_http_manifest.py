@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from pytest_cosmos_venv import HttpManifest, ToolkitMisuse, serve_manifest
+from tests.waiting import wait_until
 
 MANIFEST = {"metadata": {"project_name": "harbor"}, "nodes": {f"model.harbor.m{i}": {} for i in range(200)}}
 ELSEWHERE = "https://artifacts.example/manifest.json"
@@ -138,9 +139,7 @@ def test_closing_ends_slow_answers_and_silent_clients_at_once(manifest: HttpMani
 
     asking = threading.Thread(target=ask)
     asking.start()
-    end = time.monotonic() + 5
-    while not manifest.requests and time.monotonic() < end:
-        time.sleep(0.005)
+    wait_until(lambda: manifest.requests)
     # Without an end to what is under way it would wait for the client's deadline, whose error is another one.
     manifest.close()
 

@@ -7,13 +7,13 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from pytest_cosmos_venv import read_recording
 from tests.pytest_cosmos_venv.recordings.stand_in_dbt import DEADLINE, environment, record, recorder, write_dbt
+from tests.waiting import wait_until
 
 RESULTS = {"metadata": {"dbt_version": "1.11.2"}, "results": [{"unique_id": "model.shop.orders", "status": "success"}]}
 
@@ -144,11 +144,9 @@ def test_a_command_waits_for_the_one_that_is_being_put_there(tmp_path: Path) -> 
     fcntl.flock(descriptor, fcntl.LOCK_EX)
 
     process = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE)
-    end = time.monotonic() + DEADLINE
-    while not waits_for_a_lock(process.pid) and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.005)
+    wait_until(lambda: waits_for_a_lock(process.pid) or process.poll() is not None)
 
-    assert waits_for_a_lock(process.pid)
+    assert process.poll() is None
     assert not (recording / "recording.json").exists()
     os.close(descriptor)
     process.communicate(timeout=DEADLINE)

@@ -15,6 +15,7 @@ from pytest_cosmos_venv import ToolkitMisuse
 from pytest_cosmos_venv.races.event_log import ACTOR_VARIABLE
 from pytest_cosmos_venv.xdist_races.barrier import BarrierNotMet, Barriers, Ending
 from pytest_cosmos_venv.xdist_races.racer import Racer, make_once
+from tests.waiting import wait_until
 
 DEADLINE = 20.0
 FAILED = Ending(outcome="failed", how="failed")
@@ -214,10 +215,3 @@ def test_in_the_setup_of_a_fixture_there_is_no_index_yet(tmp_path: Path) -> None
         _ = unstarted.index
     with pytest.raises(ToolkitMisuse, match="inside of the test"):
         unstarted.barrier("start")
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + DEADLINE
-    while not is_so():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.002)

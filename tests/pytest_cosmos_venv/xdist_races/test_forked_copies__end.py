@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 
 import psutil
 import pytest
+
+from tests.waiting import wait_until
 
 pytest_plugins = ["pytester"]
 
@@ -46,10 +46,3 @@ def is_running(pid: int) -> bool:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
-
-
-def wait_until(is_so: Callable[[], bool], otherwise: str) -> None:
-    end = time.monotonic() + DEADLINE
-    while not is_so():
-        assert time.monotonic() < end, otherwise
-        time.sleep(0.01)
