@@ -266,7 +266,7 @@ class _Search:
         :param at_most: number of schedules.
         :param seconds: the time.
         """
-        best: tuple[tuple[int, int, int], Trace, tuple[Choice, ...]] | None = None
+        best: tuple[tuple[int, int, int, tuple[Choice, ...]], Trace] | None = None
         last = at_most
         while True:
             is_over = self._schedules + self._at_work >= last or real_time.monotonic() - self._began > seconds
@@ -289,12 +289,13 @@ class _Search:
                     raise ToolkitMisuse(_not_repeatable(trace, len(choices)))
                 cost = self._take(trace, choices, prefixes)
                 if trace.failure:
-                    rank = (cost.preemptions, cost.kills + cost.errors, len(trace.steps))
+                    # The last of it so that the same one is shown each time, whichever worker was the first to be done.
+                    rank = (cost.preemptions, cost.kills + cost.errors, len(trace.steps), choices)
                     if best is None:
                         last = min(at_most, self._schedules + _LOOKS_FOR_SHORTER)
                     if best is None or rank < best[0]:
-                        best = rank, trace, choices
-        return None if best is None else self._failing(workers[0], best[1], best[2])
+                        best = rank, trace
+        return None if best is None else self._failing(workers[0], best[1], best[0][-1])
 
     def seen(self) -> Exploration:
         """Return what was seen so far."""
