@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from pytest_cosmos_venv.explore.stepping import ENDS, Pipe, Stepper, TooManySteps, become, stepper
 from pytest_cosmos_venv.explore.steps import WRITE, Places
-from pytest_cosmos_venv.explore.virtual_clock import seed_random
+from pytest_cosmos_venv.explore.virtual_clock import seed_random, take_clock
 
 RETURNED, RAISED, NEVER_ENDS = "returned", "raised", "never ends"
 BEGIN, END, POINT = "begin", "end", "point"
@@ -96,36 +96,40 @@ def compete(
     work: Callable[[ExploredContender], object],
     index: int,
     count: int,
-    places: Places,
+    root: str,
     orders: Pipe,
     reports: Pipe,
     *,
     most_steps: int,
-    started_at: float,
     may_raise: tuple[type[BaseException], ...],
 ) -> NoReturn:
-    """Live the whole life of a contender, from the fork on.
+    """Live the whole life of a contender, from the fork on: one schedule, and others where it is told to stay.
 
     :param work: its function.
     :param index: 0 for the first.
     :param count: number of contenders.
-    :param places: its files.
+    :param root: the explored folder.
     :param orders: what it is told.
     :param reports: what it tells.
     :param most_steps: the number of steps after which it counts as one that never ends.
-    :param started_at: seconds since the epoch at which the clock of the schedule stands.
     :param may_raise: the exceptions with which it may end.
     """
     code = 1
     try:
-        contender = Stepper(index, places, orders, reports, most_steps=most_steps)
-        contender.started_at = started_at
-        places.pids.update(_told_pids(orders))
-        seed_random(index)
-        become(contender)
-        outcome = _work(work, ExploredContender(index, count, Path(places.root)), may_raise)
-        contender.report(ENDS, "end", "end", outcome)
-        orders.receive()
+        is_to_stay = True
+        while is_to_stay:
+            pids, times = orders.receive()
+            places = Places(root, pids)
+            seed_random(index)
+            contender = Stepper(index, places, orders, reports, most_steps=most_steps, started_at=take_clock(times))
+            become(contender)
+            outcome = _work(work, ExploredContender(index, count, Path(root)), may_raise)
+            contender.report(ENDS, "end", "end", outcome)
+            is_to_stay = orders.receive()
+            become(None)
+            if is_to_stay:
+                _close_all(places)
+                reports.send(None)
         code = 0
     except EOFError:
         pass  # the schedule is given up
@@ -136,8 +140,13 @@ def compete(
         os._exit(code)
 
 
-def _told_pids(orders: Pipe) -> dict[int, int]:
-    return {pid: index for index, pid in enumerate(orders.receive())}
+def _close_all(places: Places) -> None:
+    """Close what a function has left open, as the end of its process would."""
+    for descriptor in list(places.opened):
+        try:
+            os.close(descriptor)
+        except OSError:
+            continue
 
 
 def _work(

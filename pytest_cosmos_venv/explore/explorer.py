@@ -114,6 +114,7 @@ class Explore:
         at_most: int = 20_000,
         seconds: float = 60.0,
         most_steps: int = 2_000,
+        reuse: bool = False,
         reduction: bool = True,
     ) -> Exploration:
         """Run the contenders in every order of their steps within the bounds, each time in a new folder.
@@ -132,6 +133,8 @@ class Explore:
         :param at_most: number of schedules after which it stops, and warns of it.
         :param seconds: time after which it stops, and warns of it.
         :param most_steps: number of steps of one contender after which it counts as one that never ends.
+        :param reuse: whether processes of contenders serve further schedules, which takes a third of the time: for
+            functions that keep nothing in memory. What fails is shown as it went in new processes.
         :param reduction: whether to leave out schedules that come to the same as others.
         :returns: what was seen.
         :raises FailingSchedule: in a schedule something is wrong. It is the one with the fewest preemptions, then kills
@@ -143,7 +146,7 @@ class Explore:
             require_count(value, name, least=0)
         require_count(at_most, "at_most")
         require_seconds(seconds, "seconds", is_positive=True)
-        plan = self._plan(contenders, check, fresh, after, each_step, may_raise, most_steps)
+        plan = self._plan(contenders, check, fresh, after, each_step, may_raise, most_steps, reuse)
         search = _Search(plan, Cost(preemptions, kills, errors), is_reduced=reduction)
         with self._workers(plan, _worker_count()) as workers:
             found = search.run(workers, at_most=at_most, seconds=seconds)
@@ -203,6 +206,7 @@ class Explore:
         each_step: Callable[[Path], object] | None,
         may_raise: type[BaseException] | tuple[type[BaseException], ...],
         most_steps: int,
+        reuse: bool = False,
     ) -> Plan:
         if sys.platform != "linux":
             raise ToolkitMisuse("cosmos_explore needs Linux: it looks at files and processes as they are there.")
@@ -220,6 +224,7 @@ class Explore:
             each_step=each_step,
             may_raise=may_raise if isinstance(may_raise, tuple) else (may_raise,),
             most_steps=most_steps,
+            reuse=reuse,
         )
 
     @contextmanager

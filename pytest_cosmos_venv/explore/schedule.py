@@ -28,7 +28,7 @@ from pytest_cosmos_venv.explore.contender import (
     tell_where_on_signal,
 )
 from pytest_cosmos_venv.explore.run import ExploredRun
-from pytest_cosmos_venv.explore.stepping import AT, BLOCKED, ENDS, SLEEPS, Pipe, made_steps
+from pytest_cosmos_venv.explore.stepping import AT, BLOCKED, ENDS, OF_PROCESSES, SLEEPS, Pipe, made_steps
 from pytest_cosmos_venv.explore.steps import (
     EVERYTHING,
     GO,
@@ -40,7 +40,7 @@ from pytest_cosmos_venv.explore.steps import (
     Places,
     is_change,
 )
-from pytest_cosmos_venv.explore.virtual_clock import set_clock
+from pytest_cosmos_venv.explore.virtual_clock import times_ahead
 from pytest_cosmos_venv.processes.descendants import end_descendants
 
 Work = Callable[[ExploredContender], object]
@@ -66,6 +66,7 @@ class Plan:
     :param each_step: judges the folder after each step that changes something; None: nothing does.
     :param may_raise: exceptions with which a contender may end.
     :param most_steps: the number of steps of one contender after which it counts as one that never ends.
+    :param reuse: whether a contender's process serves further schedules.
     """
 
     contenders: tuple[Work, ...]
@@ -75,6 +76,7 @@ class Plan:
     each_step: Callable[[Path], object] | None = None
     may_raise: tuple[type[BaseException], ...] = ()
     most_steps: int = 2_000
+    reuse: bool = False
 
     @property
     def works(self) -> tuple[Work, ...]:
@@ -115,6 +117,21 @@ class _Process:
     spans: set[str] = field(default_factory=set)
     had_error: bool = False
 
+    def again(self) -> _Process:
+        """The same process, as it begins another schedule."""
+        return _Process(self.pid, self.orders, self.reports)
+
+    def end(self) -> None:
+        """End the process, and close what leads to it."""
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        self.close()
+
+    def close(self) -> None:
+        """Close what leads to the process."""
+        os.close(self.orders.write_end)
+        os.close(self.reports.read_end)
+
 
 class Stuck(Exception):
     """A contender does not come to its next step."""
@@ -133,6 +150,7 @@ class Bench:
         self._count = len(plan.works)
         # The same name for each schedule, on which names that are made of it could depend.
         self._root = folder / "explored"
+        self._idle: dict[int, _Process] = {}
         # They live as long as this process.
         self._output, self._where = _file_in(folder), _file_in(folder)
         for descriptor in (1, 2):
@@ -150,7 +168,9 @@ class Bench:
         os.ftruncate(self._output.fileno(), 0)
         os.lseek(self._output.fileno(), 0, os.SEEK_SET)
         self._root.mkdir()
-        running = _Running(self._plan, os.path.realpath(self._root), self._where)
+        if with_run:  # what is shown has gone on in new processes
+            self._end_idle()
+        running = _Running(self._plan, os.path.realpath(self._root), self._where, self._idle)
         try:
             running.go(choices, names)
         finally:
@@ -163,6 +183,11 @@ class Bench:
         return Trace(
             running.steps, running.standing, failure, running.divergence, pickle.dumps(run) if with_run else b""
         )
+
+    def _end_idle(self) -> None:
+        for process in self._idle.values():
+            process.end()
+        self._idle.clear()
 
     def _judge(self, run: ExploredRun) -> str:
         for outcome in run.outcomes:
@@ -192,9 +217,10 @@ class _Running:
     :param plan: what is explored.
     :param root: the explored folder.
     :param where: the file to which contenders write where they are when they are asked.
+    :param idle: processes of contenders that have served other schedules, by index.
     """
 
-    def __init__(self, plan: Plan, root: str, where: Any) -> None:
+    def __init__(self, plan: Plan, root: str, where: Any, idle: dict[int, _Process]) -> None:
         self.steps: list[ExploredStep] = []
         self.standing: list[str] = []
         self.failure = ""
@@ -202,45 +228,48 @@ class _Running:
         self._plan = plan
         self._root = root
         self._where = where
+        self._idle = idle
         self._clock = 0.0
         self._last: int | None = None
         self._idle_wakes = 0
         self._has_after = plan.after is not None
         if plan.fresh is not None:
             plan.fresh(Path(root))
-        self._processes = self._fork(set_clock())
+        self._processes = self._begin()
+        times = times_ahead()
         self._names = [(str(process.pid), f"<pid of {contender_name(i)}>") for i, process in enumerate(self._processes)]
         for process in self._processes:
-            process.orders.send([each.pid for each in self._processes])
+            process.orders.send(([each.pid for each in self._processes], times))
             self._hear(process)
 
-    def _fork(self, started_at: float) -> list[_Process]:
+    def _begin(self) -> list[_Process]:
         works = self._plan.works
-        made: list[_Process] = []
+        made = {index: process.again() for index, process in self._idle.items()}
+        self._idle.clear()
         for index, work in enumerate(works):
+            if index in made:
+                continue
             orders, reports = Pipe(*os.pipe()), Pipe(*os.pipe())
             pid = os.fork()
             if pid == 0:
-                for other in made:
-                    os.close(other.orders.write_end)
-                    os.close(other.reports.read_end)
+                for other in made.values():
+                    other.close()
                 os.close(orders.write_end)
                 os.close(reports.read_end)
                 compete(
                     work,
                     index,
                     len(works),
-                    Places(self._root),
+                    self._root,
                     orders,
                     reports,
                     most_steps=self._plan.most_steps,
-                    started_at=started_at,
                     may_raise=self._plan.may_raise,
                 )
             os.close(orders.read_end)
             os.close(reports.write_end)
-            made.append(_Process(pid, orders, reports))
-        return made
+            made[index] = _Process(pid, orders, reports)
+        return [made[index] for index in range(len(works))]
 
     def go(self, choices: Sequence[Choice], names: Mapping[int, str]) -> None:
         """Run it to its end.
@@ -320,6 +349,8 @@ class _Running:
         if process.how == ENDS:
             self._finish(index, process, before)
             return 1
+        if process.name in OF_PROCESSES:
+            self._end_idle()
         process.orders.send((count, action, self._clock))
         process.had_error = process.had_error or action != GO
         made = self._hear(process)
@@ -386,10 +417,22 @@ class _Running:
         text = f"{KILLED_BEFORE}{process.text}"
         self._add(ExploredStep(index, KILL, KILL, text, "", self._death(index, process), self._clock), before)
 
+    def _end_idle(self) -> None:
+        """End those processes that would be no more, had they served this schedule alone."""
+        for index in list(self._idle):
+            process = self._idle.pop(index)
+            os.kill(process.pid, signal.SIGKILL)
+            os.waitpid(process.pid, 0)
+
     def _finish(self, index: int, process: _Process, before: str) -> None:
         how, value, error, told = pickle.loads(process.until)  # noqa: S301 - our own process has pickled it
-        process.orders.send(None)
-        os.waitpid(process.pid, 0)
+        is_to_stay = self._plan.reuse and how != NEVER_ENDS
+        process.orders.send(is_to_stay)
+        if is_to_stay:
+            process.reports.receive()
+            self._idle[index] = process
+        else:
+            os.waitpid(process.pid, 0)
         process.outcome = ExploredOutcome(
             contender_name(index), how, value, error, "" if process.had_error and how == RAISED else told
         )
@@ -427,13 +470,18 @@ class _Running:
                 os.kill(process.pid, signal.SIGKILL)
                 os.waitpid(process.pid, 0)
                 process.outcome = ExploredOutcome(contender_name(index), f"waits: {process.text}")
-            os.close(process.orders.write_end)
-            os.close(process.reports.read_end)
-        try:
-            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return
-        end_descendants()
+            if index not in self._idle:
+                process.close()
+        self._end_others()
+
+    def _end_others(self) -> None:
+        """End what contenders have started and left behind."""
+        if not self._idle:
+            try:
+                os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            end_descendants()
 
     def result(self, root: Path) -> ExploredRun:
         """What came of it.

@@ -20,6 +20,8 @@ AT, SLEEPS, BLOCKED, ENDS = "at", "sleeps", "blocked", "ends"
 """How a contender has stopped: before a step; until a time; until a lock is released; before its end."""
 _read, _write, _close, _getpid = os.read, os.write, os.close, os.getpid
 _HEADER = 4
+OF_PROCESSES = ("look", "kill")
+"""Steps that ask for another process: before them, those that have ended are no more."""
 
 
 class TooManySteps(BaseException):
@@ -73,13 +75,16 @@ class Stepper:
     :param orders: what it is told.
     :param reports: what it tells.
     :param most_steps: the number of steps after which it counts as one that never ends.
+    :param started_at: seconds since the epoch at which the clock of the schedule stands.
     """
 
-    def __init__(self, index: int, places: Places, orders: Pipe, reports: Pipe, *, most_steps: int) -> None:
+    def __init__(
+        self, index: int, places: Places, orders: Pipe, reports: Pipe, *, most_steps: int, started_at: float
+    ) -> None:
         self.index = index
         self.places = places
         self.clock = 0.0
-        self.started_at = 0.0
+        self.started_at = started_at
         self._orders = orders
         self._reports = reports
         self._most_steps = most_steps
@@ -107,7 +112,7 @@ class Stepper:
         self._count += 1
         if self._count > self._most_steps:
             raise TooManySteps
-        if self._left == 0 or how != AT:
+        if self._left == 0 or how != AT or name in OF_PROCESSES:
             self.report(how, name, text, until)
             self._left, self._action, self.clock = self._orders.receive()
         self._left -= 1

@@ -103,10 +103,11 @@ class Places:
 
         :param path: what a call was given.
         """
-        if isinstance(path, str) and path.startswith("/proc/"):
-            number = path[6:].partition("/")[0]
-            return self.pids.get(int(number)) if number.isdigit() else None
-        return None
+        text = path if isinstance(path, str) else str(path) if isinstance(path, os.PathLike) else ""
+        if not text.startswith("/proc/"):
+            return None
+        number = text[6:].partition("/")[0]
+        return self.pids.get(int(number)) if number.isdigit() else None
 
     def chain(self, path: str, *, follow: bool = True) -> list[str]:
         """Return the resources of all names that are looked up on the way to a path, the last one last.

@@ -28,7 +28,7 @@ _LOOK_AGAIN = 0.002
 _CLOCKS = [
     getattr(time, name) for name in ("CLOCK_REALTIME", "CLOCK_MONOTONIC", "CLOCK_BOOTTIME") if hasattr(time, name)
 ]
-_AHEAD = 5.0  # seconds: all processes of a schedule have begun before the time at which its clock stands
+_AHEAD = 1.0  # seconds: file systems and kernels round times, and nothing is to begin after it was written down
 _started: dict[int, float] = {}
 
 
@@ -52,10 +52,18 @@ def replace_methods() -> None:
     tempfile._RandomNameSequence.rng = property(lambda _: random)  # type: ignore[attr-defined]
 
 
-def set_clock() -> float:
-    """Set the clock of the next schedule; return its seconds since the epoch. Contenders are forked after this."""
-    _started.update({clock: float(_real["clock_gettime"](clock)) + _AHEAD for clock in _CLOCKS})
-    return _started[time.CLOCK_REALTIME]
+def times_ahead() -> dict[int, float]:
+    """Return the times of a schedule's clocks. All of its processes must have begun."""
+    return {clock: float(_real["clock_gettime"](clock)) + _AHEAD for clock in _CLOCKS}
+
+
+def take_clock(times: dict[int, float]) -> float:
+    """Set the clocks of this contender; return the seconds since the epoch at which they stand.
+
+    :param times: of the clocks of the kernel, by their numbers.
+    """
+    _started.update(times)
+    return times[time.CLOCK_REALTIME]
 
 
 def seed_random(index: int) -> None:

@@ -176,7 +176,10 @@ def _visible(name: str, rule: Callable[[Stepper, str, bool], _Footprints]) -> _F
         follow = name not in _NEVER_FOLLOWS and options.get("follow_symlinks", True)
         paths = _paths(here, has_two, second_alone, arguments, options)
         if not paths:
-            return real(*arguments, **options)
+            process = here.places.process_of(arguments[0] if arguments else None)
+            if process is None:
+                return real(*arguments, **options)
+            return look_at_process(here, process, lambda: real(*arguments, **options))
 
         def touched() -> _Footprints:
             if name == "link" and len(paths) == 2:
