@@ -254,7 +254,7 @@ class _Search:
         self._plan = plan
         self._most = most
         self._is_reduced = is_reduced
-        self._queue: list[tuple[int, int, int, int, tuple[Choice, ...]]] = [(0, 0, 0, hash(()), ())]
+        self._queue: list[tuple[int, int, int, list[str], tuple[Choice, ...]]] = [(0, 0, 0, [], ())]
         self._known: set[tuple[int, Choice]] = set()
         self._orders: set[int] = set()
         self._met: dict[tuple[int, Choice], list[Cost]] = {}
@@ -289,10 +289,11 @@ class _Search:
                 trace = _trace_of(worker)
                 self._at_work -= 1
                 self._schedules += 1
-                prefixes = _prefixes(step.text for step in trace.steps)
-                if trace.divergence or prefixes[max(len(choices) - 1, 0)] != told:
-                    raise ToolkitMisuse(_not_repeatable(trace, len(choices)))
-                cost = self._take(trace, choices, prefixes)
+                # The same texts again and again: each is kept once.
+                texts = [sys.intern(step.text) for step in trace.steps]
+                if other := trace.divergence or _difference(told, texts[: max(len(choices) - 1, 0)]):
+                    raise ToolkitMisuse(_not_repeatable(other))
+                cost = self._take(trace, choices, texts)
                 if trace.failure:
                     # The last of it so that the same one is shown each time, whichever worker was the first to be done.
                     rank = (cost.preemptions, cost.kills + cost.errors, len(trace.steps), choices)
@@ -319,7 +320,7 @@ class _Search:
             bounds=", ".join(bounds),
         )
 
-    def _take(self, trace: Trace, choices: Sequence[Choice], told: Sequence[int]) -> Cost:
+    def _take(self, trace: Trace, choices: Sequence[Choice], texts: list[str]) -> Cost:
         """Put those schedules into the queue that follow from this one; returns what it has used."""
         analysis = Analysis(trace.steps, trace.standing, 0 if self._plan.after is None else 1)
         start = max(len(choices) - 1, 0)
@@ -337,7 +338,7 @@ class _Search:
             if cost.within(self._most) and not (self._is_reduced and self._is_met(analysis.state(at), choice, cost)):
                 self._known.add((prefixes[at], choice))
                 self._pushed += 1
-                entry = (cost.preemptions, cost.kills + cost.errors, self._pushed, told[at], (*taken[:at], choice))
+                entry = (cost.preemptions, cost.kills + cost.errors, self._pushed, texts, (*taken[:at], choice))
                 heapq.heappush(self._queue, entry)
         if analysis.signatures:
             self._orders.add(analysis.signatures[-1])
@@ -376,12 +377,17 @@ def _prefixes(items: Iterable[object]) -> list[int]:
     return found
 
 
-def _not_repeatable(trace: Trace, steps: int) -> str:
+def _difference(told: Sequence[str], texts: Sequence[str]) -> str:
+    """The first step that was another one than before, in words; empty where there is none."""
+    pairs = enumerate(zip(told, texts, strict=False), start=1)
+    return next((f"step {at} was {old} before, and {new} now" for at, (old, new) in pairs if old != new), "")
+
+
+def _not_repeatable(other: str) -> str:
     return (
-        f"The contenders do not do the same in each run of one schedule "
-        f"({trace.divergence or f'within the first {steps} steps'}), so that it cannot be "
-        "explored. Something that is not seen decides what they do: the time of datetime.now(), a thread, the order "
-        "of a set, a file outside of the folder."
+        f"The contenders do not do the same in each run of one schedule ({other}), so that it cannot be explored. "
+        "Something that is not seen decides what they do: the time of datetime.now(), a thread, the order of a set, a "
+        "file outside of the folder."
     )
 
 

@@ -37,7 +37,6 @@ from pytest_cosmos_venv.explore.steps import (
     WRITE,
     ExploredStep,
     Footprint,
-    Places,
     is_change,
 )
 from pytest_cosmos_venv.explore.virtual_clock import times_ahead

@@ -94,11 +94,12 @@ class Stepper:
         self._action = GO
         self._made: list[tuple[Any, ...]] = []
         self._count = 0
+        self._is_at_work = False
 
     @property
     def is_here(self) -> bool:
-        """Whether this is the contender's own process and main thread: children and other threads go on unseen."""
-        return threading.get_ident() == self._thread and _getpid() == self._pid
+        """Whether what happens now is to be seen: in the contender's own process and main thread, not within a step."""
+        return not self._is_at_work and threading.get_ident() == self._thread and _getpid() == self._pid
 
     def arrive(self, name: str, text: str, *, how: str = AT, until: float | str = "") -> None:
         """Stop before a step until it may be made.
@@ -159,11 +160,14 @@ class Stepper:
         """
         self.arrive(name, text)
         succeeded, failed = footprint()
+        self._is_at_work = True
         try:
             value = act()
         except OSError as error:
             self.note(name, text, failed, outcome=errno.errorcode.get(error.errno or 0, type(error).__name__))
             raise
+        finally:
+            self._is_at_work = False
         self.note(name, text, succeeded)
         return value
 
