@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from pytest_cosmos_venv.explore.stepping import ENDS, Pipe, Stepper, TooManySteps, become, stepper
 from pytest_cosmos_venv.explore.steps import WRITE, Places
 from pytest_cosmos_venv.explore.virtual_clock import seed_random, take_clock
+from pytest_cosmos_venv.processes.descendants import die_with_parent
 
 RETURNED, RAISED, NEVER_ENDS = "returned", "raised", "never ends"
 BEGIN, END, POINT = "begin", "end", "point"
@@ -116,6 +117,7 @@ def compete(
     """
     code = 1
     try:
+        die_with_parent()
         is_to_stay = True
         while is_to_stay:
             pids, times = orders.receive()

@@ -168,7 +168,7 @@ class Bench:
         os.lseek(self._output.fileno(), 0, os.SEEK_SET)
         self._root.mkdir()
         if with_run:  # what is shown has gone on in new processes
-            self._end_idle()
+            self.end_idle()
         running = _Running(self._plan, os.path.realpath(self._root), self._where, self._idle)
         try:
             running.go(choices, names)
@@ -183,7 +183,8 @@ class Bench:
             running.steps, running.standing, failure, running.divergence, pickle.dumps(run) if with_run else b""
         )
 
-    def _end_idle(self) -> None:
+    def end_idle(self) -> None:
+        """End the processes of contenders that are kept for further schedules."""
         for process in self._idle.values():
             process.end()
         self._idle.clear()

@@ -82,10 +82,13 @@ class Worker:
 
     def close(self) -> None:
         """End it, and all that it has started."""
+        if self.job is None:
+            self._orders.send(None)
+        else:  # it is in the middle of a schedule: the test was interrupted
+            os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
         os.close(self._orders.write_end)
         os.close(self._answers.read_end)
-        os.kill(self._pid, signal.SIGKILL)
-        os.waitpid(self._pid, 0)
 
 
 def whoever_is_done(workers: Sequence[Worker], timeout: float | None = None) -> list[Worker]:
@@ -109,11 +112,9 @@ def _work(plan: Plan, folder: Path, orders: Pipe, answers: Pipe) -> NoReturn:
         # What is there stays, so that no collection in a contender copies its pages.
         gc.collect()
         gc.freeze()
-        while True:
-            choices, names, with_run = orders.receive()
-            answers.send(_answer(bench, choices, names, with_run))
-    except EOFError:
-        pass
+        while (order := orders.receive()) is not None:
+            answers.send(_answer(bench, *order))
+        bench.end_idle()
     except BaseException:  # noqa: BLE001 - nothing may get back into the process that was forked
         answers.send((traceback.format_exc(), None))
     finally:
