@@ -15,6 +15,7 @@ from pathlib import Path
 from benchmarks.storing import MACHINE, store
 from pytest_cosmos_venv.explore.contender import ExploredContender
 from pytest_cosmos_venv.explore.explorer import Exploration, Explore
+from pytest_cosmos_venv.throwaway import throwaway_folder
 
 
 def publish(contender: ExploredContender) -> None:
@@ -29,7 +30,7 @@ def publish(contender: ExploredContender) -> None:
 
 def explored(*, reuse: bool, kills: int) -> Exploration:
     """One exploration, in a folder of its own."""
-    with tempfile.TemporaryDirectory() as folder:
+    with throwaway_folder("cosmos-explore-") as folder:
         explore = Explore(lambda: Path(tempfile.mkdtemp(dir=folder)))
         return explore([publish, publish], preemptions=3, kills=kills, reuse=reuse, seconds=600)
 

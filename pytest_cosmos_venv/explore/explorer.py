@@ -52,15 +52,11 @@ class Exploration:
         return self.left == 0
 
     def __str__(self) -> str:
-        count = (
-            f"{self.schedules:,}"
-            if self.is_complete
-            else f"{self.schedules:,} of at least {self.schedules + self.left:,}"
-        )
-        return (
-            f"explored {count} schedules with {self.bounds}: {self.orders:,} orders, {self.states:,} states, "
-            f"{self.seconds:.1f} s"
-        )
+        of = "" if self.is_complete else f" of at least {self.schedules + self.left:,}"
+        count = f"{self.schedules:,}{of}"
+        word = "schedule" if count == "1" else "schedules"
+        seen = f"{self.orders:,} orders, {self.states:,} states, {self.seconds:.1f} s"
+        return f"explored {count} {word} with {self.bounds}: {seen}"
 
 
 class FailingSchedule(AssertionError):

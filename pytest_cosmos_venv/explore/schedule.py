@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import select
 import shutil
 import signal
@@ -237,7 +238,9 @@ class _Running:
             plan.fresh(Path(root))
         self._processes = self._begin()
         times = times_ahead()
-        self._names = [(str(process.pid), f"<pid of {contender_name(i)}>") for i, process in enumerate(self._processes)]
+        self._names = {str(process.pid): f"<pid of {contender_name(i)}>" for i, process in enumerate(self._processes)}
+        # Not the same digits within a digest.
+        self._pids = re.compile(rf"(?<![0-9a-f])({'|'.join(self._names)})(?![0-9a-f])")
         for process in self._processes:
             process.orders.send(([each.pid for each in self._processes], times))
             self._hear(process)
@@ -387,13 +390,10 @@ class _Running:
         for other in self._processes:
             if other.how == BLOCKED and other is not process and (other.until in released or EVERYTHING in released):
                 other.how = AT
-        footprint, text = step.footprint, step.text
-        for number, name in self._names:
-            if number in text or any(number in resource for resource, _ in footprint):
-                text = text.replace(number, name)
+        text = self._pids.sub(lambda found: self._names[found[0]], step.text)
         self.steps.append(step._replace(text=text))
         self.standing.append(standing)
-        if self._plan.each_step is not None and is_change(footprint):
+        if self._plan.each_step is not None and is_change(step.footprint):
             self._look()
 
     def _look(self) -> None:
