@@ -7,8 +7,8 @@ stretch in which nobody else moves costs one exchange, however many steps it has
 from __future__ import annotations
 
 import errno
-import marshal
 import os
+import pickle
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -40,11 +40,11 @@ class Pipe:
         self.write_end = write_end
 
     def send(self, message: Any) -> None:
-        """Send plain data.
+        """Send a value.
 
-        :param message: numbers, texts, tuples and lists of them.
+        :param message: can be pickled.
         """
-        data = marshal.dumps(message)
+        data = pickle.dumps(message)
         data = len(data).to_bytes(_HEADER, "little") + data
         while data:
             data = data[_write(self.write_end, data) :]
@@ -55,7 +55,7 @@ class Pipe:
         :raises EOFError: the other side has ended.
         """
         data = self._exactly(_HEADER)
-        return marshal.loads(self._exactly(int.from_bytes(data, "little")))  # noqa: S302 - our own process wrote it
+        return pickle.loads(self._exactly(int.from_bytes(data, "little")))  # noqa: S301 - our own process wrote it
 
     def _exactly(self, count: int) -> bytes:
         data = b""

@@ -138,7 +138,7 @@ def test_two_at_once(cosmos_explore: Explore, works: list[Any], options: dict[st
 def test_two_at_once_interrupted_and_killed(
     cosmos_explore: Explore, works: list[Any], preemptions: int, kills: int, options: dict[str, Any]
 ) -> None:
-    exploration = cosmos_explore(works, preemptions=preemptions, kills=kills, reuse=True, seconds=60, **options)
+    exploration = cosmos_explore(works, preemptions=preemptions, kills=kills, reuse=True, seconds=200, **options)
 
     print(exploration)
     assert exploration.is_complete
