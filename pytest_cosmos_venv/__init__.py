@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.environments.sdist import Sdist, SourceBuild
     from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
     from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
-    from pytest_cosmos_venv.errors import ToolkitMisuse, UnusedFaultWarning
+    from pytest_cosmos_venv.errors import ToolkitMisuse, UnfinishedExplorationWarning, UnusedFaultWarning
+    from pytest_cosmos_venv.explore.contender import ExploredContender, ExploredOutcome
+    from pytest_cosmos_venv.explore.explorer import Exploration, Explore, FailingSchedule
+    from pytest_cosmos_venv.explore.run import ExploredRun
+    from pytest_cosmos_venv.explore.steps import ExploredStep
     from pytest_cosmos_venv.fake_dbt import RECORD_VARIABLE, VERIFIED_DBT_VERSIONS
     from pytest_cosmos_venv.fake_dbt.rules import NodeOutcome
     from pytest_cosmos_venv.faults.child_process import WorkerLost
@@ -105,6 +109,13 @@ __all__ = [
     "DuckDBWarehouses",
     "EmittedAsset",
     "EventLog",
+    "Exploration",
+    "Explore",
+    "ExploredContender",
+    "ExploredOutcome",
+    "ExploredRun",
+    "ExploredStep",
+    "FailingSchedule",
     "FakeVenv",
     "Fault",
     "Faults",
@@ -156,6 +167,7 @@ __all__ = [
     "TaskRace",
     "Timeline",
     "ToolkitMisuse",
+    "UnfinishedExplorationWarning",
     "UnusedFaultWarning",
     "VariableWrite",
     "Variables",
@@ -209,7 +221,11 @@ _MODULES = {
         "environments.sdist": ("Sdist", "SourceBuild"),
         "environments.wheel": ("Wheel", "write_wheel"),
         "environments.wheelhouse": ("Wheelhouse", "build_wheelhouse"),
-        "errors": ("ToolkitMisuse", "UnusedFaultWarning"),
+        "errors": ("ToolkitMisuse", "UnfinishedExplorationWarning", "UnusedFaultWarning"),
+        "explore.contender": ("ExploredContender", "ExploredOutcome"),
+        "explore.explorer": ("Exploration", "Explore", "FailingSchedule"),
+        "explore.run": ("ExploredRun",),
+        "explore.steps": ("ExploredStep",),
         "fake_dbt": ("RECORD_VARIABLE", "VERIFIED_DBT_VERSIONS"),
         "fake_dbt.rules": ("NodeOutcome",),
         "faults.child_process": ("WorkerLost",),

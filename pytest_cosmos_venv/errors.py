@@ -150,6 +150,12 @@ class UnusedFaultWarning(pytest.PytestWarning):
     __module__ = "pytest_cosmos_venv"
 
 
+class UnfinishedExplorationWarning(pytest.PytestWarning):
+    """An exploration has stopped at its bound of schedules or seconds: there are orders that it has not seen."""
+
+    __module__ = "pytest_cosmos_venv"
+
+
 def require(value: object, parameter: str, kinds: type | tuple[type, ...], words: str) -> None:
     """Refuse a value of another kind.
 

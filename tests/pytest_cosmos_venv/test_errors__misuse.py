@@ -85,6 +85,15 @@ MISUSES: dict[str, list[tuple[str, str]]] = {
         ("it(tmp_path).release_after('1')", "seconds='1': give seconds, 0 or more."),
         ("it(tmp_path).history[0]", "history[0]: nobody has held */cosmos_virtualenv.lock."),
     ],
+    "cosmos_explore": [
+        ("it(work_alone)", "cosmos_explore: give a list of functions, one for each contender: [work, work]."),
+        ("it([])", "cosmos_explore: give a list of functions, one for each contender: *"),
+        ("it([work_alone] * 9)", "cosmos_explore: 9 contenders; at most 8 can be explored."),
+        ("it([work_alone], preemptions=-1)", "preemptions=-1: give 0 or more."),
+        ("it([work_alone], at_most=0)", "at_most=0: give 1 or more."),
+        ("it([work_alone], seconds=0)", "seconds=0: give seconds, more than 0."),
+        ("it.replay('a12 nine', [work_alone])", "seed='a12 nine': 'nine' is no part of a schedule, such as *"),
+    ],
     "cosmos_task_race": [
         ("it(lambda contender: None)", "*<lambda> is made inside a function, and a contender, *"),
         ("it(work_alone)", "cosmos_task_race calls work_alone() with the contender and 0 arguments, and that does *"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import Contender, Racer, TaskRace
+from pytest_cosmos_venv import Contender, Explore, ExploredContender, Racer, TaskRace
 
 
 @pytest.mark.cosmos_race(racers=2)
@@ -40,3 +40,11 @@ def test_one_is_killed(cosmos_task_race: TaskRace, tmp_path: Path) -> None:
 
     assert [outcome.signal for outcome in race.outcomes].count(signal.SIGKILL) == 1
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def touch(contender: ExploredContender) -> None:
+    (contender.folder / "book").touch()
+
+
+def test_every_order(cosmos_explore: Explore) -> None:
+    assert cosmos_explore([touch, touch]).orders > 1

@@ -1,0 +1,68 @@
+"""Benchmark of ``cosmos_explore``: schedules a second, of two contenders with some twenty steps. Prints and stores.
+
+    .venv/bin/python -m benchmarks.explore
+
+Both cores are used, if nobody else needs them: the load before each line is stored with it.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import tempfile
+from pathlib import Path
+
+from benchmarks.storing import MACHINE, store
+from pytest_cosmos_venv.explore.contender import ExploredContender
+from pytest_cosmos_venv.explore.explorer import Exploration, Explore
+from pytest_cosmos_venv.throwaway import throwaway_folder
+
+
+def publish(contender: ExploredContender) -> None:
+    """Nineteen steps and the end, most of them on names that the other one looks at too."""
+    for number in range(3):
+        draft = contender.folder / f"draft-{contender.index}-{number}"
+        draft.write_text("all of it")
+        (contender.folder / "book").exists()
+        draft.read_text()
+        draft.rename(contender.folder / "book")
+
+
+def explored(*, reuse: bool, kills: int) -> Exploration:
+    """One exploration, in a folder of its own."""
+    with throwaway_folder("cosmos-explore-") as folder:
+        explore = Explore(lambda: Path(tempfile.mkdtemp(dir=folder)))
+        return explore([publish, publish], preemptions=3, kills=kills, reuse=reuse, seconds=600)
+
+
+def line(*, reuse: bool, kills: int) -> dict[str, float | str]:
+    """One line of the table."""
+    load = os.getloadavg()[0]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seen = explored(reuse=reuse, kills=kills)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {
+        "processes": "reused" if reuse else "new",
+        "kills": kills,
+        "schedules": seen.schedules,
+        "orders": seen.orders,
+        "seconds": round(seen.seconds, 2),
+        "a second": round(seen.schedules / seen.seconds),
+        "CPU ms of a schedule": round(cpu / seen.schedules * 1000, 1),
+        "load before": round(load, 1),
+    }
+
+
+def main() -> None:
+    """Print the table, and store it."""
+    rows = [line(reuse=reuse, kills=kills) for reuse in (False, True) for kills in (0, 1)]
+    head = f"# Schedules a second\n\n{MACHINE}. Two contenders of some twenty steps, two processes that run schedules."
+    cells = [list(rows[0]), ["---"] * len(rows[0]), *([str(value) for value in row.values()] for row in rows)]
+    text = f"{head}\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in cells) + "\n"
+    print(text)
+    store("explore", text, {"machine": MACHINE, "rows": rows})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""The process of one contender of an exploration: what its function gets, and how it ends."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import pickle
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pytest_cosmos_venv.explore.stepping import ENDS, Pipe, Stepper, TooManySteps, become, stepper
+from pytest_cosmos_venv.explore.steps import WRITE, Places
+from pytest_cosmos_venv.explore.virtual_clock import seed_random, take_clock
+from pytest_cosmos_venv.processes.descendants import die_with_parent
+
+RETURNED, RAISED, NEVER_ENDS = "returned", "raised", "never ends"
+BEGIN, END, POINT = "begin", "end", "point"
+"""Names of the steps of spans and points."""
+
+
+class ExploredContender:
+    """One of those whose steps are explored, as its own function sees it: the argument of every such function.
+
+    :param index: 0 for the first contender.
+    :param count: number of contenders.
+    :param folder: the explored folder, made anew for each schedule.
+    """
+
+    def __init__(self, index: int, count: int, folder: Path) -> None:
+        self.index = index
+        """0 for the first."""
+        self.count = count
+        """The number of contenders."""
+        self.name = contender_name(index)
+        """The contender's name in the timeline and in messages: ``contender-0``."""
+        self.folder = folder
+        """The explored folder, new in each schedule. Only what lies in it is seen."""
+
+    @contextmanager
+    def span(self, name: str) -> Iterator[None]:
+        """Let the block appear under this name in the timeline. It begins and ends in steps of their own.
+
+        :param name: the name of the span.
+        """
+        _mark(BEGIN, name)
+        try:
+            yield
+        finally:
+            _mark(END, name)
+
+    def point(self, name: str) -> None:
+        """Let an event appear in the timeline. It is a step of its own.
+
+        :param name: the name of the event.
+        """
+        _mark(POINT, name)
+
+
+@dataclass(frozen=True)
+class ExploredOutcome:
+    """What became of one contender in one schedule.
+
+    :param name: of the contender.
+    :param how: ``returned``, ``raised``, ``killed``, ``died``, or ``waits`` where it could not go on.
+    :param value: what its function returned; None where it did not, or where that cannot be pickled.
+    :param error: type and text of the exception; empty where it raised none.
+    :param traceback: of that exception; empty where it was to be expected.
+    """
+
+    name: str
+    how: str
+    value: Any = None
+    error: str = ""
+    traceback: str = ""
+
+    def __str__(self) -> str:
+        if self.how == RETURNED:
+            return f"returned {self.value!r}"
+        return f"raised {self.error}" if self.how == RAISED else self.how
+
+
+def contender_name(index: int) -> str:
+    """Return the name of a contender.
+
+    :param index: 0 for the first.
+    """
+    return f"contender-{index}"
+
+
+def compete(
+    work: Callable[[ExploredContender], object],
+    index: int,
+    count: int,
+    root: str,
+    orders: Pipe,
+    reports: Pipe,
+    *,
+    most_steps: int,
+    may_raise: tuple[type[BaseException], ...],
+) -> NoReturn:
+    """Live the whole life of a contender, from the fork on: one schedule, and others where it is told to stay.
+
+    :param work: its function.
+    :param index: 0 for the first.
+    :param count: number of contenders.
+    :param root: the explored folder.
+    :param orders: what it is told.
+    :param reports: what it tells.
+    :param most_steps: the number of steps after which it counts as one that never ends.
+    :param may_raise: the exceptions with which it may end.
+    """
+    code = 1
+    try:
+        die_with_parent()
+        is_to_stay = True
+        while is_to_stay:
+            pids, times = orders.receive()
+            places = Places(root, pids)
+            seed_random(index)
+            contender = Stepper(index, places, orders, reports, most_steps=most_steps, started_at=take_clock(times))
+            become(contender)
+            outcome = _work(work, ExploredContender(index, count, Path(root)), may_raise)
+            contender.report(ENDS, "end", "end", outcome)
+            is_to_stay = orders.receive()
+            become(None)
+            if is_to_stay:
+                _close_all(places)
+                reports.send(None)
+        code = 0
+    except EOFError:
+        pass  # the schedule is given up
+    except BaseException:  # noqa: BLE001 - nothing may get back into the process that was forked
+        traceback.print_exc()
+    finally:
+        _flush()
+        os._exit(code)
+
+
+def _close_all(places: Places) -> None:
+    """Close what a function has left open, as the end of its process would."""
+    for descriptor in list(places.opened):
+        try:
+            os.close(descriptor)
+        except OSError:
+            continue
+
+
+def _work(
+    work: Callable[[ExploredContender], object],
+    contender: ExploredContender,
+    may_raise: tuple[type[BaseException], ...],
+) -> bytes:
+    """What becomes of the work, pickled."""
+    try:
+        value = work(contender)
+    except TooManySteps:
+        return pickle.dumps((NEVER_ENDS, None, "", ""))
+    except EOFError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the test hears of it
+        text = f"{type(error).__name__}: {error}".replace(f"{contender.folder}/", "")
+        told = "" if isinstance(error, may_raise) else _own_lines(error)
+        return pickle.dumps((RAISED, None, text, told))
+    try:
+        return pickle.dumps((RETURNED, value, "", ""))
+    except Exception:  # noqa: BLE001 - whatever pickle raises: a lambda, an open file
+        return pickle.dumps((RETURNED, None, "", ""))
+
+
+def _own_lines(error: BaseException) -> str:
+    """The traceback of an error, without the lines of this package."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).parent != Path(__file__).parent]
+    return "".join(traceback.format_list(frames))
+
+
+def _mark(kind: str, name: str) -> None:
+    here = stepper()
+    if here is not None:
+        touched = ((f"span:{name}", WRITE),)
+        here.perform(kind, f"{kind} {name}", lambda: None, lambda: (touched, touched))
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:  # noqa: BLE001, S110 - a stream that the test has replaced
+            pass
+
+
+def tell_where_on_signal(file: Any) -> None:
+    """Let SIGQUIT write the tracebacks of a contender, which is forked from this process, to a file.
+
+    :param file: open for writing.
+    """
+    faulthandler.register(signal.SIGQUIT, file=file, all_threads=True)

@@ -1,0 +1,405 @@
+"""The value of ``cosmos_explore``: it keeps the schedules that are still to be run, and stops where one fails."""
+
+from __future__ import annotations
+
+import heapq
+import os
+import pickle
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_cosmos_venv import real_time
+from pytest_cosmos_venv.errors import ToolkitMisuse, UnfinishedExplorationWarning, require_count, require_seconds
+from pytest_cosmos_venv.explore.reduction import Analysis, Cost
+from pytest_cosmos_venv.explore.run import ExploredRun
+from pytest_cosmos_venv.explore.schedule import Choice, Plan, Trace, Work
+from pytest_cosmos_venv.explore.seeds import choices_of, seed_of
+from pytest_cosmos_venv.explore.workers import Worker, WorkerFailed, whoever_is_done
+
+_MOST_WORKERS = 2
+_LOOKS_FOR_SHORTER = 100  # schedules that are run after the first that has failed
+_MOST_CONTENDERS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exploration:
+    """What an exploration has seen.
+
+    :param schedules: number of schedules that were run.
+    :param left: number of schedules that were found and not run, because a bound was hit. There may be more.
+    :param orders: number of different orders of those steps that do not commute.
+    :param states: number of different states in which the contenders have been together.
+    :param seconds: the time that it took.
+    :param bounds: the bounds of the exploration, in words.
+    """
+
+    schedules: int
+    left: int
+    orders: int
+    states: int
+    seconds: float
+    bounds: str
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every schedule within the bounds was run, but for those that come to the same."""
+        return self.left == 0
+
+    def __str__(self) -> str:
+        of = "" if self.is_complete else f" of at least {self.schedules + self.left:,}"
+        count = f"{self.schedules:,}{of}"
+        word = "schedule" if count == "1" else "schedules"
+        seen = f"{self.orders:,} orders, {self.states:,} states, {self.seconds:.1f} s"
+        return f"explored {count} {word} with {self.bounds}: {seen}"
+
+
+class FailingSchedule(AssertionError):
+    """A schedule in which something is wrong.
+
+    :ivar seed: repeats the schedule, by ``cosmos_explore.replay``.
+    :ivar run: the schedule as it went.
+    :ivar exploration: what had been seen by then.
+    :param failure: what is wrong, in words.
+    :param seed: as above.
+    :param run: as above.
+    :param exploration: as above; None for a schedule that was repeated.
+    """
+
+    def __init__(self, failure: str, seed: str, run: ExploredRun, exploration: Exploration | None) -> None:
+        self.seed = seed
+        self.run = run
+        self.exploration = exploration
+        picture = run.timeline.draw()
+        drawn = f"\n\n{picture}\n(a second stands for a step)" if len(run.timeline) and picture not in failure else ""
+        left = f"\n({run.divergence}: the schedule could not be followed from there.)" if run.divergence else ""
+        seen = "" if exploration is None else f" ({exploration})"
+        ends = "\n".join(f"{outcome.name} {outcome}" for outcome in run.outcomes)
+        super().__init__(
+            f"{failure}\n\nThe shortest schedule that was found{seen}:\n{run.table()}\n\n{ends}{drawn}{left}\n\n"
+            f"Again: cosmos_explore.replay({seed!r}, …)"
+        )
+
+
+class Explore:
+    """The fixture ``cosmos_explore``: call it with functions, and it runs them in every order that may matter.
+
+    :param new_folder: makes an empty folder.
+    """
+
+    def __init__(self, new_folder: Callable[[], Path]) -> None:
+        self._new_folder = new_folder
+
+    def __call__(
+        self,
+        contenders: Sequence[Work],
+        *,
+        check: Callable[[ExploredRun], object] | None = None,
+        fresh: Callable[[Path], object] | None = None,
+        after: Work | None = None,
+        each_step: Callable[[Path], object] | None = None,
+        may_raise: type[BaseException] | tuple[type[BaseException], ...] = (),
+        preemptions: int = 2,
+        kills: int = 1,
+        errors: int = 0,
+        at_most: int = 20_000,
+        seconds: float = 60.0,
+        most_steps: int = 2_000,
+        reuse: bool = False,
+        reduction: bool = True,
+    ) -> Exploration:
+        """Run the contenders in every order of their steps within the bounds, each time in a new folder.
+
+        :param contenders: their functions; each gets an ``ExploredContender``.
+        :param check: gets each schedule that was run, an ``ExploredRun``, and raises an error where something is wrong.
+            It runs in another process than the test: what it changes in memory, the test does not see.
+        :param fresh: puts into the new folder what is to be there before the contenders begin.
+        :param after: the function of one more contender, which begins when all others have ended or were killed.
+        :param each_step: gets the folder after each step that changes something. No two changes commute then, so there
+            are many more schedules.
+        :param may_raise: exceptions with which a contender may end. One whose step was made to fail may end with any.
+        :param preemptions: switches away from a contender that could go on, at most, in one schedule.
+        :param kills: contenders that are killed, at most, in one schedule.
+        :param errors: steps that fail, with ENOSPC, EIO or EINTR, at most, in one schedule.
+        :param at_most: number of schedules after which it stops, and warns of it.
+        :param seconds: time after which it stops, and warns of it.
+        :param most_steps: number of steps of one contender after which it counts as one that never ends.
+        :param reuse: whether processes of contenders serve further schedules, which takes a third of the time: for
+            functions that keep nothing in memory. What fails is shown as it went in new processes.
+        :param reduction: whether to leave out schedules that come to the same as others.
+        :returns: what was seen.
+        :raises FailingSchedule: in a schedule something is wrong. It is the one with the fewest preemptions, then kills
+            and errors, then steps, that was found.
+        :raises ToolkitMisuse: it is called in a way that cannot work.
+        """
+        __tracebackhide__ = True
+        for value, name in ((preemptions, "preemptions"), (kills, "kills"), (errors, "errors")):
+            require_count(value, name, least=0)
+        require_count(at_most, "at_most")
+        require_seconds(seconds, "seconds", is_positive=True)
+        plan = self._plan(contenders, check, fresh, after, each_step, may_raise, most_steps, reuse)
+        search = _Search(plan, Cost(preemptions, kills, errors), is_reduced=reduction)
+        with self._workers(plan, _worker_count()) as workers:
+            found = search.run(workers, at_most=at_most, seconds=seconds)
+        if found is not None:
+            raise found
+        exploration = search.seen()
+        if not exploration.is_complete:
+            warnings.warn(UnfinishedExplorationWarning(str(exploration)), stacklevel=2)
+        return exploration
+
+    def replay(
+        self,
+        seed: str,
+        contenders: Sequence[Work],
+        *,
+        check: Callable[[ExploredRun], object] | None = None,
+        fresh: Callable[[Path], object] | None = None,
+        after: Work | None = None,
+        each_step: Callable[[Path], object] | None = None,
+        may_raise: type[BaseException] | tuple[type[BaseException], ...] = (),
+        most_steps: int = 2_000,
+    ) -> ExploredRun:
+        """Run one schedule again: the one that an exploration has found.
+
+        Where the code has changed so that the schedule cannot be followed, it goes on as it can, and ``divergence`` of
+        the run says where.
+
+        :param seed: the schedule, as the failure has named it.
+        :param contenders: as for the exploration.
+        :param check: as for the exploration.
+        :param fresh: as for the exploration.
+        :param after: as for the exploration.
+        :param each_step: as for the exploration.
+        :param may_raise: as for the exploration.
+        :param most_steps: as for the exploration.
+        :returns: the schedule as it went.
+        :raises FailingSchedule: something is wrong in it.
+        :raises ToolkitMisuse: the seed is none.
+        """
+        __tracebackhide__ = True
+        choices, names = choices_of(seed)
+        plan = self._plan(contenders, check, fresh, after, each_step, may_raise, most_steps)
+        with self._workers(plan, 1) as (worker,):
+            worker.start(seed, choices, names, with_run=True)
+            trace = _trace_of(worker)
+        run: ExploredRun = pickle.loads(trace.run)  # noqa: S301 - our own process has pickled it
+        if trace.failure:
+            raise FailingSchedule(trace.failure, seed, run, None)
+        return run
+
+    def _plan(
+        self,
+        contenders: Sequence[Work],
+        check: Callable[[ExploredRun], object] | None,
+        fresh: Callable[[Path], object] | None,
+        after: Work | None,
+        each_step: Callable[[Path], object] | None,
+        may_raise: type[BaseException] | tuple[type[BaseException], ...],
+        most_steps: int,
+        reuse: bool = False,
+    ) -> Plan:
+        if sys.platform != "linux":
+            raise ToolkitMisuse("cosmos_explore needs Linux: it looks at files and processes as they are there.")
+        if callable(contenders) or not contenders or not all(callable(work) for work in contenders):
+            raise ToolkitMisuse("cosmos_explore: give a list of functions, one for each contender: [work, work].")
+        if len(contenders) > _MOST_CONTENDERS:
+            raise ToolkitMisuse(
+                f"cosmos_explore: {len(contenders)} contenders; at most {_MOST_CONTENDERS} can be explored."
+            )
+        return Plan(
+            contenders=tuple(contenders),
+            after=after,
+            fresh=fresh,
+            check=check,
+            each_step=each_step,
+            may_raise=may_raise if isinstance(may_raise, tuple) else (may_raise,),
+            most_steps=most_steps,
+            reuse=reuse,
+        )
+
+    @contextmanager
+    def _workers(self, plan: Plan, count: int) -> Iterator[list[Worker]]:
+        with _fast_folder(self._new_folder) as folder:
+            workers: list[Worker] = []
+            try:
+                for number in range(count):
+                    own = folder / f"worker-{number}"
+                    own.mkdir()
+                    workers.append(Worker(plan, own))
+                yield workers
+            finally:
+                for worker in workers:
+                    worker.close()
+
+
+class _Search:
+    """The schedules of one exploration: those that were run, and those that are still to be.
+
+    :param plan: what is explored.
+    :param most: the bounds.
+    :param is_reduced: whether to leave out schedules that come to the same as others.
+    """
+
+    def __init__(self, plan: Plan, most: Cost, *, is_reduced: bool) -> None:
+        self._plan = plan
+        self._most = most
+        self._is_reduced = is_reduced
+        self._queue: list[tuple[int, int, int, list[str], tuple[Choice, ...]]] = [(0, 0, 0, [], ())]
+        self._known: set[tuple[int, Choice]] = set()
+        self._orders: set[int] = set()
+        self._met: dict[tuple[int, Choice], list[Cost]] = {}
+        self._states: set[int] = set()
+        self._schedules = 0
+        self._pushed = 1
+        self._began = real_time.monotonic()
+        self._at_work = 0
+
+    def run(self, workers: Sequence[Worker], *, at_most: int, seconds: float) -> FailingSchedule | None:
+        """Run all schedules; returns the best one that has failed.
+
+        :param workers: run them.
+        :param at_most: number of schedules.
+        :param seconds: the time.
+        """
+        best: tuple[tuple[int, int, int, tuple[Choice, ...]], Trace] | None = None
+        last = at_most
+        while True:
+            is_over = self._schedules + self._at_work >= last or real_time.monotonic() - self._began > seconds
+            for worker in workers:
+                if worker.job is None and self._queue and not is_over:
+                    *_, told, choices = heapq.heappop(self._queue)
+                    worker.start((told, choices), choices)
+                    self._at_work += 1
+                    is_over = self._schedules + self._at_work >= last
+            busy = [worker for worker in workers if worker.job is not None]
+            if not busy:
+                break
+            for worker in whoever_is_done(busy):
+                told, choices = worker.job
+                trace = _trace_of(worker)
+                self._at_work -= 1
+                self._schedules += 1
+                # The same texts again and again: each is kept once.
+                texts = [sys.intern(step.text) for step in trace.steps]
+                if other := trace.divergence or _difference(told, texts[: max(len(choices) - 1, 0)]):
+                    raise ToolkitMisuse(_not_repeatable(other))
+                cost = self._take(trace, choices, texts)
+                if trace.failure:
+                    # The last of it so that the same one is shown each time, whichever worker was the first to be done.
+                    rank = (cost.preemptions, cost.kills + cost.errors, len(trace.steps), choices)
+                    if best is None:
+                        last = min(at_most, self._schedules + _LOOKS_FOR_SHORTER)
+                    if best is None or rank < best[0]:
+                        best = rank, trace
+        return None if best is None else self._failing(workers[0], best[1], best[0][-1])
+
+    def seen(self) -> Exploration:
+        """Return what was seen so far."""
+        most = self._most
+        bounds = [
+            f"at most {count} {word}{'' if count == 1 else 's'}"
+            for count, word in ((most.preemptions, "preemption"), (most.kills, "kill"), (most.errors, "error"))
+            if count or word != "error"
+        ]
+        return Exploration(
+            schedules=self._schedules,
+            left=len(self._queue),
+            orders=len(self._orders),
+            states=len(self._states),
+            seconds=real_time.monotonic() - self._began,
+            bounds=", ".join(bounds),
+        )
+
+    def _take(self, trace: Trace, choices: Sequence[Choice], texts: list[str]) -> Cost:
+        """Put those schedules into the queue that follow from this one; returns what it has used."""
+        analysis = Analysis(trace.steps, trace.standing, 0 if self._plan.after is None else 1)
+        start = max(len(choices) - 1, 0)
+        taken = [(step.contender, step.action) for step in trace.steps]
+        prefixes = _prefixes(taken)
+        self._known.update(zip(prefixes[start:], taken[start:], strict=False))
+        raced = list(analysis.races(start))
+        found = raced if self._is_reduced else list(analysis.all_others(start))
+        if self._most.kills or self._most.errors:
+            found += analysis.faults(start, with_others=not self._is_reduced)
+        for at, choice in found:
+            if (prefixes[at], choice) in self._known:
+                continue
+            cost = analysis.cost(at, choice)
+            if cost.within(self._most) and not (self._is_reduced and self._is_met(analysis.state(at), choice, cost)):
+                self._known.add((prefixes[at], choice))
+                self._pushed += 1
+                entry = (cost.preemptions, cost.kills + cost.errors, self._pushed, texts, (*taken[:at], choice))
+                heapq.heappush(self._queue, entry)
+        if analysis.signatures:
+            self._orders.add(analysis.signatures[-1])
+            self._states.update(analysis.signatures)
+        return analysis.used
+
+    def _is_met(self, state: int, choice: Choice, cost: Cost) -> bool:
+        """Whether another schedule comes to the same state, goes on in the same way, and has not used more by then."""
+        met = self._met.setdefault((state, choice), [])
+        if any(other.within(cost) for other in met):
+            return True
+        met.append(cost)
+        return False
+
+    def _failing(self, worker: Worker, trace: Trace, choices: tuple[Choice, ...]) -> FailingSchedule:
+        worker.start(choices, choices, with_run=True)
+        again = _trace_of(worker)
+        run: ExploredRun = pickle.loads(again.run)  # noqa: S301 - our own process has pickled it
+        failure = again.failure or f"{trace.failure}\n(The same schedule did not fail when it was run once more.)"
+        return FailingSchedule(failure, seed_of(choices, again.steps), run, self.seen())
+
+
+def _trace_of(worker: Worker) -> Trace:
+    __tracebackhide__ = True
+    try:
+        return worker.trace()
+    except WorkerFailed as error:
+        raise ToolkitMisuse(str(error)) from None
+
+
+def _prefixes(items: Iterable[object]) -> list[int]:
+    """A number for each beginning of a sequence, from none to all of it; equal for equal ones."""
+    found = [hash(())]
+    for item in items:
+        found.append(hash((found[-1], item)))
+    return found
+
+
+def _difference(told: Sequence[str], texts: Sequence[str]) -> str:
+    """The first step that was another one than before, in words; empty where there is none."""
+    pairs = enumerate(zip(told, texts, strict=False), start=1)
+    return next((f"step {at} was {old} before, and {new} now" for at, (old, new) in pairs if old != new), "")
+
+
+def _not_repeatable(other: str) -> str:
+    return (
+        f"The contenders do not do the same in each run of one schedule ({other}), so that it cannot be explored. "
+        "Something that is not seen decides what they do: the time of datetime.now(), a thread, the order of a set, a "
+        "file outside of the folder."
+    )
+
+
+def _worker_count() -> int:
+    return max(1, min(_MOST_WORKERS, len(os.sched_getaffinity(0))))
+
+
+@contextmanager
+def _fast_folder(new_folder: Callable[[], Path]) -> Iterator[Path]:
+    """An empty folder in memory where there is one: each schedule makes its files anew."""
+    memory = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
+    if not (memory.is_dir() and os.access(memory, os.W_OK)):
+        yield new_folder()
+        return
+    folder = Path(tempfile.mkdtemp(prefix="cosmos-explore-", dir=memory))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

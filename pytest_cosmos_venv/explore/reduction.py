@@ -1,0 +1,232 @@
+"""The schedules that follow from one that was run: which of its steps another contender must be tried before.
+
+Two steps race when they touch one resource, not both in a way that commutes, and nothing in between orders them. Only
+there another order can come to anything else, so only there the other contender is tried first: there, and where the
+stretch of steps begins in which the first one was made, since a switch there may cost no preemption (bounded partial
+order reduction: Coons, Musuvathi and McKinley, OOPSLA 2013).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from pytest_cosmos_venv.explore.schedule import ASLEEP, DUE, OVER, READY, Choice
+from pytest_cosmos_venv.explore.steps import EVERYTHING, GO, KILL, READ, ExploredStep, commute, is_change
+
+ERRORS = {
+    "open": ("ENOSPC", "EIO"),
+    "write": ("ENOSPC", "EIO"),
+    "pwrite": ("ENOSPC", "EIO"),
+    "truncate": ("ENOSPC", "EIO"),
+    "ftruncate": ("ENOSPC", "EIO"),
+    "mkdir": ("ENOSPC", "EIO"),
+    "link": ("ENOSPC", "EIO"),
+    "symlink": ("ENOSPC", "EIO"),
+    "rename": ("ENOSPC", "EIO"),
+    "replace": ("ENOSPC", "EIO"),
+    "unlink": ("EIO",),
+    "remove": ("EIO",),
+    "rmdir": ("EIO",),
+    "utime": ("EIO",),
+    "read": ("EIO",),
+    "pread": ("EIO",),
+    "fsync": ("EIO",),
+    "fdatasync": ("EIO",),
+    "listdir": ("EIO",),
+    "scandir": ("EIO",),
+    "flock": ("EINTR",),
+    "lockf": ("EINTR",),
+}
+"""The errors with which a step can fail. Python repeats by itself all others that a signal interrupts (PEP 475)."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a schedule has used of its bounds.
+
+    :param preemptions: switches away from a contender that could go on.
+    :param kills: number of contenders that were killed.
+    :param errors: number of steps that failed.
+    """
+
+    preemptions: int = 0
+    kills: int = 0
+    errors: int = 0
+
+    def within(self, most: Cost) -> bool:
+        """Return whether nothing is used beyond the bounds.
+
+        :param most: the bounds.
+        """
+        return self.preemptions <= most.preemptions and self.kills <= most.kills and self.errors <= most.errors
+
+
+@dataclass
+class Analysis:
+    """One schedule, looked at.
+
+    :param steps: its steps.
+    :param standing: how all stood before each step.
+    :param faultless: number of contenders to which nothing is done: those of ``after``, which come last.
+    """
+
+    steps: Sequence[ExploredStep]
+    standing: Sequence[str]
+    faultless: int = 0
+    signatures: list[int] = field(default_factory=list)
+    """After each step, a number that is equal for two schedules that have come to the same by then."""
+
+    def __post_init__(self) -> None:
+        self._count = len(self.standing[0]) if self.standing else 0
+        self._next_of = self._next_steps()
+        self._costs, self._last = self._used()
+
+    def cost(self, at: int, choice: Choice) -> Cost:
+        """Return what the schedule uses that begins like this one and goes on with another choice.
+
+        :param at: the number of steps that are kept.
+        :param choice: what comes then.
+        """
+        used = self._costs[at]
+        index, action = choice
+        if action == KILL:
+            return Cost(used.preemptions, used.kills + 1, used.errors)
+        more = self._is_preemption(at, index, self._last[at])
+        return Cost(used.preemptions + more, used.kills, used.errors + (action != GO))
+
+    @property
+    def used(self) -> Cost:
+        """What the whole schedule uses."""
+        return self._costs[-1]
+
+    def state(self, at: int) -> int:
+        """Return a number that is equal for schedules that have come to the same, and in which the same one went on.
+
+        :param at: the number of steps that were made.
+        """
+        return hash((self.signatures[at - 1] if at else 0, self._last[at]))
+
+    def all_others(self, start: int) -> Iterator[tuple[int, Choice]]:
+        """Give each other contender that could have gone on, before each step.
+
+        :param start: the first step of this schedule that no other one has shown.
+        """
+        for at in range(start, len(self.steps)):
+            for index, letter in enumerate(self.standing[at]):
+                if letter in {READY, ASLEEP, DUE}:
+                    yield at, (index, GO)
+
+    def races(self, start: int) -> Iterator[tuple[int, Choice]]:
+        """Give the contenders that must be tried before a step with which a later step of theirs races.
+
+        :param start: the first step of this schedule that no other one has shown.
+        """
+        known = [[-1] * self._count for _ in range(self._count)]  # contender -> the last step of each that it follows
+        known_at: list[list[int]] = []
+        touched: dict[str, list[tuple[int, str]]] = {}
+        signature = [0] * self._count
+        of_steps: list[int] = []
+        for at, step in enumerate(self.steps):
+            footprint = (*step.footprint, (EVERYTHING, READ))
+            dependent = {
+                earlier
+                for resource, mode in footprint
+                for earlier, other_mode in touched.get(resource, ())
+                if not commute(mode, other_mode)
+            }
+            mine = known[step.contender]
+            raced = self._raced(dependent, step.contender, mine)
+            for earlier in dependent:
+                mine[:] = map(max, mine, known_at[earlier])
+            mine[step.contender] = at
+            known_at.append(list(mine))
+            follows = sum(of_steps[earlier] for earlier in dependent)
+            of_steps.append(hash((*step[:5], signature[step.contender], follows)))
+            signature[step.contender] = of_steps[-1]
+            self.signatures.append(hash(tuple(signature)))
+            for resource, mode in footprint:
+                touched.setdefault(resource, []).append((at, mode))
+            if at >= start:
+                for earlier in raced:
+                    yield from self._first(earlier, step.contender)
+                    yield from self._first(self._stretch_of(earlier), step.contender)
+
+    def _raced(self, dependent: Iterable[int], contender: int, known: Sequence[int]) -> list[int]:
+        """The last step of each other contender that nothing orders before the next step of this one."""
+        last: dict[int, int] = {}
+        for earlier in dependent:
+            other = self.steps[earlier].contender
+            if other != contender and earlier > known[other]:
+                last[other] = max(last.get(other, -1), earlier)
+        return list(last.values())
+
+    def faults(self, start: int, *, with_others: bool = False) -> Iterator[tuple[int, Choice]]:
+        """Give the kills and errors that can be put in the place of a step.
+
+        A contender is not killed again before it has changed something: that would leave behind the same.
+
+        :param start: the first step of this schedule that no other one has shown.
+        :param with_others: whether those are killed too that do not make the step.
+        """
+        has_changed = [False] * self._count
+        for at, step in enumerate(self.steps):
+            if step.action == GO and at >= start and step.contender < self._count - self.faultless:
+                if has_changed[step.contender] and step.name != "end":
+                    yield at, (step.contender, KILL)
+                for error in ERRORS.get(step.name, ()):
+                    yield at, (step.contender, error)
+            if at >= start and with_others:
+                for index, letter in enumerate(self.standing[at][: self._count - self.faultless]):
+                    following = self._next_of[at][index]
+                    is_at_end = following is not None and self.steps[following].name == "end"
+                    if has_changed[index] and letter != OVER and not is_at_end:
+                        yield at, (index, KILL)
+            has_changed[step.contender] = is_change(step.footprint)
+
+    def _first(self, at: int, contender: int) -> Iterator[tuple[int, Choice]]:
+        """The choices before a step by which a contender gets on; where it cannot go on, those of all who can."""
+        if self.standing[at][contender] in {READY, ASLEEP, DUE}:
+            following = self._next_of[at][contender]
+            yield at, (contender, GO if following is None else self.steps[following].action)
+            return
+        for index, letter in enumerate(self.standing[at]):
+            if letter in {READY, DUE}:
+                yield at, (index, GO)
+
+    def _stretch_of(self, at: int) -> int:
+        """The step since which nobody else went on, and at which a switch would have cost nothing."""
+        contender = self.steps[at].contender
+        while at and self.steps[at - 1].contender == contender and self.standing[at][contender] == READY:
+            at -= 1
+        return at
+
+    def _next_steps(self) -> list[list[int | None]]:
+        """Before each step, the next step of each contender."""
+        following: list[int | None] = [None] * self._count
+        found = []
+        for at in range(len(self.steps) - 1, -1, -1):
+            following = list(following)
+            following[self.steps[at].contender] = at
+            found.append(following)
+        return found[::-1]
+
+    def _used(self) -> tuple[list[Cost], list[int | None]]:
+        costs, lasts = [Cost()], list[int | None]([None])
+        for at, step in enumerate(self.steps):
+            used, last = costs[-1], lasts[-1]
+            if step.action == KILL:
+                costs.append(Cost(used.preemptions, used.kills + 1, used.errors))
+                lasts.append(last)
+                continue
+            more = self._is_preemption(at, step.contender, last)
+            costs.append(Cost(used.preemptions + more, used.kills, used.errors + (step.action != GO)))
+            lasts.append(step.contender)
+        return costs, lasts
+
+    def _is_preemption(self, at: int, index: int, last: int | None) -> bool:
+        standing = self.standing[at]
+        if last is not None and last != index and standing[last] == READY:
+            return True
+        # Time passes, although somebody could go on, or has not slept as long.
+        return standing[index] == ASLEEP

@@ -1,0 +1,504 @@
+"""Running one schedule: forking its contenders, letting one go on at a time, and judging what came of it."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import select
+import shutil
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pytest_cosmos_venv.explore.contender import (
+    BEGIN,
+    END,
+    NEVER_ENDS,
+    RAISED,
+    RETURNED,
+    ExploredContender,
+    ExploredOutcome,
+    compete,
+    contender_name,
+    tell_where_on_signal,
+)
+from pytest_cosmos_venv.explore.run import ExploredRun
+from pytest_cosmos_venv.explore.stepping import AT, BLOCKED, ENDS, OF_PROCESSES, SLEEPS, Pipe, made_steps
+from pytest_cosmos_venv.explore.steps import (
+    EVERYTHING,
+    GO,
+    KILL,
+    KILLED_BEFORE,
+    WRITE,
+    ExploredStep,
+    Footprint,
+    is_change,
+)
+from pytest_cosmos_venv.explore.virtual_clock import times_ahead
+from pytest_cosmos_venv.processes.descendants import end_descendants
+
+Work = Callable[[ExploredContender], object]
+Choice = tuple[int, str]
+"""A contender, and what is done with it: ``go``, ``kill``, or the name of an error."""
+READY, ASLEEP, DUE, WAITING, OVER = "a", "s", "d", "b", "e"
+"""How a contender stands before a step, as a letter: it can go on; it sleeps; it sleeps, and its time comes first of
+those that all sleep; it waits for a lock; it has ended.
+"""
+_LONGEST_STEP = 30.0  # seconds of real time from one step to the next
+_NO_LIMIT = 1_000_000_000
+_SHOWN_OUTPUT = 2_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is explored: the same for all schedules.
+
+    :param contenders: their functions.
+    :param after: the function of one more contender, which begins when all others have ended; None: there is none.
+    :param fresh: fills the folder of each schedule; None: it stays empty.
+    :param check: judges each schedule by raising an error; None: nothing does.
+    :param each_step: judges the folder after each step that changes something; None: nothing does.
+    :param may_raise: exceptions with which a contender may end.
+    :param most_steps: the number of steps of one contender after which it counts as one that never ends.
+    :param reuse: whether a contender's process serves further schedules.
+    """
+
+    contenders: tuple[Work, ...]
+    after: Work | None = None
+    fresh: Callable[[Path], object] | None = None
+    check: Callable[[ExploredRun], object] | None = None
+    each_step: Callable[[Path], object] | None = None
+    may_raise: tuple[type[BaseException], ...] = ()
+    most_steps: int = 2_000
+    reuse: bool = False
+
+    @property
+    def works(self) -> tuple[Work, ...]:
+        """The functions of all contenders, that of ``after`` last."""
+        return self.contenders if self.after is None else (*self.contenders, self.after)
+
+
+class Trace(NamedTuple):
+    """One schedule, as it went.
+
+    :param steps: in the order in which they were made.
+    :param standing: before each step, a letter for each contender.
+    :param failure: what was wrong, in words; empty: nothing.
+    :param divergence: where the schedule could not be followed; empty: nowhere.
+    :param run: the ``ExploredRun``, pickled; empty where nobody has asked for it.
+    """
+
+    steps: list[ExploredStep]
+    standing: list[str]
+    failure: str
+    divergence: str
+    run: bytes
+
+
+@dataclass
+class _Process:
+    """One contender of the schedule that runs."""
+
+    pid: int
+    orders: Pipe
+    reports: Pipe
+    how: str = AT
+    name: str = ""
+    text: str = ""
+    until: Any = ""
+    outcome: ExploredOutcome | None = None
+    locks: list[str] = field(default_factory=list)
+    spans: set[str] = field(default_factory=set)
+    had_error: bool = False
+
+    def again(self) -> _Process:
+        """The same process, as it begins another schedule."""
+        return _Process(self.pid, self.orders, self.reports)
+
+    def end(self) -> None:
+        """End the process, and close what leads to it."""
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        self.close()
+
+    def close(self) -> None:
+        """Close what leads to the process."""
+        os.close(self.orders.write_end)
+        os.close(self.reports.read_end)
+
+
+class Stuck(Exception):
+    """A contender does not come to its next step."""
+
+
+class Bench:
+    """The place where schedules are run, one after the other; in a process of its own.
+
+    :param plan: what is explored.
+    :param folder: an empty folder for the files of the schedules.
+    """
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._count = len(plan.works)
+        # The same name for each schedule, on which names that are made of it could depend.
+        self._root = folder / "explored"
+        self._idle: dict[int, _Process] = {}
+        # They live as long as this process.
+        self._output, self._where = _file_in(folder), _file_in(folder)
+        for descriptor in (1, 2):
+            os.dup2(self._output.fileno(), descriptor)
+        sys.stdout = sys.stderr = open(1, "w", closefd=False, encoding="utf-8", errors="replace")  # noqa: SIM115
+        tell_where_on_signal(self._where)
+
+    def run(self, choices: Sequence[Choice], *, names: Mapping[int, str], with_run: bool = False) -> Trace:
+        """Run one schedule.
+
+        :param choices: what is chosen, step by step; then whoever goes on goes on, and whoever can.
+        :param names: after so many choices, the name of the step that the last of them has led to.
+        :param with_run: whether the whole run is handed back.
+        """
+        os.ftruncate(self._output.fileno(), 0)
+        os.lseek(self._output.fileno(), 0, os.SEEK_SET)
+        self._root.mkdir()
+        if with_run:  # what is shown has gone on in new processes
+            self.end_idle()
+        running = _Running(self._plan, os.path.realpath(self._root), self._where, self._idle)
+        try:
+            running.go(choices, names)
+        finally:
+            running.end()
+        run = running.result(self._root)
+        failure = running.failure or self._judge(run)
+        if failure and (shown := self._shown_output()):
+            failure = f"{failure}\nThe contenders' output:\n{shown}"
+        shutil.rmtree(self._root)
+        return Trace(
+            running.steps, running.standing, failure, running.divergence, pickle.dumps(run) if with_run else b""
+        )
+
+    def end_idle(self) -> None:
+        """End the processes of contenders that are kept for further schedules."""
+        for process in self._idle.values():
+            process.end()
+        self._idle.clear()
+
+    def _judge(self, run: ExploredRun) -> str:
+        for outcome in run.outcomes:
+            if outcome.how in {NEVER_ENDS, "died"} or outcome.traceback:
+                return f"{outcome.name} {outcome}\n{outcome.traceback}".strip()
+        try:
+            if self._plan.check is not None:
+                self._plan.check(run)
+        except BaseException as error:  # noqa: BLE001 - a failure of pytest's own kind is none of Exception
+            return words_of(error)
+        return ""
+
+    def _shown_output(self) -> str:
+        sys.stdout.flush()
+        size = os.fstat(self._output.fileno()).st_size
+        text = os.pread(self._output.fileno(), _SHOWN_OUTPUT, max(0, size - _SHOWN_OUTPUT))
+        return text.decode(errors="replace").strip()
+
+
+def _file_in(folder: Path) -> Any:
+    return tempfile.TemporaryFile(dir=folder)
+
+
+class _Running:
+    """One schedule while it runs.
+
+    :param plan: what is explored.
+    :param root: the explored folder.
+    :param where: the file to which contenders write where they are when they are asked.
+    :param idle: processes of contenders that have served other schedules, by index.
+    """
+
+    def __init__(self, plan: Plan, root: str, where: Any, idle: dict[int, _Process]) -> None:
+        self.steps: list[ExploredStep] = []
+        self.standing: list[str] = []
+        self.failure = ""
+        self.divergence = ""
+        self._plan = plan
+        self._root = root
+        self._where = where
+        self._idle = idle
+        self._clock = 0.0
+        self._last: int | None = None
+        self._idle_wakes = 0
+        self._has_after = plan.after is not None
+        if plan.fresh is not None:
+            plan.fresh(Path(root))
+        self._processes = self._begin()
+        times = times_ahead()
+        self._names = {str(process.pid): f"<pid of {contender_name(i)}>" for i, process in enumerate(self._processes)}
+        # Not the same digits within a digest.
+        self._pids = re.compile(rf"(?<![0-9a-f])({'|'.join(self._names)})(?![0-9a-f])")
+        for process in self._processes:
+            process.orders.send(([each.pid for each in self._processes], times))
+            self._hear(process)
+
+    def _begin(self) -> list[_Process]:
+        works = self._plan.works
+        made = {index: process.again() for index, process in self._idle.items()}
+        self._idle.clear()
+        for index, work in enumerate(works):
+            if index in made:
+                continue
+            orders, reports = Pipe(*os.pipe()), Pipe(*os.pipe())
+            pid = os.fork()
+            if pid == 0:
+                for other in made.values():
+                    other.close()
+                os.close(orders.write_end)
+                os.close(reports.read_end)
+                compete(
+                    work,
+                    index,
+                    len(works),
+                    self._root,
+                    orders,
+                    reports,
+                    most_steps=self._plan.most_steps,
+                    may_raise=self._plan.may_raise,
+                )
+            os.close(orders.read_end)
+            os.close(reports.write_end)
+            made[index] = _Process(pid, orders, reports)
+        return [made[index] for index in range(len(works))]
+
+    def go(self, choices: Sequence[Choice], names: Mapping[int, str]) -> None:
+        """Run it to its end.
+
+        :param choices: what is chosen, step by step.
+        :param names: as for ``Bench.run``.
+        """
+        at = 0
+        while not self.failure:
+            if at < len(choices) and not self.divergence:
+                (index, action), count = choices[at], 1
+                if not self._is_possible(index, action):
+                    self.divergence = f"step {at + 1}: {contender_name(index)} cannot go on there"
+                    continue
+                while at + count < len(choices) and choices[at + count] == (index, GO):
+                    count += 1
+            else:
+                index, action, count = self._default(), GO, _NO_LIMIT
+                if index is None:
+                    return
+            made = self._choose(index, action, 1 if self._plan.each_step is not None else count)
+            at += made
+            found = self._processes[index].name
+            if names.get(at, found) != found and not self.divergence:
+                self.divergence = f"after step {at}, {contender_name(index)} comes to {found}, not to {names[at]}"
+
+    def _default(self) -> Any:
+        """The contender that goes on by itself; None when nobody can, or all have ended."""
+        letters = self.letters()
+        ready = [index for index, letter in enumerate(letters) if letter == READY]
+        if self._last in ready:
+            return self._last
+        found = ready or [index for index, letter in enumerate(letters) if letter == DUE]
+        if not found and WAITING in letters[: len(self._plan.contenders)]:
+            waiting = [i for i, letter in enumerate(letters) if letter == WAITING and i < len(self._plan.contenders)]
+            told = ", ".join(f"{contender_name(i)} ({self._processes[i].text})" for i in waiting)
+            self.failure = f"No contender can go on: {told}"
+        return found[0] if found else None
+
+    def letters(self) -> str:
+        """How each contender stands, as letters."""
+        found = []
+        for index, process in enumerate(self._processes):
+            if process.outcome is not None:
+                found.append(OVER)
+            elif self._has_after and index == len(self._processes) - 1 and not self._are_others_over():
+                found.append(WAITING)
+            else:
+                found.append({AT: READY, ENDS: READY, SLEEPS: ASLEEP, BLOCKED: WAITING}[process.how])
+        if READY not in found and ASLEEP in found:
+            first = min(
+                process.until for process, letter in zip(self._processes, found, strict=True) if letter == ASLEEP
+            )
+            found = [
+                DUE if letter == ASLEEP and process.until == first else letter
+                for process, letter in zip(self._processes, found, strict=True)
+            ]
+        return "".join(found)
+
+    def _are_others_over(self) -> bool:
+        return all(process.outcome is not None for process in self._processes[:-1])
+
+    def _is_possible(self, index: int, action: str) -> bool:
+        letter = self.letters()[index] if index < len(self._processes) else OVER
+        return letter != OVER if action == KILL else letter in {READY, ASLEEP, DUE}
+
+    def _choose(self, index: int, action: str, count: int) -> int:
+        """Let a contender make so many steps, or end it; returns the number of steps that were made."""
+        process = self._processes[index]
+        before = self.letters()
+        if action == KILL:
+            self._die(index, process, before)
+            return 1
+        self._last = index
+        if process.how == SLEEPS:
+            self._wake(process)
+        if process.how == ENDS:
+            self._finish(index, process, before)
+            return 1
+        if process.name in OF_PROCESSES:
+            self._end_idle()
+        process.orders.send((count, action, self._clock))
+        process.had_error = process.had_error or action != GO
+        made = self._hear(process)
+        for number, step in enumerate(made_steps(index, made, self._clock, action)):
+            self._add(step, before if number == 0 else self._letters_within(index))
+        return len(made)
+
+    def _letters_within(self, index: int) -> str:
+        """How all stood within a stretch of steps of one contender: itself, it could go on."""
+        process = self._processes[index]
+        how, outcome, process.how = process.how, process.outcome, AT
+        process.outcome = None
+        letters = self.letters()
+        process.how, process.outcome = how, outcome
+        return letters
+
+    def _wake(self, process: _Process) -> None:
+        # A sleep may take longer than it was asked to. One that polls for an hour would else make thousands of steps.
+        self._idle_wakes = 0 if any(is_change(step.footprint) for step in self.steps[-20:]) else self._idle_wakes + 1
+        self._clock = max(self._clock, float(process.until))
+        if self._idle_wakes > 5:
+            self._clock += min(2.0 ** (self._idle_wakes - 5) / 100, 3600.0)
+
+    def _add(self, step: ExploredStep, standing: str) -> None:
+        process = self._processes[step.contender]
+        for lock in [resource for resource, _ in step.footprint if resource.startswith("lock:") and step.name != KILL]:
+            if step.name == "close" or step.text.endswith("LOCK_UN"):
+                process.locks = [held for held in process.locks if held != lock]
+            elif not step.outcome and step.name in {"flock", "lockf"}:
+                process.locks.append(lock)
+        if step.name in {BEGIN, END} and step.action == GO:
+            (process.spans.add if step.name == BEGIN else process.spans.discard)(f"span:{step.text.partition(' ')[2]}")
+        released = {resource for resource, mode in step.footprint if mode == WRITE}
+        for other in self._processes:
+            if other.how == BLOCKED and other is not process and (other.until in released or EVERYTHING in released):
+                other.how = AT
+        text = self._pids.sub(lambda found: self._names[found[0]], step.text)
+        self.steps.append(step._replace(text=text))
+        self.standing.append(standing)
+        if self._plan.each_step is not None and is_change(step.footprint):
+            self._look()
+
+    def _look(self) -> None:
+        # Whoever looks sees everything: no two changes commute then.
+        self.steps[-1] = self.steps[-1]._replace(footprint=(*self.steps[-1].footprint, ("each step", WRITE)))
+        assert self._plan.each_step is not None
+        try:
+            self._plan.each_step(Path(self._root))
+        except BaseException as error:  # noqa: BLE001
+            self.failure = f"After step {len(self.steps)}: {words_of(error)}"
+
+    def _death(self, index: int, process: _Process) -> Footprint:
+        return tuple(
+            (each, WRITE) for each in (f"process:{index}", *dict.fromkeys(process.locks), *sorted(process.spans))
+        )
+
+    def _die(self, index: int, process: _Process, before: str) -> None:
+        os.kill(process.pid, signal.SIGKILL)
+        os.waitpid(process.pid, 0)
+        process.outcome = ExploredOutcome(contender_name(index), "killed")
+        text = f"{KILLED_BEFORE}{process.text}"
+        self._add(ExploredStep(index, KILL, KILL, text, "", self._death(index, process), self._clock), before)
+
+    def _end_idle(self) -> None:
+        """End those processes that would be no more, had they served this schedule alone."""
+        for index in list(self._idle):
+            process = self._idle.pop(index)
+            os.kill(process.pid, signal.SIGKILL)
+            os.waitpid(process.pid, 0)
+
+    def _finish(self, index: int, process: _Process, before: str) -> None:
+        how, value, error, told = pickle.loads(process.until)  # noqa: S301 - our own process has pickled it
+        is_to_stay = self._plan.reuse and how != NEVER_ENDS
+        process.orders.send(is_to_stay)
+        if is_to_stay:
+            process.reports.receive()
+            self._idle[index] = process
+        else:
+            os.waitpid(process.pid, 0)
+        process.outcome = ExploredOutcome(
+            contender_name(index), how, value, error, "" if process.had_error and how == RAISED else told
+        )
+        text = {RETURNED: "returns", RAISED: f"raises {error}", NEVER_ENDS: "makes too many steps"}[how]
+        self._add(ExploredStep(index, GO, "end", text, "", self._death(index, process), self._clock), before)
+
+    def _hear(self, process: _Process) -> list[tuple[Any, ...]]:
+        """Wait until a contender has stopped again; returns the steps that it has made."""
+        if not select.select([process.reports.read_end], [], [], _LONGEST_STEP)[0]:
+            raise Stuck(self._where_is(process))
+        try:
+            made, process.how, process.name, process.text, process.until = process.reports.receive()
+        except EOFError:
+            os.waitpid(process.pid, 0)
+            index = self._processes.index(process)
+            process.outcome = ExploredOutcome(contender_name(index), "died")
+            self.failure = f"{contender_name(index)} has died after: {process.text}"
+            return []
+        return list(made)
+
+    def _where_is(self, process: _Process) -> str:
+        start = os.lseek(self._where.fileno(), 0, os.SEEK_END)
+        os.kill(process.pid, signal.SIGQUIT)
+        select.select([], [], [], 1.0)
+        told = os.pread(self._where.fileno(), 4_000, start).decode(errors="replace")
+        return (
+            f"A contender does not come to its next step within {_LONGEST_STEP:.0f} s; the last one: {process.text}. "
+            f"It waits for something that is not seen. It is here:\n{told}"
+        )
+
+    def end(self) -> None:
+        """End all contenders that are left, and close what belongs to them."""
+        for index, process in enumerate(self._processes):
+            if process.outcome is None:
+                os.kill(process.pid, signal.SIGKILL)
+                os.waitpid(process.pid, 0)
+                process.outcome = ExploredOutcome(contender_name(index), f"waits: {process.text}")
+            if index not in self._idle:
+                process.close()
+        self._end_others()
+
+    def _end_others(self) -> None:
+        """End what contenders have started and left behind."""
+        if not self._idle:
+            try:
+                os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            end_descendants()
+
+    def result(self, root: Path) -> ExploredRun:
+        """What came of it.
+
+        :param root: the explored folder.
+        """
+        outcomes = tuple(process.outcome for process in self._processes if process.outcome is not None)
+        return ExploredRun(outcomes=outcomes, steps=tuple(self.steps), folder=root, divergence=self.divergence)
+
+
+def words_of(error: BaseException) -> str:
+    """Return an error in words, with the last line of the test that raised it.
+
+    :param error: the error.
+    """
+    toolkit = str(Path(__file__).parent.parent)
+    lines = [line for line in traceback.extract_tb(error.__traceback__) if not line.filename.startswith(toolkit)]
+    where = f"{Path(lines[-1].filename).name}:{lines[-1].lineno}: " if lines else ""
+    name = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
+    return f"{where}{name}{error}"

@@ -1,0 +1,212 @@
+"""The side of one contender: before each visible step it waits until it may go on, and it tells what it has done.
+
+A contender is told how many steps it may make. It writes down each, and hands over the list when it stops again: so a
+stretch in which nobody else moves costs one exchange, however many steps it has.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from pytest_cosmos_venv.explore.steps import GO, READ, ExploredStep, Footprint, Places
+
+_Value = TypeVar("_Value")
+AT, SLEEPS, BLOCKED, ENDS = "at", "sleeps", "blocked", "ends"
+"""How a contender has stopped: before a step; until a time; until a lock is released; before its end."""
+_read, _write, _close, _getpid = os.read, os.write, os.close, os.getpid
+_HEADER = 4
+OF_PROCESSES = ("look", "kill")
+"""Steps that ask for another process: before them, those that have ended are no more."""
+
+
+class TooManySteps(BaseException):
+    """A contender has made more steps than the exploration allows; no ``except Exception`` of its code gets it."""
+
+
+class Pipe:
+    """One direction between a contender and the process that directs it.
+
+    :param read_end: descriptor to read from.
+    :param write_end: descriptor to write to.
+    """
+
+    def __init__(self, read_end: int, write_end: int) -> None:
+        self.read_end = read_end
+        self.write_end = write_end
+
+    def send(self, message: Any) -> None:
+        """Send a value.
+
+        :param message: can be pickled.
+        """
+        data = pickle.dumps(message)
+        data = len(data).to_bytes(_HEADER, "little") + data
+        while data:
+            data = data[_write(self.write_end, data) :]
+
+    def receive(self) -> Any:
+        """Return the next message.
+
+        :raises EOFError: the other side has ended.
+        """
+        data = self._exactly(_HEADER)
+        return pickle.loads(self._exactly(int.from_bytes(data, "little")))  # noqa: S301 - our own process wrote it
+
+    def _exactly(self, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            more = _read(self.read_end, count - len(data))
+            if not more:
+                raise EOFError
+            data += more
+        return data
+
+
+class Stepper:
+    """The stops of this process, which is a contender.
+
+    :param index: of the contender.
+    :param places: its files.
+    :param orders: what it is told.
+    :param reports: what it tells.
+    :param most_steps: the number of steps after which it counts as one that never ends.
+    :param started_at: seconds since the epoch at which the clock of the schedule stands.
+    """
+
+    def __init__(
+        self, index: int, places: Places, orders: Pipe, reports: Pipe, *, most_steps: int, started_at: float
+    ) -> None:
+        self.index = index
+        self.places = places
+        self.clock = 0.0
+        self.started_at = started_at
+        self._orders = orders
+        self._reports = reports
+        self._most_steps = most_steps
+        self._thread = threading.get_ident()
+        self._pid = _getpid()
+        self._left = 0
+        self._action = GO
+        self._made: list[tuple[Any, ...]] = []
+        self._count = 0
+        self._is_at_work = False
+
+    @property
+    def is_here(self) -> bool:
+        """Whether what happens now is to be seen: in the contender's own process and main thread, not within a step."""
+        return not self._is_at_work and threading.get_ident() == self._thread and _getpid() == self._pid
+
+    def arrive(self, name: str, text: str, *, how: str = AT, until: float | str = "") -> None:
+        """Stop before a step until it may be made.
+
+        :param name: of the call.
+        :param text: the step in words.
+        :param how: ``at``, or why it cannot be made yet.
+        :param until: the time on the virtual clock, or the resource of the lock, for which it waits.
+        :raises OSError: the step is to fail.
+        """
+        self._count += 1
+        if self._count > self._most_steps:
+            raise TooManySteps
+        if self._left == 0 or how != AT or name in OF_PROCESSES:
+            self.report(how, name, text, until)
+            self._left, self._action, self.clock = self._orders.receive()
+        self._left -= 1
+        if self._action != GO:
+            action, self._action = self._action, GO
+            self.note(name, text, (), outcome=action)
+            code = getattr(errno, action)
+            raise OSError(code, os.strerror(code), text)
+
+    def report(self, how: str, name: str, text: str, until: float | str | bytes = "") -> None:
+        """Hand over what was done since the last time, and how this contender stands now.
+
+        :param how: ``at``, ``sleeps``, ``blocked`` or ``ends``.
+        :param name: of the next step.
+        :param text: the next step in words.
+        :param until: for what it waits, or what came of it in the end.
+        """
+        self._reports.send((self._made, how, name, text, until))
+        self._made = []
+
+    def note(self, name: str, text: str, footprint: Footprint, *, outcome: str = "") -> None:
+        """Write down a step that was made.
+
+        :param name: of the call.
+        :param text: the step in words.
+        :param footprint: what it has touched.
+        :param outcome: what came of it, in words.
+        """
+        self._made.append((name, text, outcome, footprint))
+
+    def perform(
+        self,
+        name: str,
+        text: str,
+        act: Callable[[], _Value],
+        footprint: Callable[[], tuple[Footprint, Footprint]],
+    ) -> _Value:
+        """Make one step: stop before it, make the real call, write down what it has touched.
+
+        :param name: of the call.
+        :param text: the step in words.
+        :param act: makes the call.
+        :param footprint: returns what the call touches when it succeeds, and when it fails. It is asked just before.
+        """
+        self.arrive(name, text)
+        succeeded, failed = footprint()
+        self._is_at_work = True
+        try:
+            value = act()
+        except OSError as error:
+            self.note(name, text, failed, outcome=errno.errorcode.get(error.errno or 0, type(error).__name__))
+            raise
+        finally:
+            self._is_at_work = False
+        self.note(name, text, succeeded)
+        return value
+
+
+current: Stepper | None = None
+"""The contender that this process is; None in every other process."""
+
+
+def stepper() -> Stepper | None:
+    """Return the stops of this process where what happens now is to be seen; None elsewhere."""
+    return current if current is not None and current.is_here else None
+
+
+def become(contender: Stepper | None) -> None:
+    """Make this process a contender.
+
+    :param contender: its stops; None: it is none any more.
+    """
+    global current  # noqa: PLW0603 - the replaced calls find it here
+    current = contender
+
+
+def made_steps(contender: int, made: list[tuple[Any, ...]], clock: float, action: str) -> list[ExploredStep]:
+    """Return the steps that a contender has told of.
+
+    :param contender: its index.
+    :param made: what it has sent.
+    :param clock: seconds by which the virtual clock had been advanced.
+    :param action: what the first of them was told to do.
+    """
+    return [
+        ExploredStep(contender, action if at == 0 else GO, name, text, outcome, footprint, clock)
+        for at, (name, text, outcome, footprint) in enumerate(made)
+    ]
+
+
+def reading(*resources: str | None) -> Footprint:
+    """Return the footprint of a step that reads these resources.
+
+    :param *resources: None stands for one that is not there.
+    """
+    return tuple((each, READ) for each in resources if each is not None)

@@ -1,0 +1,134 @@
+"""A clock that stands still while contenders work, and jumps when all of them wait.
+
+A contender that sleeps goes on when nobody else can, and then its time has come. The time of files that contenders
+write is that of this clock. Time stands while a contender has a child process: what that does takes real time.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pytest_cosmos_venv.explore.stepping import SLEEPS, stepper
+
+_Function = Callable[..., Any]
+_real_select, _real_wait = select.select, threading.Event.wait
+_real = {
+    name: getattr(time, name) for name in ("sleep", "time", "time_ns", "monotonic", "monotonic_ns", "clock_gettime")
+}
+_urandom = os.urandom
+_BILLION = 1_000_000_000
+_LOOK_AGAIN = 0.002
+_CLOCKS = [
+    getattr(time, name) for name in ("CLOCK_REALTIME", "CLOCK_MONOTONIC", "CLOCK_BOOTTIME") if hasattr(time, name)
+]
+_AHEAD = 1.0  # seconds: file systems and kernels round times, and nothing is to begin after it was written down
+_started: dict[int, float] = {}
+
+
+def replaced_clock() -> dict[_Function, _Function]:
+    """Return the real functions that tell the time, wait or give random bytes, and what is put in their place."""
+    return {
+        _real["sleep"]: _sleep,
+        _real["time"]: _time,
+        _real["time_ns"]: lambda: int(_time() * _BILLION) if stepper() else _real["time_ns"](),
+        _real["monotonic"]: _monotonic,
+        _real["monotonic_ns"]: lambda: int(_monotonic() * _BILLION) if stepper() else _real["monotonic_ns"](),
+        _real["clock_gettime"]: _clock_gettime,
+        _real_select: _select,
+        _urandom: _random_bytes,
+    }
+
+
+def replace_methods() -> None:
+    """Replace what is no function of a module: waiting for an event, and the random names of ``tempfile``."""
+    threading.Event.wait = _wait  # type: ignore[method-assign, assignment]
+    tempfile._RandomNameSequence.rng = property(lambda _: random)  # type: ignore[attr-defined]
+
+
+def times_ahead() -> dict[int, float]:
+    """Return the times of a schedule's clocks. All of its processes must have begun."""
+    return {clock: float(_real["clock_gettime"](clock)) + _AHEAD for clock in _CLOCKS}
+
+
+def take_clock(times: dict[int, float]) -> float:
+    """Set the clocks of this contender; return the seconds since the epoch at which they stand.
+
+    :param times: of the clocks of the kernel, by their numbers.
+    """
+    _started.update(times)
+    return times[time.CLOCK_REALTIME]
+
+
+def seed_random(index: int) -> None:
+    """Let random values be the same in each schedule.
+
+    :param index: of the contender that this process has become.
+    """
+    random.seed(index)
+    tempfile._name_sequence = None  # type: ignore[attr-defined]
+
+
+def _clock_gettime(clock: int, /) -> float:
+    here = stepper()
+    if here is None or clock not in _started:
+        return float(_real["clock_gettime"](clock))
+    return _started[clock] + here.clock
+
+
+def _time() -> float:
+    return _clock_gettime(time.CLOCK_REALTIME) if stepper() else float(_real["time"]())
+
+
+def _monotonic() -> float:
+    return _clock_gettime(time.CLOCK_MONOTONIC) if stepper() else float(_real["monotonic"]())
+
+
+def _sleep(seconds: float, /) -> None:
+    here = stepper()
+    if here is None:
+        _real["sleep"](seconds)
+        return
+    if seconds < 0:
+        raise ValueError("sleep length must be non-negative")
+    if _has_child():
+        _real["sleep"](min(seconds, _LOOK_AGAIN))
+        return
+    text = f"sleep {seconds:g} s"
+    here.arrive("sleep", text, how=SLEEPS, until=here.clock + seconds)
+    here.note("sleep", text, ())
+
+
+def _select(read: Any, write: Any, other: Any, timeout: float | None = None, /) -> Any:
+    if timeout is None or timeout <= 0 or stepper() is None or _has_child():
+        return _real_select(read, write, other, *(() if timeout is None else (timeout,)))
+    found = _real_select(read, write, other, 0)
+    if any(found):
+        return found
+    _sleep(timeout)
+    return _real_select(read, write, other, 0)
+
+
+def _wait(event: threading.Event, timeout: float | None = None) -> bool:
+    if timeout is None or event.is_set() or stepper() is None or threading.active_count() > 1:
+        return _real_wait(event, timeout)
+    _sleep(timeout)
+    return event.is_set()
+
+
+def _has_child() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _random_bytes(size: int, /) -> bytes:
+    return _urandom(size) if stepper() is None else random.randbytes(size)  # noqa: S311 - the same in each schedule

@@ -1,0 +1,129 @@
+"""The processes that run schedules, each with a bench of its own, forked from the test's process."""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import traceback
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pytest_cosmos_venv.explore.schedule import Bench, Choice, Plan, Stuck, Trace
+from pytest_cosmos_venv.explore.stepping import Pipe
+from pytest_cosmos_venv.explore.steps import ExploredStep
+from pytest_cosmos_venv.explore.virtual_clock import replace_methods, replaced_clock
+from pytest_cosmos_venv.explore.visible_calls import replace_everywhere, replaced_calls
+from pytest_cosmos_venv.explore.visible_files import replaced_open
+from pytest_cosmos_venv.processes.descendants import adopt_orphans, die_with_parent
+
+
+class WorkerFailed(Exception):
+    """A schedule could not be run: the text says why."""
+
+
+class Worker:
+    """A process that runs schedules.
+
+    :param plan: what is explored.
+    :param folder: an empty folder for its files.
+    """
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self._orders, self._answers = Pipe(*os.pipe()), Pipe(*os.pipe())
+        with warnings.catch_warnings():
+            # Threads of the test's process are none of the worker's, which uses nothing of theirs.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._pid = os.fork()
+        if self._pid == 0:
+            os.close(self._orders.write_end)
+            os.close(self._answers.read_end)
+            _work(plan, folder, self._orders, self._answers)
+        os.close(self._orders.read_end)
+        os.close(self._answers.write_end)
+        self.job: Any = None
+        """What it is at work on; None: nothing."""
+
+    @property
+    def descriptor(self) -> int:
+        """Can be read when the schedule was run."""
+        return self._answers.read_end
+
+    def start(
+        self, job: Any, choices: Sequence[Choice], names: Mapping[int, str] | None = None, *, with_run: bool = False
+    ) -> None:
+        """Have a schedule run.
+
+        :param job: what ``job`` is until the trace was taken.
+        :param choices: as for ``Bench.run``.
+        :param names: as for ``Bench.run``.
+        :param with_run: as for ``Bench.run``.
+        """
+        self.job = job
+        self._orders.send((list(choices), dict(names or {}), with_run))
+
+    def trace(self) -> Trace:
+        """Return the schedule that was run; wait for it.
+
+        :raises WorkerFailed: it could not be run.
+        """
+        self.job = None
+        try:
+            error, answer = self._answers.receive()
+        except EOFError:
+            raise WorkerFailed("The process that runs the schedules has died.") from None
+        if error:
+            raise WorkerFailed(error)
+        steps, standing, failure, divergence, run = answer
+        return Trace([ExploredStep(*step) for step in steps], standing, failure, divergence, run)
+
+    def close(self) -> None:
+        """End it, and all that it has started."""
+        if self.job is None:
+            self._orders.send(None)
+        else:  # it is in the middle of a schedule: the test was interrupted
+            os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+        os.close(self._orders.write_end)
+        os.close(self._answers.read_end)
+
+
+def whoever_is_done(workers: Sequence[Worker], timeout: float | None = None) -> list[Worker]:
+    """Return the workers whose schedules were run; wait for one.
+
+    :param workers: those that are at work.
+    :param timeout: seconds to wait at most; None: as long as it takes.
+    """
+    found, _, _ = select.select([worker.descriptor for worker in workers], [], [], timeout)
+    return [worker for worker in workers if worker.descriptor in found]
+
+
+def _work(plan: Plan, folder: Path, orders: Pipe, answers: Pipe) -> NoReturn:
+    try:
+        die_with_parent()
+        adopt_orphans()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the test, which then ends this process
+        bench = Bench(plan, folder)
+        replace_methods()
+        replace_everywhere({**replaced_calls(), **replaced_open(), **replaced_clock()})
+        # What is there stays, so that no collection in a contender copies its pages.
+        gc.collect()
+        gc.freeze()
+        while (order := orders.receive()) is not None:
+            answers.send(_answer(bench, *order))
+        bench.end_idle()
+    except BaseException:  # noqa: BLE001 - nothing may get back into the process that was forked
+        answers.send((traceback.format_exc(), None))
+    finally:
+        os._exit(0)
+
+
+def _answer(bench: Bench, choices: Sequence[Choice], names: Mapping[int, str], with_run: bool) -> tuple[str, Any]:
+    try:
+        trace = bench.run(choices, names=names, with_run=with_run)
+    except Stuck as error:
+        return str(error), None
+    return "", ([tuple(step) for step in trace.steps], trace.standing, trace.failure, trace.divergence, trace.run)

@@ -1,0 +1,207 @@
+"""The store in every order of its steps: who gets an environment has a whole one until the lease ends.
+
+The installation is three files here; all else is as in a task. What holds: a build is published when it is whole; a
+lease keeps it; what was removed is built again; a kill anywhere is made up for by the next task.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cosmos_venv.environments import publisher
+from cosmos_venv.environments.environment import BuildRecord, Damaged, RecordedInstaller
+from cosmos_venv.environments.layout import PruneLimits
+from cosmos_venv.environments.maintenance.pruner import prune
+from cosmos_venv.environments.opening import open_environment
+from cosmos_venv.environments.publisher import Publisher
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.processes.cancellation import Cancellation
+from cosmos_venv.processes.lease import Lease, lease_path
+from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun, FailingSchedule
+
+FILES = ("pyvenv.cfg", "bin/dbt", "lib/dbt.py")
+
+
+@pytest.fixture(autouse=True)
+def _installs_in_three_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    def install(self: Publisher, build: Path, *_: object, **__: object) -> tuple[BuildRecord, list[str]]:
+        (build / "bin").mkdir(parents=True)
+        (build / "lib").mkdir()
+        (build / "bin" / "python").symlink_to(sys.executable)
+        for name in FILES:
+            (build / name).touch()
+        installer = RecordedInstaller(name="uv", reason="")
+        return BuildRecord.of(self._spec, {}, installer=installer, sources=(), seconds=0.0), []
+
+    monkeypatch.setattr(Publisher, "_installed", install)
+    monkeypatch.setattr(Publisher, "_installer", lambda *_: SimpleNamespace(name="uv", reason=""))
+    # It tries the file system out, in files of its own.
+    monkeypatch.setattr(publisher, "refuse_unfit", lambda _: None)
+
+
+def spec() -> EnvironmentSpec:
+    return EnvironmentSpec(requirements=("hello",), interpreter=Interpreter.of())
+
+
+def missing(build: Path) -> list[str]:
+    return [name for name in FILES if not (build / name).exists()]
+
+
+def use(contender: ExploredContender) -> bool:
+    """A task: it has a whole environment when it begins, and when it ends; returns whether it has built it."""
+    store = EnvironmentStore(contender.folder / "store")
+    with (
+        open_environment(
+            store, spec(), max_tries=20, cancellation=Cancellation(), report=lambda _: None
+        ) as environment,
+        contender.span("used"),
+    ):
+        assert not missing(environment.path), f"not whole: {missing(environment.path)}"
+        contender.point("dbt runs")
+        assert not missing(environment.path), f"removed under the lease: {missing(environment.path)}"
+    return environment.was_built
+
+
+def rebuild(contender: ExploredContender) -> bool:
+    """A task that has found the first build damaged; returns whether it has built another one."""
+    store = EnvironmentStore(contender.folder / "store")
+    first = store.builds / f"{spec().digest}-1"
+    with open_environment(
+        store,
+        spec(),
+        max_tries=20,
+        instead_of=Damaged(path=first, faults=("bin/dbt is missing",)),
+        cancellation=Cancellation(),
+        report=lambda _: None,
+    ) as environment:
+        assert not missing(environment.path), f"not whole: {missing(environment.path)}"
+    return environment.was_built
+
+
+def prune_all(contender: ExploredContender) -> list[str]:
+    store = EnvironmentStore(contender.folder / "store")
+    limits = PruneLimits(max_age=1, min_age=0)
+    now = time.time() + 3600
+    removals = prune(store, limits, now=now, max_tries=20, cancellation=Cancellation(), report=lambda _: None)
+    return [each.obstacle for each in removals]
+
+
+def published(folder: Path) -> None:
+    """An environment that another task has built."""
+    store = EnvironmentStore(folder / "store")
+    with open_environment(store, spec(), max_tries=0, cancellation=Cancellation(), report=lambda _: None):
+        pass
+
+
+def built_once(run: ExploredRun) -> None:
+    assert run.killed or list(run.values).count(True) == 1, f"built by {run.values}"
+
+
+@pytest.mark.parametrize(
+    ("works", "options"),
+    [
+        pytest.param([use, use], {"check": built_once}, id="build-and-build"),
+        pytest.param([use, prune_all], {"fresh": published}, id="find-and-prune"),
+        pytest.param([rebuild, rebuild], {"fresh": published, "check": built_once}, id="rebuild-and-rebuild"),
+    ],
+)
+def test_two_at_once(cosmos_explore: Explore, works: list[Any], options: dict[str, Any]) -> None:
+    exploration = cosmos_explore(works, preemptions=1, kills=0, reuse=True, **options)
+
+    print(exploration)
+    assert exploration.is_complete
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("works", "preemptions", "kills", "options"),
+    [
+        pytest.param([use], 0, 1, {"after": use}, id="build-killed"),
+        pytest.param([use, use], 0, 1, {"after": use}, id="build-and-build-killed"),
+        pytest.param([use, prune_all], 0, 1, {"fresh": published, "after": use}, id="find-and-prune-killed"),
+        pytest.param([use, rebuild], 0, 1, {"fresh": published, "after": use}, id="find-and-rebuild-killed"),
+        pytest.param([rebuild, prune_all], 0, 1, {"fresh": published, "after": use}, id="rebuild-and-prune-killed"),
+        pytest.param([use, rebuild, prune_all], 1, 0, {"fresh": published}, id="find-rebuild-and-prune"),
+        pytest.param([prune_all, prune_all], 0, 1, {"fresh": published, "after": use}, id="prune-and-prune-killed"),
+    ],
+)
+def test_two_at_once_interrupted_and_killed(
+    cosmos_explore: Explore, works: list[Any], preemptions: int, kills: int, options: dict[str, Any]
+) -> None:
+    exploration = cosmos_explore(works, preemptions=preemptions, kills=kills, reuse=True, seconds=200, **options)
+
+    print(exploration)
+    assert exploration.is_complete
+
+
+# Faults, put back in: what the store would do without one of its precautions.
+def removes_what_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exclusive(cls: type[Lease], build: Path) -> Lease:
+        return cls(os.open(lease_path(build), os.O_RDWR | os.O_CREAT))
+
+    monkeypatch.setattr(Lease, "exclusive", classmethod(exclusive))
+
+
+def uses_without_a_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EnvironmentStore, "_leased", lambda *_: None)
+
+
+def publishes_before_it_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Publisher._installed
+
+    def install(self: Publisher, build: Path, *arguments: Any, **options: Any) -> tuple[BuildRecord, list[str]]:
+        self._store.link(self._spec.digest).symlink_to(build.relative_to(self._store.root))
+        return whole(self, build, *arguments, **options)
+
+    monkeypatch.setattr(Publisher, "_installed", install)
+
+
+def does_not_look_again_under_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Publisher, "_found", lambda _: None)
+
+
+def builds_without_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Publisher, "_locked", lambda *_: nullcontext())
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("fault", "works", "options", "told"),
+    [
+        (
+            removes_what_is_in_use,
+            [use, prune_all],
+            {"fresh": published, "preemptions": 2},
+            "removed under the lease|not whole",
+        ),
+        (uses_without_a_lease, [use, prune_all], {"fresh": published}, "removed under the lease|not whole"),
+        (publishes_before_it_is_whole, [use, use], {}, "not whole"),
+        (does_not_look_again_under_the_lock, [use, use], {"check": built_once}, r"built by \(True, True\)"),
+        (builds_without_the_lock, [use, use], {"check": built_once}, "contender-. raised|built by"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_fault_that_is_put_back_is_found(
+    cosmos_explore: Explore,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Callable[[pytest.MonkeyPatch], None],
+    works: list[Any],
+    options: dict[str, Any],
+    told: str,
+) -> None:
+    fault(monkeypatch)
+
+    with pytest.raises(FailingSchedule, match=rf"\A.*({told})") as failure:
+        cosmos_explore(works, **{"preemptions": 1, "kills": 0, "reuse": True, **options})
+
+    print(fault.__name__, failure.value.seed)

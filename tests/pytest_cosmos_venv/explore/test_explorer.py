@@ -1,0 +1,273 @@
+"""The fixture finds what goes wrong in some order of steps, shows the shortest, and repeats it."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import filelock
+import psutil
+import pytest
+
+from pytest_cosmos_venv import (
+    Exploration,
+    Explore,
+    ExploredContender,
+    ExploredRun,
+    FailingSchedule,
+    ToolkitMisuse,
+    UnfinishedExplorationWarning,
+)
+
+
+def look_then_write(contender: ExploredContender) -> None:
+    """A lock file with the oldest bug: it looks, and then it writes."""
+    lock = contender.folder / "lock"
+    while lock.exists():
+        time.sleep(1)
+    lock.write_text(contender.name)
+    with contender.span("held"):
+        pass
+    lock.unlink(missing_ok=True)
+
+
+def make_exclusively(contender: ExploredContender) -> None:
+    """The same without the bug; who is killed keeps it for ever."""
+    lock = contender.folder / "lock"
+    while True:
+        try:
+            os.close(os.open(lock, os.O_CREAT | os.O_EXCL))
+            break
+        except FileExistsError:
+            time.sleep(1)
+    with contender.span("held"):
+        pass
+    lock.unlink()
+
+
+def flocked(contender: ExploredContender) -> None:
+    with (contender.folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with contender.span("held"):
+            pass
+
+
+def with_filelock(contender: ExploredContender) -> None:
+    with filelock.FileLock(contender.folder / "lock"), contender.span("held"):
+        pass
+
+
+def held_by_one(run: ExploredRun) -> None:
+    if run.timeline.count("held"):
+        run.timeline.assert_max_concurrent("held", 1)
+
+
+def test_the_shortest_schedule_is_shown_as_a_table_and_drawn(cosmos_explore: Explore) -> None:
+    with pytest.raises(FailingSchedule) as failure:
+        cosmos_explore([look_then_write, look_then_write], check=held_by_one, kills=0)
+
+    text = str(failure.value)
+    assert "At most 1 held at one moment expected, 2 seen" in text
+    assert [step.text for step in failure.value.run.steps][:2] == ["stat lock", "stat lock"]
+    assert re.search(r"\n   \d  stat lock: ENOENT\n", text)
+    assert re.search(r"\n   \d {20,}stat lock: ENOENT\n", text)
+    assert "contender-0 held" in text
+    assert f"Again: cosmos_explore.replay({failure.value.seed!r}, …)" in text
+    assert "stat lock" in failure.value.run.to_svg(title="Two hold it")
+
+
+def test_a_failing_schedule_is_repeated_by_its_seed(cosmos_explore: Explore) -> None:
+    works = [look_then_write, look_then_write]
+    with pytest.raises(FailingSchedule) as failure:
+        cosmos_explore(works, check=held_by_one, kills=0)
+
+    with pytest.raises(FailingSchedule, match="2 seen") as again:
+        cosmos_explore.replay(failure.value.seed, works, check=held_by_one)
+
+    assert [step.text for step in again.value.run.steps] == [step.text for step in failure.value.run.steps]
+
+
+def test_a_schedule_is_followed_as_far_as_mended_code_allows(cosmos_explore: Explore) -> None:
+    run = cosmos_explore.replay("a1(open) b3(begin) a4", [make_exclusively, make_exclusively], check=held_by_one)
+
+    assert run.divergence == "after step 1, contender-0 comes to begin, not to open"
+    assert [outcome.how for outcome in run.outcomes] == ["returned", "returned"]
+
+
+@pytest.mark.parametrize("work", [make_exclusively, flocked, with_filelock])
+def test_a_sound_lock_is_explored_to_the_end(cosmos_explore: Explore, work: object) -> None:
+    exploration = cosmos_explore([work, work], check=held_by_one, preemptions=1, kills=0)  # type: ignore[list-item]
+
+    assert exploration.is_complete
+    assert exploration.schedules >= exploration.orders >= 2
+    assert str(exploration).startswith(
+        f"explored {exploration.schedules} schedules with at most 1 preemption, at most 0"
+    )
+
+
+def test_a_kill_shows_who_waits_for_ever(cosmos_explore: Explore) -> None:
+    with pytest.raises(FailingSchedule, match="contender-1 never ends") as failure:
+        cosmos_explore([make_exclusively, make_exclusively], preemptions=0, kills=1, most_steps=50)
+
+    assert failure.value.seed == "a1(begin) a!"
+    assert failure.value.run.killed == ("contender-0",)
+    assert "✗ killed before: begin held" in str(failure.value)
+
+
+def test_a_lock_of_the_kernel_ends_with_a_kill(cosmos_explore: Explore) -> None:
+    exploration = cosmos_explore([flocked, flocked], check=held_by_one, preemptions=1, kills=1)
+
+    assert exploration.is_complete
+
+
+def test_each_step_can_fail(cosmos_explore: Explore) -> None:
+    def write(contender: ExploredContender) -> None:
+        (contender.folder / "half").write_text("all of it")
+        (contender.folder / "half").rename(contender.folder / "book")
+
+    def is_whole(run: ExploredRun) -> None:
+        book = run.folder / "book"
+        assert not book.exists() or book.read_text() == "all of it"
+        assert not (run.folder / "half").exists()
+
+    with pytest.raises(FailingSchedule) as failure:
+        cosmos_explore([write], check=is_whole, kills=0, errors=1)
+
+    assert failure.value.run.steps[-1].name == "end"
+    assert failure.value.seed in {"a1(write) a:ENOSPC", "a1(write) a:EIO"}
+    assert failure.value.run.outcomes[0].error.startswith("OSError: [Errno")
+
+
+def test_two_that_wait_for_each_other_are_told(cosmos_explore: Explore) -> None:
+    def takes(first: str, second: str) -> object:
+        def work(contender: ExploredContender) -> None:
+            with (contender.folder / first).open("w") as one, (contender.folder / second).open("w") as two:
+                fcntl.flock(one, fcntl.LOCK_EX)
+                fcntl.flock(two, fcntl.LOCK_EX)
+
+        return work
+
+    with pytest.raises(FailingSchedule, match=r"No contender can go on: contender-0 \(flock b LOCK_EX\), contender-1"):
+        cosmos_explore([takes("a", "b"), takes("b", "a")], kills=0)  # type: ignore[list-item]
+
+
+def test_time_stands_still_and_passes_when_all_wait(cosmos_explore: Explore) -> None:
+    def wait(contender: ExploredContender) -> float:
+        began, wall = time.monotonic(), time.time()
+        (contender.folder / contender.name).touch()
+        time.sleep(3600)
+        assert time.time() - wall == time.monotonic() - began
+        return time.time() - (contender.folder / contender.name).stat().st_mtime
+
+    def took_an_hour(run: ExploredRun) -> None:
+        assert [round(value, 3) for value in run.values] == [3600, 3600]
+
+    began = time.monotonic()
+    exploration = cosmos_explore([wait, wait], check=took_an_hour, preemptions=0, kills=0)
+
+    assert exploration.is_complete
+    assert time.monotonic() - began < 60
+
+
+def test_who_comes_after_finds_what_a_kill_has_left(cosmos_explore: Explore) -> None:
+    def publish(contender: ExploredContender) -> None:
+        (contender.folder / "book").write_text("all of it")
+
+    def read(contender: ExploredContender) -> str:
+        with suppress(FileNotFoundError):
+            return (contender.folder / "book").read_text()
+        return "all of it"
+
+    def whole(run: ExploredRun) -> None:
+        assert run.values[-1] == "all of it"
+
+    with pytest.raises(FailingSchedule) as failure:
+        cosmos_explore([publish], after=read, check=whole)
+
+    assert failure.value.seed == "a1(write) a!"
+
+
+def test_each_step_is_looked_at(cosmos_explore: Explore) -> None:
+    def write(contender: ExploredContender) -> None:
+        (contender.folder / "a").touch()
+        (contender.folder / "b").touch()
+        (contender.folder / "a").unlink()
+
+    def never_both(folder: Path) -> None:
+        assert len(list(folder.iterdir())) < 2, "both are there"
+
+    with pytest.raises(FailingSchedule, match=r"After step \d+: .*both are there"):
+        cosmos_explore([write], each_step=never_both, kills=0)
+
+
+def test_a_bound_that_is_hit_is_said(cosmos_explore: Explore) -> None:
+    with pytest.warns(UnfinishedExplorationWarning, match=r"explored 3 of at least \d+ schedules"):
+        exploration = cosmos_explore([flocked, flocked], at_most=3)
+
+    assert not exploration.is_complete
+    assert exploration.left > 0
+
+
+def test_what_is_not_the_same_each_time_is_told(cosmos_explore: Explore) -> None:
+    def work(contender: ExploredContender) -> None:
+        (contender.folder / f"draft-{time.perf_counter_ns()}").touch()
+        (contender.folder / "book").touch()
+        (contender.folder / "book").unlink(missing_ok=True)
+
+    with pytest.raises(ToolkitMisuse, match="do not do the same in each run"):
+        cosmos_explore([work, work], kills=0)
+
+
+def test_an_error_of_a_contender_fails_unless_it_is_expected(cosmos_explore: Explore) -> None:
+    def work(contender: ExploredContender) -> None:
+        raise FileNotFoundError(errno.ENOENT, "not here", contender.name)
+
+    with pytest.raises(FailingSchedule, match="contender-0 raised FileNotFoundError"):
+        cosmos_explore([work])
+
+    assert cosmos_explore([work], may_raise=OSError).is_complete
+
+
+def test_processes_of_contenders_are_waited_for_in_real_time(cosmos_explore: Explore) -> None:
+    def work(contender: ExploredContender) -> int:
+        pid = os.fork()
+        if pid == 0:
+            os._exit(7)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    def seven(run: ExploredRun) -> None:
+        assert run.values == (7, 7)
+
+    assert cosmos_explore([work, work], check=seven).is_complete
+
+
+def test_nothing_is_left_in_memory_or_running(cosmos_explore: Explore, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    real = tempfile.mkdtemp
+
+    def make(prefix: str, dir: Path) -> str:  # noqa: A002 - its name
+        made.append(real(prefix=prefix, dir=dir))
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", make)
+
+    cosmos_explore([flocked, flocked], preemptions=0)
+
+    assert [folder for folder in made if Path(folder).exists()] == []
+    assert not psutil.Process().children()
+
+
+def test_figures_are_told() -> None:
+    exploration = Exploration(
+        schedules=12_408, left=592, orders=100, states=2_000, seconds=1.0, bounds="at most 1 kill"
+    )
+
+    assert str(exploration) == (
+        "explored 12,408 of at least 13,000 schedules with at most 1 kill: 100 orders, 2,000 states, 1.0 s"
+    )
