@@ -12,8 +12,10 @@ OFFLINE = PIP_NO_INDEX=1 PIP_FIND_LINKS="$(CURDIR)/.cache/wheelhouse" \
 # Tests start Python thousands of times; what it imports of the checkout is compiled the first time.
 unexport PYTHONDONTWRITEBYTECODE
 
-# A quarter of the time of the short tests is waiting, and half of that of the long ones: one worker more than there are cores.
+# A quarter of the time of the short tests is waiting, and half of that of the long ones: one worker more than there are
+# cores, and two more.
 WORKERS = -n $$($(BIN)/python -c "import os; print((os.cpu_count() or 1) + 1)") --dist worksteal
+LONG_WORKERS = -n $$($(BIN)/python -c "import os; print((os.cpu_count() or 1) + 2)") --dist worksteal
 
 COMPILE = uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url \
           --annotation-style line --custom-compile-command "make pins"
@@ -41,7 +43,7 @@ test: test-env ## the tests before a commit: all but the long ones; ARGS="-k loc
 	@$(OFFLINE) $(BIN)/python -m pytest $(WORKERS) -m "not long" $(ARGS)
 
 test-long: test-env ## the long tests alone
-	@$(OFFLINE) $(BIN)/python -m pytest $(WORKERS) -m long $(ARGS)
+	@$(OFFLINE) $(BIN)/python -m pytest $(LONG_WORKERS) -m long $(ARGS)
 
 test-all: test-env ## all tests, offline after the install step
 	@$(OFFLINE) $(BIN)/python -m pytest $(WORKERS) $(ARGS)

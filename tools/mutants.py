@@ -25,7 +25,7 @@ VARIABLES = {
     "PYTHONDONTWRITEBYTECODE": "",
 }
 """Of each run that judges mutants."""
-TOLD = ("--cosmos-installer=uv", "-p", "mutants.plugin", "-n", "6")
+TOLD = ("--cosmos-installer=uv", "-p", "mutants.plugin", "-n", "4")
 """Options of the same. More processes than processors: many checks wait for seconds to pass."""
 
 
