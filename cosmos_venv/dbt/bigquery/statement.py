@@ -44,6 +44,11 @@ class CompiledModel(msgspec.Struct, frozen=True, kw_only=True):
     reservation: str | None = None
     full_refresh: bool = False
 
+    @property
+    def table(self) -> str:
+        """The table or view, as BigQuery names it."""
+        return f"{self.project}.{self.dataset}.{self.name}"
+
 
 class _Node(msgspec.Struct):
     """A model in a manifest, as far as it is read."""
@@ -161,32 +166,22 @@ def _options_of_table(config: Mapping[str, Any]) -> dict[str, str]:
     return options
 
 
-def drop_before(model: CompiledModel, table: Mapping[str, Any] | None) -> str:
-    """The statement that has to come before the model's, since BigQuery does not replace what is there; or nothing.
+def must_be_dropped(model: CompiledModel, table: Mapping[str, Any]) -> bool:
+    """Whether what is there has to be dropped before the model is built, since BigQuery does not replace it.
 
     :param model: the model.
-    :param table: what is there under its name, as BigQuery's API shows it; None: nothing is.
+    :param table: what is there under its name, as BigQuery's API shows it.
     :raises ValueError: for a table where a view is to be, without ``--full-refresh``: so does dbt.
     """
-    if table is None:
-        return ""
-    name, there = f"`{model.project}`.`{model.dataset}`.`{model.name}`", str(table.get("type", "TABLE")).upper()
-    if model.kind == "view":
-        if there == "VIEW":
-            return ""
-        if not model.full_refresh:
-            raise ValueError(
-                f"{model.unique_id} is to be the view {name}, and a {there.lower()} of that name is there. Drop it, or "
-                "run the DAG with full_refresh."
-            )
-        return f"drop {_words(there)} if exists {name};\n"
-    if there == "TABLE" and _is_alike(model, table):
-        return ""
-    return f"drop {_words(there)} if exists {name};\n"
-
-
-def _words(kind: str) -> str:
-    return {"EXTERNAL": "external table"}.get(kind, kind.lower().replace("_", " "))
+    there = str(table.get("type", "TABLE")).upper()
+    if model.kind == "table":
+        return there != "TABLE" or not _is_alike(model, table)
+    if there != "VIEW" and not model.full_refresh:
+        raise ValueError(
+            f"{model.unique_id} is to be the view {model.table}, and a {there.lower().replace('_', ' ')} of that name "
+            "is there. Drop it, or run the DAG with full_refresh."
+        )
+    return there != "VIEW"
 
 
 def _is_alike(model: CompiledModel, table: Mapping[str, Any]) -> bool:
