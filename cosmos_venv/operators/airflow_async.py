@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cosmos_venv import compat
-from cosmos_venv.compat import AirflowException, BaseOperator, let_map
+from cosmos_venv.compat import AirflowException, AirflowFailException, BaseOperator, let_map
 from cosmos_venv.constants import DBT_SETUP_ASYNC_TASK_ID
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.base import full_refresh_flags
@@ -128,7 +128,7 @@ class _Setup:
         return replace(hooks, after_success=partial(self._store_sql, context))
 
     def _store_sql(self, context: Context | Mapping[str, Any], artifacts: Artifacts) -> None:
-        from cosmos_venv.dbt.bigquery.statement import compiled_models
+        from cosmos_venv.dbt.bigquery.statement import compiled_models, project_hooks
         from cosmos_venv.operators.queries.sql_store import store
 
         manifest = artifacts.content("manifest.json")
@@ -137,10 +137,15 @@ class _Setup:
         is_full_refresh = compat.to_boolean(self.full_refresh)
         try:
             models = compiled_models(manifest, self.compiled_nodes, full_refresh=is_full_refresh)
-        except ValueError as error:
-            raise AirflowException(str(error)) from None
+        except ValueError as error:  # of the project, which another try finds as it is
+            raise AirflowFailException(str(error)) from None
         task: Any = self
         store(models, context)
+        if hooks := project_hooks(manifest):
+            task.log.warning(
+                "No model runs these hooks of the project: %s. Where models need them, use ExecutionMode.WATCHER.",
+                ", ".join(hooks),
+            )
         task.log.info("Stored the SQL of %d models.", len(models))
 
 

@@ -342,7 +342,7 @@ class BigQueryServer:
                     elif verb == "drop":
                         self._tables.pop(name, None)
                     else:
-                        self.add_table(name, type=kind.upper())
+                        self.add_table(name, type=kind.upper(), **job.layout())
 
 
 def _table(project: str, dataset: str, table: str) -> dict[str, Any]:

@@ -168,6 +168,15 @@ def test_what_bigquery_does_not_replace_is_dropped_as_dbt_drops_it(sent: Any, se
     assert not [job.sql for job in server.jobs if "drop" in job.sql]
 
 
+@pytest.mark.parametrize("name", ["by_day", "by_hour", "by_range", "orders"])
+def test_a_second_run_drops_nothing(name: str, sent: Any, server: BigQueryServer) -> None:
+    for _ in range(2):
+        sent().start(name)
+
+    assert server.tables[f"marts.{name}"]["type"] == "TABLE"
+    assert "DELETE" not in {method for method, _ in server.requests}
+
+
 def test_a_table_becomes_a_view_by_a_full_refresh_alone(sent: Any, server: BigQueryServer) -> None:
     server.add_table("marts.stg_orders")
 

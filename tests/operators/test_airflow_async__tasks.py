@@ -63,6 +63,18 @@ def test_sql_is_kept_in_an_xcom_for_each_model(dbt: FakeVenv, tmp_path: Path, co
     assert "Stored the SQL of 2 models" in done.log
 
 
+def test_hooks_of_the_project_are_named_since_no_model_runs_them(
+    dbt: FakeVenv, tmp_path: Path, cosmos_run_task: RunTask
+) -> None:
+    manifest = json.loads((DATA / "manifest.json").read_text())
+    manifest["nodes"]["operation.shop.shop-on-run-start-0"] = {"resource_type": "operation"}
+    dbt.script("compile", artifacts={"manifest.json": manifest})
+
+    done = cosmos_run_task(setup(dbt, tmp_path, MODEL))
+
+    assert "No model runs these hooks of the project: operation.shop.shop-on-run-start-0." in done.log
+
+
 def test_without_models_no_dbt_is_started(dbt: FakeVenv, tmp_path: Path, cosmos_run_task: RunTask) -> None:
     done = cosmos_run_task(setup(dbt, tmp_path))
 

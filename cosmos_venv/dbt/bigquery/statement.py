@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from cosmos_venv.dbt.bigquery.refusals import mapping_in, why_no_single_query
+from cosmos_venv.dbt.bigquery.refusals import INSTEAD, mapping_in, why_no_single_query
 
 
 class CompiledModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,24 +68,39 @@ class _Manifest(msgspec.Struct):
     nodes: dict[str, _Node]
 
 
+class _NodeIds(msgspec.Struct):
+    nodes: dict[str, msgspec.Raw]
+
+
 def compiled_models(manifest: bytes, unique_ids: Sequence[str], *, full_refresh: bool) -> list[CompiledModel]:
     """The statements of models.
 
     :param manifest: dbt's ``manifest.json`` after ``dbt compile``.
     :param unique_ids: which models.
     :param full_refresh: whether dbt was told ``--full-refresh``.
-    :raises ValueError: for a model that the manifest lacks, has no SQL of, or that is no single query; it names it.
+    :raises ValueError: for a model that the manifest lacks, has no SQL of, or that one query cannot build; it names it.
     """
     nodes = msgspec.json.decode(manifest, type=_Manifest).nodes
     found = []
     for unique_id in unique_ids:
         node = nodes.get(unique_id)
         if node is None or not node.compiled_code:
-            raise ValueError(f"dbt compile has left no SQL of {unique_id}: dbt finds it otherwise than this DAG.")
+            raise ValueError(
+                f"dbt compile has left no SQL of {unique_id}: the project or its selection has changed since this DAG "
+                "was made. Let Airflow parse the DAG again; where it is made of a manifest, make that anew."
+            )
         if reason := why_no_single_query(node.config, Path(node.original_file_path)):
-            raise ValueError(f"{unique_id} is no single query: {reason}.")
+            raise ValueError(f"{unique_id} cannot be built by one query: {reason}. {INSTEAD}.")
         found.append(_compiled(unique_id, node, full_refresh=full_refresh))
     return found
+
+
+def project_hooks(manifest: bytes) -> list[str]:
+    """Ids of the hooks ``on-run-start`` and ``on-run-end`` of a project and its packages.
+
+    :param manifest: dbt's ``manifest.json``.
+    """
+    return sorted(name for name in msgspec.json.decode(manifest, type=_NodeIds).nodes if name.startswith("operation."))
 
 
 def _compiled(unique_id: str, node: _Node, *, full_refresh: bool) -> CompiledModel:

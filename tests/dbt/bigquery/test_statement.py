@@ -56,7 +56,9 @@ def test_a_model_that_was_not_compiled_is_named() -> None:
 def test_a_model_that_the_run_finds_to_be_no_single_query_is_refused() -> None:
     manifest = changed("model.shop.orders", config={"materialized": "incremental"})
 
-    with pytest.raises(ValueError, match=r"model\.shop\.orders is no single query: it is materialized as incremental"):
+    with pytest.raises(
+        ValueError, match=r"model\.shop\.orders cannot be .* it is materialized as incremental\. Use Exec"
+    ):
         compiled_models(manifest, ["model.shop.orders"], full_refresh=False)
 
 

@@ -16,7 +16,7 @@ PROJECT = "bigquery/v2/projects/test-project"
 def ask(server: BigQueryServer, method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
     data = None if body is None else json.dumps(body).encode()
     connection = HTTPConnection(server.address, timeout=30)
-    connection.request(method, f"/{PROJECT}/{path}?prettyPrint=false", body=data)
+    connection.request(method, f"/{PROJECT}/{path}{'&' if '?' in path else '?'}prettyPrint=false", body=data)
     answer = connection.getresponse()
     text = answer.read()
     connection.close()
@@ -93,6 +93,38 @@ def test_an_error_is_that_of_the_newest_rule_as_often_as_it_says(cosmos_bigquery
     assert state(cosmos_bigquery) == ("DONE", "backendError")
     assert state(cosmos_bigquery, "two") == ("DONE", "invalidQuery")
     assert ask(cosmos_bigquery, "GET", "queries/two")[0] == 400
+
+
+def test_a_query_that_is_sent_and_waited_for_in_one_request_fails_as_the_test_says(
+    cosmos_bigquery: BigQueryServer,
+) -> None:
+    cosmos_bigquery.when("select", error="no")
+
+    status, answer = ask(cosmos_bigquery, "POST", "queries", {"query": "select 1"})
+
+    assert (status, answer["error"]["message"]) == (400, "no")
+
+
+def test_a_job_is_where_its_dataset_is_and_found_there_alone(cosmos_bigquery: BigQueryServer) -> None:
+    cosmos_bigquery.add_dataset("marts", "europe-west1")
+
+    insert(cosmos_bigquery, "create table marts.a as select 1")
+
+    found = {where: ask(cosmos_bigquery, "GET", f"jobs/one{where}")[0] for where in ("", "?location=US")}
+    assert found == {"": 404, "?location=US": 404}
+    assert ask(cosmos_bigquery, "GET", "jobs/one?location=europe-west1")[1]["status"] == {"state": "DONE"}
+    assert ask(cosmos_bigquery, "POST", "jobs/one/cancel", {})[0] == 404
+    assert cosmos_bigquery.tables["marts.a"]["location"] == "europe-west1"
+
+
+def test_a_request_whose_answer_is_lost_is_done(cosmos_bigquery: BigQueryServer) -> None:
+    cosmos_bigquery.lose("POST .*/jobs$")
+
+    body = {"jobReference": {"jobId": "one"}, "configuration": {"query": {"query": "select 1"}}}
+    answers = [ask(cosmos_bigquery, "POST", "jobs", body)[0] for _ in range(2)]
+
+    assert answers == [503, 409]
+    assert state(cosmos_bigquery) == ("DONE", None)
 
 
 def test_bytes_over_the_limit_are_refused(cosmos_bigquery: BigQueryServer) -> None:
