@@ -45,7 +45,7 @@ def async_plan(
     :param render: what is selected, which the task that compiles is told.
     :param operator: import path of the operators that run dbt, with ``{}`` for what they run.
     :param settings: which warehouse there is, and which of the two tasks are wanted.
-    :raises CosmosValueError: for another warehouse, a model that is no single query, and what is not installed.
+    :raises CosmosValueError: for another warehouse, a model that one query cannot build, and what is not installed.
     """
     models = [task for task in plan.tasks if task.operator in _MODELS]
     if models:
