@@ -172,6 +172,27 @@ def test_tables_are_those_that_queries_have_made(cosmos_bigquery: BigQueryServer
     assert [each["id"] for each in ask(cosmos_bigquery, "GET", "datasets/marts/tables")[1]["tables"]]
 
 
+@pytest.mark.parametrize(
+    ("layout", "expected"),
+    [
+        ("partition by day cluster by id, name", [{"type": "DAY", "field": "day"}, None, {"fields": ["id", "name"]}]),
+        ("partition by timestamp_trunc(at, hour)", [{"type": "HOUR", "field": "at"}, None, None]),
+        (
+            "partition by range_bucket(id, generate_array(0, 100, 10))",
+            [None, {"field": "id", "range": {"start": "0", "end": "100", "interval": "10"}}, None],
+        ),
+        ("as select count(*) over (partition by day) from x", [None, None, None]),
+    ],
+)
+def test_a_table_has_the_layout_that_its_query_gives_it(
+    layout: str, expected: list[Any], cosmos_bigquery: BigQueryServer
+) -> None:
+    insert(cosmos_bigquery, f"create or replace table `p`.`marts`.`a` {layout} as (select 1)")
+
+    table = cosmos_bigquery.tables["marts.a"]
+    assert [table.get(name) for name in ("timePartitioning", "rangePartitioning", "clustering")] == expected
+
+
 def test_datasets_and_tables_can_be_made_changed_and_deleted(cosmos_bigquery: BigQueryServer) -> None:
     body = {"datasetReference": {"datasetId": "marts"}, "location": "EU"}
     table = {"tableReference": {"tableId": "a"}, "description": "old"}
