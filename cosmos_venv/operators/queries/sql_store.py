@@ -86,8 +86,10 @@ def delete(context: Context | Mapping[str, Any], task_id: str) -> int:
         files = [each for each in folder.iterdir() if each.name.endswith(_ENDING)]
         for file in files:
             file.unlink()
-        with suppress(OSError):  # something else is in it, or the store has no folders
-            folder.rmdir()
+        # Airflow 2 deletes a folder with all that is in it.
+        if not any(folder.iterdir()):
+            with suppress(OSError):  # the store has no folders
+                folder.rmdir()
     return len(files)
 
 
