@@ -115,10 +115,10 @@ def query(task: Any, model: CompiledModel) -> Cost:
 
     def send() -> None:
         with contextlib.suppress(TaskDeferred):
-            task._start().start(model, context_of(task))
+            task._query_of(context_of(task)).start(model)
 
     first = in_a_process(send)
-    second = in_a_process(lambda: task._done("job", model, context_of(task)))
+    second = in_a_process(lambda: task._done("job", model.table, model.sql, context_of(task)))
     return Cost(slot=first.slot + second.slot, cpu=first.cpu + second.cpu)
 
 

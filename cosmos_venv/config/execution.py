@@ -121,6 +121,12 @@ class ExecutionConfig:
         self.project_path = as_path(dbt_project_path)
         if self.execution_mode is ExecutionMode.VIRTUALENV:
             self.invocation_mode = InvocationMode.SUBPROCESS
+        elif self.virtualenv_dir is not None and self.async_py_requirements == []:
+            logger.warning(
+                "ExecutionConfig.virtualenv_dir %s is ignored: with async_py_requirements=[] dbt is that of "
+                "dbt_executable_path.",
+                self.virtualenv_dir,
+            )
         elif self.virtualenv_dir is not None and self.execution_mode not in _WITH_EITHER_DBT:
             logger.warning(
                 "ExecutionConfig.virtualenv_dir %s is ignored: it belongs to ExecutionMode.VIRTUALENV, WATCHER and "

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cosmos_venv import compat
-from cosmos_venv.compat import AirflowException, BaseOperator, let_map
+from cosmos_venv.compat import AirflowException, AirflowFailException, BaseOperator, let_map
 from cosmos_venv.constants import DBT_SETUP_ASYNC_TASK_ID
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.base import full_refresh_flags
@@ -72,6 +72,11 @@ __all__ = [
 ]
 
 _NAMESPACE = "bigquery"
+_FAILS = "__fail__"  # Airflow's name of the method of a task whose trigger has failed or timed out
+_LOOKS = 5  # looks at a query between two at the task that compiles: each of the latter starts a process
+_UNFINISHED = frozenset(
+    {"scheduled", "queued", "running", "restarting", "up_for_retry", "up_for_reschedule", "deferred"}
+)
 
 
 class _AfterSetup:
@@ -123,7 +128,7 @@ class _Setup:
         return replace(hooks, after_success=partial(self._store_sql, context))
 
     def _store_sql(self, context: Context | Mapping[str, Any], artifacts: Artifacts) -> None:
-        from cosmos_venv.dbt.bigquery.statement import compiled_models
+        from cosmos_venv.dbt.bigquery.statement import compiled_models, project_hooks
         from cosmos_venv.operators.queries.sql_store import store
 
         manifest = artifacts.content("manifest.json")
@@ -132,10 +137,15 @@ class _Setup:
         is_full_refresh = compat.to_boolean(self.full_refresh)
         try:
             models = compiled_models(manifest, self.compiled_nodes, full_refresh=is_full_refresh)
-        except ValueError as error:
-            raise AirflowException(str(error)) from None
+        except ValueError as error:  # of the project, which another try finds as it is
+            raise AirflowFailException(str(error)) from None
         task: Any = self
         store(models, context)
+        if hooks := project_hooks(manifest):
+            task.log.warning(
+                "No model runs these hooks of the project: %s. Where models need them, use ExecutionMode.WATCHER.",
+                ", ".join(hooks),
+            )
         task.log.info("Stored the SQL of %d models.", len(models))
 
 
@@ -175,8 +185,7 @@ class TeardownAsyncOperator(BaseOperator):
         """
         from cosmos_venv.operators.queries.sql_store import delete
 
-        context_: Any = context
-        self.log.info("Deleted the SQL of %d models.", delete(context_, self.producer_task_id))
+        self.log.info("Deleted the SQL of %d models.", delete(context, self.producer_task_id))
 
 
 class DbtRunAirflowAsyncOperator(BaseOperator):
@@ -196,6 +205,7 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
     :param poll_interval: seconds between two looks of the triggerer at the query.
     :param cancel_on_kill: whether the query is cancelled when the task is killed, also while it is deferred.
     :param job_labels: further labels of the job, beside those of DAG, task, run and node. May be a template.
+    :param should_store_compiled_sql: whether the task shows its SQL, in its rendered fields and its log.
     :param **kwargs: of Airflow's ``BaseOperator``.
     """
 
@@ -220,6 +230,7 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
         poll_interval: float = 4.0,
         cancel_on_kill: bool = True,
         job_labels: Mapping[str, str] | None = None,
+        should_store_compiled_sql: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -234,6 +245,7 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
         self.poll_interval = poll_interval
         self.cancel_on_kill = cancel_on_kill
         self.job_labels = dict(job_labels or {})
+        self.should_store_compiled_sql = should_store_compiled_sql
 
     def execute(self, context: Context) -> str:
         """Send the query; the task goes on in ``execute_complete`` when it has ended.
@@ -242,7 +254,17 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
         :returns: the id of the job.
         """
         model = self._model(context)
-        return self._done(self._start().start(model, _plain(context)), model, context)
+        job_id = self._query_of(context).start(model)
+        return self._done(job_id, model.table, model.sql, context)
+
+    def execute_again(self, context: Context, event: object = None) -> str:
+        """Begin anew behind the trigger that has waited for the task that compiles.
+
+        :param context: Airflow's context of the task.
+        :param event: of the trigger.
+        :returns: the id of the job.
+        """
+        return self.execute(context)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> str:
         """Go on behind the trigger.
@@ -255,14 +277,31 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
         """
         from cosmos_venv.operators.queries.model_query import kept_job
 
-        job = kept_job(_plain(context))
+        job: Any = kept_job(context)
         job_id = str(job["job_id"])
         if event["status"] != "success":
-            job_id = self._start().ended(job, _plain(context), partial(self._model, context))
-        return self._done(job_id, self._model(context), context)
+            query = self._query_of(context, job)
+            job_id = query.ended(job, str(event.get("message")), partial(self._model, context))
+        return self._done(job_id, job["table"], self._sql(context), context)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on where Airflow wants it; where the trigger has failed or timed out, cancel the query before.
+
+        The triggerer cancels nothing then, and another try sends another query.
+
+        :param next_method: the method that goes on, or Airflow's word for none.
+        :param next_kwargs: its arguments.
+        :param context: Airflow's context of the task.
+        :returns: what the method does.
+        """
+        from cosmos_venv.operators.queries.model_query import kept_job
+
+        if next_method == _FAILS and (job := kept_job(context)):
+            self._query_of(context, job).cancel()
+        return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
-        """Cancel the query that this process has sent. While the task is deferred, Airflow's trigger does."""
+        """Cancel the query that this process has sent, or asks for. While the task is deferred the trigger does."""
         if self._query is not None:
             self._query.cancel()
 
@@ -270,34 +309,49 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
         from cosmos_venv.operators.queries.sql_store import fetch
 
         try:
-            return fetch(self.model_unique_id, _plain(context), self.producer_task_id)
-        except (LookupError, CosmosValueError) as error:
+            return fetch(self.model_unique_id, context, self.producer_task_id)
+        except LookupError as error:
+            if self._is_compiling(context):
+                self.log.info("%s, which runs again, has no SQL of it yet.", self.producer_task_id)
+                self.defer(trigger=compat.time_trigger(_LOOKS * self.poll_interval), method_name="execute_again")
+            raise AirflowException(str(error)) from None
+        except CosmosValueError as error:
             raise AirflowException(str(error)) from None
 
-    def _start(self) -> ModelQuery:
-        from cosmos_venv.operators.queries.model_query import ModelQuery, QueryOptions
+    def _is_compiling(self, context: Context) -> bool:
+        """Whether the task that compiles has not ended: whoever clears this task clears that one too."""
+        ti = context["ti"]
+        states = compat.task_states([self.producer_task_id], dag_id=ti.dag_id, run_id=ti.run_id, map_index=-1)
+        return states[self.producer_task_id] in _UNFINISHED
 
-        options = QueryOptions(
-            profile_config=self.profile_config,
-            gcp_conn_id=self.gcp_conn_id,
-            location=self.location,
-            impersonation_chain=self.impersonation_chain,
-            poll_interval=self.poll_interval,
-            cancel_on_kill=self.cancel_on_kill,
-            labels=self.job_labels,
-        )
-        self._query = ModelQuery(self, options, self.model_unique_id)
+    def _query_of(self, context: Context, job: Mapping[str, Any] | None = None) -> ModelQuery:
+        from cosmos_venv.operators.queries.model_query import ModelQuery
+
+        self._query = ModelQuery(self, context, job)
         return self._query
 
-    def _done(self, job_id: str, model: CompiledModel, context: Context) -> str:
+    def _sql(self, context: Context) -> str:
+        """The SQL to show. It may be gone, or compiled anew just now, and the model is built all the same."""
+        from cosmos_venv.operators.queries.sql_store import fetch
+
+        if not self.should_store_compiled_sql:
+            return ""
+        try:
+            return fetch(self.model_unique_id, context, self.producer_task_id).sql
+        except Exception as error:  # noqa: BLE001 - whatever it is: BigQuery has done its work
+            self.log.warning("The SQL is not shown: %s", error)
+            return ""
+
+    def _done(self, job_id: str, table: str, sql: str, context: Context) -> str:
         self.log.info("%s is built, by job %s.", self.model_unique_id, job_id)
-        self.compiled_sql = model.sql
-        compat.show_rendered_fields(self, context)
+        if self.should_store_compiled_sql:
+            self.compiled_sql = sql
+            compat.show_rendered_fields(self, context)
         if self.emit_datasets:
-            self._give_asset(model, context)
+            self._give_asset(table, context)
         return job_id
 
-    def _give_asset(self, model: CompiledModel, context: Context) -> None:
+    def _give_asset(self, table: str, context: Context) -> None:
         from cosmos_venv.operators.run import post_run
 
         def alias_name() -> str:
@@ -313,16 +367,11 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
             keep_events=lambda _: None,
         )
         try:
-            uris = post_run.asset_uris(_NAMESPACE, [f"{model.project}.{model.dataset}.{model.name}"])
+            uris = post_run.asset_uris(_NAMESPACE, [table])
             self.log.info("Outlets: %s", uris)
             post_run.give(context, updates, {uri: {} for uri in uris})
         except Exception as error:  # noqa: BLE001 - whatever it is: BigQuery has done its work
             self.log.warning("The asset is not given to Airflow: %s: %s", type(error).__name__, error)
-
-
-def _plain(context: Any) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = context
-    return found
 
 
 class DbtBuildAirflowAsyncOperator(_AfterSetup, DbtBuildLocalOperator):

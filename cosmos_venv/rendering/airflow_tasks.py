@@ -60,6 +60,7 @@ _OPERATOR_MODULES = (
 # Arguments that differ from task to task; the constructor keeps each as it is given, under its own name.
 _OWN = frozenset({"select", "extra_context", "doc_md", "node_ids", "model_unique_id"})
 _PRODUCER = "producer_task_id"
+_QUERY = "operators.airflow_async.DbtRunAirflowAsyncOperator"
 _RULE = "trigger_rule"
 _SKIPPED_WITH = "skipped_with"
 
@@ -232,7 +233,7 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
     if task.is_placeholder:
         docs = _document(task, {**arguments, **_default_args(maker.dag, task_group)})
         return EmptyOperator(task_id=task.label, task_group=task_group, dag=maker.dag, **arguments, **docs)
-    refuse_unknown_arguments(f"operator_kwargs of {task.node_id}", task.arguments)
+    _refuse_arguments(task)
     if producer := arguments.get(_PRODUCER):
         arguments = _with_producer(arguments, project=groups[None])
         if producer == PRODUCER_WATCHER_TASK_ID and (queue := _watching_queue(arguments, maker, task_group)):
@@ -260,6 +261,20 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
         if task.node_id is None or isinstance(error, CosmosValueError):
             raise
         raise CosmosValueError(f"{task.node_id} cannot become the task {task.task_id!r}: {error}") from error
+
+
+def _refuse_arguments(task: PlannedTask) -> None:
+    """Refuse what a node gives to its task and no operator takes; of a query, also what dbt alone takes."""
+    refuse_unknown_arguments(f"operator_kwargs of {task.node_id}", task.arguments)
+    if task.operator != _QUERY:
+        return
+    from cosmos_venv.operators.base import parameters
+
+    for name in sorted(task.arguments.keys() - parameters(_operator_class(task.operator))):
+        raise CosmosValueError(
+            f"{task.node_id}: meta.cosmos.operator_kwargs sets {name}, and its task runs no dbt in "
+            "ExecutionMode.AIRFLOW_ASYNC. Drop it, or give it to all tasks by operator_args."
+        )
 
 
 def _placed_around_all(made: BaseOperator, task: PlannedTask) -> BaseOperator:

@@ -83,6 +83,12 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             )
         arguments = dict(operator_args or {})
         if execution.execution_mode is ExecutionMode.AIRFLOW_ASYNC and execution.async_py_requirements:
+            if arguments.get("py_requirements", execution.async_py_requirements) != execution.async_py_requirements:
+                raise CosmosValueError(
+                    f"operator_args['py_requirements']={arguments['py_requirements']!r} and "
+                    f"ExecutionConfig.async_py_requirements={execution.async_py_requirements!r} are two environments "
+                    "of one project. Give the latter alone."
+                )
             arguments["py_requirements"] = execution.async_py_requirements
         configuration = cls(
             project=project_config,

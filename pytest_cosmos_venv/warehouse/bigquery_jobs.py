@@ -15,6 +15,14 @@ _MADE = re.compile(
     re.IGNORECASE,
 )
 
+_PARTITION = re.compile(
+    r"\bpartition\s+by\s+(?:\w+_trunc\((?P<field>\w+),\s*(?P<type>\w+)\)"
+    r"|range_bucket\((?P<number>\w+),\s*generate_array\((?P<start>\d+),\s*(?P<end>\d+),\s*(?P<interval>\d+)\)\)"
+    r"|(?P<day>\w+))",
+    re.IGNORECASE,
+)
+_CLUSTERS = re.compile(r"\bcluster\s+by\s+(?P<fields>\w+(?:\s*,\s*\w+)*)", re.IGNORECASE)
+
 ANONYMOUS = "_anonymous"
 """The dataset of the rows of queries that name no table."""
 
@@ -133,6 +141,22 @@ class QueryJob:
         for each in _MADE.finditer(self.sql):
             kind, parts = each["kind"].lower(), each["name"].replace("`", "").split(".")
             found.append((each["verb"].lower(), kind, ".".join(parts[-1:] if kind == "schema" else parts[-2:])))
+        return found
+
+    def layout(self) -> dict[str, Any]:
+        """Partitions and clusters of the table that its SQL makes, as fields of the table's resource."""
+        made = _MADE.search(self.sql)
+        head = re.split(r"\bas\b", self.sql[made.end() :], maxsplit=1, flags=re.IGNORECASE)[0] if made else ""
+        found: dict[str, Any] = {}
+        if by := _PARTITION.search(head):
+            if by["number"]:
+                steps = {name: by[name] for name in ("start", "end", "interval")}
+                found["rangePartitioning"] = {"field": by["number"], "range": steps}
+            else:
+                kind = (by["type"] or "DAY").upper()
+                found["timePartitioning"] = {"type": kind, "field": by["field"] or by["day"]}
+        if by := _CLUSTERS.search(head):
+            found["clustering"] = {"fields": re.split(r"\s*,\s*", by["fields"])}
         return found
 
     def resource(self) -> dict[str, Any]:

@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pytest_cosmos_venv.loopback import HOST, LoopbackServer
 from pytest_cosmos_venv.warehouse.bigquery_jobs import ANONYMOUS, HTTP_STATUS, QueryJob, QueryRule
 
 _PREFIX = re.compile(r"/(?:upload/)?bigquery/v2/projects/(?P<project>[^/]+)/(?P<rest>.*)")
 _PAUSE = 0.01
+_FOUND_ANYWHERE = ("US", "EU")
 _Answer = tuple[int, dict[str, Any]]
 
 
@@ -55,6 +56,7 @@ class BigQueryServer:
         self.datasets: dict[str, dict[str, Any]] = {}
         self._rules: list[QueryRule] = []
         self._refusals: list[tuple[re.Pattern[str], ApiError]] = []
+        self._losses: list[re.Pattern[str]] = []
         self._lock = threading.RLock()
         self._noted: set[str] = set()
         self._http = LoopbackServer(_handler(self))
@@ -138,6 +140,15 @@ class BigQueryServer:
             error = ApiError(reason, f"{reason}, as the test wants it", status)
             self._refusals += [(re.compile(path), error)] * times
 
+    def lose(self, path: str, *, times: int = 1) -> None:
+        """Do what the next requests ask for, and answer them with an error all the same, as where a line breaks.
+
+        :param path: a regular expression, looked for in ``METHOD path``.
+        :param times: how many requests.
+        """
+        with self._lock:
+            self._losses += [re.compile(path)] * times
+
     def sent(self, pattern: str) -> list[QueryJob]:
         """The queries whose SQL a pattern is found in.
 
@@ -161,12 +172,13 @@ class BigQueryServer:
             time.sleep(_PAUSE)
         return found[0]
 
-    def answer(self, method: str, path: str, body: Mapping[str, Any]) -> _Answer:
+    def answer(self, method: str, path: str, body: Mapping[str, Any], location: str | None = None) -> _Answer:
         """The answer to one request: status and resource.
 
         :param method: of HTTP.
         :param path: without the query behind it.
         :param body: what was sent, decoded.
+        :param location: where the job is that is asked for, as the request says; None: it does not say.
         :raises ApiError: what BigQuery would refuse it with.
         """
         with self._lock:
@@ -183,7 +195,14 @@ class BigQueryServer:
             answer: Callable[..., _Answer] | None = getattr(self, f"_{method.lower()}_{kind}", None)
             if answer is None:
                 raise ApiError("notFound", f"This server does not know {method} {path}", 404)
-            return answer(found["project"], names, body)
+            if kind in ("jobs", "queries") and names:
+                self._require_location(self._job(names[0]), location)
+            done = answer(found["project"], names, body)
+            for number, pattern in enumerate(self._losses):
+                if pattern.search(f"{method} {path}"):
+                    del self._losses[number]
+                    raise ApiError("backendError", "The answer is lost, as the test wants it")
+            return done
 
     def _post_jobs(self, project: str, names: list[str], body: Mapping[str, Any]) -> _Answer:
         if names[1:] == ["cancel"]:
@@ -197,8 +216,7 @@ class BigQueryServer:
         of_job = {"labels", "jobTimeoutMs", "dryRun"}
         query = {name: each for name, each in body.items() if name not in of_job}
         configuration = {"query": query, **{name: body[name] for name in of_job & body.keys()}}
-        job = self._insert(project, {"location": body.get("location")}, configuration)
-        return 200, self._results(job)
+        return 200, self._results(self._insert(project, {"location": body.get("location")}, configuration))
 
     def _get_jobs(self, _: str, names: list[str], __: Mapping[str, Any]) -> _Answer:
         if not names:
@@ -206,10 +224,7 @@ class BigQueryServer:
         return 200, self._job(names[0]).resource()
 
     def _get_queries(self, _: str, names: list[str], __: Mapping[str, Any]) -> _Answer:
-        job = self._job(names[0])
-        if error := job.error:
-            raise ApiError(error["reason"], error["message"])
-        return 200, self._results(job)
+        return 200, self._results(self._job(names[0]))
 
     def _get_datasets(self, project: str, names: list[str], _: Mapping[str, Any]) -> _Answer:
         if not names:
@@ -258,13 +273,19 @@ class BigQueryServer:
         :param **fields: of its resource: ``type`` (TABLE or VIEW), ``timePartitioning``, ``clustering`` ...
         """
         dataset, _, table = name.partition(".")
-        self._add_dataset(dataset)
-        self._tables[name] = {**_table(self.project, dataset, table), **fields}
+        location = self.add_dataset(dataset)["location"]
+        self._tables[name] = {**_table(self.project, dataset, table), "location": location, **fields}
         return self._tables[name]
 
-    def _add_dataset(self, name: str) -> None:
-        own = {"kind": "bigquery#dataset", "id": f"{self.project}:{name}", "location": "US"}
-        self.datasets.setdefault(name, {**own, "datasetReference": {"projectId": self.project, "datasetId": name}})
+    def add_dataset(self, name: str, location: str = "US") -> dict[str, Any]:
+        """Have a dataset, and give its resource; one that is there stays as it is.
+
+        :param name: the dataset.
+        :param location: where it is: ``EU``, ``europe-west1`` ...
+        """
+        own = {"kind": "bigquery#dataset", "id": f"{self.project}:{name}", "location": location}
+        reference = {"projectId": self.project, "datasetId": name}
+        return self.datasets.setdefault(name, {**own, "datasetReference": reference})
 
     def _insert(self, project: str, reference: Mapping[str, Any], configuration: Mapping[str, Any]) -> QueryJob:
         if "query" not in configuration:
@@ -274,11 +295,25 @@ class BigQueryServer:
             raise ApiError("duplicate", f"Already Exists: Job {project}:US.{job_id}", 409)
         sql = str(configuration["query"].get("query", ""))
         rule = next((each for each in self._rules if each.takes(sql)), QueryRule(pattern=""))
-        location = str(reference.get("location") or "US")
+        location = str(reference.get("location") or "")
         job = QueryJob(job_id=job_id, project=project, location=location, configuration=configuration, rule=rule)
+        job.location = location or self._location_of(job)
         if not configuration.get("dryRun"):
             self.jobs.append(job)
         return job
+
+    def _require_location(self, job: QueryJob, location: str | None) -> None:
+        """BigQuery looks for a job where the request says, else in US and EU alone."""
+        is_there = (
+            job.location.upper() in _FOUND_ANYWHERE if location is None else location.upper() == job.location.upper()
+        )
+        if not is_there:
+            raise ApiError("notFound", f"Not found: Job {job.project}:{location or 'US'}.{job.job_id}")
+
+    def _location_of(self, job: QueryJob) -> str:
+        """The location of the dataset that a query writes: BigQuery chooses it where the request says none."""
+        datasets = [name.partition(".")[0] for _, kind, name in job.made() if kind != "schema"]
+        return next((str(self.datasets[name]["location"]) for name in datasets if name in self.datasets), "US")
 
     def _job(self, job_id: str) -> QueryJob:
         for job in self.jobs:
@@ -287,6 +322,8 @@ class BigQueryServer:
         raise ApiError("notFound", f"Not found: Job {self.project}:US.{job_id}")
 
     def _results(self, job: QueryJob) -> dict[str, Any]:
+        if error := job.error:
+            raise ApiError(error["reason"], error["message"])
         found: dict[str, Any] = {"kind": "bigquery#queryResponse", "jobReference": job.reference()}
         if job.state != "DONE":
             return {**found, "jobComplete": False}
@@ -301,11 +338,11 @@ class BigQueryServer:
             if job.error is None:
                 for verb, kind, name in job.made():
                     if kind == "schema":
-                        self._add_dataset(name)
+                        self.add_dataset(name)
                     elif verb == "drop":
                         self._tables.pop(name, None)
                     else:
-                        self.add_table(name, type=kind.upper())
+                        self.add_table(name, type=kind.upper(), **job.layout())
 
 
 def _table(project: str, dataset: str, table: str) -> dict[str, Any]:
@@ -330,7 +367,9 @@ def _handler(server: BigQueryServer) -> type[BaseHTTPRequestHandler]:
             text = self.rfile.read(length)
             try:
                 body = json.loads(text) if text else {}
-                status, answer = server.answer(self.command, urlsplit(self.path).path, body)
+                url = urlsplit(self.path)
+                location = parse_qs(url.query).get("location", [None])[0]
+                status, answer = server.answer(self.command, url.path, body, location)
             except ApiError as error:
                 status, answer = error.status, error.body
             content = b"" if status == 204 else json.dumps(answer).encode()

@@ -5,123 +5,19 @@ Run by ``test_uploads.py`` in the environment that has them.
 
 from __future__ import annotations
 
-import asyncio
 import json
-from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from cosmos_venv import DbtDag, DbtTaskGroup
+from cosmos_venv import DbtTaskGroup
 from cosmos_venv.compat import DAG, AirflowException, AirflowFailException, EmptyOperator, TaskDeferred
-from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
-from cosmos_venv.constants import ExecutionMode, InvocationMode, LoadMode, SeedRenderingBehavior, TestBehavior
-from cosmos_venv.dbt.bigquery.statement import compiled_models
-from pytest_cosmos_venv import BigQueryServer, DagOutcome, FakeVenv, RunDag, Variables
+from cosmos_venv.constants import SeedRenderingBehavior, TestBehavior
+from pytest_cosmos_venv import BigQueryServer, DagOutcome, FakeVenv, RunDag
+from tests.clouds.sent_queries import DATA, MODELS, SETUP, START, TEARDOWN, arguments
 
-DATA = Path(__file__).parent.parent / "data" / "bigquery"
-MANIFEST = DATA / "manifest.json"
-START = datetime(2026, 1, 1, tzinfo=timezone.utc)
-SETUP, TEARDOWN = "dbt_setup_async", "dbt_teardown_async"
-MODELS = ["by_day", "by_hour", "by_range", "documented", "orders", "stg_orders", "with_header"]
-QUICK = {"poll_interval": 0.05}
-
-
-@pytest.fixture
-def dbt(cosmos_fake_venv: FakeVenv) -> FakeVenv:
-    """A dbt that compiles the project as dbt-bigquery did, and is nowhere else."""
-    fake = cosmos_fake_venv(dbt_version="1.11.0")
-    fake.script("compile", artifacts={"manifest.json": json.loads(MANIFEST.read_text())})
-    return fake
-
-
-@pytest.fixture
-def server(
-    cosmos_bigquery: BigQueryServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cosmos_variables: Variables
-) -> BigQueryServer:
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", cosmos_bigquery.connection)
-    for name, value in cosmos_bigquery.environ.items():
-        monkeypatch.setenv(name, value)
-    return cosmos_bigquery
-
-
-def arguments(
-    dbt: FakeVenv, server: BigQueryServer, tmp_path: Path, *, select: tuple[str, ...] = (), **operator_args: Any
-) -> dict[str, Any]:
-    profile = {"shop": {"target": "dev", "outputs": {"dev": {**server.profile(), **operator_args.pop("profile", {})}}}}
-    (tmp_path / "profiles.yml").write_text(json.dumps(profile))
-    render = {"test_behavior": TestBehavior.NONE, **operator_args.pop("render", {})}
-    return {
-        "project_config": ProjectConfig(DATA / "project", manifest_path=MANIFEST, install_dbt_deps=False),
-        "profile_config": ProfileConfig("shop", "dev", profiles_yml_filepath=tmp_path / "profiles.yml"),
-        "execution_config": ExecutionConfig(
-            ExecutionMode.AIRFLOW_ASYNC,
-            dbt_executable_path=dbt.dbt,
-            invocation_mode=InvocationMode.SUBPROCESS,
-            async_py_requirements=[],
-        ),
-        "render_config": RenderConfig(load_method=LoadMode.DBT_MANIFEST, select=list(select), **render),
-        "operator_args": {**QUICK, **operator_args},
-    }
-
-
-@pytest.fixture
-def made(dbt: FakeVenv, server: BigQueryServer, tmp_path: Path) -> Any:
-    def make(*select: str, retries: int = 0, **more: Any) -> DbtDag:
-        given = arguments(dbt, server, tmp_path, select=select, retries=retries, **more)
-        return DbtDag(dag_id="shop", schedule=None, start_date=START, **given)
-
-    return make
-
-
-class Ti:
-    """What a query needs of a running task."""
-
-    dag_id, task_id, run_id, try_number, map_index = "shop", "stg_orders_run", "Manual.One", 1, -1
-
-    def __init__(self) -> None:
-        self.xcoms: dict[str, Any] = {}
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        self.xcoms[key] = value
-
-
-@dataclass
-class Sent:
-    """A model whose query is sent without a run of its DAG."""
-
-    task: Any
-    ti: Ti
-
-    @property
-    def context(self) -> dict[str, Any]:
-        return {"ti": self.ti, "task_instance": self.ti, "logical_date": START, "dag_run": None, "task": self.task}
-
-    def start(self, name: str = "stg_orders", **changes: Any) -> str:
-        unique_id = f"model.shop.{name}"
-        (model,) = compiled_models(MANIFEST.read_bytes(), [unique_id], full_refresh=changes.pop("full_refresh", False))
-        return str(self.task._start().start(msgspec.structs.replace(model, **changes), self.context))
-
-    def defer(self) -> None:
-        with pytest.raises(TaskDeferred):
-            self.start()
-
-    def go_on(self) -> str:
-        """What the task does when the trigger says that something went wrong."""
-        (model,) = compiled_models(MANIFEST.read_bytes(), ["model.shop.stg_orders"], full_refresh=False)
-        return str(self.task._start().ended(self.ti.xcoms["bigquery_job"], self.context, lambda: model))
-
-
-@pytest.fixture
-def sent(made: Any) -> Any:
-    def make(**given: Any) -> Sent:
-        return Sent(made("stg_orders", **given).get_task("stg_orders_run"), Ti())
-
-    return make
+pytest_plugins = ["tests.clouds.sent_queries"]
 
 
 def states(outcome: DagOutcome) -> dict[str, str]:
@@ -258,18 +154,27 @@ def test_a_limit_on_billed_bytes_ends_the_task_at_once(sent: Any, server: BigQue
         sent(profile={"maximum_bytes_billed": 1000}).start()
 
 
-def test_what_bigquery_does_not_replace_is_dropped_in_the_same_job(sent: Any, server: BigQueryServer) -> None:
+def test_what_bigquery_does_not_replace_is_dropped_as_dbt_drops_it(sent: Any, server: BigQueryServer) -> None:
     server.add_table("marts.by_day", timePartitioning={"type": "DAY", "field": "day"}, clustering={"fields": ["id"]})
     server.add_table("marts.by_hour", timePartitioning={"type": "DAY", "field": "loaded"})
+    server.add_table("marts.orders", type="SNAPSHOT")
     server.add_table("marts.with_header", type="VIEW")
 
-    for name in ("by_day", "by_hour", "with_header"):
+    for name in ("by_day", "by_hour", "orders", "with_header"):
         sent().start(name)
 
-    by_day, by_hour, with_header = (job.sql for job in server.jobs)
-    assert by_day.startswith("create or replace table")
-    assert by_hour.startswith("drop table if exists `test-project`.`marts`.`by_hour`;\ncreate or replace table")
-    assert with_header.startswith("drop view if exists `test-project`.`marts`.`with_header`;")
+    dropped = [path.rpartition("/")[2] for method, path in server.requests if method == "DELETE"]
+    assert dropped == ["by_hour", "orders", "with_header"]
+    assert not [job.sql for job in server.jobs if "drop" in job.sql]
+
+
+@pytest.mark.parametrize("name", ["by_day", "by_hour", "by_range", "orders"])
+def test_a_second_run_drops_nothing(name: str, sent: Any, server: BigQueryServer) -> None:
+    for _ in range(2):
+        sent().start(name)
+
+    assert server.tables[f"marts.{name}"]["type"] == "TABLE"
+    assert "DELETE" not in {method for method, _ in server.requests}
 
 
 def test_a_table_becomes_a_view_by_a_full_refresh_alone(sent: Any, server: BigQueryServer) -> None:
@@ -279,7 +184,8 @@ def test_a_table_becomes_a_view_by_a_full_refresh_alone(sent: Any, server: BigQu
         sent().start()
     sent().start(full_refresh=True)
 
-    assert [job.sql.startswith("drop table if exists") for job in server.jobs] == [True]
+    assert [method for method, _ in server.requests if method == "DELETE"] == ["DELETE"]
+    assert server.tables["marts.stg_orders"]["type"] == "VIEW"
 
 
 def test_a_dataset_that_is_missing_is_made_where_the_profile_says(sent: Any, server: BigQueryServer) -> None:
@@ -341,25 +247,14 @@ def test_tests_and_seeds_run_dbt_and_a_seed_that_is_loaded_is_left_alone(
     assert [call.command for call in dbt.calls] == ["compile", "seed", "test", "compile", "test"]
 
 
-def test_a_deferred_task_that_is_killed_cancels_its_query(
-    sent: Any, server: BigQueryServer, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_shown", [True, False])
+def test_sql_is_shown_only_where_it_may_be(
+    is_shown: bool, made: Any, server: BigQueryServer, cosmos_run_dag: RunDag
 ) -> None:
-    server.when(".", is_held=True)
-    with pytest.raises(TaskDeferred) as deferred:
-        sent().start()
-    # Airflow's trigger cancels by another library of Google's, which puts the scheme before it itself.
-    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", server.address)
+    server.when(".", billed=123)
 
-    asyncio.run(deferred.value.trigger.on_kill())
+    outcome = cosmos_run_dag(made("stg_orders", should_store_compiled_sql=is_shown))
 
-    assert server.jobs[0].is_cancelled
-
-
-def test_a_task_that_is_killed_before_it_is_deferred_cancels_its_query(sent: Any, server: BigQueryServer) -> None:
-    query = sent()
-    server.when(".", is_held=True)
-    query.defer()
-
-    query.task.on_kill()
-
-    assert server.jobs[0].is_cancelled
+    task = outcome.tasks["stg_orders_run"]
+    assert ("create or replace view" in task.log) is is_shown
+    assert "123 bytes billed" in task.log

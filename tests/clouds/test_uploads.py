@@ -21,13 +21,15 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("name", ["uploads", "remote_files", "remote_environments", "docs_pages", "async_queries"])
+@pytest.mark.parametrize(
+    "name", ["uploads", "remote_files", "remote_environments", "docs_pages", "async_queries async_kills"]
+)
 def test_files_go_through_the_providers_own_hooks(name: str) -> None:
-    file = Path(__file__).with_name(f"{name}.py")
+    files = [str(Path(__file__).with_name(f"{each}.py")) for each in name.split()]
     options = ["-p", "no:cacheprovider", "-q", "--cosmos-implementation=cosmos_venv"]
 
     done = subprocess.run(
-        [str(PYTHON), "-m", "pytest", *options, str(file)],
+        [str(PYTHON), "-m", "pytest", *options, *files],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         cwd=ROOT,
         stdout=subprocess.PIPE,

@@ -127,3 +127,10 @@ def test_a_virtualenv_dir_in_another_mode_is_ignored_with_a_warning(caplog: pyte
         ExecutionConfig(virtualenv_dir="envs")
 
     assert "virtualenv_dir envs is ignored" in caplog.text
+
+
+def test_a_virtualenv_dir_without_requirements_is_ignored_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        ExecutionConfig(ExecutionMode.AIRFLOW_ASYNC, virtualenv_dir="envs", async_py_requirements=[])
+
+    assert "virtualenv_dir envs is ignored: with async_py_requirements=[]" in caplog.text

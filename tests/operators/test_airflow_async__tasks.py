@@ -7,11 +7,11 @@ import json
 import zlib
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
-from cosmos_venv.compat import DAG
+from cosmos_venv.compat import DAG, AirflowException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.operators.airflow_async import DbtRunAirflowAsyncOperator, SetupAsyncOperator, TeardownAsyncOperator
@@ -61,6 +61,18 @@ def test_sql_is_kept_in_an_xcom_for_each_model(dbt: FakeVenv, tmp_path: Path, co
     assert model["sql"].startswith("create or replace view `test-project`.`marts`.`stg_orders`")
     assert "--select +orders" in " ".join(dbt.calls[0].arguments)
     assert "Stored the SQL of 2 models" in done.log
+
+
+def test_hooks_of_the_project_are_named_since_no_model_runs_them(
+    dbt: FakeVenv, tmp_path: Path, cosmos_run_task: RunTask
+) -> None:
+    manifest = json.loads((DATA / "manifest.json").read_text())
+    manifest["nodes"]["operation.shop.shop-on-run-start-0"] = {"resource_type": "operation"}
+    dbt.script("compile", artifacts={"manifest.json": manifest})
+
+    done = cosmos_run_task(setup(dbt, tmp_path, MODEL))
+
+    assert "No model runs these hooks of the project: operation.shop.shop-on-run-start-0." in done.log
 
 
 def test_without_models_no_dbt_is_started(dbt: FakeVenv, tmp_path: Path, cosmos_run_task: RunTask) -> None:
@@ -122,3 +134,25 @@ def test_a_model_without_sql_says_which_task_to_clear(
 
     assert f"There is no SQL of {MODEL} in this run. Clear the task {SETUP} too" in str(done.exception)
     assert dbt.calls == []
+
+
+class TellsThatItWaits(DbtRunAirflowAsyncOperator):
+    """Fails where it would be deferred: ``dag.test`` goes on with a deferred task and with no other."""
+
+    def defer(self, *, method_name: str, **_: Any) -> NoReturn:
+        raise AirflowException(f"deferred, for {method_name}")
+
+
+def test_a_model_without_sql_waits_while_the_task_that_compiles_runs_again(
+    tmp_path: Path, cosmos_run_task: RunTask
+) -> None:
+    task = TellsThatItWaits(
+        task_id="stg_orders_run",
+        producer_task_id="stg_orders_run",  # it runs, as the task does that compiles anew
+        model_unique_id=MODEL,
+        profile_config=ProfileConfig("shop", "dev", profiles_yml_filepath=tmp_path / "profiles.yml"),
+    )
+
+    done = cosmos_run_task(task, raise_on_failure=False)
+
+    assert "deferred, for execute_again" in str(done.exception)

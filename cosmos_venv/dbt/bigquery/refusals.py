@@ -11,7 +11,12 @@ ADAPTER = "bigquery"
 
 _TIMES = ("date", "timestamp", "datetime")
 _KINDS = ("table", "view")
-_HOOKS = ("pre-hook", "post-hook", "pre_hook", "post_hook")
+INSTEAD = (
+    "Use ExecutionMode.WATCHER, or LOCAL or VIRTUALENV with RenderConfig.batch_by, or leave it out with "
+    "RenderConfig.exclude"
+)
+"""What to do with a model that is refused."""
+_HOOKS = ("pre-hook", "post-hook")
 
 
 def why_no_single_query(config: Mapping[str, Any], file: Path) -> str | None:
@@ -25,23 +30,22 @@ def why_no_single_query(config: Mapping[str, Any], file: Path) -> str | None:
 
 def _reasons(config: Mapping[str, Any], file: Path) -> Iterator[str]:
     kind = str(config.get("materialized") or "view")
-    if file.suffix == ".py":
-        yield "it is a Python model"
-    if kind not in _KINDS:
-        yield f"it is materialized as {kind}"
-    for name in _HOOKS:
-        if config.get(name):
-            yield f"it has a {name.replace('_', '-')}"
-    if mapping_in(config, "contract").get("enforced"):
-        yield "its contract is enforced"
-    if config.get("grants"):
-        yield "it has grants"
-    if config.get("grant_access_to"):
-        yield "it has grant_access_to"
-    if mapping_in(config, "persist_docs").get("columns"):
-        yield "its persist_docs has columns"
-    if config.get("catalog_name") or str(config.get("table_format") or "default").lower() != "default":
-        yield "it has a catalog_name or table_format of its own"
+    found = {
+        "it is a Python model": file.suffix == ".py",
+        f"it is materialized as {kind}": kind not in _KINDS,
+        **{f"it has a {name}": config.get(name) or config.get(name.replace("-", "_")) for name in _HOOKS},
+        "its contract is enforced": mapping_in(config, "contract").get("enforced"),
+        "it has grants": config.get("grants"),
+        "it has grant_access_to": config.get("grant_access_to"),
+        "it is a view with enable_change_history, which dbt refuses too": (
+            kind == "view" and config.get("enable_change_history")
+        ),
+        "its persist_docs has columns": mapping_in(config, "persist_docs").get("columns"),
+        "it has a catalog_name or table_format of its own": (
+            config.get("catalog_name") or str(config.get("table_format") or "default").lower() != "default"
+        ),
+    }
+    yield from (reason for reason, is_so in found.items() if is_so)
     yield from _reasons_of_partitions(config.get("partition_by"))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from cosmos_venv.dbt.bigquery.refusals import mapping_in, why_no_single_query
+from cosmos_venv.dbt.bigquery.refusals import INSTEAD, mapping_in, why_no_single_query
 
 
 class CompiledModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +44,11 @@ class CompiledModel(msgspec.Struct, frozen=True, kw_only=True):
     reservation: str | None = None
     full_refresh: bool = False
 
+    @property
+    def table(self) -> str:
+        """The table or view, as BigQuery names it."""
+        return f"{self.project}.{self.dataset}.{self.name}"
+
 
 class _Node(msgspec.Struct):
     """A model in a manifest, as far as it is read."""
@@ -63,24 +68,39 @@ class _Manifest(msgspec.Struct):
     nodes: dict[str, _Node]
 
 
+class _NodeIds(msgspec.Struct):
+    nodes: dict[str, msgspec.Raw]
+
+
 def compiled_models(manifest: bytes, unique_ids: Sequence[str], *, full_refresh: bool) -> list[CompiledModel]:
     """The statements of models.
 
     :param manifest: dbt's ``manifest.json`` after ``dbt compile``.
     :param unique_ids: which models.
     :param full_refresh: whether dbt was told ``--full-refresh``.
-    :raises ValueError: for a model that the manifest lacks, has no SQL of, or that is no single query; it names it.
+    :raises ValueError: for a model that the manifest lacks, has no SQL of, or that one query cannot build; it names it.
     """
     nodes = msgspec.json.decode(manifest, type=_Manifest).nodes
     found = []
     for unique_id in unique_ids:
         node = nodes.get(unique_id)
         if node is None or not node.compiled_code:
-            raise ValueError(f"dbt compile has left no SQL of {unique_id}: dbt finds it otherwise than this DAG.")
+            raise ValueError(
+                f"dbt compile has left no SQL of {unique_id}: the project or its selection has changed since this DAG "
+                "was made. Let Airflow parse the DAG again; where it is made of a manifest, make that anew."
+            )
         if reason := why_no_single_query(node.config, Path(node.original_file_path)):
-            raise ValueError(f"{unique_id} is no single query: {reason}.")
+            raise ValueError(f"{unique_id} cannot be built by one query: {reason}. {INSTEAD}.")
         found.append(_compiled(unique_id, node, full_refresh=full_refresh))
     return found
+
+
+def project_hooks(manifest: bytes) -> list[str]:
+    """Ids of the hooks ``on-run-start`` and ``on-run-end`` of a project and its packages.
+
+    :param manifest: dbt's ``manifest.json``.
+    """
+    return sorted(name for name in msgspec.json.decode(manifest, type=_NodeIds).nodes if name.startswith("operation."))
 
 
 def _compiled(unique_id: str, node: _Node, *, full_refresh: bool) -> CompiledModel:
@@ -161,32 +181,22 @@ def _options_of_table(config: Mapping[str, Any]) -> dict[str, str]:
     return options
 
 
-def drop_before(model: CompiledModel, table: Mapping[str, Any] | None) -> str:
-    """The statement that has to come before the model's, since BigQuery does not replace what is there; or nothing.
+def must_be_dropped(model: CompiledModel, table: Mapping[str, Any]) -> bool:
+    """Whether what is there has to be dropped before the model is built, since BigQuery does not replace it.
 
     :param model: the model.
-    :param table: what is there under its name, as BigQuery's API shows it; None: nothing is.
+    :param table: what is there under its name, as BigQuery's API shows it.
     :raises ValueError: for a table where a view is to be, without ``--full-refresh``: so does dbt.
     """
-    if table is None:
-        return ""
-    name, there = f"`{model.project}`.`{model.dataset}`.`{model.name}`", str(table.get("type", "TABLE")).upper()
-    if model.kind == "view":
-        if there == "VIEW":
-            return ""
-        if not model.full_refresh:
-            raise ValueError(
-                f"{model.unique_id} is to be the view {name}, and a {there.lower()} of that name is there. Drop it, or "
-                "run the DAG with full_refresh."
-            )
-        return f"drop {_words(there)} if exists {name};\n"
-    if there == "TABLE" and _is_alike(model, table):
-        return ""
-    return f"drop {_words(there)} if exists {name};\n"
-
-
-def _words(kind: str) -> str:
-    return {"EXTERNAL": "external table"}.get(kind, kind.lower().replace("_", " "))
+    there = str(table.get("type", "TABLE")).upper()
+    if model.kind == "table":
+        return there != "TABLE" or not _is_alike(model, table)
+    if there != "VIEW" and not model.full_refresh:
+        raise ValueError(
+            f"{model.unique_id} is to be the view {model.table}, and a {there.lower().replace('_', ' ')} of that name "
+            "is there. Drop it, or run the DAG with full_refresh."
+        )
+    return there != "VIEW"
 
 
 def _is_alike(model: CompiledModel, table: Mapping[str, Any]) -> bool:

@@ -7,20 +7,25 @@ Airflow's operator is not a base of ours: ours makes one when it runs.
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import logging
 import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from cosmos_venv import compat
 from cosmos_venv.compat import AirflowException, AirflowFailException, TaskDeferred
-from cosmos_venv.dbt.bigquery.statement import CompiledModel, drop_before
+from cosmos_venv.dbt.bigquery.statement import CompiledModel, must_be_dropped
 from cosmos_venv.dbt.project_files import profile_fields
+from cosmos_venv.exceptions import CosmosValueError
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
     from cosmos_venv.config import ProfileConfig
 
 JOB_XCOM = "bigquery_job"
@@ -35,28 +40,8 @@ _TRANSIENT = frozenset(
     | {"rateLimitExceeded", "tableUnavailable", "timeout"}
 )
 _LABEL_LENGTH = 63
-
-
-@dataclass(frozen=True, kw_only=True)
-class QueryOptions:
-    """How the queries of a task run.
-
-    :param profile_config: the profile of dbt, of which project, location, limits and priority are taken.
-    :param gcp_conn_id: the Airflow connection to Google Cloud.
-    :param location: where the query runs; None: as the profile says.
-    :param impersonation_chain: service accounts to act as; None: as the profile says.
-    :param poll_interval: seconds between two looks of the triggerer.
-    :param cancel_on_kill: whether a task that is killed cancels its query.
-    :param labels: further labels of the job.
-    """
-
-    profile_config: ProfileConfig
-    gcp_conn_id: str
-    location: str | None
-    impersonation_chain: Any
-    poll_interval: float
-    cancel_on_kill: bool
-    labels: Mapping[str, str]
+_HASH_LENGTH = 8
+_CANCELLING = 60.0  # seconds: Google's library would try for ten minutes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,72 +53,66 @@ class _Limits:
     impersonation_chain: Any
     priority: str | None
     most_billed: Any
-    timeout: Any
+    timeout: float | None
     retries: int
 
 
-def keep_job(context: Mapping[str, Any], job: Mapping[str, Any]) -> None:
-    """Keep what the task has to know of its query when it goes on.
+def kept_job(context: Context | Mapping[str, Any]) -> dict[str, Any] | None:
+    """The query that the task has sent; None: it has sent none.
 
-    :param context: Airflow's context of the task.
-    :param job: ``job_id``, ``project_id`` and ``location`` of the job, and how often it was ``retried``.
-    """
-    # Not in the arguments of the method that goes on: dag.test() loses them.
-    context["ti"].xcom_push(key=JOB_XCOM, value=dict(job))
-
-
-def kept_job(context: Mapping[str, Any]) -> dict[str, Any]:
-    """The query that the task has sent.
+    It has ``job_id``, ``project_id`` and ``location`` of the job, how often it was ``retried``, and the ``table`` that
+    it makes: what the task has to know when it goes on, and not from the task that compiles, which may run again.
 
     :param context: Airflow's context of the task.
     """
-    ti = context["ti"]
-    place = {name: getattr(ti, name) for name in ("dag_id", "run_id", "task_id")}
-    job: dict[str, Any] = compat.xcom(JOB_XCOM, **place, map_index=-1)
+    ti: Any = context["ti"]
+    job: dict[str, Any] | None = ti.xcom_pull(task_ids=ti.task_id, key=JOB_XCOM, map_indexes=ti.map_index)
     return job
 
 
 class ModelQuery:
     """The query of a model in one process of its task.
 
-    :param task: the task, as Airflow has it.
-    :param options: how queries run.
-    :param unique_id: dbt's id of the model.
+    :param task: the ``DbtRunAirflowAsyncOperator``.
+    :param context: Airflow's context of the task.
+    :param job: the query that it has sent before, as ``kept_job`` gives it; None: none.
     """
 
-    def __init__(self, task: Any, options: QueryOptions, unique_id: str) -> None:
+    def __init__(self, task: Any, context: Context | Mapping[str, Any], job: Mapping[str, Any] | None = None) -> None:
         self._task = task
-        self._options = options
-        self._unique_id = unique_id
+        self._context = context
+        self._job = job
         self._airflows: Any = None
-        self._limits = _limits(options)
 
-    def start(self, model: CompiledModel, context: Mapping[str, Any], *, retried: int = 0) -> str:
+    def start(self, model: CompiledModel, *, retried: int = 0) -> str:
         """Send the query, and let the triggerer wait for it.
 
         :param model: the model, with its statement.
-        :param context: Airflow's context of the task.
         :param retried: how often the query was sent before in this try.
         :returns: the id of the job, where it ends at once.
         :raises TaskDeferred: while the query runs.
         :raises AirflowException: for what may go well in another try.
         :raises AirflowFailException: for what would go wrong again.
         """
+        limits = self._limits
         try:
-            sql = drop_before(model, self._what_is_there(model)) + model.sql
-        except ValueError as error:
-            raise AirflowFailException(str(error)) from None
+            location = self._make_room(model)
+        except AirflowFailException:
+            raise
         except Exception as error:
             raise self._of_api(error) from error
-        operator = import_module("airflow.providers.google.cloud.operators.bigquery").BigQueryInsertJobOperator(
+        cls = import_module("airflow.providers.google.cloud.operators.bigquery").BigQueryInsertJobOperator
+        if not self._task.should_store_compiled_sql:  # it logs the SQL, and nothing else of use
+            cls = type("Quiet", (cls,), {"log": _quiet_logger()})
+        operator = cls(
             task_id=self._task.task_id,
-            configuration=self._configuration(model, sql, context),
-            project_id=self._limits.project or model.project,
-            location=self._limits.location,
-            gcp_conn_id=self._options.gcp_conn_id,
-            impersonation_chain=self._limits.impersonation_chain,
-            cancel_on_kill=self._options.cancel_on_kill,
-            poll_interval=self._options.poll_interval,
+            configuration=self._configuration(model),
+            project_id=limits.project or model.project,
+            location=location,
+            gcp_conn_id=self._task.gcp_conn_id,
+            impersonation_chain=limits.impersonation_chain,
+            cancel_on_kill=self._task.cancel_on_kill,
+            poll_interval=self._task.poll_interval,
             execution_timeout=self._task.execution_timeout,
             deferrable=True,
         )
@@ -142,97 +121,136 @@ class ModelQuery:
         vars(operator)["_dag"] = self._task.get_dag()
         self._airflows = operator
         try:
-            return str(inspect.unwrap(type(operator).execute)(operator, context))
+            job_id = str(inspect.unwrap(type(operator).execute)(operator, self._context))
         except TaskDeferred:
-            keep_job(context, self._job(retried))
+            self._keep(self._sent(model, retried))
             raise
-        except AirflowException:  # it has ended already, and not well
-            return self.ended(self._job(retried), context, lambda: model)
+        except AirflowException as error:
+            if operator.job_id is None:  # nothing was sent
+                raise self._of_api(error) from error
+            # The job has ended already, and not well; or the answer to the first request that sent it was lost.
+            return self.ended(self._sent(model, retried), str(error), lambda: model)
         except Exception as error:
             raise self._of_api(error) from error
+        self._log_cost(getattr(operator, "_job", None))
+        return job_id
 
-    def ended(self, job: Mapping[str, Any], context: Mapping[str, Any], model: Callable[[], CompiledModel]) -> str:
+    def ended(self, job: Mapping[str, Any], why: str, model: Callable[[], CompiledModel]) -> str:
         """Go on where the triggerer, or Airflow's operator, says that something went wrong.
 
-        :param job: ``job_id``, ``project_id`` and ``location`` of the job, and how often it was ``retried``.
-        :param context: Airflow's context of the task.
+        :param job: the query, as ``kept_job`` gives it.
+        :param why: what they say.
         :param model: gives the model, with its statement.
         :returns: the id of the job, where it was the look at it that failed.
         :raises TaskDeferred: while the query runs, or was sent again.
         :raises AirflowException: for what may go well in another try.
         :raises AirflowFailException: for what would go wrong again.
         """
-        place = {name: job[name] for name in ("job_id", "project_id", "location")}
         try:
-            found = self._hook().get_job(**place)
+            found = self._hook().get_job(**_place(job))
         except Exception as error:
-            raise self._of_api(error) from error
+            self._cancel(job)  # another try sends another query
+            raise self._of_api(error, f"{why}; job {job['job_id']} cannot be asked for") from error
         if found.state != "DONE":
-            self._task.log.warning("The triggerer could not ask for job %s, which goes on.", job["job_id"])
+            self._task.log.warning("Job %s goes on, and is waited for: %s", job["job_id"], why)
             self._wait(job)
         if not (problem := found.error_result):
+            self._log_cost(found)
             return str(job["job_id"])
         reason = str(problem.get("reason"))
         said = (
-            f"{self._unique_id}: {reason}: {problem.get('message')} (job {job['job_id']} of {job['project_id']}, "
-            f"{job['location']})"
+            f"{self._task.model_unique_id}: {reason}: {problem.get('message')} (job {job['job_id']} of "
+            f"{job['project_id']}, {job['location']})"
         )
         if reason not in _TRANSIENT:
             raise AirflowFailException(said)
         if job["retried"] >= self._limits.retries:
             raise AirflowException(said)
         self._task.log.warning("%s. It is sent again.", said)
-        return self.start(model(), context, retried=job["retried"] + 1)
+        return self.start(model(), retried=job["retried"] + 1)
 
     def cancel(self) -> None:
-        """Cancel the query, where this process has sent one."""
-        if self._airflows is not None:
-            self._airflows.on_kill()
+        """Cancel the query, where the task has sent one, and is to cancel it when it is killed. It raises nothing."""
+        job = self._job
+        if self._airflows is not None and self._airflows.job_id is not None:
+            job = _place(vars(self._airflows))
+        if job is not None and self._task.cancel_on_kill:
+            self._cancel(job)
+
+    def _cancel(self, job: Mapping[str, Any]) -> None:
+        try:
+            client = self._hook().get_client(job["project_id"], job["location"])
+            retry = import_module("google.cloud.bigquery").DEFAULT_RETRY.with_timeout(_CANCELLING)
+            client.cancel_job(job["job_id"], project=job["project_id"], location=job["location"], retry=retry)
+        except Exception as error:  # noqa: BLE001 - the task ends by another error, or is killed
+            self._task.log.warning(
+                "Job %s of %s is not cancelled, and may run on: %s", job["job_id"], job["project_id"], error
+            )
+        else:
+            self._task.log.info("Job %s of %s is cancelled.", job["job_id"], job["project_id"])
 
     def _wait(self, job: Mapping[str, Any]) -> None:
+        self._keep(job)
         trigger = import_module("airflow.providers.google.cloud.triggers.bigquery").BigQueryInsertJobTrigger(
-            conn_id=self._options.gcp_conn_id,
-            job_id=job["job_id"],
-            project_id=job["project_id"],
-            location=job["location"],
-            poll_interval=self._options.poll_interval,
+            conn_id=self._task.gcp_conn_id,
+            **_place(job),
+            poll_interval=self._task.poll_interval,
             impersonation_chain=self._limits.impersonation_chain,
-            cancel_on_kill=self._options.cancel_on_kill,
+            cancel_on_kill=self._task.cancel_on_kill,
         )
         self._task.defer(trigger=trigger, method_name=RESUMES, timeout=self._task.execution_timeout)
 
-    def _job(self, retried: int) -> dict[str, Any]:
-        job: Any = self._airflows
-        location = job.location or getattr(getattr(job, "_job", None), "location", None)
-        return {"job_id": job.job_id, "project_id": job.project_id, "location": location, "retried": retried}
+    def _keep(self, job: Mapping[str, Any]) -> None:
+        # Not in the arguments of the method that goes on: dag.test() loses them.
+        self._context["ti"].xcom_push(key=JOB_XCOM, value=dict(job))
+
+    def _sent(self, model: CompiledModel, retried: int) -> dict[str, Any]:
+        """The job that Airflow's operator has sent."""
+        return {**_place(vars(self._airflows)), "retried": retried, "table": model.table}
+
+    def _log_cost(self, job: Any) -> None:
+        if job is not None:
+            self._task.log.info(
+                "Job %s: %s bytes billed, %s ms of slots.", job.job_id, job.total_bytes_billed, job.slot_millis
+            )
 
     def _hook(self) -> Any:
         return import_module("airflow.providers.google.cloud.hooks.bigquery").BigQueryHook(
-            gcp_conn_id=self._options.gcp_conn_id,
+            gcp_conn_id=self._task.gcp_conn_id,
             location=self._limits.location,
             impersonation_chain=self._limits.impersonation_chain,
             use_legacy_sql=False,
         )
 
-    def _what_is_there(self, model: CompiledModel) -> Mapping[str, Any] | None:
-        """The table or view under the model's name; its dataset is made where it is missing, as dbt makes it."""
+    def _make_room(self, model: CompiledModel) -> str | None:
+        """Make the dataset where it is missing, and drop what BigQuery would not replace, both as dbt does.
+
+        Gives the location of the dataset: without it, jobs outside of US and EU cannot be asked for.
+        """
         bigquery = import_module("google.cloud.bigquery")
         client = self._hook().get_client(self._limits.project or model.project, self._limits.location)
         dataset = bigquery.DatasetReference(model.project, model.dataset)
         not_found = import_module("google.api_core.exceptions").NotFound
         try:
-            found: Mapping[str, Any] = client.get_table(dataset.table(model.name)).to_api_repr()
+            table = client.get_table(dataset.table(model.name)).to_api_repr()
         except not_found:
             try:
-                client.get_dataset(dataset)
+                found = client.get_dataset(dataset)
             except not_found:
-                client.create_dataset(dataset, exists_ok=True)  # at the client's location
-            return None
-        return found
+                found = client.create_dataset(dataset, exists_ok=True)  # at the client's location
+            return self._limits.location or found.location
+        try:
+            is_dropped = must_be_dropped(model, table)
+        except ValueError as error:
+            raise AirflowFailException(str(error)) from None
+        if is_dropped:
+            client.delete_table(dataset.table(model.name), not_found_ok=True)
+            self._task.log.info("Dropped what was there as %s: BigQuery does not replace it.", model.table)
+        return self._limits.location or table.get("location")
 
-    def _configuration(self, model: CompiledModel, sql: str, context: Mapping[str, Any]) -> dict[str, Any]:
-        limits, ti = self._limits, context["ti"]
-        query: dict[str, Any] = {"query": sql, "useLegacySql": False}
+    def _configuration(self, model: CompiledModel) -> dict[str, Any]:
+        limits, ti = self._limits, self._context["ti"]
+        query: dict[str, Any] = {"query": model.sql, "useLegacySql": False}
         if limits.priority:
             query["priority"] = limits.priority.upper()
         if limits.most_billed is not None:
@@ -241,9 +259,9 @@ class ModelQuery:
             "airflow-dag": ti.dag_id,
             "airflow-task": ti.task_id,
             "airflow-run": ti.run_id,
-            "dbt-node": self._unique_id,
+            "dbt-node": self._task.model_unique_id,
         }
-        labels = {name: _label(str(each)) for name, each in {**self._options.labels, **own}.items()}
+        labels = {name: _label(str(each)) for name, each in {**self._task.job_labels, **own}.items()}
         found: dict[str, Any] = {"query": query, "labels": labels}
         timeout = limits.timeout if model.job_timeout is None else model.job_timeout
         if timeout is not None:
@@ -252,34 +270,66 @@ class ModelQuery:
             found["reservation"] = model.reservation
         return found
 
-    def _of_api(self, error: Exception) -> Exception:
+    def _of_api(self, error: Exception, before: str = "") -> Exception:
         """The error of Google's API as Airflow should take it: one of the request would come back in each try."""
         is_of_request = isinstance(error, import_module("google.api_core.exceptions").ClientError)
         reasons = {str(each.get("reason")) for each in getattr(error, "errors", ()) if isinstance(each, Mapping)}
-        said = f"{self._unique_id}: {type(error).__name__}: {error}"
+        parts = (self._task.model_unique_id, before, f"{type(error).__name__}: {error}")
+        said = ": ".join(part for part in parts if part)
         if is_of_request and getattr(error, "code", None) != 429 and not reasons & _TRANSIENT:
             return AirflowFailException(said)
         return AirflowException(said)
 
+    @cached_property
+    def _limits(self) -> _Limits:
+        config: ProfileConfig = self._task.profile_config
+        where = f"profile {config.profile_name!r}, target {config.target_name!r}"
+        where += f" of {config.profiles_yml_filepath}" if config.profiles_yml_filepath else ""
+        try:
+            return self._limits_of(config)
+        except CosmosValueError as error:
+            raise AirflowFailException(f"{self._task.model_unique_id}: {where}: {error}") from None
 
-def _limits(options: QueryOptions) -> _Limits:
-    config = options.profile_config
-    with config.ensure_profile() as (path, secrets):
-        field = profile_fields(
-            path, profile=config.profile_name, target=config.target_name, environment={**os.environ, **secrets}
-        )
-        retries = field("job_retries")
-        return _Limits(
-            project=field("execution_project") or field("project") or field("database"),
-            location=options.location or field("location"),
-            impersonation_chain=options.impersonation_chain or field("impersonate_service_account"),
-            priority=field("priority"),
-            most_billed=field("maximum_bytes_billed"),
-            timeout=field("job_execution_timeout_seconds"),
-            retries=1 if retries is None else int(retries),  # as dbt-bigquery does
-        )
+    def _limits_of(self, config: ProfileConfig) -> _Limits:
+        with config.ensure_profile() as (path, secrets):
+            field = profile_fields(
+                path, profile=config.profile_name, target=config.target_name, environment={**os.environ, **secrets}
+            )
+
+            def number(name: str) -> float | None:
+                value = field(name)
+                try:
+                    return None if value is None else float(value)
+                except (TypeError, ValueError):
+                    raise CosmosValueError(f"{name} is {value!r}, which is no number") from None
+
+            retries = number("job_retries")
+            return _Limits(
+                project=field("execution_project") or field("project") or field("database"),
+                location=self._task.location or field("location"),
+                impersonation_chain=self._task.impersonation_chain or field("impersonate_service_account"),
+                priority=field("priority"),
+                most_billed=field("maximum_bytes_billed"),
+                timeout=number("job_execution_timeout_seconds"),
+                retries=1 if retries is None else int(retries),  # as dbt-bigquery does
+            )
+
+
+def _place(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a job is found."""
+    return {name: job[name] for name in ("job_id", "project_id", "location")}
+
+
+def _quiet_logger() -> logging.Logger:
+    quiet = logging.getLogger(f"{__name__}.quiet")
+    quiet.setLevel(logging.WARNING)
+    return quiet
 
 
 def _label(text: str) -> str:
-    """A text as BigQuery takes it in a label."""
-    return re.sub(r"[^a-z0-9_-]", "-", text.lower())[:_LABEL_LENGTH]
+    """A text as BigQuery takes it in a label; the end of a long one tells it from others that begin so."""
+    label = re.sub(r"[^a-z0-9_-]", "-", text.lower())
+    if len(label) <= _LABEL_LENGTH:
+        return label
+    digest = hashlib.sha256(text.encode()).hexdigest()[:_HASH_LENGTH]
+    return f"{label[: _LABEL_LENGTH - _HASH_LENGTH - 1]}-{digest}"

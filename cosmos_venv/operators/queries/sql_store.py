@@ -10,7 +10,7 @@ import base64
 import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -18,6 +18,9 @@ from cosmos_venv import compat, settings
 from cosmos_venv.dbt.bigquery.statement import CompiledModel
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.io import write_to
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
 
 _FOLDER = "run"  # as Cosmos has it, beside the folder "compiled"
 _ENDING = ".json"
@@ -32,7 +35,7 @@ def require_place() -> None:
         _root()
 
 
-def store(models: Iterable[CompiledModel], context: Mapping[str, Any]) -> None:
+def store(models: Iterable[CompiledModel], context: Context | Mapping[str, Any]) -> None:
     """Keep the SQL of models until the end of the run.
 
     :param models: the models.
@@ -47,7 +50,7 @@ def store(models: Iterable[CompiledModel], context: Mapping[str, Any]) -> None:
             write_to(folder / f"{model.unique_id}{_ENDING}", content)
 
 
-def fetch(unique_id: str, context: Mapping[str, Any], task_id: str) -> CompiledModel:
+def fetch(unique_id: str, context: Context | Mapping[str, Any], task_id: str) -> CompiledModel:
     """The SQL of a model.
 
     :param unique_id: dbt's id of the model.
@@ -68,7 +71,7 @@ def fetch(unique_id: str, context: Mapping[str, Any], task_id: str) -> CompiledM
     return msgspec.json.decode(content, type=CompiledModel)
 
 
-def delete(context: Mapping[str, Any], task_id: str) -> int:
+def delete(context: Context | Mapping[str, Any], task_id: str) -> int:
     """Delete the files of a run. XComs stay: Airflow deletes them with the run.
 
     :param context: Airflow's context of the task.
@@ -83,12 +86,14 @@ def delete(context: Mapping[str, Any], task_id: str) -> int:
         files = [each for each in folder.iterdir() if each.name.endswith(_ENDING)]
         for file in files:
             file.unlink()
-        with suppress(OSError):  # something else is in it, or the store has no folders
-            folder.rmdir()
+        # Airflow 2 deletes a folder with all that is in it.
+        if not any(folder.iterdir()):
+            with suppress(OSError):  # the store has no folders
+                folder.rmdir()
     return len(files)
 
 
-def _folder(context: Mapping[str, Any], task_id: str) -> Any:
+def _folder(context: Context | Mapping[str, Any], task_id: str) -> Any:
     """The files of a run, below the DAG and the group of the project, in which the task that compiles stands."""
     ti = context["ti"]
     place = "__".join(part for part in (str(ti.dag_id), task_id.rpartition(".")[0]) if part)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cosmos_venv.constants import DBT_SETUP_ASYNC_TASK_ID, DBT_TEARDOWN_ASYNC_TASK_ID
-from cosmos_venv.dbt.bigquery.refusals import ADAPTER, why_no_single_query
+from cosmos_venv.dbt.bigquery.refusals import ADAPTER, INSTEAD, why_no_single_query
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.rendering.model import Plan, PlannedTask
 from cosmos_venv.rendering.task_arguments import IDENTIFIER
@@ -31,16 +31,8 @@ _ASYNC_OF = {
     for verb, kind in (*((verb, "Operator") for verb in _VERBS), ("SourceFreshness", "Sensor"))
 }
 _MODELS = ("operators.local.DbtRunLocalOperator", "operators.virtualenv.DbtRunVirtualenvOperator")
-# Arguments by which a node's own task finds another dbt or project: a query has none.
-_OF_DBT = frozenset(
-    {"py_requirements", "virtualenv_dir", "py_executable", "adbc_drivers", "dbt_executable_path", "vars", "env"}
-    | {"full_refresh", "dbt_cmd_flags", "dbt_cmd_global_flags"}
-)
+_SELECTING = frozenset({"select", "exclude", "models", "selector"})
 _PARTS = ("airflow.providers.google", "google.cloud.bigquery")
-_INSTEAD = (
-    "Use ExecutionMode.WATCHER, or LOCAL or VIRTUALENV with RenderConfig.batch_by, or leave it out with "
-    "RenderConfig.exclude"
-)
 
 
 def async_plan(
@@ -53,7 +45,7 @@ def async_plan(
     :param render: what is selected, which the task that compiles is told.
     :param operator: import path of the operators that run dbt, with ``{}`` for what they run.
     :param settings: which warehouse there is, and which of the two tasks are wanted.
-    :raises CosmosValueError: for another warehouse, a model that is no single query, and what is not installed.
+    :raises CosmosValueError: for another warehouse, a model that one query cannot build, and what is not installed.
     """
     models = [task for task in plan.tasks if task.operator in _MODELS]
     if models:
@@ -79,7 +71,7 @@ def async_plan(
         last = [task.task_id for task in plan.tasks if task.task_id not in before]
         edges |= {(each, teardown.task_id) for each in last}
         outer_edges |= {(str(outer[each]), teardown.task_id) for each in last}
-        if settings.has_setup and not last:
+        if settings.has_setup:  # else Airflow takes the two for no pair, and clears the first alone
             edges |= {(DBT_SETUP_ASYNC_TASK_ID, teardown.task_id)}
             outer_edges |= {(DBT_SETUP_ASYNC_TASK_ID, teardown.task_id)}
         tasks, own[teardown.task_id] = [*tasks, teardown], teardown.task_id
@@ -135,7 +127,7 @@ def _teardown() -> PlannedTask:
 def _of_node(task: PlannedTask, *, is_query: bool, has_setup: bool) -> PlannedTask:
     if is_query:
         arguments: dict[str, Any] = {
-            **{name: each for name, each in task.arguments.items() if name not in ("select", "models", "exclude")},
+            **{name: each for name, each in task.arguments.items() if name not in _SELECTING},
             "model_unique_id": task.node_id,
             "producer_task_id": DBT_SETUP_ASYNC_TASK_ID,
         }
@@ -178,15 +170,15 @@ def _refuse_model(node: DbtNode, task: PlannedTask) -> None:
     if reason := why_no_single_query(node.config, node.original_file_path):
         raise CosmosValueError(
             f"{node.unique_id} does not go with ExecutionMode.AIRFLOW_ASYNC: {reason}, and a task of that mode is one "
-            f"query around compiled SQL. {_INSTEAD}."
+            f"query around compiled SQL. {INSTEAD}."
         )
     if task.profile:
         raise CosmosValueError(
             f"{node.unique_id}: meta.cosmos.profile_config does not go with ExecutionMode.AIRFLOW_ASYNC: one task "
             "compiles all models with one profile. Drop it, or give the node a DAG of its own."
         )
-    if wrong := sorted(_OF_DBT & node.operator_kwargs_to_override.keys()):
+    if wrong := sorted(_SELECTING & node.operator_kwargs_to_override.keys()):
         raise CosmosValueError(
-            f"{node.unique_id}: meta.cosmos.operator_kwargs sets {wrong[0]}, and its task runs no dbt in "
-            "ExecutionMode.AIRFLOW_ASYNC. Drop it, or give it to all tasks by operator_args."
+            f"{node.unique_id}: meta.cosmos.operator_kwargs sets {wrong[0]}, and the query of a model selects nothing "
+            "in ExecutionMode.AIRFLOW_ASYNC. Drop it."
         )

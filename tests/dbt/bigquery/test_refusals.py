@@ -20,6 +20,7 @@ SQL = Path("models/orders.sql")
         pytest.param({"materialized": "view", "contract": {"enforced": False}}, id="a-contract-that-is-off"),
         pytest.param({"materialized": "table", "persist_docs": {"relation": True}}, id="docs-of-the-table"),
         pytest.param({"materialized": "table", "partition_by": {"field": "day"}}, id="by-day"),
+        pytest.param({"materialized": "table", "enable_change_history": True}, id="a-history"),
         pytest.param({"materialized": "table", "table_format": "default"}, id="the-default-format"),
     ],
 )
@@ -37,6 +38,10 @@ def test_a_table_or_view_is_one_query(config: dict[str, Any]) -> None:
         ({"contract": {"enforced": True}}, "its contract is enforced"),
         ({"grants": {"roles/viewer": ["a"]}}, "it has grants"),
         ({"grant_access_to": [{"dataset": "d"}]}, "it has grant_access_to"),
+        (
+            {"materialized": "view", "enable_change_history": True},
+            "it is a view with enable_change_history, which dbt refuses too",
+        ),
         ({"persist_docs": {"columns": True}}, "its persist_docs has columns"),
         ({"table_format": "iceberg"}, "it has a catalog_name or table_format of its own"),
         ({"catalog_name": "lake"}, "it has a catalog_name or table_format of its own"),

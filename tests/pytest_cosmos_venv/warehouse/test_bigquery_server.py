@@ -16,7 +16,7 @@ PROJECT = "bigquery/v2/projects/test-project"
 def ask(server: BigQueryServer, method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
     data = None if body is None else json.dumps(body).encode()
     connection = HTTPConnection(server.address, timeout=30)
-    connection.request(method, f"/{PROJECT}/{path}?prettyPrint=false", body=data)
+    connection.request(method, f"/{PROJECT}/{path}{'&' if '?' in path else '?'}prettyPrint=false", body=data)
     answer = connection.getresponse()
     text = answer.read()
     connection.close()
@@ -95,6 +95,38 @@ def test_an_error_is_that_of_the_newest_rule_as_often_as_it_says(cosmos_bigquery
     assert ask(cosmos_bigquery, "GET", "queries/two")[0] == 400
 
 
+def test_a_query_that_is_sent_and_waited_for_in_one_request_fails_as_the_test_says(
+    cosmos_bigquery: BigQueryServer,
+) -> None:
+    cosmos_bigquery.when("select", error="no")
+
+    status, answer = ask(cosmos_bigquery, "POST", "queries", {"query": "select 1"})
+
+    assert (status, answer["error"]["message"]) == (400, "no")
+
+
+def test_a_job_is_where_its_dataset_is_and_found_there_alone(cosmos_bigquery: BigQueryServer) -> None:
+    cosmos_bigquery.add_dataset("marts", "europe-west1")
+
+    insert(cosmos_bigquery, "create table marts.a as select 1")
+
+    found = {where: ask(cosmos_bigquery, "GET", f"jobs/one{where}")[0] for where in ("", "?location=US")}
+    assert found == {"": 404, "?location=US": 404}
+    assert ask(cosmos_bigquery, "GET", "jobs/one?location=europe-west1")[1]["status"] == {"state": "DONE"}
+    assert ask(cosmos_bigquery, "POST", "jobs/one/cancel", {})[0] == 404
+    assert cosmos_bigquery.tables["marts.a"]["location"] == "europe-west1"
+
+
+def test_a_request_whose_answer_is_lost_is_done(cosmos_bigquery: BigQueryServer) -> None:
+    cosmos_bigquery.lose("POST .*/jobs$")
+
+    body = {"jobReference": {"jobId": "one"}, "configuration": {"query": {"query": "select 1"}}}
+    answers = [ask(cosmos_bigquery, "POST", "jobs", body)[0] for _ in range(2)]
+
+    assert answers == [503, 409]
+    assert state(cosmos_bigquery) == ("DONE", None)
+
+
 def test_bytes_over_the_limit_are_refused(cosmos_bigquery: BigQueryServer) -> None:
     cosmos_bigquery.when(".", billed=10)
 
@@ -138,6 +170,27 @@ def test_tables_are_those_that_queries_have_made(cosmos_bigquery: BigQueryServer
     assert ask(cosmos_bigquery, "GET", "datasets/marts/tables/broken")[0] == 404
     assert ask(cosmos_bigquery, "GET", "datasets/none")[0] == 404
     assert [each["id"] for each in ask(cosmos_bigquery, "GET", "datasets/marts/tables")[1]["tables"]]
+
+
+@pytest.mark.parametrize(
+    ("layout", "expected"),
+    [
+        ("partition by day cluster by id, name", [{"type": "DAY", "field": "day"}, None, {"fields": ["id", "name"]}]),
+        ("partition by timestamp_trunc(at, hour)", [{"type": "HOUR", "field": "at"}, None, None]),
+        (
+            "partition by range_bucket(id, generate_array(0, 100, 10))",
+            [None, {"field": "id", "range": {"start": "0", "end": "100", "interval": "10"}}, None],
+        ),
+        ("as select count(*) over (partition by day) from x", [None, None, None]),
+    ],
+)
+def test_a_table_has_the_layout_that_its_query_gives_it(
+    layout: str, expected: list[Any], cosmos_bigquery: BigQueryServer
+) -> None:
+    insert(cosmos_bigquery, f"create or replace table `p`.`marts`.`a` {layout} as (select 1)")
+
+    table = cosmos_bigquery.tables["marts.a"]
+    assert [table.get(name) for name in ("timePartitioning", "rangePartitioning", "clustering")] == expected
 
 
 def test_datasets_and_tables_can_be_made_changed_and_deleted(cosmos_bigquery: BigQueryServer) -> None:

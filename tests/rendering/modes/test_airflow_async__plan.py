@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from cosmos_venv.compat import DAG
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import BatchBy, DbtResourceType, ExecutionMode, TestBehavior
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.graph import link
 from cosmos_venv.project.node import DbtNode
+from cosmos_venv.rendering.airflow_tasks import make_tasks
 from cosmos_venv.rendering.configuration import Configuration
 from cosmos_venv.rendering.model import Plan
 from cosmos_venv.rendering.planner import plan
@@ -107,12 +109,44 @@ def test_a_model_that_one_query_cannot_build_is_refused_with_the_way_out(
     ("cosmos", "words"),
     [
         ({"profile_config": {"target_name": "prod"}}, "meta.cosmos.profile_config does not go with"),
-        ({"operator_kwargs": {"vars": {"a": 1}}}, "operator_kwargs sets vars, and its task runs no dbt"),
+        ({"operator_kwargs": {"select": "orders"}}, "operator_kwargs sets select, and the query"),
     ],
 )
 def test_a_model_with_a_dbt_of_its_own_is_refused(cosmos: dict[str, Any], words: str) -> None:
     with pytest.raises(CosmosValueError, match=rf"model\.shop\.orders: .*{words}"):
         planned(node("model.shop.orders", meta={"cosmos": cosmos}))
+
+
+@pytest.mark.usefixtures("provider")
+def test_what_is_stored_for_a_model_is_deleted_when_that_model_alone_is_cleared() -> None:
+    assert (SETUP, TEARDOWN) in planned(ORDERS).edges  # Airflow takes the two for a pair by it
+
+
+def tasks_of(made: Plan) -> dict[str, Any]:
+    profile = ProfileConfig("harbor", "dev", profiles_yml_filepath=PROJECT / "profiles.yml")
+    shared = {"profile_config": profile, "project_dir": PROJECT}
+    none: Any = None  # the plan leaves nothing to a converter
+    with DAG("shop") as dag:
+        make_tasks(made, shared, dag=dag, task_group=None, converters=none)
+    return dag.task_dict
+
+
+@pytest.mark.usefixtures("provider")
+def test_a_model_may_have_what_its_query_takes() -> None:
+    own = {"queue": "q", "location": "EU"}
+
+    tasks = tasks_of(planned(node("model.shop.orders", meta={"cosmos": {"operator_kwargs": own}})))
+
+    assert (tasks["orders_run"].queue, tasks["orders_run"].location) == ("q", "EU")
+
+
+@pytest.mark.usefixtures("provider")
+@pytest.mark.parametrize("own", [{"vars": {"a": 1}}, {"callback": "a.b", "queue": "q"}, {"project_dir": "p"}])
+def test_what_only_dbt_can_heed_is_refused_of_a_model(own: dict[str, Any]) -> None:
+    made = planned(node("model.shop.orders", meta={"cosmos": {"operator_kwargs": own}}))
+
+    with pytest.raises(CosmosValueError, match=rf"orders: .*operator_kwargs sets {next(iter(own))}, and its task runs"):
+        tasks_of(made)
 
 
 def test_another_warehouse_is_named() -> None:
@@ -134,6 +168,17 @@ def test_seeds_need_neither_bigquery_nor_the_provider() -> None:
     made = planned(RAW, query_adapter="duckdb", has_setup=False, has_teardown=False)
 
     assert operators(made) == {"raw_seed": "DbtSeedAirflowAsyncOperator"}
+
+
+def test_two_environments_of_one_project_are_refused() -> None:
+    with pytest.raises(CosmosValueError, match=r"operator_args\['py_requirements'\]=\['dbt-core==1.10.0'\] and Exec"):
+        Configuration.of(
+            ProjectConfig(PROJECT),
+            ProfileConfig("harbor", "dev", profiles_yml_filepath=PROJECT / "profiles.yml"),
+            ExecutionConfig(ExecutionMode.AIRFLOW_ASYNC, async_py_requirements=["dbt-bigquery"]),
+            None,
+            {"py_requirements": ["dbt-core==1.10.0"]},
+        )
 
 
 @pytest.mark.parametrize(
