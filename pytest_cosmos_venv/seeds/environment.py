@@ -70,7 +70,9 @@ class SeedEnvironment:
         :param version: the version of dbt; None: the usual one.
         """
         dbt = self._dbt(execution_mode, folder, version)
-        return dbt if self.under_airflow else replace(dbt, operator_args={**dbt.operator_args, **_ALONE}, render=_MUTE)
+        if self.under_airflow:
+            return dbt
+        return replace(dbt, operator_args={**dbt.operator_args, **_ALONE}, render={**dbt.render, **_MUTE})
 
     def _dbt(self, execution_mode: str, folder: Path, version: str | None) -> Dbt:
         if execution_mode.lower() == "local":

@@ -43,6 +43,7 @@ AGREED = {
     "how-to/testing/continuous-integration.md": "30 seconds",
     "how-to/testing/cookbook.md": "twelve seconds; two minutes",
     "how-to/testing/dbt-projects.md": "five seconds",
+    "how-to/testing/explore.md": "30 s",
     "how-to/testing/faults.md": "two minutes",
     "how-to/testing/options.md": "three minutes; ten minutes",
     "how-to/testing/processes.md": "30 seconds",

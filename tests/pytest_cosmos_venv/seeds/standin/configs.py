@@ -41,6 +41,7 @@ class ExecutionConfig:
     dbt_executable_path: str | None = None
     invocation_mode: Any = None
     virtualenv_dir: Path | None = None
+    async_py_requirements: Any = None
 
 
 @dataclass
@@ -52,6 +53,7 @@ class RenderConfig:
     test_behavior: Any = TestBehavior.AFTER_EACH
     dbt_executable_path: str | None = None
     invocation_mode: Any = None
+    select: Any = ()
 
     def __post_init__(self) -> None:
         if has("default is when_seed_changes") and self.seed_rendering_behavior is SeedRenderingBehavior.ALWAYS:
