@@ -129,8 +129,8 @@ class Explore:
         :param at_most: number of schedules after which it stops, and warns of it.
         :param seconds: time after which it stops, and warns of it.
         :param most_steps: number of steps of one contender after which it counts as one that never ends.
-        :param reuse: whether processes of contenders serve further schedules, which takes a third of the time: for
-            functions that keep nothing in memory. What fails is shown as it went in new processes.
+        :param reuse: whether processes of contenders serve further schedules, which is faster: for functions that
+            keep nothing in memory. What fails is shown as it went in new processes.
         :param reduction: whether to leave out schedules that come to the same as others.
         :returns: what was seen.
         :raises FailingSchedule: in a schedule something is wrong. It is the one with the fewest preemptions, then kills

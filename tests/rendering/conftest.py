@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.installed import AIRFLOW_2, OLDER_AIRFLOWS_3, is_missing, needs_airflow_2
+from tests.rendering.recorded import Built, build
 from tests.rendering.recorded_project import RECORDED, copy_of_project
 
 PYTHONS = [
@@ -38,3 +40,11 @@ def python(request: pytest.FixtureRequest) -> Path:
 def project(tmp_path: Path) -> Path:
     """A copy of the files of the recorded project that are read when it is loaded from its manifest."""
     return copy_of_project(tmp_path / RECORDED.name)
+
+
+@pytest.fixture
+def built(case: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Built:
+    """What is made of a recorded case, under the environment variables that it names."""
+    for name, value in case["config"].get("env", {}).items():
+        monkeypatch.setenv(name, value)
+    return build(case, tmp_path)

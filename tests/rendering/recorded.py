@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pytest
+
 from cosmos_venv import DbtDag, DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig, constants
 from cosmos_venv.compat import DAG, BaseOperator, EmptyOperator, TaskGroup
 from cosmos_venv.constants import DbtResourceType
@@ -177,6 +179,11 @@ def _groups_below(group: TaskGroup) -> Iterator[TaskGroup]:
         if isinstance(child, TaskGroup):
             yield child
             yield from _groups_below(child)
+
+
+def params(cases: list[dict[str, Any]]) -> list[Any]:
+    """Cases as parameters of a test, under their names."""
+    return [pytest.param(case, id=case["name"]) for case in cases]
 
 
 def build(case: dict[str, Any], scratch: Path) -> Built:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv.exceptions import CosmosValueError
-from tests.rendering.recorded import CASES, Built, build
+from tests.rendering.recorded import CASES, Built, build, params
 
 BY_NAME = {case["name"]: case for case in CASES}
 
@@ -91,17 +91,6 @@ REFUSED = [case for case in OFFERED if case["name"] in OWN_ERRORS or "error" in 
 RENDERED = [case for case in OFFERED if case not in REFUSED]
 FROM_FILES = [case for case in RENDERED if case["name"].startswith("load_custom")]
 OTHER_MODES = [case for case in CASES if case not in OFFERED and case not in ELSEWHERE]
-
-
-def params(cases: list[dict[str, Any]]) -> list[Any]:
-    return [pytest.param(case, id=case["name"]) for case in cases]
-
-
-@pytest.fixture
-def built(case: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Built:
-    for name, value in case["config"].get("env", {}).items():
-        monkeypatch.setenv(name, value)
-    return build(case, tmp_path)
 
 
 def test_no_case_vanishes_unnoticed() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv.exceptions import CosmosValueError
-from tests.rendering.recorded import CASES, Built, build
+from tests.rendering.recorded import CASES, Built, build, params
 
 SETUP, TEARDOWN = "dbt_setup_async", "dbt_teardown_async"
 ASYNC = [case for case in CASES if case["config"].get("execution", {}).get("execution_mode", "").endswith("_ASYNC")]
@@ -20,17 +20,6 @@ REFUSED = {
     "mode_async_without_requirements": "async_py_requirements is missing",
 }
 RENDERED = [case for case in ASYNC if case["name"] not in REFUSED]
-
-
-def params(cases: list[dict[str, Any]]) -> list[Any]:
-    return [pytest.param(case, id=case["name"]) for case in cases]
-
-
-@pytest.fixture
-def built(case: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Built:
-    for name, value in case["config"].get("env", {}).items():
-        monkeypatch.setenv(name, value)
-    return build(case, tmp_path)
 
 
 def expected_of(case: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.rendering import airflow_tasks
-from tests.rendering.recorded import CASES, Built, build
+from tests.rendering.recorded import CASES, Built, build, params
 
 PRODUCER, DONE = "dbt_producer_watcher", "dbt_producer_watcher_done"
 WATCHED = [case for case in CASES if case["config"].get("execution", {}).get("execution_mode", "").endswith(".WATCHER")]
@@ -24,17 +24,6 @@ REFUSED = {
 RENDERED = [case for case in WATCHED if case["name"] not in REFUSED]
 # It has a profile of its own, which the one command of Cosmos's producer does not heed: here it has its own task.
 OF_ITS_OWN = "fleet_summary"
-
-
-def params(cases: list[dict[str, Any]]) -> list[Any]:
-    return [pytest.param(case, id=case["name"]) for case in cases]
-
-
-@pytest.fixture
-def built(case: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Built:
-    for name, value in case["config"].get("env", {}).items():
-        monkeypatch.setenv(name, value)
-    return build(case, tmp_path)
 
 
 def prefix_of(case: dict[str, Any]) -> str:
