@@ -1,6 +1,6 @@
 """Builds the DAG of a recorded configuration, and says of it what the recording says of Cosmos's.
 
-See tests/data/README.md.
+See tests/data/README.md. The Python of Airflow 2 imports this file too: it has no pytest.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 from unittest import mock
-
-import pytest
 
 from cosmos_venv import DbtDag, DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig, constants
 from cosmos_venv.compat import DAG, BaseOperator, EmptyOperator, TaskGroup
@@ -181,9 +179,9 @@ def _groups_below(group: TaskGroup) -> Iterator[TaskGroup]:
             yield from _groups_below(child)
 
 
-def params(cases: list[dict[str, Any]]) -> list[Any]:
-    """Cases as parameters of a test, under their names."""
-    return [pytest.param(case, id=case["name"]) for case in cases]
+def name_of(case: dict[str, Any]) -> str:
+    """The case's name, the id of a test's parameter."""
+    return str(case["name"])
 
 
 def build(case: dict[str, Any], scratch: Path) -> Built:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv.exceptions import CosmosValueError
-from tests.rendering.recorded import CASES, Built, build, params
+from tests.rendering.recorded import CASES, Built, build, name_of
 
 BY_NAME = {case["name"]: case for case in CASES}
 
@@ -100,7 +100,7 @@ def test_no_case_vanishes_unnoticed() -> None:
     assert named <= set(BY_NAME)
 
 
-@pytest.mark.parametrize("case", params([case for case in RENDERED if case["name"] not in SELECTED_BY_DBT]))
+@pytest.mark.parametrize("case", [case for case in RENDERED if case["name"] not in SELECTED_BY_DBT], ids=name_of)
 def test_a_configuration_renders_to_the_recorded_tasks(case: dict[str, Any], built: Built) -> None:
     expected = expected_of(case)
 
@@ -112,7 +112,7 @@ def test_a_configuration_renders_to_the_recorded_tasks(case: dict[str, Any], bui
     assert compared(built.tasks_map) == compared(expected["tasks_map"])
 
 
-@pytest.mark.parametrize("case", params([case for case in RENDERED if case["name"] not in SELECTED_BY_DBT]))
+@pytest.mark.parametrize("case", [case for case in RENDERED if case["name"] not in SELECTED_BY_DBT], ids=name_of)
 def test_the_tasks_of_a_configuration_have_the_recorded_attributes(case: dict[str, Any], built: Built) -> None:
     expected = {task_id: attributes_of(each) for task_id, each in expected_of(case)["attributes"].items()}
 
@@ -120,7 +120,7 @@ def test_the_tasks_of_a_configuration_have_the_recorded_attributes(case: dict[st
     assert compared(built.attributes) == compared(expected)
 
 
-@pytest.mark.parametrize("case", params([case for case in RENDERED if case["name"] not in SELECTED_BY_DBT]))
+@pytest.mark.parametrize("case", [case for case in RENDERED if case["name"] not in SELECTED_BY_DBT], ids=name_of)
 def test_a_configuration_selects_and_says_what_was_recorded(case: dict[str, Any], built: Built) -> None:
     expected = expected_of(case)
 
@@ -136,7 +136,7 @@ def test_a_configuration_selects_and_says_what_was_recorded(case: dict[str, Any]
     assert sorted(built.hooks.converter_arguments) == expected.get("converter_arguments", [])
 
 
-@pytest.mark.parametrize("case", params([BY_NAME[name] for name in SELECTED_BY_DBT]))
+@pytest.mark.parametrize("case", [BY_NAME[name] for name in SELECTED_BY_DBT], ids=name_of)
 def test_a_selector_that_dbt_reads_otherwise_than_cosmos_renders_what_dbt_selects(
     case: dict[str, Any], built: Built
 ) -> None:
@@ -144,7 +144,7 @@ def test_a_selector_that_dbt_reads_otherwise_than_cosmos_renders_what_dbt_select
     assert case["result"]["task_ids"] == []
 
 
-@pytest.mark.parametrize("case", params(REFUSED))
+@pytest.mark.parametrize("case", REFUSED, ids=name_of)
 def test_a_configuration_is_refused_with_the_recorded_kind_of_error(case: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(Exception) as refusal:  # noqa: PT011 - the type is the case's, compared below
         build(case, tmp_path)
@@ -153,7 +153,7 @@ def test_a_configuration_is_refused_with_the_recorded_kind_of_error(case: dict[s
     assert type(refusal.value).__name__ == OWN_ERRORS.get(case["name"], recorded)
 
 
-@pytest.mark.parametrize("case", params(FROM_FILES))
+@pytest.mark.parametrize("case", FROM_FILES, ids=name_of)
 def test_the_parser_of_files_sees_what_cosmoss_sees_but_disabled_models_and_snapshots_made_by_yaml(
     case: dict[str, Any], built: Built
 ) -> None:
@@ -165,7 +165,7 @@ def test_the_parser_of_files_sees_what_cosmoss_sees_but_disabled_models_and_snap
     assert seen == recorded - {DISABLED} | added
 
 
-@pytest.mark.parametrize("case", params(OTHER_MODES))
+@pytest.mark.parametrize("case", OTHER_MODES, ids=name_of)
 def test_other_execution_modes_are_refused_by_name(case: dict[str, Any], tmp_path: Path) -> None:
     """Each of them, also where Cosmos renders it."""
     mode = mode_of(case)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv.exceptions import CosmosValueError
-from tests.rendering.recorded import CASES, Built, build, params
+from tests.rendering.recorded import CASES, Built, build, name_of
 
 SETUP, TEARDOWN = "dbt_setup_async", "dbt_teardown_async"
 ASYNC = [case for case in CASES if case["config"].get("execution", {}).get("execution_mode", "").endswith("_ASYNC")]
@@ -50,13 +50,13 @@ def test_no_case_vanishes_unnoticed() -> None:
     assert (len(RENDERED), len(REFUSED)) == (4, 3)
 
 
-@pytest.mark.parametrize("case", params([case for case in ASYNC if case["name"] in REFUSED]))
+@pytest.mark.parametrize("case", [case for case in ASYNC if case["name"] in REFUSED], ids=name_of)
 def test_what_cannot_be_sent_is_refused_with_the_way_out(case: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(CosmosValueError, match=REFUSED[case["name"]]):
         build(case, tmp_path)
 
 
-@pytest.mark.parametrize("case", params(RENDERED))
+@pytest.mark.parametrize("case", RENDERED, ids=name_of)
 def test_a_configuration_renders_to_the_recorded_tasks(case: dict[str, Any], built: Built) -> None:
     expected = expected_of(case)
 
@@ -67,7 +67,7 @@ def test_a_configuration_renders_to_the_recorded_tasks(case: dict[str, Any], bui
     assert built.tasks_map == expected["tasks_map"]
 
 
-@pytest.mark.parametrize("case", params(RENDERED))
+@pytest.mark.parametrize("case", RENDERED, ids=name_of)
 def test_the_tasks_of_a_configuration_have_the_recorded_attributes(case: dict[str, Any], built: Built) -> None:
     has_environment = "async_py_requirements" in case["config"]["execution"]
     of_environment = {"invocation_mode": "subprocess", "py_requirements": ["dbt-duckdb"], "virtualenv_dir": None}
@@ -84,7 +84,7 @@ def test_the_tasks_of_a_configuration_have_the_recorded_attributes(case: dict[st
         assert built.attributes[task_id] == recorded
 
 
-@pytest.mark.parametrize("case", params([case for case in RENDERED if "no_setup" not in case["name"]]))
+@pytest.mark.parametrize("case", [case for case in RENDERED if "no_setup" not in case["name"]], ids=name_of)
 def test_airflow_knows_the_first_task_and_the_last_one_for_what_they_are(case: dict[str, Any], built: Built) -> None:
     kinds = {task_id.rpartition(".")[2]: (task.is_setup, task.is_teardown) for task_id, task in built.tasks.items()}
 

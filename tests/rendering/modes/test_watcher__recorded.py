@@ -9,7 +9,7 @@ import pytest
 
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.rendering import airflow_tasks
-from tests.rendering.recorded import CASES, Built, build, params
+from tests.rendering.recorded import CASES, Built, build, name_of
 
 PRODUCER, DONE = "dbt_producer_watcher", "dbt_producer_watcher_done"
 WATCHED = [case for case in CASES if case["config"].get("execution", {}).get("execution_mode", "").endswith(".WATCHER")]
@@ -40,13 +40,13 @@ def test_no_case_vanishes_unnoticed() -> None:
     assert (len(RENDERED), len(REFUSED)) == (13, 4)
 
 
-@pytest.mark.parametrize("case", params([case for case in WATCHED if case["name"] in REFUSED]))
+@pytest.mark.parametrize("case", [case for case in WATCHED if case["name"] in REFUSED], ids=name_of)
 def test_what_cannot_be_watched_is_refused_with_the_way_out(case: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(CosmosValueError, match=REFUSED[case["name"]]):
         build(case, tmp_path)
 
 
-@pytest.mark.parametrize("case", params(RENDERED))
+@pytest.mark.parametrize("case", RENDERED, ids=name_of)
 def test_the_tasks_are_those_of_cosmos_and_one_that_fails_the_run(case: dict[str, Any], built: Built) -> None:
     expected, prefix = case["result"], prefix_of(case)
 
@@ -57,7 +57,7 @@ def test_the_tasks_are_those_of_cosmos_and_one_that_fails_the_run(case: dict[str
     assert ours == {task_id: operator_of(task_id, each) for task_id, each in recorded.items()}
 
 
-@pytest.mark.parametrize("case", params(RENDERED))
+@pytest.mark.parametrize("case", RENDERED, ids=name_of)
 def test_the_edges_are_those_of_cosmos_and_some_of_the_producer(case: dict[str, Any], built: Built) -> None:
     ours, recorded = ({tuple(edge) for edge in edges} for edges in (built.edges, case["result"]["edges"]))
 
@@ -69,7 +69,7 @@ def test_the_edges_are_those_of_cosmos_and_some_of_the_producer(case: dict[str, 
     assert (f"{prefix}{PRODUCER}", f"{prefix}{DONE}") in ours
 
 
-@pytest.mark.parametrize("case", params(RENDERED))
+@pytest.mark.parametrize("case", RENDERED, ids=name_of)
 def test_no_task_that_watches_comes_before_the_producer(case: dict[str, Any], built: Built) -> None:
     producer = built.tasks[f"{prefix_of(case)}{PRODUCER}"]
     watching = {task_id for task_id, each in built.operators.items() if "Watcher" in each} - {producer.task_id}
@@ -79,7 +79,7 @@ def test_no_task_that_watches_comes_before_the_producer(case: dict[str, Any], bu
     assert {built.tasks[each].trigger_rule.value for each in watching} == {"always"}
 
 
-@pytest.mark.parametrize("case", params(RENDERED))
+@pytest.mark.parametrize("case", RENDERED, ids=name_of)
 def test_the_task_that_fails_the_run_is_the_only_leaf(case: dict[str, Any], built: Built) -> None:
     """A skipped leaf would skip what comes behind a group before that hears of a failure: a green run."""
     prefix = prefix_of(case)
@@ -92,7 +92,7 @@ def test_the_task_that_fails_the_run_is_the_only_leaf(case: dict[str, Any], buil
     assert built.tasks[f"{prefix}{DONE}"].trigger_rule.value == "none_failed_min_one_success"
 
 
-@pytest.mark.parametrize("case", params(RENDERED))
+@pytest.mark.parametrize("case", RENDERED, ids=name_of)
 def test_each_node_is_built_once_and_each_watched_node_is_built(case: dict[str, Any], built: Built) -> None:
     producer = built.tasks[f"{prefix_of(case)}{PRODUCER}"]
     watching = [task for task in built.tasks.values() if getattr(task, "node_ids", ())]
