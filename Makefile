@@ -23,7 +23,7 @@ COMPILE = uv pip compile --quiet --universal --python-version 3.10 --no-emit-ind
 SPHINX = .cache/envs/docs/bin/python -m sphinx --fail-on-warning --keep-going --nitpicky --fresh-env --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui test test-long test-all test-env check docs docs-links conformance conformance-servers judge pictures prove-verdicts mutants mutants-servers mutants-full benchmark figures prove-races prove-environments prove-warm pins clean
+.PHONY: help demo demo-ui test test-long test-all test-env check docs docs-links conformance conformance-servers judge pictures prove-verdicts mutants mutants-servers mutants-full benchmark figures prove-races prove-environments prove-warm release pins clean
 
 help: ## this list
 	@echo "make TARGET [PYTHON=python3.12]   (Python 3.10 to 3.13)"
@@ -110,6 +110,9 @@ prove-environments: test-env ## locks under a crowd, killed builders, a shared d
 prove-warm: test-env ## warm starts of dbt: servers and keepers killed again and again, many commands of one server
 	@$(BIN)/python -m tools.prove_warm $(ARGS)
 
+release: ## build both distributions, try them from their files alone, list them in build/release; publishes nothing
+	@$(PYTHON) -m tools.bootstrap release && .cache/envs/release/bin/python -m tools.release $(ARGS)
+
 pins: ## resolve requirements/*.txt anew
 	@$(PYTHON) -m tools.bootstrap tools && cd requirements && PATH="$(CURDIR)/.cache/tools/$(TAG)/bin:$$PATH" && set -x && \
 	$(COMPILE) --upgrade bootstrap.in -o bootstrap.txt && \
@@ -129,6 +132,7 @@ pins: ## resolve requirements/*.txt anew
 	$(COMPILE) --upgrade dbt17.in -o dbt17.txt && \
 	$(COMPILE) --upgrade npm.in -o npm.txt && \
 	$(COMPILE) --upgrade postgres.in -o postgres.txt && \
+	$(COMPILE) --upgrade release.in -o release.txt && \
 	$(COMPILE) --upgrade --excludes providers-without.in ../pytest_cosmos_venv/pyproject.toml providers.in -o providers.txt && \
 	$(COMPILE) --upgrade ../pyproject.toml demo.in -o demo.txt && \
 	$(COMPILE) --upgrade ../pyproject.toml ../pytest_cosmos_venv/pyproject.toml test.in -o test.txt && \

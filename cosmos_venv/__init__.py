@@ -6,7 +6,15 @@ need one or two of them.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
+
+# Before whatever needs it: "No module named 'fcntl'" tells nobody what to do.
+if sys.platform in ("win32", "cygwin"):
+    raise ImportError(
+        "cosmos-venv runs on Linux, and on macOS as far as possible: it needs locks, signals and process groups of "
+        f"POSIX, which {sys.platform} has not. Run it in WSL 2 or in a container, as Airflow itself."
+    )
 
 from cosmos_venv.public_names import name_lookup
 from cosmos_venv.version import __version__

@@ -110,6 +110,8 @@ OTHERS = (
 )
 # What builds the site: Sphinx, and the code from which the reference is written.
 DOCS = Environment(path=".cache/envs/docs", pins=("docs",), projects=(".", "pytest_cosmos_venv"), since=(3, 11))
+# What builds and checks the distributions of `make release`.
+RELEASE = Environment(path=".cache/envs/release", pins=("release",))
 # What `make judge` compares beside what tests need.
 PEERS = (Environment(path=".cache/envs/cosmos114", pins=("cosmos114",), projects=TOOLKIT),)
 WHEELHOUSE = ROOT / ".cache" / "wheelhouse"
@@ -332,6 +334,8 @@ def steps(target: str) -> Iterator[Callable[[], None]]:
     if target == "judge":
         for environment in (TESTS, *OTHERS, *PEERS):
             yield partial(make, environment)
+    if target == "release":
+        yield partial(make, RELEASE)
     if target in ("test", "docs"):
         yield make_docs
     if target in ("test", "wheelhouse"):
@@ -355,7 +359,7 @@ def wheel_steps() -> Iterator[Callable[[], None]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make what the target needs; 1 with the failed command's last lines when that cannot be."""
     parser = argparse.ArgumentParser(description="Make the environments of this project, from a bare Python.")
-    parser.add_argument("target", choices=["demo", "test", "judge", "docs", "tools", "wheelhouse"])
+    parser.add_argument("target", choices=["demo", "test", "judge", "docs", "release", "tools", "wheelhouse"])
     target = parser.parse_args(arguments).target
     try:
         make_tools()

@@ -143,6 +143,13 @@ def _stored(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if file.is_file())
 
 
+def _put(folder: Path) -> list[Path]:
+    """The same of a folder into which a task must have put an environment: without one, nothing could be seen."""
+    files = _stored(folder)
+    assert files, "a task that has built an environment must put it into the folder; seen: no file in it"
+    return files
+
+
 @requirement("REMOTE-001")
 def test_a_machine_without_an_index_runs_what_another_one_has_built(
     machine: MakeMachine, cosmos_package_index: PackageIndex
@@ -166,7 +173,7 @@ def test_what_somebody_without_the_key_has_put_there_never_runs(machine: MakeMac
     stranger.ran()
     hostile.unlink()
     assert canary.exists(), "each Python of the stranger's environment must leave a file, or this test shows nothing"
-    ours, theirs = _stored(sound.folder), _stored(stranger.folder)
+    ours, theirs = _put(sound.folder), _put(stranger.folder)
 
     # As many files of the same kinds, in the same order: an archive takes the place of an archive.
     attacks = [dict([pair]) for pair in zip(ours, theirs, strict=False)] if changed == "each file in turn" else [None]
@@ -201,7 +208,7 @@ def test_a_folder_that_cannot_be_used_fails_no_task(machine: MakeMachine, kind: 
         second.folder.mkdir()
     else:
         first.ran()
-        for file in _stored(second.folder):
+        for file in _put(second.folder):
             content = file.read_bytes()
             file.write_bytes(content[: len(content) // 2] if kind == "cut short" else secrets.token_bytes(len(content)))
 
