@@ -6,6 +6,7 @@ far more often than a task runs, so what only a run needs is imported by the met
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -336,7 +337,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         """
         from cosmos_venv.dbt import invocation
 
-        self.log.info("Running %s in this process", " ".join(["dbt", *command[1:]]))
+        self.log.info("Running %s in this process", shlex.join(["dbt", *command[1:]]))
         return invocation.run_in_process(
             command[1:],
             env=env,

@@ -318,10 +318,12 @@ class Visit:
 
     def close(self) -> None:
         """Give up the lease: nobody waits for this machine any more."""
-        if self._lease is not None:
-            self._lease = None
+        lease, self._lease = self._lease, None
+        if lease is not None:
             try:
-                self.store.folder.remove(f"{self._stem}.lease", seconds=_LONGEST_RENEWAL)
+                found = self._read_lease(_LONGEST_RENEWAL)
+                if found is not None and found.get("id") == lease["id"]:  # another machine may have taken it over
+                    self.store.folder.remove(f"{self._stem}.lease", seconds=_LONGEST_RENEWAL)
             except Exception as error:  # noqa: BLE001 - the task has what it asked for
                 self.report(f"The lease in {self.store.folder} stays for {_STALE:.0f} s: {error}.")
 

@@ -9,6 +9,7 @@ Operators import this module when a task runs, not while a DAG file is parsed, w
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -504,7 +505,7 @@ def run_process(
         # dbt deps names the addresses of packages; what other commands say may be data.
         log.info(credentials.mask(line) if "deps" in command[1:2] else line)
 
-    log.info("Running %s", " ".join(command))
+    log.info("Running %s", shlex.join(command))
     try:
         result = invocation.run_dbt(command, on_line=log_line, **how)
     except OSError as error:

@@ -213,16 +213,21 @@ def test_of_two_that_begin_at_once_the_last_one_builds(tmp_path: Path, hello: En
     assert 20 <= clock.passed < 25
 
 
+class Hurrying(Clock):
+    """Three seconds have passed each time that it is read."""
+
+    def now(self) -> float:
+        self.seconds += 3
+        return self.seconds
+
+
+@pytest.mark.parametrize(
+    "clock", [pytest.param(Hurrying, id="it would be renewed"), pytest.param(Clock, id="the build ends before")]
+)
 def test_a_lease_that_another_machine_has_taken_over_is_neither_renewed_nor_removed(
-    tmp_path: Path, hello: EnvironmentSpec
+    tmp_path: Path, hello: EnvironmentSpec, clock: type[Clock]
 ) -> None:
     """The machine stands still for too long, and works on."""
-
-    class Hurrying(Clock):
-        def now(self) -> float:
-            self.seconds += 3
-            return self.seconds
-
     remote, looks = tmp_path / "remote", itertools.count(1)
 
     def take_over(request: str, of: str) -> None:
@@ -231,7 +236,7 @@ def test_a_lease_that_another_machine_has_taken_over_is_neither_renewed_nor_remo
             folder.requests.clear()
 
     folder = TroubledFolder(remote, after=take_over)
-    machine = Machine(directory=tmp_path / "envs", remote=remote, folder=folder, clock=Hurrying(), seconds=10_000)
+    machine = Machine(directory=tmp_path / "envs", remote=remote, folder=folder, clock=clock(), seconds=10_000)
 
     machine.use(hello)
 
