@@ -21,8 +21,10 @@ def test_nobody_reads_the_arrivals_when_dbt_is_killed_in_both_tries(fleet, cosmo
     assert outcome.states["late_ships_run"] == "upstream_failed"
 
 
-def test_three_days_that_were_missed_build_one_environment(fleet, cosmos_run_dag, cosmos_wheelhouse):
+def test_days_that_were_missed_build_one_environment(fleet, cosmos_run_dag, cosmos_wheelhouse):
     outcomes = cosmos_run_dag.catch_up(fleet, until="2026-01-03")
 
-    assert [outcome.succeeded for outcome in outcomes] == [True, True, True]
+    # Airflow 2 runs a day when it is over, Airflow 3 when it begins: two days, or three.
+    assert len(outcomes) >= 2
+    assert all(outcome.succeeded for outcome in outcomes)
     assert len({call.prefix for call in cosmos_wheelhouse.calls}) == 1
