@@ -29,6 +29,7 @@ AIRFLOW_2 = ENVIRONMENTS / "airflow2" / "bin" / "python"
 OLDER_AIRFLOWS_3 = {
     release: ENVIRONMENTS / release / "bin" / "python" for release in ("airflow30", "airflow31", "airflow32")
 }
+PROVIDERS = ENVIRONMENTS / "providers" / "bin" / "python"
 EXAMPLE = ROOT / "examples" / "dbt" / "harbor"
 
 IS_CI = os.environ.get("CI") == "true"
@@ -42,6 +43,9 @@ def is_missing(program: Path) -> bool:
 needs_airflow_2 = pytest.mark.skipif(
     sys.version_info >= (3, 13) or is_missing(AIRFLOW_2),
     reason="no Airflow 2.11 at .cache/envs/airflow2: make test makes it (Python 3.10 to 3.12)",
+)
+needs_providers = pytest.mark.skipif(
+    is_missing(PROVIDERS), reason="no providers at .cache/envs/providers: make test makes them"
 )
 needs_dbt = pytest.mark.skipif(is_missing(DBT), reason="no real dbt at .cache/envs/dbt111: make test makes it")
 needs_dbt_wheels = pytest.mark.skipif(

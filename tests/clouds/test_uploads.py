@@ -8,17 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.installed import ENVIRONMENTS, IS_CI, ROOT
+from tests.installed import PROVIDERS, ROOT, needs_providers
 
-PYTHON = ENVIRONMENTS / "providers" / "bin" / "python"
 DEADLINE = 280.0
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(
-        not PYTHON.exists() and not IS_CI, reason="no providers at .cache/envs/providers: make test makes them"
-    ),
-]
+pytestmark = [pytest.mark.long, needs_providers]
 
 
 @pytest.mark.parametrize(
@@ -29,7 +23,7 @@ def test_files_go_through_the_providers_own_hooks(name: str) -> None:
     options = ["-p", "no:cacheprovider", "-q", "--cosmos-implementation=cosmos_venv"]
 
     done = subprocess.run(
-        [str(PYTHON), "-m", "pytest", *options, *files],
+        [str(PROVIDERS), "-m", "pytest", *options, *files],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         cwd=ROOT,
         stdout=subprocess.PIPE,

@@ -27,7 +27,7 @@ def running_scheduler(airflow: WholeAirflow, dag_file: str) -> Iterator[WholeAir
     :param dag_file: the text of the only DAG file.
     """
     airflow = prepared(airflow, dag_file, executor="LocalExecutor")
-    with api_server(airflow), running(airflow, "scheduler"):
+    with api_server(airflow), running(airflow, "scheduler", "--skip-serve-logs"):
         yield airflow
 
 
