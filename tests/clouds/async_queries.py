@@ -6,18 +6,32 @@ Run by ``test_uploads.py`` in the environment that has them.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cosmos_venv import DbtTaskGroup
-from cosmos_venv.compat import DAG, AirflowException, AirflowFailException, EmptyOperator, TaskDeferred
+from cosmos_venv.compat import (
+    DAG,
+    AirflowException,
+    AirflowFailException,
+    EmptyOperator,
+    TaskDeferred,
+    object_storage_path,
+)
 from cosmos_venv.constants import SeedRenderingBehavior, TestBehavior
+from cosmos_venv.operators.queries import sql_store
 from pytest_cosmos_venv import BigQueryServer, DagOutcome, FakeVenv, RunDag
-from tests.clouds.sent_queries import DATA, MODELS, SETUP, START, TEARDOWN, arguments
+from tests.clouds.pretended import BUCKET, S3, amazon
+from tests.clouds.sent_queries import DATA, MODELS, SETUP, START, TEARDOWN, Ti, arguments, model
 
 pytest_plugins = ["tests.clouds.sent_queries"]
+
+
+class SetupTi(Ti):
+    task_id = SETUP
 
 
 def states(outcome: DagOutcome) -> dict[str, str]:
@@ -195,22 +209,65 @@ def test_a_dataset_that_is_missing_is_made_where_the_profile_says(sent: Any, ser
     assert server.jobs[0].location == "EU"
 
 
-def test_sql_goes_by_files_where_the_setting_says_so_and_the_teardown_deletes_them(
-    made: Any, server: BigQueryServer, cosmos_run_dag: RunDag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[S3]:
+    """Airflow keeps the client of a connection: there is one bucket for all tests."""
+    with amazon() as made:
+        yield made
+
+
+@pytest.fixture(params=["folder", "file", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Where the setting leads: the folder itself, its URL, or a bucket; as a path of Airflow's."""
     monkeypatch.setenv("AIRFLOW__COSMOS__UPLOAD_SQL_TO_XCOM", "False")
-    monkeypatch.setenv("AIRFLOW__COSMOS__REMOTE_TARGET_PATH", str(tmp_path / "shared"))
-    other = tmp_path / "shared" / "shop" / "one" / "compiled" / "mine.sql"
-    other.parent.mkdir(parents=True)
-    other.write_text("select 1")
+    shared = tmp_path / "shared"
+    url = {"folder": str(shared), "file": shared.as_uri(), "s3": f"s3://{BUCKET}/dbt"}[request.param]
+    monkeypatch.setenv("AIRFLOW__COSMOS__REMOTE_TARGET_PATH", url)
+    if request.param != "s3":
+        return object_storage_path(url, None)
+    bucket = request.getfixturevalue("bucket")
+    bucket.clear()
+    monkeypatch.setenv("AIRFLOW_CONN_SQL_STORE", json.dumps(bucket.connection))
+    monkeypatch.setenv("AIRFLOW__COSMOS__REMOTE_TARGET_PATH_CONN_ID", "sql_store")
+    return object_storage_path(url, "sql_store")
+
+
+def files_below(folder: Any) -> list[str]:
+    return sorted(str(each).removeprefix(f"{folder}/") for each in folder.rglob("*") if each.is_file())
+
+
+def test_sql_goes_by_files_where_the_setting_says_so_and_the_teardown_deletes_them(
+    made: Any, server: BigQueryServer, cosmos_run_dag: RunDag, store: Any
+) -> None:
+    others = ["shop/one/compiled/mine.sql", "shop/two/run/model.shop.orders.json"]
+    for other in others:
+        (store / other).parent.mkdir(parents=True, exist_ok=True)
+        (store / other).write_text("select 1")
 
     outcome = cosmos_run_dag(made("stg_orders", "orders"), run_id="one")
 
     assert outcome.succeeded, outcome
+    assert len(server.jobs) == 2
     assert not outcome.tasks[SETUP].xcoms
     assert "Deleted the SQL of 2 models" in outcome.tasks[TEARDOWN].log
-    assert [path for path in (tmp_path / "shared").rglob("*") if path.is_file()] == [other]
-    assert not (tmp_path / "shared" / "shop" / "one" / "run").exists()
+    assert files_below(store) == others
+    assert not (store / "shop" / "one" / "run").exists()
+
+
+@pytest.mark.parametrize("store", ["file", "s3"], indirect=True)
+def test_what_is_compiled_again_replaces_the_files_and_what_is_gone_is_named(store: Any) -> None:
+    context = {"ti": SetupTi()}
+    for dataset in ("old", "new"):
+        sql_store.store([model("stg_orders", dataset=dataset)], context)
+
+    found = sql_store.fetch("model.shop.stg_orders", context, SETUP)
+    deleted = [sql_store.delete(context, SETUP) for _ in range(2)]
+
+    assert found.dataset == "new"
+    assert deleted == [1, 0]
+    with pytest.raises(LookupError, match=r"no SQL of model\.shop\.stg_orders in this run\. Clear the task"):
+        sql_store.fetch("model.shop.stg_orders", context, SETUP)
+    assert not files_below(store)
 
 
 def test_in_a_group_what_comes_behind_waits_for_the_models(

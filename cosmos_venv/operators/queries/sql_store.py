@@ -80,17 +80,23 @@ def delete(context: Context | Mapping[str, Any], task_id: str) -> int:
     """
     if settings.upload_sql_to_xcom:
         return 0
-    folder, files = _folder(context, task_id), []
+    folder = _folder(context, task_id)
     # One by one, and only what is ours: the folder above holds what other tasks have uploaded.
-    with suppress(FileNotFoundError):
-        files = [each for each in folder.iterdir() if each.name.endswith(_ENDING)]
-        for file in files:
-            file.unlink()
-        # Airflow 2 deletes a folder with all that is in it.
-        if not any(folder.iterdir()):
-            with suppress(OSError):  # the store has no folders
-                folder.rmdir()
+    files = [each for each in _entries(folder) if each.name.endswith(_ENDING)]
+    for file in files:
+        file.unlink()
+    # Airflow 2 deletes a folder with all that is in it.
+    if not _entries(folder):
+        with suppress(OSError):  # the store has no folders
+            folder.rmdir()
     return len(files)
+
+
+def _entries(folder: Any) -> list[Any]:
+    """What is in a folder; nothing where it is missing, as it is in an object store once its last file is deleted."""
+    with suppress(FileNotFoundError, NotADirectoryError):  # the latter says Airflow 3.3 of a folder that is missing
+        return [*folder.iterdir()]
+    return []
 
 
 def _folder(context: Context | Mapping[str, Any], task_id: str) -> Any:
