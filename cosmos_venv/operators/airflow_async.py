@@ -128,6 +128,7 @@ class _Setup:
         return replace(hooks, after_success=partial(self._store_sql, context))
 
     def _store_sql(self, context: Context | Mapping[str, Any], artifacts: Artifacts) -> None:
+        from cosmos_venv.dbt.bigquery.refusals import NO_HOOKS
         from cosmos_venv.dbt.bigquery.statement import compiled_models, project_hooks
         from cosmos_venv.operators.queries.sql_store import store
 
@@ -142,10 +143,7 @@ class _Setup:
         task: Any = self
         store(models, context)
         if hooks := project_hooks(manifest):
-            task.log.warning(
-                "No model runs these hooks of the project: %s. Where models need them, use ExecutionMode.WATCHER.",
-                ", ".join(hooks),
-            )
+            task.log.warning(NO_HOOKS, ", ".join(hooks))
         task.log.info("Stored the SQL of %d models.", len(models))
 
 
@@ -270,15 +268,18 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
         """Go on behind the trigger.
 
         :param context: Airflow's context of the task.
-        :param event: of Airflow's trigger, with ``status`` and ``message``.
+        :param event: of the trigger, with ``status`` and ``message``, and with ``bytes_billed`` and ``slot_ms`` where
+            the query has ended well and BigQuery could be asked.
         :returns: the id of the job.
         :raises AirflowException: when the query has failed for a reason that may pass.
         :raises AirflowFailException: when it has failed for one that stays.
         """
-        from cosmos_venv.operators.queries.model_query import kept_job
+        from cosmos_venv.operators.queries.model_query import kept_job, log_cost
 
         job: Any = kept_job(context)
         job_id = str(job["job_id"])
+        if "bytes_billed" in event:
+            log_cost(self.log, job_id, bytes_billed=event["bytes_billed"], slot_ms=event["slot_ms"])
         if event["status"] != "success":
             query = self._query_of(context, job)
             job_id = query.ended(job, str(event.get("message")), partial(self._model, context))

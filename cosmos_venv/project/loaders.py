@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cosmos_venv import settings
-from cosmos_venv.constants import DbtResourceType, LoadMode
+from cosmos_venv.constants import DbtResourceType, ExecutionMode, LoadMode
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.files.file_cache import digest_of_file
 from cosmos_venv.files.os_errors import shortage
@@ -83,9 +83,18 @@ def _load(request: LoadRequest) -> Loaded:
 
 
 def _load_manifest(request: LoadRequest) -> tuple[_Nodes, _Nodes]:
-    config = request.render
     manifest, nodes = _read_manifest(request)
-    selector = config.selector
+    loaded = _select_in_manifest(request, manifest, nodes)
+    if request.execution.execution_mode is ExecutionMode.AIRFLOW_ASYNC and manifest.hooks:
+        from cosmos_venv.dbt.bigquery.refusals import NO_HOOKS
+
+        if any(node.resource_type is DbtResourceType.MODEL for node in loaded[1].values()):
+            logger.warning(NO_HOOKS, ", ".join(manifest.hooks))
+    return loaded
+
+
+def _select_in_manifest(request: LoadRequest, manifest: Manifest, nodes: _Nodes) -> tuple[_Nodes, _Nodes]:
+    config, selector = request.render, request.render.selector
     if not (config.select or config.exclude or selector):
         if (selector := manifest.default_selector) is None:
             return nodes, nodes

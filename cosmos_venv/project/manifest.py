@@ -15,6 +15,7 @@ import msgspec
 
 from cosmos_venv import settings
 from cosmos_venv.constants import TestIndirectSelection
+from cosmos_venv.dbt.bigquery.refusals import hooks_among
 from cosmos_venv.dbt.project_files import DEFAULT_PACKAGES_FOLDER
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.files.os_errors import reason_of
@@ -138,6 +139,11 @@ class Manifest:
         from cosmos_venv.project.selection.state_comparison import Comparison
 
         self._comparison = Comparison(before=before, content=self._bytes, now=now)
+
+    @property
+    def hooks(self) -> list[str]:
+        """Unique ids of the hooks ``on-run-start`` and ``on-run-end`` of the project and its packages."""
+        return hooks_among(self._content.nodes)
 
     @property
     def default_selector(self) -> str | None:

@@ -5,6 +5,7 @@ Run by ``test_uploads.py`` in the environment that has them.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,10 @@ pytest_plugins = ["tests.clouds.sent_queries"]
 
 class SetupTi(Ti):
     task_id = SETUP
+
+
+async def events_of(trigger: Any) -> list[Any]:
+    return [each async for each in trigger.run()]
 
 
 def states(outcome: DagOutcome) -> dict[str, str]:
@@ -302,6 +307,31 @@ def test_tests_and_seeds_run_dbt_and_a_seed_that_is_loaded_is_left_alone(
 
     assert all(outcome.succeeded for outcome in outcomes)
     assert [call.command for call in dbt.calls] == ["compile", "seed", "test", "compile", "test"]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.5], ids=["at-once", "deferred"])
+def test_the_log_says_what_a_query_has_cost(
+    seconds: float, made: Any, server: BigQueryServer, cosmos_run_dag: RunDag
+) -> None:
+    server.when(".", billed=123, seconds=seconds)
+
+    task = cosmos_run_dag(made("stg_orders")).tasks["stg_orders_run"]
+
+    (job,) = server.jobs
+    assert ("DEFERRED" in task.log) is bool(seconds)
+    assert f"Job {job.job_id}: 123 bytes billed, " in task.log
+    assert task.xcoms["return_value"] == job.job_id
+
+
+def test_a_query_whose_cost_cannot_be_asked_for_has_ended_well_all_the_same(sent: Any, server: BigQueryServer) -> None:
+    server.when(".", seconds=0.05)
+    query = sent()
+    trigger = query.defer().trigger
+    server.refuse("GET .*/jobs/", reason="accessDenied")
+
+    assert asyncio.run(trigger.cost()) == {}
+    (event,) = asyncio.run(events_of(trigger))
+    assert event.payload["status"] == "success"
 
 
 @pytest.mark.parametrize("is_shown", [True, False])

@@ -154,6 +154,7 @@ def test_the_triggerer_waits_for_each_model_which_is_sent_once(served: Served) -
     assert {*served.states("whole").values()} == {"success"}, told
     assert [job.labels["dbt-node"] for job in served.jobs("whole")] == ["model-shop-stg_orders", "model-shop-orders"]
     assert [call.command for call in served.dbt.calls] == ["compile", "seed", "test"]
+    assert all(f"Job {job.job_id}: 123 bytes billed, " in told for job in served.jobs("whole"))
 
 
 def test_a_task_that_is_marked_failed_while_it_is_deferred_cancels_its_query(served: Served) -> None:

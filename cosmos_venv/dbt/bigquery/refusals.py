@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,16 @@ INSTEAD = (
 )
 """What to do with a model that is refused."""
 _HOOKS = ("pre-hook", "post-hook")
+NO_HOOKS = "No model runs these hooks of the project: %s. Where models need them, use ExecutionMode.WATCHER."
+"""What is said of a project with ``on-run-start`` or ``on-run-end``."""
+
+
+def hooks_among(unique_ids: Iterable[str]) -> list[str]:
+    """The hooks ``on-run-start`` and ``on-run-end`` of a project and its packages.
+
+    :param unique_ids: of all that dbt knows of the project.
+    """
+    return sorted(each for each in unique_ids if each.startswith("operation."))
 
 
 def why_no_single_query(config: Mapping[str, Any], file: Path) -> str | None:

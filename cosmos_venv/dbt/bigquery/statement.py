@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from cosmos_venv.dbt.bigquery.refusals import INSTEAD, mapping_in, why_no_single_query
+from cosmos_venv.dbt.bigquery.refusals import INSTEAD, hooks_among, mapping_in, why_no_single_query
 
 
 class CompiledModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +100,7 @@ def project_hooks(manifest: bytes) -> list[str]:
 
     :param manifest: dbt's ``manifest.json``.
     """
-    return sorted(name for name in msgspec.json.decode(manifest, type=_NodeIds).nodes if name.startswith("operation."))
+    return hooks_among(msgspec.json.decode(manifest, type=_NodeIds).nodes)
 
 
 def _compiled(unique_id: str, node: _Node, *, full_refresh: bool) -> CompiledModel:

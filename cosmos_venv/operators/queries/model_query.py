@@ -70,6 +70,17 @@ def kept_job(context: Context | Mapping[str, Any]) -> dict[str, Any] | None:
     return job
 
 
+def log_cost(log: Any, job_id: str, *, bytes_billed: int | None, slot_ms: int | None) -> None:
+    """Say in the log of a task what its query has cost.
+
+    :param log: the logger of the task.
+    :param job_id: id of the query.
+    :param bytes_billed: what BigQuery bills for.
+    :param slot_ms: milliseconds of its slots.
+    """
+    log.info("Job %s: %s bytes billed, %s ms of slots.", job_id, bytes_billed, slot_ms)
+
+
 class ModelQuery:
     """The query of a model in one process of its task.
 
@@ -123,8 +134,7 @@ class ModelQuery:
         try:
             job_id = str(inspect.unwrap(type(operator).execute)(operator, self._context))
         except TaskDeferred:
-            self._keep(self._sent(model, retried))
-            raise
+            raise self._deferral(self._sent(model, retried)) from None
         except AirflowException as error:
             if operator.job_id is None:  # nothing was sent
                 raise self._of_api(error) from error
@@ -132,7 +142,8 @@ class ModelQuery:
             return self.ended(self._sent(model, retried), str(error), lambda: model)
         except Exception as error:
             raise self._of_api(error) from error
-        self._log_cost(getattr(operator, "_job", None))
+        if (job := getattr(operator, "_job", None)) is not None:
+            log_cost(self._task.log, job_id, bytes_billed=job.total_bytes_billed, slot_ms=job.slot_millis)
         return job_id
 
     def ended(self, job: Mapping[str, Any], why: str, model: Callable[[], CompiledModel]) -> str:
@@ -153,9 +164,9 @@ class ModelQuery:
             raise self._of_api(error, f"{why}; job {job['job_id']} cannot be asked for") from error
         if found.state != "DONE":
             self._task.log.warning("Job %s goes on, and is waited for: %s", job["job_id"], why)
-            self._wait(job)
+            raise self._deferral(job)
         if not (problem := found.error_result):
-            self._log_cost(found)
+            log_cost(self._task.log, found.job_id, bytes_billed=found.total_bytes_billed, slot_ms=found.slot_millis)
             return str(job["job_id"])
         reason = str(problem.get("reason"))
         said = (
@@ -189,30 +200,24 @@ class ModelQuery:
         else:
             self._task.log.info("Job %s of %s is cancelled.", job["job_id"], job["project_id"])
 
-    def _wait(self, job: Mapping[str, Any]) -> None:
-        self._keep(job)
-        trigger = import_module("airflow.providers.google.cloud.triggers.bigquery").BigQueryInsertJobTrigger(
-            conn_id=self._task.gcp_conn_id,
-            **_place(job),
-            poll_interval=self._task.poll_interval,
-            impersonation_chain=self._limits.impersonation_chain,
-            cancel_on_kill=self._task.cancel_on_kill,
-        )
-        self._task.defer(trigger=trigger, method_name=RESUMES, timeout=self._task.execution_timeout)
+    def _deferral(self, job: Mapping[str, Any]) -> TaskDeferred:
+        """What lets the triggerer wait for a query, which is kept for the task that goes on."""
+        from cosmos_venv.operators.queries.query_trigger import DbtQueryTrigger
 
-    def _keep(self, job: Mapping[str, Any]) -> None:
         # Not in the arguments of the method that goes on: dag.test() loses them.
         self._context["ti"].xcom_push(key=JOB_XCOM, value=dict(job))
+        trigger = DbtQueryTrigger(
+            **_place(job),
+            gcp_conn_id=self._task.gcp_conn_id,
+            impersonation_chain=self._limits.impersonation_chain,
+            poll_interval=self._task.poll_interval,
+            cancel_on_kill=self._task.cancel_on_kill,
+        )
+        return TaskDeferred(trigger=trigger, method_name=RESUMES, timeout=self._task.execution_timeout)
 
     def _sent(self, model: CompiledModel, retried: int) -> dict[str, Any]:
         """The job that Airflow's operator has sent."""
         return {**_place(vars(self._airflows)), "retried": retried, "table": model.table}
-
-    def _log_cost(self, job: Any) -> None:
-        if job is not None:
-            self._task.log.info(
-                "Job %s: %s bytes billed, %s ms of slots.", job.job_id, job.total_bytes_billed, job.slot_millis
-            )
 
     def _hook(self) -> Any:
         return import_module("airflow.providers.google.cloud.hooks.bigquery").BigQueryHook(
