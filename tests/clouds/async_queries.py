@@ -6,14 +6,16 @@ Run by ``test_uploads.py`` in the environment that has them.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cosmos_venv import DbtTaskGroup
+from cosmos_venv import DbtDag, DbtTaskGroup
 from cosmos_venv.compat import (
     DAG,
     AirflowException,
@@ -23,12 +25,19 @@ from cosmos_venv.compat import (
     object_storage_path,
 )
 from cosmos_venv.constants import SeedRenderingBehavior, TestBehavior
+from cosmos_venv.operators.airflow_async import DbtRunAirflowAsyncOperator
 from cosmos_venv.operators.queries import sql_store
 from pytest_cosmos_venv import BigQueryServer, DagOutcome, FakeVenv, RunDag
 from tests.clouds.pretended import BUCKET, S3, amazon
 from tests.clouds.sent_queries import DATA, MODELS, SETUP, START, TEARDOWN, Ti, arguments, model
+from tests.installed import ROOT
+from tests.whole.page_blocks import blocks_in
 
 pytest_plugins = ["tests.clouds.sent_queries"]
+
+
+PAGE = ROOT / "docs" / "how-to" / "dags" / "airflow-async.md"
+ERRORS = {"backendError", "rateLimitExceeded"}
 
 
 class SetupTi(Ti):
@@ -307,6 +316,26 @@ def test_tests_and_seeds_run_dbt_and_a_seed_that_is_loaded_is_left_alone(
 
     assert all(outcome.succeeded for outcome in outcomes)
     assert [call.command for call in dbt.calls] == ["compile", "seed", "test", "compile", "test"]
+
+
+def test_the_page_shows_a_dag_that_can_be_and_names_parameters_of_the_task(
+    dbt: FakeVenv, server: BigQueryServer, tmp_path: Path
+) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    (example,) = blocks_in(page, "python")
+    told: dict[str, Any] = {}
+    exec(example, told)  # noqa: S102 - as a user copies it
+    names = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)))
+    given = arguments(dbt, server, tmp_path, select=("stg_orders",))
+
+    dag = DbtDag(dag_id="shop", schedule=None, **{**given, "execution_config": told["execution_config"]})
+
+    setup: Any = dag.get_task(SETUP)
+    assert setup.py_requirements == ["dbt-core~=1.11.0", "dbt-bigquery"]
+    assert str(setup.virtualenv_dir) == "/opt/airflow/dbt-environments"
+    parameters = inspect.signature(DbtRunAirflowAsyncOperator.__init__).parameters
+    assert {"gcp_conn_id", "poll_interval", "cancel_on_kill"} < {*names} & {*parameters}
+    assert {each for each in names if each not in parameters} <= ERRORS
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.5], ids=["at-once", "deferred"])
