@@ -24,6 +24,9 @@ from weakref import WeakKeyDictionary
 import airflow
 
 AIRFLOW_VERSION: str = airflow.__version__
+# pip sees to this; an image in which somebody has installed without dependencies does not.
+if [int(number) for number in AIRFLOW_VERSION.split(".")[:2]] < [2, 10]:
+    raise ImportError(f"cosmos-venv needs Airflow 2.10 or later; this is Airflow {AIRFLOW_VERSION}. Upgrade Airflow.")
 _SHORTEST_MASKED = 5
 _NAME_OF_A_DAG_FILE = "unusual_prefix_"  # Airflow imports a DAG file under a name that begins so
 _SHARED: WeakKeyDictionary[ModuleType, dict[Any, Any]] = WeakKeyDictionary()
