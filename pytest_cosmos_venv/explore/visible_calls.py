@@ -21,6 +21,7 @@ _Footprints = tuple[Footprint, Footprint]
 _real_os = {name: getattr(os, name) for name in dir(os) if callable(getattr(os, name))}
 _real_flock, _real_lockf = fcntl.flock, fcntl.lockf
 _FLAGS = ("O_RDWR", "O_WRONLY", "O_CREAT", "O_EXCL", "O_TRUNC", "O_APPEND")
+_BILLION = 1_000_000_000
 _LOCKS = {fcntl.LOCK_SH: "LOCK_SH", fcntl.LOCK_EX: "LOCK_EX", fcntl.LOCK_UN: "LOCK_UN"}
 
 
@@ -69,9 +70,9 @@ def set_time(here: Stepper, path: str | int) -> None:
     :param here: the contender.
     :param path: of the file, or its descriptor.
     """
-    now = here.started_at + here.clock
+    now = int(here.started_at) * _BILLION + round(here.clock * _BILLION)
     try:
-        _real_os["utime"](path, (now, now))
+        _real_os["utime"](path, ns=(now, now))
     except OSError:
         return
 

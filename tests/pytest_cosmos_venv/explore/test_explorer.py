@@ -193,6 +193,21 @@ def test_who_comes_after_finds_what_a_kill_has_left(cosmos_explore: Explore) -> 
     assert failure.value.seed == "a1(write) a!"
 
 
+def test_files_that_are_named_after_the_time_are_the_same_in_each_schedule(cosmos_explore: Explore) -> None:
+    def note(contender: ExploredContender) -> bool:
+        began = time.time()
+        page = contender.folder / f"{time.time_ns()}.{contender.index}"
+        page.touch()
+        older = [path for path in contender.folder.iterdir() if int(path.stem) / 1e9 < began]
+        return page.stat().st_mtime_ns == int(page.stem) and not older
+
+    def at_one_moment(run: ExploredRun) -> None:
+        assert run.values == (True, True)
+        assert {"open <start + 0 s>.0 O_WRONLY|O_CREAT"} < {step.text for step in run.steps}
+
+    assert cosmos_explore([note, note], check=at_one_moment, kills=0).is_complete
+
+
 def test_each_step_is_looked_at(cosmos_explore: Explore) -> None:
     def write(contender: ExploredContender) -> None:
         (contender.folder / "a").touch()
