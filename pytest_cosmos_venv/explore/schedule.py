@@ -386,7 +386,7 @@ class _Running:
         for lock in [resource for resource, _ in step.footprint if resource.startswith("lock:") and step.name != KILL]:
             if step.name == "close" or step.text.endswith("LOCK_UN"):
                 process.locks = [held for held in process.locks if held != lock]
-            elif not step.outcome and step.name in {"flock", "lockf"}:
+            elif not step.outcome and step.name in {"flock", "lockf", "fcntl"}:
                 process.locks.append(lock)
         if step.name in {BEGIN, END} and step.action == GO:
             (process.spans.add if step.name == BEGIN else process.spans.discard)(f"span:{step.text.partition(' ')[2]}")

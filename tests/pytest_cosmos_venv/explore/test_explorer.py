@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import re
+import struct
 import tempfile
 import time
 from contextlib import suppress
@@ -58,6 +59,20 @@ def flocked(contender: ExploredContender) -> None:
             pass
 
 
+def locked_for_an_open_file(contender: ExploredContender) -> None:
+    """By ``F_OFD_SETLK`` of Linux, whose number Python knows from 3.9 on."""
+    whole_file = struct.pack("hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    with (contender.folder / "lock").open("w") as lock:
+        while True:
+            try:
+                fcntl.fcntl(lock, 37, whole_file)
+                break
+            except BlockingIOError:
+                time.sleep(1)
+        with contender.span("held"):
+            pass
+
+
 def with_filelock(contender: ExploredContender) -> None:
     with filelock.FileLock(contender.folder / "lock"), contender.span("held"):
         pass
@@ -100,7 +115,7 @@ def test_a_schedule_is_followed_as_far_as_mended_code_allows(cosmos_explore: Exp
     assert [outcome.how for outcome in run.outcomes] == ["returned", "returned"]
 
 
-@pytest.mark.parametrize("work", [make_exclusively, flocked, with_filelock])
+@pytest.mark.parametrize("work", [make_exclusively, flocked, locked_for_an_open_file, with_filelock])
 def test_a_sound_lock_is_explored_to_the_end(cosmos_explore: Explore, work: object) -> None:
     exploration = cosmos_explore([work, work], check=held_by_one, preemptions=1, kills=0)  # type: ignore[list-item]
 
