@@ -126,7 +126,7 @@ def test_a_load_that_has_written_over_another_one_tells_it(cosmos_explore: Explo
         pytest.param([load, failing], (0, 1), load, id="one-fails-killed", marks=pytest.mark.long),  # 3 s
         pytest.param([load, port], (0, 1), load_each, id="two-groups-killed", marks=pytest.mark.long),  # 4 s
         pytest.param([load, deploy], (2, 1), load, id="deployed-and-killed", marks=pytest.mark.long),  # 7 s
-        # With two interruptions, some 2,500 schedules and a minute of CPU: so it was explored once, by hand.
+        # With two interruptions there are 3,439 schedules, which take a minute: they were explored once, by hand.
         pytest.param([load, load, deploy], (1, 0), load, id="two-runs-deployed", marks=pytest.mark.long),  # 3 s
     ],
 )
