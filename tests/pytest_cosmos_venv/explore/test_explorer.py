@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import re
+import signal
 import struct
 import tempfile
 import time
@@ -25,6 +26,7 @@ from pytest_cosmos_venv import (
     ToolkitMisuse,
     UnfinishedExplorationWarning,
 )
+from tests.waiting import wait_until
 
 
 def look_then_write(contender: ExploredContender) -> None:
@@ -293,6 +295,36 @@ def test_nothing_is_left_in_memory_or_running(cosmos_explore: Explore, monkeypat
 
     assert [folder for folder in made if Path(folder).exists()] == []
     assert {each.pid for each in psutil.Process().children()} <= before
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="there is no folder in memory")  # noqa: S108
+def test_the_folder_of_a_killed_run_is_removed_by_the_next_one(cosmos_explore: Explore, tmp_path: Path) -> None:
+    where = tmp_path / "where"
+
+    def wait_for_ever(contender: ExploredContender) -> None:
+        where.with_name("draft").write_text(str(contender.folder.parents[1]))
+        where.with_name("draft").rename(where)
+        signal.pause()
+
+    pid = os.fork()
+    if pid == 0:
+        try:
+            cosmos_explore([wait_for_ever])
+        finally:
+            os._exit(1)
+    wait_until(where.exists)
+    folder = Path(where.read_text())
+    cosmos_explore([flocked])
+    is_there_while_it_runs = folder.is_dir()
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+    def is_removed_by_another_run() -> bool:
+        cosmos_explore([flocked])
+        return not folder.exists()
+
+    assert is_there_while_it_runs
+    wait_until(is_removed_by_another_run)  # its processes end with it, and not all in the same moment
 
 
 def test_figures_are_told() -> None:
