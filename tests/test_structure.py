@@ -147,6 +147,12 @@ def test_a_function_stands_in_the_file_that_the_architecture_names(place: str) -
     assert name in names_defined_in(ROOT / "cosmos_venv" / file)
 
 
+def test_the_architecture_names_each_exploration_of_the_product() -> None:
+    found = {str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*__explored.py")}
+
+    assert set(re.findall(r"`(tests/[\w/]+__explored\.py)`", ARCHITECTURE)) == found
+
+
 def walks() -> dict[str, str]:
     """The text of each walk through the code, by its heading."""
     _, _, text = ARCHITECTURE.partition("## Three walks through the code")

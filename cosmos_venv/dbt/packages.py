@@ -67,7 +67,7 @@ def sweep(folder: Path) -> None:
     for number, path in enumerate(kept):
         if newest[path.stem] != path or number >= _KEPT_COUNT or _age(path) > _KEPT_SECONDS:
             _remove(path)
-    for path in set(paths).difference(kept):
+    for path in sorted(set(paths).difference(kept)):
         if path.suffix == ".lease":
             _remove_if_alone(path)
         elif _age(path) > _KEPT_SECONDS:

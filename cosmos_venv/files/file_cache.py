@@ -5,7 +5,6 @@ They only save time, so nothing here fails: what cannot be read is not there, an
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -26,11 +25,11 @@ from cosmos_venv.files.durable_files import (
     kept_in,
     make_private,
     make_way,
-    open_or_set_aside,
     open_own,
     read_own,
     sweep_abandoned,
 )
+from cosmos_venv.files.kernel_lock import FileToLock, remove_unless_locked
 from cosmos_venv.files.read_limits import ANY_SIZE, refuse_unfit_file, sha256_of_file
 
 SETTLED_SECONDS = 2.0
@@ -39,6 +38,7 @@ SETTLED_SECONDS = 2.0
 _HEX_DIGITS = 64
 _REFRESHED_SECONDS = 300.0  # what is used must look newer than what nobody uses, and a parse must not write
 _TURN = 0.05
+_LOCK_SUFFIX = ".lock"
 _PRIVATE = 0o600
 
 
@@ -181,21 +181,20 @@ class FileCache(msgspec.Struct, frozen=True, kw_only=True):
         :param wait: seconds; None: however long.
         :param report: called once when somebody else has the turn.
         """
-        descriptor = self._open_lock(digest)
-        if descriptor is None:  # no cache, or a mount without locks: then each process makes its own
+        file = self._lock_file(digest)
+        if file is None:  # no cache: then each process makes its own
             yield True
             return
         try:
-            os.utime(descriptor)  # so that nobody takes it for abandoned
-            yield _is_locked(descriptor, wait, report)
+            yield _is_locked(file, wait, report)
         finally:
-            os.close(descriptor)
+            file.close()
 
-    def _open_lock(self, digest: str) -> int | None:
+    def _lock_file(self, digest: str) -> FileToLock | None:
         with suppress(OSError):
             make_private(self.folder)
             if is_private(self.folder):
-                return open_or_set_aside(self.folder / f"{digest}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+                return FileToLock(self.folder / f"{digest}{_LOCK_SUFFIX}")
         return None
 
     def _sweep(self) -> None:
@@ -207,7 +206,10 @@ class FileCache(msgspec.Struct, frozen=True, kw_only=True):
         outdated = [path for seconds, path in copies[: self.most] if seconds > self.seconds]
         for path in [*others, *outdated, *(path for _, path in copies[self.most :])]:
             with suppress(OSError):  # a directory, or another user's
-                path.unlink()
+                if path.suffix == _LOCK_SUFFIX:
+                    remove_unless_locked(path)  # somebody may have had the turn for longer than an hour
+                else:
+                    path.unlink()
 
     def _found(self) -> Iterator[tuple[float, Path]]:
         for path in kept_in(self.folder):
@@ -215,23 +217,21 @@ class FileCache(msgspec.Struct, frozen=True, kw_only=True):
                 yield age(path.lstat().st_mtime), path
 
 
-def _is_locked(descriptor: int, wait: float | None, report: Callable[[], object]) -> bool:
+def _is_locked(file: FileToLock, wait: float | None, report: Callable[[], object]) -> bool:
     deadline = None if wait is None else time.monotonic() + wait
     has_reported = False
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not has_reported:
-                has_reported = True
-                report()
-            if deadline is not None and time.monotonic() >= deadline:
-                return False
-            time.sleep(_TURN)
+            if file.try_lock():
+                return True
         except OSError:  # a mount that knows no locks
             return True
-        else:
-            return True
+        if not has_reported:
+            has_reported = True
+            report()
+        if deadline is not None and time.monotonic() >= deadline:
+            return False
+        time.sleep(_TURN)
 
 
 def digest_of_file(path: Path, *, known: FileCache | None = None) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from cosmos_venv.files.durable_files import open_or_set_aside, open_own, set_aside
+from cosmos_venv.files.durable_files import OddFile, open_or_set_aside, open_own, set_aside
 
 _FOR_THE_OWNER = 0o600
 _FOR_A_GROUP = 0o660
@@ -242,6 +242,24 @@ def unlock(descriptor: int) -> None:
     """
     with suppress(OSError):  # a mount that knows no locks
         fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def remove_unless_locked(path: Path) -> None:
+    """Remove a lock file that nobody has locked. Whoever has opened it meanwhile sees by ``is_still`` that it is gone.
+
+    :param path: of the file; what is no plain file there nobody can have locked.
+    :raises OSError: when it is gone already, or cannot be removed.
+    """
+    try:
+        descriptor = open_own(path, os.O_RDWR)
+    except OddFile:
+        path.unlink()
+        return
+    try:
+        if flock_at_once(descriptor) and is_still(descriptor, path):
+            path.unlink()
+    finally:
+        os.close(descriptor)
 
 
 def is_still(descriptor: int, path: Path) -> bool:

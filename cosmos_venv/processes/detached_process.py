@@ -197,8 +197,11 @@ class DetachedWork:
     def sweep(self) -> None:
         """Remove all of the files, unless a process is at work or was lately."""
         left = [path for path in self.folder.glob(f"*{self.key}.*") if _FILE.fullmatch(path.name)]
-        if not left or min(age(path.lstat().st_mtime) for path in left) < _KEPT_SECONDS:
-            return  # another parse may have removed them all
+        try:
+            if not left or min(age(path.lstat().st_mtime) for path in left) < _KEPT_SECONDS:
+                return
+        except FileNotFoundError:
+            return  # another one sweeps too, or the work has begun anew
         with self.claim() as claim:
             if claim is not None:
                 # The claim goes last, and locked: whoever has opened it meanwhile sees that it is gone.

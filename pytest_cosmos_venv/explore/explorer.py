@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import heapq
 import os
 import pickle
@@ -25,6 +26,7 @@ from pytest_cosmos_venv.explore.workers import Worker, WorkerFailed, whoever_is_
 _MOST_WORKERS = 2
 _LOOKS_FOR_SHORTER = 100  # schedules that are run after the first that has failed
 _MOST_CONTENDERS = 8
+_PREFIX = "cosmos-explore-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -398,8 +400,43 @@ def _fast_folder(new_folder: Callable[[], Path]) -> Iterator[Path]:
     if not (memory.is_dir() and os.access(memory, os.W_OK)):
         yield new_folder()
         return
-    folder = Path(tempfile.mkdtemp(prefix="cosmos-explore-", dir=memory))
+    _sweep(memory)
+    folder, lock = _locked_folder(memory)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _locked_folder(memory: Path) -> tuple[Path, int]:
+    """A new folder with a descriptor that has it locked for as long as this process or one of its workers lives."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=memory))
+        if (lock := _lock(folder)) is not None:
+            return folder, lock
+
+
+def _sweep(memory: Path) -> None:
+    """Remove the folders of this user's explorations that were killed."""
+    for folder in memory.glob(f"{_PREFIX}*"):
+        if (lock := _lock(folder)) is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+
+def _lock(folder: Path) -> int | None:
+    """A descriptor that has the folder locked; None where another process has it, or it is gone or somebody else's."""
+    try:
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Another run that sweeps may have locked it in the moment between its making and this.
+        if os.path.samestat(os.fstat(lock), folder.lstat()):
+            return lock
+    except OSError:
+        pass
+    os.close(lock)
+    return None

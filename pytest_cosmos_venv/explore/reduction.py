@@ -37,6 +37,7 @@ ERRORS = {
     "scandir": ("EIO",),
     "flock": ("EINTR",),
     "lockf": ("EINTR",),
+    "fcntl": ("EINTR",),
 }
 """The errors with which a step can fail. Python repeats by itself all others that a signal interrupts (PEP 475)."""
 

@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -52,6 +53,8 @@ those that all sleep; it waits for a lock; it has ended.
 """
 _LONGEST_STEP = 30.0  # seconds of real time from one step to the next
 _NO_LIMIT = 1_000_000_000
+_DIGITS_OF_A_SECOND = 10  # since the epoch; three more are milliseconds
+_TIME = re.compile(r"(?<![0-9a-f])\d{10}(?:\d{3}){0,3}(?![0-9a-f])")
 _SHOWN_OUTPUT = 2_000
 
 
@@ -241,6 +244,7 @@ class _Running:
         self._names = {str(process.pid): f"<pid of {contender_name(i)}>" for i, process in enumerate(self._processes)}
         # Not the same digits within a digest.
         self._pids = re.compile(rf"(?<![0-9a-f])({'|'.join(self._names)})(?![0-9a-f])")
+        self._started = times[time.CLOCK_REALTIME]
         for process in self._processes:
             process.orders.send(([each.pid for each in self._processes], times))
             self._hear(process)
@@ -382,7 +386,7 @@ class _Running:
         for lock in [resource for resource, _ in step.footprint if resource.startswith("lock:") and step.name != KILL]:
             if step.name == "close" or step.text.endswith("LOCK_UN"):
                 process.locks = [held for held in process.locks if held != lock]
-            elif not step.outcome and step.name in {"flock", "lockf"}:
+            elif not step.outcome and step.name in {"flock", "lockf", "fcntl"}:
                 process.locks.append(lock)
         if step.name in {BEGIN, END} and step.action == GO:
             (process.spans.add if step.name == BEGIN else process.spans.discard)(f"span:{step.text.partition(' ')[2]}")
@@ -391,10 +395,17 @@ class _Running:
             if other.how == BLOCKED and other is not process and (other.until in released or EVERYTHING in released):
                 other.how = AT
         text = self._pids.sub(lambda found: self._names[found[0]], step.text)
-        self.steps.append(step._replace(text=text))
+        self.steps.append(step._replace(text=_TIME.sub(self._time_in_words, text)))
         self.standing.append(standing)
         if self._plan.each_step is not None and is_change(step.footprint):
             self._look()
+
+    def _time_in_words(self, found: re.Match[str]) -> str:
+        """A time in the name of a file, which is another one in each schedule."""
+        seconds = int(found[0]) / 10.0 ** (len(found[0]) - _DIGITS_OF_A_SECOND) - self._started
+        if abs(seconds) > self._clock + _LONGEST_STEP:
+            return found[0]
+        return f"<start + {seconds:.3g} s>" if seconds >= 0 else "<before the start>"
 
     def _look(self) -> None:
         # Whoever looks sees everything: no two changes commute then.

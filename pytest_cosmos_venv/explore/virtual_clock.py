@@ -6,6 +6,7 @@ write is that of this clock. Time stands while a contender has a child process: 
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import select
@@ -37,9 +38,9 @@ def replaced_clock() -> dict[_Function, _Function]:
     return {
         _real["sleep"]: _sleep,
         _real["time"]: _time,
-        _real["time_ns"]: lambda: int(_time() * _BILLION) if stepper() else _real["time_ns"](),
+        _real["time_ns"]: lambda: _nanoseconds(time.CLOCK_REALTIME) if stepper() else _real["time_ns"](),
         _real["monotonic"]: _monotonic,
-        _real["monotonic_ns"]: lambda: int(_monotonic() * _BILLION) if stepper() else _real["monotonic_ns"](),
+        _real["monotonic_ns"]: lambda: _nanoseconds(time.CLOCK_MONOTONIC) if stepper() else _real["monotonic_ns"](),
         _real["clock_gettime"]: _clock_gettime,
         _real_select: _select,
         _urandom: _random_bytes,
@@ -53,8 +54,9 @@ def replace_methods() -> None:
 
 
 def times_ahead() -> dict[int, float]:
-    """Return the times of a schedule's clocks. All of its processes must have begun."""
-    return {clock: float(_real["clock_gettime"](clock)) + _AHEAD for clock in _CLOCKS}
+    """Return the times of a schedule's clocks, in whole seconds. All of its processes must have begun."""
+    # Were they no whole ones, the last digit of a sum would be rounded differently in each schedule.
+    return {clock: math.ceil(_real["clock_gettime"](clock)) + _AHEAD for clock in _CLOCKS}
 
 
 def take_clock(times: dict[int, float]) -> float:
@@ -76,10 +78,15 @@ def seed_random(index: int) -> None:
 
 
 def _clock_gettime(clock: int, /) -> float:
-    here = stepper()
-    if here is None or clock not in _started:
+    if stepper() is None or clock not in _started:
         return float(_real["clock_gettime"](clock))
-    return _started[clock] + here.clock
+    return _nanoseconds(clock) / _BILLION
+
+
+def _nanoseconds(clock: int) -> int:
+    """Of which a time is made, as that of a file: of two that are noted at one moment, neither is the later one."""
+    here = stepper()
+    return int(_started[clock]) * _BILLION + round((here.clock if here else 0.0) * _BILLION)
 
 
 def _time() -> float:

@@ -19,8 +19,12 @@ from pytest_cosmos_venv.explore.steps import ADD, EVERYTHING, READ, WRITE, Footp
 _Function = Callable[..., Any]
 _Footprints = tuple[Footprint, Footprint]
 _real_os = {name: getattr(os, name) for name in dir(os) if callable(getattr(os, name))}
-_real_flock, _real_lockf = fcntl.flock, fcntl.lockf
+_real_flock, _real_lockf, _real_fcntl = fcntl.flock, fcntl.lockf, fcntl.fcntl
 _FLAGS = ("O_RDWR", "O_WRONLY", "O_CREAT", "O_EXCL", "O_TRUNC", "O_APPEND")
+_BILLION = 1_000_000_000
+# <fcntl.h> of Linux; Python has the names from 3.9 on.
+_OFD_LOCKS = _OFD_GET, _OFD_SET, _OFD_WAIT = 36, 37, 38
+_KINDS = {fcntl.F_RDLCK: fcntl.LOCK_SH, fcntl.F_WRLCK: fcntl.LOCK_EX, fcntl.F_UNLCK: fcntl.LOCK_UN}
 _LOCKS = {fcntl.LOCK_SH: "LOCK_SH", fcntl.LOCK_EX: "LOCK_EX", fcntl.LOCK_UN: "LOCK_UN"}
 
 
@@ -51,6 +55,7 @@ def replaced_calls() -> dict[_Function, _Function]:
     made[_real_os["utime"]] = _utime
     made[_real_flock] = _flock
     made[_real_lockf] = _lockf
+    made[_real_fcntl] = _fcntl
     return made
 
 
@@ -69,9 +74,9 @@ def set_time(here: Stepper, path: str | int) -> None:
     :param here: the contender.
     :param path: of the file, or its descriptor.
     """
-    now = here.started_at + here.clock
+    now = int(here.started_at) * _BILLION + round(here.clock * _BILLION)
     try:
-        _real_os["utime"](path, (now, now))
+        _real_os["utime"](path, ns=(now, now))
     except OSError:
         return
 
@@ -391,6 +396,30 @@ def _flock(fd: Any, operation: int, /) -> None:
 
 def _lockf(fd: Any, cmd: int, len: int = 0, start: int = 0, whence: int = 0, /) -> Any:  # noqa: A002 - its name
     return _lock(fd, cmd, "lockf", lambda kind: _real_lockf(fd, kind, len, start, whence))
+
+
+def _fcntl(fd: Any, cmd: int, arg: Any = 0, /) -> Any:
+    """Locks of an open file (``F_OFD_SETLK``) are seen; whatever else ``fcntl`` does is not."""
+    here = stepper()
+    path = (
+        None
+        if here is None or cmd not in _OFD_LOCKS
+        else here.places.path_of(fd if isinstance(fd, int) else fd.fileno())
+    )
+    if here is None or path is None or not isinstance(arg, bytes):
+        return _real_fcntl(fd, cmd, arg)
+    if cmd == _OFD_GET:
+
+        def touched() -> _Footprints:
+            return (found := reading(here.places.file(fd, kind="lock"))), found
+
+        return here.perform(
+            "getlk", f"fcntl {path_text(here, path)} F_OFD_GETLK", lambda: _real_fcntl(fd, cmd, arg), touched
+        )
+    kind = _KINDS[int.from_bytes(arg[:2], sys.byteorder)]
+    return _lock(
+        fd, kind | (0 if cmd == _OFD_WAIT else fcntl.LOCK_NB), "fcntl", lambda _: _real_fcntl(fd, _OFD_SET, arg)
+    )
 
 
 def _lock(fd: Any, operation: int, name: str, act: Callable[[int], Any]) -> Any:

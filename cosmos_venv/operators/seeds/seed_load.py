@@ -257,11 +257,16 @@ class _Load:
         :param seen: what was remembered before dbt ran; None: nothing.
         """
         with own_turn(self.loads.cache_dir, self.loads.key):
-            self._keep(content, seen, is_undisturbed=own.is_undisturbed())
-            own.end_well()
+            if self._keep(content, seen, is_undisturbed=own.is_undisturbed()):
+                own.end_well()
+            else:
+                own.end_in_doubt()
 
-    def _keep(self, content: SeedContent, seen: Remembered | None, *, is_undisturbed: bool) -> None:
-        """Remember what was loaded; where that is not certain, see that nothing older is taken for it."""
+    def _keep(self, content: SeedContent, seen: Remembered | None, *, is_undisturbed: bool) -> bool:
+        """Remember what was loaded; where that is not certain, see that nothing older is taken for it.
+
+        :returns: whether it is certain.
+        """
         meanwhile = recall(self.scope, self._task.log.warning)
         doubt = self._doubt(content, seen, meanwhile, is_undisturbed=is_undisturbed)
         if doubt is not None:
@@ -269,6 +274,7 @@ class _Load:
         if doubt is None or meanwhile is not None:
             checksum = content.checksum if doubt is None else None
             remember(self.scope, checksum, self._run_id(), self._task.log.warning)
+        return doubt is None
 
     def _doubt(
         self, content: SeedContent, seen: Remembered | None, meanwhile: Remembered | None, *, is_undisturbed: bool

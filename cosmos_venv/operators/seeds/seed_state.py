@@ -152,8 +152,15 @@ class OwnLoad:
         return not self.loads.broken_off() - self.before - own
 
     def end_well(self) -> None:
-        """Let what broke off before not count any more. To be called in the seed's turn, as is ``break_off``."""
+        """Let what broke off before not count any more. To be called in the seed's turn, as are the other ends."""
         self._remove({*self.before, *([self.file[0]] if self.file else [])})
+
+    def end_in_doubt(self) -> None:
+        """End with a whole table of which it is not known whose it is. Loads that last now have to see that: this one
+        may have written over theirs.
+        """
+        self._remove(set(self.before))
+        self.break_off(is_forgotten=True)
 
     def break_off(self, *, is_forgotten: bool) -> None:
         """End where it is not known what is left in the table. Loads that last now have to see that.

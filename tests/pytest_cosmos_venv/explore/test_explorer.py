@@ -6,6 +6,8 @@ import errno
 import fcntl
 import os
 import re
+import signal
+import struct
 import tempfile
 import time
 from contextlib import suppress
@@ -24,6 +26,7 @@ from pytest_cosmos_venv import (
     ToolkitMisuse,
     UnfinishedExplorationWarning,
 )
+from tests.waiting import wait_until
 
 
 def look_then_write(contender: ExploredContender) -> None:
@@ -54,6 +57,20 @@ def make_exclusively(contender: ExploredContender) -> None:
 def flocked(contender: ExploredContender) -> None:
     with (contender.folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        with contender.span("held"):
+            pass
+
+
+def locked_for_an_open_file(contender: ExploredContender) -> None:
+    """By ``F_OFD_SETLK`` of Linux, whose number Python knows from 3.9 on."""
+    whole_file = struct.pack("hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    with (contender.folder / "lock").open("w") as lock:
+        while True:
+            try:
+                fcntl.fcntl(lock, 37, whole_file)
+                break
+            except BlockingIOError:
+                time.sleep(1)
         with contender.span("held"):
             pass
 
@@ -100,7 +117,7 @@ def test_a_schedule_is_followed_as_far_as_mended_code_allows(cosmos_explore: Exp
     assert [outcome.how for outcome in run.outcomes] == ["returned", "returned"]
 
 
-@pytest.mark.parametrize("work", [make_exclusively, flocked, with_filelock])
+@pytest.mark.parametrize("work", [make_exclusively, flocked, locked_for_an_open_file, with_filelock])
 def test_a_sound_lock_is_explored_to_the_end(cosmos_explore: Explore, work: object) -> None:
     exploration = cosmos_explore([work, work], check=held_by_one, preemptions=1, kills=0)  # type: ignore[list-item]
 
@@ -193,6 +210,21 @@ def test_who_comes_after_finds_what_a_kill_has_left(cosmos_explore: Explore) -> 
     assert failure.value.seed == "a1(write) a!"
 
 
+def test_files_that_are_named_after_the_time_are_the_same_in_each_schedule(cosmos_explore: Explore) -> None:
+    def note(contender: ExploredContender) -> bool:
+        began = time.time()
+        page = contender.folder / f"{time.time_ns()}.{contender.index}"
+        page.touch()
+        older = [path for path in contender.folder.iterdir() if int(path.stem) / 1e9 < began]
+        return page.stat().st_mtime_ns == int(page.stem) and not older
+
+    def at_one_moment(run: ExploredRun) -> None:
+        assert run.values == (True, True)
+        assert {"open <start + 0 s>.0 O_WRONLY|O_CREAT"} < {step.text for step in run.steps}
+
+    assert cosmos_explore([note, note], check=at_one_moment, kills=0).is_complete
+
+
 def test_each_step_is_looked_at(cosmos_explore: Explore) -> None:
     def write(contender: ExploredContender) -> None:
         (contender.folder / "a").touch()
@@ -263,6 +295,36 @@ def test_nothing_is_left_in_memory_or_running(cosmos_explore: Explore, monkeypat
 
     assert [folder for folder in made if Path(folder).exists()] == []
     assert {each.pid for each in psutil.Process().children()} <= before
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="there is no folder in memory")  # noqa: S108
+def test_the_folder_of_a_killed_run_is_removed_by_the_next_one(cosmos_explore: Explore, tmp_path: Path) -> None:
+    where = tmp_path / "where"
+
+    def wait_for_ever(contender: ExploredContender) -> None:
+        where.with_name("draft").write_text(str(contender.folder.parents[1]))
+        where.with_name("draft").rename(where)
+        signal.pause()
+
+    pid = os.fork()
+    if pid == 0:
+        try:
+            cosmos_explore([wait_for_ever])
+        finally:
+            os._exit(1)
+    wait_until(where.exists)
+    folder = Path(where.read_text())
+    cosmos_explore([flocked])
+    is_there_while_it_runs = folder.is_dir()
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+    def is_removed_by_another_run() -> bool:
+        cosmos_explore([flocked])
+        return not folder.exists()
+
+    assert is_there_while_it_runs
+    wait_until(is_removed_by_another_run)  # its processes end with it, and not all in the same moment
 
 
 def test_figures_are_told() -> None:

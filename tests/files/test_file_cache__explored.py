@@ -1,0 +1,163 @@
+"""Kept parse files, listings and plans in every order of the steps of two processes that read, write and sweep them.
+
+The model: under a digest stands one of the contents that were written whole, or nothing. Whoever has read one has all
+of it. In the turn of a digest there is one process at a time, however old the file of the turn is, and a turn ends with
+its process.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv.files.file_cache import FileCache
+from cosmos_venv.rendering.one_task.plan_cache import find, keep
+from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun
+from tests.rendering.one_task.test_plan_cache import plan
+
+Work = Callable[[ExploredContender], object]
+DIGEST, OTHER = "d" * 64, "e" * 64
+PARTS = (b"the first half\n", b"the second half\n")
+OLD = 7_200.0  # seconds; a file that nobody has touched for so long counts as abandoned
+APART = re.compile(r"\.[0-9a-f]{32}")
+
+
+def cache(folder: Path, most: int = 50) -> FileCache:
+    return FileCache(folder=folder / "cache" / "kept", suffix=".msgpack", most=most)
+
+
+def write(contender: ExploredContender, *, digest: str = DIGEST, most: int = 50) -> None:
+    cache(contender.folder, most).write(digest, iter(PARTS))
+
+
+def read(contender: ExploredContender) -> bytes | None:
+    return cache(contender.folder).read(DIGEST)
+
+
+def make_in_turn(contender: ExploredContender) -> bytes | None:
+    """A process that needs what nobody has made: one makes it, and all have it."""
+    files = cache(contender.folder)
+    with files.turn(DIGEST, wait=None, report=lambda: None) as has_turn:
+        assert has_turn
+        found = files.read(DIGEST)
+        if found is None:
+            with contender.span("made"):
+                pass
+            files.write(DIGEST, PARTS)
+        return files.read(DIGEST)
+
+
+def hold_turn(contender: ExploredContender) -> None:
+    with cache(contender.folder).turn(DIGEST, wait=None, report=lambda: None), contender.span("in turn"):
+        pass
+
+
+def kept_long_ago(folder: Path) -> None:
+    """What was kept two hours ago, and the file of a turn that was then."""
+    with cache(folder).turn(DIGEST, wait=None, report=lambda: None):
+        cache(folder).write(DIGEST, PARTS)
+    for path in cache(folder).folder.iterdir():
+        then = path.stat().st_mtime - OLD
+        os.utime(path, (then, then))
+
+
+def whole_or_nothing(run: ExploredRun) -> None:
+    for outcome in run.outcomes:
+        assert outcome.value in {None, b"".join(PARTS)}, f"{outcome.name} has read {outcome.value!r}"
+    folder = run.folder / "cache" / "kept"
+    unknown = [path.name for path in folder.iterdir() if APART.fullmatch(path.name)] if folder.exists() else []
+    assert run.killed or not unknown, f"left behind: {unknown}"
+
+
+def made_once(run: ExploredRun) -> None:
+    whole_or_nothing(run)
+    assert all(outcome.value for outcome in run.outcomes if outcome.how == "returned"), "there is nothing"
+    assert run.killed or run.timeline.count("made") == 1, f"made {run.timeline.count('made')} times"
+
+
+def one_at_a_time(run: ExploredRun) -> None:
+    if run.timeline.count("in turn"):
+        run.timeline.assert_max_concurrent("in turn", 1)
+
+
+@pytest.mark.parametrize(
+    ("works", "options"),
+    [
+        pytest.param([write, write], {}, id="write-and-write", marks=pytest.mark.long),  # 4 s of CPU
+        pytest.param([write, read], {"fresh": kept_long_ago}, id="write-and-read"),  # 1 s
+        pytest.param([partial(write, digest=OTHER, most=1), read], {"fresh": kept_long_ago}, id="sweep-and-read"),
+        pytest.param(
+            [partial(write, most=1), partial(write, digest=OTHER, most=1)], {}, id="full", marks=pytest.mark.long
+        ),  # 4 s
+        pytest.param(
+            [make_in_turn, make_in_turn],
+            {"after": make_in_turn, "check": made_once},
+            id="turns",
+            marks=pytest.mark.long,  # 7 s
+        ),
+    ],
+)
+def test_two_processes_at_once(cosmos_explore: Explore, works: list[Work], options: dict[str, Any]) -> None:
+    exploration = cosmos_explore(works, **{"after": read, "check": whole_or_nothing, "reuse": True, **options})
+
+    print(exploration)
+    assert exploration.is_complete
+
+
+OLD_FILE_OF_A_TURN = "a11(utime) c21 a3(end) b1(stat)"
+
+
+def test_the_turn_of_one_who_had_opened_a_file_that_was_swept_away(cosmos_explore: Explore) -> None:
+    """It locked the file that had no name any more, and the next one made and locked another."""
+    works: list[Work] = [hold_turn, hold_turn, partial(write, digest=OTHER)]
+
+    cosmos_explore.replay(OLD_FILE_OF_A_TURN, works, fresh=kept_long_ago, check=one_at_a_time)
+
+
+def holds_turn_for_long(contender: ExploredContender) -> None:
+    with cache(contender.folder).turn(DIGEST, wait=None, report=lambda: None), contender.span("in turn"):
+        time.sleep(OLD)
+
+
+def test_the_file_of_a_turn_that_lasts_for_hours_is_not_swept_away(cosmos_explore: Explore) -> None:
+    def come_later(contender: ExploredContender) -> None:
+        time.sleep(OLD - 1)
+        write(contender, digest=OTHER)
+        hold_turn(contender)
+
+    cosmos_explore([holds_turn_for_long, come_later], check=one_at_a_time, preemptions=0, kills=0)
+
+
+@pytest.mark.long  # 4 s of CPU
+def test_an_old_file_of_a_turn_that_is_swept_away_lets_no_second_one_in(cosmos_explore: Explore) -> None:
+    works: list[Work] = [hold_turn, hold_turn, partial(write, digest=OTHER)]
+
+    exploration = cosmos_explore(works, fresh=kept_long_ago, check=one_at_a_time, kills=0, reuse=True)
+
+    print(exploration)
+    assert exploration.is_complete
+
+
+def test_a_worker_finds_its_task_in_a_plan_that_another_one_keeps_now(cosmos_explore: Explore) -> None:
+    def keep_plan(contender: ExploredContender) -> None:
+        keep(cache(contender.folder), DIGEST, plan(contender.folder, "a", "b", "c"), contender.folder)
+
+    def find_task(contender: ExploredContender) -> str | None:
+        found = find(cache(contender.folder), DIGEST, "b", contender.folder)
+        return None if found is None else found.task.task_id
+
+    def found_or_not(run: ExploredRun) -> None:
+        assert set(run.values) <= {None, "b"}
+        assert run.killed or run.values[-1] == "b"
+
+    exploration = cosmos_explore([keep_plan, find_task], after=find_task, check=found_or_not, reuse=True)
+
+    print(exploration)
+    assert exploration.is_complete

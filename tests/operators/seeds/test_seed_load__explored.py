@@ -1,0 +1,176 @@
+"""The memory of a seed in every order of the steps of two tasks that load it, of a deployment, and of kills.
+
+The model: dbt reads the file, leaves half a table, then a whole one. However it went, once each task has run again, the
+table holds what the file holds: no task passes over a table of which that is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.dbt.command import FullOutputSubprocessResult
+from cosmos_venv.managed import caches
+from cosmos_venv.operators.seeds import seed_state
+from cosmos_venv.operators.seeds.seed_load import SeedTask, run_if_changed
+from cosmos_venv.processes.cancellation import Cancellation
+from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun, FailingSchedule
+from tests.operators.file_variables import variables_below
+from tests.operators.seeds.seed_task import SEED
+
+OLD, NEW = "a\n1\n", "a\n2\n"
+
+
+class Log:
+    """A task's log that nobody reads."""
+
+    def info(self, *_: object) -> None: ...
+
+    warning = info
+
+
+def load(contender: ExploredContender, *, dag: str = "harbor", fails: bool = False) -> bool:
+    """A task of the seed; returns whether dbt ran."""
+    folder = contender.folder
+    has_run = False
+
+    def dbt() -> FullOutputSubprocessResult:
+        nonlocal has_run
+        has_run = True
+        content = (folder / "harbor" / "piers.csv").read_text()
+        (folder / "table").write_text("half of it")
+        if fails:
+            raise ValueError("the warehouse is gone")
+        (folder / "table").write_text(content)
+        return FullOutputSubprocessResult(0, "", [])
+
+    task = SeedTask(
+        dag_id=dag,
+        task_id="piers_seed",
+        task_group=None,
+        context={"dbt_node_config": {"unique_id": SEED, "original_file_path": "piers.csv"}, "run_id": contender.name},
+        log=Log(),
+        cancellation=Cancellation(),
+        command=["dbt", "seed"],
+        env={},
+        project_dir=folder / "harbor",
+        install_deps=False,
+    )
+    with pytest.MonkeyPatch.context() as patch, variables_below(folder / "variables"):
+        patch.setattr(caches, "cache_dir", lambda: folder / "cache" / "ours")
+        run_if_changed(task, dbt, lambda: None)
+    return has_run
+
+
+port = partial(load, dag="port")
+failing = partial(load, fails=True)
+
+
+def load_each(contender: ExploredContender) -> list[bool]:
+    """Both groups run again."""
+    return [load(contender, dag=dag) for dag in ("harbor", "port")]
+
+
+def deploy(contender: ExploredContender) -> None:
+    draft = contender.folder / "draft"
+    draft.write_text(NEW)
+    draft.replace(contender.folder / "harbor" / "piers.csv")
+
+
+def project(folder: Path) -> None:
+    (folder / "harbor").mkdir()
+    (folder / "harbor" / "dbt_project.yml").write_text("name: harbor\nseed-paths: ['.']\n")
+    (folder / "harbor" / "piers.csv").write_text(OLD)
+    (folder / "variables").mkdir()
+    (folder / "cache").mkdir(mode=0o700)
+
+
+def table_is_the_file_s(run: ExploredRun) -> None:
+    table, file = (run.folder / "table").read_text(), (run.folder / "harbor" / "piers.csv").read_text()
+    assert table == file, f"the table holds {table!r}, the file {file!r}"
+
+
+@pytest.fixture(autouse=True)
+def _everything_is_imported(tmp_path: Path) -> None:
+    """Imports draw random values, and a process of a contender that serves several schedules imports but once."""
+    project(tmp_path)
+    load(ExploredContender(0, 1, tmp_path))
+
+
+WRITTEN_OVER = "a41(write) c4 b62(flock) a1(stat)"
+
+
+def test_a_load_that_has_written_over_another_one_tells_it(cosmos_explore: Explore) -> None:
+    """Its file was changed while dbt ran, so it remembered nothing; and the other one, which had loaded the new file
+    before, remembered that.
+    """
+    cosmos_explore.replay(
+        WRITTEN_OVER, [load, load, deploy], fresh=project, after=load, check=table_is_the_file_s, may_raise=ValueError
+    )
+
+
+@pytest.mark.parametrize(
+    ("works", "bounds", "after"),
+    [
+        pytest.param([load, load], (1, 0), load, id="two-runs"),
+        pytest.param([load, deploy], (2, 0), load, id="deployed"),
+        pytest.param([load, port], (1, 0), load_each, id="two-groups"),
+        pytest.param([load, load], (2, 0), load, id="two-runs-2", marks=pytest.mark.long),  # 7 s of CPU
+        pytest.param([load, failing], (2, 0), load, id="one-fails-2", marks=pytest.mark.long),  # 7 s
+        pytest.param([load, port], (2, 0), load_each, id="two-groups-2", marks=pytest.mark.long),  # 5 s
+        # With an interruption beside the kill there are some 900 schedules of each pair, 30 s of CPU.
+        pytest.param([load, load], (0, 1), load, id="two-runs-killed", marks=pytest.mark.long),  # 3 s
+        pytest.param([load, failing], (0, 1), load, id="one-fails-killed", marks=pytest.mark.long),  # 3 s
+        pytest.param([load, port], (0, 1), load_each, id="two-groups-killed", marks=pytest.mark.long),  # 4 s
+        pytest.param([load, deploy], (2, 1), load, id="deployed-and-killed", marks=pytest.mark.long),  # 7 s
+        # With two interruptions there are 3,439 schedules, which take a minute: they were explored once, by hand.
+        pytest.param([load, load, deploy], (1, 0), load, id="two-runs-deployed", marks=pytest.mark.long),  # 3 s
+    ],
+)
+def test_no_task_passes_over_a_table_of_which_it_is_not_known_what_it_holds(
+    cosmos_explore: Explore,
+    works: list[Callable[[ExploredContender], object]],
+    bounds: tuple[int, int],
+    after: Callable[[ExploredContender], object],
+) -> None:
+    preemptions, kills = bounds
+    exploration = cosmos_explore(
+        works,
+        fresh=project,
+        after=after,
+        check=table_is_the_file_s,
+        may_raise=ValueError,
+        preemptions=preemptions,
+        kills=kills,
+        reuse=True,
+    )
+
+    print(exploration)
+    assert exploration.is_complete
+
+
+# A fault, put back in: what the task would do without one of its precautions.
+def tells_nobody_of_what_broke_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seed_state.SeedLoads, "_locked_file", lambda _: None)
+
+
+@pytest.mark.long  # 8 s of CPU
+def test_loads_that_tell_nobody_that_they_broke_off_are_found(
+    cosmos_explore: Explore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tells_nobody_of_what_broke_off(monkeypatch)
+
+    with pytest.raises(FailingSchedule, match=r"\A.*the table holds") as failure:
+        cosmos_explore(
+            [load, load],
+            fresh=project,
+            after=load,
+            check=table_is_the_file_s,
+            preemptions=1,
+            reuse=True,
+        )
+
+    print(failure.value.seed)
