@@ -33,7 +33,8 @@ TOGETHER = 10
 DEADLINE = 30
 """Seconds for one task: a fault that lets tasks hang does so in each of a hundred checks."""
 
-ORDINARY = [name for name, cls in MUTANTS.items() if not read_specification()[cls.kills].has_servers]
+_SPECIFICATION = read_specification()
+ORDINARY = [name for name, cls in MUTANTS.items() if not _SPECIFICATION[cls.kills].has_servers]
 """Those of the ordinary run: in the run with servers of Airflow nothing but its own areas is judged."""
 
 Known = dict[str, dict[str, Any]]
