@@ -1,4 +1,4 @@
-"""The cache of the run, for the runs of pytest that tests of the toolkit start."""
+"""The runs of pytest that tests of the toolkit start: their cache, and the plugins that they go without."""
 
 from __future__ import annotations
 
@@ -14,3 +14,9 @@ def cache_dir(request: pytest.FixtureRequest) -> Path:
     """The cache of this run: wheels and Airflow's database are made once, and not by each inner run."""
     shared: SharedFolders = request.getfixturevalue("_cosmos_shared")
     return shared.root
+
+
+@pytest.fixture(autouse=True)
+def _without_plugins_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare runs of pytest in this environment the imports of Hypothesis and trio: half of the time that they take."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest -p no:anyio")

@@ -125,7 +125,11 @@ class CheckedProject:
     def pytest(self, *options: str, variables: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """Run pytest in the project."""
         left_behind = ("AIRFLOW", "COV_", "PYTEST_", "PYTHONDONTWRITE", "CI")
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(left_behind)}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if name == "PYTEST_ADDOPTS" or not name.startswith(left_behind)
+        }
         command = [str(self.python), "-W", "ignore", "-m", "pytest", "-p", "no:cacheprovider", "-ra", "--color=no"]
         return subprocess.run(
             [*command, f"--cosmos-cache-dir={self.cache_dir}", f"--basetemp={self.folder / 'base'}", *options],
