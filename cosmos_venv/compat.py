@@ -24,8 +24,8 @@ from weakref import WeakKeyDictionary
 import airflow
 
 AIRFLOW_VERSION: str = airflow.__version__
-# pip sees to this; an image in which somebody has installed without dependencies does not.
-if [int(number) for number in AIRFLOW_VERSION.split(".")[:2]] < [2, 10]:
+_RELEASE = tuple(int(part) for part in AIRFLOW_VERSION.split(".")[:2])
+if _RELEASE < (2, 10):
     raise ImportError(f"cosmos-venv needs Airflow 2.10 or later; this is Airflow {AIRFLOW_VERSION}. Upgrade Airflow.")
 _SHORTEST_MASKED = 5
 _NAME_OF_A_DAG_FILE = "unusual_prefix_"  # Airflow imports a DAG file under a name that begins so
@@ -154,7 +154,6 @@ _FRAME_NAMES = {
     ),
     (3, 2): _SINCE_3_2,
 }
-_RELEASE = tuple(int(part) for part in AIRFLOW_VERSION.split(".")[:2])
 TASKS_START_AS_TRIGGERS = tuple(int(each) for each in re.findall(r"\d+", AIRFLOW_VERSION)[:3]) >= (3, 3, 2)
 """Whether a task can begin and end in the triggerer without a worker, and is tried again when it has failed there.
 
