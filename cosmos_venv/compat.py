@@ -229,10 +229,8 @@ def count(metric: str, tags: Mapping[str, str]) -> None:
     :param metric: its name, without the prefix that Airflow gives to all.
     :param tags: names and values that the metric carries.
     """
-    try:
+    with suppress(Exception):  # whatever a backend raises: a count is worth no task
         _first("Stats", "airflow.sdk.observability.stats", "airflow.stats").incr(metric, tags=dict(tags))
-    except Exception:  # noqa: BLE001, S110 - whatever a backend raises; a count is worth no task
-        pass
 
 
 def mask_in_logs(secret: str) -> None:
