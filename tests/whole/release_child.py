@@ -7,6 +7,7 @@ both releases offer.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from contextlib import ExitStack
 from datetime import datetime, timezone
@@ -40,6 +41,8 @@ def _done(asked: dict[str, Any]) -> dict[str, Any]:
         __file__,
     )
 
+    if asked.get("is_worker"):
+        _be_a_worker(*asked["tasks"])
     project, execution, render = Path(asked["project"]), dict(asked["execution"]), dict(asked["render"])
     dag = DbtDag(
         dag_id="harbor",
@@ -58,9 +61,17 @@ def _done(asked: dict[str, Any]) -> dict[str, Any]:
     )
     return {
         "package": str(Path(__file__).parent),
-        "task_ids": sorted(dag.task_dict),
+        "task_ids": sorted(dict.keys(dag.task_dict)),  # asking otherwise may have the rest made
         "tasks": {task_id: _executed(dag.task_dict[task_id], asked["run_id"]) for task_id in asked["tasks"]},
     }
+
+
+def _be_a_worker(task_id: str) -> None:
+    """Be a process in which Airflow's supervisor parses a DAG file for one task."""
+    from airflow.sdk.execution_time import task_runner
+
+    task_runner.SUPERVISOR_COMMS = object()  # type: ignore[assignment] # there is none
+    os.environ |= {"_AIRFLOW_PARSING_CONTEXT_DAG_ID": "harbor", "_AIRFLOW_PARSING_CONTEXT_TASK_ID": task_id}
 
 
 def _executed(task: Any, run_id: str) -> str:

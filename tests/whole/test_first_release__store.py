@@ -13,7 +13,7 @@ import pytest
 from pytest_cosmos_venv import Wheelhouse
 from tests.installed import AIRFLOW_2, ROOT, needs_airflow_2
 from tests.kit import published_build, texts_below
-from tests.whole.first_release import Process, Release, TwoReleases
+from tests.whole.first_release import DEADLINE, Process, Release, TwoReleases
 
 pytestmark = pytest.mark.long
 
@@ -108,6 +108,15 @@ def test_what_is_kept_serves_after_the_upgrade_and_after_going_back(
     assert [command for command in shared.commands() if command != "ls"] == ["run", "run"]
 
 
+def test_a_worker_makes_a_plan_of_its_own_beside_that_of_the_first_release(shared: Shared) -> None:
+    shared.run(shared.releases.old, load_method="dbt_ls")
+
+    parses = [shared.run(shared.releases.new, "mart_run", load_method="dbt_ls", is_worker=True) for _ in range(2)]
+
+    assert [each["tasks"] for each in parses] == [{"mart_run": "success"}] * 2
+    assert [each["task_ids"] for each in parses] == [sorted(ALL), ["mart_run"]], "the plan is kept anew, then used"
+
+
 def builds(release: Release, action: str, directory: Path) -> list[dict[str, Any]]:
     """The builds of a store, as a command of a release shows them in JSON."""
     done = release.command("env", action, str(directory), "--json")
@@ -120,7 +129,7 @@ def test_neither_removes_what_the_other_uses(shared: Shared, turns: tuple[Releas
     first, other = turns
     held = shared.wheelhouse.script("run", hold=True)
     running = shared.start(first, "mart_run")
-    shared.wheelhouse.wait_for_call("run", held=True)
+    shared.wheelhouse.wait_for_call("run", held=True, timeout=DEADLINE)
     used = published_build(shared.directory)
     shared.wheelhouse.script("run")
 
@@ -148,7 +157,7 @@ def test_one_waits_for_the_build_of_the_other(shared: Shared, turns: tuple[Relea
     first, other = turns
     build = shared.wheelhouse.add_sdist("dbt-duckdb", "9.9", hold=True)
     building = shared.start(first, "mart_run")
-    build.wait_for_build()
+    build.wait_for_build(timeout=DEADLINE)
     waiting = shared.start(other, "mart_run")
     waiting.wait_until_it_says("Waiting for virtualenv lock")
 
@@ -163,7 +172,7 @@ def test_a_build_that_was_killed_stops_nobody(shared: Shared, turns: tuple[Relea
     first, other = turns
     build = shared.wheelhouse.add_sdist("dbt-duckdb", "9.9", hold=True)
     building = shared.start(first, "mart_run")
-    build.wait_for_build()
+    build.wait_for_build(timeout=DEADLINE)
     building.popen.kill()
     building.popen.wait()
     build.release()
