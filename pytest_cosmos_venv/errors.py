@@ -227,7 +227,8 @@ def take_former_name(options: MutableMapping[str, Any], *, stacklevel: int) -> N
         return
     if options.get("timeout") is not None:
         raise ToolkitMisuse("timeout=… and deadline=… are one thing: leave out deadline, its former name.")
-    warnings.warn("deadline=… is called timeout=… now", DeprecationWarning, stacklevel=stacklevel + 1)
+    text = "deadline=… is called timeout=… now; pytest-cosmos-venv 0.4.0 removes the former name"
+    warnings.warn(text, DeprecationWarning, stacklevel=stacklevel + 1)
     options["timeout"] = options.pop(_FORMER)
 
 

@@ -245,6 +245,7 @@ def take_former_names(config: pytest.Config) -> None:
         given = getattr(config.option, old)
         if given is not None or config.getini(old):
             text = f"--{former} is called --{name} now, and {old} in the ini file {new}"
+            text += "; pytest-cosmos-venv 0.4.0 removes the former names"
             config.issue_config_time_warning(pytest.PytestDeprecationWarning(text), stacklevel=2)
         if given is not None and getattr(config.option, new) is None:
             setattr(config.option, new, given)

@@ -118,7 +118,9 @@ def test_the_former_name_of_a_timeout_is_taken(waits: list[Any]) -> None:
             warnings.simplefilter("always")
             with pytest.raises(ToolkitMisuse, match=r"0\.01 s"):
                 wait(deadline=0.01)
-        assert [str(each.message) for each in warned] == ["deadline=… is called timeout=… now"]
+        assert [str(each.message) for each in warned] == [
+            "deadline=… is called timeout=… now; pytest-cosmos-venv 0.4.0 removes the former name"
+        ]
         assert (warned[0].category, warned[0].filename) == (DeprecationWarning, __file__)
 
 

@@ -49,6 +49,16 @@ def test_the_plugin_can_be_switched_off(pytester: pytest.Pytester) -> None:
     result.stderr.fnmatch_lines(["*unrecognized arguments: --cosmos-conformance*"])
 
 
+def test_the_former_name_of_the_timeout_works_and_is_told_with_the_release_that_removes_it(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makeini("[pytest]\ncosmos_deadline = 40\n")
+
+    result = pytester.runpytest_subprocess("--co")
+
+    result.stdout.fnmatch_lines(["*--cosmos-deadline is called --cosmos-timeout now, *0.4.0 removes the former names"])
+
+
 def test_the_header_names_the_choice(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\ncosmos_implementation = from_the_ini_file\n")
 

@@ -323,7 +323,9 @@ def _open_to_others(build: Path) -> Iterator[str]:
     except (VirtualenvError, OSError):
         return  # the directory is not used at all, and said to be so
     for path, _, reason in writable_by_others(build, writers):
-        yield f"{path.relative_to(build)}: {reason}"
+        # uv lets everybody lock what it installs into; nothing reads that file. 0.1.0 published it so.
+        if path != build / ".lock":
+            yield f"{path.relative_to(build)}: {reason}"
 
 
 def _byte_code_faults(build: Path) -> list[str]:

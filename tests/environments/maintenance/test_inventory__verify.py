@@ -61,6 +61,14 @@ def test_what_others_can_write_is_told(tmp_path: Path, built: Environment) -> No
     ]
 
 
+def test_the_lock_file_of_uv_is_no_fault_where_uv_lets_everybody_lock_it(tmp_path: Path, built: Environment) -> None:
+    """So it stands in each build that release 0.1.0 has made with a uv of today."""
+    (built.path / ".lock").touch()
+    (built.path / ".lock").chmod(0o666)
+
+    assert faults(tmp_path) == []
+
+
 def replace(path: Path, content: bytes) -> None:
     """Put a new file there; writing into the old one would change uv's cache, which has the same file."""
     mode = path.stat().st_mode
