@@ -190,13 +190,15 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
     """A model as a query of BigQuery, for which no worker waits. It runs no dbt.
 
     The query is sent by Airflow's ``BigQueryInsertJobOperator``, and its trigger waits for it. Project, location and
-    priority, ``maximum_bytes_billed``, ``job_execution_timeout_seconds`` and ``job_retries`` are those of the profile.
+    priority, ``maximum_bytes_billed``, ``job_execution_timeout_seconds``, ``job_retries`` and ``reservation`` are those
+    of the profile.
 
     :param model_unique_id: dbt's id of the model.
     :param profile_config: where dbt's profile comes from.
     :param producer_task_id: id of the task that has compiled the model.
     :param extra_context: facts of the node, as all tasks of dbt have them.
     :param emit_datasets: let Airflow know that the model's asset is updated.
+    :param env: environment variables that ``env_var()`` in the profile sees, over the worker's. May be a template.
     :param gcp_conn_id: the Airflow connection to Google Cloud. May be a template.
     :param location: where the query runs; None: as the profile says. May be a template.
     :param impersonation_chain: service accounts to act as; None: as the profile says. May be a template.
@@ -207,7 +209,14 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
     :param **kwargs: of Airflow's ``BaseOperator``.
     """
 
-    template_fields: Sequence[str] = ("gcp_conn_id", "location", "impersonation_chain", "job_labels", "compiled_sql")
+    template_fields: Sequence[str] = (
+        "env",
+        "gcp_conn_id",
+        "location",
+        "impersonation_chain",
+        "job_labels",
+        "compiled_sql",
+    )
     template_fields_renderers: ClassVar[dict[str, str]] = {"compiled_sql": "sql"}
     ui_color = "#7352BA"
     ui_fgcolor = "#F4F2FC"
@@ -222,6 +231,7 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
         producer_task_id: str = DBT_SETUP_ASYNC_TASK_ID,
         extra_context: Mapping[str, Any] | None = None,
         emit_datasets: bool = True,
+        env: Mapping[str, Any] | None = None,
         gcp_conn_id: str = "google_cloud_default",
         location: str | None = None,
         impersonation_chain: str | Sequence[str] | None = None,
@@ -237,6 +247,9 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
         self.producer_task_id = producer_task_id
         self.extra_context = dict(extra_context or {})
         self.emit_datasets = emit_datasets
+        # It is kept as it is where another task gives it.
+        given: Any = env
+        self.env: Any = dict(given) if isinstance(given, Mapping) else given or {}
         self.gcp_conn_id = gcp_conn_id
         self.location = location
         self.impersonation_chain = impersonation_chain
@@ -321,8 +334,9 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
 
     def _is_compiling(self, context: Context) -> bool:
         """Whether the task that compiles has not ended: whoever clears this task clears that one too."""
-        ti = context["ti"]
-        states = compat.task_states([self.producer_task_id], dag_id=ti.dag_id, run_id=ti.run_id, map_index=-1)
+        ti: Any = context["ti"]
+        place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "map_index": ti.map_index}
+        states = compat.task_states([self.producer_task_id], **place)
         return states[self.producer_task_id] in _UNFINISHED
 
     def _query_of(self, context: Context, job: Mapping[str, Any] | None = None) -> ModelQuery:

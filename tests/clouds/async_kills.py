@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import TaskDeferralTimeout
 
 from cosmos_venv.compat import AirflowException, AirflowFailException, TaskDeferred
 from pytest_cosmos_venv import BigQueryServer
-from tests.clouds.sent_queries import model
+from tests.clouds.sent_queries import Ti, model
 
 pytest_plugins = ["tests.clouds.sent_queries"]
 
@@ -53,6 +53,40 @@ def test_a_query_that_nobody_can_ask_for_is_cancelled_before_another_is_sent(sen
         query.go_on()
 
     assert server.jobs[0].is_cancelled
+
+
+class FailsToPush(Ti):
+    """Airflow does not answer when this XCom is pushed."""
+
+    key = ""
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        if key == self.key:
+            raise RuntimeError(f"{key} is not kept")
+        super().xcom_push(key, value)
+
+
+@pytest.mark.parametrize("key", ["job_id_path", "bigquery_job"])
+def test_a_query_that_airflow_does_not_hear_of_is_cancelled(key: str, sent: Any, server: BigQueryServer) -> None:
+    server.when(".", is_held=True)
+    query = sent()
+    query.ti = FailsToPush()
+    query.ti.key = key
+
+    with pytest.raises(Exception, match=f"{key} is not kept"):
+        query.start()
+
+    assert [job.is_cancelled for job in server.jobs] == [True]
+
+
+def test_a_query_whose_state_is_not_told_is_cancelled(sent: Any, server: BigQueryServer) -> None:
+    server.when(".", is_held=True)
+    server.refuse("GET .*/jobs/", reason="accessDenied")
+
+    with pytest.raises(AirflowFailException, match=r"model\.shop\.stg_orders: Forbidden"):
+        sent().start()
+
+    assert [job.is_cancelled for job in server.jobs] == [True]
 
 
 def test_what_is_wrong_before_anything_is_sent_is_said(

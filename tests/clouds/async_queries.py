@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import task_group
 
 from cosmos_venv import DbtDag, DbtTaskGroup
 from cosmos_venv.compat import (
@@ -27,9 +28,10 @@ from cosmos_venv.compat import (
 from cosmos_venv.constants import SeedRenderingBehavior, TestBehavior
 from cosmos_venv.operators.airflow_async import DbtRunAirflowAsyncOperator
 from cosmos_venv.operators.queries import sql_store
+from cosmos_venv.operators.queries.query_trigger import DbtQueryTrigger
 from pytest_cosmos_venv import BigQueryServer, DagOutcome, FakeVenv, RunDag
 from tests.clouds.pretended import BUCKET, S3, amazon
-from tests.clouds.sent_queries import DATA, MODELS, SETUP, START, TEARDOWN, Ti, arguments, model
+from tests.clouds.sent_queries import DATA, MANIFEST, MODELS, SETUP, START, TEARDOWN, Ti, arguments, model
 from tests.installed import ROOT
 from tests.whole.page_blocks import blocks_in
 
@@ -96,16 +98,48 @@ def test_jobs_have_labels_and_the_limits_of_the_profile(sent: Any, server: BigQu
     }
 
 
+@pytest.mark.parametrize(
+    ("profile", "expected"),
+    [
+        ({"timeout_seconds": 60}, {"jobTimeoutMs": "60000"}),
+        ({"job_execution_timeout_seconds": 0}, {}),
+        ({"maximum_bytes_billed": 0}, {}),
+        ({"maximum_bytes_billed": "{{ env_var('NONE_SUCH', '0') }}"}, {}),
+        ({"reservation": "projects/p/default"}, {"reservation": "projects/p/default"}),
+    ],
+)
+def test_fields_of_the_profile_count_as_they_do_for_dbt(
+    profile: dict[str, Any], expected: dict[str, Any], sent: Any, server: BigQueryServer
+) -> None:
+    sent(profile=profile).start()
+
+    found = server.jobs[0].configuration
+    assert "maximumBytesBilled" not in found["query"]
+    assert {name: each for name, each in found.items() if name not in ("query", "labels", "jobType")} == expected
+
+
 def test_the_timeout_and_reservation_of_a_model_go_over_the_profile(sent: Any, server: BigQueryServer) -> None:
-    sent(profile={"job_execution_timeout_seconds": 60}).start(job_timeout=5, reservation="projects/p/r")
+    profile = {"job_execution_timeout_seconds": 60, "reservation": "projects/p/default"}
+
+    sent(profile=profile).start(job_timeout=5, reservation="projects/p/r")
 
     assert server.jobs[0].configuration["jobTimeoutMs"] == "5000"
     assert server.jobs[0].configuration["reservation"] == "projects/p/r"
 
 
+def test_a_profile_may_ask_for_variables_of_the_project(sent: Any, server: BigQueryServer) -> None:
+    query = sent(profile={"location": "{{ env_var('PLACE') }}"}, env={"PLACE": "{{ 'E' ~ 'U' }}"})
+    query.task.render_template_fields(query.context)
+
+    query.start()
+
+    assert server.jobs[0].location == "EU"
+
+
 @pytest.mark.parametrize("is_deferred", [True, False])
 def test_an_error_of_the_query_is_not_tried_again(is_deferred: bool, sent: Any, server: BigQueryServer) -> None:
-    query, rule = sent(), server.when("`stg_orders`", error="Unrecognized name: stae at [3:1]", is_held=is_deferred)
+    query = sent()
+    server.when("`stg_orders`", error="Unrecognized name: stae at [3:1]", is_held=is_deferred)
     if is_deferred:
         query.defer()
         server.jobs[0].release()
@@ -113,19 +147,20 @@ def test_an_error_of_the_query_is_not_tried_again(is_deferred: bool, sent: Any, 
     with pytest.raises(AirflowFailException, match=r"model\.shop\.stg_orders: invalidQuery: Unrecognized name: stae"):
         query.go_on() if is_deferred else query.start()
 
-    assert rule.error
     assert len(server.jobs) == 1
 
 
 @pytest.mark.parametrize("reason", ["backendError", "rateLimitExceeded"])
-@pytest.mark.parametrize(("job_retries", "jobs"), [(None, 2), (0, 1), (3, 4)])
+@pytest.mark.parametrize(
+    ("profile", "jobs"), [({}, 2), ({"job_retries": 0}, 1), ({"job_retries": 3}, 4), ({"retries": 0}, 1)]
+)
 def test_an_error_that_passes_is_tried_again_as_the_profile_says_and_then_by_airflow(
-    reason: str, job_retries: int | None, jobs: int, sent: Any, server: BigQueryServer
+    reason: str, profile: dict[str, int], jobs: int, sent: Any, server: BigQueryServer
 ) -> None:
     server.when("`stg_orders`", error="later", reason=reason)
 
     with pytest.raises(AirflowException, match=f"{reason}: later") as failed:
-        sent(profile={} if job_retries is None else {"job_retries": job_retries}).start()
+        sent(profile=profile).start()
 
     assert not isinstance(failed.value, AirflowFailException)
     assert len(server.jobs) == jobs
@@ -303,6 +338,40 @@ def test_in_a_group_what_comes_behind_waits_for_the_models(
     assert len(server.jobs) == 1
 
 
+@pytest.mark.parametrize("is_by_files", [False, True], ids=["xcom", "files"])
+def test_in_a_mapped_group_each_index_runs_what_was_compiled_for_it(
+    is_by_files: bool,
+    dbt: FakeVenv,
+    server: BigQueryServer,
+    tmp_path: Path,
+    cosmos_run_dag: RunDag,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shared = tmp_path / "shared"
+    if is_by_files:
+        monkeypatch.setenv("AIRFLOW__COSMOS__UPLOAD_SQL_TO_XCOM", "False")
+        monkeypatch.setenv("AIRFLOW__COSMOS__REMOTE_TARGET_PATH", str(shared))
+    regions = ["north", "south"]
+    for nth, region in enumerate(regions, start=1):
+        manifest = MANIFEST.read_text().replace("marts", region)
+        dbt.script("compile", nth=nth, artifacts={"manifest.json": json.loads(manifest)})
+    with DAG("outer", schedule=None, start_date=START) as dag:
+
+        @task_group
+        def per_region(region: str) -> None:
+            given = arguments(dbt, server, tmp_path, select=("stg_orders",), vars={"region": region})
+            DbtTaskGroup("shop", **given)
+
+        per_region.expand(region=regions)
+
+    outcome = cosmos_run_dag(dag)
+
+    assert outcome.succeeded, outcome
+    assert sorted(name for name in server.tables if "stg_orders" in name) == [f"{each}.stg_orders" for each in regions]
+    assert len(server.jobs) == len(regions)
+    assert not shared.exists() or not files_below(shared)
+
+
 def test_tests_and_seeds_run_dbt_and_a_seed_that_is_loaded_is_left_alone(
     made: Any, dbt: FakeVenv, cosmos_run_dag: RunDag
 ) -> None:
@@ -353,14 +422,19 @@ def test_the_log_says_what_a_query_has_cost(
 
 
 def test_a_query_whose_cost_cannot_be_asked_for_has_ended_well_all_the_same(sent: Any, server: BigQueryServer) -> None:
-    server.when(".", seconds=0.05)
-    query = sent()
-    trigger = query.defer().trigger
-    server.refuse("GET .*/jobs/", reason="accessDenied")
+    class IsRefusedTheCost(DbtQueryTrigger):
+        async def cost(self) -> dict[str, int]:
+            server.refuse("GET .*/jobs/", reason="accessDenied")
+            return await super().cost()
 
-    assert asyncio.run(trigger.cost()) == {}
-    (event,) = asyncio.run(events_of(trigger))
+    server.when(".", is_held=True)
+    _, kept = sent().defer().trigger.serialize()
+    server.jobs[0].release()
+
+    (event,) = asyncio.run(events_of(IsRefusedTheCost(**kept)))
+
     assert event.payload["status"] == "success"
+    assert "bytes_billed" not in event.payload
 
 
 @pytest.mark.parametrize("is_shown", [True, False])

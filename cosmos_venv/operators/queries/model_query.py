@@ -19,6 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from cosmos_venv.compat import AirflowException, AirflowFailException, TaskDeferred
+from cosmos_venv.config.validation import refuse_no_mapping
 from cosmos_venv.dbt.bigquery.statement import CompiledModel, must_be_dropped
 from cosmos_venv.dbt.project_files import profile_fields
 from cosmos_venv.exceptions import CosmosValueError
@@ -52,9 +53,10 @@ class _Limits:
     location: str | None
     impersonation_chain: Any
     priority: str | None
-    most_billed: Any
+    maximum_bytes_billed: float | None
     timeout: float | None
     retries: int
+    reservation: str | None
 
 
 def kept_job(context: Context | Mapping[str, Any]) -> dict[str, Any] | None:
@@ -141,6 +143,9 @@ class ModelQuery:
             # The job has ended already, and not well; or the answer to the first request that sent it was lost.
             return self.ended(self._sent(model, retried), str(error), lambda: model)
         except Exception as error:
+            # Perhaps the query was sent, and what came then has failed: another try would send a second one beside it.
+            if operator.job_id is not None:
+                self._cancel(_place(vars(operator)))
             raise self._of_api(error) from error
         if (job := getattr(operator, "_job", None)) is not None:
             log_cost(self._task.log, job_id, bytes_billed=job.total_bytes_billed, slot_ms=job.slot_millis)
@@ -193,6 +198,8 @@ class ModelQuery:
             client = self._hook().get_client(job["project_id"], job["location"])
             retry = import_module("google.cloud.bigquery").DEFAULT_RETRY.with_timeout(_CANCELLING)
             client.cancel_job(job["job_id"], project=job["project_id"], location=job["location"], retry=retry)
+        except import_module("google.api_core.exceptions").NotFound:
+            self._task.log.info("There is no job %s in %s to cancel.", job["job_id"], job["project_id"])
         except Exception as error:  # noqa: BLE001 - the task ends by another error, or is killed
             self._task.log.warning(
                 "Job %s of %s is not cancelled, and may run on: %s", job["job_id"], job["project_id"], error
@@ -205,7 +212,11 @@ class ModelQuery:
         from cosmos_venv.operators.queries.query_trigger import DbtQueryTrigger
 
         # Not in the arguments of the method that goes on: dag.test() loses them.
-        self._context["ti"].xcom_push(key=JOB_XCOM, value=dict(job))
+        try:
+            self._context["ti"].xcom_push(key=JOB_XCOM, value=dict(job))
+        except Exception:
+            self._cancel(job)  # nobody would find it again, and another try sends another query
+            raise
         trigger = DbtQueryTrigger(
             **_place(job),
             gcp_conn_id=self._task.gcp_conn_id,
@@ -258,8 +269,8 @@ class ModelQuery:
         query: dict[str, Any] = {"query": model.sql, "useLegacySql": False}
         if limits.priority:
             query["priority"] = limits.priority.upper()
-        if limits.most_billed is not None:
-            query["maximumBytesBilled"] = str(limits.most_billed)
+        if limits.maximum_bytes_billed:  # 0: no limit
+            query["maximumBytesBilled"] = str(int(limits.maximum_bytes_billed))
         own = {
             "airflow-dag": ti.dag_id,
             "airflow-task": ti.task_id,
@@ -269,10 +280,10 @@ class ModelQuery:
         labels = {name: _label(str(each)) for name, each in {**self._task.job_labels, **own}.items()}
         found: dict[str, Any] = {"query": query, "labels": labels}
         timeout = limits.timeout if model.job_timeout is None else model.job_timeout
-        if timeout is not None:
+        if timeout:
             found["jobTimeoutMs"] = str(int(float(timeout) * 1000))
-        if model.reservation:
-            found["reservation"] = model.reservation
+        if reservation := limits.reservation if model.reservation is None else model.reservation:
+            found["reservation"] = reservation
         return found
 
     def _of_api(self, error: Exception, before: str = "") -> Exception:
@@ -296,27 +307,34 @@ class ModelQuery:
             raise AirflowFailException(f"{self._task.model_unique_id}: {where}: {error}") from None
 
     def _limits_of(self, config: ProfileConfig) -> _Limits:
+        refuse_no_mapping("env", self._task.env)  # what another task has given may be anything
+        given = {str(name): str(value) for name, value in self._task.env.items()}
         with config.ensure_profile() as (path, secrets):
             field = profile_fields(
-                path, profile=config.profile_name, target=config.target_name, environment={**os.environ, **secrets}
+                path,
+                profile=config.profile_name,
+                target=config.target_name,
+                environment={**os.environ, **given, **secrets},
             )
 
-            def number(name: str) -> float | None:
-                value = field(name)
+            def number(*names: str) -> float | None:
+                """The field that has one of these names: dbt takes either."""
+                name, value = next(((each, found) for each in names if (found := field(each)) is not None), ("", None))
                 try:
                     return None if value is None else float(value)
                 except (TypeError, ValueError):
                     raise CosmosValueError(f"{name} is {value!r}, which is no number") from None
 
-            retries = number("job_retries")
+            retries = number("job_retries", "retries")
             return _Limits(
                 project=field("execution_project") or field("project") or field("database"),
                 location=self._task.location or field("location"),
                 impersonation_chain=self._task.impersonation_chain or field("impersonate_service_account"),
                 priority=field("priority"),
-                most_billed=field("maximum_bytes_billed"),
-                timeout=number("job_execution_timeout_seconds"),
+                maximum_bytes_billed=number("maximum_bytes_billed"),
+                timeout=number("job_execution_timeout_seconds", "timeout_seconds"),
                 retries=1 if retries is None else int(retries),  # as dbt-bigquery does
+                reservation=field("reservation"),
             )
 
 

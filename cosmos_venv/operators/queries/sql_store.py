@@ -17,7 +17,7 @@ import msgspec
 from cosmos_venv import compat, settings
 from cosmos_venv.dbt.bigquery.statement import CompiledModel
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.io import write_to
+from cosmos_venv.io import map_index, write_to
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -59,8 +59,8 @@ def fetch(unique_id: str, context: Context | Mapping[str, Any], task_id: str) ->
     :raises LookupError: when there is none.
     """
     if settings.upload_sql_to_xcom:
-        ti = context["ti"]
-        text = compat.xcom(unique_id, dag_id=ti.dag_id, run_id=ti.run_id, task_id=task_id, map_index=-1)
+        ti: Any = context["ti"]
+        text = compat.xcom(unique_id, dag_id=ti.dag_id, run_id=ti.run_id, task_id=task_id, map_index=ti.map_index)
         content = None if text is None else zlib.decompress(base64.b64decode(text))
     else:
         content = None
@@ -100,10 +100,13 @@ def _entries(folder: Any) -> list[Any]:
 
 
 def _folder(context: Context | Mapping[str, Any], task_id: str) -> Any:
-    """The files of a run, below the DAG and the group of the project, in which the task that compiles stands."""
+    """The files of a run, below the DAG and the group of the project, in which the task that compiles stands.
+
+    Each index of a mapped group has a folder of its own.
+    """
     ti = context["ti"]
     place = "__".join(part for part in (str(ti.dag_id), task_id.rpartition(".")[0]) if part)
-    return _root() / place / str(ti.run_id) / _FOLDER
+    return _root() / "/".join([place, str(ti.run_id), *map_index(context), _FOLDER])
 
 
 def _root() -> Any:
