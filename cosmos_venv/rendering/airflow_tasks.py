@@ -63,6 +63,7 @@ _PRODUCER = "producer_task_id"
 _QUERY = "operators.airflow_async.DbtRunAirflowAsyncOperator"
 _RULE = "trigger_rule"
 _SKIPPED_WITH = "skipped_with"
+_MODE_OF_FIRST_TASK = {PRODUCER_WATCHER_TASK_ID: "WATCHER", DBT_SETUP_ASYNC_TASK_ID: "AIRFLOW_ASYNC"}
 
 
 class TaskMaker(msgspec.Struct, frozen=True, kw_only=True):
@@ -234,6 +235,7 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
         docs = _document(task, {**arguments, **_default_args(maker.dag, task_group)})
         return EmptyOperator(task_id=task.label, task_group=task_group, dag=maker.dag, **arguments, **docs)
     _refuse_arguments(task)
+    _refuse_trigger_rule(task, {**_default_args(maker.dag, task_group), **arguments})
     if producer := arguments.get(_PRODUCER):
         arguments = _with_producer(arguments, project=groups[None])
         if producer == PRODUCER_WATCHER_TASK_ID and (queue := _watching_queue(arguments, maker, task_group)):
@@ -251,11 +253,12 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
     try:
         return _placed_around_all(maker.make(_operator_class(task.operator), task.label, task_group, arguments), task)
     except DuplicateTaskIdFound as error:
-        if task.task_id != PRODUCER_WATCHER_TASK_ID:
+        if task.task_id not in _MODE_OF_FIRST_TASK:
             raise
         raise CosmosValueError(
-            f"The DAG {maker.dag.dag_id} has two tasks {task.task_id!r}: two groups of ExecutionMode.WATCHER have no "
-            "group id in front of the ids of their tasks. Leave out prefix_group_id=False in one of them."
+            f"The DAG {maker.dag.dag_id} has two tasks {task.task_id!r}: two groups of "
+            f"ExecutionMode.{_MODE_OF_FIRST_TASK[task.task_id]} have no group id in front of the ids of their tasks. "
+            "Leave out prefix_group_id=False in one of them."
         ) from error
     except (TypeError, ValueError) as error:
         if task.node_id is None or isinstance(error, CosmosValueError):
@@ -274,6 +277,17 @@ def _refuse_arguments(task: PlannedTask) -> None:
         raise CosmosValueError(
             f"{task.node_id}: meta.cosmos.operator_kwargs sets {name}, and its task runs no dbt in "
             "ExecutionMode.AIRFLOW_ASYNC. Drop it, or give it to all tasks by operator_args."
+        )
+
+
+def _refuse_trigger_rule(task: PlannedTask, given: Mapping[str, Any]) -> None:
+    """Refuse a rule that Airflow does not take behind a setup task, in words of its own and late."""
+    if given.get(_PRODUCER) != DBT_SETUP_ASYNC_TASK_ID or task.task_id == DBT_TEARDOWN_ASYNC_TASK_ID:
+        return
+    if (rule := given.get(_RULE, "all_success")) != "all_success":
+        raise CosmosValueError(
+            f"ExecutionMode.AIRFLOW_ASYNC: the task {task.task_id!r} has trigger_rule={rule!r}, of default_args or "
+            "meta.cosmos.operator_kwargs, and Airflow wants 'all_success' behind a setup task. Leave it out."
         )
 
 

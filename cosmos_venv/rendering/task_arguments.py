@@ -271,6 +271,7 @@ class PlanningSettings(msgspec.Struct, frozen=True, kw_only=True):
     :param query_adapter: ExecutionMode.AIRFLOW_ASYNC: dbt's name of the adapter; empty in other modes.
     :param has_setup: ``enable_setup_async_task``.
     :param has_teardown: ``enable_teardown_async_task``.
+    :param has_sql_store: whether compiled SQL has a place to go to: ``upload_sql_to_xcom`` or ``remote_target_path``.
     """
 
     groups_by_path: bool = False
@@ -282,6 +283,7 @@ class PlanningSettings(msgspec.Struct, frozen=True, kw_only=True):
     query_adapter: str = ""
     has_setup: bool = True
     has_teardown: bool = True
+    has_sql_store: bool = True
 
 
 class TaskArguments:

@@ -145,6 +145,18 @@ def test_a_query_that_is_killed_while_it_is_looked_at_is_cancelled(sent: Any, se
     assert server.jobs[0].is_cancelled
 
 
+def test_a_query_that_somebody_cancels_in_bigquery_is_not_sent_again(sent: Any, server: BigQueryServer) -> None:
+    server.when(".", is_held=True)
+    query = sent()
+    query.defer()
+    server.jobs[0].cancel()
+
+    with pytest.raises(AirflowFailException, match=r"model\.shop\.stg_orders: stopped: Job execution was cancelled"):
+        query.go_on()
+
+    assert len(server.jobs) == 1
+
+
 def test_a_query_goes_on_without_its_sql(
     sent: Any, server: BigQueryServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -9,6 +9,8 @@ import asyncio
 import inspect
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,35 @@ pytest_plugins = ["tests.clouds.sent_queries"]
 
 PAGE = ROOT / "docs" / "how-to" / "dags" / "airflow-async.md"
 ERRORS = {"backendError", "rateLimitExceeded"}
+
+
+RESUMED = """
+import json, sys, tempfile
+from pathlib import Path
+from cosmos_venv import DbtDag, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
+from tests.clouds.sent_queries import DATA, MANIFEST, START, Ti
+
+def imported():
+    return sorted({"airflow.providers.google.cloud", "google.cloud.bigquery", "pandas", "pyarrow"} & sys.modules.keys())
+
+profiles = Path(tempfile.mkdtemp()) / "profiles.yml"
+profiles.write_text(json.dumps({"shop": {"target": "dev", "outputs": {"dev": json.loads(sys.argv[1])}}}))
+dag = DbtDag(
+    dag_id="shop",
+    schedule=None,
+    start_date=START,
+    project_config=ProjectConfig(DATA / "project", manifest_path=MANIFEST, install_dbt_deps=False),
+    profile_config=ProfileConfig("shop", "dev", profiles_yml_filepath=profiles),
+    execution_config=ExecutionConfig("airflow_async", async_py_requirements=[]),
+    render_config=RenderConfig(load_method="dbt_manifest", select=["stg_orders"], emit_datasets=False),
+    operator_args={"should_store_compiled_sql": False},
+)
+dag_file, ti = imported(), Ti()
+ti.xcoms["bigquery_job"] = {"job_id": "sent", "project_id": "p", "location": "US", "retried": 0, "table": "p.marts.t"}
+event = {"status": "success", "message": "", "bytes_billed": 1, "slot_ms": 1}
+job = dag.get_task("stg_orders_run").execute_complete({"ti": ti}, event)
+print(json.dumps({"dag": dag_file, "resumed": imported(), "job": job}))
+"""
 
 
 class SetupTi(Ti):
@@ -319,6 +350,16 @@ def test_what_is_compiled_again_replaces_the_files_and_what_is_gone_is_named(sto
     assert not files_below(store)
 
 
+@pytest.mark.parametrize("store", ["folder", "file"], indirect=True)
+def test_a_task_that_fails_while_it_stores_leaves_no_files(store: Any) -> None:
+    (store / "shop" / "Manual.One" / "run" / "model.shop.orders.json").mkdir(parents=True)
+
+    with pytest.raises(OSError, match="Is a directory"):
+        sql_store.store([model("stg_orders"), model("orders")], {"ti": SetupTi()})
+
+    assert not files_below(store)
+
+
 def test_in_a_group_what_comes_behind_waits_for_the_models(
     dbt: FakeVenv, server: BigQueryServer, tmp_path: Path, cosmos_run_dag: RunDag
 ) -> None:
@@ -435,6 +476,26 @@ def test_a_query_whose_cost_cannot_be_asked_for_has_ended_well_all_the_same(sent
 
     assert event.payload["status"] == "success"
     assert "bytes_billed" not in event.payload
+
+
+def test_a_cost_that_is_not_told_is_not_waited_for_long(sent: Any, server: BigQueryServer) -> None:
+    server.when(".", is_held=True)
+    trigger = sent().defer().trigger
+    server.jobs[0].release()
+    server.refuse("GET .*/jobs/", status=503, times=1_000)
+
+    async def is_known() -> bool:
+        return bool(await asyncio.wait_for(trigger.cost(), timeout=60))
+
+    assert asyncio.run(is_known()) is False
+
+
+def test_neither_a_dag_file_nor_a_task_that_goes_on_imports_googles_provider(server: BigQueryServer) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", RESUMED, json.dumps(server.profile())], check=True, stdout=-1, text=True
+    )
+
+    assert json.loads(done.stdout.splitlines()[-1]) == {"dag": [], "resumed": [], "job": "sent"}
 
 
 @pytest.mark.parametrize("is_shown", [True, False])

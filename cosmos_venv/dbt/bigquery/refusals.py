@@ -15,10 +15,15 @@ INSTEAD = (
     "Use ExecutionMode.WATCHER, or LOCAL or VIRTUALENV with RenderConfig.batch_by, or leave it out with "
     "RenderConfig.exclude"
 )
-"""What to do with a model that is refused."""
+"""The way out for a model that is refused."""
 _HOOKS = ("pre-hook", "post-hook")
 NO_HOOKS = "No model runs these hooks of the project: %s. Where models need them, use ExecutionMode.WATCHER."
-"""What is said of a project with ``on-run-start`` or ``on-run-end``."""
+"""The warning for a project with ``on-run-start`` or ``on-run-end``."""
+NO_SQL_STORE = (
+    "[cosmos] upload_sql_to_xcom = False, and remote_target_path is not set: it says where compiled SQL goes, such as "
+    "s3://bucket/dbt or a folder that all workers see. Set it, or leave upload_sql_to_xcom out."
+)
+"""The error for SQL that goes by files, and has no place to go to."""
 
 
 def hooks_among(unique_ids: Iterable[str]) -> list[str]:

@@ -8,6 +8,8 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+_LOOKING = 10.0  # seconds
+
 
 class DbtQueryTrigger(BaseTrigger):
     """Waits by Airflow's ``BigQueryInsertJobTrigger``, and cancels as that does.
@@ -75,8 +77,17 @@ class DbtQueryTrigger(BaseTrigger):
         in_thread = import_module("asgiref.sync").sync_to_async
         hook = cloud.BigQueryAsyncHook(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
         try:
-            look = (await hook.get_sync_hook()).get_job
-            job = await in_thread(look)(job_id=self.job_id, project_id=self.project_id, location=self.location)
+            google = await hook.get_sync_hook()
+
+            def look() -> Any:
+                client = google.get_client(project_id=self.project_id, location=self.location)
+                # Google's library would try for ten minutes, and a query that has ended well would wait for it.
+                retry = import_module("google.cloud.bigquery").DEFAULT_RETRY.with_timeout(_LOOKING)
+                where = {"project": self.project_id, "location": self.location}
+                return client.get_job(self.job_id, **where, retry=retry, timeout=_LOOKING)
+
+            # In a thread of its own: in the one that all triggers share it would hold up the others.
+            job = await in_thread(look, thread_sensitive=False)()
         except Exception as error:  # noqa: BLE001 - whatever it is: BigQuery has done its work
             self.log.warning("What job %s has cost is not known: %s", self.job_id, error)
             return {}

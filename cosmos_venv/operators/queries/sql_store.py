@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cosmos_venv import compat, settings
+from cosmos_venv.dbt.bigquery.refusals import NO_SQL_STORE
 from cosmos_venv.dbt.bigquery.statement import CompiledModel
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.io import map_index, write_to
@@ -40,14 +41,23 @@ def store(models: Iterable[CompiledModel], context: Context | Mapping[str, Any])
 
     :param models: the models.
     :param context: Airflow's context of the task that has compiled them.
+    :raises Exception: what the store says. No file is left then: behind a setup task that fails no teardown runs.
     """
-    folder = None if settings.upload_sql_to_xcom else _folder(context, context["ti"].task_id)
-    for model in models:
-        content = msgspec.json.encode(model)
-        if folder is None:
-            context["ti"].xcom_push(key=model.unique_id, value=base64.b64encode(zlib.compress(content)).decode())
-        else:
-            write_to(folder / f"{model.unique_id}{_ENDING}", content)
+    contents = {model.unique_id: msgspec.json.encode(model) for model in models}
+    if settings.upload_sql_to_xcom:
+        for unique_id, content in contents.items():
+            context["ti"].xcom_push(key=unique_id, value=base64.b64encode(zlib.compress(content)).decode())
+        return
+    folder = _folder(context, context["ti"].task_id)
+    files = [(folder / f"{unique_id}{_ENDING}", content) for unique_id, content in contents.items()]
+    try:
+        for file, content in files:
+            write_to(file, content)
+    except Exception:
+        for file, _ in files:
+            with suppress(Exception):  # most likely it is not there; the first error is the one to tell
+                file.unlink()
+        raise
 
 
 def fetch(unique_id: str, context: Context | Mapping[str, Any], task_id: str) -> CompiledModel:
@@ -111,8 +121,5 @@ def _folder(context: Context | Mapping[str, Any], task_id: str) -> Any:
 
 def _root() -> Any:
     if not settings.remote_target_path:
-        raise CosmosValueError(
-            "[cosmos] upload_sql_to_xcom = False, and remote_target_path is not set: it says where compiled SQL goes, "
-            "such as s3://bucket/dbt or a folder that all workers see. Set it, or leave upload_sql_to_xcom out."
-        )
+        raise CosmosValueError(NO_SQL_STORE)
     return compat.object_storage_path(settings.remote_target_path, settings.remote_target_path_conn_id or None)

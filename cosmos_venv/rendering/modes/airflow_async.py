@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cosmos_venv.constants import DBT_SETUP_ASYNC_TASK_ID, DBT_TEARDOWN_ASYNC_TASK_ID
-from cosmos_venv.dbt.bigquery.refusals import ADAPTER, INSTEAD, why_no_single_query
+from cosmos_venv.dbt.bigquery.refusals import ADAPTER, INSTEAD, NO_SQL_STORE, why_no_single_query
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.rendering.model import Plan, PlannedTask
 from cosmos_venv.rendering.task_arguments import IDENTIFIER
@@ -32,7 +32,7 @@ _ASYNC_OF = {
 }
 _MODELS = ("operators.local.DbtRunLocalOperator", "operators.virtualenv.DbtRunVirtualenvOperator")
 _SELECTING = frozenset({"select", "exclude", "models", "selector"})
-_PARTS = ("airflow.providers.google", "google.cloud.bigquery")
+_REQUIRED_PACKAGES = ("airflow.providers.google", "google.cloud.bigquery")
 
 
 def async_plan(
@@ -149,7 +149,9 @@ def _refuse_what_is_missing(settings: PlanningSettings) -> None:
             "[cosmos] enable_setup_async_task = False, and there are models: nothing would compile them for "
             "ExecutionMode.AIRFLOW_ASYNC. Leave the setting out, or select seeds, snapshots and tests alone."
         )
-    for name in _PARTS:
+    if not settings.has_sql_store:
+        raise CosmosValueError(NO_SQL_STORE)
+    for name in _REQUIRED_PACKAGES:
         if not _is_installed(name):
             raise CosmosValueError(
                 f"ExecutionMode.AIRFLOW_ASYNC needs {name}, which is not installed beside Airflow. Install "

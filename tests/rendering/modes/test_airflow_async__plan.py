@@ -40,7 +40,11 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def planned(*nodes: DbtNode, requirements: list[str] | None = None, **given: Any) -> Plan:
     selection = link({each.unique_id: each for each in nodes}, detaching=False)
-    settings = {name: given.pop(name) for name in ("query_adapter", "has_setup", "has_teardown") if name in given}
+    settings = {
+        name: given.pop(name)
+        for name in ("query_adapter", "has_setup", "has_teardown", "has_sql_store")
+        if name in given
+    }
     return plan(
         selection.nodes,
         tests_per_model=selection.tests_per_model,
@@ -122,12 +126,13 @@ def test_what_is_stored_for_a_model_is_deleted_when_that_model_alone_is_cleared(
     assert (SETUP, TEARDOWN) in planned(ORDERS).edges  # Airflow takes the two for a pair by it
 
 
-def tasks_of(made: Plan) -> dict[str, Any]:
+def tasks_of(made: Plan, *, times: int = 1, **of_dag: Any) -> dict[str, Any]:
     profile = ProfileConfig("harbor", "dev", profiles_yml_filepath=PROJECT / "profiles.yml")
     shared = {"profile_config": profile, "project_dir": PROJECT}
     none: Any = None  # the plan leaves nothing to a converter
-    with DAG("shop") as dag:
-        make_tasks(made, shared, dag=dag, task_group=None, converters=none)
+    with DAG("shop", **of_dag) as dag:
+        for _ in range(times):
+            make_tasks(made, shared, dag=dag, task_group=None, converters=none)
     return dag.task_dict
 
 
@@ -147,6 +152,32 @@ def test_what_only_dbt_can_heed_is_refused_of_a_model(own: dict[str, Any]) -> No
 
     with pytest.raises(CosmosValueError, match=rf"orders: .*operator_kwargs sets {next(iter(own))}, and its task runs"):
         tasks_of(made)
+
+
+RULE = {"trigger_rule": "none_failed"}
+REFUSED_RULE = r"the task 'orders_run' has trigger_rule='none_failed'.*Airflow wants 'all_success' behind a setup task"
+
+
+@pytest.mark.usefixtures("provider")
+def test_a_trigger_rule_is_refused_wherever_it_is_given() -> None:
+    with pytest.raises(CosmosValueError, match=REFUSED_RULE):
+        tasks_of(planned(ORDERS), default_args=RULE)
+    with pytest.raises(CosmosValueError, match=REFUSED_RULE):
+        tasks_of(planned(node("model.shop.orders", meta={"cosmos": {"operator_kwargs": RULE}})))
+
+
+@pytest.mark.usefixtures("provider")
+def test_two_groups_without_a_group_id_in_front_of_their_tasks_are_refused() -> None:
+    with pytest.raises(
+        CosmosValueError, match=r"two tasks 'dbt_setup_async': two groups of ExecutionMode.AIRFLOW_ASYN"
+    ):
+        tasks_of(planned(ORDERS), times=2)
+
+
+@pytest.mark.usefixtures("provider")
+def test_files_without_a_place_are_refused_when_the_dag_is_built() -> None:
+    with pytest.raises(CosmosValueError, match="upload_sql_to_xcom = False, and remote_target_path is not set"):
+        planned(ORDERS, has_sql_store=False)
 
 
 def test_another_warehouse_is_named() -> None:
