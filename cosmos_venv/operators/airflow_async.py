@@ -1,4 +1,4 @@
-"""Operators of ExecutionMode.AIRFLOW_ASYNC: a task that compiles all models, and a query of BigQuery for each.
+"""Operators of ExecutionMode.AIRFLOW_ASYNC: a setup task that compiles all models, and a query of BigQuery for each.
 
 A model's task needs no dbt, and no worker while its query runs. Seeds, snapshots, tests and whatever else there is run
 dbt as in other modes: on the worker, or in the environment of ``ExecutionConfig.async_py_requirements``.
@@ -73,14 +73,14 @@ __all__ = [
 
 _NAMESPACE = "bigquery"
 _FAILS = "__fail__"  # Airflow's name of the method of a task whose trigger has failed or timed out
-_LOOKS = 5  # looks at a query between two at the task that compiles: each of the latter starts a process
+_POLLS_PER_LOOK_AT_SETUP = 5  # each look starts a process
 _UNFINISHED = frozenset(
     {"scheduled", "queued", "running", "restarting", "up_for_retry", "up_for_reschedule", "deferred"}
 )
 
 
 class _AfterSetup:
-    """A task that runs dbt behind the one that compiles.
+    """A task that runs dbt behind the setup task.
 
     :ivar producer_task_id: id of that one; None: there is none.
     """
@@ -90,7 +90,7 @@ class _AfterSetup:
 
 
 class _Setup:
-    """The task that compiles the models, and stores their SQL for the tasks that run it.
+    """The setup task: it compiles the models, and stores their SQL for the tasks that run it.
 
     :ivar compiled_nodes: unique ids of the models.
     :ivar full_refresh: dbt's ``--full-refresh``: a boolean, or a template of one. A table that is to become a view is
@@ -113,14 +113,14 @@ class _Setup:
         :param **kwargs: of ``build_and_run_cmd``.
         :raises AirflowException: when dbt fails, or there is no place for the SQL.
         """
-        from cosmos_venv.operators.queries.sql_store import require_place
+        from cosmos_venv.operators.queries.sql_store import require_sql_store
 
         task: Any = self
         if not self.compiled_nodes:
             task.log.info("No model is selected: there is nothing to compile.")
             return None
         with task._failing_as_a_task():
-            require_place()
+            require_sql_store()
         return super().execute(context, **kwargs)  # type: ignore[misc]
 
     def _hooks(self, context: Context | Mapping[str, Any]) -> RunHooks:
@@ -195,7 +195,7 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
 
     :param model_unique_id: dbt's id of the model.
     :param profile_config: where dbt's profile comes from.
-    :param producer_task_id: id of the task that has compiled the model.
+    :param producer_task_id: id of the setup task.
     :param extra_context: facts of the node, as all tasks of dbt have them.
     :param emit_datasets: let Airflow know that the model's asset is updated.
     :param env: environment variables that ``env_var()`` in the profile sees, over the worker's. May be a template.
@@ -269,7 +269,7 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
         return self._done(job_id, model.table, model.sql, context)
 
     def execute_again(self, context: Context, event: object = None) -> str:
-        """Begin anew behind the trigger that has waited for the task that compiles.
+        """Begin anew behind the trigger that has waited for the setup task.
 
         :param context: Airflow's context of the task.
         :param event: of the trigger.
@@ -327,13 +327,16 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
         except LookupError as error:
             if self._is_compiling(context):
                 self.log.info("%s, which runs again, has no SQL of it yet.", self.producer_task_id)
-                self.defer(trigger=compat.time_trigger(_LOOKS * self.poll_interval), method_name="execute_again")
+                self.defer(
+                    trigger=compat.time_trigger(_POLLS_PER_LOOK_AT_SETUP * self.poll_interval),
+                    method_name="execute_again",
+                )
             raise AirflowException(str(error)) from None
         except CosmosValueError as error:
             raise AirflowException(str(error)) from None
 
     def _is_compiling(self, context: Context) -> bool:
-        """Whether the task that compiles has not ended: whoever clears this task clears that one too."""
+        """Whether the setup task has not ended: whoever clears this task clears that one too."""
         ti: Any = context["ti"]
         place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "map_index": ti.map_index}
         states = compat.task_states([self.producer_task_id], **place)

@@ -35,7 +35,7 @@ JOB_XCOM = "bigquery_job"
 RESUMES = "execute_complete"
 """The method of the task that goes on behind the trigger."""
 
-# What BigQuery advises to try again; jobs that end with anything else would end so again.
+# BigQuery advises to try these again; jobs that end with any other reason would end so again.
 _TRANSIENT = frozenset(
     {"backendError", "internalError", "jobBackendError", "jobInternalError", "jobRateLimitExceeded"}
     | {"rateLimitExceeded", "tableUnavailable", "timeout"}
@@ -63,7 +63,7 @@ def kept_job(context: Context | Mapping[str, Any]) -> dict[str, Any] | None:
     """The query that the task has sent; None: it has sent none.
 
     It has ``job_id``, ``project_id`` and ``location`` of the job, how often it was ``retried``, and the ``table`` that
-    it makes: what the task has to know when it goes on, and not from the task that compiles, which may run again.
+    it makes: what the task has to know when it goes on, and not from the setup task, which may run again.
 
     :param context: Airflow's context of the task.
     """
@@ -95,7 +95,7 @@ class ModelQuery:
         self._task = task
         self._context = context
         self._job = job
-        self._airflows: Any = None
+        self._operator: Any = None
 
     def start(self, model: CompiledModel, *, retried: int = 0) -> str:
         """Send the query, and let the triggerer wait for it.
@@ -109,11 +109,11 @@ class ModelQuery:
         """
         limits = self._limits
         try:
-            location = self._make_room(model)
+            location = self._prepare_target(model)
         except AirflowFailException:
             raise
         except Exception as error:
-            raise self._of_api(error) from error
+            raise self._as_airflow_error(error) from error
         cls = import_module("airflow.providers.google.cloud.operators.bigquery").BigQueryInsertJobOperator
         if not self._task.should_store_compiled_sql:  # it logs the SQL, and nothing else of use
             cls = type("Quiet", (cls,), {"log": _quiet_logger()})
@@ -132,21 +132,21 @@ class ModelQuery:
         # It stands in no DAG, and takes that of the task for its own. Airflow wraps its execute() to warn where anybody
         # else calls it, and keeps the method itself.
         vars(operator)["_dag"] = self._task.get_dag()
-        self._airflows = operator
+        self._operator = operator
         try:
             job_id = str(inspect.unwrap(type(operator).execute)(operator, self._context))
         except TaskDeferred:
             raise self._deferral(self._sent(model, retried)) from None
         except AirflowException as error:
             if operator.job_id is None:  # nothing was sent
-                raise self._of_api(error) from error
+                raise self._as_airflow_error(error) from error
             # The job has ended already, and not well; or the answer to the first request that sent it was lost.
             return self.ended(self._sent(model, retried), str(error), lambda: model)
         except Exception as error:
             # Perhaps the query was sent, and what came then has failed: another try would send a second one beside it.
             if operator.job_id is not None:
-                self._cancel(_place(vars(operator)))
-            raise self._of_api(error) from error
+                self._cancel(_reference(vars(operator)))
+            raise self._as_airflow_error(error) from error
         if (job := getattr(operator, "_job", None)) is not None:
             log_cost(self._task.log, job_id, bytes_billed=job.total_bytes_billed, slot_ms=job.slot_millis)
         return job_id
@@ -163,10 +163,10 @@ class ModelQuery:
         :raises AirflowFailException: for what would go wrong again.
         """
         try:
-            found = self._hook().get_job(**_place(job))
+            found = self._hook().get_job(**_reference(job))
         except Exception as error:
             self._cancel(job)  # another try sends another query
-            raise self._of_api(error, f"{why}; job {job['job_id']} cannot be asked for") from error
+            raise self._as_airflow_error(error, f"{why}; job {job['job_id']} cannot be asked for") from error
         if found.state != "DONE":
             self._task.log.warning("Job %s goes on, and is waited for: %s", job["job_id"], why)
             raise self._deferral(job)
@@ -188,8 +188,8 @@ class ModelQuery:
     def cancel(self) -> None:
         """Cancel the query, where the task has sent one, and is to cancel it when it is killed. It raises nothing."""
         job = self._job
-        if self._airflows is not None and self._airflows.job_id is not None:
-            job = _place(vars(self._airflows))
+        if self._operator is not None and self._operator.job_id is not None:
+            job = _reference(vars(self._operator))
         if job is not None and self._task.cancel_on_kill:
             self._cancel(job)
 
@@ -218,7 +218,7 @@ class ModelQuery:
             self._cancel(job)  # nobody would find it again, and another try sends another query
             raise
         trigger = DbtQueryTrigger(
-            **_place(job),
+            **_reference(job),
             gcp_conn_id=self._task.gcp_conn_id,
             impersonation_chain=self._limits.impersonation_chain,
             poll_interval=self._task.poll_interval,
@@ -228,7 +228,7 @@ class ModelQuery:
 
     def _sent(self, model: CompiledModel, retried: int) -> dict[str, Any]:
         """The job that Airflow's operator has sent."""
-        return {**_place(vars(self._airflows)), "retried": retried, "table": model.table}
+        return {**_reference(vars(self._operator)), "retried": retried, "table": model.table}
 
     def _hook(self) -> Any:
         return import_module("airflow.providers.google.cloud.hooks.bigquery").BigQueryHook(
@@ -238,7 +238,7 @@ class ModelQuery:
             use_legacy_sql=False,
         )
 
-    def _make_room(self, model: CompiledModel) -> str | None:
+    def _prepare_target(self, model: CompiledModel) -> str | None:
         """Make the dataset where it is missing, and drop what BigQuery would not replace, both as dbt does.
 
         Gives the location of the dataset: without it, jobs outside of US and EU cannot be asked for.
@@ -286,7 +286,7 @@ class ModelQuery:
             found["reservation"] = reservation
         return found
 
-    def _of_api(self, error: Exception, before: str = "") -> Exception:
+    def _as_airflow_error(self, error: Exception, before: str = "") -> Exception:
         """The error of Google's API as Airflow should take it: one of the request would come back in each try."""
         is_of_request = isinstance(error, import_module("google.api_core.exceptions").ClientError)
         reasons = {str(each.get("reason")) for each in getattr(error, "errors", ()) if isinstance(each, Mapping)}
@@ -338,7 +338,7 @@ class ModelQuery:
             )
 
 
-def _place(job: Mapping[str, Any]) -> dict[str, Any]:
+def _reference(job: Mapping[str, Any]) -> dict[str, Any]:
     """Where a job is found."""
     return {name: job[name] for name in ("job_id", "project_id", "location")}
 

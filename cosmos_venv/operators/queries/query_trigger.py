@@ -61,7 +61,7 @@ class DbtQueryTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for the query. Gives one event, as the last thing."""
-        async for event in self._airflows().run():
+        async for event in self._airflow_trigger().run():
             payload = dict(event.payload)
             if payload["status"] == "success":
                 payload |= await self.cost()
@@ -69,7 +69,7 @@ class DbtQueryTrigger(BaseTrigger):
 
     async def on_kill(self) -> None:
         """Cancel the query: somebody has marked or cleared the task (Airflow 3.3 and later)."""
-        await self._airflows().on_kill()
+        await self._airflow_trigger().on_kill()
 
     async def cost(self) -> dict[str, int]:
         """``bytes_billed`` and ``slot_ms`` of a query that has ended; nothing where it cannot be asked for."""
@@ -93,7 +93,7 @@ class DbtQueryTrigger(BaseTrigger):
             return {}
         return {"bytes_billed": job.total_bytes_billed, "slot_ms": job.slot_millis}
 
-    def _airflows(self) -> Any:
+    def _airflow_trigger(self) -> Any:
         trigger = import_module("airflow.providers.google.cloud.triggers.bigquery").BigQueryInsertJobTrigger(
             conn_id=self.gcp_conn_id,
             job_id=self.job_id,

@@ -1,4 +1,4 @@
-"""The SQL of the models of one run, from the task that compiles it to the tasks that run it.
+"""The SQL of the models of one run, from the setup task, which compiles the models, to the tasks that run them.
 
 It goes by an XCom for each model, as base64 of zlib, or by a file for each below ``[cosmos] remote_target_path``: a
 folder that all workers see, or an object store.
@@ -27,7 +27,7 @@ _FOLDER = "run"  # as Cosmos has it, beside the folder "compiled"
 _ENDING = ".json"
 
 
-def require_place() -> None:
+def require_sql_store() -> None:
     """Refuse files where nothing says where to, before dbt runs.
 
     :raises CosmosValueError: when ``remote_target_path`` is not set.
@@ -40,7 +40,7 @@ def store(models: Iterable[CompiledModel], context: Context | Mapping[str, Any])
     """Keep the SQL of models until the end of the run.
 
     :param models: the models.
-    :param context: Airflow's context of the task that has compiled them.
+    :param context: Airflow's context of the setup task.
     :raises Exception: what the store says. No file is left then: behind a setup task that fails no teardown runs.
     """
     contents = {model.unique_id: msgspec.json.encode(model) for model in models}
@@ -65,7 +65,7 @@ def fetch(unique_id: str, context: Context | Mapping[str, Any], task_id: str) ->
 
     :param unique_id: dbt's id of the model.
     :param context: Airflow's context of the task that runs it.
-    :param task_id: of the task that has compiled it.
+    :param task_id: of the setup task.
     :raises LookupError: when there is none.
     """
     if settings.upload_sql_to_xcom:
@@ -85,7 +85,7 @@ def delete(context: Context | Mapping[str, Any], task_id: str) -> int:
     """Delete the files of a run. XComs stay: Airflow deletes them with the run.
 
     :param context: Airflow's context of the task.
-    :param task_id: of the task that has compiled them.
+    :param task_id: of the setup task.
     :returns: how many files there were.
     """
     if settings.upload_sql_to_xcom:
@@ -110,7 +110,7 @@ def _entries(folder: Any) -> list[Any]:
 
 
 def _folder(context: Context | Mapping[str, Any], task_id: str) -> Any:
-    """The files of a run, below the DAG and the group of the project, in which the task that compiles stands.
+    """The files of a run, below the DAG and the group of the project, in which the setup task stands.
 
     Each index of a mapped group has a folder of its own.
     """

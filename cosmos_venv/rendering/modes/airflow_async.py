@@ -1,7 +1,7 @@
 """The plan of ExecutionMode.AIRFLOW_ASYNC: that of a task a node, in which each model is a query of BigQuery.
 
-A task that compiles the models stands before all others, and one that deletes what it has stored behind them. A model
-that one query cannot build is refused here, before any run.
+A setup task, which compiles the models, stands before all others; behind them a teardown task, which deletes what was
+stored. A model that one query cannot build is refused here, before any run.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def async_plan(
 
     :param plan: of the same nodes, whose tasks run dbt.
     :param nodes: the selected nodes, by unique id.
-    :param render: what is selected, which the task that compiles is told.
+    :param render: what is selected, which the setup task is told.
     :param operator: import path of the operators that run dbt, with ``{}`` for what they run.
     :param settings: which warehouse there is, and which of the two tasks are wanted.
     :raises CosmosValueError: for another warehouse, a model that one query cannot build, and what is not installed.
