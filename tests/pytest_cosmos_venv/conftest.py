@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,10 @@ def cache_dir(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _without_plugins_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def _without_plugins_of_others() -> Iterator[None]:
     """Spare runs of pytest in this environment the imports of Hypothesis and trio: half of the time that they take."""
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest -p no:anyio")
+    # Not the test's own ``monkeypatch``: asked for before fixtures of the toolkit it would end behind them, and put back
+    # the variables that they have set.
+    with pytest.MonkeyPatch.context() as variables:
+        variables.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest -p no:anyio")
+        yield

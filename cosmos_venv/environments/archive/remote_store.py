@@ -14,7 +14,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -319,13 +319,22 @@ class Visit:
     def close(self) -> None:
         """Give up the lease: nobody waits for this machine any more."""
         lease, self._lease = self._lease, None
-        if lease is not None:
-            try:
-                found = self._read_lease(_LONGEST_RENEWAL)
-                if found is not None and found.get("id") == lease["id"]:  # another machine may have taken it over
-                    self.store.folder.remove(f"{self._stem}.lease", seconds=_LONGEST_RENEWAL)
-            except Exception as error:  # noqa: BLE001 - the task has what it asked for
-                self.report(f"The lease in {self.store.folder} stays for {_STALE:.0f} s: {error}.")
+        if lease is None or self._is_taken_over(lease):
+            return
+        try:
+            self.store.folder.remove(f"{self._stem}.lease", seconds=_LONGEST_RENEWAL)
+        except Exception as error:  # noqa: BLE001 - the task has what it asked for
+            self.report(f"The lease in {self.store.folder} stays for {_STALE:.0f} s: {error}.")
+
+    def _is_taken_over(self, lease: Mapping[str, object]) -> bool:
+        """Whether another machine has written its lease since; False where that cannot be known."""
+        try:
+            # The task may have been killed: ``cancellation`` does not count here, or the others would wait.
+            name, wait = f"{self._stem}.lease", _LONGEST_RENEWAL
+            content = self.store.folder.read(name, seconds=wait, limit=_LEASE_LIMIT, on_wait=lambda: None)
+            return bool(json.loads(content or b"null")["id"] != lease["id"])
+        except Exception:  # noqa: BLE001 - nothing is there, or nothing that says whose it is
+            return False
 
     def _wait_for(self, newer_than: str, bad: str) -> ArchiveRecord | None:
         """Return the record of an environment that can be fetched; None when this machine is to build it.
