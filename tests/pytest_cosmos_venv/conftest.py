@@ -20,8 +20,8 @@ def cache_dir(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(autouse=True)
 def _without_plugins_of_others() -> Iterator[None]:
     """Spare runs of pytest in this environment the imports of Hypothesis and trio: half of the time that they take."""
-    # Not the test's own ``monkeypatch``: asked for before fixtures of the toolkit it would end behind them, and put back
-    # the variables that they have set.
+    # Not the test's own ``monkeypatch``: asked for before fixtures of the toolkit, it would end behind them, and put
+    # back variables that they have set.
     with pytest.MonkeyPatch.context() as variables:
         variables.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest -p no:anyio")
         yield
