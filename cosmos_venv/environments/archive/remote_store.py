@@ -330,11 +330,10 @@ class Visit:
         """Whether another machine has written its lease since; False where that cannot be known."""
         try:
             # The task may have been killed: ``cancellation`` does not count here, or the others would wait.
-            name, wait = f"{self._stem}.lease", _LONGEST_RENEWAL
-            content = self.store.folder.read(name, seconds=wait, limit=_LEASE_LIMIT, on_wait=lambda: None)
-            return bool(json.loads(content or b"null")["id"] != lease["id"])
-        except Exception:  # noqa: BLE001 - nothing is there, or nothing that says whose it is
+            found = self._read_lease(_LONGEST_RENEWAL, on_wait=lambda: None)
+        except Exception:  # noqa: BLE001 - whatever it is: a lease that stays costs all others more
             return False
+        return found is not None and found.get("id") != lease["id"]
 
     def _wait_for(self, newer_than: str, bad: str) -> ArchiveRecord | None:
         """Return the record of an environment that can be fetched; None when this machine is to build it.
@@ -441,8 +440,8 @@ class Visit:
         if found is None or found.get("id") != lease["id"]:
             self._lease = None
 
-    def _read_lease(self, seconds: float) -> dict[str, object] | None:
-        content = self._read(f"{self._stem}.lease", _LEASE_LIMIT, seconds)
+    def _read_lease(self, seconds: float, *, on_wait: Callable[[], None] | None = None) -> dict[str, object] | None:
+        content = self._read(f"{self._stem}.lease", _LEASE_LIMIT, seconds, on_wait=on_wait)
         try:
             lease = json.loads(content or b"null")
         except (ValueError, RecursionError):  # anybody who may write there can have written it
@@ -458,8 +457,11 @@ class Visit:
             on_wait=self.cancellation.raise_if_requested,
         )
 
-    def _read(self, name: str, limit: Limit, seconds: float) -> bytes | None:
-        return self.store.folder.read(name, seconds=seconds, limit=limit, on_wait=self.cancellation.raise_if_requested)
+    def _read(
+        self, name: str, limit: Limit, seconds: float, *, on_wait: Callable[[], None] | None = None
+    ) -> bytes | None:
+        on_wait = on_wait or self.cancellation.raise_if_requested
+        return self.store.folder.read(name, seconds=seconds, limit=limit, on_wait=on_wait)
 
     def _refuse(self, error: VirtualenvError) -> None:
         if str(error) not in self._refused:  # it is read again and again while another machine builds
