@@ -151,16 +151,16 @@ def digest_of(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def output(command: Sequence[str], *, cwd: Path = ROOT, variables: Mapping[str, str] | None = None) -> str:
+def output(command: Sequence[str], *, cwd: Path = ROOT, environment: Mapping[str, str] | None = None) -> str:
     """What a command prints, both streams.
 
-    :param variables: of its environment, over those of this process.
+    :param environment: all of its variables; None: those of this process.
     :raises ReleaseError: with the end of it, when the command fails.
     """
     done = subprocess.run(
         command,
         cwd=cwd,
-        env={**os.environ, **(variables or {})},
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -184,5 +184,5 @@ def _build(commit: Commit, folder: Path) -> dict[str, Path]:
     for project in PROJECTS:
         # The wheel is built from the sdist: whoever builds from source gets what is on the index.
         command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(built), str(source / project)]
-        output(command, cwd=source, variables={"SOURCE_DATE_EPOCH": str(commit.time)})
+        output(command, cwd=source, environment={**os.environ, "SOURCE_DATE_EPOCH": str(commit.time)})
     return {file.name: file for file in built.iterdir()}

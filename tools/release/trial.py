@@ -130,15 +130,15 @@ class _Place:
             for name, value in os.environ.items()
             if not name.startswith(("AIRFLOW", "PYTEST", "PYTHON", "VIRTUAL_ENV"))
         }
-        words = {
+        environment = {
             **kept,
             "AIRFLOW_HOME": str(cwd / "airflow"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "PATH": os.pathsep.join([str(self.bin), os.environ["PATH"]]),
             **(variables or {}),
         }
-        alone = ["env", "-i", *(f"{name}={value}" for name, value in words.items())]
-        return output([*alone, *command], cwd=cwd)
+        # By its path: the PATH of this process decides where a bare name is looked for.
+        return output([str(self.bin / command[0]), *command[1:]], cwd=cwd, environment=environment)
 
 
 def uv() -> str:
