@@ -2,7 +2,7 @@
 
     .venv/bin/python -m benchmarks.explore
 
-Both cores are used, if nobody else needs them: the load before each line is stored with it.
+Both cores are used, if nobody else needs them: the load before is stored with the table.
 """
 
 from __future__ import annotations
@@ -35,29 +35,30 @@ def explored(*, reuse: bool, kills: int) -> Exploration:
         return explore([publish, publish], preemptions=3, kills=kills, reuse=reuse, seconds=600)
 
 
-def line(*, reuse: bool, kills: int) -> dict[str, float | str]:
-    """One line of the table."""
-    load = os.getloadavg()[0]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seen = explored(reuse=reuse, kills=kills)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+def line(*, reuse: bool, kills: int) -> dict[str, str]:
+    """One line of the table: the quickest of three runs."""
+    runs: list[tuple[float, Exploration, float]] = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seen = explored(reuse=reuse, kills=kills)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        runs.append((seen.seconds, seen, cpu))
+    _, seen, cpu = min(runs, key=lambda run: run[0])
     return {
-        "processes": "reused" if reuse else "new",
-        "kills": kills,
-        "schedules": seen.schedules,
-        "orders": seen.orders,
-        "seconds": round(seen.seconds, 2),
-        "a second": round(seen.schedules / seen.seconds),
-        "CPU ms of a schedule": round(cpu / seen.schedules * 1000, 1),
-        "load before": round(load, 1),
+        "what": f"{'kept' if reuse else 'new'} processes, {kills} {'kill' if kills == 1 else 'kills'}",
+        "figures": f"{seen.schedules / seen.seconds:.0f} schedules a second: {seen.schedules:,}, which are "
+        f"{seen.orders:,} orders, in {seen.seconds:.2f} s; {cpu / seen.schedules * 1000:.1f} ms of CPU for each",
     }
 
 
 def main() -> None:
     """Print the table, and store it."""
+    head = (
+        f"# Schedules a second\n\n{MACHINE}. Two contenders of some twenty steps, two processes that run schedules. "
+        f"The quickest of three runs; the load of the machine before it began was {os.getloadavg()[0]:.1f}."
+    )
     rows = [line(reuse=reuse, kills=kills) for reuse in (False, True) for kills in (0, 1)]
-    head = f"# Schedules a second\n\n{MACHINE}. Two contenders of some twenty steps, two processes that run schedules."
     cells = [list(rows[0]), ["---"] * len(rows[0]), *([str(value) for value in row.values()] for row in rows)]
     text = f"{head}\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in cells) + "\n"
     print(text)

@@ -130,6 +130,10 @@ MEASURED: Mapping[str, Measured] = {
         result="loading", what="second parse of 1,000 models with dbt ls, before the DAG is built", behind="later"
     ),
     "an-idle-server": Measured(result="warm", what="memory of an idle server", behind=""),
+    "explored-in-kept-processes": Measured(result="explore", what="kept processes, 0 kills", behind=""),
+    "explored-in-kept-processes-with-a-kill": Measured(result="explore", what="kept processes, 1 kill", behind=""),
+    "explored-in-new-processes": Measured(result="explore", what="new processes, 0 kills", behind=""),
+    "explored-in-new-processes-with-a-kill": Measured(result="explore", what="new processes, 1 kill", behind=""),
     "kept-project-over-warm": Measured(
         result="warm", what=f"{_LARGE}, with the parsed project kept", behind="", over=f"{_LARGE}, warm"
     ),
@@ -155,8 +159,8 @@ def measured(name: str, results: Path = RESULTS) -> str:
             seconds_of(row["figures"], wanted.behind)
             / seconds_of(_row(wanted.result, wanted.over, results)["figures"], wanted.behind)
         )
-    if size := re.match(r"[\d.,]+ MB\b", row["figures"]):
-        return size.group()
+    if no_time := re.match(r"[\d.,]+ (MB|schedules)\b", row["figures"]):
+        return no_time.group()
     return in_words(seconds_of(row["figures"], wanted.behind))
 
 

@@ -14,7 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pytest_cosmos_venv.explore.stepping import ENDS, Pipe, Stepper, TooManySteps, become, stepper
+from pytest_cosmos_venv.explore.stepping import (
+    ENDS,
+    GivenUp,
+    Killed,
+    Pipe,
+    Stepper,
+    TooManySteps,
+    become,
+    stepper,
+)
 from pytest_cosmos_venv.explore.steps import WRITE, Places
 from pytest_cosmos_venv.explore.virtual_clock import seed_random, take_clock
 from pytest_cosmos_venv.processes.descendants import die_with_parent
@@ -126,14 +135,15 @@ def compete(
             contender = Stepper(index, places, orders, reports, most_steps=most_steps, started_at=take_clock(times))
             become(contender)
             outcome = _work(work, ExploredContender(index, count, Path(root)), may_raise)
-            contender.report(ENDS, "end", "end", outcome)
-            is_to_stay = orders.receive()
+            if not contender.is_killed:
+                contender.report(ENDS, "end", "end", outcome)
+                is_to_stay = orders.receive()
             become(None)
             if is_to_stay:
                 _close_all(places)
                 reports.send(None)
         code = 0
-    except EOFError:
+    except GivenUp:
         pass  # the schedule is given up
     except BaseException:  # noqa: BLE001 - nothing may get back into the process that was forked
         traceback.print_exc()
@@ -161,8 +171,10 @@ def _work(
         value = work(contender)
     except TooManySteps:
         return pickle.dumps((NEVER_ENDS, None, "", ""))
-    except EOFError:
+    except GivenUp:
         raise
+    except Killed:
+        return b""
     except BaseException as error:  # noqa: BLE001 - the test hears of it
         text = f"{type(error).__name__}: {error}".replace(f"{contender.folder}/", "")
         told = "" if isinstance(error, may_raise) else _own_lines(error)

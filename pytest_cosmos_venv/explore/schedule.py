@@ -30,7 +30,16 @@ from pytest_cosmos_venv.explore.contender import (
     tell_where_on_signal,
 )
 from pytest_cosmos_venv.explore.run import ExploredRun
-from pytest_cosmos_venv.explore.stepping import AT, BLOCKED, ENDS, OF_PROCESSES, SLEEPS, Pipe, made_steps
+from pytest_cosmos_venv.explore.stepping import (
+    AT,
+    BLOCKED,
+    ENDS,
+    OF_PROCESSES,
+    SLEEPS,
+    GivenUp,
+    Pipe,
+    made_steps,
+)
 from pytest_cosmos_venv.explore.steps import (
     EVERYTHING,
     GO,
@@ -52,6 +61,7 @@ READY, ASLEEP, DUE, WAITING, OVER = "a", "s", "d", "b", "e"
 those that all sleep; it waits for a lock; it has ended.
 """
 _LONGEST_STEP = 30.0  # seconds of real time from one step to the next
+_LONGEST_WAY_OUT = 1.0  # seconds of real time in which a killed contender is to leave its function
 _NO_LIMIT = 1_000_000_000
 _DIGITS_OF_A_SECOND = 10  # since the epoch; three more are milliseconds
 _TIME = re.compile(r"(?<![0-9a-f])\d{10}(?:\d{3}){0,3}(?![0-9a-f])")
@@ -422,11 +432,27 @@ class _Running:
         )
 
     def _die(self, index: int, process: _Process, before: str) -> None:
-        os.kill(process.pid, signal.SIGKILL)
-        os.waitpid(process.pid, 0)
+        if self._plan.reuse and self._is_left(process):
+            self._idle[index] = process
+        else:
+            os.kill(process.pid, signal.SIGKILL)
+            os.waitpid(process.pid, 0)
         process.outcome = ExploredOutcome(contender_name(index), "killed")
         text = f"{KILLED_BEFORE}{process.text}"
         self._add(ExploredStep(index, KILL, KILL, text, "", self._death(index, process), self._clock), before)
+
+    def _is_left(self, process: _Process) -> bool:
+        """Have a contender leave its function as if it were killed; returns whether its process can serve on.
+
+        A fork is what costs most of a schedule. Whoever asks for the process is told the truth: see ``_end_idle``.
+        """
+        process.orders.send(True if process.how == ENDS else (0, KILL, self._clock))
+        if not select.select([process.reports.read_end], [], [], _LONGEST_WAY_OUT)[0]:
+            return False
+        try:
+            return process.reports.receive() is None
+        except GivenUp:
+            return False
 
     def _end_idle(self) -> None:
         """End those processes that would be no more, had they served this schedule alone."""
@@ -456,7 +482,7 @@ class _Running:
             raise Stuck(self._where_is(process))
         try:
             made, process.how, process.name, process.text, process.until = process.reports.receive()
-        except EOFError:
+        except GivenUp:
             os.waitpid(process.pid, 0)
             index = self._processes.index(process)
             process.outcome = ExploredOutcome(contender_name(index), "died")

@@ -9,16 +9,17 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import signal
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from pytest_cosmos_venv.explore.steps import GO, READ, ExploredStep, Footprint, Places
+from pytest_cosmos_venv.explore.steps import GO, KILL, READ, ExploredStep, Footprint, Places
 
 _Value = TypeVar("_Value")
 AT, SLEEPS, BLOCKED, ENDS = "at", "sleeps", "blocked", "ends"
 """How a contender has stopped: before a step; until a time; until a lock is released; before its end."""
-_read, _write, _close, _getpid = os.read, os.write, os.close, os.getpid
+_read, _write, _getpid = os.read, os.write, os.getpid
 _HEADER = 4
 OF_PROCESSES = ("look", "kill")
 """Steps that ask for another process: before them, those that have ended are no more."""
@@ -26,6 +27,14 @@ OF_PROCESSES = ("look", "kill")
 
 class TooManySteps(BaseException):
     """A contender has made more steps than the exploration allows; no ``except Exception`` of its code gets it."""
+
+
+class Killed(BaseException):
+    """Leads out of the function of a contender that is killed while its process stays for further schedules."""
+
+
+class GivenUp(BaseException):
+    """The other side of a pipe has ended. It is no EOFError, which a contender's own function may raise."""
 
 
 class Pipe:
@@ -52,7 +61,7 @@ class Pipe:
     def receive(self) -> Any:
         """Return the next message.
 
-        :raises EOFError: the other side has ended.
+        :raises GivenUp: the other side has ended.
         """
         data = self._exactly(_HEADER)
         return pickle.loads(self._exactly(int.from_bytes(data, "little")))  # noqa: S301 - our own process wrote it
@@ -62,7 +71,7 @@ class Pipe:
         while len(data) < count:
             more = _read(self.read_end, count - len(data))
             if not more:
-                raise EOFError
+                raise GivenUp
             data += more
         return data
 
@@ -95,6 +104,8 @@ class Stepper:
         self._made: list[tuple[Any, ...]] = []
         self._count = 0
         self._is_at_work = False
+        self.is_killed = False
+        """Whether it was killed, and its process stays."""
 
     @property
     def is_here(self) -> bool:
@@ -109,19 +120,32 @@ class Stepper:
         :param how: ``at``, or why it cannot be made yet.
         :param until: the time on the virtual clock, or the resource of the lock, for which it waits.
         :raises OSError: the step is to fail.
+        :raises Killed: the contender is killed here, or was before.
         """
+        if self.is_killed:
+            raise Killed  # whoever passes over it on the way out makes no step either
         self._count += 1
         if self._count > self._most_steps:
             raise TooManySteps
         if self._left == 0 or how != AT or name in OF_PROCESSES:
             self.report(how, name, text, until)
             self._left, self._action, self.clock = self._orders.receive()
+            if self._action == KILL:
+                self._die()
         self._left -= 1
         if self._action != GO:
             action, self._action = self._action, GO
             self.note(name, text, (), outcome=action)
             code = getattr(errno, action)
             raise OSError(code, os.strerror(code), text)
+
+    def _die(self) -> None:
+        """Leave the contender's function; nobody else moves until it is left."""
+        if has_child() or threading.active_count() > 1:
+            os.kill(self._pid, signal.SIGKILL)  # an error here ends none of those
+        self.places.locked.clear()  # they end with their files, which are closed on the way out: no steps of their own
+        self.is_killed = True
+        raise Killed
 
     def report(self, how: str, name: str, text: str, until: float | str | bytes = "") -> None:
         """Hand over what was done since the last time, and how this contender stands now.
@@ -188,6 +212,15 @@ def become(contender: Stepper | None) -> None:
     """
     global current  # noqa: PLW0603 - the replaced calls find it here
     current = contender
+
+
+def has_child() -> bool:
+    """Return whether this process has a child, be it one that has ended and was not waited for."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def made_steps(contender: int, made: list[tuple[Any, ...]], clock: float, action: str) -> list[ExploredStep]:

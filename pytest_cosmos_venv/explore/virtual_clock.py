@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from pytest_cosmos_venv.explore.stepping import SLEEPS, stepper
+from pytest_cosmos_venv.explore.stepping import SLEEPS, has_child, stepper
 
 _Function = Callable[..., Any]
 _real_select, _real_wait = select.select, threading.Event.wait
@@ -104,7 +104,7 @@ def _sleep(seconds: float, /) -> None:
         return
     if seconds < 0:
         raise ValueError("sleep length must be non-negative")
-    if _has_child():
+    if has_child():
         _real["sleep"](min(seconds, _LOOK_AGAIN))
         return
     text = f"sleep {seconds:g} s"
@@ -113,7 +113,7 @@ def _sleep(seconds: float, /) -> None:
 
 
 def _select(read: Any, write: Any, other: Any, timeout: float | None = None, /) -> Any:
-    if timeout is None or timeout <= 0 or stepper() is None or _has_child():
+    if timeout is None or timeout <= 0 or stepper() is None or has_child():
         return _real_select(read, write, other, *(() if timeout is None else (timeout,)))
     found = _real_select(read, write, other, 0)
     if any(found):
@@ -127,14 +127,6 @@ def _wait(event: threading.Event, timeout: float | None = None) -> bool:
         return _real_wait(event, timeout)
     _sleep(timeout)
     return event.is_set()
-
-
-def _has_child() -> bool:
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return False
-    return True
 
 
 def _random_bytes(size: int, /) -> bytes:

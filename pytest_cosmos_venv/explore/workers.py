@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pytest_cosmos_venv.explore.schedule import Bench, Choice, Plan, Stuck, Trace
-from pytest_cosmos_venv.explore.stepping import Pipe
+from pytest_cosmos_venv.explore.stepping import GivenUp, Pipe
 from pytest_cosmos_venv.explore.steps import ExploredStep
 from pytest_cosmos_venv.explore.virtual_clock import replace_methods, replaced_clock
 from pytest_cosmos_venv.explore.visible_calls import replace_everywhere, replaced_calls
@@ -73,7 +73,7 @@ class Worker:
         self.job = None
         try:
             error, answer = self._answers.receive()
-        except EOFError:
+        except GivenUp:
             raise WorkerFailed("The process that runs the schedules has died.") from None
         if error:
             raise WorkerFailed(error)

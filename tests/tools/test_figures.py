@@ -71,6 +71,9 @@ def test_a_page_without_marks_is_an_error(page: str) -> None:
         ),
         pytest.param("an-idle-server", [("130 MB; a dbt that has imported the same 116 MB", 1.1)], "130 MB", id="size"),
         pytest.param(
+            "explored-in-kept-processes", [("463 schedules a second: 174 in 0.38 s", 0)], "463 schedules", id="count"
+        ),
+        pytest.param(
             "kept-project-over-warm", [("1 s; bare 8 s", 0.1), ("2.5 s; bare 8 s", 0.3)], "0.40", id="two-rows"
         ),
     ],

@@ -1,0 +1,164 @@
+"""A contender whose process serves on is killed as one whose process ends: nothing more of it is to be seen."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pickle
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun
+
+Work = Callable[[ExploredContender], object]
+
+
+def clean_up_in_the_end(contender: ExploredContender) -> None:
+    """A lock file that is removed whatever happens, but for a kill."""
+    lock = contender.folder / f"lock-{contender.index}"
+    try:
+        lock.write_text("held")
+        (contender.folder / "both").exists()
+    finally:
+        lock.unlink()
+
+
+def write_from_a_buffer(contender: ExploredContender) -> None:
+    with (contender.folder / f"buffered-{contender.index}").open("w") as file:
+        file.write("not written yet")
+        (contender.folder / "both").touch()
+
+
+def hold_a_lock_of_the_kernel(contender: ExploredContender) -> None:
+    with (contender.folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        (contender.folder / f"held-{contender.index}").touch()
+
+
+def pass_over_every_error(contender: ExploredContender) -> None:
+    for number in range(3):
+        try:
+            (contender.folder / f"try-{contender.index}-{number}").touch()
+        except BaseException:  # noqa: BLE001, S112 - as code does that must not be left
+            continue
+
+
+def try_for_ever(contender: ExploredContender) -> None:
+    (contender.folder / "begun").touch()
+    while True:
+        try:
+            (contender.folder / f"kept-trying-{contender.index}").touch()
+            return
+        except BaseException:  # noqa: BLE001, S112 - as above
+            continue
+
+
+def start_a_process(contender: ExploredContender) -> None:
+    (contender.folder / "begun").touch()
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE):
+        (contender.folder / f"while-it-ran-{contender.index}").touch()
+
+
+def start_a_thread(contender: ExploredContender) -> None:
+    (contender.folder / "begun").touch()
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    try:
+        (contender.folder / f"beside-a-thread-{contender.index}").touch()
+    finally:
+        over.set()
+        thread.join()
+
+
+def sleep_between(contender: ExploredContender) -> None:
+    (contender.folder / f"before-{contender.index}").touch()
+    time.sleep(1)
+    (contender.folder / f"after-{contender.index}").touch()
+
+
+def leave_a_descriptor_open(contender: ExploredContender) -> None:
+    os.open(contender.folder / f"open-{contender.index}", os.O_CREAT | os.O_WRONLY)
+    (contender.folder / "both").exists()
+
+
+def look_at_the_other(contender: ExploredContender) -> None:
+    own = contender.folder / f"pid-{contender.index}"
+    own.write_text(str(os.getpid()))
+    other = contender.folder / f"pid-{1 - contender.index}"
+    if other.exists() and (pid := other.read_text()):
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            (contender.folder / f"seen-dead-by-{contender.index}").touch()
+
+
+WORKS: list[Work] = [
+    clean_up_in_the_end,
+    write_from_a_buffer,
+    hold_a_lock_of_the_kernel,
+    pass_over_every_error,
+    try_for_ever,
+    start_a_process,
+    start_a_thread,
+    sleep_between,
+    leave_a_descriptor_open,
+    look_at_the_other,
+]
+
+
+def folders_after_kills(explore: Explore, work: Work, found: Path, *, reuse: bool) -> set[tuple[str, ...]]:
+    """What the schedules have left: files with their sizes, and who was killed."""
+
+    def write_down(run: ExploredRun) -> None:
+        files = [f"{path.name}: {bool(path.stat().st_size)}" for path in sorted(run.folder.iterdir())]
+        with found.open("a") as lines:
+            lines.write(f"{[*files, *run.killed]}\n")
+
+    explore([work, work], check=write_down, preemptions=1, kills=1, reuse=reuse)
+    return {tuple(line.split(", ")) for line in found.read_text().splitlines()}
+
+
+@pytest.mark.parametrize("work", WORKS, ids=lambda work: work.__name__)
+def test_kills_leave_the_same_in_kept_and_in_new_processes(cosmos_explore: Explore, work: Work, tmp_path: Path) -> None:
+    in_new = folders_after_kills(cosmos_explore, work, tmp_path / "new", reuse=False)
+    in_kept = folders_after_kills(cosmos_explore, work, tmp_path / "kept", reuse=True)
+
+    assert in_kept == in_new
+    assert any("contender" in last for *_, last in in_kept)
+
+
+@pytest.mark.parametrize(
+    ("work", "is_kept"),
+    [(clean_up_in_the_end, True), (try_for_ever, False), (start_a_process, False), (start_a_thread, False)],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_a_process_serves_on_where_its_function_can_be_left(
+    cosmos_explore: Explore, work: Work, is_kept: bool, tmp_path: Path
+) -> None:
+    def write_down_the_pid(contender: ExploredContender) -> None:
+        with (tmp_path / "pids").open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        work(contender)
+
+    exploration = cosmos_explore([write_down_the_pid, write_down_the_pid], preemptions=0, kills=1, reuse=True)
+
+    pids = (tmp_path / "pids").read_text().split()
+    assert len(pids) == 2 * exploration.schedules
+    assert (len(set(pids)) <= 4) == is_kept  # two contenders in each of the two processes that run schedules
+
+
+def test_the_end_of_a_file_is_an_error_like_others(cosmos_explore: Explore) -> None:
+    def read_what_is_half_written(contender: ExploredContender) -> None:
+        (contender.folder / "value").touch()
+        with (contender.folder / "value").open("rb") as file:
+            pickle.load(file)  # noqa: S301 - it is empty
+
+    explored = cosmos_explore([read_what_is_half_written], may_raise=EOFError, kills=0)
+
+    assert explored.is_complete
