@@ -200,7 +200,7 @@ __all__ = [
     "write_wheel",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _MODULES = {
     name: module
