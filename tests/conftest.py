@@ -62,6 +62,9 @@ def stop_servers(folder: str) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Each worker of pytest-xdist begins with its share of the long tests: nobody waits for one that came last."""
+    alone = [item.nodeid for item in items if item.get_closest_marker("exhaustive") and not _is_long(item)]
+    if alone:
+        raise pytest.UsageError(f"a test that is exhaustive is marked long too, or make test runs it: {alone[0]}")
     workers = os.environ.get("PYTEST_XDIST_WORKER_COUNT")
     if workers is not None:
         items[:] = long_ones_first(items, int(workers), is_long=_is_long, file_of=lambda item: item.path)

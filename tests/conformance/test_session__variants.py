@@ -12,10 +12,19 @@ from benchmarks.suite_run import run_suite
 from tests.conformance.variants import catalogue  # noqa: F401 - registers them
 from tests.conformance.variants.variant import VARIANTS, Variant
 
+QUICK = {"SpellsOptionsWithEquals", "SaysItByAVariable", "WaitsWithoutAWord", "RemembersInBase64"}
+"""One of each area of the suite."""
+
 
 @pytest.mark.long
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
+@pytest.mark.parametrize(
+    "variant",
+    [
+        pytest.param(variant, id=name, marks=() if name in QUICK else pytest.mark.exhaustive)
+        for name, variant in VARIANTS.items()
+    ],
+)
 def test_a_sound_variant_is_not_taken_for_a_faulty_one(variant: type[Variant]) -> None:
     named, kept = f"{variant.__module__}:{variant.__qualname__}", ",".join(variant.keeps)
 

@@ -18,7 +18,7 @@ import pytest
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.operators.airflow_async import SetupAsyncOperator, SetupAsyncVirtualenvOperator
 from pytest_cosmos_venv import RunTask, TaskOutcome
-from tests.engines import ENGINES, Engine
+from tests.engines import EACH_ENGINE, ENGINES, Engine
 from tests.installed import environment_of
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(280), pytest.mark.usefixtures("no_other_servers")]
@@ -71,7 +71,7 @@ def as_of(engine: Engine, statement: str) -> str:
     return text.replace("`test-project`", '"memory"').replace("`", '"')
 
 
-@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+@pytest.mark.parametrize("engine", EACH_ENGINE)
 def test_models_are_compiled_in_a_managed_environment(
     engine: Engine, kept_directory: Path, tmp_path: Path, cosmos_run_task: RunTask
 ) -> None:

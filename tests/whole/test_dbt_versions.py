@@ -23,7 +23,7 @@ from cosmos_venv import assets
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.constants import NODE_CONFIG, ONLY_IF_CHANGED, InvocationMode, LoadMode
 from cosmos_venv.operators.local import DbtDocsS3LocalOperator
-from tests.engines import ENGINES, Engine
+from tests.engines import EACH_ENGINE, ENGINES, Engine
 from tests.harbor import WORKS, Harbor, cells, make_harbor
 from tests.installed import ENVIRONMENTS, ROOT, is_missing
 
@@ -418,7 +418,7 @@ ROWS: dict[str, Callable[[Harbor], str]] = {
 NEEDED = {"`seed`": "", "`run`": "piers"}  # the table that a row needs; the others need all
 
 
-@pytest.fixture(scope="module", params=ENGINES, ids=lambda engine: engine.name)
+@pytest.fixture(scope="module", params=EACH_ENGINE)
 def harbor(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Harbor:
     engine: Engine = request.param
     engine.require()

@@ -13,7 +13,7 @@ import pytest
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.profiles import PostgresUserPasswordProfileMapping
-from tests.engines import ENGINES, OLD_ENGINES, Engine
+from tests.engines import EACH_ENGINE, ENGINES, OLD_ENGINES, Engine
 from tests.harbor import WORKS, Harbor, cells, forget_other_dbt, make_harbor
 from tests.installed import IS_CI, copy_of_example
 from tests.postgres import IS_MISSING, Postgres
@@ -50,7 +50,7 @@ def make_harbor_on_postgres(engine: Engine, folder: Path, schema: str) -> Harbor
 
 
 @needs_postgres
-@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+@pytest.mark.parametrize("engine", EACH_ENGINE)
 def test_the_cell_of_postgres_is_what_happens(
     engine: Engine, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

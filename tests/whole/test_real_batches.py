@@ -21,7 +21,7 @@ from cosmos_venv import DbtDag
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import ExecutionMode, LoadMode
 from pytest_cosmos_venv import DagOutcome, RunDag
-from tests.engines import ENGINES, Engine
+from tests.engines import EACH_ENGINE, ENGINES, Engine
 from tests.installed import copy_of_example
 
 DBT_2 = ENGINES[-1]
@@ -80,7 +80,7 @@ def render(
 @pytest.mark.parametrize(
     ("engine", "warm"),
     [
-        *(pytest.param(engine, "off", id=engine.name) for engine in ENGINES),
+        *(pytest.param(*each.values, "off", id=each.id, marks=each.marks) for each in EACH_ENGINE),
         pytest.param(ENGINES[1], "require", id=f"{ENGINES[1].name}-warm"),
     ],
 )
@@ -154,7 +154,7 @@ def ran_in(outcome: DagOutcome) -> list[str]:
 @pytest.mark.timeout(280)
 @pytest.mark.usefixtures("no_other_servers")
 @pytest.mark.parametrize("batch_by", ["wave", "chain"])
-@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+@pytest.mark.parametrize("engine", EACH_ENGINE)
 def test_dbt_runs_nothing_but_the_nodes_of_a_batch(
     engine: Engine, batch_by: str, kept_directory: Path, tmp_path: Path, cosmos_run_dag: RunDag
 ) -> None:
@@ -200,7 +200,7 @@ unit_tests:
 @pytest.mark.timeout(280)
 @pytest.mark.usefixtures("no_other_servers")
 @pytest.mark.parametrize("behavior", ["after_each", "build"])
-@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+@pytest.mark.parametrize("engine", EACH_ENGINE)
 def test_a_node_that_keeps_its_own_task_runs_alone_there(
     engine: Engine, behavior: str, kept_directory: Path, tmp_path: Path, cosmos_run_dag: RunDag
 ) -> None:

@@ -12,7 +12,7 @@ from cosmos_venv import DbtDag
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import ExecutionMode, LoadMode
 from pytest_cosmos_venv import DagOutcome, RunDag
-from tests.engines import ENGINES, Engine
+from tests.engines import EACH_ENGINE, ENGINES, Engine
 from tests.installed import copy_of_example
 from tests.whole.test_real_batches import write_profile
 
@@ -46,7 +46,7 @@ def states(outcome: DagOutcome) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("engine", "warm"),
     [
-        *(pytest.param(engine, "off", id=engine.name) for engine in ENGINES),
+        *(pytest.param(*each.values, "off", id=each.id, marks=each.marks) for each in EACH_ENGINE),
         pytest.param(ENGINES[1], "require", id=f"{ENGINES[1].name}-warm"),
     ],
 )

@@ -208,7 +208,9 @@ def _add_the_rest(project: DbtProject) -> None:
     )
 
 
-@pytest.fixture(scope="module", params=[pytest.param("dbt110", marks=pytest.mark.long), "dbt111"])
+@pytest.fixture(
+    scope="module", params=[pytest.param("dbt110", marks=[pytest.mark.long, pytest.mark.exhaustive]), "dbt111"]
+)
 def comparison(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     """The one run of a real dbt."""
     python = python_of(request.param)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,17 +47,26 @@ PROJECT = {
 }
 
 
-@pytest.fixture
-def fleet(tmp_path: Path) -> Path:
-    """The project: a source in a database of its own, two models, a seed, a test, and a model for PostgreSQL alone."""
+@pytest.fixture(scope="package")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project: a source in a database of its own, two models, a seed, a test, and a model for PostgreSQL alone.
+
+    One for all tests: dbt parses it once. A test that changes it takes ``own_fleet``.
+    """
     from textwrap import dedent
 
-    folder = tmp_path / "fleet"
+    folder = tmp_path_factory.mktemp("warehouse") / "fleet"
     for name, text in PROJECT.items():
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(dedent(text), encoding="utf-8")
     return folder
+
+
+@pytest.fixture
+def own_fleet(fleet: Path, tmp_path: Path) -> Path:
+    """A copy of the project."""
+    return Path(shutil.copytree(fleet, tmp_path / "fleet"))
 
 
 @pytest.fixture(scope="package", autouse=True)

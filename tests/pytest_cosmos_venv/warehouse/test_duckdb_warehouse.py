@@ -106,12 +106,12 @@ def test_sql_of_another_database_is_told_with_the_way_out(cosmos_duckdb: DuckDBW
         cosmos_duckdb(fleet).build("elsewhere")
 
 
-def test_dbt_sees_variables_and_target_of_the_test(cosmos_duckdb: DuckDBWarehouses, fleet: Path) -> None:
-    (fleet / "models" / "seen.sql").write_text(
+def test_dbt_sees_variables_and_target_of_the_test(cosmos_duckdb: DuckDBWarehouses, own_fleet: Path) -> None:
+    (own_fleet / "models" / "seen.sql").write_text(
         "select '{{ var('port') }}' as port, '{{ target.name }}' as target, '{{ env_var('PILOT') }}' as pilot"
     )
     warehouse = cosmos_duckdb(
-        fleet, target="prod", schema="harbor", variables={"port": "N"}, environment={"PILOT": "Ada"}
+        own_fleet, target="prod", schema="harbor", variables={"port": "N"}, environment={"PILOT": "Ada"}
     )
 
     warehouse.build("seen")
@@ -120,23 +120,23 @@ def test_dbt_sees_variables_and_target_of_the_test(cosmos_duckdb: DuckDBWarehous
 
 
 def test_a_source_stands_where_the_environment_says_now(
-    cosmos_duckdb: DuckDBWarehouses, fleet: Path, monkeypatch: pytest.MonkeyPatch
+    cosmos_duckdb: DuckDBWarehouses, own_fleet: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The manifest of the test before is true of the same files with another environment no longer."""
-    schema = fleet / "models" / "schema.yml"
+    schema = own_fleet / "models" / "schema.yml"
     text = schema.read_text(encoding="utf-8").replace("schema: landing", "schema: \"{{ env_var('LANDING') }}\"")
     schema.write_text(text, encoding="utf-8")
     for place in ("north", "south"):
         monkeypatch.setenv("LANDING", place)
-        warehouse = cosmos_duckdb(fleet, sources={"raw.arrivals": ROWS})
+        warehouse = cosmos_duckdb(own_fleet, sources={"raw.arrivals": ROWS})
 
         assert warehouse.build("arrivals").succeeded
         assert len(warehouse.query(f"from lake.{place}.arrivals")) == len(ROWS)
         cosmos_duckdb.close()
 
 
-def test_lists_text_and_odd_folders_arrive_as_they_are(cosmos_duckdb: DuckDBWarehouses, fleet: Path) -> None:
-    project = fleet.rename(fleet.with_name('o\'brien "fleet"'))
+def test_lists_text_and_odd_folders_arrive_as_they_are(cosmos_duckdb: DuckDBWarehouses, own_fleet: Path) -> None:
+    project = own_fleet.rename(own_fleet.with_name('o\'brien "fleet"'))
     row = {"ship": 'd\'Or "é"\n', "port": ["é", "a\nb", 'q"'], "arrived_at": [1, 2.5], "cargo_t": {"a": [None, "ü"]}}
     warehouse = cosmos_duckdb(project)
 

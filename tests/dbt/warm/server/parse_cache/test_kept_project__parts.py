@@ -19,7 +19,7 @@ from cosmos_venv.dbt.warm.server.parse_cache.kept_project import is_named_in_the
 from cosmos_venv.processes import guard
 from tests.installed import ENVIRONMENTS, copy_of_example, environment_of
 
-RELEASES = ["dbt111", "dbt110"]
+RELEASES = ["dbt111", pytest.param("dbt110", marks=pytest.mark.exhaustive)]
 
 BEGIN = """
 import json, multiprocessing.synchronize, multiprocessing.resource_tracker as tracker, os, sys, types
