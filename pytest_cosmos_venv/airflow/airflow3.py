@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import ModuleType, SimpleNamespace
@@ -76,17 +76,20 @@ class Airflow3:
 
     @contextmanager
     def one_api(self) -> Iterator[None]:
-        """Let all tasks of a run ask one API, for the length of the block, as Airflow 3.3 does it.
+        """Let all tasks of a run ask one API, for the length of the block, as Airflow 3.3 does it, and check their
+        template fields with one model.
 
-        Earlier releases make one for each task, which takes seconds, and each leaves a thread.
+        Earlier releases make an API for each task, which takes seconds, and each leaves a thread.
         """
-        from airflow.sdk.execution_time import supervisor
+        from airflow.sdk.execution_time import supervisor, task_runner
 
         server: Any = supervisor.in_process_api_server
-        if hasattr(server, "cache_info"):
-            yield
-            return
-        with mock.patch.object(supervisor, "in_process_api_server", functools.cache(server)):
+        with ExitStack() as stack:
+            if not hasattr(server, "cache_info"):
+                stack.enter_context(mock.patch.object(supervisor, "in_process_api_server", functools.cache(server)))
+            # Airflow makes the same model anew for each template field: five milliseconds a task of some dbt operators.
+            if hasattr(task_runner, "TypeAdapter"):
+                stack.enter_context(mock.patch.object(task_runner, "TypeAdapter", _type_adapter))
             yield
 
     def make_known(self, dag: Any) -> None:
@@ -325,6 +328,13 @@ class _Channel:
 
         known = ErrorType.__members__.get(kind, ErrorType.GENERIC_ERROR)  # not each release has all of them
         return self._comms.ErrorResponse(error=known, detail=detail)
+
+
+@functools.cache
+def _type_adapter(model: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(model)
 
 
 def _sync_bag() -> Callable[..., None]:

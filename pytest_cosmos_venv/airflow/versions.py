@@ -31,7 +31,7 @@ class Airflow(Protocol):
         """Make anew the things that run in threads, which a fork has not copied."""
 
     def one_api(self) -> AbstractContextManager[None]:
-        """Let all tasks of a run ask one API, for the length of the block."""
+        """Let all tasks of a run share what Airflow would make for each: its API, and models of pydantic."""
 
     def make_known(self, dag: Any) -> None:
         """Write the DAG into the database, which a run of it takes for granted.

@@ -130,7 +130,7 @@ def test_a_run_waits_for_the_sources_that_it_has_chosen(
     assert sorted(map(str, commands(dbt))) == ["run", "run", "source freshness", "source freshness"]
 
 
-@pytest.mark.parametrize("waits", WAITS)
+@pytest.mark.parametrize("waits", [pytest.param(*WAITS[0].values, id="rescheduled", marks=pytest.mark.long), WAITS[1]])
 def test_a_run_waits_with_the_dbt_of_a_managed_environment(
     cosmos_wheelhouse: Wheelhouse, project: DbtProject, tmp_path: Path, cosmos_run_dag: RunDag, waits: dict[str, Any]
 ) -> None:

@@ -54,7 +54,7 @@ def test_the_former_name_of_the_timeout_works_and_is_told_with_the_release_that_
 ) -> None:
     pytester.makeini("[pytest]\ncosmos_deadline = 40\n")
 
-    result = pytester.runpytest_subprocess("--co")
+    result = pytester.runpytest_inprocess("--co")
 
     result.stdout.fnmatch_lines(["*--cosmos-deadline is called --cosmos-timeout now, *0.4.0 removes the former names"])
 
@@ -62,8 +62,8 @@ def test_the_former_name_of_the_timeout_works_and_is_told_with_the_release_that_
 def test_the_header_names_the_choice(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\ncosmos_implementation = from_the_ini_file\n")
 
-    result = pytester.runpytest_subprocess("--co")
-    overruled = pytester.runpytest_subprocess("--co", "--cosmos-implementation=my.tests:Mine")
+    result = pytester.runpytest_inprocess("--co")
+    overruled = pytester.runpytest_inprocess("--co", "--cosmos-implementation=my.tests:Mine")
 
     result.stdout.fnmatch_lines(["cosmos: implementation from_the_ini_file"])
     overruled.stdout.fnmatch_lines(["cosmos: implementation my.tests:Mine"])
@@ -77,7 +77,7 @@ def test_where_several_are_installed_only_what_needs_one_complains(pytester: pyt
         """
     )
 
-    result = pytester.runpytest_subprocess()
+    result = pytester.runpytest_inprocess()
 
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.no_fnmatch_line("cosmos: implementation*")
@@ -120,11 +120,6 @@ def test_the_cache_key_is_printed_and_nothing_is_run(pytester: pytest.Pytester) 
             "ERROR: --cosmos-conformance runs the suite and nothing *: leave out test_mine.py.",
             id="a-path",
         ),
-        pytest.param(
-            "--cosmos-implementation=no_such_package",
-            "ERROR: --cosmos-implementation=no_such_package: no package no_such_package can be*",
-            id="an-unknown-implementation",
-        ),
         *(
             pytest.param(
                 option,
@@ -145,10 +140,17 @@ def test_the_cache_key_is_printed_and_nothing_is_run(pytester: pytest.Pytester) 
 def test_what_conformance_cannot_do_is_a_usage_error(pytester: pytest.Pytester, option: str, message: str) -> None:
     pytester.makepyfile(test_mine="def test_mine(): pass")
 
-    result = pytester.runpytest_subprocess("--cosmos-conformance", option)
+    result = pytester.runpytest_inprocess("--cosmos-conformance", option)
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([message])
+
+
+def test_an_unknown_implementation_is_a_usage_error(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_subprocess("--cosmos-conformance", "--cosmos-implementation=no_such_package")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --cosmos-implementation=no_such_package: no package no_such_package can be*"])
 
 
 def test_two_installed_implementations_and_none_named_is_a_usage_error(
@@ -166,3 +168,4 @@ def several(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     for distribution in ("astronomer-cosmos", "cosmos-venv"):
         write_distribution(pytester.path, distribution, "1.0")
     monkeypatch.setenv("PYTHONPATH", str(pytester.path))
+    monkeypatch.syspath_prepend(pytester.path)

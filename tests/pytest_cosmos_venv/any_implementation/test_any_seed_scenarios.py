@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,17 @@ FINDINGS_ON_AIRFLOW_3: Mapping[str, Mapping[str, str]] = {
 }
 
 
+def taking_turns(scenarios: Sequence[SeedStory], *, turn: int) -> list[Any]:
+    """The scenarios for one of two kinds of dbt; every second one, from ``turn`` on, is for the short tests.
+
+    So each scenario is played there with one of the two, and each kind plays half of them.
+    """
+    return [
+        pytest.param(scenario, id=scenario.id, marks=() if number % 2 == turn else pytest.mark.long)
+        for number, scenario in enumerate(scenarios)
+    ]
+
+
 @pytest.fixture(autouse=True)
 def expected_to_fail(
     cosmos_implementation: Implementation, scenario: SeedStory, request: pytest.FixtureRequest
@@ -48,12 +60,12 @@ def expected_to_fail(
         request.applymarker(pytest.mark.xfail(reason=finding, strict=True, raises=errors))
 
 
-@pytest.mark.parametrize("scenario", SEED_SCENARIOS, ids=str)
+@pytest.mark.parametrize("scenario", taking_turns(SEED_SCENARIOS, turn=0))
 def test_seeds_do_as_the_page_says(cosmos_seed_scenario: SeedScenarios, scenario: SeedStory) -> None:
     cosmos_seed_scenario.play(scenario)
 
 
-@pytest.mark.parametrize("scenario", SEED_SCENARIOS, ids=str)
+@pytest.mark.parametrize("scenario", taking_turns(SEED_SCENARIOS, turn=1))
 def test_seeds_do_as_the_page_says_with_a_dbt_that_is_a_program(
     cosmos_seed_scenario: SeedScenarios, scenario: SeedStory
 ) -> None:

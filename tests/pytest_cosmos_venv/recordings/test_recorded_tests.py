@@ -44,7 +44,7 @@ def write_tests(pytester: pytest.Pytester, dbt: Path) -> None:
 def test_each_test_that_starts_dbt_has_a_recording(pytester: pytest.Pytester, dbt: Path) -> None:
     write_tests(pytester, dbt)
 
-    done = pytester.runpytest_subprocess("--cosmos-record=recordings", "-p", "no:cacheprovider")
+    done = pytester.runpytest_inprocess("--cosmos-record=recordings", "-p", "no:cacheprovider")
 
     done.assert_outcomes(passed=2)
     done.stdout.fnmatch_lines([f"cosmos: 4 commands of dbt in 2 recordings under {pytester.path}/recordings"])
@@ -62,8 +62,10 @@ def test_workers_record_too_and_a_later_run_replaces_what_was_there(
     monkeypatch.setenv("TMPDIR", str(scratch))
     write_tests(pytester, dbt)
 
-    for _ in range(2):
-        pytester.runpytest_subprocess("--cosmos-record=recordings", "-n", "2").assert_outcomes(passed=2)
+    pytester.runpytest_subprocess("--cosmos-record=recordings", "-n", "2").assert_outcomes(passed=2)
+    recorded = sorted((pytester.path / "recordings").iterdir())
+    assert [len(read_recording(each).commands) for each in recorded] == [2, 2]
+    pytester.runpytest_inprocess("--cosmos-record=recordings").assert_outcomes(passed=2)
 
     recordings = sorted((pytester.path / "recordings").iterdir())
     assert [len(read_recording(each).commands) for each in recordings] == [2, 2]
@@ -72,7 +74,7 @@ def test_workers_record_too_and_a_later_run_replaces_what_was_there(
 
 def test_a_test_that_starts_no_dbt_keeps_what_an_earlier_run_recorded(pytester: pytest.Pytester, dbt: Path) -> None:
     write_tests(pytester, dbt)
-    pytester.runpytest_subprocess("--cosmos-record=recordings").assert_outcomes(passed=2)
+    pytester.runpytest_inprocess("--cosmos-record=recordings").assert_outcomes(passed=2)
     pytester.makeconftest(
         """
         import pytest
@@ -85,7 +87,7 @@ def test_a_test_that_starts_no_dbt_keeps_what_an_earlier_run_recorded(pytester: 
     )
     write_dbt(dbt.parents[1], "print('called anew')")
 
-    pytester.runpytest_subprocess("--cosmos-record=recordings").assert_outcomes(passed=1, skipped=1)
+    pytester.runpytest_inprocess("--cosmos-record=recordings").assert_outcomes(passed=1, skipped=1)
 
     first, second = (
         [each.stdout for each in read_recording(pytester.path / "recordings" / name).commands]
@@ -126,7 +128,7 @@ def test_it_can_stand_in_the_ini_file(pytester: pytest.Pytester, dbt: Path) -> N
     write_tests(pytester, dbt)
     pytester.makeini("[pytest]\ncosmos_record = recordings\n")
 
-    pytester.runpytest_subprocess().assert_outcomes(passed=2)
+    pytester.runpytest_inprocess().assert_outcomes(passed=2)
 
     assert len(list((pytester.path / "recordings").iterdir())) == 2
 

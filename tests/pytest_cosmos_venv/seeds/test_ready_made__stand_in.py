@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import pytest
 
 from pytest_cosmos_venv import SEED_SCENARIOS, SeedScenarios, SeedStory
@@ -107,20 +110,31 @@ FOUND_BY = {
 """Fault of the stand-in -> the scenarios that find it; of each scenario one fault is enough."""
 FULFILLED_HERE_ALONE = sorted(FINDINGS["cosmos"].keys() | FINDINGS_ON_AIRFLOW_3["cosmos"].keys())
 """The others are fulfilled by astronomer-cosmos, on which all are played (test_seeds_of_other_implementations)."""
-with_each_dbt = pytest.mark.parametrize("dbt_version", ["1.10.0", "2.0.0a4"])
+DBTS = ("1.10.0", "2.0.0a4")
 PAIRS = [(name, story) for name, stories in FOUND_BY.items() for story in stories]
 
 
-@with_each_dbt
-@pytest.mark.parametrize("scenario", [STORIES[name] for name in FULFILLED_HERE_ALONE], ids=str)
+def with_each_dbt(cases: Mapping[str, Sequence[object]]) -> list[Any]:
+    """Each case with each dbt; the short tests have each with one of the two, in turns."""
+    return [
+        pytest.param(*values, dbt, id=f"{name}-{dbt}", marks=() if (number + turn) % 2 == 0 else pytest.mark.long)
+        for turn, dbt in enumerate(DBTS)
+        for number, (name, values) in enumerate(cases.items())
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "dbt_version"), with_each_dbt({name: [STORIES[name]] for name in FULFILLED_HERE_ALONE})
+)
 def test_a_right_implementation_fulfils_it(
     cosmos_seed_scenario: SeedScenarios, scenario: SeedStory, dbt_version: str
 ) -> None:
     cosmos_seed_scenario.play(scenario, dbt_version=dbt_version)
 
 
-@with_each_dbt
-@pytest.mark.parametrize(("name", "story"), PAIRS, ids=[f"{name}-{story}" for name, story in PAIRS])
+@pytest.mark.parametrize(
+    ("name", "story", "dbt_version"), with_each_dbt({f"{name}-{story}": (name, story) for name, story in PAIRS})
+)
 def test_a_fault_is_found_by(cosmos_seed_scenario: SeedScenarios, name: str, story: str, dbt_version: str) -> None:
     with fault(name), pytest.raises(AssertionError, match="standin 1 does not do what is required"):
         cosmos_seed_scenario.play(STORIES[story], dbt_version=dbt_version)

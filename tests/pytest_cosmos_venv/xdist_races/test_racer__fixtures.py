@@ -288,7 +288,7 @@ def test_a_failed_subtest_of_a_racer_counts(pytester: pytest.Pytester, options: 
     assert "did not come to barrier" not in text
 
 
-@pytest.mark.parametrize("dbt_version", ["1.10.0", "2.0.0a4"])
+@pytest.mark.parametrize("dbt_version", ["1.10.0", pytest.param("2.0.0a4", marks=pytest.mark.long)])
 def test_of_racers_that_run_one_dbt_the_first_dies_as_scripted(pytester: pytest.Pytester, dbt_version: str) -> None:
     pytester.makepyfile(
         f"""
