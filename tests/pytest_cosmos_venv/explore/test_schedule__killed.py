@@ -120,7 +120,9 @@ def folders_after_kills(explore: Explore, work: Work, found: Path, *, reuse: boo
         with found.open("a") as lines:
             lines.write(f"{[*files, *run.killed]}\n")
 
-    explore([work, work], check=write_down, preemptions=1, kills=1, reuse=reuse)
+    # With an interruption, one is killed while the other one waits for its lock.
+    preemptions = 1 if work is hold_a_lock_of_the_kernel else 0
+    explore([work, work], check=write_down, preemptions=preemptions, kills=1, reuse=reuse)
     return {tuple(line.split(", ")) for line in found.read_text().splitlines()}
 
 
