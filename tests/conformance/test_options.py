@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from pytest_cosmos_venv.conformance.reporting.report import read_report
 from pytest_cosmos_venv.suite import SuiteRun
+from tests.conformance.prepared_suite import run_pytest, run_suite_itself
 
 pytest_plugins = ["pytester"]
 
@@ -79,10 +81,17 @@ def test_a_wrong_option_is_refused_before_anything_runs(
 ) -> None:
     (pytester.path / "wrong.txt").write_text("LOCK-999 | why\n")
 
-    result = pytester.runpytest_subprocess(*SUITE, *options)
+    done = run_suite_itself(*options, folder=pytester.path)
+
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert_told(message, done)
+
+
+def test_what_the_suite_refuses_is_told_by_the_run_that_started_it(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_subprocess(*SUITE, "--cosmos-level=most")
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([message])
+    result.stderr.fnmatch_lines(["*--cosmos-level=most: give one of must|should|beyond."])
 
 
 @pytest.mark.parametrize(
@@ -94,10 +103,10 @@ def test_an_option_of_the_suite_is_refused_in_a_run_of_something_else(
 ) -> None:
     pytester.makepyfile("def test_mine(): pass")
 
-    result = pytester.runpytest_subprocess(option, *workers)
+    done = run_pytest(option, *workers, folder=pytester.path)
 
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"*{option.partition('=')[0]}: give --cosmos-conformance too*"])
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert_told(f"*{option.partition('=')[0]}: give --cosmos-conformance too*", done)
 
 
 @pytest.mark.long
@@ -140,10 +149,10 @@ def test_an_adapter_that_declares_what_there_is_not_is_refused_before_anything_r
     pytester.makepyfile(my_adapter=f"from tiny.adapter import TinyAdapter\nclass Mine(TinyAdapter): {declared}\n")
     monkeypatch.setenv("PYTHONPATH", str(pytester.path), prepend=":")
 
-    result = pytester.runpytest_subprocess("--cosmos-conformance", "--cosmos-implementation=my_adapter:Mine")
+    done = run_suite_itself(folder=pytester.path, implementation="my_adapter:Mine")
 
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([message])
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert_told(message, done)
 
 
 def test_an_adapter_that_derives_from_nothing_is_refused_with_the_way_out(
@@ -152,14 +161,13 @@ def test_an_adapter_that_derives_from_nothing_is_refused_with_the_way_out(
     pytester.makepyfile(my_adapter="class Mine: import_root = 'tiny'\n")
     monkeypatch.setenv("PYTHONPATH", str(pytester.path), prepend=":")
 
-    result = pytester.runpytest_subprocess("--cosmos-conformance", "--cosmos-implementation=my_adapter:Mine")
+    done = run_suite_itself(folder=pytester.path, implementation="my_adapter:Mine")
 
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(
-        [
-            "*my_adapter:Mine is no adapter: derive the class from Adapter, *"
-            "(from pytest_cosmos_venv.conformance.adapter import Adapter)."
-        ]
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert_told(
+        "*my_adapter:Mine is no adapter: derive the class from Adapter, *"
+        "(from pytest_cosmos_venv.conformance.adapter import Adapter).",
+        done,
     )
 
 
@@ -208,10 +216,10 @@ def test_where_a_smoke_check_failed_the_list_of_known_failures_stays(
 def test_an_adapter_that_is_not_found_is_refused_with_the_way_out(
     pytester: pytest.Pytester, named: str, message: str
 ) -> None:
-    result = pytester.runpytest_subprocess("--cosmos-conformance", f"--cosmos-implementation={named}")
+    done = run_suite_itself(folder=pytester.path, implementation=named)
 
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([message])
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert_told(message, done)
 
 
 def test_a_relative_folder_on_the_path_is_the_same_for_each_process_of_the_suite(tmp_path: Path) -> None:
@@ -273,3 +281,8 @@ def test_an_implementation_of_another_shape_is_judged_and_what_it_declares_absen
     verdicts = {each["id"]: each["verdict"] for each in written["requirements"]}
     assert verdicts.pop("API-001") == "not applicable"
     assert set(verdicts.values()) == {"not run"}
+
+
+def assert_told(pattern: str, done: subprocess.CompletedProcess[str]) -> None:
+    """A line of what it says of errors is like this pattern."""
+    pytest.LineMatcher(done.stderr.splitlines()).fnmatch_lines([pattern])

@@ -20,6 +20,7 @@ from pytest_cosmos_venv.conformance import SPECIFICATION_VERSION, SUITE_VERSION
 from pytest_cosmos_venv.conformance.reporting.verdicts import SMOKE_FILE, Seen, Verdict, judge
 from pytest_cosmos_venv.conformance.requirements import Level, Requirement, read_specification
 from pytest_cosmos_venv.conformance.session import ending, gap, suite_exit_code
+from tests.conformance.prepared_suite import run_suite_itself
 from tests.waiting import wait_until
 
 pytest_plugins = ["pytester"]
@@ -213,23 +214,25 @@ def test_smoke_checks_go_first_whatever_a_plugin_does_to_the_order(
         )
     )
     monkeypatch.setenv("PYTHONPATH", str(pytester.path), prepend=os.pathsep)
-    options = ["--cosmos-implementation=cosmos_venv", "-p", "shuffling", "--collect-only", "-q"]
+    options = ["-p", "shuffling", "--collect-only", "-q"]
 
-    result = pytester.runpytest_subprocess("--cosmos-conformance", *options)
+    done = run_suite_itself(*options, implementation="cosmos_venv", folder=pytester.path)
 
-    files = [line.partition("::")[0] for line in result.outlines if "::" in line]
+    files = [line.partition("::")[0] for line in done.stdout.splitlines() if "::" in line]
     assert files[:3] == ["checks/test_smoke.py"] * 3
     assert "checks/test_smoke.py" not in files[3:]
 
 
 def test_the_order_is_drawn_by_a_seed_and_drawn_again_by_the_same_one(pytester: pytest.Pytester) -> None:
-    options = ["--cosmos-conformance", "--cosmos-implementation=cosmos_venv", "--collect-only", "-q"]
 
-    one, same, other = (
-        [line for line in pytester.runpytest_subprocess(*options, f"--cosmos-seed={seed}").outlines if "::" in line]
-        for seed in ("harbor", "harbor", "pier")
-    )
+    def collected(seed: str) -> list[str]:
+        options = ["--collect-only", "-q", f"--cosmos-seed={seed}"]
+        done = run_suite_itself(*options, implementation="cosmos_venv", folder=pytester.path)
+        return [line for line in done.stdout.splitlines() if "::" in line]
 
+    one, same, other = (collected(seed) for seed in ("harbor", "harbor", "pier"))
+
+    assert one
     assert one == same
     assert one != other
     assert sorted(one) == sorted(other)

@@ -58,14 +58,17 @@ def as_json(spec: EnvironmentSpec) -> str:
     return json.dumps(spec.as_dict())
 
 
-@INSTALLERS
 @pytest.mark.parametrize(
-    "name",
+    ("name", "installer"),
     [
-        pytest.param("d" * 150, id="longer-than-a-shebang"),
-        pytest.param("with some spaces", id="spaces"),
-        pytest.param("ümläut-日本語", id="not-ascii"),
-        pytest.param("日本語 " * 20, id="all-of-it"),
+        pytest.param("d" * 150, "uv", id="longer-than-a-shebang-uv"),
+        pytest.param("with some spaces", "uv", id="spaces-uv"),
+        pytest.param("ümläut-日本語", "uv", id="not-ascii-uv"),
+        pytest.param("日本語 " * 20, "uv", id="all-of-it-uv"),
+        pytest.param("日本語 " * 20, "pip", id="all-of-it-pip"),
+        pytest.param("d" * 150, "pip", id="longer-than-a-shebang-pip", marks=pytest.mark.long),
+        pytest.param("with some spaces", "pip", id="spaces-pip", marks=pytest.mark.long),
+        pytest.param("ümläut-日本語", "pip", id="not-ascii-pip", marks=pytest.mark.long),
     ],
 )
 def test_the_commands_run_whatever_the_path(
@@ -133,8 +136,15 @@ def test_the_directory_may_lie_on_another_file_system_than_temporary_files(
     assert (used.said, used.error) == (["hello 2.0", "hello 2.0"], "")
 
 
-@INSTALLERS
-@pytest.mark.parametrize("limit", ["size=2m", "nr_inodes=25"])
+@pytest.mark.parametrize(
+    ("limit", "installer"),
+    [
+        ("size=2m", "pip"),
+        ("nr_inodes=25", "uv"),
+        pytest.param("size=2m", "uv", marks=pytest.mark.long),
+        pytest.param("nr_inodes=25", "pip", marks=pytest.mark.long),
+    ],
+)
 def test_a_full_disk_is_told_leaves_nothing_and_does_not_bind_the_next_task(
     mount_point: Path, big_spec: EnvironmentSpec, start_python: StartPython, installer: str, limit: str
 ) -> None:

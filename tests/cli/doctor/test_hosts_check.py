@@ -59,8 +59,10 @@ def code_host() -> Iterator[str]:
     thread.join()
 
 
-def of_requirements(*requirements: str, drivers: tuple[str, ...] = ()) -> list[CheckResult]:
-    return list(hosts_are_known(Examined(requirements=requirements, adbc_drivers=drivers)))
+def of_requirements(
+    *requirements: str, drivers: tuple[str, ...] = (), adapters: tuple[str, ...] = ("duckdb",)
+) -> list[CheckResult]:
+    return list(hosts_are_known(Examined(requirements=requirements, adbc_drivers=drivers, adapters=adapters)))
 
 
 def test_an_environment_that_asks_its_index_alone_is_well(index: PackageIndex, installer: str) -> None:
@@ -83,25 +85,18 @@ def test_a_host_that_a_build_downloads_from_is_named(
     assert f"To build it, {code_host} is asked, which answers, beside the index" in found.text
 
 
+@pytest.mark.parametrize(("scheme", "port"), [("https", 443), pytest.param("http", 80, marks=pytest.mark.long)])
 def test_one_that_does_not_answer_is_a_failure_with_a_way_out(
-    index: PackageIndex, installer: str, cosmos_wheelhouse: Wheelhouse
+    index: PackageIndex, installer: str, cosmos_wheelhouse: Wheelhouse, scheme: str, port: int
 ) -> None:
-    cosmos_wheelhouse.add_sdist("dbt-harbor", downloads="http://code.invalid/program", requires=())
+    cosmos_wheelhouse.add_sdist("dbt-harbor", downloads=f"{scheme}://code.invalid/program", requires=())
 
     (found,) = of_requirements("dbt-core~=1.10.0", "dbt-harbor")
 
     assert found.outcome == "failed"
-    assert "code.invalid:80 is asked, which does not answer" in found.text
+    assert f"code.invalid:{port} is asked, which does not answer" in found.text
     assert "It could not be built" in found.text
     assert "docs/how-to/environments/dbt-versions.md" in found.way_out
-
-
-def test_a_host_behind_tls_is_heard_too(index: PackageIndex, installer: str, cosmos_wheelhouse: Wheelhouse) -> None:
-    cosmos_wheelhouse.add_sdist("dbt-harbor", downloads="https://code.invalid/program", requires=())
-
-    (found,) = of_requirements("dbt-core~=1.10.0", "dbt-harbor")
-
-    assert "code.invalid:443 is asked, which does not answer" in found.text
 
 
 @pytest.mark.long
@@ -141,23 +136,31 @@ def dbt_2(monkeypatch: pytest.MonkeyPatch) -> Engine:
     return DBT_2
 
 
-def test_dbt_2_without_a_driver_asks_a_host_when_it_runs(dbt_2: Engine) -> None:
+@pytest.mark.long
+def test_dbt_2_without_any_driver_asks_a_host_when_it_runs(dbt_2: Engine) -> None:
     built, run = of_requirements(*dbt_2.requirements)
 
     assert built.outcome == "ok", built
-    assert run.outcome in ("failed", "warning"), "a machine with internet has an answer"
-    assert ":443 is asked" in run.text
-    assert run.text.startswith("To run on duckdb, ")
-    assert "adbc_drivers" in run.way_out
+    assert_asks_for_a_driver(run, "duckdb")
 
 
-def test_dbt_2_with_its_driver_asks_nobody(dbt_2: Engine) -> None:
+def test_dbt_2_asks_a_host_for_those_drivers_alone_that_its_environment_has_not(dbt_2: Engine) -> None:
     drivers = tuple(str(driver) for driver in dbt_2.drivers)
 
-    built, run = of_requirements(*dbt_2.requirements, drivers=drivers)
+    built, at_its_driver, without = of_requirements(
+        *dbt_2.requirements, drivers=drivers, adapters=("duckdb", "snowflake")
+    )
 
-    assert (built.outcome, run.outcome) == ("ok", "ok"), (built, run)
-    assert run.text == "To run on duckdb, no host is asked."
+    assert (built.outcome, at_its_driver.outcome) == ("ok", "ok"), (built, at_its_driver)
+    assert at_its_driver.text == "To run on duckdb, no host is asked."
+    assert_asks_for_a_driver(without, "snowflake")
+
+
+def assert_asks_for_a_driver(run: CheckResult, adapter: str) -> None:
+    assert run.outcome in ("failed", "warning"), "a machine with internet has an answer"
+    assert ":443 is asked" in run.text
+    assert run.text.startswith(f"To run on {adapter}, ")
+    assert "adbc_drivers" in run.way_out
 
 
 NATIVE = f"""\
@@ -265,7 +268,10 @@ def test_kept_environments_are_asked_for_each_database_whatever_variables_the_wo
     assert not [path for path in tmp_path.iterdir() if "doctor" in path.name]
 
 
-@pytest.mark.parametrize("options", [(), ("--json",)], ids=["lines", "json"])
+# JSON has all that lines have.
+@pytest.mark.parametrize(
+    "options", [pytest.param((), id="lines", marks=pytest.mark.long), pytest.param(("--json",), id="json")]
+)
 def test_a_password_in_a_requirement_is_not_shown(
     index: PackageIndex, options: tuple[str, ...], capfd: pytest.CaptureFixture[str]
 ) -> None:

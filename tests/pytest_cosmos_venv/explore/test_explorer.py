@@ -10,8 +10,10 @@ import signal
 import struct
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import filelock
 import psutil
@@ -87,7 +89,7 @@ def held_by_one(run: ExploredRun) -> None:
 
 def test_the_shortest_schedule_is_shown_as_a_table_and_drawn(cosmos_explore: Explore) -> None:
     with pytest.raises(FailingSchedule) as failure:
-        cosmos_explore([look_then_write, look_then_write], check=held_by_one, kills=0)
+        cosmos_explore([look_then_write, look_then_write], check=held_by_one, kills=0, reuse=True)
 
     text = str(failure.value)
     assert "At most 1 held at one moment expected, 2 seen" in text
@@ -102,7 +104,7 @@ def test_the_shortest_schedule_is_shown_as_a_table_and_drawn(cosmos_explore: Exp
 def test_a_failing_schedule_is_repeated_by_its_seed(cosmos_explore: Explore) -> None:
     works = [look_then_write, look_then_write]
     with pytest.raises(FailingSchedule) as failure:
-        cosmos_explore(works, check=held_by_one, kills=0)
+        cosmos_explore(works, check=held_by_one, kills=0, reuse=True)
 
     with pytest.raises(FailingSchedule, match="2 seen") as again:
         cosmos_explore.replay(failure.value.seed, works, check=held_by_one)
@@ -119,7 +121,9 @@ def test_a_schedule_is_followed_as_far_as_mended_code_allows(cosmos_explore: Exp
 
 @pytest.mark.parametrize("work", [make_exclusively, flocked, locked_for_an_open_file, with_filelock])
 def test_a_sound_lock_is_explored_to_the_end(cosmos_explore: Explore, work: object) -> None:
-    exploration = cosmos_explore([work, work], check=held_by_one, preemptions=1, kills=0)  # type: ignore[list-item]
+    works: list[Any] = [work, work]
+
+    exploration = cosmos_explore(works, check=held_by_one, preemptions=1, kills=0, reuse=True)
 
     assert exploration.is_complete
     assert exploration.schedules >= exploration.orders >= 2
@@ -130,7 +134,7 @@ def test_a_sound_lock_is_explored_to_the_end(cosmos_explore: Explore, work: obje
 
 def test_a_kill_shows_who_waits_for_ever(cosmos_explore: Explore) -> None:
     with pytest.raises(FailingSchedule, match="contender-1 never ends") as failure:
-        cosmos_explore([make_exclusively, make_exclusively], preemptions=0, kills=1, most_steps=50)
+        cosmos_explore([make_exclusively, make_exclusively], preemptions=0, kills=1, most_steps=50, reuse=True)
 
     assert failure.value.seed == "a1(begin) a!"
     assert failure.value.run.killed == ("contender-0",)
@@ -138,7 +142,7 @@ def test_a_kill_shows_who_waits_for_ever(cosmos_explore: Explore) -> None:
 
 
 def test_a_lock_of_the_kernel_ends_with_a_kill(cosmos_explore: Explore) -> None:
-    exploration = cosmos_explore([flocked, flocked], check=held_by_one, preemptions=1, kills=1)
+    exploration = cosmos_explore([flocked, flocked], check=held_by_one, preemptions=1, kills=1, reuse=True)
 
     assert exploration.is_complete
 
@@ -154,7 +158,7 @@ def test_each_step_can_fail(cosmos_explore: Explore) -> None:
         assert not (run.folder / "half").exists()
 
     with pytest.raises(FailingSchedule) as failure:
-        cosmos_explore([write], check=is_whole, kills=0, errors=1)
+        cosmos_explore([write], check=is_whole, kills=0, errors=1, reuse=True)
 
     assert failure.value.run.steps[-1].name == "end"
     assert failure.value.seed in {"a1(write) a:ENOSPC", "a1(write) a:EIO"}
@@ -162,7 +166,7 @@ def test_each_step_can_fail(cosmos_explore: Explore) -> None:
 
 
 def test_two_that_wait_for_each_other_are_told(cosmos_explore: Explore) -> None:
-    def takes(first: str, second: str) -> object:
+    def takes(first: str, second: str) -> Callable[[ExploredContender], None]:
         def work(contender: ExploredContender) -> None:
             with (contender.folder / first).open("w") as one, (contender.folder / second).open("w") as two:
                 fcntl.flock(one, fcntl.LOCK_EX)
@@ -171,7 +175,7 @@ def test_two_that_wait_for_each_other_are_told(cosmos_explore: Explore) -> None:
         return work
 
     with pytest.raises(FailingSchedule, match=r"No contender can go on: contender-0 \(flock b LOCK_EX\), contender-1"):
-        cosmos_explore([takes("a", "b"), takes("b", "a")], kills=0)  # type: ignore[list-item]
+        cosmos_explore([takes("a", "b"), takes("b", "a")], preemptions=1, kills=0, reuse=True)
 
 
 def test_time_stands_still_and_passes_when_all_wait(cosmos_explore: Explore) -> None:
@@ -186,7 +190,7 @@ def test_time_stands_still_and_passes_when_all_wait(cosmos_explore: Explore) -> 
         assert [round(value, 3) for value in run.values] == [3600, 3600]
 
     began = time.monotonic()
-    exploration = cosmos_explore([wait, wait], check=took_an_hour, preemptions=0, kills=0)
+    exploration = cosmos_explore([wait, wait], check=took_an_hour, preemptions=0, kills=0, reuse=True)
 
     assert exploration.is_complete
     assert time.monotonic() - began < 60
@@ -205,7 +209,7 @@ def test_who_comes_after_finds_what_a_kill_has_left(cosmos_explore: Explore) -> 
         assert run.values[-1] == "all of it"
 
     with pytest.raises(FailingSchedule) as failure:
-        cosmos_explore([publish], after=read, check=whole)
+        cosmos_explore([publish], after=read, check=whole, reuse=True)
 
     assert failure.value.seed == "a1(write) a!"
 
@@ -222,7 +226,7 @@ def test_files_that_are_named_after_the_time_are_the_same_in_each_schedule(cosmo
         assert run.values == (True, True)
         assert {"open <start + 0 s>.0 O_WRONLY|O_CREAT"} < {step.text for step in run.steps}
 
-    assert cosmos_explore([note, note], check=at_one_moment, kills=0).is_complete
+    assert cosmos_explore([note, note], check=at_one_moment, preemptions=1, kills=0, reuse=True).is_complete
 
 
 def test_each_step_is_looked_at(cosmos_explore: Explore) -> None:
@@ -235,12 +239,12 @@ def test_each_step_is_looked_at(cosmos_explore: Explore) -> None:
         assert len(list(folder.iterdir())) < 2, "both are there"
 
     with pytest.raises(FailingSchedule, match=r"After step \d+: .*both are there"):
-        cosmos_explore([write], each_step=never_both, kills=0)
+        cosmos_explore([write], each_step=never_both, kills=0, reuse=True)
 
 
 def test_a_bound_that_is_hit_is_said(cosmos_explore: Explore) -> None:
     with pytest.warns(UnfinishedExplorationWarning, match=r"explored 3 of at least \d+ schedules"):
-        exploration = cosmos_explore([flocked, flocked], at_most=3)
+        exploration = cosmos_explore([flocked, flocked], at_most=3, reuse=True)
 
     assert not exploration.is_complete
     assert exploration.left > 0
@@ -261,9 +265,9 @@ def test_an_error_of_a_contender_fails_unless_it_is_expected(cosmos_explore: Exp
         raise FileNotFoundError(errno.ENOENT, "not here", contender.name)
 
     with pytest.raises(FailingSchedule, match="contender-0 raised FileNotFoundError"):
-        cosmos_explore([work])
+        cosmos_explore([work], kills=0, reuse=True)
 
-    assert cosmos_explore([work], may_raise=OSError).is_complete
+    assert cosmos_explore([work], may_raise=OSError, kills=0, reuse=True).is_complete
 
 
 def test_processes_of_contenders_are_waited_for_in_real_time(cosmos_explore: Explore) -> None:
@@ -276,7 +280,7 @@ def test_processes_of_contenders_are_waited_for_in_real_time(cosmos_explore: Exp
     def seven(run: ExploredRun) -> None:
         assert run.values == (7, 7)
 
-    assert cosmos_explore([work, work], check=seven).is_complete
+    assert cosmos_explore([work, work], check=seven, kills=0).is_complete
 
 
 def test_nothing_is_left_in_memory_or_running(cosmos_explore: Explore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,6 +110,7 @@ WORKS: list[Work] = [
     leave_a_descriptor_open,
     look_at_the_other,
 ]
+SEES_THE_OTHER = (hold_a_lock_of_the_kernel, sleep_between, look_at_the_other)
 
 
 def folders_after_kills(explore: Explore, work: Work, found: Path, *, reuse: bool) -> set[tuple[str, ...]]:
@@ -120,7 +121,10 @@ def folders_after_kills(explore: Explore, work: Work, found: Path, *, reuse: boo
         with found.open("a") as lines:
             lines.write(f"{[*files, *run.killed]}\n")
 
-    explore([work, work], check=write_down, preemptions=1, kills=1, reuse=reuse)
+    works = [work, work] if work in SEES_THE_OTHER else [work]
+    # With an interruption, one is killed while the other one waits for its lock.
+    preemptions = 1 if work is hold_a_lock_of_the_kernel else 0
+    explore(works, check=write_down, preemptions=preemptions, kills=1, reuse=reuse)
     return {tuple(line.split(", ")) for line in found.read_text().splitlines()}
 
 

@@ -1,0 +1,39 @@
+"""Runs of pytest, and of the suite's own pytest, that begin with what both import."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+from pytest_cosmos_venv.suite import SuiteRun
+from tests.prepared import PreparedPython
+
+# The modules of a judge are imported unchanged: pytest adds nothing to assertions in them. Runs that judge something
+# are started as users start them.
+_PYTEST = PreparedPython(
+    name="pytest",
+    imports="""
+import pytest, xdist.plugin
+import pytest_cosmos_venv.plugin, pytest_cosmos_venv.fixtures.faults, pytest_cosmos_venv.fixtures.xdist_races
+import pytest_cosmos_venv.conformance.session, pytest_cosmos_venv.conformance.collection
+""",
+    call="pytest.main()",
+)
+
+
+def run_pytest(*options: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """pytest in a folder, to its end."""
+    return _PYTEST.run([*options, "-p", "no:cacheprovider"], directory=folder)
+
+
+def run_suite_itself(
+    *options: str, folder: Path, implementation: str = "tiny.adapter:TinyAdapter"
+) -> subprocess.CompletedProcess[str]:
+    """The process that the plugin starts for ``--cosmos-conformance`` with these options, in a folder, to its end."""
+    with tempfile.TemporaryDirectory() as root:
+        run = SuiteRun(options=options, implementation=implementation, set_aside=(), root=Path(root))
+        (run.root / "tmp").mkdir()
+        _, _, _, *words = run.command
+        return _PYTEST.run(words, environment=run.environment(os.environ), directory=folder)

@@ -1,0 +1,113 @@
+"""A Python that has imported what a command needs, and is forked for each call of the command."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from select import select
+
+LONGEST = 120
+_SOURCE = """
+import atexit, gc, importlib, json, os, sys, tempfile, threading
+{imports}
+at_first = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+gc.freeze()
+print("ready", flush=True)
+while line := sys.stdin.buffer.raw.readline():
+    asked = json.loads(line)
+    if not (pid := os.fork()):
+        break
+    _, status = os.waitpid(pid, 0)
+    print(os.waitstatus_to_exitcode(status), flush=True)
+else:
+    os._exit(0)
+for number, (place, flags) in enumerate(asked["files"]):
+    os.dup2(os.open(place, flags), number)
+os.environ.clear()
+os.environ.update(asked["environment"])
+os.chdir(asked["directory"])
+# As at the start of a Python, which reads these once.
+named = [each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
+sys.path[:] = [asked["directory"], *named, *(each for each in sys.path[1:] if each not in at_first)]
+importlib.invalidate_caches()
+tempfile.tempdir = None
+sys.argv = [{name!r}, *asked["words"]]
+try:
+    code = {call}
+except SystemExit as end:
+    code = end.code
+if isinstance(code, str):
+    print(code, file=sys.stderr)
+# As at the end of a Python, but for taking apart what was imported, which takes longer than most commands.
+threading._shutdown()
+atexit._run_exitfuncs()
+sys.stdout.flush()
+sys.stderr.flush()
+os._exit(1 if isinstance(code, str) else code or 0)
+"""
+
+
+class PreparedPython:
+    """A process that is started at the first call, and ends with this one, however that ends: its standard input is a
+    pipe from here.
+
+    :param name: of the command, as in ``sys.argv[0]``.
+    :param imports: statements that import what the command needs.
+    :param call: the expression whose value is the exit code of the command.
+    """
+
+    def __init__(self, *, name: str, imports: str, call: str) -> None:
+        self._source = _SOURCE.format(name=name, imports=imports, call=call)
+        self._process: subprocess.Popen[str] | None = None
+
+    def run(
+        self, words: Sequence[str], *, environment: Mapping[str, str] | None = None, directory: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the command to its end in a process of its own.
+
+        :param words: its arguments.
+        :param environment: all of its variables; None: those of this process. What the imports have read is as it was
+            when the process was started.
+        :param directory: its current directory; None: that of this process.
+        """
+        process = self._started()
+        assert process.stdin is not None
+        with tempfile.NamedTemporaryFile() as output, tempfile.NamedTemporaryFile() as errors:
+            asked = {
+                "words": list(words),
+                "files": [(os.devnull, os.O_RDONLY), (output.name, os.O_WRONLY), (errors.name, os.O_WRONLY)],
+                "environment": dict(os.environ if environment is None else environment),
+                "directory": str(directory or Path.cwd()),
+            }
+            process.stdin.write(f"{json.dumps(asked)}\n")
+            process.stdin.flush()
+            code = int(self._answer(process, words))
+            told = [Path(each.name).read_text(encoding="utf-8") for each in (output, errors)]
+        return subprocess.CompletedProcess(words, code, *told)
+
+    def _started(self) -> subprocess.Popen[str]:
+        if self._process is None:
+            command = [sys.executable, "-W", "ignore", "-c", self._source]
+            # A group of its own: where a command hangs, both are ended.
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True, bufsize=1
+            )
+            assert self._answer(process, command) == "ready"
+            atexit.register(process.communicate)
+            self._process = process
+        return self._process
+
+    def _answer(self, process: subprocess.Popen[str], command: Sequence[str]) -> str:
+        assert process.stdout is not None
+        if not select([process.stdout], [], [], LONGEST)[0]:
+            os.killpg(process.pid, signal.SIGKILL)
+            self._process = None
+            raise subprocess.TimeoutExpired(command, LONGEST)
+        return process.stdout.readline().strip()
