@@ -135,6 +135,7 @@ def test_two_tasks_at_once(cosmos_explore: Explore, project: Path, works: list[s
         preemptions=preemptions,
         kills=kills,
         reuse=True,
+        seconds=240,
     )
 
     print(exploration)

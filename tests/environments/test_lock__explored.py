@@ -106,7 +106,13 @@ STALE = {
 @pytest.mark.parametrize("form", STALE)
 def test_one_holds_it_at_a_time_whatever_was_left_there(cosmos_explore: Explore, form: str) -> None:
     exploration = cosmos_explore(
-        [hold, hold], fresh=STALE[form], check=one_holder_and_nothing_left, preemptions=1, kills=0, reuse=True
+        [hold, hold],
+        fresh=STALE[form],
+        check=one_holder_and_nothing_left,
+        preemptions=1,
+        kills=0,
+        reuse=True,
+        seconds=240,
     )
 
     assert exploration.is_complete
@@ -114,7 +120,7 @@ def test_one_holds_it_at_a_time_whatever_was_left_there(cosmos_explore: Explore,
 
 def test_a_killed_holder_binds_nobody(cosmos_explore: Explore) -> None:
     exploration = cosmos_explore(
-        [hold, hold], after=hold, check=one_holder_and_nothing_left, preemptions=0, kills=1, reuse=True
+        [hold, hold], after=hold, check=one_holder_and_nothing_left, preemptions=0, kills=1, reuse=True, seconds=240
     )
 
     assert exploration.is_complete
@@ -122,7 +128,7 @@ def test_a_killed_holder_binds_nobody(cosmos_explore: Explore) -> None:
 
 def test_the_record_of_another_implementation_is_respected(cosmos_explore: Explore) -> None:
     exploration = cosmos_explore(
-        [hold, hold_as_others_do], check=one_holder_and_nothing_left, preemptions=1, kills=0, reuse=True
+        [hold, hold_as_others_do], check=one_holder_and_nothing_left, preemptions=1, kills=0, reuse=True, seconds=240
     )
 
     assert exploration.is_complete

@@ -147,7 +147,7 @@ LONG_AGO: dict[str, Any] = {"fresh": published_long_ago}
     ],
 )
 def test_two_at_once(cosmos_explore: Explore, works: list[Any], options: dict[str, Any]) -> None:
-    exploration = cosmos_explore(works, preemptions=1, kills=0, reuse=True, **options)
+    exploration = cosmos_explore(works, preemptions=1, kills=0, reuse=True, seconds=240, **options)
 
     print(exploration)
     assert exploration.is_complete
@@ -178,7 +178,7 @@ def test_two_at_once(cosmos_explore: Explore, works: list[Any], options: dict[st
 def test_two_at_once_interrupted_and_killed(
     cosmos_explore: Explore, works: list[Any], preemptions: int, kills: int, options: dict[str, Any]
 ) -> None:
-    exploration = cosmos_explore(works, preemptions=preemptions, kills=kills, reuse=True, seconds=200, **options)
+    exploration = cosmos_explore(works, preemptions=preemptions, kills=kills, reuse=True, seconds=240, **options)
 
     print(exploration)
     assert exploration.is_complete

@@ -124,7 +124,15 @@ def done_by_one_at_a_time(run: ExploredRun) -> None:
 )
 def test_two_who_ask_at_once(cosmos_explore: Explore, works: list[Work], options: dict[str, Any]) -> None:
     exploration = cosmos_explore(
-        works, **{"fresh": folder_of_works, "after": ask, "check": done_by_one_at_a_time, "reuse": True, **options}
+        works,
+        **{
+            "fresh": folder_of_works,
+            "after": ask,
+            "check": done_by_one_at_a_time,
+            "reuse": True,
+            "seconds": 240,
+            **options,
+        },
     )
 
     print(exploration)

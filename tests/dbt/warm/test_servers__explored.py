@@ -188,7 +188,7 @@ def one_server(run: ExploredRun) -> None:
 def test_two_tasks_at_once(
     cosmos_explore: Explore, works: list[Callable[[ExploredContender], object]], options: dict[str, Any]
 ) -> None:
-    exploration = cosmos_explore(works, check=one_server, **options)
+    exploration = cosmos_explore(works, check=one_server, seconds=240, **options)
 
     print(exploration)
     assert exploration.is_complete

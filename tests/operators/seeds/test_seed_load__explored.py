@@ -146,7 +146,7 @@ def test_no_task_passes_over_a_table_of_which_it_is_not_known_what_it_holds(
         preemptions=preemptions,
         kills=kills,
         reuse=True,
-        seconds=300,
+        seconds=240,
     )
 
     print(exploration)

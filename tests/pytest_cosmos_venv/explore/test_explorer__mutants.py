@@ -294,7 +294,9 @@ PUT_INTO_TASKS = {
 def test_without_the_fault_nothing_is_found(cosmos_explore: Explore, name: str) -> None:
     case = CASES[name]
 
-    exploration = cosmos_explore(case.works, preemptions=case.preemptions, kills=case.kills, reuse=True, **case.options)
+    exploration = cosmos_explore(
+        case.works, preemptions=case.preemptions, kills=case.kills, reuse=True, seconds=240, **case.options
+    )
 
     assert exploration.is_complete
 
