@@ -175,7 +175,7 @@ def test_two_that_wait_for_each_other_are_told(cosmos_explore: Explore) -> None:
         return work
 
     with pytest.raises(FailingSchedule, match=r"No contender can go on: contender-0 \(flock b LOCK_EX\), contender-1"):
-        cosmos_explore([takes("a", "b"), takes("b", "a")], preemptions=1, kills=0, reuse=True)
+        cosmos_explore([takes("a", "b"), takes("b", "a")], kills=0, reuse=True)
 
 
 def test_time_stands_still_and_passes_when_all_wait(cosmos_explore: Explore) -> None:
@@ -226,7 +226,7 @@ def test_files_that_are_named_after_the_time_are_the_same_in_each_schedule(cosmo
         assert run.values == (True, True)
         assert {"open <start + 0 s>.0 O_WRONLY|O_CREAT"} < {step.text for step in run.steps}
 
-    assert cosmos_explore([note, note], check=at_one_moment, preemptions=1, kills=0, reuse=True).is_complete
+    assert cosmos_explore([note, note], check=at_one_moment, kills=0, reuse=True).is_complete
 
 
 def test_each_step_is_looked_at(cosmos_explore: Explore) -> None:
@@ -265,9 +265,9 @@ def test_an_error_of_a_contender_fails_unless_it_is_expected(cosmos_explore: Exp
         raise FileNotFoundError(errno.ENOENT, "not here", contender.name)
 
     with pytest.raises(FailingSchedule, match="contender-0 raised FileNotFoundError"):
-        cosmos_explore([work], kills=0, reuse=True)
+        cosmos_explore([work], reuse=True)
 
-    assert cosmos_explore([work], may_raise=OSError, kills=0, reuse=True).is_complete
+    assert cosmos_explore([work], may_raise=OSError, reuse=True).is_complete
 
 
 def test_processes_of_contenders_are_waited_for_in_real_time(cosmos_explore: Explore) -> None:
