@@ -38,6 +38,7 @@ from pytest_cosmos_venv.explore.stepping import (
     SLEEPS,
     GivenUp,
     Pipe,
+    has_child,
     made_steps,
 )
 from pytest_cosmos_venv.explore.steps import (
@@ -513,11 +514,7 @@ class _Running:
 
     def _end_others(self) -> None:
         """End what contenders have started and left behind."""
-        if not self._idle:
-            try:
-                os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            except ChildProcessError:
-                return
+        if not self._idle and has_child():
             end_descendants()
 
     def result(self, root: Path) -> ExploredRun:
