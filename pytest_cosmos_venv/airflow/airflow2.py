@@ -30,7 +30,7 @@ class Airflow2:
     def renew_after_fork(self) -> None:
         """Do nothing: this Airflow has no threads."""
 
-    def one_api(self) -> AbstractContextManager[None]:
+    def shared_by_tasks(self) -> AbstractContextManager[None]:
         """Return a block in which nothing is otherwise: these tasks ask the database."""
         return nullcontext()
 

@@ -62,7 +62,10 @@ class Airflow3:
         asyncio.run(ask())
 
     def renew_after_fork(self) -> None:
-        """Make the API anew where it is kept with its thread, from Airflow 3.3 on: ``one_api`` keeps it for one run."""
+        """Make the API anew where it is kept with its thread, from Airflow 3.3 on.
+
+        Elsewhere ``shared_by_tasks`` keeps it for one run.
+        """
         from airflow.sdk.execution_time import supervisor
 
         server: Any = supervisor.in_process_api_server
@@ -75,7 +78,7 @@ class Airflow3:
         server()._app = former.app
 
     @contextmanager
-    def one_api(self) -> Iterator[None]:
+    def shared_by_tasks(self) -> Iterator[None]:
         """Let all tasks of a run ask one API, for the length of the block, as Airflow 3.3 does it, and check their
         template fields with one model.
 

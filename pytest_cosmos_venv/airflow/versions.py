@@ -30,7 +30,7 @@ class Airflow(Protocol):
     def renew_after_fork(self) -> None:
         """Make anew the things that run in threads, which a fork has not copied."""
 
-    def one_api(self) -> AbstractContextManager[None]:
+    def shared_by_tasks(self) -> AbstractContextManager[None]:
         """Let all tasks of a run share what Airflow would make for each: its API, and models of pydantic."""
 
     def make_known(self, dag: Any) -> None:

@@ -188,7 +188,7 @@ def _run(
     with (
         nullcontext() if attempts is None else attempts.around(dag),
         _surroundings(dag, run_id),
-        airflow.one_api(),
+        airflow.shared_by_tasks(),
         run_beside_others(home.sqlite_file(), dag.dag_id, when) as begun,
         # When its first task begins, the run has inserted all rows that another run would insert too.
         _watching(dag, airflow, begun, attempts) as tries,
