@@ -37,15 +37,17 @@ FINDINGS_ON_AIRFLOW_3: Mapping[str, Mapping[str, str]] = {
     },
 }
 
+EACH_SCENARIO = {scenario.id: [scenario] for scenario in SEED_SCENARIOS}
 
-def taking_turns(scenarios: Sequence[SeedStory], *, turn: int) -> list[Any]:
-    """The scenarios for one of two kinds of dbt; every second one, from ``turn`` on, is for the short tests.
 
-    So each scenario is played there with one of the two, and each kind plays half of them.
+def in_turns(cases: Mapping[str, Sequence[object]], *, turn: int) -> list[Any]:
+    """The cases for one of two kinds of dbt; every second one, from ``turn`` on, is for the short tests.
+
+    So each case is played there with one of the two, and each kind plays half of them; the other halves are exhaustive.
     """
     return [
-        pytest.param(scenario, id=scenario.id, marks=() if number % 2 == turn else pytest.mark.long)
-        for number, scenario in enumerate(scenarios)
+        pytest.param(*values, id=name, marks=() if number % 2 == turn else [pytest.mark.long, pytest.mark.exhaustive])
+        for number, (name, values) in enumerate(cases.items())
     ]
 
 
@@ -60,12 +62,12 @@ def expected_to_fail(
         request.applymarker(pytest.mark.xfail(reason=finding, strict=True, raises=errors))
 
 
-@pytest.mark.parametrize("scenario", taking_turns(SEED_SCENARIOS, turn=0))
+@pytest.mark.parametrize("scenario", in_turns(EACH_SCENARIO, turn=0))
 def test_seeds_do_as_the_page_says(cosmos_seed_scenario: SeedScenarios, scenario: SeedStory) -> None:
     cosmos_seed_scenario.play(scenario)
 
 
-@pytest.mark.parametrize("scenario", taking_turns(SEED_SCENARIOS, turn=1))
+@pytest.mark.parametrize("scenario", in_turns(EACH_SCENARIO, turn=1))
 def test_seeds_do_as_the_page_says_with_a_dbt_that_is_a_program(
     cosmos_seed_scenario: SeedScenarios, scenario: SeedStory
 ) -> None:

@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 
 from pytest_cosmos_venv import SEED_SCENARIOS, SeedScenarios, SeedStory
-from tests.pytest_cosmos_venv.any_implementation.test_any_seed_scenarios import FINDINGS, FINDINGS_ON_AIRFLOW_3
+from tests.pytest_cosmos_venv.any_implementation.test_any_seed_scenarios import (
+    FINDINGS,
+    FINDINGS_ON_AIRFLOW_3,
+    in_turns,
+)
 from tests.pytest_cosmos_venv.seeds.standin.faults import fault
 
 STORIES = {story.id: story for story in SEED_SCENARIOS}
@@ -117,9 +121,9 @@ PAIRS = [(name, story) for name, stories in FOUND_BY.items() for story in storie
 def with_each_dbt(cases: Mapping[str, Sequence[object]]) -> list[Any]:
     """Each case with each dbt; the short tests have each with one of the two, in turns."""
     return [
-        pytest.param(*values, dbt, id=f"{name}-{dbt}", marks=() if (number + turn) % 2 == 0 else pytest.mark.long)
+        parameter
         for turn, dbt in enumerate(DBTS)
-        for number, (name, values) in enumerate(cases.items())
+        for parameter in in_turns({f"{name}-{dbt}": [*values, dbt] for name, values in cases.items()}, turn=turn)
     ]
 
 
