@@ -29,6 +29,13 @@ WITH_DIAGRAMS = tuple(
     if "```mermaid" in page.read_text(encoding="utf-8")
 )
 
+READ = [
+    pytest.param(page, scheme, id=f"{page}-{scheme}", marks=() if (number + turn) % 2 else pytest.mark.exhaustive)
+    for number, page in enumerate(sorted({*KINDS, *WITH_DIAGRAMS}))
+    for turn, scheme in enumerate(SCHEMES)
+]
+"""Each page in light and in dark colours; one of the two, in turns, is exhaustive."""
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -122,8 +129,7 @@ def test_the_keyboard_comes_to_the_content_and_sees_where_it_is(site: Path, brow
     assert seen == "solid2px"
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("page", sorted({*KINDS, *WITH_DIAGRAMS}))
+@pytest.mark.parametrize(("page", "scheme"), READ)
 def test_nothing_keeps_a_reader_out(page: str, scheme: str, site: Path, browser: WebDriver) -> None:
     show_as(browser, scheme)
     opened(browser, site, page)
