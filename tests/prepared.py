@@ -10,10 +10,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from select import select
 
 LONGEST = 120
+"""Seconds that a command may take."""
 _SOURCE = """
 import atexit, gc, importlib, json, os, sys, tempfile, threading
 {imports}
@@ -35,7 +37,8 @@ os.environ.update(asked["environment"])
 os.chdir(asked["directory"])
 # As at the start of a Python, which reads these once.
 named = [each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
-sys.path[:] = [asked["directory"], *named, *(each for each in sys.path[1:] if each not in at_first)]
+first = [asked["directory"]] if asked["is_on_path"] else []
+sys.path[:] = [*first, *named, *(each for each in sys.path[1:] if each not in at_first)]
 importlib.invalidate_caches()
 tempfile.tempdir = None
 sys.argv = [{name!r}, *asked["words"]]
@@ -64,11 +67,17 @@ class PreparedPython:
     """
 
     def __init__(self, *, name: str, imports: str, call: str) -> None:
+        self._name = name
         self._source = _SOURCE.format(name=name, imports=imports, call=call)
         self._process: subprocess.Popen[str] | None = None
 
     def run(
-        self, words: Sequence[str], *, environment: Mapping[str, str] | None = None, directory: Path | None = None
+        self,
+        words: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        directory: Path | None = None,
+        is_on_path: bool = True,
     ) -> subprocess.CompletedProcess[str]:
         """Run the command to its end in a process of its own.
 
@@ -76,38 +85,56 @@ class PreparedPython:
         :param environment: all of its variables; None: those of this process. What the imports have read is as it was
             when the process was started.
         :param directory: its current directory; None: that of this process.
+        :param is_on_path: whether the command finds modules there, as with ``python -m``.
+        :raises subprocess.TimeoutExpired: it has not ended in ``LONGEST`` seconds.
         """
-        process = self._started()
-        assert process.stdin is not None
         with tempfile.NamedTemporaryFile() as output, tempfile.NamedTemporaryFile() as errors:
             asked = {
                 "words": list(words),
                 "files": [(os.devnull, os.O_RDONLY), (output.name, os.O_WRONLY), (errors.name, os.O_WRONLY)],
                 "environment": dict(os.environ if environment is None else environment),
                 "directory": str(directory or Path.cwd()),
+                "is_on_path": is_on_path,
             }
-            process.stdin.write(f"{json.dumps(asked)}\n")
-            process.stdin.flush()
-            code = int(self._answer(process, words))
+            try:
+                code = self._answer(asked)
+            except BaseException:  # a test's own timeout too: the next call would read the answer to this one
+                self._end()
+                raise
             told = [Path(each.name).read_text(encoding="utf-8") for each in (output, errors)]
         return subprocess.CompletedProcess(words, code, *told)
 
-    def _started(self) -> subprocess.Popen[str]:
-        if self._process is None:
-            command = [sys.executable, "-W", "ignore", "-c", self._source]
-            # A group of its own: where a command hangs, both are ended.
-            process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True, bufsize=1
-            )
-            assert self._answer(process, command) == "ready"
-            atexit.register(process.communicate)
-            self._process = process
-        return self._process
+    def _answer(self, asked: Mapping[str, object]) -> int:
+        process = self._process
+        if process is None or process.poll() is not None:
+            process = self._process = self._started()
+            assert self._line(process) == "ready"
+        assert process.stdin is not None
+        process.stdin.write(f"{json.dumps(asked)}\n")
+        return int(self._line(process))
 
-    def _answer(self, process: subprocess.Popen[str], command: Sequence[str]) -> str:
+    def _started(self) -> subprocess.Popen[str]:
+        # A group of its own: where a command hangs, both are ended.
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", self._source],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            bufsize=1,
+        )
+        atexit.register(process.communicate)
+        return process
+
+    def _line(self, process: subprocess.Popen[str]) -> str:
         assert process.stdout is not None
         if not select([process.stdout], [], [], LONGEST)[0]:
-            os.killpg(process.pid, signal.SIGKILL)
-            self._process = None
-            raise subprocess.TimeoutExpired(command, LONGEST)
+            raise subprocess.TimeoutExpired(self._name, LONGEST)
         return process.stdout.readline().strip()
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 from pytest_cosmos_venv.suite import SuiteRun
 from tests.prepared import PreparedPython
 
-# The modules of a judge are imported unchanged: pytest adds nothing to assertions in them. Runs that judge something
-# are started as users start them.
+# pytest has rewritten no assertion of what is imported here, so that these runs judge nothing. Runs that do are
+# started as users start them.
 _PYTEST = PreparedPython(
     name="pytest",
     imports="""
@@ -31,9 +32,11 @@ def run_pytest(*options: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def run_suite_itself(
     *options: str, folder: Path, implementation: str = "tiny.adapter:TinyAdapter"
 ) -> subprocess.CompletedProcess[str]:
-    """The process that the plugin starts for ``--cosmos-conformance`` with these options, in a folder, to its end."""
+    """The suite with these options in a folder, to its end, as the plugin starts it for ``--cosmos-conformance``."""
     with tempfile.TemporaryDirectory() as root:
         run = SuiteRun(options=options, implementation=implementation, set_aside=(), root=Path(root))
         (run.root / "tmp").mkdir()
-        _, _, _, *words = run.command
-        return _PYTEST.run(words, environment=run.environment(os.environ), directory=folder)
+        python, option, start, *words = run.command
+        assert (python, option) == (sys.executable, "-c")
+        assert "sys.path" in start, "the suite no longer leaves out the current directory: neither should this"
+        return _PYTEST.run(words, environment=run.environment(os.environ), directory=folder, is_on_path=False)

@@ -12,6 +12,8 @@ from tests.installed import AIRFLOW_2, OLDER_AIRFLOWS_3, is_missing, needs_airfl
 from tests.rendering.recorded import Built, build
 from tests.rendering.recorded_project import RECORDED, copy_of_project
 
+# It and the newest release stand for those between.
+OLDEST_3 = "airflow30" if sys.version_info < (3, 13) else "airflow31"
 PYTHONS = [
     pytest.param(Path(sys.executable), id="airflow3"),
     pytest.param(AIRFLOW_2, id="airflow2", marks=needs_airflow_2),
@@ -24,8 +26,7 @@ PYTHONS = [
                     is_missing(python) or (release == "airflow30" and sys.version_info >= (3, 13)),
                     reason=f"no Airflow at .cache/envs/{release}: make test makes it (3.0: Python 3.10 to 3.12)",
                 ),
-                # The oldest and the newest release stand for those between.
-                *([] if release == "airflow30" else [pytest.mark.exhaustive]),
+                *([] if release == OLDEST_3 else [pytest.mark.exhaustive]),
             ],
         )
         for release, python in OLDER_AIRFLOWS_3.items()
