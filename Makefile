@@ -93,7 +93,7 @@ benchmark: test-env ## what each part costs, beside the plain work beneath; stor
 	$(BIN)/python -m benchmarks.dags $(ARGS) && $(BIN)/python -m benchmarks.project_hash && \
 	$(BIN)/python -m benchmarks.warm $(ARGS) && $(BIN)/python -m benchmarks.dbt2 $(ARGS) && \
 	$(BIN)/python -m benchmarks.makespan $(ARGS) && $(BIN)/python -m benchmarks.batches && $(BIN)/python -m benchmarks.watcher && \
-	$(BIN)/python -m benchmarks.seeds $(ARGS) && \
+	$(BIN)/python -m benchmarks.seeds $(ARGS) && $(BIN)/python -m benchmarks.explore && \
 	$(BIN)/python -m benchmarks.conformance $(ARGS) && \
 	$(BIN)/python -m benchmarks.remote_at_scale && $(BIN)/python -m benchmarks.remote_pods $(ARGS) && \
 	$(BIN)/python -m benchmarks.remote_environments $(ARGS)

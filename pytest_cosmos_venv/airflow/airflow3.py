@@ -64,7 +64,7 @@ class Airflow3:
     def renew_after_fork(self) -> None:
         """Make the API anew where it is kept with its thread, from Airflow 3.3 on.
 
-        Elsewhere ``shared_by_tasks`` keeps it for one run.
+        Before that, ``shared_by_tasks`` keeps it for one run.
         """
         from airflow.sdk.execution_time import supervisor
 
@@ -79,10 +79,10 @@ class Airflow3:
 
     @contextmanager
     def shared_by_tasks(self) -> Iterator[None]:
-        """Let all tasks of a run ask one API, for the length of the block, as Airflow 3.3 does it, and check their
-        template fields with one model.
+        """Let all tasks of a run share one API and one model that checks template fields, for the length of the block.
 
-        Earlier releases make an API for each task, which takes seconds, and each leaves a thread.
+        Airflow 3.3 keeps its API by itself; earlier releases make one for each task, which takes seconds, and each
+        leaves a thread.
         """
         from airflow.sdk.execution_time import supervisor, task_runner
 
@@ -90,9 +90,10 @@ class Airflow3:
         with ExitStack() as stack:
             if not hasattr(server, "cache_info"):
                 stack.enter_context(mock.patch.object(supervisor, "in_process_api_server", functools.cache(server)))
-            # Airflow makes the same model anew for each template field: five milliseconds a task of some dbt operators.
+            # Airflow makes the model anew for each template field: for a dbt task that is five milliseconds.
             if hasattr(task_runner, "TypeAdapter"):
-                stack.enter_context(mock.patch.object(task_runner, "TypeAdapter", _type_adapter))
+                model = functools.cache(task_runner.TypeAdapter)
+                stack.enter_context(mock.patch.object(task_runner, "TypeAdapter", model))
             yield
 
     def make_known(self, dag: Any) -> None:
@@ -331,13 +332,6 @@ class _Channel:
 
         known = ErrorType.__members__.get(kind, ErrorType.GENERIC_ERROR)  # not each release has all of them
         return self._comms.ErrorResponse(error=known, detail=detail)
-
-
-@functools.cache
-def _type_adapter(model: Any) -> Any:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(model)
 
 
 def _sync_bag() -> Callable[..., None]:

@@ -121,8 +121,8 @@ def test_a_load_that_has_written_over_another_one_tells_it(cosmos_explore: Explo
         pytest.param([load, load], (2, 0), load, id="two-runs-2", marks=pytest.mark.long),  # 7 s of CPU
         pytest.param([load, failing], (2, 0), load, id="one-fails-2", marks=pytest.mark.long),  # 7 s
         pytest.param([load, port], (2, 0), load_each, id="two-groups-2", marks=pytest.mark.long),  # 5 s
-        # With an interruption beside the kill there are some 900 schedules of each pair, 30 s of CPU.
         pytest.param([load, load], (1, 1), load, id="two-runs-killed", marks=pytest.mark.long),  # 17 s
+        # Without an interruption: of each other pair there are some 900 schedules with it, too.
         pytest.param([load, failing], (0, 1), load, id="one-fails-killed", marks=pytest.mark.long),  # 3 s
         pytest.param([load, port], (0, 1), load_each, id="two-groups-killed", marks=pytest.mark.long),  # 4 s
         pytest.param([load, deploy], (2, 1), load, id="deployed-and-killed", marks=pytest.mark.long),  # 7 s
