@@ -244,7 +244,10 @@ def test_the_order_is_drawn_by_a_seed_and_drawn_again_by_the_same_one(pytester: 
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("options", [[], ["-n", "1"]], ids=["one-process", "workers"])
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param([], id="one-process", marks=pytest.mark.exhaustive), pytest.param(["-n", "1"], id="workers")],
+)
 def test_the_suite_runs_without_pytests_cache(pytester: pytest.Pytester, options: list[str]) -> None:
     arguments = ["--cosmos-implementation=cosmos_venv", "-p", "no:cacheprovider", "-k", "fake_wheel", *options]
 
@@ -254,7 +257,10 @@ def test_the_suite_runs_without_pytests_cache(pytester: pytest.Pytester, options
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("options", [[], ["-n", "1"]], ids=["one-process", "workers"])
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param([], id="one-process", marks=pytest.mark.exhaustive), pytest.param(["-n", "1"], id="workers")],
+)
 def test_a_run_with_something_left_out_gives_no_verdict(pytester: pytest.Pytester, options: list[str]) -> None:
     arguments = ["--cosmos-implementation=cosmos_venv", "-k", "fake_wheel", *options]
 
@@ -308,16 +314,25 @@ def test_nothing_is_left_behind(
     assert sorted(path.name for path in pytester.path.iterdir() if path.name not in ("stdout", "stderr")) == before
 
 
+def by_terminal(pid: int) -> None:
+    """Ctrl-C, which goes to the whole foreground group; a session of its own stands for the terminal."""
+    os.killpg(pid, signal.SIGINT)
+
+
+def by_supervisor(pid: int) -> None:
+    os.kill(pid, signal.SIGTERM)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
-    "tell",
+    ("tell", "workers"),
     [
-        # A session of its own stands for the terminal, whose Ctrl-C goes to the whole foreground group.
-        pytest.param(lambda pid: os.killpg(pid, signal.SIGINT), id="a-terminal"),
-        pytest.param(lambda pid: os.kill(pid, signal.SIGTERM), id="a-supervisor"),
+        pytest.param(by_terminal, [], id="one-process-a-terminal", marks=pytest.mark.exhaustive),
+        pytest.param(by_supervisor, [], id="one-process-a-supervisor"),
+        pytest.param(by_terminal, ["-n", "1"], id="xdist-a-terminal"),
+        pytest.param(by_supervisor, ["-n", "1"], id="xdist-a-supervisor", marks=pytest.mark.exhaustive),
     ],
 )
-@pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["one-process", "xdist"])
 def test_who_interrupts_the_suite_ends_it_and_what_it_started(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tell: Callable[[int], None], workers: list[str]
 ) -> None:

@@ -120,7 +120,10 @@ def test_what_an_adapter_does_to_pytest_forges_no_verdict(rude: Rude) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["one-process", "workers"])
+@pytest.mark.parametrize(
+    "workers",
+    [pytest.param([], id="one-process", marks=pytest.mark.exhaustive), pytest.param(["-n", "1"], id="workers")],
+)
 def test_nothing_around_a_task_says_what_it_is_looked_at_for(rude: Rude, workers: list[str]) -> None:
     rude.judge("tests.conformance.rude.adapters:Reader", "--cosmos-requirement=ENV-002", *workers)
 
@@ -181,7 +184,10 @@ def test_a_task_that_fails_cannot_blame_the_machine(rude: Rude) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["one-process", "workers"])
+@pytest.mark.parametrize(
+    "workers",
+    [pytest.param([], id="one-process", marks=pytest.mark.exhaustive), pytest.param(["-n", "1"], id="workers")],
+)
 def test_a_python_that_passes_over_assertions_passes_over_none(rude: Rude, workers: list[str]) -> None:
     options = ["--cosmos-requirement=CMD-015", "--cosmos-level=should", "--cosmos-report=out"]
 

@@ -162,7 +162,14 @@ def test_two_at_once(cosmos_explore: Explore, works: list[Any], options: dict[st
         pytest.param([use, prune_all], 0, 1, {"fresh": published, "after": use}, id="find-and-prune-killed"),
         pytest.param([use, rebuild], 0, 1, {"fresh": published, "after": use}, id="find-and-rebuild-killed"),
         pytest.param([rebuild, prune_all], 0, 1, {"fresh": published, "after": use}, id="rebuild-and-prune-killed"),
-        pytest.param([use, rebuild, prune_all], 1, 0, {"fresh": published}, id="find-rebuild-and-prune"),
+        pytest.param(
+            [use, rebuild, prune_all],
+            1,
+            0,
+            {"fresh": published},
+            id="find-rebuild-and-prune",
+            marks=pytest.mark.exhaustive,
+        ),
         pytest.param([prune_all, prune_all], 0, 1, {"fresh": published, "after": use}, id="prune-and-prune-killed"),
         # With two interruptions find-and-prune ends too, after 1,812 schedules and 64 s of CPU: explored once, by hand.
         # What follows takes 2 s of CPU each, and 5 s with a kill; 8 s the last one.

@@ -129,7 +129,7 @@ def test_no_asset_of_a_source_is_given_unless_that_is_asked_for(run: RunHarbor) 
     assert given_by_source(run(emit_source_assets=False)) == []
 
 
-@pytest.mark.parametrize("release", ["dbt110", "dbt111"])
+@pytest.mark.parametrize("release", [pytest.param("dbt110", marks=pytest.mark.exhaustive), "dbt111"])
 @pytest.mark.parametrize("log", [{}, {"DBT_LOG_FORMAT_FILE": "text"}], ids=["json-log", "text-log"])
 def test_a_table_that_is_missing_fails_the_task_at_once_also_beside_a_stale_source(
     release: str,

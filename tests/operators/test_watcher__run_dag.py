@@ -22,7 +22,7 @@ MODELS = ("staging", "mart", "report")
 ALL_GREEN = dict.fromkeys((PRODUCER, DONE, *MODELS), "success")
 
 
-@pytest.fixture(params=["1.11.0", pytest.param("2.0.0a4", marks=pytest.mark.long)])
+@pytest.fixture(params=["1.11.0", pytest.param("2.0.0a4", marks=[pytest.mark.long, pytest.mark.exhaustive])])
 def dbt(request: pytest.FixtureRequest, cosmos_fake_venv: FakeVenv) -> FakeVenv:
     """The fake dbt 1, and the fake dbt 2."""
     return cosmos_fake_venv(dbt_version=request.param)

@@ -174,7 +174,7 @@ def test_a_token_that_airflow_has_not_signed_is_refused(airflow: AirflowWithDocs
     assert answer.status_code in (401, 403)
 
 
-@pytest.mark.parametrize("release", ["airflow31", "airflow32"])
+@pytest.mark.parametrize("release", ["airflow31", pytest.param("airflow32", marks=pytest.mark.exhaustive)])
 def test_older_releases_show_the_docs(
     release: str, settings: dict[str, str], web: Server, tmp_path: Path, browser: WebDriver
 ) -> None:

@@ -21,10 +21,27 @@ from cosmos_venv import DbtDag
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import ExecutionMode, LoadMode
 from pytest_cosmos_venv import DagOutcome, RunDag
-from tests.engines import EACH_ENGINE, ENGINES, Engine
+from tests.engines import ENGINES, Engine
 from tests.installed import copy_of_example
 
-DBT_2 = ENGINES[-1]
+DBT_1, DBT_2 = ENGINES[1], ENGINES[-1]
+
+
+def each_with(one: str, other: str) -> list[Any]:
+    """Each engine with each of two ways; before each landing dbt 1 goes the one and dbt 2 the other."""
+    before_landing = {(DBT_1.name, one), (DBT_2.name, other)}
+    return [
+        pytest.param(
+            engine,
+            way,
+            id=f"{engine.name}-{way}",
+            marks=() if (engine.name, way) in before_landing else pytest.mark.exhaustive,
+        )
+        for engine in ENGINES
+        for way in (one, other)
+    ]
+
+
 KILLS = 50
 CHAIN = 12
 # The count takes some 50 ms.
@@ -80,8 +97,11 @@ def render(
 @pytest.mark.parametrize(
     ("engine", "warm"),
     [
-        *(pytest.param(*each.values, "off", id=each.id, marks=each.marks) for each in EACH_ENGINE),
-        pytest.param(ENGINES[1], "require", id=f"{ENGINES[1].name}-warm"),
+        *(
+            pytest.param(engine, "off", id=engine.name, marks=() if engine is DBT_2 else pytest.mark.exhaustive)
+            for engine in ENGINES
+        ),
+        pytest.param(DBT_1, "require", id=f"{DBT_1.name}-warm"),
     ],
 )
 def test_a_dag_of_batches_builds_the_example_project(
@@ -153,8 +173,7 @@ def ran_in(outcome: DagOutcome) -> list[str]:
 @pytest.mark.long
 @pytest.mark.timeout(280)
 @pytest.mark.usefixtures("no_other_servers")
-@pytest.mark.parametrize("batch_by", ["wave", "chain"])
-@pytest.mark.parametrize("engine", EACH_ENGINE)
+@pytest.mark.parametrize(("engine", "batch_by"), each_with("wave", "chain"))
 def test_dbt_runs_nothing_but_the_nodes_of_a_batch(
     engine: Engine, batch_by: str, kept_directory: Path, tmp_path: Path, cosmos_run_dag: RunDag
 ) -> None:
@@ -199,8 +218,7 @@ unit_tests:
 @pytest.mark.long
 @pytest.mark.timeout(280)
 @pytest.mark.usefixtures("no_other_servers")
-@pytest.mark.parametrize("behavior", ["after_each", "build"])
-@pytest.mark.parametrize("engine", EACH_ENGINE)
+@pytest.mark.parametrize(("engine", "behavior"), each_with("after_each", "build"))
 def test_a_node_that_keeps_its_own_task_runs_alone_there(
     engine: Engine, behavior: str, kept_directory: Path, tmp_path: Path, cosmos_run_dag: RunDag
 ) -> None:

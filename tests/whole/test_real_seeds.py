@@ -40,9 +40,9 @@ def test_a_seed_is_loaded_when_its_content_has_changed_and_only_then(harbor: Har
 @pytest.mark.parametrize(
     "change",
     [
-        pytest.param(lambda content: b"\xef\xbb\xbf" + content, id="byte-order-mark"),
+        pytest.param(lambda content: b"\xef\xbb\xbf" + content, id="byte-order-mark", marks=pytest.mark.exhaustive),
         pytest.param(lambda content: content.replace(b"\n", b"\r\n"), id="crlf"),
-        pytest.param(lambda content: content.rstrip(b"\n"), id="no-final-newline"),
+        pytest.param(lambda content: content.rstrip(b"\n"), id="no-final-newline", marks=pytest.mark.exhaustive),
     ],
 )
 def test_every_byte_is_a_change(change: Callable[[bytes], bytes], harbor: Harbor) -> None:

@@ -168,7 +168,7 @@ def one_server(run: ExploredRun) -> None:
             [come_by, come_by],
             {"preemptions": 1, "kills": 1, "after": come_by, "may_raise": NotWarm},
             id="two-killed-1",
-            marks=pytest.mark.long,
+            marks=[pytest.mark.long, pytest.mark.exhaustive],
         ),
         pytest.param(
             [come_by, come_by],
@@ -181,7 +181,10 @@ def one_server(run: ExploredRun) -> None:
         ),
         pytest.param([come_by, serve_and_leave], {"preemptions": 2, "kills": 0}, id="leaves-2", marks=pytest.mark.long),
         pytest.param(
-            [come_by, serve_and_leave], {"preemptions": 1, "kills": 1}, id="leaves-11", marks=pytest.mark.long
+            [come_by, serve_and_leave],
+            {"preemptions": 1, "kills": 1},
+            id="leaves-11",
+            marks=[pytest.mark.long, pytest.mark.exhaustive],
         ),
     ],
 )

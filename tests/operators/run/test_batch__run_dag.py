@@ -18,7 +18,7 @@ NODES = ("staging", "mart", "report")
 PLACES = [{where: node} for node in NODES for where in ("at", "after")]
 
 
-@pytest.fixture(params=["1.10.0", pytest.param("2.0.0a4", marks=pytest.mark.long)])
+@pytest.fixture(params=["1.10.0", pytest.param("2.0.0a4", marks=[pytest.mark.long, pytest.mark.exhaustive])])
 def dbt(request: pytest.FixtureRequest, cosmos_fake_venv: FakeVenv) -> FakeVenv:
     """The fake dbt 1, and the fake dbt 2."""
     return cosmos_fake_venv(dbt_version=request.param)

@@ -33,7 +33,7 @@ dag = cosmos.DbtDag(
     ("environment", "root"),
     [
         pytest.param("cosmos", "cosmos", id="cosmos-on-airflow-3"),
-        pytest.param("cosmos2", "cosmos", id="cosmos-on-airflow-2", marks=BEFORE_3_13),
+        pytest.param("cosmos2", "cosmos", id="cosmos-on-airflow-2", marks=[BEFORE_3_13, pytest.mark.exhaustive]),
         pytest.param("cosmos2", "cosmos_venv", id="cosmos_venv-on-airflow-2", marks=BEFORE_3_13),
     ],
 )

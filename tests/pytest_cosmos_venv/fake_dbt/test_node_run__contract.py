@@ -72,7 +72,7 @@ def essence(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("version", ["1.11", "1.10"])
+@pytest.mark.parametrize("version", ["1.11", pytest.param("1.10", marks=pytest.mark.exhaustive)])
 def test_a_build_that_fails_and_warns_reads_the_same(
     version: str, request: pytest.FixtureRequest, fake_dbt: Dbt, cosmos_fake_venv: FakeVenv
 ) -> None:

@@ -28,7 +28,14 @@ ON_AIRFLOW_2 = [story for story in SEED_SCENARIOS if story.sentence in (ASSET, B
     ("environment", "test", "stories", "findings"),
     [
         pytest.param("cosmos", WITH_DBT_1, SEED_SCENARIOS, (FINDINGS, FINDINGS_ON_AIRFLOW_3), id="on-airflow-3"),
-        pytest.param("cosmos", WITH_DBT_2, SEED_SCENARIOS, (FINDINGS, FINDINGS_ON_AIRFLOW_3), id="with-dbt-2"),
+        pytest.param(
+            "cosmos",
+            WITH_DBT_2,
+            SEED_SCENARIOS,
+            (FINDINGS, FINDINGS_ON_AIRFLOW_3),
+            id="with-dbt-2",
+            marks=pytest.mark.exhaustive,
+        ),
         pytest.param("cosmos2", WITH_DBT_1, ON_AIRFLOW_2, (FINDINGS,), id="on-airflow-2", marks=BEFORE_3_13),
     ],
 )

@@ -28,7 +28,9 @@ FILE = Path(__file__).parents[1] / "any_implementation" / "test_any_watcher_scen
     ("environment", "implementation", "beside"),
     [
         pytest.param("cosmos", "cosmos", None, id="astronomer-cosmos-on-airflow-3"),
-        pytest.param("cosmos2", "cosmos", None, id="astronomer-cosmos-on-airflow-2", marks=BEFORE_3_13),
+        pytest.param(
+            "cosmos2", "cosmos", None, id="astronomer-cosmos-on-airflow-2", marks=[BEFORE_3_13, pytest.mark.exhaustive]
+        ),
         # The environment has pytest; what cosmos-venv needs is in the one beside it.
         pytest.param("cosmos2", "cosmos_venv", "airflow2", id="cosmos-venv-on-airflow-2", marks=BEFORE_3_13),
     ],
@@ -72,7 +74,7 @@ def pytest_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "release",
     [
         pytest.param("airflow30", marks=BEFORE_3_13, id="airflow-3.0"),
-        pytest.param("airflow31", id="airflow-3.1"),
+        pytest.param("airflow31", id="airflow-3.1", marks=pytest.mark.exhaustive),
     ],
 )
 def test_scenarios_in_which_tasks_wait_and_are_tried_again_end_on_earlier_releases(
