@@ -12,8 +12,13 @@ from benchmarks.suite_run import run_suite
 from tests.conformance.variants import catalogue  # noqa: F401 - registers them
 from tests.conformance.variants.variant import VARIANTS, Variant
 
-QUICK = {"SpellsOptionsWithEquals", "SaysItByAVariable", "WaitsWithoutAWord", "RemembersInBase64"}
-"""One of each area of the suite."""
+BEFORE_LANDING = {
+    "SpellsOptionsWithEquals",
+    "WaitsWithoutAWord",
+    "RemembersInBase64",
+    "ReadsItsTaskFromTheContext",
+}
+"""One of each module of variants."""
 
 
 @pytest.mark.long
@@ -21,7 +26,7 @@ QUICK = {"SpellsOptionsWithEquals", "SaysItByAVariable", "WaitsWithoutAWord", "R
 @pytest.mark.parametrize(
     "variant",
     [
-        pytest.param(variant, id=name, marks=() if name in QUICK else pytest.mark.exhaustive)
+        pytest.param(variant, id=name, marks=() if name in BEFORE_LANDING else pytest.mark.exhaustive)
         for name, variant in VARIANTS.items()
     ],
 )
