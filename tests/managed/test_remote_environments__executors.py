@@ -97,7 +97,10 @@ def worker_on_host(airflow: AirflowOnPostgres, name: str, *, disks: str) -> Iter
 
 
 @pytest.mark.parametrize("stack", [CELERY.parameter()])
-@pytest.mark.parametrize("has_shared_disk", [False, True], ids=["own-disks", "shared-disk"])
+@pytest.mark.parametrize(
+    "has_shared_disk",
+    [pytest.param(False, id="own-disks"), pytest.param(True, id="shared-disk", marks=pytest.mark.exhaustive)],
+)
 def test_a_celery_worker_uses_what_a_worker_of_another_host_has_built(
     stack: Stack, has_shared_disk: bool, folder: Path, short_folder: Path, postgres: Postgres
 ) -> None:

@@ -48,12 +48,14 @@ class Stack:
     :param release: of Airflow, 2 or 3.
     :param has_triggerer: whether tasks can be deferred.
     :param environment: name of an environment with another Airflow of that release; empty: the newest one.
+    :param is_exhaustive: whether the other stacks of a test are enough before each landing.
     """
 
     release: int
     executor: str
     has_triggerer: bool = False
     environment: str = ""
+    is_exhaustive: bool = False
 
     @property
     def folder(self) -> Path:
@@ -79,7 +81,8 @@ class Stack:
         missing = self.is_missing and (os.environ.get("CI") != "true" or sys.version_info >= (3, 13))
         reason = f"no {self.folder.name} or postgres in .cache/envs: make test makes them (Python 3.10 to 3.12)"
         name = f"{self.environment or f'airflow{self.release}'}-{self.executor}"
-        return pytest.param(self, id=name, marks=pytest.mark.skipif(missing, reason=reason))
+        marks = [pytest.mark.skipif(missing, reason=reason), *([pytest.mark.exhaustive] if self.is_exhaustive else [])]
+        return pytest.param(self, id=name, marks=marks)
 
 
 @dataclass

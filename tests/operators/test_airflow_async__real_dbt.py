@@ -18,7 +18,7 @@ import pytest
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.operators.airflow_async import SetupAsyncOperator, SetupAsyncVirtualenvOperator
 from pytest_cosmos_venv import RunTask, TaskOutcome
-from tests.engines import EACH_ENGINE, ENGINES, Engine
+from tests.engines import DBT_1, DBT_2, EACH_ENGINE, Engine
 from tests.installed import environment_of
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(280), pytest.mark.usefixtures("no_other_servers")]
@@ -83,7 +83,13 @@ def test_models_are_compiled_in_a_managed_environment(
     assert statements(done) == {name: as_of(engine, RECORDED[name]) for name in MODELS}
 
 
-@pytest.mark.parametrize(("engine", "release"), [(ENGINES[1], "dbt111"), (ENGINES[-1], "dbt2")], ids=["1.11", "2.0"])
+@pytest.mark.parametrize(
+    ("engine", "release"),
+    [
+        pytest.param(DBT_1, "dbt111", id="1.11"),
+        pytest.param(DBT_2, "dbt2", id="2.0", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_models_are_compiled_by_a_dbt_that_is_there(
     engine: Engine, release: str, tmp_path: Path, cosmos_run_task: RunTask
 ) -> None:
@@ -98,7 +104,7 @@ def test_models_are_compiled_by_a_dbt_that_is_there(
 
 
 def test_dbt_2_says_what_it_does_not_know(tmp_path: Path, cosmos_run_task: RunTask) -> None:
-    given = arguments(tmp_path, ENGINES[-1], compiled=[NOT_IN_DBT_2])
+    given = arguments(tmp_path, DBT_2, compiled=[NOT_IN_DBT_2])
 
     done = cosmos_run_task(
         SetupAsyncOperator(**given, dbt_executable_path=environment_of("dbt2") / "bin" / "dbt"), raise_on_failure=False

@@ -48,7 +48,9 @@ def project(cosmos_dbt_project: DbtProjects) -> DbtProject:
     return project
 
 
-@pytest.mark.parametrize("release", AIRFLOWS)
+@pytest.mark.parametrize(
+    "release", [pytest.param(name, marks=pytest.mark.exhaustive if name != "this" else ()) for name in AIRFLOWS]
+)
 def test_dbt_gets_the_partition_of_the_run(
     release: str, tmp_path: Path, project: DbtProject, cosmos_fake_venv: FakeVenv
 ) -> None:

@@ -19,7 +19,7 @@ from tests.postgres import Postgres
 
 STACKS = [
     Stack(release=3, executor="LocalExecutor", has_triggerer=True),
-    Stack(release=3, executor="LocalExecutor", has_triggerer=True, environment="airflow30"),
+    Stack(release=3, executor="LocalExecutor", has_triggerer=True, environment="airflow30", is_exhaustive=True),
     Stack(release=2, executor="LocalExecutor", has_triggerer=True),
 ]
 

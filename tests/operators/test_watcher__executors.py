@@ -18,11 +18,11 @@ from tests.operators.watched import DONE, NODES, PRODUCER, Watched, make_three_m
 from tests.postgres import Postgres
 
 STACKS = [
-    Stack(release=3, executor="LocalExecutor", has_triggerer=True),
+    Stack(release=3, executor="LocalExecutor", has_triggerer=True, is_exhaustive=True),
     Stack(release=3, executor="CeleryExecutor", has_triggerer=True),
-    Stack(release=3, executor="LocalExecutor", has_triggerer=True, environment="airflow32"),
-    Stack(release=3, executor="LocalExecutor", has_triggerer=True, environment="airflow31"),
-    Stack(release=3, executor="LocalExecutor", has_triggerer=True, environment="airflow30"),
+    Stack(release=3, executor="LocalExecutor", has_triggerer=True, environment="airflow32", is_exhaustive=True),
+    Stack(release=3, executor="LocalExecutor", has_triggerer=True, environment="airflow31", is_exhaustive=True),
+    Stack(release=3, executor="LocalExecutor", has_triggerer=True, environment="airflow30", is_exhaustive=True),
     Stack(release=2, executor="LocalExecutor", has_triggerer=True),
 ]
 

@@ -146,7 +146,9 @@ OURS, THEIRS = "pytest_cosmos_venv.plugin", "pytest_airflow_in_a_box.plugin"
     ("order", "options"),
     [
         pytest.param((OURS, THEIRS), ["-n", "2", "--dist", "loadfile"], id="ours-first-n2"),
-        pytest.param((THEIRS, OURS), ["-p", "no:xdist", "--reruns", "1"], id="theirs-first"),
+        pytest.param(
+            (THEIRS, OURS), ["-p", "no:xdist", "--reruns", "1"], id="theirs-first", marks=pytest.mark.exhaustive
+        ),
     ],
 )
 def test_everything_passes_in_a_crowd(

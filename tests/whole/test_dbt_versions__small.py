@@ -12,7 +12,7 @@ from yaml import safe_load
 
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.operators.virtualenv import DbtBuildVirtualenvOperator, DbtLSVirtualenvOperator
-from tests.engines import ENGINES, Engine
+from tests.engines import DBT_2, ENGINES, Engine
 from tests.installed import ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -49,7 +49,7 @@ def test_each_release_of_dbt_builds_a_project(
 
 @pytest.mark.parametrize("project", sorted(EXAMPLES.rglob("dbt_project.yml")), ids=lambda file: file.parent.name)
 def test_dbt_2_parses_each_example_though_it_is_strict(project: Path, kept_directory: Path, tmp_path: Path) -> None:
-    engine = ENGINES[-1]
+    engine = DBT_2
     engine.require()
     profile = safe_load(project.read_text())["profile"]
     target = f"{{type: duckdb, path: '{tmp_path}/example.duckdb'}}"
@@ -69,7 +69,7 @@ def test_dbt_2_builds_what_has_changed_since_the_last_success_of_the_task(
     dbt_project: Path, kept_directory: Path, tmp_path: Path
 ) -> None:
     """The first time there is no success, which dbt 2 takes for a state too; each run has a folder of its own."""
-    engine = ENGINES[-1]
+    engine = DBT_2
     engine.require()
     target = f"{{type: duckdb, path: '{tmp_path}/harbor.duckdb'}}"
     (dbt_project / "profiles.yml").write_text(f"harbor: {{target: dev, outputs: {{dev: {target}}}}}\n")

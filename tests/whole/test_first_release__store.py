@@ -153,6 +153,7 @@ def test_neither_removes_what_the_other_uses(shared: Shared, turns: tuple[Releas
     assert used.is_dir()
 
 
+@pytest.mark.parametrize("turns", ["upgrade", pytest.param("downgrade", marks=pytest.mark.exhaustive)], indirect=True)
 def test_one_waits_for_the_build_of_the_other(shared: Shared, turns: tuple[Release, Release]) -> None:
     first, other = turns
     build = shared.wheelhouse.add_sdist("dbt-duckdb", "9.9", hold=True)
@@ -168,6 +169,7 @@ def test_one_waits_for_the_build_of_the_other(shared: Shared, turns: tuple[Relea
     assert published_build(shared.directory).name.endswith("-1")
 
 
+@pytest.mark.parametrize("turns", [pytest.param("upgrade", marks=pytest.mark.exhaustive), "downgrade"], indirect=True)
 def test_a_build_that_was_killed_stops_nobody(shared: Shared, turns: tuple[Release, Release]) -> None:
     first, other = turns
     build = shared.wheelhouse.add_sdist("dbt-duckdb", "9.9", hold=True)

@@ -21,26 +21,8 @@ from cosmos_venv import DbtDag
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import ExecutionMode, LoadMode
 from pytest_cosmos_venv import DagOutcome, RunDag
-from tests.engines import ENGINES, Engine
+from tests.engines import DBT_1, DBT_2, ENGINES, Engine
 from tests.installed import copy_of_example
-
-DBT_1, DBT_2 = ENGINES[1], ENGINES[-1]
-
-
-def each_with(one: str, other: str) -> list[Any]:
-    """Each engine with each of two ways; before each landing dbt 1 goes the one and dbt 2 the other."""
-    before_landing = {(DBT_1.name, one), (DBT_2.name, other)}
-    return [
-        pytest.param(
-            engine,
-            way,
-            id=f"{engine.name}-{way}",
-            marks=() if (engine.name, way) in before_landing else pytest.mark.exhaustive,
-        )
-        for engine in ENGINES
-        for way in (one, other)
-    ]
-
 
 KILLS = 50
 CHAIN = 12
@@ -74,6 +56,21 @@ DbtBatchVirtualenvOperator(
     **given["arguments"],
 ).execute({"ti": ti, "run_id": "night"})
 """
+
+
+def each_with(one: str, other: str) -> list[Any]:
+    """Each engine with each of two ways; before each landing dbt 1 goes the one and dbt 2 the other."""
+    before_landing = {(DBT_1.name, one), (DBT_2.name, other)}
+    return [
+        pytest.param(
+            engine,
+            way,
+            id=f"{engine.name}-{way}",
+            marks=() if (engine.name, way) in before_landing else pytest.mark.exhaustive,
+        )
+        for engine in ENGINES
+        for way in (one, other)
+    ]
 
 
 def render(

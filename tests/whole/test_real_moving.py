@@ -15,11 +15,10 @@ from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, Re
 from cosmos_venv.constants import ExecutionMode, LoadMode
 from cosmos_venv.managed import caches
 from pytest_cosmos_venv import RunDag
-from tests.engines import ENGINES
+from tests.engines import DBT_1
 from tests.kit import published_build
 from tests.rendering.recorded_project import START
 
-DBT_111 = ENGINES[1]
 MODEL = (
     "select '{{ var('day') }}' as day, '{{ env_var('PORT') }}' as port, (select count(*) from {{ ref('piers') }}) as n"
 )
@@ -30,7 +29,7 @@ MODEL = (
 def test_dbt_ls_without_a_virtualenv_dir_and_values_of_another_task(
     dbt_project: Path, tmp_path: Path, cosmos_run_dag: RunDag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    DBT_111.require()
+    DBT_1.require()
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
     database = tmp_path / "harbor.duckdb"
     profiles = f"harbor: {{target: dev, outputs: {{dev: {{type: duckdb, path: '{database}'}}}}}}\n"
@@ -52,7 +51,7 @@ def test_dbt_ls_without_a_virtualenv_dir_and_values_of_another_task(
             profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
             execution_config=ExecutionConfig(execution_mode=ExecutionMode.VIRTUALENV),
             render_config=RenderConfig(load_method=LoadMode.DBT_LS),
-            operator_args=DBT_111.arguments,
+            operator_args=DBT_1.arguments,
         )
     kept = published_build(caches.environments_for_parsing())
     outcome = cosmos_run_dag(dag)

@@ -13,7 +13,7 @@ from cosmos_venv import DbtDag
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import ExecutionMode, LoadMode, TestBehavior
 from pytest_cosmos_venv import DagOutcome, RunDag
-from tests.engines import ENGINES, Engine
+from tests.engines import DBT_1, DBT_2, Engine
 
 FILES = {
     "dbt_project.yml": """
@@ -69,7 +69,10 @@ def ran(outcome: DagOutcome) -> set[str]:
 @pytest.mark.long
 @pytest.mark.timeout(400)
 @pytest.mark.usefixtures("no_other_servers")
-@pytest.mark.parametrize("engine", [pytest.param(each, id=each.name) for each in (ENGINES[1], ENGINES[-1])])
+@pytest.mark.parametrize(
+    "engine",
+    [pytest.param(DBT_1, id=DBT_1.name, marks=pytest.mark.exhaustive), pytest.param(DBT_2, id=DBT_2.name)],
+)
 def test_dbt_selects_and_each_task_runs_what_is_chosen(
     engine: Engine, kept_directory: Path, tmp_path: Path, cosmos_run_dag: RunDag
 ) -> None:
@@ -99,15 +102,20 @@ def test_dbt_selects_and_each_task_runs_what_is_chosen(
     ("render", "tasks"),
     [
         pytest.param({"test_behavior": TestBehavior.BUILD}, {"orders_model_build"}, id="build"),
-        pytest.param({"test_behavior": TestBehavior.AFTER_ALL}, {"orders_run", "shop_test"}, id="after-all"),
+        pytest.param(
+            {"test_behavior": TestBehavior.AFTER_ALL},
+            {"orders_run", "shop_test"},
+            id="after-all",
+            marks=pytest.mark.exhaustive,
+        ),
         pytest.param({"batch_by": "all"}, {"all_batch"}, id="batch"),
     ],
 )
 def test_a_task_of_several_nodes_runs_those_that_are_chosen(
     render: dict[str, Any], tasks: set[str], kept_directory: Path, tmp_path: Path, cosmos_run_dag: RunDag
 ) -> None:
-    ENGINES[1].require()
-    dag = made(ENGINES[1], tmp_path, kept_directory, **render)
+    DBT_1.require()
+    dag = made(DBT_1, tmp_path, kept_directory, **render)
 
     outcome = cosmos_run_dag(dag, conf={"select": "orders", "exclude": "test_name:unique"})
 

@@ -16,10 +16,9 @@ import pytest
 from cosmos_venv.operators.run.journal import folder_of
 from cosmos_venv.operators.watch.feed import JournalFiles
 from cosmos_venv.operators.watch.verdict import Action, Watch, verdict
-from tests.engines import ENGINES
+from tests.engines import DBT_2
 from tests.whole.test_real_batches import ONE_TRY, chain_project
 
-DBT_2 = ENGINES[-1]
 KILLS = 50
 PRODUCER = ONE_TRY.replace("operators.virtualenv", "operators.watcher").replace(
     "DbtBatchVirtualenvOperator", "DbtProducerWatcherVirtualenvOperator"

@@ -17,10 +17,8 @@ from cosmos_venv.cli import main
 from cosmos_venv.cli.doctor.check_result import CheckResult, Examined
 from cosmos_venv.cli.doctor.hosts_check import _WITHOUT_REPORTS, hosts_are_known
 from pytest_cosmos_venv import PackageIndex, Wheel, Wheelhouse, write_wheel
-from tests.engines import ENGINES, Engine
+from tests.engines import DBT_2, Engine
 from tests.whole.page_outputs import shown_by
-
-DBT_2 = ENGINES[-1]
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def test_env_build_builds_in_the_foreground_what_a_dag_file_needs(dagfile: Path,
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("is_verbose", [True, False])
+@pytest.mark.parametrize("is_verbose", [True, pytest.param(False, marks=pytest.mark.exhaustive)])
 def test_the_lines_of_the_installer_are_shown_to_those_who_want_them(
     tmp_path: Path, fake_dbt_wheels: Wheelhouse, is_verbose: bool
 ) -> None:

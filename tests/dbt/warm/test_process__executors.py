@@ -21,8 +21,8 @@ from tests.postgres import Postgres
 
 STACKS = [
     Stack(release=3, executor="CeleryExecutor"),
-    Stack(release=3, executor="LocalExecutor"),
-    Stack(release=2, executor="CeleryExecutor"),
+    Stack(release=3, executor="LocalExecutor", is_exhaustive=True),
+    Stack(release=2, executor="CeleryExecutor", is_exhaustive=True),
     Stack(release=2, executor="LocalExecutor"),
 ]
 TITLES = ("airflow task runner", "airflow worker --")  # of the processes of tasks, in Airflow 2 and 3

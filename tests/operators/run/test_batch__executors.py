@@ -20,8 +20,8 @@ from tests.postgres import Postgres
 
 STACKS = [
     Stack(release=3, executor="LocalExecutor"),
-    Stack(release=3, executor="CeleryExecutor"),
-    Stack(release=2, executor="LocalExecutor"),
+    Stack(release=3, executor="CeleryExecutor", is_exhaustive=True),
+    Stack(release=2, executor="LocalExecutor", is_exhaustive=True),
     Stack(release=2, executor="CeleryExecutor"),
 ]
 NODES = {"staging", "mart", "report"}

@@ -19,8 +19,8 @@ from tests.postgres import Postgres
 
 STACKS = [
     Stack(release=3, executor="LocalExecutor"),
-    Stack(release=3, executor="LocalExecutor", environment="airflow30"),
-    Stack(release=2, executor="LocalExecutor"),
+    Stack(release=3, executor="LocalExecutor", environment="airflow30", is_exhaustive=True),
+    Stack(release=2, executor="LocalExecutor", is_exhaustive=True),
 ]
 
 DAG_FILE = """

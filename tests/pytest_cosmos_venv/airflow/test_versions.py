@@ -77,7 +77,7 @@ def test_all_of_it_on_airflow_2(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("order", ["ours-first", "ours-last"])
+@pytest.mark.parametrize("order", ["ours-first", pytest.param("ours-last", marks=pytest.mark.exhaustive)])
 def test_beside_airflow_in_a_box_its_home_is_used(order: str, tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(CONFTEST, encoding="utf-8")
     (tmp_path / "test_home.py").write_text(

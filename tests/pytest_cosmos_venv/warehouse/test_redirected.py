@@ -38,7 +38,7 @@ def production_dag(implementation: Implementation, project: Path, **execution: A
 
 
 @pytest.mark.timeout(280)
-@pytest.mark.parametrize("mode", ["local", "virtualenv"])
+@pytest.mark.parametrize("mode", [pytest.param("local", marks=pytest.mark.exhaustive), "virtualenv"])
 def test_a_dag_for_postgres_runs_on_duckdb(
     cosmos_duckdb: DuckDBWarehouses,
     cosmos_run_dag: RunDag,

@@ -94,7 +94,7 @@ class Asker(Tool):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("release", ["dbt111", "dbt110"])
+@pytest.mark.parametrize("release", ["dbt111", pytest.param("dbt110", marks=pytest.mark.exhaustive)])
 def test_what_is_made_beforehand_is_what_the_command_would_have_made(release: str, tmp_path: Path) -> None:
     environment = environment_of(release)
     project = copy_of_example(tmp_path / "harbor")
