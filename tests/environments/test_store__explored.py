@@ -143,7 +143,12 @@ LONG_AGO: dict[str, Any] = {"fresh": published_long_ago}
     [
         pytest.param([use, use], {"check": built_once}, id="build-and-build"),
         pytest.param([use, prune_all], {"fresh": published}, id="find-and-prune"),
-        pytest.param([rebuild, rebuild], {"fresh": published, "check": built_once}, id="rebuild-and-rebuild"),
+        pytest.param(
+            [rebuild, rebuild],
+            {"fresh": published, "check": built_once},
+            id="rebuild-and-rebuild",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_two_at_once(cosmos_explore: Explore, works: list[Any], options: dict[str, Any]) -> None:

@@ -71,6 +71,7 @@ def make(dbt_project: Path, tmp_path: Path) -> MakeNamed:
     return make
 
 
+@pytest.mark.long
 def test_warnings_sql_and_freshness_of_a_real_dbt(make: MakeNamed) -> None:
     told: list[dict[str, Any]] = []
 

@@ -22,7 +22,7 @@ from tests.packaging.distributions import (
 )
 
 
-@pytest.mark.parametrize("name", ["product", "toolkit"])
+@pytest.mark.parametrize("name", [pytest.param("product", marks=pytest.mark.long), "toolkit"])
 def test_the_wheel_of_the_sdist_holds_what_the_wheel_of_the_checkout_holds(
     name: str, request: pytest.FixtureRequest
 ) -> None:

@@ -113,6 +113,7 @@ def test_the_page_shows_what_is_printed(
     assert re.match(".+".join(parts), capfd.readouterr().out)
 
 
+@pytest.mark.long
 def test_this_machines_own_proxy_is_asked_for_what_lies_beyond(
     index: PackageIndex, monkeypatch: pytest.MonkeyPatch, cosmos_wheelhouse: Wheelhouse, code_host: str
 ) -> None:
@@ -266,10 +267,8 @@ def test_kept_environments_are_asked_for_each_database_whatever_variables_the_wo
     assert not [path for path in tmp_path.iterdir() if "doctor" in path.name]
 
 
-# JSON has all that lines have.
-@pytest.mark.parametrize(
-    "options", [pytest.param((), id="lines", marks=pytest.mark.long), pytest.param(("--json",), id="json")]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("options", [pytest.param((), id="lines"), pytest.param(("--json",), id="json")])
 def test_a_password_in_a_requirement_is_not_shown(
     index: PackageIndex, options: tuple[str, ...], capfd: pytest.CaptureFixture[str]
 ) -> None:

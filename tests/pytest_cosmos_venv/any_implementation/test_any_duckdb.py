@@ -9,7 +9,8 @@ import pytest
 from pytest_cosmos_venv import DbtProjects, DuckDBWarehouses, Implementation, RunDag
 
 
-@pytest.mark.parametrize("mode", ["local", pytest.param("virtualenv", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("mode", [pytest.param("local", marks=pytest.mark.exhaustive), "virtualenv"])
 def test_a_dag_for_another_database_runs_on_duckdb(
     cosmos_duckdb: DuckDBWarehouses,
     cosmos_run_dag: RunDag,

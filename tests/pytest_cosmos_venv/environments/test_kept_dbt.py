@@ -21,7 +21,7 @@ def shared(cosmos_wheelhouse: Wheelhouse, monkeypatch: pytest.MonkeyPatch, tmp_p
     return SharedFolders(root=tmp_path / "kept")
 
 
-@pytest.mark.parametrize("installer", ["uv", "pip"])
+@pytest.mark.parametrize("installer", ["uv", pytest.param("pip", marks=pytest.mark.long)])
 def test_dbt_is_installed_once_and_runs(
     shared: SharedFolders, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, installer: str
 ) -> None:
@@ -52,6 +52,7 @@ def test_a_cache_that_was_moved_is_filled_anew(shared: SharedFolders, tmp_path: 
     assert linked == found
 
 
+@pytest.mark.long
 def test_what_cannot_be_installed_is_told_by_both_and_leaves_nothing(shared: SharedFolders) -> None:
     with pytest.raises(ToolkitMisuse, match=r"(?s)cannot be installed \(dbt-atlantis\)\.\nuv says:.*\npip says:.*"):
         kept_dbt(shared, ["dbt-atlantis"])

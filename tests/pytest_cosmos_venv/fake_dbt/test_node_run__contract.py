@@ -107,6 +107,7 @@ def test_what_succeeds_reads_the_same_without_a_script(
     assert ("run_results.json" in artifacts_of(fake_dbt)) == ("run_results.json" in expected.artifacts)
 
 
+@pytest.mark.long
 def test_run_results_name_the_folders_of_the_run(real: RealRuns, real_dbt: Dbt, fake_dbt: Dbt) -> None:
     arguments = ("run", "-s", "orders", "totals", "piers_copy")
 

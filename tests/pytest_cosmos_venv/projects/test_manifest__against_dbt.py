@@ -20,6 +20,8 @@ from pytest_cosmos_venv import DbtProject
 from pytest_cosmos_venv.projects.projects import DbtProjects
 from tests.pytest_cosmos_venv.inner_run import python_of
 
+pytestmark = pytest.mark.long
+
 DEADLINE = 120.0
 
 # What the real dbt is asked in one process: to parse, to read our manifest as its own, and what differs between them.
@@ -208,9 +210,7 @@ def _add_the_rest(project: DbtProject) -> None:
     )
 
 
-@pytest.fixture(
-    scope="module", params=[pytest.param("dbt110", marks=[pytest.mark.long, pytest.mark.exhaustive]), "dbt111"]
-)
+@pytest.fixture(scope="module", params=[pytest.param("dbt110", marks=pytest.mark.exhaustive), "dbt111"])
 def comparison(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     """The one run of a real dbt."""
     python = python_of(request.param)
@@ -249,7 +249,6 @@ SECTIONS = (
 )
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("section", SECTIONS)
 def test_each_entry_of_a_section_is_that_of_dbt(comparison: Comparison, section: str) -> None:
     dbts = comparison.dbts[section]

@@ -54,6 +54,7 @@ def test_each_test_that_starts_dbt_has_a_recording(pytester: pytest.Pytester, db
         assert recording.commands[0].stdout == f"called with run --select {node}\n"
 
 
+@pytest.mark.long
 def test_workers_record_too_and_a_later_run_replaces_what_was_there(
     pytester: pytest.Pytester, dbt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,7 +100,9 @@ def test_a_test_that_starts_no_dbt_keeps_what_an_earlier_run_recorded(pytester: 
     assert sorted(each.name for each in folders) == ["001-run", "002-deps", "recording.json"]
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one-process", "workers"])
+@pytest.mark.parametrize(
+    "workers", [pytest.param((), id="one-process"), pytest.param(("-n", "2"), id="workers", marks=pytest.mark.long)]
+)
 def test_commands_inside_a_task_are_counted(workers: tuple[str, ...], pytester: pytest.Pytester) -> None:
     (pytester.mkpydir("harbor") / "operators").mkdir()
     (pytester.path / "harbor" / "operators" / "__init__.py").touch()

@@ -124,6 +124,7 @@ def run_until_killed(contender: Contender, run_dag: RunDag) -> dict[str, str]:
     return states
 
 
+@pytest.mark.long
 def test_a_run_goes_on_when_another_one_is_killed(cosmos_task_race: TaskRace, cosmos_run_dag: RunDag) -> None:
     race = cosmos_task_race(run_until_killed, cosmos_run_dag, kill_at="lifting")
 

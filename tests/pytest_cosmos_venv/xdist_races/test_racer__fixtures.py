@@ -257,7 +257,10 @@ def test_an_end_in_a_racers_own_fixture_is_told(pytester: pytest.Pytester) -> No
 
 
 @pytest.mark.skipif(not hasattr(pytest, "Subtests"), reason="pytest has subtests from 9 on")
-@pytest.mark.parametrize("options", [("-p", "no:xdist"), ("-n", "2")], ids=["forked", "workers"])
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param(("-p", "no:xdist"), id="forked"), pytest.param(("-n", "2"), id="workers", marks=pytest.mark.long)],
+)
 def test_a_failed_subtest_of_a_racer_counts(pytester: pytest.Pytester, options: tuple[str, ...]) -> None:
     pytester.makepyfile(
         """
