@@ -10,6 +10,7 @@ import errno
 import os
 import pickle
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -122,8 +123,7 @@ class Stepper:
         :raises OSError: the step is to fail.
         :raises Killed: the contender is killed here, or was before.
         """
-        if self.is_killed:
-            raise Killed  # whoever passes over it on the way out makes no step either
+        refuse_what_is_killed()  # whoever passes over it on the way out makes no step either
         self._count += 1
         if self._count > self._most_steps:
             raise TooManySteps
@@ -212,6 +212,21 @@ def become(contender: Stepper | None) -> None:
     """
     global current  # noqa: PLW0603 - the replaced calls find it here
     current = contender
+
+
+def refuse_what_is_killed() -> None:
+    """Raise ``Killed`` in a contender that was killed and leaves its function."""
+    if current is not None and current.is_killed:
+        raise Killed
+
+
+def refuse_all_that_is_killed() -> None:
+    """Have each call for which Python raises an audit event refused on the way out, be it a step or not.
+
+    Else a ``finally`` would remove by a program, say, what a killed process leaves. The hook stays: the processes that
+    run schedules set it, and not the test's.
+    """
+    sys.addaudithook(lambda *_: refuse_what_is_killed())
 
 
 def has_child() -> bool:

@@ -6,6 +6,8 @@ a process that is no contender they only call the real function.
 
 from __future__ import annotations
 
+import _posixsubprocess
+import _thread
 import fcntl
 import functools
 import os
@@ -13,7 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from pytest_cosmos_venv.explore.stepping import BLOCKED, Stepper, reading, stepper
+from pytest_cosmos_venv.explore.stepping import BLOCKED, Stepper, reading, refuse_what_is_killed, stepper
 from pytest_cosmos_venv.explore.steps import ADD, EVERYTHING, READ, WRITE, Footprint
 
 _Function = Callable[..., Any]
@@ -56,7 +58,24 @@ def replaced_calls() -> dict[_Function, _Function]:
     made[_real_flock] = _flock
     made[_real_lockf] = _lockf
     made[_real_fcntl] = _fcntl
+    made.update({real: _refused_when_killed(real) for real in _without_audit_event()})
     return made
+
+
+def _refused_when_killed(real: _Function) -> _Function:
+    @functools.wraps(real)
+    def call(*arguments: Any, **options: Any) -> Any:
+        refuse_what_is_killed()
+        return real(*arguments, **options)
+
+    return call
+
+
+def _without_audit_event() -> list[_Function]:
+    """Calls that are no steps, whose effect others can see, and for which not every Python raises an audit event."""
+    names = ("mkfifo", "mknod", "writev", "pwritev", "sendfile", "copy_file_range", "posix_fallocate")
+    found = [_real_os[name] for name in names if name in _real_os]
+    return [*found, _thread.start_new_thread, _posixsubprocess.fork_exec]
 
 
 def path_text(here: Stepper, path: str) -> str:

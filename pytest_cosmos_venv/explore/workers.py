@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pytest_cosmos_venv.explore.schedule import Bench, Choice, Plan, Stuck, Trace
-from pytest_cosmos_venv.explore.stepping import GivenUp, Pipe
+from pytest_cosmos_venv.explore.stepping import GivenUp, Pipe, refuse_all_that_is_killed
 from pytest_cosmos_venv.explore.steps import ExploredStep
 from pytest_cosmos_venv.explore.virtual_clock import replace_methods, replaced_clock
 from pytest_cosmos_venv.explore.visible_calls import replace_everywhere, replaced_calls
@@ -108,6 +108,8 @@ def _work(plan: Plan, folder: Path, orders: Pipe, answers: Pipe) -> NoReturn:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the test, which then ends this process
         bench = Bench(plan, folder)
         replace_methods()
+        if plan.reuse:
+            refuse_all_that_is_killed()
         replace_everywhere({**replaced_calls(), **replaced_open(), **replaced_clock()})
         # What is there stays, so that no collection copies its pages: neither one in a contender nor one here, which
         # took most of a second beside Airflow.

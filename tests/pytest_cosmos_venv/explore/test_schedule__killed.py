@@ -28,6 +28,25 @@ def clean_up_in_the_end(contender: ExploredContender) -> None:
         lock.unlink()
 
 
+def clean_up_by_a_program(contender: ExploredContender) -> None:
+    """The same by calls that are no steps."""
+    lock = contender.folder / f"lock-{contender.index}"
+    try:
+        lock.touch()
+        (contender.folder / "both").exists()
+    finally:
+        subprocess.run(["rm", "-f", lock], check=True)
+
+
+def make_a_pipe_in_the_end(contender: ExploredContender) -> None:
+    """By a call for which Python raises no audit event."""
+    try:
+        (contender.folder / "begun").touch()
+        (contender.folder / "both").exists()
+    finally:
+        os.mkfifo(contender.folder / f"pipe-{contender.index}")
+
+
 def write_from_a_buffer(contender: ExploredContender) -> None:
     with (contender.folder / f"buffered-{contender.index}").open("w") as file:
         file.write("not written yet")
@@ -100,6 +119,8 @@ def look_at_the_other(contender: ExploredContender) -> None:
 
 WORKS: list[Work] = [
     clean_up_in_the_end,
+    clean_up_by_a_program,
+    make_a_pipe_in_the_end,
     write_from_a_buffer,
     hold_a_lock_of_the_kernel,
     pass_over_every_error,
