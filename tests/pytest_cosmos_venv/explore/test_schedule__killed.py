@@ -106,6 +106,15 @@ def leave_a_descriptor_open(contender: ExploredContender) -> None:
     (contender.folder / "both").exists()
 
 
+def lock_by_a_second_descriptor(contender: ExploredContender) -> None:
+    """The lock belongs to both descriptors: it ends when the last of them is closed."""
+    with (contender.folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = os.dup(lock.fileno())
+        (contender.folder / f"held-{contender.index}").touch()
+        os.close(second)
+
+
 def look_at_the_other(contender: ExploredContender) -> None:
     own = contender.folder / f"pid-{contender.index}"
     own.write_text(str(os.getpid()))
@@ -129,9 +138,10 @@ WORKS: list[Work] = [
     start_a_thread,
     sleep_between,
     leave_a_descriptor_open,
+    lock_by_a_second_descriptor,
     look_at_the_other,
 ]
-SEES_THE_OTHER = (hold_a_lock_of_the_kernel, sleep_between, look_at_the_other)
+SEES_THE_OTHER = (hold_a_lock_of_the_kernel, lock_by_a_second_descriptor, sleep_between, look_at_the_other)
 
 
 def folders_after_kills(explore: Explore, work: Work, found: Path, *, reuse: bool) -> set[tuple[str, ...]]:
@@ -144,7 +154,7 @@ def folders_after_kills(explore: Explore, work: Work, found: Path, *, reuse: boo
 
     works = [work, work] if work in SEES_THE_OTHER else [work]
     # With an interruption, one is killed while the other one waits for its lock.
-    preemptions = 1 if work is hold_a_lock_of_the_kernel else 0
+    preemptions = 1 if work in (hold_a_lock_of_the_kernel, lock_by_a_second_descriptor) else 0
     explore(works, check=write_down, preemptions=preemptions, kills=1, reuse=reuse)
     return {tuple(line.split(", ")) for line in found.read_text().splitlines()}
 
