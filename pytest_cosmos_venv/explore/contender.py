@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import pickle
 import signal
@@ -136,9 +137,13 @@ def compete(
             contender = Stepper(index, places, orders, reports, most_steps=most_steps, started_at=take_clock(times))
             become(contender)
             outcome = _work(work, ExploredContender(index, count, Path(root)), may_raise)
-            if not contender.is_killed:
+            if not contender.is_over:
                 contender.report(ENDS, "end", "end", outcome)
                 is_to_stay = orders.receive()
+            if is_to_stay:
+                # In a cycle may be what closes or removes something when it is collected: not in another schedule.
+                contender.leave()
+                gc.collect()
             become(None)
             if is_to_stay:
                 _close_all_but(kept)

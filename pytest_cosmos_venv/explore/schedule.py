@@ -13,7 +13,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -182,9 +182,11 @@ class Bench:
         os.ftruncate(self._output.fileno(), 0)
         os.lseek(self._output.fileno(), 0, os.SEEK_SET)
         self._root.mkdir()
-        if with_run:  # what is shown has gone on in new processes
+        plan = self._plan
+        if with_run:  # what is shown has gone on in new processes, which are really killed
             self.end_idle()
-        running = _Running(self._plan, os.path.realpath(self._root), self._where, self._idle)
+            plan = replace(plan, reuse=False)
+        running = _Running(plan, os.path.realpath(self._root), self._where, self._idle)
         try:
             running.go(choices, names)
         finally:

@@ -105,8 +105,8 @@ class Stepper:
         self._made: list[tuple[Any, ...]] = []
         self._count = 0
         self._is_at_work = False
-        self.is_killed = False
-        """Whether it was killed, and its process stays."""
+        self.is_over = False
+        """Whether it was killed or has ended, and its process stays: what it would still do is refused."""
 
     @property
     def is_here(self) -> bool:
@@ -123,7 +123,7 @@ class Stepper:
         :raises OSError: the step is to fail.
         :raises Killed: the contender is killed here, or was before.
         """
-        refuse_what_is_killed()  # whoever passes over it on the way out makes no step either
+        refuse_what_is_over()  # whoever passes over it on the way out makes no step either
         self._count += 1
         if self._count > self._most_steps:
             raise TooManySteps
@@ -143,9 +143,13 @@ class Stepper:
         """Leave the contender's function; nobody else moves until it is left."""
         if has_child() or threading.active_count() > 1:
             os.kill(self._pid, signal.SIGKILL)  # an error here ends none of those
-        self.places.locked.clear()  # they end with their files, which are closed on the way out: no steps of their own
-        self.is_killed = True
+        self.leave()
         raise Killed
+
+    def leave(self) -> None:
+        """Make no step from now on, and refuse all else."""
+        self.places.locked.clear()  # they end with their files, which are closed on the way out: no steps of their own
+        self.is_over = True
 
     def report(self, how: str, name: str, text: str, until: float | str | bytes = "") -> None:
         """Hand over what was done since the last time, and how this contender stands now.
@@ -214,19 +218,19 @@ def become(contender: Stepper | None) -> None:
     current = contender
 
 
-def refuse_what_is_killed() -> None:
-    """Raise ``Killed`` in a contender that was killed and leaves its function."""
-    if current is not None and current.is_killed:
+def refuse_what_is_over() -> None:
+    """Raise ``Killed`` in a contender that leaves its function because it was killed, or has left it."""
+    if current is not None and current.is_over:
         raise Killed
 
 
-def refuse_all_that_is_killed() -> None:
+def refuse_all_that_is_over() -> None:
     """Have each call for which Python raises an audit event refused on the way out, be it a step or not.
 
     Else a ``finally`` would remove by a program, say, what a killed process leaves. The hook stays: the processes that
     run schedules set it, and not the test's.
     """
-    sys.addaudithook(lambda *_: refuse_what_is_killed())
+    sys.addaudithook(lambda *_: refuse_what_is_over())
 
 
 def has_child() -> bool:

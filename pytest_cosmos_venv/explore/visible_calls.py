@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from pytest_cosmos_venv.explore.stepping import BLOCKED, Stepper, reading, refuse_what_is_killed, stepper
+from pytest_cosmos_venv.explore.stepping import BLOCKED, Stepper, reading, refuse_what_is_over, stepper
 from pytest_cosmos_venv.explore.steps import ADD, EVERYTHING, READ, WRITE, Footprint
 
 _Function = Callable[..., Any]
@@ -58,14 +58,14 @@ def replaced_calls() -> dict[_Function, _Function]:
     made[_real_flock] = _flock
     made[_real_lockf] = _lockf
     made[_real_fcntl] = _fcntl
-    made.update({real: _refused_when_killed(real) for real in _without_audit_event()})
+    made.update({real: _refused_when_over(real) for real in _without_audit_event()})
     return made
 
 
-def _refused_when_killed(real: _Function) -> _Function:
+def _refused_when_over(real: _Function) -> _Function:
     @functools.wraps(real)
     def call(*arguments: Any, **options: Any) -> Any:
-        refuse_what_is_killed()
+        refuse_what_is_over()
         return real(*arguments, **options)
 
     return call

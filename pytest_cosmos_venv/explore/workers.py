@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pytest_cosmos_venv.explore.schedule import Bench, Choice, Plan, Stuck, Trace
-from pytest_cosmos_venv.explore.stepping import GivenUp, Pipe, refuse_all_that_is_killed
+from pytest_cosmos_venv.explore.stepping import GivenUp, Pipe, refuse_all_that_is_over
 from pytest_cosmos_venv.explore.steps import ExploredStep
 from pytest_cosmos_venv.explore.virtual_clock import replace_methods, replaced_clock
 from pytest_cosmos_venv.explore.visible_calls import replace_everywhere, replaced_calls
@@ -109,7 +109,7 @@ def _work(plan: Plan, folder: Path, orders: Pipe, answers: Pipe) -> NoReturn:
         bench = Bench(plan, folder)
         replace_methods()
         if plan.reuse:
-            refuse_all_that_is_killed()
+            refuse_all_that_is_over()
         replace_everywhere({**replaced_calls(), **replaced_open(), **replaced_clock()})
         # What is there stays, so that no collection copies its pages: neither one in a contender nor one here, which
         # took most of a second beside Airflow.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import pickle
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -166,6 +168,43 @@ def test_kills_leave_the_same_in_kept_and_in_new_processes(cosmos_explore: Explo
 
     assert in_kept == in_new
     assert any("contender" in last for *_, last in in_kept)
+
+
+def leave_a_file_in_a_cycle(contender: ExploredContender) -> None:
+    gc.disable()  # so that no collection comes in the schedule itself
+    cycle: list[object] = []
+    cycle += [cycle, (contender.folder / f"in-a-cycle-{contender.index}").open("w")]
+    (contender.folder / "both").exists()
+
+
+def leave_what_cleans_up_in_a_cycle(contender: ExploredContender) -> None:
+    gc.disable()
+    cycle: list[object] = []
+    cycle += [cycle, tempfile.TemporaryDirectory(dir=contender.folder)]
+    (contender.folder / "both").exists()
+
+
+def collect_then(work: Work) -> Work:
+    """A function with a collection in its midst, while it has a file open."""
+
+    def collect_then_work(contender: ExploredContender) -> None:
+        with (contender.folder / f"first-{contender.index}").open("w") as file:
+            gc.collect()
+            file.write("first")
+        work(contender)
+
+    return collect_then_work
+
+
+@pytest.mark.parametrize("work", [leave_a_file_in_a_cycle, leave_what_cleans_up_in_a_cycle], ids=lambda w: w.__name__)
+def test_what_a_function_leaves_in_a_cycle_is_not_finalised_in_another_schedule(
+    cosmos_explore: Explore, work: Work
+) -> None:
+    works = [collect_then(work), collect_then(work)]
+
+    exploration = cosmos_explore(works, preemptions=1, kills=1, reuse=True)
+
+    assert exploration.is_complete
 
 
 @pytest.mark.parametrize(
