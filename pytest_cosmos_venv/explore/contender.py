@@ -23,6 +23,7 @@ from pytest_cosmos_venv.explore.stepping import (
     Stepper,
     TooManySteps,
     become,
+    has_company,
     stepper,
 )
 from pytest_cosmos_venv.explore.steps import WRITE, Places
@@ -140,6 +141,7 @@ def compete(
             if not contender.is_over:
                 contender.report(ENDS, "end", "end", outcome)
                 is_to_stay = orders.receive()
+            is_to_stay = is_to_stay and not has_company()
             if is_to_stay:
                 # In a cycle may be what closes or removes something when it is collected: not in another schedule.
                 contender.leave()

@@ -200,6 +200,11 @@ class Bench:
             running.steps, running.standing, failure, running.divergence, pickle.dumps(run) if with_run else b""
         )
 
+    def close(self) -> None:
+        """End all processes that this one has started."""
+        self.end_idle()
+        end_others()
+
     def end_idle(self) -> None:
         """End the processes of contenders that are kept for further schedules."""
         for process in self._idle.values():
@@ -435,8 +440,8 @@ class _Running:
         )
 
     def _die(self, index: int, process: _Process, before: str) -> None:
-        if self._plan.reuse and self._is_left(process):
-            self._idle[index] = process
+        if self._plan.reuse:
+            self._keep(index, process, True if process.how == ENDS else (0, KILL, self._clock))
         else:
             os.kill(process.pid, signal.SIGKILL)
             os.waitpid(process.pid, 0)
@@ -444,18 +449,22 @@ class _Running:
         text = f"{KILLED_BEFORE}{process.text}"
         self._add(ExploredStep(index, KILL, KILL, text, "", self._death(index, process), self._clock), before)
 
-    def _is_left(self, process: _Process) -> bool:
-        """Have a contender leave its function as if it were killed; returns whether its process can serve on.
+    def _keep(self, index: int, process: _Process, order: Any) -> None:
+        """Have a contender leave its function, and keep its process; end it where it cannot serve on.
 
         A fork is what costs most of a schedule. Whoever asks for the process is told the truth: see ``_end_idle``.
         """
-        process.orders.send(True if process.how == ENDS else (0, KILL, self._clock))
-        if not select.select([process.reports.read_end], [], [], _LONGEST_WAY_OUT)[0]:
-            return False
+        process.orders.send(order)
         try:
-            return process.reports.receive() is None
-        except GivenUp:
-            return False
+            is_left = bool(select.select([process.reports.read_end], [], [], _LONGEST_WAY_OUT)[0])
+            is_left = is_left and process.reports.receive() is None
+        except GivenUp:  # it has a child or a thread
+            is_left = False
+        if is_left:
+            self._idle[index] = process
+        else:
+            os.kill(process.pid, signal.SIGKILL)
+            os.waitpid(process.pid, 0)
 
     def _end_idle(self) -> None:
         """End those processes that would be no more, had they served this schedule alone."""
@@ -466,12 +475,10 @@ class _Running:
 
     def _finish(self, index: int, process: _Process, before: str) -> None:
         how, value, error, told = pickle.loads(process.until)  # noqa: S301 - our own process has pickled it
-        is_to_stay = self._plan.reuse and how != NEVER_ENDS
-        process.orders.send(is_to_stay)
-        if is_to_stay:
-            process.reports.receive()
-            self._idle[index] = process
+        if self._plan.reuse and how != NEVER_ENDS:
+            self._keep(index, process, True)
         else:
+            process.orders.send(False)
             os.waitpid(process.pid, 0)
         process.outcome = ExploredOutcome(
             contender_name(index), how, value, error, "" if process.had_error and how == RAISED else told
@@ -510,14 +517,22 @@ class _Running:
                 os.kill(process.pid, signal.SIGKILL)
                 os.waitpid(process.pid, 0)
                 process.outcome = ExploredOutcome(contender_name(index), f"waits: {process.text}")
+        if self._idle and self._has_left_something():
+            self._end_idle()  # else none could be told from those that are kept
+        for index, process in enumerate(self._processes):
             if index not in self._idle:
                 process.close()
-        self._end_others()
+        if not self._idle:
+            end_others()
 
-    def _end_others(self) -> None:
-        """End what contenders have started and left behind."""
-        if not self._idle and has_child():
-            end_descendants()
+    def _has_left_something(self) -> bool:
+        """Whether this process has children beside those that are kept: orphans of contenders."""
+        pid = os.getpid()
+        try:
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+        except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
+            return True
+        return not {process.pid for process in self._idle.values()}.issuperset(map(int, children.split()))
 
     def result(self, root: Path) -> ExploredRun:
         """What came of it.
@@ -526,6 +541,12 @@ class _Running:
         """
         outcomes = tuple(process.outcome for process in self._processes if process.outcome is not None)
         return ExploredRun(outcomes=outcomes, steps=tuple(self.steps), folder=root, divergence=self.divergence)
+
+
+def end_others() -> None:
+    """End what contenders have started and left behind, where no process of a contender is kept."""
+    if has_child():
+        end_descendants()
 
 
 def words_of(error: BaseException) -> str:

@@ -141,7 +141,7 @@ class Stepper:
 
     def _die(self) -> None:
         """Leave the contender's function; nobody else moves until it is left."""
-        if has_child() or threading.active_count() > 1:
+        if has_company():
             os.kill(self._pid, signal.SIGKILL)  # an error here ends none of those
         self.leave()
         raise Killed
@@ -240,6 +240,11 @@ def has_child() -> bool:
     except ChildProcessError:
         return False
     return True
+
+
+def has_company() -> bool:
+    """Return whether this process has a child or a second thread, which go on when a contender leaves its function."""
+    return has_child() or threading.active_count() > 1
 
 
 def made_steps(contender: int, made: list[tuple[Any, ...]], clock: float, action: str) -> list[ExploredStep]:

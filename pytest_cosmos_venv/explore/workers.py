@@ -18,7 +18,7 @@ from pytest_cosmos_venv.explore.steps import ExploredStep
 from pytest_cosmos_venv.explore.virtual_clock import replace_methods, replaced_clock
 from pytest_cosmos_venv.explore.visible_calls import replace_everywhere, replaced_calls
 from pytest_cosmos_venv.explore.visible_files import replaced_open
-from pytest_cosmos_venv.processes.descendants import adopt_orphans, die_with_parent
+from pytest_cosmos_venv.processes.descendants import adopt_orphans, descendants, die_with_parent, send, stop_tree
 
 
 class WorkerFailed(Exception):
@@ -85,10 +85,19 @@ class Worker:
         if self.job is None:
             self._orders.send(None)
         else:  # it is in the middle of a schedule: the test was interrupted
-            os.kill(self._pid, signal.SIGKILL)
+            _end_with_all_it_has_started(self._pid)
         os.waitpid(self._pid, 0)
         os.close(self._orders.write_end)
         os.close(self._answers.read_end)
+
+
+def _end_with_all_it_has_started(pid: int) -> None:
+    import psutil
+
+    process = psutil.Process(pid)
+    stop_tree(process)  # so that none of them starts another one in the meantime
+    for each in [*descendants(pid), process]:
+        send(each, signal.SIGKILL)
 
 
 def whoever_is_done(workers: Sequence[Worker], timeout: float | None = None) -> list[Worker]:
@@ -116,7 +125,7 @@ def _work(plan: Plan, folder: Path, orders: Pipe, answers: Pipe) -> NoReturn:
         gc.freeze()
         while (order := orders.receive()) is not None:
             answers.send(_answer(bench, *order))
-        bench.end_idle()
+        bench.close()
     except BaseException:  # noqa: BLE001 - nothing may get back into the process that was forked
         answers.send((traceback.format_exc(), None))
     finally:

@@ -6,6 +6,7 @@ import fcntl
 import gc
 import os
 import pickle
+import signal
 import subprocess
 import tempfile
 import threading
@@ -13,9 +14,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun
+from tests.waiting import wait_until
 
 Work = Callable[[ExploredContender], object]
 
@@ -205,6 +208,65 @@ def test_what_a_function_leaves_in_a_cycle_is_not_finalised_in_another_schedule(
     exploration = cosmos_explore(works, preemptions=1, kills=1, reuse=True)
 
     assert exploration.is_complete
+
+
+def start_and_go_on(contender: ExploredContender) -> int:
+    pid = subprocess.Popen(["sleep", "300"]).pid
+    (contender.folder / "both").exists()
+    return pid
+
+
+def start_and_return(contender: ExploredContender) -> int:
+    (contender.folder / "both").exists()
+    return subprocess.Popen(["sleep", "300"]).pid
+
+
+def start_an_orphan(contender: ExploredContender) -> int:
+    shell = ["sh", "-c", "sleep 300 > /dev/null 2>&1 & echo $!"]
+    pid = int(subprocess.run(shell, stdout=subprocess.PIPE, check=True).stdout)
+    (contender.folder / "both").exists()
+    return pid
+
+
+def touch_both(contender: ExploredContender) -> None:
+    (contender.folder / "both").touch()
+
+
+@pytest.mark.parametrize("start", [start_and_go_on, start_and_return, start_an_orphan], ids=lambda work: work.__name__)
+def test_no_process_of_a_contender_outlives_its_schedule(
+    cosmos_explore: Explore, start: Callable[[ExploredContender], int], tmp_path: Path
+) -> None:
+    def start_and_write_down(contender: ExploredContender) -> None:
+        pid = start(contender)
+        with (tmp_path / str(os.getppid())).open("a") as file:
+            file.write(f"{pid}\n")
+        (contender.folder / "written-down").touch()
+
+    def none_is_left(run: ExploredRun) -> None:
+        own = tmp_path / str(os.getpid())  # the parent of this schedule's contenders
+        pids = own.read_text().split() if own.exists() else []
+        assert [pid for pid in pids if psutil.pid_exists(int(pid))] == []
+
+    exploration = cosmos_explore([start_and_write_down, touch_both], check=none_is_left, preemptions=1, reuse=True)
+
+    assert exploration.is_complete
+    assert any(tmp_path.iterdir())
+
+
+def test_no_process_of_a_contender_outlives_an_interrupted_exploration(cosmos_explore: Explore, tmp_path: Path) -> None:
+    test = os.getpid()
+
+    def start_then_interrupt(contender: ExploredContender) -> None:
+        pid = start_and_go_on(contender)
+        (tmp_path / str(pid)).touch()
+        os.kill(test, signal.SIGINT)
+        signal.pause()
+
+    with pytest.raises(KeyboardInterrupt):
+        cosmos_explore([start_then_interrupt], reuse=True)
+
+    (pid,) = tmp_path.iterdir()
+    wait_until(lambda: not psutil.pid_exists(int(pid.name)))  # whoever adopts it has it reaped
 
 
 @pytest.mark.parametrize(
