@@ -132,7 +132,8 @@ class Explore:
         :param seconds: time after which it stops, and warns of it.
         :param most_steps: number of steps of one contender after which it counts as one that never ends.
         :param reuse: whether processes of contenders serve further schedules, which is faster: for functions that
-            keep nothing in memory. What fails is shown as it went in new processes.
+            keep nothing in memory, neither after they end nor while they run, since a kill skips what a ``finally``
+            would put back. What fails is shown as it went in new processes.
         :param reduction: whether to leave out schedules that come to the same as others.
         :returns: what was seen.
         :raises FailingSchedule: in a schedule something is wrong. It is the one with the fewest preemptions, then kills
@@ -290,7 +291,7 @@ class _Search:
                 # The same texts again and again: each is kept once.
                 texts = [sys.intern(step.text) for step in trace.steps]
                 if other := trace.divergence or _difference(told, texts[: max(len(choices) - 1, 0)]):
-                    raise ToolkitMisuse(_not_repeatable(other))
+                    raise ToolkitMisuse(_not_repeatable(other, reuse=self._plan.reuse))
                 cost = self._take(trace, choices, texts)
                 if trace.failure:
                     # The last of it so that the same one is shown each time, whichever worker was the first to be done.
@@ -381,11 +382,12 @@ def _difference(told: Sequence[str], texts: Sequence[str]) -> str:
     return next((f"step {at} was {old} before, and {new} now" for at, (old, new) in pairs if old != new), "")
 
 
-def _not_repeatable(other: str) -> str:
+def _not_repeatable(other: str, *, reuse: bool) -> str:
+    kept = " With reuse=True also what a function keeps in memory, be it only while it runs: a kill leaves it there."
     return (
         f"The contenders do not do the same in each run of one schedule ({other}), so that it cannot be explored. "
         "Something that is not seen decides what they do: the time of datetime.now(), a thread, the order of a set, a "
-        "file outside of the folder."
+        f"file outside of the folder.{kept if reuse else ''}"
     )
 
 

@@ -260,6 +260,27 @@ def test_what_is_not_the_same_each_time_is_told(cosmos_explore: Explore) -> None
         cosmos_explore([work, work], kills=0)
 
 
+def test_what_a_killed_function_keeps_in_memory_is_told_as_a_cause(cosmos_explore: Explore) -> None:
+    held: set[str] = set()
+
+    def hold(contender: ExploredContender) -> None:
+        lock = contender.folder / contender.name
+        if "lock" in held:
+            (contender.folder / "held-already").exists()
+        held.add("lock")
+        try:
+            lock.touch()
+            (contender.folder / "both").touch()
+        finally:
+            lock.unlink()
+            held.discard("lock")
+
+    with pytest.raises(ToolkitMisuse, match=r"With reuse=True also what a function keeps in memory, .*while it runs"):
+        cosmos_explore([hold, hold], preemptions=1, reuse=True)
+
+    assert cosmos_explore([hold, hold], preemptions=1).is_complete
+
+
 def test_an_error_of_a_contender_fails_unless_it_is_expected(cosmos_explore: Explore) -> None:
     def work(contender: ExploredContender) -> None:
         raise FileNotFoundError(errno.ENOENT, "not here", contender.name)
