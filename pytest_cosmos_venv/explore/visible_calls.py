@@ -58,6 +58,8 @@ def replaced_calls() -> dict[_Function, _Function]:
     made[_real_flock] = _flock
     made[_real_lockf] = _lockf
     made[_real_fcntl] = _fcntl
+    if "pidfd_open" in _real_os:  # not in each Python for Linux
+        made[_real_os["pidfd_open"]] = _pidfd_open
     made.update({real: _refused_when_over(real) for real in _without_audit_event()})
     return made
 
@@ -388,6 +390,15 @@ def _kill(pid: int, sig: int, /) -> None:
     here.perform(
         "kill", f"kill contender-{process} with signal {sig}", lambda: real(pid, sig), lambda: (touched, touched)
     )
+
+
+def _pidfd_open(pid: int, flags: int = 0) -> int:
+    here = stepper()
+    real = _real_os["pidfd_open"]
+    process = None if here is None else here.places.pids.get(pid)
+    if here is None or process is None:
+        return int(real(pid, flags))
+    return int(look_at_process(here, process, lambda: real(pid, flags)))
 
 
 def _utime(path: Any, times: Any = None, **options: Any) -> None:

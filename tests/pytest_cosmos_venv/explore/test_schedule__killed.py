@@ -131,6 +131,17 @@ def look_at_the_other(contender: ExploredContender) -> None:
             (contender.folder / f"seen-dead-by-{contender.index}").touch()
 
 
+def ask_by_a_descriptor(contender: ExploredContender) -> None:
+    own = contender.folder / f"pid-{contender.index}"
+    own.write_text(str(os.getpid()))
+    other = contender.folder / f"pid-{1 - contender.index}"
+    if other.exists() and (pid := other.read_text()):
+        try:
+            os.close(os.pidfd_open(int(pid)))
+        except ProcessLookupError:
+            (contender.folder / f"seen-dead-by-{contender.index}").touch()
+
+
 WORKS: list[Work] = [
     clean_up_in_the_end,
     clean_up_by_a_program,
@@ -145,8 +156,10 @@ WORKS: list[Work] = [
     leave_a_descriptor_open,
     lock_by_a_second_descriptor,
     look_at_the_other,
+    ask_by_a_descriptor,
 ]
-SEES_THE_OTHER = (hold_a_lock_of_the_kernel, lock_by_a_second_descriptor, sleep_between, look_at_the_other)
+INTERRUPTED = (hold_a_lock_of_the_kernel, lock_by_a_second_descriptor)
+SEES_THE_OTHER = (*INTERRUPTED, sleep_between, look_at_the_other, ask_by_a_descriptor)
 
 
 def folders_after_kills(explore: Explore, work: Work, found: Path, *, reuse: bool) -> set[tuple[str, ...]]:
@@ -159,7 +172,7 @@ def folders_after_kills(explore: Explore, work: Work, found: Path, *, reuse: boo
 
     works = [work, work] if work in SEES_THE_OTHER else [work]
     # With an interruption, one is killed while the other one waits for its lock.
-    preemptions = 1 if work in (hold_a_lock_of_the_kernel, lock_by_a_second_descriptor) else 0
+    preemptions = 1 if work in INTERRUPTED else 0
     explore(works, check=write_down, preemptions=preemptions, kills=1, reuse=reuse)
     return {tuple(line.split(", ")) for line in found.read_text().splitlines()}
 
