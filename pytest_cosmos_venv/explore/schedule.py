@@ -61,8 +61,9 @@ READY, ASLEEP, DUE, WAITING, OVER = "a", "s", "d", "b", "e"
 """How a contender stands before a step, as a letter: it can go on; it sleeps; it sleeps, and its time comes first of
 those that all sleep; it waits for a lock; it has ended.
 """
+LONGEST_WAY_OUT = 1.0
+"""Seconds of real time in which a killed contender is to leave its function; then its process is ended."""
 _LONGEST_STEP = 30.0  # seconds of real time from one step to the next
-_LONGEST_WAY_OUT = 1.0  # seconds of real time in which a killed contender is to leave its function
 _NO_LIMIT = 1_000_000_000
 _DIGITS_OF_A_SECOND = 10  # since the epoch; three more are milliseconds
 _TIME = re.compile(r"(?<![0-9a-f])\d{10}(?:\d{3}){0,3}(?![0-9a-f])")
@@ -456,7 +457,7 @@ class _Running:
         """
         process.orders.send(order)
         try:
-            is_left = bool(select.select([process.reports.read_end], [], [], _LONGEST_WAY_OUT)[0])
+            is_left = bool(select.select([process.reports.read_end], [], [], LONGEST_WAY_OUT)[0])
             is_left = is_left and process.reports.receive() is None
         except GivenUp:  # it has a child or a thread
             is_left = False

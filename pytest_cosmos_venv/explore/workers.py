@@ -120,8 +120,8 @@ def _work(plan: Plan, folder: Path, orders: Pipe, answers: Pipe) -> NoReturn:
         if plan.reuse:
             refuse_all_that_is_over()
         replace_everywhere({**replaced_calls(), **replaced_open(), **replaced_clock()})
-        # What is there stays, so that no collection copies its pages: neither one in a contender nor one here, which
-        # took most of a second beside Airflow.
+        # What is there stays, so that no collection in a contender copies its pages. No gc.collect() before it: that
+        # copies every page too, most of a second beside Airflow.
         gc.freeze()
         while (order := orders.receive()) is not None:
             answers.send(_answer(bench, *order))

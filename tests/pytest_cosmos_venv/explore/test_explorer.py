@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import pickle
 import re
 import signal
 import struct
@@ -289,6 +290,17 @@ def test_an_error_of_a_contender_fails_unless_it_is_expected(cosmos_explore: Exp
         cosmos_explore([work], reuse=True)
 
     assert cosmos_explore([work], may_raise=OSError, reuse=True).is_complete
+
+
+def test_the_end_of_a_file_is_an_error_like_others(cosmos_explore: Explore) -> None:
+    def read_what_is_half_written(contender: ExploredContender) -> None:
+        (contender.folder / "value").touch()
+        with (contender.folder / "value").open("rb") as file:
+            pickle.load(file)  # noqa: S301 - it is empty
+
+    explored = cosmos_explore([read_what_is_half_written], may_raise=EOFError, kills=0)
+
+    assert explored.is_complete
 
 
 def test_processes_of_contenders_are_waited_for_in_real_time(cosmos_explore: Explore) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import gc
 import os
-import pickle
 import signal
 import subprocess
 import tempfile
@@ -18,6 +17,7 @@ import psutil
 import pytest
 
 from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun
+from pytest_cosmos_venv.explore import schedule
 from tests.waiting import wait_until
 
 Work = Callable[[ExploredContender], object]
@@ -288,8 +288,11 @@ def test_no_process_of_a_contender_outlives_an_interrupted_exploration(cosmos_ex
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_a_process_serves_on_where_its_function_can_be_left(
-    cosmos_explore: Explore, work: Work, is_kept: bool, tmp_path: Path
+    cosmos_explore: Explore, work: Work, is_kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if is_kept:  # on a busy machine too
+        monkeypatch.setattr(schedule, "LONGEST_WAY_OUT", 120.0)
+
     def write_down_the_pid(contender: ExploredContender) -> None:
         with (tmp_path / "pids").open("a") as file:
             file.write(f"{os.getpid()}\n")
@@ -300,14 +303,3 @@ def test_a_process_serves_on_where_its_function_can_be_left(
     pids = (tmp_path / "pids").read_text().split()
     assert len(pids) == 2 * exploration.schedules
     assert (len(set(pids)) <= 4) == is_kept  # two contenders in each of the two processes that run schedules
-
-
-def test_the_end_of_a_file_is_an_error_like_others(cosmos_explore: Explore) -> None:
-    def read_what_is_half_written(contender: ExploredContender) -> None:
-        (contender.folder / "value").touch()
-        with (contender.folder / "value").open("rb") as file:
-            pickle.load(file)  # noqa: S301 - it is empty
-
-    explored = cosmos_explore([read_what_is_half_written], may_raise=EOFError, kills=0)
-
-    assert explored.is_complete
