@@ -21,6 +21,7 @@ from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path
 from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun, FailingSchedule
 from tests.dbt.harbor import make_directory
+from tests.explored import FURTHER, SECONDS
 
 DIGEST = "d" * 64
 FILES = ("cranes/dbt_project.yml", "cranes/macros.sql")
@@ -116,11 +117,11 @@ def nothing_unknown_left(run: ExploredRun) -> None:
     [
         pytest.param(["use", "use"], (1, 0), id="use-and-use"),
         pytest.param(["use", "renew"], (1, 0), id="use-and-renew"),
-        pytest.param(["use", "use"], (2, 0), id="use-and-use-2", marks=pytest.mark.long),  # 3 s of CPU
-        pytest.param(["use", "renew"], (2, 0), id="use-and-renew-2", marks=pytest.mark.long),  # 3 s
+        pytest.param(["use", "use"], (2, 0), id="use-and-use-2", marks=FURTHER),  # 3 s of CPU
+        pytest.param(["use", "renew"], (2, 0), id="use-and-renew-2", marks=FURTHER),  # 3 s
         pytest.param(["use", "use"], (0, 1), id="use-and-use-killed", marks=pytest.mark.long),  # 3 s
         pytest.param(["use", "renew"], (0, 1), id="use-and-renew-killed", marks=pytest.mark.long),  # 5 s
-        pytest.param(["renew", "renew"], (2, 0), id="renew-and-renew-2", marks=pytest.mark.long),  # 9 s
+        pytest.param(["renew", "renew"], (2, 0), id="renew-and-renew-2", marks=FURTHER),  # 9 s
     ],
 )
 def test_two_tasks_at_once(cosmos_explore: Explore, project: Path, works: list[str], bounds: tuple[int, int]) -> None:
@@ -135,7 +136,7 @@ def test_two_tasks_at_once(cosmos_explore: Explore, project: Path, works: list[s
         preemptions=preemptions,
         kills=kills,
         reuse=True,
-        seconds=240,
+        seconds=SECONDS,
     )
 
     print(exploration)

@@ -20,6 +20,7 @@ import pytest
 from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.rendering.one_task.plan_cache import find, keep
 from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun
+from tests.explored import FURTHER, SECONDS
 from tests.rendering.one_task.test_plan_cache import plan
 
 Work = Callable[[ExploredContender], object]
@@ -100,13 +101,13 @@ def one_at_a_time(run: ExploredRun) -> None:
             [make_in_turn, make_in_turn],
             {"after": make_in_turn, "check": made_once},
             id="turns",
-            marks=pytest.mark.long,  # 7 s
+            marks=FURTHER,  # 7 s
         ),
     ],
 )
 def test_two_processes_at_once(cosmos_explore: Explore, works: list[Work], options: dict[str, Any]) -> None:
     exploration = cosmos_explore(
-        works, **{"after": read, "check": whole_or_nothing, "reuse": True, "seconds": 240, **options}
+        works, **{"after": read, "check": whole_or_nothing, "reuse": True, "seconds": SECONDS, **options}
     )
 
     print(exploration)
@@ -141,7 +142,7 @@ def test_the_file_of_a_turn_that_lasts_for_hours_is_not_swept_away(cosmos_explor
 def test_an_old_file_of_a_turn_that_is_swept_away_lets_no_second_one_in(cosmos_explore: Explore) -> None:
     works: list[Work] = [hold_turn, hold_turn, partial(write, digest=OTHER)]
 
-    exploration = cosmos_explore(works, fresh=kept_long_ago, check=one_at_a_time, kills=0, reuse=True, seconds=240)
+    exploration = cosmos_explore(works, fresh=kept_long_ago, check=one_at_a_time, kills=0, reuse=True, seconds=SECONDS)
 
     print(exploration)
     assert exploration.is_complete
@@ -159,7 +160,9 @@ def test_a_worker_finds_its_task_in_a_plan_that_another_one_keeps_now(cosmos_exp
         assert set(run.values) <= {None, "b"}
         assert run.killed or run.values[-1] == "b"
 
-    exploration = cosmos_explore([keep_plan, find_task], after=find_task, check=found_or_not, reuse=True, seconds=240)
+    exploration = cosmos_explore(
+        [keep_plan, find_task], after=find_task, check=found_or_not, reuse=True, seconds=SECONDS
+    )
 
     print(exploration)
     assert exploration.is_complete

@@ -22,6 +22,7 @@ from cosmos_venv.files import kernel_lock
 from cosmos_venv.files.durable_files import write_new
 from cosmos_venv.processes.detached_process import DetachedFailure, DetachedWork
 from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun, FailingSchedule
+from tests.explored import FURTHER, SECONDS
 
 KEY = "d" * 64
 OLD = 20 * 86_400.0
@@ -105,9 +106,9 @@ def done_by_one_at_a_time(run: ExploredRun) -> None:
     [
         pytest.param([ask, ask], {"preemptions": 1}, id="two"),
         pytest.param([ask, sweep], {"fresh": left_long_ago, "preemptions": 1, "kills": 0}, id="swept"),
-        pytest.param([ask, ask], {}, id="two-2", marks=pytest.mark.long),  # 7 s of CPU
-        pytest.param([failing, failing], {}, id="failing-2", marks=pytest.mark.long),  # 8 s
-        pytest.param([ask, ask], {"fresh": left_long_ago}, id="after-long-2", marks=pytest.mark.long),  # 16 s
+        pytest.param([ask, ask], {}, id="two-2", marks=FURTHER),  # 7 s of CPU
+        pytest.param([failing, failing], {}, id="failing-2", marks=FURTHER),  # 8 s
+        pytest.param([ask, ask], {"fresh": left_long_ago}, id="after-long-2", marks=FURTHER),  # 16 s
         # With a kill beside two interruptions: 1,541 schedules, 20 s.
         pytest.param([ask, sweep], {"fresh": left_long_ago, "kills": 0}, id="swept-2", marks=pytest.mark.long),
         pytest.param(
@@ -130,7 +131,7 @@ def test_two_who_ask_at_once(cosmos_explore: Explore, works: list[Work], options
             "after": ask,
             "check": done_by_one_at_a_time,
             "reuse": True,
-            "seconds": 240,
+            "seconds": SECONDS,
             **options,
         },
     )

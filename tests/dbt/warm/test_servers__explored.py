@@ -28,6 +28,7 @@ from cosmos_venv.dbt.warm.servers import Program, ServerPaths
 from cosmos_venv.exceptions import NotWarm
 from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun, FailingSchedule
+from tests.explored import FURTHER, SECONDS
 
 KEY, OTHER = "a" * 20, "b" * 20
 LISTENING = "listening"
@@ -155,9 +156,7 @@ def one_server(run: ExploredRun) -> None:
     ("works", "options"),
     [
         pytest.param([come_by, come_by], {"preemptions": 1, "kills": 0}, id="two"),
-        pytest.param(
-            [come_by, come_by], {"preemptions": 2, "kills": 0}, id="two-2", marks=pytest.mark.long
-        ),  # 4 s of CPU
+        pytest.param([come_by, come_by], {"preemptions": 2, "kills": 0}, id="two-2", marks=FURTHER),  # 4 s of CPU
         pytest.param(
             [come_by, come_by],
             {"preemptions": 0, "kills": 1, "after": come_by, "may_raise": NotWarm},
@@ -168,30 +167,30 @@ def one_server(run: ExploredRun) -> None:
             [come_by, come_by],
             {"preemptions": 1, "kills": 1, "after": come_by, "may_raise": NotWarm},
             id="two-killed-1",
-            marks=[pytest.mark.long, pytest.mark.exhaustive],
+            marks=FURTHER,
         ),
         pytest.param(
             [come_by, come_by],
             {"preemptions": 2, "kills": 0, "fresh": left_by_a_kill},
             id="stale-2",
-            marks=pytest.mark.long,
+            marks=FURTHER,
         ),
         pytest.param(
-            [come_by_alone, come_by_elsewhere], {"preemptions": 2, "kills": 0}, id="one-place-2", marks=pytest.mark.long
+            [come_by_alone, come_by_elsewhere], {"preemptions": 2, "kills": 0}, id="one-place-2", marks=FURTHER
         ),
         pytest.param([come_by, serve_and_leave], {"preemptions": 2, "kills": 0}, id="leaves-2", marks=pytest.mark.long),
         pytest.param(
             [come_by, serve_and_leave],
             {"preemptions": 1, "kills": 1},
             id="leaves-11",
-            marks=[pytest.mark.long, pytest.mark.exhaustive],
+            marks=FURTHER,
         ),
     ],
 )
 def test_two_tasks_at_once(
     cosmos_explore: Explore, works: list[Callable[[ExploredContender], object]], options: dict[str, Any]
 ) -> None:
-    exploration = cosmos_explore(works, check=one_server, seconds=240, **options)
+    exploration = cosmos_explore(works, check=one_server, seconds=SECONDS, **options)
 
     print(exploration)
     assert exploration.is_complete

@@ -18,6 +18,7 @@ from cosmos_venv.operators.seeds import seed_state
 from cosmos_venv.operators.seeds.seed_load import SeedTask, run_if_changed
 from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun, FailingSchedule
+from tests.explored import FURTHER, SECONDS
 from tests.operators.file_variables import variables_below
 from tests.operators.seeds.seed_task import SEED
 
@@ -118,9 +119,9 @@ def test_a_load_that_has_written_over_another_one_tells_it(cosmos_explore: Explo
         pytest.param([load, load], (1, 0), load, id="two-runs"),
         pytest.param([load, deploy], (2, 0), load, id="deployed"),
         pytest.param([load, port], (1, 0), load_each, id="two-groups"),
-        pytest.param([load, load], (2, 0), load, id="two-runs-2", marks=pytest.mark.long),  # 7 s of CPU
-        pytest.param([load, failing], (2, 0), load, id="one-fails-2", marks=pytest.mark.long),  # 7 s
-        pytest.param([load, port], (2, 0), load_each, id="two-groups-2", marks=pytest.mark.long),  # 5 s
+        pytest.param([load, load], (2, 0), load, id="two-runs-2", marks=FURTHER),  # 7 s of CPU
+        pytest.param([load, failing], (2, 0), load, id="one-fails-2", marks=FURTHER),  # 7 s
+        pytest.param([load, port], (2, 0), load_each, id="two-groups-2", marks=FURTHER),  # 5 s
         pytest.param([load, load], (1, 1), load, id="two-runs-killed", marks=pytest.mark.long),  # 17 s
         # Without an interruption: of each other pair there are some 900 schedules with it, too.
         pytest.param([load, failing], (0, 1), load, id="one-fails-killed", marks=pytest.mark.long),  # 3 s
@@ -146,7 +147,7 @@ def test_no_task_passes_over_a_table_of_which_it_is_not_known_what_it_holds(
         preemptions=preemptions,
         kills=kills,
         reuse=True,
-        seconds=240,
+        seconds=SECONDS,
     )
 
     print(exploration)

@@ -40,6 +40,7 @@ from tests.conformance.mutants.lock_owners import RespectsTheDead, WaitsForTheWr
 from tests.conformance.mutants.mutant import MUTANTS, Mutant
 from tests.environments.test_lock__explored import hold, hold_as_others_do, hold_at_once
 from tests.environments.test_store__explored import FILES, published, use
+from tests.explored import SECONDS
 from tests.installed import ROOT
 
 OF_LOCK_AND_STORE = {"env", "env_contents", "env_failures", "lock", "lock_owners"}
@@ -295,7 +296,7 @@ def test_without_the_fault_nothing_is_found(cosmos_explore: Explore, name: str) 
     case = CASES[name]
 
     exploration = cosmos_explore(
-        case.works, preemptions=case.preemptions, kills=case.kills, reuse=True, seconds=240, **case.options
+        case.works, preemptions=case.preemptions, kills=case.kills, reuse=True, seconds=SECONDS, **case.options
     )
 
     assert exploration.is_complete
