@@ -99,6 +99,29 @@ def test_a_thread_that_ends_before_a_fork_is_not_in_the_way(tool: Tool, thread: 
     assert tool.server().num_threads() == 1
 
 
+# As DuckDB 1.4 and 1.5 do: importing it opens a connection with a thread, and another connection is opened when asked.
+DUCKDB = """
+import threading
+is_closed = threading.Event()
+thread = threading.Thread(target=is_closed.wait, daemon=True)
+thread.start()
+
+def close():
+    is_closed.set()
+    thread.join()
+"""
+
+
+def test_the_thread_of_duckdbs_default_connection_is_ended(tool: Tool) -> None:
+    tool.write(f"{TOOL}\nimport duckdb\n")
+    (tool.script.parent / "duckdb.py").write_text(DUCKDB)
+
+    assert tool.run("exit", "4").returncode == 4
+
+    assert tool.starts == ["warm"]
+    assert tool.server().num_threads() == 1
+
+
 def test_two_commands_draw_different_numbers(tool: Tool) -> None:
     assert tool.run("draw").lines != tool.run("draw").lines
 
