@@ -119,7 +119,6 @@ def _closed_loggers() -> list[logging.Logger]:
 
 class _Tee(io.TextIOBase):
     """A stream that writes to the real output, and to the log what no log handler writes.
-    -
 
     :param real: the real output.
     :param log: the log of the task.
@@ -136,7 +135,10 @@ class _Tee(io.TextIOBase):
         return self._real.write(text)
 
     def flush(self) -> None:
-        self._real.flush()
+        # A thread keeps the stderr that it was made under, often to the end of the process: Python closes this stream
+        # then, and flushes it, when pytest has long closed the real one.
+        if not self._real.closed:
+            self._real.flush()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
