@@ -61,7 +61,7 @@ class DbtSourceFreshnessMixin:
             rest["mode"] = "reschedule"
         return own, rest
 
-    def execute(self, context: Context, **kwargs: Any) -> Any:
+    def _execute(self, context: Context, **kwargs: Any) -> Any:
         """Look, and wait where a source is stale.
 
         :param context: Airflow's context of the task.

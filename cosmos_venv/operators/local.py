@@ -137,7 +137,7 @@ class DbtSelectLocalOperator(DbtSelectMixin, DbtLocalBaseOperator):
             changes |= {"state": None, "defer_to_state": False, "favor_state": False}
         return changes
 
-    def execute(self, context: Context, **kwargs: Any) -> Any:
+    def _execute(self, context: Context, **kwargs: Any) -> Any:
         """Evaluate the selection and push what it comes to.
 
         :param context: Airflow's context of the task.
@@ -151,7 +151,7 @@ class DbtSelectLocalOperator(DbtSelectMixin, DbtLocalBaseOperator):
         if not request.selects:
             self.log.info("This run selects and excludes nothing: all tasks run.")
             return
-        super().execute(context, **kwargs)
+        super()._execute(context, **kwargs)
         push_choice(self, request, listed(self._lines), context)
 
     def _run_command(

@@ -305,7 +305,7 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
         environment = self._environment
         return warm_start.Served.of_environment(environment) if environment else super()._served(executable)
 
-    def execute(self, context: Context, **kwargs: Any) -> Any:
+    def _execute(self, context: Context, **kwargs: Any) -> Any:
         """Run the command to its end; a temporary environment is gone then.
 
         :param context: Airflow's context of the task.
@@ -313,7 +313,7 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
         :raises AirflowException: when dbt failed, or its environment cannot be had.
         """
         try:
-            return super().execute(context, **kwargs)
+            return super()._execute(context, **kwargs)
         finally:
             self.clean_dir_if_temporary()
 

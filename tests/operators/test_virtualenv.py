@@ -8,6 +8,7 @@ import tempfile
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,11 @@ from cosmos_venv.compat import AirflowException, AirflowSkipException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.operators.local import DbtRunLocalOperator
+from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator, DbtVirtualenvBaseOperator
 from cosmos_venv.profiles import DuckDBUserPasswordProfileMapping, PostgresUserPasswordProfileMapping
-from tests.kit import DbtCalls, MakeOperator
+from pytest_cosmos_venv import Wheelhouse
+from tests.kit import DbtCalls, MakeOperator, operator_arguments
 
 MEETING_VARIABLE = "DBT_MEETING"  # see MISBEHAVIOUR in conftest.py
 
@@ -96,6 +100,49 @@ def test_without_a_directory_the_environment_is_temporary_every_time(
     assert all(prefix.relative_to(tempfile.gettempdir()).parts[0].startswith("cosmos-venv") for prefix in prefixes)
     assert not [prefix for prefix in prefixes if prefix.exists()]
     assert operator.virtualenv_dir is None
+
+
+class Announced(DbtRunVirtualenvOperator):
+    """An operator of a user, around ours."""
+
+    def execute(self, context: Any, **kwargs: Any) -> Any:
+        vars(self)["announced"] = ["begun"]
+        super().execute(context, **kwargs)
+        vars(self)["announced"].append("done")
+
+
+class AnnouncedLocal(DbtRunLocalOperator):
+    """An operator of a user, which a virtual environment is added to."""
+
+    def execute(self, context: Any, **kwargs: Any) -> Any:
+        vars(self)["announced"] = ["begun"]
+        super().execute(context, **kwargs)
+        vars(self)["announced"].append("done")
+
+
+class AnnouncedBehind(DbtVirtualenvBaseOperator, AnnouncedLocal):
+    """The same with one."""
+
+
+@pytest.mark.usefixtures("make_operator")
+@pytest.mark.parametrize("kind", [Announced, AnnouncedBehind])
+def test_an_execute_of_a_subclass_runs_around_that_of_the_operator(
+    kind: type[DbtVirtualenvBaseOperator],
+    misbehaving_wheelhouse: Wheelhouse,
+    dbt_project: Path,
+    dbt_calls: DbtCalls,
+) -> None:
+    installed: Any = {
+        "py_requirements": ["dbt-core==1.10.0", "dbt-duckdb"],
+        "pip_install_options": misbehaving_wheelhouse.pip_install_options,
+    }
+    operator = kind(**operator_arguments(dbt_project, **installed))
+
+    operator.execute({})
+
+    (call,) = dbt_calls()
+    assert vars(operator)["announced"] == ["begun", "done"]
+    assert not call.prefix.exists(), "a temporary environment is gone"
 
 
 def test_a_directory_that_is_called_temporary_is_left_alone(
