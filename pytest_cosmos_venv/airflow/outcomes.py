@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from pytest_cosmos_venv.errors import RecordTuple
+from pytest_cosmos_venv.errors import RecordDict, RecordTuple
 
 LOG_LINES = 12
 """The number of lines of a failed task's log that are printed."""
@@ -115,7 +115,7 @@ class DagOutcome:
     @property
     def states(self) -> dict[str, str]:
         """Task id -> state."""
-        return {name: task.state for name, task in self.tasks.items()}
+        return RecordDict({name: task.state for name, task in self.tasks.items()}, what="task of this run")
 
     @property
     def exception(self) -> BaseException | None:

@@ -110,7 +110,7 @@ def notes_of(changelog: str, version: str) -> str:
     :raises ReleaseError: when it has no dated section for it.
     """
     heading = rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d\n"
-    found = re.search(heading + r"(.*?)(?=^## \[|^\[|\Z)", changelog, re.M | re.S)
+    found = re.search(heading + r"(.*?)(?=^## \[|^\[[^\]]+\]: |\Z)", changelog, re.M | re.S)
     if found is None:
         raise ReleaseError(f"CHANGELOG.md has no section '## [{version}] - YYYY-MM-DD'. Write it before the release.")
     return found[1].strip() + "\n"

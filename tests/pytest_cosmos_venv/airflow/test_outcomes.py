@@ -45,6 +45,11 @@ def test_an_outcome_prints_as_a_table_with_the_log_but_without_airflows_own_fram
     ]
 
 
+def test_a_state_of_a_task_that_there_is_not_names_those_that_there_are() -> None:
+    with pytest.raises(KeyError, match=r"'look\.run' is no task of this run; there are look, tell\."):
+        failed_outcome().states["look.run"]
+
+
 def test_of_a_long_log_the_end_is_printed_and_how_much_is_missing() -> None:
     log = "".join(f"line {number}\n" for number in range(100))
 

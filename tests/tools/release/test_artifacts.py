@@ -61,6 +61,13 @@ def test_the_notes_of_a_release_are_its_section_of_the_changelog() -> None:
     assert notes_of(CHANGELOG, "0.1.0") == "### Added\n\n- Everything.\n"
 
 
+def test_a_line_of_the_notes_may_begin_with_a_link() -> None:
+    section = "Read first:\n[Upgrade](docs/upgrade.md).\n"
+    changelog = f"## [0.2.0] - 2026-12-01\n\n{section}\n[0.2.0]: https://code.example.com/0.2.0\n"
+
+    assert notes_of(changelog, "0.2.0") == section
+
+
 def test_a_version_without_a_dated_section_is_refused() -> None:
     with pytest.raises(ReleaseError, match=r"no section '## \[0\.3\.0\] - YYYY-MM-DD'"):
         notes_of(CHANGELOG, "0.3.0")
