@@ -232,7 +232,7 @@ def test_a_folder_of_another_name_is_refused(handed_in: Path, version: str | Non
     [
         pytest.param("--cosmos-implementation=", "--cosmos-implementation=other_", "lacks the command", id="other"),
         pytest.param("--cosmos-servers ", "", "lacks the command", id="no-servers"),
-        pytest.param("0.1.0", "0.0.9", "does not name the versions 0.1.0", id="versions"),
+        pytest.param("0.2.0", "0.0.9", "does not name the versions 0.2.0", id="versions"),
         pytest.param("## Machine", "## Thanks", "has no section '## Machine'", id="machine"),
         pytest.param("## Machine\n\n", "## Machine\n\n/Users/kim, ", "a home directory (/Users/kim,)", id="home"),
     ],
