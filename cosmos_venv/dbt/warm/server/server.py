@@ -64,15 +64,17 @@ def unproven_threads() -> list[str]:
     return left
 
 
-def close_default_connection() -> None:
-    """Close the default connection of DuckDB, which makes another one where somebody asks for it.
+def close_default_connection() -> bool:
+    """Close the default connection of DuckDB, which makes another one where somebody asks for it; False: no DuckDB.
 
     Importing DuckDB 1.4 and 1.5 opens it, with a thread that does not live on in a fork (seen of 1.4.0 to 1.5.6; 1.3.2
     and 2.0.1 start none). DuckDB 1.2 would open no other one, so it is closed only where there is a thread.
     """
     close = getattr(sys.modules.get("duckdb"), "close", None)
-    if close is not None:
-        close()
+    if close is None:
+        return False
+    close()
+    return True
 
 
 def _threads() -> list[str]:
@@ -419,8 +421,7 @@ class Server:
 
 def _refuse_threads() -> None:
     threads = unproven_threads()
-    if threads:
-        close_default_connection()
+    if threads and close_default_connection():
         threads = unproven_threads()
     if threads:
         raise Refused("threads", f"importing dbt starts threads ({', '.join(threads)}), which do not live on in a fork")
