@@ -91,3 +91,12 @@ EACH_ENGINE = [
     for engine in ENGINES
 ]
 """The releases as parameters of a long test."""
+
+PLAIN_AND_WARM = [
+    *(
+        pytest.param(engine, "off", id=engine.name, marks=() if engine is DBT_2 else pytest.mark.exhaustive)
+        for engine in ENGINES
+    ),
+    pytest.param(DBT_1, "require", id=f"{DBT_1.name}-warm"),
+]
+"""The releases with a start of dbt that is not warm, and one with a warm one, as parameters of a long test."""

@@ -12,7 +12,7 @@ from cosmos_venv import DbtDag
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import ExecutionMode, LoadMode
 from pytest_cosmos_venv import DagOutcome, RunDag
-from tests.engines import DBT_1, DBT_2, ENGINES, Engine
+from tests.engines import DBT_1, DBT_2, PLAIN_AND_WARM, Engine
 from tests.installed import copy_of_example
 from tests.whole.test_real_batches import write_profile
 
@@ -43,16 +43,7 @@ def states(outcome: DagOutcome) -> dict[str, str]:
 @pytest.mark.long
 @pytest.mark.timeout(280)
 @pytest.mark.usefixtures("no_other_servers")
-@pytest.mark.parametrize(
-    ("engine", "warm"),
-    [
-        *(
-            pytest.param(engine, "off", id=engine.name, marks=() if engine is DBT_2 else pytest.mark.exhaustive)
-            for engine in ENGINES
-        ),
-        pytest.param(DBT_1, "require", id=f"{DBT_1.name}-warm"),
-    ],
-)
+@pytest.mark.parametrize(("engine", "warm"), PLAIN_AND_WARM)
 def test_a_watched_dag_builds_the_example_project(
     engine: Engine,
     warm: str,

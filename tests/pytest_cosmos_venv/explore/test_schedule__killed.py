@@ -121,23 +121,21 @@ def lock_by_a_second_descriptor(contender: ExploredContender) -> None:
 
 
 def look_at_the_other(contender: ExploredContender) -> None:
-    own = contender.folder / f"pid-{contender.index}"
-    own.write_text(str(os.getpid()))
-    other = contender.folder / f"pid-{1 - contender.index}"
-    if other.exists() and (pid := other.read_text()):
-        try:
-            os.kill(int(pid), 0)
-        except ProcessLookupError:
-            (contender.folder / f"seen-dead-by-{contender.index}").touch()
+    note_whether_dead(contender, lambda pid: os.kill(pid, 0))
 
 
 def ask_by_a_descriptor(contender: ExploredContender) -> None:
+    note_whether_dead(contender, lambda pid: os.close(os.pidfd_open(pid)))
+
+
+def note_whether_dead(contender: ExploredContender, ask: Callable[[int], object]) -> None:
+    """Write down the own pid, and whether the process of the other one is no more."""
     own = contender.folder / f"pid-{contender.index}"
     own.write_text(str(os.getpid()))
     other = contender.folder / f"pid-{1 - contender.index}"
     if other.exists() and (pid := other.read_text()):
         try:
-            os.close(os.pidfd_open(int(pid)))
+            ask(int(pid))
         except ProcessLookupError:
             (contender.folder / f"seen-dead-by-{contender.index}").touch()
 
