@@ -163,7 +163,14 @@ def test_who_declares_everything_away_is_not_passed(rude: Rude) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", ["PicklesCode", "LeavesCode", "SendsCode"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "PicklesCode",
+        pytest.param("LeavesCode", marks=pytest.mark.exhaustive),
+        pytest.param("SendsCode", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_what_a_task_sends_runs_no_code_in_the_judge(rude: Rude, name: str) -> None:
     done = rude.judge(f"tests.conformance.rude.adapters:{name}", "--cosmos-requirement=CMD-001")
 

@@ -23,7 +23,7 @@ STACKS = [
     Stack(release=3, executor="LocalExecutor", has_triggerer=True, environment="airflow32", is_exhaustive=True),
     Stack(release=3, executor="LocalExecutor", has_triggerer=True, environment="airflow31", is_exhaustive=True),
     Stack(release=3, executor="LocalExecutor", has_triggerer=True, environment="airflow30", is_exhaustive=True),
-    Stack(release=2, executor="LocalExecutor", has_triggerer=True),
+    Stack(release=2, executor="LocalExecutor", has_triggerer=True, is_exhaustive=True),
 ]
 
 DAG_FILE = """

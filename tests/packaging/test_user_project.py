@@ -118,7 +118,11 @@ def checkout(python: Path, cache: Path, tmp_path: Path) -> Checkout:
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize(
+    "job",
+    # The look at the next dbt is that of dbt's own releases in tests/pytest_cosmos_venv/upgrades, in a second project.
+    [pytest.param(job, marks=pytest.mark.exhaustive if job == "can-i-upgrade" else ()) for job in JOBS],
+)
 def test_each_job_of_the_workflow_passes_and_writes_its_report_alone(job: str, checkout: Checkout) -> None:
     before = files_of(checkout.path)
 

@@ -125,6 +125,7 @@ def builds(release: Release, action: str, directory: Path) -> list[dict[str, Any
     return found
 
 
+@pytest.mark.parametrize("turns", ["upgrade", pytest.param("downgrade", marks=pytest.mark.exhaustive)], indirect=True)
 def test_neither_removes_what_the_other_uses(shared: Shared, turns: tuple[Release, Release]) -> None:
     first, other = turns
     held = shared.wheelhouse.script("run", hold=True)

@@ -98,6 +98,8 @@ def test_one_dag_runs_dbt_in_its_tasks_and_beside_them(
             **airflow_apart.environment,
             "AIRFLOW_CONN_HARBOR": json.dumps({"conn_type": "duckdb", "host": str(database)}),
             "AIRFLOW__COSMOS_VENV__CACHE_DIR": str(tmp_path / "cache"),
+            # dbt ls takes longer than Airflow's 30 s on a machine that runs much else.
+            "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "0",
             "OF_THE_WORKER": SECRET,
             "PYTHONPATH": str(ROOT),
             "TMPDIR": str(tmp_path / "temp"),

@@ -36,7 +36,14 @@ ON_AIRFLOW_2 = [story for story in SEED_SCENARIOS if story.sentence in (ASSET, B
             id="with-dbt-2",
             marks=pytest.mark.exhaustive,
         ),
-        pytest.param("cosmos2", WITH_DBT_1, ON_AIRFLOW_2, (FINDINGS,), id="on-airflow-2", marks=BEFORE_3_13),
+        pytest.param(
+            "cosmos2",
+            WITH_DBT_1,
+            ON_AIRFLOW_2,
+            (FINDINGS,),
+            id="on-airflow-2",
+            marks=[BEFORE_3_13, pytest.mark.exhaustive],
+        ),
     ],
 )
 def test_the_scenarios_find_what_is_known_of_astronomer_cosmos(

@@ -73,7 +73,7 @@ def pytest_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "release",
     [
-        pytest.param("airflow30", marks=BEFORE_3_13, id="airflow-3.0"),
+        pytest.param("airflow30", marks=[BEFORE_3_13, pytest.mark.exhaustive], id="airflow-3.0"),
         pytest.param("airflow31", id="airflow-3.1", marks=pytest.mark.exhaustive),
     ],
 )
