@@ -106,7 +106,7 @@ class _Setup:
         """``--full-refresh``, where it is asked for."""
         return full_refresh_flags(self.full_refresh)
 
-    def execute(self, context: Context, **kwargs: Any) -> Any:
+    def _execute(self, context: Context, **kwargs: Any) -> Any:
         """Compile the models. Without any no dbt is started.
 
         :param context: Airflow's context of the task.
@@ -121,7 +121,7 @@ class _Setup:
             return None
         with task._failing_as_a_task():
             require_sql_store()
-        return super().execute(context, **kwargs)  # type: ignore[misc]
+        return super()._execute(context, **kwargs)  # type: ignore[misc]
 
     def _hooks(self, context: Context | Mapping[str, Any]) -> RunHooks:
         hooks: RunHooks = super()._hooks(context)  # type: ignore[misc]
@@ -264,9 +264,7 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
         :param context: Airflow's context of the task.
         :returns: the id of the job.
         """
-        model = self._model(context)
-        job_id = self._query_of(context).start(model)
-        return self._done(job_id, model.table, model.sql, context)
+        return self._send(context)
 
     def execute_again(self, context: Context, event: object = None) -> str:
         """Begin anew behind the trigger that has waited for the setup task.
@@ -275,7 +273,12 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
         :param event: of the trigger.
         :returns: the id of the job.
         """
-        return self.execute(context)
+        return self._send(context)
+
+    def _send(self, context: Context) -> str:
+        model = self._model(context)
+        job_id = self._query_of(context).start(model)
+        return self._done(job_id, model.table, model.sql, context)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> str:
         """Go on behind the trigger.

@@ -219,8 +219,8 @@ class AbstractDbtBase(BaseOperator):
         return self._execute(context, **kwargs)
 
     def _execute(self, context: Context, **kwargs: Any) -> Any:
-        """Do what ``execute`` does. Operators here change this one: Airflow 2 warns of an ``execute`` that another one
-        calls, and fails the task with ``allow_nested_operators=False``.
+        """Do what ``execute`` does. Subclasses in this package override this method instead: Airflow 2 warns when one
+        ``execute`` calls another, and fails the task with ``allow_nested_operators=False``.
 
         :param context: Airflow's context of the task.
         :param **kwargs: of ``build_and_run_cmd``.

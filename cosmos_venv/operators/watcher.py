@@ -144,15 +144,15 @@ class DbtConsumerWatcherSensor:
         }
         return StartTriggerArgs(trigger_cls=_TRIGGER, next_method=_RESUMES, trigger_kwargs=arguments)
 
-    def execute(self, context: Context, **kwargs: Any) -> Any:
+    def _execute(self, context: Context, **kwargs: Any) -> Any:
         """Wait for the nodes, or run dbt for them.
 
         :param context: Airflow's context of the task.
-        :param **kwargs: of the command's own ``execute``.
+        :param **kwargs: of ``build_and_run_cmd``.
         """
         if nodes := self._wait(context):
             self._run_only(nodes)
-            return super().execute(context, **kwargs)  # type: ignore[misc]
+            return super()._execute(context, **kwargs)  # type: ignore[misc]
         return None
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Any:
@@ -163,7 +163,7 @@ class DbtConsumerWatcherSensor:
         """
         # Airflow 3.0 resumes a retry with the event that ended the try before.
         if event.get("try_number") not in (None, context["ti"].try_number):
-            return self.execute(context)
+            return self._execute(context)
         from cosmos_venv.operators.watch.verdict import Action
         from cosmos_venv.operators.watch.waiting import reschedule
 
@@ -175,7 +175,7 @@ class DbtConsumerWatcherSensor:
         # Once more: the producer may have been cleared since.
         if nodes := self._wait(context, event["told"]):
             self._run_only(nodes)
-            return super().execute(context)  # type: ignore[misc]
+            return super()._execute(context)  # type: ignore[misc]
         return None
 
     def _run_only(self, nodes: Sequence[str]) -> None:

@@ -18,16 +18,8 @@ FAILED = {"action": "fail", "reason": f"{MART}: error.", "told": {}, "try_number
 class Resumed(DbtRunWatcherOperator):
     """Begins each try with the event that ended the first one, as Airflow 3.0.6 lets a deferred task."""
 
-    begins_anew = False
-
     def execute(self, context: Any, **kwargs: Any) -> Any:
-        if self.begins_anew:
-            return super().execute(context, **kwargs)
-        vars(self)["begins_anew"] = True
-        try:
-            return self.execute_complete(context, FAILED)
-        finally:
-            del vars(self)["begins_anew"]
+        return self.execute_complete(context, FAILED)
 
 
 def test_it_fails_with_the_event_of_its_try_and_a_retry_that_is_given_this_event_begins_anew(
