@@ -48,8 +48,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Collect no garbage while tests are collected: each look at all that they import takes a quarter of a second, a
-    seventh of that time. Nor look at it later: it stays to the end.
+    """Run no garbage collection while pytest collects tests: each scans all imported modules, a quarter of a second,
+    a seventh of that time in all. Afterwards freeze these objects, which stay to the end.
     """
     gc.disable()
     try:

@@ -99,4 +99,4 @@ PLAIN_AND_WARM = [
     ),
     pytest.param(DBT_1, "require", id=f"{DBT_1.name}-warm"),
 ]
-"""The releases with a start of dbt that is not warm, and one with a warm one, as parameters of a long test."""
+"""``engine`` and ``warm`` of a long test: each release started plainly, and dbt 1 started warm too."""

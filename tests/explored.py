@@ -7,4 +7,4 @@ import pytest
 SECONDS = 240.0
 """Real time for one exploration: the machine may be busy with other tests."""
 FURTHER = [pytest.mark.long, pytest.mark.exhaustive]
-"""The marks of an exploration that repeats another one with more interruptions, and finds what that one finds."""
+"""The marks of an exploration that does with more interruptions what another one does with fewer."""

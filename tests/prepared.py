@@ -127,10 +127,16 @@ class PreparedPython:
         return process
 
     def _line(self, process: subprocess.Popen[str]) -> str:
+        """The next line of the process.
+
+        :raises RuntimeError: it has ended.
+        """
         assert process.stdout is not None
         if not select([process.stdout], [], [], LONGEST)[0]:
             raise subprocess.TimeoutExpired(self._name, LONGEST)
-        return process.stdout.readline().strip()
+        if not (line := process.stdout.readline()):
+            raise RuntimeError(f"The prepared Python {self._name} has ended ({process.wait()}).")
+        return line.strip()
 
     def _end(self) -> None:
         process, self._process = self._process, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 
@@ -15,27 +16,29 @@ class Interrupted(Exception):
 
 
 @pytest.fixture
-def interrupted_after_a_moment() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
+    """SIGUSR1 raises ``Interrupted`` in this process."""
+
     def interrupt(number: int, frame: object) -> None:
         raise Interrupted
 
-    before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    before = signal.signal(signal.SIGUSR1, interrupt)
     yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
+    signal.signal(signal.SIGUSR1, before)
 
 
 @pytest.fixture
 def prepared() -> PreparedPython:
-    return PreparedPython(name="answer", imports="import time", call="time.sleep(60) or 7 if sys.argv[1:] else 3")
+    """With a pid as argument it interrupts that process, and takes a minute to answer."""
+    call = "(os.kill(int(sys.argv[1]), signal.SIGUSR1), time.sleep(60)) and 7 if sys.argv[1:] else 3"
+    return PreparedPython(name="answer", imports="import os, signal, time", call=call)
 
 
 def test_a_call_that_was_interrupted_leaves_no_answer_to_the_next(
-    prepared: PreparedPython, interrupted_after_a_moment: None
+    prepared: PreparedPython, interruptible: None
 ) -> None:
     with pytest.raises(Interrupted):
-        prepared.run(["wait"])
+        prepared.run([str(os.getpid())])
 
     assert prepared.run([]).returncode == 3
 

@@ -31,7 +31,7 @@ class Airflow2:
         """Do nothing: this Airflow has no threads."""
 
     def shared_by_tasks(self) -> AbstractContextManager[None]:
-        """Return a block in which nothing is otherwise: these tasks ask the database, and check no template fields."""
+        """Return a block that changes nothing: these tasks ask the database and check no template fields."""
         return nullcontext()
 
     def make_known(self, dag: Any) -> None:

@@ -23,7 +23,7 @@ from pytest_cosmos_venv.explore.stepping import (
     Stepper,
     TooManySteps,
     become,
-    has_company,
+    has_child_or_thread,
     stepper,
 )
 from pytest_cosmos_venv.explore.steps import WRITE, Places
@@ -137,19 +137,21 @@ def compete(
             seed_random(index)
             contender = Stepper(index, places, orders, reports, most_steps=most_steps, started_at=take_clock(times))
             become(contender)
-            outcome = _work(work, ExploredContender(index, count, Path(root)), may_raise)
+            outcome = _work(work, contender, ExploredContender(index, count, Path(root)), may_raise)
             if not contender.is_over:
                 contender.report(ENDS, "end", "end", outcome)
                 is_to_stay = orders.receive()
-            is_to_stay = is_to_stay and not has_company()
-            if is_to_stay:
-                # In a cycle may be what closes or removes something when it is collected: not in another schedule.
+            can_stay = is_to_stay and not has_child_or_thread()
+            if can_stay:
+                # A finaliser in a cycle (an open file, a TemporaryDirectory) would else run in a later schedule.
                 contender.leave()
                 gc.collect()
             become(None)
-            if is_to_stay:
+            if can_stay:
                 _close_all_but(kept)
-                reports.send(None)
+            if is_to_stay:
+                reports.send(can_stay)
+            is_to_stay = can_stay
         code = 0
     except GivenUp:
         pass  # the schedule is given up
@@ -186,10 +188,11 @@ def _close_all_but(kept: set[int]) -> None:
 
 def _work(
     work: Callable[[ExploredContender], object],
+    steps: Stepper,
     contender: ExploredContender,
     may_raise: tuple[type[BaseException], ...],
 ) -> bytes:
-    """What becomes of the work, pickled."""
+    """What becomes of the work, pickled; nothing where it was killed, however it was left then."""
     try:
         value = work(contender)
     except TooManySteps:
@@ -199,9 +202,13 @@ def _work(
     except Killed:
         return b""
     except BaseException as error:  # noqa: BLE001 - the test hears of it
+        if steps.is_over:
+            return b""
         text = f"{type(error).__name__}: {error}".replace(f"{contender.folder}/", "")
         told = "" if isinstance(error, may_raise) else _own_lines(error)
         return pickle.dumps((RAISED, None, text, told))
+    if steps.is_over:
+        return b""
     try:
         return pickle.dumps((RETURNED, value, "", ""))
     except Exception:  # noqa: BLE001 - whatever pickle raises: a lambda, an open file

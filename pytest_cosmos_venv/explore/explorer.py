@@ -11,7 +11,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,10 @@ _MOST_WORKERS = 2
 _LOOKS_FOR_SHORTER = 100  # schedules that are run after the first that has failed
 _MOST_CONTENDERS = 8
 _PREFIX = "cosmos-explore-"
+_KEPT_IN_MEMORY = (
+    "With reuse=True, what a function keeps in memory can decide it too, even where it keeps it only while it runs: a "
+    "kill leaves it there. Try reuse=False."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,15 +234,13 @@ class Explore:
     def _workers(self, plan: Plan, count: int) -> Iterator[list[Worker]]:
         with _fast_folder(self._new_folder) as folder:
             workers: list[Worker] = []
-            try:
+            with ExitStack() as ends:
                 for number in range(count):
                     own = folder / f"worker-{number}"
                     own.mkdir()
                     workers.append(Worker(plan, own))
+                    ends.callback(workers[-1].close)
                 yield workers
-            finally:
-                for worker in workers:
-                    worker.close()
 
 
 class _Search:
@@ -356,7 +358,7 @@ class _Search:
         worker.start(choices, choices, with_run=True)
         again = _trace_of(worker)
         run: ExploredRun = pickle.loads(again.run)  # noqa: S301 - our own process has pickled it
-        failure = again.failure or f"{trace.failure}\n(The same schedule did not fail when it was run once more.)"
+        failure = again.failure or f"{trace.failure}\n({_did_not_fail_again(reuse=self._plan.reuse)})"
         return FailingSchedule(failure, seed_of(choices, again.steps), run, self.seen())
 
 
@@ -382,8 +384,13 @@ def _difference(told: Sequence[str], texts: Sequence[str]) -> str:
     return next((f"step {at} was {old} before, and {new} now" for at, (old, new) in pairs if old != new), "")
 
 
+def _did_not_fail_again(*, reuse: bool) -> str:
+    kept = f" It ran in new processes then. {_KEPT_IN_MEMORY}" if reuse else ""
+    return f"The same schedule did not fail when it was run once more.{kept}"
+
+
 def _not_repeatable(other: str, *, reuse: bool) -> str:
-    kept = " With reuse=True also what a function keeps in memory, be it only while it runs: a kill leaves it there."
+    kept = f" {_KEPT_IN_MEMORY}"
     return (
         f"The contenders do not do the same in each run of one schedule ({other}), so that it cannot be explored. "
         "Something that is not seen decides what they do: the time of datetime.now(), a thread, the order of a set, a "

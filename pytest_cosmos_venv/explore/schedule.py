@@ -136,11 +136,10 @@ class _Process:
         """The same process, as it begins another schedule."""
         return _Process(self.pid, self.orders, self.reports)
 
-    def end(self) -> None:
-        """End the process, and close what leads to it."""
+    def kill(self) -> None:
+        """End the process; what leads to it stays open."""
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
-        self.close()
 
     def close(self) -> None:
         """Close what leads to the process."""
@@ -209,7 +208,8 @@ class Bench:
     def end_idle(self) -> None:
         """End the processes of contenders that are kept for further schedules."""
         for process in self._idle.values():
-            process.end()
+            process.kill()
+            process.close()
         self._idle.clear()
 
     def _judge(self, run: ExploredRun) -> str:
@@ -444,8 +444,7 @@ class _Running:
         if self._plan.reuse:
             self._keep(index, process, True if process.how == ENDS else (0, KILL, self._clock))
         else:
-            os.kill(process.pid, signal.SIGKILL)
-            os.waitpid(process.pid, 0)
+            process.kill()
         process.outcome = ExploredOutcome(contender_name(index), "killed")
         text = f"{KILLED_BEFORE}{process.text}"
         self._add(ExploredStep(index, KILL, KILL, text, "", self._death(index, process), self._clock), before)
@@ -457,22 +456,20 @@ class _Running:
         """
         process.orders.send(order)
         try:
-            is_left = bool(select.select([process.reports.read_end], [], [], LONGEST_WAY_OUT)[0])
-            is_left = is_left and process.reports.receive() is None
-        except GivenUp:  # it has a child or a thread
-            is_left = False
-        if is_left:
+            has_answered = bool(select.select([process.reports.read_end], [], [], LONGEST_WAY_OUT)[0])
+            can_serve_on = has_answered and process.reports.receive()
+        except GivenUp:
+            can_serve_on = False
+        if can_serve_on:
             self._idle[index] = process
         else:
-            os.kill(process.pid, signal.SIGKILL)
-            os.waitpid(process.pid, 0)
+            process.kill()
 
     def _end_idle(self) -> None:
         """End those processes that would be no more, had they served this schedule alone."""
-        for index in list(self._idle):
-            process = self._idle.pop(index)
-            os.kill(process.pid, signal.SIGKILL)
-            os.waitpid(process.pid, 0)
+        for process in self._idle.values():
+            process.kill()
+        self._idle.clear()
 
     def _finish(self, index: int, process: _Process, before: str) -> None:
         how, value, error, told = pickle.loads(process.until)  # noqa: S301 - our own process has pickled it
@@ -515,18 +512,17 @@ class _Running:
         """End all contenders that are left, and close what belongs to them."""
         for index, process in enumerate(self._processes):
             if process.outcome is None:
-                os.kill(process.pid, signal.SIGKILL)
-                os.waitpid(process.pid, 0)
+                process.kill()
                 process.outcome = ExploredOutcome(contender_name(index), f"waits: {process.text}")
-        if self._idle and self._has_left_something():
-            self._end_idle()  # else none could be told from those that are kept
+        if self._idle and self._has_orphans():
+            self._end_idle()  # end_others ends all children, the kept ones too
         for index, process in enumerate(self._processes):
             if index not in self._idle:
                 process.close()
         if not self._idle:
             end_others()
 
-    def _has_left_something(self) -> bool:
+    def _has_orphans(self) -> bool:
         """Whether this process has children beside those that are kept: orphans of contenders."""
         pid = os.getpid()
         try:

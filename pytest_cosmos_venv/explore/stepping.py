@@ -123,7 +123,7 @@ class Stepper:
         :raises OSError: the step is to fail.
         :raises Killed: the contender is killed here, or was before.
         """
-        refuse_what_is_over()  # whoever passes over it on the way out makes no step either
+        raise_if_over()  # whoever passes over it on the way out makes no step either
         self._count += 1
         if self._count > self._most_steps:
             raise TooManySteps
@@ -141,8 +141,9 @@ class Stepper:
 
     def _die(self) -> None:
         """Leave the contender's function; nobody else moves until it is left."""
-        if has_company():
-            os.kill(self._pid, signal.SIGKILL)  # an error here ends none of those
+        if has_child_or_thread():  # an error here ends none of those
+            self._reports.send(False)  # a child that has a copy of the pipe keeps it open
+            os.kill(self._pid, signal.SIGKILL)
         self.leave()
         raise Killed
 
@@ -218,19 +219,19 @@ def become(contender: Stepper | None) -> None:
     current = contender
 
 
-def refuse_what_is_over() -> None:
+def raise_if_over() -> None:
     """Raise ``Killed`` in a contender that leaves its function because it was killed, or has left it."""
     if current is not None and current.is_over:
         raise Killed
 
 
-def refuse_all_that_is_over() -> None:
+def add_refusing_audit_hook() -> None:
     """Have each call for which Python raises an audit event refused on the way out, be it a step or not.
 
     Else a ``finally`` would remove by a program, say, what a killed process leaves. The hook stays: the processes that
     run schedules set it, and not the test's.
     """
-    sys.addaudithook(lambda *_: refuse_what_is_over())
+    sys.addaudithook(lambda *_: raise_if_over())
 
 
 def has_child() -> bool:
@@ -242,7 +243,7 @@ def has_child() -> bool:
     return True
 
 
-def has_company() -> bool:
+def has_child_or_thread() -> bool:
     """Return whether this process has a child or a second thread, which go on when a contender leaves its function."""
     return has_child() or threading.active_count() > 1
 

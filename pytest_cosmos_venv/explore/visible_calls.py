@@ -11,11 +11,12 @@ import _thread
 import fcntl
 import functools
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from pytest_cosmos_venv.explore.stepping import BLOCKED, Stepper, reading, refuse_what_is_over, stepper
+from pytest_cosmos_venv.explore.stepping import BLOCKED, Stepper, raise_if_over, reading, stepper
 from pytest_cosmos_venv.explore.steps import ADD, EVERYTHING, READ, WRITE, Footprint
 
 _Function = Callable[..., Any]
@@ -67,17 +68,18 @@ def replaced_calls() -> dict[_Function, _Function]:
 def _refused_when_over(real: _Function) -> _Function:
     @functools.wraps(real)
     def call(*arguments: Any, **options: Any) -> Any:
-        refuse_what_is_over()
+        raise_if_over()
         return real(*arguments, **options)
 
     return call
 
 
 def _without_audit_event() -> list[_Function]:
-    """Calls that are no steps, whose effect others can see, and for which not every Python raises an audit event."""
-    names = ("mkfifo", "mknod", "writev", "pwritev", "sendfile", "copy_file_range", "posix_fallocate")
-    found = [_real_os[name] for name in names if name in _real_os]
-    return [*found, _thread.start_new_thread, _posixsubprocess.fork_exec]
+    """Calls that are no steps, whose effect others can see, and for which some Pythons raise no audit event."""
+    names = ("mkfifo", "mknod", "writev", "pwritev", "sendfile", "copy_file_range", "posix_fallocate", "splice")
+    found = [_real_os[name] for name in (*names, "eventfd_write") if name in _real_os]
+    by_descriptor = getattr(signal, "pidfd_send_signal", None)
+    return [*found, *([by_descriptor] if by_descriptor else []), _thread.start_new_thread, _posixsubprocess.fork_exec]
 
 
 def path_text(here: Stepper, path: str) -> str:

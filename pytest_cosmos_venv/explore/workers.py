@@ -9,11 +9,12 @@ import signal
 import traceback
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 from pytest_cosmos_venv.explore.schedule import Bench, Choice, Plan, Stuck, Trace
-from pytest_cosmos_venv.explore.stepping import GivenUp, Pipe, refuse_all_that_is_over
+from pytest_cosmos_venv.explore.stepping import GivenUp, Pipe, add_refusing_audit_hook
 from pytest_cosmos_venv.explore.steps import ExploredStep
 from pytest_cosmos_venv.explore.virtual_clock import replace_methods, replaced_clock
 from pytest_cosmos_venv.explore.visible_calls import replace_everywhere, replaced_calls
@@ -70,11 +71,12 @@ class Worker:
 
         :raises WorkerFailed: it could not be run.
         """
-        self.job = None
         try:
             error, answer = self._answers.receive()
         except GivenUp:
+            self.job = None
             raise WorkerFailed("The process that runs the schedules has died.") from None
+        self.job = None
         if error:
             raise WorkerFailed(error)
         steps, standing, failure, divergence, run = answer
@@ -83,7 +85,8 @@ class Worker:
     def close(self) -> None:
         """End it, and all that it has started."""
         if self.job is None:
-            self._orders.send(None)
+            with suppress(BrokenPipeError):  # it has ended: its error has been told
+                self._orders.send(None)
         else:  # it is in the middle of a schedule: the test was interrupted
             _end_with_all_it_has_started(self._pid)
         os.waitpid(self._pid, 0)
@@ -118,7 +121,7 @@ def _work(plan: Plan, folder: Path, orders: Pipe, answers: Pipe) -> NoReturn:
         bench = Bench(plan, folder)
         replace_methods()
         if plan.reuse:
-            refuse_all_that_is_over()
+            add_refusing_audit_hook()
         replace_everywhere({**replaced_calls(), **replaced_open(), **replaced_clock()})
         # What is there stays, so that no collection in a contender copies its pages. No gc.collect() before it: that
         # copies every page too, most of a second beside Airflow.

@@ -121,6 +121,7 @@ def nothing_unknown_left(run: ExploredRun) -> None:
         pytest.param(["use", "renew"], (2, 0), id="use-and-renew-2", marks=FURTHER),  # 3 s
         pytest.param(["use", "use"], (0, 1), id="use-and-use-killed", marks=pytest.mark.long),  # 3 s
         pytest.param(["use", "renew"], (0, 1), id="use-and-renew-killed", marks=pytest.mark.long),  # 5 s
+        pytest.param(["renew", "renew"], (1, 0), id="renew-and-renew"),
         pytest.param(["renew", "renew"], (2, 0), id="renew-and-renew-2", marks=FURTHER),  # 9 s
     ],
 )

@@ -183,11 +183,9 @@ def test_two_at_once(cosmos_explore: Explore, works: list[Any], options: dict[st
             [upgrade, upgrade], 1, 0, {**LONG_AGO, "check": built_once}, id="upgrade-and-upgrade", marks=FURTHER
         ),
         pytest.param([upgrade, prune_all], 1, 0, LONG_AGO, id="upgrade-and-prune"),
-        pytest.param([upgrade, retire], 1, 0, LONG_AGO, id="upgrade-and-retire", marks=FURTHER),
+        pytest.param([upgrade, retire], 1, 0, LONG_AGO, id="upgrade-and-retire"),
         pytest.param([use, retire], 1, 0, {"fresh": published}, id="find-and-retire", marks=FURTHER),
-        pytest.param(
-            [retire, retire], 1, 0, {"fresh": published, "check": built_once}, id="retire-and-retire", marks=FURTHER
-        ),
+        pytest.param([retire, retire], 1, 0, {"fresh": published, "check": built_once}, id="retire-and-retire"),
         pytest.param([upgrade, upgrade], 0, 1, {**LONG_AGO, "after": upgrade}, id="upgrade-and-upgrade-killed"),
         pytest.param([use, retire], 0, 1, {"fresh": published, "after": use}, id="find-and-retire-killed"),
     ],

@@ -99,6 +99,11 @@ def one_at_a_time(run: ExploredRun) -> None:
         ),  # 4 s
         pytest.param(
             [make_in_turn, make_in_turn],
+            {"after": make_in_turn, "check": made_once, "preemptions": 1, "kills": 0},
+            id="turns-1",
+        ),
+        pytest.param(
+            [make_in_turn, make_in_turn],
             {"after": make_in_turn, "check": made_once},
             id="turns",
             marks=FURTHER,  # 7 s

@@ -18,7 +18,7 @@ FAILED = {"action": "fail", "reason": f"{MART}: error.", "told": {}, "try_number
 class Resumed(DbtRunWatcherOperator):
     """Begins each try with the event that ended the first one, as Airflow 3.0.6 lets a deferred task."""
 
-    def execute(self, context: Any, **kwargs: Any) -> Any:
+    def execute(self, context: Any, **_: Any) -> Any:
         return self.execute_complete(context, FAILED)
 
 

@@ -107,6 +107,8 @@ def done_by_one_at_a_time(run: ExploredRun) -> None:
         pytest.param([ask, ask], {"preemptions": 1}, id="two"),
         pytest.param([ask, sweep], {"fresh": left_long_ago, "preemptions": 1, "kills": 0}, id="swept"),
         pytest.param([ask, ask], {}, id="two-2", marks=FURTHER),  # 7 s of CPU
+        pytest.param([failing, failing], {"preemptions": 1, "kills": 0}, id="failing"),
+        pytest.param([ask, ask], {"fresh": left_long_ago, "preemptions": 1, "kills": 0}, id="after-long"),
         pytest.param([failing, failing], {}, id="failing-2", marks=FURTHER),  # 8 s
         pytest.param([ask, ask], {"fresh": left_long_ago}, id="after-long-2", marks=FURTHER),  # 16 s
         # With a kill beside two interruptions: 1,541 schedules, 20 s.

@@ -29,12 +29,15 @@ from tools.judge import KEPT
 
 Change = Callable[[dict[str, Any]], object]
 
+ORIGINAL = next(version / "cosmos-venv" for version in versions(KEPT) if (version / "cosmos-venv").exists())
+JUDGED: str = json.loads((ORIGINAL / REPORT).read_text(encoding="utf-8"))["implementation"]["version"]
+"""The release of cosmos-venv that the newest report is about."""
+
 
 @pytest.fixture
 def handed_in(tmp_path: Path) -> Path:
     """A copy of the newest valid folder of cosmos-venv, in a folder of its version."""
-    original = next(version / "cosmos-venv" for version in versions(KEPT) if (version / "cosmos-venv").exists())
-    return Path(shutil.copytree(original, tmp_path / original.parent.name / original.name))
+    return Path(shutil.copytree(ORIGINAL, tmp_path / ORIGINAL.parent.name / ORIGINAL.name))
 
 
 def changed(folder: Path, change: Change, name: str = REPORT) -> list[str]:
@@ -232,7 +235,7 @@ def test_a_folder_of_another_name_is_refused(handed_in: Path, version: str | Non
     [
         pytest.param("--cosmos-implementation=", "--cosmos-implementation=other_", "lacks the command", id="other"),
         pytest.param("--cosmos-servers ", "", "lacks the command", id="no-servers"),
-        pytest.param("0.2.0", "0.0.9", "does not name the versions 0.2.0", id="versions"),
+        pytest.param(JUDGED, "0.0.9", f"does not name the versions {JUDGED}", id="versions"),
         pytest.param("## Machine", "## Thanks", "has no section '## Machine'", id="machine"),
         pytest.param("## Machine\n\n", "## Machine\n\n/Users/kim, ", "a home directory (/Users/kim,)", id="home"),
     ],

@@ -169,12 +169,14 @@ def one_server(run: ExploredRun) -> None:
             id="two-killed-1",
             marks=FURTHER,
         ),
+        pytest.param([come_by, come_by], {"preemptions": 1, "kills": 0, "fresh": left_by_a_kill}, id="stale"),
         pytest.param(
             [come_by, come_by],
             {"preemptions": 2, "kills": 0, "fresh": left_by_a_kill},
             id="stale-2",
             marks=FURTHER,
         ),
+        pytest.param([come_by_alone, come_by_elsewhere], {"preemptions": 1, "kills": 0}, id="one-place"),
         pytest.param(
             [come_by_alone, come_by_elsewhere], {"preemptions": 2, "kills": 0}, id="one-place-2", marks=FURTHER
         ),

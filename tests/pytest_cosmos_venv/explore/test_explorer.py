@@ -276,10 +276,56 @@ def test_what_a_killed_function_keeps_in_memory_is_told_as_a_cause(cosmos_explor
             lock.unlink()
             held.discard("lock")
 
-    with pytest.raises(ToolkitMisuse, match=r"With reuse=True also what a function keeps in memory, .*while it runs"):
+    with pytest.raises(ToolkitMisuse, match=r"With reuse=True, what a function keeps in memory .* Try reuse=False\."):
         cosmos_explore([hold, hold], preemptions=1, reuse=True)
 
     assert cosmos_explore([hold, hold], preemptions=1).is_complete
+
+
+def test_a_failure_of_kept_memory_alone_is_told_as_one(cosmos_explore: Explore) -> None:
+    held: list[str] = []
+
+    def hold(contender: ExploredContender) -> int:
+        held.append(contender.name)
+        lock = contender.folder / contender.name
+        try:
+            lock.touch()
+            (contender.folder / "both").touch()
+            return len(held)
+        finally:
+            lock.unlink()
+            held.pop()
+
+    def held_once(run: ExploredRun) -> None:
+        assert set(run.values) <= {1, None}
+
+    again = r"did not fail when it was run once more\. It ran in new processes then\. .* Try reuse=False"
+    with pytest.raises(FailingSchedule, match=again):
+        cosmos_explore([hold, hold], check=held_once, preemptions=1, reuse=True)
+
+
+def test_an_error_of_what_fills_the_folder_is_told_and_no_process_is_left(cosmos_explore: Explore) -> None:
+    before = {each.pid for each in psutil.Process().children()}
+
+    def fail(folder: Path) -> None:
+        raise ZeroDivisionError("the harbor is closed")
+
+    with pytest.raises(ToolkitMisuse, match="ZeroDivisionError: the harbor is closed"):
+        cosmos_explore([flocked, flocked], fresh=fail)
+
+    assert {each.pid for each in psutil.Process().children()} <= before
+
+
+def test_the_death_of_the_process_that_runs_the_schedules_is_told(cosmos_explore: Explore) -> None:
+    before = {each.pid for each in psutil.Process().children()}
+
+    def kill_the_parent(contender: ExploredContender) -> None:
+        os.kill(os.getppid(), signal.SIGKILL)
+
+    with pytest.raises(ToolkitMisuse, match=r"The process that runs the schedules has died\."):
+        cosmos_explore([kill_the_parent])
+
+    assert {each.pid for each in psutil.Process().children()} <= before
 
 
 def test_an_error_of_a_contender_fails_unless_it_is_expected(cosmos_explore: Explore) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun
 from pytest_cosmos_venv.explore import schedule
+from pytest_cosmos_venv.explore.seeds import seed_of
 from tests.waiting import wait_until
 
 Work = Callable[[ExploredContender], object]
@@ -128,6 +129,25 @@ def ask_by_a_descriptor(contender: ExploredContender) -> None:
     note_whether_dead(contender, lambda pid: os.close(os.pidfd_open(pid)))
 
 
+def splice_in_the_end(contender: ExploredContender) -> None:
+    """By another call for which Python raises no audit event."""
+    read_end, write_end = os.pipe()
+    os.write(write_end, b"late")
+    file = os.open(contender.folder / f"spliced-{contender.index}", os.O_CREAT | os.O_WRONLY)
+    try:
+        (contender.folder / "both").exists()
+    finally:
+        os.splice(read_end, file, 4)
+
+
+def raise_another_error(contender: ExploredContender) -> None:
+    try:
+        (contender.folder / "begun").touch()
+        (contender.folder / "both").exists()
+    except BaseException as error:
+        raise ValueError("the harbor is closed") from error
+
+
 def note_whether_dead(contender: ExploredContender, ask: Callable[[int], object]) -> None:
     """Write down the own pid, and whether the process of the other one is no more."""
     own = contender.folder / f"pid-{contender.index}"
@@ -154,7 +174,8 @@ WORKS: list[Work] = [
     leave_a_descriptor_open,
     lock_by_a_second_descriptor,
     look_at_the_other,
-    ask_by_a_descriptor,
+    *([ask_by_a_descriptor] if hasattr(os, "pidfd_open") else []),
+    *([splice_in_the_end] if hasattr(os, "splice") else []),
 ]
 INTERRUPTED = (hold_a_lock_of_the_kernel, lock_by_a_second_descriptor)
 SEES_THE_OTHER = (*INTERRUPTED, sleep_between, look_at_the_other, ask_by_a_descriptor)
@@ -277,12 +298,38 @@ def test_no_process_of_a_contender_outlives_an_interrupted_exploration(cosmos_ex
         cosmos_explore([start_then_interrupt], reuse=True)
 
     (pid,) = tmp_path.iterdir()
-    wait_until(lambda: not psutil.pid_exists(int(pid.name)))  # whoever adopts it has it reaped
+    wait_until(lambda: has_ended(int(pid.name)))
+
+
+def test_a_replay_that_is_interrupted_ends_although_its_check_does_not(cosmos_explore: Explore) -> None:
+    test = os.getpid()
+
+    def interrupt(run: ExploredRun) -> None:
+        os.kill(test, signal.SIGINT)
+        while True:
+            signal.pause()
+
+    with pytest.raises(KeyboardInterrupt):
+        cosmos_explore.replay(seed_of([], []), [touch_both], check=interrupt)
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process is no more, or a zombie that nobody waits for: PID 1 of a container may not."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 @pytest.mark.parametrize(
     ("work", "is_kept"),
-    [(clean_up_in_the_end, True), (try_for_ever, False), (start_a_process, False), (start_a_thread, False)],
+    [
+        (clean_up_in_the_end, True),
+        (raise_another_error, True),
+        (try_for_ever, False),
+        (start_a_process, False),
+        (start_a_thread, False),
+    ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_a_process_serves_on_where_its_function_can_be_left(
