@@ -70,6 +70,7 @@ def test_three_of_ten_operators_are_judged_by_these_three() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.exhaustive
 @pytest.mark.timeout(900)
 def test_the_suite_runs_with_a_native_dbt_throughout() -> None:
     require_namespaces()

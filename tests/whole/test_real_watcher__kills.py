@@ -19,7 +19,6 @@ from cosmos_venv.operators.watch.verdict import Action, Watch, verdict
 from tests.engines import DBT_2
 from tests.whole.test_real_batches import ONE_TRY, chain_project
 
-KILLS = 50
 PRODUCER = ONE_TRY.replace("operators.virtualenv", "operators.watcher").replace(
     "DbtBatchVirtualenvOperator", "DbtProducerWatcherVirtualenvOperator"
 )
@@ -52,14 +51,15 @@ def wait_until_built(worker: subprocess.Popen[bytes], cache: Path, nodes: dict[s
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("kills", [12, pytest.param(50, marks=pytest.mark.exhaustive)])
 def test_no_task_is_green_over_an_unbuilt_node_and_none_waits_for_ever(
-    kept_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kept_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: int
 ) -> None:
     DBT_2.require()
     monkeypatch.setenv("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
     chance = random.Random(27)  # noqa: S311 - moments
     moments = []
-    for kill in range(KILLS):
+    for kill in range(kills):
         project, cache = tmp_path / f"harbor-{kill}", tmp_path / f"cache-{kill}"
         nodes = chain_project(project)
         monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(cache))

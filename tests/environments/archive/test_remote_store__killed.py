@@ -164,6 +164,7 @@ def test_whoever_comes_after_a_killed_machine_has_an_environment(scene: Scene) -
 
 
 @pytest.mark.long
+@pytest.mark.exhaustive
 def test_fifty_kills_of_each_leave_no_half_environment(scene: Scene) -> None:
     kills = 50
 

@@ -268,7 +268,7 @@ def test_replayed_in_a_new_environment(make, cosmos_run_task, cosmos_wheelhouse,
 
 @pytest.mark.long
 @pytest.mark.timeout(580)
-@pytest.mark.parametrize("implementation", ["cosmos_venv", "cosmos"])
+@pytest.mark.parametrize("implementation", ["cosmos_venv", pytest.param("cosmos", marks=pytest.mark.exhaustive)])
 def test_real_operators_are_recorded_and_replayed(
     implementation: str, tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,7 +32,13 @@ FILE = Path(__file__).parents[1] / "any_implementation" / "test_any_watcher_scen
             "cosmos2", "cosmos", None, id="astronomer-cosmos-on-airflow-2", marks=[BEFORE_3_13, pytest.mark.exhaustive]
         ),
         # The environment has pytest; what cosmos-venv needs is in the one beside it.
-        pytest.param("cosmos2", "cosmos_venv", "airflow2", id="cosmos-venv-on-airflow-2", marks=BEFORE_3_13),
+        pytest.param(
+            "cosmos2",
+            "cosmos_venv",
+            "airflow2",
+            id="cosmos-venv-on-airflow-2",
+            marks=[BEFORE_3_13, pytest.mark.exhaustive],
+        ),
     ],
 )
 def test_the_scenarios_find_what_is_known_and_nothing_else(
