@@ -105,7 +105,7 @@ def _refused_values() -> Iterator[CheckResult]:
 
 _CHECK = "discovery"
 _WORDS = ("airflow", "dag")
-_PACKAGE = __name__.partition(".")[0]
+_PACKAGES = {__name__.partition(".")[0], "cosmos"}
 _MAKERS = {"DbtDag", "DbtTaskGroup", "*"}
 
 
@@ -146,17 +146,17 @@ def _result(path: Path, text: str, way_out: str = "") -> CheckResult:
 
 
 def _makes_dags(content: bytes) -> bool:
-    """Whether a class that makes DAGs or parts of them is taken from here."""
+    """Whether a class that makes DAGs or parts of them is taken from here, or from Cosmos by a DAG that is to move."""
     nodes = list(ast.walk(ast.parse(content)))
-    imports_us = any(
-        isinstance(node, ast.Import) and any(alias.name.partition(".")[0] == _PACKAGE for alias in node.names)
+    is_imported = any(
+        isinstance(node, ast.Import) and any(alias.name.partition(".")[0] in _PACKAGES for alias in node.names)
         for node in nodes
     )
     for node in nodes:
         if isinstance(node, ast.ImportFrom) and node.level == 0:
-            is_ours = (node.module or "").partition(".")[0] == _PACKAGE
-            if is_ours and _MAKERS & {alias.name for alias in node.names}:
+            is_named = (node.module or "").partition(".")[0] in _PACKAGES
+            if is_named and _MAKERS & {alias.name for alias in node.names}:
                 return True
-        elif imports_us and isinstance(node, ast.Attribute) and node.attr in _MAKERS:
+        elif is_imported and isinstance(node, ast.Attribute) and node.attr in _MAKERS:
             return True
     return False

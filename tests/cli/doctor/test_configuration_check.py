@@ -18,6 +18,7 @@ EXAMPLES = sorted((Path(__file__).resolve().parents[3] / "examples").rglob("dags
     ("source", "missing"),
     [
         pytest.param("from cosmos_venv import DbtDag\n", "'airflow'", id="no-airflow"),
+        pytest.param("from cosmos import DbtDag\n", "'airflow'", id="of-cosmos"),
         pytest.param("from cosmos_venv import DbtTaskGroup\n", "'airflow' and 'dag'", id="neither"),
         pytest.param(
             "def f():\n    import cosmos_venv.dag as d\n    d.DbtDag()\n", "'airflow'", id="package-within-function"
