@@ -143,6 +143,7 @@ def test_dbt_2_without_any_driver_asks_a_host_when_it_runs(dbt_2: Engine) -> Non
     assert_asks_for_a_driver(run, "duckdb")
 
 
+@pytest.mark.long
 def test_dbt_2_asks_a_host_for_those_drivers_alone_that_its_environment_has_not(dbt_2: Engine) -> None:
     drivers = tuple(str(driver) for driver in dbt_2.drivers)
 
@@ -211,6 +212,7 @@ def of_native(native_directory: Path, monkeypatch: pytest.MonkeyPatch) -> OfNati
     return of_native
 
 
+@pytest.mark.long
 def test_a_dbt_that_fails_and_asks_nobody_is_told_in_its_words(
     of_native: OfNative, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -119,6 +119,7 @@ def test_run_results_name_the_folders_of_the_run(real: RealRuns, real_dbt: Dbt, 
         assert named == dict.fromkeys(named, dbt.project.resolve()), dbt.executable
 
 
+@pytest.mark.long
 def test_exit_code_1_fails_the_node_and_skips_what_lies_below(
     real: RealRuns, fake_dbt: Dbt, cosmos_fake_venv: FakeVenv
 ) -> None:
