@@ -42,7 +42,7 @@ test-env:
 test: test-env ## the tests before a commit: all but the long ones; ARGS="-k lock -x" goes to pytest
 	@$(OFFLINE) $(BIN)/python -m pytest $(WORKERS) -m "not long" $(ARGS)
 
-test-long: test-env ## the long tests alone, without those that repeat another one for more releases, cases, bounds or rounds
+test-long: test-env ## the long tests alone, without those that do what another one does for more releases, cases, bounds or rounds
 	@$(OFFLINE) $(BIN)/python -m pytest $(LONG_WORKERS) -m "long and not exhaustive" $(ARGS)
 
 test-all: test-env ## all tests, offline after the install step

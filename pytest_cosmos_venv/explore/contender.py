@@ -141,7 +141,8 @@ def compete(
             if not contender.is_over:
                 contender.report(ENDS, "end", "end", outcome)
                 is_to_stay = orders.receive()
-            can_stay = is_to_stay and not has_child_or_thread()
+            # A killed one has looked before it left its function, and could start none on its way out.
+            can_stay = is_to_stay and (contender.is_over or not has_child_or_thread())
             if can_stay:
                 # A finaliser in a cycle (an open file, a TemporaryDirectory) would else run in a later schedule.
                 contender.leave()
@@ -150,6 +151,7 @@ def compete(
             if can_stay:
                 _close_all_but(kept)
             if is_to_stay:
+                _flush()
                 reports.send(can_stay)
             is_to_stay = can_stay
         code = 0

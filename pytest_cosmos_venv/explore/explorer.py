@@ -28,8 +28,8 @@ _LOOKS_FOR_SHORTER = 100  # schedules that are run after the first that has fail
 _MOST_CONTENDERS = 8
 _PREFIX = "cosmos-explore-"
 _KEPT_IN_MEMORY = (
-    "With reuse=True, what a function keeps in memory can decide it too, even where it keeps it only while it runs: a "
-    "kill leaves it there. Try reuse=False."
+    "With reuse=True, what a function keeps in memory also reaches later schedules, even if a `finally` would "
+    "remove it: a kill skips that. Try reuse=False."
 )
 
 

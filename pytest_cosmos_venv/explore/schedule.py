@@ -13,6 +13,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -156,10 +157,12 @@ class Bench:
 
     :param plan: what is explored.
     :param folder: an empty folder for the files of the schedules.
+    :param own: descriptors that contenders do not keep: their children would keep them open.
     """
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
+    def __init__(self, plan: Plan, folder: Path, *, own: Sequence[int] = ()) -> None:
         self._plan = plan
+        self._own = own
         self._folder = folder
         self._count = len(plan.works)
         # The same name for each schedule, on which names that are made of it could depend.
@@ -169,7 +172,8 @@ class Bench:
         self._output, self._where = _file_in(folder), _file_in(folder)
         for descriptor in (1, 2):
             os.dup2(self._output.fileno(), descriptor)
-        sys.stdout = sys.stderr = open(1, "w", closefd=False, encoding="utf-8", errors="replace")  # noqa: SIM115
+        # Line by line: a killed contender loses none, and a kept process keeps none for another schedule.
+        sys.stdout = sys.stderr = open(1, "w", 1, closefd=False, encoding="utf-8", errors="replace")  # noqa: SIM115
         tell_where_on_signal(self._where)
 
     def run(self, choices: Sequence[Choice], *, names: Mapping[int, str], with_run: bool = False) -> Trace:
@@ -186,7 +190,7 @@ class Bench:
         if with_run:  # what is shown has gone on in new processes, which are really killed
             self.end_idle()
             plan = replace(plan, reuse=False)
-        running = _Running(plan, os.path.realpath(self._root), self._where, self._idle)
+        running = _Running(plan, os.path.realpath(self._root), self._where, self._idle, self._own)
         try:
             running.go(choices, names)
         finally:
@@ -241,9 +245,10 @@ class _Running:
     :param root: the explored folder.
     :param where: the file to which contenders write where they are when they are asked.
     :param idle: processes of contenders that have served other schedules, by index.
+    :param own: descriptors that contenders do not keep.
     """
 
-    def __init__(self, plan: Plan, root: str, where: Any, idle: dict[int, _Process]) -> None:
+    def __init__(self, plan: Plan, root: str, where: Any, idle: dict[int, _Process], own: Sequence[int]) -> None:
         self.steps: list[ExploredStep] = []
         self.standing: list[str] = []
         self.failure = ""
@@ -252,6 +257,7 @@ class _Running:
         self._root = root
         self._where = where
         self._idle = idle
+        self._own = own
         self._clock = 0.0
         self._last: int | None = None
         self._idle_wakes = 0
@@ -265,7 +271,7 @@ class _Running:
         self._pids = re.compile(rf"(?<![0-9a-f])({'|'.join(self._names)})(?![0-9a-f])")
         self._started = times[time.CLOCK_REALTIME]
         for process in self._processes:
-            process.orders.send(([each.pid for each in self._processes], times))
+            self._tell(process, ([each.pid for each in self._processes], times))
             self._hear(process)
 
     def _begin(self) -> list[_Process]:
@@ -280,8 +286,8 @@ class _Running:
             if pid == 0:
                 for other in made.values():
                     other.close()
-                os.close(orders.write_end)
-                os.close(reports.read_end)
+                for descriptor in (orders.write_end, reports.read_end, *self._own):
+                    os.close(descriptor)
                 compete(
                     work,
                     index,
@@ -377,7 +383,7 @@ class _Running:
             return 1
         if process.name in OF_PROCESSES:
             self._end_idle()
-        process.orders.send((count, action, self._clock))
+        self._tell(process, (count, action, self._clock))
         process.had_error = process.had_error or action != GO
         made = self._hear(process)
         for number, step in enumerate(made_steps(index, made, self._clock, action)):
@@ -454,8 +460,8 @@ class _Running:
 
         A fork is what costs most of a schedule. Whoever asks for the process is told the truth: see ``_end_idle``.
         """
-        process.orders.send(order)
         try:
+            process.orders.send(order)
             has_answered = bool(select.select([process.reports.read_end], [], [], LONGEST_WAY_OUT)[0])
             can_serve_on = has_answered and process.reports.receive()
         except GivenUp:
@@ -476,13 +482,18 @@ class _Running:
         if self._plan.reuse and how != NEVER_ENDS:
             self._keep(index, process, True)
         else:
-            process.orders.send(False)
+            self._tell(process, False)
             os.waitpid(process.pid, 0)
         process.outcome = ExploredOutcome(
             contender_name(index), how, value, error, "" if process.had_error and how == RAISED else told
         )
         text = {RETURNED: "returns", RAISED: f"raises {error}", NEVER_ENDS: "makes too many steps"}[how]
         self._add(ExploredStep(index, GO, "end", text, "", self._death(index, process), self._clock), before)
+
+    def _tell(self, process: _Process, order: Any) -> None:
+        """Give an order to a contender; where another one has ended it, ``_hear`` finds that out."""
+        with suppress(GivenUp):
+            process.orders.send(order)
 
     def _hear(self, process: _Process) -> list[tuple[Any, ...]]:
         """Wait until a contender has stopped again; returns the steps that it has made."""

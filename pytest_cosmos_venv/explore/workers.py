@@ -64,7 +64,8 @@ class Worker:
         :param with_run: as for ``Bench.run``.
         """
         self.job = job
-        self._orders.send((list(choices), dict(names or {}), with_run))
+        with suppress(GivenUp):  # `trace` tells of it
+            self._orders.send((list(choices), dict(names or {}), with_run))
 
     def trace(self) -> Trace:
         """Return the schedule that was run; wait for it.
@@ -85,7 +86,7 @@ class Worker:
     def close(self) -> None:
         """End it, and all that it has started."""
         if self.job is None:
-            with suppress(BrokenPipeError):  # it has ended: its error has been told
+            with suppress(GivenUp):  # it has ended: its error has been told
                 self._orders.send(None)
         else:  # it is in the middle of a schedule: the test was interrupted
             _end_with_all_it_has_started(self._pid)
@@ -118,7 +119,7 @@ def _work(plan: Plan, folder: Path, orders: Pipe, answers: Pipe) -> NoReturn:
         die_with_parent()
         adopt_orphans()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the test, which then ends this process
-        bench = Bench(plan, folder)
+        bench = Bench(plan, folder, own=(orders.read_end, answers.write_end))
         replace_methods()
         if plan.reuse:
             add_refusing_audit_hook()

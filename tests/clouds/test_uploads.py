@@ -16,12 +16,7 @@ pytestmark = [pytest.mark.long, needs_providers]
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        *("uploads", "remote_files", "remote_environments", "docs_pages"),
-        # tests/operators/test_airflow_async__real_airflow.py runs such tasks too.
-        pytest.param("async_queries async_kills", marks=pytest.mark.exhaustive),
-    ],
+    "name", ["uploads", "remote_files", "remote_environments", "docs_pages", "async_queries async_kills"]
 )
 def test_files_go_through_the_providers_own_hooks(name: str) -> None:
     files = [str(Path(__file__).with_name(f"{each}.py")) for each in name.split()]

@@ -175,7 +175,7 @@ def private_folder_above(path: Path) -> Path | None:
     return next((folder for folder in reversed(path.parents) if not folder.stat().st_mode & 0o001), None)
 
 
-_CLOSED = None if os.getuid() != 0 else private_folder_above(REPOSITORY)
+_CLOSED = None if os.getuid() != 0 else private_folder_above(REPOSITORY / "tests")
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root may become another user, or give files to one")
 needs_open_checkout = pytest.mark.skipif(
     _CLOSED is not None, reason=f"the user that the test becomes may not enter {_CLOSED}, where this checkout lies"

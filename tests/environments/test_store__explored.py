@@ -30,7 +30,7 @@ from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path
 from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun, FailingSchedule
-from tests.explored import FURTHER, SECONDS
+from tests.explored import SECONDS
 
 AN_HOUR = 3600
 FILES = ("pyvenv.cfg", "bin/dbt", "lib/dbt.py")
@@ -179,12 +179,10 @@ def test_two_at_once(cosmos_explore: Explore, works: list[Any], options: dict[st
         pytest.param([prune_all, prune_all], 0, 1, {"fresh": published, "after": use}, id="prune-and-prune-killed"),
         # With two interruptions find-and-prune ends too, after 1,812 schedules and 64 s of CPU: explored once, by hand.
         # What follows takes 2 s of CPU each, and 5 s with a kill; 8 s the last one.
-        pytest.param(
-            [upgrade, upgrade], 1, 0, {**LONG_AGO, "check": built_once}, id="upgrade-and-upgrade", marks=FURTHER
-        ),
+        pytest.param([upgrade, upgrade], 1, 0, {**LONG_AGO, "check": built_once}, id="upgrade-and-upgrade"),
         pytest.param([upgrade, prune_all], 1, 0, LONG_AGO, id="upgrade-and-prune"),
         pytest.param([upgrade, retire], 1, 0, LONG_AGO, id="upgrade-and-retire"),
-        pytest.param([use, retire], 1, 0, {"fresh": published}, id="find-and-retire", marks=FURTHER),
+        pytest.param([use, retire], 1, 0, {"fresh": published}, id="find-and-retire"),
         pytest.param([retire, retire], 1, 0, {"fresh": published, "check": built_once}, id="retire-and-retire"),
         pytest.param([upgrade, upgrade], 0, 1, {**LONG_AGO, "after": upgrade}, id="upgrade-and-upgrade-killed"),
         pytest.param([use, retire], 0, 1, {"fresh": published, "after": use}, id="find-and-retire-killed"),

@@ -120,7 +120,7 @@ def checkout(python: Path, cache: Path, tmp_path: Path) -> Checkout:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "job",
-    # The look at the next dbt is that of dbt's own releases in tests/pytest_cosmos_venv/upgrades, in a second project.
+    # tests/pytest_cosmos_venv/upgrades compares releases of dbt too.
     [pytest.param(job, marks=pytest.mark.exhaustive if job == "can-i-upgrade" else ()) for job in JOBS],
 )
 def test_each_job_of_the_workflow_passes_and_writes_its_report_alone(job: str, checkout: Checkout) -> None:

@@ -18,7 +18,7 @@ from tests.operators.real_scheduler import logs, wait_until
 from tests.postgres import Postgres
 
 STACKS = [
-    Stack(release=3, executor="LocalExecutor", is_exhaustive=True),
+    Stack(release=3, executor="LocalExecutor"),
     Stack(release=3, executor="LocalExecutor", environment="airflow30", is_exhaustive=True),
     Stack(release=2, executor="LocalExecutor", is_exhaustive=True),
 ]

@@ -316,16 +316,41 @@ def test_an_error_of_what_fills_the_folder_is_told_and_no_process_is_left(cosmos
     assert {each.pid for each in psutil.Process().children()} <= before
 
 
-def test_the_death_of_the_process_that_runs_the_schedules_is_told(cosmos_explore: Explore) -> None:
+@pytest.mark.timeout(60)
+def test_the_death_of_the_process_that_runs_the_schedules_is_told_although_a_process_of_a_contender_lives_on(
+    cosmos_explore: Explore, tmp_path: Path
+) -> None:
     before = {each.pid for each in psutil.Process().children()}
 
     def kill_the_parent(contender: ExploredContender) -> None:
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+        (tmp_path / str(child)).touch()
         os.kill(os.getppid(), signal.SIGKILL)
 
-    with pytest.raises(ToolkitMisuse, match=r"The process that runs the schedules has died\."):
-        cosmos_explore([kill_the_parent])
+    try:
+        with pytest.raises(ToolkitMisuse, match=r"The process that runs the schedules has died\."):
+            cosmos_explore([kill_the_parent])
+    finally:
+        for child in tmp_path.iterdir():
+            os.kill(int(child.name), signal.SIGKILL)
 
     assert {each.pid for each in psutil.Process().children()} <= before
+
+
+@pytest.mark.parametrize("reuse", [False, True], ids=["new", "kept"])
+def test_a_contender_that_ends_another_one_is_told(cosmos_explore: Explore, reuse: bool) -> None:
+    def end_the_other(contender: ExploredContender) -> None:
+        (contender.folder / f"pid-{contender.index}").write_text(str(os.getpid()))
+        other = contender.folder / f"pid-{1 - contender.index}"
+        if other.exists() and (pid := other.read_text()):
+            with suppress(ProcessLookupError):  # it has ended by itself
+                os.kill(int(pid), signal.SIGKILL)
+                wait_until(lambda: psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE)
+
+    with pytest.raises(FailingSchedule, match=r"contender-[01] has died after"):
+        cosmos_explore([end_the_other, end_the_other], reuse=reuse)
 
 
 def test_an_error_of_a_contender_fails_unless_it_is_expected(cosmos_explore: Explore) -> None:

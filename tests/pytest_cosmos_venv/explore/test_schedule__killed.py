@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import fcntl
 import gc
 import os
@@ -99,6 +100,25 @@ def start_a_thread(contender: ExploredContender) -> None:
     finally:
         over.set()
         thread.join()
+
+
+def start_a_bare_thread(contender: ExploredContender) -> None:
+    """No ``Thread`` of Python stands for it, as for those of a library in C."""
+    (contender.folder / "begun").touch()
+    end = _thread.allocate_lock()
+    end.acquire()
+    _thread.start_new_thread(end.acquire, ())
+    try:
+        (contender.folder / f"beside-a-thread-{contender.index}").touch()
+    finally:
+        end.release()
+
+
+def leave_a_forked_child(contender: ExploredContender) -> None:
+    (contender.folder / "begun").touch()
+    if os.fork() == 0:
+        signal.pause()
+    (contender.folder / f"beside-a-child-{contender.index}").touch()
 
 
 def sleep_between(contender: ExploredContender) -> None:
@@ -314,7 +334,7 @@ def test_a_replay_that_is_interrupted_ends_although_its_check_does_not(cosmos_ex
 
 
 def has_ended(pid: int) -> bool:
-    """Whether a process is no more, or a zombie that nobody waits for: PID 1 of a container may not."""
+    """Whether a process is no more, or is a zombie: in a container PID 1 may never reap it."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -329,13 +349,15 @@ def has_ended(pid: int) -> bool:
         (try_for_ever, False),
         (start_a_process, False),
         (start_a_thread, False),
+        (start_a_bare_thread, False),
+        (leave_a_forked_child, False),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_a_process_serves_on_where_its_function_can_be_left(
     cosmos_explore: Explore, work: Work, is_kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if is_kept:  # on a busy machine too
+    if work is not try_for_ever:  # it is told at once whether a process can serve on
         monkeypatch.setattr(schedule, "LONGEST_WAY_OUT", 120.0)
 
     def write_down_the_pid(contender: ExploredContender) -> None:

@@ -50,7 +50,7 @@ def test_every_page_has_an_example_that_is_run(page: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("beside", ["cosmos-venv", pytest.param("astronomer-cosmos", marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("beside", PYTHONS)
 def test_the_examples_of_all_pages_pass(
     beside: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

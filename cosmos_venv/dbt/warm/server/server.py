@@ -65,7 +65,7 @@ def unproven_threads() -> list[str]:
 
 
 def close_default_connection() -> bool:
-    """Close the default connection of DuckDB; return whether a module of this name is loaded.
+    """Close the default connection of DuckDB; return False where no ``duckdb`` with a ``close`` is imported.
 
     Importing DuckDB 1.4 or 1.5 opens it, with a thread that does not live on in a fork (seen with 1.4.0 to 1.5.6; 1.3.2
     and 2.0.1 start none), and DuckDB opens a new one when it is used. DuckDB 1.2 does not, so this is called only where

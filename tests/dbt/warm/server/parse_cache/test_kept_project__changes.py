@@ -58,8 +58,8 @@ CHANGES = {
     "full refresh by a variable": Change(env=(("DBT_FULL_REFRESH", "1"),), gives=(("number", 1),)),
 }
 
-BEFORE_LANDING = {"model", "yml", "environment variable of the profile", "package added"}
-"""One of a file's text, of a file's settings, of the command's environment, and of the project's files as a whole."""
+BEFORE_LANDING = {"model", "yml", "variable", "target", "environment variable of the profile", "package added"}
+"""Of a file's text and its settings, of the command's arguments and environment, and of the project's files."""
 
 
 @pytest.mark.parametrize(
