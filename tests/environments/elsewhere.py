@@ -110,7 +110,7 @@ def open_to_everybody(paths: Iterable[Path], aside: Path) -> str:
     :param aside: an empty folder.
     """
     commands = []
-    for private in {private_folder_above(path) for path in paths} - {None}:
+    for private in {_private_folder_above(path) for path in paths} - {None}:
         kept = [path for path in paths if private in path.parents]
         for number, path in enumerate(kept):
             commands.append(f"mkdir {aside}/{number}; mount --bind {path} {aside}/{number}")
@@ -170,16 +170,7 @@ def require_namespaces() -> None:
     pytest.skip(text)
 
 
-def private_folder_above(path: Path) -> Path | None:
-    """The highest folder above a path that others may not enter; None: there is none."""
-    return next((folder for folder in reversed(path.parents) if not folder.stat().st_mode & 0o001), None)
-
-
-_CLOSED = None if os.getuid() != 0 else private_folder_above(REPOSITORY / "tests")
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root may become another user, or give files to one")
-needs_open_checkout = pytest.mark.skipif(
-    _CLOSED is not None, reason=f"the user that the test becomes may not enter {_CLOSED}, where this checkout lies"
-)
 
 
 def require_root(why: str) -> None:
@@ -200,3 +191,8 @@ def _why_no_namespaces() -> str:
     except FileNotFoundError:
         return "there is no unshare: this is no Linux"
     return done.stderr.strip() if done.returncode else ""
+
+
+def _private_folder_above(path: Path) -> Path | None:
+    """The highest one that others may not enter."""
+    return next((folder for folder in reversed(path.parents) if not folder.stat().st_mode & 0o001), None)
