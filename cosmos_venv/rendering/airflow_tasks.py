@@ -460,7 +460,11 @@ def refuse_unknown_arguments(where: str, names: Iterable[str]) -> None:
 
 def _operator_classes() -> Iterator[type[BaseOperator]]:
     for name in _OPERATOR_MODULES:
-        for value in vars(import_module(f"{_ROOT}.{name}")).values():
-            # Not issubclass: Airflow's operators are ABCs, which ask all their subclasses.
-            if isinstance(value, type) and BaseOperator in value.__mro__[1:]:
-                yield value
+        yield from _operator_classes_of(name)
+
+
+@functools.cache
+def _operator_classes_of(name: str) -> tuple[type[BaseOperator], ...]:
+    found = vars(import_module(f"{_ROOT}.{name}")).values()
+    # Not issubclass: Airflow's operators are ABCs, which ask all their subclasses.
+    return tuple(value for value in found if isinstance(value, type) and BaseOperator in value.__mro__[1:])
