@@ -438,33 +438,30 @@ def refuse_unknown_arguments(where: str, names: Iterable[str]) -> None:
     :param names: names of arguments.
     :raises CosmosValueError: for the first such name, with the nearest one that an operator takes.
     """
-    left = dict.fromkeys(names)
-    if not left:
+    unknown = next((name for name in names if not _is_taken(name)), None)
+    if unknown is None:
         return
+    import difflib
+
     from cosmos_venv.operators.base import parameters
 
-    known: set[str] = set()
-    # Classes of one mode after the other, and no further than needed: most arguments are those of the first.
-    for cls in _operator_classes():
-        known |= parameters(cls)
-        left = {name: None for name in left if name not in known}
-        if not left:
-            return
-    for name in left:
-        import difflib
+    known = set().union(*map(parameters, _operator_classes()))
+    near = difflib.get_close_matches(unknown, sorted(known), n=1)
+    advice = f"Did you mean {near[0]!r}?" if near else "Drop it, or correct its name."
+    raise CosmosValueError(f"{where}: no dbt operator takes {unknown!r}. {advice}")
 
-        near = difflib.get_close_matches(name, sorted(known), n=1)
-        advice = f"Did you mean {near[0]!r}?" if near else "Drop it, or correct its name."
-        raise CosmosValueError(f"{where}: no dbt operator takes {name!r}. {advice}")
+
+@functools.cache  # each task of a DAG asks for the same few names
+def _is_taken(name: str) -> bool:
+    from cosmos_venv.operators.base import parameters
+
+    # Classes of one mode after the other, and no further than needed: most arguments are those of the first.
+    return any(name in parameters(cls) for cls in _operator_classes())
 
 
 def _operator_classes() -> Iterator[type[BaseOperator]]:
     for name in _OPERATOR_MODULES:
-        yield from _operator_classes_of(name)
-
-
-@functools.cache
-def _operator_classes_of(name: str) -> tuple[type[BaseOperator], ...]:
-    found = vars(import_module(f"{_ROOT}.{name}")).values()
-    # Not issubclass: Airflow's operators are ABCs, which ask all their subclasses.
-    return tuple(value for value in found if isinstance(value, type) and BaseOperator in value.__mro__[1:])
+        for value in vars(import_module(f"{_ROOT}.{name}")).values():
+            # Not issubclass: Airflow's operators are ABCs, which ask all their subclasses.
+            if isinstance(value, type) and BaseOperator in value.__mro__[1:]:
+                yield value

@@ -78,8 +78,9 @@ def _without_audit_event() -> list[_Function]:
     """Calls that are no steps, whose effect others can see, and for which some Pythons raise no audit event."""
     names = ("mkfifo", "mknod", "writev", "pwritev", "sendfile", "copy_file_range", "posix_fallocate", "splice")
     found = [_real_os[name] for name in (*names, "eventfd_write") if name in _real_os]
-    by_descriptor = getattr(signal, "pidfd_send_signal", None)
-    return [*found, *([by_descriptor] if by_descriptor else []), _thread.start_new_thread, _posixsubprocess.fork_exec]
+    if hasattr(signal, "pidfd_send_signal"):
+        found.append(signal.pidfd_send_signal)
+    return [*found, _thread.start_new_thread, _posixsubprocess.fork_exec]
 
 
 def path_text(here: Stepper, path: str) -> str:

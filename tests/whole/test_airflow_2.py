@@ -291,7 +291,6 @@ def test_seeds_are_remembered_in_the_database_of_airflow_2(
 
 # Airflow 2 hands its permission to call `execute` over to `execute` alone, not to what goes on behind a trigger.
 BEHIND_A_TRIGGER = """
-from datetime import datetime, timezone
 from types import SimpleNamespace
 from unittest import mock
 from cosmos_venv.config import ProfileConfig
