@@ -390,11 +390,11 @@ def _did_not_fail_again(*, reuse: bool) -> str:
 
 
 def _not_repeatable(other: str, *, reuse: bool) -> str:
-    kept = f" {_KEPT_IN_MEMORY}"
+    kept = f" {_KEPT_IN_MEMORY}" if reuse else ""
     return (
         f"The contenders do not do the same in each run of one schedule ({other}), so that it cannot be explored. "
         "Something that is not seen decides what they do: the time of datetime.now(), a thread, the order of a set, a "
-        f"file outside of the folder.{kept if reuse else ''}"
+        f"file outside of the folder.{kept}"
     )
 
 
