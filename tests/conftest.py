@@ -102,6 +102,17 @@ def _leaves_the_environment_as_it_was() -> Iterator[None]:
     assert not changed, f"the test has left environment variables changed: {', '.join(sorted(changed))}"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _inner_pytest_has_its_own_place(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let a pytest that a test starts make its temporary folders apart from those of this one.
+
+    It would remove the folders of all but the last three runs at its end: those of ``make test`` before ``make
+    test-long``, hundreds of thousands of files, for which one test waited 280 seconds in CI.
+    """
+    tmp_path_factory.getbasetemp()  # this run's own is made before
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = _airflow_home
+
+
 @pytest.fixture(scope="session")
 def kept_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ``virtualenv_dir`` that the tests of one worker share: what is built once is ready for all."""
@@ -127,10 +138,13 @@ def no_other_servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """This test has no warm dbt beside its own.
 
     The tests of a worker share one folder for servers. A fifth environment gets none there, which fails a task that
-    says ``require`` (seen once in CI).
+    says ``require`` (seen once in CI). The folder for temporary files, where servers also stand, is that of all workers
+    (once in CI a test found a server of another one there).
     """
     with tempfile.TemporaryDirectory(prefix="cv-", dir="/tmp") as folder:
         monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.setattr(tempfile, "tempdir", None)
         try:
             yield
         finally:
