@@ -179,7 +179,17 @@ def test_a_walk_says_how_many_files_it_opens(heading: str) -> None:
 
 OF_NO_MODULE = {"whole", "any_implementation", "packaging", "clouds"}
 """Folders of tests of the whole product."""
-OF_THE_PROJECT = {"conftest", "engines", "floors", "glossary", "installed", "order", "postgres_server", "prepared", "structure"}
+OF_THE_PROJECT = {
+    "conftest",
+    "engines",
+    "floors",
+    "glossary",
+    "installed",
+    "order",
+    "postgres_server",
+    "prepared",
+    "structure",
+}
 
 
 def folder_tested_by(path: Path) -> Path:
