@@ -206,9 +206,9 @@ def to_node(entry: NodeEntry, *, unique_id: str, folders: Folders) -> DbtNode | 
         [*map(intern, (entry.depends_on and entry.depends_on.nodes) or ())],
         folders.of(package),
         # dbt on Windows writes backslashes, and manifests travel.
-        entry.original_file_path.replace("\\", "/"),
+        intern(entry.original_file_path.replace("\\", "/")),
         package,
-        _tags(config) if entry.tags is None else entry.tags,
+        _tags(config) if entry.tags is None else [*map(intern, entry.tags)],
         config,
         resource_type is DbtResourceType.SOURCE and _has_freshness(entry.freshness),
         fqn=entry.fqn and [*map(intern, entry.fqn)],

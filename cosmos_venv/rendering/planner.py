@@ -129,7 +129,7 @@ class NodeVisibility:
         else:  # a batch does not name an ephemeral model to dbt, which would do nothing for it
             is_built = self.of(node) is Visibility.TASK and not (is_ephemeral and self._render.batch_by)
         is_reported = not is_ephemeral and node.resource_type not in _NEVER_RUN
-        return NodeMark(is_drawn=is_drawn, is_built=is_built, is_reported=is_reported)
+        return _mark(is_drawn, is_built, is_reported)
 
     def _is_test_run(self, test: DbtNode) -> bool:
         """Whether a test without a task of its own runs: with a node that it reads, or with all tests."""
@@ -553,6 +553,11 @@ def _log_left_out(counts: Mapping[DbtResourceType, int]) -> None:
         kinds = [f"{number} of type {kind.value}" for kind, number in counts.items() if (kind in _NEVER_RUN) != is_run]
         if kinds:
             _log_once(level, ", ".join(kinds))
+
+
+@cache  # one of each kind: thousands of nodes have one
+def _mark(is_drawn: bool, is_built: bool, is_reported: bool) -> NodeMark:
+    return NodeMark(is_drawn=is_drawn, is_built=is_built, is_reported=is_reported)
 
 
 @cache  # once in a process, which may make many plans
