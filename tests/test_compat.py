@@ -137,7 +137,7 @@ def test_a_command_that_somebody_has_typed_waits_although_airflow_ends_imports_s
     dbt.chmod(0o755)
     whole = WholeAirflow(python=python, folder=tmp_path, variables={"AIRFLOW__CORE__LOAD_EXAMPLES": "False"})
     whole.dag_file.parent.mkdir(parents=True)
-    whole.airflow("db", "migrate")
+    whole.make_database()
     whole.dag_file.write_text(DAG_FILE.format(project=str(dbt_project), dbt=str(dbt)))
 
     done = subprocess.run(

@@ -37,6 +37,9 @@ class AirflowOnPostgres(WholeAirflow):
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{self.postgres.address}",
         }
 
+    def make_database(self) -> None:
+        self.airflow("db", "migrate")
+
     def ask(self, statement: str) -> list[Any]:
         return self.postgres.rows(statement)
 

@@ -43,7 +43,7 @@ def prepared(airflow: Airflow, dag_file: str, *, executor: str) -> Airflow:
     )
     airflow.dag_file.parent.mkdir(parents=True)
     airflow.dag_file.write_text(dag_file)
-    airflow.airflow("db", "migrate")
+    airflow.make_database()
     told = airflow.airflow("dags", "reserialize")
     assert airflow.ask("select dag_id from dag"), told
     return airflow

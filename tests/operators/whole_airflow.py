@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pytest_cosmos_venv.airflow.home import copy
 from tests.installed import ROOT
 
 DEADLINE = 240.0
@@ -45,9 +46,27 @@ class WholeAirflow:
         """The output of the DAG file, run as a program, its DAGs being known to Airflow."""
         self.dag_file.parent.mkdir(parents=True)
         self.dag_file.write_text(text)
-        self.airflow("db", "migrate")
+        self.make_database()
         self.airflow("dags", "reserialize")
         return self._run(str(self.dag_file))
+
+    def make_database(self) -> None:
+        """Make Airflow's database, of SQLite: once for each environment with Airflow, then as a copy of that one.
+
+        Airflow takes eight seconds of CPU for it, and twenty long tests need one.
+        """
+        environment = self.python.parents[1]  # as it is named: the real path of its Python is that of another one
+        (about_airflow,) = environment.glob("lib/python*/site-packages/apache_airflow-[0-9]*.dist-info")
+        kept = environment / f"{about_airflow.stem}.db"
+        database = self.folder / "airflow" / "airflow.db"
+        if kept.is_file():
+            database.parent.mkdir(parents=True, exist_ok=True)
+            copy(kept, database)
+            return
+        self.airflow("db", "migrate")
+        draft = kept.with_name(f"{kept.name}.{os.getpid()}")  # another test may do the same
+        copy(database, draft)
+        draft.replace(kept)
 
     def airflow(self, *arguments: str) -> str:
         return self._run("-m", "airflow", *arguments)

@@ -91,7 +91,7 @@ def airflow_with_docs(
     }
     airflow = replace(WholeAirflow(python=python, folder=folder), variables=settings)
     airflow.dag_file.parent.mkdir(parents=True)
-    airflow.airflow("db", "migrate")
+    airflow.make_database()
     # In the database, where people have them.
     airflow.airflow("connections", "add", "web", "--conn-type", "http", "--conn-extra", json.dumps({"X-Key": WEB_KEY}))
     with api_server(airflow):
