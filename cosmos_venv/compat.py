@@ -34,7 +34,7 @@ _UUID_WITH_TIME, _BITS_AFTER_TIME = 7, 80
 _BEFORE_THE_BEGIN = 60.0
 _COPIED = frozenset({dict, list, set})
 _MOST_EVENTS = 100
-_SOURCE_OF_OPTION = re.compile("_(?:cmd|secret)$")  # where the value comes from, behind the option's name
+_SOURCE_OF_OPTION = "_(?:cmd|secret)$"  # where the value comes from, behind the option's name
 IS_AIRFLOW_3 = not AIRFLOW_VERSION.startswith("2.")
 ASSET_URIS_HAVE_SLASHES = IS_AIRFLOW_3
 ASSETS_NEED_AN_ALIAS = IS_AIRFLOW_3
@@ -672,7 +672,7 @@ def configured_options(section: str) -> list[str]:
     # A section that no file and no provider names is nothing to Airflow, although it reads its variables.
     prefix = f"AIRFLOW__{section.upper()}__"
     by_variables = [name[len(prefix) :].lower() for name in os.environ if name.startswith(prefix)]
-    return [_SOURCE_OF_OPTION.sub("", name) for name in (*(conf.getsection(section) or {}), *by_variables)]
+    return [re.sub(_SOURCE_OF_OPTION, "", name) for name in (*(conf.getsection(section) or {}), *by_variables)]
 
 
 def looks_for_words() -> bool:

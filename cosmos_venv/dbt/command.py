@@ -56,7 +56,7 @@ _DEBUG_LEVELS = frozenset({"debug", "trace"})  # the second of dbt 2
 _ON = frozenset({"1", "true", "t", "yes", "y", "on"})
 _SWITCHES = ("no_version_check", "cache_selected_only", "fail_fast", "quiet", "warn_error")
 # In the words of click, which dbt 1 uses, and of clap, which dbt 2 uses.
-_UNKNOWN_OPTION = re.compile(r"(?:No such option:? '?|error: unexpected argument ')(?P<option>--[\w-]+)")
+_UNKNOWN_OPTION = r"(?:No such option:? '?|error: unexpected argument ')(?P<option>--[\w-]+)"
 
 
 class FullOutputSubprocessResult(NamedTuple):
@@ -313,7 +313,7 @@ def advice_about_option(lines: Sequence[str]) -> str:
 
     :param lines: everything that dbt wrote.
     """
-    unknown = next((match["option"] for line in lines if (match := _UNKNOWN_OPTION.search(line))), None)
+    unknown = next((match["option"] for line in lines if (match := re.search(_UNKNOWN_OPTION, line))), None)
     if unknown is None:
         return ""
     name = _PARAMETER_OF.get(unknown) or unknown.removeprefix("--").replace("-", "_")

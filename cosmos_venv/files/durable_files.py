@@ -33,7 +33,7 @@ ABANDONED_SECONDS = 3_600.0
 
 # Of these only the first is made now; the others are those of release 0.1. Some of the folders are a user's own, so
 # nothing is in here that a user might call a file.
-_APART = re.compile(r"\.[0-9a-f]{32}|\.[0-9a-f]{32}\.half|\.cosmos-venv-[0-9a-f]{32}")
+_APART = r"\.[0-9a-f]{32}|\.[0-9a-f]{32}\.half|\.cosmos-venv-[0-9a-f]{32}"
 _ASIDE = ".set-aside-"
 _CLOCKS_DIFFER = 86_400.0  # between hosts that share a folder; by no more than that
 
@@ -192,7 +192,7 @@ def abandoned(folder: Path, *, seconds: float = ABANDONED_SECONDS) -> list[Path]
     :raises OSError: when the folder cannot be read.
     """
     try:
-        found = [path for path in folder.iterdir() if _APART.fullmatch(path.name)]
+        found = [path for path in folder.iterdir() if re.fullmatch(_APART, path.name)]
         return [path for path in found if not seconds or age(path.lstat().st_mtime) >= seconds]
     except (FileNotFoundError, NotADirectoryError):  # another process sweeps too
         return []

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 # dbt's own names, the newer first, which counts where both are set.
 STATE = ("DBT_ENGINE_STATE", "DBT_STATE")
-_MARKS = re.compile(r"\{\{-?|-?\}\}|\{%-?|-?%\}")
+_MARKS = r"\{\{-?|-?\}\}|\{%-?|-?%\}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class LoadRequest:
     """Everything that decides which nodes a project has and which of them are selected.
 
@@ -166,7 +166,7 @@ def _stand_in(value: object) -> object:
     if isinstance(value, list | tuple):
         return [_stand_in(each) for each in value]
     if is_of_another_task(value) or is_template(value):
-        return _MARKS.sub("", str(value)).strip()  # of what another task gives, str makes a template
+        return re.sub(_MARKS, "", str(value)).strip()  # of what another task gives, str makes a template
     return value
 
 

@@ -103,7 +103,7 @@ class RenderedProject:
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False, repr=False)
 class _Rendering:
     """One project on its way into one DAG, or into one group of it."""
 
