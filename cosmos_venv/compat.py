@@ -34,7 +34,8 @@ _UUID_WITH_TIME, _BITS_AFTER_TIME = 7, 80
 _BEFORE_THE_BEGIN = 60.0
 _COPIED = frozenset({dict, list, set})
 _MOST_EVENTS = 100
-_SOURCE_OF_OPTION = "_(?:cmd|secret)$"  # where the value comes from, behind the option's name
+# Where the value comes from, behind the option's name. Compiled on first use: each parse for a task imports this file.
+_SOURCE_OF_OPTION = "_(?:cmd|secret)$"
 IS_AIRFLOW_3 = not AIRFLOW_VERSION.startswith("2.")
 ASSET_URIS_HAVE_SLASHES = IS_AIRFLOW_3
 ASSETS_NEED_AN_ALIAS = IS_AIRFLOW_3

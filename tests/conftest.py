@@ -103,11 +103,11 @@ def _leaves_the_environment_as_it_was() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _inner_pytest_has_its_own_place(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Let a pytest that a test starts make its temporary folders apart from those of this one.
+def _inner_pytest_has_its_own_temproot(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A pytest that a test starts makes its temporary folders apart from those of this one.
 
-    It would remove the folders of all but the last three runs at its end: those of ``make test`` before ``make
-    test-long``, hundreds of thousands of files, for which one test waited 280 seconds in CI.
+    Otherwise the inner pytest removes, at its end, the folders of all but the last three runs: those of ``make test``
+    before ``make test-long``, hundreds of thousands of files. One test waited 280 seconds for that in CI.
     """
     tmp_path_factory.getbasetemp()  # this run's own is made before
     os.environ["PYTEST_DEBUG_TEMPROOT"] = _airflow_home
@@ -141,7 +141,7 @@ def no_other_servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     says ``require`` (seen once in CI). The folder for temporary files, where servers also stand, is that of all workers
     (once in CI a test found a server of another one there).
     """
-    with tempfile.TemporaryDirectory(prefix="cv-", dir="/tmp") as folder:
+    with tempfile.TemporaryDirectory(prefix="cv-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
         monkeypatch.setenv("TMPDIR", folder)
         monkeypatch.setattr(tempfile, "tempdir", None)

@@ -47,8 +47,8 @@ _PACKAGE = __name__.partition(".")[0]
 _SHARED = (type(None), bool, int, str)
 
 
-class _StartsEmpty:
-    """The default of an attribute that is an empty list or dict: a task gets its own once somebody asks for it.
+class _LazyEmptyDefault:
+    """The default of an attribute that is an empty list or dict. A task gets its own on first access.
 
     Most tasks never use theirs, and six of them take 352 bytes in each of thousands of tasks.
 
@@ -61,12 +61,11 @@ class _StartsEmpty:
         self._name = name
 
     def __get__(self, task: object, owner: type) -> object:
-        if task is None:
-            return self
-        return vars(task).setdefault(self._name, self._kind())
+        # A user's class may read the default of its base, which is None there.
+        return None if task is None else vars(task).setdefault(self._name, self._kind())
 
 
-_START_EMPTY = {
+_LAZY_DEFAULTS = {
     "env": dict,
     "callback_args": dict,
     "dbt_cmd_flags": list,
@@ -129,20 +128,22 @@ class AbstractDbtBase(BaseOperator):
             return  # a user's class may have methods and properties of such names from a base that comes later
         constructor: Any = vars(cls).get("__init__")
         if constructor is not None:
-            # Airflow asks for it in each class that has a command: 0.2 ms for forty parameters, if it is not there.
+            # Airflow wraps the inherited constructor anew in each class with a mixin before its base, and asks for the
+            # signature each time: 0.2 ms for forty parameters. wraps() hands this attribute on.
             constructor.__signature__ = inspect.signature(constructor)
         defaults = {**(getattr(constructor, "__kwdefaults__", None) or {}), **cls.own_parameters}
         for name, default in defaults.items():
             if isinstance(default, _SHARED) and not hasattr(cls, name):
-                kind = _START_EMPTY.get(name)
-                setattr(cls, name, default if kind is None else _StartsEmpty(kind, name))
+                kind = _LAZY_DEFAULTS.get(name)
+                setattr(cls, name, default if kind is None else _LazyEmptyDefault(kind, name))
 
     def _store(self, values: Mapping[str, Any]) -> None:
-        """Have these as attributes, past Airflow, which checks every attribute that is assigned."""
+        """Set these in ``__dict__``, but those that are the class's defaults: Airflow checks each attribute that is
+        assigned.
+        """
         cls = type(self)
         for name, value in values.items():
-            default = getattr(cls, name, values)
-            if not (default is value or (isinstance(default, _StartsEmpty) and not value)):
+            if getattr(cls, name, values) is not value and not _is_lazy_default(cls, name, value):
                 self.__dict__[name] = value
 
     @classmethod
@@ -599,16 +600,24 @@ def refuse_no_callbacks(parameter: str, value: object) -> None:
         )
 
 
-def forget_empty(task: BaseOperator) -> None:
-    """Take from a task the empty lists and dicts that it gets again once somebody asks for them.
+def drop_empty_defaults(task: BaseOperator) -> None:
+    """Take the empty lists and dicts from a task that it gets again on first access.
 
-    Airflow asks for each template field of a task that its constructor makes; copies of the task are smaller without.
+    Airflow reads each template field of a task that its constructor makes; copies of the task are smaller without them.
 
     :param task: of any class.
     """
-    for name in _START_EMPTY:
-        if isinstance(getattr(type(task), name, None), _StartsEmpty) and not vars(task).get(name, True):
+    for name in _LAZY_DEFAULTS.keys() & vars(task).keys():
+        if _is_lazy_default(type(task), name, vars(task)[name]):
             del vars(task)[name]
+
+
+def _is_lazy_default(cls: type, name: str, value: object) -> bool:
+    """Whether a task without this attribute gets the same value on first access."""
+    if type(value) is not _LAZY_DEFAULTS.get(name) or value:
+        return False
+    # A user's class may say something else.
+    return isinstance(inspect.getattr_static(cls, name, None), _LazyEmptyDefault)
 
 
 def flags_as_texts(given: Mapping[str, Any]) -> dict[str, Any]:

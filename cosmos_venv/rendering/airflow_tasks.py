@@ -87,7 +87,8 @@ class TaskMaker(msgspec.Struct, frozen=True, kw_only=True):
         :param task_group: the group; None: the DAG itself.
         :param arguments: the arguments of this task, which go over those that all tasks share.
         """
-        from cosmos_venv.operators.base import forget_empty, parameters  # no DAG file alone need import it
+        # A DAG file that makes no task does not need it.
+        from cosmos_venv.operators.base import drop_empty_defaults, parameters
 
         accepted = parameters(cls)
         own = {name: value for name, value in arguments.items() if name in accepted}
@@ -98,7 +99,7 @@ class TaskMaker(msgspec.Struct, frozen=True, kw_only=True):
         shared = {name: value for name, value in self.shared.items() if name in accepted}
         task = cls(**{**shared, **own}, task_id=label, task_group=task_group, dag=self.dag)
         if key is not None and can_be_copied(task):
-            forget_empty(task)
+            drop_empty_defaults(task)
             self._made[key] = task
         return task
 

@@ -555,7 +555,7 @@ def _log_left_out(counts: Mapping[DbtResourceType, int]) -> None:
             _log_once(level, ", ".join(kinds))
 
 
-@cache  # one of each kind: thousands of nodes have one
+@cache  # at most eight values, which thousands of nodes share
 def _mark(is_drawn: bool, is_built: bool, is_reported: bool) -> NodeMark:
     return NodeMark(is_drawn=is_drawn, is_built=is_built, is_reported=is_reported)
 

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv.compat import DAG
+from cosmos_venv.compat import DAG, IS_AIRFLOW_3
+from cosmos_venv.managed.arguments import VirtualenvArguments
+from cosmos_venv.operators import virtualenv
+from cosmos_venv.operators.base import REQUIRED
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from cosmos_venv.rendering.airflow_tasks import TaskMaker
 from tests.kit import operator_arguments
@@ -21,6 +24,7 @@ EMPTY: dict[str, Any] = {
     "interceptors": [],
     "pip_install_options": [],
 }
+OPERATORS = [each for each in virtualenv.__all__ if each.startswith("Dbt") and each != "DbtVirtualenvBaseOperator"]
 
 
 @pytest.fixture
@@ -29,12 +33,13 @@ def given(tmp_path: Path) -> dict[str, Any]:
 
 
 def alike(given: dict[str, Any]) -> list[Any]:
-    """Three tasks of a DAG that have the same arguments: one by its constructor, two as its copies."""
+    """Three tasks of a DAG that have the same arguments: one by its constructor, on Airflow 3 two as its copies."""
     shared = {name: value for name, value in given.items() if name != "task_id"}
     maker = TaskMaker(shared=shared, dag=DAG("harbor", schedule=None))
     return [maker.make(DbtRunVirtualenvOperator, label, None, {}) for label in ("tugs", "cranes", "piers")]
 
 
+@pytest.mark.skipif(not IS_AIRFLOW_3, reason="Airflow 2 reads the template fields of each task that it makes")
 def test_tasks_of_a_dag_hold_no_empty_ones(given: dict[str, Any]) -> None:
     held = [EMPTY.keys() & vars(task).keys() for task in alike(given)]
 
@@ -66,9 +71,30 @@ def test_what_is_given_stays(name: str, given: dict[str, Any]) -> None:
     assert len({id(each) for each in got}) == 3
 
 
-def test_a_class_of_a_user_may_say_its_own(given: dict[str, Any]) -> None:
+def test_a_class_of_a_user_may_extend_the_default_of_its_base(given: dict[str, Any]) -> None:
     class Harbor(DbtRunVirtualenvOperator):
-        env = {"TIDE": "low"}  # noqa: RUF012 - as users write it
+        env = {**(DbtRunVirtualenvOperator.env or {}), "TIDE": "low"}  # noqa: RUF012 - as users write it
 
-    assert Harbor(**given).env == {}
-    assert DbtRunVirtualenvOperator(**given).env == {}
+    assert Harbor.env == {"TIDE": "low"}
+    assert Harbor(**given).env == {}  # as the constructor says
+
+
+def test_an_argument_counts_that_is_the_same_as_what_a_users_class_says(given: dict[str, Any]) -> None:
+    class Harbor(DbtRunVirtualenvOperator):
+        py_system_site_packages = True
+
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(py_system_site_packages=self.py_system_site_packages, **kwargs)
+
+    assert VirtualenvArguments.of(vars(Harbor(**given))).py_system_site_packages
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_each_operator_can_be_made(name: str, given: dict[str, Any]) -> None:
+    cls = getattr(virtualenv, name)
+    node = {"model.harbor.tugs": "fqn:harbor.tugs"}
+    needed = {each: node for each, default in cls.own_parameters.items() if default is REQUIRED}
+
+    made = cls(**{**given, "state": "state", **needed})
+
+    assert (made.py_requirements, made.pip_install_options) == (["dbt-duckdb"], [])

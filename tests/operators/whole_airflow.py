@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,18 +56,21 @@ class WholeAirflow:
 
         Airflow takes eight seconds of CPU for it, and twenty long tests need one.
         """
-        environment = self.python.parents[1]  # as it is named: the real path of its Python is that of another one
+        environment = self.python.parents[1]  # not resolved: bin/python is a link to the base Python
         (about_airflow,) = environment.glob("lib/python*/site-packages/apache_airflow-[0-9]*.dist-info")
-        kept = environment / f"{about_airflow.stem}.db"
+        kept = ROOT / ".cache" / "databases" / f"{environment.name}-{about_airflow.stem}.db"
         database = self.folder / "airflow" / "airflow.db"
         if kept.is_file():
             database.parent.mkdir(parents=True, exist_ok=True)
             copy(kept, database)
             return
         self.airflow("db", "migrate")
-        draft = kept.with_name(f"{kept.name}.{os.getpid()}")  # another test may do the same
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        draft = kept.with_name(f"{kept.name}.{os.getpid()}")
         copy(database, draft)
-        draft.replace(kept)
+        with suppress(FileExistsError):  # another test has made it, and others may be reading it
+            os.link(draft, kept)
+        draft.unlink()
 
     def airflow(self, *arguments: str) -> str:
         return self._run("-m", "airflow", *arguments)

@@ -64,7 +64,7 @@ def test_importing_what_a_dag_file_needs_imports_nothing_that_makes_environments
 
 COUNTED_SIGNATURES = """
 import inspect
-import airflow.sdk, airflow.models
+import cosmos_venv.compat
 worked_out, real = [], inspect._signature_from_function
 inspect._signature_from_function = lambda cls, function, *args, **more: (
     worked_out.append(function.__qualname__) or real(cls, function, *args, **more)
