@@ -7,9 +7,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
-from pytest_cosmos_venv.errors import RecordDict, RecordTuple
+from pytest_cosmos_venv.errors import NoSuchName, RecordDict, RecordTuple
+
+_Entry = TypeVar("_Entry")
 
 LOG_LINES = 12
 """The number of lines of a failed task's log that are printed."""
@@ -88,6 +90,27 @@ class TaskOutcome:
         return _table([self])
 
 
+class TaskRecord(RecordDict[_Entry]):
+    """What was seen of the tasks of one run, by task id.
+
+    :param entries: the entries, by task id.
+    """
+
+    def __init__(self, entries: Mapping[str, _Entry] | Iterable[tuple[str, _Entry]] = ()) -> None:
+        super().__init__(entries, what="task of this run")
+
+    def __missing__(self, name: object) -> NoReturn:
+        model, _, last = str(name).rpartition(".")
+        single = f"{model}_run"
+        if last in ("run", "test") and single in self:
+            raise NoSuchName(
+                f"{name!r} is no task of this run, and {single!r} is one: {model} has no tests there. The fake dbt "
+                "knows no test of a schema.yml: where dbt ls loads the DAG, name them before it is built, with "
+                "cosmos_wheelhouse.script('ls', nodes={'test.…': 'pass'})."
+            )
+        super().__missing__(name)
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class DagOutcome:
     """The state and the tasks of one run of a DAG.
@@ -115,7 +138,7 @@ class DagOutcome:
     @property
     def states(self) -> dict[str, str]:
         """Task id -> state."""
-        return RecordDict({name: task.state for name, task in self.tasks.items()}, what="task of this run")
+        return TaskRecord({name: task.state for name, task in self.tasks.items()})
 
     @property
     def exception(self) -> BaseException | None:

@@ -28,7 +28,14 @@ from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.airflow import clock, home
 from pytest_cosmos_venv.airflow.clock import instant_of
 from pytest_cosmos_venv.airflow.home import prepare_this_process, runs_file
-from pytest_cosmos_venv.airflow.outcomes import DagOutcome, EmittedAsset, TaskKey, TaskOutcome, assets_record
+from pytest_cosmos_venv.airflow.outcomes import (
+    DagOutcome,
+    EmittedAsset,
+    TaskKey,
+    TaskOutcome,
+    TaskRecord,
+    assets_record,
+)
 from pytest_cosmos_venv.airflow.task_context import context_without_airflow, dag_around, export
 from pytest_cosmos_venv.airflow.task_log import TaskLog, collecting, handlers_kept
 from pytest_cosmos_venv.airflow.versions import Airflow, this_airflow
@@ -348,7 +355,7 @@ def _task_outcomes(airflow: Airflow, dag_run: Any, tries: Mapping[TaskKey, _Try]
         assets.setdefault(key, []).append(asset)
     order = {key: number for number, key in enumerate(tries)}
     states = {TaskKey(each.task_id, each.map_index): _state(each) for each in dag_run.get_task_instances()}
-    outcomes: dict[str, TaskOutcome] = RecordDict(what="task of this run")
+    outcomes: dict[str, TaskOutcome] = TaskRecord()
     for key in sorted(states, key=lambda key: (order.get(key, len(order)), key)):
         seen = tries.get(key, _Try())
         label = key.task_id if key.map_index < 0 else f"{key.task_id}[{key.map_index}]"
@@ -379,7 +386,7 @@ def run_without_airflow(dag: Any) -> DagOutcome:
     :param dag: a DAG.
     """
     began, run_id = real_time.monotonic(), f"alone-{next(_NUMBERS)}"
-    tasks: dict[str, TaskOutcome] = RecordDict(what="task of this run")
+    tasks: dict[str, TaskOutcome] = TaskRecord()
     for task in dag.topological_sort():
         before = {tasks[task_id].state for task_id in task.upstream_task_ids} - {"success"}
         if before:

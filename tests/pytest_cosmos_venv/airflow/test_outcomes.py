@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_cosmos_venv import DagOutcome, TaskOutcome
+from pytest_cosmos_venv.airflow.outcomes import TaskRecord
 
 pytest_plugins = ["pytester"]
 
@@ -48,6 +49,15 @@ def test_an_outcome_prints_as_a_table_with_the_log_but_without_airflows_own_fram
 def test_a_state_of_a_task_that_there_is_not_names_those_that_there_are() -> None:
     with pytest.raises(KeyError, match=r"'look\.run' is no task of this run; there are look, tell\."):
         failed_outcome().states["look.run"]
+
+
+@pytest.mark.parametrize("last", ["run", "test"])
+def test_a_model_without_tests_is_named_where_a_task_of_its_group_is_asked_for(last: str) -> None:
+    record = TaskRecord({"routes_run": "success"})
+
+    words = rf"'routes\.{last}' is no task of this run, and 'routes_run' is one: .* knows no test of a schema\.yml: "
+    with pytest.raises(KeyError, match=words):
+        record[f"routes.{last}"]
 
 
 def test_of_a_long_log_the_end_is_printed_and_how_much_is_missing() -> None:
