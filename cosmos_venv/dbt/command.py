@@ -56,7 +56,7 @@ _DEBUG_LEVELS = frozenset({"debug", "trace"})  # the second of dbt 2
 _ON = frozenset({"1", "true", "t", "yes", "y", "on"})
 _SWITCHES = ("no_version_check", "cache_selected_only", "fail_fast", "quiet", "warn_error")
 # In the words of click, which dbt 1 uses, and of clap, which dbt 2 uses.
-# Text, compiled on first use: 0.2 ms of the import, which each parse for a task pays for.
+# Compiled on first use: each parse for a task imports this file.
 _UNKNOWN_OPTION = r"(?:No such option:? '?|error: unexpected argument ')(?P<option>--[\w-]+)"
 
 

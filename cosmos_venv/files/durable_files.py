@@ -33,7 +33,7 @@ ABANDONED_SECONDS = 3_600.0
 
 # Of these only the first is made now; the others are those of release 0.1. Some of the folders are a user's own, so
 # nothing is in here that a user might call a file.
-# Text, compiled on first use: 0.2 ms of the import, which each parse for a task pays for.
+# Compiled on first use: each parse for a task imports this file.
 _APART = r"\.[0-9a-f]{32}|\.[0-9a-f]{32}\.half|\.cosmos-venv-[0-9a-f]{32}"
 _ASIDE = ".set-aside-"
 _CLOCKS_DIFFER = 86_400.0  # between hosts that share a folder; by no more than that

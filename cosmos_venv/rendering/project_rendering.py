@@ -103,7 +103,7 @@ class RenderedProject:
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
-@dataclass(kw_only=True, eq=False, repr=False)  # each method that dataclass writes is 0.2 ms of the import
+@dataclass(kw_only=True, eq=False, repr=False)  # to be imported faster, for each task
 class _Rendering:
     """One project on its way into one DAG, or into one group of it."""
 

@@ -299,7 +299,7 @@ def set_up_home(setup: AirflowHomeSetup, config: pytest.Config, shared: SharedFo
         raise ToolkitMisuse(_too_late(setup, path))
     file = sqlite_file()
     if not file.exists():
-        _publish(migrated_database(shared, key), file)
+        publish(migrated_database(shared, key), file)
     elif not has_tables(file):
         make_tables()
     prepare_this_process()
@@ -366,10 +366,13 @@ def migrate(folder: Path) -> None:
         shutil.copy(home / DATABASE, folder / DATABASE)
 
 
-def _publish(source: Path, file: Path) -> None:
+def publish(source: Path, file: Path) -> None:
     """Copy the database to its place in one step, unless another worker was first.
 
     The workers of another plugin may share one home: nobody sees half a database, and the first one stays.
+
+    :param source: an SQLite file that nobody writes to.
+    :param file: its place, in a folder that exists.
     """
     draft = file.with_name(f".{file.name}-{os.getpid()}")
     shutil.copy(source, draft)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import subprocess
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pytest_cosmos_venv.airflow.home import copy
+from pytest_cosmos_venv.airflow.home import copy, publish
 from tests.installed import ROOT
 
 DEADLINE = 240.0
@@ -66,11 +65,7 @@ class WholeAirflow:
             return
         self.airflow("db", "migrate")
         kept.parent.mkdir(parents=True, exist_ok=True)
-        draft = kept.with_name(f"{kept.name}.{os.getpid()}")
-        copy(database, draft)
-        with suppress(FileExistsError):  # another test has made it, and others may be reading it
-            os.link(draft, kept)
-        draft.unlink()
+        publish(database, kept)
 
     def airflow(self, *arguments: str) -> str:
         return self._run("-m", "airflow", *arguments)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cosmos_venv.rendering.configuration import Configuration
 
 
-@dataclass(kw_only=True, eq=False, repr=False)  # each method that dataclass writes is 0.2 ms of the import
+@dataclass(kw_only=True, eq=False, repr=False)  # to be imported faster, for each task
 class PartialProject:
     """A project in a DAG, of which as much is made as the running task needs.
 
