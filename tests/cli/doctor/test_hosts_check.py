@@ -17,6 +17,7 @@ from cosmos_venv.cli import main
 from cosmos_venv.cli.doctor.check_result import CheckResult, Examined
 from cosmos_venv.cli.doctor.hosts_check import _WITHOUT_REPORTS, hosts_are_known
 from pytest_cosmos_venv import PackageIndex, Wheel, Wheelhouse, write_wheel
+from tests.command_line import cosmos_venv
 from tests.engines import DBT_2, Engine
 from tests.whole.page_outputs import shown_by
 
@@ -197,7 +198,8 @@ def native_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("UV_FIND_LINKS", str(folder))
         patch.setenv("UV_NO_INDEX", "1")
         patch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_INSTALLER", "uv")
-        assert main(["env", "warm", "--dir", str(folder / "environments"), "--requirement", "harbor-dbt"]) == 0
+        done = cosmos_venv("env", "warm", "--dir", folder / "environments", "--requirement", "harbor-dbt")
+    assert done.returncode == 0, done.stdout + done.stderr
     return folder / "environments"
 
 
