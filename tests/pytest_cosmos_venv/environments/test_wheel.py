@@ -6,9 +6,13 @@ import base64
 import csv
 import hashlib
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from pytest_cosmos_venv import Wheel, write_wheel
+from tests.pytest_cosmos_venv.environments.installing import PlainInstall
 
 EXAMPLE = Wheel(
     name="My.Distribution",
@@ -41,6 +45,27 @@ def test_equal_wheels_are_equal_bytes(tmp_path: Path) -> None:
     first = write_wheel(EXAMPLE, tmp_path).read_bytes()
 
     assert write_wheel(EXAMPLE, tmp_path).read_bytes() == first
+
+
+def test_uv_takes_a_wheel_that_was_replaced_from_its_cache_and_the_new_one_into_another_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = Wheel(name="harbor", version="1.0", files={"harbor.py": "'old'\n"})
+    (tmp_path / "wheels").mkdir()
+
+    def installed(target: str, *, cache: str) -> str:
+        monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / cache))
+        install = PlainInstall(installer="uv", target=tmp_path / target)
+        code, said = install("--no-index", "--find-links", str(tmp_path / "wheels"), "harbor")
+        assert code == 0, said
+        return (install.target / "harbor.py").read_text()
+
+    write_wheel(wheel, tmp_path / "wheels")
+    first = installed("first", cache="one")
+    write_wheel(replace(wheel, files={"harbor.py": "'new'\n"}), tmp_path / "wheels")
+    same, other = installed("same", cache="one"), installed("other", cache="another")
+
+    assert (first, same, other) == ("'old'\n", "'old'\n", "'new'\n")
 
 
 def urlsafe_sha256(content: bytes) -> str:
