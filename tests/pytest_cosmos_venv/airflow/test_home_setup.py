@@ -10,9 +10,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 SOMEBODY = 51_234
 
-# Root may delete everywhere, so it becomes somebody else first.
+# Root may delete everywhere, so it becomes somebody else first: one who may be unable to read this checkout.
 CLOSED_HOME = f"""
 import os
+import pytest_cosmos_venv.throwaway
 from pytest_cosmos_venv.airflow.home_setup import AirflowHomeSetup
 if os.getuid() == 0:
     os.setgid({SOMEBODY})
