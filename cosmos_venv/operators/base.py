@@ -1,5 +1,4 @@
-"""Every dbt operator: the dbt command that it is, its command line, its environment variables, and the checks of what
-it is given.
+"""Every dbt operator: the dbt command that it is, its command line and its environment variables.
 
 Each dbt command is a small class here; a mode (local, virtualenv) combines it with its own base, so that nothing about
 a command is written twice. Operator-specific parameters stand in ``own_parameters`` instead of constructors of their
@@ -9,20 +8,19 @@ own: Airflow wraps every constructor of an operator's ancestry, and a DAG of tho
 from __future__ import annotations
 
 import copy
-import functools
 import inspect
 import os
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cosmos_venv import settings
 from cosmos_venv.compat import BaseOperator, context_variables, to_boolean
-from cosmos_venv.config.validation import is_template, refuse_no_mapping
+from cosmos_venv.config.validation import refuse_no_mapping
 from cosmos_venv.constants import LAST_SUCCESS, NODE_CONFIG
-from cosmos_venv.dbt.command import DbtOptions, Flags, command_flag_texts, dbt_command, flag_texts, vars_text
+from cosmos_venv.dbt.command import DbtOptions, Flags, dbt_command, vars_text
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.event_time import event_time_flags, refuse_unknown_event_time
 from cosmos_venv.public_names import name_lookup
@@ -35,12 +33,8 @@ if TYPE_CHECKING:
 REQUIRED: Any = object()
 """In ``own_parameters``: there is no default."""
 
-OUTPUT_ONLY = ("compiled_sql", "freshness")
-"""Template fields that the task itself writes."""
-
 FULL_REFRESH = "--full-refresh"
 
-_CALLABLES = ("interceptors", "dbt_runner_callbacks")
 _SELECTING = ("select", "exclude", "selector", "models")
 _OPTION_NAMES = tuple(DbtOptions.__struct_fields__)
 _PACKAGE = __name__.partition(".")[0]
@@ -534,72 +528,6 @@ def full_refresh_flags(full_refresh: bool | str) -> list[str]:
     return [FULL_REFRESH] if to_boolean(full_refresh) else []
 
 
-@functools.cache
-def parameters(cls: type[BaseOperator]) -> frozenset[str]:
-    """Every keyword that the operator's constructors take, Airflow's included.
-
-    :param cls: the operator's class.
-    """
-    names = {*getattr(cls, "own_parameters", ()), *getattr(cls, "old_names", ())}
-    for base in cls.__mro__:
-        if "__init__" in vars(base):
-            names |= _names_of(vars(base)["__init__"])
-    return frozenset(names - {"self"})
-
-
-def refuse_unknown(cls: type[BaseOperator], names: Iterable[str]) -> None:
-    """Refuse an argument that the operator does not take, with those that are spelt like it.
-
-    :param cls: the operator's class.
-    :param names: the keywords that are left when all constructors have taken theirs.
-    :raises CosmosValueError: naming the first one that is not taken.
-    """
-    taken = parameters(cls)
-    for name in names:
-        if name in OUTPUT_ONLY:
-            raise CosmosValueError(f"{name} of {cls.__name__} is written by the task and cannot be given. Drop it.")
-        if name not in taken:
-            import difflib
-
-            near = difflib.get_close_matches(name, sorted(taken), n=3)
-            advice = f"Did you mean {' or '.join(map(repr, near))}?" if near else "Drop it, or correct its name."
-            raise CosmosValueError(f"{cls.__name__} takes no argument {name!r}. {advice}")
-
-
-def refuse_wrong_shapes(given: Mapping[str, Any]) -> None:
-    """Refuse what can be known to be wrong about the values while the DAG is built.
-
-    :param given: the arguments of the operator, by name.
-    :raises CosmosValueError: names the parameter and what it must be.
-    """
-    for name in _CALLABLES:
-        if given[name] is not None and not (isinstance(given[name], list | tuple) and all(map(callable, given[name]))):
-            raise CosmosValueError(f"{name}={given[name]!r} must be a list of callables.")
-    refuse_no_callbacks("callback", given["callback"])
-    _refuse_no_state(given["state"], given["state_conn_id"])
-    run_params = given["run_params"]
-    if run_params is not None and not (isinstance(run_params, Mapping) and "task_id" in run_params):
-        raise CosmosValueError(
-            f"run_params={run_params!r} of an operator has no 'task_id' of a task that evaluates the selection. Give "
-            "run_params to DbtDag or DbtTaskGroup, which make that task."
-        )
-
-
-def refuse_no_callbacks(parameter: str, value: object) -> None:
-    """Refuse anything but None, a callable, an import path, or a list of these.
-
-    :param parameter: the name of the parameter, for the message.
-    :param value: what was given for it.
-    :raises CosmosValueError: naming the parameter and the value.
-    """
-    for each in value if isinstance(value, list | tuple) else [value]:
-        if each is None or callable(each) or (isinstance(each, str) and "." in each.strip(".")):
-            continue
-        raise CosmosValueError(
-            f"{parameter}={each!r} is neither a callable nor the import path of one, such as 'my_package.notify'."
-        )
-
-
 def drop_empty_defaults(task: BaseOperator) -> None:
     """Take the empty lists and dicts from a task that it gets again on first access.
 
@@ -618,65 +546,6 @@ def _is_lazy_default(cls: type, name: str, value: object) -> bool:
         return False
     # A user's class may say something else.
     return isinstance(inspect.getattr_static(cls, name, None), _LazyEmptyDefault)
-
-
-def flags_as_texts(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags of an operator in its own hands, a text for each path and number: Airflow renders and shows texts.
-
-    What only a running task knows stays as it is: a template, or what another task returns.
-
-    :param given: the arguments of the operator, by name.
-    :returns: ``dbt_cmd_flags`` and ``dbt_cmd_global_flags``.
-    :raises CosmosValueError: names the parameter and what it must be.
-    """
-    flags = [] if given["dbt_cmd_flags"] in (None, "") else given["dbt_cmd_flags"]
-    if isinstance(flags, Mapping | list | tuple) or (isinstance(flags, str) and not is_template(flags)):
-        flags = command_flag_texts("dbt_cmd_flags", flags)
-    global_flags = flag_texts("dbt_cmd_global_flags", given["dbt_cmd_global_flags"] or None)
-    return {"dbt_cmd_flags": flags, "dbt_cmd_global_flags": global_flags}
-
-
-def callables(parameter: str, value: Any) -> list[Callable[..., object]]:
-    """The callables that a parameter names, import paths imported.
-
-    :param parameter: the name of the parameter, for messages.
-    :param value: None, a callable, an import path, or a list of these.
-    :raises CosmosValueError: when a path leads to nothing that can be called.
-    """
-    refuse_no_callbacks(parameter, value)
-    each = value if isinstance(value, list | tuple) else [value]
-    return [_imported(parameter, one) if isinstance(one, str) else one for one in each if one is not None]
-
-
-def _names_of(function: Any) -> set[str]:
-    """The names of a function's parameters."""
-    # As inspect.signature finds them, which takes 200 times as long: a worker pays for it with each task.
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    return set(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]) if code else set()
-
-
-def _refuse_no_state(state: object, conn_id: object) -> None:
-    if state is not None and not str(state).strip():
-        raise CosmosValueError(f"state={state!r} is empty. Name a folder, a URL, or {LAST_SUCCESS!r}, or leave it out.")
-    if conn_id is not None and "://" not in str(state) and not is_template(str(state)):
-        raise CosmosValueError(
-            f"state_conn_id={conn_id!r} is for a URL of object storage, and state={state!r} is none. Drop it; for "
-            f"{LAST_SUCCESS!r} there is [cosmos_venv] state_path_conn_id."
-        )
-
-
-def _imported(parameter: str, path: str) -> Callable[..., object]:
-    from importlib import import_module
-
-    module, _, name = path.rpartition(".")
-    try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise CosmosValueError(f"{parameter}={path!r} cannot be imported: {error}.") from error
-    if not callable(found):
-        raise CosmosValueError(f"{parameter}={path!r} is a {type(found).__name__} and cannot be called.")
-    called: Callable[..., object] = found
-    return called
 
 
 if not TYPE_CHECKING:

@@ -20,13 +20,8 @@ from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt.command import CommandFlags, Flags, Selection
 from cosmos_venv.exceptions import CommandKilled, CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.files import os_errors
-from cosmos_venv.operators.base import (
-    AbstractDbtBase,
-    flags_as_texts,
-    refuse_no_callbacks,
-    refuse_unknown,
-    refuse_wrong_shapes,
-)
+from cosmos_venv.operators.base import AbstractDbtBase
+from cosmos_venv.operators.parameters import flags_as_texts, refuse_no_callbacks, refuse_unknown, refuse_wrong_shapes
 from cosmos_venv.processes.cancellation import Cancellation
 
 if TYPE_CHECKING:

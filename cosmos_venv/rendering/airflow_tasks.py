@@ -88,7 +88,8 @@ class TaskMaker(msgspec.Struct, frozen=True, kw_only=True):
         :param arguments: the arguments of this task, which go over those that all tasks share.
         """
         # A DAG file that makes no task does not need it.
-        from cosmos_venv.operators.base import drop_empty_defaults, parameters
+        from cosmos_venv.operators.base import drop_empty_defaults
+        from cosmos_venv.operators.parameters import parameters
 
         accepted = parameters(cls)
         own = {name: value for name, value in arguments.items() if name in accepted}
@@ -273,7 +274,7 @@ def _refuse_arguments(task: PlannedTask) -> None:
     refuse_unknown_arguments(f"operator_kwargs of {task.node_id}", task.arguments)
     if task.operator != _QUERY:
         return
-    from cosmos_venv.operators.base import parameters
+    from cosmos_venv.operators.parameters import parameters
 
     for name in sorted(task.arguments.keys() - parameters(_operator_class(task.operator))):
         raise CosmosValueError(
@@ -445,7 +446,7 @@ def refuse_unknown_arguments(where: str, names: Iterable[str]) -> None:
         return
     import difflib
 
-    from cosmos_venv.operators.base import parameters
+    from cosmos_venv.operators.parameters import parameters
 
     known = set().union(*map(parameters, _operator_classes()))
     near = difflib.get_close_matches(unknown, sorted(known), n=1)
@@ -455,7 +456,7 @@ def refuse_unknown_arguments(where: str, names: Iterable[str]) -> None:
 
 @functools.cache  # each task of a DAG asks for the same few names
 def _is_taken(name: str) -> bool:
-    from cosmos_venv.operators.base import parameters
+    from cosmos_venv.operators.parameters import parameters
 
     # Classes of one mode after the other, and no further than needed: most arguments are those of the first.
     return any(name in parameters(cls) for cls in _operator_classes())

@@ -20,9 +20,9 @@ from cosmos_venv.config.execution import refuse_mode
 from cosmos_venv.config.run_params import RunParams
 from cosmos_venv.constants import SELECT_TASK_ID, ExecutionMode, LoadMode, TestBehavior, TestIndirectSelection
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.operators.parameters import OUTPUT_ONLY
 from cosmos_venv.rendering.task_arguments import OF_THE_PLAN, SETUP_OPERATOR_ARGS, PlanningSettings
 
-_OUTPUT_ONLY = ("compiled_sql", "freshness")  # rendered fields, which the task itself fills
 _SELECTING = ("select", "models", "selector", "exclude")
 _SETUP = "ExecutionConfig.setup_operator_args"
 _OF_THE_PRODUCER = frozenset(
@@ -216,7 +216,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         for where, given in (("operator_args", self.operator_args), (_SETUP, setup)):
             for name in sorted(OF_THE_PLAN & set(given)):
                 raise CosmosValueError(f"{where}[{name!r}] is decided for each task by the project. Drop it.")
-            for name in _OUTPUT_ONLY:
+            for name in OUTPUT_ONLY:
                 if name in given:
                     raise CosmosValueError(f"{where}[{name!r}] is written by the task and cannot be given. Drop it.")
         for name in sorted(_OF_THE_PRODUCER & set(setup)):

@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from cosmos_venv.environments.layout import KERNEL_LOCK_FILENAME, LOCK_FILENAME, NOTE_FILENAME
@@ -79,10 +80,16 @@ def rest_of(process: subprocess.Popen[str]) -> list[str]:
 
 
 def kill_while_building(worker: subprocess.Popen[str], gate: Path, wait_for_backend: WaitForBackend) -> None:
-    """Its whole host goes with it; the gate is there for the next backend."""
+    """Kill its whole host, and let the gate be there for the next backend.
+
+    The kernel ends the other processes of the host after the worker. A backend that still runs when its gate goes ends
+    well, uv keeps the wheel, and the next build asks no backend (once in some hundred runs).
+    """
     wait_for_backend()
+    host = psutil.Process(worker.pid).children(recursive=True)
     worker.kill()
     worker.wait()
+    assert psutil.wait_procs(host, timeout=60)[1] == []
     gate.unlink()
 
 

@@ -21,7 +21,7 @@ from cosmos_venv.constants import NODES_XCOM
 from cosmos_venv.dbt.project_files import profile_fields
 from cosmos_venv.dbt.results import Artifacts, warnings_in
 from cosmos_venv.exceptions import AirflowCompatibilityError, CosmosValueError
-from cosmos_venv.operators.base import callables
+from cosmos_venv.operators.parameters import callables
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
