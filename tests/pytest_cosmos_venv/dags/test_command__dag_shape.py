@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from importlib import metadata
 from pathlib import Path
 
@@ -48,7 +47,7 @@ def _run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "pytest_cosmos_venv.dags", *arguments],
         cwd=cwd,
-        env=kept,
+        env={**kept, "TMPDIR": str(cwd)},
         capture_output=True,
         text=True,
         check=False,
@@ -58,8 +57,6 @@ def _run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.long
 def test_the_command_keeps_a_shape_and_fails_when_it_changes(dags: Path) -> None:
-    before = set(Path(tempfile.gettempdir()).glob("cosmos-dag-shape-*"))
-
     kept = _run("--update", "--field", "bash_command", "dags/harbor.py", "dags/names.py", cwd=dags.parent)
     (dags / "names.py").write_text('NAMES = (["arrive"], ["crane", "leave"])\n', encoding="utf-8")
     changed = _run("--field=bash_command", "dags/harbor.py", "dags/names.py", "dags/broken.py", cwd=dags.parent)
@@ -76,7 +73,7 @@ def test_the_command_keeps_a_shape_and_fails_when_it_changes(dags: Path) -> None
     assert "If it is meant so: cosmos-dag-shape --update dags/harbor.py" in changed.stdout
     assert "dags/broken.py could not be parsed:" in changed.stderr
     assert "No module named 'no_such_module'" in changed.stderr
-    assert set(Path(tempfile.gettempdir()).glob("cosmos-dag-shape-*")) <= before
+    assert list(dags.parent.glob("cosmos-dag-shape-*")) == []
 
 
 def test_only_an_unchanged_shape_is_passed_over_in_silence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
