@@ -138,7 +138,8 @@ def no_other_servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """This test has no warm dbt beside its own.
 
     The tests of a worker share one folder for servers. A fifth environment gets none there, which fails a task that
-    says ``require`` (seen once in CI). The folder for temporary files, where servers also stand, is that of all workers.
+    says ``require`` (seen once in CI). The folder for temporary files, where servers also stand, is that of all
+    workers.
     """
     with tempfile.TemporaryDirectory(prefix="cv-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         monkeypatch.setenv("XDG_RUNTIME_DIR", folder)

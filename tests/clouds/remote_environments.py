@@ -10,7 +10,6 @@ import json
 import os
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -214,20 +213,14 @@ def test_an_environment_of_another_key_is_not_used(tmp_path: Path, filled: Way, 
     assert not [request for request in filled.relay.requests if not request.startswith(("GET", "HEAD"))]
 
 
-def took_at_most(began: float, seconds: float) -> bool:
-    return time.monotonic() - began < seconds
-
-
 def test_a_store_that_refuses_connections_costs_a_line(tmp_path: Path, way: Way, spec: EnvironmentSpec) -> None:
     way.relay.close()
     worker = way.machine(tmp_path, "worker")
     worker.seconds = 4
-    began = time.monotonic()
 
     assert said_by(worker.use(spec)) == "hello 1.0"
     assert worker.has_built
     assert len([line for line in worker.lines if f"{URL} cannot be used: " in line]) == 1, worker.log
-    assert took_at_most(began, 15)
 
 
 def test_a_bucket_that_is_not_there_costs_a_line(tmp_path: Path, way: Way, spec: EnvironmentSpec) -> None:
@@ -247,13 +240,11 @@ def test_a_store_that_ceases_to_answer_is_waited_for_no_longer_than_was_said(
     filled.relay.most = most
     worker = filled.machine(tmp_path, "worker")
     worker.seconds = 2
-    began = time.monotonic()
 
     assert said_by(worker.use(spec)) == "hello 1.0"
     assert worker.has_built
     assert "cannot be used: there was no answer within " in worker.log
     assert worker.builds == ["-1", "-1.json", "-1.lease"]
-    assert took_at_most(began, 15)
 
 
 @pytest.mark.parametrize("most", [0, 300_000])
@@ -277,12 +268,11 @@ def test_a_killed_task_does_not_wait_for_the_store(
             return super().download(*arguments, **more)
 
     worker.folder = Killing(url=URL, conn_id=filled.conn_id)
-    began = time.monotonic()
+    worker.seconds = 3600
 
     with pytest.raises(CommandKilled):
         worker.use(spec)
 
-    assert took_at_most(began, 5)
     assert worker.builds == []
 
 
@@ -294,10 +284,8 @@ def test_a_server_that_accepts_and_says_nothing_is_no_store(
         monkeypatch.setenv("AIRFLOW_CONN_SILENT", connection(cloud, endpoint))
         folder = RemoteFolder(url=URL, conn_id="silent")
         worker = Machine(directory=tmp_path / "worker", remote=tmp_path, folder=folder, seconds=2)
-        began = time.monotonic()
 
         assert said_by(worker.use(spec)) == "hello 1.0"
 
     assert worker.has_built
     assert "there was no answer within 2 s" in worker.log
-    assert took_at_most(began, 15)

@@ -90,18 +90,16 @@ def test_processes_hold_it_one_at_a_time(tmp_path: Path, start_python: StartPyth
     assert (tmp_path / "counter").read_text() == "30"
 
 
-def test_a_waiter_goes_on_as_soon_as_the_owner_releases(tmp_path: Path, start_python: StartPython) -> None:
+def test_a_waiter_goes_on_when_the_owner_releases(tmp_path: Path, start_python: StartPython) -> None:
     holder = start_python(HOLDER, tmp_path)
     assert holder.stdout is not None
     holder.stdout.readline()
     waiter = start_python(HOLDER, tmp_path)
 
     holder.communicate()
-    released = time.monotonic()
     assert waiter.stdout is not None
     waiter.stdout.readline()
 
-    assert time.monotonic() - released < 5
     waiter.communicate()
     assert waiter.returncode == 0
 

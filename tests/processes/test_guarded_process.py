@@ -24,7 +24,7 @@ from cosmos_venv.processes.guard import readable
 from cosmos_venv.processes.guarded_process import CompletedCommand, GuardedProcess, run_guarded
 from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 # Ignores what is polite, starts a child in a session of its own that does so too, and says both PIDs.
 STUBBORN = """

@@ -18,7 +18,7 @@ from cosmos_venv.processes import guard
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import StartedGuard, guard_program, run_guarded, started_ahead
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 def children() -> set[int]:

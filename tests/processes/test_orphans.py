@@ -15,7 +15,7 @@ import pytest
 from cosmos_venv.processes.guard import readable
 from cosmos_venv.processes.orphans import Session
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 class Abandon(Protocol):

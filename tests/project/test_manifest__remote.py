@@ -197,12 +197,9 @@ def test_an_import_has_time_left_when_nobody_answers(
     """Airflow cuts an import by this very timer."""
     served.answer(200, after=120)
     monkeypatch.setattr(signal, "getitimer", lambda _: (4.0, 0.0))
-    began = time.monotonic()
 
-    with pytest.raises(CosmosLoadDbtException, match=r"cannot be read: .*[Tt]ime.*out"):
+    with pytest.raises(CosmosLoadDbtException, match=r"cannot be read: .*[Tt]imed out.*read timeout=[01]\.\d"):
         load(served.url)
-
-    assert time.monotonic() - began < 4.0
 
 
 SECRETS = ("w0rd", "s1gnature", "an4")

@@ -21,7 +21,7 @@ from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import CompletedCommand, run_guarded
 from tests.kit import AreGone
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 SCRIPT = "#!{python}\nimport sys\nfrom harbor_tool import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
 
 # Says who imported it; each command is a function. It begins by noting its id, where it is given one.

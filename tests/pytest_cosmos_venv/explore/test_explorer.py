@@ -191,11 +191,9 @@ def test_time_stands_still_and_passes_when_all_wait(cosmos_explore: Explore) -> 
     def took_an_hour(run: ExploredRun) -> None:
         assert [round(value, 3) for value in run.values] == [3600, 3600]
 
-    began = time.monotonic()
     exploration = cosmos_explore([wait, wait], check=took_an_hour, preemptions=0, kills=0, reuse=True)
 
     assert exploration.is_complete
-    assert time.monotonic() - began < 60
 
 
 def test_who_comes_after_finds_what_a_kill_has_left(cosmos_explore: Explore) -> None:

@@ -180,7 +180,7 @@ def test_a_dbt_that_hangs_is_ended_by_the_timeout_of_its_task(
     executable = cosmos_fake_venv.dbt
 
     outcome = cosmos_run_dag(
-        harbor(lambda: dbt(executable, "run", cwd=project), execution_timeout=timedelta(seconds=3))
+        harbor(lambda: dbt(executable, "run", cwd=project), execution_timeout=timedelta(seconds=6))
     )
 
     assert outcome.tasks["load"].tries == 2, str(outcome)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -219,17 +218,13 @@ def test_a_test_that_is_not_there_and_a_file_that_is_gone_are_told(harbor: DbtPr
 
 
 @pytest.mark.long
-def test_the_manifest_of_a_large_project_is_there_at_once(projects: DbtProjects) -> None:
-    started = time.process_time()
+def test_a_large_project_has_its_models_in_the_manifest_alone(projects: DbtProjects) -> None:
     project = projects.large(models=5000)
     nodes = json.loads(project.manifest().read_bytes())["nodes"]
-    seconds = time.process_time() - started
 
     assert sum(node["resource_type"] == "model" for node in nodes.values()) == 5000
     assert sum(len(node["depends_on"]["nodes"]) for node in nodes.values()) > 10_000
     assert not (project.path / "models").exists()
-    # Measured: 1.1 s, a third of it for reading it back, on a machine with nothing else to do.
-    assert seconds < 5
 
 
 def test_a_large_project_is_the_same_each_time_and_can_be_changed(projects: DbtProjects) -> None:

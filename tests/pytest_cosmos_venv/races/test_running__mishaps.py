@@ -6,7 +6,6 @@ import os
 import pickle
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,12 +27,9 @@ def install(contender: Contender) -> str:
 
 
 def test_a_frozen_clock_changes_neither_deadline_nor_chart(cosmos_task_race: TaskRace) -> None:
-    began = time.monotonic()
-
     with freezegun.freeze_time("2020-01-01"), pytest.raises(RaceFailure, match=r"within 0\.5 s") as failure:
         cosmos_task_race([wait_for_ever, install], timeout=0.5)
 
-    assert time.monotonic() - began < 30
     told = [float(words[1:]) for words in str(failure.value).split() if words.startswith("+")]
     assert told
     assert max(told) < 60
