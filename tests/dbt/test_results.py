@@ -325,7 +325,12 @@ def test_of_thousands_of_failures_the_first_are_shown_and_the_rest_is_counted(
     compile_to(tmp_path, *(f"p/models/{name}.sql" for name in names))
     listed: list[str] = []
     sql = Artifacts.sql
-    monkeypatch.setattr(Artifacts, "sql", lambda artifacts, folder: listed.append(folder) or sql(artifacts, folder))
+
+    def counted(artifacts: Artifacts, folder: str) -> list[Path]:
+        listed.append(folder)
+        return sql(artifacts, folder)
+
+    monkeypatch.setattr(Artifacts, "sql", counted)
 
     failures = Artifacts(target=tmp_path).failures()
 
