@@ -17,6 +17,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import quote
 
 import psutil
@@ -163,18 +164,26 @@ class ServedAirflow:
 
         :param dag_id: the id of the DAG.
         :param task_id: the id of the task.
+        :raises ServerError: Airflow refuses.
         """
         body = {"dry_run": False, "only_failed": False, "dag_run_id": self._run_id(dag_id), "task_ids": [task_id]}
-        call_api(self._port, "POST", f"dags/{dag_id}/clearTaskInstances", body)
+        self._change("POST", f"dags/{dag_id}/clearTaskInstances", body)
 
     def mark_failed(self, dag_id: str, task_id: str) -> None:
         """Mark one task of the run of a DAG as failed, as people do it in the UI: where it runs, Airflow ends it.
 
         :param dag_id: the id of the DAG.
         :param task_id: the id of the task.
+        :raises ServerError: Airflow refuses.
         """
         path = f"dags/{dag_id}/dagRuns/{quote(self._run_id(dag_id))}/taskInstances/{quote(task_id)}"
-        call_api(self._port, "PATCH", path, {"new_state": "failed"})
+        self._change("PATCH", path, {"new_state": "failed"})
+
+    def _change(self, method: str, path: str, body: Mapping[str, Any]) -> None:
+        try:
+            call_api(self._port, method, path, body)
+        except HTTPError as error:
+            raise ServerError(f"{method} {path}: {error}: {error.read().decode()}\n{logs(self.home)}") from error
 
     def _run_id(self, dag_id: str) -> str:
         return str(self.ask("select run_id from dag_run where dag_id = ?", dag_id)[0][0])

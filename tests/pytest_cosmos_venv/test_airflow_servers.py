@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
+from urllib.error import HTTPError
 
 import psutil
+import pytest
 
 from conformance.harness.processes import comes_true
 from pytest_cosmos_venv.airflow_servers import (
     accepts,
+    call_api,
     ending_what_it_started,
     free_port,
     running_server,
@@ -74,3 +82,55 @@ def test_all_servers_are_on_loopback_and_know_one_secret() -> None:
     assert (variables["AIRFLOW__CORE__EXECUTOR"], variables["AIRFLOW__CORE__PARALLELISM"]) == ("LocalExecutor", "3")
     assert len(variables["AIRFLOW__API_AUTH__JWT_SECRET"]) >= 64
     assert variables["AIRFLOW__API_AUTH__JWT_SECRET"] != others["AIRFLOW__API_AUTH__JWT_SECRET"]
+
+
+@pytest.fixture
+def make_api() -> Iterator[Callable[..., int]]:
+    """Factory of an API that answers its requests with these codes, in order, and the number of each; its port."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(*codes: int) -> int:
+        asked = count()
+
+        class Api(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.answer(200, {"access_token": "it"})
+
+            def do_POST(self) -> None:
+                assert self.headers["Authorization"] == "Bearer it"
+                self.rfile.read(int(self.headers["Content-Length"]))
+                number = next(asked)
+                self.answer(codes[number], {"number": number})
+
+            def answer(self, code: int, said: object) -> None:
+                text = json.dumps(said).encode()
+                self.send_response(code)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return server.server_port
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("errors", [0, 1, 4])
+def test_an_api_that_has_an_error_of_its_own_is_asked_again(make_api: Callable[..., int], errors: int) -> None:
+    port = make_api(*[500] * errors, 200)
+
+    assert call_api(port, "POST", "dags/harbor/clearTaskInstances", {}) == {"number": errors}
+
+
+@pytest.mark.parametrize("codes", [(404, 200), (409, 200), (500, 500, 500, 500, 500, 200)])
+def test_one_that_refuses_or_always_has_an_error_is_not(make_api: Callable[..., int], codes: tuple[int, ...]) -> None:
+    with pytest.raises(HTTPError, match=str(codes[0])):
+        call_api(make_api(*codes), "POST", "dags/harbor/clearTaskInstances", {})
