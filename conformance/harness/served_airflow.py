@@ -181,7 +181,7 @@ class ServedAirflow:
 
     def _change(self, method: str, path: str, body: Mapping[str, Any]) -> None:
         try:
-            call_api(self._port, method, path, body)
+            call_api(self._port, method, path, body, is_repeatable=True)
         except HTTPError as error:
             raise ServerError(f"{method} {path}: {error}: {error.read().decode()}\n{logs(self.home)}") from error
 

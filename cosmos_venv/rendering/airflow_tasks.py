@@ -35,6 +35,7 @@ from cosmos_venv.compat import (
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.constants import DBT_SETUP_ASYNC_TASK_ID, DBT_TEARDOWN_ASYNC_TASK_ID, PRODUCER_WATCHER_TASK_ID
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.operators.parameters import parameters
 from cosmos_venv.rendering.model import Plan, PlannedGroup, PlannedTask
 from cosmos_venv.rendering.task_arguments import DOCUMENTS, IDENTIFIER, SETUP_OPERATOR_ARGS
 
@@ -89,7 +90,6 @@ class TaskMaker(msgspec.Struct, frozen=True, kw_only=True):
         """
         # A DAG file that makes no task does not need it.
         from cosmos_venv.operators.base import drop_empty_defaults
-        from cosmos_venv.operators.parameters import parameters
 
         accepted = parameters(cls)
         own = {name: value for name, value in arguments.items() if name in accepted}
@@ -274,8 +274,6 @@ def _refuse_arguments(task: PlannedTask) -> None:
     refuse_unknown_arguments(f"operator_kwargs of {task.node_id}", task.arguments)
     if task.operator != _QUERY:
         return
-    from cosmos_venv.operators.parameters import parameters
-
     for name in sorted(task.arguments.keys() - parameters(_operator_class(task.operator))):
         raise CosmosValueError(
             f"{task.node_id}: meta.cosmos.operator_kwargs sets {name}, and its task runs no dbt in "
@@ -446,8 +444,6 @@ def refuse_unknown_arguments(where: str, names: Iterable[str]) -> None:
         return
     import difflib
 
-    from cosmos_venv.operators.parameters import parameters
-
     known = set().union(*map(parameters, _operator_classes()))
     near = difflib.get_close_matches(unknown, sorted(known), n=1)
     advice = f"Did you mean {near[0]!r}?" if near else "Drop it, or correct its name."
@@ -456,8 +452,6 @@ def refuse_unknown_arguments(where: str, names: Iterable[str]) -> None:
 
 @functools.cache  # each task of a DAG asks for the same few names
 def _is_taken(name: str) -> bool:
-    from cosmos_venv.operators.parameters import parameters
-
     # Classes of one mode after the other, and no further than needed: most arguments are those of the first.
     return any(name in parameters(cls) for cls in _operator_classes())
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -221,6 +222,7 @@ def test_a_store_that_refuses_connections_costs_a_line(tmp_path: Path, way: Way,
     assert said_by(worker.use(spec)) == "hello 1.0"
     assert worker.has_built
     assert len([line for line in worker.lines if f"{URL} cannot be used: " in line]) == 1, worker.log
+    assert "no answer" not in worker.log, "it is not waited for"
 
 
 def test_a_bucket_that_is_not_there_costs_a_line(tmp_path: Path, way: Way, spec: EnvironmentSpec) -> None:
@@ -243,7 +245,7 @@ def test_a_store_that_ceases_to_answer_is_waited_for_no_longer_than_was_said(
 
     assert said_by(worker.use(spec)) == "hello 1.0"
     assert worker.has_built
-    assert "cannot be used: there was no answer within " in worker.log
+    assert re.search(r"cannot be used: there was no answer within [0-2] s", worker.log), worker.log
     assert worker.builds == ["-1", "-1.json", "-1.lease"]
 
 

@@ -120,11 +120,15 @@ class Running:
     def mark_task(self, dag_id: str, task_id: str, state: str) -> None:
         """Mark one task of the only run of a DAG, as the UI of Airflow 3 does it."""
         run_id = quote(self._run_id(dag_id))
-        self._call("PATCH", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}", {"new_state": state})
+        self._call(
+            "PATCH", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}", {"new_state": state}, is_repeatable=True
+        )
 
     def mark_run(self, dag_id: str, state: str) -> None:
         """Mark the only run of a DAG, as the UI of Airflow 3 does it."""
-        self._call("PATCH", f"dags/{dag_id}/dagRuns/{quote(self._run_id(dag_id))}", {"state": state})
+        self._call(
+            "PATCH", f"dags/{dag_id}/dagRuns/{quote(self._run_id(dag_id))}", {"state": state}, is_repeatable=True
+        )
 
     def backfill(self, dag_id: str, first: str, last: str) -> None:
         """Run a DAG for a time that is over, two runs at once, as the UI of Airflow 3 does it.
@@ -139,8 +143,8 @@ class Running:
         run_id: str = self.airflow.ask(f"select run_id from dag_run where dag_id = '{dag_id}'")[0][0]  # noqa: S608
         return run_id
 
-    def _call(self, method: str, path: str, body: Mapping[str, Any]) -> None:
-        call_api(int(self.airflow.variables["AIRFLOW__API__PORT"]), method, path, body)
+    def _call(self, method: str, path: str, body: Mapping[str, Any], *, is_repeatable: bool = False) -> None:
+        call_api(int(self.airflow.variables["AIRFLOW__API__PORT"]), method, path, body, is_repeatable=is_repeatable)
 
     def mark(self, dag_id: str, state: str) -> None:
         """Mark all tasks of the DAG, as somebody in the UI does it."""

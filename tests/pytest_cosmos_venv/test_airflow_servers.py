@@ -7,10 +7,11 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
+from typing import Protocol
 from urllib.error import HTTPError
 
 import psutil
@@ -26,6 +27,7 @@ from pytest_cosmos_venv.airflow_servers import (
     server_variables,
 )
 
+CLEAR = "dags/harbor/clearTaskInstances"
 WAITS = "import signal; print('up', flush=True); signal.pause()"
 STARTS_ANOTHER = f"""
 import subprocess, sys, time
@@ -84,9 +86,15 @@ def test_all_servers_are_on_loopback_and_know_one_secret() -> None:
     assert variables["AIRFLOW__API_AUTH__JWT_SECRET"] != others["AIRFLOW__API_AUTH__JWT_SECRET"]
 
 
+class MakeApi(Protocol):
+    """Start an API that answers its requests with these codes, in order, and return its port."""
+
+    def __call__(self, *codes: int) -> int: ...
+
+
 @pytest.fixture
-def make_api() -> Iterator[Callable[..., int]]:
-    """Factory of an API that answers its requests with these codes, in order, and the number of each; its port."""
+def make_api() -> Iterator[MakeApi]:
+    """Factory of APIs; the answer to a request is its number."""
     servers: list[ThreadingHTTPServer] = []
 
     def start(*codes: int) -> int:
@@ -124,13 +132,26 @@ def make_api() -> Iterator[Callable[..., int]]:
 
 
 @pytest.mark.parametrize("errors", [0, 1, 4])
-def test_an_api_that_has_an_error_of_its_own_is_asked_again(make_api: Callable[..., int], errors: int) -> None:
+def test_an_api_that_has_an_error_of_its_own_is_asked_again(make_api: MakeApi, errors: int) -> None:
     port = make_api(*[500] * errors, 200)
 
-    assert call_api(port, "POST", "dags/harbor/clearTaskInstances", {}) == {"number": errors}
+    assert call_api(port, "POST", CLEAR, {}, is_repeatable=True) == {"number": errors}
 
 
-@pytest.mark.parametrize("codes", [(404, 200), (409, 200), (500, 500, 500, 500, 500, 200)])
-def test_one_that_refuses_or_always_has_an_error_is_not(make_api: Callable[..., int], codes: tuple[int, ...]) -> None:
-    with pytest.raises(HTTPError, match=str(codes[0])):
-        call_api(make_api(*codes), "POST", "dags/harbor/clearTaskInstances", {})
+def test_an_api_that_always_has_an_error_is_asked_five_times(make_api: MakeApi) -> None:
+    port = make_api(*[500] * 5, 200)
+
+    with pytest.raises(HTTPError, match="500"):
+        call_api(port, "POST", CLEAR, {}, is_repeatable=True)
+
+    assert call_api(port, "POST", CLEAR, {}) == {"number": 5}
+
+
+@pytest.mark.parametrize(("code", "is_repeatable"), [(404, True), (409, True), (500, False)])
+def test_an_api_that_refuses_is_asked_once(make_api: MakeApi, code: int, is_repeatable: bool) -> None:
+    port = make_api(code, 200)
+
+    with pytest.raises(HTTPError, match=str(code)):
+        call_api(port, "POST", CLEAR, {}, is_repeatable=is_repeatable)
+
+    assert call_api(port, "POST", CLEAR, {}) == {"number": 1}

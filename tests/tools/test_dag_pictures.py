@@ -30,7 +30,7 @@ def pictures(browser: WebDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     site = tmp_path / "site"
     site.mkdir()
     (site / "run.html").write_text(PAGE, encoding="utf-8")
-    # Its lines would stand between those of pytest: the browser also asks for favicon.ico.
+    # The log lines of the server would stand between those of pytest: the browser also asks for favicon.ico.
     monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *_: None)
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(site)))
     thread = threading.Thread(target=server.serve_forever)

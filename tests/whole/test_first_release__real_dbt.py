@@ -58,7 +58,7 @@ def mart(shared: TwoReleases) -> list[tuple[Any, ...]]:
 def servers(release: Release, *arguments: str) -> list[dict[str, Any]]:
     """Return what ``cosmos-venv server`` of a release prints, of this test's servers.
 
-    It shows those of the whole host, and so those of tests that other workers run (twice in CI).
+    The command shows the servers of the whole host, those of tests in other workers too (twice in CI).
     """
     done = release.command("server", *arguments, "--json")
     assert done.returncode == 0, done.stderr

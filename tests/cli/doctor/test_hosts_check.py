@@ -197,8 +197,8 @@ def native_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UV_FIND_LINKS", str(folder))
         patch.setenv("UV_NO_INDEX", "1")
-        # uv's own cache may have the wheel of a folder with this path, whose dbt asks for the Python of another
-        # checkout (once in CI): https://github.com/astral-sh/uv/issues/3518
+        # uv's cache may hold a wheel that another checkout wrote to the same path (once in CI). The first line of its
+        # dbt names the Python of that checkout. https://github.com/astral-sh/uv/issues/3518
         patch.setenv("UV_CACHE_DIR", str(folder / "uv-cache"))
         patch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_INSTALLER", "uv")
         done = cosmos_venv("env", "warm", "--dir", folder / "environments", "--requirement", "harbor-dbt")

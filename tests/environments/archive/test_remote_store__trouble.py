@@ -23,8 +23,6 @@ from tests.environments.archive.machines import A_BUILD_ALONE, Clock, Machine
 from tests.environments.archive.troubled_folder import Happens, TroubledFolder, once
 from tests.kit import MakeSpec, OutputOf, StartPython
 
-LONG_AGO = 3.0
-
 
 def stem_of(remote: Path, spec: EnvironmentSpec) -> Path:
     return remote / platform_key(spec.interpreter) / spec.portable_digest

@@ -10,7 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 SOMEBODY = 51_234
 
-# Root may delete everywhere, so it becomes somebody else first: one who may be unable to read this checkout.
+# Root may delete everywhere, so it becomes somebody else first. That user may be unable to read this checkout, so all
+# that is needed is imported before.
 CLOSED_HOME = f"""
 import os
 import pytest_cosmos_venv.throwaway

@@ -1,4 +1,4 @@
-"""The parameters of the local operators: each does what it says, for the virtualenv operators too."""
+"""The parameters of the operators, local and in a virtual environment: each does what it says, or is refused."""
 
 from __future__ import annotations
 
