@@ -222,7 +222,9 @@ def test_a_store_that_refuses_connections_costs_a_line(tmp_path: Path, way: Way,
     assert said_by(worker.use(spec)) == "hello 1.0"
     assert worker.has_built
     assert len([line for line in worker.lines if f"{URL} cannot be used: " in line]) == 1, worker.log
-    assert "there was no answer within 4 s" in worker.log, "Amazon's library tries again until then"
+    # Amazon's library tries again, after pauses of random lengths.
+    said = re.search(r"cannot be used: (there was no answer within [0-4] s|.*[Cc]onnect)", worker.log)
+    assert said is not None, worker.log
 
 
 def test_a_bucket_that_is_not_there_costs_a_line(tmp_path: Path, way: Way, spec: EnvironmentSpec) -> None:
