@@ -137,10 +137,9 @@ def _imported(parameter: str, path: str) -> Callable[..., object]:
 
     module, _, name = path.rpartition(".")
     try:
-        found = getattr(import_module(module), name)
+        found: object = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise CosmosValueError(f"{parameter}={path!r} cannot be imported: {error}.") from error
     if not callable(found):
         raise CosmosValueError(f"{parameter}={path!r} is a {type(found).__name__} and cannot be called.")
-    called: Callable[..., object] = found
-    return called
+    return found

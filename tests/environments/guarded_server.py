@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import base64
-import http.server
+import functools
 import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+
+from tests.http_server import QuietFiles
+from tests.http_server import served as served_by
 
 USER_AND_PASSWORD = "Basic " + base64.b64encode(b"user:s3cret").decode()
 TOKEN = "Basic " + base64.b64encode(b"s3cret:").decode()
@@ -25,10 +27,10 @@ exec {program} "$@"
 """
 
 
-class _Guarded(http.server.SimpleHTTPRequestHandler):
+class _Guarded(QuietFiles):
     """Files of a folder, for those who log in, or whose address has the token in it."""
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the name of the base class
         address = urlsplit(self.path)
         if self.headers.get("Authorization") in (USER_AND_PASSWORD, TOKEN) or parse_qs(address.query).get("token") == [
             "s3cret"
@@ -39,9 +41,6 @@ class _Guarded(http.server.SimpleHTTPRequestHandler):
             self.send_response(401)
             self.send_header("WWW-Authenticate", 'Basic realm="wheels"')
             self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
-        pass
 
 
 @pytest.fixture
@@ -74,14 +73,8 @@ def served(tmp_path: Path, wheelhouse: Path) -> Path:
 @pytest.fixture
 def guarded_address(served: Path) -> Iterator[str]:
     """Host and port of a server that gives its files only to ``user`` with ``s3cret``, or for that token."""
-
-    def handler(*arguments: object) -> _Guarded:
-        return _Guarded(*arguments, directory=str(served))  # type: ignore[arg-type] # what the server passes
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
+    with served_by(functools.partial(_Guarded, directory=str(served))) as port:
+        yield f"127.0.0.1:{port}"
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import json
 import os
 import socket
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler
 from itertools import count
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +26,7 @@ from pytest_cosmos_venv.airflow_servers import (
     running_server,
     server_variables,
 )
+from tests.http_server import served
 
 CLEAR = "dags/harbor/clearTaskInstances"
 WAITS = "import signal; print('up', flush=True); signal.pause()"
@@ -95,7 +96,7 @@ class MakeApi(Protocol):
 @pytest.fixture
 def make_api() -> Iterator[MakeApi]:
     """Factory of APIs; the answer to a request is its number."""
-    servers: list[ThreadingHTTPServer] = []
+    stack = ExitStack()
 
     def start(*codes: int) -> int:
         asked = count()
@@ -120,15 +121,10 @@ def make_api() -> Iterator[MakeApi]:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
                 pass
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        return server.server_port
+        return stack.enter_context(served(Api))
 
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    with stack:
+        yield start
 
 
 @pytest.mark.parametrize("errors", [0, 1, 4])

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 import struct
-import threading
 from collections.abc import Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from tests.http_server import QuietFiles, served
 from tests.installed import ROOT
 from tools import dag_pictures
 from tools.dag_pictures import Pictures
@@ -30,17 +29,10 @@ def pictures(browser: WebDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     site = tmp_path / "site"
     site.mkdir()
     (site / "run.html").write_text(PAGE, encoding="utf-8")
-    # The log lines of the server would stand between those of pytest: the browser also asks for favicon.ico.
-    monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *_: None)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(site)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
     monkeypatch.setattr(dag_pictures, "IMAGES", tmp_path)
-    airflow = SimpleNamespace(airflow=SimpleNamespace(variables={"AIRFLOW__API__PORT": str(server.server_port)}))
-    yield Pictures(browser, cast("Any", airflow))
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with served(partial(QuietFiles, directory=str(site))) as port:
+        airflow = SimpleNamespace(airflow=SimpleNamespace(variables={"AIRFLOW__API__PORT": str(port)}))
+        yield Pictures(browser, cast("Any", airflow))
 
 
 @pytest.mark.long

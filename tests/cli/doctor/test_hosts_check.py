@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +18,7 @@ from cosmos_venv.cli.doctor.hosts_check import _WITHOUT_REPORTS, hosts_are_known
 from pytest_cosmos_venv import PackageIndex, Wheel, Wheelhouse, write_wheel
 from tests.command_line import cosmos_venv
 from tests.engines import DBT_2, Engine
+from tests.http_server import served
 from tests.whole.page_outputs import shown_by
 
 
@@ -49,13 +49,8 @@ def code_host() -> Iterator[str]:
             self.end_headers()
             self.wfile.write(b"program")
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"localhost:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with served(Answer) as port:
+        yield f"localhost:{port}"
 
 
 def of_requirements(

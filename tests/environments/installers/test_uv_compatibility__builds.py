@@ -24,6 +24,7 @@ from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv import Wheel, write_wheel
 from tests.environments.elsewhere import within
+from tests.http_server import QuietFiles, served
 from tests.kit import StartPython
 
 
@@ -135,7 +136,7 @@ def authority(tmp_path: Path) -> Path:
 def https_index(tmp_path: Path, authority: Path, publish: Publish) -> Iterator[str]:
     """The address of an index with that certificate, which offers ``anchor`` 1.0."""
     publish("private", "anchor", "1.0")
-    handler = functools.partial(_Quiet, directory=str(tmp_path / "private"))
+    handler = functools.partial(QuietFiles, directory=str(tmp_path / "private"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(authority / "host.pem", authority / "host.key")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -149,16 +150,8 @@ def https_index(tmp_path: Path, authority: Path, publish: Publish) -> Iterator[s
 def http_index(tmp_path: Path, publish: Publish) -> Iterator[str]:
     """The address of an index without a certificate, which offers ``anchor`` 1.0."""
     publish("private", "anchor", "1.0")
-    handler = functools.partial(_Quiet, directory=str(tmp_path / "private"))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
-        server.shutdown()
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
-        pass
+    with served(functools.partial(QuietFiles, directory=str(tmp_path / "private"))) as port:
+        yield f"http://127.0.0.1:{port}/"
 
 
 BUILD = """

@@ -8,14 +8,13 @@ few that each run of the tests draws.
 
 from __future__ import annotations
 
+import functools
 import html
-import http.server
 import json
 import os
 import random
 import subprocess
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv import Wheel, write_wheel
 from pytest_cosmos_venv.environments.sdist import write_sdist
+from tests.http_server import QuietFiles, served
 
 CASES = int(os.environ.get("COSMOS_VENV_CASES", "16"))
 FIRST = int(os.environ.get("COSMOS_VENV_FIRST_CASE", "0"))
@@ -236,11 +236,6 @@ class Drawing:
             self.case.requirements.append("-r wanted.txt")
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
-        pass
-
-
 @pytest.fixture
 def pip_says(tmp_path: Path) -> Iterator[object]:
     """Pip's answer to a case: the versions, or None with its last words."""
@@ -276,15 +271,11 @@ def test_an_environment_holds_what_pip_would_install(
     found: Counter[str] = Counter()
     differing = []
 
-    def handler(*arguments: object) -> _Quiet:
-        return _Quiet(*arguments, directory=str(tmp_path))  # type: ignore[arg-type] # what the server passes
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with served(functools.partial(QuietFiles, directory=str(tmp_path))) as port:
         for seed in range(FIRST, FIRST + CASES):
             case = Case(seed=seed, folder=tmp_path / f"case-{seed}")
             case.folder.mkdir()
-            address = f"http://127.0.0.1:{server.server_address[1]}/{case.folder.name}"
+            address = f"http://127.0.0.1:{port}/{case.folder.name}"
             Drawing(chance=random.Random(seed), case=case, address=address).draw()  # noqa: S311 - no secret
             environ = {**home, **case.environ, "NO_PROXY": "127.0.0.1"}
             said_by_pip, words = pip_says(case, environ)  # type: ignore[operator] # the fixture's function
@@ -296,7 +287,6 @@ def test_an_environment_holds_what_pip_would_install(
             found[by if said_by_pip is not None else "neither"] += 1
             if built != said_by_pip:
                 differing.append(f"{case}\npip: {said_by_pip} {words}\n{by}: {built} {lines[-12:]}")
-        server.shutdown()
 
     print(f"{CASES} cases from {FIRST}: {dict(found)}")
     assert not differing, "\n\n".join(differing)
