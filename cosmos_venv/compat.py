@@ -400,6 +400,12 @@ def is_typed_command() -> bool:
     return is_airflow and len(words) > 1 and words[0] in ("dags", "tasks") and words[:2] != ["tasks", "run"]
 
 
+def is_import_for_a_task() -> bool:
+    """Whether this process imports a DAG file in order to run one task of it, in a worker of any Airflow."""
+    homes = ("airflow.sdk.definitions.context", "airflow.utils.dag_parsing_context")
+    return bool(_first("get_parsing_context", *homes)().task_id)
+
+
 @contextmanager
 def import_time_out_paused() -> Iterator[None]:
     """Within this block Airflow's time-out of the import of a DAG file stands still; then the rest of it runs.

@@ -123,10 +123,21 @@ harbor = DbtDag(
 """
 
 
+# As a worker imports the file: under the import time-out, with the task in its environment variables.
+WORKER_IMPORT = """
+import sys
+from airflow.models.dagbag import DagBag
+
+bag = DagBag(sys.argv[1])
+print(*bag.import_errors.values(), *(task.task_id for dag in bag.dags.values() for task in dag.tasks), sep="\\n")
+"""
+
+
 @pytest.mark.long
+@pytest.mark.parametrize("is_for_a_task", [pytest.param(False, id="typed"), pytest.param(True, id="for-a-task")])
 @pytest.mark.parametrize("release", AIRFLOWS)
-def test_a_command_that_somebody_has_typed_waits_although_airflow_ends_imports_sooner(
-    release: str, tmp_path: Path, dbt_project: Path
+def test_a_typed_command_and_a_task_wait_although_airflow_ends_imports_sooner(
+    release: str, is_for_a_task: bool, tmp_path: Path, dbt_project: Path
 ) -> None:
     python = AIRFLOWS[release]
     if not python.exists() and os.environ.get("CI") != "true":
@@ -140,10 +151,15 @@ def test_a_command_that_somebody_has_typed_waits_although_airflow_ends_imports_s
     whole.make_database()
     whole.dag_file.write_text(DAG_FILE.format(project=str(dbt_project), dbt=str(dbt)))
 
+    words = ("-c", WORKER_IMPORT, whole.dag_file) if is_for_a_task else ("-m", "airflow", "tasks", "list", "harbor")
     done = subprocess.run(
-        [python, "-m", "airflow", "tasks", "list", "harbor"],
+        [python, *words],
         # Two seconds for all that this file imports, and for dbt.
-        env={**whole.environment, "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "2.5"},
+        env={
+            **whole.environment,
+            **({"_AIRFLOW_PARSING_CONTEXT_TASK_ID": "mart_run"} if is_for_a_task else {}),
+            "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "2.5",
+        },
         capture_output=True,
         text=True,
         timeout=DEADLINE,

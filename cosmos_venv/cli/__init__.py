@@ -13,6 +13,7 @@ from cosmos_venv.cli.output import INTERRUPTED, NO_READER, WRONG, print_json, te
 from cosmos_venv.cli.parsing import EXIT_CODES, HelpFormatter, tell_of_a_former_name
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError, VirtualenvError
 from cosmos_venv.files import os_errors
+from cosmos_venv.processes.inherited_environment import leave_airflows_process
 
 __all__ = ["main"]
 
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :returns: the exit code.
     """
     options = _parser().parse_args(arguments)
+    leave_airflows_process()  # a BashOperator hands its variables on, and Airflow cannot be imported under them
     try:
         code = _run(options)
         sys.stdout.flush()

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cosmos_venv import settings
-from cosmos_venv.compat import to_boolean
 from cosmos_venv.dbt.command import word_text
 from cosmos_venv.dbt.native.program import LIBRARY_ENDINGS
 from cosmos_venv.exceptions import CosmosValueError
@@ -185,4 +184,8 @@ def kept_directory(virtualenv_dir: str | Path | None, is_temporary: bool | str) 
     """
     if virtualenv_dir is not None and not str(virtualenv_dir).strip():
         raise CosmosValueError(f"virtualenv_dir={str(virtualenv_dir)!r} is empty: name a directory, or leave it out.")
-    return None if virtualenv_dir is None or to_boolean(is_temporary) else Path(virtualenv_dir)
+    if isinstance(is_temporary, str):
+        from cosmos_venv.compat import to_boolean  # imports Airflow, which a detached process does without
+
+        is_temporary = to_boolean(is_temporary)
+    return None if virtualenv_dir is None or is_temporary else Path(virtualenv_dir)

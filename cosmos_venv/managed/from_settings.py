@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv import settings
-from cosmos_venv.compat import venv_install_method
 from cosmos_venv.environments.layout import DAY, PruneLimits, StorePolicy
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError
@@ -57,7 +56,11 @@ def installer() -> InstallerPreference:
         from cosmos_venv.managed.airflow_installer import AIRFLOW_INSTALLER
 
         return AIRFLOW_INSTALLER
-    return "uv" if named == "uv" else "pip" if named == "pip" else "auto" if named else venv_install_method()
+    if named:
+        return "uv" if named == "uv" else "pip" if named == "pip" else "auto"
+    from cosmos_venv.compat import venv_install_method  # imports Airflow, which a detached process does without
+
+    return venv_install_method()
 
 
 def environment_store(directory: Path) -> EnvironmentStore:

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cosmos_venv import settings
-from cosmos_venv.compat import parsed_file
 from cosmos_venv.dbt.native.program import is_binary
 from cosmos_venv.environments.environment import Damaged, Environment
 from cosmos_venv.environments.opening import open_environment, temporary_environment
@@ -352,6 +351,8 @@ def seconds_for_a_parse() -> float | None:
 
 def _warm_command(arguments: VirtualenvArguments, directory: Path) -> str:
     """Return the command that builds beforehand: with the DAG file that is imported now, else with the arguments."""
+    from cosmos_venv.compat import parsed_file  # imports Airflow, which a detached process does without
+
     file = parsed_file()
     words = arguments.for_command_line(directory) if file is None else [str(file)]
     return shlex.join(["cosmos-venv", "env", "warm", *words])

@@ -23,6 +23,7 @@ from cosmos_venv.constants import LAST_SUCCESS, NODE_CONFIG
 from cosmos_venv.dbt.command import DbtOptions, Flags, dbt_command, vars_text
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.event_time import event_time_flags, refuse_unknown_event_time
+from cosmos_venv.processes.inherited_environment import inherited_environment
 from cosmos_venv.public_names import name_lookup
 
 if TYPE_CHECKING:
@@ -229,7 +230,7 @@ class AbstractDbtBase(BaseOperator):
         :param context: Airflow's context of the task.
         """
         refuse_no_mapping("env", self.env)  # what another task has given may be anything
-        given = (dict(os.environ) if self.append_env else {}) | context_variables(context) | (self.env or {})
+        given = (inherited_environment() if self.append_env else {}) | context_variables(context) | (self.env or {})
         return dict(pair for pair in (self._variable(name, value) for name, value in given.items()) if pair)
 
     def _variable(self, name: Any, value: Any) -> tuple[str, str] | None:

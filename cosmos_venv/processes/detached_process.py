@@ -19,11 +19,13 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from cosmos_venv import credentials
 from cosmos_venv.files import durable_files
 from cosmos_venv.files.durable_files import OddFile, age, open_own, read_own
 from cosmos_venv.files.kernel_lock import FileToLock
 from cosmos_venv.files.os_errors import reason_of
 from cosmos_venv.processes.cancellation import Cancellation
+from cosmos_venv.processes.inherited_environment import inherited_environment
 
 RETRY_AFTER = 60.0
 """Seconds during which work that has failed is not tried again: those who ask learn what went wrong."""
@@ -34,6 +36,7 @@ _TURN = 0.02
 _WORD_EVERY = 10.0
 _PRIVATE = 0o600
 _LAST_BYTES = 4096
+_LAST_LINES = 15  # a traceback and its exception
 
 # The process that is started leaves the worker behind and is collected at once: the worker is nobody's child, so it
 # becomes no zombie of a DAG processor that lives on, and nothing that ends a DAG processor's children finds it.
@@ -137,7 +140,7 @@ class DetachedWork:
                     if (has_started or not tries_again) and (failure := self.recent_failure()) is not None:
                         raise DetachedFailure(failure)
                     if has_started:
-                        raise DetachedFailure(f"The process at work ended without a word; its log is {self.log}.")
+                        raise DetachedFailure(self._end_of_log())
                     self._start(work, request, claim, keep_open)
                     has_started = True
                     on_start()
@@ -147,7 +150,7 @@ class DetachedWork:
             if now >= next_word:
                 next_word += _WORD_EVERY
                 if wait is None and on_wait is not None:
-                    on_wait(f"{self.progress()}: {self._last_line()}")
+                    on_wait(f"{self.progress()}: {''.join(self._last_lines()[-1:]).strip()}")
             time.sleep(_TURN)
 
     @contextmanager
@@ -208,14 +211,23 @@ class DetachedWork:
                 for path in [*(path for path in left if path != self.claim_file), self.claim_file]:
                     durable_files.remove(path)
 
-    def _last_line(self) -> str:
+    def _end_of_log(self) -> str:
+        """The message about a process that has ended and has left none, with the last lines of its log."""
+        lines = self._last_lines()
+        if not lines:
+            return f"The process was killed or could not start: it left no message, and its log {self.log} is empty."
+        text = credentials.mask("\n".join(lines[-_LAST_LINES:]))
+        return f"The process ended before its work was done. The last lines of its log {self.log}:\n{text}"
+
+    def _last_lines(self) -> list[str]:
+        """The lines at the end of the log that are not empty."""
         try:
             with open(open_own(self.log, os.O_RDONLY), "rb") as file:  # noqa: PTH123 - of a descriptor
                 file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_BYTES))
                 lines = file.read().decode("utf-8", errors="replace").split("\n")
         except OSError:
-            return ""
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+            return []
+        return [line.rstrip() for line in lines if line.strip()]
 
     def _start(self, work: str, request: bytes, claim: int, keep_open: Sequence[int]) -> None:
         """Start the process. It gets its request by a pipe: a credential in it is on no command line and no disk."""
@@ -230,6 +242,7 @@ class DetachedWork:
                 stderr=log,
                 pass_fds=[claim, *keep_open],
                 start_new_session=True,
+                env=inherited_environment(),
             )
         except OSError as error:
             raise DetachedFailure(f"{sys.executable!r} cannot be started: {reason_of(error)}") from error

@@ -22,6 +22,7 @@ from typing import IO
 from cosmos_venv.exceptions import CommandKilled
 from cosmos_venv.processes import guard, scratch
 from cosmos_venv.processes.cancellation import Cancellation
+from cosmos_venv.processes.inherited_environment import inherited_environment
 from cosmos_venv.processes.orphans import Session
 
 _BYTECODE_HEADER = 16  # PEP 552
@@ -74,14 +75,15 @@ class StartedGuard:
         """Hand over the command. A guard that has died says nothing here.
 
         :param argv: the command and its words.
-        :param env: the whole environment of the command; None: that of this process.
+        :param env: the whole environment of the command; None: ``inherited_environment``.
         :param cwd: working directory of the command; None: that of this process.
         :param keep_open: descriptors that the guard holds until the last descendant is gone.
         :param interrupts: whether ending the command begins with SIGINT, or with SIGTERM at once.
         :param umask: bits that are added to the umask of the command.
         :raises ValueError: when a text has a null byte in it.
         """
-        variables = os.environb if env is None else {os.fsencode(name): os.fsencode(env[name]) for name in env}
+        given = inherited_environment() if env is None else env
+        variables = {os.fsencode(name): os.fsencode(value) for name, value in given.items()}
         words = [os.fsencode(word) for word in argv]
         fields = [
             os.fsencode(cwd or ""),
@@ -372,7 +374,7 @@ class GuardedProcess(WatchedProcess):
     """One running command under a guard.
 
     :param argv: the command; element 0 is looked up on the PATH of ``env`` when it holds no slash.
-    :param env: its whole environment; None: this process's.
+    :param env: its whole environment; None: ``inherited_environment``.
     :param cwd: its working directory.
     :param keep_open: descriptors that the guard holds until the last descendant is gone (leases).
     :param interrupts: whether ``stop`` begins with SIGINT, or with SIGTERM at once.
@@ -438,7 +440,7 @@ def run_guarded(
     """Run a command to its end; each line of its output (stdout and stderr in order) goes to ``on_line`` as it comes.
 
     :param argv: the command; element 0 is looked up on the PATH of ``env`` when it holds no slash.
-    :param env: its whole environment; None: that of this process.
+    :param env: its whole environment; None: ``inherited_environment``.
     :param cwd: its working directory; None: that of this process.
     :param keep_open: descriptors that the guard holds until the last descendant is gone.
     :param on_line: takes a line without its end.

@@ -52,7 +52,7 @@ _DETACHED = f"{__name__}:list_detached"  # what DetachedWork calls, with a reque
 _CHANGED = "The project has changed while dbt ls ran, and nobody knows which of the two dbt has read"
 _WAITING = "Another process is running dbt ls for the same project; waiting for its answer."
 _SHORTEST_AGE = 60.0  # a later parse may begin so many seconds after this one has ended
-_LONGEST = 3_600.0  # no parse waits for it any more, and nobody would end it
+_LONGEST = 3_600.0  # a dbt that hangs: no parse waits for it any more, or a task waits for it
 
 
 @dataclass(kw_only=True)
@@ -327,7 +327,16 @@ def ask(order: LsOrder, kept: KeptListings | None, reason: str, *, tries_again: 
     if wait is not None and shutil.which(question.dbt.executable, path=question.env.get("PATH")):
         return _ask_detached(order, kept, wait, tries_again=tries_again)
     logger.info("dbt ls of %s runs: no answer is kept for the project as it is.", question.project_dir)
-    lines, was_kept = _ask_in_turn(order, kept, profiles_yml=question.profiles_yml, report=logger.info)
+    try:
+        lines, was_kept = _ask_in_turn(
+            order,
+            kept,
+            profiles_yml=question.profiles_yml,
+            report=logger.info,
+            deadline=time.monotonic() + _LONGEST,
+        )
+    except OutOfTime:
+        raise CosmosLoadDbtException(_ended(question)) from None
     return Listing(lines=lines, was_kept=was_kept, version=kept.version)
 
 
@@ -371,7 +380,7 @@ def _ask_detached(order: LsOrder, kept: KeptListings, wait: float, *, tries_agai
     except DetachedFailure as failure:
         if str(failure).startswith(_CHANGED):  # a deployment; this parse need not fail for it
             return _not_kept(order, _CHANGED)
-        raise CosmosLoadDbtException(str(failure)) from None
+        raise CosmosLoadDbtException(_without(order.question.secrets, str(failure))) from None
     except OSError as error:
         return _not_kept(order, f"nothing can be written in {folder.parent}: {error.strerror}")
     lines = kept.read()
@@ -443,7 +452,7 @@ def _as_request(order: LsOrder, kept: KeptListings) -> bytes:
     # Its lease is held by a descriptor that the process inherits.
     dbt = replace(order.question.dbt, environment=None)
     order = replace(order, question=replace(order.question, dbt=dbt))
-    return pickle.dumps((order, kept.for_another_process()))
+    return pickle.dumps((order, kept.for_another_process(), settings.configured()))
 
 
 def list_detached(request: bytes, cancellation: Cancellation) -> str:
@@ -453,7 +462,8 @@ def list_detached(request: bytes, cancellation: Cancellation) -> str:
     :param cancellation: ends dbt when it is requested.
     :returns: what went wrong, in words; empty when nothing did.
     """
-    order, kept = pickle.loads(request)  # noqa: S301 - by a pipe, from this user's process with this very code
+    order, kept, configured = pickle.loads(request)  # noqa: S301 - by a pipe, from this user's process with this code
+    settings.take_configured(configured)
     try:
         with scratch_folder("cosmos-venv-profile-") as folder:
             # The file of the parse may go before dbt has read it.
@@ -472,11 +482,15 @@ def list_detached(request: bytes, cancellation: Cancellation) -> str:
     except CommandKilled:
         return ""  # the parse that has ended it may start another at once
     except OutOfTime:
-        return f"dbt ls of {order.question.project_dir} did not end within {_LONGEST:.0f} s, and was ended."
+        return _ended(order.question)
     except (CosmosLoadDbtException, CosmosConfigException) as error:
         return _without(order.question.secrets, str(error))
     except Exception as error:  # noqa: BLE001 - whatever it is, the parse must learn of it
         return _without(order.question.secrets, f"{type(error).__name__}: {error}")
+
+
+def _ended(question: LsQuestion) -> str:
+    return f"dbt ls of {question.project_dir} did not end within {_LONGEST:.0f} s, and was ended."
 
 
 def _without(secrets: Mapping[str, str], text: str) -> str:

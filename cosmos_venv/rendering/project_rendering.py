@@ -19,6 +19,7 @@ from cosmos_venv.compat import (
     DAGS_HAVE_VERSIONS,
     TaskGroup,
     import_time_out_paused,
+    is_import_for_a_task,
     is_typed_command,
     shared_by_import,
 )
@@ -248,11 +249,12 @@ class _Rendering:
 
 
 def _time_to_build() -> AbstractContextManager[None]:
-    """Within this block a user who types "airflow dags test" waits as long as it takes, and can end the wait.
+    """Within this block a user who types "airflow dags test", and a task, wait as long as it takes.
 
-    A DAG processor has more files to parse.
+    The user can end the wait, and so can whoever kills the task. A task that waited for half of the time-out lost
+    its try where dbt ls took longer on a busy worker. A DAG processor has more files to parse.
     """
-    return import_time_out_paused() if is_typed_command() else nullcontext()
+    return import_time_out_paused() if is_typed_command() or is_import_for_a_task() else nullcontext()
 
 
 class RenderedGroup(RenderedProject, TaskGroup):

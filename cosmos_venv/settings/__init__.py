@@ -8,6 +8,7 @@ and its configuration reference get them by ``get_provider_info``.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cosmos_venv.exceptions import CosmosValueError
@@ -18,6 +19,8 @@ from cosmos_venv.version import __version__
 SECTION, COSMOS_SECTION = "cosmos_venv", "cosmos"
 _WEB_PAGE = re.compile(r"(https?:/)?/[^\s<>]+")
 _TYPES = {bool: "boolean", int: "integer", float: "float", str: "string"}
+
+_handed_down: Mapping[tuple[str, str], str] | None = None
 
 artifact_max_bytes: int
 project_file_max_bytes: int
@@ -147,15 +150,43 @@ def docs_base() -> str:
     return base
 
 
-def _read(name: str, setting: Setting) -> bool | int | float | str:
-    from airflow.configuration import conf
+def configured() -> dict[tuple[str, str], str]:
+    """Return the texts that are configured now, by section and key, for ``take_configured`` in another process."""
+    found = ((place, _text(*place)) for name, setting in SETTINGS.items() for place in _places(name, setting))
+    return {place: text for place, text in found if text is not None}
 
+
+def take_configured(texts: Mapping[tuple[str, str], str]) -> None:
+    """Read settings from these texts from now on: a detached process does not import Airflow.
+
+    :param texts: what ``configured`` has returned in the process that started this one.
+    """
+    global _handed_down  # noqa: PLW0603 - a process has one configuration
+    _handed_down = texts
+
+
+def _read(name: str, setting: Setting) -> bool | int | float | str:
+    for section, key in _places(name, setting):
+        text = _text(section, key)
+        if text is not None:
+            return _convert(section, key, text.strip(), setting)
+    return setting.default
+
+
+def _places(name: str, setting: Setting) -> Iterator[tuple[str, str]]:
+    """The sections and keys that a setting is looked for in, in this order."""
     for section in (SECTION, COSMOS_SECTION) if setting.is_also_cosmos else (SECTION,):
         for key in filter(None, (name, setting.older_name)):
-            text = conf.get(section, key, fallback=None)
-            if text is not None:
-                return _convert(section, key, text.strip(), setting)
-    return setting.default
+            yield section, key
+
+
+def _text(section: str, key: str) -> str | None:
+    if _handed_down is not None:
+        return _handed_down.get((section, key))
+    from airflow.configuration import conf
+
+    text: str | None = conf.get(section, key, fallback=None)
+    return text
 
 
 def _convert(section: str, name: str, text: str, setting: Setting) -> bool | int | float | str:

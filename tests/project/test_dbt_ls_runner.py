@@ -92,6 +92,25 @@ def test_an_answer_that_comes_in_time_is_that_of_this_parse(place: Place) -> Non
     assert place.calls == 1
 
 
+REFUSE_AIRFLOW = """
+import sys
+if "detached_process" in " ".join(sys.orig_argv):
+    sys.modules["airflow"] = None  # importing it fails
+"""
+
+
+def test_the_process_imports_no_airflow(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``import airflow`` has failed in a child of Airflow 3's DAG processor, and it takes longer than all else here."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(REFUSE_AIRFLOW)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=os.pathsep)
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__PACKAGES_MAX_AGE", "77")
+
+    made = place.load(seconds=A_WHILE)
+
+    assert (made.load_method, len(made.nodes)) == (LoadMode.DBT_LS, 31)
+
+
 @pytest.mark.long
 def test_the_process_outlives_who_asked_and_holds_nothing_of_it(place: Place, gate: Gate) -> None:
     """Airflow 3's supervisor waits for whoever holds a descriptor of a task; the end of a group reaches its members."""

@@ -27,6 +27,7 @@ from cosmos_venv.files import permissions
 from cosmos_venv.processes import guard
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import GuardedProcess, WatchedProcess
+from cosmos_venv.processes.inherited_environment import inherited_environment
 
 __all__ = ["DBT", "Program", "WarmStart", "dbt_program"]
 
@@ -111,7 +112,7 @@ class WarmStart:
         """Start one command; the parameters are those of ``GuardedProcess``.
 
         :param argv: the command line; its first word is replaced by the program's script.
-        :param env: all environment variables of the command; None: this process's.
+        :param env: all environment variables of the command; None: ``inherited_environment``.
         :param cwd: the folder in which it runs; None: this process's.
         :param keep_open: descriptors that are held until the last process of the command is gone.
         :param interrupts: whether a kill begins with SIGINT, or with SIGTERM.
@@ -122,7 +123,7 @@ class WarmStart:
         if not self.program.can_be_served:
             self.count(NATIVE)
             return GuardedProcess(argv, env=env, cwd=cwd, keep_open=keep_open, interrupts=interrupts)
-        variables = dict(os.environ) if env is None else dict(env)
+        variables = inherited_environment() if env is None else dict(env)
         try:
             process = self._warm(argv, env=variables, cwd=cwd, keep_open=keep_open, interrupts=interrupts)
         except NotWarm as error:

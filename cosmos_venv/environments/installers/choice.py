@@ -25,6 +25,7 @@ from cosmos_venv.environments.installers.bundled_pip import pip_version
 from cosmos_venv.environments.installers.installer_config import Places, Setting
 from cosmos_venv.environments.installers.uv_compatibility import NoCounterpart, UvSettings
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
+from cosmos_venv.processes.inherited_environment import inherited_environment
 
 _NO_HOME = "/"  # as container runtimes say it. Nowhere that others may write: a pip.conf there would be obeyed.
 
@@ -250,7 +251,8 @@ def installer_environment(environ: Mapping[str, str], *, is_airflow: bool = Fals
     :param is_airflow: whether it runs code of Airflow, and so gets Airflow's settings.
     """
     dropped = _SECRET if is_airflow else (*_SECRET, _SETTINGS)
-    kept = {name: value for name, value in environ.items() if not (name in _DIVERTING or name.startswith(dropped))}
+    inherited = inherited_environment(environ)
+    kept = {name: value for name, value in inherited.items() if not (name in _DIVERTING or name.startswith(dropped))}
     return kept | _NEUTRAL | _QUIET | home_variables(environ)
 
 

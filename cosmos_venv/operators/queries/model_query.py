@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import logging
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from cosmos_venv.config.validation import refuse_no_mapping
 from cosmos_venv.dbt.bigquery.statement import CompiledModel, must_be_dropped
 from cosmos_venv.dbt.project_files import profile_fields
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.processes.inherited_environment import inherited_environment
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -314,7 +314,7 @@ class ModelQuery:
                 path,
                 profile=config.profile_name,
                 target=config.target_name,
-                environment={**os.environ, **given, **secrets},
+                environment={**inherited_environment(), **given, **secrets},
             )
 
             def number(*names: str) -> float | None:
