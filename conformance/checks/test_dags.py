@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import FakeVenv
+from pytest_cosmos_venv import AirflowHome, FakeVenv
 
 from ..adapter import COMMANDS
 from ..cosmos_layout import OPERATOR_CLASSES
 from ..declaration import Declaration
 from ..fixtures import DoesNotApply
 from ..harness.harness import Harness
-from ..harness.sample_project import MODELS, PARENTS, Harbor, comes_before, harbor, tasks_of
+from ..harness.sample_project import MODELS, PARENTS, Harbor, comes_before, harbor, path_without_dbt, tasks_of
+from ..harness.served_airflow import PARSES, parsed_files
 from ..requirements import requirement
 from ..tasks import AFTER, BEFORE, Shape
 
@@ -53,15 +54,53 @@ def test_dbt_ls_is_asked_where_dbt_is_there(
 ) -> None:
     if mode == "local" and "local_mode" in adapter.absent:
         does_not_apply(LACKS_LOCAL_MODE)
-    dbt = {"dbt_executable_path": str(cosmos_fake_venv.dbt), "invocation_mode": "subprocess"}
-    execution = {"execution_mode": mode, **(dbt if mode == "local" else {})}
 
-    seen = harbor.render(load=LS, render=dbt, execution=execution)
+    seen = harbor.render(load=LS, **_told(cosmos_fake_venv, mode))
 
     _require_all_models(seen, how=f"by dbt ls in {mode} mode")
     assert [call for call in cosmos_fake_venv.calls if call.command == "ls"], (
         f"LoadMode.DBT_LS must ask the dbt that it is told; its record says: {cosmos_fake_venv.calls}; {seen}"
     )
+
+
+def _told(environment: FakeVenv, mode: str) -> dict[str, dict[str, str]]:
+    """The parts of a plan that name the dbt which is asked."""
+    dbt = {"dbt_executable_path": str(environment.dbt), "invocation_mode": "subprocess"}
+    return {"render": dbt, "execution": {"execution_mode": mode, **(dbt if mode == "local" else {})}}
+
+
+@requirement("LOAD-009")
+def test_what_dbt_ls_has_loaded_appears_in_airflow(
+    harbor: Harbor, cosmos_fake_venv: FakeVenv, cosmos_airflow_home: AirflowHome, adapter: Declaration, tmp_path: Path
+) -> None:
+    harness, home = harbor.harness, tmp_path / "airflow"
+    home.mkdir()
+    modes = ["virtualenv", *(["local"] if "local_mode" not in adapter.absent else [])]
+    plans = {
+        f"harbor_{mode}": harness.dag_plan(
+            harbor.project.path, load=LS, dag={"dag_id": f"harbor_{mode}"}, **_told(cosmos_fake_venv, mode)
+        )
+        for mode in modes
+    }
+
+    seen = parsed_files(
+        home,
+        cosmos_airflow_home.database,
+        named=adapter.named,
+        plans=plans,
+        # An empty folder for what is temporary, too: an implementation may keep there what dbt has said.
+        variables={**harness.wheelhouse.environment, **harness.own_temporary, "PATH": path_without_dbt()},
+        timeout=harness.timeout,
+    )
+
+    for mode in modes:
+        file = seen[f"harbor_{mode}"]
+        assert file.dag is not None, (
+            f"A DAG of LoadMode.DBT_LS in {mode} mode must appear in Airflow's DAG processor, after {PARSES} parses at "
+            f"the latest; seen: {file}"
+        )
+        missing = [model for model in MODELS if model not in file.dag]
+        assert not missing, f"The DAG that appears must have a task for each model; seen: none for {missing}"
 
 
 @requirement("LOAD-007")

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from pytest_cosmos_venv import Contender
+from pytest_cosmos_venv.dags.dag_files import as_in_the_processor
 
 from ..adapter import Adapter, open_adapter
 from ..cosmos_layout import OPERATOR_CLASSES, context_of, empty_operator, plain_dag
@@ -186,7 +187,8 @@ def error_of_dag(
     :param plan: what the DAG file would say; None: an ordinary DAG is made.
     :param dag: arguments of an ordinary DAG, in place of a plan.
     """
-    return _error_of(lambda: plain_dag(dag or {}) if plan is None else adapter.make_dag(plan))
+    with as_in_the_processor():
+        return _error_of(lambda: plain_dag(dag or {}) if plan is None else adapter.make_dag(plan))
 
 
 @_probe
@@ -224,7 +226,8 @@ def dag_facts(adapter: Adapter, plan: DagPlan | None = None, dag: Mapping[str, A
     :param dag: arguments of an ordinary DAG with one task, in place of a plan.
     """
     if plan is not None:
-        made = adapter.make_dag(plan)
+        with as_in_the_processor():
+            made = adapter.make_dag(plan)
     else:
         with plain_dag(dag or {}) as made:
             empty_operator()(task_id="task")
@@ -264,10 +267,11 @@ def traces_of(adapter: Adapter, make: Task | DagPlan) -> list[str]:
 
     sys.addaudithook(listen)
     for _ in range(2):
-        if isinstance(make, DagPlan):
-            adapter.make_dag(make)
-        else:
-            adapter.make_task(make)
+        with as_in_the_processor():
+            if isinstance(make, DagPlan):
+                adapter.make_dag(make)
+            else:
+                adapter.make_task(make)
     is_over = True
     return list(dict.fromkeys(traces))
 
@@ -313,12 +317,13 @@ def enum_members(adapter: Adapter, name: str) -> dict[str, str] | None:
 
 @_probe
 def render(adapter: Adapter, plan: DagPlan) -> Shape:
-    """The shape of the DAG that the implementation makes of a plan.
+    """The shape of the DAG that the implementation makes of a plan, under the variables of Airflow's DAG processor.
 
     :param adapter: the adapter of the implementation.
     :param plan: what the DAG file would say.
     """
-    return adapter.render(plan)
+    with as_in_the_processor():
+        return adapter.render(plan)
 
 
 @_probe

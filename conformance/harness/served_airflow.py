@@ -1,7 +1,7 @@
-"""One Airflow for a whole run of the suite, as people run it: API server, scheduler, triggerer, tasks in processes.
+"""Airflow as people run it: one for a whole run of the suite, or its DAG processor alone for one check.
 
-All of it is on loopback, on SQLite, in a home of its own. The adapter begins in each of its processes: Airflow imports
-``airflow_local_settings`` in all of them.
+The former has API server, scheduler, triggerer, and tasks in processes. All of it is on loopback, on SQLite, in a home
+of its own. The adapter begins in each of its processes: Airflow imports ``airflow_local_settings`` in all of them.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ PARALLELISM = 12
 """How many tasks run at once: more than there are producers that a check holds in the middle of their work."""
 _MANY = 7
 """A run may take so many times as long as one task."""
+PARSES = 10
+"""How often the DAG processor parses a file that fails, before nobody waits for its DAG any longer."""
+_BETWEEN_PARSES = 2
+"""Seconds from one parse of a file to the next."""
 _LONGEST_START = 180.0
 _POLL = 0.25
 _GRACE = 2.0
@@ -85,10 +89,14 @@ class TaskInstance:
 
 def why_not_here() -> str | None:
     """Why no Airflow can be served here; None where it can."""
-    installed = installed_airflow()
-    if installed is None or int(installed.partition(".")[0]) >= _FIRST_RELEASE:
+    if not _is_before_3():
         return None
-    return f"Airflow {installed} does not run LocalExecutor on SQLite, as the suite serves it: take Airflow 3"
+    return f"Airflow {installed_airflow()} does not run LocalExecutor on SQLite, as the suite serves it: take Airflow 3"
+
+
+def _is_before_3() -> bool:
+    installed = installed_airflow()
+    return installed is not None and int(installed.partition(".")[0]) < _FIRST_RELEASE
 
 
 class ServedAirflow:
@@ -269,22 +277,28 @@ def environment_of(home: Path, port: int) -> dict[str, str]:
     :param home: the AIRFLOW_HOME.
     :param port: the port of the API server.
     """
+    return {
+        **_environment_in(home),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        # How soon a task hears that somebody has marked it.
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+        **server_variables(port, executor="LocalExecutor", parallelism=PARALLELISM),
+    }
+
+
+def _environment_in(home: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     return {
         **kept,
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout={_LOCKED:.0f}",
-        # How soon a task hears that somebody has marked it.
-        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         # What the implementation keeps is this run's alone.
         "HOME": str(home),
         "XDG_CACHE_HOME": str(home / ".cache"),
         "PYTHONWARNINGS": "ignore",
         # Airflow and its DAG files see the packages that the suite sees.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        **server_variables(port, executor="LocalExecutor", parallelism=PARALLELISM),
     }
 
 
@@ -309,8 +323,7 @@ def served_airflow(
     :raises ServerError: the servers do not start.
     """
     write_home(home, named=named, plans=plans)
-    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(home / "airflow.db")) as target:
-        source.backup(target)
+    _copy(database, home / "airflow.db")
     port = free_port()
     environment = {**environment_of(home, port), **variables}
 
@@ -330,6 +343,86 @@ def served_airflow(
         scheduler = stack.enter_context(server("scheduler", "--skip-serve-logs"))
         stack.enter_context(ending_what_it_started(scheduler, grace=_GRACE))
         yield ServedAirflow(home, port, psutil.Process(scheduler.pid), timeout)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParsedFile:
+    """A DAG file that Airflow's DAG processor has parsed until its DAG appeared.
+
+    :param dag: the DAG as Airflow has stored it, as text; None: it has not appeared.
+    :param errors: the import error of each parse that failed, in order.
+    :param log: the end of what the processor has logged, where there is neither.
+    """
+
+    dag: str | None
+    errors: tuple[str, ...]
+    log: str = ""
+
+    def __str__(self) -> str:
+        if self.dag is not None:
+            return f"it has appeared after {len(self.errors)} parses that failed"
+        if not self.errors:
+            return f"neither a DAG nor an import error; the processor's logs:\n{self.log}"
+        last = "\n".join(self.errors[-1].splitlines()[-_MOST_LINES:])
+        return f"{len(self.errors)} parses have failed, the last one with:\n{last}"
+
+
+def parsed_files(
+    home: Path,
+    database: Path,
+    *,
+    named: str,
+    plans: Mapping[str, DagPlan],
+    variables: Mapping[str, str],
+    timeout: float,
+) -> dict[str, ParsedFile]:
+    """Let the DAG processor of the installed Airflow parse DAG files until each DAG appears, or ``PARSES`` have failed.
+
+    :param home: an empty folder.
+    :param database: a database of Airflow that is migrated and empty; it is copied.
+    :param named: the adapter, as ``open_adapter`` takes it.
+    :param plans: id of each DAG -> what its file says.
+    :param variables: environment variables of the processor, beside those of this process.
+    :param timeout: seconds for all of it; what has not appeared by then has not appeared.
+    :returns: id of each DAG -> its file.
+    :raises ServerError: the processor has ended by itself.
+    """
+    write_home(home, named=named, plans=plans)
+    _copy(database, home / "airflow.db")
+    environment = {**_environment_in(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", **variables}
+    for section in ("DAG_PROCESSOR", "SCHEDULER"):  # of Airflow 3, of Airflow 2
+        environment[f"AIRFLOW__{section}__MIN_FILE_PROCESS_INTERVAL"] = str(_BETWEEN_PARSES)
+    # Airflow 2 has no DAG processor of its own on SQLite: there it is a child of the scheduler.
+    words = ["scheduler", "--skip-serve-logs"] if _is_before_3() else ["dag-processor"]
+    command = [sys.executable, "-m", "airflow", *words]
+    errors: dict[str, dict[str, str]] = {dag_id: {} for dag_id in plans}
+    end = time.monotonic() + timeout
+    with (
+        running_server(command, environment=environment, log=home / "processor.log") as processor,
+        ending_what_it_started(processor, grace=_GRACE),
+    ):
+        while True:
+            # Asked first: a DAG that appears meanwhile has no error any longer.
+            for dag_id, found in errors.items():
+                # Each parse that fails writes the moment anew.
+                asked = "select timestamp, stacktrace from import_error where filename like ?"
+                found.update(ask(home, asked, f"%{dag_id}.py"))
+            dags = dict(ask(home, "select dag_id, data from serialized_dag"))
+            if all(dag_id in dags or len(errors[dag_id]) >= PARSES for dag_id in plans) or time.monotonic() > end:
+                break
+            if processor.poll() is not None:
+                raise ServerError(f"Airflow's DAG processor has ended with {processor.returncode}.\n{logs(home)}")
+            time.sleep(_POLL)
+    log = "" if dags.keys() >= plans.keys() else logs(home)
+    return {
+        dag_id: ParsedFile(dag=dags.get(dag_id), errors=tuple(found.values()), log=log)
+        for dag_id, found in errors.items()
+    }
+
+
+def _copy(database: Path, copy: Path) -> None:
+    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
 
 
 def _wait_for_end(reading: subprocess.Popen[bytes], home: Path) -> None:

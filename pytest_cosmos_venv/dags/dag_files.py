@@ -9,12 +9,16 @@ from __future__ import annotations
 import os
 import runpy
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from packaging.version import Version
+
+from pytest_cosmos_venv.airflow_release import installed_airflow
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
@@ -48,6 +52,41 @@ class DagFileError(Exception):
     """A file could not be parsed. The text is Airflow's own."""
 
 
+@cache
+def processor_variables(airflow: str | None = None) -> Mapping[str, str]:
+    """Return the environment variables that Airflow's DAG processor sets before it imports a DAG file.
+
+    Airflow 3 forbids its database to user code: ``block_orm_access`` in ``airflow/sdk/execution_time/supervisor.py``.
+    Since 3.1 ``_parse_file_entrypoint`` in ``airflow/dag_processing/processor.py`` says that the process is a client.
+    Airflow 2 sets none.
+
+    :param airflow: a release of Airflow, such as ``3.1.8``; None: the installed one.
+    """
+    release = Version(airflow or installed_airflow() or "0").release
+    if release < (3,):
+        return {}
+    names = ("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__CORE__SQL_ALCHEMY_CONN")
+    context = {"_AIRFLOW_PROCESS_CONTEXT": "client"} if release >= (3, 1) else {}
+    return {**dict.fromkeys(names, "airflow-db-not-allowed:///"), **context}
+
+
+@contextmanager
+def as_in_the_processor() -> Iterator[None]:
+    """Set ``processor_variables`` within this block: a process that starts in it inherits them, as in Airflow."""
+    variables = processor_variables()
+    if variables:
+        # The processor has imported it before: with the variables that fails, as in a child process that inherits them.
+        import_module("airflow")
+    before = {name: os.environ[name] for name in variables if name in os.environ}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in variables:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+
+
 @contextmanager
 def own_airflow_home(dags_folder: Path) -> Iterator[None]:
     """Point Airflow, which must not be imported yet, at an empty home that is gone afterwards.
@@ -69,7 +108,9 @@ def parse_dag_file(file: Path) -> list[Any]:
     :param file: the DAG file.
     :raises DagFileError: it cannot be parsed.
     """
-    bag = import_first("DagBag", "airflow.dag_processing.dagbag", "airflow.models.dagbag")(dag_folder=str(file))
+    bag_class = import_first("DagBag", "airflow.dag_processing.dagbag", "airflow.models.dagbag")
+    with as_in_the_processor():
+        bag = bag_class(dag_folder=str(file))
     if bag.import_errors:
         raise DagFileError("\n".join(bag.import_errors.values()))
     return [bag.dags[name] for name in sorted(bag.dags)]
@@ -104,7 +145,7 @@ def is_dag(value: Any) -> bool:
 
 
 def _build(file: Path) -> list[Any]:
-    with _registered() as registered:
+    with _registered() as registered, as_in_the_processor():
         variables = runpy.run_path(str(file), run_name=NAME_OF_DAG_FILE)
     dags = {id(value): value for value in (*variables.values(), *registered) if is_dag(value)}
     if not dags:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sqlite3
 import subprocess
 import sys
@@ -14,13 +15,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pytest_cosmos_venv import airflow_servers
+from pytest_cosmos_venv import AirflowHome, airflow_servers
 from pytest_cosmos_venv.conformance.harness import served_airflow
 from pytest_cosmos_venv.conformance.harness.served_airflow import (
     ServedAirflow,
     ask,
     environment_of,
     logs,
+    parsed_files,
     troubles,
     why_not_here,
     write_home,
@@ -183,3 +185,46 @@ def test_the_tasks_of_a_run_are_told_by_their_ids(airflow: ServedAirflow) -> Non
     assert (task.operator, task.state, task.tries) == ("DbtRunLocalOperator", "running", 1)
     assert airflow.tasks("another") == {}
     assert airflow.state("another") is None
+
+
+@pytest.mark.long
+def test_the_processor_parses_until_a_dag_appears_or_too_many_parses_have_failed(
+    tmp_path: Path, cosmos_airflow_home: AirflowHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from pathlib import Path\n"
+        "from pytest_cosmos_venv.conformance.adapter import Adapter\n"
+        "from pytest_cosmos_venv.conformance.cosmos_layout import empty_operator, plain_dag\n"
+        "class Mine(Adapter):\n"
+        "    import_root = 'mine'\n"
+        "    def make_dag(self, plan):\n"
+        "        name = plan.dag['dag_id']\n"
+        f"        parses = Path({str(tmp_path)!r}, name)\n"
+        "        parses.open('a').write('.')\n"
+        "        if name == 'never' or len(parses.read_text()) < 3:\n"
+        "            raise RuntimeError(f'the crane of {name} is out of order')\n"
+        "        with plain_dag(plan.dag) as dag:\n"
+        "            empty_operator()(task_id='dock')\n"
+        "        return dag\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    home = tmp_path / "home"
+    home.mkdir()
+    dags = ("late", "never")
+
+    seen = parsed_files(
+        home,
+        cosmos_airflow_home.database,
+        named="mine:Mine",
+        plans={name: DagPlan(project={}, profile={}, dag={"dag_id": name, "schedule": None}) for name in dags},
+        variables={},
+        timeout=120,
+    )
+
+    late, never = (seen[name] for name in dags)
+    assert late.dag is not None
+    assert "dock" in late.dag
+    assert len(late.errors) == 2
+    assert (never.dag, len(never.errors)) == (None, served_airflow.PARSES)
+    assert str(never).startswith(f"{served_airflow.PARSES} parses have failed, the last one with:\n")
+    assert str(never).endswith("RuntimeError: the crane of never is out of order")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import subprocess
+import sys
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -42,6 +45,21 @@ class ReadsTheFilesUnlessToldOtherwise(MutantOfDags):
 
     def replan(self, plan: DagPlan) -> DagPlan:
         return plan if "load_method" in plan.render else saying(plan, render={"load_method": "custom"})
+
+
+class ListsBesideTheParse(MutantOfDags):
+    """Lets dbt ls outlive a parse, whose time is limited: in a Python that imports Airflow and inherits what is set."""
+
+    kills = "LOAD-009"
+
+    def replan(self, plan: DagPlan) -> DagPlan:
+        is_limited = signal.getitimer(signal.ITIMER_REAL)[0] > 0
+        if is_limited and plan.render.get("load_method") == "dbt_ls":
+            lister = [sys.executable, "-W", "ignore", "-c", "import airflow"]
+            done = subprocess.run(lister, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise RuntimeError(f"dbt ls: {done.stderr}")
+        return plan
 
 
 class _MeetsNoDbt(MutantOfDags):

@@ -107,8 +107,8 @@ def of_today(handed_in: Path) -> Path:
         judged = [one for one in specification.values() if one.has_servers is (name == SERVERS_REPORT) and one.level]
         report.update(specification=SPECIFICATION_VERSION, suite=SUITE_VERSION)
         report["requirements"] = [as_passed(one, report["requirements"][0]["again"]) for one in judged]
-        levels = Counter(each["level"] for each in report["requirements"])
-        report["closing"]["counts"] = {level: {"passed": number} for level, number in levels.items()}
+        groups = Counter(one.counted_as for one in judged)
+        report["closing"]["counts"] = {group: {"passed": number} for group, number in groups.items()}
         (handed_in / name).write_text(json.dumps(report), encoding="utf-8")
     folder = handed_in.parent.parent / SPECIFICATION_VERSION / handed_in.name
     folder.parent.mkdir(exist_ok=True)

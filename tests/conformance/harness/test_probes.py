@@ -1,0 +1,41 @@
+"""A DAG is built as Airflow's DAG processor builds it: under the variables that the processor sets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from pytest_cosmos_venv.conformance.adapter import Adapter, DagPlan
+from pytest_cosmos_venv.conformance.cosmos_layout import plain_dag
+from pytest_cosmos_venv.conformance.harness.probes import error_of_dag, render, traces_of
+from pytest_cosmos_venv.dags.dag_files import processor_variables
+
+PLAN = DagPlan(project={}, profile={}, dag={"dag_id": "harbor", "schedule": None})
+
+
+class Telling(Adapter):
+    """Keeps the variables that it has seen."""
+
+    import_root = "telling"
+    seen: Mapping[str, str | None] | None = None
+
+    def make_dag(self, plan: DagPlan) -> Any:
+        self.seen = variables()
+        return plain_dag(plan.dag)
+
+
+def variables() -> dict[str, str | None]:
+    return {name: os.environ.get(name) for name in processor_variables()}
+
+
+@pytest.mark.parametrize("probe", [render, error_of_dag, traces_of])
+def test_a_dag_is_built_under_what_the_processor_sets(probe: Callable[..., object]) -> None:
+    adapter, before = Telling(), variables()
+
+    probe(adapter, PLAN)
+
+    assert adapter.seen == processor_variables()
+    assert variables() == before
