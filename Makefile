@@ -17,13 +17,15 @@ unexport PYTHONDONTWRITEBYTECODE
 WORKERS = -n $$($(BIN)/python -c "import os; print((os.cpu_count() or 1) + 1)") --dist worksteal
 LONG_WORKERS = -n $$($(BIN)/python -c "import os; print((os.cpu_count() or 1) + 2)") --dist worksteal
 
+DEPLOYED = tests/deployed
+
 COMPILE = uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url \
           --annotation-style line --custom-compile-command "make pins"
 
 SPHINX = .cache/envs/docs/bin/python -m sphinx --fail-on-warning --keep-going --nitpicky --fresh-env --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui test test-long test-all test-env check docs docs-links conformance conformance-servers judge pictures prove-verdicts mutants mutants-servers mutants-full benchmark figures prove-races prove-environments prove-warm release pins clean
+.PHONY: help demo demo-ui test test-long test-deployed test-all test-env check docs docs-links conformance conformance-servers judge pictures prove-verdicts mutants mutants-servers mutants-full benchmark figures prove-races prove-environments prove-warm release pins clean
 
 help: ## this list
 	@echo "make TARGET [PYTHON=python3.12]   (Python 3.10 to 3.13)"
@@ -43,10 +45,15 @@ test: test-env ## the tests before a commit: all but the long ones; ARGS="-k loc
 	@$(OFFLINE) $(BIN)/python -m pytest $(WORKERS) -m "not long" $(ARGS)
 
 test-long: test-env ## the long tests alone, without those that do what another one does for more releases, cases, bounds or rounds
-	@$(OFFLINE) $(BIN)/python -m pytest $(LONG_WORKERS) -m "long and not exhaustive" $(ARGS)
+	@$(OFFLINE) $(BIN)/python -m pytest $(LONG_WORKERS) -m "long and not exhaustive" --ignore=$(DEPLOYED) $(ARGS)
+
+# Each starts a whole Airflow, which takes both cores: one after the other.
+test-deployed: test-env ## DAGs in Airflow as people deploy it, of 3.3 and 2.11; ARGS="-m long" for each line of Airflow
+	@$(OFFLINE) $(BIN)/python -m pytest $(DEPLOYED) -m "not exhaustive" $(ARGS)
 
 test-all: test-env ## all tests, offline after the install step
-	@$(OFFLINE) $(BIN)/python -m pytest $(WORKERS) $(ARGS)
+	@$(OFFLINE) $(BIN)/python -m pytest $(WORKERS) --ignore=$(DEPLOYED) $(ARGS)
+	@$(OFFLINE) $(BIN)/python -m pytest $(DEPLOYED)
 
 check: test-env ## lint, format, documented parameters, types, import contracts
 	$(BIN)/ruff check .
@@ -124,6 +131,7 @@ pins: ## resolve requirements/*.txt anew
 	$(COMPILE) --upgrade airflow30.in -o airflow30.txt && \
 	$(COMPILE) --upgrade airflow31.in -o airflow31.txt && \
 	$(COMPILE) --upgrade airflow32.in -o airflow32.txt && \
+	$(COMPILE) --upgrade airflow34.in -o airflow34.txt && \
 	$(COMPILE) --upgrade dbt.in -o dbt.txt && \
 	$(COMPILE) --upgrade dbt110.in -o dbt110.txt && \
 	$(COMPILE) --upgrade dbt112.in -o dbt112.txt && \

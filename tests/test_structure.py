@@ -1,4 +1,4 @@
-"""The structure of the packages: imports that run one way, folders and files that a reader can take in."""
+"""The structure of the packages: imports that run one way, described fields, and tests beside their modules."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("cosmos_venv", "pytest_cosmos_venv", "conformance")
-MOST_MODULES = 12
-ONE_FILE_A_WAREHOUSE = "cosmos_venv/profiles"
-MOST_LINES = 500
 
 
 @cache
@@ -31,14 +28,6 @@ def sources(*folders: str) -> list[Path]:
     return sorted(path for path in found if path.relative_to(ROOT).parts[:2] != ("pytest_cosmos_venv", "conformance"))
 
 
-def modules_by_folder() -> dict[str, list[str]]:
-    folders: dict[str, list[str]] = {}
-    for path in sources(*PACKAGES):
-        if path.name != "__init__.py":
-            folders.setdefault(str(path.parent.relative_to(ROOT)), []).append(path.stem)
-    return folders
-
-
 def test_no_files_import_each_other() -> None:
     graph = import_graph()
     sorter = TopologicalSorter({name: graph.find_modules_directly_imported_by(name) for name in graph.modules})
@@ -47,33 +36,6 @@ def test_no_files_import_each_other() -> None:
         sorter.prepare()
     except CycleError as error:
         pytest.fail(f"a circle of imports: {' <- '.join(error.args[1])}")
-
-
-def test_no_folder_has_more_modules_than_a_listing_shows_at_a_glance() -> None:
-    crowded = {
-        folder: len(modules)
-        for folder, modules in modules_by_folder().items()
-        if len(modules) > MOST_MODULES and folder != ONE_FILE_A_WAREHOUSE
-    }
-
-    assert crowded == {}
-
-
-def lines_beside_docstrings(path: Path) -> int:
-    text = path.read_text(encoding="utf-8")
-    documented = [
-        node.end_lineno - node.lineno + 1
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        if node.end_lineno is not None
-    ]
-    return text.count("\n") - sum(documented)
-
-
-def test_no_file_is_longer_than_its_subject() -> None:
-    lines = {str(path.relative_to(ROOT)): lines_beside_docstrings(path) for path in sources(*PACKAGES)}
-
-    assert {name: count for name, count in lines.items() if count > MOST_LINES} == {}
 
 
 def test_benchmarks_know_nothing_of_the_tools() -> None:
@@ -153,31 +115,7 @@ def test_the_architecture_names_each_exploration_of_the_product() -> None:
     assert set(re.findall(r"`(tests/[\w/]+__explored\.py)`", ARCHITECTURE)) == found
 
 
-def walks() -> dict[str, str]:
-    """The text of each walk through the code, by its heading."""
-    _, _, text = ARCHITECTURE.partition("## Three walks through the code")
-    parts = text.partition("\n## ")[0].split("\n### ")[1:]
-    return {heading: rest for heading, _, rest in (part.partition("\n") for part in parts)}
-
-
-def test_there_are_three_walks() -> None:
-    assert len(walks()) == 3
-
-
-@pytest.mark.parametrize("heading", walks())
-def test_a_walk_says_how_many_files_it_opens(heading: str) -> None:
-    steps, _, details = walks()[heading].partition("Opened for a detail")
-    on_the_way = set(re.findall(r"`([\w/]+\.py)\b", steps))
-    beside = set(re.findall(r"`([\w/]+\.py)\b", details))
-    said = re.search(r"These steps open (\d+) files", steps)
-
-    assert said is not None
-    assert int(said[1]) == len({file for file in on_the_way if not file.startswith("files/")})
-    assert on_the_way & beside == set()
-    assert [file for file in on_the_way | beside if not (ROOT / "cosmos_venv" / file).is_file()] == []
-
-
-OF_NO_MODULE = {"whole", "any_implementation", "packaging", "clouds"}
+OF_NO_MODULE = {"whole", "deployed", "any_implementation", "packaging", "clouds"}
 """Folders of tests of the whole product."""
 OF_THE_PROJECT = {
     "conftest",

@@ -103,6 +103,7 @@ OTHERS = (
     Environment(path=".cache/envs/airflow30", pins=("airflow30",), below=(3, 13)),
     Environment(path=".cache/envs/airflow31", pins=("airflow31",)),
     Environment(path=".cache/envs/airflow32", pins=("airflow32",)),
+    Environment(path=".cache/envs/airflow34", pins=("airflow34",), since=(3, 11)),
     Environment(path=".cache/envs/dbt111", pins=("dbt",)),
     Environment(path=".cache/envs/dbt110", pins=("dbt110",)),
     Environment(path=".cache/envs/postgres", pins=("postgres",)),

@@ -17,7 +17,8 @@ harbor = DbtDag(
     schedule="@daily",
     start_date=datetime(2025, 6, 1, tzinfo=timezone.utc),
     catchup=False,
-    # A DuckDB file takes one writer at a time. A warehouse with a server needs no such limit.
+    # A DuckDB file takes one writer at a time. A warehouse with a server needs no such limits.
+    max_active_runs=1,
     max_active_tasks=1,
     project_config=ProjectConfig(HARBOR_PROJECT),
     # An Airflow Connection of type "duckdb" whose host is the path of the database file.

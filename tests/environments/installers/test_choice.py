@@ -171,6 +171,16 @@ def test_an_installer_of_airflow_keeps_the_settings_of_airflow(tmp_path: Path) -
     assert {name for name in environ if name.startswith("AIRFLOW")} == set(SETTINGS_OF_AIRFLOW)
 
 
+def test_an_installer_of_airflow_gets_no_database_address_that_airflow_forbids(tmp_path: Path) -> None:
+    """With that address ``import airflow`` fails."""
+    installer = choose_installer(OtherInstaller(name="airflow", command=("python",)), [], {})
+    worker = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "airflow-db-not-allowed:///", "HOME": "/root"}
+
+    environ = environment_of_installation(installer, worker, tmp_path)
+
+    assert not [name for name in environ if name.startswith("AIRFLOW")]
+
+
 def arguments_of(
     *requirements: str,
     given: tuple[str, ...],

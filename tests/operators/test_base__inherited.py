@@ -1,0 +1,66 @@
+"""dbt and its plugins see the environment that Airflow was given, in a process of their own and in the worker's."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cosmos_venv.constants import InvocationMode
+from cosmos_venv.operators.local import DbtRunLocalOperator
+from pytest_cosmos_venv import FakeVenv
+from tests.kit import operator_arguments
+
+SET_BY_AIRFLOW = {
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "airflow-db-not-allowed:///",
+    "AIRFLOW__CORE__SQL_ALCHEMY_CONN": "airflow-db-not-allowed:///",
+    "_AIRFLOW_PARSING_CONTEXT_TASK_ID": "run",
+}
+
+
+@pytest.fixture(autouse=True)
+def _in_a_task_of_airflow_3(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SET_BY_AIRFLOW.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("GIVEN", "by the deployment")
+
+
+def run(project: Path, **arguments: Any) -> None:
+    DbtRunLocalOperator(**operator_arguments(project, task_id="run", install_deps=False) | arguments).execute({})
+
+
+def left_of(environment: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name in (*SET_BY_AIRFLOW, "GIVEN")}
+
+
+def test_a_process_of_dbt_inherits_nothing_that_airflow_has_set_for_its_own(
+    dbt_project: Path, cosmos_fake_venv: FakeVenv
+) -> None:
+    run(dbt_project, dbt_executable_path=str(cosmos_fake_venv.dbt), invocation_mode=InvocationMode.SUBPROCESS)
+
+    (call,) = cosmos_fake_venv.calls
+    assert left_of(dict(call.env)) == {"GIVEN": "by the deployment"}
+
+
+def test_a_dbt_in_the_worker_sees_nothing_of_it_and_the_worker_has_it_afterwards(
+    dbt_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, str] = {}
+
+    def invoke(_: object) -> SimpleNamespace:
+        seen.update(os.environ)
+        return SimpleNamespace(success=True, exception=None, result=None)
+
+    dbt = ModuleType("dbt.cli.main")
+    vars(dbt)["dbtRunner"] = lambda **_: SimpleNamespace(invoke=invoke)
+    for name, module in {"dbt": ModuleType("dbt"), "dbt.cli": ModuleType("dbt.cli"), "dbt.cli.main": dbt}.items():
+        monkeypatch.setitem(sys.modules, name, module)
+
+    run(dbt_project, invocation_mode=InvocationMode.DBT_RUNNER)
+
+    assert left_of(seen) == {"GIVEN": "by the deployment"}
+    assert SET_BY_AIRFLOW.items() <= os.environ.items()
