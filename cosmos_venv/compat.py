@@ -400,10 +400,19 @@ def is_typed_command() -> bool:
     return is_airflow and len(words) > 1 and words[0] in ("dags", "tasks") and words[:2] != ["tasks", "run"]
 
 
-def is_import_for_a_task() -> bool:
-    """Whether this process imports a DAG file in order to run one task of it, in a worker of any Airflow."""
-    homes = ("airflow.sdk.definitions.context", "airflow.utils.dag_parsing_context")
-    return bool(_first("get_parsing_context", *homes)().task_id)
+def is_import_for_a_task_of(dag_id: str) -> bool:
+    """Whether this process imports a DAG file in order to run one task of a DAG.
+
+    For Airflow 3 see ``running_task``. An executor of Airflow 2 runs ``airflow tasks run`` in a process of its own, or
+    in a fork with the id of the DAG in an environment variable (LocalExecutor, Celery).
+
+    :param dag_id: of the DAG that is built.
+    """
+    if IS_AIRFLOW_3:
+        running = running_task()
+        return running is not None and running[0] == dag_id
+    context = import_module("airflow.utils.dag_parsing_context").get_parsing_context()
+    return context.dag_id == dag_id or sys.argv[1:4] == ["tasks", "run", dag_id]
 
 
 @contextmanager

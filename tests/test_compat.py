@@ -124,10 +124,16 @@ harbor = DbtDag(
 
 
 # As a worker imports the file: under the import time-out, with the task in its environment variables.
+CONTEXT = {"_AIRFLOW_PARSING_CONTEXT_DAG_ID": "harbor", "_AIRFLOW_PARSING_CONTEXT_TASK_ID": "mart_run"}
 WORKER_IMPORT = """
 import sys
 from airflow.models.dagbag import DagBag
 
+try:
+    from airflow.sdk.execution_time import task_runner
+    task_runner.SUPERVISOR_COMMS = object()  # as in a process that Airflow 3 has started for a task
+except ImportError:
+    pass
 bag = DagBag(sys.argv[1])
 print(*bag.import_errors.values(), *(task.task_id for dag in bag.dags.values() for task in dag.tasks), sep="\\n")
 """
@@ -157,7 +163,7 @@ def test_a_typed_command_and_a_task_wait_although_airflow_ends_imports_sooner(
         # Two seconds for all that this file imports, and for dbt.
         env={
             **whole.environment,
-            **({"_AIRFLOW_PARSING_CONTEXT_TASK_ID": "mart_run"} if is_for_a_task else {}),
+            **(CONTEXT if is_for_a_task else {}),
             "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "2.5",
         },
         capture_output=True,

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
+import subprocess
+import sys
+from typing import Any
+
 import pytest
 
 from cosmos_venv import settings
@@ -81,3 +86,39 @@ def test_limits_of_a_store_can_be_configured(monkeypatch: pytest.MonkeyPatch) ->
 def test_an_unknown_name_says_what_there_is() -> None:
     with pytest.raises(AttributeError, match=r"it has .*virtualenv_build"):
         _ = settings.virtualenv_bild
+
+
+HAND_DOWN = """
+import sys
+sys.modules["airflow"] = None  # importing it fails
+import pickle
+from cosmos_venv import settings
+settings.take_configured(pickle.loads(sys.stdin.buffer.read()))
+print(settings.packages_max_age, settings.virtualenv_max_retries_lock, settings.enable_cache)
+try:
+    settings.dbt_docs_dir
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_a_process_without_airflow_reads_the_settings_that_were_handed_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__PACKAGES_MAX_AGE", " 77 ")
+    monkeypatch.setenv("AIRFLOW__COSMOS__VIRTUALENV_MAX_RETRIES_LOCK", "3")
+    from airflow.configuration import conf
+
+    def get(section: str, key: str, **more: Any) -> Any:
+        if key == "dbt_docs_dir":  # as of a stray % in airflow.cfg
+            raise ValueError("'%' must be followed by '%' or '('")
+        return asked(section, key, **more)
+
+    asked = conf.get
+    monkeypatch.setattr(conf, "get", get)
+
+    request = pickle.dumps(settings.configured())
+
+    done = subprocess.run([sys.executable, "-c", HAND_DOWN], input=request, capture_output=True, check=False)
+    assert done.stdout.decode().splitlines() == [
+        "77 3 True",
+        "CosmosValueError [cosmos_venv] dbt_docs_dir: '%' must be followed by '%' or '('",
+    ], done.stderr.decode()

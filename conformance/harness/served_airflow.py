@@ -40,6 +40,7 @@ _MANY = 7
 """A run may take so many times as long as one task."""
 PARSES = 10
 """How often the DAG processor parses a file that fails, before nobody waits for its DAG any longer."""
+_LONGEST_PARSE = 40.0  # Airflow ends one after 30 s
 _BETWEEN_PARSES = 2
 """Seconds from one parse of a file to the next."""
 _LONGEST_START = 180.0
@@ -383,7 +384,7 @@ def parsed_files(
     :param named: the adapter, as ``open_adapter`` takes it.
     :param plans: id of each DAG -> what its file says.
     :param variables: environment variables of the processor, beside those of this process.
-    :param timeout: seconds for all of it; what has not appeared by then has not appeared.
+    :param timeout: seconds for all of it, where that is longer than ``PARSES`` parses take.
     :returns: id of each DAG -> its file.
     :raises ServerError: the processor has ended by itself.
     """
@@ -396,7 +397,7 @@ def parsed_files(
     words = ["scheduler", "--skip-serve-logs"] if _is_before_3() else ["dag-processor"]
     command = [sys.executable, "-m", "airflow", *words]
     errors: dict[str, dict[str, str]] = {dag_id: {} for dag_id in plans}
-    end = time.monotonic() + timeout
+    end = time.monotonic() + max(timeout, PARSES * _LONGEST_PARSE)
     with (
         running_server(command, environment=environment, log=home / "processor.log") as processor,
         ending_what_it_started(processor, grace=_GRACE),

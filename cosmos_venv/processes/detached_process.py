@@ -31,7 +31,7 @@ RETRY_AFTER = 60.0
 """Seconds during which work that has failed is not tried again: those who ask learn what went wrong."""
 
 _KEPT_SECONDS = 14 * 86_400.0  # for whoever wants to read why it failed
-_FILE = re.compile(r"\.?([0-9a-f]{64})\.(flock|pid|failed|log)(\.\d+)?")
+_FILE = re.compile(r"\.?([0-9a-f]{64})\.(flock|pid|failed|died|log)(\.\d+)?")
 _TURN = 0.02
 _WORD_EVERY = 10.0
 _PRIVATE = 0o600
@@ -45,12 +45,16 @@ _LAST_LINES = 15  # a traceback and its exception
 _START = """
 import os, sys
 package_root, folder, key, claim, work = sys.argv[1:]
+is_noted, noting = os.pipe()
 worker = os.fork()
 if worker:
     file = os.open(os.path.join(folder, key + ".pid"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     os.write(file, str(worker).encode())
     os._exit(0)
 os.setsid()
+os.close(noting)
+os.read(is_noted, 1)  # the worker removes the file at its end
+os.close(is_noted)
 sys.path[:] = [entry for entry in sys.path if entry]
 if package_root not in sys.path:
     sys.path.append(package_root)
@@ -67,7 +71,14 @@ class DetachedAtWork(Exception):
     """The process is still at work, and whoever asked may wait no longer.
 
     The text says since when and by which process: "for 12 s by process 4711".
+
+    :param text: the text.
+    :param died: the message about the process before, where that died and nobody was there to read it; else empty.
     """
+
+    def __init__(self, text: str, *, died: str = "") -> None:
+        super().__init__(text)
+        self.died = died
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +107,11 @@ class DetachedWork:
     def failure(self) -> Path:
         """The file with the error of the last run."""
         return self.folder / f"{self.key}.failed"
+
+    @property
+    def death(self) -> Path:
+        """The file with the message about a process that died after its callers had stopped waiting."""
+        return self.folder / f"{self.key}.died"
 
     @property
     def log(self) -> Path:
@@ -146,7 +162,7 @@ class DetachedWork:
                     on_start()
             now = time.monotonic()
             if now >= began + (math.inf if wait is None else wait):
-                raise DetachedAtWork(self.progress())
+                raise DetachedAtWork(self.progress(), died=_text_of(self.death))
             if now >= next_word:
                 next_word += _WORD_EVERY
                 if wait is None and on_wait is not None:
@@ -175,18 +191,33 @@ class DetachedWork:
         return f"{message}\n(Tried {seconds:.0f} s ago, again in {RETRY_AFTER - seconds:.0f} s.)"
 
     def clear(self) -> None:
-        """Remove what earlier processes left: a file of another user could not be written anew."""
+        """Remove what earlier processes left: a file of another user could not be written anew.
+
+        A process that ends by itself removes its PID file. One that died leaves it, and the end of its log is kept.
+        """
+        has_died = self.pid_file.exists() and not self.failure.exists()
+        end_of_log = self._end_of_log() if has_died else ""
         for file in (self.pid_file, self.failure, self.log):
             durable_files.remove(file)
         durable_files.sweep_abandoned(self.folder)
+        if has_died:
+            self._leave(self.death, end_of_log)
 
     def leave_message(self, message: str) -> None:
         """Tell the next caller what went wrong.
 
         :param message: the sentence.
         """
-        durable_files.make_way(self.failure)
-        with durable_files.in_one_step(self.failure) as apart:
+        self._leave(self.failure, message)
+
+    def note_end(self) -> None:
+        """Note that the process ends by itself: it has not died, and nor have the processes before it any more."""
+        for file in (self.pid_file, self.death):
+            durable_files.remove(file)
+
+    def _leave(self, file: Path, message: str) -> None:
+        durable_files.make_way(file)
+        with durable_files.in_one_step(file) as apart:
             durable_files.write_new(apart, message)
 
     def progress(self) -> str:
@@ -216,18 +247,21 @@ class DetachedWork:
         lines = self._last_lines()
         if not lines:
             return f"The process was killed or could not start: it left no message, and its log {self.log} is empty."
-        text = credentials.mask("\n".join(lines[-_LAST_LINES:]))
+        text = "\n".join(lines[-_LAST_LINES:])
         return f"The process ended before its work was done. The last lines of its log {self.log}:\n{text}"
 
     def _last_lines(self) -> list[str]:
-        """The lines at the end of the log that are not empty."""
+        """The whole lines at the end of the log that are not empty, with credentials masked."""
         try:
             with open(open_own(self.log, os.O_RDONLY), "rb") as file:  # noqa: PTH123 - of a descriptor
-                file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_BYTES))
-                lines = file.read().decode("utf-8", errors="replace").split("\n")
+                begin = max(0, file.seek(0, os.SEEK_END) - _LAST_BYTES)
+                file.seek(begin)
+                text = file.read().decode("utf-8", errors="replace")
         except OSError:
             return []
-        return [line.rstrip() for line in lines if line.strip()]
+        # Of a password that the cut goes through, the rest would not be known as one.
+        whole = text.partition("\n")[2] if begin else text
+        return [line.rstrip() for line in credentials.mask(whole).split("\n") if line.strip()]
 
     def _start(self, work: str, request: bytes, claim: int, keep_open: Sequence[int]) -> None:
         """Start the process. It gets its request by a pipe: a credential in it is on no command line and no disk."""
@@ -262,6 +296,13 @@ def works_in(folder: Path) -> list[DetachedWork]:
     return [DetachedWork(folder=folder, key=key) for key in sorted(keys)]
 
 
+def _text_of(file: Path) -> str:
+    try:
+        return read_own(file).decode(errors="replace")
+    except (FileNotFoundError, OddFile):
+        return ""
+
+
 def _hand_over(starter: subprocess.Popen[bytes], request: bytes) -> None:
     assert starter.stdin is not None  # noqa: S101 - for the type checker: PIPE was asked for
     try:
@@ -290,7 +331,9 @@ def main(folder: str, key: str, claim: int, work: str) -> int:
         return 1
     module, _, function = work.partition(":")
     message = getattr(import_module(module), function)(request, cancellation)
+    detached = DetachedWork(folder=Path(folder), key=key)
     if message:
-        DetachedWork(folder=Path(folder), key=key).leave_message(message)
+        detached.leave_message(message)
         print(message, flush=True)  # last: its log may be on a full disk
+    detached.note_end()
     return 1 if message else 0

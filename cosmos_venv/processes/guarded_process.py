@@ -53,6 +53,7 @@ class StartedGuard:
                 pass_fds=[theirs.fileno()],
                 # Airflow 3.3 kills the task's process group; the guard must survive that to do its work.
                 start_new_session=True,
+                env=inherited_environment(),
             )
         except BaseException:
             self.control.close()

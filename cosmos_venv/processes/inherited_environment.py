@@ -2,8 +2,8 @@
 
 Airflow's DAG processor, workers and triggerer set variables for their own process before they run user code. A child
 that inherits these variables is no such process: with the forbidden database address ``import airflow`` fails in it on
-every Airflow 3 ("Could not parse SQLAlchemy URL"), and no DAG file that asked dbt for its nodes was imported by a real
-DAG processor.
+every Airflow 3 ("Could not parse SQLAlchemy URL"). In 0.2.0 no DAG file that asked dbt for its nodes was imported by a
+real DAG processor for that reason.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ _OF_ONE_PROCESS = frozenset(
         "_AIRFLOW__STARTUP_MSG",
         "_AIRFLOW_FORK_EXEC",
         "__AIRFLOW_SUPERVISOR_FD",
-        "CONFIG_PROCESSOR_MANAGER_LOGGER",
     }
 )
 

@@ -333,10 +333,9 @@ def ask(order: LsOrder, kept: KeptListings | None, reason: str, *, tries_again: 
             kept,
             profiles_yml=question.profiles_yml,
             report=logger.info,
-            deadline=time.monotonic() + _LONGEST,
         )
     except OutOfTime:
-        raise CosmosLoadDbtException(_ended(question)) from None
+        raise CosmosLoadDbtException(_ended_by_time(question)) from None
     return Listing(lines=lines, was_kept=was_kept, version=kept.version)
 
 
@@ -375,7 +374,7 @@ def _ask_detached(order: LsOrder, kept: KeptListings, wait: float, *, tries_agai
     except DetachedAtWork as at_work:
         raise CosmosLoadDbtException(
             f"dbt ls of {project_dir} has been running {at_work}, log file {work.log}; the next parse will find its "
-            f"answer. {OTHER_WAY}"
+            f"answer. {OTHER_WAY}{_after_a_death(at_work.died, order.question.secrets)}"
         ) from None
     except DetachedFailure as failure:
         if str(failure).startswith(_CHANGED):  # a deployment; this parse need not fail for it
@@ -396,14 +395,13 @@ def _ask_in_turn(
     *,
     profiles_yml: Path,
     report: Report,
-    deadline: float | None = None,
     cancellation: Cancellation | None = None,
 ) -> tuple[list[str], bool]:
     """The lines of ``dbt ls``, and whether another process has asked for them meanwhile.
 
     Of several processes that ask the same, one starts dbt and the others wait for its answer, which is kept.
 
-    :param deadline: as for ``run_dbt_ls``.
+    :raises OutOfTime: when dbt has run for an hour.
     :raises CosmosLoadDbtException: when dbt fails, with its own last lines.
     :raises CosmosConfigException: when the dbt executable cannot be started.
     """
@@ -413,6 +411,7 @@ def _ask_in_turn(
             lines = kept.read_elsewhere()
         if lines is not None:
             return lines, True
+        deadline = time.monotonic() + _LONGEST
         said = run_dbt_ls(order, profiles_yml=profiles_yml, report=report, deadline=deadline, cancellation=cancellation)
         if order.question.basis().digest != kept.basis.digest:
             report(f"{_CHANGED}; its answer is not kept.")
@@ -475,22 +474,25 @@ def list_detached(request: bytes, cancellation: Cancellation) -> str:
                 kept,
                 profiles_yml=profiles_yml,
                 report=_say,
-                deadline=time.monotonic() + _LONGEST,
                 cancellation=cancellation,
             )
         return "" if was_there or kept.given_up or kept.version else _CHANGED
     except CommandKilled:
         return ""  # the parse that has ended it may start another at once
     except OutOfTime:
-        return _ended(order.question)
+        return _ended_by_time(order.question)
     except (CosmosLoadDbtException, CosmosConfigException) as error:
         return _without(order.question.secrets, str(error))
     except Exception as error:  # noqa: BLE001 - whatever it is, the parse must learn of it
         return _without(order.question.secrets, f"{type(error).__name__}: {error}")
 
 
-def _ended(question: LsQuestion) -> str:
-    return f"dbt ls of {question.project_dir} did not end within {_LONGEST:.0f} s, and was ended."
+def _ended_by_time(question: LsQuestion) -> str:
+    return f"dbt ls of {question.project_dir} did not end within {_LONGEST:.0f} s, and was ended. {OTHER_WAY}"
+
+
+def _after_a_death(message: str, secrets: Mapping[str, str]) -> str:
+    return f"\nThe process before died. {_without(secrets, message)}" if message else ""
 
 
 def _without(secrets: Mapping[str, str], text: str) -> str:

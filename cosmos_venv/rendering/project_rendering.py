@@ -19,7 +19,7 @@ from cosmos_venv.compat import (
     DAGS_HAVE_VERSIONS,
     TaskGroup,
     import_time_out_paused,
-    is_import_for_a_task,
+    is_import_for_a_task_of,
     is_typed_command,
     shared_by_import,
 )
@@ -186,10 +186,19 @@ class _Rendering:
 
     def _version(self) -> str | None:
         try:
-            with _time_to_build():
+            with self._time_to_build():
                 return self.graph.version()
         except (CosmosLoadDbtException, CosmosConfigException):  # loading says so
             return None
+
+    def _time_to_build(self) -> AbstractContextManager[None]:
+        """Pause Airflow's import time-out within this block for a command that a user types, and for a task.
+
+        A user can end the wait, and a task can be killed. A task that waited for half of the time-out lost its try
+        where dbt ls took longer on a busy worker. The DAG processor has more files to parse.
+        """
+        waits = is_typed_command() or is_import_for_a_task_of(self.dag.dag_id)
+        return import_time_out_paused() if waits else nullcontext()
 
     def _sharing_key(self, version: str | None) -> str | None:
         """The key of the plan for groups of this DAG file, as text at once: configurations may be changed later on."""
@@ -197,7 +206,7 @@ class _Rendering:
         return version and plan_key(self.configuration, f"{self.graph.request().project_dir}\n{version}")
 
     def _loaded_plan(self) -> Plan:
-        with _time_to_build():
+        with self._time_to_build():
             self.graph.load()
         if len(self.graph.nodes) > _MANY_NODES:
             give_back()
@@ -246,15 +255,6 @@ class _Rendering:
             profile_config=given.profile,
             operator_args=given.operator_args,
         )
-
-
-def _time_to_build() -> AbstractContextManager[None]:
-    """Within this block a user who types "airflow dags test", and a task, wait as long as it takes.
-
-    The user can end the wait, and so can whoever kills the task. A task that waited for half of the time-out lost
-    its try where dbt ls took longer on a busy worker. A DAG processor has more files to parse.
-    """
-    return import_time_out_paused() if is_typed_command() or is_import_for_a_task() else nullcontext()
 
 
 class RenderedGroup(RenderedProject, TaskGroup):

@@ -20,7 +20,7 @@ SECTION, COSMOS_SECTION = "cosmos_venv", "cosmos"
 _WEB_PAGE = re.compile(r"(https?:/)?/[^\s<>]+")
 _TYPES = {bool: "boolean", int: "integer", float: "float", str: "string"}
 
-_handed_down: Mapping[tuple[str, str], str] | None = None
+_handed_down: Mapping[tuple[str, str], str | Exception] | None = None
 
 artifact_max_bytes: int
 project_file_max_bytes: int
@@ -150,13 +150,24 @@ def docs_base() -> str:
     return base
 
 
-def configured() -> dict[tuple[str, str], str]:
-    """Return the texts that are configured now, by section and key, for ``take_configured`` in another process."""
-    found = ((place, _text(*place)) for name, setting in SETTINGS.items() for place in _places(name, setting))
-    return {place: text for place, text in found if text is not None}
+def configured() -> dict[tuple[str, str], str | Exception]:
+    """Return the texts that are configured now, by section and key, for ``take_configured`` in another process.
+
+    Airflow cannot read a text with a stray ``%``. The exception is raised where the other process reads that setting.
+    """
+    found: dict[tuple[str, str], str | Exception] = {}
+    for place in (place for name, setting in SETTINGS.items() for place in _places(name, setting)):
+        try:
+            text = _text(*place)
+        except Exception as error:  # noqa: BLE001 - of a secrets backend, too
+            found[place] = CosmosValueError(f"[{place[0]}] {place[1]}: {error}")
+        else:
+            if text is not None:
+                found[place] = text
+    return found
 
 
-def take_configured(texts: Mapping[tuple[str, str], str]) -> None:
+def take_configured(texts: Mapping[tuple[str, str], str | Exception]) -> None:
     """Read settings from these texts from now on: a detached process does not import Airflow.
 
     :param texts: what ``configured`` has returned in the process that started this one.
@@ -182,7 +193,10 @@ def _places(name: str, setting: Setting) -> Iterator[tuple[str, str]]:
 
 def _text(section: str, key: str) -> str | None:
     if _handed_down is not None:
-        return _handed_down.get((section, key))
+        known = _handed_down.get((section, key))
+        if isinstance(known, Exception):
+            raise known
+        return known
     from airflow.configuration import conf
 
     text: str | None = conf.get(section, key, fallback=None)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,7 +34,7 @@ from tests.conftest import stop_servers
 from tests.installed import ENVIRONMENTS, IS_CI, ROOT, WHEELS, site_packages_of
 from tests.postgres import IS_MISSING, Postgres
 
-DEADLINE = 600.0
+DEADLINE = 900.0
 _POLL = 0.5
 _CALLS_BY_THE_COMMAND_LINE = """
 import json, sys
@@ -145,7 +145,12 @@ class Stack:
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
             f"{interval}PARSING_PROCESSES": "2",
             f"{interval}MIN_FILE_PROCESS_INTERVAL": "20",
+            # The two cores may be busy with other tests.
+            "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "60",
+            "AIRFLOW__CORE__DAG_FILE_PROCESSOR_TIMEOUT": "180",
+            "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "180",
             "AIRFLOW__COSMOS_VENV__CACHE_DIR": str(self.folder / f"cache-of-{server}"),
+            "TMPDIR": str(self.short),
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
             "PYTHONPATH": os.pathsep.join([str(self.folder / "site"), str(ROOT)]),
             "PYTHONWARNINGS": "ignore",
@@ -207,7 +212,7 @@ class Stack:
 
     @contextmanager
     def running_tasks(self) -> Iterator[None]:
-        """The servers that run tasks, those that answer first."""
+        """The servers that run tasks. The API server answers before the others start."""
         with ExitStack() as opened:
             if not self.line.is_2:
                 opened.enter_context(self.running("api-server"))
@@ -281,6 +286,19 @@ def deployed(
             yield stack
         finally:
             stop_servers(short)
+            end_detached(folder)
+
+
+def end_detached(folder: Path) -> None:
+    """End the detached processes that have their files below a folder: they are no children of a server.
+
+    :param folder: the folder.
+    """
+    for file in folder.rglob("*.pid"):
+        with suppress(ValueError, psutil.NoSuchProcess):
+            process = psutil.Process(int(file.read_text()))
+            if str(file.parent) in process.cmdline():
+                process.kill()
 
 
 def install_product(folder: Path) -> None:

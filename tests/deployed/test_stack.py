@@ -21,8 +21,9 @@ pytestmark = [pytest.mark.long, needs_dbt, needs_dbt_wheels]
 
 AT_WORK = re.compile(r"has been running .* the next parse will find its answer|is being built .* the next parse will")
 """How a parse ends while its dbt or its environment is not ready yet."""
-# What Airflow sets for user code to read: dbt and its plugins may read it too. Not in the DAG processor.
-FOR_USERS = re.compile(r"AIRFLOW_CTX_\w+|KRB5\w+|AIRFLOW__LOGGING__COLORED_CONSOLE_LOG")
+# What Airflow sets and a child keeps: what user code may read, Kerberos tickets, and the DAG processor's log without
+# colours (2.11 and 3.0).
+KEPT = re.compile(r"AIRFLOW_CTX_\w+|KRB5\w+|AIRFLOW__LOGGING__COLORED_CONSOLE_LOG")
 
 
 WITH_GOOGLE = Line(name="3.3", environment="providers")
@@ -33,7 +34,10 @@ WITH_GOOGLE = Line(name="3.3", environment="providers")
 def test_each_dag_appears_and_runs_to_its_end(
     line: Line, tmp_path: Path, postgres: Postgres, cosmos_fake_venv: FakeVenv
 ) -> None:
-    """The tasks' caches are not those of the DAG processor, so a task finds no answer that dbt has given to a parse."""
+    """The first import after the answer of dbt succeeds: each failed import says that dbt or a build is at work.
+
+    The caches of the tasks are not those of the DAG processor, so a task finds no answer that dbt has given to a parse.
+    """
     with deployed(line, tmp_path, postgres) as stack:
         versioned = None if line.is_2 else stack.bundle
         files = DagFiles(folder=tmp_path, dags=stack.dags, versioned=versioned, fake_dbt=cosmos_fake_venv.dbt)
@@ -54,13 +58,11 @@ def test_each_dag_appears_and_runs_to_its_end(
         assert {case.name: files.tables(case) for case in CASES} == {case.name: case.tables for case in CASES}
         assert {case.name: each for case in CASES for each in files.notes(case) if each.task and each.error} == {}
         assert {
-            where: not_given(dict(ordinary.environment(where)), inherited_of(stack, server))
+            where: unexpected(dict(ordinary.environment(where)), environment_of_a_child(stack, server))
             for where, server in {"processor": "dag-processor", "task-import": "scheduler", "task": "scheduler"}.items()
         } == {"processor": {}, "task-import": {}, "task": {}}
         changed = ordinary.environment("processor").items() - stack.given("dag-processor").items()
-        assert {name: value for name, value in changed if not FOR_USERS.fullmatch(name)} == processor_variables(
-            line.name
-        )
+        assert {name: value for name, value in changed if not KEPT.fullmatch(name)} == processor_variables(line.name)
 
 
 @needs_providers
@@ -97,20 +99,20 @@ def failed_runs(stack: Stack) -> list[str]:
     return sorted(dag_id for dag_id, state in stack.run_states().items() if state != "success")
 
 
-def inherited_of(stack: Stack, server: str) -> dict[str, str]:
-    """What a child of a server's processes is to inherit: what the server was given, but for Airflow 3's database."""
+def environment_of_a_child(stack: Stack, server: str) -> dict[str, str]:
+    """The environment that a child of a server's processes must have: its own, on Airflow 3 without the database."""
     given = stack.given(server)
     if not stack.line.is_2:
         del given["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
     return given
 
 
-def not_given(environment: dict[str, str], expected: dict[str, str]) -> dict[str, str | None]:
-    """The variables that a child of a process of Airflow inherits, and that are not as expected.
+def unexpected(environment: dict[str, str], expected: dict[str, str]) -> dict[str, str | None]:
+    """The variables of a child of a process of Airflow that differ from what is expected.
 
     :param environment: that of the process.
     :param expected: that of the child.
     """
     left = inherited_environment(environment)
-    left = {name: value for name, value in left.items() if not FOR_USERS.fullmatch(name)}
+    left = {name: value for name, value in left.items() if not KEPT.fullmatch(name)}
     return {name: left.get(name) for name in expected.keys() | left.keys() if expected.get(name) != left.get(name)}

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.detached_process import DetachedFailure, DetachedWork
+from cosmos_venv.processes.detached_process import DetachedAtWork, DetachedFailure, DetachedWork
+from tests.waiting import wait_until
 
 HERE = "tests.processes.test_detached_process"
 
@@ -23,11 +24,38 @@ def says_nothing_and_dies(request: bytes, cancellation: Cancellation) -> str:
     return ""
 
 
+def writes_a_long_log_and_dies(request: bytes, cancellation: Cancellation) -> str:
+    """The last 4096 bytes of the log begin in the middle of the password."""
+    line = "https://ci:hunter2secret@pypi.example/simple\n"
+    rest = "x" * (4096 - len("secret@pypi.example/simple\n") - 1) + "\n"
+    print(line + rest, end="", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+    return ""
+
+
+def dies_when_told(request: bytes, cancellation: Cancellation) -> str:
+    print("the linker was ended", flush=True)
+    with Path(request.decode()).open():  # a FIFO
+        os.kill(os.getpid(), signal.SIGKILL)
+    return ""
+
+
+def waits_when_told(request: bytes, cancellation: Cancellation) -> str:
+    with Path(request.decode()).open():
+        return ""
+
+
+def detached(folder: Path) -> DetachedWork:
+    return DetachedWork(folder=folder, key="d" * 64)
+
+
+def ask(folder: Path, work: str, request: bytes = b"request", *, wait: float | None = None) -> None:
+    detached(folder).ensure_done(f"{HERE}:{work}", request, is_done=lambda: False, wait=wait, on_start=lambda: None)
+
+
 def ended(folder: Path, work: str) -> str:
     with pytest.raises(DetachedFailure) as told:
-        DetachedWork(folder=folder, key="d" * 64).ensure_done(
-            f"{HERE}:{work}", b"request", is_done=lambda: False, wait=None, on_start=lambda: None
-        )
+        ask(folder, work)
     return str(told.value)
 
 
@@ -46,3 +74,36 @@ def test_a_process_that_is_killed_before_it_has_said_anything_is_told_as_killed(
         "The process was killed or could not start: it left no message, and its log "
         f"{tmp_path}/{'d' * 64}.log is empty."
     )
+
+
+def test_a_password_that_the_end_of_the_log_begins_in_is_not_shown(tmp_path: Path) -> None:
+    told = ended(tmp_path, writes_a_long_log_and_dies.__name__)
+
+    assert told.endswith("x")
+    assert "secret" not in told
+
+
+def test_a_process_that_dies_after_its_caller_stopped_waiting_is_told_to_who_waits_for_the_next(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    folder = tmp_path / "works"
+    folder.mkdir()
+    request = str(gate).encode()
+    with pytest.raises(DetachedAtWork) as first:
+        ask(folder, dies_when_told.__name__, request, wait=0)
+    with gate.open("w"):
+        wait_until(lambda: not is_at_work(folder), "the process did not die")
+
+    with pytest.raises(DetachedAtWork) as second:
+        ask(folder, waits_when_told.__name__, request, wait=0)
+    with gate.open("w"):
+        wait_until(lambda: not is_at_work(folder), "the process did not end")
+
+    assert first.value.died == ""
+    assert second.value.died.endswith(f"{'d' * 64}.log:\nthe linker was ended")
+    assert not detached(folder).death.exists(), "the process that followed has ended by itself"
+
+
+def is_at_work(folder: Path) -> bool:
+    with detached(folder).claim() as claim:
+        return claim is None

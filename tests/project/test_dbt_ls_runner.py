@@ -104,11 +104,13 @@ def test_the_process_imports_no_airflow(place: Place, tmp_path: Path, monkeypatc
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(REFUSE_AIRFLOW)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=os.pathsep)
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__PACKAGES_MAX_AGE", "77")
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__ARTIFACT_MAX_BYTES", "77777")
 
     made = place.load(seconds=A_WHILE)
 
     assert (made.load_method, len(made.nodes)) == (LoadMode.DBT_LS, 31)
+    (log,) = (place.cache / "dbt-ls-detached-v1").glob("*.log")
+    assert "Traceback" not in log.read_text()
 
 
 @pytest.mark.long
