@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cosmos_venv.dbt.warm import servers
 from pytest_cosmos_venv import AirflowHome, Wheelhouse
 from pytest_cosmos_venv.throwaway import throwaway_folder
 from tests.installed import a_browser
 from tests.order import long_ones_first
 from tests.postgres import Postgres, started_postgres
+from tests.warm_servers import stop_servers
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
@@ -67,13 +67,6 @@ def pytest_sessionfinish() -> None:
     gc.unfreeze()  # else libraries in C tell, as Python ends, of what they take for leaks
     stop_servers(_airflow_home)
     shutil.rmtree(_airflow_home, ignore_errors=True)
-
-
-def stop_servers(folder: str) -> None:
-    """End the servers of warm dbts that have their files below this folder."""
-    for place in servers.servers():
-        if place.folder.is_relative_to(folder):
-            servers.stop(place)
 
 
 @pytest.hookimpl(trylast=True)

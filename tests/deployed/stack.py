@@ -30,9 +30,9 @@ from pytest_cosmos_venv.airflow_servers import (
     running_server,
     server_variables,
 )
-from tests.conftest import stop_servers
 from tests.installed import ENVIRONMENTS, IS_CI, ROOT, WHEELS, site_packages_of
 from tests.postgres import IS_MISSING, Postgres
+from tests.warm_servers import stop_servers
 
 DEADLINE = 900.0
 _POLL = 0.5

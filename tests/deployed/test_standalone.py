@@ -14,10 +14,10 @@ import duckdb
 import pytest
 
 from pytest_cosmos_venv.airflow_servers import accepts, ending_what_it_started, free_port, running_server
-from tests.conftest import stop_servers
 from tests.deployed.stack import end_detached, install_product
 from tests.installed import ENVIRONMENTS, ROOT, WHEELS, a_browser, copy_of_example, is_missing, needs_dbt_wheels
 from tests.waiting import wait_until
+from tests.warm_servers import stop_servers
 from tests.whole.page_blocks import blocks_in
 
 if TYPE_CHECKING:

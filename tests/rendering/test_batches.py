@@ -9,7 +9,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cosmos_venv.config import RenderConfig
@@ -334,6 +334,8 @@ def test_combinations_that_cannot_be_are_refused() -> None:
         RenderConfig(batch_by=BatchBy.WAVE, node_converters={DbtResourceType.TEST: print})
 
 
+# A busy machine made the generation of an example "slow": 1.5 s.
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.integers(1, 25).flatmap(
         lambda size: st.tuples(
