@@ -137,14 +137,13 @@ class Stack:
         :param server: name of the server, such as ``dag-processor``.
         """
         database = f"postgresql+psycopg2://{self.postgres.address}"
-        interval = "AIRFLOW__SCHEDULER__" if self.line.is_2 else "AIRFLOW__DAG_PROCESSOR__"
+        section = "SCHEDULER" if self.line.is_2 else "DAG_PROCESSOR"
         return {
             **{name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
             "AIRFLOW_HOME": str(self.home),
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-            f"{interval}PARSING_PROCESSES": "2",
-            f"{interval}MIN_FILE_PROCESS_INTERVAL": "20",
+            f"AIRFLOW__{section}__PARSING_PROCESSES": "2",
             # The two cores may be busy with other tests.
             "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "60",
             "AIRFLOW__CORE__DAG_FILE_PROCESSOR_TIMEOUT": "180",
@@ -200,23 +199,33 @@ class Stack:
         return done.stdout
 
     @contextmanager
-    def running(self, *words: str) -> Iterator[psutil.Process]:
-        """One of its servers, which ends with the block and with all that it has started."""
+    def running(self, *words: str, seconds_between_parses: int = 20) -> Iterator[psutil.Process]:
+        """One of its servers, which ends with the block and with all that it has started.
+
+        :param words: of its command line.
+        :param seconds_between_parses: how often a DAG processor parses a file.
+        """
         command: list[str | Path] = [self.line.python, "-m", "airflow", *words]
         log = self.home / f"{words[0]}.log"
+        section = "SCHEDULER" if self.line.is_2 else "DAG_PROCESSOR"
+        interval = {f"AIRFLOW__{section}__MIN_FILE_PROCESS_INTERVAL": str(seconds_between_parses)}
         with (
-            running_server(command, environment=self.given(words[0]), log=log) as process,
+            running_server(command, environment=self.given(words[0]) | interval, log=log) as process,
             ending_what_it_started(process),
         ):
             yield psutil.Process(process.pid)
 
     @contextmanager
-    def running_tasks(self) -> Iterator[None]:
-        """The servers that run tasks. The API server answers before the others start."""
+    def servers(self) -> Iterator[None]:
+        """All servers. The API server answers before the others start.
+
+        The DAG processor parses each file once: again and again would take a core that the tasks need.
+        """
         with ExitStack() as opened:
             if not self.line.is_2:
                 opened.enter_context(self.running("api-server"))
                 self.wait_until(lambda: accepts(self.port), "the API server answers")
+            opened.enter_context(self.running("dag-processor", seconds_between_parses=3600))
             for server in ("scheduler", "triggerer"):
                 opened.enter_context(self.running(server, "--skip-serve-logs"))
             yield

@@ -22,8 +22,10 @@ pytestmark = [pytest.mark.long, needs_dbt, needs_dbt_wheels]
 AT_WORK = re.compile(r"has been running .* the next parse will find its answer|is being built .* the next parse will")
 """How a parse ends while its dbt or its environment is not ready yet."""
 # What Airflow sets and a child keeps: what user code may read, Kerberos tickets, and the DAG processor's log without
-# colours (2.11 and 3.0).
-KEPT = re.compile(r"AIRFLOW_CTX_\w+|KRB5\w+|AIRFLOW__LOGGING__COLORED_CONSOLE_LOG")
+# colours (2.11 and 3.0). The interval is given to the DAG processor alone.
+KEPT = re.compile(
+    r"AIRFLOW_CTX_\w+|KRB5\w+|AIRFLOW__LOGGING__COLORED_CONSOLE_LOG|AIRFLOW__\w+__MIN_FILE_PROCESS_INTERVAL"
+)
 
 
 WITH_GOOGLE = Line(name="3.3", environment="providers")
@@ -46,11 +48,10 @@ def test_each_dag_appears_and_runs_to_its_end(
         ordinary.write(stack.dags, rendered=stack.dags / "local-dbt_ls.py")
         names = {case.name for case in CASES} | {ordinary_dag.DAG_ID}
 
-        # It would parse the files again and again, which takes a core that the tasks need.
         with stack.running("dag-processor"):
             stack.wait_until(lambda: names <= stack.dag_ids() or bool(refused(files)), "each DAG file is imported")
             assert refused(files) == {}
-        with stack.running_tasks():
+        with stack.servers():
             stack.trigger(sorted(names))
             stack.wait_until(lambda: have_ended(stack, names), "each run ends")
             assert {name: stack.task_states(name) for name in failed_runs(stack)} == {}, stack.logs()
@@ -61,8 +62,8 @@ def test_each_dag_appears_and_runs_to_its_end(
             where: unexpected(dict(ordinary.environment(where)), environment_of_a_child(stack, server))
             for where, server in {"processor": "dag-processor", "task-import": "scheduler", "task": "scheduler"}.items()
         } == {"processor": {}, "task-import": {}, "task": {}}
-        changed = ordinary.environment("processor").items() - stack.given("dag-processor").items()
-        assert {name: value for name, value in changed if not KEPT.fullmatch(name)} == processor_variables(line.name)
+        changed = dict(ordinary.environment("processor").items() - stack.given("dag-processor").items())
+        assert without_kept(changed) == processor_variables(line.name)
 
 
 @needs_providers
@@ -113,6 +114,9 @@ def unexpected(environment: dict[str, str], expected: dict[str, str]) -> dict[st
     :param environment: that of the process.
     :param expected: that of the child.
     """
-    left = inherited_environment(environment)
-    left = {name: value for name, value in left.items() if not KEPT.fullmatch(name)}
+    left = without_kept(inherited_environment(environment))
     return {name: left.get(name) for name in expected.keys() | left.keys() if expected.get(name) != left.get(name)}
+
+
+def without_kept(environment: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if not KEPT.fullmatch(name)}
