@@ -14,7 +14,7 @@ from tools.browser import wait_until
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
 
-pytestmark = [pytest.mark.long, needs_sphinx]
+pytestmark = [pytest.mark.long, pytest.mark.exhaustive, needs_sphinx]  # test_site__build.py is left before a landing
 KINDS = (
     *("index", "search"),
     *("tutorials/index", "how-to/index", "how-to/testing/races", "explanation/index", "explanation/architecture"),
