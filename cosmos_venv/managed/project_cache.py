@@ -17,6 +17,7 @@ from cosmos_venv.environments.store import stores_of
 from cosmos_venv.files import permissions
 from cosmos_venv.files.durable_files import make_private
 from cosmos_venv.managed.caches import cache_dir
+from cosmos_venv.managed.from_settings import directory_mode
 from cosmos_venv.managed.remote_cache import remote_cache
 from cosmos_venv.managed.resolve import foreground_builds
 
@@ -99,8 +100,6 @@ def _package_stores(virtualenv_dir: Path | None) -> tuple[PackageStore, ...]:
     # The cache folder is this user's alone; a virtualenv_dir may be shared by a group.
     stores = [_package_store(cache_dir(), make_private)]
     if virtualenv_dir is not None:
-        from cosmos_venv.managed.from_settings import directory_mode  # imports Airflow
-
         searched = [store.directory for store in stores_of(settings.virtualenv_search_path)]
         stores = [
             *(_package_store(directory, make_private, is_read_only=True) for directory in searched),

@@ -328,12 +328,7 @@ def ask(order: LsOrder, kept: KeptListings | None, reason: str, *, tries_again: 
         return _ask_detached(order, kept, wait, tries_again=tries_again)
     logger.info("dbt ls of %s runs: no answer is kept for the project as it is.", question.project_dir)
     try:
-        lines, was_kept = _ask_in_turn(
-            order,
-            kept,
-            profiles_yml=question.profiles_yml,
-            report=logger.info,
-        )
+        lines, was_kept = _ask_in_turn(order, kept, profiles_yml=question.profiles_yml, report=logger.info)
     except OutOfTime:
         raise CosmosLoadDbtException(_ended_by_time(question)) from None
     return Listing(lines=lines, was_kept=was_kept, version=kept.version)
@@ -469,13 +464,7 @@ def list_detached(request: bytes, cancellation: Cancellation) -> str:
             profiles_yml = folder / "profiles.yml"
             profiles_yml.touch(mode=0o600)
             profiles_yml.write_text(order.question.profile, encoding="utf-8")
-            _, was_there = _ask_in_turn(
-                order,
-                kept,
-                profiles_yml=profiles_yml,
-                report=_say,
-                cancellation=cancellation,
-            )
+            _, was_there = _ask_in_turn(order, kept, profiles_yml=profiles_yml, report=_say, cancellation=cancellation)
         return "" if was_there or kept.given_up or kept.version else _CHANGED
     except CommandKilled:
         return ""  # the parse that has ended it may start another at once

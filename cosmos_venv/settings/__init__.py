@@ -156,14 +156,15 @@ def configured() -> dict[tuple[str, str], str | Exception]:
     Airflow cannot read a text with a stray ``%``. The exception is raised where the other process reads that setting.
     """
     found: dict[tuple[str, str], str | Exception] = {}
-    for place in (place for name, setting in SETTINGS.items() for place in _places(name, setting)):
-        try:
-            text = _text(*place)
-        except Exception as error:  # noqa: BLE001 - of a secrets backend, too
-            found[place] = CosmosValueError(f"[{place[0]}] {place[1]}: {error}")
-        else:
-            if text is not None:
-                found[place] = text
+    for name, setting in SETTINGS.items():
+        for section, key in _places(name, setting):
+            try:
+                text = _text(section, key)
+            except Exception as error:  # noqa: BLE001 - of a secrets backend, too
+                found[section, key] = CosmosValueError(f"[{section}] {key}: {error}")
+            else:
+                if text is not None:
+                    found[section, key] = text
     return found
 
 

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +67,11 @@ class Line:
     @property
     def is_2(self) -> bool:
         return self.name.startswith("2.")
+
+    @property
+    def of_the_processor(self) -> str:
+        """The begin of the names of variables that set an option of the DAG processor."""
+        return "AIRFLOW__SCHEDULER__" if self.is_2 else "AIRFLOW__DAG_PROCESSOR__"
 
     @property
     def has_no_release(self) -> bool:
@@ -137,13 +142,12 @@ class Stack:
         :param server: name of the server, such as ``dag-processor``.
         """
         database = f"postgresql+psycopg2://{self.postgres.address}"
-        section = "SCHEDULER" if self.line.is_2 else "DAG_PROCESSOR"
         return {
             **{name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
             "AIRFLOW_HOME": str(self.home),
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-            f"AIRFLOW__{section}__PARSING_PROCESSES": "2",
+            f"{self.line.of_the_processor}PARSING_PROCESSES": "2",
             # The two cores may be busy with other tests.
             "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "60",
             "AIRFLOW__CORE__DAG_FILE_PROCESSOR_TIMEOUT": "180",
@@ -207,8 +211,7 @@ class Stack:
         """
         command: list[str | Path] = [self.line.python, "-m", "airflow", *words]
         log = self.home / f"{words[0]}.log"
-        section = "SCHEDULER" if self.line.is_2 else "DAG_PROCESSOR"
-        interval = {f"AIRFLOW__{section}__MIN_FILE_PROCESS_INTERVAL": str(seconds_between_parses)}
+        interval = {f"{self.line.of_the_processor}MIN_FILE_PROCESS_INTERVAL": str(seconds_between_parses)}
         with (
             running_server(command, environment=self.given(words[0]) | interval, log=log) as process,
             ending_what_it_started(process),
@@ -243,11 +246,6 @@ class Stack:
         """The DAGs that the scheduler can run."""
         return {row[0] for row in self.postgres.rows("select dag_id from serialized_dag")}
 
-    def import_errors(self) -> dict[str, str]:
-        """The last import errors by name of the DAG file."""
-        rows = self.postgres.rows("select filename, stacktrace from import_error")
-        return {Path(filename).stem: text for filename, text in rows}
-
     def run_states(self) -> dict[str, str]:
         """The states of the runs by DAG id."""
         return {row[0]: row[1] for row in self.postgres.rows("select dag_id, state from dag_run")}
@@ -274,21 +272,18 @@ class Stack:
 
 
 @contextmanager
-def deployed(
-    line: Line, folder: Path, postgres: Postgres, variables: Mapping[str, str] | None = None
-) -> Iterator[Stack]:
+def deployed(line: Line, folder: Path, postgres: Postgres) -> Iterator[Stack]:
     """A stack that is prepared; no server runs yet.
 
     :param line: the Airflow.
     :param folder: of its files.
     :param postgres: gives it a database.
-    :param variables: further environment variables of all its servers.
     """
     # The path of a socket has 107 characters at most.
     with TemporaryDirectory(prefix="cv-", dir="/tmp", ignore_cleanup_errors=True) as short:
         own = postgres.apart(f"airflow{line.name.replace('.', '')}")
         port = free_port()
-        shared = {**server_variables(port, executor="LocalExecutor"), **(variables or {})}
+        shared = server_variables(port, executor="LocalExecutor")
         stack = Stack(line=line, folder=folder, short=Path(short), postgres=own, port=port, shared=shared)
         stack.prepare()
         try:
