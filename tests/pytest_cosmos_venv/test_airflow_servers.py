@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -19,12 +18,9 @@ import pytest
 
 from conformance.harness.processes import comes_true
 from pytest_cosmos_venv.airflow_servers import (
-    accepts,
     call_api,
     ending_what_it_started,
-    free_port,
     running_server,
-    server_variables,
 )
 from tests.http_server import served
 
@@ -63,28 +59,6 @@ def test_what_a_scheduler_has_started_ends_with_it(tmp_path: Path) -> None:
         assert child.is_running()
 
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
-
-
-def test_a_port_is_free_until_somebody_listens_there() -> None:
-    port = free_port()
-    assert not accepts(port)
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", port))
-        listener.listen()
-
-        assert accepts(port)
-
-
-def test_all_servers_are_on_loopback_and_know_one_secret() -> None:
-    variables = server_variables(8081, executor="LocalExecutor", parallelism=3)
-    others = server_variables(8081, executor="LocalExecutor", parallelism=3)
-
-    assert variables["AIRFLOW__API__HOST"] == "127.0.0.1"
-    assert variables["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:8081/execution/"
-    assert (variables["AIRFLOW__CORE__EXECUTOR"], variables["AIRFLOW__CORE__PARALLELISM"]) == ("LocalExecutor", "3")
-    assert len(variables["AIRFLOW__API_AUTH__JWT_SECRET"]) >= 64
-    assert variables["AIRFLOW__API_AUTH__JWT_SECRET"] != others["AIRFLOW__API_AUTH__JWT_SECRET"]
 
 
 class MakeApi(Protocol):
@@ -132,15 +106,6 @@ def test_an_api_that_has_an_error_of_its_own_is_asked_again(make_api: MakeApi, e
     port = make_api(*[500] * errors, 200)
 
     assert call_api(port, "POST", CLEAR, {}, is_repeatable=True) == {"number": errors}
-
-
-def test_an_api_that_always_has_an_error_is_asked_five_times(make_api: MakeApi) -> None:
-    port = make_api(*[500] * 5, 200)
-
-    with pytest.raises(HTTPError, match="500"):
-        call_api(port, "POST", CLEAR, {}, is_repeatable=True)
-
-    assert call_api(port, "POST", CLEAR, {}) == {"number": 5}
 
 
 @pytest.mark.parametrize(("code", "is_repeatable"), [(404, True), (409, True), (500, False)])

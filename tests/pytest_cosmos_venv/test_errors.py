@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import pickle
-import warnings
-from functools import partial
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import FakeVenv, Point, TaskRace, ToolkitMisuse, VenvLocks, Wheelhouse
+from pytest_cosmos_venv import ToolkitMisuse
 from pytest_cosmos_venv.errors import RecordDict, RecordList, RecordTuple
 from pytest_cosmos_venv.xdist_races.barrier import BarrierNotMet
 
@@ -92,47 +88,3 @@ def test_a_record_by_names_says_which_there_are() -> None:
     assert isinstance(misuse.value, KeyError)
     assert record.get("laod") is None
     assert record == pickle.loads(pickle.dumps(record)) == {"load": 1}  # noqa: S301 - our own bytes
-
-
-def work(contender: object) -> None:
-    """Nothing."""
-
-
-@pytest.fixture
-def waits(
-    cosmos_fake_venv: FakeVenv, cosmos_venv_lock: VenvLocks, cosmos_wheelhouse: Wheelhouse, tmp_path: Path
-) -> list[Any]:
-    """Whatever waits for something that does not come."""
-    return [
-        partial(cosmos_fake_venv.wait_for_call, "run"),
-        partial(cosmos_fake_venv.wait_for_end, "run"),
-        cosmos_venv_lock(tmp_path).wait_until_taken,
-        cosmos_wheelhouse.add_sdist().wait_for_build,
-        Point("never", lambda: None).wait,
-    ]
-
-
-def test_the_former_name_of_a_timeout_is_taken(waits: list[Any]) -> None:
-    for wait in waits:
-        with warnings.catch_warnings(record=True) as warned:
-            warnings.simplefilter("always")
-            with pytest.raises(ToolkitMisuse, match=r"0\.01 s"):
-                wait(deadline=0.01)
-        assert [str(each.message) for each in warned] == [
-            "deadline=… is called timeout=… now; pytest-cosmos-venv 0.4.0 removes the former name"
-        ]
-        assert (warned[0].category, warned[0].filename) == (DeprecationWarning, __file__)
-
-
-def test_a_race_takes_the_former_name_too(cosmos_task_race: TaskRace, cosmos_wheelhouse: Wheelhouse) -> None:
-    with pytest.warns(DeprecationWarning, match="deadline") as warned:
-        cosmos_task_race(work, deadline=30)
-    with pytest.warns(DeprecationWarning, match="deadline") as also:
-        race = cosmos_task_race.start(work, deadline=30)
-    with race:
-        race.finish()
-    with pytest.warns(DeprecationWarning, match="deadline"):
-        cosmos_wheelhouse.add_sdist(deadline=30)  # type: ignore[call-arg] # its former name
-    with pytest.raises(ToolkitMisuse, match="leave out deadline, its former name"):
-        cosmos_task_race(work, deadline=30, timeout=30)
-    assert warned[0].filename == also[0].filename == __file__

@@ -63,10 +63,3 @@ def test_a_client_that_goes_away_is_no_error(error: type[Exception]) -> None:
         ask(server)
 
     server.close()
-
-
-def test_a_server_that_answers_closes_without_a_word() -> None:
-    server = server_that(lambda: None)
-
-    assert ask(server) == 204
-    server.close()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_cosmos_venv import ToolkitMisuse
-from pytest_cosmos_venv.shared_folders import SharedFolders, cache_key
+from pytest_cosmos_venv.shared_folders import SharedFolders
 
 pytest_plugins = ["pytester"]
 
@@ -37,22 +37,6 @@ def test_the_first_makes_it_and_the_others_find_it(shared: SharedFolders) -> Non
 
     assert first == second == shared.root / "thing-k1"
     assert (first / "word").read_text(encoding="utf-8") == "first"
-
-
-def test_another_key_is_another_folder(shared: SharedFolders) -> None:
-    assert shared.get("thing", "k1", write_word("a")) != shared.get("thing", "k2", write_word("b"))
-
-
-def test_what_making_raises_comes_out_and_nothing_is_left(shared: SharedFolders) -> None:
-    def fail(folder: Path) -> None:
-        (folder / "half").touch()
-        raise ValueError("no more disk")
-
-    with pytest.raises(ValueError, match="no more disk"):
-        shared.get("thing", "k1", fail)
-
-    assert [path.name for path in shared.root.iterdir()] == ["thing-k1.lock"]
-    assert shared.get("thing", "k1", write_word("then")).is_dir()
 
 
 def test_a_maker_that_is_killed_hands_over(shared: SharedFolders) -> None:
@@ -88,21 +72,6 @@ def test_who_waits_too_long_is_told_for_whom(shared: SharedFolders) -> None:
     maker.join(30)
 
     assert shared.get("thing", "k1", write_word("never")).is_dir()
-
-
-@pytest.mark.parametrize(
-    ("place", "reason"),
-    [
-        pytest.param("file", "File exists", id="a-file"),
-        pytest.param("file/below", "Not a directory", id="below-a-file"),
-    ],
-)
-def test_a_place_that_cannot_be_written_is_told_with_the_way_out(tmp_path: Path, place: str, reason: str) -> None:
-    (tmp_path / "file").touch()
-    shared = SharedFolders(root=tmp_path / place)
-
-    with pytest.raises(ToolkitMisuse, match=rf"{place} \({reason}\): name a folder .* --cosmos-cache-dir"):
-        shared.get("thing", "k1", write_word("never"))
 
 
 SHARING = """
@@ -166,16 +135,6 @@ def test_a_bad_cache_directory_is_a_sentence_in_the_test_that_needs_it(pytester:
     result.stdout.no_fnmatch_line("*sharing.py*")
 
 
-def test_the_key_names_what_the_content_depends_on() -> None:
-    key = cache_key()
-
-    assert key == cache_key()
-    assert key.startswith("cosmos-venv-0.")
-    assert "-cpython-3" in key
-    assert "/" not in key
-    assert " " not in key
-
-
 def test_a_folder_that_holds_its_own_path_is_made_where_it_stays(shared: SharedFolders) -> None:
     def note_the_path(folder: Path) -> None:
         (folder / "path").write_text(str(folder), encoding="utf-8")
@@ -203,17 +162,6 @@ def test_half_a_folder_that_a_killed_maker_left_in_place_is_made_anew(shared: Sh
     assert (folder / "word").exists()
 
 
-def test_what_making_in_place_raises_comes_out_and_nothing_is_left(shared: SharedFolders) -> None:
-    def fail(folder: Path) -> None:
-        (folder / "half").touch()
-        raise ValueError("no more disk")
-
-    with pytest.raises(ValueError, match="no more disk"):
-        shared.get_in_place("thing", "k1", fail)
-
-    assert [path.name for path in shared.root.iterdir()] == ["thing-k1.lock"]
-
-
 def test_a_free_place_is_nobody_elses_and_is_found_again(shared: SharedFolders) -> None:
     with shared.free_place("work", "k1") as first, shared.free_place("work", "k1") as second:
         (first / "word").touch()
@@ -221,17 +169,3 @@ def test_a_free_place_is_nobody_elses_and_is_found_again(shared: SharedFolders) 
     with shared.free_place("work", "k1") as third:
         assert third == first
         assert (third / "word").exists()
-
-
-def test_a_place_is_free_again_when_its_owner_was_killed(shared: SharedFolders) -> None:
-    def take_and_die() -> None:
-        with shared.free_place("work", "k1") as place:
-            (place / "taken").touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    owner = FORK.Process(target=take_and_die)
-    owner.start()
-    owner.join(30)
-
-    with shared.free_place("work", "k1") as place:
-        assert (place / "taken").exists()

@@ -54,14 +54,6 @@ def test_what_a_closed_folder_links_keeps_its_mode(everybodys_directory: Path) -
     assert stat.S_IMODE(linked.parent.stat().st_mode) == 0o511
 
 
-def test_the_folder_lies_where_it_is_asked_for(tmp_path: Path) -> None:
-    with throwaway_folder("mine-", within=tmp_path) as folder:
-        assert folder.parent == tmp_path
-        assert folder.name.startswith("mine-")
-
-    assert not list(tmp_path.iterdir())
-
-
 def test_an_error_in_it_removes_it_too(tmp_path: Path) -> None:
     def fail_in_it() -> None:
         with throwaway_folder("mine-", within=tmp_path) as folder:

@@ -58,13 +58,6 @@ def test_a_task_can_move_the_clock_and_ask_airflow_meanwhile(cosmos_clock: Clock
     assert task.xcoms == {"before": "2030-01-01T00:01:00+00:00", "return_value": "2030-01-01T00:01:00+00:00"}
 
 
-def test_a_clock_that_a_task_freezes_stays_frozen(cosmos_clock: Clock, cosmos_run_task: RunTask) -> None:
-    task = cosmos_run_task(python_operator(lambda: cosmos_clock.freeze("2030-01-01")))
-
-    assert task.succeeded
-    assert timestamp() == NEW_YEAR
-
-
 @pytest.mark.parametrize(
     "when",
     [
@@ -117,22 +110,11 @@ def test_sleeping_moves_it_under_every_name_of_the_function(cosmos_clock: Clock)
         time.sleep(-1)
 
 
-def test_a_freeze_at_the_present_stands(cosmos_clock: Clock) -> None:
-    cosmos_clock.freeze()
-
-    assert timestamp() == timestamp() == cosmos_clock.now
-
-
 def test_afterwards_everything_is_real_again() -> None:
     assert time.time is real_time
     assert sleep is time.sleep
     assert type(time.sleep).__name__ == "builtin_function_or_method"
     assert abs(time.time() - time.clock_gettime(time.CLOCK_REALTIME)) < 60
-
-
-def test_until_it_is_frozen_or_moved_the_time_is_real(cosmos_clock: Clock) -> None:
-    assert abs((cosmos_clock.now - timestamp()).total_seconds()) < 60
-    assert type(time.sleep).__name__ == "builtin_function_or_method"
 
 
 def test_one_library_keeps_the_time_and_not_the_other(cosmos_clock: Clock) -> None:

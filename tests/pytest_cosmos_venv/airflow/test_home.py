@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import ast
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 import pytest_cosmos_venv
-from pytest_cosmos_venv import AirflowHome, ToolkitMisuse
 from pytest_cosmos_venv.airflow.home_setup import NEED_HOME
 from tests.pytest_cosmos_venv.airflow.standin import USING
 from tests.pytest_cosmos_venv.inner_run import write_distribution
@@ -122,30 +120,6 @@ def test_a_run_that_does_not_need_it_is_left_alone(project: pytest.Pytester) -> 
     project.runpytest_subprocess("test_mine.py", "-p", "no:xdist").assert_outcomes(passed=1)
 
 
-def test_only_files_that_may_be_collected_are_asked(project: pytest.Pytester) -> None:
-    project.makepyfile(
-        notes="# cosmos_airflow_home",
-        check_mine="""
-        import airflow.configuration
-
-        def test_mine():
-            assert airflow.configuration.AIRFLOW_HOME.endswith("production")
-        """,
-    )
-    project.makeini("[pytest]\npython_files = check_*.py tests/*.py\n")
-
-    project.runpytest_subprocess("-p", "no:xdist").assert_outcomes(passed=1)
-
-    project.makepyfile(**{"tests/using": USING})
-    project.runpytest_subprocess("tests", "-p", "no:xdist").assert_outcomes(passed=2)
-
-
-def test_a_conftest_that_imports_airflow_first_is_no_hindrance(project: pytest.Pytester) -> None:
-    project.makepyfile(test_using=USING, conftest="import airflow.configuration")
-
-    project.runpytest_subprocess("test_using.py::test_home", "-p", "no:xdist").assert_outcomes(passed=1)
-
-
 @pytest.mark.parametrize("options", [("-p", "no:xdist"), ("-n", "1")], ids=" ".join)
 def test_a_home_that_a_conftest_has_set_up_is_used(options: Sequence[str], project: pytest.Pytester) -> None:
     project.makepyfile(
@@ -161,41 +135,6 @@ def test_a_home_that_a_conftest_has_set_up_is_used(options: Sequence[str], proje
     )
 
     project.runpytest_subprocess(*options).assert_outcomes(passed=1)
-
-
-def test_a_home_that_only_contenders_need_is_not_the_users(project: pytest.Pytester) -> None:
-    project.makepyfile(
-        berths="from airflow.configuration import AIRFLOW_HOME",
-        test_race="""
-        import sys
-
-        def settle(contender):
-            from airflow.configuration import AIRFLOW_HOME
-            return AIRFLOW_HOME
-
-        def test_settled(cosmos_task_race):
-            homes = {*cosmos_task_race(settle, contenders=2).values}
-            homes |= {*cosmos_task_race(settle, contenders=2, prepare=["berths"]).values}
-            assert all("/cosmos-airflow-" in home for home in homes)
-            assert "airflow" not in sys.modules
-        """,
-    )
-
-    project.runpytest_subprocess("test_race.py", "-p", "no:xdist").assert_outcomes(passed=1)
-
-
-@pytest.mark.parametrize(
-    ("conftest", "options"), [("import airflow", "--cosmos-cache-key"), ("import airflow; 1 / 0", "-q")]
-)
-def test_a_run_that_ends_before_it_is_configured_leaves_no_home(
-    conftest: str, options: str, project: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    project.makepyfile(test_using=USING, conftest=conftest)
-
-    project.runpytest_subprocess(options)
-
-    assert not list(tmp_path.glob("cosmos-airflow-*"))
 
 
 def test_where_airflow_was_imported_too_early_the_file_is_named_and_the_way_out(project: pytest.Pytester) -> None:
@@ -240,21 +179,3 @@ def test_the_fixtures_that_need_the_home_are_known_by_name() -> None:
 
     public = [name for name in arguments if name.startswith("cosmos_")]
     assert {name for name in public if needs_home(name)} == set(NEED_HOME)
-
-
-@pytest.mark.parametrize("name", ["sub/harbor.py", "harbor", "../harbor.py"])
-def test_a_dag_file_has_a_plain_name(name: str, cosmos_airflow_home: AirflowHome) -> None:
-    with pytest.raises(ToolkitMisuse, match=r"give the name of a Python file without a folder: 'harbor.py'"):
-        cosmos_airflow_home.add_dag_file(name, "")
-
-
-def test_a_dag_file_is_not_written_over(cosmos_airflow_home: AirflowHome) -> None:
-    cosmos_airflow_home.add_dag_file("harbor.py", "")
-
-    with pytest.raises(ToolkitMisuse, match="the dags folder has a file of this name"):
-        cosmos_airflow_home.add_dag_file("harbor.py", "")
-
-
-def test_a_child_process_finds_the_home_and_its_dags(cosmos_airflow_home: AirflowHome) -> None:
-    assert cosmos_airflow_home.environment["AIRFLOW_HOME"] == os.environ["AIRFLOW_HOME"]
-    assert cosmos_airflow_home.dags_folder.is_dir()

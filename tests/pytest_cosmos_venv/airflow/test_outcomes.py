@@ -46,11 +46,6 @@ def test_an_outcome_prints_as_a_table_with_the_log_but_without_airflows_own_fram
     ]
 
 
-def test_a_state_of_a_task_that_there_is_not_names_those_that_there_are() -> None:
-    with pytest.raises(KeyError, match=r"'look\.run' is no task of this run; there are look, tell\."):
-        failed_outcome().states["look.run"]
-
-
 @pytest.mark.parametrize("last", ["run", "test"])
 def test_a_model_without_tests_is_named_where_a_task_of_its_group_is_asked_for(last: str) -> None:
     record = TaskRecord({"routes_run": "success"})
@@ -58,15 +53,6 @@ def test_a_model_without_tests_is_named_where_a_task_of_its_group_is_asked_for(l
     words = rf"'routes\.{last}' is no task of this run, and 'routes_run' is one: .* knows no test of a schema\.yml: "
     with pytest.raises(KeyError, match=words):
         record[f"routes.{last}"]
-
-
-def test_of_a_long_log_the_end_is_printed_and_how_much_is_missing() -> None:
-    log = "".join(f"line {number}\n" for number in range(100))
-
-    lines = str(TaskOutcome(task_id="look", state="failed", log=log)).splitlines()
-
-    assert lines[3] == "--- the last lines of look's log (88 more above)"
-    assert lines[4:] == [f"line {number}" for number in range(88, 100)]
 
 
 def test_a_failed_test_shows_the_failed_runs_and_no_others(pytester: pytest.Pytester) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime, timezone
 from typing import Any
 
 from airflow import DAG
 
-from pytest_cosmos_venv import Clock, RunTask
-from pytest_cosmos_venv.airflow.task_context import context_without_airflow, export
-from pytest_cosmos_venv.runs.running import variables_kept
+from pytest_cosmos_venv import RunTask
+from pytest_cosmos_venv.airflow.task_context import context_without_airflow
 
 try:
     from airflow.providers.standard.operators.python import PythonOperator
@@ -36,36 +34,6 @@ def test_it_is_told_which_task_of_which_run_it_is() -> None:
     assert ti.max_tries == 2
     assert told["params"] == {"pier": "north"}
     assert ti.get_template_context() is told
-
-
-def test_an_operator_without_a_dag_gets_one() -> None:
-    operator = made()
-
-    told = context_without_airflow(operator, "by-hand")
-
-    assert told["dag"] is operator.dag
-    assert told["ti"].dag_id == told["dag_run"].dag_id == operator.dag_id
-
-
-def test_it_is_told_the_time_that_the_test_shows(cosmos_clock: Clock) -> None:
-    cosmos_clock.freeze("2026-03-04T05:06:07")
-
-    told = context_without_airflow(made(), "by-hand")
-
-    assert (told["ds"], told["ts"]) == ("2026-03-04", "2026-03-04T05:06:07+00:00")
-    assert (told["ds_nodash"], told["ts_nodash"]) == ("20260304", "20260304T050607")
-    assert told["logical_date"] == told["dag_run"].logical_date == datetime(2026, 3, 4, 5, 6, 7, tzinfo=timezone.utc)
-
-
-def test_airflow_exports_of_it_what_it_exports_of_every_task() -> None:
-    with variables_kept():
-        export(context_without_airflow(made(owner="harbor"), "by-hand"))
-        exported = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW_CTX_")}
-
-    assert exported["AIRFLOW_CTX_TASK_ID"] == "load"
-    assert exported["AIRFLOW_CTX_DAG_RUN_ID"] == "by-hand"
-    assert exported["AIRFLOW_CTX_DAG_OWNER"] == "harbor"
-    assert exported["AIRFLOW_CTX_TRY_NUMBER"] == "1"
 
 
 def test_what_it_pushes_it_can_pull() -> None:

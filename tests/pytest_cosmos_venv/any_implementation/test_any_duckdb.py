@@ -10,7 +10,7 @@ from pytest_cosmos_venv import DbtProjects, DuckDBWarehouses, Implementation, Ru
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("mode", [pytest.param("local", marks=pytest.mark.exhaustive), "virtualenv"])
+@pytest.mark.parametrize("mode", ["local", "virtualenv"])
 def test_a_dag_for_another_database_runs_on_duckdb(
     cosmos_duckdb: DuckDBWarehouses,
     cosmos_run_dag: RunDag,

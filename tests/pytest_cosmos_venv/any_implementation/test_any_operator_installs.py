@@ -101,26 +101,6 @@ def test_an_environment_that_would_stand_elsewhere_is_refused_before_anything_ru
     assert cosmos_wheelhouse.calls == []
 
 
-def test_an_operator_that_is_executed_by_hand_as_in_a_race_is_refused_before_it_starts_a_process(
-    make_operator: MakeOperator,
-    cosmos_implementation: Implementation,
-    cosmos_wheelhouse: Wheelhouse,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    # Cosmos asks its context for much that only a run of Airflow has, unless no assets are wanted.
-    quiet = {"emit_datasets": False} if cosmos_implementation.import_root == "cosmos" else {}
-    with throwaway_folder("cosmos-production-") as production:
-        operator = make_operator(virtualenv_dir=production / "environments", **quiet)
-        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-
-        with pytest.raises(ToolkitMisuse, match=r"virtualenv_dir='.*' is no folder of this test run"):
-            operator.execute({"run_id": "race"})
-
-        assert not list(production.rglob("pyvenv.cfg"))
-    assert cosmos_wheelhouse.calls == []
-
-
 def test_a_dbt_that_fails_as_scripted_fails_the_task(
     make_operator: MakeOperator, cosmos_run_task: RunTask, cosmos_wheelhouse: Wheelhouse
 ) -> None:
@@ -143,29 +123,6 @@ def test_a_package_that_cannot_be_built_fails_the_task_in_its_own_words(
     assert [build.succeeded for build in sdist.builds] == [False]
     assert "pg_config: command not found" in task.log
     assert cosmos_wheelhouse.calls == []
-
-
-# An implementation on Airflow 2 may have pip only, whatever Airflow is told.
-@pytest.mark.parametrize(
-    ("breakage", "words"),
-    [
-        pytest.param("truncated", ("Failed to read from zip file", "is invalid"), id="truncated"),
-        pytest.param("conflicting-pins", ("cosmos-pinned-twice==",), id="conflicting-pins"),
-    ],
-)
-def test_a_broken_wheel_fails_the_task_in_the_installers_words(
-    breakage: str,
-    words: tuple[str, ...],
-    make_operator: MakeOperator,
-    cosmos_run_task: RunTask,
-    cosmos_wheelhouse: Wheelhouse,
-) -> None:
-    cosmos_wheelhouse.add_broken(breakage, "dbt-harbor")
-
-    task = cosmos_run_task(make_operator(py_requirements=["dbt-harbor"]))
-
-    assert task.state == "failed", task
-    assert any(each in task.log for each in words), task
 
 
 def test_an_index_is_asked_with_its_login_and_nobody_else(

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
-from tests.installed import ROOT
 from tests.pytest_cosmos_venv.dag_checks.checked_project import CheckedProject
 
 NAMES = ["imports", "no_side_effects", "nodes", "tests", "task_ids", "assets", "profile", "requirements", "same_dag"]
@@ -49,22 +47,6 @@ def test_without_the_option_nothing_is_collected_or_imported(project: CheckedPro
 
     assert "1 passed" in done.stdout
     assert "dags/daily.py" not in done.stdout
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (("--cosmos-update-snapshots",), "--cosmos-update-snapshots: give --cosmos-dags too"),
-        (("--cosmos-dags-report=out",), "--cosmos-dags-report: give --cosmos-dags too"),
-        (("--cosmos-dags", "-o", "cosmos_dags_budget=soon"), "cosmos_dags_budget = soon in the ini file: give seconds"),
-        (("--cosmos-dags", "-o", "cosmos_dags_budget=-1"), "cosmos_dags_budget = -1 in the ini file: give seconds"),
-    ],
-)
-def test_misuse_is_a_usage_error(options: tuple[str, ...], words: str, project: CheckedProject) -> None:
-    done = project.pytest(*options)
-
-    assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert words in done.stdout
 
 
 @pytest.mark.long
@@ -111,11 +93,3 @@ def test_a_dag_file_may_import_modules_of_the_folder_that_is_named(project: Chec
 
     assert checked.verdicts("dags/team/inner.py") == {"imports": "passed"}
     assert not [*(project.folder / "dags").rglob("__pycache__")]
-
-
-def test_the_page_is_part_of_the_distribution() -> None:
-    text = (ROOT / "pytest_cosmos_venv" / "pyproject.toml").read_text(encoding="utf-8")
-
-    assert text.count('"/**/*.jinja"') == 2
-    assert list(Path(ROOT, "pytest_cosmos_venv", "dag_checks").glob("*.jinja"))
-    assert list(Path(ROOT, "pytest_cosmos_venv").glob("*.css.jinja"))

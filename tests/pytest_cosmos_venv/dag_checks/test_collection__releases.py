@@ -28,6 +28,8 @@ dag = cosmos.DbtDag(
     operator_args={"py_requirements": ["dbt-core", "dbt-postgres"]},
 )
 """
+
+
 COUNTED = """
 with open(Path(__file__).with_name("imports"), "a", encoding="utf-8") as stream:
     stream.write("imported\\n")

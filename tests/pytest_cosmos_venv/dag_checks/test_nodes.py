@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_cosmos_venv.dag_checks.nodes import node_faults, test_faults, tests_of
+from pytest_cosmos_venv.dag_checks.nodes import test_faults, tests_of
 from pytest_cosmos_venv.dag_checks.record import Node, Project, Task
 from tests.pytest_cosmos_venv.dag_checks.checked_project import CheckedProject
 
@@ -76,31 +76,6 @@ def test_a_test_is_lost_where_no_dbt_would_run_it(tasks: dict[str, Task], lost: 
     found = test_faults(replace(PROJECT, tasks=tuple(tasks)), tasks)
 
     assert [line.partition(":")[0] for line in found] == lost
-
-
-def test_a_test_of_the_whole_project_runs_all() -> None:
-    tasks = {**{n: each for n, each in TASKS.items() if n not in EACH}, "harbor_test": task("test", "arrivals.run")}
-
-    assert test_faults(replace(PROJECT, tasks=tuple(tasks)), tasks) == []
-
-
-def test_of_a_selection_only_tests_of_selected_nodes_count() -> None:
-    part = replace(PROJECT, is_whole=False, selected=(ARRIVALS, ALONE, BOTH))
-
-    assert tests_of(part) == [BOTH]
-
-
-def test_a_sound_project_has_no_faults() -> None:
-    assert node_faults(PROJECT, TASKS) == []
-
-
-def test_a_deep_project_needs_no_deep_stack() -> None:
-    names = [f"model.harbor.m{number:05}" for number in range(3000)]
-    tasks = {n: task("run", *([names[at - 1]] if at else []), node=n) for at, n in enumerate(names)}
-    nodes = {n: Node(kind="model", name=n, depends_on=tasks[n].upstream) for n in names}
-    deep = replace(PROJECT, tasks=tuple(names), nodes=nodes, selected=tuple(names), tasks_of={n: (n,) for n in names})
-
-    assert node_faults(deep, tasks) == []
 
 
 @pytest.mark.long

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import ToolkitMisuse
 from pytest_cosmos_venv.dag_checks import task_ids
 from tests.pytest_cosmos_venv.dag_checks.checked_project import CheckedProject
 
@@ -17,7 +15,6 @@ STORED = {"harbor": {"ships_run": "model.harbor.ships run", "arrive": None}}
 @pytest.mark.parametrize(
     ("now", "expected"),
     [
-        pytest.param(STORED, [], id="unchanged"),
         pytest.param(
             {"harbor": {"fleet.ships_run": "model.harbor.ships run", "arrive": None}},
             ["renamed: ships_run -> fleet.ships_run (model.harbor.ships run): its history stays under the old id"],
@@ -34,29 +31,11 @@ STORED = {"harbor": {"ships_run": "model.harbor.ships run", "arrive": None}}
             id="another-command-is-another-task",
         ),
         pytest.param({"port": STORED["harbor"]}, ["DAG renamed: harbor -> port", "DAG new: port"], id="renamed-dag"),
-        pytest.param({**STORED, "port": {}}, ["DAG new: port"], id="new-dag"),
         pytest.param({}, ["DAG gone: harbor"], id="dag-gone"),
     ],
 )
 def test_differences_are_told_by_what_a_task_is_for(now: task_ids.Ids, expected: list[str]) -> None:
     assert task_ids.differences(STORED, now) == expected
-
-
-@pytest.mark.parametrize("text", ["{", "[]", '{"dags": {"harbor": []}}'])
-def test_a_file_that_is_no_snapshot_is_refused(text: str, tmp_path: Path) -> None:
-    file = task_ids.snapshot_file(tmp_path / "daily.py")
-    file.parent.mkdir()
-    file.write_text(text, encoding="utf-8")
-
-    with pytest.raises(ToolkitMisuse, match=r"daily\.task_ids\.json is no snapshot of task ids: write it anew with"):
-        task_ids.read_snapshot(tmp_path / "daily.py")
-
-
-def test_a_snapshot_comes_back_as_it_was_written(tmp_path: Path) -> None:
-    task_ids.write_snapshot(tmp_path / "daily.py", STORED)
-
-    assert task_ids.read_snapshot(tmp_path / "daily.py") == STORED
-    assert task_ids.read_snapshot(tmp_path / "hourly.py") is None
 
 
 @pytest.mark.long

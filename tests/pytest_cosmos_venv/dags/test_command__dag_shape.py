@@ -76,20 +76,6 @@ def test_the_command_keeps_a_shape_and_fails_when_it_changes(dags: Path) -> None
     assert list(dags.parent.glob("cosmos-dag-shape-*")) == []
 
 
-def test_only_an_unchanged_shape_is_passed_over_in_silence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "harbor.py"
-
-    first = command.compare(file, "dag harbor\n", is_update=False)
-    command.compare(file, "dag harbor\n", is_update=True)
-    capsys.readouterr()
-    second = command.compare(file, "dag harbor\n", is_update=False)
-
-    assert (first, second) == (command.CHANGED, command.UNCHANGED)
-    assert capsys.readouterr().out == ""
-    assert command.compare(file, "", is_update=False) == command.CHANGED
-    assert f"{file}: its shape is another than in {tmp_path / 'harbor.shape.txt'}" in capsys.readouterr().out
-
-
 def test_a_misspelt_field_is_refused_and_one_of_other_operators_is_not() -> None:
     with DAG("harbor", schedule=None) as dag:
         BashOperator(task_id="arrive", bash_command="true")
@@ -97,11 +83,6 @@ def test_a_misspelt_field_is_refused_and_one_of_other_operators_is_not() -> None
     command.refuse_misspelt([dag], ["bash_command", "select"])
     with pytest.raises(ToolkitMisuse, match=r"--field bash_comand: no task has it\. Did you mean bash_command\?"):
         command.refuse_misspelt([dag], ["bash_comand"])
-
-
-def test_a_file_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(["no/such/dag.py"]) == command.BROKEN
-    assert capsys.readouterr().err == "cosmos-dag-shape: no such file: no/such/dag.py\n"
 
 
 def test_pre_commit_runs_the_installed_script() -> None:

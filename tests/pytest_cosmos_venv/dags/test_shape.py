@@ -79,41 +79,6 @@ TREE = """{TREE}"""
 def test_the_tree(cosmos_dag_shape):
     assert cosmos_dag_shape(dag, fields=["env"]).text == TREE
 '''
-# What an implementation makes of a manifest of ours.
-DBT_TESTS = r"""
-from datetime import datetime, timezone
-
-def test_a_dag_of_an_implementation(cosmos_dbt_project, cosmos_implementation, cosmos_dag_shape, tmp_path):
-    project = cosmos_dbt_project("harbor")
-    project.seed("piers", "id\n1\n")
-    versions = {1: "select 1", 2: "select * from {{ ref('piers') }}"}
-    project.model("marts/dim", versions=versions, tests={"id": ["unique"]})
-    project.source("raw", tables=["ships"])
-    project.model("fct", "select * from {{ source('raw', 'ships') }} join {{ ref('dim') }}", tags=["daily"])
-    project.snapshot("then", "select * from {{ ref('fct') }}", unique_key="id")
-    cosmos = cosmos_implementation.module()
-    dag = cosmos.DbtDag(
-        dag_id="harbor",
-        schedule=None,
-        start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
-        project_config=cosmos.ProjectConfig(project.path, manifest_path=project.manifest()),
-        profile_config=cosmos.ProfileConfig("harbor", "dev", profiles_yml_filepath=project.profiles_yml),
-        render_config=cosmos.RenderConfig(load_method=cosmos.LoadMode.DBT_MANIFEST),
-        execution_config=cosmos.ExecutionConfig(execution_mode=cosmos.ExecutionMode.VIRTUALENV),
-        operator_args={"py_requirements": ["dbt-core"]},
-    )
-
-    tasks = cosmos_dag_shape(dag).data["tasks"]
-    assert {name: task["upstream"] for name, task in tasks.items()} == {
-        "dim_v1.run": [],
-        "dim_v1.test": ["dim_v1.run"],
-        "dim_v2.run": ["piers_seed"],
-        "dim_v2.test": ["dim_v2.run"],
-        "fct_run": ["dim_v2.test"],
-        "piers_seed": [],
-        "then_snapshot": ["fct_run"],
-    }
-"""
 SNAPSHOT_TESTS = """
 from inline_snapshot import snapshot as inline
 from harbor import EmptyOperator, dag
@@ -171,7 +136,6 @@ def _run_pytest(environment: str, folder: Path, *arguments: str) -> subprocess.C
 def test_a_dag_has_one_shape_on_airflow_2_and_3(tmp_path: Path) -> None:
     (tmp_path / "harbor.py").write_text(DAG_FILE, encoding="utf-8")
     (tmp_path / "test_tree.py").write_text(TESTS, encoding="utf-8")
-    (tmp_path / "test_of_an_implementation.py").write_text(DBT_TESTS, encoding="utf-8")
     namespace: dict[str, Any] = {}
     exec(compile(DAG_FILE, "harbor.py", "exec"), namespace)  # noqa: S102
 
@@ -236,16 +200,10 @@ def test_fields_are_written_the_same_in_every_process() -> None:
     }
 
 
-def test_equal_dags_have_equal_shapes_and_different_ones_have_not() -> None:
-    assert dag_shape(_two_tasks()) == dag_shape(_two_tasks())
-    assert dag_shape(_two_tasks()) != dag_shape(_two_tasks(trigger_rule="all_done"))
-
-
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
         (("nothing_like_it",), "fields=['nothing_like_it']: no task of DAG 'harbor' has 'nothing_like_it'."),
-        ("env", "fields='env': give a list, such as ['env']."),
         (("dag",), "Field 'dag' of task 'arrive' is an object of airflow.sdk.definitions.dag.DAG, which is"),
     ],
 )

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
-import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 
-from pytest_cosmos_venv import VERIFIED_DBT_VERSIONS, FakeVenv, ToolkitMisuse
+from pytest_cosmos_venv import VERIFIED_DBT_VERSIONS, FakeVenv
 
 pytest_plugins = ["pytester"]
 
@@ -65,17 +59,6 @@ def test_dbt_runs_as_a_module_and_from_a_long_path_with_spaces(cosmos_fake_venv:
     assert [call.command for call in other.calls] == ["--version", "--version"]
 
 
-def test_a_relative_place_is_taken_from_where_it_was_named(
-    cosmos_fake_venv: FakeVenv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    other = cosmos_fake_venv(path="theirs")
-
-    monkeypatch.chdir("/")
-    assert subprocess.run([other.dbt, "--version"], stdout=subprocess.DEVNULL, check=False).returncode == 0
-    assert len(other.calls) == 1
-
-
 def test_strict_refuses_as_that_version_of_dbt_does(cosmos_fake_venv: FakeVenv) -> None:
     old, new = (cosmos_fake_venv(dbt_version=f"{version}.3", strict=True) for version in VERIFIED_DBT_VERSIONS[:2])
 
@@ -116,102 +99,3 @@ def test_dbt_2_is_a_program_without_a_package_and_without_adapters(cosmos_fake_v
     assert [(call.command, call.dbt_version, call.prefix) for call in venv.calls] == [
         ("--version", "2.0.0a4", venv.path)
     ] * 2
-
-
-def test_the_calls_of_dbt_2_are_read_by_its_own_command_line(cosmos_fake_venv: FakeVenv) -> None:
-    venv = cosmos_fake_venv(dbt_version="2.0.0a4", strict=True)
-
-    lines = ["docs", "run --static-analysis off --target dev -s a", "run --nope", "fly"]
-    codes = [
-        subprocess.run([venv.dbt, *line.split()], env={}, capture_output=True, check=False).returncode for line in lines
-    ]
-
-    assert codes == [0, 1, 1, 2]
-    assert [call.command for call in venv.calls] == ["docs", "run", "run", None]
-    assert venv.calls[1].option("--static-analysis") == "off"
-
-
-def test_the_ready_made_one_is_not_made_when_another_is_asked_for(cosmos_fake_venv: FakeVenv, tmp_path: Path) -> None:
-    one = cosmos_fake_venv(adapters=("snowflake",), path=tmp_path / "theirs")
-    assert (tmp_path / "theirs" / "pyvenv.cfg").exists()
-    two = cosmos_fake_venv()
-
-    assert one.path != two.path
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([one.path.name, two.path.name])
-    two.script(exit_code=3)
-    codes = [subprocess.run([venv.dbt, "--version"], check=False).returncode for venv in (one, two)]
-    assert codes == [0, 3]
-    assert [len(one.calls), len(two.calls)] == [1, 1]
-
-
-def test_making_one_costs_little_more_than_copying_its_files(cosmos_fake_venv: FakeVenv, tmp_path: Path) -> None:
-    """Which is a millisecond or two; how much exactly is told by how busy the machine is."""
-
-    def seconds(act: Callable[[Path], object], name: str) -> float:
-        began = time.process_time()
-        act(tmp_path / name)
-        return time.process_time() - began
-
-    def copy(place: Path) -> None:
-        shutil.copytree(cosmos_fake_venv.path, place, symlinks=True)
-
-    _ = cosmos_fake_venv.path
-    pairs = [
-        (seconds(lambda place: cosmos_fake_venv(path=place), f"made-{turn}"), seconds(copy, f"copied-{turn}"))
-        for turn in range(20)
-    ]
-
-    assert min(made for made, _ in pairs) < 2 * min(copied for _, copied in pairs)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"dbt_version": "newest"}, r"dbt_version='newest' is no version of dbt"),
-        ({"dbt_version": "1.9.0", "strict": True}, r"strict=True with dbt_version='1.9.0': .* dbt 1.10 and 1.11"),
-        ({"adapters": ("dbt-duckdb",)}, r"adapters=\('dbt-duckdb',\): give a tuple of names without 'dbt-'"),
-    ],
-)
-def test_what_cannot_be_is_refused(arguments: dict[str, object], message: str, cosmos_fake_venv: FakeVenv) -> None:
-    with pytest.raises(ToolkitMisuse, match=message):
-        cosmos_fake_venv(**arguments)  # type: ignore[arg-type]  # what a user may get wrong
-
-
-def test_a_place_that_is_taken_is_refused(cosmos_fake_venv: FakeVenv) -> None:
-    with pytest.raises(ToolkitMisuse, match="there is a virtual environment already"):
-        cosmos_fake_venv(path=cosmos_fake_venv.path)
-
-
-def test_a_user_sees_it_pass_and_fail_and_nothing_stays(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        test_pier="""
-        import signal, subprocess
-
-        def test_passes(cosmos_fake_venv):
-            cosmos_fake_venv.script("run", exit_code=2)
-            assert subprocess.run([cosmos_fake_venv.dbt, "run"]).returncode == 2
-            assert cosmos_fake_venv.calls[0].command == "run"
-
-        def test_misuses(cosmos_fake_venv):
-            cosmos_fake_venv.script("run", exit_code=1, crash=signal.SIGKILL)
-
-        def test_leaves_a_dbt_and_its_child_running(cosmos_fake_venv):
-            cosmos_fake_venv.script(hold=True, child=True, ignore_signals=[signal.SIGTERM])
-            subprocess.Popen([cosmos_fake_venv.dbt, "--version"], stdout=subprocess.DEVNULL)
-            call = cosmos_fake_venv.wait_for_call(held=True)
-            print(f"PIDS {call.pid} {call.child_pid}")
-        """
-    )
-
-    result = pytester.runpytest_subprocess("-s")
-
-    result.assert_outcomes(passed=2, failed=1)
-    result.stdout.fnmatch_lines(
-        ["exit_code=1 and crash=SIGKILL: a process ends in one way; give one of them.", "FAILED *test_misuses*"]
-    )
-    result.stdout.no_fnmatch_line("*rules.py*Error*")
-    pids = re.search(r"PIDS (\d+) (\d+)", result.stdout.str())
-    assert pids is not None
-    for pid in map(int, pids.groups()):
-        with suppress(psutil.NoSuchProcess):  # it has ended; whoever inherits it takes a moment to collect it
-            psutil.Process(pid).wait(30)

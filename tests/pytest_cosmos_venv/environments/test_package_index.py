@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import http.client
 import os
-import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pytest_cosmos_venv import (
-    IndexRequest,
     PackageIndex,
     ToolkitMisuse,
     UnusedFaultWarning,
@@ -162,36 +157,6 @@ def test_nth_counts_the_requests_that_fit(cosmos_package_index: PackageIndex) ->
     assert status(f"{cosmos_package_index.url}dbt-core/") == 200
 
 
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        pytest.param("dbt-core/", 200, id="a-project"),
-        pytest.param("DBT.core/", 200, id="another-spelling"),
-        pytest.param("no-such-project/", 404, id="no-such-project"),
-        pytest.param("../files/../../../etc/passwd", 404, id="outside"),
-    ],
-)
-def test_what_is_asked_for_is_there_or_not(cosmos_package_index: PackageIndex, path: str, expected: int) -> None:
-    assert status(f"{cosmos_package_index.url}{path}") == expected
-
-
-@pytest.mark.parametrize(
-    ("use", "words"),
-    [
-        (lambda index: index.fault("broken"), "kind='broken' is no fault: give a status from 400 to 599, or one of tr"),
-        (lambda index: index.fault(503, nth=0), "nth=0 names no request: the first one is 1"),
-        (lambda index: index.fault(503, nth=()), r"nth=\(\) names no request"),
-        (lambda index: index.require_login("a@b", "c"), "user='a@b' cannot stand in an address"),
-        (lambda index: index.require_login("a", ""), "password='' cannot stand in an address"),
-    ],
-)
-def test_bad_use_is_a_sentence(
-    use: Callable[[PackageIndex], object], words: str, cosmos_package_index: PackageIndex
-) -> None:
-    with pytest.raises(ToolkitMisuse, match=words):
-        use(cosmos_package_index)
-
-
 def test_a_fault_that_no_request_has_met_is_told_at_the_end(wheelhouse: Wheelhouse) -> None:
     with warnings.catch_warnings(record=True) as warned, serve_wheelhouse(wheelhouse) as index:
         warnings.simplefilter("always", UnusedFaultWarning)
@@ -216,47 +181,6 @@ def test_a_strict_fault_that_no_request_has_met_fails_the_test(wheelhouse: Wheel
         index.fault(503, strict=True)
 
 
-def test_an_attribute_that_an_index_does_not_have_is_not_taken(cosmos_package_index: PackageIndex) -> None:
-    with pytest.raises(AttributeError, match="strict"):
-        cosmos_package_index.strict = True  # type: ignore[attr-defined]
-
-
-def test_a_served_wheelhouse_of_ones_own_is_closed_at_the_end(wheelhouse: Wheelhouse) -> None:
-    with serve_wheelhouse(wheelhouse) as index, serve_wheelhouse(wheelhouse) as other:
-        index.delay(60, strict=False)
-        assert "dbt_harbor-1.10.0-py3-none-any.whl" in fetch(f"{other.url}dbt-harbor/")
-        assert index.requests == []
-        address = address_of(index)
-
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(address)
-
-
-def test_a_client_that_says_nothing_holds_no_thread_at_the_end(wheelhouse: Wheelhouse) -> None:
-    before = set(threading.enumerate())
-
-    with serve_wheelhouse(wheelhouse) as index:
-        address = address_of(index)
-        silent = socket.create_connection(address)
-        # Connections are taken in turn: the silent one has its thread by now.
-        fetch(f"{index.url}dbt-harbor/")
-    silent.close()
-
-    assert set(threading.enumerate()) <= before
-
-
-def test_the_names_of_headers_have_no_case(wheelhouse: Wheelhouse) -> None:
-    with serve_wheelhouse(wheelhouse) as index:
-        index.require_login("harbor", "s3cret")
-        login = base64.b64encode(b"harbor:s3cret").decode()
-        client = http.client.HTTPConnection(*address_of(index), timeout=30)
-        path = f"/{index.url.split('/', 3)[3]}dbt-harbor/"
-        client.request("GET", path, headers={"authorization": f"Basic {login}", "user-agent": "small"})
-        assert client.getresponse().status == 200
-        client.close()
-        assert [(each.authorised, each.user_agent) for each in index.requests] == [(True, "small")]
-
-
 def test_a_proxy_is_not_asked_and_what_it_is_not_for_stays(
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
@@ -266,16 +190,6 @@ def test_a_proxy_is_not_asked_and_what_it_is_not_for_stays(
 
     assert os.environ["no_proxy"] == "internal.example,127.0.0.1"
     assert status(f"{index.url}dbt-core/") == 200
-
-
-def test_a_request_reads_well() -> None:
-    request = IndexRequest(method="GET", path="simple/dbt-core/", status=200, user_agent="uv", authorised=None, at=1.0)
-
-    assert "path='simple/dbt-core/', status=200" in repr(request)
-
-
-def address_of(index: PackageIndex) -> tuple[str, int]:
-    return "127.0.0.1", int(index.url.split(":")[2].partition("/")[0])
 
 
 def status(url: str) -> int:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from pytest_cosmos_venv import FakeVenv, ToolkitMisuse
-from pytest_cosmos_venv.airflow.clock import Clock
-from pytest_cosmos_venv.environments.scripted_dbt import _kill
+from pytest_cosmos_venv import FakeVenv
 from tests.waiting import wait_until
 
 
@@ -72,9 +68,7 @@ def test_a_crash_is_seen_as_one(dbt: Any, cosmos_fake_venv: FakeVenv, project: P
     [
         ({}, []),
         ({"at": "totals"}, ["orders", "piers"]),
-        ({"at": "model.shop.orders"}, []),
         ({"after": "orders"}, ["orders"]),
-        ({"after": "report"}, ["orders", "piers", "totals", "report"]),
     ],
 )
 def test_a_crash_comes_in_the_work_on_a_node_or_after_its_end(
@@ -88,34 +82,6 @@ def test_a_crash_comes_in_the_work_on_a_node_or_after_its_end(
     assert [unique_id.split(".")[2] for unique_id in call.nodes] == ended
     assert set(call.nodes.values()) <= {"success"}
     assert not (project / "target" / "run_results.json").exists()
-
-
-def test_a_place_that_two_nodes_have_stops_a_call_once(dbt: Any, cosmos_fake_venv: FakeVenv, project: Path) -> None:
-    (project / "seeds" / "totals.csv").write_text("id\n1\n")
-    cosmos_fake_venv.script("build", after="totals", hold=True).release()
-
-    dbt("build")
-
-    (call,) = cosmos_fake_venv.calls
-    (record,) = cosmos_fake_venv.folder.glob("*.jsonl")
-    assert record.read_text().count('"event": "held"') == 1
-    assert len(call.nodes) == 5
-
-
-def test_a_call_that_is_interrupted_between_two_nodes_cancels_none(cosmos_fake_venv: FakeVenv, project: Path) -> None:
-    venv = cosmos_fake_venv
-    venv.script("run", after="orders", hold=True)
-    with subprocess.Popen([venv.dbt, "run"], cwd=project, env={}, stdout=subprocess.PIPE, text=True) as process:
-        venv.wait_for_call("run", held=True)
-
-        process.send_signal(signal.SIGINT)
-
-        said, _ = process.communicate(timeout=30)
-
-    assert process.returncode == (1 if venv.calls[0].dbt_version.startswith("2") else 2)
-    assert "CANCEL" not in said
-    assert "TaskCancelled" not in said
-    assert venv.calls[0].nodes == {"model.shop.orders": "success"}
 
 
 def was_received(venv: FakeVenv, number: signal.Signals) -> bool:
@@ -151,55 +117,3 @@ def test_calls_are_forgotten_and_scripts_are_not(dbt: Any, cosmos_fake_venv: Fak
 
     assert cosmos_fake_venv.calls == []
     assert (first, dbt("run").returncode) == (9, 9)
-
-
-def test_a_forgotten_call_that_still_runs_ends_with_its_test(start: Any, cosmos_fake_venv: FakeVenv) -> None:
-    cosmos_fake_venv.script("run", hold=True)
-    process = start("run")
-    cosmos_fake_venv.wait_for_call(held=True)
-
-    cosmos_fake_venv.forget()
-    assert cosmos_fake_venv.calls == []
-    cosmos_fake_venv.close()
-
-    assert not psutil.pid_exists(process.pid)
-    process.wait()
-
-
-def test_a_process_that_ends_while_it_is_being_ended_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
-    process = psutil.Popen(["true"])
-    process.wait()
-    monkeypatch.setattr(process, "is_running", lambda: True)
-
-    _kill(process)
-
-
-def test_waiting_moves_no_clock_of_the_test(start: Any, cosmos_fake_venv: FakeVenv, cosmos_clock: Clock) -> None:
-    cosmos_fake_venv.script("run", delay=0.2)
-    cosmos_clock.freeze("2020-01-01")
-
-    process = start("run")
-    cosmos_fake_venv.wait_for_call("run")
-    process.wait()
-
-    assert cosmos_clock.now == datetime(2020, 1, 1, tzinfo=timezone.utc)
-
-
-def test_a_wait_in_vain_says_what_has_come(dbt: Any, cosmos_fake_venv: FakeVenv) -> None:
-    dbt("deps")
-
-    with pytest.raises(ToolkitMisuse, match=r"dbt run \(number 1\) has not begun within 0.05 s.*on record: 'deps'"):
-        cosmos_fake_venv.wait_for_call("run", timeout=0.05)
-
-
-def test_the_child_of_a_call_without_arguments_ends_with_the_test(dbt: Any, cosmos_fake_venv: FakeVenv) -> None:
-    cosmos_fake_venv.script(child=True)
-    # The child keeps the output in its hands.
-    dbt(capture_output=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    child = psutil.Process(cosmos_fake_venv.calls[0].child_pid)
-    assert child.is_running()
-
-    cosmos_fake_venv.close()
-
-    # PID 1 may take its time to reap it, or never do.
-    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE

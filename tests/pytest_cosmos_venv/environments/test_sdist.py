@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import signal
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import ToolkitMisuse, Wheelhouse
-from pytest_cosmos_venv.environments import sdist as sdist_module
-from pytest_cosmos_venv.environments.sdist import Sdist
 from tests.pytest_cosmos_venv.environments.installing import Install
 from tests.waiting import wait_until
 
@@ -107,58 +98,3 @@ def test_a_build_that_nobody_releases_gives_up(install: Install) -> None:
 
     assert exit_code != 0
     assert "Nobody has released this build within 0.05 s." in output
-
-
-def test_a_build_that_nobody_begins_is_a_sentence(cosmos_wheelhouse: Wheelhouse) -> None:
-    sdist = cosmos_wheelhouse.add_sdist("dbt-harbor")
-
-    with pytest.raises(ToolkitMisuse, match=r"Nobody has begun to build dbt_harbor-99.0.tar.gz \(number 1\) within 0"):
-        sdist.wait_for_build(timeout=0)
-
-
-@contextmanager
-def running_build(records: Path, pid: int) -> Iterator[None]:
-    """The record of a build that is seen to run."""
-    records.mkdir(parents=True)
-    with (records / f"{pid}.jsonl").open("w", encoding="utf-8") as record:
-        record.write(json.dumps({"event": "start", "pid": pid, "at": 0.0}) + "\n")
-        record.flush()
-        fcntl.flock(record, fcntl.LOCK_EX)
-        yield
-
-
-@pytest.fixture
-def sleeper() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that runs until it is ended."""
-    with subprocess.Popen(["sleep", "600"]) as process:
-        yield process
-        process.kill()
-
-
-def test_a_build_that_ends_when_it_is_to_be_killed_is_no_trouble(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sdist_module, "_ENDS_SOON", 0.0)
-    with subprocess.Popen(["true"]) as gone:
-        gone.wait()
-
-    with running_build(tmp_path / "builds", gone.pid):
-        Sdist(path=tmp_path / "harbor-1.0.tar.gz", _builds=tmp_path / "builds").close()
-
-
-def test_a_build_that_cannot_be_ended_leaves_no_other_one_running(
-    cosmos_wheelhouse: Wheelhouse, sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sdist_module, "_ENDS_SOON", 0.0)
-    # Whichever of the two is ended first, the other one stands behind it.
-    for name in ("dbt_a-1.0", "dbt_z-1.0"):
-        broken = cosmos_wheelhouse._builds / name / "1.jsonl"
-        broken.parent.mkdir(parents=True)
-        broken.write_text("no record\n", encoding="utf-8")
-
-    with running_build(cosmos_wheelhouse._builds / "dbt_m-1.0", sleeper.pid), pytest.raises(json.JSONDecodeError):
-        cosmos_wheelhouse.close()
-
-    for broken in cosmos_wheelhouse._builds.glob("dbt_[az]-1.0/1.jsonl"):
-        broken.unlink()
-    assert sleeper.wait(30) == -signal.SIGKILL

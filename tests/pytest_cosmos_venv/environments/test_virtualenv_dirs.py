@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow import DAG
 
 from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, ProjectConfig, RenderConfig
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
@@ -70,30 +69,6 @@ def test_a_dag_that_keeps_its_environments_elsewhere_is_refused_before_anything_
 
     assert not production.exists()
     assert cosmos_wheelhouse.calls == []
-
-
-def test_a_task_that_keeps_its_environment_elsewhere_is_refused_before_it_runs(
-    cosmos_run_task: RunTask, cosmos_wheelhouse: Wheelhouse, dbt_project: Path, production: Path
-) -> None:
-    with pytest.raises(ToolkitMisuse, match=f"Task 'daily': {refusal(production)}"):
-        cosmos_run_task(make_operator(dbt_project, str(production)))
-
-    assert not production.exists()
-    assert cosmos_wheelhouse.calls == []
-
-
-def test_the_directory_of_mapped_tasks_counts_too(
-    cosmos_run_dag: RunDag,
-    cosmos_wheelhouse: Wheelhouse,
-    dbt_project: Path,
-    production: Path,
-) -> None:
-    with DAG("mapped", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)) as dag:
-        each = operator_arguments(dbt_project, task_id="each", py_requirements=["dbt-core"], virtualenv_dir=production)
-        DbtRunVirtualenvOperator.partial(**each).expand(select=["mart", "staging"])
-
-    with pytest.raises(ToolkitMisuse, match=f"Task 'each': {refusal(production)}"):
-        cosmos_run_dag(dag)
 
 
 def test_a_real_environment_that_is_ready_there_is_not_run_in_place_of_the_scripted_dbt(

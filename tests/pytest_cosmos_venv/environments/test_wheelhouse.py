@@ -13,7 +13,6 @@ import pytest
 from uv import find_uv_bin
 
 from pytest_cosmos_venv import Wheelhouse, build_wheelhouse
-from tests.pytest_cosmos_venv.environments.installing import Install
 
 pytest_plugins = ["pytester"]
 
@@ -109,15 +108,6 @@ def test_dbt_2_is_installed_as_a_program_with_script_and_record(
     assert (run.exit_code, run.prefix, run.argv[0]) == (1, environment.folder, str(environment.folder / "bin" / "dbt"))
 
 
-def test_dbt_2_can_be_executed_whoever_installs_it(cosmos_wheelhouse: Wheelhouse, install: Install) -> None:
-    cosmos_wheelhouse.add_dbt("2.0.0a4")
-
-    code, output = install("dbt-core==2.0.0a4")
-
-    assert code == 0, output
-    assert os.access(install.target / "bin" / "dbt", os.X_OK)
-
-
 @pytest.mark.parametrize(
     ("breakage", "words"),
     [("no-console-script", "No such file"), ("import-error", "this fake of dbt-core was made to")],
@@ -131,15 +121,6 @@ def test_dbt_2_can_be_broken(
     said = run(["sh", "-c", f"{environment.folder}/bin/dbt --version || ls {environment.folder}/bin/dbt"]).stdout
 
     assert words in said
-
-
-def test_dbt_2_can_be_built_as_its_final_releases_are(cosmos_wheelhouse: Wheelhouse, environment: Environment) -> None:
-    cosmos_wheelhouse.add_sdist("dbt-core", "2.0.1")
-
-    done = environment.install(cosmos_wheelhouse.pip_install_options, "dbt-core==2.0.1")
-
-    assert done.returncode == 0, done.stdout
-    assert environment.run("dbt", "--version") == "dbt-core 2.0.1\n"
 
 
 def test_a_wheelhouse_of_ones_own_has_what_was_asked_for(tmp_path: Path) -> None:
@@ -201,43 +182,6 @@ def configure_machine(folder: Path, elsewhere: Wheelhouse, monkeypatch: pytest.M
     constraints.write_text("dbt-core==77.0\n", encoding="utf-8")
     for name in ("PIP_CONSTRAINT", "UV_CONSTRAINT"):
         monkeypatch.setenv(name, str(constraints))
-
-
-def test_uv_asks_what_an_interpreter_is_in_two_tests_and_not_in_each(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        """
-        import os, subprocess, sys
-        from pathlib import Path
-        from uv import find_uv_bin
-
-        LASTING = Path(__file__).parent / "lasting"
-
-        def ask(*words):
-            subprocess.run([find_uv_bin(), *words], check=True)
-
-        def known():
-            files = Path(os.environ["UV_CACHE_DIR"]).glob("interpreter-*/*/*.msgpack")
-            return [name for file in files for name in ("lasting", "passing") if name in str(file.read_bytes())]
-
-        def test_the_first(cosmos_wheelhouse):
-            ask("venv", "--python", sys.executable, LASTING)
-
-        def test_the_second(cosmos_wheelhouse, tmp_path):
-            ask("venv", "--python", sys.executable, tmp_path / "passing")
-            ask("pip", "list", "--python", tmp_path / "passing" / "bin" / "python")
-            ask("pip", "list", "--python", LASTING / "bin" / "python")
-            assert sorted(known()) == ["lasting", "passing"]
-
-        def test_the_third(cosmos_wheelhouse):
-            assert known() == []
-            ask("pip", "list", "--python", LASTING / "bin" / "python")
-
-        def test_the_fourth(cosmos_wheelhouse):
-            assert known() == ["lasting"]
-        """
-    )
-
-    pytester.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=4)
 
 
 def run(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 
 from pytest_cosmos_venv import ToolkitMisuse, Wheel, Wheelhouse
-from pytest_cosmos_venv.environments import wheel as wheel_format
-from pytest_cosmos_venv.environments.wheelhouse import wheelhouse_key
 from tests.pytest_cosmos_venv.environments.installing import Install
 
 pytest_plugins = ["pytester"]
@@ -31,12 +29,6 @@ def test_the_shared_folder_stays_as_it_is_and_additions_are_the_tests_own(
     assert sorted(cosmos_wheelhouse.path.iterdir()) == before
 
 
-def test_what_is_there_already_is_not_added_twice(cosmos_wheelhouse: Wheelhouse) -> None:
-    assert cosmos_wheelhouse.add_dbt("1.10.0").parent == cosmos_wheelhouse.path
-    assert cosmos_wheelhouse.add_adapter("vertica").parent == cosmos_wheelhouse.path
-    assert cosmos_wheelhouse.add_dbt("1.9.0") == cosmos_wheelhouse.add_dbt("1.9.0")
-
-
 def test_two_that_an_installer_could_not_tell_apart_are_refused(cosmos_wheelhouse: Wheelhouse) -> None:
     cosmos_wheelhouse.add_sdist("dbt-harbor", "1.0")
 
@@ -49,28 +41,6 @@ def test_two_that_an_installer_could_not_tell_apart_are_refused(cosmos_wheelhous
     ):
         with pytest.raises(ToolkitMisuse, match=r"is in the wheelhouse already, as dbt_\S+, and .* another version"):
             add()
-
-
-def test_a_version_is_written_as_installers_look_for_it(cosmos_wheelhouse: Wheelhouse) -> None:
-    assert cosmos_wheelhouse.add_dbt("2.0.0-b1").name == "dbt_core-2.0.0b1-py3-none-any.whl"
-
-
-def test_the_key_is_that_of_what_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = wheelhouse_key()
-    monkeypatch.setattr(wheel_format, "_WHEEL_FILE", "Wheel-Version: 1.1\n")
-
-    assert wheelhouse_key() != before
-
-
-def test_bad_use_is_a_sentence(cosmos_wheelhouse: Wheelhouse) -> None:
-    with pytest.raises(ToolkitMisuse, match=r"add_adapter\('dbt-duckdb'\): give the name without 'dbt-': 'duckdb'"):
-        cosmos_wheelhouse.add_adapter("dbt-duckdb")
-    with pytest.raises(ToolkitMisuse, match="timeout='5': give seconds, 0 or more"):
-        cosmos_wheelhouse.add_sdist(timeout="5")  # type: ignore[arg-type]  # what a user may get wrong
-    with pytest.raises(ToolkitMisuse, match="version='latest' of dbt-core is none that an installer understands"):
-        cosmos_wheelhouse.add_dbt("latest")
-    with pytest.raises(ToolkitMisuse, match="timeout=0: give seconds, more than 0"):
-        cosmos_wheelhouse.add_sdist(hold=True, timeout=0)
 
 
 @pytest.mark.parametrize(
@@ -109,16 +79,6 @@ def test_what_is_broken_can_be_installed_and_then_fails(install: Install) -> Non
     assert "dbt/adapters/other/__init__.py,sha256=AAAA" in record
 
 
-@pytest.mark.parametrize("install", ["uv"], indirect=True)  # where pip would show nothing more
-def test_a_sound_version_can_still_be_pinned(install: Install) -> None:
-    install.wheelhouse.add_broken("truncated")
-
-    exit_code, output = install("dbt-core<99")
-
-    assert exit_code == 0, output
-    assert "dbt" in install.installed
-
-
 def test_any_wheel_can_be_added(cosmos_wheelhouse: Wheelhouse) -> None:
     wheel = cosmos_wheelhouse.add(Wheel(name="harbor-tools", version="1.0", files={"harbor_tools.py": ""}))
 
@@ -127,8 +87,6 @@ def test_any_wheel_can_be_added(cosmos_wheelhouse: Wheelhouse) -> None:
 
 INNER = """
     import os
-    import subprocess
-    import sys
     from pathlib import Path
     import pytest
 
@@ -139,13 +97,6 @@ INNER = """
         cosmos_wheelhouse.add_dbt("1.9.0")
         assert cosmos_wheelhouse.calls == []
         assert os.environ["PIP_NO_INDEX"] == "1"
-
-    def test_a_hanging_build_is_ended_with_its_test(cosmos_wheelhouse, tmp_path):
-        sdist = cosmos_wheelhouse.add_sdist("dbt-harbor", hold=True)
-        command = [sys.executable, "-m", "pip", "install", "--target", str(tmp_path / "target"), "dbt-harbor"]
-        subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        Path(os.environ["PID"]).write_text(str(sdist.wait_for_build().pid))
-        raise AssertionError("as it was meant to")
 
     @pytest.fixture
     def variables():
@@ -169,13 +120,11 @@ def test_it_is_equal_for_all_tests_and_workers_and_leaves_nothing_behind(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPTIONS", str(pytester.path / "options"))
-    monkeypatch.setenv("PID", str(pytester.path / "pid"))
     monkeypatch.setenv("UV_INDEX_URL", "https://user:password@index.invalid")
     monkeypatch.setenv("MACHINE", " ".join(os.environ))
     pytester.makepyfile(INNER)
 
     result = pytester.runpytest_subprocess("-n", "2")
 
-    result.assert_outcomes(passed=5, failed=1)
+    result.assert_outcomes(passed=5)
     assert len(set((pytester.path / "options").read_text(encoding="utf-8").splitlines())) == 1
-    assert not Path("/proc", (pytester.path / "pid").read_text(encoding="utf-8")).exists()

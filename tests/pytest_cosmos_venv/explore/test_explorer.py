@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import pickle
 import re
 import select
 import signal
@@ -22,7 +21,6 @@ import psutil
 import pytest
 
 from pytest_cosmos_venv import (
-    Exploration,
     Explore,
     ExploredContender,
     ExploredRun,
@@ -30,7 +28,6 @@ from pytest_cosmos_venv import (
     ToolkitMisuse,
     UnfinishedExplorationWarning,
 )
-from tests.waiting import wait_until
 
 
 def look_then_write(contender: ExploredContender) -> None:
@@ -303,44 +300,8 @@ def test_a_failure_of_kept_memory_alone_is_told_as_one(cosmos_explore: Explore) 
         cosmos_explore([hold, hold], check=held_once, preemptions=1, reuse=True)
 
 
-def test_an_error_of_what_fills_the_folder_is_told_and_no_process_is_left(cosmos_explore: Explore) -> None:
-    before = {each.pid for each in psutil.Process().children()}
-
-    def fail(folder: Path) -> None:
-        raise ZeroDivisionError("the harbor is closed")
-
-    with pytest.raises(ToolkitMisuse, match="ZeroDivisionError: the harbor is closed"):
-        cosmos_explore([flocked, flocked], fresh=fail)
-
-    assert {each.pid for each in psutil.Process().children()} <= before
-
-
-@pytest.mark.timeout(60)
-def test_the_death_of_the_process_that_runs_the_schedules_is_told_although_a_process_of_a_contender_lives_on(
-    cosmos_explore: Explore, tmp_path: Path
-) -> None:
-    before = {each.pid for each in psutil.Process().children()}
-
-    def kill_the_parent(contender: ExploredContender) -> None:
-        child = os.fork()
-        if child == 0:
-            signal.pause()
-        (tmp_path / str(child)).touch()
-        os.kill(os.getppid(), signal.SIGKILL)
-
-    try:
-        with pytest.raises(ToolkitMisuse, match=r"The process that runs the schedules has died\."):
-            cosmos_explore([kill_the_parent])
-    finally:
-        for child in tmp_path.iterdir():
-            os.kill(int(child.name), signal.SIGKILL)
-
-    assert {each.pid for each in psutil.Process().children()} <= before
-
-
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="this Python for Linux has no pidfd_open")
-@pytest.mark.parametrize("reuse", [False, True], ids=["new", "kept"])
-def test_a_contender_that_ends_another_one_is_told(cosmos_explore: Explore, reuse: bool) -> None:
+def test_a_contender_that_ends_another_one_is_told(cosmos_explore: Explore) -> None:
     def end_the_other(contender: ExploredContender) -> None:
         (contender.folder / f"pid-{contender.index}").write_text(str(os.getpid()))
         other = contender.folder / f"pid-{1 - contender.index}"
@@ -352,7 +313,7 @@ def test_a_contender_that_ends_another_one_is_told(cosmos_explore: Explore, reus
                 end.poll()  # no step, and no number of looks that differs from run to run
 
     with pytest.raises(FailingSchedule, match=r"contender-[01] has died after"):
-        cosmos_explore([end_the_other, end_the_other], reuse=reuse)
+        cosmos_explore([end_the_other, end_the_other])
 
 
 def test_an_error_of_a_contender_fails_unless_it_is_expected(cosmos_explore: Explore) -> None:
@@ -363,17 +324,6 @@ def test_an_error_of_a_contender_fails_unless_it_is_expected(cosmos_explore: Exp
         cosmos_explore([work], reuse=True)
 
     assert cosmos_explore([work], may_raise=OSError, reuse=True).is_complete
-
-
-def test_the_end_of_a_file_is_an_error_like_others(cosmos_explore: Explore) -> None:
-    def read_what_is_half_written(contender: ExploredContender) -> None:
-        (contender.folder / "value").touch()
-        with (contender.folder / "value").open("rb") as file:
-            pickle.load(file)  # noqa: S301 - it is empty
-
-    explored = cosmos_explore([read_what_is_half_written], may_raise=EOFError, kills=0)
-
-    assert explored.is_complete
 
 
 def test_processes_of_contenders_are_waited_for_in_real_time(cosmos_explore: Explore) -> None:
@@ -405,43 +355,3 @@ def test_nothing_is_left_in_memory_or_running(cosmos_explore: Explore, monkeypat
 
     assert [folder for folder in made if Path(folder).exists()] == []
     assert {each.pid for each in psutil.Process().children()} <= before
-
-
-@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="there is no folder in memory")  # noqa: S108
-def test_the_folder_of_a_killed_run_is_removed_by_the_next_one(cosmos_explore: Explore, tmp_path: Path) -> None:
-    where = tmp_path / "where"
-
-    def wait_for_ever(contender: ExploredContender) -> None:
-        where.with_name("draft").write_text(str(contender.folder.parents[1]))
-        where.with_name("draft").rename(where)
-        signal.pause()
-
-    pid = os.fork()
-    if pid == 0:
-        try:
-            cosmos_explore([wait_for_ever])
-        finally:
-            os._exit(1)
-    wait_until(where.exists)
-    folder = Path(where.read_text())
-    cosmos_explore([flocked])
-    is_there_while_it_runs = folder.is_dir()
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-
-    def is_removed_by_another_run() -> bool:
-        cosmos_explore([flocked])
-        return not folder.exists()
-
-    assert is_there_while_it_runs
-    wait_until(is_removed_by_another_run)  # its processes end with it, and not all in the same moment
-
-
-def test_figures_are_told() -> None:
-    exploration = Exploration(
-        schedules=12_408, left=592, orders=100, states=2_000, seconds=1.0, bounds="at most 1 kill"
-    )
-
-    assert str(exploration) == (
-        "explored 12,408 of at least 13,000 schedules with at most 1 kill: 100 orders, 2,000 states, 1.0 s"
-    )

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import _thread
 import fcntl
-import gc
 import os
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +16,6 @@ import pytest
 
 from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun
 from pytest_cosmos_venv.explore import schedule
-from pytest_cosmos_venv.explore.seeds import seed_of
 from tests.waiting import wait_until
 
 Work = Callable[[ExploredContender], object]
@@ -45,15 +41,6 @@ def clean_up_by_a_program(contender: ExploredContender) -> None:
         subprocess.run(["rm", "-f", lock], check=True)
 
 
-def make_a_pipe_in_the_end(contender: ExploredContender) -> None:
-    """By a call for which Python raises no audit event."""
-    try:
-        (contender.folder / "begun").touch()
-        (contender.folder / "both").exists()
-    finally:
-        os.mkfifo(contender.folder / f"pipe-{contender.index}")
-
-
 def write_from_a_buffer(contender: ExploredContender) -> None:
     with (contender.folder / f"buffered-{contender.index}").open("w") as file:
         file.write("not written yet")
@@ -64,14 +51,6 @@ def hold_a_lock_of_the_kernel(contender: ExploredContender) -> None:
     with (contender.folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         (contender.folder / f"held-{contender.index}").touch()
-
-
-def pass_over_every_error(contender: ExploredContender) -> None:
-    for number in range(3):
-        try:
-            (contender.folder / f"try-{contender.index}-{number}").touch()
-        except BaseException:  # noqa: BLE001, S112 - as code does that must not be left
-            continue
 
 
 def try_for_ever(contender: ExploredContender) -> None:
@@ -102,70 +81,14 @@ def start_a_thread(contender: ExploredContender) -> None:
         thread.join()
 
 
-def start_a_bare_thread(contender: ExploredContender) -> None:
-    """No ``Thread`` of Python stands for it, as for those of a library in C."""
-    (contender.folder / "begun").touch()
-    end = _thread.allocate_lock()
-    end.acquire()
-    _thread.start_new_thread(end.acquire, ())
-    try:
-        (contender.folder / f"beside-a-thread-{contender.index}").touch()
-    finally:
-        end.release()
-
-
-def leave_a_forked_child(contender: ExploredContender) -> None:
-    (contender.folder / "begun").touch()
-    if os.fork() == 0:
-        signal.pause()
-    (contender.folder / f"beside-a-child-{contender.index}").touch()
-
-
 def sleep_between(contender: ExploredContender) -> None:
     (contender.folder / f"before-{contender.index}").touch()
     time.sleep(1)
     (contender.folder / f"after-{contender.index}").touch()
 
 
-def leave_a_descriptor_open(contender: ExploredContender) -> None:
-    os.open(contender.folder / f"open-{contender.index}", os.O_CREAT | os.O_WRONLY)
-    (contender.folder / "both").exists()
-
-
-def lock_by_a_second_descriptor(contender: ExploredContender) -> None:
-    """The lock belongs to both descriptors: it ends when the last of them is closed."""
-    with (contender.folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        second = os.dup(lock.fileno())
-        (contender.folder / f"held-{contender.index}").touch()
-        os.close(second)
-
-
 def look_at_the_other(contender: ExploredContender) -> None:
     note_whether_dead(contender, lambda pid: os.kill(pid, 0))
-
-
-def ask_by_a_descriptor(contender: ExploredContender) -> None:
-    note_whether_dead(contender, lambda pid: os.close(os.pidfd_open(pid)))
-
-
-def splice_in_the_end(contender: ExploredContender) -> None:
-    """By another call for which Python raises no audit event."""
-    read_end, write_end = os.pipe()
-    os.write(write_end, b"late")
-    file = os.open(contender.folder / f"spliced-{contender.index}", os.O_CREAT | os.O_WRONLY)
-    try:
-        (contender.folder / "both").exists()
-    finally:
-        os.splice(read_end, file, 4)
-
-
-def raise_another_error(contender: ExploredContender) -> None:
-    try:
-        (contender.folder / "begun").touch()
-        (contender.folder / "both").exists()
-    except BaseException as error:
-        raise ValueError("the harbor is closed") from error
 
 
 def note_whether_dead(contender: ExploredContender, ask: Callable[[int], object]) -> None:
@@ -183,22 +106,15 @@ def note_whether_dead(contender: ExploredContender, ask: Callable[[int], object]
 WORKS: list[Work] = [
     clean_up_in_the_end,
     clean_up_by_a_program,
-    make_a_pipe_in_the_end,
     write_from_a_buffer,
     hold_a_lock_of_the_kernel,
-    pass_over_every_error,
     try_for_ever,
     start_a_process,
     start_a_thread,
     sleep_between,
-    leave_a_descriptor_open,
-    lock_by_a_second_descriptor,
     look_at_the_other,
-    *([ask_by_a_descriptor] if hasattr(os, "pidfd_open") else []),
-    *([splice_in_the_end] if hasattr(os, "splice") else []),
 ]
-INTERRUPTED = (hold_a_lock_of_the_kernel, lock_by_a_second_descriptor)
-SEES_THE_OTHER = (*INTERRUPTED, sleep_between, look_at_the_other, ask_by_a_descriptor)
+SEES_THE_OTHER = (hold_a_lock_of_the_kernel, sleep_between, look_at_the_other)
 
 
 def folders_after_kills(explore: Explore, work: Work, found: Path, *, reuse: bool) -> set[tuple[str, ...]]:
@@ -211,7 +127,7 @@ def folders_after_kills(explore: Explore, work: Work, found: Path, *, reuse: boo
 
     works = [work, work] if work in SEES_THE_OTHER else [work]
     # With an interruption, one is killed while the other one waits for its lock.
-    preemptions = 1 if work in INTERRUPTED else 0
+    preemptions = 1 if work is hold_a_lock_of_the_kernel else 0
     explore(works, check=write_down, preemptions=preemptions, kills=1, reuse=reuse)
     return {tuple(line.split(", ")) for line in found.read_text().splitlines()}
 
@@ -225,57 +141,8 @@ def test_kills_leave_the_same_in_kept_and_in_new_processes(cosmos_explore: Explo
     assert any("contender" in last for *_, last in in_kept)
 
 
-def leave_a_file_in_a_cycle(contender: ExploredContender) -> None:
-    gc.disable()  # so that no collection comes in the schedule itself
-    cycle: list[object] = []
-    cycle += [cycle, (contender.folder / f"in-a-cycle-{contender.index}").open("w")]
-    (contender.folder / "both").exists()
-
-
-def leave_what_cleans_up_in_a_cycle(contender: ExploredContender) -> None:
-    gc.disable()
-    cycle: list[object] = []
-    cycle += [cycle, tempfile.TemporaryDirectory(dir=contender.folder)]
-    (contender.folder / "both").exists()
-
-
-def collect_then(work: Work) -> Work:
-    """A function with a collection in its midst, while it has a file open."""
-
-    def collect_then_work(contender: ExploredContender) -> None:
-        with (contender.folder / f"first-{contender.index}").open("w") as file:
-            gc.collect()
-            file.write("first")
-        work(contender)
-
-    return collect_then_work
-
-
-@pytest.mark.parametrize("work", [leave_a_file_in_a_cycle, leave_what_cleans_up_in_a_cycle], ids=lambda w: w.__name__)
-def test_what_a_function_leaves_in_a_cycle_is_not_finalised_in_another_schedule(
-    cosmos_explore: Explore, work: Work
-) -> None:
-    works = [collect_then(work), collect_then(work)]
-
-    exploration = cosmos_explore(works, preemptions=1, kills=1, reuse=True)
-
-    assert exploration.is_complete
-
-
 def start_and_go_on(contender: ExploredContender) -> int:
     pid = subprocess.Popen(["sleep", "300"]).pid
-    (contender.folder / "both").exists()
-    return pid
-
-
-def start_and_return(contender: ExploredContender) -> int:
-    (contender.folder / "both").exists()
-    return subprocess.Popen(["sleep", "300"]).pid
-
-
-def start_an_orphan(contender: ExploredContender) -> int:
-    shell = ["sh", "-c", "sleep 300 > /dev/null 2>&1 & echo $!"]
-    pid = int(subprocess.run(shell, stdout=subprocess.PIPE, check=True).stdout)
     (contender.folder / "both").exists()
     return pid
 
@@ -284,12 +151,9 @@ def touch_both(contender: ExploredContender) -> None:
     (contender.folder / "both").touch()
 
 
-@pytest.mark.parametrize("start", [start_and_go_on, start_and_return, start_an_orphan], ids=lambda work: work.__name__)
-def test_no_process_of_a_contender_outlives_its_schedule(
-    cosmos_explore: Explore, start: Callable[[ExploredContender], int], tmp_path: Path
-) -> None:
+def test_no_process_of_a_contender_outlives_its_schedule(cosmos_explore: Explore, tmp_path: Path) -> None:
     def start_and_write_down(contender: ExploredContender) -> None:
-        pid = start(contender)
+        pid = start_and_go_on(contender)
         with (tmp_path / str(os.getppid())).open("a") as file:
             file.write(f"{pid}\n")
         (contender.folder / "written-down").touch()
@@ -321,18 +185,6 @@ def test_no_process_of_a_contender_outlives_an_interrupted_exploration(cosmos_ex
     wait_until(lambda: has_ended(int(pid.name)))
 
 
-def test_a_replay_that_is_interrupted_ends_although_its_check_does_not(cosmos_explore: Explore) -> None:
-    test = os.getpid()
-
-    def interrupt(run: ExploredRun) -> None:
-        os.kill(test, signal.SIGINT)
-        while True:
-            signal.pause()
-
-    with pytest.raises(KeyboardInterrupt):
-        cosmos_explore.replay(seed_of([], []), [touch_both], check=interrupt)
-
-
 def has_ended(pid: int) -> bool:
     """Whether a process is no more, or is a zombie: in a container PID 1 may never reap it."""
     try:
@@ -345,12 +197,9 @@ def has_ended(pid: int) -> bool:
     ("work", "is_kept"),
     [
         (clean_up_in_the_end, True),
-        (raise_another_error, True),
         (try_for_ever, False),
         (start_a_process, False),
         (start_a_thread, False),
-        (start_a_bare_thread, False),
-        (leave_a_forked_child, False),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )

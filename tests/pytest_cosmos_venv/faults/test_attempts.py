@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -78,41 +77,6 @@ def test_a_worker_that_dies_each_time_sends_one_alert_and_stops_what_follows(
     assert alerts[-1:] == ["load"]
     assert [each.task_id for each in cosmos_faults.alerts] == alerts
     assert [each.try_number for each in cosmos_faults.happened] == [1, 2]
-
-
-class Stranded(Exception):
-    """It has two arguments, of which pickle keeps one."""
-
-    def __init__(self, ship: str, pier: int) -> None:
-        super().__init__(f"{ship} at pier {pier}")
-
-
-class Locked(Exception):
-    """It holds what cannot be pickled."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.lock = threading.Lock()
-
-
-@pytest.mark.parametrize(
-    ("raised", "text"),
-    [
-        pytest.param(Stranded("Anna", 3), "Anna at pier 3", id="two-arguments"),
-        pytest.param(Locked("the gate is locked"), "the gate is locked", id="lock"),
-    ],
-)
-@pytest.mark.cosmos_fault("worker killed after node 3", may_not_happen=True)
-def test_an_error_that_cannot_be_handed_over_keeps_its_name_and_text(
-    raised: Exception, text: str, cosmos_run_dag: RunDag, cosmos_faults: Faults
-) -> None:
-    def load() -> None:
-        raise raised
-
-    outcome = cosmos_run_dag(harbor(load, retries=0))
-
-    error = outcome.tasks["load"].exception
-    assert (type(error).__name__, str(error)) == (type(raised).__name__, text), str(outcome)
 
 
 @pytest.mark.cosmos_fault("worker killed after node 3", may_not_happen=True)
@@ -261,20 +225,6 @@ def test_a_mapped_task_and_a_callback_of_the_dag_take_part(cosmos_run_dag: RunDa
     # Airflow 2 runs the last one first.
     assert sorted(outcome.states.values()) == ["failed", "success"], str(outcome)
     assert {(each.callback, each.task_id) for each in cosmos_faults.alerts} >= {("on_failure_callback", "load")}
-
-
-@pytest.mark.cosmos_fault("dbt killed after node 2", "warehouse drops the connection at node 4")
-def test_a_dbt_that_is_a_program_meets_the_same(
-    project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag, cosmos_faults: Faults
-) -> None:
-    native = cosmos_fake_venv(dbt_version="2.0.0a4")
-
-    outcome = cosmos_run_dag(harbor(lambda: dbt(native.dbt, "run", cwd=project), retries=2))
-
-    assert outcome.tasks["load"].tries == 3, str(outcome)
-    assert [len(call.nodes) for call in native.calls] == [2, 5, 5]
-    assert list(native.calls[1].nodes.values()).count("error") == 1
-    assert [each.what for each in cosmos_faults.happened] == ["dbt_killed", "warehouse_drops_connection"]
 
 
 @pytest.mark.cosmos_fault("lock left behind")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import DbtProjects, FakeVenv, Faults, NodeOutcome, RunDag, RunTask
+from pytest_cosmos_venv import DbtProjects, FakeVenv, Faults, NodeOutcome, RunDag
 from tests.pytest_cosmos_venv.faults.harbor import dbt, harbor
 
 try:
@@ -65,11 +65,3 @@ def test_a_failed_model_calls_what_was_to_be_called(
     assert str(cosmos_faults.alerts[-1]) == "on_failure_callback of load: ConnectionError: #harbor is closed"
     assert cosmos_faults.happened == []
     assert isinstance(dag.get_task("load").on_failure_callback[0], Pager)
-
-
-def test_one_task_has_its_alerts_too(cosmos_run_task: RunTask, cosmos_faults: Faults) -> None:
-    task = harbor(lambda: 1 / 0, retries=0, on_failure_callback=lambda _: None).get_task("load")
-
-    cosmos_run_task(task)
-
-    assert [str(each) for each in cosmos_faults.alerts] == ["on_failure_callback of load"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from contextlib import nullcontext
 from pathlib import Path
@@ -33,8 +32,3 @@ def test_a_value_that_cannot_be_read_again_is_an_error_with_its_reason(tmp_path:
 
     with pytest.raises(WorkerFailed, match=r"what the task returned cannot be pickled: .*pier"):
         run(lambda: Stranded("Anna", 3), tmp_path)
-
-
-def test_a_process_that_leaves_without_a_result_is_told_with_its_exit_code(tmp_path: Path) -> None:
-    with pytest.raises(WorkerFailed, match="the process of the task ended with exit code 7 before its work was done"):
-        run(lambda: os._exit(7), tmp_path)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pytest_cosmos_venv import ToolkitMisuse
-from pytest_cosmos_venv.faults.language import KINDS, Fault, faults_of, parse_fault
+from pytest_cosmos_venv.faults.language import Fault, faults_of, parse_fault
 
 pytest_plugins = ["pytester"]
 
@@ -16,15 +16,10 @@ pytest_plugins = ["pytester"]
     ("sentence", "keywords"),
     [
         ("worker killed after node 3", {"what": "worker_killed", "at": "node 3"}),
-        ("worker killed at node 3", {"what": "worker_killed", "at": "node 3"}),
-        ("worker killed at the end", {"what": "worker_killed", "at": "end"}),
         ("pod killed in task load, twice", {"what": "pod_killed", "in_task": "load", "times": 2}),
         ("dbt killed after node orders every time", {"what": "dbt_killed", "at": "node orders", "times": None}),
         ("dbt hangs after node 2 for 3 s", {"what": "dbt_hangs", "at": "node 2", "lasts": "3 s"}),
-        ("index down for 30 s", {"what": "index_down", "lasts": "30 s"}),
         ("index down at request 2 for 3 requests", {"what": "index_down", "at": "request 2", "lasts": "3 requests"}),
-        ("warehouse drops the connection", {"what": "warehouse_drops_connection"}),
-        ("warehouse down for 2 connections", {"what": "warehouse_down", "lasts": "2 connections"}),
         ("disk  full\n 3 times", {"what": "disk_full", "times": 3}),
         ("lock left behind", {"what": "lock_left_behind"}),
     ],
@@ -34,10 +29,6 @@ def test_a_sentence_and_its_keywords_mean_the_same(sentence: str, keywords: dict
 
     assert fault == Fault(**keywords)
     assert parse_fault(str(fault)) == fault
-
-
-def test_every_kind_has_words_of_its_own() -> None:
-    assert {parse_fault(kind.words).what for kind in KINDS.values()} == set(KINDS)
 
 
 def test_lengths_have_units() -> None:
@@ -51,12 +42,7 @@ def test_lengths_have_units() -> None:
     [
         ("worker kiled after node 3", "there is no fault .* Is 'worker killed' meant"),
         ("worker killed after lunch", "'after lunch' has no meaning there"),
-        ("worker killed after request 3", "'worker killed' takes 'start', 'end', 'node 3', 'node orders'"),
-        ("worker killed after node 0", "at='node 0'"),
-        ("worker killed for 3 s", "'worker killed': it has no length"),
-        ("dbt hangs for 3 requests", "'dbt hangs': give '30 s'"),
         ("index down for 3 lightyears", "lasts='3 lightyears'.*give '30 s' or '3 requests'"),
-        ("index down, twice", "say how long by lasts="),
     ],
 )
 def test_what_means_nothing_is_refused_with_the_way_out(sentence: str, said: str) -> None:
@@ -68,11 +54,8 @@ def test_what_means_nothing_is_refused_with_the_way_out(sentence: str, said: str
     ("mark", "said"),
     [
         (pytest.mark.cosmos_fault(), "say what happens. The faults are: 'worker killed' "),
-        (pytest.mark.cosmos_fault(what="worker_killed", when="node 3"), "and not when"),
         (pytest.mark.cosmos_fault("worker killed", at="node 3"), "a sentence or keywords, not both"),
         (pytest.mark.cosmos_fault(what="worker_killed", times=0), "times=0"),
-        (pytest.mark.cosmos_fault(what="worker_killed", at=3), "at=3: give a text"),
-        (pytest.mark.cosmos_fault(3), "cosmos_fault=3"),
     ],
 )
 def test_a_mark_is_checked_as_a_whole(mark: pytest.MarkDecorator, said: str) -> None:

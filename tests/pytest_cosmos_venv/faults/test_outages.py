@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import http.client
-import subprocess
-import sys
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import pytest
 
@@ -59,30 +56,3 @@ def test_a_retry_after_its_delay_finds_the_index_again(
     assert outcome.tasks["load"].tries == 2, str(outcome)
     assert outcome.tasks["load"].returned == 200
     assert [(each.task_id, each.try_number) for each in cosmos_faults.happened] == [("load", 1)]
-
-
-@pytest.mark.cosmos_fault("index down for 6 min")
-def test_a_retry_within_the_outage_fails(cosmos_package_index: PackageIndex, cosmos_run_dag: RunDag) -> None:
-    outcome = cosmos_run_dag(harbor(lambda: ask(cosmos_package_index)))
-
-    assert outcome.states == {"load": "failed", "report": "upstream_failed"}, str(outcome)
-
-
-@pytest.mark.long
-@pytest.mark.cosmos_fault("index down for 2 requests")
-def test_pip_outlives_a_moment_of_outage(
-    cosmos_package_index: PackageIndex, tmp_path: Path, cosmos_faults: Faults
-) -> None:
-    options = ["--target", str(tmp_path / "there"), "--no-deps", "--disable-pip-version-check"]
-
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "install", *options, *cosmos_package_index.pip_install_options, "dbt-core"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-
-    assert done.returncode == 0, done.stdout
-    assert "Retrying" in done.stdout
-    assert [request.status for request in cosmos_package_index.requests][:2] == [0, 0]

@@ -6,7 +6,6 @@ import os
 import struct
 import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -112,17 +111,3 @@ def test_statements_are_found_in_whatever_pieces_they_come() -> None:
             more, answer, found = statements.feed(whole[begin : begin + size])
             passed, answers, count = passed + more, answers + answer, count + found
         assert (passed, answers, count) == (whole[8:], b"N", 2)
-
-
-@pytest.mark.cosmos_fault("warehouse down", may_not_happen=True)
-def test_a_warehouse_that_is_not_there_resets_too(tmp_path: Path, cosmos_faults: Faults) -> None:
-    import socket
-
-    address = cosmos_faults.warehouse("127.0.0.1", 1)
-
-    with socket.create_connection((address.host, address.port)) as client:
-        try:
-            answer = client.recv(1)
-        except ConnectionResetError:
-            answer = b""
-    assert answer == b""

@@ -9,7 +9,6 @@ import psutil
 import pytest
 from psutil import Process, pid_exists, process_iter  # on purpose: before any table is in place
 
-from pytest_cosmos_venv import ToolkitMisuse
 from pytest_cosmos_venv.processes.process_table import ProcessTable
 
 
@@ -86,26 +85,6 @@ def test_numbers_of_no_process(cosmos_process_table: ProcessTable) -> None:
         Process(cosmos_process_table.zero())
 
 
-@pytest.mark.parametrize("digits", [0, 1, -3])
-def test_a_number_that_a_process_may_have_is_refused(cosmos_process_table: ProcessTable, digits: int) -> None:
-    with pytest.raises(ToolkitMisuse, match=rf"beyond_limit\(digits={digits}\): PIDs go up to \d+ here"):
-        cosmos_process_table.beyond_limit(digits=digits)
-
-
-def test_no_number_is_that_of_an_earlier_table() -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        first = ProcessTable(patch).live(name="airflow")
-        assert "airflow" in {process.name() for process in process_iter() if process.pid == first}
-
-    with pytest.MonkeyPatch.context() as patch:
-        second = ProcessTable(patch).denied()
-        (found,) = [process for process in process_iter() if process.pid == second]
-        with pytest.raises(psutil.AccessDenied):
-            found.name()
-
-    assert second != first
-
-
 def test_signals_are_told_and_reach_nobody(cosmos_process_table: ProcessTable) -> None:
     pid = cosmos_process_table.live()
 
@@ -114,14 +93,6 @@ def test_signals_are_told_and_reach_nobody(cosmos_process_table: ProcessTable) -
     os.kill(cosmos_process_table.zero(), 0)
 
     assert cosmos_process_table.signals == [(pid, signal.SIGTERM), (pid, signal.SIGKILL), (0, 0)]
-
-
-def test_every_other_process_is_a_real_one(cosmos_process_table: ProcessTable) -> None:
-    cosmos_process_table.denied()
-
-    assert Process().create_time() == Process(os.getpid()).create_time()
-    assert pid_exists(os.getpid())
-    os.kill(os.getpid(), 0)
 
 
 def test_all_is_undone() -> None:

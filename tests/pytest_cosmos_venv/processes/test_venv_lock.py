@@ -7,9 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +15,6 @@ import psutil
 import pytest
 
 from pytest_cosmos_venv import ToolkitMisuse
-from pytest_cosmos_venv.airflow.clock import Clock
 from pytest_cosmos_venv.processes.pids import Pids
 from pytest_cosmos_venv.processes.venv_lock import VenvLock, VenvLocks
 
@@ -85,15 +82,6 @@ def test_it_is_of_another_host(lock: VenvLock) -> None:
         lock.other_host(os.uname().nodename)
 
 
-@pytest.mark.parametrize("anew", ["held_by", "stale", "empty", "garbage"])
-def test_the_next_owner_is_of_this_host(lock: VenvLock, anew: str) -> None:
-    lock.other_host("harbor-2")
-
-    getattr(lock, anew)(*([4711] if anew == "held_by" else []))
-
-    assert [file.name for file in lock.directory.iterdir()] == ["cosmos_virtualenv.lock"]
-
-
 @pytest.mark.parametrize("how", ["directory", "dangling-link"])
 def test_nobody_can_read_it(lock: VenvLock, how: Literal["directory", "dangling-link"]) -> None:
     lock.unreadable(how)
@@ -112,17 +100,6 @@ def test_it_is_released_while_somebody_waits(lock: VenvLock, cosmos_pids: Pids) 
     lock.wait_until_free(timeout=10)
 
     assert lock.owner is None
-
-
-def test_waiting_moves_no_clock_of_the_test(lock: VenvLock, cosmos_clock: Clock) -> None:
-    cosmos_clock.freeze("2020-01-01")
-    lock.held_by(4711)
-    threading.Timer(0.1, lock.file.unlink).start()
-
-    lock.wait_until_free(timeout=10)
-
-    assert cosmos_clock.now == datetime(2020, 1, 1, tzinfo=timezone.utc)
-    assert all(owner.since > datetime(2024, 1, 1, tzinfo=timezone.utc).timestamp() for owner in lock.history)
 
 
 def test_waiting_ends_with_a_sentence(lock: VenvLock) -> None:
@@ -146,23 +123,6 @@ def test_no_owner_is_missed_however_short(lock: VenvLock) -> None:
     assert all(owner.until is not None for owner in history)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells every change of a folder")
-def test_an_owner_that_is_read_before_the_kernel_tells_of_it_counts_once(
-    lock: VenvLock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    history = lock._history
-    with monkeypatch.context() as patch:
-        patch.setattr(history._events, "read", list)
-        patch.setattr(history._events, "wait", lambda _: False)
-        lock.file.write_text("1001")
-        history.catch_up()
-
-    assert [owner.pid for owner in lock.history] == [1001]
-    lock.file.unlink()
-    lock.file.write_text("1002")
-    assert [owner.pid for owner in lock.history] == [1001, 1002]
-
-
 def test_owners_are_told_when_the_directory_was_made_anew(lock: VenvLock) -> None:
     lock.held_by(1001)
     shutil.rmtree(lock.directory)
@@ -175,37 +135,3 @@ def test_owners_are_told_when_the_directory_was_made_anew(lock: VenvLock) -> Non
             assert time.monotonic() < end, "the watching has ended"
 
     assert [owner.pid for owner in lock.history] == [1001, 1002, 1003]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no descriptor is needed")
-def test_a_process_with_many_files_open_can_watch(tmp_path: Path) -> None:
-    import resource
-
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(min(4096, limits[1]), limits[0]), limits[1]))
-    opened = [os.dup(0)]
-    while opened[-1] < 1100:
-        opened.append(os.dup(0))
-    locks = VenvLocks(Pids())
-    try:
-        lock = locks(tmp_path)
-        lock.held_by(4711)
-        assert [owner.pid for owner in lock.history] == [4711]
-    finally:
-        locks.close()
-        for descriptor in opened:
-            os.close(descriptor)
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-
-
-def test_the_watching_ends_with_the_test(tmp_path: Path) -> None:
-    before = threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
-    pids = Pids()
-    locks = VenvLocks(pids)
-    locks(tmp_path).release_after(1000)
-    assert locks(tmp_path) is locks(str(tmp_path))
-    assert threading.active_count() > before[0]
-
-    locks.close()
-
-    assert (threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))) == before

@@ -8,14 +8,14 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, Protocol
 
 import pytest
 import requests
 
-from pytest_cosmos_venv import HttpManifest, ToolkitMisuse, serve_manifest
+from pytest_cosmos_venv import HttpManifest, serve_manifest
 from tests.waiting import wait_until
 
 MANIFEST = {"metadata": {"project_name": "harbor"}, "nodes": {f"model.harbor.m{i}": {} for i in range(200)}}
@@ -83,19 +83,6 @@ def test_a_truncated_manifest_is_an_error_and_not_half_a_manifest(manifest: Http
     assert get(timeout=5).json() == MANIFEST
 
 
-@pytest.mark.parametrize("place", ["server", "responses"])
-def test_who_asks_for_the_headers_alone_meets_no_end_of_the_body(place: str, manifest: HttpManifest) -> None:
-    manifest.answer(200, truncated=True)
-
-    if place == "server":
-        answer = requests.head(manifest.url, timeout=5)
-    else:
-        with manifest.responses(ELSEWHERE):
-            answer = requests.head(ELSEWHERE, timeout=5)
-
-    assert (answer.status_code, answer.content) == (200, b"")
-
-
 def test_a_slow_answer_meets_the_clients_own_patience(manifest: HttpManifest, get: Get) -> None:
     manifest.answer(200, after=60).answer(200, after=0.05)
 
@@ -149,23 +136,3 @@ def test_closing_ends_slow_answers_and_silent_clients_at_once(manifest: HttpMani
     silent.close()
     with pytest.raises(requests.ConnectionError):
         requests.get(manifest.url, timeout=5)
-
-
-@pytest.mark.parametrize(
-    ("script", "words"),
-    [
-        (lambda manifest: manifest.answer(999), "answer(999): that is no HTTP status"),
-        (
-            lambda manifest: manifest.answer(500, truncated=True),
-            "answer(500, truncated=True): only the manifest itself (200) is truncated.",
-        ),
-        (lambda manifest: manifest.answer(after=-1), "after=-1: give seconds, 0 or more."),
-    ],
-)
-def test_a_script_that_contradicts_itself_is_refused(
-    manifest: HttpManifest, script: Callable[[HttpManifest], object], words: str
-) -> None:
-    with pytest.raises(ToolkitMisuse) as raised:
-        script(manifest)
-
-    assert words in str(raised.value)

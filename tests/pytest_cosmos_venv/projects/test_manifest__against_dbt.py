@@ -210,7 +210,7 @@ def _add_the_rest(project: DbtProject) -> None:
     )
 
 
-@pytest.fixture(scope="module", params=[pytest.param("dbt110", marks=pytest.mark.exhaustive), "dbt111"])
+@pytest.fixture(scope="module", params=["dbt110", "dbt111"])
 def comparison(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     """The one run of a real dbt."""
     python = python_of(request.param)

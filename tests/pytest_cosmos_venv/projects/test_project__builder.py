@@ -75,34 +75,6 @@ def test_what_is_deleted_is_gone_from_disk_and_manifest(harbor: DbtProject) -> N
     assert list(harbor.manifest_data()["nodes"]) == ["seed.harbor.piers"]
 
 
-def test_a_node_comes_before_others_of_its_name(harbor: DbtProject) -> None:
-    harbor.macro("piers", "{% macro piers() %}1{% endmacro %}")
-    harbor.source("piers", tables=["raw"])
-
-    harbor.edit("piers", "id\n7\n")
-    assert harbor.file("piers").read_text("utf-8") == "id\n7\n"
-    harbor.delete("piers")
-    assert "There is a macro and a source 'piers' in project 'harbor': which one is meant?" in _misuse(
-        lambda: harbor.delete("piers")
-    )
-    harbor.edit("piers", "{% macro piers() %}2{% endmacro %}")
-    assert "2" in (harbor.path / "macros" / "piers.sql").read_text("utf-8")
-
-
-def test_a_version_is_not_deleted_alone(harbor: DbtProject) -> None:
-    harbor.model("dim", versions={1: "select 1", 2: "select 2"})
-
-    assert "'dim.v1' is a version, and versions go together: delete('dim')" in _misuse(lambda: harbor.delete("dim.v1"))
-    assert "There is no 'dim' in project 'harbor'" in _misuse(lambda: harbor.file("dim"))
-    harbor.delete("dim")
-
-
-def test_a_package_has_no_packages(harbor: DbtProject) -> None:
-    harbor.package("tides").package("moon")
-
-    assert "Package 'moon' stands within package 'tides'" in _misuse(harbor.manifest)
-
-
 def test_the_profile_of_postgres_has_defaults_that_can_be_replaced(projects: DbtProjects) -> None:
     project = projects("harbor", profile={"type": "postgres", "schema": "marts"})
     project.model("dim", "select 1 as id")
@@ -110,13 +82,6 @@ def test_the_profile_of_postgres_has_defaults_that_can_be_replaced(projects: Dbt
     assert project.profile.document["harbor"]["outputs"]["dev"]["dbname"] == "harbor"
     assert project.manifest_data()["nodes"]["model.harbor.dim"]["relation_name"] == '"harbor"."marts"."dim"'
     assert project.manifest_data()["metadata"]["adapter_type"] == "postgres"
-
-
-def test_a_seed_too_large_for_dbt_is_known_by_its_path(harbor: DbtProject) -> None:
-    harbor.edit("piers", "id\n" + "1\n" * 600_000)
-
-    checksum = harbor.manifest_data()["nodes"]["seed.harbor.piers"]["checksum"]
-    assert checksum == {"name": "path", "checksum": "seeds/piers.csv"}
 
 
 def _misuse(make: Any) -> str:
@@ -169,20 +134,12 @@ def test_every_misuse_of_the_builder_is_one_sentence_that_names_the_way_out(
             "select * from {{ ref('pier') }}",
             "models/dim.sql reads ref('pier'), which is not there: did you mean 'piers'",
         ),
-        (
-            "select * from {{ ref('piers', v=2) }}",
-            "reads ref('piers', v=2), which is not there: a model of that name is",
-        ),
-        ("select * from {{ ref('tides', 'x') }}", "models/dim.sql reads ref('tides', 'x'), which is not there."),
         ("select * from {{ ref('off') }}", "models/dim.sql reads ref('off'), which is disabled (enabled=False): dbt"),
-        ("select * from {{ source('raw', 'x') }}", "source('raw', tables=['x']) adds it"),
         (
             "select {{ var('region') }}",
             "models/dim.sql cannot be read as dbt's SQL: var('region') has no value: give "
             "the project variables={'region': …}",
         ),
-        ("select {{ env_var('NO_SUCH') }}", "env_var('NO_SUCH') has no value: set the variable"),
-        ("select {{ ref() }}", "ref() takes ('name') or ('package', 'name'), and v="),
         ("select {% if %}", "models/dim.sql cannot be read as dbt's SQL: Expected an expression"),
     ],
 )
@@ -207,14 +164,6 @@ def test_a_python_model_that_cannot_be_read_is_refused(harbor: DbtProject, pytho
     harbor.model("dim", python, language="python")
 
     assert words in _misuse(harbor.manifest)
-
-
-def test_a_test_that_is_not_there_and_a_file_that_is_gone_are_told(harbor: DbtProject) -> None:
-    harbor.model("dim", "select 1", tests={"id": ["positive"]})
-    assert "there is no generic test 'positive'. dbt has accepted_values" in _misuse(harbor.manifest)
-
-    harbor.file("dim").unlink()
-    assert "models/dim.sql is gone: use delete('dim')" in _misuse(harbor.manifest)
 
 
 @pytest.mark.long

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import Contender, TaskRace
 from pytest_cosmos_venv.races.peak_memory import PeakMemory
 
 Measure = Callable[[], AbstractContextManager[PeakMemory]]
@@ -64,97 +60,3 @@ def test_what_has_left_its_parents_and_their_session_counts(cosmos_peak_memory: 
         run(LEAVE, 150 * MIB, peak)
 
     assert peak.bytes > 150 * MIB
-
-
-def test_what_inherits_the_environment_of_the_block_counts(cosmos_peak_memory: Measure) -> None:
-    """Started by a server that was there before: no child, and in no session, of anything that is known."""
-    source = (
-        "import json, subprocess, sys; environment = json.loads(input());"
-        f"subprocess.run([sys.executable, '-I', '-S', '-c', {HOLD!r}, str(100 << 20)], env=environment)"
-    )
-    server = subprocess.Popen(
-        [sys.executable, "-c", source],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-    )
-
-    with server, cosmos_peak_memory() as peak:
-        assert server.stdin is not None
-        server.stdin.write(json.dumps(dict(os.environ)) + "\n")
-        server.stdin.flush()
-        wait_until_seen(peak, 100 * MIB)
-
-    assert peak.bytes > 100 * MIB
-
-
-BEFORE = bytearray(64 * MIB) if sys.platform == "linux" else b""
-"""Of every process that imports this file: what forks from it shares it."""
-
-
-def hold(contender: Contender, size: int) -> None:
-    held = bytearray(size)
-    time.sleep(0.5)  # the block sees it at least once, together with the other's on a busy machine
-    del held
-
-
-def test_contenders_count_with_what_they_do_not_share(cosmos_peak_memory: Measure, cosmos_task_race: TaskRace) -> None:
-    cosmos_task_race(hold, 0)  # what they fork from is there before
-
-    with cosmos_peak_memory() as nothing:
-        cosmos_task_race(hold, 0)
-    with cosmos_peak_memory() as peak:
-        cosmos_task_race(hold, 100 * MIB)
-
-    assert nothing.bytes < 40 * MIB
-    # What a copy fills before it is first looked at counts as copied: some milliseconds of filling.
-    assert 180 * MIB < peak.bytes < 260 * MIB
-
-
-def test_this_process_counts_with_what_it_grew(cosmos_peak_memory: Measure) -> None:
-    with cosmos_peak_memory() as nothing:
-        pass
-    with cosmos_peak_memory() as peak:
-        held = bytearray(120 * MIB)
-        del held
-
-    assert nothing.bytes < 20 * MIB
-    assert 110 * MIB < peak.bytes < 160 * MIB  # something else may be given back meanwhile
-
-
-def test_a_process_of_before_counts_when_a_dbt_reports_from_it(
-    cosmos_peak_memory: Measure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COSMOS_DBT_RECORD_DIR", str(tmp_path))
-    source = "held = bytearray(100 << 20); print(flush=True); input()"
-    warm = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert warm.stdout is not None
-    warm.stdout.readline()
-
-    with cosmos_peak_memory() as without:
-        pass
-    with cosmos_peak_memory() as peak:
-        report_call(tmp_path, warm.pid)
-    warm.communicate("\n")
-
-    assert without.bytes < 20 * MIB
-    assert peak.bytes > 100 * MIB
-
-
-def report_call(record: Path, pid: int) -> None:
-    """Report a call as a fake that lives on between calls would."""
-    start = {
-        "event": "start",
-        "argv": ["dbt", "run"],
-        "cwd": "/",
-        "env": {},
-        "pid": pid,
-        "ppid": 1,
-        "prefix": "/",
-        "stdin": None,
-    }
-    line = json.dumps({**start, "dbt_version": "1.11.0", "at": time.time()})
-    (record / f"{pid}.jsonl").write_text(line + "\n")

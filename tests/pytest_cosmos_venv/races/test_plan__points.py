@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ import pytest
 from pytest_cosmos_venv import (
     Contender,
     RaceFailure,
-    Sighting,
     TaskRace,
     ToolkitMisuse,
     build_begins,
@@ -78,18 +76,6 @@ def test_who_has_ended_before_a_point_says_how(cosmos_task_race: TaskRace) -> No
     assert "its output:\nmoored" in told
 
 
-def test_who_has_ended_says_how_when_another_does_not_come_in_time(cosmos_task_race: TaskRace) -> None:
-    with cosmos_task_race.start([say_and_fail, wait_for_ever]) as race:
-        while 0 in race.running:
-            time.sleep(0.01)
-        with pytest.raises(RaceFailure, match="contender-1 have not reached 'never'") as failure:
-            race.wait_for("never", timeout=0.2)
-
-    told = str(failure.value)
-    assert told.index("threading.py") < told.index("LookupError: no such pier")
-    assert "its output:\nno room at the quay" in told
-
-
 def come_by(contender: Contender, folder: Path) -> None:
     contender.point("here")
     (folder / contender.name).touch()
@@ -98,19 +84,6 @@ def come_by(contender: Contender, folder: Path) -> None:
 def test_a_point_that_nobody_reached_fails_the_race(cosmos_task_race: TaskRace, tmp_path: Path) -> None:
     with pytest.raises(RaceFailure, match=r"kill_at='here!': no contender has come there \(told of: here; seen from"):
         cosmos_task_race(come_by, tmp_path, kill_at="here!")
-
-
-def test_a_kill_that_came_too_late_fails_the_race(cosmos_task_race: TaskRace, tmp_path: Path) -> None:
-    late = Point("late", lambda: Sighting(at=0) if (tmp_path / "contender-0").exists() and ended(tmp_path) else None)
-
-    with pytest.raises(RaceFailure, match="contender-0 had ended before the kill at 'late' came"):
-        cosmos_task_race(come_by, tmp_path, contenders=1, kill_at=late)
-
-
-def ended(folder: Path) -> bool:
-    """Its process can do nothing more."""
-    time.sleep(0.1)
-    return True
 
 
 def meet(contender: Contender, folder: Path) -> None:

@@ -14,7 +14,6 @@ import psutil
 import pytest
 
 from pytest_cosmos_venv import Contender, RaceFailure, TaskRace, ToolkitMisuse
-from pytest_cosmos_venv.races import supervisor_client
 
 
 def wait_for_ever(contender: Contender) -> None:
@@ -59,28 +58,6 @@ def test_a_race_whose_marshal_is_killed_says_so(cosmos_task_race: TaskRace) -> N
 
     with pytest.raises(ToolkitMisuse, match="is over"):
         race.kill(0)
-
-
-class Unreadable:
-    """Can be pickled, and not unpickled."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return refuse_to_be_read, ()
-
-
-def refuse_to_be_read() -> None:
-    raise LookupError("no pier here")
-
-
-def return_the_unreadable(contender: Contender) -> Unreadable:
-    return Unreadable()
-
-
-def test_a_value_that_cannot_be_read_is_the_failure_of_its_contender(cosmos_task_race: TaskRace) -> None:
-    first, second = cosmos_task_race([return_the_unreadable, install], check=False).outcomes
-
-    assert first.in_words.startswith("LookupError: no pier here, when the test's process took in what")
-    assert (first.succeeded, second.value) == (False, "contender-1 installs")
 
 
 class RunsCode:
@@ -129,19 +106,3 @@ def test_a_process_that_ends_by_itself_with_0_has_not_succeeded(cosmos_task_race
     assert [each.in_words for each in race.losers] == ["the process ended by itself with 0 before it answered"]
     with pytest.raises(RaceFailure, match="1 of 1 contenders failed"):
         cosmos_task_race(leave_early, contenders=1)
-
-
-def test_a_race_that_cannot_be_ended_keeps_no_other_one_running(
-    cosmos_task_race: TaskRace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    races = [cosmos_task_race.start(wait_for_ever) for _ in range(2)]
-    for race in races:
-        race.__enter__().wait_for("waiting for ever")
-    contenders = [psutil.Process(race.pids[0]) for race in races]
-    monkeypatch.setattr(supervisor_client, "_LONGEST_FAREWELL", -1.0)
-
-    with pytest.raises(ToolkitMisuse, match="could not be ended"):
-        cosmos_task_race._close()
-
-    assert psutil.wait_procs(contenders, timeout=30)[1] == []
-    assert [race.folder_for_sockets.exists() for race in races] == [False, False]

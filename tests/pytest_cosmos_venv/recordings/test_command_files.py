@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,7 +10,6 @@ import pytest
 
 from pytest_cosmos_venv import read_recording
 from tests.pytest_cosmos_venv.recordings.stand_in_dbt import DEADLINE, environment, record, recorder, write_dbt
-from tests.waiting import wait_until
 
 RESULTS = {"metadata": {"dbt_version": "1.11.2"}, "results": [{"unique_id": "model.shop.orders", "status": "success"}]}
 
@@ -55,7 +51,6 @@ def test_artifacts_of_an_earlier_command_are_not_those_of_this_one(tmp_path: Pat
     [
         pytest.param(["--target-path", "out"], {}, id="option"),
         pytest.param([], {"DBT_TARGET_PATH": "out"}, id="variable"),
-        pytest.param([], {"DBT_ENGINE_TARGET_PATH": "out"}, id="variable-of-newer-dbts"),
     ],
 )
 def test_artifacts_are_found_where_the_command_puts_them(
@@ -108,64 +103,6 @@ def test_commands_at_the_same_moment_are_all_kept(tmp_path: Path) -> None:
     assert not list((tmp_path / "recording").glob(".*"))
 
 
-def test_a_command_takes_the_number_behind_the_highest(tmp_path: Path) -> None:
-    recording, dbt = tmp_path / "recording", write_dbt(tmp_path, "print('this one', sys.argv[-1])")
-    for word in ("one", "two", "three"):
-        record(recording, dbt, "run", "-s", word, cwd=tmp_path)
-    index = json.loads((recording / "recording.json").read_text(encoding="utf-8"))
-    shutil.rmtree(recording / index["commands"].pop(0)["folder"])
-    (recording / "recording.json").write_text(json.dumps(index), encoding="utf-8")
-
-    record(recording, dbt, "run", "-s", "four", cwd=tmp_path)
-
-    kept = json.loads((recording / "recording.json").read_text(encoding="utf-8"))["commands"]
-    assert [each["folder"] for each in kept] == ["002-run", "003-run", "004-run"]
-    assert [each.stdout for each in read_recording(recording).commands] == [
-        f"this one {word}\n" for word in ("two", "three", "four")
-    ]
-
-
-def test_what_killed_recorders_have_left_is_removed(tmp_path: Path) -> None:
-    recording = tmp_path / "recording"
-    (recording / ".draft-killed" / "artifacts").mkdir(parents=True)
-    (recording / ".recording.json-4711").write_text("{", encoding="utf-8")
-
-    record(recording, write_dbt(tmp_path, "print('late')"), "run", cwd=tmp_path)
-
-    assert sorted(each.name for each in recording.iterdir()) == ["001-run", "recording.json"]
-
-
-@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="the kernel does not show who waits for a lock")
-def test_a_command_waits_for_the_one_that_is_being_put_there(tmp_path: Path) -> None:
-    recording = tmp_path / "recording"
-    recording.mkdir()
-    command = [*recorder(recording, write_dbt(tmp_path, "print('late')")), "run"]
-    descriptor = os.open(recording, os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE)
-    wait_until(lambda: waits_for_a_lock(process.pid) or process.poll() is not None)
-
-    assert process.poll() is None
-    assert not (recording / "recording.json").exists()
-    os.close(descriptor)
-    process.communicate(timeout=DEADLINE)
-    assert len(read_recording(recording).commands) == 1
-
-
-def waits_for_a_lock(pid: int) -> bool:
-    lines = Path("/proc/locks").read_text(encoding="utf-8").splitlines()
-    return any("-> FLOCK" in line and str(pid) in line.split() for line in lines)
-
-
-def test_a_dbt_that_is_not_there_is_told_as_a_shell_tells_it(tmp_path: Path) -> None:
-    done = record(tmp_path / "recording", tmp_path / "bin" / "dbt", "run", cwd=tmp_path)
-
-    assert done.returncode == 127
-    assert "dbt: No such file or directory" in done.stderr
-    assert not (tmp_path / "recording").exists()
-
-
 def test_a_recording_that_cannot_be_written_leaves_the_end_of_dbt_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "recording").write_text("a file", encoding="utf-8")
 
@@ -173,14 +110,3 @@ def test_a_recording_that_cannot_be_written_leaves_the_end_of_dbt_as_it_is(tmp_p
 
     assert done.returncode == 1
     assert "this command was not recorded" in done.stderr
-
-
-def test_a_log_of_an_earlier_command_in_the_same_folder_is_left_out(tmp_path: Path) -> None:
-    code = "os.environ['DBT_LOG_PATH'] = 'logs'\nevent('StatsLine', 'this one')"
-    (tmp_path / "logs").mkdir()
-    (tmp_path / "logs" / "dbt.log").write_text('{"info": {"name": "Old"}}\n', encoding="utf-8")
-
-    record(tmp_path / "recording", write_dbt(tmp_path, code), "run", "--log-path", "logs", cwd=tmp_path)
-
-    (command,) = read_recording(tmp_path / "recording").commands
-    assert [event["info"]["msg"] for event in command.events] == ["this one"]

@@ -97,14 +97,6 @@ def test_lines_to_one_place_keep_their_order(tmp_path: Path) -> None:
     assert done.stdout.split() == [str(number) for number in range(40)]
 
 
-def test_a_line_is_passed_on_when_dbt_says_it(tmp_path: Path, start: list[subprocess.Popen[str]]) -> None:
-    process = start_recorded(LISTENING, tmp_path, start)
-    assert process.stdout is not None
-
-    assert process.stdout.readline().startswith("ready")  # and dbt still runs
-    assert process.poll() is None
-
-
 @pytest.mark.parametrize("whole_group", [False, True], ids=["to-the-process", "to-the-group"])
 def test_a_signal_reaches_dbt_once(whole_group: bool, tmp_path: Path, start: list[subprocess.Popen[str]]) -> None:
     process = start_recorded(LISTENING, tmp_path, start)
@@ -137,14 +129,6 @@ def test_a_signal_that_ends_dbt_ends_the_recorder_likewise(tmp_path: Path, start
     assert process.wait(DEADLINE) == -signal.SIGTERM
 
 
-def test_a_dbt_that_is_killed_ends_the_recorder_likewise(tmp_path: Path) -> None:
-    dbt = write_dbt(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
-
-    done = record(tmp_path / "recording", dbt, "run", cwd=tmp_path)
-
-    assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")
-
-
 def test_a_recorder_that_is_killed_takes_dbt_with_it(tmp_path: Path, start: list[subprocess.Popen[str]]) -> None:
     process = start_recorded(LISTENING, tmp_path, start)
     assert process.stdout is not None
@@ -154,30 +138,3 @@ def test_a_recorder_that_is_killed_takes_dbt_with_it(tmp_path: Path, start: list
 
     psutil.wait_procs([dbt], timeout=DEADLINE)
     assert not dbt.is_running() or dbt.status() == psutil.STATUS_ZOMBIE
-
-
-def test_a_child_of_dbt_that_stays_keeps_nobody_waiting(tmp_path: Path, start: list[subprocess.Popen[str]]) -> None:
-    code = "child = os.fork()\nif not child:\n    signal.pause()\nprint('started', child, flush=True)\n"
-    process = start_recorded(code, tmp_path, start)
-
-    assert process.wait(DEADLINE) == 0
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith("started")
-
-
-def test_a_reader_that_goes_away_is_met_by_dbt(tmp_path: Path, start: list[subprocess.Popen[str]]) -> None:
-    code = """
-print('ready', flush=True)
-try:
-    while True:
-        print('x' * 4096, flush=True)
-except BrokenPipeError:
-    os._exit(9)
-"""
-    process = start_recorded(code, tmp_path, start)
-    assert process.stdout is not None
-    process.stdout.readline()
-
-    process.stdout.close()
-
-    assert process.wait(DEADLINE) == 9

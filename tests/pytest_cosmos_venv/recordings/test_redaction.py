@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import json
-import shlex
-from collections.abc import Callable
-from urllib.parse import quote, quote_plus
 
 import pytest
 
@@ -15,43 +10,6 @@ from pytest_cosmos_venv.recordings.redaction import STARS, Redaction
 
 # Each letter that some encoding changes.
 SECRET = "p@ss/w\"o'r\\d <&> ü% +x"
-FORMS: dict[str, Callable[[str], str]] = {
-    "plain": str,
-    "json": json.dumps,
-    "json-of-utf-8": lambda text: json.dumps(text, ensure_ascii=False),
-    "json-in-json": lambda text: json.dumps(json.dumps({"a": text})),
-    "repr": repr,
-    "repr-in-json": lambda text: json.dumps(str({"a": text})),
-    "url": lambda text: f"postgresql://crane:{quote(text, safe='')}@db/port",
-    "path-of-url": quote,
-    "form": quote_plus,
-    "url-in-small-letters": lambda text: quote(text, safe="").replace("%2F", "%2f").replace("%3C", "%3c"),
-    "html": html.escape,
-    "sql": lambda text: "'" + text.replace("'", "''") + "'",
-    "shell": shlex.quote,
-    "base64": lambda text: base64.b64encode(text.encode()).decode(),
-    "basic-auth-1": lambda text: base64.b64encode(f"u:{text}".encode()).decode(),
-    "basic-auth-2": lambda text: base64.b64encode(f"us:{text}x".encode()).decode(),
-    "base64-of-urls": lambda text: base64.urlsafe_b64encode(f"use:{text}".encode()).decode(),
-    "javascript": lambda text: quote(text, safe="!'()*"),
-    "sql-in-json-in-html": lambda text: html.escape(json.dumps(text.replace("'", "''"))),
-    "hex": lambda text: text.encode().hex(),
-}
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_every_form_of_a_secret_is_replaced(form: str) -> None:
-    encoded = FORMS[form](SECRET)
-    text = f"before {encoded} behind"
-
-    redacted = Redaction([SECRET]).text(text)
-
-    assert STARS in redacted
-    assert redacted.startswith("before ")
-    assert redacted.endswith(" behind")
-    assert len(redacted) < len(text)
-    middle = len(encoded) // 2
-    assert encoded[middle - 4 : middle + 4] not in redacted
 
 
 def test_json_stays_json_and_loses_the_secret_at_every_depth() -> None:
@@ -64,10 +22,6 @@ def test_json_stays_json_and_loses_the_secret_at_every_depth() -> None:
         "inner": json.dumps({"deep": STARS}),
         "count": 1,
     }
-
-
-def test_a_number_that_is_a_secret_is_replaced_too() -> None:
-    assert json.loads(Redaction(["4711"]).document('{"pin": 4711, "rows": 47}')) == {"pin": STARS, "rows": 47}
 
 
 def test_a_short_number_under_another_name_stays_and_json_stays_json() -> None:
@@ -100,15 +54,6 @@ def test_whoever_stands_in_a_web_address_is_replaced(scheme: str, user: str) -> 
 
 def test_a_short_secret_is_replaced_as_a_word_alone() -> None:
     assert Redaction(["abc"]).text("abc abcd 'abc'") == f"{STARS} abcd '{STARS}'"
-
-
-def test_a_log_of_events_is_redacted_line_by_line() -> None:
-    text = f"{json.dumps({'info': {'msg': SECRET}})}\nplain {SECRET}\n"
-
-    first, second, end = Redaction([SECRET]).lines(text).split("\n")
-
-    assert json.loads(first) == {"info": {"msg": STARS}}
-    assert (second, end) == (f"plain {STARS}", "")
 
 
 def test_the_longest_path_counts_and_a_longer_name_is_another_path() -> None:

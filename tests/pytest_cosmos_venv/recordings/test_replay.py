@@ -112,101 +112,6 @@ def test_a_selection_gets_its_nodes(
     assert done.returncode == int("error" in expected.values())
 
 
-def test_a_json_log_of_one_node_has_its_recorded_events(replay: ReplayVenv, project: Path) -> None:
-    words = ("--log-format", "json", "--log-level", "debug")
-
-    done = call(replay.dbt, "run", *words, "-s", "orders", cwd=project)
-
-    events = [json.loads(line) for line in done.stdout.splitlines()]
-    of_node = [each for each in events if (each["data"].get("node_info") or {}).get("unique_id")]
-    names = [each["info"]["name"] for each in of_node]
-    assert names == ["LogStartLine", "SQLQuery", "LogModelResult", "NodeFinished"]
-    assert [each["data"]["total"] for each in of_node if "total" in each["data"]] == [1, 1]
-    assert len({each["info"]["invocation_id"] for each in events}) == 1
-
-
-def test_the_whole_command_in_another_form_is_put_together_from_its_events(replay: ReplayVenv, project: Path) -> None:
-    done = call(replay.dbt, "build", "--log-format", "json", cwd=project)
-
-    events = [json.loads(line) for line in done.stdout.splitlines()]
-    assert events[-1]["data"]["stats"] == {"pass": 4, "warn": 0, "error": 1, "skip": 1, "noop": 0, "total": 6}
-    assert done.returncode == 1
-
-
-def test_a_project_is_listed_as_it_was_recorded(replay: ReplayVenv, project: Path) -> None:
-    done = call(replay.dbt, "--quiet", "ls", "--output", "name", cwd=project)
-
-    assert sorted(done.stdout.split()) == ["below", "broken", "orders", "piers", "totals", "unique_orders_id"]
-
-
-@pytest.fixture
-def with_sources(tmp_path: Path) -> Path:
-    """A recording whose project has sources, one with a limit of age, and an exposure."""
-    recording = write_recording(tmp_path / "recording")
-    file = recording / "001-build" / "artifacts" / "manifest.json"
-    manifest = json.loads(file.read_text(encoding="utf-8"))
-    limit = {"warn_after": {"count": 1, "period": "day"}, "error_after": {"count": None}}
-    manifest["sources"] = {
-        f"source.shop.{source}.{name}": {
-            "name": name,
-            "source_name": source,
-            "resource_type": "source",
-            "package_name": "shop",
-            "unique_id": f"source.shop.{source}.{name}",
-            "fqn": ["shop", "staging", source, name],
-            "freshness": limit if name == "late" else None,
-        }
-        for source, name in (("raw", "late"), ("raw", "quiet"), ("log", "late"))
-    }
-    manifest["exposures"] = {
-        "exposure.shop.board": {"name": "board", "package_name": "shop", "depends_on": {"nodes": ["model.shop.totals"]}}
-    }
-    manifest["nodes"]["seed.shop.piers"]["depends_on"]["nodes"] = ["source.shop.raw.quiet"]
-    file.write_text(json.dumps(manifest), encoding="utf-8")
-    return recording
-
-
-@pytest.mark.parametrize(
-    ("selection", "expected"),
-    [
-        ("source:raw", ["source:shop.raw.late", "source:shop.raw.quiet"]),
-        ("source:*.late", ["source:shop.log.late", "source:shop.raw.late"]),
-        ("source:shop.log.late", ["source:shop.log.late"]),
-        ("exposure:board", ["exposure:shop.board"]),
-        ("+piers", ["shop.piers", "source:shop.raw.quiet"]),
-        ("totals+", ["exposure:shop.board", "shop.totals"]),
-        # A name alone means no source.
-        ("late", []),
-        ("resource_type:source,source:raw", ["source:shop.raw.late", "source:shop.raw.quiet"]),
-    ],
-)
-def test_sources_and_exposures_are_selected_as_by_the_real_dbt(
-    selection: str, expected: list[str], cosmos_replay: MakeReplay, with_sources: Path, project: Path
-) -> None:
-    replay = cosmos_replay(with_sources)
-
-    done = call(replay.dbt, "--quiet", "ls", "--select", selection, cwd=project)
-
-    assert done.stdout.split() == expected
-
-
-def test_the_age_of_sources_is_not_made_up(cosmos_fake_venv: FakeVenv, with_sources: Path, project: Path) -> None:
-    cosmos_fake_venv.replay(with_sources)
-
-    unlimited = call(cosmos_fake_venv.dbt, "source", "freshness", "--select", "source:raw.quiet", cwd=project)
-    unknown = call(cosmos_fake_venv.dbt, "source", "freshness", "--select", "source:raw", cwd=project)
-
-    assert "Nothing to do" in unlimited.stdout
-    assert unlimited.returncode == 0
-    assert unknown.returncode == 2
-    assert "no recorded command answers 'dbt source freshness --select source:raw'" in unknown.stderr
-    with pytest.raises(ToolkitMisuse, match="no recorded command answers"):
-        cosmos_fake_venv.close()
-    cosmos_fake_venv.forget()
-    for file in (cosmos_fake_venv.folder / "forgotten").iterdir():
-        file.unlink()
-
-
 def test_commands_without_nodes_are_answered_though_none_is_recorded(replay: ReplayVenv, project: Path) -> None:
     assert "installed: 1.11.2" in call(replay.dbt, "--version", cwd=project).stdout
     assert call(replay.dbt, "deps", cwd=project).returncode == 0
@@ -245,17 +150,6 @@ def test_one_command_twice_is_answered_in_order_and_then_as_the_last_time(
     answers = [call(replay.dbt, *words, cwd=project) for _ in range(3)]
 
     assert [(each.returncode, each.stdout) for each in answers] == [(1, "first\n"), (0, "second\n"), (0, "second\n")]
-
-
-def test_of_equal_commands_the_one_with_equal_variables_answers(
-    cosmos_replay: MakeReplay, project: Path, tmp_path: Path
-) -> None:
-    days = [(["run", "-s", "late", "--vars", f"{{day: {day}}}"], 0, f"{day}\n") for day in ("Monday", "Tuesday")]
-    replay = cosmos_replay(write_recording(tmp_path / "recording", *days))
-
-    done = call(replay.dbt, "run", "-s", "late", "--vars", "{day: Tuesday}", cwd=project)
-
-    assert done.stdout == "Tuesday\n"
 
 
 def test_a_dbt_that_died_of_a_signal_dies_of_it_again(cosmos_replay: MakeReplay, project: Path, tmp_path: Path) -> None:
@@ -315,9 +209,3 @@ def test_the_dbt_that_a_wheelhouse_installs_replays_too(
     assert done.returncode == 1, done.stderr
     assert "out of memory" in done.stdout
     assert cosmos_wheelhouse.calls[-1].nodes == {"model.shop.totals": "error"}
-
-
-@pytest.mark.parametrize("speed", [0, -1, "fast", True])
-def test_a_speed_that_is_none_is_refused(speed: Any, cosmos_replay: MakeReplay, tmp_path: Path) -> None:
-    with pytest.raises(ToolkitMisuse, match="speed="):
-        cosmos_replay(write_recording(tmp_path / "recording"), speed=speed)

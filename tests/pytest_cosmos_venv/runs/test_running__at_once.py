@@ -115,23 +115,6 @@ def test_two_runs_for_one_logical_date_are_refused(
     )
 
 
-def run_until_killed(contender: Contender, run_dag: RunDag) -> dict[str, str]:
-    def lift() -> None:
-        if contender.index == 0:
-            contender.point("lifting")
-
-    states: dict[str, str] = run_dag(harbor(lift)).states
-    return states
-
-
-@pytest.mark.long
-def test_a_run_goes_on_when_another_one_is_killed(cosmos_task_race: TaskRace, cosmos_run_dag: RunDag) -> None:
-    race = cosmos_task_race(run_until_killed, cosmos_run_dag, kill_at="lifting")
-
-    assert race.values == (None, {"lift": "success"})
-    assert cosmos_run_dag(harbor(meet_nobody)).succeeded
-
-
 def meet_nobody() -> None:
     """The task of a run in the test's own process, before or after a race."""
 

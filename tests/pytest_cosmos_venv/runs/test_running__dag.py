@@ -209,22 +209,6 @@ def test_the_same_dag_id_can_run_in_each_test_and_leaves_nothing(time: str, cosm
     assert outcome.states == {time: "success", "sink": "failed"}
 
 
-def test_within_a_test_a_dag_may_change_and_run_again(cosmos_run_dag: RunDag) -> None:
-    first = cosmos_run_dag(dag_of(python("one", lambda: 1)))
-    second = cosmos_run_dag(dag_of(python("one", lambda: 1), python("two", lambda: 2)))
-
-    assert first.states == {"one": "success"}
-    assert second.states == {"one": "success", "two": "success"}
-
-
-def test_after_the_first_run_of_a_process_a_run_takes_no_seconds(cosmos_run_dag: RunDag) -> None:
-    cosmos_run_dag(dag_of(python("one", lambda: 1)))
-
-    durations = [cosmos_run_dag(dag_of(python("one", lambda: 1))).duration for _ in range(5)]
-
-    assert min(durations) < 2, durations
-
-
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -234,12 +218,6 @@ def test_after_the_first_run_of_a_process_a_run_takes_no_seconds(cosmos_run_dag:
             r"so that a run for 2020-01-01.* has no tasks, and succeeds",
             id="before-the-dag-starts",
         ),
-        pytest.param(
-            {"logical_date": "yesterday"},
-            "logical_date='yesterday' is no date and no time: write it as 2026-01-01",
-            id="no-date",
-        ),
-        pytest.param({"conf": "x"}, "conf='x': give a dictionary", id="no-dictionary"),
     ],
 )
 def test_a_run_that_cannot_be_is_refused(options: dict[str, Any], words: str, cosmos_run_dag: RunDag) -> None:
@@ -253,10 +231,3 @@ def test_a_second_run_of_the_same_id_is_refused(cosmos_run_dag: RunDag) -> None:
 
     with pytest.raises(ToolkitMisuse, match="run_id='r': DAG 'harbor' has a run of this id already"):
         cosmos_run_dag(dag, run_id="r")
-
-
-def test_there_are_no_options_beside_the_documented_ones(cosmos_run_dag: RunDag) -> None:
-    run: Any = cosmos_run_dag
-
-    with pytest.raises(TypeError, match="unexpected keyword argument 'only'"):
-        run(dag_of(python("one", lambda: 1)), only="one")

@@ -64,25 +64,6 @@ def test_of_a_dag_only_this_task_runs(cosmos_run_task: RunTask) -> None:
     assert ran == ["a-1"]
 
 
-def test_an_operator_can_run_twice(cosmos_run_task: RunTask) -> None:
-    ran: list[int] = []
-    operator = PythonOperator(task_id="count", python_callable=lambda: ran.append(1))
-
-    assert cosmos_run_task(operator).succeeded
-    assert cosmos_run_task(operator, conf={"again": True}).succeeded
-    assert len(ran) == 2
-
-
-def test_on_request_a_failure_is_raised(cosmos_run_task: RunTask) -> None:
-    with pytest.raises(AssertionError, match=r"fail +failed +1 .*AirflowException: Bash command failed"):
-        cosmos_run_task(BashOperator(task_id="fail", bash_command="exit 3"), raise_on_failure=True)
-
-
-def test_what_is_no_operator_is_refused(cosmos_run_task: RunTask) -> None:
-    with pytest.raises(ToolkitMisuse, match="cosmos_run_task runs an operator, and this is none"):
-        cosmos_run_task(BashOperator)
-
-
 def test_a_mapped_operator_is_refused(cosmos_run_task: RunTask) -> None:
     with DAG("mapped", schedule=None, start_date=START):
         mapped: Any = PythonOperator.partial(task_id="each", python_callable=print).expand(op_args=[[1], [2]])

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from cosmos_venv.compat import DAG, AirflowRescheduleException, BaseOperator
+from cosmos_venv.compat import DAG, BaseOperator
 from pytest_cosmos_venv import RunDag, WaitsForEver
-from pytest_cosmos_venv.runs.turns import PRODUCER, functions_replaced, in_turns, is_producer
+from pytest_cosmos_venv.runs.turns import PRODUCER, in_turns
 
 BEGUN: list[str] = []
 TURNS: list[str] = []
@@ -82,20 +82,6 @@ class Sleeper(BaseOperator):
         BEGUN.append(f"{self.task_id} goes on")
 
 
-class Patient(BaseOperator):
-    """Looks a number of times, and lets others run in between, as a sensor in mode ``reschedule`` does."""
-
-    def __init__(self, *, looks: int, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.looks = looks
-
-    def execute(self, context: Any) -> None:  # noqa: ARG002
-        TURNS.append(self.task_id)
-        if TURNS.count(self.task_id) < self.looks:
-            raise AirflowRescheduleException(datetime.now(timezone.utc))  # type: ignore[no-untyped-call]
-        BEGUN.append(self.task_id)
-
-
 def harbor(producer: str = PRODUCER, until: str = "late") -> DAG:
     """A producer, and beside a task that it lets wait for another one, of a lower priority."""
     BEGUN.clear()
@@ -133,20 +119,6 @@ def test_a_deferred_task_that_watches_no_producer_is_executed_once(cosmos_run_da
 
     assert BEGUN == ["before", "before goes on", PRODUCER, "late", "waiter", "after", "after goes on"]
     assert outcome.state == "success"
-
-
-def test_a_task_that_waits_does_not_begin_anew_while_another_one_looks_again_and_again(
-    cosmos_run_dag: RunDag,
-) -> None:
-    dag = harbor(until="patient")
-    with dag:
-        dag.get_task(PRODUCER) >> Patient(task_id="patient", looks=6)
-
-    outcome = cosmos_run_dag(dag)
-
-    assert outcome.state == "success"
-    assert TURNS.count("patient") == 6
-    assert TURNS.count("waiter") <= 6, "three turns in vain, again as the task of the lowest priority has ended"
 
 
 class AtOnce(BaseTrigger):
@@ -188,14 +160,6 @@ def globals_of(dag: DAG) -> dict[str, Any]:
     return found
 
 
-def test_other_dags_stay_as_they_are() -> None:
-    dag = harbor(producer="other")
-    before = {**globals_of(dag)}
-
-    with in_turns(dag, stuck=print):
-        assert globals_of(dag) == before
-
-
 def test_airflow_is_as_before_after_the_block() -> None:
     dag = harbor()
     before = {**globals_of(dag)}
@@ -204,27 +168,3 @@ def test_airflow_is_as_before_after_the_block() -> None:
         assert globals_of(dag)["_run_task"] != before["_run_task"]
 
     assert globals_of(dag) == before
-
-
-class Module(dict[str, Any]):
-    """The names of a module, in which other threads look for one at any time."""
-
-    def clear(self) -> None:
-        raise AssertionError("no name is there for a moment")
-
-
-def test_a_module_has_all_of_its_names_all_the_time() -> None:
-    module = Module(run=print, other=1)
-
-    with functions_replaced(module, run=len):
-        assert module == {"run": len, "other": 1}
-
-    assert module == {"run": print, "other": 1}
-
-
-@pytest.mark.parametrize(
-    ("task_id", "expected"),
-    [(PRODUCER, True), (f"port.harbor.{PRODUCER}", True), (f"{PRODUCER}_done", False), ("mart_run", False)],
-)
-def test_a_producer_is_known_by_its_id(task_id: str, expected: bool) -> None:
-    assert is_producer(task_id) is expected

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_cosmos_venv import ToolkitMisuse
 from pytest_cosmos_venv.seeds.dag_file import Place, read_places
-from pytest_cosmos_venv.seeds.variables import damaged, holds_checksum, with_checksum
+from pytest_cosmos_venv.seeds.variables import holds_checksum, with_checksum
 
 OLD = hashlib.sha256(b"old").hexdigest()
 NEW = hashlib.sha256(b"new").hexdigest()
@@ -31,11 +31,8 @@ def in_base64(digest: str) -> str:
         pytest.param("1" * 32, NEW, id="digits-that-json-takes-for-a-number"),
         pytest.param(OLD.upper(), NEW.upper(), id="upper-case"),
         pytest.param(f"sha256-{in_base64(OLD)}", f"sha256-{in_base64(NEW)}", id="base64"),
-        pytest.param(in_base64(OLD).rstrip("="), in_base64(NEW).rstrip("="), id="base64-without-padding"),
         pytest.param("no checksum", None, id="none"),
-        pytest.param("", None, id="empty"),
         pytest.param("f" * 200, None, id="too-long-for-any"),
-        pytest.param('{"run": 3}', None, id="json-without"),
     ],
 )
 def test_the_checksum_of_a_text_is_replaced(stored: str, expected: str | None) -> None:
@@ -58,14 +55,6 @@ def test_json_keeps_its_shape() -> None:
         "n": 1,
         OLD: None,
     }
-
-
-def test_the_checksum_that_is_there_already_is_found_too() -> None:
-    assert json.loads(str(with_checksum(json.dumps([NEW]), NEW))) == [NEW]
-
-
-def test_a_damaged_value_is_its_first_half() -> None:
-    assert damaged("abcdef") == "abc"
 
 
 def test_places_are_dags_and_groups() -> None:

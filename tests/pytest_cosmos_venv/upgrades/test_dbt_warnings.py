@@ -82,7 +82,3 @@ def test_warnings_of_all_releases_have_one_form(text: str, expected: dict[str, s
     log.write_text(text, encoding="utf-8")
 
     assert warnings_of(log) == expected
-
-
-def test_a_dbt_that_has_written_no_log_has_given_no_warning(tmp_path: Path) -> None:
-    assert warnings_of(tmp_path / "dbt.log") == {}

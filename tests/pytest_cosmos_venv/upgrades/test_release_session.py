@@ -37,33 +37,6 @@ select {{ 1 if dbt_version.startswith('1.') else 2 }} as generation
 """
 
 
-PARAMETERS = """
-import pytest
-
-
-@pytest.mark.parametrize("port", ["dbt-north", "south"])
-def test_ports(cosmos_duckdb, port):
-    pass
-"""
-
-
-def test_records_of_one_test_meet_whatever_its_names_are(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = pytester.mkdir("my-dbt-project")
-    (folder / "test_them.py").write_text(PARAMETERS, encoding="utf-8")
-
-    result = pytester.runpytest_subprocess(
-        "--cosmos-dbt=1.10,1.11", "--cosmos-dbt-report=report", "-p", "no:cacheprovider"
-    )
-
-    result.assert_outcomes(passed=4)
-    report = json.loads((pytester.path / "report" / "report.json").read_text(encoding="utf-8"))
-    tests = {each["test"]: sorted(each["releases"]) for each in report["tests"]}
-    place = "my-dbt-project/test_them.py::test_ports"
-    assert tests == {f"{place}[dbt-north]": ["1.10", "1.11"], f"{place}[south]": ["1.10", "1.11"]}
-
-
 def prepare(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
     wheels = [*(engine.wheels for engine in RELEASES), ROOT / ".cache" / "wheelhouse"]
     monkeypatch.setenv("UV_FIND_LINKS", ",".join(map(str, wheels)))
@@ -151,34 +124,3 @@ def test_a_run_without_a_cache_installs_each_release_once(
     told = [line.partition(" --python ")[2] for line in log.read_text(encoding="utf-8").splitlines() if "pip" in line]
     assert sorted(line.partition(" ")[2] for line in told) == ["dbt-core", "dbt-core dbt-duckdb"]
     assert not Path(told[0].partition(" ")[0]).exists()
-
-
-@pytest.mark.parametrize(
-    ("options", "lines", "words"),
-    [
-        (["--cosmos-dbt-report=x"], [], "--cosmos-dbt-report: name several releases with --cosmos-dbt"),
-        (["--cosmos-dbt=1.11,new"], [], "--cosmos-dbt: 'new' is no release of dbt"),
-        (
-            ["--cosmos-dbt=1.11,2"],
-            ["cosmos_dbt_sources = raw.ships"],
-            "'raw.ships' names no source with an existing file",
-        ),
-    ],
-)
-def test_what_cannot_be_compared_is_refused_before_anything_runs(
-    pytester: pytest.Pytester, options: list[str], lines: list[str], words: str
-) -> None:
-    pytester.makeini("\n".join(["[pytest]", *lines]))
-
-    result = pytester.runpytest_subprocess(*options, "-p", "no:cacheprovider")
-
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert words in result.stderr.str()
-
-
-def test_one_release_collects_no_project(pytester: pytest.Pytester) -> None:
-    (pytester.mkdir("fleet") / "dbt_project.yml").touch()
-
-    result = pytester.runpytest_subprocess("--cosmos-dbt=1.11", "--collect-only", "-q", "-p", "no:cacheprovider")
-
-    assert "no tests collected" in result.stdout.str()

@@ -55,16 +55,6 @@ def test_a_held_query_runs_until_it_is_released(cosmos_bigquery: BigQueryServer)
     assert ask(cosmos_bigquery, "GET", "queries/one")[1]["jobComplete"] is True
 
 
-def test_a_query_that_takes_its_time_runs_and_ends(cosmos_bigquery: BigQueryServer) -> None:
-    cosmos_bigquery.when(".", seconds=3600)
-    insert(cosmos_bigquery, "select 1")
-    assert state(cosmos_bigquery) == ("RUNNING", None)
-
-    cosmos_bigquery.jobs[0].began -= 3600
-
-    assert state(cosmos_bigquery) == ("DONE", None)
-
-
 def test_a_cancelled_query_has_ended_by_it(cosmos_bigquery: BigQueryServer) -> None:
     cosmos_bigquery.when(".", is_held=True)
     insert(cosmos_bigquery, "select 1")
@@ -73,14 +63,6 @@ def test_a_cancelled_query_has_ended_by_it(cosmos_bigquery: BigQueryServer) -> N
 
     assert state(cosmos_bigquery) == ("DONE", "stopped")
     assert cosmos_bigquery.jobs[0].is_cancelled
-
-
-def test_one_that_has_ended_cannot_be_cancelled(cosmos_bigquery: BigQueryServer) -> None:
-    insert(cosmos_bigquery, "select 1")
-
-    ask(cosmos_bigquery, "POST", "jobs/one/cancel", {})
-
-    assert not cosmos_bigquery.jobs[0].is_cancelled
 
 
 def test_an_error_is_that_of_the_newest_rule_as_often_as_it_says(cosmos_bigquery: BigQueryServer) -> None:
@@ -95,28 +77,6 @@ def test_an_error_is_that_of_the_newest_rule_as_often_as_it_says(cosmos_bigquery
     assert ask(cosmos_bigquery, "GET", "queries/two")[0] == 400
 
 
-def test_a_query_that_is_sent_and_waited_for_in_one_request_fails_as_the_test_says(
-    cosmos_bigquery: BigQueryServer,
-) -> None:
-    cosmos_bigquery.when("select", error="no")
-
-    status, answer = ask(cosmos_bigquery, "POST", "queries", {"query": "select 1"})
-
-    assert (status, answer["error"]["message"]) == (400, "no")
-
-
-def test_a_job_is_where_its_dataset_is_and_found_there_alone(cosmos_bigquery: BigQueryServer) -> None:
-    cosmos_bigquery.add_dataset("marts", "europe-west1")
-
-    insert(cosmos_bigquery, "create table marts.a as select 1")
-
-    found = {where: ask(cosmos_bigquery, "GET", f"jobs/one{where}")[0] for where in ("", "?location=US")}
-    assert found == {"": 404, "?location=US": 404}
-    assert ask(cosmos_bigquery, "GET", "jobs/one?location=europe-west1")[1]["status"] == {"state": "DONE"}
-    assert ask(cosmos_bigquery, "POST", "jobs/one/cancel", {})[0] == 404
-    assert cosmos_bigquery.tables["marts.a"]["location"] == "europe-west1"
-
-
 def test_a_request_whose_answer_is_lost_is_done(cosmos_bigquery: BigQueryServer) -> None:
     cosmos_bigquery.lose("POST .*/jobs$")
 
@@ -127,16 +87,6 @@ def test_a_request_whose_answer_is_lost_is_done(cosmos_bigquery: BigQueryServer)
     assert state(cosmos_bigquery) == ("DONE", None)
 
 
-def test_bytes_over_the_limit_are_refused(cosmos_bigquery: BigQueryServer) -> None:
-    cosmos_bigquery.when(".", billed=10)
-
-    insert(cosmos_bigquery, "select 1", maximumBytesBilled="9")
-    insert(cosmos_bigquery, "select 1", "two", maximumBytesBilled="10")
-
-    assert state(cosmos_bigquery) == ("DONE", "bytesBilledLimitExceeded")
-    assert state(cosmos_bigquery, "two") == ("DONE", None)
-
-
 def test_requests_are_refused_as_often_as_the_test_wants(cosmos_bigquery: BigQueryServer) -> None:
     insert(cosmos_bigquery, "select 1")
     cosmos_bigquery.refuse("GET .*/jobs/", times=2)
@@ -145,14 +95,6 @@ def test_requests_are_refused_as_often_as_the_test_wants(cosmos_bigquery: BigQue
     answers = [ask(cosmos_bigquery, "GET", "jobs/one")[0] for _ in range(4)]
 
     assert answers == [503, 503, 429, 200]
-
-
-def test_a_job_of_an_id_that_is_taken_is_a_conflict(cosmos_bigquery: BigQueryServer) -> None:
-    insert(cosmos_bigquery, "select 1")
-
-    body = {"jobReference": {"jobId": "one"}, "configuration": {"query": {"query": "select 1"}}}
-    assert ask(cosmos_bigquery, "POST", "jobs", body)[0] == 409
-    assert len(cosmos_bigquery.jobs) == 1
 
 
 def test_tables_are_those_that_queries_have_made(cosmos_bigquery: BigQueryServer) -> None:
@@ -176,12 +118,10 @@ def test_tables_are_those_that_queries_have_made(cosmos_bigquery: BigQueryServer
     ("layout", "expected"),
     [
         ("partition by day cluster by id, name", [{"type": "DAY", "field": "day"}, None, {"fields": ["id", "name"]}]),
-        ("partition by timestamp_trunc(at, hour)", [{"type": "HOUR", "field": "at"}, None, None]),
         (
             "partition by range_bucket(id, generate_array(0, 100, 10))",
             [None, {"field": "id", "range": {"start": "0", "end": "100", "interval": "10"}}, None],
         ),
-        ("as select count(*) over (partition by day) from x", [None, None, None]),
     ],
 )
 def test_a_table_has_the_layout_that_its_query_gives_it(
@@ -191,34 +131,6 @@ def test_a_table_has_the_layout_that_its_query_gives_it(
 
     table = cosmos_bigquery.tables["marts.a"]
     assert [table.get(name) for name in ("timePartitioning", "rangePartitioning", "clustering")] == expected
-
-
-def test_datasets_and_tables_can_be_made_changed_and_deleted(cosmos_bigquery: BigQueryServer) -> None:
-    body = {"datasetReference": {"datasetId": "marts"}, "location": "EU"}
-    table = {"tableReference": {"tableId": "a"}, "description": "old"}
-
-    assert ask(cosmos_bigquery, "POST", "datasets", body)[1]["location"] == "EU"
-    assert ask(cosmos_bigquery, "POST", "datasets", body)[0] == 409
-    assert ask(cosmos_bigquery, "POST", "datasets/marts/tables", table)[0] == 200
-    assert ask(cosmos_bigquery, "PATCH", "datasets/marts/tables/a", {"description": "new"})[0] == 200
-    assert cosmos_bigquery.tables["marts.a"]["description"] == "new"
-    assert ask(cosmos_bigquery, "DELETE", "datasets/marts/tables/a")[0] == 204
-    assert ask(cosmos_bigquery, "DELETE", "datasets/marts/tables/a")[0] == 404
-
-
-def test_what_it_does_not_know_is_said(cosmos_bigquery: BigQueryServer) -> None:
-    status, answer = ask(cosmos_bigquery, "GET", "models")
-
-    assert status == 404
-    assert "does not know GET /bigquery/v2/projects/test-project/models" in answer["error"]["message"]
-    assert ask(cosmos_bigquery, "POST", "jobs", {"configuration": {"load": {}}})[0] == 400
-
-
-def test_a_query_that_never_comes_is_named(cosmos_bigquery: BigQueryServer) -> None:
-    insert(cosmos_bigquery, "select 1")
-
-    with pytest.raises(TimeoutError, match=r"No query like 'orders' came within 0 s; these did: \['select 1'\]"):
-        cosmos_bigquery.wait_for("orders", timeout=0)
 
 
 def test_clients_are_led_to_it(cosmos_bigquery: BigQueryServer) -> None:

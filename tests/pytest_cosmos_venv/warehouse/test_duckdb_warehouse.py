@@ -21,7 +21,6 @@ ROWS = [
     {"ship": "Bea", "port": "N", "arrived_at": NOON, "cargo_t": 2},
     {"ship": "Cid", "port": "S", "arrived_at": NOON, "cargo_t": None},
 ]
-FEW = ["+by_port", "arrivals"]
 
 
 def test_models_are_built_from_the_rows_of_a_source(cosmos_duckdb: DuckDBWarehouses, fleet: Path) -> None:
@@ -60,14 +59,6 @@ def test_the_file_of_a_test_is_its_own_though_the_place_of_dbt_is_kept(
     assert second.path != first.path
     assert "Unable to do partial parsing" not in second.runs[-1].log
     assert parsed > 0
-
-
-def test_two_at_the_same_time_do_not_meet(cosmos_duckdb: DuckDBWarehouses, fleet: Path) -> None:
-    first = cosmos_duckdb(fleet, sources={"raw.arrivals": ROWS[:1]})
-    second = cosmos_duckdb(fleet, sources={"raw.arrivals": ROWS})
-
-    assert [len(each.rows("raw.arrivals")) for each in (first, second)] == [1, 3]
-    assert first.place != second.place
 
 
 def test_files_and_models_are_given_like_sources(cosmos_duckdb: DuckDBWarehouses, fleet: Path, tmp_path: Path) -> None:
@@ -133,17 +124,6 @@ def test_a_source_stands_where_the_environment_says_now(
         assert warehouse.build("arrivals").succeeded
         assert len(warehouse.query(f"from lake.{place}.arrivals")) == len(ROWS)
         cosmos_duckdb.close()
-
-
-def test_lists_text_and_odd_folders_arrive_as_they_are(cosmos_duckdb: DuckDBWarehouses, own_fleet: Path) -> None:
-    project = own_fleet.rename(own_fleet.with_name('o\'brien "fleet"'))
-    row = {"ship": 'd\'Or "é"\n', "port": ["é", "a\nb", 'q"'], "arrived_at": [1, 2.5], "cargo_t": {"a": [None, "ü"]}}
-    warehouse = cosmos_duckdb(project)
-
-    warehouse.give("raw.arrivals", [row], types={"port": "varchar[]", "arrived_at": "double[]", "cargo_t": "json"})
-
-    (found,) = warehouse.rows("raw.arrivals")
-    assert found == {**row, "cargo_t": '{"a": [null, "ü"]}'}
 
 
 MISUSES: dict[str, tuple[Any, str]] = {

@@ -66,12 +66,3 @@ def test_what_the_steps_run_runs(tmp_path: Path) -> None:
     assert re.fullmatch(r"key=cosmos-venv-\S+\n", output.read_text(encoding="utf-8"))
     assert (tmp_path / ".cosmos-cache").is_dir()
     assert 'tests="1"' in (tmp_path / "test-report.xml").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("page", ["continuous-integration.md", "options.md"])
-def test_what_the_pages_say_of_it_is_what_it_does(page: str) -> None:
-    """The lines that both show."""
-    text = (ROOT / "docs" / "how-to" / "testing" / page).read_text(encoding="utf-8")
-
-    assert "pytest --cosmos-cache-key" in text
-    assert "--cosmos-cache-dir=.cosmos-cache" in text

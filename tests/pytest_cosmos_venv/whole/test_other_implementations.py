@@ -20,10 +20,8 @@ FILE = FOLDER / "test_any_operator_installs.py"
     ("environment", "implementation", "airflow"),
     [
         pytest.param("cosmos", "cosmos", "3", id="cosmos-on-airflow-3"),
-        pytest.param("cosmos2", "cosmos", "2", id="cosmos-on-airflow-2", marks=[BEFORE_3_13, pytest.mark.exhaustive]),
-        pytest.param(
-            "cosmos2", "cosmos_venv", "2", id="cosmos_venv-on-airflow-2", marks=[BEFORE_3_13, pytest.mark.exhaustive]
-        ),
+        pytest.param("cosmos2", "cosmos", "2", id="cosmos-on-airflow-2", marks=[BEFORE_3_13]),
+        pytest.param("cosmos2", "cosmos_venv", "2", id="cosmos_venv-on-airflow-2", marks=[BEFORE_3_13]),
     ],
 )
 def test_operators_of_any_implementation_install_from_the_wheelhouse(

@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -103,37 +102,6 @@ def test_who_waits_too_long_is_told_who_is_missing(tmp_path: Path) -> None:
         me.barrier("x", timeout=0.05)
 
 
-def test_a_racer_that_came_and_then_ended_was_there(tmp_path: Path) -> None:
-    other = racer(tmp_path, 1)
-    with pytest.raises(BarrierNotMet):
-        other.barrier("x", timeout=0)
-    Barriers(folder=tmp_path, racers=2).end(1, FAILED)
-
-    racer(tmp_path, 0).barrier("x", timeout=0)
-
-
-def test_the_first_word_on_an_end_counts(tmp_path: Path) -> None:
-    barriers = Barriers(folder=tmp_path, racers=2)
-
-    barriers.end(0, FAILED)
-    barriers.end(0, Ending(outcome="died", how="was killed"))
-
-    assert barriers.ending(0) == FAILED
-
-
-def test_barriers_of_names_that_are_no_file_names(tmp_path: Path) -> None:
-    with pytest.raises(BarrierNotMet, match=r"barrier '\.\./a/b c'"):
-        racer(tmp_path, 0).barrier("../a/b c", timeout=0)
-
-
-@pytest.mark.parametrize("value", [3, None, "text", {"a": [1, 2]}, Path("/somewhere")], ids=repr)
-def test_what_is_made_once_is_the_same_for_all(tmp_path: Path, value: object) -> None:
-    made = [racer(tmp_path, index).once("thing", lambda: value) for index in range(2)]
-
-    assert made == [value, value]
-    assert type(made[1]) is type(value)
-
-
 def test_one_process_makes_and_the_others_wait(tmp_path: Path, children: Children) -> None:
     calls = tmp_path / "calls"
     calls.mkdir()
@@ -173,42 +141,6 @@ def test_a_racer_that_dies_while_making_hands_over(tmp_path: Path, children: Chi
     assert children.wait() == [-signal.SIGKILL]
 
 
-def test_a_factory_that_raises_leaves_it_to_the_next(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError):
-        make_once(tmp_path, "thing", lambda: 1 / 0, timeout=0)
-
-    assert make_once(tmp_path, "thing", lambda: 2, timeout=0) == 2
-
-
 def test_what_no_other_process_can_be_given_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ToolkitMisuse, match=r"once\('thing'\): the factory returned object.*Return a path"):
         make_once(tmp_path, "thing", object, timeout=0)
-
-
-@pytest.mark.parametrize("timeout", ["3", -1, float("nan"), True, None], ids=repr)
-def test_what_is_no_time_to_wait_is_refused(tmp_path: Path, timeout: Any) -> None:
-    me = racer(tmp_path, 0)
-
-    with pytest.raises(ToolkitMisuse, match=rf"^barrier\('end', timeout={timeout!r}\): give seconds, 0 or more\.$"):
-        me.barrier("end", timeout=timeout)
-    with pytest.raises(ToolkitMisuse, match=rf"^once\('thing', timeout={timeout!r}\): give seconds, 0 or more\.$"):
-        me.once("thing", dict, timeout=timeout)
-
-
-def test_a_name_is_text(tmp_path: Path) -> None:
-    me = racer(tmp_path, 0)
-
-    with pytest.raises(ToolkitMisuse, match=r"^barrier\(3\): give it a name, as in barrier\('start'\)\.$"):
-        me.barrier(3)  # type: ignore[arg-type]
-    with pytest.raises(ToolkitMisuse, match=r"^once\(3\): give it a name, as in once\('model'\)\.$"):
-        me.once(3, dict)  # type: ignore[arg-type]
-
-
-def test_in_the_setup_of_a_fixture_there_is_no_index_yet(tmp_path: Path) -> None:
-    unstarted = Racer(Barriers(folder=tmp_path, racers=2))
-
-    assert unstarted.shared.is_dir()
-    with pytest.raises(ToolkitMisuse, match="inside of the test"):
-        _ = unstarted.index
-    with pytest.raises(ToolkitMisuse, match="inside of the test"):
-        unstarted.barrier("start")

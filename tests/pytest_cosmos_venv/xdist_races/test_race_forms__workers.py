@@ -6,21 +6,13 @@ import os
 
 import pytest
 
-from tools.prove_races import CROWD, Mode, ModeCounts, modes, prove
+from tools.prove_races import CROWD, ModeCounts, modes, prove
 
 pytest_plugins = ["pytester"]
 
 DEADLINE = 120.0
 # All modes one after the other, again and again, are for tools/prove_races.py; load is also what runs beside others.
 WORKSTEAL = next(mode for mode, _ in modes() if mode.name == "worksteal")
-BESIDE_ALL = Mode(
-    name="load",
-    options=("--dist", "load", "-p", "no:pytest_airflow_in_a_box", "--randomly-seed=1", "--reruns=1", "--timeout=60"),
-    python=CROWD,
-    beside="all",
-    groups=2,
-    is_complete=False,
-)
 
 needs_crowd = pytest.mark.skipif(
     not CROWD.exists() and os.environ.get("CI") != "true",
@@ -36,17 +28,6 @@ def test_racers_of_each_race_meet_in_workers_of_their_own() -> None:
 
     assert counts.faults == []
     assert counts.across == counts.races == 12
-
-
-@pytest.mark.long
-@needs_crowd
-def test_racers_meet_beside_other_plugins() -> None:
-    counts = ModeCounts()
-
-    prove(BESIDE_ALL, counts)
-
-    assert counts.faults == []
-    assert counts.across >= 6
 
 
 def run(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
@@ -114,66 +95,6 @@ def test_who_fails_is_named_and_the_run_goes_on(pytester: pytest.Pytester) -> No
     ):
         result.stdout.fnmatch_lines([line])
     result.stdout.no_fnmatch_line("*not across workers*")
-
-
-def test_a_run_that_stops_at_a_failure_leaves_later_races_out(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        """
-        import pytest
-
-        @pytest.mark.cosmos_race(racers=2, across_workers=True)
-        def test_first(cosmos_racer):
-            cosmos_racer.barrier("all but the end", timeout=20)
-            assert cosmos_racer.index == 0
-
-        @pytest.mark.cosmos_race(racers=2, across_workers=True)
-        def test_second(cosmos_racer):
-            cosmos_racer.barrier("start", timeout=20)
-
-        def test_that_is_no_race():
-            pass
-        """
-    )
-
-    result = run(pytester, "-n", "2", "-x")
-
-    result.assert_outcomes(failed=1, passed=1)
-    result.stdout.fnmatch_lines(["FAILED *::test_first?racer-1-of-2?*"])
-
-
-@pytest.mark.long
-def test_with_lf_a_race_of_which_one_racer_failed_is_run_as_a_whole(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        """
-        from pathlib import Path
-        import pytest
-
-        @pytest.mark.cosmos_race(racers=2, across_workers=True)
-        def test_harbor(cosmos_racer):
-            cosmos_racer.barrier("start", timeout=20)
-            assert cosmos_racer.index == 0 or Path("mended").exists()
-
-        def test_that_is_no_race():
-            pass
-        """
-    )
-
-    first = pytester.runpytest_subprocess("-n", "2", timeout=DEADLINE)
-    (pytester.path / "mended").touch()
-    second = pytester.runpytest_subprocess("-n", "2", "--lf", timeout=DEADLINE)
-
-    first.assert_outcomes(failed=1, passed=2)
-    second.assert_outcomes(passed=1)
-    second.stdout.fnmatch_lines(["*races in processes of their own*", "racer-0-of-2 of it was not selected"])
-
-
-def test_without_a_new_worker_for_a_crashed_one_the_run_ends(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(FAILING)
-
-    result = run(pytester, "-n", "2", "--max-worker-restart=0")
-
-    result.stdout.fnmatch_lines(["*worker gw1 crashed and worker restarting disabled*"])
-    result.assert_outcomes(failed=2)
 
 
 @pytest.mark.long

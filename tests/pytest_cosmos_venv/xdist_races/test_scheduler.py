@@ -16,7 +16,6 @@ from xdist.scheduler import (  # type: ignore[import-untyped]
 )
 
 from pytest_cosmos_venv.xdist_races.marker import racer_id
-from pytest_cosmos_venv.xdist_races.scheduler import RaceScheduling
 from tests.pytest_cosmos_venv.xdist_races.simulated_workers import Run
 
 SCHEDULINGS = [
@@ -83,26 +82,6 @@ def test_after_crashes_every_test_was_run_or_is_blamed(scheduling: Any, tmp_path
     assert crashes > len(SEEDS) / 4, "hardly anything has crashed"
 
 
-def test_a_worker_that_dies_with_its_racer_while_another_one_wants_its_tests(tmp_path: Path) -> None:
-    """The third worker has no racer, is soon done with its share, and asks the two that race for theirs."""
-    for seed in SEEDS:
-        ids = [f"r.py::race[{racer_id(index, 2)}]" for index in range(2)] + [f"t.py::plain[{n}]" for n in range(12)]
-        run = Run(
-            WorkStealingScheduling,
-            ids,
-            3,
-            tmp_path / str(seed),
-            chance(seed),
-            crashes=1,
-            crash_of_racers=True,
-            answers=0.01,
-        )
-
-        run.go()
-
-        assert {*run.done} | {ids.index(one) for one in run.blamed} == set(range(len(ids))), seed
-
-
 @every_scheduling
 def test_a_race_that_lost_a_worker_for_good_is_run_by_one_racer_alone(scheduling: Any, tmp_path: Path) -> None:
     alone = 0
@@ -154,21 +133,3 @@ def test_without_a_race_the_chosen_scheduler_is_left_alone(scheduling: Any, tmp_
     assert run.sched.__class__ is scheduling
     assert run.sched._target is run.sched._inner
     assert not any(tmp_path.iterdir())
-
-
-def test_a_scheduler_that_hands_out_races_shows_what_was_chosen(tmp_path: Path) -> None:
-    run = Run(LoadScheduling, [f"t.py::race[{racer_id(index, 2)}]" for index in range(2)], 2, tmp_path, chance(1))
-
-    run.go()
-
-    assert isinstance(run.sched._target, RaceScheduling)
-    assert run.sched.__class__ is LoadScheduling
-
-
-def test_a_crashed_racer_is_not_promised_to_be_run_again(tmp_path: Path) -> None:
-    ids = [*(f"t.py::race[{racer_id(index, 2)}]" for index in range(2)), "t.py::plain"]
-    run = Run(LoadScheduling, ids, 2, tmp_path, chance(1))
-    run.go()
-
-    with pytest.raises(NotImplementedError):
-        run.sched.mark_test_pending(ids[0])
