@@ -133,18 +133,6 @@ def test_a_task_that_airflow_fails_in_the_triggerer_cancels_its_query(sent: Any,
     assert server.jobs[0].is_cancelled
 
 
-def test_a_query_that_is_killed_while_it_is_looked_at_is_cancelled(sent: Any, server: BigQueryServer) -> None:
-    server.when(".", is_held=True)
-    query = sent()
-    query.defer()
-    with pytest.raises(TaskDeferred):
-        query.task.execute_complete(query.context, {"status": "error", "message": "no connection"})
-
-    query.task.on_kill()
-
-    assert server.jobs[0].is_cancelled
-
-
 def test_a_query_that_somebody_cancels_in_bigquery_is_not_sent_again(sent: Any, server: BigQueryServer) -> None:
     server.when(".", is_held=True)
     query = sent()

@@ -47,10 +47,3 @@ def test_a_page_without_a_catalog_is_read(store: S3) -> None:
 def test_a_file_that_is_not_there_is_named(store: S3) -> None:
     with pytest.raises(DocsUnreadable, match=rf"manifest\.json of shop cannot be read from s3://{BUCKET}/dbt/docs/: "):
         page_of(put(store, "index.html"))
-
-
-def test_a_large_file_is_not_read(store: S3, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__DBT_DOCS_MAX_BYTES", "20")
-
-    with pytest.raises(DocsUnreadable, match=r"more than \[cosmos_venv\] dbt_docs_max_bytes = 20"):
-        page_of(put(store, *FILES))

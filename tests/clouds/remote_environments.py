@@ -9,31 +9,23 @@ import itertools
 import json
 import os
 import re
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from cosmos_venv.environments.archive.signed_record import Signer
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
-from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.exceptions import CommandKilled
-from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.remote.object_store import RemoteFolder
 from pytest_cosmos_venv import Wheel, write_wheel
 from tests.clouds import pretended
 from tests.clouds.pretended import BUCKET, S3
 from tests.clouds.relay import Relay, relay_to
-from tests.environments.archive.machines import KEY, Machine
-from tests.environments.upgrades import HOUR, make_old
+from tests.environments.archive.machines import Machine
 
 SECRET = "s3cret-word"
 LARGE = 3_000_000
@@ -159,61 +151,6 @@ def test_few_requests_fetch_it_and_none_find_it_again(tmp_path: Path, filled: Wa
     assert filled.relay.requests == []
 
 
-def test_an_upgrade_replaces_it_for_all(tmp_path: Path, cloud: S3, way: Way, spec: EnvironmentSpec) -> None:
-    index = tmp_path / "index"
-    index.mkdir()
-    release(index, "1.0")
-    options = ("--upgrade", "--no-index", "--find-links", str(index))
-    spec = replace(spec, pip_install_options=options)
-    one, other, third = (way.machine(tmp_path, name) for name in ("one", "other", "third"))
-    one.use(spec)
-    make_old(other.use(spec))
-    release(index, "2.0")
-
-    with open_environment(
-        EnvironmentStore(one.directory), spec, max_tries=5, upgrade_after=0, cancellation=Cancellation(),
-        report=one.lines.append, remote=lambda: one.store, preference="uv",
-    ) as upgraded:  # fmt: skip
-        assert said_by(upgraded) == "hello 2.0"
-    assert said_by(other.use(spec, upgrade_after=HOUR)) == "hello 2.0"
-    assert said_by(third.use(spec)) == "hello 2.0"
-
-    assert other.has_fetched
-    assert third.has_fetched
-    # The first archive is a moment old: it may be that of a machine that writes its record next.
-    (record,) = (key for key in cloud.objects if key.endswith(".json"))
-    archives = sorted(key for key in cloud.objects if key.endswith(".zst"))
-    assert len(archives) == 2
-    name = record.removeprefix("environments/").removesuffix(".json")
-    newest = json.loads(json.loads(cloud.objects[record].content)["record"])["contents"]["sha256"]
-    kept = f"{name}-{newest[:16]}.tar.zst"
-    RemoteFolder(url=URL, conn_id=way.conn_id).sweep(name, keep={kept, f"{name}.json"}, seconds=10, older=0)
-    assert sorted(key.removeprefix("environments/") for key in cloud.objects) == sorted([kept, f"{name}.json"])
-
-
-def test_half_an_archive_is_replaced(tmp_path: Path, cloud: S3, filled: Way, spec: EnvironmentSpec) -> None:
-    (key,) = (key for key in cloud.objects if key.endswith(".zst"))
-    whole = cloud.objects[key].content
-    cloud._client.put_object(Bucket=BUCKET, Key=key, Body=whole[: len(whole) // 2])
-    worker, next_one = filled.machine(tmp_path, "worker"), filled.machine(tmp_path, "next")
-
-    assert said_by(worker.use(spec)) == "hello 1.0"
-    next_one.use(spec)
-
-    assert worker.has_built
-    assert next_one.has_fetched
-    assert filled.relay.requests
-
-
-def test_an_environment_of_another_key_is_not_used(tmp_path: Path, filled: Way, spec: EnvironmentSpec) -> None:
-    worker = filled.machine(tmp_path, "worker")
-    worker.signer = Signer(key=KEY[::-1])
-
-    assert said_by(worker.use(spec)) == "hello 1.0"
-    assert worker.has_built
-    assert not [request for request in filled.relay.requests if not request.startswith(("GET", "HEAD"))]
-
-
 def test_a_store_that_refuses_connections_costs_a_line(tmp_path: Path, way: Way, spec: EnvironmentSpec) -> None:
     way.relay.close()
     worker = way.machine(tmp_path, "worker")
@@ -225,16 +162,6 @@ def test_a_store_that_refuses_connections_costs_a_line(tmp_path: Path, way: Way,
     # Amazon's library tries again, after pauses of random lengths.
     said = re.search(r"cannot be used: (there was no answer within [0-4] s|.*[Cc]onnect)", worker.log)
     assert said is not None, worker.log
-
-
-def test_a_bucket_that_is_not_there_costs_a_line(tmp_path: Path, way: Way, spec: EnvironmentSpec) -> None:
-    worker = way.machine(tmp_path, "worker")
-    worker.folder = RemoteFolder(url="s3://no-such-bucket/environments", conn_id=way.conn_id)
-
-    assert said_by(worker.use(spec)) == "hello 1.0"
-    assert worker.has_built
-    assert len([line for line in worker.lines if "s3://no-such-bucket/environments" in line]) == 1, worker.log
-    assert way.relay.requests
 
 
 @pytest.mark.parametrize("most", [pytest.param(0, id="never"), pytest.param(300_000, id="a-part-of-the-archive")])
@@ -249,47 +176,3 @@ def test_a_store_that_ceases_to_answer_is_waited_for_no_longer_than_was_said(
     assert worker.has_built
     assert re.search(r"cannot be used: there was no answer within [0-2] s", worker.log), worker.log
     assert worker.builds == ["-1", "-1.json", "-1.lease"]
-
-
-@pytest.mark.parametrize("most", [0, 300_000])
-def test_a_killed_task_does_not_wait_for_the_store(
-    tmp_path: Path, filled: Way, spec: EnvironmentSpec, most: int
-) -> None:
-    filled.relay.most = most
-    worker = filled.machine(tmp_path, "worker")
-    cancellation = worker.cancellation
-
-    class Killing(RemoteFolder):
-        """The task is killed when the last request has begun."""
-
-        def read(self, *arguments: Any, **more: Any) -> bytes | None:
-            if not most:
-                cancellation.request()
-            return super().read(*arguments, **more)
-
-        def download(self, *arguments: Any, **more: Any) -> bool:
-            cancellation.request()
-            return super().download(*arguments, **more)
-
-    worker.folder = Killing(url=URL, conn_id=filled.conn_id)
-    worker.seconds = 3600
-
-    with pytest.raises(CommandKilled):
-        worker.use(spec)
-
-    assert worker.builds == []
-
-
-def test_a_server_that_accepts_and_says_nothing_is_no_store(
-    tmp_path: Path, cloud: S3, spec: EnvironmentSpec, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        monkeypatch.setenv("AIRFLOW_CONN_SILENT", connection(cloud, endpoint))
-        folder = RemoteFolder(url=URL, conn_id="silent")
-        worker = Machine(directory=tmp_path / "worker", remote=tmp_path, folder=folder, seconds=2)
-
-        assert said_by(worker.use(spec)) == "hello 1.0"
-
-    assert worker.has_built
-    assert "there was no answer within 2 s" in worker.log

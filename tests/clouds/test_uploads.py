@@ -10,8 +10,6 @@ import pytest
 
 from tests.installed import PROVIDERS, ROOT, needs_providers
 
-DEADLINE = 280.0
-
 pytestmark = [pytest.mark.long, needs_providers]
 
 
@@ -30,7 +28,6 @@ def test_files_go_through_the_providers_own_hooks(name: str) -> None:
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        timeout=DEADLINE,
     )
 
     assert done.returncode == 0, done.stdout

@@ -113,13 +113,6 @@ def test_nothing_is_uploaded_after_a_failed_dbt(make: Make, cloud: Cloud, cosmos
     assert cloud.objects == {}
 
 
-def test_a_page_that_dbt_did_not_write_is_named(make: Make, cloud: Cloud, cosmos_fake_venv: FakeVenv) -> None:
-    cosmos_fake_venv.script("docs generate", artifacts={"manifest.json": None})
-
-    with pytest.raises(AirflowException, match=r"has left no manifest\.json"):
-        make().execute({})
-
-
 def test_the_users_own_callback_is_called_too(make: Make, cloud: Cloud) -> None:
     called: list[str] = []
 

@@ -15,14 +15,6 @@ NOT_YET = {
 ELSEWHERE = set(ExecutionMode) - NOT_YET - set(OFFERED)
 
 
-@pytest.mark.parametrize("mode", OFFERED)
-@pytest.mark.parametrize(
-    "seeds", [each for each in SeedRenderingBehavior if each is not SeedRenderingBehavior.WHEN_SEED_CHANGES]
-)
-def test_dbt_runs_on_the_worker(mode: ExecutionMode, seeds: SeedRenderingBehavior) -> None:
-    refuse_mode(mode, seeds)
-
-
 @pytest.mark.parametrize("mode", [ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV, ExecutionMode.AIRFLOW_ASYNC])
 def test_single_seeds_can_be_skipped_where_each_has_a_dbt_command(mode: ExecutionMode) -> None:
     refuse_mode(mode, SeedRenderingBehavior.WHEN_SEED_CHANGES)

@@ -65,13 +65,6 @@ def test_a_mapping_becomes_a_private_file_without_secrets_that_is_gone_afterward
     assert not path.parent.exists()
 
 
-def test_the_profile_is_gone_after_an_error_too() -> None:
-    with pytest.raises(RuntimeError, match="dbt broke"), of_mapping().ensure_profile() as (path, _):
-        raise RuntimeError("dbt broke")
-
-    assert not path.parent.exists()
-
-
 def test_a_profile_is_written_where_it_is_wanted_and_nothing_is_overwritten(tmp_path: Path) -> None:
     wanted = tmp_path / "new" / "profiles.yml"
 
@@ -101,12 +94,6 @@ def test_an_own_file_of_another_name_is_the_one_that_dbt_reads(tmp_path: Path) -
     assert own.exists()
 
 
-def test_a_mock_profile_needs_no_variables() -> None:
-    with of_mapping().ensure_profile(use_mock_values=True) as (path, env_vars):
-        assert env_vars == {}
-        assert "mock" in path.read_text()
-
-
 def test_the_profile_type_is_the_mappings_or_the_files(tmp_path: Path) -> None:
     own = tmp_path / "profiles.yml"
     own.write_text("shop: {target: dev, outputs: {dev: {type: duckdb}}}\n")
@@ -119,9 +106,7 @@ def test_the_profile_type_is_the_mappings_or_the_files(tmp_path: Path) -> None:
     ("text", "words"),
     [
         pytest.param("shop: {outputs: {dev: {type: duckdb}}}", r"no key 'prod' \(it has: dev\)", id="target-absent"),
-        pytest.param("other: {}", r"no key 'shop' \(it has: other\)", id="profile-absent"),
         pytest.param("shop: text", "no key 'outputs'", id="no-mapping"),
-        pytest.param("shop: {outputs: {prod: {}}}", "no key 'type'", id="type-absent"),
         pytest.param("a: [", r"profiles\.yml cannot be read as YAML", id="not-yaml"),
     ],
 )
@@ -165,10 +150,3 @@ def test_an_own_profile_that_is_no_file_is_told_as_what_it_is(tmp_path: Path) ->
         of_file(tmp_path / "profiles.yml").validate_profiles_yml()
     with pytest.raises(CosmosValueError, match=r"cannot be read: Is a directory"):
         of_file(tmp_path).validate_profiles_yml()
-
-
-def test_a_relative_path_that_leads_nowhere_is_told_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-    with pytest.raises(CosmosValueError, match=rf"there is no profiles\.yml at {tmp_path}/dbt/profiles\.yml"):
-        of_file(Path("dbt/profiles.yml")).validate_profiles_yml()

@@ -18,12 +18,6 @@ def test_a_project_is_named_after_its_folder_up_to_the_dot(project: Path) -> Non
     assert (config.models_path, config.seeds_path) == (project / "models", project / "seeds")
 
 
-def test_a_project_in_the_working_directory_has_a_name_too(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(project)
-
-    assert ProjectConfig(".").project_name == "jaffle"
-
-
 def test_a_project_config_of_nothing_has_an_empty_name_and_no_paths() -> None:
     config = ProjectConfig()
 
@@ -38,15 +32,6 @@ def test_a_manifest_and_a_name_without_a_project_path_come_together(given: str) 
 
     with pytest.raises(CosmosValueError, match=f"got {given} but neither dbt_project_path nor"):
         ProjectConfig(**arguments)
-
-
-def test_a_complete_project_is_valid(project: Path) -> None:
-    (project / "manifest.json").write_text("{}")
-    config = ProjectConfig(project, manifest_path=project / "manifest.json")
-
-    config.validate_project()
-
-    assert config.is_manifest_available()
 
 
 @pytest.mark.parametrize(
@@ -70,11 +55,6 @@ def test_validation_names_what_is_missing_and_where(project: Path, missing: str,
         config.validate_project()
 
 
-def test_a_project_path_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CosmosValueError, match=r"dbt_project_path: there is no dbt_project\.yml at .*nowhere"):
-        ProjectConfig(tmp_path / "nowhere").validate_project()
-
-
 @pytest.mark.parametrize("url", ["s3://b/m.json", "https://ana:word@docs.example/m.json?sig=abc"])
 def test_a_manifest_elsewhere_is_asked_for_when_it_is_read(url: str) -> None:
     config = ProjectConfig(manifest_path=url, manifest_conn_id="store", project_name="shop")
@@ -82,15 +62,6 @@ def test_a_manifest_elsewhere_is_asked_for_when_it_is_read(url: str) -> None:
     config.validate_project()
 
     assert (config.manifest_path, config.manifest_conn_id) == (url, "store")
-
-
-def test_a_file_url_is_a_file(tmp_path: Path) -> None:
-    (tmp_path / "manifest.json").write_text("{}")
-
-    config = ProjectConfig(manifest_path=f"file://{tmp_path}/manifest.json", project_name="shop")
-
-    assert config.manifest_path == tmp_path / "manifest.json"
-    assert config.is_manifest_available()
 
 
 def test_a_url_that_a_path_was_made_of_is_refused() -> None:

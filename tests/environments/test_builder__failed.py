@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import threading
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,6 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CommandKilled, VirtualenvBuildError
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.lease import Lease
 from tests.kit import MakeReady, MakeSpec, WaitForBackend
 
 
@@ -48,29 +45,6 @@ def test_an_environment_that_does_not_work_is_not_published(
     assert builds_of(tmp_path) == []
 
 
-def test_an_error_after_the_publishing_does_not_take_the_environment_away(
-    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
-) -> None:
-    def fail_when_ready(line: str) -> None:
-        if "is ready after" in line:
-            raise KeyboardInterrupt
-
-    with (
-        pytest.raises(KeyboardInterrupt),
-        open_environment(
-            EnvironmentStore(tmp_path),
-            make_spec(),
-            preference="uv",
-            max_tries=0,
-            cancellation=Cancellation(),
-            report=fail_when_ready,
-        ),
-    ):
-        pytest.fail("the report raises before")
-
-    assert not make_ready(tmp_path, make_spec()).was_built
-
-
 def test_what_dead_builders_left_is_removed_by_the_next(
     tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
@@ -85,20 +59,6 @@ def test_what_dead_builders_left_is_removed_by_the_next(
 
     assert {name.partition(".")[0] for name in builds_of(tmp_path)} == {kept.path.name, built.path.name}
     assert not (tmp_path / ".cosmos_virtualenv.lock.left").exists()
-
-
-def test_an_unpublished_build_in_which_something_still_runs_is_not_removed(
-    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
-) -> None:
-    dying = tmp_path / "envs-v1" / "builds" / f"{'a' * 64}-1"
-    dying.mkdir(parents=True)
-    lease = Lease.shared(dying)
-    assert lease is not None
-
-    with closing(lease):
-        make_ready(tmp_path, make_spec())
-
-        assert dying.is_dir()
 
 
 @pytest.mark.parametrize("keep_failed", [False, True], ids=["failures-go", "failures-are-kept"])
@@ -130,26 +90,6 @@ def test_a_request_to_end_while_installing_is_no_failure_and_leaves_nothing(
     assert not Path(f"/proc/{backends[0]}").exists()
     assert builds_of(tmp_path / "store") == []
     assert not (tmp_path / "store" / "cosmos_virtualenv.lock").exists()
-
-
-# What a build is called before it is deleted is then the name of a directory with something in it.
-FAIL_SO_THAT_CLEANING_UP_FAILS = """
-import os, sys
-os.makedirs(sys.prefix + ".rubbish/theirs")
-raise SystemExit("hello is mute")
-"""
-
-
-def test_an_error_while_cleaning_up_is_told_and_does_not_hide_why_the_build_failed(
-    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
-) -> None:
-    lines: list[str] = []
-
-    with pytest.raises(VirtualenvBuildError, match=r"(?s)installed but does not work.*hello is mute"):
-        make_ready(tmp_path, make_spec(check=FAIL_SO_THAT_CLEANING_UP_FAILS), lines=lines)
-
-    assert re.search(r"-1 is left over and cannot be removed: .*Directory not empty", "\n".join(lines))
-    assert make_ready(tmp_path, make_spec()).path.name.endswith("-2")
 
 
 def test_what_cannot_be_removed_is_told_and_stops_no_build(

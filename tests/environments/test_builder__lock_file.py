@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tarfile
 from pathlib import Path
 
@@ -17,12 +16,6 @@ from tests.environments.lock_files import package, sha256_of, write_lock_file
 from tests.kit import MakeReady, MakeSpec, OutputOf
 
 both_installers = pytest.mark.parametrize("preference", ["uv", pytest.param("pip", marks=pytest.mark.long)])
-
-# Stands in the place of uv, and writes down that it was started.
-COUNTED = """#!/bin/sh
-echo "$2" >> {record}
-exec {program} "$@"
-"""
 
 
 @pytest.fixture
@@ -39,18 +32,6 @@ def unconfigured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
 
 
-@pytest.fixture
-def calls_of_uv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file with a line for each uv that is started."""
-    record = tmp_path / "calls"
-    (tmp_path / "bin").mkdir()
-    program = shutil.which("uv", path=f"{os.environ['PATH']}{os.pathsep}{Path(sys.executable).parent}")
-    (tmp_path / "bin" / "uv").write_text(COUNTED.format(record=record, program=program))
-    (tmp_path / "bin" / "uv").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
-    return record
-
-
 @both_installers
 def test_what_a_lock_file_names_is_installed_whatever_newer_versions_there_are(
     tmp_path: Path, old: Path, make_spec: MakeSpec, make_ready: MakeReady, output_of: OutputOf, preference: str
@@ -64,20 +45,6 @@ def test_what_a_lock_file_names_is_installed_whatever_newer_versions_there_are(
     assert output_of(environment.script("hello")) == "hello 1.0"
     assert environment.record["pins"] == {"hello": "1.0"}
     assert environment.record["sources"] == [str(tmp_path)]
-
-
-def test_nobody_asks_what_pip_would_have_chosen(
-    tmp_path: Path, old: Path, make_spec: MakeSpec, make_ready: MakeReady, unconfigured: None, calls_of_uv: Path
-) -> None:
-    lock_file = write_lock_file(tmp_path / "pylock.toml", package(old))
-    (tmp_path / "hashed.txt").write_text(f"hello==1.0 --hash=sha256:{sha256_of(old)}\n")
-
-    for number, file in enumerate((lock_file, tmp_path / "hashed.txt"), start=1):
-        environment = make_ready(tmp_path / "store", make_spec(f"-r {file}"), preference="auto")
-
-        assert environment.record["installer"]["name"] == "uv"
-        assert environment.record["pins"] == {"hello": "1.0"}
-        assert calls_of_uv.read_text() == "install\n" * number
 
 
 @both_installers
@@ -157,25 +124,6 @@ def test_a_constraint_of_the_machine_has_no_say_in_a_lock_file(
     assert environment.record["installer"]["name"] == ("pip" if preference == "pip" else "uv")
 
 
-@pytest.mark.long
-def test_pip_builds_where_uv_takes_no_constraint_beside_hashes(
-    tmp_path: Path,
-    old: Path,
-    make_spec: MakeSpec,
-    make_ready: MakeReady,
-    unconfigured: None,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    (tmp_path / "limits.txt").write_text("hello<2\n")
-    (tmp_path / "hashed.txt").write_text(f"hello==1.0 --hash=sha256:{sha256_of(old)}\n")
-    monkeypatch.setenv("PIP_CONSTRAINT", str(tmp_path / "limits.txt"))
-
-    environment = make_ready(tmp_path / "store", make_spec(f"-r {tmp_path}/hashed.txt"), preference="auto")
-
-    assert environment.record["pins"] == {"hello": "1.0"}
-    assert "--constraint (PIP_CONSTRAINT) beside hashes" in environment.record["installer"]["reason"]
-
-
 @both_installers
 def test_a_source_distribution_is_built_and_its_hash_checked(
     tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, old: Path, preference: str
@@ -204,21 +152,3 @@ def test_a_source_distribution_is_built_and_its_hash_checked(
     assert {str(tmp_path), str(old.parent)} <= set(environment.record["sources"])
     with pytest.raises(VirtualenvBuildError, match="is another file than the one that its hash names"):
         make_ready(tmp_path / "store", make_spec(f"-r {wrong}"), preference=preference)
-
-
-@pytest.mark.long
-def test_markers_are_those_of_the_python_of_the_environment(
-    tmp_path: Path, old: Path, make_spec: MakeSpec, make_ready: MakeReady, other_python: str
-) -> None:
-    interpreter = Interpreter.of(other_python)
-    theirs = ".".join(interpreter.version.split(".")[:2])
-    new = old.with_name("hello-2.0-py3-none-any.whl")
-    file = write_lock_file(
-        tmp_path / "pylock.toml",
-        package(old, more=f"marker = \"python_version == '{theirs}'\""),
-        package(new, more=f"marker = \"python_version != '{theirs}'\""),
-    )
-
-    environment = make_ready(tmp_path / "store", make_spec(f"-r {file}", interpreter=interpreter))
-
-    assert environment.record["pins"] == {"hello": "1.0"}

@@ -23,7 +23,7 @@ from cosmos_venv.environments.lock_record import LockNote
 from cosmos_venv.exceptions import VirtualenvLockTimeout
 from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun, FailingSchedule
-from tests.explored import FURTHER, SECONDS
+from tests.explored import FURTHER, PROOF, SECONDS
 
 # Names that a kill leaves behind, which a sweep knows.
 APART = re.compile(r"\.[0-9a-f]{32}|\.cosmos_virtualenv\.lock\.[0-9a-f]{32}")
@@ -141,6 +141,7 @@ def test_the_record_of_another_implementation_is_respected(cosmos_explore: Explo
 
 
 @pytest.mark.long
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("works", "form", "preemptions", "kills"),
     [
@@ -215,18 +216,18 @@ def shows_its_record_before_it_is_whole(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     ("fault", "works", "preemptions", "told"),
     [
-        pytest.param(judges_records_without_the_kernel_lock, [hold, hold], 2, "At most 1 held", marks=pytest.mark.long),
+        pytest.param(judges_records_without_the_kernel_lock, [hold, hold], 2, "At most 1 held", marks=PROOF),
         pytest.param(
             replaces_a_record_that_has_just_appeared,
             [hold, hold_as_others_do],
             2,
             "raised FileNotFoundError",
-            marks=pytest.mark.long,
+            marks=PROOF,
         ),
         (releases_whatever_stands_there, [hold_at_once, hold_as_others_do], 1, "contender-1 raised FileNotFoundError"),
         (keeps_the_record, [hold, hold], 0, "contender-1 never ends"),
         (takes_any_record_for_stale, [hold, hold_as_others_do], 1, "contender-1 raised FileNotFoundError"),
-        pytest.param(shows_its_record_before_it_is_whole, [hold, hold], 2, "left behind", marks=pytest.mark.long),
+        pytest.param(shows_its_record_before_it_is_whole, [hold, hold], 2, "left behind", marks=PROOF),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

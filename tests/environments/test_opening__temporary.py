@@ -10,7 +10,6 @@ import pytest
 
 from cosmos_venv.environments.opening import temporary_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.processes.cancellation import Cancellation
 from tests.kit import MakeSpec, OutputOf, StartPython, WaitForBackend, WaitUntil
 
@@ -48,17 +47,6 @@ def test_it_is_told_where_others_can_replace_a_temporary_environment(tmp_path: P
             told[mode] = [line for line in lines if f"can replace what stands in {tmp_path}" in line]
 
     assert {mode: len(lines) for mode, lines in told.items()} == {0o777: 1, 0o1777: 0}
-
-
-@pytest.mark.usefixtures("temporary_folder")
-def test_a_temporary_environment_is_gone_after_a_failure_too(tmp_path: Path, make_spec: MakeSpec) -> None:
-    with (
-        pytest.raises(VirtualenvBuildError, match="could not install"),
-        temporary_environment(make_spec("hello==9"), preference="uv", cancellation=Cancellation(), report=print),
-    ):
-        pytest.fail("it cannot be there")
-
-    assert list(tmp_path.glob("cosmos-venv*")) == []
 
 
 KILLED = """
@@ -101,29 +89,3 @@ def test_what_a_worker_killed_while_installing_left_is_removed_by_the_next_one(
 
     wait_until(is_removed)
     assert len(while_it_dies) == 4  # the environment and the installer's own temporary folder, each with its lease
-
-
-KILLED_WHILE_TRYING = f"""
-import os, signal, sys
-
-def die(event, arguments):
-    if event == "os.symlink" and "trial" in str(arguments):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-sys.addaudithook(die)
-{KILLED}
-"""
-
-
-@pytest.mark.usefixtures("temporary_folder")
-def test_what_a_worker_killed_while_it_tried_out_the_folder_left_is_removed_by_the_next_one(
-    tmp_path: Path, make_spec: MakeSpec, start_python: StartPython
-) -> None:
-    start_python(KILLED_WHILE_TRYING, json.dumps(make_spec().as_dict())).wait()
-    left = list(tmp_path.glob("*cosmos-venv*"))
-
-    with temporary_environment(make_spec(), preference="uv", cancellation=Cancellation(), report=print):
-        pass
-
-    assert left
-    assert not list(tmp_path.glob("*cosmos-venv*"))

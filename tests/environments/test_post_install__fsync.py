@@ -66,15 +66,3 @@ def test_what_the_disk_cannot_take_fails_the_build(tmp_path: Path, monkeypatch: 
         written_out(tmp_path, cancellation=Cancellation(), report=print),
     ):
         pass
-
-
-def test_the_error_of_the_block_is_the_one_to_be_told(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), written_out(tmp_path, cancellation=Cancellation(), report=print):
-        _ = 1 / 0
-
-
-def test_a_python_that_cannot_ask_for_it_fails_no_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(post_install, "_WRITE_OUT", "raise ImportError('no ctypes here')")
-
-    with written_out(tmp_path, cancellation=Cancellation(), report=print):
-        pass

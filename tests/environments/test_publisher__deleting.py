@@ -49,32 +49,6 @@ def test_a_build_that_failed_is_deleted_after_the_release(
     assert watching.endings() == []
 
 
-def test_an_older_kept_failure_is_deleted_after_the_release(
-    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
-) -> None:
-    fail(make_ready, tmp_path, make_spec(check=MUTE), keep_failed=True)
-
-    watching = fail(make_ready, tmp_path, make_spec(check=MUTE), keep_failed=True)
-
-    assert watching.at_release == ["1.rubbish", "2.failed", "2.failed.log"]
-    assert watching.endings() == ["2.failed", "2.failed.log"]
-
-
-def test_what_a_dead_builder_left_is_deleted_after_the_release(
-    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
-) -> None:
-    builds = tmp_path / "envs-v1" / "builds"
-    for left in (f"{'a' * 64}-7", f"{'b' * 64}-8.rubbish"):
-        (builds / left / "lib").mkdir(parents=True)
-        (builds / left / "lib").chmod(0o555)
-    watching = Watching(tmp_path)
-
-    make_ready(tmp_path, make_spec(), lines=watching)
-
-    assert watching.at_release == ["1", "1.json", "1.lease", "7.rubbish", "8.rubbish"]
-    assert watching.endings() == ["1", "1.json", "1.lease"]
-
-
 def test_what_cannot_be_deleted_is_a_line_and_fails_no_task(
     tmp_path: Path, make_spec: MakeSpec, start_python: StartPython
 ) -> None:

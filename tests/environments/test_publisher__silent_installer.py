@@ -10,10 +10,8 @@ import pytest
 
 from cosmos_venv.environments.installers.choice import OtherInstaller
 from cosmos_venv.environments.opening import open_environment
-from cosmos_venv.environments.publisher import Activity
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.guarded_process import GuardedProcess
 from cosmos_venv.processes.lease import lease_path
 from tests.kit import MakeSpec, WaitUntil
 
@@ -61,15 +59,3 @@ def test_what_an_installer_writes_in_silence_is_progress(
     watcher.join()
 
     assert len(renewals) == 2
-
-
-def test_what_only_waits_makes_no_progress(wait_until: WaitUntil) -> None:
-    process = GuardedProcess(["sh", "-c", "echo started; sleep 600"])
-    try:
-        assert process.output.readline() == b"started\n"
-        activity = Activity()
-        wait_until(lambda: not activity.has_gone_on())
-
-        assert [activity.has_gone_on() for _ in range(3)] == [False, False, False]
-    finally:
-        process.close()

@@ -9,12 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.publisher import Publisher
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.processes.cancellation import Cancellation
 from tests.environments.upgrades import HOUR, make_old, release, upgraded, use
-from tests.kit import OutputOf, StartPython, WaitForBackend
+from tests.kit import OutputOf, StartPython
 
 
 @pytest.fixture
@@ -68,7 +66,7 @@ def test_what_does_not_ask_for_it_is_never_resolved_anew(
     assert (second.path, second.was_built) == (first.path, False)
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"built_at": "long ago"}', '{"built_at": null}', "[]"])
+@pytest.mark.parametrize("content", ["", '{"built_at": "long ago"}'])
 def test_an_environment_of_unknown_age_is_resolved_anew(tmp_path: Path, spec: EnvironmentSpec, content: str) -> None:
     first = use(tmp_path / "store", spec)
     first.record_file.write_text(content)
@@ -137,50 +135,3 @@ def test_of_many_tasks_one_upgrades_and_none_waits_or_fails(
     assert [was_built for _, was_built, _ in ready].count("True") == 1
     assert {Path(path).name for _, _, path in ready} <= {f"{spec.digest}-1", f"{spec.digest}-2"}
     assert (tmp_path / "store" / "envs-v1" / spec.digest).readlink() == Path("builds", f"{spec.digest}-2")
-
-
-def test_who_comes_second_uses_what_the_first_has_published_meanwhile(tmp_path: Path, spec: EnvironmentSpec) -> None:
-    store = EnvironmentStore(tmp_path / "store")
-    make_old(use(store.directory, spec))
-    found_by_second = store.find(spec)
-    assert found_by_second is not None
-    newer = use(store.directory, spec)
-
-    publisher = Publisher(store, spec, cancellation=Cancellation(), report=print)
-    got_by_second = publisher.upgrade(found_by_second, preference="uv")
-
-    assert (got_by_second.path, got_by_second.was_built) == (newer.path, False)
-    assert found_by_second.keep_open == ()
-    got_by_second.close()
-
-
-def test_what_is_ready_is_used_at_once_while_another_task_upgrades(
-    tmp_path: Path,
-    slow_spec: EnvironmentSpec,
-    gate: Path,
-    start_python: StartPython,
-    wait_for_backend: WaitForBackend,
-) -> None:
-    spec = replace(slow_spec, pip_install_options=(*slow_spec.pip_install_options, "--upgrade", "--no-cache-dir"))
-    order = json.dumps(spec.as_dict())
-    first = start_python(UPGRADE, tmp_path / "store", order)
-    assert first.stdin is not None
-    first.stdin.write("go\n")
-    first.stdin.flush()
-    wait_for_backend()
-    gate.unlink()
-    first.communicate()
-    old = use(tmp_path / "store", spec)
-    make_old(old)
-
-    upgrading = start_python(UPGRADE, tmp_path / "store", order)
-    assert upgrading.stdin is not None
-    upgrading.stdin.write("go\n")
-    upgrading.stdin.flush()
-    wait_for_backend()
-    meanwhile = use(tmp_path / "store", spec)
-    gate.unlink()
-    output = upgrading.communicate()[0]
-
-    assert (meanwhile.path, meanwhile.was_built) == (old.path, False)
-    assert f"READY True {old.path.with_name(f'{spec.digest}-2')}" in output

@@ -29,10 +29,6 @@ def test_both_installers_make_it_of_the_executable_that_was_found(
     assert list(environment.path.glob("lib/*/site-packages/hello/__pycache__/*.pyc"))
 
 
-def test_another_python_means_another_environment(make_spec: MakeSpec, other_python: str) -> None:
-    assert make_spec(interpreter=Interpreter.of(other_python)).digest != make_spec().digest
-
-
 def test_the_python_of_a_virtual_environment_means_the_one_it_was_made_of(tmp_path: Path, other_python: str) -> None:
     subprocess.run([other_python, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -78,12 +77,3 @@ def test_a_requirements_file_cannot_name_it(file: Path, tmp_path: Path) -> None:
 
     with pytest.raises(CosmosValueError, match=rf"outer\.txt names the lock file {file}\. Name it in py_requirements"):
         _ = spec_of("-r outer.txt").digest
-
-
-@pytest.mark.timeout(20)
-def test_one_that_has_no_end_is_refused(file: Path) -> None:
-    file.unlink()
-    os.mkfifo(file)
-
-    with pytest.raises(CosmosValueError, match=r"pylock\.toml cannot be read: it is a named pipe"):
-        _ = spec_of(f"-r {file}").digest

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import site
 import stat
-import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,12 +56,6 @@ def test_directories_of_a_published_build_are_read_only_and_files_are_not(
 
     assert [folder for folder in folders if folder.stat().st_mode & 0o222] == []
     assert module.stat().st_mode & stat.S_IWUSR
-
-
-def test_an_environment_without_packages_is_one_too(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady) -> None:
-    environment = make_ready(tmp_path, replace(make_spec(), requirements=()))
-
-    assert environment.record["pins"] == {}
 
 
 def test_a_file_in_place_of_the_directory_is_refused(
@@ -138,51 +129,3 @@ def test_an_environment_whose_interpreter_is_gone_is_built_anew(
     assert second.was_built
     assert second.path != first.path
     assert output_of(second.script("hello")) == "hello 2.0"
-
-
-def test_the_packages_of_the_worker_are_visible_only_when_asked_for(
-    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, output_of: OutputOf
-) -> None:
-    if sys.prefix == sys.base_prefix:
-        pytest.skip("the tests do not run in a virtual environment")
-    apart = make_ready(tmp_path, make_spec())
-
-    shared = make_ready(tmp_path, make_spec(system_site_packages=True))
-
-    sees_worker = f"import sys; print({site.getsitepackages()[0]!r} in sys.path)"
-    assert output_of(apart.python, "-I", "-c", sees_worker) == "False"
-    assert output_of(shared.python, "-I", "-c", sees_worker) == "True"
-    assert output_of(shared.script("hello")) == "hello 2.0"
-
-
-@pytest.mark.parametrize("preference", ["uv", "pip"])
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("PIP_USER", "1"),
-        ("PIP_TARGET", "{elsewhere}"),
-        ("PIP_PREFIX", "{elsewhere}"),
-        ("PIP_REQUIRE_VIRTUALENV", "1"),
-        ("PYTHONHOME", "{poison}"),
-        ("PYTHONPATH", "{poison}"),
-        ("UV_SYSTEM_PYTHON", "1"),
-    ],
-)
-def test_a_variable_of_the_worker_does_not_divert_the_installation(
-    tmp_path: Path,
-    make_spec: MakeSpec,
-    preference: str,
-    name: str,
-    value: str,
-    monkeypatch: pytest.MonkeyPatch,
-    make_ready: MakeReady,
-) -> None:
-    (tmp_path / "poison").mkdir()
-    (tmp_path / "poison" / "encodings.py").write_text("raise SystemExit('poisoned')")
-    monkeypatch.setenv("PYTHONUSERBASE", str(tmp_path / "elsewhere"))
-    monkeypatch.setenv(name, value.format(elsewhere=tmp_path / "elsewhere", poison=tmp_path / "poison"))
-
-    environment = make_ready(tmp_path / "store", make_spec(), preference=preference)
-
-    assert environment.record["pins"] == {"hello": "2.0"}
-    assert not (tmp_path / "elsewhere").exists()

@@ -30,7 +30,7 @@ from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path
 from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun, FailingSchedule
-from tests.explored import SECONDS
+from tests.explored import PROOF, SECONDS
 
 AN_HOUR = 3600
 FILES = ("pyvenv.cfg", "bin/dbt", "lib/dbt.py")
@@ -148,7 +148,7 @@ LONG_AGO: dict[str, Any] = {"fresh": published_long_ago}
             [rebuild, rebuild],
             {"fresh": published, "check": built_once},
             id="rebuild-and-rebuild",
-            marks=pytest.mark.long,
+            marks=PROOF,
         ),
     ],
 )
@@ -160,6 +160,7 @@ def test_two_at_once(cosmos_explore: Explore, works: list[Any], options: dict[st
 
 
 @pytest.mark.long
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("works", "preemptions", "kills", "options"),
     [
@@ -174,7 +175,6 @@ def test_two_at_once(cosmos_explore: Explore, works: list[Any], options: dict[st
             0,
             {"fresh": published},
             id="find-rebuild-and-prune",
-            marks=pytest.mark.exhaustive,
         ),
         pytest.param([prune_all, prune_all], 0, 1, {"fresh": published, "after": use}, id="prune-and-prune-killed"),
         # With two interruptions find-and-prune ends too, after 1,812 schedules and 64 s of CPU: explored once, by hand.
@@ -228,6 +228,7 @@ def builds_without_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("fault", "works", "options", "told"),
     [

@@ -13,34 +13,11 @@ import pytest
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.store import EnvironmentStore, find_first, stores_of
 from cosmos_venv.exceptions import VirtualenvBuildError, VirtualenvError
-from cosmos_venv.files.permissions import make_directory, why_untrusted
 from tests.environments.elsewhere import needs_root
 from tests.kit import MakeReady, MakeSpec, SetUmask
 
 ME, SOMEBODY, IMAGE, MY_GROUP = 1000, 1001, 50000, 100
 DIRECTORY, LINK = stat.S_IFDIR, stat.S_IFLNK
-
-
-@pytest.mark.parametrize(
-    ("owner", "group", "mode", "expected"),
-    [
-        pytest.param(ME, MY_GROUP, DIRECTORY | 0o755, None, id="own"),
-        pytest.param(0, 0, DIRECTORY | 0o755, None, id="root-s"),
-        pytest.param(IMAGE, 0, DIRECTORY | 0o775, None, id="of-whoever-owns-the-code"),
-        pytest.param(SOMEBODY, MY_GROUP, DIRECTORY | 0o700, "it belongs to user id 1001", id="somebody-s"),
-        pytest.param(ME, MY_GROUP, DIRECTORY | 0o757, "everybody may write to it", id="others-write"),
-        pytest.param(0, 0, DIRECTORY | 0o1777, "everybody may write to it", id="others-write-sticky"),
-        pytest.param(ME, 0, DIRECTORY | 0o775, None, id="group-0-writes"),
-        pytest.param(ME, 50, DIRECTORY | 0o775, None, id="group-that-writes-further-up"),
-        pytest.param(ME, MY_GROUP, DIRECTORY | 0o775, "group id 100 may write to it", id="another-group-writes"),
-        pytest.param(ME, MY_GROUP, LINK | 0o777, None, id="own-link"),
-        pytest.param(SOMEBODY, MY_GROUP, LINK | 0o777, "it belongs to user id 1001", id="somebody-s-link"),
-    ],
-)
-def test_what_somebody_else_can_have_written_is_not_trusted(
-    owner: int, group: int, mode: int, expected: str | None
-) -> None:
-    assert why_untrusted(owner=owner, group=group, mode=mode, owners={ME, 0, IMAGE}, groups={0, 50}) == expected
 
 
 def parts_of(directory: Path, environment: Environment) -> dict[str, Path]:
@@ -71,7 +48,7 @@ def test_a_store_that_everybody_may_write_to_is_not_used(
 
 
 @needs_root
-@pytest.mark.parametrize("part", ["virtualenv_dir", "layout", "builds", "build", "link"])
+@pytest.mark.parametrize("part", ["virtualenv_dir", "build", "link"])
 def test_a_store_of_another_user_is_not_used(
     tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, part: str
 ) -> None:
@@ -82,36 +59,6 @@ def test_a_store_of_another_user_is_not_used(
         VirtualenvError, match=rf"{path} is not used because it belongs to user id 65534 .*'chown (-h )?0 {path}'\.$"
     ):
         EnvironmentStore(tmp_path / "store").find(make_spec())
-
-
-def test_nothing_is_built_where_everybody_may_write(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady) -> None:
-    tmp_path.chmod(0o777)
-
-    with pytest.raises(VirtualenvError, match=rf"{tmp_path} is not used because everybody may write to it"):
-        make_ready(tmp_path, make_spec())
-
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_directory_of_one_s_own_below_one_that_is_everybody_s_is_used(
-    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
-) -> None:
-    tmp_path.chmod(0o1777)
-
-    first = make_ready(tmp_path / "own", make_spec())
-    second = make_ready(tmp_path / "own", make_spec())
-
-    assert (first.was_built, second.was_built) == (True, False)
-
-
-def test_a_store_may_be_shared_by_the_group_of_the_directory_above(
-    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
-) -> None:
-    environment = make_ready(tmp_path / "store", make_spec())
-    for name in ("virtualenv_dir", "layout", "builds"):
-        parts_of(tmp_path / "store", environment)[name].chmod(0o2775)
-
-    assert not make_ready(tmp_path / "store", make_spec()).was_built
 
 
 @pytest.fixture
@@ -142,24 +89,6 @@ def test_nothing_of_a_store_that_is_made_without_a_umask_is_open_to_others(
     assert open_to_others == set()
     assert (environment.path / "lib").is_dir()
     assert not make_ready(tmp_path / "store", make_spec()).was_built
-
-
-def test_a_cache_of_an_installer_stays_as_it_is_and_its_files_are_shared_where_they_are_closed(
-    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, open_uv_cache: dict[Path, int]
-) -> None:
-    environment = make_ready(tmp_path / "store", make_spec())
-    (module,) = environment.path.rglob("hello/__init__.py")
-    (cached,) = [path for path in open_uv_cache if path.name == "__init__.py" and path.parent.name == "hello"]
-
-    after = modes_below(tmp_path / "cache")
-    assert {path: after[path] for path in open_uv_cache} == open_uv_cache
-    assert cached.stat().st_mode & 0o022 == 0o022
-    assert not module.samefile(cached)
-    assert module.stat().st_mtime == cached.stat().st_mtime
-
-    cached.chmod(0o644)
-    (module,) = make_ready(tmp_path / "another", make_spec()).path.rglob("hello/__init__.py")
-    assert module.samefile(cached)
 
 
 def test_nothing_of_a_build_is_a_link_into_a_cache_of_an_installer(
@@ -193,7 +122,7 @@ def test_a_build_that_opens_itself_to_others_is_not_published(
     assert list((tmp_path / "envs-v1" / "builds").iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["pyvenv.cfg", "bin", "bin/hello", "lib/python*/site-packages"])
+@pytest.mark.parametrize("name", ["pyvenv.cfg", "bin/hello", "lib/python*/site-packages"])
 def test_a_build_to_which_others_could_write_is_told_and_built_anew(
     tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, name: str
 ) -> None:
@@ -229,63 +158,3 @@ def test_a_store_below_a_folder_that_everybody_may_write_to_is_neither_used_nor_
             make_ready(tmp_path / name / "store", make_spec())
 
     assert list((tmp_path / "new").iterdir()) == []
-
-
-def test_a_link_on_the_way_to_a_store_is_judged_as_it_was_given(
-    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
-) -> None:
-    for name in ("real", "open"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "open" / "link").symlink_to(tmp_path / "real")
-    environment = make_ready(tmp_path / "open" / "link" / "store", make_spec())
-    (tmp_path / "open").chmod(0o777)
-
-    with pytest.raises(VirtualenvError, match=rf"because of {tmp_path}/open above it"):
-        make_ready(tmp_path / "open" / "link" / "store", make_spec())
-    assert make_ready(tmp_path / "real" / "store", make_spec()).path == environment.path
-
-
-def test_commands_are_not_written_where_others_could_have_put_theirs(
-    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
-) -> None:
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin").chmod(0o777)
-    lines: list[str] = []
-
-    make_ready(tmp_path, make_spec(), lines=lines)
-
-    assert list((tmp_path / "bin").iterdir()) == []
-    assert any(f"{tmp_path}/bin does not get the commands of the environment: " in line for line in lines)
-
-
-@pytest.mark.parametrize(
-    ("above", "umask", "expected"),
-    [
-        pytest.param(0o775, 0o002, 0o775, id="it-may-write-above"),
-        pytest.param(0o775, 0o022, 0o755, id="the-umask-forbids-it"),
-        pytest.param(0o755, 0o002, 0o755, id="it-may-not-write-above"),
-        pytest.param(0o1775, 0o000, 0o755, id="it-may-replace-nothing-above"),
-    ],
-)
-def test_the_group_may_write_to_a_new_directory_where_it_may_in_the_one_above_and_the_umask_lets_it(
-    tmp_path: Path, set_umask: SetUmask, above: int, umask: int, expected: int
-) -> None:
-    tmp_path.chmod(above)
-    set_umask(umask)
-
-    make_directory(tmp_path / "one" / "two")
-
-    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("one", "one/two")] == [expected] * 2
-
-
-@needs_root
-def test_a_new_directory_is_not_writable_for_another_group(tmp_path: Path, set_umask: SetUmask) -> None:
-    set_umask(0)
-    os.chown(tmp_path, -1, 65534)
-    os.setegid(65533)
-    try:
-        make_directory(tmp_path / "own")
-    finally:
-        os.setegid(0)
-
-    assert stat.S_IMODE((tmp_path / "own").stat().st_mode) == 0o755

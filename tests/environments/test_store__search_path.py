@@ -11,7 +11,7 @@ from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import find_first, stores_of
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
-from cosmos_venv.processes.lease import Lease, lease_path
+from cosmos_venv.processes.lease import lease_path
 from tests.kit import MakeReady, MakeSpec
 
 
@@ -33,17 +33,6 @@ def test_the_first_store_that_has_it_wins(tmp_path: Path, make_spec: MakeSpec, m
     found.close()
 
 
-def test_what_is_found_is_leased(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady) -> None:
-    make_ready(tmp_path, make_spec())
-
-    found = find(make_spec(), tmp_path)
-    assert found is not None
-    while_used = Lease.exclusive(found.path)
-    found.close()
-
-    assert while_used is None
-
-
 def test_not_even_a_lease_is_written(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady) -> None:
     lease_path(make_ready(tmp_path, make_spec()).path).unlink()
     before = {path: path.lstat().st_mtime_ns for path in [tmp_path, *tmp_path.rglob("*")]}
@@ -53,11 +42,6 @@ def test_not_even_a_lease_is_written(tmp_path: Path, make_spec: MakeSpec, make_r
     assert found is not None
     assert found.lease is None
     assert {path: path.lstat().st_mtime_ns for path in [tmp_path, *tmp_path.rglob("*")]} == before
-
-
-def test_an_empty_search_path_has_no_stores(make_spec: MakeSpec) -> None:
-    assert stores_of(f" {os.pathsep} ") == []
-    assert find(make_spec()) is None
 
 
 def test_a_relative_directory_is_refused() -> None:

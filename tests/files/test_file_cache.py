@@ -73,15 +73,6 @@ def test_what_is_no_plain_file_is_not_there_and_makes_way(kept: FileCache, kind:
     assert (found, has_turn, kept.read("odd")) == ([None, None], True, b"ours")
 
 
-def test_what_is_dated_far_ahead_is_too_old_where_an_age_counts(kept: FileCache) -> None:
-    _write_before(kept, "ahead", -10 * 86_400)
-
-    assert kept.read("ahead", max_age=3_600) is None
-    assert kept.mapped("ahead", max_age=3_600) is None
-    assert kept.written("ahead", max_age=3_600) is None
-    assert kept.read("ahead") == b"x"
-
-
 def test_nothing_is_kept_where_others_can_replace_the_folder(tmp_path: Path) -> None:
     kept = FileCache(folder=tmp_path / "shared" / "cache" / "kept", suffix=".txt")
     kept.write("known", b"x")
@@ -91,15 +82,6 @@ def test_nothing_is_kept_where_others_can_replace_the_folder(tmp_path: Path) -> 
 
     assert (kept.read("known"), kept.read("new"), kept.mapped("known"), kept.written("known")) == (None,) * 4
     (tmp_path / "shared").chmod(0o1777)
-    assert kept.read("known") == b"x"
-
-
-def test_folders_above_are_closed_to_others_whatever_the_umask(tmp_path: Path, set_umask: SetUmask) -> None:
-    kept = FileCache(folder=tmp_path / "new" / "cache" / "kept", suffix=".txt")
-    set_umask(0)
-
-    kept.write("known", b"x")
-
     assert kept.read("known") == b"x"
 
 
@@ -136,18 +118,3 @@ def test_what_was_set_aside_stays_and_keeps_nothing_else_from_going(kept: FileCa
     assert all(os.path.lexists(path) for path in asides)
     assert not any(os.path.lexists(path) for path in (left, lock))
     assert len([*kept.folder.glob("*.txt")]) == kept.most
-
-
-def test_a_directory_in_place_of_a_file_keeps_no_other_from_going(kept: FileCache) -> None:
-    kept.write("other", b"x")
-    directory = kept.folder / "0.lock"
-    directory.mkdir()
-    lock = kept.folder / "z.lock"
-    lock.touch()
-    for path, at in ((directory, 1), (lock, 0)):  # the youngest goes first
-        os.utime(path, (at, at))
-
-    kept.write("new", b"x")
-
-    assert directory.is_dir()
-    assert not lock.exists()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.files.filesystem_check import TRIAL_PREFIX, why_unfit
+from cosmos_venv.files.filesystem_check import TRIAL_PREFIX
 from tests.environments.elsewhere import USE, tmpfs, uses_of, within
 from tests.environments.forbidden_calls import without
 from tests.kit import MakeReady, MakeSpec, StartPython
@@ -19,27 +19,11 @@ LEFT_BY_THE_LOCK = ["cosmos_virtualenv.flock"]
 
 
 @pytest.mark.parametrize(
-    ("what", "code", "is_noexec", "expected"),
-    [
-        ("symbolic links", errno.EPERM, False, "does not support symbolic links (Operation not permitted)"),
-        ("symbolic links", errno.ENOTSUP, True, "does not support symbolic links (Operation not supported)"),
-        ("programs", errno.EACCES, True, "is mounted noexec: no program in it can be started"),
-        ("programs", errno.EACCES, False, "lets no program in it be started"),
-    ],
-)
-def test_what_a_file_system_cannot_do_is_told_in_words(what: str, code: int, is_noexec: bool, expected: str) -> None:
-    assert why_unfit(what, OSError(code, os.strerror(code)), is_noexec=is_noexec) == expected
-
-
-@pytest.mark.parametrize(
     ("call", "answer", "fault"),
     [
-        pytest.param("symlink", errno.EPERM, "symbolic links", id="vfat-has-no-symlinks"),
         pytest.param("symlink", errno.ENOTSUP, "symbolic links", id="azure-files-has-no-symlinks"),
         pytest.param("link", errno.ENOSYS, "hard links", id="gcsfuse-has-no-hard-links"),
-        pytest.param("link", errno.EPERM, "hard links", id="s3fs-has-no-hard-links"),
         pytest.param("flock", errno.ENOSYS, "kernel locks (flock)", id="no-flock"),
-        pytest.param("flock", errno.ENOLCK, "kernel locks (flock)", id="nfs-without-lock-daemon"),
         pytest.param("chmod", errno.EPERM, "permissions (chmod)", id="no-permissions"),
     ],
 )
@@ -79,20 +63,6 @@ def test_trying_leaves_nothing_and_what_a_killed_one_left_is_removed(
     assert list(tmp_path.glob(f"{TRIAL_PREFIX}*")) == []
 
 
-def test_a_full_disk_is_not_called_unfit(tmp_path: Path, start_python: StartPython) -> None:
-    source = f"""
-from pathlib import Path
-from cosmos_venv.files.filesystem_check import refuse_unfit
-try:
-    refuse_unfit(Path({str(tmp_path)!r}))
-except OSError as error:
-    print(error.strerror)
-"""
-    place = within(setup=f"{tmpfs(tmp_path, 'size=1m')}\nhead -c 2000000 /dev/zero > {tmp_path}/filler || true")
-
-    assert start_python(source, within=place).communicate()[0].splitlines()[-1] == "No space left on device"
-
-
 TEMPORARY = """
 import json, os, sys, tempfile
 from pathlib import Path
@@ -127,13 +97,6 @@ print("LEFT", os.listdir(tempfile.gettempdir()), "SAID", len(lines))
             r"The disk is full\. Free now: \d more files for the environment in {place}/cosmos-venv\w+, ",
             "LEFT [] SAID ",
             id="full",
-        ),
-        pytest.param(
-            "nr_inodes=2",
-            r"^There can be no temporary environment\. The folder for temporary files, {place}, is full(?s:.)*"
-            r"or set TMPDIR in the worker's environment",
-            "LEFT [] SAID 0",
-            id="without-any-room",
         ),
     ],
 )

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.exceptions import VirtualenvError
-from cosmos_venv.files.permissions import is_trusted_way, judge, make_directory
+from cosmos_venv.files.permissions import judge, make_directory
 from tests.environments.elsewhere import as_user, needs_root
 
 _PR_SET_DUMPABLE, _CLONE_NEWUSER = 4, 0x10000000
@@ -34,13 +33,6 @@ class Situation:
 
 
 SITUATIONS = [
-    Situation(name="of-one-s-own", way=[("store", ME, ME, 0o755)]),
-    Situation(name="below-a-sticky-folder", way=[("tmp", 0, 0, 0o1777), ("tmp/store", ME, ME, 0o755)]),
-    Situation(
-        name="airflow-s-image",
-        way=[("airflow", IMAGE, 0, 0o775), ("airflow/store", IMAGE, 0, 0o775)],
-        user=(IMAGE, 0, []),
-    ),
     Situation(
         name="airflow-s-image-under-another-id",
         way=[("airflow", IMAGE, 0, 0o775), ("airflow/store", ME, 0, 0o775)],
@@ -49,11 +41,6 @@ SITUATIONS = [
     Situation(
         name="a-volume-with-an-fsgroup",
         way=[("volume", 0, SHARED, 0o2775), ("volume/store", ME, SHARED, 0o2755)],
-        user=(ME, ME, [SHARED]),
-    ),
-    Situation(
-        name="a-volume-with-an-fsgroup-that-the-kubelet-has-changed-throughout",
-        way=[("volume", 0, SHARED, 0o2775), ("volume/store", ME, SHARED, 0o2775)],
         user=(ME, ME, [SHARED]),
     ),
     Situation(
@@ -67,12 +54,6 @@ SITUATIONS = [
         way=[("home", ME, SHARED, 0o775), ("home/store", ME, SHARED, 0o755)],
         user=(ME, SHARED, []),
         expected="('chmod g+s {place}/home' says that the group shares it on purpose)",
-    ),
-    Situation(
-        name="only-the-store-is-open-to-that-group",
-        way=[("home", ME, SHARED, 0o755), ("home/store", ME, SHARED, 0o775)],
-        user=(ME, SHARED, []),
-        expected="{place}/home/store is not used because group id 51300 may write to it",
     ),
     Situation(
         name="a-group-that-may-write-above",
@@ -103,18 +84,9 @@ SITUATIONS = [
         expected="store is not used because of {place}/shared above it",
     ),
     Situation(
-        name="below-a-folder-of-somebody-s",
-        way=[("theirs", SOMEBODY, SOMEBODY, 0o755), ("theirs/store", ME, ME, 0o755)],
-        expected="{place}/theirs above it: it belongs to user id 51235",
-    ),
-    Situation(
         name="somebody-s-folder-in-a-sticky-one-with-the-group-of-root",
         way=[("tmp", 0, 0, 0o3777), ("tmp/theirs", SOMEBODY, 0, 0o775), ("tmp/theirs/store", ME, ME, 0o755)],
         expected="{place}/tmp/theirs above it: it belongs to user id 51235",
-    ),
-    Situation(
-        name="a-link-of-one-s-own",
-        way=[("real", ME, ME, 0o755), ("real/store", ME, ME, 0o755), ("link", ME, "real")],
     ),
     Situation(
         name="a-link-of-somebody-s-in-a-sticky-folder",
@@ -137,22 +109,11 @@ SITUATIONS = [
         expected="because of {place}/shared above it",
     ),
     Situation(
-        name="a-link-that-leads-to-itself",
-        way=[("link", ME, "link")],
-        expected="OSError: [Errno 40]",
-    ),
-    Situation(
         name="everybody-s-sticky-folder-itself",
         way=[("store", 0, 0, 0o1777)],
         expected="{place}/store is not used because everybody may write to it (owner 0, group 0, mode 1777; this "
         "process runs as user id 51234): what stands there may be somebody else's. "
         "Give virtualenv_dir a folder of its own below it, such as {place}/store/dbt-environments.",
-    ),
-    Situation(
-        name="everybody-s-folder-itself",
-        way=[("store", ME, ME, 0o777)],
-        expected="Give virtualenv_dir another directory; or, if you know what is in it, correct it with "
-        "'chmod o-w {place}/store'.",
     ),
     Situation(
         name="somebody-s-folder-itself",
@@ -193,17 +154,6 @@ def test_every_directory_on_the_way_is_judged(everybodys_folder: Path, situation
 
 
 @needs_root
-def test_a_store_that_root_may_use_is_another_than_one_of_a_user_s(everybodys_folder: Path) -> None:
-    store = everybodys_folder / "store"
-    store.mkdir()
-    os.chown(store, ME, ME)
-
-    with pytest.raises(VirtualenvError, match=r"it belongs to user id 51234 .*'chown 0 "):
-        judge(store)
-    assert as_user(ME, ME, lambda: judge(store).follow(store)) == str(store)
-
-
-@needs_root
 def test_a_user_namespace_gives_root_another_number(everybodys_folder: Path) -> None:
     """Containers without root have one: what is the machine's root's looks like nobody's there."""
     store = everybodys_folder / "store"
@@ -225,22 +175,12 @@ def test_a_user_namespace_gives_root_another_number(everybodys_folder: Path) -> 
     assert said == str(store)
 
 
-def test_what_is_judged_itself_is_no_part_of_its_way(tmp_path: Path) -> None:
-    (tmp_path / "closed").mkdir()
-    (tmp_path / "closed" / "open").mkdir()
-    (tmp_path / "closed" / "open").chmod(0o777)
-
-    assert is_trusted_way(tmp_path / "closed" / "open")
-    assert not is_trusted_way(tmp_path / "closed" / "open" / "below")
-
-
-@pytest.mark.parametrize("store", [Path("store"), Path("../here/store"), Path("below/../store")])
-def test_a_relative_path_begins_where_the_process_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Path
-) -> None:
+def test_a_relative_path_begins_where_the_process_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("here", "here/below", "here/store"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / "here")
+
+    store = Path("../here/store")
 
     assert judge(store).follow(store) == os.path.realpath(tmp_path / "here" / "store")
 
@@ -275,7 +215,6 @@ def test_no_folder_of_a_store_is_open_to_a_group_to_which_the_one_above_is_not(
     [
         pytest.param(0o775, "it would let group id 51300 write to", id="a-group-that-may-not-write-above"),
         pytest.param(0o2775, "made", id="shared-on-purpose"),
-        pytest.param(0o750, "made", id="to-read"),
     ],
 )
 def test_a_mode_that_would_make_the_store_untrusted_is_refused(

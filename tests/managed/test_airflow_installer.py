@@ -5,16 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import threading
 from pathlib import Path
 
-import psutil
 import pytest
 
 from cosmos_venv.compat import AirflowException
-from cosmos_venv.environments.detached import build_detached
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.managed.airflow_installer import AIRFLOW_INSTALLER
 from cosmos_venv.managed.arguments import VirtualenvArguments
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from tests.installed import AIRFLOW_2, ROOT, needs_airflow_2
@@ -86,55 +82,6 @@ def test_a_failing_installation_fails_with_the_tools_words_and_without_credentia
 
     assert "s3cret" not in "".join(capfd.readouterr())
     assert not list((tmp_path / "kept" / "envs-v1" / "builds").iterdir())
-
-
-@pytest.mark.long
-def test_a_detached_builder_builds_with_it(make_operator: MakeOperator, tmp_path: Path) -> None:
-    operator = make_operator()
-    spec = VirtualenvArguments.of(vars(operator)).spec()
-
-    build_detached(tmp_path, spec, preference=AIRFLOW_INSTALLER, max_tries=5, wait=None, report=print)
-
-    record = environment_of(operator, tmp_path)
-    assert isinstance(record["installer"], dict)
-    assert record["installer"]["name"] == "airflow"
-
-
-SLOW_BACKEND = """
-import os, pathlib, time
-def build_wheel(*arguments, **more):
-    pathlib.Path({fifo!r}).write_text(str(os.getpid()))
-    time.sleep(600)
-"""
-
-
-@pytest.mark.long
-def test_a_kill_ends_it_and_all_it_started(make_operator: MakeOperator, tmp_path: Path) -> None:
-    fifo = tmp_path / "pids"
-    os.mkfifo(fifo)
-    project = tmp_path / "slow"
-    project.mkdir()
-    (project / "pyproject.toml").write_text(
-        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
-    )
-    (project / "backend.py").write_text(SLOW_BACKEND.format(fifo=str(fifo)))
-    operator = make_operator(virtualenv_dir=tmp_path / "kept", py_requirements=[str(project)])
-    at_work: list[psutil.Process] = []
-
-    def kill_once_it_builds() -> None:
-        at_work.append(psutil.Process(int(fifo.read_text())))
-        operator.on_kill()
-
-    killer = threading.Thread(target=kill_once_it_builds)
-    killer.start()
-    with pytest.raises(AirflowException, match="Task run was killed"):
-        operator.execute({})
-    killer.join()
-
-    assert len(at_work) == 1
-    assert not at_work[0].is_running()
-    assert not list((tmp_path / "kept" / "envs-v1" / "builds").iterdir())
-    assert not (tmp_path / "kept" / "cosmos_virtualenv.lock").exists()
 
 
 ON_AIRFLOW_2 = """

@@ -48,7 +48,7 @@ def test_parsing_installs_and_tasks_and_later_parses_use_it(
 
 @pytest.mark.parametrize(
     ("setting", "value", "installations"),
-    [("ENABLE_CACHE", "False", 2), ("PACKAGES_MAX_AGE", "0", 2), ("PACKAGES_MAX_AGE", "60", 1)],
+    [("ENABLE_CACHE", "False", 2), ("PACKAGES_MAX_AGE", "0", 2)],
 )
 def test_the_settings_decide_how_long_packages_are_used(
     harbor: Path,
@@ -106,17 +106,12 @@ def test_packages_are_looked_for_where_environments_are_and_built_where_they_are
     assert (searched.folder, searched.is_read_only) == (tmp_path / "image" / "packages-v1", True)
 
 
-@pytest.mark.parametrize("where", ["local", "virtualenv", "temporary"])
 def test_a_task_knows_before_its_dbt_is_ready_with_which_packages_it_will_run(
-    where: str, harbor: Path, cosmos_wheelhouse: Wheelhouse, cosmos_fake_venv: FakeVenv, tmp_path: Path
+    harbor: Path, cosmos_wheelhouse: Wheelhouse, tmp_path: Path
 ) -> None:
-    cls: Any = DbtRunLocalOperator if where == "local" else DbtRunVirtualenvOperator
-    arguments: dict[str, dict[str, Any]] = {
-        "local": {"dbt_executable_path": cosmos_fake_venv.dbt},
-        "virtualenv": {"py_requirements": ["dbt-core"], "virtualenv_dir": tmp_path / "environments"},
-        "temporary": {"py_requirements": ["dbt-core"]},
-    }
-    operator = cls(**operator_arguments(harbor, **arguments[where]))
+    operator: Any = DbtRunVirtualenvOperator(
+        **operator_arguments(harbor, py_requirements=["dbt-core"], virtualenv_dir=tmp_path / "environments")
+    )
     command, env = operator.build_cmd({})
     before = operator.packages_before_dbt(command[0], env).find()
 
@@ -126,11 +121,3 @@ def test_a_task_knows_before_its_dbt_is_ready_with_which_packages_it_will_run(
     assert before is None
     assert (packages.packages / "cranes").is_dir()
     packages.close()
-
-
-def test_another_python_is_not_started_to_know_it(harbor: Path, other_python: str) -> None:
-    operator = DbtRunVirtualenvOperator(
-        **operator_arguments(harbor, py_requirements=["dbt-core"], py_executable=other_python)
-    )
-
-    assert operator.packages_before_dbt("dbt", {}) is None

@@ -45,21 +45,6 @@ def test_tasks_in_one_directory_install_the_packages_once(
     assert len(list((tmp_path / "environments" / "packages-v1").glob("*.*[0-9]"))) == 1
 
 
-def test_who_waits_for_an_installer_that_is_killed_installs(
-    cosmos_task_race: TaskRace, cosmos_fake_venv: FakeVenv, harbor: Path
-) -> None:
-    cosmos_fake_venv.script("deps", nth=1, hold=True)
-
-    with cosmos_task_race.start(run_local, harbor, cosmos_fake_venv.dbt, contenders=3) as race:
-        installing = race.wait_for("running")
-        race.kill([f"contender-{index}" for index in range(3)].index(str(installing.actor)))
-        result = race.finish()
-
-    assert result.left_behind == ()
-    assert len(result.winners) == 2
-    result.timeline.assert_count("dbt run", 2)
-
-
 def test_a_failing_installer_fails_its_own_task_only(
     cosmos_task_race: TaskRace, cosmos_fake_venv: FakeVenv, harbor: Path
 ) -> None:

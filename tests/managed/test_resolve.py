@@ -16,11 +16,8 @@ import pytest
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.dbt.native.program import MAGIC
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.exceptions import VirtualenvLockTimeout
 from cosmos_venv.managed import resolve
-from cosmos_venv.managed.arguments import VirtualenvArguments
 from cosmos_venv.operators.virtualenv import CosmosVirtualenvLockTimeout
-from cosmos_venv.processes.cancellation import Cancellation
 from tests.kit import DbtCalls, MakeOperator
 from tests.remote_settings import Configure
 
@@ -78,22 +75,6 @@ def test_what_the_search_path_lacks_is_built_in_virtualenv_dir_unless_that_is_fo
     assert not list((tmp_path / "image").iterdir())
 
 
-def test_where_nothing_may_be_built_it_is_told_that_others_could_write_to_the_environment(
-    make_operator: MakeOperator, dbt_calls: DbtCalls, configure: Configure
-) -> None:
-    make_operator().execute({})
-    (call,) = dbt_calls()
-    config = call.prefix / "pyvenv.cfg"
-    config.chmod(0o666)
-    configure(virtualenv_build="never")
-
-    with pytest.raises(AirflowException, match=rf"is never\..* because of {config}: everybody may write"):
-        make_operator().execute({})
-
-    config.chmod(0o644)  # other tests use the same environment
-    assert len(dbt_calls()) == 1
-
-
 def test_a_task_that_finds_its_environment_says_so_and_asks_nothing_about_building(
     make_operator: MakeOperator,
     dbt_calls: DbtCalls,
@@ -111,20 +92,6 @@ def test_a_task_that_finds_its_environment_says_so_and_asks_nothing_about_buildi
     prefix = {str(call.prefix) for call in dbt_calls()}
     assert len(prefix) == 1
     assert f"is ready: {prefix.pop()}." in capsys.readouterr().out
-
-
-def test_parsing_finds_the_environment_of_the_search_path_without_a_builder(
-    make_operator: MakeOperator, kept_directory: Path, tmp_path: Path, configure: Configure
-) -> None:
-    operator = make_operator()
-    operator.execute({})
-    configure(virtualenv_search_path=kept_directory)
-    arguments = VirtualenvArguments.of(vars(operator))
-
-    with resolve.environment_for_parsing(arguments, tmp_path / "own", report=print) as environment:
-        assert environment.path.is_relative_to(kept_directory)
-
-    assert not (tmp_path / "own").exists()
 
 
 @pytest.fixture
@@ -169,28 +136,12 @@ def test_a_task_that_may_wait_no_longer_fails_else(
         make_operator(virtualenv_dir=held_lock).execute({})
 
 
-def test_a_build_beforehand_never_goes_on_elsewhere(
-    make_operator: MakeOperator, held_lock: Path, configure: Configure
-) -> None:
-    configure(virtualenv_max_retries_lock=0, virtualenv_lock_timeout_action="private")
-    arguments = VirtualenvArguments.of(vars(make_operator()))
-
-    with (
-        pytest.raises(VirtualenvLockTimeout),
-        resolve.building_in_foreground(),
-        resolve.managed_environment(arguments, held_lock, cancellation=Cancellation(), report=print),
-    ):
-        pytest.fail("it cannot be there")
-
-
 @pytest.mark.parametrize(
     ("mode", "reason"),
     [
         ("0777", "lets everybody write"),
         ("0555", "takes the directory from its own owner"),
         ("rwx", "is no octal number"),
-        ("-0755", "is no octal number"),
-        ("99999", "is no octal number"),
     ],
 )
 def test_permissions_that_cannot_be_are_refused(

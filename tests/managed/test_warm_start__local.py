@@ -11,8 +11,6 @@ import pytest
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt.warm import servers
-from cosmos_venv.dbt.warm.server import fork_conditions
-from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.run import dbt_run
 from pytest_cosmos_venv import FakeVenv
@@ -101,34 +99,8 @@ def test_a_dbt_in_no_virtual_environment_is_not_served(
     assert counted == ["place", "place"]
 
 
-def test_another_word_is_refused_when_the_dag_is_built(make_operator: MakeLocal) -> None:
-    with pytest.raises(CosmosValueError, match="warm_dbt='always': it can be auto, off, require"):
-        make_operator(warm_dbt="always")
-
-
-def test_a_dbt_that_is_not_there_is_no_dbt_to_serve(make_operator: MakeLocal, tmp_path: Path) -> None:
-    with pytest.raises(AirflowException, match=r"dbt cannot start warm: there is no .*/nowhere/dbt"):
-        make_operator(dbt_executable_path=tmp_path / "nowhere" / "dbt", warm_dbt="require").execute({})
-
-
 def test_a_dbt_that_the_task_imports_itself_does_not_start_warm(make_operator: MakeLocal, counted: list[str]) -> None:
     with pytest.raises(AirflowException, match="with DBT_RUNNER the task imports dbt itself; SUBPROCESS can"):
         make_operator(invocation_mode=InvocationMode.DBT_RUNNER, warm_dbt="require").execute({})
 
     assert counted == ["runner"]
-
-
-def test_where_the_environment_sees_the_packages_below_it_those_count_too(
-    make_operator: MakeLocal, cosmos_fake_venv: FakeVenv, tmp_path: Path
-) -> None:
-    below = tmp_path / "base" / "lib" / "python3.11" / "dist-packages"
-    below.mkdir(parents=True)
-    config = cosmos_fake_venv.path / "pyvenv.cfg"
-    config.write_text(f"home = {tmp_path / 'base' / 'bin'}\ninclude-system-site-packages = true\n")
-
-    seen = []
-    for name in ("one", "two"):
-        seen.append(fork_conditions.identity(str(cosmos_fake_venv.path), str(cosmos_fake_venv.dbt)))
-        (below / name).mkdir()
-
-    assert seen[0] != seen[1]

@@ -16,13 +16,14 @@ import httpx
 
 from pytest_cosmos_venv.airflow_servers import free_port, server_variables
 from tests.installed import ROOT
+from tests.machine_lock import only_airflow
 from tests.operators.real_scheduler import api_server
 from tests.operators.whole_airflow import WholeAirflow
+from tests.waiting import DEADLINE
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
 
-DEADLINE = 60.0
 USER, ROLE = "ann", "viewer"
 WEB_KEY = "the key of the connection web"
 
@@ -94,7 +95,7 @@ def airflow_with_docs(
     airflow.make_database()
     # In the database, where people have them.
     airflow.airflow("connections", "add", "web", "--conn-type", "http", "--conn-extra", json.dumps({"X-Key": WEB_KEY}))
-    with api_server(airflow):
+    with only_airflow(), api_server(airflow):
         yield AirflowWithDocs(address=address, password=password)
 
 

@@ -75,15 +75,6 @@ def test_each_project_has_an_entry_in_the_menu(monkeypatch: pytest.MonkeyPatch) 
 
 
 @needs_airflow_3
-def test_the_only_project_has_a_short_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW__COSMOS__DBT_DOCS_DIR", "/srv/shop")
-
-    (view,) = CosmosVenvPlugin().external_views
-
-    assert (view["name"], view["href"]) == ("dbt Docs", "/dbt-docs/default/")
-
-
-@needs_airflow_3
 def test_wrong_settings_are_in_the_log_and_on_a_page(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

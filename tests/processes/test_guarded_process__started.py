@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import py_compile
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,34 +12,14 @@ import psutil
 import pytest
 
 from cosmos_venv.exceptions import CommandKilled
-from cosmos_venv.processes import guard
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.guarded_process import StartedGuard, guard_program, run_guarded, started_ahead
-
-DEADLINE = 60.0
+from cosmos_venv.processes.guarded_process import StartedGuard, run_guarded, started_ahead
+from tests.waiting import DEADLINE
 
 
 def children() -> set[int]:
     """The children of this process; other tests may have left some for later ones."""
     return {child.pid for child in psutil.Process().children()}
-
-
-def test_the_guard_starts_from_its_bytecode_while_that_is_its_sources(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source, compiled = tmp_path / "guard.py", tmp_path / "guard.pyc"
-    source.write_text(Path(guard.__file__).read_text(encoding="utf-8"), encoding="utf-8")
-    monkeypatch.setattr(guard, "__file__", str(source))
-    monkeypatch.setattr(guard, "__cached__", str(compiled))
-    assert guard_program() == str(source)
-
-    py_compile.compile(str(source), cfile=str(compiled))
-    assert guard_program() == str(compiled)
-    assert run_guarded([sys.executable, "-c", "print('up')"]).lines == ["up"]
-
-    with source.open("a", encoding="utf-8") as text:
-        text.write("# of another release\n")
-    assert guard_program() == str(source)
 
 
 def test_commands_find_their_guard_started_each_while_the_one_before_runs() -> None:
@@ -56,32 +34,6 @@ def test_commands_find_their_guard_started_each_while_the_one_before_runs() -> N
 
     assert used == waiting
     assert len(to_spare) == 1
-    assert children() == before
-
-
-def test_the_guard_that_was_started_first_is_taken_first() -> None:
-    before = children()
-    with started_ahead():
-        outer = children() - before
-        with started_ahead():
-            inner = children() - before - outer
-            used = [int(run_guarded(["sh", "-c", "echo $PPID"]).lines[0]) for _ in range(3)]
-
-    assert {used[0]} == outer
-    assert {used[1]} == inner
-    assert used[2] not in inner | outer
-
-
-def test_a_guard_that_is_left_is_for_the_block_around() -> None:
-    before = children()
-    with started_ahead():
-        with started_ahead():
-            inner = children() - before
-            run_guarded(["true"])
-        left = children() - before
-        used = int(run_guarded(["sh", "-c", "echo $PPID"]).lines[0])
-
-    assert left == {used} < inner
     assert children() == before
 
 
@@ -105,14 +57,6 @@ def test_a_guard_that_was_started_ahead_runs_a_command_as_any_other(tmp_path: Pa
     assert given.lines == ["[] north=1", f"2 {Path.cwd()} None"]
 
 
-def test_an_environment_larger_than_the_connections_buffer_arrives() -> None:
-    env = {**os.environ, **{f"HARBOR_{number}": "x" * 100_000 for number in range(10)}}
-
-    done = run_guarded([sys.executable, "-c", "import os; print(len(os.environ['HARBOR_9']))"], env=env)
-
-    assert done.lines == ["100000"]
-
-
 def test_a_word_that_no_command_can_hold_is_refused_and_nothing_stays() -> None:
     before = children()
 
@@ -120,11 +64,6 @@ def test_a_word_that_no_command_can_hold_is_refused_and_nothing_stays() -> None:
         run_guarded(["echo", "a\0b"])
 
     assert children() == before
-
-
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path / "none"))):
-        run_guarded(["true"], cwd=tmp_path / "none")
 
 
 WAITING = """
@@ -182,30 +121,6 @@ def test_what_a_handler_raises_while_the_order_is_given_leaves_nothing(monkeypat
         run_guarded(["sleep", "600"])
 
     assert children() == before
-
-
-FORKED = """
-import os, sys
-from cosmos_venv.processes.guarded_process import started_ahead
-with started_ahead():
-    child = os.fork()
-    if child == 0:  # it inherits the connection to the guard, and lives on
-        sys.stdin.read()
-        os._exit(0)
-print("over", flush=True)
-"""
-
-
-def test_who_lets_go_of_a_guard_does_not_wait_for_a_child_that_was_forked_meanwhile() -> None:
-    worker = subprocess.Popen([sys.executable, "-c", FORKED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert worker.stdout is not None
-    assert worker.stdin is not None
-
-    assert worker.stdout.readline() == "over\n"
-
-    worker.stdin.close()
-    worker.wait(DEADLINE)
-    worker.stdout.close()
 
 
 UNINTERRUPTED = """

@@ -14,8 +14,7 @@ import pytest
 
 from cosmos_venv.processes.guard import readable
 from cosmos_venv.processes.orphans import Session
-
-DEADLINE = 60.0
+from tests.waiting import DEADLINE
 
 
 class Abandon(Protocol):
@@ -59,14 +58,6 @@ def ended(child: psutil.Process) -> bool:
         return bool(readable([process], DEADLINE))
     finally:
         os.close(process)
-
-
-def test_a_session_is_ended_whose_leader_is_gone(abandon: Abandon) -> None:
-    session, child = abandon()
-
-    session.end()
-
-    assert ended(child)
 
 
 @pytest.mark.parametrize("shown_by", ["cwd", "env"])
@@ -119,6 +110,6 @@ def test_a_session_is_left_alone_whose_leader_has_the_number_of_another(tmp_path
     assert was_alive
 
 
-@pytest.mark.parametrize("line", [b"", b"{", b"[]", b'{"leader": 1}', b'{"leader": 1, "started": null}', b"\xff"])
+@pytest.mark.parametrize("line", [b"{", b'{"leader": 1}'])
 def test_half_a_note_names_no_session(line: bytes) -> None:
     assert Session.from_json(line) is None

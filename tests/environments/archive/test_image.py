@@ -7,14 +7,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from cosmos_venv.environments.archive.image import MovedEnvironment, count_files, write_image
-from cosmos_venv.environments.archive.packing import NotPortable
 from cosmos_venv.environments.environment import Environment, read_record
 from cosmos_venv.environments.maintenance.inventory import file_faults, read_inventory, verify
 from cosmos_venv.environments.store import EnvironmentStore, find_first, stores_of
@@ -69,24 +66,6 @@ def test_a_layout_is_one_of_the_specification_and_names_what_it_holds(
 
 def _architecture() -> str:
     return {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
-
-
-def test_all_belongs_to_root_is_in_order_and_nobody_else_may_write_to_it(hello: Environment, tmp_path: Path) -> None:
-    write_image(tmp_path / "image", [moved(hello)], on_file=nothing)
-
-    members = read_layout(tmp_path / "image").members()
-    built_at = int(datetime.fromisoformat(hello.record["built_at"]).timestamp())
-    build = f"envs-v1/builds/{hello.digest}-1"
-    names = [info.name for info in members]
-    assert names == sorted(set(names))
-    assert {"envs-v1", f"envs-v1/{hello.digest}", "envs-v1/builds", build, f"{build}.json"} <= set(names)
-    assert {(info.uid, info.gid, info.uname, info.gname) for info in members} == {(0, 0, "", "")}
-    assert {oct(info.mode) for info in members if not info.issym()} == {"0o755", "0o644", "0o600"}
-    assert [info.name for info in members if info.mode == 0o600] == [f"{build}.lease"]
-    assert {info.mtime for info in members if not info.name.endswith(".py")} == {built_at}
-    source = next(hello.path.rglob("hello/__init__.py"))
-    (kept,) = [info.mtime for info in members if info.name.endswith("hello/__init__.py")]
-    assert kept == int(source.stat().st_mtime), "byte code counts by the time of its source"
 
 
 def test_the_same_environments_make_the_same_bytes_at_another_time(
@@ -156,47 +135,6 @@ def test_another_user_runs_what_is_mounted_read_only(
     )
 
     assert done.stdout.split() == ["54321", "hello", "2.0"], done.stderr
-
-
-def leads_out(build: Path) -> None:
-    (build / "secret").symlink_to("/etc/hostname")
-
-
-def leads_out_of_bin(build: Path) -> None:
-    (build / "bin" / "dbt").symlink_to("/bin/sh")
-
-
-def names_its_place_in_binary(build: Path) -> None:
-    (build / "lib" / "library.so").write_bytes(b"\0" + os.fsencode(build))
-
-
-def is_editable(build: Path) -> None:
-    next(build.rglob("hello-2.0.dist-info")).joinpath("direct_url.json").write_text('{"dir_info": {"editable": true}}')
-
-
-@pytest.mark.parametrize("change", [leads_out, leads_out_of_bin, names_its_place_in_binary, is_editable])
-def test_what_works_only_where_it_stands_is_refused(hello: Environment, change: Callable[[Path], None]) -> None:
-    change(hello.path)
-
-    with pytest.raises(NotPortable):
-        moved(hello)
-
-
-def test_a_path_with_a_quotation_mark_is_refused(hello: Environment) -> None:
-    with pytest.raises(NotPortable, match="has a quotation mark"):
-        moved(hello, Path("/opt/dbt's"))
-
-
-def test_byte_code_of_a_source_that_names_its_place_is_left_out(hello: Environment, tmp_path: Path) -> None:
-    folder = next(hello.path.rglob("hello/__init__.py")).parent
-    (folder / "place.py").write_text(f"HERE = {str(hello.path)!r}\n")
-    subprocess.run([hello.python, "-m", "compileall", "-q", str(folder / "place.py")], check=True)
-
-    write_image(tmp_path / "image", [moved(hello)], on_file=nothing)
-
-    names = [info.name.rpartition("/")[2] for info in read_layout(tmp_path / "image").members()]
-    assert [name for name in names if name.startswith("place.")] == ["place.py"]
-    assert len([name for name in names if name.startswith("__init__.") and name.endswith(".pyc")]) == 1
 
 
 def test_nothing_is_left_of_an_image_that_could_not_be_written(hello: Environment, tmp_path: Path) -> None:

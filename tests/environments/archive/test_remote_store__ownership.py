@@ -10,8 +10,7 @@ from cosmos_venv.environments.archive.remote_store import Visit
 from cosmos_venv.environments.archive.signed_record import Signer, digest_of_record, opened
 from cosmos_venv.environments.environment import read_record
 from cosmos_venv.exceptions import VirtualenvError
-from tests.environments.archive.machines import KEY, Clock, Machine
-from tests.environments.archive.troubled_folder import TroubledFolder
+from tests.environments.archive.machines import KEY, Machine
 from tests.kit import MakeSpec
 
 
@@ -56,43 +55,3 @@ def test_what_is_signed_is_not_replaced_by_hand_without_a_key(tmp_path: Path, ma
         visit.put(environment.path, read_record(environment.record_file), [])
 
     assert record_file(remote).read_bytes() == before
-
-
-def test_a_lease_that_never_comes_back_is_waited_for_until_the_time_is_over(
-    tmp_path: Path, make_spec: MakeSpec
-) -> None:
-    remote, clock = tmp_path / "remote", Clock()
-
-    def spoil(request: str, ending: str) -> None:
-        if (request, ending) == ("write", "lease"):
-            for lease in remote.rglob("*.lease"):
-                lease.write_text("{")
-
-    machine = Machine(
-        directory=tmp_path / "one", remote=remote, folder=TroubledFolder(remote, after=spoil), clock=clock, seconds=60
-    )
-    began = clock.now()
-
-    machine.use(make_spec())
-
-    assert machine.has_built
-    assert clock.now() - began < 70
-
-
-def test_a_machine_that_will_not_push_keeps_nobody_waiting(tmp_path: Path, make_spec: MakeSpec) -> None:
-    remote = tmp_path / "remote"
-    seen: list[str] = []
-
-    def fail(request: str, ending: str) -> None:
-        if (request, ending) == ("read", "lease") and any(remote.rglob("*.lease")):
-            raise ConnectionError("the storage has closed the connection")
-        if request == "remove":
-            seen.append(ending)
-
-    machine = Machine(directory=tmp_path / "one", remote=remote, folder=TroubledFolder(remote, before=fail))
-
-    machine.use(make_spec())
-
-    assert machine.has_built
-    assert seen == ["lease"]
-    assert list(remote.rglob("*.lease")) == []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -17,11 +15,9 @@ from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import CommandKilled
 from cosmos_venv.processes.cancellation import Cancellation
-from pytest_cosmos_venv import Wheel, write_wheel
-from tests.environments import elsewhere
-from tests.environments.archive.machines import A_BUILD_ALONE, Clock, Machine
+from tests.environments.archive.machines import A_BUILD_ALONE, Machine
 from tests.environments.archive.troubled_folder import Happens, TroubledFolder, once
-from tests.kit import MakeSpec, OutputOf, StartPython
+from tests.kit import OutputOf
 
 
 def stem_of(remote: Path, spec: EnvironmentSpec) -> Path:
@@ -45,8 +41,8 @@ def fails(request: str, ending: str, number: int = 1, kind: type[Exception] = OS
     return happens
 
 
-BUILDING = [("read", "json", 1), ("read", "lease", 1), ("write", "lease", 1), ("read", "lease", 2)]
-PUSHING = [("upload", "zst", 1), ("write", "json", 1), ("sweep", "", 1)]
+BUILDING = [("read", "json", 1), ("write", "lease", 1)]
+PUSHING = [("upload", "zst", 1), ("write", "json", 1)]
 AT_THE_END = ("remove", "lease", 1)
 
 
@@ -97,55 +93,6 @@ def test_a_download_that_fails_costs_a_line(
     assert ("upload", "zst") not in folder.requests, "what did not answer is not waited for once more"
 
 
-@pytest.mark.parametrize(("request_", "ending"), [("read", "json"), ("download", "zst")])
-def test_a_process_that_may_start_no_thread_more_builds(
-    tmp_path: Path, remote: Path, hello: EnvironmentSpec, output_of: OutputOf, request_: str, ending: str
-) -> None:
-    def starts() -> None:
-        raise RuntimeError("can't start new thread")
-
-    folder = TroubledFolder(remote, before=once(request_, ending, starts))
-    machine = Machine(directory=tmp_path / "envs", remote=remote, folder=folder)
-
-    assert works(machine.use(hello), output_of)
-    assert machine.has_built
-    assert "the store cannot be used: can't start new thread. The virtualenv is built here." in machine.lines
-
-
-def a_file_for_the_store(remote: Path, _: Path) -> None:
-    remote.write_text("of somebody else")
-
-
-def a_file_for_the_platform(remote: Path, stem: Path) -> None:
-    remote.mkdir()
-    stem.parent.write_text("of an old layout")
-
-
-def a_folder_for_the_record(_: Path, stem: Path) -> None:
-    (stem.parent / f"{stem.name}.json" / "of an old layout").mkdir(parents=True)
-
-
-def a_folder_for_the_lease(_: Path, stem: Path) -> None:
-    (stem.parent / f"{stem.name}.lease" / "of an old layout").mkdir(parents=True)
-
-
-@pytest.mark.parametrize(
-    "plant", [a_file_for_the_store, a_file_for_the_platform, a_folder_for_the_record, a_folder_for_the_lease]
-)
-def test_what_stands_in_the_way_of_the_store_is_left_alone(
-    tmp_path: Path, hello: EnvironmentSpec, output_of: OutputOf, plant: object
-) -> None:
-    remote = tmp_path / "remote"
-    plant(remote, stem_of(remote, hello))  # type: ignore[operator]
-    before = sorted(remote.rglob("*"))
-    machine = Machine(directory=tmp_path / "envs", remote=remote)
-
-    assert works(machine.use(hello), output_of)
-    assert machine.has_built
-    assert len([line for line in machine.lines if "cannot be used: " in line]) == 1, machine.log
-    assert sorted(remote.rglob("*")) == before
-
-
 @pytest.fixture
 def hanging(tmp_path: Path, hello: EnvironmentSpec) -> Iterator[Path]:
     """A store whose record is never read to its end: a named pipe that nobody writes to."""
@@ -185,9 +132,7 @@ def test_a_task_that_is_killed_does_not_wait_for_an_answer(
     assert machine.builds == []
 
 
-@pytest.mark.parametrize(
-    "at", [("before", "read", "json"), ("before", "download", "zst"), ("after", "download", "zst")]
-)
+@pytest.mark.parametrize("at", [("before", "read", "json"), ("after", "download", "zst")])
 @pytest.mark.usefixtures("temporary_folder")
 def test_a_task_that_is_killed_while_it_fetches_leaves_nothing(
     tmp_path: Path, remote: Path, hello: EnvironmentSpec, at: tuple[str, str, str]
@@ -207,31 +152,6 @@ def test_a_task_that_is_killed_while_it_fetches_leaves_nothing(
     again = Machine(directory=machine.directory, remote=remote)
     again.use(hello)
     assert again.has_fetched
-
-
-@pytest.mark.usefixtures("temporary_folder")
-def test_a_task_that_is_killed_while_it_waits_for_another_machine_leaves_its_lease(
-    tmp_path: Path, hello: EnvironmentSpec
-) -> None:
-    cancellation = Cancellation()
-    lease = Path(f"{stem_of(tmp_path / 'remote', hello)}.lease")
-    lease.parent.mkdir(parents=True)
-    lease.write_text(json.dumps({"host": "elsewhere", "id": "1", "renewed": 0}))
-
-    class Killing(Clock):
-        def sleep(self, seconds: float) -> None:
-            super().sleep(seconds)
-            cancellation.request()
-
-    machine = Machine(
-        directory=tmp_path / "envs", remote=tmp_path / "remote", clock=Killing(), cancellation=cancellation
-    )
-
-    with pytest.raises(CommandKilled):
-        machine.use(hello)
-
-    assert machine.builds == []
-    assert lease.exists()
 
 
 @pytest.mark.parametrize("at", [("write", "lease"), *[each[:2] for each in PUSHING]])
@@ -256,25 +176,6 @@ def test_a_task_that_is_killed_while_it_builds_and_pushes_leaves_no_half_environ
     assert again.has_fetched or is_built
 
 
-@pytest.mark.parametrize("kind", [OSError, RuntimeError])
-def test_a_lease_that_cannot_be_renewed_is_no_reason_to_end_the_build(
-    tmp_path: Path, hello: EnvironmentSpec, output_of: OutputOf, kind: type[Exception]
-) -> None:
-    class Hurrying(Clock):
-        def now(self) -> float:
-            self.seconds += 3
-            return self.seconds
-
-    folder = TroubledFolder(tmp_path / "remote", before=fails("write", "lease", 2, kind))
-    machine = Machine(directory=tmp_path / "envs", remote=tmp_path / "remote", folder=folder, clock=Hurrying())
-    machine.seconds = 10_000
-
-    assert works(machine.use(hello), output_of)
-    assert machine.has_built
-    assert folder.requests.count(("write", "lease")) == 2, "nobody tries again"
-    assert "Put " in machine.log
-
-
 def test_without_zstandard_the_store_is_not_used(
     tmp_path: Path, remote: Path, hello: EnvironmentSpec, output_of: OutputOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,65 +190,3 @@ def test_without_zstandard_the_store_is_not_used(
     assert machine.has_built
     assert len([line for line in machine.lines if "install cosmos-venv[remote]" in line]) == 1, machine.log
     assert folder.requests == []
-
-
-def test_a_python_that_makes_no_environments_by_itself_builds_as_without(
-    tmp_path: Path, remote: Path, hello: EnvironmentSpec, output_of: OutputOf, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Debian's Python has no venv unless python3-venv is installed; uv needs none."""
-
-    def missing(*_: object, **__: object) -> None:
-        raise ImportError("No module named 'venv'")
-
-    monkeypatch.setattr("cosmos_venv.environments.archive.remote_store.create_empty", missing)
-    machine = Machine(directory=tmp_path / "envs", remote=remote)
-
-    assert works(machine.use(hello), output_of)
-    assert machine.has_built
-    assert "cannot be used: No module named 'venv'" in machine.log
-
-
-SMALL_TEMPORARY_FOLDER = """
-import json, sys
-from pathlib import Path
-from cosmos_venv.environments.spec import EnvironmentSpec
-from tests.environments.archive.machines import Machine
-directory, remote, order = sys.argv[1:]
-spec = EnvironmentSpec.from_dict(json.loads(order))
-machine = Machine(directory=Path(directory), remote=Path(remote))
-environment = machine.use(spec)
-print(machine.log)
-print("READY", environment.was_built, (environment.path / "bin" / "python").exists())
-"""
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("is_filled", [True, False], ids=["fetching", "pushing"])
-def test_a_temporary_folder_that_is_full_costs_a_line(
-    tmp_path: Path, wheelhouse: Path, make_spec: MakeSpec, start_python: StartPython, is_filled: bool
-) -> None:
-    large = os.urandom(3_000_000).hex()
-    wheels = tmp_path / "wheels"
-    wheels.mkdir()
-    write_wheel(Wheel(name="large", version="1.0", files={"large.py": f"LARGE = {large!r}\n"}), wheels)
-    spec = make_spec("large", options=("--find-links", str(wheels)))
-    if is_filled:
-        Machine(directory=tmp_path / "builder", remote=tmp_path / "remote").use(spec)
-    small = tmp_path / "small"
-    small.mkdir()
-
-    process = start_python(
-        SMALL_TEMPORARY_FOLDER,
-        tmp_path / "envs",
-        tmp_path / "remote",
-        json.dumps(spec.as_dict()),
-        within=elsewhere.within(setup=elsewhere.tmpfs(small, "size=1m"), variables=[f"TMPDIR={small}"]),
-    )
-    said = process.communicate(timeout=60)[0]
-
-    assert process.returncode == 0, said
-    assert "READY True True" in said
-    assert os.strerror(errno.ENOSPC) in said
-    assert ("cannot be used: " if is_filled else "could not be put into ") in said
-    assert "Creating the virtualenv" in said
-    assert list((tmp_path / "remote").rglob("*.lease")) == []

@@ -13,12 +13,11 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments.archive.remote_store import platform_key
-from cosmos_venv.environments.environment import Damaged
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.exceptions import VirtualenvBuildError
-from tests.environments.archive.forging import archive_file, record_file
+from tests.environments.archive.forging import archive_file
 from tests.environments.archive.machines import Clock, Machine
-from tests.environments.archive.troubled_folder import TroubledFolder, once
+from tests.environments.archive.troubled_folder import TroubledFolder
 from tests.kit import MakeSpec, OutputOf, SetAge
 
 
@@ -131,6 +130,51 @@ def test_nobody_waits_for_a_third_builder_when_two_have_failed(tmp_path: Path, h
     assert 24 <= clock.passed < 32
 
 
+def test_a_builder_that_fails_gives_up_its_lease(tmp_path: Path, make_spec: MakeSpec) -> None:
+    spec = make_spec("nothing-of-this-name")
+    folder = TroubledFolder(tmp_path / "remote")
+    machine = Machine(directory=tmp_path / "envs", remote=tmp_path / "remote", folder=folder)
+
+    with pytest.raises(VirtualenvBuildError):
+        machine.use(spec)
+
+    assert ("write", "lease") in folder.requests
+    assert [path for path in (tmp_path / "remote").rglob("*") if path.is_file()] == []
+    assert machine.builds == []
+
+
+def test_a_machine_that_puts_nothing_there_waits_for_nobody(tmp_path: Path, hello: EnvironmentSpec) -> None:
+    lease, clock = put_lease(tmp_path / "remote", hello), Busy()
+    machine = Machine(directory=tmp_path / "envs", remote=tmp_path / "remote", may_push=False, clock=clock)
+
+    machine.use(hello)
+
+    assert machine.has_built
+    assert clock.passed == 0
+    assert [path for path in (tmp_path / "remote").rglob("*") if path.is_file()] == [lease]
+
+
+def test_what_a_killed_push_has_left_goes_after_an_hour(
+    tmp_path: Path, hello: EnvironmentSpec, set_age: SetAge
+) -> None:
+    remote = tmp_path / "remote"
+    stem = lease_of(remote, hello).with_suffix("")
+    others = [stem.with_name(f"{'0' * 64}-1.tar.zst"), stem.parent.with_name("another platform") / stem.name]
+    left = [
+        stem.with_name(f"{stem.name}{ending}") for ending in ("-1.tar.zst", "-2.tar.zst.0a.jsonl", ".json.0b.jsonl")
+    ]
+    young = stem.with_name(f"{stem.name}-3.tar.zst")
+    for file in (*others, *left, young):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        set_age(file, 3_500 if file == young else 4_000)
+
+    Machine(directory=tmp_path / "envs", remote=remote).use(hello)
+
+    assert [file.name for file in left if file.exists()] == []
+    assert [file.exists() for file in (*others, young)] == [True, True, True]
+
+
 def test_two_builders_that_renew_by_turns_have_not_failed(tmp_path: Path, hello: EnvironmentSpec) -> None:
     """Each may have read before the other one wrote: both build, and each overwrites the other one's lease."""
     remote = tmp_path / "remote"
@@ -147,70 +191,6 @@ def test_two_builders_that_renew_by_turns_have_not_failed(tmp_path: Path, hello:
     assert "It has not come within 60 s: it is built here too." in machine.log
     assert 58 <= clock.passed <= 60
     assert machine.log.count("waiting for it") == 2
-
-
-def test_what_comes_between_two_looks_is_fetched(tmp_path: Path, remote: Path, hello: EnvironmentSpec) -> None:
-    """The builder writes its record and gives up its lease, after one was looked for and before the other is."""
-    filled = remote.rename(tmp_path / "filled")
-    lease = put_lease(remote, hello)
-    looks = iter(range(1, 100))
-
-    def publish(request: str, of: str) -> None:
-        if (request, of) == ("read", "lease") and next(looks) == 2:
-            shutil.copytree(filled, remote, dirs_exist_ok=True)
-            lease.unlink()
-
-    folder = TroubledFolder(remote, before=publish)
-    machine = Machine(directory=tmp_path / "envs", remote=remote, folder=folder)
-
-    machine.use(hello)
-
-    assert machine.has_fetched, machine.log
-
-
-@pytest.mark.parametrize(
-    "requirement", [pytest.param("nothing-of-this-name", id="no-such-package"), pytest.param("hello==3", id="version")]
-)
-def test_a_builder_that_fails_gives_up_its_lease(tmp_path: Path, make_spec: MakeSpec, requirement: str) -> None:
-    spec = make_spec(requirement)
-    folder = TroubledFolder(tmp_path / "remote")
-    machine = Machine(directory=tmp_path / "envs", remote=tmp_path / "remote", folder=folder)
-
-    with pytest.raises(VirtualenvBuildError):
-        machine.use(spec)
-
-    assert ("write", "lease") in folder.requests
-    assert [path for path in (tmp_path / "remote").rglob("*") if path.is_file()] == []
-    assert machine.builds == []
-
-
-def test_a_machine_does_not_wait_for_itself(tmp_path: Path, make_spec: MakeSpec) -> None:
-    """What takes the place of a damaged build is built once more without the installer's cache."""
-    mark = tmp_path / "mark"
-    spec = make_spec(
-        check=f"import pathlib, sys\nm = pathlib.Path({str(mark)!r})\nm.exists() or m.touch() or sys.exit(1)"
-    )
-    clock = Busy()
-    machine = Machine(directory=tmp_path / "envs", remote=tmp_path / "remote", clock=clock)
-
-    machine.use(spec, instead_of=Damaged(path=tmp_path / "gone", faults=("it is gone",)))
-
-    assert machine.log.count("Creating the virtualenv") == 2
-    assert "waiting" not in machine.log
-    assert clock.passed < 2
-    assert "Put " in machine.log
-
-
-def test_of_two_that_begin_at_once_the_last_one_builds(tmp_path: Path, hello: EnvironmentSpec) -> None:
-    remote, clock = tmp_path / "remote", Busy()
-    folder = TroubledFolder(remote, after=once("write", "lease", lambda: put_lease(remote, hello)))
-    machine = Machine(directory=tmp_path / "envs", remote=remote, folder=folder, clock=clock)
-
-    machine.use(hello)
-
-    assert "is being built by elsewhere: waiting for it" in machine.log
-    assert machine.has_built, "the other one has died"
-    assert 20 <= clock.passed < 25
 
 
 class Hurrying(Clock):
@@ -244,127 +224,6 @@ def test_a_lease_that_another_machine_has_taken_over_is_neither_renewed_nor_remo
     assert "Put " in machine.log
     assert json.loads(lease_of(remote, hello).read_text())["id"] == "another"
     assert ("write", "lease") not in folder.requests
-
-
-def test_a_machine_that_puts_nothing_there_waits_for_nobody(tmp_path: Path, hello: EnvironmentSpec) -> None:
-    lease, clock = put_lease(tmp_path / "remote", hello), Busy()
-    machine = Machine(directory=tmp_path / "envs", remote=tmp_path / "remote", may_push=False, clock=clock)
-
-    machine.use(hello)
-
-    assert machine.has_built
-    assert clock.passed == 0
-    assert [path for path in (tmp_path / "remote").rglob("*") if path.is_file()] == [lease]
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        pytest.param(b"", id="empty"),
-        pytest.param(b"\xff\0garbage", id="garbage"),
-        pytest.param(b"[" * 4_000, id="nested"),
-        pytest.param(b'"text"', id="text"),
-        pytest.param(b"[1, 2]", id="list"),
-    ],
-)
-def test_a_lease_that_is_none_counts_as_none(tmp_path: Path, hello: EnvironmentSpec, content: bytes) -> None:
-    lease, clock = put_lease(tmp_path / "remote", hello), Busy()
-    lease.write_bytes(content)
-    machine = Machine(directory=tmp_path / "envs", remote=tmp_path / "remote", clock=clock)
-
-    machine.use(hello)
-
-    assert machine.has_built
-    assert clock.passed < 2
-    assert not lease.exists()
-
-
-def test_a_lease_of_a_stranger_says_nothing_but_a_name(tmp_path: Path, hello: EnvironmentSpec) -> None:
-    put_lease(tmp_path / "remote", hello, host=f"host\nERROR - the warehouse burns\x1b[2J{'x' * 2_000}")
-    machine = Machine(directory=tmp_path / "envs", remote=tmp_path / "remote")
-
-    machine.use(hello)
-
-    (line,) = [line for line in machine.lines if "waiting for it" in line]
-    assert "\n" not in line
-    assert "\x1b" not in line
-    assert len(line) < 200
-
-
-def test_a_lease_too_large_to_be_one_is_a_reason_to_build(tmp_path: Path, hello: EnvironmentSpec) -> None:
-    put_lease(tmp_path / "remote", hello).write_bytes(b"1" * 5_000_000)
-    machine = Machine(directory=tmp_path / "envs", remote=tmp_path / "remote")
-
-    machine.use(hello)
-
-    assert machine.has_built
-    assert "cannot be used: it has 5,000,000 bytes" in machine.log
-
-
-def test_an_archive_that_is_replaced_meanwhile_is_fetched_anew(
-    tmp_path: Path, remote: Path, hello: EnvironmentSpec
-) -> None:
-    other = Machine(directory=tmp_path / "another builder", remote=tmp_path / "other")
-    other.use(hello)
-
-    def replaced() -> None:
-        archive_file(remote).unlink()
-        shutil.copytree(other.remote, remote, dirs_exist_ok=True)
-
-    folder = TroubledFolder(remote, before=once("download", "zst", replaced))
-    machine = Machine(directory=tmp_path / "envs", remote=remote, folder=folder)
-
-    machine.use(hello)
-
-    assert machine.has_fetched, machine.log
-    assert folder.requests.count(("download", "zst")) == 2
-
-
-@pytest.mark.parametrize("at", [("upload", "zst"), ("write", "json"), ("sweep", "")])
-def test_two_that_put_it_there_at_once_leave_one_that_can_be_fetched(
-    tmp_path: Path, hello: EnvironmentSpec, at: tuple[str, str]
-) -> None:
-    """The one that comes second between two steps of the first one."""
-    remote = tmp_path / "remote"
-    second = Machine(directory=tmp_path / "second machine", remote=tmp_path / "aside")
-    second.use(hello)
-    record, archive = record_file(second.remote), archive_file(second.remote)
-
-    def put(file: Path) -> None:
-        target = remote / file.relative_to(second.remote)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(file, target)
-
-    folder = TroubledFolder(remote, before=once(*at, lambda: put(archive)))
-    first = Machine(directory=tmp_path / "first", remote=remote, folder=folder)
-    third = Machine(directory=tmp_path / "third", remote=remote)
-
-    first.use(hello, meanwhile=lambda _: put(record))
-    third.use(hello)
-
-    assert archive.name in [path.name for path in remote.rglob("*.zst")]
-    assert third.has_fetched, third.log
-
-
-def test_what_a_killed_push_has_left_goes_after_an_hour(
-    tmp_path: Path, hello: EnvironmentSpec, set_age: SetAge
-) -> None:
-    remote = tmp_path / "remote"
-    stem = lease_of(remote, hello).with_suffix("")
-    others = [stem.with_name(f"{'0' * 64}-1.tar.zst"), stem.parent.with_name("another platform") / stem.name]
-    left = [
-        stem.with_name(f"{stem.name}{ending}") for ending in ("-1.tar.zst", "-2.tar.zst.0a.jsonl", ".json.0b.jsonl")
-    ]
-    young = stem.with_name(f"{stem.name}-3.tar.zst")
-    for file in (*others, *left, young):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch()
-        set_age(file, 3_500 if file == young else 4_000)
-
-    Machine(directory=tmp_path / "envs", remote=remote).use(hello)
-
-    assert [file.name for file in left if file.exists()] == []
-    assert [file.exists() for file in (*others, young)] == [True, True, True]
 
 
 def test_the_key_of_a_platform_names_python_c_library_and_architecture() -> None:

@@ -19,10 +19,8 @@ from cosmos_venv.environments.archive.unpacking import unpack
 from cosmos_venv.environments.archive.zstandard import zstd
 from cosmos_venv.environments.installers.creation import create_empty
 from cosmos_venv.environments.spec import Interpreter
-from cosmos_venv.exceptions import CommandKilled
 from cosmos_venv.processes.cancellation import Cancellation
 from tests.environments.archive.forging import PREFIX, Member, link, plain, put, special, tar_of
-from tests.kit import SetUmask
 
 MODULE = plain("lib/harbor.py", b"PIER = 1\n")
 LARGE = 64 << 20
@@ -55,54 +53,54 @@ def unpacked(archive: Path, contents: Contents, environment: Path) -> None:
         assert "cosmos-venv-unpack" not in {thread.name for thread in threading.enumerate()}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param("/lib/harbor.py", id="absolute"),
-        pytest.param("../theirs/RECORD", id="above"),
-        pytest.param("lib/../../theirs/RECORD", id="above-in-the-middle"),
-        pytest.param("..", id="the-folder-above"),
-        pytest.param("./lib/harbor.py", id="dot"),
-        pytest.param("lib//harbor.py", id="empty-step"),
-        pytest.param("lib/harbor.py/..", id="ends-above"),
-        pytest.param(".", id="itself"),
-    ],
-)
-@pytest.mark.parametrize("make", [plain, lambda name: link(name, "lib")], ids=["file", "link"])
-def test_a_member_outside_of_the_environment_is_refused(
-    tmp_path: Path, environment: Path, name: str, make: Callable[[str], Member]
+OUTSIDE, LEADS_OUT = "leads out of the environment", r"is a link that leads to .*, out of the environment"
+NO_FILE, TWICE = "neither a file nor a link", "comes twice, or stands in an empty environment"
+REFUSED: dict[str, tuple[str, list[Member]]] = {
+    "absolute": (OUTSIDE, [plain("/lib/x")]),
+    "above": (OUTSIDE, [plain("../theirs/RECORD")]),
+    "above-in-the-middle": (OUTSIDE, [plain("lib/../../theirs/RECORD")]),
+    "a-link-above": (OUTSIDE, [link("../theirs/RECORD", "lib")]),
+    "dot": (OUTSIDE, [plain("./lib/x")]),
+    "ends-above": (OUTSIDE, [link("lib/x/..", "lib")]),
+    "link-to-an-absolute-path": (LEADS_OUT, [link("lib/out", "/etc/passwd")]),
+    "link-to-a-relative-path": (LEADS_OUT, [link("lib/out", "../../theirs")]),
+    "link-above-in-the-middle": (LEADS_OUT, [link("lib/out", "a/../../../theirs")]),
+    "link-to-nothing": (LEADS_OUT, [link("lib/out", "")]),
+    "link-through-another": (LEADS_OUT, [link("lib/a", ".."), link("lib/out", "a/../theirs")]),
+    "link-through-two": (LEADS_OUT, [link("lib/out", "z/.."), link("lib/z", "y"), link("lib/y", "..")]),
+    "link-through-the-interpreter": (LEADS_OUT, [link("lib/out", "../bin/python")]),
+    "character-device": (NO_FILE, [special("lib/x", tarfile.CHRTYPE, devmajor=1, devminor=5)]),
+    "fifo": (NO_FILE, [special("lib/x", tarfile.FIFOTYPE)]),
+    "hard-link-out": (NO_FILE, [special("lib/x", tarfile.LNKTYPE, linkname="/etc/passwd")]),
+    "directory": (NO_FILE, [special("lib/x", tarfile.DIRTYPE)]),
+    "setuid": (r"special permissions \(4755\)", [plain("bin/harbor", mode=0o4755)]),
+    "setgid": (r"special permissions \(2755\)", [plain("bin/harbor", mode=0o2755)]),
+    "a-file-twice": (TWICE, [MODULE]),
+    "a-link-over-a-file": (TWICE, [link("lib/harbor.py", "x")]),
+    "by-another-way": (TWICE, [plain("lib64/harbor.py")]),
+    "the-interpreter": (TWICE, [plain("bin/python", b"#!/bin/sh\n", mode=0o755)]),
+    "a-link-below-the-interpreter": (TWICE, [link("bin/python/x", "y")]),
+    "the-configuration": (TWICE, [plain("pyvenv.cfg", b"home = /theirs\n")]),
+    "the-other-lib": (TWICE, [link("lib64", "bin")]),
+    "a-link-over-a-folder": (TWICE, [link("lib", "bin")]),
+    "below-a-file": (TWICE, [plain("lib/harbor.py/x")]),
+    "below-a-link": (TWICE, [link("lib/l", "."), plain("lib/l/harbor.py")]),
+}
+
+
+@pytest.mark.parametrize("form", REFUSED)
+def test_a_member_that_no_builder_has_packed_is_refused_and_changes_nothing(
+    tmp_path: Path, environment: Path, form: str
 ) -> None:
+    message, members = REFUSED[form]
+    contents = put(tmp_path / "archive", [MODULE, *members])
     before = surroundings(environment)
-    contents = put(tmp_path / "archive", [MODULE, make(name)])
 
-    with pytest.raises(BadArchive, match="leads out of the environment"):
+    with pytest.raises(BadArchive, match=message):
         unpacked(tmp_path / "archive", contents, environment)
 
     assert surroundings(environment) == before
-
-
-@pytest.mark.parametrize(
-    "links",
-    [
-        pytest.param([("lib/out", "/etc/passwd")], id="absolute"),
-        pytest.param([("lib/out", "../../theirs")], id="relative"),
-        pytest.param([("out", "..")], id="the-folder-above"),
-        pytest.param([("lib/out", "a/../../../theirs")], id="above-in-the-middle"),
-        pytest.param([("lib/out", "")], id="empty"),
-        pytest.param([("lib/a", ".."), ("lib/out", "a/../theirs")], id="through-another-link"),
-        pytest.param([("lib/out", "z/../theirs"), ("lib/z", "..")], id="through-a-later-link"),
-        pytest.param([("lib/out", "z/.."), ("lib/z", "y"), ("lib/y", "..")], id="through-two-others"),
-        pytest.param([("lib/out", "../bin/python")], id="through-the-link-to-the-interpreter"),
-    ],
-)
-def test_a_link_that_leads_out_is_refused(tmp_path: Path, environment: Path, links: list[tuple[str, str]]) -> None:
-    before = surroundings(environment)
-    contents = put(tmp_path / "archive", [MODULE, *(link(name, target) for name, target in links)])
-
-    with pytest.raises(BadArchive, match=r"is a link that leads to .*, out of the environment"):
-        unpacked(tmp_path / "archive", contents, environment)
-
-    assert surroundings(environment) == before
+    assert not {"x", "harbor"} & {path.name for path in environment.rglob("*")}
 
 
 def test_a_record_that_stands_behind_links_is_not_written_to(tmp_path: Path, environment: Path) -> None:
@@ -119,39 +117,7 @@ def test_a_record_that_stands_behind_links_is_not_written_to(tmp_path: Path, env
     assert surroundings(environment) == before
 
 
-@pytest.mark.parametrize(
-    "member",
-    [
-        pytest.param(special("lib/x", tarfile.CHRTYPE, devmajor=1, devminor=5), id="character-device"),
-        pytest.param(special("lib/x", tarfile.BLKTYPE, devmajor=8), id="block-device"),
-        pytest.param(special("lib/x", tarfile.FIFOTYPE), id="fifo"),
-        pytest.param(special("lib/x", tarfile.LNKTYPE, linkname="lib/harbor.py"), id="hard-link"),
-        pytest.param(special("lib/x", tarfile.LNKTYPE, linkname="/etc/passwd"), id="hard-link-out"),
-        pytest.param(special("lib/x", tarfile.DIRTYPE), id="directory"),
-        pytest.param(special("lib/x", tarfile.CONTTYPE), id="contiguous"),
-        pytest.param(special("lib/x", tarfile.GNUTYPE_SPARSE), id="sparse"),
-    ],
-)
-def test_what_is_neither_a_file_nor_a_link_is_refused(tmp_path: Path, environment: Path, member: Member) -> None:
-    contents = put(tmp_path / "archive", [MODULE, member])
-
-    with pytest.raises(BadArchive, match="neither a file nor a link"):
-        unpacked(tmp_path / "archive", contents, environment)
-
-    assert not os.path.lexists(environment / "lib" / "x")
-
-
-@pytest.mark.parametrize("mode", [0o4755, 0o2755, 0o1755, 0o7777])
-def test_special_permissions_are_refused(tmp_path: Path, environment: Path, mode: int) -> None:
-    contents = put(tmp_path / "archive", [plain("bin/harbor", mode=mode)])
-
-    with pytest.raises(BadArchive, match=f"special permissions \\({mode:o}\\)"):
-        unpacked(tmp_path / "archive", contents, environment)
-
-    assert not (environment / "bin" / "harbor").exists()
-
-
-@pytest.mark.parametrize(("mode", "expected"), [(0, 0o644), (0o777, 0o755), (0o666, 0o644), (0o700, 0o755)])
+@pytest.mark.parametrize(("mode", "expected"), [(0, 0o644), (0o777, 0o755)])
 def test_files_are_for_all_to_read_and_for_nobody_to_write(
     tmp_path: Path, environment: Path, mode: int, expected: int
 ) -> None:
@@ -163,39 +129,6 @@ def test_files_are_for_all_to_read_and_for_nobody_to_write(
 
 
 @pytest.mark.parametrize(
-    "members",
-    [
-        pytest.param([MODULE, MODULE], id="a-file-twice"),
-        pytest.param([MODULE, link("lib/harbor.py", "x")], id="a-link-over-a-file"),
-        pytest.param([link("lib/harbor.py", "x"), MODULE], id="a-file-over-a-link"),
-        pytest.param([link("lib/x", "y"), link("lib/x", "z")], id="a-link-twice"),
-        pytest.param([plain("lib64/x"), plain("lib/x")], id="by-another-way"),
-        pytest.param([plain("bin/python", b"#!/bin/sh\n", mode=0o755)], id="the-interpreter"),
-        pytest.param([link("bin/python", "harbor")], id="a-link-over-the-interpreter"),
-        pytest.param([plain("bin/python/x")], id="below-the-interpreter"),
-        pytest.param([link("bin/python/x", "y")], id="a-link-below-the-interpreter"),
-        pytest.param([plain("pyvenv.cfg", b"home = /theirs\n")], id="the-configuration"),
-        pytest.param([link("pyvenv.cfg", "lib/harbor.py")], id="a-link-over-the-configuration"),
-        pytest.param([link("lib64", "bin")], id="the-other-lib"),
-        pytest.param([link("lib", "bin")], id="a-link-over-a-folder"),
-        pytest.param([plain("bin")], id="a-file-over-a-folder"),
-        pytest.param([MODULE, plain("lib/harbor.py/x")], id="below-a-file"),
-        pytest.param([link("lib/x", "."), plain("lib/x/harbor.py")], id="below-a-link"),
-        pytest.param([plain("lib/x/harbor.py"), link("lib/x", ".")], id="a-link-over-its-own-folder"),
-        pytest.param([link("lib/x", "."), link("lib/x/y", ".")], id="a-link-below-a-link"),
-    ],
-)
-def test_no_member_stands_where_another_one_does(tmp_path: Path, environment: Path, members: list[Member]) -> None:
-    before = surroundings(environment)
-    contents = put(tmp_path / "archive", members)
-
-    with pytest.raises(BadArchive, match="comes twice, or stands in an empty environment"):
-        unpacked(tmp_path / "archive", contents, environment)
-
-    assert surroundings(environment) == before
-
-
-@pytest.mark.parametrize(
     ("claims", "message"),
     [
         pytest.param({"files": 1}, "more than its record says", id="more-files"),
@@ -204,7 +137,6 @@ def test_no_member_stands_where_another_one_does(tmp_path: Path, environment: Pa
         pytest.param({"unpacked": 10_000}, "18 bytes instead of 10000", id="fewer-bytes"),
         pytest.param({"size": 7}, r"it has \d+ bytes instead of 7", id="another-size"),
         pytest.param({"sha256": "0" * 64}, "its SHA-256 is not that of its record", id="another-digest"),
-        pytest.param({"prefix": "", "relocated": ("lib/harbor.py",)}, "the path '' is none", id="no-prefix"),
     ],
 )
 def test_an_archive_holds_what_its_record_says(
@@ -252,12 +184,8 @@ def test_what_unpacks_to_more_than_it_says_is_not_unpacked(
     "spoil",
     [
         pytest.param(lambda whole: whole[: len(whole) // 2], id="cut-short"),
-        pytest.param(lambda whole: whole[:-1], id="without-its-last-byte"),
         pytest.param(lambda _: b"", id="empty"),
-        pytest.param(lambda _: b"not an archive" * 100, id="something-else"),
         pytest.param(lambda _: zstd().compress(b"not a tar" * 100), id="no-tar"),
-        pytest.param(lambda _: zstd().compress(b""), id="nothing-in-it"),
-        pytest.param(lambda _: zstd().compress(tar_of([MODULE])[:700]), id="tar-cut-short"),
         pytest.param(lambda _: zstd().compress(tar_of([MODULE])[:512]), id="tar-cut-behind-the-head"),
     ],
 )
@@ -282,9 +210,7 @@ def test_damage_that_the_record_does_not_show_is_found(
     [
         pytest.param({"name": "lib/\0x"}, tarfile.PAX_FORMAT, id="a-name-with-a-zero"),
         pytest.param({"name": "lib/" + "x/" * 3_000 + "x"}, tarfile.GNU_FORMAT, id="a-path-too-long"),
-        pytest.param({"pax_headers": {"mtime": "nan"}}, tarfile.PAX_FORMAT, id="no-time"),
         pytest.param({"pax_headers": {"mtime": "inf"}}, tarfile.PAX_FORMAT, id="a-time-without-end"),
-        pytest.param({"mtime": 2**80}, tarfile.GNU_FORMAT, id="a-time-too-late"),
         pytest.param({"pax_headers": {"size": "-5"}}, tarfile.PAX_FORMAT, id="a-negative-size"),
     ],
 )
@@ -298,60 +224,7 @@ def test_odd_heads_are_refused_with_a_reason(
         unpacked(tmp_path / "archive", contents, environment)
 
 
-def test_whoever_ends_the_unpacking_has_it_ended(tmp_path: Path, environment: Path) -> None:
-    contents = put(tmp_path / "archive", [plain(f"lib/{number}", os.urandom(1_000_000)) for number in range(30)])
-    left = [5]
-
-    def end() -> None:
-        left[0] -= 1
-        if not left[0]:
-            raise CommandKilled("enough")
-
-    with pytest.raises(CommandKilled):
-        unpack(tmp_path / "archive", contents, environment, on_file=end)
-
-    assert "cosmos-venv-unpack" not in {thread.name for thread in threading.enumerate()}
-    assert len([path for path in (environment / "lib").iterdir() if path.is_file()]) == 4
-
-
-def test_heads_that_stand_for_each_other_a_thousand_times_are_refused(tmp_path: Path, environment: Path) -> None:
-    info = tarfile.TarInfo("././@LongLink")
-    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 6
-    one = info.tobuf(tarfile.GNU_FORMAT) + b"lib/x\0" + bytes(506)
-    contents = put(tmp_path / "archive", [MODULE], tar=one * 3_000 + tar_of([MODULE]))
-
-    with pytest.raises(BadArchive):
-        unpacked(tmp_path / "archive", contents, environment)
-
-
-@pytest.mark.parametrize(
-    ("packed", "expected"),
-    [
-        pytest.param(b"#!{old}/bin/python\nx", b"#!{new}/bin/python\nx", id="plain"),
-        pytest.param(b"#!{old}/bin/python -E\nx", b"#!{new}/bin/python -E\nx", id="with-an-argument"),
-        pytest.param(
-            b"#!/bin/sh\n'''exec' '{old}/bin/python' \"$0\" \"$@\"\n' '''\nx", b"#!{new}/bin/python\nx", id="by-a-shell"
-        ),
-        pytest.param(
-            b"#!/bin/sh\n'''exec' \"{old}/bin/python\" \"$0\" \"$@\"\n' '''\nx", b"#!{new}/bin/python\nx", id="as-pip"
-        ),
-        pytest.param(b"#!/bin/sh\n. {old}/bin/x\n", b"#!/bin/sh\n. {new}/bin/x\n", id="another-program"),
-        pytest.param(b"home = {old}\n", b"home = {new}\n", id="no-script"),
-    ],
-)
-def test_what_names_the_place_of_the_builder_names_the_new_one(
-    tmp_path: Path, environment: Path, packed: bytes, expected: bytes
-) -> None:
-    script = plain("bin/harbor", packed.replace(b"{old}", PREFIX.encode()), mode=0o755)
-    contents = put(tmp_path / "archive", [script], relocated=("bin/harbor",))
-
-    unpacked(tmp_path / "archive", contents, environment)
-
-    found = (environment / "bin" / "harbor").read_bytes()
-    assert found == expected.replace(b"{new}", os.fsencode(environment))
-
-
-@pytest.mark.parametrize("place", ["it's here", "long" * 40, "with blanks", "quo'ted", "dollar$HOME`id`"])
+@pytest.mark.parametrize("place", ["it's here", "long" * 40, "dollar$HOME`id`"])
 @pytest.mark.parametrize(
     "head", [b"#!{old}/bin/python\n", b"#!/bin/sh\n'''exec' '{old}/bin/python' \"$0\" \"$@\"\n' '''\n"]
 )
@@ -379,16 +252,3 @@ def test_byte_code_of_a_source_that_names_its_place_is_left_out(tmp_path: Path, 
 
     assert (environment / "lib" / "place.py").read_text() == f"PLACE = {str(environment)!r}\n"
     assert [path.name for path in (environment / "lib").rglob("*.pyc")] == ["other.pyc"]
-
-
-def test_what_is_unpacked_has_the_same_permissions_under_any_umask(
-    tmp_path: Path, environment: Path, set_umask: SetUmask
-) -> None:
-    members = [plain("lib/a/b/x.py"), plain("bin/harbor", mode=0o755)]
-    contents = put(tmp_path / "archive", members)
-    set_umask(0o077)
-
-    unpacked(tmp_path / "archive", contents, environment)
-
-    modes = [oct((environment / name).stat().st_mode & 0o7777) for name in ("lib/a", "lib/a/b/x.py", "bin/harbor")]
-    assert modes == ["0o755", "0o644", "0o755"]

@@ -59,23 +59,11 @@ def test_pip_builds_where_packages_of_the_base_python_count(path_with_uv: str) -
     assert choose_installer("uv", [], environ, system_site_packages=True).name == "uv"
 
 
-def test_the_file_that_says_so_is_named(path_with_uv: str, tmp_path: Path) -> None:
-    file = tmp_path / "pip.conf"
-    file.write_text("[install]\nprefer-binary = true\n")
-
-    installer = choose_installer("auto", [], no_config(path_with_uv, PIP_CONFIG_FILE=str(file)))
-
-    assert installer.reason == f"--prefer-binary ({file}) has no counterpart in uv"
-
-
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
         pytest.param(b"[global]\nindex-url = https://a\na stray line\n", "pip.conf cannot be read", id="stray-line"),
-        pytest.param(b"\xef\xbb\xbf[global]\nindex-url = https://a\n", "pip.conf cannot be read", id="byte-order-mark"),
-        pytest.param(b"[global]\n# caf\xe9\nindex-url = https://a\n", "pip.conf cannot be read", id="latin-1"),
         pytest.param(b"[global]\nno-index = ture\n", "pip.conf) is neither on nor off: ture", id="no-boolean"),
-        pytest.param(b"[install]\nquiet = very\n", "pip.conf) is neither on nor off: very", id="no-number"),
     ],
 )
 def test_pip_builds_and_speaks_where_it_refuses_its_configuration(
@@ -93,9 +81,6 @@ def test_pip_builds_and_speaks_where_it_refuses_its_configuration(
     ("given", "variables"),
     [
         pytest.param([], {"PIP_QUIET": "2", "PIP_NO_INDEX": "Off", "PIP_PRE": "T"}, id="switches"),
-        pytest.param([], {}, id="nothing-special"),
-        pytest.param(["--no-deps", "--pre", "--no-dependencies"], {}, id="options-that-both-know"),
-        pytest.param(["--index-strategy", "first-index"], {}, id="option-of-uv"),
         pytest.param(["--extra-index-url", "https://a", "-f", "/wheels"], {"PIP_INDEX_URL": "https://b"}, id="places"),
         pytest.param([], {"UV_INDEX_URL": "https://a", "UV_EXCLUDE_NEWER": "2024-01-01"}, id="uv-told-otherwise"),
     ],
@@ -169,16 +154,6 @@ def test_an_installer_of_airflow_keeps_the_settings_of_airflow(tmp_path: Path) -
     environ = environment_of_installation(installer, worker, tmp_path)
 
     assert {name for name in environ if name.startswith("AIRFLOW")} == set(SETTINGS_OF_AIRFLOW)
-
-
-def test_an_installer_of_airflow_gets_no_database_address_that_airflow_forbids(tmp_path: Path) -> None:
-    """With that address ``import airflow`` fails."""
-    installer = choose_installer(OtherInstaller(name="airflow", command=("python",)), [], {})
-    worker = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "airflow-db-not-allowed:///", "HOME": "/root"}
-
-    environ = environment_of_installation(installer, worker, tmp_path)
-
-    assert not [name for name in environ if name.startswith("AIRFLOW")]
 
 
 def arguments_of(
@@ -273,16 +248,6 @@ def test_an_isolated_pip_finds_its_indexes_in_a_requirements_file(preference: In
             {"UV_OVERRIDE": "https://a/c?token=s3cret"},
             id="uv-overrides",
         ),
-        pytest.param(
-            ("--build-constraint=https://u:s3cret@a/c",),
-            OtherInstaller(name="airflow", command=("x",)),
-            (),
-            {
-                "PIP_BUILD_CONSTRAINT": "of-machine https://u:s3cret@a/c",
-                "UV_BUILD_CONSTRAINT": "https://u:s3cret@a/c",
-            },
-            id="other",
-        ),
     ],
 )
 def test_no_other_option_puts_a_credential_on_a_command_line(
@@ -303,7 +268,6 @@ def test_no_other_option_puts_a_credential_on_a_command_line(
     ("given", "preference", "named"),
     [
         pytest.param(("--isolated", "--proxy", "u:s3cret@p:80"), "pip", "--proxy", id="proxy-of-an-isolated-pip"),
-        pytest.param(("-C", "from=https://u:s3cret@a"), "pip", "--config-settings", id="build-setting"),
         pytest.param(("-C", "from=https://u:s3cret@a"), "uv", "--config-settings", id="build-setting-for-uv"),
         pytest.param(("-b", "/my file", "-b", "https://u:s3cret@a"), "uv", "--build-constraint", id="no-list-of-paths"),
     ],
@@ -356,16 +320,6 @@ def test_git_is_logged_in_by_a_header_and_its_address_holds_no_credential() -> N
         "GIT_CONFIG_KEY_2": "http.https://host/b.git.extraHeader",
         "GIT_CONFIG_VALUE_2": f"Authorization: Basic {logins[1]}",
     }
-
-
-def test_a_git_that_reads_no_variables_gets_the_address_as_it_is(tmp_path: Path) -> None:
-    git = tmp_path / "git"
-    git.write_text("#!/bin/sh\necho git version 2.30.2\n")
-    git.chmod(0o755)
-
-    arguments = arguments_of("hello @ git+https://t0ken@host/hello.git", given=(), path=str(tmp_path))
-
-    assert (arguments.file_lines, arguments.variables) == (("hello @ git+https://t0ken@host/hello.git",), {})
 
 
 def test_output_is_masked_in_whatever_form_a_credential_appears() -> None:

@@ -32,16 +32,10 @@ def hosts(tool: str, *given: str, **variables: str) -> list[str]:
     ("tool", "given", "variables", "expected"),
     [
         pytest.param("pip", [], {}, ["the default index"], id="nothing-said"),
-        pytest.param("uv", [], {"PIP_INDEX_URL": A}, ["the default index"], id="the-other-tool-was-told"),
-        pytest.param("pip", [], {"PIP_INDEX_URL": A}, ["a.example:8443"], id="pip"),
-        pytest.param("uv", [], {"UV_INDEX_URL": A}, ["a.example:8443"], id="uv"),
         pytest.param("uv as pip", [], {"UV_INDEX_URL": B, "PIP_INDEX_URL": A}, ["a.example:8443"], id="uv-for-pip"),
         pytest.param("pip", ["-i", "https://u:s/cret@c.example/x"], {}, ["c.example"], id="unescaped"),
-        pytest.param("uv", ["-i", B], {"UV_DEFAULT_INDEX": A}, ["a.example:8443"], id="default-index"),
         pytest.param("uv", ["--default-index", B], {"UV_DEFAULT_INDEX": A}, ["b.example"], id="default-index-given"),
         pytest.param("pip", ["-i", B], {"PIP_EXTRA_INDEX_URL": A}, ["b.example", "a.example:8443"], id="extra"),
-        pytest.param("uv", ["--extra-index-url", A], {}, ["the default index", "a.example:8443"], id="extra-given"),
-        pytest.param("pip", ["--isolated"], {"PIP_INDEX_URL": A}, ["the default index"], id="isolated"),
         pytest.param("pip", ["--no-index", "-f", "/wheels"], {"PIP_INDEX_URL": A}, ["/wheels"], id="no-index"),
         pytest.param(
             "uv", [], {"UV_FIND_LINKS": "file:///my%20wheels"}, ["the default index", "/my wheels"], id="find-links"

@@ -24,19 +24,6 @@ def test_uv_obeys_no_project_that_the_worker_happens_to_run_in(
     assert environment.record["pins"] == {"hello": "2.0"}
 
 
-@pytest.mark.parametrize("file", ["uv.toml", "pyproject.toml"])
-def test_uv_obeys_nothing_that_lies_above_its_temporary_folder(
-    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, monkeypatch: pytest.MonkeyPatch, file: str
-) -> None:
-    section = "" if file == "uv.toml" else '[project]\nname = "dags"\nversion = "1"\n[tool.uv]\n'
-    (tmp_path / file).write_text(f'{section}override-dependencies = ["hello==1.0"]\n')
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
-    monkeypatch.setattr("tempfile.tempdir", None)
-
-    assert make_ready(tmp_path / "store", make_spec("hello==2.0")).record["pins"] == {"hello": "2.0"}
-
-
 @pytest.mark.parametrize("setting", ["target", "prefix", "root", "user = true\ndry-run"])
 def test_pip_installs_into_the_environment_whatever_its_files_say(
     tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, monkeypatch: pytest.MonkeyPatch, setting: str

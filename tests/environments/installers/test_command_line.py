@@ -13,9 +13,6 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments import requirement_files
-from cosmos_venv.environments.installers.choice import Installer
-from cosmos_venv.environments.installers.command_line import InstallArguments
-from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 
 # Not the help text: it leaves out second spellings and what is deprecated.
 ASK_PIP = """
@@ -58,16 +55,13 @@ def test_an_option_takes_the_next_word_where_the_tool_says_so(tool: str) -> None
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        pytest.param(["-i", "U"], [("--index-url", "U")], id="short"),
         pytest.param(["-iU"], [("--index-url", "U")], id="attached"),
         pytest.param(["-r requirements.txt"], [("--requirement", "requirements.txt")], id="one-word"),
         pytest.param(["--index-url=U"], [("--index-url", "U")], id="equals"),
         pytest.param(["-U", "hello"], [("--upgrade", None), ("", "hello")], id="switch-then-name"),
-        pytest.param(["--no-deps", "--pre"], [("--no-deps", None), ("--pre", None)], id="switches"),
         pytest.param(["-qq"], [("--quiet", None), ("--quiet", None)], id="switch-twice"),
         pytest.param(["-Ur", "x"], [("--upgrade", None), ("--requirement", "x")], id="switch-and-short-in-one-word"),
         pytest.param(["-UiU"], [("--upgrade", None), ("--index-url", "U")], id="switch-and-attached"),
-        pytest.param(["-I", "-i", "U"], [("--ignore-installed", None), ("--index-url", "U")], id="short-switch"),
         pytest.param(["--no-dependencies", "hello"], [("--no-deps", None), ("", "hello")], id="second-spelling"),
         pytest.param(["--find-links"], [("--find-links", None)], id="value-forgotten"),
     ],
@@ -76,17 +70,3 @@ def test_options_are_read_in_every_way_pip_lets_one_write_them(
     words: list[str], expected: list[tuple[str, str | None]]
 ) -> None:
     assert [(option.name, option.value) for option in requirement_files.parse(words)] == expected
-
-
-@pytest.mark.parametrize(
-    ("switch", "passed_on"),
-    [("-I", "-I"), ("--no-require-hashes", "--no-require-hashes"), ("--no-dependencies", "--no-deps")],
-)
-def test_a_credential_behind_a_switch_is_not_among_the_words(switch: str, passed_on: str) -> None:
-    given = (switch, "--index-url", "https://user:s3cret@host")
-    spec = EnvironmentSpec(requirements=("hello",), pip_install_options=given, interpreter=Interpreter.of())
-
-    arguments = InstallArguments.of(spec, Installer(name="pip", reason=""), {"PIP_CONFIG_FILE": "/dev/null"})
-
-    assert arguments.words == (passed_on,)
-    assert arguments.variables == {"PIP_INDEX_URL": "https://user:s3cret@host"}

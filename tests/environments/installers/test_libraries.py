@@ -9,7 +9,7 @@ import pytest
 
 from cosmos_venv.environments.environment import read_record
 from cosmos_venv.environments.maintenance.inventory import damage, read_inventory, verify
-from cosmos_venv.environments.spec import EnvironmentSpec, Library
+from cosmos_venv.environments.spec import Library
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvBuildError
 from pytest_cosmos_venv import Wheel, write_wheel
@@ -37,14 +37,6 @@ def test_a_library_is_copied_into_lib_and_recorded(
 
     assert (environment.path / "lib" / "libduckdb.so").read_bytes() == driver.read_bytes()
     assert read_record(environment.record_file).spec.libraries == (library(driver),)
-
-
-def test_an_environment_with_a_library_is_found_again(
-    make_spec: MakeSpec, make_ready: MakeReady, driver: Path, tmp_path: Path
-) -> None:
-    spec = make_spec(libraries=(library(driver),))
-    make_ready(tmp_path / "kept", spec)
-
     assert not make_ready(tmp_path / "kept", spec).was_built
 
 
@@ -53,14 +45,6 @@ def test_another_content_asks_for_another_environment(make_spec: MakeSpec, drive
     driver.write_bytes(b"\x7fELF a newer one")
 
     assert len({make_spec().digest, before.digest, make_spec(libraries=(library(driver),)).digest}) == 3
-
-
-def test_the_folder_of_a_library_asks_for_no_other_environment(make_spec: MakeSpec, driver: Path) -> None:
-    elsewhere = driver.rename(driver.parent.parent / driver.name)
-
-    assert make_spec(libraries=(Library(source=str(driver), digest=library(elsewhere).digest),)).digest == (
-        make_spec(libraries=(library(elsewhere),)).digest
-    )
 
 
 def test_a_library_of_a_distribution_has_the_name_that_is_looked_for(
@@ -103,13 +87,6 @@ def test_a_library_that_changes_during_the_build_is_not_published(
         make_ready(tmp_path / "kept", spec)
 
 
-def test_a_distribution_that_was_not_installed_is_refused(
-    make_spec: MakeSpec, make_ready: MakeReady, tmp_path: Path
-) -> None:
-    with pytest.raises(VirtualenvBuildError, match="the distribution adbc-driver-x was not installed"):
-        make_ready(tmp_path / "kept", make_spec(libraries=(Library(source="adbc-driver-x"),)))
-
-
 def test_a_library_can_be_read_by_all_whatever_the_umask_of_the_worker_is(
     make_spec: MakeSpec, make_ready: MakeReady, driver: Path, tmp_path: Path, set_umask: SetUmask
 ) -> None:
@@ -131,22 +108,3 @@ def test_verify_tells_of_a_library_with_another_content(
     assert verify(stored).faults == []
     assert verify(stored, content=True).faults == ["lib/libduckdb.so has another content than was installed"]
     assert damage(environment, content=True) == ["lib/libduckdb.so has another content than was installed"]
-
-
-def test_verify_tells_of_a_library_that_is_gone(
-    make_spec: MakeSpec, make_ready: MakeReady, driver: Path, tmp_path: Path
-) -> None:
-    environment = make_ready(tmp_path / "kept", make_spec(libraries=(library(driver),)))
-    lost = environment.path / "lib" / "libduckdb.so"
-    lost.parent.chmod(0o755)
-    lost.unlink()
-
-    (stored,) = read_inventory(EnvironmentStore(tmp_path / "kept"))
-
-    assert "lib/libduckdb.so is missing" in verify(stored).faults
-
-
-def test_libraries_reach_another_process(make_spec: MakeSpec, driver: Path) -> None:
-    spec = make_spec(libraries=(library(driver),))
-
-    assert EnvironmentSpec.from_dict(spec.as_dict()) == spec

@@ -8,7 +8,6 @@ import json
 import os
 import ssl
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +27,12 @@ from tests.http_server import QuietFiles, served
 from tests.kit import StartPython
 
 
+class _Offered(Wheel):
+    @property
+    def metadata(self) -> str:
+        return super().metadata.replace("Requires-Dist: python", "Requires-Python: ")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """:param pins: what is installed; None where the build has failed.
@@ -41,7 +46,10 @@ class Outcome:
 
 
 class Publish(Protocol):
-    """Put a wheel into an index below ``tmp_path``, and return the address of that index."""
+    """Put a wheel into an index below ``tmp_path``, and return the address of that index.
+
+    One of the requirements may be ``python<3.9``: that is its Requires-Python.
+    """
 
     def __call__(self, index: str, name: str, version: str, *requires: str) -> str: ...
 
@@ -70,7 +78,7 @@ def publish(tmp_path: Path) -> Publish:
         folder = tmp_path / index / name
         folder.mkdir(parents=True, exist_ok=True)
         files = {f"{name}.py": f"FROM = {index!r}\n"}
-        path = write_wheel(Wheel(name=name, version=version, files=files, requires=requires), folder)
+        path = write_wheel(_Offered(name=name, version=version, files=files, requires=requires), folder)
         with (folder / "index.html").open("a") as page:
             page.write(f'<a href="{path.name}">{path.name}</a>\n')
         return (tmp_path / index).as_uri()
@@ -93,14 +101,6 @@ def build(tmp_path: Path) -> Build:
         return Outcome(pins=dict(built.pins), by=built.installer.name, said="\n".join(lines))
 
     return build
-
-
-def test_an_isolated_pip_asks_the_index_that_was_given(publish: Publish, build: Build) -> None:
-    private = publish("private", "anchor", "1.0")
-
-    outcome = build("anchor", given=("--isolated", "--index-url", private))
-
-    assert (outcome.pins, outcome.by) == ({"anchor": "1.0"}, "pip"), outcome.said
 
 
 def test_a_configuration_that_pip_refuses_fails_the_build_and_no_other_index_is_asked(
@@ -195,78 +195,50 @@ def test_a_certificate_that_only_the_system_knows_is_trusted_as_pip_trusts_it(
     assert json.loads(output.splitlines()[-1]) == [by, {"anchor": "1.0"}], output
 
 
-def test_a_proxy_of_pips_is_asked_for_every_host(
-    http_index: str, build: Build, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PIP_PROXY", "http://127.0.0.1:9")  # the port of "discard": nobody listens
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
-
-    outcome = build("anchor", given=("--index-url", http_index))
-
-    assert outcome.pins is None, outcome.said
-
-
-@pytest.mark.parametrize("extra", ["", "/"])
-def test_an_index_that_is_named_twice_has_the_place_that_pip_gives_it(
-    publish: Publish, build: Build, extra: str, tmp_path: Path
-) -> None:
-    one, two = publish("one", "anchor", "1.0"), publish("two", "anchor", "1.0")
-
-    outcome = build("anchor", given=("-i", one, "--extra-index-url", two, "--extra-index-url", f"{one}{extra}"))
-
-    (module,) = (tmp_path / "environment").rglob("anchor.py")
-    assert outcome.by == "uv"
-    assert module.read_text() == "FROM = 'two'\n"
-
-
-@pytest.mark.parametrize("how", ["UV_DEFAULT_INDEX", "uv.toml"])
+@pytest.mark.parametrize("is_told", [True, False], ids=["uv-alone-is-told", "nobody-is-told"])
 def test_a_failure_names_the_index_and_what_uv_alone_was_configured_with(
-    tmp_path: Path,
-    http_index: str,
-    publish: Publish,
-    build: Build,
-    how: str,
-    monkeypatch: pytest.MonkeyPatch,
+    http_index: str, publish: Publish, build: Build, is_told: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    private = publish("other", "buoy", "1.0")
-    if how == "uv.toml":
-        pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
-        (tmp_path / how).write_text(f'[[index]]\nurl = "{private}"\ndefault = true\n')
-        monkeypatch.delenv("UV_NO_CONFIG")
-        monkeypatch.setenv("UV_CONFIG_FILE", str(tmp_path / how))
-    else:
-        monkeypatch.setenv(how, private)
+    if is_told:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", publish("other", "buoy", "1.0"))
 
     outcome = build("buoy", given=("--index-url", http_index))
 
     host = http_index.removeprefix("http://").rstrip("/")
     assert f"uv could not install buoy: no release of buoy was found at {host} (tried for " in outcome.said
-    assert f"{how} names places for uv alone" in outcome.said.splitlines()[-1]
+    assert ("UV_DEFAULT_INDEX names places for uv alone" in outcome.said.splitlines()[-1]) is is_told
 
 
-def test_a_failure_says_nothing_of_uv_where_pip_is_told_the_same_places(
-    tmp_path: Path, build: Build, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("offered", "pins", "by", "reason"),
+    [
+        pytest.param(
+            ["a 1 b c<2", "b 1 c", "b 2 c>=2", "c 1", "c 2"],
+            {"a": "1", "b": "1", "c": "1"},
+            "pip",
+            "uv has taken b 1, where 2 is to be had",
+            id="one-or-the-other",
+        ),
+        pytest.param(["a 1 b<2", "b 1", "b 2"], {"a": "1", "b": "1"}, "uv", "", id="nothing-to-choose"),
+        # An older uv goes back to the first release of a; pip takes the prerelease that the second asks for.
+        pytest.param(
+            ["a 1 b", "a 2 b>=2a1", "b 1", "b 2a1"], {"a": "2", "b": "2a1"}, "uv or pip", "", id="a-prerelease"
+        ),
+        pytest.param(
+            ["a 1", "a 2 python<3.9"], {"a": "1"}, "pip", "uv has taken a 2, which is not for this", id="another-python"
+        ),
+    ],
+)
+def test_pip_decides_where_requirements_leave_a_choice(
+    publish: Publish, build: Build, offered: list[str], pins: dict[str, str], by: str, reason: str
 ) -> None:
-    pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
-    links, config = tmp_path / "links", tmp_path / "uv.toml"
-    links.mkdir()
-    config.write_text("no-index = true\n")
-    monkeypatch.delenv("UV_NO_CONFIG")
-    for name, value in {"UV_CONFIG_FILE": str(config), "PIP_NO_INDEX": "1"}.items():
-        monkeypatch.setenv(name, value)
-    for tool in ("PIP", "UV"):
-        monkeypatch.setenv(f"{tool}_FIND_LINKS", links.as_uri())
+    index = ""
+    for each in offered:
+        name, version, *requires = each.split()
+        index = publish("offered", name, version, *requires)
 
-    outcome = build("buoy")
+    outcome = build("a", given=("--index-url", index))
 
-    assert "uv could not install buoy" in outcome.said
-    assert "for uv alone" not in outcome.said
-
-
-def test_a_failure_says_nothing_of_uv_where_nothing_was_configured_for_it(http_index: str, build: Build) -> None:
-    outcome = build("buoy", given=("--index-url", http_index))
-
-    assert "no release of buoy was found" in outcome.said
-    assert "for uv alone" not in outcome.said
-    assert "[]" not in outcome.said
+    assert outcome.pins == pins, outcome.said
+    assert outcome.by in by.split(" or ")
+    assert reason in outcome.said

@@ -7,7 +7,6 @@ from typing import Protocol
 
 import pytest
 
-from cosmos_venv.environments.detached import build_detached
 from cosmos_venv.environments.layout import PruneLimits, StorePolicy
 from cosmos_venv.environments.maintenance.inventory import read_inventory
 from cosmos_venv.environments.spec import EnvironmentSpec
@@ -52,12 +51,6 @@ def test_a_failed_build_is_kept_beside_its_log(tmp_path: Path, make_spec: MakeSp
     assert left_in(tmp_path) == ["1.failed", "1.failed.log"]
 
 
-def test_unasked_nothing_is_kept(tmp_path: Path, make_spec: MakeSpec, fail: Fail) -> None:
-    fail(make_spec(check="raise SystemExit('hello is mute')"), policy=StorePolicy(limits=PruneLimits()))
-
-    assert left_in(tmp_path) == []
-
-
 def test_only_the_last_failure_of_an_environment_is_kept(tmp_path: Path, make_spec: MakeSpec, fail: Fail) -> None:
     fail(make_spec("hello==1.0", check="raise SystemExit('first')"))
     fail(make_spec("hello==2.0", check="raise SystemExit('other')"))
@@ -66,17 +59,6 @@ def test_only_the_last_failure_of_an_environment_is_kept(tmp_path: Path, make_sp
     logs = sorted(path.read_text()[-7:] for path in tmp_path.glob("envs-v1/builds/*.log"))
     assert logs == ["other\n".rjust(7, "\n"), "second\n"]
     assert len(read_inventory(EnvironmentStore(tmp_path))) == 2
-
-
-def test_a_kept_failure_is_in_no_later_build_s_way(
-    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, fail: Fail
-) -> None:
-    fail(make_spec(check="raise SystemExit('hello is mute')"))
-
-    built = make_ready(tmp_path, make_spec())
-
-    assert built.path.name.endswith("-2")
-    assert {"1.failed", "1.failed.log"} < set(left_in(tmp_path))
 
 
 def test_a_password_is_not_in_the_log_of_a_kept_failure(
@@ -88,18 +70,3 @@ def test_a_password_is_not_in_the_log_of_a_kept_failure(
     (log,) = tmp_path.glob("envs-v1/builds/*.log")
     assert "https://****@index.invalid" in log.read_text()
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"s3cret" in path.read_bytes()]
-
-
-def test_a_detached_builder_does_as_it_was_asked(tmp_path: Path, make_spec: MakeSpec) -> None:
-    with pytest.raises(VirtualenvBuildError, match="hello is mute"):
-        build_detached(
-            tmp_path,
-            make_spec(check="raise SystemExit('hello is mute')"),
-            preference="uv",
-            max_tries=0,
-            wait=None,
-            report=print,
-            policy=KEEP,
-        )
-
-    assert left_in(tmp_path) == ["1.failed", "1.failed.log"]
