@@ -121,7 +121,7 @@ def test_tasks_that_keep_no_environment_are_no_failure(tmp_path: Path, options: 
     ("source", "words"),
     [
         pytest.param("import sys\nsys.exit(0)\n", "SystemExit: 0", id="ends-the-interpreter"),
-        pytest.param("1 / 0\n", "ZeroDivisionError", id="raises"),
+        pytest.param('int("https://u:s3cret@h")\n', "base 10: 'https://****@h'", id="raises-with-a-password"),
         pytest.param("ONE = 1\n", "dag.py makes no DAG", id="no-dag"),
         pytest.param(
             TASK
@@ -181,9 +181,8 @@ def test_a_file_without_dag_beside_dag_files_is_only_mentioned(tmp_path: Path, o
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("form", [["--json"], []], ids=["json", "text"])
 def test_a_password_in_a_requirement_is_shown_nowhere(
-    form: list[str], tmp_path: Path, options: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, options: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     source = """
@@ -192,25 +191,8 @@ with DAG("harbor", **ARGUMENTS):
     DbtRunVirtualenvOperator(**PLAIN, **INSTALLED)
 """
 
-    done = cosmos_venv("env", "warm", str(write_dag_file(tmp_path, TASK + source)), *form)
+    done = cosmos_venv("env", "warm", str(write_dag_file(tmp_path, TASK + source)))
 
     assert done.returncode == 1
     assert "https://****@index.invalid" in done.stdout
     assert "s3cret" not in done.stdout + done.stderr
-
-
-@pytest.mark.long
-def test_a_password_in_the_line_that_fails_is_not_shown(tmp_path: Path) -> None:
-    done = cosmos_venv("env", "warm", str(write_dag_file(tmp_path, 'int("https://user:s3cret@index.invalid")\n')))
-
-    assert "invalid literal for int() with base 10: 'https://****@index.invalid'" in done.stderr
-    assert "s3cret" not in done.stderr
-
-
-@pytest.mark.long
-def test_a_long_message_is_one_line_wherever_it_is_shown(tmp_path: Path) -> None:
-    dagfile = write_dag_file(tmp_path, f"raise ValueError({'word ' * 40!r})\n")
-
-    done = cosmos_venv("env", "warm", str(dagfile))
-
-    assert f"ValueError: {'word ' * 39}word" in done.stderr

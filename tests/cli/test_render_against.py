@@ -113,18 +113,6 @@ def test_the_page_shows_what_is_printed(
     assert shown_by("reference/cli.md", "render dags/harbor.py --against main") == printed
 
 
-def test_a_comment_for_a_pull_request(repository: Path, tmp_path: Path) -> None:
-    comment = tmp_path / "comment.md"
-    words = ["--against", "HEAD", "--format", "markdown", "--output", str(comment)]
-
-    assert main(["render", str(repository / "dags" / "shop.py"), *words]) == 0
-
-    text = comment.read_text()
-    assert text.startswith("### whole against HEAD\n")
-    assert "| added |  | fleet_summary.run |" in text
-    assert "```mermaid" in text
-
-
 @pytest.fixture
 def stored(tmp_path: Path) -> Path:
     """A stored plan of a part of the project."""
@@ -147,36 +135,29 @@ def test_a_project_is_compared_with_a_stored_plan(stored: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("against", "words"),
+    ("file", "against", "words"),
     [
-        ("nowhere-at-all", "neither the file of a plan nor a git revision"),
-        ("--upload-pack=x", "neither the file of a plan nor a git revision"),
+        ("shop.py", "nowhere-at-all", "neither the file of a plan nor a git revision"),
+        ("shop.py", "--upload-pack=x", "neither the file of a plan nor a git revision"),
+        ("shop.py", "other.json", "is no plan"),
+        ("new.py", "main", "has no dags/new.py"),
     ],
 )
-def test_what_is_no_revision_is_refused(
-    against: str, words: str, repository: Path, capsys: pytest.CaptureFixture[str]
+def test_what_cannot_be_compared_is_refused(
+    file: str,
+    against: str,
+    words: str,
+    repository: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert main(["render", str(repository / "dags" / "shop.py"), f"--against={against}"]) == 1
+    monkeypatch.chdir(repository / "dags")
+    Path("other.json").write_text("{}")
+    shutil.copy("shop.py", "new.py")
+
+    assert main(["render", file, f"--against={against}"]) == 1
 
     assert words in capsys.readouterr().err
-
-
-def test_a_file_that_is_no_plan_is_refused(
-    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "other.json").write_text("{}")
-
-    assert main(["render", str(repository / "dags" / "shop.py"), "--against", str(tmp_path / "other.json")]) == 1
-
-    assert "is no plan" in capsys.readouterr().err
-
-
-def test_a_revision_without_the_file_is_refused(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shutil.copy(repository / "dags" / "shop.py", repository / "dags" / "new.py")
-
-    assert main(["render", str(repository / "dags" / "new.py"), "--against", "main"]) == 1
-
-    assert "has no dags/new.py" in capsys.readouterr().err
 
 
 def test_a_revision_whose_file_cannot_be_imported_is_told_in_its_words(
@@ -191,11 +172,3 @@ def test_a_revision_whose_file_cannot_be_imported_is_told_in_its_words(
     said = capsys.readouterr().err
     assert "cannot be rendered as it was there" in said
     assert "ZeroDivisionError" in said
-
-
-@pytest.mark.parametrize("words", [["--format", "markdown"], ["--against", "main", "--format", "dot"]])
-def test_formats_that_do_not_fit_are_refused(words: list[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["render", str(PROJECT / "manifest.json"), *words])
-
-    assert ended.value.code == 2

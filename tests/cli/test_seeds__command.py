@@ -3,35 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Protocol
 
 import pytest
 
-from cosmos_venv.cli import main
 from cosmos_venv.compat import delete_variables, stored_variables
 from cosmos_venv.operators.seeds.seed_state import PREFIX, Remembered, Scope, encoded
 from pytest_cosmos_venv import AirflowHome
+from tests.cli.conftest import Run
 
 A, B = "a" * 64, "b" * 64
-
-
-class Seeds(Protocol):
-    """Run ``cosmos-venv seeds`` in this process: another one at the same SQLite file is not what is tested here."""
-
-    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]: ...
-
-
-@pytest.fixture
-def seeds(capfd: pytest.CaptureFixture[str]) -> Seeds:
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        capfd.readouterr()
-        code = main(["seeds", *arguments])
-        return subprocess.CompletedProcess(arguments, code, *capfd.readouterr())
-
-    return run
 
 
 def scope(dag: str, group: str | None, name: str) -> Scope:
@@ -59,8 +41,8 @@ def remembered(cosmos_airflow_home: AirflowHome) -> Iterator[dict[str, str | Non
     delete_variables(["cosmos_venv", *stored_variables(PREFIX)])
 
 
-def test_list_shows_what_a_dag_remembers(seeds: Seeds) -> None:
-    done = seeds("list", "port")
+def test_list_shows_what_a_dag_remembers(run: Run) -> None:
+    done = run("seeds", "list", "port")
 
     assert done.returncode == 0, done.stderr
     assert sorted(done.stdout.splitlines()) == sorted(
@@ -72,9 +54,11 @@ def test_list_shows_what_a_dag_remembers(seeds: Seeds) -> None:
     )
 
 
-def test_list_as_json_is_for_programs(seeds: Seeds) -> None:
-    data = json.loads(seeds("list", "port2", "--json").stdout)
+def test_json_is_for_programs(run: Run) -> None:
+    data = json.loads(run("seeds", "list", "port2", "--json").stdout)
+    forgotten = json.loads(run("seeds", "forget", "port2", "seed.shop.piers", "--json").stdout)
 
+    assert forgotten == {"dag_id": "port2", "forgotten": data["seeds"]}
     assert data == {
         "dag_id": "port2",
         "seeds": [
@@ -90,12 +74,6 @@ def test_list_as_json_is_for_programs(seeds: Seeds) -> None:
     }
 
 
-def test_a_dag_that_remembers_nothing_is_no_failure(seeds: Seeds) -> None:
-    done = seeds("list", "elsewhere")
-
-    assert (done.returncode, done.stdout) == (0, "Nothing is remembered of seeds of the DAG 'elsewhere'.\n")
-
-
 @pytest.mark.parametrize(
     ("named", "forgotten"),
     [
@@ -106,9 +84,9 @@ def test_a_dag_that_remembers_nothing_is_no_failure(seeds: Seeds) -> None:
     ],
 )
 def test_forget_takes_away_what_is_named_and_nothing_else(
-    named: list[str], forgotten: set[str], remembered: dict[str, str | None], seeds: Seeds
+    named: list[str], forgotten: set[str], remembered: dict[str, str | None], run: Run
 ) -> None:
-    done = seeds("forget", "port", *named)
+    done = run("seeds", "forget", "port", *named)
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(": forgotten\n") == len(forgotten)
@@ -116,32 +94,23 @@ def test_forget_takes_away_what_is_named_and_nothing_else(
     assert gone == {scope("port", None if each == "ships" else "north", each).key for each in forgotten}
 
 
-def test_a_seed_of_which_nothing_is_remembered_is_told(seeds: Seeds) -> None:
-    done = seeds("forget", "port", "cranes")
+def test_nothing_to_forget_is_a_failure_where_a_seed_was_named_and_nothing_to_list_is_none(run: Run) -> None:
+    listed, named = run("seeds", "list", "elsewhere"), run("seeds", "forget", "port", "cranes")
 
-    assert (done.returncode, done.stdout) == (1, "Nothing was remembered of 'cranes' of the DAG 'port'.\n")
-
-
-def test_forget_as_json_says_what_was_forgotten(seeds: Seeds) -> None:
-    done = seeds("forget", "port", "seed.shop.piers", "--json")
-
-    data = json.loads(done.stdout)
-    assert (data["dag_id"], [each["key"] for each in data["forgotten"]]) == (
-        "port",
-        [scope("port", "north", "piers").key],
-    )
+    assert (listed.returncode, listed.stdout) == (0, "Nothing is remembered of seeds of the DAG 'elsewhere'.\n")
+    assert (named.returncode, named.stdout) == (1, "Nothing was remembered of 'cranes' of the DAG 'port'.\n")
 
 
 @pytest.mark.parametrize("arguments", [["list", "port"], ["list", "port", "--json"], ["forget", "port"]], ids=" ".join)
 def test_a_database_that_cannot_be_read_is_told(
-    arguments: list[str], seeds: Seeds, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail() -> None:
         raise ConnectionError("nobody listens there")
 
     monkeypatch.setattr("airflow.utils.session.create_session", fail)
 
-    done = seeds(*arguments)
+    done = run("seeds", *arguments)
 
     text = "Airflow's Variables cannot be read: ConnectionError: nobody listens there"
     assert done.returncode == 1

@@ -76,18 +76,6 @@ def test_status_tells_of_a_server_and_of_what_it_runs(tool: Tool, run: Run, tmp_
     assert running["memory_bytes"] > 0
 
 
-def test_status_is_a_table_for_people(tool: Tool, capfd: pytest.CaptureFixture[str]) -> None:
-    tool.run("exit", "0")
-    capfd.readouterr()
-
-    main(["server", "status", "--dir", str(tool.folder)])
-
-    headings, row = capfd.readouterr().out.splitlines()
-    assert headings.split() == ["pid", "user", "environment", "state", "age", "idle", "served", "memory", "running"]
-    assert row.split()[0] == str(tool.server().pid)
-    assert str(tool.folder) in row
-
-
 def test_the_page_shows_the_table_of_a_command_that_runs(
     tool: Tool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -173,11 +161,3 @@ def test_a_name_that_fits_no_server_is_an_error_in_both_forms(
     assert main(["server", "stop", "none", "--dir", str(short_folder)]) == 1
     printed = capfd.readouterr()
     assert (printed.out, printed.err) == ("", f"{data['error']}\n")
-
-
-@pytest.mark.parametrize("arguments", [["stop"], ["stop", "--all", "123"], [], ["status", "--dir", "/nowhere"]])
-def test_wrong_use_has_exit_code_2(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["server", *arguments])
-
-    assert ended.value.code == 2

@@ -29,8 +29,9 @@ def test_importing_the_product_imports_neither_airflow_nor_another_implementatio
     assert {name.partition(".")[0] for name in modules_of("cosmos_venv")} == {"cosmos_venv"}
 
 
-def test_importing_the_loaders_imports_no_airflow() -> None:
-    assert not {"airflow", "cosmos_venv.compat"} & modules_of("cosmos_venv.project.loaders")
+@pytest.mark.parametrize("module", ["constants", "exceptions", "project.loaders"])
+def test_what_can_be_imported_before_airflow_imports_none(module: str) -> None:
+    assert not {"airflow", "cosmos_venv.compat"} & modules_of(f"cosmos_venv.{module}")
 
 
 def test_importing_the_plugin_imports_the_standard_library_and_pytest_only() -> None:
@@ -60,24 +61,3 @@ def test_importing_what_a_dag_file_needs_imports_nothing_that_makes_environments
         "cosmos_venv.remote.download_cache",
     )
     assert not modules & {*for_builds}
-
-
-COUNTED_SIGNATURES = """
-import inspect
-import cosmos_venv.compat
-worked_out, real = [], inspect._signature_from_function
-inspect._signature_from_function = lambda cls, function, *args, **more: (
-    worked_out.append(function.__qualname__) or real(cls, function, *args, **more)
-)
-import cosmos_venv.operators.virtualenv
-print(*worked_out)
-"""
-
-
-def test_the_signature_of_a_constructor_is_worked_out_once_for_all_operators_that_have_it() -> None:
-    """Airflow asks for it in each class with a mixin before its base: 4 ms of each parse, of 40."""
-    done = subprocess.run([sys.executable, "-c", COUNTED_SIGNATURES], capture_output=True, text=True, check=True)
-
-    of_operators = [name for name in done.stdout.split() if name.endswith("__init__") and "Dbt" in name]
-    assert sorted(of_operators) == sorted(set(of_operators))
-    assert "DbtLocalBaseOperator.__init__" in of_operators

@@ -11,7 +11,6 @@ import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -121,7 +120,7 @@ def checkout(python: Path, cache: Path, tmp_path: Path) -> Checkout:
 @pytest.mark.parametrize(
     "job",
     # tests/pytest_cosmos_venv/upgrades compares releases of dbt too.
-    [pytest.param(job, marks=pytest.mark.exhaustive if job == "can-i-upgrade" else ()) for job in JOBS],
+    [pytest.param(job) for job in JOBS],
 )
 def test_each_job_of_the_workflow_passes_and_writes_its_report_alone(job: str, checkout: Checkout) -> None:
     before = files_of(checkout.path)
@@ -193,28 +192,6 @@ def test_the_dag_runs_on_the_server_that_a_fixture_of_another_plugin_gives(
     checkout.run("pytest tests/test_fleet_postgresql.py")
 
     assert server.rows("select ship, port, days_late from fleet.late_ships") == [["Ada", "Hamburg", "2"]]
-
-
-def test_the_readme_says_the_commands_of_the_workflow_for_files_that_are_there() -> None:
-    words = {word for command in COMMANDS for word in shlex.split(command) if not word.startswith("-")}
-    paths = {word for word in words if "/" in word and not word.startswith("origin/")}
-
-    assert len(COMMANDS) == 8
-    assert len(paths) >= 6
-    assert [path for path in sorted(paths) if not (PROJECT / path).exists()] == []
-    for job in ("dag-files", "can-i-upgrade"):
-        assert re.sub(r" --\S+-report=report", "", JOBS[job]) in COMMANDS
-
-
-def test_the_workflow_uses_the_actions_of_the_one_to_copy() -> None:
-    other = yaml.safe_load((ROOT / "docs" / "how-to" / "testing" / "github-workflow.yml").read_text(encoding="utf-8"))
-
-    assert actions_of(WORKFLOW) == actions_of(other)
-
-
-def actions_of(workflow: Any) -> set[str]:
-    """The actions of all jobs, with their versions."""
-    return {step["uses"] for job in workflow["jobs"].values() for step in job["steps"] if "uses" in step}
 
 
 def files_of(folder: Path) -> set[Path]:

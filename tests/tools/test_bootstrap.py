@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 from tools import bootstrap
-
-tomllib = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
-REQUIREMENTS = bootstrap.ROOT / "requirements"
-PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==")
 
 needs_wheelhouse = pytest.mark.skipif(
     not (bootstrap.WHEELHOUSE / f".wheelhouse-{bootstrap.TAG}.stamp").is_file(),
@@ -177,25 +169,3 @@ def test_what_leads_an_installer_to_another_place_does_not_reach_it(monkeypatch:
 
     assert not {"PIP_TARGET", "PYTHONPATH"} & environment.keys()
     assert environment["PIP_CERT"] == "/etc/ssl/company.pem"
-
-
-@pytest.mark.parametrize(
-    ("project", "pins"),
-    [("pyproject.toml", "demo"), ("pyproject.toml", "test"), ("pytest_cosmos_venv/pyproject.toml", "test")],
-)
-def test_every_dependency_is_pinned(project: str, pins: str) -> None:
-    lines = (REQUIREMENTS / f"{pins}.txt").read_text(encoding="utf-8").splitlines()
-    pinned = {canonicalize_name(match["name"]) for line in lines if (match := PIN.match(line))}
-
-    needed = tomllib.loads((bootstrap.ROOT / project).read_text(encoding="utf-8"))["project"]["dependencies"]
-
-    assert not [need for need in needed if canonicalize_name(Requirement(need).name) not in pinned]
-
-
-@pytest.mark.parametrize("file", sorted(REQUIREMENTS.glob("*.txt")), ids=lambda file: file.stem)
-def test_pins_name_no_host_and_no_path(file: Path) -> None:
-    text = file.read_text(encoding="utf-8")
-
-    assert "://" not in text
-    assert "--index-url" not in text
-    assert "--find-links" not in text

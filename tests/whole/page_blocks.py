@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,7 +21,6 @@ _FENCED = re.compile(
     r"^(?P<indent> *)(?P<fence>```+)(?P<language>[^\n`]*)\n(?P<text>.*?)^(?P=indent)(?P=fence)$",
     re.DOTALL | re.MULTILINE,
 )
-_INDENTED = re.compile(r"(?:\A|\n)\n(?P<text>(?: {4}|\t)\S.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,17 +59,3 @@ def blocks_of(page: Path) -> tuple[Block, ...]:
 def blocks_in(text: str, language: str) -> list[str]:
     """The blocks of one language in the text of a page, or of a part of it."""
     return [textwrap.dedent(each["text"]) for each in _FENCED.finditer(text) if each["language"].strip() == language]
-
-
-def prose_of(page: Path) -> str:
-    """The text of a page with blank lines in the place of its blocks."""
-    return _FENCED.sub(lambda found: "\n" * found.group().count("\n"), page.read_text(encoding="utf-8"))
-
-
-def indented_blocks_of(page: Path) -> Iterator[str]:
-    """Page and line of every block that is indented only, and so has no language. Lines of a list are none."""
-    text = prose_of(page)
-    for found in _INDENTED.finditer(text):
-        before = text[: found.start()].rstrip("\n").rpartition("\n")[2]
-        if not re.match(r"\s|[-*] |\d+\. ", before):
-            yield f"{page.relative_to(ROOT)}:{text.count(chr(10), 0, found.start('text')) + 1}"

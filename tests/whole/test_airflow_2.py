@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 import textwrap
 from pathlib import Path
 
 import pytest
 
+from cosmos_venv.dbt.warm import servers
 from pytest_cosmos_venv import FakeVenv, Wheelhouse
 from tests.command_line import harbor_source
+from tests.dbt.warm.conftest import end_all_servers
 from tests.installed import AIRFLOW_2, ROOT, needs_airflow_2
 from tests.rendering.recorded import CASES
 
@@ -35,10 +38,24 @@ def states_of_harbor(project: Path, wheelhouse: Wheelhouse, tmp_path: Path) -> d
 
 
 @pytest.mark.long
-def test_a_dag_runs_on_airflow_2(tmp_path: Path, dbt_project: Path, fake_dbt_wheels: Wheelhouse) -> None:
-    states = states_of_harbor(dbt_project, fake_dbt_wheels, tmp_path)
+def test_a_dag_runs_and_all_its_tasks_start_warm(
+    tmp_path: Path, dbt_project: Path, fake_dbt_wheels: Wheelhouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="cv-", dir="/tmp") as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+        monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_WARM_DBT", "require")
+        try:
+            states = states_of_harbor(dbt_project, fake_dbt_wheels, tmp_path)
+            (place,) = servers.servers()
+            state = servers.state_of(place)
+        finally:
+            end_all_servers()
 
     assert states == {"mart_run": "success", "piers_seed": "success", "staging_run": "success"}
+    assert state is not None
+    assert state["commands"] == 3
 
 
 TABLES = """

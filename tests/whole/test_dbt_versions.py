@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,12 +25,13 @@ from cosmos_venv.operators.local import DbtDocsS3LocalOperator
 from tests.engines import EACH_ENGINE, ENGINES, Engine
 from tests.harbor import WORKS, Harbor, cells, make_harbor
 from tests.installed import ENVIRONMENTS, ROOT, is_missing
+from tests.waiting import wait_until
 
+# The file is there from the moment at which the database begins the query.
 ENDLESS = """\
-{{ config(materialized='table', tags=['failing']) }}
+{{ config(materialized='table', tags=['failing'], pre_hook="copy (select 1) to 'BEGUN'") }}
 select count(*) as n from range(100000000000) a, range(1000) b where a.range % 7 = b.range % 3
 """
-COMPUTING_SECONDS = 6  # of a processor: longer than any release takes to parse the project
 OPENLINEAGE = ENVIRONMENTS / "openlineage" / "bin" / "python"
 TOLD = """
 import json, sys
@@ -170,20 +170,18 @@ def deps(harbor: Harbor) -> str:
 
 
 def kill(harbor: Harbor) -> str:
-    model = harbor.project / "models" / "endless.sql"
-    model.write_text(ENDLESS)
+    model, begun = harbor.project / "models" / "endless.sql", harbor.folder / "begun.csv"
+    begun.unlink(missing_ok=True)
+    model.write_text(ENDLESS.replace("BEGUN", str(begun)))
     operator = harbor.operator("Run", select="endless", warm_dbt="off")
     below: list[psutil.Process] = []
 
     def end_the_task_when_dbt_computes() -> None:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            found = [each for each in psutil.Process().children(recursive=True) if "endless" in each.cmdline()]
-            if found and max(each.cpu_times().user for each in found) > COMPUTING_SECONDS:
-                below.extend(found)
-                break
-            time.sleep(0.05)
-        operator.on_kill()
+        try:
+            wait_until(begun.exists, "the query has begun")
+            below.extend(each for each in psutil.Process().children(recursive=True) if "endless" in each.cmdline())
+        finally:
+            operator.on_kill()
 
     ender = threading.Thread(target=end_the_task_when_dbt_computes)
     ender.start()

@@ -16,14 +16,13 @@ from tests.engines import DBT_2, ENGINES, Engine
 from tests.installed import ROOT
 
 EXAMPLES = ROOT / "examples"
-LONG = ("1.10", "1.12")
 """Releases that take ten seconds of the processor each, beside a release that is tested before each commit."""
 
 
 @pytest.mark.timeout(280)
 @pytest.mark.parametrize(
     "engine",
-    [pytest.param(each, marks=pytest.mark.long if each.name in LONG else ()) for each in ENGINES],
+    [pytest.param(each, marks=[pytest.mark.long, pytest.mark.proof]) for each in ENGINES],
     ids=lambda engine: engine.name,
 )
 def test_each_release_of_dbt_builds_a_project(

@@ -29,7 +29,7 @@ import cosmos_venv
 from cosmos_venv.compat import AIRFLOW_VERSION
 from cosmos_venv.settings.table import SETTINGS
 from tests.installed import ROOT
-from tests.whole.page_blocks import PAGES, Block, blocks_of, indented_blocks_of
+from tests.whole.page_blocks import PAGES, Block, blocks_of
 from tools.site.commands_page import MAINS, parser_of
 
 tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
@@ -42,8 +42,6 @@ OURS = ("cosmos_venv", "pytest_cosmos_venv")
 HAS_BACKFILL = Version(AIRFLOW_VERSION) >= Version("3.2")
 FIRST_DAG = ROOT / "docs" / "tutorials" / "first-dag.md"
 INSTRUCTIONS = {"FROM", "RUN", "COPY", "ENV", "USER", "WORKDIR", "ARG", "ENTRYPOINT", "CMD"}
-# What is read by nobody but people: output, layouts, and languages that another test runs.
-UNCHECKED = ("text", "sql", "mermaid", "markdown", "diff")
 
 
 def check_python(text: str) -> None:
@@ -179,13 +177,6 @@ CHECKS: dict[str, Callable[[str], object]] = {
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_each_block_of_a_page_names_its_language(page: Path) -> None:
-    unknown = [str(block) for block in blocks_of(page) if block.language not in (*CHECKS, *UNCHECKED)]
-
-    assert [*unknown, *indented_blocks_of(page)] == []
-
-
 @pytest.mark.parametrize("block", [each for each in BLOCKS if each.language in CHECKS], ids=str)
 def test_a_block_is_what_its_language_wants(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -198,32 +189,3 @@ def test_a_variable_of_a_setting_is_one(page: Path) -> None:
     named = re.findall(r"AIRFLOW__([A-Z]+(?:_[A-Z]+)*)__([A-Z]\w*)", page.read_text(encoding="utf-8"))
 
     assert [each for each in named if not is_option(each[0].lower(), each[1].lower())] == []
-
-
-@pytest.mark.parametrize(
-    ("language", "wrong"),
-    [
-        pytest.param("python", "from cosmos_venv import DbtDags", id="a-name-that-is-not-there"),
-        pytest.param("python", "from cosmos_venv import ProjectConfig\nProjectConfig(pth='/x')", id="a-parameter"),
-        pytest.param("python", "def model(:", id="no-python"),
-        pytest.param("ini", "[cosmos_venv]\ncash_dir = /x", id="a-setting"),
-        pytest.param("toml", "[a", id="no-toml"),
-        pytest.param("yaml", "a: [", id="no-yaml"),
-        pytest.param("json", "{'a': 1}", id="no-json"),
-        pytest.param("bash", "if true; then", id="no-shell"),
-        pytest.param("bash", "A=1 cosmos-venv env worm dags/", id="a-command"),
-        pytest.param("bash", "cd /x && make tests", id="a-target"),
-        pytest.param("bash", "cosmos-conformance judge report", id="a-command-of-the-suite"),
-        pytest.param("bash", "airflow dag test harbor", id="a-command-of-airflow"),
-        pytest.param("bash", "pytest --cosmos-dag dags/", id="an-option"),
-        pytest.param("console", "$ cosmos-venv env warm \\\n>   --dri x\nbuilt", id="behind-a-prompt"),
-        pytest.param("dockerfile", "FROM a\nRUM b", id="an-instruction"),
-        pytest.param("dockerfile", "FROM apache/airflow:3.0.0", id="another-airflow-than-the-tutorial's"),
-        pytest.param("dockerfile", "FROM a\nRUN --mount=type=cache \\\n  cosmos-venv env worm", id="in-an-image"),
-    ],
-)
-def test_a_block_that_is_wrong_is_found(language: str, wrong: str) -> None:
-    with pytest.raises(
-        (AssertionError, AttributeError, SyntaxError, ValueError, yaml.YAMLError, pytest.fail.Exception)
-    ):
-        CHECKS[language](wrong)

@@ -229,19 +229,10 @@ def macro(shop: Shop, _: DagOutcome) -> None:
     assert shop.rows("select id from signed") == [(7,)]
 
 
-def retry(*_: object) -> None:
-    assert local.DbtRetryLocalOperator.base_cmd == virtualenv.DbtRetryVirtualenvOperator.base_cmd == ("retry",)
-
-
 def clone_and_compile(shop: Shop, _: DagOutcome) -> None:
     shop.operator("Compile", select="orders").execute({})
     shop.operator("Clone", select="twice", state=str(shop.manifest.parent)).execute({})
     assert {"DbtCloneVirtualenvOperator", "DbtCompileVirtualenvOperator"} <= {*virtualenv.__all__}
-
-
-def show(*_: object) -> None:
-    with pytest.raises(ImportError, match=r"Read the table by Airflow's SQL operators"):
-        _ = local.DbtShowLocalOperator  # type: ignore[attr-defined]
 
 
 ROWS: dict[str, Callable[[Shop, DagOutcome], None]] = {
@@ -259,19 +250,13 @@ ROWS: dict[str, Callable[[Shop, DagOutcome], None]] = {
     "group, `access`": group_and_access,
     "`on-run-start`, `on-run-end`": hooks,
     "macro": macro,
-    "`dbt retry`": retry,
     "`dbt clone`, `dbt compile`": clone_and_compile,
-    "`dbt show`": show,
 }
 
 
 def table() -> dict[str, str]:
     lines = PAGE.partition("| kind | in a DAG |\n|---|---|\n")[2].partition("\n\n")[0].splitlines()
     return dict(line.strip("| ").split(" | ", 1) for line in lines)
-
-
-def test_the_table_has_a_row_for_each_kind() -> None:
-    assert list(table()) == list(ROWS)
 
 
 @pytest.mark.xdist_group("kinds-of-nodes")
@@ -376,16 +361,3 @@ def test_dbt_retry_builds_the_batch_that_failed_alone(shop: Shop) -> None:
     assert result["unique_id"] == "model.shop.daily"
     assert len(result["batch_results"]["successful"]) == 3
     assert shop.dates == ["2026-01-01", "2026-01-02", "2026-01-03"]
-
-
-def test_dbt_retry_does_nothing_where_nothing_has_failed(shop: Shop) -> None:
-    shop.operator("Seed", callback=lambda folder, **_: shutil.copytree(f"{folder}/target", shop.folder / "s")).execute(
-        {}
-    )
-
-    shop.operator("Retry", state=str(shop.folder / "s")).execute({})
-
-
-def test_the_python_on_the_page_can_be_read() -> None:
-    for block in blocks_in(PAGE, "python"):
-        compile(block.replace("...,", ""), "page", "exec")

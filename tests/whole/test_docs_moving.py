@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv import settings
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator, DbtVirtualenvBaseOperator
 from tests.rendering.recorded_project import RECORDED
 from tests.whole.page_blocks import blocks_in
@@ -41,13 +40,3 @@ def test_a_name_that_is_not_here_is_refused_in_the_words_of_the_page() -> None:
 
     with pytest.raises(ImportError, match=re.escape(words)):
         exec(statement)  # noqa: S102
-
-
-def test_our_section_wins_over_that_of_cosmos(monkeypatch: pytest.MonkeyPatch) -> None:
-    (ini,) = blocks_in(PAGE, "ini")
-    theirs, ours = re.findall(r"^remote_target_path = (.*)$", ini, re.MULTILINE)
-
-    monkeypatch.setenv("AIRFLOW__COSMOS__REMOTE_TARGET_PATH", theirs)
-    assert settings.remote_target_path == theirs
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__REMOTE_TARGET_PATH", ours)
-    assert settings.remote_target_path == ours

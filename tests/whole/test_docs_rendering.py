@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from cosmos_venv import DbtDag, DbtTaskGroup, LoadMode, ProjectConfig, RenderConfig
 from cosmos_venv.compat import DAG
-from cosmos_venv.config.execution import OFFERED
-from cosmos_venv.constants import ExecutionMode
 from tests.kit import harbor_profile
 from tests.whole.page_blocks import blocks_in
 
@@ -49,25 +46,3 @@ def test_the_mapped_group_of_the_page_is_built() -> None:
         exec(MAPPED, {"DbtTaskGroup": DbtTaskGroup, "CONFIGURATION": configuration})  # noqa: S102
 
     assert "per_region.harbor.port_calls.test" in dag.task_ids
-
-
-def test_every_mode_is_on_the_page_that_can_be_written_down_and_is_not_a_container() -> None:
-    section = PAGE.partition("## Execution modes")[2].partition("##")[0]
-
-    named = {mode for mode in ExecutionMode if f"`{mode.name}`" in section}
-
-    assert named == {*OFFERED, *(each for each in ExecutionMode if "WATCHER" in each.name or "ASYNC" in each.name)}
-
-
-def test_every_keyword_of_a_converter_is_on_the_page() -> None:
-    told: dict[str, Any] = {}
-    DbtDag(
-        dag_id="harbor",
-        schedule=None,
-        start_date=START,
-        render_config=RenderConfig(node_converters={"exposure": told.update}),  # type: ignore[dict-item]
-        **CONFIGURATION,
-    )
-
-    section = PAGE.partition("It is called with keywords only:")[2].partition("Take what you need")[0]
-    assert set(re.findall(r"`(\w+)`", section)) == set(told)

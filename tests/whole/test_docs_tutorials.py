@@ -49,7 +49,3 @@ def test_the_test_of_the_tutorial_passes_for_each_dag(
 
 def test_the_test_of_the_readme_is_that_of_the_tutorial() -> None:
     assert README_TEST in TUTORIAL_TEST
-
-
-def test_the_readme_is_one_screen() -> None:
-    assert len(README.splitlines()) <= 120

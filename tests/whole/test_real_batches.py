@@ -21,7 +21,7 @@ from cosmos_venv import DbtDag
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import ExecutionMode, LoadMode
 from pytest_cosmos_venv import DagOutcome, RunDag
-from tests.engines import DBT_1, DBT_2, ENGINES, PLAIN_AND_WARM, Engine
+from tests.engines import DBT_1, DBT_2, PLAIN_AND_WARM, Engine
 from tests.installed import copy_of_example
 
 KILLS = 50
@@ -56,21 +56,6 @@ DbtBatchVirtualenvOperator(
     **given["arguments"],
 ).execute({"ti": ti, "run_id": "night"})
 """
-
-
-def each_with(one: str, other: str) -> list[Any]:
-    """Each engine with each of two ways; before each landing dbt 1 goes the one and dbt 2 the other."""
-    before_landing = {(DBT_1.name, one), (DBT_2.name, other)}
-    return [
-        pytest.param(
-            engine,
-            way,
-            id=f"{engine.name}-{way}",
-            marks=() if (engine.name, way) in before_landing else pytest.mark.exhaustive,
-        )
-        for engine in ENGINES
-        for way in (one, other)
-    ]
 
 
 def render(
@@ -161,7 +146,7 @@ def ran_in(outcome: DagOutcome) -> list[str]:
 @pytest.mark.long
 @pytest.mark.timeout(280)
 @pytest.mark.usefixtures("no_other_servers")
-@pytest.mark.parametrize(("engine", "batch_by"), each_with("wave", "chain"))
+@pytest.mark.parametrize(("engine", "batch_by"), [(DBT_1, "wave"), (DBT_2, "chain")], ids=["dbt-1", "dbt-2"])
 def test_dbt_runs_nothing_but_the_nodes_of_a_batch(
     engine: Engine, batch_by: str, kept_directory: Path, tmp_path: Path, cosmos_run_dag: RunDag
 ) -> None:
@@ -184,47 +169,6 @@ def test_dbt_runs_nothing_but_the_nodes_of_a_batch(
     assert outcome.succeeded
     blank = [BLANK] if BLANK in nodes else []
     assert ran_in(outcome) == [*blank, "model.shop.far", "model.shop.orders", "model.shop.piers"]
-
-
-ALONE = {
-    "models/orders.sql": "select 1 as id",
-    "models/orders/lines.sql": "select * from {{ ref('orders') }}",
-    "tests/orders.sql": "select * from {{ ref('orders') }} where id is null",
-    "models/schema.yml": """
-models:
-  - name: orders
-    config: {meta: {cosmos: {operator_kwargs: {priority_weight: 2}}}}
-    columns: [{name: id, data_tests: [not_null]}]
-  - {name: lines, columns: [{name: id, data_tests: [unique]}]}
-unit_tests:
-  - {name: adds_up, model: orders, given: [], expect: {rows: [{id: 1}]}}
-""",
-}
-"""A model that keeps a task of its own, beside a folder of its name."""
-
-
-@pytest.mark.long
-@pytest.mark.timeout(280)
-@pytest.mark.usefixtures("no_other_servers")
-@pytest.mark.parametrize(("engine", "behavior"), each_with("after_each", "build"))
-def test_a_node_that_keeps_its_own_task_runs_alone_there(
-    engine: Engine, behavior: str, kept_directory: Path, tmp_path: Path, cosmos_run_dag: RunDag
-) -> None:
-    engine.require()
-    project = written_project(tmp_path / "shop", ALONE)
-    ran: list[str] = []
-
-    def look(project_dir: str, **_: object) -> None:
-        results = json.loads((Path(project_dir) / "target" / "run_results.json").read_text())["results"]
-        ran.extend(result["unique_id"] for result in results)
-
-    dag = render(
-        engine, project, kept_directory, more_args={"callback": look}, batch_by="folder", test_behavior=behavior
-    )
-    outcome = cosmos_run_dag(dag)
-
-    assert outcome.succeeded
-    assert Counter(ran) == dict.fromkeys(dag.dbt_graph.filtered_nodes, 1)
 
 
 def of_other_tasks(dag: DbtDag) -> set[str]:

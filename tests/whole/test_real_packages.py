@@ -143,18 +143,6 @@ def test_a_branch_is_followed_once_the_installation_is_too_old_and_a_lock_file_p
 
 
 @pytest.mark.long
-def test_a_failing_installation_fails_the_task_in_dbts_words_and_is_not_kept(
-    make_run: MakeLocal, harbor: Path, tmp_path: Path
-) -> None:
-    (harbor / "packages.yml").write_text(f"packages:\n  - git: file://{tmp_path}/nowhere\n    revision: main\n")
-
-    with pytest.raises(AirflowException, match="nowhere"):
-        make_run().execute({})
-
-    assert not kept(tmp_path)
-
-
-@pytest.mark.long
 def test_a_project_inside_a_package_uses_the_package_around_it_and_folders_beside_it(
     make_run: MakeLocal, output: Output, cranes: Path
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import tempfile
@@ -32,9 +31,8 @@ from cosmos_venv.compat import AirflowException
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from cosmos_venv.profiles import PostgresUserPasswordProfileMapping
 from pytest_cosmos_venv import AirflowHome, RunDag
-from tests.installed import DBT, IS_CI, install_from_wheels, needs_airflow_2, needs_dbt
+from tests.installed import DBT, IS_CI, install_from_wheels, needs_dbt
 from tests.postgres import IS_MISSING, Postgres
-from tests.whole.test_airflow_2 import run_on_airflow_2
 
 DEADLINE = 60.0
 TASKS = ["piers_seed", "staging.run", "staging.test", "mart_run"]
@@ -231,40 +229,3 @@ def test_a_kill_ends_the_query_in_the_database(
 
     assert killer.result() == 1
     assert sleeping_queries(postgres) == 0, "dbt has cancelled it before it ended"
-
-
-ON_AIRFLOW_2 = """
-import json
-from datetime import datetime, timezone
-from airflow.utils.db import initdb
-from cosmos_venv import DbtDag, ExecutionConfig, InvocationMode, ProfileConfig, ProjectConfig, RenderConfig
-from cosmos_venv.profiles import PostgresUserPasswordProfileMapping
-
-initdb()
-mapping = PostgresUserPasswordProfileMapping("warehouse", dict(schema="of_airflow_2"))
-dag = DbtDag(
-    dag_id="harbor",
-    schedule=None,
-    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
-    project_config=ProjectConfig({project!r}),
-    profile_config=ProfileConfig("harbor", "dev", profile_mapping=mapping),
-    execution_config=ExecutionConfig(dbt_executable_path={dbt!r}),
-    render_config=RenderConfig(dbt_executable_path={dbt!r}, invocation_mode=InvocationMode.SUBPROCESS),
-)
-run = dag.test()
-print("STATES", json.dumps({{ti.task_id: ti.state for ti in run.get_task_instances()}}))
-"""
-
-
-@needs_airflow_2
-def test_a_project_is_built_on_airflow_2(
-    harbor: Path, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", postgres.connection)
-
-    said = run_on_airflow_2(ON_AIRFLOW_2.format(project=str(harbor), dbt=str(DBT)), tmp_path)
-
-    assert json.loads(said.rpartition("STATES")[2]) == dict.fromkeys(TASKS, "success")
-    assert postgres.rows("table of_airflow_2.mart") == [["1", "North"]]
-    assert postgres.password not in said
-    assert files_with(postgres.password, tmp_path)[0] == []

@@ -11,7 +11,7 @@ import pytest
 
 from cosmos_venv import DbtDag
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
-from cosmos_venv.constants import ExecutionMode, LoadMode, TestBehavior
+from cosmos_venv.constants import ExecutionMode, LoadMode
 from pytest_cosmos_venv import DagOutcome, RunDag
 from tests.engines import DBT_1, DBT_2, Engine
 
@@ -36,7 +36,7 @@ unit_tests:
 }
 
 
-def made(engine: Engine, folder: Path, directory: Path, **render: Any) -> DbtDag:
+def made(engine: Engine, folder: Path, directory: Path) -> DbtDag:
     for name, text in FILES.items():
         (folder / "shop" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "shop" / name).write_text(text)
@@ -51,7 +51,7 @@ def made(engine: Engine, folder: Path, directory: Path, **render: Any) -> DbtDag
         project_config=ProjectConfig(folder / "shop", install_dbt_deps=False),
         profile_config=ProfileConfig("shop", "dev", profiles_yml_filepath=profile),
         execution_config=ExecutionConfig(execution_mode=ExecutionMode.VIRTUALENV, virtualenv_dir=directory),
-        render_config=RenderConfig(load_method=LoadMode.DBT_LS, **render),
+        render_config=RenderConfig(load_method=LoadMode.DBT_LS),
         operator_args=engine.arguments,
         run_params=True,
     )
@@ -69,10 +69,7 @@ def ran(outcome: DagOutcome) -> set[str]:
 @pytest.mark.long
 @pytest.mark.timeout(400)
 @pytest.mark.usefixtures("no_other_servers")
-@pytest.mark.parametrize(
-    "engine",
-    [pytest.param(DBT_1, id=DBT_1.name, marks=pytest.mark.exhaustive), pytest.param(DBT_2, id=DBT_2.name)],
-)
+@pytest.mark.parametrize("engine", [DBT_1, DBT_2], ids=lambda engine: engine.name)
 def test_dbt_selects_and_each_task_runs_what_is_chosen(
     engine: Engine, kept_directory: Path, tmp_path: Path, cosmos_run_dag: RunDag
 ) -> None:
@@ -93,39 +90,3 @@ def test_dbt_selects_and_each_task_runs_what_is_chosen(
     log = outcome.tasks["orders.test"].log
     assert "not_null_orders_id" in log
     assert "unique_orders_id" not in log
-
-
-@pytest.mark.long
-@pytest.mark.timeout(400)
-@pytest.mark.usefixtures("no_other_servers")
-@pytest.mark.parametrize(
-    ("render", "tasks"),
-    [
-        pytest.param({"test_behavior": TestBehavior.BUILD}, {"orders_model_build"}, id="build"),
-        pytest.param(
-            {"test_behavior": TestBehavior.AFTER_ALL},
-            {"orders_run", "shop_test"},
-            id="after-all",
-            marks=pytest.mark.exhaustive,
-        ),
-        pytest.param({"batch_by": "all"}, {"all_batch"}, id="batch"),
-    ],
-)
-def test_a_task_of_several_nodes_runs_those_that_are_chosen(
-    render: dict[str, Any], tasks: set[str], kept_directory: Path, tmp_path: Path, cosmos_run_dag: RunDag
-) -> None:
-    DBT_1.require()
-    dag = made(DBT_1, tmp_path, kept_directory, **render)
-
-    outcome = cosmos_run_dag(dag, conf={"select": "orders", "exclude": "test_name:unique"})
-
-    assert ran(outcome) == tasks
-    logs = "".join(each.log for each in outcome.tasks.values())
-    assert "PASS not_null_orders_id" in logs
-    assert "PASS relationships_report" in logs
-    for name in ("unique_orders_id", "is_one"):
-        assert f"PASS {name}" not in logs
-    with duckdb.connect(str(tmp_path / "store.duckdb")) as database:
-        assert {name for (name,) in database.sql("select table_name from duckdb_tables()").fetchall()} == {
-            *("orders", "report")
-        }

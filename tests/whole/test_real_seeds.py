@@ -1,15 +1,17 @@
-"""The page "Managing seeds" with real dbt on DuckDB: what stands in the table proves whether dbt has run."""
+"""Seeds that load when they have changed, with a real dbt: what stands in the table proves whether dbt has run.
+
+The suite tells the rest of the page "Managing seeds" with the fake dbt.
+"""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cosmos_venv import LoadMode, SeedRenderingBehavior
+from cosmos_venv import LoadMode, SeedRenderingBehavior, TestBehavior
 from pytest_cosmos_venv import RunDag, Variables
 from tests.real_seeds import Harbor, needs_real_dbt
 from tests.whole.test_real_packages import git
@@ -37,22 +39,6 @@ def test_a_seed_is_loaded_when_its_content_has_changed_and_only_then(harbor: Har
     assert not harbor.run()
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        pytest.param(lambda content: b"\xef\xbb\xbf" + content, id="byte-order-mark", marks=pytest.mark.exhaustive),
-        pytest.param(lambda content: content.replace(b"\n", b"\r\n"), id="crlf"),
-        pytest.param(lambda content: content.rstrip(b"\n"), id="no-final-newline", marks=pytest.mark.exhaustive),
-    ],
-)
-def test_every_byte_is_a_change(change: Callable[[bytes], bytes], harbor: Harbor) -> None:
-    assert harbor.run()
-    harbor.csv.write_bytes(change(harbor.csv.read_bytes()))
-
-    assert harbor.run()
-    assert not harbor.run()
-
-
 def test_a_full_refresh_loads_each_time_and_the_next_run_skips_what_was_remembered_before(harbor: Harbor) -> None:
     assert harbor.run()
     assert harbor.run(full_refresh=True)
@@ -70,53 +56,17 @@ def test_all_ways_of_loading_agree_and_folders_do_not_count(harbor: Harbor) -> N
     assert not harbor.run(group="north", load_method=LoadMode.DBT_MANIFEST, manifest=harbor.make_manifest())
 
 
-def test_a_renamed_dag_starts_afresh_and_a_group_remembers_for_itself(harbor: Harbor) -> None:
-    assert harbor.run("harbor")
-    assert harbor.run("port")
-    assert harbor.run("port", group="north")
+def test_with_build_a_seed_without_a_task_of_its_own_is_not_loaded_and_its_models_are_built(harbor: Harbor) -> None:
+    (harbor.project / "models" / "mart.sql").unlink()
+    staging = "{{ config(materialized='table') }} select * from {{ ref('piers') }}\n"
+    (harbor.project / "models" / "staging.sql").write_text(staging)
+    building: dict[str, Any] = {"test_behavior": TestBehavior.BUILD, "load_method": LoadMode.DBT_LS, "select": []}
 
-    assert not harbor.run("harbor")
-    assert not harbor.run("port")
-    assert not harbor.run("port", group="north")
-
-
-def test_a_seed_that_always_runs_is_loaded_each_time_and_remembers_nothing(
-    harbor: Harbor, cosmos_variables: Variables
-) -> None:
-    assert harbor.run(behavior=SeedRenderingBehavior.ALWAYS)
-    assert harbor.run(behavior=SeedRenderingBehavior.ALWAYS)
-
-    assert not cosmos_variables.values
-
-
-def test_a_seed_that_is_only_shown_is_never_loaded(harbor: Harbor) -> None:
-    assert harbor.run(behavior=SeedRenderingBehavior.ALWAYS)
-
-    assert not harbor.run(behavior=SeedRenderingBehavior.RENDER_ONLY)
-
-
-def test_a_seed_in_another_folder_is_compared(harbor: Harbor) -> None:
-    (harbor.project / "dbt_project.yml").write_text("name: harbor\nprofile: harbor\nseed-paths: [data]\n")
-    harbor.csv = harbor.csv.parent.rename(harbor.project / "data") / "piers.csv"
-
-    assert harbor.run(select=["path:data"])
-    assert not harbor.run(select=["path:data"])
-    harbor.csv.write_text("id,name\n2,South\n")
-    assert harbor.run(select=["path:data"])
-
-
-def test_a_seed_of_a_local_package_is_compared(harbor: Harbor, tmp_path: Path) -> None:
-    shared = tmp_path / "shared"
-    (shared / "seeds").mkdir(parents=True)
-    (shared / "dbt_project.yml").write_text("name: ports\nversion: '1.0'\n")
-    (harbor.project / "packages.yml").write_text("packages:\n  - local: ../shared\n")
-    harbor.csv = harbor.csv.rename(shared / "seeds" / "piers.csv")
-    of_package: dict[str, Any] = {"load_method": LoadMode.DBT_LS, "select": ["package:ports"]}
-
-    assert harbor.run(**of_package)
-    assert not harbor.run(**of_package)
-    harbor.csv.write_text("id,name\n2,South\n")
-    assert harbor.run(**of_package)
+    assert harbor.run(behavior=SeedRenderingBehavior.ALWAYS, **building)
+    assert not harbor.run(behavior=SeedRenderingBehavior.NONE, **building)
+    assert harbor.marks("staging") == 1
+    assert not harbor.run(behavior=SeedRenderingBehavior.RENDER_ONLY, **building)
+    assert harbor.marks("staging") == 2
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git packages need git")

@@ -82,7 +82,7 @@ def test_a_watched_dag_builds_the_example_project(
 @pytest.mark.usefixtures("no_other_servers")
 @pytest.mark.parametrize(
     "engine",
-    [pytest.param(DBT_1, id=DBT_1.name), pytest.param(DBT_2, id=DBT_2.name, marks=pytest.mark.exhaustive)],
+    [pytest.param(DBT_1, id=DBT_1.name), pytest.param(DBT_2, id=DBT_2.name)],
 )
 def test_a_broken_model_fails_its_task_skips_those_below_and_fails_the_run(
     engine: Engine, kept_directory: Path, tmp_path: Path, cosmos_run_dag: RunDag

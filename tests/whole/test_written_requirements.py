@@ -1,8 +1,5 @@
 """Every requirement that is written for users resolves and installs where nothing but a package index is reachable.
 
-dbt-core 1.12 does not: a dependency of it downloads a program while it is built. So a requirement that would take it
-today, or a later one, is refused here, whoever copies it.
-
 What this proves: the wheels of ``.cache/wheelhouse`` came from a package index, so a set that resolves and installs
 from them does so from an index with these releases. It does not prove that an index has no newer release that breaks;
 of dbt-core, that is what the upper bound is for. Pages of the toolkit are left out: what their tests install are
@@ -45,7 +42,6 @@ WHEELS_ALONE = {
 }
 # It comes with half a gigabyte of Google's libraries. What it does stands recorded in tests/data/bigquery.
 NOT_FETCHED = ("dbt-bigquery",)
-BEYOND = ("1.12.0", "1.13.0", "2.0.0", "2.0.0a4")
 
 pytestmark = needs_dbt_wheels
 
@@ -75,65 +71,6 @@ WRITTEN = sorted(
 def wheels_for(wanted: tuple[str, ...]) -> Path:
     """The folder that ``make test`` has fetched these into."""
     return next((WHEELS_ALONE[text] for text in wanted if text in WHEELS_ALONE), WHEELS)
-
-
-def why_not_today(wanted: tuple[str, ...]) -> str:
-    """Why an index alone is not enough for these; empty where it is."""
-    if wheels_for(wanted) != WHEELS:
-        return ""
-    of_dbt = [Requirement(text) for text in wanted if re.match(r"dbt-core\b", text)]
-    if not of_dbt:
-        return "names no dbt-core, so the newest is taken"
-    beyond = [
-        version for version in BEYOND if all(each.specifier.contains(version, prereleases=True) for each in of_dbt)
-    ]
-    return f"takes dbt-core {beyond[0]}" if beyond else ""
-
-
-def test_requirements_are_found_where_they_are_written() -> None:
-    text = """
-        operator_args={"py_requirements": ["dbt-core~=1.11.0",
-                                           "dbt-duckdb"]}, such as ``["dbt-postgres~=1.9"]`` or 'dbt-spark>=1'
-        py_requirements: ['dbt-core', "-r more.txt"]
-        $ .venv/bin/pip install --quiet "dbt-core<1.12" dbt-trino && dbt parse
-    """
-
-    assert list(written_in(text)) == [
-        ("dbt-core~=1.11.0", "dbt-duckdb"),
-        ("dbt-postgres~=1.9",),
-        ("dbt-core", "-r more.txt"),
-        ("dbt-core<1.12", "dbt-trino"),
-        ("dbt-spark>=1",),
-    ]
-    pages = {page for _, page in WRITTEN}
-    assert {
-        "README.md",
-        "docs/how-to/moving.md",
-        "examples/dags/harbor.py",
-        "cosmos_venv/operators/virtualenv.py",
-    } <= pages
-
-
-@pytest.mark.parametrize(
-    ("wanted", "is_enough"),
-    [
-        (("dbt-core~=1.11.0", "dbt-duckdb"), True),
-        (("dbt-core>=1.10,<1.12",), True),
-        (("dbt-core~=1.10",), False),
-        (("dbt-duckdb~=1.11.0",), False),
-        (("dbt-core>=1.10,<2",), False),
-        (("dbt-core==1.12.0",), False),
-        (("dbt-core==1.12.0", "dbt-core-experimental-parser==2.0.0a4"), True),
-        (("dbt-core==2.0.0a4",), True),
-    ],
-)
-def test_what_would_take_a_dbt_that_needs_more_than_an_index_is_told(wanted: tuple[str, ...], is_enough: bool) -> None:
-    assert (why_not_today(wanted) == "") is is_enough
-
-
-@pytest.mark.parametrize(("wanted", "page"), WRITTEN, ids=[f"{page}-{'-'.join(wanted)}" for wanted, page in WRITTEN])
-def test_no_written_requirement_takes_a_dbt_that_needs_more_than_an_index(wanted: tuple[str, ...], page: str) -> None:
-    assert why_not_today(wanted) == "", f"{page}: {wanted}"
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from cosmos_venv.cli.doctor.configuration_check import airflow_is_supported, set
 from cosmos_venv.cli.doctor.dbt_check import sockets_can_be_made
 from cosmos_venv.cli.doctor.directory_check import directories_can_hold_environments, temporary_files_can_be_run
 from cosmos_venv.cli.doctor.lock_check import compared, locks_lock
-from cosmos_venv.cli.doctor.peer_check import HOST, NobodyAnswers, PeerSession, Seen, receive_guest
+from cosmos_venv.cli.doctor.peer_check import Seen
 from cosmos_venv.environments.installers.index_check import try_index
 from cosmos_venv.environments.spec import Interpreter
 from pytest_cosmos_venv import Wheelhouse
@@ -56,14 +55,8 @@ def test_a_good_machine_has_exit_code_0_and_one_shape(tmp_path: Path, capfd: pyt
     assert list(tmp_path.iterdir()) == [], "what was made for a trial is removed"
 
 
-def test_airflow_and_its_release_are_told() -> None:
-    (found,) = airflow_is_supported(Examined())
-
-    assert (found.outcome, found.check) == ("ok", "airflow")
-    assert re.match(r"Airflow \d+\.\d+\.\d+, cosmos-venv \d", found.text)
-
-
 def test_options_that_nobody_reads_and_values_that_are_refused_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    (airflow,) = airflow_is_supported(Examined())
     (before,) = settings_are_known_and_possible(Examined())
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_WARM_DTB", "auto")
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_BUILD", "perhaps")
@@ -72,7 +65,7 @@ def test_options_that_nobody_reads_and_values_that_are_refused_are_found(monkeyp
 
     unknown, of_cosmos, *refused = settings_are_known_and_possible(Examined())
 
-    assert before.outcome == "ok"
+    assert (airflow.outcome, before.outcome) == ("ok", "ok")
     assert (unknown.subject, unknown.outcome) == ("[cosmos_venv] virtualenv_warm_dtb", "warning")
     assert unknown.way_out == "Did you mean virtualenv_warm_dbt?"
     assert (of_cosmos.subject, of_cosmos.outcome) == ("[cosmos] propagate_logs", "warning")
@@ -99,22 +92,13 @@ def test_a_directory_that_does_not_exist_yet_is_told_apart_from_one_that_cannot_
     assert not (tmp_path / "later").exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        pytest.param(".", "everybody may write to it", id="itself"),
-        pytest.param("made", "because of {place} above it: everybody may write to it", id="the-one-above"),
-        pytest.param("missing", "because of {place} above it: everybody may write to it", id="above-one-not-there"),
-    ],
-)
-def test_a_directory_that_others_may_write_to_or_replace_has_failed(tmp_path: Path, name: str, words: str) -> None:
-    (tmp_path / "made").mkdir()
+def test_a_directory_that_others_may_replace_has_failed(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
 
-    (found,) = of_directory(tmp_path / name)
+    (found,) = of_directory(tmp_path / "missing")
 
     assert found.outcome == "failed"
-    assert words.format(place=tmp_path) in found.text
+    assert f"because of {tmp_path} above it: everybody may write to it" in found.text
 
 
 @pytest.mark.parametrize(("mode", "outcome"), [(0o777, "warning"), (0o1777, "ok")], ids=["open", "sticky"])
@@ -127,39 +111,41 @@ def test_temporary_files_that_others_may_replace_are_a_warning(
     assert outcomes(list(temporary_files_can_be_run(Examined()))) == [outcome]
 
 
-@pytest.mark.long
-def test_a_read_only_mount_is_right_on_the_search_path_alone(tmp_path: Path) -> None:
-    place = within(setup=f"{tmpfs(tmp_path)}\n{remounted(tmp_path, 'ro')}")
-    command = [sys.executable, "-m", "cosmos_venv.cli", "doctor", "--only", "directory", "--only", "locks", "--json"]
-
-    as_own = subprocess.run([*place, *command, "--dir", tmp_path], capture_output=True, text=True, check=False)
-    searched = subprocess.run(
-        [*place, "env", f"AIRFLOW__COSMOS_VENV__VIRTUALENV_SEARCH_PATH={tmp_path}", *command],
+def doctor_on_a_mount(mounted_at: Path, options: str, *, is_searched: bool) -> tuple[int, list[tuple[str, str, str]]]:
+    """The exit code, and what is said of the mount: check, outcome and text."""
+    place = within(setup=f"{tmpfs(mounted_at)}\n{remounted(mounted_at, options)}")
+    searched = f"AIRFLOW__COSMOS_VENV__VIRTUALENV_SEARCH_PATH={mounted_at if is_searched else ''}"
+    words = [
+        "doctor",
+        "--only",
+        "directory",
+        "--only",
+        "locks",
+        "--json",
+        *(() if is_searched else ("--dir", mounted_at)),
+    ]
+    done = subprocess.run(
+        [*place, "env", searched, sys.executable, "-m", "cosmos_venv.cli", *words],
         capture_output=True,
         text=True,
         check=False,
     )
-
-    def said(done: subprocess.CompletedProcess[str]) -> list[tuple[str, str]]:
-        assert done.returncode == 0, done.stderr
-        found = [each for each in json.loads(done.stdout)["findings"] if each["subject"] == str(tmp_path)]
-        return [(each["check"], each["outcome"]) for each in found if "It is mounted read-only" in each["text"]]
-
-    assert said(as_own) == [("directory", "warning"), ("locks", "warning")]
-    assert said(searched) == [("directory", "ok")]
+    found = [each for each in json.loads(done.stdout)["findings"] if each["subject"] == str(mounted_at)]
+    return done.returncode, [
+        (each["check"], each["outcome"], each["text"]) for each in found if "It is mounted read-only" in each["text"]
+    ]
 
 
 @pytest.mark.long
-def test_a_mount_of_which_nothing_can_be_run_has_failed_on_the_search_path_too(tmp_path: Path) -> None:
-    place = within(setup=f"{tmpfs(tmp_path)}\n{remounted(tmp_path, 'ro,noexec')}")
-    variable = f"AIRFLOW__COSMOS_VENV__VIRTUALENV_SEARCH_PATH={tmp_path}"
-    command = [sys.executable, "-m", "cosmos_venv.cli", "doctor", "--only", "directory", "--json"]
+def test_a_read_only_mount_is_right_on_the_search_path_alone_if_programs_can_be_started_there(tmp_path: Path) -> None:
+    as_own = doctor_on_a_mount(tmp_path, "ro", is_searched=False)
+    searched = doctor_on_a_mount(tmp_path, "ro", is_searched=True)
+    unusable = doctor_on_a_mount(tmp_path, "ro,noexec", is_searched=True)
 
-    done = subprocess.run([*place, "env", variable, *command], capture_output=True, text=True, check=False)
-
-    (found,) = [each for each in json.loads(done.stdout)["findings"] if each["subject"] == str(tmp_path)]
-    assert (done.returncode, found["outcome"]) == (1, "failed")
-    assert "It is mounted read-only, and noexec: no dbt there can be started" in found["text"]
+    assert (as_own[0], [each[:2] for each in as_own[1]]) == (0, [("directory", "warning"), ("locks", "warning")])
+    assert (searched[0], [each[:2] for each in searched[1]]) == (0, [("directory", "ok")])
+    assert (unusable[0], [each[:2] for each in unusable[1]]) == (1, [("directory", "failed")])
+    assert "noexec: no dbt there can be started" in unusable[1][0][2]
 
 
 def test_environments_of_a_python_that_is_not_here_are_a_warning(
@@ -190,11 +176,6 @@ def test_locks_that_cannot_be_tried_are_not_passed_over_but_on_the_search_path(t
     assert (found.outcome, found.text) == ("warning", "There is no such directory, so no lock was tried.")
     assert list(locks_lock(Examined(directories=(missing,), searched=frozenset([missing])))) == []
     assert not missing.exists()
-
-
-def test_nobody_waits_for_ever_for_the_other_side(tmp_path: Path) -> None:
-    with pytest.raises(NobodyAnswers, match="has not said 'hello' within"):
-        receive_guest(PeerSession(folder=tmp_path, me=HOST), patience=0.05)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,9 +257,7 @@ def test_who_joins_where_nobody_waits_is_told(tmp_path: Path, capfd: pytest.Capt
         pytest.param({}, ["ok"], "one and two see the same locks", id="good"),
         pytest.param({"skew": 12.0}, ["warning", "ok"], "clocks are 12 s apart", id="clocks"),
         pytest.param({"skew": -90.0}, ["failed", "ok"], "clocks are 90 s apart", id="clocks-far"),
-        pytest.param({"skew": 12.0, "skew_known_to": 10.0}, ["ok"], "see the same locks", id="clocks-unsure"),
         pytest.param({"lag": 30.0}, ["warning", "ok"], "took 30.0 s", id="lag"),
-        pytest.param({"guest": {"uid": 7}}, ["warning", "ok"], "0 on one and 7 on two", id="users"),
         pytest.param({"guest": {"host": "three"}}, ["warning", "ok"], "three came, and not two", id="stranger"),
         pytest.param(
             {"guest": {"host": "one", "pid_namespace": "a"}}, ["warning", "ok"], "Both sides ran on one", id="same"
@@ -321,14 +300,19 @@ def test_an_index_that_has_dbt_is_asked_as_a_build_would_ask(fake_dbt_wheels: Wh
     assert (tried.problem, tried.installer) == (None, "uv (uv was asked for)")
 
 
-@pytest.mark.parametrize(("choice", "outcome"), [("off", "ok"), ("auto", "warning"), ("require", "failed")])
-@pytest.mark.parametrize("setting", ["VIRTUALENV_WARM_DBT", "LOCAL_WARM_DBT"])
+@pytest.mark.parametrize(
+    ("setting", "choice", "outcome"),
+    [
+        ("VIRTUALENV_WARM_DBT", "off", "ok"),
+        ("VIRTUALENV_WARM_DBT", "auto", "warning"),
+        ("LOCAL_WARM_DBT", "require", "failed"),
+    ],
+)
 def test_a_socket_that_cannot_be_made_is_as_grave_as_the_graver_setting_takes_it(
     setting: str, choice: str, outcome: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    long = tmp_path / ("long" * 30)
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 30)))
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_WARM_DBT", "off")
     monkeypatch.setenv(f"AIRFLOW__COSMOS_VENV__{setting}", choice)
 
@@ -338,26 +322,7 @@ def test_a_socket_that_cannot_be_made_is_as_grave_as_the_graver_setting_takes_it
     assert "is too long for a socket" in found.text
 
 
-def test_a_setting_that_cannot_be_is_not_told_to_be_off(short_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_WARM_DBT", "perhaps")
-
-    (found,) = sockets_can_be_made(Examined())
-
-    assert found.text.endswith("virtualenv_warm_dbt is set to what it cannot be, local_warm_dbt is off.")
-
-
 def test_a_socket_is_made_and_reached(short_folder: Path) -> None:
     (found,) = sockets_can_be_made(Examined())
 
     assert (found.outcome, found.subject) == ("ok", str(short_folder / f"cosmos-venv-warm-{os.geteuid()}"))
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [["--peer", "x"], ["--dir", ".", "--dir", "..", "--join", "x"], ["--dir", ".", "--peer", "x", "--join", "y"]],
-)
-def test_wrong_use_has_exit_code_2(arguments: list[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["doctor", *arguments])
-
-    assert ended.value.code == 2

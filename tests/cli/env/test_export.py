@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import re
-import shlex
 from pathlib import Path
 
 import pytest
-import yaml
 
 from cosmos_venv.cli import main
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.maintenance.inventory import read_inventory
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.settings.table import SETTINGS
 from tests.cli.env.calls import Cli
 from tests.environments.archive.layouts import read_layout
 from tests.kit import DbtCalls, MakeOperator, MakeReady, MakeSpec
@@ -107,35 +102,3 @@ def test_a_path_or_target_that_cannot_be_is_refused(
 
     assert (code, message in said["error"]) == (1, True), said
     assert hello.path.exists()
-
-
-def test_the_page_mounts_the_image_at_the_path_for_which_it_exports_it() -> None:
-    page = (Path(__file__).resolve().parents[3] / "docs" / "how-to" / "deploying" / "image-volume.md").read_text()
-    page = page.replace("\n   ", "\n")  # the blocks stand in a numbered list
-    (commands,) = re.findall(r"```bash\n(cosmos-venv env warm .*?)```", page, re.DOTALL)
-    (pod,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    spec = yaml.safe_load(pod)["spec"]
-    (container,) = spec["containers"]
-    variables = {each["name"]: each["value"] for each in container["env"]}
-    (mount,), (volume,) = container["volumeMounts"], spec["volumes"]
-
-    warm, export, copy = map(shlex.split, commands.splitlines())
-
-    place = export[export.index("--at") + 1]
-    assert place == mount["mountPath"] == variables["AIRFLOW__COSMOS_VENV__VIRTUALENV_SEARCH_PATH"]
-    assert {name.removeprefix("AIRFLOW__COSMOS_VENV__").lower() for name in variables} <= SETTINGS.keys()
-    assert warm[warm.index("--dir") + 1] == export[-1]
-    assert f"oci-archive:{export[export.index('--oci') + 1]}" in copy
-    assert copy[-1] == f"docker://{volume['image']['reference']}"
-    assert volume["name"] == mount["name"]
-
-
-def test_a_file_is_replaced(hello: Environment, cli: Cli, tmp_path: Path) -> None:
-    (tmp_path / "image.tar").write_text("an older one")
-
-    code, written = cli("export", tmp_path / "store", "--oci", tmp_path / "image.tar", "--at", "/opt/dbt")
-
-    labels = read_layout(tmp_path / "image.tar").config["config"]["Labels"]
-    assert code == 0
-    assert [each["digest"] for each in json.loads(labels["cosmos-venv.environments"])] == [hello.digest]
-    assert written["bytes"] > 0

@@ -99,32 +99,3 @@ def test_a_lock_file_alone_says_nothing_to_resolve(tmp_path: Path) -> None:
 
     assert done.returncode == 1
     assert f"py_requirements names {tmp_path}/pylock.toml and nothing to resolve" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        pytest.param([], "required: DAGFILE", id="nothing"),
-        pytest.param(["requirements.txt"], "'requirements.txt' is no DAG file", id="no-dag-file"),
-        pytest.param(["dag.py", "--output", "lock.toml"], "'lock.toml' is neither pylock.toml, nor", id="other-name"),
-        pytest.param(["dag.py", "--output", "gone/pylock.toml"], "there is no directory", id="no-directory"),
-    ],
-)
-def test_wrong_use_has_exit_code_2_and_says_why(
-    tmp_path: Path,
-    arguments: list[str],
-    words: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    from cosmos_venv.cli import main
-
-    monkeypatch.chdir(tmp_path)
-    for name in ("requirements.txt", "dag.py"):
-        (tmp_path / name).touch()
-
-    with pytest.raises(SystemExit) as raised:
-        main(["env", "lock", *arguments])
-
-    assert raised.value.code == 2
-    assert words in " ".join(capsys.readouterr().err.split())

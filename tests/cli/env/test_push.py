@@ -137,15 +137,14 @@ def test_a_remote_that_cannot_be_used_is_named(
     assert f"-1  hello: file://{remote} does not take it: " in pushed["failures"][0]
 
 
-def earlier(environment: Environment) -> None:
-    record = read_record(environment.record_file)
-    write_record(environment.record_file, replace(record, portable_digest=""))
-
-
 def shared(environment: Environment) -> None:
     record = read_record(environment.record_file)
     spec = replace(record.spec, system_site_packages=True)
     write_record(environment.record_file, replace(record, spec=spec, portable_digest=""))
+
+
+def opened(environment: Environment) -> None:
+    next(environment.path.rglob("site-packages")).chmod(0o777)
 
 
 def led_out(environment: Environment) -> None:
@@ -156,18 +155,13 @@ def damaged(environment: Environment) -> None:
     next(environment.path.rglob("hello/__init__.py")).unlink()
 
 
-def opened(environment: Environment) -> None:
-    next(environment.path.rglob("site-packages")).chmod(0o777)
-
-
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        pytest.param(earlier, "the same on all machines: an earlier release has built it", id="earlier-release"),
         pytest.param(shared, "the same on all machines: it sees packages of its worker", id="system-site-packages"),
+        pytest.param(opened, "site-packages: everybody may write to it", id="open-to-others"),
         pytest.param(led_out, "it works only where it was built: secret is a link that leads to", id="not-portable"),
         pytest.param(damaged, "it is damaged: hello/__init__.py is missing", id="damaged"),
-        pytest.param(opened, "site-packages: everybody may write to it", id="open-to-others"),
     ],
 )
 def test_what_others_should_not_run_is_refused_and_the_rest_is_pushed(

@@ -44,73 +44,22 @@ def test_engine_and_version_are_told_by_each_command(
     assert json.loads(data)["builds"][0]["provides"] == {"engine": "native", "version": "harbor-dbt 3.0"}
 
 
-def test_a_missing_driver_is_told_whether_the_environment_is_new_or_was_ready(
-    words: list[str], capfd: pytest.CaptureFixture[str]
+def test_a_missing_driver_is_told_with_the_way_out_whether_the_environment_is_new_or_was_ready(
+    words: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    for _ in ("new", "ready"):
-        assert main(words) == 0
-        assert "dbt 2 has no database driver in this environment" in capfd.readouterr().err
-    assert main([*words, "--json"]) == 0
-
-    (built,) = json.loads(capfd.readouterr().out)["environments"]
-    assert built["warning"].startswith("dbt 2 has no database driver")
-
-
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        pytest.param(["--adbc-driver", "libduckdb.so"], "--adbc-driver has no effect on a DAG file", id="driver"),
-        pytest.param(
-            ["--python", "python3", "--pip-option=--pre", "--system-site-packages"],
-            "--pip-option, --python, --system-site-packages have no effect on a DAG file",
-            id="others",
-        ),
-    ],
-)
-def test_what_a_dag_file_says_itself_is_refused_beside_it(
-    options: list[str], told: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    dag_file = tmp_path / "dag.py"
-    dag_file.write_text("raise RuntimeError('it was imported')\n")
-
-    assert main(["env", "warm", str(dag_file), *options]) != 0
-
-    said = capfd.readouterr().err
-    assert told in said
-    assert "it was imported" not in said
-
-
-def test_a_missing_driver_is_told_with_what_counts_for_a_dag_file_too(
-    words: list[str], capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert main(words) == 0
-
-    said = " ".join(capfd.readouterr().err.split())
-    assert "adbc_drivers=[PATH OR DISTRIBUTION] of the operator, or [cosmos_venv] virtualenv_adbc_drivers" in said
-    assert "--adbc-driver beside --requirement" in said
-
-
-def test_with_a_driver_nothing_is_told(words: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     driver = tmp_path / "libduckdb.so"
     driver.write_bytes(b"driver")
 
+    for _ in ("new", "ready"):
+        assert main(words) == 0
+        said = " ".join(capfd.readouterr().err.split())
+        assert "dbt 2 has no database driver in this environment" in said
+        assert "adbc_drivers=[PATH OR DISTRIBUTION] of the operator, or [cosmos_venv] virtualenv_adbc_drivers" in said
+        assert "--adbc-driver beside --requirement" in said
+    assert main([*words, "--json"]) == 0
+    (without,) = json.loads(capfd.readouterr().out)["environments"]
     assert main([*words, "--adbc-driver", str(driver), "--json"]) == 0
+    (with_driver,) = json.loads(capfd.readouterr().out)["environments"]
 
-    said = capfd.readouterr()
-    assert json.loads(said.out)["environments"][0]["warning"] is None
-    assert "database driver" not in said.err
-
-
-def test_doctor_takes_a_script_for_native_where_the_record_says_so(
-    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_WARM_DBT", "require")
-    assert main(words) == 0
-    capfd.readouterr()
-
-    code = main(["doctor", "--dir", str(tmp_path / "kept"), "--only", "hosts", "--only", "sockets", "--json"])
-
-    found = json.loads(capfd.readouterr().out)["findings"]
-    assert [each["text"].partition(",")[0] for each in found if each["check"] == "hosts"] == ["To run on duckdb"]
-    assert [each for each in found if each["check"] == "sockets" and "no Python program" in each["text"]] == []
-    assert code == 0, found
+    assert without["warning"].startswith("dbt 2 has no database driver")
+    assert with_driver["warning"] is None

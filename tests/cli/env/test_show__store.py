@@ -1,11 +1,9 @@
-"""The output of ``cosmos-venv env list``, ``show``, ``verify`` and ``prune``, as a shell sees it."""
+"""The output of ``cosmos-venv env list``, ``show``, ``verify`` and ``prune``."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -15,14 +13,15 @@ import pytest
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.processes.lease import Lease, lease_path
-from tests.command_line import cosmos_venv
+from tests.cli.conftest import Run
 from tests.kit import MakeReady, SetAge
 
 DAY = 86_400
 
 
-def env(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return cosmos_venv("env", *arguments)
+@pytest.fixture
+def env(run: Run) -> Run:
+    return lambda *words: run("env", *words)
 
 
 @pytest.fixture
@@ -48,15 +47,7 @@ def store(tmp_path: Path, make_used: Callable[[str, float], Environment]) -> Pat
     return tmp_path / "store"
 
 
-@pytest.mark.parametrize("action", ["list", "show", "verify", "prune", "push", "export"])
-def test_who_writes_dir_as_an_option_is_told_the_command(action: str, tmp_path: Path) -> None:
-    done = env(action, "--dir", tmp_path / "my envs")
-
-    assert done.returncode == 2
-    assert f"DIR stands without --dir here: cosmos-venv env {action} '{tmp_path / 'my envs'}'" in done.stderr
-
-
-def test_list_shows_what_stands_there(store: Path) -> None:
+def test_list_shows_what_stands_there(env: Run, store: Path) -> None:
     shown, data = env("list", store), json.loads(env("list", store, "--json").stdout)
 
     assert shown.returncode == 0, shown.stderr
@@ -70,7 +61,7 @@ def test_list_shows_what_stands_there(store: Path) -> None:
     assert all("pins" not in each["record"] for each in data["builds"])
 
 
-def test_list_of_an_empty_directory_and_of_none(tmp_path: Path) -> None:
+def test_list_of_an_empty_directory_and_of_none(env: Run, tmp_path: Path) -> None:
     empty, none = env("list", tmp_path), env("list", tmp_path / "nowhere")
 
     assert (empty.returncode, empty.stdout) == (0, f"{tmp_path} holds no managed environment.\n")
@@ -78,7 +69,7 @@ def test_list_of_an_empty_directory_and_of_none(tmp_path: Path) -> None:
     assert f"there is no directory {tmp_path}/nowhere" in none.stderr
 
 
-def test_show_tells_all_of_one(store: Path) -> None:
+def test_show_tells_all_of_one(env: Run, store: Path) -> None:
     first, _ = json.loads(env("list", store, "--json").stdout)["builds"]
 
     shown = env("show", store, first["digest"][:10])
@@ -93,7 +84,7 @@ def test_show_tells_all_of_one(store: Path) -> None:
     assert data["path"] == first["path"]
 
 
-def test_a_digest_that_fits_nothing_is_said_with_exit_code_1(store: Path) -> None:
+def test_a_digest_that_fits_nothing_is_said_with_exit_code_1(env: Run, store: Path) -> None:
     for command in ("show", "verify"):
         done = env(command, store, "xyz")
 
@@ -101,7 +92,7 @@ def test_a_digest_that_fits_nothing_is_said_with_exit_code_1(store: Path) -> Non
         assert "DIGEST 'xyz' fits no environment of this directory" in done.stderr
 
 
-def test_verify_has_exit_code_1_when_something_differs(store: Path) -> None:
+def test_verify_has_exit_code_1_when_something_differs(env: Run, store: Path) -> None:
     before = env("verify", store)
     damaged, _ = json.loads(env("list", store, "--json").stdout)["builds"]
     Path(f"{damaged['path']}.json").unlink()
@@ -114,8 +105,7 @@ def test_verify_has_exit_code_1_when_something_differs(store: Path) -> None:
     assert json.loads(after.stdout)["lock"] == {"state": "free", "detail": None}
 
 
-@pytest.mark.long
-def test_prune_says_what_it_would_do_and_does_it(store: Path) -> None:
+def test_prune_says_what_it_would_do_and_does_it(env: Run, store: Path) -> None:
     dry = env("prune", store, "--dry-run")
     left = len(list((store / "envs-v1" / "builds").glob("*-1")))
     done = env("prune", store, "--json")
@@ -130,53 +120,7 @@ def test_prune_says_what_it_would_do_and_does_it(store: Path) -> None:
     assert env("prune", store).stdout == "Nothing is beyond the limits.\n"
 
 
-@pytest.mark.long
-def test_prune_removes_the_environment_that_is_named_and_no_other(
-    store: Path, make_used: Callable[[str, float], Environment]
-) -> None:
-    used = make_used("used", 0)
-    dry = env("prune", store, "--digest", used.digest[:12], "--dry-run")
-    was_there = used.path.exists()
-    done = env("prune", store, "--digest", used.digest[:12])
-
-    assert (dry.returncode, done.returncode, was_there) == (0, 0, True), dry.stderr + done.stderr
-    assert done.stdout == f"{used.digest[:12]}-1  no requirements: removed, it was asked for\n"
-    assert not used.path.exists()
-    assert len(list((store / "envs-v1" / "builds").glob("*-1"))) == 1
-
-
-@pytest.mark.long
-def test_prune_leaves_the_environment_that_is_named_and_in_use(
-    store: Path, make_used: Callable[[str, float], Environment]
-) -> None:
-    used = make_used("used", 0)
-    lease = Lease.shared(used.path)
-    assert lease is not None
-
-    with closing(lease):
-        done = env("prune", store, "--digest", used.digest)
-
-    assert done.returncode == 1
-    assert (
-        "may not go (it was asked for): it is in use; try again when the tasks that run in it have ended" in done.stdout
-    )
-    assert used.path.exists()
-
-
-@pytest.mark.long
-def test_prune_names_what_it_does_not_find_and_takes_no_limit_beside_a_digest(store: Path) -> None:
-    none, both = (
-        env("prune", store, "--digest", "x"),
-        env("prune", store, "--digest", "x", "--max-count", "1"),
-    )
-
-    assert (none.returncode, both.returncode) == (1, 2)
-    assert "DIGEST 'x' fits no environment of this directory: see cosmos-venv env list." in none.stderr
-    assert "whatever the limits say: leave them out" in both.stderr
-
-
-@pytest.mark.long
-def test_an_option_wins_over_the_configuration(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_option_wins_over_the_configuration(env: Run, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_PRUNE_MAX_AGE_DAYS", "1")
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_PRUNE_MIN_AGE", str(50 * DAY))
 
@@ -187,31 +131,24 @@ def test_an_option_wins_over_the_configuration(store: Path, monkeypatch: pytest.
     assert [each["reason"] for each in json.loads(given.stdout)["removed"]] == ["there are more than 1 environments"]
 
 
-@pytest.mark.long
-def test_what_may_not_be_removed_has_exit_code_1(store: Path) -> None:
-    for lease in (store / "envs-v1" / "builds").glob("*.lease"):
-        os.utime(lease, (1, 1))
-        (lease.with_suffix(".rubbish") / "theirs").mkdir(parents=True)
+def test_prune_removes_the_environment_that_is_named_alone_once_no_task_uses_it(
+    env: Run, store: Path, make_used: Callable[[str, float], Environment]
+) -> None:
+    used = make_used("used", 0)
+    dry = env("prune", store, "--digest", used.digest[:12], "--dry-run")
+    lease = Lease.shared(used.path)
+    assert lease is not None
+    with closing(lease):
+        held = env("prune", store, "--digest", used.digest)
+    was_there = used.path.exists()
+    done, none = (env("prune", store, "--digest", used.digest[:12]) for _ in range(2))
 
-    done = env("prune", store)
-
-    assert done.returncode == 1
-    assert done.stdout.count("-1  no requirements: may not go (it was last used ") == 2
-
-
-@pytest.mark.parametrize("arguments", [["list"], ["show", "."], ["prune", ".", "--max-count", "-1"]])
-def test_wrong_use_has_exit_code_2(arguments: list[str]) -> None:
-    done = env(*arguments)
-
-    assert done.returncode == 2
-    assert "usage" in done.stderr.lower()
-
-
-@pytest.mark.long
-def test_a_setting_that_cannot_be_is_named(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_PRUNE_MAX_COUNT", "-3")
-
-    done = env("prune", store)
-
-    assert done.returncode == 1
-    assert "[cosmos_venv] virtualenv_prune_max_count = -3: it can be 0 or more." in done.stderr
+    assert (dry.returncode, held.returncode, done.returncode, was_there) == (0, 1, 0, True), dry.stderr + done.stderr
+    assert "may not go (it was asked for): it is in use; try again when the tasks that run in it have" in held.stdout
+    assert done.stdout == f"{used.digest[:12]}-1  no requirements: removed, it was asked for\n"
+    assert not used.path.exists()
+    assert len(list((store / "envs-v1" / "builds").glob("*-1"))) == 1
+    assert none.returncode == 1
+    assert (
+        f"DIGEST '{used.digest[:12]}' fits no environment of this directory: see cosmos-venv env list." in none.stderr
+    )
