@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -136,45 +135,6 @@ def test_a_kill_interrupts_dbt_and_a_time_out_reaches_the_task(dbt_project: Path
     assert done["chooses_the_executable"] == {"mode": "SUBPROCESS"}
 
 
-IN_A_CLOSED_FOLDER = """
-import os, sys
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
-dbt = ModuleType("dbt.cli.main")
-invoke = lambda args: SimpleNamespace(exception=None, ran_in=os.getcwd())
-dbt.dbtRunner = lambda callbacks: SimpleNamespace(invoke=invoke)
-sys.modules |= {"dbt": ModuleType("dbt"), "dbt.cli": ModuleType("dbt.cli"), "dbt.cli.main": dbt}
-from cosmos_venv.dbt import invocation
-os.chdir(sys.argv[1])
-os.setuid(65534)
-done = invocation.run_in_process(["run"], env=dict(os.environ), cwd=Path("/usr"))
-print(done.ran_in, os.stat(".").st_ino)
-"""
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can enter a folder and then become somebody who may not")
-@pytest.mark.parametrize(
-    ("mode", "after"), [pytest.param(0o711, "itself", id="not-readable"), pytest.param(0o700, "/", id="not-ours")]
-)
-def test_the_workers_folder_need_not_be_readable(tmp_path: Path, mode: int, after: str) -> None:
-    """A task of run_as_user begins in the home of somebody else."""
-    closed = tmp_path / "closed"
-    closed.mkdir()
-    closed.chmod(mode)
-
-    done = subprocess.run(
-        [sys.executable, "-c", IN_A_CLOSED_FOLDER, str(closed)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=DEADLINE,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
-    )
-
-    expected = (closed if after == "itself" else Path(after)).stat().st_ino
-    assert done.stdout.strip() == f"/usr {expected}", done.stderr
-
-
 def test_without_a_dbt_in_the_worker_the_error_says_what_to_do(tmp_path: Path) -> None:
     assert not invocation.is_importable()
     with pytest.raises(CosmosDbtRunError) as refused:
@@ -198,17 +158,6 @@ def test_without_a_dbt_in_the_worker_the_error_says_what_to_do(tmp_path: Path) -
 )
 def test_the_choice_never_changes_which_dbt_runs(executable: str | None, expected: bool) -> None:
     assert invocation.is_same_dbt(executable) is expected
-
-
-def test_a_native_dbt_beside_the_packages_of_dbt_1_is_another_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sysconfig, "get_path", lambda *_: str(tmp_path))
-    (tmp_path / "dbt").write_bytes(b"#!/usr/bin/python3")
-    (tmp_path / "program").write_bytes(MAGIC[0])
-
-    assert invocation.is_same_dbt(str(tmp_path / "dbt"))
-    assert not invocation.is_same_dbt(str(tmp_path / "program"))
 
 
 @pytest.mark.parametrize(

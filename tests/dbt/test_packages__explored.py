@@ -21,7 +21,7 @@ from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path
 from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun, FailingSchedule
 from tests.dbt.harbor import make_directory
-from tests.explored import FURTHER, SECONDS
+from tests.explored import FURTHER, PROOF, SECONDS
 
 DIGEST = "d" * 64
 FILES = ("cranes/dbt_project.yml", "cranes/macros.sql")
@@ -119,8 +119,8 @@ def nothing_unknown_left(run: ExploredRun) -> None:
         pytest.param(["use", "renew"], (1, 0), id="use-and-renew"),
         pytest.param(["use", "use"], (2, 0), id="use-and-use-2", marks=FURTHER),  # 3 s of CPU
         pytest.param(["use", "renew"], (2, 0), id="use-and-renew-2", marks=FURTHER),  # 3 s
-        pytest.param(["use", "use"], (0, 1), id="use-and-use-killed", marks=pytest.mark.long),  # 3 s
-        pytest.param(["use", "renew"], (0, 1), id="use-and-renew-killed", marks=pytest.mark.long),  # 5 s
+        pytest.param(["use", "use"], (0, 1), id="use-and-use-killed", marks=PROOF),  # 3 s
+        pytest.param(["use", "renew"], (0, 1), id="use-and-renew-killed", marks=PROOF),  # 5 s
         pytest.param(["renew", "renew"], (1, 0), id="renew-and-renew"),
         pytest.param(["renew", "renew"], (2, 0), id="renew-and-renew-2", marks=FURTHER),  # 9 s
     ],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import subprocess
 import sys
 import time
@@ -17,10 +16,8 @@ import pytest
 
 from cosmos_venv.dbt.packages import PackageStore
 from cosmos_venv.files.permissions import make_directory
-from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.lease import Lease, lease_path
-from tests.dbt.harbor import DEADLINE, Project, make_store
-from tests.odd_files import KINDS, plant
+from cosmos_venv.processes.lease import Lease
+from tests.dbt.harbor import DEADLINE, Project
 
 
 def test_what_a_newer_one_stands_for_is_removed_unless_it_is_used(project: Project) -> None:
@@ -50,16 +47,6 @@ def test_a_child_that_has_the_descriptor_keeps_the_packages(project: Project) ->
         child.wait()
 
 
-def test_who_uses_packages_locks_a_file_for_a_directory_s_lock_is_unknown_to_other_hosts(project: Project) -> None:
-    with project.installed():
-        pass
-    with project.installed():
-        (descriptor,) = project.keep_open
-
-        assert os.path.samestat(os.fstat(descriptor), lease_path(project.kept[0]).stat())
-        assert stat.S_ISREG(os.fstat(descriptor).st_mode)
-
-
 def test_what_somebody_is_removing_is_not_used(project: Project) -> None:
     with project.installed():
         pass
@@ -70,31 +57,6 @@ def test_what_somebody_is_removing_is_not_used(project: Project) -> None:
         pass
 
     assert project.installations == 2
-
-
-def test_a_lease_goes_with_its_packages_and_one_that_a_kill_left_goes_alone(project: Project) -> None:
-    store = project.root / "store"
-    store.mkdir()
-    lease_path(store / f"{'a' * 64}.1").touch()
-    for _ in range(2):
-        with project.installed(max_age=0):
-            pass
-
-    assert [path.name for path in store.glob("*.lease")] == [lease_path(project.kept[0]).name]
-
-
-def test_on_a_mount_without_locks_packages_are_used_and_stay(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_locks(descriptor: int, operation: int) -> None:
-        raise OSError(95, "Operation not supported")
-
-    monkeypatch.setattr("fcntl.flock", no_locks)
-
-    for max_age in (3600, 3600, 0):
-        with project.installed(max_age=max_age):
-            pass
-
-    assert project.installations == 2
-    assert len(project.kept) == 2
 
 
 def test_half_an_installation_is_not_used_and_goes_in_time(project: Project) -> None:
@@ -141,24 +103,6 @@ def test_what_others_could_have_written_or_replaced_is_not_used(project: Project
         path.chmod(before)
 
     assert project.installations == 2
-
-
-@pytest.mark.timeout(60)
-@pytest.mark.parametrize("kind", KINDS)
-def test_odd_files_stop_no_command(project: Project, kind: str) -> None:
-    with project.installed():
-        pass
-    (kept,) = project.kept
-    left = project.root / "store" / f".{'a' * 32}"
-    for path in (lease_path(kept), kept / "sizes.json", project.root / "store" / f"{project.digest()}.flock", left):
-        plant(path, kind)
-    os.utime(left, (0, 0), follow_symlinks=False)
-
-    for _ in range(2):
-        with project.installed() as packages:
-            assert (packages / "cranes" / "macros.sql").read_text() == "installation 2"
-
-    assert not os.path.lexists(left)
 
 
 TAKE_TURN = """
@@ -211,25 +155,6 @@ def test_who_waits_for_an_installer_that_is_killed_goes_on_itself(
     assert project.installations == 1
 
 
-def test_two_who_have_waited_do_not_wait_for_each_other(
-    project: Project, somebody_installs: Callable[[], subprocess.Popen[str]]
-) -> None:
-    """A package index that is down takes dbt minutes: one after the other would take that long for each."""
-    store, digest = make_store(project.root / "store"), str(project.digest())
-    installer = somebody_installs()
-    waited: list[str] = []
-
-    def end_it(line: str) -> None:
-        waited.append(line)
-        installer.kill()
-
-    with (
-        store.turn(digest, max_wait=DEADLINE, cancellation=Cancellation(), report=end_it),
-        store.turn(digest, max_wait=DEADLINE, cancellation=Cancellation(), report=pytest.fail),
-    ):
-        assert len(waited) == 1
-
-
 def test_a_task_that_begins_while_packages_are_copied_shares_them(project: Project) -> None:
     waits, others = Event(), list[Future[bytes]]()
 
@@ -255,16 +180,3 @@ def test_a_task_that_begins_while_packages_are_copied_shares_them(project: Proje
         found = others[0].result(DEADLINE)
 
     assert found == b"installation 1"
-
-
-def test_what_was_set_aside_is_somebody_elses_and_stays(project: Project) -> None:
-    with project.installed():
-        pass
-    aside = project.root / "store" / f"{project.kept[0].name}.lease.set-aside-0123abcd"
-    (aside / "with").mkdir(parents=True)
-    os.utime(aside, (0, 0))
-
-    with project.installed(max_age=0):
-        pass
-
-    assert (aside / "with").is_dir()

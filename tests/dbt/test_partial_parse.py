@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from pathlib import Path
@@ -119,17 +118,6 @@ def test_what_dbt_has_not_written_anew_is_not_kept_again(project: Path, kept: Pa
     assert (kept.stat().st_ino, kept.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
-def test_a_copy_that_is_still_used_stays_young(project: Path, kept: Path) -> None:
-    """The oldest are removed when there are many."""
-    parsed = ParsedProject(project_dir=project, kept=kept)
-    leave(parsed, project, parse_file(RUN, "first"))
-    os.utime(kept, times=(time.time() - 2 * 86_400,) * 2)
-
-    leave(parsed, project, None)
-
-    assert time.time() - kept.stat().st_mtime < 3_600
-
-
 @pytest.mark.parametrize("where", ["kept", "shipped"])
 def test_what_is_offered_names_the_folder_of_the_command_that_reads_it(
     project: Path, kept: Path, dbt: Dbt, where: str
@@ -168,16 +156,6 @@ def test_a_file_of_any_folder_is_the_same_but_for_the_folder(old: str) -> None:
     assert msgspec.msgpack.decode(content) == msgspec.msgpack.decode(parse_file(place, "first"))
 
 
-def test_a_file_from_elsewhere_is_kept_as_one_that_is_moved_quickly(project: Path, kept: Path, dbt: Dbt) -> None:
-    (project / "target" / PARTIAL_PARSE_FILE).write_bytes(parse_file(project, "shipped"))
-
-    first = dbt(ParsedProject(project_dir=project, kept=kept))
-
-    roots = {file["path"]["project_root"] for file in msgspec.msgpack.decode(kept.read_bytes())["files"].values()}
-    assert str(first.place) in roots
-    assert dbt(ParsedProject(project_dir=project, kept=kept)).offered == "shipped"
-
-
 def test_the_projects_own_file_is_never_written(project: Path, dbt: Dbt) -> None:
     own = project / "target" / PARTIAL_PARSE_FILE
     own.write_bytes(parse_file(project, "own"))
@@ -196,19 +174,6 @@ def test_the_newer_of_the_two_is_offered(project: Path, kept: Path, dbt: Dbt, se
     os.utime(own, times=(kept.stat().st_mtime + seconds,) * 2)
 
     assert dbt(parsed).offered == expected
-
-
-@pytest.mark.parametrize("content", [b"", b"\xc1", msgspec.msgpack.encode({"nodes": {}}), msgspec.msgpack.encode([1])])
-def test_a_file_in_another_shape_is_not_offered(project: Path, dbt: Dbt, content: bytes) -> None:
-    (project / "target" / PARTIAL_PARSE_FILE).write_bytes(content)
-
-    assert dbt(ParsedProject(project_dir=project)).offered is None
-
-
-def test_another_key_has_another_copy(tmp_path: Path) -> None:
-    one, other = (kept_file(tmp_path, key) for key in (["ab", "c"], ["a", "bc"]))
-
-    assert one != other
 
 
 def test_only_the_newest_copies_are_kept(project: Path, kept: Path, dbt: Dbt) -> None:
@@ -234,45 +199,3 @@ def test_a_folder_that_others_may_write_to_is_not_used(project: Path, kept: Path
 
     assert dbt(ParsedProject(project_dir=project, kept=kept), "mine").offered is None
     assert msgspec.msgpack.decode(kept.read_bytes())["made_for"] == "somebody's"
-
-
-def test_a_copy_that_cannot_be_kept_fails_nothing(project: Path, tmp_path: Path, dbt: Dbt) -> None:
-    (tmp_path / "file").write_text("")
-
-    assert dbt(ParsedProject(project_dir=project, kept=tmp_path / "file" / "x.msgpack"), "mine").offered is None
-
-
-@pytest.mark.parametrize(
-    ("content", "has_noted_time", "expected"),
-    [
-        pytest.param("models: []", True, "noted", id="unchanged"),
-        pytest.param("models: []\n", True, "noted", id="dbt-strips-it"),
-        pytest.param("models: [one]", True, "none", id="changed-and-kept-its-time"),
-        pytest.param("models: [one]", False, "noted", id="dbt-sees-the-new-time"),
-        pytest.param(None, True, "noted", id="removed"),
-    ],
-)
-def test_dbt_is_told_to_read_a_yaml_file_that_has_changed_and_kept_its_time(
-    project: Path, content: str | None, has_noted_time: bool, expected: str
-) -> None:
-    noted = 1_700_000_000.25
-    file = project / "models" / "ships.yml"
-    if content is not None:
-        file.parent.mkdir()
-        file.write_text(content)
-        os.utime(file, times=(noted + (not has_noted_time),) * 2)
-    path = {"searched_path": "models", "relative_path": "ships.yml", "modification_time": noted}
-    own = msgspec.msgpack.decode(parse_file(project, "own"))
-    own["files"]["harbor://models/ships.yml"] = {
-        "project_name": "harbor",
-        "path": {"project_root": str(project), **path},
-        "parse_file_type": "schema",
-        "checksum": {"name": "sha256", "checksum": hashlib.sha256(b"models: []").hexdigest()},
-    }
-    (project / "target" / PARTIAL_PARSE_FILE).write_bytes(msgspec.msgpack.encode(own))
-
-    with workspace(project, install_deps=False, parsed=ParsedProject(project_dir=project)) as place:
-        offered = msgspec.msgpack.decode((place / "target" / PARTIAL_PARSE_FILE).read_bytes())
-
-    time_told = offered["files"]["harbor://models/ships.yml"]["path"]["modification_time"]
-    assert time_told == (noted if expected == "noted" else 0.0)

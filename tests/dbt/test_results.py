@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
 
 from cosmos_venv.dbt.results import (
-    MOST_FAILURES,
-    TAIL_LINES,
     Artifacts,
     Warned,
     did_nothing,
@@ -57,20 +53,10 @@ def test_failed_nodes_head_the_text_and_dbts_last_lines_follow(tmp_path: Path) -
     ]
 
 
-def test_without_results_the_last_lines_have_to_do(tmp_path: Path) -> None:
-    text = failure_text(Artifacts(target=tmp_path), lines=[f"line {number}" for number in range(100)])
-
-    assert text.splitlines() == ["dbt's last lines:", *(f"line {number}" for number in range(100 - TAIL_LINES, 100))]
-
-
 def test_a_broken_results_file_hides_nothing(tmp_path: Path) -> None:
     (tmp_path / "run_results.json").write_text('{"results": [{"uni')
 
     assert failure_text(Artifacts(target=tmp_path), lines=["Compilation Error"]).splitlines()[-1] == "Compilation Error"
-
-
-def test_a_silent_dbt_is_said_to_be_silent(tmp_path: Path) -> None:
-    assert failure_text(Artifacts(target=tmp_path), lines=[]) == "dbt wrote nothing."
 
 
 def test_the_compiled_path_is_told_where_dbt_does_not_tell_it(tmp_path: Path) -> None:
@@ -131,18 +117,6 @@ def test_what_the_reasons_have_said_dbts_last_lines_do_not_say_again(tmp_path: P
     ]
 
 
-def test_where_the_reasons_have_said_all_there_are_no_last_lines(tmp_path: Path) -> None:
-    log = tmp_path / "dbt.log"
-    log.write_text(json.dumps({"info": {"level": "error", "msg": "Encountered an error:\nParsing Error\n  bad.yml"}}))
-
-    text = failure_text(
-        Artifacts(target=tmp_path, log_file=log),
-        lines=["12:00:00  Encountered an error:", "Parsing Error", "  bad.yml"],
-    )
-
-    assert text == "Encountered an error:\nParsing Error\n  bad.yml"
-
-
 def test_colours_of_a_terminal_are_in_no_error(tmp_path: Path) -> None:
     """dbt colours what differs in a unit test, in its artifact too."""
     message = "\x1b[32mactual\x1b[0m differs from \x1b[31mexpected\x1b[0m:\n\n\x1b[0;1m@@\x1b[0m,n\r\n+++,1"
@@ -196,30 +170,6 @@ def test_of_a_microbatch_model_the_failed_batches_are_named_with_what_the_databa
         f"    compiled code at {tmp_path.name}/compiled/p/models/pings/pings_2026-01-02.sql",
         "  batch 2026-01-05: not run",
     ]
-
-
-def test_without_a_log_in_json_the_failed_batches_are_named_all_the_same(tmp_path: Path) -> None:
-    days = [f"2026-01-0{day}T00:00:00+00:00" for day in range(1, 8)]
-    microbatch(tmp_path, failed=days, successful=0, status="error", message="ERROR")
-
-    (text,) = Artifacts(target=tmp_path).failures()
-
-    assert text == (f"model.p.pings: error: 7 of 7 batches failed\n  batch {', '.join(days[:5])} and 2 more")
-
-
-def test_of_many_batches_that_failed_apart_the_first_are_shown_and_the_rest_is_counted(tmp_path: Path) -> None:
-    days = [f"2026-01-{day:02}" for day in range(1, 20)]
-    microbatch(tmp_path, failed=days, successful=0, status="error", message="ERROR")
-    log = tmp_path / "dbt.log"
-    pairs = [
-        (batch_event("E", day, exc=f"of {day}"), batch_event("LogBatchResult", day, status="error")) for day in days
-    ]
-    log.write_text("\n".join(line for pair in pairs for line in pair))
-
-    (text,) = Artifacts(target=tmp_path, log_file=log).failures()
-
-    assert text.splitlines()[0] == "model.p.pings: error: 19 of 19 batches failed"
-    assert text.splitlines()[-2:] == ["  batch 2026-01-05: of 2026-01-05", "  ... and 14 more batches"]
 
 
 def test_what_lay_there_before_is_not_of_this_run(tmp_path: Path) -> None:
@@ -284,13 +234,6 @@ def test_sql_is_shown_with_its_path(tmp_path: Path) -> None:
     assert Artifacts(target=tmp_path).compiled_sql() == "-- compiled/p/b.sql\nselect 2\n\n-- run/p/a.sql\ncreate"
 
 
-def test_sql_in_no_encoding_is_no_reason_to_fail(tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "a.sql").write_bytes(b"select '\xff'")
-
-    assert Artifacts(target=tmp_path).compiled_sql() == "-- run/a.sql\nselect '\\xff'"
-
-
 def test_freshness_is_shown_indented_and_a_half_file_as_it_is(tmp_path: Path) -> None:
     artifacts = Artifacts(target=tmp_path)
     assert artifacts.freshness() == ""
@@ -317,33 +260,6 @@ def test_output_in_json_says_what_output_in_text_says(tmp_path: Path) -> None:
         "Got 3 results",
         "Done. WARN=1",
     ]
-
-
-def test_of_thousands_of_failures_the_first_are_shown_and_the_rest_is_counted(tmp_path: Path) -> None:
-    names = [f"m{number}" for number in range(1_000)]
-    fail(tmp_path, *(f"model.p.{name}" for name in names))
-    compile_to(tmp_path, *(f"p/models/{name}.sql" for name in names))
-    calls = 0
-
-    def count(_: FrameType, event: str, __: object) -> None:
-        nonlocal calls
-        calls += event in ("call", "c_call")
-
-    sys.setprofile(count)
-    try:
-        failures = Artifacts(target=tmp_path).failures()
-    finally:
-        sys.setprofile(None)
-
-    assert calls < 200 * len(names), "a look at each file for each node is a million of them"
-    assert len(failures) == MOST_FAILURES + 1
-    assert failures[-1] == f"... and {1_000 - MOST_FAILURES} more nodes failed."
-
-
-def test_a_message_without_end_is_cut(tmp_path: Path) -> None:
-    fail(tmp_path, "model.p.m", message="x" * 1_000_000)
-
-    assert len(failure_text(Artifacts(target=tmp_path), lines=[])) < 10_000
 
 
 @pytest.mark.parametrize(
@@ -375,13 +291,6 @@ def test_the_compiled_file_is_that_of_the_nodes_package_and_version(tmp_path: Pa
     assert failure.endswith(f"compiled/{file}")
 
 
-def test_a_log_that_dbt_has_begun_anew_is_read_from_its_beginning(tmp_path: Path) -> None:
-    log = tmp_path / "dbt.log"
-    log.write_text(json.dumps({"info": {"level": "error", "msg": "no such macro"}}))
-
-    assert Artifacts(target=tmp_path, log_file=log, log_begins_at=10_000_000).errors() == ["no such macro"]
-
-
 AT_IMPORT = """Traceback (most recent call last):
   File "/envs/bin/dbt", line 4, in <module>
     from dbt.cli.main import cli
@@ -401,21 +310,14 @@ BEGUN = ("MainReportVersion", "MainReportArgs", "AdapterRegistered", "ArtifactWr
     ("exit_code", "said", "events", "files", "is_suspect", "is_code", "is_unused"),
     [
         pytest.param(1, AT_IMPORT, (), (), True, True, True, id="an import of the script fails"),
-        pytest.param(1, IN_THE_RUN, (), (), True, True, False, id="a later import fails, without a log file"),
         pytest.param(2, IN_THE_RUN, BEGUN, (), True, True, True, id="a later import fails, nothing was connected"),
         pytest.param(2, IN_THE_RUN, (*BEGUN, "NewConnection"), (), True, True, False, id="it was connected"),
-        pytest.param(2, IN_THE_RUN, (*BEGUN, "LogHookStartLine"), (), True, True, False, id="a hook has run"),
-        pytest.param(2, IN_THE_RUN, ("MainReportVersion",), (), True, True, False, id="the log leaves out details"),
         pytest.param(2, IN_THE_RUN, (), ("manifest.json",), True, True, False, id="no log, and an artifact"),
         pytest.param(2, "Compilation Error", BEGUN, (), True, False, True, id="an error of the project"),
         pytest.param(1, "1 of 1 ERROR", (*BEGUN, "SQLQuery"), ("run_results.json",), False, False, False, id="a node"),
-        pytest.param(1, "stale", (*BEGUN, "SQLQuery"), ("sources.json",), False, False, False, id="a source"),
-        pytest.param(1, IN_THE_RUN, (*BEGUN, "SQLQuery"), ("run_results.json",), True, True, False, id="both"),
         pytest.param(-7, "", (), (), True, True, False, id="a signal, such as that of a file that is too short"),
         pytest.param(0, "", (), (), True, True, False, id="nothing at all"),
         pytest.param(0, "Done.", (), (), False, True, False, id="success"),
-        pytest.param(0, "", BEGUN, (), False, True, True, id="a quiet success"),
-        pytest.param(0, "", (), ("run_results.json",), False, True, False, id="a silent success"),
     ],
 )
 def test_which_failures_may_be_those_of_lost_files_and_which_of_these_have_done_nothing(
@@ -437,23 +339,6 @@ def test_which_failures_may_be_those_of_lost_files_and_which_of_these_have_done_
     assert may_lack_files(exit_code, artifacts, lines=lines) is is_suspect
     assert tells_of_code(exit_code, lines=lines) is is_code
     assert did_nothing(artifacts, lines=lines, has_broken_script=False) is is_unused
-
-
-@pytest.mark.parametrize(
-    ("lines", "has_broken_script", "expected"),
-    [
-        pytest.param([], True, True, id="a script of one line"),
-        pytest.param(['  File "/envs/bin/dbt", line 3', "SyntaxError: unterminated"], True, True, id="half a script"),
-        pytest.param(["SyntaxError: invalid syntax"], False, False, id="of a model in Python"),
-        pytest.param(["Done."], True, False, id="a script that somebody has written anew"),
-    ],
-)
-def test_a_broken_script_that_leaves_nothing_has_done_nothing(
-    tmp_path: Path, lines: list[str], has_broken_script: bool, expected: bool
-) -> None:
-    artifacts = Artifacts(target=tmp_path)
-
-    assert did_nothing(artifacts, lines=lines, has_broken_script=has_broken_script) is expected
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -115,19 +114,6 @@ def test_a_package_that_holds_the_project_is_found_as_it_is_written(tmp_path: Pa
     assert contents(tmp_path) == before
 
 
-def test_of_two_packages_that_hold_the_project_both_are_found(tmp_path: Path) -> None:
-    project = tmp_path / "port" / "cranes" / "tests"
-    for folder in (project, project.parent, project.parent.parent):
-        write(folder, dbt_project__yml=f"name: {folder.name}\n")
-    write(tmp_path / "port" / "shared", dbt_project__yml="name: shared\n")
-    write(project, packages__yml="packages: [{local: ../../shared}, {local: ..}, {local: ../..}]\n")
-
-    with workspace(project, install_deps=True) as place:
-        found = [(place / path / "dbt_project.yml").read_text() for path in (".", "..", "../..", "../../shared")]
-
-    assert found == [f"name: {name}\n" for name in ("tests", "cranes", "port", "shared")]
-
-
 def test_a_copy_of_the_packages_holds_the_local_ones_as_links(project: Path) -> None:
     """One of them may hold the project, and a copy of it the copy."""
     packages = project / "dbt_packages"
@@ -138,32 +124,6 @@ def test_a_copy_of_the_packages_holds_the_local_ones_as_links(project: Path) -> 
         assert (place / "dbt_packages" / "around").readlink() == project.parent.resolve()
         assert not (place / "dbt_packages" / "codes").is_symlink()
         assert (place / "dbt_packages" / "codes" / "macros" / "m.sql").read_text() == "ours"
-
-
-def test_folders_of_files_that_lie_beside_the_project_are_found(project: Path, tmp_path: Path) -> None:
-    """dbt passes over a folder that is not there: models would be missing without a word."""
-    (project / "dbt_project.yml").write_text(
-        "name: harbor\nmodel-paths: [models, ../shared/models]\nmacro-paths: [\"{{ env_var('MACROS') }}\"]\n"
-    )
-    write(tmp_path / "shared" / "models", b__sql="select 2")
-    write(tmp_path / "macros", m__sql="{% macro m() %}1{% endmacro %}")
-
-    with workspace(project, install_deps=False, environment={"MACROS": "../macros"}) as place:
-        assert (place / "../shared/models/b.sql").read_text() == "select 2"
-        assert (place / "../macros/m.sql").is_file()
-        assert (place / "models" / "a.sql").is_file()
-
-
-def test_a_path_beyond_the_root_of_the_file_system_makes_nothing_beside_the_workspace(project: Path) -> None:
-    name = f"nowhere-{os.getpid()}"
-    up = "../" * len(project.resolve().parts)  # one more than there are folders above the project
-    (project / "packages.yml").write_text(f"packages:\n  - local: {up}{name}/inner\n")
-
-    with workspace(project, install_deps=True) as place:
-        scratch = next(folder for folder in place.parents if folder.name.startswith("cosmos-venv-run-"))
-
-        assert (place / "dbt_project.yml").is_file()
-        assert not (scratch.parent / name).exists()
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,6 @@ MISBEHAVIOUR = {
             os.setsid()
         time.sleep(600)
     """,
-    "9.3": "raise SystemExit(99)",
     # Ends when two of its kind run at the same time; fails when the other does not come.
     "9.4": f"""
         import os, pathlib, time

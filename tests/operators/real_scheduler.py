@@ -1,4 +1,4 @@
-"""Airflow as it runs in earnest: an API server, a scheduler with an executor, a process for each task."""
+"""Servers of an Airflow on SQLite, for benchmarks and for pages. Tests of runs: ``tests/stacks``."""
 
 from __future__ import annotations
 
@@ -17,18 +17,6 @@ Airflow = TypeVar("Airflow", bound=WholeAirflow)
 
 DEADLINE = 240.0
 POLL = 0.25
-
-
-@contextmanager
-def running_scheduler(airflow: WholeAirflow, dag_file: str) -> Iterator[WholeAirflow]:
-    """Within this block the DAGs of the file run as they are scheduled, by LocalExecutor, two tasks at a time.
-
-    :param airflow: whose database and home are used; an Airflow 3.
-    :param dag_file: the text of the only DAG file.
-    """
-    airflow = prepared(airflow, dag_file, executor="LocalExecutor")
-    with api_server(airflow), running(airflow, "scheduler", "--skip-serve-logs"):
-        yield airflow
 
 
 def prepared(airflow: Airflow, dag_file: str, *, executor: str) -> Airflow:
@@ -57,14 +45,6 @@ def api_server(airflow: WholeAirflow) -> Iterator[None]:
         port = int(airflow.variables["AIRFLOW__API__PORT"])
         wait_until(lambda: accepts(port), "the API server answers", airflow)
         yield
-
-
-def states_of_only_run(airflow: WholeAirflow, dag_id: str) -> dict[str, str]:
-    """The states of all tasks of the DAG's first run, when it has ended, by task id and, for mapped ones, index."""
-    ended = f"select 1 from dag_run where dag_id = '{dag_id}' and state in ('success', 'failed')"  # noqa: S608 - ours
-    wait_until(lambda: bool(airflow.ask(ended)), f"the run of {dag_id} ends", airflow)
-    rows = airflow.ask(f"select task_id, map_index, state from task_instance where dag_id = '{dag_id}'")  # noqa: S608
-    return {task_id if int(index) < 0 else f"{task_id}[{index}]": state for task_id, index, state in rows}
 
 
 def logs(airflow: WholeAirflow) -> str:

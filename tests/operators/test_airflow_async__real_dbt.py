@@ -87,7 +87,7 @@ def test_models_are_compiled_in_a_managed_environment(
     ("engine", "release"),
     [
         pytest.param(DBT_1, "dbt111", id="1.11"),
-        pytest.param(DBT_2, "dbt2", id="2.0", marks=pytest.mark.exhaustive),
+        pytest.param(DBT_2, "dbt2", id="2.0"),
     ],
 )
 def test_models_are_compiled_by_a_dbt_that_is_there(

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from cosmos_venv.compat import DAG, IS_AIRFLOW_3
-from cosmos_venv.managed.arguments import VirtualenvArguments
 from cosmos_venv.operators import virtualenv
 from cosmos_venv.operators.base import REQUIRED
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
@@ -58,35 +57,6 @@ def test_each_task_has_its_own(name: str, given: dict[str, Any]) -> None:
     assert getattr(second, name) is own
     assert getattr(copy.deepcopy(second), name) == own != EMPTY[name]
     assert [getattr(each, name) for each in (first, third)] == [EMPTY[name], EMPTY[name]]
-
-
-@pytest.mark.parametrize("name", EMPTY)
-def test_what_is_given_stays(name: str, given: dict[str, Any]) -> None:
-    values = {"env": {"TIDE": "high"}, "callback_args": {"berth": 4}, "interceptors": [print]}
-    value = values.get(name, ["--debug"])
-
-    got = [getattr(task, name) for task in alike({**given, name: value})]
-
-    assert got == [value] * 3
-    assert len({id(each) for each in got}) == 3
-
-
-def test_a_class_of_a_user_may_extend_the_default_of_its_base(given: dict[str, Any]) -> None:
-    class Harbor(DbtRunVirtualenvOperator):
-        env = {**(DbtRunVirtualenvOperator.env or {}), "TIDE": "low"}  # noqa: RUF012 - as users write it
-
-    assert Harbor.env == {"TIDE": "low"}
-    assert Harbor(**given).env == {}  # as the constructor says
-
-
-def test_an_argument_counts_that_is_the_same_as_what_a_users_class_says(given: dict[str, Any]) -> None:
-    class Harbor(DbtRunVirtualenvOperator):
-        py_system_site_packages = True
-
-        def __init__(self, **kwargs: Any) -> None:
-            super().__init__(py_system_site_packages=self.py_system_site_packages, **kwargs)
-
-    assert VirtualenvArguments.of(vars(Harbor(**given))).py_system_site_packages
 
 
 @pytest.mark.parametrize("name", OPERATORS)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.operators.event_time import EVENT_TIMES, event_time_flags
+from cosmos_venv.operators.event_time import event_time_flags
 from cosmos_venv.operators.local import DbtBuildLocalOperator, DbtRunLocalOperator
 from tests.kit import operator_arguments
 
@@ -143,8 +143,3 @@ def test_a_full_refresh_builds_all_batches(cls: Any, tmp_path: Path) -> None:
     assert "--event-time-start" in command
     assert "--event-time-start" not in refreshing
     assert "--full-refresh" in refreshing
-
-
-@pytest.mark.parametrize("event_time", EVENT_TIMES)
-def test_each_event_time_is_taken(event_time: str, tmp_path: Path) -> None:
-    assert DbtRunLocalOperator(**operator_arguments(tmp_path, event_time=event_time)).event_time == event_time

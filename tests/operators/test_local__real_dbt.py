@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -160,25 +159,6 @@ def test_a_retry_of_a_batch_whose_dbt_starts_warm_runs_what_is_not_done(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    ("profile", "target", "known"),
-    [("port", "dev", "it has: harbor"), ("harbor", "night", "it has: dev")],
-)
-def test_a_profile_or_target_that_is_not_in_the_file_is_told_with_those_that_are(
-    make: MakeNamed, dbt_project: Path, profile: str, target: str, known: str
-) -> None:
-    file = dbt_project / "profiles.yml"
-    run = make("Run", profile_config=ProfileConfig(profile, target, profiles_yml_filepath=file))
-
-    with pytest.raises(AirflowException) as failed:
-        run.execute({})
-
-    last = str(failed.value).splitlines()[-1]
-    assert last.startswith(str(file))
-    assert known in last
-
-
-@pytest.mark.long
 def test_settings_of_the_profile_hide_nothing_that_dbt_says(
     make: MakeNamed, dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,37 +208,3 @@ def test_a_real_dbt_runs_what_has_changed_since_the_last_success(
 
     assert first == ["mart", "piers", "ships", "staging"]
     assert (second, third, fourth) == ([], ["mart", "staging"], [])
-
-
-@pytest.mark.long
-def test_a_target_folder_that_stays_leads_no_later_run_to_a_folder_that_is_gone(
-    make: MakeNamed, tmp_path: Path
-) -> None:
-    """dbt-duckdb loads a seed from the folder that the parse file names, and a dbt that is let alone reads its last."""
-    there = ["--target-path", str(tmp_path / "stays")]
-
-    for _ in range(2):
-        make("Seed", dbt_cmd_flags=there).execute({})
-
-    assert (tmp_path / "stays" / "partial_parse.msgpack").exists()
-
-
-@pytest.mark.long
-def test_a_folder_is_parsed_as_it_stands_although_another_one_has_used_its_parse_file(
-    make: MakeNamed, dbt_project: Path, tmp_path: Path
-) -> None:
-    """dbt takes a YAML file for unchanged that has the time which it noted; once it has parsed a changed one, it notes
-    the new content beside the old time. Versions of a bundle, or checkouts of two branches, share one parse file."""
-    properties = dbt_project / "models" / "ships.yml"
-    properties.write_text("models: [{name: ships, config: {materialized: view}}]\n")
-    other = tmp_path / "other" / "harbor"
-    shutil.copytree(dbt_project, other)
-    (other / "models" / "ships.yml").write_text("models: [{name: ships, config: {materialized: table}}]\n")
-
-    built = []
-    for folder in (dbt_project, other, dbt_project, other):
-        run = make("Run", select="ships", project_dir=folder)
-        run.execute({})
-        built.append("table" if "create table" in " ".join(run.compiled_sql.split()) else "view")
-
-    assert built == ["view", "table", "view", "table"]

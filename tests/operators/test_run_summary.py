@@ -8,8 +8,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from cosmos_venv import DbtDag, DbtTaskGroup, ExecutionConfig, ExecutionMode, LoadMode, ProjectConfig, RenderConfig
-from cosmos_venv.compat import DAG, EmptyOperator
+from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, ProjectConfig, RenderConfig
 from cosmos_venv.constants import BatchBy, InvocationMode
 from cosmos_venv.operators import run_summary
 from cosmos_venv.operators.run_summary import summary_of, table
@@ -144,32 +143,3 @@ def test_a_run_that_succeeds_has_a_table(arguments: MakeArguments, cosmos_run_da
     assert found["nodes"] == {"success": 3}
     assert sorted(row["node"].split(".")[2] for row in found["rows"]) == ["mart", "piers", "staging"]
     assert {row["started"] for row in found["rows"]} == {"process"}
-
-
-@pytest.mark.parametrize("how", MODES)
-def test_a_run_that_fails_stays_failed_with_a_table(
-    arguments: MakeArguments, cosmos_run_dag: RunDag, cosmos_fake_venv: FakeVenv, how: dict[str, Any]
-) -> None:
-    cosmos_fake_venv.script("build" if how else "run", nodes={"staging": "error"})
-
-    outcome = cosmos_run_dag(DbtDag(dag_id="harbor", schedule=None, start_date=START, **arguments(**how)))
-
-    assert outcome.state == "failed", states(outcome)
-    assert outcome.tasks[SUMMARY].state == "success"
-    rows = outcome.tasks[SUMMARY].xcoms["return_value"]["rows"]
-    found = {row["node"].split(".")[2]: row["state"] for row in rows}
-    assert found == {"staging": "error", "mart": "skipped" if how else "upstream_failed", "piers": "success"}
-
-
-def test_what_stands_behind_a_group_does_not_run_after_a_failure(
-    arguments: MakeArguments, cosmos_run_dag: RunDag, cosmos_fake_venv: FakeVenv
-) -> None:
-    cosmos_fake_venv.script("run", nodes={"mart": "error"})
-    with DAG("harbor", schedule=None, start_date=START) as dag:
-        DbtTaskGroup("ships", **arguments()) >> EmptyOperator(task_id="after")
-
-    outcome = cosmos_run_dag(dag)
-
-    assert outcome.state == "failed"
-    assert states(outcome)["after"] == "upstream_failed"
-    assert outcome.tasks[f"ships.{SUMMARY}"].xcoms["return_value"]["nodes"] == {"success": 2, "error": 1}

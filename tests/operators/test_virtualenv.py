@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import tempfile
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv.cli import main
-from cosmos_venv.compat import AirflowException, AirflowSkipException
+from cosmos_venv.compat import AirflowException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.exceptions import CosmosValueError
@@ -25,8 +23,6 @@ from tests.kit import DbtCalls, MakeOperator, operator_arguments
 
 MEETING_VARIABLE = "DBT_MEETING"  # see MISBEHAVIOUR in conftest.py
 
-
-DEADLINE = 30.0
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -61,19 +57,6 @@ def test_dbt_of_the_environment_runs_on_links_to_the_project(
     )
     assert str(call.cwd) == place != str(dbt_project)
     assert not Path(place).exists()
-
-
-def test_the_second_task_installs_nothing_and_leaves_no_lock(
-    make_operator: MakeOperator, dbt_calls: DbtCalls, kept_directory: Path
-) -> None:
-    make_operator().execute({})
-    before = {path: path.stat().st_mtime_ns for path in kept_directory.rglob("RECORD")}
-    make_operator(task_id="second").execute({})
-
-    first, second = dbt_calls()
-    assert first.prefix == second.prefix
-    assert {path: path.stat().st_mtime_ns for path in kept_directory.rglob("RECORD")} == before
-    assert not (kept_directory / "cosmos_virtualenv.lock").exists()
 
 
 def test_tasks_of_one_directory_run_dbt_at_the_same_time(make_operator: MakeOperator, tmp_path: Path) -> None:
@@ -177,23 +160,6 @@ def test_a_failing_dbt_fails_the_task_with_its_last_lines(make_operator: MakeOpe
         operator.execute({})
 
 
-def test_the_skip_exit_code_skips_the_task(make_operator: MakeOperator) -> None:
-    with pytest.raises(AirflowSkipException, match="exit code 99"):
-        make_operator(py_requirements=["dbt-core==9.3"]).execute({})
-
-
-def test_no_requirements_are_an_error_in_the_log_and_a_failure_that_names_them(
-    make_operator: MakeOperator, capfd: pytest.CaptureFixture[str]
-) -> None:
-    operator = make_operator(py_requirements=None)
-
-    # Airflow 3 logs through structlog, which pytest's caplog does not see.
-    logged = "".join(capfd.readouterr())
-    assert re.search(r"error.*require the `py_requirements` parameter", logged, re.IGNORECASE)
-    with pytest.raises(AirflowException, match=r"py_requirements is empty.*Name the dbt adapter"):
-        operator.execute({})
-
-
 def test_a_requirement_that_cannot_be_installed_fails_with_the_installers_message(
     make_operator: MakeOperator, kept_directory: Path
 ) -> None:
@@ -210,13 +176,6 @@ def test_a_set_of_requirements_without_dbt_is_said_to_lack_it(make_operator: Mak
         make_operator(py_requirements=["setuptools"]).execute({})
 
 
-def test_a_directory_that_is_a_file_is_named(make_operator: MakeOperator, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-
-    with pytest.raises(AirflowException, match=r"virtualenv_dir: .*file is not a directory"):
-        make_operator(virtualenv_dir=tmp_path / "file").execute({})
-
-
 def test_a_connection_that_lacks_what_dbt_needs_fails_instead_of_running_on_memory(
     make_operator: MakeOperator, monkeypatch: pytest.MonkeyPatch, dbt_calls: DbtCalls
 ) -> None:
@@ -227,11 +186,6 @@ def test_a_connection_that_lacks_what_dbt_needs_fails_instead_of_running_on_memo
         make_operator(profile_config=profile).execute({})
 
     assert not dbt_calls()
-
-
-def test_a_project_that_does_not_exist_is_named(make_operator: MakeOperator, tmp_path: Path) -> None:
-    with pytest.raises(AirflowException, match=r"project_dir '.*nowhere' is no dbt project"):
-        make_operator(project_dir=tmp_path / "nowhere").execute({})
 
 
 def test_where_building_is_forbidden_the_error_names_the_command_that_builds(
@@ -273,12 +227,6 @@ def test_a_dbt_of_ones_own_is_not_ignored_in_silence(make_operator: MakeOperator
         make_operator(dbt_executable_path="/opt/dbt")
 
 
-def test_what_is_no_other_wish_warns_of_nothing(make_operator: MakeOperator) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
-        make_operator(invocation_mode=InvocationMode.SUBPROCESS, dbt_executable_path=None)
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
     [("py_requirements", "dbt-duckdb"), ("pip_install_options", "--pre"), ("virtualenv_dir", "")],
@@ -299,17 +247,6 @@ def test_what_is_wrong_beside_the_environment_is_told_before_one_is_built(
         make_operator(profile_config=profile, virtualenv_dir=tmp_path / "new").execute({})
 
     assert not (tmp_path / "new").exists()
-
-
-def test_making_an_operator_touches_nothing(make_operator: MakeOperator, tmp_path: Path) -> None:
-    make_operator(virtualenv_dir=tmp_path / "new" / "envs")
-
-    assert not (tmp_path / "new").exists()
-
-
-def test_an_argument_that_the_operator_does_not_know_is_refused(make_operator: MakeOperator) -> None:
-    with pytest.raises(CosmosValueError, match=r"no argument 'py_requirments'. Did you mean 'py_requirements'\?"):
-        make_operator(py_requirments=["dbt-duckdb"])
 
 
 def test_what_a_dbt_run_owes_its_user_is_inherited(make_operator: MakeOperator, dbt_project: Path) -> None:

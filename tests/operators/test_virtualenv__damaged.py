@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ import pytest
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import ExecutionMode, LoadMode
-from cosmos_venv.dbt.warm import servers
 from cosmos_venv.project.graph import DbtGraph
 from tests.kit import DbtCalls, MakeOperator, published_build
 from tests.operators.conftest import BEGUN_VARIABLE
@@ -119,47 +117,6 @@ def test_an_environment_is_built_anew_that_lost_what_starts_dbt_and_dbt_runs_onc
     assert published_build(kept_directory) != build
 
 
-@pytest.mark.usefixtures("short_folder")
-@pytest.mark.parametrize("warm", ["require", "auto"])
-@pytest.mark.parametrize("damage", ["an empty command", "a command of one line", "a module that is gone"])
-def test_a_damaged_environment_that_should_start_warm_is_built_anew(
-    make_operator: MakeOperator, dbt_calls: DbtCalls, build: Path, kept_directory: Path, warm: str, damage: str
-) -> None:
-    DAMAGES[damage][0](build)
-
-    make_operator(warm_dbt=warm).execute({})
-
-    assert published_build(kept_directory) != build
-    assert len(dbt_calls()) == 2
-    assert len(servers.servers()) <= 2
-
-
-def test_dbt_deps_too_finds_an_environment_that_lost_files(
-    make_operator: MakeOperator, dbt_calls: DbtCalls, dbt_project: Path, build: Path, kept_directory: Path
-) -> None:
-    (dbt_project / "packages.yml").write_text("packages: [{package: harbor/piers, version: 1.0.0}]\n")
-    lose_the_module(build)
-
-    make_operator(install_deps=True).execute({})
-
-    assert [call.arguments[0] for call in dbt_calls()[1:]] == ["deps", "run"]
-    assert published_build(kept_directory) != build
-
-
-def test_tasks_that_meet_a_damaged_environment_at_the_same_time_build_one(
-    make_operator: MakeOperator, dbt_calls: DbtCalls, build: Path, kept_directory: Path
-) -> None:
-    lose_the_module(build)
-    operators = [make_operator(task_id=f"task_{number}") for number in range(4)]
-
-    with ThreadPoolExecutor() as pool:
-        for done in [pool.submit(operator.execute, {}) for operator in operators]:
-            done.result()
-
-    assert len(dbt_calls()) == 5
-    assert published_build(kept_directory).name == f"{build.name[:-2]}-2"
-
-
 def test_a_dbt_that_had_begun_is_not_started_again_and_the_next_try_has_a_whole_environment(
     make_operator: MakeOperator, kept_directory: Path, tmp_path: Path, warned: Callable[[], list[str]]
 ) -> None:
@@ -192,27 +149,6 @@ def test_an_error_of_the_users_own_is_told_as_ever(
 
     assert warned() == []
     assert published_build(kept_directory).name.endswith("-1")
-
-
-def test_a_damaged_environment_of_the_search_path_is_told_and_one_of_the_virtualenv_dir_taken(
-    make_operator: MakeOperator,
-    dbt_calls: DbtCalls,
-    build: Path,
-    kept_directory: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    warned: Callable[[], list[str]],
-) -> None:
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_SEARCH_PATH", str(kept_directory))
-    lose_the_module(build)
-
-    for name in ("second", "third"):
-        make_operator(task_id=name, virtualenv_dir=tmp_path / "own").execute({})
-
-    assert [line.count("It stands in virtualenv_search_path") for line in warned()] == [1, 1]
-    assert len(dbt_calls()) == 3
-    assert published_build(kept_directory) == build
-    assert published_build(tmp_path / "own").name.endswith("-1")
 
 
 @pytest.mark.parametrize("damage", ["no command", "a command of one line", "a module that is gone"])

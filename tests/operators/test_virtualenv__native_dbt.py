@@ -11,8 +11,8 @@ import pytest
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.operators import virtualenv
-from cosmos_venv.operators.local import DbtDocsLocalOperator, DbtRunOperationLocalOperator, DbtSourceLocalOperator
-from pytest_cosmos_venv import FakeVenv, Wheel, Wheelhouse, write_wheel
+from cosmos_venv.operators.local import DbtRunOperationLocalOperator
+from pytest_cosmos_venv import FakeVenv, Wheel, write_wheel
 from tests.kit import operator_arguments
 
 PROGRAM = """\
@@ -75,12 +75,6 @@ def test_a_task_that_will_download_a_driver_says_so_beforehand(
     assert "adbc_drivers=" in logged
 
 
-def test_a_command_without_database_says_nothing_of_drivers(make_native: MakeNative, said: Callable[[], str]) -> None:
-    make_native("LS").execute({})
-
-    assert DOWNLOADS not in said()
-
-
 def test_a_driver_that_is_named_stands_where_dbt_looks(
     make_native: MakeNative, tmp_path: Path, said: Callable[[], str]
 ) -> None:
@@ -93,39 +87,9 @@ def test_a_driver_that_is_named_stands_where_dbt_looks(
     assert list((tmp_path / "kept").glob("envs-v1/builds/*/lib/libduckdb.so"))
 
 
-def test_nothing_is_said_of_warm_servers(make_native: MakeNative, said: Callable[[], str]) -> None:
-    for _ in range(2):
-        make_native("Run", warm_dbt="require").execute({})
-
-    logged = said()
-    assert "plain process" not in logged
-    assert "starts warm" not in logged
-    assert len(make_native.calls) == 2
-
-
 def test_a_command_that_dbt_has_not_done_fails_the_task(make_native: MakeNative) -> None:
     with pytest.raises(AirflowException, match="has done nothing: Unhandled command: Source"):
         make_native("Source").execute({})
-
-
-@pytest.mark.parametrize(
-    ("operator", "words"),
-    [
-        pytest.param(DbtSourceLocalOperator, "Unhandled command", id="source-freshness"),
-        pytest.param(
-            DbtDocsLocalOperator, "`dbt docs generate` is not supported. Use `dbt compile", id="docs-generate"
-        ),
-    ],
-)
-@pytest.mark.parametrize("flags", [(), ("--quiet",), ("--log-format", "json")], ids=["lines", "quiet", "json"])
-def test_it_fails_behind_a_script_too(
-    dbt_project: Path, cosmos_fake_venv: FakeVenv, operator: Any, words: str, flags: tuple[str, ...]
-) -> None:
-    dbt = cosmos_fake_venv(dbt_version="2.0.0a4").dbt  # a script, as a user may have one around dbt 2
-    given = operator_arguments(dbt_project, dbt_executable_path=dbt, dbt_cmd_global_flags=list(flags))
-
-    with pytest.raises(AirflowException, match=f"has done nothing: {words}"):
-        operator(**given).execute({})
 
 
 @pytest.mark.parametrize(
@@ -144,49 +108,3 @@ def test_an_option_that_dbt_does_not_have_is_told_with_what_it_may_come_from(
 
     with pytest.raises(AirflowException, match=f"This dbt has {advice} dbt_cmd_global_flags"):
         DbtRunOperationLocalOperator(**given).execute({})
-
-
-def test_a_look_at_sources_after_dbt_deps_is_judged_by_what_itself_has_left(
-    make_native: MakeNative, dbt_project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("NATIVE_SOURCES", "1")
-    (dbt_project / "packages.yml").write_text("packages: [{local: ../signals}]\n")
-
-    make_native("Source", install_deps=True).execute({})
-
-    assert [call.split()[0] for call in make_native.calls] == ["deps", "source"]
-
-
-def test_docs_are_made_by_the_command_that_dbt_2_has(make_native: MakeNative) -> None:
-    make_native("Docs").execute({})
-
-    (call,) = make_native.calls
-    assert call.startswith("compile --write-catalog ")
-
-
-def test_the_command_of_a_native_dbt_can_be_started_from_the_directory(make_native: MakeNative, tmp_path: Path) -> None:
-    """As that of a Python package, which has an entry point."""
-    make_native("Run").execute({})
-
-    assert (tmp_path / "kept" / "bin" / "dbt").is_file()
-
-
-def test_the_fake_dbt_2_of_the_toolkit_is_native_to_a_task(
-    dbt_project: Path, cosmos_wheelhouse: Wheelhouse, tmp_path: Path, said: Callable[[], str]
-) -> None:
-    cosmos_wheelhouse.add_dbt("2.0.0a4")
-    cosmos_wheelhouse.script("run", nodes={"mart": "error"})
-    operator = virtualenv.DbtRunVirtualenvOperator(
-        task_id="task",
-        project_dir=dbt_project,
-        profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=dbt_project / "profiles.yml"),
-        py_requirements=["dbt-core==2.0.0a4"],
-        pip_install_options=cosmos_wheelhouse.pip_install_options,
-        virtualenv_dir=tmp_path / "kept",
-    )
-
-    with pytest.raises(AirflowException, match=r"\nmodel\.harbor\.mart: error: "):
-        operator.execute({})
-
-    assert DOWNLOADS in said()
-    assert [call.command for call in cosmos_wheelhouse.calls] == ["--version", "run"]

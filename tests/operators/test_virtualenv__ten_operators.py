@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -46,25 +44,6 @@ def test_each_operator_is_the_virtualenv_base_and_its_local_operator(name: str) 
     assert issubclass(cls, DbtVirtualenvBaseOperator)
     assert issubclass(cls, parent)
     assert set(cls.template_fields) >= {*DbtVirtualenvBaseOperator.template_fields, *parent.template_fields}
-
-
-OPERATORS = [
-    getattr(module, name) for module in (local, virtualenv) for name in module.__all__ if name.endswith("Operator")
-]
-
-
-@pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: str(operator.__name__))
-def test_whoever_follows_a_method_up_its_bases_opens_few_of_our_classes(operator: type[Any]) -> None:
-    own = [cls.__name__ for cls in operator.__mro__ if cls.__module__.partition(".")[0] == "cosmos_venv"]
-
-    assert len(own) <= 7, own
-
-
-def test_an_operator_holds_its_parameters_and_nothing_else(make: MakeNamed) -> None:
-    """Airflow copies operators with their DAG, and what cannot be copied breaks that."""
-    copied = copy.deepcopy(make("Run"))
-
-    assert not [name for name, value in vars(copied).items() if isinstance(value, ModuleType)]
 
 
 def test_a_dag_file_imports_nothing_that_only_a_run_needs() -> None:

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv import DbtDag, DbtTaskGroup
-from cosmos_venv.compat import DAG, AirflowException, BaseOperator, EmptyOperator
+from cosmos_venv import DbtDag
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import BatchBy, ExecutionMode, InvocationMode, LoadMode
 from pytest_cosmos_venv import DagOutcome, FakeVenv, RunDag, Variables
@@ -22,7 +21,7 @@ MODELS = ("staging", "mart", "report")
 ALL_GREEN = dict.fromkeys((PRODUCER, DONE, *MODELS), "success")
 
 
-@pytest.fixture(params=["1.11.0", pytest.param("2.0.0a4", marks=[pytest.mark.long, pytest.mark.exhaustive])])
+@pytest.fixture(params=["1.11.0", pytest.param("2.0.0a4", marks=[pytest.mark.long])])
 def dbt(request: pytest.FixtureRequest, cosmos_fake_venv: FakeVenv) -> FakeVenv:
     """The fake dbt 1, and the fake dbt 2."""
     return cosmos_fake_venv(dbt_version=request.param)
@@ -69,16 +68,6 @@ def commands(dbt: FakeVenv) -> list[tuple[str, set[str]]]:
     return [(str(call.command), {word.rpartition(".")[2] for word in call.arguments} & {*MODELS}) for call in calls]
 
 
-def test_one_build_makes_every_task_green(dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag) -> None:
-    outcome = cosmos_run_dag(watched(dbt, project))
-
-    assert states(outcome) == ALL_GREEN
-    assert commands(dbt) == [("build", {*MODELS})]
-    (row,) = outcome.tasks["mart_run"].xcoms["dbt_node"]
-    assert (row["node"], row["status"]) == ("model.harbor.mart", "success")
-    assert "model.harbor.mart: success" in outcome.tasks["mart_run"].log
-
-
 def test_a_failed_node_fails_the_run_although_its_leaf_is_skipped(
     dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
 ) -> None:
@@ -117,18 +106,6 @@ def test_a_retry_of_the_producer_builds_what_is_not_done_and_nothing_twice(
 
     assert states(outcome) == ALL_GREEN
     assert commands(dbt) == [("build", {*MODELS}), ("build", {"mart", "report"})]
-
-
-def test_a_task_alone_is_tried_again_when_the_producer_is_over(
-    dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
-) -> None:
-    dbt.script("build", nodes={"mart": "error"})
-
-    outcome = cosmos_run_dag(watched(dbt, project, retries=1, of_producer=0), raise_on_failure=False)
-
-    assert states(outcome)["mart"] == "success"
-    assert not outcome.succeeded, "what it kept dbt from building is not there"
-    assert commands(dbt) == [("build", {*MODELS}), ("run", {"mart"})]
 
 
 def test_a_task_of_several_nodes_runs_alone_what_the_producer_has_not_built(
@@ -176,46 +153,3 @@ def test_a_killed_dbt_leaves_no_green_task_over_an_unbuilt_node(
     assert (found[PRODUCER], found[DONE]) == ("failed", "upstream_failed")
     assert {each for each in MODELS if found[each] == "success"} == {*built}
     assert {found[each] for each in MODELS if each not in built} == {"failed"}
-
-
-class Failing(BaseOperator):
-    """A task that fails."""
-
-    def execute(self, context: Any) -> None:  # noqa: ARG002 - as Airflow calls it
-        raise AirflowException("as it was told")
-
-
-def in_a_group(dbt: FakeVenv, project: Path, before: type[BaseOperator], *, retries: int = 0) -> DAG:
-    """A group between two tasks, the first of which is of this class."""
-    with DAG("harbor", schedule=None, start_date=START, default_args={"retries": retries}) as dag:
-        first = before(task_id="before")
-        group = DbtTaskGroup(group_id="shop", **arguments(dbt, project))
-        first >> group >> EmptyOperator(task_id="after")
-    return dag
-
-
-def test_a_group_stands_between_other_tasks(dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag) -> None:
-    outcome = cosmos_run_dag(in_a_group(dbt, project, EmptyOperator))
-
-    assert outcome.succeeded
-    assert set(states(outcome).values()) == {"success"}
-
-
-def test_what_comes_after_a_group_waits_for_a_whole_build(dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag) -> None:
-    dbt.script("build", nodes={"mart": "error"})
-
-    outcome = cosmos_run_dag(in_a_group(dbt, project, EmptyOperator), raise_on_failure=False)
-
-    assert not outcome.succeeded
-    assert states(outcome)["after"] == "upstream_failed"
-
-
-@pytest.mark.parametrize("retries", [0, 1])
-def test_a_group_that_does_not_begin_runs_no_dbt(
-    retries: int, dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
-) -> None:
-    outcome = cosmos_run_dag(in_a_group(dbt, project, Failing, retries=retries), raise_on_failure=False)
-
-    found = states(outcome)
-    assert "success" not in {state for task_id, state in found.items() if task_id.startswith("shop.")}
-    assert commands(dbt) == []

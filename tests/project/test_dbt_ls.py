@@ -11,19 +11,11 @@ from cosmos_venv.config import ProjectConfig, RenderConfig
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.dbt_ls import LS_OUTPUT_KEYS, ls_arguments, parse_dbt_ls_output
 
-PROJECT = Path(__file__).parent.parent / "data" / "rendering-project"
 NODE = (
     '{"name": "a", "unique_id": "model.shop.a", "resource_type": "model", "package_name": "shop", '
     '"depends_on": {"macros": [], "nodes": ["seed.shop.raw"]}, "original_file_path": "models/a.sql", "tags": ["x"], '
     '"config": {"materialized": "view"}, "fqn": ["shop", "a"]}'
 )
-
-
-def test_by_default_only_the_keys_are_asked() -> None:
-    arguments = ls_arguments(RenderConfig(), ProjectConfig("shop"))
-
-    assert arguments == ["ls", "--output", "json", "--output-keys", *LS_OUTPUT_KEYS]
-    assert {"unique_id", "package_name", "fqn"} <= set(LS_OUTPUT_KEYS)
 
 
 def test_selection_variables_and_parsing_are_handed_to_dbt() -> None:
@@ -78,12 +70,6 @@ def test_files_of_packages_lie_in_the_packages_folder() -> None:
     assert nodes["model.shop.a"].file_path == Path("/srv/shop/dbt_packages/shop/models/a.sql")
 
 
-def test_without_package_name_the_package_is_taken_from_the_id() -> None:
-    line = json.dumps({key: value for key, value in json.loads(NODE).items() if key != "package_name"})
-
-    assert parse_dbt_ls_output([line], project_path=Path("/srv"))["model.shop.a"].package_name == "shop"
-
-
 def test_tags_of_a_unit_test_come_from_its_configuration() -> None:
     line = json.dumps(
         {
@@ -108,19 +94,3 @@ def test_tags_of_a_unit_test_come_from_its_configuration() -> None:
 def test_a_node_that_cannot_be_read_is_an_error_with_its_line(line: str, words: str) -> None:
     with pytest.raises(CosmosLoadDbtException, match=words):
         parse_dbt_ls_output(["log", line], project_path=Path("/srv"))
-
-
-def test_no_output_is_no_node() -> None:
-    assert parse_dbt_ls_output([], project_path=PROJECT) == {}
-
-
-def test_nodes_are_found_in_a_log_in_json_too() -> None:
-    """DBT_LOG_FORMAT=json, of the worker's environment or of the profile, makes a node the message of an event."""
-    events = [
-        {"data": {"node_info": {"unique_id": "model.shop.b"}}, "info": {"msg": "Found 1 model", "name": "FoundStats"}},
-        {"data": {"msg": NODE}, "info": {"msg": NODE, "name": "PrintEvent", "level": "info"}},
-    ]
-
-    nodes = parse_dbt_ls_output(map(json.dumps, events), project_path=PROJECT)
-
-    assert list(nodes) == ["model.shop.a"]

@@ -11,7 +11,7 @@ import pytest
 
 from cosmos_venv.config import ProjectConfig, RenderConfig
 from cosmos_venv.constants import LoadMode
-from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.dbt_ls import LsFile
 from cosmos_venv.project.graph import DbtGraph
 from cosmos_venv.project.manifest import Manifest
@@ -74,21 +74,6 @@ def test_a_selection_comes_to_what_it_comes_to_in_the_manifest(
     assert found == by_manifest & listed.nodes().keys()
 
 
-@pytest.mark.parametrize(
-    ("item", "key"),
-    [
-        ("test_type:generic", "test_metadata"),
-        ("+test_name:unique", "test_metadata"),
-        ("tag:geo,access:public", "access"),
-        ("version:latest", "version"),
-        ("path:models/staging/schema.yml", "patch_path"),
-    ],
-)
-def test_what_the_lines_do_not_say_cannot_be_selected_by(listed: LsFile, item: str, key: str) -> None:
-    with pytest.raises(CosmosValueError, match=rf"asks for {key}, which the lines of .*dbt_ls.jsonl do not say. Add"):
-        listed.selected([], [item])
-
-
 def of_model(folder: Path, **more: Any) -> LsFile:
     """A file of one model, with what each line must say, and more."""
     line = {"name": "a", "unique_id": "model.shop.a", "resource_type": "model", "original_file_path": "models/a.sql"}
@@ -97,39 +82,9 @@ def of_model(folder: Path, **more: Any) -> LsFile:
     return LsFile(path=path, folders=FOLDERS)
 
 
-@pytest.mark.parametrize(
-    ("item", "key"),
-    [
-        ("tag:nightly", "tags"),
-        ("tag:*", "tags"),
-        ("config.materialized:view", "config"),
-        ("group:finance", "config"),
-        ("access:*", "access"),
-    ],
-)
-def test_an_exclusion_that_cannot_be_answered_is_refused_and_no_empty_one(tmp_path: Path, item: str, key: str) -> None:
-    with pytest.raises(CosmosValueError, match=f"asks for {key}, which the lines"):
-        of_model(tmp_path, depends_on={}).selected([], [item])
-
-
-def test_what_an_id_tells_need_not_be_said(tmp_path: Path) -> None:
-    file = of_model(tmp_path, config={"tags": ["nightly"]})
-
-    assert file.selected(["package:shop"], []) == file.selected(["tag:nightly"], []) == {"model.shop.a"}
-
-
 def test_a_file_without_edges_is_refused_and_no_dag_without_order(tmp_path: Path) -> None:
     with pytest.raises(CosmosLoadDbtException, match=r"does not say depends_on .*--output-keys name .*depends_on"):
         of_model(tmp_path).nodes()
-
-
-def test_names_of_folders_are_asked_for_where_the_lines_say_them(tmp_path: Path) -> None:
-    """The lines that dbt writes unless it is told which keys do not say them."""
-    file = of_model(tmp_path, tags=[])
-
-    with pytest.raises(CosmosValueError, match="'staging' asks for fqn"):
-        file.selected(["staging"], [])
-    assert file.selected([], ["tag:x"]) == {"model.shop.a"}
 
 
 def test_a_selector_is_refused_and_not_ignored() -> None:
@@ -180,24 +135,3 @@ def test_a_file_that_holds_no_nodes_is_named_with_fault_and_way_out(tmp_path: Pa
 
     with pytest.raises(CosmosLoadDbtException, match=words):
         LsFile(path=path, folders=FOLDERS).nodes()
-
-
-def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
-    path = tmp_path / "ls.jsonl"
-    path.write_bytes(b"\xef\xbb\xbf" + LINE)
-
-    assert len(LsFile(path=path, folders=FOLDERS).nodes()) == 1
-
-
-def test_a_line_separator_in_a_text_ends_no_line(tmp_path: Path) -> None:
-    path = tmp_path / "ls.jsonl"
-    path.write_bytes(LINE.replace(b"{", '{"description": "a\u2028b",'.encode(), 1))
-
-    (node,) = LsFile(path=path, folders=FOLDERS).nodes().values()
-    assert "a\u2028b" in node.description
-
-
-@pytest.mark.parametrize("name", ["absent.jsonl", "."])
-def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path, name: str) -> None:
-    with pytest.raises(CosmosLoadDbtException, match=r"dbt_ls_path .* cannot be read: .*dbt --quiet ls --output json"):
-        LsFile(path=tmp_path / name, folders=FOLDERS).nodes()

@@ -92,27 +92,6 @@ def test_an_answer_that_comes_in_time_is_that_of_this_parse(place: Place) -> Non
     assert place.calls == 1
 
 
-REFUSE_AIRFLOW = """
-import sys
-if "detached_process" in " ".join(sys.orig_argv):
-    sys.modules["airflow"] = None  # importing it fails
-"""
-
-
-def test_the_process_imports_no_airflow(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``import airflow`` has failed in a child of Airflow 3's DAG processor, and it takes longer than all else here."""
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(REFUSE_AIRFLOW)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=os.pathsep)
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__ARTIFACT_MAX_BYTES", "77777")
-
-    made = place.load(seconds=A_WHILE)
-
-    assert (made.load_method, len(made.nodes)) == (LoadMode.DBT_LS, 31)
-    (log,) = (place.cache / "dbt-ls-detached-v1").glob("*.log")
-    assert "Traceback" not in log.read_text()
-
-
 @pytest.mark.long
 def test_the_process_outlives_who_asked_and_holds_nothing_of_it(place: Place, gate: Gate) -> None:
     """Airflow 3's supervisor waits for whoever holds a descriptor of a task; the end of a group reaches its members."""
@@ -229,25 +208,6 @@ def test_what_cannot_be_kept_is_ended_in_time_with_the_reason(place: Place, gate
     assert not (place.cache / "dbt-ls-detached-v1").exists()
 
 
-def test_where_dbt_notes_nothing_the_parse_asks_itself_from_then_on(place: Place) -> None:
-    place.write("models/ports.sql", "{{ env_var(name) }}")
-    for _ in range(2):
-        assert len(place.load(seconds=A_WHILE).nodes) == 31
-
-    logs = list((place.cache / "dbt-ls-detached-v1").glob("*.log"))
-    assert place.calls == 3
-    assert len(logs) == 1
-
-
-def test_a_project_that_changes_meanwhile_is_asked_in_the_parse(place: Place) -> None:
-    place.let_dbt(f"{SAY}; echo 'select 2' > '{place.project}/models/piers.sql'")
-
-    made = place.load(seconds=A_WHILE)
-
-    assert len(made.nodes) == 31
-    assert made.loaded_version is None
-
-
 @pytest.mark.long
 def test_other_machines_get_the_answer_by_the_parse_that_finds_it(
     place: Place, gate: Gate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -262,21 +222,6 @@ def test_other_machines_get_the_answer_by_the_parse_that_finds_it(
     place.load(seconds=A_WHILE)
 
     assert place.calls == 1
-
-
-def test_other_machines_find_what_depends_on_noted_variables(
-    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("AIRFLOW__COSMOS__REMOTE_CACHE_DIR", f"file://{tmp_path}/shared")
-    place.let_dbt_note("PORT")
-    calls = []
-    for machine, port in (("north", "1"), ("south", "1"), ("south", "2"), ("north", "2")):
-        monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / machine))
-        monkeypatch.setenv("PORT", port)
-        place.load()
-        calls.append(place.calls)
-
-    assert calls == [1, 1, 2, 2]
 
 
 def test_a_dbt_that_is_not_there_is_told_at_once(place: Place) -> None:

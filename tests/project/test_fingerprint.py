@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.fingerprint import Tree, fingerprint
 
 
@@ -123,12 +122,6 @@ def test_folders_are_those_of_dbt_project_or_all_where_only_dbt_can_tell(package
     assert digest(package) != before
 
 
-def test_a_folder_that_a_variable_names_counts(package: Path) -> None:
-    write(package / "there" / "m.sql", "select 1")
-
-    assert digest(package, MORE="there") != digest(package)
-
-
 def test_a_link_to_the_repository_among_installed_packages_counts_as_that_package(
     tmp_path: Path, package: Path
 ) -> None:
@@ -165,17 +158,3 @@ def test_the_seeds_are_those_that_dbt_loads(package: Path) -> None:
         write(package / name, "id\n")
 
     assert Tree(folder=package, environment={}).seeds() == [package / "seeds" / "deep" / "a.csv"]
-
-
-@pytest.mark.timeout(20)
-def test_folders_with_millions_of_paths_are_refused(package: Path) -> None:
-    for number in range(24):
-        folder = package / "models" / f"d{number}"
-        folder.mkdir(parents=True)
-        for name in "ab":
-            (folder / name).symlink_to(f"../d{number + 1}")
-
-    with pytest.raises(
-        CosmosLoadDbtException, match=r"/models, of a dbt project, is not read: more than 20,000 folders"
-    ):
-        digest(package)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import resource
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
+from cosmos_venv.config import ProjectConfig, RenderConfig
 from cosmos_venv.constants import InvocationMode, LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.graph import DbtGraph
@@ -60,16 +58,6 @@ def test_a_manifest_that_is_there_is_loaded(method: LoadMode, log: pytest.LogCap
         "test.harbor_ops.not_null_raw_ports_port_id.1d4e824298"
     ]
     assert "Loaded 32 dbt nodes, of which 32 are selected (dbt_manifest, because " in log.text
-
-
-def test_loading_again_gives_the_same() -> None:
-    made = graph(ProjectConfig(DATA, manifest_path=MANIFEST))
-    made.load()
-    first = (made.nodes, made.tests_per_model)
-
-    made.load()
-
-    assert (made.nodes, made.tests_per_model) == first
 
 
 @pytest.mark.parametrize("manifest", [None, "absent.json"])
@@ -121,22 +109,6 @@ def test_a_node_whose_tests_are_all_excluded_has_none_unless_the_setting_keeps_t
     assert list(made.filtered_nodes) == [seed, *(tests if is_kept else ())]
     assert made.tests_per_model == ({seed: tests} if is_kept else {})
     assert made.filtered_nodes[seed].has_test is is_kept
-
-
-def test_what_was_loaded_with_the_other_setting_has_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    project, render = ProjectConfig(DATA, manifest_path=MANIFEST), RenderConfig(exclude=["resource_type:test"])
-    as_dbt = DbtGraph(project=project, render_config=render).version()
-
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__KEEP_EXCLUDED_TESTS", "True")
-
-    assert as_dbt is not None
-    assert DbtGraph(project=project, render_config=render).version() != as_dbt
-
-
-def test_what_an_excluded_node_alone_had_as_tests_stays_away() -> None:
-    made = loaded(ProjectConfig(DATA, manifest_path=MANIFEST), RenderConfig(exclude=["raw_ports"]))
-
-    assert set(made.nodes) - set(made.filtered_nodes) == set(SEED_AND_ITS_TEST)
 
 
 def test_a_yaml_selector_of_the_manifest_stands_above_select() -> None:
@@ -194,20 +166,6 @@ def test_what_is_missing_is_named(project: ProjectConfig, render: dict[str, Any]
         graph(project, RenderConfig(**render), profile_config=None).load()
 
 
-def test_parser_and_tasks_may_see_the_project_in_different_folders(tmp_path: Path) -> None:
-    made = graph(
-        ProjectConfig(manifest_path=MANIFEST, project_name="harbor"),
-        RenderConfig(dbt_project_path=tmp_path / "parser"),
-        execution_config=ExecutionConfig(dbt_project_path=tmp_path / "worker"),
-    )
-    before = made.project_path
-
-    made.load()
-
-    assert (before, made.project_path) == (tmp_path / "parser", tmp_path / "worker")
-    assert made.nodes["seed.harbor_ops.raw_ports"].path_base == tmp_path / "worker"
-
-
 @pytest.fixture
 def vendored(tmp_path: Path) -> Path:
     """A project whose packages folder is named by a variable."""
@@ -242,16 +200,3 @@ def test_another_packages_folder_is_another_version_and_a_variable_nobody_reads_
     assert first is not None
     assert version("vendor") == first
     assert version("elsewhere") != first
-
-
-def test_too_many_open_files_are_told_as_such(fake_dbt: Path) -> None:
-    made = graph(ProjectConfig(DATA), parsing_with(fake_dbt, load_method=LoadMode.DBT_LS))
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    opened = os.open(os.devnull, os.O_RDONLY)
-    os.close(opened)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 1, hard))  # one more
-    try:
-        with pytest.raises(CosmosLoadDbtException, match="ulimit -n"):
-            made.load()
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

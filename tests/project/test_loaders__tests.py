@@ -51,20 +51,3 @@ def test_downstream_are_the_selected_children_without_tests() -> None:
     nodes = project(seed_raw=[], model_a=["seed_raw", "model_gone"], test_t=["seed_raw"])
 
     assert link(nodes).nodes["seed.shop.raw"].downstream == ["model.shop.a"]
-
-
-def test_a_parent_named_twice_counts_once() -> None:
-    nodes = project(model_a=[], model_b=["model_a", "model_a"], test_t=["model_a", "model_a"])
-
-    selection = link(nodes)
-
-    assert selection.tests_per_model == {"model.shop.a": ["test.shop.t"]}
-    assert selection.nodes["model.shop.a"].downstream == ["model.shop.b"]
-
-
-def test_linking_again_changes_nothing() -> None:
-    nodes = project(seed_raw=[], model_a=["seed_raw"], test_t=["model_a"])
-
-    once = link(nodes)
-
-    assert link(once.nodes) == once

@@ -14,11 +14,9 @@ import pytest
 
 from cosmos_venv.config import ProjectConfig, RenderConfig
 from cosmos_venv.constants import LoadMode
-from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
-from cosmos_venv.project.fingerprint import Tree, fingerprint
+from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.graph import DbtGraph
 from tests.files.test_yaml_files import LAUGHS
-from tests.kit import harbor_profile
 
 PROJECT = Path(__file__).parent.parent / "data" / "rendering-project"
 DEEP = '{"a":' * 100_000 + "1" + "}" * 100_000
@@ -134,46 +132,3 @@ def test_of_one_file_that_says_it_all(
         load(project, method)
 
     assert name in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (pipe, OF_PIPE),
-        (text(" " * 200_000), "it has 200,000 bytes, more than [cosmos_venv] artifact_max_bytes = 150000 (raise that"),
-        (text(DEEP[:140_000]), "it is nested too deeply"),
-    ],
-)
-def test_of_the_artifacts_that_a_selection_compares_with(
-    project: Path, make: Callable[[Path], object], words: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__ARTIFACT_MAX_BYTES", "150000")
-    monkeypatch.setenv("DBT_STATE", "state")
-    (project / "state").mkdir()
-    make(project / "state" / MANIFEST)
-
-    with pytest.raises((CosmosLoadDbtException, CosmosValueError), match=re.escape(words)):
-        load(project, LoadMode.DBT_MANIFEST, select=["state:modified"])
-
-
-def test_of_a_profile(project: Path) -> None:
-    with (project / "profiles.yml").open("ab") as file:
-        file.truncate(40_000_000)
-
-    with pytest.raises(CosmosValueError, match=r"profiles\.yml cannot be read: it has 40,000,000 bytes, and at most"):
-        harbor_profile(project).validate_profiles_yml()
-
-
-def test_the_fingerprint_of_a_project_reads_none_of_them(project: Path) -> None:
-    """dbt itself may never look at them."""
-    before = fingerprint(Tree(folder=project))
-    pipe(project / "odd.sql")
-    device(project / "odd.yml")
-    with (project / "dump.sql").open("wb") as file:
-        file.truncate(2_000_000_000)
-
-    after = fingerprint(Tree(folder=project))
-
-    assert before.digest != after.digest
-    os.utime(project / "dump.sql", (0, 0))
-    assert fingerprint(Tree(folder=project)).digest != after.digest  # what is too long counts by its size and times

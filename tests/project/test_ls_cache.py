@@ -16,7 +16,7 @@ import pytest
 
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException
-from tests.project.ls_place import DATA, DEADLINE, SAY, Place, loading, until
+from tests.project.ls_place import DEADLINE, SAY, Place, loading, until
 
 
 def test_an_unchanged_project_needs_no_dbt(place: Place) -> None:
@@ -116,15 +116,6 @@ def test_a_variable_that_the_project_names_counts(place: Place, monkeypatch: pyt
     assert place.calls == 2
 
 
-def test_a_secret_in_the_profile_is_no_reason_to_ask_again(place: Place) -> None:
-    """A profile that is written from a Connection doubles the quotes, as YAML wants it in a text in single quotes."""
-    (place.project / "profiles.yml").write_text("harbor:\n  password: '{{ env_var(''PASSWORD'') }}'\n")
-    place.load()
-    place.load()
-
-    assert place.calls == 1
-
-
 def test_a_variable_with_a_computed_name_counts_as_dbt_notes_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.write("macros/port.sql", "{% macro port() %}{{ env_var('PORT_' ~ target.name) }}{% endmacro %}")
     place.let_dbt_note("PORT_dev")
@@ -136,16 +127,6 @@ def test_a_variable_with_a_computed_name_counts_as_dbt_notes_it(place: Place, mo
         assert version is not None
 
     assert calls == [1, 1, 2, 2]
-
-
-def test_a_computed_name_that_dbt_has_not_come_by_is_no_reason_to_ask_again(place: Place) -> None:
-    """The variable of a macro that only a running model calls has such a name."""
-    place.write("macros/port.sql", "{% macro port() %}{{ env_var('PORT_' ~ target.name) }}{% endmacro %}")
-    place.let_dbt_note()
-    place.load()
-    place.load()
-
-    assert place.calls == 1
 
 
 def test_a_variable_that_only_an_installed_package_reads_counts_as_dbt_notes_it(
@@ -230,107 +211,6 @@ def test_what_dbt_said_of_a_project_that_changed_meanwhile_is_not_kept(place: Pl
 
     assert first.loaded_version is None
     assert second.loaded_version is not None
-    assert place.calls == 2
-
-
-def test_a_line_separator_in_a_text_ends_no_line(place: Place) -> None:
-    text = (DATA / "dbt_ls.jsonl").read_text(encoding="utf-8")
-    lines = re.sub("^{", '{"description": "a\u2028b\x85",', text, flags=re.MULTILINE)
-    (place.cache.parent / "lines").write_text(lines, encoding="utf-8")
-    place.let_dbt(f"cat '{place.cache.parent / 'lines'}'")
-    first = place.load()
-
-    assert "a\u2028b\x85" in "".join(node.description for node in first.nodes.values())
-    assert place.load().nodes == first.nodes
-    assert place.calls == 1
-
-
-def test_a_dbt_that_fails_is_asked_again(place: Place) -> None:
-    place.let_dbt("echo 'no such model'; exit 2")
-    with pytest.raises(CosmosLoadDbtException, match="no such model"):
-        place.load()
-    place.let_dbt(SAY)
-
-    assert len(place.load().nodes) == 31
-    assert place.calls == 2
-
-
-def test_a_file_that_has_just_changed_is_looked_into_whatever_its_time_says(place: Place) -> None:
-    """A clock may tick more slowly than files are written."""
-    model = place.project / "models" / "ports.sql"
-    at = model.stat().st_mtime_ns
-    place.load()
-    place.write("models/ports.sql", "select 7")
-    os.utime(model, ns=(at, at))
-    place.load()
-
-    assert place.calls == 2
-
-
-def test_files_that_look_untouched_are_not_read_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cosmos_venv.project.fingerprint.SETTLED_SECONDS", -60.0)  # whatever their times
-    place.load()
-    monkeypatch.setattr("cosmos_venv.project.fingerprint._of_content", None)
-
-    assert place.load().load_method is LoadMode.DBT_LS_CACHE
-
-
-@pytest.mark.parametrize("kind", ["dbt-ls-v1", "fingerprints-v1"])
-@pytest.mark.parametrize("left", [0, 40])
-def test_what_was_cut_short_is_not_there(place: Place, monkeypatch: pytest.MonkeyPatch, kind: str, left: int) -> None:
-    monkeypatch.setattr("cosmos_venv.project.fingerprint.SETTLED_SECONDS", -60.0)
-    nodes = place.load().nodes
-    for path in (place.cache / kind).iterdir():
-        path.write_bytes(path.read_bytes()[:left])
-
-    assert place.load().nodes == nodes
-
-
-def test_two_links_to_one_folder_are_two_folders(place: Place, tmp_path: Path) -> None:
-    (tmp_path / "shared").mkdir()
-    (tmp_path / "shared" / "more.sql").write_text("select 1")
-    (place.project / "models" / "a").symlink_to(tmp_path / "shared")
-    (place.project / "models" / "loop").symlink_to(place.project)
-    place.load()
-    (place.project / "models" / "b").symlink_to(tmp_path / "shared")
-    place.load()
-
-    assert place.calls == 2
-
-
-def test_a_package_that_holds_the_project_counts_without_what_dbt_writes(place: Place) -> None:
-    package = place.project.parent
-    place.write("packages.yml", "packages:\n  - local: ../\n")
-    (package / "macros").mkdir()
-    (package / "other").mkdir()
-    for folder in (package, package / "other"):
-        (folder / "dbt_project.yml").write_text("name: cranes\n")
-
-    place.load(has_deps=False)
-    for written in (place.project, package, package / "other"):
-        (written / "target" / "compiled").mkdir(parents=True)
-        (written / "target" / "manifest.json").touch()
-        (written / "target" / "compiled" / "m.sql").write_text("select 1")
-    place.load(has_deps=False)
-    for other in (".venv/pyvenv.cfg", ".venv/lib/module.py", "setup.py", "docs/conf.py"):
-        (package / other).parent.mkdir(parents=True, exist_ok=True)
-        (package / other).touch()
-    place.load(has_deps=False)
-    assert place.calls == 1
-    (package / "macros" / "height.sql").write_text("{% macro height() %}1{% endmacro %}")
-    place.load(has_deps=False)
-    assert place.calls == 2
-
-
-def test_folders_of_files_that_lie_beside_the_project_count(place: Place) -> None:
-    with (place.project / "dbt_project.yml").open("a") as file:
-        file.write("\nmacro-paths: [../shared]\n")
-    shared = place.project.parent / "shared"
-    shared.mkdir()
-    for number in (1, 1, 2):
-        (shared / "m.sql").write_text(f"{{% macro m() %}}{number}{{% endmacro %}}")
-        place.load()
-
     assert place.calls == 2
 
 

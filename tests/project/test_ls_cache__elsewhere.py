@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from pytest_cosmos_venv import Variables
-from tests.project.ls_place import DATA, Place
+from tests.project.ls_place import Place
 
 
 def test_the_cache_mode_takes_what_dbt_has_said(place: Place) -> None:
@@ -109,90 +108,6 @@ def test_what_another_machine_was_told_is_taken_and_kept(place: Place, elsewhere
     assert second.load_method is LoadMode.DBT_LS_CACHE
 
 
-def test_a_folder_that_others_may_write_to_is_one_warning(place: Place, log: pytest.LogCaptureFixture) -> None:
-    (place.cache / "dbt-ls-v1").mkdir(parents=True)
-    place.cache.chmod(0o775)
-    for _ in range(2):
-        place.load()
-
-    said = {id(record): record.getMessage() for record in log.records if "others may write" in record.getMessage()}
-    assert len(said) == 1
-    assert str(place.cache) in next(iter(said.values()))
-    assert "cache_dir" in next(iter(said.values()))
-
-
-def test_what_comes_from_elsewhere_is_taken_where_nothing_can_be_kept_here(place: Place, elsewhere: Elsewhere) -> None:
-    elsewhere.go_to("north")
-    first = place.load()
-    elsewhere.go_to("south")
-    south = elsewhere.shared.parent / "south"
-    south.mkdir()
-    south.chmod(0o775)
-
-    assert place.load().nodes == first.nodes
-    assert place.calls == 1
-
-
-def test_what_was_cut_short_elsewhere_is_not_there(place: Place, elsewhere: Elsewhere) -> None:
-    elsewhere.go_to("north")
-    nodes = place.load().nodes
-    (kept,) = elsewhere.kept
-    kept.write_bytes(kept.read_bytes()[:500])
-    elsewhere.go_to("south")
-
-    assert place.load().nodes == nodes
-    assert place.calls == 2
-
-
-def test_where_the_age_of_an_answer_counts_none_comes_from_elsewhere(place: Place, elsewhere: Elsewhere) -> None:
-    place.write("packages.yml", "packages:\n  - package: dbt-labs/dbt_utils\n    version: '>=1.0.0'\n")
-    elsewhere.go_to("north")
-    place.load()
-
-    assert not elsewhere.shared.exists()
-
-
-@pytest.mark.parametrize(
-    ("deps", "more_calls"),
-    [
-        pytest.param("true", 0, id="taken-as-it-is"),
-        pytest.param("echo other > package-lock.yml", 2, id="written-anew"),
-        pytest.param("rm package-lock.yml", 2, id="lost"),
-    ],
-)
-def test_an_answer_lasts_only_where_dbt_has_taken_the_lock_file_as_it_is(
-    place: Place, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch, deps: str, more_calls: int
-) -> None:
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__PACKAGES_MAX_AGE", "0")
-    place.write("packages.yml", "packages:\n  - package: dbt-labs/dbt_utils\n    version: '>=1.0.0'\n")
-    place.write("package-lock.yml", "packages: [{package: dbt-labs/dbt_utils, version: 1.0.0}]\n")
-    place.let_dbt(f"case $1 in deps) {deps};; *) cat '{DATA / 'dbt_ls.jsonl'}';; esac")
-    elsewhere.go_to("north")
-    place.load()
-    first = place.calls
-
-    place.load()
-
-    assert place.calls - first == more_calls
-    assert elsewhere.shared.exists() is (more_calls == 0)
-
-
-def test_only_the_newest_are_kept_elsewhere(place: Place, elsewhere: Elsewhere) -> None:
-    elsewhere.go_to("north")
-    place.load()
-    (newest,) = elsewhere.kept
-    for number in range(220):
-        old = newest.with_name(f"{number:03}.jsonl")
-        old.write_text("x")
-        os.utime(old, (number, number))
-    place.load(select=["a"])
-
-    names = [path.name for path in elsewhere.kept]
-    assert len(names) == 200
-    assert "021.jsonl" not in names
-    assert newest.name in names
-
-
 @pytest.mark.parametrize(
     ("url", "words"),
     [
@@ -214,20 +129,3 @@ def test_a_place_that_cannot_be_had_is_one_warning(
     assert len({id(record) for record in said}) == 1
     assert "word" not in said[0].getMessage()
     assert re.search(words, said[0].getMessage())
-
-
-def test_a_place_that_does_not_answer_takes_no_more_than_its_time(
-    place: Place, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
-) -> None:
-    """A pipe that nobody writes to is a disk that hangs."""
-    monkeypatch.setattr("cosmos_venv.project.ls_cache.PATIENCE", 0.2)
-    elsewhere.go_to("north")
-    place.load()
-    (kept,) = elsewhere.kept
-    kept.unlink()
-    os.mkfifo(kept)
-    elsewhere.go_to("south")
-
-    assert len(place.load().nodes) == 31
-    assert "there was no answer within 0 s" in log.text
-    os.close(os.open(kept, os.O_WRONLY | os.O_NONBLOCK))  # the one who waits goes home

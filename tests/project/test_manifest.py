@@ -65,12 +65,6 @@ def test_files_of_packages_lie_in_the_packages_folder(tmp_path: Path) -> None:
     assert nodes["model.utils.b"].file_path == tmp_path / "vendor/utils/models/a.sql"
 
 
-def test_paths_written_on_windows_are_understood(tmp_path: Path) -> None:
-    path = write_manifest(tmp_path, {"model.shop.a": entry(original_file_path="models\\sub\\a.sql")})
-
-    assert Manifest(path).nodes(project_path=tmp_path)["model.shop.a"].original_file_path == Path("models/sub/a.sql")
-
-
 def test_nodes_that_no_file_declares_are_left_out(tmp_path: Path) -> None:
     path = write_manifest(tmp_path, {"model.other.a": entry(original_file_path=""), "model.shop.a": entry()})
 
@@ -104,12 +98,6 @@ def test_a_file_that_is_no_manifest_is_named_with_fault_and_way_out(tmp_path: Pa
 
     with pytest.raises(CosmosLoadDbtException, match=rf"({words}).*(?s:.*)`dbt parse` or `dbt compile`"):
         Manifest(path).nodes(project_path=tmp_path)
-
-
-@pytest.mark.parametrize("name", ["absent.json", "."])
-def test_a_manifest_that_cannot_be_opened_is_named(tmp_path: Path, name: str) -> None:
-    with pytest.raises(CosmosLoadDbtException, match=r"manifest_path .* cannot be read: (No such file|Is a directory)"):
-        Manifest(tmp_path / name).nodes(project_path=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -147,21 +135,6 @@ def test_manifests_before_dbt_1_5_are_refused(tmp_path: Path, version: int, is_r
         return
     with pytest.raises(CosmosLoadDbtException, match=r"schema v8; v9 \(dbt 1\.5\) or later is needed"):
         Manifest(path).nodes(project_path=tmp_path)
-
-
-@pytest.mark.parametrize("kind", ["model", "test"])
-def test_who_changes_what_a_node_says_changes_no_other_node_and_no_later_load(tmp_path: Path, kind: str) -> None:
-    config = {"enabled": True, "meta": {"owner": "ops"}}
-    path = write_manifest(tmp_path, {f"{kind}.shop.{name}": entry(kind, config=config) for name in "ab"})
-    nodes = Manifest(path).nodes(project_path=tmp_path)
-
-    told = nodes[f"{kind}.shop.a"].config
-    told["enabled"] = False
-    told["meta"]["owner"] = "me"
-
-    assert nodes[f"{kind}.shop.a"].owner == "me"
-    assert nodes[f"{kind}.shop.b"].config == config
-    assert Manifest(path).nodes(project_path=tmp_path).keys() == nodes.keys()
 
 
 def test_a_configuration_that_is_none_is_told_with_its_entry_wherever_it_stands(tmp_path: Path) -> None:

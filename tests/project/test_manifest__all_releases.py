@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -108,30 +106,12 @@ def test_the_public_schemas_need_no_more_than_they_must_have(tmp_path: Path, ver
     assert [task.task_id for task in planned(path).tasks] == ["a_run", "b_run"]
 
 
-def test_missing_sections_and_fields_are_no_obstacle(tmp_path: Path) -> None:
-    path = write_manifest(tmp_path, {"model.shop.a": {"resource_type": "model", "original_file_path": "models/a.sql"}})
-
-    assert [task.task_id for task in planned(path).tasks] == ["a_run"]
-    assert Manifest(path).selected(["a", "package:shop"], [], None) == {"model.shop.a"}
-
-
 def test_nodes_in_a_circle_are_named(tmp_path: Path) -> None:
     path = write_manifest(tmp_path, dict([model("a", "c"), model("b", "a"), model("c", "b"), model("d")]))
 
     assert Manifest(path).selected(["+a+", "@b"], [], None) == {f"model.shop.{name}" for name in "abc"}
     with pytest.raises(CosmosLoadDbtException, match=r"(?s)model\.shop\.a|a_run"):
         planned(path)
-
-
-def test_parents_that_are_not_there_are_passed_over(tmp_path: Path) -> None:
-    path = write_manifest(
-        tmp_path, dict([model("a", "gone"), model("b", "a", "disabled")]), disabled={"model.shop.disabled": [entry()]}
-    )
-
-    made = planned(path)
-
-    assert made.edges == (("a_run", "b_run"),)
-    assert Manifest(path).selected(["+b"], [], None) == {"model.shop.a", "model.shop.b"}
 
 
 def test_disabled_nodes_have_no_task_wherever_they_stand(tmp_path: Path) -> None:
@@ -150,55 +130,3 @@ def test_a_type_that_nobody_knows_is_kept_and_has_no_task(tmp_path: Path) -> Non
 
     assert set(graph.filtered_nodes) == {"model.shop.a", "wonder.shop.w"}
     assert [task.task_id for task in planned(path).tasks] == ["a_run"]
-
-
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
-def test_utf_16_is_named(tmp_path: Path, encoding: str) -> None:
-    path = write_manifest(tmp_path, {})
-    path.write_bytes(path.read_text().encode(encoding))
-
-    with pytest.raises(CosmosLoadDbtException, match=r"manifest\.json is UTF-16; UTF-8 is needed\. Write it anew"):
-        Manifest(path)
-
-
-def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
-    path = write_manifest(tmp_path, dict([model("a")]))
-    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-
-    assert [task.task_id for task in planned(path).tasks] == ["a_run"]
-
-
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
-@pytest.mark.parametrize("path", RECORDED[-1:], ids=lambda path: str(path.stem))
-def test_wherever_it_is_cut_off_it_is_named(path: Path, share: float, tmp_path: Path) -> None:
-    content = path.read_bytes().rstrip()
-    cut = tmp_path / "manifest.json"
-    cut.write_bytes(content[: int(len(content) * share)])
-
-    with pytest.raises(CosmosLoadDbtException, match=r"manifest\.json is cut off"):
-        Manifest(cut)
-
-
-@pytest.mark.long
-def test_a_hundred_megabytes_are_read_within_their_size(tmp_path: Path) -> None:
-    """SQL is most of it, in one million lines; four times its size is what the text, and all else, may take."""
-    sql = "select one, two, three from somewhere\n" * 130
-    nodes = dict(
-        model(f"m{number:05}", *([f"m{number - 1:05}"] if number else []), raw_code=sql, compiled_code=sql)
-        for number in range(10_000)
-    )
-    path = write_manifest(tmp_path, nodes)
-    code = (
-        "import resource, sys; from pathlib import Path; from cosmos_venv.project.manifest import Manifest\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "manifest = Manifest(Path(sys.argv[1]))\n"
-        "print(len(manifest.nodes(project_path=Path('.'))), len(manifest.selected(['+m09999'], [], None)))\n"
-        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)"
-    )
-
-    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
-
-    counts, memory = done.stdout.splitlines()
-    assert path.stat().st_size > 100e6
-    assert counts == "10000 10000"
-    assert int(memory) < 2 * path.stat().st_size

@@ -86,14 +86,6 @@ def test_the_context_is_plain_data() -> None:
     assert context["checksum"] is None
 
 
-def test_a_file_that_was_given_as_text_is_a_path() -> None:
-    written = DbtNode("model.shop.a", DbtResourceType.MODEL, [], Path("/srv/shop"), "models/a.sql")
-
-    assert written.original_file_path == Path("models/a.sql")
-    assert written.file_path == Path("/srv/shop/models/a.sql")
-    assert written == DbtNode("model.shop.a", DbtResourceType.MODEL, [], Path("/srv/shop"), Path("models/a.sql"))
-
-
 def pickled(given: DbtNode) -> object:
     return pickle.loads(pickle.dumps(given))  # noqa: S301 - written in the same line
 
@@ -107,62 +99,3 @@ def test_a_node_can_be_copied_changed_and_pickled_before_and_after_its_path_was_
     copies += [copy.copy(fresh), pickled(fresh), dataclasses.replace(fresh)]
     assert copies == [fresh] * len(copies)
     assert dataclasses.replace(fresh, tags=["x"]).tags == ["x"]
-
-
-def test_a_node_cannot_be_changed_and_has_no_other_attributes() -> None:
-    fixed = node()
-
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        fixed.tags = []  # type: ignore[misc]
-    with pytest.raises(AttributeError, match="'DbtNode' object has no attribute 'file_paht'"):
-        _ = fixed.file_paht  # type: ignore[attr-defined]
-
-
-def test_nodes_share_no_list_that_was_not_given() -> None:
-    one, other = node(), node()
-
-    one.tags.append("x")
-    one.downstream.append("x")
-
-    assert (other.tags, other.downstream) == ([], [])
-
-
-def test_a_node_keeps_its_kind_when_it_learns_of_its_relations() -> None:
-    class OwnNode(DbtNode):
-        pass
-
-    own = OwnNode("model.shop.a", DbtResourceType.MODEL, [], Path("/srv/shop"), "models/a.sql")
-    related = own.related(has_test=True, has_non_detached_test=False, downstream_of=lambda each: [f"{each}.b"])
-
-    assert type(related) is OwnNode
-    assert (related.has_test, related.has_non_detached_test, related.downstream) == (True, False, ["model.shop.a.b"])
-    assert (own.has_test, own.downstream) == (False, [])
-
-
-def test_what_comes_after_a_node_goes_with_it_and_not_where_it_was_found() -> None:
-    asked = []
-
-    def downstream_of(unique_id: str) -> list[str]:
-        asked.append(unique_id)
-        return [f"{unique_id}.b"]
-
-    fresh = node().related(has_test=True, has_non_detached_test=True, downstream_of=downstream_of)
-
-    copies = [copy.copy(fresh), copy.deepcopy(fresh), pickled(fresh), dataclasses.replace(fresh)]
-
-    assert copies == [fresh] * len(copies)
-    assert asked == [fresh.unique_id]
-
-
-def test_who_changes_the_configuration_of_a_node_does_not_change_that_of_others() -> None:
-    shared: dict[str, Any] = {"materialized": "view", "meta": {"owner": "ops"}}
-    first, second = (
-        DbtNode("model.shop.a", DbtResourceType.MODEL, [], Path(), "a.sql", config=shared, shares_config=True)
-        for _ in range(2)
-    )
-
-    first.config["meta"]["owner"] = "me"
-    first.config["materialized"] = "table"
-
-    assert second.config == {"materialized": "view", "meta": {"owner": "ops"}}
-    assert (second.owner, second.materialized) == ("ops", "view")

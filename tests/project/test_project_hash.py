@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -63,12 +62,6 @@ def test_a_local_package_counts(dbt_project: Path) -> None:
     assert project_hash(dbt_project, {}) != before
 
 
-def test_a_copy_elsewhere_has_the_same(dbt_project: Path, tmp_path: Path) -> None:
-    copied = shutil.copytree(dbt_project, tmp_path / "bundle" / "v2" / "another-name")
-
-    assert project_hash(copied, {}) == project_hash(dbt_project, {})
-
-
 @pytest.mark.parametrize("pattern", ["drafts", "models/drafts", "*.draft.sql", "dra*"])
 def test_what_is_excluded_does_not_count(pattern: str, dbt_project: Path) -> None:
     draft = dbt_project / "models" / "drafts" / "night.draft.sql"
@@ -85,17 +78,3 @@ def test_what_is_excluded_does_not_count(pattern: str, dbt_project: Path) -> Non
 
 def test_there_is_none_of_a_folder_without_a_project(tmp_path: Path) -> None:
     assert project_hash(tmp_path, {}) is None
-
-
-@pytest.mark.parametrize(
-    ("file", "text"),
-    [("dbt_project.yml", "name: ["), ("packages.yml", 'packages: [{local: "../a\\0b"}]')],
-    ids=["no-yaml", "no-path"],
-)
-def test_a_project_that_cannot_be_read_has_none_and_the_log_says_why(
-    file: str, text: str, dbt_project: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (dbt_project / file).write_text(text)
-
-    assert project_hash(dbt_project, {}) is None
-    assert "The DAG has no hash of its dbt project: " in caplog.text

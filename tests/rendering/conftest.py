@@ -26,7 +26,6 @@ PYTHONS = [
                     is_missing(python) or (release == "airflow30" and sys.version_info >= (3, 13)),
                     reason=f"no Airflow at .cache/envs/{release}: make test makes it (3.0: Python 3.10 to 3.12)",
                 ),
-                *([] if release == OLDEST_3 else [pytest.mark.exhaustive]),
             ],
         )
         for release, python in OLDER_AIRFLOWS_3.items()

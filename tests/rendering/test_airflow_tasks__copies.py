@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv import ProfileConfig
-from cosmos_venv.compat import DAG, BaseOperator, EmptyOperator, TaskGroup
+from cosmos_venv.compat import DAG, BaseOperator, TaskGroup
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.virtualenv import DbtTestVirtualenvOperator
 from cosmos_venv.rendering.airflow_tasks import TaskMaker
@@ -118,25 +118,6 @@ def test_a_task_with_other_arguments_is_no_copy(dag: DAG) -> None:
         (0, "dbt", {}),
         (0, "default_pool", {"A": "b"}),
     ]
-
-
-def test_a_task_that_waits_for_another_ones_output_is_no_copy_and_waits(dag: DAG) -> None:
-    before = EmptyOperator(task_id="before")
-    make = maker(dag, vars=before.output)
-
-    tasks = [make.make(DbtRunLocalOperator, name, None, {"select": name}) for name in ("a", "b")]
-
-    assert [task.upstream_task_ids for task in tasks] == [{"before"}, {"before"}]
-    assert before.downstream_task_ids == {"a", "b"}
-
-
-def test_tasks_within_the_block_of_a_setup_task_come_after_it(dag: DAG) -> None:
-    make = maker(dag)
-
-    with EmptyOperator(task_id="create").as_setup():  # type: ignore[no-untyped-call]
-        tasks = [make.make(DbtRunLocalOperator, name, None, {"select": name}) for name in ("a", "b")]
-
-    assert [task.upstream_task_ids for task in tasks] == [{"create"}, {"create"}]
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping
 from graphlib import TopologicalSorter
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -106,53 +104,6 @@ def test_names_stay_when_a_model_is_added() -> None:
     assert [task.task_id for task in after.tasks] == [task.task_id for task in before.tasks]
 
 
-def batches_by_tag(*tags: str) -> dict[str, tuple[str, ...]]:
-    """Name of each batch to its nodes, of one node for each tag; the nodes are m0, m1, ..."""
-    nodes = {
-        f"model.shop.m{number}": DbtNode(
-            f"model.shop.m{number}", DbtResourceType.MODEL, [], Path("/srv/shop"), Path("models/m.sql"), tags=[tag]
-        )
-        for number, tag in enumerate(tags)
-    }
-    return {batch.name: batch.members for batch in batches_of(nodes, nodes, BatchBy.TAG).batches}
-
-
-def test_labels_that_are_one_name_in_an_id_are_batches_of_their_own() -> None:
-    found = batches_by_tag("a/b", "a b", "a_c", "a/b", "★", "x" * 300)
-
-    shared = [name for name in found if re.fullmatch(r"a_b_[0-9a-f]{8}", name)]
-    assert {found[name] for name in shared} == {("model.shop.m0", "model.shop.m3"), ("model.shop.m1",)}
-    assert found["a_c"] == ("model.shop.m2",)
-    assert len(found) == 5
-    assert max(map(len, found)) < 200
-    assert [*batches_by_tag("a b", "a/b")] == shared[::-1]  # whatever comes first
-
-
-def test_first_nodes_of_one_name_begin_chains_of_their_own() -> None:
-    plan = planned(
-        node("model.shop.orders"),
-        node("model.crm.orders"),
-        node("model.crm.report", "model.crm.orders"),
-        render=RenderConfig(batch_by="chain"),  # type: ignore[arg-type]
-    )
-
-    names = {task_id.rpartition("_batch")[0].rpartition("_")[0]: nodes for task_id, nodes in nodes_of(plan).items()}
-    assert names == {
-        "model_shop_orders": ["model.shop.orders"],
-        "model_crm_orders": ["model.crm.orders", "model.crm.report"],
-    }
-
-
-def test_a_part_of_a_split_batch_takes_no_name_of_another_one() -> None:
-    late = node("model.shop.late", "model.shop.mart", file="models/staging/late.sql")
-    second = node("model.shop.second", file="models/staging_2/second.sql")
-
-    found = nodes_of(shop(late, second))
-
-    assert found["models_staging_2_batch"] == ["model.shop.second"]
-    assert found["models_staging_3_batch"] == ["model.shop.late"]
-
-
 def test_ids_that_cannot_be_are_refused_with_the_parameter_that_names_batches() -> None:
     with pytest.raises(CosmosLoadDbtException, match=r"would both become 'mart_run_batch'. Name batches otherwise"):
         shop(batch_by=lambda _: {"model.shop.stg_a": "mart_run"}, normalize_task_id=lambda _: "mart_run_batch")
@@ -206,13 +157,6 @@ def test_one_batch_has_all_nodes() -> None:
     }
 
 
-def test_one_batch_is_split_around_a_node_that_needs_a_task_of_its_own() -> None:
-    pooled = node("model.shop.pooled", "model.shop.mart", meta={"cosmos": {"operator_kwargs": {"pool": "large"}}})
-    after = node("model.shop.after", "model.shop.pooled")
-
-    assert [*nodes_of(shop(pooled, after, batch_by=BatchBy.ALL))] == ["all_batch", "pooled_run", "all_2_batch"]
-
-
 def test_tests_run_in_batches_under_build_too() -> None:
     pooled = node("model.shop.pooled", "model.shop.mart", meta={"cosmos": {"operator_kwargs": {"pool": "large"}}})
     across = node("test.shop.across.1b", "model.shop.pooled", "model.shop.mart")
@@ -256,23 +200,6 @@ def test_a_test_whose_batches_have_no_last_one_runs_once_behind_all() -> None:
     assert nodes_of(plan)["same_rows_test"] == []
     assert {("stg_a_batch", "same_rows_test"), ("stg_b_batch", "same_rows_test")} <= {*plan.edges}
     assert not [each for each in nodes_of(plan).values() if TOGETHER.unique_id in each]
-
-
-def test_a_test_of_a_batch_and_a_node_alone_does_not_run_with_the_node() -> None:
-    pooled = node(
-        "model.shop.pooled",
-        "seed.shop.raw",
-        meta={"cosmos": {"operator_kwargs": {"pool": "large"}}},
-    )
-    late = node("model.shop.late", "model.shop.pooled", file="models/marts/late.sql")
-    across = node("test.shop.across.1b", "model.shop.pooled", "model.shop.late")
-    own = node("test.shop.unique_p.1b", "model.shop.pooled")
-
-    plan = shop(pooled, late, across, own)
-
-    assert across.unique_id in nodes_of(plan)["models_marts_batch"]
-    (test,) = (task for task in plan.tasks if task.task_id == "pooled.test")
-    assert test.arguments["exclude"] == "across"
 
 
 def test_a_test_with_arguments_of_its_own_has_a_task_of_its_own() -> None:

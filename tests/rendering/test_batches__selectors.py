@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
-from cosmos_venv.constants import BatchBy, DbtResourceType, TestBehavior, TestIndirectSelection
+from cosmos_venv.constants import DbtResourceType, TestBehavior, TestIndirectSelection
 from cosmos_venv.project.graph import link
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.model import Plan
 from cosmos_venv.rendering.planner import plan
-from cosmos_venv.rendering.task_arguments import PlanningSettings
 from tests.rendering.made import node, planned
 
 ORDERS = node("model.shop.orders")
@@ -95,12 +94,6 @@ def test_a_model_is_told_without_one_of_a_package_whose_name_is_a_folder_here() 
     }
 
 
-def test_a_file_with_characters_that_mean_something_to_dbt_is_not_named() -> None:
-    odd = declared("model.shop.orders", fqn="shop.orders", file="models/or,ders*.sql")
-
-    assert told(in_batches(odd, LINES))["model.shop.orders"] == "fqn:shop.orders"
-
-
 def planned_of(selected: tuple[DbtNode, ...], known: tuple[DbtNode, ...], **render: Any) -> Plan:
     selection = link({each.unique_id: each for each in selected})
     return plan(
@@ -165,16 +158,6 @@ def test_tests_of_one_fqn_have_one_task_where_none_of_their_batches_is_the_last(
     assert {before for before, after in made.edges if after == "has_an_id_test"} == {"orders_batch", "piers_batch"}
 
 
-def test_the_one_task_of_tests_of_one_fqn_has_the_arguments_of_the_test_that_has_any() -> None:
-    plain, other = NAMED
-    pooled = declared(other.unique_id, *other.depends_on, fqn=".".join(other.fqn or ()), meta=IN_A_POOL)
-
-    made = in_batches(ORDERS, PIERS, plain, pooled)
-
-    (task,) = (each for each in made.tasks if each.task_id == "has_an_id_test")
-    assert task.arguments["pool"] == "qa"
-
-
 def test_a_unit_test_with_arguments_of_its_own_has_a_task_that_runs_it_alone() -> None:
     unit = declared("unit_test.shop.orders.adds_up", "model.shop.orders", fqn="shop.orders.adds_up", meta=IN_A_POOL)
 
@@ -218,15 +201,6 @@ def test_a_node_alone_is_told_as_within_a_batch(behavior: TestBehavior, ids: set
     assert {found[each] for each in ids} == {"fqn:shop.orders,file:orders.sql"}
 
 
-def test_a_node_alone_is_told_exactly_by_the_older_flag_too() -> None:
-    alone = node("model.shop.orders", meta=IN_A_POOL)
-    settings = PlanningSettings(uses_models_flag=True)
-
-    made = planned(alone, LINES, render=RenderConfig(batch_by=BatchBy.WAVE), settings=settings)
-
-    assert selections(made)["orders_run"] == "fqn:shop.orders,file:orders.sql"
-
-
 def test_a_test_alone_is_told_without_the_model_of_its_name() -> None:
     singular = declared(
         "test.shop.orders", "model.shop.orders", fqn="shop.orders", file="tests/orders.sql", meta=IN_A_POOL
@@ -259,18 +233,6 @@ def test_nodes_whose_fqn_nobody_knows_are_told_with_their_file() -> None:
         "model.shop.piers": "piers,file:piers.sql",
         "snapshot.shop.history": "history,resource_type:snapshot",
     }
-
-
-def test_a_unit_test_whose_fqn_nobody_knows_is_told_by_its_name() -> None:
-    unit = DbtNode(
-        "unit_test.shop.orders.adds_up",
-        DbtResourceType.UNIT_TEST,
-        ["model.shop.orders"],
-        Path("/srv/shop"),
-        Path("models/schema.yml"),
-    )
-
-    assert told(in_batches(ORDERS, unit))[unit.unique_id] == "unit_test:adds_up"
 
 
 def with_ephemeral(choice: TestIndirectSelection) -> Mapping[str, str]:

@@ -8,17 +8,14 @@ import pytest
 
 from cosmos_venv import (
     DbtDag,
-    DbtTaskGroup,
     ExecutionConfig,
     ExecutionMode,
-    RenderConfig,
     SourceRenderingBehavior,
     TestBehavior,
     TestIndirectSelection,
 )
 from cosmos_venv.compat import DAG, BaseOperator, EmptyOperator, TaskGroup
 from cosmos_venv.exceptions import CosmosValueError
-from tests.rendering.made import node, planned
 from tests.rendering.recorded_project import RECORDED, START, edges_of, manifest_arguments
 
 PORT_CALLS = "model.harbor_ops.port_calls"
@@ -193,14 +190,6 @@ def test_where_a_converter_makes_nothing_of_a_node_no_edge_bridges_the_gap() -> 
     assert PORT_CALLS not in dag.tasks_map
 
 
-def test_a_group_of_which_nothing_is_made_stands_empty() -> None:
-    converters = {"seed": Refusing(), "test": Refusing()}
-
-    dag = dag_of(converters, render={"node_conversion_by_task_group": False, "select": ["raw_ports", "stg_ports"]})
-
-    assert dag.task_ids == ["stg_ports.run"]
-
-
 def test_the_test_of_a_node_is_converted_with_the_node_and_a_detached_one_with_the_test() -> None:
     converter = Recorder()
 
@@ -228,17 +217,6 @@ def test_the_one_test_of_all_belongs_to_no_node_and_may_be_left_out(converter: R
     assert ("rendering-project_test" in dag.tasks_map) is ("own_rendering-project_test" in dag.task_ids)
 
 
-def test_in_a_group_with_folders_a_converter_is_told_the_folders_group() -> None:
-    converter = Recorder()
-    with DAG("outer", schedule=None, start_date=START) as dag:
-        group = DbtTaskGroup("harbor", **arguments({"exposure": converter}, render={"group_nodes_by_folder": True}))
-
-    (given,) = converter.asked
-    assert (given["dag"], given["task_group"].group_id) == (dag, "harbor.models.marts")
-    made = dag.get_task("harbor.models.marts.own_ops_dashboard_exposure")
-    assert group.tasks_map["exposure.harbor_ops.ops_dashboard"] is made
-
-
 @pytest.mark.parametrize("answer", ["a text", 7, [None]], ids=["text", "number", "list"])
 def test_what_is_neither_task_nor_group_is_refused_with_converter_and_node(answer: object) -> None:
     def to_something(**_: Any) -> object:
@@ -246,55 +224,3 @@ def test_what_is_neither_task_nor_group_is_refused_with_converter_and_node(answe
 
     with pytest.raises(CosmosValueError, match=r"to_something gave .* for exposure\.harbor_ops\.ops_dashboard"):
         dag_of({"exposure": to_something})
-
-
-def test_a_converter_without_a_name_is_named_by_its_class() -> None:
-    class Wrong:
-        def __call__(self, **_: Any) -> str:
-            return "x"
-
-    with pytest.raises(CosmosValueError, match="Wrong gave 'x'"):
-        dag_of({"exposure": Wrong()})
-
-
-def test_an_error_in_a_converter_is_the_users_own() -> None:
-    def broken(**_: Any) -> None:
-        raise KeyError("mine")
-
-    with pytest.raises(KeyError, match="mine"):
-        dag_of({"exposure": broken})
-
-
-def test_the_plan_holds_no_converter_and_says_in_words_what_is_left_to_one() -> None:
-    made = planned(
-        node("model.shop.orders"),
-        node("test.shop.t.1", "model.shop.orders"),
-        node("exposure.shop.board", "model.shop.orders"),
-        render=RenderConfig(node_converters={"exposure": len, "test": len}),  # type: ignore[dict-item]
-    )
-
-    assert made.to_dict()["conversions"] == [
-        {
-            "key": "model.shop.orders:test",
-            "group": "orders",
-            "node_id": "model.shop.orders",
-            "resource_type": "test",
-            "task_id": "test",
-        },
-        {
-            "key": "exposure.shop.board",
-            "group": None,
-            "node_id": "exposure.shop.board",
-            "resource_type": "exposure",
-            "task_id": "board_exposure",
-        },
-    ]
-    assert made.edges == made.outer_edges == ()
-    assert made.converted_inner_edges == (("orders.run", "model.shop.orders:test"),)
-    assert made.converted_outer_edges == (("orders", "exposure.shop.board"),)
-    assert str(made).splitlines() == [
-        "orders",
-        "  run  DbtRunVirtualenvOperator",
-        "  test  by the converter of test for model.shop.orders  <- orders.run",
-        "board_exposure  by the converter of exposure for exposure.shop.board  <- orders",
-    ]

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-import pytest
-
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
-from cosmos_venv.constants import TestBehavior
 from cosmos_venv.project.graph import link
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.model import Plan
@@ -80,16 +76,6 @@ def test_an_argument_that_changes_is_told_with_both_values() -> None:
     assert of_node.arguments == (ArgumentChange(task_id="orders_run", name="retries", before="-", after="3"),)
 
 
-def test_another_place_of_tests_is_no_renaming_of_models() -> None:
-    with_tests = planned(RAW, ORDERS, OF_ORDERS)
-    without = planned(RAW, ORDERS, OF_ORDERS, test_behavior=TestBehavior.NONE)
-
-    changes = changes_between(with_tests, without)
-
-    assert changes.renamed == (("orders.run", "orders_run"),)
-    assert changes.removed == ("orders.test",)
-
-
 BEFORE, AFTER = planned(RAW, ORDERS, REPORT), planned(RAW, ORDERS, REPORT, OF_ORDERS, LINES)
 
 
@@ -116,38 +102,3 @@ def test_changes_as_a_comment() -> None:
     assert "| removed | orders.run | report_run |\n" in text
     assert "```mermaid\nflowchart LR\n" in text
     assert "history" in text
-
-
-def test_a_long_value_is_shortened_for_people_and_whole_for_programs() -> None:
-    long = ArgumentChange(task_id="orders_run", name="vars", before="x" * 1000, after="-")
-    changes = PlanChanges(arguments=(long,))
-
-    assert len(to_lines(changes, "shop")[1]) < 300
-    assert json.loads(json.dumps(changes.to_dict()))["arguments"][0]["before"] == "x" * 1000
-
-
-def test_the_picture_has_what_changed_and_what_stands_beside_it() -> None:
-    changes = changes_between(BEFORE, AFTER)
-
-    picture = changes_to_mermaid(BEFORE, AFTER, changes)
-
-    assert {'["lines_run"]', '["orders.run"]', '["raw_seed"]', '["report_run"]'} <= {
-        line[line.index("[") :] for line in picture.splitlines() if "[" in line
-    }
-    assert picture.count("==>") == 3
-    assert picture.count("-.-x") == 1
-    assert {line.split()[1] for line in picture.splitlines() if line.strip().startswith("classDef")} == {
-        "added",
-        "renamed",
-    }
-
-
-@pytest.mark.parametrize("behavior", [TestBehavior.AFTER_EACH, TestBehavior.AFTER_ALL])
-def test_a_node_that_nothing_changes_about_is_not_in_the_picture(behavior: TestBehavior) -> None:
-    far = node("model.shop.far")
-    before = planned(RAW, ORDERS, far, test_behavior=behavior)
-    after = planned(RAW, ORDERS, LINES, far, test_behavior=behavior)
-
-    picture = changes_to_mermaid(before, after, changes_between(before, after))
-
-    assert "far_run" not in picture

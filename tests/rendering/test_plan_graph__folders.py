@@ -41,13 +41,6 @@ def test_by_its_path_each_folder_has_a_group() -> None:
     assert folders.parents["models.staging.geo"] == "models.staging"
 
 
-@pytest.mark.parametrize("by_path", [False, True])
-def test_the_order_of_nodes_does_not_count(by_path: bool) -> None:
-    one, other = (Folders(each, by_path=by_path) for each in (FOLDERS, reversed(FOLDERS)))
-
-    assert one.parents == other.parents
-
-
 def test_a_folder_inside_one_of_its_own_name_is_taken_in_or_stands_apart() -> None:
     folder = Path("models/geo/models/geo")
 
@@ -114,20 +107,3 @@ def test_a_folder_and_a_node_with_tests_of_one_id_are_refused() -> None:
             node("model.shop.other", file="models/orders/other.sql"),
             render=GROUPING,
         )
-
-
-def test_the_tree_shows_groups_in_groups() -> None:
-    made = planned(
-        node("model.shop.orders", file="models/marts/orders.sql"),
-        node("test.shop.t.1", "model.shop.orders", file="tests/t.sql"),
-        render=GROUPING,
-    )
-
-    assert str(made).splitlines() == [
-        "models",
-        "  marts",
-        "    orders",
-        "      run  DbtRunVirtualenvOperator",
-        "      test  DbtTestVirtualenvOperator  <- models.marts.orders.run",
-        "tests",
-    ]

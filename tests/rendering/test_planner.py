@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,11 +12,7 @@ from cosmos_venv.constants import SeedRenderingBehavior, TestBehavior
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.model import Plan, PlannedGroup
-from cosmos_venv.rendering.plan_graph import in_order
 from tests.rendering.made import node, planned
-
-MANIFEST = Path(__file__).parent.parent / "data" / "rendering-project" / "manifest.json"
-
 
 RAW = node("seed.shop.raw")
 ORDERS = node("model.shop.orders", "seed.shop.raw")
@@ -148,56 +139,6 @@ def test_tests_of_one_task_that_disagree_are_told_in_the_log(caplog: pytest.LogC
 def test_a_circle_is_named() -> None:
     with pytest.raises(CosmosLoadDbtException, match=r"in a circle: (a_run -> b_run -> a_run|b_run -> a_run -> b_run)"):
         planned(node("model.shop.a", "model.shop.b"), node("model.shop.b", "model.shop.a"))
-
-
-def test_the_order_does_not_depend_on_how_the_edges_come() -> None:
-    edges = [("b", "d"), ("a", "d"), ("c", "a")]
-
-    assert in_order("abcd", edges) == in_order("dcba", reversed(edges)) == ["b", "c", "a", "d"]
-
-
-def test_the_plan_is_plain_data() -> None:
-    data = planned(RAW, ORDERS, ORDERS_TEST).to_dict()
-
-    assert json.loads(json.dumps(data)) == data
-    assert data["edges"] == [["orders.run", "orders.test"], ["raw_seed", "orders.run"]]
-
-
-def test_the_tree_shows_groups_operators_and_what_comes_before() -> None:
-    assert str(planned(RAW, ORDERS, ORDERS_TEST, REPORT)).splitlines() == [
-        "raw_seed  DbtSeedVirtualenvOperator",
-        "orders",
-        "  run  DbtRunVirtualenvOperator  <- raw_seed",
-        "  test  DbtTestVirtualenvOperator  <- orders.run",
-        "report_run  DbtRunVirtualenvOperator  <- orders.test",
-    ]
-
-
-SCRIPT = f"""
-import json
-from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
-from cosmos_venv.project.graph import DbtGraph
-from cosmos_venv.rendering.planner import plan
-project = ProjectConfig({str(MANIFEST.parent)!r}, manifest_path={str(MANIFEST)!r})
-render, execution = RenderConfig(), ExecutionConfig()
-graph = DbtGraph(project, render, execution)
-graph.load()
-print(json.dumps(plan(graph.filtered_nodes, tests_per_model=graph.tests_per_model, render_config=render,
-    execution_config=execution, project_config=project, operator_args=graph.operator_args).to_dict()))
-"""
-
-
-@pytest.mark.long
-def test_two_processes_with_other_hash_seeds_make_the_same_plan() -> None:
-    outputs = {
-        subprocess.run(
-            [sys.executable, "-c", SCRIPT], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
-        ).stdout.splitlines()[-1]  # before it stands what Airflow logs
-        for seed in ("1", "2", "3")
-    }
-
-    assert len(outputs) == 1
-    assert len(json.loads(outputs.pop())["tasks"]) == 21
 
 
 @pytest.mark.parametrize(

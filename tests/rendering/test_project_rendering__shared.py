@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 import json
 import logging
 import os
 import sys
-import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,6 @@ from typing import Any
 import pytest
 
 from cosmos_venv.compat import DAG, DAGS_HAVE_VERSIONS
-from cosmos_venv.project.manifest import Manifest
 from tests.project.ls_place import Place
 from tests.rendering.recorded_project import RECORDED, copy_of_project
 
@@ -139,49 +136,12 @@ def test_groups_of_one_project_work_out_its_hash_once(import_file: Import) -> No
     assert said != again
 
 
-def test_each_import_loads_anew(import_file: Import, loads: Loads) -> None:
-    import_file("[{}]")
-    import_file("[{}]")
-
-    assert (loads.loaded, loads.shared) == (2, 0)
-
-
-def manifests() -> list[Manifest]:
-    """All manifests of this process."""
-    gc.collect()
-    # No isinstance(): it has objects of Airflow import what they stand for.
-    return [each for each in gc.get_objects() if type(each) is Manifest]
-
-
-def test_a_process_that_imports_another_file_lets_go_of_what_the_groups_of_the_first_shared(
-    import_file: Import,
-) -> None:
-    selecting = "[{'render_config': RenderConfig(select=['path:models/staging'])}]"
-    before = [*map(id, manifests())]
-    modules = [import_file(selecting)]
-    held = [each for each in manifests() if id(each) not in before]
-    assert len(held) == 1, "another group of the file would take it"
-    manifest = weakref.ref(held.pop())
-
-    modules.append(import_file(selecting))
-
-    gc.collect()
-    assert manifest() is None, f"{modules} are there"
-
-
 def test_a_manifest_that_is_written_anew_between_two_groups_is_read_anew(import_file: Import, loads: Loads) -> None:
     import_file("[each for each in ({}, {}) if (project / 'manifest.json').touch() is None]")
     assert (loads.loaded, loads.shared) == (1, 1), "it is written before the first group"
 
     import_file("((project / 'manifest.json').touch() or {} for _ in range(2))")
     assert (loads.loaded, loads.shared) == (3, 1)
-
-
-def test_what_is_no_import_of_a_dag_file_shares_nothing(import_file: Import, loads: Loads) -> None:
-    import_file("[]")
-    exec(import_file.file.read_text().replace("[]", "[{}, {}]"), {"__name__": "notebook"})  # noqa: S102 - the file itself
-
-    assert (loads.loaded, loads.shared) == (2, 0)
 
 
 def test_a_hook_answers_for_each_group(import_file: Import) -> None:
@@ -193,19 +153,6 @@ def test_a_hook_answers_for_each_group(import_file: Import) -> None:
 
     for place, ids in {"north": tasks(module.dag, "g0"), "south": tasks(module.dag, "g1")}.items():
         assert {each.split("__")[0] for each in ids if "north__" in each or "south__" in each} == {place}
-
-
-def test_a_configuration_that_is_changed_between_two_groups_counts_as_it_is(import_file: Import) -> None:
-    module = import_file(
-        "({'render_config': render} for path in ('staging', 'marts')"
-        " if render.select.__setitem__(slice(None), [f'path:models/{path}']) is None)",
-        first="render = RenderConfig(select=['path:models'])",
-    )
-
-    one, other = module.groups
-    assert "model.harbor_ops.stg_ports" in one.dbt_graph.filtered_nodes
-    assert "model.harbor_ops.stg_ports" not in other.dbt_graph.filtered_nodes
-    assert one.tasks_map.keys() != other.tasks_map.keys()
 
 
 def line_of(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,9 @@ from cosmos_venv import (
 )
 from cosmos_venv.compat import DAG, TaskGroup
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.operators.local import DbtRunLocalOperator
-from cosmos_venv.profiles import DbtProfileConfigVars, PostgresUserPasswordProfileMapping
+from cosmos_venv.profiles import PostgresUserPasswordProfileMapping
 from pytest_cosmos_venv import FakeVenv, RunDag
-from tests.kit import harbor_profile, operator_arguments
+from tests.kit import harbor_profile
 from tests.rendering.recorded_project import START, dag_of, edit_node, manifest_arguments
 
 STG_PORTS = "model.harbor_ops.stg_ports"
@@ -82,20 +80,6 @@ def test_the_place_of_a_group_is_its_dag_and_the_whole_id_of_the_group(project: 
     assert places == {"my.dag__outer.inner", None}
 
 
-def test_what_a_user_adds_to_the_context_stands_beside_it(project: Path) -> None:
-    own = {"team": "harbor", "package_name": "mine"}
-
-    context = tasks_of(project, operator_args={"extra_context": own})["stg_ports.run"].extra_context
-
-    assert (context["team"], context["package_name"]) == ("harbor", "harbor_ops")
-
-
-def test_an_operator_by_hand_knows_of_no_node(project: Path) -> None:
-    operator = DbtRunLocalOperator(**operator_arguments(project))
-
-    assert (operator.extra_context, operator.doc_md) == ({}, None)
-
-
 def test_the_docs_of_a_task_are_what_the_project_says_of_the_node(project: Path) -> None:
     edit_node(project, STG_PORTS, description="Every port, *once*.\n")
 
@@ -113,16 +97,6 @@ def test_the_docs_of_a_task_are_what_the_project_says_of_the_node(project: Path)
         "`relationships_port_calls_port_id__port_id__ref_stg_ports_`, `unique_stg_ports_port_id`"
     )
     assert tasks["stg_ports.test"].doc_md is None
-
-
-def test_a_placeholder_has_a_page_too(project: Path) -> None:
-    edit_node(project, STG_PORTS, config={"materialized": "ephemeral"}, description="Every port.")
-
-    tasks = tasks_of(project, operator_args={"doc": "mine"})
-
-    assert tasks["stg_ports.run"].task_type == "EmptyOperator"
-    assert tasks["stg_ports.run"].doc_md.startswith("Every port.")
-    assert tasks_of(project, default_args={"doc": "mine"})["stg_ports.run"].doc_md is None
 
 
 @pytest.mark.parametrize(
@@ -199,29 +173,6 @@ def test_a_node_may_have_a_profiles_yml_instead_of_the_mapping(project: Path) ->
     task = tasks_of(project, profile_config=ProfileConfig("harbor", "dev", profile_mapping=mapping))["stg_ports.run"]
 
     assert (task.profile_config.profiles_yml_filepath, task.profile_config.profile_mapping) == (own, None)
-
-
-def test_changes_of_a_mapping_beside_a_profiles_yml_are_said_to_have_no_effect(
-    project: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    change_profile(project, {"profile_mapping": {"threads": 2}, "target_name": "prod"})
-
-    with caplog.at_level(logging.INFO, logger="cosmos_venv.rendering.airflow_tasks"):
-        task = tasks_of(project)["stg_ports.run"]
-
-    assert (task.profile_config.target_name, task.profile_config.profile_mapping) == ("prod", None)
-    (line,) = [each.getMessage() for each in caplog.records if "has no effect" in each.getMessage()]
-    assert line.startswith(f"meta.cosmos.profile_config.profile_mapping of {STG_PORTS} has no effect")
-
-
-def test_dbts_settings_in_the_changes_are_those_of_the_class(project: Path) -> None:
-    mapping = PostgresUserPasswordProfileMapping("warehouse")
-    profile = ProfileConfig("harbor", "dev", profile_mapping=mapping)
-    change_profile(project, {"profile_mapping": {"dbt_config_vars": {"debug": True}}})
-
-    changed = tasks_of(project, profile_config=profile)["stg_ports.run"].profile_config.profile_mapping
-
-    assert changed.dbt_config_vars == DbtProfileConfigVars(debug=True)
 
 
 @pytest.mark.parametrize(

@@ -82,19 +82,6 @@ def test_an_id_that_cannot_be_is_refused_with_hook_and_node(answer: object, word
         names(RenderConfig(normalize_task_id=lambda _: answer), A)
 
 
-@pytest.mark.parametrize("answer", ["", None])
-def test_a_display_name_must_be_a_text(answer: object) -> None:
-    with pytest.raises(CosmosValueError, match=r"RenderConfig\.normalize_task_display_name gave .* for model\.shop\.a"):
-        names(RenderConfig(normalize_task_display_name=lambda _: answer), A)
-
-
 def test_one_id_for_two_nodes_is_refused_with_both() -> None:
     with pytest.raises(CosmosLoadDbtException, match=r"model\.shop\.a and model\.shop\.b would both become 'same'"):
         names(RenderConfig(normalize_task_id=lambda _: "same"), A, B)
-
-
-def test_an_id_that_a_folder_makes_too_long_is_refused() -> None:
-    deep = node("model.shop." + "n" * 200, file="models/" + "d" * 50 + "/n.sql")
-
-    with pytest.raises(CosmosValueError, match=r"model\.shop\.n+ would become .*, an id of 262 characters"):
-        names(RenderConfig(group_nodes_by_folder=True), deep)

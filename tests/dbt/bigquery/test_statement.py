@@ -77,18 +77,10 @@ def test_a_full_refresh_is_that_of_dbt_unless_the_model_says_otherwise(of_model:
         pytest.param({}, {"type": "TABLE"}, False, id="alike"),
         pytest.param({}, {"type": "VIEW"}, True, id="a-view"),
         pytest.param({}, {"type": "MATERIALIZED_VIEW"}, True, id="a-materialized-view"),
-        pytest.param({}, {"type": "SNAPSHOT"}, True, id="a-snapshot"),
-        pytest.param({}, {"type": "EXTERNAL"}, True, id="an-external-table"),
         pytest.param({}, {"timePartitioning": {"type": "DAY", "field": "day"}}, True, id="partitions-too-many"),
         pytest.param({"partition_by": BY_DAY}, {}, True, id="no-partitions"),
         pytest.param(
             {"partition_by": BY_DAY}, {"timePartitioning": {"type": "DAY", "field": "day"}}, False, id="by-day"
-        ),
-        pytest.param(
-            {"partition_by": BY_DAY}, {"timePartitioning": {"type": "MONTH", "field": "day"}}, True, id="by-month"
-        ),
-        pytest.param(
-            {"partition_by": BY_DAY}, {"timePartitioning": {"type": "DAY", "field": "at"}}, True, id="another-field"
         ),
         pytest.param({"partition_by": BY_RANGE}, {"rangePartitioning": RANGE}, False, id="by-range"),
         pytest.param(
@@ -99,7 +91,6 @@ def test_a_full_refresh_is_that_of_dbt_unless_the_model_says_otherwise(of_model:
         ),
         pytest.param({"cluster_by": ["id"]}, {"clustering": {"fields": ["id"]}}, False, id="clusters"),
         pytest.param({"cluster_by": ["id"]}, {}, True, id="no-clusters"),
-        pytest.param({"kind": "view"}, {"type": "VIEW"}, False, id="a-view-again"),
         pytest.param({"kind": "view", "full_refresh": True}, {"type": "TABLE"}, True, id="a-view-for-a-table"),
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,7 @@ import pytest
 
 from cosmos_venv.dbt.log_lines import logged_text
 from cosmos_venv.dbt.native.output import undone, unhandled_command
-from cosmos_venv.dbt.results import Artifacts, Warned, failure_text, warnings_in
-from tests.installed import environment_of
+from cosmos_venv.dbt.results import Artifacts, Warned, failure_text
 
 CONSOLE = """\
   dbt-core 2.0.0-alpha.4
@@ -103,12 +101,6 @@ def test_a_driver_that_cannot_be_had_is_told_with_the_next_step(artifacts: Artif
     assert "adbc_drivers=" in text
 
 
-def test_a_warning_is_found_in_the_output_where_no_artifact_says_it() -> None:
-    (warned,) = warnings_in(CONSOLE)
-
-    assert warned.name == "unique_other_id"
-
-
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
@@ -167,26 +159,7 @@ def test_in_json_too_an_error_has_no_stack_and_nothing_that_nobody_asked_for(art
     assert failure_text(artifacts, lines=lines).endswith("dbt's last lines:\nBinder Error")
 
 
-def test_the_real_dbt_2_writes_debug_events_that_nobody_asked_for(dbt_project: Path) -> None:
-    """Where they look otherwise in a later release, they would be in the log of each batch."""
-    dbt = environment_of("dbt2") / "bin" / "dbt"
-    command = [str(dbt), "--log-format", "json", "ls", "--profiles-dir", str(dbt_project)]
-    lines = subprocess.run(command, cwd=dbt_project, capture_output=True, text=True, check=True).stdout.splitlines()
-
-    unasked = [line for line in lines if '"level":"debug"' in line]
-    assert unasked
-    assert [line for line in lines if logged_text(line) is None] == unasked
-    assert not [line for line in lines if logged_text(line, with_debug=True) is None]
-
-
 def test_what_dbt_1_says_of_level_debug_was_asked_for() -> None:
     line = event("debug", "Acquiring new connection", thread="MainThread", ts="2026-01-01T12:34:56.789Z")
 
     assert logged_text(line) == "12:34:56  Acquiring new connection"
-
-
-def test_the_way_to_a_driver_is_told_without_a_log_file_too(tmp_path: Path) -> None:
-    artifacts = Artifacts(target=tmp_path, log_file=None)
-    said = "[error] [DbDriverFailed (dbt1308)]: Failed to load `duckdb` driver from name, then failed to load it"
-
-    assert "adbc_drivers=" in failure_text(artifacts, lines=[said])

@@ -82,10 +82,6 @@ def do_leave(fifo):
     if fifo:
         open(fifo).read()
 
-def do_draw():
-    import random, uuid
-    print(random.random(), uuid.uuid4())
-
 def do_lock():
     """Says what Python's process for semaphores shows of this one's environment."""
     import multiprocessing

@@ -12,7 +12,7 @@ import pytest
 
 from cosmos_venv.exceptions import CommandKilled
 from cosmos_venv.processes.cancellation import Cancellation
-from tests.dbt.warm.conftest import DEADLINE, TOOL, Tool
+from tests.dbt.warm.conftest import TOOL, Tool
 from tests.kit import AreGone
 
 
@@ -24,14 +24,6 @@ def test_the_program_is_imported_once_for_all_commands(tool: Tool) -> None:
     assert len(commands) == 3
     assert tool.starts == ["warm"] * 3
     assert tool.told == []
-
-
-def test_nobody_sets_another_umask_for_a_moment(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other threads of the task would make files with it."""
-    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail(f"umask {mask:o} was set"))
-
-    assert tool.run("exit", "0").returncode == 0
-    assert tool.starts == ["warm"]
 
 
 @pytest.mark.parametrize(
@@ -120,10 +112,6 @@ def test_the_thread_of_duckdbs_default_connection_is_ended(tool: Tool) -> None:
 
     assert tool.starts == ["warm"]
     assert tool.server().num_threads() == 1
-
-
-def test_two_commands_draw_different_numbers(tool: Tool) -> None:
-    assert tool.run("draw").lines != tool.run("draw").lines
 
 
 @pytest.mark.long
@@ -241,32 +229,8 @@ def ends_to_write(pid: int) -> list[Path]:
     return found
 
 
-def test_an_environment_larger_than_the_connections_buffer_arrives(tool: Tool) -> None:
-    env = {f"HARBOR_{number}": "x" * 100_000 for number in range(10)}
-
-    assert tool.run("importer", env=env).returncode == 0
-    assert tool.starts == ["warm"]
-
-
 def test_a_folder_that_is_not_there_is_named_as_by_a_plain_command(tool: Tool, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="none"):
         tool.run("importer", cwd=tmp_path / "none", options={"is_required": False, "idle": 1e12})
 
     assert tool.starts == ["folder"]
-
-
-def test_many_commands_at_once(tool: Tool) -> None:
-    statuses: list[int] = []
-    threads = [
-        threading.Thread(target=lambda number=number: statuses.append(tool.run("exit", str(number)).returncode))
-        for number in range(12)
-    ]
-
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(DEADLINE)
-
-    assert sorted(statuses) == list(range(12))
-    assert tool.starts == ["warm"] * 12
-    assert tool.server().is_running()

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
-import socket
-import sys
 import tempfile
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +17,6 @@ from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.process import dbt_program
 from cosmos_venv.exceptions import NotWarm
 from tests.dbt.warm.conftest import DEADLINE, TOOL, Tool
-from tests.odd_files import KINDS, plant
 from tests.waiting import wait_until
 
 AT_ONCE = {"is_required": False, "idle": 1e12}  # every command is taken for the second one
@@ -33,40 +28,18 @@ def no_folder(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(blocked))
 
 
-def long_path(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tool.folder / ("x" * 100)))
-
-
 def folder_of_all(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder,) = servers.folders()
     folder.mkdir(mode=0o777)
     folder.chmod(0o777)
 
 
-def folder_that_others_can_replace(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folder,) = servers.folders()
-    folder.parent.chmod(0o777)
-
-
-def link_in_its_place(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folder,) = servers.folders()
-    folder.symlink_to(tool.folder)
-
-
 def import_that_fails(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
     tool.modules = {"harbor_tool": True, "no_such_module": True}
 
 
-def import_that_leaves(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
-    tool.write(TOOL + "\nif not sys.argv[1:2] or 'cosmos_venv' in sys.argv[1]: sys.exit('not here')\n")
-
-
 def threads(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
     tool.write(TOOL + "\nthreading.Thread(target=time.sleep, args=(2,), name='poller', daemon=True).start()\n")
-
-
-def native_threads(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
-    tool.write(TOOL + "\nimport _thread; _thread.start_new_thread(time.sleep, (2,))\n")
 
 
 def variable(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,26 +63,16 @@ def enough(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
     tool.most = 1
 
 
-def no_peer(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 12345)
-
-
 @pytest.mark.parametrize(
     ("prepare", "reason", "words"),
     [
         pytest.param(no_folder, "folder", "Not a directory", id="no-folder"),
-        pytest.param(long_path, "folder", "too long for a socket", id="long-path"),
         pytest.param(folder_of_all, "folder", "not this user's alone", id="folder-of-all"),
-        pytest.param(folder_that_others_can_replace, "folder", "can be replaced by others", id="folder-in-one-of-all"),
-        pytest.param(link_in_its_place, "folder", "not this user's alone", id="link"),
         pytest.param(import_that_fails, "import", "no_such_module", id="import"),
-        pytest.param(import_that_leaves, "import", "not here", id="import-that-leaves"),
         pytest.param(threads, "threads", "poller", id="threads"),
-        pytest.param(native_threads, "threads", "do not live on in a fork", id="native-threads"),
         pytest.param(variable, "variable", "HUB_OF_HARBORS", id="variable"),
         pytest.param(no_program, "binary", "no Python program", id="no-python"),
         pytest.param(enough, "enough", "1 servers", id="enough"),
-        pytest.param(no_peer, "folder", "not this user's alone", id="another-user"),
     ],
 )
 def test_the_command_runs_once_all_the_same(
@@ -150,41 +113,6 @@ def test_a_native_program_needs_no_server_and_nothing_is_said_of_it(
     assert tool.told == []
 
 
-@pytest.mark.timeout(30)
-def test_a_named_pipe_in_place_of_the_program_is_no_program(tool: Tool) -> None:
-    plant(tool.script, "fifo")
-
-    with pytest.raises(NotWarm, match="no Python program: it is a named pipe, and no file that has an end") as refused:
-        _ = tool.program.interpreter
-
-    assert refused.value.reason == "binary"
-
-
-@pytest.mark.timeout(30)
-def test_a_named_pipe_as_configuration_of_the_environment_is_not_read(tool: Tool) -> None:
-    plant(tool.program.environment / "pyvenv.cfg", "fifo")
-
-    _, identity = servers.paths_of(tool.program, os.environ)
-
-    assert identity
-
-
-@pytest.mark.timeout(60)
-@pytest.mark.parametrize("kind", KINDS)
-def test_odd_files_in_the_folder_of_servers_keep_nobody_waiting(tool: Tool, kind: str) -> None:
-    found, _ = servers.paths_of(tool.program, os.environ)
-    for ending in ("seen", "log", "refused"):
-        plant(found.folder / f"{found.key}.{ending}", kind)
-    another = servers.ServerPaths(folder=found.folder, key="another")
-    plant(another.folder / "another.lock", kind)
-
-    done = tool.run("exit", "4", options=AT_ONCE)
-
-    assert (done.returncode, tool.starts) == (4, ["warm"])
-    assert (another.note(), another.refusal(), found.refusal()) == ({}, None, None)
-    assert len(servers.servers()) == 1
-
-
 def test_an_environment_that_cannot_be_served_is_not_tried_again(tool: Tool) -> None:
     tool.write(f"open({str(tool.folder.parent / 'imports')!r}, 'a').write('x')\n" + TOOL)
     tool.modules = {"harbor_tool": True, "no_such_module": True}
@@ -194,22 +122,6 @@ def test_an_environment_that_cannot_be_served_is_not_tried_again(tool: Tool) -> 
 
     assert tool.starts == ["import"] * 3
     assert (tool.folder.parent / "imports").read_text() == "x" * 4  # three plain ones, and the server's
-
-
-def test_the_first_command_of_an_environment_starts_no_server(tool: Tool) -> None:
-    for _ in range(3):
-        tool.run("exit", "0", options={"is_required": False})
-
-    assert tool.starts == ["first", "warm", "warm"]
-    assert "within the last 60 s" in tool.told[0]
-
-
-def test_what_refuses_from_outside_is_said(tool: Tool) -> None:
-    tool.run("exit", "0", options={**AT_ONCE, "refuses": ("pod", "this pod runs one task only")})
-
-    assert tool.starts == ["pod"]
-    assert tool.told == ["dbt starts as a plain process: this pod runs one task only."]
-    assert servers.servers() == []
 
 
 def test_a_worker_that_stands_elsewhere_is_refused(tool: Tool) -> None:
@@ -270,59 +182,6 @@ def test_a_server_that_imports_for_ever_is_ended(tool: Tool, monkeypatch: pytest
         tool.run("exit", "3")
 
     wait_until(lambda: not servers.servers(), seconds=DEADLINE)
-
-
-def test_somebody_elses_socket_in_its_place_is_given_up(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(servers, "LONGEST_IMPORT", 0.5)
-    found, _ = servers.paths_of(tool.program, os.environ)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        listener.bind(str(found.socket))
-        listener.listen()
-
-        done = tool.run("exit", "3", options=AT_ONCE)
-
-    assert done.returncode == 3
-    assert tool.starts == ["hung"]
-
-
-@pytest.mark.parametrize("words", [b"ahoy\n", b"hello harbor\n", b"\xff\n", b"hello " + 5000 * b"1"])
-def test_who_answers_what_no_server_says_is_given_up(tool: Tool, words: bytes) -> None:
-    found, _ = servers.paths_of(tool.program, os.environ)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        listener.bind(str(found.socket))
-        listener.listen()
-        teller = threading.Thread(target=lambda: listener.accept()[0].sendall(words))
-        teller.start()
-
-        done = tool.run("exit", "3", options=AT_ONCE)
-
-        teller.join()
-    assert done.returncode == 3
-    assert tool.starts == ["connection"]
-
-
-def test_limits_that_cannot_be_given_are_refused(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
-    tool.run("importer")
-    monkeypatch.setattr("cosmos_venv.dbt.warm.process._inherited", impossible_limits)
-
-    done = tool.run("exit", "3", options=AT_ONCE)
-
-    assert done.returncode == 3
-    assert tool.starts == ["warm", "limits"]
-
-
-def impossible_limits() -> dict[str, object]:
-    from cosmos_venv.dbt.warm.server import fork_conditions
-
-    most = {str(resource.RLIMIT_NOFILE): (2**60, 2**60)}
-    return {"umask": 0o22, "limits": most, "ignored": [], "blocked": [], "situation": fork_conditions.situation()}
-
-
-def test_there_is_nothing_to_be_had_off_linux(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "darwin")
-
-    with pytest.raises(NotWarm, match="only Linux"):
-        tool.run("importer")
 
 
 def test_a_leftover_of_a_killed_server_is_replaced(tool: Tool) -> None:

@@ -12,7 +12,6 @@ import sys
 import textwrap
 import threading
 import time
-import types
 from pathlib import Path
 
 import psutil
@@ -20,7 +19,6 @@ import pytest
 
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.exceptions import CommandKilled
-from cosmos_venv.processes.scratch import scratch_folder
 from tests.dbt.warm.conftest import DEADLINE, Tool
 from tests.kit import AreGone
 
@@ -105,43 +103,6 @@ def test_a_command_goes_with_its_keeper_and_the_task_fails(
     assert tool.starts == ["warm"]
 
 
-WORKER_IN_A_FOLDER = """
-from pathlib import Path
-from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
-from tests.dbt.warm.conftest import Tool
-with scratch_folder("cosmos-venv-run-") as folder:
-    Tool(folder=Path({folder!r})).run("leave", {fifo!r}, cwd=folder, keep_open=descriptors_of(folder),
-        env={{"TARGET": str(folder / "target")}}, on_line=lambda line: print(line, flush=True))
-"""
-
-
-@pytest.mark.long
-def test_what_a_worker_and_a_keeper_leave_that_are_killed_at_once_is_ended_by_the_next(
-    tool: Tool, tmp_path: Path, gone: AreGone
-) -> None:
-    fifo = tmp_path / "fifo"
-    os.mkfifo(fifo)
-    source = WORKER_IN_A_FOLDER.format(folder=str(tool.folder), fifo=str(fifo))
-    worker = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True)
-    assert worker.stdout is not None
-    pid, *children = (int(word) for word in worker.stdout.readline().split())
-    keeper = psutil.Process(pid).parent()
-    assert keeper is not None
-
-    for number in (signal.SIGSTOP, signal.SIGKILL):  # so that neither sees the other's end
-        for each in (keeper.pid, worker.pid):
-            os.kill(each, number)
-    worker.wait(DEADLINE)
-    worker.stdout.close()
-    assert gone([keeper.pid, pid])
-    were_left = all(psutil.pid_exists(child) for child in children)
-    with scratch_folder():
-        pass
-
-    assert were_left
-    assert gone(children)
-
-
 WORKER = """
 import os, sys, time
 from pathlib import Path
@@ -176,42 +137,6 @@ def test_a_command_dies_with_its_worker(tool: Tool, tmp_path: Path, gone: AreGon
     worker.stdout.close()
     if forks:
         os.kill(child, signal.SIGKILL)
-
-
-BEFORE_GO = """
-import os, sys, time
-from pathlib import Path
-from cosmos_venv.dbt.warm import process
-from tests.dbt.warm.conftest import Tool
-def refuse(line):
-    print(line, os.getpid(), flush=True)
-    time.sleep(600)
-process._refuse_refusal = refuse
-Tool(folder=Path({folder!r})).run("exit", "0")
-"""
-
-
-def test_a_worker_that_dies_before_it_said_go_leaves_nothing(tool: Tool, tmp_path: Path, gone: AreGone) -> None:
-    note = tmp_path / "note"
-    worker = subprocess.Popen(
-        [sys.executable, "-c", BEFORE_GO.format(folder=str(tool.folder))],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "NOTE": str(note), "ID": "1"},
-    )
-    assert worker.stdout is not None
-    word, prepared, _ = worker.stdout.readline().split()
-    below = [child.pid for child in tool.server().children(recursive=True)]
-
-    worker.kill()
-    worker.wait(DEADLINE)
-
-    assert word == "ready"
-    assert int(prepared) in below
-    assert gone(below)
-    assert not note.exists()
-    assert tool.server().is_running()
-    worker.stdout.close()
 
 
 @pytest.mark.parametrize("victim", ["keeper", "command"])
@@ -282,22 +207,3 @@ def test_a_command_that_does_not_get_on_before_go_is_given_up(
     assert done.returncode == 3
     assert note.read_text() == "1\n"
     assert tool.starts == ["warm", "connection"]
-
-
-def test_what_a_signal_raises_once_go_was_said_starts_nothing_anew(tool: Tool) -> None:
-    """A TimeoutError of the user's own alarm is one, and an OSError."""
-    tool.run("importer")
-
-    def alarm(frame: types.FrameType, event: str, called: object) -> None:
-        if event == "c_return" and getattr(called, "__name__", "") == "sendall" and "GO" in frame.f_code.co_names:
-            sys.setprofile(None)
-            raise TimeoutError("the user's time is over")
-
-    sys.setprofile(alarm)
-    try:
-        with pytest.raises(TimeoutError, match="the user's time is over"):
-            tool.run("exit", "0", options={"is_required": False})
-    finally:
-        sys.setprofile(None)
-
-    assert tool.starts == ["warm"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -15,8 +14,6 @@ import psutil
 import pytest
 
 from cosmos_venv.dbt.warm import servers
-from cosmos_venv.dbt.warm.server.listener import Listener
-from cosmos_venv.processes import guard
 from tests.dbt.warm.conftest import DEADLINE, TOOL, Tool
 from tests.waiting import wait_until
 
@@ -161,65 +158,6 @@ Tool(folder=Path({str(tool.folder)!r})).run("importer")
     tool.run("importer")
 
     assert tool.starts == ["warm"]
-
-
-def test_who_looks_for_servers_keeps_none_from_beginning(tool: Tool) -> None:
-    """It once took a server's lock for a moment, and one that began just then took it for another server's."""
-    folder = tool.folder.parent / f"cosmos-venv-warm-{os.geteuid()}"
-    folder.mkdir(mode=0o700)
-    ends = threading.Event()
-
-    def look() -> None:
-        while not ends.is_set():
-            servers.servers()
-
-    lookers = [threading.Thread(target=look) for _ in range(3)]
-    for looker in lookers:
-        looker.start()
-    try:
-        for number in range(100):
-            listener = Listener(
-                {"environment": str(tool.folder), "most": 4, "folder": str(folder), "key": f"k{number}"}
-            )
-            assert [place.key for place in servers.servers()] == [f"k{number}"]
-            listener.leave()
-            listener.socket.close()
-            os.close(listener.lock)
-    finally:
-        ends.set()
-        for looker in lookers:
-            looker.join()
-
-
-def test_a_server_imports_nothing_of_the_kept_parsed_project_for_a_plain_command(
-    tool: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its modules are not even there; a command that asks for a kept project runs without one."""
-    package = Path(guard.__file__).parents[1]
-    copied = shutil.copytree(package, tmp_path / "cosmos_venv", ignore=shutil.ignore_patterns("parse_cache"))
-    monkeypatch.setattr(guard, "__file__", str(copied / "processes" / "guard.py"))
-
-    plain = tool.run("say", "plain")
-    keeping = tool.run("say", "keeping", options={"keeps_project": True})
-
-    assert (plain.lines, keeping.lines) == (["plain"], ["keeping"])
-    assert tool.starts == ["warm", "warm"]
-    assert len(servers.servers()) == 1
-
-
-def test_a_server_and_what_it_forks_have_names_of_their_own(tool: Tool, tmp_path: Path) -> None:
-    fifo = tmp_path / "fifo"
-    names: list[str] = []
-    os.mkfifo(fifo)
-
-    def on_line(line: str) -> None:
-        if line.isdigit():
-            names.extend(each.name() for each in (tool.server(), *tool.server().children(recursive=True)))
-            fifo.write_text("on")
-
-    tool.run("wait", str(fifo), on_line=on_line)
-
-    assert names == ["dbt-warm-server", "tool wait", "tool"]
 
 
 @pytest.mark.long

@@ -8,9 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
 
 from cosmos_venv.dbt.warm import servers
@@ -19,17 +17,6 @@ from cosmos_venv.dbt.warm.status import running_servers
 from tests.dbt.warm.conftest import Tool
 
 NOTE = {"environment": "/harbor", "started": 0.0, "is_ready": True}
-
-
-@pytest.fixture
-def bystander() -> Iterator[int]:
-    """The PID of a process that is no server."""
-    process = subprocess.Popen(["sleep", "600"])
-    try:
-        yield process.pid
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.fixture
@@ -47,13 +34,6 @@ def places_below(folder: Path) -> list[Path]:
     return [each.place.folder for each in running_servers() if each.place.folder.is_relative_to(folder)]
 
 
-def test_a_process_that_a_note_names_is_no_server_for_that(lock: int, bystander: int, short_folder: Path) -> None:
-    os.pwrite(lock, json.dumps({**NOTE, "pid": bystander}).encode(), 0)
-
-    assert len(servers.servers()) == 1
-    assert places_below(short_folder) == []
-
-
 def test_a_server_is_not_shown_for_the_note_of_another_place(tool: Tool, lock: int, short_folder: Path) -> None:
     tool.run("importer")
     (pid,) = {place.note()["pid"] for place in servers.servers() if place.note()}
@@ -62,45 +42,6 @@ def test_a_server_is_not_shown_for_the_note_of_another_place(tool: Tool, lock: i
     assert len(servers.servers()) == 2
     assert [each.place.key != "harbor" for each in running_servers(below=tool.folder)] == [True]
     assert len(places_below(short_folder)) == 1
-
-
-@pytest.mark.parametrize(
-    "note",
-    [
-        pytest.param(["harbor"], id="no-dictionary"),
-        pytest.param({"pid": "harbor"}, id="no-number"),
-        pytest.param({"pid": -1, "environment": 3}, id="no-path"),
-        pytest.param({**NOTE, "pid": 2**70}, id="no-pid"),
-    ],
-)
-def test_a_note_that_no_server_writes_is_passed_over(lock: int, note: Any, short_folder: Path) -> None:
-    os.pwrite(lock, json.dumps(note).encode(), 0)
-
-    assert places_below(short_folder) == []
-    assert running_servers(below=short_folder) == []
-
-
-def test_a_note_without_its_parts_is_passed_over(tool: Tool) -> None:
-    tool.run("importer")
-    (found,) = servers.servers()
-    note = found.note()
-    descriptor = os.open(found.folder / f"{found.key}.lock", os.O_WRONLY | os.O_TRUNC)
-    os.write(descriptor, json.dumps({"pid": note["pid"]}).encode())
-    os.close(descriptor)
-
-    try:
-        assert places_below(found.folder) == []
-    finally:
-        psutil.Process(note["pid"]).kill()
-
-
-@pytest.mark.timeout(20)
-def test_a_pipe_in_the_place_of_a_lock_holds_nobody_up(short_folder: Path) -> None:
-    folder = next(servers.folders())
-    folder.mkdir(mode=0o700)
-    os.mkfifo(folder / "harbor.lock")
-
-    assert servers.note_in(folder / "harbor.lock") is None
 
 
 # Says when it was told to end. Whoever loses his parent below it becomes its child.

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from cosmos_venv.compat import AirflowException, AirflowSkipException
+from cosmos_venv.compat import AirflowException
 from cosmos_venv.dbt.results import Artifacts, NodeOutcome
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.local import DbtBatchLocalOperator
@@ -159,20 +159,6 @@ def test_another_run_of_the_dag_runs_everything(run_try: RunTry, dbt: FakeVenv) 
     assert len(selected(dbt)[1]) == 3
 
 
-def test_everything_runs_again_where_a_callback_failed(
-    run_try: RunTry, dbt: FakeVenv, cosmos_variables: Variables
-) -> None:
-    def break_down(*_: object, **__: object) -> None:
-        raise LookupError("the pier is closed")
-
-    with pytest.raises(LookupError):
-        run_try(1, callback=break_down)
-    run_try(2)
-
-    assert selected(dbt) == [[*NODES.values()]] * 2
-    assert cosmos_variables.values == {}
-
-
 def test_everything_runs_again_after_a_kill_behind_the_last_node(
     run_try: RunTry, dbt: FakeVenv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,35 +169,6 @@ def test_everything_runs_again_after_a_kill_behind_the_last_node(
     run_try(2)
 
     assert selected(dbt) == [[*NODES.values()]] * 2
-
-
-def test_a_failed_hook_is_named_and_everything_runs_again(
-    run_try: RunTry, dbt: FakeVenv, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    said = Artifacts.outcomes
-
-    def with_hook(self: Artifacts) -> dict[str, NodeOutcome]:
-        broken = NodeOutcome(status="error", seconds=0.1, rows=None, message="no such table")
-        return said(self) | {"operation.harbor.harbor-on-run-end-0": broken}
-
-    dbt.script("build", nth=1, nodes={"report": "error"})
-    with monkeypatch.context() as patched:
-        patched.setattr(Artifacts, "outcomes", with_hook)
-        with pytest.raises(AirflowException) as failed:
-            run_try(1)
-    run_try(2)
-
-    assert str(failed.value).startswith("report, harbor-on-run-end-0 failed, 2 of 3 nodes done.")
-    assert selected(dbt) == [[*NODES.values()]] * 2
-
-
-def test_a_skipped_task_leaves_nothing(run_try: RunTry, dbt: FakeVenv, cosmos_variables: Variables) -> None:
-    dbt.script("build", exit_code=99)
-
-    with pytest.raises(AirflowSkipException):
-        run_try(1)
-
-    assert cosmos_variables.values == {}
 
 
 def test_a_flag_that_narrows_the_command_is_refused(run_try: RunTry, dbt: FakeVenv) -> None:
@@ -228,28 +185,6 @@ def test_a_task_of_no_nodes_is_refused_when_it_is_made(run_try: RunTry, dbt: Fak
         run_try(nodes=nodes)
 
     assert not dbt.calls
-
-
-def test_tests_that_dbt_chooses_may_be_excluded(run_try: RunTry, dbt: FakeVenv) -> None:
-    rows = run_try(exclude="tag:slow", indirect_selection="buildable")
-
-    assert len(rows) == 3
-    assert dbt.calls[0].option("--exclude") == "tag:slow"
-
-
-def test_a_log_format_of_the_user_is_left_out(run_try: RunTry, dbt: FakeVenv) -> None:
-    rows = run_try(log_format="text", dbt_cmd_global_flags=["--log-format=text"])
-
-    assert len(rows) == 3
-    assert [word for word in dbt.calls[0].arguments if word.startswith("--log-format")] == ["--log-format"]
-
-
-def test_a_model_without_sql_is_no_failure(run_try: RunTry, dbt: FakeVenv, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Artifacts, "without_sql", lambda _: frozenset({"model.harbor.blank"}))
-
-    rows = run_try(nodes={**NODES, "model.harbor.blank": "blank"})
-
-    assert statuses(rows)["blank"] == ("no-op", 1)
 
 
 def test_assets_of_nodes_that_an_earlier_try_has_done_are_given(
@@ -312,22 +247,6 @@ def test_a_node_of_which_dbt_says_nothing_has_failed(run_try: RunTry, dbt: FakeV
     assert str(failed.value).startswith("dbt has said nothing of ghost, 3 of 4 nodes done.")
 
 
-def test_where_dbt_selects_nothing_the_nodes_are_named(run_try: RunTry, dbt: FakeVenv) -> None:
-    with pytest.raises(AirflowException) as failed:
-        run_try(nodes={"model.harbor.ghost": "ghost"})
-
-    assert str(failed.value).startswith("dbt has said nothing of ghost, 0 of 1 nodes done.")
-
-
-def test_packages_are_installed_before(run_try: RunTry, dbt: FakeVenv, project: Path) -> None:
-    (project / "packages.yml").write_text("packages: [{package: crane/toolkit, version: 1.0.0}]\n")
-
-    rows = run_try(install_deps=True)
-
-    assert [call.command for call in dbt.calls] == ["deps", "build"]
-    assert len(rows) == 3
-
-
 def test_a_dbt_that_fails_before_its_nodes_says_why(run_try: RunTry, dbt: FakeVenv) -> None:
     dbt.script("build", exit_code=2, stderr=["the profile is wrong"], stdout=[])
 
@@ -335,17 +254,6 @@ def test_a_dbt_that_fails_before_its_nodes_says_why(run_try: RunTry, dbt: FakeVe
         run_try()
 
     assert "the profile is wrong" in str(failed.value)
-
-
-def test_nothing_is_kept_where_there_is_no_further_try(
-    run_try: RunTry, dbt: FakeVenv, cosmos_variables: Variables
-) -> None:
-    dbt.script("build", nodes={"mart": "error"})
-
-    with pytest.raises(AirflowException):
-        run_try(1, last=0)
-
-    assert cosmos_variables.values == {}
 
 
 def test_a_try_that_was_killed_leaves_what_it_has_done(
@@ -380,9 +288,43 @@ def test_a_journal_that_cannot_be_kept_is_a_warning(
     assert "The journal of this task cannot be written" in "".join(capfd.readouterr())
 
 
-def test_a_batch_outside_of_airflow_runs_everything(project: Path, dbt: FakeVenv) -> None:
-    DbtBatchLocalOperator(
-        **operator_arguments(project, task_id="models_batch", dbt_executable_path=dbt.dbt, nodes=NODES)
-    ).execute({})
+def test_everything_runs_again_where_a_callback_failed(
+    run_try: RunTry, dbt: FakeVenv, cosmos_variables: Variables
+) -> None:
+    def break_down(*_: object, **__: object) -> None:
+        raise LookupError("the pier is closed")
 
-    assert len(selected(dbt)[0]) == 3
+    with pytest.raises(LookupError):
+        run_try(1, callback=break_down)
+    run_try(2)
+
+    assert selected(dbt) == [[*NODES.values()]] * 2
+    assert cosmos_variables.values == {}
+
+
+def test_a_failed_hook_is_named_and_everything_runs_again(
+    run_try: RunTry, dbt: FakeVenv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = Artifacts.outcomes
+
+    def with_hook(self: Artifacts) -> dict[str, NodeOutcome]:
+        broken = NodeOutcome(status="error", seconds=0.1, rows=None, message="no such table")
+        return said(self) | {"operation.harbor.harbor-on-run-end-0": broken}
+
+    dbt.script("build", nth=1, nodes={"report": "error"})
+    with monkeypatch.context() as patched:
+        patched.setattr(Artifacts, "outcomes", with_hook)
+        with pytest.raises(AirflowException) as failed:
+            run_try(1)
+    run_try(2)
+
+    assert str(failed.value).startswith("report, harbor-on-run-end-0 failed, 2 of 3 nodes done.")
+    assert selected(dbt) == [[*NODES.values()]] * 2
+
+
+def test_a_model_without_sql_is_no_failure(run_try: RunTry, dbt: FakeVenv, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Artifacts, "without_sql", lambda _: frozenset({"model.harbor.blank"}))
+
+    rows = run_try(nodes={**NODES, "model.harbor.blank": "blank"})
+
+    assert statuses(rows)["blank"] == ("no-op", 1)

@@ -103,20 +103,6 @@ def test_artifacts_are_found_where_the_user_has_dbt_write_them(
     assert (mine / "run_results.json").exists()
 
 
-def test_folders_that_merely_the_worker_names_are_not_those_of_its_tasks(
-    make: MakeTask, cosmos_fake_venv: FakeVenv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All tasks of the worker would write over each other's artifacts, and read them as their own."""
-    for name in ("DBT_TARGET_PATH", "DBT_LOG_PATH"):
-        monkeypatch.setenv(name, str(tmp_path / "of the worker"))
-    cosmos_fake_venv.script("run", nodes={"mart": "error"})
-
-    with pytest.raises(AirflowException, match=r"model\.harbor\.mart: error"):
-        make().execute({})
-
-    assert not (tmp_path / "of the worker").exists()
-
-
 @pytest.mark.parametrize("executable", [None, "dbt", "bin/dbt"])
 def test_dbt_is_the_one_that_the_worker_finds_although_its_path_is_not_handed_on(
     make: MakeTask, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch, executable: str | None
@@ -146,6 +132,25 @@ def test_callbacks_are_called_when_dbt_deps_has_failed(
     assert [call.command for call in cosmos_fake_venv.calls] == ["deps"]
 
 
+def test_the_most_that_the_task_and_all_below_it_took_counts_also_when_it_is_given_back(make: MakeTask) -> None:
+    pushed: dict[str, float] = {}
+    ti = SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}))
+    hungry = "import sys; block = b'x' * 200_000_000; sys.stdin.read()"
+    before = psutil.Process().memory_info().rss / 1024**2
+    deadline = time.monotonic() + 60
+
+    with (
+        memory_tracked(make().log, {"ti": ti}, interval=0.01) as most,
+        subprocess.Popen([sys.executable, "-c", hungry], stdin=subprocess.PIPE) as process,
+    ):
+        while most() < before + 180 and time.monotonic() < deadline:
+            threading.Event().wait(0.01)
+        assert process.stdin is not None
+        process.stdin.close()
+
+    assert pushed[XCOM_KEY] > before + 180
+
+
 @pytest.mark.parametrize("exit_code", [0, 1], ids=["success", "failure"])
 def test_the_memory_of_a_task_is_told_where_the_debug_mode_asks(
     make: MakeTask,
@@ -164,22 +169,3 @@ def test_the_memory_of_a_task_is_told_where_the_debug_mode_asks(
 
     assert ran.xcoms[XCOM_KEY] > 10
     assert f"Max memory usage (RSS, incl. children): {ran.xcoms[XCOM_KEY]:.2f} MB" in ran.log
-
-
-def test_the_most_that_the_task_and_all_below_it_took_counts_also_when_it_is_given_back(make: MakeTask) -> None:
-    pushed: dict[str, float] = {}
-    ti = SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}))
-    hungry = "import sys; block = b'x' * 200_000_000; sys.stdin.read()"
-    before = psutil.Process().memory_info().rss / 1024**2
-    deadline = time.monotonic() + 60
-
-    with (
-        memory_tracked(make().log, {"ti": ti}, interval=0.01) as most,
-        subprocess.Popen([sys.executable, "-c", hungry], stdin=subprocess.PIPE) as process,
-    ):
-        while most() < before + 180 and time.monotonic() < deadline:
-            threading.Event().wait(0.01)
-        assert process.stdin is not None
-        process.stdin.close()
-
-    assert pushed[XCOM_KEY] > before + 180

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
-import threading
-import time
 from datetime import datetime, timedelta, timezone
-from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Protocol
@@ -78,16 +74,6 @@ def test_an_end_is_in_the_file_at_once(open_journal: OpenJournal, cache: Path) -
     assert [json.loads(line).get("status") for line in file.read_text().splitlines()] == [None, "started", "success"]
 
 
-def test_a_short_task_writes_no_variable(
-    open_journal: OpenJournal, cosmos_variables: Variables, clock: list[float]
-) -> None:
-    journal = open_journal()
-    journal.note(event("a"))
-    journal.close(is_over=True)
-
-    assert not cosmos_variables.writes
-
-
 def test_a_variable_is_written_once_a_second_at_most(
     open_journal: OpenJournal, cosmos_variables: Variables, clock: list[float]
 ) -> None:
@@ -97,60 +83,6 @@ def test_a_variable_is_written_once_a_second_at_most(
         journal.note(event(f"n{step}"))
 
     assert len(cosmos_variables.writes) == 3
-
-
-def test_silence_of_dbt_does_not_keep_back_what_is_done(
-    open_journal: OpenJournal, cosmos_variables: Variables, clock: list[float], cache: Path
-) -> None:
-    journal = open_journal()
-    journal.note(event("a"))
-    clock[0] += 1.0
-    journal.write_shared()  # as every second, while dbt says nothing
-    lose_files(cache)
-
-    assert open_journal(2).done == done("a")
-
-
-def test_writing_takes_a_sixth_of_the_time_at_most(
-    open_journal: OpenJournal, cosmos_variables: Variables, clock: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def take_long(*_: object) -> None:
-        written.append(clock[0])
-        clock[0] += 2.0
-
-    written: list[float] = []
-    monkeypatch.setattr(compat, "set_variable", take_long)
-    journal = open_journal()
-    for step in range(60):
-        journal.note(event(f"n{step}"))
-        clock[0] += 1.0
-
-    assert {later - earlier for earlier, later in pairwise(written)} == {12.0}
-
-
-def test_many_nodes_are_packed(open_journal: OpenJournal, cosmos_variables: Variables, cache: Path) -> None:
-    names = [f"a_model_with_a_name_of_some_length_{number:05}" for number in range(3_000)]
-    journal = open_journal()
-    for name in names:
-        journal.note(event(name))
-    journal.close(is_over=False)
-    lose_files(cache)
-
-    (text,) = cosmos_variables.values.values()
-    assert len(text) < 60_000
-    assert open_journal(2).done == done(*names)
-
-
-@pytest.mark.parametrize(
-    "text", ["{", "none of ours", '{"last": 2, "number": 1, "done": [1]}', '{"last": 2, "done": {}}', "bm9uZQ=="]
-)
-def test_a_changed_variable_is_a_warning(
-    open_journal: OpenJournal, cosmos_variables: Variables, caplog: pytest.LogCaptureFixture, text: str
-) -> None:
-    cosmos_variables.put(f"cosmos_venv_journal__{KEY}", text)
-
-    assert open_journal(2).done == {}
-    assert f"cannot be read in the Variable cosmos_venv_journal__{KEY}" in caplog.text
 
 
 def test_an_outage_is_one_warning(
@@ -214,66 +146,6 @@ def test_a_try_that_begins_twice_goes_on_with_its_own_file(open_journal: OpenJou
     open_journal(2).note(event("b"))
 
     assert open_journal(3).done == done("a", "b", number=2)
-
-
-def test_a_record_that_could_not_be_written_is_written_the_next_time(
-    open_journal: OpenJournal, clock: list[float], cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object) -> None:
-        raise ConnectionError("the API server is away")
-
-    journal = open_journal()
-    with monkeypatch.context() as outage:
-        outage.setattr(compat, "set_variable", fail)
-        clock[0] += 2.0
-        journal.note(event("a"))
-    journal.note(event("b", "error"))
-    journal.close(is_over=False)
-    lose_files(cache)
-
-    assert open_journal(2).done == done("a")
-
-
-def test_a_record_that_could_not_be_read_is_removed_at_the_end(
-    open_journal: OpenJournal, cosmos_variables: Variables, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object) -> None:
-        raise ConnectionError("the API server is away")
-
-    first = open_journal(1)
-    first.note(event("a"))
-    first.close(is_over=False)
-    with monkeypatch.context() as outage:
-        outage.setattr(compat, "variable", fail)
-        second = open_journal(2)
-    second.close(is_over=True)
-
-    assert not cosmos_variables.values
-
-
-def test_what_a_task_has_left_that_never_came_to_its_end_is_removed_some_day(
-    open_journal: OpenJournal, cosmos_variables: Variables, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object) -> None:
-        raise ConnectionError("the API server is away")
-
-    abandoned = Journal(Tries(key="abandoned", number=1, last=2), logging.getLogger("task"))
-    abandoned.begin()
-    abandoned.note(event("a"))
-    abandoned.close(is_over=False)
-    (folder,) = cache.rglob("abandoned")
-    some_day = time.time() - 31 * 86_400
-    os.utime(folder, (some_day, some_day))
-
-    with monkeypatch.context() as outage:
-        outage.setattr(compat, "forget_variable", fail)
-        open_journal(1).close(is_over=True)
-    assert folder.exists(), "it alone knows the name of the Variable"
-
-    open_journal(1).close(is_over=True)
-
-    assert not folder.exists()
-    assert not cosmos_variables.values
 
 
 def test_a_file_that_others_could_have_written_does_not_count(
@@ -363,19 +235,3 @@ def test_object_storage_takes_the_place_of_the_variable(
     assert found == done("a")
     assert not cosmos_variables.writes
     assert [path for path in remote.rglob("*") if path.is_file()] == []
-
-
-def test_threads_write_at_once(open_journal: OpenJournal, clock: list[float]) -> None:
-    def write(letter: str) -> None:
-        for number in range(200):
-            journal.note(event(f"{letter}{number}"))
-
-    journal = open_journal()
-    threads = [threading.Thread(target=write, args=letter) for letter in "abcd"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    journal.close(is_over=False)
-
-    assert len(open_journal(2).done) == 800

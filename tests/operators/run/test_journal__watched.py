@@ -106,39 +106,3 @@ def test_the_end_of_a_model_comes_with_its_sql(place: str, tmp_path: Path) -> No
 
     text = next(folder_of(KEY).glob("*.jsonl")).read_text()
     assert '"sql": "select 1"' in text
-
-
-@pytest.mark.parametrize(
-    ("node", "place"),
-    [
-        (NODE, ""),
-        (NODE, "no/such.sql"),
-        (NODE, "/etc/hostname"),
-        (NODE, "../../../secret.sql"),
-        ("seed.harbor.raw", "staging/piers.sql"),
-    ],
-)
-def test_a_path_that_is_none_of_dbts_files_has_no_sql(node: str, place: str, tmp_path: Path) -> None:
-    target = tmp_path / "target"
-    (target / "compiled" / "harbor" / "models").mkdir(parents=True)
-    (tmp_path / "secret.sql").write_text("secret")
-    journal, _ = watched()
-
-    journal.note(event("success", node, node_path=place), target)
-
-    assert '"sql"' not in next(folder_of(KEY).glob("*.jsonl")).read_text()
-
-
-def test_what_cannot_be_told_is_one_warning_and_dbt_goes_on(caplog: pytest.LogCaptureFixture) -> None:
-    def publish(text: str, *, is_end: bool) -> None:
-        raise RuntimeError("database is locked")
-
-    journal = Journal(Tries(key=KEY, number=1, last=0), logging.getLogger("task"), publish)
-    journal.begin()
-    journal.note(event("success"))
-    journal.close(is_over=False, end="failed")
-    journal.close(is_over=False, end="failed")
-
-    assert [record.message for record in caplog.records] == [
-        "Tasks on other hosts do not see what dbt does: it cannot be told: database is locked"
-    ]

@@ -131,14 +131,6 @@ def test_freshness_is_shown(make: MakeNamed, cosmos_fake_venv: FakeVenv, cosmos_
     assert json.loads(freshness)["results"][0]["unique_id"] == "source.harbor.raw.ships"
 
 
-def test_nothing_is_shown_where_that_is_not_wanted(writing: Writing) -> None:
-    operator = writing(should_store_compiled_sql=False)
-
-    operator.execute({})
-
-    assert (operator.compiled_sql, operator.freshness) == ("", "")
-
-
 def rendered_fields() -> tuple[Any, Any]:
     """The last row of Airflow's table."""
     from airflow.models.renderedtifields import RenderedTaskInstanceFields
@@ -156,18 +148,6 @@ def test_run_results_are_pushed_only_when_they_are_asked_for(make: MakeNamed, co
 
     results = json.loads(zlib.decompress(base64.b64decode(pushed)))["results"]
     assert [each["unique_id"] for each in results] == ["model.harbor.staging", "model.harbor.mart"]
-
-
-def test_a_command_that_writes_no_run_results_pushes_none(
-    make: MakeNamed, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask
-) -> None:
-    cosmos_fake_venv.script("run", artifacts={"run_results.json": None})
-
-    ran = cosmos_run_task(make("Run", push_run_results_to_xcom=True))
-
-    assert ran.succeeded, ran
-    assert "run_results" not in ran.xcoms
-    assert "dbt run has written no run_results.json: nothing is pushed as XCom." in ran.log
 
 
 @pytest.mark.parametrize("exit_code", [0, 1])
@@ -212,11 +192,6 @@ def test_an_error_in_a_callback_hides_nothing_and_stops_no_other_one(
     assert len(CALLED) == 1
 
 
-def test_a_callback_that_is_not_there_is_named(make: MakeNamed) -> None:
-    with pytest.raises(AirflowException, match=rf"callback='{__name__}.CALLED' is a list and cannot be called"):
-        make("Run", callback=f"{__name__}.CALLED").execute({})
-
-
 def test_a_skipped_task_calls_its_callbacks_too(make: MakeNamed, cosmos_fake_venv: FakeVenv) -> None:
     cosmos_fake_venv.script("run", exit_code=2)
 
@@ -247,15 +222,6 @@ def test_without_artifacts_the_output_tells(make: MakeNamed, cosmos_fake_venv: F
     make("Test", on_warning_callback=told.append).execute({})
 
     assert (told[0]["test_names"], told[0]["test_results"]) == (["not_null_id"], ["Got 1 result"])
-
-
-@pytest.mark.parametrize(("name", "expected"), [("Test", 0), ("Build", 1), ("Source", 1)])
-def test_without_warnings_only_tests_call_nobody(make: MakeNamed, name: str, expected: int) -> None:
-    told: list[dict[str, Any]] = []
-
-    make(name, on_warning_callback=told.append).execute({})
-
-    assert [each["test_names"] for each in told] == [[]] * expected
 
 
 def test_a_stale_source_is_told(make: MakeNamed, cosmos_fake_venv: FakeVenv) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import os
-import weakref
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -88,17 +86,6 @@ def test_an_outlet_is_added_once_and_not_to_the_list_that_other_tasks_have(make:
     assert shared == [asset("x://own/data")]
 
 
-def test_an_outlet_without_a_hash_is_kept(make: MakeNamed) -> None:
-    """The files and tables of Airflow 2's own lineage are such."""
-    own: list[Any] = [["a file"]]
-    operator = make("Seed")
-    operator.outlets = own
-
-    add_outlets(operator, [asset_alias("load")])
-
-    assert operator.outlets == [["a file"], asset_alias("load")]
-
-
 def test_a_mapped_task_has_no_outlets_before_it_runs(make: MakeNamed) -> None:
     """Airflow would take None for a list, were another class than an operator first among the bases of ours."""
     like = make("Seed")
@@ -153,34 +140,6 @@ def test_uris_are_pushed_where_that_is_wanted(
     assert cosmos_run_task(make("Seed")).xcoms["uri"] == [PIERS]
 
 
-def test_what_goes_wrong_is_one_warning(make: MakeNamed, cosmos_run_task: RunTask) -> None:
-    done = cosmos_run_task(make("Seed", env={}))
-
-    assert (done.state, done.assets) == ("success", ())
-    assert done.log.count("The assets of this task are not given to Airflow") == 1
-    assert "CosmosValueError: host of the profile needs the environment variable PG_HOST, which is not set" in done.log
-
-
-class BareSeed(local.DbtSeedLocalOperator):
-    """dbt seed with ``--no-write-json``, which the fake does not know."""
-
-    def run_subprocess(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
-        result = super().run_subprocess(command, env, cwd, **kwargs)
-        Path(cwd, "target", "run_results.json").unlink()
-        return result
-
-
-def test_artifacts_that_are_not_there_are_named(
-    dbt_project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask
-) -> None:
-    seed = BareSeed(**operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt))
-
-    done = cosmos_run_task(seed)
-
-    assert (done.state, done.assets) == ("success", ())
-    assert "dbt has written no run_results.json. Drop --no-write-json" in done.log
-
-
 def test_an_adapter_that_openlineage_does_not_know_gives_no_assets(make: MakeNamed, cosmos_run_task: RunTask) -> None:
     done = cosmos_run_task(make("Seed", target="other"))
 
@@ -199,23 +158,6 @@ def test_aliases_turned_off_are_refused_before_dbt_runs(
         make("Run").execute({})
 
     assert [call.command for call in cosmos_fake_venv.calls] == ["seed"]
-
-
-@pytest.mark.parametrize("name", ["Test", "Run"])
-def test_a_name_that_cannot_be_given_fails_no_command(make: MakeNamed, cosmos_fake_venv: FakeVenv, name: str) -> None:
-    """Airflow's tasks refer to their groups weakly."""
-    cosmos_fake_venv.script("run", nodes={"piers": "success"})
-    operator = make(name)
-    group = TaskGroup("lost", dag=DAG("lost", schedule=None, start_date=START))
-    operator.task_group = weakref.proxy(group)
-    del group
-    gc.collect()
-
-    operator.execute({})
-
-    assert [call.command for call in cosmos_fake_venv.calls] == [name.lower()]
-    with pytest.raises(ReferenceError):
-        alias_of(operator)
 
 
 def alias_of(operator: Any) -> str:

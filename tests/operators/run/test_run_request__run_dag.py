@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from cosmos_venv import DbtDag, DbtTaskGroup
-from cosmos_venv.compat import DAG, AirflowSkipException, BaseOperator, EmptyOperator
+from cosmos_venv.compat import DAG
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import BatchBy, ExecutionMode, InvocationMode, LoadMode
-from pytest_cosmos_venv import DagOutcome, FakeVenv, RunDag, RunTask, Variables
+from pytest_cosmos_venv import DagOutcome, FakeVenv, RunDag, Variables
 from tests.kit import harbor_profile
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -59,18 +59,6 @@ def made(dbt: FakeVenv, project: Path, **render: Any) -> DbtDag:
 
 def states(outcome: DagOutcome) -> dict[str, str]:
     return {task_id.removesuffix("_run"): each.state for task_id, each in outcome.tasks.items()}
-
-
-def test_a_run_without_wishes_runs_everything_and_lists_nothing(
-    dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
-) -> None:
-    dag = made(dbt, project)
-    before = len(dbt.calls)
-
-    outcome = cosmos_run_dag(dag)
-
-    assert states(outcome) == dict.fromkeys((SELECT, DONE, *MODELS), "success")
-    assert [call.command for call in dbt.calls[before:]] == ["run"] * 4
 
 
 def test_what_is_not_chosen_is_skipped_and_starts_no_dbt(dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag) -> None:
@@ -132,20 +120,6 @@ def test_a_node_behind_a_failed_one_does_not_run_and_the_run_fails_although_its_
     }
 
 
-def test_what_dbt_refuses_fails_the_first_task_with_its_words(
-    dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
-) -> None:
-    dag = made(dbt, project)
-    dbt.script("ls", exit_code=2, stdout=["Runtime Error", "  'bogus' is not a valid method name"])
-    before = len(dbt.calls)
-
-    outcome = cosmos_run_dag(dag, conf={"select": "bogus:x"})
-
-    assert states(outcome) == {SELECT: "failed", **dict.fromkeys((*MODELS, DONE), "upstream_failed")}
-    assert "'bogus' is not a valid method name" in str(outcome.tasks[SELECT].exception)
-    assert [call.command for call in dbt.calls[before:]] == ["ls"]
-
-
 @pytest.mark.long
 def test_a_selection_of_nothing_fails_the_first_task_and_is_not_tried_again(
     dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
@@ -164,62 +138,6 @@ def test_a_selection_of_nothing_fails_the_first_task_and_is_not_tried_again(
     assert told in str(elsewhere.tasks[SELECT].exception)
     assert [call.command for call in dbt.calls[before:]] == ["ls"] * 2
     assert {each.state for each in nothing.tasks.values()} == {"failed", "upstream_failed"}
-
-
-def grouped(dbt: FakeVenv, project: Path, **of_first: Any) -> DAG:
-    """A group between two tasks of the user's."""
-    with DAG("harbor", schedule=None, start_date=START) as dag:
-        group = DbtTaskGroup("dbt", **arguments(dbt, project))
-        first = ShortCircuit(task_id="first", **of_first)
-        first >> group >> EmptyOperator(task_id="last")
-    return dag
-
-
-class ShortCircuit(BaseOperator):
-    def __init__(self, *, skips: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.skips = skips
-
-    def execute(self, context: Any) -> None:  # noqa: ARG002 - Airflow's signature
-        if self.skips:
-            raise AirflowSkipException("not today")
-
-
-@pytest.mark.long
-def test_a_group_is_done_where_what_was_chosen_of_it_is(dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag) -> None:
-    outcome = cosmos_run_dag(grouped(dbt, project), conf={"exclude": "report other"})
-
-    assert {task_id.removeprefix("dbt."): state for task_id, state in states(outcome).items()} == {
-        **dict.fromkeys(("first", "last", SELECT, DONE, "staging", "mart"), "success"),
-        **dict.fromkeys(("report", "other"), "skipped"),
-    }
-
-
-@pytest.mark.long
-def test_a_group_behind_a_skipped_task_is_skipped(dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag) -> None:
-    dag = grouped(dbt, project, skips=True)
-    before = len(dbt.calls)
-
-    outcome = cosmos_run_dag(dag)
-
-    assert {each.state for each in outcome.tasks.values()} == {"skipped"}
-    assert len(dbt.calls) == before
-
-
-@pytest.mark.long
-def test_a_node_behind_one_that_dbt_has_skipped_is_skipped_though_it_is_chosen(
-    dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
-) -> None:
-    dbt.script("run", select="staging", exit_code=99)
-
-    outcome = cosmos_run_dag(made(dbt, project), conf={"exclude": "other"})
-
-    assert states(outcome) == {
-        SELECT: "success",
-        DONE: "success",
-        **dict.fromkeys(MODELS, "skipped"),
-    }
-    assert "Skipped as staging_run before it." in outcome.tasks["mart_run"].log
 
 
 @pytest.mark.long
@@ -298,17 +216,6 @@ def test_only_the_chosen_tests_of_a_node_run(dbt: FakeVenv, project: Path, cosmo
     (call,) = (call for call in dbt.calls[before:] if call.command == "test")
     assert option(call.arguments, "--select") == "fqn:harbor.unique_other_id"
     assert option(call.arguments, "--indirect-selection") == "empty"
-
-
-@pytest.mark.long
-def test_a_task_of_whose_selection_nobody_knows_fails(dbt: FakeVenv, project: Path, cosmos_run_task: RunTask) -> None:
-    dag = made(dbt, project)
-    before = len(dbt.calls)
-
-    outcome = cosmos_run_task(dag.get_task("other_run"), conf={"select": "staging"})
-
-    assert "dbt_select has not evaluated select='staging'. Was it marked by hand?" in str(outcome.exception)
-    assert len(dbt.calls) == before
 
 
 @pytest.mark.long

@@ -18,7 +18,7 @@ from cosmos_venv.operators.seeds import seed_state
 from cosmos_venv.operators.seeds.seed_load import SeedTask, run_if_changed
 from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun, FailingSchedule
-from tests.explored import FURTHER, SECONDS
+from tests.explored import FURTHER, PROOF, SECONDS
 from tests.operators.file_variables import variables_below
 from tests.operators.seeds.seed_task import SEED
 
@@ -122,13 +122,13 @@ def test_a_load_that_has_written_over_another_one_tells_it(cosmos_explore: Explo
         pytest.param([load, load], (2, 0), load, id="two-runs-2", marks=FURTHER),  # 7 s of CPU
         pytest.param([load, failing], (2, 0), load, id="one-fails-2", marks=FURTHER),  # 7 s
         pytest.param([load, port], (2, 0), load_each, id="two-groups-2", marks=FURTHER),  # 5 s
-        pytest.param([load, load], (1, 1), load, id="two-runs-killed", marks=pytest.mark.long),  # 17 s
+        pytest.param([load, load], (1, 1), load, id="two-runs-killed", marks=PROOF),  # 17 s
         # Without an interruption: of each other pair there are some 900 schedules with it, too.
-        pytest.param([load, failing], (0, 1), load, id="one-fails-killed", marks=pytest.mark.long),  # 3 s
-        pytest.param([load, port], (0, 1), load_each, id="two-groups-killed", marks=pytest.mark.long),  # 4 s
-        pytest.param([load, deploy], (2, 1), load, id="deployed-and-killed", marks=pytest.mark.long),  # 7 s
+        pytest.param([load, failing], (0, 1), load, id="one-fails-killed", marks=PROOF),  # 3 s
+        pytest.param([load, port], (0, 1), load_each, id="two-groups-killed", marks=PROOF),  # 4 s
+        pytest.param([load, deploy], (2, 1), load, id="deployed-and-killed", marks=PROOF),  # 7 s
         # With two interruptions there are 3,439 schedules, which take a minute: they were explored once, by hand.
-        pytest.param([load, load, deploy], (1, 0), load, id="two-runs-deployed", marks=pytest.mark.long),  # 3 s
+        pytest.param([load, load, deploy], (1, 0), load, id="two-runs-deployed", marks=PROOF),  # 3 s
     ],
 )
 def test_no_task_passes_over_a_table_of_which_it_is_not_known_what_it_holds(
@@ -160,6 +160,7 @@ def tells_nobody_of_what_broke_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.long  # 8 s of CPU
+@pytest.mark.proof
 def test_loads_that_tell_nobody_that_they_broke_off_are_found(
     cosmos_explore: Explore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,17 +99,6 @@ def test_a_value_says_what_run_has_loaded_what_and_when() -> None:
     }
 
 
-def test_what_is_remembered_is_recalled(cosmos_variables: Variables) -> None:
-    remember(scope("x"), ZEROS, "night", WARN)
-
-    found = recall(scope("x"), WARN)
-    assert found is not None
-    assert (found.checksum, found.run_id) == (ZEROS, "night")
-    assert recall(scope("y"), WARN) is None
-    forget(scope("x"), WARN)
-    assert recall(scope("x"), WARN) is None
-
-
 def test_an_outage_of_the_store_is_a_warning(cosmos_variables: Variables, caplog: pytest.LogCaptureFixture) -> None:
     with cosmos_variables.outage(), caplog.at_level("WARNING"):
         remember(scope("x"), ZEROS, "night", WARN)
@@ -118,23 +107,3 @@ def test_an_outage_of_the_store_is_a_warning(cosmos_variables: Variables, caplog
 
     for what in ("written", "deleted"):
         assert f"The Variable {scope('x').key} cannot be {what}" in caplog.text
-
-
-@pytest.mark.parametrize("error", [ConnectionError, KeyError, RecursionError, MemoryError, ValueError])
-def test_whatever_a_store_raises_is_a_warning(
-    error: type[Exception], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A secrets backend may be of anybody's making."""
-
-    def fail(*arguments: object, **named: object) -> None:
-        raise error("down")
-
-    monkeypatch.setattr("airflow.sdk.Variable.get", fail)
-    monkeypatch.setattr("airflow.sdk.Variable.set", fail)
-    monkeypatch.setattr("airflow.sdk.Variable.delete", fail)
-
-    remember(scope("x"), ZEROS, "night", WARN)
-    forget(scope("x"), WARN)
-
-    assert recall(scope("x"), WARN) is None
-    assert caplog.text.count(f"{error.__name__}: ") == 3

@@ -15,16 +15,6 @@ def loads(folder: Path, key: str = "piers__3f") -> SeedLoads:
     return SeedLoads(cache_dir=folder / "cache", key=key)
 
 
-def test_a_load_that_lasts_has_not_broken_off_and_one_that_ended_well_leaves_nothing(tmp_path: Path) -> None:
-    with loads(tmp_path).own() as own:
-        assert not loads(tmp_path).broken_off()
-        assert own.is_undisturbed()
-        own.end_well()
-
-    assert not loads(tmp_path).broken_off()
-    assert [path.suffix for path in (tmp_path / "cache" / "seeds-v1").iterdir()] == [".flock"]
-
-
 def test_a_load_of_which_no_end_was_told_has_broken_off_until_one_ends_well(tmp_path: Path) -> None:
     with loads(tmp_path).own():
         pass
@@ -51,37 +41,6 @@ def test_a_load_whose_process_was_killed_has_broken_off(cosmos_task_race: TaskRa
         own.end_well()
 
     assert len(loads(tmp_path).broken_off()) == 1, "what broke off meanwhile still counts"
-
-
-def count_misses(contender: Contender, folder: Path) -> int:
-    return sum(len(loads(folder).broken_off()) != 1 for _ in range(500))
-
-
-def test_all_who_ask_at_once_find_it(cosmos_task_race: TaskRace, tmp_path: Path) -> None:
-    with loads(tmp_path).own():
-        pass
-
-    race = cosmos_task_race(count_misses, tmp_path, contenders=4)
-
-    assert [outcome.value for outcome in race.outcomes] == [0] * 4
-
-
-@pytest.mark.parametrize("is_forgotten", [True, False])
-def test_where_nobody_else_is_at_it_a_failure_is_kept_only_for_what_could_not_be_forgotten(
-    is_forgotten: bool, tmp_path: Path
-) -> None:
-    with loads(tmp_path).own() as own:
-        own.break_off(is_forgotten=is_forgotten)
-
-    assert bool(loads(tmp_path).broken_off()) is not is_forgotten
-
-
-def test_those_that_last_learn_of_a_failure(tmp_path: Path) -> None:
-    with loads(tmp_path).own() as lasting:
-        with loads(tmp_path).own() as failing:
-            failing.break_off(is_forgotten=True)
-
-        assert not lasting.is_undisturbed()
 
 
 def test_other_seeds_and_other_airflows_are_none_of_its_business(

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync
 
 from cosmos_venv import compat
 from cosmos_venv.operators.run.journal import folder_of
 from cosmos_venv.operators.run.journal_lines import Outcome, TryRecord, packed
 from cosmos_venv.operators.watch import feed
-from cosmos_venv.operators.watch.feed import Feed, JournalFiles, Producer, ask, look, watching
+from cosmos_venv.operators.watch.feed import Feed, JournalFiles, Producer, look, watching
 
 NODE = "model.shop.orders"
 PRODUCER = Producer(key="0" * 32, task_id="dbt_producer_watcher", dag_id="shop", run_id="one", map_index=-1)
@@ -166,16 +164,6 @@ def test_the_state_is_older_than_the_journal_that_goes_with_it(airflow: Airflow,
         run(watch())
 
 
-def test_tasks_of_a_process_read_once_for_all(airflow: Airflow, folder: Path) -> None:
-    async def watch() -> None:
-        async with watching(PRODUCER) as one, watching(PRODUCER) as other:
-            assert one is other
-        async with watching(PRODUCER) as later:
-            assert later is not one, "the last one has ended it"
-
-    run(watch())
-
-
 def test_a_host_without_the_files_asks_the_xcom(airflow: Airflow, folder: Path) -> None:
     record = TryRecord(number=1, last=0, outcomes={NODE: Outcome("success", 1)})
     airflow.published = packed(PRODUCER.key, [record])
@@ -201,31 +189,6 @@ def test_an_airflow_that_does_not_answer_is_asked_again(airflow: Airflow, folder
     run(watch())
 
 
-def test_nothing_is_logged_in_the_log_of_the_task_that_came_first(airflow: Airflow, folder: Path) -> None:
-    """Airflow knows by the context to which task a line belongs."""
-    import contextvars
-
-    task: contextvars.ContextVar[str] = contextvars.ContextVar("task", default="none")
-    seen: set[str] = set()
-    answer = compat.task_states
-
-    def states(*arguments: Any, **options: Any) -> Any:
-        seen.add(task.get())
-        return answer(*arguments, **options)
-
-    async def watch() -> None:
-        task.set("orders")
-        compat.task_states = states
-        async with watching(PRODUCER) as found:
-            await until(found, lambda: found.state == "running")
-
-    try:
-        run(watch())
-    finally:
-        compat.task_states = answer
-    assert seen == {"none"}
-
-
 def test_the_next_try_on_another_host_is_seen_beside_the_files_of_the_one_before(
     airflow: Airflow, folder: Path
 ) -> None:
@@ -239,30 +202,6 @@ def test_the_next_try_on_another_host_is_seen_beside_the_files_of_the_one_before
 
     run(watch())
     assert [each.number for each in look(PRODUCER)[2]] == [1, 2]
-
-
-def test_a_trigger_that_is_cancelled_leaves_nothing_behind(airflow: Airflow, folder: Path) -> None:
-    """The next one would decide on what was true then."""
-
-    async def watch(knows: asyncio.Event) -> None:
-        async with watching(PRODUCER) as found:
-            await until(found, lambda: found.state == "failed")
-            knows.set()
-            await asyncio.Event().wait()
-
-    async def cancel() -> None:
-        airflow.state = "failed"
-        knows = asyncio.Event()
-        task = asyncio.ensure_future(watch(knows))
-        await asyncio.wait_for(knows.wait(), 20)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert feed._feeds == {}
-        async with watching(PRODUCER) as later:
-            assert (later.state, later.has_looked) == (None, False)
-
-    run(cancel())
 
 
 def test_an_xcom_that_cannot_be_read_holds_a_task_up_for_a_while_only(
@@ -279,22 +218,6 @@ def test_an_xcom_that_cannot_be_read_holds_a_task_up_for_a_while_only(
     run(watch())
 
 
-def test_a_reader_that_has_died_holds_no_task_up(
-    airflow: Airflow, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(_: JournalFiles) -> bool:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(JournalFiles, "read", broken)
-
-    async def watch() -> None:
-        async with watching(PRODUCER) as found:
-            await until(found, lambda: False)
-
-    with pytest.raises(ZeroDivisionError):
-        run(watch())
-
-
 def test_a_line_of_somebody_else_is_passed_over(folder: Path) -> None:
     write(folder, FIRST_LINE, {"id": NODE, "is_end": True, "status": "success", "seconds": "many"}, ended("success"))
 
@@ -302,76 +225,3 @@ def test_a_line_of_somebody_else_is_passed_over(folder: Path) -> None:
     files.read()
 
     assert files.tries[0].outcomes[NODE].status == "success"
-
-
-def test_a_question_is_asked_by_way_of_the_event_loop() -> None:
-    """As the triggerer of Airflow 3.0 to 3.2.1 sends them, in turn with its own: in threads they got mixed up."""
-
-    async def of_the_triggerer() -> asyncio.AbstractEventLoop:
-        return asyncio.get_running_loop()
-
-    async def ask_airflow() -> None:
-        assert await ask(async_to_sync(of_the_triggerer)) is asyncio.get_running_loop()
-
-    run(ask_airflow())
-
-
-def test_the_answer_to_a_question_is_awaited_by_the_triggerer_where_nobody_else_does() -> None:
-    """Airflow 3.0 to 3.2.1 gives the answer to a question that was cancelled to the next one that asks."""
-    answers: list[str] = []
-
-    async def of_the_triggerer() -> None:
-        has_asked.set()
-        await may_answer.wait()
-        answers.append("read")
-        has_read.set()
-
-    async def ask_and_give_up() -> None:
-        asking = asyncio.create_task(ask(async_to_sync(of_the_triggerer)))
-        await has_asked.wait()
-        asking.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await asking
-        may_answer.set()
-        await asyncio.wait_for(has_read.wait(), 5)
-
-    has_asked, may_answer, has_read = asyncio.Event(), asyncio.Event(), asyncio.Event()
-    run(ask_and_give_up())
-
-    assert answers == ["read"]
-
-
-def test_a_question_that_fails_when_nobody_waits_for_its_answer_says_nothing() -> None:
-    told: list[dict[str, Any]] = []
-
-    async def of_the_triggerer() -> None:
-        has_asked.set()
-        await may_answer.wait()
-        raise ConnectionError("the API server is away")
-
-    def question(loop: asyncio.AbstractEventLoop) -> None:
-        try:
-            async_to_sync(of_the_triggerer)()
-        finally:
-            loop.call_soon_threadsafe(has_failed.set)
-
-    async def ask_and_give_up() -> None:
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _, context: told.append(context))
-        others = asyncio.all_tasks()
-        asking = asyncio.create_task(ask(question, loop))
-        await asyncio.wait_for(has_asked.wait(), 5)
-        asking.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await asking
-        may_answer.set()
-        await asyncio.wait_for(has_failed.wait(), 5)
-        if left := asyncio.all_tasks() - others:
-            await asyncio.wait(left, timeout=5)
-        del left, asking
-        gc.collect()  # asyncio tells of an error that nobody has asked for when its task goes
-
-    has_asked, may_answer, has_failed = asyncio.Event(), asyncio.Event(), asyncio.Event()
-    run(ask_and_give_up())
-
-    assert told == []

@@ -90,20 +90,6 @@ def test_it_is_told_in_object_storage_and_in_the_xcom_at_the_end(airflow: Airflo
     assert airflow.published(is_over=True) == ["success"], "a host that has no such storage"
 
 
-def test_a_storage_that_cannot_be_written_at_the_end_leaves_the_xcom(
-    airflow: Airflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "no-folder").write_text("")
-    monkeypatch.setenv("AIRFLOW__COSMOS__REMOTE_CACHE_DIR", f"file://{tmp_path}/no-folder")
-    publish = publisher(airflow.context)
-    assert publish is not None
-
-    with pytest.raises(Exception, match="no-folder"):
-        publish(airflow.text(end="success"), is_end=True)
-
-    assert airflow.published(is_over=True) == ["success"]
-
-
 def test_an_old_text_in_the_storage_hides_no_end(airflow: Airflow, storage: Path) -> None:
     """The last writing has failed there."""
     publish = publisher(airflow.context)
@@ -113,16 +99,6 @@ def test_an_old_text_in_the_storage_hides_no_end(airflow: Airflow, storage: Path
 
     assert airflow.published(is_over=False) == [""]
     assert airflow.published(is_over=True) == ["failed"]
-
-
-def test_neither_storage_nor_xcom(airflow: Airflow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW__COSMOS__REMOTE_CACHE_DIR", "s3://bucket/cosmos")
-
-    with pytest.raises(Exception, match="s3"):
-        airflow.published(is_over=True)
-
-    airflow.xcom = airflow.text(end="success")
-    assert airflow.published(is_over=True) == ["success"]
 
 
 def test_what_was_abandoned_goes_from_the_storage(airflow: Airflow, storage: Path) -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import LoadMode
-from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.graph import DbtGraph
 from cosmos_venv.project.manifest import Manifest
 
@@ -38,21 +37,6 @@ def test_where_there_is_neither_manifest_nor_profile_the_files_are_read(log: pyt
     assert "(custom, because no ProjectConfig.manifest_path is given, and no profile with which dbt" in log.text
 
 
-def test_a_manifest_that_is_not_there_is_said(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
-    made = DbtGraph(project=ProjectConfig(PROJECT, manifest_path=tmp_path / "absent.json"))
-    with pytest.warns(DeprecationWarning, match="without dbt"):
-        made.load()
-
-    assert "absent.json, and no profile with which dbt" in log.text
-
-
-def test_a_node_of_a_package_lies_in_the_packages_folder() -> None:
-    node = load(PACKAGES / "project").nodes["model.toolkit.tk_helper"]
-
-    assert node.file_path == PACKAGES / "project" / "vendor_packages" / "toolkit" / "models" / "tk_helper.sql"
-    assert node.file_path.is_file()
-
-
 @pytest.mark.parametrize(
     ("select", "exclude"),
     [
@@ -75,11 +59,6 @@ def test_a_selection_is_what_it_is_in_the_manifest(select: list[str], exclude: l
     assert there.load_method is LoadMode.DBT_MANIFEST
     assert set(made.filtered_nodes) == as_dbt_lists(there.filtered_nodes)
     assert made.filtered_nodes
-
-
-def test_an_item_that_dbt_refuses_is_refused() -> None:
-    with pytest.raises(CosmosValueError, match=r"with .*rendering-project: selection item 'nope:x'"):
-        load(PROJECT, select=["nope:x"])
 
 
 @pytest.mark.filterwarnings("ignore:LoadMode.CUSTOM:DeprecationWarning")

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
-from cosmos_venv.constants import TestIndirectSelection
 from cosmos_venv.project.node_entry import DependsOn, NodeEntry
-from cosmos_venv.project.selection import SelectionGraph, evaluate, from_lists
 from cosmos_venv.project.selection.graph import Relations
 
 
@@ -38,20 +34,3 @@ def test_a_parent_that_is_not_there_is_passed_over_on_the_way_up_and_down() -> N
     }
     relations.add_ancestors(a)
     assert relations.ids_of(a) == {"model.shop.a", "source.shop.raw"}
-
-
-@pytest.mark.parametrize(
-    ("mode", "expected"),
-    [
-        pytest.param(TestIndirectSelection.EAGER, {"test.shop.of_a", "test.shop.of_a_and_gone"}, id="eager"),
-        pytest.param(TestIndirectSelection.CAUTIOUS, {"test.shop.of_a"}, id="cautious"),
-        pytest.param(TestIndirectSelection.BUILDABLE, {"test.shop.of_a"}, id="buildable"),
-        pytest.param(TestIndirectSelection.EMPTY, set(), id="empty"),
-    ],
-)
-def test_a_test_with_a_parent_that_is_not_there_comes_only_where_one_parent_is_enough(
-    mode: TestIndirectSelection, expected: set[str]
-) -> None:
-    found = evaluate(SelectionGraph(ENTRIES), from_lists(["a"], [], mode))
-
-    assert found - {"model.shop.a"} == expected

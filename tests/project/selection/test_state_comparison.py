@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv.config import ProjectConfig, RenderConfig
-from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.graph import DbtGraph
 from cosmos_venv.project.manifest import Manifest
 from tests.installed import DBT, DBT_111, needs_dbt
@@ -86,12 +86,8 @@ BASE: tuple[Edit, ...] = (
 EDITS: dict[str, Edit] = {
     "nothing": lambda _: None,
     "body": appended("models/staging/stg_orders.sql", "\n-- more"),
-    "body of a test": appended("tests/assert_revenue_positive.sql", "\n-- more"),
-    "body of a snapshot": edited("snapshots/orders_history.sql", "select", "select "),
     "seed": appended("seeds/status_map.csv", "z,z\n"),
-    "materialization of a folder": edited("dbt_project.yml", "+materialized: table", "+materialized: view"),
     "tags": edited("dbt_project.yml", "+tags: [core]", "+tags: [core, more]"),
-    "schema": edited("dbt_project.yml", "+schema: finance", "+schema: money"),
     "meta": edited("dbt_project.yml", "    staging:", "    +meta: {a: 1}\n    staging:"),
     "macro": edited("macros/outer.sql", "1", "2"),
     "new": written("models/brand_new.sql", "select * from {{ ref('stg_orders') }}"),
@@ -100,13 +96,8 @@ EDITS: dict[str, Edit] = {
         project / "models" / "elsewhere" / "calling.sql"
     ),
     "persisted description": edited("models/kept.yml", "Kept.", "Kept well."),
-    "persisted description of a column": edited("models/kept.yml", "One.", "First."),
     "contract": edited("models/kept.yml", "data_type: int,", "data_type: bigint,"),
-    "contract given up": edited(
-        "models/kept.yml", "  - name: kept_too\n    config: {contract: {enforced: true}}", "  - name: kept_too"
-    ),
     "source": edited("models/sources.yml", "- name: clicks", "- name: clicks\n        identifier: clicked"),
-    "access": appended("models/kept.yml", "    access: public\n"),
     "latest version": edited("models/marts/finance/finance.yml", "latest_version: 2", "latest_version: 1"),
 }
 RESULTS = {
@@ -182,9 +173,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # Those that one parse can have together, so that dbt is started a few times only.
 TOGETHER = [
     ["nothing"],
-    ["body", "body of a test", "tags", "new", "persisted description", "contract", "latest version"],
-    ["seed", "schema", "macro", "gone", "persisted description of a column", "source", "access"],
-    ["body of a snapshot", "materialization of a folder", "moved", "contract given up"],
+    ["body", "tags", "new", "persisted description", "contract", "latest version"],
+    ["seed", "macro", "gone", "source"],
+    ["moved"],
     ["meta"],
 ]
 
@@ -244,12 +235,6 @@ def test_dbts_own_variable_names_the_folder(project: Path, name: str, is_absolut
     assert selected(project, "state:new", env_vars={name: folder}) == {"model.shop.b"}
 
 
-def test_the_workers_own_variable_counts_too(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DBT_STATE", "state")
-
-    assert selected(project, "state:old") == {"model.shop.a"}
-
-
 @pytest.mark.parametrize("item", ["state:new", "result:error", "source_status:fresher"])
 def test_without_artifacts_it_is_refused_with_what_to_set(project: Path, item: str) -> None:
     with pytest.raises(CosmosValueError, match=rf"'{item}': .* none are given\. Name their folder as DBT_STATE"):
@@ -269,33 +254,3 @@ def test_an_artifact_that_is_not_there_is_named(project: Path, item: str, name: 
 
     with pytest.raises(CosmosValueError, match=rf"empty/{name} is compared with and cannot be read: .*what {made_by}"):
         selected(project, item, env_vars={"DBT_STATE": "empty"})
-
-
-@pytest.mark.parametrize("content", ["{", "[]"])
-def test_an_artifact_that_is_none_is_named(project: Path, content: str) -> None:
-    (project / "state" / "run_results.json").write_text(content)
-
-    with pytest.raises(CosmosLoadDbtException, match=r"run_results\.json is compared with and is no"):
-        selected(project, "result:error", env_vars={"DBT_STATE": "state"})
-
-
-@pytest.mark.parametrize(
-    ("name", "item", "content"),
-    [
-        ("manifest.json", "state:modified", '{"nodes": []}'),
-        ("manifest.json", "state:modified", '{"nodes": {"model.p.a": 3}}'),
-        ("manifest.json", "state:modified", '{"macros": {"macro.p.m": 3}}'),
-        ("run_results.json", "result:error", '{"results": 3}'),
-        ("sources.json", "source_status:fresher", '{"results": [{"unique_id": "a", "max_loaded_at": "soon"}]}'),
-    ],
-)
-def test_an_artifact_of_another_shape_is_named(project: Path, name: str, item: str, content: str) -> None:
-    (project / "state").mkdir(exist_ok=True)
-    (project / "state" / name).write_text(content)
-
-    with pytest.raises(CosmosLoadDbtException, match=rf"{name} is compared with and"):
-        selected(project, item, env_vars={"DBT_STATE": "state"})
-
-
-def test_what_nobody_asks_for_is_not_read(project: Path) -> None:
-    assert selected(project, "a", env_vars={"DBT_STATE": "nowhere"}) == {"model.shop.a", "model.shop.b"}

@@ -174,12 +174,6 @@ def test_two_groups_without_a_group_id_in_front_of_their_tasks_are_refused() -> 
         tasks_of(planned(ORDERS), times=2)
 
 
-@pytest.mark.usefixtures("provider")
-def test_files_without_a_place_are_refused_when_the_dag_is_built() -> None:
-    with pytest.raises(CosmosValueError, match="upload_sql_to_xcom = False, and remote_target_path is not set"):
-        planned(ORDERS, has_sql_store=False)
-
-
 def test_another_warehouse_is_named() -> None:
     with pytest.raises(CosmosValueError, match=r"to BigQuery, and the profile is of 'snowflake'\. Use Exec"):
         planned(ORDERS, query_adapter="snowflake")
@@ -193,12 +187,6 @@ def test_a_provider_that_is_missing_is_named_with_its_package() -> None:
 def test_models_that_nobody_would_compile_are_refused() -> None:
     with pytest.raises(CosmosValueError, match=r"enable_setup_async_task = False, and there are models"):
         planned(ORDERS, has_setup=False)
-
-
-def test_seeds_need_neither_bigquery_nor_the_provider() -> None:
-    made = planned(RAW, query_adapter="duckdb", has_setup=False, has_teardown=False)
-
-    assert operators(made) == {"raw_seed": "DbtSeedAirflowAsyncOperator"}
 
 
 def test_two_environments_of_one_project_are_refused() -> None:

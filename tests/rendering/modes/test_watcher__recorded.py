@@ -105,17 +105,6 @@ def test_each_node_is_built_once_and_each_watched_node_is_built(case: dict[str, 
     assert of_models, "some node is watched alone"
 
 
-def test_a_seed_that_is_not_shown_is_built(tmp_path: Path) -> None:
-    (case,) = (each for each in RENDERED if each["name"] == "mode_watcher_seed_none")
-
-    built = build(case, tmp_path)
-
-    seed = "seed.harbor_ops.raw_ports"
-    assert seed in built.tasks[PRODUCER].nodes
-    mark = built.host.plan.nodes[seed]
-    assert (mark.is_drawn, mark.is_built) == (False, True)
-
-
 def test_arguments_of_the_producer_go_over_those_of_all_tasks(tmp_path: Path) -> None:
     (case,) = (each for each in RENDERED if each["name"] == "mode_watcher_setup_args")
 
@@ -139,14 +128,11 @@ def test_arguments_of_all_tasks_reach_the_producer_and_those_that_watch(tmp_path
     assert watching.trigger_rule.value == "always", "all wait from the beginning"
 
 
-def test_the_queue_of_the_settings_is_that_of_all_dbt_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (case,) = (each for each in RENDERED if each["name"] == "mode_watcher_queue_setting")
-    for name, value in case["config"]["env"].items():
-        monkeypatch.setenv(name, value)
+def test_the_producer_goes_first_where_nothing_else_is_said(tmp_path: Path) -> None:
+    built = build(RENDERED[0], tmp_path)
 
-    built = build(case, tmp_path)
-
-    assert {built.tasks[task_id].queue for task_id in (PRODUCER, "geo_rollup_run")} == {"dbtq"}
+    weights = {task_id: built.tasks[task_id].priority_weight for task_id in (PRODUCER, "geo_rollup_run")}
+    assert weights == {PRODUCER: 20, "geo_rollup_run": 2}
 
 
 @pytest.mark.parametrize(
@@ -177,22 +163,3 @@ def test_producer_and_tasks_that_watch_have_queues_of_their_own(
     assert built.tasks["geo_rollup_run"].queue == watching
     own = next(task for task_id, task in built.tasks.items() if OF_ITS_OWN in task_id)
     assert own.queue == "dbt", "it runs dbt, and watches nothing"
-
-
-def test_a_queue_in_the_arguments_of_the_producer_wins_over_that_of_the_settings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (case,) = (each for each in RENDERED if each["name"] == "mode_watcher_setup_args")
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__WATCHER_DBT_PRODUCER_QUEUE", "builds")
-
-    built = build(case, tmp_path)
-
-    assert built.tasks[PRODUCER].queue == "producers"
-    assert built.tasks["geo_rollup_run"].queue == "default"
-
-
-def test_the_producer_goes_first_where_nothing_else_is_said(tmp_path: Path) -> None:
-    built = build(RENDERED[0], tmp_path)
-
-    weights = {task_id: built.tasks[task_id].priority_weight for task_id in (PRODUCER, "geo_rollup_run")}
-    assert weights == {PRODUCER: 20, "geo_rollup_run": 2}

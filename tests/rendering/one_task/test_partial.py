@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +11,7 @@ from typing import Any, Protocol
 import pytest
 
 from cosmos_venv.compat import IS_AIRFLOW_3
-from cosmos_venv.exceptions import CosmosLoadDbtException
 from pytest_cosmos_venv import FakeVenv
-from tests.rendering.recorded_project import RECORDED, copy_of_project
 from tests.worker_parse import made_of, parse, parse_in_worker
 
 pytestmark = pytest.mark.skipif(not IS_AIRFLOW_3, reason="Airflow 2's worker looks at the states of other tasks itself")
@@ -121,19 +118,6 @@ def test_a_running_task_knows_all_that_comes_after_it(dag_file: DagFile, in_work
     assert task.get_flat_relative_ids(upstream=False) == expected
 
 
-def test_what_cannot_be_made_any_more_is_an_error_each_time(
-    dag_file: DagFile, project: Path, in_worker: InWorker
-) -> None:
-    file = dag_file(WHOLE)
-    parsed(file)
-    dag = in_worker(file, "stg_vessels_run")
-    (project / "manifest.json").unlink()
-
-    for look in (lambda: len(dag.tasks), lambda: len(dag.tasks), lambda: dag.plan):
-        with pytest.raises(CosmosLoadDbtException, match=r"manifest\.json"):
-            look()
-
-
 def test_the_first_worker_makes_all_and_keeps_what_the_next_one_needs(dag_file: DagFile, in_worker: InWorker) -> None:
     file = dag_file(WHOLE)
 
@@ -152,19 +136,6 @@ def test_of_several_groups_only_what_is_needed_is_made(dag_file: DagFile, in_wor
 
     assert made_of(dag) == {"pre", "post", task_id}
     assert facts(dag.task_dict[task_id]) == facts(whole.task_dict[task_id])
-
-
-@pytest.mark.parametrize("task_id", ["port_calls.test", "port_calls.run", "dbt_run_summary"])
-def test_the_table_of_a_run_is_not_what_a_group_ends_with(dag_file: DagFile, in_worker: InWorker, task_id: str) -> None:
-    source = BETWEEN.replace('"port_calls"]', '"port_calls"], run_summary=True')
-    file = dag_file(source.replace("first >> second >> post", "first >> post"))
-    whole = parsed(file)
-
-    task = in_worker(file, f"outer.first.{task_id}").task_dict[f"outer.first.{task_id}"]
-
-    assert facts(task) == facts(whole.task_dict[task.task_id])
-    is_last = task_id == "port_calls.test"
-    assert [("post" in each.downstream_task_ids) for each in (task, whole.task_dict[task.task_id])] == [is_last] * 2
 
 
 def test_for_a_task_of_the_users_own_everything_is_made(dag_file: DagFile, in_worker: InWorker) -> None:
@@ -314,27 +285,6 @@ def test_a_manifest_that_has_changed_is_read_again(dag_file: DagFile, project: P
     assert len(made_of(dag)) > 15
 
 
-def test_the_same_project_in_another_folder_is_known(dag_file: DagFile, tmp_path: Path, in_worker: InWorker) -> None:
-    parsed(dag_file(WHOLE))
-    elsewhere = copy_of_project(tmp_path / "version-2" / RECORDED.name)
-
-    dag = in_worker(dag_file(WHOLE, elsewhere), "stg_vessels_run")
-
-    assert made_of(dag) == {"stg_vessels_run"}
-    node = dag.task_dict["stg_vessels_run"].extra_context["dbt_node_config"]
-    assert node["file_path"] == str(elsewhere / "models" / "staging" / "stg_vessels.sql")
-
-
-def test_a_kept_plan_that_is_damaged_is_made_anew(dag_file: DagFile, tmp_path: Path, in_worker: InWorker) -> None:
-    file = dag_file(WHOLE)
-    parsed(file)
-    (plan,) = (tmp_path / "kept").glob("plans-*/*.jsonl")
-    for damage in (b"", b"\0" * 5000, plan.read_bytes()[:300], b"stg_vessels_run\t[1]\n"):
-        plan.write_bytes(damage)
-
-        assert len(made_of(in_worker(file, "stg_vessels_run"))) > 15
-
-
 @pytest.mark.parametrize("setting", ["BUILD_ONLY_RUNNING_TASK", "ENABLE_CACHE"])
 def test_a_setting_has_everything_made(
     dag_file: DagFile, tmp_path: Path, in_worker: InWorker, monkeypatch: pytest.MonkeyPatch, setting: str
@@ -382,50 +332,6 @@ def test_what_dbt_ls_has_said_is_enough_for_the_task_that_runs(
     assert len(cosmos_fake_venv.calls) == 1
     (dbt_project / "models" / "more.sql").write_text("select 1")
     assert made_of(in_worker(file, "staging_run")) > {"staging_run", "more_run"}
-
-
-def test_a_file_of_dbt_ls_is_enough_too(
-    dag_file: DagFile, project: Path, cosmos_fake_venv: FakeVenv, in_worker: InWorker
-) -> None:
-    ls_path = shutil.copy(RECORDED / "dbt_ls.jsonl", project)
-    file = dag_file(BY_DBT_LS.format(dbt=str(cosmos_fake_venv.dbt), mode="DBT_LS_FILE", ls_path=str(ls_path)))
-    parsed(file)
-
-    assert made_of(in_worker(file, "stg_vessels_run")) == {"stg_vessels_run"}
-
-
-@pytest.mark.filterwarnings("ignore:LoadMode.CUSTOM")
-def test_the_files_of_a_project_that_have_not_changed_are_enough_too(
-    dag_file: DagFile, tmp_path: Path, cosmos_fake_venv: FakeVenv, in_worker: InWorker
-) -> None:
-    folder = Path(shutil.copytree(RECORDED, tmp_path / "files" / RECORDED.name))
-    file = dag_file(BY_DBT_LS.format(dbt=str(cosmos_fake_venv.dbt), mode="CUSTOM", ls_path=None), folder)
-    whole = parsed(file)
-
-    dag = in_worker(file, "stg_vessels_run")
-
-    assert made_of(dag) == {"stg_vessels_run"}
-    assert facts(dag.task_dict["stg_vessels_run"]) == facts(whole.task_dict["stg_vessels_run"])
-    (folder / "models" / "more.sql").write_text("select 1")
-    assert made_of(in_worker(file, "stg_vessels_run")) > {"stg_vessels_run", "more_run"}
-
-
-@pytest.mark.filterwarnings("ignore:LoadMode.CUSTOM")
-def test_dates_and_numbers_in_the_files_are_the_same_arguments_in_a_worker(
-    dag_file: DagFile, tmp_path: Path, cosmos_fake_venv: FakeVenv, in_worker: InWorker
-) -> None:
-    folder = Path(shutil.copytree(RECORDED, tmp_path / "files" / RECORDED.name))
-    variables = "{cosmos: {operator_kwargs: {vars: {day: 2024-01-01, 7: seven}}}}"
-    with (folder / "dbt_project.yml").open("a") as file_of_project:
-        file_of_project.write(f"seeds:\n  +meta: {variables}\n")
-    file = dag_file(BY_DBT_LS.format(dbt=str(cosmos_fake_venv.dbt), mode="CUSTOM", ls_path=None), folder)
-    whole = parsed(file)
-
-    dag = in_worker(file, "raw_ports.seed")
-
-    assert made_of(dag) == {"raw_ports.seed"}
-    told = [made.task_dict["raw_ports.seed"].vars for made in (whole, dag)]
-    assert told == [{"day": "2024-01-01", "7": "seven"}] * 2
 
 
 def test_a_mapped_group_is_made_whole(dag_file: DagFile, in_worker: InWorker) -> None:

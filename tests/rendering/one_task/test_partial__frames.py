@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-import pickle
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from airflow.sdk import task
 
 from cosmos_venv.compat import DAG, FRAME_NAMES, EmptyOperator, TaskGroup
 from cosmos_venv.rendering.one_task.partial import LazyTaskDict
@@ -95,33 +93,12 @@ def test_who_looks_at_the_task_that_is_there_has_nothing_made(one: OneTaskDag, l
     assert one.asked == 0
 
 
-def test_tasks_beside_it_are_made_and_put_in_order_without_having_more_made(one: OneTaskDag) -> None:
-    with one.dag:
-        before, after = EmptyOperator(task_id="before"), EmptyOperator(task_id="after")
-        before >> one.dag.get_task("dbt.b") >> after
-
-        @task
-        def written_with_a_decorator() -> None: ...
-
-        written_with_a_decorator()
-
-    assert one.asked == 0
-    assert after.upstream_task_ids == {"dbt.b"}
-
-
 def test_putting_a_group_in_order_needs_all_of_it(one: OneTaskDag) -> None:
     with one.dag:
         before = EmptyOperator(task_id="before")
         before >> one.group
 
     assert before.downstream_task_ids == ALL
-
-
-def test_looking_for_a_task_that_will_never_be_there_fails_as_ever(one: OneTaskDag) -> None:
-    with pytest.raises(Exception, match="nowhere"):
-        one.dag.get_task("nowhere")
-    with pytest.raises(KeyError):
-        one.dag.task_dict["nowhere"]
 
 
 def test_airflow_looks_through_the_tasks_of_a_dag_without_having_more_made(one: OneTaskDag) -> None:
@@ -142,43 +119,3 @@ def test_what_serialises_a_dag_gets_the_whole_of_it(one: OneTaskDag) -> None:
     serialised = to_dict(one.dag)
 
     assert len(serialised["dag"]["tasks"]) == 3
-
-
-def test_a_copy_by_way_of_pickle_is_a_plain_dict_of_everything() -> None:
-    asked = []
-    tasks = LazyTaskDict({"a": 1}, "a")
-    tasks.add_missing("", lambda: asked.append(1), claims=True)
-
-    assert type(pickle.loads(pickle.dumps(tasks))) is dict  # noqa: S301 - our own bytes
-    assert asked == [1]
-
-
-def test_it_is_asked_once(one: OneTaskDag) -> None:
-    tasks: list[Any] = one.dag.tasks
-    assert [*one.dag.task_ids, *one.dag.task_ids] == [task.task_id for task in tasks] * 2
-    assert one.asked <= 2  # once by the DAG, once by the group
-
-
-def test_what_fails_to_be_made_is_asked_for_again(one: OneTaskDag) -> None:
-    def fail() -> None:
-        raise ValueError("the manifest is gone")
-
-    tasks = LazyTaskDict({"dbt.b": 1}, "dbt.b")
-    tasks.add_missing("dbt.", fail, claims=True)
-
-    for _ in range(2):
-        with pytest.raises(ValueError, match="the manifest is gone"):
-            len(tasks)
-
-
-def test_the_id_of_a_decorated_function_may_be_taken_by_a_task_that_is_not_made(one: OneTaskDag) -> None:
-    with one.dag, TaskGroup("dbt2"):
-        pass
-    with one.dag, one.group:
-
-        @task(task_id="a")
-        def mine() -> None: ...
-
-        made: Any = mine()
-        assert made.operator.task_id == "dbt.a__1"
-    assert one.asked

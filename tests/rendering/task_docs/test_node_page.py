@@ -92,12 +92,6 @@ def test_a_page_says_less_where_less_is_known() -> None:
     assert found == "- dbt node: `model.shop.orders`\n- file: `models/orders.sql`\n- owner: `sales`"
 
 
-def test_the_order_of_nodes_does_not_count(tmp_path: Path) -> None:
-    nodes = shop(tmp_path, columns=COLUMNS)
-
-    assert page(planned(*nodes)) == page(planned(*reversed(nodes)))
-
-
 @pytest.mark.parametrize("longest", [500, 1000, 3000])
 def test_a_page_is_bounded_whatever_a_node_says(tmp_path: Path, longest: int) -> None:
     columns = {f"column_{number}": {"description": "said " * 100} for number in range(500)}
@@ -124,19 +118,6 @@ def test_what_is_cut_is_said(tmp_path: Path) -> None:
     assert 0 < shown < 20
     assert re.search(r"\nCompiled SQL, the first [2-4]\d\d characters:\n", found)
     assert "there is no room" in page(planned(*nodes, settings=limited(400)))
-
-
-def test_sql_is_said_to_be_cut_where_not_all_of_it_is_kept(tmp_path: Path) -> None:
-    nodes = shop(tmp_path, compiled_code="x" * 20_000)
-
-    assert "Compiled SQL, the first 10000 characters" in page(planned(*nodes, settings=limited(50_000)))
-
-
-def test_without_a_limit_there_is_no_page(tmp_path: Path) -> None:
-    plan = planned(*shop(tmp_path), settings=limited(0))
-    batches = planned(*shop(tmp_path), settings=limited(0), render=RenderConfig(batch_by=BatchBy.ALL))
-
-    assert {task.document for task in (*plan.tasks, *batches.tasks)} == {""}
 
 
 def test_the_pages_of_many_nodes_share_what_a_dag_may_hold(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,10 +153,6 @@ def test_odd_columns_and_sql_are_not_shown(
     orders = next(each for each in shop(tmp_path, **said) if each.unique_id == "model.shop.orders")
 
     assert (orders.columns, orders.compiled_sql) == (columns, sql)
-
-
-def test_the_sql_of_tests_is_not_kept(tmp_path: Path) -> None:
-    assert [each.compiled_sql for each in shop(tmp_path, compiled_code=SQL) if each.compiled_sql] == [SQL]
 
 
 def test_a_page_has_no_path_of_the_host(tmp_path: Path) -> None:

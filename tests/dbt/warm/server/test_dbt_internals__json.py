@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from cosmos_venv.dbt.warm.servers import Program
 from cosmos_venv.processes import guard
-from tests.dbt.warm.conftest import Tool
-from tests.installed import DBT_111, environment_of, needs_dbt
+from tests.installed import environment_of
 
 # Writes one document as dbt does, before and after; says the texts, and how often was written.
 WRITE = """
@@ -65,19 +62,6 @@ dbt_internals.patch_json_encoder()
 print(json.dumps([before, all_written()]))
 """
 
-# A program of dbt's environment that says in how many pieces it writes.
-ASKS = """#!{python}
-import io, json
-from dbt_common.utils.encoding import JSONEncoder
-class Pieces(io.StringIO):
-    number = 0
-    def write(self, text):
-        self.number += 1
-pieces = Pieces()
-json.dump({{"piers": [1, 2]}}, pieces, cls=JSONEncoder)
-print(pieces.number)
-"""
-
 
 @pytest.mark.parametrize("release", ["dbt111", "dbt110"])
 def test_the_text_is_the_same_and_comes_in_one_piece(release: str) -> None:
@@ -89,26 +73,3 @@ def test_the_text_is_the_same_and_comes_in_one_piece(release: str) -> None:
     assert [text for text, _ in after] == [text for text, _ in before]
     assert [pieces for _, pieces in after] == [1, 1, 0, 1]
     assert before[0][1] > 50
-
-
-class Asker(Tool):
-    """That program."""
-
-    @property
-    def program(self) -> Program:
-        modules: dict[str, Any] = {"dbt_common.utils.encoding": True}
-        return Program(environment=DBT_111, script=self.script, modules=modules)
-
-
-@needs_dbt
-def test_commands_of_a_server_write_so_from_the_first_one_on(short_folder: Path) -> None:
-    asker = Asker(folder=short_folder)
-    asker.script.parent.mkdir()
-    asker.script.write_text(ASKS.format(python=DBT_111 / "bin" / "python"))
-    asker.script.chmod(0o755)
-
-    (warm,) = asker.run().lines
-    (plain,) = asker.run_plain().lines
-
-    assert warm == "1"
-    assert int(plain) > 1

@@ -6,8 +6,6 @@ import json
 import os
 import resource
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -120,13 +118,6 @@ def test_a_process_cannot_tell_that_it_was_forked(tool: Tool, tmp_path: Path) ->
     assert warm == plain
 
 
-def test_only_its_garbage_is_collected_less_often(tool: Tool) -> None:
-    (warm,), (plain,) = (run("threshold").lines for run in (tool.run, tool.run_plain))
-
-    own = "import gc; print(gc.isenabled(), gc.get_threshold()[0])"
-    assert (warm, plain) == ("True 50000", subprocess.check_output([sys.executable, "-c", own], text=True).strip())
-
-
 @pytest.fixture
 def odd_worker() -> Iterator[None]:
     """This process as somebody else may have set it up."""
@@ -182,47 +173,6 @@ def test_variables_of_an_interpreter_get_a_server_of_their_own(tool: Tool) -> No
     ):
         warm, plain = both(tool, env=env)
         assert warm == plain
-
-
-ROUTES = (
-    TOOL
-    + """
-import ctypes, ssl, urllib.request
-import requests
-
-def do_routes():
-    found = requests.Session().merge_environment_settings("https://harbor.example/", {}, None, None, None)
-    getenv = ctypes.CDLL(None).getenv
-    getenv.restype = ctypes.c_char_p
-    print(urllib.request.getproxies(), found["proxies"], found["verify"], *ssl.get_default_verify_paths()[:2],
-          getenv(b"SSL_CERT_FILE"), requests.utils.should_bypass_proxies("https://a.example", None))
-"""
-)
-
-
-def test_a_command_takes_its_own_proxy_and_trusts_its_own_certificates(tool: Tool, tmp_path: Path) -> None:
-    """Whoever connects looks for them at that time: one server does for all values."""
-    tool.write(ROUTES)
-    (tmp_path / "authorities.pem").touch()
-    found = []
-    for env in (
-        {},
-        {"https_proxy": "http://one.example:1", "NO_PROXY": "a.example", "SSL_CERT_FILE": str(tmp_path / "one.pem")},
-        {
-            "HTTPS_PROXY": "http://two.example:2",
-            "ALL_PROXY": "socks5://two.example:3",
-            "REQUESTS_CA_BUNDLE": str(tmp_path / "authorities.pem"),
-            "SSL_CERT_DIR": str(tmp_path),
-        },
-        {"CURL_CA_BUNDLE": str(tmp_path / "authorities.pem"), "SSL_CERT_FILE": str(tmp_path / "authorities.pem")},
-    ):
-        warm, plain = tool.run("routes", env=env), tool.run_plain("routes", env=env)
-        assert warm == plain
-        found += warm.lines
-
-    assert len(set(found)) == 4
-    assert tool.starts == ["warm"] * 4
-    assert tool.server().is_running()
 
 
 def test_the_server_has_no_descriptor_and_no_variable_of_the_task_that_started_it(tool: Tool, tmp_path: Path) -> None:

@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.process import DBT
 from cosmos_venv.dbt.warm.server.warm_up import run_step
 from cosmos_venv.dbt.warm.servers import Program
 from cosmos_venv.processes import guard
-from tests.dbt.warm.conftest import DEADLINE, TOOL, Tool
+from tests.dbt.warm.conftest import DEADLINE, Tool
 from tests.installed import DBT_111, copy_of_example, environment_of, needs_dbt
 
 # Reads a parse file and writes it again, and says by what.
@@ -57,34 +56,6 @@ print("CodeBuilder" in Manifest.from_msgpack.__func__.__code__.co_names)
 """
 
 
-# A package whose classes start a thread when they are compiled.
-THREADING = (
-    TOOL
-    + """
-import types
-
-class Mixin:
-    __mashumaro_builder_params = {"packer": {}, "unpacker": {}}
-
-class Pier(Mixin):
-    class Config:
-        lazy_compilation = True
-
-class CodeBuilder:
-    def __init__(self, cls, **options):
-        pass
-
-    def add_unpack_method(self):
-        threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
-
-for name, cls in (("mixins.dict.DataClassDictMixin", Mixin), ("core.meta.code.builder.CodeBuilder", CodeBuilder)):
-    name, _, attribute = ("mashumaro." + name).rpartition(".")
-    sys.modules[name] = types.ModuleType(name)
-    setattr(sys.modules[name], attribute, cls)
-"""
-)
-
-
 class Asker(Tool):
     """That program."""
 
@@ -94,7 +65,7 @@ class Asker(Tool):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("release", ["dbt111", pytest.param("dbt110", marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("release", ["dbt111", "dbt110"])
 def test_what_is_made_beforehand_is_what_the_command_would_have_made(release: str, tmp_path: Path) -> None:
     environment = environment_of(release)
     project = copy_of_example(tmp_path / "harbor")
@@ -135,16 +106,6 @@ def test_a_server_makes_it_between_commands(short_folder: Path) -> None:
         assert time.monotonic() < deadline
 
     assert asker.run_plain().lines == ["True"]
-
-
-def test_a_server_ends_that_has_got_a_thread_by_it(tool: Tool) -> None:
-    tool.write(THREADING)
-    optional = {"is_required": False}
-
-    deadline = time.monotonic() + DEADLINE
-    while "threads" not in tool.starts or servers.servers():
-        assert tool.run("exit", "0", options=optional).returncode == 0
-        assert time.monotonic() < deadline, tool.starts
 
 
 def test_what_cannot_be_made_beforehand_is_left_to_the_command() -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from tests.dbt.warm.conftest import end_all_servers
 from tests.dbt.warm.server.parse_cache.project import Kept, made_pier
-from tests.installed import copy_of_example
 
 
 @pytest.fixture(scope="module")
@@ -30,16 +29,6 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def folder(_server: None, tmp_path: Path) -> Path:
     """The folder of the projects."""
     return tmp_path
-
-
-@pytest.fixture
-def harbor(folder: Path) -> Kept:
-    """The example project."""
-    made = Kept(copy_of_example(folder / "harbor"), [])
-    made.write(
-        "profiles.yml", "harbor: {target: dev, outputs: {dev: {type: duckdb, path: harbor.duckdb, threads: 1}}}\n"
-    )
-    return made
 
 
 @pytest.fixture

@@ -24,7 +24,6 @@ DEADLINE = 120.0
 
 MARKS = [
     pytest.mark.long,
-    pytest.mark.exhaustive,  # the kept project is off by default; test_kept_project__parts.py is left before a landing
     pytest.mark.timeout(900),
     needs_dbt,
 ]
@@ -107,10 +106,6 @@ class Kept:
             if self.state()["kept_uses"] > before:
                 return
         raise AssertionError("the project is not kept")
-
-    def value(self, table: str) -> Any:
-        with duckdb.connect(str(self.folder / "harbor.duckdb"), read_only=True) as database:
-            return database.execute(f"select * from {table}").fetchall()  # noqa: S608 - a name of our own
 
     def manifest(self) -> str:
         """Without what is of one command alone."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cosmos_venv.dbt.partial_parse import PARTIAL_PARSE_FILE
+from cosmos_venv.dbt.partial_parse import ParsedProject, kept_file
+from cosmos_venv.dbt.workspace import Outputs, workspace
 from tests.dbt.warm.server.parse_cache.project import AT_FIRST, MARKS, Kept, change
 
 pytestmark = MARKS
@@ -38,33 +41,13 @@ CHANGES = {
     "model": Change(
         to=lambda kept: change(kept, "models/pier.sql", "1 as number", "2 as number"), gives=(("number", 2),)
     ),
-    "macro": Change(to=lambda kept: change(kept, "macros/greet.sql", "ahoy", "hello"), gives=(("greeting", "hello"),)),
-    "yml": Change(
-        to=lambda kept: change(kept, "models/pier.yml", "name: pier,", "name: pier, config: {alias: quay},"),
-        table="main.quay",
-        gives=(("number", 1),),
-    ),
-    "seed": Change(to=lambda kept: change(kept, "seeds/ships.csv", "2\n", "2\n3\n"), gives=(("ships", 3),)),
-    "dbt_project.yml": Change(
-        to=lambda kept: change(kept, "dbt_project.yml", "calm", "rough"), gives=(("weather", "rough"),)
-    ),
     "variable": Change(words=("--vars", "{weather: foggy}"), gives=(("weather", "foggy"),)),
-    "environment variable of a model": Change(env=(("TIDE", "high"),), gives=(("tide", "high"),)),
-    "environment variable of the profile": Change(
-        env=(("BERTH", "north"),), table="north.pier", gives=(("number", 1),)
-    ),
     "target": Change(words=("--target", "prod"), table="prod.pier", gives=(("target", "prod"),)),
     "package added": Change(to=add_package, table="main.lantern", gives=(("state", "lit"),)),
-    "full refresh by a variable": Change(env=(("DBT_FULL_REFRESH", "1"),), gives=(("number", 1),)),
 }
 
-BEFORE_LANDING = {"model", "yml", "variable", "target", "environment variable of the profile", "package added"}
-"""Of a file's text and its settings, of the command's arguments and environment, and of the project's files."""
 
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in BEFORE_LANDING else pytest.mark.exhaustive) for name in CHANGES]
-)
+@pytest.mark.parametrize("name", CHANGES)
 def test_after_a_change_the_sql_is_that_of_the_change(pier: Kept, name: str) -> None:
     changed = CHANGES[name]
     pier.keep("build")
@@ -84,43 +67,6 @@ def test_after_a_change_the_sql_is_that_of_the_change(pier: Kept, name: str) -> 
     if changed.words or changed.env:
         pier.run("build")
         assert {key: pier.row()[key] for key in AT_FIRST} == AT_FIRST
-
-
-# A plugin of dbt gets the manifest after it was written for the first time, and may change it.
-PLUGIN = """
-from dbt.plugins import dbtPlugin, dbt_hook
-
-class Marks(dbtPlugin):
-    @dbt_hook
-    def get_manifest_artifacts(self, manifest):
-        manifest.nodes["model.pier.pier"].description = "marked by a plugin"
-        manifest.nodes["model.pier.pier"].depends_on.nodes.append("model.pier.old")
-        return {}
-
-plugins = [Marks]
-"""
-
-
-def test_what_a_plugin_of_dbt_changes_is_written(short_folder: Path, pier: Kept) -> None:
-    """The server is its own, so that it finds the plugin."""
-    pier.write("plugin/dbt_marks.py", PLUGIN)
-    env = {"PYTHONPATH": str(pier.folder / "plugin")}
-    pier.run("build", env=env)
-    pier.keep("run", env=env)
-
-    graph = (pier.folder / "target" / "graph.gpickle").read_bytes()
-    assert b"marked by a plugin" in graph
-    (old,) = [node for node in pier.artifact("graph_summary")["linked"].values() if node["name"] == "model.pier.old"]
-    assert len(old["succ"]) == 1
-
-
-def test_a_file_that_is_gone_is_no_model_any_more(pier: Kept) -> None:
-    pier.keep("build")
-    assert "pier.old" in pier.run("ls", "--quiet").lines
-
-    (pier.folder / "models" / "old.sql").unlink()
-
-    assert "pier.old" not in pier.run("ls", "--quiet").lines
 
 
 def test_time_and_id_are_those_of_each_command(pier: Kept) -> None:
@@ -143,16 +89,35 @@ def test_time_and_id_are_those_of_each_command(pier: Kept) -> None:
     assert all(began <= each <= ended for each in times), f"{began} {ended} {said}"
 
 
-def test_a_parse_file_of_another_release_is_not_used(pier: Kept) -> None:
-    pier.keep("build")
-    file = pier.folder / "target" / PARTIAL_PARSE_FILE
-    release = next(line for line in pier.run("--version").lines if "installed" in line).split()[-1].encode()
-    content = file.read_bytes()
-    assert release in content
-    file.write_bytes(content.replace(release, b"1.11.99"[: len(release)].ljust(len(release), b"9")))
-    before = pier.state()["kept_uses"]
+def test_it_is_used_in_the_folders_that_tasks_make_and_a_change_is_seen(pier: Kept) -> None:
+    parsed = ParsedProject(project_dir=pier.folder, kept=kept_file(pier.folder.parent / "cache", ["pier"]))
+    uses, numbers = [], []
 
-    done = pier.run("build")
+    for is_changed in (False, False, False, False, True):
+        if is_changed:
+            change(pier, "models/pier.sql", "1 as number", "2 as number")
+        with workspace(pier.folder, install_deps=False, parsed=parsed) as place:
+            shutil.copy(pier.folder / "profiles.yml", place)
+            task = Kept(place, [])
+            artifacts = Outputs.of(place, {}).artifacts()
+            done = task.run("build")
+            assert done.returncode == 0, done.lines
+            parsed.keep(artifacts)
+            uses.append(task.state()["kept_uses"])
+            numbers.append(task.row()["number"])
 
-    assert "version mismatch" in "\n".join(done.lines)
-    assert pier.state()["kept_uses"] == before
+    assert numbers == [1, 1, 1, 1, 2]
+    assert [after - before for before, after in pairwise(uses)] == [0, 1, 1, 0]
+
+
+def test_where_it_is_switched_off_nothing_is_kept(short_folder: Path, pier: Kept) -> None:
+    """The server is its own: its state is compared."""
+    pier.run("build", keeps=False)
+    before = pier.state()
+
+    for _ in range(3):
+        assert pier.run("build", keeps=False).returncode == 0
+
+    after = pier.state()
+    assert (after["kept_bytes"], after["kept_uses"]) == (0, 0)
+    assert after["memory_bytes"] - before["memory_bytes"] < 2 << 20

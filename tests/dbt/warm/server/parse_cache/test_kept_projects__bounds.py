@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from cosmos_venv.dbt.warm import servers
-from tests.dbt.warm.conftest import TOOL, Tool
 
 ROOT = Path(__file__).resolve().parents[5]
 # A server without connections, in a process whose threads and memory are known.
@@ -38,18 +37,6 @@ class Steps:
 def kept(ballast):
     return types.SimpleNamespace(content=b"", used=time.monotonic(), ballast=ballast)
 """
-THREAD = (
-    BEGIN
-    + """
-made.projects._making = kept(None), Steps()
-try:
-    made._take_step()
-except Refused as refused:
-    said.append(refused.word)
-print(json.dumps(said), flush=True)
-os._exit(0)
-"""
-)
 MEMORY = (
     BEGIN
     + """
@@ -64,46 +51,12 @@ said.append(has_grown())
 print(json.dumps(said))
 """
 )
-STRANGE_RELEASE = """
-import types
-
-class Release:
-    def __str__(self):
-        raise LookupError("no release")
-
-sys.modules["dbt.version"] = types.SimpleNamespace(__version__=Release())
-"""
-NO_PLACE = """
-import json
-from cosmos_venv.dbt.warm.server import dbt_internals
-
-class Harbor:
-    name = "theirs"
-
-try:
-    dbt_internals.replace((Harbor, "name", "ours"), (int, "real", "ours"))
-except TypeError:
-    print(json.dumps(Harbor.name))
-"""
-NO_FILE = """
-import json, os, resource
-from cosmos_venv.dbt.warm.server import forked_command
-resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
-print(json.dumps(forked_command.new_report()))
-"""
 
 
 def _said(code: str) -> Any:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
-
-
-def test_a_server_that_has_got_a_thread_by_keeping_a_project_says_so_and_ends() -> None:
-    (word, text), ended = _said(THREAD)
-
-    assert (word, ended) == ("threads", "threads")
-    assert "poller" in text
 
 
 def test_beyond_its_memory_a_server_first_drops_its_projects_for_ever_and_goes_on() -> None:
@@ -113,24 +66,6 @@ def test_beyond_its_memory_a_server_first_drops_its_projects_for_ever_and_goes_o
     assert "memory" in dropped[3][0]
     assert later == [False, False]
     assert without is True
-
-
-def test_a_command_runs_where_nothing_can_be_said_about_its_project(tool: Tool) -> None:
-    """A release whose parts cannot even be looked at is one."""
-    tool.write(TOOL + STRANGE_RELEASE)
-
-    done = tool.run("say", "one", options={"keeps_project": True})
-
-    assert (done.returncode, done.lines) == (0, ["one"])
-    assert tool.starts == ["warm"]
-
-
-def test_without_a_file_for_its_report_a_command_has_none() -> None:
-    assert _said(NO_FILE) is None
-
-
-def test_of_what_is_put_in_the_place_of_dbt_s_all_is_there_or_nothing() -> None:
-    assert _said(NO_PLACE) == "theirs"
 
 
 def test_whoever_looks_for_a_server_knows_all_modules_of_which_it_consists() -> None:

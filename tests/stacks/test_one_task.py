@@ -1,22 +1,17 @@
-"""A real scheduler, a process for each task: a task that is made alone does all that a task should."""
+"""A real scheduler, a process for each task: a task that is made alone does all that a task should.
+
+Airflow 2's worker looks at the states of other tasks itself.
+"""
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
-import pytest
+from pytest_cosmos_venv import DbtProjects
+from tests.stacks.stack import AIRFLOW_3, ON_A_STACK, Stack, on
 
-from cosmos_venv.compat import IS_AIRFLOW_3
-from pytest_cosmos_venv import DbtProject, DbtProjects, FakeVenv
-from tests.operators.real_scheduler import logs, running_scheduler, states_of_only_run
-from tests.operators.whole_airflow import WholeAirflow
-
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(not IS_AIRFLOW_3, reason="Airflow 2's worker looks at the states of other tasks itself"),
-]
+pytestmark = [*ON_A_STACK, on(AIRFLOW_3)]
 
 DAG_FILE = """
 import json, os
@@ -25,9 +20,11 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, TaskGroup, get_parsing_context, task
 from cosmos_venv import DbtDag, DbtTaskGroup, ExecutionConfig, LoadMode, ProfileConfig, ProjectConfig, RenderConfig
 
-START = datetime(2026, 1, 1, tzinfo=timezone.utc)
-FOLDER, RECORD = {folder!r}, {record!r}
-DBT, FLAKY, BROKEN = {dbt!r}, {flaky!r}, {broken!r}
+ONCE = {{
+    "schedule": "@once", "start_date": datetime(2026, 1, 1, tzinfo=timezone.utc), "is_paused_upon_creation": False
+}}
+FOLDER, RECORD, DBTS = {folder!r}, {record!r}, {dbts!r}
+DBT, FLAKY, BROKEN = (DBTS + "/" + name + "/bin/dbt" for name in ("one_task", "flaky", "broken"))
 
 def note(kind, **facts):
     with open(RECORD, "a") as record:
@@ -47,13 +44,13 @@ def dbt(select=(), executable=DBT, **more):
         operator_args={{"install_deps": False, "push_run_results_to_xcom": True, **more}},
     )
 
-whole = DbtDag(dag_id="whole", schedule="@once", start_date=START, **dbt(
+whole = DbtDag(dag_id="whole", **ONCE, **dbt(
     executable=FLAKY, retries=1, retry_delay=timedelta(seconds=0),
     on_retry_callback=lambda context: note("retry", task=context["ti"].task_id),
     on_success_callback=lambda context: note("success", made=dict.__len__(context["dag"].task_dict)),
 ))
 
-with DAG("between", schedule="@once", start_date=START) as between:
+with DAG("between", **ONCE) as between:
     @task
     def numbers(**context):
         note("inside", made=dict.__len__(context["dag"].task_dict))
@@ -77,7 +74,7 @@ with DAG("between", schedule="@once", start_date=START) as between:
     create.as_setup() >> first >> doubled >> report()
     first >> second >> third >> drop.as_teardown(setups=create)
 
-with DAG("touched", schedule="@once", start_date=START) as touched:
+with DAG("touched", **ONCE) as touched:
     group = DbtTaskGroup("dbt", **dbt())
 
     @task
@@ -93,31 +90,28 @@ note("parse", asked=asked.task_id, dag=asked.dag_id,
 """
 
 
-@pytest.fixture
-def project(cosmos_dbt_project: DbtProjects) -> DbtProject:
-    project = cosmos_dbt_project("harbor")
+def prepare(stack: Stack) -> tuple[Stack, Path]:
+    project = DbtProjects(folder=stack.folder / "one_task")("harbor")
     project.seed("piers", "id,name\n1,North\n")
     project.model("staging", "select * from {{ ref('piers') }}", tests={"id": ["unique"]})
     project.model("mart", "select * from {{ ref('staging') }}")
     project.manifest()
-    return project
+    for name in ("one_task", "flaky", "broken"):
+        dbt = stack.new_dbt(name)
+        if name == "flaky":
+            dbt.script("seed", nth=1, exit_code=1)
+        if name == "broken":
+            dbt.script("run", nodes={"mart": "error"})
+    record = stack.folder / "one_task.jsonl"
+    source = DAG_FILE.format(folder=str(project.path), record=str(record), dbts=str(stack.folder / "dbts"))
+    stack.write("one_task", source)
+    return stack, record
 
 
-def test_tasks_that_are_made_alone_do_all_that_tasks_do(
-    tmp_path: Path, project: DbtProject, cosmos_fake_venv: FakeVenv
-) -> None:
-    flaky, broken = (cosmos_fake_venv(path=tmp_path / name) for name in ("flaky", "broken"))
-    flaky.script("seed", nth=1, exit_code=1)
-    broken.script("run", nodes={"mart": "error"})
-    record = tmp_path / "record.jsonl"
-    executables = {"dbt": cosmos_fake_venv.dbt, "flaky": flaky.dbt, "broken": broken.dbt}
-    source = DAG_FILE.format(
-        folder=str(project.path), record=str(record), **{name: str(path) for name, path in executables.items()}
-    )
-
-    with running_scheduler(WholeAirflow(python=Path(sys.executable), folder=tmp_path), source) as airflow:
-        states = {dag_id: states_of_only_run(airflow, dag_id) for dag_id in ("whole", "between", "touched")}
-        told = logs(airflow)
+def test_tasks_that_are_made_alone_do_all_that_tasks_do(scene: tuple[Stack, Path]) -> None:
+    stack, record = scene
+    states = {dag_id: stack.end(dag_id)[1] for dag_id in ("whole", "between", "touched")}
+    told = stack.logs()
 
     facts = [json.loads(line) for line in record.read_text().splitlines()]
     of = {

@@ -1,0 +1,96 @@
+"""The table of a run, the link of a task and its page, as Airflow 3's API gives them."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from tests.stacks.stack import AIRFLOW_3, ON_A_STACK, Stack, on
+from tests.stacks.watched import make_three_models
+
+pytestmark = [*ON_A_STACK, on(AIRFLOW_3)]
+
+DOCS = "https://docs.example/harbor/"
+SUMMARY = "dbt_run_summary"
+DAG_FILE = """
+from datetime import datetime, timezone
+from pathlib import Path
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG
+from cosmos_venv import DbtDag, DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
+
+PROJECT = Path({project!r})
+DBT = {{"dbt_executable_path": {dbt!r}, "invocation_mode": "subprocess"}}
+ONCE = {{
+    "schedule": "@once", "start_date": datetime(2026, 1, 1, tzinfo=timezone.utc), "is_paused_upon_creation": False
+}}
+
+def harbor(mode):
+    return dict(
+        project_config=ProjectConfig(PROJECT, install_dbt_deps=False),
+        profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=PROJECT / "profiles.yml"),
+        execution_config=ExecutionConfig(mode, **DBT),
+        render_config=RenderConfig(load_method="dbt_ls", run_summary=True, **DBT),
+    )
+
+with DAG("summed_local", **ONCE) as summed_local:
+    DbtTaskGroup("harbor", **harbor("local")) >> EmptyOperator(task_id="after")
+
+summed_watcher = DbtDag("summed_watcher", **ONCE, **harbor("watcher"))
+"""
+
+
+def prepare(stack: Stack) -> Stack:
+    project, dbt = stack.folder / "summed", stack.new_dbt("summed")
+    make_three_models(project)
+    dbt.script("run", nodes={"mart": "error"})
+    dbt.script("build", nodes={"mart": "error"})
+    stack.write("summed", DAG_FILE.format(project=str(project), dbt=str(dbt.dbt)))
+    stack.variables["AIRFLOW__COSMOS_VENV__DBT_DOCS_URL"] = DOCS
+    return stack
+
+
+def test_a_run_has_a_table_and_a_task_leads_to_the_docs(scene: Stack) -> None:
+    stack = scene
+    local, watcher = stack.end("summed_local"), stack.end("summed_watcher")
+
+    assert local == (
+        "failed",
+        {
+            "harbor.staging_run": "success",
+            "harbor.mart_run": "failed",
+            "harbor.report_run": "upstream_failed",
+            f"harbor.{SUMMARY}": "success",
+            "after": "upstream_failed",
+        },
+    ), stack.logs()
+    assert (watcher[0], watcher[1][SUMMARY]) == ("failed", "success"), stack.logs()
+    assert {dag_id: states_in_table(stack, dag_id, task_id) for dag_id, task_id in TABLES.items()} == {
+        "summed_local": {"staging": "success", "mart": "error", "report": "upstream_failed"},
+        "summed_watcher": {"staging": "success", "mart": "error", "report": "skipped"},
+    }
+    # A task that has not run leads nowhere; Airflow shows no button that can be pressed.
+    leads = f"{DOCS}#!/model/model.harbor."
+    links = {
+        task: about(stack, "summed_local", f"harbor.{task}_run", "links") for task in ("staging", "mart", "report")
+    }
+    assert {task: each["extra_links"] for task, each in links.items()} == {
+        "staging": {"dbt docs": f"{leads}staging"},
+        "mart": {"dbt docs": f"{leads}mart"},
+        "report": {"dbt docs": None},
+    }
+    page = stack.call("GET", "dags/summed_local/tasks/harbor.staging_run")["doc_md"]
+    assert f"[dbt docs](<{leads}staging>)" in page
+
+
+TABLES = {"summed_local": f"harbor.{SUMMARY}", "summed_watcher": SUMMARY}
+
+
+def about(stack: Stack, dag_id: str, task_id: str, what: str) -> Any:
+    (run_id,) = stack.run_ids(dag_id)
+    return stack.call("GET", f"dags/{dag_id}/dagRuns/{quote(run_id)}/taskInstances/{task_id}/{what}")
+
+
+def states_in_table(stack: Stack, dag_id: str, task_id: str) -> dict[str, str]:
+    table = about(stack, dag_id, task_id, "xcomEntries/return_value?deserialize=true")["value"]
+    return {row["node"].rpartition(".")[2]: row["state"] for row in table["rows"]}
