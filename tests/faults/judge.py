@@ -2,9 +2,9 @@
 
     .venv/bin/python -m tests.faults.judge [NUMBER ...]
 
-A patch says which promise it breaks. The tests of the changed folder run first, then the tests of the folders that
-import it, for a quarter of an hour at most. The first failure is the answer. Answers are kept in answers.json as they
-come: the command goes on where it was stopped, and judges a patch again that has changed.
+A patch says which promise it breaks. The tests of the changed folder that .ci/run runs come first, then those of the
+folders that import it, for a quarter of an hour at most. The first failure is the answer. Answers are kept in
+answers.json as they come: the command goes on where it was stopped, and judges a patch again that has changed.
 """
 
 from __future__ import annotations
@@ -155,8 +155,7 @@ def judge(fault: Fault, copy: Path) -> Answer:
 def _runs(fault: Fault) -> Iterator[tuple[str, list[Path]]]:
     for tests in tests_of(fault.folder):
         if tests:
-            yield "not long", tests
-            yield "long and not exhaustive", tests
+            yield "not long or proof", tests
 
 
 def _tests(copy: Path, marks: str, folders: Sequence[Path], seconds: float) -> str | None:
