@@ -12,10 +12,9 @@ OFFLINE = PIP_NO_INDEX=1 PIP_FIND_LINKS="$(CURDIR)/.cache/wheelhouse" \
 # Tests start Python thousands of times; what it imports of the checkout is compiled the first time.
 unexport PYTHONDONTWRITEBYTECODE
 
-# A quarter of the time of the short tests is waiting, and half of that of the long ones: one worker more than there are
-# cores, and two more.
+# A quarter of the time of the short tests is waiting: one worker more than there are cores. Long tests start whole
+# Airflows and dbts, which take both cores: two workers.
 WORKERS = -n $$($(BIN)/python -c "import os; print((os.cpu_count() or 1) + 1)") --dist worksteal
-LONG_WORKERS = -n $$($(BIN)/python -c "import os; print((os.cpu_count() or 1) + 2)") --dist worksteal
 
 DEPLOYED = tests/deployed
 
@@ -25,7 +24,7 @@ COMPILE = uv pip compile --quiet --universal --python-version 3.10 --no-emit-ind
 SPHINX = .cache/envs/docs/bin/python -m sphinx --fail-on-warning --keep-going --nitpicky --fresh-env --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui test test-long test-deployed test-all test-env check docs docs-links conformance conformance-servers judge pictures prove-verdicts mutants mutants-servers mutants-full benchmark figures prove-races prove-environments prove-warm release pins clean
+.PHONY: help demo demo-ui test proofs replay test-changed test-deployed test-all test-env check docs docs-links conformance conformance-servers judge pictures prove-verdicts mutants mutants-servers mutants-full benchmark figures prove-races prove-environments prove-warm release pins clean
 
 help: ## this list
 	@echo "make TARGET [PYTHON=python3.12]   (Python 3.10 to 3.13)"
@@ -44,23 +43,29 @@ test-env:
 test: test-env ## the tests before a commit: all but the long ones; ARGS="-k lock -x" goes to pytest
 	@$(OFFLINE) $(BIN)/python -m pytest $(WORKERS) -m "not long" $(ARGS)
 
-test-long: test-env ## the long tests alone, without those that do what another one does for more releases, cases, bounds or rounds
-	@$(OFFLINE) $(BIN)/python -m pytest $(LONG_WORKERS) -m "long and not exhaustive" --ignore=$(DEPLOYED) $(ARGS)
+proofs: test-env ## the long tests that .ci/run always runs: explorations, each release of dbt, a browser
+	@$(OFFLINE) $(BIN)/python -m pytest -n 2 --dist worksteal -m proof --ignore=$(DEPLOYED) $(ARGS)
+
+replay: test-env ## run the DAGs of the recording of 0.2.0, and print what differs; ARGS="--only 'watcher*'"
+	@$(OFFLINE) $(BIN)/python -m tests.replay $(ARGS)
+
+test-changed: test-env ## the long tests of the folders that have changed since they were proven, for 20 minutes
+	@$(OFFLINE) $(BIN)/python -m tools.long_tests --minutes 20
 
 # Each starts a whole Airflow, which takes both cores: one after the other.
 test-deployed: test-env ## DAGs in Airflow as people deploy it, of 3.3 and 2.11; ARGS="-m long" for each line of Airflow
-	@$(OFFLINE) $(BIN)/python -m pytest $(DEPLOYED) -m "not exhaustive" $(ARGS)
+	@$(OFFLINE) $(BIN)/python -m pytest $(DEPLOYED) -m proof $(ARGS)
 
-test-all: test-env ## all tests, offline after the install step
-	@$(OFFLINE) $(BIN)/python -m pytest $(WORKERS) --ignore=$(DEPLOYED) $(ARGS)
-	@$(OFFLINE) $(BIN)/python -m pytest $(DEPLOYED)
+test-all: test-env test proofs replay test-deployed ## all tests; the long ones in parts, and what is proven stays proven
+	@$(OFFLINE) $(BIN)/python -m tools.long_tests $(ARGS)
 
-check: test-env ## lint, format, documented parameters, types, import contracts
+check: test-env ## lint, format, documented parameters, types, import contracts, quarantined tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/flake8 cosmos_venv pytest_cosmos_venv conformance
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.quarantine
 
 docs: ## build the site into build/docs, warnings are errors; it works from the disk too: build/docs/index.html
 	@$(PYTHON) -m tools.bootstrap docs && rm -rf build/docs && $(SPHINX) -d build/docs-doctrees -b html docs build/docs

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import secrets
 import signal
 import socket
@@ -31,11 +32,16 @@ _PAUSE = 0.25
 
 
 def free_port() -> int:
-    """Return a port of loopback on which nobody listens at this moment."""
-    with socket.socket() as listener:
-        listener.bind((_HOST, 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a port of loopback on which nobody listens at this moment.
+
+    The port lies below those that the kernel gives to connections: until the server listens, no connection of another
+    process takes it.
+    """
+    while True:
+        port = random.randrange(16_384, 32_768)  # noqa: S311 - no secret
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind((_HOST, port))
+            return port
 
 
 def accepts(port: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,13 +21,17 @@ import pytest
 
 from pytest_cosmos_venv import AirflowHome, Wheelhouse
 from pytest_cosmos_venv.throwaway import throwaway_folder
-from tests.installed import a_browser
+from tests.installed import ROOT, a_browser
 from tests.order import long_ones_first
 from tests.postgres import Postgres, started_postgres
+from tests.quarantine import take_out_quarantined
 from tests.warm_servers import stop_servers
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
+
+DURATIONS = ROOT / "tests" / "durations.json"
+"""Seconds of the long tests of each file; ``pytest --store-durations`` writes it anew."""
 
 # Before anything imports Airflow, which settles on its home then. One for each xdist worker.
 _airflow_home = tempfile.mkdtemp(prefix="cosmos-venv-tests-airflow-")
@@ -70,20 +76,54 @@ def pytest_sessionfinish() -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Each worker of pytest-xdist begins with its share of the long tests: nobody waits for one that came last."""
-    alone = [item.nodeid for item in items if item.get_closest_marker("exhaustive") and not _is_long(item)]
+    alone = [item.nodeid for item in items if item.get_closest_marker("proof") and not _is_long(item)]
     if alone:
-        raise pytest.UsageError(
-            f"{alone[0]} is marked exhaustive and not long, so make test runs it: mark it long too."
-        )
+        raise pytest.UsageError(f"{alone[0]} is marked proof and not long, so make test runs it: mark it long too.")
+    take_out_quarantined(config, items)
     workers = os.environ.get("PYTEST_XDIST_WORKER_COUNT")
     if workers is not None:
-        items[:] = long_ones_first(items, int(workers), is_long=_is_long, file_of=lambda item: item.path)
+        items[:] = long_ones_first(
+            items,
+            int(workers),
+            is_long=_is_long,
+            file_of=lambda item: item.nodeid.partition("::")[0],
+            seconds=json.loads(DURATIONS.read_text(encoding="utf-8")),
+        )
 
 
 def _is_long(item: pytest.Item) -> bool:
     return item.get_closest_marker("long") is not None
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--store-durations",
+        action="store_true",
+        help="keep the time of the long tests that run in tests/durations.json",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("store_durations") and "PYTEST_XDIST_WORKER" not in os.environ:
+        config.pluginmanager.register(Durations())
+
+
+class Durations:
+    """Keep the seconds of the long tests of each file, by which `long_ones_first` deals them to workers."""
+
+    def __init__(self) -> None:
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if "long" in report.keywords:
+            self._seconds[report.nodeid.partition("::")[0]] += report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        known = {**json.loads(DURATIONS.read_text(encoding="utf-8")), **self._seconds}
+        there = {file: round(known[file], 1) for file in sorted(known) if (ROOT / file).exists()}
+        DURATIONS.write_text(json.dumps(there, indent=0) + "\n", encoding="utf-8")
 
 
 @pytest.fixture(autouse=True)

@@ -86,17 +86,11 @@ ENGINES = (
 DBT_1, DBT_2 = ENGINES[1], ENGINES[-1]
 """Those that stand for all of dbt 1 and of dbt 2 before each landing; most tests install this dbt 1 anyway."""
 
-EACH_ENGINE = [
-    pytest.param(engine, id=engine.name, marks=() if engine in (DBT_1, DBT_2) else pytest.mark.exhaustive)
-    for engine in ENGINES
-]
+EACH_ENGINE = [pytest.param(engine, id=engine.name) for engine in ENGINES]
 """The releases as parameters of a long test."""
 
 PLAIN_AND_WARM = [
-    *(
-        pytest.param(engine, "off", id=engine.name, marks=() if engine is DBT_2 else pytest.mark.exhaustive)
-        for engine in ENGINES
-    ),
+    *(pytest.param(engine, "off", id=engine.name) for engine in ENGINES),
     pytest.param(DBT_1, "require", id=f"{DBT_1.name}-warm"),
 ]
 """``engine`` and ``warm`` of a long test: each release started plainly, and dbt 1 started warm too."""

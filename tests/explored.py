@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 SECONDS = 240.0
-"""Real time for one exploration: the machine may be busy with other tests."""
-FURTHER = [pytest.mark.long, pytest.mark.exhaustive]
+"""Real seconds for one exploration: the machine may be busy with other tests."""
+PROOF = [pytest.mark.long, pytest.mark.proof]
+"""The marks of an exploration that .ci/run always does."""
+FURTHER = [pytest.mark.long]
 """The marks of an exploration that does with more interruptions what another one does with fewer."""

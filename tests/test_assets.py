@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cosmos_venv.assets import ADAPTERS, PLAIN_NAMESPACES, Lineage, asset_uri, lineage, namespace
+from cosmos_venv.assets import ADAPTERS, Lineage, asset_uri, lineage, namespace
 from cosmos_venv.dbt.project_files import profile_fields
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.settings.table import SETTINGS
-from tests.installed import ENVIRONMENTS, ROOT, is_missing
+from tests.installed import ENVIRONMENTS, is_missing
 
 PYTHON = ENVIRONMENTS / "openlineage" / "bin" / "python"
 DEADLINE = 120.0
@@ -297,29 +295,3 @@ def test_assets_are_those_that_openlineage_names(
 
 def test_every_adapter_that_we_know_is_compared() -> None:
     assert {str(fields.get("type", name)) for name, fields in PROFILES.items()} == set(ADAPTERS)
-
-
-PAGE = (ROOT / "docs" / "how-to" / "dags" / "assets.md").read_text(encoding="utf-8")
-
-
-def table(head: str) -> dict[str, list[str]]:
-    """The cells of the table in docs/how-to/dags/assets.md with this head, by the first one."""
-    rows = [row[2:-2].split(" | ") for row in PAGE.partition(f"| {head}")[2].partition("\n\n")[0].splitlines()[2:]]
-    return {first: rest for first, *rest in rows}
-
-
-def test_every_adapter_is_documented_with_its_namespace() -> None:
-    documented = table("dbt adapter")
-
-    assert set(documented) == set(ADAPTERS)
-    for adapter, template in PLAIN_NAMESPACES.items():
-        defaults = ", ".join(" ".join(pair) for pair in re.findall(r"{(\w+)\|(\w+)}", template))
-        assert documented[adapter] == [f"`{re.sub(r'[|].*?}', '}', template)}`", defaults]
-
-
-def test_every_setting_is_documented_with_its_default() -> None:
-    documented = {name.strip("`"): default for name, (default, _) in table("setting of").items()}
-
-    ours = {name: setting for name, setting in SETTINGS.items() if "dataset" in name or "uri" in name}
-    assert documented == {name: f"`{setting.default}`" for name, setting in ours.items()}
-    assert all(setting.older_name in PAGE for setting in ours.values())

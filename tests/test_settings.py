@@ -15,12 +15,6 @@ from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.managed import from_settings
 
 
-def test_without_configuration_there_are_defaults() -> None:
-    assert settings.virtualenv_max_retries_lock == 120
-    assert settings.virtualenv_build == "auto"
-    assert settings.virtualenv_warm_dbt == "auto"
-
-
 def test_our_section_wins_over_cosmoss(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS__VIRTUALENV_MAX_RETRIES_LOCK", "7")
     assert settings.virtualenv_max_retries_lock == 7
@@ -64,12 +58,10 @@ def test_a_value_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, key: s
         getattr(settings, key.lower())
 
 
-def test_limits_of_a_store_are_those_that_are_documented() -> None:
-    assert from_settings.store_policy() == StorePolicy(limits=PruneLimits(), keep_failed=False)
-    assert from_settings.prune_limits() == PruneLimits(max_age=30 * DAY, max_count=10, max_bytes=0, min_age=DAY)
-
-
 def test_limits_of_a_store_can_be_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    by_default = PruneLimits(max_age=30 * DAY, max_count=10, max_bytes=0, min_age=DAY)
+    assert from_settings.store_policy() == StorePolicy(limits=by_default, keep_failed=False)
+
     for name, value in {
         "PRUNE_MAX_AGE_DAYS": "7",
         "PRUNE_MAX_COUNT": "3",

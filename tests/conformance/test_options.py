@@ -174,7 +174,7 @@ def test_an_adapter_that_derives_from_nothing_is_refused_with_the_way_out(
 @pytest.mark.long
 @pytest.mark.parametrize(
     "options",
-    [pytest.param([], id="one-process"), pytest.param(["-n", "1"], id="workers", marks=pytest.mark.exhaustive)],
+    [pytest.param([], id="one-process"), pytest.param(["-n", "1"], id="workers")],
 )
 def test_what_a_run_did_not_judge_stays_on_the_list_of_known_failures(
     pytester: pytest.Pytester, options: list[str]

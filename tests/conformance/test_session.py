@@ -246,7 +246,7 @@ def test_the_order_is_drawn_by_a_seed_and_drawn_again_by_the_same_one(pytester: 
 @pytest.mark.long
 @pytest.mark.parametrize(
     "options",
-    [pytest.param([], id="one-process", marks=pytest.mark.exhaustive), pytest.param(["-n", "1"], id="workers")],
+    [pytest.param([], id="one-process"), pytest.param(["-n", "1"], id="workers")],
 )
 def test_the_suite_runs_without_pytests_cache(pytester: pytest.Pytester, options: list[str]) -> None:
     arguments = ["--cosmos-implementation=cosmos_venv", "-p", "no:cacheprovider", "-k", "fake_wheel", *options]
@@ -259,7 +259,7 @@ def test_the_suite_runs_without_pytests_cache(pytester: pytest.Pytester, options
 @pytest.mark.long
 @pytest.mark.parametrize(
     "options",
-    [pytest.param([], id="one-process", marks=pytest.mark.exhaustive), pytest.param(["-n", "1"], id="workers")],
+    [pytest.param([], id="one-process"), pytest.param(["-n", "1"], id="workers")],
 )
 def test_a_run_with_something_left_out_gives_no_verdict(pytester: pytest.Pytester, options: list[str]) -> None:
     arguments = ["--cosmos-implementation=cosmos_venv", "-k", "fake_wheel", *options]
@@ -327,10 +327,10 @@ def by_supervisor(pid: int) -> None:
 @pytest.mark.parametrize(
     ("tell", "workers"),
     [
-        pytest.param(by_terminal, [], id="one-process-a-terminal", marks=pytest.mark.exhaustive),
+        pytest.param(by_terminal, [], id="one-process-a-terminal"),
         pytest.param(by_supervisor, [], id="one-process-a-supervisor"),
         pytest.param(by_terminal, ["-n", "1"], id="xdist-a-terminal"),
-        pytest.param(by_supervisor, ["-n", "1"], id="xdist-a-supervisor", marks=pytest.mark.exhaustive),
+        pytest.param(by_supervisor, ["-n", "1"], id="xdist-a-supervisor"),
     ],
 )
 def test_who_interrupts_the_suite_ends_it_and_what_it_started(

@@ -70,7 +70,6 @@ WITH_UV_LACKS = {name: words for name, words in PLAIN_AIRFLOW_LACKS.items() if n
             "pip",
             PLAIN_AIRFLOW_LACKS,
             id="plain-airflow-pip",
-            marks=pytest.mark.exhaustive,
         ),
     ],
 )

@@ -122,7 +122,7 @@ def test_what_an_adapter_does_to_pytest_forges_no_verdict(rude: Rude) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "workers",
-    [pytest.param([], id="one-process", marks=pytest.mark.exhaustive), pytest.param(["-n", "1"], id="workers")],
+    [pytest.param([], id="one-process"), pytest.param(["-n", "1"], id="workers")],
 )
 def test_nothing_around_a_task_says_what_it_is_looked_at_for(rude: Rude, workers: list[str]) -> None:
     rude.judge("tests.conformance.rude.adapters:Reader", "--cosmos-requirement=ENV-002", *workers)
@@ -167,8 +167,8 @@ def test_who_declares_everything_away_is_not_passed(rude: Rude) -> None:
     "name",
     [
         "PicklesCode",
-        pytest.param("LeavesCode", marks=pytest.mark.exhaustive),
-        pytest.param("SendsCode", marks=pytest.mark.exhaustive),
+        "LeavesCode",
+        "SendsCode",
     ],
 )
 def test_what_a_task_sends_runs_no_code_in_the_judge(rude: Rude, name: str) -> None:
@@ -193,7 +193,7 @@ def test_a_task_that_fails_cannot_blame_the_machine(rude: Rude) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "workers",
-    [pytest.param([], id="one-process", marks=pytest.mark.exhaustive), pytest.param(["-n", "1"], id="workers")],
+    [pytest.param([], id="one-process"), pytest.param(["-n", "1"], id="workers")],
 )
 def test_a_python_that_passes_over_assertions_passes_over_none(rude: Rude, workers: list[str]) -> None:
     options = ["--cosmos-requirement=CMD-015", "--cosmos-level=should", "--cosmos-report=out"]

@@ -31,6 +31,7 @@ from pytest_cosmos_venv.airflow_servers import (
     server_variables,
 )
 from tests.installed import ENVIRONMENTS, IS_CI, ROOT, WHEELS, site_packages_of
+from tests.machine_lock import only_airflow
 from tests.postgres import IS_MISSING, Postgres
 from tests.warm_servers import stop_servers
 
@@ -53,12 +54,12 @@ class Line:
 
     :param name: such as ``3.3``.
     :param environment: name of the environment that has it, with a driver for PostgreSQL.
-    :param is_exhaustive: whether it is left to ``make test-all``.
+    :param is_proof: whether .ci/run always runs its tests; else ``make test-all`` does.
     """
 
     name: str
     environment: str
-    is_exhaustive: bool = True
+    is_proof: bool = False
 
     @property
     def python(self) -> Path:
@@ -87,14 +88,14 @@ class Line:
                 self.has_no_release or (is_missing and not IS_CI),
                 reason=f"no {self.environment} or postgres in .cache/envs: make test makes those that this Python has",
             ),
-            *([pytest.mark.exhaustive] if self.is_exhaustive else []),
+            *([pytest.mark.proof] if self.is_proof else []),
         ]
         return pytest.param(self, id=f"airflow-{self.name}", marks=marks)
 
 
 LINES = (
-    Line(name="3.3", environment="celery3", is_exhaustive=False),
-    Line(name="2.11", environment="celery2", is_exhaustive=False),
+    Line(name="3.3", environment="celery3", is_proof=True),
+    Line(name="2.11", environment="celery2", is_proof=True),
     Line(name="3.0", environment="airflow30"),
     Line(name="3.1", environment="airflow31"),
     Line(name="3.2", environment="airflow32"),
@@ -280,7 +281,7 @@ def deployed(line: Line, folder: Path, postgres: Postgres) -> Iterator[Stack]:
     :param postgres: gives it a database.
     """
     # The path of a socket has 107 characters at most.
-    with TemporaryDirectory(prefix="cv-", dir="/tmp", ignore_cleanup_errors=True) as short:
+    with only_airflow(), TemporaryDirectory(prefix="cv-", dir="/tmp", ignore_cleanup_errors=True) as short:
         own = postgres.apart(f"airflow{line.name.replace('.', '')}")
         port = free_port()
         shared = server_variables(port, executor="LocalExecutor")
