@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Airflows and dbts, which take both cores: two workers.
 WORKERS = -n $$($(BIN)/python -c "import os; print((os.cpu_count() or 1) + 1)") --dist worksteal
 
-DEPLOYED = tests/deployed
+DEPLOYED = tests/deployed tests/stacks
 
 COMPILE = uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url \
           --annotation-style line --custom-compile-command "make pins"
@@ -44,7 +44,7 @@ test: test-env ## the tests before a commit: all but the long ones; ARGS="-k loc
 	@$(OFFLINE) $(BIN)/python -m pytest $(WORKERS) -m "not long" $(ARGS)
 
 proofs: test-env ## the long tests that .ci/run always runs: explorations, each release of dbt, a browser
-	@$(OFFLINE) $(BIN)/python -m pytest -n 2 --dist worksteal -m proof --ignore=$(DEPLOYED) $(ARGS)
+	@$(OFFLINE) $(BIN)/python -m pytest -n 2 --dist worksteal -m proof $(DEPLOYED:%=--ignore=%) $(ARGS)
 
 replay: test-env ## run the DAGs of the recording of 0.2.0, and print what differs; ARGS="--only 'watcher*'"
 	@$(OFFLINE) $(BIN)/python -m tests.replay $(ARGS)

@@ -54,6 +54,7 @@ def repository(tmp_path: Path) -> Path:
     return dags.parent
 
 
+@pytest.mark.long
 def test_a_dag_file_is_compared_with_a_revision(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its helper modules are those of the revision too."""
     code = main(["render", str(repository / "dags" / "shop.py"), "--against", "main"])
@@ -85,6 +86,7 @@ harbor = DbtDag(
 """
 
 
+@pytest.mark.long
 def test_the_page_shows_what_is_printed(
     tmp_path: Path,
     cosmos_dbt_project: DbtProjects,
@@ -160,6 +162,7 @@ def test_what_cannot_be_compared_is_refused(
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_revision_whose_file_cannot_be_imported_is_told_in_its_words(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

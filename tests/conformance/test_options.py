@@ -190,6 +190,7 @@ def test_what_a_run_did_not_judge_stays_on_the_list_of_known_failures(
     assert (pytester.path / "known.txt").read_text() == known
 
 
+@pytest.mark.long
 def test_where_a_smoke_check_failed_the_list_of_known_failures_stays(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

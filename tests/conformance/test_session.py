@@ -136,6 +136,7 @@ def test_the_smoke_checks_pass_for_this_projects_implementation(pytester: pytest
     )
 
 
+@pytest.mark.long
 def test_a_failing_smoke_check_ends_the_run_and_blames_no_requirement(
     pytester: pytest.Pytester, broken_implementation: str
 ) -> None:
@@ -154,6 +155,7 @@ def test_a_failing_smoke_check_ends_the_run_and_blames_no_requirement(
     assert "def test_the_implementation_imports" not in result.stdout.str(), "the suite's source tells a user nothing"
 
 
+@pytest.mark.long
 def test_an_adapter_of_a_users_own_is_judged(pytester: pytest.Pytester, broken_implementation: str) -> None:
     adapter = "from pytest_cosmos_venv.conformance.adapter import Adapter\nclass Mine(Adapter): import_root = '{}'\n"
     (pytester.path / "packages" / "my_adapter.py").write_text(adapter.format(broken_implementation), encoding="utf-8")
@@ -166,6 +168,7 @@ def test_an_adapter_of_a_users_own_is_judged(pytester: pytest.Pytester, broken_i
     )
 
 
+@pytest.mark.long
 def test_an_adapter_that_does_not_say_how_a_task_is_performed_is_told_to(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,6 +226,7 @@ def test_smoke_checks_go_first_whatever_a_plugin_does_to_the_order(
     assert "checks/test_smoke.py" not in files[3:]
 
 
+@pytest.mark.long
 def test_the_order_is_drawn_by_a_seed_and_drawn_again_by_the_same_one(pytester: pytest.Pytester) -> None:
     options = ["--collect-only", "-q"]
 
@@ -284,6 +288,7 @@ def test_a_run_that_collects_nothing_gives_no_verdict(pytester: pytest.Pytester)
     ]
 
 
+@pytest.mark.long
 def test_what_the_project_configures_does_not_apply(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, broken_implementation: str
 ) -> None:

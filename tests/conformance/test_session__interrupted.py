@@ -57,6 +57,7 @@ def _waits(server):
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_judge_that_is_told_to_end_ends_its_servers(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, number: signal.Signals

@@ -81,6 +81,7 @@ def test_an_end_of_the_process_at_the_import_is_told(rude: Rude, named: str, cod
         assert rude.reports == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("plugin", "words"),
     [

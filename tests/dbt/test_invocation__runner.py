@@ -124,6 +124,7 @@ def test_the_next_try_of_a_batch_in_the_worker_runs_what_is_not_done(
     assert not [*(tmp_path / "cache").glob("journals-v1/*")]
 
 
+@pytest.mark.long
 def test_a_kill_interrupts_dbt_and_a_time_out_reaches_the_task(dbt_project: Path, waiting_dbt: Path) -> None:
     done = run_child(dbt_project, waiting_dbt, "is_killed", "is_timed_out", "chooses_the_executable")
 

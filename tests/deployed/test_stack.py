@@ -69,7 +69,7 @@ def test_each_dag_appears_and_runs_to_its_end(
 @needs_providers
 @pytest.mark.timeout(1800)
 def test_each_dag_of_airflow_async_appears(tmp_path: Path, postgres: Postgres, cosmos_fake_venv: FakeVenv) -> None:
-    """Its runs, which need a BigQuery, are those of tests/operators/test_airflow_async__real_airflow.py."""
+    """Its runs, which need a BigQuery, are those of tests/stacks/test_airflow_async__on_a_stack.py."""
     with deployed(WITH_GOOGLE, tmp_path, postgres) as stack:
         files = DagFiles(folder=tmp_path, dags=stack.dags, versioned=None, fake_dbt=cosmos_fake_venv.dbt)
         files.write(ASYNC_CASES)

@@ -45,6 +45,7 @@ def test_tasks_in_one_directory_install_the_packages_once(
     assert len(list((tmp_path / "environments" / "packages-v1").glob("*.*[0-9]"))) == 1
 
 
+@pytest.mark.long
 def test_a_failing_installer_fails_its_own_task_only(
     cosmos_task_race: TaskRace, cosmos_fake_venv: FakeVenv, harbor: Path
 ) -> None:

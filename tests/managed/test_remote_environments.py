@@ -49,6 +49,7 @@ def test_a_task_fetches_what_a_task_of_another_machine_has_built(
     assert [call.prefix.is_relative_to(tmp_path / "other") for call in dbt_calls()] == [False, True]
 
 
+@pytest.mark.long
 def test_the_builder_of_a_parse_gets_the_key_of_a_connection_that_only_the_parse_can_ask_for(
     make_operator: MakeOperator,
     tmp_path: Path,

@@ -95,6 +95,7 @@ def test_a_task_runs_as_a_user_without_name_and_home(place: Path, is_kept: bool)
     assert [call.command for call in read_dbt_calls(place / "own" / "calls")] == ["run"]
 
 
+@pytest.mark.long
 def test_a_task_fails_with_the_way_out_where_nothing_may_be_started(place: Path) -> None:
     mounted = within(setup=tmpfs(place / "aside", "noexec"))
 

@@ -47,6 +47,7 @@ def image() -> Iterator[Path]:
         yield folder
 
 
+@pytest.mark.long
 def test_a_read_only_store_serves_an_unknown_user_without_home_and_network(
     make_operator: MakeOperator, dbt_project: Path, image: Path
 ) -> None:

@@ -46,6 +46,7 @@ def test_each_operator_is_the_virtualenv_base_and_its_local_operator(name: str) 
     assert set(cls.template_fields) >= {*DbtVirtualenvBaseOperator.template_fields, *parent.template_fields}
 
 
+@pytest.mark.long
 def test_a_dag_file_imports_nothing_that_only_a_run_needs() -> None:
     """It is parsed again and again."""
     program = "import sys, cosmos_venv.operators.virtualenv; print(*sys.modules)"

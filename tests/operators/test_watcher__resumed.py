@@ -6,6 +6,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cosmos_venv.compat import DAG, EmptyOperator
 from cosmos_venv.operators.watcher import DbtRunWatcherOperator
 from pytest_cosmos_venv import FakeVenv, RunDag
@@ -22,6 +24,7 @@ class Resumed(DbtRunWatcherOperator):
         return self.execute_complete(context, FAILED)
 
 
+@pytest.mark.long
 def test_it_fails_with_the_event_of_its_try_and_a_retry_that_is_given_this_event_begins_anew(
     dbt_project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag
 ) -> None:

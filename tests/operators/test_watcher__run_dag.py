@@ -97,6 +97,7 @@ def test_the_log_of_a_failed_producer_tells_of_the_failure_once(
     assert log.count("dbt's last lines:") == 1
 
 
+@pytest.mark.long
 def test_a_retry_of_the_producer_builds_what_is_not_done_and_nothing_twice(
     dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
 ) -> None:

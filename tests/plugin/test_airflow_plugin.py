@@ -47,6 +47,7 @@ def test_nothing_is_there_unless_it_is_configured() -> None:
     assert plugin.appbuilder_menu_items == []
 
 
+@pytest.mark.long
 def test_loading_it_imports_nothing_beside_itself() -> None:
     done = subprocess.run([sys.executable, "-c", LOADED], cwd=ROOT, capture_output=True, text=True, check=True)
 
@@ -98,6 +99,7 @@ def test_airflow_takes_the_views_for_its_menu(monkeypatch: pytest.MonkeyPatch) -
     assert ExternalViewResponse.model_validate(view).destination == "nav"
 
 
+@pytest.mark.long
 def test_airflow_3_0_shows_nothing_and_is_not_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     python = OLDER_AIRFLOWS_3["airflow30"]
     if is_missing(python):

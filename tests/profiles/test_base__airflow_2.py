@@ -7,6 +7,8 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.installed import AIRFLOW_2, ROOT, needs_airflow_2
 
 SOURCE = """
@@ -45,6 +47,7 @@ print("FOUND", json.dumps([AIRFLOW_VERSION, count, differing, missing, masked]))
 """
 
 
+@pytest.mark.long
 @needs_airflow_2
 def test_a_connection_of_airflow_2_becomes_what_was_recorded(tmp_path: Path) -> None:
     done = subprocess.run(

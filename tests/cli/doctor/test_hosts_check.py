@@ -59,6 +59,7 @@ def of_requirements(
     return list(hosts_are_known(Examined(requirements=requirements, adbc_drivers=drivers, adapters=adapters)))
 
 
+@pytest.mark.long
 def test_an_environment_that_asks_its_index_alone_is_well(index: PackageIndex, installer: str) -> None:
     (found,) = of_requirements("dbt-core~=1.10.0", "dbt-duckdb")
 
@@ -68,6 +69,7 @@ def test_an_environment_that_asks_its_index_alone_is_well(index: PackageIndex, i
     assert index.requests, f"{installer} has asked through the proxy"
 
 
+@pytest.mark.long
 def test_a_host_that_a_build_downloads_from_is_named(
     index: PackageIndex, installer: str, code_host: str, cosmos_wheelhouse: Wheelhouse
 ) -> None:
@@ -79,6 +81,7 @@ def test_a_host_that_a_build_downloads_from_is_named(
     assert f"To build it, {code_host} is asked, which answers, beside the index" in found.text
 
 
+@pytest.mark.long
 def test_one_that_does_not_answer_is_a_failure_with_a_way_out(
     index: PackageIndex, installer: str, cosmos_wheelhouse: Wheelhouse
 ) -> None:
@@ -221,6 +224,7 @@ def test_a_dbt_that_fails_and_asks_nobody_is_told_in_its_words(
     assert silent.text.endswith("It said: Debugging connection: DBT_LOAD_STANDARD_SNOWFLAKE_DRIVER")
 
 
+@pytest.mark.long
 def test_a_driver_that_asks_its_database_is_no_download(of_native: OfNative) -> None:
     host = "a.snowflakecomputing.com"
 

@@ -156,6 +156,7 @@ def kill_at_each(scene: Scene, kills: int) -> int:
     return sum(scene.kill_at(step).was_killed for step in chosen)
 
 
+@pytest.mark.long
 def test_whoever_comes_after_a_killed_machine_has_an_environment(scene: Scene) -> None:
     kills = 6
 

@@ -77,6 +77,7 @@ def test_a_worker_that_crashes_leaves_no_home(
     assert list(tmp_path.glob("cosmos-airflow-*")) == []
 
 
+@pytest.mark.long
 def test_contenders_that_alone_import_airflow_settle_on_a_home_of_the_run(project: pytest.Pytester) -> None:
     project.makepyfile(
         contending="""
@@ -120,6 +121,7 @@ def test_a_run_that_does_not_need_it_is_left_alone(project: pytest.Pytester) -> 
     project.runpytest_subprocess("test_mine.py", "-p", "no:xdist").assert_outcomes(passed=1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", [("-p", "no:xdist"), ("-n", "1")], ids=" ".join)
 def test_a_home_that_a_conftest_has_set_up_is_used(options: Sequence[str], project: pytest.Pytester) -> None:
     project.makepyfile(
@@ -137,6 +139,7 @@ def test_a_home_that_a_conftest_has_set_up_is_used(options: Sequence[str], proje
     project.runpytest_subprocess(*options).assert_outcomes(passed=1)
 
 
+@pytest.mark.long
 def test_where_airflow_was_imported_too_early_the_file_is_named_and_the_way_out(project: pytest.Pytester) -> None:
     project.makepyfile(
         conftest="""

@@ -28,6 +28,7 @@ def expected_to_fail(
         request.applymarker(pytest.mark.xfail(reason=finding, strict=True, raises=WatcherRequirementNotMet))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scenario", WATCHER_SCENARIOS, ids=str)
 def test_a_run_ends_as_dbt_has(cosmos_watcher_scenario: WatcherScenarios, scenario: WatcherScenario) -> None:
     cosmos_watcher_scenario(scenario).check()

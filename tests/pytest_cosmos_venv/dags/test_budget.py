@@ -195,6 +195,7 @@ def test_each_deed_is_told_with_its_place_and_can_be_allowed(name: str, tmp_path
     assert f"{Path(__file__).name}:" in place
 
 
+@pytest.mark.long
 def test_what_only_the_first_parse_does_for_the_next_ones_is_free(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
 

@@ -40,6 +40,7 @@ def test_the_plain_dag_is_as_large_in_every_respect() -> None:
     assert {task["group"] for task in plain["tasks"].values()} == {"group_2"}
 
 
+@pytest.mark.long
 def test_who_does_more_is_told_how_much_more() -> None:
     with pytest.raises(OverBudget, match=r"took .* ms \(.* to .*\) of CPU time, .* Allowed: 3 times as much\.$"):
         budget(lambda: _dag(work=50_000), times=3, repeats=3)
@@ -47,6 +48,7 @@ def test_who_does_more_is_told_how_much_more() -> None:
         budget(_dag, milliseconds=0.1, repeats=3)
 
 
+@pytest.mark.long
 def test_several_dags_are_measured_together() -> None:
     cost = budget(lambda: [_dag(2), _dag(3)], repeats=3)
 
@@ -54,6 +56,7 @@ def test_several_dags_are_measured_together() -> None:
     assert "2 equal plain DAGs of 5 tasks and 3 edges" in cost.text
 
 
+@pytest.mark.long
 def test_a_dag_file_is_built_anew_for_each_repeat(tmp_path: Path) -> None:
     file = tmp_path / "harbor.py"
     source = "from airflow.sdk import DAG\nwith DAG('harbor', schedule=None) as dag: pass\n"

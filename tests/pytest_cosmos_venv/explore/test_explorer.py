@@ -300,6 +300,7 @@ def test_a_failure_of_kept_memory_alone_is_told_as_one(cosmos_explore: Explore) 
         cosmos_explore([hold, hold], check=held_once, preemptions=1, reuse=True)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="this Python for Linux has no pidfd_open")
 def test_a_contender_that_ends_another_one_is_told(cosmos_explore: Explore) -> None:
     def end_the_other(contender: ExploredContender) -> None:

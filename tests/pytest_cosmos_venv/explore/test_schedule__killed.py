@@ -132,6 +132,7 @@ def folders_after_kills(explore: Explore, work: Work, found: Path, *, reuse: boo
     return {tuple(line.split(", ")) for line in found.read_text().splitlines()}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("work", WORKS, ids=lambda work: work.__name__)
 def test_kills_leave_the_same_in_kept_and_in_new_processes(cosmos_explore: Explore, work: Work, tmp_path: Path) -> None:
     in_new = folders_after_kills(cosmos_explore, work, tmp_path / "new", reuse=False)

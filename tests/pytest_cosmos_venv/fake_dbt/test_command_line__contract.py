@@ -137,6 +137,7 @@ def test_the_tables_are_those_of_the_real_dbt(real: RealCommandLine) -> None:
     assert set(EVERYWHERE) < BEFORE_THE_COMMAND
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("line", LINES)
 def test_a_line_is_taken_or_refused_in_dbts_words(real: RealCommandLine, line: str) -> None:
     exit_code, usage, message = real.answers[line]

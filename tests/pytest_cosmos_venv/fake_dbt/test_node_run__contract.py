@@ -115,6 +115,7 @@ def test_a_json_log_has_the_same_events_with_the_same_keys(real: RealRuns, fake_
             assert data["node_info"]["node_status"] == real_data["node_info"]["node_status"]
 
 
+@pytest.mark.long
 def test_the_artifacts_have_every_key_of_the_real_ones(real: RealRuns, fake_dbt: Dbt) -> None:
     arguments = ("run", "-s", "orders", "totals", "piers_copy")
     expected = real(*arguments).artifacts

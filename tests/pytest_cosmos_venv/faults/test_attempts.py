@@ -137,6 +137,7 @@ def test_dbt_is_killed_and_its_worker_lives(
     assert [len(call.nodes) for call in cosmos_fake_venv.calls] == [2, 5]
 
 
+@pytest.mark.long
 @pytest.mark.cosmos_fault("dbt hangs after node 2")
 def test_a_dbt_that_hangs_is_ended_by_the_timeout_of_its_task(
     project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag, cosmos_faults: Faults
@@ -164,6 +165,7 @@ def test_a_dbt_that_hangs_for_a_moment_goes_on(
     assert [call.exit_code for call in cosmos_fake_venv.calls] == [0]
 
 
+@pytest.mark.long
 @pytest.mark.cosmos_fault("dbt killed after node 1 in task second", "dbt killed after node 1 in task second, twice")
 def test_a_fault_of_one_task_leaves_the_others_alone(
     project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag, cosmos_faults: Faults

@@ -13,6 +13,7 @@ from pytest_cosmos_venv.faults.faults import Faults
 from tests.pytest_cosmos_venv.faults.harbor import dbt, harbor
 
 
+@pytest.mark.long
 @pytest.mark.cosmos_fault("disk full")
 def test_every_write_of_one_try_fails(tmp_path: Path, cosmos_run_dag: RunDag, cosmos_faults: Faults) -> None:
     alerts: list[str] = []
@@ -61,6 +62,7 @@ def test_what_could_be_done_stays(tmp_path: Path, cosmos_run_dag: RunDag, cosmos
     assert len(cosmos_faults.happened) == 2
 
 
+@pytest.mark.long
 @pytest.mark.cosmos_fault("disk full after node 2")
 def test_dbt_meets_a_disk_that_fills_while_it_works(
     cosmos_dbt_project: DbtProjects, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag, cosmos_faults: Faults

@@ -71,6 +71,7 @@ def work(contender, place):
 """
 
 
+@pytest.mark.long
 def test_the_ini_file_names_them_for_all_races(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\ncosmos_services =\n    harbor-server\n")
     pytester.makepyfile(
@@ -93,6 +94,7 @@ def test_a_race_without_any(cosmos_task_race, tmp_path):
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=3)
 
 
+@pytest.mark.long
 def test_what_was_left_behind_tells_how_it_is_declared(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         WORK

@@ -53,6 +53,7 @@ def test_each_test_that_starts_dbt_has_a_recording(pytester: pytest.Pytester, db
         assert recording.commands[0].stdout == f"called with run --select {node}\n"
 
 
+@pytest.mark.long
 def test_a_test_that_starts_no_dbt_keeps_what_an_earlier_run_recorded(pytester: pytest.Pytester, dbt: Path) -> None:
     write_tests(pytester, dbt)
     pytester.runpytest_inprocess("--cosmos-record=recordings").assert_outcomes(passed=2)
@@ -107,6 +108,7 @@ def test_commands_inside_a_task_are_counted(workers: tuple[str, ...], pytester: 
     done.stdout.fnmatch_lines(["cosmos: 4 commands ran inside a task's own process *"])
 
 
+@pytest.mark.long
 def test_a_run_without_the_option_has_nothing_of_it(pytester: pytest.Pytester, dbt: Path) -> None:
     write_tests(pytester, dbt)
     pytester.makepyfile(

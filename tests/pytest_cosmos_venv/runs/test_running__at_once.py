@@ -82,6 +82,7 @@ def run_a_task(contender: Contender, run_task: RunTask, folder: Path) -> TaskOut
     return run_task(PythonOperator(task_id="arrive", python_callable=arrive))
 
 
+@pytest.mark.long
 def test_contenders_run_an_operator_at_once(
     cosmos_task_race: TaskRace, cosmos_run_task: RunTask, tmp_path: Path
 ) -> None:
@@ -125,6 +126,7 @@ def has_run_before(cosmos_run_dag: RunDag) -> None:
     assert cosmos_run_dag(harbor(meet_nobody)).succeeded
 
 
+@pytest.mark.long
 @pytest.mark.cosmos_race(racers=2)
 def test_racers_run_one_dag_at_once(cosmos_racer: Racer, has_run_before: None, cosmos_run_dag: RunDag) -> None:
     def arrive() -> int:

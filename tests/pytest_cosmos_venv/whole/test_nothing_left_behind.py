@@ -90,6 +90,7 @@ def stopped(run: InnerRun, test: str, how: signal.Signals, *, patience: float) -
     return done
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("test", [LOOK_ALIKES, PROCESSES, RACERS], ids=["fakes", "processes", "racers"])
 def test_ctrl_c_leaves_no_process_and_no_file(test: str, tmp_path: Path) -> None:
     done = stopped(InnerRun("cosmos", tmp_path, tmp_path / "cache"), test, signal.SIGINT, patience=1.0)

@@ -126,6 +126,7 @@ def test_copies_run_at_once_in_processes_of_their_own(
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
 
+@pytest.mark.long
 def test_a_failure_says_which_racer_and_draws_the_race(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """

@@ -208,6 +208,7 @@ def test_each_forked_racer_has_an_airflow_home_of_its_own(pytester: pytest.Pytes
     ]
 
 
+@pytest.mark.long
 def test_an_end_in_a_racers_own_fixture_is_told(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
@@ -291,6 +292,7 @@ def test_a_failed_subtest_of_a_racer_counts(pytester: pytest.Pytester, options: 
     assert "did not come to barrier" not in text
 
 
+@pytest.mark.long
 def test_a_place_that_racers_take_twice_is_told_with_the_racer(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """

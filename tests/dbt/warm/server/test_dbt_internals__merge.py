@@ -51,6 +51,7 @@ print(json.dumps([number, different[:5], relation.deep_merge is not before, cont
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("release", ["dbt111", "dbt110"])
 def test_merged_dictionaries_are_those_of_dbt(release: str) -> None:
     words = [str(environment_of(release) / "bin" / "python"), "-Bc", MERGE, str(Path(guard.__file__).parents[1])]

@@ -12,7 +12,7 @@ import psutil
 from tests.stacks.stack import AIRFLOW_2, AIRFLOW_30, CELERY, ON_A_STACK, Stack, on
 from tests.stacks.watched import ALL_DONE, BEGIN, HALF_WAY, MART_FAILED, NODES, Watched, make_watched
 
-pytestmark = [*ON_A_STACK, on(CELERY, AIRFLOW_2, exhaustive=[AIRFLOW_30])]
+pytestmark = [*ON_A_STACK, on(CELERY, AIRFLOW_2, AIRFLOW_30)]
 
 DAGS = """
 for dag_id, retries, of_producer in (

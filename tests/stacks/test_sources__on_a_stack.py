@@ -154,7 +154,7 @@ def prepare(stack: Stack) -> Harbor:
     return Harbor(stack, database)
 
 
-@on(AIRFLOW_3, exhaustive=[AIRFLOW_30, AIRFLOW_2])
+@on(AIRFLOW_3, AIRFLOW_30, AIRFLOW_2)
 def test_models_run_once_their_source_is_fresh_and_a_dag_that_waits_for_it_runs_for_new_data(scene: Harbor) -> None:
     stack = scene.stack
     scene.load("3 hours")
@@ -204,7 +204,7 @@ def test_dags_that_wait_for_an_asset_of_a_node_run(scene: Harbor) -> None:
         scene.succeeds(dag_id, "first")
 
     stack.wait_until(lambda: scene.triggered() >= AFTER_ASSETS, "the DAGs that wait for assets run")
-    given = {(*task, uri.replace("/", ".").rpartition(".")[2]) for *task, uri, _ in scene.events("duckdb%")}
+    given = {(*task, uri.replace("/", ".").rpartition(".")[2]) for *task, uri, _ in scene.events(f"%{scene.database}%")}
     assert {each for each in given if each[-1] != "raw_ships"} == {
         ("nodes", "piers_seed", "-1", "piers"),
         ("nodes", "staging_run", "-1", "staging"),
