@@ -59,6 +59,7 @@ watcher_dbt_producer_queue: str
 watcher_dbt_consumer_queue: str
 watcher_dbt_retry_queue: str
 watcher_max_tasks: int
+unreported_nodes: str
 state_path: str
 state_path_conn_id: str
 packages_max_age: int

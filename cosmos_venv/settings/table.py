@@ -194,6 +194,13 @@ SETTINGS: dict[str, Setting] = {
         is_also_cosmos=False,
         least=0,
     ),
+    "unreported_nodes": Setting(
+        default="warn",
+        choices=("fail", "warn"),
+        meaning="What becomes of a task whose dbt has ended without an error and has not reported the task's node, or "
+        "none of its tests: fail, or warn.",
+        is_also_cosmos=False,
+    ),
     "state_path": Setting(
         default="",
         meaning="Place for the artifacts of the last success of each task with state='last_success': a path or URL "

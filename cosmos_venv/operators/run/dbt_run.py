@@ -39,6 +39,7 @@ from cosmos_venv.exceptions import NotWarm
 from cosmos_venv.io import map_index
 from cosmos_venv.managed import project_cache, warm_start
 from cosmos_venv.operators.run import post_run
+from cosmos_venv.operators.run.reported_nodes import refuse_unreported
 from cosmos_venv.processes import scratch
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import started_ahead
@@ -347,14 +348,16 @@ def packages_of(run: DbtRun, *, env: Mapping[str, str], which_dbt: str) -> Proje
 
 def _settle(run: DbtRun, hooks: RunHooks, result: DbtResult, outcome: Outcome) -> None:
     """Do what is left to do after dbt, and fail where it has failed."""
+    lines = getattr(result, "full_output", ())
     try:
         hooks.judge(result, outcome.artifacts)
+        refuse_unreported(run.context, run.base_cmd, outcome.artifacts, lines, log=run.log)
     except Exception:
         post_run.follow_up(outcome, failed=True)
         raise
     post_run.follow_up(outcome, failed=False)
     hooks.after_success(outcome.artifacts)
-    post_run.call_back_about_warnings(outcome, getattr(result, "full_output", ()))
+    post_run.call_back_about_warnings(outcome, lines)
     # Last of all: it is a success only when nothing of the above has failed.
     if run.state:
         from cosmos_venv.operators.run import state

@@ -1,0 +1,90 @@
+"""A task whose dbt has not reported the task's node is not green."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos_venv.compat import AirflowException
+from cosmos_venv.operators import local
+from pytest_cosmos_venv import FakeVenv
+from tests.kit import MakeNamed, operator_arguments
+
+
+@pytest.fixture(autouse=True)
+def _fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__UNREPORTED_NODES", "fail")
+
+
+@pytest.fixture
+def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> MakeNamed:
+    """A local operator by name, such as ``Run``, whose dbt is the fake."""
+
+    def make(name: str, **arguments: Any) -> Any:
+        return getattr(local, f"Dbt{name}LocalOperator")(
+            **operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt) | arguments
+        )
+
+    return make
+
+
+def of(unique_id: str, **config: Any) -> dict[str, Any]:
+    """The context of the task of a node."""
+    return {"dbt_node_config": {"unique_id": unique_id, "config": config}}
+
+
+@pytest.mark.parametrize(
+    ("name", "unique_id", "said"),
+    [
+        ("Run", "model.harbor.renamed", "has not run model.harbor.renamed."),
+        ("Build", "model.harbor.renamed", "has not run model.harbor.renamed."),
+        ("Seed", "seed.harbor.renamed", "has not run seed.harbor.renamed."),
+        ("Test", "model.harbor.renamed", "has run no test of model.harbor.renamed."),
+        ("Test", "test.harbor.renamed", "has not run test.harbor.renamed."),
+    ],
+)
+def test_a_node_that_the_project_has_no_longer_fails_its_task(
+    name: str, unique_id: str, said: str, make: MakeNamed
+) -> None:
+    task = make(name, task_id="renamed", select="fqn:harbor.renamed", extra_context=of(unique_id))
+
+    with pytest.raises(AirflowException, match=r"renamed, removed or disabled.* unreported_nodes = warn") as failure:
+        task.execute({})
+
+    assert said in str(failure.value)
+
+
+@pytest.mark.parametrize("flags", [["--quiet"], ["--log-level", "none"]])
+def test_a_dbt_that_logs_nothing_is_judged_by_its_results(flags: list[str], make: MakeNamed) -> None:
+    given = {"dbt_cmd_global_flags": flags}
+    built = make("Run", task_id="built", select="staging", extra_context=of("model.harbor.staging"), **given)
+    renamed = make("Run", task_id="renamed", select="renamed", extra_context=of("model.harbor.renamed"), **given)
+
+    built.execute({})
+
+    with pytest.raises(AirflowException, match=r"has not run model\.harbor\.renamed"):
+        renamed.execute({})
+
+
+@pytest.mark.parametrize(
+    ("name", "context"),
+    [
+        pytest.param("Run", of("model.harbor.gone", materialized="ephemeral"), id="ephemeral"),
+        pytest.param("Test", {**of("model.harbor.gone"), "dbt_decides_which_tests_run": True}, id="dbt-decides"),
+        pytest.param("Run", {}, id="no-node"),
+    ],
+)
+def test_a_task_that_need_not_run_a_node_succeeds(name: str, context: dict[str, Any], make: MakeNamed) -> None:
+    make(name, task_id="gone", select="gone", extra_context=context).execute({})
+
+
+def test_without_the_setting_the_log_warns(
+    make: MakeNamed, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("AIRFLOW__COSMOS_VENV__UNREPORTED_NODES")
+
+    make("Run", task_id="gone", select="gone", extra_context=of("model.harbor.gone")).execute({})
+
+    assert "has not run model.harbor.gone" in "".join(capfd.readouterr())
