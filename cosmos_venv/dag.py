@@ -63,6 +63,14 @@ class DbtDag(DAG, RenderedProject):
         self.fileloc = sys._getframe(1).f_code.co_filename
         self._render(configuration, dag=self, task_group=None)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """Copy the whole project, in a worker too: Airflow walks through the attributes of a DAG to copy it.
+
+        :param memo: the copies that are made already.
+        """
+        self._make_all()
+        return super().__deepcopy__(memo)
+
 
 class DbtTaskGroup(RenderedGroup):
     """A dbt project as one group of tasks, to be put in relation to the other tasks of a DAG.

@@ -40,24 +40,18 @@ if TYPE_CHECKING:
 
 
 _MANY_NODES = 2000  # from here on the text of the manifest is worth giving its memory back
-_OF_THE_WHOLE = frozenset({"dbt_graph", "plan", "tasks_map"})
 
 
 class RenderedProject:
-    """The base of DbtDag and DbtTaskGroup.
-
-    :ivar dbt_graph: the nodes that were loaded and selected.
-    :ivar plan: the tasks and their order, as data.
-    :ivar tasks_map: the task or group of each rendered node, by the node's unique id.
-    """
-
-    if TYPE_CHECKING:
-        dbt_graph: DbtGraph
-        plan: Plan
-        tasks_map: dict[str, BaseOperator | TaskGroup]
+    """The base of DbtDag and DbtTaskGroup."""
 
     _part: PartialProject | None = None
     """What is made for the task that this process runs; None where the whole project is made."""
+    _whole: tuple[DbtGraph, Plan, dict[str, TaskOrGroup]] | None = None
+    """The project, its plan and its tasks; None until the whole project is made. It stands in the instance from the
+    beginning: who walks through the attributes of a DAG and looks at its tasks has them made, and must find no more
+    attributes then (``copy.deepcopy`` failed with "dictionary changed size during iteration").
+    """
 
     # A worker is forked from a process that has imported all of Airflow: looking through that once takes 150 ms.
     @no_collection()
@@ -72,6 +66,7 @@ class RenderedProject:
 
             offer(dag, configuration.run_params)
         rendering = _Rendering(configuration=configuration, dag=dag, task_group=task_group)
+        self._whole = None
         self._part = PartialProject.of_running_task(
             configuration,
             lambda: rendering.graph,
@@ -86,7 +81,7 @@ class RenderedProject:
             self._part.watch(dag, task_group, rendering.prefix, self._make_all)
 
     def _make_whole(self, rendering: _Rendering, made: Mapping[str, TaskOrGroup]) -> None:
-        self.dbt_graph, self.plan, self.tasks_map = rendering.make(made)
+        self._whole = rendering.make(made)
 
     def _make_all(self) -> None:
         """Make what is not there yet. A look at it while it is made finds what there is."""
@@ -97,11 +92,32 @@ class RenderedProject:
         self._part = None
         part.relate()
 
-    def __getattr__(self, name: str) -> Any:
-        if name in _OF_THE_WHOLE and self._part is not None and not self._part.is_making:
+    @property
+    def dbt_graph(self) -> DbtGraph:
+        """The nodes that were loaded and selected."""
+        return self._made_whole()[0]
+
+    @property
+    def plan(self) -> Plan:
+        """The tasks and their order, as data."""
+        return self._made_whole()[1]
+
+    @property
+    def tasks_map(self) -> dict[str, TaskOrGroup]:
+        """The task or group of each rendered node, by the node's unique id."""
+        return self._made_whole()[2]
+
+    def _made_whole(self) -> tuple[DbtGraph, Plan, dict[str, TaskOrGroup]]:
+        if self._whole is None:
             self._make_all()
-            return getattr(self, name)
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        if self._whole is None:
+            raise AttributeError(f"{type(self).__name__} is still being made: its tasks are not known yet.")
+        return self._whole
+
+    def __getstate__(self) -> object:
+        """The whole project, for pickle and for a copy: a copy of a part could not make the rest."""
+        self._make_all()
+        return vars(self)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)  # to be imported faster, for each task
@@ -227,7 +243,6 @@ class _Rendering:
         given, graph = self.configuration, self.graph
         return plan(
             graph.filtered_nodes,
-            tests_per_model=graph.tests_per_model,
             render_config=given.render,
             execution_config=given.execution,
             project_config=given.project,

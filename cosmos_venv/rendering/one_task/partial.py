@@ -9,7 +9,7 @@ are made and put in order.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -43,6 +43,7 @@ class PartialProject:
     last: tuple[BaseOperator, ...] = ()
     make_rest: Callable[[Mapping[str, TaskOrGroup]], object]
     is_making: bool = field(init=False, default=False)
+    _places: list[tuple[LazyTaskDict, int]] = field(init=False, default_factory=list)
     _postponed: list[Callable[[], object]] = field(init=False, default_factory=list)
 
     @classmethod
@@ -102,13 +103,17 @@ class PartialProject:
         host = task_group or dag.task_group
         host.children = LazyTaskDict(host.children, self.running)
         for tasks in (dag.task_dict, host.children):
-            tasks.add_missing(prefix, make_all, claims=bool(self.made))
+            self._places.append((tasks, tasks.add_missing(prefix, make_all, claims=bool(self.made))))
 
     def complete(self) -> None:
-        """Make the rest."""
+        """Make the rest. The order of the tasks is then the order in a process that makes all."""
         self.is_making = True
+        for tasks, place in self._places:
+            tasks.note_places(place, self.made.values())
         try:
             self.make_rest(self.made)
+            for tasks, place in self._places:
+                tasks.put_in_place(place)
         finally:
             self.is_making = False
 
@@ -176,17 +181,46 @@ class LazyTaskDict(dict[str, Any]):
         self._uncounted = FRAME_NAMES.adding | {*uncounted}
         self._missing: list[tuple[str, Callable[[], object]]] = []
         self._is_making = False
+        self._places: dict[str, float] = {}
+        self._number_of_projects = 0
 
-    def add_missing(self, prefix: str, make: Callable[[], object], *, claims: bool) -> None:
+    def add_missing(self, prefix: str, make: Callable[[], object], *, claims: bool) -> int:
         """Have further tasks made when they are looked for.
 
         :param prefix: with which the ids of all these tasks begin.
         :param make: makes them; a look while it runs finds what is there.
         :param claims: whether the running task is one of these: of another project it needs nothing then, while a task
             of the user's own may look at all that comes after it.
+        :returns: the number of the project in this dict, from 0.
         """
         self._missing.append((prefix, make))
         self.is_claimed |= claims
+        self._note(self._number_of_projects)
+        self._number_of_projects += 1
+        return self._number_of_projects - 1
+
+    def note_places(self, project: int, made: Iterable[TaskOrGroup]) -> None:
+        """Note where in the DAG file everything stands that is there, before the rest of a project is made.
+
+        :param project: of ``add_missing``.
+        :param made: what is made of the project.
+        """
+        self._note(self._number_of_projects)
+        self._places.update({each.node_id: project + 0.5 for each in made if dict.__contains__(self, each.node_id)})
+
+    def put_in_place(self, project: int) -> None:
+        """Put the tasks of a project, which were made last, between what stands before and after it in the DAG file.
+
+        :param project: of ``add_missing``.
+        """
+        self._note(project + 0.5)
+        tasks = sorted(dict.items(self), key=lambda item: self._places[item[0]])
+        dict.clear(self)
+        dict.update(self, tasks)
+
+    def _note(self, place: float) -> None:
+        for key in dict.keys(self):
+            self._places.setdefault(key, place)
 
     def _look_through(self) -> None:
         if not self._missing or self._is_making:

@@ -350,3 +350,61 @@ def test_a_mapped_group_is_made_whole(dag_file: DagFile, in_worker: InWorker) ->
     dag = in_worker(file, "each.dbt.stg_vessels_run")
 
     assert made_of(dag) == made_of(whole)
+
+
+MIXED = """
+with DAG("harbor", schedule=None, start_date=START) as dag:
+    pre = EmptyOperator(task_id="pre")
+    with TaskGroup("outer"):
+        first = DbtTaskGroup("first", **dbt(["stg_ports", "port_calls"]))
+        between = EmptyOperator(task_id="between")
+        second = DbtTaskGroup("second", **dbt(["stg_vessels+"], group_nodes_by_folder=True))
+    post = EmptyOperator(task_id="post")
+    third = DbtTaskGroup("third", **dbt(["stg_ports"]))
+    last = EmptyOperator(task_id="last")
+"""
+
+
+@pytest.mark.parametrize("source", [WHOLE, BETWEEN, MIXED], ids=["whole", "between", "mixed"])
+def test_in_a_worker_the_tasks_stand_in_the_order_of_the_plan(
+    source: str, dag_file: DagFile, in_worker: InWorker
+) -> None:
+    """A DAG file that changes ``dag.tasks[0]`` must change the same task in each process."""
+    file = dag_file(source)
+    whole = order_of(parsed(file))
+
+    orders = {task_id: order_of(in_worker(file, task_id)) for task_id in whole["tasks"]}
+
+    assert orders == dict.fromkeys(whole["tasks"], whole)
+
+
+def order_of(dag: Any) -> dict[str, list[str]]:
+    """The tasks of the DAG, and what stands in each of its groups, in order."""
+    groups = {"root": dag.task_group, **dag.task_group.get_task_group_dict()}
+    groups = {str(name): group for name, group in groups.items() if name}
+    tasks = [task.task_id for task in dag.tasks]
+    sorts = [task.node_id for task in dag.task_group.topological_sort()]
+    return {"tasks": tasks, "sorted": sorts, **{name: [*group.children] for name, group in groups.items()}}
+
+
+@pytest.mark.parametrize(
+    "walk",
+    [
+        "copied = copy.deepcopy(dag)",
+        "seen = [[*value] for value in vars(dag).values() if isinstance(value, dict)]",
+        "seen = [[*value] for value in vars(dag.task_group).values() if isinstance(value, dict)]",
+        "import pickle; copied = pickle.dumps(dag.task_group.children.keys().__len__())",
+        "copied = [dag.partial_subset('ports')]",
+        "copied = copy.deepcopy(dag.task_group)",
+    ],
+)
+@pytest.mark.parametrize("source", [WHOLE, MIXED], ids=["whole", "mixed"])
+def test_a_walk_through_a_dag_finds_the_same_in_a_worker(
+    source: str, walk: str, dag_file: DagFile, in_worker: InWorker
+) -> None:
+    file = dag_file(f"{source}\nimport copy\n{walk}")
+    whole = order_of(parsed(file))
+
+    made = in_worker(file, whole["tasks"][2])
+
+    assert order_of(made) == whole
