@@ -216,7 +216,6 @@ def _of_project(target: Path, options: Options) -> Rendered:
     graph.load()
     planned = plan(
         graph.filtered_nodes,
-        tests_per_model=graph.tests_per_model,
         render_config=render_config,
         execution_config=execution_config,
         project_config=project_config,

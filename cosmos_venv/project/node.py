@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,6 +15,7 @@ from cosmos_venv.exceptions import CosmosLoadDbtException
 
 _MIN_ID_PARTS = 3
 _HERE = Path()
+_NOT_IN_AN_ID = re.compile(r"[^\w-]")
 
 
 @dataclass(frozen=True, init=False)
@@ -172,8 +174,10 @@ class DbtNode:
 
     @property
     def name(self) -> str:
-        """The text that task and group ids are made of: the resource name, its dots turned into underscores."""
-        return self.resource_name.replace(".", "_")
+        """The text that task and group ids are made of: the resource name with underscores for dots, spaces and what
+        else Airflow does not take in an id.
+        """
+        return as_id(self.resource_name)
 
     @property
     def file_path(self) -> Path:
@@ -245,6 +249,14 @@ class DbtNode:
                 f"Write a mapping there, in {self.original_file_path} or in dbt_project.yml."
             )
         return value
+
+
+def as_id(name: str) -> str:
+    """A name as a part of a task's id.
+
+    :param name: the name of a node.
+    """
+    return _NOT_IN_AN_ID.sub("_", name)
 
 
 def _resource_name(node: DbtNode) -> str:

@@ -176,9 +176,12 @@ def make_tasks(
     _log_lost_changes(plan, shared["profile_config"])
     groups = _make_groups(plan.groups, dag, task_group, there)
     maker = TaskMaker(shared=shared, dag=dag)
-    tasks: dict[str, Any] = {
-        task.task_id: there.get(task.task_id) or _make(task, maker, groups=groups) for task in plan.tasks
-    }
+    tasks: dict[str, Any] = {}
+    for task in plan.tasks:
+        is_there = task.task_id in there
+        tasks[task.task_id] = there[task.task_id] if is_there else _make(task, maker, groups=groups)
+        if is_there:  # it was made first, and its place is here
+            _put_last(tasks[task.task_id], dag)
     outer: dict[str, TaskOrGroup] = {**tasks, **{key: each for key, each in groups.items() if key and each}}
     draw((tasks[before], tasks[after]) for before, after in plan.edges)
     draw_outer((outer[before], outer[after]) for before, after in plan.outer_edges)
@@ -221,12 +224,20 @@ def _make_groups(
     """The groups by id; the group of the whole project, or None for the DAG itself, under None."""
     groups: dict[str | None, Any] = {None: task_group}
     for group in planned:  # each after its parent
-        groups[group.group_id] = there.get(group.group_id) or TaskGroup(
-            group_id=group.label,
-            dag=dag,
-            parent_group=groups[group.parent],
-        )
+        if group.group_id in there:
+            groups[group.group_id] = there[group.group_id]
+            _put_last(there[group.group_id], dag)
+            continue
+        groups[group.group_id] = TaskGroup(group_id=group.label, dag=dag, parent_group=groups[group.parent])
     return groups
+
+
+def _put_last(made: Any, dag: DAG) -> None:
+    """Put a task or group behind all that is there in its DAG and its group."""
+    parent = made.parent_group if isinstance(made, TaskGroup) else made.task_group
+    for siblings in (dag.task_dict, parent.children if parent is not None else {}):
+        if dict.__contains__(siblings, made.node_id):
+            dict.__setitem__(siblings, made.node_id, dict.pop(siblings, made.node_id))
 
 
 def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, TaskGroup | None]) -> BaseOperator:

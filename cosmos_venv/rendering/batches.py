@@ -11,24 +11,22 @@ import hashlib
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
-from itertools import accumulate, combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from cosmos_venv.constants import BatchBy, DbtResourceType, TestIndirectSelection
+from cosmos_venv.constants import BatchBy, TestIndirectSelection
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.rendering.model import Batch, Batches
 from cosmos_venv.rendering.plan_graph import in_order
-from cosmos_venv.rendering.task_arguments import TESTS, is_airflow_id, selector, selector_of
+from cosmos_venv.rendering.task_arguments import is_airflow_id
 
 if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode
 
 logger = logging.getLogger(__name__)
 
-_PLAIN = re.compile(r"[\w.-]+")  # dbt reads others as patterns, or as the end of a criterion
 _NOT_IN_AN_ID = re.compile(r"[^\w-]+")
 _LONGEST_KEY = 150  # of the 250 characters of an id: a group and the word "batch" go with it
 _DIGITS = 8
@@ -245,75 +243,3 @@ def named_tests(members: Iterable[DbtNode], tests: Iterable[DbtNode], choice: Te
         for test in tests
         if not ephemeral.isdisjoint(test.depends_on) and (takes_earlier or inside.issuperset(test.depends_on))
     ]
-
-
-def exact_selectors(chosen: Iterable[DbtNode], known: Iterable[DbtNode], *, may_hide: bool) -> dict[str, str]:
-    """The text by which dbt selects each node alone, by unique id: its fqn, with more where that is not enough.
-
-    A node whose fqn is not known has its name instead, which is the beginning of others in the same way.
-
-    dbt takes an fqn for a beginning, with its package or without. That of a model is one of the fqns of its unit tests
-    where their file lies beside it, and of the models in a folder of its name. Tests of one fqn are not told apart.
-
-    :param chosen: nodes and tests.
-    :param known: all nodes of the project that are known, the chosen ones among them.
-    :param may_hide: whether the project may have more nodes.
-    """
-    chosen = list(chosen)
-    taken: dict[str, list[DbtNode]] = {_fqn_or_name(node): [] for node in chosen}
-    for node in known:
-        # A node is also taken by its name, by which dbt is told a node whose fqn is not known.
-        for beginning in (node.resource_name, *_beginnings(node.fqn or ())):
-            if beginning in taken:
-                taken[beginning].append(node)
-    return {node.unique_id: _exact_selector(node, taken, may_hide=may_hide) for node in chosen}
-
-
-def _fqn_or_name(node: DbtNode) -> str:
-    return ".".join(node.fqn) if node.fqn else node.resource_name
-
-
-def _beginnings(fqn: Sequence[str]) -> Iterator[str]:
-    for parts in (".".join(fqn).split("."), ".".join(fqn[1:]).split(".")):
-        yield from accumulate(parts, "{}.{}".format)
-
-
-def _exact_selector(node: DbtNode, taken: Mapping[str, list[DbtNode]], *, may_hide: bool) -> str:
-    if not node.fqn:
-        if node.resource_type in TESTS:
-            return selector_of(node)
-        may_hide = True  # in a folder of its name may be nodes whose fqns are not known either
-    others = [each for each in taken[_fqn_or_name(node)] if not _are_alike(each, node)]
-    if not others and not may_hide:
-        return selector(node)
-    criteria = _distinguishing_criteria(node)
-    required = _required_criteria(node) if may_hide else frozenset()
-
-    def ambiguous(names: Iterable[str]) -> int:
-        return sum(all(_distinguishing_criteria(each).get(name) == criteria[name] for name in names) for each in others)
-
-    choices = (names for size in range(len(criteria) + 1) for names in combinations(criteria, size))
-    best = min((names for names in choices if (required & criteria.keys()).issubset(names)), key=ambiguous)
-    return ",".join((selector(node), *(f"{name}:{criteria[name]}" for name in best)))
-
-
-def _are_alike(one: DbtNode, other: DbtNode) -> bool:
-    if one.unique_id == other.unique_id:
-        return True
-    return one.resource_type in TESTS and one.resource_type is other.resource_type and one.fqn == other.fqn
-
-
-def _distinguishing_criteria(node: DbtNode) -> dict[str, str]:
-    """What tells a node from others of its fqn: method of dbt's selection to its value."""
-    found = {"resource_type": node.resource_type.value, "file": node.original_file_path.name}
-    if node.package_name:
-        found["package"] = node.package_name
-    return {name: value for name, value in found.items() if _PLAIN.fullmatch(value)}
-
-
-def _required_criteria(node: DbtNode) -> frozenset[str]:
-    """What keeps nodes away that may be there and are not known."""
-    if node.resource_type in TESTS:
-        return frozenset()  # no other node has a folder of its name
-    # The file of a snapshot may be one of YAML, of which each engine has its own idea.
-    return frozenset({"resource_type" if node.resource_type is DbtResourceType.SNAPSHOT else "file"})

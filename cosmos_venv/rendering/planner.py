@@ -23,7 +23,7 @@ from cosmos_venv.constants import (
     SourceRenderingBehavior,
     TestBehavior,
 )
-from cosmos_venv.project.node import DbtNode
+from cosmos_venv.project.node import DbtNode, as_id
 from cosmos_venv.rendering.model import (
     EMPTY,
     Batch,
@@ -37,10 +37,10 @@ from cosmos_venv.rendering.model import (
     conversion_of,
 )
 from cosmos_venv.rendering.plan_graph import Assembly, Folders, with_run_summary
+from cosmos_venv.rendering.selectors import TESTS, exact_selectors, test_name
 from cosmos_venv.rendering.task_arguments import (
     BUILT,
     LONGEST_ID,
-    TESTS,
     DetachedTests,
     PlanningSettings,
     TaskArguments,
@@ -50,7 +50,6 @@ from cosmos_venv.rendering.task_arguments import (
     context_of_tests,
     name_of,
     project_name,
-    selector_of,
 )
 from cosmos_venv.rendering.task_docs.node_page import document_of_batch, with_pages
 
@@ -178,14 +177,13 @@ class NodePlanner:
     """The tasks of the nodes of one selection under one configuration.
 
     :param nodes: the selected nodes by unique id.
-    :param tests_per_model: unique ids of the tests of each node that has any.
     :param render: how nodes and tests are shown.
     :param execution: which operators run them.
     :param arguments: gives the arguments of each task.
     :param folders: the groups of the folders; None where nodes are not grouped by folder.
     :param visibility: how each node is shown.
     :param batches: the nodes that run together; None: each has tasks of its own.
-    :param selectors: unique id of each node and test to the text by which dbt selects it alone; empty without batches.
+    :param selectors: unique id of each node and test to the text by which dbt selects it alone.
     :param operator: import path of the operators, with ``{}`` for what they run.
     :param longest_page: about how many characters the documentation of a batch may have.
     :ivar left_out: how many nodes of each type have no task because this type never has one.
@@ -195,7 +193,6 @@ class NodePlanner:
         self,
         nodes: Mapping[str, DbtNode],
         *,
-        tests_per_model: Mapping[str, list[str]],
         render: RenderConfig,
         execution: ExecutionConfig,
         arguments: TaskArguments,
@@ -213,7 +210,7 @@ class NodePlanner:
         self._selectors = selectors
         self._batches = batches.batches if batches else ()
         self._in_batches = batches.members if batches else frozenset()
-        self._tests_per_model = tests_per_model
+        self._selected_tests = _tests_of_each(nodes)
         self._render = render
         self._arguments = arguments
         self._visibility = visibility
@@ -246,7 +243,7 @@ class NodePlanner:
         for test in self.detached.tests:
             place = _Place(folder=(folder := self._folder_of(test)), group=folder)
             is_unit_test = test.resource_type is DbtResourceType.UNIT_TEST
-            label = f"{test.name if is_unit_test else selector_of(test)}_test"
+            label = f"{test.name if is_unit_test else as_id(test_name(test))}_test"
             if len(place.id_of(label)) >= LONGEST_ID:
                 label, shortened = f"detached_{shortened}_test", shortened + 1
             entry = self._detached_test(test, place, label)
@@ -352,7 +349,7 @@ class NodePlanner:
         operator = self._operator.format(VERBS[node.resource_type][0])
         if self._is_build(node, visibility):
             operator = self._operator.format("Build")
-            arguments = self._arguments.of_build(node, given, self.detached.names_of(node))
+            arguments = self._arguments.of_build(node, given, *self._tests_of(node))
         else:
             arguments = self._arguments.of_node(node, given)
             if self._render.wait_for_sources and node.has_freshness:
@@ -371,17 +368,22 @@ class NodePlanner:
     def _tests(self, node: DbtNode, place: _Place) -> Entry:
         if DbtResourceType.TEST in self._converters:
             return conversion_of(node, DbtResourceType.TEST, place.group, "test")
-        test_ids = self.detached.without(self._tests_per_model.get(node.unique_id, ()))
+        test_ids, apart = self._tests_of(node)
         return PlannedTask(
             task_id=place.id_of("test"),
             group=place.group,
             folder=place.folder,
             node_id=node.unique_id,
             operator=self._operator.format("Test"),
-            arguments=self._arguments.of_tests(node, test_ids, self.detached.names_of(node)),
+            arguments=self._arguments.of_tests(node, test_ids, apart),
             profile=node.profile_config_to_override,
-            context=context_of_tests(node),
+            context=context_of_tests(node, self._indirect_selection),
         )
+
+    def _tests_of(self, node: DbtNode) -> tuple[list[str], list[str]]:
+        """The unique ids of the tests that run with a node, and of those that run apart."""
+        apart = [test.unique_id for test in self.detached.by_parent.get(node.unique_id, ())]
+        return self.detached.without(self._selected_tests.get(node.unique_id, ())), apart
 
     def _detached_test(self, test: DbtNode, place: _Place, label: str) -> Entry:
         if DbtResourceType.TEST in self._converters:
@@ -401,7 +403,6 @@ class NodePlanner:
 def plan(
     nodes: Mapping[str, DbtNode],
     *,
-    tests_per_model: Mapping[str, list[str]],
     render_config: RenderConfig,
     execution_config: ExecutionConfig,
     project_config: ProjectConfig,
@@ -412,7 +413,6 @@ def plan(
     """The tasks of the selected nodes.
 
     :param nodes: ``DbtGraph.filtered_nodes``.
-    :param tests_per_model: ``DbtGraph.tests_per_model``.
     :param render_config: how nodes and tests are shown.
     :param execution_config: which operators run them.
     :param project_config: names the project.
@@ -430,10 +430,13 @@ def plan(
     visibility = NodeVisibility(render_config, nodes)
     batches = None if render_config.batch_by is None else _batches(nodes, visibility, render_config)
     is_watched = execution_config.execution_mode is ExecutionMode.WATCHER
-    # Else dbt is told each node as Cosmos does it, which takes nodes in a folder of its name too.
-    is_exact = is_watched or batches is not None
-    exact = _exact_selectors(nodes, known or nodes, render_config) if is_exact or settings.is_choosable else {}
-    selectors = exact if is_exact else {}
+    known = {**(known or {}), **nodes}
+    # A loader that knows no others has let dbt select: the project may have nodes that are not known.
+    is_selected = bool(
+        render_config.select or render_config.exclude or render_config.selector or render_config.dbt_ls_path
+    )
+    may_hide = is_selected and known.keys() <= nodes.keys()
+    selectors = exact_selectors(nodes.values(), known.values(), may_hide=may_hide)
     arguments = TaskArguments(
         nodes,
         render=render_config,
@@ -441,12 +444,12 @@ def plan(
         operator_args=operator_args,
         settings=settings,
         selectors=selectors,
+        tests_of=None if may_hide else _tests_of_each(known),
     )
     mode = execution_config.dbt_mode(operator_args).value
     operator = f"operators.{mode}.Dbt{{}}{mode.title()}Operator"
     drawing = NodePlanner(
         nodes,
-        tests_per_model=tests_per_model,
         render=render_config,
         execution=execution_config,
         arguments=arguments,
@@ -472,12 +475,11 @@ def plan(
         end = drawing.draw_test_after_all(project_name(render_config, execution_config, project_config))
     marks = {each: visibility.mark(node, is_drawn=each in drawn) for each, node in nodes.items()}
     made = Assembly(drawn, end=end, folders=folders, marks=marks).plan()
-    all_known = {**(known or {}), **nodes}
-    made = with_pages(made, all_known, longest=settings.longest_page, docs_base=settings.docs_base)
+    made = with_pages(made, known, longest=settings.longest_page, docs_base=settings.docs_base)
     if settings.is_choosable:
         from cosmos_venv.rendering.run_params.choosable_plan import choosable_plan  # few DAGs let runs choose
 
-        made = choosable_plan(made, nodes, exact, operator, execution_config.test_indirect_selection)
+        made = choosable_plan(made, nodes, selectors, operator, execution_config.test_indirect_selection)
     if execution_config.execution_mode is ExecutionMode.AIRFLOW_ASYNC:
         from cosmos_venv.rendering.modes.airflow_async import async_plan  # few DAGs send queries
 
@@ -498,7 +500,6 @@ def plan(
         return with_run_summary(watched) if render_config.run_summary else watched
     return plan(
         nodes,
-        tests_per_model=tests_per_model,
         render_config=dataclasses.replace(render_config, batch_by=BatchBy.FOLDER),
         execution_config=execution_config,
         project_config=project_config,
@@ -537,14 +538,14 @@ def _batches(nodes: Mapping[str, DbtNode], visibility: NodeVisibility, render: R
     return batches_of(drawn, together, render.batch_by)
 
 
-def _exact_selectors(
-    nodes: Mapping[str, DbtNode], known: Mapping[str, DbtNode], render: RenderConfig
-) -> dict[str, str]:
-    from cosmos_venv.rendering.batches import exact_selectors  # few DAGs have any
-
-    # A loader that knows no others has let dbt select: the project may have nodes that are not known.
-    is_selected = bool(render.select or render.exclude or render.selector or render.dbt_ls_path)
-    return exact_selectors(nodes.values(), known.values(), may_hide=is_selected and known.keys() <= nodes.keys())
+def _tests_of_each(nodes: Mapping[str, DbtNode]) -> dict[str, list[str]]:
+    """The unique ids of the tests of each node that has any, unit tests among them."""
+    found: dict[str, list[str]] = {}
+    for unique_id, node in nodes.items():
+        if node.resource_type in TESTS:
+            for parent in dict.fromkeys(node.depends_on):
+                found.setdefault(parent, []).append(unique_id)
+    return found
 
 
 def _log_left_out(counts: Mapping[DbtResourceType, int]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +16,14 @@ from cosmos_venv.constants import (
     BATCH_CONFIG,
     NODE_CONFIG,
     ONLY_IF_CHANGED,
+    OPEN_TESTS,
     DbtResourceType,
     SeedRenderingBehavior,
     TestBehavior,
     TestIndirectSelection,
 )
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.rendering.selectors import TESTS, selector
 
 if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode
@@ -38,8 +40,6 @@ DOCUMENTS = frozenset({"doc", "doc_md", "doc_json", "doc_yaml", "doc_rst"})
 logger = logging.getLogger(__name__)
 
 _WITH_NODES = (TestBehavior.AFTER_EACH, TestBehavior.BUILD)
-TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
-"""The types of nodes that test others."""
 BUILT = (DbtResourceType.MODEL, DbtResourceType.SEED, DbtResourceType.SNAPSHOT, DbtResourceType.FUNCTION)
 """The types of nodes that ``dbt build`` makes in the database."""
 
@@ -54,16 +54,21 @@ _AIRFLOW_ID = r"[\w.-]+"
 SETUP_OPERATOR_ARGS = "setup_operator_args"
 """Among what all tasks share: arguments of the producer of ExecutionMode.WATCHER, which go over all others."""
 
+_NO_OTHER_TESTS = {"indirect_selection": TestIndirectSelection.EMPTY.value}
+"""dbt runs the tests that it is told, and none that come with nodes."""
+
 OF_THE_PLAN = frozenset({"dag", "task_group", "task_id"})
 """Arguments of an operator that no user gives: they say where the task stands."""
 
 
-def context_of_tests(node: DbtNode) -> dict[str, Any]:
+def context_of_tests(node: DbtNode, choice: TestIndirectSelection = TestIndirectSelection.EAGER) -> dict[str, Any]:
     """The context of the task of a node's tests.
 
     :param node: the node.
+    :param choice: which tests dbt adds to it; EAGER: all.
     """
-    return {NODE_CONFIG: node.context_dict}
+    is_open = choice is not TestIndirectSelection.EAGER
+    return {NODE_CONFIG: node.context_dict, **({OPEN_TESTS: True} if is_open else {})}
 
 
 def context_of_node(node: DbtNode, *, runs_only_changed: bool = False) -> dict[str, Any]:
@@ -110,13 +115,6 @@ class DetachedTests:
         wants_apart = render.should_detach_multiple_parents_tests
         if render.test_behavior in _WITH_NODES and (wants_apart or batches):
             self._find(nodes, batches, wants_apart=wants_apart)
-
-    def names_of(self, node: DbtNode) -> list[str]:
-        """The names of the tests that a node's own task must leave out: by these dbt selects them.
-
-        :param node: a selected node.
-        """
-        return [selector_of(test) for test in self.by_parent.get(node.unique_id, ())]
 
     def without(self, test_ids: Iterable[str]) -> list[str]:
         """The tests that run with their parents.
@@ -173,17 +171,6 @@ def _joined(tests: list[DbtNode]) -> DbtNode:
 def _is_detachable(node: DbtNode) -> bool:
     """Whether it is a test of more than one node, selected or not."""
     return node.resource_type is DbtResourceType.TEST and len(set(node.depends_on)) > 1
-
-
-def selector_of(test: DbtNode) -> str:
-    """The text by which dbt selects a test alone: the name without the hash behind it, which dbt does not select by.
-
-    :param test: a test; a unit test, whose id begins with the name of its model, has its fqn.
-    """
-    first, *more = test.resource_name.split(".")
-    if test.resource_type is DbtResourceType.UNIT_TEST:
-        return selector(test) if test.fqn else f"unit_test:{more[-1]}"
-    return first
 
 
 class TaskName(msgspec.Struct, frozen=True, kw_only=True):
@@ -294,8 +281,9 @@ class TaskArguments:
     :param execution: which tests come with their parents.
     :param operator_args: what the user gives to all tasks; only its ``exclude`` is read.
     :param settings: what Airflow's configuration says of it.
-    :param selectors: unique id of each node and test to the text by which dbt selects it alone; a node that is not
-        there is selected as Cosmos does it.
+    :param selectors: unique id of each node and test to the text by which dbt selects it alone.
+    :param tests_of: unique id of a node to the ids of the tests that dbt would run with it; None: the project may have
+        tests that are not known.
     :ivar dropped: names of the arguments that seeds which are only shown have given to their tasks in vain.
     """
 
@@ -308,8 +296,10 @@ class TaskArguments:
         operator_args: Mapping[str, object],
         settings: PlanningSettings,
         selectors: Mapping[str, str],
+        tests_of: Mapping[str, Collection[str]] | None,
     ) -> None:
         self.dropped: set[str] = set()
+        self._tests_of = tests_of
         self._selectors = selectors
         self._nodes = nodes
         self._render = render
@@ -327,20 +317,27 @@ class TaskArguments:
         :param given: further arguments of the task, which the node's own ones may replace.
         """
         if node.resource_type is DbtResourceType.SOURCE:
-            return self._with_own({"select": f"source:{node.resource_name}", **given}, node)
+            return self._with_own({"select": self._selectors[node.unique_id], **given}, node)
         if node.resource_type is DbtResourceType.FUNCTION:
             # dbt build would run the tests that call it too.
-            given = {"indirect_selection": TestIndirectSelection.EMPTY.value, **given}
+            given = {**_NO_OTHER_TESTS, **given}
         return self._selecting_node(node, given)
 
-    def of_build(self, node: DbtNode, given: Mapping[str, Any], apart: Iterable[str]) -> dict[str, Any]:
+    def of_build(
+        self, node: DbtNode, given: Mapping[str, Any], test_ids: Sequence[str], apart: Sequence[str]
+    ) -> dict[str, Any]:
         """The arguments of ``dbt build``.
 
         :param node: the node.
         :param given: further arguments of the task, which the node's own ones may replace.
-        :param apart: names of the tests that run in tasks of their own.
+        :param test_ids: unique ids of the tests that run in this task.
+        :param apart: unique ids of the tests of the node that run in tasks of their own.
         """
-        return self._selecting_node(node, {**self._exclude(apart), **self._indirect, **given})
+        tests = self._tests_by_name(node, test_ids, apart)
+        if tests is None:
+            return self._selecting_node(node, {**self._exclude(apart), **self._indirect, **given})
+        words = " ".join((self._selectors[node.unique_id], *tests))
+        return self._with_own({self._selecting: words, **self._exclude(()), **_NO_OTHER_TESTS, **given}, node)
 
     def of_batch(self, members: Iterable[DbtNode], nodes: Mapping[str, str]) -> dict[str, Any]:
         """The arguments of the ``dbt build`` of several nodes.
@@ -359,20 +356,22 @@ class TaskArguments:
         shared: dict[str, Any] = {"select": None, "models": None, "selector": None}
         if self._indirect:  # dbt decides which tests run with the nodes
             return {**shared, **self._exclude(()), **self._indirect, "nodes": nodes, **owner}
-        return {**shared, "nodes": nodes, "indirect_selection": TestIndirectSelection.EMPTY.value, **owner}
+        return {**shared, "nodes": nodes, **_NO_OTHER_TESTS, **owner}
 
-    def of_tests(self, node: DbtNode, test_ids: Iterable[str], apart: Iterable[str]) -> dict[str, Any]:
+    def of_tests(self, node: DbtNode, test_ids: Sequence[str], apart: Sequence[str]) -> dict[str, Any]:
         """The arguments of the ``dbt test`` behind one node: what its tests say goes over what the node says.
 
         :param node: the node that is tested.
         :param test_ids: unique ids of the tests that run in this task.
-        :param apart: names of the tests that run in tasks of their own.
+        :param apart: unique ids of the tests of the node that run in tasks of their own.
         """
-        is_source = node.resource_type is DbtResourceType.SOURCE
+        tests = self._tests_by_name(node, test_ids, apart)
+        if tests is None:
+            selected = {"select": self._selectors[node.unique_id], **self._exclude(apart), **self._indirect}
+        else:
+            selected = {"select": " ".join(tests), **self._exclude(()), **_NO_OTHER_TESTS}
         return {
-            "select": f"source:{node.resource_name}" if is_source else self._text(node, node.resource_name),
-            **self._exclude(apart),
-            **self._indirect,
+            **selected,
             "emit_datasets": False,
             **arguments_of(node),
             **self._merged(node, test_ids),
@@ -385,9 +384,9 @@ class TaskArguments:
         :param test: the test.
         """
         return {
-            "select": self._text(test, selector_of(test)),
+            "select": self._selectors[test.unique_id],
             **self._exclude(()),
-            **self._indirect,
+            **(self._indirect or _NO_OTHER_TESTS),
             "emit_datasets": False,
             **arguments_of(test),
             **self.owner_of(test),
@@ -427,14 +426,26 @@ class TaskArguments:
         return {"owner": owner} if owner else {}
 
     def _selecting_node(self, node: DbtNode, given: Mapping[str, Any]) -> dict[str, Any]:
-        return self._with_own({self._selecting: self._text(node, selector(node)), **given}, node)
+        return self._with_own({self._selecting: self._selectors[node.unique_id], **given}, node)
 
     def _with_own(self, given: Mapping[str, Any], node: DbtNode) -> dict[str, Any]:
         # The node's own arguments last: so they replace what the DAG gives, as in Cosmos.
         return {**given, **arguments_of(node), **self.owner_of(node)}
 
-    def _text(self, node: DbtNode, default: str) -> str:
-        return self._selectors.get(node.unique_id, default)
+    def _tests_by_name(self, node: DbtNode, test_ids: Sequence[str], apart: Sequence[str]) -> list[str] | None:
+        """The texts by which dbt is told the tests of a task; None where dbt itself takes the right ones with the node.
+
+        dbt takes others where the selection has left some out or the project may have more, and where a text has more
+        than one criterion: dbt adds the tests to the nodes of each criterion before it intersects them.
+
+        :param test_ids: unique ids of the tests that run in the task.
+        :param apart: unique ids of the tests of the node that do not.
+        """
+        if self._indirect:  # dbt decides which tests run with the nodes
+            return None
+        is_plain = not any("," in self._selectors[each] for each in (node.unique_id, *apart))
+        are_all = self._tests_of is not None and {*self._tests_of.get(node.unique_id, ())} == {*test_ids, *apart}
+        return None if is_plain and are_all else [self._selectors[each] for each in test_ids]
 
     def runs_only_changed(self, node: DbtNode) -> bool:
         """Whether the task is told to run only if its seed has changed.
@@ -448,7 +459,7 @@ class TaskArguments:
 
     def _exclude(self, apart: Iterable[str]) -> dict[str, str]:
         """The user's exclusions for all tasks, then those of the DAG: an excluded test must not run after all."""
-        own = [*self._render.exclude, *apart]
+        own = [*self._render.exclude, *(self._selectors[each] for each in apart)]
         return {"exclude": " ".join(dict.fromkeys([*self._shared_exclude, *own]))} if own else {}
 
     def _merged(self, node: DbtNode, test_ids: Iterable[str]) -> dict[str, Any]:
@@ -492,11 +503,3 @@ def arguments_of(node: DbtNode) -> dict[str, Any]:
             "be a mapping."
         )
     return arguments
-
-
-def selector(node: DbtNode) -> str:
-    """The text by which dbt selects a node, and whatever its fqn is the beginning of.
-
-    :param node: the node.
-    """
-    return f"fqn:{'.'.join(node.fqn)}" if node.fqn else node.resource_name

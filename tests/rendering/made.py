@@ -19,6 +19,7 @@ def node(
 ) -> DbtNode:
     """:param file: the file that declares it; None: one of its name in models."""
     kind, package, name = unique_id.split(".", 2)
+    parts = {"test": [name.partition(".")[0]], "source": name.split(".")}.get(kind, [name])
     return DbtNode(
         unique_id,
         DbtResourceType(kind),
@@ -27,7 +28,7 @@ def node(
         Path(file or f"models/{name}.sql"),
         config=config,
         has_freshness=has_freshness,
-        fqn=[package, name],
+        fqn=[package, *parts],
     )
 
 
@@ -41,7 +42,6 @@ def planned(
     selection = link(by_id, detaching=bool(render and render.should_detach_multiple_parents_tests))
     return plan(
         selection.nodes,
-        tests_per_model=selection.tests_per_model,
         render_config=render or RenderConfig(),
         execution_config=ExecutionConfig(ExecutionMode.VIRTUALENV),
         project_config=ProjectConfig("shop"),
@@ -54,7 +54,6 @@ def plan_of(graph: DbtGraph) -> Plan:
     """Return the plan of a graph that is loaded."""
     return plan(
         graph.filtered_nodes,
-        tests_per_model=graph.tests_per_model,
         render_config=graph.render_config,
         execution_config=graph.execution_config,
         project_config=graph.project,

@@ -32,9 +32,9 @@ def test_sources_seeds_and_detached_tests_run_their_own_dbt(
 
     assert cosmos_run_dag(dag).succeeded
 
-    selecting = {call.argv[1 : call.argv.index("--select") + 2] for call in cosmos_fake_venv.calls}
-    assert {" ".join(each) for each in selecting} >= {
-        "seed --select fqn:harbor_ops.raw_ports",
-        "source freshness --select source:tracking.positions",
-        "test --select assert_calls_have_known_port",
+    selecting = {(call.argv[1], call.argv[call.argv.index("--select") + 1]) for call in cosmos_fake_venv.calls}
+    assert selecting >= {
+        ("seed", "fqn:harbor_ops.raw_ports"),
+        ("source", "source:tracking.positions"),
+        ("test", "fqn:harbor_ops.assert_calls_have_known_port"),
     }

@@ -144,7 +144,7 @@ def test_tests_of_ephemeral_models_run_in_a_batch_without_any_other_model(batch_
     plan = planned(part, *readers, test, render=RenderConfig(batch_by=batch_by))  # type: ignore[arg-type]
 
     (of_part,) = (task for task in plan.tasks if test.unique_id in task.arguments.get("nodes", ()))
-    assert of_part.arguments["nodes"] == {test.unique_id: "fqn:shop.not_null_part.0c"}
+    assert of_part.arguments["nodes"] == {test.unique_id: "fqn:shop.not_null_part"}
     assert of_part.operator == "operators.virtualenv.DbtBatchVirtualenvOperator"
     assert of_part.document == "- `model.shop.part`"
 

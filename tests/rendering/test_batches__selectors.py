@@ -98,7 +98,6 @@ def planned_of(selected: tuple[DbtNode, ...], known: tuple[DbtNode, ...], **rend
     selection = link({each.unique_id: each for each in selected})
     return plan(
         selection.nodes,
-        tests_per_model=selection.tests_per_model,
         render_config=RenderConfig(batch_by="wave", **render),  # type: ignore[arg-type]
         execution_config=ExecutionConfig(),
         project_config=ProjectConfig("shop"),
@@ -164,7 +163,12 @@ def test_a_unit_test_with_arguments_of_its_own_has_a_task_that_runs_it_alone() -
     made = in_batches(ORDERS, unit)
 
     (task,) = (each for each in made.tasks if each.task_id == "orders_adds_up_test")
-    assert task.arguments == {"select": "fqn:shop.orders.adds_up", "emit_datasets": False, "pool": "qa"}
+    assert task.arguments == {
+        "select": "fqn:shop.orders.adds_up",
+        "indirect_selection": "empty",
+        "emit_datasets": False,
+        "pool": "qa",
+    }
 
 
 def test_a_node_alone_leaves_out_the_unit_test_that_runs_apart_and_not_itself() -> None:
@@ -174,7 +178,8 @@ def test_a_node_alone_leaves_out_the_unit_test_that_runs_apart_and_not_itself() 
     made = in_batches(alone, unit, test_behavior=TestBehavior.BUILD)
 
     (task,) = (each for each in made.tasks if each.task_id == "orders_model_build")
-    assert task.arguments["exclude"] == "fqn:shop.orders.adds_up"
+    assert "adds_up" not in task.arguments["select"]
+    assert task.arguments["indirect_selection"] == "empty"
 
 
 def selections(made: Plan) -> dict[str, str]:
@@ -186,7 +191,7 @@ def selections(made: Plan) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("behavior", "ids"),
     [
-        (TestBehavior.AFTER_EACH, {"orders.run", "orders.test"}),
+        (TestBehavior.AFTER_EACH, {"orders.run"}),
         (TestBehavior.BUILD, {"orders_model_build"}),
         (TestBehavior.AFTER_ALL, {"orders_run"}),
         (TestBehavior.NONE, {"orders_run"}),
@@ -198,7 +203,7 @@ def test_a_node_alone_is_told_as_within_a_batch(behavior: TestBehavior, ids: set
 
     found = selections(in_batches(alone, test, LINES, test_behavior=behavior))
 
-    assert {found[each] for each in ids} == {"fqn:shop.orders,file:orders.sql"}
+    assert {found[each].partition(" ")[0] for each in ids} == {"fqn:shop.orders,file:orders.sql"}
 
 
 def test_a_test_alone_is_told_without_the_model_of_its_name() -> None:
@@ -209,8 +214,8 @@ def test_a_test_alone_is_told_without_the_model_of_its_name() -> None:
     assert selections(in_batches(ORDERS, singular))["orders_test"] == "fqn:shop.orders,resource_type:test"
 
 
-def test_where_there_are_no_batches_nodes_are_told_by_their_fqn_alone() -> None:
-    assert selections(planned(ORDERS, LINES))["orders_run"] == "fqn:shop.orders"
+def test_where_there_are_no_batches_a_node_is_told_without_the_nodes_in_a_folder_of_its_name() -> None:
+    assert selections(planned(ORDERS, LINES))["orders_run"] == "fqn:shop.orders,file:orders.sql"
 
 
 def unnamed(unique_id: str, *depends_on: str, file: str) -> DbtNode:
@@ -246,7 +251,6 @@ def with_ephemeral(choice: TestIndirectSelection) -> Mapping[str, str]:
     selection = link(nodes)
     made = plan(
         selection.nodes,
-        tests_per_model=selection.tests_per_model,
         render_config=RenderConfig(batch_by=lambda _: batches),
         execution_config=ExecutionConfig(test_indirect_selection=choice),
         project_config=ProjectConfig("shop"),

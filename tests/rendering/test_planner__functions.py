@@ -36,7 +36,7 @@ def test_the_tests_that_call_a_function_run_behind_it() -> None:
     made = tasks(TestBehavior.AFTER_EACH)
 
     assert made["tax.function"].arguments["indirect_selection"] == "empty"
-    assert made["tax.test"].arguments["select"] == "tax"
+    assert made["tax.test"].arguments["select"] == "fqn:shop.tax"
 
 
 def test_with_build_dbt_runs_the_tests_of_a_function_too() -> None:

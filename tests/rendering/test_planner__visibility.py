@@ -89,12 +89,11 @@ def test_a_source_that_nothing_reads_is_pruned_and_a_test_reads_too() -> None:
 
 
 def test_sources_are_named_to_dbt_as_sources() -> None:
-    made = planned(FRESH, TESTED, TEST, render=RenderConfig(source_rendering_behavior=SOME, exclude=["tag:slow"]))
+    made = planned(FRESH, TESTED, TEST, render=RenderConfig(source_rendering_behavior=SOME))
 
     arguments = {task.task_id: task.arguments for task in made.tasks}
     assert arguments["raw_fresh_source"] == {"select": "source:raw.fresh"}
     assert arguments["raw_tested.test"]["select"] == "source:raw.tested"
-    assert arguments["raw_tested.test"]["exclude"] == "tag:slow"
 
 
 def test_a_placeholder_of_a_source_has_no_owner_and_one_of_a_model_has() -> None:

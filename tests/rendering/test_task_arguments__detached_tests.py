@@ -29,21 +29,31 @@ def test_a_test_of_two_nodes_comes_behind_both_with_its_own_arguments() -> None:
     made = planned(A, B, OF_A, BOTH, render=detaching())
 
     assert made.edges == (("a.run", "a.test"), ("a.test", "rel_a_b_test"), ("b_run", "rel_a_b_test"))
-    assert arguments(made)["rel_a_b_test"] == {"select": "rel_a_b", "emit_datasets": False, "pool": "qa"}
+    assert arguments(made)["rel_a_b_test"] == {
+        "select": "fqn:shop.rel_a_b",
+        "indirect_selection": "empty",
+        "emit_datasets": False,
+        "pool": "qa",
+    }
     assert made.tasks_map["test.shop.rel_a_b.7f"] == "rel_a_b_test"
 
 
 def test_the_tasks_of_its_parents_leave_it_out_and_do_not_hear_what_it_says() -> None:
     given = arguments(planned(A, B, OF_A, BOTH, render=detaching(exclude=["tag:slow"])))
 
-    assert given["a.test"] == {"select": "a", "exclude": "tag:slow rel_a_b", "emit_datasets": False}
+    assert given["a.test"] == {
+        "select": "fqn:shop.unique_a",
+        "exclude": "tag:slow",
+        "indirect_selection": "empty",
+        "emit_datasets": False,
+    }
     assert given["rel_a_b_test"]["exclude"] == "tag:slow"
 
 
 def test_a_build_leaves_it_out_too() -> None:
     given = arguments(planned(A, B, BOTH, render=detaching(TestBehavior.BUILD)))
 
-    assert [given[f"{name}_model_build"]["exclude"] for name in "ab"] == ["rel_a_b", "rel_a_b"]
+    assert [given[f"{name}_model_build"]["exclude"] for name in "ab"] == ["fqn:shop.rel_a_b"] * 2
 
 
 @pytest.mark.parametrize("behavior", [TestBehavior.NONE, TestBehavior.AFTER_ALL])

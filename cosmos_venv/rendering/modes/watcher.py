@@ -22,7 +22,8 @@ from cosmos_venv.constants import (
 )
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.rendering.model import EMPTY, NodeMark, Plan, PlannedTask
-from cosmos_venv.rendering.task_arguments import BUILT, TESTS, context_of_batch
+from cosmos_venv.rendering.selectors import TESTS
+from cosmos_venv.rendering.task_arguments import BUILT, context_of_batch
 from cosmos_venv.rendering.task_docs.node_page import document_of_batch
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import msgspec
 
 from cosmos_venv.constants import SELECT_DONE_TASK_ID, SELECT_TASK_ID, TestIndirectSelection
 from cosmos_venv.rendering.model import EMPTY, Plan, PlannedTask
-from cosmos_venv.rendering.task_arguments import TESTS
+from cosmos_venv.rendering.selectors import TESTS
 
 if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode

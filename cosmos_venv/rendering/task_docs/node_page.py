@@ -15,7 +15,7 @@ import msgspec
 
 from cosmos_venv.config.docs_site import docs_url
 from cosmos_venv.project.node_entry import LONGEST_SQL
-from cosmos_venv.rendering.task_arguments import TESTS, selector_of
+from cosmos_venv.rendering.selectors import TESTS, test_name
 from cosmos_venv.rendering.task_docs import markdown
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class _Pages:
             is_test = node.resource_type in TESTS
             for parent in dict.fromkeys(node.depends_on):
                 if is_test:
-                    self._tests[parent].append(selector_of(node).removeprefix("fqn:"))
+                    self._tests[parent].append(test_name(node))
                 else:
                     self._readers[parent].append(unique_id)
         of_many = {task.task_id for task in plan.tasks if task.node_id is None}

@@ -47,7 +47,6 @@ def planned(*nodes: DbtNode, requirements: list[str] | None = None, **given: Any
     }
     return plan(
         selection.nodes,
-        tests_per_model=selection.tests_per_model,
         render_config=RenderConfig(**given),
         execution_config=ExecutionConfig(ExecutionMode.AIRFLOW_ASYNC, async_py_requirements=requirements or []),
         project_config=ProjectConfig("shop"),

@@ -81,7 +81,9 @@ def test_the_tasks_of_a_configuration_have_the_recorded_attributes(case: dict[st
         if recorded:
             assert getattr(built.tasks[task_id], "producer_task_id", None) == producer
             recorded.update(of_environment if has_environment else {})
-        assert built.attributes[task_id] == recorded
+        of_words = {"select", "indirect_selection"}  # judged by dbt: test_selectors__drawn.py
+        found = {name: value for name, value in built.attributes[task_id].items() if name not in of_words}
+        assert found == {name: value for name, value in recorded.items() if name not in of_words}
 
 
 @pytest.mark.parametrize("case", [case for case in RENDERED if "no_setup" not in case["name"]], ids=name_of)

@@ -36,7 +36,6 @@ def planned(*nodes: DbtNode, most: int = 0, **render: Any) -> Plan:
     selection = link({each.unique_id: each for each in nodes}, detaching=False)
     return plan(
         selection.nodes,
-        tests_per_model=selection.tests_per_model,
         render_config=RenderConfig(**render),
         execution_config=ExecutionConfig(ExecutionMode.WATCHER),
         project_config=ProjectConfig("shop"),

@@ -39,7 +39,7 @@ def shop(folder: Path, **orders: Any) -> list[Any]:
         "model.shop.orders": model("orders", "seed.shop.raw", "source.shop.erp.lines", **orders),
         "model.shop.b": model("b", "model.shop.orders"),
         "model.shop.a": model("a", "model.shop.orders"),
-        "test.shop.unique_orders_id.4ede": unique,
+        "test.shop.unique_orders_id.4edec0ffee": unique,
     }
     sources = {"source.shop.erp.lines": entry("source", original_file_path="models/sources.yml")}
     manifest = Manifest(write_manifest(folder, nodes, sources=sources))

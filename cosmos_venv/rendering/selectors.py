@@ -1,0 +1,154 @@
+"""The text by which dbt selects one node alone.
+
+dbt takes an fqn for a beginning, with its package or without: ``fqn:shop.orders`` is the model, each node in a folder
+``orders``, and the unit tests of the model. It parts names at dots, and a selection at spaces and commas. Pure: nodes
+in, texts out, the same in every process.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from itertools import accumulate, combinations
+from typing import TYPE_CHECKING
+
+from cosmos_venv.constants import DbtResourceType
+
+if TYPE_CHECKING:
+    from cosmos_venv.project.node import DbtNode
+
+TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
+"""The types of nodes that test others."""
+
+_NOT_IN_AN_FQN = re.compile(r"[^\w.-]")  # dbt parts a selection there, or reads a pattern
+_HASH = re.compile(r"\.[0-9a-f]{10}$")  # dbt puts it behind the id of a generic test
+
+
+def exact_selectors(chosen: Iterable[DbtNode], known: Iterable[DbtNode], *, may_hide: bool) -> dict[str, str]:
+    """The text by which dbt selects each node alone, by unique id: its fqn, with more where that is not enough.
+
+    A node whose fqn is not known has its name instead, which is the beginning of others in the same way. Tests of one
+    fqn are not told apart.
+
+    :param chosen: nodes and tests.
+    :param known: all nodes of the project that are known, the chosen ones among them.
+    :param may_hide: whether the project may have more nodes.
+    """
+    chosen, known = list(chosen), list(known)
+    taken: dict[str, list[DbtNode]] = {_fqn_or_name(node): [] for node in chosen}
+    packages: dict[str, set[str | None]] = {}
+    for node in known:
+        if node.resource_type is DbtResourceType.SOURCE:
+            packages.setdefault(source_selector(node), set()).add(node.package_name)
+        # A node is also taken by its name, by which dbt is told a node whose fqn is not known.
+        for beginning in {node.resource_name, *_beginnings(node.fqn or ())}:
+            if beginning in taken:
+                taken[beginning].append(node)
+    for text in [text for text in taken if _NOT_IN_AN_FQN.search(text)]:
+        taken[text] = [node for node in known if _matches(node, _NOT_IN_AN_FQN.sub("?", text))]
+    return {
+        node.unique_id: _source_of_one_package(node, packages)
+        if node.resource_type is DbtResourceType.SOURCE
+        else _exact_selector(node, taken, may_hide=may_hide)
+        for node in chosen
+    }
+
+
+def selector(node: DbtNode) -> str:
+    """The text by which dbt selects a node, and whatever its fqn is the beginning of.
+
+    :param node: a model, seed, snapshot, test and the like; no source.
+    """
+    if node.fqn:
+        return f"fqn:{_wild('.'.join(node.fqn))}"
+    if node.resource_type is DbtResourceType.UNIT_TEST:  # its id begins with the name of its model
+        return f"unit_test:{_wild(node.resource_name.split('.')[-1])}"
+    name = test_name(node)
+    needs_method = _NOT_IN_AN_FQN.search(name) or (node.resource_type is DbtResourceType.TEST and "." in name)
+    return f"fqn:{_wild(name)}" if needs_method else name
+
+
+def source_selector(node: DbtNode) -> str:
+    """The text by which dbt selects a source: a name has no dot there, so its dots are wildcards.
+
+    :param node: the source.
+    """
+    source, table = node.fqn[-2:] if node.fqn else node.resource_name.rsplit(".", 1)
+    return f"source:{_wild(source, dots=True)}.{_wild(table, dots=True)}"
+
+
+def test_name(node: DbtNode) -> str:
+    """The name of a test without the hash that dbt puts behind the ids of generic tests; of other nodes, their name.
+
+    :param node: the test; dots belong to its name.
+    """
+    if node.resource_type is DbtResourceType.TEST:
+        return node.fqn[-1] if node.fqn else _HASH.sub("", node.resource_name)
+    return node.resource_name
+
+
+def _wild(text: str, *, dots: bool = False) -> str:
+    return re.sub(r"[^\w-]" if dots else _NOT_IN_AN_FQN, "?", text)
+
+
+def _source_of_one_package(node: DbtNode, packages: Mapping[str, set[str | None]]) -> str:
+    text = source_selector(node)
+    if len(packages.get(text, ())) < 2 or not node.package_name:
+        return text
+    return f"source:{node.package_name}.{text.removeprefix('source:')}"
+
+
+def _matches(node: DbtNode, pattern: str) -> bool:
+    """Whether dbt takes a node by an fqn with wildcards: the pattern is the whole fqn, with its package or without."""
+    fqn = node.fqn or [node.resource_name]
+    return any(fnmatchcase(".".join(parts), pattern) for parts in (fqn, fqn[1:], fqn[-1:]))
+
+
+def _fqn_or_name(node: DbtNode) -> str:
+    return ".".join(node.fqn) if node.fqn else node.resource_name
+
+
+def _beginnings(fqn: Sequence[str]) -> Iterator[str]:
+    yield from fqn[-1:]  # the name itself, with its dots
+    for parts in (".".join(fqn).split("."), ".".join(fqn[1:]).split(".")):
+        yield from accumulate(parts, "{}.{}".format)
+
+
+def _exact_selector(node: DbtNode, taken: Mapping[str, list[DbtNode]], *, may_hide: bool) -> str:
+    if not node.fqn:
+        if node.resource_type in TESTS:
+            return selector(node)
+        may_hide = True  # in a folder of its name may be nodes whose fqns are not known either
+    others = [each for each in taken[_fqn_or_name(node)] if not _are_alike(each, node)]
+    if not others and not may_hide:
+        return selector(node)
+    criteria = _distinguishing_criteria(node)
+    required = _required_criteria(node) if may_hide else frozenset()
+
+    def ambiguous(names: Iterable[str]) -> int:
+        return sum(all(_distinguishing_criteria(each).get(name) == criteria[name] for name in names) for each in others)
+
+    choices = (names for size in range(len(criteria) + 1) for names in combinations(criteria, size))
+    best = min((names for names in choices if (required & criteria.keys()).issubset(names)), key=ambiguous)
+    return ",".join((selector(node), *(f"{name}:{criteria[name]}" for name in best)))
+
+
+def _are_alike(one: DbtNode, other: DbtNode) -> bool:
+    if one.unique_id == other.unique_id:
+        return True
+    return one.resource_type in TESTS and one.resource_type is other.resource_type and one.fqn == other.fqn
+
+
+def _distinguishing_criteria(node: DbtNode) -> dict[str, str]:
+    """What tells a node from others of its fqn: method of dbt's selection to its value."""
+    found = {"resource_type": node.resource_type.value, "file": _wild(node.original_file_path.name)}
+    return {name: value for name, value in (*found.items(), ("package", node.package_name)) if value}
+
+
+def _required_criteria(node: DbtNode) -> frozenset[str]:
+    """What keeps nodes away that may be there and are not known."""
+    if node.resource_type in TESTS:
+        return frozenset()  # no other node has a folder of its name
+    # The file of a snapshot may be one of YAML, of which each engine has its own idea.
+    return frozenset({"resource_type" if node.resource_type is DbtResourceType.SNAPSHOT else "file"})
