@@ -101,7 +101,7 @@ def test_only_the_chosen_tests_of_a_task_run() -> None:
     assert choice(made, ORDERS, SAME).partial == {"orders.test": [SAME.unique_id]}
     assert choice(made, SAME).partial == {"orders.test": [SAME.unique_id], "report.test": [SAME.unique_id]}
     texts = made.tasks[0].arguments["selectors"]
-    assert texts[SAME.unique_id] == "fqn:shop.same_orders_report.1"
+    assert texts[SAME.unique_id] == "fqn:shop.same_orders_report"
 
 
 def test_a_build_runs_the_chosen_of_a_node_and_its_tests() -> None:
