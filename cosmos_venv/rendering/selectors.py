@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from itertools import accumulate, combinations
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from cosmos_venv.constants import DbtResourceType
@@ -110,9 +110,17 @@ def _fqn_or_name(node: DbtNode) -> str:
 
 
 def _beginnings(fqn: Sequence[str]) -> Iterator[str]:
-    yield from fqn[-1:]  # the name itself, with its dots
-    for parts in (".".join(fqn).split("."), ".".join(fqn[1:]).split(".")):
-        yield from accumulate(parts, "{}.{}".format)
+    """The texts by which dbt takes a node: its name with its dots, and each beginning of its fqn, also unscoped."""
+    if not fqn:
+        return
+    yield fqn[-1]
+    whole = ".".join(fqn)
+    for text in (whole, whole[len(fqn[0]) + 1 :]):
+        end = text.find(".")
+        while end != -1:
+            yield text[:end]
+            end = text.find(".", end + 1)
+        yield text
 
 
 def _exact_selector(node: DbtNode, taken: Mapping[str, list[DbtNode]], *, may_hide: bool) -> str:
@@ -120,11 +128,11 @@ def _exact_selector(node: DbtNode, taken: Mapping[str, list[DbtNode]], *, may_hi
         if node.resource_type in TESTS:
             return selector(node)
         may_hide = True  # in a folder of its name may be nodes whose fqns are not known either
-    others = [each for each in taken[_fqn_or_name(node)] if not _are_alike(each, node)]
-    if not others and not may_hide:
+    others = [each for each in taken[_fqn_or_name(node)] if each is not node and not _are_alike(each, node)]
+    required = _required_criteria(node) if may_hide else frozenset()
+    if not others and not required:
         return selector(node)
     criteria = _distinguishing_criteria(node)
-    required = _required_criteria(node) if may_hide else frozenset()
 
     def ambiguous(names: Iterable[str]) -> int:
         return sum(all(_distinguishing_criteria(each).get(name) == criteria[name] for name in names) for each in others)
