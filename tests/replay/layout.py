@@ -7,7 +7,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 RELEASE = "0.2.0"
-RECORDED = HERE / "recorded" / RELEASE
+RECORDED = HERE.parent / "recording" / RELEASE
 MEANT = HERE / "meant.toml"
 
 NAMES = "REPLAY_SCENARIOS"
