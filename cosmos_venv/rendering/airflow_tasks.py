@@ -180,7 +180,7 @@ def make_tasks(
     for task in plan.tasks:
         is_there = task.task_id in there
         tasks[task.task_id] = there[task.task_id] if is_there else _make(task, maker, groups=groups)
-        if is_there:  # it was made first, and its place is here
+        if is_there:  # the running task was made first: move it to its place in the plan
             _put_last(tasks[task.task_id], dag)
     outer: dict[str, TaskOrGroup] = {**tasks, **{key: each for key, each in groups.items() if key and each}}
     draw((tasks[before], tasks[after]) for before, after in plan.edges)

@@ -418,8 +418,8 @@ def plan(
     :param project_config: names the project.
     :param operator_args: what the user gives to all tasks; only its ``exclude`` is read, and which dbt it means.
     :param settings: what Airflow's configuration says of it.
-    :param known: ``DbtGraph.nodes``: where there are batches, dbt must not take one of those that are not selected for
-        one that is; None: no others are known.
+    :param known: ``DbtGraph.nodes``: dbt must not take one of those that are not selected for one that is; None: no
+        others are known.
     :raises CosmosLoadDbtException: when a node's ``meta`` is not what it must be, when two nodes would have one id, or
         when nodes depend on each other in a circle.
     :raises CosmosValueError: when a hook gives what cannot be an id, or an id is too long for Airflow.

@@ -48,9 +48,9 @@ class RenderedProject:
     _part: PartialProject | None = None
     """What is made for the task that this process runs; None where the whole project is made."""
     _whole: tuple[DbtGraph, Plan, dict[str, TaskOrGroup]] | None = None
-    """The project, its plan and its tasks; None until the whole project is made. It stands in the instance from the
-    beginning: who walks through the attributes of a DAG and looks at its tasks has them made, and must find no more
-    attributes then (``copy.deepcopy`` failed with "dictionary changed size during iteration").
+    """The project, its plan and its tasks; None until the whole project is made. The attribute is in the instance from
+    the beginning: code that walks through the attributes of a DAG has the tasks made when it looks at them, and no
+    attribute may be added then (``copy.deepcopy`` failed with "dictionary changed size during iteration").
     """
 
     # A worker is forked from a process that has imported all of Airflow: looking through that once takes 150 ms.
@@ -114,10 +114,13 @@ class RenderedProject:
             raise AttributeError(f"{type(self).__name__} is still being made: its tasks are not known yet.")
         return self._whole
 
-    def __getstate__(self) -> object:
-        """The whole project, for pickle and for a copy: a copy of a part could not make the rest."""
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """The whole project, for pickle and for a copy: a copy of a part could not make the rest.
+
+        :param protocol: of pickle.
+        """
         self._make_all()
-        return vars(self)
+        return super().__reduce_ex__(protocol)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)  # to be imported faster, for each task

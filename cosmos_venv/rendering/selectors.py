@@ -56,7 +56,7 @@ def exact_selectors(chosen: Iterable[DbtNode], known: Iterable[DbtNode], *, may_
 
 
 def selector(node: DbtNode) -> str:
-    """The text by which dbt selects a node, and whatever its fqn is the beginning of.
+    """The text by which dbt selects a node, and every node whose fqn begins with the node's fqn.
 
     :param node: a model, seed, snapshot, test and the like; no source.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -302,6 +303,8 @@ class TaskArguments:
         self._tests_of = tests_of
         self._selectors = selectors
         self._nodes = nodes
+        texts = Counter(selectors[each] for each, node in nodes.items() if node.resource_type in TESTS)
+        self._shared_by_tests = {text for text, number in texts.items() if number > 1}
         self._render = render
         self._selecting = "models" if settings.uses_models_flag else "select"
         choice = execution.test_indirect_selection
@@ -366,7 +369,7 @@ class TaskArguments:
         :param apart: unique ids of the tests of the node that run in tasks of their own.
         """
         tests = self._tests_by_name(node, test_ids, apart)
-        if tests is None:
+        if not tests:  # an empty selection would be everything
             selected = {"select": self._selectors[node.unique_id], **self._exclude(apart), **self._indirect}
         else:
             selected = {"select": " ".join(tests), **self._exclude(()), **_NO_OTHER_TESTS}
@@ -435,8 +438,9 @@ class TaskArguments:
     def _tests_by_name(self, node: DbtNode, test_ids: Sequence[str], apart: Sequence[str]) -> list[str] | None:
         """The texts by which dbt is told the tests of a task; None where dbt itself takes the right ones with the node.
 
-        dbt takes others where the selection has left some out or the project may have more, and where a text has more
-        than one criterion: dbt adds the tests to the nodes of each criterion before it intersects them.
+        dbt would run other tests than planned where the selection has left some out, where the project may have tests
+        that are not known, and where a text has more than one criterion: dbt adds the tests to the nodes of each
+        criterion before it intersects them. Tests of one text are told apart by the node that they read.
 
         :param test_ids: unique ids of the tests that run in the task.
         :param apart: unique ids of the tests of the node that do not.
@@ -445,7 +449,11 @@ class TaskArguments:
             return None
         is_plain = not any("," in self._selectors[each] for each in (node.unique_id, *apart))
         are_all = self._tests_of is not None and {*self._tests_of.get(node.unique_id, ())} == {*test_ids, *apart}
-        return None if is_plain and are_all else [self._selectors[each] for each in test_ids]
+        if is_plain and are_all:
+            return None
+        reads_node = ",".join(f"{criterion}+1" for criterion in self._selectors[node.unique_id].split(","))
+        texts = {each: self._selectors[each] for each in test_ids}
+        return [f"{text},{reads_node}" if text in self._shared_by_tests else text for text in texts.values()]
 
     def runs_only_changed(self, node: DbtNode) -> bool:
         """Whether the task is told to run only if its seed has changed.

@@ -84,3 +84,13 @@ def test_names_that_are_too_long_are_counted_in_the_order_of_ids() -> None:
 def test_two_tests_of_one_name_are_refused_with_both() -> None:
     with pytest.raises(CosmosLoadDbtException, match=r"test\.pack\.rel_a_b\.9a and test\.shop\.rel_a_b\.7f would both"):
         planned(A, B, BOTH, node("test.pack.rel_a_b.9a", "model.shop.a", "model.shop.b"), render=detaching())
+
+
+def test_tests_of_one_name_are_told_apart_by_the_node_that_they_read() -> None:
+    """dbt cannot tell them apart by their fqn: the task of one node would run the test of the other."""
+    of_a, of_b = node("test.shop.is_key.0a", "model.shop.a"), node("test.shop.is_key.0b", "model.shop.b")
+
+    given = arguments(planned(A, B, of_a, of_b, render=RenderConfig(exclude=["tag:slow"])))
+
+    assert given["a.test"]["select"] == "fqn:shop.is_key,fqn:shop.a+1,file:a.sql+1"
+    assert given["b.test"]["select"] == "fqn:shop.is_key,fqn:shop.b+1,file:b.sql+1"

@@ -25,7 +25,8 @@ def refuse_unreported(
 ) -> None:
     """Warn of the node of a task that dbt has not reported, or fail where the settings say so.
 
-    Ephemeral models are exempt, which dbt does not report. So is a task without a node of its own, and one whose dbt
+    Ephemeral models and models without SQL are exempt, which dbt does not report, and sources, which may have no
+    freshness to look at. So is a task without a node of its own, and one whose dbt
     has written no results (``--no-write-json``) and does not say that there was nothing to do.
 
     :param context: Airflow's context of the task; it holds the node of a task that was rendered.
@@ -49,14 +50,14 @@ def refuse_unreported(
 def _is_reported(node: Mapping[str, Any], command: str, artifacts: Artifacts, *, are_open: bool) -> bool:
     """:param are_open: whether dbt decides which tests run, so that it may be none of them."""
     unique_id = node["unique_id"]
-    if command == "source":
-        return any(source.unique_id == unique_id for source in artifacts.sources())
     if command == "test":
         is_test = unique_id.startswith(_TESTS)
         outcomes = artifacts.outcomes()
         return are_open or (unique_id in outcomes if is_test else bool(outcomes))
     is_ephemeral = (node.get("config") or {}).get("materialized") == "ephemeral"
-    return command not in _BUILDING or is_ephemeral or unique_id in artifacts.outcomes()
+    if command not in _BUILDING or is_ephemeral:
+        return True
+    return unique_id in artifacts.outcomes() or unique_id in artifacts.without_sql()
 
 
 def _message(unique_id: str, base_cmd: Sequence[str]) -> str:
@@ -64,6 +65,6 @@ def _message(unique_id: str, base_cmd: Sequence[str]) -> str:
     what = f"run no test of {unique_id}" if is_of_tests else f"not run {unique_id}"
     return (
         f"dbt {' '.join(base_cmd)} has ended without an error, and has {what}. The DAG was made of a project "
-        "that had it, and the project of this task has not: it was renamed, removed or disabled, or an exclude of "
-        "operator_args leaves it out. Make the manifest anew, or drop the exclude."
+        "that had it, and the project of this task has not: the node was renamed, removed or disabled, or an exclude "
+        "of operator_args leaves it out. Make the manifest anew, or drop the exclude."
     )
