@@ -160,5 +160,11 @@ class DbtResourceType(str, Enum):
         return member
 
 
+TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
+"""The types of nodes that test others."""
+TEST_IDS = tuple(f"{kind.value}." for kind in TESTS)
+"""The beginnings of the unique ids of such nodes."""
+
+
 if not TYPE_CHECKING:
     __getattr__ = name_lookup(__name__)

@@ -84,7 +84,7 @@ ENGINES = (
 )
 
 DBT_1, DBT_2 = ENGINES[1], ENGINES[-1]
-"""Those that stand for all of dbt 1 and of dbt 2 before each landing; most tests install this dbt 1 anyway."""
+"""Those that stand for all of dbt 1 and of dbt 2; most tests install this dbt 1 anyway."""
 
 EACH_ENGINE = [pytest.param(engine, id=engine.name) for engine in ENGINES]
 """The releases as parameters of a long test."""

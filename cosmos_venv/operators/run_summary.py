@@ -15,7 +15,7 @@ import msgspec
 
 from cosmos_venv import compat
 from cosmos_venv.compat import BaseOperator
-from cosmos_venv.constants import NODES_XCOM, PRODUCER_WATCHER_TASK_ID, RUN_SUMMARY_TASK_ID
+from cosmos_venv.constants import NODES_XCOM, PRODUCER_WATCHER_TASK_ID, RUN_SUMMARY_TASK_ID, TEST_IDS
 from cosmos_venv.dbt.log_lines import DONE_STATUSES, FAILED_STATUSES, WARNED
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ MOST_ROWS = 500
 _SUCCESS = "success"
 _FAILED = FAILED_STATUSES | {"failed", "upstream_failed", "missing"}
 _NOT_RUN = frozenset({None, "upstream_failed", "removed"})
-_TESTS = ("test.", "unit_test.")
 _ASKED_AT_ONCE = 100  # Airflow 3 puts the ids into a URL
 
 
@@ -52,7 +51,7 @@ class SummaryRow(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_test(self) -> bool:
         """Whether it is a test of dbt."""
-        return self.node.startswith(_TESTS)
+        return self.node.startswith(TEST_IDS)
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
-from cosmos_venv.constants import DbtResourceType, LoadMode
+from cosmos_venv.constants import TESTS, DbtResourceType, LoadMode
 from cosmos_venv.processes.gc_pause import no_collection
 from cosmos_venv.project.load_request import LoadRequest, project_dir
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode
 
 logger = logging.getLogger(__name__)
-
-_TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
 
 
 @dataclass
@@ -152,7 +150,7 @@ def link(selected: Mapping[str, DbtNode], *, detaching: bool = False) -> Selecti
     nodes = {}
     for unique_id, node in selected.items():
         # Most nodes are tests, and nothing depends on these.
-        if node.resource_type in _TESTS:
+        if node.resource_type in TESTS:
             nodes[unique_id] = node
             continue
         nodes[unique_id] = node.related(
@@ -175,7 +173,7 @@ class _Downstream:
     """
 
     def __init__(self, selected: Mapping[str, DbtNode]) -> None:
-        self._reads = [(each, node.depends_on) for each, node in selected.items() if node.resource_type not in _TESTS]
+        self._reads = [(each, node.depends_on) for each, node in selected.items() if node.resource_type not in TESTS]
 
     def of(self, unique_id: str) -> list[str]:
         return self._found.get(unique_id) or []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cosmos_venv.constants import DbtResourceType
+from cosmos_venv.constants import TESTS, DbtResourceType
 from cosmos_venv.dbt.project_files import DEFAULT_PACKAGES_FOLDER
 from cosmos_venv.files.read_limits import decoded
 from cosmos_venv.project.node import DbtNode
@@ -26,7 +26,6 @@ _NULL = msgspec.Raw(b"null")
 _NOTHING = (b"null", b"{}", b'""')
 _ID = re.compile(r"[^.]+\.[^.]+\.(?s:.)")
 _resource_type = cache(DbtResourceType)
-_TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
 
 
 # Without gc: nothing that comes out of JSON leads back to where it is kept, so there is nothing to collect.
@@ -215,7 +214,7 @@ def to_node(entry: NodeEntry, *, unique_id: str, folders: Folders) -> DbtNode | 
         description=entry.description or "",
         columns=_columns(entry.columns),
         # A test has no page of its own.
-        compiled_sql="" if resource_type in _TESTS else _compiled_sql(entry.compiled_code),
+        compiled_sql="" if resource_type in TESTS else _compiled_sql(entry.compiled_code),
         shares_config=isinstance(entry, WrittenEntry),
     )
 

@@ -16,6 +16,7 @@ from functools import cache, cached_property
 
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import (
+    TESTS,
     BatchBy,
     DbtResourceType,
     ExecutionMode,
@@ -37,7 +38,7 @@ from cosmos_venv.rendering.model import (
     conversion_of,
 )
 from cosmos_venv.rendering.plan_graph import Assembly, Folders, with_run_summary
-from cosmos_venv.rendering.selectors import TESTS, exact_selectors, test_name
+from cosmos_venv.rendering.selectors import exact_selectors, test_name
 from cosmos_venv.rendering.task_arguments import (
     BUILT,
     LONGEST_ID,
@@ -242,8 +243,7 @@ class NodePlanner:
         drawn, shortened = {}, 0
         for test in self.detached.tests:
             place = _Place(folder=(folder := self._folder_of(test)), group=folder)
-            is_unit_test = test.resource_type is DbtResourceType.UNIT_TEST
-            label = f"{test.name if is_unit_test else as_id(test_name(test))}_test"
+            label = f"{as_id(test_name(test))}_test"
             if len(place.id_of(label)) >= LONGEST_ID:
                 label, shortened = f"detached_{shortened}_test", shortened + 1
             entry = self._detached_test(test, place, label)
@@ -381,7 +381,7 @@ class NodePlanner:
         )
 
     def _tests_of(self, node: DbtNode) -> tuple[list[str], list[str]]:
-        """The unique ids of the tests that run with a node, and of those that run apart."""
+        """The unique ids of the tests that run with a node, and of its tests that run apart."""
         apart = [test.unique_id for test in self.detached.by_parent.get(node.unique_id, ())]
         return self.detached.without(self._selected_tests.get(node.unique_id, ())), apart
 

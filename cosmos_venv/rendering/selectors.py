@@ -13,15 +13,14 @@ from fnmatch import fnmatchcase
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from cosmos_venv.constants import DbtResourceType
+from cosmos_venv.constants import TESTS, DbtResourceType
 
 if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode
 
-TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
-"""The types of nodes that test others."""
-
-_NOT_IN_AN_FQN = re.compile(r"[^\w.-]")  # dbt parts a selection there, or reads a pattern
+# dbt parts a selection there, or reads a pattern.
+_NOT_IN_A_NAME = re.compile(r"[^\w-]")
+_NOT_IN_AN_FQN = re.compile(r"[^\w.-]")
 _HASH = re.compile(r"\.[0-9a-f]{10}$")  # dbt puts it behind the id of a generic test
 
 
@@ -46,7 +45,7 @@ def exact_selectors(chosen: Iterable[DbtNode], known: Iterable[DbtNode], *, may_
             if beginning in taken:
                 taken[beginning].append(node)
     for text in [text for text in taken if _NOT_IN_AN_FQN.search(text)]:
-        taken[text] = [node for node in known if _matches(node, _NOT_IN_AN_FQN.sub("?", text))]
+        taken[text] = [node for node in known if _matches(node, _wild(text))]
     return {
         node.unique_id: _source_of_one_package(node, packages)
         if node.resource_type is DbtResourceType.SOURCE
@@ -75,7 +74,7 @@ def source_selector(node: DbtNode) -> str:
     :param node: the source.
     """
     source, table = node.fqn[-2:] if node.fqn else node.resource_name.rsplit(".", 1)
-    return f"source:{_wild(source, dots=True)}.{_wild(table, dots=True)}"
+    return f"source:{_wild(source, _NOT_IN_A_NAME)}.{_wild(table, _NOT_IN_A_NAME)}"
 
 
 def test_name(node: DbtNode) -> str:
@@ -88,8 +87,8 @@ def test_name(node: DbtNode) -> str:
     return node.resource_name
 
 
-def _wild(text: str, *, dots: bool = False) -> str:
-    return re.sub(r"[^\w-]" if dots else _NOT_IN_AN_FQN, "?", text)
+def _wild(text: str, odd: re.Pattern[str] = _NOT_IN_AN_FQN) -> str:
+    return odd.sub("?", text)
 
 
 def _source_of_one_package(node: DbtNode, packages: Mapping[str, set[str | None]]) -> str:
@@ -128,7 +127,7 @@ def _exact_selector(node: DbtNode, taken: Mapping[str, list[DbtNode]], *, may_hi
         if node.resource_type in TESTS:
             return selector(node)
         may_hide = True  # in a folder of its name may be nodes whose fqns are not known either
-    others = [each for each in taken[_fqn_or_name(node)] if each is not node and not _are_alike(each, node)]
+    others = [each for each in taken[_fqn_or_name(node)] if not _are_alike(each, node)]
     required = _required_criteria(node) if may_hide else frozenset()
     if not others and not required:
         return selector(node)

@@ -18,13 +18,14 @@ from cosmos_venv.constants import (
     NODE_CONFIG,
     ONLY_IF_CHANGED,
     OPEN_TESTS,
+    TESTS,
     DbtResourceType,
     SeedRenderingBehavior,
     TestBehavior,
     TestIndirectSelection,
 )
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
-from cosmos_venv.rendering.selectors import TESTS, selector
+from cosmos_venv.rendering.selectors import selector
 
 if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode
@@ -55,7 +56,7 @@ _AIRFLOW_ID = r"[\w.-]+"
 SETUP_OPERATOR_ARGS = "setup_operator_args"
 """Among what all tasks share: arguments of the producer of ExecutionMode.WATCHER, which go over all others."""
 
-_NO_OTHER_TESTS = {"indirect_selection": TestIndirectSelection.EMPTY.value}
+NO_OTHER_TESTS = {"indirect_selection": TestIndirectSelection.EMPTY.value}
 """dbt runs the tests that it is told, and none that come with nodes."""
 
 OF_THE_PLAN = frozenset({"dag", "task_group", "task_id"})
@@ -323,7 +324,7 @@ class TaskArguments:
             return self._with_own({"select": self._selectors[node.unique_id], **given}, node)
         if node.resource_type is DbtResourceType.FUNCTION:
             # dbt build would run the tests that call it too.
-            given = {**_NO_OTHER_TESTS, **given}
+            given = {**NO_OTHER_TESTS, **given}
         return self._selecting_node(node, given)
 
     def of_build(
@@ -340,7 +341,7 @@ class TaskArguments:
         if tests is None:
             return self._selecting_node(node, {**self._exclude(apart), **self._indirect, **given})
         words = " ".join((self._selectors[node.unique_id], *tests))
-        return self._with_own({self._selecting: words, **self._exclude(()), **_NO_OTHER_TESTS, **given}, node)
+        return self._with_own({self._selecting: words, **self._exclude(()), **NO_OTHER_TESTS, **given}, node)
 
     def of_batch(self, members: Iterable[DbtNode], nodes: Mapping[str, str]) -> dict[str, Any]:
         """The arguments of the ``dbt build`` of several nodes.
@@ -359,7 +360,7 @@ class TaskArguments:
         shared: dict[str, Any] = {"select": None, "models": None, "selector": None}
         if self._indirect:  # dbt decides which tests run with the nodes
             return {**shared, **self._exclude(()), **self._indirect, "nodes": nodes, **owner}
-        return {**shared, "nodes": nodes, **_NO_OTHER_TESTS, **owner}
+        return {**shared, "nodes": nodes, **NO_OTHER_TESTS, **owner}
 
     def of_tests(self, node: DbtNode, test_ids: Sequence[str], apart: Sequence[str]) -> dict[str, Any]:
         """The arguments of the ``dbt test`` behind one node: what its tests say goes over what the node says.
@@ -372,7 +373,7 @@ class TaskArguments:
         if not tests:  # an empty selection would be everything
             selected = {"select": self._selectors[node.unique_id], **self._exclude(apart), **self._indirect}
         else:
-            selected = {"select": " ".join(tests), **self._exclude(()), **_NO_OTHER_TESTS}
+            selected = {"select": " ".join(tests), **self._exclude(()), **NO_OTHER_TESTS}
         return {
             **selected,
             "emit_datasets": False,
@@ -389,7 +390,7 @@ class TaskArguments:
         return {
             "select": self._selectors[test.unique_id],
             **self._exclude(()),
-            **(self._indirect or _NO_OTHER_TESTS),
+            **(self._indirect or NO_OTHER_TESTS),
             "emit_datasets": False,
             **arguments_of(test),
             **self.owner_of(test),
@@ -452,8 +453,8 @@ class TaskArguments:
         if is_plain and are_all:
             return None
         reads_node = ",".join(f"{criterion}+1" for criterion in self._selectors[node.unique_id].split(","))
-        texts = {each: self._selectors[each] for each in test_ids}
-        return [f"{text},{reads_node}" if text in self._shared_by_tests else text for text in texts.values()]
+        texts = (self._selectors[each] for each in test_ids)
+        return [f"{text},{reads_node}" if text in self._shared_by_tests else text for text in texts]
 
     def runs_only_changed(self, node: DbtNode) -> bool:
         """Whether the task is told to run only if its seed has changed.

@@ -12,9 +12,6 @@ from benchmarks.suite_run import run_suite
 from tests.conformance.variants import catalogue  # noqa: F401 - registers them
 from tests.conformance.variants.variant import VARIANTS, Variant
 
-BEFORE_LANDING = {"WaitsWithoutAWord", "ReadsItsTaskFromTheContext"}
-"""One that differs in its words, and one that differs in what it knows of its task."""
-
 
 @pytest.mark.long
 @pytest.mark.timeout(300)

@@ -12,8 +12,6 @@ from tests.installed import AIRFLOW_2, OLDER_AIRFLOWS_3, is_missing, needs_airfl
 from tests.rendering.recorded import Built, build
 from tests.rendering.recorded_project import RECORDED, copy_of_project
 
-# It and the newest release stand for those between.
-OLDEST_3 = "airflow30" if sys.version_info < (3, 13) else "airflow31"
 PYTHONS = [
     pytest.param(Path(sys.executable), id="airflow3"),
     pytest.param(AIRFLOW_2, id="airflow2", marks=needs_airflow_2),

@@ -367,7 +367,7 @@ def _by_set(variables: Mapping[str, set[str]]) -> dict[str, str]:
 
 
 def _names_of_variables(call: DbtCall) -> set[str]:
-    """The names that dbt has and the worker has not, and with a minus those that dbt has not."""
+    """The names of the variables that only dbt has, and, with a minus, of the variables that only the worker has."""
     own, of_worker = (
         {name for name in variables if not name.startswith(_OF_THE_SESSION)} for variables in (call.env, os.environ)
     )

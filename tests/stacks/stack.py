@@ -287,7 +287,7 @@ class Stack:
         return "\n".join(file.read_text(errors="replace") for file in sorted(files))
 
     def processes(self) -> list[psutil.Process]:
-        """All processes that its servers have started, with those that they have started."""
+        """All processes that its servers have started, and all descendants of these processes."""
         own = {*psutil.Process().children()} - self._others
         found = [*own]
         for each in own:

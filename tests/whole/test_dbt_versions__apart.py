@@ -99,7 +99,7 @@ def older(text: str) -> str:
 
 @pytest.mark.parametrize(
     "engine",
-    [pytest.param(engine, id=engine.name) for number, engine in enumerate(OLD_ENGINES)],
+    [pytest.param(engine, id=engine.name) for engine in OLD_ENGINES],
 )
 def test_a_release_that_the_seed_documents_name_builds_the_project(engine: Engine, tmp_path: Path) -> None:
     """Without what came later: unit tests (1.8) and snapshots in YAML (1.9)."""

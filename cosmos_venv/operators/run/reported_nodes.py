@@ -11,11 +11,10 @@ from typing import Any
 
 from cosmos_venv import settings
 from cosmos_venv.compat import AirflowException
-from cosmos_venv.constants import NODE_CONFIG, OPEN_TESTS
+from cosmos_venv.constants import NODE_CONFIG, OPEN_TESTS, TEST_IDS
 from cosmos_venv.dbt.results import Artifacts
 
 _BUILDING = frozenset({"build", "run", "seed", "snapshot"})
-_TESTS = ("test.", "unit_test.")
 _NOTHING = "Nothing to do"
 _SETTING = "[cosmos_venv] unreported_nodes"
 
@@ -25,9 +24,9 @@ def refuse_unreported(
 ) -> None:
     """Warn of the node of a task that dbt has not reported, or fail where the settings say so.
 
-    Ephemeral models and models without SQL are exempt, which dbt does not report, and sources, which may have no
-    freshness to look at. So is a task without a node of its own, and one whose dbt
-    has written no results (``--no-write-json``) and does not say that there was nothing to do.
+    Exempt are ephemeral models and models without SQL, which dbt does not report, sources, which may have no freshness
+    to look at, tasks without a node of their own, and tasks whose dbt has written no results (``--no-write-json``) and
+    does not say that there was nothing to do.
 
     :param context: Airflow's context of the task; it holds the node of a task that was rendered.
     :param base_cmd: dbt's sub-command, such as ``("source", "freshness")``.
@@ -51,7 +50,7 @@ def _is_reported(node: Mapping[str, Any], command: str, artifacts: Artifacts, *,
     """:param are_open: whether dbt decides which tests run, so that it may be none of them."""
     unique_id = node["unique_id"]
     if command == "test":
-        is_test = unique_id.startswith(_TESTS)
+        is_test = unique_id.startswith(TEST_IDS)
         outcomes = artifacts.outcomes()
         return are_open or (unique_id in outcomes if is_test else bool(outcomes))
     is_ephemeral = (node.get("config") or {}).get("materialized") == "ephemeral"
@@ -61,7 +60,7 @@ def _is_reported(node: Mapping[str, Any], command: str, artifacts: Artifacts, *,
 
 
 def _message(unique_id: str, base_cmd: Sequence[str]) -> str:
-    is_of_tests = base_cmd[0] == "test" and not unique_id.startswith(_TESTS)
+    is_of_tests = base_cmd[0] == "test" and not unique_id.startswith(TEST_IDS)
     what = f"run no test of {unique_id}" if is_of_tests else f"not run {unique_id}"
     return (
         f"dbt {' '.join(base_cmd)} has ended without an error, and has {what}. The DAG was made of a project "

@@ -16,14 +16,13 @@ import msgspec
 from cosmos_venv.constants import (
     PRODUCER_WATCHER_DONE_TASK_ID,
     PRODUCER_WATCHER_TASK_ID,
+    TESTS,
     DbtResourceType,
     TestBehavior,
-    TestIndirectSelection,
 )
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.rendering.model import EMPTY, NodeMark, Plan, PlannedTask
-from cosmos_venv.rendering.selectors import TESTS
-from cosmos_venv.rendering.task_arguments import BUILT, context_of_batch
+from cosmos_venv.rendering.task_arguments import BUILT, NO_OTHER_TESTS, context_of_batch
 from cosmos_venv.rendering.task_docs.node_page import document_of_batch
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def watched_plan(
             "models": None,
             "selector": None,
             "nodes": told,
-            "indirect_selection": TestIndirectSelection.EMPTY.value,
+            **NO_OTHER_TESTS,
         },
         defaults=_PRODUCER_FIRST,
         context=context_of_batch(_NAME, told),

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cosmos_venv.constants import SELECT_DONE_TASK_ID, SELECT_TASK_ID, TestIndirectSelection
+from cosmos_venv.constants import SELECT_DONE_TASK_ID, SELECT_TASK_ID, TESTS, TestIndirectSelection
 from cosmos_venv.rendering.model import EMPTY, Plan, PlannedTask
-from cosmos_venv.rendering.selectors import TESTS
 
 if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode

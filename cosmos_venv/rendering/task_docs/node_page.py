@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cosmos_venv.config.docs_site import docs_url
+from cosmos_venv.constants import TESTS
 from cosmos_venv.project.node_entry import LONGEST_SQL
-from cosmos_venv.rendering.selectors import TESTS, test_name
+from cosmos_venv.rendering.selectors import test_name
 from cosmos_venv.rendering.task_docs import markdown
 
 if TYPE_CHECKING:

@@ -290,7 +290,7 @@ def test_the_fake_dbt_scripted_alike_ends_a_partial_success_alike(
 
 @pytest.mark.long
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("release", [pytest.param(name) for name in ENVIRONMENTS])
+@pytest.mark.parametrize("release", list(ENVIRONMENTS))
 def test_the_goldens_are_what_the_real_dbt_does_today(release: str, tmp_path: Path) -> None:
     dbt = python_of(ENVIRONMENTS[release]).with_name("dbt")
 

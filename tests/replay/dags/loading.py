@@ -75,7 +75,7 @@ def load_automatic(bench: Bench) -> None:
 
 
 def load_manifest(bench: Bench) -> None:
-    """Manifests that are not there, or none; one from a web server; one without a project."""
+    """A missing manifest, a file that is no manifest, a manifest of a web server, a manifest without a project."""
     (bench.folder / "half.json").write_text('{"nodes": {')
     for what, manifest in {"none": bench.folder / "none.json", "half": bench.folder / "half.json"}.items():
         bench.refused(what, lambda path=manifest: bench.dag(project={"manifest_path": path}))  # type: ignore[misc]
