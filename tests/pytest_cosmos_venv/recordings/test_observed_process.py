@@ -14,9 +14,12 @@ import pytest
 
 from tests.pytest_cosmos_venv.recordings.stand_in_dbt import DEADLINE, environment, record, recorder, write_dbt
 
-# It says that it listens, and each signal that comes, up to the last one.
+# It says that it listens, and each signal that comes, up to the last one. It waits for a byte of each signal: one that
+# came between a look at `came` and signal.pause() was taken after the next signal, and there was none.
 LISTENING = """
-came = []
+came, (heard, bell) = [], os.pipe()
+os.set_blocking(bell, False)
+signal.set_wakeup_fd(bell)
 def take(number, frame):
     came.append(signal.Signals(number).name)
     os.write(1, f"{came[-1]}\\n".encode())
@@ -24,7 +27,7 @@ for each in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
     signal.signal(each, take)
 print("ready", os.getpid(), flush=True)
 while "SIGUSR1" not in came:
-    signal.pause()
+    os.read(heard, 1)
 sys.exit(3)
 """
 
