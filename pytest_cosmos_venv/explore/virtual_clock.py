@@ -30,6 +30,9 @@ _CLOCKS = [
     getattr(time, name) for name in ("CLOCK_REALTIME", "CLOCK_MONOTONIC", "CLOCK_BOOTTIME") if hasattr(time, name)
 ]
 _AHEAD = 1.0  # seconds: file systems and kernels round times, and nothing is to begin after it was written down
+# Seconds, the same in each schedule. A sum such as `began + 1.0` is rounded in another place once the time since the
+# start of the machine passes a power of two: a wait had 100 steps before, and 101 steps 1,024 s after the start.
+_MONOTONIC_START = float(2**20)
 _started: dict[int, float] = {}
 
 
@@ -56,7 +59,8 @@ def replace_methods() -> None:
 def times_ahead() -> dict[int, float]:
     """Return the times of a schedule's clocks, in whole seconds. All of its processes must have begun."""
     # Were they no whole ones, the last digit of a sum would be rounded differently in each schedule.
-    return {clock: math.ceil(_real["clock_gettime"](clock)) + _AHEAD for clock in _CLOCKS}
+    times = {clock: math.ceil(_real["clock_gettime"](clock)) + _AHEAD for clock in _CLOCKS}
+    return {**times, time.CLOCK_MONOTONIC: _MONOTONIC_START}
 
 
 def take_clock(times: dict[int, float]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
 import os
 import re
 import select
@@ -28,6 +29,7 @@ from pytest_cosmos_venv import (
     ToolkitMisuse,
     UnfinishedExplorationWarning,
 )
+from pytest_cosmos_venv.explore import virtual_clock
 
 
 def look_then_write(contender: ExploredContender) -> None:
@@ -191,6 +193,29 @@ def test_time_stands_still_and_passes_when_all_wait(cosmos_explore: Explore) -> 
     exploration = cosmos_explore([wait, wait], check=took_an_hour, preemptions=0, kills=0, reuse=True)
 
     assert exploration.is_complete
+
+
+def test_a_wait_has_the_same_steps_however_long_the_machine_has_run(
+    cosmos_explore: Explore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`began + 1.0` is rounded in another place where the monotonic clock passes a power of two."""
+    real, uptimes = time.clock_gettime, itertools.cycle((500.0, 1022.0))
+
+    def clock_gettime(clock: int) -> float:
+        return next(uptimes) if clock == time.CLOCK_MONOTONIC else real(clock)
+
+    def wait(contender: ExploredContender) -> None:
+        time.sleep(0.07)
+        end = time.monotonic() + 1.0
+        while time.monotonic() < end:
+            (contender.folder / contender.name).touch()
+            time.sleep(0.01)
+
+    monkeypatch.setitem(virtual_clock._real, "clock_gettime", clock_gettime)
+
+    exploration = cosmos_explore([wait, wait], preemptions=0, kills=1, reuse=True)
+
+    assert exploration.schedules > 2
 
 
 def test_who_comes_after_finds_what_a_kill_has_left(cosmos_explore: Explore) -> None:
