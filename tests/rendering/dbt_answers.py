@@ -2,7 +2,8 @@
 
 Each line of its input is a JSON list: the folder of a project, with a profile in it, and lists of words of commands.
 The project is parsed where it is another one than before, and its manifest written. Each line of its output is a JSON
-list: for each command the unique ids that it would run. Where dbt refuses the project, it is the error as a JSON text.
+list: for each command the unique ids that it would run, or its error. Where dbt refuses the project, the line is the
+error as a JSON text.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ TYPES = {
     "test": ("test", "unit_test"),
     "build": ("model", "seed", "snapshot", "test", "unit_test"),
     "source": ("source",),
-    "all": ("all",),
+    "all": (),
 }
-"""The types of nodes that a command runs."""
+"""The types of nodes that a command runs; none: each type."""
 
 
 def main() -> None:
@@ -35,25 +36,35 @@ def main() -> None:
         places = ["--project-dir", folder, "--profiles-dir", folder]
         with contextlib.redirect_stdout(io.StringIO()):
             if folder not in runners:
-                parsed = dbtRunner().invoke(["parse", "--no-partial-parse", *places])
-                if parsed.exception:  # dbt refuses the project
-                    runners = {}
-                    out.write(json.dumps(str(parsed.exception)) + "\n")
+                runners = {}
+                done = dbtRunner().invoke(["parse", "--no-partial-parse", *places])
+                runner = dbtRunner(manifest=done.result)
+                if not done.exception:  # a circle of nodes is found later
+                    done = runner.invoke([*list_command(["all"]), *places])
+                if done.exception:
+                    out.write(json.dumps(str(done.exception)) + "\n")
                     out.flush()
                     continue
-                runners = {folder: dbtRunner(manifest=parsed.result)}
+                runners = {folder: runner}
             answers = [_answer(runners[folder], words, places) for words in commands]
         out.write(json.dumps(answers) + "\n")
         out.flush()
 
 
-def _answer(runner: Any, words: list[str], places: list[str]) -> list[str]:
+def list_command(words: list[str]) -> list[str]:
+    """Return the words of the ``dbt ls`` that lists the nodes of a command as JSON.
+
+    :param words: of the command, such as ``["run", "--select", "orders"]``.
+    """
     command, *flags = words
     types = [word for name in TYPES[command] for word in ("--resource-type", name)]
-    keys = ["--output", "json", "--output-keys", "unique_id"]
-    listed = runner.invoke(["--quiet", "ls", *types, *keys, *places, *flags])
+    return ["--quiet", "ls", *types, "--output", "json", "--output-keys", "unique_id", *flags]
+
+
+def _answer(runner: Any, words: list[str], places: list[str]) -> list[str]:
+    listed = runner.invoke([*list_command(words), *places])
     if listed.exception:
-        raise listed.exception
+        return [f"error: {listed.exception}"]
     return sorted(json.loads(each)["unique_id"] for each in listed.result or ())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ TABLES = ("orders", "accounts", "my table", "eu.visits")
 TEST_NAMES = ("orders.id_is_in_stg", "orders", "customers.has rows", "positive")
 SINGULAR = ("orders", "orders.consistency", "check_all", "staging")
 SEEDS = ("ports", "orders_seed", "eu.ports")
-SNAPSHOTS = ("orders_snapshot", "shop.history")
+SNAPSHOTS = ("orders_snapshot", "history")
+PACKAGES = ("fleet", "orders", "staging")
 WORDS = (
     "orders", "+orders", "orders+", "tag:nightly", "path:models/orders", "test_type:singular", "test_type:generic",
-    "resource_type:model", "fqn:shop.staging", "shop", "config.materialized:view", "stg_orders,tag:nightly",
+    "resource_type:model", "fqn:shop.staging", "shop",
+    "voyages", "package:orders", "config.materialized:view", "stg_orders,tag:nightly",
 )  # fmt: skip
 PROFILE = {"shop": {"target": "dev", "outputs": {"dev": {"type": "duckdb", "path": ":memory:"}}}}
 
@@ -29,7 +32,8 @@ PROFILE = {"shop": {"target": "dev", "outputs": {"dev": {"type": "duckdb", "path
 class DrawnProject:
     """:param files: the text of each file, by its path in the project.
     :param render: the arguments of RenderConfig.
-    :param odd: how many names have a dot or a space, how many models clash with a folder, how many have versions.
+    :param odd: the number of names with a dot, of names with a space, of models with the name of a folder, of versions
+        of models, and of packages.
     """
 
     files: dict[str, str]
@@ -44,8 +48,15 @@ class DrawnProject:
 
 
 @st.composite
-def drawn_projects(draw: st.DrawFn) -> DrawnProject:
-    """A project of some models, sources, seeds, snapshots and tests, and a selection of them."""
+def drawn_projects(draw: st.DrawFn, *, with_spaces: bool = True) -> DrawnProject:
+    """A project of some models, sources, seeds, snapshots and tests, and a selection of them.
+
+    :param with_spaces: whether names may have spaces, which dbt 2 refuses.
+    """
+
+    def names(of: Sequence[str]) -> st.SearchStrategy[str]:
+        return st.sampled_from([each for each in of if with_spaces or " " not in each])
+
     files = {
         "dbt_project.yml": yaml.safe_dump(
             {
@@ -57,21 +68,21 @@ def drawn_projects(draw: st.DrawFn) -> DrawnProject:
         ),
         "profiles.yml": yaml.safe_dump(PROFILE),
     }
-    models = draw(st.lists(st.sampled_from(MODELS), min_size=2, max_size=6, unique=True))
+    models = draw(st.lists(names(MODELS), min_size=3, max_size=7, unique=True))
     folders = {name: draw(st.sampled_from(FOLDERS)) for name in models}
-    sources = draw(
-        st.dictionaries(st.sampled_from(SOURCES), st.lists(st.sampled_from(TABLES), min_size=1, unique=True))
-    )
+    sources = draw(st.dictionaries(names(SOURCES), st.lists(names(TABLES), min_size=1, unique=True)))
     yaml_models: list[dict[str, Any]] = []
     for index, name in enumerate(models):
         parents = draw(st.lists(st.sampled_from(models[:index]), max_size=2, unique=True)) if index else []
         files |= _model_file(name, folders[name], parents, tagged=draw(st.booleans()))
-        yaml_models.append(_described(draw, name, [each for each in models if each != name]))
+        yaml_models.append(_described(draw, name, [each for each in models if each != name], names(TEST_NAMES)))
     if draw(st.booleans()):
         yaml_models.append(
             {"name": "voyages", "latest_version": 2, "versions": [{"v": 1}, {"v": 2}], "columns": [_unique()]}
         )
-        files |= {f"models/voyages_v{version}.sql": "select 1 as id" for version in (1, 2)}
+        for version in (1, 2):
+            folder = draw(st.sampled_from(("", "staging/", "voyages/")))
+            files[f"models/{folder}voyages_v{version}.sql"] = "select 1 as id"
     files["models/schema.yml"] = yaml.safe_dump(
         {
             "version": 2,
@@ -89,15 +100,36 @@ def drawn_projects(draw: st.DrawFn) -> DrawnProject:
         files[f"snapshots/{draw(st.sampled_from(('', 'orders/')))}{name}.sql"] = _SNAPSHOT.format(
             name=name, read=models[0]
         )
+    if draw(st.booleans()):
+        files |= _package(draw, names([*(each for each in MODELS if each not in models), "arrivals"]))
     render = draw(_render(files))
-    names = [*models, *sources, *(table for tables in sources.values() for table in tables)]
+    named = [*models, *sources, *(table for tables in sources.values() for table in tables)]
     odd = {
-        "dots": sum("." in name for name in names),
-        "spaces": sum(" " in name for name in names),
+        "dots": sum("." in name for name in named),
+        "spaces": sum(" " in name for name in named),
         "clashes": sum(name in {*folders.values(), PACKAGE} for name in models),
-        "versions": 2 * ("models/voyages_v1.sql" in files),
+        "versions": sum("/voyages_v" in name for name in files),
+        "packages": sum(name.endswith("dbt_project.yml") for name in files) - 1,
     }
     return DrawnProject(files=files, render=render, odd=odd)
+
+
+def _package(draw: st.DrawFn, left: st.SearchStrategy[str]) -> dict[str, str]:
+    """The files of an installed package, whose name may be the name of a folder of the project."""
+    name = draw(st.sampled_from(PACKAGES))
+    root = f"dbt_packages/{name}"
+    # Two models of one name would have tasks of one id, which is refused.
+    models = draw(st.lists(left, min_size=1, max_size=3, unique=True))
+    files = {
+        "packages.yml": yaml.safe_dump({"packages": [{"local": root}]}),
+        f"{root}/dbt_project.yml": yaml.safe_dump({"name": name, "version": "1.0"}),
+    }
+    for model in models:
+        made = _model_file(model, draw(st.sampled_from(FOLDERS)), [], tagged=draw(st.booleans()))
+        files |= {f"{root}/{path}": text for path, text in made.items()}
+    described: list[dict[str, Any]] = [{"name": model, "columns": [_unique()]} for model in models]
+    files[f"{root}/models/schema.yml"] = yaml.safe_dump({"version": 2, "models": described})
+    return files
 
 
 _SNAPSHOT = (
@@ -118,18 +150,17 @@ def _unique() -> dict[str, Any]:
     return {"name": "id", "data_tests": ["unique"]}
 
 
-def _described(draw: st.DrawFn, name: str, others: list[str]) -> dict[str, Any]:
+def _described(draw: st.DrawFn, name: str, others: list[str], test_names: st.SearchStrategy[str]) -> dict[str, Any]:
     tests: list[Any] = draw(st.lists(st.sampled_from(["unique", "not_null"]), max_size=2, unique=True))
     if draw(st.booleans()):
         tests.append({"relationships": {"arguments": {"to": f"ref('{draw(st.sampled_from(others))}')", "field": "id"}}})
     if draw(st.booleans()):
-        named = draw(st.sampled_from(TEST_NAMES))
-        tests.append({"accepted_values": {"name": f"{named} {name}", "arguments": {"values": [1]}}})
+        tests.append({"accepted_values": {"name": f"{draw(test_names)}_{name}", "arguments": {"values": [1]}}})
     return {"name": name, "columns": [{"name": "id", "data_tests": tests}]}
 
 
 def _source(draw: st.DrawFn, name: str, tables: list[str]) -> dict[str, Any]:
-    fresh = {"loaded_at_field": "at", "freshness": {"warn_after": {"count": 1, "period": "day"}}}
+    fresh = {"config": {"loaded_at_field": "at", "freshness": {"warn_after": {"count": 1, "period": "day"}}}}
     return {
         "name": name,
         **(fresh if draw(st.booleans()) else {}),
