@@ -108,7 +108,7 @@ class DbtOfCommands:
 
     def _run(self, folder: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
         places = ["--project-dir", str(folder), "--profiles-dir", str(folder)]
-        command = [self._dbt, *words, *places]
+        command = [str(self._dbt), *words, *places]
         return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=_ENVIRONMENT)
 
 
