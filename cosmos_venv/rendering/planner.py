@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cache, cached_property
@@ -436,7 +436,8 @@ def plan(
         render_config.select or render_config.exclude or render_config.selector or render_config.dbt_ls_path
     )
     may_hide = is_selected and known.keys() <= nodes.keys()
-    selectors = exact_selectors(nodes.values(), known.values(), may_hide=may_hide)
+    selectors, ambiguous = exact_selectors(nodes.values(), known.values(), may_hide=may_hide)
+    _warn_of_ambiguous(ambiguous, selectors)
     arguments = TaskArguments(
         nodes,
         render=render_config,
@@ -546,6 +547,17 @@ def _tests_of_each(nodes: Mapping[str, DbtNode]) -> dict[str, list[str]]:
             for parent in dict.fromkeys(node.depends_on):
                 found.setdefault(parent, []).append(unique_id)
     return found
+
+
+def _warn_of_ambiguous(ambiguous: Mapping[str, Sequence[str]], selectors: Mapping[str, str]) -> None:
+    for unique_id, others in ambiguous.items():
+        logger.warning(
+            "dbt cannot select %s alone: %r also selects %s. Give one of them another name, without a dot or a space, "
+            "or a file of another name.",
+            unique_id,
+            selectors[unique_id],
+            ", ".join(others),
+        )
 
 
 def _log_left_out(counts: Mapping[DbtResourceType, int]) -> None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cosmos_venv.constants import TESTS, DbtResourceType
 
@@ -24,8 +24,19 @@ _NOT_IN_AN_FQN = re.compile(r"[^\w.-]")
 _HASH = re.compile(r"\.[0-9a-f]{10}$")  # dbt puts it behind the id of a generic test
 
 
-def exact_selectors(chosen: Iterable[DbtNode], known: Iterable[DbtNode], *, may_hide: bool) -> dict[str, str]:
-    """The text by which dbt selects each node alone, by unique id: its fqn, with more where that is not enough.
+class ExactSelectors(NamedTuple):
+    """The texts by which dbt selects nodes.
+
+    :param texts: the text by the node's unique id.
+    :param ambiguous: by the unique id of a node that dbt cannot select alone, the other nodes that its text selects.
+    """
+
+    texts: dict[str, str]
+    ambiguous: dict[str, list[str]]
+
+
+def exact_selectors(chosen: Iterable[DbtNode], known: Iterable[DbtNode], *, may_hide: bool) -> ExactSelectors:
+    """Return the text by which dbt selects each node alone: its fqn, with more where the fqn is not enough.
 
     A node whose fqn is not known has its name instead, which is the beginning of others in the same way. Tests of one
     fqn are not told apart.
@@ -36,22 +47,24 @@ def exact_selectors(chosen: Iterable[DbtNode], known: Iterable[DbtNode], *, may_
     """
     chosen, known = list(chosen), list(known)
     taken: dict[str, list[DbtNode]] = {_fqn_or_name(node): [] for node in chosen}
-    packages: dict[str, set[str | None]] = {}
+    sources: dict[str, list[DbtNode]] = {}
     for node in known:
         if node.resource_type is DbtResourceType.SOURCE:
-            packages.setdefault(source_selector(node), set()).add(node.package_name)
+            sources.setdefault(_source_and_table(node), []).append(node)
         # A node is also taken by its name, by which dbt is told a node whose fqn is not known.
         for beginning in {node.resource_name, *_beginnings(node.fqn or ())}:
             if beginning in taken:
                 taken[beginning].append(node)
     for text in [text for text in taken if _NOT_IN_AN_FQN.search(text)]:
         taken[text] = [node for node in known if _matches(node, _wild(text))]
-    return {
-        node.unique_id: _source_of_one_package(node, packages)
+    found = {
+        node.unique_id: _exact_source(node, sources)
         if node.resource_type is DbtResourceType.SOURCE
         else _exact_selector(node, taken, may_hide=may_hide)
         for node in chosen
     }
+    texts = {unique_id: text for unique_id, (text, _) in found.items()}
+    return ExactSelectors(texts, {unique_id: others for unique_id, (_, others) in found.items() if others})
 
 
 def selector(node: DbtNode) -> str:
@@ -91,11 +104,20 @@ def _wild(text: str, odd: re.Pattern[str] = _NOT_IN_AN_FQN) -> str:
     return odd.sub("?", text)
 
 
-def _source_of_one_package(node: DbtNode, packages: Mapping[str, set[str | None]]) -> str:
+def _source_and_table(node: DbtNode) -> str:
+    return ".".join(node.fqn[-2:]) if node.fqn else node.resource_name
+
+
+def _exact_source(node: DbtNode, sources: Mapping[str, list[DbtNode]]) -> tuple[str, list[str]]:
+    """Return the text for a source, and the sources from which dbt's wildcards cannot tell it apart."""
     text = source_selector(node)
-    if len(packages.get(text, ())) < 2 or not node.package_name:
-        return text
-    return f"source:{node.package_name}.{text.removeprefix('source:')}"
+    pattern = text.removeprefix("source:")
+    names = [name for name in sources if fnmatchcase(name, pattern)] if "?" in pattern else [_source_and_table(node)]
+    others = [each for name in names for each in sources.get(name, ()) if each.unique_id != node.unique_id]
+    if others and node.package_name:
+        text = f"source:{node.package_name}.{pattern}"
+        others = [each for each in others if each.package_name == node.package_name]
+    return text, [each.unique_id for each in others]
 
 
 def _matches(node: DbtNode, pattern: str) -> bool:
@@ -122,23 +144,30 @@ def _beginnings(fqn: Sequence[str]) -> Iterator[str]:
         yield text
 
 
-def _exact_selector(node: DbtNode, taken: Mapping[str, list[DbtNode]], *, may_hide: bool) -> str:
+def _exact_selector(node: DbtNode, taken: Mapping[str, list[DbtNode]], *, may_hide: bool) -> tuple[str, list[str]]:
+    """Return the text for a node, and the nodes that no criterion tells apart from the node."""
     if not node.fqn:
         if node.resource_type in TESTS:
-            return selector(node)
+            return selector(node), []
         may_hide = True  # in a folder of its name may be nodes whose fqns are not known either
     others = [each for each in taken[_fqn_or_name(node)] if not _are_alike(each, node)]
     required = _required_criteria(node) if may_hide else frozenset()
     if not others and not required:
-        return selector(node)
-    criteria = _distinguishing_criteria(node)
+        return selector(node), []
+    criteria = {name: _wild(value) for name, value in _distinguishing_criteria(node).items()}
 
-    def ambiguous(names: Iterable[str]) -> int:
-        return sum(all(_distinguishing_criteria(each).get(name) == criteria[name] for name in names) for each in others)
+    def ambiguous(names: Iterable[str]) -> list[str]:
+        return [each.unique_id for each in others if all(is_met(each, name) for name in names)]
+
+    def is_met(other: DbtNode, name: str) -> bool:
+        return fnmatchcase(_distinguishing_criteria(other).get(name, ""), criteria[name])
 
     choices = (names for size in range(len(criteria) + 1) for names in combinations(criteria, size))
-    best = min((names for names in choices if (required & criteria.keys()).issubset(names)), key=ambiguous)
-    return ",".join((selector(node), *(f"{name}:{criteria[name]}" for name in best)))
+    best = min(
+        (names for names in choices if (required & criteria.keys()).issubset(names)),
+        key=lambda names: len(ambiguous(names)),
+    )
+    return ",".join((selector(node), *(f"{name}:{criteria[name]}" for name in best))), ambiguous(best)
 
 
 def _are_alike(one: DbtNode, other: DbtNode) -> bool:
@@ -149,7 +178,7 @@ def _are_alike(one: DbtNode, other: DbtNode) -> bool:
 
 def _distinguishing_criteria(node: DbtNode) -> dict[str, str]:
     """What tells a node from others of its fqn: method of dbt's selection to its value."""
-    found = {"resource_type": node.resource_type.value, "file": _wild(node.original_file_path.name)}
+    found = {"resource_type": node.resource_type.value, "file": node.original_file_path.name}
     return {name: value for name, value in (*found.items(), ("package", node.package_name)) if value}
 
 

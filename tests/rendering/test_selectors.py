@@ -1,0 +1,54 @@
+"""A node that dbt cannot select alone is named in a warning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.config import RenderConfig
+from cosmos_venv.constants import DbtResourceType, SourceRenderingBehavior
+from cosmos_venv.project.node import DbtNode
+from tests.rendering.made import node, planned
+
+
+def source(schema: str, table: str, package: str = "shop") -> DbtNode:
+    return DbtNode(
+        f"source.{package}.{schema}.{table}",
+        DbtResourceType.SOURCE,
+        [],
+        Path("/srv/shop"),
+        Path("models/staging/sources.yml"),
+        package_name=package,
+        fqn=[package, "staging", schema, table],
+    )
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture, *nodes: DbtNode) -> list[str]:
+    render = RenderConfig(
+        source_rendering_behavior=SourceRenderingBehavior.ALL,
+        normalize_task_id=lambda each: each.unique_id.replace(" ", "_"),
+    )
+    planned(*nodes, render=render)
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_sources_that_differ_in_a_dot_alone_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    assert warnings_of(
+        caplog, source("crm.v2", "accounts"), source("crm_v2", "accounts"), source("erp", "accounts")
+    ) == [
+        "dbt cannot select source.shop.crm.v2.accounts alone: 'source:shop.crm?v2.accounts' also selects "
+        "source.shop.crm_v2.accounts. Give one of them another name, without a dot or a space, or a file of another "
+        "name."
+    ]
+
+
+def test_sources_of_two_packages_are_told_apart(caplog: pytest.LogCaptureFixture) -> None:
+    assert not warnings_of(caplog, source("crm.v2", "accounts"), source("crm_v2", "accounts", package="fleet"))
+
+
+def test_models_that_differ_in_a_space_alone_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    (told,) = warnings_of(caplog, node("model.shop.my model"), node("model.shop.my-model"))
+
+    assert "dbt cannot select model.shop.my model alone" in told
+    assert "also selects model.shop.my-model" in told
