@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.waiting import wait_until
 
 DEADLINE = 60.0
 
@@ -28,11 +29,8 @@ def started_redis(programs: Path, folder: Path) -> Iterator[str]:
         ) as server,
     ):
         try:
-            deadline = time.monotonic() + DEADLINE
-            while not address.exists():
-                assert server.poll() is None, f"Redis has not started:\n{(folder / 'redis.log').read_text()}"
-                assert time.monotonic() < deadline, f"{address} is not there after {DEADLINE:.0f} s"
-                time.sleep(0.02)
+            wait_until(lambda: address.exists() or server.poll() is not None, f"Redis has not made {address}")
+            assert server.poll() is None, f"Redis has not started:\n{(folder / 'redis.log').read_text()}"
             yield f"redis+socket://{address}?virtual_host=0"
         finally:
             server.terminate()

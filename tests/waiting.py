@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
+_Found = TypeVar("_Found")
 _POLL = 0.005
 _VARIABLE = "COSMOS_VENV_TESTS_SLOWNESS"
 _QUIET = 0.15
@@ -29,15 +31,22 @@ DEADLINE = 90.0 * _slowness()
 
 
 def wait_until(
-    happened: Callable[[], object], otherwise: str = "the event did not come", *, seconds: float = DEADLINE
-) -> None:
-    """Wait for an event; fails when it does not come.
+    happened: Callable[[], _Found],
+    otherwise: str | Callable[[], str] = "the event did not come",
+    *,
+    seconds: float = DEADLINE,
+) -> _Found:
+    """Wait for an event, and return what shows it.
 
-    :param happened: tells whether it has come.
-    :param otherwise: what is said when it does not.
-    :param seconds: that it may take.
+    :param happened: returns a true value once the event has come; it may raise an error that ends the wait.
+    :param otherwise: the message of the failure, or what returns the message.
+    :param seconds: the time that the event may take.
+    :raises AssertionError: the event has not come in time.
     """
     deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, otherwise
-        time.sleep(_POLL)
+    while not (found := happened()):
+        if time.monotonic() > deadline:
+            said = otherwise if isinstance(otherwise, str) else otherwise()
+            raise AssertionError(f"{said} (waited {seconds:.0f} s)")
+        time.sleep(_POLL)  # noqa: TID251 - the one place
+    return found

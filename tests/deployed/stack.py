@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from pytest_cosmos_venv.airflow_servers import (
 from tests.installed import ENVIRONMENTS, IS_CI, ROOT, WHEELS, site_packages_of
 from tests.machine_lock import only_airflow
 from tests.postgres import IS_MISSING, Postgres
+from tests.waiting import wait_until
 from tests.warm_servers import stop_servers
 
 DEADLINE = 900.0
@@ -266,10 +266,7 @@ class Stack:
 
         :raises AssertionError: when it does not come in time, with the logs.
         """
-        deadline = time.monotonic() + DEADLINE
-        while not has_happened():
-            assert time.monotonic() < deadline, f"{what}: not within {DEADLINE:.0f} s\n{self.logs()}"
-            time.sleep(_POLL)
+        wait_until(has_happened, lambda: f"{what}\n{self.logs()}", seconds=DEADLINE)
 
 
 @contextmanager

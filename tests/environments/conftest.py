@@ -189,7 +189,11 @@ def start_python(tmp_path: Path) -> Iterator[StartPython]:
 @pytest.fixture
 def wait_until() -> WaitUntil:
     """Wait for an event; fails when it does not come."""
-    return waiting.wait_until
+
+    def wait(happened: Any) -> None:
+        waiting.wait_until(happened)
+
+    return wait
 
 
 @pytest.fixture

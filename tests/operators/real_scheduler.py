@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pytest_cosmos_venv.airflow_servers import accepts, free_port, running_server, server_variables
+from tests import waiting
 from tests.operators.whole_airflow import WholeAirflow
 
 Airflow = TypeVar("Airflow", bound=WholeAirflow)
@@ -63,7 +63,4 @@ def running(airflow: WholeAirflow, *words: str) -> Iterator[subprocess.Popen[byt
 
 
 def wait_until(has_happened: Callable[[], bool], what: str, airflow: WholeAirflow) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not has_happened():
-        assert time.monotonic() < deadline, f"{what}: not within {DEADLINE:.0f} s\n{logs(airflow)}"
-        time.sleep(POLL)
+    waiting.wait_until(has_happened, lambda: f"{what}\n{logs(airflow)}")

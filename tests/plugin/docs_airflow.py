@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import secrets
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from tests.installed import ROOT
 from tests.machine_lock import only_airflow
 from tests.operators.real_scheduler import api_server
 from tests.operators.whole_airflow import WholeAirflow
-from tests.waiting import DEADLINE
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
@@ -101,11 +100,7 @@ def airflow_with_docs(
 
 def wait_for(find: Callable[[], Any], what: str) -> Any:
     """What is found, once it is there."""
-    deadline = time.monotonic() + DEADLINE
-    while not (found := find()):
-        assert time.monotonic() < deadline, f"{what}: not within {DEADLINE:.0f} s"
-        time.sleep(0.1)
-    return found
+    return wait_until(find, what)
 
 
 def enter_frame(browser: WebDriver, page: str) -> None:

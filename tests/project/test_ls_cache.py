@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from tests.project.ls_place import DEADLINE, SAY, Place, loading, until
+from tests.waiting import wait_until
 
 
 def test_an_unchanged_project_needs_no_dbt(place: Place) -> None:
@@ -225,16 +225,16 @@ def test_a_folder_that_others_can_write_to_is_not_believed(place: Place) -> None
 @contextmanager
 def dbt_before(gate: Path, process: subprocess.Popen[str]) -> Iterator[None]:
     """Within this block dbt, which the process has started, stands before the gate."""
-    deadline = time.monotonic() + DEADLINE
-    opened = None
-    while opened is None:
+
+    def open_gate() -> int | None:
+        assert process.poll() is None, f"dbt was not started: {process.communicate()[0]}"
         try:
-            opened = os.open(gate, os.O_WRONLY | os.O_NONBLOCK)
+            return os.open(gate, os.O_WRONLY | os.O_NONBLOCK)
         except OSError:  # nobody is there yet
-            if process.poll() is not None or time.monotonic() > deadline:
-                process.kill()
-                pytest.fail(f"dbt was not started: {process.communicate()[0]}")
-            time.sleep(0.01)
+            return None
+
+    opened = wait_until(open_gate, "dbt was not started")
+    assert opened is not None
     try:
         yield
     finally:

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ import psutil
 import pytest
 
 from pytest_cosmos_venv import plugin
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENTS = ROOT / ".cache" / "envs"
@@ -246,12 +246,13 @@ def write_distribution(folder: Path, name: str, version: str, **files: str) -> N
 
 def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
     """Until the file is there."""
-    end = time.monotonic() + DEADLINE
-    while not file.exists():
-        if process.poll() is not None or time.monotonic() > end:
-            process.send_signal(signal.SIGKILL)
-            raise AssertionError(process.communicate()[0])
-        time.sleep(0.01)
+
+    def killed_and_told() -> str:
+        process.send_signal(signal.SIGKILL)
+        return process.communicate()[0]
+
+    wait_until(lambda: file.exists() or process.poll() is not None, killed_and_told)
+    assert file.exists(), killed_and_told()
 
 
 def public_fixtures() -> set[str]:

@@ -32,6 +32,7 @@ from tests.installed import ENVIRONMENTS, ROOT, WHEELS, is_missing
 from tests.machine_lock import only_airflow
 from tests.postgres import IS_MISSING, Postgres
 from tests.redis import started_redis
+from tests.waiting import wait_until
 
 DEADLINE = 600.0
 """Seconds that the waits of one test may take together."""
@@ -267,11 +268,17 @@ class Stack:
 
         :raises AssertionError: it has not come before the deadline, or a server has ended; with the logs.
         """
-        while not has_happened():
+
+        def happened_or_server_ended() -> bool:
             ended = [name for name, process in self._servers.items() if process.poll() is not None]
             assert not ended, f"{what}: {ended} ended\n{self.logs()}"
-            assert time.monotonic() < self._deadline, f"{what}: not in time\n{self.logs()}"
-            time.sleep(_POLL)
+            return bool(has_happened())
+
+        wait_until(
+            happened_or_server_ended,
+            lambda: f"{what}\n{self.logs()}",
+            seconds=max(0.0, self._deadline - time.monotonic()),
+        )
 
     def logs(self) -> str:
         """The ends of the logs of servers and tasks, for an assertion that fails."""

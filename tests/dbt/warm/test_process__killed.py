@@ -11,7 +11,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from pathlib import Path
 
 import psutil
@@ -21,6 +20,7 @@ from cosmos_venv.dbt.warm import servers
 from cosmos_venv.exceptions import CommandKilled
 from tests.dbt.warm.conftest import DEADLINE, Tool
 from tests.kit import AreGone
+from tests.waiting import wait_until
 
 COMMANDS, KILLS = 120, 30
 AT_ONCE = {"is_required": False, "idle": 1e12}
@@ -153,9 +153,7 @@ def test_what_dies_before_go_is_replaced_by_a_plain_command(
         keeper = prepared.parent()
         assert keeper is not None
         (keeper if victim == "keeper" else prepared).kill()
-        deadline = time.monotonic() + DEADLINE
-        while is_running(keeper.pid if victim == "keeper" else prepared.pid) and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(lambda: not is_running(keeper.pid if victim == "keeper" else prepared.pid))
 
     monkeypatch.setattr(process, "_refuse_refusal", kill_then_accept)
     note = tmp_path / "note"

@@ -43,7 +43,7 @@ class RealClock(Clock):
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
+        time.sleep(seconds)  # noqa: TID251 - the clock that is tested
 
 
 @dataclass(kw_only=True)

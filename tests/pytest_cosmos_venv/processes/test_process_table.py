@@ -7,7 +7,7 @@ import signal
 
 import psutil
 import pytest
-from psutil import Process, pid_exists, process_iter  # on purpose: before any table is in place
+from psutil import Process, pid_exists, process_iter  # noqa: TID251 - on purpose: before any table is in place
 
 from pytest_cosmos_venv.processes.process_table import ProcessTable
 

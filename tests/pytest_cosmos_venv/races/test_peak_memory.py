@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import pytest
 
 from pytest_cosmos_venv.races.peak_memory import PeakMemory
+from tests.waiting import wait_until
 
 Measure = Callable[[], AbstractContextManager[PeakMemory]]
 
@@ -37,10 +37,7 @@ def run(source: str, size: int, peak: PeakMemory) -> None:
 
 
 def wait_until_seen(peak: PeakMemory, size: int) -> None:
-    end = time.monotonic() + 30.0
-    while peak.bytes <= size:
-        assert time.monotonic() < end, f"only {peak} were seen"
-        time.sleep(0.001)
+    wait_until(lambda: peak.bytes > size, lambda: f"only {peak} were seen")
 
 
 def test_a_child_counts_with_the_most_it_held(cosmos_peak_memory: Measure) -> None:

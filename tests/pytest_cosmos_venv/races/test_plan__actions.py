@@ -28,13 +28,13 @@ def install_or_wait(contender: Contender, directory: Path, stay_at: str, command
         is_first = take(directory / LOCK)
         while not is_first and not take_over(directory / LOCK):
             print("Waiting for virtualenv lock to be released")
-            time.sleep(0.005)
+            time.sleep(0.005)  # noqa: TID251 - a contender that is killed or continued
     if stay_at == "locked" and is_first:
-        time.sleep(60)
+        time.sleep(60)  # noqa: TID251 - a contender that is killed or continued
     (directory / "lib").mkdir(exist_ok=True)
     (directory / "lib" / "first").touch()
     if stay_at == "creating" and is_first:
-        time.sleep(60)
+        time.sleep(60)  # noqa: TID251 - a contender that is killed or continued
     contender.point("halfway")
     if command and is_first:
         subprocess.run(command, check=True)

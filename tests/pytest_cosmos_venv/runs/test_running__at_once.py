@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from airflow import DAG
 
 from pytest_cosmos_venv import Contender, Racer, RunDag, RunTask, TaskOutcome, TaskRace
+from tests.waiting import wait_until
 
 try:
     from airflow.providers.standard.operators.python import PythonOperator
@@ -31,10 +31,7 @@ class ClosedPierError(Exception):
 def meet(folder: Path, name: str, others: int) -> int:
     """Come there, and wait until so many others have come."""
     (folder / name).touch()
-    end = time.monotonic() + DEADLINE
-    while len(list(folder.iterdir())) <= others:
-        assert time.monotonic() < end, "the others are not at work at the same time"
-        time.sleep(0.005)
+    wait_until(lambda: len(list(folder.iterdir())) > others, "the others are not at work at the same time")
     return os.getpid()
 
 

@@ -108,7 +108,7 @@ def test_one_process_makes_and_the_others_wait(tmp_path: Path, children: Childre
 
     def make() -> str:
         (calls / str(os.getpid())).touch()
-        time.sleep(0.05)  # long enough for the others to ask
+        time.sleep(0.05)  # noqa: TID251 - long enough for the others to ask
         return str(os.getpid())
 
     def race(index: int) -> None:

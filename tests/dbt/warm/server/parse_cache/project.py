@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from cosmos_venv.dbt.warm.process import WarmStart, dbt_program
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import CompletedCommand, run_guarded
 from tests.installed import DBT, DBT_111, needs_dbt
+from tests.waiting import wait_until
 
 DEADLINE = 120.0
 
@@ -87,15 +87,17 @@ class Kept:
 
     def state(self) -> dict[str, Any]:
         """The server's, when it has nothing to make and no command runs."""
-        deadline = time.monotonic() + DEADLINE
-        while time.monotonic() < deadline:
+
+        def idle() -> dict[str, Any] | None:
+            said: dict[str, Any] | None
             (place,) = servers.servers()
             said = servers.state_of(place)
             # The keeper that answers is one of those that run.
-            if said is not None and said["is_prepared"] and said["running"] == 0:
-                return said
-            time.sleep(0.05)
-        raise AssertionError("the server is not done")
+            return said if said is not None and said["is_prepared"] and said["running"] == 0 else None
+
+        said = wait_until(idle, "the server is not done")
+        assert said is not None
+        return said
 
     def keep(self, *words: str, env: dict[str, str] | None = None) -> None:
         """Run a command until it uses what is kept."""
