@@ -101,6 +101,7 @@ mutants-full: test-env ## the same against all requirements, kept in docs/refere
 
 benchmark: test-env ## what each part costs, beside the plain work beneath; stored in benchmarks/results
 	@$(BIN)/python -m benchmarks.toolkit $(ARGS) && $(BIN)/python -m benchmarks.first_use && $(BIN)/python -m benchmarks.environments $(ARGS) && \
+	$(BIN)/python -m benchmarks.copies && \
 	$(BIN)/python -m benchmarks.local $(ARGS) && $(BIN)/python -m benchmarks.loading $(ARGS) && \
 	$(BIN)/python -m benchmarks.dags $(ARGS) && $(BIN)/python -m benchmarks.project_hash && \
 	$(BIN)/python -m benchmarks.warm $(ARGS) && $(BIN)/python -m benchmarks.dbt2 $(ARGS) && \

@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -35,7 +36,7 @@ from cosmos_venv.environments.post_install import Installed
 from cosmos_venv.environments.spec import EnvironmentSpec, Library
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.files import filesystem_check, os_errors
-from cosmos_venv.files.durable_files import replace_links_out_of, shut_out_others
+from cosmos_venv.files.durable_files import shut_out_others
 from cosmos_venv.files.permissions import Writers, trusted_owners
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import CompletedCommand, GuardedProcess, run_guarded, started_ahead
@@ -57,11 +58,6 @@ _PIP_MAY_KNOW_BETTER = {
 _UNSOLVED = "No solution found"
 _YANKED = re.compile(r"warning: `?(?P<name>[^`]+)`? is yanked")
 _UNREACHABLE = r"Failed to fetch|[Rr]equest failed|Failed to read `--find-links`|error sending request"
-_WITHOUT_CACHES = {"UV_NO_CACHE": "1", "PIP_NO_CACHE_DIR": "1"}
-
-
-class IncompleteInstallation(VirtualenvBuildError):
-    """An installer has said that all is well, and files are missing or not those of the packages."""
 
 
 class ToolLine(str):
@@ -80,7 +76,7 @@ def build_environment(
     on_tick: Callable[[], None] | None = None,
     keep_open: Sequence[int] = (),
     is_durable: bool = False,
-    uses_caches: bool = True,
+    replaced_faults: Collection[str] = (),
     writers: Writers | None = None,
 ) -> Built:
     """Make an environment in a directory, and return what is installed in it.
@@ -93,15 +89,13 @@ def build_environment(
     :param on_tick: called every second while a tool is at work: uv downloads for minutes without a word.
     :param keep_open: descriptors (leases) that live as long as anything the installer starts.
     :param is_durable: whether it is to survive a power cut.
-    :param uses_caches: False: everything comes from the index. uv links files from its cache: what is spoilt in an
-        environment is spoilt there.
+    :param replaced_faults: the faults of the damaged environment that this one replaces (``Damaged.faults``).
     :param writers: who else may write to what is installed; None: this user and root.
-    :raises IncompleteInstallation: when files of what was installed are missing or of another size.
-    :raises VirtualenvBuildError: with the tool's last lines, when a step fails or what was installed does not work.
+    :raises VirtualenvBuildError: with the tool's last lines, when a step fails or what was installed does not work;
+        or naming files that are missing or of another size, or that have one of ``replaced_faults`` again.
     :raises CosmosValueError: naming a lock file that cannot be installed on this Python.
     :raises CommandKilled: when ``cancellation`` was requested; nothing that was started runs any more.
     """
-    caches = {} if uses_caches else _WITHOUT_CACHES
     locked = locked_packages(spec, cancellation=cancellation)
     # What its tools leave goes with it: a pip that is killed leaves all that it downloaded.
     with (
@@ -118,13 +112,14 @@ def build_environment(
                 installer=installer,
                 arguments=InstallArguments.of(spec, installer, os.environ, locked),
                 locked=locked,
-                environ=environment_of_installation(installer, os.environ, scratch) | caches,
+                environ=environment_of_installation(installer, os.environ, scratch),
                 scratch=scratch,
                 cancellation=cancellation,
                 report=report,
                 on_tick=on_tick,
                 keep_open=(*keep_open, *descriptors_of(scratch)),
                 writers=writers or Writers(owners=trusted_owners(), groups=frozenset({0})),
+                replaced_faults=replaced_faults,
             )
             # Nobody knows how it installs, so nothing of uv and pip is done for it; what it made is checked like any
             # other build.
@@ -193,6 +188,7 @@ class _Build:
     on_tick: Callable[[], None] | None
     keep_open: tuple[int, ...]
     writers: Writers
+    replaced_faults: Collection[str]
     heard: list[str] = field(default_factory=list)
     provides: dict[str, str] = field(default_factory=dict)
     copied: dict[str, int] = field(default_factory=dict)
@@ -322,8 +318,7 @@ class _Build:
         :param is_durable: whether all of it is on the disk at the end.
         :returns: what is installed.
         """
-        # Before byte code is written, which goes by the times of the sources, and before the disk takes it all.
-        replace_links_out_of(self.directory)
+        # uv copies the mode of a file too, and its cache may have been filled without a umask.
         shut_out_others(self.directory, self.writers)
         self.report("Writing byte code and trying out what was installed.")
         folders = [str(folder) for folder in post_install.site_packages(self.directory)]
@@ -344,10 +339,20 @@ class _Build:
             return read()
 
     def _read_installed(self) -> Installed:
-        if faults := post_install.faults(self.directory):
-            what = f"The installation of {self.spec} is not complete"
-            raise IncompleteInstallation(f"{what}: {', '.join(faults[:5])}.")
+        faults = post_install.faults(self.directory)
+        if not faults and self.replaced_faults:
+            again = post_install.faults(self.directory, content=True)
+            faults = {fault: again[fault] for fault in again if fault in self.replaced_faults}
+        if faults:
+            raise VirtualenvBuildError(self._damage_message(faults))
         return post_install.installed(self.directory)
+
+    def _damage_message(self, faults: Mapping[str, str]) -> str:
+        message = f"The installation of {self.spec} is damaged: {', '.join(list(faults)[:5])}."
+        if self.installer.name == "pip":  # which unpacks a wheel whose checksums fit
+            return message
+        names = shlex.join(sorted(set(faults.values())))
+        return f"{message} uv copies files from its cache unchecked: 'uv cache clean {names}' removes damaged ones."
 
     def _hear_check(self, line: str, *, write_out: Callable[[], object]) -> None:
         """Report a line of the last command. The one that ends the writing of byte code lets the disk begin, and one

@@ -170,8 +170,6 @@ class BuildRecord:
     :param built_at: ISO 8601, in UTC.
     :param seconds: that the building took.
     :param sources: hosts of the indexes, and folders, that the installer was told to take them from.
-    :param flaws: what does not fit its RECORD files since it was built. It is looked for where a build takes the place
-        of a damaged one.
     :param provides: facts that the check of the spec has found out, by name: of dbt its engine and version. Empty in a
         record of an earlier release.
     :param libraries: size in bytes of each file that was copied into ``lib/``, by its name; none in a record of an
@@ -189,7 +187,6 @@ class BuildRecord:
     built_at: str
     seconds: float
     sources: tuple[str, ...] = ()
-    flaws: tuple[str, ...] = ()
     provides: dict[str, str] = field(default_factory=dict)
     libraries: dict[str, int] = field(default_factory=dict)
     portable_digest: str = ""
@@ -204,7 +201,6 @@ class BuildRecord:
         installer: RecordedInstaller,
         sources: tuple[str, ...],
         seconds: float,
-        flaws: tuple[str, ...] = (),
         provides: Mapping[str, str] | None = None,
         libraries: Mapping[str, int] | None = None,
     ) -> BuildRecord:
@@ -215,7 +211,6 @@ class BuildRecord:
         :param installer: the tool that installed them.
         :param sources: as in ``BuildRecord``.
         :param seconds: that the building took.
-        :param flaws: as in ``BuildRecord``.
         :param provides: as in ``BuildRecord``; None: nothing is known.
         :param libraries: as in ``BuildRecord``; None: none.
         """
@@ -228,7 +223,6 @@ class BuildRecord:
             built_at=datetime.now(tz=timezone.utc).isoformat(timespec="seconds"),
             seconds=round(seconds, 3),
             sources=sources,
-            flaws=flaws,
             provides=dict(provides or {}),
             libraries=dict(libraries or {}),
             portable_digest="" if spec.system_site_packages else spec.portable_digest,

@@ -310,8 +310,8 @@ def hide_credentials(environment: Path) -> None:
                 record = file.with_name("RECORD")
                 promised = record.read_text(encoding="utf-8")
                 name = file.relative_to(folder).as_posix()
-                _replace(file, hidden)
-                _replace(record, with_row(promised, name, hidden.encode()))
+                file.write_text(hidden, encoding="utf-8", newline="")
+                record.write_text(with_row(promised, name, hidden.encode()), encoding="utf-8", newline="")
 
 
 def with_row(record: str, name: str, content: bytes) -> str:
@@ -326,12 +326,6 @@ def with_row(record: str, name: str, content: bytes) -> str:
     return re.sub(rf"(?m)^{re.escape(name)},[^\n\r]*", lambda _: row, record)
 
 
-def _replace(file: Path, text: str) -> None:
-    """Write a text as a new file: the old one may be a link into an installer's cache."""
-    file.unlink()
-    file.write_text(text, encoding="utf-8", newline="")
-
-
 def _pin(distribution: Distribution) -> tuple[str, str] | None:
     """Return name and version; None where the METADATA of a distribution is lost or damaged."""
     try:
@@ -341,8 +335,8 @@ def _pin(distribution: Distribution) -> tuple[str, str] | None:
     return (name, version) if name and version else None
 
 
-def faults(environment: Path, *, content: bool = False) -> list[str]:
-    """Return what is missing or changed of the files that were installed, one clause each.
+def faults(environment: Path, *, content: bool = False) -> dict[str, str]:
+    """Return what is missing or changed of the files that were installed, one clause each, and whose files they are.
 
     All files that a RECORD names are looked at. Byte code and the RECORD files themselves are promised by nobody (uv
     adds its own files to a RECORD and repeats what the wheel's said of its size). The size of a command in ``bin``
@@ -352,10 +346,12 @@ def faults(environment: Path, *, content: bool = False) -> list[str]:
 
     :param environment: directory of a virtual environment.
     :param content: whether each file is read, and its hash compared with that in the RECORD.
+    :returns: name of the distribution by the clause.
     :raises OSError: when this process may open no more files.
     """
     commands = environment / "bin"
-    return [fault for folder in site_packages(environment) for fault in _faults_in(folder, commands, content=content)]
+    found = (_faults_in(folder, commands, content=content) for folder in site_packages(environment))
+    return dict(itertools.chain(*found))
 
 
 def faults_in(folder: Path) -> list[str]:
@@ -364,45 +360,48 @@ def faults_in(folder: Path) -> list[str]:
     :param folder: that directory.
     :raises OSError: when this process may open no more files.
     """
-    return list(_faults_in(folder, folder / "bin", content=False))
+    return [fault for fault, _ in _faults_in(folder, folder / "bin", content=False)]
 
 
-def _faults_in(folder: Path, commands: Path, *, content: bool) -> Iterator[str]:
+def _faults_in(folder: Path, commands: Path, *, content: bool) -> Iterator[tuple[str, str]]:
     promised: dict[str, list[_Promise]] = {}
     for distribution in sorted(folder.glob("*.dist-info")):
+        name = distribution.name.partition("-")[0].replace("_", "-")
         try:
-            for promise in _promises(distribution / "RECORD"):
+            for promise in _promises(distribution / "RECORD", name):
                 promised.setdefault(promise.name, []).append(promise)
         except FileNotFoundError:
-            yield f"{distribution.name}/RECORD is missing"
+            yield f"{distribution.name}/RECORD is missing", name
         except (UnfitFileError, IsADirectoryError):
-            yield f"{distribution.name}/RECORD is no file"
+            yield f"{distribution.name}/RECORD is no file", name
         except (OSError, ValueError, csv.Error) as error:
             if isinstance(error, OSError) and error.errno in OF_THIS_PROCESS:
                 raise
-            yield f"{distribution.name}/RECORD cannot be read: {error}"
+            yield f"{distribution.name}/RECORD cannot be read: {error}", name
     for name, promises in sorted(promised.items()):
         # Commands stand outside of the folder, and installers write them anew: their size need not be the promised one.
         is_command = name.startswith("../") and Path(os.path.normpath(folder / name)).parent == commands
         path = os.path.join(folder, name)  # noqa: PTH118 - a Path for each of some thousand files takes longer
         if fault := _fault(path, promises, is_command=is_command, content=content):
-            yield f"bin/{Path(name).name} {fault}" if is_command else f"{name} {fault}"
+            yield f"{f'bin/{Path(name).name}' if is_command else name} {fault}", promises[-1].distribution
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Promise:
     """One line of a RECORD: a file with its hash and its size; None where the line does not say it."""
 
+    distribution: str
     name: str
     hash: str | None
     size: int | None
 
 
-def _promises(record: Path) -> Iterator[_Promise]:
+def _promises(record: Path, distribution: str) -> Iterator[_Promise]:
     with io.TextIOWrapper(open_file(record, ANY_SIZE), encoding="utf-8", newline="") as lines:
         for name, hash_, size in csv.reader(lines):
             if not name.endswith(_NOT_AS_PROMISED):
-                yield _Promise(name=name, hash=hash_ or None, size=int(size) if size else None)
+                size_ = int(size) if size else None
+                yield _Promise(distribution=distribution, name=name, hash=hash_ or None, size=size_)
 
 
 def _fault(path: str, promises: Sequence[_Promise], *, is_command: bool, content: bool) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv.environments import layout
-from cosmos_venv.environments.builder import IncompleteInstallation, build_environment
+from cosmos_venv.environments.builder import build_environment
 from cosmos_venv.environments.environment import BuildRecord, Damaged, Environment, write_record
 from cosmos_venv.environments.installers.choice import Installer, InstallerPreference, choose_installer
 from cosmos_venv.environments.layout import (
@@ -221,16 +221,6 @@ class Publisher:
         return self._store.find(self._spec, instead_of=self._instead_of, cancellation=self._cancellation)
 
     def _build(self, preference: InstallerPreference, *, newer_than: str = "") -> Environment:
-        try:
-            return self._built(preference, uses_caches=True, newer_than=newer_than)
-        except VirtualenvBuildError as error:
-            if self._instead_of is None and not isinstance(error, IncompleteInstallation):
-                raise
-            # uv links files from its cache as they are: from a damaged cache the next build would be as broken.
-            self._report(f"{error} The installer's cache may be damaged: the virtualenv is built once more without it.")
-        return self._built(preference, uses_caches=False, newer_than=newer_than)
-
-    def _built(self, preference: InstallerPreference, *, uses_caches: bool, newer_than: str) -> Environment:
         # Early, where nothing can be fetched: what cannot be built leaves no directory behind.
         installer = self._installer(preference) if self._remote is None else None
         refuse_unfit(self._store.directory)
@@ -251,7 +241,7 @@ class Publisher:
         try:
             began = time.monotonic()
             record, commands = self._fetched(build, way.writers, newer_than) or self._installed(
-                build, installer or self._installer(preference), lease, way.writers, uses_caches=uses_caches
+                build, installer or self._installer(preference), lease, way.writers
             )
             self._publish(build, record, commands, way.writers)
             self._report(f"The virtualenv {build} is ready after {time.monotonic() - began:.1f} s.")
@@ -304,7 +294,7 @@ class Publisher:
         return fetched and (replace(fetched[0], digest=self._spec.digest), fetched[1])
 
     def _installed(
-        self, build: Path, installer: Installer, lease: Lease, writers: Writers, *, uses_caches: bool
+        self, build: Path, installer: Installer, lease: Lease, writers: Writers
     ) -> tuple[BuildRecord, list[str]]:
         """Install the environment into a build's directory."""
         refuse_unfit_path(build, installer=installer.name)
@@ -319,12 +309,9 @@ class Publisher:
             on_tick=partial(self._tick, build, Activity()),
             keep_open=lease.descriptors,
             is_durable=True,
-            uses_caches=uses_caches,
+            replaced_faults=self._instead_of.faults if self._instead_of else (),
             writers=writers,
         )
-        flaws = () if self._instead_of is None else _flaws(build)
-        if flaws and uses_caches:
-            raise IncompleteInstallation(f"The installation of {self._spec} is not sound: {', '.join(flaws[:5])}.")
         record = BuildRecord.of(
             self._spec,
             built.pins,
@@ -333,7 +320,6 @@ class Publisher:
             provides=built.provides,
             libraries=built.libraries,
             seconds=time.monotonic() - began,
-            flaws=flaws,
         )
         self._built_here = record, built.commands
         return self._built_here
@@ -471,9 +457,3 @@ def _built_at(environment: Environment) -> str:
         return str(environment.record["built_at"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
-
-
-def _flaws(build: Path) -> tuple[str, ...]:
-    from cosmos_venv.environments.maintenance.inventory import file_faults  # few builds take the place of a damaged one
-
-    return tuple(file_faults(build, content=True))

@@ -306,46 +306,9 @@ def is_private(folder: Path) -> bool:
 def shut_out_others(folder: Path, writers: Writers) -> None:
     """Take from others what they could write in a folder.
 
-    A file that has other names too, as a hard link into an installer's cache has, is replaced by a copy: the cache is
-    never changed.
-
-    :param folder: an existing directory.
+    :param folder: an existing directory of this user.
     :param writers: who may write there.
     :raises OSError: when that cannot be done.
     """
     for path, status, _ in list(writable_by_others(folder, writers)):
-        mode = status.st_mode & NOT_FOR_OTHERS
-        if stat.S_ISDIR(status.st_mode) or (status.st_nlink == 1 and status.st_uid == os.geteuid()):
-            path.chmod(mode)
-        else:
-            _replace_by_copy(path, mode)
-
-
-def replace_links_out_of(environment: Path) -> None:
-    """Replace links to files elsewhere by copies of them, except those to the interpreter.
-
-    uv makes links into its cache where ``UV_LINK_MODE`` or a ``uv.toml`` says so. Others may write to what stands
-    there, and ``uv cache clean`` removes it.
-
-    :param environment: directory of the environment.
-    :raises OSError: when that cannot be done.
-    """
-    home = f"{os.path.realpath(environment)}/"
-    for folder, _, names in os.walk(environment):
-        for path in (Path(folder, name) for name in names):
-            is_interpreter = path.parent == environment / "bin" and path.name.startswith("python")
-            if path.is_symlink() and not is_interpreter and not os.path.realpath(path).startswith(home):
-                _replace_by_copy(path)
-
-
-def _replace_by_copy(path: Path, mode: int | None = None) -> None:
-    """Put a copy of a file, or of what a link leads to, in its place.
-
-    :param mode: of the copy; None: that of the file.
-    """
-    import shutil  # for the one task that installs
-
-    with in_one_step(path) as apart:
-        shutil.copy2(path, apart)  # with its time, by which Python knows its byte code
-        if mode is not None:
-            apart.chmod(mode)
+        path.chmod(status.st_mode & NOT_FOR_OTHERS)

@@ -65,7 +65,7 @@ def test_a_store_of_another_user_is_not_used(
 def open_uv_cache(
     tmp_path: Path, offline: tuple[str, ...], set_umask: SetUmask, monkeypatch: pytest.MonkeyPatch
 ) -> dict[Path, int]:
-    """The files of a cache of uv that was filled without a umask, and their modes: uv makes hard links to them."""
+    """The files of a cache of uv that was filled without a umask, and their modes: uv copies a file with its mode."""
     set_umask(0)
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
     target = ["--quiet", "--target", str(tmp_path / "elsewhere")]
@@ -89,26 +89,6 @@ def test_nothing_of_a_store_that_is_made_without_a_umask_is_open_to_others(
     assert open_to_others == set()
     assert (environment.path / "lib").is_dir()
     assert not make_ready(tmp_path / "store", make_spec()).was_built
-
-
-def test_nothing_of_a_build_is_a_link_into_a_cache_of_an_installer(
-    tmp_path: Path,
-    make_spec: MakeSpec,
-    make_ready: MakeReady,
-    open_uv_cache: dict[Path, int],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Everybody could write to the module, and ``uv cache clean`` would have removed it."""
-    monkeypatch.setenv("UV_LINK_MODE", "symlink")
-
-    environment = make_ready(tmp_path / "store", make_spec(), preference="uv")
-
-    (module,) = environment.path.rglob("hello/__init__.py")
-    assert (module.is_symlink(), module.stat().st_mode & 0o022) == (False, 0)
-    assert [path.name for path in environment.path.rglob("*") if path.is_symlink() and path.is_file()] != []
-    assert all(
-        path.parent.name == "bin" for path in environment.path.rglob("*") if path.is_symlink() and path.is_file()
-    )
 
 
 def test_a_build_that_opens_itself_to_others_is_not_published(

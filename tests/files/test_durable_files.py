@@ -142,20 +142,13 @@ def test_whose_lock_keeps_others_out_takes_also_what_lies_ahead_of_its_clock(tmp
     assert durable_files.abandoned(tmp_path, seconds=0) == [left]
 
 
-@pytest.fixture
-def shared_file(tmp_path: Path) -> Path:
-    """A file with two names in a folder, to which everybody may write, as one of an installer's cache."""
-    cached, folder = tmp_path / "cached", tmp_path / "environment"
-    folder.mkdir()
-    cached.write_bytes(b"x" * 4096)
-    cached.chmod(0o666)
-    (folder / "module.py").hardlink_to(cached)
-    return folder / "module.py"
+def test_what_others_could_write_to_loses_that_permission(tmp_path: Path) -> None:
+    (tmp_path / "package").mkdir()
+    module = tmp_path / "package" / "module.py"
+    module.touch()
+    for path in (module, module.parent):
+        path.chmod(0o777)
 
+    durable_files.shut_out_others(tmp_path, NOBODY_ELSE)
 
-def test_what_others_could_write_to_is_replaced_by_a_copy_and_the_cache_stays(shared_file: Path) -> None:
-    durable_files.shut_out_others(shared_file.parent, NOBODY_ELSE)
-
-    assert stat.S_IMODE(shared_file.stat().st_mode) == 0o644
-    assert shared_file.stat().st_nlink == 1
-    assert [path.name for path in shared_file.parent.iterdir()] == ["module.py"]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (module, module.parent)] == [0o755, 0o755]

@@ -72,10 +72,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.fixture
-def kept_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory of its own, with a cache of uv of its own, whose files are those of the environments: others need
-    what is damaged here."""
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv-cache"))
+def kept_directory(tmp_path: Path) -> Path:
     return tmp_path / "environments"
 
 

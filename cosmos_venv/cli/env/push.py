@@ -109,8 +109,7 @@ def refuse_unfit(stored: StoredBuild) -> None:
     :param stored: the build, which nobody removes meanwhile.
     :raises VirtualenvError: when it is damaged, or others can have written to it.
     """
-    flaws = stored.record.flaws if stored.record else ()
-    if faults := [*verify(stored).faults, *flaws]:
+    if faults := verify(stored).faults:
         raise VirtualenvError(f"it is damaged: {'; '.join(faults[:_SHOWN_FAULTS])}")
 
 

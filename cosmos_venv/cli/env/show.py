@@ -20,7 +20,6 @@ from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.maintenance.inventory import (
     StoredBuild,
     Verified,
-    bytes_of,
     read_inventory,
     select,
     verify,
@@ -49,16 +48,17 @@ def env_list(directory: Path, *, as_json: bool) -> int:
     builds = read_inventory(EnvironmentStore(directory))
     with steps("adding up what is on disk", len(builds), as_json=as_json) as step:
         for each in builds:
-            _ = each.disk_use  # kept with it
+            _ = each.bytes_on_disk  # kept with it
             step.end()
+    total = sum(each.bytes_on_disk for each in builds)
     if as_json:
         listed = [as_data(each) for each in builds]
-        print_json({"virtualenv_dir": str(directory), "bytes": bytes_of(builds), "builds": listed})
+        print_json({"virtualenv_dir": str(directory), "bytes": total, "builds": listed})
     elif not builds:
         print_lines([f"{directory} holds no managed environment."])
     else:
         print_table(_HEADINGS, [_row(each) for each in builds])
-        print_lines([f"{decimal(bytes_of(builds))} on disk together"])
+        print_lines([f"{decimal(total)} on disk together"])
     return OK
 
 
@@ -134,7 +134,7 @@ def as_data(stored: StoredBuild, *, pins: bool = False) -> dict[str, Any]:
         "state": stored.state,
         "in_use": stored.is_in_use,
         "last_used": _instant(stored.last_used),
-        "bytes": bytes_of([stored]),
+        "bytes": stored.bytes_on_disk,
         "path": str(stored.path),
         "log": str(failed_log(stored.build)) if stored.state == "failed" else None,
         "dbt": dbt_of(stored.record.pins) if stored.record else {},
@@ -189,7 +189,7 @@ def _row(stored: StoredBuild) -> tuple[str, ...]:
         stored.state,
         _IN_USE[stored.is_in_use],
         _instant(stored.last_used) or "never",
-        decimal(bytes_of([stored])),
+        decimal(stored.bytes_on_disk),
         _versions(stored),
         stored.record_fault or _requirements(stored),
     )
@@ -252,7 +252,7 @@ def _described(stored: StoredBuild) -> list[str]:
         *(f"  used by     process {each['pid']} ({each['name']}) of {each['user']}" for each in _users(stored)),
         *(f"  server      {server_line(each)}" for each in _servers_of(stored)),
         f"  last used   {_instant(stored.last_used) or 'never'}",
-        f"  on disk     {decimal(bytes_of([stored]))}",
+        f"  on disk     {decimal(stored.bytes_on_disk)}",
     ]
     if stored.state == "failed":
         lines.append(f"  log         {failed_log(stored.build)}")

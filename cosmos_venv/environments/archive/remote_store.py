@@ -230,7 +230,7 @@ class Visit:
         # That dbt can be imported was checked by the builder, on the same platform.
         with post_install.written_out(directory, cancellation=self.cancellation, report=self.report):
             if faults := post_install.faults(directory, content=checks_content):
-                raise BadArchive(", ".join(faults[:3]))
+                raise BadArchive(", ".join(list(faults)[:3]))
 
     def push(self, environment: Path, build: BuildRecord, commands: Iterable[str]) -> bool:
         """Put an environment that was built here into the store. Whatever goes wrong is a line in the log.
@@ -241,7 +241,7 @@ class Visit:
         :returns: whether it stands there now.
         :raises CommandKilled: when ``cancellation`` was requested.
         """
-        if not self._pushes or build.flaws:
+        if not self._pushes:
             return False
         if (self.name, self.platform) in self.store.signer.locked:
             # Every machine would refuse what takes its place.

@@ -47,11 +47,14 @@ _SETTINGS = "AIRFLOW__"
 
 # Removing a variable is not enough where pip.conf says the same.
 _NEUTRAL = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_DRY_RUN": "0"}
-_QUIET = {
+_ALWAYS = {
     "PIP_NO_INPUT": "1",
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "UV_NO_PROGRESS": "1",
     "UV_PYTHON_DOWNLOADS": "never",
+    # A hard link into uv's cache shares the file with every other environment on this machine: a change there would
+    # change this one. uv's "clone" falls back to hard links; "copy" makes reflinks where the file system has them.
+    "UV_LINK_MODE": "copy",
 }
 
 
@@ -253,7 +256,7 @@ def installer_environment(environ: Mapping[str, str], *, is_airflow: bool = Fals
     dropped = _SECRET if is_airflow else (*_SECRET, _SETTINGS)
     inherited = inherited_environment(environ)
     kept = {name: value for name, value in inherited.items() if not (name in _DIVERTING or name.startswith(dropped))}
-    return kept | _NEUTRAL | _QUIET | home_variables(environ)
+    return kept | _NEUTRAL | _ALWAYS | home_variables(environ)
 
 
 def environment_of_installation(installer: Installer, environ: Mapping[str, str], scratch: Path) -> dict[str, str]:

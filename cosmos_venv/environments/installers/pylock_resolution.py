@@ -33,7 +33,7 @@ from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
 
 _ONLY_FOR_INSTALLING = {
     "--require-hashes", "--no-verify-hashes", "--force-reinstall", "--reinstall", "--reinstall-package", "--upgrade",
-    "--upgrade-package", "--quiet", "--verbose", "--link-mode",
+    "--upgrade-package", "--quiet", "--verbose",
 }  # fmt: skip
 _LAST_LINES = 20
 _SINCE_PYTHON = r"(?m)^requires-python = .*\n"

@@ -38,6 +38,7 @@ _NOTHING_TO_UV = frozenset({
     "resume-retries",
     # In a new environment there is nothing to ignore or to keep.
     "ignore-installed", "upgrade-strategy",
+    "link-mode",  # always "copy": UV_LINK_MODE
 })  # fmt: skip
 _FEATURES_OF_UV = {
     # pip has these on request and uv always.
@@ -60,7 +61,7 @@ _SAME_OPTIONS = {
 # pip knows none of these: a user who gives one speaks to uv.
 _OF_UV_ALONE = frozenset({
     "index", "default-index", "index-strategy", "resolution", "prerelease", "exclude-newer", "override", "overrides",
-    "link-mode", "no-build", "no-sources", "allow-insecure-host", "native-tls", "system-certs", "offline",
+    "no-build", "no-sources", "allow-insecure-host", "native-tls", "system-certs", "offline",
     "fork-strategy", "upgrade-package", "reinstall", "reinstall-package", "refresh", "refresh-package", "no-cache",
     "torch-backend", "no-build-isolation-package", "python-platform", "no-verify-hashes",
 })  # fmt: skip

@@ -47,7 +47,6 @@ def protect(build: Path) -> None:
     :raises OSError: when a permission cannot be changed.
     """
     for folder in _folders(build):
-        # Nearly all files are hard links into uv's cache: a chmod would change the cache and every other environment.
         folder.chmod(stat.S_IMODE(folder.stat().st_mode) & ~_WRITE_BITS)
 
 

@@ -41,7 +41,6 @@ from cosmos_venv.processes.lease import Lease, is_in_use, lease_path
 BuildState = Literal["ready", "old", "building", "leftover", "failed"]
 
 _BLOCK = 512  # what st_blocks counts, whatever the file system's own blocks are
-_DISK_USE = Mapping[tuple[int, int], int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,10 +90,10 @@ class StoredBuild:
         return self.record.provides.get("engine", "") if self.record else ""
 
     @cached_property
-    def disk_use(self) -> _DISK_USE:
-        """Bytes on disk of each file and directory, by device and inode: a file with several names counts once."""
+    def bytes_on_disk(self) -> int:
+        """Bytes on disk of its files and directories."""
         places = (self.path, rubbish_path(self.build)) if self.state != "failed" else (self.path,)
-        return {inode: size for place in places for inode, size in _disk_use(place)}
+        return sum(map(_bytes_on_disk, places))
 
 
 def read_inventory(store: StoreLayout) -> list[StoredBuild]:
@@ -133,17 +132,6 @@ def select(builds: Iterable[StoredBuild], text: str) -> list[StoredBuild]:
     raise CosmosValueError(
         f"DIGEST {text!r} fits {', '.join(each[:12] for each in digests)}: give more characters of one."
     )
-
-
-def bytes_of(builds: Iterable[StoredBuild]) -> int:
-    """Return the bytes on disk of builds together. A file that they share counts once.
-
-    :param builds: as one look saw them.
-    """
-    together: dict[tuple[int, int], int] = {}
-    for each in builds:
-        together.update(each.disk_use)
-    return sum(together.values())
 
 
 def _stored(store: StoreLayout, name: str, endings: set[str], published: Mapping[str, str]) -> Iterator[StoredBuild]:
@@ -207,19 +195,20 @@ def _last_use(*paths: Path) -> float | None:
     return None
 
 
-def _disk_use(place: Path) -> Iterator[tuple[tuple[int, int], int]]:
-    """Give the bytes of each file and directory, by device and inode.
+def _bytes_on_disk(place: Path) -> int:
+    """Return the bytes on disk of a file, or of a directory and all below it.
 
     What cannot be looked at counts nothing: a build may vanish meanwhile, and somebody else's be closed to us.
     """
+    total = 0
     try:
-        status = place.lstat()
-        yield (status.st_dev, status.st_ino), status.st_blocks * _BLOCK
+        total = place.lstat().st_blocks * _BLOCK
         if not place.is_symlink() and place.is_dir():
             for name in os.listdir(place):  # noqa: PTH208 - a path per file costs as much as looking at it
-                yield from _disk_use(place / name)
+                total += _bytes_on_disk(place / name)
     except OSError:
-        return
+        pass
+    return total
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,9 +255,6 @@ def verify(stored: StoredBuild, *, check: str | None = None, content: bool = Fal
 def damage(environment: Environment, *, content: bool) -> list[str]:
     """Return what an environment in use has lost since it was built, one clause each; empty when nothing.
 
-    The flaws that its record names do not count: an environment with a package whose RECORD is wrong would be built
-    again and again.
-
     :param environment: the caller's, so nobody removes it meanwhile.
     :param content: whether its files are read too, where nothing else is found.
     :raises OSError: when this process may open no more files.
@@ -281,8 +267,7 @@ def damage(environment: Environment, *, content: bool) -> list[str]:
     found += [*file_faults(environment.path, content=False), *_library_faults(environment.path, record, content=False)]
     if content and not found:
         found = [*file_faults(environment.path, content=True), *_library_faults(environment.path, record, content=True)]
-    known = () if record is None else record.flaws
-    return [fault for fault in found if fault not in known]
+    return found
 
 
 def file_faults(build: Path, *, content: bool) -> list[str]:

@@ -14,7 +14,7 @@ from cosmos_venv.environments.layout import DAY, PruneLimits, StoreLayout
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.maintenance import cleanup
 from cosmos_venv.environments.maintenance.cleanup import Report
-from cosmos_venv.environments.maintenance.inventory import StoredBuild, bytes_of, read_inventory, select
+from cosmos_venv.environments.maintenance.inventory import StoredBuild, read_inventory, select
 from cosmos_venv.processes.cancellation import Cancellation
 
 __all__ = ["Removal", "choose", "delete_retired", "named", "prune", "remove", "retire_surplus", "surplus"]
@@ -223,15 +223,13 @@ def _too_many(builds: Iterable[StoredBuild], limits: PruneLimits, now: float) ->
 def _too_large(builds: Sequence[StoredBuild], limits: PruneLimits, now: float) -> Iterator[Removal]:
     if not limits.max_bytes:
         return
-    left = builds
-    total = bytes_of(left)
+    total = sum(each.bytes_on_disk for each in builds)
     # What failed serves nobody's task.
     for each in sorted(builds, key=lambda each: (each.state != "failed", _last_used(each))):
         if total <= limits.max_bytes:
             return
         if _may_go(each, limits, now):
-            left = [other for other in left if other is not each]
-            total = bytes_of(left)
+            total -= each.bytes_on_disk
             yield Removal(stored=each, reason=f"there are more than {limits.max_bytes} bytes")
 
 

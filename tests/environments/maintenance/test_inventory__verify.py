@@ -57,11 +57,7 @@ def test_what_others_can_write_is_told(tmp_path: Path, built: Environment) -> No
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Put a new file there; writing into the old one would change uv's cache, which has the same file."""
-    mode = path.stat().st_mode
-    path.unlink()
     path.write_bytes(content)
-    path.chmod(mode)
 
 
 def link_to_nowhere(path: Path) -> None:
@@ -132,20 +128,6 @@ def test_what_keeps_its_size_is_found_by_its_content_alone(tmp_path: Path, built
         "hello/__init__.py has another content than was installed",
     ]
     assert read[2].startswith(f"hello/__pycache__/{compiled.name} is broken: ")
-
-
-def test_damage_that_was_there_when_an_environment_was_built_in_the_place_of_another_does_not_count(
-    tmp_path: Path, built: Environment
-) -> None:
-    """Else a package with a wrong RECORD would be built again by each task that fails for another reason."""
-    module = site_packages(built) / "hello" / "__init__.py"
-    replace(module, bytes(module.stat().st_size))
-
-    found = damage(built, content=True)
-    change_record(built, flaws=found)
-
-    assert found == ["hello/__init__.py has another content than was installed"]
-    assert damage(built, content=False) == damage(built, content=True) == []
 
 
 def test_what_was_installed_later_and_what_is_gone_is_named(tmp_path: Path, built: Environment) -> None:

@@ -1,0 +1,164 @@
+"""An environment shares no file with an installer's cache: what others do to theirs changes nothing in it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cosmos_venv.environments.environment import Damaged, Environment
+from cosmos_venv.environments.maintenance.inventory import read_inventory, verify
+from cosmos_venv.environments.opening import open_environment, temporary_environment
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.exceptions import VirtualenvBuildError
+from cosmos_venv.managed.airflow_installer import AIRFLOW_INSTALLER
+from cosmos_venv.processes.cancellation import Cancellation
+from tests.kit import MakeReady, MakeSpec, published_build
+
+
+@pytest.fixture
+def another_environment(tmp_path: Path, offline: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that uv has filled with hard links into its cache, as it fills everybody's environments."""
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    folder = tmp_path / "another"
+    uv = Path(sys.executable).with_name("uv")
+    words = ["pip", "install", "--quiet", *offline, "--target", str(folder), "--link-mode", "hardlink", "hello==2.0"]
+    subprocess.run([uv, *words], check=True)
+    assert (folder / "hello" / "__init__.py").stat().st_nlink > 1
+    return folder
+
+
+def append(folder: Path) -> None:
+    """Change a file in place, as a company appends its certificate to that of certifi: the cache has the same file."""
+    with (folder / "hello" / "__init__.py").open("a") as module:
+        module.write("COMPANY = True\n")
+
+
+def change(folder: Path) -> None:
+    """Change a file and keep its size."""
+    module = folder / "hello" / "__init__.py"
+    content = module.read_bytes().replace(b"2.0", b"9.9")
+    with module.open("r+b") as file:
+        file.write(content)
+
+
+@contextmanager
+def opened(
+    directory: Path | None, spec: EnvironmentSpec, lines: list[str], instead_of: Damaged | None = None
+) -> Iterator[Environment]:
+    if directory is None:
+        with temporary_environment(spec, preference="uv", cancellation=Cancellation(), report=lines.append) as it:
+            yield it
+        return
+    with open_environment(
+        EnvironmentStore(directory),
+        spec,
+        preference="uv",
+        max_tries=5,
+        instead_of=instead_of,
+        cancellation=Cancellation(),
+        report=lines.append,
+    ) as environment:
+        yield environment
+
+
+def shared(environment: Environment) -> list[Path]:
+    files = [path for path in environment.path.rglob("*") if not path.is_symlink() and path.is_file()]
+    assert files != []
+    return [path for path in files if path.stat().st_nlink > 1]
+
+
+@pytest.mark.parametrize("link_mode", ["", "hardlink", "symlink", "clone", "--link-mode=hardlink"])
+@pytest.mark.parametrize("is_kept", [True, False], ids=["kept", "temporary"])
+def test_no_file_is_one_of_uvs_cache_whatever_link_mode_is_configured(
+    tmp_path: Path,
+    make_spec: MakeSpec,
+    another_environment: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    link_mode: str,
+    is_kept: bool,
+) -> None:
+    options = (link_mode,) if link_mode.startswith("-") else ()
+    if link_mode and not options:
+        monkeypatch.setenv("UV_LINK_MODE", link_mode)
+
+    with opened(tmp_path / "store" if is_kept else None, make_spec("hello==2.0", options=options), []) as environment:
+        (module,) = environment.path.rglob("hello/__init__.py")
+
+        assert shared(environment) == []
+        assert not module.is_symlink()
+
+
+@pytest.mark.parametrize("installer", ["pip", "airflow"])
+def test_no_file_is_shared_by_another_installer(
+    tmp_path: Path, make_spec: MakeSpec, another_environment: Path, monkeypatch: pytest.MonkeyPatch, installer: str
+) -> None:
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")  # Airflow starts "uv"
+    preference = AIRFLOW_INSTALLER if installer == "airflow" else installer
+    with open_environment(
+        EnvironmentStore(tmp_path / "store"),
+        make_spec("hello==2.0"),
+        preference=preference,  # type: ignore[arg-type] # two of its values
+        max_tries=5,
+        cancellation=Cancellation(),
+        report=print,
+    ) as environment:
+        assert shared(environment) == []
+
+
+def test_a_ready_environment_stays_as_it_is_when_a_file_of_the_cache_is_changed(
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, another_environment: Path
+) -> None:
+    make_ready(tmp_path / "store", make_spec("hello==2.0"))
+    append(another_environment)
+
+    (stored,) = read_inventory(EnvironmentStore(tmp_path / "store"))
+
+    assert verify(stored, content=True).faults == []
+
+
+@pytest.mark.parametrize("is_kept", [True, False], ids=["kept", "temporary"])
+def test_a_damaged_cache_fails_the_one_build_and_the_error_names_the_command_that_mends_it(
+    tmp_path: Path, make_spec: MakeSpec, another_environment: Path, is_kept: bool
+) -> None:
+    append(another_environment)
+    lines: list[str] = []
+    directory = tmp_path / "store" if is_kept else None
+
+    with (
+        pytest.raises(VirtualenvBuildError, match=r"hello/__init__\.py has .*'uv cache clean hello'"),
+        opened(directory, make_spec("hello==2.0"), lines),
+    ):
+        pass
+    installs = [line for line in lines if line.startswith("Creating")]
+    subprocess.run([Path(sys.executable).with_name("uv"), "cache", "clean", "--quiet", "hello"], check=True)
+    with opened(directory, make_spec("hello==2.0"), []) as environment:
+        assert environment.was_built
+
+    assert len(installs) == 1
+
+
+def test_a_build_in_place_of_a_damaged_one_fails_where_the_cache_has_the_same_damage(
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, another_environment: Path
+) -> None:
+    """The size is as it was, so only a comparison with the content finds it."""
+    change(another_environment)
+    damaged = make_ready(tmp_path / "store", make_spec("hello==2.0")).path
+    fault = "hello/__init__.py has another content than was installed"
+    lines: list[str] = []
+
+    with (
+        pytest.raises(VirtualenvBuildError, match=rf"{fault}.*'uv cache clean hello'"),
+        opened(tmp_path / "store", make_spec("hello==2.0"), lines, instead_of=Damaged(path=damaged, faults=(fault,))),
+    ):
+        pass
+
+    assert len([line for line in lines if line.startswith("Creating")]) == 1
+    assert published_build(tmp_path / "store") == damaged
