@@ -667,6 +667,21 @@ def dags_folder() -> Path:
     return Path(conf.get("core", "dags_folder"))
 
 
+def folders_of_user_code(dag: object) -> list[str]:
+    """The folders that Airflow puts on ``sys.path`` for DAG files: of DAGs, plugins and configuration, and the bundle
+    of a DAG.
+
+    :param dag: the DAG that runs, by whose file the folder of its bundle is known; None: none does.
+    """
+    from airflow.configuration import AIRFLOW_HOME, conf
+
+    found = [str(dags_folder()), conf.get("core", "plugins_folder"), f"{AIRFLOW_HOME}/config"]
+    file, in_bundle = str(getattr(dag, "fileloc", "")), str(getattr(dag, "relative_fileloc", None) or "")
+    if in_bundle and file.endswith(f"/{in_bundle}"):
+        found.append(file.removesuffix(f"/{in_bundle}"))
+    return found
+
+
 def dag_files_below(folder: Path) -> list[Path]:
     """The files below a folder that Airflow would import: ``.airflowignore`` and safe mode count.
 

@@ -12,12 +12,15 @@ import importlib.util
 import os
 import shutil
 import signal
+import sys
 import sysconfig
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec, PathFinder
 from itertools import islice
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from cosmos_venv.constants import InvocationMode
@@ -29,12 +32,14 @@ from cosmos_venv.dbt.results import MOST_FAILURES, Artifacts, with_the_rest_coun
 from cosmos_venv.exceptions import CosmosDbtRunError, CosmosValueError
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import GuardedProcess, WatchedProcess, run_guarded
+from cosmos_venv.processes.inherited_environment import outside_of
 
 DbtRunnerResult = Any
 """``dbt.cli.main.dbtRunnerResult``: on most workers there is no dbt to import it from."""
 
 # As in Cosmos.
 _FURTHER_FLAGS = ("--no-static-parser",)
+_PLUGIN = "dbt_"  # so begins each module that dbt imports as a plugin
 
 
 def run_dbt(
@@ -148,6 +153,7 @@ def run_in_process(
     *,
     env: Mapping[str, str],
     cwd: Path,
+    user_code: Collection[str] = (),
     callbacks: Sequence[Callable[[Any], object]] = (),
     cancellation: Cancellation | None = None,
 ) -> DbtRunnerResult:
@@ -156,6 +162,7 @@ def run_in_process(
     :param arguments: the command line without the executable.
     :param env: the whole environment that dbt sees; the worker's is as it was afterwards, like the working directory.
     :param cwd: the folder in which it runs.
+    :param user_code: folders on ``sys.path`` in which dbt finds no plugin, as Airflow's folders of DAG files.
     :param callbacks: get dbt's events.
     :param cancellation: ends dbt when it is requested; None: dbt runs to its end.
     :raises CosmosDbtRunError: when dbt cannot be imported.
@@ -163,6 +170,18 @@ def run_in_process(
     """
     cancellation = cancellation or Cancellation()
     cancellation.raise_if_requested()
+    with _search_path_without(user_code):
+        dbtRunner = _dbt_runner()  # noqa: N806 - dbt's own name
+        with _environment(env), _working_directory(cwd), _interruptible(cancellation):
+            result = dbtRunner(callbacks=list(callbacks)).invoke([*arguments, *_FURTHER_FLAGS])
+    cancellation.raise_if_requested()
+    # dbt catches everything: what was meant for the task, such as its time-out or its end, goes on here.
+    if result.exception is not None and not isinstance(result.exception, Exception):
+        raise result.exception
+    return result
+
+
+def _dbt_runner() -> Any:
     try:
         from dbt.cli.main import dbtRunner  # type: ignore[import-not-found,unused-ignore]
     except ImportError as error:
@@ -171,13 +190,7 @@ def run_in_process(
             "dbt 2 is a native program, which nothing can import. Install dbt-core 1 there, or give "
             "InvocationMode.SUBPROCESS or ExecutionMode.VIRTUALENV."
         ) from error
-    with _environment(env), _working_directory(cwd), _interruptible(cancellation):
-        result = dbtRunner(callbacks=list(callbacks)).invoke([*arguments, *_FURTHER_FLAGS])
-    cancellation.raise_if_requested()
-    # dbt catches everything: what was meant for the task, such as its time-out or its end, goes on here.
-    if result.exception is not None and not isinstance(result.exception, Exception):
-        raise result.exception
-    return result
+    return dbtRunner
 
 
 def node_callbacks(on_node: Callable[[NodeEvent], None] | None) -> list[Callable[[Any], object]]:
@@ -221,6 +234,42 @@ def _failures(result: DbtRunnerResult) -> list[str]:
     failed = [each for each in nodes if str(each.status) in FAILED_STATUSES]
     shown = (f"{each.node.unique_id}: {each.status}: {(each.message or '').strip()}" for each in failed)
     return with_the_rest_counted(list(islice(shown, MOST_FAILURES)), len(failed))
+
+
+class _UserCode:
+    """A finder of modules in folders that are not on ``sys.path``: of all but those that dbt takes for plugins.
+
+    dbt looks for its plugins in ``sys.path`` alone. A callback of the user may import from these folders meanwhile.
+
+    :param folders: the folders.
+    """
+
+    def __init__(self, folders: Sequence[str]) -> None:
+        self._folders = folders
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """As of ``importlib.abc.MetaPathFinder``.
+
+        :param name: of the module.
+        :param path: of its package; None: it is a top-level module.
+        :param target: not used.
+        """
+        if path is not None or name.startswith(_PLUGIN):
+            return None
+        return PathFinder.find_spec(name, self._folders, target)
+
+
+@contextmanager
+def _search_path_without(folders: Collection[str]) -> Iterator[None]:
+    before = [*sys.path]
+    sys.path[:] = outside_of(before, folders)
+    hidden = _UserCode([entry for entry in before if entry not in sys.path])
+    sys.meta_path.append(hidden)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(hidden)
+        sys.path[:] = before
 
 
 @contextmanager

@@ -16,14 +16,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cosmos_venv import settings
+from cosmos_venv import compat, settings
 from cosmos_venv.compat import BaseOperator, context_variables, to_boolean
 from cosmos_venv.config.validation import refuse_no_mapping
 from cosmos_venv.constants import LAST_SUCCESS, NODE_CONFIG
 from cosmos_venv.dbt.command import DbtOptions, Flags, dbt_command, vars_text
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.event_time import event_time_flags, refuse_unknown_event_time
-from cosmos_venv.processes.inherited_environment import inherited_environment
+from cosmos_venv.processes.inherited_environment import inherited_environment, without_user_code
 from cosmos_venv.public_names import name_lookup
 
 if TYPE_CHECKING:
@@ -230,7 +230,8 @@ class AbstractDbtBase(BaseOperator):
         :param context: Airflow's context of the task.
         """
         refuse_no_mapping("env", self.env)  # what another task has given may be anything
-        given = (inherited_environment() if self.append_env else {}) | context_variables(context) | (self.env or {})
+        inherited = without_user_code(inherited_environment(), compat.folders_of_user_code(self.get_dag()))
+        given = (inherited if self.append_env else {}) | context_variables(context) | (self.env or {})
         return dict(pair for pair in (self._variable(name, value) for name, value in given.items()) if pair)
 
     def _variable(self, name: Any, value: Any) -> tuple[str, str] | None:

@@ -337,6 +337,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             command[1:],
             env=env,
             cwd=Path(cwd),
+            user_code=compat.folders_of_user_code(self.get_dag()),
             callbacks=[*(self.dbt_runner_callbacks or ()), *invocation.node_callbacks(kwargs.get("on_node"))],
             cancellation=self._cancellation,
         )

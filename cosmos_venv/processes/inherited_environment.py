@@ -9,7 +9,7 @@ real DAG processor for that reason.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 _DATABASE = frozenset({"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__CORE__SQL_ALCHEMY_CONN"})
 # Airflow 3 in block_orm_access of its supervisor, Airflow 2 with [core] database_access_isolation.
@@ -37,6 +37,30 @@ def inherited_environment(environ: Mapping[str, str] = os.environ) -> dict[str, 
     :param environ: those of this process.
     """
     return {name: value for name, value in environ.items() if not _is_airflows_own(name, value)}
+
+
+def without_user_code(environ: Mapping[str, str], folders: Collection[str]) -> dict[str, str]:
+    """Return the variables for a dbt: without the folders of DAG files on ``PYTHONPATH``.
+
+    dbt imports each top-level module whose name begins with ``dbt_`` as a plugin. A DAG file ``dbt_orders.py`` is none.
+
+    :param environ: the variables.
+    :param folders: as for ``outside_of``.
+    """
+    if "PYTHONPATH" not in environ:
+        return dict(environ)
+    kept = outside_of(environ["PYTHONPATH"].split(os.pathsep), folders)
+    return {**environ, "PYTHONPATH": os.pathsep.join(kept)}
+
+
+def outside_of(path: Iterable[str], folders: Iterable[str]) -> list[str]:
+    """Return the entries of a search path that are none of the folders.
+
+    :param path: such as ``sys.path``.
+    :param folders: folders of the user's code.
+    """
+    excluded = {os.path.realpath(folder) for folder in folders}
+    return [entry for entry in path if not entry or os.path.realpath(entry) not in excluded]
 
 
 def leave_airflows_process() -> None:

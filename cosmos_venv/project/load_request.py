@@ -21,7 +21,7 @@ from cosmos_venv.config.validation import is_of_another_task, is_template
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.files.yaml_files import load_yaml
-from cosmos_venv.processes.inherited_environment import inherited_environment
+from cosmos_venv.processes.inherited_environment import inherited_environment, without_user_code
 from cosmos_venv.remote.remote_file import shown
 
 if TYPE_CHECKING:
@@ -81,7 +81,10 @@ class LoadRequest:
     @cached_property
     def environment(self) -> Mapping[str, str]:
         """The environment variables that dbt inherits of this process, and over them those of the configuration."""
-        return {**inherited_environment(), **self.given_env_vars}
+        # The process that outlives a parse imports this module and does not pay for Airflow.
+        from cosmos_venv.compat import folders_of_user_code
+
+        return {**without_user_code(inherited_environment(), folders_of_user_code(None)), **self.given_env_vars}
 
     @cached_property
     def project_file(self) -> DbtProjectFile:

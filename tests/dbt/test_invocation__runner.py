@@ -97,6 +97,61 @@ def test_a_real_dbt_runs_in_the_worker_and_leaves_it_as_it_was(dbt_project: Path
     assert not (dbt_project / "target").exists()
 
 
+# Finds plugins as dbt does: each top-level module whose name begins with dbt_.
+FINDING = """
+import importlib, pkgutil
+from types import SimpleNamespace
+
+class dbtRunner:
+    def __init__(self, callbacks=()):
+        self.callbacks = callbacks
+
+    def invoke(self, args):
+        for _, name, _ in pkgutil.iter_modules():
+            if name.startswith("dbt_"):
+                importlib.import_module(name)
+        for call_back in self.callbacks:
+            call_back(SimpleNamespace(info=SimpleNamespace(name="", msg=""), data=None))
+        return SimpleNamespace(success=True, exception=None, result=None)
+"""
+
+
+def test_no_module_of_the_users_folders_is_a_plugin_of_a_dbt_in_the_worker(
+    dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A colleague's DAG file dbt_hello.py failed each task. What a callback imports from there is still found."""
+    (tmp_path / "packages" / "dbt" / "cli").mkdir(parents=True)
+    for name, text in {"dbt/__init__.py": "", "dbt/cli/__init__.py": "", "dbt/cli/main.py": FINDING}.items():
+        (tmp_path / "packages" / name).write_text(text)
+    monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(tmp_path / "dags"))
+    monkeypatch.setenv("AIRFLOW__CORE__PLUGINS_FOLDER", str(tmp_path / "plugins"))
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+
+    done = run_child(dbt_project, tmp_path / "packages", "finds_plugins")["finds_plugins"]
+
+    assert done["said"] == ""
+    assert done["late"] == ["imported_late"]
+    assert done["path_is_as_it_was"]
+
+
+@pytest.mark.long
+@pytest.mark.skipif(site_packages_of(DBT_111) is None, reason="no dbt 1.11 of this Python at .cache/envs/dbt111")
+def test_a_real_dbt_in_the_worker_takes_no_module_of_the_users_folders_for_a_plugin(
+    dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (dbt_project / "models" / "staging.sql").write_text("select 1 as id\n")
+    monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(tmp_path / "dags"))
+    monkeypatch.setenv("AIRFLOW__CORE__PLUGINS_FOLDER", str(tmp_path / "plugins"))
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    packages = site_packages_of(DBT_111)
+    assert packages is not None
+
+    done = run_child(dbt_project, packages, "finds_plugins")["finds_plugins"]
+
+    assert done["said"] == ""
+    assert set(done["late"]) == {"imported_late"}
+
+
 @pytest.mark.long
 @pytest.mark.skipif(site_packages_of(DBT_111) is None, reason="no dbt 1.11 of this Python at .cache/envs/dbt111")
 def test_the_next_try_of_a_batch_in_the_worker_runs_what_is_not_done(

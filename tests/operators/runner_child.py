@@ -5,6 +5,7 @@ Called with the folder of a project and the names of scenarios; what came of the
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from cosmos_venv.compat import DAG
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.dbt.invocation import chosen_mode
 from cosmos_venv.operators.local import DbtBatchLocalOperator, DbtCompileLocalOperator, DbtRunLocalOperator
@@ -96,6 +98,30 @@ def runs_a_batch() -> dict[str, Any]:
         said.append(outcome(task, ti=ti, run_id="night"))
         (Path(sys.argv[1]) / "models" / "broken.sql").write_text("select id from {{ ref('staging') }}")
     return {"said": said, "nodes": pushed}
+
+
+def finds_plugins() -> dict[str, Any]:
+    """Run dbt where Airflow has put the folders of the user's code on ``sys.path``, each with modules of its own."""
+    from cosmos_venv import compat
+
+    said = []
+
+    def listen(_: Any) -> None:
+        said.append(importlib.import_module("imported_late").__name__)
+
+    folders = [compat.dags_folder(), *map(Path, compat.folders_of_user_code(None))]
+    bundle = Path(sys.argv[1]).parent / "bundle"
+    for folder in {*folders, bundle}:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "dbt_hello.py").write_text("raise RuntimeError('a DAG file of a colleague')\n")
+        (folder / "imported_late.py").write_text("")
+        sys.path.append(str(folder))
+    before = [*sys.path], [*sys.meta_path]
+    task = operator(dbt_runner_callbacks=[listen])
+    task.dag = DAG(dag_id="harbor", schedule=None)
+    task.dag.fileloc, task.dag.relative_fileloc = f"{bundle}/dags/harbor.py", "dags/harbor.py"
+    done = outcome(task)
+    return done | {"late": said, "folders": len(folders), "path_is_as_it_was": before == (sys.path, sys.meta_path)}
 
 
 def is_killed() -> dict[str, Any]:

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.operators.local import DbtRunLocalOperator
+from cosmos_venv.project.load_request import LoadRequest
 from pytest_cosmos_venv import FakeVenv
 from tests.kit import operator_arguments
 
@@ -44,6 +46,29 @@ def test_a_process_of_dbt_inherits_nothing_that_airflow_has_set_for_its_own(
 
     (call,) = cosmos_fake_venv.calls
     assert left_of(dict(call.env)) == {"GIVEN": "by the deployment"}
+
+
+def test_no_folder_of_the_users_code_is_on_the_path_of_a_process_of_dbt(
+    dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task, warm or not, and ``dbt ls`` of a parse: dbt imports each module ``dbt_*`` that it finds there."""
+    dags, plugins, own = (str(tmp_path / name) for name in ("dags", "plugins", "own"))
+    monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", dags)
+    monkeypatch.setenv("AIRFLOW__CORE__PLUGINS_FOLDER", plugins)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([dags, own, f"{plugins}/"]))
+    operator = DbtRunLocalOperator(**operator_arguments(dbt_project, task_id="run"))
+    request = LoadRequest(
+        project=ProjectConfig(dbt_project),
+        render=RenderConfig(),
+        execution=ExecutionConfig(),
+        profile=None,
+        operator_args={},
+    )
+    given = DbtRunLocalOperator(**operator_arguments(dbt_project, task_id="run") | {"env": {"PYTHONPATH": dags}})
+
+    assert operator.get_env({})["PYTHONPATH"] == own
+    assert request.environment["PYTHONPATH"] == own
+    assert given.get_env({})["PYTHONPATH"] == dags
 
 
 def test_a_dbt_in_the_worker_sees_nothing_of_it_and_the_worker_has_it_afterwards(
