@@ -272,18 +272,29 @@ def installed(environment: Path) -> Installed:
     :param environment: directory of a virtual environment.
     """
     found = distributions_in(environment)
-    commands = {
-        entry_point.name
-        for each in found
-        for entry_point in each.entry_points
-        if entry_point.group == "console_scripts"
-    }
-    # dbt 2 is a program that its wheel brings as it is, without an entry point.
-    commands |= {name for each in found for name in _COMMAND.findall(each.read_text("RECORD") or "")}
+    commands = {name for each in found for name in _commands_of(each)}
     return Installed(
         pins=pins_of(found),
         commands=sorted(name for name in commands if (environment / "bin" / name).is_file()),
     )
+
+
+def pins_in(environment: Path) -> dict[str, str]:
+    """Return the version of each distribution that is installed, by its name.
+
+    :param environment: directory of a virtual environment, which may be damaged.
+    """
+    return pins_of(distributions_in(environment))
+
+
+def _commands_of(distribution: Distribution) -> set[str]:
+    """Return the commands of a distribution; none where its metadata is damaged."""
+    try:
+        scripts = {each.name for each in distribution.entry_points if each.group == "console_scripts"}
+        # dbt 2 is a program that its wheel brings as it is, without an entry point.
+        return scripts | set(_COMMAND.findall(distribution.read_text("RECORD") or ""))
+    except ValueError:
+        return set()
 
 
 def pins_of(found: Iterable[Distribution]) -> dict[str, str]:
@@ -368,8 +379,11 @@ def _faults_in(folder: Path, commands: Path, *, content: bool) -> Iterator[tuple
     for distribution in sorted(folder.glob("*.dist-info")):
         name = distribution.name.partition("-")[0].replace("_", "-")
         try:
-            for promise in _promises(distribution / "RECORD", name):
+            found = list(_promises(distribution / "RECORD", name))
+            for promise in found:
                 promised.setdefault(promise.name, []).append(promise)
+            if not found:
+                yield f"{distribution.name}/RECORD is empty", name
         except FileNotFoundError:
             yield f"{distribution.name}/RECORD is missing", name
         except (UnfitFileError, IsADirectoryError):

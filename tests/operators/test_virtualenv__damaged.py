@@ -53,6 +53,13 @@ def cut_the_command(build: Path) -> None:
     command.write_bytes(command.read_bytes().splitlines(keepends=True)[0])
 
 
+def spoil_the_entry_points(build: Path) -> None:
+    """The check itself read them, and each task failed with an error of Python's."""
+    (entry_points,) = build.glob("lib/*/*/dbt_core*/entry_points.txt")
+    entry_points.write_bytes(b"\xff\xfe[cut")
+    (build / "bin" / "dbt").unlink()
+
+
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no command": (lambda build: (build / "bin" / "dbt").unlink(), "bin/dbt is missing"),
     "an empty command": (lambda build: (build / "bin" / "dbt").write_bytes(b""), "bin/dbt is empty"),
@@ -64,6 +71,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a module that is gone": (lose_the_module, "dbt/cli/__init__.py is missing"),
     "a module of zeros": (spoil_the_module, "dbt/cli/main.py has another content than was installed"),
     "byte code that is cut": (spoil_the_byte_code, "main.cpython-"),
+    "entry points that are no text, and no command": (spoil_the_entry_points, "entry_points.txt has"),
     "a package that is gone with its record": (
         lose_the_package,
         "dbt-core is not installed instead of 1.10.0",

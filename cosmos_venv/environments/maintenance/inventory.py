@@ -263,7 +263,7 @@ def damage(environment: Environment, *, content: bool) -> list[str]:
         record = read_record(environment.record_file)
     except (OSError, ValueError):
         record = None  # of no use for a command of its
-    found = [] if record is None else [*_pin_faults(record.pins, post_install.installed(environment.path).pins)]
+    found = [] if record is None else [*_pin_faults(record.pins, post_install.pins_in(environment.path))]
     found += [*file_faults(environment.path, content=False), *_library_faults(environment.path, record, content=False)]
     if content and not found:
         found = [*file_faults(environment.path, content=True), *_library_faults(environment.path, record, content=True)]
@@ -362,7 +362,7 @@ def _record_faults(stored: StoredBuild) -> Iterator[str]:
     if record.digest != stored.digest:
         yield f"the record is of another environment, {record.digest}"
     yield from _interpreter_faults(stored.path, record)
-    yield from _pin_faults(record.pins, post_install.installed(stored.path).pins)
+    yield from _pin_faults(record.pins, post_install.pins_in(stored.path))
 
 
 def _interpreter_faults(build: Path, record: BuildRecord) -> Iterator[str]:

@@ -102,6 +102,30 @@ def test_what_is_lost_is_named(tmp_path: Path, built: Environment, loss: str) ->
     assert "; ".join(damage(built, content=True)) == expected
 
 
+METADATA: dict[str, Callable[[bytes], bytes]] = {
+    "cut": lambda content: content[: len(content) // 2],
+    "cut-in-a-name": lambda content: content[:22],
+    "not-utf-8": lambda content: b"\xff" * len(content),
+    "zeros": lambda content: bytes(len(content)),
+    "empty": lambda _: b"",
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ["entry_points.txt", "METADATA", "RECORD", "WHEEL"])
+@pytest.mark.parametrize("spoil", METADATA)
+def test_metadata_that_cannot_be_read_is_damage_and_no_error(built: Environment, name: str, spoil: str) -> None:
+    file = site_packages(built) / "hello-1.0.dist-info" / name
+    replace(file, METADATA[spoil](file.read_bytes()))
+
+    found = damage(built, content=True)
+    told = faults(built.path.parents[2], content=True)
+
+    assert found != []
+    assert set(found) <= set(told)
+    assert not any("it cannot be read" in fault for fault in told)
+
+
 def test_what_pip_has_built_is_held_against_the_same(
     tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
