@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.files.read_limits import ANY_SIZE
+from cosmos_venv.files.untrusted import parsed
 from cosmos_venv.processes.scratch import scratch_folder
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ def _stored(file: Path) -> Plan:
     from cosmos_venv.rendering.model import Plan
 
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Plan)
-    except (OSError, msgspec.MsgspecError) as error:
+        return parsed(file.read_bytes(), Plan, ANY_SIZE)
+    except (OSError, ValueError) as error:
         raise CosmosValueError(
             f"--against {file} is no plan ({error}). Write one with cosmos-venv render --format json --output FILE."
         ) from error

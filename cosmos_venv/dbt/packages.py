@@ -30,7 +30,6 @@ from cosmos_venv.files.durable_files import (
     age,
     kept_in,
     name_apart,
-    read_own,
     remove_apart,
     shut_out_others,
     sweep_abandoned,
@@ -40,6 +39,7 @@ from cosmos_venv.files.file_cache import Elsewhere
 from cosmos_venv.files.kernel_lock import NOBODY_LOCKS, is_locked_or_lockless, open_for_locking, unlock
 from cosmos_venv.files.permissions import Way, Writers, judge
 from cosmos_venv.files.read_limits import read_file
+from cosmos_venv.files.untrusted import content_of, value_of
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path
 
@@ -343,8 +343,8 @@ def _is_whole(path: Path, writers: Writers) -> bool:
     try:
         if any(writers.why_untrusted(each.lstat()) for each in path.iterdir()):
             return False
-        return bool(json.loads(read_own(path / _SIZES)) == _sizes(path / _PACKAGES, writers))
-    except (OSError, ValueError):
+        return value_of(content_of(path / _SIZES), dict[str, int]) == _sizes(path / _PACKAGES, writers)
+    except OSError:
         return False
 
 

@@ -28,7 +28,7 @@ import msgspec
 
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.files.os_errors import reason_of
-from cosmos_venv.files.read_limits import UnfitFileError, read_file
+from cosmos_venv.files.read_limits import UnfitFileError, decoded, read_file
 from cosmos_venv.files.yaml_files import load_yaml, scalars
 
 if TYPE_CHECKING:
@@ -123,8 +123,8 @@ def noted_by_dbt(parse_file: bytes) -> frozenset[str] | None:
     :param parse_file: content of a ``partial_parse.msgpack``.
     """
     try:
-        noted = msgspec.msgpack.decode(parse_file, type=_Noted).env_vars
-    except msgspec.MsgspecError:
+        noted = decoded(parse_file, msgspec.msgpack.Decoder(_Noted).decode).env_vars
+    except ValueError:
         return None
     return frozenset(noted)
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter, Library
-from cosmos_venv.files.durable_files import read_own, write_anew
+from cosmos_venv.files.durable_files import write_anew
+from cosmos_venv.files.untrusted import parsed, read_plain
 from cosmos_venv.processes.lease import Lease
 
 _SHOWN_FAULTS = 3
@@ -81,7 +82,7 @@ class Environment:
         :raises OSError: when the record cannot be read.
         :raises ValueError: when it is no JSON.
         """
-        content: dict[str, Any] = json.loads(read_own(self.record_file))
+        content: dict[str, Any] = parsed(read_plain(self.record_file), dict)
         return content
 
     @property
@@ -250,7 +251,4 @@ def read_record(file: Path) -> BuildRecord:
     :raises OSError: when it cannot be read.
     :raises ValueError: saying what is wrong with its content.
     """
-    # Imported here: only a task that looks for damage, and the command line, read records as values.
-    import msgspec
-
-    return msgspec.json.decode(read_own(file), type=BuildRecord)
+    return parsed(read_plain(file), BuildRecord)

@@ -10,11 +10,12 @@ import json
 import os
 import socket
 import time
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from cosmos_venv.files.durable_files import open_own, read_own
+from cosmos_venv.files.durable_files import open_own
+from cosmos_venv.files.untrusted import content_of, value_of
 from cosmos_venv.processes.orphans import start_ticks
 
 # Some file systems keep times of files in full seconds, and a kernel tells its own start in them.
@@ -96,17 +97,13 @@ class LockNote:
         )
 
     @classmethod
-    def from_json(cls, text: str) -> LockNote | None:
+    def from_json(cls, text: str | bytes) -> LockNote | None:
         """Return what this release knows of a note; a later release may say more. None for half a note: the PID alone
         counts.
 
         :param text: content of the note file.
         """
-        try:
-            found = json.loads(text)
-            return cls(**{field.name: found[field.name] for field in fields(cls) if field.name in found})
-        except (ValueError, TypeError):
-            return None
+        return value_of(text, cls)
 
     def to_json(self) -> str:
         """Return the content of the note file."""
@@ -317,10 +314,8 @@ def text_of_note(note_file: Path) -> str | None:
 
     :param note_file: its path.
     """
-    try:
-        return read_own(note_file).decode("ascii")
-    except (OSError, UnicodeDecodeError):
-        return None
+    content = content_of(note_file)
+    return None if content is None else content.decode(errors="replace")
 
 
 def identity_of(status: os.stat_result) -> Identity:

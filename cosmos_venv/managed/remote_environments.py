@@ -16,6 +16,8 @@ from cosmos_venv.environments.archive.remote_store import RemoteStore
 from cosmos_venv.environments.archive.signed_record import Signer
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.files.durable_files import in_one_step, write_new
+from cosmos_venv.files.read_limits import read_file
+from cosmos_venv.files.untrusted import parsed
 from cosmos_venv.managed.signing_key import NoKey, handed_down, signing_key
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.remote.object_store import RemoteFolder, connection_of
@@ -128,10 +130,8 @@ def read_lock(file: Path, *, given_as: str = "[cosmos_venv] remote_environment_l
     :param given_as: the setting or option that names it.
     :raises CosmosValueError: when it cannot be read or is no lock file.
     """
-    import msgspec  # few tasks look
-
     try:
-        named = msgspec.json.decode(file.read_bytes(), type=dict[str, dict[str, str]])
+        named = parsed(read_file(file), dict[str, dict[str, str]])
     except (OSError, ValueError) as error:
         raise CosmosValueError(
             f"{given_as} = {str(file)!r} cannot be read: {error}. Write it with cosmos-venv env push --lock."

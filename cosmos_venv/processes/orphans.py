@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
+from cosmos_venv.files.untrusted import value_of
+
 # Killed processes are gone after some milliseconds, but for one that waits for a disk: nobody waits for that.
 _LONGEST_END = 2.0
 _LOOK_AGAIN = 0.005
@@ -53,11 +55,8 @@ class Session:
 
         :param line: of the file.
         """
-        try:
-            found = json.loads(line)
-            return cls(leader=int(found.pop("leader")), started=int(found.pop("started")), **found)
-        except (ValueError, TypeError, AttributeError, KeyError):
-            return None
+        found = value_of(line, cls)
+        return None if found is None or found.started is None else found
 
     def to_json(self) -> str:
         """Return the session as one line for a file."""

@@ -15,7 +15,7 @@ import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from operator import attrgetter
 from pathlib import Path, PurePath
@@ -40,6 +40,7 @@ from cosmos_venv.files.read_limits import (
     read_file,
     walk,
 )
+from cosmos_venv.files.untrusted import value_of
 from cosmos_venv.project.load_request import STATE, folders_named
 
 if TYPE_CHECKING:
@@ -121,15 +122,14 @@ def fingerprint(tree: Tree, *, known: FileCache | None = None) -> Fingerprint:
     # The times and numbers of files are good for this machine; the digest has nothing of them.
     look = hashlib.sha256(json.dumps([str(tree.folder), [file.look for file in files]]).encode()).hexdigest()
     is_settled = max((file.changed for file in files), default=0.0) < time.time() - SETTLED_SECONDS
-    if known is not None and is_settled and (content := known.read(look)) is not None:
-        with suppress(ValueError, TypeError):  # cut short: it is not there
-            digest, names, computed = json.loads(content)
-            variables = EnvVars(frozenset(names), tuple(ComputedName(*each) for each in computed))
-            return Fingerprint(digest=digest, variables=variables)
+    kept = known.read(look) if known is not None and is_settled else None
+    if said := value_of(kept, tuple[str, list[str], list[ComputedName]]):
+        digest, names, computed = said
+        return Fingerprint(digest=digest, variables=EnvVars(frozenset(names), tuple(computed)))
     found = _of_content(files)
     if known is not None and is_settled:
-        computed = [[each.file, each.line, each.is_noted] for each in found.variables.computed]
-        known.write(look, json.dumps([found.digest, sorted(found.variables.names), computed]).encode())
+        calls = [asdict(each) for each in found.variables.computed]
+        known.write(look, json.dumps([found.digest, sorted(found.variables.names), calls]).encode())
     return found
 
 

@@ -29,6 +29,7 @@ from cosmos_venv.dbt.project_files import veiled
 from cosmos_venv.exceptions import CommandKilled, CosmosConfigException, CosmosLoadDbtException
 from cosmos_venv.files.durable_files import is_private, make_private
 from cosmos_venv.files.file_cache import FileCache
+from cosmos_venv.files.untrusted import value_of
 from cosmos_venv.managed import caches, resolve
 from cosmos_venv.processes.scratch import scratch_folder
 from cosmos_venv.project.dbt_ls_runner import OTHER_WAY, LsOrder, OutOfTime, Report, Said, run_dbt_ls, run_within_parse
@@ -228,10 +229,7 @@ def _unshared(key: str) -> str:
 
 
 def _sets(content: bytes | None) -> list[tuple[str, ...]]:
-    try:
-        return [tuple(map(str, names)) for names in json.loads(content or b"[]")]
-    except (ValueError, TypeError):  # cut short: it is not there
-        return []
+    return value_of(content, list[tuple[str, ...]]) or []
 
 
 @cache  # once in a process, which may parse hundreds of DAG files

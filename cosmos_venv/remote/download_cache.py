@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from cosmos_venv.files.read_limits import NO_ROOM
+from cosmos_venv.files.untrusted import value_of
 
 T = TypeVar("T")
 
@@ -27,6 +28,12 @@ class RemoteError(OSError):
     def __init__(self, reason: str, *, has_answered: bool) -> None:
         super().__init__(reason)
         self.has_answered = has_answered
+
+
+@dataclass(frozen=True)
+class _Head:
+    version: dict[str, str]
+    crc32: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +60,8 @@ class Copy:
         :param packed: the text.
         """
         head, _, content = packed.partition(b"\n")
-        try:
-            said = json.loads(head)
-            is_whole = said["crc32"] == zlib.crc32(content)
-            return cls(content=content, version=said["version"]) if is_whole else None
-        except (ValueError, KeyError, TypeError):
-            return None
+        said = value_of(head, _Head)
+        return None if said is None or said.crc32 != zlib.crc32(content) else cls(content=content, version=said.version)
 
 
 def within(seconds: float, work: Callable[[], T], *, on_wait: Callable[[], None] | None = None) -> T:

@@ -25,9 +25,10 @@ from typing import Any
 
 from cosmos_venv.dbt.warm.server import fork_conditions
 from cosmos_venv.exceptions import NotWarm
-from cosmos_venv.files.durable_files import open_or_set_aside, open_own, read_own
+from cosmos_venv.files.durable_files import open_or_set_aside, open_own
 from cosmos_venv.files.permissions import is_trusted_way
-from cosmos_venv.files.read_limits import ANY_SIZE, UnfitFileError, decoded, open_file
+from cosmos_venv.files.read_limits import ANY_SIZE, UnfitFileError, open_file
+from cosmos_venv.files.untrusted import content_of, value_of
 from cosmos_venv.processes import guard
 from cosmos_venv.version import __version__
 
@@ -39,6 +40,7 @@ _LONGEST_REFUSAL = 3_600.0  # seconds; then it is tried once more, for what was 
 # Hex digits. The path of a socket is short, and a temporary folder may be deep.
 _KEY_LENGTH = 20
 _LONGEST_HEAD = 8192
+_LONGEST_ANSWER = 65_536  # characters
 _OF_A_SERVER = (
     "dbt_internals",
     "fork_conditions",
@@ -131,10 +133,10 @@ class ServerPaths:
         try:
             if time.time() - path.stat().st_mtime > _LONGEST_REFUSAL:
                 return None
-            said = decoded(read_own(path), json.loads)
-            return NotWarm(said["word"], said["text"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except OSError:
             return None
+        said = value_of(content_of(path), dict[str, str]) or {}
+        return NotWarm(said["word"], said["text"]) if {"word", "text"} <= said.keys() else None
 
     def was_seen(self, seconds: float) -> bool:
         """Whether a task has come by here so many seconds ago or less; this one is noted.
@@ -239,10 +241,7 @@ def note_in(lock: Path) -> dict[str, Any] | None:
     try:
         if not fork_conditions.is_claimed(descriptor):
             return None
-        with suppress(ValueError):
-            note = decoded(os.pread(descriptor, 65_536, 0), json.loads)
-            return note if isinstance(note, dict) else {}
-        return {}
+        return value_of(os.pread(descriptor, 65_536, 0), dict[str, Any]) or {}
     except OSError:
         return None
     finally:
@@ -451,7 +450,6 @@ def ask(place: ServerPaths, question: str) -> dict[str, Any] | None:
             connection.sendall(len(text).to_bytes(guard.LENGTH_BYTES, "big") + text)
             with connection.makefile("r", encoding="utf-8") as lines:
                 lines.readline()  # its greeting
-                answer: dict[str, Any] = json.loads(lines.readline())
-                return answer
+                return value_of(lines.readline(_LONGEST_ANSWER), dict[str, Any])
     except (OSError, ValueError, NotWarm):
         return None

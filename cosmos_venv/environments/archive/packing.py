@@ -6,7 +6,6 @@ activate it. It is made anew where the archive is unpacked, of the Python there.
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 import stat
@@ -20,6 +19,7 @@ from typing import BinaryIO
 from cosmos_venv.environments.archive.zstandard import zstd
 from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.files.read_limits import sha256_of_file
+from cosmos_venv.files.untrusted import value_of
 
 # Of a dbt with DuckDB (180 MB): level 1 makes 58 MB in 1.3 s, 3 makes 50 MB in 1.7 s, 6 makes 47 MB in 3.0 s.
 _LEVEL = 3
@@ -207,7 +207,7 @@ def open_member(environment: Path, name: str) -> Iterator[Member]:
 
 
 def _names_its_place(environment: Path, name: str, content: bytes | mmap.mmap) -> bool:
-    if name.endswith("/direct_url.json") and _is_editable(content[:]):
+    if name.endswith("/direct_url.json") and is_editable(content[:]):
         raise NotPortable(f"{name.split('/')[-2]} is installed in editable mode, from a folder elsewhere")
     # Byte code names its source, and Python puts the right name there when it loads it.
     if content.find(os.fsencode(environment)) < 0 or name.endswith(".pyc"):
@@ -227,11 +227,23 @@ def _is_utf_8(text: str) -> bool:
     return True
 
 
-def _is_editable(direct_url: bytes) -> bool:
-    try:
-        return bool(json.loads(direct_url).get("dir_info", {}).get("editable"))
-    except (ValueError, AttributeError):
-        return False
+@dataclass(frozen=True)
+class _DirInfo:
+    editable: bool = False
+
+
+@dataclass(frozen=True)
+class _DirectUrl:
+    dir_info: _DirInfo = _DirInfo()
+
+
+def is_editable(direct_url: bytes) -> bool:
+    """Return whether a package stands in the folder of its source, by the file that its installer has left.
+
+    :param direct_url: content of its ``direct_url.json``.
+    """
+    found = value_of(direct_url, _DirectUrl)
+    return found is not None and found.dir_info.editable
 
 
 def leads_inside(name: str, target: str) -> bool:

@@ -32,6 +32,7 @@ from cosmos_venv.exceptions import CommandKilled, VirtualenvError
 from cosmos_venv.files.durable_files import shut_out_others
 from cosmos_venv.files.permissions import Writers
 from cosmos_venv.files.read_limits import Limit
+from cosmos_venv.files.untrusted import value_of
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.scratch import scratch_folder
 
@@ -442,11 +443,7 @@ class Visit:
 
     def _read_lease(self, seconds: float, *, on_wait: Callable[[], None] | None = None) -> dict[str, object] | None:
         content = self._read(f"{self._stem}.lease", _LEASE_LIMIT, seconds, on_wait=on_wait)
-        try:
-            lease = json.loads(content or b"null")
-        except (ValueError, RecursionError):  # anybody who may write there can have written it
-            return None
-        return lease if isinstance(lease, dict) else None
+        return value_of(content, dict[str, object])
 
     def _write_lease(self, lease: dict[str, object], seconds: float) -> None:
         self.store.folder.write(

@@ -19,6 +19,7 @@ from datetime import datetime, timezone
 from cosmos_venv.environments.archive.packing import BadArchive, Contents
 from cosmos_venv.environments.environment import BuildRecord, RecordedBuilder
 from cosmos_venv.exceptions import VirtualenvError
+from cosmos_venv.files.untrusted import parsed
 
 
 class NotTrusted(VirtualenvError):
@@ -104,12 +105,10 @@ class Signer:
         :raises BadArchive: when it is no record, or one of another release, or says what no builder says.
         :raises NotTrusted: when nobody who is trusted has signed it, or it belongs to another environment.
         """
-        import msgspec  # few tasks fetch
-
         text, signature = opened(content)
         self._judge(text, signature, name=name, platform=platform)
         try:
-            record = msgspec.json.decode(text, type=ArchiveRecord)
+            record = parsed(text, ArchiveRecord)
         except ValueError as error:
             raise BadArchive(f"its record is of another release ({error})") from error
         if (record.name, record.platform) != (name, platform):
@@ -157,10 +156,8 @@ def opened(content: bytes) -> tuple[str, str]:
     :param content: of ``Signer.sign``.
     :raises BadArchive: when it is no record.
     """
-    import msgspec  # few tasks fetch
-
     try:
-        envelope = msgspec.json.decode(content, type=dict[str, str])
+        envelope = parsed(content, dict[str, str])
         return envelope["record"], envelope.get("hmac_sha256", "")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError) as error:
         raise BadArchive("its record is damaged") from error

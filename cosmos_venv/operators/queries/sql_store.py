@@ -6,8 +6,6 @@ folder that all workers see, or an object store.
 
 from __future__ import annotations
 
-import base64
-import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ from cosmos_venv import compat, settings
 from cosmos_venv.dbt.bigquery.refusals import NO_SQL_STORE
 from cosmos_venv.dbt.bigquery.statement import CompiledModel
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.files import untrusted
 from cosmos_venv.io import map_index, write_to
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def store(models: Iterable[CompiledModel], context: Context | Mapping[str, Any])
     contents = {model.unique_id: msgspec.json.encode(model) for model in models}
     if settings.upload_sql_to_xcom:
         for unique_id, content in contents.items():
-            context["ti"].xcom_push(key=unique_id, value=base64.b64encode(zlib.compress(content)).decode())
+            context["ti"].xcom_push(key=unique_id, value=untrusted.packed(content))
         return
     folder = _folder(context, context["ti"].task_id)
     files = [(folder / f"{unique_id}{_ENDING}", content) for unique_id, content in contents.items()]
@@ -71,14 +70,15 @@ def fetch(unique_id: str, context: Context | Mapping[str, Any], task_id: str) ->
     if settings.upload_sql_to_xcom:
         ti: Any = context["ti"]
         text = compat.xcom(unique_id, dag_id=ti.dag_id, run_id=ti.run_id, task_id=task_id, map_index=ti.map_index)
-        content = None if text is None else zlib.decompress(base64.b64decode(text))
+        content = untrusted.unpacked(text)
     else:
         content = None
-        with suppress(FileNotFoundError):
-            content = (_folder(context, task_id) / f"{unique_id}{_ENDING}").read_bytes()
-    if content is None:
+        path = _folder(context, task_id) / f"{unique_id}{_ENDING}"
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            content = file.read(untrusted.SMALL.most + 1)
+    if (model := untrusted.value_of(content, CompiledModel)) is None:
         raise LookupError(f"There is no SQL of {unique_id} in this run. Clear the task {task_id} too: it compiles it.")
-    return msgspec.json.decode(content, type=CompiledModel)
+    return model
 
 
 def delete(context: Context | Mapping[str, Any], task_id: str) -> int:

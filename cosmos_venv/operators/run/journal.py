@@ -30,7 +30,8 @@ import msgspec
 
 from cosmos_venv.compat import masked
 from cosmos_venv.dbt.log_lines import DONE_STATUSES, NodeEvent
-from cosmos_venv.files.durable_files import is_private, make_private
+from cosmos_venv.files.durable_files import is_private, make_private, open_own
+from cosmos_venv.files.untrusted import whole_lines
 from cosmos_venv.io import map_index
 from cosmos_venv.managed import caches
 from cosmos_venv.operators.run.journal_lines import FAILED, SQL, TryRecord, begun_try, line_of, packed
@@ -39,7 +40,7 @@ from cosmos_venv.operators.run.shared_record import Done, Pace, Progress, Shared
 _FOLDER = "journals-v1"
 _SHOWN = frozenset({"text", "message", SQL})
 _WITH_SQL = frozenset({"model", "snapshot"})
-_LONGEST_SQL = 65_536  # characters: it becomes an XCom
+_LONGEST_TEXT = 65_536  # characters, of SQL too: it becomes an XCom
 _MOST_DAYS = 30
 _DIGITS = 32
 
@@ -244,7 +245,7 @@ class Journal:
             self._log.warning("The journal of this task is not kept in %s: others can write there.", self._folder)
             return
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        self._file = os.open(self._folder / f"{self._tries.number:04}.jsonl", flags, 0o600)
+        self._file = open_own(self._folder / f"{self._tries.number:04}.jsonl", flags, 0o600)
 
     def _take(self, node: str, status: str) -> None:
         if status in DONE_STATUSES:
@@ -266,6 +267,7 @@ class Journal:
                 self._has_warned = True
 
     def _append(self, line: Mapping[str, Any]) -> None:
+        line = {name: each[:_LONGEST_TEXT] if isinstance(each, str) else each for name, each in line.items()}
         if self._told:
             # The processes that show it know no secret of this task, which its own log would hide.
             line = {name: masked(each) if name in _SHOWN else each for name, each in line.items()}
@@ -273,7 +275,8 @@ class Journal:
         if self._file is None:
             return
         try:
-            os.write(self._file, json.dumps(line).encode() + b"\n")  # in one call: a kill leaves no half of it
+            # In one call: a kill leaves no half of it. Half of a character that dbt has said is none for the reader.
+            os.write(self._file, json.dumps(line, ensure_ascii=False).encode(errors="replace") + b"\n")
         except OSError as error:
             self._log.warning("The journal of this task cannot be written: %s", error)
             os.close(self._file)
@@ -382,7 +385,7 @@ def _compiled_sql(event: NodeEvent, target: Path | None) -> str:
         # dbt 2 says the path from the project on, dbt 1 from the folder of models on.
         for file in (folder / path, *folder.glob(f"*/{path}")):
             if file.is_file():
-                return file.read_text(encoding="utf-8", errors="backslashreplace")[:_LONGEST_SQL]
+                return file.read_text(encoding="utf-8", errors="backslashreplace")[:_LONGEST_TEXT]
     return ""
 
 
@@ -392,11 +395,10 @@ def _begin_of_run(context: Mapping[str, Any]) -> str:
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        content = path.read_text(encoding="utf-8")
-    except OSError:
-        return
-    yield from filter(None, map(line_of, content.splitlines()))
+    lines, reached = whole_lines(path)
+    while lines:
+        yield from filter(None, map(line_of, lines))
+        lines, reached = whole_lines(path, reached)
 
 
 def _sweep(folder: Path) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -12,12 +9,16 @@ from typing import Any
 import msgspec
 
 from cosmos_venv.dbt.log_lines import DONE_STATUSES
+from cosmos_venv.files import untrusted
 
 SUCCESS, FAILED, SKIPPED = "success", "failed", "skipped"
 """States of a node and of a task."""
 
 SQL = "sql"
 """In a line with the end of a node: the SQL that dbt has compiled for it."""
+
+
+_SHORT = 80  # characters of a message, where the messages of all nodes are too long
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True):
@@ -69,6 +70,13 @@ class TryRecord(msgspec.Struct, kw_only=True):
         """The record as it is now."""
         return msgspec.structs.replace(self, outcomes=dict(self.outcomes))
 
+    def with_short_messages(self) -> TryRecord:
+        """The record with the beginning of each message."""
+        outcomes = {
+            node: msgspec.structs.replace(each, message=each.message[:_SHORT]) for node, each in self.outcomes.items()
+        }
+        return msgspec.structs.replace(self, outcomes=outcomes)
+
     def take(self, line: Mapping[str, Any]) -> None:
         """Take note of a line of the try.
 
@@ -84,6 +92,7 @@ class TryRecord(msgspec.Struct, kw_only=True):
             # What dbt's artifacts say comes behind its events.
             message = str(line.get("message") or line.get("text") or (found.message if found else ""))
             rows = line.get("rows")
+            rows = rows if isinstance(rows, int) else None
             try:
                 seconds = float(line.get("seconds") or 0)
             except (TypeError, ValueError):  # a line that is none of ours
@@ -113,7 +122,11 @@ def packed(key: str, tries: Iterable[TryRecord]) -> str:
     :param key: of the journal, so that nobody takes them for those of another one.
     :param tries: of one task.
     """
-    return base64.b64encode(zlib.compress(msgspec.json.encode((key, list(tries))))).decode()
+    known = list(tries)
+    content = msgspec.json.encode((key, known))
+    if untrusted.SMALL.is_exceeded_by(len(content)):  # nobody would read it
+        content = msgspec.json.encode((key, [each.with_short_messages() for each in known]))
+    return untrusted.packed(content)
 
 
 def unpacked(key: str, text: object) -> list[TryRecord]:
@@ -122,11 +135,7 @@ def unpacked(key: str, text: object) -> list[TryRecord]:
     :param key: of the journal.
     :param text: of an XCom, which anybody could have written.
     """
-    try:
-        plain = zlib.decompress(base64.b64decode(str(text), validate=True))
-        found, tries = msgspec.json.decode(plain, type=tuple[str, list[TryRecord]])
-    except (ValueError, zlib.error):
-        return []
+    found, tries = untrusted.value_of(untrusted.unpacked(text), tuple[str, list[TryRecord]]) or ("", [])
     return tries if found == key else []
 
 
@@ -143,13 +152,9 @@ def merged(*sources: Iterable[TryRecord]) -> list[TryRecord]:
     return [found[number] for number in sorted(found)]
 
 
-def line_of(text: str) -> dict[str, Any]:
+def line_of(text: str | bytes) -> dict[str, Any]:
     """A line of a journal; empty for one that is none: the disk may have been full.
 
     :param text: of the line.
     """
-    try:
-        line = json.loads(text)
-    except ValueError:
-        return {}
-    return line if isinstance(line, dict) else {}
+    return untrusted.value_of(text, dict[str, Any]) or {}

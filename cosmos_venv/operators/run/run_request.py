@@ -7,7 +7,6 @@ without a selection: those that are not chosen, and placeholders, are passed on 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from cosmos_venv.compat import AirflowException, AirflowFailException, AirflowSk
 from cosmos_venv.constants import SELECT_TASK_ID, TestIndirectSelection
 from cosmos_venv.dbt import log_lines
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.files.untrusted import value_of
 from cosmos_venv.files.yaml_files import load_yaml
 
 XCOM = "dbt_selection"
@@ -165,6 +165,10 @@ def _said(request: RunRequest) -> str:
     return ", ".join(f"{name}={text!r}" for name, text in parts.items() if text)
 
 
+class _ListedNode(msgspec.Struct):
+    unique_id: str
+
+
 def listed(lines: Iterable[str]) -> set[str]:
     """The unique ids that ``dbt ls --output json`` has listed.
 
@@ -173,11 +177,8 @@ def listed(lines: Iterable[str]) -> set[str]:
     found = set()
     for line in lines:
         text = log_lines.message(line).strip()
-        if text.startswith("{") and '"unique_id"' in text:
-            try:
-                found.add(str(json.loads(text)["unique_id"]))
-            except (ValueError, KeyError, TypeError):  # a line of the log
-                continue
+        if text.startswith("{") and '"unique_id"' in text and (node := value_of(text, _ListedNode)) is not None:
+            found.add(node.unique_id)
     return found
 
 

@@ -7,10 +7,7 @@ same.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from cosmos_venv import compat
-from cosmos_venv.files.read_limits import Limit
+from cosmos_venv.files import untrusted
 from cosmos_venv.managed import caches
 
 if TYPE_CHECKING:
@@ -33,7 +30,6 @@ _REST_AFTER_WRITE = 5.0
 # MySQL keeps 64 KiB of a Variable, and Airflow encrypts it: a third more.
 _LONGEST_PLAIN_TEXT = 30_000
 _REMOTE_SECONDS = 10.0
-_REMOTE_LIMIT = Limit(most=1 << 28)
 
 
 class Done(msgspec.Struct, frozen=True, array_like=True):
@@ -124,10 +120,13 @@ class SharedRecord:
         try:
             text = self._store.read()
             self._may_be_there = bool(text)
-            return _unpacked(text) if text else None
-        except Exception as error:  # noqa: BLE001 - whatever a store raises; also a text that somebody has changed
+            if text and (found := progress_of(text)) is not None:
+                return found
+            if text:
+                self._warn("read", "it is not what was written")
+        except Exception as error:  # noqa: BLE001 - whatever a store raises
             self._warn("read", error)
-            return None
+        return None
 
     def write(self, progress: Progress) -> bool:
         """Write it; False where that failed.
@@ -151,7 +150,7 @@ class SharedRecord:
             return False
         return True
 
-    def _warn(self, done: str, error: Exception) -> None:
+    def _warn(self, done: str, error: object) -> None:
         if not self._has_warned:
             self._has_warned = True
             consequence = "" if done == "removed" else " A retry on another host runs all nodes."
@@ -206,7 +205,7 @@ class _InObjectStorage:
         return str(self.folder)
 
     def read(self) -> str:
-        return (self.folder.read(self.name, seconds=_REMOTE_SECONDS, limit=_REMOTE_LIMIT) or b"").decode()
+        return (self.folder.read(self.name, seconds=_REMOTE_SECONDS, limit=untrusted.SMALL) or b"").decode()
 
     def write(self, text: str) -> None:
         self.folder.write(self.name, text.encode(), seconds=_REMOTE_SECONDS, sweeps=False)
@@ -224,13 +223,12 @@ def _packed(progress: Progress) -> str:
     text = msgspec.json.encode(progress)
     if len(text) <= _LONGEST_PLAIN_TEXT:
         return text.decode()
-    return base64.b64encode(zlib.compress(text)).decode()
+    return untrusted.packed(text)
 
 
-def _unpacked(text: str) -> Progress:
-    """What was kept. :raises ValueError: for a text that is none of ours."""
-    try:
-        plain = text.encode() if text.startswith("{") else zlib.decompress(base64.b64decode(text, validate=True))
-    except (binascii.Error, zlib.error) as error:
-        raise ValueError(f"it is not what was written ({error})") from error
-    return msgspec.json.decode(plain, type=Progress)
+def progress_of(text: str) -> Progress | None:
+    """What was kept in a store; None for a text that says nothing of it.
+
+    :param text: of the store.
+    """
+    return untrusted.value_of(text if text.startswith("{") else untrusted.unpacked(text), Progress)

@@ -34,7 +34,7 @@ from cosmos_venv.files.kernel_lock import (
     open_to_ask,
     unlock,
 )
-from cosmos_venv.files.read_limits import decoded as decoded_json
+from cosmos_venv.files.untrusted import value_of
 from cosmos_venv.io import map_index
 
 if TYPE_CHECKING:
@@ -309,11 +309,7 @@ def fields_of(text: str) -> dict[str, Any]:
 
     :param text: the Variable's value.
     """
-    try:
-        content = decoded_json(text, json.loads)
-    except ValueError:
-        return {}
-    return content if isinstance(content, dict) else {}
+    return value_of(text, dict[str, Any]) or {}
 
 
 def recall(scope: Scope, warn: Callable[..., object]) -> Remembered | None:

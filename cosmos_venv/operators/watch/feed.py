@@ -20,6 +20,7 @@ import msgspec
 from asgiref.sync import sync_to_async
 
 from cosmos_venv import compat
+from cosmos_venv.files.untrusted import whole_lines
 from cosmos_venv.operators.run.journal import files_of, folder_of
 from cosmos_venv.operators.run.journal_lines import SQL, TryRecord, begun_try, line_of, merged
 from cosmos_venv.operators.watch.publication import published
@@ -126,18 +127,12 @@ class JournalFiles:
         return time.monotonic() - self._grown_at < _STILL
 
     def _read_file(self, path: Path) -> bool:
-        offset = self._read.get(path, 0)
-        with suppress(OSError), path.open("rb") as file:
-            file.seek(offset)
-            # A line that is written now has no end yet.
-            lines, _, _ = file.read().rpartition(b"\n")
-            if not lines:
-                return False
-            self._read[path] = offset + len(lines) + 1
-            for text in lines.decode(errors="replace").split("\n"):
+        start = self._read.setdefault(path, 0)
+        while (found := whole_lines(path, self._read[path]))[0]:
+            lines, self._read[path] = found
+            for text in lines:
                 self._take(path, line_of(text))
-            return True
-        return False
+        return self._read[path] > start
 
     def _take(self, path: Path, line: Mapping[str, Any]) -> None:
         record = self._records.get(path)

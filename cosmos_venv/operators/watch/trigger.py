@@ -11,8 +11,9 @@ import msgspec
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from cosmos_venv import compat
+from cosmos_venv.files.untrusted import value_of
 from cosmos_venv.operators.run.journal import journal_key
-from cosmos_venv.operators.run.journal_lines import Outcome, line_of
+from cosmos_venv.operators.run.journal_lines import Outcome
 from cosmos_venv.operators.watch.feed import Feed, JournalFiles, Producer, ask, watching
 from cosmos_venv.operators.watch.verdict import Action, Told, Verdict, Watch, told_by, verdict
 
@@ -27,6 +28,11 @@ TOLD_XCOM = "dbt_told"
 
 _BETWEEN_LOOKS = 3.0
 _ENDS = {Action.SUCCEED: TaskSuccessEvent, Action.SKIP: TaskSkippedEvent, Action.FAIL: TaskFailedEvent}
+
+
+class _ToldXCom(msgspec.Struct):
+    key: str
+    number: int
 
 
 class DbtNodeTrigger(BaseTrigger):
@@ -135,9 +141,8 @@ class DbtNodeTrigger(BaseTrigger):
             self.log.warning("What earlier tries of this task were told is not known: %s", error)
             return told_by(self.node_ids, feed.tries, cleared_at=compat.asked_at({"ti": ti}))
         # An XCom of a trigger comes back as a text of JSON (Airflow 3.3.2).
-        found = line_of(left) if isinstance(left, str) else left
-        is_of_this_run = isinstance(found, Mapping) and found.get("key") == key
-        return msgspec.structs.replace(may_be, number=int(found["number"])) if is_of_this_run else may_be
+        found = value_of(left, _ToldXCom)
+        return msgspec.structs.replace(may_be, number=found.number) if found and found.key == key else may_be
 
     async def _look_again(self, ti: Any, feed: Feed, *, asks_parents: bool) -> dict[str, str | None] | None:
         """Wait for news, and ask for the tasks before this one where they count."""

@@ -21,6 +21,7 @@ import msgspec
 
 from cosmos_venv.constants import NODE_CONFIG
 from cosmos_venv.files.file_cache import FileCache
+from cosmos_venv.files.untrusted import value_of
 from cosmos_venv.rendering.configuration import Configuration
 from cosmos_venv.rendering.model import Plan, PlannedGroup, PlannedTask
 from cosmos_venv.rendering.task_arguments import project_name
@@ -168,10 +169,11 @@ def find(kept: FileCache, key: str, task_id: str, project_dir: Path) -> KeptTask
         return None
     with lines:
         entry = _look_up(lines, task_id.encode())
+    if (found := value_of(entry, KeptTask)) is None:
+        return None
     try:
-        found = msgspec.json.decode(entry or b"", type=KeptTask)
         return msgspec.structs.replace(found, task=_with_file(found.task, lambda path: str(project_dir / path)))
-    except (ValueError, KeyError):  # nothing was found, or it is no plan of ours
+    except (KeyError, TypeError):  # a node of another release
         return None
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Protocol
 
+import msgspec
 import pytest
 
 from cosmos_venv import compat
@@ -17,6 +18,7 @@ from cosmos_venv.dbt.log_lines import NodeEvent
 from cosmos_venv.operators.run.journal import Journal, NodeRow, Tries
 from cosmos_venv.operators.run.shared_record import Done, SharedRecord
 from pytest_cosmos_venv import Variables
+from tests.odd_files import KINDS, plant
 
 KEY = "c0ffee"
 
@@ -235,3 +237,43 @@ def test_object_storage_takes_the_place_of_the_variable(
     assert found == done("a")
     assert not cosmos_variables.writes
     assert [path for path in remote.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    "spoilt", [b'{"id": "\xff"}', b"[" * 100_000, b"\0" * 4096], ids=["not-utf-8", "deep", "zeros"]
+)
+def test_a_spoilt_line_takes_nothing_from_the_lines_around_it(
+    open_journal: OpenJournal, cache: Path, spoilt: bytes
+) -> None:
+    first = open_journal(1)
+    first.note(event("a"))
+    (file,) = cache.rglob("0001.jsonl")
+    with file.open("ab") as journal:
+        journal.write(spoilt + b"\n")
+    first.note(event("b"))
+
+    assert open_journal(2).done == done("a", "b")
+
+
+def test_half_a_character_in_a_line_of_dbt_loses_no_node(open_journal: OpenJournal) -> None:
+    first = open_journal(1)
+    first.note(msgspec.structs.replace(event("a"), text="a path with \udcff and a line\u2028separator"))
+
+    assert open_journal(2).done == done("a")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_journal_that_is_no_plain_file_is_neither_waited_for_nor_followed(
+    open_journal: OpenJournal, cache: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = open_journal(1)
+    first.note(event("a"))
+    (file,) = cache.rglob("0001.jsonl")
+    plant(file, kind)
+    plant(file.with_name("0002.jsonl"), kind)
+
+    second = open_journal(2)
+    second.note(event("b"))
+
+    assert second.done == done("b", number=2)
+    assert "The journal of this task cannot be written: " in caplog.text

@@ -74,6 +74,22 @@ def test_a_text_of_somebody_else_has_no_records(text: object) -> None:
     assert unpacked("one", text) == []
 
 
+def test_messages_are_cut_where_they_would_be_too_long_to_be_read() -> None:
+    messages = {f"{NODE}_{number}": Outcome("error", 1, "why " * 1_000) for number in range(4_000)}
+
+    (found,) = unpacked("one", packed("one", [TryRecord(number=1, last=1, outcomes=messages)]))
+
+    assert found.outcomes.keys() == messages.keys()
+    assert {each.message for each in found.outcomes.values()} == {"why " * 20}
+
+
+def test_rows_of_another_kind_are_unknown() -> None:
+    found = record({"id": NODE, "is_end": True, "status": "success", "rows": ["many"]})
+
+    assert unpacked("one", packed("one", [found])) == [found]
+    assert found.outcomes[NODE].rows is None
+
+
 @pytest.mark.parametrize("text", ["", "{", "[1]", "7"])
 def test_a_broken_line_says_nothing(text: str) -> None:
     assert line_of(text) == {}
