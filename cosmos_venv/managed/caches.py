@@ -57,8 +57,11 @@ def remote_listings() -> RemoteFolder | None:
 
 
 def remote_journals() -> RemoteFolder | None:
-    """Return the folder of what tasks of several nodes have done; None where a Variable keeps it."""
-    return _remote_folder("journals-v1")
+    """Return the folder of what tasks of several nodes have done, each file signed; None where Airflow keeps it.
+
+    Without a key whoever can write to the storage could make tasks green whose nodes are not built.
+    """
+    return _remote_folder("journals-v1") if settings.remote_key_conn_id or settings.remote_key_file else None
 
 
 def _remote_folder(name: str) -> RemoteFolder | None:

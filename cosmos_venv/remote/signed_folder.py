@@ -19,11 +19,45 @@ _TIME = 16  # digits of the time at which it was written, in microseconds
 logger = logging.getLogger(__name__)
 
 
+class NotSigned(ValueError):
+    """A file that nobody with the key has signed."""
+
+    def __init__(self) -> None:
+        super().__init__("it is not signed with the key of this deployment")
+
+
+def signed(content: bytes, *, name: str, key: bytes) -> bytes:
+    """Return a file with its signature: the signature (HMAC with SHA-256 over name, time and content), time, content.
+
+    :param content: of the file.
+    :param name: under which it is kept. Under another name it does not count.
+    :param key: that all machines share.
+    """
+    dated = b"%0*d" % (_TIME, time.time_ns() // 1000) + content
+    return _signature(name, dated, key) + dated
+
+
+def verified(file: bytes, *, name: str, key: bytes) -> tuple[bytes, float]:
+    """Return the content of a file of ``signed``, and when it was signed, in seconds since the epoch.
+
+    :param file: as it was found.
+    :param name: under which it was found.
+    :param key: that all machines share.
+    :raises NotSigned: when it is no such file.
+    """
+    signature, dated = file[:_SIGNATURE], file[_SIGNATURE:]
+    if not hmac.compare_digest(signature, _signature(name, dated, key)):
+        raise NotSigned
+    return dated[_TIME:], int(dated[:_TIME]) / 1e6
+
+
+def _signature(name: str, dated: bytes, key: bytes) -> bytes:
+    return hmac.new(key, name.encode() + b"\n" + dated, hashlib.sha256).digest()
+
+
 @dataclass(kw_only=True)
 class SignedFolder:
     """A folder of an object store. What goes wrong is one warning in the log, and then nothing is there.
-
-    A file is its signature (HMAC with SHA-256 over name, time and content), the time, and the content.
 
     :param folder: where the files are kept.
     :param key: that all machines share.
@@ -51,11 +85,11 @@ class SignedFolder:
             return None
         if found is None:
             return None
-        signature, signed = found[:_SIGNATURE], found[_SIGNATURE:]
-        if not hmac.compare_digest(signature, self._signature(name, signed)):
-            logger.warning("%s/%s is not used: it is not signed with the key of this deployment.", self.folder, name)
+        try:
+            return verified(found, name=name, key=self.key)
+        except NotSigned as error:
+            logger.warning("%s/%s is not used: %s.", self.folder, name, error)
             return None
-        return signed[_TIME:], int(signed[:_TIME]) / 1e6
 
     def write(self, name: str, content: bytes) -> None:
         """Keep a file for other machines.
@@ -65,18 +99,14 @@ class SignedFolder:
         """
         if self._is_out or self.limit.is_exceeded_by(len(content)):  # nobody would read it
             return
-        signed = b"%0*d" % (_TIME, time.time_ns() // 1000) + content
         try:
-            self.folder.write(name, self._signature(name, signed) + signed, seconds=self.seconds, sweeps=False)
+            self.folder.write(name, signed(content, name=name, key=self.key), seconds=self.seconds, sweeps=False)
         except RemoteError as error:
             self._give_up(error)
 
     @property
     def _is_out(self) -> bool:
         return time.monotonic() < self._out_until
-
-    def _signature(self, name: str, signed: bytes) -> bytes:
-        return hmac.new(self.key, name.encode() + b"\n" + signed, hashlib.sha256).digest()
 
     def _give_up(self, error: RemoteError) -> None:
         self._out_until = time.monotonic() + _PAUSE_SECONDS

@@ -26,6 +26,10 @@ def prepare(stack: Stack) -> dict[str, Watched]:
     stack.write("watcher", BEGIN.format(folder=str(stack.folder)) + DAGS)
     if stack.kind is CELERY:
         stack.variables["AIRFLOW__COSMOS__REMOTE_CACHE_DIR"] = f"file://{stack.folder}/storage"
+        key = stack.folder / "key"
+        key.write_text("the key of all workers")
+        key.chmod(0o600)
+        stack.variables["AIRFLOW__COSMOS_VENV__REMOTE_KEY_FILE"] = str(key)
     return make_watched(stack, "plain", "failing", "retried", "alone", "killed")
 
 

@@ -1,8 +1,8 @@
 """What the tries of a task have done, kept where workers on all hosts read it.
 
-It is kept in object storage where ``[cosmos] remote_cache_dir`` is set, else in one Airflow Variable: Airflow deletes
-the XComs of a task when its next try begins. What goes wrong there is one warning, since dbt does its work all the
-same.
+It is kept in object storage where ``[cosmos] remote_cache_dir`` and a key are set, signed: whoever could write it there
+without the key could let a try skip what is not built. Else it is kept in one Airflow Variable: Airflow deletes the
+XComs of a task when its next try begins. What goes wrong there is one warning, since dbt does its work all the same.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from cosmos_venv import compat
+from cosmos_venv import compat, settings
 from cosmos_venv.files import untrusted
 from cosmos_venv.managed import caches
+from cosmos_venv.managed.signing_key import signing_key
+from cosmos_venv.remote.signed_folder import signed, verified
 
 if TYPE_CHECKING:
     from cosmos_venv.remote.object_store import RemoteFolder
@@ -205,13 +208,24 @@ class _InObjectStorage:
         return str(self.folder)
 
     def read(self) -> str:
-        return (self.folder.read(self.name, seconds=_REMOTE_SECONDS, limit=untrusted.SMALL) or b"").decode()
+        found = self.folder.read(self.name, seconds=_REMOTE_SECONDS, limit=untrusted.SMALL)
+        return "" if found is None else verified(found, name=self.name, key=_key())[0].decode()
 
     def write(self, text: str) -> None:
-        self.folder.write(self.name, text.encode(), seconds=_REMOTE_SECONDS, sweeps=False)
+        content = signed(text.encode(), name=self.name, key=_key())
+        self.folder.write(self.name, content, seconds=_REMOTE_SECONDS, sweeps=False)
 
     def remove(self) -> None:
         self.folder.remove(self.name, seconds=_REMOTE_SECONDS)
+
+
+def _key() -> bytes:
+    return _kept_key(settings.remote_key_conn_id, settings.remote_key_file)
+
+
+@cache  # a connection is a question to Airflow, and the triggerer reads every few seconds
+def _kept_key(*_: str) -> bytes:
+    return signing_key()
 
 
 def _store_of(key: str) -> Store:

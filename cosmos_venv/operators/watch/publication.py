@@ -1,7 +1,8 @@
 """What a producer tells tasks on other hosts: a text, in object storage or in an XCom.
 
-Where ``[cosmos] remote_cache_dir`` is set, the text is written there while dbt runs, and into the XCom when the try
-ends: a host that cannot read the storage learns late what has happened, and not at all otherwise.
+Where ``[cosmos] remote_cache_dir`` and a key are set, the text is written there while dbt runs, signed with the key,
+and into the XCom when the try ends: a host that cannot read the storage learns late what has happened, and not at all
+otherwise.
 """
 
 from __future__ import annotations

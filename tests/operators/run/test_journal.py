@@ -16,7 +16,7 @@ import pytest
 from cosmos_venv import compat
 from cosmos_venv.dbt.log_lines import NodeEvent
 from cosmos_venv.operators.run.journal import Journal, NodeRow, Tries
-from cosmos_venv.operators.run.shared_record import Done, SharedRecord
+from cosmos_venv.operators.run.shared_record import Done, Progress, SharedRecord
 from pytest_cosmos_venv import Variables
 from tests.odd_files import KINDS, plant
 
@@ -220,11 +220,50 @@ def test_nodes_that_start_anew_are_not_done_in_the_next_try_either(open_journal:
     assert open_journal(2).done == done("b")
 
 
-def test_object_storage_takes_the_place_of_the_variable(
-    open_journal: OpenJournal, cosmos_variables: Variables, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of an object storage that all hosts reach, with their key."""
+    (tmp_path / "key").write_text("the key of all workers")
+    (tmp_path / "key").chmod(0o600)
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__REMOTE_KEY_FILE", str(tmp_path / "key"))
+    monkeypatch.setenv("AIRFLOW__COSMOS__REMOTE_CACHE_DIR", f"file://{tmp_path}/remote")
+    return tmp_path / "remote"
+
+
+def test_a_record_in_object_storage_that_no_worker_has_signed_lets_no_try_skip_a_node(
+    open_journal: OpenJournal, cache: Path, remote: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    remote = tmp_path / "remote"
-    monkeypatch.setenv("AIRFLOW__COSMOS__REMOTE_CACHE_DIR", f"file://{remote}")
+    first = open_journal()
+    first.note(event("a"))
+    first.close(is_over=False)
+    lose_files(cache)
+    (file,) = (path for path in remote.rglob("*") if path.is_file())
+    file.write_bytes(msgspec.json.encode(Progress(last=2, number=1, done=done("a", "b"))))
+
+    assert open_journal(2).done == {}
+    assert "it is not signed with the key of this deployment. A retry on another host runs all nodes." in caplog.text
+
+
+def test_without_a_key_airflow_keeps_what_is_done(
+    open_journal: OpenJournal,
+    cosmos_variables: Variables,
+    cache: Path,
+    remote: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("AIRFLOW__COSMOS_VENV__REMOTE_KEY_FILE")
+    first = open_journal()
+    first.note(event("a"))
+    first.close(is_over=False)
+    lose_files(cache)
+
+    assert not remote.exists()
+    assert open_journal(2).done == done("a")
+
+
+def test_object_storage_takes_the_place_of_the_variable(
+    open_journal: OpenJournal, cosmos_variables: Variables, cache: Path, remote: Path
+) -> None:
     first = open_journal()
     first.note(event("a"))
     first.close(is_over=False)

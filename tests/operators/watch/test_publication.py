@@ -11,7 +11,7 @@ import pytest
 from cosmos_venv import compat
 from cosmos_venv.operators.run.journal import journal_key
 from cosmos_venv.operators.run.journal_lines import Outcome, TryRecord, packed
-from cosmos_venv.operators.run.shared_record import remove_abandoned
+from cosmos_venv.operators.run.shared_record import record_of_watched, remove_abandoned
 from cosmos_venv.operators.watch.publication import published, publisher
 
 NODE, PRODUCER = "model.shop.orders", "dbt_producer_watcher"
@@ -52,9 +52,17 @@ def airflow(monkeypatch: pytest.MonkeyPatch) -> Airflow:
 
 @pytest.fixture
 def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of an object storage that all hosts reach."""
+    """The folder of an object storage that all hosts reach, with their key."""
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__REMOTE_KEY_FILE", str(key_file(tmp_path, "key of all workers")))
     monkeypatch.setenv("AIRFLOW__COSMOS__REMOTE_CACHE_DIR", f"file://{tmp_path}/storage")
     return tmp_path / "storage"
+
+
+def key_file(folder: Path, key: str) -> Path:
+    file = folder / key.replace(" ", "-")
+    file.write_text(key)
+    file.chmod(0o600)
+    return file
 
 
 def files(storage: Path) -> list[str]:
@@ -99,6 +107,44 @@ def test_an_old_text_in_the_storage_hides_no_end(airflow: Airflow, storage: Path
 
     assert airflow.published(is_over=False) == [""]
     assert airflow.published(is_over=True) == ["failed"]
+
+
+@pytest.mark.parametrize("forged", ["unsigned", "other-key", "of-another-run"])
+def test_a_text_in_the_storage_that_no_worker_has_signed_makes_no_task_green(
+    airflow: Airflow, storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forged: str
+) -> None:
+    publish = publisher(airflow.context)
+    assert publish is not None
+    publish(airflow.text(), is_end=False)
+    (file,) = storage.rglob("*.jsonl")
+    if forged == "unsigned":
+        file.write_text(airflow.text(end="success"))
+    elif forged == "other-key":
+        own = str(tmp_path / "key-of-all-workers")
+        monkeypatch.setenv("AIRFLOW__COSMOS_VENV__REMOTE_KEY_FILE", str(key_file(tmp_path, "key of somebody else")))
+        publish(airflow.text(end="success"), is_end=False)
+        monkeypatch.setenv("AIRFLOW__COSMOS_VENV__REMOTE_KEY_FILE", own)
+    else:
+        record_of_watched("0" * 32).write(airflow.text(end="success"))  # type: ignore[union-attr]
+        next(storage.rglob("000*.jsonl")).replace(file)
+
+    with pytest.raises(ValueError, match="it is not signed with the key of this deployment"):
+        airflow.published(is_over=True)
+    airflow.xcom = airflow.text(end="failed")
+    assert airflow.published(is_over=True) == ["failed"], "that is Airflow's own"
+
+
+def test_without_a_key_it_is_told_by_airflow_alone(
+    airflow: Airflow, storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AIRFLOW__COSMOS_VENV__REMOTE_KEY_FILE")
+    publish = publisher(airflow.context)
+    assert publish is not None
+
+    publish(airflow.text(), is_end=False)
+
+    assert files(storage) == []
+    assert airflow.published(is_over=False) == [""]
 
 
 def test_what_was_abandoned_goes_from_the_storage(airflow: Airflow, storage: Path) -> None:
