@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import msgspec
 
@@ -114,22 +114,37 @@ class FileCache(msgspec.Struct, frozen=True, kw_only=True):
         is_young = max_age is None or age(written / 1e9) <= max_age
         return written if is_young and is_private(self.folder) else None
 
+    def opened(self, digest: str, *, max_age: float | None = None) -> BinaryIO | None:
+        """Return the file of a digest, opened for reading; None when there is none. The caller closes it.
+
+        :param digest: the name under which it was written.
+        :param max_age: as for ``read``.
+        """
+        try:
+            file = os.fdopen(open_own(self.path(digest), os.O_RDONLY), "rb")
+        except OSError:
+            return None
+        seconds = age(os.fstat(file.fileno()).st_mtime)
+        if not is_private(self.folder) or (max_age is not None and seconds > max_age):
+            file.close()
+            return None
+        if max_age is None and seconds > _REFRESHED_SECONDS:
+            with suppress(OSError):
+                os.utime(file.fileno())
+        return file
+
     def mapped(self, digest: str, *, max_age: float | None = None) -> mmap | None:
         """Return the content kept under a digest as a memory map, without reading it; None when there is none.
 
         :param digest: the name under which it was written.
         :param max_age: as for ``read``.
         """
-        try:
-            with open(open_own(self.path(digest), os.O_RDONLY), "rb") as file:  # noqa: PTH123 - of a descriptor
-                seconds = age(os.fstat(file.fileno()).st_mtime)
-                if not is_private(self.folder) or (max_age is not None and seconds > max_age):
-                    return None
-                if max_age is None and seconds > _REFRESHED_SECONDS:
-                    os.utime(file.fileno())
-                return mmap(file.fileno(), 0, access=ACCESS_READ)
-        except (OSError, ValueError):  # an empty file cannot be mapped
+        file = self.opened(digest, max_age=max_age)
+        if file is None:
             return None
+        with file, suppress(OSError, ValueError):  # an empty file cannot be mapped
+            return mmap(file.fileno(), 0, access=ACCESS_READ)
+        return None
 
     def write(self, digest: str, content: bytes | Iterable[bytes]) -> None:
         """Keep a content under a digest, in one step: other processes may read or write the same one now.

@@ -11,14 +11,14 @@ import hashlib
 import logging
 import threading
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from html import escape
 
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.plugin.docs_projects import Docs, DocsProject, configured_docs
-from cosmos_venv.plugin.docs_source import DocsUnreadable, page_of
+from cosmos_venv.plugin.docs_source import DocsUnreadable, Page, kept_page, page_of, version_on_disk
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +28,9 @@ MaySee = Callable[[str | None], bool]
 PAGE = "page.html"
 """dbt's own page, beside the page with its frame."""
 
-# Each page is put together in memory, and each request that waits has one of the 40 threads of Airflow's server.
-_AT_ONCE, _MOST_WAITING, _LONGEST_WAIT = 2, 8, 60.0
+# A file of the docs is in memory while a page is made, and each request that waits has one of the 40 threads of
+# Airflow's server.
+_AT_ONCE, _MOST_WAITING, _LONGEST_WAIT = 1, 9, 60.0
 _turns = threading.BoundedSemaphore(_AT_ONCE)
 _places = threading.BoundedSemaphore(_AT_ONCE + _MOST_WAITING)
 
@@ -80,12 +81,18 @@ class Answer:
 
     :param status: its number.
     :param headers: by name.
-    :param body: the page.
+    :param body: a page of ours, or what is sent in place of dbt's page.
+    :param page: dbt's page, which is on disk; None: the body is all.
     """
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes = b""
+    page: Page | None = None
+
+    def pieces(self) -> Iterator[bytes]:
+        """Give what is sent in pieces, so that no page is in memory while a slow browser reads it."""
+        return iter([self.body] if self.body else []) if self.page is None else self.page.pieces()
 
 
 def answer(path: str, *, may_see: MaySee, known: str | None = None) -> Answer:
@@ -105,7 +112,7 @@ def answer(path: str, *, may_see: MaySee, known: str | None = None) -> Answer:
     if project is None or file not in ("", PAGE) or not may_see(project.dag_id):
         return _page(404, "dbt docs", "<p>There is no such page, or you are not allowed to see it.</p>")
     if not slash:
-        return Answer(status=307, headers={**_OURS, "Location": f"{name}/"}, body=b"")
+        return Answer(status=307, headers={**_OURS, "Location": f"{name}/", "Content-Length": "0"})
     return _theirs(project, known) if file else _frame(project)
 
 
@@ -125,20 +132,34 @@ def _frame(project: DocsProject) -> Answer:
 
 
 def _theirs(project: DocsProject, known: str | None) -> Answer:
+    version = version_on_disk(project)
+    if version is not None and known and version in known:
+        return _unchanged(version)
+    if version is not None and (page := kept_page(project, version)) is not None:
+        return _sent(page)
     with ExitStack() as held:
         for semaphore, wait in ((_places, 0.0), (_turns, _LONGEST_WAIT)):
             if not semaphore.acquire(timeout=wait):
                 return _page(503, project.title, "<p>Too many dbt docs are being read. Try again.</p>")
             held.callback(semaphore.release)
         try:
-            body = page_of(project)
+            page = page_of(project)
         except (DocsUnreadable, CosmosValueError) as error:
             logger.warning("dbt docs %s: %s", project.name, error)
             return _page(502, project.title, f"<p>{escape(str(error))}</p>")
-    headers = {**_THEIRS, "ETag": f'"{hashlib.sha256(body).hexdigest()}"'}
-    if known and headers["ETag"] in known:
-        return Answer(status=304, headers=headers, body=b"")
-    return Answer(status=200, headers=headers, body=body)
+    if known and page.version in known:
+        page.file.close()
+        return _unchanged(page.version)
+    return _sent(page)
+
+
+def _unchanged(version: str) -> Answer:
+    return Answer(status=304, headers={**_THEIRS, "ETag": f'"{version}"'})
+
+
+def _sent(page: Page) -> Answer:
+    headers = {**_THEIRS, "ETag": f'"{page.version}"', "Content-Length": str(page.size)}
+    return Answer(status=200, headers=headers, page=page)
 
 
 def _page(status: int, title: str, content: str, *, kind: str = "text") -> Answer:
@@ -146,4 +167,5 @@ def _page(status: int, title: str, content: str, *, kind: str = "text") -> Answe
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<style>{_STYLE}</style></head><body class="{kind}">{content}</body></html>'
     )
-    return Answer(status=status, headers=_OURS, body=text.encode())
+    body = text.encode()
+    return Answer(status=status, headers={**_OURS, "Content-Length": str(len(body))}, body=body)

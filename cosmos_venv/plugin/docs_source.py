@@ -3,24 +3,33 @@
 The page of ``dbt docs generate`` fetches manifest.json and catalog.json. In a frame without an origin it cannot: so
 both are put into the page, in the two places that dbt itself fills for ``dbt docs generate --static``. It then needs no
 request, and is allowed none.
+
+A page is made once for each version of its files, and kept on disk, from which all requests read it piece by piece: a
+web server has at most one file of docs in memory, however many ask.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import msgspec
 
 from cosmos_venv import settings
 from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.files.durable_files import open_own
+from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.files.os_errors import reason_of
-from cosmos_venv.files.read_limits import decoded, read_pieces, utf_8
+from cosmos_venv.files.read_limits import MEBIBYTE, decoded, utf_8
+from cosmos_venv.files.untrusted import read_plain
+from cosmos_venv.managed.caches import cache_dir
 from cosmos_venv.plugin.docs_projects import DocsProject
-from cosmos_venv.remote.download_cache import RemoteError
+from cosmos_venv.remote.download_cache import Copy, RemoteError
 from cosmos_venv.remote.remote_file import WEB, RemoteFile, shown
 
 SECONDS = 30.0
@@ -31,71 +40,247 @@ _PLACES = {b'"MANIFEST.JSON INLINE DATA"': _MANIFEST, b'"CATALOG.JSON INLINE DAT
 _EMPTY_CATALOG = b'{"nodes": {}, "sources": {}}'
 _LOADS_FILES, _HAS_DATA = b'"manifest.json"', b'"dbt_schema_version"'
 _WAY_OUT = "dbt docs generate writes it."
+_SETTING = "dbt_docs_max_bytes"
+_PIECE = MEBIBYTE // 4
+_MOST_PAGES = 100  # one for each project
 
 
 class DocsUnreadable(Exception):
     """The page cannot be shown. The text says which file, why, and what to do."""
 
 
-def page_of(project: DocsProject) -> bytes:
-    """Return dbt's page with its data.
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """dbt's page with its data, as it is kept on disk.
+
+    :param version: 64 hexadecimal digits, others where a file of the page has changed.
+    :param file: which is read from its present place on. ``pieces`` closes it.
+    :param size: bytes of the page.
+    """
+
+    version: str
+    file: BinaryIO
+    size: int
+
+    def pieces(self) -> Iterator[bytes]:
+        """Give the page in pieces of a bounded size, and close the file."""
+        with self.file:
+            while piece := self.file.read(_PIECE):
+                yield piece
+
+
+def version_on_disk(project: DocsProject) -> str | None:
+    """Return the version of a page whose files lie on this machine, which no file is read for; None for a URL.
 
     :param project: whose page it is.
-    :raises DocsUnreadable: when a file is missing, too large, or not what it should be.
     """
-    page = _read(project, project.index)
-    if not all(place in page for place in _PLACES):
-        if _LOADS_FILES in page and _HAS_DATA not in page:
-            raise DocsUnreadable(
-                f"{project.index} of {project.title} is the page of a dbt before 1.7, which has no place for the data. "
-                "Replace it by the page of a later dbt, or name that by the setting for the index."
-            )
-        return page  # dbt docs generate --static has put the data in
-    data = {place: _data(project, name) for place, name in _PLACES.items()}
-    return re.sub(b"|".join(map(re.escape, data)), lambda found: data[found[0]], page)
+    if not isinstance(project.folder, Path):
+        return None
+    looks = []
+    for name in (project.index, _MANIFEST, _CATALOG):
+        try:
+            found = (project.folder / name).lstat()
+            looks.append([found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev])
+        except OSError:
+            looks.append([])
+    return _digest(str(project.folder), project.index, looks)
 
 
-def _data(project: DocsProject, name: str) -> bytes:
+def kept_page(project: DocsProject, version: str) -> Page | None:
+    """Return the page of this version where it is kept; None where it has to be made.
+
+    :param project: whose page it is.
+    :param version: of ``version_on_disk``.
+    """
+    file = _kept_pages().opened(_key(project))
+    if file is None:
+        return None
+    if file.readline(len(version) + 1) != f"{version}\n".encode():
+        file.close()
+        return None
+    return Page(version=version, file=file, size=os.fstat(file.fileno()).st_size - file.tell())
+
+
+def page_of(project: DocsProject) -> Page:
+    """Return dbt's page with its data, which is made where its files have changed. One caller at a time: a file of the
+    docs is in memory meanwhile.
+
+    :param project: whose page it is.
+    :raises DocsUnreadable: when a file is missing, too large, or not what it should be, or the page cannot be kept.
+    """
+    if (version := version_on_disk(project)) is not None:
+        page = kept_page(project, version) or _made(project, version, lambda name: _local(project, name))
+        if version_on_disk(project) != version:
+            page.file.close()
+            raise DocsUnreadable(f"The docs of {project.title} are being written just now. Try again.")
+        return page
+    known = _known.get(project)
+    if known is not None and known.is_still(project) and (kept := kept_page(project, known.version)):
+        return kept
+    copies = _copies(project)
+    version = _digest(*(hashlib.sha256(copy.content).hexdigest() for copy in copies.values()))
+    page = kept_page(project, version) or _made(
+        project, version, lambda name: copies[name].content if name in copies else None
+    )
+    _known[project] = _Known(version=version, versions={name: copy.version for name, copy in copies.items()})
+    return page
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """The files of a page as their server or store has named their versions.
+
+    :param version: of the page.
+    :param versions: of its files by name; empty where the server says none.
+    """
+
+    version: str
+    versions: Mapping[str, Mapping[str, str]]
+
+    def is_still(self, project: DocsProject) -> bool:
+        """Return whether all files are of these versions. The server does not send a file that is.
+
+        :param project: whose page it is.
+        """
+        has_none = _MANIFEST in self.versions and _CATALOG not in self.versions
+        try:
+            if has_none and _is_there(project, _CATALOG):
+                return False
+            return all(known and _copy(project, name, known) is None for name, known in self.versions.items())
+        except DocsUnreadable:  # such as a catalog that is gone: reading all of them says what it means
+            return False
+
+
+_known: dict[DocsProject, _Known] = {}  # as many as the settings name
+
+
+def _copies(project: DocsProject) -> dict[str, Copy]:
+    """What the page of a project that lies elsewhere is made of, by name."""
+    names = [project.index]
+    found: dict[str, Copy] = {}
+    for name in names:
+        copy = _copy(project, name, {})
+        assert copy is not None  # noqa: S101 - no version was known
+        found[name] = copy
+        _refuse_too_large(project, sum(len(each.content) for each in found.values()))
+        if name == project.index and _has_places(copy.content, project):
+            names += [_MANIFEST, *([_CATALOG] if _is_there(project, _CATALOG) else [])]
+    return found
+
+
+def _made(project: DocsProject, version: str, content: Callable[[str], bytes | None]) -> Page:
+    """Make the page, and keep it on disk.
+
+    :param content: of a file by its name; None for a catalog that is missing.
+    """
+    pages = _kept_pages()
+    pages.write(_key(project), _within_limit(project, _page(project, content), f"{version}\n".encode()))
+    if (page := kept_page(project, version)) is None:
+        raise DocsUnreadable(
+            f"The page of {project.title} cannot be kept in {pages.folder}. Make room there, or set [cosmos_venv] "
+            "cache_dir to a folder that only the user of the web server may write to."
+        )
+    return page
+
+
+def _within_limit(project: DocsProject, pieces: Iterator[bytes], head: bytes) -> Iterator[bytes]:
+    yield head
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        _refuse_too_large(project, size)
+        yield piece
+
+
+def _refuse_too_large(project: DocsProject, size: int) -> None:
+    limit = settings.limit(_SETTING)
+    if limit.is_exceeded_by(size):
+        raise DocsUnreadable(
+            f"The page of {project.title} has more than [cosmos_venv] {_SETTING} = {limit.most} bytes with its data in "
+            "it, of which each < takes six. Raise that if the docs are right."
+        )
+
+
+def _page(project: DocsProject, content: Callable[[str], bytes | None]) -> Iterator[bytes]:
+    rest = content(project.index) or b""
+    if not _has_places(rest, project):
+        yield rest  # dbt docs generate --static has put the data in
+        return
+    for place in sorted(_PLACES, key=rest.index):
+        before, _, rest = rest.partition(place)  # a page that names a place again shows that name
+        yield before
+        yield from _data(project, _PLACES[place], content(_PLACES[place]))
+    yield rest
+
+
+def _has_places(page: bytes, project: DocsProject) -> bool:
+    if all(place in page for place in _PLACES):
+        return True
+    if _LOADS_FILES in page and _HAS_DATA not in page:
+        raise DocsUnreadable(
+            f"{project.index} of {project.title} is the page of a dbt before 1.7, which has no place for the data. "
+            "Replace it by the page of a later dbt, or name that by the setting for the index."
+        )
+    return False
+
+
+def _data(project: DocsProject, name: str, content: bytes | None) -> Iterator[bytes]:
     """The JSON of a file as a value of JavaScript inside of HTML."""
-    if name == _CATALOG and not _is_there(project, name):
-        return _EMPTY_CATALOG  # the page then shows no types of columns
+    if content is None:
+        content = _EMPTY_CATALOG  # the page then shows no types of columns
     try:
-        content = utf_8(_read(project, name), f"{name} of {project.title}", way_out=_WAY_OUT)
+        content = utf_8(content, f"{name} of {project.title}", way_out=_WAY_OUT)
         decoded(content, msgspec.json.Decoder(msgspec.Raw).decode)
     except (CosmosLoadDbtException, ValueError) as error:
         raise DocsUnreadable(f"{name} of {project.title} is no JSON: {error}") from error
-    # A < stands inside of texts only. It could end the script, or begin a comment.
-    return content.replace(b"<", rb"\u003c")
+    for begin in range(0, len(content), _PIECE):
+        # A < stands inside of texts only. It could end the script, or begin a comment.
+        yield content[begin : begin + _PIECE].replace(b"<", rb"\u003c")
+
+
+def _kept_pages() -> FileCache:
+    return FileCache(folder=cache_dir() / "docs-v1", suffix=".html", most=_MOST_PAGES)
+
+
+def _key(project: DocsProject) -> str:
+    return _digest(project.name, str(project.folder), project.index)
+
+
+def _digest(*facts: object) -> str:
+    return hashlib.sha256(json.dumps(facts).encode(errors="surrogateescape")).hexdigest()
 
 
 def _is_there(project: DocsProject, name: str) -> bool:
-    place = _place(project, name)
+    place = _remote(project, name)
     try:
-        return place.exists(seconds=SECONDS) if isinstance(place, RemoteFile) else os.path.lexists(place)
+        return place.exists(seconds=SECONDS)
     except RemoteError as error:
         raise _unreadable(project, name, str(error)) from error
 
 
-def _read(project: DocsProject, name: str) -> bytes:
-    place = _place(project, name)
-    limit = settings.limit("dbt_docs_max_bytes")
+def _copy(project: DocsProject, name: str, known: Mapping[str, str]) -> Copy | None:
+    """A file that lies elsewhere; None where it is of the known version."""
+    limit = settings.limit(_SETTING)
     try:
-        if isinstance(place, RemoteFile):
-            copy = place.read(seconds=SECONDS, limit=limit, stays=True)
-            return b"" if copy is None else copy.content
+        return _remote(project, name).read(known=known, seconds=SECONDS, limit=limit, stays=True)
+    except RemoteError as error:
+        raise _unreadable(project, name, str(error)) from error
+
+
+def _local(project: DocsProject, name: str) -> bytes | None:
+    """A file of this machine; None for a catalog that is missing."""
+    place = Path(project.folder, name)
+    if name == _CATALOG and not os.path.lexists(place):
+        return None
+    try:
         # A link could lead to any file that the web server may read: whoever writes dbt docs may not choose it.
-        with os.fdopen(open_own(place, os.O_RDONLY), "rb") as file:
-            return read_pieces(file.read, expected=os.fstat(file.fileno()).st_size, limit=limit, where=str(place))
-    except RemoteError as error:
-        raise _unreadable(project, name, str(error)) from error
+        return read_plain(place, settings.limit(_SETTING))
     except OSError as error:
         raise _unreadable(project, name, reason_of(error, _WAY_OUT)) from error
 
 
-def _place(project: DocsProject, name: str) -> Path | RemoteFile:
-    folder = project.folder
-    if isinstance(folder, Path):
-        return folder / name
+def _remote(project: DocsProject, name: str) -> RemoteFile:
+    folder = str(project.folder)
     url = urlsplit(folder)
     if url.scheme.lower() in WEB:  # the query may be a signature
         return RemoteFile(url=url._replace(path=f"{url.path.rstrip('/')}/{name}").geturl(), conn_id=project.conn_id)

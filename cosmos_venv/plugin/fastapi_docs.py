@@ -7,6 +7,7 @@ from typing import Any
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.core_api.security import get_user, requires_access_dag
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.responses import StreamingResponse
 
 from cosmos_venv.plugin.docs_answers import answer
 
@@ -33,4 +34,4 @@ def docs(request: Request, path: str, user: Any = Depends(get_user)) -> Response
         return True
 
     found = answer(path, may_see=may_see, known=request.headers.get("If-None-Match"))
-    return Response(found.body, status_code=found.status, headers=dict(found.headers))
+    return StreamingResponse(found.pieces(), status_code=found.status, headers=dict(found.headers))

@@ -23,7 +23,7 @@ def blueprint() -> Any:
     @has_access_view()  # type: ignore[untyped-decorator] # sends whoever is not logged in to the login
     def docs(path: str) -> Any:
         found = answer(path, may_see=may_see, known=request.headers.get("If-None-Match"))
-        return Response(found.body, status=found.status, headers=dict(found.headers))
+        return Response(found.pieces(), status=found.status, headers=dict(found.headers))
 
     made = Blueprint("dbt_docs", __name__, url_prefix=PREFIX)
     made.add_url_rule("/", "docs", docs, defaults={"path": ""})

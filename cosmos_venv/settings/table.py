@@ -164,7 +164,8 @@ SETTINGS: dict[str, Setting] = {
     ),
     "dbt_docs_max_bytes": Setting(
         default=256 * MEBIBYTE,
-        meaning="Largest size, in bytes, of a file of dbt docs that Airflow's UI shows. 0: no limit.",
+        meaning="Largest size, in bytes, of a file of dbt docs that Airflow's UI shows, and of the page with its data. "
+        "0: no limit.",
         is_also_cosmos=False,
         least=0,
     ),

@@ -24,6 +24,10 @@ def store() -> Iterator[S3]:
         yield made
 
 
+def shown(project: DocsProject) -> bytes:
+    return b"".join(page_of(project).pieces())
+
+
 def put(store: S3, *names: str) -> DocsProject:
     """Have these files alone in the store."""
     store.clear()
@@ -33,17 +37,26 @@ def put(store: S3, *names: str) -> DocsProject:
 
 
 def test_a_page_is_read_with_its_data(store: S3) -> None:
-    page = page_of(put(store, *FILES))
+    page = shown(put(store, *FILES))
 
     assert json.dumps(CATALOG).encode() in page
     assert b"model.shop.orders" in page
     assert b"INLINE DATA" not in page
 
 
+def test_a_page_is_read_once_and_again_where_a_file_has_changed(store: S3) -> None:
+    project = put(store, *FILES)
+    before = page_of(project).version
+
+    assert page_of(project).version == before
+    store._client.put_object(Bucket=BUCKET, Key="dbt/docs/catalog.json", Body=b'{"nodes": {}}')
+    assert page_of(project).version != before
+
+
 def test_a_page_without_a_catalog_is_read(store: S3) -> None:
-    assert b'catalog:{"nodes": {}, "sources": {}}' in page_of(put(store, "index.html", "manifest.json"))
+    assert b'catalog:{"nodes": {}, "sources": {}}' in shown(put(store, "index.html", "manifest.json"))
 
 
 def test_a_file_that_is_not_there_is_named(store: S3) -> None:
     with pytest.raises(DocsUnreadable, match=rf"manifest\.json of shop cannot be read from s3://{BUCKET}/dbt/docs/: "):
-        page_of(put(store, "index.html"))
+        shown(put(store, "index.html"))

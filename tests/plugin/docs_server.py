@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +14,11 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True)
 class Asked:
-    """A request: its path with the query, and a header."""
+    """A request: its path with the query, and a header; and whether a file was sent."""
 
     path: str
     key: str | None
+    was_sent: bool = False
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,11 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, *, redirects_to: str = "") -> Iterator[Server]:
+def serving(folder: Path, *, redirects_to: str = "", names_versions: bool = False) -> Iterator[Server]:
     """A server whose files lie below ``/docs/`` and ``/moved/``.
 
     :param redirects_to: where it sends what is asked for below ``/docs/``, a URL or a path; empty: nowhere.
+    :param names_versions: whether it sends an ETag, and no file to those who have it.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -42,15 +45,23 @@ def serving(folder: Path, *, redirects_to: str = "") -> Iterator[Server]:
             self._answer(has_body=False)
 
         def _answer(self, *, has_body: bool) -> None:
-            server.asked.append(Asked(self.path, self.headers.get("X-Key")))
             _, top, name = urlsplit(self.path).path.split("/")
             file = folder / name
+            tag = f'"{hashlib.sha256(file.read_bytes()).hexdigest()}"' if file.exists() and names_versions else ""
+            is_known = bool(tag) and self.headers.get("If-None-Match") == tag
+            was_sent = file.exists() and has_body and not is_known
+            server.asked.append(Asked(self.path, self.headers.get("X-Key"), was_sent))
             if redirects_to and top == "docs":
                 self.send_response(302)
                 self.send_header("Location", f"{redirects_to}/{name}")
                 self.end_headers()
+            elif is_known:
+                self.send_response(304)
+                self.end_headers()
             elif file.exists():
                 self.send_response(200)
+                if tag:
+                    self.send_header("ETag", tag)
                 self.send_header("Content-Length", str(file.stat().st_size))
                 self.end_headers()
                 if has_body:

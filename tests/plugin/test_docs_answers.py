@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import threading
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -24,7 +26,8 @@ def of(*dag_ids: str | None) -> Callable[[str | None], bool]:
 
 
 @pytest.fixture(autouse=True)
-def _two_projects(docs_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _two_projects(docs_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
     shop = {"dir": str(docs_folder), "name": "The <shop>"}
     mart = {"dir": str(docs_folder), "dag_id": "mart"}
     monkeypatch.setenv("AIRFLOW__COSMOS__DBT_DOCS_PROJECTS", json.dumps({"shop": shop, "mart": mart}))
@@ -77,6 +80,45 @@ def test_a_page_is_kept_by_nobody_but_its_browser_which_asks_each_time(docs_fold
     (docs_folder / "manifest.json").write_text("{}")
     assert answer("shop/page.html", may_see=of(None), known=tag).status == 200
     assert answer("shop/page.html", may_see=of(), known=tag).status == 404
+
+
+def test_what_a_browser_has_already_costs_no_look_into_a_file_and_no_turn(
+    docs_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tag = answer("shop/page.html", may_see=of(None)).headers["ETag"]
+    monkeypatch.setattr(docs_answers, "_turns", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(docs_answers, "_LONGEST_WAIT", 0.01)
+
+    with docs_answers._turns, refused_files(docs_folder):
+        assert answer("shop/page.html", may_see=of(None), known=tag).status == 304
+
+
+def test_a_page_that_is_made_already_takes_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = b"".join(answer("shop/page.html", may_see=of(None)).pieces())
+    monkeypatch.setattr(docs_answers, "_turns", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(docs_answers, "_LONGEST_WAIT", 0.01)
+
+    with docs_answers._turns:
+        found = answer("shop/page.html", may_see=of(None))
+
+    assert (found.status, b"".join(found.pieces())) == (200, before)
+    assert found.headers["Content-Length"] == str(len(before))
+
+
+@contextmanager
+def refused_files(folder: Path) -> Iterator[None]:
+    """Within this block each opened file below the folder is an error."""
+    is_on = True
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        if is_on and event == "open" and str(arguments[0]).startswith(str(folder)):
+            raise AssertionError(arguments)
+
+    sys.addaudithook(hook)
+    try:
+        yield
+    finally:
+        is_on = False
 
 
 @pytest.mark.parametrize("path", ["shop/", "shop/page.html", "mart/", "mart/page.html"])
