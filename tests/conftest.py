@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_cosmos_venv import AirflowHome, Wheelhouse
+from pytest_cosmos_venv.airflow.home_setup import MARKER
 from pytest_cosmos_venv.throwaway import throwaway_folder
 from tests.installed import ROOT, a_browser
 from tests.order import long_ones_first
@@ -35,6 +36,7 @@ DURATIONS = ROOT / "tests" / "durations.json"
 
 # Before anything imports Airflow, which settles on its home then. One for each xdist worker.
 _airflow_home = tempfile.mkdtemp(prefix="cosmos-venv-tests-airflow-")
+Path(_airflow_home, MARKER).touch()
 os.environ["AIRFLOW_HOME"] = _airflow_home
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 # As the toolkit's own homes say: Airflow 3.1 would not know for 30 seconds that a test has changed its DAG.

@@ -24,9 +24,11 @@ from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.airflow.home_setup import (
     CONFIG_VARIABLE,
     HOME_VARIABLE,
+    MARKER,
     OPTION,
     PATIENCE,
     RUNTIME_VARIABLE,
+    is_throwaway,
     write_config,
 )
 from pytest_cosmos_venv.airflow.versions import this_airflow
@@ -288,16 +290,18 @@ def set_up_home(setup: AirflowHomeSetup, config: pytest.Config, shared: SharedFo
     :param setup: the plugin that watches for the first import of Airflow.
     :param config: the configuration of the run.
     :param shared: the folders that all workers of the run share.
-    :raises ToolkitMisuse: Airflow is not there, has taken a home that is not this run's, or keeps its tables elsewhere
-        than in SQLite.
+    :raises ToolkitMisuse: Airflow is not there, its home or the folder of its database is no throw-away home, or it
+        keeps its tables elsewhere than in SQLite.
     """
     key = airflow_key()
     setup.point_unless_taken(config)
 
     path = home_of_airflow()
-    if not setup.is_of_this_run(path, config):
-        raise ToolkitMisuse(_too_late(setup, path))
+    if not is_throwaway(path):
+        raise ToolkitMisuse(_no_throwaway(f"home {path}") if setup.is_taken(config) else _too_late(setup, path))
     file = sqlite_file()
+    if not is_throwaway(file.resolve().parent):
+        raise ToolkitMisuse(_no_throwaway(f"database {file.resolve()}"))
     if not file.exists():
         publish(migrated_database(shared, key), file)
     elif not has_tables(file):
@@ -382,6 +386,15 @@ def publish(source: Path, file: Path) -> None:
         pass  # another worker was first
     finally:
         draft.unlink()
+
+
+def _no_throwaway(place: str) -> str:
+    return (
+        f"Airflow uses the {place}, and no file {MARKER} there says that this home is for tests alone: after each test "
+        "the database would be put back to what it was before, and a real Airflow would lose rows. Leave "
+        "AIRFLOW_HOME unset in conftest.py, and AIRFLOW__DATABASE__SQL_ALCHEMY_CONN too: this run then makes a home of "
+        f"its own. In a home that your tests have made, create an empty file {MARKER}."
+    )
 
 
 def _too_late(setup: AirflowHomeSetup, path: Path) -> str:

@@ -22,6 +22,8 @@ NAME = "cosmos_venv_airflow_home"
 """The name under which pytest knows this plugin."""
 OPTION = "cosmos_airflow_home"
 """The option in the ini file."""
+MARKER = "cosmos-throwaway-home"
+"""The file by which a home says that tests may put its database back; each home of the toolkit has it."""
 HOME_VARIABLE = "AIRFLOW_HOME"
 PATIENCE = 60
 """Seconds that a process waits for another one's write to the throw-away home's database. Python's own default is 5."""
@@ -40,6 +42,8 @@ _ELSEWHERE = (
     *(f"AIRFLOW__CORE__{key}" for key in ("LOAD_EXAMPLES", "UNIT_TEST_MODE")),
 )
 _NEIGHBOURS = ("pytest_airflow_in_a_box", "pytest_airflow_in_a_box.plugin")
+_HOMES_OF_NEIGHBOUR = "pytest-airflow-in-a-box-"
+"""How the names of the homes begin that pytest-airflow-in-a-box makes for one run and removes."""
 NEED_HOME = (
     "cosmos_airflow_home",
     "cosmos_run_dag",
@@ -162,16 +166,6 @@ class AirflowHomeSetup:
         is_set_here = (os.environ.get(HOME_VARIABLE) or None) not in (self.at_start, str(self.home))
         return is_set_here or any(map(config.pluginmanager.has_plugin, _NEIGHBOURS))
 
-    def is_of_this_run(self, home: Path, config: pytest.Config) -> bool:
-        """Whether tests may write to a home: it is not the one that was set, or fell to Airflow, before the run.
-
-        :param home: the resolved folder of a home.
-        :param config: the configuration of the run.
-        """
-        outer = Path(self.at_start or "~/airflow").expanduser().resolve()
-        # A worker of pytest-xdist inherits what such a plugin has set in the process that started it.
-        return home != outer or any(map(config.pluginmanager.has_plugin, _NEIGHBOURS))
-
     @property
     def homes(self) -> str:
         """The beginning of the paths of this run's homes, those of pytest-xdist's workers included."""
@@ -206,6 +200,15 @@ class AirflowHomeSetup:
     def _set(self, name: str, value: str | None) -> None:
         self._before.setdefault(name, os.environ.get(name))
         set_variable(name, value)
+
+
+def is_throwaway(folder: Path) -> bool:
+    """Whether a home is for tests alone, so that they may put its database back: the toolkit or pytest-airflow-in-a-box
+    has made it, or its owner has put the marker there.
+
+    :param folder: the resolved folder of the home, or that of its database.
+    """
+    return (folder / MARKER).is_file() or folder.name.startswith(_HOMES_OF_NEIGHBOUR)
 
 
 def variables_of_places() -> list[str]:
@@ -288,7 +291,7 @@ def _files(frame: FrameType | None) -> Iterator[str]:
 
 
 def write_config(home: Path) -> None:
-    """Write the ``airflow.cfg`` of a throw-away home, and make its folders.
+    """Write the marker and the ``airflow.cfg`` of a throw-away home, and make its folders.
 
     A DAG that changes within a test is serialised anew each time, which Airflow would do only after 30 seconds.
 
@@ -296,6 +299,7 @@ def write_config(home: Path) -> None:
     """
     for folder in ("dags", "logs", "plugins"):
         (home / folder).mkdir(parents=True, exist_ok=True)
+    (home / MARKER).touch()
     (home / "airflow.cfg").write_text(
         f"""\
 [core]

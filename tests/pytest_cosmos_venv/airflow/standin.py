@@ -12,8 +12,9 @@ STAND_IN = {
             get = staticmethod(lambda section, name: f"{AIRFLOW_HOME}/dags")
         """,
     "settings.py": """
+        import os
         from airflow.configuration import AIRFLOW_HOME
-        SQL_ALCHEMY_CONN = f"sqlite:///{AIRFLOW_HOME}/airflow.db"
+        SQL_ALCHEMY_CONN = os.environ.get("AIRFLOW__CORE__SQL_ALCHEMY_CONN", f"sqlite:///{AIRFLOW_HOME}/airflow.db")
 
         class Session:
             remove = staticmethod(lambda: None)

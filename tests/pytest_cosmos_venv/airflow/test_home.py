@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 import pytest_cosmos_venv
-from pytest_cosmos_venv.airflow.home_setup import NEED_HOME
+from pytest_cosmos_venv.airflow.home_setup import MARKER, NEED_HOME
 from tests.pytest_cosmos_venv.airflow.standin import USING
 from tests.pytest_cosmos_venv.inner_run import write_distribution
 
@@ -123,9 +125,10 @@ def test_a_run_that_does_not_need_it_is_left_alone(project: pytest.Pytester) -> 
 
 @pytest.mark.long
 @pytest.mark.parametrize("options", [("-p", "no:xdist"), ("-n", "1")], ids=" ".join)
-def test_a_home_that_a_conftest_has_set_up_is_used(options: Sequence[str], project: pytest.Pytester) -> None:
+def test_a_marked_home_that_a_conftest_has_set_up_is_used(options: Sequence[str], project: pytest.Pytester) -> None:
+    (project.mkdir("own") / MARKER).touch()
     project.makepyfile(
-        conftest="import os; os.makedirs('own', exist_ok=True); os.environ['AIRFLOW_HOME'] = os.path.abspath('own')",
+        conftest="import os; os.environ['AIRFLOW_HOME'] = os.path.abspath('own')",
         test_using="""
         import airflow.configuration
 
@@ -137,6 +140,45 @@ def test_a_home_that_a_conftest_has_set_up_is_used(options: Sequence[str], proje
     )
 
     project.runpytest_subprocess(*options).assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("has_marker", "setting"),
+    [
+        pytest.param(False, "home = 'real'", id="home"),
+        pytest.param(
+            True,
+            "home = 'own'; os.environ['AIRFLOW__CORE__SQL_ALCHEMY_CONN'] = f'sqlite:///{os.getcwd()}/real/airflow.db'",
+            id="database-elsewhere",
+        ),
+        pytest.param(True, "home = 'own'; os.symlink('../real/airflow.db', 'own/airflow.db')", id="database-is-a-link"),
+    ],
+)
+def test_a_home_without_the_marker_keeps_its_rows(has_marker: bool, setting: str, project: pytest.Pytester) -> None:
+    real = project.mkdir("real")
+    (project.mkdir("own") / (MARKER if has_marker else "airflow.cfg")).touch()
+    with closing(sqlite3.connect(real / "airflow.db")) as connection:
+        connection.execute("create table dag_run (id integer)")
+        connection.commit()
+    before = {file.name: file.read_bytes() for file in real.iterdir()}
+    project.makepyfile(
+        conftest=f"import os; {setting}; os.environ['AIRFLOW_HOME'] = os.path.abspath(home)",
+        test_using="""
+        import sqlite3
+
+        def test_home(cosmos_airflow_home):
+            connection = sqlite3.connect("real/airflow.db")
+            connection.execute("insert into dag_run values (1)")
+            connection.commit()
+        """,
+    )
+
+    result = project.runpytest_subprocess("-p", "no:xdist")
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"*real* {MARKER} *after each test *AIRFLOW_HOME unset *"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+    assert {file.name: file.read_bytes() for file in real.iterdir()} == before
 
 
 @pytest.mark.long
