@@ -180,7 +180,7 @@ class FolderOfWorkers:
 
     def __init__(self, config: pytest.Config) -> None:
         told: dict[str, Any] | None = getattr(config, "workerinput", None)
-        self._is_worker = told is not None
+        self._owner = None if told else os.getpid()
         self.path = Path(told[RUN_PLUGIN] if told else tempfile.mkdtemp(prefix="cosmos-run-"))
 
     @pytest.hookimpl(optionalhook=True)
@@ -192,8 +192,8 @@ class FolderOfWorkers:
         node.workerinput[RUN_PLUGIN] = str(self.path)
 
     def pytest_unconfigure(self) -> None:
-        """Remove the folder; a worker leaves it to the process that started it."""
-        if not self._is_worker:
+        """Remove the folder; a worker, and a child that a test has forked, leave it to the process that made it."""
+        if self._owner == os.getpid():
             remove_folder(self.path)
 
 

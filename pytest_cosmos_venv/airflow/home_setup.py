@@ -31,8 +31,8 @@ CONFIG_VARIABLE = "AIRFLOW_CONFIG"
 RUNTIME_VARIABLE = "XDG_RUNTIME_DIR"
 _INHERITED = "_COSMOS_AIRFLOW_HOME_AT_START"
 """The home from before the run, for workers of pytest-xdist: they inherit what a conftest.py has set since."""
-_RUN = "_COSMOS_AIRFLOW_RUN"
-"""PID of the controlling pytest process; part of the name of each worker's home."""
+_FOLDER = "_COSMOS_AIRFLOW_HOMES"
+"""The folder of all homes of a run, for workers of pytest-xdist. The controlling process makes and removes it."""
 
 # The throw-away home says where Airflow keeps things; all else that the shell configures may stay.
 _ELSEWHERE = (
@@ -66,9 +66,10 @@ class AirflowHomeSetup:
 
     def __init__(self) -> None:
         self.at_start = os.environ.pop(_INHERITED, os.environ.get(HOME_VARIABLE)) or None
-        self._run = os.environ.pop(_RUN, "") or str(os.getpid())
-        self._prefix = f"cosmos-airflow-{self._run}-"
-        self._has_workers = False
+        told = os.environ.pop(_FOLDER, None)
+        self._folder = Path(told) if told else None
+        self._made: Path | None = None
+        self._process = os.getpid()
         self.importer: str | None = None
         self.home: Path | None = None
         self._config: pytest.Config | None = None
@@ -89,8 +90,7 @@ class AirflowHomeSetup:
         """Tell workers, also those that replace others, the variables from before a conftest.py of this process set
         them.
         """
-        self._has_workers = True
-        self._set(_RUN, self._run)
+        self._set(_FOLDER, str(self.folder))
         self._set(_INHERITED, str(self.home or self.at_start or ""))
 
     @pytest.hookimpl(trylast=True)
@@ -108,21 +108,19 @@ class AirflowHomeSetup:
         self.close()
 
     def close(self) -> None:
-        """Give back the variables and remove the home."""
+        """Give back the variables, and remove the folders that this process has made."""
         if self in sys.meta_path:
             sys.meta_path.remove(self)
         for name, value in self._before.items():
             set_variable(name, value)
         self._before.clear()
-        if self.home is not None or self._has_workers:
-            import tempfile
-
+        # With the folder go homes of workers that crashed.
+        made = [folder for folder in (self.home, self._made) if folder is not None]
+        if made and os.getpid() == self._process:  # no child that a test has forked, and that ends as pytest does
             from pytest_cosmos_venv.throwaway import remove_folder
 
-            # A worker that crashed has left its own.
-            left = Path(tempfile.gettempdir()).glob(f"{self._prefix}*") if self._has_workers else [self.home]
-            for home in filter(None, left):
-                remove_folder(home)
+            for folder in made:
+                remove_folder(folder)
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:  # noqa: ARG002
         """Note the first import of Airflow, and point it at the home; Python calls this before any first import of a
@@ -167,11 +165,14 @@ class AirflowHomeSetup:
         return is_set_here or any(map(config.pluginmanager.has_plugin, _NEIGHBOURS))
 
     @property
-    def homes(self) -> str:
-        """The beginning of the paths of this run's homes, those of pytest-xdist's workers included."""
-        import tempfile
+    def folder(self) -> Path:
+        """The folder of this run's homes, those of pytest-xdist's workers included; made when it is missing."""
+        if self._folder is None:
+            import tempfile
 
-        return str(Path(tempfile.gettempdir()).resolve() / self._prefix)
+            # The name is random: containers with one temporary folder have equal PIDs.
+            self._folder = self._made = Path(tempfile.mkdtemp(prefix="cosmos-airflow-")).resolve()
+        return self._folder
 
     def point(self) -> Path:
         """Point Airflow's variables at the home of this run, and return it. It is made, and holds no database yet."""
@@ -184,7 +185,7 @@ class AirflowHomeSetup:
         if self.home is None:
             import tempfile
 
-            self.home = Path(tempfile.mkdtemp(prefix=self._prefix)).resolve()
+            self.home = Path(tempfile.mkdtemp(prefix="", dir=self.folder))
             write_config(self.home)
         return self.home
 

@@ -51,13 +51,12 @@ def refuse_where_environments_are_looked_for() -> None:
     sys.addaudithook(_hear)
 
 
-def places_of(folders: Iterable[Path], *, prefixes: Iterable[str] = ()) -> str:
+def places_of(folders: Iterable[Path]) -> str:
     """Return the value of ``PLACES_VARIABLE``.
 
     :param folders: the folders in which environments may stand.
-    :param prefixes: beginnings of paths of such folders, which may not be there yet.
     """
-    return os.pathsep.join([*(f"{os.path.realpath(folder)}{os.sep}" for folder in folders), *prefixes])
+    return os.pathsep.join(f"{os.path.realpath(folder)}{os.sep}" for folder in folders)
 
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:

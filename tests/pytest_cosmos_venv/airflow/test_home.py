@@ -80,6 +80,57 @@ def test_a_worker_that_crashes_leaves_no_home(
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("options", [("-p", "no:xdist"), ("-n", "1")], ids=" ".join)
+def test_the_homes_of_another_container_with_equal_pids_stay(
+    options: Sequence[str], project: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two containers with one temporary folder: processes of both have the same PIDs."""
+    project.makepyfile(test_using=USING)
+    project.makeconftest(
+        """
+        import os, pathlib, tempfile
+
+        def pytest_sessionfinish():
+            for number in (os.getpid(), os.getppid()):
+                os.makedirs(f"{tempfile.gettempdir()}/cosmos-airflow-{number}-other/dags", exist_ok=True)
+                pathlib.Path(f"made-{number}").touch()
+        """
+    )
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+    result = project.runpytest_subprocess(*options)
+
+    result.assert_outcomes(passed=2)
+    made = [file.name.partition("-")[2] for file in project.path.glob("made-*")]
+    assert sorted(place.name for place in tmp_path.glob("cosmos-*")) == sorted(
+        f"cosmos-airflow-{number}-other" for number in made
+    )
+
+
+def test_a_forked_child_that_ends_as_pytest_does_removes_nothing(
+    project: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.makepyfile(
+        """
+        import os
+        import pytest
+
+        def test_it(cosmos_airflow_home):
+            child = os.fork()
+            if child == 0:
+                pytest.exit("the child ends", returncode=7)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+            assert cosmos_airflow_home.database.is_file()
+        """
+    )
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+    project.runpytest_subprocess("-p", "no:xdist").assert_outcomes(passed=1)
+
+    assert list(tmp_path.glob("cosmos-*")) == []
+
+
+@pytest.mark.long
 def test_contenders_that_alone_import_airflow_settle_on_a_home_of_the_run(project: pytest.Pytester) -> None:
     project.makepyfile(
         contending="""
