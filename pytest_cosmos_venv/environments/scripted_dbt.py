@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from pytest_cosmos_venv import real_time
-from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, require, require_count, with_timeout
+from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, require, require_count, require_text, with_timeout
 from pytest_cosmos_venv.fake_dbt import RECORD_VARIABLE, is_native, native_script
 from pytest_cosmos_venv.fake_dbt.command_line import Invocation, UsageError
 from pytest_cosmos_venv.fake_dbt.native.command_line import NativeInvocation
+from pytest_cosmos_venv.fake_dbt.record import KEPT_VARIABLES_FILE
 from pytest_cosmos_venv.fake_dbt.rules import Artifact, NodeOutcome, Rule, check_command, unknown_keyword_message
 from pytest_cosmos_venv.fake_dbt.script import fits
 from pytest_cosmos_venv.recordings.recording import Recording, read_recording
@@ -34,13 +35,41 @@ _NO_COMMAND = ""
 """A command that no call has."""
 
 
+@dataclass(frozen=True)
+class _Variables(Mapping[str, str]):
+    """The environment variables of a call. A value that is not on record is refused: a test for a password that is
+    nowhere would else be green over nothing.
+    """
+
+    _values: Mapping[str, str | None] = field(repr=False)
+
+    def __getitem__(self, name: str) -> str:
+        value = self._values[name]
+        if value is None:
+            raise ToolkitMisuse(
+                f"The value of {name} is not on record, because it may be a secret of this machine. Before dbt is "
+                f"called, say .keep_env({name!r}) of the fixture that has these calls, or .keep_env('*') for all."
+            )
+        return value
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
 @dataclass(frozen=True, kw_only=True)
 class DbtCall:
     """One call of the fake dbt.
 
     :param argv: its command line; element 0 is the path of the console script.
     :param cwd: the directory in which it ran.
-    :param env: its environment variables. They are not shown in a failure's message: a password may be among them.
+    :param env: its environment variables. Of secrets, as their names tell them, only the names are on record:
+        ``keep_env`` keeps their values too. No value is shown in a failure's message.
     :param pid: the id of its process.
     :param prefix: the environment whose Python ran it.
     :param dbt_version: the version that the fake said of itself.
@@ -144,7 +173,7 @@ def _read_call(file: Path) -> DbtCall | None:
     return DbtCall(
         argv=tuple(start["argv"]),
         cwd=Path(start["cwd"]),
-        env=start["env"],
+        env=_Variables(start["env"]),
         pid=start["pid"],
         ppid=start["ppid"],
         prefix=Path(start["prefix"]),
@@ -303,6 +332,20 @@ class ScriptedDbt:
                 rules.append(Rule(recording=str(folder), speed=speed).as_json())
 
         return use
+
+    def keep_env(self, *names: str) -> None:
+        """Keep the values of these environment variables in the calls that begin from now on, also where they look like
+        secrets: ``keep_env("POSTGRES_PASSWORD")``, then ``calls[0].env["POSTGRES_PASSWORD"]``.
+
+        The values stand in a file that only this user can read, in the folder of the test.
+
+        :param *names: names, or patterns such as ``"POSTGRES_*"``; ``"*"`` keeps all.
+        """
+        for name in names:
+            require_text(name, "names")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / KEPT_VARIABLES_FILE).open("a", encoding="utf-8") as file:
+            file.write("".join(f"{name}\n" for name in names))
 
     def release(self) -> None:
         """Let every held call go on."""

@@ -32,6 +32,7 @@ SHIPPED = (
     "recorded/project.py",
     "recorded/recording.py",
     "script.py",
+    "secret_names.py",
     "tables.py",
 )
 """The files that are copied."""

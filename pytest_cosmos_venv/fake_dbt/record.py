@@ -9,15 +9,23 @@ import stat
 import sys
 import time
 import zlib
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
+
+from .secret_names import NAME_OF_CONNECTION, URL_PASSWORD, URL_USER, is_secret_variable
 
 RECORD_VARIABLE = "COSMOS_DBT_RECORD_DIR"
 """The variable that names the folder in which every call leaves one file of JSON lines, and finds its script."""
 FAULTS_FILE = "faults.json"
 """The file beside the script that says which faults of the test strike in a call."""
+KEPT_VARIABLES_FILE = "kept-variables.txt"
+"""The file beside the script with the names of variables whose values a test wants to see, one a line."""
 FOLDER_OF_ENVIRONMENT = "cosmos-dbt"
 _STDIN_LIMIT = 65536
+_SHORTEST_COPY = 8
+"""Letters of a secret of which copies in other variables are found; shorter texts stand there by chance."""
 
 
 def record_folder() -> Path | None:
@@ -61,7 +69,7 @@ class Record:
             prefix=sys.prefix,
             dbt_version=dbt_version,
             stdin=_read_stdin(),
-            env=dict(os.environ),
+            env=_without_secrets(os.environ, self._kept_variables()),
         )
 
     def add(self, event: str, **facts: Any) -> None:
@@ -74,7 +82,7 @@ class Record:
             return
         line = json.dumps({"event": event, "at": time.time(), **facts}) + "\n"
         # One write of a whole line: a reader that looks meanwhile never sees half of one. Readable by this user only,
-        # because passwords are among the variables.
+        # because a test may keep secrets.
         descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             os.write(descriptor, line.encode())
@@ -100,6 +108,13 @@ class Record:
         except FileNotFoundError:
             return {}
         return orders
+
+    def _kept_variables(self) -> list[str]:
+        assert self.folder is not None  # where there is none, nothing is written
+        try:
+            return (self.folder / KEPT_VARIABLES_FILE).read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
 
     def count_call(self, calls: str) -> int:
         """Return how many calls of a sort there were, this one included. Two at the same instant get two numbers.
@@ -127,6 +142,22 @@ class Record:
     def _flag(self, name: str) -> Path:
         assert self.folder is not None  # where there is none, there is no rule
         return self.folder / name
+
+
+def _without_secrets(environment: Mapping[str, str], kept: Iterable[str]) -> dict[str, str | None]:
+    """Return name -> value, and None in place of a secret or a text that holds one, unless its name fits a pattern."""
+    secret = {
+        name
+        for name, value in environment.items()
+        if is_secret_variable(name)
+        or NAME_OF_CONNECTION.search(name)
+        or URL_PASSWORD.search(value)
+        or URL_USER.search(value)
+    }
+    long = [environment[name] for name in secret if len(environment[name]) >= _SHORTEST_COPY]
+    secret |= {name for name, value in environment.items() if any(each in value for each in long)}
+    shown = {name for name in secret if any(fnmatchcase(name, pattern) for pattern in kept)}
+    return {name: None if name in secret - shown else value for name, value in environment.items()}
 
 
 def _read_stdin() -> str | None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pytest_cosmos_venv.recordings.secret_values import URL_PASSWORD, URL_USER, is_secret_name
+from pytest_cosmos_venv.fake_dbt.secret_names import URL_PASSWORD, URL_USER, is_secret_name
 
 STARS = "*****"
 _SHORT = 4

@@ -11,26 +11,16 @@ from urllib.parse import parse_qsl, unquote, unquote_plus
 
 import yaml
 
-# A name in a profile, in variables of dbt, in JSON.
-_NAME = re.compile(
-    r"pass(word|wd|phrase|code)|(^|_)(pass|pwd|pin|pat|auth|dsn)$|token|secret|credential|authorization|cookie|keyfile|"
-    r"private_key|(api|access|account|encryption|fernet|shared|sas|ssh|gpg|auth)_?key|(^|_)conn(ection)?_?(str(ing)?|ur[il])$",
-    re.IGNORECASE,
+from pytest_cosmos_venv.fake_dbt.secret_names import (
+    NAME_OF_CONNECTION,
+    URL_PASSWORD,
+    URL_USER,
+    is_secret_name,
+    is_secret_variable,
 )
-# That of an environment variable may say less.
-_NAME_OF_VARIABLE = re.compile(
-    r"PASS|PWD|TOKEN|SECRET|CREDENTIAL|PRIVATE|COOKIE|DSN|(^|_)(KEYS?|AUTH|PAT)(_|$)", re.IGNORECASE
-)
-# One of Airflow: an address or JSON, of which parts are secret.
-_NAME_OF_CONNECTION = re.compile(r"(^|_)CONN(_|$)", re.IGNORECASE)
+
 _PARTS_OF_CONNECTION = ("password", "extra", "__extra__")
 _SHORT_NUMBER = re.compile(r"\d{1,3}")
-_FOLDERS = ("PWD", "OLDPWD", "SSH_AUTH_SOCK")
-# The name says secret, and the value is none.
-_NO_SECRET = re.compile(r"token_(ur[il]|endpoint|type)$|primary_key|unique_key|foreign_key", re.I)
-URL_PASSWORD = re.compile(r"(?<=://)([^\s/:@'\"]*):([^\s/@'\"]+)(?=@)")
-# Whoever stands in a web address may be a token: https://ghp_x@github.com/o/r.git.
-URL_USER = re.compile(r"(?:(?<=http://)|(?<=https://))(?!@)([^\s/:@'\"?#]*)(?::[^\s/@'\"?#]*)?(?=@)", re.IGNORECASE)
 _VARIABLE = re.compile(r"""env_var\(\s*['"]([^'"]+)['"]\s*(?:,\s*['"]([^'"]*)['"]\s*)?\)""")
 _IS_OPTION = re.compile(r"--?[\w-]+=")
 _IS_JINJA = re.compile(r"{[{%]")
@@ -39,14 +29,6 @@ _SHORTEST_LINE = 12
 _SHORTEST_TOKEN = 16
 _MOST_BYTES = 65536
 _LINE_OF_A_PEM = re.compile(r"-----(BEGIN|END) ")
-
-
-def is_secret_name(name: str) -> bool:
-    """Whether what goes by a name is taken for a secret: ``password``, ``DBT_ENV_SECRET_PAT``, ``private_key``.
-
-    :param name: the name of a variable, of a key in a profile, or of a key in JSON.
-    """
-    return bool(_NAME.search(name)) and not _NO_SECRET.search(name)
 
 
 def secrets_of(
@@ -78,9 +60,9 @@ class _Finder:
         self._environment = environment
 
     def take_named(self, name: str, value: str) -> None:
-        if _NAME_OF_CONNECTION.search(name):
+        if NAME_OF_CONNECTION.search(name):
             self._take_connection(value)
-        elif (_NAME_OF_VARIABLE.search(name) or is_secret_name(name)) and name not in _FOLDERS:
+        elif is_secret_variable(name):
             self._add(value)
         self.take_text(value)
         if value.lstrip().startswith("{"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -35,8 +36,8 @@ def run(project: Path, **arguments: Any) -> None:
     DbtRunLocalOperator(**operator_arguments(project, task_id="run", install_deps=False) | arguments).execute({})
 
 
-def left_of(environment: dict[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name in (*SET_BY_AIRFLOW, "GIVEN")}
+def left_of(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: environment[name] for name in (*SET_BY_AIRFLOW, "GIVEN") if name in environment}
 
 
 def test_a_process_of_dbt_inherits_nothing_that_airflow_has_set_for_its_own(
@@ -45,7 +46,7 @@ def test_a_process_of_dbt_inherits_nothing_that_airflow_has_set_for_its_own(
     run(dbt_project, dbt_executable_path=str(cosmos_fake_venv.dbt), invocation_mode=InvocationMode.SUBPROCESS)
 
     (call,) = cosmos_fake_venv.calls
-    assert left_of(dict(call.env)) == {"GIVEN": "by the deployment"}
+    assert left_of(call.env) == {"GIVEN": "by the deployment"}
 
 
 def test_no_folder_of_the_users_code_is_on_the_path_of_a_process_of_dbt(

@@ -146,11 +146,11 @@ def test_the_workers_python_path_does_not_reach_dbt(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
-    make_operator(env={"DBT_TOKEN": 'a "b"\nc é'}).execute({})
+    make_operator(env={"DBT_PIER": 'a "b"\nc é'}).execute({})
 
     (call,) = dbt_calls()
     assert "PYTHONPATH" not in call.env
-    assert call.env["DBT_TOKEN"] == 'a "b"\nc é'
+    assert call.env["DBT_PIER"] == 'a "b"\nc é'
 
 
 def test_a_failing_dbt_fails_the_task_with_its_last_lines(make_operator: MakeOperator) -> None:

@@ -99,6 +99,7 @@ def test_dbt_is_led_to_a_database_of_the_test_alone(
         ),
     )
 
+    cosmos_fake_venv.keep_env("*")
     outcome = cosmos_run_dag(dag)
 
     assert outcome.succeeded, outcome

@@ -23,6 +23,8 @@ def test_a_run_succeeds_in_one_environment(fleet, cosmos_run_dag, cosmos_wheelho
 
 
 def test_the_password_reaches_dbt_by_its_environment_only(fleet, cosmos_run_dag, cosmos_wheelhouse):
+    cosmos_wheelhouse.keep_env("*")
+
     cosmos_run_dag(fleet)
 
     loads = [call for call in cosmos_wheelhouse.calls if call.command in ("run", "seed")]

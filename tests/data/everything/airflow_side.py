@@ -132,6 +132,7 @@ def test_a_virtualenv_task(
         virtualenv_dir=tmp_path / "environments",
     )
 
+    cosmos_wheelhouse.keep_env("*")
     task = cosmos_run_task(operator)
 
     assert task.succeeded, task

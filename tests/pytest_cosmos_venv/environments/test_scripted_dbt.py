@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pytest_cosmos_venv import FakeVenv, ScriptedDbt, ToolkitMisuse
 
 
 def test_everything_about_a_call_is_on_record(dbt: Any, cosmos_fake_venv: FakeVenv, project: Path) -> None:
+    cosmos_fake_venv.keep_env("DBT_*")
     dbt("run", "--vars", "a: ü\n", env={"DBT_PASSWORD": "s3cret", "OTHER": "x"}, input="typed")
 
     (call,) = cosmos_fake_venv.calls
@@ -30,6 +32,38 @@ def test_everything_about_a_call_is_on_record(dbt: Any, cosmos_fake_venv: FakeVe
     assert "s3cret" not in repr(call)
     (file,) = cosmos_fake_venv.folder.glob("*.jsonl")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("version", ["1.11.0", "2.0.0"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        pytest.param("GITHUB_TOKEN", "ghp_0123456789", id="name"),
+        pytest.param("AIRFLOW_CONN_WAREHOUSE", '{"password": "open-sesame"}', id="connection"),
+        pytest.param("PIP_INDEX_URL", "https://harbor:open-sesame@index.example", id="address"),
+        pytest.param("UV_INDEX", "https://ghp_0123456789@index.example/simple", id="user-of-an-address"),
+    ],
+)
+def test_a_secret_of_the_machine_is_in_no_file_unless_the_test_asks_for_it_by_name(
+    cosmos_fake_venv: FakeVenv, project: Path, name: str, value: str, version: str
+) -> None:
+    fake = cosmos_fake_venv(dbt_version=version)
+    environment = {name: value, "COPY": f"is {value}", "OTHER": "x"}
+
+    subprocess.run([fake.dbt, "run"], cwd=project, env=environment, check=True, stdout=subprocess.DEVNULL)
+    (file,) = fake.folder.glob("*.jsonl")
+    fake.keep_env(f"{name[:3]}*")
+    subprocess.run([fake.dbt, "run"], cwd=project, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+    assert value.strip("{}") not in file.read_text(encoding="utf-8").replace("\\", "")
+    first, second = (call.env for call in fake.calls)
+    assert {name, "COPY", "OTHER"} <= {*first}
+    assert name in first
+    assert first["OTHER"] == "x"
+    assert second[name] == value
+    for look in (lambda: [first[name]], lambda: first.get("COPY"), lambda: [*first.values()], lambda: dict(first)):
+        with pytest.raises(ToolkitMisuse, match=rf"value of ({name}|COPY) is not on record.*\.keep_env\('"):
+            look()
 
 
 @pytest.mark.parametrize(

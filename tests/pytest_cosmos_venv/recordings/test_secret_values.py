@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv.recordings.secret_values import is_secret_name, secrets_of
+from pytest_cosmos_venv.fake_dbt.secret_names import is_secret_name
+from pytest_cosmos_venv.recordings.secret_values import secrets_of
 
 CANARY = "c4n4ry-Value"
 
