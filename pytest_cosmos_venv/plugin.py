@@ -121,6 +121,23 @@ def pytest_configure(config: pytest.Config) -> None:
         refuse_options_of_dag_checks(config)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test that needs a real dbt with each release that ``--cosmos-dbt`` names.
+
+    :param metafunc: the test.
+    """
+    from pytest_cosmos_venv.fixtures.session import named_option
+    from pytest_cosmos_venv.fixtures.warehouse import RELEASE_FIXTURE, named_releases
+
+    if RELEASE_FIXTURE not in metafunc.fixturenames:
+        return
+    if named_option(metafunc.config, "cosmos_dbt") is not None:
+        names = [release.name for release in named_releases(metafunc.config)]
+        metafunc.parametrize(
+            RELEASE_FIXTURE, names, indirect=True, scope="session", ids=[f"dbt-{name}" for name in names]
+        )
+
+
 def pytest_report_header(config: pytest.Config) -> str | None:
     """Name the implementation that is used, where that can be told without looking for it.
 

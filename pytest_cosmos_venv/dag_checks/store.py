@@ -112,7 +112,8 @@ class RecordStore:
             "dbt": dbt,
         }
         (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
-        home = self.kept / "dag-homes" / self._key(file, lister)
+        # It is made empty; the import fills it, and the next one finds what that has kept.
+        home = SharedFolders(root=self.kept).get_in_place("dag-home", self._key(file, lister), lambda _: None)
         # Short: sockets lie in it, whose paths may have a hundred characters.
         with throwaway_folder("cosmos-dag-") as scratch:
             environment = {**self._environment(file, home, scratch, seed), **_without_database(roots)}
@@ -167,7 +168,6 @@ class RecordStore:
         outer = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
         write_config(scratch)
         (scratch / "tmp").mkdir()
-        home.mkdir(parents=True, exist_ok=True)
         if (installed_airflow() or "").startswith("2."):
             # There a DAG file may write to the database, as operators of astronomer-cosmos do.
             shutil.copy(migrated_database(SharedFolders(root=self.kept), airflow_key()), scratch / DATABASE)

@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from functools import cache
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -41,14 +41,25 @@ def refuse_foreign_directories(tasks: Iterable[Any], *, taken: str = "") -> None
             raise ToolkitMisuse(f"Task {task.task_id!r}: {_refusal(_PARAMETER, os.fspath(given))}")
 
 
-@cache
-def refuse_where_environments_are_looked_for() -> None:
-    """Judge every directory of environments from now on until this process ends: Python keeps an audit hook that long.
+@contextmanager
+def foreign_directories_refused() -> Iterator[None]:
+    """Judge every directory of environments for the length of the block.
 
-    The hook acts where an implementation tells by the audit event where it looks, also while a DAG file is parsed. With
-    every implementation it acts when an operator begins to install, or to run dbt, in Airflow's hands or a test's.
+    It is judged where an implementation tells by the audit event where it looks, also while a DAG file is parsed. With
+    every implementation it is judged when an operator begins to install, or to run dbt, in Airflow's hands or a test's.
     """
-    sys.addaudithook(_hear)
+    # No audit hook: Python would keep it until the process ends. Both events come from Python code.
+    audit = sys.audit
+
+    def hear(event: str, *arguments: Any) -> None:
+        _hear(event, arguments)
+        audit(event, *arguments)
+
+    sys.audit = hear
+    try:
+        yield
+    finally:
+        sys.audit = audit
 
 
 def places_of(folders: Iterable[Path]) -> str:
@@ -60,7 +71,6 @@ def places_of(folders: Iterable[Path]) -> str:
 
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:
-    # Called for all that Python does: the way out comes first.
     if event == EVENT and not _is_of_this_run(directory := arguments[0]):
         raise ToolkitMisuse(_refusal(arguments[1], directory))
     if event == "subprocess.Popen" and PLACES_VARIABLE in os.environ:

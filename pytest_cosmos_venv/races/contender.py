@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pytest_cosmos_venv.environments.virtualenv_dirs import refuse_where_environments_are_looked_for
+from pytest_cosmos_venv.environments.virtualenv_dirs import foreign_directories_refused
 from pytest_cosmos_venv.races.event_log import ACTOR_VARIABLE, EventLog
 from pytest_cosmos_venv.races.messages import EVENTS, RaceOrder, Result, Work
 
@@ -103,7 +103,8 @@ def compete(order: RaceOrder, index: int, ready: int, start: int) -> NoReturn:
     code = 1
     try:
         _take_place(order, index)
-        code = _work(order, index, ready, start)
+        with foreign_directories_refused():
+            code = _work(order, index, ready, start)
     except BaseException:  # noqa: BLE001 - nothing may get back into the process that was forked
         traceback.print_exc()
     finally:
@@ -116,7 +117,6 @@ def _take_place(order: RaceOrder, index: int) -> None:
     _redirect(order.output_of(index))
     os.environ.clear()
     os.environ.update({**order.variables, ACTOR_VARIABLE: order.names[index]})
-    refuse_where_environments_are_looked_for()
     os.chdir(order.directory)
     tempfile.tempdir = None
     # When its time is over the race asks with this signal where a contender is.

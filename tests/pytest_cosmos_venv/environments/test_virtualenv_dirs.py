@@ -20,6 +20,8 @@ from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.throwaway import throwaway_folder
 from tests.kit import harbor_profile, operator_arguments
 
+pytest_plugins = ["pytester"]
+
 REFUSAL = (
     r"virtualenv_dir='{}' is no folder of this test run, and the test installs fakes of dbt.*"
     r"os\.environ\.get\('DBT_ENVIRONMENTS', .*monkeypatch\.setenv"
@@ -172,6 +174,27 @@ def test_folders_of_the_run_are_taken(
 
     assert [cosmos_run_dag(dag).state for dag in dags] == ["success", "success"]
     assert cosmos_wheelhouse.calls
+
+
+@pytest.mark.long
+def test_nothing_listens_to_python_after_the_last_test_with_a_wheelhouse(pytester: pytest.Pytester) -> None:
+    """An audit hook, which nobody can take out, would slow down each later test of the process."""
+    pytester.makeconftest("import sys; before, added = sys.audit, []; sys.addaudithook = added.append")
+    pytester.makepyfile(
+        """
+        import sys
+        from conftest import added, before
+
+        def test_using(cosmos_wheelhouse):
+            assert sys.audit is not before
+
+        def test_later():
+            assert sys.audit is before
+            assert added == []
+        """
+    )
+
+    pytester.runpytest_subprocess("-p", "no:xdist").assert_outcomes(passed=2)
 
 
 def test_a_look_alike_that_no_test_runs_fails_and_says_what_it_is(
