@@ -79,6 +79,8 @@ class RenderConfig:
         node.
     :param run_summary: whether a last task, ``dbt_run_summary``, has a table of what became of all nodes. It does not
         count for the state of the DAG run.
+    :param allow_empty_selection: whether a selection without nodes, or nodes that all have no task, make an empty DAG,
+        with a warning. Otherwise they are an error: an empty DAG is green.
     :raises CosmosValueError: for a value or combination that cannot be, and for what is not offered yet.
     """
 
@@ -112,6 +114,7 @@ class RenderConfig:
     ephemeral_models_as_empty_operator: bool = True
     batch_by: BatchBy | Callable[..., Any] | None = None
     run_summary: bool = False
+    allow_empty_selection: bool = False
 
     def __post_init__(self, dbt_project_path: str | Path | None) -> None:
         self._coerce()

@@ -6,14 +6,17 @@ manifest needs no dbt.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
 import math
 import os
+import re
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +47,8 @@ logger = logging.getLogger(__name__)
 
 _PROJECT_FILE = "dbt_project.yml"
 _PACKAGES_KEY, _ENV_VAR = b"packages-install-path", b"env_var"
+_LOG_LEVELS = ("DBT_ENGINE_LOG_LEVEL", "DBT_LOG_LEVEL")  # the newer name first, which counts where both are set
+_UNMATCHED = re.compile("The selection criterion '(.+)' does not match any enabled nodes")
 _PATIENCE = 60.0  # seconds for a manifest that lies elsewhere, where Airflow sets no time-out
 
 
@@ -65,8 +70,44 @@ def load(request: LoadRequest) -> Loaded:
         raise CosmosLoadDbtException(words) from error
     # A deployment may have changed the files meanwhile.
     if before is not None and before == version_of(request, only_files=True):
-        return msgspec.structs.replace(loaded, version=before)
+        loaded = msgspec.structs.replace(loaded, version=before)
+    if not loaded.selected:
+        _refuse_empty_selection(request, loaded.nodes)
     return loaded
+
+
+def _refuse_empty_selection(request: LoadRequest, nodes: _Nodes) -> None:
+    """A DAG without tasks is green, so a typo in a selection would run nothing and nobody would see it."""
+    config = request.render
+    given = [f"{name}={getattr(config, name)!r}" for name in ("select", "exclude", "selector") if getattr(config, name)]
+    # Without nodes: dbt ls has said which ones are selected, and the whole project is not known.
+    of = f"none of the {len(nodes)} nodes" if nodes else "no node"
+    text = (
+        f"RenderConfig selects {of} of {request.project_dir}: "
+        f"{', '.join(given) or 'nothing is given, and so the default selector of selectors.yml counts'}."
+    )
+    if config.allow_empty_selection:
+        logger.warning("%s allow_empty_selection makes an empty DAG of that.", text)
+        return
+    near = ", ".join(_nearest(config.select, nodes))
+    hint = f" Did you mean {near}?" if near else ""
+    raise CosmosLoadDbtException(
+        f"{text}{hint} Correct the selection. If it may be empty: RenderConfig(allow_empty_selection=True)."
+    )
+
+
+def _nearest(items: Iterable[str], nodes: _Nodes) -> list[str]:
+    """The names, tags and sources of the project that look like parts of a selection, as a selection has them."""
+    from difflib import get_close_matches
+
+    known: set[str] = set()
+    for node in nodes.values():
+        if node.resource_type is not DbtResourceType.TEST:
+            known.add(f"source:{node.resource_name}" if node.resource_type is DbtResourceType.SOURCE else node.name)
+            known.update(f"path:{each}" for each in node.original_file_path.parents if each.name)
+        known.update(f"tag:{tag}" for tag in node.tags)
+    words = [word.strip("@+") for item in items for word in re.split("[ ,]", item)]
+    return list(dict.fromkeys(near for word in words for near in get_close_matches(word, known)))
 
 
 def _load(request: LoadRequest) -> Loaded:
@@ -84,6 +125,7 @@ def _load(request: LoadRequest) -> Loaded:
 
 def _load_manifest(request: LoadRequest) -> tuple[_Nodes, _Nodes]:
     manifest, nodes = _read_manifest(request)
+    _refuse_no_node(nodes, f"The manifest {manifest.path}", "Write it anew with `dbt parse`.")
     loaded = _select_in_manifest(request, manifest, nodes)
     if request.execution.execution_mode is ExecutionMode.AIRFLOW_ASYNC and manifest.hooks:
         from cosmos_venv.dbt.bigquery.refusals import NO_HOOKS
@@ -245,6 +287,7 @@ def _load_custom(request: LoadRequest) -> tuple[_Nodes, _Nodes]:
     _refuse_selector(request, "the project's files are read without dbt")
     _refuse_no_folder(request)
     nodes, selectable = nodes_of_files(request)
+    _refuse_no_node(nodes, f"The project {request.project_dir}", "Correct the folders, or load it with dbt.")
     if not (config.select or config.exclude):
         return nodes, nodes
     return _selected(
@@ -269,16 +312,12 @@ def _selected(
         raise CosmosValueError(f"RenderConfig.select, exclude or selector, with {where}: {error}") from None
     if config.exclude and not config.selector and settings.keep_excluded_tests:
         ids = ids | tests_of(ids, nodes)
-    selected = {unique_id: node for unique_id, node in nodes.items() if unique_id in ids}
-    if not selected:
-        logger.warning(
-            "The selection fits nothing in %s: RenderConfig.select=%r, exclude=%r, selector=%r.",
-            where,
-            config.select,
-            config.exclude,
-            config.selector,
-        )
-    return nodes, selected
+    return nodes, {unique_id: node for unique_id, node in nodes.items() if unique_id in ids}
+
+
+def _refuse_no_node(nodes: _Nodes, what: str, way_out: str) -> None:
+    if not nodes:
+        raise CosmosLoadDbtException(f"{what} has no nodes, and a DAG without tasks would be green. {way_out}")
 
 
 def _refuse_selector(request: LoadRequest, reason: str) -> None:
@@ -297,25 +336,59 @@ def _artifact_folders(request: LoadRequest) -> Folders:
 
 
 def _load_dbt_ls(request: LoadRequest) -> Loaded:
-    from cosmos_venv.project.dbt_ls import parse_dbt_ls_output
+    from cosmos_venv.project.selection.evaluate import FITS_NOTHING
 
     if request.profile is None:
         raise CosmosLoadDbtException("dbt ls needs a profile: give profile_config, or load a manifest.")
     _refuse_no_folder(request)
     listing = list_nodes(request)
+    selected = _nodes_of(request, listing)
+    for line in listing.lines:  # dbt 2 says nothing of it
+        if (found := _UNMATCHED.search(line)) is not None:
+            logger.warning(FITS_NOTHING, found[1])
+    method = LoadMode.DBT_LS_CACHE if listing.was_kept else request.method
+    return Loaded(
+        nodes=selected or _whole_project(request),
+        selected=selected,
+        method=method,
+        reason=request.reason,
+        version=listing.version,
+    )
+
+
+def _nodes_of(request: LoadRequest, listing: Listing) -> _Nodes:
+    from cosmos_venv.project.dbt_ls import parse_dbt_ls_output
+
     folders = _artifact_folders(request)
-    nodes = parse_dbt_ls_output(
+    return parse_dbt_ls_output(
         listing.lines,
         project_path=folders.project,
         root_package=folders.root_package,
         packages_folder=folders.packages,
     )
-    if not nodes:
-        logger.warning(
-            "dbt ls listed no node of %s: the selection fits nothing, or the project is empty.", folders.project
-        )
-    method = LoadMode.DBT_LS_CACHE if listing.was_kept else request.method
-    return Loaded(nodes=nodes, selected=nodes, method=method, reason=request.reason, version=listing.version)
+
+
+def _whole_project(request: LoadRequest) -> _Nodes:
+    """All nodes, where dbt has listed none of a selection; none where that cannot be known at once."""
+    render = copy.copy(request.render)
+    # Said like this, no default selector counts.
+    render.select, render.exclude, render.selector = ["fqn:*", "source:*"], [], None
+    whole = replace(request, render=render)
+    try:
+        nodes = _nodes_of(whole, list_nodes(whole))
+    except CosmosLoadDbtException as error:
+        logger.info("The whole project cannot be listed now: %s", error)
+        return {}
+    environment = request.environment
+    level = next(
+        (f"{name}={environment[name]}" for name in _LOG_LEVELS if environment.get(name) in ("none", "off")), ""
+    )
+    _refuse_no_node(
+        nodes,
+        f"By dbt ls the project {request.project_dir}",
+        f"Take {level} away: dbt lists nodes by its log." if level else "Is its log level none, or model-paths wrong?",
+    )
+    return nodes
 
 
 def list_nodes(request: LoadRequest) -> Listing:

@@ -24,6 +24,7 @@ from cosmos_venv.constants import (
     SourceRenderingBehavior,
     TestBehavior,
 )
+from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.node import DbtNode, as_id
 from cosmos_venv.rendering.model import (
     EMPTY,
@@ -465,6 +466,14 @@ def plan(
     drawn |= drawing.draw_batches()
     drawn |= drawing.draw_detached()
     _log_left_out(drawing.left_out)
+    if nodes and not drawn and not render_config.allow_empty_selection:
+        kinds = ", ".join(sorted({node.resource_type.value for node in nodes.values()}))
+        raise CosmosValueError(
+            f"RenderConfig selects {len(nodes)} nodes ({kinds}), and none of them has a task under test_behavior "
+            f"{render_config.test_behavior}, source_rendering_behavior {render_config.source_rendering_behavior} and "
+            f"seed_rendering_behavior {render_config.seed_rendering_behavior}: the DAG would be empty, and green. "
+            "Correct the selection or these. If there may be no task: RenderConfig(allow_empty_selection=True)."
+        )
     if arguments.dropped:
         logger.info(
             "Seeds are only shown (SeedRenderingBehavior.RENDER_ONLY) and run nothing. Of their operator_kwargs are "

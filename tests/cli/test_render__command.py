@@ -172,6 +172,8 @@ def test_a_file_without_a_plan_is_an_error_without_a_traceback(tmp_path: Path, s
     ("words", "said"),
     [
         pytest.param([MANIFEST, "--select", "tagg:x"], "'tagg' is none of dbt's methods", id="selection"),
+        pytest.param([MANIFEST, "--select", "stg_port"], "selects none of the 32 nodes", id="no-node"),
+        pytest.param([MANIFEST, "--select", "source:*"], "none of them has a task", id="no-task"),
         pytest.param([MANIFEST, "--selector", "none"], "RenderConfig.selector='none' is not in", id="selector"),
         pytest.param([PROJECT / "dbt_ls.json"], "does not exist", id="no-manifest"),
         pytest.param([PROJECT / "none.py"], "does not exist. Give a DAG file", id="no-file"),

@@ -131,14 +131,6 @@ def test_a_yaml_selector_says_itself_which_tests_are_selected(tmp_path: Path) ->
     assert list(made.filtered_nodes) == SEED_AND_ITS_TEST[:1]
 
 
-def test_a_selection_that_fits_nothing_says_so(log: pytest.LogCaptureFixture) -> None:
-    made = loaded(ProjectConfig(DATA, manifest_path=MANIFEST), RenderConfig(select=["nothing"]))
-
-    assert made.filtered_nodes == {}
-    assert "The selection fits nothing" in log.text
-    assert "select=['nothing']" in log.text
-
-
 @pytest.mark.parametrize(
     ("project", "render", "words"),
     [

@@ -209,7 +209,7 @@ def _build(case: dict[str, Any], scratch: Path) -> Built:
             ),
             "profile_config": _profile(config.get("profile"), folder),
             "execution_config": ExecutionConfig(**given("execution")),
-            "render_config": RenderConfig(**given("render")),
+            "render_config": RenderConfig(**given("render"), allow_empty_selection=True),
             "operator_args": given("operator_args"),
             **given("extra"),
         }

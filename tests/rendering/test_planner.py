@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from cosmos_venv.config import RenderConfig
 from cosmos_venv.constants import SeedRenderingBehavior, TestBehavior
-from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.model import Plan, PlannedGroup
 from tests.rendering.made import node, planned
@@ -102,6 +103,26 @@ def test_nothing_selected_is_an_empty_plan() -> None:
     assert made.tasks == ()
 
 
+@pytest.mark.parametrize(
+    ("nodes", "render", "kinds"),
+    [
+        pytest.param([node("source.shop.raw.ships")], RenderConfig(), r"1 nodes \(source\)", id="source"),
+        pytest.param([ORDERS_TEST], RenderConfig(), r"1 nodes \(test\)", id="test"),
+        pytest.param(
+            [RAW, node("exposure.shop.x")],
+            RenderConfig(seed_rendering_behavior=SeedRenderingBehavior.NONE, test_behavior=TestBehavior.AFTER_ALL),
+            r"2 nodes \(exposure, seed\)",
+            id="seed-not-shown",
+        ),
+    ],
+)
+def test_nodes_that_all_have_no_task_are_refused(nodes: list[DbtNode], render: RenderConfig, kinds: str) -> None:
+    with pytest.raises(CosmosValueError, match=kinds):
+        planned(*nodes, render=render)
+
+    assert planned(*nodes, render=dataclasses.replace(render, allow_empty_selection=True)).tasks == ()
+
+
 def test_a_node_that_has_no_task_bridges_no_gap() -> None:
     made = planned(
         node("model.shop.a"), node("exposure.shop.x", "model.shop.a"), node("model.shop.b", "exposure.shop.x")
@@ -116,6 +137,67 @@ def test_a_group_and_a_task_of_one_id_are_refused_with_both_nodes() -> None:
 
     with pytest.raises(CosmosLoadDbtException, match=r"shop\.a and model\.shop\.a_run would both become 'a_run'"):
         planned(node("model.shop.a"), node("model.shop.a_run"), tested)
+
+
+CLASHES: dict[str, tuple[list[DbtNode], RenderConfig]] = {
+    "groups-of-two-packages": (
+        [
+            node("model.shop.a"),
+            node("model.other.a"),
+            node("test.shop.t.1", "model.shop.a"),
+            node("test.shop.u.1", "model.other.a"),
+        ],
+        RenderConfig(),
+    ),
+    "detached-tests": (
+        [
+            node("model.shop.a"),
+            node("model.shop.b"),
+            node("test.shop.t.1", "model.shop.a", "model.shop.b"),
+            node("test.other.t.2", "model.shop.a", "model.shop.b"),
+        ],
+        RenderConfig(should_detach_multiple_parents_tests=True),
+    ),
+    "folder-and-model": (
+        [
+            node("model.shop.ships"),
+            node("model.shop.x", file="models/ships/x.sql"),
+            node("test.t.t.1", "model.shop.ships"),
+        ],
+        RenderConfig(group_nodes_by_folder=True),
+    ),
+    "two-tasks": ([node("model.shop.a"), node("model.other.a")], RenderConfig()),
+    "group-and-task": (
+        [node("model.shop.a"), node("model.shop.a_run"), node("test.shop.t.1", "model.shop.a_run")],
+        RenderConfig(),
+    ),
+}
+
+
+@pytest.mark.parametrize("clash", CLASHES)
+def test_the_hook_for_ids_is_advised_where_it_mends_the_clash(clash: str) -> None:
+    nodes, render = CLASHES[clash]
+    with pytest.raises(CosmosLoadDbtException, match="would both become") as caught:
+        planned(*nodes, render=render)
+
+    render = dataclasses.replace(render, normalize_task_id=lambda each: each.unique_id)
+    try:
+        planned(*nodes, render=render)
+    except CosmosLoadDbtException:
+        assert "normalize_task_id" not in str(caught.value)
+        assert "or rename one of them." in str(caught.value)
+    else:
+        assert "normalize_task_id" in str(caught.value)
+
+
+def test_the_hook_for_ids_is_not_advised_for_a_group_that_airflow_refuses() -> None:
+    long = f"model.shop.{'a' * 260}"
+    odd = node(long), node("test.shop.t.1", long)
+
+    with pytest.raises(CosmosValueError, match=r": rename it\.$"):
+        planned(*odd)
+    with pytest.raises(CosmosValueError, match=r"RenderConfig\.normalize_task_id, or rename it\.$"):
+        planned(odd[0])
 
 
 @pytest.mark.parametrize("meta", ["text", {"cosmos": 3}, {"cosmos": {"operator_kwargs": ["pool"]}}])
@@ -165,7 +247,7 @@ def test_types_that_no_task_is_made_for_are_told_once(
     caplog.set_level(logging.INFO, "cosmos_venv.rendering.planner")
 
     for _ in range(2):
-        planned(*nodes, node("unit_test.shop.u"))
+        planned(*nodes, node("unit_test.shop.u"), render=RenderConfig(allow_empty_selection=True))
 
     words = f"No task for these selected nodes: {counts}. RenderConfig.node_converters can make some."
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [(level, words)]

@@ -135,7 +135,8 @@ def test_what_is_dropped_of_seeds_that_are_only_shown_is_told_once(caplog: pytes
     ],
 )
 def test_seeds_look_as_they_are_told(behavior: SeedRenderingBehavior, expected: dict[str, str]) -> None:
-    made = planned(node("seed.shop.raw"), render=RenderConfig(seed_rendering_behavior=behavior))
+    render = RenderConfig(seed_rendering_behavior=behavior, allow_empty_selection=True)
+    made = planned(node("seed.shop.raw"), render=render)
 
     assert {task.task_id: task.operator.rpartition(".")[2] for task in made.tasks} == expected
 

@@ -60,7 +60,7 @@ def _planned(folder: Path, render: dict[str, Any]) -> tuple[dict[str, set[str]],
     dag = DbtDag(
         dag_id="shop",
         project_config=ProjectConfig(folder, manifest_path=folder / "target" / "manifest.json"),
-        render_config=RenderConfig(load_method=LoadMode.DBT_MANIFEST, **render),
+        render_config=RenderConfig(load_method=LoadMode.DBT_MANIFEST, allow_empty_selection=True, **render),
         profile_config=ProfileConfig("shop", "dev", profiles_yml_filepath=folder / "profiles.yml"),
     )
     tests = {each: node for each, node in dag.dbt_graph.filtered_nodes.items() if "test" in node.resource_type.value}

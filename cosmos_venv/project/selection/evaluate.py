@@ -5,6 +5,7 @@ Trees are made of lists of items or of YAML. Tests come with their parents as in
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -15,6 +16,11 @@ from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.selection.criterion import Criterion
 from cosmos_venv.project.selection.graph import SelectionGraph
 from cosmos_venv.project.selection.methods import find
+
+logger = logging.getLogger(__name__)
+
+FITS_NOTHING = "%r in select or exclude fits no node of the project."
+"""The warning about one word of a selection."""
 
 # What dbt selects where no selection is given: all there is.
 _EVERYTHING = ("fqn:*", "source:*")
@@ -49,11 +55,14 @@ class Group:
     :param operation: how the sets of the parts become one.
     :param parts: criteria and groups, at least one.
     :param indirect_selection: which tests come with their parents.
+    :param word: the word of a list that the group was written as; empty for any other group. Like dbt 1, the
+        evaluation warns of a word that fits nothing.
     """
 
     operation: Operation
     parts: tuple[Part, ...]
     indirect_selection: TestIndirectSelection = TestIndirectSelection.EAGER
+    word: str = ""
 
 
 Part = Union[Criterion, Group]  # noqa: UP007 - it is made while Python 3.10 reads the file
@@ -85,6 +94,7 @@ def _union(items: Iterable[str], indirect_selection: TestIndirectSelection) -> G
             Operation.INTERSECTION,
             tuple(Criterion.from_text(part, indirect_selection) for part in word.split(",")),
             indirect_selection,
+            word if word not in _EVERYTHING else "",
         )
         for word in words
     )
@@ -229,6 +239,8 @@ def _evaluate(graph: SelectionGraph, part: Part) -> tuple[set[int], set[int]]:
         # dbt gives this second chance to data tests only: a unit test has but one parent.
         waited = {each for each in perhaps - selected if graph.relations.has_all_parents(each, there)}
         selected = selected | {each for each in waited if not graph.relations.is_unit_test(each)}
+    if part.word and not perhaps:
+        logger.warning(FITS_NOTHING, part.word)
     return selected, perhaps if has_waiting else set()
 
 

@@ -90,7 +90,7 @@ def test_a_node_that_others_read_cannot_have_a_profile_of_its_own() -> None:
 @pytest.mark.parametrize("behavior", [SeedRenderingBehavior.NONE, SeedRenderingBehavior.RENDER_ONLY])
 def test_a_seed_that_is_not_shown_cannot_have_a_profile_of_its_own(behavior: SeedRenderingBehavior) -> None:
     with pytest.raises(CosmosValueError, match=r"seed\.shop\.own: .*nobody would build it"):
-        planned(node("seed.shop.own", meta=OTHER_PROFILE), seed_rendering_behavior=behavior)
+        planned(RAW, ORDERS, node("seed.shop.own", meta=OTHER_PROFILE), seed_rendering_behavior=behavior)
 
 
 def test_tests_of_an_ephemeral_model_are_watched() -> None:
@@ -161,7 +161,7 @@ def test_more_tasks_than_the_setting_names_are_joined_by_folder(most: int, joins
 
 
 def test_a_project_without_nodes_has_no_producer() -> None:
-    assert operators(planned(node("exposure.shop.page"))) == {}
+    assert operators(planned(node("exposure.shop.page"), allow_empty_selection=True)) == {}
 
 
 def arguments(*select: str, **setup: Any) -> dict[str, Any]:
