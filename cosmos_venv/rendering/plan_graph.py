@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from cosmos_venv.constants import RUN_SUMMARY_TASK_ID, SELECT_TASK_ID
+from cosmos_venv.constants import RUN_SUMMARY_TASK_ID, SELECT_TASK_ID, TESTS
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.rendering.model import (
     Entry,
@@ -220,19 +220,26 @@ class Assembly:
         """Airflow has one name space for tasks and groups; here it can still be said which nodes are meant."""
         owners = {group_id: f"the folder {group_id}" for group_id in (self._folders.parents if self._folders else ())}
         of_batches = {used for each in self._everything() if each.members for used in each.ids}
+        given = {used for each in self._everything() if _has_id_of_hook(each) for used in each.ids}
         for each in self._everything():
             owner = each.owner
             for used in each.ids:
                 other = owners.setdefault(used, owner)
                 if other != owner:
+                    renaming = (
+                        "give them ids of their own with RenderConfig.normalize_task_id."
+                        if used in given
+                        else "rename one of them."
+                    )
                     way_out = (
                         "Name batches otherwise with a callable RenderConfig.batch_by."
                         if used in of_batches
                         else "Leave one out with RenderConfig.exclude, give each package a DbtTaskGroup of its own "
-                        "with RenderConfig.select, or give them ids of their own with RenderConfig.normalize_task_id."
+                        f"with RenderConfig.select, or {renaming}"
                     )
                     raise CosmosLoadDbtException(f"{other} and {owner} would both become {used!r}. {way_out}")
-                _refuse_bad_id(used, owner, giver="batch_by" if each.members else "normalize_task_id")
+                giver = "batch_by" if each.members else "normalize_task_id" if used in given else ""
+                _refuse_bad_id(used, owner, giver)
             if each.group is not None and len(each.group.rpartition(".")[2]) > LONGEST_GROUP_LABEL:
                 raise CosmosValueError(
                     f"{owner} would have the group {each.group!r}, whose name is longer than the {LONGEST_GROUP_LABEL} "
@@ -277,17 +284,23 @@ def _what_runs(task: PlannedTask) -> str:
     return f"tests of {task.node_id}" if is_test_of_another else task.node_id
 
 
+def _has_id_of_hook(drawn: PlannedNode) -> bool:
+    """Whether ``normalize_task_id`` is asked: for no group of a node, no detached test and no task of all tests."""
+    return drawn.node is not None and drawn.group is None and drawn.node.resource_type not in TESTS
+
+
 def _refuse_bad_id(used: str, owner: str, giver: str) -> None:
+    """Refuse an id that Airflow refuses; ``giver`` is the field of RenderConfig that gives another, empty for none."""
     if len(used) > LONGEST_ID:
+        way_out = f"give it a shorter one with RenderConfig.{giver}, or rename it" if giver else "rename it"
         raise CosmosValueError(
-            f"{owner} would become {used!r}, an id of {len(used)} characters. Airflow takes {LONGEST_ID}: "
-            f"give it a shorter one with RenderConfig.{giver}, or rename it."
+            f"{owner} would become {used!r}, an id of {len(used)} characters. Airflow takes {LONGEST_ID}: {way_out}."
         )
     if not is_airflow_id(used):
+        way_out = f", or give it another id with RenderConfig.{giver}" if giver else ""
         raise CosmosValueError(
             f"{owner} would become {used!r}. Airflow takes letters, digits, dots, dashes and underscores in an id: "
-            "rename it (the project's folder, for the test task of AFTER_ALL), or give it another id with "
-            f"RenderConfig.{giver}."
+            f"rename it (the project's folder, for the test task of AFTER_ALL){way_out}."
         )
 
 
