@@ -104,6 +104,28 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         configuration._refuse_contradictions()
         return configuration
 
+    def refuse_beside_dag(self, dag: object) -> None:
+        """Refuse what the DAG around the tasks does not allow.
+
+        :param dag: the DAG.
+        :raises CosmosValueError: where it fails fast, for which Airflow wants the trigger rule ``all_success``, and
+            tasks need another one.
+        """
+        name = next((name for name in ("fail_fast", "fail_stop") if getattr(dag, name, False)), None)
+        if name is None:
+            return
+        if self.execution.execution_mode is ExecutionMode.WATCHER:
+            what = "ExecutionMode.WATCHER: its tasks all wait from the beginning"
+            way_out = "operator_args={'fail_fast': True} lets dbt itself end at the first failure"
+        elif self.run_params is not None:
+            what, way_out = "run_params: a task runs behind tasks that were skipped", "Or leave run_params out"
+        else:
+            return
+        raise CosmosValueError(
+            f"{name}=True of the DAG does not go with {what}, and Airflow wants the trigger rule all_success of each "
+            f"task of such a DAG. Leave {name} out. {way_out}."
+        )
+
     def planning_settings(self) -> PlanningSettings:
         """The settings of Airflow's configuration for a plan, as they are now, and of the DAG."""
         return PlanningSettings(

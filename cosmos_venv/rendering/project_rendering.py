@@ -61,6 +61,7 @@ class RenderedProject:
         refuse_unknown_arguments(
             "ExecutionConfig.setup_operator_args", configuration.execution.setup_operator_args or ()
         )
+        configuration.refuse_beside_dag(dag)
         if configuration.run_params is not None:
             from cosmos_venv.rendering.run_params.dag_params import offer  # few DAGs have any
 

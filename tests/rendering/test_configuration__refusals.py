@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv import TestBehavior
-from cosmos_venv.compat import DAG, EmptyOperator
+from cosmos_venv import DbtTaskGroup, ExecutionConfig, ExecutionMode, TestBehavior
+from cosmos_venv.compat import DAG, IS_AIRFLOW_3, EmptyOperator
 from cosmos_venv.constants import DbtResourceType
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
-from tests.rendering.recorded_project import copy_of_project, dag_of, edit_node
+from tests.rendering.recorded_project import START, copy_of_project, dag_of, edit_node, manifest_arguments
 
 NODE = "model.harbor_ops.stg_vessels"
 
@@ -70,6 +70,39 @@ def test_what_would_leave_nodes_of_a_batch_out_is_refused(project: Path, argumen
         dag_of(project, operator_args=arguments, render={"batch_by": "folder"})
 
     assert str(refused.value).startswith(named)
+
+
+FAIL_FAST: dict[str, Any] = {"fail_fast" if IS_AIRFLOW_3 else "fail_stop": True}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param(
+            {"execution_config": ExecutionConfig(ExecutionMode.WATCHER)},
+            r"does not go with ExecutionMode\.WATCHER.*operator_args=\{'fail_fast': True\}",
+            id="watcher",
+        ),
+        pytest.param({"run_params": True}, r"does not go with run_params.*leave run_params out", id="run-params"),
+    ],
+)
+def test_a_dag_that_fails_fast_is_refused_where_tasks_need_another_trigger_rule(
+    project: Path, arguments: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(CosmosValueError, match=f"^{next(iter(FAIL_FAST))}=True of the DAG {words}"):
+        dag_of(project, **arguments, **FAIL_FAST)
+
+    with (
+        DAG("host", schedule=None, start_date=START, **FAIL_FAST),
+        pytest.raises(CosmosValueError, match=words),
+    ):
+        DbtTaskGroup(**manifest_arguments(project, **arguments))
+
+
+def test_a_dag_that_fails_fast_may_have_a_task_of_each_node_and_a_summary(project: Path) -> None:
+    dag = dag_of(project, render={"run_summary": True}, **FAIL_FAST)
+
+    assert "dbt_run_summary" in dag.task_ids
 
 
 def test_flags_that_leave_no_node_out_are_given_to_batches(project: Path) -> None:
