@@ -252,12 +252,22 @@ def _of_file(target: Path, dag_id: str | None, group_id: str | None) -> Rendered
     found = [rendered for dag in dags for rendered in _plans_of(dag)]
     if not found:
         raise CosmosValueError(f"{target} makes no DbtDag and no DbtTaskGroup, so that it has no plan.")
+    _warn_if_passed_over(target)
     chosen = [each for each in found if _is_meant(each, dag_id, group_id)]
     if len(chosen) == 1:
         return chosen[0]
     known = "; ".join(each.name for each in found)
     what = "several of these are meant" if chosen else "none of these is meant"
     raise CosmosValueError(f"{target} has {known}: {what}. Say which one with --dag-id and --group.")
+
+
+def _warn_if_passed_over(target: Path) -> None:
+    """Say that Airflow would not look into a file, which is imported all the same."""
+    from cosmos_venv.cli.doctor.configuration_check import FIND_IT, why_passed_over
+    from cosmos_venv.compat import looks_for_words
+
+    if looks_for_words() and (passed_over := why_passed_over(target.read_bytes())):
+        tell(f"{target}: {passed_over} {FIND_IT}", "yellow")
 
 
 def _is_meant(rendered: Rendered, dag_id: str | None, group_id: str | None) -> bool:

@@ -106,6 +106,8 @@ def _refused_values() -> Iterator[CheckResult]:
 _CHECK = "discovery"
 _WORDS = ("airflow", "dag")
 _PACKAGES = {__name__.partition(".")[0], "cosmos"}
+FIND_IT = "Write a comment such as `# an airflow dag`, or set [core] dag_discovery_safe_mode = False."
+"""The way out for such a file."""
 _MAKERS = {"DbtDag", "DbtTaskGroup", "*"}
 
 
@@ -128,16 +130,22 @@ def airflow_finds_the_file(examined: Examined) -> Iterator[CheckResult]:
         except (OSError, SyntaxError, ValueError) as error:
             yield _result(path, f"cannot be read as Python: {error}.", "Correct it.")
             continue
-        missing = [word for word in _WORDS if word.encode() not in content.lower()]
-        if makes_dags and missing:
-            words = " and ".join(repr(word) for word in missing) + (" does" if len(missing) == 1 else " do")
-            yield _result(
-                path,
-                f"Airflow passes the file over, because {words} not occur in it.",
-                "Write a comment such as `# an airflow dag`, or set [core] dag_discovery_safe_mode = False.",
-            )
+        passed_over = why_passed_over(content)
+        if makes_dags and passed_over:
+            yield _result(path, passed_over, FIND_IT)
         else:
-            yield _result(path, "Airflow looks into it." if not missing else "It makes no dbt DAG.")
+            yield _result(path, f"It makes no dbt DAG. {passed_over}" if passed_over else "Airflow looks into it.")
+
+
+def why_passed_over(content: bytes) -> str:
+    """The sentence about a file that Airflow passes over in safe mode; empty for one that it looks into.
+
+    :param content: of the file.
+    """
+    missing = [repr(word) for word in _WORDS if word.encode() not in content.lower()]
+    verb = "does" if len(missing) == 1 else "do"
+    text = f"Airflow passes the file over, because {' and '.join(missing)} {verb} not occur in it."
+    return text if missing else ""
 
 
 def _result(path: Path, text: str, way_out: str = "") -> CheckResult:

@@ -39,6 +39,13 @@ def test_a_file_that_airflow_passes_over_is_found(tmp_path: Path, source: str, m
     assert (found.outcome == "ok") if missing is None else (found.outcome, found.text) == ("failed", fault)
 
 
+def test_a_file_that_makes_no_dag_to_be_seen_is_fine_and_still_said_to_be_passed_over(tmp_path: Path) -> None:
+    (found,) = airflow_finds_the_file(Examined(files=(write_dag_file(tmp_path, "from makers import whole\n"),)))
+
+    assert found.outcome == "ok"
+    assert found.text.endswith("Airflow passes the file over, because 'airflow' and 'dag' do not occur in it.")
+
+
 def test_a_file_that_is_no_python_is_found_and_the_others_are_still_examined(run: Run, tmp_path: Path) -> None:
     broken, hidden = tmp_path / "broken.py", tmp_path / "hidden.py"
     broken.write_text("def")
