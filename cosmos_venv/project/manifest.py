@@ -187,7 +187,8 @@ class Manifest:
             known = f"It has: {', '.join(sorted(entries))}." if entries else "It has none at all."
             raise CosmosLoadDbtException(
                 f"RenderConfig.selector={selector!r} is not in {self.path}. {known} Define it in selectors.yml and "
-                "write the manifest anew."
+                "write the manifest anew with `dbt parse --no-partial-parse`: dbt 1 leaves out of a partial parse what "
+                "was added to selectors.yml."
             )
         definitions = {
             name: entry["definition"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from cosmos_venv.config import ProjectConfig, RenderConfig
 from cosmos_venv.constants import InvocationMode, LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.graph import DbtGraph
+from tests.installed import environment_of
 from tests.kit import harbor_profile
 
 DATA = Path(__file__).parent.parent / "data" / "rendering-project"
@@ -156,6 +158,27 @@ def test_a_yaml_selector_says_itself_which_tests_are_selected(tmp_path: Path) ->
 def test_what_is_missing_is_named(project: ProjectConfig, render: dict[str, Any], words: str) -> None:
     with pytest.raises(CosmosLoadDbtException, match=words):
         graph(project, RenderConfig(**render), profile_config=None).load()
+
+
+@pytest.mark.long
+def test_a_selector_that_a_partial_parse_has_left_out_is_there_after_the_command_that_is_advised(
+    dbt_project: Path,
+) -> None:
+    def parse(*more: str) -> None:
+        dbt = str(environment_of("dbt111") / "bin" / "dbt")
+        subprocess.run([dbt, "--quiet", "parse", "--profiles-dir", ".", *more], cwd=dbt_project, check=True)
+
+    parse()
+    (dbt_project / "selectors.yml").write_text("selectors: [{name: marts, definition: {method: fqn, value: mart}}]")
+    parse()
+    project = ProjectConfig(dbt_project, manifest_path=dbt_project / "target" / "manifest.json")
+    with pytest.raises(CosmosLoadDbtException, match=r"selector='marts' is not in .*It has none") as refused:
+        loaded(project, RenderConfig(selector="marts"))
+
+    advised = str(refused.value).partition("`dbt parse ")[2].partition("`")[0]
+    parse(*advised.split())
+
+    assert list(loaded(project, RenderConfig(selector="marts")).filtered_nodes) == ["model.harbor.mart"]
 
 
 @pytest.fixture
