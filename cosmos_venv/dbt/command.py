@@ -51,6 +51,9 @@ _NARROWING = frozenset(
     }
 )
 _LONGEST_WORD = 30_000  # letters of up to four bytes, of the 128 KiB that Linux takes for one word
+_LONGEST_SELECTION = 500_000  # letters, of the 2 MB that Linux takes for all words and variables
+_SELECTION = "cosmos_venv_selection"
+_INDIRECT = "--indirect-selection"
 _DEBUG = frozenset({"--debug", "-d"})
 _DEBUG_LEVELS = frozenset({"debug", "trace"})  # the second of dbt 2
 _ON = frozenset({"1", "true", "t", "yes", "y", "on"})
@@ -190,6 +193,27 @@ def narrowing_flags(words: Sequence[str]) -> list[str]:
     :param words: of a command line.
     """
     return [word for word in words if word.partition("=")[0] in _NARROWING]
+
+
+def selection_in_file(words: list[str]) -> tuple[list[str], str]:
+    """The words with ``--selector`` in place of a selection that is too long for a command line.
+
+    :param words: of a command line.
+    :returns: the words, and the content of a ``selectors.yml``; the words as they are and no content where the
+        selection is short, or has a meaning that the file cannot have: dbt takes ``--exclude`` not beside it, and in a
+        file each name by itself counts for the tests that ``cautious`` and ``buildable`` choose.
+    """
+    indirect = words[words.index(_INDIRECT) + 1] if _INDIRECT in words else "eager"
+    is_long = sum(map(len, words)) > _LONGEST_SELECTION
+    if not is_long or narrowing_flags(words) != ["--select"] or indirect not in ("eager", "empty"):
+        return words, ""
+    begin = words.index("--select")
+    end = next((place for place in range(begin + 1, len(words)) if words[place].startswith("-")), len(words))
+    names = [name for word in words[begin + 1 : end] for name in word.split()]
+    union = [name if "," not in name else {"intersection": name.split(",")} for name in names]
+    definition = {"selectors": [{"name": _SELECTION, "definition": {"union": union}}]}
+    content = msgspec.json.encode(definition).decode()  # JSON is YAML
+    return [*words[:begin], "--selector", _SELECTION, *words[end:]], content
 
 
 def refuse_narrowing(found: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import _thread
 import importlib.util
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -39,6 +40,11 @@ DbtRunnerResult = Any
 
 # As in Cosmos.
 _FURTHER_FLAGS = ("--no-static-parser",)
+# Of Linux, in execve(2), in bytes.
+_LONGEST_TEXT = 131_072
+_MOST_OF_ALL = 6 << 20
+_POINTER = 8
+_OF_THE_START = 8192  # the interpreter's path and words, and what the kernel adds
 _PLUGIN = "dbt_"  # so begins each module that dbt imports as a plugin
 
 
@@ -67,9 +73,11 @@ def run_dbt(
     :param encoding: of dbt's output; what does not decode becomes backslash escapes.
     :param cancels_queries: whether a kill begins with SIGINT, on which dbt cancels its queries, or with SIGTERM.
     :param start: what starts it; None: a guard.
+    :raises CosmosValueError: for a variable or a word, or all of them, that Linux does not take.
     :raises OSError: when it cannot be started.
     :raises CommandKilled: when ``cancellation`` was requested; dbt and its children are gone by then.
     """
+    _refuse_too_long(command, env)
     done = run_guarded(
         command,
         env=env,
@@ -83,6 +91,39 @@ def run_dbt(
         start=start or GuardedProcess,
     )
     return FullOutputSubprocessResult(done.returncode, done.lines[-1] if done.lines else "", done.lines)
+
+
+def _refuse_too_long(command: Sequence[str], env: Mapping[str, str]) -> None:
+    """Raise where no process can be started with these words and variables, for a warm dbt too.
+
+    A warm dbt would take them; but the same task would fail whenever it does not start warm.
+    """
+    words = [len(os.fsencode(word)) + 1 for word in command]
+    variables = {name: len(os.fsencode(f"{name}={value}")) + 1 for name, value in env.items()}
+    name = max(variables, key=variables.__getitem__, default="")
+    if variables and variables[name] > _LONGEST_TEXT:
+        raise CosmosValueError(
+            f"The environment variable {name} has {variables[name]:,} bytes, and Linux takes {_LONGEST_TEXT:,} for "
+            "one: dbt cannot be started. Leave it out (append_env=False keeps the worker's from dbt), or let it name a "
+            "file."
+        )
+    longest = words.index(max(words))
+    if words[longest] > _LONGEST_TEXT:
+        option = next((word for word in reversed(command[:longest]) if word.startswith("-")), command[0])
+        raise CosmosValueError(
+            f"The value of {option} has {words[longest]:,} bytes, and Linux takes {_LONGEST_TEXT:,} for one: dbt "
+            "cannot be started. Make it shorter."
+        )
+    # Linux counts a pointer for each of them, and has its limit from that of the stack (execve(2)).
+    total = sum(words) + sum(variables.values()) + _POINTER * (len(words) + len(variables)) + _OF_THE_START
+    stack = resource.getrlimit(resource.RLIMIT_STACK)[0]
+    limit = _MOST_OF_ALL if stack == resource.RLIM_INFINITY else max(min(stack // 4, _MOST_OF_ALL), _LONGEST_TEXT)
+    if total > limit:
+        raise CosmosValueError(
+            f"The command has {len(words):,} words of {sum(words):,} bytes, its {len(variables):,} environment "
+            f"variables have {sum(variables.values()):,}, and Linux takes {limit:,} for all: dbt cannot be started. "
+            "Select by tags, folders or a YAML selector instead of names, or raise the limit of the stack (ulimit -s)."
+        )
 
 
 def is_importable() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,16 @@ from typing import Any
 import pytest
 import yaml
 
-from cosmos_venv.dbt.command import DbtOptions, asks_for_debug, dbt_command, selection_text, vars_text
+from cosmos_venv.dbt.command import (
+    DbtOptions,
+    asks_for_debug,
+    dbt_command,
+    selection_in_file,
+    selection_text,
+    vars_text,
+)
 from cosmos_venv.exceptions import CosmosValueError
+from tests.installed import ENVIRONMENTS, is_missing
 
 
 def test_without_options_there_is_only_the_command() -> None:
@@ -39,6 +48,74 @@ def test_of_a_long_selection_each_word_is_apart_as_linux_takes_it() -> None:
 
     assert command == ["/bin/true", "test", "--select", *names, "--exclude", "a b"]
     subprocess.run(command, check=True)
+
+
+SELECTED = ["fqn:harbor.orders", "fqn:harbor.mart,resource_type:model", "fqn:harbor.not_null_orders_id", "source:a?b.c"]
+
+
+def test_a_selection_that_is_too_long_for_a_command_line_is_a_file() -> None:
+    many = [f"fqn:shop.{number}" for number in range(50_000)]
+
+    words, content = selection_in_file(["build", "--select", *many, "a,b c", "--indirect-selection", "empty"])
+
+    assert words == ["build", "--selector", "cosmos_venv_selection", "--indirect-selection", "empty"]
+    (selector,) = json.loads(content)["selectors"]
+    assert selector["definition"]["union"] == [*many, {"intersection": ["a", "b"]}, "c"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["--select", *SELECTED], id="short"),
+        pytest.param(["--select", *SELECTED * 9000, "--indirect-selection", "cautious"], id="tests-of-the-union"),
+        pytest.param(["--select", *SELECTED * 9000, "--exclude", "a"], id="beside-another"),
+        pytest.param(["--vars", "a" * 600_000], id="no-selection"),
+    ],
+)
+def test_any_other_selection_stays_in_the_command_line(words: list[str]) -> None:
+    assert selection_in_file(words) == (words, "")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["dbt110", "dbt111", "dbt2"])
+@pytest.mark.parametrize("indirect", ["empty", "eager"])
+def test_dbt_takes_the_same_nodes_from_the_file(tmp_path: Path, name: str, indirect: str) -> None:
+    dbt = ENVIRONMENTS / name / "bin" / "dbt"
+    if is_missing(dbt):
+        pytest.skip(f"no dbt at {dbt}: make test makes it")
+    for file, text in PROJECT.items():
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text(text)
+
+    def listed(*words: str) -> list[str]:
+        flags = ["--quiet", "--profiles-dir", ".", "--indirect-selection", indirect]
+        command = [str(dbt), "ls", *flags, *words]
+        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.splitlines()
+
+    expected = listed("--select", *SELECTED)
+    long = [f"fqn:{'x' * 100_000}{number}" for number in range(6)]
+    words, content = selection_in_file(["--select", *SELECTED, *long])
+    (tmp_path / "selectors.yml").write_text(content)
+
+    assert len(expected) >= 4
+    assert words == ["--selector", "cosmos_venv_selection"]
+    assert sorted(listed(*words)) == sorted(expected)
+
+
+PROJECT = {
+    "dbt_project.yml": "name: harbor\nprofile: harbor\n",
+    "profiles.yml": "harbor: {target: dev, outputs: {dev: {type: duckdb, path: ':memory:'}}}\n",
+    "models/orders.sql": "select 1 as id\n",
+    "models/mart.sql": "select * from {{ ref('orders') }}\n",
+    "models/other.sql": "select 1 as id\n",
+    "models/schema.yml": """
+version: 2
+sources: [{name: a.b, tables: [{name: c}]}]
+models:
+  - {name: orders, columns: [{name: id, data_tests: [not_null, unique]}]}
+  - {name: mart, columns: [{name: id, data_tests: [not_null]}]}
+""",
+}
 
 
 @pytest.mark.parametrize(

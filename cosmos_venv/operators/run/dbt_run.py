@@ -20,7 +20,13 @@ from cosmos_venv import credentials
 from cosmos_venv.compat import AirflowException, AirflowSkipException, count, to_boolean
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt import invocation
-from cosmos_venv.dbt.command import FullOutputSubprocessResult, advice_about_option, asks_for_debug, vars_flags
+from cosmos_venv.dbt.command import (
+    FullOutputSubprocessResult,
+    advice_about_option,
+    asks_for_debug,
+    selection_in_file,
+    vars_flags,
+)
 from cosmos_venv.dbt.invocation import DbtRunnerResult
 from cosmos_venv.dbt.log_lines import NodeEvent, logged_text, node_event
 from cosmos_venv.dbt.native.output import LEAVES, undone
@@ -236,7 +242,11 @@ def run_dbt_task(run: DbtRun, hooks: RunHooks) -> DbtResult:
             environment=run.env,
         ) as place:
             flags = ["--project-dir", str(place), *run.profile_config.flags(profile)]
-            words = [run.executable, *run.command[1:], *flags, *_state_flags(run, place)]
+            command_words, selectors = selection_in_file([*run.command[1:]])
+            if selectors:
+                (place / "selectors.yml").unlink(missing_ok=True)  # the link to the project's: no other selector counts
+                (place / "selectors.yml").write_text(selectors, encoding="utf-8")
+            words = [run.executable, *command_words, *flags, *_state_flags(run, place)]
             # Only variables that the operator was given count. A DBT_TARGET_PATH of the worker would mix the artifacts
             # of its tasks.
             outputs = Outputs.of(place, named_folders(run.env, run.given_env), words)

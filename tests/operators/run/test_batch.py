@@ -15,6 +15,7 @@ from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.local import DbtBatchLocalOperator
 from cosmos_venv.operators.run import journal
 from pytest_cosmos_venv import FakeVenv, Variables
+from tests.installed import DBT, needs_dbt
 from tests.kit import operator_arguments
 
 NODES = {
@@ -100,6 +101,26 @@ def test_one_command_builds_all_nodes(run_try: RunTry, dbt: FakeVenv, capfd: pyt
     assert "model.harbor.staging  success" in logged
     assert '"info"' not in logged, "the log has text, whatever dbt writes"
     assert "main.staging" in logged
+
+
+@pytest.mark.long
+@needs_dbt
+@pytest.mark.parametrize("dbt", ["1.10.0"], indirect=True)  # the real one runs
+def test_a_batch_whose_selection_is_too_long_for_a_command_line_is_built(
+    run_try: RunTry, project: Path, tmp_path: Path
+) -> None:
+    """Linux took no command of 20,000 names; a warm dbt did."""
+    target = f"{{type: duckdb, path: '{tmp_path}/harbor.duckdb'}}"
+    (project / "profiles.yml").write_text(f"harbor: {{target: dev, outputs: {{dev: {target}}}}}\n")
+    (project / "selectors.yml").write_text("selectors: [{name: mine, definition: 'tag:mine'}]\n")
+    (project / "models" / "left_out.sql").write_text("select nothing")
+    nodes = {each: f"fqn:harbor.{name} fqn:{'x' * 100_000}{name}" for each, name in NODES.items()}
+    nodes |= {each: f"{text} fqn:{'y' * 100_000}{each}" for each, text in nodes.items()}
+
+    rows = run_try(nodes=nodes, dbt_executable_path=str(DBT), warm_dbt="off")
+
+    assert statuses(rows) == {"staging": ("success", 1), "mart": ("success", 1), "report": ("success", 1)}
+    assert (project / "selectors.yml").read_text().startswith("selectors: [{name: mine")
 
 
 def test_a_failed_node_is_named_first_and_the_next_try_runs_what_is_not_done(
