@@ -254,16 +254,16 @@ class WatchedProcess:
             if not self._has_ended:
                 self._session.kill(folders=self._folders)
 
-    def lines(self, on_tick: Callable[[], None] | None = None, tick: float = 1.0) -> Iterator[bytes]:
+    def lines(self, on_tick: Callable[[], None] | None = None, tick: float = 1.0) -> Iterator[bytearray]:
         """Yield the lines of the output as they come, until its end or until nobody watches over the command any more.
 
         A child that the command leaves may keep the output open for ever: where the process that watches was killed,
-        its session is ended here.
+        its session is ended here. A line is the caller's own: many megabytes are cleared as soon as they are decoded.
 
         :param on_tick: called between the lines, and while none comes.
         :param tick: seconds between two calls of ``on_tick``.
         """
-        line: list[bytes] = []  # in pieces: each is copied once, also those of a line of many megabytes
+        line = bytearray()
         next_tick = time.monotonic() + tick
         while True:
             pause = None if on_tick is None else max(next_tick - time.monotonic(), 0.0)
@@ -277,12 +277,13 @@ class WatchedProcess:
             if not more:
                 break
             first, *others = more.split(b"\n")
-            line.append(first)
+            line += first
             for each in others:
-                yield b"".join(line) + b"\n"
-                line = [each]
-        if rest := b"".join(line):
-            yield rest
+                line += b"\n"
+                yield line
+                line = bytearray(each)
+        if line:
+            yield line
 
     def _more_output(self, pause: float | None) -> bytes | None:
         """The new output of the command; empty when no more will come, None when more may come.
@@ -465,7 +466,10 @@ def run_guarded(
             if meanwhile is not None:
                 meanwhile()
             for raw in process.lines(on_tick, tick):
-                line = raw.decode(encoding, errors="backslashreplace").rstrip("\r\n")
+                while raw.endswith((b"\r", b"\n")):
+                    del raw[-1]
+                line = raw.decode(encoding, errors="backslashreplace")
+                raw.clear()
                 lines.append(line)
                 if on_line is not None:
                     on_line(line)

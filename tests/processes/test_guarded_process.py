@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -345,6 +346,20 @@ def test_a_line_of_many_pieces_arrives_whole() -> None:
     done = run_guarded(python("print('ab' * 4_000_000); print('short')"))
 
     assert [len(line) for line in done.lines] == [8_000_000, 5]
+
+
+def test_a_line_of_many_megabytes_is_held_as_a_text_alone() -> None:
+    size = 30_000_000
+    held: list[float] = []
+    tracemalloc.start()
+    try:
+        run_guarded(python(f"print('x' * {size})"), on_line=lambda _: held.append(tracemalloc.get_traced_memory()[0]))
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert held[0] < 1.1 * size
+    assert most < 2.3 * size  # while it is decoded
 
 
 WORKER_WITH_A_CHILD = """

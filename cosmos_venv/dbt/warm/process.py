@@ -272,7 +272,7 @@ def _silence(connection: socket.socket, note: Mapping[str, Any]) -> NotWarm:
     is_importing = note.get("is_ready") is False
     age = time.time() - note.get("started", 0.0)
     if note.get("is_ready") or (is_importing and age > servers.LONGEST_START):
-        servers.end_hung(connection)
+        servers.end_hung(connection, note.get("pid"))
     connection.close()
     if is_importing:
         return NotWarm("importing", f"its server, started {age:.0f} s ago, still imports it")

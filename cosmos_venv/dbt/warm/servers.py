@@ -386,12 +386,15 @@ def _peer(connection: socket.socket) -> tuple[int, int]:
     return pid, uid
 
 
-def end_hung(connection: socket.socket) -> None:
-    """Kill the process that listens at the other end: it has not answered. What it has forked lives on.
+def end_hung(connection: socket.socket, server: object) -> None:
+    """Kill the server that listens at the other end: it has not answered. What it has forked lives on.
 
     :param connection: to that process.
+    :param server: PID of the server, by its note. Any process of this user may have taken its socket.
     """
     pid, _ = _peer(connection)
+    if pid != server:
+        return
     try:
         process = os.pidfd_open(pid)
     except OSError:

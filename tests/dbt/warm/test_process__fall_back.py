@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -155,6 +157,31 @@ def test_a_hung_server_is_given_up_and_the_next_command_has_a_new_one(
     assert done.returncode == 3
     assert tool.starts == ["warm", "hung", "warm"]
     assert tool.server().pid != hung.pid
+
+
+def test_a_process_that_listens_in_place_of_a_server_is_not_killed(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "LONGEST_WORD", 0.5)
+    tool.run("importer")
+    server = tool.server()
+    server.suspend()  # it would end: its socket is gone
+    (place,) = servers.servers()
+    place.socket.unlink()
+    source = (
+        "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); print(flush=True); "
+    )
+    stranger = subprocess.Popen(
+        [sys.executable, "-c", source + "input()", str(place.socket)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert stranger.stdout is not None
+    stranger.stdout.readline()
+
+    done = tool.run("exit", "3", options=AT_ONCE)
+    stranger.communicate(b"\n", timeout=DEADLINE)
+    server.kill()
+
+    assert done.returncode == 3
+    assert tool.starts == ["warm", "hung"]
+    assert stranger.returncode == 0
 
 
 IMPORTS_FOR_EVER = "\nif 'cosmos_venv' in sys.argv[1]: time.sleep(600)\n"

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cosmos_venv.dbt.warm.server.parse_cache.kept_projects import KeptProjects
 
 FLUSH_FAILED = 120  # as Python itself says it
+_LONG = 1 << 63
 _COMM = 15
 # A parsed project is hundreds of thousands of objects that all live to the end: looking through them for rubbish at
 # Python's own pace is a quarter of the time of a large one.
@@ -173,7 +174,8 @@ def _requested(code: object) -> int:
     if code is None:
         return 0
     if isinstance(code, int):
-        return code & 0xFF
+        # As Python does it: what is no long of C is -1.
+        return code & 0xFF if -_LONG <= code < _LONG else 0xFF
     print(code, file=sys.stderr)
     return 1
 
