@@ -177,7 +177,6 @@ class Journal:
                 "id": event.unique_id,
                 "status": event.status,
                 "event": event.name,
-                "at": time.time(),
             }
             line |= {"is_end": event.is_end, "seconds": event.seconds, "text": event.text}
             if self._publish is not None and event.is_end and (sql := _compiled_sql(event, target)):
@@ -267,6 +266,7 @@ class Journal:
                 self._has_warned = True
 
     def _append(self, line: Mapping[str, Any]) -> None:
+        line = {"at": time.time(), **line}
         line = {name: each[:_LONGEST_TEXT] if isinstance(each, str) else each for name, each in line.items()}
         if self._told:
             # The processes that show it know no secret of this task, which its own log would hide.

@@ -53,11 +53,13 @@ class TryRecord(msgspec.Struct, kw_only=True):
     :param begun: when it has begun, in seconds since 1970; 0: it is not known.
     :param end: ``success`` or ``failed``; empty: it runs, or it was killed.
     :param outcomes: of the nodes that have ended in it or were done before it, by unique id.
+    :param written: when its last line was written, in seconds since 1970; 0: it is not known.
     """
 
     number: int
     last: int
     begun: float = 0.0
+    written: float = 0.0
     end: str = ""
     outcomes: dict[str, Outcome] = {}
 
@@ -82,6 +84,7 @@ class TryRecord(msgspec.Struct, kw_only=True):
 
         :param line: of the journal, behind the one with which the try has begun.
         """
+        self.written = max(self.written, _time_of(line))
         if "end" in line:
             self.end = str(line["end"])
         if "id" not in line:  # the same try has begun once more
@@ -95,7 +98,7 @@ class TryRecord(msgspec.Struct, kw_only=True):
             rows = rows if isinstance(rows, int) else None
             try:
                 seconds = float(line.get("seconds") or 0)
-            except (TypeError, ValueError):  # a line that is none of ours
+            except (TypeError, ValueError, OverflowError):  # a line that is none of ours
                 return
             self.outcomes[node] = Outcome(status, self.number, message, seconds, rows)
         elif not line.get("event") and found and found.try_number < self.number:
@@ -110,10 +113,17 @@ def begun_try(line: Mapping[str, Any]) -> TryRecord | None:
     try:
         done: Mapping[str, Sequence[Any]] = line["done"]
         outcomes = {node: Outcome(str(found[0]), int(found[1])) for node, found in done.items()}
-        number, last, begun = int(line["number"]), int(line["last"]), float(line.get("at") or 0)
-        return TryRecord(number=number, last=last, begun=begun, outcomes=outcomes)
+        number, last, begun = int(line["number"]), int(line["last"]), _time_of(line)
+        return TryRecord(number=number, last=last, begun=begun, written=begun, outcomes=outcomes)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):
         return None
+
+
+def _time_of(line: Mapping[str, Any]) -> float:
+    try:
+        return float(line.get("at") or 0)
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
 
 
 def packed(key: str, tries: Iterable[TryRecord]) -> str:
@@ -140,16 +150,23 @@ def unpacked(key: str, text: object) -> list[TryRecord]:
 
 
 def merged(*sources: Iterable[TryRecord]) -> list[TryRecord]:
-    """The records of several sources: of each try the one that knows most.
+    """The records of several sources: of each try the newest one.
+
+    The one that knows most can be older: a node that was done may have to run again.
 
     :param *sources: such as the files on this host, and what another one has published.
     """
     found: dict[int, TryRecord] = {}
     for each in chain(*sources):
         other = found.get(each.number)
-        if other is None or (len(each.outcomes), each.end) > (len(other.outcomes), other.end):
+        if other is None or _newness(each) > _newness(other):
             found[each.number] = each
     return [found[number] for number in sorted(found)]
+
+
+def _newness(record: TryRecord) -> tuple[float, int, str]:
+    # Lines of one instant are told apart by what they add.
+    return record.written, len(record.outcomes), record.end
 
 
 def line_of(text: str | bytes) -> dict[str, Any]:

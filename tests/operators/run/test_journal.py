@@ -278,6 +278,21 @@ def test_object_storage_takes_the_place_of_the_variable(
     assert [path for path in remote.rglob("*") if path.is_file()] == []
 
 
+def test_each_line_says_when_it_was_written(open_journal: OpenJournal, cache: Path) -> None:
+    """By the last of them two records of one try are told apart."""
+    journal = open_journal()
+    journal.note(event("a", "started"))
+    journal.note(event("a"))
+    journal.start_anew(["model.harbor.a"])
+    journal.record_results([NodeRow(node="model.harbor.b", status="error")])
+    (file,) = cache.rglob("0001.jsonl")
+
+    times = [json.loads(line)["at"] for line in file.read_text().splitlines()]
+
+    assert len(times) == 5
+    assert times == sorted(times)
+
+
 @pytest.mark.parametrize(
     "spoilt", [b'{"id": "\xff"}', b"[" * 100_000, b"\0" * 4096], ids=["not-utf-8", "deep", "zeros"]
 )

@@ -83,6 +83,15 @@ def test_messages_are_cut_where_they_would_be_too_long_to_be_read() -> None:
     assert {each.message for each in found.outcomes.values()} == {"why " * 20}
 
 
+@pytest.mark.parametrize("name", ["at", "seconds", "rows"])
+def test_a_number_of_a_thousand_digits_ends_nobody(name: str) -> None:
+    line = line_of(f'{{"id": "{NODE}", "is_end": true, "status": "success", "number": 2, "{name}": {"9" * 1_000}}}')
+
+    found = record(line, begun={**BEGUN, **{each: line[each] for each in ("at",) if each in line}})
+
+    assert unpacked("one", packed("one", [found])) == [found]
+
+
 def test_rows_of_another_kind_are_unknown() -> None:
     found = record({"id": NODE, "is_end": True, "status": "success", "rows": ["many"]})
 
@@ -104,6 +113,19 @@ def test_of_each_try_the_record_counts_that_knows_most() -> None:
     assert merged(here, there) == [*here, there[-1]]
     assert merged(there, here) == [*here, there[-1]]
     assert merged() == []
+
+
+@pytest.mark.parametrize("of_this_host_first", [True, False])
+def test_of_one_try_the_newer_record_counts_however_little_it_says(of_this_host_first: bool) -> None:
+    """A copy that was published a second ago still says that a node is done which has to run again."""
+    begun = {**BEGUN, "at": 5.0}
+    published = record({"id": "model.shop.lines", "is_end": True, "status": "success", "at": 6.0}, begun=begun)
+    of_this_host = record({"id": NODE, "status": "", "at": 7.0}, begun=begun)
+
+    sources = ([of_this_host], [published]) if of_this_host_first else ([published], [of_this_host])
+
+    assert merged(*sources) == [of_this_host]
+    assert unpacked("one", packed("one", merged(*sources))) == [of_this_host]
 
 
 def test_the_end_of_a_node_in_the_words_of_somebody_else_says_nothing() -> None:
