@@ -196,7 +196,7 @@ SETTINGS: dict[str, Setting] = {
         least=0,
     ),
     "unreported_nodes": Setting(
-        default="warn",
+        default="fail",
         choices=("fail", "warn"),
         meaning="What becomes of a task whose dbt has ended without an error and has not reported the task's node, or "
         "none of its tests: fail, or warn.",

@@ -104,8 +104,8 @@ class TaskRecord(RecordDict[_Entry]):
         single = f"{model}_run"
         if last in ("run", "test") and single in self:
             raise NoSuchName(
-                f"{name!r} is no task of this run, and {single!r} is one: {model} has no tests there. The fake dbt "
-                "knows no test of a schema.yml: where dbt ls loads the DAG, name them before it is built, with "
+                f"{name!r} is no task of this run, and {single!r} is one: {model} has no tests there. Where dbt "
+                "ls loads the DAG and the fake dbt cannot read a test, name it before the DAG is built, with "
                 "cosmos_wheelhouse.script('ls', nodes={'test.…': 'pass'})."
             )
         super().__missing__(name)

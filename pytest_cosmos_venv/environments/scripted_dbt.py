@@ -6,11 +6,14 @@ import fcntl
 import json
 import os
 import signal
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import pytest
 
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, require, require_count, require_text, with_timeout
@@ -83,6 +86,7 @@ class DbtCall:
     :param held_at: seconds since the epoch when it began to wait for ``release()``; None where it did not.
     :param nodes: unique id -> status of every node that ended, in their order; those that ended before a kill too.
     :param misuse: the part of its script that its project cannot do; such a call ends with 2, and fails its test.
+    :param unread: the parts of the project that the fake cannot read, such as metrics.
     """
 
     argv: tuple[str, ...]
@@ -101,6 +105,7 @@ class DbtCall:
     held_at: float | None = None
     nodes: Mapping[str, str] = field(default_factory=dict)
     misuse: str | None = None
+    unread: tuple[str, ...] = ()
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -187,6 +192,7 @@ def _read_call(file: Path) -> DbtCall | None:
         exit_code=end.get("exit_code"),
         nodes={event["unique_id"]: event["status"] for event in events if event["event"] == "node"},
         misuse=by_name.get("misuse", {}).get("message"),
+        unread=tuple(by_name.get("unread", {}).get("parts", ())),
     )
 
 
@@ -392,6 +398,8 @@ class ScriptedDbt:
     def close(self) -> None:
         """Kill the calls that still run, those that were forgotten too, and their children.
 
+        One warning names what the fake could not read in the projects of the calls.
+
         :raises ToolkitMisuse: afterwards, when a script named what the project of a call does not have.
         """
         calls = [*read_dbt_calls(self._forgotten), *self.calls]
@@ -404,6 +412,14 @@ class ScriptedDbt:
         misuses = [call.misuse for call in calls if call.misuse is not None]
         if misuses:
             raise ToolkitMisuse(f"dbt was scripted what cannot be: {misuses[0]}")
+        unread = list(dict.fromkeys(part for call in calls for part in call.unread))
+        if unread:
+            text = (
+                f"The fake dbt cannot read {'; '.join(unread)}. Nodes and references from there are missing in the DAG "
+                "of this test. Load the DAG from a manifest of the real dbt, or add nodes by their unique ids: "
+                "script(nodes={...})."
+            )
+            warnings.warn(text, pytest.PytestWarning, stacklevel=2)
 
     @property
     def _forgotten(self) -> Path:

@@ -2,7 +2,8 @@
 
 The modules of this folder named in ``SHIPPED`` are copied word for word into ``dbt/cli/`` of a wheel or of a fake
 environment; for dbt 2, which is a native program, with those in ``NATIVE`` to where no ``import`` finds them. So they
-import the standard library only, for every Python that an environment may have, and each other relatively.
+import the standard library only, for every Python that an environment may have, and each other relatively. The modules
+of PyYAML that read are copied beside them: they are plain Python and import each other relatively too.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ VERIFIED_DBT_VERSIONS = ("1.10", "1.11", "2.0")
 SHIPPED = (
     "artifacts.py",
     "call.py",
+    "code_reader.py",
     "command_line.py",
+    "configs.py",
     "log.py",
     "main.py",
     "node_run.py",
     "packages.py",
     "project.py",
+    "project_files.py",
     "record.py",
     "recorded/__init__.py",
     "recorded/call.py",
@@ -44,6 +48,7 @@ NATIVE = (
     "recorded/native_call.py",
 )
 """The files that are copied for dbt 2 only."""
+_YAML = "composer constructor error events loader nodes parser reader resolver scanner tokens".split()
 _SHARE = "share/cosmos-fake-dbt"
 # The first line must not name Python: by that a dbt is told to be a native program.
 _PROGRAM = f"""#!/bin/sh
@@ -77,6 +82,7 @@ def native_dbt_files(stem: str, *, strict: bool = False) -> dict[str, str]:
     """
     folder = Path(__file__).parent
     modules = {f"fake_dbt/{name}": (folder / name).read_text(encoding="utf-8") for name in (*SHIPPED, *NATIVE)}
+    modules |= _yaml_files("fake_dbt")
     if strict:
         modules["fake_dbt/strict"] = _STRICT
     modules |= {"fake_dbt/__init__.py": "", "__main__.py": "from fake_dbt.native.main import cli\n\ncli()\n"}
@@ -94,6 +100,15 @@ def fake_dbt_files(*, strict: bool = False) -> dict[str, str]:
     """
     folder = Path(__file__).parent
     shipped = {f"dbt/cli/{name}": (folder / name).read_text(encoding="utf-8") for name in SHIPPED}
+    shipped |= _yaml_files("dbt/cli")
     if strict:
         shipped["dbt/cli/strict"] = _STRICT
     return {"dbt/__init__.py": "", "dbt/cli/__init__.py": "", "dbt/adapters/__init__.py": "", **shipped}
+
+
+def _yaml_files(place: str) -> dict[str, str]:
+    import yaml
+
+    folder = Path(yaml.__file__).parent
+    texts = {f"{place}/yaml/{name}.py": (folder / f"{name}.py").read_text(encoding="utf-8") for name in _YAML}
+    return {f"{place}/yaml/__init__.py": "", **texts}

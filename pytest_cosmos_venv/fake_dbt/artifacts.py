@@ -194,10 +194,13 @@ class Artifacts:
         parents = {node.unique_id: list(node.depends_on) for node in nodes}
         children = {name: [other for other in parents if name in parents[other]] for name in parents}
         metadata = {**self.metadata("manifest"), "project_name": project, "adapter_type": adapter}
+        sections: dict[str, dict[str, Any]] = {"nodes": {}, **{key: {} for key in _MANIFEST_KEYS}}
+        for node in nodes:
+            more = {} if f"{node.kind}s" in sections else _more(node)
+            sections.get(f"{node.kind}s", sections["nodes"])[node.unique_id] = {**more, **self.facts(node)}
         content = {
             "metadata": metadata,
-            "nodes": {node.unique_id: {**self.facts(node), **_more(node)} for node in nodes},
-            **{key: {} for key in _MANIFEST_KEYS},
+            **sections,
             "parent_map": parents,
             "child_map": children,
         }
@@ -361,14 +364,14 @@ def _more(node: Node) -> dict[str, Any]:
         "description": "",
         "columns": {},
         "meta": {},
-        "raw_code": node.code,
+        "raw_code": "",
     }
     if node.kind == "seed":
         return common
     return {
         **common,
         "language": "python" if node.path.endswith(".py") else "sql",
-        "refs": [{"name": name, "package": None, "version": None} for name in node.references],
+        "refs": [],
         "sources": [],
         "metrics": [],
     }

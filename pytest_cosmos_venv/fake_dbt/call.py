@@ -198,6 +198,7 @@ class Call:
 
     def _read_project(self) -> Project:
         project = self._read_nodes()
+        self._script.record_unread(project.unread)
         project.check_script(self._script, status_refusal)
         self._say_found(project)
         return project
@@ -209,7 +210,7 @@ class Call:
         self._log.say(f"Found {', '.join(parts)}", name="FoundStats", stat_line=", ".join(parts))
 
     def _read_nodes(self) -> Project:
-        return Project(self._folder, self._script.nodes)
+        return Project(self._folder, self._script.nodes, self._invocation)
 
     def _run_of(self, work: list[Node]) -> NodeRun:
         return NodeRun(work, self._script, self._log, is_1_12=self._artifacts.is_1_12)

@@ -73,6 +73,10 @@ class Packages:
         place = self._folder / self._place
         return sum(1 for _ in place.iterdir()) if place.is_dir() else 0
 
+    def places(self) -> list[Path]:
+        """Return the folders of the packages that are installed, sorted by name."""
+        return sorted(file.parent for file in (self._folder / self._place).glob("*/dbt_project.yml"))
+
     def install(self, log: Log) -> None:
         """Do the work of ``dbt deps``.
 

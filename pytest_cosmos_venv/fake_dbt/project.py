@@ -1,23 +1,19 @@
-"""The nodes on which a command works: those that the files of the project give, in the order of their references."""
+"""The nodes on which a command works: those of the project's files that it selects, each after those that it reads."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .command_line import Invocation
-from .script import SELECTING, Script, ScriptError, node_name
+from .log import setting
+from .project_files import Entry, ProjectFiles, load_yaml
+from .script import SELECTING, Script, ScriptError
 
-# Kind -> the folders of its files as dbt_project.yml names them, by default, and their endings.
-_FOLDERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "model": ("model-paths", "models", (".sql", ".py")),
-    "snapshot": ("snapshot-paths", "snapshots", (".sql",)),
-    "seed": ("seed-paths", "seeds", (".csv",)),
-    "test": ("test-paths", "tests", (".sql",)),
-}
 _KINDS = {
     "run": ("model",),
     "seed": ("seed",),
@@ -26,7 +22,18 @@ _KINDS = {
     "source freshness": ("source",),
     **dict.fromkeys(
         ("ls", "list"),
-        (*_FOLDERS, "unit_test", "source", "exposure", "metric", "saved_query", "semantic_model"),
+        (
+            "model",
+            "snapshot",
+            "seed",
+            "test",
+            "unit_test",
+            "source",
+            "exposure",
+            "metric",
+            "saved_query",
+            "semantic_model",
+        ),
     ),
     "build": ("model", "snapshot", "seed", "test", "unit_test"),
 }
@@ -46,10 +53,9 @@ LISTED = (
 """What ``dbt ls --output json`` shows of a node without ``--output-keys``."""
 _WITH_METHOD = ("source", "unit_test", "exposure", "metric", "saved_query", "semantic_model")
 """Kinds that dbt lists with their names in front, as a selection has them."""
-_REFERENCE = re.compile(r"""\bref\(\s*(?:['"]\w+['"]\s*,\s*)?['"](\w+)['"]""")
-_MATERIALIZED = re.compile(r"""materialized\s*=\s*['"](\w+)['"]""")
-_TAGS = re.compile(r"""\btags\s*=\s*(\[[^]]*\]|['"][^'"]*['"])""")
-_SNAPSHOT = re.compile(r"{%-?\s*snapshot\s+(\w+)")
+_TESTS = ("test", "unit_test")
+_SCRIPTED = ("model", "seed", "snapshot", "source", *_TESTS)
+_CRITERION = re.compile(r"(@?)((?:\d*\+)?)(.*?)((?:\+\d*)?)")
 
 
 class Node(NamedTuple):
@@ -62,13 +68,11 @@ class Node(NamedTuple):
     :param path: the path of the file, relative to the project.
     :param fqn: the fully qualified name.
     :param materialized: the materialization, such as ``view``.
-    :param references: the names in its calls of ``ref()``.
     :param tags: its tags.
     :param checksum: the checksum; always empty.
     :param depends_on: unique ids of the nodes that it reads.
-    :param code: the text of its file; of a seed and of a node that the script adds, none.
     :param schema: the schema of its table or view.
-    :param entry: what a manifest of dbt has of it; empty where no dbt has made one.
+    :param entry: what a manifest has of it; empty for a node that the script adds.
     """
 
     kind: str
@@ -78,11 +82,9 @@ class Node(NamedTuple):
     path: str
     fqn: tuple[str, ...]
     materialized: str
-    references: tuple[str, ...]
     tags: tuple[str, ...]
     checksum: str
     depends_on: tuple[str, ...] = ()
-    code: str = ""
     schema: str = "main"
     entry: dict[str, Any] = {}  # noqa: RUF012 - it is never changed
 
@@ -136,34 +138,69 @@ class Node(NamedTuple):
 
 
 class Project:
-    """The dbt project in a folder, as far as its files tell without YAML and Jinja.
-
-    ``nodes`` are those of its files, ``added`` those that only the script knows.
+    """The dbt project in a folder. ``nodes`` are those of its files, ``added`` those that only the script knows.
 
     :param folder: the folder of the project, with its ``dbt_project.yml``.
     :param scripted: unique ids and names for which the script says something. An id that no file gives is added.
+    :param invocation: the command line, for its variables and its target; None: it has none.
     """
 
-    def __init__(self, folder: Path, scripted: Iterable[str] = ()) -> None:
+    def __init__(self, folder: Path, scripted: Iterable[str] = (), invocation: Invocation | None = None) -> None:
         self.folder = folder
-        self._settings = (folder / "dbt_project.yml").read_text(encoding="utf-8")
-        named = re.search(r"^name:\s*['\"]?(\w+)", self._settings, re.MULTILINE)
-        self.name = named.group(1) if named else folder.name
-        self.nodes = _in_order([node for kind in _FOLDERS for node in self._read(kind)])
+        variables, target = _variables_and_target(invocation)
+        files = ProjectFiles(folder, variables, target)
+        self.name = files.name
+        self.unread = files.unread
+        self.nodes = in_order([node_of(name, entry) for name, entry in files.entries.items()])
         known = {node.unique_id for node in self.nodes}
         added = [_from_id(each) for each in scripted if is_unique_id(each) and each not in known]
         self.added = [node._replace(depends_on=tuple(self._tested_by(node))) for node in added]
         self._all = [*self.nodes, *self.added]
 
     def work(self, invocation: Invocation, *, with_added: bool) -> list[Node]:
-        """Return the nodes on which a command works.
+        """Return the nodes on which a command works, in their order.
 
         :param invocation: the command line.
         :param with_added: whether nodes that the script has added belong to it, whatever is selected.
         """
         kinds = _kinds(invocation)
         chosen = self._chosen(invocation, always=self.added if with_added else ())
-        return [node for node in self._all if node.kind in kinds and node.unique_id in chosen]
+        work = [node for node in self._all if node.kind in kinds and node.unique_id in chosen]
+        if invocation.command.startswith("source "):
+            return [node for node in work if self._has_freshness(node)]
+        if invocation.command in ("ls", "list"):
+            return work
+        # dbt writes the code of an ephemeral model into its readers, and runs nothing.
+        work = [node for node in work if node.materialized != "ephemeral"]
+        return in_order(self._with_edges_of_tests(work)) if invocation.command == "build" else work
+
+    def _has_freshness(self, node: Node) -> bool:
+        limits = node.entry.get("freshness") or {}
+        is_added = not node.entry  # by the script, which has no use for it but this
+        return is_added or any((limits.get(name) or {}).get("count") for name in ("warn_after", "error_after"))
+
+    def _with_edges_of_tests(self, work: list[Node]) -> list[Node]:
+        """As ``dbt build`` has it: unit tests run before their model, and readers of a node wait for its tests."""
+        unit_tests = [node for node in work if node.kind == "unit_test"]
+        tests = [node for node in work if node.kind == "test"]
+        parents = {node.unique_id: node.depends_on for node in self._all}
+        answer = []
+        for node in work:
+            if node.kind == "unit_test":
+                above = tuple(each for model in node.depends_on for each in parents.get(model, ()))
+                answer.append(node._replace(depends_on=above))
+                continue
+            first = [each.unique_id for each in unit_tests if node.unique_id in each.depends_on]
+            if node.kind != "test":
+                above_all = self.reached({node.unique_id}, parents)
+                read = set(node.depends_on)
+                first += [
+                    test.unique_id
+                    for test in tests
+                    if above_all.issuperset(test.depends_on) and read.intersection(test.depends_on)
+                ]
+            answer.append(node._replace(depends_on=(*node.depends_on, *first)))
+        return answer
 
     def named(self, name: str) -> list[Node]:
         """Return the nodes that a script means by a name.
@@ -180,7 +217,7 @@ class Project:
         :raises ScriptError: it names what the project does not have, or gives a status that dbt does not.
         """
         for name, outcome in script.nodes.items():
-            kinds = [node.kind for node in self.named(name)]
+            kinds = [node.kind for node in self.named(name) if node.kind in _SCRIPTED]
             if not kinds:
                 raise ScriptError(self._unknown_name_message(f"nodes={{{name!r}: ...}}"))
             refusals = [refusal_of(name, kind, outcome["status"]) for kind in kinds]
@@ -195,104 +232,120 @@ class Project:
 
         :param invocation: the command line.
         """
-        return [word for word in _words(invocation, *SELECTING) if not self._matching(word)]
+        return [word for word in _words(invocation, *SELECTING) if not self._matching(word)[0]]
 
     def _unknown_name_message(self, given: str) -> str:
-        there = ", ".join(node.name for node in self.nodes) or "none"
+        there = ", ".join(node.name for node in self.nodes if node.kind in _SCRIPTED) or "none"
         return (
-            f"{given}: no file of the project {self.name!r} is a node of this name. There are: {there}. What only "
-            "YAML tells goes by its unique id, and is added by nodes={'test.shop.unique_orders_id.1a2b': 'pass'}."
+            f"{given}: the project {self.name!r} has no node of this name. There are: {there}. A node that the fake "
+            "cannot know goes by its unique id, and is added by nodes={'test.shop.unique_orders_id.1a2b': 'pass'}."
         )
 
     def _chosen(self, invocation: Invocation, always: Iterable[Node]) -> set[str]:
-        everything = {node.unique_id for node in self._all}
+        mode = invocation.last("--indirect-selection", default="eager")
         selected = _words(invocation, *SELECTING)
-        excluded = _words(invocation, "--exclude")
-        chosen = set().union(*(self._matching(word) for word in selected)) if selected else everything
-        return chosen.union(node.unique_id for node in always).difference(*map(self._matching, excluded))
+        if selected:
+            found = [self._matching(word, mode) for word in selected]
+            direct, indirect = (set[str]().union(*sets) for sets in zip(*found, strict=True))
+        else:
+            direct, indirect = {node.unique_id for node in self._all}, set[str]()
+        direct.update(node.unique_id for node in always)
+        for word in _words(invocation, "--exclude"):
+            not_direct, not_indirect = self._matching(word, mode)
+            direct, indirect = direct - not_direct, indirect - not_indirect
+        if mode in ("cautious", "buildable"):
+            direct |= {each for each in indirect if self._is_covered(each, direct, mode)}
+        return direct
 
-    def _matching(self, criterion: str) -> set[str]:
-        parts = [self._matching_one(part) for part in criterion.split(",")]
-        return parts[0].intersection(*parts[1:])
+    def _is_covered(self, test: str, chosen: set[str], mode: str) -> bool:
+        """Whether a test reads nothing beyond the nodes that are chosen, in ``buildable`` mode also what they read."""
+        parents = {node.unique_id: node.depends_on for node in self._all}
+        above = self.reached(chosen, parents) if mode == "buildable" else set()
+        return (chosen | above).issuperset(parents[test])
 
-    def _matching_one(self, criterion: str) -> set[str]:
-        plain = criterion.strip("+@")
-        found = {node.unique_id for node in self._all if self._is_meant(node, plain)}
-        if criterion.startswith(("+", "@")):
-            found |= self.reached(found, {node.unique_id: node.depends_on for node in self.nodes})
-        if criterion.endswith("+") or criterion.startswith("@"):
-            below = {
-                each.unique_id: [n.unique_id for n in self.nodes if each.unique_id in n.depends_on]
-                for each in self.nodes
-            }
-            found |= self.reached(found, below)
-        return found | self._tests_of(found)
+    def _matching(self, criterion: str, mode: str = "eager") -> tuple[set[str], set[str]]:
+        """Return the nodes of a criterion with their tests, and the tests that may come with the whole selection."""
+        direct, indirect = zip(*(self._matching_one(part, mode) for part in criterion.split(",")), strict=True)
+        return direct[0].intersection(*direct[1:]), indirect[0].intersection(*indirect[1:])
+
+    def _matching_one(self, criterion: str, mode: str) -> tuple[set[str], set[str]]:
+        parsed = _CRITERION.fullmatch(criterion)
+        at, up, plain, down = parsed.groups() if parsed else ("", "", criterion, "")
+        meant = {node.unique_id for node in self._all if self._is_meant(node, plain)}
+        above = {node.unique_id: node.depends_on for node in self._all}
+        below: dict[str, list[str]] = {}
+        for node in self._all:
+            for parent in node.depends_on:
+                below.setdefault(parent, []).append(node.unique_id)
+        found = set(meant)
+        if up:
+            found |= self.reached(meant, above, int(up[:-1] or 0))
+        if down or at:
+            found |= self.reached(meant, below, int(down[1:] or 0))
+        if at:
+            found |= self.reached(found, above)
+        if mode == "empty":
+            return found, set()
+        tests = {node.unique_id for node in self._all if node.kind in _TESTS and found.intersection(node.depends_on)}
+        own = tests if mode == "eager" else {each for each in tests if self._is_covered(each, found, mode)}
+        return found | own, tests - own
 
     def _is_meant(self, node: Node, criterion: str) -> bool:
-        """Whether one criterion names the node. A method that only YAML could answer names every node."""
+        """Whether one criterion names the node. A method that is not known names every node."""
         return is_meant(node, criterion)
-
-    def _tests_of(self, chosen: set[str]) -> set[str]:
-        """Return the added tests of nodes."""
-        return {node.unique_id for node in self.added if chosen.intersection(node.depends_on)}
 
     def _tested_by(self, test: Node) -> Iterator[str]:
         """Yield the nodes that an added test tests, by the name that dbt would have given it: ``unique_orders_id``."""
         if test.kind not in ("test", "unit_test"):
             return
-        named = [node for node in self.nodes if node.kind != "test" and f"_{node.name}_" in f"_{test.name}_"]
+        named = [node for node in self.nodes if node.kind not in _TESTS and f"_{node.name}_" in f"_{test.name}_"]
         for node in named:
             # unique_stg_orders_id is of stg_orders, though there may be a model orders too.
             if not any(f"_{node.name}_" in f"_{other.name}_" for other in named if other is not node):
                 yield node.unique_id
 
     @staticmethod
-    def reached(start: set[str], edges: dict[str, Any]) -> set[str]:
-        """Return the nodes to which edges lead from some nodes, over any number of them.
+    def reached(start: set[str], edges: Mapping[str, Iterable[str]], steps: int = 0) -> set[str]:
+        """Return the nodes to which edges lead from some nodes.
 
         :param start: unique ids.
         :param edges: unique id -> unique ids.
+        :param steps: the longest way to go; 0: any.
         """
         reached: set[str] = set()
-        todo = list(start)
-        while todo:
-            new = set(edges.get(todo.pop(), ())) - reached
-            reached |= new
-            todo += new
+        front = set(start)
+        while front:
+            front = {each for one in front for each in edges.get(one, ())} - reached
+            reached |= front
+            steps -= 1
+            if steps == 0:
+                break
         return reached
 
-    def _read(self, kind: str) -> list[Node]:
-        key, default, endings = _FOLDERS[kind]
-        found = re.search(rf"^{key}:\s*\[(.*)\]", self._settings, re.MULTILINE)
-        folders = [each.strip(" '\"") for each in found.group(1).split(",")] if found else [default]
-        return [
-            self._node(kind, file, folder)
-            for folder in folders
-            for file in sorted((self.folder / folder).rglob("*"))
-            if file.suffix in endings and "generic" not in file.parts
-        ]
 
-    def _node(self, kind: str, file: Path, folder: str) -> Node:
-        text = "" if kind == "seed" else file.read_text(encoding="utf-8", errors="replace")
-        named = _SNAPSHOT.search(text) if kind == "snapshot" else None
-        name = named.group(1) if named else file.stem
-        materialized = _MATERIALIZED.search(text)
-        default = {"model": "table" if file.suffix == ".py" else "view"}.get(kind, kind)
-        tags = _TAGS.search(text)
-        inner = file.parent.relative_to(self.folder / folder).parts
-        return Node(
-            kind=kind,
-            package=self.name,
-            name=name,
-            unique_id=f"{kind}.{self.name}.{name}",
-            path=file.relative_to(self.folder).as_posix(),
-            fqn=(self.name, *inner, *((file.stem,) if kind == "snapshot" else ()), name),
-            materialized=materialized.group(1) if materialized else default,
-            references=tuple(dict.fromkeys(_REFERENCE.findall(text))),
-            tags=tuple(re.findall(r"['\"]([^'\"]+)['\"]", tags.group(1))) if tags else (),
-            checksum="",
-            code=text.strip(),
-        )
+def node_of(unique_id: str, entry: Entry) -> Node:
+    """Return a node of which there is an entry, such as that of a manifest.
+
+    :param unique_id: the unique id of the node.
+    :param entry: its entry; empty: nothing else is known.
+    """
+    kind, package, *words = unique_id.split(".")
+    config = entry.get("config") or {}
+    depends_on = (entry.get("depends_on") or {}).get("nodes") or ()
+    return Node(
+        kind=kind,
+        package=str(entry.get("package_name") or package),
+        name=str(entry.get("name") or words[-1 if kind == "source" else 0]),
+        unique_id=unique_id,
+        path=str(entry.get("original_file_path") or f"{kind}s/{words[0]}.sql"),
+        fqn=tuple(map(str, entry.get("fqn") or (package, *words))),
+        materialized=str(config.get("materialized") or ("view" if kind == "model" else kind)),
+        tags=tuple(map(str, entry.get("tags") or ())),
+        checksum=str((entry.get("checksum") or {}).get("checksum") or ""),
+        depends_on=tuple(depends_on),
+        schema=str(entry.get("schema") or "main"),
+        entry=entry,
+    )
 
 
 def is_unique_id(name: str) -> bool:
@@ -303,9 +356,16 @@ def is_unique_id(name: str) -> bool:
     return name.count(".") >= 2
 
 
+def _variables_and_target(invocation: Invocation | None) -> tuple[dict[str, Any], str]:
+    if invocation is None:
+        return {}, "dev"
+    given = load_yaml(setting(invocation, "--vars", default="{}"))
+    return given if isinstance(given, dict) else {}, setting(invocation, "--target", "-t", default="dev")
+
+
 def _kinds(invocation: Invocation) -> set[str]:
     """The kinds of nodes that the command works on, as far as its options let it."""
-    kinds = set(_KINDS.get(invocation.command.replace("snapshot-", ""), (*_FOLDERS, "unit_test")))
+    kinds = set(_KINDS.get(invocation.command.replace("snapshot-", ""), _KINDS["build"]))
     wanted = set(_words(invocation, "--resource-type", "--resource-types"))
     if wanted and not wanted.intersection(("all", "default")):
         kinds &= wanted
@@ -316,14 +376,13 @@ def _words(invocation: Invocation, *names: str) -> list[str]:
     return [word for value in invocation.all(*names) for word in value.split()]
 
 
-def _in_order(nodes: list[Node]) -> list[Node]:
-    """Sort each node after those that it refers to; among equals by name, as one thread of dbt takes them."""
-    ids = {node.name: node.unique_id for node in nodes if node.kind != "test"}
-    rest = [
-        node._replace(depends_on=tuple(ids[name] for name in node.references if name in ids))
-        for node in sorted(nodes, key=lambda node: node.unique_id)
-    ]
+def in_order(nodes: list[Node]) -> list[Node]:
+    """Sort each node after those on which it depends; among equals by unique id, as one thread of dbt takes them.
+
+    :param nodes: the nodes.
+    """
     done: list[Node] = []
+    rest = sorted(nodes, key=lambda node: node.unique_id)
     while rest:
         waiting = {node.unique_id for node in rest}
         ready = [node for node in rest if not waiting.intersection(node.depends_on)] or rest  # a circle: as they come
@@ -333,39 +392,76 @@ def _in_order(nodes: list[Node]) -> list[Node]:
 
 
 def _from_id(unique_id: str) -> Node:
-    kind, package, *words = unique_id.split(".")
-    name = words[-1] if kind == "source" else words[0]
-    path = "models/schema.yml" if kind in ("test", "unit_test", "source") else f"{kind}s/{name}.sql"
-    return Node(
-        kind, package, name, unique_id, path, (package, *words), "view" if kind == "model" else kind, (), (), ""
-    )
+    node = node_of(unique_id, {})
+    is_in_yaml = node.kind in (*_TESTS, "source")
+    return node._replace(path="models/schema.yml") if is_in_yaml else node
 
 
 def is_meant(node: Node, criterion: str) -> bool:
-    """Whether one criterion names the node. A method that only YAML could answer names every node.
+    """Whether one criterion names the node. A method that is not known names every node.
 
     :param node: the node.
     :param criterion: a word of a selection, without its graph operators.
     """
     method, colon, value = criterion.partition(":")
-    if colon and method == "tag":
-        return value in node.tags
-    if colon and method == "resource_type":
-        return node.kind == value
-    if colon and method == "package":
-        return node.package == value
-    if colon and method == "file":
-        return value in (os.path.basename(node.path), os.path.splitext(os.path.basename(node.path))[0])  # noqa: PTH119, PTH122
-    if colon and method == "path":
-        return node.path == value or node.path.startswith(value.rstrip("/") + "/")
-    if colon and method not in ("fqn",):
+    if not colon:
+        value, has_ending = criterion, criterion.endswith((".sql", ".py", ".csv", ".yml", ".yaml"))
+        method = "path" if "/" in value else "file" if has_ending else "fqn"
+    if method == "source":
+        names = node.unique_id.split(".")[2:]
+        place = (node.package, str(node.entry.get("source_name") or names[0]), node.name)
+        parts = value.split(".")
+        wanted = [*["*"] * (len(parts) < 3), *parts, *["*"] * (len(parts) == 1)]
+        return node.kind == method and len(wanted) == len(place) and all(map(fnmatchcase, place, wanted))
+    if method in _WITH_METHOD:
+        return node.kind == method and any(
+            fnmatchcase(each, value) for each in (node.name, node.selector[len(method) + 1 :])
+        )
+    facts = {
+        "tag": node.tags,
+        "resource_type": (node.kind,),
+        "package": (node.package,),
+        "group": (str(node.entry.get("group")),),
+        "access": (str(node.entry.get("access")),),
+        "test_name": (str((node.entry.get("test_metadata") or {}).get("name")),),
+        "test_type": _test_types(node),
+        "file": (os.path.basename(node.path), os.path.splitext(os.path.basename(node.path))[0]),  # noqa: PTH119, PTH122
+    }
+    if method == "path":
+        folder = os.path.normpath(value)
+        patch = str(node.entry.get("patch_path") or "").rpartition("://")[2]
+        return any(path == folder or path.startswith(f"{folder}/") for path in (node.path, patch))
+    if method.startswith("config."):
+        found: Any = node.entry.get("config") or {"materialized": node.materialized}
+        for key in method.split(".")[1:]:
+            found = found.get(key) if isinstance(found, dict) else None
+        return value in map(_as_word, found) if isinstance(found, (list, tuple, dict)) else value == _as_word(found)
+    if method in facts:
+        return any(fnmatchcase(each, value) for each in facts[method])
+    if method != "fqn":
         return True
-    plain = value if colon else method
-    if "/" in plain:
-        return os.path.normpath(plain) == node.path or node.path.startswith(os.path.normpath(plain) + "/")
-    return plain in ("*", node.name, node.unique_id, node_name(node.name)) or _is_fqn(node.fqn, plain.split("."))
+    if node.kind == "source":
+        return False
+    of_version = [f"{node.name}{joint}{node.fqn[-1]}" for joint in "._" if node.entry.get("version") is not None]
+    return value in (node.name, node.unique_id, *of_version) or _is_fqn(node.fqn, value)
 
 
-def _is_fqn(fqn: tuple[str, ...], words: list[str]) -> bool:
-    words = words[:-1] if words[-1] == "*" else words
-    return words == list(fqn[: len(words)]) or words == list(fqn[1 : len(words) + 1])
+def _as_word(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _test_types(node: Node) -> tuple[str, ...]:
+    if node.kind == "unit_test":
+        return ("unit",)
+    kind = "generic" if node.entry.get("test_metadata") else "singular"
+    return ("data", kind) if node.kind == "test" else ()
+
+
+def _is_fqn(fqn: tuple[str, ...], value: str) -> bool:
+    """Whether a word names a node by its fully qualified name, or by the beginning of it, as dbt tells it."""
+    words = value.split(".")
+    for names in (fqn, fqn[1:]):
+        parts = ".".join(names).split(".")
+        if names[-1:] == (value,) or (len(words) <= len(parts) and all(map(fnmatchcase, parts, words))):
+            return True
+    return False

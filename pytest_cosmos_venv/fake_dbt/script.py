@@ -127,6 +127,14 @@ class Script:
         if status not in _NOT_RUN:
             self._faults.count(unique_id)
 
+    def record_unread(self, parts: list[str]) -> None:
+        """Put on record what the fake cannot read in the project.
+
+        :param parts: the parts, in words.
+        """
+        if parts:
+            self._record.add("unread", parts=parts)
+
     def pauses_in(self, unique_id: str) -> bool:
         """Whether ``pause`` belongs to the work on this node: on the one that ``at`` names, else on the first.
 

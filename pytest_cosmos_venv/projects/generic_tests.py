@@ -1,23 +1,15 @@
-"""Generic data tests of models, seeds, snapshots and sources, and the names that dbt gives them.
-
-dbt names a generic test after its arguments; the unique id ends with a hash of all that the test was given.
-"""
+"""Generic data tests of models, seeds, snapshots and sources."""
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from pytest_cosmos_venv.fake_dbt.configs import id_hash, synthesized_names
 from pytest_cosmos_venv.projects.node_properties import parts_of_test
 
-# A relation's name has 63 characters on PostgreSQL.
-_LONGEST = 63
-_KEPT = 30
-_HASH_LENGTH = 10
 BUILT_IN = ("accepted_values", "not_null", "relationships", "unique")
 """The generic tests that dbt brings along."""
 _ALONE = ("not_null", "unique")
@@ -38,44 +30,6 @@ _ORDER = (
     "schema",
     "alias",
 )
-
-
-def synthesized_names(identifier: str, arguments: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the short name (file, alias) and the full name (unique id) of a test that was given none.
-
-    :param identifier: test and tested thing: ``unique_stg_piers``.
-    :param arguments: the arguments of the test with ``column_name``, without ``model``.
-    """
-    parts = [str(part) for name in sorted(arguments) for part in _parts(arguments[name])]
-    full = "_".join([identifier, "__".join(re.sub("[^0-9a-zA-Z_]+", "_", part) for part in parts)])
-    if len(full) <= _LONGEST:
-        return full, full
-    return f"{identifier[:_KEPT]}_{_md5(full)}", full
-
-
-def id_hash(name: str, metadata: Mapping[str, Any]) -> str:
-    """Return the end of a generic test's unique id.
-
-    :param name: the name of the test.
-    :param metadata: ``namespace``, ``name`` and ``kwargs``, as in the manifest.
-    """
-    return _md5(name + repr(_canonical(metadata)))[-_HASH_LENGTH:]
-
-
-def _parts(value: Any) -> list[Any]:
-    if isinstance(value, Mapping):
-        return list(value.values())
-    return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def _canonical(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _canonical(value[key]) for key in sorted(value)}
-    return [_canonical(one) for one in value] if isinstance(value, list) else str(value)
-
-
-def _md5(text: str) -> str:
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,12 +10,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.fake_dbt.configs import merged_config, test_config
 from pytest_cosmos_venv.projects import node_properties
 from pytest_cosmos_venv.projects.code_readers import SqlReader, macro_blocks
 from pytest_cosmos_venv.projects.generic_tests import BUILT_IN, GenericTest
 from pytest_cosmos_venv.projects.package_files import NodeFile, code_of
 from pytest_cosmos_venv.projects.profile import Profile
-from pytest_cosmos_venv.projects.references import Reading, merged_config
+from pytest_cosmos_venv.projects.references import Reading
 from pytest_cosmos_venv.projects.resources import Resource
 
 # dbt does not read larger seeds; their path stands for their content.
@@ -215,7 +216,7 @@ def data_test_entry(
     # dbt meets the configuration of most tests twice, with all their tags.
     for _ in range(1 if test.is_alone else 2):
         said = merged_config(said, test.config)
-    config = {**node_properties.test_config(), **said}
+    config = {**test_config(), **said}
     return {
         "unique_id": f"test.{location.package}.{test.id_suffix}",
         "name": test.name,

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.fake_dbt.configs import node_config
 
 CREATED_AT = 0.0
 """The time in every node: none, so that equal projects have equal manifests."""
@@ -21,84 +22,6 @@ DataTests: TypeAlias = "Mapping[str | None, Sequence[DataTest]]"
 BESIDE_ARGUMENTS = ("config", "description", "name")
 # From this likeness on two words mean the same: "tag" and "tags" do, "partition_by" and any of dbt's do not.
 _MISSPELT = 0.85
-
-
-def node_config(kind: str) -> dict[str, Any]:
-    """Return the configuration of a node about which nothing was said, a new one for each caller.
-
-    :param kind: ``model``, ``seed``, ``snapshot`` or ``analysis``.
-    """
-    config: dict[str, Any] = {
-        "enabled": True,
-        "alias": None,
-        "schema": None,
-        "database": None,
-        "tags": [],
-        "meta": {},
-        "group": None,
-        "materialized": {"seed": "seed", "snapshot": "snapshot"}.get(kind, "view"),
-        "incremental_strategy": None,
-        "batch_size": None,
-        "lookback": 1,
-        "begin": None,
-        "persist_docs": {},
-        "post-hook": [],
-        "pre-hook": [],
-        "quoting": {},
-        "column_types": {},
-        "full_refresh": None,
-        "unique_key": None,
-        "on_schema_change": "ignore",
-        "on_configuration_change": "apply",
-        "grants": {},
-        "packages": [],
-        "docs": {"show": True, "node_color": None},
-        "contract": {"enforced": False, "alias_types": True},
-        "event_time": None,
-        "concurrent_batches": None,
-    }
-    return {**config, **_own_config(kind)}
-
-
-def _own_config(kind: str) -> dict[str, Any]:
-    if kind == "model":
-        return {"access": "protected", "freshness": None}
-    if kind == "seed":
-        return {"delimiter": ",", "quote_columns": None}
-    if kind == "snapshot":
-        columns = ("dbt_valid_to", "dbt_valid_from", "dbt_scd_id", "dbt_updated_at", "dbt_is_deleted")
-        return {
-            "strategy": None,
-            "target_schema": None,
-            "target_database": None,
-            "updated_at": None,
-            "check_cols": None,
-            "snapshot_meta_column_names": dict.fromkeys(columns),
-            "dbt_valid_to_current": None,
-        }
-    return {}
-
-
-def test_config() -> dict[str, Any]:
-    """Return the configuration of a data test about which nothing was said, a new one for each caller."""
-    return {
-        "enabled": True,
-        "alias": None,
-        "schema": "dbt_test__audit",
-        "database": None,
-        "tags": [],
-        "meta": {},
-        "group": None,
-        "materialized": "test",
-        "severity": "ERROR",
-        "store_failures": None,
-        "store_failures_as": None,
-        "where": None,
-        "limit": None,
-        "fail_calc": "count(*)",
-        "warn_if": "!= 0",
-        "error_if": "!= 0",
-    }
 
 
 def column(name: str) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from pytest_cosmos_venv.fake_dbt.configs import merged_config, node_config, test_config
 from pytest_cosmos_venv.projects.code_readers import MacroFile, SqlReader, read_python_model
-from pytest_cosmos_venv.projects.node_properties import node_config, test_config
-from pytest_cosmos_venv.projects.references import Reading, merged_config
+from pytest_cosmos_venv.projects.references import Reading
 from pytest_cosmos_venv.projects.resources import FOLDERS, ProjectContents, Resource
 
 

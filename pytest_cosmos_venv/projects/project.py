@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse, require, require_path
+from pytest_cosmos_venv.fake_dbt.configs import merged_config
 from pytest_cosmos_venv.projects.node_properties import DataTests, properties_of, with_tests
 from pytest_cosmos_venv.projects.profile import Profile
-from pytest_cosmos_venv.projects.references import merged_config
 from pytest_cosmos_venv.projects.resources import ProjectStore, check_name, project_text, yaml_text
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.fake_dbt.configs import merged_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,23 +98,6 @@ class Reading:
             "config": self.add_config,
         }
         return noted[name]
-
-
-def merged_config(config: Mapping[str, Any], nearer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration with a nearer one over it, as dbt does it.
-
-    Tags add up, ``meta`` is merged, and all else is replaced.
-
-    :param config: the farther one.
-    :param nearer: the nearer one.
-    """
-    merged = {**config, **nearer}
-    if "tags" in nearer:
-        tags = nearer["tags"]
-        merged["tags"] = [*config.get("tags", []), *([tags] if isinstance(tags, str) else tags)]
-    if "meta" in nearer:
-        merged["meta"] = {**config.get("meta", {}), **nearer["meta"]}
-    return merged
 
 
 @dataclass(kw_only=True)

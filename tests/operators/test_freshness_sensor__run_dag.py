@@ -113,13 +113,12 @@ def test_nothing_is_built_where_a_source_stays_stale(
 def test_a_run_waits_for_the_sources_that_it_has_chosen(
     dbt: FakeVenv, project: DbtProject, cosmos_run_dag: RunDag
 ) -> None:
-    dbt.script("ls", nodes={SHIPS: "pass", CREWS: "pass"})
     dbt.script("source freshness", nodes={SHIPS: "pass"})
     dbt.script("source freshness", nth=1, nodes={SHIPS: "error"})
     execution = beside_airflow(dbt, ExecutionMode.LOCAL)
     dag = made(project, execution, {"poke_interval": 0.01, "deferrable": True}, run_params=True)
 
-    outcome = cosmos_run_dag(dag, conf={"select": "ships_now crews_now ships"})
+    outcome = cosmos_run_dag(dag, conf={"select": "ships_now crews_now source:raw.ships"})
 
     assert states(outcome) == {
         **dict.fromkeys(
@@ -134,7 +133,6 @@ def test_a_run_waits_for_the_sources_that_it_has_chosen(
 def test_a_run_waits_with_the_dbt_of_a_managed_environment(
     cosmos_wheelhouse: Wheelhouse, project: DbtProject, tmp_path: Path, cosmos_run_dag: RunDag, waits: dict[str, Any]
 ) -> None:
-    cosmos_wheelhouse.script("ls", nodes={SHIPS: "pass", CREWS: "pass"})
     cosmos_wheelhouse.script("source freshness", nodes={SHIPS: "pass"})
     cosmos_wheelhouse.script("source freshness", nth=1, nodes={SHIPS: "error"})
     environment = {
@@ -144,7 +142,7 @@ def test_a_run_waits_with_the_dbt_of_a_managed_environment(
     execution = ExecutionConfig(ExecutionMode.VIRTUALENV, virtualenv_dir=tmp_path / "kept")
 
     dag = made(project, execution, environment | waits, run_params=True)
-    outcome = cosmos_run_dag(dag, conf={"select": "ships_now ships"})
+    outcome = cosmos_run_dag(dag, conf={"select": "ships_now source:raw.ships"})
 
     assert states(outcome) == {
         **dict.fromkeys(("dbt_select", "dbt_select_done", "raw_ships_source", "ships_now_run"), "success"),

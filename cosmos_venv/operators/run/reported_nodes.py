@@ -1,4 +1,4 @@
-"""A task whose dbt has not reported the task's node: it warns, or fails where the settings say so.
+"""A task whose dbt has not reported the task's node: it fails, or warns where the settings say so.
 
 dbt says "Nothing to do" and ends with exit code 0 where a selection fits no node, such as that of a model which was
 renamed after the manifest was made.
@@ -22,11 +22,11 @@ _SETTING = "[cosmos_venv] unreported_nodes"
 def refuse_unreported(
     context: Mapping[str, Any], base_cmd: Sequence[str], artifacts: Artifacts, lines: Sequence[str], *, log: Any
 ) -> None:
-    """Warn of the node of a task that dbt has not reported, or fail where the settings say so.
+    """Fail where dbt has not reported the node of a task, or warn where the settings say so.
 
-    Exempt are ephemeral models and models without SQL, which dbt does not report, sources, which may have no freshness
-    to look at, tasks without a node of their own, and tasks whose dbt has written no results (``--no-write-json``) and
-    does not say that there was nothing to do.
+    Exempt are ephemeral models and models without SQL, which dbt does not report, sources without an age to look at,
+    tasks without a node of their own, and tasks whose dbt has written no results (``--no-write-json``) and does not say
+    that there was nothing to do.
 
     :param context: Airflow's context of the task; it holds the node of a task that was rendered.
     :param base_cmd: dbt's sub-command, such as ``("source", "freshness")``.
@@ -53,7 +53,12 @@ def _is_reported(node: Mapping[str, Any], command: str, artifacts: Artifacts, *,
         is_test = unique_id.startswith(TEST_IDS)
         outcomes = artifacts.outcomes()
         return are_open or (unique_id in outcomes if is_test else bool(outcomes))
-    is_ephemeral = (node.get("config") or {}).get("materialized") == "ephemeral"
+    config = node.get("config") or {}
+    if command == "source":  # dbt before 1.10 does not say in the configuration whether there is an age to look at
+        limits = [each for each in (config.get("freshness") or {}).values() if isinstance(each, dict)]
+        has_age = any(each.get("count") for each in limits)
+        return not has_age or any(each.unique_id == unique_id for each in artifacts.sources())
+    is_ephemeral = config.get("materialized") == "ephemeral"
     if command not in _BUILDING or is_ephemeral:
         return True
     return unique_id in artifacts.outcomes() or unique_id in artifacts.without_sql()

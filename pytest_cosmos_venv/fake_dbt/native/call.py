@@ -194,6 +194,7 @@ class NativeCall:
 
     def _work(self) -> int:
         project = self._read_nodes()
+        self._script.record_unread(project.unread)
         project.check_script(self._script, native_status_refusal)
         nodes = project.work(self._invocation, with_added=self._script.names_its_selection)
         if self._command not in ("clean", "debug"):
@@ -215,7 +216,7 @@ class NativeCall:
         return self._finish()
 
     def _read_nodes(self) -> Project:
-        return Project(self._folder, self._script.nodes)
+        return Project(self._folder, self._script.nodes, self._invocation)
 
     def _do_without_running(self, nodes: list[Node]) -> None:
         if self._command in ("ls", "list"):

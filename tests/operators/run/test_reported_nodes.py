@@ -13,11 +13,6 @@ from pytest_cosmos_venv import FakeVenv
 from tests.kit import MakeNamed, operator_arguments
 
 
-@pytest.fixture(autouse=True)
-def _fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__UNREPORTED_NODES", "fail")
-
-
 @pytest.fixture
 def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> MakeNamed:
     """A local operator by name, such as ``Run``, whose dbt is the fake."""
@@ -56,6 +51,15 @@ def test_a_node_that_the_project_has_no_longer_fails_its_task(
     assert said in str(failure.value)
 
 
+def test_a_source_whose_age_was_not_looked_at_fails_its_task(make: MakeNamed) -> None:
+    freshness = {"warn_after": {"count": 1, "period": "day"}}
+    context = of("source.harbor.raw.renamed", freshness=freshness)
+    task = make("Source", task_id="renamed", select="source:harbor.raw.renamed", extra_context=context)
+
+    with pytest.raises(AirflowException, match=r"has not run source\.harbor\.raw\.renamed\."):
+        task.execute({})
+
+
 @pytest.mark.parametrize("flags", [["--quiet"], ["--log-level", "none"]])
 def test_a_dbt_that_logs_nothing_is_judged_by_its_results(flags: list[str], make: MakeNamed) -> None:
     given = {"dbt_cmd_global_flags": flags}
@@ -73,6 +77,8 @@ def test_a_dbt_that_logs_nothing_is_judged_by_its_results(flags: list[str], make
     [
         pytest.param("Run", of("model.harbor.gone", materialized="ephemeral"), id="ephemeral"),
         pytest.param("Test", {**of("model.harbor.gone"), "dbt_decides_which_tests_run": True}, id="dbt-decides"),
+        pytest.param("Source", of("source.harbor.raw.gone"), id="source-of-an-old-dbt"),
+        pytest.param("Source", of("source.harbor.raw.gone", freshness={"warn_after": {"count": None}}), id="no-age"),
         pytest.param("Run", {}, id="no-node"),
     ],
 )
@@ -80,10 +86,10 @@ def test_a_task_that_need_not_run_a_node_succeeds(name: str, context: dict[str, 
     make(name, task_id="gone", select="gone", extra_context=context).execute({})
 
 
-def test_without_the_setting_the_log_warns(
+def test_the_setting_makes_it_a_warning_in_the_log(
     make: MakeNamed, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delenv("AIRFLOW__COSMOS_VENV__UNREPORTED_NODES")
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__UNREPORTED_NODES", "warn")
 
     make("Run", task_id="gone", select="gone", extra_context=of("model.harbor.gone")).execute({})
 

@@ -101,7 +101,7 @@ def test_a_script_for_a_node_that_is_not_there_fails_its_call_and_its_test(
 
     done = dbt("run")
 
-    message = f"{given}: no file of the project 'shop' is a node of this name. There are: orders, "
+    message = f"{given}: the project 'shop' has no node of this name. There are: orders, "
     assert done.returncode == 2
     assert message in done.stderr
     with pytest.raises(ToolkitMisuse, match=re.escape(message)):

@@ -1,0 +1,1 @@
+{% macro mac() %} 1 {% endmacro %}

@@ -1,0 +1,1 @@
+select * from {{ ref('voyages') }} join {{ ref('voyages', v=1) }} using (id)

@@ -1,0 +1,197 @@
+"""The fake dbt lists and selects the nodes that the real one lists and selects, with the same facts."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, assume, given, settings
+
+from pytest_cosmos_venv import FakeVenv
+from pytest_cosmos_venv.fake_dbt.command_line import Invocation
+from pytest_cosmos_venv.fake_dbt.log import Log
+from pytest_cosmos_venv.fake_dbt.packages import Packages
+from pytest_cosmos_venv.fake_dbt.project import LISTED, Project
+from tests.engines import DBT_1
+from tests.installed import ROOT
+from tests.pytest_cosmos_venv.fake_dbt.real_and_fake import Dbt, write_project
+from tests.rendering.asked_dbt import AskedDbt, ProjectRefused, asked_dbt
+from tests.rendering.drawn_projects import WORDS, DrawnProject, drawn_projects
+
+PROFILE = "{target: dev, outputs: {dev: {type: duckdb, path: ':memory:', schema: main}}}"
+KEYS = ("fqn", "path", "group", "version", "test_metadata", "column_name", "attached_node", "freshness", "schema")
+UNKNOWN = ("analysis.", "function.", "metric.", "saved_query.", "semantic_model.")
+UNREAD = {
+    "kinds-project": [
+        "functions of shop",
+        "metrics in models/more.yml",
+        "semantic_models in models/more.yml",
+        "saved_queries in models/more.yml",
+    ]
+}
+ODD = {
+    "packages.yml": "packages:\n  - package: dbt-labs/dbt_utils\n    version: 1.0.0\n",
+    "macros/all.sql": "{% macro union_all() %} select * from {{ ref('orders') }} {% endmacro %}",
+    "models/odd.sql": "{{ union_all() }} {% for name in ['orders'] %}{{ ref(name) }}{% endfor %}",
+}
+SELECTIONS = (
+    *([word] for word in WORDS),
+    *(["orders", "--indirect-selection", mode] for mode in ("cautious", "buildable", "empty")),
+    ["source:*"],
+    ["source:raw.late+"],
+    ["@orders"],
+    ["2+stg_orders+1"],
+    ["voyages"],
+    ["voyages.v1", "unit_test:*"],
+    ["config.materialized:table", "test_name:unique"],
+    ["exposure:board", "group:crew", "package:shop"],
+    ["*", "--exclude", "orders+", "test_type:unit"],
+)
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AskedDbt]:
+    with asked_dbt(DBT_1, tmp_path_factory.mktemp("dbt") / "environment") as found:
+        yield found
+
+
+def projects() -> list[Path]:
+    """Projects with a profile; those without are packages."""
+    files = [file for place in ("examples", "tests/data") for file in ROOT.joinpath(place).rglob("dbt_project.yml")]
+    return sorted(file.parent for file in files if re.search("^profile:", file.read_text(), re.MULTILINE))
+
+
+def copied(project: Path, folder: Path) -> Path:
+    """A copy of the project and of what lies beside it, with a profile in it."""
+    shutil.copytree(project.parent, folder)
+    copy = folder / project.name
+    profile = re.findall(r"^profile: *['\"]?(\w+)", (copy / "dbt_project.yml").read_text(), re.MULTILINE)
+    (copy / "profiles.yml").write_text(f"{profile[0]}: {PROFILE}\n", encoding="utf-8")
+    return copy
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("project", projects(), ids=lambda project: project.name)
+def test_the_fake_lists_every_node_of_a_project_as_dbt_does(project: Path, tmp_path: Path, asked: AskedDbt) -> None:
+    folder = copied(project, tmp_path / "copy")
+    Packages(folder).install(Log(Invocation(["deps"]), silent=True))
+
+    unread = assert_alike(folder, asked)
+
+    assert unread == UNREAD.get(project.name, [])
+
+
+@pytest.mark.long
+@settings(
+    max_examples=10,
+    derandomize=True,
+    deadline=None,
+    phases=[Phase.generate],  # to make an example smaller takes dbt minutes
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(project=drawn_projects())
+def test_the_fake_lists_every_node_of_a_drawn_project_as_dbt_does(
+    project: DrawnProject, tmp_path: Path, asked: AskedDbt
+) -> None:
+    with tempfile.TemporaryDirectory(dir=tmp_path) as name:
+        folder = Path(name, "shop")
+        project.write(folder)
+
+        try:
+            unread = assert_alike(folder, asked)
+        except ProjectRefused:
+            unread = assume(False)
+
+        assert unread == []
+
+
+@pytest.mark.long
+def test_the_fake_shows_the_nodes_as_the_real_one_does(fake_dbt: Dbt, real_dbt: Dbt) -> None:
+    arguments = ("--quiet", "ls", "--output", "json")
+
+    real, fake = real_dbt.run(*arguments), fake_dbt.run(*arguments)
+
+    assert shown(fake.stdout) == shown(real.stdout)
+
+
+def test_nodes_of_yaml_run_and_are_reported(cosmos_fake_venv: FakeVenv, tmp_path: Path) -> None:
+    dbt = Dbt(cosmos_fake_venv.dbt, write_project(tmp_path / "shop"))
+    cosmos_fake_venv.script("build", nodes={"bad": "fail"})
+
+    answer = dbt.run("--log-format", "json", "build", "-s", "piers_copy")
+
+    rows = json.loads((dbt.target / "run_results.json").read_text(encoding="utf-8"))["results"]
+    names = {row["unique_id"].split(".")[2]: row["status"] for row in rows}
+    assert names == {"piers_copy": "success", "unique_piers_copy_id": "pass", "odd": "pass", "bad": "fail"}
+    events = [json.loads(line) for line in answer.stdout.splitlines()]
+    ended = {each["data"]["node_info"]["unique_id"] for each in events if each["info"]["name"] == "LogTestResult"}
+    assert ended == {row["unique_id"] for row in rows if row["unique_id"].startswith("test.")}
+    assert answer.exit_code == 1
+
+
+def test_what_the_fake_cannot_read_is_one_warning_of_the_test(cosmos_fake_venv: FakeVenv, tmp_path: Path) -> None:
+    dbt = Dbt(cosmos_fake_venv.dbt, write_project(tmp_path / "shop"))
+    for name, text in ODD.items():
+        (dbt.project / name).parent.mkdir(parents=True, exist_ok=True)
+        (dbt.project / name).write_text(text, encoding="utf-8")
+
+    dbt.run("deps")
+    dbt.run("ls")
+    dbt.run("run")
+
+    with pytest.warns(pytest.PytestWarning) as warned:
+        cosmos_fake_venv.close()
+    (warning,) = warned
+    assert str(warning.message).startswith(
+        "The fake dbt cannot read the package dbt_utils, which is not installed but for its name; "
+        "ref(name) in models/odd.sql; "
+        "the macro union_all() in models/odd.sql, which has references or configurations of its own. "
+    )
+    cosmos_fake_venv.forget()
+
+
+def assert_alike(folder: Path, asked: AskedDbt) -> list[str]:
+    """Nodes and facts are those of the manifest, and each selection has the nodes that dbt says; what is unread."""
+    listed, *answers = asked.ask(folder, [["all"], *(["all", "--select", *words] for words in SELECTIONS)])
+    manifest = json.loads((folder / "target" / "manifest.json").read_text(encoding="utf-8"))
+    parts = ("nodes", "sources", "exposures", "unit_tests")
+    real = {name: each for part in parts for name, each in manifest[part].items() if name in known(listed)}
+
+    project = Project(folder)
+
+    ours = {node.unique_id: {"fqn": list(node.fqn), **node.as_dict()} for node in project.nodes}
+    assert sorted(ours) == sorted(real)
+    for name, entry in real.items():
+        assert facts(ours[name]) == facts(entry), name
+    for words, answer in zip(SELECTIONS, answers, strict=True):
+        found = project.work(Invocation(["ls", "--select", *words]), with_added=False)
+        assert sorted(node.unique_id for node in found) == known(answer), words
+    return project.unread
+
+
+def known(unique_ids: list[str]) -> list[str]:
+    """Those of kinds that the fake knows; dbt itself lists no analyses unless it is asked for them."""
+    return sorted(each for each in unique_ids if not each.startswith(UNKNOWN))
+
+
+def shown(stdout: str) -> dict[str, dict[str, Any]]:
+    entries = [json.loads(line) for line in stdout.splitlines()]
+    return {entry["unique_id"]: facts(entry) for entry in entries}
+
+
+def facts(entry: dict[str, Any]) -> dict[str, Any]:
+    """What the fake promises of a node; dbt itself gives tags in any order, and 1.11 has a key for dbt 2 alone."""
+    found = {key: entry[key] for key in (*LISTED, *KEYS) if entry.get(key) is not None}
+    config = {key: value for key, value in found["config"].items() if key != "static_analysis"}
+    if "nodes" in found.get("depends_on", {}):  # sources come in any order
+        found["depends_on"] = {**found["depends_on"], "nodes": known(found["depends_on"]["nodes"])}
+    if "tags" in found:
+        found["tags"] = sorted(found["tags"])
+        config["tags"] = sorted(config["tags"])
+    return {**found, "config": config}
