@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import sys
 import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from cosmos_venv.compat import DAG
+from cosmos_venv.compat import DAG, TaskGroup
+from cosmos_venv.config.validation import refuse_unknown_names
 from cosmos_venv.constants import DEFAULT_DBT_TASK_GROUP_ID
 from cosmos_venv.rendering.configuration import Configuration
 from cosmos_venv.rendering.project_rendering import RenderedGroup, RenderedProject
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 
 __all__ = ["DbtDag", "DbtTaskGroup"]
+
+_OLD_SCHEDULE = "schedule_interval"
 
 
 class DbtDag(DAG, RenderedProject):
@@ -49,6 +54,7 @@ class DbtDag(DAG, RenderedProject):
         run_params: bool | Mapping[str, str | None] = False,
         **kwargs: Any,
     ) -> None:
+        _refuse_misspelt(DbtDag, DAG, kwargs)
         configuration = Configuration.of(
             project_config,
             profile_config,
@@ -101,6 +107,7 @@ class DbtTaskGroup(RenderedGroup):
         run_params: bool | Mapping[str, str | None] = False,
         **kwargs: Any,
     ) -> None:
+        _refuse_misspelt(DbtTaskGroup, TaskGroup, kwargs)
         configuration = Configuration.of(
             project_config,
             profile_config,
@@ -114,10 +121,20 @@ class DbtTaskGroup(RenderedGroup):
         self._render(configuration, dag=kwargs.get("dag") or self.dag, task_group=self)
 
 
+def _refuse_misspelt(cls: type, base: type, arguments: Mapping[str, Any]) -> None:
+    """Refuse a keyword that neither the class nor its base in Airflow takes, with those that are spelt like it."""
+    refuse_unknown_names(cls.__name__, arguments, {*_keywords(cls), *_keywords(base), _OLD_SCHEDULE})
+
+
+@functools.cache  # a DAG file may make hundreds
+def _keywords(cls: type) -> frozenset[str]:
+    return frozenset(inspect.signature(cls.__init__).parameters) - {"self", "args", "kwargs"}  # type: ignore[misc]
+
+
 def _as_airflow_takes(arguments: dict[str, Any]) -> dict[str, Any]:
     # Airflow 2.4 renamed it, and DAG files of Cosmos still have the old name.
-    if "schedule_interval" not in arguments:
+    if _OLD_SCHEDULE not in arguments:
         return arguments
     warnings.warn("schedule_interval is called schedule in Airflow now", DeprecationWarning, stacklevel=3)
-    others = {name: value for name, value in arguments.items() if name != "schedule_interval"}
-    return {"schedule": arguments["schedule_interval"], **others}
+    others = {name: value for name, value in arguments.items() if name != _OLD_SCHEDULE}
+    return {"schedule": arguments[_OLD_SCHEDULE], **others}

@@ -8,7 +8,7 @@ from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cosmos_venv.config.validation import as_path, member, system_dbt, texts
+from cosmos_venv.config.validation import NamedArguments, as_path, member, system_dbt, texts
 from cosmos_venv.constants import ExecutionMode, InvocationMode, SeedRenderingBehavior, TestIndirectSelection
 from cosmos_venv.exceptions import CosmosValueError
 
@@ -57,7 +57,7 @@ def refuse_mode(mode: ExecutionMode, seed_rendering_behavior: SeedRenderingBehav
 
 
 @dataclass
-class ExecutionConfig:
+class ExecutionConfig(NamedArguments):
     """The way in which dbt runs, and the place.
 
     :param execution_mode: LOCAL (a dbt that is there), VIRTUALENV (an environment that is made and kept), WATCHER

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from cosmos_venv.config.validation import require, yaml_file
+from cosmos_venv.config.validation import NamedArguments, require, yaml_file
 from cosmos_venv.constants import DEFAULT_PROFILES_FILE_NAME
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files.os_errors import naming
@@ -40,7 +40,7 @@ class ProfileMapping(Protocol):
 
 
 @dataclass
-class ProfileConfig:
+class ProfileConfig(NamedArguments):
     """The profile by which dbt reaches the warehouse: in a ``profiles.yml`` of the user, or of an Airflow connection.
 
     :param profile_name: the profile in ``profiles.yml``.

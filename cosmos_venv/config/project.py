@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cosmos_venv.config.validation import (
+    NamedArguments,
     as_path,
     folder_name,
     is_of_another_task,
@@ -20,7 +21,7 @@ from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 _SECONDS = 10.0  # for an answer about a manifest that lies elsewhere
 
 
-class ProjectConfig:
+class ProjectConfig(NamedArguments):
     """The place of the dbt project, and what dbt gets both when it is parsed and when it runs.
 
     :param dbt_project_path: folder that holds ``dbt_project.yml``.

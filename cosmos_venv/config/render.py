@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cosmos_venv.config.validation import (
+    NamedArguments,
     as_path,
     deprecated,
     folder_name,
@@ -34,7 +35,7 @@ from cosmos_venv.exceptions import CosmosValueError
 
 
 @dataclass
-class RenderConfig:
+class RenderConfig(NamedArguments):
     """The nodes of the project that become tasks, and the way in which the project is parsed to know them.
 
     :param emit_datasets: whether tasks let Airflow know which assets the nodes that ran have updated.

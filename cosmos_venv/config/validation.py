@@ -5,17 +5,55 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files.read_limits import read_file
 from cosmos_venv.files.yaml_files import load_yaml
 from cosmos_venv.remote.remote_file import url_of
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 E = TypeVar("E", bound=Enum)
+
+
+def refuse_unknown_names(owner: str, given: Iterable[str], known: Collection[str]) -> None:
+    """Refuse a keyword that a class does not take, with those that are spelt like it.
+
+    :param owner: the name of the class.
+    :param given: names of keywords.
+    :param known: those that it takes.
+    :raises CosmosValueError: for the first of ``given`` that is not in ``known``.
+    """
+    unknown = next((name for name in given if name not in known), None)
+    if unknown is None:
+        return
+    import difflib
+
+    near = difflib.get_close_matches(unknown, sorted(known), n=3)
+    advice = f"Did you mean {' or '.join(map(repr, near))}?" if near else "Drop it, or correct its name."
+    raise CosmosValueError(f"{owner} takes no argument {unknown!r}. {advice}")
+
+
+class NamedArguments:
+    """The base of a class that refuses a misspelt keyword with those that are spelt like it.
+
+    In ``__new__``, not around ``__init__``: a frame more would move the line that the warnings of ``__init__`` name.
+    """
+
+    def __new__(cls, *_: object, **given: object) -> Self:
+        """The object, before its constructor runs.
+
+        :param **given: the keywords.
+        :raises CosmosValueError: for a keyword that the constructor does not take.
+        """
+        code = cls.__init__.__code__
+        refuse_unknown_names(cls.__name__, given, code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount])
+        return super().__new__(cls)
 
 
 def is_template(value: object) -> bool:

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from cosmos_venv.config.validation import is_template
+from cosmos_venv.config.validation import is_template, refuse_unknown_names
 from cosmos_venv.constants import LAST_SUCCESS
 from cosmos_venv.dbt.command import command_flag_texts, flag_texts
 from cosmos_venv.exceptions import CosmosValueError
@@ -41,16 +41,10 @@ def refuse_unknown(cls: type[BaseOperator], names: Iterable[str]) -> None:
     :param names: the keywords that are left when all constructors have taken theirs.
     :raises CosmosValueError: naming the first one that is not taken.
     """
-    taken = parameters(cls)
     for name in names:
         if name in OUTPUT_ONLY:
             raise CosmosValueError(f"{name} of {cls.__name__} is written by the task and cannot be given. Drop it.")
-        if name not in taken:
-            import difflib
-
-            near = difflib.get_close_matches(name, sorted(taken), n=3)
-            advice = f"Did you mean {' or '.join(map(repr, near))}?" if near else "Drop it, or correct its name."
-            raise CosmosValueError(f"{cls.__name__} takes no argument {name!r}. {advice}")
+        refuse_unknown_names(cls.__name__, [name], parameters(cls))
 
 
 def refuse_wrong_shapes(given: Mapping[str, Any]) -> None:
