@@ -29,7 +29,7 @@ from cosmos_venv.dbt import installation
 from cosmos_venv.dbt.command import FullOutputSubprocessResult
 from cosmos_venv.dbt.log_lines import FAILED_STATUSES, NodeEvent, event_of_runner, without_colour
 from cosmos_venv.dbt.native.engine import engine_of
-from cosmos_venv.dbt.results import MOST_FAILURES, Artifacts, with_the_rest_counted
+from cosmos_venv.dbt.results import MOST_FAILURES, Artifacts, adapter_advice, with_the_rest_counted
 from cosmos_venv.exceptions import CosmosDbtRunError, CosmosValueError
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import GuardedProcess, WatchedProcess, run_guarded
@@ -266,7 +266,8 @@ def raise_for(result: DbtRunnerResult, artifacts: Artifacts) -> None:
     else:
         failed = artifacts.failures() or _failures(result) or artifacts.errors()
         said = ["dbt invocation completed with errors:", *failed]
-    raise CosmosDbtRunError(without_colour("\n".join(said)))
+    advice = adapter_advice("\n".join(said).splitlines())
+    raise CosmosDbtRunError(without_colour("\n".join([*said, *filter(None, [advice])])))
 
 
 def _failures(result: DbtRunnerResult) -> list[str]:

@@ -37,6 +37,7 @@ MOST_BATCHES = 5
 _LONGEST_MESSAGE = 4_000
 _TEST_WARNED = re.compile(r"(?i)\bwarning\b\W*\s*in test (\S+)")
 _COMPILED = "compiled code at "
+_NO_ADAPTER = r"Could not find adapter type (?P<type>\w+)!"
 _NO_DRIVER = "driver from name"
 _OF_A_THREAD = "Exception on worker thread. "
 _BATCH = re.compile(r"batch (\S+) of ")
@@ -423,8 +424,23 @@ def failure_text(artifacts: Artifacts, *, lines: Sequence[str]) -> str:
     told = [*([reasons] if reasons else []), *(["dbt's last lines:", *tail] if tail else [])] or ["dbt wrote nothing."]
     # The log file may be switched off.
     said = "\n".join([reasons, *(message(line) for line in lines if _NO_DRIVER in line)])
-    advice = advice_for_a_tool(lines[-TAIL_LINES:], artifacts.target) or output.advice(said)
+    advice = advice_for_a_tool(lines[-TAIL_LINES:], artifacts.target) or output.advice(said) or adapter_advice(lines)
     return without_colour("\n".join([*told, *([advice] if advice else [])]))
+
+
+def adapter_advice(lines: Sequence[str]) -> str:
+    """A sentence about the adapter that is not installed; empty where dbt found it.
+
+    :param lines: what dbt wrote.
+    """
+    found = next((match for line in lines if (match := re.search(_NO_ADAPTER, line))), None)
+    if found is None:
+        return ""
+    kind = found["type"]
+    return (
+        f"This dbt has no adapter for the type {kind!r} of the profile: add dbt-{kind.replace('_', '-')} to "
+        "py_requirements, or, where dbt is not installed by them, install it beside this dbt."
+    )
 
 
 def _is_said(line: str, text: str) -> bool:

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from cosmos_venv.compat import AirflowException
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt import invocation
 from cosmos_venv.dbt.native.program import MAGIC
+from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.exceptions import CosmosDbtRunError
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from tests.installed import DBT_111, ROOT, site_packages_of
@@ -150,6 +152,15 @@ def test_a_real_dbt_in_the_worker_takes_no_module_of_the_users_folders_for_a_plu
 
     assert done["said"] == ""
     assert set(done["late"]) == {"imported_late"}
+
+
+def test_the_last_line_names_the_adapter_that_is_missing(tmp_path: Path) -> None:
+    error = RuntimeError(
+        'Runtime Error\n  Credentials in profile "harbor" invalid\n    Could not find adapter type trino!'
+    )
+
+    with pytest.raises(CosmosDbtRunError, match=r"type 'trino' of the profile: add dbt-trino to .* beside this dbt\.$"):
+        invocation.raise_for(SimpleNamespace(success=False, exception=error, result=None), Artifacts(target=tmp_path))
 
 
 @pytest.mark.long

@@ -53,6 +53,23 @@ def test_failed_nodes_head_the_text_and_dbts_last_lines_follow(tmp_path: Path) -
     ]
 
 
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_last_line_names_the_adapter_that_is_missing(tmp_path: Path, as_json: bool) -> None:
+    said = [
+        "Error importing adapter: No module named 'dbt.adapters.sqlserver'",
+        'Encountered an error:\nRuntime Error\n  Credentials in profile "harbor", target "dev" invalid: Runtime Error',
+        "    Could not find adapter type sqlserver!",
+    ]
+
+    lines = in_json(*said) if as_json else "\n".join(said).splitlines()
+    text = failure_text(Artifacts(target=tmp_path), lines=lines)
+
+    assert text.splitlines()[-1] == (
+        "This dbt has no adapter for the type 'sqlserver' of the profile: add dbt-sqlserver to py_requirements, or, "
+        "where dbt is not installed by them, install it beside this dbt."
+    )
+
+
 def test_a_broken_results_file_hides_nothing(tmp_path: Path) -> None:
     (tmp_path / "run_results.json").write_text('{"results": [{"uni')
 

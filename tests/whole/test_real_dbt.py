@@ -12,7 +12,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from cosmos_venv.config import ProfileConfig
+from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv.constants import ExecutionMode, LoadMode
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.managed.arguments import VirtualenvArguments
@@ -21,6 +22,7 @@ from cosmos_venv.operators.virtualenv import (
 )
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.profiles import DuckDBUserPasswordProfileMapping
+from cosmos_venv.project.graph import DbtGraph
 from tests.installed import ROOT, install_from_wheels, needs_dbt_wheels
 
 DEADLINE = 280.0
@@ -66,6 +68,28 @@ def test_the_example_runs_end_to_end_with_two_dbts_and_none_in_airflows_environm
     assert "dbt-core~=1.10.0" in done.stdout
     assert sailed == crossings != (0,)
     assert subprocess.run([sys.executable, "-c", "import dbt.cli"], capture_output=True, check=False).returncode != 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("at", ["parse", "task"])
+def test_an_adapter_that_no_requirement_brings_is_named_in_the_last_line(
+    harbor: dict[str, Any], kept_directory: Path, at: str
+) -> None:
+    requirements: dict[str, Any] = {"py_requirements": ["dbt-core~=1.11.0"]}
+    operator = DbtSeedVirtualenvOperator(**harbor, **requirements, virtualenv_dir=kept_directory)
+    graph = DbtGraph(
+        project=ProjectConfig(harbor["project_dir"]),
+        profile_config=harbor["profile_config"],
+        execution_config=ExecutionConfig(execution_mode=ExecutionMode.VIRTUALENV, virtualenv_dir=kept_directory),
+        render_config=RenderConfig(load_method=LoadMode.DBT_LS),
+        operator_args=requirements,
+    )
+
+    with pytest.raises(Exception, match=r"adapter for the type 'duckdb'.*") as failed:
+        graph.load() if at == "parse" else operator.execute({})
+
+    *_, before, last = str(failed.value).splitlines()
+    assert "add dbt-duckdb to py_requirements" in (before if last.startswith("(Tried") else last)
 
 
 @pytest.mark.long
