@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,9 @@ def kept_listings() -> FileCache | None:
 
 
 def remote_listings() -> RemoteFolder | None:
-    """Return the folder of listings by other machines; None where nothing is to be kept, or nowhere else."""
+    """Return the folder of listings by other machines, signed where there is a key; None where nothing is to be kept,
+    or nowhere else.
+    """
     return None if kept_listings() is None else _remote_folder("dbt-ls-v1")
 
 
@@ -61,16 +64,38 @@ def remote_journals() -> RemoteFolder | None:
 
     Without a key whoever can write to the storage could make tasks green whose nodes are not built.
     """
-    return _remote_folder("journals-v1") if settings.remote_key_conn_id or settings.remote_key_file else None
+    return _remote_folder("journals-v1") if _has_key() else None
 
 
 def _remote_folder(name: str) -> RemoteFolder | None:
     if not settings.remote_cache_dir:
         return None
     from cosmos_venv.remote.object_store import RemoteFolder
+    from cosmos_venv.remote.signed_folder import SignedRemoteFolder
 
-    url = f"{settings.remote_cache_dir.rstrip('/')}/{name}"
-    return RemoteFolder(url=url, conn_id=settings.remote_cache_dir_conn_id or None)
+    url, conn_id = f"{settings.remote_cache_dir.rstrip('/')}/{name}", settings.remote_cache_dir_conn_id or None
+    return (
+        SignedRemoteFolder(url=url, conn_id=conn_id, key=_key) if _has_key() else RemoteFolder(url=url, conn_id=conn_id)
+    )
+
+
+def _has_key() -> bool:
+    return bool(settings.remote_key_conn_id or settings.remote_key_file)
+
+
+def _key() -> bytes:
+    return _kept_key(settings.remote_key_conn_id, settings.remote_key_file)
+
+
+@cache  # a connection is a question to Airflow, and the triggerer reads every few seconds
+def _kept_key(*_: str) -> bytes:
+    from cosmos_venv.managed.signing_key import NoKey, signing_key
+    from cosmos_venv.remote.download_cache import RemoteError
+
+    try:
+        return signing_key()
+    except NoKey as error:
+        raise RemoteError(str(error), has_answered=True) from error
 
 
 def kept_manifests() -> FileCache | None:

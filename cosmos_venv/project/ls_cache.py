@@ -34,7 +34,7 @@ from cosmos_venv.managed import caches, resolve
 from cosmos_venv.processes.scratch import scratch_folder
 from cosmos_venv.project.dbt_ls_runner import OTHER_WAY, LsOrder, OutOfTime, Report, Said, run_dbt_ls, run_within_parse
 from cosmos_venv.project.fingerprint import Basis, LsQuestion, computes_a_name
-from cosmos_venv.remote.download_cache import RemoteError
+from cosmos_venv.remote.download_cache import NotSigned, RemoteError
 
 if TYPE_CHECKING:
     from cosmos_venv.processes.cancellation import Cancellation
@@ -207,7 +207,11 @@ class KeptListings:
             self._warn(error)
 
     def _elsewhere(self, remote: RemoteFolder, key: str) -> bytes | None:
-        return remote.read(f"{key}{_SUFFIX}", seconds=self.patience, limit=settings.limit("artifact_max_bytes"))
+        try:
+            return remote.read(f"{key}{_SUFFIX}", seconds=self.patience, limit=settings.limit("artifact_max_bytes"))
+        except NotSigned as error:
+            logger.warning("[cosmos] remote_cache_dir %s: %s%s is not used: %s.", remote, key, _SUFFIX, error)
+            return None
 
     def _keep(self, key: str, content: bytes) -> None:
         self.files.write(key, content)

@@ -30,6 +30,13 @@ class RemoteError(OSError):
         self.has_answered = has_answered
 
 
+class NotSigned(ValueError):
+    """A file that nobody with the key has signed."""
+
+    def __init__(self) -> None:
+        super().__init__("it is not signed with the key of this deployment")
+
+
 @dataclass(frozen=True)
 class _Head:
     version: dict[str, str]

@@ -6,10 +6,11 @@ import hashlib
 import hmac
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cosmos_venv.files.read_limits import Limit
-from cosmos_venv.remote.download_cache import RemoteError
+from cosmos_venv.remote.download_cache import NotSigned, RemoteError
 from cosmos_venv.remote.object_store import RemoteFolder
 
 _SIGNATURE = hashlib.sha256().digest_size
@@ -17,13 +18,6 @@ _PAUSE_SECONDS = 60.0  # for which what has not answered is not asked: a task an
 _TIME = 16  # digits of the time at which it was written, in microseconds
 
 logger = logging.getLogger(__name__)
-
-
-class NotSigned(ValueError):
-    """A file that nobody with the key has signed."""
-
-    def __init__(self) -> None:
-        super().__init__("it is not signed with the key of this deployment")
 
 
 def signed(content: bytes, *, name: str, key: bytes) -> bytes:
@@ -53,6 +47,53 @@ def verified(file: bytes, *, name: str, key: bytes) -> tuple[bytes, float]:
 
 def _signature(name: str, dated: bytes, key: bytes) -> bytes:
     return hmac.new(key, name.encode() + b"\n" + dated, hashlib.sha256).digest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignedRemoteFolder(RemoteFolder):
+    """A folder of an object store whose files are signed.
+
+    :param key: returns the key that all machines share; what it raises passes.
+    """
+
+    key: Callable[[], bytes] = field(repr=False)
+
+    def read(
+        self, name: str, *, seconds: float, limit: Limit, on_wait: Callable[[], None] | None = None
+    ) -> bytes | None:
+        """Return the content of a file, as ``RemoteFolder`` does.
+
+        :param name: as there.
+        :param seconds: as there.
+        :param limit: as there.
+        :param on_wait: as there.
+        :raises RemoteError: as there.
+        :raises NotSigned: when nobody with the key has signed it.
+        """
+        key = self.key()
+        found = super().read(name, seconds=seconds, limit=limit, on_wait=on_wait)
+        return None if found is None else verified(found, name=name, key=key)[0]
+
+    def write(
+        self,
+        name: str,
+        content: bytes,
+        *,
+        seconds: float,
+        sweeps: bool = True,
+        on_wait: Callable[[], None] | None = None,
+    ) -> None:
+        """Keep a file, as ``RemoteFolder`` does.
+
+        :param name: as there.
+        :param content: as there.
+        :param seconds: as there.
+        :param sweeps: as there.
+        :param on_wait: as there.
+        :raises RemoteError: as there.
+        """
+        content = signed(content, name=name, key=self.key())
+        super().write(name, content, seconds=seconds, sweeps=sweeps, on_wait=on_wait)
 
 
 @dataclass(kw_only=True)

@@ -108,6 +108,25 @@ def test_what_another_machine_was_told_is_taken_and_kept(place: Place, elsewhere
     assert second.load_method is LoadMode.DBT_LS_CACHE
 
 
+def test_with_a_key_an_answer_that_no_machine_has_signed_decides_nothing(
+    place: Place, elsewhere: Elsewhere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
+) -> None:
+    elsewhere.go_to("north")  # has no key
+    place.load()
+    (tmp_path / "key").write_text("the key of all machines")
+    (tmp_path / "key").chmod(0o600)
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__REMOTE_KEY_FILE", str(tmp_path / "key"))
+
+    elsewhere.go_to("south")
+    place.load()
+    calls_of_both = place.calls
+    elsewhere.go_to("west")
+    place.load()
+
+    assert "it is not signed with the key of this deployment" in log.text
+    assert (calls_of_both, place.calls) == (2, 2), "what south has signed is taken"
+
+
 @pytest.mark.parametrize(
     ("url", "words"),
     [

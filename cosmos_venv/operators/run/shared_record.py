@@ -11,16 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from cosmos_venv import compat, settings
+from cosmos_venv import compat
 from cosmos_venv.files import untrusted
 from cosmos_venv.managed import caches
-from cosmos_venv.managed.signing_key import signing_key
-from cosmos_venv.remote.signed_folder import signed, verified
 
 if TYPE_CHECKING:
     from cosmos_venv.remote.object_store import RemoteFolder
@@ -208,24 +205,13 @@ class _InObjectStorage:
         return str(self.folder)
 
     def read(self) -> str:
-        found = self.folder.read(self.name, seconds=_REMOTE_SECONDS, limit=untrusted.SMALL)
-        return "" if found is None else verified(found, name=self.name, key=_key())[0].decode()
+        return (self.folder.read(self.name, seconds=_REMOTE_SECONDS, limit=untrusted.SMALL) or b"").decode()
 
     def write(self, text: str) -> None:
-        content = signed(text.encode(), name=self.name, key=_key())
-        self.folder.write(self.name, content, seconds=_REMOTE_SECONDS, sweeps=False)
+        self.folder.write(self.name, text.encode(), seconds=_REMOTE_SECONDS, sweeps=False)
 
     def remove(self) -> None:
         self.folder.remove(self.name, seconds=_REMOTE_SECONDS)
-
-
-def _key() -> bytes:
-    return _kept_key(settings.remote_key_conn_id, settings.remote_key_file)
-
-
-@cache  # a connection is a question to Airflow, and the triggerer reads every few seconds
-def _kept_key(*_: str) -> bytes:
-    return signing_key()
 
 
 def _store_of(key: str) -> Store:
