@@ -5,9 +5,11 @@ An implementation with another layout derives from ``Adapter`` and overrides the
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -195,7 +197,7 @@ class Adapter:
         key_file: Path,  # noqa: ARG002
         *,
         seconds: float,  # noqa: ARG002
-    ) -> Mapping[str, str]:
+    ) -> Mapping[str, str] | str:
         """Environment variables with which tasks fetch environments from a folder, and put there what they build.
 
         They are set in the process of a task before ``begin``.
@@ -204,7 +206,8 @@ class Adapter:
         :param key_file: a file with the secret of the machines that trust each other, more than 30 letters; only its
             user may read it.
         :param seconds: that a task waits at most for the folder, or for another machine.
-        :returns: none where the implementation has no such settings.
+        :returns: none where the implementation has no such settings; a sentence where this installation of it lacks a
+            package for it, with the way out: its requirements are not judged then.
         """
         return {}
 
@@ -233,11 +236,18 @@ def require_adapter(made: object) -> Adapter:
     """The same object, if it is an adapter.
 
     :param made: what a class that ``module:Adapter`` names has made.
-    :raises AdapterError: its class does not derive from ``Adapter``.
+    :raises AdapterError: its class does not derive from ``Adapter``, or has an attribute in place of a method.
     """
-    if isinstance(made, Adapter):
-        return made
     kind = type(made)
+    if isinstance(made, Adapter):
+        for name in (name for name in vars(Adapter) if not name.startswith("_")):
+            own = inspect.getattr_static(made, name)
+            is_method = inspect.isfunction(vars(Adapter)[name])
+            if isinstance(own, property) or is_method == callable(getattr(made, name)):
+                continue
+            way_out = f"make it a method, def {name}(self)" if is_method else "make it an attribute"
+            raise AdapterError(f"{kind.__name__}.{name} is {own!r}: {way_out}, as in Adapter.")
+        return made
     raise AdapterError(
         f"{kind.__module__}:{kind.__qualname__} is no adapter: derive the class from Adapter, which answers what it "
         f"does not say itself (from {Adapter.__module__} import Adapter)."
@@ -282,13 +292,17 @@ class CosmosVenvAdapter(Adapter):
         """The usual modules, and those that a task or a DAG imports later, as far as this version has them."""
         return [*super().modules(), f"{__package__}.prepared_cosmos_venv"]
 
-    def remote_environments(self, folder: Path, key_file: Path, *, seconds: float) -> Mapping[str, str]:
+    def remote_environments(self, folder: Path, key_file: Path, *, seconds: float) -> Mapping[str, str] | str:
         """Its settings of a remote store.
 
         :param folder: where the store lies.
         :param key_file: the file with the key.
         :param seconds: that a task waits at most.
         """
+        try:
+            import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+        except ImportError as error:
+            return f"{error}: environments are shared with the extra remote, pip install 'cosmos-venv[remote]'"
         settings = {"dir": f"file://{folder}", "timeout": f"{seconds:.0f}"}
         return {
             "AIRFLOW__COSMOS_VENV__REMOTE_KEY_FILE": str(key_file),

@@ -121,9 +121,13 @@ def _answer(named: str | None) -> dict[str, Any]:
         found = find_implementation(named)
         own = found.adapter_class is not None
         adapter = require_adapter(found.adapter()) if own else open_adapter(found.import_root)
-        return told_by(adapter, found.version)
     except (ImplementationError, AdapterError) as error:
         return {"refused": str(error)}
+    try:
+        return told_by(adapter, found.version)
+    except Exception as error:  # noqa: BLE001 - of any kind: the author of the adapter needs the sentence
+        words = f"{type(adapter).__name__} cannot be asked what it declares: {type(error).__name__}: {error}"
+        return {"refused": words}
 
 
 def ask_for_declarations(names: Sequence[str | None]) -> list[Any]:

@@ -198,7 +198,7 @@ def pytest_configure(config: pytest.Config) -> None:
     :param config: the configuration of the run.
     :raises pytest.UsageError: when none can be chosen, or an option cannot be obeyed (exit code 4).
     """
-    _interrupt_at_sigterm()
+    _interrupt_once()
     _hold_closing(config)
     draw_seed(config, getattr(config, "workerinput", {}).get(_SEED))
     config.stash[ANSWERS] = {}
@@ -230,17 +230,20 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
 
 
-def _interrupt_at_sigterm() -> None:
-    """Let SIGTERM end the run as Ctrl-C does: fixtures end what they have started, and it is told how the run ended."""
-    if threading.current_thread() is threading.main_thread():  # which alone may ask for signals
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _interrupt_once() -> None:
+    """Let the first SIGTERM or SIGINT end the run as Ctrl-C does: fixtures end what they have started, and it is told
+    how the run ended. Let no further signal cut that short: a supervisor tells each process, and the outer one passes
+    its signal on.
+    """
 
-
-def pytest_keyboard_interrupt() -> None:
-    """Let no further signal cut the end short: a supervisor tells each process, and the outer one passes it on."""
-    if threading.current_thread() is threading.main_thread():
+    def interrupt(*_: object) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():  # which alone may ask for signals
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, interrupt)
 
 
 def _hold_closing(config: pytest.Config) -> None:

@@ -348,8 +348,8 @@ def foreign_host_record(adapter: Adapter, virtualenv_dir: Path) -> bool:
 
 
 @_probe
-def remote_environments(adapter: Adapter, folder: Path, key_file: Path, seconds: float) -> Mapping[str, str]:
-    """The environment variables with which tasks share environments in a folder.
+def remote_environments(adapter: Adapter, folder: Path, key_file: Path, seconds: float) -> Mapping[str, str] | str:
+    """The environment variables with which tasks share environments in a folder; a text: why they cannot here.
 
     :param adapter: the adapter of the implementation.
     :param folder: all machines reach it.

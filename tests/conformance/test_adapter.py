@@ -79,7 +79,9 @@ def test_its_settings_of_a_remote_store_make_one(
     key_file = tmp_path / "key"
     key_file.write_text("the key of all machines", encoding="ascii")
     key_file.chmod(0o600)
-    for name, value in adapter.remote_environments(tmp_path / "store", key_file, seconds=7.0).items():
+    variables = adapter.remote_environments(tmp_path / "store", key_file, seconds=7.0)
+    assert not isinstance(variables, str)
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
 
     store = configured_store()
@@ -118,3 +120,26 @@ class OfAnotherShape(Adapter):
 def test_of_another_shape_the_import_root_alone_has_to_be_there() -> None:
     assert OfAnotherShape().modules() == ["another"]
     assert Adapter("cosmos").modules() == ["cosmos", "cosmos.operators.virtualenv"]
+
+
+@pytest.mark.long
+def test_what_needs_a_package_that_is_not_installed_is_not_judged_and_the_way_out_is_told(tmp_path: Path) -> None:
+    name = "backports" if sys.version_info < (3, 14) else "compression"
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "zstd.py").write_text("raise ModuleNotFoundError('No module named zstd')", encoding="utf-8")
+    (tmp_path / name / "__init__.py").touch()
+    options = ["--cosmos-implementation=cosmos_venv", "--cosmos-requirement=REMOTE-001"]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--cosmos-conformance", *options],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])},
+        capture_output=True,
+        text=True,
+        timeout=480,
+        check=False,
+    )
+
+    assert "1 that cannot be judged here:" in done.stdout
+    assert re.search(r"REMOTE-001: No module named zstd: .* pip install 'cosmos-venv\[remote\]'\n", done.stdout)
+    assert "failed" not in done.stdout

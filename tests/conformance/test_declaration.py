@@ -87,6 +87,33 @@ def test_no_service_is_named_by_what_a_command_line_of_dbt_or_an_installer_has(p
 
 
 @pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        pytest.param(
+            "modules = ('mine',)", r"Mine.modules is \('mine',\): make it a method, def modules\(self\)", id="tuple"
+        ),
+        pytest.param("begin = None", r"Mine.begin is None: make it a method, def begin\(self\)", id="no-hook"),
+        pytest.param("def absent(self): ...", r"Mine.absent is <function .*: make it an attribute", id="method"),
+        pytest.param(
+            "absent = 5", r"Mine cannot be asked what it declares: TypeError: 'int' .* not iterable", id="number"
+        ),
+        pytest.param(
+            "def modules(self): return 5", r"Mine cannot be asked .*: TypeError: .* not iterable", id="answer"
+        ),
+        pytest.param("def modules(self): 1 / 0", r"Mine cannot be asked .*: ZeroDivisionError: ", id="raises"),
+    ],
+)
+def test_an_adapter_of_another_form_is_told_in_a_sentence(package: Path, body: str, words: str) -> None:
+    text = f"from {Adapter.__module__} import Adapter\nclass Mine(Adapter):\n    import_root = 'json'\n    {body}\n"
+    (package / "formless_adapter.py").write_text(text, encoding="utf-8")
+
+    with pytest.raises(AdapterError, match=f"^{words}") as told:
+        read_declaration(ask_for_declarations(["formless_adapter:Mine"])[0], ())
+
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
     ("answer", "words"),
     [
         pytest.param(["cosmos"], "has answered nonsense", id="a-list"),

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from tests.conformance.test_session import wait_for_text
+from tests.waiting import wait_until
 
 pytest_plugins = ["pytester"]
 
@@ -51,6 +52,7 @@ def server():
 
 @pytest.fixture(autouse=True)
 def _waits(server):
+    (Path(os.environ["FOLDER"]) / f"waits-{os.getpid()}").touch()
     (Path(os.environ["FOLDER"]) / "started").write_text(f"{os.getpid()} {server}\\n")
     while True:
         signal.pause()
@@ -80,3 +82,31 @@ def test_a_judge_that_is_told_to_end_ends_its_servers(
     assert not psutil.pid_exists(server)
     assert (pytester.path / "ended").exists(), "a second signal has cut the end short"
     assert "KeyboardInterrupt" in output.read_text(encoding="utf-8")
+
+
+@pytest.mark.long
+def test_workers_and_judge_that_are_told_at_once_end_the_run_in_words(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A supervisor tells each process of the group, and the outer one passes its signal on: the judge gets two."""
+    pytester.makepyfile(cheap_servers=SERVERS.replace("os.kill(os.getppid(), each)", "pass"))
+    monkeypatch.setenv("PYTHONPATH", str(pytester.path), prepend=os.pathsep)
+    monkeypatch.setenv("FOLDER", str(pytester.path))
+    command = [sys.executable, "-m", "pytest", "--cosmos-conformance", "--cosmos-implementation=cosmos_venv"]
+    output = pytester.path / "output"
+    with (
+        output.open("wb") as said,
+        subprocess.Popen(
+            [*command, "-n", "2", "-p", "cheap_servers"], stdout=said, stderr=said, start_new_session=True
+        ) as outer,
+    ):
+        wait_until(lambda: len(list(pytester.path.glob("waits-*"))) == 2, "no two workers run a check")
+
+        os.killpg(outer.pid, signal.SIGTERM)
+
+        code = outer.wait(timeout=60)
+    told = output.read_text(encoding="utf-8")
+    assert code == pytest.ExitCode.INTERRUPTED, told
+    assert "INTERNALERROR" not in told
+    assert "Traceback" not in told
+    assert "The run ended before all was judged: no verdict (exit code 2)." in told
