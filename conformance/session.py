@@ -76,7 +76,7 @@ from .reporting.verdicts import (
     is_of_level,
     judge,
 )
-from .requirements import Level, read_specification
+from .requirements import Level, Requirement, read_specification
 from .tasks import AdapterError
 
 __all__ = [
@@ -118,8 +118,8 @@ _LEFT_OUT = pytest.StashKey[set[str]]()
 """Ids of requirements of which the options leave tests out, or all; and ``SMOKE_FILE`` for a smoke check."""
 _REPORT = pytest.StashKey[str]()
 """SHA-256 of the report that was written."""
-_OF_THE_OTHER_RUN = pytest.StashKey[list[str]]()
-"""Areas that are judged in the run with servers, where this is the other one."""
+_OF_THE_OTHER_RUN = pytest.StashKey[list[Requirement]]()
+"""The counted requirements of the other run: with servers, or without."""
 _STARTED = pytest.StashKey[datetime]()
 _UPDATE = pytest.StashKey[Update]()
 
@@ -211,9 +211,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SPECIFICATION] = {
         name: one for name, one in specification.items() if one.has_servers is has_servers(config)
     }
-    config.stash[_OF_THE_OTHER_RUN] = sorted(
-        {one.area for one in specification.values() if one.has_servers and not has_servers(config)}
-    )
+    counted = [one for one in specification.values() if one.level is not None and not one.is_draft]
+    config.stash[_OF_THE_OTHER_RUN] = [one for one in counted if one.has_servers is not has_servers(config)]
     try:
         config.stash[KNOWN] = known_failures(config, specification)
         refuse_wrong_options(config, specification)
@@ -302,10 +301,14 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def _words_on_servers(config: pytest.Config) -> list[str]:
+    others = config.stash[_OF_THE_OTHER_RUN]
+    if not others:
+        return []
     if has_servers(config):
-        return ["with servers of Airflow; what needs none is judged in the run without --cosmos-servers"]
-    areas = config.stash[_OF_THE_OTHER_RUN]
-    return [f"not in this run: {', '.join(areas)}, which --cosmos-servers judges"] if areas else []
+        words = "which the run without --cosmos-servers judges"
+        return [f"with servers of Airflow; not in this run: {len(others)} requirements, {words}"]
+    areas = ", ".join(sorted({one.area for one in others}))
+    return [f"not in this run: the {len(others)} requirements of {areas}, which --cosmos-servers judges"]
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

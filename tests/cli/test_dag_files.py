@@ -114,7 +114,9 @@ def test_tasks_that_keep_no_environment_are_no_failure(tmp_path: Path, options: 
     done = cosmos_venv("env", "warm", str(write_dag_file(tmp_path, TASK + source)))
 
     assert done.returncode == 0, done.stderr
-    assert "No task of these DAG files (1 DAG) keeps a managed environment" in done.stdout
+    assert "No task of these DAG files (1 DAG) keeps a managed environment. To keep one, give ExecutionConfig a " in (
+        done.stdout
+    )
 
 
 @pytest.mark.parametrize(

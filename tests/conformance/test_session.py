@@ -284,7 +284,7 @@ def test_a_run_that_collects_nothing_gives_no_verdict(pytester: pytest.Pytester)
 
     assert result.ret == 11
     assert [line for line in result.outlines if "--cosmos-servers" in line] == [
-        "not in this run: WATCH, which --cosmos-servers judges"
+        "not in this run: the 16 requirements of WATCH, which --cosmos-servers judges"
     ]
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cosmos_venv import credentials
-from cosmos_venv.cli.env.warm import dag_files_of, read_dag_files, reporter
+from cosmos_venv.cli.env.warm import HOW_TO_KEEP, dag_files_of, read_dag_files, reporter
 from cosmos_venv.cli.output import OK, WRONG, Steps, only_the_result_on_stdout, print_json, print_lines, steps, tell
 from cosmos_venv.environments import requirement_files
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
@@ -228,7 +228,7 @@ def _shown(arguments: VirtualenvArguments) -> str:
 
 def _lines(written: Sequence[WrittenLock]) -> list[str]:
     if not written:
-        return ["No task of these DAG files keeps a managed environment."]
+        return [f"No task of these DAG files keeps a managed environment. {HOW_TO_KEEP}"]
     lines = []
     for one in written:
         wanted = ", ".join(one.requirements)

@@ -42,8 +42,10 @@ def _named(store: EnvironmentStore, digest: str, dry_run: bool, step: Steps) -> 
 
 
 def _surplus(store: EnvironmentStore, given: dict[str, int | None], dry_run: bool, step: Steps) -> list[Removal]:
+    from cosmos_venv import settings
     from cosmos_venv.managed import from_settings
 
+    settings.import_only_configuration()
     limits = replace(
         from_settings.prune_limits(), **{name: value for name, value in given.items() if value is not None}
     )

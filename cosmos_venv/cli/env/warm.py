@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cosmos_venv.managed.arguments import VirtualenvArguments
     from cosmos_venv.managed.resolve import Made
 
+HOW_TO_KEEP = "To keep one, give ExecutionConfig a virtualenv_dir, with ExecutionMode.VIRTUALENV."
 _PROJECT_FILE, _REQUIREMENTS = "dbt_project.yml", "requirements.txt"
 
 
@@ -186,7 +187,8 @@ def _silent(_: str) -> None:
 
 def _lines(built: Sequence[BuiltEnvironment], dags: int) -> list[str]:
     if not built:
-        return [f"No task of these DAG files ({dags} DAG{'s' * (dags != 1)}) keeps a managed environment."]
+        read = f"{dags} DAG{'s' * (dags != 1)}"
+        return [f"No task of these DAG files ({read}) keeps a managed environment. {HOW_TO_KEEP}"]
     return [f"{', '.join(one.requirements)} in {one.virtualenv_dir}: {_became(one)}" for one in built]
 
 
