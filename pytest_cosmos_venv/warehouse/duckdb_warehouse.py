@@ -1,4 +1,4 @@
-"""A real dbt on a DuckDB file: the project of the user stays where it is, and the file belongs to one test.
+"""A real dbt on a DuckDB file: nothing is written into the project of the user, and the file belongs to one test.
 
 dbt takes the project as it was parsed before when profile, variables and paths are the same, so all of these are the
 same for each test: a place in the cache holds the profile and dbt's target folder, and leads to the test's own file.
@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,8 @@ LONGEST_COMMAND = 600.0
 _DATA = "data"
 _STATE = "state.json"
 _ENV_VAR = re.compile(r"\benv_var\(\s*['\"](\w+)['\"]")
+_PACKAGE_LISTS = ("packages.yml", "dependencies.yml")
+_LOCK_FILE = "package-lock.yml"
 _NOT_OF_THE_PROJECT = frozenset({"target", "logs", ".git", ".venv", "venv", "__pycache__", ".pytest_cache"})
 
 
@@ -156,12 +159,13 @@ class DuckDBWarehouse:
 
     def _run(self, *arguments: str) -> DbtResult:
         run_results, manifest = self._target / "run_results.json", self._target / "manifest.json"
+        project = self._project_for(arguments[0])
         run_results.unlink(missing_ok=True)
         files, before = self._files_digest(), _time_of(manifest)
         began = real_time.monotonic()
         try:
             done = subprocess.run(
-                [self.dbt.dbt, *arguments, *self._own_arguments(arguments[0])],
+                [self.dbt.dbt, *arguments, *self._own_arguments(arguments[0], project)],
                 cwd=self.project.path,
                 env={**os.environ, **self._variables()},
                 stdin=subprocess.DEVNULL,
@@ -184,6 +188,55 @@ class DuckDBWarehouse:
         if _time_of(manifest) != before:
             self._remember_parsing(files)
         return result
+
+    def _project_for(self, command: str) -> Path:
+        """Return the project, or a folder of links to it where it lists packages: there dbt installs them.
+
+        :raises DbtFailed: dbt cannot install the packages.
+        """
+        lists = [name for name in _PACKAGE_LISTS if (self.project.path / name).is_file()]
+        if not lists:
+            return self.project.path
+        folder = self.place / "project"
+        folder.mkdir(exist_ok=True)
+        packages = folder / self._packages_name()
+        texts = {name: self._with_absolute_paths(name) for name in lists}
+        lock = self.project.path / _LOCK_FILE
+        if lock.is_file() and not (folder / _LOCK_FILE).exists():  # dbt changes it where the lists have changed
+            texts[_LOCK_FILE] = lock.read_text(encoding="utf-8")
+        known = {name: (folder / name).read_text(encoding="utf-8") for name in texts if (folder / name).is_file()}
+        if known != texts and packages.is_dir() and not packages.is_symlink():
+            shutil.rmtree(packages)
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        is_own = command == "deps" or (packages.is_dir() and not packages.is_symlink())
+        self._link_into(folder, {_LOCK_FILE, *lists, *([packages.name] if is_own else [])})
+        if command != "deps" and not packages.exists():
+            installed = self._run("deps")
+            if not installed.succeeded:
+                raise DbtFailed(str(installed))
+        return folder
+
+    def _link_into(self, folder: Path, left_out: set[str]) -> None:
+        """Make the folder's links those to all that lies in the project now, with some names left out."""
+        for link in folder.iterdir():
+            if link.is_symlink():
+                link.unlink()
+        for each in self.project.path.iterdir():
+            if each.name not in _NOT_OF_THE_PROJECT | left_out:
+                (folder / each.name).symlink_to(each.resolve())
+
+    def _packages_name(self) -> str:
+        import yaml
+
+        settings = yaml.safe_load((self.project.path / "dbt_project.yml").read_text(encoding="utf-8"))
+        return str(settings.get("packages-install-path") or "dbt_packages")
+
+    def _with_absolute_paths(self, name: str) -> str:
+        """Return a list of packages, in which the path of a local package does not depend on the list's folder."""
+        text = (self.project.path / name).read_text(encoding="utf-8")
+        pattern = re.compile(r"^(\s*-?\s*local:\s*)(['\"]?)([^'\"#\n]+?)\2(\s*(?:#.*)?)$", re.MULTILINE)
+        return pattern.sub(lambda found: f"{found[1]}{json.dumps(str((self.project.path / found[3]).resolve()))}", text)
 
     def _is_parsed(self) -> bool:
         parsed = self._parsed
@@ -240,8 +293,8 @@ class DuckDBWarehouse:
     def _target(self) -> Path:
         return self.place / "target"
 
-    def _own_arguments(self, command: str) -> list[str]:
-        places = ["--project-dir", str(self.project.path), "--profiles-dir", str(self.place)]
+    def _own_arguments(self, command: str, project: Path) -> list[str]:
+        places = ["--project-dir", str(project), "--profiles-dir", str(self.place)]
         choice = ["--profile", PROFILE, "--target", self.project.target]
         folders = ["--target-path", str(self._target), "--log-path", str(self.place / "logs")]
         variables = ["--vars", json.dumps(dict(self.project.variables))] if self.project.variables else []
@@ -249,6 +302,8 @@ class DuckDBWarehouse:
 
     def _variables(self) -> dict[str, str]:
         quiet = {"DBT_SEND_ANONYMOUS_USAGE_STATS": "false", "DBT_USE_COLORS": "false", "NO_COLOR": "1"}
+        # deps and debug have no options for these.
+        quiet |= {"DBT_LOG_PATH": str(self.place / "logs"), "DBT_TARGET_PATH": str(self._target)}
         # pytest's own coverage or warnings settings are for the test's process.
         return {**quiet, "PYTHONWARNINGS": "", **self.project.environment}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_cosmos_venv import DbtFailed, DuckDBWarehouses, ToolkitMisuse
-from tests.installed import needs_dbt_wheels
+from tests.installed import ROOT, needs_dbt_wheels
 from tests.kit import texts_below
 
 pytestmark = [pytest.mark.long, needs_dbt_wheels]
@@ -38,6 +39,40 @@ def test_models_are_built_from_the_rows_of_a_source(cosmos_duckdb: DuckDBWarehou
     assert result.tests == {"not_null_arrivals_ship": "pass"}
     assert [row["arrived_at"] for row in warehouse.rows("arrivals")] == [NOON] * 3
     assert texts_below(fleet) == before
+
+
+def test_packages_are_installed_beside_a_project_and_nothing_is_written_into_it(
+    cosmos_duckdb: DuckDBWarehouses, own_fleet: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(ROOT / "tests" / "data" / "tides", tmp_path / "tides")
+    (own_fleet / "packages.yml").write_text("packages:\n  - local: ../tides\n", encoding="utf-8")
+    half = """select {{ tides.hours_between("timestamp '2026-01-01'", "timestamp '2026-01-01 12:00'") }} as hours"""
+    (own_fleet / "models" / "half.sql").write_text(half, encoding="utf-8")
+    before = {each: texts_below(each) for each in (own_fleet, tmp_path / "tides")}
+    warehouse = cosmos_duckdb(own_fleet)
+
+    warehouse.build("half")
+    warehouse.run_dbt("deps")
+    warehouse.run_dbt("debug")
+
+    assert [row["hours"] for row in warehouse.rows("half")] == [12]
+    assert {each: texts_below(each) for each in before} == before
+    assert not (own_fleet / "logs").exists()
+
+
+def test_packages_that_are_no_longer_listed_are_gone(cosmos_duckdb: DuckDBWarehouses, own_fleet: Path) -> None:
+    for name in ("one", "two"):
+        package = own_fleet.parent / name
+        (package / "models").mkdir(parents=True)
+        (package / "dbt_project.yml").write_text(f"name: {name}\nversion: '1.0'\n", encoding="utf-8")
+        (package / "models" / f"of_{name}.sql").write_text("select 1 as id", encoding="utf-8")
+    packages = own_fleet / "packages.yml"
+    warehouse = cosmos_duckdb(own_fleet)
+
+    for name in ("one", "two"):
+        packages.write_text(f"packages:\n  - local: ../{name}\n", encoding="utf-8")
+        assert warehouse.build(f"package:{name}").states == {f"of_{name}": "success"}
+    assert "model.one.of_one" not in warehouse.manifest["nodes"]
 
 
 def test_the_file_of_a_test_is_its_own_though_the_place_of_dbt_is_kept(
