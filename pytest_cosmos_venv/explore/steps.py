@@ -75,8 +75,8 @@ class Places:
         self.pids = {pid: index for index, pid in enumerate(pids)}
         self.opened: dict[int, str] = {}
         """Descriptor of a file below the folder -> its path, as it was when it was opened."""
-        self.locked: set[int] = set()
-        """Descriptors that hold a lock."""
+        self.locked: set[str] = set()
+        """Resources of the locks that the contender has taken at some time."""
 
     def path_of(self, path: object, directory: int | None = None) -> str | None:
         """Return a path as an absolute text where it lies below the folder; None where it does not.

@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from pytest_cosmos_venv.explore.stepping import BLOCKED, Stepper, raise_if_over, reading, stepper
@@ -26,7 +27,11 @@ _real_flock, _real_lockf, _real_fcntl = fcntl.flock, fcntl.lockf, fcntl.fcntl
 _FLAGS = ("O_RDWR", "O_WRONLY", "O_CREAT", "O_EXCL", "O_TRUNC", "O_APPEND")
 _BILLION = 1_000_000_000
 # <fcntl.h> of Linux; Python has the names from 3.9 on.
-_OFD_LOCKS = _OFD_GET, _OFD_SET, _OFD_WAIT = 36, 37, 38
+_OFD_GET, _OFD_SET, _OFD_WAIT = 36, 37, 38
+_GETS = {_OFD_GET: "F_OFD_GETLK", fcntl.F_GETLK: "F_GETLK"}
+# A lock that is waited for is tried without waiting.
+_SETS = {_OFD_SET: _OFD_SET, _OFD_WAIT: _OFD_SET, fcntl.F_SETLK: fcntl.F_SETLK, fcntl.F_SETLKW: fcntl.F_SETLK}
+_DUPLICATES = (fcntl.F_DUPFD, fcntl.F_DUPFD_CLOEXEC)
 _KINDS = {fcntl.F_RDLCK: fcntl.LOCK_SH, fcntl.F_WRLCK: fcntl.LOCK_EX, fcntl.F_UNLCK: fcntl.LOCK_UN}
 _LOCKS = {fcntl.LOCK_SH: "LOCK_SH", fcntl.LOCK_EX: "LOCK_EX", fcntl.LOCK_UN: "LOCK_UN"}
 
@@ -54,6 +59,8 @@ def replaced_calls() -> dict[_Function, _Function]:
     made.update({_real_os[name]: _visible_of_descriptor(name, mode) for name, mode in _OF_A_DESCRIPTOR.items()})
     made[_real_os["open"]] = os_open
     made[_real_os["close"]] = _close
+    made[_real_os["dup"]] = _dup
+    made[_real_os["dup2"]] = _dup2
     made[_real_os["kill"]] = _kill
     made[_real_os["utime"]] = _utime
     made[_real_flock] = _flock
@@ -367,19 +374,55 @@ def close_seen(here: Stepper, descriptor: int, act: Callable[[], None]) -> None:
     :param act: closes it.
     """
     path = here.places.opened.get(descriptor)
-    if path is None or descriptor not in here.places.locked:
+    lock = None if path is None else here.places.file(descriptor, kind="lock")
+    if path is None or lock is None or lock not in here.places.locked or not _ends_lock(descriptor):
         here.places.opened.pop(descriptor, None)
         act()
         return
-
-    def touched() -> _Footprints:
-        lock = here.places.file(descriptor, kind="lock")
-        found = () if lock is None else ((lock, WRITE),)
-        return found, found
-
-    here.perform("close", f"close {path_text(here, path)}, which releases its lock", act, touched)
+    found = ((lock, WRITE),)
+    here.perform("close", f"close {path_text(here, path)}, which releases its lock", act, lambda: (found, found))
     here.places.opened.pop(descriptor, None)
-    here.places.locked.discard(descriptor)
+
+
+def _ends_lock(descriptor: int) -> bool:
+    """Whether a lock of this process ends when a descriptor is closed; the kernel says who holds one.
+
+    A lock of ``flock`` ends with the last duplicate of its descriptor. One of ``lockf`` ends with any descriptor of the
+    file, also with one that was opened for itself.
+    """
+    inode = f":{_real_os['fstat'](descriptor).st_ino} "
+    held: dict[int, str] = {}
+    for name in _real_os["listdir"]("/proc/self/fdinfo"):
+        try:
+            info = _real_os["open"](f"/proc/self/fdinfo/{name}", os.O_RDONLY)
+        except OSError:  # that of the list itself
+            continue
+        lines = _real_os["read"](info, 1 << 16).decode().splitlines()
+        _real_os["close"](info)
+        held[int(name)] = "".join(line for line in lines if line.startswith("lock:") and inode in line)
+    if any(" POSIX " in lines for lines in held.values()):
+        return True
+    own = held.pop(descriptor, "")
+    # A shared lock may be one of two files that were opened apart: then each ends by itself.
+    return bool(own) and (" READ " in own or not any(held.values()))
+
+
+def _dup(fd: int, /) -> int:
+    return _known(fd, int(_real_os["dup"](fd)))
+
+
+def _dup2(fd: int, fd2: int, inheritable: bool = True) -> int:
+    if stepper() is not None and fd != fd2:
+        with suppress(OSError):
+            _close(fd2)  # as dup2 does, and a lock may end with it
+    return _known(fd, int(_real_os["dup2"](fd, fd2, inheritable)))
+
+
+def _known(old: int, new: int) -> int:
+    here = stepper()
+    if here is not None and old in here.places.opened:
+        here.places.opened[new] = here.places.opened[old]
+    return new
 
 
 def _kill(pid: int, sig: int, /) -> None:
@@ -432,26 +475,31 @@ def _lockf(fd: Any, cmd: int, len: int = 0, start: int = 0, whence: int = 0, /) 
 
 
 def _fcntl(fd: Any, cmd: int, arg: Any = 0, /) -> Any:
-    """Locks of an open file (``F_OFD_SETLK``) are seen; whatever else ``fcntl`` does is not."""
+    """Locks are seen, and new descriptors are known; whatever else ``fcntl`` does is not."""
     here = stepper()
+    if cmd in _DUPLICATES:
+        return _known(fd if isinstance(fd, int) else fd.fileno(), int(_real_fcntl(fd, cmd, arg)))
     path = (
         None
-        if here is None or cmd not in _OFD_LOCKS
+        if here is None or cmd not in (*_GETS, *_SETS)
         else here.places.path_of(fd if isinstance(fd, int) else fd.fileno())
     )
     if here is None or path is None or not isinstance(arg, bytes):
         return _real_fcntl(fd, cmd, arg)
-    if cmd == _OFD_GET:
+    if cmd in _GETS:
 
         def touched() -> _Footprints:
             return (found := reading(here.places.file(fd, kind="lock"))), found
 
         return here.perform(
-            "getlk", f"fcntl {path_text(here, path)} F_OFD_GETLK", lambda: _real_fcntl(fd, cmd, arg), touched
+            "getlk", f"fcntl {path_text(here, path)} {_GETS[cmd]}", lambda: _real_fcntl(fd, cmd, arg), touched
         )
     kind = _KINDS[int.from_bytes(arg[:2], sys.byteorder)]
     return _lock(
-        fd, kind | (0 if cmd == _OFD_WAIT else fcntl.LOCK_NB), "fcntl", lambda _: _real_fcntl(fd, _OFD_SET, arg)
+        fd,
+        kind | (0 if cmd in (_OFD_WAIT, fcntl.F_SETLKW) else fcntl.LOCK_NB),
+        "fcntl",
+        lambda _: _real_fcntl(fd, _SETS[cmd], arg),
     )
 
 
@@ -487,7 +535,5 @@ def _lock(fd: Any, operation: int, name: str, act: Callable[[int], Any]) -> Any:
             is_blocked = True
             continue
         here.note(name, text, ((lock, mode),))
-        here.places.locked.add(descriptor)
-        if kind == fcntl.LOCK_UN:
-            here.places.locked.discard(descriptor)
+        here.places.locked.add(lock)
         return value

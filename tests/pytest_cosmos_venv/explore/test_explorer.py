@@ -133,6 +133,43 @@ def test_a_sound_lock_is_explored_to_the_end(cosmos_explore: Explore, work: obje
     )
 
 
+@pytest.mark.parametrize("close", ["duplicate", "both"])
+def test_a_lock_is_held_until_its_last_duplicate_is_closed(cosmos_explore: Explore, close: str) -> None:
+    def work(contender: ExploredContender) -> None:
+        descriptor = os.open(contender.folder / "lock", os.O_RDWR | os.O_CREAT)
+        duplicate = os.dup(descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with contender.span("held"):
+            os.close(descriptor if close == "both" else duplicate)
+        os.close(duplicate if close == "both" else descriptor)
+
+    assert cosmos_explore([work, work], check=held_by_one, preemptions=1, kills=1, reuse=True).is_complete
+
+
+def by_lockf(descriptor: int) -> None:
+    fcntl.lockf(descriptor, fcntl.LOCK_EX)
+
+
+def by_fcntl(descriptor: int) -> None:
+    fcntl.fcntl(descriptor, fcntl.F_SETLKW, struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+
+
+@pytest.mark.parametrize("lock", [by_lockf, by_fcntl])
+def test_a_lock_of_a_process_ends_with_any_descriptor_of_its_file(
+    cosmos_explore: Explore, lock: Callable[[int], None]
+) -> None:
+    def work(contender: ExploredContender) -> None:
+        descriptor = os.open(contender.folder / "lock", os.O_RDWR | os.O_CREAT)
+        lock(descriptor)
+        with contender.span("held"):
+            os.close(os.open(contender.folder / "lock", os.O_RDONLY))
+            (contender.folder / "lock").stat()
+        os.close(descriptor)
+
+    with pytest.raises(FailingSchedule, match="held"):
+        cosmos_explore([work, work], check=held_by_one, preemptions=1, kills=0, reuse=True)
+
+
 def test_a_kill_shows_who_waits_for_ever(cosmos_explore: Explore) -> None:
     with pytest.raises(FailingSchedule, match="contender-1 never ends") as failure:
         cosmos_explore([make_exclusively, make_exclusively], preemptions=0, kills=1, most_steps=50, reuse=True)

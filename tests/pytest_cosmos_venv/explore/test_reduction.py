@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import random
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from pytest_cosmos_venv import Explore, ExploredContender
 
@@ -21,6 +21,18 @@ def lock(path: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
 
 
+def lock_of_process(path: Path) -> None:
+    with path.open("a") as file, path.open("a"):  # the lock ends with the second one
+        fcntl.lockf(file, fcntl.LOCK_EX)
+
+
+def lock_of_duplicate(path: Path) -> None:
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        duplicate = os.dup(file.fileno())
+    os.close(duplicate)
+
+
 OPERATIONS: dict[str, Operation] = {
     "make": lambda path: path.touch(),
     "look": lambda path: path.exists(),
@@ -30,7 +42,10 @@ OPERATIONS: dict[str, Operation] = {
     "list": lambda path: os.listdir(path.parent),  # noqa: PTH208 - one step
     "sleep": lambda path: time.sleep(len(path.name)),
     "lock": lock,
+    "lock of process": lock_of_process,
+    "lock of duplicate": lock_of_duplicate,
 }
+STEPS = st.tuples(st.sampled_from(sorted(OPERATIONS)), st.sampled_from(["one", "two"]))
 
 
 def program(steps: list[tuple[str, str]]) -> Callable[[ExploredContender], None]:
@@ -44,23 +59,23 @@ def program(steps: list[tuple[str, str]]) -> Callable[[ExploredContender], None]
     return work
 
 
-def programs(seed: int) -> list[Callable[[ExploredContender], None]]:
-    chosen = random.Random(seed)  # noqa: S311 - the same each time
-    count = chosen.choice([2, 2, 3])
-    return [
-        program(
-            [(chosen.choice(list(OPERATIONS)), chosen.choice(["one", "two"])) for _ in range(2 if count == 3 else 4)]
-        )
-        for _ in range(count)
-    ]
+@settings(
+    max_examples=12,
+    derandomize=True,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    programs=st.lists(st.lists(STEPS, min_size=1, max_size=3), min_size=2, max_size=2),
+    bounds=st.sampled_from([(0, 1), (1, 0), (1, 1), (2, 0)]),
+)
+def test_as_many_orders_are_seen(
+    cosmos_explore: Explore, programs: list[list[tuple[str, str]]], bounds: tuple[int, int]
+) -> None:
+    works = [program(steps) for steps in programs]
 
-
-@pytest.mark.parametrize("seed", [0, 1, 2, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(3, 6))])
-def test_as_many_orders_are_seen(cosmos_explore: Explore, seed: int) -> None:
-    works = programs(seed)
-    bounds = [(0, 1), (1, 0)] if seed < 3 else [(0, 1), (1, 1), (2, 0)]
-
-    for preemptions, kills in bounds:
+    for preemptions, kills in [bounds]:
         reduced = cosmos_explore(works, preemptions=preemptions, kills=kills, reuse=True, seconds=120)
         whole = cosmos_explore(works, preemptions=preemptions, kills=kills, reuse=True, seconds=120, reduction=False)
 
