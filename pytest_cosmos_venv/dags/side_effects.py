@@ -23,7 +23,7 @@ from typing import Any
 from pytest_cosmos_venv.dags.dag_files import NAME_OF_DAG_FILE
 
 _TOOLKIT = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 - compared with the names of code objects as they are
-_OWN = (os.path.join(_TOOLKIT, "dags"), os.path.join(_TOOLKIT, "dag_checks"))  # noqa: PTH118
+_OWN = (os.path.join(_TOOLKIT, "dags"), os.path.join(_TOOLKIT, "dag_checks"), os.path.join(_TOOLKIT, "environments"))  # noqa: PTH118
 _STANDARD = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), os.path.dirname(os.__file__)})  # noqa: PTH120
 _INSTALLED = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND

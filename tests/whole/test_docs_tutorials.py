@@ -47,5 +47,22 @@ def test_the_test_of_the_tutorial_passes_for_each_dag(
     result.assert_outcomes(passed=1)
 
 
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_the_dag_of_the_tutorial_keeps_a_parse_budget(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = copy_of_example(pytester.path / "harbor")
+    pytester.mkdir("dags").joinpath("harbor.py").write_text(TUTORIAL_DAG.replace(PROJECT, str(project)), "utf-8")
+    fixture, _, _ = TUTORIAL_TEST.partition("def test_")
+    budget = "def test_it(load_harbor, cosmos_parse_budget):\n    cosmos_parse_budget('dags/harbor.py')\n"
+    pytester.makepyfile(test_harbor=fixture + budget)
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+
+    result.assert_outcomes(passed=1)
+
+
 def test_the_test_of_the_readme_is_that_of_the_tutorial() -> None:
     assert README_TEST in TUTORIAL_TEST

@@ -6,23 +6,23 @@ import pytest
 
 
 @pytest.mark.cosmos_fault("worker killed at the end in task ports_seed")
-def test_a_seed_whose_worker_dies_is_loaded_again_by_the_retry(fleet, cosmos_run_dag, cosmos_wheelhouse):
-    outcome = cosmos_run_dag(fleet)
+def test_a_seed_whose_worker_dies_is_loaded_again_by_the_retry(make_fleet, cosmos_run_dag, cosmos_wheelhouse):
+    outcome = cosmos_run_dag(make_fleet())
 
     assert outcome.succeeded, outcome
     assert [call.command for call in cosmos_wheelhouse.calls].count("seed") == 2
 
 
 @pytest.mark.cosmos_fault("dbt killed after node arrivals, twice")
-def test_nobody_reads_the_arrivals_when_dbt_is_killed_in_both_tries(fleet, cosmos_run_dag):
-    outcome = cosmos_run_dag(fleet)
+def test_nobody_reads_the_arrivals_when_dbt_is_killed_in_both_tries(make_fleet, cosmos_run_dag):
+    outcome = cosmos_run_dag(make_fleet())
 
     assert outcome.tasks["arrivals_run"].tries == 2
     assert outcome.states["late_ships_run"] == "upstream_failed"
 
 
-def test_days_that_were_missed_build_one_environment(fleet, cosmos_run_dag, cosmos_wheelhouse):
-    outcomes = cosmos_run_dag.catch_up(fleet, until="2026-01-03")
+def test_days_that_were_missed_build_one_environment(make_fleet, cosmos_run_dag, cosmos_wheelhouse):
+    outcomes = cosmos_run_dag.catch_up(make_fleet(), until="2026-01-03")
 
     # Airflow 2 runs a day when it is over, Airflow 3 when it begins: two days, or three.
     assert len(outcomes) >= 2

@@ -20,6 +20,7 @@ import pytest
 from airflow.sdk import DAG
 
 from pytest_cosmos_venv import OverBudget, ParseBudget
+from pytest_cosmos_venv.throwaway import throwaway_folder
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 budget = ParseBudget()
@@ -244,6 +245,22 @@ def test_what_changes_nothing_is_free(tmp_path: Path) -> None:
         stop.set()
         other.join()
         sys.path.remove(str(tmp_path))
+
+
+def test_scratch_in_the_temporary_folder_that_is_gone_is_free(tmp_path: Path) -> None:
+    def build() -> DAG:
+        with throwaway_folder("cosmos-scratch-") as folder:
+            (folder / "profiles.yml").write_text("shop:", encoding="utf-8")
+        return DAG("harbor", schedule=None, start_date=START)
+
+    budget(build)
+
+
+def test_a_file_in_the_temporary_folder_that_was_there_before_is_no_scratch(tmp_path: Path) -> None:
+    (tmp_path / "there").touch()
+
+    with pytest.raises(OverBudget, match=r"removed .*/there"), budget():
+        (tmp_path / "there").unlink()
 
 
 def test_what_a_thread_does_that_building_started_counts(tmp_path: Path) -> None:
