@@ -17,7 +17,8 @@ harbor = DbtDag(
     schedule="@daily",
     start_date=datetime(2025, 6, 1, tzinfo=timezone.utc),
     catchup=False,
-    # A DuckDB file takes one writer at a time. A warehouse with a server needs no such limits.
+    # A DuckDB file takes one writer at a time, and Airflow 3 counts the active tasks of each run apart. A warehouse
+    # with a server needs no such limits.
     max_active_runs=1,
     max_active_tasks=1,
     project_config=ProjectConfig(HARBOR_PROJECT),

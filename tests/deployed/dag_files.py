@@ -67,7 +67,8 @@ try:
         dag_id={name!r},
         schedule=None,
         start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
-        max_active_tasks=1,  # a DuckDB file takes one writer at a time
+        max_active_runs=1,  # a DuckDB file takes one writer at a time, and each run has tasks of its own
+        max_active_tasks=1,
         default_args={{"retries": 0}},
         project_config=ProjectConfig(folder, install_dbt_deps=False, **{project_config!r}),
         profile_config=ProfileConfig("shop", "dev", profiles_yml_filepath=folder / "profiles.yml"),
