@@ -219,6 +219,6 @@ def yaml_file(path: Path) -> object:
     try:
         return load_yaml(read_file(path).decode())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CosmosValueError(f"{path} cannot be read as YAML: {error}") from error
+        raise CosmosValueError(f"{path} cannot be read as YAML: {error}") from None
     except OSError as error:
         raise CosmosValueError(f"{path} cannot be read: {error.strerror or error}.") from error

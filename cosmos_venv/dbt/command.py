@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -50,6 +53,8 @@ _NARROWING = frozenset(
         "--exclude-resource-types",
     }
 )
+_DIGITS = re.compile("[0-9a-f]{12}")  # of a digest, or of a temporary folder
+_FOLDER_FLAGS = frozenset({"--project-dir", "--profiles-dir", "--state", "--target-path", "--log-path"})
 _LONGEST_WORD = 30_000  # letters of up to four bytes, of the 128 KiB that Linux takes for one word
 _LONGEST_SELECTION = 500_000  # letters, of the 2 MB that Linux takes for all words and variables
 _SELECTION = "cosmos_venv_selection"
@@ -167,6 +172,31 @@ def selection_text(parameter: str, selection: Selection) -> str | None:
         if not isinstance(word, str):
             raise CosmosValueError(f"{parameter}={selection!r}: {word!r} is neither a text nor a path.")
     return " ".join(words) or None
+
+
+def shown_command(command: Sequence[str]) -> str:
+    """A command line for the log: one line that a shell takes, without the names that mean nothing to a reader.
+
+    A managed environment is named by its digest, and the folders of a run by random digits: there the program is shown
+    by its own name, and the folders are left out.
+
+    :param command: the words, the program first.
+    """
+    program, *words = command
+    shown = [Path(program).name if _DIGITS.search(program) else program]
+    for word in words:
+        if _DIGITS.search(word) and shown[-1] in _FOLDER_FLAGS:
+            shown.pop()
+        else:
+            shown.append(word)
+    return " ".join(map(_shell_word, shown))
+
+
+def _shell_word(word: str) -> str:
+    if "\n" not in word and "\r" not in word:
+        return shlex.quote(word)
+    escapes = (("\\", r"\\"), ("'", r"\'"), ("\n", r"\n"), ("\r", r"\r"))
+    return f"$'{functools.reduce(lambda text, pair: text.replace(*pair), escapes, word)}'"
 
 
 def vars_text(variables: Mapping[str, Any] | str | None) -> str | None:

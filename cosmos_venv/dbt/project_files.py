@@ -341,7 +341,7 @@ def profile_fields(
     try:
         found = load_yaml(read_file(profiles_yml).decode())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CosmosValueError(f"{profiles_yml.name} is no YAML: {error}") from error
+        raise CosmosValueError(f"{profiles_yml.name} is no YAML: {error}") from None
     for key in (profile, "outputs", target):
         found = found.get(key) if isinstance(found, dict) else None
     if not isinstance(found, dict):
@@ -373,7 +373,7 @@ def _rendered(name: str, template: str, environment: Mapping[str, str]) -> str:
     except CosmosValueError:
         raise
     except (jinja2.TemplateError, *VALUE_ERRORS) as error:
-        raise CosmosValueError(f"{name} of the profile cannot be rendered: {error}") from error
+        raise CosmosValueError(f"{name} of the profile cannot be rendered: {error}") from None
 
 
 DEFAULT_PACKAGES_FOLDER = "dbt_packages"
@@ -415,7 +415,7 @@ def read_dbt_project(project_path: Path, *, environment: Mapping[str, str] | Non
     except OSError as error:
         raise CosmosLoadDbtException(f"{path} cannot be read: {reason_of(error)}") from error
     except UnicodeDecodeError as error:
-        raise CosmosLoadDbtException(f"{path} cannot be read: {error}") from error
+        raise CosmosLoadDbtException(f"{path} cannot be read: {error}") from None
     content = _parse(path, text)
     paths = _paths(path, content, environment)
     known = tuple(each for each in paths if each is not None)
@@ -460,7 +460,7 @@ def _parse(path: Path, text: str) -> dict[str, object]:
     try:
         content = load_yaml(text)
     except yaml.YAMLError as error:
-        raise CosmosLoadDbtException(f"{path} cannot be read as YAML: {error}") from error
+        raise CosmosLoadDbtException(f"{path} cannot be read as YAML: {error}") from None
     if not isinstance(content, dict):
         raise CosmosLoadDbtException(f"{path} holds no mapping. It must at least say `name: your_project`.")
     return content
@@ -492,4 +492,4 @@ def _render(path: Path, key: str, template: str, environment: Mapping[str, str] 
             f"{path}: {key} {template!r} is worked out by dbt alone. Write a path, or env_var() with a name."
         ) from None
     except (jinja2.TemplateError, *VALUE_ERRORS) as error:
-        raise CosmosLoadDbtException(f"{path}: {key} {template!r}: {error}") from error
+        raise CosmosLoadDbtException(f"{path}: {key} {template!r}: {error}") from None

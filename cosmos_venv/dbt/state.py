@@ -71,7 +71,7 @@ def unpack(content: bytes, folder: Path, limit: Limit) -> None:
     except UnfitFileError:
         raise
     except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, OSError, EOFError, RuntimeError) as error:
-        raise ValueError(f"no packed artifacts: {error}") from error
+        raise ValueError(f"no packed artifacts: {error}") from None
     if MANIFEST not in found:
         raise ValueError(f"no packed artifacts: there is no {MANIFEST} among them")
     write(found, folder)

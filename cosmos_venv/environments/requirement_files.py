@@ -268,7 +268,7 @@ def digest_of_path(path: Path) -> str:
             return _digest_of_tree(path)
         return sha256_of_file(path)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, error) from None
 
 
 def canonical_requirements_file(path: Path, _above: tuple[Path, ...] = ()) -> list[str]:
@@ -353,7 +353,7 @@ def _text_of(file: Path) -> str:
     try:
         return read_file(file).decode("utf-8", errors=_ODD_BYTES)
     except OSError as error:
-        raise _unreadable(file, error) from error
+        raise _unreadable(file, error) from None
 
 
 def _canonical_line(line: str, file: Path, above: tuple[Path, ...]) -> Iterator[str]:

@@ -109,7 +109,7 @@ class Interpreter:
         try:
             completed = _answer(self.executable, source, cancellation)
         except OSError as error:
-            raise VirtualenvError(os_errors.shortage(error) or f"{self.executable} does not answer: {error}") from error
+            raise VirtualenvError(os_errors.shortage(error) or f"{self.executable} does not answer: {error}") from None
         if completed.returncode or not completed.lines:
             said = " ".join(completed.lines[-1:]) or f"exit status {completed.returncode}"
             raise VirtualenvError(f"{self.executable} does not answer: {said}")

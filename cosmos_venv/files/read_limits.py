@@ -121,12 +121,12 @@ def read_text(path: Path, parameter: str, *, limit: Limit, way_out: str) -> str:
     try:
         content = read_file(path, limit)
     except OSError as error:
-        raise CosmosLoadDbtException(f"{parameter} {path} cannot be read: {reason_of(error, way_out)}") from error
+        raise CosmosLoadDbtException(f"{parameter} {path} cannot be read: {reason_of(error, way_out)}") from None
     content = utf_8(content, f"{parameter} {path}", way_out=way_out)
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise CosmosLoadDbtException(f"{parameter} {path} is not UTF-8: {error}. {way_out}") from error
+        raise CosmosLoadDbtException(f"{parameter} {path} is not UTF-8: {error}. {way_out}") from None
 
 
 def utf_8(content: bytes, shown: str, *, way_out: str) -> bytes:

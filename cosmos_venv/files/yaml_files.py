@@ -44,7 +44,7 @@ def load_yaml(text: str) -> Any:
     try:
         return yaml.load(text, Loader=loader)  # noqa: S506 - both are safe loaders
     except (ArithmeticError, ValueError) as error:  # of a date that is none, such as 2026-02-30
-        raise yaml.YAMLError(f"it has a value that cannot be: {error}") from error
+        raise yaml.YAMLError(f"it has a value that cannot be: {error}") from None
     except (AttributeError, LookupError, TypeError) as error:  # of !!timestamp x, !!bool maybe, !!int ''
         raise yaml.YAMLError("it has a value that is not what its tag says, such as !!bool maybe") from error
 

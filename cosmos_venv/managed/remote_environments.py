@@ -104,7 +104,7 @@ def _naming_the_key() -> Iterator[None]:
     try:
         yield
     except NoKey as error:
-        raise VirtualenvError(f"[cosmos_venv] remote_environment_dir cannot be used: {error}.") from error
+        raise VirtualenvError(f"[cosmos_venv] remote_environment_dir cannot be used: {error}.") from None
 
 
 def remote_folder() -> RemoteFolder:

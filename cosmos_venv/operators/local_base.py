@@ -6,7 +6,6 @@ far more often than a task runs, so what only a run needs is imported by the met
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from cosmos_venv import compat, settings
 from cosmos_venv.config.validation import member
 from cosmos_venv.constants import InvocationMode
-from cosmos_venv.dbt.command import CommandFlags, Flags, Selection
+from cosmos_venv.dbt.command import CommandFlags, Flags, Selection, shown_command
 from cosmos_venv.exceptions import CommandKilled, CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.files import os_errors
 from cosmos_venv.operators.base import AbstractDbtBase
@@ -332,7 +331,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         """
         from cosmos_venv.dbt import invocation
 
-        self.log.info("Running %s in this process", shlex.join(["dbt", *command[1:]]))
+        self.log.info("Running %s in this process", shown_command(["dbt", *command[1:]]))
         return invocation.run_in_process(
             command[1:],
             env=env,
@@ -514,7 +513,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             words = os_errors.shortage(error)
             if words is None:
                 raise
-            raise compat.AirflowException(words) from error
+            raise compat.AirflowException(words) from None
 
 
 def _copy(value: Any, empty: Any) -> Any:

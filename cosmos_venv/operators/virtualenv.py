@@ -264,7 +264,7 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
         try:
             self._take_environment(instead_of=damaged)
         except VirtualenvError as error:
-            raise type(error)(f"{damaged} No other one can be had. {error}") from error
+            raise type(error)(f"{damaged} No other one can be had. {error}") from None
 
     def run_subprocess(
         self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any

@@ -232,7 +232,7 @@ def _data(project: DocsProject, name: str, content: bytes | None) -> Iterator[by
         content = utf_8(content, f"{name} of {project.title}", way_out=_WAY_OUT)
         decoded(content, msgspec.json.Decoder(msgspec.Raw).decode)
     except (CosmosLoadDbtException, ValueError) as error:
-        raise DocsUnreadable(f"{name} of {project.title} is no JSON: {error}") from error
+        raise DocsUnreadable(f"{name} of {project.title} is no JSON: {error}") from None
     for begin in range(0, len(content), _PIECE):
         # A < stands inside of texts only. It could end the script, or begin a comment.
         yield content[begin : begin + _PIECE].replace(b"<", rb"\u003c")
@@ -255,7 +255,7 @@ def _is_there(project: DocsProject, name: str) -> bool:
     try:
         return place.exists(seconds=SECONDS)
     except RemoteError as error:
-        raise _unreadable(project, name, str(error)) from error
+        raise _unreadable(project, name, str(error)) from None
 
 
 def _copy(project: DocsProject, name: str, known: Mapping[str, str]) -> Copy | None:
@@ -276,7 +276,7 @@ def _local(project: DocsProject, name: str) -> bytes | None:
         # A link could lead to any file that the web server may read: whoever writes dbt docs may not choose it.
         return read_plain(place, settings.limit(_SETTING))
     except OSError as error:
-        raise _unreadable(project, name, reason_of(error, _WAY_OUT)) from error
+        raise _unreadable(project, name, reason_of(error, _WAY_OUT)) from None
 
 
 def _remote(project: DocsProject, name: str) -> RemoteFile:

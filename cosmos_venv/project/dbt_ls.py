@@ -122,7 +122,7 @@ def parse_dbt_ls_output(
         try:
             node = to_node(line.entry, unique_id=line.unique_id, folders=folders)
         except ValueError as error:
-            raise unreadable(line.number, line.text, line.where, error) from error
+            raise unreadable(line.number, line.text, line.where, error) from None
         if node is not None:
             nodes[node.unique_id] = node
     return nodes
@@ -172,7 +172,7 @@ def node_lines(lines: Iterable[str], where: str = "the output of dbt ls") -> Ite
         try:
             entry = _entry(text)
         except msgspec.DecodeError as error:
-            raise unreadable(number, text, where, error) from error
+            raise unreadable(number, text, where, error) from None
         if entry is not None and entry.unique_id is not None:
             yield NodeLine(number, text, where, entry, entry.unique_id)
 
@@ -210,7 +210,7 @@ class LsFile:
             try:
                 node = to_node(self._entries[line.unique_id], unique_id=line.unique_id, folders=self.folders)
             except ValueError as error:
-                raise unreadable(line.number, line.text, line.where, error) from error
+                raise unreadable(line.number, line.text, line.where, error) from None
             if node is not None:
                 nodes[line.unique_id] = node
         if not nodes:
@@ -260,7 +260,7 @@ class LsFile:
                 try:
                     decoded(text, msgspec.json.decode)
                 except msgspec.DecodeError as error:
-                    raise unreadable(number, text, str(self.path), error) from error
+                    raise unreadable(number, text, str(self.path), error) from None
 
     def _refuse_without_edges(self) -> None:
         entries = [entry for entry in self._entries.values() if entry.resource_type not in _WITHOUT_PARENTS]

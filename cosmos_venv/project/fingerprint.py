@@ -374,7 +374,7 @@ def _files(tree: Tree) -> list[_File]:
         raise CosmosLoadDbtException(
             f"{error.filename}, of a dbt project, is not read: {error.strerror}. Remove links to folders, or load a "
             "manifest."
-        ) from error
+        ) from None
     return [file for file in found if not _is_excluded(file.name, tree.excluded)] if tree.excluded else found
 
 

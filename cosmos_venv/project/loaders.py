@@ -67,7 +67,7 @@ def load(request: LoadRequest) -> Loaded:
         words = shortage(error)
         if words is None:
             raise
-        raise CosmosLoadDbtException(words) from error
+        raise CosmosLoadDbtException(words) from None
     # A deployment may have changed the files meanwhile.
     if before is not None and before == version_of(request, only_files=True):
         loaded = msgspec.structs.replace(loaded, version=before)

@@ -127,7 +127,7 @@ class Manifest:
                 if node is not None:
                     nodes[unique_id] = node
         except ValueError as error:
-            raise _blaming(self.path, unique_id, error) from error
+            raise _blaming(self.path, unique_id, error) from None
         return nodes
 
     def compare_with(self, before: Path, *, now: Path) -> None:
@@ -208,10 +208,10 @@ def _decode(path: Path | str, content: bytes) -> _Manifest:
     except msgspec.ValidationError as error:
         _blame_an_entry(path, content)
         # The commonest faults read like this: Expected `object`, got `array`; Object missing required field `nodes`.
-        raise CosmosLoadDbtException(f"{path} is JSON but not a dbt manifest: {error}. {_WAY_OUT}") from error
+        raise CosmosLoadDbtException(f"{path} is JSON but not a dbt manifest: {error}. {_WAY_OUT}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         what = "is cut off" if "truncated" in str(error) else "is not JSON"
-        raise CosmosLoadDbtException(f"{path} {what}: {error}. {_WAY_OUT}") from error
+        raise CosmosLoadDbtException(f"{path} {what}: {error}. {_WAY_OUT}") from None
 
 
 def _blame_an_entry(path: Path | str, content: bytes) -> None:
@@ -237,7 +237,7 @@ def _decoded_entries(path: Path | str, raw_entries: Mapping[str, msgspec.Raw]) -
         try:
             entries[unique_id] = decoded(raw, _ENTRY.decode)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise _blaming(path, unique_id, error) from error
+            raise _blaming(path, unique_id, error) from None
     return _with_configs(path, entries)
 
 
@@ -247,7 +247,7 @@ def _with_configs(path: Path | str, entries: Mapping[str, WrittenEntry]) -> dict
         try:
             entry.read_config(shared)
         except ValueError as error:
-            raise _blaming(path, unique_id, error, at="$.config") from error
+            raise _blaming(path, unique_id, error, at="$.config") from None
     return {**entries}
 
 
@@ -262,7 +262,7 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         raise CosmosLoadDbtException(
             f"ProjectConfig.manifest_path {path} cannot be read: {reason_of(error, _WAY_OUT)}"
-        ) from error
+        ) from None
 
 
 def _refuse_old_schema(path: Path | str, version: str) -> None:

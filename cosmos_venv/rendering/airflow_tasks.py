@@ -277,7 +277,7 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
     except (TypeError, ValueError) as error:
         if task.node_id is None or isinstance(error, CosmosValueError):
             raise
-        raise CosmosValueError(f"{task.node_id} cannot become the task {task.task_id!r}: {error}") from error
+        raise CosmosValueError(f"{task.node_id} cannot become the task {task.task_id!r}: {error}") from None
 
 
 def _refuse_arguments(task: PlannedTask) -> None:
@@ -440,7 +440,7 @@ def _config_vars(where: str, settings: Mapping[str, Any]) -> DbtProfileConfigVar
     try:
         return DbtProfileConfigVars(**settings)
     except TypeError as error:
-        raise CosmosValueError(f"{where}.dbt_config_vars={settings!r}: {error}.") from error
+        raise CosmosValueError(f"{where}.dbt_config_vars={settings!r}: {error}.") from None
 
 
 def refuse_unknown_arguments(where: str, names: Iterable[str]) -> None:

@@ -132,3 +132,6 @@ def test_of_one_file_that_says_it_all(
         load(project, method)
 
     assert name in str(refused.value)
+    # Nothing below says more, and two tracebacks above the sentence would hide it.
+    assert refused.value.__cause__ is None
+    assert refused.value.__suppress_context__ or refused.value.__context__ is None

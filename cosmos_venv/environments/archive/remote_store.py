@@ -468,7 +468,7 @@ class Visit:
 
     def _give_up(self, error: Exception) -> None:
         if self.store.is_required:
-            raise VirtualenvError(f"{self.store.folder} cannot be used: {error}.") from error
+            raise VirtualenvError(f"{self.store.folder} cannot be used: {error}.") from None
         self._pushes = False  # what does not answer now is not waited for once more
         self.close()
         self.warn(f"{self.store.folder} cannot be used: {error}. The virtualenv is built here.")

@@ -110,7 +110,7 @@ class Signer:
         try:
             record = parsed(text, ArchiveRecord)
         except ValueError as error:
-            raise BadArchive(f"its record is of another release ({error})") from error
+            raise BadArchive(f"its record is of another release ({error})") from None
         if (record.name, record.platform) != (name, platform):
             raise NotTrusted("its record belongs to another environment")
         _refuse_what_none_has(record)

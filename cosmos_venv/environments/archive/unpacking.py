@@ -191,7 +191,7 @@ def _head(block: bytes) -> _Head:
     try:
         mode, size, mtime = int(block[100:107], 8), int(block[124:135], 8), int(block[136:147], 8)
     except ValueError as error:
-        raise BadArchive(f"it cannot be unpacked: {error}") from error
+        raise BadArchive(f"it cannot be unpacked: {error}") from None
     if min(mode, size, mtime) < 0:
         raise BadArchive("it cannot be unpacked: a number is negative")
     return _Head(_text(block[:100]), mode, size, mtime, block[156:157], _text(block[157:257]))

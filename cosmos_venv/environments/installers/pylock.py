@@ -138,7 +138,7 @@ def read_lock_file(file: Path) -> Pylock:
             f"py_requirements: {file} cannot be read: {os_errors.reason_of(error, way_out)}"
         ) from error
     except (ValueError, PylockValidationError) as error:
-        raise CosmosValueError(f"py_requirements: {file} is no lock file (PEP 751): {error}. {LOCK_ANEW}") from error
+        raise CosmosValueError(f"py_requirements: {file} is no lock file (PEP 751): {error}. {LOCK_ANEW}") from None
 
 
 def markers_and_tags(

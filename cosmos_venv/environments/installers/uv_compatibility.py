@@ -151,7 +151,7 @@ def translate_for_uv(
     try:
         harmless = installer_config.harmless_uv_settings(environ)
     except ValueError as error:
-        raise NoCounterpart(f"of uv's configuration {error}") from error
+        raise NoCounterpart(f"of uv's configuration {error}") from None
     places = Places.of(all_settings)
     _refuse_insecure(places, translation.trusted)
     translation.variables |= _certificates(

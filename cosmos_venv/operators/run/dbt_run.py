@@ -25,6 +25,7 @@ from cosmos_venv.dbt.command import (
     advice_about_option,
     asks_for_debug,
     selection_in_file,
+    shown_command,
     vars_flags,
 )
 from cosmos_venv.dbt.invocation import DbtRunnerResult
@@ -518,7 +519,8 @@ def run_process(
         # dbt deps names the addresses of packages; what other commands say may be data.
         log.info(credentials.mask(line) if "deps" in command[1:2] else line)
 
-    log.info("Running %s", shlex.join(command))
+    log.info("Running %s", shown_command(command))
+    log.debug("The whole command: %s", shlex.join(command))
     try:
         result = invocation.run_dbt(command, on_line=log_line, **how)
     except OSError as error:

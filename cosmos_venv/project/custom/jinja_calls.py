@@ -93,7 +93,7 @@ class Reader:
         try:
             calls = list(JINJA.parse(text).find_all(nodes.Call))
         except jinja2.TemplateSyntaxError as error:
-            raise _refusal(path, error.lineno, str(error.message)) from error
+            raise _refusal(path, error.lineno, str(error.message)) from None
         except RecursionError:
             raise _refusal(path, None, "it is nested too deeply") from None
         except ValueError as error:  # a number of so many digits that Python refuses to read them
@@ -107,7 +107,7 @@ class Reader:
                     self._note(code, call.node.name, call)
                 except VALUE_ERRORS as error:
                     reason = f"{call.node.name}(): {str(error) or type(error).__name__}"
-                    raise _refusal(path, call.lineno, reason) from error
+                    raise _refusal(path, call.lineno, reason) from None
         return code
 
     def snapshots(self, path: Path, text: str) -> Iterator[tuple[str, Code]]:

@@ -154,9 +154,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = load_yaml(read_file(path, settings.limit("project_file_max_bytes")).decode("utf-8-sig"))
     except OSError as error:
-        raise CosmosLoadDbtException(f"{path} cannot be read: {reason_of(error)}") from error
+        raise CosmosLoadDbtException(f"{path} cannot be read: {reason_of(error)}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CosmosLoadDbtException(f"{path} cannot be read as YAML: {error}") from error
+        raise CosmosLoadDbtException(f"{path} cannot be read as YAML: {error}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):

@@ -402,6 +402,6 @@ def _text(path: Path) -> str:
     try:
         return read_file(path, settings.limit("project_file_max_bytes")).decode("utf-8-sig")
     except OSError as error:
-        raise CosmosLoadDbtException(f"{path} cannot be read: {os_errors.reason_of(error)}") from error
+        raise CosmosLoadDbtException(f"{path} cannot be read: {os_errors.reason_of(error)}") from None
     except UnicodeDecodeError as error:
-        raise CosmosLoadDbtException(f"{path} cannot be read: {error}.") from error
+        raise CosmosLoadDbtException(f"{path} cannot be read: {error}.") from None

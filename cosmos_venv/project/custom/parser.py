@@ -101,7 +101,7 @@ def nodes_of_files(request: LoadRequest) -> tuple[dict[str, DbtNode], SelectionG
         try:
             node = to_node(entry, unique_id=unique_id, folders=folders)
         except ValueError as error:
-            raise CosmosLoadDbtException(f"{request.project_dir}: {unique_id}: {error}") from error
+            raise CosmosLoadDbtException(f"{request.project_dir}: {unique_id}: {error}") from None
         if node is not None:
             nodes[unique_id] = node
     return nodes, SelectionGraph(parsed.entries, project_name=parsed.name)

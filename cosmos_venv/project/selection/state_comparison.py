@@ -122,7 +122,7 @@ class Comparison:
         try:
             content: Entry = decoded(self.content, msgspec.json.decode)
         except msgspec.DecodeError as error:
-            raise CosmosLoadDbtException(f"The manifest that is compared cannot be read as a whole: {error}") from error
+            raise CosmosLoadDbtException(f"The manifest that is compared cannot be read as a whole: {error}") from None
         return content
 
     @cached_property
@@ -324,9 +324,9 @@ def _artifact(path: Path, made_by: str) -> Entry:
         raise CosmosValueError(
             f"{path} is compared with and cannot be read: "
             + reason_of(error, f"Put there what {made_by} has written, or correct DBT_STATE.")
-        ) from error
+        ) from None
     except msgspec.DecodeError as error:
-        raise CosmosLoadDbtException(f"{path} is compared with and is not JSON: {error}") from error
+        raise CosmosLoadDbtException(f"{path} is compared with and is not JSON: {error}") from None
     if not isinstance(content, dict):
         raise CosmosLoadDbtException(
             f"{path} is compared with and is no artifact of dbt, but a {type(content).__name__}."
