@@ -39,7 +39,7 @@ def exact_selectors(chosen: Iterable[DbtNode], known: Iterable[DbtNode], *, may_
     """Return the text by which dbt selects each node alone: its fqn, with more where the fqn is not enough.
 
     A node whose fqn is not known has its name instead, which is the beginning of others in the same way. Tests of one
-    fqn are not told apart.
+    fqn are not told apart; a test whose fqn is the beginning of another test's is told by the nodes that it reads.
 
     :param chosen: nodes and tests.
     :param known: all nodes of the project that are known, the chosen ones among them.
@@ -64,7 +64,23 @@ def exact_selectors(chosen: Iterable[DbtNode], known: Iterable[DbtNode], *, may_
         for node in chosen
     }
     texts = {unique_id: text for unique_id, (text, _) in found.items()}
-    return ExactSelectors(texts, {unique_id: others for unique_id, (_, others) in found.items() if others})
+    ambiguous = {node.unique_id: others for node in chosen if (others := found[node.unique_id][1])}
+    for node in chosen:
+        if node.unique_id in ambiguous and node.resource_type in TESTS:
+            read = [each for each in node.depends_on if each in texts]
+            texts[node.unique_id] = ",".join((texts[node.unique_id], *(readers_of(texts[each]) for each in read)))
+            ambiguous[node.unique_id] = [each for each in ambiguous[node.unique_id] if {*read} <= {*each.depends_on}]
+    return ExactSelectors(
+        texts, {key: [each.unique_id for each in others] for key, others in ambiguous.items() if others}
+    )
+
+
+def readers_of(text: str) -> str:
+    """Return the text by which dbt selects the nodes that read a node, and the node itself.
+
+    :param text: by which dbt selects the node alone.
+    """
+    return ",".join(f"{criterion}+1" for criterion in text.split(","))
 
 
 def selector(node: DbtNode) -> str:
@@ -108,7 +124,7 @@ def _source_and_table(node: DbtNode) -> str:
     return ".".join(node.fqn[-2:]) if node.fqn else node.resource_name
 
 
-def _exact_source(node: DbtNode, sources: Mapping[str, list[DbtNode]]) -> tuple[str, list[str]]:
+def _exact_source(node: DbtNode, sources: Mapping[str, list[DbtNode]]) -> tuple[str, list[DbtNode]]:
     """Return the text for a source, and the sources from which dbt's wildcards cannot tell it apart."""
     text = source_selector(node)
     pattern = text.removeprefix("source:")
@@ -117,7 +133,7 @@ def _exact_source(node: DbtNode, sources: Mapping[str, list[DbtNode]]) -> tuple[
     if others and node.package_name:
         text = f"source:{node.package_name}.{pattern}"
         others = [each for each in others if each.package_name == node.package_name]
-    return text, [each.unique_id for each in others]
+    return text, others
 
 
 def _matches(node: DbtNode, pattern: str) -> bool:
@@ -144,7 +160,7 @@ def _beginnings(fqn: Sequence[str]) -> Iterator[str]:
         yield text
 
 
-def _exact_selector(node: DbtNode, taken: Mapping[str, list[DbtNode]], *, may_hide: bool) -> tuple[str, list[str]]:
+def _exact_selector(node: DbtNode, taken: Mapping[str, list[DbtNode]], *, may_hide: bool) -> tuple[str, list[DbtNode]]:
     """Return the text for a node, and the nodes that no criterion tells apart from the node."""
     if not node.fqn:
         if node.resource_type in TESTS:
@@ -156,8 +172,8 @@ def _exact_selector(node: DbtNode, taken: Mapping[str, list[DbtNode]], *, may_hi
         return selector(node), []
     criteria = {name: _wild(value) for name, value in _distinguishing_criteria(node).items()}
 
-    def ambiguous(names: Iterable[str]) -> list[str]:
-        return [each.unique_id for each in others if all(is_met(each, name) for name in names)]
+    def ambiguous(names: Iterable[str]) -> list[DbtNode]:
+        return [each for each in others if all(is_met(each, name) for name in names)]
 
     def is_met(other: DbtNode, name: str) -> bool:
         return fnmatchcase(_distinguishing_criteria(other).get(name, ""), criteria[name])

@@ -25,7 +25,7 @@ from cosmos_venv.constants import (
     TestIndirectSelection,
 )
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
-from cosmos_venv.rendering.selectors import selector
+from cosmos_venv.rendering.selectors import readers_of, selector
 
 if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode
@@ -452,7 +452,7 @@ class TaskArguments:
         are_all = self._tests_of is not None and {*self._tests_of.get(node.unique_id, ())} == {*test_ids, *apart}
         if is_plain and are_all:
             return None
-        reads_node = ",".join(f"{criterion}+1" for criterion in self._selectors[node.unique_id].split(","))
+        reads_node = readers_of(self._selectors[node.unique_id])
         texts = (self._selectors[each] for each in test_ids)
         return [f"{text},{reads_node}" if text in self._shared_by_tests else text for text in texts]
 

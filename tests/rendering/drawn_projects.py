@@ -175,7 +175,11 @@ def _unit_test(model: str) -> dict[str, Any]:
 @st.composite
 def _render(draw: st.DrawFn, files: dict[str, str]) -> dict[str, Any]:
     """The arguments of RenderConfig; a YAML selector is written into the files."""
-    words = st.lists(st.sampled_from(WORDS), min_size=1, max_size=2, unique=True)
+
+    def words(left_out: Sequence[str] = ()) -> st.SearchStrategy[list[str]]:
+        left = [each for each in WORDS if each not in left_out]
+        return st.lists(st.sampled_from(left), min_size=1, max_size=2, unique=True)
+
     render: dict[str, Any] = {
         "test_behavior": draw(st.sampled_from(["after_each", "build"])),
         "should_detach_multiple_parents_tests": draw(st.booleans()),
@@ -183,9 +187,9 @@ def _render(draw: st.DrawFn, files: dict[str, str]) -> dict[str, Any]:
     }
     kind = draw(st.sampled_from(["none", "none", "select", "exclude", "both", "selector"]))
     if kind in ("select", "both"):
-        render["select"] = draw(words)
+        render["select"] = draw(words())
     if kind in ("exclude", "both"):
-        render["exclude"] = draw(words)
+        render["exclude"] = draw(words(render.get("select", ())))
     if kind == "selector":
         parts: list[Any] = [
             {

@@ -9,6 +9,7 @@ import pytest
 from cosmos_venv.config import RenderConfig
 from cosmos_venv.constants import DbtResourceType, SourceRenderingBehavior
 from cosmos_venv.project.node import DbtNode
+from cosmos_venv.rendering.selectors import exact_selectors
 from tests.rendering.made import node, planned
 
 
@@ -52,3 +53,32 @@ def test_models_that_differ_in_a_space_alone_are_named(caplog: pytest.LogCapture
 
     assert "dbt cannot select model.shop.my model alone" in told
     assert "also selects model.shop.my-model" in told
+
+
+def test_a_test_whose_name_begins_another_is_told_by_the_node_that_it_reads() -> None:
+    """dbt takes `fqn:shop.positive_orders` for the test `positive_orders.daily` of another model too."""
+
+    def generic(name: str, model: str) -> DbtNode:
+        return DbtNode(
+            f"test.shop.{name}.0123456789",
+            DbtResourceType.TEST,
+            [model],
+            Path("/srv/shop"),
+            Path("models/schema.yml"),
+            fqn=["shop", name],
+        )
+
+    nodes = [
+        node("model.shop.orders"),
+        node("model.shop.orders.daily"),
+        generic("positive_orders", "model.shop.orders"),
+        generic("positive_orders.daily", "model.shop.orders.daily"),
+    ]
+
+    texts, ambiguous = exact_selectors(nodes, nodes, may_hide=False)
+
+    assert texts["test.shop.positive_orders.0123456789"] == (
+        "fqn:shop.positive_orders,fqn:shop.orders+1,file:orders.sql+1"
+    )
+    assert texts["test.shop.positive_orders.daily.0123456789"] == "fqn:shop.positive_orders.daily"
+    assert ambiguous == {}

@@ -118,10 +118,18 @@ def _shape(dag: Any, root: str, folder: Path) -> dict[str, Any]:
         "edges": sorted([key, after] for key, each in tasks.items() for after in each.downstream_task_ids),
         "after_tide": sorted(dag.get_task("tide").downstream_task_ids),
         "attributes": {
-            key: {name: value for name in ATTRIBUTES if (value := _plain(getattr(each, name, None), folder))}
+            key: {name: value for name in ATTRIBUTES if (value := _attribute(each, name, folder))}
             for key, each in tasks.items()
         },
     }
+
+
+def _attribute(task: Any, name: str, folder: Path) -> Any:
+    """An attribute of a task. Cosmos selects the node of some tasks by its name, where cosmos-venv does by its fqn."""
+    value = _plain(getattr(task, name, None), folder)
+    node = getattr(task, "extra_context", {}).get("dbt_node_config", {}).get("resource_name")
+    is_fqn = name in ("select", "models") and node and f"{value}".startswith("fqn:") and value.endswith(f".{node}")
+    return node if is_fqn else value
 
 
 def _plain(value: Any, folder: Path) -> Any:
