@@ -159,7 +159,7 @@ def test_what_was_installed_later_and_what_is_gone_is_named(tmp_path: Path, buil
     added = site_packages(built) / "added-3.0.dist-info"
     added.mkdir()
     (added / "METADATA").write_text("Metadata-Version: 2.1\nName: added\nVersion: 3.0\n")
-    (added / "RECORD").write_text("added-3.0.dist-info/RECORD,,\n")
+    (added / "RECORD").write_text("added-3.0.dist-info/METADATA,,\n")
     shutil.rmtree(installed)
 
     assert faults(tmp_path) == ["added is 3.0 instead of absent", "hello is not installed instead of 1.0"]
