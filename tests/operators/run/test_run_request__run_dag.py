@@ -204,6 +204,8 @@ def test_a_batch_builds_its_chosen_nodes(dbt: FakeVenv, project: Path, cosmos_ru
 
 @pytest.mark.long
 def test_only_the_chosen_tests_of_a_node_run(dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag) -> None:
+    described = "{version: 2, models: [{name: other, columns: [{name: id, data_tests: [unique, not_null]}]}]}"
+    (project / "models" / "other.yml").write_text(described, encoding="utf-8")
     listed = [node_line("model", "other"), *(node_line("test", f"{kind}_other_id.1", "other") for kind in TESTS)]
     dbt.script("ls", nth=1, stdout=listed)
     dbt.script("ls", nth=2, stdout=listed[1:2])
