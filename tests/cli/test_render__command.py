@@ -149,6 +149,7 @@ def test_folders_stand_in_folders_and_what_converters_make_is_shown_as_such(tmp_
     assert {"exposure.harbor_ops.ops_dashboard", "model.harbor_ops.port_calls"} <= conversions
 
 
+@pytest.mark.long
 def test_a_file_that_airflow_passes_over_is_rendered_with_a_warning(
     dagfile: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,6 +96,7 @@ def test_no_file_is_one_of_uvs_cache_whatever_link_mode_is_configured(
         assert not module.is_symlink()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("installer", ["pip", "airflow"])
 def test_no_file_is_shared_by_another_installer(
     tmp_path: Path, make_spec: MakeSpec, another_environment: Path, monkeypatch: pytest.MonkeyPatch, installer: str

@@ -21,8 +21,10 @@ from tests.packaging.distributions import (
     uv,
 )
 
+pytestmark = [pytest.mark.long, pytest.mark.proof]
 
-@pytest.mark.parametrize("name", [pytest.param("product", marks=pytest.mark.long), "toolkit"])
+
+@pytest.mark.parametrize("name", ["product", "toolkit"])
 def test_the_wheel_of_the_sdist_holds_what_the_wheel_of_the_checkout_holds(
     name: str, request: pytest.FixtureRequest
 ) -> None:

@@ -247,6 +247,7 @@ def test_what_changes_nothing_is_free(tmp_path: Path) -> None:
         sys.path.remove(str(tmp_path))
 
 
+@pytest.mark.long
 def test_scratch_in_the_temporary_folder_that_is_gone_is_free(tmp_path: Path) -> None:
     def build() -> DAG:
         with throwaway_folder("cosmos-scratch-") as folder:

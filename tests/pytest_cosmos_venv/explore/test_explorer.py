@@ -232,6 +232,8 @@ def test_time_stands_still_and_passes_when_all_wait(cosmos_explore: Explore) -> 
     assert exploration.is_complete
 
 
+@pytest.mark.long
+@pytest.mark.proof
 def test_a_wait_has_the_same_steps_however_long_the_machine_has_run(
     cosmos_explore: Explore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

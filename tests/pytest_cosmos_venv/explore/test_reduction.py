@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -59,6 +60,8 @@ def program(steps: list[tuple[str, str]]) -> Callable[[ExploredContender], None]
     return work
 
 
+@pytest.mark.long
+@pytest.mark.proof
 @settings(
     max_examples=12,
     derandomize=True,
