@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 import warnings
@@ -22,11 +23,11 @@ E = TypeVar("E", bound=Enum)
 
 
 def refuse_unknown_names(owner: str, given: Iterable[str], known: Collection[str]) -> None:
-    """Refuse a keyword that a class does not take, with those that are spelt like it.
+    """Refuse a keyword that a class does not take; the error lists the keywords of a similar name.
 
     :param owner: the name of the class.
     :param given: names of keywords.
-    :param known: those that it takes.
+    :param known: names of the keywords that the class takes.
     :raises CosmosValueError: for the first of ``given`` that is not in ``known``.
     """
     unknown = next((name for name in given if name not in known), None)
@@ -40,9 +41,10 @@ def refuse_unknown_names(owner: str, given: Iterable[str], known: Collection[str
 
 
 class NamedArguments:
-    """The base of a class that refuses a misspelt keyword with those that are spelt like it.
+    """The base of classes that refuse a misspelt keyword; the error lists the keywords of a similar name.
 
-    In ``__new__``, not around ``__init__``: a frame more would move the line that the warnings of ``__init__`` name.
+    The check stands in ``__new__``, since a frame around ``__init__`` would move the line that the warnings of
+    ``__init__`` name. A subclass whose constructor has ``**kwargs`` takes any keyword.
     """
 
     def __new__(cls, *_: object, **given: object) -> Self:
@@ -52,7 +54,8 @@ class NamedArguments:
         :raises CosmosValueError: for a keyword that the constructor does not take.
         """
         code = cls.__init__.__code__
-        refuse_unknown_names(cls.__name__, given, code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount])
+        if not code.co_flags & inspect.CO_VARKEYWORDS:
+            refuse_unknown_names(cls.__name__, given, code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount])
         return super().__new__(cls)
 
 

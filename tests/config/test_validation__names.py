@@ -58,3 +58,11 @@ def test_a_warning_names_the_line_of_the_user() -> None:
         RenderConfig(dbt_deps=True)
 
     assert [each.filename for each in caught] == [__file__]
+
+
+def test_a_class_of_the_user_may_pass_keywords_on() -> None:
+    class Nightly(RenderConfig):
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(**{"select": ["tag:nightly"], **kwargs})
+
+    assert Nightly(exclude=["a"]).exclude == ["a"]
