@@ -122,7 +122,7 @@ class DbtTaskGroup(RenderedGroup):
 
 
 def _refuse_misspelt(cls: type, base: type, arguments: Mapping[str, Any]) -> None:
-    """Refuse a keyword that neither the class nor its base in Airflow takes, with those that are spelt like it."""
+    """Refuse a keyword that neither the class nor its base in Airflow takes; the error lists similar keywords."""
     refuse_unknown_names(cls.__name__, arguments, {*_keywords(cls), *_keywords(base), _OLD_SCHEDULE})
 
 

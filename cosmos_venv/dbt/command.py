@@ -175,10 +175,10 @@ def selection_text(parameter: str, selection: Selection) -> str | None:
 
 
 def shown_command(command: Sequence[str]) -> str:
-    """A command line for the log: one line that a shell takes, without the names that mean nothing to a reader.
+    """Return a command line for the log: one line that a shell takes, without digests and temporary folders.
 
-    A managed environment is named by its digest, and the folders of a run by random digits: there the program is shown
-    by its own name, and the folders are left out.
+    A program in a managed environment, whose path has a digest, is shown by its name. Options that name a temporary
+    folder are left out.
 
     :param command: the words, the program first.
     """

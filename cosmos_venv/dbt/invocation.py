@@ -279,9 +279,9 @@ def _failures(result: DbtRunnerResult) -> list[str]:
 
 
 class _UserCode:
-    """A finder of modules in folders that are not on ``sys.path``: of all but those that dbt takes for plugins.
+    """Finds modules in folders of user code that are not on ``sys.path``, except modules that dbt takes for plugins.
 
-    dbt looks for its plugins in ``sys.path`` alone. A callback of the user may import from these folders meanwhile.
+    dbt looks for plugins in ``sys.path`` alone. A callback of the user may import from the folders while dbt runs.
 
     :param folders: the folders.
     """

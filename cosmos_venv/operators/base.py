@@ -230,8 +230,10 @@ class AbstractDbtBase(BaseOperator):
         :param context: Airflow's context of the task.
         """
         refuse_no_mapping("env", self.env)  # what another task has given may be anything
-        inherited = without_user_code(inherited_environment(), compat.folders_of_user_code(self.get_dag()))
-        given = (inherited if self.append_env else {}) | context_variables(context) | (self.env or {})
+        inherited = {}
+        if self.append_env:
+            inherited = without_user_code(inherited_environment(), compat.folders_of_user_code(self.get_dag()))
+        given = inherited | context_variables(context) | (self.env or {})
         return dict(pair for pair in (self._variable(name, value) for name, value in given.items()) if pair)
 
     def _variable(self, name: Any, value: Any) -> tuple[str, str] | None:

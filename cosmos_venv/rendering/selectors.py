@@ -64,15 +64,16 @@ def exact_selectors(chosen: Iterable[DbtNode], known: Iterable[DbtNode], *, may_
         for node in chosen
     }
     texts = {unique_id: text for unique_id, (text, _) in found.items()}
-    ambiguous = {node.unique_id: others for node in chosen if (others := found[node.unique_id][1])}
+    ambiguous = {}
     for node in chosen:
-        if node.unique_id in ambiguous and node.resource_type in TESTS:
-            read = [each for each in node.depends_on if each in texts]
-            texts[node.unique_id] = ",".join((texts[node.unique_id], *(readers_of(texts[each]) for each in read)))
-            ambiguous[node.unique_id] = [each for each in ambiguous[node.unique_id] if {*read} <= {*each.depends_on}]
-    return ExactSelectors(
-        texts, {key: [each.unique_id for each in others] for key, others in ambiguous.items() if others}
-    )
+        text, others = found[node.unique_id]
+        if others and node.resource_type in TESTS:
+            read = [each for each in node.depends_on if each in found]
+            texts[node.unique_id] = ",".join((text, *(readers_of(texts[each]) for each in read)))
+            others = [each for each in others if {*read} <= {*each.depends_on}]
+        if others:
+            ambiguous[node.unique_id] = [each.unique_id for each in others]
+    return ExactSelectors(texts, ambiguous)
 
 
 def readers_of(text: str) -> str:
@@ -179,11 +180,9 @@ def _exact_selector(node: DbtNode, taken: Mapping[str, list[DbtNode]], *, may_hi
         return fnmatchcase(_distinguishing_criteria(other).get(name, ""), criteria[name])
 
     choices = (names for size in range(len(criteria) + 1) for names in combinations(criteria, size))
-    best = min(
-        (names for names in choices if (required & criteria.keys()).issubset(names)),
-        key=lambda names: len(ambiguous(names)),
-    )
-    return ",".join((selector(node), *(f"{name}:{criteria[name]}" for name in best))), ambiguous(best)
+    judged = ((names, ambiguous(names)) for names in choices if (required & criteria.keys()).issubset(names))
+    best, left = min(judged, key=lambda each: len(each[1]))
+    return ",".join((selector(node), *(f"{name}:{criteria[name]}" for name in best))), left
 
 
 def _are_alike(one: DbtNode, other: DbtNode) -> bool:

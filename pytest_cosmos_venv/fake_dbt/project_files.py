@@ -262,8 +262,8 @@ class ProjectFiles:
 
     def _of_folders(self, package: _Package, section: str, fqn: list[str]) -> Iterator[dict[str, Any]]:
         """Yield what ``dbt_project.yml`` says of a node, the farthest first; the project itself goes over a package."""
-        for one in dict.fromkeys(map(id, (package, self._packages[0]))):
-            (owner,) = (each for each in self._packages if id(each) == one)
+        root = self._packages[0]
+        for owner in [package] if package is root else [package, root]:
             names = ("data_tests", "tests") if section == "tests" else (section,)
             for name in names:
                 tree = owner.settings.get(name)

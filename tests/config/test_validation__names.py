@@ -1,4 +1,4 @@
-"""A misspelt keyword of a configuration, a DAG or a group is refused with those that are spelt like it."""
+"""A misspelt keyword of a configuration, a DAG or a group is refused, and the error lists similar keywords."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import copy
 import inspect
 import pickle
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from cosmos_venv import DbtDag, DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.exceptions import CosmosValueError
-
-Make = Callable[..., Any]
 
 
 @pytest.mark.parametrize(
@@ -32,7 +29,7 @@ Make = Callable[..., Any]
         pytest.param(DbtTaskGroup, {"rendr_config": None}, "'render_config'", id="group"),
     ],
 )
-def test_a_misspelt_keyword_is_refused_with_the_nearest(make: Make, given: dict[str, Any], meant: str) -> None:
+def test_a_misspelt_keyword_is_refused_with_the_nearest(make: type, given: dict[str, Any], meant: str) -> None:
     if make in (DbtDag, DbtTaskGroup):
         given = {"project_config": ProjectConfig("/p"), **given}
 

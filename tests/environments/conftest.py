@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -190,7 +190,7 @@ def start_python(tmp_path: Path) -> Iterator[StartPython]:
 def wait_until() -> WaitUntil:
     """Wait for an event; fails when it does not come."""
 
-    def wait(happened: Any) -> None:
+    def wait(happened: Callable[[], object]) -> None:
         waiting.wait_until(happened)
 
     return wait

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def flags_of(render: Mapping[str, Any]) -> list[str]:
     return [*words, *(["--selector", render["selector"]] if "selector" in render else [])]
 
 
-def _built(nodes: Any) -> set[str]:
+def _built(nodes: Iterable[str]) -> set[str]:
     return {each for each in nodes if each.startswith(BUILT)}
 
 

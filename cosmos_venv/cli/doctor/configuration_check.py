@@ -138,14 +138,15 @@ def airflow_finds_the_file(examined: Examined) -> Iterator[CheckResult]:
 
 
 def why_passed_over(content: bytes) -> str:
-    """The sentence about a file that Airflow passes over in safe mode; empty for one that it looks into.
+    """Return a sentence that says why Airflow's safe mode passes a DAG file over; empty where it does not.
 
     :param content: of the file.
     """
     missing = [repr(word) for word in _WORDS if word.encode() not in content.lower()]
+    if not missing:
+        return ""
     verb = "does" if len(missing) == 1 else "do"
-    text = f"Airflow passes the file over, because {' and '.join(missing)} {verb} not occur in it."
-    return text if missing else ""
+    return f"Airflow passes the file over, because {' and '.join(missing)} {verb} not occur in it."
 
 
 def _result(path: Path, text: str, way_out: str = "") -> CheckResult:
