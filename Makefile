@@ -24,7 +24,7 @@ COMPILE = uv pip compile --quiet --universal --python-version 3.10 --no-emit-ind
 SPHINX = .cache/envs/docs/bin/python -m sphinx --fail-on-warning --keep-going --nitpicky --fresh-env --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui test proofs replay test-changed test-deployed test-all test-env check docs docs-links conformance conformance-servers judge pictures prove-verdicts mutants mutants-servers mutants-full benchmark figures prove-races prove-environments prove-warm release pins clean
+.PHONY: help demo demo-ui test proofs replay test-changed test-deployed test-all test-again test-env check docs docs-links conformance conformance-servers judge pictures prove-verdicts mutants mutants-servers mutants-full benchmark figures prove-races prove-environments prove-warm release pins clean
 
 help: ## this list
 	@echo "make TARGET [PYTHON=python3.12]   (Python 3.10 to 3.13)"
@@ -58,6 +58,9 @@ test-deployed: test-env ## DAGs in Airflow as people deploy it, of 3.3 and 2.11;
 
 test-all: test-env test proofs replay test-deployed ## all tests; the long ones in parts, and what is proven stays proven
 	@$(OFFLINE) $(BIN)/python -m tools.long_tests $(ARGS)
+
+test-again: test-env ## the long tests again and again on a busy machine, the runs kept in .ci/repetitions.jsonl; ARGS="--minutes 60"
+	@$(OFFLINE) $(BIN)/python -m tools.repeat_tests $(ARGS)
 
 check: test-env ## lint, format, documented parameters, types, import contracts, quarantined tests
 	$(BIN)/ruff check .

@@ -112,28 +112,39 @@ def run(part: Part, seconds: float | None) -> Proof | None:
     """
     began, tree = time.monotonic(), digest_of(part)
     report = ROOT / "build" / "long-tests" / f"{part.name.replace('/', '.')}.xml"
+    words = ["-n", "2", "--dist", "worksteal", "-m", MARKS, *map(str, part.paths)]
+    failures = failures_of(words, report, seconds)
+    if failures is None:
+        return None
+    minutes = round((time.monotonic() - began) / 60, 1)
+    return Proof(tree=tree, day=datetime.now(tz=timezone.utc).date().isoformat(), minutes=minutes, failures=failures)
+
+
+def failures_of(words: Sequence[str], report: Path, seconds: float | None) -> tuple[str, ...] | None:
+    """Run pytest, and return the ids of the tests that failed.
+
+    :param words: arguments of pytest.
+    :param report: where pytest writes its report.
+    :param seconds: the time that pytest may take; None: no limit.
+    :returns: None where the time was over before the tests were. pytest is interrupted then, and ends what it started.
+    """
     report.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "worksteal", "-m", MARKS, f"--junitxml={report}"]
-    with subprocess.Popen([*command, *part.paths], cwd=ROOT, start_new_session=True) as process:
+    command = [sys.executable, "-m", "pytest", *words, f"--junitxml={report}"]
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True) as process:
         try:
             code = process.wait(seconds)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGINT)
             return None
-    minutes = round((time.monotonic() - began) / 60, 1)
-    failures = () if code in (0, NOTHING_COLLECTED) else _failures(report) or (f"exit code {code} of pytest",)
-    return Proof(tree=tree, day=datetime.now(tz=timezone.utc).date().isoformat(), minutes=minutes, failures=failures)
-
-
-def _failures(report: Path) -> tuple[str, ...]:
-    if not report.exists():
+    if code in (0, NOTHING_COLLECTED):
         return ()
-    cases = ET.parse(report).getroot().iter("testcase")  # noqa: S314 - pytest has just written it
-    return tuple(
+    cases = ET.parse(report).getroot().iter("testcase") if report.exists() else ()  # noqa: S314 - pytest has written it
+    failed = tuple(
         f"{case.get('classname')}::{case.get('name')}"
         for case in cases
         if case.find("failure") is not None or case.find("error") is not None
     )
+    return failed or (f"exit code {code} of pytest",)
 
 
 def read_proofs() -> dict[str, Proof]:
