@@ -6,7 +6,6 @@ An implementation with another layout derives from ``Adapter`` and overrides the
 from __future__ import annotations
 
 import inspect
-import json
 import os
 import re
 import sys
@@ -45,7 +44,7 @@ CAPABILITIES: Mapping[str, str] = {
     "templates": "virtualenv_dir and is_virtualenv_dir_temporary are Jinja templates",
     "pid_lock_file": "cosmos_virtualenv.lock in virtualenv_dir holds the owner's PID",
     "temporary_prefix": "temporary environments lie in a directory whose name begins with cosmos-venv",
-    "foreign_hosts": "the lock says on which host its owner is",
+    "foreign_hosts": "a task locks a file in the kernel, whose lock reaches the tasks of other hosts",
     "retry_count_lock": "a setting says how many seconds a task waits for the lock",
     "variable_seed_store": "what is remembered of seeds stands in Airflow Variables",
     "dags": "it makes DAGs and task groups of dbt projects, by classes with Cosmos's names and arguments",
@@ -86,6 +85,8 @@ class Adapter:
     """Requirement id -> why the implementation does otherwise on purpose."""
     beyond: ClassVar[frozenset[str]] = frozenset()
     """Ids of BEYOND requirements, and names of ``COMPATIBILITIES``, that the implementation is held to as to a MUST."""
+    kernel_lock_file: ClassVar[str] = ""
+    """The file in ``virtualenv_dir`` that a task locks in the kernel (flock) while it has the lock; empty: none."""
     services: ClassVar[tuple[str, ...]] = ()
     """Processes that tasks leave running by design, as patterns of names or command lines, beside those that the
     implementation declares itself by entry points; a report names all of them."""
@@ -211,14 +212,6 @@ class Adapter:
         """
         return {}
 
-    def foreign_host_record(self, virtualenv_dir: Path) -> bool:  # noqa: ARG002 - for those who override it
-        """Let it look as if a live task of another host held the lock, by a record that is fresh.
-
-        :param virtualenv_dir: an existing directory.
-        :returns: False where the implementation has no such record.
-        """
-        return False
-
 
 def open_adapter(named: str) -> Adapter:
     """The adapter of an import root, or the one that ``module:Adapter`` names.
@@ -266,6 +259,7 @@ class CosmosAdapter(Adapter):
 class CosmosVenvAdapter(Adapter):
     """cosmos-venv."""
 
+    kernel_lock_file: ClassVar[str] = "cosmos_virtualenv.flock"
     beyond: ClassVar[frozenset[str]] = frozenset(
         {
             *COMPATIBILITIES,
@@ -308,17 +302,6 @@ class CosmosVenvAdapter(Adapter):
             "AIRFLOW__COSMOS_VENV__REMOTE_KEY_FILE": str(key_file),
             **{f"AIRFLOW__COSMOS_VENV__REMOTE_ENVIRONMENT_{name.upper()}": value for name, value in settings.items()},
         }
-
-    def foreign_host_record(self, virtualenv_dir: Path) -> bool:
-        """Write a note beside the lock file, which says on which host the owner is.
-
-        :param virtualenv_dir: an existing directory.
-        """
-        pid = 2**22 - 1  # the highest that Linux gives out; it is not looked up here
-        note = {"pid": pid, "host": "another-host", "boot_id": "", "pid_namespace": ""}
-        (virtualenv_dir / "cosmos_virtualenv.lock.json").write_text(json.dumps(note), encoding="ascii")
-        (virtualenv_dir / "cosmos_virtualenv.lock").write_text(str(pid), encoding="ascii")
-        return True
 
 
 KNOWN_ADAPTERS: Mapping[str, type[Adapter]] = {"cosmos": CosmosAdapter, "cosmos_venv": CosmosVenvAdapter}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from ..harness.mounts import halt_before_writing, watch_readers
 from ..harness.processes import Installer, comes_true, installers_below, two_into_one, watch_until_rest
 from ..harness.running import RunningTasks
 from ..harness.runs import RESTS, what_it_comes_to
+from ..harness.task_process import OVERWRITING, OVERWRITTEN
 from ..options import ROUNDS, asked_profile
 from ..requirements import requirement
 
@@ -313,16 +315,33 @@ def test_a_task_never_takes_the_lock_of_a_live_process(harness: Harness, lock: V
 
 @requirement("LOCK-018")
 def test_a_task_waits_for_the_live_task_of_another_host(harness: Harness, lock: VenvLock, held: Sdist) -> None:
-    made = harness.ask("foreign_host_record", virtualenv_dir=lock.directory)
-    assert made, "an adapter that declares foreign_hosts must make a record of another host; seen: it made none"
-    owner = lock.owner
+    file = harness.ask("kernel_lock_file")
+    assert file, "an adapter that declares foreign_hosts must name the file that a task locks (kernel_lock_file)"
+    owner = lock.stale(age=0)
 
-    with harness.start(harness.kept_task()) as running:
-        did = what_it_comes_to(harness, running, held)
+    with (lock.directory / file).open("w") as locked:
+        fcntl.flock(locked, fcntl.LOCK_EX)  # as the task of the other host has it
+        with harness.start(harness.kept_task()) as running:
+            did = what_it_comes_to(harness, running, held)
 
     said = "a task must wait for the owner on another host, whatever process has that PID here"
     assert did == RESTS, f"{said}; seen: {did}"
     assert lock.owner == owner, f"{said}; seen: the lock names {lock.owner} instead of {owner}"
+
+
+@requirement("LOCK-023")
+def test_a_pid_that_is_written_over_a_stale_one_keeps_the_lock(harness: Harness, lock: VenvLock, held: Sdist) -> None:
+    lock.stale()
+    variables = {OVERWRITTEN: str(lock.file), OVERWRITING: str(LIVE)}
+
+    with harness.start(harness.kept_task(), variables=variables) as running:
+        did = what_it_comes_to(harness, running, held)
+
+    if LIVE not in [owner.pid for owner in lock.history]:
+        pytest.skip("the task does not change the lock file itself, so nobody can come before it")
+    said = f"a task that has read a stale PID must not take the lock from process {LIVE}, whose PID was written over it"
+    assert did == RESTS, f"{said}; seen: {did}"
+    assert lock.owner == LIVE, f"{said}; seen: the lock names {lock.owner}"
 
 
 @requirement("LOCK-021")

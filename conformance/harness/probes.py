@@ -66,6 +66,15 @@ def operator_classes(adapter: Adapter) -> dict[str, dict[str, Any]]:
 
 
 @_probe
+def kernel_lock_file(adapter: Adapter) -> str:
+    """The name of the file in ``virtualenv_dir`` that a task locks in the kernel; empty: there is none.
+
+    :param adapter: the adapter of the implementation.
+    """
+    return adapter.kernel_lock_file
+
+
+@_probe
 def base_signature(adapter: Adapter) -> dict[str, Any]:
     """Parameters of the base class that have a default, in their order.
 
@@ -335,16 +344,6 @@ def setting(adapter: Adapter, name: str, value: object) -> Mapping[str, str]:
     :param value: what it is to be.
     """
     return adapter.setting(name, value)
-
-
-@_probe
-def foreign_host_record(adapter: Adapter, virtualenv_dir: Path) -> bool:
-    """Whether the implementation has made a record of a live task of another host.
-
-    :param adapter: the adapter of the implementation.
-    :param virtualenv_dir: an existing directory.
-    """
-    return adapter.foreign_host_record(virtualenv_dir)
 
 
 @_probe

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_cosmos_venv import Contender
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+OVERWRITTEN, OVERWRITING = "COSMOS_SUITE_OVERWRITTEN", "COSMOS_SUITE_OVERWRITING"
+"""Variables of a task: the file that another process writes over before the task changes it, and what it writes."""
+
 
 def work(contender: Contender, adapter: str, tasks: Sequence[Task], variables: Mapping[str, str]) -> dict[str, Any]:
     """Run a contender's own tasks to their ends.
@@ -30,12 +35,30 @@ def work(contender: Contender, adapter: str, tasks: Sequence[Task], variables: M
     :returns: the first outcome that is no success, or the last, as plain data.
     """
     take_variables(variables)
+    if OVERWRITTEN in variables:
+        _write_over(Path(variables[OVERWRITTEN]), variables[OVERWRITING])
     mine = list(itertools.islice(tasks, contender.index, None, contender.count))
     opened = open_adapter(adapter)
     opened.begin()
     outcomes = [performed(opened, task) for task in mine]
     told: dict[str, Any] = plain(next((outcome for outcome in outcomes if not outcome.succeeded), outcomes[-1]))
     return told
+
+
+def _write_over(file: Path, text: str) -> None:
+    """Write a text over a file just before this process removes, moves or truncates the file for the first time.
+
+    :param file: the file.
+    :param text: what stands in it then.
+    """
+    left = [text]
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        truncates = event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_TRUNC
+        if left and (truncates or event in {"os.remove", "os.rename"}) and str(file) in map(str, arguments[:2]):
+            file.write_text(left.pop(), encoding="ascii")
+
+    sys.addaudithook(hook)
 
 
 def take_variables(variables: Mapping[str, str]) -> None:

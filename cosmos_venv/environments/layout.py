@@ -28,8 +28,6 @@ BUILD_NAME = re.compile(r"(?P<digest>[0-9a-f]{64})-(?P<number>\d+)")
 
 LOCK_FILENAME = "cosmos_virtualenv.lock"
 """File with the PID of the builder, in the format of other implementations."""
-NOTE_FILENAME = f"{LOCK_FILENAME}.json"
-"""File with host, boot and start time of that process."""
 KERNEL_LOCK_FILENAME = "cosmos_virtualenv.flock"
 """File that the kernel lock is taken on; it is never removed."""
 

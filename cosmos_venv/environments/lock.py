@@ -1,12 +1,12 @@
-"""The lock of one ``virtualenv_dir``: a kernel lock between our own processes, and a PID file for everybody.
+"""The lock of one ``virtualenv_dir``: a kernel lock decides between our processes, a PID file is its public face.
 
-- The kernel lock decides, and dies with its process. ``cosmos_virtualenv.lock`` holds the owner's PID as decimal text,
-  as other implementations read and write it: theirs is honoured while its process lives, ours is seen by them.
-- A lock belongs to a descriptor: a second descriptor of the same process would wait for the first. So a thread that
-  holds the lock and asks again goes on under the lock that it has (``held_here``).
-- The lock of a living owner is never taken, and only the owner removes its record.
-- The record is put in place by ``link`` of a finished file: a rename could destroy a foreign record that has just
-  appeared.
+- The kernel ends a lock with its process, so a lock is never left behind. ``cosmos_virtualenv.lock`` holds the PID of
+  the owner as decimal text, as other implementations read and write it: they see our owner, and we wait for theirs.
+- Only the owner of the kernel lock judges the PID file. A record of ours has lost its owner then. The kernel lock file
+  says which record is ours: a PID alone does not, since each container has a process 7.
+- A record is put in place by ``link`` of a finished file, and is taken away by a rename that is looked at once more.
+  Both leave a record alone that another implementation has written in the meantime.
+- A thread that holds the lock and asks again goes on under its own lock.
 """
 
 from __future__ import annotations
@@ -15,92 +15,111 @@ import errno
 import os
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cosmos_venv.environments.layout import KERNEL_LOCK_FILENAME, LOCK_FILENAME, NOTE_FILENAME
-from cosmos_venv.environments.lock_record import (
-    Found,
-    Identity,
-    LockNote,
-    Machine,
-    ProcessState,
-    identity_of,
-    look_at,
-    staleness,
-    text_of_note,
-)
+from cosmos_venv.environments.layout import KERNEL_LOCK_FILENAME, LOCK_FILENAME
 from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
-from cosmos_venv.files.durable_files import OddFile, in_one_step, make_way, write_new
+from cosmos_venv.files.durable_files import OddFile, make_way, open_own, write_new
 from cosmos_venv.files.filesystem_check import UNSUPPORTED, unfit_message, why_unfit
 from cosmos_venv.files.kernel_lock import FileToLock, flock_at_once, open_to_ask, unlock
 from cosmos_venv.processes.cancellation import Cancellation
 
-_holders: dict[tuple[int, int], _Holder] = {}
-# A setting of Cosmos counts tries (virtualenv_max_retries_lock), one a second.
 TRY_SECONDS = 1.0
-_TURN = 0.01  # a waiter wakes at most two turns after a release
-_RENEW_AFTER = 10.0
+"""Cosmos's setting virtualenv_max_retries_lock counts tries, one a second."""
+_TURN = 0.01  # a waiter takes the lock at most two turns after its release
+# Another implementation truncates the file before it writes its PID.
+_UNFINISHED_GRACE = 0.5
+# psutil tells the start of a process up to a second too early, and some file systems keep times in full seconds.
+_CLOCK_SLACK = 1.0
+_LONGEST_RECORD = 64
+
+_holders: dict[tuple[int, int], tuple[int, int]] = {}
+"""Device and inode of a locked file -> PID and thread of its holder. A child that was forked has the entries too."""
 
 
-@dataclass(frozen=True)
-class _Holder:
-    lock: VirtualenvLock
-    pid: int  # a child that was forked knows of it, and does not hold it
-    thread: int
+@dataclass(frozen=True, kw_only=True)
+class LockRecord:
+    """The content of a PID file, and which file it was.
 
-
-def held_here(descriptor: int) -> VirtualenvLock | None:
-    """Return the lock through which this thread holds a file already; None when it does not.
-
-    :param descriptor: any descriptor of the file.
+    :param text: its text, 64 bytes at most.
+    :param file: device and inode.
+    :param written_ns: the time of its last change, in nanoseconds since the epoch.
     """
-    holder = _holders.get(_file_of(descriptor))
-    if holder is None or (holder.pid, holder.thread) != (os.getpid(), threading.get_ident()):
+
+    text: str
+    file: tuple[int, int]
+    written_ns: int
+
+    @classmethod
+    def read(cls, path: Path) -> LockRecord | None:
+        """Read a PID file.
+
+        :param path: of the file.
+        :returns: None where there is no plain file: what else stands there binds nobody.
+        :raises OSError: when the file cannot be read.
+        """
+        try:
+            with open(open_own(path, os.O_RDONLY), "rb") as opened:  # noqa: PTH123 - of a descriptor
+                text = opened.read(_LONGEST_RECORD).decode("ascii", errors="replace").strip()
+                status = os.fstat(opened.fileno())
+        except (FileNotFoundError, OddFile):
+            return None
+        return cls.of(text, status)
+
+    @classmethod
+    def of(cls, text: object, status: os.stat_result) -> LockRecord:
+        """Make a record.
+
+        :param text: the content of the file.
+        :param status: of the file.
+        """
+        return cls(text=str(text), file=(status.st_dev, status.st_ino), written_ns=status.st_mtime_ns)
+
+    @property
+    def pid(self) -> int | None:
+        """The PID; None where the text is no number that a kernel gives to a process."""
+        return int(self.text) if self.text.isascii() and self.text.isdigit() and len(self.text) < 10 else None
+
+    @property
+    def mark(self) -> str:
+        """The words in the kernel lock file by which this record is known as ours."""
+        return f"{self.text} {self.written_ns}"
+
+    def why_stale(self, *, last_of_ours: str) -> str | None:
+        """Tell why a record binds nobody; the caller holds the kernel lock.
+
+        :param last_of_ours: the mark of the last record that cosmos-venv has put in place.
+        :returns: a clause; None where the owner may live.
+        """
+        if self.mark == last_of_ours:
+            return f"process {self.text}, which wrote it, no longer holds the kernel lock"
+        written_at = self.written_ns / 1e9
+        if self.pid is None:
+            return None if 0 <= time.time() - written_at < _UNFINISHED_GRACE else "it holds no process id"
+        if self.pid == os.getpid():
+            return "it was left by an earlier process with our own id"
+        import psutil  # imported here: most looks find no record
+
+        try:
+            process = psutil.Process(self.pid)
+            if process.status() in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}:
+                return f"process {self.pid} has ended"
+            if process.create_time() > written_at + _CLOCK_SLACK:
+                return f"process {self.pid} started after it was written"
+        except psutil.NoSuchProcess:
+            return f"process {self.pid} is not running"
+        except psutil.AccessDenied:
+            pass
         return None
-    return holder.lock
-
-
-@contextmanager
-def holding(descriptor: int, lock: VirtualenvLock) -> Iterator[None]:
-    """Let ``held_here`` give the lock to this thread within the block. The kernel lets one thread in at a time.
-
-    :param descriptor: of the file that is locked.
-    :param lock: the object that has locked it.
-    """
-    file = _file_of(descriptor)
-    _holders[file] = _Holder(lock, os.getpid(), threading.get_ident())
-    try:
-        yield
-    finally:
-        del _holders[file]
-
-
-def _file_of(descriptor: int) -> tuple[int, int]:
-    status = os.fstat(descriptor)
-    return status.st_dev, status.st_ino
-
-
-def lock_timeout_message(lock_file: Path, *, owner: str, waited: float) -> str:
-    """Return the error for a user whose task may not wait any longer.
-
-    :param lock_file: the PID file.
-    :param owner: who holds the lock, as a noun.
-    :param waited: seconds.
-    """
-    return (
-        f"{lock_file} is still held by {owner} after {waited:.0f} s. "
-        "Raise [cosmos] virtualenv_max_retries_lock, or give this project a virtualenv_dir of its own."
-    )
 
 
 class LockWait:
-    """A wait for a lock in tries, one per elapsed second in which the owner makes no progress.
+    """A wait for a lock in tries, one for each second in which the owner makes no progress.
 
-    :param lock: the lock that is waited for.
+    :param lock: the lock.
     :param max_tries: number of tries, after which the wait fails.
     :param cancellation: ends the wait.
     :param report: gets a line for each try, with the owner.
@@ -121,7 +140,7 @@ class LockWait:
     def until(self, is_done: Callable[[], bool]) -> None:
         """Return when a condition holds, which is asked every 10 ms.
 
-        :param is_done: the condition; most often it takes the lock.
+        :param is_done: the condition; it takes the lock.
         :raises VirtualenvLockTimeout: when all tries are over.
         :raises CommandKilled: when the cancellation was requested.
         """
@@ -136,7 +155,8 @@ class LockWait:
         now = time.monotonic()
         if self._tries >= self._max_tries:
             raise VirtualenvLockTimeout(
-                lock_timeout_message(self._lock.file, owner=self._lock.owner(), waited=now - self._began)
+                f"{self._lock.file} is still held by {self._lock.owner()} after {now - self._began:.0f} s. "
+                "Raise [cosmos] virtualenv_max_retries_lock, or give this project a virtualenv_dir of its own."
             )
         if now < self._next_try:
             return
@@ -157,16 +177,14 @@ class VirtualenvLock:
     """The lock of one ``virtualenv_dir``.
 
     :param directory: an existing directory.
-    :param progress: gives any value that changes while the owner's build gets on; tries do not count then.
+    :param progress: returns a value that changes while the owner's build gets on; tries do not count then.
     """
 
     def __init__(self, directory: Path, *, progress: Callable[[], object] = lambda: None) -> None:
         self.file = directory / LOCK_FILENAME
-        self.note_file = directory / NOTE_FILENAME
         self.kernel_file = directory / KERNEL_LOCK_FILENAME
-        self._progress = progress
-        self._linked: Identity | None = None
-        self._renewed_at = 0.0
+        self.progress = progress
+        self._own: LockRecord | None = None
 
     @contextmanager
     def acquire(self, *, max_tries: int, cancellation: Cancellation, report: Callable[[str], None]) -> Iterator[None]:
@@ -182,235 +200,187 @@ class VirtualenvLock:
         :raises CommandKilled: when ``cancellation`` was requested while waiting.
         """
         waiting = LockWait(self, max_tries=max_tries, cancellation=cancellation, report=report)
-        # The kernel lock first: only its holder may judge a record, or two waiters could both remove it and both go on.
-        with self._kernel_locked(waiting) as outer:
+        file = FileToLock(self.kernel_file, lock=self._try_kernel_lock)
+        try:
             # A subclass of an operator may have taken the lock (_acquire_venv_lock) before the operator builds: it
             # waited for itself.
-            if outer is not None and outer._has_record():
-                with self._sharing_record(outer):
-                    yield
-                return
-            try:
-                waiting.until(lambda: self._try_record(report))
-                report(f"Acquiring lock at {self.file} with pid {os.getpid()}")
+            if _is_held_here(file.descriptor):
                 yield
-            finally:
-                self._release(report)
-
-    @contextmanager
-    def _kernel_locked(self, waiting: LockWait) -> Iterator[VirtualenvLock | None]:
-        """Hold the kernel lock within this block; gives the lock through which this thread held it before, if any."""
-        file = FileToLock(self.kernel_file, lock=self._try_kernel_lock)
-        outer = held_here(file.descriptor)
-        try:
-            if outer is not None:
-                yield outer
                 return
             waiting.until(file.try_lock)
-            with holding(file.descriptor, self):
-                yield None
+            with _noted_as_held(file.descriptor):
+                try:
+                    waiting.until(lambda: self._try_record(file.descriptor, report))
+                    report(f"Acquiring lock at {self.file} with pid {os.getpid()}")
+                    yield
+                finally:
+                    self._release(report)
         finally:
-            # An outer block of this thread holds the lock by a descriptor of its own, and gives it back itself.
-            if outer is None:
-                unlock(file.descriptor)
+            # An outer block of this thread has a descriptor of its own, which this does not unlock.
             file.close()
-
-    @contextmanager
-    def _sharing_record(self, outer: VirtualenvLock) -> Iterator[None]:
-        self._linked = outer._linked
-        try:
-            yield
-        finally:
-            self._linked = None
 
     def is_available(self, *, report: Callable[[str], None]) -> bool:
         """Return whether nobody holds the lock now who must be respected. Nothing is taken, made or removed.
 
         :param report: gets one line on the owner, where there is a record.
         """
-        found = self._look()
-        is_locked = self._is_kernel_locked()
+        found = LockRecord.read(self.file)
+        is_locked, last_of_ours = self._ask_kernel_lock()
         if found is None:
             return not is_locked
-        reason = self._why_outdated(found, is_kernel_lock_ours=not is_locked)
+        reason = None if is_locked else found.why_stale(last_of_ours=last_of_ours)
         if reason is None:
             report(f"{self.owner()} has the lock {self.file}.")
             return False
         report(self._outdated_message(reason))
-        return not is_locked
-
-    def renew(self) -> None:
-        """Show that we are still at work, at most every 10 s: on other hosts only this shows that we live.
-
-        Nothing happens unless the lock is held here.
-        """
-        now = time.monotonic()
-        if self._linked is None or now - self._renewed_at < _RENEW_AFTER:
-            return
-        self._renewed_at = now
-        try:
-            if self._has_record():
-                os.utime(self.file)
-                os.utime(self.note_file)
-        except OSError:
-            pass  # no reason to end the build; the release tells what became of the record
+        return True
 
     def owner(self) -> str:
         """Return the owner that the PID record names, in words for a log."""
-        found = self._look()
-        if found is None or found.record.pid is None:
+        found = LockRecord.read(self.file)
+        if found is None or found.pid is None:
             return "another process"
-        note = found.record.note
-        if note is not None and not Machine.here().shares_pids_with(note):
-            return f"process {note.pid} on {note.host}"
-        process = ProcessState.of(found.record.pid)
-        return f"process {found.record.pid}" + (f" ({process.name})" if process else "")
+        import psutil
 
-    def progress(self) -> object:
-        """Return a value that differs from the last one when the owner's build got on."""
-        return self._progress()
+        try:
+            return f"process {found.pid} ({psutil.Process(found.pid).name()})"
+        except psutil.Error:
+            return f"process {found.pid}"  # in another container or on another host
 
     def _try_kernel_lock(self, descriptor: int) -> bool:
         try:
             return flock_at_once(descriptor)
         except OSError as error:
-            if error.errno == errno.EACCES:  # as some mounts say that another one has it
+            if error.errno == errno.EACCES:  # some mounts say so while another process has the lock
                 return False
             if error.errno in UNSUPPORTED:
                 raise self._unfit("kernel locks (flock)", error) from error
             raise
 
-    def _try_record(self, report: Callable[[str], None]) -> bool:
-        """Put our PID into the lock file, unless it names an owner to respect."""
-        for file in (self.file, self.note_file):
-            make_way(file)
-        found = self._look()
-        if found is not None:
-            reason = self._why_outdated(found, is_kernel_lock_ours=True)
-            if reason is None:
-                return False
-            report(self._outdated_message(reason))
-            self._remove(found.identity)
-        return self._link_record()
-
-    def _why_outdated(self, found: Found, *, is_kernel_lock_ours: bool) -> str | None:
-        process = None if found.record.pid is None else ProcessState.of(found.record.pid)
-        return staleness(
-            found.record,
-            process=process,
-            here=Machine.here(),
-            own_pid=os.getpid(),
-            locked_device=self._device() if is_kernel_lock_ours else None,
-        )
-
-    def _device(self) -> int:
-        return self.file.parent.stat().st_dev
-
-    def _outdated_message(self, reason: str) -> str:
-        return f"{reason[0].upper()}{reason[1:]}. Lock {self.file} was outdated."
-
-    def _is_kernel_locked(self) -> bool:
+    def _ask_kernel_lock(self) -> tuple[bool, str]:
+        """Return whether another process holds the kernel lock, and the mark in its file."""
         try:
             descriptor = open_to_ask(self.kernel_file)
-        except (FileNotFoundError, PermissionError, OddFile):
-            return False  # another user's: the record alone can tell
+        except OSError:  # not there, or another user's: the record alone can tell
+            return False, ""
         try:
-            return not self._try_kernel_lock(descriptor)
+            return not self._try_kernel_lock(descriptor), _mark_in(descriptor)
         except OSError as error:
-            if error.errno != errno.EBADF:
+            if error.errno != errno.EBADF:  # NFS, and a file that this user may not write
                 raise
-            return False  # NFS, and a file that others may write: the record alone can tell
+            return False, ""
         finally:
             os.close(descriptor)
 
-    def _look(self) -> Found | None:
-        try:
-            return look_at(self.file, self.note_file)
-        except OddFile:
-            return None
+    def _try_record(self, descriptor: int, report: Callable[[str], None]) -> bool:
+        """Put our PID into the lock file, unless the file names an owner to respect."""
+        make_way(self.file)
+        found = LockRecord.read(self.file)
+        if found is not None:
+            reason = found.why_stale(last_of_ours=_mark_in(descriptor))
+            if reason is None:
+                return False
+            report(self._outdated_message(reason))
+            if not self._remove(found):
+                return False
+        return self._link_record(descriptor)
 
-    def _has_record(self) -> bool:
-        """Return whether the record that we linked still stands."""
-        found = self._look()
-        # The process id alone says nothing: on another host an equal number is another process. Nor does the file
-        # alone: what is made after ours was deleted may get its inode.
-        return found is not None and found.identity == self._linked and found.record.pid == os.getpid()
-
-    def _link_record(self) -> bool:
-        """Return whether our finished record stands under its name now; one that has just appeared is left alone."""
-        note_of_another = text_of_note(self.note_file)
-        record = self._written_apart(str(os.getpid()))
+    def _link_record(self, descriptor: int) -> bool:
+        """Return whether our record stands under its name now; a record that has just appeared is left alone."""
+        finished = self._name_apart()
+        write_new(finished, str(os.getpid()))
         try:
-            note = LockNote.of_this_process(device=self._device())
-            self._write_note(note.to_json())
-            # Before linking: an error that a signal handler raises just after it must still find what to release.
-            self._linked = identity_of(record.stat())
-            self._renewed_at = time.monotonic()
-            os.link(record, self.file)
+            # Before the link: an error that a signal handler raises just after it must find what to release.
+            self._own = record = LockRecord.of(os.getpid(), finished.stat())
+            with suppress(OSError):  # another user's file, open for reading: the PID alone is judged then
+                os.pwrite(descriptor, record.mark.ljust(_LONGEST_RECORD).encode("ascii"), 0)
+            os.link(finished, self.file)
         except FileExistsError:
-            self._linked = None
-            if note_of_another is not None:
-                self._write_note(note_of_another)
+            self._own = None
             return False
         except OSError as error:
-            self._linked = None
-            if note_of_another is None:
-                self.note_file.unlink(missing_ok=True)
+            self._own = None
             if error.errno in UNSUPPORTED:
                 raise self._unfit("hard links", error) from error
             raise
         finally:
-            record.unlink()
+            finished.unlink()
         return True
 
-    def _write_note(self, text: str) -> None:
-        with in_one_step(self.note_file) as apart:
-            write_new(apart, text)
+    def _remove(self, judged: LockRecord) -> bool:
+        """Take away exactly the record that was judged; put another one back, also one written into the same file.
 
-    def _written_apart(self, text: str) -> Path:
-        path = self.file.with_name(f".{LOCK_FILENAME}.{uuid.uuid4().hex}")
-        write_new(path, text)
-        return path
+        Another implementation writes its PID into the file that it finds, and truncates the file first: an inode alone
+        does not tell that a record is another one.
 
-    def _remove(self, identity: Identity) -> None:
-        """Remove exactly the file that was looked at: one that took its place meanwhile is put back."""
-        aside = self.file.with_name(f".{LOCK_FILENAME}.{uuid.uuid4().hex}")
+        :returns: whether the judged record is gone.
+        """
+        aside = self._name_apart()
         try:
             self.file.rename(aside)
         except FileNotFoundError:
-            return
-        if identity_of(aside.stat()) != identity:
-            try:
+            return True
+        is_judged = LockRecord.read(aside) == judged
+        if not is_judged:
+            with suppress(FileExistsError):  # a third record was quicker; the next turn judges it
                 os.link(aside, self.file)
-            except FileExistsError:
-                pass  # a third one was quicker; the next turn looks at it
         aside.unlink()
+        return is_judged
 
     def _release(self, report: Callable[[str], None]) -> None:
-        """Remove the record that we linked, and no other. Never hides the error that ends the block."""
-        linked = self._linked
-        if linked is None:
+        """Remove our record, and no other. Never hides the error that ends the block."""
+        own, self._own = self._own, None
+        if own is None:
             return
         report("Releasing virtualenv lock")
         try:
-            if self._has_record():
-                self.note_file.unlink(missing_ok=True)
-                self._remove(linked)
+            found = LockRecord.read(self.file)
+            if found == own:
+                self._remove(own)
+            elif found is None:
+                report(f"Lockfile {self.file} not found, perhaps deleted by other concurrent operator?")
             else:
-                report(self._lost_message(self._look()))
+                report(
+                    f"Lockfile {self.file} owned by process of pid {found.text!r}, while operator has pid "
+                    f"{os.getpid()}. It is left alone."
+                )
         except OSError as error:
             report(f"The lock {self.file} cannot be removed ({error}); it counts as outdated once this process ends.")
-        finally:
-            self._linked = None
 
-    def _lost_message(self, found: Found | None) -> str:
-        if found is None:
-            return f"Lockfile {self.file} not found, perhaps deleted by other concurrent operator?"
-        return (
-            f"Lockfile {self.file} owned by process of pid {found.record.text!r}, "
-            f"while operator has pid {os.getpid()}. It is left alone."
-        )
+    def _name_apart(self) -> Path:
+        return self.file.with_name(f".{LOCK_FILENAME}.{os.urandom(16).hex()}")
+
+    def _outdated_message(self, reason: str) -> str:
+        return f"{reason[0].upper()}{reason[1:]}. Lock {self.file} was outdated."
 
     def _unfit(self, what: str, error: OSError) -> VirtualenvError:
-        fault = why_unfit(what, error, is_noexec=False)
-        return VirtualenvError(unfit_message(self.file.parent, fault))
+        return VirtualenvError(unfit_message(self.file.parent, why_unfit(what, error, is_noexec=False)))
+
+
+def _mark_in(descriptor: int) -> str:
+    return os.pread(descriptor, _LONGEST_RECORD, 0).decode("ascii", errors="replace").rstrip()
+
+
+def _is_held_here(descriptor: int) -> bool:
+    """Return whether this thread holds the lock of a file by another descriptor.
+
+    A lock belongs to its descriptor: a second descriptor of the same process would wait for the first one.
+    """
+    return _holders.get(_file_of(descriptor)) == (os.getpid(), threading.get_ident())
+
+
+@contextmanager
+def _noted_as_held(descriptor: int) -> Iterator[None]:
+    """Let `_is_held_here` know the lock of this thread within the block, and unlock the file after it."""
+    file = _file_of(descriptor)
+    _holders[file] = (os.getpid(), threading.get_ident())
+    try:
+        yield
+    finally:
+        del _holders[file]
+        unlock(descriptor)
+
+
+def _file_of(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino

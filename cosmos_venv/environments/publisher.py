@@ -330,14 +330,12 @@ class Publisher:
         self._report(line)
 
     def _tick(self, build: Path, activity: Activity) -> None:
-        self._lock.renew()
         if self._visit is not None:
             self._visit.renew()
         if activity.has_gone_on():
             _show_progress(build)
 
     def _show_life(self, build: Path) -> None:
-        self._lock.renew()
         _show_progress(build)
 
     def _write_launchers(self, commands: list[str]) -> None:

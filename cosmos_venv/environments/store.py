@@ -17,11 +17,11 @@ from pathlib import Path
 from cosmos_venv.environments.environment import Damaged, Environment
 from cosmos_venv.environments.layout import StoreLayout
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
-from cosmos_venv.files.kernel_lock import NOBODY_LOCKS, describe_strangers
-from cosmos_venv.files.permissions import Way, Writers
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.files.kernel_lock import NOBODY_LOCKS
+from cosmos_venv.files.permissions import Way
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.lease import Lease, lease_path, strangers_who_keep, take_from_strangers
+from cosmos_venv.processes.lease import Lease, lease_path
 
 LOOKED_FOR = "cosmos_venv.virtualenv_dir"
 """The audit event (PEP 578) before an environment is looked for: the directory, and the parameter that names it."""
@@ -71,10 +71,12 @@ class EnvironmentStore(StoreLayout):
             if build is None or (instead_of is not None and build == instead_of.path):
                 return None
             with suppress(BlockingIOError):
-                lease = self._leased(build, warn)
+                lease = self._leased(build)
                 # Between reading the link and locking the lease the build may have been removed or replaced.
                 if lease is None or (self._whole_build(spec, way) == build and lease.is_of(build)):
-                    return self._found(spec, build, way, lease=lease, warn=warn)
+                    if self.is_read_only:  # one of a search path counts as used only when an environment is found
+                        sys.audit(LOOKED_FOR, str(self._given), self.parameter)
+                    return self.environment_of(spec, build, lease=lease)
                 lease.close()
             if time.monotonic() >= deadline:
                 if warn is not None:
@@ -112,7 +114,7 @@ class EnvironmentStore(StoreLayout):
             # dangling.
             return build if build is not None and (build / "bin" / "python").exists() else None
 
-    def _leased(self, build: Path, warn: Callable[[str], None] | None) -> Lease | None:
+    def _leased(self, build: Path) -> Lease | None:
         """Return a lease for the caller; None where nobody has any, or this user may not have one.
 
         :raises BlockingIOError: while somebody removes the build.
@@ -128,64 +130,7 @@ class EnvironmentStore(StoreLayout):
             return None
         if lease is not None:
             return lease
-        # A store of an earlier release lets others lock its leases: each task waited for seconds and built anew.
-        strangers = strangers_who_keep(build)
-        if strangers and (self.is_read_only or not take_from_strangers(build)):
-            if warn is not None:
-                warn(f"{build} is used without its lease: {describe_strangers(strangers)}.")
-            return None
         raise BlockingIOError
-
-    def _found(
-        self,
-        spec: EnvironmentSpec,
-        build: Path,
-        way: Way,
-        *,
-        lease: Lease | None,
-        warn: Callable[[str], None] | None,
-    ) -> Environment | None:
-        """Return the environment that stands there; None when others could have written to the files that run first in
-        it.
-        """
-        try:
-            with self.naming_the_directory():
-                unsafe = _who_else_may_write(build, way.writers)
-            if not unsafe:
-                # A search-path store counts as used only when an environment was found in it.
-                if self.is_read_only:
-                    sys.audit(LOOKED_FOR, str(self._given), self.parameter)
-                return self.environment_of(spec, build, lease=lease)
-            text = f"{build} is not used because of {unsafe}: what it runs may be somebody else's."
-            if self.is_read_only:
-                raise VirtualenvError(f"{self.parameter}: {text} Build it anew.")
-            if warn is not None:
-                warn(f"The virtualenv {text} It has to be built anew.")
-        except BaseException:
-            if lease is not None:
-                lease.close()
-            raise
-        if lease is not None:
-            lease.close()
-        return None
-
-
-def _who_else_may_write(build: Path, writers: Writers) -> str | None:
-    """Return which of the files that run first in a build others can write, and who, in words; None when nobody can.
-
-    All of a build is judged once, before it is published. A build of a release that did not do so is known by these
-    files: what the umask has opened of the whole, it has opened of them.
-    """
-    first = [f"{build}/{name}" for name in ("pyvenv.cfg", "bin", "lib")]
-    with suppress(FileNotFoundError):
-        first += [f"{build}/bin/{name}" for name in os.listdir(first[1])]  # noqa: PTH208 - each task comes by here
-        for name in os.listdir(first[2]):  # noqa: PTH208
-            first += [f"{build}/lib/{name}", f"{build}/lib/{name}/site-packages"]
-    for path in first:
-        with suppress(FileNotFoundError, NotADirectoryError):  # a library stands in lib too
-            if reason := writers.why_untrusted(os.lstat(path)):
-                return f"{path}: {reason}"
-    return None
 
 
 def stores_of(text: str) -> list[EnvironmentStore]:

@@ -10,18 +10,16 @@ import errno
 import fcntl
 import os
 import stat
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from cosmos_venv.files.durable_files import OddFile, open_or_set_aside, open_own, set_aside
+from cosmos_venv.files.durable_files import OddFile, open_or_set_aside, open_own
 
 _FOR_THE_OWNER = 0o600
 _FOR_A_GROUP = 0o660
 _BEYOND_THE_OWNER = 0o077
 _NOT_OURS_TO_WRITE = {errno.EACCES, errno.EPERM, errno.EROFS}
-_SECONDS_BETWEEN_LOOKS = 1.0
 _GONE = {errno.ENOENT, errno.ESTALE}
 NOBODY_LOCKS = _NOT_OURS_TO_WRITE | {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 """What a mount answers that cannot be written to, or knows no locks: there nobody removes anything, either."""
@@ -92,54 +90,6 @@ def shut_out_others(descriptor: int, path: Path) -> os.stat_result:
     return status
 
 
-def strangers_who_hold(descriptor: int, path: Path, *, with_shared: bool = False) -> set[int]:
-    """Return the user ids of processes that have the open file locked for themselves alone and may not write to its
-    folder.
-
-    The kernel tells only of processes that this one may see: none on other machines, in other containers, off Linux,
-    and on file systems that tell another device there than ``stat`` does.
-
-    :param descriptor: of the open file.
-    :param path: of the file; the owner and mode of its folder count.
-    :param with_shared: whether shared locks count too, which stand in the way of an exclusive one.
-    """
-    kinds = {"WRITE", "READ"} if with_shared else {"WRITE"}
-    status, folder = os.fstat(descriptor), path.parent.stat()
-    file = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
-    found = set()
-    with suppress(OSError):
-        for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
-            words = line.split()
-            # "1: FLOCK ADVISORY WRITE pid major:minor:inode 0 EOF"; "->" in second place: only waits for it.
-            if words[1] == "FLOCK" and words[3] in kinds and words[5] == file:
-                users, groups = _ids_of(words[4])
-                may_write = users <= {0, os.geteuid(), folder.st_uid}
-                if not may_write and not (folder.st_mode & stat.S_IWGRP and folder.st_gid in groups):
-                    found |= users
-    return found
-
-
-def set_aside_from_strangers(descriptor: int, path: Path, *, with_shared: bool = False) -> None:
-    """Set the open file aside if strangers hold it (see ``strangers_who_hold``) and it is still the one of that name.
-
-    :param descriptor: of the open file.
-    :param path: of the file.
-    :param with_shared: as for ``strangers_who_hold``.
-    :raises OSError: when it cannot be.
-    """
-    strangers = strangers_who_hold(descriptor, path, with_shared=with_shared)
-    if strangers and is_still(descriptor, path):
-        set_aside(path, describe_strangers(strangers))
-
-
-def describe_strangers(users: set[int]) -> str:
-    """Return why a file is set aside that strangers keep locked, as a clause.
-
-    :param users: their user ids.
-    """
-    return f"user id {', '.join(map(str, sorted(users)))} keeps it locked and may not write to this directory"
-
-
 def flock_at_once(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
     """Lock an open file without waiting.
 
@@ -158,10 +108,10 @@ def flock_at_once(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
 class FileToLock:
     """The file of a name, open to be locked for this process alone.
 
-    A file that strangers keep locked is set aside by those who wait for it, and one that nobody needs is swept away.
-    So a lock counts only on the file that still has the name; else the file that has it now is opened and tried.
+    A file that nobody needs may be swept away. So a lock counts only on the file that still has the name; else the file
+    that has the name now is opened and tried.
 
-    :ivar descriptor: of the file that was opened last. ``close`` closes it, and nobody else.
+    :ivar descriptor: of the file that was opened last.
     :param path: the name of the file. It is made when it is missing (see ``open_for_locking``).
     :param lock: locks the file of a descriptor without waiting; False while another process has it.
     :raises OSError: when the file can be neither made nor read.
@@ -171,40 +121,23 @@ class FileToLock:
         self.path = path
         self.descriptor = open_for_locking(path)
         self._lock = lock
-        self._next_look_at_strangers = 0.0
 
     def try_lock(self) -> bool:
         """Lock the file that has the name, without waiting; False while another process has it.
 
         :raises OSError: when it cannot be locked, or the file that has the name now can be neither made nor read.
         """
-        while True:
-            if self._lock(self.descriptor):
-                if is_still(self.descriptor, self.path):
-                    return True
-            elif not self._is_taken_from_strangers():
-                return False
-            # It was set aside or swept away, by us or by another one who waits.
+        while self._lock(self.descriptor):
+            if is_still(self.descriptor, self.path):
+                return True
             another = open_for_locking(self.path)
             os.close(self.descriptor)
             self.descriptor = another
+        return False
 
     def close(self) -> None:
         """Close the descriptor. A child that has inherited it keeps the lock: see ``unlock``."""
         os.close(self.descriptor)
-
-    def _is_taken_from_strangers(self) -> bool:
-        """Whether another file has the name now: strangers who keep this one locked lose it.
-
-        That is looked at once a second: the kernel writes a list of all locks of the machine for it.
-        """
-        now = time.monotonic()
-        if now < self._next_look_at_strangers:
-            return False
-        self._next_look_at_strangers = now + _SECONDS_BETWEEN_LOOKS
-        with suppress(OSError):
-            set_aside_from_strangers(self.descriptor, self.path, with_shared=True)
-        return not is_still(self.descriptor, self.path)
 
 
 def is_locked_or_lockless(descriptor: int) -> bool:
@@ -288,16 +221,3 @@ def _is_its_group_s(descriptor: int, status: os.stat_result, path: Path) -> bool
         except OSError:
             return False
     return True
-
-
-def _ids_of(pid: str) -> tuple[set[int], set[int]]:
-    """The real user id of a process, and all its group ids; none when they cannot be seen.
-
-    The real one: a process that runs a setuid program keeps it.
-    """
-    try:
-        text = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return set(), set()
-    ids = {name: values.split() for name, _, values in (line.partition(":") for line in text.splitlines())}
-    return {int(ids["Uid"][0])}, {int(each) for each in (*ids["Gid"], *ids["Groups"])}

@@ -18,9 +18,7 @@ from cosmos_venv.files.kernel_lock import (
     mode_beside,
     open_for_locking,
     open_to_ask,
-    set_aside_from_strangers,
     shut_out_others,
-    strangers_who_hold,
 )
 
 _NOTE_AGAIN_AFTER = 60.0  # seconds: a use is noted to the minute, not once per task on a slow mount
@@ -146,49 +144,6 @@ def is_in_use(build: Path) -> bool | None:
         return None
     finally:
         os.close(descriptor)
-
-
-def strangers_who_keep(build: Path) -> set[int]:
-    """Return the user ids of those who may not write beside the build and keep its lease locked, so that nobody gets
-    it.
-
-    Only as far as this process may see: see ``kernel_lock.strangers_who_hold``.
-
-    :param build: the directory.
-    """
-    try:
-        descriptor = open_own(lease_path(build), os.O_RDONLY)
-    except OSError:
-        return set()
-    try:
-        return strangers_who_hold(descriptor, lease_path(build))
-    finally:
-        os.close(descriptor)
-
-
-def take_from_strangers(build: Path) -> bool:
-    """Set a lease aside that strangers keep; return whether it is another file now, or they have let it go.
-
-    No task of ours has it then. One that gets it in this very instant has a lease that no remover sees; what it uses
-    was used lately, by the time of the file that is made next.
-
-    :param build: the directory.
-    """
-    path = lease_path(build)
-    try:
-        descriptor = open_own(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    try:
-        # Another task may have been faster: then the file that it has made is no stranger's.
-        set_aside_from_strangers(descriptor, path)
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True
 
 
 def users_of(build: Path) -> list[int]:

@@ -26,8 +26,8 @@ _MOVED_AWAY, _OVERFLOWN, _IGNORED = 0x800, 0x4000, 0x8000
 _ALL = _MODIFY | _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE | _MOVED_AWAY
 _HEADER = struct.Struct("iIII")
 LOCK_FILE = "cosmos_virtualenv.lock"
-NOTE_FILE = "cosmos_virtualenv.lock.json"
-"""Says of which host the PID is. Written by cosmos-venv; Cosmos knows no such thing."""
+KERNEL_LOCK_FILE = "cosmos_virtualenv.flock"
+"""The file that cosmos-venv locks in the kernel; Cosmos has no such file."""
 _TURN = 0.02  # seconds after which the thread looks whether it is to end
 _LOOK_AGAIN = 0.001  # seconds between two looks where the kernel does not tell
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import fcntl
 import os
 import shutil
-import socket
 import threading
 import time
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from typing import Literal
 
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import RecordTuple, ToolkitMisuse, require, require_seconds, require_text, with_timeout
-from pytest_cosmos_venv.processes.lock_history import LOCK_FILE, NOTE_FILE, LockHistory, LockOwner, read_owner
+from pytest_cosmos_venv.processes.lock_history import KERNEL_LOCK_FILE, LOCK_FILE, LockHistory, LockOwner, read_owner
 from pytest_cosmos_venv.processes.pids import Pids
 
 TIMEOUT = 30.0
@@ -33,6 +32,7 @@ class VenvLock:
     directory: Path
     _pids: Pids
     _timers: list[threading.Timer] = field(default_factory=list)
+    _kernel_lock: int | None = None
 
     def __post_init__(self) -> None:
         _make_directory(self.directory)
@@ -99,23 +99,19 @@ class VenvLock:
         require_text(text, "text")
         self._write(text, age)
 
-    def other_host(self, host: str = "another-host", *, age: float = 0.0) -> int:
+    def other_host(self) -> int:
         """Let a process of another host hold the lock; returns its PID, which no process has here.
 
-        Beside the file lies cosmos-venv's note that names the host. An implementation that knows no such note can see
-        no difference to ``stale(age=0)``.
-
-        :param host: name of the other host.
-        :param age: seconds since both files were written.
-        :raises ToolkitMisuse: it is the name of this host.
+        The file that cosmos-venv locks in the kernel is locked, as it is on a file system whose locks reach all hosts.
+        An implementation that asks the processes of this host alone sees no difference to ``stale(age=0)``.
         """
-        require_text(host, "host")
-        if host == socket.gethostname():
-            raise ToolkitMisuse(f"other_host({host!r}): that is this host; name another one.")
         # A dead PID: a task that asked this host alone would take the lock for stale.
         pid = self._pids.dead()
-        note = {"pid": pid, "host": host, "boot_id": "", "pid_namespace": "", "process_start_ticks": None}
-        self._write(str(pid), age, note=json.dumps(note))
+        if self._kernel_lock is None:
+            self._kernel_lock = os.open(self.directory / KERNEL_LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(self._kernel_lock, fcntl.LOCK_EX)
+        _publish(self.file, str(pid), 0.0)
+        self._history.catch_up()
         return pid
 
     def unreadable(self, how: Literal["directory", "dangling-link"] = "directory") -> None:
@@ -137,7 +133,7 @@ class VenvLock:
         if self.file.is_dir() and not self.file.is_symlink():
             shutil.rmtree(self.file)
         self.file.unlink(missing_ok=True)
-        (self.directory / NOTE_FILE).unlink(missing_ok=True)
+        self._unlock()
         self._history.catch_up()
 
     def release_after(self, seconds: float) -> None:
@@ -180,17 +176,19 @@ class VenvLock:
         for timer in self._timers:
             timer.cancel()
             timer.join()
+        self._unlock()
         self._history.close()
 
-    def _write(self, text: str, age: float, *, note: str | None = None) -> None:
+    def _unlock(self) -> None:
+        descriptor, self._kernel_lock = self._kernel_lock, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _write(self, text: str, age: float) -> None:
         require(age, "age", (int, float), "seconds")
         if self.file.is_dir():
             self.release()
-        # Before the lock: a task that finds the lock is to find the note on its owner, not on the one before.
-        if note is None:
-            (self.directory / NOTE_FILE).unlink(missing_ok=True)
-        else:
-            _publish(self.directory / NOTE_FILE, note, age)
+        self._unlock()
         _publish(self.file, text, age)
         self._history.catch_up()
 

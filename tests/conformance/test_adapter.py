@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 import sys
-from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,12 +14,7 @@ import pytest
 import conformance
 from conformance.adapter import Adapter, CosmosVenvAdapter, Outcome, Task
 from conformance.prepared_cosmos_venv import MODULES
-from cosmos_venv.environments.layout import LOCK_FILENAME, NOTE_FILENAME
-from cosmos_venv.environments.lock import VirtualenvLock
-from cosmos_venv.environments.lock_record import LockNote
-from cosmos_venv.exceptions import VirtualenvLockTimeout
 from cosmos_venv.managed.remote_environments import configured_store
-from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv.airflow_release import installed_airflow
 
 
@@ -92,22 +85,6 @@ def test_its_settings_of_a_remote_store_make_one(
 
 def test_an_implementation_that_says_nothing_of_remote_environments_has_no_variables(tmp_path: Path) -> None:
     assert Adapter("another").remote_environments(tmp_path, tmp_path / "key", seconds=1.0) == {}
-
-
-def test_its_record_of_another_host_is_one_that_this_project_would_write(
-    adapter: CosmosVenvAdapter, tmp_path: Path
-) -> None:
-    assert adapter.foreign_host_record(tmp_path)
-
-    assert {file.name for file in tmp_path.iterdir()} == {LOCK_FILENAME, NOTE_FILENAME}
-    note = (tmp_path / NOTE_FILENAME).read_text(encoding="ascii")
-    assert LockNote.from_json(note) is not None
-    assert json.loads(note).keys() <= {field.name for field in fields(LockNote)}
-    with (
-        pytest.raises(VirtualenvLockTimeout, match="on another-host"),
-        VirtualenvLock(tmp_path).acquire(max_tries=0, cancellation=Cancellation(), report=print),
-    ):
-        pass
 
 
 class OfAnotherShape(Adapter):

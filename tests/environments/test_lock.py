@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments import lock
-from cosmos_venv.environments.layout import KERNEL_LOCK_FILENAME, LOCK_FILENAME, NOTE_FILENAME
-from cosmos_venv.environments.lock import VirtualenvLock
-from cosmos_venv.environments.lock_record import LockNote, LockRecord, Machine, ProcessState, staleness
-from cosmos_venv.environments.opening import open_environment
-from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.layout import KERNEL_LOCK_FILENAME, LOCK_FILENAME
+from cosmos_venv.environments.lock import LockRecord, VirtualenvLock
 from cosmos_venv.exceptions import VirtualenvLockTimeout
 from cosmos_venv.processes.cancellation import Cancellation
-from pytest_cosmos_venv import VenvLocks
-from tests.kit import SetAge, StartPython, WaitForBackend, WaitUntil
+from tests.kit import SetAge, StartPython
 
 HOLDER = """
 import sys
@@ -62,10 +53,8 @@ def living_pid() -> int:
 def test_the_record_is_plain_decimal_text_while_the_lock_is_held(tmp_path: Path) -> None:
     with VirtualenvLock(tmp_path).acquire(max_tries=0, cancellation=Cancellation(), report=print):
         text = (tmp_path / LOCK_FILENAME).read_text()
-        note = json.loads((tmp_path / NOTE_FILENAME).read_text())
 
     assert text == str(os.getpid())
-    assert note["pid"] == os.getpid()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cosmos_virtualenv.flock"]
 
 
@@ -88,7 +77,8 @@ def test_a_killed_owner_binds_nobody(tmp_path: Path, start_python: StartPython) 
     holder.wait()
     lines = acquire_and_release(tmp_path)
 
-    assert lines[0] == f"Process {holder.pid} is not running. Lock {tmp_path / LOCK_FILENAME} was outdated."
+    reason = f"Process {holder.pid}, which wrote it, no longer holds the kernel lock"
+    assert lines[0] == f"{reason}. Lock {tmp_path / LOCK_FILENAME} was outdated."
 
 
 @pytest.mark.parametrize("text", ["", "garbage", "12 34", str(os.getpid())], ids=["empty", "garbage", "two", "own-pid"])
@@ -188,6 +178,7 @@ def test_tries_do_not_count_while_the_owner_gets_on(tmp_path: Path, living_pid: 
 
 
 # Just before a record that was judged is moved away, another implementation puts its own in its place.
+# Arguments: the directory, and whether it writes into the judged file, or renames a file of its own.
 REPLACED = """
 import os, sys
 from pathlib import Path
@@ -198,7 +189,11 @@ from cosmos_venv.processes.cancellation import Cancellation
 file, theirs = Path(sys.argv[1], LOCK_FILENAME), Path(sys.argv[1], "theirs")
 def replace(event, arguments):
     if event == "os.rename" and str(arguments[0]) == str(file) and theirs.exists():
-        theirs.replace(file)
+        if sys.argv[2] == "writes":
+            file.write_text(theirs.read_text())
+            theirs.unlink()
+        else:
+            theirs.replace(file)
 sys.addaudithook(replace)
 try:
     with VirtualenvLock(file.parent).acquire(max_tries=0, cancellation=Cancellation(), report=print):
@@ -208,14 +203,15 @@ except VirtualenvLockTimeout:
 """
 
 
+@pytest.mark.parametrize("how", ["renames", "writes"])
 def test_a_living_owner_that_has_replaced_the_judged_record_keeps_the_lock(
-    tmp_path: Path, start_python: StartPython, living_pid: int, set_age: SetAge
+    tmp_path: Path, start_python: StartPython, living_pid: int, set_age: SetAge, how: str
 ) -> None:
     (tmp_path / LOCK_FILENAME).write_text("garbage")
     set_age(tmp_path / LOCK_FILENAME, 60)
     (tmp_path / "theirs").write_text(str(living_pid))
 
-    output = start_python(REPLACED, tmp_path).communicate()[0]
+    output = start_python(REPLACED, tmp_path, how).communicate()[0]
 
     assert output.splitlines()[-1] == "waited for"
     assert (tmp_path / LOCK_FILENAME).read_text() == str(living_pid)
@@ -270,123 +266,49 @@ def test_a_child_that_was_forked_meanwhile_waits(tmp_path: Path) -> None:
     assert os.waitstatus_to_exitcode(status) == 0
 
 
-# Which records bind: the table of the decision, for records of all kinds that no test can leave on one machine.
-NOW, OWN_PID = 1_000_000.0, 4711
-HERE = Machine(host="here", boot_id="this-boot", pid_namespace="pid:[1]", booted_at=NOW - 10_000)
-RUNNING = ProcessState(name="python", is_zombie=False, started_at=NOW - 500.75, start_ticks=5000)
-NOTE = LockNote(pid=123, host="here", boot_id="this-boot", pid_namespace="pid:[1]", process_start_ticks=5000)
-THERE = replace(NOTE, host="there", device=7)
-
-
-def record(text: str = "123", *, age: float = 100.25, note: LockNote | None = None) -> LockRecord:
-    return LockRecord(text=text, age=age, written_at=NOW - age, note=note)
-
-
 @pytest.mark.parametrize(
-    ("found", "process", "locked_device", "binds"),
+    ("text", "age", "binds"),
     [
-        pytest.param(record(), RUNNING, None, True, id="owner-lives"),
-        pytest.param(record("123\n"), replace(RUNNING, started_at=None), None, True, id="start-unknown"),
-        pytest.param(record(), None, None, False, id="owner-gone"),
-        pytest.param(record(), replace(RUNNING, started_at=NOW - 100.15), None, False, id="pid-used-again"),
-        pytest.param(record(), replace(RUNNING, started_at=NOW - 100.23), None, True, id="within-a-tick"),
-        pytest.param(record(age=100), replace(RUNNING, started_at=NOW - 99.5), None, True, id="mount-counts-seconds"),
-        pytest.param(record(note=NOTE), replace(RUNNING, start_ticks=5001), None, False, id="another-start"),
-        pytest.param(record(note=NOTE), replace(RUNNING, started_at=NOW), None, True, id="the-very-process"),
-        pytest.param(record("", age=0.1), None, None, True, id="empty-this-moment"),
-        pytest.param(record("", age=-100), None, None, False, id="empty-from-the-future"),
-        pytest.param(record("9" * 30), None, None, False, id="no-kernel-has-such"),
-        pytest.param(record("²"), None, None, False, id="digit-of-another-script"),
-        pytest.param(
-            record(age=20_000), replace(RUNNING, started_at=NOW - 30_000), None, False, id="of-before-the-boot"
-        ),
-        pytest.param(record(note=replace(NOTE, boot_id="last-boot")), RUNNING, None, False, id="another-boot"),
-        pytest.param(record(age=20_000, note=NOTE), replace(RUNNING, started_at=0), None, True, id="clock-was-set"),
-        pytest.param(record(age=10, note=THERE), None, None, True, id="other-host"),
-        pytest.param(record(age=70, note=THERE), RUNNING, None, False, id="other-host-silent"),
-        pytest.param(
-            record(age=10, note=replace(NOTE, pid_namespace="pid:[2]")), None, None, True, id="other-container"
-        ),
-        pytest.param(record(age=10, note=THERE), None, 7, False, id="lost-the-kernel-lock-that-we-have"),
-        pytest.param(record(age=10, note=THERE), None, 8, True, id="another-mount-has-other-locks"),
-        pytest.param(record(age=10, note=replace(THERE, boot_id="other")), None, 7, True, id="another-kernel"),
+        pytest.param("", 0.1, True, id="empty-this-moment"),
+        pytest.param("", -100.0, False, id="empty-from-the-future"),
+        pytest.param("9" * 30, 1.0, False, id="no-kernel-has-such"),
+        pytest.param("\u00b2", 1.0, False, id="digit-of-another-script"),
+        pytest.param(f"{os.getppid()}\n", 0.0, True, id="a-process-that-lives"),
+        pytest.param(f"{os.getppid()}", 10.0**9, False, id="of-before-that-process-started"),
     ],
 )
-def test_a_record_binds_while_its_owner_may_live(
-    found: LockRecord, process: ProcessState | None, locked_device: int | None, binds: bool
+def test_a_record_binds_while_its_owner_may_live(tmp_path: Path, text: str, age: float, binds: bool) -> None:
+    file = tmp_path / LOCK_FILENAME
+    file.write_text(text)
+    os.utime(file, times=(time.time() - age,) * 2)
+
+    found = LockRecord.read(file)
+
+    assert found is not None
+    assert (found.why_stale(last_of_ours="") is None) is binds
+
+
+def test_a_record_of_ours_binds_nobody_without_the_kernel_lock_though_a_process_has_its_number(
+    tmp_path: Path, living_pid: int
 ) -> None:
-    reason = staleness(found, process=process, here=HERE, own_pid=OWN_PID, locked_device=locked_device)
+    """Each container has a process 7: of another container's record the kernel lock alone can tell."""
+    acquire_and_release(tmp_path)
+    (tmp_path / LOCK_FILENAME).write_text(str(living_pid))
+    found = LockRecord.read(tmp_path / LOCK_FILENAME)
+    assert found is not None
+    (tmp_path / KERNEL_LOCK_FILENAME).write_text(found.mark)
 
-    assert (reason is None) is binds
-
-
-def test_a_start_is_known_to_the_hundredth_of_a_second() -> None:
-    """psutil's is up to a second early: it counts from the full second in which the machine was started."""
-    before = time.time()
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        state = ProcessState.of(process.pid)
-
-    assert state is not None
-    assert state.started_at is not None
-    assert before - 0.05 < state.started_at < time.time()
-
-
-@pytest.mark.parametrize("text", ["[", "1", '{"pid": 1}'])
-def test_half_a_note_says_nothing_and_a_longer_one_what_is_known(text: str) -> None:
-    own = LockNote.of_this_process(device=7)
-
-    assert LockNote.from_json(json.dumps({**json.loads(own.to_json()), "colour": "red"})) == own
-    assert LockNote.from_json(text) is None
-
-
-def test_a_record_of_another_host_binds_until_it_shows_no_progress_for_a_minute(
-    cosmos_venv_lock: VenvLocks, tmp_path: Path, set_age: SetAge
-) -> None:
-    pid = cosmos_venv_lock(tmp_path).other_host()
-    written = json.loads((tmp_path / NOTE_FILENAME).read_text())
-
-    with pytest.raises(VirtualenvLockTimeout, match=rf"is still held by process {pid} on another-host after"):
-        acquire_and_release(tmp_path)
-    set_age(tmp_path / LOCK_FILENAME, 61)
+    assert VirtualenvLock(tmp_path).is_available(report=print)
     lines = acquire_and_release(tmp_path)
 
-    assert "Its owner on another-host has shown no progress for 6" in lines[0]
-    assert set(written) == {field.name for field in fields(LockNote)} - {"device"}
+    assert lines[0].startswith(f"Process {living_pid}, which wrote it, no longer holds the kernel lock. Lock ")
 
 
-def test_a_build_renews_its_record_while_its_installer_is_silent(
-    tmp_path: Path,
-    slow_spec: EnvironmentSpec,
-    gate: Path,
-    wait_for_backend: WaitForBackend,
-    wait_until: WaitUntil,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A record that is not renewed is that of a dead builder to other hosts; uv downloads in silence."""
-    monkeypatch.setattr(lock, "_RENEW_AFTER", 0.0)
-    directory = tmp_path / "store"
-    files = [directory / LOCK_FILENAME, directory / NOTE_FILENAME]
-    renewed: list[bool] = []
-
-    def age_and_watch() -> None:
-        wait_for_backend()
-        try:
-            for file in files:
-                os.utime(file, times=(0, 0))
-            wait_until(lambda: all(file.stat().st_mtime > 0 for file in files))
-            renewed.append(True)
-        finally:
-            gate.unlink()  # until now the installer waits
-
-    watcher = threading.Thread(target=age_and_watch)
-    watcher.start()
-    with open_environment(
-        EnvironmentStore(directory), slow_spec, preference="uv", max_tries=1, cancellation=Cancellation(), report=print
-    ):
-        pass
-    watcher.join()
-
-    assert renewed == [True]
+def test_the_mark_of_our_record_is_in_the_kernel_lock_file(tmp_path: Path) -> None:
+    with taken(tmp_path):
+        found = LockRecord.read(tmp_path / LOCK_FILENAME)
+        assert found is not None
+        assert (tmp_path / KERNEL_LOCK_FILENAME).read_text().rstrip() == found.mark
 
 
 # Another user may not be able to read this Python's files: all that is needed is imported before.

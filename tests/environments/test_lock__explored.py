@@ -1,7 +1,7 @@
 """The lock in every order of its steps: one holder at a time, nobody waits for ever, whatever is killed and wherever.
 
 The protocol, which the checks below state: the kernel lock first; then a record that is linked, never renamed; only the
-owner removes its record, and only the file that it has looked at.
+owner removes its record, and only the record that it has judged.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from cosmos_venv.environments import lock as lock_module
-from cosmos_venv.environments import lock_record
-from cosmos_venv.environments.layout import KERNEL_LOCK_FILENAME, LOCK_FILENAME, NOTE_FILENAME
-from cosmos_venv.environments.lock import VirtualenvLock
-from cosmos_venv.environments.lock_record import LockNote
+from cosmos_venv.environments.layout import KERNEL_LOCK_FILENAME, LOCK_FILENAME
+from cosmos_venv.environments.lock import LockRecord, VirtualenvLock
 from cosmos_venv.exceptions import VirtualenvLockTimeout
 from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun, FailingSchedule
@@ -68,6 +67,24 @@ def hold_as_others_do(contender: ExploredContender) -> None:
     file.unlink()
 
 
+def override_as_others_do(contender: ExploredContender) -> None:
+    """The implementation of the reference: it looks for the process of the PID, then writes its own PID into the file.
+
+    Between the two steps it overwrites whatever record has appeared, which nobody can prevent. Its own record must
+    never be taken away: 0.2.0 knew a record by its inode, which a PID that is written into the file does not change.
+    """
+    file = contender.folder / LOCK_FILENAME
+    with suppress(FileNotFoundError):
+        text = file.read_text()
+        if not text or psutil.pid_exists(int(text)):
+            return
+    file.write_text(str(os.getpid()))
+    with contender.span("overridden"):
+        pass
+    assert file.read_text() == str(os.getpid()), "the record was taken away"
+    file.unlink()
+
+
 def one_holder_and_nothing_left(run: ExploredRun) -> None:
     if run.timeline.count("held"):
         run.timeline.assert_max_concurrent("held", 1)
@@ -76,22 +93,16 @@ def one_holder_and_nothing_left(run: ExploredRun) -> None:
     assert not unknown, f"left behind: {unknown}"
 
 
-def record(text: str, *, age: float = 60.0, note: LockNote | None = None) -> Callable[[Path], None]:
-    """What an owner has left, who is gone."""
+def record(text: str, *, age: float = 60.0) -> Callable[[Path], None]:
+    """The record of an owner that is gone."""
 
     def write(folder: Path) -> None:
         file = folder / LOCK_FILENAME
         file.write_text(text)
-        if note is not None:
-            (folder / NOTE_FILENAME).write_text(note.to_json())
         then = file.stat().st_mtime - age
         os.utime(file, (then, then))
 
     return write
-
-
-def note_of(**values: Any) -> LockNote:
-    return LockNote(**{"pid": NO_PROCESS, "host": "elsewhere", "boot_id": "another", "pid_namespace": "", **values})
 
 
 STALE = {
@@ -100,7 +111,6 @@ STALE = {
     "empty": record(""),
     "garbage": record("no number"),
     "reused": record("1", age=10**9),
-    "elsewhere": record(str(NO_PROCESS), age=120, note=note_of()),
 }
 
 
@@ -150,6 +160,7 @@ def test_the_record_of_another_implementation_is_respected(cosmos_explore: Explo
         pytest.param([hold, hold, hold], "none", 2, 0, id="three", marks=FURTHER),
         pytest.param([hold, hold, hold], "dead", 1, 0, id="three-stale"),
         pytest.param([hold, hold_as_others_do], "none", 2, 0, id="with-another"),
+        pytest.param([hold, override_as_others_do], "dead", 2, 0, id="with-another-that-overwrites"),
     ],
 )
 def test_one_holds_it_at_a_time_however_often_they_are_interrupted(
@@ -173,7 +184,7 @@ def test_one_holds_it_at_a_time_however_often_they_are_interrupted(
 # Faults, put back in: what the lock would do without one of its precautions.
 def judges_records_without_the_kernel_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock_module, "flock_at_once", lambda _: True)
-    monkeypatch.setattr(VirtualenvLock, "_remove", lambda self, _: self.file.unlink(missing_ok=True))
+    monkeypatch.setattr(VirtualenvLock, "_remove", lambda self, _: self.file.unlink(missing_ok=True) or True)
 
 
 def replaces_a_record_that_has_just_appeared(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,18 +198,21 @@ def replaces_a_record_that_has_just_appeared(monkeypatch: pytest.MonkeyPatch) ->
 
 def releases_whatever_stands_there(monkeypatch: pytest.MonkeyPatch) -> None:
     def release(self: VirtualenvLock, _: Callable[[str], None]) -> None:
-        self.note_file.unlink(missing_ok=True)
         self.file.unlink(missing_ok=True)
 
     monkeypatch.setattr(VirtualenvLock, "_release", release)
 
 
 def keeps_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(VirtualenvLock, "_remove", lambda *_: None)
+    monkeypatch.setattr(VirtualenvLock, "_remove", lambda *_: True)
 
 
 def takes_any_record_for_stale(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock_module, "staleness", lambda *_, **__: "it is there")
+    monkeypatch.setattr(LockRecord, "why_stale", lambda *_, **__: "it is there")
+
+
+def knows_a_record_by_its_file_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LockRecord, "__eq__", lambda self, other: other is not None and self.file == other.file)
 
 
 def shows_its_record_before_it_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +224,10 @@ def shows_its_record_before_it_is_whole(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(os, "link", link)
     monkeypatch.setattr(lock_module, "flock_at_once", lambda _: True)
-    monkeypatch.setattr(lock_record, "UNFINISHED_GRACE", 0.0)
+    monkeypatch.setattr(lock_module, "_UNFINISHED_GRACE", 0.0)
+
+
+ON_A_STALE_RECORD = (judges_records_without_the_kernel_lock, knows_a_record_by_its_file_alone)
 
 
 @pytest.mark.parametrize(
@@ -227,6 +244,7 @@ def shows_its_record_before_it_is_whole(monkeypatch: pytest.MonkeyPatch) -> None
         (releases_whatever_stands_there, [hold_at_once, hold_as_others_do], 1, "contender-1 raised FileNotFoundError"),
         (keeps_the_record, [hold, hold], 0, "contender-1 never ends"),
         (takes_any_record_for_stale, [hold, hold_as_others_do], 1, "contender-1 raised FileNotFoundError"),
+        (knows_a_record_by_its_file_alone, [hold, override_as_others_do], 2, "contender-1 raised FileNotFoundError"),
         pytest.param(shows_its_record_before_it_is_whole, [hold, hold], 2, "left behind", marks=PROOF),
     ],
     ids=lambda value: getattr(value, "__name__", None),
@@ -248,7 +266,7 @@ def test_a_fault_that_is_put_back_is_found(
             preemptions=preemptions,
             kills=0,
             reuse=True,
-            fresh=STALE["dead"] if fault is judges_records_without_the_kernel_lock else None,
+            fresh=STALE["dead"] if fault in ON_A_STALE_RECORD else None,
         )
 
     print(fault.__name__, failure.value.seed)

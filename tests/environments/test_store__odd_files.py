@@ -11,7 +11,6 @@ import pytest
 from cosmos_venv.environments.layout import (
     KERNEL_LOCK_FILENAME,
     LOCK_FILENAME,
-    NOTE_FILENAME,
     PruneLimits,
 )
 from cosmos_venv.environments.maintenance.pruner import prune
@@ -32,7 +31,7 @@ def test_a_task_uses_what_is_ready_and_a_builder_builds(
 ) -> None:
     first = make_ready(tmp_path, make_spec())
     odd = [lease_path(first.path), first.record_file, tmp_path / "bin" / "hello"]
-    odd += [tmp_path / name for name in (LOCK_FILENAME, NOTE_FILENAME, KERNEL_LOCK_FILENAME)]
+    odd += [tmp_path / name for name in (LOCK_FILENAME, KERNEL_LOCK_FILENAME)]
     for path in odd:
         plant(path, kind)
 

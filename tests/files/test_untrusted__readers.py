@@ -18,7 +18,6 @@ from cosmos_venv.dbt.project_files import noted_by_dbt
 from cosmos_venv.environments.archive.packing import BadArchive, is_editable
 from cosmos_venv.environments.archive.signed_record import opened
 from cosmos_venv.environments.environment import read_record
-from cosmos_venv.environments.lock_record import LockNote, text_of_note
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.managed.remote_environments import read_lock
 from cosmos_venv.operators.queries import sql_store
@@ -80,7 +79,6 @@ OF_TEXTS: dict[str, Callable[[str], object]] = {
 }
 OF_CONTENTS: dict[str, Callable[[bytes], object]] = {
     "session of a killed process": Session.from_json,
-    "note of a lock": LockNote.from_json,
     "copy of a remote file": Copy.unpacked,
     "variables of a parse file": noted_by_dbt,
     "address of a package": is_editable,
@@ -111,7 +109,6 @@ def test_bytes_of_somebody_else_are_nothing(read: Callable[[bytes], object], con
 OF_FILES: dict[str, Callable[[Path], object]] = {
     "journal of earlier tries": lambda file: read_tries(file.parent),
     "journal that is watched": lambda file: _watched(file.parent),
-    "note of a lock": lambda file: LockNote.from_json(text_of_note(file) or b""),
     "record of a build": refusal_of(refusal_of(read_record, ValueError), OSError),
     "lock of remote environments": refusal_of(read_lock, CosmosValueError),
 }

@@ -6,7 +6,6 @@ A check is a function that takes what is examined and yields results. It stands 
 from __future__ import annotations
 
 import argparse
-import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
@@ -20,10 +19,10 @@ from cosmos_venv.cli.doctor.configuration_check import (
 from cosmos_venv.cli.doctor.dbt_check import environments_can_be_served, index_answers, sockets_can_be_made
 from cosmos_venv.cli.doctor.directory_check import directories_can_hold_environments, temporary_files_can_be_run
 from cosmos_venv.cli.doctor.hosts_check import ADAPTERS, hosts_are_known
-from cosmos_venv.cli.doctor.lock_check import join, locks_lock, open_to_peer
+from cosmos_venv.cli.doctor.lock_check import locks_lock
 from cosmos_venv.cli.doctor.remote_check import remote_can_be_used
 from cosmos_venv.cli.output import OK, WRONG, only_the_result_on_stdout, print_json, print_marked, steps, tell
-from cosmos_venv.cli.parsing import absolute_path, add_action, existing_file, whole_number
+from cosmos_venv.cli.parsing import absolute_path, add_action, existing_file
 from cosmos_venv.credentials import mask
 from cosmos_venv.exceptions import CosmosValueError
 
@@ -32,8 +31,8 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = (
     "Tests everything that cosmos-venv needs, and says how to repair what does not work: Airflow and its settings, "
-    "the directories of environments (owner, permissions, file system, free space), their locks (with two processes, "
-    "or with --peer from two hosts), the installer and its index, the hosts that are asked beside it, the sockets of "
+    "the directories of environments (owner, permissions, file system, free space), their locks (with two processes), "
+    "the installer and its index, the hosts that are asked beside it, the sockets of "
     "warm servers, the remote store, and DAG files that Airflow ignores. DAG files are not imported, and files that "
     "were made for a test are removed. Exit code 1: a check failed; a warning is no failure."
 )
@@ -50,7 +49,6 @@ CHECKS: dict[str, tuple[_Check, ...]] = {
     "discovery": (airflow_finds_the_file,),
 }
 _COLORS = {"ok": "green", "warning": "yellow", "failed": "red"}
-_PATIENCE = 300
 
 
 def add_to(subjects: Actions) -> None:
@@ -89,28 +87,10 @@ def add_to(subjects: Actions) -> None:
         metavar="NAME",
         help=f"the database on which dbt 2 will run, one of {', '.join(ADAPTERS)}; duckdb by default",
     )
-    between = parser.add_argument_group("Between two hosts that share the directory")
-    between.add_argument("--peer", metavar="HOST", help="test locks with that host; shows the command to run there")
-    between.add_argument(
-        "--wait",
-        type=whole_number,
-        metavar="SECONDS",
-        default=_PATIENCE,
-        help="seconds to wait for the other host; 300 by default",
-    )
-    between.add_argument(
-        "--join", metavar="TOKEN", help="take the part of the other host; the command that --peer shows has this option"
-    )
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    if (options.peer or options.join) and len(options.dir) != 1:
-        options.parser.error("--peer and --join try one directory: give it with --dir")
-    if options.peer and options.join:
-        options.parser.error("--peer is for the first host, --join for the second: give one")
-    if options.join or options.peer:
-        return _meet(options)
     if options.adbc_driver and not options.requirement:
         options.parser.error("--adbc-driver is of an environment that is built: give --requirement too")
     only = dict.fromkeys(options.only or CHECKS)
@@ -140,24 +120,6 @@ def doctor(named: Examined, *, only: Sequence[str], as_json: bool) -> int:
             results += [result for check in CHECKS[name] for result in check(examined)]
             step.end()
     return _report(results, as_json)
-
-
-def _meet(options: argparse.Namespace) -> int:
-    (directory,) = options.dir
-    if options.join:
-        with steps("checking together with the other host", as_json=options.json):
-            results = join(directory, options.join)
-        return _report(results, options.json)
-    with steps(f"waiting for {options.peer}", as_json=options.json) as step:
-
-        def invite(command: str) -> None:
-            step.say(f"On {options.peer}, where the directory may have another path, run within {options.wait} s:")
-            step.say(f"    {command}")
-
-        results = open_to_peer(
-            directory, options.peer, patience=options.wait, invite=invite, token=secrets.token_hex(4)
-        )
-    return _report(results, options.json)
 
 
 def _with_search_path(named: Examined) -> Examined:

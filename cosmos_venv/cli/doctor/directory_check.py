@@ -26,15 +26,6 @@ _PREFIX = ".cosmos-venv-doctor-"
 _LEFT = 86_400.0  # seconds after which a folder is what a killed doctor has left
 
 
-def named(directory: Path, token: str) -> Path:
-    """Return the trial folder of a token.
-
-    :param directory: in which it stands.
-    :param token: the name that both sides of a peer check know.
-    """
-    return directory / f"{_PREFIX}{token}"
-
-
 def why_no_trial(directory: Path) -> str:
     """Return why nothing can be tried in a directory; empty where it can.
 
@@ -48,17 +39,16 @@ def why_no_trial(directory: Path) -> str:
 
 
 @contextmanager
-def trial_folder(directory: Path, token: str | None = None) -> Iterator[Path]:
+def trial_folder(directory: Path) -> Iterator[Path]:
     """Make a trial folder that is gone after the block, as are those that killed processes have left.
 
     :param directory: an existing directory.
-    :param token: its name, for another host to find it; None: any.
     :raises OSError: when it cannot be made.
     """
     for left in directory.glob(f"{_PREFIX}*"):
         if time.time() - left.lstat().st_mtime > _LEFT:
             shutil.rmtree(left, ignore_errors=True)
-    folder = named(directory, token or os.urandom(8).hex())
+    folder = directory / f"{_PREFIX}{os.urandom(8).hex()}"
     folder.mkdir()
     try:
         yield folder

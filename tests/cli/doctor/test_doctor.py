@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from cosmos_venv.cli import main
+from cosmos_venv.cli.doctor import lock_check
 from cosmos_venv.cli.doctor.check_result import CheckResult, Examined
 from cosmos_venv.cli.doctor.configuration_check import airflow_is_supported, settings_are_known_and_possible
 from cosmos_venv.cli.doctor.dbt_check import sockets_can_be_made
 from cosmos_venv.cli.doctor.directory_check import directories_can_hold_environments, temporary_files_can_be_run
-from cosmos_venv.cli.doctor.lock_check import compared, locks_lock
-from cosmos_venv.cli.doctor.peer_check import Seen
+from cosmos_venv.cli.doctor.lock_check import locks_lock
 from cosmos_venv.environments.installers.index_check import try_index
 from cosmos_venv.environments.spec import Interpreter
 from pytest_cosmos_venv import Wheelhouse
 from tests.environments.elsewhere import remounted, tmpfs, within
-from tests.kit import MakeReady, MakeSpec, StartPython
+from tests.kit import MakeReady, MakeSpec
 
 DEADLINE = 60.0
-
-# Arguments: a host name, then those of cosmos-venv.
-ON_A_HOST = """
-import socket, sys
-socket.sethostname(sys.argv[1])
-from cosmos_venv.cli import main
-sys.exit(main(sys.argv[2:]))
-"""
 
 
 def outcomes(findings: list[CheckResult]) -> list[str]:
@@ -164,7 +156,7 @@ def test_environments_of_a_python_that_is_not_here_are_a_warning(
 def test_locks_of_one_host_are_tried_by_two_processes(tmp_path: Path) -> None:
     (found,) = locks_lock(Examined(directories=(tmp_path,)))
 
-    assert (found.outcome, found.text) == ("ok", "Two processes of this host see the same locks and links.")
+    assert (found.outcome, found.text) == ("ok", "A lock keeps a second process out.")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -178,104 +170,27 @@ def test_locks_that_cannot_be_tried_are_not_passed_over_but_on_the_search_path(t
     assert not missing.exists()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Hosts:
-    """Two that share a directory, and try it."""
-
-    start_python: StartPython
-    directory: Path
-
-    def meet(self, setup: str = "") -> tuple[list[str], list[int]]:
-        """The output of both, and their exit codes.
-
-        :param setup: shell commands that each runs before, in a mount namespace of its own.
-        """
-        place = within("--uts", "--pid", "--fork", "--mount-proc", "--kill-child", setup=setup)
-        words = ["doctor", "--dir", self.directory, "--peer", "worker-2", "--wait", int(DEADLINE)]
-        first = self.start_python(ON_A_HOST, "worker-1", *words, within=place)
-        assert first.stdout is not None
-        command = next(line for line in first.stdout if "--join" in line).split()
-        assert command[:4] == ["cosmos-venv", "doctor", "--dir", str(self.directory)]
-        second = self.start_python(ON_A_HOST, "worker-2", *command[1:], within=place)
-        said = [process.communicate(timeout=DEADLINE * 2)[0] for process in (first, second)]
-        return said, [first.returncode, second.returncode]
-
-
-@pytest.fixture
-def hosts(start_python: StartPython, tmp_path: Path) -> Hosts:
-    """Whose directory is ``shared``."""
-    (tmp_path / "shared").mkdir()
-    return Hosts(start_python=start_python, directory=tmp_path / "shared")
-
-
-def test_two_hosts_meet_over_the_mount_alone(hosts: Hosts) -> None:
-    said, codes = hosts.meet()
-
-    assert codes == [0, 0], said
-    assert all("worker-1 and worker-2 see the same locks and links" in each for each in said), said
-    assert list(hosts.directory.iterdir()) == []
-
-
-@pytest.mark.long
-def test_a_mount_that_keeps_locks_to_each_host_has_failed_on_both(hosts: Hosts, tmp_path: Path) -> None:
-    """Two overlays of one folder: each has inodes of its own, as NFS with ``nolock`` has locks of its own."""
-    for name in ("lower", "upper", "work"):
-        (tmp_path / name).mkdir()
-    options = f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/upper,workdir={tmp_path}/work"
-
-    said, codes = hosts.meet(setup=f"mount -t overlay -o {options} overlay {hosts.directory}")
-
-    assert codes == [1, 1], said
-    for each in said:
-        assert "the lock that one side holds, the other gets too: two would build at once" in each
-        assert "an environment that the other side uses could be removed" in each
-        assert "mounted without nolock and local_lock" in each
-
-
-def test_a_peer_that_does_not_come_has_failed_and_nothing_is_left(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    code = main(["doctor", "--dir", str(tmp_path), "--peer", "worker-2", "--wait", "0"])
-
-    printed = capfd.readouterr()
-    assert code == 1
-    assert "worker-2: The other side has not said 'hello'" in printed.out
-    assert "--join" in printed.err
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_who_joins_where_nobody_waits_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    code = main(["doctor", "--dir", str(tmp_path), "--join", "1a2b", "--json"])
-
-    assert code == 1
-    assert "--join 1a2b: nobody waits in" in json.loads(capfd.readouterr().out)["error"]
-
-
 @pytest.mark.parametrize(
-    ("changes", "outcome", "words"),
+    ("answer", "words"),
     [
-        pytest.param({}, ["ok"], "one and two see the same locks", id="good"),
-        pytest.param({"skew": 12.0}, ["warning", "ok"], "clocks are 12 s apart", id="clocks"),
-        pytest.param({"skew": -90.0}, ["failed", "ok"], "clocks are 90 s apart", id="clocks-far"),
-        pytest.param({"lag": 30.0}, ["warning", "ok"], "took 30.0 s", id="lag"),
-        pytest.param({"guest": {"host": "three"}}, ["warning", "ok"], "three came, and not two", id="stranger"),
-        pytest.param(
-            {"guest": {"host": "one", "pid_namespace": "a"}}, ["warning", "ok"], "Both sides ran on one", id="same"
-        ),
+        pytest.param(None, "a second process gets the lock that the first one holds", id="no-effect"),
+        pytest.param(errno.ENOLCK, "it has no kernel locks (No locks available)", id="no-locks"),
     ],
 )
-def test_what_a_meeting_says(changes: dict[str, object], outcome: list[str], words: str) -> None:
-    one = {"host": "one", "boot_id": "x", "pid_namespace": "a", "uid": 0}
-    two = {**one, "host": "two", "pid_namespace": "b"}
-    of_guest = changes.get("guest", {})
-    assert isinstance(of_guest, dict)
-    seen = Seen(**{"host": one, "lag": 0.1, **changes, "guest": {**two, **of_guest}})  # type: ignore[arg-type]
+def test_a_mount_whose_locks_do_not_lock_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: int | None, words: str
+) -> None:
+    def locks_nothing(_: int) -> bool:
+        if answer is not None:
+            raise OSError(answer, os.strerror(answer))
+        return True
 
-    found = compared(Path("/mnt"), seen, "two")
+    monkeypatch.setattr(lock_check, "flock_at_once", locks_nothing)
 
-    assert outcomes(found) == outcome
-    assert words in found[0].text
-    assert all(bool(each.way_out) is (each.outcome != "ok") for each in found)
+    (found,) = locks_lock(Examined(directories=(tmp_path,)))
+
+    assert (found.outcome, words in found.text) == ("failed", True)
+    assert "mounted without nolock and local_lock" in found.way_out
 
 
 @pytest.mark.parametrize("preference", ["pip", "uv"])

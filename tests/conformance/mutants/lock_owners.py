@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -12,8 +13,10 @@ import psutil
 
 from pytest_cosmos_venv.conformance.harness.processes import lives
 
-from .locking import HoldsTheLock, LooksFirst, Sound, WaitsFor, began_after, owner_of, pid_in
+from .locking import HoldsTheLock, LooksFirst, Sound, WaitsFor, began_after, owner_of, pid_in, text_of
 from .mutant import Mutant
+
+_JUST_NOW = 60.0
 
 
 class RespectsSiblingsAlone(LooksFirst):
@@ -59,8 +62,7 @@ class RespectsTheDead(WaitsFor):
     kills = "LOCK-006"
 
     def respects(self, text: str, file: Path) -> bool:
-        is_of_another_host = file.with_name(f"{file.name}.json").exists()
-        return text.isdigit() and not psutil.pid_exists(int(text)) and not is_of_another_host
+        return text.isdigit() and not psutil.pid_exists(int(text))
 
 
 class RespectsZombies(WaitsFor):
@@ -118,12 +120,14 @@ class RespectsWhoeverHasThePid(WaitsFor):
 
 
 class LooksForTheOwnerHere(LooksFirst):
-    """Looks for the process of another host on its own."""
+    """Finds no process of a record that was written just now, and removes the kernel lock of its owner elsewhere."""
 
     kills = "LOCK-018"
 
     def look(self, file: Path) -> None:
-        file.with_name(f"{file.name}.json").unlink(missing_ok=True)
+        owner = pid_in(text_of(file))
+        if owner and not psutil.pid_exists(owner) and time.time() - file.stat().st_mtime < _JUST_NOW:
+            file.with_name(self.kernel_lock_file).unlink()
 
 
 class OverridesAtFirstSight(Mutant):
@@ -132,9 +136,9 @@ class OverridesAtFirstSight(Mutant):
     kills = "LOCK-021"
 
     def spoil(self, operator: Any) -> None:
-        from cosmos_venv.environments import lock_record
+        from cosmos_venv.environments import lock as lock_module
 
-        lock_record.UNFINISHED_GRACE = 0.0
+        lock_module._UNFINISHED_GRACE = 0.0
 
 
 class WaitsForItself(WaitsFor):
@@ -144,3 +148,17 @@ class WaitsForItself(WaitsFor):
 
     def respects(self, text: str, file: Path) -> bool:
         return pid_in(text) == os.getpid()
+
+
+class KnowsARecordByItsFile(Mutant):
+    """Takes a lock file away that it has judged, though another PID was written into the file since."""
+
+    kills = "LOCK-023"
+
+    def spoil(self, operator: Any) -> None:
+        from cosmos_venv.environments.lock import LockRecord
+
+        def is_same_file(record: LockRecord, other: object) -> bool:
+            return isinstance(other, LockRecord) and record.file == other.file
+
+        LockRecord.__eq__ = is_same_file  # type: ignore[assignment]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import fcntl
 import os
 import shutil
 import subprocess
@@ -70,16 +70,26 @@ def test_it_is_empty_or_garbage(lock: VenvLock) -> None:
 
 
 def test_it_is_of_another_host(lock: VenvLock) -> None:
-    pid = lock.other_host("harbor-2")
+    pid = lock.other_host()
 
-    note = json.loads((lock.directory / "cosmos_virtualenv.lock.json").read_text())
-    assert (note["pid"], note["host"]) == (pid, "harbor-2")
+    kernel_lock = lock.directory / "cosmos_virtualenv.flock"
     assert lock.owner == pid
     assert not psutil.pid_exists(pid)
+    assert is_locked(kernel_lock)
     lock.release()
-    assert not list(lock.directory.iterdir())
-    with pytest.raises(ToolkitMisuse, match="that is this host; name another one"):
-        lock.other_host(os.uname().nodename)
+    assert not is_locked(kernel_lock)
+    lock.other_host()
+    lock.stale()
+    assert not is_locked(kernel_lock)
+
+
+def is_locked(file: Path) -> bool:
+    with file.open() as opened:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 @pytest.mark.parametrize("how", ["directory", "dangling-link"])
