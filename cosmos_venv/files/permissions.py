@@ -178,8 +178,11 @@ def umask() -> int:
 
     ``os.umask`` would set another one for a moment, for all threads.
     """
-    _, _, shown = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").partition("\nUmask:")
-    if not shown:  # Linux before 4.7
+    try:
+        _, _, shown = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").partition("\nUmask:")
+    except OSError:  # macOS
+        shown = ""
+    if not shown:  # Linux before 4.7 too
         shown = f"{os.umask(0o077):o}"
         os.umask(int(shown, 8))
     return int(shown.split(None, 1)[0], 8)

@@ -234,6 +234,7 @@ def start(order: Order, report: int) -> int:
     :param order: the command to start.
     :param report: descriptor on which the forked process says why the command could not be started.
     :returns: the PID of the command.
+    :raises OSError: when no process can be forked.
     """
     me = os.getpid()
     pid = os.fork()
@@ -372,7 +373,11 @@ def main(arguments: list[str]) -> int:
     order = take_order(control, worker)
     if order is None:
         return 0
-    child = start(order, control)
+    try:
+        child = start(order, control)
+    except OSError as error:  # no more processes: a container's pids limit, or the user's own
+        tell(control, f"error {error.errno}\n")
+        return 0
     tell(control, f"pid {child}\n")
     # Only the command may hold the pipe to the worker's log, or the worker would wait for the guard's end too.
     null = os.open(os.devnull, os.O_RDWR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import signal
@@ -148,6 +149,28 @@ def test_what_is_raised_while_the_command_is_silent_ends_it(gone: Callable[[int]
 )
 def test_the_status_is_the_one_that_subprocess_gives(script: str, expected: int) -> None:
     assert run_guarded(["sh", "-c", script]).returncode == expected
+
+
+FORK_FAILS = """
+import errno, os, socket
+from cosmos_venv.processes import guard
+
+def fails():
+    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+ours, its = socket.socketpair()
+guard.take_order = lambda *_: guard.Order(b"\\0".join([b"", b"1", b"0", b"1", b"true"]))
+os.fork = fails
+guard.main([str(its.fileno()), str(os.getppid())])
+print(ours.recv(100).decode(), end="")
+"""
+
+
+def test_a_guard_that_cannot_fork_tells_the_error() -> None:
+    """0.2.0 said that the guard was killed where a container had as many processes as it may."""
+    done = subprocess.run([sys.executable, "-c", FORK_FAILS], check=True, stdout=subprocess.PIPE, text=True)
+
+    assert done.stdout == f"error {errno.EAGAIN}\n"
 
 
 def test_a_command_that_cannot_be_started_is_an_os_error_with_its_name() -> None:
