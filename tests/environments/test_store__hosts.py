@@ -91,5 +91,5 @@ def test_a_container_that_was_killed_while_it_built_keeps_the_next_one_waiting_f
     gate.unlink()
     lines = [line for line in rest_of(second) if not line.startswith("Waiting")]
 
-    assert lines[0].startswith("Its owner on harbor-one no longer holds the kernel lock. Lock ")
+    assert lines[0].startswith("Process 1, which wrote it, no longer holds the kernel lock. Lock ")
     assert lines[-1].startswith("READY was_built=True")

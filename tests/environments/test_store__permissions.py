@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.store import EnvironmentStore, find_first, stores_of
+from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvBuildError, VirtualenvError
 from tests.environments.elsewhere import needs_root
 from tests.kit import MakeReady, MakeSpec, SetUmask
@@ -100,27 +100,6 @@ def test_a_build_that_opens_itself_to_others_is_not_published(
         make_ready(tmp_path, spec)
 
     assert list((tmp_path / "envs-v1" / "builds").iterdir()) == []
-
-
-@pytest.mark.parametrize("name", ["pyvenv.cfg", "bin/hello", "lib/python*/site-packages"])
-def test_a_build_to_which_others_could_write_is_told_and_built_anew(
-    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, name: str
-) -> None:
-    first = make_ready(tmp_path, make_spec())
-    (path,) = first.path.glob(name)
-    path.chmod(0o777)
-    lines: list[str] = []
-
-    second = make_ready(tmp_path, make_spec(), lines=lines)
-
-    assert (second.was_built, second.path) == (True, first.path.with_name(f"{second.digest}-2"))
-    assert (
-        f"The virtualenv {first.path} is not used because of {path}: everybody may write to it: what it runs may be "
-        "somebody else's. It has to be built anew."
-    ) in lines
-    (second.path / "pyvenv.cfg").chmod(0o666)
-    with pytest.raises(VirtualenvError, match=rf"virtualenv_search_path: {second.path} is not used because of "):
-        find_first(stores_of(str(tmp_path)), make_spec())
 
 
 def test_a_store_below_a_folder_that_everybody_may_write_to_is_neither_used_nor_made(
