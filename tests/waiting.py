@@ -35,12 +35,14 @@ def wait_until(
     otherwise: str | Callable[[], str] = "the event did not come",
     *,
     seconds: float = DEADLINE,
+    pause: float = _POLL,
 ) -> _Found:
     """Wait for an event, and return what shows it.
 
     :param happened: returns a true value once the event has come; it may raise an error that ends the wait.
     :param otherwise: the message of the failure, or what returns the message.
     :param seconds: the time that the event may take.
+    :param pause: seconds between two looks; more than a moment where each look takes a process.
     :raises AssertionError: the event has not come in time.
     """
     deadline = time.monotonic() + seconds
@@ -48,5 +50,5 @@ def wait_until(
         if time.monotonic() > deadline:
             said = otherwise if isinstance(otherwise, str) else otherwise()
             raise AssertionError(f"{said} (waited {seconds:.0f} s)")
-        time.sleep(_POLL)  # noqa: TID251 - the one place
+        time.sleep(pause)  # noqa: TID251 - the one place
     return found
