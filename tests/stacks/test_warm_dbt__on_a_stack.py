@@ -243,7 +243,7 @@ def test_a_process_of_the_worker_that_is_lost_takes_its_own_dbt_along_and_no_oth
     server = psutil.Process(only_server()["pid"])
 
     own = {server, *server.children(recursive=True)}
-    strangers = [process for process in scene.stack.processes() if process not in own]
+    strangers = [process for process in scene.stack.started.find() if process not in own]
     assert not {*ends_held_by(server)} & {end for each in strangers for end in ends_held_by(each)}
     task = scene.gates["victim"].task()
     for process in (task.parent(), task):

@@ -235,7 +235,8 @@ def test_two_runs_of_a_backfill_have_a_build_each(scene: dict[str, Watched]) -> 
     held = [watched.dbt.script("build", nth=number, at="mart", hold=True) for number in (1, 2)]
 
     watched.begin()
-    stack.backfill("filled", "2026-01-01", "2026-01-02")
+    days = {"from_date": "2026-01-01T00:00:00Z", "to_date": "2026-01-02T00:00:00Z"}
+    stack.call("POST", "backfills", {"dag_id": "filled", **days, "max_active_runs": 2})
     stack.wait_until(lambda: len(stack.run_ids("filled")) == 2, "both runs are there")
     for run_id in stack.run_ids("filled"):
         stack.wait_until(lambda: HALF_WAY.items() <= watched.states(run_id).items(), f"{run_id} waits")  # noqa: B023

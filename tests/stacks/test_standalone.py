@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
-from pytest_cosmos_venv.airflow_servers import accepts, ending_what_it_started, free_port, running_server
-from tests.deployed.stack import end_detached, install_product
-from tests.installed import ENVIRONMENTS, ROOT, WHEELS, a_browser, copy_of_example, is_missing, needs_dbt_wheels
+from pytest_cosmos_venv.airflow_servers import accepts, free_port, running_server
+from tests.installed import ROOT, a_browser, copy_of_example, needs_dbt_wheels
+from tests.stacks.deployment import install_product, plain_variables
+from tests.stacks.descendants import ended_descendants
+from tests.stacks.stack import Kind, on
 from tests.waiting import wait_until
-from tests.warm_servers import stop_servers
 from tests.whole.page_blocks import blocks_in
 
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
     from selenium.webdriver.remote.webelement import WebElement
 
-PYTHON = ENVIRONMENTS / "airflow3" / "bin" / "python"
+STANDALONE = Kind(name="3.3-standalone", environment="airflow3")
 PAGE = (ROOT / "docs" / "tutorials" / "first-dag.md").read_text(encoding="utf-8")
 (DAG_FILE,) = blocks_in(PAGE, "python")
 PROJECT = "/opt/airflow/dbt/harbor"
@@ -91,23 +92,23 @@ class User:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(1500, func_only=True)
 @needs_dbt_wheels
-@pytest.mark.skipif(is_missing(PYTHON), reason="no Airflow 3 at .cache/envs/airflow3: make test makes it")
-def test_the_dag_of_the_tutorial_runs_when_a_user_unpauses_and_triggers_it(tmp_path: Path) -> None:
+@on(STANDALONE)
+def test_the_dag_of_the_tutorial_runs_when_a_user_unpauses_and_triggers_it(kind: Kind, tmp_path: Path) -> None:
     home, database = tmp_path / "airflow", tmp_path / "data" / "harbor.duckdb"
-    for folder in (home / "dags", database.parent, tmp_path / "site"):
+    for folder in (home / "dags", database.parent):
         folder.mkdir(parents=True)
     install_product(tmp_path / "site")
     project = copy_of_example(tmp_path / "dbt" / "harbor")
     (home / "dags" / "harbor.py").write_text(DAG_FILE.replace(PROJECT, str(project)))
+    # Each server learns from its environment where the API server is, and all have that of one command.
     port = free_port()
     # The path of a socket has 107 characters at most.
     with TemporaryDirectory(prefix="cv-", dir="/tmp", ignore_cleanup_errors=True) as short:
         environment = {
-            **{name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ},
-            "PATH": f"{PYTHON.parent}{os.pathsep}{os.environ['PATH']}",  # as in an activated environment
-            "AIRFLOW_HOME": str(home),
+            **plain_variables(home=home, short=Path(short)),
+            "PATH": f"{kind.python.parent}{os.pathsep}{os.environ['PATH']}",  # as in an activated environment
             "AIRFLOW__API__PORT": str(port),
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -115,16 +116,12 @@ def test_the_dag_of_the_tutorial_runs_when_a_user_unpauses_and_triggers_it(tmp_p
             "HARBOR_ENVIRONMENTS": str(tmp_path / "environments"),
             "PYTHONPATH": str(tmp_path / "site"),
             "AIRFLOW__COSMOS_VENV__CACHE_DIR": str(tmp_path / "cache"),
-            "TMPDIR": short,
-            "XDG_RUNTIME_DIR": short,
-            **dict.fromkeys(("PIP_FIND_LINKS", "UV_FIND_LINKS"), str(WHEELS)),
-            **dict.fromkeys(("PIP_NO_INDEX", "UV_NO_INDEX"), "1"),
         }
-        command: list[str | Path] = [PYTHON.with_name("airflow"), "standalone"]
+        command: list[str | Path] = [kind.python.with_name("airflow"), "standalone"]
         log = tmp_path / "standalone.log"
         with (
-            running_server(command, environment=environment, log=log) as process,
-            ending_what_it_started(process),
+            ended_descendants(),
+            running_server(command, environment=environment, log=log),
             a_browser(tmp_path / "browser") as browser,
         ):
             try:
@@ -138,8 +135,6 @@ def test_the_dag_of_the_tutorial_runs_when_a_user_unpauses_and_triggers_it(tmp_p
                 states = run_states(home)
             finally:
                 browser.save_screenshot(str(tmp_path / "last.png"))
-                stop_servers(short)
-                end_detached(tmp_path)
     assert set(states.values()) <= {"success", "running"}, log.read_text()[-5000:]  # a later run of the schedule
     assert any(run_id.startswith("manual") and state == "success" for run_id, state in states.items()), states
     assert list((tmp_path / "cache" / "dbt-ls-detached-v1").glob("*.log")), "the DAG processor has asked dbt itself"
