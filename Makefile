@@ -53,7 +53,7 @@ test-changed: test-env ## the long tests of the folders that have changed since 
 	@$(OFFLINE) $(BIN)/python -m tools.long_tests --minutes 20
 
 # Each starts a whole Airflow, which takes both cores: one after the other.
-test-deployed: test-env ## DAGs in Airflow as people deploy it, of 3.3 and 2.11; ARGS="-m long" for each line of Airflow
+test-deployed: test-env ## DAGs in Airflow as people deploy it, of 3.3 with a Celery worker and 2.11; ARGS="-m long" for each line of Airflow
 	@$(OFFLINE) $(BIN)/python -m pytest $(DEPLOYED) -m proof $(ARGS)
 
 test-all: test-env test proofs replay test-deployed ## all tests; the long ones in parts, and what is proven stays proven

@@ -69,7 +69,7 @@ try:
         start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
         max_active_runs=1,  # a DuckDB file takes one writer at a time, and each run has tasks of its own
         max_active_tasks=1,
-        default_args={{"retries": 0}},
+        default_args={{"retries": 0, **{default_args!r}}},
         project_config=ProjectConfig(folder, install_dbt_deps=False, **{project_config!r}),
         profile_config=ProfileConfig("shop", "dev", profiles_yml_filepath=folder / "profiles.yml"),
         execution_config=ExecutionConfig(**{execution!r}),
@@ -96,6 +96,7 @@ class Case:
     :param engine: the release of dbt; dbt 2 takes a tenth of the time of dbt 1.
     :param has_two_models: whether its project has a second model, which reads the first one.
     :param is_versioned: whether it stands in the bundle with versions, where there is one.
+    :param is_on_celery: whether its tasks name CeleryExecutor, where there is one beside another executor.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Case:
     engine: Engine = DBT_1
     has_two_models: bool = False
     is_versioned: bool = False
+    is_on_celery: bool = False
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -125,6 +127,7 @@ CASES = (
             mode=mode,
             render=WITHOUT_TESTS,
             engine=DBT_1 if load == "dbt_ls" else DBT_2,
+            is_on_celery=load == "dbt_ls",
         )
         for mode in MODES
         for load in LOADS
@@ -191,12 +194,14 @@ class DagFiles:
     :param dags: folder of the DAG files.
     :param versioned: folder of those in a bundle with versions; None: there is no such bundle.
     :param fake_dbt: a dbt that lists a project for BigQuery.
+    :param has_celery: whether tasks may name CeleryExecutor.
     """
 
     folder: Path
     fake_dbt: Path
     dags: Path
     versioned: Path | None
+    has_celery: bool
 
     def write(self, cases: Iterable[Case]) -> None:
         """Write the files of cases."""
@@ -290,6 +295,7 @@ class DagFiles:
             execution=execution,
             render=render,
             operator_args=case.engine.arguments if is_managed else {},
+            default_args={"executor": "CeleryExecutor"} if case.is_on_celery and self.has_celery else {},
             more=json.loads(case.more),
         )
         folder = self.versioned if case.is_versioned and self.versioned is not None else self.dags

@@ -1,9 +1,13 @@
-"""Each way of loading in each execution mode, in an Airflow as people deploy it, from cold caches to built tables."""
+"""Each way of loading in each execution mode, in an Airflow as people deploy it, from cold caches to built tables.
+
+On Airflow 3.3 some tasks run on a Celery worker, the others beside the scheduler.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +24,10 @@ from tests.stacks.stack import Kind, Stack, on
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800, func_only=True), needs_dbt, needs_dbt_wheels]
 
 LONGEST_WAIT = 900.0
+# There is no release of Redis as a wheel for Python 3.13.
+EXECUTORS = "LocalExecutor" if sys.version_info >= (3, 13) else "LocalExecutor,CeleryExecutor"
 LINES = (
-    Kind(name="3.3-all-servers", environment="celery3", is_cold=True, is_proof=True),
+    Kind(name="3.3-all-servers", environment="celery3", executor=EXECUTORS, is_cold=True, is_proof=True),
     Kind(name="2.11-all-servers", environment="celery2", is_cold=True, is_proof=True),
     Kind(name="3.0-all-servers", environment="airflow30", is_cold=True),
     Kind(name="3.1-all-servers", environment="airflow31", is_cold=True),
@@ -75,8 +81,9 @@ def prepare(stack: Stack) -> Loaded:
         versioned.mkdir()
         stack.variables["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"] = bundles(versioned)
     stack.variables["AIRFLOW__CORE__PARALLELISM"] = "2"  # each task takes a core
+    has_celery = stack.kind.has_celery
     dbt = stack.new_dbt("listing").dbt
-    files = DagFiles(folder=stack.folder, dags=dags, versioned=versioned, fake_dbt=dbt)
+    files = DagFiles(folder=stack.folder, dags=dags, versioned=versioned, fake_dbt=dbt, has_celery=has_celery)
     files.write(cases)
     ordinary = OrdinaryDag(folder=stack.folder / "ordinary")
     ordinary.write(dags, rendered=dags / "local-dbt_ls.py")
@@ -114,6 +121,9 @@ def test_each_dag_appears_and_runs_to_its_end(scene: Loaded) -> None:
 
     assert {case.name: files.tables(case) for case in CASES} == {case.name: case.tables for case in CASES}
     assert {case.name: each for case in CASES for each in files.notes(case) if each.task and each.error} == {}
+    on_celery = {case.name for case in CASES if case.is_on_celery and stack.kind.has_celery}
+    assert ran_on_celery(stack) == on_celery
+    assert len([*stack.cache("celery").glob("dbt-ls-v1/*.jsonl")]) == len(on_celery), "its worker has asked dbt itself"
     assert {
         where: unexpected(dict(ordinary.environment(where)), environment_of_a_child(stack, variables))
         for where, variables in given.items()
@@ -151,6 +161,13 @@ def have_ended(stack: Stack, names: set[str]) -> bool:
 
 def failed_runs(stack: Stack) -> list[str]:
     return sorted(dag_id for dag_id, state in run_states(stack).items() if state != "success")
+
+
+def ran_on_celery(stack: Stack) -> set[str]:
+    """The DAGs whose tasks all ran on Celery."""
+    on_celery = "coalesce(executor, '') = 'CeleryExecutor'"
+    rows = stack.ask(f"select dag_id from task_instance group by dag_id having every({on_celery})")  # noqa: S608 - ours
+    return {dag_id for (dag_id,) in rows}
 
 
 def environment_of_a_child(stack: Stack, given: dict[str, str]) -> dict[str, str]:
