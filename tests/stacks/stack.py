@@ -40,8 +40,7 @@ DEADLINE = 600.0
 LONGEST_COMMAND = 240.0
 ON_A_STACK = [pytest.mark.long, pytest.mark.timeout(DEADLINE + 60, func_only=True)]
 """Marks of a test: the time that a stack takes to start, and to wait for another one, is no time of the test."""
-_PAUSE = 0.25
-"""Seconds between two looks: each is a process that asks the database."""
+_PAUSE = 0.25  # between two looks: each is a process that asks the database
 _WITH_PORT = {"AIRFLOW__API__PORT", "AIRFLOW__CORE__EXECUTION_API_SERVER_URL"}
 _ENDED = "state in ('success', 'failed')"
 _TRIGGER = """
@@ -202,11 +201,11 @@ class Stack:
         columns = "pool, slots, description, include_deferred"
         self.ask(f"insert into slot_pool ({columns}) values ('{name}', {slots}, '', {counts_deferred})")  # noqa: S608 - ours
 
-    def run(self, *words: str, server: str = "command-line") -> str:
+    def run(self, *words: str) -> str:
         """The output of a program of its Python."""
         done = subprocess.run(
             [self.kind.python, *words],
-            env=self.given(server),
+            env=self.given("command-line"),
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
