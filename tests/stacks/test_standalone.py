@@ -102,7 +102,8 @@ def test_the_dag_of_the_tutorial_runs_when_a_user_unpauses_and_triggers_it(kind:
     install_product(tmp_path / "site")
     project = copy_of_example(tmp_path / "dbt" / "harbor")
     (home / "dags" / "harbor.py").write_text(DAG_FILE.replace(PROJECT, str(project)))
-    # Each server learns from its environment where the API server is, and all have that of one command.
+    # All servers of `airflow standalone` have its environment, which says where the API server is: the port must be
+    # known before the API server could choose one.
     port = free_port()
     # The path of a socket has 107 characters at most.
     with TemporaryDirectory(prefix="cv-", dir="/tmp", ignore_cleanup_errors=True) as short:
