@@ -86,7 +86,7 @@ def test_a_run_does_what_it_was_triggered_with(scene: Stack) -> None:
     ), stack.logs()
     log = stack.log_of("chosen", "mart_run", "leaf")
     assert "--full-refresh" in log
-    assert """day: '"'"'2'"'"'""" in log.replace("\\", ""), "quoted for a shell, and on Airflow 3 in JSON"
+    assert "--vars $'day: '2'n'" in log.replace("\\", ""), "quoted for a shell, and on Airflow 3 in JSON"
 
     stack.trigger("chosen", "refused", select="bogus:x")
     assert stack.end("chosen", "refused") == (
