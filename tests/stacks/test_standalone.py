@@ -112,6 +112,8 @@ def test_the_dag_of_the_tutorial_runs_when_a_user_unpauses_and_triggers_it(kind:
             "PATH": f"{kind.python.parent}{os.pathsep}{os.environ['PATH']}",  # as in an activated environment
             "AIRFLOW__API__PORT": str(port),
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+            # The two cores may be busy: the first answer of the API server took more than the five seconds of a task.
+            "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW_CONN_HARBOR_DUCKDB": json.dumps({"conn_type": "duckdb", "host": str(database)}),
             "HARBOR_ENVIRONMENTS": str(tmp_path / "environments"),
