@@ -28,7 +28,6 @@ LOG = ROOT / ".ci" / "repetitions.jsonl"
 TIMES, TIMES_OF_THE_SUSPECTED = 5, 20
 SUSPECTED = (
     # They start an Airflow.
-    "tests/deployed/",
     "tests/stacks/",
     "tests/conformance/harness/test_served_airflow.py",
     "tests/conformance/test_session__servers.py",
@@ -104,7 +103,7 @@ def run(file: str, seconds: float) -> Repetition | None:
     :returns: None where the time was over before the tests were.
     """
     report = ROOT / "build" / "long-tests" / "repetitions.xml"
-    workers = [] if file.startswith(("tests/deployed/", "tests/stacks/")) else ["-n", "2", "--dist", "worksteal"]
+    workers = [] if file.startswith("tests/stacks/") else ["-n", "2", "--dist", "worksteal"]
     began = time.monotonic()
     failures = failures_of(["-m", "long", *workers, file], report, seconds)
     if failures is None:
