@@ -1,4 +1,4 @@
-"""The command ``cosmos-venv env``: it builds, shares, exports, shows, verifies and removes managed environments."""
+"""The command ``cosmos-venv env``: it builds, shares, shows, verifies and removes managed environments."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_venv.cli.env.export import env_export
 from cosmos_venv.cli.env.lock import env_lock
 from cosmos_venv.cli.env.prune import env_prune
 from cosmos_venv.cli.env.push import env_push
@@ -40,13 +39,6 @@ _PUSH = (
     "Puts the ready environments of a virtualenv_dir, or the one that is named, into [cosmos_venv] "
     "remote_environment_dir, signed with the key of remote_key_conn_id or remote_key_file. Exit code 1: an environment "
     "is damaged or works only where it was built, or the remote does not take it."
-)
-_EXPORT = (
-    "Writes the ready environments of a virtualenv_dir, or the one that is named, as an image (OCI) that Kubernetes "
-    "mounts as an image volume at PATH, for [cosmos_venv] virtualenv_search_path. All that names the path of an "
-    "environment names PATH there. The Python of each environment must be at the same path, with the same version, "
-    "where it is used. Exit code 1: an environment is damaged or works only where it was built; nothing is written "
-    "then."
 )
 _LOCK = (
     "Resolves the requirements of each environment that the virtualenv tasks of a DAG file keep, with uv, and writes a "
@@ -84,7 +76,6 @@ def add_to(subjects: Actions) -> None:
     actions = add_actions(subjects, "env", "managed environments")
     _add_warm(actions)
     _add_push(actions)
-    _add_export(actions)
     _add_lock(actions)
     _add_looks(actions)
     _add_prune(actions)
@@ -166,27 +157,6 @@ def _add_push(actions: Actions) -> None:
     )
     push.set_defaults(
         run=lambda options: env_push(options.directory, options.name, lock=options.lock, as_json=options.json)
-    )
-
-
-def _add_export(actions: Actions) -> None:
-    export = add_action(actions, "export", "write environments as an image", _EXPORT)
-    _add_directory(export)
-    export.add_argument("name", metavar="NAME", nargs="?", help=f"only this one: {_NAME}")
-    export.add_argument(
-        "--oci",
-        type=absolute_path,
-        required=True,
-        metavar="FILE_OR_DIR",
-        help="write an OCI image layout: a new directory, or one file if the name ends with .tar",
-    )
-    export.add_argument(
-        "--at", required=True, metavar="PATH", help="where the image will be mounted; it need not exist here"
-    )
-    export.set_defaults(
-        run=lambda options: env_export(
-            options.directory, options.name, target=options.oci, at=options.at, as_json=options.json
-        )
     )
 
 
