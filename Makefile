@@ -111,7 +111,7 @@ benchmark: test-env ## what each part costs, beside the plain work beneath; stor
 	$(BIN)/python -m benchmarks.makespan $(ARGS) && $(BIN)/python -m benchmarks.batches && $(BIN)/python -m benchmarks.watcher && \
 	$(BIN)/python -m benchmarks.seeds $(ARGS) && $(BIN)/python -m benchmarks.explore && \
 	$(BIN)/python -m benchmarks.conformance $(ARGS) && \
-	$(BIN)/python -m benchmarks.remote_at_scale && $(BIN)/python -m benchmarks.remote_pods $(ARGS) && \
+	$(BIN)/python -m benchmarks.remote_pods $(ARGS) && \
 	$(BIN)/python -m benchmarks.remote_environments $(ARGS) && $(BIN)/python -m benchmarks.docs_page
 
 figures: test-env ## write the measured figures of README.md anew, from benchmarks/results

@@ -42,23 +42,21 @@ REMOTE_BOUNDS = {"warm": 0.35, "empty": 0.15, "bare": 1.2}
 # A process that has imported everything. It reads orders, one a line, and answers with seconds: all, and of processors.
 WORKER = f"""
 import json, os, subprocess, sys, time
-from dataclasses import replace
 from pathlib import Path
 import boto3
-from cosmos_venv.environments.archive.remote_store import RemoteStore
-from cosmos_venv.environments.archive.signed_record import Signer
 from cosmos_venv.environments.opening import open_environment
+from cosmos_venv.environments.remote_store import RemoteStore
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.remote.object_store import RemoteFolder
+from cosmos_venv.remote.signed_folder import SignedRemoteFolder
 
 endpoint, *words = sys.argv[1:]
 client = boto3.client("s3", endpoint_url=endpoint, region_name="eu-central-1",
     aws_access_key_id="bench", aws_secret_access_key="bench")
 spec = EnvironmentSpec(requirements={REQUIREMENTS!r}, pip_install_options=tuple(words),
     interpreter=Interpreter.of(), check="import dbt.cli.main")
-remote = RemoteStore(folder=RemoteFolder(url="s3://{BUCKET}/v1"), signer=Signer(key=b"k" * 32), seconds=60)
+remote = RemoteStore(folder=SignedRemoteFolder(url="s3://{BUCKET}/v1", key=lambda: b"k" * 32), seconds=60)
 
 def use(folder, lines):
     with open_environment(EnvironmentStore(folder / "envs"), spec, preference="uv", max_tries=5,
@@ -252,7 +250,9 @@ def measure(folder: Path, rounds: int) -> Series:
     with s3_server(folder) as endpoint, index_server(folder / "index") as index:
         local = ["--no-index", "--find-links", str(WHEELS)]
         with worker(folder, endpoint, local) as do:
-            series.add("push", do("push", folder / "builder"))
+            machine = folder / "machine"  # an environment is fetched to the path where it was built
+            series.add("push", do("push", machine))
+            machine.rename(folder / "builder")
             for number in range(-1, rounds):
                 place = folder / f"round-{number}"
                 place.mkdir()
@@ -260,9 +260,10 @@ def measure(folder: Path, rounds: int) -> Series:
                 found = {
                     "warm": build_bare(place / "warm", local, _environ(folder)),
                     "bare": do("bare", place / "bare"),
-                    "fetch": do("fetch", place / "fetch"),
+                    "fetch": do("fetch", machine),
                     "empty": build_bare(place / "empty", ["--index-url", index], empty),
                 }
+                machine.rename(place / "fetch")
                 for what, taken in found.items():
                     if number >= 0:
                         series.add(what, taken)

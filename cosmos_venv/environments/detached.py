@@ -30,8 +30,8 @@ from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.detached_process import DetachedAtWork, DetachedFailure
 
 if TYPE_CHECKING:
-    from cosmos_venv.environments.archive.remote_store import RemoteStore
     from cosmos_venv.environments.installers.choice import InstallerPreference
+    from cosmos_venv.environments.remote_store import RemoteStore
 
 
 def build_detached(

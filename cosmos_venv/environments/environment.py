@@ -175,8 +175,6 @@ class BuildRecord:
         record of an earlier release.
     :param libraries: size in bytes of each file that was copied into ``lib/``, by its name; none in a record of an
         earlier release.
-    :param portable_digest: as ``EnvironmentSpec.portable_digest``; empty where the environment uses packages of its
-        machine, and in a record of an earlier release.
     :param fetched_from: the remote store that it came from, without credentials; empty where it was built here.
     """
 
@@ -190,7 +188,6 @@ class BuildRecord:
     sources: tuple[str, ...] = ()
     provides: dict[str, str] = field(default_factory=dict)
     libraries: dict[str, int] = field(default_factory=dict)
-    portable_digest: str = ""
     fetched_from: str = ""
 
     @classmethod
@@ -226,7 +223,6 @@ class BuildRecord:
             sources=sources,
             provides=dict(provides or {}),
             libraries=dict(libraries or {}),
-            portable_digest="" if spec.system_site_packages else spec.portable_digest,
         )
 
     def to_json(self) -> str:

@@ -24,8 +24,8 @@ from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
 
 if TYPE_CHECKING:
-    from cosmos_venv.environments.archive.remote_store import RemoteStore
     from cosmos_venv.environments.installers.choice import InstallerPreference
+    from cosmos_venv.environments.remote_store import RemoteStore
 
 WAY_OUT_OF_AN_OPEN_TMPDIR = "Set TMPDIR to a folder where they cannot, or give this one the sticky bit (chmod +t)."
 _RECORD_NAME = "cosmos-venv.json"

@@ -31,7 +31,7 @@ from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.maintenance import cleanup
 from cosmos_venv.environments.maintenance.launchers import write_launchers
 from cosmos_venv.environments.maintenance.pruner import Removal, delete_retired, retire_surplus
-from cosmos_venv.environments.post_install import site_packages
+from cosmos_venv.environments.post_install import installed, site_packages
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError, VirtualenvLockTimeout
@@ -44,7 +44,7 @@ from cosmos_venv.processes.lease import Lease, lease_path
 if TYPE_CHECKING:
     import psutil
 
-    from cosmos_venv.environments.archive.remote_store import RemoteStore, Visit
+    from cosmos_venv.environments.remote_store import ArchiveRecord, RemoteEnvironment, RemoteStore
 
 
 class Activity:
@@ -115,8 +115,8 @@ class Publisher:
         self._rubbish: list[Path] = []
         self._lock = VirtualenvLock(store.directory, progress=self._progress)
         self._remote = remote
-        self._visit: Visit | None = None
-        self._built_here: tuple[BuildRecord, list[str]] | None = None
+        self._elsewhere: RemoteEnvironment | None = None
+        self._built_here: BuildRecord | None = None
 
     def make_ready(self, *, preference: InstallerPreference, max_tries: int) -> Environment:
         """Return the environment, made by us or by another builder that we waited for.
@@ -138,7 +138,6 @@ class Publisher:
             except BaseException:
                 if environment is not None:
                     environment.close()
-                self._leave_remote()
                 raise
             # After the release of the lock, so that other builders do not wait for it.
             environment = self._pushed(environment)
@@ -170,12 +169,10 @@ class Publisher:
         except VirtualenvLockTimeout:
             return old
         except BaseException:
-            self._leave_remote()
             for each in filter(None, (old, newer)):
                 each.close()
             raise
         if newer is None:
-            self._leave_remote()
             return old
         old.close()
         newer = self._pushed(newer)
@@ -205,9 +202,12 @@ class Publisher:
             with self._lock.acquire(max_tries=max_tries, cancellation=self._cancellation, report=self._report):
                 yield
         finally:
-            for build in self._rubbish:
-                with cleanup.reporting_failed_removal(build, self._report):
-                    cleanup.delete(build)
+            self._delete_rubbish()
+
+    def _delete_rubbish(self) -> None:
+        for build in self._rubbish:
+            with cleanup.reporting_failed_removal(build, self._report):
+                cleanup.delete(build)
 
     def _newer_than(self, old: Environment) -> Environment | None:
         """Return the environment that another task has published since ``old`` was found; None when none has."""
@@ -233,14 +233,15 @@ class Publisher:
         if os.path.lexists(link) and self._store.published(self._spec.digest) is None:
             set_aside(link, "it is no link to a build")
         self._rubbish += cleanup.sweep(self._store, self._report)
-        build = self._next_build()
+        offer = self._offer(newer_than)
+        build = self._next_build() if offer is None else self._store.builds / offer.name
         # Before anything stands in the build's directory: without a locked lease that counts as left over.
         lease = Lease.shared(build)
         if lease is None:
             raise VirtualenvError(f"{lease_path(build)} is locked by a process that does not build. Remove it.")
         try:
             began = time.monotonic()
-            record, commands = self._fetched(build, way.writers, newer_than) or self._installed(
+            record, commands = self._fetched(offer, build, way.writers) or self._installed(
                 build, installer or self._installer(preference), lease, way.writers
             )
             self._publish(build, record, commands, way.writers)
@@ -262,8 +263,8 @@ class Publisher:
             system_site_packages=self._spec.system_site_packages,
         )
 
-    def _fetched(self, build: Path, writers: Writers, newer_than: str) -> tuple[BuildRecord, list[str]] | None:
-        """Fetch the environment into a build's directory; None when it has to be installed there."""
+    def _offer(self, newer_than: str) -> ArchiveRecord | None:
+        """Return the environment in the remote store that can be fetched; None when it has to be installed."""
         if self._remote is None:
             return None
         if self._spec.system_site_packages:
@@ -272,26 +273,36 @@ class Publisher:
                 raise VirtualenvError(f"{reason}: it can only be built here.")
             self._report(f"{reason}: it is built here.")
             return None
-        from cosmos_venv.environments.archive.remote_store import Visit  # few have a remote store
+        from cosmos_venv.environments.remote_store import RemoteEnvironment  # few have a remote store
 
-        refuse_unfit_path(build, installer="uv")
-        self._visit = self._visit or Visit(
+        self._elsewhere = RemoteEnvironment(
             store=self._remote,
-            name=self._spec.portable_digest,
+            digest=self._spec.digest,
             interpreter=self._spec.interpreter,
+            builds=self._store.builds,
             cancellation=self._cancellation,
             report=self._report,
             warn=self._warn,
         )
-        # What takes the place of a damaged build is looked at as closely as what is installed in its place.
-        fetched = self._visit.fetch(
-            build,
-            writers=writers,
-            newer_than=newer_than,
-            checks_content=self._instead_of is not None,
-            on_tick=partial(self._show_life, build),
-        )
-        return fetched and (replace(fetched[0], digest=self._spec.digest), fetched[1])
+        offer = self._elsewhere.find(newer_than=newer_than)
+        if offer is None:
+            return None
+        # It is unpacked where it was built: what a killed task has left there goes first.
+        self._delete_rubbish()
+        if offer.name in layout.build_names(self._store):
+            path = self._store.builds / offer.name
+            self._elsewhere.pass_over(f"The virtualenv of {self._remote.folder} was built at {path}, which is taken")
+            return None
+        return offer
+
+    def _fetched(
+        self, offer: ArchiveRecord | None, build: Path, writers: Writers
+    ) -> tuple[BuildRecord, list[str]] | None:
+        """Fetch the environment into a build's directory; None when it has to be installed there."""
+        if offer is None or self._elsewhere is None:
+            return None
+        record = self._elsewhere.fetch(offer, build, writers=writers, on_tick=partial(self._show_life, build))
+        return None if record is None else (record, installed(build).commands)
 
     def _installed(
         self, build: Path, installer: Installer, lease: Lease, writers: Writers
@@ -321,8 +332,8 @@ class Publisher:
             libraries=built.libraries,
             seconds=time.monotonic() - began,
         )
-        self._built_here = record, built.commands
-        return self._built_here
+        self._built_here = record
+        return record, built.commands
 
     def _hear(self, build: Path, line: str) -> None:
         _show_progress(build)
@@ -330,8 +341,6 @@ class Publisher:
         self._report(line)
 
     def _tick(self, build: Path, activity: Activity) -> None:
-        if self._visit is not None:
-            self._visit.renew()
         if activity.has_gone_on():
             _show_progress(build)
 
@@ -393,19 +402,13 @@ class Publisher:
 
     def _pushed(self, environment: Environment) -> Environment:
         """Put what was built here into the remote store, for other machines."""
+        if self._elsewhere is None or self._built_here is None:
+            return environment
         try:
-            if self._visit is None or self._built_here is None:
-                return environment
-            return replace(environment, was_pushed=self._visit.push(environment.path, *self._built_here))
+            return replace(environment, was_pushed=self._elsewhere.push(environment.path, self._built_here))
         except BaseException:  # the end of the task: nobody gets the environment, so nobody closes it
             environment.close()
             raise
-        finally:
-            self._leave_remote()
-
-    def _leave_remote(self) -> None:
-        if self._visit is not None:
-            self._visit.close()
 
     @contextmanager
     def _reporting_failed_pruning(self) -> Iterator[None]:

@@ -252,19 +252,6 @@ class EnvironmentSpec:
 
         :raises CosmosValueError: naming the file that cannot be read.
         """
-        return _digest_of(self._canonical)
-
-    @cached_property
-    def portable_digest(self) -> str:
-        """The same without the path of the interpreter: equal on all machines that have the same Python anywhere.
-
-        :raises CosmosValueError: naming the file that cannot be read.
-        """
-        return _digest_of({**self._canonical, "interpreter": {**asdict(self.interpreter), "executable": ""}})
-
-    @cached_property
-    def _canonical(self) -> dict[str, object]:
-        # Kept, so that both digests are of the same content of files.
         canonical: dict[str, object] = {
             "form": _FORM,
             "requirements": sorted({_canonical_requirement(text) for text in self.requirements}),
@@ -276,7 +263,8 @@ class EnvironmentSpec:
         }
         if self.libraries:  # without any it is the digest of the releases that knew none
             canonical["libraries"] = sorted([each.name or each.source, each.digest] for each in self.libraries)
-        return canonical
+        text = json.dumps(canonical, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def worker_site_packages(self) -> tuple[str, ...]:
@@ -315,7 +303,7 @@ class EnvironmentSpec:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data from which ``from_dict`` makes an equal spec. It may hold credentials: never store it."""
-        return {**asdict(self), "digest": self.digest, "portable_digest": self.portable_digest}
+        return {**asdict(self), "digest": self.digest}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> EnvironmentSpec:
@@ -329,7 +317,7 @@ class EnvironmentSpec:
         known["interpreter"] = Interpreter(**known["interpreter"])
         known["libraries"] = tuple(Library.from_dict(each) for each in known["libraries"])
         spec = object.__new__(cls)
-        vars(spec).update(known, digest=data["digest"], portable_digest=data["portable_digest"])
+        vars(spec).update(known, digest=data["digest"])
         return spec
 
     def __repr__(self) -> str:
@@ -337,11 +325,6 @@ class EnvironmentSpec:
 
     def __str__(self) -> str:
         return credentials.mask(", ".join(self.requirements)) or "no requirements"
-
-
-def _digest_of(canonical: Mapping[str, object]) -> str:
-    text = json.dumps(canonical, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _parsed(text: str) -> Requirement:

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from cosmos_venv import settings
-from cosmos_venv.compat import dags_folder, get_connection
+from cosmos_venv.compat import get_connection
 from cosmos_venv.environments import detached
-from cosmos_venv.environments.archive.remote_store import RemoteStore
-from cosmos_venv.environments.archive.signed_record import Signer
+from cosmos_venv.environments.remote_store import RemoteStore
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
-from cosmos_venv.files.durable_files import in_one_step, write_new
-from cosmos_venv.files.read_limits import read_file
-from cosmos_venv.files.untrusted import parsed
 from cosmos_venv.managed.signing_key import NoKey, handed_down, signing_key
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.remote.object_store import RemoteFolder, connection_of
+from cosmos_venv.remote.object_store import connection_of
+from cosmos_venv.remote.signed_folder import SignedRemoteFolder
 
 FOLDER = "environments-v1"
 """Its name below ``remote_environment_dir``. The layout's version is in it."""
@@ -50,109 +45,37 @@ def configured_store() -> RemoteStore:
     :raises CosmosValueError: naming the setting that is wrong or missing.
     :raises NoKey: when its key cannot be had now.
     """
-    folder, signer = remote_folder(), Signer(key=signing_key(), locked=_locked())
-    if not (signer.key or settings.remote_environment_lock):
-        raise CosmosValueError(
-            f"[cosmos_venv] remote_environment_dir = {settings.remote_environment_dir!r} is set and nothing says whose "
-            "environments may be run here. Set remote_key_conn_id or remote_key_file to a key that all workers share, "
-            "or remote_environment_lock to a lock file."
-        )
-    return RemoteStore(
-        folder=folder,
-        signer=signer,
-        seconds=settings.remote_environment_timeout,
-        may_push=settings.remote_environment_push and bool(signer.key),
-    )
-
-
-def store_to_fetch_from() -> RemoteStore:
-    """Return the store for a command that builds nothing, and waits longer than a task.
-
-    :raises CosmosValueError: naming the setting that is wrong or missing.
-    :raises VirtualenvError: when its key cannot be had now.
-    """
-    with _naming_the_key():
-        store = configured_store()
-    return replace(store, seconds=max(store.seconds, _PATIENCE), may_push=False, is_required=True)
-
-
-def store_to_push_to(lock: Path | None) -> RemoteStore:
-    """Return the store for a command that puts environments there, and waits longer than a task.
-
-    :param lock: the lock file that will name what is put there, so that no key is needed; it need not exist. None:
-        there is none.
-    :raises CosmosValueError: naming the setting that is wrong or missing.
-    :raises VirtualenvError: when its key cannot be had now.
-    """
-    with _naming_the_key():
-        key = signing_key()
-    if not (key or lock):
-        raise CosmosValueError(
-            "There is no key to sign environments with, so nobody would use them. Set [cosmos_venv] remote_key_conn_id "
-            "or remote_key_file, or give --lock a lock file that will name them."
-        )
-    locked = read_lock(lock, given_as="--lock") if lock is not None and lock.exists() else {}
-    return RemoteStore(
-        folder=remote_folder(),
-        signer=Signer(key=key, locked=locked),
-        seconds=max(settings.remote_environment_timeout, _PATIENCE),
-    )
-
-
-@contextmanager
-def _naming_the_key() -> Iterator[None]:
-    try:
-        yield
-    except NoKey as error:
-        raise VirtualenvError(f"[cosmos_venv] remote_environment_dir cannot be used: {error}.") from None
-
-
-def remote_folder() -> RemoteFolder:
-    """Return the folder of environments.
-
-    :raises CosmosValueError: when none is configured.
-    """
-    url = settings.remote_environment_dir
+    url, key = settings.remote_environment_dir, signing_key()
     if not url:
         raise CosmosValueError("[cosmos_venv] remote_environment_dir is empty. Set it to a URL or a path.")
-    return RemoteFolder(url=f"{url.rstrip('/')}/{FOLDER}", conn_id=settings.remote_environment_dir_conn_id or None)
+    if not key:
+        raise CosmosValueError(
+            f"[cosmos_venv] remote_environment_dir = {url!r} is set and nothing says whose environments may be run "
+            "here. Set remote_key_conn_id or remote_key_file to a key that all workers share."
+        )
+    return RemoteStore(
+        folder=SignedRemoteFolder(
+            url=f"{url.rstrip('/')}/{FOLDER}",
+            conn_id=settings.remote_environment_dir_conn_id or None,
+            key=lambda: key,
+        ),
+        seconds=settings.remote_environment_timeout,
+        may_push=settings.remote_environment_push,
+    )
 
 
-def _locked() -> dict[tuple[str, str], str]:
-    given = settings.remote_environment_lock
-    return read_lock(dags_folder() / given) if given else {}  # an absolute path stays itself
+def store_of_command(*, only_fetches: bool) -> RemoteStore:
+    """Return the store for a command that waits longer than a task.
 
-
-def read_lock(file: Path, *, given_as: str = "[cosmos_venv] remote_environment_lock") -> dict[tuple[str, str], str]:
-    """Return the records that a lock file names: their SHA-256 by portable digest and platform key.
-
-    :param file: its path.
-    :param given_as: the setting or option that names it.
-    :raises CosmosValueError: when it cannot be read or is no lock file.
+    :param only_fetches: whether the command builds nothing.
+    :raises CosmosValueError: naming the setting that is wrong or missing.
+    :raises VirtualenvError: when its key cannot be had now.
     """
     try:
-        named = parsed(read_file(file), dict[str, dict[str, str]])
-    except (OSError, ValueError) as error:
-        raise CosmosValueError(
-            f"{given_as} = {str(file)!r} cannot be read: {error}. Write it with cosmos-venv env push --lock."
-        ) from error
-    return {(digest, platform): sha256 for digest, platforms in named.items() for platform, sha256 in platforms.items()}
-
-
-def write_lock(file: Path, locked: Mapping[tuple[str, str], str]) -> None:
-    """Let a lock file name records, beside those of other environments and platforms that it names already.
-
-    :param file: its path; it need not exist.
-    :param locked: as ``read_lock`` returns it.
-    :raises CosmosValueError: when what stands there cannot be read or is no lock file.
-    :raises OSError: when it cannot be written.
-    """
-    named: dict[str, dict[str, str]] = {}
-    before = read_lock(file, given_as="--lock") if file.exists() else {}
-    for (digest, platform), sha256 in {**before, **locked}.items():
-        named.setdefault(digest, {})[platform] = sha256
-    with in_one_step(file) as apart:
-        write_new(apart, json.dumps(named, indent=2, sort_keys=True) + "\n")
+        store = configured_store()
+    except NoKey as error:
+        raise VirtualenvError(f"[cosmos_venv] remote_environment_dir cannot be used: {error}.") from None
+    return replace(store, seconds=max(store.seconds, _PATIENCE), may_push=not only_fetches, is_required=only_fetches)
 
 
 def for_a_detached_builder() -> Mapping[str, str]:

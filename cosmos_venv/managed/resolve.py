@@ -30,7 +30,7 @@ from cosmos_venv.managed.from_settings import directory_mode, environment_store,
 from cosmos_venv.processes.cancellation import Cancellation
 
 if TYPE_CHECKING:
-    from cosmos_venv.environments.archive.remote_store import RemoteStore
+    from cosmos_venv.environments.remote_store import RemoteStore
 
 foreground_builds: ContextVar[Foreground | None] = ContextVar("foreground_builds", default=None)
 Report = Callable[[str], None]

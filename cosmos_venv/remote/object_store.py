@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import threading
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -34,7 +34,7 @@ _TIMES = ("LastModified", "last_modified", "updated", "mtime")
 
 SUFFIX = ".jsonl"
 
-_ABANDONED = 3_600.0  # seconds; no upload takes as long
+_PIECE = 4 << 20
 
 
 def exists(url: str, conn_id: str | None, *, seconds: float) -> bool:
@@ -239,6 +239,7 @@ class RemoteFolder:
         :param on_wait: called several times a second meanwhile; what it raises ends the waiting.
         :raises RemoteError: when it does not come within that time.
         """
+        is_given_up = threading.Event()
 
         def copy(folder: Any) -> bool:
             folder.fs.invalidate_cache()
@@ -246,12 +247,18 @@ class RemoteFolder:
             try:
                 if folder.fs.info(path).get("size") != size:
                     return False
-                folder.fs.get_file(path, str(file))
+                with folder.fs.open(path, "rb") as source, file.open("wb") as target:
+                    # The thread that copies ends with its time, and fills no disk with a file that is gone.
+                    while not is_given_up.is_set() and (piece := source.read(_PIECE)):
+                        target.write(piece)
             except FileNotFoundError:
                 return False
             return True
 
-        return self._asked(copy, seconds, on_wait)
+        try:
+            return self._asked(copy, seconds, on_wait)
+        finally:
+            is_given_up.set()
 
     def upload(self, file: Path, name: str, *, seconds: float, on_wait: Callable[[], None] | None = None) -> None:
         """Copy a file of this machine into the folder. Readers see none of it before they see all of it.
@@ -265,71 +272,6 @@ class RemoteFolder:
         self._asked(
             lambda folder: _put(folder, name, lambda place: place.fs.put_file(str(file), place.path)), seconds, on_wait
         )
-
-    def sweep(
-        self,
-        beginning: str,
-        *,
-        keep: Collection[str],
-        seconds: float,
-        older: float = _ABANDONED,
-        on_wait: Callable[[], None] | None = None,
-    ) -> None:
-        """Remove files that nobody uses any more: those that begin likewise and are older than others by some time.
-
-        Times are the store's own, so no clocks are compared.
-
-        :param beginning: of their names, perhaps with a folder in it.
-        :param keep: names of files that stay; what is older is so than the newest of them.
-        :param seconds: seconds within which it must be done.
-        :param older: by so many seconds.
-        :param on_wait: called several times a second meanwhile; what it raises ends the waiting.
-        :raises RemoteError: when it could not be done within that time.
-        """
-
-        def sweep(folder: Any) -> None:
-            folder.fs.invalidate_cache()
-            inner, _, start = beginning.rpartition("/")
-            entries = folder.fs.ls((folder / inner).path if inner else folder.path, detail=True)
-            named = {f"{inner}/{entry['name'].rpartition('/')[2]}".lstrip("/"): entry for entry in entries}
-            written = {name: _seconds_of(changed_at(entry)) for name, entry in named.items()}
-            newest = max((written.get(name) or 0.0 for name in keep), default=0.0)
-            for name, seconds in written.items():
-                is_one = name.rpartition("/")[2].startswith(start) and name not in keep
-                if is_one and seconds is not None and seconds <= newest - older:
-                    folder.fs.rm_file(named[name]["name"])
-
-        self._asked(sweep, seconds, on_wait)
-
-    def names(self, beginning: str, *, seconds: float) -> list[str]:
-        """Return the names of files that begin likewise.
-
-        :param beginning: of their names, perhaps with a folder in it.
-        :param seconds: seconds within which an answer must come.
-        :raises RemoteError: when nothing can be said within that time.
-        """
-
-        def listed(folder: Any) -> list[str]:
-            folder.fs.invalidate_cache()
-            inner = f"{beginning.rpartition('/')[0]}/".lstrip("/")
-            found = folder.fs.glob((folder / f"{beginning}*").path)
-            return sorted(f"{inner}{str(path).rpartition('/')[2]}" for path in found)
-
-        return self._asked(listed, seconds)
-
-    def written_at(self, name: str, *, seconds: float) -> float | None:
-        """Return when a file was written by the storage's clock, in seconds since the epoch; None: it says no time.
-
-        :param name: the name of the file.
-        :param seconds: seconds within which an answer must come.
-        :raises RemoteError: when nothing can be said within that time, or there is no such file.
-        """
-
-        def asked(folder: Any) -> float | None:
-            folder.fs.invalidate_cache()
-            return _seconds_of(changed_at(folder.fs.info((folder / name).path)))
-
-        return self._asked(asked, seconds)
 
     def remove(self, name: str, *, seconds: float) -> None:
         """Remove a file. One that is gone is no error.
@@ -380,18 +322,6 @@ def _put(folder: Any, name: str, write: Callable[[Any], object]) -> None:
     else:
         write(place)
     folder.fs.invalidate_cache()
-
-
-def _seconds_of(changed: object) -> float | None:
-    """Return a time of a storage in seconds since the epoch; None for a kind that nobody has seen yet."""
-    if isinstance(changed, str):  # Google's; Python 3.10 reads no Z
-        try:
-            changed = datetime.fromisoformat(changed.replace("Z", "+00:00"))
-        except ValueError:
-            return None
-    if isinstance(changed, datetime):
-        return (changed if changed.tzinfo else changed.replace(tzinfo=timezone.utc)).timestamp()
-    return float(changed) if isinstance(changed, int | float) else None
 
 
 def _is_local(folder: Any) -> bool:

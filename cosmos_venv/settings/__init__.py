@@ -83,7 +83,6 @@ remote_environment_dir: str
 remote_environment_dir_conn_id: str
 remote_key_conn_id: str
 remote_key_file: str
-remote_environment_lock: str
 remote_environment_push: bool
 remote_environment_timeout: int
 virtualenv_lock_timeout_action: str

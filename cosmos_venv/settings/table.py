@@ -298,7 +298,7 @@ SETTINGS: dict[str, Setting] = {
         default="",
         meaning="Folder from which workers fetch environments that another worker has built, and into which they put "
         "those that they have built: a URL of an object storage that Airflow reaches, or the path of a mount. It needs "
-        "remote_key_conn_id, remote_key_file or remote_environment_lock. Empty: none.",
+        "remote_key_conn_id or remote_key_file. Empty: none.",
         is_also_cosmos=False,
     ),
     "remote_environment_dir_conn_id": Setting(
@@ -317,21 +317,14 @@ SETTINGS: dict[str, Setting] = {
         meaning="A file with that key, which others may not read; it counts where there is no remote_key_conn_id.",
         is_also_cosmos=False,
     ),
-    "remote_environment_lock": Setting(
-        default="",
-        meaning="A file that cosmos-venv env push --lock has written: an environment that it names is fetched only as "
-        "it was then. A relative path begins in the DAGs folder.",
-        is_also_cosmos=False,
-    ),
     "remote_environment_push": Setting(
         default=True,
-        meaning="Whether what a worker has built is put into remote_environment_dir. It needs a key.",
+        meaning="Whether what a worker has built is put into remote_environment_dir.",
         is_also_cosmos=False,
     ),
     "remote_environment_timeout": Setting(
         default=60,
-        meaning="Seconds that a task waits at most for remote_environment_dir, or for another worker that builds the "
-        "same environment. Then it builds the environment itself.",
+        meaning="Seconds that an environment may take to come from remote_environment_dir. Then the task builds it.",
         is_also_cosmos=False,
         least=1,
     ),

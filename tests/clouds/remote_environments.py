@@ -20,12 +20,12 @@ import pytest
 
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
-from cosmos_venv.remote.object_store import RemoteFolder
+from cosmos_venv.remote.signed_folder import SignedRemoteFolder
 from pytest_cosmos_venv import Wheel, write_wheel
 from tests.clouds import pretended
 from tests.clouds.pretended import BUCKET, S3
 from tests.clouds.relay import Relay, relay_to
-from tests.environments.archive.machines import Machine
+from tests.environments.machines import KEY, Machine
 
 SECRET = "s3cret-word"
 LARGE = 3_000_000
@@ -54,7 +54,8 @@ class Way:
     conn_id: str | None
 
     def machine(self, folder: Path, name: str) -> Machine:
-        return Machine(directory=folder / name, remote=folder, folder=RemoteFolder(url=URL, conn_id=self.conn_id))
+        store = SignedRemoteFolder(url=URL, conn_id=self.conn_id, key=lambda: KEY)
+        return Machine(name=name, place=folder / "envs", remote=folder, folder=store)
 
 
 def connection(cloud: S3, endpoint: str) -> str:
@@ -125,11 +126,12 @@ def test_an_environment_is_built_once_and_fetched(
     one, other = used.machine(tmp_path, "one"), used.machine(tmp_path, "other")
     before = len(unused.relay.requests)
 
-    assert said_by(one.use(spec)) == said_by(other.use(spec)) == "hello 1.0"
+    assert said_by(one.use(spec)) == "hello 1.0"
+    assert said_by(other.use(spec)) == "hello 1.0"
     assert one.has_built
     assert "Put 3." in one.log
     assert other.has_fetched
-    assert sorted(key.rpartition(".")[2] for key in cloud.objects) == ["json", "zst"], "the lease is gone"
+    assert sorted(key.rpartition(".")[2] for key in cloud.objects) == ["json", "zst"]
     assert all(key.startswith("environments/cpython-") for key in cloud.objects)
     assert SECRET not in one.log + other.log
     assert not [key for key, stored in cloud.objects.items() if SECRET.encode() in stored.content]

@@ -15,6 +15,7 @@ import conformance
 from conformance.adapter import Adapter, CosmosVenvAdapter, Outcome, Task
 from conformance.prepared_cosmos_venv import MODULES
 from cosmos_venv.managed.remote_environments import configured_store
+from cosmos_venv.remote.signed_folder import SignedRemoteFolder
 from pytest_cosmos_venv.airflow_release import installed_airflow
 
 
@@ -80,7 +81,8 @@ def test_its_settings_of_a_remote_store_make_one(
     store = configured_store()
 
     assert str(store.folder).startswith(f"file://{tmp_path}/store/")
-    assert (store.seconds, store.signer.key) == (7.0, b"the key of all machines")
+    assert isinstance(store.folder, SignedRemoteFolder)
+    assert (store.seconds, store.folder.key()) == (7.0, b"the key of all machines")
 
 
 def test_an_implementation_that_says_nothing_of_remote_environments_has_no_variables(tmp_path: Path) -> None:

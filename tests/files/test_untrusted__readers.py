@@ -15,11 +15,7 @@ import pytest
 
 from cosmos_venv import compat
 from cosmos_venv.dbt.project_files import noted_by_dbt
-from cosmos_venv.environments.archive.packing import BadArchive, is_editable
-from cosmos_venv.environments.archive.signed_record import opened
 from cosmos_venv.environments.environment import read_record
-from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.managed.remote_environments import read_lock
 from cosmos_venv.operators.queries import sql_store
 from cosmos_venv.operators.run.journal import read_tries
 from cosmos_venv.operators.run.journal_lines import begun_try, line_of, unpacked
@@ -81,8 +77,6 @@ OF_CONTENTS: dict[str, Callable[[bytes], object]] = {
     "session of a killed process": Session.from_json,
     "copy of a remote file": Copy.unpacked,
     "variables of a parse file": noted_by_dbt,
-    "address of a package": is_editable,
-    "record of an archive": refusal_of(opened, BadArchive),
 }
 
 
@@ -110,7 +104,6 @@ OF_FILES: dict[str, Callable[[Path], object]] = {
     "journal of earlier tries": lambda file: read_tries(file.parent),
     "journal that is watched": lambda file: _watched(file.parent),
     "record of a build": refusal_of(refusal_of(read_record, ValueError), OSError),
-    "lock of remote environments": refusal_of(read_lock, CosmosValueError),
 }
 
 

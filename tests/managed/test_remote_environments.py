@@ -36,9 +36,10 @@ def test_a_task_fetches_what_a_task_of_another_machine_has_built(
     else:
         configure(remote_key_file=key_file)
 
-    make_operator(virtualenv_dir=tmp_path / "one").execute({})
+    make_operator(virtualenv_dir=tmp_path / "envs").execute({})
     built = capsys.readouterr().out
-    make_operator(virtualenv_dir=tmp_path / "other").execute({})
+    (tmp_path / "envs").rename(tmp_path / "disk of the builder")
+    make_operator(virtualenv_dir=tmp_path / "envs").execute({})
     fetched = capsys.readouterr().out
 
     assert len(archives(remote)) == 1
@@ -46,7 +47,7 @@ def test_a_task_fetches_what_a_task_of_another_machine_has_built(
     assert "Fetched " in fetched
     assert "Creating the virtualenv" not in fetched
     assert KEY not in built + fetched
-    assert [call.prefix.is_relative_to(tmp_path / "other") for call in dbt_calls()] == [False, True]
+    assert [call.prefix.is_relative_to(tmp_path / "envs") for call in dbt_calls()] == [True, True]
 
 
 @pytest.mark.long
@@ -62,14 +63,15 @@ def test_the_builder_of_a_parse_gets_the_key_of_a_connection_that_only_the_parse
 
     configure(remote_key_conn_id="of_the_secrets_backend")
     monkeypatch.setattr("cosmos_venv.managed.signing_key.get_connection", lambda _: Kept())
-    make_operator(virtualenv_dir=tmp_path / "one").execute({})
+    make_operator(virtualenv_dir=tmp_path / "envs").execute({})
+    (tmp_path / "envs").rename(tmp_path / "disk of the builder")
     arguments = VirtualenvArguments.of(vars(make_operator()))
 
-    with resolve.environment_for_parsing(arguments, tmp_path / "other", report=print) as environment:
+    with resolve.environment_for_parsing(arguments, tmp_path / "envs", report=print) as environment:
         record = environment.record
 
     assert record["fetched_from"] == f"file://{remote}"
-    kept = [path.read_text() for path in (tmp_path / "other").rglob("*.log")]
+    kept = [path.read_text() for path in (tmp_path / "envs").rglob("*.log")]
     assert kept
     assert not any(KEY in text for text in kept)
 
@@ -124,19 +126,4 @@ def test_a_key_that_cannot_be_had_costs_a_build_and_no_failure(
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "remote_environment_dir is not used" in line]
     assert message in line
     assert len(dbt_calls()) == 1
-    assert not remote.exists()
-
-
-def test_a_lock_file_that_cannot_be_read_is_refused_with_its_path(
-    make_operator: MakeOperator, tmp_path: Path, remote: Path, configure: Configure, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(tmp_path))
-    (tmp_path / "environments.lock").write_text("{")
-    configure(remote_environment_lock="environments.lock")
-
-    with pytest.raises(
-        AirflowException, match=rf"remote_environment_lock = '{tmp_path}/environments.lock' cannot be read"
-    ):
-        make_operator(virtualenv_dir=tmp_path / "one").execute({})
-
     assert not remote.exists()

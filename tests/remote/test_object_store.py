@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from datetime import datetime, timezone
+import io
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,9 +11,9 @@ import pytest
 from cosmos_venv.files.read_limits import Limit
 from cosmos_venv.remote.download_cache import RemoteError
 from cosmos_venv.remote.object_store import RemoteFolder
+from tests.waiting import DEADLINE
 
 LIMIT = Limit(most=1_000)
-NEW_YEAR = 1_767_225_600.0
 
 
 def test_a_file_on_a_shared_disk_is_replaced_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,27 +34,24 @@ def test_a_file_on_a_shared_disk_is_replaced_in_one_step(tmp_path: Path, monkeyp
     assert folder.read("a.jsonl", seconds=10, limit=LIMIT) == b"new"
 
 
-@pytest.mark.parametrize(
-    ("info", "seconds"),
-    [
-        pytest.param({"LastModified": datetime(2026, 1, 1, tzinfo=timezone.utc)}, NEW_YEAR, id="amazon"),
-        pytest.param({"updated": "2026-01-01T00:00:00.000Z"}, NEW_YEAR, id="google"),
-        pytest.param({"last_modified": datetime(2026, 1, 1)}, NEW_YEAR, id="microsoft"),  # noqa: DTZ001 - as it may be
-        pytest.param({"mtime": NEW_YEAR + 0.5}, NEW_YEAR + 0.5, id="a-disk"),
-        pytest.param({"updated": "at some time"}, None, id="nobody-knows"),
-        pytest.param({}, None, id="none"),
-    ],
-)
-def test_the_time_of_a_file_is_one_number_whatever_the_storage_calls_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, info: dict[str, object], seconds: float | None
-) -> None:
+def test_a_download_that_has_timed_out_writes_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = RemoteFolder(url=f"file://{tmp_path}/shared")
-    monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.info", lambda *_, **__: info)
+    folder.write("large", b"0123456789", seconds=10)
+    goes_on, readers = threading.Event(), list[threading.Thread]()
 
-    with monkeypatch.context() as elsewhere:
-        elsewhere.setenv("TZ", "Asia/Tokyo")
-        time.tzset()
-        found = folder.written_at("a.jsonl", seconds=10)
-    time.tzset()
+    class Slow(io.BytesIO):
+        def read(self, _: int | None = -1) -> bytes:
+            readers.append(threading.current_thread())
+            if len(readers) == 2:
+                goes_on.wait()
+            return super().read(1)
 
-    assert found == seconds
+    monkeypatch.setattr("fsspec.implementations.local.LocalFileSystem.open", lambda *_, **__: Slow(b"0123456789"))
+
+    with pytest.raises(RemoteError, match="there was no answer within 1 s"):
+        folder.download("large", tmp_path / "file", size=10, seconds=1)
+    goes_on.set()
+
+    readers[0].join(DEADLINE)
+    assert len(readers) == 2
+    assert (tmp_path / "file").stat().st_size <= 2

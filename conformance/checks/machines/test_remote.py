@@ -51,8 +51,8 @@ class Machine:
 
     @property
     def virtualenv_dir(self) -> Path:
-        """Where it has its environments."""
-        return self._own / "virtualenvs"
+        """Where it has its environments: the same path on all machines, as in containers of one image."""
+        return self.harness.folder / "virtualenvs"
 
     @property
     def key_file(self) -> Path:
@@ -72,11 +72,12 @@ class Machine:
         return self.harness.task(virtualenv_dir=str(self.virtualenv_dir), py_requirements=requirements, **arguments)
 
     def variables(self, *, seconds: float = LEFT_IN_PEACE) -> dict[str, str]:
-        """Variables of its tasks.
+        """Variables of its tasks, which run next: its own ``virtualenv_dir`` stands there from now on.
 
         :param seconds: that a task waits at most for the folder, or for another machine.
         """
         self._own.mkdir(exist_ok=True)
+        self._take_turn()
         self.key_file.write_text(self.key, encoding="ascii")
         self.key_file.chmod(0o600)
         temporary = self._own / "temporary"
@@ -94,6 +95,16 @@ class Machine:
             "Adapter.remote_environments, or declare the capability remote_environments absent; seen: no variable"
         )
         return {"TMPDIR": str(temporary), **variables}
+
+    def _take_turn(self) -> None:
+        """Put away the ``virtualenv_dir`` of the machine that ran before, and put this one's in its place."""
+        turn = self.harness.folder / "turn"
+        before = turn.read_text(encoding="utf-8") if turn.exists() else self.name
+        if before != self.name and self.virtualenv_dir.exists():
+            self.virtualenv_dir.rename(self.harness.folder / before / "virtualenvs")
+        if (self._own / "virtualenvs").exists():
+            (self._own / "virtualenvs").rename(self.virtualenv_dir)
+        turn.write_text(self.name, encoding="utf-8")
 
     def ran(
         self, task: Task | None = None, *, others: Mapping[str, str] | None = None, seconds: float = LEFT_IN_PEACE

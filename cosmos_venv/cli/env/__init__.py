@@ -148,16 +148,7 @@ def _add_push(actions: Actions) -> None:
     push = add_action(actions, "push", "put environments into the remote store", _PUSH)
     _add_directory(push)
     push.add_argument("name", metavar="NAME", nargs="?", help=f"only this one: {_NAME}")
-    push.add_argument(
-        "--lock",
-        type=absolute_path,
-        metavar="FILE",
-        help="name what was put there in this lock file, beside what it names already: with [cosmos_venv] "
-        "remote_environment_lock nothing else is fetched, and no key is needed",
-    )
-    push.set_defaults(
-        run=lambda options: env_push(options.directory, options.name, lock=options.lock, as_json=options.json)
-    )
+    push.set_defaults(run=lambda options: env_push(options.directory, options.name, as_json=options.json))
 
 
 def _add_lock(actions: Actions) -> None:

@@ -14,7 +14,6 @@ from rich.filesize import decimal
 
 from cosmos_venv.cli.output import OK, WRONG, print_json, print_lines, print_table, steps
 from cosmos_venv.dbt.installation import DBT_CHECK, DBT_DISTRIBUTIONS, PARTS_OF_DBT
-from cosmos_venv.environments.environment import BuildRecord
 from cosmos_venv.environments.layout import failed_log
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.maintenance.inventory import (
@@ -171,14 +170,6 @@ def dbt_of(pins: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def why_not_portable(record: BuildRecord) -> str:
-    """Return why an environment without a portable digest has none, as a clause.
-
-    :param record: of its build.
-    """
-    return "it sees packages of its worker" if record.spec.system_site_packages else "an earlier release has built it"
-
-
 def _requirements(stored: StoredBuild) -> str:
     return ", ".join(stored.record.spec.requirements) or "no requirements" if stored.record else ""
 
@@ -266,7 +257,6 @@ def _recorded(stored: StoredBuild) -> list[str]:
         return []
     python = record.spec.interpreter
     return [
-        f"  portable    {record.portable_digest or f'no: {why_not_portable(record)}'}",
         f"  dbt         {_versions(stored) or 'none'}",
         *([f"  engine      {engine}"] if (engine := _engine(stored)) else []),
         f"  python      {python.implementation} {python.version}, {python.executable}",

@@ -97,7 +97,7 @@ def env_warm(
     from cosmos_venv.managed.arguments import VirtualenvArguments
 
     given = VirtualenvArguments.of(arguments)
-    source = remote_environments.store_to_fetch_from() if only_fetches else None
+    source = remote_environments.store_of_command(only_fetches=True) if only_fetches else None
     with steps("reading", as_json=as_json, counts_later=True) as step, only_the_result_on_stdout():
         report = reporter(step, is_verbose=is_verbose)
         with resolve.building_in_foreground(directory, report, source=source) as made:

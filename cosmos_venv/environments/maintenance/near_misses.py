@@ -40,7 +40,7 @@ def _why_missed(stored: StoredBuild, record: BuildRecord, spec: EnvironmentSpec)
     same_words = all(
         getattr(record.spec, name) == tuple(redacted[name]) for name in ("requirements", "pip_install_options")
     )
-    if built == wanted or not (same_words or record.portable_digest == spec.portable_digest):
+    if built == wanted or not same_words:
         return ""
     return (
         f"made of {built.implementation} {built.version} at {built.executable}, and the task has "

@@ -78,7 +78,6 @@ def test_show_tells_all_of_one(env: Run, store: Path) -> None:
     assert shown.returncode == 0, shown.stderr
     assert f"  path        {first['path']}\n" in shown.stdout
     assert "  options     --find-links /" in shown.stdout
-    assert f"  portable    {data['record']['portable_digest']}\n" in shown.stdout
     assert "  fetched     " not in shown.stdout
     assert data["record"]["pins"] == {}
     assert data["path"] == first["path"]

@@ -1,38 +1,37 @@
-"""Faults of machines that share environments: how they name them, whom they signer, what they do to the folder."""
+"""Faults of machines that share environments: how they name them, whom they trust, what they do to the folder."""
 
 from __future__ import annotations
 
 import hashlib
-import json
+import hmac
 import shutil
+import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from .doing import DoesOtherwise
 from .inside import part
 from .mutant import Mutant, Original
 
-_STORE = "environments.archive.remote_store"
-_TRUST = "environments.archive.signed_record"
+_STORE = "environments.remote_store"
 
 
-class NamesEnvironmentsByTheirPlace(Mutant):
-    """Names an environment in the folder by all that it is made of, its place among it, which no other machine has."""
+class NamesEnvironmentsByTheirMachine(Mutant):
+    """Names an environment in the folder by the machine that has built it too, so that no other one finds it."""
 
     kills = "REMOTE-001"
     needed = "remote_environments"
 
     def begin(self) -> None:
-        publisher = part("environments.publisher").Publisher
-        sound = publisher._fetched
+        environment = part(_STORE).RemoteEnvironment
+        sound = environment.__post_init__
 
-        def fetched(self: Any, build: Path, *args: Any) -> Any:
-            spec = self._spec
-            name = hashlib.sha256(f"{build.parent}{spec.portable_digest}".encode()).hexdigest()
-            vars(spec)["portable_digest"] = name  # a cached property
-            return sound(self, build, *args)
+        def named(self: Any) -> None:
+            sound(self)
+            self._stem = f"{self._stem}-{hashlib.sha256(tempfile.gettempdir().encode()).hexdigest()}"
 
-        publisher._fetched = fetched
+        environment.__post_init__ = named
 
 
 class BelievesEachSignature(Mutant):
@@ -42,7 +41,7 @@ class BelievesEachSignature(Mutant):
     needed = "remote_environments"
 
     def begin(self) -> None:
-        part(_TRUST).Signer._judge = lambda *_, **__: None
+        part("remote.signed_folder").hmac = SimpleNamespace(compare_digest=lambda *_: True, new=hmac.new)
 
 
 class FailsWithTheFolder(Mutant):
@@ -52,11 +51,11 @@ class FailsWithTheFolder(Mutant):
     needed = "remote_environments"
 
     def begin(self) -> None:
-        part(_STORE).Visit._give_up = self._fail
+        part(_STORE).RemoteEnvironment._give_up = self._fail
 
     @staticmethod
-    def _fail(visit: Any, error: Exception) -> None:
-        raise part("exceptions").VirtualenvError(f"{visit.store.folder} cannot be used: {error}")
+    def _fail(environment: Any, error: Exception) -> None:
+        raise part("exceptions").VirtualenvError(f"{environment.store.folder} cannot be used: {error}")
 
 
 class MakesSureOfTheFolder(DoesOtherwise):
@@ -79,16 +78,17 @@ class TakesWhatIsThereForFetched(Mutant):
     needed = "remote_environments"
 
     def begin(self) -> None:
-        visit = part(_STORE).Visit
-        sound = visit._fetch
+        store = part(_STORE)
+        sound = store.unpack
 
-        def fetch(self: Any, record: Any, directory: Path, writers: Any, **how: Any) -> None:
+        def unpack(archive: Path, directory: Path, **how: Any) -> None:
             kept = directory.parents[1] / "fetched"
             if not kept.exists():
-                sound(self, record, kept, writers, **how)
+                kept.mkdir()
+                sound(archive, kept, **how)
             shutil.copytree(kept, directory, symlinks=True, dirs_exist_ok=True)
 
-        visit._fetch = fetch
+        store.unpack = unpack
 
 
 class KeepsTheKeyInTheRecord(Mutant):
@@ -98,10 +98,10 @@ class KeepsTheKeyInTheRecord(Mutant):
     needed = "remote_environments"
 
     def begin(self) -> None:
-        signer = part(_TRUST).Signer
-        sound = signer.sign
+        folder = part("remote.signed_folder").SignedRemoteFolder
+        sound = folder.write
 
-        def sign(self: Any, record: Any) -> bytes:
-            return json.dumps({**json.loads(sound(self, record)), "key": self.key.decode()}).encode()
+        def write(self: Any, name: str, content: bytes, **how: Any) -> None:
+            sound(self, name, content[:-1] + f', "key": "{self.key().decode()}"}}'.encode(), **how)
 
-        signer.sign = sign
+        folder.write = write

@@ -1,1 +1,0 @@
-"""Environments that travel: packed on one machine, kept in a remote store, unpacked on another."""

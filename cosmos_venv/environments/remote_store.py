@@ -1,0 +1,313 @@
+"""Environments in a remote store: one machine builds an environment, and all others fetch it.
+
+``<platform>/<digest>-<place>.json`` is the record, which the store's folder signs; ``<place>`` stands for the path at
+which the environment was built, and where alone it is fetched. The record names the SHA-256 of the archive,
+``<platform>/<digest>-<place>-<sha256>.tar.zst``. An archive is there before its record. Two machines may build the same
+environment: the record that is written last counts.
+
+Nothing that goes wrong with the store fails a task: it builds as without, and its log says why in one line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from cosmos_venv.environments import post_install
+from cosmos_venv.environments.archive import BadArchive, pack, unpack, zstd
+from cosmos_venv.environments.environment import BuildRecord
+from cosmos_venv.environments.installers.creation import create_empty, empty_directory
+from cosmos_venv.environments.layout import LAYOUT
+from cosmos_venv.environments.spec import Interpreter
+from cosmos_venv.exceptions import CommandKilled, VirtualenvError
+from cosmos_venv.files.durable_files import shut_out_others
+from cosmos_venv.files.permissions import Writers
+from cosmos_venv.files.read_limits import Limit, sha256_of_file
+from cosmos_venv.files.untrusted import parsed
+from cosmos_venv.processes.cancellation import Cancellation
+from cosmos_venv.processes.scratch import scratch_folder
+
+_RECORD_LIMIT = Limit(most=4 << 20)
+_LONGEST_QUESTION = 10.0
+_TICK = 1.0
+_MEGABYTE = 1e6
+
+
+class Folder(Protocol):
+    """A folder that all machines reach. What ``write`` has written there is signed.
+
+    A file is made or replaced in one step, and ``download`` tells whether it is there and has its size. ``read`` raises
+    a ``ValueError`` where nobody with the key has written the file, and each call an ``OSError`` when it cannot be done
+    within its seconds. ``on_wait`` is called several times a second; what it raises ends the call.
+    """
+
+    def read(  # noqa: D102 - as the class says
+        self, name: str, *, seconds: float, limit: Limit, on_wait: Callable[[], None]
+    ) -> bytes | None: ...
+
+    def write(  # noqa: D102 - as the class says
+        self, name: str, content: bytes, *, seconds: float, sweeps: bool, on_wait: Callable[[], None]
+    ) -> None: ...
+
+    def download(  # noqa: D102 - as the class says
+        self, name: str, file: Path, *, size: int, seconds: float, on_wait: Callable[[], None]
+    ) -> bool: ...
+
+    def upload(  # noqa: D102 - as the class says
+        self, file: Path, name: str, *, seconds: float, on_wait: Callable[[], None]
+    ) -> None: ...
+
+    def remove(self, name: str, *, seconds: float) -> None:  # noqa: D102 - as the class says
+        ...
+
+
+def platform_key(interpreter: Interpreter) -> str:
+    """Return the key of the machines that can use each other's environments of a Python.
+
+    Exact Python, C library with its version, architecture, and the layout of environments:
+    ``cpython-3.12.7-manylinux_2_36_x86_64-envs-v1``.
+
+    :param interpreter: the Python.
+    """
+    from packaging.tags import platform_tags  # few tasks fetch
+
+    tags = list(platform_tags())
+    # Some releases of packaging begin with one that names no C library.
+    tag = next((tag for tag in tags if not tag.startswith("linux_")), tags[0])
+    return "-".join([interpreter.implementation, interpreter.version, tag, LAYOUT])
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteStore:
+    """Environments of all machines.
+
+    :param folder: where they are kept; its text names it, without credentials.
+    :param seconds: that an archive may take at most to come or go.
+    :param may_push: whether what is built here is put there.
+    :param is_required: whether it is an error when it does not give an environment: nothing is to be built here.
+    """
+
+    folder: Folder
+    seconds: float
+    may_push: bool = True
+    is_required: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchiveRecord:
+    """What a remote store says of one environment.
+
+    :param sha256: of its archive, 64 hexadecimal digits.
+    :param size: bytes of its archive.
+    :param name: of the build's directory.
+    :param build: the record of its build.
+    """
+
+    sha256: str
+    size: int
+    name: str
+    build: BuildRecord
+
+
+@dataclass(kw_only=True)
+class RemoteEnvironment:
+    """One environment in the remote store, for one task.
+
+    :param store: the remote store.
+    :param digest: of the environment.
+    :param interpreter: the Python that it is made of.
+    :param builds: directory of the builds among which it stands, or is to stand.
+    :param cancellation: ends the waiting.
+    :param report: gets lines for the task's log.
+    :param warn: gets lines that somebody should act on.
+    """
+
+    store: RemoteStore
+    digest: str
+    interpreter: Interpreter
+    builds: Path
+    cancellation: Cancellation
+    report: Callable[[str], None] = lambda _: None
+    warn: Callable[[str], None] = lambda _: None
+    is_answering: bool = field(default=True, init=False)
+    """False: what does not answer now is not waited for once more."""
+    _found: ArchiveRecord | None = field(default=None, init=False)
+    _ticked: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self.platform = platform_key(self.interpreter)
+        place = hashlib.sha256(str(self.builds).encode()).hexdigest()[:16]
+        self._stem = f"{self.platform}/{self.digest}-{place}"
+
+    def find(self, *, newer_than: str = "") -> ArchiveRecord | None:
+        """Return the record of an environment that can be fetched; None when it is to be built here.
+
+        :param newer_than: ISO 8601; an environment that was built then or before counts as none. Empty: each counts.
+        :raises CommandKilled: when ``cancellation`` was requested.
+        :raises VirtualenvError: when there is none, and the store is the only source.
+        """
+        try:
+            zstd()  # without it nothing can be done there
+            record = self._found = self._record()
+        except ValueError as error:
+            self.pass_over(f"The virtualenv of {self.store.folder} is not used: {error}")
+            return None
+        except CommandKilled:
+            raise
+        except Exception as error:  # noqa: BLE001 - no memory, no thread more: a reason to build, and none to fail
+            self._give_up(error)
+            return None
+        if record is None:
+            wanted = f"environment {self.digest[:12]} for {self.platform} at {self.builds.parents[1]}"
+            self.pass_over(f"{self.store.folder} holds no {wanted}", tell=self.report)
+        return record if record is not None and record.build.built_at > newer_than else None
+
+    def fetch(
+        self, record: ArchiveRecord, directory: Path, *, writers: Writers, on_tick: Callable[[], None]
+    ) -> BuildRecord | None:
+        """Put the environment into a directory; None when it is to be built here, and the directory is empty then.
+
+        :param record: of ``find``.
+        :param directory: of the record's name among the builds; does not exist yet or is empty.
+        :param writers: who else may write to what is installed.
+        :param on_tick: called about once a second meanwhile.
+        :returns: the record of its build.
+        :raises CommandKilled: when ``cancellation`` was requested.
+        :raises VirtualenvError: when it cannot be fetched, and the store is the only source.
+        :raises OSError: when the directory cannot be emptied.
+        """
+        began = time.monotonic()
+
+        def look_up() -> None:
+            self._look_up(on_tick)
+
+        try:
+            with scratch_folder("cosmos-venv-fetch-") as scratch:
+                archive = scratch / "archive"
+                self._download(record, archive, look_up)
+                if sha256_of_file(archive) != record.sha256:
+                    raise BadArchive("its SHA-256 is not that of its record")
+                create_empty(directory, self.interpreter, cancellation=self.cancellation)
+                shut_out_others(directory, writers)  # a tool's umask is that of this process
+                unpack(archive, directory, on_file=look_up)
+            # That dbt can be imported was checked by the builder, on the same platform.
+            with post_install.written_out(directory, cancellation=self.cancellation, report=self.report):
+                pass
+        except CommandKilled:
+            raise
+        except BadArchive as error:
+            empty_directory(directory)
+            self.pass_over(f"The virtualenv of {self.store.folder} is not used: {error}")
+            return None
+        except Exception as error:  # noqa: BLE001 - of this machine too, such as a full temporary folder
+            empty_directory(directory)
+            self._give_up(error)
+            return None
+        self.report(
+            f"Fetched {_size(record.size)} from {self.store.folder} in {time.monotonic() - began:.1f} s; "
+            f"built by {record.build.built_by.host} at {record.build.built_at}."
+        )
+        return replace(record.build, fetched_from=str(self.store.folder))
+
+    def put(self, environment: Path, build: BuildRecord) -> int:
+        """Put an environment into the store, in place of one that is there, and return the bytes of its archive.
+
+        :param environment: its directory.
+        :param build: the record of its build.
+        :raises NotPortable: when it works only on this machine.
+        :raises VirtualenvError: when zstandard is missing.
+        :raises OSError: when it cannot be read, or the store does not take it.
+        :raises CommandKilled: when ``cancellation`` was requested.
+        """
+        folder, seconds, on_wait = self.store.folder, self.store.seconds, self.cancellation.raise_if_requested
+        with scratch_folder("cosmos-venv-push-") as scratch:
+            archive = scratch / "archive"
+            pack(environment, archive, on_file=on_wait)
+            size = archive.stat().st_size
+            record = ArchiveRecord(sha256=sha256_of_file(archive), size=size, name=environment.name, build=build)
+            earlier = self._usable_record()
+            folder.upload(archive, self._archive(record), seconds=seconds, on_wait=on_wait)
+        content = json.dumps(asdict(record), ensure_ascii=False).encode()
+        folder.write(f"{self._stem}.json", content, seconds=seconds, sweeps=False, on_wait=on_wait)
+        if earlier is not None and earlier.sha256 != record.sha256:
+            folder.remove(self._archive(earlier), seconds=_LONGEST_QUESTION)
+        on_wait()  # a local folder answers before anybody has waited
+        return size
+
+    def push(self, environment: Path, build: BuildRecord) -> bool:
+        """Put what was built here into the store, where that is wanted. Whatever goes wrong is a line in the log.
+
+        :param environment: its directory.
+        :param build: the record of its build.
+        :returns: whether it stands there now.
+        :raises CommandKilled: when ``cancellation`` was requested.
+        """
+        if not (self.store.may_push and self.is_answering):
+            return False
+        began = time.monotonic()
+        try:
+            if self._usable_record() not in (None, self._found):
+                self.report(f"Another machine has put the virtualenv into {self.store.folder} meanwhile.")
+                return False
+            size = self.put(environment, build)
+        except CommandKilled:
+            raise
+        except Exception as error:  # noqa: BLE001 - such as no memory for zstandard; the task has what it asked for
+            self.warn(f"The virtualenv could not be put into {self.store.folder}: {error}.")
+            return False
+        self.report(f"Put {_size(size)} into {self.store.folder} in {time.monotonic() - began:.1f} s.")
+        return True
+
+    def pass_over(self, reason: str, *, tell: Callable[[str], None] | None = None) -> None:
+        """Tell why the environment is built here.
+
+        :param reason: a sentence without its full stop.
+        :param tell: gets the line; None: ``warn`` does.
+        :raises VirtualenvError: when the store is the only source.
+        """
+        if self.store.is_required:
+            raise VirtualenvError(f"{reason}.")
+        (tell or self.warn)(f"{reason}. It is built here.")
+
+    def _give_up(self, error: Exception) -> None:
+        self.is_answering = False
+        self.pass_over(f"{self.store.folder} cannot be used: {error}")
+
+    def _record(self) -> ArchiveRecord | None:
+        content = self.store.folder.read(
+            f"{self._stem}.json",
+            seconds=min(_LONGEST_QUESTION, self.store.seconds),
+            limit=_RECORD_LIMIT,
+            on_wait=self.cancellation.raise_if_requested,
+        )
+        return None if content is None else parsed(content, ArchiveRecord)
+
+    def _usable_record(self) -> ArchiveRecord | None:
+        try:
+            return self._record()
+        except ValueError:  # what nobody uses is replaced
+            return None
+
+    def _download(self, record: ArchiveRecord, file: Path, on_wait: Callable[[], None]) -> None:
+        folder, name, seconds = self.store.folder, self._archive(record), self.store.seconds
+        if not folder.download(name, file, size=record.size, seconds=seconds, on_wait=on_wait):
+            # A rule of the storage may have removed it before its record. What is built here takes its place.
+            raise BadArchive("its archive is gone, or has another size than its record says")
+
+    def _archive(self, record: ArchiveRecord) -> str:
+        return f"{self._stem}-{record.sha256[:16]}.tar.zst"
+
+    def _look_up(self, on_tick: Callable[[], None]) -> None:
+        self.cancellation.raise_if_requested()
+        if time.monotonic() - self._ticked >= _TICK:  # files are unpacked by the thousand
+            self._ticked = time.monotonic()
+            on_tick()
+
+
+def _size(size: int) -> str:
+    return f"{size / _MEGABYTE:.1f} MB"
