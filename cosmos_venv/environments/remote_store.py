@@ -14,6 +14,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -235,7 +236,8 @@ class RemoteEnvironment:
         content = json.dumps(asdict(record), ensure_ascii=False).encode()
         folder.write(f"{self._stem}.json", content, seconds=seconds, sweeps=False, on_wait=on_wait)
         if earlier is not None and earlier.sha256 != record.sha256:
-            folder.remove(self._archive(earlier), seconds=_LONGEST_QUESTION)
+            with suppress(OSError):  # who may not remove it leaves it to a rule of the storage
+                folder.remove(self._archive(earlier), seconds=_LONGEST_QUESTION)
         on_wait()  # a local folder answers before anybody has waited
         return size
 

@@ -81,6 +81,8 @@ def read(
     :param stays: whether a redirection to another host is refused.
     :raises RemoteError: when it cannot be had.
     """
+    from requests.exceptions import ChunkedEncodingError
+
     end = time.monotonic() + seconds
     conditions = {_CONDITIONS[name]: value for name, value in (known or {}).items() if name in _CONDITIONS}
 
@@ -90,7 +92,7 @@ def read(
                 _stay(session)
             try:
                 return _copy(session, url, conditions, end=end, limit=limit)
-            except _broken_off():  # which no try of the session's counts
+            except ChunkedEncodingError:  # it broke off, which no try of the session's counts
                 return _copy(session, url, conditions, end=end, limit=limit)
 
     return within(seconds, ask)  # as above
@@ -111,29 +113,28 @@ def _copy(
 
 def _content(response: requests.Response, *, end: float, limit: Limit) -> bytes:
     """The body, unpacked here: requests would unpack whatever a server says that it sends, gzip in gzip in gzip too."""
-    from requests.exceptions import ContentDecodingError
-
     said = response.headers.get("Content-Encoding", "").lower()
     # Whatever is no packing is none for requests either: stores say aws-chunked, and some servers UTF-8.
     packings = [each for each in map(str.strip, said.split(",")) if each in _PACKINGS]
-    is_gzip = len(packings) == 1 and packings[0] in _GZIP
-    if packings and not is_gzip:
+    if len(packings) > 1 or not {*packings} <= {*_GZIP}:
         raise RemoteError(f"the server sends it as {said!r}, and only gzip is unpacked", has_answered=True)
-    pieces, size = [], 0
-    packed = _body(response, end=end, limit=limit)
+    body = _body(response, end=end, limit=limit)
+    if not packings:
+        return body
     try:
-        for piece in _unpacked(packed) if is_gzip else packed:
-            pieces.append(piece)
-            size += len(piece)
-            if limit.is_exceeded_by(size):
-                raise RemoteError(limit.refusal(), has_answered=True)
-    except (zlib.error, EOFError) as error:
-        raise ContentDecodingError(f"it is no whole gzip: {error}") from None
-    return b"".join(pieces)
+        unpacker = zlib.decompressobj(_WITH_GZIP_HEADER)
+        content = unpacker.decompress(body, limit.most + 1 if limit.most else 0)
+    except zlib.error as error:
+        raise RemoteError(f"it is no gzip: {error}", has_answered=True) from None
+    if limit.is_exceeded_by(len(content)):
+        raise RemoteError(limit.refusal(), has_answered=True)
+    if not unpacker.eof:
+        raise RemoteError("it is a gzip that ends too early", has_answered=True)
+    return content
 
 
-def _body(response: requests.Response, *, end: float, limit: Limit) -> Iterator[bytes]:
-    """The bytes that come over the wire, piece by piece.
+def _body(response: requests.Response, *, end: float, limit: Limit) -> bytes:
+    """The bytes that come over the wire.
 
     The thread that reads ends with its time, too: it is not ended by the parse that has gone on without it.
     """
@@ -144,52 +145,22 @@ def _body(response: requests.Response, *, end: float, limit: Limit) -> Iterator[
     declared = int(length) if length.isdecimal() else 0
     if limit.is_exceeded_by(declared):
         raise RemoteError(limit.refusal(declared), has_answered=True)
-    size = 0
+    pieces, size = [], 0
     try:
         for piece in response.raw.stream(_PIECE, decode_content=False):
+            pieces.append(piece)
             size += len(piece)
             if limit.is_exceeded_by(size):
                 raise RemoteError(limit.refusal(), has_answered=True)
             if time.monotonic() > end:
                 raise RemoteError("it did not come in time", has_answered=False)
-            yield piece
     except ProtocolError as error:
         raise requests.exceptions.ChunkedEncodingError(error) from None
     except HTTPError as error:
         raise requests.ConnectionError(error) from None
     if size < declared:  # urllib3 1 does not count
         raise requests.exceptions.ChunkedEncodingError(f"{size} of {declared} bytes have come")
-
-
-def _unpacked(packed: Iterable[bytes]) -> Iterator[bytes]:
-    """The content of one gzip after another, in pieces of a bounded size.
-
-    Raises zlib.error for anything else, and EOFError where it is cut short.
-    """
-    member, ended = zlib.decompressobj(_WITH_GZIP_HEADER), 0
-    for piece in packed:
-        left, is_full = piece, False
-        while left or is_full:
-            if member.eof:
-                member = zlib.decompressobj(_WITH_GZIP_HEADER)
-            try:
-                unpacked = member.decompress(left, _PIECE)
-            except zlib.error:
-                if ended:  # what stands behind the last one does not count, as for requests
-                    return
-                raise
-            yield unpacked
-            ended += member.eof
-            left = member.unused_data if member.eof else member.unconsumed_tail
-            is_full = len(unpacked) == _PIECE and not member.eof  # there may be more of what it has taken
-    if not ended:
-        raise EOFError("it ends too early")
-
-
-def _broken_off() -> tuple[type[Exception], ...]:
-    from requests.exceptions import ChunkedEncodingError, ContentDecodingError
-
-    return (ChunkedEncodingError, ContentDecodingError)
+    return b"".join(pieces)
 
 
 def _refuse(response: requests.Response) -> None:

@@ -126,12 +126,18 @@ def changed_at(info: Mapping[str, Any]) -> object:
     return next((info[name] for name in _TIMES if info.get(name) is not None), None)
 
 
-def _asked(question: Callable[[Any], T], url: str, conn_id: str | None, seconds: float) -> T:
+def _asked(
+    question: Callable[[Any], T],
+    url: str,
+    conn_id: str | None,
+    seconds: float,
+    on_wait: Callable[[], None] | None = None,
+) -> T:
     # The connection is looked up here: Airflow answers to the thread that parses.
     place = place_of(url, conn_id)
     try:
-        return within(seconds, lambda: question(place))
-    except RemoteError:
+        return within(seconds, lambda: question(place), on_wait=on_wait)
+    except (RemoteError, CommandKilled):
         raise
     except Exception as error:
         raise error_of(error) from error
@@ -295,13 +301,7 @@ class RemoteFolder:
             folder.fs.rm_file(name)
 
     def _asked(self, question: Callable[[Any], T], seconds: float, on_wait: Callable[[], None] | None = None) -> T:
-        folder = place_of(self.url, self.conn_id)
-        try:
-            return within(seconds, lambda: question(folder), on_wait=on_wait)
-        except (RemoteError, CommandKilled):
-            raise
-        except Exception as error:
-            raise error_of(error) from error
+        return _asked(question, self.url, self.conn_id, seconds, on_wait)
 
 
 def _put(folder: Any, name: str, write: Callable[[Any], object]) -> None:
