@@ -86,7 +86,7 @@ class TakesWhatIsThereForFetched(Mutant):
             if not kept.exists():
                 kept.mkdir()
                 sound(archive, kept, **how)
-            shutil.copytree(kept, directory, symlinks=True, dirs_exist_ok=True)
+            shutil.copytree(kept, directory, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns("lib64"))
 
         store.unpack = unpack
 
