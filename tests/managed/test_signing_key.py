@@ -123,13 +123,16 @@ def test_the_builder_of_a_parse_signs_with_the_key_and_gives_it_to_no_package(
     requirements = [*make_operator().py_requirements, str(project)]
     arguments = VirtualenvArguments.of(vars(make_operator(py_requirements=requirements)))
 
-    with resolve.environment_for_parsing(arguments, tmp_path / "one", report=print):
+    place = tmp_path / "envs"
+    with resolve.environment_for_parsing(arguments, place, report=print):
         environ = json.loads(seen.read_text())
-    with resolve.environment_for_parsing(arguments, tmp_path / "other", report=print) as environment:
+    place.rename(tmp_path / "disk of the builder")
+    with resolve.environment_for_parsing(arguments, place, report=print) as environment:
         record = environment.record
 
     assert record["fetched_from"] == f"file://{tmp_path}/remote/environments-v1"
     texts = [value.encode("utf-8", "surrogateescape") for value in environ.values()]
     assert not [text for text in texts if key in text or key.hex().encode() in text or b"s3cret" in text]
-    make_operator(py_requirements=requirements, virtualenv_dir=tmp_path / "task").execute({})
+    place.rename(tmp_path / "disk of another machine")
+    make_operator(py_requirements=requirements, virtualenv_dir=place).execute({})
     assert len(list((tmp_path / "remote").rglob("*.tar.zst"))) == 1, "a task has the same key as the builder"
