@@ -239,6 +239,15 @@ def _spelt_for_both(word: str) -> str:
     return f"{_OF_PIP_ALONE.get(name, name)}{equals}{value}"
 
 
+def long_name(name: str) -> str:
+    """Return the one long name of an option, whichever of its spellings is given.
+
+    :param name: with its dashes, and without a value.
+    """
+    name = _OF_PIP_ALONE.get(name, name)
+    return _LONG_NAMES.get(name, name)
+
+
 def _unbundled(word: str) -> list[str]:
     """Part short switches that share a word: ``-Ur`` is ``-U -r``."""
     if word.startswith("--") or len(word) < 3 or _LONG_NAMES.get(word[:2]) not in WITHOUT_VALUE:

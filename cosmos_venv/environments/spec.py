@@ -3,6 +3,8 @@
 - The digest is the name of an environment in every store: a change of the canonical form leaves all existing
   environments behind (raise ``_FORM`` then, and only then).
 - Credentials are no part of the digest. The content of local files is.
+- Constraints that pip or uv is configured with are part of it: a new security constraint asks for another environment.
+  Indexes that they are configured with are not.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from urllib.parse import unquote, urlsplit
 
 from cosmos_venv import credentials
 from cosmos_venv.environments import requirement_files
+from cosmos_venv.environments.installers.pip_config import configured_constraints
 from cosmos_venv.environments.requirement_files import (
     LocalPath,
     canonical_requirements_file,
@@ -261,7 +264,10 @@ class EnvironmentSpec:
             "interpreter": asdict(self.interpreter),
             "system_site_packages": [self.system_site_packages, *self.worker_site_packages],
         }
-        if self.libraries:  # without any it is the digest of the releases that knew none
+        # A lock file was made under constraints, and takes no others.
+        if self.lock_file is None and (constraints := sorted(_configured_constraints())):
+            canonical["constraints"] = constraints
+        if self.libraries:
             canonical["libraries"] = sorted([each.name or each.source, each.digest] for each in self.libraries)
         text = json.dumps(canonical, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
@@ -325,6 +331,13 @@ class EnvironmentSpec:
 
     def __str__(self) -> str:
         return credentials.mask(", ".join(self.requirements)) or "no requirements"
+
+
+def _configured_constraints() -> Iterator[list[str]]:
+    """Yield what each constraint of this machine says. One that is not there has a name alone: the installer fails."""
+    for named in configured_constraints(os.environ):
+        file = Path(named)
+        yield canonical_requirements_file(file) if file.is_file() else [credentials.remove(named)]
 
 
 def _parsed(text: str) -> Requirement:

@@ -199,3 +199,50 @@ def test_a_string_in_place_of_a_list_is_refused_with_the_list_it_should_be(
 ) -> None:
     with pytest.raises(CosmosValueError, match=message):
         EnvironmentSpec(interpreter=Interpreter.of(), **arguments)
+
+
+@pytest.mark.parametrize(
+    "name", ["PIP_CONSTRAINT", "UV_CONSTRAINT", pytest.param("PIP_CONFIG_FILE", id="constraint-in-pip.conf")]
+)
+def test_constraints_that_a_machine_is_configured_with_count_by_content(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new security constraint never reached an environment that was ready."""
+    constraints, moved = tmp_path / "constraints.txt", tmp_path / "moved.txt"
+    constraints.write_text("hello<3\n")
+    moved.write_text("hello<3  # as before\n")
+
+    def digests(file: Path) -> tuple[str, str]:
+        (tmp_path / "pip.conf").write_text(f"[install]\nconstraint = {file}\n")
+        monkeypatch.setenv(name, str(tmp_path / "pip.conf" if name == "PIP_CONFIG_FILE" else file))
+        spec = spec_of("hello")
+        return spec.digest, spec.portable_digest
+
+    before = digests(constraints)
+    constraints.write_text("hello<2\n")
+
+    assert set(digests(constraints)).isdisjoint(before)
+    assert digests(moved) == before
+
+
+def test_constraints_that_are_not_there_count_by_name_and_indexes_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    without = spec_of("hello").digest
+    monkeypatch.setenv("PIP_INDEX_URL", "https://packages.example.com/simple")
+    with_index = spec_of("hello").digest
+
+    monkeypatch.setenv("PIP_CONSTRAINT", str(tmp_path / "gone.txt"))
+
+    assert with_index == without
+    assert spec_of("hello").digest != without
+
+
+def test_constraints_of_the_machine_have_no_say_in_a_lock_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pylock.toml").write_text('lock-version = "1.0"\n')
+    before = spec_of(f"-r {tmp_path}/pylock.toml").digest
+
+    monkeypatch.setenv("PIP_CONSTRAINT", "https://constraints.example.com/all.txt")
+
+    assert spec_of(f"-r {tmp_path}/pylock.toml").digest == before
