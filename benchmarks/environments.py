@@ -33,11 +33,10 @@ REAL = ("dbt-core==1.11.16", "dbt-duckdb==1.11.1")
 REAL_WHEELS = ROOT / ".cache" / "wheelhouse"
 AT_ONCE = 8
 SMALL = ("anchor", "buoy", "cable", "dock", "eyelet")
-# Arguments: installer, names. Prints who has built, and for how many seconds, in a worker without pip.
+# Arguments: installer, names. Prints who has built, and for how many seconds.
 BUILD_SMALL = """
 import os, sys, time
 from pathlib import Path
-sys.modules["pip"] = None
 from cosmos_venv.environments.builder import build_environment
 from cosmos_venv.environments.installers.choice import choose_installer
 from cosmos_venv.environments.spec import Interpreter
@@ -48,7 +47,7 @@ preference, wanted = sys.argv[1], tuple(sys.argv[2:])
 spec = EnvironmentSpec(requirements=wanted, interpreter=Interpreter.of())
 with throwaway_folder("small-") as folder:
     began = time.monotonic()
-    installer = choose_installer(preference, (), os.environ, requirements=wanted)
+    installer = choose_installer(preference, spec, os.environ)
     build_environment(spec, Path(folder, "venv"), installer,
         cancellation=Cancellation(), report=lambda line: None)
     print(installer.name, time.monotonic() - began)

@@ -7,57 +7,40 @@ which is removed before anything that was installed runs.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
-import re
 import shlex
+import site
 import sys
-import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext, suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 
 from cosmos_venv.environments import post_install
 from cosmos_venv.environments.environment import RecordedInstaller
-from cosmos_venv.environments.installers import choice, installer_config, libraries, resolution_check
-from cosmos_venv.environments.installers.bundled_pip import bundled_pip, has_usable_pip, own_pip
-from cosmos_venv.environments.installers.choice import (
-    ORDER_VARIABLE,
-    Installer,
-    environment_of_installation,
-)
+from cosmos_venv.environments.installers import pip_config
+from cosmos_venv.environments.installers.choice import ORDER_VARIABLE, Installer, installer_environment
 from cosmos_venv.environments.installers.command_line import InstallArguments
-from cosmos_venv.environments.installers.creation import create_in_process, creation_command, empty_directory
-from cosmos_venv.environments.installers.index_check import hash_failure, index_failure, without_repetitions
-from cosmos_venv.environments.installers.pylock import LockedPackages, locked_packages
+from cosmos_venv.environments.installers.creation import creation_command
+from cosmos_venv.environments.installers.libraries import copy_libraries
+from cosmos_venv.environments.installers.lock_files import refuse_stale_lock
 from cosmos_venv.environments.post_install import Installed
-from cosmos_venv.environments.spec import EnvironmentSpec, Library
+from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.files import filesystem_check, os_errors
 from cosmos_venv.files.durable_files import shut_out_others
 from cosmos_venv.files.permissions import Writers, trusted_owners
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.guarded_process import CompletedCommand, GuardedProcess, run_guarded, started_ahead
+from cosmos_venv.processes.guarded_process import CompletedCommand, GuardedProcess, run_guarded
 from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
 
-_COMMANDS_OF_A_BUILD = 2  # fill it, check it; it may have to be made, and to be written to the disk
 _LAST_LINES = 20
 _NOT_FOR_OTHERS_TO_WRITE = 0o022
 _FACTS = '{"provides": '  # a line of a check, for the record
 _WORKER_PACKAGES = "cosmos_venv_worker_packages.pth"
-# By what uv writes when it fails, as patterns: why pip may succeed where uv has not.
-_PIP_MAY_KNOW_BETTER = {
-    resolution_check.PASSED_OVER: "uv passes over what pip takes where nothing else fits",
-    r"Unexpected '-'": "this release of uv does not know an option of a requirements file",
-    r"[Bb]uilding source distributions .*disabled": "uv builds nothing where --only-binary is said, pip what is named",
-    # pip trusts the certificates of the system too, beside those that it brings along.
-    r"UnknownIssuer|[Ii]nvalid peer certificate|[Cc]ertificate verify failed": "uv does not trust a certificate",
-}
-_UNSOLVED = "No solution found"
-_YANKED = re.compile(r"warning: `?(?P<name>[^`]+)`? is yanked")
-_UNREACHABLE = r"Failed to fetch|[Rr]equest failed|Failed to read `--find-links`|error sending request"
 
 
 class ToolLine(str):
@@ -83,7 +66,7 @@ def build_environment(
 
     :param spec: what it must hold.
     :param directory: does not exist yet or is empty.
-    :param installer: the tool that installs. Where uv is to give pip's answer and has none, pip installs.
+    :param installer: the tool that installs.
     :param cancellation: ends the building.
     :param report: gets each line of the tools' output, without credentials, as a ``ToolLine``, and lines of our own.
     :param on_tick: called every second while a tool is at work: uv downloads for minutes without a word.
@@ -93,63 +76,47 @@ def build_environment(
     :param writers: who else may write to what is installed; None: this user and root.
     :raises VirtualenvBuildError: with the tool's last lines, when a step fails or what was installed does not work;
         or naming files that are missing or of another size, or that have one of ``replaced_faults`` again.
-    :raises CosmosValueError: naming a lock file that cannot be installed on this Python.
+    :raises CosmosValueError: naming a requirement that a lock file does not hold, or an option that holds a credential.
     :raises CommandKilled: when ``cancellation`` was requested; nothing that was started runs any more.
     """
-    locked = locked_packages(spec, cancellation=cancellation)
     # What its tools leave goes with it: a pip that is killed leaves all that it downloaded.
-    with (
-        # Guards are started at once, before their commands are known: a build then waits for the start of its tools
-        # alone.
-        started_ahead(_COMMANDS_OF_A_BUILD + (not spec.interpreter.is_own) + is_durable + installer.answers_for_pip),
-        scratch_folder("cosmos-venv-build-") as scratch,
-    ):
-
-        def built_by(installer: Installer) -> Built:
-            build = _Build(
-                spec=spec,
-                directory=directory,
-                installer=installer,
-                arguments=InstallArguments.of(spec, installer, os.environ, locked),
-                locked=locked,
-                environ=environment_of_installation(installer, os.environ, scratch),
-                scratch=scratch,
-                cancellation=cancellation,
-                report=report,
-                on_tick=on_tick,
-                keep_open=(*keep_open, *descriptors_of(scratch)),
-                writers=writers or Writers(owners=trusted_owners(), groups=frozenset({0})),
-                replaced_faults=replaced_faults,
-            )
-            # Nobody knows how it installs, so nothing of uv and pip is done for it; what it made is checked like any
-            # other build.
-            if installer.command:
-                build.hand_over()
-            else:
-                build.create()
-                build.install()
-                build.compare_with_pip()
-            build.tell_what_is_not_locked()
-            # At the latest now: what is published is never changed, and everybody may read it.
-            post_install.hide_credentials(directory)
-            build.show_worker_packages()
-            build.copy_libraries(spec.libraries)
-            installed = build.finish(is_durable=is_durable)
-            return Built(
-                pins=installed.pins,
-                commands=installed.commands,
-                installer=RecordedInstaller(name=installer.name, reason=installer.reason),
-                sources=build.hosts(),
-                provides=build.provides,
-                libraries=build.copied,
-            )
-
-        try:
-            return built_by(installer)
-        except _PipDecides as reason:
-            report(f"{reason}. It is installed with pip, which may give another answer.")
-            empty_directory(directory)
-            return built_by(Installer(name="pip", reason=str(reason)))
+    with scratch_folder("cosmos-venv-build-") as scratch:
+        build = _Build(
+            spec=spec,
+            directory=directory,
+            installer=installer,
+            arguments=InstallArguments.of(spec, installer, os.environ),
+            environ=installer_environment(os.environ, scratch, is_airflow=bool(installer.command)),
+            scratch=scratch,
+            cancellation=cancellation,
+            report=report,
+            on_tick=on_tick,
+            keep_open=(*keep_open, *descriptors_of(scratch)),
+            writers=writers or Writers(owners=trusted_owners(), groups=frozenset({0})),
+            replaced_faults=replaced_faults,
+        )
+        # Nobody knows how it installs, so nothing of uv and pip is done for it; what it made is checked like any other
+        # build.
+        if installer.command:
+            build.hand_over()
+        else:
+            build.create()
+            build.install()
+        # At the latest now: what is published is never changed, and everybody may read it.
+        post_install.hide_credentials(directory)
+        build.show_worker_packages()
+        copied = copy_libraries(spec.libraries, directory)
+        installed = build.finish(is_durable=is_durable)
+        if spec.lock_file is not None:
+            refuse_stale_lock(spec, installed.pins)
+        return Built(
+            pins=installed.pins,
+            commands=installed.commands,
+            installer=RecordedInstaller(name=installer.name, reason=installer.reason),
+            sources=build.arguments.sources,
+            provides=build.provides,
+            libraries=copied,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +125,7 @@ class Built(Installed):
 
     :param pins: version of each installed distribution.
     :param commands: names of the commands in ``bin``.
-    :param installer: the one that was chosen, or pip, where uv had no answer or not pip's.
+    :param installer: the one that installed them.
     :param sources: hosts of the indexes, and folders, that it was told to take them from.
     :param provides: facts that the check of the spec has found out, by name.
     :param libraries: size in bytes of each file that was copied into ``lib/``, by its name.
@@ -170,17 +137,12 @@ class Built(Installed):
     libraries: Mapping[str, int]
 
 
-class _PipDecides(Exception):
-    """uv was to give the answer of pip, and has none, or one that need not be pip's."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Build:
     spec: EnvironmentSpec
     directory: Path
     installer: Installer
     arguments: InstallArguments
-    locked: LockedPackages | None
     environ: Mapping[str, str]
     scratch: Path
     cancellation: Cancellation
@@ -189,9 +151,7 @@ class _Build:
     keep_open: tuple[int, ...]
     writers: Writers
     replaced_faults: Collection[str]
-    heard: list[str] = field(default_factory=list)
     provides: dict[str, str] = field(default_factory=dict)
-    copied: dict[str, int] = field(default_factory=dict)
 
     @property
     def python(self) -> str:
@@ -200,93 +160,21 @@ class _Build:
     def create(self) -> None:
         """Make the empty virtual environment."""
         interpreter, with_system = self.spec.interpreter, self.spec.system_site_packages
-        if interpreter.is_own:
-            try:
-                create_in_process(self.directory, interpreter=interpreter, system_site_packages=with_system)
-                return
-            except Exception:  # noqa: BLE001 - the tool says what is wrong, or gets on with it
-                empty_directory(self.directory)
-        command = creation_command(self.installer, interpreter, system_site_packages=with_system)
-        failure = f"no virtual environment could be made of {interpreter.executable}"
-        self._run([*command, str(self.directory)], failure=failure)
+        command = creation_command(self.directory, interpreter, system_site_packages=with_system)
+        self._run(command, failure=f"no virtual environment could be made of {interpreter.executable}")
 
     def install(self) -> None:
         """Install the requirements."""
         if not self.arguments.asks_for_packages:
             return
-        more: dict[str, str] = {}
+        words = [*self._requirements_file(), *self.arguments.words]
         if self.installer.name == "uv":
-            command = self._uv_install()
+            command = [self.installer.uv, "pip", "install", "--python", self.python, "--no-compile-bytecode", *words]
         else:
-            at_home = installer_config.options_against_diversion(self.environ, self.directory)
-            words = [*self._requirements_file(), *self.arguments.words]
-            pip, more = self._pip()
+            at_home = pip_config.options_against_diversion(self.environ, self.directory)
             # pip would compile in one process; ``finish`` takes the other processors too where that pays.
-            command = [*pip, "install", *at_home, *words, "--no-compile"]
-        try:
-            self._run_with_requirements(command, more=more, on_line=self._hear, meanwhile=self._do_what_comes_next)
-        except VirtualenvBuildError as failed:
-            if self.installer.answers_for_pip and (reason := self._reason_to_ask_pip(self.heard)):
-                raise _PipDecides(reason) from failed
-            raise
-
-    def _do_what_comes_next(self) -> None:
-        """Work that needs no package, while the installer works."""
-        # Importing the reader of metadata takes a fifth of a small installation, copying the driver for DuckDB half of
-        # that of dbt 2.
-        import importlib.metadata  # noqa: F401
-
-        self.copy_libraries(each for each in self.spec.libraries if each.digest)
-
-    def copy_libraries(self, wanted: Iterable[Library]) -> None:
-        """Copy libraries into the environment, as far as they are not there.
-
-        :param wanted: of the spec.
-        """
-        missing = [each for each in wanted if each.name not in self.copied]
-        self.copied.update(libraries.copy_libraries(missing, self.directory, before=self.copied))
-
-    def compare_with_pip(self) -> None:
-        """Look whether uv's answer is the one that pip would have given, where that was wanted.
-
-        :raises _PipDecides: when it need not be.
-        """
-        settings = self.installer.settings
-        if settings is None or not settings.is_pips or not self.arguments.asks_for_packages:
-            return
-        if "--require-hashes" in self.arguments.words:  # with which every version is named
-            return
-        reason = resolution_check.why_pip_may_differ(
-            self.directory,
-            self.spec,
-            takes_prereleases=settings.takes_prereleases,
-            folders=settings.folders,
-            files=settings.files,
-            yanked=[match["name"] for line in self.heard if (match := _YANKED.match(line))],
-            dry_run=self._dry_run,
-        )
-        if reason:
-            raise _PipDecides(reason)
-
-    def tell_what_is_not_locked(self) -> None:
-        """Report what installed packages require and the lock file leaves out, by a mistake or on purpose."""
-        if self.locked is None or self.spec.system_site_packages:
-            return
-        if missing := self.locked.missing(post_install.distributions_in(self.directory)):
-            self.report(f"{self.locked.file} does not hold {', '.join(missing)}. Only what it holds is installed.")
-
-    def _dry_run(self, more_words: Sequence[str], more_lines: Sequence[str]) -> resolution_check.DryRun:
-        """Run uv with more than was asked for, as a dry run that installs nothing."""
-        more = self.scratch / "more.txt"
-        more.write_text("\n".join([*more_lines, ""]), encoding="utf-8")
-        # Into a folder that does not exist: what is installed already would be taken as it is.
-        nowhere = ["--dry-run", "--target", str(self.scratch / "nowhere"), *more_words, "--requirement", str(more)]
-        said: list[str] = []
-        try:
-            self._run_with_requirements([*self._uv_install(), *nowhere], on_line=said.append)
-        except VirtualenvBuildError:
-            return resolution_check.DryRun(has_succeeded=False, said=said)
-        return resolution_check.DryRun(has_succeeded=True, said=said)
+            command = [*self._pip(), "install", *at_home, *words, "--no-compile"]
+        self._run_with_requirements(command)
 
     def hand_over(self) -> None:
         """Let the installer that was handed down make the environment and install into it."""
@@ -369,60 +257,24 @@ class _Build:
         if before := line.removesuffix(post_install.WRITTEN):  # what a .pth file says without ending its line
             self._report(before)
 
-    def _reason_to_ask_pip(self, said: Sequence[str]) -> str:
-        """Return why pip may have an answer where uv has none; empty where that is not to be expected."""
-        assert self.installer.settings is not None  # noqa: S101 - for the type checker: it answers for pip
-        text = "\n".join(said)
-        reasons = [reason for pattern, reason in _PIP_MAY_KNOW_BETTER.items() if re.search(pattern, text)]
-        if self.installer.settings.several and re.search(_UNREACHABLE, text):
-            reasons.append("uv gives up where one of several indexes does not answer")
-        return next(iter(reasons), "")
-
-    def _hear(self, line: str) -> None:
-        self.heard.append(line)
-        self._report(line)
-
-    def _uv_install(self) -> list[str]:
-        words = [*self._requirements_file(), *self.arguments.words]
-        return [self.installer.uv, "pip", "install", "--python", self.python, "--no-compile-bytecode", *words]
-
-    def _pip(self) -> tuple[list[str], dict[str, str]]:
-        """Return the words that start a pip for the new environment, and variables for it."""
-        if (runner := own_pip()) is not None:
-            return [self.python, str(runner)], {}
-        if has_usable_pip():
-            return [sys.executable, "-I", "-m", "pip", "--python", self.python], {}
-        interpreter = self.spec.interpreter
-        if (runner := bundled_pip(interpreter, self.scratch, self.environ, ask=self._answer)) is not None:
-            # It is this user's own and compiled at its first use. Python takes an empty value for none.
-            return [self.python, str(runner)], {"PYTHONDONTWRITEBYTECODE": ""}
+    def _pip(self) -> list[str]:
+        """Return the words that start a pip for the new environment: the worker's, else that of its own Python."""
+        found = importlib.util.find_spec("pip")
+        # An isolated Python (-I) sees no pip of the user's own site-packages.
+        if found is not None and found.origin and not found.origin.startswith(site.getusersitepackages()):
+            return [sys.executable, "-I", "-m", "pip", "--python", self.python]
         self._run(
             [self.python, "-I", "-m", "ensurepip", "--default-pip"],
-            failure=f"neither the worker nor {interpreter.executable} has pip, and uv was not chosen",
+            failure=f"neither the worker nor {self.spec.interpreter.executable} has pip, and uv was not chosen",
         )
-        return [self.python, "-I", "-m", "pip"], {}
+        return [self.python, "-I", "-m", "pip"]
 
-    def _answer(self, source: str) -> str:
-        said: list[str] = []
-        with suppress(VirtualenvBuildError):
-            self._run([self.python, "-I", "-c", source], failure="it does not answer", on_line=said.append)
-        return "\n".join(said)
-
-    def _run_with_requirements(
-        self,
-        command: list[str],
-        *,
-        more: Mapping[str, str] | None = None,
-        on_line: Callable[[str], None] | None = None,
-        meanwhile: Callable[[], object] | None = None,
-    ) -> None:
+    def _run_with_requirements(self, command: list[str], more: Mapping[str, str] | None = None) -> None:
         try:
             self._run(
                 command,
                 failure=f"{self.installer.name} could not install {self.spec}",
                 more={**self.arguments.variables, **(more or {})},
-                on_line=on_line,
-                meanwhile=meanwhile,
             )
         finally:  # credentials may stand in it, and the check runs what was installed
             self._requirements_path.unlink(missing_ok=True)
@@ -452,7 +304,6 @@ class _Build:
         on_line: Callable[[str], None] | None = None,
         meanwhile: Callable[[], object] | None = None,
     ) -> None:
-        began = time.monotonic()
         try:
             completed = run_guarded(
                 command,
@@ -470,41 +321,18 @@ class _Build:
                 raise  # of what was done meanwhile
             raise VirtualenvBuildError(f"{failure}: {command[0]} cannot be started ({error.strerror}).") from error
         if completed.returncode:
-            raise VirtualenvBuildError(self._failure_message(failure, completed, time.monotonic() - began))
+            raise VirtualenvBuildError(self._failure_message(failure, completed))
 
     def _report(self, line: str) -> None:
         self.report(ToolLine(self.arguments.mask(line)))
 
-    def _failure_message(self, failure: str, completed: CompletedCommand, seconds: float) -> str:
+    def _failure_message(self, failure: str, completed: CompletedCommand) -> str:
         said = [self.arguments.mask(line) for line in completed.lines if not line.endswith(post_install.WRITTEN)]
-        last_lines = without_repetitions(said)[-_LAST_LINES:]
+        last_lines = said[-_LAST_LINES:]
         message = [f"{failure} (exit status {completed.returncode}). It said:", *last_lines]
-        if reason := hash_failure(said) or index_failure(said, hosts=self.hosts(), seconds=seconds):
-            message[:1] = [f"{failure}: {reason}", f"Exit status {completed.returncode}. It said:"]
-        if reason or any(_UNSOLVED in line for line in said):
-            message += self._unheeded_places()
         if os_errors.is_about_a_full_disk(last_lines):
             environ = {**self.environ, "TMPDIR": str(self.scratch.parent)}
             message.append(filesystem_check.full_disk_message(filesystem_check.free_space(self.directory, environ)))
         if os_errors.is_about_too_many_files(last_lines):
             message.append(os_errors.too_many_files_message())
         return "\n".join(message)
-
-    def hosts(self) -> tuple[str, ...]:
-        """Return the hosts of the indexes, and folders, that the installer is told to take packages from."""
-        of_locked = self.locked.sources if self.locked is not None else ()
-        if self.locked is not None and not self.locked.has_sdists:
-            return of_locked
-        of_index = choice.hosts(self.installer, self.spec.pip_install_options, self.spec.requirements, os.environ)
-        return tuple(dict.fromkeys((*of_locked, *of_index)))
-
-    def _unheeded_places(self) -> list[str]:
-        """Return a sentence on each place that uv alone is configured with, where uv has looked at those of pip."""
-        settings = self.installer.settings
-        if settings is None or settings.config is None:
-            return []
-        return [
-            f"{place} names places for uv alone, and auto looks where pip would: name them to pip too, or choose uv "
-            "([cosmos_venv] virtualenv_installer = uv)."
-            for place in installer_config.sources_of_uv_places(os.environ, settings.places)
-        ]

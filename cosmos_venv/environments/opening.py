@@ -132,13 +132,7 @@ def temporary_environment(
     from cosmos_venv.environments.installers.choice import choose_installer
     from cosmos_venv.files.filesystem_check import refuse_unfit
 
-    installer = choose_installer(
-        preference,
-        spec.pip_install_options,
-        os.environ,
-        requirements=spec.requirements,
-        system_site_packages=spec.system_site_packages,
-    )
+    installer = choose_installer(preference, spec, os.environ)
     try:
         # A noexec /tmp takes the whole installation and fails each dbt afterwards, with a message that names no mount.
         with os_errors.naming(os_errors.temporary_folder()), scratch_folder("cosmos-venv-trial-") as trial:

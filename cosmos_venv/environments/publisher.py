@@ -255,13 +255,7 @@ class Publisher:
             raise
 
     def _installer(self, preference: InstallerPreference) -> Installer:
-        return choose_installer(
-            preference,
-            self._spec.pip_install_options,
-            os.environ,
-            requirements=self._spec.requirements,
-            system_site_packages=self._spec.system_site_packages,
-        )
+        return choose_installer(preference, self._spec, os.environ)
 
     def _offer(self, newer_than: str) -> ArchiveRecord | None:
         """Return the environment in the remote store that can be fetched; None when it has to be installed."""

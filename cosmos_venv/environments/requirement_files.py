@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import shlex
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +30,7 @@ _PATH_AND_REST = re.compile(r"(?P<path>[^;]+?)\s*(?P<rest>(\[[^\[\]]*\])?\s*(;.*
 
 _LONG_NAMES = {
     "-i": "--index-url",
+    "--pypi-url": "--index-url",
     "-f": "--find-links",
     "-r": "--requirement",
     "--requirements": "--requirement",
@@ -40,33 +42,20 @@ _LONG_NAMES = {
     "-v": "--verbose",
     "-t": "--target",
     "-I": "--ignore-installed",
-    "-h": "--help",
-    "-b": "--build-constraints",
-    "-n": "--no-cache",
-    "-P": "--upgrade-package",
-    "-C": "--config-settings",
-    "--config-setting": "--config-settings",
+    "--no-dependencies": "--no-deps",
     "--default-timeout": "--timeout",
-    "--only-dependencies": "--only-deps",
-    "--require-venv": "--require-virtualenv",
 }
 
-# Second spellings that only pip knows: each is passed on as the one that both know.
-_OF_PIP_ALONE = {"--no-dependencies": "--no-deps", "--pypi-url": "--index-url"}
-
-# A test compares it with the parsers of pip and uv: a switch that is missing here would swallow the next word.
-WITHOUT_VALUE = {
+# Any other option takes the next word as its value, unless that is an option too. A test compares it with pip's parser.
+WITHOUT_VALUE = frozenset({
     "--no-index", "--no-deps", "--require-hashes", "--upgrade", "--pre", "--force-reinstall", "--quiet", "--verbose",
-    "--no-build-isolation", "--no-cache-dir", "--no-build", "--no-sources", "--native-tls", "--system-certs",
-    "--offline", "--no-cache", "--reinstall", "--refresh", "--no-config", "--no-verify-hashes", "--user",
-    "--prefer-binary", "--no-input", "--no-compile", "--compile", "--ignore-installed", "--isolated", "--no-color",
-    "--disable-pip-version-check", "--no-warn-script-location", "--no-warn-conflicts", "--no-clean", "--dry-run",
-    "--ignore-requires-python", "--use-pep517", "--no-use-pep517", "--check-build-dependencies", "--debug",
-    "--break-system-packages", "--no-python-version-warning", "--require-virtualenv", "--no-user", "--help",
-    "--only-deps", "--no-require-hashes", "--no-proxy-env", "--no-editable", "--all-extras", "--system", "--check",
-    "--require-build-hashes", "--no-break-system-packages", "--exact", "--strict", "--compile-bytecode",
-    "--managed-python", "--no-managed-python", "--no-python-downloads", "--no-progress",
-}  # fmt: skip
+    "--no-build-isolation", "--no-cache-dir", "--user", "--prefer-binary", "--no-input", "--no-compile", "--compile",
+    "--ignore-installed", "--isolated", "--no-color", "--disable-pip-version-check", "--no-warn-script-location",
+    "--no-warn-conflicts", "--no-clean", "--dry-run", "--ignore-requires-python", "--use-pep517",
+    "--check-build-dependencies", "--debug", "--break-system-packages", "--no-python-version-warning",
+    "--require-virtualenv", "--require-venv", "--no-user", "--help", "-h", "--only-deps", "--only-dependencies",
+    "--no-require-hashes", "--no-proxy-env", "--no-use-pep517",
+})  # fmt: skip
 _NAMES_A_FILE = {"--requirement", "--constraint"}
 _LOCK_FILE = r"pylock(\.[^.]+)?\.toml"
 
@@ -148,7 +137,7 @@ class InstallOption:
 
     :param name: its long name; empty for an argument that is no option.
     :param value: the value behind it; None for a switch.
-    :param words: the command line words that say so, as they were written where pip and uv both know them.
+    :param words: the command line words that say so, as they were written.
     :param origin: the requirements file that it stands in; empty for an option of the installation itself.
     """
 
@@ -168,17 +157,19 @@ def parse(words: Iterable[str]) -> Iterator[InstallOption]:
 
     :param words: of the command line, behind the command.
     """
-    remaining = iter(words)
-    for written in remaining:
-        *switches, word = _unbundled(_spelt_for_both(written))
-        for switch in switches:
-            yield InstallOption(name=_LONG_NAMES.get(switch, switch), value=None, words=(switch,))
-        name, value, is_complete = _split(word)
-        if is_complete or name in WITHOUT_VALUE:
-            yield InstallOption(name=name, value=value, words=(word,))
-            continue
-        follower = next(remaining, None)
-        yield InstallOption(name=name, value=follower, words=(word,) if follower is None else (word, follower))
+    remaining = deque(words)
+    while remaining:
+        word = remaining.popleft()
+        name, value = _split(word)
+        if value and name in WITHOUT_VALUE and not word.startswith("--"):  # -Ur is -U -r
+            remaining.appendleft(f"-{value}")
+            word, value = word[:2], None
+        words_of = [word]
+        takes_next = name and value is None and name not in WITHOUT_VALUE
+        if takes_next and remaining and not remaining[0].startswith("-"):
+            value = remaining.popleft()
+            words_of.append(value)
+        yield InstallOption(name=name, value=value, words=tuple(words_of))
 
 
 def given_options(pip_install_options: Iterable[str], requirements: Iterable[str]) -> list[InstallOption]:
@@ -234,36 +225,22 @@ def without_lock_file(words: Iterable[str]) -> list[str]:
     return [word for option in kept for word in option.words]
 
 
-def _spelt_for_both(word: str) -> str:
-    name, equals, value = word.partition("=")
-    return f"{_OF_PIP_ALONE.get(name, name)}{equals}{value}"
-
-
 def long_name(name: str) -> str:
     """Return the one long name of an option, whichever of its spellings is given.
 
     :param name: with its dashes, and without a value.
     """
-    name = _OF_PIP_ALONE.get(name, name)
     return _LONG_NAMES.get(name, name)
 
 
-def _unbundled(word: str) -> list[str]:
-    """Part short switches that share a word: ``-Ur`` is ``-U -r``."""
-    if word.startswith("--") or len(word) < 3 or _LONG_NAMES.get(word[:2]) not in WITHOUT_VALUE:
-        return [word]
-    return [word[:2], *_unbundled(f"-{word[2:]}")]
-
-
-def _split(word: str) -> tuple[str, str | None, bool]:
-    """Return long name, value, and whether the word says all (else the value is the next word)."""
+def _split(word: str) -> tuple[str, str | None]:
+    """Return the long name and the value that a word holds; an empty name for no option, None for no value."""
     if not word.startswith("-"):
-        return "", word, True
+        return "", word
     if word.startswith("--"):
         name, equals, value = word.partition("=")
-        return _LONG_NAMES.get(name, name), value if equals else None, bool(equals)
-    attached = word[2:].lstrip("=").strip()
-    return _LONG_NAMES.get(word[:2], word[:2]), attached or None, bool(attached)
+        return long_name(name), value if equals else None
+    return long_name(word[:2]), word[2:].lstrip("=").strip() or None
 
 
 def digest_of_path(path: Path) -> str:
@@ -313,24 +290,6 @@ def options_in_file(path: Path, environ: Mapping[str, str], _above: tuple[Path, 
                 yield replace(option, origin=str(file))
             if option.names_requirements_file and option.value and "://" not in option.value:
                 yield from options_in_file(file.parent / option.value, environ, above)
-
-
-def requirements_in_file(path: Path, _above: tuple[Path, ...] = ()) -> Iterator[str]:
-    """Give the requirements of a ``-r`` file and of the files that it names, without their options.
-
-    :param path: of the file.
-    :raises CosmosValueError: naming the file, when it cannot be read or includes itself.
-    """
-    above = _with_file(path, _above)
-    if is_lock_file(path):
-        return
-    for line in _lines_of(above[-1]):
-        if not line.startswith("-"):
-            yield line.partition(" -")[0].strip()
-            continue
-        for option in parse(shlex.split(line)):
-            if option.name == "--requirement" and option.value and "://" not in option.value:
-                yield from requirements_in_file(above[-1].parent / option.value, above)
 
 
 def _options_of(line: str) -> list[str]:

@@ -101,23 +101,6 @@ class Interpreter:
             _known[asked] = _ask(*asked, cancellation, parameter)
         return _known[asked]
 
-    def answer(self, source: str, *, cancellation: Cancellation | None = None) -> str:
-        """Return the last line that a source prints on this Python.
-
-        :param source: Python, for every release from 3.8 on.
-        :param cancellation: ends the waiting for its answer; None: nothing does within 30 s.
-        :raises VirtualenvError: when it does not answer.
-        :raises CommandKilled: when ``cancellation`` was requested before it had answered.
-        """
-        try:
-            completed = _answer(self.executable, source, cancellation)
-        except OSError as error:
-            raise VirtualenvError(os_errors.shortage(error) or f"{self.executable} does not answer: {error}") from None
-        if completed.returncode or not completed.lines:
-            said = " ".join(completed.lines[-1:]) or f"exit status {completed.returncode}"
-            raise VirtualenvError(f"{self.executable} does not answer: {said}")
-        return completed.lines[-1]
-
     @property
     def is_own(self) -> bool:
         """Whether this process runs on it, so that packages of this process fit into its environments."""

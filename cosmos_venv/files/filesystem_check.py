@@ -53,6 +53,7 @@ UNSUPPORTED = _NOT_PERMITTED | {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno
 
 _PROGRAM = "#!/bin/sh\nexit 0\n"
 _FOR_ALL_TO_RUN = 0o755
+_LONGEST_TRIAL = 10.0  # seconds
 LONGEST_SHEBANG = 124  # of the 127 bytes that every kernel reads, what pip and uv leave for the path
 
 
@@ -159,10 +160,12 @@ def _start_a_program(folder: Path) -> None:
     program.write_text(_PROGRAM, encoding="ascii")
     program.chmod(_FOR_ALL_TO_RUN)
     try:
-        subprocess.run([program], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False)
+        subprocess.run(
+            [program], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False, timeout=_LONGEST_TRIAL
+        )
     except PermissionError:
         raise
-    except OSError:
+    except (OSError, subprocess.TimeoutExpired):
         pass  # no /bin/sh, or another thread's fork has the file open for writing: says nothing about the mount
 
 

@@ -343,7 +343,7 @@ SETTINGS: dict[str, Setting] = {
     ),
     "virtualenv_installer": Setting(
         default="",
-        meaning="The installer: uv, pip, auto (uv if it installs the same as pip), or airflow (Airflow's own "
+        meaning="The installer: uv, pip, auto (uv if it can be told every setting of pip), or airflow (Airflow's own "
         "prepare_virtualenv). Empty: the value of [standard] venv_install_method.",
         is_also_cosmos=False,
         choices=("auto", "uv", "pip", "airflow"),

@@ -52,12 +52,10 @@ def test_credentials_reach_the_installer_and_nothing_else(
     assert ("hello.git" in command_lines.read_text()) is ("git+" in requirement)
 
 
-@pytest.mark.parametrize("preference", ["uv", pytest.param("pip", marks=pytest.mark.long)])
 def test_the_login_of_an_index_opens_the_files_of_a_lock_file(
     tmp_path: Path,
     guarded_address: str,
     served: Path,
-    preference: str,
     monkeypatch: pytest.MonkeyPatch,
     make_ready: MakeReady,
 ) -> None:
@@ -74,7 +72,6 @@ def test_the_login_of_an_index_opens_the_files_of_a_lock_file(
         interpreter=Interpreter.of(),
     )
 
-    environment = make_ready(tmp_path / "store", spec, preference=preference)
+    environment = make_ready(tmp_path / "store", spec)
 
     assert environment.record["pins"] == {"hello": "1.0"}
-    assert environment.record["sources"] == [guarded_address]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
-from collections.abc import Iterable
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from cosmos_venv.environments.requirement_files import (
     canonical_requirements_file,
     digest_of_path,
     options_in_file,
-    requirements_in_file,
+    parse,
 )
 from cosmos_venv.exceptions import CosmosValueError
 from tests.odd_files import plant
@@ -63,15 +65,12 @@ def test_what_means_the_same_is_the_same(line: str, same: str, folder: Path) -> 
     assert canonical_requirements_file(folder / "one.txt") == canonical_requirements_file(folder / "other.txt")
 
 
-def read_in_every_way(file: Path) -> list[Iterable[object]]:
-    return [canonical_requirements_file(file), [*options_in_file(file, {})], [*requirements_in_file(file)]]
-
-
 def test_lines_that_windows_has_ended_are_lines(folder: Path) -> None:
     (folder / "unix.txt").write_bytes(b"hello \\\n ==1.0\n-r base.txt\n")
     (folder / "windows.txt").write_bytes(b"hello \\\r\n ==1.0\r\n-r base.txt\r\n")
 
-    assert read_in_every_way(folder / "windows.txt")[0::2] == read_in_every_way(folder / "unix.txt")[0::2]
+    assert canonical_requirements_file(folder / "windows.txt") == canonical_requirements_file(folder / "unix.txt")
+    assert [option.value for option in options_in_file(folder / "windows.txt", {})] == ["base.txt"]
 
 
 @pytest.mark.timeout(20)
@@ -114,3 +113,43 @@ def test_what_has_no_end_in_a_package_folder_counts_as_what_it_is(folder: Path, 
 
     assert with_it != before
     assert digest_of_path(Path(shutil.move(package, folder / "moved"))) == with_it
+
+
+# Not the help text: it leaves out second spellings and what is deprecated.
+ASK_PIP = """
+import json
+from pip._internal.commands import create_command
+found = create_command("install").parser.option_list_all
+print(json.dumps([[name, option.takes_value()] for option in found for name in option._short_opts + option._long_opts]))
+"""
+
+
+def test_an_option_takes_the_next_word_where_pip_says_so() -> None:
+    asked = subprocess.run([sys.executable, "-c", ASK_PIP], capture_output=True, text=True, check=False)
+    if "No module named 'pip'" in asked.stderr:
+        pytest.skip("this Python has no pip")
+    known = dict(json.loads(asked.stdout))
+
+    read = {name: next(parse([name, "next"])).value == "next" for name in known}
+
+    assert {name: known[name] for name in known if read[name] != known[name]} == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        pytest.param(["-iU"], [("--index-url", "U")], id="attached"),
+        pytest.param(["-r requirements.txt"], [("--requirement", "requirements.txt")], id="one-word"),
+        pytest.param(["--index-url=U"], [("--index-url", "U")], id="equals"),
+        pytest.param(["-U", "hello"], [("--upgrade", None), ("", "hello")], id="switch-then-name"),
+        pytest.param(["-qq"], [("--quiet", None), ("--quiet", None)], id="switch-twice"),
+        pytest.param(["-Ur", "x"], [("--upgrade", None), ("--requirement", "x")], id="switch-and-short-in-one-word"),
+        pytest.param(["--no-dependencies", "hello"], [("--no-deps", None), ("", "hello")], id="second-spelling"),
+        pytest.param(["--find-links"], [("--find-links", None)], id="value-forgotten"),
+        pytest.param(["--new-switch", "-r", "x"], [("--new-switch", None), ("--requirement", "x")], id="unknown"),
+    ],
+)
+def test_options_are_read_in_every_way_pip_lets_one_write_them(
+    words: list[str], expected: list[tuple[str, str | None]]
+) -> None:
+    assert [(option.name, option.value) for option in parse(words)] == expected

@@ -9,40 +9,94 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cosmos_venv.cli.doctor.check_result import CheckResult, Examined, Outcome
 from cosmos_venv.exceptions import CosmosValueError, NotWarm, VirtualenvError
 
+if TYPE_CHECKING:
+    from cosmos_venv.environments.installers.choice import InstallerPreference
+
 _LONGEST = 60.0
+_LAST_LINES = 4
+_IMPATIENT = {"PIP_RETRIES": "0", "PIP_DEFAULT_TIMEOUT": "10", "UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": "10"}
+_WANTED = "dbt-core"  # no environment does without
 
 
 def index_answers(_: Examined) -> Iterator[CheckResult]:
     """Yield one result: which installer builds, and whether it finds dbt-core where it is configured to look."""
-    from cosmos_venv.environments.installers import index_check
     from cosmos_venv.managed.from_settings import installer
 
     try:
-        tried = index_check.try_index(installer(), os.environ, within=_LONGEST)
+        tried = try_index(installer(), os.environ, within=_LONGEST)
     except (VirtualenvError, CosmosValueError) as error:
         yield _failed("installer", str(error), "Install uv (cosmos-venv[uv]) or pip.")
         return
     places = ", ".join(tried.hosts) or "where it is configured to look"
     if tried.problem is None:
-        yield CheckResult(
-            check="index", subject=tried.installer, outcome="ok", text=f"dbt-core can be had from {places}."
-        )
-    elif tried.is_asked:
+        text = f"dbt-core can be had from {places}."
+        yield CheckResult(check="index", subject=tried.installer, outcome="ok", text=text)
+    else:
         text = f"dbt-core cannot be had from {places}: {tried.problem}"
         way_out = "See that this host reaches it, and what PIP_…, UV_…, HTTPS_PROXY, pip.conf and uv.toml say."
         yield _failed(tried.installer, text, way_out)
-    else:
-        text = f"Its index was not asked: {tried.problem}."
-        yield CheckResult(
-            check="index", subject=tried.installer, outcome="warning", text=text, way_out="Build one: env warm."
-        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexTrial:
+    """The outcome of a dry run. No credential is in it.
+
+    :param installer: its name, and why it was chosen.
+    :param hosts: of the indexes, and folders, where it looks.
+    :param problem: the last words of the installer; None: it has found dbt-core.
+    """
+
+    installer: str
+    hosts: tuple[str, ...]
+    problem: str | None
+
+
+def try_index(preference: InstallerPreference, environ: Mapping[str, str], *, within: float) -> IndexTrial:
+    """Let the installer that would build look for dbt-core. Nothing is installed; a package may be downloaded.
+
+    :param preference: which installer would build.
+    :param environ: the worker's environment variables.
+    :param within: seconds that it may take.
+    :raises VirtualenvBuildError: when the installer that was asked for is not there.
+    :raises CosmosValueError: naming a setting that the installer cannot be told.
+    """
+    from cosmos_venv.environments.installers.choice import choose_installer, installer_environment
+    from cosmos_venv.environments.installers.command_line import InstallArguments
+    from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
+    from cosmos_venv.processes.guarded_process import run_guarded
+    from cosmos_venv.processes.scratch import scratch_folder
+
+    spec = EnvironmentSpec(requirements=(_WANTED,), interpreter=Interpreter.of())
+    installer = choose_installer(preference, spec, environ)
+    arguments = InstallArguments.of(spec, installer, environ)
+    began = time.monotonic()
+
+    def give_up_in_time() -> None:
+        if time.monotonic() - began > within:
+            raise TimeoutError(f"it was not done within {within:.0f} s")
+
+    with scratch_folder("cosmos-venv-index-") as scratch:
+        tool = [installer.uv, "pip"] if installer.uv else [sys.executable, "-I", "-m", "pip"]
+        python = ["--python", sys.executable] if installer.uv else ["--ignore-installed"]
+        words = [*python, "--dry-run", "--no-deps", "--target", str(scratch / "target"), *arguments.words, _WANTED]
+        variables = {**installer_environment(environ, scratch), **_IMPATIENT, **arguments.variables}
+        try:
+            done = run_guarded([*tool, "install", *words], env=variables, on_tick=give_up_in_time)
+            said = " ".join(arguments.mask(line.strip()) for line in done.lines[-_LAST_LINES:])
+            problem = (said or f"exit code {done.returncode}") if done.returncode else None
+        except OSError as error:
+            problem = str(error)
+    return IndexTrial(installer=f"{installer.name} ({installer.reason})", hosts=arguments.sources, problem=problem)
 
 
 def _failed(subject: str, text: str, way_out: str) -> CheckResult:

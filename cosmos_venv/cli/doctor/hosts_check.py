@@ -79,11 +79,11 @@ def _of_requirements(examined: Examined) -> Iterator[CheckResult]:
 
 def _asked_for_the_index(proxy: RecordingProxy, variables: Mapping[str, str]) -> tuple[str, ...]:
     """The hosts that a dry run asks, for which nothing is built: the index, and what serves its files."""
-    from cosmos_venv.environments.installers import index_check
+    from cosmos_venv.cli.doctor.dbt_check import try_index
     from cosmos_venv.managed.from_settings import installer
 
     with suppress(VirtualenvError, CosmosValueError):  # told by another check
-        index_check.try_index(installer(), variables, within=_LONGEST_RUN)
+        try_index(installer(), variables, within=_LONGEST_RUN)
     return tuple(proxy.asked)
 
 
@@ -214,7 +214,7 @@ def _builds_that_need_drivers(directories: Sequence[Path]) -> Iterator[Path]:
 
 def _pips_proxy() -> str:
     """The proxy that a configuration of pip names, which would keep pip from ours."""
-    from cosmos_venv.environments.installers.installer_config import pip_configuration
+    from cosmos_venv.environments.installers.pip_config import pip_configuration
 
     named = [each.value for each in pip_configuration(os.environ) if each.name == "proxy"]
     return named[-1] if named else ""

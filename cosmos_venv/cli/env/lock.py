@@ -119,8 +119,7 @@ class _Locks:
         return self.written[target]
 
     def _written(self, target: Path, arguments: VirtualenvArguments) -> WrittenLock:
-        from cosmos_venv.environments.installers.pylock_resolution import resolve
-        from cosmos_venv.managed.from_settings import installer
+        from cosmos_venv.environments.installers.lock_files import resolve
 
         wanted = without_lock_file(arguments)
         requirements = tuple(credentials.mask(text) for text in wanted.py_requirements)
@@ -134,7 +133,6 @@ class _Locks:
             resolution = resolve(
                 wanted.spec(),
                 target,
-                preference=installer(),
                 is_universal=self.is_universal,
                 cancellation=Cancellation(),
                 report=self.step.mention,

@@ -1,10 +1,9 @@
-"""The choice between uv and pip, and what the chosen installer needs: places of packages and environment variables.
+"""The choice between uv and pip, and the environment variables of the chosen installer.
 
-- uv installs wherever it can be told all that pip is told, else pip. A third installer may be handed down by name and
-  command (``OtherInstaller``); this module knows nothing else of it.
-- Users without a home get one: a uid without passwd entry, a HOME that is read-only. pip ends with a traceback where
-  nobody knows a home, uv where its cache cannot be written.
-- A record shows hosts and folders that packages came from, and no credential.
+- uv installs where every setting is one that both tools know, else pip. A third installer may be handed down by name
+  and command (``OtherInstaller``); this module knows nothing else of it.
+- An installer runs code of each package that it builds: it gets nothing that Airflow keeps secret.
+- Users without a home get one: a uid without passwd entry, a HOME that is read-only.
 """
 
 from __future__ import annotations
@@ -12,36 +11,51 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import unquote, urlsplit
 
-from cosmos_venv import credentials
 from cosmos_venv.environments import requirement_files
-from cosmos_venv.environments.installers import installer_config, uv_compatibility
-from cosmos_venv.environments.installers.bundled_pip import pip_version
-from cosmos_venv.environments.installers.installer_config import Places, Setting
-from cosmos_venv.environments.installers.uv_compatibility import NoCounterpart, UvSettings
+from cosmos_venv.environments.installers.pip_config import Setting, pip_configuration
+from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
 from cosmos_venv.processes.inherited_environment import inherited_environment
 
-_NO_HOME = "/"  # as container runtimes say it. Nowhere that others may write: a pip.conf there would be obeyed.
-
 ORDER_VARIABLE = "COSMOS_VENV_ORDER"
-_DEFAULT_INDEX = "the default index"  # of both tools: the same one
+
+# pip's settings that uv is told, by its own options and variables (command_line.py).
+_OF_BOTH = frozenset({
+    "index-url", "extra-index-url", "find-links", "no-index", "trusted-host", "cert", "client-cert", "proxy", "timeout",
+    "retries", "constraint", "upgrade", "no-deps", "pre", "require-hashes", "only-binary", "no-binary", "cache-dir",
+    "no-cache-dir",
+})  # fmt: skip
+_REQUIREMENTS = frozenset({"", "requirement", "editable"})
+
+# What uv obeys in a requirements file, which it reads itself. It passes over all else, such as --pre.
+_IN_FILES = frozenset({
+    "index-url", "extra-index-url", "no-index", "find-links", "constraint", "requirement", "editable", "no-binary",
+    "only-binary", "hash",
+})  # fmt: skip
+
+# What says nothing of what is installed; or is overruled, as in ``_DIVERTING``; or what a new environment makes void.
+_OF_NO_CONCERN = frozenset({
+    "no-input", "progress-bar", "no-color", "quiet", "verbose", "log", "debug", "format", "disable-pip-version-check",
+    "no-python-version-warning", "no-warn-script-location", "no-warn-conflicts", "root-user-action", "exists-action",
+    "break-system-packages", "compile", "no-compile", "no-clean", "resume-retries", "ignore-installed",
+    "force-reinstall", "upgrade-strategy", "config-file",
+})  # fmt: skip
+_OVERRULED = frozenset({"user", "target", "prefix", "root", "require-virtualenv", "python", "dry-run"})
 
 # Each would lead the installation somewhere else, or make it an installation of something else.
 _DIVERTING = {
     "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "PIP_PYTHON", "PIP_DRY_RUN",
     "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__",
-    "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_VENV_SEED", "UV_VENV_CLEAR",
-    "UV_VENV_RELOCATABLE", "UV_WORKING_DIR", "UV_COMPILE_BYTECODE",
+    "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_WORKING_DIR", "UV_COMPILE_BYTECODE",
 }  # fmt: skip
 
-# Connections, Variables and settings of Airflow, such as its database and the key of its secrets: each package that is
-# built runs code of its own. Nothing that pip, uv or git read begins so.
+# Connections, Variables and settings of Airflow, such as its database and the key of its secrets. Nothing that pip, uv
+# or git read begins so.
 _SECRET = ("AIRFLOW_CONN_", "AIRFLOW_VAR_")
 _SETTINGS = "AIRFLOW__"
 
@@ -56,28 +70,11 @@ _ALWAYS = {
     # change this one. uv's "clone" falls back to hard links; "copy" makes reflinks where the file system has them.
     "UV_LINK_MODE": "copy",
 }
-
-
-def home_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return variables to add to those of an installer; none for an ordinary user.
-
-    :param environ: the variables that it has.
-    """
-    home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path.home raises where there is none
-    added = {}
-    if not Path(home).is_absolute():
-        home = added["HOME"] = _NO_HOME
-    cache = Path(environ.get("XDG_CACHE_HOME") or f"{home}/.cache") / "uv"
-    if not ({"UV_CACHE_DIR", "UV_NO_CACHE"} & set(environ)) and not _may_be_written(cache):
-        added["UV_NO_CACHE"] = "1"
-    return added
-
-
-def _may_be_written(path: Path) -> bool:
-    """Return whether a folder, or the one that it would be made in, can take files. Nothing is made."""
-    while not os.path.lexists(path):
-        path = path.parent
-    return path.is_dir() and os.access(path, os.W_OK | os.X_OK)
+_UNLESS_CONFIGURED = {
+    "UV_INDEX_STRATEGY": "unsafe-best-match",  # the best version of all indexes, as pip ranks
+    "UV_PREVIEW_FEATURES": "pylock",  # else each build of a lock file is told that this is new
+}
+_PIP_WAY_OUT = "choose pip ([cosmos_venv] virtualenv_installer = pip)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,87 +102,92 @@ class Installer:
 
     :param name: ``uv``, ``pip``, or the name of an installer that was handed down.
     :param uv: path of the uv executable; empty for any other.
-    :param settings: what uv is told; None for any other.
     :param command: of an installer that was handed down; empty for uv and pip.
     :param reason: why it was chosen, in words for a log.
     """
 
     name: str
     uv: str = ""
-    settings: UvSettings | None = field(default=None, repr=False)
     command: tuple[str, ...] = ()
     reason: str
 
-    @property
-    def answers_for_pip(self) -> bool:
-        """Whether it is a uv that is to install what pip would."""
-        return self.settings is not None and self.settings.is_pips
 
-    @property
-    def obeys_pip_config(self) -> bool:
-        """Whether it installs what pip's configuration says."""
-        return not self.command and (self.settings is None or self.settings.config is not None)
+def choose_installer(preference: InstallerPreference, spec: EnvironmentSpec, environ: Mapping[str, str]) -> Installer:
+    """Return the installer for an environment on this machine.
 
-
-def choose_installer(
-    preference: InstallerPreference,
-    pip_install_options: Iterable[str],
-    environ: Mapping[str, str],
-    *,
-    requirements: Iterable[str] = (),
-    system_site_packages: bool = False,
-) -> Installer:
-    """Return the installer for these options on this machine.
-
-    :param preference: ``auto``: uv where it is installed and can be told all that pip is told, else pip.
-    :param pip_install_options: as in ``EnvironmentSpec``.
+    :param preference: ``auto``: uv where it is installed and can be told every setting, else pip.
+    :param spec: of the environment. A lock file takes uv.
     :param environ: the environment variables that pip and uv would read, ``PATH`` among them.
-    :param requirements: as in ``EnvironmentSpec``: with ``-r`` they name files that hold options too.
-    :param system_site_packages: whether the environment is to see the packages of the Python that it is made of.
-    :raises CosmosValueError: naming ``pip_install_options``: uv was asked for with options that it does not know; or
-        naming a requirements file that cannot be read.
-    :raises VirtualenvBuildError: when uv was asked for and is not installed.
+    :raises CosmosValueError: naming a setting that uv cannot be told, where it has to be uv; or a requirements file or
+        configuration file that cannot be read.
+    :raises VirtualenvBuildError: when it has to be uv, and uv is not installed or another installer was asked for.
     """
+    if spec.lock_file is not None and preference not in ("auto", "uv"):
+        asked_for = preference if isinstance(preference, str) else preference.name
+        raise VirtualenvBuildError(
+            f"{spec.lock_file} is a lock file, which uv installs, and {asked_for} was asked for. Install uv "
+            "(cosmos-venv[uv]) and set [cosmos_venv] virtualenv_installer = auto; or name requirements with hashes "
+            "(cosmos-venv env lock DAGFILE --output requirements.txt)."
+        )
     if isinstance(preference, OtherInstaller):
         return Installer(name=preference.name, command=preference.command, reason="it was asked for")
     if preference == "pip":
         return Installer(name="pip", reason="pip was asked for")
-    uv = find_uv(environ)
-    if preference == "uv":
-        all_settings = installer_config.all_settings(pip_install_options, requirements, environ)
-        return _as_asked(uv, all_settings)
-    if not uv:
+    uv, takes_uv = find_uv(environ), preference == "uv" or spec.lock_file is not None
+    if not uv and not takes_uv:
         return Installer(name="pip", reason="uv is not installed")
-    # uv installed other versions beside those of the base Python, where pip would have been content with them.
-    if system_site_packages:
-        return Installer(name="pip", reason="packages of the base Python count for it, which uv does not look at")
-    # A pip.conf with a stray line, a byte order mark or no-index = ture was taken for empty, and uv asked the public
-    # index.
-    if fault := next(installer_config.pip_config_faults(environ), ""):
-        return Installer(name="pip", reason=credentials.mask(fault))  # which refuses to start, and says why
-    of_machine = installer_config.pip_configuration(environ)
-    all_settings = installer_config.all_settings(pip_install_options, requirements, environ, of_machine=of_machine)
-    try:
-        settings = uv_compatibility.translate_for_uv(all_settings, environ, uv, pip_version())
-    except NoCounterpart as error:
-        return Installer(name="pip", reason=credentials.mask(str(error)))
-    return Installer(name="uv", uv=uv, settings=settings, reason="uv is installed")
-
-
-def _as_asked(uv: str, all_settings: Iterable[installer_config.Setting]) -> Installer:
-    try:
-        settings = uv_compatibility.pass_to_uv(all_settings)
-    except NoCounterpart as error:
-        raise CosmosValueError(
-            f"pip_install_options: uv does not know {credentials.mask(str(error))}. "
-            "Leave it out, or choose pip ([cosmos_venv] virtualenv_installer = pip)."
-        ) from error
     if not uv:
-        raise VirtualenvBuildError(
-            "uv was asked for and is not on PATH. Install it (cosmos-venv[uv]), or choose pip "
-            "([cosmos_venv] virtualenv_installer = pip)."
+        what = "uv was asked for" if preference == "uv" else f"uv installs the lock file {spec.lock_file}"
+        way_out = f"Install it (cosmos-venv[uv]){'' if spec.lock_file else f', or {_PIP_WAY_OUT}'}."
+        raise VirtualenvBuildError(f"{what}, and it is not on PATH. {way_out}")
+    # uv installed other versions beside those of the base Python, where pip would have been content with them.
+    if spec.system_site_packages and not takes_uv:
+        return Installer(name="pip", reason="packages of the base Python count for it, which uv does not look at")
+    unknown = next(_unknown_to_uv(spec, environ), "")
+    if unknown and takes_uv:
+        raise CosmosValueError(
+            f"uv cannot be told {unknown}. Leave it out{'' if spec.lock_file else f', or {_PIP_WAY_OUT}'}. "
+            "uv obeys its own settings in UV_… variables and in uv.toml."
         )
-    return Installer(name="uv", uv=uv, settings=settings, reason="uv was asked for")
+    if unknown:
+        return Installer(name="pip", reason=f"uv cannot be told {unknown}")
+    return Installer(name="uv", uv=uv, reason="uv was asked for" if preference == "uv" else "uv is installed")
+
+
+def _unknown_to_uv(spec: EnvironmentSpec, environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the settings that uv cannot be told, each with what names it."""
+    configured = pip_configuration(environ)
+    for setting in configured:
+        if setting.name not in _OF_BOTH | _OF_NO_CONCERN | _OVERRULED:
+            yield str(setting)
+    hashed = None
+    for setting in given_settings(spec, environ):
+        known = _IN_FILES if setting.origin else _OF_BOTH | _REQUIREMENTS | _OF_NO_CONCERN
+        if setting.name not in known:
+            yield str(setting) if setting.origin else f"{setting} (pip_install_options)"
+        if setting.name in ("hash", "require-hashes"):
+            hashed = setting
+    constraint = next((setting for setting in configured if setting.name == "constraint"), None)
+    if hashed and constraint and spec.lock_file is None:
+        yield f"{constraint} beside hashes: uv wants each constraint pinned with == then"
+
+
+def given_settings(spec: EnvironmentSpec, environ: Mapping[str, str]) -> Iterator[Setting]:
+    """Yield the options of a spec, then those in its requirements files, with the file as their origin.
+
+    :param spec: of the environment. A lock file has no options.
+    :param environ: variables for ``${NAME}`` in requirements files.
+    :raises CosmosValueError: naming a requirements file that cannot be read.
+    """
+    given = requirement_files.given_options(spec.pip_install_options, spec.requirements)
+    in_files = [
+        option
+        for each in given
+        if each.names_requirements_file and each.value and "://" not in each.value
+        for option in requirement_files.options_in_file(Path(each.value), environ)
+    ]
+    for option in [*given, *in_files]:
+        yield Setting(name=option.name.removeprefix("--"), value=option.value or "", origin=option.origin)
 
 
 def find_uv(environ: Mapping[str, str]) -> str:
@@ -197,89 +199,31 @@ def find_uv(environ: Mapping[str, str]) -> str:
     return shutil.which("uv", path=environ.get("PATH")) or shutil.which("uv", path=beside_python) or ""
 
 
-def hosts(
-    installer: Installer, pip_install_options: Iterable[str], requirements: Iterable[str], environ: Mapping[str, str]
-) -> tuple[str, ...]:
-    """Return where the packages of an installation may have come from: hosts, and folders of this machine. No
-    credentials.
+def installer_environment(environ: Mapping[str, str], scratch: Path, *, is_airflow: bool = False) -> dict[str, str]:
+    """Return the variables for an installer and what it starts, but for those that ``InstallArguments`` adds: the
+    worker's, without Airflow's connections, Variables and settings, and without those that would divert it.
 
-    :param installer: the one that installs. Nobody knows where one that was handed down looks: then there are none.
-    :param pip_install_options: as in ``EnvironmentSpec``.
-    :param requirements: as in ``EnvironmentSpec``.
-    :param environ: the environment variables that pip and uv would read.
-    :raises CosmosValueError: naming a requirements file that cannot be read.
-    """
-    if installer.command:
-        return ()
-    pip_install_options, requirements = list(pip_install_options), list(requirements)
-    of_machine = installer_config.pip_configuration(environ) if installer.obeys_pip_config else []
-    all_settings = installer_config.all_settings(pip_install_options, requirements, environ, of_machine=of_machine)
-    places = Places.of(all_settings)
-    of_uv = _values(all_settings, "index"), _values(all_settings, "default-index")[-1:]
-    links = [setting.value for setting in places.links]
-    first, extra = [setting.value for setting in filter(None, [places.index])], [each.value for each in places.extra]
-    without_index = places.without_index
-    if not installer.obeys_pip_config:
-        given = {option.name for option in requirement_files.given_options(pip_install_options, requirements)}
-        own = installer_config.uv_places(environ, given)
-        without_index = without_index or "no-index" in own
-        links = [*own.get("find-links", ()), *links]
-        first = [*own.get("default-index", ()), *first, *own.get("index-url", ())]
-        extra = [*own.get("extra-index-url", ()), *extra]
-    if not without_index:
-        links = [*(of_uv[1] or first or [""])[:1], *extra, *of_uv[0], *links]
-    return tuple(dict.fromkeys(host_of(address) for address in links))
-
-
-def host_of(address: str) -> str:
-    """Return the host of an address, or the folder of this machine that it is. No credentials.
-
-    :param address: of an index, a folder or a file; empty: pip's own index.
-    """
-    if not address:
-        return _DEFAULT_INDEX
-    parts = urlsplit(credentials.remove(address))
-    return parts.netloc or unquote(parts.path) if parts.scheme else credentials.mask(address)
-
-
-def _values(all_settings: Iterable[Setting], name: str) -> list[str]:
-    return [setting.value for setting in all_settings if setting.name == name and setting.value]
-
-
-def installer_environment(environ: Mapping[str, str], *, is_airflow: bool = False) -> dict[str, str]:
-    """Return the environment variables for an installer: the worker's, without Airflow's connections, Variables and
-    settings, and without those that would divert it.
-
-    :param environ: the worker's.
+    :param environ: the worker's variables.
+    :param scratch: folder that gets what is written for the installer, and its temporary files.
     :param is_airflow: whether it runs code of Airflow, and so gets Airflow's settings.
+    :raises OSError: when that cannot be written.
     """
     dropped = _SECRET if is_airflow else (*_SECRET, _SETTINGS)
     inherited = inherited_environment(environ)
     kept = {name: value for name, value in inherited.items() if not (name in _DIVERTING or name.startswith(dropped))}
-    return kept | _NEUTRAL | _ALWAYS | home_variables(environ)
-
-
-def environment_of_installation(installer: Installer, environ: Mapping[str, str], scratch: Path) -> dict[str, str]:
-    """Return the variables for an installer and what it starts, but for those that ``InstallArguments`` adds.
-
-    :param installer: the one that installs.
-    :param environ: the worker's variables.
-    :param scratch: folder that gets what is written for the installer, and its temporary files.
-    """
-    kept = installer_environment(environ, is_airflow=bool(installer.command))
-    if installer.settings is not None:
-        kept = installer.settings.environment(kept, scratch)
-    return kept | no_project_variables(scratch) | {"TMPDIR": str(scratch)}
-
-
-def no_project_variables(folder: Path) -> dict[str, str]:
-    """Return variables that keep uv from the ``uv.toml`` or ``pyproject.toml`` of the worker's working directory.
-
-    uv looks for them upwards from its project's folder, and ends at the first.
-
-    :param folder: gets empty files of those names, and is named as the project's folder.
-    :raises OSError: when they cannot be made.
-    """
+    # uv looks upwards from its project's folder for these, and ends at the first: else one of the folder in which the
+    # worker happens to run would count.
     for name in ("uv.toml", "pyproject.toml"):
-        (folder / name).touch()
-    return {"UV_PROJECT": str(folder)}
+        (scratch / name).touch()
+    in_scratch = {"UV_PROJECT": str(scratch), "TMPDIR": str(scratch), **_home_variables(kept, scratch)}
+    return _UNLESS_CONFIGURED | kept | _NEUTRAL | _ALWAYS | in_scratch
+
+
+def _home_variables(environ: Mapping[str, str], scratch: Path) -> dict[str, str]:
+    """Return a home for a user without one, and a cache where that of the home cannot be written: uv fails then."""
+    home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path.home raises where there is none
+    added = {} if Path(home).is_absolute() else {"HOME": str(scratch)}
+    cache = Path(environ.get("XDG_CACHE_HOME") or Path(added.get("HOME", home), ".cache"), "uv")
+    while not cache.exists():
+        cache = cache.parent
+    return added if os.access(cache, os.W_OK | os.X_OK) else {"UV_CACHE_DIR": str(scratch / "uv-cache"), **added}

@@ -1,17 +1,14 @@
 """The arguments of an installer, so that no address stands on a command line, which everybody may read.
 
 A credential may be user and password, a token in a query, or a whole address that nobody can take apart. Requirements
-go into a requirements file, addresses of indexes into a configuration file or an environment variable.
+go into a requirements file, addresses of indexes and proxies into environment variables.
 """
 
 from __future__ import annotations
 
 import base64
-import os
 import re
 import shlex
-import shutil
-import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,43 +16,47 @@ from urllib.parse import unquote, urlsplit
 
 from cosmos_venv import credentials
 from cosmos_venv.environments import requirement_files
-from cosmos_venv.environments.installers import installer_config
-from cosmos_venv.environments.installers.choice import Installer
-from cosmos_venv.environments.installers.installer_config import Setting
-from cosmos_venv.environments.installers.pylock import LockedPackages
+from cosmos_venv.environments.installers.choice import Installer, given_settings
+from cosmos_venv.environments.installers.pip_config import Setting, pip_configuration
 from cosmos_venv.environments.requirement_files import InstallOption, local_path
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import CosmosValueError
 
-_VARIABLES_OF_PIP = {
-    "--index-url": "PIP_INDEX_URL",
-    "--extra-index-url": "PIP_EXTRA_INDEX_URL",
-    "--find-links": "PIP_FIND_LINKS",
-    "--proxy": "PIP_PROXY",
-}
-# Of an installer that was handed down nobody knows whose variables it reads.
-_VARIABLES_OF_UV = {
-    "--index-url": "UV_INDEX_URL",
-    "--extra-index-url": "UV_EXTRA_INDEX_URL",
-    "--find-links": "UV_FIND_LINKS",
-    "--index": "UV_INDEX",
-    "--default-index": "UV_DEFAULT_INDEX",
-}
-# Rarely an address: they stay words unless a credential is in one.
-_MORE_VARIABLES_OF_PIP = {"--build-constraint": "PIP_BUILD_CONSTRAINT", "--build-constraints": "PIP_BUILD_CONSTRAINT"}
-_MORE_VARIABLES_OF_UV = {
-    "--build-constraint": "UV_BUILD_CONSTRAINT",
-    "--build-constraints": "UV_BUILD_CONSTRAINT",
-    "--override": "UV_OVERRIDE",
-    "--overrides": "UV_OVERRIDE",
-}
-_PLACES = {"--index-url", "--extra-index-url", "--find-links"}
 _REQUIREMENTS = {"", "--requirement", "--constraint", "--editable"}
-_AS_LOCKED = ("--no-deps", "--require-hashes")
-# Constraints had a say when the file was locked. uv takes none that is not pinned beside hashes.
-_WITHOUT_CONSTRAINTS = {"PIP_CONSTRAINT": os.devnull, "UV_CONSTRAINT": os.devnull}
-_GIT_WITH_VARIABLES = (2, 31)
+# Variables of pip, and of uv, by the setting. An address may hold a credential, so it is no word of a command line.
+_PIP_VARIABLES = {
+    "index-url": "PIP_INDEX_URL",
+    "extra-index-url": "PIP_EXTRA_INDEX_URL",
+    "find-links": "PIP_FIND_LINKS",
+    "proxy": "PIP_PROXY",
+}
+_UV_VARIABLES = {
+    "index-url": ("UV_DEFAULT_INDEX",),
+    "extra-index-url": ("UV_EXTRA_INDEX_URL",),
+    "find-links": ("UV_FIND_LINKS",),
+    "trusted-host": ("UV_INSECURE_HOST",),
+    "cert": ("SSL_CERT_FILE",),
+    "client-cert": ("SSL_CLIENT_CERT",),
+    "proxy": ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"),
+    "timeout": ("UV_HTTP_TIMEOUT",),
+    "retries": ("UV_HTTP_RETRIES",),
+}
+_UV_WORDS = {
+    "no-index": "--no-index",
+    "upgrade": "--upgrade",
+    "no-deps": "--no-deps",
+    "pre": "--prerelease=allow",
+    "require-hashes": "--require-hashes",
+    "hash": "--require-hashes",  # with the first one pip wants one of each requirement
+    "only-binary": "--only-binary={}",
+    "no-binary": "--no-binary={}",
+    "cache-dir": "--cache-dir={}",
+    "no-cache-dir": "--no-cache",
+}
+_LISTS = {"extra-index-url", "find-links", "trusted-host"}
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "UV_SYSTEM_CERTS", "UV_NATIVE_TLS")
 _GIT = r"git\+(?=https?://)"
+_DEFAULT_INDEX = "the default index"  # of both tools: the same one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,8 @@ class InstallArguments:
     :param variables: environment variables, which may hold credentials.
     :param file_lines: lines for a requirements file of its own.
     :param secrets: texts that must not appear in any output.
+    :param sources: where packages may come from: hosts, and folders of this machine. No credentials. Nobody knows where
+        an installer that was handed down looks: then there are none.
     :param asks_for_packages: whether there is anything to install.
     """
 
@@ -73,56 +76,54 @@ class InstallArguments:
     variables: Mapping[str, str]
     file_lines: tuple[str, ...]
     secrets: tuple[str, ...]
+    sources: tuple[str, ...]
     asks_for_packages: bool
 
     @classmethod
-    def of(
-        cls,
-        spec: EnvironmentSpec,
-        installer: Installer,
-        environ: Mapping[str, str],
-        locked: LockedPackages | None = None,
-    ) -> InstallArguments:
+    def of(cls, spec: EnvironmentSpec, installer: Installer, environ: Mapping[str, str]) -> InstallArguments:
         """Return the arguments for one tool.
 
-        :param spec: the packages and options that are wanted.
+        :param spec: the packages and options that are wanted. Of a lock file it is those that the file holds.
         :param installer: the tool.
         :param environ: the worker's variables. They may configure pip, and variables for pip must not replace that.
-        :param locked: what is installed, and nothing else; None: what the spec requires, and all that this requires.
-        :raises CosmosValueError: naming ``pip_install_options``: a credential could only stand on the command line.
+        :raises CosmosValueError: naming ``pip_install_options``: a credential could only stand on the command line; or
+            a requirements file or configuration file that cannot be read.
         """
         given = [*requirement_files.parse(spec.pip_install_options), *_required(spec)]
-        required = [] if locked else [option for option in given if option.name in _REQUIREMENTS]
+        configured = pip_configuration(environ)
+        required = [option for option in given if option.name in _REQUIREMENTS]
         others = [option for option in given if option.name not in _REQUIREMENTS]
-        of_machine = installer_config.pip_configuration(environ)
-        # With it pip reads no variable; what an option says in a requirements file it obeys.
-        is_isolated = installer.settings is None and any(option.name == "--isolated" for option in others)
-        # As variables they were lost, and a package of that name from the public index was installed.
-        places = [option for option in others if is_isolated and option.name in _PLACES]
-        others = [option for option in others if option not in places]
-        if installer.settings is not None:
-            words, variables = installer.settings.words, dict(installer.settings.variables)
-        elif is_isolated:
-            words, variables = tuple(word for option in others for word in option.words), {}
-        else:
-            words, variables = _of_pip(others, of_machine, with_uv=bool(installer.command))
-        words, more = _without_credentials(words, {} if is_isolated else _more_variables(installer), of_machine)
-        variables |= more
-        if locked is not None:
-            words = (*words, *(word for word in _AS_LOCKED if word not in words))
-            variables |= _WITHOUT_CONSTRAINTS
+        settings = [Setting(name=option.name[2:], value=option.value or "") for option in others]
+        more: dict[str, str] = {}
+        if spec.lock_file is not None:
+            # uv takes nothing beside a lock file, which was made under its constraints.
+            more["UV_CONSTRAINT"] = ""
+            required = [option for option in required if requirement_files.is_lock_file(option.value or "")][:1]
+        elif installer.name == "uv":
+            limits = (f"--constraint={each.value}" for each in configured if each.name == "constraint")
+            required += requirement_files.parse(limits)
         lines = {option: _file_line(option) for option in sorted(required, key=lambda each: each.name == "--editable")}
         git, in_file = _git_apart(filter(None, lines.values()), environ)
-        more_lines = locked.lines if locked else installer.settings.lines if installer.settings else ()
-        texts = [*(option.value or "" for option in given), *(setting.value for setting in of_machine), *more_lines]
+        if installer.name == "uv":
+            # What pip is configured with about its cache is about its own.
+            of_machine = [each for each in configured if each.name not in ("cache-dir", "no-cache-dir")]
+            hashes = [each for each in given_settings(spec, environ) if each.name == "hash"]
+            words, places = _for_uv([*of_machine, *settings, *hashes], environ)
+        else:
+            words, places = _for_pip(others, settings, configured)
+            if installer.command:  # nobody knows whose variables it reads
+                of_uv = _for_uv([each for each in settings if each.name in _PIP_VARIABLES], environ)[1]
+                places |= {name: value for name, value in of_uv.items() if name.startswith("UV_")}
+        words = (*words, *(word for option in required if lines[option] is None for word in option.words))
+        _refuse_credentials(words)
+        texts = [*(option.value or "" for option in given), *(setting.value for setting in configured)]
         return cls(
-            words=(*words, *(word for option in required if lines[option] is None for word in option.words)),
-            variables={**variables, **git},
-            file_lines=(*_place_lines(places), *in_file, *more_lines),
+            words=words,
+            variables={**more, **places, **git},
+            file_lines=tuple(in_file),
             secrets=tuple(sorted({secret for text in texts for secret in credentials.secrets_in(text)}, key=len))[::-1],
-            asks_for_packages=bool(locked.lines)
-            if locked
-            else any(option.name != "--constraint" for option in required),
+            sources=() if installer.command else _sources(spec, installer, configured, environ),
+            asks_for_packages=any(option.name != "--constraint" for option in required),
         )
 
     def mask(self, text: str) -> str:
@@ -148,106 +149,124 @@ def _required(spec: EnvironmentSpec) -> list[InstallOption]:
 def _file_line(option: InstallOption) -> str | None:
     """Return an option or requirement as a line of a requirements file; None for one that can only be a word."""
     value = option.value or ""
-    if option.name in ("--requirement", "--constraint"):
+    if option.names_requirements_file:
         return f"{option.name} {value}" if "://" in value else None
     if local := local_path(value):
         # One that is relative pip and uv take from elsewhere when it stands in a file.
-        value = f"{Path(local.path).absolute()}{local.rest if local.rest.startswith('[') else f' {local.rest}'}".strip()
-        if re.search(r"[\s#]", str(Path(local.path).absolute())):
+        path = str(Path(local.path).absolute())
+        if re.search(r"[\s#]", path):
             return None
+        value = f"{path}{local.rest if local.rest.startswith('[') else f' {local.rest}'}".strip()
     elif value.startswith("file:"):
         return None
     return f"{option.name} {value}".strip()
 
 
-def _of_pip(
-    others: Iterable[InstallOption], of_machine: Iterable[Setting], *, with_uv: bool
+def _for_uv(settings: Iterable[Setting], environ: Mapping[str, str]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return words and variables by which uv is told pip's settings, later ones of a kind in place of earlier ones."""
+    values: dict[str, list[str]] = {}
+    words = []
+    for setting in settings:
+        if setting.name in _UV_WORDS:
+            words.append(_UV_WORDS[setting.name].format(setting.value))
+        values.setdefault(setting.name, []).append(setting.value)
+    # pip passes over a folder that is not there. Of equal versions it takes the last index's, and uv the first one's.
+    values["find-links"] = [link for link in map(_link, values.get("find-links", ())) if link]
+    values["extra-index-url"] = values.get("extra-index-url", [])[::-1]
+    values["proxy"] = [each if "://" in each else f"http://{each}" for each in values.get("proxy", ())]
+    # pip reads these before --cert, and uv reads none of them.
+    bundles = [environ[name] for name in ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE") if environ.get(name)]
+    values["cert"] = [*values.get("cert", ()), *bundles]
+    variables = {}
+    for name, variables_of in _UV_VARIABLES.items():
+        if found := values.get(name):
+            told = ("," if name == "find-links" else " ").join(found) if name in _LISTS else found[-1]
+            variables.update(dict.fromkeys(variables_of, told))
+    if not any(name in {*environ, *variables} for name in _CERTIFICATES):
+        # pip trusts the certificates of the system too. The second is the name that an older uv knows.
+        variables |= {"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"}
+    return tuple(dict.fromkeys(words)), variables
+
+
+def _for_pip(
+    others: Iterable[InstallOption], settings: Iterable[Setting], configured: Iterable[Setting]
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """Return words and variables for pip. Its variables replace what it is configured with; its options add to that."""
-    others, of_machine = list(others), list(of_machine)
-    variables_of = _VARIABLES_OF_PIP | (_VARIABLES_OF_UV if with_uv else {})
-    # A path may hold blanks, at which pip parts a variable, and holds no credential.
-    moved = [option for option in others if option.name in variables_of and _is_address(option)]
     variables = {}
-    for name in dict.fromkeys(option.name for option in moved):
-        here = [option.value or "" for option in moved if option.name == name]
-        if with_uv and (variable := _VARIABLES_OF_UV.get(name)):
-            variables[variable] = ("," if name == "--find-links" else " ").join(here)
-        if variable := _VARIABLES_OF_PIP.get(name):
-            is_list = name in ("--extra-index-url", "--find-links")
-            before = [each.value for each in of_machine if is_list and f"--{each.name}" == name]
-            variables[variable] = " ".join([*before, *(here if is_list else here[-1:])])
-    return tuple(word for option in others if option not in moved for word in option.words), variables
+    for name, variable in _PIP_VARIABLES.items():
+        if given := [setting.value for setting in settings if setting.name == name]:
+            before = [setting.value for setting in configured if setting.name == name]
+            links = filter(None, map(_link, [*before, *given])) if name == "find-links" else [*before, *given]
+            variables[variable] = " ".join(links) if name in _LISTS else given[-1]
+    if variables and any(setting.name == "isolated" for setting in settings):
+        # The addresses were lost, and a package of that name from the public index was installed.
+        raise CosmosValueError(
+            "pip_install_options: with --isolated pip reads no variable, and so no address that it is given here "
+            f"({', '.join(variables)}). Leave it out; PIP_CONFIG_FILE=/dev/null keeps pip from its files."
+        )
+    return tuple(word for option in others if option.name[2:] not in _PIP_VARIABLES for word in option.words), variables
 
 
-def _place_lines(places: Iterable[InstallOption]) -> list[str]:
-    """Return lines of a requirements file that name places. There an index replaces those that were named before it."""
-    ordered = sorted(places, key=lambda option: option.name != "--index-url")
-    return [f"{option.name} {shlex.quote(option.value or '')}" for option in ordered]
+def _link(value: str) -> str:
+    """Return the address of a folder or page of links, without blanks or commas; empty where there is no folder."""
+    if "://" in value:
+        return value
+    path = Path(value).expanduser().absolute()
+    return path.as_uri() if path.exists() else ""
 
 
-def _more_variables(installer: Installer) -> dict[str, tuple[str, ...]]:
-    """Return, by the option, the variables of every tool that the installer may be."""
-    tables = {"uv": (_MORE_VARIABLES_OF_UV,), "pip": (_MORE_VARIABLES_OF_PIP,)}
-    of_tools = tables.get(installer.name, (_MORE_VARIABLES_OF_UV, _MORE_VARIABLES_OF_PIP))
-    names = {name for table in of_tools for name in table}
-    return {name: tuple(table[name] for table in of_tools if name in table) for name in names}
-
-
-def _without_credentials(
-    words: Iterable[str], variables_of: Mapping[str, tuple[str, ...]], of_machine: Iterable[Setting]
-) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Return the words in which no credential stands, and variables that say the rest.
-
-    :raises CosmosValueError: naming an option for which there is no variable.
-    """
-    parsed = list(requirement_files.parse(words))
-    telling = [option for option in parsed if _is_address(option) and any(map(credentials.secrets_in, option.words))]
-    variables: dict[str, str] = {}
-    moved: list[InstallOption] = []
-    for option in telling:
-        same = [each for each in parsed if variables_of.get(each.name) == variables_of.get(option.name)]
-        values = [each.value or "" for each in same]
-        # A tool takes its variable apart at blanks.
-        if option.name not in variables_of or any(re.search(r"\s", value) for value in values):
+def _refuse_credentials(words: Iterable[str]) -> None:
+    for word in words:
+        if credentials.secrets_in(word):
             raise CosmosValueError(
-                f"pip_install_options: {option.name or 'an argument'} = {credentials.mask(option.value or '')} holds a "
-                "credential, which would stand on the command line for everybody to read. Give it in .netrc, or by a "
-                "variable of the worker that the installer reads (HTTPS_PROXY for a proxy)."
+                f"pip_install_options: {credentials.mask(word)} holds a credential, which would stand on the command "
+                "line for everybody to read. Give it in .netrc, or by a variable that the installer reads."
             )
-        before = [each.value for each in of_machine if variables_of.get(f"--{each.name}") == variables_of[option.name]]
-        for variable in variables_of[option.name]:
-            here = [*before, *values] if variable.startswith("PIP_") else values
-            variables[variable] = " ".join(dict.fromkeys(here))
-        moved += same
-    return tuple(word for option in parsed if option not in moved for word in option.words), variables
 
 
-def _is_address(option: InstallOption) -> bool:
-    value = option.value or ""
-    return "://" in value or option.name == "--proxy"
+def _sources(
+    spec: EnvironmentSpec, installer: Installer, configured: Iterable[Setting], environ: Mapping[str, str]
+) -> tuple[str, ...]:
+    if spec.lock_file is not None:
+        return (str(spec.lock_file.absolute()),)
+    settings = [*configured, *given_settings(spec, environ)]
+
+    def of(name: str) -> list[str]:
+        told = [setting.value for setting in settings if setting.name == name]
+        own = [environ.get(each, "") for each in _UV_VARIABLES[name]] if installer.name == "uv" and not told else []
+        return told or [each for text in own for each in text.replace(",", " ").split()]
+
+    places = of("find-links")
+    if not any(setting.name == "no-index" for setting in settings):
+        places = [*(of("index-url")[-1:] or [""]), *of("extra-index-url"), *places]
+    return tuple(dict.fromkeys(map(_host, places)))
+
+
+def _host(address: str) -> str:
+    """Return the host of an address, or the folder of this machine that it is. No credentials."""
+    if not address:
+        return _DEFAULT_INDEX
+    parts = urlsplit(credentials.remove(address))
+    return parts.netloc or unquote(parts.path) if parts.scheme else credentials.mask(address)
 
 
 def _git_apart(lines: Iterable[str], environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """Variables with which git logs in, and the lines without user and password.
+    """Return variables with which git logs in, and the lines without user and password.
 
-    git writes the address on its own command line, and a header of its configuration never. A git before 2.31 reads no
-    configuration from variables: then the lines stay as they are.
+    git writes the address on its own command line, and a header of its configuration never. git reads its configuration
+    from variables since 2.31; an older one finds no login.
     """
     headers: dict[str, str] = {}
     apart = []
     for line in lines:
         users = credentials.found_in(line) if re.search(_GIT, line) else []
-        if not users or not _git_reads_variables(environ.get("PATH")):
-            apart.append(line)
-            continue
-        plain = credentials.remove(line)
-        address = urlsplit(re.split(_GIT, plain, maxsplit=1)[1].split()[0])
-        user, _, password = users[0].partition(":")
-        login = base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
-        path = address.path.partition("@")[0]
-        headers[f"http.{address.scheme}://{address.netloc}{path}.extraHeader"] = f"Authorization: Basic {login}"
-        apart.append(plain)
+        apart.append(credentials.remove(line) if users else line)
+        if users:
+            address = urlsplit(re.split(_GIT, apart[-1], maxsplit=1)[1].split()[0])
+            user, _, password = users[0].partition(":")
+            login = base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+            path = address.path.partition("@")[0]
+            headers[f"http.{address.scheme}://{address.netloc}{path}.extraHeader"] = f"Authorization: Basic {login}"
     if not headers:
         return {}, apart
     known = int(environ.get("GIT_CONFIG_COUNT") or 0)
@@ -255,12 +274,3 @@ def _git_apart(lines: Iterable[str], environ: Mapping[str, str]) -> tuple[dict[s
     for number, (name, value) in enumerate(headers.items(), start=known):
         variables |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
     return variables, apart
-
-
-def _git_reads_variables(path: str | None) -> bool:
-    git = shutil.which("git", path=path)
-    if git is None:
-        return True  # the installer says that there is none
-    asked = subprocess.run([git, "--version"], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-    found = re.search(r"(\d+)\.(\d+)", asked.stdout)
-    return found is None or (int(found[1]), int(found[2])) >= _GIT_WITH_VARIABLES

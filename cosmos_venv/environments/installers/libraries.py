@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from cosmos_venv.environments.post_install import distributions_in
@@ -20,12 +20,11 @@ _LIBRARY = re.compile(r"lib[^/]+\.(so|dylib)")
 _MODE = 0o644  # as installers write, whatever the umask of the worker is
 
 
-def copy_libraries(libraries: Iterable[Library], environment: Path, *, before: Collection[str] = ()) -> dict[str, int]:
+def copy_libraries(libraries: Iterable[Library], environment: Path) -> dict[str, int]:
     """Copy libraries into an environment, and return the size in bytes of each by its name.
 
     :param libraries: files, and distributions that are installed there.
     :param environment: directory of a virtual environment.
-    :param before: names of libraries of the same spec that were copied before.
     :raises VirtualenvBuildError: where a file cannot be read, or is no longer that of its digest, or a distribution
         holds no library, or two libraries have one name.
     """
@@ -33,25 +32,24 @@ def copy_libraries(libraries: Iterable[Library], environment: Path, *, before: C
     for library in libraries:
         for source in [Path(library.source)] if library.digest else _libraries_of(library.source, environment):
             name = library_name(source)
-            if name in copied or name in before:
+            if name in copied:
                 raise VirtualenvBuildError(
                     f"adbc_drivers: {library.source} brings {name}, and another driver of the list brought it before. "
                     "Name one of them."
                 )
-            copy = _copy(source, environment)
-            if library.digest and not _is_of_digest(library, copy):
+            copy = environment / "lib" / name
+            try:
+                shutil.copyfile(source, copy)
+                copy.chmod(_MODE)
+            except OSError as error:
+                words = os_errors.reason_of(error)
+                raise VirtualenvBuildError(
+                    f"adbc_drivers: {source} cannot be put into {copy.parent}: {words}."
+                ) from error
+            if library.digest and sha256_of_file(copy) != library.digest:
                 raise VirtualenvBuildError(f"{source} was changed while the environment was built. Try again.")
-            copied[copy.name] = copy.stat().st_size
+            copied[name] = copy.stat().st_size
     return copied
-
-
-def _is_of_digest(library: Library, copy: Path) -> bool:
-    try:
-        status = Path(library.source).stat()
-    except OSError:
-        return False
-    is_untouched = (status.st_size, status.st_mtime_ns) == library.size_and_mtime
-    return (is_untouched and copy.stat().st_size == status.st_size) or sha256_of_file(copy) == library.digest
 
 
 def _libraries_of(distribution: str, environment: Path) -> list[Path]:
@@ -66,28 +64,13 @@ def _libraries_of(distribution: str, environment: Path) -> list[Path]:
             f"adbc_drivers: the distribution {distribution} was not installed into the environment: the worker has it, "
             "or its marker does not apply. Name the path of a library."
         )
-    found = [Path(str(file.locate())) for each in installed for file in each.files or () if _is_library(file.name)]
-    if not found:
+    files = [file for each in installed for file in each.files or () if _LIBRARY.fullmatch(file.name)]
+    if not files:
         raise VirtualenvBuildError(
             f"adbc_drivers: the distribution {distribution} holds no shared library (lib….so). Name another one, or "
             "the path of a library."
         )
-    return found
-
-
-def _is_library(name: str) -> bool:
-    return _LIBRARY.fullmatch(name) is not None
-
-
-def _copy(source: Path, environment: Path) -> Path:
-    target = environment / "lib" / library_name(source)
-    try:
-        shutil.copyfile(source, target)
-        target.chmod(_MODE)
-    except OSError as error:
-        words = os_errors.reason_of(error)
-        raise VirtualenvBuildError(f"adbc_drivers: {source} cannot be put into {target.parent}: {words}.") from error
-    return target
+    return [Path(str(file.locate())) for file in files]
 
 
 def library_faults(

@@ -80,6 +80,19 @@ def configured_constraints(environ: Mapping[str, str]) -> Iterator[str]:
     yield from environ.get("UV_CONSTRAINT", "").split()
 
 
+def options_against_diversion(environ: Mapping[str, str], directory: Path) -> list[str]:
+    """Return words for ``pip install`` into a directory that overrule what would lead it somewhere else.
+
+    :param environ: as for ``pip_configuration``.
+    :param directory: the environment to install into.
+    :raises CosmosValueError: as ``pip_configuration``.
+    """
+    # An empty prefix or root would be the working directory.
+    home = {"target": "", "prefix": str(directory), "root": "/"}
+    said = {setting.name for setting in pip_configuration(environ)}
+    return [f"--{name}={value}" for name, value in home.items() if name in said]
+
+
 def _files(environ: Mapping[str, str]) -> list[Path]:
     """Return pip's configuration files, later ones win. ``pip --python`` reads none of a virtual environment."""
     named = environ.get("PIP_CONFIG_FILE", "")

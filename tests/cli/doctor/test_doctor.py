@@ -16,10 +16,9 @@ from cosmos_venv.cli import main
 from cosmos_venv.cli.doctor import lock_check
 from cosmos_venv.cli.doctor.check_result import CheckResult, Examined
 from cosmos_venv.cli.doctor.configuration_check import airflow_is_supported, settings_are_known_and_possible
-from cosmos_venv.cli.doctor.dbt_check import sockets_can_be_made
+from cosmos_venv.cli.doctor.dbt_check import sockets_can_be_made, try_index
 from cosmos_venv.cli.doctor.directory_check import directories_can_hold_environments, temporary_files_can_be_run
 from cosmos_venv.cli.doctor.lock_check import locks_lock
-from cosmos_venv.environments.installers.index_check import try_index
 from cosmos_venv.environments.spec import Interpreter
 from pytest_cosmos_venv import Wheelhouse
 from tests.environments.elsewhere import remounted, tmpfs, within

@@ -9,42 +9,51 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.installers.choice import InstallerPreference
-from cosmos_venv.environments.installers.pylock import locked_packages
-from cosmos_venv.environments.installers.pylock_resolution import Resolution, resolve
+from cosmos_venv.environments.installers.lock_files import Resolution, refuse_stale_lock, resolve
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
 from cosmos_venv.processes.cancellation import Cancellation
 from tests.environments.lock_files import sha256_of
-from tests.kit import MakeSpec
+from tests.kit import MakeReady, MakeSpec
+
+
+@pytest.mark.parametrize(
+    ("beside", "words"),
+    [
+        pytest.param(["hello~=1.0", "HELLO", "other; sys_platform == 'mars'", "./pkg", "-c x"], "", id="held"),
+        pytest.param(["hello>=2"], r"hello>=2 is wanted, and /pylock\.toml holds hello 1\.0\. Lock anew", id="version"),
+        pytest.param(["other[x]"], r"other\[x\] is wanted, and /pylock\.toml holds no other\. Lock anew", id="name"),
+    ],
+)
+def test_requirements_beside_a_lock_file_say_what_it_must_hold(beside: list[str], words: str) -> None:
+    spec = EnvironmentSpec(requirements=(*beside, "-r /pylock.toml"), interpreter=Interpreter.of())
+
+    if words:
+        with pytest.raises(CosmosValueError, match=f"py_requirements: {words}"):
+            refuse_stale_lock(spec, {"Hello": "1.0"})
+    else:
+        refuse_stale_lock(spec, {"Hello": "1.0"})
 
 
 def resolved(
-    spec: EnvironmentSpec,
-    target: Path,
-    *,
-    preference: InstallerPreference = "auto",
-    is_universal: bool = False,
-    lines: list[str] | None = None,
+    spec: EnvironmentSpec, target: Path, *, is_universal: bool = False, lines: list[str] | None = None
 ) -> Resolution:
     return resolve(
         spec,
         target,
-        preference=preference,
         is_universal=is_universal,
         cancellation=Cancellation(),
         report=(lines if lines is not None else []).append,
     )
 
 
-@pytest.mark.parametrize("preference", ["uv", "pip"])
 def test_it_holds_an_address_and_a_hash_and_says_for_which_python_and_platform_it_is(
-    tmp_path: Path, wheelhouse: Path, make_spec: MakeSpec, preference: InstallerPreference
+    tmp_path: Path, wheelhouse: Path, make_spec: MakeSpec
 ) -> None:
     wheel = wheelhouse / "hello-2.0-py3-none-any.whl"
     spec = make_spec("hello", options=("--upgrade", "--force-reinstall", "--require-hashes"))
 
-    found = resolved(spec, tmp_path / "pylock.toml", preference=preference)
+    found = resolved(spec, tmp_path / "pylock.toml")
 
     assert found.packages == 1
     assert found.text.splitlines()[:4] == [
@@ -57,17 +66,19 @@ def test_it_holds_an_address_and_a_hash_and_says_for_which_python_and_platform_i
     assert f'{{ url = "{wheel.as_uri()}", hashes = {{ sha256 = "{sha256_of(wheel)}" }} }}' in found.text
 
 
-def test_what_it_writes_is_what_a_build_takes(tmp_path: Path, wheelhouse: Path, make_spec: MakeSpec) -> None:
-    shutil.copytree(wheelhouse, tmp_path / "with blanks")
-    spec = replace(make_spec(), pip_install_options=("--no-index", "--find-links", str(tmp_path / "with blanks")))
-    file = tmp_path / "pylock.toml"
-
+def test_what_it_writes_is_what_a_build_takes(
+    tmp_path: Path, wheelhouse: Path, make_spec: MakeSpec, make_ready: MakeReady
+) -> None:
+    shutil.copytree(wheelhouse, tmp_path / "dags" / "with blanks")
+    spec = replace(make_spec(), pip_install_options=("--no-index", "-f", str(tmp_path / "dags" / "with blanks")))
+    file = tmp_path / "dags" / "pylock.toml"
     file.write_text(resolved(spec, file).text)
 
-    assert 'path = "with blanks/hello-2.0-py3-none-any.whl"' in file.read_text()
-    locked = locked_packages(replace(spec, requirements=("hello", f"-r {file}")))
-    assert locked is not None
-    assert locked.lines[0].startswith(f"hello @ {tmp_path.as_uri()}/with%20blanks/hello-2.0")
+    moved = Path(shutil.move(tmp_path / "dags", tmp_path / "moved")) / "pylock.toml"
+    environment = make_ready(tmp_path / "store", make_spec("hello", f"-r {moved}"))
+
+    assert 'path = "with blanks/hello-2.0-py3-none-any.whl"' in moved.read_text()
+    assert environment.record["pins"] == {"hello": "2.0"}
 
 
 def test_it_may_be_for_all_platforms(tmp_path: Path, make_spec: MakeSpec) -> None:
@@ -102,7 +113,7 @@ def test_no_credential_is_in_it_or_on_a_command_line(
     def text_for(*requirements: str, target: str) -> str:
         options = ("--no-index", "--find-links", f"{address}/")
         spec = EnvironmentSpec(requirements=requirements, pip_install_options=options, interpreter=Interpreter.of())
-        return resolved(spec, tmp_path / target, preference="auto", lines=lines).text
+        return resolved(spec, tmp_path / target, lines=lines).text
 
     texts = [
         text_for("hello", target="pylock.toml"),
@@ -117,40 +128,15 @@ def test_no_credential_is_in_it_or_on_a_command_line(
     assert command_lines.read_text().count("pip compile") == 3
 
 
-def test_a_folder_can_have_no_hash(tmp_path: Path, make_spec: MakeSpec) -> None:
+@pytest.mark.parametrize("target", ["pylock.toml", "requirements.txt"])
+def test_a_folder_can_have_no_hash(tmp_path: Path, make_spec: MakeSpec, target: str) -> None:
     (tmp_path / "pkg").mkdir()
     (tmp_path / "pkg" / "pyproject.toml").write_text('[project]\nname = "pkg"\nversion = "1"\n')
 
-    with pytest.raises(CosmosValueError, match=r"pkg.* no hash .*Build a wheel of it") as raised:
-        resolved(make_spec(f"pkg @ {(tmp_path / 'pkg').as_uri()}"), tmp_path / "pylock.toml")
-    assert "cosmos-venv-lock-" not in str(raised.value)
+    with pytest.raises(CosmosValueError, match=r"pkg.* no hash .*Build a wheel of it"):
+        resolved(make_spec(f"pkg @ {(tmp_path / 'pkg').as_uri()}"), tmp_path / target)
 
 
-@pytest.mark.parametrize(
-    ("script", "requirement", "words"),
-    [
-        pytest.param(
-            "exit 1", "--prefer-binary", "cannot be told what pip is told: --prefer-binary", id="of-pip-alone"
-        ),
-        pytest.param(None, "", r"uv resolves lock files, and is not on PATH\. Install it", id="no-uv"),
-    ],
-)
-def test_without_a_uv_that_can_it_says_so(
-    tmp_path: Path,
-    make_spec: MakeSpec,
-    script: str | None,
-    requirement: str,
-    words: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    (tmp_path / "bin").mkdir()
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    if script is None:
-        monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
-    else:
-        (tmp_path / "bin" / "uv").write_text(f"#!/bin/sh\n{script}\n")
-        (tmp_path / "bin" / "uv").chmod(0o755)
-    options = tuple(filter(None, [requirement]))
-
-    with pytest.raises(VirtualenvBuildError, match=words):
-        resolved(make_spec(options=options), tmp_path / "pylock.toml")
+def test_what_uv_says_is_told(tmp_path: Path, make_spec: MakeSpec) -> None:
+    with pytest.raises(VirtualenvBuildError, match=r"(?s)uv could not resolve hello==9.*It said:.*hello==9"):
+        resolved(make_spec("hello==9"), tmp_path / "pylock.toml")

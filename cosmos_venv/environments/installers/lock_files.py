@@ -1,0 +1,165 @@
+"""Lock files (PEP 751, ``pylock.toml``): resolved by uv, installed by uv.
+
+- The index has the hashes; an environment that is installed has none. uv refuses a file that has another one.
+- No credential gets into a lock file: whoever may read DAG files may read it.
+- A lock file says for which Python and platform it was resolved, so that another one refuses it instead of lacking
+  what only it needs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import unquote
+
+from cosmos_venv import credentials
+from cosmos_venv.environments import requirement_files
+from cosmos_venv.environments.installers.choice import choose_installer, installer_environment
+from cosmos_venv.environments.installers.command_line import InstallArguments
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
+from cosmos_venv.processes.cancellation import Cancellation
+from cosmos_venv.processes.guarded_process import run_guarded
+from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
+
+_ONLY_FOR_INSTALLING = ("--require-hashes", "--force-reinstall", "--ignore-installed", "--upgrade")
+_LAST_LINES = 20
+_SINCE_PYTHON = r"(?m)^requires-python = .*\n"
+_ADDRESS = r'\burl = "file://(?P<address>/[^"]*)"'
+
+
+def refuse_stale_lock(spec: EnvironmentSpec, pins: Mapping[str, str]) -> None:
+    """Refuse an installed lock file that does not hold what stands beside it by name.
+
+    :param spec: of the environment.
+    :param pins: version of each installed distribution.
+    :raises CosmosValueError: naming the requirement, and what the lock file holds.
+    """
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    versions = {canonicalize_name(name): version for name, version in pins.items()}
+    for text in spec.requirements:
+        if text.lstrip().startswith("-") or requirement_files.local_path(text) or requirement_files.is_url(text):
+            continue
+        wanted = Requirement(text)
+        version = versions.get(canonicalize_name(wanted.name))
+        # A marker is about the Python of the environment, which is not that of this process.
+        if wanted.marker is None and not (version and wanted.specifier.contains(version, prereleases=True)):
+            holds = f"{wanted.name} {version}" if version else f"no {wanted.name}"
+            raise CosmosValueError(
+                f"py_requirements: {credentials.mask(text)} is wanted, and {spec.lock_file} holds {holds}. Lock anew: "
+                "cosmos-venv env lock DAGFILE."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolution:
+    """The outcome of resolving requirements.
+
+    :param text: of the file that fixes them; no credential is in it.
+    :param packages: how many packages it holds.
+    """
+
+    text: str
+    packages: int
+
+
+def resolve(
+    spec: EnvironmentSpec,
+    target: Path,
+    *,
+    is_universal: bool = False,
+    cancellation: Cancellation,
+    report: Callable[[str], None],
+) -> Resolution:
+    """Resolve the requirements of a spec, and return the text of a file that fixes them.
+
+    :param spec: of the environment, without a lock file.
+    :param target: the file that will be written: a lock file by its name, else requirements with hashes.
+    :param is_universal: whether it is resolved for all platforms, and for later Pythons too.
+    :param cancellation: ends the resolving.
+    :param report: gets each line of uv's output, without credentials.
+    :raises CosmosValueError: when uv cannot be told a setting, or a package can have no hash.
+    :raises VirtualenvBuildError: when uv is not there, or finds no answer.
+    :raises CommandKilled: when ``cancellation`` was requested.
+    """
+    given = requirement_files.parse(spec.pip_install_options)
+    options = [word for option in given if option.name not in _ONLY_FOR_INSTALLING for word in option.words]
+    spec = replace(spec, pip_install_options=tuple(options))
+    installer = choose_installer("uv", spec, os.environ)
+    arguments = InstallArguments.of(spec, installer, os.environ)
+    is_lock_file = requirement_files.is_lock_file(target)
+    with scratch_folder("cosmos-venv-lock-") as scratch:
+        resolved = scratch / ("pylock.toml" if is_lock_file else "requirements.txt")
+        done = run_guarded(
+            [
+                *(installer.uv, "pip", "compile", "--python", spec.interpreter.executable),
+                *("--no-header", "--no-annotate", "--output-file", str(resolved)),
+                *(("--format", "pylock.toml") if is_lock_file else ("--generate-hashes",)),
+                *(["--universal"] if is_universal else []),
+                *_words(arguments, scratch),
+            ],
+            env={**installer_environment(os.environ, scratch), **arguments.variables},
+            keep_open=descriptors_of(scratch),
+            on_line=lambda line: report(arguments.mask(line)),
+            cancellation=cancellation,
+        )
+        if done.returncode:
+            said = [arguments.mask(line) for line in done.lines[-_LAST_LINES:]]
+            raise VirtualenvBuildError("\n".join([f"uv could not resolve {spec}. It said:", *said]))
+        text = credentials.remove(resolved.read_text(encoding="utf-8"))
+    packages = re.split(r"(?m)^\[\[packages\]\]$" if is_lock_file else r"(?m)^(?=[^\s#])", text)[1:]
+    for package in packages:
+        if re.search(r"(?m)^(vcs|directory) = ", package) or not re.search("sha(256|384|512)", package):
+            raise CosmosValueError(
+                f"py_requirements: {' '.join(package.split())} has no hash that could be checked. Build a wheel of it "
+                "(pip wheel), and require that: 'NAME @ file:///PATH/OF/THE.whl'."
+            )
+    if is_lock_file and not is_universal:
+        text = re.sub(_SINCE_PYTHON, _limits(spec), text, count=1)
+    wanted = " ".join(credentials.mask(", ".join(spec.requirements)).split())
+    header = f"# Resolved by cosmos-venv env lock, for: {wanted}\n"
+    return Resolution(text=header + _with_paths_from(target.parent, text), packages=len(packages))
+
+
+def _words(arguments: InstallArguments, scratch: Path) -> list[str]:
+    """Write the requirements into a file. Return the words of the command line that say the rest."""
+    lines, words = list(arguments.file_lines), []
+    for option in requirement_files.parse(arguments.words):
+        value = option.value or ""
+        if option.name == "--requirement":
+            words.append(value)
+        elif option.name in ("", "--editable"):  # a path with blanks: a word would be a file of requirements
+            lines.append(value if value.startswith("file:") else Path(value).absolute().as_uri())
+        else:
+            words += option.words
+    file = scratch / "wanted.txt"
+    file.touch(mode=0o600)
+    file.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    return [*words, str(file)]
+
+
+def _limits(spec: EnvironmentSpec) -> str:
+    """Return lines that say for which Python and platform a lock file is.
+
+    uv says only from which Python on; a later one may need packages that were not resolved for it.
+    """
+    release = ".".join(spec.interpreter.version.split(".")[:2])
+    system, machine, *_ = spec.interpreter.platform.split("-")
+    platform = f"sys_platform == '{system}' and platform_machine == '{machine}'"
+    return f'requires-python = "=={release}.*"\nenvironments = ["{platform}"]\n'
+
+
+def _with_paths_from(folder: Path, text: str) -> str:
+    """Return a lock file with paths in place of addresses below its folder, so that both can be moved together."""
+
+    def moved(found: re.Match[str]) -> str:
+        path = Path(unquote(found["address"]))
+        return f"path = {json.dumps(str(path.relative_to(folder)))}" if path.is_relative_to(folder) else found.group()
+
+    return re.sub(_ADDRESS, moved, text)
