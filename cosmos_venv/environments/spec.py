@@ -166,22 +166,10 @@ class Library:
 
     :param source: the absolute path of the file; or the name of a distribution that is installed and holds it.
     :param digest: SHA-256 of the file, 64 hex digits; empty for a distribution.
-    :param size_and_mtime: size in bytes and time of the last change in nanoseconds of the file with this digest:
-        nobody needs to read it again while both are the same. (0, 0): they are not known.
     """
 
     source: str
     digest: str = ""
-    size_and_mtime: tuple[int, int] = (0, 0)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Library:
-        """Return the same library in another process.
-
-        :param data: its fields by name, perhaps after a way through JSON.
-        """
-        size, mtime = data["size_and_mtime"]
-        return cls(source=data["source"], digest=data["digest"], size_and_mtime=(size, mtime))
 
     @property
     def name(self) -> str:
@@ -304,7 +292,7 @@ class EnvironmentSpec:
         known["requirements"] = tuple(known["requirements"])
         known["pip_install_options"] = tuple(known["pip_install_options"])
         known["interpreter"] = Interpreter(**known["interpreter"])
-        known["libraries"] = tuple(Library.from_dict(each) for each in known["libraries"])
+        known["libraries"] = tuple(Library(**each) for each in known["libraries"])
         spec = object.__new__(cls)
         vars(spec).update(known, digest=data["digest"])
         return spec

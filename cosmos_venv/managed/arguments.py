@@ -164,7 +164,6 @@ def _library(path: Path) -> Library:
     from cosmos_venv.managed import caches
 
     try:
-        status = path.stat()
         # Kept, by size and times: a driver has 70 MB, and each task asks for its digest.
         digest = digest_of_file(path, known=caches.kept_fingerprints())
     except OSError as error:
@@ -172,7 +171,7 @@ def _library(path: Path) -> Library:
             f"adbc_drivers: {path} cannot be read ({reason_of(error)}). Give the path of a shared library such as "
             f"libduckdb.so, or the name of a distribution that holds one.{_about_commas(str(path))}"
         ) from None
-    return Library(source=str(path), digest=digest, size_and_mtime=(status.st_size, status.st_mtime_ns))
+    return Library(source=str(path), digest=digest)
 
 
 def kept_directory(virtualenv_dir: str | Path | None, is_temporary: bool | str) -> Path | None:

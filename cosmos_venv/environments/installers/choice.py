@@ -74,7 +74,7 @@ _UNLESS_CONFIGURED = {
     "UV_INDEX_STRATEGY": "unsafe-best-match",  # the best version of all indexes, as pip ranks
     "UV_PREVIEW_FEATURES": "pylock",  # else each build of a lock file is told that this is new
 }
-_PIP_WAY_OUT = "choose pip ([cosmos_venv] virtualenv_installer = pip)"
+_PIP_WAY_OUT = "or choose pip, which takes no lock file ([cosmos_venv] virtualenv_installer = pip)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,15 +138,14 @@ def choose_installer(preference: InstallerPreference, spec: EnvironmentSpec, env
         return Installer(name="pip", reason="uv is not installed")
     if not uv:
         what = "uv was asked for" if preference == "uv" else f"uv installs the lock file {spec.lock_file}"
-        way_out = f"Install it (cosmos-venv[uv]){'' if spec.lock_file else f', or {_PIP_WAY_OUT}'}."
-        raise VirtualenvBuildError(f"{what}, and it is not on PATH. {way_out}")
+        raise VirtualenvBuildError(f"{what}, and it is not on PATH. Install it (cosmos-venv[uv]), {_PIP_WAY_OUT}.")
     # uv installed other versions beside those of the base Python, where pip would have been content with them.
     if spec.system_site_packages and not takes_uv:
         return Installer(name="pip", reason="packages of the base Python count for it, which uv does not look at")
     unknown = next(_unknown_to_uv(spec, environ), "")
     if unknown and takes_uv:
         raise CosmosValueError(
-            f"uv cannot be told {unknown}. Leave it out{'' if spec.lock_file else f', or {_PIP_WAY_OUT}'}. "
+            f"uv cannot be told {unknown}. Leave it out, {_PIP_WAY_OUT}. "
             "uv obeys its own settings in UV_… variables and in uv.toml."
         )
     if unknown:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -189,7 +189,7 @@ def _for_uv(settings: Iterable[Setting], environ: Mapping[str, str]) -> tuple[tu
 
 
 def _for_pip(
-    others: Iterable[InstallOption], settings: Iterable[Setting], configured: Iterable[Setting]
+    others: Iterable[InstallOption], settings: Sequence[Setting], configured: Sequence[Setting]
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """Return words and variables for pip. Its variables replace what it is configured with; its options add to that."""
     variables = {}

@@ -26,7 +26,7 @@ from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import run_guarded
 from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
 
-_ONLY_FOR_INSTALLING = ("--require-hashes", "--force-reinstall", "--ignore-installed", "--upgrade")
+_ONLY_FOR_INSTALLING = ("--require-hashes", "--upgrade")
 _LAST_LINES = 20
 _SINCE_PYTHON = r"(?m)^requires-python = .*\n"
 _ADDRESS = r'\burl = "file://(?P<address>/[^"]*)"'
@@ -136,7 +136,7 @@ def _words(arguments: InstallArguments, scratch: Path) -> list[str]:
             words.append(value)
         elif option.name in ("", "--editable"):  # a path with blanks: a word would be a file of requirements
             lines.append(value if value.startswith("file:") else Path(value).absolute().as_uri())
-        else:
+        elif option.name not in _ONLY_FOR_INSTALLING:
             words += option.words
     file = scratch / "wanted.txt"
     file.touch(mode=0o600)

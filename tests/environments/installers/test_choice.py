@@ -69,7 +69,7 @@ def test_a_setting_that_uv_cannot_be_told_means_pip_and_is_refused_where_uv_was_
 
     assert installer.name == "pip"
     assert installer.reason.startswith(f"uv cannot be told {reason}")
-    with pytest.raises(CosmosValueError, match=r"uv cannot be told .* or choose pip .*virtualenv_installer") as raised:
+    with pytest.raises(CosmosValueError, match=r"uv cannot be told .* or choose pip, .*virtualenv_installer") as raised:
         choose("uv", path_with_uv, *words, **variables)
     assert reason in str(raised.value)
 
