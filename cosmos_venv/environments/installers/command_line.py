@@ -55,6 +55,8 @@ _UV_WORDS = {
 }
 _LISTS = {"extra-index-url", "find-links", "trusted-host"}
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "UV_SYSTEM_CERTS", "UV_NATIVE_TLS")
+# uv takes no constraints and overrides beside a lock file, which was made under them.
+_BESIDE_A_LOCK_FILE = {"UV_CONSTRAINT": "", "UV_OVERRIDE": ""}
 _GIT = r"git\+(?=https?://)"
 _DEFAULT_INDEX = "the default index"  # of both tools: the same one
 
@@ -94,10 +96,7 @@ class InstallArguments:
         required = [option for option in given if option.name in _REQUIREMENTS]
         others = [option for option in given if option.name not in _REQUIREMENTS]
         settings = [Setting(name=option.name[2:], value=option.value or "") for option in others]
-        more: dict[str, str] = {}
         if spec.lock_file is not None:
-            # uv takes nothing beside a lock file, which was made under its constraints.
-            more["UV_CONSTRAINT"] = ""
             required = [option for option in required if requirement_files.is_lock_file(option.value or "")][:1]
         elif installer.name == "uv":
             limits = (f"--constraint={each.value}" for each in configured if each.name == "constraint")
@@ -119,7 +118,7 @@ class InstallArguments:
         texts = [*(option.value or "" for option in given), *(setting.value for setting in configured)]
         return cls(
             words=words,
-            variables={**more, **places, **git},
+            variables={**(_BESIDE_A_LOCK_FILE if spec.lock_file is not None else {}), **places, **git},
             file_lines=tuple(in_file),
             secrets=tuple(sorted({secret for text in texts for secret in credentials.secrets_in(text)}, key=len))[::-1],
             sources=() if installer.command else _sources(spec, installer, configured, environ),
