@@ -93,6 +93,8 @@ class InstallArguments:
         """
         given = [*requirement_files.parse(spec.pip_install_options), *_required(spec)]
         configured = pip_configuration(environ)
+        if installer.name == "uv":
+            configured = [each for each in configured if not _is_told_by_uvs_own_variable(each, environ)]
         required = [option for option in given if option.name in _REQUIREMENTS]
         others = [option for option in given if option.name not in _REQUIREMENTS]
         settings = [Setting(name=option.name[2:], value=option.value or "") for option in others]
@@ -133,6 +135,12 @@ class InstallArguments:
         for secret in self.secrets:
             text = text.replace(secret, credentials.MASK)
         return credentials.mask(text)
+
+
+def _is_told_by_uvs_own_variable(setting: Setting, environ: Mapping[str, str]) -> bool:
+    """Return whether a variable of uv alone says the same: whoever sets it means uv, and pip's configuration means pip."""
+    names = _UV_VARIABLES.get(setting.name, ())
+    return any(environ.get(name) for name in names if name.startswith("UV_"))
 
 
 def _required(spec: EnvironmentSpec) -> list[InstallOption]:

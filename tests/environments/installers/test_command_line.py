@@ -84,6 +84,14 @@ def test_uv_is_told_what_pip_is_told(
     assert arguments.file_lines == ("hello",)
 
 
+def test_uvs_own_variable_counts_before_what_pip_is_configured_with_and_an_option_before_both() -> None:
+    own = {"UV_FIND_LINKS": "/for-uv", "PIP_FIND_LINKS": "/for-pip", "PIP_INDEX_URL": "https://for-both"}
+
+    assert arguments_of(tool="uv", **own).variables == {"UV_DEFAULT_INDEX": "https://for-both", **SYSTEM_CERTIFICATES}
+    given = arguments_of(given=("--find-links", "https://given"), tool="uv", **own).variables
+    assert given["UV_FIND_LINKS"] == "https://given"
+
+
 def test_a_proxy_without_a_scheme_is_one_for_uv_too() -> None:
     variables = arguments_of(given=("--proxy", "u:s3cret@p:80"), tool="uv").variables
 
@@ -233,7 +241,7 @@ A, B = "https://user:s3cret@a.example:8443/simple?token=t0ken", "https://b.examp
     ("tool", "given", "variables", "expected"),
     [
         pytest.param("pip", [], {}, ["the default index"], id="nothing-said"),
-        pytest.param("uv", [], {"UV_DEFAULT_INDEX": B, "PIP_INDEX_URL": A}, ["a.example:8443"], id="as-pip-is-told"),
+        pytest.param("uv", [], {"UV_DEFAULT_INDEX": B, "PIP_INDEX_URL": A}, ["b.example"], id="uvs-own-variable"),
         pytest.param("uv", [], {"UV_DEFAULT_INDEX": B}, ["b.example"], id="as-uv-alone-is-told"),
         pytest.param("pip", ["-i", "https://u:s/cret@c.example/x"], {}, ["c.example"], id="unescaped"),
         pytest.param("pip", ["-i", B], {"PIP_EXTRA_INDEX_URL": A}, ["b.example", "a.example:8443"], id="extra"),
