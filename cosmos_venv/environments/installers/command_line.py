@@ -138,7 +138,7 @@ class InstallArguments:
 
 
 def _is_told_by_uvs_own_variable(setting: Setting, environ: Mapping[str, str]) -> bool:
-    """Return whether a variable of uv alone says the same: whoever sets it means uv, and pip's configuration means pip."""
+    """Return whether a variable that uv alone reads says the same: whoever sets it means uv."""
     names = _UV_VARIABLES.get(setting.name, ())
     return any(environ.get(name) for name in names if name.startswith("UV_"))
 
