@@ -102,18 +102,18 @@ class DbtOfCommands:
             return list(pool.map(lambda words: self._answer(folder, words), commands))
 
     def _answer(self, folder: Path, words: list[str]) -> list[str]:
-        done = self._run(folder, list_command(words))
+        # Two dbt 2 with one target folder read the generic tests there that the other one is writing: tests were
+        # missing in one of a hundred answers.
+        with tempfile.TemporaryDirectory() as target:
+            done = self._run(folder, [*list_command(words), "--target-path", target])
         if done.returncode:
             return [f"error: {done.stdout}{done.stderr}"]
         return sorted(json.loads(line)["unique_id"] for line in done.stdout.splitlines() if line.startswith("{"))
 
     def _run(self, folder: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
         places = ["--project-dir", str(folder), "--profiles-dir", str(folder)]
-        # Two dbt 2 with one target folder read the generic tests there that the other one is writing: tests were
-        # missing in one of a hundred answers.
-        with tempfile.TemporaryDirectory() as target:
-            command = [str(self._dbt), *words, *places, "--target-path", target]
-            return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=_ENVIRONMENT)
+        command = [str(self._dbt), *words, *places]
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=_ENVIRONMENT)
 
 
 _ENVIRONMENT = {**os.environ, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
