@@ -11,7 +11,7 @@ import psutil
 
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.layout import StorePolicy
+from cosmos_venv.environments.layout import PruneLimits
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter, Library
 from pytest_cosmos_venv import DbtCall
 
@@ -45,7 +45,7 @@ class MakeSpec(Protocol):
 class MakeReady(Protocol):
     """Build the environment of a spec in a store, or find it there, and give up its lease.
 
-    ``lines`` gets what is reported; ``policy`` is that of the store.
+    ``lines`` gets what is reported; ``limits`` prune the store.
     """
 
     def __call__(
@@ -55,7 +55,7 @@ class MakeReady(Protocol):
         *,
         preference: str = "uv",
         lines: list[str] | None = None,
-        policy: StorePolicy | None = None,
+        limits: PruneLimits | None = None,
     ) -> Environment: ...
 
 

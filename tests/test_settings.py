@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv import settings
-from cosmos_venv.environments.layout import DAY, PruneLimits, StorePolicy
+from cosmos_venv.environments.layout import DAY, PruneLimits
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.managed import from_settings
 
@@ -60,19 +60,18 @@ def test_a_value_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, key: s
 
 def test_limits_of_a_store_can_be_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     by_default = PruneLimits(max_age=30 * DAY, max_count=10, max_bytes=0, min_age=DAY)
-    assert from_settings.store_policy() == StorePolicy(limits=by_default, keep_failed=False)
+    assert from_settings.prune_limits() == by_default
 
     for name, value in {
         "PRUNE_MAX_AGE_DAYS": "7",
         "PRUNE_MAX_COUNT": "3",
         "PRUNE_MAX_BYTES": "5000000000",
         "PRUNE_MIN_AGE": "60",
-        "KEEP_FAILED": "True",
     }.items():
         monkeypatch.setenv(f"AIRFLOW__COSMOS_VENV__VIRTUALENV_{name}", value)
 
     limits = PruneLimits(max_age=7 * DAY, max_count=3, max_bytes=5_000_000_000, min_age=60)
-    assert from_settings.store_policy() == StorePolicy(limits=limits, keep_failed=True)
+    assert from_settings.prune_limits() == limits
 
 
 def test_an_unknown_name_says_what_there_is() -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from cosmos_venv import credentials
 from cosmos_venv.environments.environment import Damaged
-from cosmos_venv.environments.layout import StorePolicy, builder_of
+from cosmos_venv.environments.layout import PruneLimits, builder_of
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
@@ -43,7 +43,7 @@ def build_detached(
     directory_mode: int | None = None,
     wait: float | None,
     report: Callable[[str], None],
-    policy: StorePolicy | None = None,
+    limits: PruneLimits | None = None,
     instead_of: Damaged | None = None,
     entry: str = "cosmos_venv.environments.detached:build",
     variables: Mapping[str, str] | None = None,
@@ -57,7 +57,7 @@ def build_detached(
     :param directory_mode: permissions of directories that are made; None: as for ``StoreLayout``.
     :param wait: seconds to wait at most; None: until the builder has ended.
     :param report: gets lines for the log.
-    :param policy: how the builder tidies the directory's other environments afterwards; None: not at all.
+    :param limits: by which the builder prunes the directory's other environments afterwards; None: nothing is pruned.
     :param instead_of: a build that is not ready, although it is published; None: none is known.
     :param entry: the function of the builder process, as ``module:name``; it calls ``build`` of this module.
     :param variables: environment variables for that function; they may hold credentials. None: none.
@@ -75,7 +75,7 @@ def build_detached(
         spec=spec,
         preference=preference,
         max_tries=max_tries,
-        policy=policy or StorePolicy(),
+        limits=limits,
         instead_of=instead_of,
         variables=variables or {},
     )
@@ -109,7 +109,7 @@ class _BuildRequest:
     spec: EnvironmentSpec
     preference: InstallerPreference
     max_tries: int
-    policy: StorePolicy
+    limits: PruneLimits | None
     instead_of: Damaged | None
     variables: Mapping[str, str]
 
@@ -126,7 +126,7 @@ class _BuildRequest:
     def from_json(cls, text: str) -> _BuildRequest:
         data = json.loads(text)
         data["spec"] = EnvironmentSpec.from_dict(data["spec"])
-        data["policy"] = StorePolicy.from_dict(data["policy"])
+        data["limits"] = data["limits"] and PruneLimits(**data["limits"])
         if damaged := data["instead_of"]:
             data["instead_of"] = Damaged(path=Path(damaged["path"]), faults=tuple(damaged["faults"]))
         if isinstance(handed_down := data["preference"], dict):
@@ -163,7 +163,7 @@ def build(
             instead_of=wanted.instead_of,
             cancellation=cancellation,
             report=partial(print, flush=True),
-            policy=wanted.policy,
+            limits=wanted.limits,
             remote=remote,
         ):
             return ""

@@ -10,11 +10,10 @@ import errno
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.files import os_errors
@@ -35,9 +34,7 @@ _ANOTHER = "or choose another directory."
 _OF_A_DISK = {*os_errors.FULL, errno.EROFS}
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-# Names of a failed build that is kept, and of its log. They are no rubbish, and no task finds them.
-KEPT_ENDINGS = {".failed", ".failed.log"}
-_ENDINGS = {"", ".lease", ".json", ".rubbish", ".upgrade-failed", *KEPT_ENDINGS}
+_ENDINGS = {"", ".lease", ".json", ".rubbish", ".upgrade-failed"}
 
 LONGEST_UPGRADE_PAUSE = 3600.0
 """Seconds until a failed upgrade is tried again; less where upgrades are wanted more often."""
@@ -99,27 +96,6 @@ class PruneLimits:
         for field in fields(self):
             if getattr(self, field.name) < 0:
                 raise CosmosValueError(f"{field.name} is {getattr(self, field.name)}: give 0 (no limit) or more.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class StorePolicy:
-    """The rules by which a store is tidied with each build.
-
-    :param limits: what is pruned after the build; None: nothing is.
-    :param keep_failed: whether the last failed build of an environment stays, with its log.
-    """
-
-    limits: PruneLimits | None = None
-    keep_failed: bool = False
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> StorePolicy:
-        """Return the policy of which ``dataclasses.asdict`` made a dictionary.
-
-        :param data: that dictionary, perhaps after a way through JSON.
-        """
-        limits = data["limits"]
-        return cls(limits=limits and PruneLimits(**limits), keep_failed=data["keep_failed"])
 
 
 class StoreLayout:
@@ -248,22 +224,6 @@ def rubbish_path(build: Path) -> Path:
     return build.with_name(f"{build.name}.rubbish")
 
 
-def failed_path(build: Path) -> Path:
-    """Return the name that a failed build has while it is kept.
-
-    :param build: the name that it was built under.
-    """
-    return build.with_name(f"{build.name}.failed")
-
-
-def failed_log(build: Path) -> Path:
-    """Return the file that keeps what was said while a build failed.
-
-    :param build: the name that it was built under.
-    """
-    return build.with_name(f"{build.name}.failed.log")
-
-
 def build_names(store: StoreLayout) -> dict[str, set[str]]:
     """Return the names of all builds of which anything is left.
 
@@ -292,14 +252,13 @@ def published_names(store: StoreLayout) -> dict[str, str]:
 
 
 def unpublished(store: StoreLayout) -> list[Path]:
-    """Return the builds that no link leads to, without those that are kept because they failed.
+    """Return the builds that no link leads to.
 
     :param store: a store whose directories exist.
     :raises OSError: when one of them cannot be read.
     """
     # A lease alone makes a name too: a builder that was killed before it made its directory leaves only that.
-    names = {name for name, endings in build_names(store).items() if endings - KEPT_ENDINGS}
-    return [store.builds / name for name in sorted(names - set(published_names(store).values()))]
+    return [store.builds / name for name in sorted({*build_names(store)} - {*published_names(store).values()})]
 
 
 def builder_of(store: StoreLayout, digest: str) -> DetachedWork:

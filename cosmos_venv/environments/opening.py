@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv.environments.environment import BuildRecord, Damaged, Environment, write_record
-from cosmos_venv.environments.layout import LONGEST_UPGRADE_PAUSE, StorePolicy, upgrade_failed_recently
+from cosmos_venv.environments.layout import LONGEST_UPGRADE_PAUSE, PruneLimits, upgrade_failed_recently
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvError
@@ -43,7 +43,7 @@ def open_environment(
     cancellation: Cancellation,
     report: Callable[[str], None],
     warn: Callable[[str], None] | None = None,
-    policy: StorePolicy | None = None,
+    limits: PruneLimits | None = None,
     remote: Callable[[], RemoteStore | None] = lambda: None,
 ) -> Iterator[Environment]:
     """Open the environment, built first when it is not there yet, and keep it for as long as the block runs.
@@ -60,7 +60,8 @@ def open_environment(
     :param cancellation: ends waiting and building.
     :param report: gets lines for the task's log.
     :param warn: gets lines that somebody should act on; None: ``report`` does.
-    :param policy: how the directory's other environments are tidied when this one had to be built; None: nothing is.
+    :param limits: by which the directory's other environments are pruned when this one had to be built; None: nothing
+        is pruned.
     :param remote: called where it is missing here; gives the environments of other machines, or None.
     :raises CosmosValueError: when ``virtualenv_dir`` is a file.
     :raises VirtualenvBuildError: when it cannot be built.
@@ -81,7 +82,7 @@ def open_environment(
             cancellation=cancellation,
             report=report,
             warn=warn,
-            policy=policy,
+            limits=limits,
             remote=remote(),
         )
         if environment is None:

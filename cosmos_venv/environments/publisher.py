@@ -23,7 +23,7 @@ from cosmos_venv.environments.installers.choice import Installer, InstallerPrefe
 from cosmos_venv.environments.layout import (
     BUILD_NAME,
     LONGEST_UPGRADE_PAUSE,
-    StorePolicy,
+    PruneLimits,
     note_failed_upgrade,
     upgrade_failed_recently,
 )
@@ -87,7 +87,7 @@ class Publisher:
     :param cancellation: ends waiting and building.
     :param report: gets lines for the task's log.
     :param warn: gets lines that somebody should act on; None: ``report`` does.
-    :param policy: how the other environments are tidied afterwards; None: nothing is pruned or kept.
+    :param limits: by which the other environments are pruned afterwards; None: nothing is pruned.
     :param remote: environments of other machines, where it is looked for first and put afterwards; None: none.
     """
 
@@ -100,7 +100,7 @@ class Publisher:
         cancellation: Cancellation,
         report: Callable[[str], None],
         warn: Callable[[str], None] | None = None,
-        policy: StorePolicy | None = None,
+        limits: PruneLimits | None = None,
         remote: RemoteStore | None = None,
     ) -> None:
         self._store = store
@@ -109,8 +109,7 @@ class Publisher:
         self._cancellation = cancellation
         self._report = report
         self._warn = warn or report
-        self._policy = policy or StorePolicy()
-        self._said: list[str] = []
+        self._limits = limits
         self._retired: list[Removal] = []
         self._rubbish: list[Path] = []
         self._lock = VirtualenvLock(store.directory, progress=self._progress)
@@ -249,9 +248,9 @@ class Publisher:
             environment = self._store.environment_of(self._spec, build, lease=lease, was_built=True)
             self._retire_surplus()
             return environment
-        except BaseException as error:
+        except BaseException:
             lease.close()
-            self._clean_up(build, error)
+            self._clean_up(build)
             raise
 
     def _installer(self, preference: InstallerPreference) -> Installer:
@@ -331,7 +330,6 @@ class Publisher:
 
     def _hear(self, build: Path, line: str) -> None:
         _show_progress(build)
-        self._said.append(line)
         self._report(line)
 
     def _tick(self, build: Path, activity: Activity) -> None:
@@ -378,11 +376,10 @@ class Publisher:
         """Prune the store. Whatever goes wrong with other environments is a line in the log: the task has what it asked
         for.
         """
-        limits = self._policy.limits
-        if limits is None:
+        if self._limits is None:
             return
         with self._reporting_failed_pruning():
-            self._retired = retire_surplus(self._store, limits, now=time.time())
+            self._retired = retire_surplus(self._store, self._limits, now=time.time())
             cleanup.mend_launchers(self._store, self._report)
 
     def _delete_retired(self, environment: Environment) -> None:
@@ -411,17 +408,13 @@ class Publisher:
         except (OSError, VirtualenvError, CosmosValueError) as error:
             self._report(f"{self._store.root} is not pruned: {error}")
 
-    def _clean_up(self, build: Path, error: BaseException) -> None:
-        """Retire what came to nothing, or keep it where that is wanted. The error that ended it is the one to tell."""
+    def _clean_up(self, build: Path) -> None:
+        """Retire what came to nothing. The error that ended it is the one to tell."""
         with cleanup.reporting_failed_removal(build, self._report):
             # A signal handler may raise after the publishing too: then others use the build already.
             if self._store.published(self._spec.digest) == build:
                 return
-            if self._policy.keep_failed and isinstance(error, VirtualenvBuildError):
-                self._rubbish += cleanup.keep_failed(self._store, build, [*self._said, str(error)])
-                self._report(f"What there is of it is kept in {layout.failed_path(build)}.")
-            else:
-                self._rubbish += cleanup.retire_unused(self._store, build)
+            self._rubbish += cleanup.retire_unused(self._store, build)
 
     def _progress(self) -> object:
         """Return what is visible of a build under way: when its installer last spoke or wrote, and how much is

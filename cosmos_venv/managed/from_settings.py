@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv import settings
-from cosmos_venv.environments.layout import DAY, PruneLimits, StorePolicy
+from cosmos_venv.environments.layout import DAY, PruneLimits
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files import permissions
@@ -30,14 +30,6 @@ def prune_limits() -> PruneLimits:
         max_bytes=settings.virtualenv_prune_max_bytes,
         min_age=settings.virtualenv_prune_min_age,
     )
-
-
-def store_policy() -> StorePolicy:
-    """Return the rules by which a ``virtualenv_dir`` is tidied with each build, as they are configured.
-
-    :raises CosmosValueError: naming the setting that is negative.
-    """
-    return StorePolicy(limits=prune_limits(), keep_failed=settings.virtualenv_keep_failed)
 
 
 def directory_mode() -> int | None:

@@ -26,7 +26,7 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore, find_first, stores_of
 from cosmos_venv.exceptions import VirtualenvBeingBuilt, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.managed.arguments import VirtualenvArguments
-from cosmos_venv.managed.from_settings import directory_mode, environment_store, installer, store_policy
+from cosmos_venv.managed.from_settings import directory_mode, environment_store, installer, prune_limits
 from cosmos_venv.processes.cancellation import Cancellation
 
 if TYPE_CHECKING:
@@ -187,8 +187,6 @@ def environment_for_parsing(
                 yield ready
             return
         _refuse_to_build(arguments, spec, directory)
-        for line in _near_misses(spec):
-            report(line)
         # Only here: a parse that finds its environment has no use for it.
         from cosmos_venv.environments.detached import build_detached
 
@@ -207,7 +205,7 @@ def environment_for_parsing(
                 directory_mode=directory_mode(),
                 wait=seconds_for_a_parse(),
                 report=report,
-                policy=store_policy(),
+                limits=prune_limits(),
                 instead_of=instead_of,
                 **more,
             )
@@ -262,8 +260,6 @@ def _kept_environment(
             yield ready
         return
     _refuse_to_build(arguments, spec, directory)
-    for line in _near_misses(spec) if foreground is None else ():
-        report(line)
     began = time.monotonic()
     with open_environment(
         environment_store(directory),
@@ -276,7 +272,7 @@ def _kept_environment(
         report=report,
         warn=warn,
         # What an image is filled with is used through the search path, which notes no use: nothing there is old.
-        policy=store_policy() if foreground is None else None,
+        limits=prune_limits() if foreground is None else None,
         remote=partial(_remote, warn or report) if source is None else lambda: source,
     ) as environment:
         if environment.was_built and foreground is not None:
@@ -383,14 +379,4 @@ def _refuse_to_build(arguments: VirtualenvArguments, spec: EnvironmentSpec, dire
         + ", and [cosmos_venv] virtualenv_build is never. Build it beforehand: "
         + _warm_command(arguments, directory)
         + "".join(f". {line}" for line in said)
-        + "".join(f". {line}" for line in _near_misses(spec))
     )
-
-
-def _near_misses(spec: EnvironmentSpec) -> list[str]:
-    """Return sentences on environments of the search path that are of no use with the Python of this worker."""
-    if not settings.virtualenv_search_path:
-        return []
-    from cosmos_venv.environments.maintenance.near_misses import near_misses  # for a task that builds, or fails
-
-    return list(near_misses(stores_of(settings.virtualenv_search_path), spec))

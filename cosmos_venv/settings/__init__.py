@@ -73,7 +73,6 @@ virtualenv_prune_max_age_days: int
 virtualenv_prune_max_count: int
 virtualenv_prune_max_bytes: int
 virtualenv_prune_min_age: int
-virtualenv_keep_failed: bool
 virtualenv_search_path: str
 remote_cache_packages: bool
 remote_cache_parse_files: bool

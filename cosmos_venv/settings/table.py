@@ -258,12 +258,6 @@ SETTINGS: dict[str, Setting] = {
         meaning="Seconds after its last use for which an environment is kept, even if it is beyond the other limits.",
         is_also_cosmos=False,
     ),
-    "virtualenv_keep_failed": Setting(
-        default=False,
-        meaning="Whether the last failed build of each environment is kept beside its log, until it is "
-        "virtualenv_prune_max_age_days old.",
-        is_also_cosmos=False,
-    ),
     "virtualenv_search_path": Setting(
         default="",
         meaning="Directories that are searched before virtualenv_dir, in this order, separated as in PATH. They are "

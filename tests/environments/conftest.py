@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.layout import StorePolicy
+from cosmos_venv.environments.layout import PruneLimits
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.environments.store import EnvironmentStore
@@ -84,7 +84,7 @@ def make_ready() -> MakeReady:
         *,
         preference: str = "uv",
         lines: list[str] | None = None,
-        policy: StorePolicy | None = None,
+        limits: PruneLimits | None = None,
     ) -> Environment:
         with open_environment(
             EnvironmentStore(directory),
@@ -93,7 +93,7 @@ def make_ready() -> MakeReady:
             max_tries=5,
             cancellation=Cancellation(),
             report=(lines if lines is not None else []).append,
-            policy=policy,
+            limits=limits,
         ) as environment:
             return environment
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.layout import StorePolicy
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
@@ -61,9 +60,8 @@ def test_what_dead_builders_left_is_removed_by_the_next(
     assert not (tmp_path / ".cosmos_virtualenv.lock.left").exists()
 
 
-@pytest.mark.parametrize("keep_failed", [False, True], ids=["failures-go", "failures-are-kept"])
 def test_a_request_to_end_while_installing_is_no_failure_and_leaves_nothing(
-    tmp_path: Path, slow_spec: EnvironmentSpec, wait_for_backend: WaitForBackend, keep_failed: bool
+    tmp_path: Path, slow_spec: EnvironmentSpec, wait_for_backend: WaitForBackend
 ) -> None:
     backends: list[int] = []
     cancellation = Cancellation()
@@ -82,7 +80,6 @@ def test_a_request_to_end_while_installing_is_no_failure_and_leaves_nothing(
             max_tries=0,
             cancellation=cancellation,
             report=print,
-            policy=StorePolicy(keep_failed=keep_failed),
         ),
     ):
         pytest.fail("it was to end")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.layout import StorePolicy
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import VirtualenvBuildError
 from tests.environments.elsewhere import USE, uses_of, within
@@ -33,17 +32,17 @@ class Watching(list[str]):
         return sorted(path.name.partition("-")[2] for path in self._builds.iterdir())
 
 
-def fail(make_ready: MakeReady, directory: Path, spec: EnvironmentSpec, *, keep_failed: bool) -> Watching:
+def fail(make_ready: MakeReady, directory: Path, spec: EnvironmentSpec) -> Watching:
     watching = Watching(directory)
     with pytest.raises(VirtualenvBuildError, match="hello is mute"):
-        make_ready(directory, spec, lines=watching, policy=StorePolicy(keep_failed=keep_failed))
+        make_ready(directory, spec, lines=watching)
     return watching
 
 
 def test_a_build_that_failed_is_deleted_after_the_release(
     tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
-    watching = fail(make_ready, tmp_path, make_spec(check=MUTE), keep_failed=False)
+    watching = fail(make_ready, tmp_path, make_spec(check=MUTE))
 
     assert watching.at_release == ["1.rubbish"]
     assert watching.endings() == []

@@ -21,7 +21,7 @@ import pytest
 
 from cosmos_venv.environments import publisher
 from cosmos_venv.environments.environment import BuildRecord, Damaged, RecordedInstaller
-from cosmos_venv.environments.layout import PruneLimits, StorePolicy
+from cosmos_venv.environments.layout import PruneLimits
 from cosmos_venv.environments.maintenance.pruner import prune
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.publisher import Publisher
@@ -87,7 +87,7 @@ def upgrade(contender: ExploredContender) -> bool:
 
 def retire(contender: ExploredContender) -> bool:
     """A task of another environment, which leaves no room for a second one."""
-    return used(contender, spec("other"), policy=StorePolicy(limits=PruneLimits(max_count=1, min_age=0)))
+    return used(contender, spec("other"), limits=PruneLimits(max_count=1, min_age=0))
 
 
 def rebuild(contender: ExploredContender) -> bool:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.managed import resolve
 from cosmos_venv.managed.arguments import VirtualenvArguments
 from cosmos_venv.processes.cancellation import Cancellation
@@ -21,7 +20,6 @@ from pytest_cosmos_venv import Wheelhouse
 def one_environment_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_PRUNE_MAX_COUNT", "1")
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_PRUNE_MIN_AGE", "60")
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_KEEP_FAILED", "True")
 
 
 def arguments(wheelhouse: Wheelhouse, *requirements: str) -> VirtualenvArguments:
@@ -52,13 +50,3 @@ def test_who_builds_prunes(
 
     assert second.exists()
     assert not first.exists()
-
-
-@pytest.mark.parametrize("build", [task, parse])
-def test_who_fails_to_build_keeps_what_there_is(
-    build: Callable[[VirtualenvArguments, Path], Path], tmp_path: Path, fake_dbt_wheels: Wheelhouse
-) -> None:
-    with pytest.raises(VirtualenvError):
-        build(arguments(fake_dbt_wheels, "dbt-nosuchwarehouse"), tmp_path)
-
-    assert list(tmp_path.glob("envs-v1/builds/*-1.failed.log"))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import platform
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -34,29 +32,6 @@ def test_an_environment_of_the_search_path_is_used_and_virtualenv_dir_not_made(
 
     assert len({call.prefix for call in dbt_calls()}) == 1
     assert not (tmp_path / "own").exists()
-
-
-def test_an_environment_of_the_search_path_with_another_python_is_named_with_the_way_out(
-    make_operator: MakeOperator,
-    kept_directory: Path,
-    tmp_path: Path,
-    configure: Configure,
-    other_python: str,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    make_operator().execute({})
-    configure(virtualenv_search_path=kept_directory)
-    said = rf"{kept_directory} holds it, made of cpython {platform.python_version()} at \S+, and the task has cpython 3"
-    operator = make_operator(virtualenv_dir=tmp_path / "own", py_executable=other_python)
-
-    operator.execute({})
-    log = capsys.readouterr().out
-    configure(virtualenv_build="never")
-    operator = make_operator(virtualenv_dir=tmp_path / "other", py_executable=other_python)
-    with pytest.raises(AirflowException, match=said):
-        operator.execute({})
-
-    assert re.search(said, log)
 
 
 def test_what_the_search_path_lacks_is_built_in_virtualenv_dir_unless_that_is_forbidden(

@@ -14,7 +14,6 @@ from rich.filesize import decimal
 
 from cosmos_venv.cli.output import OK, WRONG, print_json, print_lines, print_table, steps
 from cosmos_venv.dbt.installation import DBT_CHECK, DBT_DISTRIBUTIONS, PARTS_OF_DBT
-from cosmos_venv.environments.layout import failed_log
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.maintenance.inventory import (
     StoredBuild,
@@ -135,7 +134,6 @@ def as_data(stored: StoredBuild, *, pins: bool = False) -> dict[str, Any]:
         "last_used": _instant(stored.last_used),
         "bytes": stored.bytes_on_disk,
         "path": str(stored.path),
-        "log": str(failed_log(stored.build)) if stored.state == "failed" else None,
         "dbt": dbt_of(stored.record.pins) if stored.record else {},
         "record": record,
         "record_fault": stored.record_fault or None,
@@ -245,8 +243,6 @@ def _described(stored: StoredBuild) -> list[str]:
         f"  last used   {_instant(stored.last_used) or 'never'}",
         f"  on disk     {decimal(stored.bytes_on_disk)}",
     ]
-    if stored.state == "failed":
-        lines.append(f"  log         {failed_log(stored.build)}")
     if stored.record_fault:
         lines.append(f"  record      {stored.record_fault}")
     return [*lines, *_recorded(stored)]

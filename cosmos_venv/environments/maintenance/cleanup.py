@@ -2,7 +2,7 @@
 
 - A build goes in steps, any of which may be the last before a kill: the link goes first, then the build gets the name
   of rubbish, then its record and its lease go. The next builder finds the rest.
-- The caller of ``retire``, ``sweep``, ``sweep_links`` or ``keep_failed`` holds the directory's lock: no living builder
+- The caller of ``retire``, ``sweep`` or ``sweep_links`` holds the directory's lock: no living builder
   is at work then.
 - ``delete`` takes its time and needs no lock: nobody should wait for it.
 """
@@ -12,18 +12,14 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from cosmos_venv.environments.layout import (
-    KEPT_ENDINGS,
     LOCK_FILENAME,
     StoreLayout,
-    build_names,
     builders_of,
-    failed_log,
-    failed_path,
     failure_file,
     published_names,
     rubbish_path,
@@ -121,43 +117,6 @@ def delete(build: Path) -> None:
     :raises OSError: when something in it cannot be deleted.
     """
     remove(rubbish_path(build))
-
-
-def keep_failed(store: StoreLayout, build: Path, lines: Iterable[str]) -> list[Path]:
-    """Keep a build that failed, and what was said, in place of the one of the same digest that failed before.
-
-    :param store: where it stands.
-    :param build: its directory.
-    :param lines: what was said, for its log.
-    :returns: builds of which something is left for ``delete``.
-    :raises OSError: when a step is not permitted.
-    """
-    digest = build.name.partition("-")[0]
-    names = [name for name, endings in build_names(store).items() if endings & KEPT_ENDINGS and name.startswith(digest)]
-    earlier = [store.builds / name for name in names]
-    for each in earlier:
-        _retire_failed(each)
-    durable_files.write_anew(failed_log(build), "".join(f"{line}\n" for line in lines))
-    if not retire(store, build) and rubbish_path(build).exists():
-        rubbish_path(build).rename(failed_path(build))
-    return earlier
-
-
-def _retire_failed(build: Path) -> None:
-    if os.path.lexists(failed_path(build)):
-        failed_path(build).rename(rubbish_path(build))
-    durable_files.remove(failed_log(build))
-
-
-def delete_failed(build: Path) -> None:
-    """Delete what was kept of a build that failed.
-
-    :param build: the name that it was built under.
-    :raises OSError: when something in it cannot be deleted.
-    """
-    remove(failed_path(build))
-    # Last: while it is there, what is left of the directory is found again.
-    durable_files.remove(failed_log(build))
 
 
 def sweep_links(store: StoreLayout, report: Report) -> None:

@@ -20,11 +20,8 @@ from cosmos_venv.environments.environment import BuildRecord, Environment, read_
 from cosmos_venv.environments.installers.libraries import library_faults
 from cosmos_venv.environments.layout import (
     BUILD_NAME,
-    KEPT_ENDINGS,
     StoreLayout,
     build_names,
-    failed_log,
-    failed_path,
     published_names,
     rubbish_path,
 )
@@ -38,7 +35,7 @@ from cosmos_venv.processes.lease import Lease, is_in_use, lease_path
 
 # ready: published; old: a later generation is; building: a builder is at work; leftover: of one that has ended, or of
 # a removal that was cut short; failed: kept because that was asked for.
-BuildState = Literal["ready", "old", "building", "leftover", "failed"]
+BuildState = Literal["ready", "old", "building", "leftover"]
 
 _BLOCK = 512  # what st_blocks counts, whatever the file system's own blocks are
 
@@ -75,11 +72,6 @@ class StoredBuild:
         return int(self.name.partition("-")[2])
 
     @property
-    def build(self) -> Path:
-        """The directory that the build had when it was made."""
-        return self.path.with_name(self.name)
-
-    @property
     def is_whole(self) -> bool:
         """Whether it was finished, so that it can be held against its record."""
         return self.state in ("ready", "old")
@@ -92,8 +84,7 @@ class StoredBuild:
     @cached_property
     def bytes_on_disk(self) -> int:
         """Bytes on disk of its files and directories."""
-        places = (self.path, rubbish_path(self.build)) if self.state != "failed" else (self.path,)
-        return sum(map(_bytes_on_disk, places))
+        return _bytes_on_disk(self.path) + _bytes_on_disk(rubbish_path(self.path))
 
 
 def read_inventory(store: StoreLayout) -> list[StoredBuild]:
@@ -111,7 +102,7 @@ def read_inventory(store: StoreLayout) -> list[StoredBuild]:
         except FileNotFoundError:
             return []
         endings = {**{name: set[str]() for name in published.values()}, **names}
-        found = [each for name, left in endings.items() for each in _stored(store, name, left, published)]
+        found = [_stored(store, name, left, published) for name, left in endings.items()]
     return sorted(found, key=lambda each: (each.digest, each.generation, each.state))
 
 
@@ -134,21 +125,13 @@ def select(builds: Iterable[StoredBuild], text: str) -> list[StoredBuild]:
     )
 
 
-def _stored(store: StoreLayout, name: str, endings: set[str], published: Mapping[str, str]) -> Iterator[StoredBuild]:
+def _stored(store: StoreLayout, name: str, endings: set[str], published: Mapping[str, str]) -> StoredBuild:
     build = store.builds / name
-    failed = endings & KEPT_ENDINGS
-    if failed:
-        last = _last_use(failed_log(build), failed_path(build))
-        yield StoredBuild(
-            name=name, path=failed_path(build), state="failed", is_in_use=False, last_used=last, record=None
-        )
-    if endings == failed and name not in published.values():
-        return
     # Only of a directory: a builder that has not yet made its own may be taking its lease at this instant.
     in_use = is_in_use(build) if "" in endings else False
     state = _state(name, endings, published, in_use)
     record, fault = _record(store.record_file(build)) if state in ("ready", "old") else (None, "")
-    yield StoredBuild(
+    return StoredBuild(
         name=name,
         path=build,
         state=state,

@@ -197,7 +197,7 @@ def _last_used(stored: StoredBuild) -> float:
 
 
 def _may_go(stored: StoredBuild, limits: PruneLimits, now: float) -> bool:
-    return stored.state in ("ready", "failed") and not stored.is_in_use and now - _last_used(stored) >= limits.min_age
+    return stored.state == "ready" and not stored.is_in_use and now - _last_used(stored) >= limits.min_age
 
 
 def _without(builds: Iterable[StoredBuild], going: Iterable[Removal]) -> list[StoredBuild]:
@@ -209,8 +209,7 @@ def _too_old(builds: Iterable[StoredBuild], limits: PruneLimits, now: float) -> 
     for each in builds:
         age = now - _last_used(each)
         if limits.max_age and age > limits.max_age and _may_go(each, limits, now):
-            what = "it failed" if each.state == "failed" else "it was last used"
-            yield Removal(stored=each, reason=f"{what} {age / DAY:.0f} days ago")
+            yield Removal(stored=each, reason=f"it was last used {age / DAY:.0f} days ago")
 
 
 def _too_many(builds: Iterable[StoredBuild], limits: PruneLimits, now: float) -> Iterator[Removal]:
@@ -224,8 +223,7 @@ def _too_large(builds: Sequence[StoredBuild], limits: PruneLimits, now: float) -
     if not limits.max_bytes:
         return
     total = sum(each.bytes_on_disk for each in builds)
-    # What failed serves nobody's task.
-    for each in sorted(builds, key=lambda each: (each.state != "failed", _last_used(each))):
+    for each in sorted(builds, key=_last_used):
         if total <= limits.max_bytes:
             return
         if _may_go(each, limits, now):
@@ -265,15 +263,9 @@ def _attempt(going: Removal, step: Callable[[Removal], str]) -> Removal:
 
 def _retire(store: StoreLayout, going: Removal) -> str:
     stored = going.stored
-    if stored.state == "failed":
-        return ""  # no task can find it
-    return cleanup.retire(store, stored.build, used_until=stored.last_used if stored.state == "ready" else None)
+    return cleanup.retire(store, stored.path, used_until=stored.last_used if stored.state == "ready" else None)
 
 
 def _delete(going: Removal) -> str:
-    build = going.stored.build
-    if going.stored.state == "failed":
-        cleanup.delete_failed(build)
-    else:
-        cleanup.delete(build)
+    cleanup.delete(going.stored.path)
     return ""

@@ -73,8 +73,6 @@ def test_what_killed_processes_left_is_told_apart(tmp_path: Path, make_spec: Mak
     newer.mkdir()
     (ready.parents[1] / ("a" * 64)).symlink_to(f"builds/{newer.name}")
     ready.with_name(f"{'d' * 64}-1.rubbish").mkdir()
-    ready.with_name(f"{'e' * 64}-1.failed").mkdir()
-    ready.with_name(f"{'e' * 64}-1.failed.log").write_text("why")
     (ready.parents[1] / ("f" * 64)).symlink_to(f"builds/{'f' * 64}-1")
     lease = Lease.shared(building)
     assert lease is not None
@@ -88,7 +86,6 @@ def test_what_killed_processes_left_is_told_apart(tmp_path: Path, make_spec: Mak
         ("b", 1): "building",
         ("c", 1): "leftover",
         ("d", 1): "leftover",
-        ("e", 1): "failed",
         ("f", 1): "leftover",
     }
 

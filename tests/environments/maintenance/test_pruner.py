@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.layout import PruneLimits, StorePolicy
+from cosmos_venv.environments.layout import PruneLimits
 from cosmos_venv.environments.maintenance import cleanup
 from cosmos_venv.environments.maintenance.pruner import Removal, prune, surplus
 from cosmos_venv.environments.store import EnvironmentStore
@@ -123,10 +123,10 @@ def test_a_link_in_place_of_a_build_is_not_followed(tmp_path: Path, two: list[En
 def test_who_builds_an_environment_prunes_the_others(
     tmp_path: Path, two: list[Environment], make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
-    policy = StorePolicy(limits=PruneLimits(max_count=2, min_age=0))
+    limits = PruneLimits(max_count=2, min_age=0)
     lines: list[str] = []
 
-    make_ready(tmp_path / "store", make_spec("hello"), lines=lines, policy=policy)
+    make_ready(tmp_path / "store", make_spec("hello"), lines=lines, limits=limits)
 
     assert f"The virtualenv {two[0].path} was removed: there are more than 2 environments." in lines
     assert [each.path.exists() for each in two] == [False, True]
@@ -143,7 +143,7 @@ def test_what_a_builder_cannot_prune_is_a_line_and_fails_no_task(
     os.utime(lease, (0, 0))
     lines: list[str] = []
 
-    make_ready(tmp_path / "store", make_spec("hello"), lines=lines, policy=StorePolicy(limits=ONE))
+    make_ready(tmp_path / "store", make_spec("hello"), lines=lines, limits=ONE)
 
     (line,) = [line for line in lines if str(two[0].path) in line]
     assert "was to be removed (there are more than 1 environments) and stays: " in line

@@ -57,10 +57,6 @@ def chosen(builds: Sequence[StoredBuild], **limits: float) -> str:
         pytest.param([build("a", 0, "old", is_in_use=True)], {}, "", id="old-generation-in-use"),
         pytest.param([build("b", 9), build("a", 0, "leftover")], {"max_age": DAY}, "ab", id="leftovers-first"),
         pytest.param([build("a", 90, "building", is_in_use=True)], {"max_age": DAY}, "", id="building"),
-        pytest.param(
-            [build("a", 31, "failed"), build("b", 29, "failed")], {"max_age": 30 * DAY}, "a", id="failed-by-age"
-        ),
-        pytest.param([build("a", 9, "failed"), build("b", 9)], {"max_count": 1}, "", id="failed-counts-as-none"),
     ],
 )
 def test_what_goes(builds: list[StoredBuild], limits: dict[str, float], expected: str) -> None:
@@ -77,8 +73,6 @@ def test_the_environments_that_were_used_least_lately_go_until_the_rest_has_room
 
     assert chosen(stored(), max_bytes=3.5 * MEBIBYTE) == ""
     assert chosen(stored(), max_bytes=1.5 * MEBIBYTE) == "ab"
-    (tmp_path / "d").write_bytes(os.urandom(MEBIBYTE))
-    assert chosen([build("d", 2, "failed", folder=tmp_path), *stored()], max_bytes=3.5 * MEBIBYTE) == "d"
 
 
 def test_a_negative_limit_is_refused() -> None:

@@ -80,7 +80,7 @@ def test_a_browser_reads_it_from_the_disk_with_search_and_diagrams(site: Path, b
     drawn = "[...document.querySelectorAll('pre.diagram[data-drawn] svg')].map(it => it.ariaLabel)"
     wait_until(lambda: bool(browser.execute_script(f"return {drawn}.length")), "the diagram", seconds=60)
     names = browser.execute_script(f"return {drawn}")
-    browser.find_element("css selector", "input[name=q]").send_keys("virtualenv_keep_failed\n")
+    browser.find_element("css selector", "input[name=q]").send_keys("virtualenv_prune_max_count\n")
     results = "ul.search li > a"
     wait_until(lambda: bool(browser.find_elements("css selector", results)), "a result", seconds=60)
 
