@@ -85,11 +85,17 @@ def test_uv_is_told_what_pip_is_told(
 
 
 def test_uvs_own_variable_counts_before_what_pip_is_configured_with_and_an_option_before_both() -> None:
-    own = {"UV_FIND_LINKS": "/for-uv", "PIP_FIND_LINKS": "/for-pip", "PIP_INDEX_URL": "https://for-both"}
+    def told(*given: str) -> Mapping[str, str]:
+        return arguments_of(
+            given=given,
+            tool="uv",
+            UV_FIND_LINKS="/for-uv",
+            PIP_FIND_LINKS="/for-pip",
+            PIP_INDEX_URL="https://for-both",
+        ).variables
 
-    assert arguments_of(tool="uv", **own).variables == {"UV_DEFAULT_INDEX": "https://for-both", **SYSTEM_CERTIFICATES}
-    given = arguments_of(given=("--find-links", "https://given"), tool="uv", **own).variables
-    assert given["UV_FIND_LINKS"] == "https://given"
+    assert told() == {"UV_DEFAULT_INDEX": "https://for-both", **SYSTEM_CERTIFICATES}
+    assert told("--find-links", "https://given")["UV_FIND_LINKS"] == "https://given"
 
 
 def test_a_proxy_without_a_scheme_is_one_for_uv_too() -> None:
