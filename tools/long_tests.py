@@ -74,7 +74,13 @@ def parts() -> list[Part]:
     found += [
         Part(name=str(path.relative_to(ROOT)), paths=(path,)) for path in sorted(tests.iterdir()) if path.is_dir()
     ]
-    return [part for part in found if any("mark.long" in path.read_text(encoding="utf-8") for path in _modules(part))]
+    return [part for part in found if any(has_long_tests(path) for path in _modules(part))]
+
+
+def has_long_tests(module: Path) -> bool:
+    """Whether a test of a file has the mark ``long``; the files of tests/stacks take it from a list of marks."""
+    text = module.read_text(encoding="utf-8")
+    return "mark.long" in text or "ON_A_STACK" in text
 
 
 def _modules(part: Part) -> Iterable[Path]:

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 
-from tools.long_tests import ROOT, failures_of
+from tools.long_tests import ROOT, failures_of, has_long_tests
 
 LOG = ROOT / ".ci" / "repetitions.jsonl"
 TIMES, TIMES_OF_THE_SUSPECTED = 5, 20
@@ -71,12 +71,8 @@ class Repetition:
 
 def files() -> list[str]:
     """The test files that have a long test, by path below the checkout."""
-    found = (path for path in (ROOT / "tests").rglob("test_*.py") if _has_long_tests(path.read_text(encoding="utf-8")))
+    found = (path for path in (ROOT / "tests").rglob("test_*.py") if has_long_tests(path))
     return sorted(str(path.relative_to(ROOT)) for path in found)
-
-
-def _has_long_tests(text: str) -> bool:
-    return "mark.long" in text or "ON_A_STACK" in text
 
 
 def times(file: str) -> int:

@@ -31,7 +31,7 @@ class NotPortable(VirtualenvError):
 
 
 class BadArchive(VirtualenvError):
-    """An archive that is damaged, or holds what no environment holds. The text says what, as a clause."""
+    """An archive that is damaged, or has a member that the filter refuses. The text is a clause with the fault."""
 
 
 def zstd() -> Any:

@@ -308,7 +308,7 @@ class VirtualenvLock:
         return True
 
     def _remove(self, judged: LockRecord) -> bool:
-        """Take away exactly the record that was judged; put another one back, also one written into the same file.
+        """Remove the record that was judged. Put a record back that has taken its place, or was written over it.
 
         Another implementation writes its PID into the file that it finds, and truncates the file first: an inode alone
         does not tell that a record is another one.

@@ -240,7 +240,7 @@ class Publisher:
             raise VirtualenvError(f"{lease_path(build)} is locked by a process that does not build. Remove it.")
         try:
             began = time.monotonic()
-            record, commands = self._fetched(offer, build, way.writers) or self._installed(
+            record, commands = self._fetched(offer, build) or self._installed(
                 build, installer or self._installer(preference), lease, way.writers
             )
             self._publish(build, record, commands, way.writers)
@@ -288,13 +288,11 @@ class Publisher:
             return None
         return offer
 
-    def _fetched(
-        self, offer: ArchiveRecord | None, build: Path, writers: Writers
-    ) -> tuple[BuildRecord, list[str]] | None:
+    def _fetched(self, offer: ArchiveRecord | None, build: Path) -> tuple[BuildRecord, list[str]] | None:
         """Fetch the environment into a build's directory; None when it has to be installed there."""
         if offer is None or self._elsewhere is None:
             return None
-        record = self._elsewhere.fetch(offer, build, writers=writers, on_tick=partial(self._show_life, build))
+        record = self._elsewhere.fetch(offer, build, on_tick=partial(_show_progress, build))
         return None if record is None else (record, installed(build).commands)
 
     def _installed(
@@ -335,9 +333,6 @@ class Publisher:
     def _tick(self, build: Path, activity: Activity) -> None:
         if activity.has_gone_on():
             _show_progress(build)
-
-    def _show_life(self, build: Path) -> None:
-        _show_progress(build)
 
     def _write_launchers(self, commands: list[str]) -> None:
         directory = self._store.directory
@@ -409,7 +404,7 @@ class Publisher:
             self._report(f"{self._store.root} is not pruned: {error}")
 
     def _clean_up(self, build: Path) -> None:
-        """Retire what came to nothing. The error that ended it is the one to tell."""
+        """Retire a build that has failed. Its own error is told, not that of the removal."""
         with cleanup.reporting_failed_removal(build, self._report):
             # A signal handler may raise after the publishing too: then others use the build already.
             if self._store.published(self._spec.digest) == build:

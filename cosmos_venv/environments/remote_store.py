@@ -26,8 +26,6 @@ from cosmos_venv.environments.installers.creation import create_empty, empty_dir
 from cosmos_venv.environments.layout import LAYOUT
 from cosmos_venv.environments.spec import Interpreter
 from cosmos_venv.exceptions import CommandKilled, VirtualenvError
-from cosmos_venv.files.durable_files import shut_out_others
-from cosmos_venv.files.permissions import Writers
 from cosmos_venv.files.read_limits import Limit, sha256_of_file
 from cosmos_venv.files.untrusted import parsed
 from cosmos_venv.processes.cancellation import Cancellation
@@ -168,14 +166,11 @@ class RemoteEnvironment:
             self.pass_over(f"{self.store.folder} holds no {wanted}", tell=self.report)
         return record if record is not None and record.build.built_at > newer_than else None
 
-    def fetch(
-        self, record: ArchiveRecord, directory: Path, *, writers: Writers, on_tick: Callable[[], None]
-    ) -> BuildRecord | None:
+    def fetch(self, record: ArchiveRecord, directory: Path, *, on_tick: Callable[[], None]) -> BuildRecord | None:
         """Put the environment into a directory; None when it is to be built here, and the directory is empty then.
 
         :param record: of ``find``.
         :param directory: of the record's name among the builds; does not exist yet or is empty.
-        :param writers: who else may write to what is installed.
         :param on_tick: called about once a second meanwhile.
         :returns: the record of its build.
         :raises CommandKilled: when ``cancellation`` was requested.
@@ -194,7 +189,6 @@ class RemoteEnvironment:
                 if sha256_of_file(archive) != record.sha256:
                     raise BadArchive("its SHA-256 is not that of its record")
                 create_empty(directory, self.interpreter, cancellation=self.cancellation)
-                shut_out_others(directory, writers)  # a tool's umask is that of this process
                 unpack(archive, directory, on_file=look_up)
             # That dbt can be imported was checked by the builder, on the same platform.
             with post_install.written_out(directory, cancellation=self.cancellation, report=self.report):

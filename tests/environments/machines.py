@@ -1,4 +1,4 @@
-"""Machines that share one remote store: each has a disk of its own, and all have a ``virtualenv_dir`` of one path."""
+"""Machines that share one remote store. Each machine has its own disk; the path of ``virtualenv_dir`` is the same."""
 
 from __future__ import annotations
 

@@ -199,8 +199,8 @@ def find_uv(environ: Mapping[str, str]) -> str:
 
 
 def installer_environment(environ: Mapping[str, str], scratch: Path, *, is_airflow: bool = False) -> dict[str, str]:
-    """Return the variables for an installer and what it starts, but for those that ``InstallArguments`` adds: the
-    worker's, without Airflow's connections, Variables and settings, and without those that would divert it.
+    """Return the environment of an installer: that of the worker without secrets of Airflow and without variables that
+    would lead the installation to another place. ``InstallArguments`` adds the addresses of indexes.
 
     :param environ: the worker's variables.
     :param scratch: folder that gets what is written for the installer, and its temporary files.

@@ -18,7 +18,7 @@ _STORE = "environments.remote_store"
 
 
 class NamesEnvironmentsByTheirMachine(Mutant):
-    """Names an environment in the folder by the machine that has built it too, so that no other one finds it."""
+    """Puts the name of the machine into the name of an environment, so that no other machine finds the environment."""
 
     kills = "REMOTE-001"
     needed = "remote_environments"
