@@ -182,6 +182,9 @@ class VenvLock:
     def _unlock(self) -> None:
         descriptor, self._kernel_lock = self._kernel_lock, None
         if descriptor is not None:
+            # Closing alone is not enough: posix_spawn returns before the new process has closed its copy of the
+            # descriptor, and a copy keeps the lock. A test went red by this.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
     def _write(self, text: str, age: float) -> None:

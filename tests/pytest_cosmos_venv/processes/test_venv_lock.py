@@ -83,6 +83,19 @@ def test_it_is_of_another_host(lock: VenvLock) -> None:
     assert not is_locked(kernel_lock)
 
 
+def test_a_copy_of_the_descriptor_does_not_keep_the_lock_of_another_host(lock: VenvLock) -> None:
+    lock.other_host()
+    assert lock._kernel_lock is not None
+    # A process that was just spawned has such a copy until its own program begins.
+    copy = os.dup(lock._kernel_lock)
+    try:
+        lock.release()
+
+        assert not is_locked(lock.directory / "cosmos_virtualenv.flock")
+    finally:
+        os.close(copy)
+
+
 def is_locked(file: Path) -> bool:
     with file.open() as opened:
         try:
