@@ -104,7 +104,7 @@ class Case:
     mode: str
     render: str = "{}"
     more: str = "{}"
-    engine: Engine = DBT_1
+    engine: Engine = DBT_2
     has_two_models: bool = False
     is_versioned: bool = False
     is_on_celery: bool = False
@@ -139,12 +139,18 @@ CASES = (
             load="dbt_ls",
             mode=mode,
             render=WITHOUT_TESTS,
-            engine=DBT_2,
             is_versioned=True,
         )
         for mode in MODES
     ),
-    Case(name="batches", load="dbt_ls", mode="virtualenv", render='{"batch_by": "all"}', has_two_models=True),
+    Case(
+        name="batches",
+        load="dbt_ls",
+        mode="virtualenv",
+        render='{"batch_by": "all"}',
+        engine=DBT_1,
+        has_two_models=True,
+    ),
     Case(name="run-params", load="dbt_ls", mode="virtualenv", more='{"run_params": true}'),
     Case(
         name="detached-tests",
