@@ -28,7 +28,6 @@ from cosmos_venv.dbt.project_files import LOCK_FILE, local_package, read_dbt_pro
 from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.files.durable_files import (
     age,
-    kept_in,
     name_apart,
     remove_apart,
     shut_out_others,
@@ -37,7 +36,7 @@ from cosmos_venv.files.durable_files import (
 )
 from cosmos_venv.files.file_cache import Elsewhere
 from cosmos_venv.files.kernel_lock import NOBODY_LOCKS, is_locked_or_lockless, open_for_locking, unlock
-from cosmos_venv.files.permissions import Way, Writers, judge
+from cosmos_venv.files.permissions import judge, why_untrusted
 from cosmos_venv.files.read_limits import read_file
 from cosmos_venv.files.untrusted import content_of, value_of
 from cosmos_venv.processes.cancellation import Cancellation
@@ -59,7 +58,7 @@ def sweep(folder: Path) -> None:
     """
     try:
         sweep_abandoned(folder)
-        paths = kept_in(folder)
+        paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
     except OSError:
         return  # another one sweeps
     kept = sorted((path for path in paths if path.is_dir()), key=_age)
@@ -175,7 +174,7 @@ class PackageStore:
             kept = self._open(path)
             if kept is None:
                 continue
-            if is_current(kept) and _is_whole(path, self._judge(path).writers):
+            if is_current(kept) and _is_whole(path):
                 return kept
             kept.close()
         return None
@@ -231,7 +230,7 @@ class PackageStore:
 
     def _publish(self, digest: str, apart: Path) -> None:
         # A copy has the permissions of what dbt has made, under whatever umask.
-        shut_out_others(apart, self._judge(apart).writers)
+        shut_out_others(apart)
         # Named after the copy: a task that began to wait meanwhile shares what is no older than its wait.
         target = self.folder / f"{digest}.{time.time_ns()}"
         # Leased before it is there: another task's sweep must not find it in use by none.
@@ -291,8 +290,8 @@ class PackageStore:
         kept.close()
         return None
 
-    def _judge(self, *more: Path) -> Way:
-        return judge(self.folder.parent, self.folder, *more)
+    def _judge(self, *more: Path) -> None:
+        judge(self.folder.parent, self.folder, *more)
 
     def _lease(self, path: Path) -> Lease | None:
         """A lease of one more user; None where no process can lock, as on a read-only mount: nothing is removed there.
@@ -335,29 +334,29 @@ def archive_of(kept: KeptPackages) -> bytes | None:
     return written.getvalue()
 
 
-def _is_whole(path: Path, writers: Writers) -> bool:
+def _is_whole(path: Path) -> bool:
     """Whether every file has its size, and no other user may write to one.
 
     Cleaners of temporary folders remove files one by one.
     """
     try:
-        if any(writers.why_untrusted(each.lstat()) for each in path.iterdir()):
+        if any(why_untrusted(each.lstat()) for each in path.iterdir()):
             return False
-        return value_of(content_of(path / _SIZES), dict[str, int]) == _sizes(path / _PACKAGES, writers)
+        return value_of(content_of(path / _SIZES), dict[str, int]) == _sizes(path / _PACKAGES, are_judged=True)
     except OSError:
         return False
 
 
-def _sizes(folder: Path, writers: Writers | None = None) -> dict[str, int]:
+def _sizes(folder: Path, *, are_judged: bool = False) -> dict[str, int]:
     """The size of each file below the folder; none at all where others may write to one.
 
-    :param writers: who may; None: that is not looked at.
+    :param are_judged: whether the permissions are looked at.
     """
     found = {}
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
             status = os.lstat(os.path.join(place, name))  # noqa: PTH118 - a task pays for this each time
-            if writers is not None and writers.why_untrusted(status):
+            if are_judged and why_untrusted(status):
                 return {}
             if not stat.S_ISDIR(status.st_mode):
                 found[os.path.relpath(os.path.join(place, name), folder)] = status.st_size  # noqa: PTH118 - as above

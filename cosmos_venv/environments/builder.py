@@ -32,7 +32,6 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.files import filesystem_check, os_errors
 from cosmos_venv.files.durable_files import shut_out_others
-from cosmos_venv.files.permissions import Writers, trusted_owners
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import CompletedCommand, GuardedProcess, run_guarded
 from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
@@ -60,7 +59,6 @@ def build_environment(
     keep_open: Sequence[int] = (),
     is_durable: bool = False,
     replaced_faults: Collection[str] = (),
-    writers: Writers | None = None,
 ) -> Built:
     """Make an environment in a directory, and return what is installed in it.
 
@@ -73,7 +71,6 @@ def build_environment(
     :param keep_open: descriptors (leases) that live as long as anything the installer starts.
     :param is_durable: whether it is to survive a power cut.
     :param replaced_faults: the faults of the damaged environment that this one replaces (``Damaged.faults``).
-    :param writers: who else may write to what is installed; None: this user and root.
     :raises VirtualenvBuildError: with the tool's last lines, when a step fails or what was installed does not work;
         or naming files that are missing or of another size, or that have one of ``replaced_faults`` again.
     :raises CosmosValueError: naming a requirement that a lock file does not hold, or an option that holds a credential.
@@ -92,7 +89,6 @@ def build_environment(
             report=report,
             on_tick=on_tick,
             keep_open=(*keep_open, *descriptors_of(scratch)),
-            writers=writers or Writers(owners=trusted_owners(), groups=frozenset({0})),
             replaced_faults=replaced_faults,
         )
         # Nobody knows how it installs, so nothing of uv and pip is done for it; what it made is checked like any other
@@ -149,7 +145,6 @@ class _Build:
     report: Callable[[str], None]
     on_tick: Callable[[], None] | None
     keep_open: tuple[int, ...]
-    writers: Writers
     replaced_faults: Collection[str]
     provides: dict[str, str] = field(default_factory=dict)
 
@@ -207,7 +202,7 @@ class _Build:
         :returns: what is installed.
         """
         # uv copies the mode of a file too, and its cache may have been filled without a umask.
-        shut_out_others(self.directory, self.writers)
+        shut_out_others(self.directory)
         self.report("Writing byte code and trying out what was installed.")
         folders = [str(folder) for folder in post_install.site_packages(self.directory)]
         command = [self.python, "-I", "-c", post_install.COMPILE_AND_CHECK, self.spec.check, *folders]

@@ -94,7 +94,6 @@ def build_detached(
         except DetachedAtWork as at_work:
             raise VirtualenvBeingBuilt(
                 f"The virtualenv for {spec} is being built {at_work}, {log}; the next parse will find it."
-                + (f" The builder before died. {at_work.died}" if at_work.died else "")
             ) from None
         except DetachedFailure as failure:
             raise VirtualenvBuildError(f"{failure}") from None

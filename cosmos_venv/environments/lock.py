@@ -22,7 +22,7 @@ from pathlib import Path
 
 from cosmos_venv.environments.layout import KERNEL_LOCK_FILENAME, LOCK_FILENAME
 from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
-from cosmos_venv.files.durable_files import OddFile, make_way, open_own, write_new
+from cosmos_venv.files.durable_files import open_own, write_new
 from cosmos_venv.files.filesystem_check import UNSUPPORTED, unfit_message, why_unfit
 from cosmos_venv.files.kernel_lock import FileToLock, flock_at_once, open_to_ask, unlock
 from cosmos_venv.processes.cancellation import Cancellation
@@ -58,14 +58,14 @@ class LockRecord:
         """Read a PID file.
 
         :param path: of the file.
-        :returns: None where there is no plain file: what else stands there binds nobody.
-        :raises OSError: when the file cannot be read.
+        :returns: None where there is no file.
+        :raises OSError: when the file cannot be read, or is no plain file.
         """
         try:
             with open(open_own(path, os.O_RDONLY), "rb") as opened:  # noqa: PTH123 - of a descriptor
                 text = opened.read(_LONGEST_RECORD).decode("ascii", errors="replace").strip()
                 status = os.fstat(opened.fileno())
-        except (FileNotFoundError, OddFile):
+        except FileNotFoundError:
             return None
         return cls.of(text, status)
 
@@ -274,7 +274,6 @@ class VirtualenvLock:
 
     def _try_record(self, descriptor: int, report: Callable[[str], None]) -> bool:
         """Put our PID into the lock file, unless the file names an owner to respect."""
-        make_way(self.file)
         found = LockRecord.read(self.file)
         if found is not None:
             reason = found.why_stale(last_of_ours=_mark_in(descriptor))
@@ -354,7 +353,7 @@ class VirtualenvLock:
         return f"{reason[0].upper()}{reason[1:]}. Lock {self.file} was outdated."
 
     def _unfit(self, what: str, error: OSError) -> VirtualenvError:
-        return VirtualenvError(unfit_message(self.file.parent, why_unfit(what, error, is_noexec=False)))
+        return VirtualenvError(unfit_message(self.file.parent, why_unfit(what, error)))
 
 
 def _mark_in(descriptor: int) -> str:

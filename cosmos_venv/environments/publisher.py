@@ -35,9 +35,9 @@ from cosmos_venv.environments.post_install import installed, site_packages
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError, VirtualenvLockTimeout
-from cosmos_venv.files.durable_files import in_one_step, set_aside
+from cosmos_venv.files.durable_files import in_one_step
 from cosmos_venv.files.filesystem_check import refuse_unfit, refuse_unfit_path
-from cosmos_venv.files.permissions import Writers, judge, make_directory, writable_by_others
+from cosmos_venv.files.permissions import judge, make_directory, writable_by_others
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path
 
@@ -225,12 +225,7 @@ class Publisher:
         refuse_unfit(self._store.directory)
         make_directory(self._store.root, self._store.directory_mode)
         make_directory(self._store.builds, self._store.directory_mode)
-        way = judge(self._store.directory, self._store.root, self._store.builds, parameter=self._store.parameter)
-        link = self._store.link(self._spec.digest)
-        # A link that leads to itself, or a file in its place, failed each task. It is moved and not deleted: it is not
-        # ours.
-        if os.path.lexists(link) and self._store.published(self._spec.digest) is None:
-            set_aside(link, "it is no link to a build")
+        judge(self._store.directory, self._store.root, self._store.builds, parameter=self._store.parameter)
         self._rubbish += cleanup.sweep(self._store, self._report)
         offer = self._offer(newer_than)
         build = self._next_build() if offer is None else self._store.builds / offer.name
@@ -241,9 +236,9 @@ class Publisher:
         try:
             began = time.monotonic()
             record, commands = self._fetched(offer, build) or self._installed(
-                build, installer or self._installer(preference), lease, way.writers
+                build, installer or self._installer(preference), lease
             )
-            self._publish(build, record, commands, way.writers)
+            self._publish(build, record, commands)
             self._report(f"The virtualenv {build} is ready after {time.monotonic() - began:.1f} s.")
             environment = self._store.environment_of(self._spec, build, lease=lease, was_built=True)
             self._retire_surplus()
@@ -295,11 +290,9 @@ class Publisher:
         record = self._elsewhere.fetch(offer, build, on_tick=partial(_show_progress, build))
         return None if record is None else (record, installed(build).commands)
 
-    def _installed(
-        self, build: Path, installer: Installer, lease: Lease, writers: Writers
-    ) -> tuple[BuildRecord, list[str]]:
+    def _installed(self, build: Path, installer: Installer, lease: Lease) -> tuple[BuildRecord, list[str]]:
         """Install the environment into a build's directory."""
-        refuse_unfit_path(build, installer=installer.name)
+        refuse_unfit_path(build)
         self._report(f"Creating the virtualenv {build} with {installer.name} ({installer.reason}).")
         began = time.monotonic()
         built = build_environment(
@@ -312,7 +305,6 @@ class Publisher:
             keep_open=lease.descriptors,
             is_durable=True,
             replaced_faults=self._instead_of.faults if self._instead_of else (),
-            writers=writers,
         )
         record = BuildRecord.of(
             self._spec,
@@ -347,11 +339,11 @@ class Publisher:
             # They are for people at a terminal; no task needs them.
             self._report(f"{directory / 'bin'} does not get the commands of the environment: {error}.")
 
-    def _publish(self, build: Path, record: BuildRecord, commands: list[str], writers: Writers) -> None:
+    def _publish(self, build: Path, record: BuildRecord, commands: list[str]) -> None:
         write_record(self._store.record_file(build), record)
         cleanup.protect(build)
         # Once more, at the end: the byte compiler and the check of the spec may have written too.
-        for path, _, reason in writable_by_others(build, writers):
+        for path, _, reason in writable_by_others(build):
             raise VirtualenvBuildError(f"The virtualenv {build} is not published: {path}: {reason}.")
         # Before publishing: after a kill between the two the next build makes up for it.
         self._write_launchers(commands)

@@ -1,56 +1,34 @@
 """Files of ours in folders that others may reach: opened only as the plain files they are, made with known permissions.
 
-What else stands in their place is set aside: a link, a directory, or a named pipe, on which an ordinary open waits for
-ever. Where others read meanwhile, what is new is made under a name apart and takes its place in one step
+Something else in their place (a link, a directory, or a named pipe, on which an ordinary open waits for ever) is an
+error. Where others read meanwhile, a new file is made under a name apart and takes its place in one step
 (``in_one_step``); what a kill leaves of that, ``sweep_abandoned`` removes.
 """
 
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import re
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cosmos_venv.files.permissions import NOT_FOR_OTHERS, Writers, is_trusted_way, make_directory, writable_by_others
+from cosmos_venv.files.permissions import NOT_FOR_OTHERS, is_trusted_way, make_directory, writable_by_others
 
 _FOR_ALL_TO_READ = 0o644
 _OF_ANOTHER_KIND = {errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR, errno.ENODEV, errno.ENOTDIR}
-_KINDS = {
-    stat.S_IFLNK: "a symbolic link",
-    stat.S_IFDIR: "a directory",
-    stat.S_IFREG: "a plain file",
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-}
 ABANDONED_SECONDS = 3_600.0
 """Seconds after which what stands under a name apart belongs to a process that is gone: nothing takes that long."""
 
-# Of these only the first is made now; the others are those of release 0.1. Some of the folders are a user's own, so
-# nothing is in here that a user might call a file.
-# Compiled on first use: each parse for a task imports this file.
-_APART = r"\.[0-9a-f]{32}|\.[0-9a-f]{32}\.half|\.cosmos-venv-[0-9a-f]{32}"
-_ASIDE = ".set-aside-"
+_APART = r"\.[0-9a-f]{32}"  # compiled on first use: each parse for a task imports this file
 _CLOCKS_DIFFER = 86_400.0  # between hosts that share a folder; by no more than that
-
-logger = logging.getLogger(__name__)
 
 
 class OddFile(OSError):
     """The name of a file of ours belongs to something that is no plain file."""
-
-
-def kind_of(mode: int) -> str:
-    """Return what a file is by its mode, in words: "a plain file", "a named pipe".
-
-    :param mode: ``st_mode`` of the file.
-    """
-    return _KINDS.get(stat.S_IFMT(mode), "a device")
 
 
 def open_own(path: Path, flags: int, mode: int = _FOR_ALL_TO_READ) -> int:
@@ -63,38 +41,17 @@ def open_own(path: Path, flags: int, mode: int = _FOR_ALL_TO_READ) -> int:
     :raises OddFile: when something else stands there.
     :raises OSError: when it cannot be opened.
     """
+    odd = OddFile(errno.EINVAL, "it is no plain file, so cosmos-venv has not made it: remove it", str(path))
     try:
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, mode)
     except OSError as error:
-        if error.errno in _OF_ANOTHER_KIND and (kind := _odd_kind(path)):
-            raise _odd(path, kind) from error
-        raise
-    opened = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(opened):
-        os.close(descriptor)
-        raise _odd(path, kind_of(opened))
-    return descriptor
-
-
-def open_or_set_aside(path: Path, flags: int, mode: int = _FOR_ALL_TO_READ) -> int:
-    """Open a file as ``open_own`` does; what is no plain file is set aside first, with a warning in the log.
-
-    :param path: where the file stands, or is made.
-    :param flags: as for ``os.open``.
-    :param mode: permission bits where the file is made.
-    :returns: the file descriptor, which the caller closes.
-    :raises OddFile: when it cannot be.
-    """
-    try:
-        return open_own(path, flags, mode)
-    except OddFile as odd:
-        try:
-            set_aside(path)
-        except FileNotFoundError:
-            pass  # another one has
-        except OSError as error:
+        if error.errno in _OF_ANOTHER_KIND and os.path.lexists(path):
             raise odd from error
-    return open_own(path, flags, mode)
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise odd
+    return descriptor
 
 
 def read_own(path: Path, most: int = -1) -> bytes:
@@ -128,13 +85,13 @@ def write_new(path: Path, content: str | bytes, mode: int = _FOR_ALL_TO_READ) ->
 
 
 def write_anew(path: Path, content: str | bytes, mode: int = _FOR_ALL_TO_READ) -> None:
-    """Make a file as ``write_new`` does, in place of what stands there.
+    """Make a file as ``write_new`` does, in place of the one that stands there.
 
     :param path: where the file is made.
     :param content: text (written as UTF-8) or bytes.
     :param mode: permission bits of the file.
     """
-    remove(path)  # another user's could not be written to
+    path.unlink(missing_ok=True)  # another user's could not be written to
     write_new(path, content, mode)
 
 
@@ -173,15 +130,12 @@ def remove_apart(path: Path) -> None:
 
     :param path: of a file, a link or a directory.
     """
-    try:
-        if path.is_dir() and not path.is_symlink():
-            import shutil  # for the few that have made a directory
+    if path.is_dir() and not path.is_symlink():
+        import shutil  # for the few that have made a directory
 
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-    except OSError:
-        pass
+        shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def abandoned(folder: Path, *, seconds: float = ABANDONED_SECONDS) -> list[Path]:
@@ -209,51 +163,6 @@ def sweep_abandoned(folder: Path) -> None:
         remove_apart(path)
 
 
-def remove(path: Path) -> None:
-    """Remove what stands where a file of ours is to be, or was. A directory, which is not ours, is set aside.
-
-    :param path: of the file; nothing need stand there.
-    :raises OSError: when it cannot be.
-    """
-    if path.is_dir() and not path.is_symlink():
-        set_aside(path)
-    path.unlink(missing_ok=True)
-
-
-def set_aside(path: Path, why: str = "") -> None:
-    """Give what stands there another name, and warn: it is not ours, so it is not deleted.
-
-    :param path: of what stands there.
-    :param why: a clause for the warning; empty: what kind of file it is.
-    :raises OSError: when it cannot be renamed.
-    """
-    why = why or f"it is {kind_of(os.lstat(path).st_mode)}, which cosmos-venv has not made"
-    aside = path.with_name(f"{path.name}{_ASIDE}{os.urandom(4).hex()}")
-    path.rename(aside)
-    logger.warning("%s was set aside as %s: %s.", path, aside.name, why)
-
-
-def kept_in(folder: Path) -> list[Path]:
-    """Return what stands in a folder of ours under names of its own.
-
-    A name apart may be of a process at work, and what ``set_aside`` has named is not ours: no sweep deletes either.
-
-    :param folder: of the files.
-    :raises OSError: when the folder cannot be read.
-    """
-    return [path for path in folder.iterdir() if not path.name.startswith(".") and _ASIDE not in path.name]
-
-
-def make_way(path: Path) -> None:
-    """Set aside what stands where a file of ours is to be, unless it is a plain file.
-
-    :param path: where a file of ours is to be; nothing need stand there.
-    :raises OSError: when it cannot be.
-    """
-    if _odd_kind(path):
-        set_aside(path)
-
-
 def age(modified: float) -> float:
     """Return the seconds since a file was written, by its time; infinite where that lies more than a day ahead.
 
@@ -264,19 +173,6 @@ def age(modified: float) -> float:
     """
     seconds = time.time() - modified
     return float("inf") if seconds < -_CLOCKS_DIFFER else seconds
-
-
-def _odd_kind(path: Path) -> str:
-    """Return the kind of what stands there; empty for a plain file and for no file."""
-    try:
-        mode = os.lstat(path).st_mode
-    except OSError:
-        return ""
-    return "" if stat.S_ISREG(mode) else kind_of(mode)
-
-
-def _odd(path: Path, kind: str) -> OddFile:
-    return OddFile(errno.EINVAL, f"it is {kind} and no plain file", str(path))
 
 
 def make_private(folder: Path) -> None:
@@ -303,12 +199,11 @@ def is_private(folder: Path) -> bool:
     ) and is_trusted_way(folder.parent)
 
 
-def shut_out_others(folder: Path, writers: Writers) -> None:
+def shut_out_others(folder: Path) -> None:
     """Take from others what they could write in a folder.
 
     :param folder: an existing directory of this user.
-    :param writers: who may write there.
     :raises OSError: when that cannot be done.
     """
-    for path, status, _ in list(writable_by_others(folder, writers)):
+    for path, status, _ in list(writable_by_others(folder)):
         path.chmod(status.st_mode & NOT_FOR_OTHERS)

@@ -17,19 +17,8 @@ from typing import BinaryIO, Protocol
 
 import msgspec
 
-from cosmos_venv.files.durable_files import (
-    ABANDONED_SECONDS,
-    age,
-    in_one_step,
-    is_private,
-    kept_in,
-    make_private,
-    make_way,
-    open_own,
-    read_own,
-    sweep_abandoned,
-)
-from cosmos_venv.files.kernel_lock import FileToLock, remove_unless_locked
+from cosmos_venv.files.durable_files import age, in_one_step, is_private, make_private, open_own, sweep_abandoned
+from cosmos_venv.files.kernel_lock import is_locked_or_lockless, open_for_locking, unlock_and_close
 from cosmos_venv.files.read_limits import ANY_SIZE, refuse_unfit_file, sha256_of_file
 
 SETTLED_SECONDS = 2.0
@@ -38,7 +27,7 @@ SETTLED_SECONDS = 2.0
 _HEX_DIGITS = 64
 _REFRESHED_SECONDS = 300.0  # what is used must look newer than what nobody uses, and a parse must not write
 _TURN = 0.05
-_LOCK_SUFFIX = ".lock"
+_LOCK_DIGITS = 3  # of the digest: there are never more files of turns than 4,096, and nobody sweeps them
 _PRIVATE = 0o600
 
 
@@ -88,17 +77,12 @@ class FileCache(msgspec.Struct, frozen=True, kw_only=True):
         :param digest: the name under which it was written.
         :param max_age: seconds since it was written after which it does not count; None: however old.
         """
-        path = self.path(digest)
-        try:
-            seconds = age(path.stat().st_mtime)
-            if not is_private(self.folder) or (max_age is not None and seconds > max_age):
-                return None
-            content = read_own(path)
-            if max_age is None and seconds > _REFRESHED_SECONDS:
-                os.utime(path)  # not touch: that would make it anew, and empty, where it has just been removed
-        except OSError:
+        file = self.opened(digest, max_age=max_age)
+        if file is None:
             return None
-        return content
+        with file, suppress(OSError):
+            return file.read()
+        return None
 
     def written(self, digest: str, *, max_age: float | None = None) -> int | None:
         """Return when the file of a digest was written, in nanoseconds since the epoch; None where ``read`` would find
@@ -155,7 +139,6 @@ class FileCache(msgspec.Struct, frozen=True, kw_only=True):
         with suppress(OSError):
             make_private(self.folder)
             if is_private(self.folder):
-                make_way(self.path(digest))
                 with in_one_step(self.path(digest)) as apart:
                     # The values of variables that a project asks for stand in a parse file; the folder may be open to
                     # readers.
@@ -182,71 +165,41 @@ class FileCache(msgspec.Struct, frozen=True, kw_only=True):
 
         :param digest: the name under which it is kept.
         """
-        if self.elsewhere is not None:
-            with suppress(OSError):
-                self.elsewhere.write(self.path(digest).name, read_own(self.path(digest)))
+        if self.elsewhere is not None and (content := self.read(digest)) is not None:
+            self.elsewhere.write(self.path(digest).name, content)
 
     @contextmanager
-    def turn(self, digest: str, *, wait: float | None, report: Callable[[], object]) -> Iterator[bool]:
-        """Within this block nobody else makes what is to be kept under the digest.
-
-        The block is given whether it has the turn: not when another had it for longer than ``wait``.
+    def turn(self, digest: str, *, report: Callable[[], object]) -> Iterator[None]:
+        """Within this block nobody else makes what is to be kept under the digest, or under one that begins alike.
 
         :param digest: the name under which something is to be kept.
-        :param wait: seconds; None: however long.
         :param report: called once when somebody else has the turn.
         """
-        file = self._lock_file(digest)
-        if file is None:  # no cache: then each process makes its own
-            yield True
-            return
+        descriptor = self._lock_descriptor(digest)
         try:
-            yield _is_locked(file, wait, report)
+            if descriptor is not None and not is_locked_or_lockless(descriptor):
+                report()
+                while not is_locked_or_lockless(descriptor):
+                    time.sleep(_TURN)
+            yield
         finally:
-            file.close()
+            if descriptor is not None:
+                unlock_and_close(descriptor)
 
-    def _lock_file(self, digest: str) -> FileToLock | None:
-        with suppress(OSError):
+    def _lock_descriptor(self, digest: str) -> int | None:
+        with suppress(OSError):  # no cache: then each process makes its own
             make_private(self.folder)
             if is_private(self.folder):
-                return FileToLock(self.folder / f"{digest}{_LOCK_SUFFIX}")
+                return open_for_locking(self.folder / f"{digest[:_LOCK_DIGITS]}.lock")
         return None
 
     def _sweep(self) -> None:
         """Keep the newest only: variables such as a date make a new one every day."""
         sweep_abandoned(self.folder)
-        found = sorted(self._found())
-        copies = [(seconds, path) for seconds, path in found if path.suffix == self.suffix]
-        others = [path for seconds, path in found if path.suffix != self.suffix and seconds > ABANDONED_SECONDS]
-        outdated = [path for seconds, path in copies[: self.most] if seconds > self.seconds]
-        for path in [*others, *outdated, *(path for _, path in copies[self.most :])]:
-            with suppress(OSError):  # a directory, or another user's
-                if path.suffix == _LOCK_SUFFIX:
-                    remove_unless_locked(path)  # somebody may have had the turn for longer than an hour
-                else:
-                    path.unlink()
-
-    def _found(self) -> Iterator[tuple[float, Path]]:
-        for path in kept_in(self.folder):
-            with suppress(FileNotFoundError):  # another process sweeps too
-                yield age(path.lstat().st_mtime), path
-
-
-def _is_locked(file: FileToLock, wait: float | None, report: Callable[[], object]) -> bool:
-    deadline = None if wait is None else time.monotonic() + wait
-    has_reported = False
-    while True:
-        try:
-            if file.try_lock():
-                return True
-        except OSError:  # a mount that knows no locks
-            return True
-        if not has_reported:
-            has_reported = True
-            report()
-        if deadline is not None and time.monotonic() >= deadline:
-            return False
-        time.sleep(_TURN)
+        kept = sorted((age(path.lstat().st_mtime), path) for path in self.folder.glob(f"*{self.suffix}"))
+        for number, (seconds, path) in enumerate(kept):
+            if number >= self.most or seconds > self.seconds:
+                path.unlink(missing_ok=True)
 
 
 def digest_of_file(path: Path, *, known: FileCache | None = None) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -51,10 +50,7 @@ _NOT_PERMITTED = {errno.EPERM, errno.EACCES, errno.EMLINK}
 UNSUPPORTED = _NOT_PERMITTED | {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 """What a file system answers that cannot do it, in a directory that may be written. A full one says something else."""
 
-_PROGRAM = "#!/bin/sh\nexit 0\n"
-_FOR_ALL_TO_RUN = 0o755
-_LONGEST_TRIAL = 10.0  # seconds
-LONGEST_SHEBANG = 124  # of the 127 bytes that every kernel reads, what pip and uv leave for the path
+_UNQUOTABLE = '\n"$`'
 
 
 def refuse_unfit(directory: Path, *, parameter: str = "virtualenv_dir", trial: Path | None = None) -> None:
@@ -67,64 +63,45 @@ def refuse_unfit(directory: Path, *, parameter: str = "virtualenv_dir", trial: P
     :raises VirtualenvError: what its file system cannot do, and what to use instead.
     :raises OSError: when it cannot be tried: the directory is not writable, the disk is full.
     """
-    if trial is not None:
-        _refuse_unfit(directory, trial, parameter)
-        return
-    trial = Path(tempfile.mkdtemp(prefix=TRIAL_PREFIX, dir=directory))
-    try:
-        _refuse_unfit(directory, trial, parameter)
-    finally:
-        shutil.rmtree(trial, ignore_errors=True)
-
-
-def _refuse_unfit(directory: Path, trial: Path, parameter: str) -> None:
+    if os.statvfs(directory).f_flag & getattr(os, "ST_NOEXEC", 0):
+        fault = "is mounted noexec: no program in it can be started"
+        raise VirtualenvError(unfit_message(directory, fault, parameter=parameter))
+    if trial is None:
+        trial = Path(tempfile.mkdtemp(prefix=TRIAL_PREFIX, dir=directory))
+        try:
+            return refuse_unfit(directory, parameter=parameter, trial=trial)
+        finally:
+            shutil.rmtree(trial, ignore_errors=True)
     for what, try_out in _TRIALS.items():
         try:
             try_out(trial)
         except OSError as error:
             if error.errno not in UNSUPPORTED:
                 raise
-            fault = why_unfit(what, error, is_noexec=_is_noexec(trial))
-            raise VirtualenvError(unfit_message(directory, fault, parameter=parameter)) from error
+            raise VirtualenvError(unfit_message(directory, why_unfit(what, error), parameter=parameter)) from error
+    return None
 
 
-def refuse_unfit_path(build: Path, *, installer: str) -> None:
+def refuse_unfit_path(build: Path) -> None:
     """Refuse a path in which installed commands could not be started: installers write it into the first line of each.
 
     :param build: directory of the environment.
-    :param installer: "pip" or "uv"; they quote paths differently.
     :raises VirtualenvError: names ``virtualenv_dir`` and the character.
     """
-    character = character_no_command_survives(os.fsencode(build / "bin" / "python"), installer=installer)
+    character = next((character for character in _UNQUOTABLE if character in str(build)), "")
     if character:
         raise VirtualenvError(
-            f"virtualenv_dir: {str(build)!r} has {character!r} in it, and no command that {installer} installs there "
-            "could be started. Give virtualenv_dir a path without it."
+            f"virtualenv_dir: {str(build)!r} has {character!r} in it, and commands that are installed there could not "
+            "be started. Give virtualenv_dir a path without it."
         )
 
 
-def character_no_command_survives(python: bytes, *, installer: str) -> str:
-    """Return the character of the path at which commands fail to start; empty when they start.
-
-    :param python: path of the environment's Python.
-    :param installer: "pip" or "uv"; they quote paths differently.
-    """
-    if b"\n" in python:
-        return "\n"
-    is_read_by_a_shell = b" " in python or len(python) > LONGEST_SHEBANG
-    # pip puts the path between double quotes, uv quotes it as shells want it.
-    return next((mark for mark in '"$`' if installer == "pip" and is_read_by_a_shell and mark.encode() in python), "")
-
-
-def why_unfit(what: str, error: OSError, *, is_noexec: bool) -> str:
+def why_unfit(what: str, error: OSError) -> str:
     """Return what is wrong with a file system, as the second half of a sentence about it.
 
-    :param what: what was tried, as the trials are named: "symbolic links", "permissions (chmod)", "programs".
+    :param what: what was tried: "symbolic links", "permissions (chmod)".
     :param error: with which the trial failed.
-    :param is_noexec: whether the file system is mounted with ``noexec``.
     """
-    if what == "programs":
-        return "is mounted noexec: no program in it can be started" if is_noexec else "lets no program in it be started"
     return f"does not support {what} ({error.strerror})"
 
 
@@ -149,32 +126,7 @@ def _make_links(folder: Path) -> None:
     (folder / "another").replace(folder / "link")
 
 
-def _set_permissions(folder: Path) -> None:
-    protected = folder / "protected"
-    protected.mkdir()
-    protected.chmod(0o555)
-
-
-def _start_a_program(folder: Path) -> None:
-    program = folder / "program"
-    program.write_text(_PROGRAM, encoding="ascii")
-    program.chmod(_FOR_ALL_TO_RUN)
-    try:
-        subprocess.run(
-            [program], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False, timeout=_LONGEST_TRIAL
-        )
-    except PermissionError:
-        raise
-    except (OSError, subprocess.TimeoutExpired):
-        pass  # no /bin/sh, or another thread's fork has the file open for writing: says nothing about the mount
-
-
 _TRIALS: dict[str, Callable[[Path], None]] = {
     "symbolic links": _make_links,
-    "permissions (chmod)": _set_permissions,
-    "programs": _start_a_program,
+    "permissions (chmod)": lambda folder: folder.chmod(0o700),
 }
-
-
-def _is_noexec(path: Path) -> bool:
-    return bool(os.statvfs(path).f_flag & getattr(os, "ST_NOEXEC", 0))

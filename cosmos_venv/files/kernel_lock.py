@@ -14,11 +14,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from cosmos_venv.files.durable_files import OddFile, open_or_set_aside, open_own
+from cosmos_venv.files.durable_files import open_own
 
 _FOR_THE_OWNER = 0o600
 _FOR_A_GROUP = 0o660
-_BEYOND_THE_OWNER = 0o077
 _NOT_OURS_TO_WRITE = {errno.EACCES, errno.EPERM, errno.EROFS}
 _GONE = {errno.ENOENT, errno.ESTALE}
 NOBODY_LOCKS = _NOT_OURS_TO_WRITE | {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
@@ -28,15 +27,14 @@ NOBODY_LOCKS = _NOT_OURS_TO_WRITE | {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, 
 def open_for_locking(path: Path) -> int:
     """Open a file to be locked. It is made when it is missing, and never truncated.
 
-    Another user's file is opened for reading: that is enough for a lock, except on NFS, which asks for writing. What is
-    no plain file is set aside. What others may do with the file is taken from them, where it belongs to this user.
+    Another user's file is opened for reading: that is enough for a lock, except on NFS, which asks for writing.
 
     :param path: of the file.
     :returns: the file descriptor, which the caller closes.
-    :raises OSError: when it can be neither made nor read.
+    :raises OSError: when it can be neither made nor read, or is no plain file.
     """
     try:
-        descriptor = open_or_set_aside(path, os.O_RDWR | os.O_CREAT, mode_beside(path))
+        return open_own(path, os.O_RDWR | os.O_CREAT, mode_beside(path))
     except OSError as error:
         if error.errno not in _NOT_OURS_TO_WRITE:
             raise
@@ -44,8 +42,6 @@ def open_for_locking(path: Path) -> int:
             return open_own(path, os.O_RDONLY)
         except FileNotFoundError:
             raise error from None
-    shut_out_others(descriptor, path)
-    return descriptor
 
 
 def open_to_ask(path: Path) -> int:
@@ -73,23 +69,6 @@ def mode_beside(path: Path) -> int:
     return _FOR_A_GROUP if path.parent.stat().st_mode & stat.S_IWGRP else _FOR_THE_OWNER
 
 
-def shut_out_others(descriptor: int, path: Path) -> os.stat_result:
-    """Take from an open file of this user what others may do with it; the group of its folder keeps its part.
-
-    :param descriptor: of the open file.
-    :param path: of the file; the mode of its folder counts.
-    :returns: the status of the file, as it was.
-    """
-    status = os.fstat(descriptor)
-    if status.st_uid == os.geteuid() and status.st_mode & _BEYOND_THE_OWNER:
-        with suppress(OSError):  # a read-only mount
-            mode = stat.S_IMODE(status.st_mode)
-            wanted = mode & _FOR_A_GROUP if _is_its_group_s(descriptor, status, path) else _FOR_THE_OWNER
-            if mode != wanted:
-                os.fchmod(descriptor, wanted)
-    return status
-
-
 def flock_at_once(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
     """Lock an open file without waiting.
 
@@ -112,6 +91,7 @@ class FileToLock:
     that has the name now is opened and tried.
 
     :ivar descriptor: of the file that was opened last.
+    :ivar is_inherited: set by the one who starts a process that inherits the descriptor, and is to keep the lock.
     :param path: the name of the file. It is made when it is missing (see ``open_for_locking``).
     :param lock: locks the file of a descriptor without waiting; False while another process has it.
     :raises OSError: when the file can be neither made nor read.
@@ -120,6 +100,7 @@ class FileToLock:
     def __init__(self, path: Path, *, lock: Callable[[int], bool] = flock_at_once) -> None:
         self.path = path
         self.descriptor = open_for_locking(path)
+        self.is_inherited = False
         self._lock = lock
 
     def try_lock(self) -> bool:
@@ -136,8 +117,8 @@ class FileToLock:
         return False
 
     def close(self) -> None:
-        """Close the descriptor. A child that has inherited it keeps the lock: see ``unlock``."""
-        os.close(self.descriptor)
+        """Close the descriptor, and free the lock unless a process has inherited it."""
+        (os.close if self.is_inherited else unlock_and_close)(self.descriptor)
 
 
 def is_locked_or_lockless(descriptor: int) -> bool:
@@ -169,7 +150,10 @@ def is_locked_by_another(descriptor: int) -> bool:
 
 
 def unlock(descriptor: int) -> None:
-    """Give the lock back. Closing alone would leave it to a child that was forked meanwhile.
+    """Give the lock back.
+
+    Closing alone frees it late: a process that was started meanwhile has closed its copy some time after the call that
+    starts it has returned.
 
     :param descriptor: of the file.
     """
@@ -177,22 +161,13 @@ def unlock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
-def remove_unless_locked(path: Path) -> None:
-    """Remove a lock file that nobody has locked. Whoever has opened it meanwhile sees by ``is_still`` that it is gone.
+def unlock_and_close(descriptor: int) -> None:
+    """Give the lock back and close the file.
 
-    :param path: of the file; what is no plain file there nobody can have locked.
-    :raises OSError: when it is gone already, or cannot be removed.
+    :param descriptor: of the file.
     """
-    try:
-        descriptor = open_own(path, os.O_RDWR)
-    except OddFile:
-        path.unlink()
-        return
-    try:
-        if flock_at_once(descriptor) and is_still(descriptor, path):
-            path.unlink()
-    finally:
-        os.close(descriptor)
+    unlock(descriptor)
+    os.close(descriptor)
 
 
 def is_still(descriptor: int, path: Path) -> bool:
@@ -208,16 +183,3 @@ def is_still(descriptor: int, path: Path) -> bool:
         if error.errno in _GONE:  # ESTALE: removed on another host
             return False
         raise
-
-
-def _is_its_group_s(descriptor: int, status: os.stat_result, path: Path) -> bool:
-    """Whether the group of its folder may write there, and the file belongs to that group, now at the latest."""
-    folder = path.parent.stat()
-    if not folder.st_mode & stat.S_IWGRP:
-        return False
-    if status.st_gid != folder.st_gid:
-        try:
-            os.fchown(descriptor, -1, folder.st_gid)
-        except OSError:
-            return False
-    return True

@@ -1,50 +1,32 @@
 """Permissions: whether what stands in a directory may be run, and making directories that may be trusted.
 
 Code is run only from where nobody else can have put it, as ssh judges its files. Every directory on the way is judged,
-from the root directory down, links included. So nobody else can put another one in the place of what was judged: that
-takes writing to a directory that was judged before it.
+from the root directory down, links included. So nobody else can put another directory in the place of a judged one:
+that takes writing to a directory that was judged before it. The rules (``docs/explanation/security.md``):
+
+* The owner is this user, root, or the owner of the code that runs here.
+* Everybody may not write. A group may: group 0, the user's own without another member, and one of this process's groups
+  to which the setgid bit gives a directory, as the kubelet prepares a volume for a pod's ``fsGroup``.
+* A directory above may also be writable with the sticky bit, as ``/tmp``, and belong to the owner of ``/`` (in a user
+  namespace root has another number) or, where group 0 may write to it, to anybody (``/opt/airflow`` of Airflow's
+  image): only root and members of group 0 can have given that group to it.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 
 NOT_FOR_OTHERS = 0o755
-_ALL_BITS = 0o7777
+_FOR_A_GROUP = 0o775
 _MOST_LINKS = 40  # as the kernel has it
-
-
-@dataclass(frozen=True, kw_only=True)
-class Writers:
-    """The users and groups that may write to a place without making it untrusted.
-
-    :param owners: user ids.
-    :param groups: group ids: 0, and those that may write further up, where they could replace all that is below.
-    """
-
-    owners: frozenset[int]
-    groups: frozenset[int]
-
-    def why_untrusted(self, status: os.stat_result) -> str | None:
-        """Return who else can have written to a file, as a clause; None when nobody.
-
-        :param status: of the file, as ``lstat`` gives it.
-        """
-        return why_untrusted(
-            owner=status.st_uid,
-            group=status.st_gid,
-            mode=status.st_mode,
-            owners=self.owners,
-            groups=self.groups,
-        )
 
 
 def trusted_owners() -> frozenset[int]:
@@ -52,26 +34,18 @@ def trusted_owners() -> frozenset[int]:
 
     An image may be built as one user and run as another, and whoever can write this file can do all that we can.
     """
-    return frozenset({os.geteuid(), 0, os.stat(__file__).st_uid})  # noqa: PTH116 - each task comes by here
+    return frozenset({os.geteuid(), 0, os.stat(__file__).st_uid})  # noqa: PTH116 - each file of a package comes by here
 
 
-def why_untrusted(*, owner: int, group: int, mode: int, owners: Collection[int], groups: Collection[int]) -> str | None:
+def why_untrusted(status: os.stat_result) -> str | None:
     """Return who else can have written to a file, as a clause; None when nobody.
 
-    A directory with the setgid bit that its group may write to is shared on purpose: it is trusted by the members of
-    that group. So is one whose group is this user's alone. See ``docs/explanation/security.md``.
-
-    :param owner: user id of the file.
-    :param group: group id of the file.
-    :param mode: as ``lstat`` gives it, the kind of file included.
-    :param owners: the user ids whose files may be run.
-    :param groups: the group ids that may write.
+    :param status: of the file, as ``lstat`` gives it.
     """
-    if owner not in owners:
-        return f"it belongs to user id {owner}"
-    if stat.S_ISLNK(mode):
-        return None  # a link has every permission bit; where it leads only its owner decides
-    return _who_else_may_write(group, mode, groups)
+    if status.st_uid not in trusted_owners():
+        return f"it belongs to user id {status.st_uid}"
+    # A link has every permission bit; where it leads only its owner decides.
+    return None if stat.S_ISLNK(status.st_mode) else _who_else_may_write(status)
 
 
 def judge(*paths: Path, parameter: str = "virtualenv_dir") -> Way:
@@ -96,31 +70,26 @@ def is_trusted_way(path: Path) -> bool:
     :param path: of a directory that need not exist.
     """
     try:
-        way = Way(path, "")
-        way.follow(path, is_run=False)
+        Way(path, "").follow(path, is_run=False)
     except (VirtualenvError, OSError):
         return False
     return True
 
 
-def writable_by_others(folder: Path, writers: Writers) -> Iterator[tuple[Path, os.stat_result, str]]:
+def writable_by_others(folder: Path) -> Iterator[tuple[Path, os.stat_result, str]]:
     """Yield what others can write in and below a folder: path, status and who they are, as ``why_untrusted`` returns
     it.
 
-    Links are left out: their owner is that of the folder, which nobody else can write to.
-
     :param folder: an existing directory.
-    :param writers: who may write there.
     :raises OSError: when something cannot be looked at.
     """
     folders = [os.fspath(folder)]
     while folders:
         with os.scandir(folders.pop()) as entries:
             for entry in entries:
-                if entry.is_symlink():
-                    continue
                 status = entry.stat(follow_symlinks=False)
-                if reason := writers.why_untrusted(status):
+                # The owner of a link is that of the folder, which nobody else can write to.
+                if not entry.is_symlink() and (reason := why_untrusted(status)):
                     yield Path(entry.path), status, reason
                 if stat.S_ISDIR(status.st_mode):
                     folders.append(entry.path)
@@ -139,7 +108,7 @@ def directory_mode(text: str) -> int | None:
         mode = int(text.strip(), 8)
     except ValueError:
         mode = -1
-    if not 0 <= mode <= _ALL_BITS:
+    if not 0 <= mode <= 0o7777:
         raise _wrong_mode(text, "is no octal number of permissions")
     if mode & stat.S_IWOTH:
         raise _wrong_mode(text, "lets everybody write where code is run from, so nothing there would be used")
@@ -155,37 +124,28 @@ def make_directory(path: Path, mode: int | None = None) -> None:
 
     :param path: of the directory; it may exist.
     :param mode: permission bits of each directory that is made; None: the group may write where it may in the parent.
-    :raises CosmosValueError: when the group might write by this mode and is none that is trusted.
+    :raises CosmosValueError: when a group might write by this mode that is not trusted.
     :raises OSError: when it cannot be made, or a file stands there.
     """
     if not path.parent.exists():
         make_directory(path.parent, mode)
+    above = path.parent.stat()
+    group = above.st_gid if above.st_mode & stat.S_ISGID else os.getegid()
+    is_shared = group == above.st_gid and above.st_mode & (stat.S_IWGRP | stat.S_ISVTX) == stat.S_IWGRP
     try:
-        path.mkdir(mode=NOT_FOR_OTHERS)
+        path.mkdir(mode=_FOR_A_GROUP if is_shared else NOT_FOR_OTHERS)
     except FileExistsError:
         if not path.is_dir():
             raise
         return
-    status, above = path.stat(), path.parent.stat()
-    if mode is not None:
-        _set_mode(path, status, above, mode)
-    elif _shares_with(status.st_gid, above) and not umask() & stat.S_IWGRP:
-        path.chmod(stat.S_IMODE(status.st_mode) | stat.S_IWGRP)
-
-
-def umask() -> int:
-    """Return the umask of this process as the kernel shows it.
-
-    ``os.umask`` would set another one for a moment, for all threads.
-    """
-    try:
-        _, _, shown = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").partition("\nUmask:")
-    except OSError:  # macOS
-        shown = ""
-    if not shown:  # Linux before 4.7 too
-        shown = f"{os.umask(0o077):o}"
-        os.umask(int(shown, 8))
-    return int(shown.split(None, 1)[0], 8)
+    if mode is None:
+        return
+    path.chmod(mode)
+    if (reason := why_untrusted(path.stat())) is not None:
+        path.rmdir()
+        raise _wrong_mode(
+            f"{mode:04o}", f"would make {path} untrusted: {reason}; 2775 shares a directory with its group on purpose"
+        )
 
 
 class Way:
@@ -198,19 +158,10 @@ class Way:
     def __init__(self, target: Path, parameter: str) -> None:
         self._target = target
         self._parameter = parameter
-        self._owners = trusted_owners()
-        self._groups = {0}
-        # In a user namespace root has another number. Whoever owns "/" has the last word on every program.
-        root = os.stat("/")  # noqa: PTH116 - as above
-        self._owners_above = self._owners | {root.st_uid}
-        # Whether nobody else can make entries in a directory; in one such as /tmp entries of anybody may stand.
+        # Whether nobody else can make entries in a judged directory; in one such as /tmp everybody can.
         self._closed: dict[str, bool] = {}
-        self._enter("/", root, is_closed_above=True)
-
-    @property
-    def writers(self) -> Writers:
-        """The owners and groups that may write to the last place of the path."""
-        return Writers(owners=self._owners, groups=frozenset(self._groups))
+        self._root = os.lstat("/")
+        self._judge("/", self._root, is_above=True, is_closed=True)
 
     def follow(self, path: Path, *, is_run: bool = True) -> str:
         """Judge every step of a path as the kernel takes it, links included. Raises what ``judge`` does.
@@ -220,103 +171,67 @@ class Way:
         :returns: the real path.
         """
         here, links = "/", 0
-        rest = _names(os.fspath(path if path.is_absolute() else Path.cwd() / path))
-        while rest:
-            if not is_run and len(rest) == 1:
-                break
+        rest = _names(os.fspath(Path.cwd() / path))
+        while rest and (is_run or len(rest) > 1):
             name = rest.pop()
             if name == "..":
                 here = os.path.dirname(here)  # noqa: PTH120 - each task comes by here
                 continue
-            step = f"{here if here != '/' else ''}/{name}"
-            if step in self._closed and rest:
-                here = step
-                continue
-            status = os.lstat(step)
-            if stat.S_ISLNK(status.st_mode):
-                links += 1
-                if links > _MOST_LINKS:
-                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), step)
-                if status.st_uid not in self._owners and not rest:
-                    raise VirtualenvError(self._refusal_of_content(step, status, self._why_untrusted(status)))
-                self._judge_owner(step, status, is_closed_above=self._closed[here])
-                target = os.readlink(step)  # noqa: PTH115 - text: ".." counts
-                here = "/" if target.startswith("/") else here
-                rest += _names(target)
-                continue
-            if rest:
-                self._enter(step, status, is_closed_above=self._closed[here])
-            elif reason := self._why_untrusted(status):
-                raise VirtualenvError(self._refusal_of_content(step, status, reason))
-            else:
-                self._accept(step, status, is_closed=True)
+            step = os.path.join(here, name)  # noqa: PTH118 - as above
+            if step not in self._closed or not rest:
+                status = os.lstat(step)
+                is_link = stat.S_ISLNK(status.st_mode)
+                self._judge(step, status, is_above=bool(rest), is_closed=self._closed[here])
+                if is_link:
+                    links += 1
+                    if links > _MOST_LINKS:
+                        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), step)
+                    target = os.readlink(step)  # noqa: PTH115 - text: ".." counts
+                    here = "/" if target.startswith("/") else here
+                    rest += _names(target)
+                    continue
+                if rest and not stat.S_ISDIR(status.st_mode):
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), step)
             here = step
         return here
 
-    def _why_untrusted(self, status: os.stat_result) -> str | None:
-        return why_untrusted(
-            owner=status.st_uid, group=status.st_gid, mode=status.st_mode, owners=self._owners, groups=self._groups
-        )
+    def _judge(self, step: str, status: os.stat_result, *, is_above: bool, is_closed: bool) -> None:
+        """Judge one step; a directory that is only passed through may belong to others if they can replace no entry.
 
-    def _enter(self, step: str, status: os.stat_result, *, is_closed_above: bool) -> None:
-        """Judge a directory that is only passed through: others may write to it if they can replace no entry."""
-        self._judge_owner(step, status, is_closed_above=is_closed_above)
-        if not stat.S_ISDIR(status.st_mode):
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), step)
-        reason = _who_else_may_write(status.st_gid, status.st_mode, self._groups)
-        if reason and not status.st_mode & stat.S_ISVTX:
-            raise VirtualenvError(self._refusal_of_way(step, status, reason))
-        self._accept(step, status, is_closed=reason is None)
+        :param is_closed: whether nobody else can make entries in the directory in which the step stands.
+        """
+        reason = why_untrusted(status)
+        if reason and not (is_above and self._may_be_passed(status, is_closed=is_closed)):
+            raise VirtualenvError(self._refusal(step, status, reason, is_above=is_above))
+        if not stat.S_ISLNK(status.st_mode):
+            self._closed[step] = _who_else_may_write(status) is None
 
-    def _judge_owner(self, step: str, status: os.stat_result, *, is_closed_above: bool) -> None:
-        if status.st_uid in (self._owners_above if is_closed_above else self._owners):
-            return
-        # Only root and members of group 0, who may write there anyway, give a directory that group: Airflow's image.
-        if is_closed_above and status.st_gid == 0 and status.st_mode & stat.S_IWGRP and stat.S_ISDIR(status.st_mode):
-            return
-        raise VirtualenvError(self._refusal_of_way(step, status, f"it belongs to user id {status.st_uid}"))
+    def _may_be_passed(self, status: os.stat_result, *, is_closed: bool) -> bool:
+        mode = status.st_mode
+        owners = trusted_owners() | ({self._root.st_uid} if is_closed else set())
+        if status.st_uid not in owners:
+            return is_closed and stat.S_ISDIR(mode) and status.st_gid == 0 and mode & stat.S_IWGRP != 0
+        return stat.S_ISLNK(mode) or mode & stat.S_ISVTX != 0 or _who_else_may_write(status) is None
 
-    def _accept(self, step: str, status: os.stat_result, *, is_closed: bool) -> None:
-        self._closed[step] = is_closed
-        if status.st_mode & stat.S_IWGRP and is_closed and not status.st_mode & stat.S_ISVTX:
-            self._groups.add(status.st_gid)
-
-    def _refusal_of_content(self, step: str, status: os.stat_result, reason: str | None) -> str:
-        if status.st_mode & stat.S_IWOTH and status.st_mode & stat.S_ISVTX and not stat.S_ISLNK(status.st_mode):
-            way_out = f"Give {self._parameter} a folder of its own below it, such as {step}/dbt-environments"
+    def _refusal(self, step: str, status: os.stat_result, reason: str, *, is_above: bool) -> str:
+        mode, path = status.st_mode, shlex.quote(step)
+        if status.st_uid not in trusted_owners():
+            correction = f"'chown -h {os.geteuid()} {path}'"
+        elif mode & stat.S_IWOTH:
+            correction = f"'chmod o-w {path}'" + f" ('chmod +t {path}', as /tmp has it, will do)" * is_above
         else:
-            correction = self._correction(step, status, is_above=False)
-            way_out = f"Give {self._parameter} another directory; or, if you know what is in it, {correction}"
-        return (
-            f"{self._parameter}: {step} is not used because {reason} {_facts(status)}: what stands there may be "
-            f"somebody else's. {way_out}."
+            correction = f"'chmod g-w {path}' ('chmod g+s {path}' says that the group shares it on purpose)"
+        way_out = f"another directory; or, if you know what is in it, correct it with {correction}"
+        if mode & stat.S_ISVTX and mode & stat.S_IWOTH and not is_above:
+            way_out = f"a folder of its own below it, such as {step}/dbt-environments"
+        because = (
+            f"{self._target} is not used because of {step} above it:" if is_above else f"{step} is not used because"
         )
-
-    def _refusal_of_way(self, step: str, status: os.stat_result, reason: str) -> str:
         return (
-            f"{self._parameter}: {self._target} is not used because of {step} above it: {reason} {_facts(status)}, so "
-            "that something else can be put in the place of what stands below. "
-            f"Give {self._parameter} a directory that only user id {os.geteuid()} and root can replace; or "
-            f"{self._correction(step, status, is_above=True)}."
+            f"{self._parameter}: {because} {reason} (owner {status.st_uid}, group {status.st_gid}, mode "
+            f"{stat.S_IMODE(mode):04o}; this process runs as user id {os.geteuid()}): what stands there may be "
+            f"somebody else's. Give {self._parameter} {way_out}."
         )
-
-    def _correction(self, step: str, status: os.stat_result, *, is_above: bool) -> str:
-        """The way out for a place, as a shell command."""
-        import shlex
-
-        commands, more, path = [], "", shlex.quote(step)
-        is_link = stat.S_ISLNK(status.st_mode)
-        if status.st_uid not in (self._owners_above if is_above else self._owners):
-            commands.append(f"'chown {'-h ' * is_link}{os.geteuid()} {path}'")
-        if not is_link and status.st_mode & stat.S_IWOTH:
-            commands.append(f"'chmod o-w {path}'")
-            if is_above:
-                more = f" ('chmod +t {path}', as /tmp has it, will do)"
-        elif not is_link and _who_else_may_write(status.st_gid, status.st_mode, self._groups):
-            commands.append(f"'chmod g-w {path}'")
-            if stat.S_ISDIR(status.st_mode) and _is_member(status.st_gid):
-                more = f" ('chmod g+s {path}' says that the group shares it on purpose)"
-        return f"correct it with {' and '.join(commands)}{more}"
 
 
 def _names(path: str) -> list[str]:
@@ -324,31 +239,19 @@ def _names(path: str) -> list[str]:
     return [name for name in reversed(path.split("/")) if name not in ("", ".")]
 
 
-def _who_else_may_write(group: int, mode: int, groups: Collection[int]) -> str | None:
+def _who_else_may_write(status: os.stat_result) -> str | None:
     """Return who besides the owner may write, as a clause; None when nobody may."""
-    if mode & stat.S_IWOTH:
+    if status.st_mode & stat.S_IWOTH:
         return "everybody may write to it"
-    if mode & stat.S_IWGRP and group not in groups and not _is_shared_on_purpose(group, mode):
-        return f"group id {group} may write to it"
+    if status.st_mode & stat.S_IWGRP and not _is_trusted_group(status.st_gid, status.st_mode):
+        return f"group id {status.st_gid} may write to it"
     return None
 
 
-def _facts(status: os.stat_result) -> str:
-    return (
-        f"(owner {status.st_uid}, group {status.st_gid}, mode {stat.S_IMODE(status.st_mode):04o}; "
-        f"this process runs as user id {os.geteuid()})"
-    )
-
-
-def _is_shared_on_purpose(group: int, mode: int) -> bool:
-    """Whether a group that may write is this user's alone, or one that a directory was given to by its setgid bit."""
-    if stat.S_ISDIR(mode) and mode & stat.S_ISGID and _is_member(group):
-        return True  # the kubelet prepares a volume so for a pod's fsGroup
-    return group == os.getegid() and _is_private_group(group, os.geteuid())
-
-
-def _is_member(group: int) -> bool:
-    return group == os.getegid() or group in os.getgroups()
+def _is_trusted_group(group: int, mode: int) -> bool:
+    if stat.S_ISDIR(mode) and mode & stat.S_ISGID and group in {os.getegid(), *os.getgroups()}:
+        return True
+    return group == 0 or (group == os.getegid() and _is_private_group(group, os.geteuid()))
 
 
 @cache
@@ -366,24 +269,6 @@ def _is_private_group(group: int, user: int) -> bool:
     except KeyError:
         return False
     return named.gr_name == name and set(named.gr_mem) <= {name}
-
-
-def _shares_with(group: int, above: os.stat_result) -> bool:
-    """Whether a group may write to the directory above, and replace what is in it."""
-    return group == above.st_gid and above.st_mode & (stat.S_IWGRP | stat.S_ISVTX) == stat.S_IWGRP
-
-
-def _set_mode(path: Path, status: os.stat_result, above: os.stat_result, mode: int) -> None:
-    group = status.st_gid
-    shared = group == 0 or _shares_with(group, above) or _is_shared_on_purpose(group, stat.S_IFDIR | mode)
-    if mode & stat.S_IWGRP and not shared:
-        path.rmdir()
-        raise _wrong_mode(
-            f"{mode:04o}",
-            f"would let group id {group} write to {path}, and only group 0 and one that may write to {path.parent} "
-            f"are trusted ('chmod g+ws {path.parent}' shares that with its group, {above.st_gid})",
-        )
-    path.chmod(mode)
 
 
 def _wrong_mode(text: str, why: str) -> CosmosValueError:

@@ -1,8 +1,7 @@
-"""Limits on reading files of others: their kind, their number of bytes, and how deep JSON may be nested.
+"""Limits on reading files of others: their kind and their number of bytes.
 
-A DAG file is parsed in a process that parses others too, again and again. A link to ``/dev/zero``, a named pipe that
-nobody writes to, and two megabytes that unpack to four gigabytes are refused with one sentence, before they cost
-anything.
+A DAG file is parsed in a process that parses others too, again and again. A named pipe that nobody writes to, and a
+file of gigabytes, are refused with one sentence, before they cost anything.
 """
 
 from __future__ import annotations
@@ -25,17 +24,9 @@ C = TypeVar("C")
 
 MEBIBYTE = 1024 * 1024
 
-MOST_FOLDERS = 20_000
-"""In one walk: 24 folders with two links each to the next have 16 million paths."""
-
-MOST_FILES = 200_000
-"""Likewise."""
-
-NO_ROOM = "there is not the memory that it takes"
-
 _PIECE = MEBIBYTE
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_WITH_AN_END = {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}
+_ENDLESS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,17 +161,14 @@ def read_pieces(read: Callable[[int], bytes], *, expected: int, limit: Limit, wh
     if limit.is_exceeded_by(expected):
         raise UnfitFileError(errno.EFBIG, limit.refusal(expected), where)
     pieces, size = [], 0
-    try:
-        piece = read(expected + 1)
-        while piece:
-            pieces.append(piece)
-            size += len(piece)
-            if limit.is_exceeded_by(size):
-                raise UnfitFileError(errno.EFBIG, limit.refusal(), where)
-            piece = read(_PIECE)
-        return b"".join(pieces)
-    except MemoryError:
-        raise UnfitFileError(errno.ENOMEM, NO_ROOM, where) from None
+    piece = read(expected + 1)
+    while piece:
+        pieces.append(piece)
+        size += len(piece)
+        if limit.is_exceeded_by(size):
+            raise UnfitFileError(errno.EFBIG, limit.refusal(), where)
+        piece = read(_PIECE)
+    return b"".join(pieces)
 
 
 def refuse_unfit_file(path: Path | str, limit: Limit = CONFIGURATION_FILE) -> None:
@@ -199,11 +187,7 @@ def endless_kind_of(mode: int) -> str | None:
 
     :param mode: ``st_mode`` of the file.
     """
-    if stat.S_IFMT(mode) in _WITH_AN_END:
-        return None
-    from cosmos_venv.files.durable_files import kind_of  # every import of a DAG file passes here, an odd file is rare
-
-    return kind_of(mode)
+    return _ENDLESS.get(stat.S_IFMT(mode))
 
 
 def _refuse_unfit(path: Path | str, status: os.stat_result, limit: Limit) -> None:
@@ -222,18 +206,14 @@ def decoded(content: C, decode: Callable[[C], T]) -> T:
 
     :param content: of the type that the decoder takes.
     :param decode: the decoder.
-    :raises ValueError: a ``msgspec.DecodeError`` where the text is nested deeper than Python follows, or takes more
-        memory than there is.
+    :raises ValueError: a ``msgspec.DecodeError`` where the text is nested deeper than Python follows.
     """
     try:
         return decode(content)
     except RecursionError:
-        reason = "it is nested too deeply"
-    except MemoryError:
-        reason = NO_ROOM
-    import msgspec  # of those who decode with json, few have it imported
+        import msgspec  # of those who decode with json, few have it imported
 
-    raise msgspec.DecodeError(reason)
+        raise msgspec.DecodeError("it is nested too deeply") from None
 
 
 def walk(folder: Path | str) -> Iterator[tuple[str, list[str], list[str]]]:
@@ -243,10 +223,7 @@ def walk(folder: Path | str) -> Iterator[tuple[str, list[str], list[str]]]:
     Two links back in one folder make a million paths to it: the kernel follows 40 of them on one path.
 
     :param folder: where the walk begins.
-    :raises UnfitFileError: when it comes to more than ``MOST_FOLDERS`` or ``MOST_FILES``, each as often as links
-        lead to it.
     """
-    folders = files = 0
     inside: dict[str, frozenset[tuple[int, int]]] = {}
     for here, below, names in os.walk(folder, followlinks=True):
         above = inside.pop(here, frozenset())
@@ -258,10 +235,5 @@ def walk(folder: Path | str) -> Iterator[tuple[str, list[str], list[str]]]:
         if this in above:
             below.clear()
             continue
-        folders, files = folders + 1, files + len(names)
-        if folders > MOST_FOLDERS or files > MOST_FILES:
-            most = f"{MOST_FOLDERS:,} folders or {MOST_FILES:,} files"
-            reason = f"more than {most} are below it, each counted as often as links lead there"
-            raise UnfitFileError(errno.ELOOP, reason, str(folder))
         yield here, below, names
         inside |= {os.path.join(here, name): above | {this} for name in below}  # noqa: PTH118

@@ -14,14 +14,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 from cosmos_venv import credentials
 from cosmos_venv.files import durable_files
-from cosmos_venv.files.durable_files import OddFile, age, open_own, read_own
+from cosmos_venv.files.durable_files import age, open_own, read_own
 from cosmos_venv.files.kernel_lock import FileToLock
 from cosmos_venv.files.os_errors import reason_of
 from cosmos_venv.processes.cancellation import Cancellation
@@ -31,7 +31,7 @@ RETRY_AFTER = 60.0
 """Seconds during which work that has failed is not tried again: those who ask learn what went wrong."""
 
 _KEPT_SECONDS = 14 * 86_400.0  # for whoever wants to read why it failed
-_FILE = re.compile(r"\.?([0-9a-f]{64})\.(flock|pid|failed|died|log)(\.\d+)?")
+_FILE = re.compile(r"\.?([0-9a-f]{64})\.(flock|pid|failed|log)(\.\d+)?")
 _TURN = 0.02
 _WORD_EVERY = 10.0
 _PRIVATE = 0o600
@@ -71,14 +71,7 @@ class DetachedAtWork(Exception):
     """The process is still at work, and whoever asked may wait no longer.
 
     The text says since when and by which process: "for 12 s by process 4711".
-
-    :param text: the text.
-    :param died: the message about the process before, where that died and nobody was there to read it; else empty.
     """
-
-    def __init__(self, text: str, *, died: str = "") -> None:
-        super().__init__(text)
-        self.died = died
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,11 +102,6 @@ class DetachedWork:
         return self.folder / f"{self.key}.failed"
 
     @property
-    def death(self) -> Path:
-        """The file with the message about a process that died after its callers had stopped waiting."""
-        return self.folder / f"{self.key}.died"
-
-    @property
     def log(self) -> Path:
         """The file with the output of the process and of all that it has started."""
         return self.folder / f"{self.key}.log"
@@ -142,7 +130,8 @@ class DetachedWork:
         :param on_wait: without a limit called every ten seconds, with how long it has taken and the log's last line.
         :param keep_open: descriptors that the process holds open, under the same numbers.
         :raises DetachedAtWork: when the time is over. The process goes on.
-        :raises DetachedFailure: when the work has failed, now or less than a minute ago, or no process can be started.
+        :raises DetachedFailure: when the work has failed, now or less than a minute ago, or no process can be started;
+            when the process has died since somebody last asked: the next call starts another.
         :raises OSError: when the files cannot be written.
         """
         began = time.monotonic()
@@ -155,14 +144,16 @@ class DetachedWork:
                         return
                     if (has_started or not tries_again) and (failure := self.recent_failure()) is not None:
                         raise DetachedFailure(failure)
-                    if has_started:
+                    if has_started or (self.pid_file.exists() and not tries_again):
+                        self.pid_file.unlink(missing_ok=True)
                         raise DetachedFailure(self._end_of_log())
-                    self._start(work, request, claim, keep_open)
+                    claim.is_inherited = True
+                    self._start(work, request, claim.descriptor, keep_open)
                     has_started = True
                     on_start()
             now = time.monotonic()
             if now >= began + (math.inf if wait is None else wait):
-                raise DetachedAtWork(self.progress(), died=_text_of(self.death))
+                raise DetachedAtWork(self.progress())
             if now >= next_word:
                 next_word += _WORD_EVERY
                 if wait is None and on_wait is not None:
@@ -170,54 +161,37 @@ class DetachedWork:
             time.sleep(_TURN)
 
     @contextmanager
-    def claim(self) -> Iterator[int | None]:
-        """Give the right to start the process: a locked descriptor, which it inherits; None while one is at work."""
-        # A lock of strangers is taken from them: it would have each parse say for ever that a process has just started.
+    def claim(self) -> Iterator[FileToLock | None]:
+        """Give the right to start the process, which inherits the lock; None while one is at work."""
         file = FileToLock(self.claim_file)
         try:
-            yield file.descriptor if file.try_lock() else None
+            yield file if file.try_lock() else None
         finally:
-            file.close()  # never unlocked: the process holds the same lock
+            file.close()
 
     def recent_failure(self) -> str | None:
         """Return what the last process said went wrong, and when; None where nothing did, or long ago."""
         try:
             seconds = time.time() - self.failure.lstat().st_mtime
             message = read_own(self.failure).decode(errors="replace")
-        except (FileNotFoundError, OddFile):
+        except FileNotFoundError:
             return None
         if not 0 <= seconds < RETRY_AFTER:
             return None
         return f"{message}\n(Tried {seconds:.0f} s ago, again in {RETRY_AFTER - seconds:.0f} s.)"
 
     def clear(self) -> None:
-        """Remove what earlier processes left: a file of another user could not be written anew.
-
-        A process that ends by itself removes its PID file. One that died leaves it, and the end of its log is kept.
-        """
-        has_died = self.pid_file.exists() and not self.failure.exists()
-        end_of_log = self._end_of_log() if has_died else ""
+        """Remove what earlier processes left: a file of another user could not be written anew."""
         for file in (self.pid_file, self.failure, self.log):
-            durable_files.remove(file)
+            file.unlink(missing_ok=True)
         durable_files.sweep_abandoned(self.folder)
-        if has_died:
-            self._leave(self.death, end_of_log)
 
     def leave_message(self, message: str) -> None:
         """Tell the next caller what went wrong.
 
         :param message: the sentence.
         """
-        self._leave(self.failure, message)
-
-    def note_end(self) -> None:
-        """Note that the process ends by itself: it has not died, and nor have the processes before it any more."""
-        for file in (self.pid_file, self.death):
-            durable_files.remove(file)
-
-    def _leave(self, file: Path, message: str) -> None:
-        durable_files.make_way(file)
-        with durable_files.in_one_step(file) as apart:
+        with durable_files.in_one_step(self.failure) as apart:
             durable_files.write_new(apart, message)
 
     def progress(self) -> str:
@@ -240,7 +214,7 @@ class DetachedWork:
             if claim is not None:
                 # The claim goes last, and locked: whoever has opened it meanwhile sees that it is gone.
                 for path in [*(path for path in left if path != self.claim_file), self.claim_file]:
-                    durable_files.remove(path)
+                    path.unlink(missing_ok=True)
 
     def _end_of_log(self) -> str:
         """The message about a process that has ended and has left none, with the last lines of its log."""
@@ -282,8 +256,10 @@ class DetachedWork:
             raise DetachedFailure(f"{sys.executable!r} cannot be started: {reason_of(error)}") from error
         finally:
             os.close(log)
-        with starter:
-            _hand_over(starter, request)
+        assert starter.stdin is not None  # noqa: S101 - for the type checker: PIPE was asked for
+        # Where it has ended already, the next look finds nothing done, and its log.
+        with starter, suppress(BrokenPipeError), starter.stdin as pipe:
+            pipe.write(request)
 
 
 def works_in(folder: Path) -> list[DetachedWork]:
@@ -294,22 +270,6 @@ def works_in(folder: Path) -> list[DetachedWork]:
     names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
     keys = {match.group(1) for name in names if (match := _FILE.fullmatch(name))}
     return [DetachedWork(folder=folder, key=key) for key in sorted(keys)]
-
-
-def _text_of(file: Path) -> str:
-    try:
-        return read_own(file).decode(errors="replace")
-    except (FileNotFoundError, OddFile):
-        return ""
-
-
-def _hand_over(starter: subprocess.Popen[bytes], request: bytes) -> None:
-    assert starter.stdin is not None  # noqa: S101 - for the type checker: PIPE was asked for
-    try:
-        with starter.stdin as pipe:
-            pipe.write(request)
-    except BrokenPipeError:
-        pass  # the process has ended already; whoever looks next finds nothing done, and its log
 
 
 def main(folder: str, key: str, claim: int, work: str) -> int:
@@ -325,15 +285,14 @@ def main(folder: str, key: str, claim: int, work: str) -> int:
     os.set_inheritable(claim, False)
     cancellation = Cancellation()
     signal.signal(signal.SIGTERM, lambda *_: cancellation.request())
-    request = sys.stdin.buffer.read()
-    if not request:
-        print("Whoever asked was gone before it had said what to do.", flush=True)
-        return 1
-    module, _, function = work.partition(":")
-    message = getattr(import_module(module), function)(request, cancellation)
     detached = DetachedWork(folder=Path(folder), key=key)
+    request = sys.stdin.buffer.read()
+    message = ""
+    if request:  # else whoever asked was gone before it had said what to do
+        module, _, function = work.partition(":")
+        message = getattr(import_module(module), function)(request, cancellation)
     if message:
         detached.leave_message(message)
         print(message, flush=True)  # last: its log may be on a full disk
-    detached.note_end()
+    detached.pid_file.unlink(missing_ok=True)  # it has not died
     return 1 if message else 0

@@ -6,19 +6,18 @@ Builds of environments have one, and kept dbt packages.
 from __future__ import annotations
 
 import fcntl
-import math
 import os
-import time
+from contextlib import suppress
 from pathlib import Path
 
-from cosmos_venv.files.durable_files import age, open_or_set_aside, open_own
+from cosmos_venv.files.durable_files import age, open_own
 from cosmos_venv.files.kernel_lock import (
     flock_at_once,
     is_still,
     mode_beside,
     open_for_locking,
     open_to_ask,
-    shut_out_others,
+    unlock_and_close,
 )
 
 _NOTE_AGAIN_AFTER = 60.0  # seconds: a use is noted to the minute, not once per task on a slow mount
@@ -40,6 +39,7 @@ class Lease:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor: int | None = descriptor
+        self._is_handed_on = False
 
     @classmethod
     def shared(cls, build: Path, *, make: bool = True) -> Lease | None:
@@ -47,21 +47,21 @@ class Lease:
         build.
 
         :param build: the directory that is used.
-        :param make: whether a missing lease file is made, and what is none is set aside.
+        :param make: whether a missing lease file is made, and the use is noted.
         :raises OSError: when the file cannot be had, or the mount knows no locks.
         """
         path = lease_path(build)
-        if not make:  # nothing is written there
-            return cls._locked(open_own(path, os.O_RDONLY), fcntl.LOCK_SH)
         try:
             # The file of a published build stands already, perhaps on a read-only mount.
-            descriptor = open_or_set_aside(path, os.O_RDONLY)
+            descriptor = open_own(path, os.O_RDONLY)
         except FileNotFoundError:
-            descriptor = open_or_set_aside(path, os.O_RDONLY | os.O_CREAT, mode_beside(path))
-        status = shut_out_others(descriptor, path)
+            if not make:
+                raise
+            descriptor = open_own(path, os.O_RDONLY | os.O_CREAT, mode_beside(path))
         lease = cls._locked(descriptor, fcntl.LOCK_SH)
-        if lease is not None:
-            _note_use(descriptor, status)
+        if lease is not None and make and abs(age(os.fstat(descriptor).st_mtime)) > _NOTE_AGAIN_AFTER:
+            with suppress(OSError):  # another user's store: who prunes there sees only what its owner used
+                os.utime(descriptor)
         return lease
 
     @classmethod
@@ -97,7 +97,8 @@ class Lease:
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """The descriptor for ``keep_open`` of a guarded command: its guard holds the lease too."""
+        """The descriptor for ``keep_open`` of a guarded command: its guard holds the lease too, from now on."""
+        self._is_handed_on = True
         return () if self._descriptor is None else (self._descriptor,)
 
     def is_of(self, build: Path) -> bool:
@@ -115,14 +116,16 @@ class Lease:
         """
         assert self._descriptor is not None  # noqa: S101 - a closed lease says nothing
         modified = os.fstat(self._descriptor).st_mtime
-        return 0.0 if math.isinf(age(modified)) else modified
+        return 0.0 if age(modified) == float("inf") else modified
 
     def close(self) -> None:
         """Give the lease up. May be called again."""
         # Forgotten first: a signal handler that closes it once more must not close another file of that number.
         descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
+        if descriptor is None:
+            return
+        # A guard keeps the lease until the last process of its command is gone: one lock is held by all copies.
+        (os.close if self._is_handed_on else unlock_and_close)(descriptor)
 
 
 def is_in_use(build: Path) -> bool | None:
@@ -143,7 +146,7 @@ def is_in_use(build: Path) -> bool | None:
     except OSError:
         return None
     finally:
-        os.close(descriptor)
+        unlock_and_close(descriptor)
 
 
 def users_of(build: Path) -> list[int]:
@@ -151,35 +154,14 @@ def users_of(build: Path) -> list[int]:
 
     :param build: the directory.
     """
-    try:
+    with suppress(OSError):
         lease = lease_path(build).stat()
-    except OSError:
-        return []
-    return sorted(pid for pid in _pids() if pid != os.getpid() and _has_open(pid, lease))
-
-
-def _pids() -> list[int]:
-    proc = Path("/proc/self").parent
-    return [int(entry.name) for entry in proc.iterdir() if entry.name.isdigit()] if proc.is_dir() else []
+        pids = (int(name) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208
+        return sorted(pid for pid in pids if pid != os.getpid() and _has_open(pid, lease))
+    return []
 
 
 def _has_open(pid: int, file: os.stat_result) -> bool:
-    try:
-        return any(_leads_to(descriptor, file) for descriptor in Path(f"/proc/{pid}/fd").iterdir())
-    except OSError:
-        return False  # it has ended, or is another user's
-
-
-def _leads_to(descriptor: Path, file: os.stat_result) -> bool:
-    try:
-        return os.path.samestat(descriptor.stat(), file)
-    except OSError:
-        return False
-
-
-def _note_use(descriptor: int, status: os.stat_result) -> None:
-    try:
-        if abs(time.time() - status.st_mtime) > _NOTE_AGAIN_AFTER:
-            os.utime(descriptor)
-    except OSError:
-        pass  # a read-only mount, or another user's store: who prunes there sees only what its owner used
+    with suppress(OSError):  # it has ended, or is another user's
+        return any(os.path.samestat(opened.stat(), file) for opened in Path(f"/proc/{pid}/fd").iterdir())
+    return False

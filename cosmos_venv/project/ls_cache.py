@@ -371,7 +371,7 @@ def _ask_detached(order: LsOrder, kept: KeptListings, wait: float, *, tries_agai
     except DetachedAtWork as at_work:
         raise CosmosLoadDbtException(
             f"dbt ls of {project_dir} has been running {at_work}, log file {work.log}; the next parse will find its "
-            f"answer. {OTHER_WAY}{_after_a_death(at_work.died, order.question.secrets)}"
+            f"answer. {OTHER_WAY}"
         ) from None
     except DetachedFailure as failure:
         if str(failure).startswith(_CHANGED):  # a deployment; this parse need not fail for it
@@ -402,7 +402,7 @@ def _ask_in_turn(
     :raises CosmosLoadDbtException: when dbt fails, with its own last lines.
     :raises CosmosConfigException: when the dbt executable cannot be started.
     """
-    with kept.files.turn(kept.basis.digest, wait=None, report=lambda: report(_WAITING)):
+    with kept.files.turn(kept.basis.digest, report=lambda: report(_WAITING)):
         lines = kept.read()
         if lines is None:
             lines = kept.read_elsewhere()
@@ -480,10 +480,6 @@ def list_detached(request: bytes, cancellation: Cancellation) -> str:
 
 def _ended_by_time(question: LsQuestion) -> str:
     return f"dbt ls of {question.project_dir} did not end within {_LONGEST:.0f} s, and was ended. {OTHER_WAY}"
-
-
-def _after_a_death(message: str, secrets: Mapping[str, str]) -> str:
-    return f"\nThe process before died. {_without(secrets, message)}" if message else ""
 
 
 def _without(secrets: Mapping[str, str], text: str) -> str:

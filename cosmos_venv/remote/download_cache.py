@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from cosmos_venv.files.read_limits import NO_ROOM
 from cosmos_venv.files.untrusted import value_of
 
 T = TypeVar("T")
@@ -101,8 +100,6 @@ def within(seconds: float, work: Callable[[], T], *, on_wait: Callable[[], None]
         if on_wait is not None:
             on_wait()
     if errors:
-        if isinstance(errors[0], MemoryError):
-            raise RemoteError(NO_ROOM, has_answered=True)
         raise errors[0]
     if not results:
         raise RemoteError(f"there was no answer within {seconds:.0f} s", has_answered=False)

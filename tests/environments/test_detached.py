@@ -168,6 +168,8 @@ def test_a_killed_builder_is_followed_by_another(
     os.kill(builder_of(first), signal.SIGKILL)
     wait_until(lambda: not Path("/proc", str(backend)).exists())
     gate.unlink()
+    with pytest.raises(VirtualenvBuildError, match=r"The process ended before its work was done|was killed"):
+        ask(directory, slow_spec, wait=0)
     with pytest.raises(VirtualenvBeingBuilt) as second:
         ask(directory, slow_spec, wait=0)
     wait_until(gate.exists)

@@ -11,12 +11,10 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.files import durable_files
-from cosmos_venv.files.permissions import Writers, trusted_owners
 from tests.kit import SetUmask
 from tests.odd_files import KINDS, plant
 
 DAY = 86_400.0
-NOBODY_ELSE = Writers(owners=trusted_owners(), groups=frozenset({0}))
 
 
 @pytest.fixture
@@ -26,40 +24,12 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_WRONLY | os.O_CREAT, os.O_RDWR | os.O_CREAT])
-def test_what_is_no_plain_file_is_not_opened_and_set_aside_with_a_warning(
-    file: Path, kind: str, flags: int, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_WRONLY | os.O_CREAT])
+def test_what_is_no_plain_file_is_not_opened_and_not_waited_for(file: Path, kind: str, flags: int) -> None:
     plant(file, kind)
 
-    with pytest.raises(durable_files.OddFile, match=rf"it is a .* and no plain file: '{file}'"):
+    with pytest.raises(durable_files.OddFile, match=rf"it is no plain file, .* remove it: '{file}'"):
         durable_files.open_own(file, flags)
-    os.close(durable_files.open_or_set_aside(file, os.O_RDWR | os.O_CREAT))
-
-    (aside,) = file.parent.glob("file.set-aside-*")
-    assert [record.getMessage() for record in caplog.records] == [
-        f"{file} was set aside as {aside.name}: it is {kind_of(aside)}, which cosmos-venv has not made."
-    ]
-    assert file.is_file()
-    assert not file.is_symlink()
-
-
-def kind_of(path: Path) -> str:
-    mode = path.lstat().st_mode
-    kinds = {stat.S_IFIFO: "a named pipe", stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a directory"}
-    return kinds.get(stat.S_IFMT(mode), "a socket")
-
-
-@pytest.mark.timeout(30)
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_file_is_written_in_place_of_whatever_stands_there(file: Path, kind: str) -> None:
-    plant(file, kind)
-
-    durable_files.write_anew(file, "ours")
-
-    assert durable_files.read_own(file) == b"ours"
-    assert not (file.parent / "file.nowhere").exists()
-    assert not (file.parent / "theirs").exists() or (file.parent / "theirs").read_text() == "theirs"
 
 
 @pytest.mark.parametrize(("mode", "umask", "expected"), [(0o644, 0, 0o644), (0o755, 0, 0o755), (0o644, 0o077, 0o600)])
@@ -149,6 +119,6 @@ def test_what_others_could_write_to_loses_that_permission(tmp_path: Path) -> Non
     for path in (module, module.parent):
         path.chmod(0o777)
 
-    durable_files.shut_out_others(tmp_path, NOBODY_ELSE)
+    durable_files.shut_out_others(tmp_path)
 
     assert [stat.S_IMODE(path.stat().st_mode) for path in (module, module.parent)] == [0o755, 0o755]

@@ -1,15 +1,13 @@
 """Kept parse files, listings and plans in every order of the steps of two processes that read, write and sweep them.
 
 The model: under a digest stands one of the contents that were written whole, or nothing. Whoever has read one has all
-of it. In the turn of a digest there is one process at a time, however old the file of the turn is, and a turn ends with
-its process.
+of it.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -45,8 +43,7 @@ def read(contender: ExploredContender) -> bytes | None:
 def make_in_turn(contender: ExploredContender) -> bytes | None:
     """A process that needs what nobody has made: one makes it, and all have it."""
     files = cache(contender.folder)
-    with files.turn(DIGEST, wait=None, report=lambda: None) as has_turn:
-        assert has_turn
+    with files.turn(DIGEST, report=lambda: None):
         found = files.read(DIGEST)
         if found is None:
             with contender.span("made"):
@@ -55,14 +52,9 @@ def make_in_turn(contender: ExploredContender) -> bytes | None:
         return files.read(DIGEST)
 
 
-def hold_turn(contender: ExploredContender) -> None:
-    with cache(contender.folder).turn(DIGEST, wait=None, report=lambda: None), contender.span("in turn"):
-        pass
-
-
 def kept_long_ago(folder: Path) -> None:
     """What was kept two hours ago, and the file of a turn that was then."""
-    with cache(folder).turn(DIGEST, wait=None, report=lambda: None):
+    with cache(folder).turn(DIGEST, report=lambda: None):
         cache(folder).write(DIGEST, PARTS)
     for path in cache(folder).folder.iterdir():
         then = path.stat().st_mtime - OLD
@@ -81,11 +73,6 @@ def made_once(run: ExploredRun) -> None:
     whole_or_nothing(run)
     assert all(outcome.value for outcome in run.outcomes if outcome.how == "returned"), "there is nothing"
     assert run.killed or run.timeline.count("made") == 1, f"made {run.timeline.count('made')} times"
-
-
-def one_at_a_time(run: ExploredRun) -> None:
-    if run.timeline.count("in turn"):
-        run.timeline.assert_max_concurrent("in turn", 1)
 
 
 @pytest.mark.parametrize(
@@ -114,40 +101,6 @@ def test_two_processes_at_once(cosmos_explore: Explore, works: list[Work], optio
     exploration = cosmos_explore(
         works, **{"after": read, "check": whole_or_nothing, "reuse": True, "seconds": SECONDS, **options}
     )
-
-    print(exploration)
-    assert exploration.is_complete
-
-
-OLD_FILE_OF_A_TURN = "a11(utime) c21 a3(end) b1(stat)"
-
-
-def test_the_turn_of_one_who_had_opened_a_file_that_was_swept_away(cosmos_explore: Explore) -> None:
-    """It locked the file that had no name any more, and the next one made and locked another."""
-    works: list[Work] = [hold_turn, hold_turn, partial(write, digest=OTHER)]
-
-    cosmos_explore.replay(OLD_FILE_OF_A_TURN, works, fresh=kept_long_ago, check=one_at_a_time)
-
-
-def holds_turn_for_long(contender: ExploredContender) -> None:
-    with cache(contender.folder).turn(DIGEST, wait=None, report=lambda: None), contender.span("in turn"):
-        time.sleep(OLD)
-
-
-def test_the_file_of_a_turn_that_lasts_for_hours_is_not_swept_away(cosmos_explore: Explore) -> None:
-    def come_later(contender: ExploredContender) -> None:
-        time.sleep(OLD - 1)
-        write(contender, digest=OTHER)
-        hold_turn(contender)
-
-    cosmos_explore([holds_turn_for_long, come_later], check=one_at_a_time, preemptions=0, kills=0)
-
-
-@pytest.mark.long  # 4 s of CPU
-def test_an_old_file_of_a_turn_that_is_swept_away_lets_no_second_one_in(cosmos_explore: Explore) -> None:
-    works: list[Work] = [hold_turn, hold_turn, partial(write, digest=OTHER)]
-
-    exploration = cosmos_explore(works, fresh=kept_long_ago, check=one_at_a_time, kills=0, reuse=True, seconds=SECONDS)
 
     print(exploration)
     assert exploration.is_complete

@@ -56,27 +56,21 @@ SITUATIONS = [
         expected="('chmod g+s {place}/home' says that the group shares it on purpose)",
     ),
     Situation(
-        name="a-group-that-may-write-above",
+        name="a-group-that-shares-on-purpose",
         way=[
             ("home", ME, SHARED, 0o2775),
-            ("home/deeper", ME, SHARED, 0o755),
-            ("home/deeper/store", ME, SHARED, 0o775),
+            ("home/deeper", ME, SHARED, 0o2755),
+            ("home/deeper/store", ME, SHARED, 0o2775),
         ],
         user=(ME, SHARED, []),
-    ),
-    Situation(
-        name="a-group-that-may-write-above-but-replace-nothing",
-        way=[("home", ME, SHARED, 0o1775), ("home/store", ME, SHARED, 0o775)],
-        user=(ME, SHARED, []),
-        expected="{place}/home/store is not used because group id 51300 may write to it",
     ),
     Situation(
         name="everybody-may-write-above",
         way=[("shared", 0, 0, 0o777), ("shared/deeper", ME, ME, 0o755), ("shared/deeper/store", ME, ME, 0o755)],
         expected="store is not used because of {place}/shared above it: everybody may write to it (owner 0, group 0, "
-        "mode 0777; this process runs as user id 51234), so that something else can be put in the place of what stands "
-        "below. Give virtualenv_dir a directory that only user id 51234 and root can replace; or correct it with "
-        "'chmod o-w {place}/shared' ('chmod +t {place}/shared', as /tmp has it, will do).",
+        "mode 0777; this process runs as user id 51234): what stands there may be somebody else's. Give virtualenv_dir "
+        "another directory; or, if you know what is in it, correct it with 'chmod o-w {place}/shared' ('chmod +t "
+        "{place}/shared', as /tmp has it, will do).",
     ),
     Situation(
         name="it-is-not-there-yet",
@@ -120,7 +114,7 @@ SITUATIONS = [
         way=[("store", SOMEBODY, SOMEBODY, 0o700)],
         expected="it belongs to user id 51235 (owner 51235, group 51235, mode 0700; this process runs as user id "
         "51234): what stands there may be somebody else's. Give virtualenv_dir another directory; or, if you know what "
-        "is in it, correct it with 'chown 51234 {place}/store'.",
+        "is in it, correct it with 'chown -h 51234 {place}/store'.",
     ),
 ]
 
@@ -213,7 +207,7 @@ def test_no_folder_of_a_store_is_open_to_a_group_to_which_the_one_above_is_not(
 @pytest.mark.parametrize(
     ("mode", "expected"),
     [
-        pytest.param(0o775, "it would let group id 51300 write to", id="a-group-that-may-not-write-above"),
+        pytest.param(0o775, "untrusted: group id 51300 may write to it", id="a-group-that-may-not-write-above"),
         pytest.param(0o2775, "made", id="shared-on-purpose"),
     ],
 )

@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from cosmos_venv.files import read_limits
 from cosmos_venv.files.read_limits import (
     ANY_SIZE,
     Limit,
@@ -93,16 +92,6 @@ def test_a_stream_that_gives_more_than_it_has_promised_is_read_up_to_the_limit()
 def test_json_that_is_nested_too_deeply_is_an_error_as_any_other(decode: Callable[[str], object]) -> None:
     with pytest.raises(ValueError, match=r"^it is nested too deeply$"):
         decoded('{"a":' * 100_000 + "1" + "}" * 100_000, decode)
-
-
-def test_what_there_is_no_memory_for_is_an_error_as_any_other() -> None:
-    def greedy(_: object) -> bytes:
-        raise MemoryError
-
-    with pytest.raises(ValueError, match=read_limits.NO_ROOM):
-        decoded("{}", greedy)
-    with pytest.raises(OSError, match=read_limits.NO_ROOM):
-        read_pieces(greedy, expected=1, limit=FOUR, where="there")
 
 
 def test_a_link_to_where_it_lies_in_is_not_followed_and_any_other_is(tmp_path: Path) -> None:

@@ -154,6 +154,8 @@ def test_a_process_that_was_killed_is_followed_by_another_and_leaves_no_dbt(plac
     os.kill(worker, signal.SIGKILL)
     wait_until(lambda: not psutil.pid_exists(dbt), "dbt goes on without anybody who waits for it")
     place.let_dbt(SAY)
+    with pytest.raises(CosmosLoadDbtException, match="The process"):
+        place.load(seconds=A_WHILE)
 
     assert len(place.load(seconds=A_WHILE).nodes) == 31
 

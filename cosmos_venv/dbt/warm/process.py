@@ -23,7 +23,6 @@ from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.server import fork_conditions
 from cosmos_venv.dbt.warm.servers import NATIVE, Program, ServerPaths, paths_of
 from cosmos_venv.exceptions import NotWarm
-from cosmos_venv.files import permissions
 from cosmos_venv.processes import guard
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import GuardedProcess, WatchedProcess
@@ -290,12 +289,18 @@ def _inherited() -> dict[str, Any]:
     """All that a plain process would inherit from this one beside environment variables and folder."""
     limits = {getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
     return {
-        "umask": permissions.umask(),
+        "umask": _umask(),
         "limits": {str(number): resource.getrlimit(number) for number in sorted(limits)},
         "ignored": sorted(n for n in signal.valid_signals() if signal.getsignal(n) == signal.SIG_IGN),
         "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
         "situation": fork_conditions.situation(),
     }
+
+
+def _umask() -> int:
+    """The umask as the kernel shows it: ``os.umask`` would set another one for a moment, for all threads."""
+    shown = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").partition("\nUmask:")[2]
+    return int(shown.split(None, 1)[0], 8)
 
 
 def _send(connection: socket.socket, text: bytes, descriptors: Sequence[int]) -> None:

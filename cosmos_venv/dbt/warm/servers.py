@@ -25,7 +25,7 @@ from typing import Any
 
 from cosmos_venv.dbt.warm.server import fork_conditions
 from cosmos_venv.exceptions import NotWarm
-from cosmos_venv.files.durable_files import open_or_set_aside, open_own
+from cosmos_venv.files.durable_files import open_own
 from cosmos_venv.files.permissions import is_trusted_way
 from cosmos_venv.files.read_limits import ANY_SIZE, UnfitFileError, open_file
 from cosmos_venv.files.untrusted import content_of, value_of
@@ -147,7 +147,7 @@ class ServerPaths:
             before = self.seen.lstat().st_mtime
         except FileNotFoundError:
             before = 0.0
-        descriptor = open_or_set_aside(self.seen, os.O_WRONLY | os.O_CREAT, 0o600)
+        descriptor = open_own(self.seen, os.O_WRONLY | os.O_CREAT, 0o600)
         try:
             os.utime(descriptor)
         finally:
@@ -325,7 +325,7 @@ def start(
     }
     # The folder of this package, of which the server loads its own files and no others.
     root = str(Path(guard.__file__).parents[1])
-    log = open_or_set_aside(place.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    log = open_own(place.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         process = subprocess.Popen(
             [str(program.interpreter), "-c", _BOOTSTRAP, root, json.dumps(config)],

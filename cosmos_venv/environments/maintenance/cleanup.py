@@ -102,8 +102,8 @@ def retire(store: StoreLayout, build: Path, *, used_until: float | None = None) 
         # In the same folder: to another one an ordinary user may not move what he may not write to.
         if os.path.lexists(build):
             build.rename(rubbish_path(build))
-        durable_files.remove(store.record_file(build))
-        durable_files.remove(failure_file(build))
+        store.record_file(build).unlink(missing_ok=True)
+        failure_file(build).unlink(missing_ok=True)
         lease_path(build).unlink(missing_ok=True)
     finally:
         lease.close()

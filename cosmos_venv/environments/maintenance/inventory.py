@@ -287,10 +287,10 @@ def _link_faults(build: Path) -> Iterator[str]:
 def _open_to_others(build: Path) -> Iterator[str]:
     """Give what others can write in a build. All of it is judged before it is published; later only here."""
     try:
-        writers = judge(build.parent).writers
+        judge(build.parent)
     except (VirtualenvError, OSError):
         return  # the directory is not used at all, and said to be so
-    for path, _, reason in writable_by_others(build, writers):
+    for path, _, reason in writable_by_others(build):
         # uv lets everybody lock what it installs into; nothing reads that file. 0.1.0 published it so.
         if path != build / ".lock":
             yield f"{path.relative_to(build)}: {reason}"
